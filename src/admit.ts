@@ -1,0 +1,74 @@
+/**
+ * The one gate: key material from outside becomes updates here, or a refusal with its reason.
+ * Mail, KX and every later way in come through it, so that what is in the log is always one key in
+ * canonical order with its hash, and never a secret one. Pure; knows neither where the material
+ * came from nor what is already known.
+ */
+import { Refusal } from "./errors.js";
+import { readArmor } from "./openpgp/armor.js";
+import { identityOf } from "./openpgp/identity.js";
+import { encodeKey, readKeys, type TransferableKey } from "./openpgp/key.js";
+import { updateHash } from "./openpgp/update-hash.js";
+import type { Fingerprint, Update, UpdateHash } from "./update.js";
+
+/** What a piece of material came to: one update a key, and what was refused of it. */
+export interface Admission {
+  readonly updates: readonly Update[];
+  readonly refusals: readonly Refusal[];
+}
+
+/**
+ * Every key of every armor block in `texts`, each as an update of its own (pksd puts all keys of a
+ * submission into one block). Equal updates are returned once. Nothing found at all is a refusal.
+ */
+export function admit(texts: readonly Uint8Array[]): Admission {
+  const updates = new Map<string, Update>();
+  const refusals: Refusal[] = [];
+  for (const text of texts) {
+    for (const block of readArmor(text)) {
+      const keys = block instanceof Refusal ? [block] : readKeys(block.data);
+      for (const key of keys) {
+        if (key instanceof Refusal) refusals.push(key);
+        else {
+          const update = updateOf(key);
+          updates.set(update.digest, update);
+        }
+      }
+    }
+  }
+  if (updates.size === 0 && refusals.length === 0) {
+    refusals.push(new Refusal("no-key", "There is no OpenPGP public key in it."));
+  }
+  return { updates: [...updates.values()], refusals };
+}
+
+/**
+ * The body of a KX UPDATE: exactly one key in one block, and the very one that was announced.
+ * Throws Refusal. The check closes the thesis's attack (3), a bogus UPDATE that suppresses a real
+ * one: what does not verify is not marked as seen, and the next announcer is asked.
+ */
+export function admitAnnounced(
+  armor: Uint8Array,
+  announced: { readonly hash: UpdateHash; readonly fingerprint: string | undefined },
+): Update {
+  const { updates, refusals } = admit([armor]);
+  const [refusal] = refusals;
+  if (refusal !== undefined) throw refusal;
+  const [update, ...more] = updates;
+  if (update === undefined || more.length > 0) {
+    throw new Refusal("several-keys", "An UPDATE holds exactly one key.");
+  }
+  const sameKey =
+    announced.fingerprint === undefined || announced.fingerprint === update.fingerprint;
+  if (update.hash !== announced.hash || !sameKey) {
+    throw new Refusal("hash-mismatch", "The key is not the one that was announced.");
+  }
+  return update;
+}
+
+/** One key as an update. */
+export function updateOf(key: TransferableKey): Update {
+  const { hash, digest } = updateHash(key);
+  const fingerprint: Fingerprint = key.fingerprint;
+  return { hash, digest, fingerprint, body: encodeKey(key), identity: identityOf(key) };
+}

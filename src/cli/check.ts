@@ -1,0 +1,64 @@
+/**
+ * `kxgw check FILE`: is this configuration usable, and what does it say. Offline: it reads the file
+ * and the environment and touches neither network nor log. Faults go to stderr in the form that
+ * compilers use, so that editors can jump to them; the summary goes to stdout. The relay is shown
+ * without user and password.
+ */
+import { redactedRelay } from "../config/addresses.js";
+import type { Config, Endpoint, Neighbour } from "../config/config.js";
+import type { Environment } from "../config/environment.js";
+import { loadConfig } from "../config/load.js";
+import { formatDuration, formatEndpoint } from "../config/units.js";
+import { ConfigFaults, EXIT } from "../errors.js";
+import { faultLine, type Output } from "./output.js";
+
+/**
+ * Checks `file` and returns the exit code: 0 with `FILE: ok` and a summary on stdout, or 78 with
+ * `FILE:LINE:COLUMN: key: message` for each fault on stderr.
+ */
+export function checkCommand(file: string, out: Output, env: Environment): number {
+  try {
+    const config = loadConfig(file, env);
+    out.stdout(`${file}: ok\n${configSummary(config)}`);
+    return EXIT.ok;
+  } catch (error) {
+    if (!(error instanceof ConfigFaults)) throw error;
+    for (const fault of error.faults) out.stderr(`${faultLine(file, fault)}\n`);
+    return EXIT.config;
+  }
+}
+
+/** Site, log, listeners and neighbours with their road, a line each; holds no secret. */
+export function configSummary(config: Config): string {
+  const { log, smtp, kx, outbound, admin } = config;
+  const { retainMs, rememberMs } = log;
+  const periods = `keeps ${formatDuration(retainMs)}, remembers ${formatDuration(rememberMs)}`;
+  const lines: readonly (readonly [string, string])[] = [
+    ["mode", config.mode === "bridge" ? "bridge" : "observe (nothing is sent)"],
+    ["site", config.site.address],
+    ["log", `${log.path} (${periods})`],
+    ["smtp", smtp ? endpoints(smtp.listen) : "none"],
+    ["kx", kx ? endpoints(kx.listen) : "none"],
+    ["outbound", outbound ? redactedRelay(outbound.relay) : "none"],
+    ["admin", admin ? formatEndpoint(admin.listen) : "none"],
+    ...config.neighbours.map((neighbour) => ["peer", road(neighbour, config)] as const),
+  ];
+  return lines.map(([name, value]) => `  ${name.padEnd(9)} ${value}\n`).join("");
+}
+
+function endpoints(listen: readonly Endpoint[]): string {
+  return listen.map(formatEndpoint).join(", ") || "nowhere";
+}
+
+/** Name and road of a neighbour, and whether the section is missing that the road goes through. */
+function road({ name, via, mail, kx, dial }: Neighbour, config: Config): string {
+  const unless = (section: unknown, note: string) => (section ? "" : `; there is no ${note}`);
+  if (via === "kx") {
+    const way = `kx ${kx ? formatEndpoint(kx) : ""}, ${dial ? "dialled by us" : "dials us"}`;
+    return `${name}: ${way}${unless(config.kx, "[kx] to speak it")}`;
+  }
+  if (mail === undefined) {
+    return `${name}: mail from it only${unless(config.smtp, "[smtp] to take it")}`;
+  }
+  return `${name}: mail to ${mail}${unless(config.outbound, "[outbound] to send it")}`;
+}

@@ -1,0 +1,98 @@
+/**
+ * `kxgw serve`: the gateway in the foreground until SIGTERM or SIGINT, as systemd and containers
+ * want it. Without a config file it runs the embedded default and says how to feed it. A second
+ * signal ends it at once.
+ */
+import { mkdirSync } from "node:fs";
+import { dirname, resolve } from "node:path";
+import { systemClock } from "../clock.js";
+import type { Config } from "../config/config.js";
+import { embeddedConfig } from "../config/embedded.js";
+import { loadConfig } from "../config/load.js";
+import { formatEndpoint } from "../config/units.js";
+import { EXIT, Trouble } from "../errors.js";
+import type { Gateway, Listening } from "../gateway.js";
+import { startGateway } from "../gateway.js";
+import { diagnosticsLog } from "./diagnostics-log.js";
+import type { Output } from "./output.js";
+import { explain } from "./output.js";
+
+/** Serves until a signal ends it; resolves with the exit code. */
+export async function serveCommand(
+  file: string | undefined,
+  out: Output,
+  env: NodeJS.ProcessEnv,
+): Promise<number> {
+  const signals = signalQueue();
+  const diagnostics = diagnosticsLog("info");
+  let gateway: Gateway;
+  try {
+    const config = file === undefined ? embedded(env) : loadConfig(file, env);
+    gateway = await startGateway(config, systemClock, diagnostics);
+    if (file === undefined) out.stderr(howToFeed(config, gateway.listening));
+  } catch (error) {
+    return explain(error, out);
+  }
+  const signal = await signals.next();
+  diagnostics.report("stopping", { signal });
+  void signals.next().then(() => process.exit(EXIT.software));
+  try {
+    await gateway.stop();
+  } catch (error) {
+    if (!(error instanceof Trouble)) throw error;
+    return explain(error, out);
+  }
+  diagnostics.report("stopped");
+  return EXIT.ok;
+}
+
+function embedded(env: NodeJS.ProcessEnv): Config {
+  const config = embeddedConfig(process.cwd(), env);
+  mkdirSync(dirname(resolve(config.log.path)), { recursive: true });
+  return config;
+}
+
+/** What a newcomer types next; the config is complete and `kxgw check` accepts it. */
+function howToFeed(config: Config, { admin }: Listening): string {
+  return `This is the embedded default: loopback only, no neighbours, data in ./data.
+Look at it with     curl http://${admin && formatEndpoint(admin)}/status.json
+
+It takes mail from configured neighbours only. To feed it, stop it, write a kxgw.toml:
+
+  [site]
+  address = "${config.site.address}"
+  [log]
+  path = "data/updates.db"
+  [smtp]
+  listen = ["127.0.0.1:2525"]
+  [admin]
+  listen = "127.0.0.1:9627"
+  [[peer]]
+  name = "me"
+  accept_from = ["127.0.0.1"]
+
+start it with       npx kxgw serve -c kxgw.toml
+and send a key with swaks --server 127.0.0.1:2525 --from me@localhost \\
+                      --to ${config.site.address} --header "Subject: INCREMENTAL" --body key.asc
+`;
+}
+
+/** SIGTERM and SIGINT, one after the other, from the moment of the call. */
+function signalQueue(): { next(): Promise<string> } {
+  const pending: string[] = [];
+  const waiting: ((signal: string) => void)[] = [];
+  for (const signal of ["SIGTERM", "SIGINT"] as const) {
+    process.on(signal, () => {
+      const taker = waiting.shift();
+      if (taker === undefined) pending.push(signal);
+      else taker(signal);
+    });
+  }
+  return {
+    next: () => {
+      const [signal] = pending.splice(0, 1);
+      if (signal !== undefined) return Promise.resolve(signal);
+      return new Promise((resolve) => waiting.push(resolve));
+    },
+  };
+}

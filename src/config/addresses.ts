@@ -1,0 +1,71 @@
+/**
+ * Readers for what stands for somebody else in the configuration: mail addresses, IP networks and
+ * the relay's URL. They judge the form alone and never resolve a name. Each returns a value or a
+ * sentence for the operator. Mail addresses are the plain addr-spec of RFC 5321 4.1.2 in ASCII:
+ * no quoted local part, no address literal, no SMTPUTF8. Of a relay URL nothing is ever quoted,
+ * because it may hold a password.
+ */
+import { isIP } from "node:net";
+import { quoted } from "./quote.js";
+import type { Reading } from "./units.js";
+import { isHostname } from "./units.js";
+
+const ATOM = "[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+";
+const LOCAL_PART = new RegExp(`^${ATOM}(?:\\.${ATOM})*$`);
+
+/** "user@host" as it is written; at most 254 characters, 64 of them before the "@". */
+export function parseMailAddress(text: string): Reading<string> {
+  const fault = (why: string) => ({
+    fault: `${quoted(text)} is not a mail address: ${why}, as "pgp-public-keys@ks.example.org"`,
+  });
+  const at = text.lastIndexOf("@");
+  if (/\p{Cc}/u.test(text)) return fault("take the control characters out");
+  if (/[<>\s]/.test(text)) return fault("write it without a name, spaces and angle brackets");
+  if (at < 1) return fault("write user@host");
+  if (!LOCAL_PART.test(text.slice(0, at))) return fault('write a plain ASCII name before the "@"');
+  if (!isHostname(text.slice(at + 1))) return fault('write a host name after the "@"');
+  if (at > 64 || text.length > 254) return fault("write a shorter one");
+  return { value: text };
+}
+
+/** The part of a mail address behind the "@". */
+export function domainOf(address: string): string {
+  return address.slice(address.lastIndexOf("@") + 1);
+}
+
+/** "192.0.2.1", "192.0.2.0/24", "2001:db8::/32" as it is written. */
+export function parseNetwork(text: string): Reading<string> {
+  const [address = "", prefix, ...rest] = text.split("/");
+  const bits = { 0: -1, 4: 32, 6: 128 }[isIP(address)] ?? -1;
+  const isPrefix = prefix === undefined || (/^\d{1,3}$/.test(prefix) && Number(prefix) <= bits);
+  if (bits > 0 && isPrefix && rest.length === 0 && !address.includes("%")) return { value: text };
+  const hint = 'write an IP address or a range, as "192.0.2.1" or "192.0.2.0/24"';
+  return { fault: `${quoted(text)} is not an IP address or a CIDR range: ${hint}` };
+}
+
+/** An IP address without a prefix, as it is written. */
+export function parseIpAddress(text: string): Reading<string> {
+  if (isIP(text) !== 0) return { value: text };
+  return { fault: `${quoted(text)} is not an IP address: write one as "192.0.2.1"` };
+}
+
+/** "smtp://[user:password@]host[:port]" or "smtps://..." as it is written. */
+export function parseRelay(text: string): Reading<string> {
+  const url = URL.canParse(text) ? new URL(text) : undefined;
+  const isMail = url?.protocol === "smtp:" || url?.protocol === "smtps:";
+  const hint = 'write "smtp://127.0.0.1:25" or "smtps://user:password@host:465"';
+  if (!url || !isMail) return { fault: `is not an smtp:// or smtps:// URL: ${hint}` };
+  const isHost = /^\[.*\]$/.test(url.hostname) || isIP(url.hostname) || isHostname(url.hostname);
+  if (!isHost) return { fault: `names no host: ${hint}` };
+  if (!["", "/"].includes(url.pathname) || url.search !== "" || url.hash !== "") {
+    return { fault: `has something behind the host and port: ${hint}` };
+  }
+  if (/[\s\p{Cc}]/u.test(text)) return { fault: `has a space or control character: ${hint}` };
+  return { value: text };
+}
+
+/** The relay as it may be shown: scheme, host and port, without user and password. */
+export function redactedRelay(relay: string): string {
+  const { protocol, host } = new URL(relay);
+  return `${protocol}//${host}`;
+}

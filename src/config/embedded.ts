@@ -1,0 +1,20 @@
+/**
+ * The configuration of a gateway that was started without a file: everything on loopback, data in
+ * ./data, no neighbours, no mail going out. It goes through the same schema, rules and environment
+ * as a file does, so that nothing is allowed here that is a fault there.
+ */
+import type { Config } from "./config.js";
+import type { Environment } from "./environment.js";
+import { buildConfig } from "./load.js";
+
+/** The built-in configuration below `directory`. Throws `ConfigFaults` for a bad environment. */
+export function embeddedConfig(directory: string, env: Environment): Config {
+  const tree = {
+    site: { address: "pgp-public-keys@localhost" },
+    log: { path: "data/updates.db" },
+    smtp: { listen: ["127.0.0.1:2525"] },
+    kx: { listen: ["127.0.0.1:11373"] },
+    admin: { listen: "127.0.0.1:9627" },
+  };
+  return buildConfig(tree, () => new Map(), "(built-in)", undefined, directory, env);
+}

@@ -1,0 +1,189 @@
+/**
+ * From a file to a frozen `Config`, or to every fault of it at once, each with line, column, key
+ * and what to do. Environment variables go over the file, the file over the defaults. All steps but
+ * the reading are pure; the path of the log is made absolute and not looked at. A fault that an
+ * environment variable brought has no position and names the variable. A syntax fault hides the
+ * faults behind it, because there is no tree to look at. Never quotes a line of the file: it may
+ * hold the password of the relay.
+ */
+import { closeSync, fstatSync, openSync, readFileSync } from "node:fs";
+import { dirname, resolve } from "node:path";
+import { parse, TomlError } from "smol-toml";
+import type { ConfigFault } from "../errors.js";
+import { ConfigFaults } from "../errors.js";
+import { domainOf } from "./addresses.js";
+import type { Config, Neighbour } from "./config.js";
+import type { Environment } from "./environment.js";
+import { overlay } from "./environment.js";
+import type { Position } from "./locate.js";
+import { formatKey, locateKeys, MAX_DEPTH, positionOf } from "./locate.js";
+import { defaultVia } from "./rules.js";
+import type { PeerSettings, Settings } from "./schema.js";
+import { configSchema } from "./schema.js";
+import { settingsFaults } from "./settings.js";
+
+/** A configuration of a thousand neighbours fits; a disk image given by mistake does not. */
+const MAX_FILE_BYTES = 1024 * 1024;
+
+/** Reads and checks `file`. Throws `ConfigFaults`, also when it cannot be read. */
+export function loadConfig(file: string, env: Environment): Config {
+  const absolute = resolve(file);
+  let text: string;
+  try {
+    text = readText(absolute);
+  } catch (error) {
+    const message = `cannot be read: ${reasonOf(error)}`;
+    throw new ConfigFaults(file, [{ line: undefined, column: undefined, key: "", message }]);
+  }
+  return parseConfig(text, absolute, dirname(absolute), env);
+}
+
+/**
+ * Checks the text of a configuration. `file` names it in faults and in the result, relative paths
+ * in it are relative to `directory`. Throws `ConfigFaults`.
+ */
+export function parseConfig(
+  text: string,
+  file: string,
+  directory: string,
+  env: Environment,
+): Config {
+  if (text.length > MAX_FILE_BYTES) {
+    const message = "is larger than 1MiB, which no configuration is";
+    throw new ConfigFaults(file, [{ line: undefined, column: undefined, key: "", message }]);
+  }
+  let tree: Record<string, unknown>;
+  try {
+    tree = parse(text, { maxDepth: MAX_DEPTH });
+  } catch (error) {
+    throw new ConfigFaults(file, [syntaxFault(error)]);
+  }
+  return buildConfig(tree, () => locateKeys(text), file, resolve(directory, file), directory, env);
+}
+
+/**
+ * Checks a tree of sections and keys, which may be changed, and makes a frozen `Config` of it.
+ * `locate` is asked for positions only when there is a fault. Throws `ConfigFaults` under the name
+ * `label`; `file` is what the result says it comes from.
+ */
+export function buildConfig(
+  tree: Record<string, unknown>,
+  locate: () => ReadonlyMap<string, Position>,
+  label: string,
+  file: string | undefined,
+  directory: string,
+  env: Environment,
+): Config {
+  const { origins, faults: strangers } = overlay(tree, env);
+  const faults = settingsFaults(tree);
+  if (faults.length === 0 && strangers.length === 0) {
+    return deepFreeze(configOf(configSchema.parse(tree), file, directory));
+  }
+  const positions = locate();
+  const located = faults.map(({ path, message }): ConfigFault => {
+    const key = formatKey(path);
+    const variable = origins.get(formatKey(path.slice(0, 2))) ?? origins.get(key);
+    if (variable !== undefined) {
+      return { line: undefined, column: undefined, key, message: `${message} (from ${variable})` };
+    }
+    const position = positionOf(positions, path);
+    return { line: position?.line, column: position?.column, key, message };
+  });
+  const foreign = strangers.map(({ variable, message }): ConfigFault => {
+    return { line: undefined, column: undefined, key: formatKey([variable]), message };
+  });
+  throw new ConfigFaults(label, [...located, ...foreign].sort(byPosition));
+}
+
+function configOf(settings: Settings, file: string | undefined, directory: string): Config {
+  const { mode, site, log, smtp, kx, outbound, admin, peer } = settings;
+  return {
+    file,
+    mode,
+    site: { address: site.address, contact: site.contact ?? site.address },
+    log: {
+      path: resolve(directory, log.path),
+      retainMs: log.retain,
+      rememberMs: log.remember,
+    },
+    smtp: smtp && {
+      listen: smtp.listen,
+      hostname: smtp.hostname ?? domainOf(site.address),
+      maxSizeBytes: smtp.max_size,
+    },
+    kx: kx && { listen: kx.listen, source: kx.source, reconnect: kx.reconnect },
+    outbound: outbound && {
+      relay: outbound.relay,
+      bounce: outbound.bounce,
+      retry: outbound.retry,
+    },
+    admin: admin && { listen: admin.listen },
+    neighbours: peer.map(neighbourOf),
+  };
+}
+
+function neighbourOf(peer: PeerSettings): Neighbour {
+  const given = { mail: peer.mail !== undefined, kx: peer.kx !== undefined };
+  return {
+    name: peer.name,
+    via: peer.via ?? defaultVia(given),
+    mail: peer.mail,
+    acceptFrom: peer.accept_from,
+    maxMailBytes: peer.max_mail,
+    kx: peer.kx,
+    dial: peer.dial,
+  };
+}
+
+function readText(file: string): string {
+  const descriptor = openSync(file, "r");
+  try {
+    const status = fstatSync(descriptor);
+    if (!status.isDirectory() && status.size > MAX_FILE_BYTES) {
+      throw new Error("it is larger than 1MiB, which no configuration is");
+    }
+    return new TextDecoder("utf-8", { fatal: true }).decode(readFileSync(descriptor));
+  } finally {
+    closeSync(descriptor);
+  }
+}
+
+function reasonOf(error: unknown): string {
+  switch ((error as NodeJS.ErrnoException).code) {
+    case "ENOENT":
+      return "there is no such file; check the name";
+    case "EACCES":
+    case "EPERM":
+      return "permission denied; let the user of this process read it";
+    case "EISDIR":
+      return "it is a directory; name the file in it";
+    case "ERR_ENCODING_INVALID_ENCODED_DATA":
+      return "it is not UTF-8; save it in that encoding";
+    default:
+      return error instanceof Error ? error.message : String(error);
+  }
+}
+
+function syntaxFault(error: unknown): ConfigFault {
+  if (!(error instanceof TomlError)) {
+    // The parser gave way, and to the operator that is a fault of the file like any other.
+    const message = "cannot be understood as TOML";
+    return { line: undefined, column: undefined, key: "", message };
+  }
+  // The lines below the first one show the text of the file.
+  const [reason = ""] = error.message.split("\n");
+  const message = `not TOML: ${reason.replace("Invalid TOML document: ", "")}`;
+  return { line: error.line, column: error.column, key: "", message };
+}
+
+/** In the order of the file; what has no position comes last. */
+function byPosition(a: ConfigFault, b: ConfigFault): number {
+  const end = Number.MAX_SAFE_INTEGER;
+  return (a.line ?? end) - (b.line ?? end) || (a.column ?? end) - (b.column ?? end);
+}
+
+function deepFreeze<T>(value: T): T {
+  if (typeof value !== "object" || value === null) return value;
+  Object.values(value).forEach(deepFreeze);
+  return Object.freeze(value);
+}

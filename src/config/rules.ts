@@ -1,0 +1,135 @@
+/**
+ * What keys of the configuration have to say to each other: periods in their order, one owner for
+ * each name, address and port, and a road to every neighbour. Works on settings that were read only
+ * in part, and stays silent about a key that is itself at fault. Mail addresses are compared
+ * without case, because a trail is (pksd searches X-KeyServer-Sent that way).
+ */
+import type { Endpoint } from "./config.js";
+import { quoted } from "./quote.js";
+import type { PartlySettings, PathFault } from "./settings.js";
+import { canonicalHost, formatDuration, formatEndpoint } from "./units.js";
+
+/** Every fault that needs two keys to be seen. */
+export function crossFaults(settings: PartlySettings): PathFault[] {
+  return [
+    ...periodFaults(settings),
+    ...listenerFaults(settings),
+    ...bounceFaults(settings),
+    ...roadFaults(settings),
+    ...sharedFaults(settings),
+  ];
+}
+
+/** Which road a neighbour takes when `via` does not say: KX when there is no mail address. */
+export function defaultVia(given: { mail: boolean; kx: boolean }): "mail" | "kx" {
+  return given.kx && !given.mail ? "kx" : "mail";
+}
+
+function periodFaults({ log }: PartlySettings): PathFault[] {
+  const { retain, remember } = log?.values ?? {};
+  if (retain === undefined || remember === undefined || remember >= retain) return [];
+  const kept = formatDuration(retain);
+  const message =
+    `${formatDuration(remember)} is less than the ${kept} of log.retain: ` +
+    `write ${kept} or more, or an update comes back as new`;
+  return [{ path: ["log", "remember"], message }];
+}
+
+function listenerFaults({ smtp, kx, admin }: PartlySettings): PathFault[] {
+  const taken: { readonly endpoint: Endpoint; readonly key: string }[] = [];
+  const faults: PathFault[] = [];
+  const take = (endpoint: Endpoint, section: string, path: (string | number)[]) => {
+    if (endpoint.port === 0) return;
+    const other = taken.find((earlier) => collide(earlier.endpoint, endpoint));
+    taken.push({ endpoint, key: `${section}.listen` });
+    if (!other) return;
+    const where = `${formatEndpoint(other.endpoint)} of ${other.key}`;
+    faults.push({
+      path,
+      message: `${formatEndpoint(endpoint)} and ${where} are one port: write another one`,
+    });
+  };
+  smtp?.values.listen?.forEach((endpoint, i) => {
+    take(endpoint, "smtp", ["smtp", "listen", i]);
+  });
+  kx?.values.listen?.forEach((endpoint, i) => {
+    take(endpoint, "kx", ["kx", "listen", i]);
+  });
+  if (admin?.values.listen) take(admin.values.listen, "admin", ["admin", "listen"]);
+  return faults;
+}
+
+/** Two listeners on one port: the same host, or one of them on every address of the family. */
+function collide(a: Endpoint, b: Endpoint): boolean {
+  if (a.port !== b.port) return false;
+  const [hostA, hostB] = [canonicalHost(a.host), canonicalHost(b.host)];
+  if (hostA === hostB) return true;
+  if (hostA.includes(":") !== hostB.includes(":")) return false;
+  return [hostA, hostB].some((host) => host === "0.0.0.0" || host === "::");
+}
+
+function bounceFaults({ site, outbound }: PartlySettings): PathFault[] {
+  const address = site?.values.address?.toLowerCase();
+  if (address === undefined || outbound?.values.bounce?.toLowerCase() !== address) return [];
+  const message = "is site.address, where bounces would be taken for keys: write another address";
+  return [{ path: ["outbound", "bounce"], message }];
+}
+
+/** A neighbour needs a road that can be gone. */
+function roadFaults({ peer }: PartlySettings): PathFault[] {
+  const faults: PathFault[] = [];
+  peer.forEach((entry, index) => {
+    if (!entry) return;
+    const { values, given } = entry;
+    const fault = (key: string, message: string) => {
+      faults.push({ path: ["peer", index, key], message });
+    };
+    if (!["mail", "accept_from", "kx"].some((key) => given.has(key))) {
+      const message = 'has no road: write mail = "user@host", accept_from or kx = "host:port"';
+      faults.push({ path: ["peer", index], message });
+      return;
+    }
+    if (values.via === "kx" && !given.has("kx")) {
+      fault("via", '"kx" needs the endpoint of the peer: write kx = "host:port"');
+    }
+    if (values.via === "mail" && !given.has("mail") && !given.has("accept_from")) {
+      fault("via", '"mail" needs an address: write mail = "user@host", or via = "kx"');
+    }
+    if (values.dial === true && !given.has("kx")) {
+      fault("dial", 'true needs somewhere to dial: write kx = "host:port"');
+    }
+    if (values.dial === true && values.kx?.port === 0) {
+      fault("kx", "port 0 cannot be dialled: write the port that the peer listens on");
+    }
+  });
+  return faults;
+}
+
+/** Names, KX endpoints and mail addresses belong to one neighbour each. */
+function sharedFaults({ site, peer }: PartlySettings): PathFault[] {
+  const faults: PathFault[] = [];
+  const owners = new Map<string, string>();
+  const own = site?.values.address?.toLowerCase();
+  peer.forEach((entry, index) => {
+    if (!entry) return;
+    const { values } = entry;
+    const name = values.name === undefined ? `peer[${index}]` : `peer ${quoted(values.name)}`;
+    const claim = (key: string, value: string | undefined, message: (owner: string) => string) => {
+      if (value === undefined) return;
+      const owner = owners.get(`${key} ${value}`);
+      if (owner === undefined) owners.set(`${key} ${value}`, name);
+      else faults.push({ path: ["peer", index, key], message: message(owner) });
+    };
+    claim("name", values.name, (owner) => `${owner} is there already: give each its own name`);
+    const { kx } = values;
+    const endpoint = kx && formatEndpoint({ ...kx, host: canonicalHost(kx.host) });
+    claim("kx", endpoint, (owner) => `is the endpoint of ${owner} as well: make them one [[peer]]`);
+    const mail = values.mail?.toLowerCase();
+    claim("mail", mail, (owner) => `is the address of ${owner} as well: make them one [[peer]]`);
+    if (mail !== undefined && mail === own) {
+      const message = "is site.address, our own: write the address of the neighbour";
+      faults.push({ path: ["peer", index, "mail"], message });
+    }
+  });
+  return faults;
+}

@@ -1,0 +1,157 @@
+/**
+ * The small notations of the configuration: durations ("72h"), retry schedules ("1m, 5m*2, 1h"),
+ * sizes ("2MiB") and endpoints ("127.0.0.1:25", "[::1]:25"), each with the formatter that undoes
+ * it. A reader returns a value or a sentence for the operator, and never throws. Knows no file, no
+ * key and no default. The schedule notation is Haraka's `temp_fail_intervals`.
+ */
+import { isIP, isIPv4, isIPv6, SocketAddress } from "node:net";
+import type { Schedule } from "../backoff.js";
+import type { Endpoint } from "./config.js";
+import { quoted } from "./quote.js";
+
+/** What a reader makes of a text: the value, or what is wrong and what to write instead. */
+export type Reading<T> = { readonly value: T } | { readonly fault: string };
+
+const DURATION_UNITS = [
+  ["d", 86_400_000],
+  ["h", 3_600_000],
+  ["m", 60_000],
+  ["s", 1000],
+  ["ms", 1],
+] as const;
+
+const SIZE_UNITS = [
+  ["GiB", 1024 ** 3],
+  ["MiB", 1024 ** 2],
+  ["KiB", 1024],
+  ["GB", 1000 ** 3],
+  ["MB", 1000 ** 2],
+  ["kB", 1000],
+  ["B", 1],
+] as const;
+
+/** Ten years: anything longer is a slip of the pen. */
+const MAX_DURATION_MS = 3650 * 86_400_000;
+
+/** A timer of Node cannot wait longer than 2^31 - 1 ms, and fires at once when asked to. */
+const MAX_DELAY_MS = 24 * 86_400_000;
+
+/** Attempts that a schedule may spell out; "1m*1000000000" must not fill the memory. */
+const MAX_ATTEMPTS = 1000;
+
+const DURATION_HINT = 'write a number and a unit, as "500ms", "1s", "10m", "72h" or "30d"';
+const SIZE_HINT = 'write a number and a unit, as "2MiB", "128kB" or "1GiB", or bytes alone';
+
+/** "72h" -> milliseconds, at most ten years. Units: ms, s, m, h, d. */
+export function parseDuration(text: string): Reading<number> {
+  const match = /^(\d+)(ms|s|m|h|d)$/.exec(text);
+  const unit = DURATION_UNITS.find(([name]) => name === match?.[2]);
+  if (!match || !unit) return { fault: `${quoted(text)} is not a duration: ${DURATION_HINT}` };
+  const ms = Number(match[1]) * unit[1];
+  if (ms > MAX_DURATION_MS) return { fault: `${quoted(text)} is longer than ten years` };
+  return { value: ms };
+}
+
+/** Milliseconds (a whole number) -> the shortest text that `parseDuration` reads back. */
+export function formatDuration(ms: number): string {
+  const unit = DURATION_UNITS.find(([, factor]) => ms % factor === 0 && ms >= factor);
+  return unit ? `${ms / unit[1]}${unit[0]}` : `${ms}ms`;
+}
+
+/** "1m, 5m*2, 1h" -> one delay in milliseconds an attempt; `*n` repeats. At most 1000 of them. */
+export function parseSchedule(text: string): Reading<Schedule> {
+  const delays: number[] = [];
+  for (const part of text.split(",")) {
+    const match = /^\s*([^\s*]+)(?:\s*\*\s*(\d+))?\s*$/.exec(part);
+    if (!match) {
+      return {
+        fault: `${quoted(part.trim())} is not a step of a schedule: write "1m, 5m*2, 1h"`,
+      };
+    }
+    const reading = parseDuration(match[1] ?? "");
+    if ("fault" in reading) return reading;
+    if (reading.value === 0) return { fault: "a delay of a schedule is at least 1ms" };
+    if (reading.value > MAX_DELAY_MS) return { fault: "a delay of a schedule is at most 24d" };
+    const times = Number(match[2] ?? 1);
+    if (times < 1) return { fault: `${quoted(part.trim())} repeats no time: write "*1" or more` };
+    if (delays.length + times > MAX_ATTEMPTS) {
+      return { fault: `a schedule has at most ${MAX_ATTEMPTS} steps; the last one repeats anyway` };
+    }
+    for (let i = 0; i < times; i++) delays.push(reading.value);
+  }
+  const [first, ...rest] = delays;
+  return first === undefined ? { fault: "the schedule is empty" } : { value: [first, ...rest] };
+}
+
+/** Schedule -> "1m, 5m*2, 1h". */
+export function formatSchedule(schedule: Schedule): string {
+  const steps: { readonly ms: number; times: number }[] = [];
+  for (const ms of schedule) {
+    const last = steps.at(-1);
+    if (last?.ms === ms) last.times += 1;
+    else steps.push({ ms, times: 1 });
+  }
+  return steps
+    .map(({ ms, times }) => formatDuration(ms) + (times > 1 ? `*${times}` : ""))
+    .join(", ");
+}
+
+/** "2MiB", "128kB", "131072" -> bytes, at least 1. Units: B, kB, MB, GB, KiB, MiB, GiB. */
+export function parseSize(text: string): Reading<number> {
+  const match = /^(\d+) ?([A-Za-z]+)?$/.exec(text);
+  const unit = SIZE_UNITS.find(([name]) => name === (match?.[2] ?? "B"));
+  if (!match || !unit) return { fault: `${quoted(text)} is not a size: ${SIZE_HINT}` };
+  const bytes = Number(match[1]) * unit[1];
+  if (bytes < 1) return { fault: "a size is at least one byte" };
+  if (!Number.isSafeInteger(bytes)) return { fault: `${quoted(text)} is too large for a size` };
+  return { value: bytes };
+}
+
+/** Bytes -> the largest unit that divides them, as `parseSize` reads it back. */
+export function formatSize(bytes: number): string {
+  const unit = SIZE_UNITS.find(([, factor]) => bytes % factor === 0 && bytes >= factor);
+  return unit && unit[1] > 1 ? `${bytes / unit[1]}${unit[0]}` : String(bytes);
+}
+
+/** Whether `text` can be the name of a host: LDH labels (and "_"), the last one not a number. */
+export function isHostname(text: string): boolean {
+  if (text.length > 253 || /(^|\.)\d+$/.test(text)) return false;
+  return text.split(".").every((label) => /^(?!-)[A-Za-z0-9_-]{1,63}(?<!-)$/.test(label));
+}
+
+/** "host:port" or "[v6]:port" -> Endpoint; the host is an IP address or a name, port 0-65535. */
+export function parseEndpoint(text: string): Reading<Endpoint> {
+  const match = /^(?:\[([^[\]]*)\]|([^[\]]*)):(\d{1,5})$/.exec(text);
+  if (!match) {
+    const hint = isIPv6(text)
+      ? 'put an IPv6 address into brackets: "[::1]:25"'
+      : 'write host:port, as "127.0.0.1:25" or "[::1]:25"';
+    return { fault: `${quoted(text)} has no address and port: ${hint}` };
+  }
+  const port = Number(match[3]);
+  if (port > 65_535) return { fault: `${quoted(text)}: a port is a number from 0 to 65535` };
+  const [, bracketed, plain = ""] = match;
+  if (bracketed !== undefined) {
+    if (isIPv6(bracketed)) return { value: { host: bracketed, port } };
+    return { fault: `${quoted(text)}: only an IPv6 address goes into brackets` };
+  }
+  if (isIPv4(plain) || isHostname(plain)) return { value: { host: plain, port } };
+  if (plain.includes(":")) {
+    return { fault: `${quoted(text)}: put an IPv6 address into brackets: "[::1]:25"` };
+  }
+  if (plain === "" || plain === "*") {
+    return { fault: `${quoted(text)} names no address: write 0.0.0.0 or [::] for all of them` };
+  }
+  return { fault: `${quoted(text)}: ${quoted(plain)} is neither an IP address nor a host name` };
+}
+
+/** Endpoint -> "host:port" or "[v6]:port". */
+export function formatEndpoint({ host, port }: Endpoint): string {
+  return host.includes(":") ? `[${host}]:${port}` : `${host}:${port}`;
+}
+
+/** One spelling for each host, so that "[::1]" and "[0:0::1]" or two cases compare as equal. */
+export function canonicalHost(host: string): string {
+  if (isIP(host) !== 6 || host.includes("%")) return host.toLowerCase();
+  return new SocketAddress({ address: host, family: "ipv6" }).address;
+}

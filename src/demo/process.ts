@@ -1,0 +1,111 @@
+/**
+ * A gateway as a process of its own, for the demo and the end-to-end tests: started on a config
+ * file, known to be ready by its `ready` event, ended by a signal.
+ */
+import type { ChildProcess } from "node:child_process";
+import { spawn } from "node:child_process";
+import { createInterface } from "node:readline";
+import { fileURLToPath } from "node:url";
+
+/** A diagnostics line of a gateway. */
+export type EventLine = { readonly event: string } & Readonly<Record<string, unknown>>;
+
+const READY_MS = 20_000;
+
+export class GatewayProcess {
+  readonly #child: ChildProcess;
+  /** Every event so far. */
+  readonly events: EventLine[] = [];
+  readonly #watchers = new Set<() => void>();
+  #errors = "";
+  #exitCode: number | undefined;
+  readonly exited: Promise<number>;
+
+  private constructor(configFile: string, program: string) {
+    this.#child = spawn(process.execPath, [program, "serve", "-c", configFile], {
+      stdio: ["ignore", "pipe", "pipe"],
+    });
+    const { stdout, stderr } = this.#child;
+    if (stdout === null || stderr === null) throw new Error("a child without pipes");
+    createInterface({ input: stdout }).on("line", (line) => {
+      this.events.push(JSON.parse(line) as EventLine);
+      this.#changed();
+    });
+    stderr.on("data", (text: Buffer) => {
+      this.#errors += text.toString();
+    });
+    this.exited = new Promise((resolve) => {
+      this.#child.once("exit", (code) => {
+        this.#exitCode = code ?? -1;
+        this.#changed();
+        resolve(this.#exitCode);
+      });
+    });
+  }
+
+  /** Starts `kxgw serve` on a config file and waits until it listens. */
+  static async start(configFile: string, program = ownProgram()): Promise<GatewayProcess> {
+    const gateway = new GatewayProcess(configFile, program);
+    await gateway.event("ready");
+    return gateway;
+  }
+
+  get pid(): number {
+    return this.#child.pid ?? 0;
+  }
+
+  /** What it wrote to stderr so far. */
+  get errors(): string {
+    return this.#errors;
+  }
+
+  /** The port of a listener, as the `ready` event names it. */
+  port(door: "smtp" | "kx" | "admin"): number {
+    const ready = this.events.find(({ event }) => event === "ready");
+    const [first] = [ready?.[door]].flat();
+    return Number(/:(\d+)$/.exec(String(first))?.[1] ?? 0);
+  }
+
+  /** The first event of that name, past or to come. Rejects when the process ends before. */
+  event(name: string, matches: (line: EventLine) => boolean = () => true): Promise<EventLine> {
+    return new Promise((resolve, reject) => {
+      const timer = setTimeout(() => done(new Error(`no event ${name} in time`)), READY_MS);
+      const done = (outcome: EventLine | Error) => {
+        clearTimeout(timer);
+        this.#watchers.delete(look);
+        if (outcome instanceof Error) reject(outcome);
+        else resolve(outcome);
+      };
+      const look = () => {
+        const found = this.events.find((line) => line.event === name && matches(line));
+        if (found !== undefined) done(found);
+        else if (this.#exitCode !== undefined) {
+          done(new Error(`the gateway ended with ${this.#exitCode}: ${this.#errors.trim()}`));
+        }
+      };
+      this.#watchers.add(look);
+      look();
+    });
+  }
+
+  /** /status.json, parsed. */
+  async status(): Promise<Record<string, unknown>> {
+    const answer = await fetch(`http://127.0.0.1:${this.port("admin")}/status.json`);
+    return (await answer.json()) as Record<string, unknown>;
+  }
+
+  /** Sends a signal and waits for the end; resolves with the exit code, -1 for a kill. */
+  async end(signal: "SIGTERM" | "SIGKILL" = "SIGTERM"): Promise<number> {
+    if (this.#exitCode === undefined) this.#child.kill(signal);
+    return await this.exited;
+  }
+
+  #changed(): void {
+    for (const look of [...this.#watchers]) look();
+  }
+}
+
+/** The program that is running, or its build when it runs from source. */
+function ownProgram(): string {
+  return fileURLToPath(new URL("../../dist/main.js", import.meta.url));
+}

@@ -1,0 +1,70 @@
+/**
+ * What the gateway tells its operator: every event that it can report, at which level, and the
+ * sentence that goes with it. The names are stable, scripts and alerts may rely on them. Rooms get
+ * a `Diagnostics` and know nothing of log formats or counters; whoever builds it decides.
+ *
+ * Levels: error wants the operator to act, warn will be tried again or is worth a look, info is one
+ * line per update accepted or sent, debug is protocol. Fields may hold fingerprints and hashes,
+ * never user ids, bodies or passwords. `hash` is on every line of an update's life.
+ */
+
+export type Level = "error" | "warn" | "info" | "debug";
+
+interface EventKind {
+  readonly level: Level;
+  readonly text: string;
+}
+
+export const EVENTS = {
+  // The process.
+  ready: { level: "info", text: "listening" },
+  stopping: { level: "info", text: "stopping" },
+  stopped: { level: "info", text: "stopped" },
+  "idle-neighbour": { level: "warn", text: "nothing can be sent to this neighbour" },
+  "log-trouble": { level: "error", text: "the update log cannot be used" },
+  expired: { level: "debug", text: "old entries left the log" },
+  "clock-jumped": { level: "error", text: "the clock jumped; nothing expires until it is right" },
+  // An update's life.
+  accepted: { level: "info", text: "update accepted" },
+  duplicate: { level: "debug", text: "update known already" },
+  collision: { level: "error", text: "two different updates share one MD5; both are kept" },
+  sent: { level: "info", text: "update mailed" },
+  "would-send": { level: "info", text: "update would have been mailed" },
+  suppressed: { level: "debug", text: "not mailed: the site has it" },
+  retry: { level: "warn", text: "site did not take the mail; will try again" },
+  stalled: { level: "error", text: "site takes no mail although the schedule has run out" },
+  undelivered: { level: "error", text: "site refused the update for good; skipped" },
+  "body-expired": { level: "error", text: "update expired before the site took it; skipped" },
+  incomplete: { level: "warn", text: "no user id known to complete the update for legacy servers" },
+  oversized: { level: "warn", text: "one packet alone is larger than the site's mails may be" },
+  // Mail in.
+  "mail-refused": { level: "warn", text: "mail refused" },
+  "mail-deferred": { level: "error", text: "mail could not be stored; the sender will try again" },
+  "key-refused": { level: "warn", text: "a key in a mail was refused" },
+  "reply-swallowed": { level: "info", text: "automatic reply swallowed" },
+  bounce: { level: "warn", text: "a mail of ours came back" },
+  "smtp-error": { level: "debug", text: "SMTP connection failed" },
+  // KX.
+  "peer-connected": { level: "info", text: "KX peer connected" },
+  "peer-disconnected": { level: "info", text: "KX connection ended" },
+  "peer-unreachable": { level: "warn", text: "KX peer cannot be reached; will try again" },
+  "peer-unknown": { level: "warn", text: "KX connection from an address that is no peer's" },
+  "peer-complaint": { level: "warn", text: "KX peer complained or misbehaved" },
+  "peer-reset": { level: "warn", text: "KX peer's numbers start anew; all is listed again" },
+  "peer-gap": { level: "warn", text: "KX peer no longer lists some numbers" },
+  "update-wrong": { level: "warn", text: "KX peer sent an update that does not verify" },
+  "update-gone": { level: "warn", text: "KX peer does not have an update any more" },
+  "update-lost": { level: "error", text: "nobody who announced the update delivers it" },
+  "fetch-timeout": { level: "debug", text: "KX peer did not deliver in time" },
+} as const satisfies Record<string, EventKind>;
+
+export type EventName = keyof typeof EVENTS;
+
+/** What comes with an event: flat, small values. */
+export type Fields = Readonly<
+  Record<string, string | number | boolean | readonly string[] | undefined>
+>;
+
+export interface Diagnostics {
+  report(event: EventName, fields?: Fields): void;
+}

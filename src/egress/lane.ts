@@ -1,0 +1,245 @@
+/**
+ * The lane of one legacy site: it reads the log from the site's own cursor and mails each update
+ * that the site does not have. Lanes know nothing of each other, so a dead site delays nobody.
+ *
+ *  1. An update is skipped when the site is in its trail or was its source. Whoever announced or
+ *     sent it later counts too, since a duplicate's trail is merged into the log's.
+ *  2. One mail at a time, to the one recipient, so that each answer belongs to one update. The
+ *     cursor moves after the relay's 250: a crash in between repeats one mail, never loses one.
+ *  3. A temporary failure is tried again by the schedule; the lane waits, and order is kept. When
+ *     the schedule has run out its last delay repeats and the operator is told: nothing is dropped.
+ *  4. A mail that was read and refused for good is recorded and passed over, else one key that a
+ *     site cannot take would stop all that come after it.
+ *  5. The lane's state is in the log, so that a restart neither hurries nor forgets a retry.
+ *  6. In observe mode the lane says what it would have sent and moves on.
+ */
+import type { Schedule } from "../backoff.js";
+import { delayMs } from "../backoff.js";
+import type { Clock } from "../clock.js";
+import type { Diagnostics } from "../diagnostics.js";
+import { Trouble } from "../errors.js";
+import { inTrail } from "../mail/sent-trail.js";
+import { verpSender } from "../mail/verp.js";
+import type { Outmail } from "../outmail.js";
+import { outmails } from "../outmail.js";
+import type { Seq } from "../update.js";
+import type { Lane as LaneState } from "../updatelog/lanes.js";
+import type { Entry, UpdateLog } from "../updatelog/update-log.js";
+import { Alarm } from "./alarm.js";
+import type { Outcome, Transport } from "./transport.js";
+
+/** Who a lane serves and how, from the config. */
+export interface LaneSettings {
+  readonly name: string;
+  readonly address: string;
+  readonly maxMailBytes: number;
+  readonly site: string;
+  readonly contact: string;
+  readonly bounce: string | undefined;
+  readonly retry: Schedule;
+  readonly observing: boolean;
+}
+
+/** One site as the operator sees it. */
+export interface LaneStatus {
+  readonly name: string;
+  readonly cursor: number;
+  readonly backlog: number;
+  readonly attempt: number;
+  readonly nextAt: number;
+  readonly lastError: string;
+  readonly lastErrorAt: number;
+  readonly lastSuccessAt: number;
+}
+
+/** Entries read at once; those that the site has cost nothing but reading. */
+const PAGE = 200;
+/** How long to wait before the log is tried again when it cannot be read or written. */
+const TROUBLE_MS = 5000;
+
+export class Lane {
+  readonly #settings: LaneSettings;
+  readonly #log: UpdateLog;
+  readonly #transport: Transport;
+  readonly #clock: Clock;
+  readonly #diagnostics: Diagnostics;
+  readonly #alarm = new Alarm();
+  #state: LaneState;
+  #running: Promise<void> | undefined;
+  #stopping = false;
+
+  constructor(
+    settings: LaneSettings,
+    log: UpdateLog,
+    transport: Transport,
+    clock: Clock,
+    diagnostics: Diagnostics,
+  ) {
+    this.#settings = settings;
+    this.#log = log;
+    this.#transport = transport;
+    this.#clock = clock;
+    this.#diagnostics = diagnostics;
+    this.#state = log.openLane(settings.name);
+  }
+
+  start(): void {
+    this.#running ??= this.#run();
+  }
+
+  /** The log grew. */
+  wake(): void {
+    if (this.#state.nextAt === 0) this.#alarm.ring();
+  }
+
+  /** Finishes the mail under way and ends. */
+  async stop(): Promise<void> {
+    this.#stopping = true;
+    this.#alarm.ring();
+    await this.#running;
+  }
+
+  status(): LaneStatus {
+    const { cursor, attempt, nextAt, lastError, lastErrorAt, lastSuccessAt } = this.#state;
+    const backlog = Math.max(0, this.#log.newest() - cursor);
+    const { name } = this.#settings;
+    return { name, cursor, backlog, attempt, nextAt, lastError, lastErrorAt, lastSuccessAt };
+  }
+
+  async #run(): Promise<void> {
+    while (!this.#stopping) {
+      try {
+        await this.#waitForRetry();
+        if (this.#stopping) break;
+        if (!(await this.#serveNext())) await this.#alarm.wait(undefined);
+      } catch (error) {
+        if (!(error instanceof Trouble)) throw error;
+        const { kind, message: problem, remedy } = error;
+        this.#diagnostics.report("log-trouble", { kind, problem, remedy, door: "egress" });
+        await this.#alarm.wait(TROUBLE_MS);
+      }
+    }
+  }
+
+  async #waitForRetry(): Promise<void> {
+    while (!this.#stopping && this.#state.nextAt > 0) {
+      // Bounded by the longest delay of the schedule, in case the clock was set back meanwhile.
+      const longest = delayMs([Math.max(...this.#settings.retry)], 0, 1);
+      const wait = Math.min(this.#state.nextAt - this.#clock.now(), longest);
+      if (wait <= 0) return;
+      await this.#alarm.wait(wait);
+    }
+  }
+
+  /** Serves the next update that the site needs; false when there is none. */
+  async #serveNext(): Promise<boolean> {
+    const { cursor, part } = this.#state;
+    const page = this.#log.range((cursor + 1) as Seq, Number.MAX_SAFE_INTEGER as Seq, PAGE);
+    if (page.length === 0) return false;
+    let passed: Seq | undefined;
+    for (const entry of page) {
+      // An update that is half sent is finished, whoever else has told of it since.
+      if (part > 0 || !this.#has(entry)) {
+        if (passed !== undefined) this.#state = { ...this.#state, cursor: passed, part: 0 };
+        await this.#serve(entry);
+        return true;
+      }
+      passed = entry.seq;
+      const { seq, hash } = entry;
+      this.#diagnostics.report("suppressed", { seq, hash, neighbour: this.#settings.name });
+    }
+    if (passed !== undefined) this.#save({ cursor: passed, part: 0 });
+    return true;
+  }
+
+  /** Rule 1. */
+  #has(entry: Entry): boolean {
+    const { name, address } = this.#settings;
+    return entry.origin.neighbour === name || inTrail(this.#log.trail(entry.seq), address);
+  }
+
+  async #serve(entry: Entry): Promise<void> {
+    const { seq, hash, fingerprint } = entry;
+    const subject = { seq, hash, fingerprint, neighbour: this.#settings.name };
+    const mails = this.#mailsFor(entry);
+    if (mails === undefined) {
+      this.#diagnostics.report("body-expired", subject);
+      return this.#save({ cursor: seq, part: 0, attempt: 0, nextAt: 0 });
+    }
+    if (mails.some(({ incomplete }) => incomplete)) this.#diagnostics.report("incomplete", subject);
+    if (mails.some(({ oversized }) => oversized)) this.#diagnostics.report("oversized", subject);
+    const bytes = mails.reduce((sum, { raw }) => sum + raw.length, 0);
+    if (this.#settings.observing) {
+      this.#diagnostics.report("would-send", { ...subject, mails: mails.length, bytes });
+      return this.#save({ cursor: seq, part: 0 });
+    }
+    for (const [part, mail] of mails.entries()) {
+      if (part < this.#state.part) continue;
+      const outcome = await this.#deliver(entry, mail);
+      if (outcome.kind === "temporary") return this.#putOff(entry, outcome);
+      if (outcome.kind === "refused") this.#recordRefusal(entry, outcome);
+      const last = part + 1 === mails.length;
+      const at = last ? { cursor: seq, part: 0 } : { cursor: this.#state.cursor, part: part + 1 };
+      const now = this.#clock.now();
+      const success = outcome.kind === "delivered" ? { lastSuccessAt: now } : {};
+      this.#save({ ...at, attempt: 0, nextAt: 0, ...success });
+      if (this.#stopping && !last) return;
+    }
+    const tookMs = this.#clock.now() - entry.receivedAt;
+    this.#diagnostics.report("sent", { ...subject, mails: mails.length, bytes, tookMs });
+  }
+
+  /** The mails of an entry, undefined when its body is gone. */
+  #mailsFor(entry: Entry): Outmail[] | undefined {
+    const { address, contact, site, maxMailBytes } = this.#settings;
+    const body = this.#log.body(entry.seq);
+    if (body === undefined) return undefined;
+    const { seq, hash, fingerprint } = entry;
+    return outmails(
+      { seq, hash, body },
+      this.#log.identity(fingerprint),
+      this.#log.trail(seq),
+      { to: address, from: contact, site, maxBytes: maxMailBytes },
+      this.#clock.now(),
+    );
+  }
+
+  #deliver(entry: Entry, mail: Outmail): Promise<Outcome> {
+    const { name, address, bounce, contact } = this.#settings;
+    const sender = bounce === undefined ? contact : verpSender(bounce, name, entry.seq);
+    return this.#transport.deliver(mail.raw, sender, address);
+  }
+
+  #putOff(entry: Entry, outcome: Outcome & { readonly kind: "temporary" }): void {
+    const { retry, name: neighbour } = this.#settings;
+    const now = this.#clock.now();
+    const { attempt } = this.#state;
+    const wait = delayMs(retry, attempt, this.#clock.random());
+    const { seq, hash } = entry;
+    const { code, words } = outcome;
+    const fields = { seq, hash, neighbour, code, words, attempt: attempt + 1, waitMs: wait };
+    this.#diagnostics.report(attempt + 1 >= retry.length ? "stalled" : "retry", fields);
+    this.#save({
+      attempt: attempt + 1,
+      nextAt: now + wait,
+      lastError: words,
+      lastErrorAt: now,
+    });
+  }
+
+  #recordRefusal(entry: Entry, outcome: Outcome & { readonly kind: "refused" }): void {
+    const { seq, hash, fingerprint } = entry;
+    const { code, words } = outcome;
+    const neighbour = this.#settings.name;
+    const at = this.#clock.now();
+    this.#log.recordUndelivered({ site: neighbour, seq, code, text: words, at });
+    this.#state = { ...this.#state, lastError: words, lastErrorAt: at };
+    this.#diagnostics.report("undelivered", { seq, hash, fingerprint, neighbour, code, words });
+  }
+
+  #save(change: Partial<LaneState>): void {
+    const state = { ...this.#state, ...change };
+    this.#log.saveLane(this.#settings.name, state);
+    this.#state = state;
+  }
+}

@@ -1,0 +1,58 @@
+/**
+ * The door out to all legacy sites: one lane a site, one transport a lane, woken when the log
+ * grows. A neighbour is a site when it takes mail and `via` says so.
+ */
+import type { Clock } from "../clock.js";
+import type { Config } from "../config/config.js";
+import type { Diagnostics } from "../diagnostics.js";
+import type { UpdateLog } from "../updatelog/update-log.js";
+import type { LaneStatus } from "./lane.js";
+import { Lane } from "./lane.js";
+import type { Transport } from "./transport.js";
+import { smtpTransport } from "./transport.js";
+
+export class MailDoor {
+  readonly #lanes: Lane[] = [];
+  readonly #transports: Transport[] = [];
+  readonly #log: UpdateLog;
+  #unsubscribe: (() => void) | undefined;
+
+  constructor(
+    config: Config,
+    outbound: NonNullable<Config["outbound"]>,
+    log: UpdateLog,
+    clock: Clock,
+    diagnostics: Diagnostics,
+  ) {
+    this.#log = log;
+    const { address: site, contact } = config.site;
+    const hostname = config.smtp?.hostname ?? site.slice(site.lastIndexOf("@") + 1);
+    const { bounce, retry, relay } = outbound;
+    const observing = config.mode === "observe";
+    for (const { name, mail, via, maxMailBytes } of config.neighbours) {
+      if (mail === undefined || via !== "mail") continue;
+      const transport = smtpTransport(relay, hostname);
+      this.#transports.push(transport);
+      const ours = { site, contact, bounce, retry, observing };
+      const settings = { name, address: mail, maxMailBytes, ...ours };
+      this.#lanes.push(new Lane(settings, log, transport, clock, diagnostics));
+    }
+  }
+
+  start(): void {
+    for (const lane of this.#lanes) lane.start();
+    this.#unsubscribe = this.#log.onAppend(() => {
+      for (const lane of this.#lanes) lane.wake();
+    });
+  }
+
+  async stop(): Promise<void> {
+    this.#unsubscribe?.();
+    await Promise.all(this.#lanes.map((lane) => lane.stop()));
+    for (const transport of this.#transports) transport.close();
+  }
+
+  status(): LaneStatus[] {
+    return this.#lanes.map((lane) => lane.status());
+  }
+}

@@ -1,0 +1,82 @@
+/**
+ * The error tree on one screen.
+ *
+ * Three kinds, after whose fault it is: a `Refusal` is bad input from outside and goes back to
+ * whoever sent it; a `Trouble` is ours or the machine's, is temporary to the outside, and its
+ * remedy goes to the operator; everything else is a bug and ends the process. Expected outcomes
+ * (a duplicate, more bytes needed) are values, never errors. No text here may quote key material.
+ */
+
+/** Why material was refused: a closed set, used in answers, counters and tests. */
+export type RefusalReason =
+  | "no-key"
+  | "bad-armor"
+  | "bad-crc"
+  | "bad-packet"
+  | "secret-key"
+  | "not-key-material"
+  | "too-large"
+  | "bad-mail"
+  | "several-keys"
+  | "hash-mismatch";
+
+/** Bad input from outside: `reason` for machines, `message` a sentence that a stranger may read. */
+export class Refusal extends Error {
+  readonly reason: RefusalReason;
+  constructor(reason: RefusalReason, message: string) {
+    super(message);
+    this.name = "Refusal";
+    this.reason = reason;
+  }
+}
+
+/** One fault of a configuration, where it stands and what to do. Lines and columns from 1. */
+export interface ConfigFault {
+  readonly line: number | undefined;
+  readonly column: number | undefined;
+  /** Dotted path, as `smtp.listen` or `peer[1].via`; empty for a fault of the whole file. */
+  readonly key: string;
+  readonly message: string;
+}
+
+/** A configuration that cannot be used: every fault at once. Exit code 78. */
+export class ConfigFaults extends Error {
+  readonly file: string;
+  readonly faults: readonly ConfigFault[];
+  constructor(file: string, faults: readonly ConfigFault[]) {
+    super(`${file}: ${faults.length} fault${faults.length === 1 ? "" : "s"}`);
+    this.name = "ConfigFaults";
+    this.file = file;
+    this.faults = faults;
+  }
+}
+
+/** What is wrong with the machine or the log, in the operator's terms. */
+export type TroubleKind = "disk-full" | "read-only" | "busy" | "corrupt" | "not-ours" | "unusable";
+
+/** Our fault or the machine's: nothing was stored; `remedy` tells the operator what to do. */
+export class Trouble extends Error {
+  readonly kind: TroubleKind;
+  readonly remedy: string;
+  constructor(kind: TroubleKind, message: string, remedy: string, options?: ErrorOptions) {
+    super(message, options);
+    this.name = "Trouble";
+    this.kind = kind;
+    this.remedy = remedy;
+  }
+}
+
+/** sysexits.h codes, which scripts and mail systems act upon. */
+export const EXIT = {
+  ok: 0,
+  usage: 64,
+  dataError: 65,
+  noInput: 66,
+  unavailable: 69,
+  software: 70,
+  cannotCreate: 73,
+  ioError: 74,
+  tempFail: 75,
+  noPermission: 77,
+  config: 78,
+} as const;

@@ -1,0 +1,84 @@
+/**
+ * The decoded bytes of a mail's parts, by mailparser: quoted-printable and base64 undone, charset
+ * and line ends left alone, multipart and attached messages walked through. Armor is read from
+ * these bytes, never from mailparser's `text`, which changes some shapes and is missing for
+ * others. The plain shape, which is what every keyserver writes, needs no parser: its body is its
+ * only part (`plainBody`; a test holds both ways to the same bytes).
+ */
+import { MailParser } from "mailparser";
+import { Refusal } from "../errors.js";
+import type { HeaderField } from "../mail/head.js";
+import { headerValues } from "../mail/head.js";
+
+/** Parts a mail may have; a keyserver writes one, a mailing list's footer makes it two. */
+const MAX_PARTS = 100;
+
+/** The decoded parts of `message`, whose head has `fields` and ends before `bodyStart`. */
+export async function decodedParts(
+  message: Uint8Array,
+  fields: readonly HeaderField[],
+  bodyStart: number,
+): Promise<Uint8Array[]> {
+  const body = plainBody(message, fields, bodyStart);
+  return body === undefined ? await parsedParts(message) : [body];
+}
+
+/** The body of a mail that is one part in 7bit, 8bit or binary; undefined for any other. */
+export function plainBody(
+  message: Uint8Array,
+  fields: readonly HeaderField[],
+  bodyStart: number,
+): Uint8Array | undefined {
+  const types = headerValues(fields, "Content-Type");
+  const encodings = headerValues(fields, "Content-Transfer-Encoding");
+  if (types.length > 1 || encodings.length > 1) return undefined;
+  const type = types[0]?.trim() ?? "text/plain";
+  if (!/^(text\/plain|application\/pgp-keys)\s*(;|$)/i.test(type)) return undefined;
+  if (!/^(7bit|8bit|binary)$/i.test(encodings[0]?.trim() ?? "7bit")) return undefined;
+  return message.subarray(bodyStart);
+}
+
+/** The same through mailparser, for every shape. Throws Refusal 'bad-mail' over its limits. */
+export async function parsedParts(message: Uint8Array): Promise<Uint8Array[]> {
+  const parser = new MailParser({
+    checksumAlgo: false,
+    skipHtmlToText: true,
+    skipTextToHtml: true,
+  });
+  // Every leaf becomes an attachment, that is, plain bytes: mailparser decodes charsets and
+  // format=flowed of what it takes for text, and armor must come through as it is.
+  Object.assign(parser, { textTypes: [] });
+  const parts: Uint8Array[] = [];
+  const pending: Promise<void>[] = [];
+  const finished = new Promise<void>((resolve, reject) => {
+    parser.on("error", (error: unknown) => reject(error));
+    parser.on("data", (data) => {
+      if (data.type !== "attachment") return;
+      if (parts.length + pending.length > MAX_PARTS) {
+        reject(new Refusal("bad-mail", "The mail has too many parts."));
+        return;
+      }
+      const read = collect(data.content).then((bytes) => {
+        parts.push(bytes);
+        data.release?.();
+      });
+      pending.push(read.catch(reject));
+    });
+    parser.on("end", resolve);
+  });
+  parser.end(message);
+  try {
+    await finished;
+    await Promise.all(pending);
+  } catch (error) {
+    if (error instanceof Refusal) throw error;
+    throw new Refusal("bad-mail", "The mail's MIME structure cannot be read.");
+  }
+  return parts;
+}
+
+async function collect(stream: AsyncIterable<Uint8Array>): Promise<Uint8Array> {
+  const chunks: Uint8Array[] = [];
+  for await (const chunk of stream) chunks.push(chunk);
+  return Buffer.concat(chunks);
+}

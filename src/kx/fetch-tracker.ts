@@ -1,0 +1,314 @@
+/**
+ * Whom to ask for which update. Announced hashes come in from all peers, GETUPDATE orders go out;
+ * the manner is that of Bitcoin's transaction request tracker (src/txrequest.h). Pure: time and
+ * chance are handed in.
+ *
+ * For each hash, each peer that announced it is a candidate, requested, or failed.
+ *  1. At most one request a hash is out, at whichever peer. The others are alternates.
+ *     Otherwise a well-connected gateway would fetch everything once per peer.
+ *  2. The peer is drawn at random among the candidates that have room. "First announcer wins"
+ *     would let one fast liar be asked for everything.
+ *  3. A repeated announcement changes nothing, above all no deadline: a liar cannot keep a hash
+ *     for itself by announcing it again and again.
+ *  4. No progress for 10 s, an ERROR, or an update that was refused: the peer has failed for this
+ *     hash and the next candidate is asked at once. Progress is bytes of an UPDATE from that peer;
+ *     it moves the deadline, but to no more than 2 minutes after the request, so that a trickle
+ *     does not hold a hash for ever.
+ *  5. When all have failed, they become candidates again after 1, 5 and 30 minutes. After that the
+ *     update is lost as far as we know, and whoever listed it is told so by the `lost` output.
+ *     A new announcer is asked at once, whatever happened before.
+ *  6. A disconnect forgets the peer's announcements and frees its requests.
+ *  7. In flight a peer: 1 to 64, starting at 8, one more for a success and half for a failure, and
+ *     at most 2 MiB by the average size seen; 256 over all peers. A slow peer is asked less.
+ *  8. Tracked a peer: 5000 hashes. What is over is refused here and listed again later.
+ */
+import type { UpdateHash } from "../update.js";
+
+export const FETCH_LIMITS = {
+  progressMs: 10_000,
+  requestMs: 120_000,
+  retryMs: [60_000, 5 * 60_000, 30 * 60_000] as readonly number[],
+  tracked: 5000,
+  inFlight: 256,
+  window: { least: 1, start: 8, most: 64 },
+  windowBytes: 2 * 1024 * 1024,
+} as const;
+
+export type FetchOutput =
+  | {
+      readonly type: "request";
+      readonly peer: string;
+      readonly number: number;
+      readonly hash: UpdateHash;
+    }
+  /** No answer in time: the peer was given up for this hash. */
+  | { readonly type: "timed-out"; readonly peer: string; readonly hash: UpdateHash }
+  /** Nobody who announced it delivers it: not asked for again unless it is announced anew. */
+  | { readonly type: "lost"; readonly hash: UpdateHash; readonly peers: readonly string[] };
+
+interface Candidate {
+  number: number;
+  state: "candidate" | "requested" | "failed";
+}
+
+interface Wanted {
+  readonly candidates: Map<string, Candidate>;
+  request: { readonly peer: string; readonly at: number; deadline: number } | undefined;
+  /** How often all have failed. */
+  rounds: number;
+  retryAt: number | undefined;
+}
+
+interface PeerState {
+  readonly hashes: Set<UpdateHash>;
+  /** Hashes for which this peer could be asked now, oldest first. */
+  readonly ready: Set<UpdateHash>;
+  readonly inFlight: Set<UpdateHash>;
+  window: number;
+  averageBytes: number;
+}
+
+export class FetchTracker {
+  readonly #random: () => number;
+  readonly #wanted = new Map<UpdateHash, Wanted>();
+  readonly #peers = new Map<string, PeerState>();
+  /** Hashes whose candidates have all failed. */
+  readonly #resting = new Set<UpdateHash>();
+  #inFlight = 0;
+
+  /** `random` returns numbers in [0, 1). */
+  constructor(random: () => number) {
+    this.#random = random;
+  }
+
+  get inFlight(): number {
+    return this.#inFlight;
+  }
+
+  get tracked(): number {
+    return this.#wanted.size;
+  }
+
+  inFlightAt(peer: string): number {
+    return this.#peers.get(peer)?.inFlight.size ?? 0;
+  }
+
+  trackedAt(peer: string): number {
+    return this.#peers.get(peer)?.hashes.size ?? 0;
+  }
+
+  /** The peer has `hash` under `number`. False when its share is full: list it again later. */
+  announced(peer: string, number: number, hash: UpdateHash): boolean {
+    const state = this.#peer(peer);
+    const known = this.#wanted.get(hash)?.candidates.get(peer);
+    if (known !== undefined) {
+      if (known.state === "candidate") known.number = number;
+      return true;
+    }
+    if (state.hashes.size >= FETCH_LIMITS.tracked) return false;
+    let wanted = this.#wanted.get(hash);
+    if (wanted === undefined) {
+      wanted = { candidates: new Map(), request: undefined, rounds: 0, retryAt: undefined };
+      this.#wanted.set(hash, wanted);
+    }
+    wanted.candidates.set(peer, { number, state: "candidate" });
+    state.hashes.add(hash);
+    this.#resting.delete(hash);
+    wanted.retryAt = undefined;
+    if (wanted.request === undefined) state.ready.add(hash);
+    return true;
+  }
+
+  /** The update is here, or is wanted no more: forget it everywhere. */
+  settled(hash: UpdateHash): void {
+    const wanted = this.#wanted.get(hash);
+    if (wanted === undefined) return;
+    this.#release(hash, wanted);
+    for (const peer of wanted.candidates.keys()) {
+      const state = this.#peer(peer);
+      state.hashes.delete(hash);
+      state.ready.delete(hash);
+    }
+    this.#resting.delete(hash);
+    this.#wanted.delete(hash);
+  }
+
+  /** The peer delivered `bytes` for the hash; call `settled` when the update was good, too. */
+  delivered(peer: string, bytes: number): void {
+    const state = this.#peer(peer);
+    state.window = Math.min(FETCH_LIMITS.window.most, state.window + 1);
+    state.averageBytes += (bytes - state.averageBytes) / 8;
+  }
+
+  /** The peer could not deliver the hash, or delivered something wrong. */
+  failed(peer: string, hash: UpdateHash, now: number): FetchOutput[] {
+    const wanted = this.#wanted.get(hash);
+    const candidate = wanted?.candidates.get(peer);
+    if (wanted === undefined || candidate === undefined) return [];
+    const state = this.#peer(peer);
+    state.window = Math.max(FETCH_LIMITS.window.least, Math.floor(state.window / 2));
+    candidate.state = "failed";
+    state.ready.delete(hash);
+    if (wanted.request?.peer === peer) this.#release(hash, wanted);
+    return this.#rest(hash, wanted, now);
+  }
+
+  /** The peer does not have the hash any more and will not get it again. */
+  gone(peer: string, hash: UpdateHash, now: number): FetchOutput[] {
+    const wanted = this.#wanted.get(hash);
+    if (wanted === undefined || !this.#forget(peer, hash, wanted)) return [];
+    if (wanted.candidates.size > 0) return this.#rest(hash, wanted, now);
+    this.settled(hash);
+    return [{ type: "lost", hash, peers: [peer] }];
+  }
+
+  /** Bytes of an UPDATE came from the peer: its requests are served in order, so all move. */
+  progressed(peer: string, now: number): void {
+    for (const hash of this.#peer(peer).inFlight) {
+      const request = this.#wanted.get(hash)?.request;
+      if (request === undefined) continue;
+      const latest = request.at + FETCH_LIMITS.requestMs;
+      const moved = Math.min(latest, now + FETCH_LIMITS.progressMs);
+      request.deadline = Math.max(request.deadline, moved);
+    }
+  }
+
+  disconnected(peer: string, now: number): FetchOutput[] {
+    const state = this.#peers.get(peer);
+    if (state === undefined) return [];
+    const outputs: FetchOutput[] = [];
+    for (const hash of [...state.hashes]) {
+      const wanted = this.#wanted.get(hash);
+      if (wanted === undefined) continue;
+      this.#forget(peer, hash, wanted);
+      if (wanted.candidates.size === 0) this.settled(hash);
+      else outputs.push(...this.#rest(hash, wanted, now));
+    }
+    this.#peers.delete(peer);
+    return outputs;
+  }
+
+  /** Gives up what is overdue, wakes what has rested, and makes all requests that there is room for. */
+  advance(now: number): FetchOutput[] {
+    const outputs: FetchOutput[] = [];
+    for (const [peer, state] of this.#peers) {
+      for (const hash of [...state.inFlight]) {
+        const request = this.#wanted.get(hash)?.request;
+        if (request === undefined || now < request.deadline) continue;
+        outputs.push({ type: "timed-out", peer, hash });
+        outputs.push(...this.failed(peer, hash, now));
+      }
+    }
+    for (const hash of this.#resting) {
+      const wanted = this.#wanted.get(hash);
+      if (wanted?.retryAt === undefined || now < wanted.retryAt) continue;
+      this.#resting.delete(hash);
+      wanted.retryAt = undefined;
+      for (const candidate of wanted.candidates.values()) candidate.state = "candidate";
+      this.#makeReady(hash, wanted);
+    }
+    this.#request(now, outputs);
+    return outputs;
+  }
+
+  nextAt(): number | undefined {
+    let next = Infinity;
+    for (const state of this.#peers.values()) {
+      for (const hash of state.inFlight) {
+        next = Math.min(next, this.#wanted.get(hash)?.request?.deadline ?? Infinity);
+      }
+    }
+    for (const hash of this.#resting) {
+      next = Math.min(next, this.#wanted.get(hash)?.retryAt ?? Infinity);
+    }
+    return next === Infinity ? undefined : next;
+  }
+
+  #request(now: number, outputs: FetchOutput[]): void {
+    while (this.#inFlight < FETCH_LIMITS.inFlight) {
+      const askable = [...this.#peers.values()].filter((s) => s.ready.size > 0 && hasRoom(s));
+      const drawn = askable[Math.floor(this.#random() * askable.length)];
+      if (drawn === undefined) return;
+      for (const hash of drawn.ready) {
+        const wanted = this.#wanted.get(hash);
+        if (wanted === undefined) return;
+        const choices = [...wanted.candidates].filter(
+          ([peer, one]) => one.state === "candidate" && hasRoom(this.#peer(peer)),
+        );
+        const choice = choices[Math.floor(this.#random() * choices.length)];
+        if (choice === undefined) return;
+        const [peer, candidate] = choice;
+        for (const one of wanted.candidates.keys()) this.#peer(one).ready.delete(hash);
+        candidate.state = "requested";
+        wanted.request = { peer, at: now, deadline: now + FETCH_LIMITS.progressMs };
+        this.#peer(peer).inFlight.add(hash);
+        this.#inFlight += 1;
+        outputs.push({ type: "request", peer, number: candidate.number, hash });
+        break;
+      }
+    }
+  }
+
+  /** Rule 5, when no candidate is left; otherwise the hash is ready for the next one. */
+  #rest(hash: UpdateHash, wanted: Wanted, now: number): FetchOutput[] {
+    if (wanted.request !== undefined) return [];
+    const left = [...wanted.candidates.values()].some((one) => one.state === "candidate");
+    if (left) {
+      this.#makeReady(hash, wanted);
+      return [];
+    }
+    if (wanted.retryAt !== undefined) return [];
+    const wait = FETCH_LIMITS.retryMs[wanted.rounds];
+    if (wait === undefined) {
+      const peers = [...wanted.candidates.keys()];
+      this.settled(hash);
+      return [{ type: "lost", hash, peers }];
+    }
+    wanted.rounds += 1;
+    wanted.retryAt = now + wait;
+    this.#resting.add(hash);
+    return [];
+  }
+
+  #makeReady(hash: UpdateHash, wanted: Wanted): void {
+    for (const [peer, candidate] of wanted.candidates) {
+      if (candidate.state === "candidate") this.#peer(peer).ready.add(hash);
+    }
+  }
+
+  #forget(peer: string, hash: UpdateHash, wanted: Wanted): boolean {
+    const state = this.#peer(peer);
+    if (wanted.request?.peer === peer) this.#release(hash, wanted);
+    state.hashes.delete(hash);
+    state.ready.delete(hash);
+    return wanted.candidates.delete(peer);
+  }
+
+  #release(hash: UpdateHash, wanted: Wanted): void {
+    if (wanted.request === undefined) return;
+    this.#peer(wanted.request.peer).inFlight.delete(hash);
+    this.#inFlight -= 1;
+    wanted.request = undefined;
+  }
+
+  #peer(name: string): PeerState {
+    let state = this.#peers.get(name);
+    if (state === undefined) {
+      state = {
+        hashes: new Set(),
+        ready: new Set(),
+        inFlight: new Set(),
+        window: FETCH_LIMITS.window.start,
+        averageBytes: 2048,
+      };
+      this.#peers.set(name, state);
+    }
+    return state;
+  }
+}
+
+function hasRoom(state: PeerState): boolean {
+  const { size } = state.inFlight;
+  if (size >= state.window) return false;
+  return size === 0 || (size + 1) * state.averageBytes <= FETCH_LIMITS.windowBytes;
+}

@@ -1,0 +1,121 @@
+/**
+ * Recognises a key update in a mail: which command it is, which sites have it, and which of its
+ * parts hold armor (thesis 2.1; pksd's INCREMENTAL and ADD). The subject is matched on the raw
+ * line, as pksd does it. The caller decodes MIME and hands in bytes, because armor is never taken
+ * from somebody's idea of text; whoever reads the armor judges it.
+ *
+ * Knows neither who may send nor the envelope: a null sender is a bounce, and the door settles
+ * that before it asks here. Limit: an automatic answer that marks itself in no way and keeps no
+ * known wording is refused like any other mail that is no update.
+ */
+import { Refusal } from "../errors.js";
+import { type HeaderField, headerValues } from "./head.js";
+import { addressesIn, parseTrail } from "./sent-trail.js";
+
+/** A mail that brings key updates. */
+export interface IncrementalMail {
+  readonly command: "incremental" | "add";
+  /** X-KeyServer-Sent addresses in order, spelled as they came, each once; plain addresses. */
+  readonly trail: string[];
+  /** First plain address of From, or undefined (Hockeypuck sends none). */
+  readonly from: string | undefined;
+  /** Message-ID with its angle brackets, printable ASCII, or undefined. */
+  readonly messageId: string | undefined;
+  /** The decoded parts that hold a "-----BEGIN PGP" line, in order, never empty. */
+  readonly armor: readonly Uint8Array[];
+}
+
+/** An answer of a machine, such as pksd's "Your command, ADD": to be swallowed, never relayed. */
+export interface ReplyMail {
+  readonly command: "reply";
+}
+
+const UPDATE = /^(incremental|add)\b/i;
+const QUERY = /^(help|(verbose )?index|vindex|m?get|last)\b/i;
+const PKSD_ANSWER = /^your command\b/i;
+const ANSWER =
+  /^((re|fwd?|aw|wg|sv|vs|antw|rv|tr)\s*:|auto(matic|mated)?\b|out of (the )?office\b)/i;
+const MACHINE_PRECEDENCE = /^(bulk|junk|auto_reply)$/i;
+const MESSAGE_ID = /^<[!-;=?-~]{1,990}>$/;
+const LF = 0x0a;
+const ARMOR_BEGIN = Buffer.from("-----BEGIN PGP", "latin1");
+
+/**
+ * Reads what a mail is. `fields` are those of its outer head, `parts` the decoded bytes of its
+ * MIME parts in order. Throws Refusal 'bad-mail' for a subject that is no update and for a trail
+ * that runs in a circle, 'no-key' for an update without armor.
+ */
+export function recognise(
+  fields: readonly HeaderField[],
+  parts: readonly Uint8Array[],
+): IncrementalMail | ReplyMail {
+  const subject = headerValues(fields, "Subject")[0];
+  const command = subject === undefined ? undefined : commandOf(subject);
+  if (command === undefined) {
+    if (isReply(fields, subject ?? "")) return { command: "reply" };
+    throw noUpdate(subject);
+  }
+  const armor = parts.filter(holdsArmor);
+  if (armor.length === 0) {
+    if (autoSubmitted(fields) !== "no") return { command: "reply" };
+    throw new Refusal("no-key", "The mail holds no ASCII-armored PGP public key block.");
+  }
+  return {
+    command,
+    trail: parseTrail(headerValues(fields, "X-KeyServer-Sent")),
+    from: headerValues(fields, "From").flatMap(addressesIn)[0],
+    messageId: headerValues(fields, "Message-ID").find((value) => MESSAGE_ID.test(value)),
+    armor,
+  };
+}
+
+function commandOf(subject: string): IncrementalMail["command"] | undefined {
+  const word = UPDATE.exec(subject)?.[1]?.toLowerCase();
+  return word === "incremental" || word === "add" ? word : undefined;
+}
+
+/**
+ * Whether a mail that is no update answers one of ours: pksd's own wording, RFC 3834's field, a
+ * delivery report, or the marks of older responders. Our updates may carry "Precedence: list".
+ */
+function isReply(fields: readonly HeaderField[], subject: string): boolean {
+  if (PKSD_ANSWER.test(subject)) return true;
+  const automatic = autoSubmitted(fields);
+  if (automatic === "auto-replied" || automatic === "auto-notified") return true;
+  const type = headerValues(fields, "Content-Type")[0] ?? "";
+  if (/^multipart\/report\b/i.test(type)) return true;
+  if (!ANSWER.test(subject)) return false;
+  return (
+    automatic !== "no" ||
+    headerValues(fields, "Precedence").some((value) => MACHINE_PRECEDENCE.test(value)) ||
+    ["X-Autoreply", "X-Autorespond"].some((name) => headerValues(fields, name).length > 0)
+  );
+}
+
+/** The keyword of Auto-Submitted (RFC 3834 section 5) in lower case; 'no' when there is none. */
+function autoSubmitted(fields: readonly HeaderField[]): string {
+  const value = headerValues(fields, "Auto-Submitted")[0] ?? "";
+  return /^[a-z-]+/i.exec(value)?.[0].toLowerCase() ?? "no";
+}
+
+function noUpdate(subject: string | undefined): Refusal {
+  if (subject !== undefined && QUERY.test(subject)) {
+    return new Refusal(
+      "bad-mail",
+      "This gateway only relays key updates. To search or fetch keys, use the web page or the " +
+        "HKP port (11371) of a keyserver.",
+    );
+  }
+  const fault = subject === undefined ? "The mail has no subject" : "The subject is no key update";
+  return new Refusal("bad-mail", `${fault}: this gateway takes INCREMENTAL and ADD.`);
+}
+
+/** Whether a line of `part` begins as armor does, in its first column as RFC 9580 has it. */
+function holdsArmor(part: Uint8Array): boolean {
+  const bytes = Buffer.from(part.buffer, part.byteOffset, part.length);
+  let begin = bytes.indexOf(ARMOR_BEGIN);
+  while (begin > 0 && bytes[begin - 1] !== LF) {
+    begin = bytes.indexOf(ARMOR_BEGIN, begin + ARMOR_BEGIN.length);
+  }
+  return begin !== -1;
+}

@@ -1,0 +1,156 @@
+/**
+ * OpenPGP packet framing, both ways: octets to (tag, body) and back (RFC 9580 section 4.2).
+ *
+ * Bodies are views of the input, never copies, so a caller that keeps a packet keeps its input.
+ * This file deliberately does not know what a packet means; it looks at no body. Partial and
+ * indeterminate lengths are refused, for keys must not use them and one key must have one framing.
+ * What is written is the shape that pksd 0.9.6 can read: old-format headers wherever the tag fits.
+ */
+import { Refusal } from "../errors.js";
+
+/** The tags that this room tells apart. */
+export const TAG = {
+  signature: 2,
+  secretKey: 5,
+  publicKey: 6,
+  secretSubkey: 7,
+  marker: 10,
+  trust: 12,
+  userId: 13,
+  publicSubkey: 14,
+  userAttribute: 17,
+  padding: 21,
+} as const;
+
+/** One packet: `tag` 0 to 63, `body` without its header. */
+export interface Packet {
+  readonly tag: number;
+  readonly body: Uint8Array;
+}
+
+const MAX_OLD_TAG = 15;
+
+/**
+ * The packets of `data` in turn, each with the offset of its header in octets.
+ * Throws Refusal 'bad-packet' where the framing breaks; what was yielded before remains good.
+ */
+export function* walkPackets(data: Uint8Array): Generator<{ packet: Packet; offset: number }> {
+  const view = new DataView(data.buffer, data.byteOffset, data.byteLength);
+  let offset = 0;
+  while (offset < data.length) {
+    const { tag, start, end } = readHeader(view, offset);
+    yield { packet: { tag, body: data.subarray(start, end) }, offset };
+    offset = end;
+  }
+}
+
+/** All packets of `data`; bodies are views of it. Throws Refusal 'bad-packet'. */
+export function readPackets(data: Uint8Array): Packet[] {
+  return Array.from(walkPackets(data), ({ packet }) => packet);
+}
+
+/** The packet with an old-format header of the shortest length up to tag 15, new format above. */
+export function encodePacket(packet: Packet): Uint8Array {
+  return encodePackets([packet]);
+}
+
+/** As `encodePacket`, all packets in one piece. */
+export function encodePackets(packets: readonly Packet[]): Uint8Array {
+  const out = new Uint8Array(encodedSize(packets));
+  const view = new DataView(out.buffer);
+  let offset = 0;
+  for (const { tag, body } of packets) {
+    offset = writeHeader(view, offset, tag, body.length);
+    out.set(body, offset);
+    offset += body.length;
+  }
+  return out;
+}
+
+/** How many octets `encodePackets` makes of these packets. */
+export function encodedSize(packets: readonly Packet[]): number {
+  let size = 0;
+  for (const { tag, body } of packets) size += headerSize(tag, body.length) + body.length;
+  return size;
+}
+
+/** The order of siblings: memcmp of `0xC0|tag` and the body; a prefix sorts first (thesis 4.2). */
+export function comparePackets(a: Packet, b: Packet): number {
+  return a.tag - b.tag || Buffer.compare(a.body, b.body);
+}
+
+function readHeader(view: DataView, offset: number): { tag: number; start: number; end: number } {
+  const first = view.getUint8(offset);
+  if ((first & 0x80) === 0) throw broken(offset, "no packet starts here");
+  const isNew = (first & 0x40) !== 0;
+  const tag = isNew ? first & 0x3f : (first >> 2) & 0x0f;
+  const lengthSize = isNew ? newLengthSize(view, offset) : oldLengthSize(first, offset);
+  const start = offset + 1 + lengthSize;
+  if (start > view.byteLength) throw broken(offset, "the packet header is cut off");
+  const end = start + (isNew ? newLength(view, offset + 1) : oldLength(view, offset + 1, start));
+  if (end > view.byteLength) throw broken(offset, "the packet is cut off");
+  return { tag, start, end };
+}
+
+function oldLengthSize(first: number, offset: number): number {
+  const type = first & 0x03;
+  if (type === 3) throw broken(offset, "a packet of indeterminate length");
+  return 1 << type;
+}
+
+function oldLength(view: DataView, at: number, end: number): number {
+  switch (end - at) {
+    case 1:
+      return view.getUint8(at);
+    case 2:
+      return view.getUint16(at);
+    default:
+      return view.getUint32(at);
+  }
+}
+
+function newLengthSize(view: DataView, offset: number): number {
+  if (offset + 1 >= view.byteLength) throw broken(offset, "the packet header is cut off");
+  const octet = view.getUint8(offset + 1);
+  if (octet < 192) return 1;
+  if (octet < 224) return 2;
+  if (octet < 255) throw broken(offset, "a packet of partial length");
+  return 5;
+}
+
+function newLength(view: DataView, at: number): number {
+  const octet = view.getUint8(at);
+  if (octet < 192) return octet;
+  if (octet < 224) return ((octet - 192) << 8) + view.getUint8(at + 1) + 192;
+  return view.getUint32(at + 1);
+}
+
+function headerSize(tag: number, length: number): number {
+  if (tag <= MAX_OLD_TAG) return length < 0x100 ? 2 : length < 0x10000 ? 3 : 5;
+  return length < 192 ? 2 : length < 8384 ? 3 : 6;
+}
+
+/** Writes the header and returns the offset behind it. */
+function writeHeader(view: DataView, offset: number, tag: number, length: number): number {
+  const size = headerSize(tag, length);
+  if (tag <= MAX_OLD_TAG) {
+    const type = size === 2 ? 0 : size === 3 ? 1 : 2;
+    view.setUint8(offset, 0x80 | (tag << 2) | type);
+    if (type === 0) view.setUint8(offset + 1, length);
+    else if (type === 1) view.setUint16(offset + 1, length);
+    else view.setUint32(offset + 1, length);
+  } else {
+    view.setUint8(offset, 0xc0 | tag);
+    if (size === 2) view.setUint8(offset + 1, length);
+    else if (size === 3) view.setUint16(offset + 1, length - 192 + 0xc000);
+    else {
+      view.setUint8(offset + 1, 0xff);
+      view.setUint32(offset + 2, length);
+    }
+  }
+  return offset + size;
+}
+
+function broken(offset: number, what: string): Refusal {
+  return new Refusal("bad-packet", `${what} (offset ${offset})`);
+}

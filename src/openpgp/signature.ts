@@ -1,0 +1,133 @@
+/**
+ * The least that can be read of a signature packet: kind, time, and who claims to have made it
+ * (RFC 9580 section 5.2; versions 2 to 6).
+ *
+ * No signature is verified anywhere in this gateway, so all of this is a claim: good enough to pick
+ * one signature among several for a mail, never good enough to trust a key. The unhashed area is
+ * read too, for older software puts the issuer there.
+ */
+import { keyId } from "./fingerprint.js";
+import type { TransferableKey } from "./key.js";
+import { type Packet, TAG } from "./packet.js";
+
+export interface SignatureInfo {
+  /** Signature type octet, as 0x13 for a certification or 0x18 for a subkey binding. */
+  readonly type: number;
+  /** Unix seconds; 0 when the signature does not say. */
+  readonly createdAt: number;
+  /** Upper-case hex key id (16 digits) or fingerprint (32, 40, 64), the latter preferred. */
+  readonly issuer: string | undefined;
+}
+
+const SUBPACKET = { createdAt: 2, issuerKeyId: 16, issuerFingerprint: 33 } as const;
+/** Octets of an issuer fingerprint subpacket by the version octet it starts with. */
+const FINGERPRINT_OCTETS: Readonly<Record<number, number>> = { 3: 16, 4: 20, 5: 32, 6: 32 };
+
+/** What the body of a signature packet says; undefined for anything odd. Never throws. */
+export function signatureInfo(body: Uint8Array): SignatureInfo | undefined {
+  const octets = Buffer.from(body.buffer, body.byteOffset, body.byteLength);
+  switch (octets[0]) {
+    case 2:
+    case 3:
+      return oldInfo(octets);
+    case 4:
+    case 5:
+      return subpacketInfo(octets, 2);
+    case 6:
+      return subpacketInfo(octets, 4);
+    default:
+      return undefined;
+  }
+}
+
+/** Whether the packet is a signature that names this key's primary key as its issuer. */
+export function isSelfSignature(key: TransferableKey, packet: Packet): boolean {
+  return selfSignatureInfo(key, packet) !== undefined;
+}
+
+/** What a self-signature of this key says; undefined when the packet is none. */
+export function selfSignatureInfo(key: TransferableKey, packet: Packet): SignatureInfo | undefined {
+  if (packet.tag !== TAG.signature) return undefined;
+  const info = signatureInfo(packet.body);
+  if (info?.issuer === undefined) return undefined;
+  const name =
+    info.issuer.length === 16 ? keyId(key.primary.packet.body, key.fingerprint) : key.fingerprint;
+  return info.issuer === name ? info : undefined;
+}
+
+function oldInfo(octets: Buffer): SignatureInfo | undefined {
+  if (octets.length < 19 || octets[1] !== 5) return undefined;
+  return {
+    type: octets.readUInt8(2),
+    createdAt: octets.readUInt32BE(3),
+    issuer: hex(octets.subarray(7, 15)),
+  };
+}
+
+/** Version, type and two algorithms, then two areas, each after a count of `countOctets`. */
+function subpacketInfo(octets: Buffer, countOctets: number): SignatureInfo | undefined {
+  const type = octets[1];
+  const hashed = readArea(octets, 4, countOctets);
+  if (type === undefined || hashed === undefined) return undefined;
+  const unhashed = readArea(octets, hashed.end, countOctets);
+  if (unhashed === undefined) return undefined;
+  const issuer =
+    hashed.fingerprint ?? hashed.keyId ?? unhashed.fingerprint ?? unhashed.keyId ?? undefined;
+  return { type, createdAt: hashed.createdAt, issuer };
+}
+
+interface Area {
+  readonly end: number;
+  readonly createdAt: number;
+  readonly keyId: string | undefined;
+  readonly fingerprint: string | undefined;
+}
+
+/** The area whose count stands at `at`; the first subpacket of a kind counts. */
+function readArea(octets: Buffer, at: number, countOctets: number): Area | undefined {
+  let offset = at + countOctets;
+  if (offset > octets.length) return undefined;
+  const end = offset + octets.readUIntBE(at, countOctets);
+  if (end > octets.length) return undefined;
+  let createdAt: number | undefined;
+  let issuerKeyId: string | undefined;
+  let fingerprint: string | undefined;
+  while (offset < end) {
+    const length = readLength(octets, offset, end);
+    if (length === undefined) return undefined;
+    const kind = octets.readUInt8(length.next) & 0x7f;
+    const content = octets.subarray(length.next + 1, length.end);
+    offset = length.end;
+    if (kind === SUBPACKET.createdAt) {
+      if (content.length !== 4) return undefined;
+      createdAt ??= content.readUInt32BE();
+    } else if (kind === SUBPACKET.issuerKeyId) {
+      if (content.length !== 8) return undefined;
+      issuerKeyId ??= hex(content);
+    } else if (kind === SUBPACKET.issuerFingerprint) {
+      if (content.length !== 1 + (FINGERPRINT_OCTETS[content[0] ?? 0] ?? 0)) return undefined;
+      fingerprint ??= hex(content.subarray(1));
+    }
+  }
+  return { end, createdAt: createdAt ?? 0, keyId: issuerKeyId, fingerprint };
+}
+
+/** A subpacket's length octets at `at`: where its kind octet stands and where it ends. */
+function readLength(
+  octets: Buffer,
+  at: number,
+  limit: number,
+): { next: number; end: number } | undefined {
+  const first = octets.readUInt8(at);
+  const next = at + (first < 192 ? 1 : first < 255 ? 2 : 5);
+  if (next >= limit) return undefined;
+  let length = first;
+  if (first === 255) length = octets.readUInt32BE(at + 1);
+  else if (first >= 192) length = ((first - 192) << 8) + octets.readUInt8(at + 1) + 192;
+  const end = next + length;
+  return length === 0 || end > limit ? undefined : { next, end };
+}
+
+function hex(octets: Buffer): string {
+  return octets.toString("hex").toUpperCase();
+}

@@ -1,0 +1,47 @@
+/**
+ * The update hash: the name by which every server knows an update (thesis 4.2).
+ *
+ * Each packet in canonical order goes in as `0xC0|tag`, `0xFF`, a four-octet length, the body: the
+ * same key with the one spelling of its lengths that is always possible. The thesis leaves the
+ * length out; then octets could move from a packet into its neighbour under the same hash.
+ * MD5 names, and the SHA-256 of the same input tells two updates with one name apart.
+ */
+import { createHash, type Hash } from "node:crypto";
+import type { UpdateHash } from "../update.js";
+import { keyPackets, type TransferableKey } from "./key.js";
+
+/** Packets are gathered to pieces of this size: one call a piece instead of two a packet. */
+const PIECE_BYTES = 64 * 1024;
+const HEADER_BYTES = 6;
+
+/** `hash` is the MD5 (32 lower-case hex digits), `digest` the SHA-256 (64) of the same octets. */
+export function updateHash(key: TransferableKey): { hash: UpdateHash; digest: string } {
+  const packets = keyPackets(key);
+  const total = packets.reduce((sum, { body }) => sum + HEADER_BYTES + body.length, 0);
+  const hashes: readonly [Hash, Hash] = [createHash("md5"), createHash("sha256")];
+  const feed = (octets: Uint8Array): void => {
+    for (const hash of hashes) hash.update(octets);
+  };
+  const piece = Buffer.allocUnsafe(Math.min(total, PIECE_BYTES));
+  let used = 0;
+  for (const { tag, body } of packets) {
+    const fits = HEADER_BYTES + body.length <= piece.length;
+    if (used + HEADER_BYTES + (fits ? body.length : 0) > piece.length) {
+      feed(piece.subarray(0, used));
+      used = 0;
+    }
+    used = piece.writeUInt16BE(((0xc0 | tag) << 8) | 0xff, used);
+    used = piece.writeUInt32BE(body.length, used);
+    if (fits) {
+      piece.set(body, used);
+      used += body.length;
+    } else {
+      feed(piece.subarray(0, used));
+      feed(body);
+      used = 0;
+    }
+  }
+  feed(piece.subarray(0, used));
+  const [md5, sha256] = hashes;
+  return { hash: md5.digest("hex") as UpdateHash, digest: sha256.digest("hex") };
+}

@@ -1,0 +1,48 @@
+/**
+ * The noun of the house: an update, and the names that everything else gives to it.
+ *
+ * An update is one OpenPGP key's worth of news: a whole new key, or the primary key with what was
+ * added to it (thesis 3.1, footnote 3). It is immutable, its hash is its name, and every room from
+ * the mail dialect to the log hands on this same shape. This file knows no format and no storage.
+ */
+
+/** MD5 of the canonical packets as 32 lower-case hex digits (thesis 4.2): the name of an update. */
+export type UpdateHash = string & { readonly __brand: "UpdateHash" };
+
+/** Upper-case hex fingerprint of the primary key: 32 (v3), 40 (v4) or 64 (v5, v6) digits. */
+export type Fingerprint = string & { readonly __brand: "Fingerprint" };
+
+/**
+ * Position in the update log, from 1, growing without gaps, never reused. A JavaScript number
+ * counts to 2^53 without loss; KX shows the low 31 bits of it.
+ */
+export type Seq = number & { readonly __brand: "Seq" };
+
+/** What a mail server remembers of a key so that an update without a user id can be completed. */
+export interface Identity {
+  /** One user id packet and, when there is one, its newest self-signature, old-format headers. */
+  readonly packets: Uint8Array;
+  /** Creation time of that self-signature in Unix seconds; 0 when there is none. */
+  readonly signedAt: number;
+}
+
+export interface Update {
+  readonly hash: UpdateHash;
+  /** SHA-256 of the hash input as 64 hex digits: tells apart two updates that share one MD5. */
+  readonly digest: string;
+  readonly fingerprint: Fingerprint;
+  /** The packets in canonical order, old-format headers up to tag 15: what we store and relay. */
+  readonly body: Uint8Array;
+  /** A user id of this update to remember for later ones; absent when the update has none. */
+  readonly identity: Identity | undefined;
+}
+
+/** Which road an update came in by. */
+export type Transport = "mail" | "kx";
+
+/** Where an update came from: the operator's name for the neighbour and the road. */
+export interface Origin {
+  /** Config name of the neighbour, or undefined when several could have sent it. */
+  readonly neighbour: string | undefined;
+  readonly transport: Transport;
+}

@@ -1,0 +1,242 @@
+/**
+ * One open update log file: taking it, proving that it can be trusted, and the two ways through
+ * which every statement runs, `read` and `write`. Both turn SQLite's errors into `Trouble`, and
+ * `write` leaves no transaction open and no partial row, whatever fails.
+ *
+ * It does not know what the tables mean. One writer at a time: it holds an exclusive lock on the
+ * side file PATH-lock for life, which the operating system lets go when the process dies in any
+ * way. Limit: a hard link to the file would be another name with another lock; a symbolic link is
+ * followed.
+ */
+import { accessSync, constants, existsSync, realpathSync, statSync } from "node:fs";
+import { basename, dirname, join } from "node:path";
+import Database from "better-sqlite3";
+import { Trouble } from "../errors.js";
+import {
+  assertDurable,
+  assertSqliteVersion,
+  configureWriter,
+  createTables,
+  identify,
+} from "./schema.js";
+import { asTrouble } from "./trouble.js";
+
+const MEMORY = ":memory:";
+
+/** How long a statement waits for another process: only a reader's recovery can be in the way. */
+const BUSY_TIMEOUT_MS = 5000;
+
+/** What stands behind the word "stored", for `doctor` and tests. */
+export interface Durability {
+  readonly sqliteVersion: string;
+  /** 'wal', or 'memory' for an in-memory log. */
+  readonly journalMode: string;
+  /** 2 is FULL. */
+  readonly synchronous: number;
+}
+
+export class Connection {
+  readonly db: Database.Database;
+  /** The file as SQLite sees it, symbolic links resolved, or ':memory:'. */
+  readonly path: string;
+  readonly #lock: Database.Database | undefined;
+  readonly #begin: Database.Statement<[]>;
+  readonly #commit: Database.Statement<[]>;
+  readonly #rollback: Database.Statement<[]>;
+  #writing = false;
+
+  private constructor(db: Database.Database, path: string, lock: Database.Database | undefined) {
+    this.db = db;
+    this.path = path;
+    this.#lock = lock;
+    this.#begin = db.prepare("BEGIN IMMEDIATE");
+    this.#commit = db.prepare("COMMIT");
+    this.#rollback = db.prepare("ROLLBACK");
+  }
+
+  /**
+   * Opens `path` as its one writer, creating the log where there is none, or beside a writer with
+   * `readonly`. Throws `Trouble`: 'busy' when another gateway serves the file, 'not-ours',
+   * 'corrupt', 'read-only' or 'unusable'; then nothing is held.
+   */
+  static open(path: string, options: { readonly readonly?: boolean } = {}): Connection {
+    const readonly = options.readonly ?? false;
+    const real = path === MEMORY ? MEMORY : resolved(path);
+    let lock: Database.Database | undefined;
+    let db: Database.Database | undefined;
+    try {
+      if (real !== MEMORY && !readonly) {
+        assertWritable(real);
+        lock = takeLock(real);
+      }
+      db = new Database(real, { readonly, timeout: BUSY_TIMEOUT_MS });
+      const found = identify(db, real);
+      assertSqliteVersion(sqliteVersion(db));
+      if (!readonly) {
+        configureWriter(db);
+        assertDurable(db, real);
+      }
+      const connection = new Connection(db, real, lock);
+      if (found === "empty") connection.#create(readonly);
+      return connection;
+    } catch (error) {
+      db?.close();
+      lock?.close();
+      throw asTrouble(error, real);
+    }
+  }
+
+  #create(readonly: boolean): void {
+    if (readonly) {
+      const remedy = "Start the gateway once; it creates its log.";
+      throw new Trouble("not-ours", `${this.path}: is empty`, remedy);
+    }
+    this.write(() => createTables(this.db));
+  }
+
+  /** Runs statements that only read. Throws `Trouble`. */
+  read<T>(work: () => T): T {
+    try {
+      this.#settle();
+      return work();
+    } catch (error) {
+      throw asTrouble(error, this.path);
+    }
+  }
+
+  /**
+   * Runs `work` in one immediate transaction, or as part of the one that is open, and returns once
+   * it is on disk. Throws `Trouble`, or what `work` throws; then nothing of it remains.
+   */
+  write<T>(work: () => T): T {
+    if (this.#writing) return work();
+    try {
+      this.#settle();
+      this.#begin.run();
+      this.#writing = true;
+      const result = work();
+      this.#commit.run();
+      return result;
+    } catch (error) {
+      throw asTrouble(error, this.path);
+    } finally {
+      this.#writing = false;
+      this.#abandon();
+    }
+  }
+
+  /** Ends a transaction that failed. SQLite has done so itself after some errors, not after all. */
+  #abandon(): void {
+    try {
+      this.#settle();
+    } catch {
+      // The error that led here is already on its way; the next call tries again before its work.
+    }
+  }
+
+  /** Never work on top of a transaction that was not ended: it would be lost, or seen too early. */
+  #settle(): void {
+    if (this.db.inTransaction && !this.#writing) this.#rollback.run();
+  }
+
+  /**
+   * Moves the WAL into the file and cuts it to nothing, without waiting for readers. Returns
+   * whether that was possible; false is harmless, the WAL shrinks another time. Throws `Trouble`.
+   */
+  checkpoint(): boolean {
+    return this.read(() => {
+      this.db.pragma("busy_timeout = 0");
+      try {
+        const [row] = this.db.pragma("wal_checkpoint(TRUNCATE)") as { busy: number }[];
+        return row?.busy === 0;
+      } finally {
+        this.db.pragma(`busy_timeout = ${BUSY_TIMEOUT_MS}`);
+      }
+    });
+  }
+
+  /** The durable settings as SQLite reports them now. */
+  durability(): Durability {
+    return this.read(() => ({
+      sqliteVersion: sqliteVersion(this.db),
+      journalMode: String(this.db.pragma("journal_mode", { simple: true })),
+      synchronous: Number(this.db.pragma("synchronous", { simple: true })),
+    }));
+  }
+
+  /** Bytes that the log takes on disk with its WAL; for an in-memory log the bytes of its pages. */
+  fileBytes(): number {
+    if (this.path !== MEMORY) {
+      // Only stat: opening and closing the file here would drop SQLite's own locks on it.
+      return sizeOf(this.path) + sizeOf(`${this.path}-wal`);
+    }
+    const pages = Number(this.db.pragma("page_count", { simple: true }));
+    return pages * Number(this.db.pragma("page_size", { simple: true }));
+  }
+
+  /** Checkpoints, closes and lets the lock go. A second call does nothing. */
+  close(): void {
+    if (!this.db.open) return;
+    try {
+      if (!this.db.readonly && !this.db.memory) this.checkpoint();
+    } catch (error) {
+      // Nothing is lost: the WAL stays beside the file and the next start replays it.
+      if (!(error instanceof Trouble)) throw error;
+    } finally {
+      this.db.close();
+      this.#lock?.close();
+    }
+  }
+}
+
+/** The path with symbolic links followed, so that two names of one file share one lock. */
+function resolved(path: string): string {
+  const directory = dirname(path);
+  if (!existsSync(directory)) {
+    throw new Trouble(
+      "unusable",
+      `${path}: the directory ${directory} does not exist`,
+      `Create ${directory} and give it to the gateway's user.`,
+    );
+  }
+  return existsSync(path) ? realpathSync(path) : join(realpathSync(directory), basename(path));
+}
+
+/** SQLite opens what it may not write as read-only without a word; and a lock needs writing. */
+function assertWritable(path: string): void {
+  for (const target of [dirname(path), path, `${path}-wal`, `${path}-shm`, `${path}-lock`]) {
+    if (!existsSync(target)) continue;
+    try {
+      accessSync(target, constants.W_OK);
+    } catch (error) {
+      const remedy =
+        `Give ${target} to the gateway's user, and check that its file system is not mounted ` +
+        "read-only.";
+      throw new Trouble("read-only", `${target}: cannot be written`, remedy, { cause: error });
+    }
+  }
+}
+
+function takeLock(path: string): Database.Database {
+  const file = `${path}-lock`;
+  let lock: Database.Database | undefined;
+  try {
+    lock = new Database(file, { timeout: 0 });
+    lock.exec("BEGIN EXCLUSIVE");
+    return lock;
+  } catch (error) {
+    lock?.close();
+    const trouble = asTrouble(error, file);
+    if (!(trouble instanceof Trouble) || trouble.kind !== "busy") throw trouble;
+    const remedy = `Stop the other gateway ("fuser ${file}" finds it), or give each its own log.`;
+    throw new Trouble("busy", `${path}: another kxgw serves this log`, remedy, { cause: error });
+  }
+}
+
+function sqliteVersion(db: Database.Database): string {
+  return String(db.prepare("SELECT sqlite_version()").pluck().get());
+}
+
+function sizeOf(path: string): number {
+  return statSync(path, { throwIfNoEntry: false })?.size ?? 0;
+}

@@ -1,0 +1,188 @@
+/**
+ * The tables of the update log, how a file is recognised as ours, and the settings without which
+ * a "stored" would be a lie. Bodies stand apart from entries, so that a LIST over a month of
+ * announcements (thesis, appendix A) never touches the pages that hold keys.
+ *
+ * It does not know who opens a file or why. Limit: there is one schema version; a file of another
+ * version is refused, not migrated.
+ */
+import Database from "better-sqlite3";
+import { Trouble } from "../errors.js";
+
+/** "KXGW" in the header of the file. */
+export const APPLICATION_ID = 0x4b584757;
+
+/** `user_version` of a file that this code reads and writes. */
+export const SCHEMA_VERSION = 1;
+
+/** First SQLite in which a commit beside a checkpoint cannot lose pages (the WAL-reset bug). */
+const SQLITE_FLOOR = [3, 51, 3] as const;
+
+/** `PRAGMA synchronous` reads back as a number; FULL fsyncs the WAL at each commit. */
+const SYNCHRONOUS_FULL = 2;
+
+const TABLES = `
+CREATE TABLE updates (
+  seq INTEGER PRIMARY KEY AUTOINCREMENT,
+  hash BLOB NOT NULL CHECK (length(hash) = 16),
+  digest BLOB NOT NULL CHECK (length(digest) = 32),
+  fingerprint BLOB NOT NULL CHECK (length(fingerprint) IN (16, 20, 32)),
+  size INTEGER NOT NULL,
+  neighbour TEXT,
+  transport TEXT NOT NULL CHECK (transport IN ('mail', 'kx')),
+  received_at INTEGER NOT NULL,
+  message_id TEXT,
+  trail TEXT NOT NULL,
+  UNIQUE (hash, digest)
+) STRICT;
+CREATE INDEX updates_by_fingerprint ON updates (fingerprint);
+CREATE INDEX updates_by_time ON updates (received_at);
+
+CREATE TABLE bodies (
+  seq INTEGER PRIMARY KEY REFERENCES updates (seq),
+  received_at INTEGER NOT NULL,
+  body BLOB NOT NULL
+) STRICT;
+CREATE INDEX bodies_by_time ON bodies (received_at);
+
+CREATE TABLE totals (
+  only_row INTEGER PRIMARY KEY CHECK (only_row = 1),
+  entries INTEGER NOT NULL,
+  bodies INTEGER NOT NULL,
+  body_bytes INTEGER NOT NULL
+) STRICT;
+INSERT INTO totals VALUES (1, 0, 0, 0);
+
+CREATE TABLE identities (
+  fingerprint BLOB PRIMARY KEY,
+  packets BLOB NOT NULL,
+  signed_at INTEGER NOT NULL,
+  remembered_at INTEGER NOT NULL
+) STRICT;
+CREATE INDEX identities_by_time ON identities (remembered_at);
+
+CREATE TABLE receive_cursors (
+  peer TEXT PRIMARY KEY,
+  number INTEGER NOT NULL,
+  hash BLOB NOT NULL CHECK (length(hash) = 16)
+) STRICT;
+
+CREATE TABLE lanes (
+  site TEXT PRIMARY KEY,
+  cursor INTEGER NOT NULL,
+  part INTEGER NOT NULL,
+  attempt INTEGER NOT NULL,
+  next_at INTEGER NOT NULL,
+  last_error TEXT NOT NULL,
+  last_error_at INTEGER NOT NULL,
+  last_success_at INTEGER NOT NULL
+) STRICT;
+
+CREATE TABLE undelivered (
+  site TEXT NOT NULL,
+  seq INTEGER NOT NULL,
+  code INTEGER NOT NULL,
+  text TEXT NOT NULL,
+  at INTEGER NOT NULL,
+  PRIMARY KEY (site, seq)
+) STRICT;
+CREATE INDEX undelivered_by_time ON undelivered (at);
+
+CREATE TABLE refusals (
+  hash BLOB PRIMARY KEY CHECK (length(hash) = 16),
+  reason TEXT NOT NULL,
+  until INTEGER NOT NULL
+) STRICT;
+CREATE INDEX refusals_by_time ON refusals (until);
+`;
+
+/** Creates the tables and marks the file as ours. Runs inside the caller's transaction. */
+export function createTables(db: Database.Database): void {
+  db.exec(TABLES);
+  db.pragma(`application_id = ${APPLICATION_ID}`);
+  db.pragma(`user_version = ${SCHEMA_VERSION}`);
+}
+
+/**
+ * Whether the open file is a log of ours or an empty one that may become it.
+ * Throws `Trouble` 'not-ours' for anything else; writes nothing.
+ */
+export function identify(db: Database.Database, path: string): "empty" | "ours" {
+  try {
+    const application = db.pragma("application_id", { simple: true });
+    const version = db.pragma("user_version", { simple: true });
+    const tables = db.prepare("SELECT count(*) FROM sqlite_schema").pluck().get();
+    if (application === 0 && tables === 0) return "empty";
+    if (application !== APPLICATION_ID) throw foreign(path, "is the database of another program");
+    if (version !== SCHEMA_VERSION) throw otherVersion(path, version);
+    return "ours";
+  } catch (error) {
+    const notADatabase = error instanceof Database.SqliteError && error.code === "SQLITE_NOTADB";
+    throw notADatabase ? foreign(path, "is not a database", error) : error;
+  }
+}
+
+function foreign(path: string, what: string, cause?: unknown): Trouble {
+  const remedy = `Point log.path at a file of the gateway's own; ${path} was left as it is.`;
+  return new Trouble("not-ours", `${path}: ${what}`, remedy, { cause });
+}
+
+function otherVersion(path: string, version: unknown): Trouble {
+  const message =
+    `${path}: was written with log version ${version}, ` +
+    `this gateway knows version ${SCHEMA_VERSION}`;
+  const remedy = "Run the gateway release that wrote it, or point log.path at a new file.";
+  return new Trouble("not-ours", message, remedy);
+}
+
+/** Throws `Trouble` 'unusable' when `version`, as "3.53.2", is below the floor. */
+export function assertSqliteVersion(version: string): void {
+  const parts = version.split(".").map(Number);
+  for (const [index, floor] of SQLITE_FLOOR.entries()) {
+    const part = parts[index] ?? 0;
+    if (part > floor) return;
+    if (part < floor) {
+      throw new Trouble(
+        "unusable",
+        `SQLite ${version} can lose committed updates; ${SQLITE_FLOOR.join(".")} is the oldest ` +
+          "that does not",
+        "Install the better-sqlite3 release that package-lock.json names.",
+      );
+    }
+  }
+}
+
+/** Sets what a writer needs; the durable settings are verified by `assertDurable`. */
+export function configureWriter(db: Database.Database): void {
+  db.pragma("journal_mode = WAL");
+  db.pragma("synchronous = FULL");
+  db.pragma("foreign_keys = ON");
+  db.pragma("cell_size_check = ON");
+  // The index of hashes takes about 60 bytes an entry: most of a month of them stays in memory.
+  db.pragma("cache_size = -65536");
+  // Without a limit the WAL keeps the size of the largest burst for ever.
+  db.pragma("journal_size_limit = 67108864");
+}
+
+/**
+ * Throws `Trouble` 'unusable' unless a commit on `db` survives a power cut: WAL (the rollback
+ * journal of an in-memory database is exempt) and synchronous=FULL, both read back.
+ */
+export function assertDurable(db: Database.Database, path: string): void {
+  const journal = db.pragma("journal_mode", { simple: true });
+  if (journal !== "wal" && !db.memory) {
+    throw new Trouble(
+      "unusable",
+      `${path}: the file system does not support SQLite's write-ahead log (${journal})`,
+      "Move log.path to a local file system; network file systems cannot hold it.",
+    );
+  }
+  const synchronous = db.pragma("synchronous", { simple: true });
+  if (synchronous !== SYNCHRONOUS_FULL) {
+    throw new Trouble(
+      "unusable",
+      `${path}: synchronous is ${synchronous} where FULL (${SYNCHRONOUS_FULL}) was asked for`,
+      "Install the better-sqlite3 release that package-lock.json names.",
+    );
+  }
+}

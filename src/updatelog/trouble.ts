@@ -1,0 +1,105 @@
+/**
+ * SQLite's complaints in the operator's words: the one place that reads an SQLite error code and
+ * makes a `Trouble` of it, with a sentence that says what to do.
+ *
+ * It does not know which statement failed, and it hides no mistake of ours: a broken constraint, a
+ * wrong binding or a misuse of the library comes back as it was and ends the process.
+ * Codes: https://sqlite.org/rescode.html
+ */
+import Database from "better-sqlite3";
+import { Trouble, type TroubleKind } from "../errors.js";
+
+interface Rule {
+  /** Primary result code; the extended codes (SQLITE_IOERR_WRITE) begin with it. */
+  readonly code: string;
+  readonly kind: TroubleKind;
+  readonly what: string;
+  readonly remedy: (path: string) => string;
+}
+
+const RULES: readonly Rule[] = [
+  {
+    code: "SQLITE_FULL",
+    kind: "disk-full",
+    what: "no space left for the update log",
+    remedy: (path) => `Free space on the file system of ${path}; the gateway goes on by itself.`,
+  },
+  {
+    code: "SQLITE_READONLY",
+    kind: "read-only",
+    what: "the update log cannot be written",
+    remedy: (path) =>
+      `Make ${path}, ${path}-wal and ${path}-shm and their directory writable for the gateway's ` +
+      "user, and check that the file system is not mounted read-only.",
+  },
+  {
+    code: "SQLITE_BUSY",
+    kind: "busy",
+    what: "another process holds the update log",
+    remedy: (path) => `Find the process with "fuser ${path}" and stop it or let it finish.`,
+  },
+  {
+    code: "SQLITE_LOCKED",
+    kind: "busy",
+    what: "the update log is locked",
+    remedy: (path) => `Find the process with "fuser ${path}" and stop it or let it finish.`,
+  },
+  {
+    code: "SQLITE_CORRUPT",
+    kind: "corrupt",
+    what: "the update log is damaged",
+    remedy: (path) => repair(path),
+  },
+  {
+    code: "SQLITE_NOTADB",
+    kind: "corrupt",
+    what: "the update log is no longer a database",
+    remedy: (path) => repair(path),
+  },
+  {
+    code: "SQLITE_CANTOPEN",
+    kind: "unusable",
+    what: "the update log cannot be opened",
+    remedy: (path) =>
+      `Check that ${path} is a file in an existing directory, and that it, ${path}-wal and ` +
+      `${path}-shm belong to the gateway's user.`,
+  },
+  {
+    code: "SQLITE_IOERR",
+    kind: "unusable",
+    what: "the disk fails under the update log",
+    remedy: (path) =>
+      `Look for disk errors in the kernel's messages (dmesg) and check the disk of ${path}.`,
+  },
+];
+
+const OTHER: Rule = {
+  code: "",
+  kind: "unusable",
+  what: "the update log does not work",
+  remedy: (path) => `Stop the gateway and run "sqlite3 ${path} 'pragma integrity_check'".`,
+};
+
+/** Codes that only our own code can cause. */
+const BUGS = ["SQLITE_CONSTRAINT", "SQLITE_MISUSE", "SQLITE_MISMATCH", "SQLITE_RANGE"];
+
+/**
+ * The `Trouble` for an SQLite error on the file `path`, with the error as its cause. Anything that
+ * is not SQLite's, is a `Trouble` already, or is a bug of ours is handed back as it came, so that
+ * the caller can always `throw asTrouble(error, path)`.
+ */
+export function asTrouble(error: unknown, path: string): unknown {
+  if (!(error instanceof Database.SqliteError)) return error;
+  const { code } = error;
+  if (BUGS.some((bug) => code.startsWith(bug))) return error;
+  const rule = RULES.find((candidate) => code.startsWith(candidate.code)) ?? OTHER;
+  const message = `${path}: ${rule.what} (${code}: ${error.message})`;
+  return new Trouble(rule.kind, message, rule.remedy(path), { cause: error });
+}
+
+function repair(path: string): string {
+  return (
+    `Stop the gateway, copy ${path} and ${path}-wal away, check the disk, and restore a backup ` +
+    `or rebuild the file with "sqlite3 ${path} .recover".`
+  );
+}

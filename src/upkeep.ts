@@ -1,0 +1,74 @@
+/**
+ * What the log needs by the clock: old bodies and old announcements leave it, in small batches so
+ * that nobody waits for them. A wall clock that jumps by more than a day stops expiry until it is
+ * back in step with the monotonic one: an hour of wrong date must not empty the log.
+ */
+import type { Clock } from "./clock.js";
+import type { Diagnostics } from "./diagnostics.js";
+import { Trouble } from "./errors.js";
+import type { UpdateLog } from "./updatelog/update-log.js";
+
+export const UPKEEP_LIMITS = {
+  everyMs: 10 * 60_000,
+  batch: 500,
+  clockJumpMs: 24 * 60 * 60_000,
+} as const;
+
+export class Upkeep {
+  readonly #log: UpdateLog;
+  readonly #limits: { readonly retainMs: number; readonly rememberMs: number };
+  readonly #clock: Clock;
+  readonly #diagnostics: Diagnostics;
+  /** Wall clock minus monotonic clock when we started. */
+  readonly #offset: number;
+  #timer: NodeJS.Timeout | undefined;
+  #stopping = false;
+
+  constructor(
+    log: UpdateLog,
+    limits: { readonly retainMs: number; readonly rememberMs: number },
+    clock: Clock,
+    diagnostics: Diagnostics,
+  ) {
+    this.#log = log;
+    this.#limits = limits;
+    this.#clock = clock;
+    this.#diagnostics = diagnostics;
+    this.#offset = clock.now() - clock.monotonic();
+  }
+
+  start(): void {
+    this.#timer = setTimeout(() => this.#run(), 0);
+  }
+
+  stop(): void {
+    this.#stopping = true;
+    clearTimeout(this.#timer);
+  }
+
+  #run(): void {
+    const more = this.#step();
+    if (this.#stopping) return;
+    this.#timer = setTimeout(() => this.#run(), more ? 0 : UPKEEP_LIMITS.everyMs);
+  }
+
+  /** One batch; true when there is more to do now. */
+  #step(): boolean {
+    const now = this.#clock.now();
+    const jumpMs = now - this.#clock.monotonic() - this.#offset;
+    if (Math.abs(jumpMs) > UPKEEP_LIMITS.clockJumpMs) {
+      this.#diagnostics.report("clock-jumped", { jumpMs: Math.round(jumpMs) });
+      return false;
+    }
+    try {
+      const { bodies, entries, more } = this.#log.expire(now, this.#limits, UPKEEP_LIMITS.batch);
+      if (bodies + entries > 0) this.#diagnostics.report("expired", { bodies, entries });
+      return more;
+    } catch (error) {
+      if (!(error instanceof Trouble)) throw error;
+      const { kind, message: problem, remedy } = error;
+      this.#diagnostics.report("log-trouble", { kind, problem, remedy, door: "upkeep" });
+      return false;
+    }
+  }
+}

@@ -1,0 +1,102 @@
+/** `kxgw check`: the exit code, what stands where, and that no password is shown. */
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterAll, describe, expect, it } from "vitest";
+import { checkCommand } from "../../src/cli/check.js";
+import { EXAMPLE } from "../config/example.js";
+
+const directory = mkdtempSync(join(tmpdir(), "kxgw-check-"));
+const file = join(directory, "kxgw.toml");
+afterAll(() => rmSync(directory, { recursive: true }));
+
+function check(text: string, env: Record<string, string> = {}) {
+  writeFileSync(file, text);
+  let stdout = "";
+  let stderr = "";
+  const out = {
+    stdout: (part: string) => {
+      stdout += part;
+    },
+    stderr: (part: string) => {
+      stderr += part;
+    },
+  };
+  const code = checkCommand(file, out, env);
+  return { code, stdout, stderr };
+}
+
+describe("kxgw check", () => {
+  it("says ok, and what the file says", () => {
+    expect(check(EXAMPLE)).toEqual({
+      code: 0,
+      stdout: `${file}: ok
+  mode      bridge
+  site      pgp-public-keys@kx.example.org
+  log       ${directory}/updates.db (keeps 4d, remembers 30d)
+  smtp      127.0.0.1:2525
+  kx        127.0.0.1:11373
+  outbound  smtp://127.0.0.1:25
+  admin     127.0.0.1:9627
+  peer      old: mail to pgp-public-keys@pks.example.net
+  peer      new: kx 127.0.0.2:11373, dialled by us
+`,
+      stderr: "",
+    });
+  });
+
+  it("names the section that a road goes through and the file leaves out", () => {
+    const { code, stdout } = check(
+      '[site]\naddress = "a@b"\n[log]\n[kx]\nlisten = []\n' +
+        '[[peer]]\nname = "m"\nmail = "k@o"\n[[peer]]\nname = "r"\naccept_from = ["::1"]\n' +
+        '[[peer]]\nname = "x"\nkx = "[::1]:1"\n',
+    );
+    expect(code).toBe(0);
+    expect(stdout.split("\n").slice(4)).toEqual([
+      "  smtp      none",
+      "  kx        nowhere",
+      "  outbound  none",
+      "  admin     none",
+      "  peer      m: mail to k@o; there is no [outbound] to send it",
+      "  peer      r: mail from it only; there is no [smtp] to take it",
+      "  peer      x: kx [::1]:1, dials us",
+      "",
+    ]);
+  });
+
+  it("prints each fault where an editor finds it, and 78", () => {
+    const result = check('moed = "x"\n[site]\naddress = "a@b"\n[log]\nretain = "1h"\n', {
+      KXGW_LOGS: "1",
+    });
+    expect(result).toEqual({
+      code: 78,
+      stdout: "",
+      stderr:
+        `${file}:1:1: moed: is not a known key; did you mean mode?\n` +
+        `${file}:5:1: log.retain: "1h" is less than 72h, for which an update has to be served: ` +
+        "write 72h or more\n" +
+        `${file}: KXGW_LOGS: is not a known variable: take it out of the environment\n`,
+    });
+  });
+
+  it("has no key for a fault of the whole file", () => {
+    expect(check("[").stderr).toMatch(/kxgw\.toml:1:2: not TOML: /);
+    const out = { stdout: () => {}, stderr: (text: string) => lines.push(text) };
+    const lines: string[] = [];
+    expect(checkCommand(join(directory, "none"), out, {})).toBe(78);
+    expect(lines).toEqual([
+      `${directory}/none: cannot be read: there is no such file; check the name\n`,
+    ]);
+  });
+
+  it("shows no password", () => {
+    const secret = "hunter2";
+    const relay = `smtps://user:${secret}@relay.example:465`;
+    const good = check(EXAMPLE, { KXGW_OUTBOUND__RELAY: relay });
+    expect(good.stdout).toContain("  outbound  smtps://relay.example:465\n");
+    const bad = check(`${EXAMPLE}[outbound]\nrelay = "${relay}"\n`);
+    const broken = check(EXAMPLE.replace('smtp://127.0.0.1:25"', `${relay}`));
+    expect([good.code, bad.code, broken.code]).toEqual([0, 78, 78]);
+    expect(JSON.stringify([good, bad, broken])).not.toContain(secret);
+  });
+});

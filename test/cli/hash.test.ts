@@ -1,0 +1,198 @@
+/**
+ * `kxgw hash` on the fixtures, whose hashes come from the vectors, on everything that can be wrong
+ * with an input, and on the keyring of Debian where that is installed.
+ */
+import { execFileSync } from "node:child_process";
+import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { Readable } from "node:stream";
+import { fileURLToPath } from "node:url";
+import { afterAll, describe, expect, it } from "vitest";
+import { hashCommand } from "../../src/cli/hash.js";
+import { readArmor } from "../../src/openpgp/armor.js";
+
+const ROOT = fileURLToPath(new URL("../../", import.meta.url));
+const KEYS = join(ROOT, "test/fixtures/keys");
+const FILES = readdirSync(KEYS).map((file) => join(KEYS, file));
+const DEBIAN = "/usr/share/keyrings/debian-keyring.gpg";
+
+interface Vector {
+  readonly name: string;
+  readonly fingerprint: string;
+  readonly hash: string;
+}
+const VECTORS: Vector[] = JSON.parse(
+  readFileSync(join(ROOT, "test/fixtures/update-hash.json"), "utf8"),
+);
+
+/** The line that a fixture must give. */
+function lineOf(file: string): string {
+  const name = `${/role-[0-9A-F]+/.exec(file)?.[0]}/as-published`;
+  const vector = VECTORS.find((each) => each.name === name);
+  return `${vector?.fingerprint} ${vector?.hash}\n`;
+}
+
+function binary(file: string): Uint8Array {
+  const [block] = readArmor(readFileSync(file));
+  if (block === undefined || block instanceof Error) throw new Error(file);
+  return block.data;
+}
+
+const directory = mkdtempSync(join(tmpdir(), "kxgw-hash-"));
+afterAll(() => rmSync(directory, { recursive: true }));
+
+async function hash(files: readonly string[], ...input: (Uint8Array | string)[]) {
+  let stdout = "";
+  let stderr = "";
+  const out = {
+    stdout: (text: string) => {
+      stdout += text;
+    },
+    stderr: (text: string) => {
+      stderr += text;
+    },
+  };
+  const code = await hashCommand(files, Readable.from(input), out);
+  return { code, stdout, stderr };
+}
+
+const [A = "", B = "", C = ""] = FILES;
+const SECRET_BLOCK =
+  "-----BEGIN PGP PRIVATE KEY BLOCK-----\n\nAAAA\n-----END PGP PRIVATE KEY BLOCK-----\n";
+
+describe("kxgw hash", () => {
+  it("prints fingerprint and hash of every fixture", async () => {
+    const result = await hash(FILES);
+    expect(result).toEqual({ code: 0, stdout: FILES.map(lineOf).join(""), stderr: "" });
+    expect(result.stdout).toMatch(/^([0-9A-F]{40} [0-9a-f]{32}\n){22}$/);
+  });
+
+  it("reads standard input: armored, several blocks with text between, in odd pieces", async () => {
+    const text = `Dear all,\r\n${readFileSync(A)}\nand\n${readFileSync(B)}`;
+    const pieces = text.match(/[\s\S]{1,777}/g) ?? [];
+    expect(await hash([], ...pieces)).toEqual({
+      code: 0,
+      stdout: lineOf(A) + lineOf(B),
+      stderr: "",
+    });
+  });
+
+  it('reads standard input: a binary keyring, and "-" beside files', async () => {
+    const keyring = Buffer.concat([binary(A), binary(B)]);
+    expect(await hash([C, "-"], keyring)).toEqual({
+      code: 0,
+      stdout: lineOf(C) + lineOf(A) + lineOf(B),
+      stderr: "",
+    });
+  });
+
+  it.each([
+    ["nothing", "", "there is no OpenPGP key in it"],
+    ["a text without a key", "hello\n", "there is no OpenPGP key in it"],
+    ["a secret key", SECRET_BLOCK, "secret key (line 1)"],
+    ["binary rubbish", Buffer.from("ffffffffffff", "hex"), ""],
+  ])("refuses %s", async (_, input, message) => {
+    const result = await hash([], input);
+    expect(result).toEqual({ code: 65, stdout: "", stderr: expect.stringContaining(message) });
+    expect(result.stderr).toMatch(/^\(standard input\): .+\n$/);
+  });
+
+  it("prints what is good beside what is bad, and says where the bad stands", async () => {
+    const armored = await hash([], `${readFileSync(A)}\n${SECRET_BLOCK}${readFileSync(B)}`);
+    const line = readFileSync(A, "latin1").split("\n").length + 1;
+    expect(armored.code).toBe(65);
+    expect(armored.stdout).toBe(lineOf(A) + lineOf(B));
+    expect(armored.stderr).toMatch(new RegExp(`^\\(standard input\\): .*line ${line}\\)\n$`));
+
+    const [first, second] = [binary(A), binary(B)];
+    const keyring = await hash([], Buffer.concat([first, second.subarray(0, -1)]));
+    expect(keyring.code).toBe(65);
+    expect(keyring.stdout).toBe(lineOf(A));
+    expect(keyring.stderr).toMatch(/^\(standard input\): .*offset \d+/);
+  });
+
+  it("names the block in which a packet is bad", async () => {
+    const broken = Buffer.from(binary(A).subarray(0, 40)).toString("base64");
+    const text = `\n\n-----BEGIN PGP PUBLIC KEY BLOCK-----\n\n${broken}\n-----END PGP PUBLIC KEY BLOCK-----\n`;
+    const result = await hash([], text);
+    expect(result.code).toBe(65);
+    expect(result.stderr).toMatch(/^\(standard input\): in the block of line 3: .*offset \d+/);
+  });
+
+  it("goes on behind a file that it cannot read, and ends with 66", async () => {
+    const bad = join(directory, "bad.asc");
+    writeFileSync(bad, "no key\n");
+    const none = join(directory, "none");
+    const result = await hash([none, bad, directory, A]);
+    expect(result).toEqual({
+      code: 66,
+      stdout: lineOf(A),
+      stderr:
+        `${none}: cannot be read: there is no such file\n` +
+        `${bad}: there is no OpenPGP key in it\n` +
+        `${directory}: cannot be read: it is a directory\n`,
+    });
+    expect((await hash([bad, A])).code).toBe(65);
+  });
+
+  it("does not read for ever", async () => {
+    const chunk = Buffer.alloc(64 * 1024 * 1024);
+    let given = 0;
+    const endless = Readable.from(
+      (function* () {
+        for (;;) {
+          given += 1;
+          yield chunk;
+        }
+      })(),
+    );
+    const lines: string[] = [];
+    const out = { stdout: () => {}, stderr: (text: string) => lines.push(text) };
+    expect(await hashCommand([], endless, out)).toBe(65);
+    expect(lines).toEqual(["(standard input): is larger than 1GiB: cut it into parts\n"]);
+    expect(given).toBeLessThan(20);
+  });
+});
+
+describe("a large keyring", () => {
+  it("takes less than 3 s for the whole process", () => {
+    const isDebian = existsSync(DEBIAN);
+    let keyring = DEBIAN;
+    if (!isDebian) {
+      process.stderr.write(`${DEBIAN} is not installed: 40 times the fixtures instead\n`);
+      keyring = join(directory, "keyring.gpg");
+      const keys = FILES.map(binary);
+      writeFileSync(keyring, Buffer.concat(Array.from({ length: 40 }, () => keys).flat()));
+    }
+    const built = join(directory, "built");
+    execFileSync(
+      process.execPath,
+      [
+        join(ROOT, "node_modules/typescript/bin/tsc"),
+        ...["--ignoreConfig", "--target", "ES2023", "--module", "NodeNext", "--types", "node"],
+        ...["--skipLibCheck", "--rootDir", join(ROOT, "src"), "--outDir", built],
+        join(ROOT, "src/cli/hash.ts"),
+      ],
+      { cwd: ROOT },
+    );
+    writeFileSync(join(built, "package.json"), '{ "type": "module" }');
+    const script = `
+      import { hashCommand } from ${JSON.stringify(join(built, "cli/hash.js"))};
+      process.exitCode = await hashCommand([${JSON.stringify(keyring)}], process.stdin, {
+        stdout: (text) => process.stdout.write(text),
+        stderr: (text) => process.stderr.write(text),
+      });`;
+    const start = performance.now();
+    const stdout = execFileSync(process.execPath, ["--input-type=module", "--eval", script], {
+      encoding: "utf8",
+      maxBuffer: 16 * 1024 * 1024,
+    });
+    const seconds = (performance.now() - start) / 1000;
+    process.stderr.write(`${keyring}: ${seconds.toFixed(2)} s\n`);
+    const lines = stdout.trimEnd().split("\n");
+    expect(lines).toHaveLength(isDebian ? 905 : 40 * FILES.length);
+    expect(lines.filter((line) => !/^[0-9A-F]{32,64} [0-9a-f]{32}$/.test(line))).toEqual([]);
+    expect(seconds).toBeLessThan(3);
+  });
+});

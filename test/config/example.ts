@@ -1,0 +1,93 @@
+/**
+ * The configuration of the documentation with every section, as text and as what it means. Knows
+ * nothing of how the one becomes the other.
+ */
+import type { Config } from "../../src/config/config.js";
+
+export const EXAMPLE = `mode = "bridge"                              # or "observe": everything but sending
+[site]
+address = "pgp-public-keys@kx.example.org"   # recipient of incremental mail
+contact = "keymaster@example.org"            # From of our mails
+[log]
+path = "updates.db"                          # relative to this file
+retain = "96h"                               # bodies, at least 72h
+remember = "30d"                             # announcements and hashes
+[smtp]
+listen = ["127.0.0.1:2525"]
+hostname = "kx.example.org"
+max_size = "2MiB"
+[kx]
+listen = ["127.0.0.1:11373"]
+# source = "192.0.2.1"                       # address to dial from, on a host with several
+reconnect = "1s, 5s, 30s, 5m*3, 1h"          # schedule, last one repeats, jitter
+[outbound]
+relay = "smtp://127.0.0.1:25"
+bounce = "pgp-bounces@kx.example.org"
+retry = "1m, 5m*2, 30m, 1h*6, 6h*8"
+[admin]
+listen = "127.0.0.1:9627"                    # /livez, /readyz, /status.json
+[[peer]]
+name = "old"
+mail = "pgp-public-keys@pks.example.net"     # a legacy site
+accept_from = ["192.0.2.0/24"]               # who may deliver its mail
+via = "mail"                                 # mail | kx
+[[peer]]
+name = "new"
+kx = "127.0.0.2:11373"                       # connections from this address are this peer's
+dial = true
+via = "kx"
+`;
+
+const MINUTE_MS = 60_000;
+const HOUR_MS = 60 * MINUTE_MS;
+
+/** What `EXAMPLE` means in a file /etc/kxgw/kxgw.toml. */
+export const EXAMPLE_CONFIG: Config = {
+  file: "/etc/kxgw/kxgw.toml",
+  mode: "bridge",
+  site: { address: "pgp-public-keys@kx.example.org", contact: "keymaster@example.org" },
+  log: { path: "/etc/kxgw/updates.db", retainMs: 96 * HOUR_MS, rememberMs: 720 * HOUR_MS },
+  smtp: {
+    listen: [{ host: "127.0.0.1", port: 2525 }],
+    hostname: "kx.example.org",
+    maxSizeBytes: 2_097_152,
+  },
+  kx: {
+    listen: [{ host: "127.0.0.1", port: 11_373 }],
+    source: undefined,
+    reconnect: [1000, 5000, 30_000, 300_000, 300_000, 300_000, HOUR_MS],
+  },
+  outbound: {
+    relay: "smtp://127.0.0.1:25",
+    bounce: "pgp-bounces@kx.example.org",
+    retry: [
+      MINUTE_MS,
+      5 * MINUTE_MS,
+      5 * MINUTE_MS,
+      30 * MINUTE_MS,
+      ...Array.from({ length: 6 }, () => HOUR_MS),
+      ...Array.from({ length: 8 }, () => 6 * HOUR_MS),
+    ],
+  },
+  admin: { listen: { host: "127.0.0.1", port: 9627 } },
+  neighbours: [
+    {
+      name: "old",
+      via: "mail",
+      mail: "pgp-public-keys@pks.example.net",
+      acceptFrom: ["192.0.2.0/24"],
+      maxMailBytes: 128_000,
+      kx: undefined,
+      dial: false,
+    },
+    {
+      name: "new",
+      via: "kx",
+      mail: undefined,
+      acceptFrom: [],
+      maxMailBytes: 128_000,
+      kx: { host: "127.0.0.2", port: 11_373 },
+      dial: true,
+    },
+  ],
+};
