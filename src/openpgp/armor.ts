@@ -220,7 +220,7 @@ function bad(line: number, what: string, reason: RefusalReason = "bad-armor"): R
 
 /** `=` and four characters; shorter lines of `=` are padding that was wrapped. */
 function isCrcLine(line: Buffer): boolean {
-  return line.length === CRC_LINE_OCTETS && line[0] === EQUALS && line[1] !== EQUALS;
+  return line.length === CRC_LINE_OCTETS && line[0] === EQUALS;
 }
 
 function startsWith(line: Buffer, start: string): boolean {

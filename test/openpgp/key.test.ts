@@ -154,6 +154,9 @@ describe("refusals", () => {
   it("a secret key is named even when something else was wrong before it", () => {
     const data = encodePackets([primary, packet(11, ""), packet(7, ""), packet(11, "")]);
     expect(outcomes(data)).toEqual(["secret-key"]);
+    const [refusal] = readKeys(encodePackets([primary, packet(7, ""), packet(5, "")]));
+    const first = encodePackets([primary]).length;
+    expect(refusal).toMatchObject({ message: expect.stringContaining(`offset ${first})`) });
   });
 
   it("data before the first primary key is one refusal", () => {

@@ -64,7 +64,7 @@ describe("reading", () => {
   });
 
   it("gives views of a view, not copies", () => {
-    const octets = Buffer.concat([filled(3), oldFramed(13, 0, filled(9))]).subarray(3);
+    const octets = Uint8Array.from([0, 0, 0, ...oldFramed(13, 0, filled(9))]).subarray(3);
     const [first] = readPackets(octets);
     expect(first?.body.buffer).toBe(octets.buffer);
     expect(first?.body.byteOffset).toBe(octets.byteOffset + 2);

@@ -149,7 +149,7 @@ describe("signature packets", () => {
     ["an area that ends outside", [4, 0x10, 1, 8, 0, 9, 0, 0]],
     ["no second area", [4, 0x10, 1, 8, 0, 0, 0]],
     ["a subpacket that ends outside", [4, 0x10, 1, 8, ...area([9, 16, 1, 2]), 0, 0, 0, 0]],
-    ["a subpacket of no octets", [4, 0x10, 1, 8, ...area([0, 16]), 0, 0]],
+    ["a subpacket of no octets", [4, 0x10, 1, 8, ...area([0, 1, 100]), 0, 0]],
     ["a short time", [4, 0x10, 1, 8, ...area([4, 2, 0, 0, 0]), 0, 0]],
     ["a short key id", [4, 0x10, 1, 8, ...area([4, 16, 0, 0, 0]), 0, 0]],
     ["a short fingerprint", [4, 0x10, 1, 8, ...area([5, 33, 4, 0, 0, 0]), 0, 0]],
