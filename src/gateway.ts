@@ -103,11 +103,9 @@ function reportIdleNeighbours(config: Config, diagnostics: Diagnostics): void {
     const problem =
       via === "kx" && config.kx === undefined
         ? "there is no [kx] section"
-        : via === "mail" && config.outbound === undefined
+        : via === "mail" && mail !== undefined && config.outbound === undefined
           ? "there is no [outbound] section"
-          : via === "mail" && mail === undefined
-            ? "it has no mail address"
-            : undefined;
+          : undefined;
     if (problem !== undefined) diagnostics.report("idle-neighbour", { neighbour: name, problem });
   }
 }

@@ -49,7 +49,7 @@ describe("kxgw check", () => {
     const { code, stdout } = check(
       '[site]\naddress = "a@b"\n[log]\n[kx]\nlisten = []\n' +
         '[[peer]]\nname = "m"\nmail = "k@o"\n[[peer]]\nname = "r"\naccept_from = ["::1"]\n' +
-        '[[peer]]\nname = "x"\nkx = "[::1]:1"\n',
+        '[[peer]]\nname = "x"\nkx = "[::1]:1"\n[[peer]]\nname = "b"\nkx = "[::1]:2"\nmail = "b@o"\n',
     );
     expect(code).toBe(0);
     expect(stdout.split("\n").slice(4)).toEqual([
@@ -60,6 +60,7 @@ describe("kxgw check", () => {
       "  peer      m: mail to k@o; there is no [outbound] to send it",
       "  peer      r: mail from it only; there is no [smtp] to take it",
       "  peer      x: kx [::1]:1, dials us",
+      "  peer      b: mail to b@o; there is no [outbound] to send it",
       "",
     ]);
   });
