@@ -20,8 +20,15 @@ export const EVENTS = {
   ready: { level: "info", text: "listening" },
   stopping: { level: "info", text: "stopping" },
   stopped: { level: "info", text: "stopped" },
+  reloaded: { level: "info", text: "another configuration is in force" },
+  "reload-refused": { level: "error", text: "the configuration was not changed" },
+  "no-control": { level: "warn", text: "no control socket: commands read the log alone" },
   "idle-neighbour": { level: "warn", text: "nothing can be sent to this neighbour" },
   "log-trouble": { level: "error", text: "the update log cannot be used" },
+  "log-damaged": {
+    level: "error",
+    text: "the update log is damaged; nothing is accepted until it is repaired",
+  },
   expired: { level: "debug", text: "old entries left the log" },
   "clock-jumped": { level: "error", text: "the clock jumped; nothing expires until it is right" },
   // An update's life.
@@ -29,6 +36,7 @@ export const EVENTS = {
   duplicate: { level: "debug", text: "update known already" },
   collision: { level: "error", text: "two different updates share one MD5; both are kept" },
   sent: { level: "info", text: "update mailed" },
+  served: { level: "info", text: "update handed to a KX peer" },
   "would-send": { level: "info", text: "update would have been mailed" },
   suppressed: { level: "debug", text: "not mailed: the site has it" },
   retry: { level: "warn", text: "site did not take the mail; will try again" },
@@ -42,7 +50,9 @@ export const EVENTS = {
   "mail-deferred": { level: "error", text: "mail could not be stored; the sender will try again" },
   "key-refused": { level: "warn", text: "a key in a mail was refused" },
   "reply-swallowed": { level: "info", text: "automatic reply swallowed" },
+  "spool-stuck": { level: "error", text: "a file or directory of mails cannot be used; left" },
   bounce: { level: "warn", text: "a mail of ours came back" },
+  "smtp-limited": { level: "info", text: "SMTP client over a limit; turned away" },
   "smtp-error": { level: "debug", text: "SMTP connection failed" },
   // KX.
   "peer-connected": { level: "info", text: "KX peer connected" },

@@ -17,8 +17,14 @@ export type RefusalReason =
   | "not-key-material"
   | "too-large"
   | "bad-mail"
+  | "bad-request"
+  | "unknown-sender"
   | "several-keys"
-  | "hash-mismatch";
+  | "hash-mismatch"
+  | "policy-size"
+  | "policy-packets"
+  | "policy-attribute"
+  | "blocked";
 
 /** Bad input from outside: `reason` for machines, `message` a sentence that a stranger may read. */
 export class Refusal extends Error {

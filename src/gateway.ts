@@ -1,111 +1,105 @@
 /**
- * The composition root: opens the log, builds the doors that the config asks for, starts them from
- * the inside out and stops them in the mirror order. Holds no behaviour of its own; whoever wants
- * to know how the rooms hang together reads this file.
+ * A gateway: one log, and the doors of the configuration that is in force. The log stays open for
+ * life; a new configuration closes the doors and opens them anew, which costs the neighbours a
+ * reconnect and nobody an update. When the new doors cannot be opened the old ones are.
  */
-import { AdminDoor } from "./admin/admin-door.js";
+import { recallArrivals } from "./admin/recall.js";
 import { Tally } from "./admin/tally.js";
 import type { Clock } from "./clock.js";
-import type { Config, Endpoint } from "./config/config.js";
+import type { Config } from "./config/config.js";
 import { formatEndpoint } from "./config/units.js";
 import type { Diagnostics } from "./diagnostics.js";
-import { MailDoor } from "./egress/mail-door.js";
-import { MailIntake } from "./ingress/mail-intake.js";
-import { SmtpDoor } from "./ingress/smtp.js";
-import { KxDoor } from "./peering/tcp.js";
+import type { Doors, Foundation, Listening } from "./doors.js";
+import { openDoors } from "./doors.js";
 import { UpdateLog } from "./updatelog/update-log.js";
-import { Upkeep } from "./upkeep.js";
 import { VERSION } from "./version.js";
 
-/** Where a gateway listens; ports that the config left open are filled in. */
-export interface Listening {
-  readonly smtp: readonly Endpoint[];
-  readonly kx: readonly Endpoint[];
-  readonly admin: Endpoint | undefined;
-}
+export class Gateway {
+  readonly #foundation: Foundation;
+  #config: Config;
+  #doors: Doors;
+  /** Changes of the doors, one after the other. */
+  #work: Promise<void> = Promise.resolve();
 
-export interface Gateway {
-  readonly listening: Listening;
-  stop(): Promise<void>;
-}
+  private constructor(foundation: Foundation, config: Config, doors: Doors) {
+    this.#foundation = foundation;
+    this.#config = config;
+    this.#doors = doors;
+  }
 
-/**
- * Starts everything, in the order log, doors out, doors in, so that nothing comes in before there
- * is a way out. Throws `Trouble` when the log cannot be used and the system's error when an address
- * cannot be listened on; what was started is stopped again.
- */
-export async function startGateway(
-  config: Config,
-  clock: Clock,
-  diagnostics: Diagnostics,
-): Promise<Gateway> {
-  const tally = new Tally(diagnostics);
-  const startedAt = clock.now();
-  const log = UpdateLog.open(config.log.path);
-  const stops: (() => unknown)[] = [() => log.close()];
-  const stop = async () => {
-    for (const step of stops.splice(0).reverse()) await step();
-  };
-  try {
-    reportIdleNeighbours(config, tally);
-    const upkeep = new Upkeep(log, config.log, clock, tally);
-    upkeep.start();
-    stops.push(() => upkeep.stop());
-
-    const { outbound } = config;
-    const mailDoor = outbound && new MailDoor(config, outbound, log, clock, tally);
-    mailDoor?.start();
-    stops.push(() => mailDoor?.stop());
-
-    const kxDoor = config.kx && new KxDoor(config, config.kx, log, clock, tally);
-    stops.push(() => kxDoor?.stop());
-    const kx = (await kxDoor?.start()) ?? [];
-
-    const intake = new MailIntake(log, clock, tally);
-    const smtpDoor = config.smtp && new SmtpDoor(config, config.smtp, intake, tally);
-    stops.push(() => smtpDoor?.stop());
-    const smtp = (await smtpDoor?.start()) ?? [];
-
-    const adminDoor =
-      config.admin &&
-      new AdminDoor(config.admin.listen, {
-        config,
-        log,
-        tally,
-        clock,
-        startedAt,
-        version: VERSION,
-        lanes: () => mailDoor?.status() ?? [],
-        peers: () => kxDoor?.status() ?? [],
+  /**
+   * Opens the log and the doors. Throws `Trouble` when the log cannot be used and the system's
+   * error when an address cannot be listened on; nothing stays open then.
+   */
+  static async start(config: Config, clock: Clock, diagnostics: Diagnostics): Promise<Gateway> {
+    const log = UpdateLog.open(config.log.path);
+    try {
+      const tally = new Tally(diagnostics, clock);
+      log.onDamage(({ message: problem, remedy }) => {
+        tally.report("log-damaged", { problem, remedy });
       });
-    stops.push(() => adminDoor?.stop());
-    const admin = await adminDoor?.start();
+      recallArrivals(log, tally, clock.now());
+      const foundation = { log, clock, tally, startedAt: clock.now() };
+      const gateway = new Gateway(foundation, config, await openDoors(config, foundation));
+      gateway.#reportReady();
+      return gateway;
+    } catch (error) {
+      log.close();
+      throw error;
+    }
+  }
 
-    tally.report("ready", {
+  get listening(): Listening {
+    return this.#doors.listening;
+  }
+
+  /** Puts another configuration in force, or keeps the present one and reports why. */
+  reload(config: Config): Promise<void> {
+    this.#work = this.#work.then(() => this.#reload(config));
+    return this.#work;
+  }
+
+  /** Closes the doors and the log. */
+  stop(): Promise<void> {
+    this.#work = this.#work.then(async () => {
+      await this.#doors.stop();
+      this.#foundation.log.close();
+    });
+    return this.#work;
+  }
+
+  async #reload(config: Config): Promise<void> {
+    const { tally } = this.#foundation;
+    if (config.log.path !== this.#config.log.path) {
+      const problem = "log.path changed, which wants a restart";
+      tally.report("reload-refused", { problem });
+      return;
+    }
+    await this.#doors.stop();
+    try {
+      this.#doors = await openDoors(config, this.#foundation);
+      this.#config = config;
+      tally.report("reloaded");
+    } catch (error) {
+      const problem = error instanceof Error ? error.message : String(error);
+      tally.report("reload-refused", { problem });
+      this.#doors = await openDoors(this.#config, this.#foundation);
+    }
+    this.#reportReady();
+  }
+
+  #reportReady(): void {
+    const { smtp, hkp, kx, admin } = this.#doors.listening;
+    this.#foundation.tally.report("ready", {
       smtp: smtp.map(formatEndpoint),
+      lmtp: this.#config.smtp?.sockets,
+      hkp: hkp.map(formatEndpoint),
       kx: kx.map(formatEndpoint),
       admin: admin && formatEndpoint(admin),
-      mode: config.mode,
-      site: config.site.address,
-      log: config.log.path,
+      mode: this.#config.mode,
+      site: this.#config.site.address,
+      log: this.#config.log.path,
       version: VERSION,
     });
-    return { listening: { smtp, kx, admin }, stop };
-  } catch (error) {
-    await stop();
-    throw error;
-  }
-}
-
-/** A neighbour that is configured but cannot be served is no fault, yet worth a word. */
-function reportIdleNeighbours(config: Config, diagnostics: Diagnostics): void {
-  for (const { name, via, mail } of config.neighbours) {
-    const problem =
-      via === "kx" && config.kx === undefined
-        ? "there is no [kx] section"
-        : via === "mail" && mail !== undefined && config.outbound === undefined
-          ? "there is no [outbound] section"
-          : undefined;
-    if (problem !== undefined) diagnostics.report("idle-neighbour", { neighbour: name, problem });
   }
 }

@@ -58,7 +58,7 @@ export function outmails(
     };
   };
   const empty = compose(encodeArmor(new Uint8Array(0)), 999).raw.length;
-  // The cap counts the mail as the site stores it, with LF; on the wire each line has a CR more.
+  // Armor comes in lines of 64 and LF; on the wire each line has a CR more.
   const room = Math.floor(((envelope.maxBytes - empty) * 65) / 66);
   const incomplete = key.userIds.length === 0 && identity === undefined;
   return fragments(key, identity, room).map((fragment, index) => {

@@ -1,4 +1,7 @@
-/** The version of this package, from its package.json, which lies beside dist/ and src/. */
+/**
+ * The version of this package, from its package.json, which lies beside dist/ and src/ alike, so
+ * that there is one place to change it. "unknown" when somebody took the file apart.
+ */
 import { readFileSync } from "node:fs";
 
 const manifest: unknown = JSON.parse(

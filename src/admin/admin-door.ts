@@ -1,94 +1,161 @@
 /**
- * The operator's HTTP door: /livez (the process answers), /readyz (it can do its work: the log
- * answers), /status.json. GET and HEAD only; reads and decides nothing. Listens on loopback unless
- * the operator says otherwise.
+ * The operator's HTTP doors: the one of [admin], for a browser and Prometheus, and the control
+ * socket beside the log, for `kxgw status` and its kin, which is there whatever the config says.
+ * Both answer the same paths; the control socket also takes orders (POST) and masks nothing,
+ * because only the gateway's user may open it (mode 0600).
+ *
+ * A socket file that is left over from a crash is replaced: who holds the lock of the log is the
+ * only one who can be here. Limit: a path beyond 107 bytes cannot be a socket; then there is none,
+ * and the operator is told.
  */
+import { chmodSync, rmSync } from "node:fs";
 import type { IncomingMessage, Server, ServerResponse } from "node:http";
 import { createServer } from "node:http";
 import type { AddressInfo } from "node:net";
 import type { Endpoint } from "../config/config.js";
+import type { Diagnostics } from "../diagnostics.js";
+import { LiveClients } from "./live.js";
+import { Metrics } from "./metrics.js";
+import type { Orders } from "./orders.js";
+import { obey } from "./orders.js";
+import type { Answer } from "./routes.js";
+import { answerTo, plain } from "./routes.js";
 import type { Sources } from "./status.js";
-import { status } from "./status.js";
 
 export const ADMIN_LIMITS = {
   connections: 50,
   requestMs: 10_000,
+  /** sun_path of Linux, without its NUL. */
+  socketPathBytes: 107,
 } as const;
 
-interface Answer {
-  readonly code: number;
-  readonly type: string;
-  readonly body: string;
+const HEADERS = {
+  "Cache-Control": "no-store",
+  "X-Content-Type-Options": "nosniff",
+  "Referrer-Policy": "no-referrer",
+  "Content-Security-Policy":
+    "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self'; connect-src 'self'; " +
+    "form-action 'self'; base-uri 'none'; frame-ancestors 'none'",
+};
+
+/** Where the control socket of a log is. */
+export function controlPath(logPath: string): string {
+  return `${logPath}-control`;
 }
 
 export class AdminDoor {
-  readonly #listen: Endpoint;
   readonly #sources: Sources;
-  readonly #server: Server;
+  readonly #orders: Orders;
+  readonly #diagnostics: Diagnostics;
+  readonly #metrics: Metrics;
+  readonly #live = new LiveClients();
+  readonly #servers: Server[] = [];
+  readonly #unsubscribe: () => void;
 
-  constructor(listen: Endpoint, sources: Sources) {
-    this.#listen = listen;
+  constructor(sources: Sources, orders: Orders, diagnostics: Diagnostics) {
     this.#sources = sources;
-    this.#server = createServer({ requestTimeout: ADMIN_LIMITS.requestMs }, (request, response) => {
-      respond(response, request, this.#answer(request));
-    });
-    this.#server.maxConnections = ADMIN_LIMITS.connections;
+    this.#orders = orders;
+    this.#diagnostics = diagnostics;
+    this.#metrics = new Metrics(sources);
+    this.#unsubscribe = sources.tally.onReport(() => this.#live.changed());
   }
 
-  /** Listens; resolves with the address, a free port filled in. */
-  async start(): Promise<Endpoint> {
-    const { host, port } = this.#listen;
-    await new Promise<void>((resolve, reject) => {
-      this.#server.once("error", reject);
-      this.#server.listen(port, host, resolve);
-    });
-    return { host, port: (this.#server.address() as AddressInfo).port };
+  /** Listens on both; resolves with the address of [admin], a free port filled in. */
+  async start(): Promise<Endpoint | undefined> {
+    await this.#listenOnSocket();
+    const { admin } = this.#sources.config;
+    if (admin === undefined) return undefined;
+    const { host, port } = admin.listen;
+    const server = this.#server(false);
+    await listening(server, () => server.listen(port, host));
+    return { host, port: (server.address() as AddressInfo).port };
   }
 
   async stop(): Promise<void> {
-    await new Promise<void>((resolve) => {
-      this.#server.close(() => resolve());
-      this.#server.closeAllConnections();
-    });
+    this.#unsubscribe();
+    this.#live.close();
+    await Promise.all(
+      this.#servers.map((server) => {
+        const closed = new Promise<void>((resolve) => server.close(() => resolve()));
+        server.closeAllConnections();
+        return closed;
+      }),
+    );
+    this.#metrics.close();
   }
 
-  #answer(request: IncomingMessage): Answer {
-    if (request.method !== "GET" && request.method !== "HEAD") {
-      return plain(405, "Only GET is answered here.");
-    }
-    const path = (request.url ?? "/").split("?")[0];
+  async #listenOnSocket(): Promise<void> {
+    const path = controlPath(this.#sources.config.log.path);
     try {
-      switch (path) {
-        case "/livez":
-          return plain(200, "ok");
-        case "/readyz":
-        case "/healthz":
-          this.#sources.log.counts();
-          return plain(200, "ok");
-        case "/status.json": {
-          const body = `${JSON.stringify(status(this.#sources), null, 2)}\n`;
-          return { code: 200, type: "application/json", body };
-        }
-        default:
-          return plain(404, "Here are /livez, /readyz and /status.json.");
+      if (Buffer.byteLength(path) > ADMIN_LIMITS.socketPathBytes) {
+        throw new Error(`${path} is longer than a socket's path may be`);
       }
+      rmSync(path, { force: true });
+      const server = this.#server(true);
+      await listening(server, () => {
+        // Born with the mode that it keeps: listen() makes the file before it returns.
+        const mask = process.umask(0o177);
+        server.listen(path);
+        process.umask(mask);
+      });
+      chmodSync(path, 0o600);
     } catch (error) {
-      return plain(503, error instanceof Error ? error.message : "not ready");
+      const problem = error instanceof Error ? error.message : String(error);
+      this.#diagnostics.report("no-control", { problem });
     }
+  }
+
+  #server(isControl: boolean): Server {
+    const options = { requestTimeout: ADMIN_LIMITS.requestMs };
+    const server = createServer(options, (request, response) => {
+      this.#take(request, response, isControl).then(undefined, (error: unknown) => {
+        const problem = error instanceof Error ? error.message : "not ready";
+        if (!response.headersSent) respond(response, request, plain(503, problem));
+      });
+    });
+    server.maxConnections = ADMIN_LIMITS.connections;
+    this.#servers.push(server);
+    return server;
+  }
+
+  async #take(
+    request: IncomingMessage,
+    response: ServerResponse,
+    isControl: boolean,
+  ): Promise<void> {
+    const url = URL.parse(request.url ?? "/", "http://kxgw.invalid");
+    if (url === null) return respond(response, request, plain(400, "That is no path."));
+    if (isControl && request.method === "POST") {
+      return respond(response, request, obey(url.pathname, this.#orders));
+    }
+    if (request.method !== "GET" && request.method !== "HEAD") {
+      return respond(response, request, plain(405, "Only GET is answered here."));
+    }
+    if (url.pathname === "/events" && request.method === "GET") {
+      if (this.#live.hasRoom) return this.#live.add(response, HEADERS);
+      return respond(response, request, plain(503, "Too many pages are open; this one reloads."));
+    }
+    const mask = !isControl && (this.#sources.config.admin?.publicStatus ?? false);
+    respond(response, request, await answerTo(url, this.#sources, this.#metrics, mask));
   }
 }
 
-function plain(code: number, text: string): Answer {
-  return { code, type: "text/plain; charset=utf-8", body: `${text}\n` };
+async function listening(server: Server, listen: () => void): Promise<void> {
+  await new Promise<void>((resolve, reject) => {
+    server.once("error", reject);
+    server.once("listening", resolve);
+    listen();
+  });
+  server.removeAllListeners("error");
 }
 
 function respond(response: ServerResponse, request: IncomingMessage, answer: Answer): void {
-  const { code, type, body } = answer;
+  const { code, type, body, location } = answer;
   response.writeHead(code, {
+    ...HEADERS,
     "Content-Type": type,
     "Content-Length": Buffer.byteLength(body),
-    "Cache-Control": "no-store",
-    "X-Content-Type-Options": "nosniff",
+    ...(location === undefined ? {} : { Location: location }),
     ...(code === 405 ? { Allow: "GET, HEAD" } : {}),
   });
   response.end(request.method === "HEAD" ? undefined : body);

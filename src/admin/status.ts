@@ -1,14 +1,21 @@
 /**
- * What the gateway would say of itself now, as one plain value: the source of /status.json and
- * later of the page and the metrics. Reads the log's counts, the doors' own words and the tally;
- * decides nothing. Times are ISO 8601 in UTC, null for never.
+ * What the gateway would say of itself now, as one plain value: the source of /status.json, of the
+ * page, of the metrics and of `kxgw status`. Reads the log's counts, the doors' own words and the
+ * tally; decides nothing. Times are ISO 8601 in UTC, null for never; "24h" is this clock hour and
+ * the 23 before it.
  */
 import type { Clock } from "../clock.js";
 import type { Config } from "../config/config.js";
+import { EVENTS } from "../diagnostics.js";
 import type { LaneStatus } from "../egress/lane.js";
 import type { PeerStatus } from "../peering/exchange.js";
 import type { UpdateLog } from "../updatelog/update-log.js";
-import type { Tally } from "./tally.js";
+import { flowOf, migrationOf, savedOf } from "./flow.js";
+import { masked } from "./mask.js";
+import type { NeighbourView } from "./neighbour-view.js";
+import { viewOf, wordsOf } from "./neighbour-view.js";
+import type { Report, Tally } from "./tally.js";
+import { verdictOf } from "./verdict.js";
 
 /** What status is made of; the doors are undefined when the config has no section for them. */
 export interface Sources {
@@ -20,20 +27,41 @@ export interface Sources {
   readonly version: string;
   readonly lanes: () => readonly LaneStatus[];
   readonly peers: () => readonly PeerStatus[];
+  /** Certificates in use, `notAfter` in milliseconds since 1970. */
+  readonly certificates?: () => readonly { readonly listener: string; readonly notAfter: number }[];
+  /** False when the log is read while no gateway serves it. */
+  readonly running?: boolean;
 }
 
 /** The value behind /status.json. */
-export function status(sources: Sources) {
+export type Status = ReturnType<typeof status>;
+
+/** With `mask`, every address in it is masked. */
+export function status(sources: Sources, mask = false) {
   const { config, log, tally, clock, startedAt, version } = sources;
   const now = clock.now();
+  const running = sources.running ?? true;
   const { entries, bodies, bodyBytes, fileBytes } = log.counts();
   const lanes = new Map(sources.lanes().map((lane) => [lane.name, lane]));
   const peers = new Map(sources.peers().map((peer) => [peer.name, peer]));
-  return {
+  const views = config.neighbours.map((neighbour) => {
+    const { name } = neighbour;
+    const [lane, peer] = [lanes.get(name), peers.get(name)];
+    return { neighbour, lane, peer, view: viewOf(neighbour, { log, tally, lane, peer, now }) };
+  });
+  const value = {
     site: config.site.address,
     mode: config.mode,
     version,
-    time: iso(now),
+    running,
+    verdict: verdictOf({
+      mode: config.mode,
+      running,
+      views: views.map(({ view }) => view),
+      tally,
+      now,
+    }),
+    time: new Date(now).toISOString(),
     started: iso(startedAt),
     uptimeSeconds: Math.round((now - startedAt) / 1000),
     log: { newest: log.newest(), entries, bodies, bodyBytes, fileBytes },
@@ -49,15 +77,57 @@ export function status(sources: Sources) {
       refused: tally.total("mail-refused").count,
       bounces: tally.total("bounce").count,
     },
-    neighbours: config.neighbours.map(({ name, via, mail, kx }) => ({
-      name,
-      via,
-      mail: mail ?? null,
-      kx: kx === undefined ? null : `${kx.host}:${kx.port}`,
-      ...laneView(lanes.get(name)),
-      ...peerView(peers.get(name)),
+    flow: flowOf(tally),
+    saved: savedOf(tally, sources.peers()),
+    migration: migrationOf(tally, config.neighbours),
+    neighbours: views.map(({ neighbour, lane, peer, view }) => ({
+      name: neighbour.name,
+      via: neighbour.via,
+      mail: neighbour.mail ?? null,
+      kx: neighbour.kx === undefined ? null : `${neighbour.kx.host}:${neighbour.kx.port}`,
+      ...viewJson(view),
+      ...laneView(lane),
+      ...peerView(peer),
     })),
-    counts: tally.counts(),
+    recent: tally.recent().map(recentJson),
+    counts: tally.counts().map((count) => ({ ...count, lastAt: iso(count.lastAt) })),
+  };
+  return mask ? maskedDeep(value) : value;
+}
+
+/** One report of the latest, as the page shows it. */
+export function recentJson({ id, at, event, level, fields }: Report) {
+  const { neighbour, hash, fingerprint, seq, via } = fields;
+  return {
+    id,
+    time: new Date(at).toISOString(),
+    event,
+    level,
+    text: EVENTS[event].text,
+    neighbour: neighbour ?? null,
+    via: via ?? null,
+    seq: seq ?? null,
+    hash: hash ?? null,
+    fingerprint: fingerprint ?? null,
+    words: wordsOf(fields) ?? null,
+  };
+}
+
+function viewJson(view: NeighbourView) {
+  const { path, state, words, lastIn, lastOut, backlog, oldest, success, hours, nextTry } = view;
+  const { lastError } = view;
+  return {
+    path,
+    state,
+    words,
+    lastIn: iso(lastIn),
+    lastOut: iso(lastOut),
+    backlog,
+    oldest: iso(oldest),
+    success24h: success ?? null,
+    hours,
+    lastError: lastError === undefined ? null : { ...lastError, at: iso(lastError.at) },
+    nextTry: iso(nextTry),
   };
 }
 
@@ -96,4 +166,13 @@ function peerView(peer: PeerStatus | undefined) {
 
 function iso(ms: number): string | null {
   return ms === 0 ? null : new Date(ms).toISOString();
+}
+
+/** Names, events and times are the gateway's own and stay; every other text may hold an address. */
+const PLAIN = new Set(["name", "event", "time", "version", "neighbour", "hash", "fingerprint"]);
+
+function maskedDeep<T>(value: T): T {
+  return JSON.parse(JSON.stringify(value), (key, inner) =>
+    typeof inner === "string" && !PLAIN.has(key) ? masked(inner) : inner,
+  ) as T;
 }

@@ -19,7 +19,7 @@ export function explain(error: unknown, out: Output): number {
   }
   if (error instanceof Trouble) {
     out.stderr(`kxgw: ${error.message}\n      ${error.remedy}\n`);
-    return error.kind === "not-ours" ? EXIT.config : EXIT.ioError;
+    return exitCodeOf(error);
   }
   if (error instanceof Refusal) {
     out.stderr(`kxgw: ${error.message}\n`);
@@ -31,6 +31,26 @@ export function explain(error: unknown, out: Output): number {
     return EXIT.unavailable;
   }
   throw error;
+}
+
+/**
+ * A log that is not ours is a wrong path in the config, which no restart cures (systemd stops at
+ * 78); one that another process holds is as unavailable as a port in use.
+ */
+function exitCodeOf({ kind }: Trouble): number {
+  switch (kind) {
+    case "not-ours":
+      return EXIT.config;
+    case "busy":
+      return EXIT.unavailable;
+    case "disk-full":
+    case "read-only":
+    case "corrupt":
+    case "unusable":
+      return EXIT.ioError;
+    default:
+      return kind satisfies never;
+  }
 }
 
 /** One fault as `FILE:LINE:COLUMN: key: message`; position and key are left out when unknown. */

@@ -1,7 +1,7 @@
 /**
  * `kxgw serve`: the gateway in the foreground until SIGTERM or SIGINT, as systemd and containers
- * want it. Without a config file it runs the embedded default and says how to feed it. A second
- * signal ends it at once.
+ * want it. SIGHUP reads the config again. Without a config file it runs the embedded default and
+ * says how to feed it. A second signal ends it at once.
  */
 import { mkdirSync } from "node:fs";
 import { dirname, resolve } from "node:path";
@@ -10,12 +10,13 @@ import type { Config } from "../config/config.js";
 import { embeddedConfig } from "../config/embedded.js";
 import { loadConfig } from "../config/load.js";
 import { formatEndpoint } from "../config/units.js";
-import { EXIT, Trouble } from "../errors.js";
-import type { Gateway, Listening } from "../gateway.js";
-import { startGateway } from "../gateway.js";
+import type { Diagnostics } from "../diagnostics.js";
+import type { Listening } from "../doors.js";
+import { ConfigFaults, EXIT, Trouble } from "../errors.js";
+import { Gateway } from "../gateway.js";
 import { diagnosticsLog } from "./diagnostics-log.js";
 import type { Output } from "./output.js";
-import { explain } from "./output.js";
+import { explain, faultLine } from "./output.js";
 
 /** Serves until a signal ends it; resolves with the exit code. */
 export async function serveCommand(
@@ -28,11 +29,12 @@ export async function serveCommand(
   let gateway: Gateway;
   try {
     const config = file === undefined ? embedded(env) : loadConfig(file, env);
-    gateway = await startGateway(config, systemClock, diagnostics);
+    gateway = await Gateway.start(config, systemClock, diagnostics);
     if (file === undefined) out.stderr(howToFeed(config, gateway.listening));
   } catch (error) {
     return explain(error, out);
   }
+  process.on("SIGHUP", () => reload(gateway, file, diagnostics, env));
   const signal = await signals.next();
   diagnostics.report("stopping", { signal });
   void signals.next().then(() => process.exit(EXIT.software));
@@ -44,6 +46,24 @@ export async function serveCommand(
   }
   diagnostics.report("stopped");
   return EXIT.ok;
+}
+
+/** SIGHUP: the file is read again and put in force when it is in order; what is in force stays else. */
+function reload(
+  gateway: Gateway,
+  file: string | undefined,
+  diagnostics: Diagnostics,
+  env: NodeJS.ProcessEnv,
+): void {
+  try {
+    const config = file === undefined ? embedded(env) : loadConfig(file, env);
+    void gateway.reload(config);
+  } catch (error) {
+    if (!(error instanceof ConfigFaults)) throw error;
+    for (const fault of error.faults) {
+      diagnostics.report("reload-refused", { problem: faultLine(error.file, fault) });
+    }
+  }
 }
 
 function embedded(env: NodeJS.ProcessEnv): Config {

@@ -30,6 +30,52 @@ export interface Neighbour {
   readonly dial: boolean;
 }
 
+/** How updates get into the keyserver beside us; paths are absolute. */
+export type LocalWay =
+  | {
+      /** A file for each mail, and then a command with "{}" for its path, if one is wanted. */
+      readonly type: "pksd";
+      readonly directory: string;
+      readonly notify: readonly string[] | undefined;
+    }
+  /** A .ready file for each mail. */
+  | { readonly type: "sks"; readonly directory: string }
+  /** POST URL/pks/add. */
+  | { readonly type: "hkp"; readonly url: string }
+  /** A program that reads a mail from its standard input. */
+  | { readonly type: "command"; readonly command: readonly string[] };
+
+export type LocalDelivery = LocalWay & {
+  /** What the keyserver writes into trails; an update whose trail has it is not delivered. */
+  readonly address: string | undefined;
+  readonly maxMailBytes: number;
+  readonly retry: Schedule;
+};
+
+/** A key that is not carried. */
+export interface Block {
+  readonly reason: string;
+  /** Milliseconds since 1970, or undefined for good. */
+  readonly until: number | undefined;
+  /** Whether an update that is nothing but the key's revocation passes. */
+  readonly allowRevocation: boolean;
+}
+
+/** What is not carried, see `policy.ts`; sizes in bytes, each of one update or packet. */
+export interface PolicySettings {
+  readonly maxUpdateBytes: number;
+  readonly maxPackets: number;
+  readonly maxPacketBytes: number;
+  readonly maxSignatureBytes: number;
+  readonly maxUserIdBytes: number;
+  readonly maxAttributeBytes: number;
+  readonly attributes: "accept" | "refuse";
+  /** Absolute path of the block list, or undefined for none. */
+  readonly blocklist: string | undefined;
+  /** What the block list says, by upper-case fingerprint. */
+  readonly blocks: ReadonlyMap<string, Block>;
+}
+
 export interface Config {
   /** Absolute path of the file, or undefined for the embedded default. */
   readonly file: string | undefined;
@@ -43,10 +89,31 @@ export interface Config {
   readonly smtp:
     | {
         readonly listen: readonly Endpoint[];
+        /** Absolute paths of Unix sockets on which LMTP is spoken. */
+        readonly sockets: readonly string[];
+        /** Permissions of these sockets. */
+        readonly socketMode: number;
         readonly hostname: string;
         readonly maxSizeBytes: number;
       }
     | undefined;
+  readonly spool:
+    | {
+        /** Absolute paths of directories from which mails are taken. */
+        readonly watch: readonly string[];
+        readonly everyMs: number;
+      }
+    | undefined;
+  readonly hkp:
+    | {
+        readonly listen: readonly Endpoint[];
+        /** Whether strangers may post, too. */
+        readonly open: boolean;
+        /** Of one request, form-encoded. */
+        readonly maxSizeBytes: number;
+      }
+    | undefined;
+  readonly local: LocalDelivery | undefined;
   readonly kx:
     | {
         readonly listen: readonly Endpoint[];
@@ -63,6 +130,13 @@ export interface Config {
         readonly retry: Schedule;
       }
     | undefined;
-  readonly admin: { readonly listen: Endpoint } | undefined;
+  readonly admin:
+    | {
+        readonly listen: Endpoint;
+        /** Whether addresses are masked, because strangers may look. */
+        readonly publicStatus: boolean;
+      }
+    | undefined;
+  readonly policy: PolicySettings;
   readonly neighbours: readonly Neighbour[];
 }

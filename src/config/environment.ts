@@ -17,15 +17,15 @@ const PREFIX = "KXGW_";
 
 interface Variable {
   readonly path: readonly [string] | readonly [string, string];
-  readonly isList: boolean;
+  readonly read: (value: string) => unknown;
 }
 
 const VARIABLES: ReadonlyMap<string, Variable> = new Map([
-  [`${PREFIX}MODE`, { path: ["mode"], isList: false }],
+  [`${PREFIX}MODE`, { path: ["mode"], read: (value) => value }],
   ...Object.entries(sections).flatMap(([section, { shape }]) =>
     Object.entries(shape).map(([key, field]): [string, Variable] => [
       `${PREFIX}${section}__${key}`.toUpperCase(),
-      { path: [section, key], isList: isList(field) },
+      { path: [section, key], read: readerOf(field) },
     ]),
   ),
 ]);
@@ -51,7 +51,7 @@ export function overlay(tree: Record<string, unknown>, env: Environment): Overla
       continue;
     }
     const [head, key] = variable.path;
-    const read = variable.isList ? listOf(value) : value;
+    const read = variable.read(value);
     if (key === undefined) tree[head] = read;
     else {
       const section = tree[head] ?? {};
@@ -84,8 +84,22 @@ function unknownVariable(name: string): string {
   return `is not a known variable${hint}`;
 }
 
-function isList(field: z.ZodType): boolean {
+/** What a key's value is written as; one that cannot be that stays a text, and is told so. */
+function readerOf(field: z.ZodType): (value: string) => unknown {
   let inner: z.core.$ZodType = field;
-  while (inner instanceof z.ZodPrefault || inner instanceof z.ZodOptional) inner = inner.unwrap();
-  return inner instanceof z.ZodArray;
+  while (
+    inner instanceof z.ZodPrefault ||
+    inner instanceof z.ZodOptional ||
+    inner instanceof z.ZodDefault
+  ) {
+    inner = inner.unwrap();
+  }
+  if (inner instanceof z.ZodArray) return listOf;
+  if (inner instanceof z.ZodBoolean) {
+    return (value) => (value === "true" ? true : value === "false" ? false : value);
+  }
+  if (inner instanceof z.ZodNumber) {
+    return (value) => (/^\d{1,15}$/.test(value) ? Number(value) : value);
+  }
+  return (value) => value;
 }

@@ -12,7 +12,8 @@ import { parse, TomlError } from "smol-toml";
 import type { ConfigFault } from "../errors.js";
 import { ConfigFaults } from "../errors.js";
 import { domainOf } from "./addresses.js";
-import type { Config, Neighbour } from "./config.js";
+import { parseBlocklist } from "./blocklist.js";
+import type { Config, LocalDelivery, Neighbour } from "./config.js";
 import type { Environment } from "./environment.js";
 import { overlay } from "./environment.js";
 import type { Position } from "./locate.js";
@@ -25,7 +26,7 @@ import { settingsFaults } from "./settings.js";
 /** A configuration of a thousand neighbours fits; a disk image given by mistake does not. */
 const MAX_FILE_BYTES = 1024 * 1024;
 
-/** Reads and checks `file`. Throws `ConfigFaults`, also when it cannot be read. */
+/** Reads and checks `file`. Throws `ConfigFaults` (its path absolute), also when unreadable. */
 export function loadConfig(file: string, env: Environment): Config {
   const absolute = resolve(file);
   let text: string;
@@ -33,9 +34,10 @@ export function loadConfig(file: string, env: Environment): Config {
     text = readText(absolute);
   } catch (error) {
     const message = `cannot be read: ${reasonOf(error)}`;
-    throw new ConfigFaults(file, [{ line: undefined, column: undefined, key: "", message }]);
+    throw new ConfigFaults(absolute, [{ line: undefined, column: undefined, key: "", message }]);
   }
-  return parseConfig(text, absolute, dirname(absolute), env);
+  const config = parseConfig(text, absolute, dirname(absolute), env);
+  return withBlocks(config);
 }
 
 /**
@@ -96,7 +98,7 @@ export function buildConfig(
 }
 
 function configOf(settings: Settings, file: string | undefined, directory: string): Config {
-  const { mode, site, log, smtp, kx, outbound, admin, peer } = settings;
+  const { mode, site, log, smtp, spool, hkp, kx, outbound, local, admin, policy, peer } = settings;
   return {
     file,
     mode,
@@ -107,19 +109,64 @@ function configOf(settings: Settings, file: string | undefined, directory: strin
       rememberMs: log.remember,
     },
     smtp: smtp && {
-      listen: smtp.listen,
+      listen: smtp.listen.filter((listener) => "port" in listener),
+      sockets: smtp.listen.flatMap((listener) =>
+        "socket" in listener ? [resolve(directory, listener.socket)] : [],
+      ),
+      socketMode: smtp.socket_mode,
       hostname: smtp.hostname ?? domainOf(site.address),
       maxSizeBytes: smtp.max_size,
     },
+    spool: spool && {
+      watch: spool.watch.map((path) => resolve(directory, path)),
+      everyMs: spool.every,
+    },
+    hkp: hkp && { listen: hkp.listen, open: hkp.open, maxSizeBytes: hkp.max_size },
     kx: kx && { listen: kx.listen, source: kx.source, reconnect: kx.reconnect },
     outbound: outbound && {
       relay: outbound.relay,
       bounce: outbound.bounce,
       retry: outbound.retry,
     },
-    admin: admin && { listen: admin.listen },
+    local: local && localOf(local, directory),
+    admin: admin && { listen: admin.listen, publicStatus: admin.public_status },
+    policy: {
+      maxUpdateBytes: policy.max_update,
+      maxPackets: policy.max_packets,
+      maxPacketBytes: policy.max_packet,
+      maxSignatureBytes: policy.max_signature,
+      maxUserIdBytes: policy.max_user_id,
+      maxAttributeBytes: policy.max_attribute,
+      attributes: policy.attributes,
+      blocklist: policy.blocklist === undefined ? undefined : resolve(directory, policy.blocklist),
+      blocks: new Map(),
+    },
     neighbours: peer.map(neighbourOf),
   };
+}
+
+/** What [local] asks for; that the keys of its type are there has been checked (`rules.ts`). */
+function localOf(
+  local: NonNullable<Settings["local"]>,
+  directory: string,
+): LocalDelivery | undefined {
+  const { type, address, max_mail: maxMailBytes, retry } = local;
+  const ours = { address, maxMailBytes, retry };
+  const path = resolve(directory, local.directory ?? "");
+  switch (type) {
+    case "pksd":
+      return { type, directory: path, notify: local.notify, ...ours };
+    case "sks":
+      return { type, directory: path, ...ours };
+    case "hkp":
+      return { type, url: local.url ?? "", ...ours };
+    case "command":
+      return { type, command: local.command ?? [], ...ours };
+    case "none":
+      return undefined;
+    default:
+      return type satisfies never;
+  }
 }
 
 function neighbourOf(peer: PeerSettings): Neighbour {
@@ -133,6 +180,23 @@ function neighbourOf(peer: PeerSettings): Neighbour {
     kx: peer.kx,
     dial: peer.dial,
   };
+}
+
+/** The configuration with its block list read. Throws `ConfigFaults` under the list's own name. */
+function withBlocks(config: Config): Config {
+  const { policy } = config;
+  if (policy.blocklist === undefined) return config;
+  let text: string;
+  try {
+    text = readText(policy.blocklist);
+  } catch (error) {
+    const message = `cannot be read: ${reasonOf(error)}`;
+    const fault = { line: undefined, column: undefined, key: "", message };
+    throw new ConfigFaults(policy.blocklist, [fault]);
+  }
+  const { blocks, faults } = parseBlocklist(text);
+  if (faults.length > 0) throw new ConfigFaults(policy.blocklist, faults);
+  return deepFreeze({ ...config, policy: { ...policy, blocks } });
 }
 
 function readText(file: string): string {

@@ -4,16 +4,36 @@
  * in part, and stays silent about a key that is itself at fault. Mail addresses are compared
  * without case, because a trail is (pksd searches X-KeyServer-Sent that way).
  */
+import type { z } from "zod";
 import type { Endpoint } from "./config.js";
+import type { KeyPath } from "./locate.js";
 import { quoted } from "./quote.js";
-import type { PartlySettings, PathFault } from "./settings.js";
+import type { peerSchema, sections } from "./schema.js";
 import { canonicalHost, formatDuration, formatEndpoint } from "./units.js";
+
+/** A fault by the path of its key. */
+export interface PathFault {
+  readonly path: KeyPath;
+  readonly message: string;
+}
+
+/** A section as far as it could be read, and which of its keys were there at all. */
+export interface Partly<S extends z.ZodObject> {
+  readonly values: Partial<z.output<S>>;
+  readonly given: ReadonlySet<string>;
+}
+
+/** The settings as far as they could be read; a section that is left out is undefined. */
+export type PartlySettings = {
+  readonly [K in keyof typeof sections]: Partly<(typeof sections)[K]> | undefined;
+} & { readonly peer: readonly (Partly<typeof peerSchema> | undefined)[] };
 
 /** Every fault that needs two keys to be seen. */
 export function crossFaults(settings: PartlySettings): PathFault[] {
   return [
     ...periodFaults(settings),
     ...listenerFaults(settings),
+    ...localFaults(settings),
     ...bounceFaults(settings),
     ...roadFaults(settings),
     ...sharedFaults(settings),
@@ -35,7 +55,7 @@ function periodFaults({ log }: PartlySettings): PathFault[] {
   return [{ path: ["log", "remember"], message }];
 }
 
-function listenerFaults({ smtp, kx, admin }: PartlySettings): PathFault[] {
+function listenerFaults({ smtp, hkp, kx, admin }: PartlySettings): PathFault[] {
   const taken: { readonly endpoint: Endpoint; readonly key: string }[] = [];
   const faults: PathFault[] = [];
   const take = (endpoint: Endpoint, section: string, path: (string | number)[]) => {
@@ -49,8 +69,11 @@ function listenerFaults({ smtp, kx, admin }: PartlySettings): PathFault[] {
       message: `${formatEndpoint(endpoint)} and ${where} are one port: write another one`,
     });
   };
-  smtp?.values.listen?.forEach((endpoint, i) => {
-    take(endpoint, "smtp", ["smtp", "listen", i]);
+  smtp?.values.listen?.forEach((listener, i) => {
+    if ("port" in listener) take(listener, "smtp", ["smtp", "listen", i]);
+  });
+  hkp?.values.listen?.forEach((endpoint, i) => {
+    take(endpoint, "hkp", ["hkp", "listen", i]);
   });
   kx?.values.listen?.forEach((endpoint, i) => {
     take(endpoint, "kx", ["kx", "listen", i]);
@@ -66,6 +89,39 @@ function collide(a: Endpoint, b: Endpoint): boolean {
   if (hostA === hostB) return true;
   if (hostA.includes(":") !== hostB.includes(":")) return false;
   return [hostA, hostB].some((host) => host === "0.0.0.0" || host === "::");
+}
+
+/** What each type of [local] needs, an example of it, and what else it may have. */
+const LOCAL_KEYS = {
+  pksd: { needs: "directory", example: '"/var/spool/pks"', may: ["notify"] },
+  sks: { needs: "directory", example: '"/var/spool/sks/messages"', may: [] },
+  hkp: { needs: "url", example: '"http://127.0.0.1:11371"', may: [] },
+  command: { needs: "command", example: '["/usr/bin/onak-mail.pl"]', may: [] },
+  none: { needs: undefined, example: "", may: [] },
+} as const;
+
+/** The keys of [local] fit its type, and it does not write where [spool] reads. */
+function localFaults({ local, spool }: PartlySettings): PathFault[] {
+  const type = local?.values.type;
+  if (local === undefined || type === undefined) return [];
+  const faults: PathFault[] = [];
+  const { needs, example, may } = LOCAL_KEYS[type];
+  const empty = needs === "command" && local.values.command?.length === 0;
+  if (needs !== undefined && (empty || !local.given.has(needs))) {
+    const message = `is missing, "${type}" needs it: write ${needs} = ${example}`;
+    faults.push({ path: ["local", needs], message });
+  }
+  for (const key of ["directory", "notify", "url", "command"] as const) {
+    if (!local.given.has(key) || key === needs || may.some((other) => other === key)) continue;
+    const message = `means nothing with type = "${type}": take it out or change the type`;
+    faults.push({ path: ["local", key], message });
+  }
+  const { directory } = local.values;
+  if (directory !== undefined && spool?.values.watch?.includes(directory)) {
+    const message = "is watched by [spool], so that each update would come back: name another one";
+    faults.push({ path: ["local", "directory"], message });
+  }
+  return faults;
 }
 
 function bounceFaults({ site, outbound }: PartlySettings): PathFault[] {

@@ -6,6 +6,7 @@
  */
 import { z } from "zod";
 import { parseIpAddress, parseMailAddress, parseNetwork, parseRelay } from "./addresses.js";
+import type { Endpoint } from "./config.js";
 import { quoted } from "./quote.js";
 import { didYouMean } from "./suggest.js";
 import type { Reading } from "./units.js";
@@ -69,10 +70,36 @@ function parseHostname(value: string): Reading<string> {
   return { fault: `${quoted(value)} is not a host name: write one, as "kx.example.org"` };
 }
 
+function parseWord(value: string): Reading<string> {
+  if (value !== "" && !value.includes("\0")) return { value };
+  return { fault: "is empty or holds a NUL: write a program or an argument" };
+}
+
 function parseName(value: string): Reading<string> {
   if (/^[A-Za-z0-9][A-Za-z0-9_-]{0,31}$/.test(value)) return { value };
   const hint = 'write 1 to 32 letters, digits, "_" and "-", a letter or digit first';
   return { fault: `${quoted(value)} cannot be a name: ${hint}` };
+}
+
+/** Where mail is taken: over TCP, or LMTP on a Unix socket. */
+type MailListener = Endpoint | { readonly socket: string };
+
+function parseMailListener(value: string): Reading<MailListener> {
+  if (!value.startsWith("lmtp:")) return parseEndpoint(value);
+  const socket = parsePath(value.slice("lmtp:".length));
+  return "fault" in socket ? socket : { value: { socket: socket.value } };
+}
+
+function parseMode(value: string): Reading<number> {
+  if (/^0?[0-7]{3}$/.test(value)) return { value: Number.parseInt(value, 8) };
+  return { fault: `${quoted(value)} is not a mode: write it in octal, as "0660"` };
+}
+
+function parseKeyserver(value: string): Reading<string> {
+  const url = URL.canParse(value) ? new URL(value) : undefined;
+  const isWeb = url?.protocol === "http:" || url?.protocol === "https:";
+  if (isWeb && url.search === "" && url.hash === "") return { value: value.replace(/\/+$/, "") };
+  return { fault: `${quoted(value)} is no http URL: write one as "http://127.0.0.1:11371"` };
 }
 
 const retain = atLeast(
@@ -115,15 +142,71 @@ export const logSchema = z
 
 export const smtpSchema = z
   .strictObject({
-    listen: list("127.0.0.1:2525", endpoint("127.0.0.1:2525"))
+    listen: list("127.0.0.1:2525", text("127.0.0.1:2525", parseMailListener))
       .prefault(["127.0.0.1:2525"])
-      .describe("Where mail is taken: host:port or [v6]:port."),
+      .describe("Where mail is taken: host:port, [v6]:port, or lmtp:/path of a Unix socket."),
+    socket_mode: text("0660", parseMode)
+      .prefault("0660")
+      .describe("Who may write to Unix sockets; whoever can speaks for any neighbour."),
     hostname: text("kx.example.org", parseHostname)
       .optional()
       .describe("Our name in the greeting; by default the domain of site.address."),
     max_size: text("2MiB", parseSize).prefault("2MiB").describe("Largest mail taken."),
   })
   .describe("Mail from other keyservers. Without this section none is taken.");
+
+export const spoolSchema = z
+  .strictObject({
+    watch: list("/var/spool/kxgw", text("/var/spool/kxgw", parsePath))
+      .min(1, { error: 'is empty: name a directory, as ["/var/spool/kxgw"]' })
+      .describe("Directories from which pks-mail.*, *.ready and *.onak files are taken as mails."),
+    every: text("2s", parseDuration)
+      .prefault("2s")
+      .describe("How often they are looked at; a file is read when it has not changed since."),
+  })
+  .describe("Mail that a pipe of an old keyserver leaves as files. Off without this section.");
+
+export const hkpSchema = z
+  .strictObject({
+    listen: list("127.0.0.1:11371", endpoint("127.0.0.1:11371"))
+      .prefault(["127.0.0.1:11371"])
+      .describe("Where POST /pks/add is served: host:port or [v6]:port."),
+    open: z
+      .boolean({ error: "is not a truth value: write true or false, without quotes" })
+      .default(false)
+      .describe("Whether anybody may post; otherwise only who is in an accept_from."),
+    max_size: text("4MiB", parseSize).prefault("4MiB").describe("Largest request taken."),
+  })
+  .describe("Keys over HKP. Without this section none are taken.");
+
+export const localSchema = z
+  .strictObject({
+    type: word(["pksd", "sks", "hkp", "command", "none"], (value) =>
+      didYouMean(value, ["pksd", "sks", "hkp", "command", "none"]),
+    ).describe("How the keyserver beside us takes updates."),
+    directory: text("/var/spool/sks/messages", parsePath)
+      .optional()
+      .describe('Where mails are left: mail_dir of "pksd", the messages directory of "sks".'),
+    notify: list("pksdctl", text("pksdctl", parseWord))
+      .optional()
+      .describe('"pksd": run after each mail; "{}" stands for its path.'),
+    url: text("http://127.0.0.1:11371", parseKeyserver)
+      .optional()
+      .describe('"hkp": the keyserver, to which /pks/add is added.'),
+    command: list("/usr/bin/onak-mail.pl", text("/usr/bin/onak-mail.pl", parseWord))
+      .optional()
+      .describe('"command": program and arguments; it reads one mail from standard input.'),
+    address: mailAddress()
+      .optional()
+      .describe("What it writes into X-KeyServer-Sent; what it has is not delivered to it."),
+    max_mail: text("128000", maxMail)
+      .prefault("128000")
+      .describe("Largest mail left for it; at least 16KiB."),
+    retry: schedule("10s, 1m, 5m*6, 1h")
+      .prefault("10s, 1m, 5m*6, 1h")
+      .describe("Delays before an update is tried again; the last one repeats."),
+  })
+  .describe("The keyserver beside us. Without this section nothing is delivered locally.");
 
 export const kxSchema = z
   .strictObject({
@@ -157,7 +240,11 @@ export const adminSchema = z
   .strictObject({
     listen: endpoint("127.0.0.1:9627")
       .prefault("127.0.0.1:9627")
-      .describe("Where /livez, /readyz and /status.json are served."),
+      .describe("Where the status page, its JSON and the metrics are served."),
+    public_status: z
+      .boolean({ error: "is not a truth value: write true or false, without quotes" })
+      .default(false)
+      .describe("Whether strangers may see the page; addresses in it are masked then."),
   })
   .describe("The status page. Without this section there is none.");
 
@@ -192,6 +279,30 @@ const modeSchema = word(["bridge", "observe"], (value) => didYouMean(value, ["br
   .default("bridge")
   .describe('"observe" does everything but sending.');
 
+const size = (preset: string) => text(preset, parseSize).prefault(preset);
+const count = (preset: number) =>
+  z
+    .int({ error: `is not a whole number: write one without quotes, as ${preset}` })
+    .min(1, { error: "is less than 1: write 1 or more" })
+    .default(preset);
+
+export const policySchema = z
+  .strictObject({
+    max_update: size("1MiB").describe("Largest update taken, in packets without armor."),
+    max_packets: count(10_000).describe("Most packets in an update."),
+    max_packet: size("8KiB").describe("Largest key or unknown packet."),
+    max_signature: size("64KiB").describe("Largest signature packet."),
+    max_user_id: size("2KiB").describe("Longest user id, which is what GnuPG reads."),
+    max_attribute: size("256KiB").describe("Largest user attribute, that is, photo."),
+    attributes: word(["accept", "refuse"], (value) => didYouMean(value, ["accept", "refuse"]))
+      .default("accept")
+      .describe("Whether updates with user attributes are taken."),
+    blocklist: text("blocklist.txt", parsePath)
+      .optional()
+      .describe("File of keys that are not carried: FINGERPRINT reason, a line each."),
+  })
+  .describe("What is not carried. Every limit is on one update, never on a whole key.");
+
 /** The whole file. */
 export const configSchema = z
   .strictObject({
@@ -199,9 +310,13 @@ export const configSchema = z
     site: siteSchema,
     log: logSchema,
     smtp: smtpSchema.optional(),
+    spool: spoolSchema.optional(),
+    hkp: hkpSchema.optional(),
     kx: kxSchema.optional(),
     outbound: outboundSchema.optional(),
+    local: localSchema.optional(),
     admin: adminSchema.optional(),
+    policy: policySchema.prefault({}),
     peer: z.array(peerSchema).default([]),
   })
   .describe("Configuration of the KX gateway.");
@@ -211,9 +326,13 @@ export const sections = {
   site: siteSchema,
   log: logSchema,
   smtp: smtpSchema,
+  spool: spoolSchema,
+  hkp: hkpSchema,
   kx: kxSchema,
   outbound: outboundSchema,
+  local: localSchema,
   admin: adminSchema,
+  policy: policySchema,
 } as const;
 
 /** What the schema makes of a file: defaults filled in, units read, names as in the file. */

@@ -7,26 +7,10 @@
 import type { z } from "zod";
 import type { KeyPath } from "./locate.js";
 import { formatKey } from "./locate.js";
+import type { Partly, PartlySettings, PathFault } from "./rules.js";
 import { crossFaults } from "./rules.js";
 import { configSchema, peerSchema, sections } from "./schema.js";
 import { didYouMean } from "./suggest.js";
-
-/** A fault by the path of its key. */
-export interface PathFault {
-  readonly path: KeyPath;
-  readonly message: string;
-}
-
-/** A section as far as it could be read, and which of its keys were there at all. */
-export interface Partly<S extends z.ZodObject> {
-  readonly values: Partial<z.output<S>>;
-  readonly given: ReadonlySet<string>;
-}
-
-/** The settings as far as they could be read; a section that is left out is undefined. */
-export type PartlySettings = {
-  readonly [K in keyof typeof sections]: Partly<(typeof sections)[K]> | undefined;
-} & { readonly peer: readonly (Partly<typeof peerSchema> | undefined)[] };
 
 type Tree = Readonly<Record<string, unknown>>;
 
@@ -45,9 +29,13 @@ export function settingsFaults(tree: Tree): PathFault[] {
     site: section("site", sections.site),
     log: section("log", sections.log),
     smtp: section("smtp", sections.smtp),
+    spool: section("spool", sections.spool),
+    hkp: section("hkp", sections.hkp),
     kx: section("kx", sections.kx),
     outbound: section("outbound", sections.outbound),
+    local: section("local", sections.local),
     admin: section("admin", sections.admin),
+    policy: section("policy", sections.policy),
     peer: readPeers(tree.peer, faults),
   };
   return [...faults, ...crossFaults(partly)];

@@ -1,6 +1,7 @@
 /**
- * A gateway as a process of its own, for the demo and the end-to-end tests: started on a config
- * file, known to be ready by its `ready` event, ended by a signal.
+ * A gateway as a process of its own, for the demo and the tests: started on a config file, known to
+ * be ready by its `ready` event, ended by a signal. KXGW_ variables of the caller's environment do
+ * not reach it, since they would overrule its config.
  */
 import type { ChildProcess } from "node:child_process";
 import { spawn } from "node:child_process";
@@ -10,42 +11,71 @@ import { fileURLToPath } from "node:url";
 /** A diagnostics line of a gateway. */
 export type EventLine = { readonly event: string } & Readonly<Record<string, unknown>>;
 
+/** Where a gateway runs: by default here, with the environment that we have. */
+export interface Place {
+  readonly directory?: string;
+  /** Beside what is inherited. */
+  readonly env?: Readonly<Record<string, string>>;
+}
+
 const READY_MS = 20_000;
+const LAST_WORDS_MS = 1000;
 
 export class GatewayProcess {
   readonly #child: ChildProcess;
   /** Every event so far. */
   readonly events: EventLine[] = [];
   readonly #watchers = new Set<() => void>();
+  #output = "";
   #errors = "";
   #exitCode: number | undefined;
+  /** The exit code, -1 when a signal ended it. */
   readonly exited: Promise<number>;
 
-  private constructor(configFile: string, program: string) {
-    this.#child = spawn(process.execPath, [program, "serve", "-c", configFile], {
+  private constructor(command: readonly string[], { directory, env }: Place) {
+    const [program = "", ...args] = command;
+    this.#child = spawn(program, args, {
       stdio: ["ignore", "pipe", "pipe"],
+      env: { ...inherited(), ...env },
+      ...(directory === undefined ? {} : { cwd: directory }),
     });
     const { stdout, stderr } = this.#child;
     if (stdout === null || stderr === null) throw new Error("a child without pipes");
-    createInterface({ input: stdout }).on("line", (line) => {
-      this.events.push(JSON.parse(line) as EventLine);
-      this.#changed();
-    });
+    createInterface({ input: stdout }).on("line", (line) => this.#read(line));
     stderr.on("data", (text: Buffer) => {
       this.#errors += text.toString();
     });
     this.exited = new Promise((resolve) => {
       this.#child.once("exit", (code) => {
-        this.#exitCode = code ?? -1;
-        this.#changed();
-        resolve(this.#exitCode);
+        const settle = () => {
+          this.#exitCode = code ?? -1;
+          this.#changed();
+          resolve(this.#exitCode);
+        };
+        // Its last words are read first; but a grandchild may hold the pipes for ever.
+        this.#child.once("close", settle);
+        setTimeout(settle, LAST_WORDS_MS).unref();
       });
     });
   }
 
+  /**
+   * Starts `kxgw serve` on a config file, or without one, `under` another command such as a tracer
+   * if need be; it may not listen yet.
+   */
+  static spawn(
+    configFile: string | undefined,
+    program = ownProgram(),
+    under: readonly string[] = [],
+    place: Place = {},
+  ): GatewayProcess {
+    const config = configFile === undefined ? [] : ["-c", configFile];
+    return new GatewayProcess([...under, process.execPath, program, "serve", ...config], place);
+  }
+
   /** Starts `kxgw serve` on a config file and waits until it listens. */
   static async start(configFile: string, program = ownProgram()): Promise<GatewayProcess> {
-    const gateway = new GatewayProcess(configFile, program);
+    const gateway = GatewayProcess.spawn(configFile, program);
     await gateway.event("ready");
     return gateway;
   }
@@ -54,13 +84,18 @@ export class GatewayProcess {
     return this.#child.pid ?? 0;
   }
 
+  /** What it wrote to stdout so far: its events as it wrote them. */
+  get output(): string {
+    return this.#output;
+  }
+
   /** What it wrote to stderr so far. */
   get errors(): string {
     return this.#errors;
   }
 
   /** The port of a listener, as the `ready` event names it. */
-  port(door: "smtp" | "kx" | "admin"): number {
+  port(door: "smtp" | "hkp" | "kx" | "admin"): number {
     const ready = this.events.find(({ event }) => event === "ready");
     const [first] = [ready?.[door]].flat();
     return Number(/:(\d+)$/.exec(String(first))?.[1] ?? 0);
@@ -95,14 +130,27 @@ export class GatewayProcess {
   }
 
   /** Sends a signal and waits for the end; resolves with the exit code, -1 for a kill. */
-  async end(signal: "SIGTERM" | "SIGKILL" = "SIGTERM"): Promise<number> {
+  async end(signal: "SIGTERM" | "SIGINT" | "SIGKILL" = "SIGTERM"): Promise<number> {
     if (this.#exitCode === undefined) this.#child.kill(signal);
     return await this.exited;
+  }
+
+  /** The last line of a process that was killed may be half a line. */
+  #read(line: string): void {
+    this.#output += `${line}\n`;
+    if (!line.startsWith("{") || !line.endsWith("}")) return;
+    this.events.push(JSON.parse(line) as EventLine);
+    this.#changed();
   }
 
   #changed(): void {
     for (const look of [...this.#watchers]) look();
   }
+}
+
+function inherited(): NodeJS.ProcessEnv {
+  const own = Object.entries(process.env).filter(([name]) => !name.startsWith("KXGW_"));
+  return Object.fromEntries(own);
 }
 
 /** The program that is running, or its build when it runs from source. */

@@ -6,8 +6,9 @@
  */
 import type { AddressInfo } from "node:net";
 import { createTransport } from "nodemailer";
-import { SMTPServer } from "smtp-server";
+import type { SMTPServerOptions } from "smtp-server";
 import { Refusal } from "../errors.js";
+import { SessionServer } from "../ingress/session.js";
 import { composeIncremental } from "../mail/compose.js";
 import { readHead } from "../mail/head.js";
 import { recognise } from "../mail/incremental.js";
@@ -16,6 +17,9 @@ import { encodeArmor, readArmor } from "../openpgp/armor.js";
 import type { TransferableKey } from "../openpgp/key.js";
 import { assembleKey, encodeKey, keyComponents, readKeys } from "../openpgp/key.js";
 import { updateHash } from "../openpgp/update-hash.js";
+
+/** How long a client may take for a command. */
+const COMMAND_MS = 60_000;
 
 /** One mail that a site received. */
 export interface ReceivedMail {
@@ -40,16 +44,17 @@ export class LegacySite {
   mailsOut = 0;
   syncSites: readonly SyncSite[] = [];
   readonly #keys = new Map<string, TransferableKey>();
-  readonly #server: SMTPServer;
+  readonly #server: SessionServer;
   #lastMessage = 0;
 
   constructor(address: string) {
     this.address = address;
-    this.#server = new SMTPServer({
+    const options: SMTPServerOptions = {
       authOptional: true,
       disabledCommands: ["AUTH", "STARTTLS"],
       disableReverseLookup: true,
       logger: false,
+      closeTimeout: 1000,
       onData: (stream, _session, callback) => {
         const chunks: Buffer[] = [];
         stream.on("data", (chunk: Buffer) => chunks.push(chunk));
@@ -60,7 +65,8 @@ export class LegacySite {
           );
         });
       },
-    });
+    };
+    this.#server = new SessionServer(options, COMMAND_MS);
     this.#server.on("error", () => {
       // A client that breaks off is its own problem; the test sees what is missing.
     });
@@ -81,7 +87,7 @@ export class LegacySite {
     return new Map([...this.#keys].map(([name, key]) => [name, updateHash(key).hash]));
   }
 
-  /** A user's submission: merged, and mailed on, whole, to all sync sites, even if it is no news. */
+  /** A user's submission: merged, and mailed on, whole, to all sync sites, also if it is no news. */
   async submit(armored: Uint8Array, trail: readonly string[] = []): Promise<void> {
     for (const key of keysIn([armored])) this.#merge(key);
     for (const site of this.syncSites) {

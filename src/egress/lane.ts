@@ -65,6 +65,8 @@ export class Lane {
   readonly #diagnostics: Diagnostics;
   readonly #alarm = new Alarm();
   #state: LaneState;
+  /** False from a failure of the log on: nothing is sent before the state can be stored again. */
+  #isStored = true;
   #running: Promise<void> | undefined;
   #stopping = false;
 
@@ -111,9 +113,12 @@ export class Lane {
       try {
         await this.#waitForRetry();
         if (this.#stopping) break;
+        // Else a mail would go out again every few seconds for as long as the disk is full.
+        if (!this.#isStored) this.#save({});
         if (!(await this.#serveNext())) await this.#alarm.wait(undefined);
       } catch (error) {
         if (!(error instanceof Trouble)) throw error;
+        this.#isStored = false;
         const { kind, message: problem, remedy } = error;
         this.#diagnostics.report("log-trouble", { kind, problem, remedy, door: "egress" });
         await this.#alarm.wait(TROUBLE_MS);
@@ -122,11 +127,14 @@ export class Lane {
   }
 
   async #waitForRetry(): Promise<void> {
-    while (!this.#stopping && this.#state.nextAt > 0) {
-      // Bounded by the longest delay of the schedule, in case the clock was set back meanwhile.
-      const longest = delayMs([Math.max(...this.#settings.retry)], 0, 1);
-      const wait = Math.min(this.#state.nextAt - this.#clock.now(), longest);
-      if (wait <= 0) return;
+    const { nextAt } = this.#state;
+    if (nextAt === 0) return;
+    // Bounded by the longest delay of the schedule, in case the clock was set back meanwhile.
+    const longest = delayMs([Math.max(...this.#settings.retry)], 0, 1);
+    const until = this.#clock.monotonic() + Math.min(nextAt - this.#clock.now(), longest);
+    for (;;) {
+      const wait = until - this.#clock.monotonic();
+      if (this.#stopping || wait <= 0) return;
       await this.#alarm.wait(wait);
     }
   }
@@ -140,7 +148,7 @@ export class Lane {
     for (const entry of page) {
       // An update that is half sent is finished, whoever else has told of it since.
       if (part > 0 || !this.#has(entry)) {
-        if (passed !== undefined) this.#state = { ...this.#state, cursor: passed, part: 0 };
+        if (passed !== undefined) this.#state = { ...this.#state, ...doneWith(passed) };
         await this.#serve(entry);
         return true;
       }
@@ -148,7 +156,7 @@ export class Lane {
       const { seq, hash } = entry;
       this.#diagnostics.report("suppressed", { seq, hash, neighbour: this.#settings.name });
     }
-    if (passed !== undefined) this.#save({ cursor: passed, part: 0 });
+    if (passed !== undefined) this.#save(doneWith(passed));
     return true;
   }
 
@@ -164,27 +172,35 @@ export class Lane {
     const mails = this.#mailsFor(entry);
     if (mails === undefined) {
       this.#diagnostics.report("body-expired", subject);
-      return this.#save({ cursor: seq, part: 0, attempt: 0, nextAt: 0 });
+      return this.#save(doneWith(seq));
     }
     if (mails.some(({ incomplete }) => incomplete)) this.#diagnostics.report("incomplete", subject);
     if (mails.some(({ oversized }) => oversized)) this.#diagnostics.report("oversized", subject);
     const bytes = mails.reduce((sum, { raw }) => sum + raw.length, 0);
     if (this.#settings.observing) {
       this.#diagnostics.report("would-send", { ...subject, mails: mails.length, bytes });
-      return this.#save({ cursor: seq, part: 0 });
+      return this.#save(doneWith(seq));
     }
+    let refused = 0;
     for (const [part, mail] of mails.entries()) {
       if (part < this.#state.part) continue;
       const outcome = await this.#deliver(entry, mail);
-      if (outcome.kind === "temporary") return this.#putOff(entry, outcome);
-      if (outcome.kind === "refused") this.#recordRefusal(entry, outcome);
-      const last = part + 1 === mails.length;
-      const at = last ? { cursor: seq, part: 0 } : { cursor: this.#state.cursor, part: part + 1 };
+      if (outcome.kind === "temporary") {
+        // What was broken off because we go down is no failure of the site.
+        if (!this.#stopping) this.#putOff(entry, outcome);
+        return;
+      }
+      if (outcome.kind === "refused") {
+        refused += 1;
+        this.#recordRefusal(entry, outcome);
+      }
+      const isLast = part + 1 === mails.length;
+      const at = isLast ? doneWith(seq) : { part: part + 1, attempt: 0, nextAt: 0 };
       const now = this.#clock.now();
-      const success = outcome.kind === "delivered" ? { lastSuccessAt: now } : {};
-      this.#save({ ...at, attempt: 0, nextAt: 0, ...success });
-      if (this.#stopping && !last) return;
+      this.#save({ ...at, ...(outcome.kind === "delivered" ? { lastSuccessAt: now } : {}) });
+      if (this.#stopping && !isLast) return;
     }
+    if (refused === mails.length) return;
     const tookMs = this.#clock.now() - entry.receivedAt;
     this.#diagnostics.report("sent", { ...subject, mails: mails.length, bytes, tookMs });
   }
@@ -238,8 +254,13 @@ export class Lane {
   }
 
   #save(change: Partial<LaneState>): void {
-    const state = { ...this.#state, ...change };
-    this.#log.saveLane(this.#settings.name, state);
-    this.#state = state;
+    this.#state = { ...this.#state, ...change };
+    this.#log.saveLane(this.#settings.name, this.#state);
+    this.#isStored = true;
   }
+}
+
+/** The lane's position after an entry that needs nothing more, with no retry pending. */
+function doneWith(seq: Seq): Partial<LaneState> {
+  return { cursor: seq, part: 0, attempt: 0, nextAt: 0 };
 }

@@ -9,7 +9,10 @@ import type { UpdateLog } from "../updatelog/update-log.js";
 import type { LaneStatus } from "./lane.js";
 import { Lane } from "./lane.js";
 import type { Transport } from "./transport.js";
-import { smtpTransport } from "./transport.js";
+import { RelayTransport } from "./transport.js";
+
+/** How long a relay may take for the mail under way when we go down. */
+const STOP_MS = 10_000;
 
 export class MailDoor {
   readonly #lanes: Lane[] = [];
@@ -31,7 +34,7 @@ export class MailDoor {
     const observing = config.mode === "observe";
     for (const { name, mail, via, maxMailBytes } of config.neighbours) {
       if (mail === undefined || via !== "mail") continue;
-      const transport = smtpTransport(relay, hostname);
+      const transport = new RelayTransport(relay, hostname);
       this.#transports.push(transport);
       const ours = { site, contact, bounce, retry, observing };
       const settings = { name, address: mail, maxMailBytes, ...ours };
@@ -46,10 +49,16 @@ export class MailDoor {
     });
   }
 
+  /** Lets the mails under way finish for a while; a mail that was broken off is sent again. */
   async stop(): Promise<void> {
     this.#unsubscribe?.();
+    const close = () => {
+      for (const transport of this.#transports) transport.close();
+    };
+    const deadline = setTimeout(close, STOP_MS);
     await Promise.all(this.#lanes.map((lane) => lane.stop()));
-    for (const transport of this.#transports) transport.close();
+    clearTimeout(deadline);
+    close();
   }
 
   status(): LaneStatus[] {

@@ -32,6 +32,9 @@ export function plainBody(
   const types = headerValues(fields, "Content-Type");
   const encodings = headerValues(fields, "Content-Transfer-Encoding");
   if (types.length > 1 || encodings.length > 1) return undefined;
+  // Without a type, mailparser guesses one from the file name.
+  const hasFileName = headerValues(fields, "Content-Disposition").length > 0;
+  if (types.length === 0 && hasFileName) return undefined;
   const type = types[0]?.trim() ?? "text/plain";
   if (!/^(text\/plain|application\/pgp-keys)\s*(;|$)/i.test(type)) return undefined;
   if (!/^(7bit|8bit|binary)$/i.test(encodings[0]?.trim() ?? "7bit")) return undefined;
@@ -54,7 +57,7 @@ export async function parsedParts(message: Uint8Array): Promise<Uint8Array[]> {
     parser.on("error", (error: unknown) => reject(error));
     parser.on("data", (data) => {
       if (data.type !== "attachment") return;
-      if (parts.length + pending.length > MAX_PARTS) {
+      if (pending.length === MAX_PARTS) {
         reject(new Refusal("bad-mail", "The mail has too many parts."));
         return;
       }

@@ -7,9 +7,12 @@ import { BlockList, isIPv6 } from "node:net";
 import type { Neighbour } from "../config/config.js";
 
 export class KnownSenders {
+  /** Every neighbour: who may be meant where no address is known. */
+  readonly all: readonly Neighbour[];
   readonly #senders: readonly { readonly neighbour: Neighbour; readonly from: BlockList }[];
 
   constructor(neighbours: readonly Neighbour[]) {
+    this.all = neighbours;
     this.#senders = neighbours
       .filter((neighbour) => neighbour.acceptFrom.length > 0)
       .map((neighbour) => ({ neighbour, from: networks(neighbour.acceptFrom) }));
@@ -24,16 +27,24 @@ export class KnownSenders {
   }
 }
 
+/** What a mail says about who wrote it. */
+interface Marks {
+  readonly trail: readonly string[];
+  /** Sender of the envelope and From. */
+  readonly addresses: readonly (string | undefined)[];
+}
+
 /**
- * The one of `candidates` that wrote a mail: the only one, else the one whose address is the last
- * of the trail, the sender of the envelope or in From. Undefined when none fits: then the update
- * counts as nobody's, and the trail alone keeps it from going back, which repeats but never loses.
+ * The one of `candidates` that wrote a mail: the only one, else the one that it names. Undefined
+ * when none fits: then the update counts as nobody's, and the trail alone keeps it from going back,
+ * which repeats but never loses.
  */
-export function senderOf(
-  candidates: readonly Neighbour[],
-  marks: { readonly trail: readonly string[]; readonly addresses: readonly (string | undefined)[] },
-): Neighbour | undefined {
-  if (candidates.length === 1) return candidates[0];
+export function senderOf(candidates: readonly Neighbour[], marks: Marks): Neighbour | undefined {
+  return candidates.length === 1 ? candidates[0] : authorOf(candidates, marks);
+}
+
+/** The one whose address is the last of the trail, the sender of the envelope or in From. */
+export function authorOf(candidates: readonly Neighbour[], marks: Marks): Neighbour | undefined {
   for (const mark of [marks.trail.at(-1), ...marks.addresses]) {
     const wanted = mark?.toLowerCase();
     const found = candidates.find(

@@ -1,47 +1,62 @@
 /**
- * The SMTP door: smtp-server as MX for incremental mail. Configured neighbours may write to the
- * site's address, anybody's null sender to the bounce address, and nothing else is taken, so that
- * it never relays and never bounces: everything is decided in the session.
+ * The SMTP door: smtp-server as MX for incremental mail, and over Unix sockets as LMTP for a mail
+ * server in front (`lmtp.ts`). Configured neighbours may write to the site's address, anybody's null
+ * sender to the bounce address, and nothing else is taken, so that it never relays and never
+ * bounces: everything is decided in the session.
  *
- * The one translation from outcomes to SMTP replies is `replyTo`. 250 comes after the commit, for
- * a new update and for a duplicate alike (RFC 5321 section 6.1). Enhanced codes stand in our own
- * texts, since smtp-server's table of them has other ideas; hence the extension is not announced.
- * Known limit: without a certificate there is no STARTTLS.
+ * The one translation from outcomes to SMTP replies is here. 250 comes after the commit, for a new
+ * update and for a duplicate alike (RFC 5321 section 6.1). How the protocol is kept, and how long a
+ * client may take, is in `session.ts` and `collect.ts`. Known limits: without a certificate there
+ * is no STARTTLS; mail to postmaster is refused like any other, its address is in [site] contact.
  */
 import type { AddressInfo } from "node:net";
-import type { SMTPServerDataStream, SMTPServerSession } from "smtp-server";
-import { SMTPServer } from "smtp-server";
-import type { Config, Endpoint } from "../config/config.js";
+import type { SMTPServerDataStream, SMTPServerOptions, SMTPServerSession } from "smtp-server";
+import type { Config, Endpoint, Neighbour } from "../config/config.js";
 import type { Diagnostics } from "../diagnostics.js";
-import { Refusal, Trouble } from "../errors.js";
+import { Refusal, type RefusalReason, Trouble } from "../errors.js";
 import { isBounceAddress, parseVerp } from "../mail/verp.js";
+import { collect, type GiveUp } from "./collect.js";
+import { SMTP_LIMITS, type SmtpLimits } from "./limits.js";
+import { listenOnSocket } from "./lmtp.js";
 import type { Intake, MailIntake } from "./mail-intake.js";
 import { KnownSenders } from "./neighbours.js";
+import { type Session, SessionServer } from "./session.js";
 
-export const SMTP_LIMITS = {
-  /** RFC 5321 section 4.5.3.2.7. */
-  idleMs: 5 * 60_000,
-  /** A whole message: 10 minutes is the final-dot timeout of the RFC, and Postfix's rate floor. */
-  dataMs: 10 * 60_000,
-  /** How long a session may finish its message when we go down. */
-  closeMs: 10_000,
-  connections: 200,
-  commandBytes: 2048,
-  recipients: 100,
-} as const;
+/** What a client is connected by. */
+type Line = "tcp" | "socket";
+
+interface Access {
+  readonly candidates: readonly Neighbour[];
+  readonly mustBeNamed: boolean;
+}
 
 interface Reply {
   readonly code: number;
   readonly text: string;
 }
 
+/** Refusals that have a code of their own. */
+const REFUSED: Partial<Record<RefusalReason, readonly [number, string]>> = {
+  "too-large": [552, "5.3.4"],
+  "unknown-sender": [550, "5.7.1"],
+};
+
+const GOING_DOWN: Reply = { code: 421, text: "4.3.2 Going down, try again later." };
+
+/** What a client hears whose message is not read to its end. */
+const GIVE_UP: Readonly<Record<GiveUp, Reply>> = {
+  "too-slow": { code: 421, text: "4.4.2 The message took too long." },
+  "too-large": { code: 552, text: "5.3.4 The message is far too large." },
+};
+
 export class SmtpDoor {
   readonly #config: Config;
   readonly #smtp: NonNullable<Config["smtp"]>;
   readonly #intake: MailIntake;
   readonly #diagnostics: Diagnostics;
+  readonly #limits: SmtpLimits;
   readonly #senders: KnownSenders;
-  readonly #servers: SMTPServer[] = [];
+  readonly #servers: SessionServer[] = [];
   #stopping = false;
 
   constructor(
@@ -49,11 +64,13 @@ export class SmtpDoor {
     smtp: NonNullable<Config["smtp"]>,
     intake: MailIntake,
     diagnostics: Diagnostics,
+    limits: SmtpLimits = SMTP_LIMITS,
   ) {
     this.#config = config;
     this.#smtp = smtp;
     this.#intake = intake;
     this.#diagnostics = diagnostics;
+    this.#limits = limits;
     this.#senders = new KnownSenders(config.neighbours);
   }
 
@@ -61,7 +78,7 @@ export class SmtpDoor {
   async start(): Promise<Endpoint[]> {
     const bound: Endpoint[] = [];
     for (const { host, port } of this.#smtp.listen) {
-      const server = this.#server();
+      const server = this.#server("tcp");
       await new Promise<void>((resolve, reject) => {
         server.server.once("error", reject);
         server.listen(port, host, () => resolve());
@@ -69,50 +86,75 @@ export class SmtpDoor {
       this.#servers.push(server);
       bound.push({ host, port: (server.server.address() as AddressInfo).port });
     }
+    for (const path of this.#smtp.sockets) {
+      const server = this.#server("socket");
+      await listenOnSocket(server, path, this.#smtp.socketMode);
+      this.#servers.push(server);
+    }
     return bound;
   }
 
   /** Takes no new connection, lets messages under way finish for a while, and closes. */
   async stop(): Promise<void> {
     this.#stopping = true;
+    for (const session of this.#sessions()) this.#dismiss(session);
     await Promise.all(
       this.#servers.map((server) => new Promise<void>((resolve) => server.close(() => resolve()))),
     );
   }
 
-  #server(): SMTPServer {
-    const server = new SMTPServer({
+  /** Ends a session, unless a message is under way: that is answered first. */
+  #dismiss(session: Session | undefined): void {
+    if (session?.isReceiving === false) session.send(GOING_DOWN.code, GOING_DOWN.text);
+  }
+
+  #sessions(): Session[] {
+    return this.#servers.flatMap((server) => server.sessions());
+  }
+
+  #server(line: Line): SessionServer {
+    const limits = this.#limits;
+    const options: SMTPServerOptions = {
+      lmtp: line === "socket",
+      useXForward: line === "socket",
       name: this.#smtp.hostname,
       banner: "KX gateway",
       size: this.#smtp.maxSizeBytes,
       authOptional: true,
-      // STARTTLS without a certificate of our own would use smtp-server's published key.
-      disabledCommands: ["AUTH", "STARTTLS"],
+      // STARTTLS without a certificate of our own would use smtp-server's published key; the last
+      // three are jokes of the package.
+      disabledCommands: ["AUTH", "STARTTLS", "WIZ", "SHELL", "KILL"],
       disableReverseLookup: true,
-      hideENHANCEDSTATUSCODES: true,
+      hideENHANCEDSTATUSCODES: false,
       hideSMTPUTF8: true,
-      maxClients: SMTP_LIMITS.connections,
-      maxRecipients: SMTP_LIMITS.recipients,
-      maxCommandLength: SMTP_LIMITS.commandBytes,
+      maxRecipients: limits.recipients,
+      maxCommandLength: limits.commandBytes,
       maxAllowedUnauthenticatedCommands: false,
-      socketTimeout: SMTP_LIMITS.idleMs,
-      closeTimeout: SMTP_LIMITS.closeMs,
+      // A backstop: sessions and messages have deadlines of their own, which a trickle cannot move.
+      socketTimeout: limits.commandMs,
+      closeTimeout: limits.closeMs,
       logger: false,
+      onConnect: (session, callback) => {
+        callback(toError(this.#judgeClient(session, line)));
+      },
       onMailFrom: (address, session, callback) => {
-        callback(toError(this.#judgeSender(address.address, session)));
+        callback(toError(this.#judgeSender(address.address, session, line)));
       },
       onRcptTo: (address, session, callback) => {
         callback(toError(this.#judgeRecipient(address.address, session)));
       },
       onData: (stream, session, callback) => {
-        this.#data(server, stream, session).then(
-          ({ code, text }) =>
-            code < 300 ? callback(null, text) : callback(toError({ code, text })),
-          // The client left: there is nobody to answer.
-          () => callback(toError({ code: 451, text: "4.4.2 The connection broke." })),
-        );
+        const connection = server.sessions().find(({ id }) => id === session.id);
+        this.#data(stream, session, line, connection)
+          .catch((): Reply => ({ code: 451, text: "4.4.2 The connection broke." }))
+          .then(({ code, text }) => {
+            if (code < 300) callback(null, text);
+            else callback(toError({ code, text }));
+            if (this.#stopping) this.#dismiss(connection);
+          });
       },
-    });
+    };
+    const server = new SessionServer(options, limits.commandMs);
     server.on("error", (error) => {
       const problem = error instanceof Error ? error.message : "unknown";
       this.#diagnostics.report("smtp-error", { problem });
@@ -120,16 +162,42 @@ export class SmtpDoor {
     return server;
   }
 
-  #judgeSender(sender: string, session: SMTPServerSession): Reply | undefined {
-    if (this.#stopping) return { code: 421, text: "4.3.2 Going down, try again later." };
+  /** Who may be writing, and whether the mail itself has to say so. */
+  #access({ remoteAddress }: SMTPServerSession, line: Line): Access {
+    const candidates = this.#senders.at(remoteAddress);
+    // A mail server that says "127.0.0.1" or nothing says as much as none.
+    const isUntold = /^(|127\..*|::1)$/.test(remoteAddress);
+    if (line === "tcp" || !isUntold || candidates.length > 0) {
+      return { candidates, mustBeNamed: false };
+    }
+    return { candidates: this.#senders.all, mustBeNamed: true };
+  }
+
+  #judgeClient({ remoteAddress }: SMTPServerSession, line: Line): Reply | undefined {
+    if (this.#stopping) return GOING_DOWN;
+    if (line === "socket") return undefined;
+    const { sessions, strangers, perNeighbour, perStranger } = this.#limits;
+    const open = this.#sessions();
+    const isStranger = (address: string) => this.#senders.at(address).length === 0;
+    const fromHere = open.filter((session) => session.remoteAddress === remoteAddress).length;
+    const fromStrangers = open.filter((session) => isStranger(session.remoteAddress)).length;
+    const isOver = isStranger(remoteAddress)
+      ? fromHere > perStranger || fromStrangers > strangers
+      : fromHere > perNeighbour;
+    if (!isOver && open.length <= sessions) return undefined;
+    this.#limited(remoteAddress, "too many connections");
+    return { code: 421, text: "4.7.0 Too many connections, try again later." };
+  }
+
+  #judgeSender(sender: string, session: SMTPServerSession, line: Line): Reply | undefined {
+    if (this.#stopping) return GOING_DOWN;
     // The null sender is a bounce, which may come from anywhere; its recipient decides.
-    if (sender === "" || this.#senders.at(session.remoteAddress).length > 0) return undefined;
+    if (sender === "" || this.#access(session, line).candidates.length > 0) return undefined;
     this.#refused(session, "unknown-sender", "the address is in no neighbour's accept_from");
     return { code: 550, text: "5.7.1 This address is not a neighbour of this keyserver." };
   }
 
   #judgeRecipient(recipient: string, session: SMTPServerSession): Reply | undefined {
-    const { site } = this.#config;
     const bounce = this.#config.outbound?.bounce;
     const isNullSender = session.envelope.mailFrom !== false && !session.envelope.mailFrom.address;
     if (bounce !== undefined && isBounceAddress(bounce, recipient)) return undefined;
@@ -137,66 +205,59 @@ export class SmtpDoor {
       this.#refused(session, "null-sender", "a bounce is taken at the bounce address only");
       return { code: 550, text: "5.7.1 The null sender may write to the bounce address only." };
     }
-    if (recipient.toLowerCase() === site.address.toLowerCase()) return undefined;
+    if (this.#isSite(recipient)) return undefined;
     this.#refused(session, "unknown-recipient", "no such recipient");
     return { code: 550, text: "5.7.1 No such recipient here; this host does not relay." };
   }
 
   async #data(
-    server: SMTPServer,
     stream: SMTPServerDataStream,
     session: SMTPServerSession,
+    line: Line,
+    connection: Session | undefined,
   ): Promise<Reply> {
-    const deadline = setTimeout(() => {
-      for (const connection of server.connections) {
-        if (connection.id === session.id) connection.send(421, "4.4.2 The message took too long.");
-      }
-    }, SMTP_LIMITS.dataMs);
+    // The envelope is reset when the client leaves, and a message may still be on its way to disk.
+    const { envelope } = session;
+    const { maxSizeBytes } = this.#smtp;
+    const message = await collect(stream, maxSizeBytes, this.#limits, (reason) => {
+      this.#limited(session.remoteAddress, reason);
+      const { code, text } = GIVE_UP[reason];
+      connection?.send(code, text);
+      if (code !== 421) connection?.close();
+    });
     try {
-      const message = await this.#collect(stream);
-      return await this.#take(message, stream.sizeExceeded, session);
-    } finally {
-      clearTimeout(deadline);
-    }
-  }
-
-  /** The message up to the size cap; the rest is read and dropped, so that a reply can follow. */
-  async #collect(stream: SMTPServerDataStream): Promise<Uint8Array> {
-    let chunks: Uint8Array[] = [];
-    for await (const chunk of stream) {
-      if (stream.sizeExceeded) chunks = [];
-      else chunks.push(chunk);
-    }
-    return Buffer.concat(chunks);
-  }
-
-  async #take(message: Uint8Array, tooLarge: boolean, session: SMTPServerSession): Promise<Reply> {
-    const { mailFrom, rcptTo } = session.envelope;
-    const sender = mailFrom === false ? "" : mailFrom.address;
-    try {
-      const bounce = this.#config.outbound?.bounce;
-      for (const { address } of rcptTo) {
-        if (bounce === undefined || !isBounceAddress(bounce, address)) continue;
-        const mark = parseVerp(bounce, address);
-        this.#diagnostics.report("bounce", { neighbour: mark?.site, seq: mark?.seq });
-        return { code: 250, text: "2.0.0 Noted." };
+      if (!envelope.rcptTo.some(({ address }) => this.#isSite(address))) {
+        return this.#bounced(envelope.rcptTo.map(({ address }) => address));
       }
-      if (tooLarge) {
-        const size = this.#smtp.maxSizeBytes;
-        throw new Refusal("too-large", `The message exceeds the limit of ${size} bytes.`);
+      if (message === undefined) {
+        throw new Refusal("too-large", `The message exceeds the limit of ${maxSizeBytes} bytes.`);
       }
-      const candidates = this.#senders.at(session.remoteAddress);
-      return replyTo(await this.#intake.take(message, candidates, sender));
+      const sender = envelope.mailFrom === false ? "" : envelope.mailFrom.address;
+      const { candidates, mustBeNamed } = this.#access(session, line);
+      return replyTo(await this.#intake.take(message, candidates, sender, mustBeNamed));
     } catch (error) {
       return this.#failure(error, session);
     }
   }
 
+  #isSite(address: string): boolean {
+    return address.toLowerCase() === this.#config.site.address.toLowerCase();
+  }
+
+  #bounced(recipients: readonly string[]): Reply {
+    const bounce = this.#config.outbound?.bounce ?? "";
+    for (const recipient of recipients) {
+      const mark = parseVerp(bounce, recipient);
+      this.#diagnostics.report("bounce", { neighbour: mark?.site, seq: mark?.seq });
+    }
+    return { code: 250, text: "2.0.0 Noted." };
+  }
+
   #failure(error: unknown, session: SMTPServerSession): Reply {
     if (error instanceof Refusal) {
       this.#refused(session, error.reason, error.message);
-      const code = error.reason === "too-large" ? 552 : 550;
-      return { code, text: `${error.reason === "too-large" ? "5.3.4" : "5.6.0"} ${error.message}` };
+      const [code, status] = REFUSED[error.reason] ?? [550, "5.6.0"];
+      return { code, text: `${status} ${error.message}` };
     }
     const trouble = error instanceof Trouble ? error : undefined;
     this.#diagnostics.report("mail-deferred", {
@@ -208,6 +269,11 @@ export class SmtpDoor {
     return trouble?.kind === "disk-full"
       ? { code: 452, text: "4.3.1 No space to store the update, try again later." }
       : { code: 451, text: "4.3.0 The update could not be stored, try again later." };
+  }
+
+  #limited(address: string, reason: string): void {
+    const neighbour = this.#senders.at(address)[0]?.name;
+    this.#diagnostics.report("smtp-limited", { neighbour, client: shortened(address), reason });
   }
 
   #refused(session: SMTPServerSession, reason: string, problem: string): void {
@@ -230,6 +296,7 @@ function toError(reply: Reply | undefined): Error | undefined {
 
 /** The network of an address, enough to find a misconfigured neighbour: /24 or /48. */
 function shortened(address: string): string {
+  if (address === "") return "local";
   const v4 = /(\d+\.\d+\.\d+)\.\d+$/.exec(address);
   if (v4 !== null) return `${v4[1]}.0/24`;
   return `${address.split(":").slice(0, 3).join(":")}::/48`;

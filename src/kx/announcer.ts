@@ -1,13 +1,13 @@
 /**
- * When one peer hears of our new updates: one integer and one deadline, no queue. The peer's
- * position in our log is all there is to remember, so a slow peer costs nothing (design of KX/1.0,
- * "Announce contiguous ranges to everybody"). Pure; whoever owns it reads the lines from the log.
+ * When one peer hears of our new updates: one integer and one deadline, no queue, so that a slow
+ * peer costs nothing. Pure; whoever owns it reads the lines from the log and says what was sent.
  *
  *  1. Announcements are contiguous. Leaving out what the peer itself supplied (thesis 3.1, "to all
  *     other neighbours") would show as a gap in the numbers and cost a LIST each time.
  *  2. The first line goes at once when nothing was announced for a second, else 200 ms later, with
  *     at most 500 lines in a message: a burst of news becomes few messages.
  *  3. What the peer gave us causes no message. It rides with the next one, or goes after 60 s.
+ *  4. What could not be sent (a log in trouble, a peer that does not read) is due again later.
  */
 export const ANNOUNCER_LIMITS = {
   lines: 500,
@@ -17,17 +17,22 @@ export const ANNOUNCER_LIMITS = {
   echoMs: 60_000,
 } as const;
 
+/** Positions in our log, both included. */
+export interface Span {
+  readonly low: number;
+  readonly high: number;
+}
+
 export class Announcer {
   #announced: number;
   #newest: number;
-  #lastAt: number;
+  #lastAt = -Infinity;
   #dueAt: number | undefined;
 
   /** `announced` is the position that the greeting told the peer. */
-  constructor(announced: number, now: number) {
+  constructor(announced: number) {
     this.#announced = announced;
     this.#newest = announced;
-    this.#lastAt = now - ANNOUNCER_LIMITS.idleMs;
   }
 
   /** The log grew to `newest`; `isEcho` says that all of it came from this very peer. */
@@ -35,20 +40,27 @@ export class Announcer {
     if (newest <= this.#newest) return;
     this.#newest = newest;
     const { idleMs, gatherMs, echoMs } = ANNOUNCER_LIMITS;
-    const idle = now - this.#lastAt >= idleMs;
-    const dueAt = isEcho ? now + echoMs : idle ? now : this.#lastAt + gatherMs;
-    this.#dueAt = Math.min(this.#dueAt ?? Infinity, Math.max(dueAt, now));
+    const isIdle = now - this.#lastAt >= idleMs;
+    const dueAt = isEcho ? now + echoMs : isIdle ? now : now + gatherMs;
+    this.#dueAt = Math.min(this.#dueAt ?? Infinity, dueAt);
   }
 
-  /** The positions to announce now, inclusive, or undefined when it is not yet time. */
-  due(now: number): { readonly low: number; readonly high: number } | undefined {
+  /** What to announce now, or undefined when it is not yet time; then `sent` or `postponed`. */
+  due(now: number): Span | undefined {
     if (this.#dueAt === undefined || now < this.#dueAt) return undefined;
-    const low = this.#announced + 1;
     const high = Math.min(this.#newest, this.#announced + ANNOUNCER_LIMITS.lines);
+    return { low: this.#announced + 1, high };
+  }
+
+  /** The positions up to `high` are on their way. */
+  sent(high: number, now: number): void {
     this.#announced = high;
     this.#lastAt = now;
     this.#dueAt = high < this.#newest ? now + ANNOUNCER_LIMITS.gatherMs : undefined;
-    return { low, high };
+  }
+
+  postponed(until: number): void {
+    if (this.#dueAt !== undefined) this.#dueAt = Math.max(this.#dueAt, until);
   }
 
   nextAt(): number | undefined {

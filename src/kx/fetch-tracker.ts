@@ -16,11 +16,15 @@
  *     does not hold a hash for ever.
  *  5. When all have failed, they become candidates again after 1, 5 and 30 minutes. After that the
  *     update is lost as far as we know, and whoever listed it is told so by the `lost` output.
- *     A new announcer is asked at once, whatever happened before.
+ *     A new announcer is asked at once, whatever happened before; when it fails as well, the
+ *     others' turn comes when it would have come, so that a liar cannot use up their turns.
  *  6. A disconnect forgets the peer's announcements and frees its requests.
  *  7. In flight a peer: 1 to 64, starting at 8, one more for a success and half for a failure, and
  *     at most 2 MiB by the average size seen; 256 over all peers. A slow peer is asked less.
  *  8. Tracked a peer: 5000 hashes. What is over is refused here and listed again later.
+ *  9. Trouble of our own, as a full disk, is nobody's failure: what was delivered in vain becomes
+ *     a candidate again, and for 5 s nothing is requested. Counted as a failure, an hour of it
+ *     would end in `lost`.
  */
 import type { UpdateHash } from "../update.js";
 
@@ -32,6 +36,7 @@ export const FETCH_LIMITS = {
   inFlight: 256,
   window: { least: 1, start: 8, most: 64 },
   windowBytes: 2 * 1024 * 1024,
+  troubleMs: 5000,
 } as const;
 
 export type FetchOutput =
@@ -75,6 +80,8 @@ export class FetchTracker {
   /** Hashes whose candidates have all failed. */
   readonly #resting = new Set<UpdateHash>();
   #inFlight = 0;
+  /** Nothing is requested before this. */
+  #pausedUntil = -Infinity;
 
   /** `random` returns numbers in [0, 1). */
   constructor(random: () => number) {
@@ -102,7 +109,7 @@ export class FetchTracker {
     const state = this.#peer(peer);
     const known = this.#wanted.get(hash)?.candidates.get(peer);
     if (known !== undefined) {
-      if (known.state === "candidate") known.number = number;
+      known.number = number;
       return true;
     }
     if (state.hashes.size >= FETCH_LIMITS.tracked) return false;
@@ -113,8 +120,6 @@ export class FetchTracker {
     }
     wanted.candidates.set(peer, { number, state: "candidate" });
     state.hashes.add(hash);
-    this.#resting.delete(hash);
-    wanted.retryAt = undefined;
     if (wanted.request === undefined) state.ready.add(hash);
     return true;
   }
@@ -153,6 +158,17 @@ export class FetchTracker {
     return this.#rest(hash, wanted, now);
   }
 
+  /** The peer delivered the hash and we could not store it: rule 9. */
+  deferred(peer: string, hash: UpdateHash, now: number): void {
+    this.#pausedUntil = now + FETCH_LIMITS.troubleMs;
+    const wanted = this.#wanted.get(hash);
+    const candidate = wanted?.candidates.get(peer);
+    if (wanted === undefined || candidate === undefined) return;
+    candidate.state = "candidate";
+    if (wanted.request?.peer === peer) this.#release(hash, wanted);
+    if (wanted.request === undefined) this.#makeReady(hash, wanted);
+  }
+
   /** The peer does not have the hash any more and will not get it again. */
   gone(peer: string, hash: UpdateHash, now: number): FetchOutput[] {
     const wanted = this.#wanted.get(hash);
@@ -188,7 +204,7 @@ export class FetchTracker {
     return outputs;
   }
 
-  /** Gives up what is overdue, wakes what has rested, and makes all requests that there is room for. */
+  /** Gives up what is overdue, wakes what has rested, makes what requests there is room for. */
   advance(now: number): FetchOutput[] {
     const outputs: FetchOutput[] = [];
     for (const [peer, state] of this.#peers) {
@@ -204,10 +220,13 @@ export class FetchTracker {
       if (wanted?.retryAt === undefined || now < wanted.retryAt) continue;
       this.#resting.delete(hash);
       wanted.retryAt = undefined;
-      for (const candidate of wanted.candidates.values()) candidate.state = "candidate";
-      this.#makeReady(hash, wanted);
+      for (const candidate of wanted.candidates.values()) {
+        if (candidate.state === "failed") candidate.state = "candidate";
+      }
+      if (wanted.request === undefined) this.#makeReady(hash, wanted);
     }
-    this.#request(now, outputs);
+    if (now >= this.#pausedUntil) this.#pausedUntil = -Infinity;
+    if (!this.#isPaused) this.#request(now, outputs);
     return outputs;
   }
 
@@ -221,12 +240,13 @@ export class FetchTracker {
     for (const hash of this.#resting) {
       next = Math.min(next, this.#wanted.get(hash)?.retryAt ?? Infinity);
     }
+    if (this.#isPaused && this.#askable().length > 0) next = Math.min(next, this.#pausedUntil);
     return next === Infinity ? undefined : next;
   }
 
   #request(now: number, outputs: FetchOutput[]): void {
     while (this.#inFlight < FETCH_LIMITS.inFlight) {
-      const askable = [...this.#peers.values()].filter((s) => s.ready.size > 0 && hasRoom(s));
+      const askable = this.#askable();
       const drawn = askable[Math.floor(this.#random() * askable.length)];
       if (drawn === undefined) return;
       for (const hash of drawn.ready) {
@@ -247,6 +267,14 @@ export class FetchTracker {
         break;
       }
     }
+  }
+
+  get #isPaused(): boolean {
+    return this.#pausedUntil !== -Infinity;
+  }
+
+  #askable(): PeerState[] {
+    return [...this.#peers.values()].filter((state) => state.ready.size > 0 && hasRoom(state));
   }
 
   /** Rule 5, when no candidate is left; otherwise the hash is ready for the next one. */

@@ -49,7 +49,7 @@ export type Message =
 
 export type Command = Message["command"];
 
-/** A complete message of which the command or the data make no sense; the stream is still framed. */
+/** A complete message that makes no sense by its command or data; the stream is still framed. */
 export interface Malformed {
   readonly command: "malformed";
   readonly tag: string;
@@ -84,7 +84,7 @@ export function seqOfWire(number: number, newest: Seq | number): Seq | undefined
 const ANNOUNCEMENT =
   /^(\d{1,10}) +(?:([0-9A-Fa-f]{32}|[0-9A-Fa-f]{40}|[0-9A-Fa-f]{64}) +)?([0-9A-Fa-f]{32}) *$/;
 
-/** Reads an IHAVE line in any letter case, with or without fingerprint; undefined when it is none. */
+/** Reads an IHAVE line, in any case, with fingerprint or without; undefined when it is none. */
 export function readAnnouncement(line: string): Announcement | undefined {
   const match = ANNOUNCEMENT.exec(line);
   const number = readNumber(match?.[1]);

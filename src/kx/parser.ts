@@ -16,20 +16,23 @@ export interface ParserLimits {
   readonly lineBytes: number;
   /** Largest message in bytes: the largest real key has 362 kB, a listing of 50,000 lines 5 MB. */
   readonly messageBytes: number;
-  /** Most numbers in a GETUPDATE and most ranges in a LIST; we ourselves send one of each. */
-  readonly dataLines: number;
+  /** Most numbers in a GETUPDATE: all that one listing of ours can show; we send one. */
+  readonly numbers: number;
+  /** Most ranges in a LIST; we send one. */
+  readonly ranges: number;
 }
 
 export const PARSER_LIMITS: ParserLimits = {
   lineBytes: 1024,
   messageBytes: 8 * 1024 * 1024,
-  dataLines: 1000,
+  numbers: 50_000,
+  ranges: 1000,
 };
 
 export type Parsed =
   | Message
   | Malformed
-  /** An UPDATE over a cap; it was skipped. `inReplyTo` is the request it quoted, if that was read. */
+  /** An UPDATE over a cap, skipped. `inReplyTo` is the request it quoted, if that was read. */
   | { readonly command: "oversized"; readonly tag: string; readonly inReplyTo: string | undefined }
   /** The stream makes no sense any more; nothing after it is read. */
   | { readonly command: "unframed"; readonly problem: string };
@@ -38,6 +41,11 @@ const LF = 0x0a;
 const CR = 0x0d;
 const DOT = 0x2e;
 
+/** As much of a command as is kept; the longest has 9. */
+const COMMAND_BYTES = 32;
+
+const NO_COMMAND = { command: "malformed", name: "", problem: "a command was due" } as const;
+
 export class Parser {
   readonly #limits: ParserLimits;
   #state: "tag" | "command" | "data" | "skip" | "lost" = "tag";
@@ -45,9 +53,11 @@ export class Parser {
   #name = "";
   /** Start of a line whose end has not come yet. */
   #partial: Uint8Array = new Uint8Array(0);
-  /** Data of the message under way, as it came. */
-  #data: Uint8Array[] = [];
+  /** Data of the message under way as it came, in a buffer that is larger than it. */
+  #data: Buffer = Buffer.alloc(0);
   #dataBytes = 0;
+  /** First data line of what is skipped. */
+  #skippedRequest: string | undefined;
 
   constructor(limits: ParserLimits = PARSER_LIMITS) {
     this.#limits = limits;
@@ -67,67 +77,53 @@ export class Parser {
       if (end < 0) break;
       const rest = bytes.subarray(start, end + 1);
       start = end + 1;
-      const raw = this.#partial.length === 0 ? rest : concat([this.#partial, rest]);
+      const raw = this.#partial.length === 0 ? rest : Buffer.concat([this.#partial, rest]);
       this.#partial = new Uint8Array(0);
       this.#line(raw, parsed);
     }
-    if (this.#state === "lost") return parsed;
-    const tail = bytes.subarray(start);
-    if (tail.length > 0) {
-      // A copy: the caller's buffer may be a small window of a large one that it wants back.
-      this.#partial = concat([this.#partial, tail]);
-      if (this.#partial.length > this.#limits.lineBytes) {
-        this.#overlongLine(parsed);
-        // What is skipped anyway needs no keeping, only whether it still can be the closing dot.
-        this.#partial = this.#partial.subarray(0, 3);
-      }
-    }
+    if (this.#state !== "lost" && start < bytes.length) this.#keep(bytes.subarray(start), parsed);
     return parsed;
+  }
+
+  /** Keeps the start of a line until its end comes, or notices that it is too long already. */
+  #keep(tail: Uint8Array, parsed: Parsed[]): void {
+    // A copy: the caller's buffer may be a small window of a large one that it wants back.
+    this.#partial = Buffer.concat([this.#partial, tail]);
+    const ending = this.#partial[this.#partial.length - 1] === CR ? 1 : 0;
+    if (this.#partial.length - ending <= this.#limits.lineBytes) return;
+    this.#overlongLine(parsed);
+    // What is skipped anyway needs no keeping, only that it cannot be the closing dot any more.
+    this.#partial = Uint8Array.from(this.#partial.subarray(0, 3));
   }
 
   #line(raw: Uint8Array, parsed: Parsed[]): void {
     const ending = raw.length > 1 && raw[raw.length - 2] === CR ? 2 : 1;
     const length = raw.length - ending;
-    if (raw.length > this.#limits.lineBytes + ending && this.#state !== "skip") {
+    if (length > this.#limits.lineBytes) {
       this.#overlongLine(parsed);
-      if (this.#state === "lost") return;
+      if (this.#state !== "skip") return;
     }
+    const isDot = length === 1 && raw[0] === DOT;
     switch (this.#state) {
       case "tag":
-        if (length === 0) return;
-        if (length !== 4 || raw.subarray(0, 4).some((octet) => octet < 0x20 || octet > 0x7e)) {
-          this.#lose(parsed, "a tag of 4 printable characters was due");
-          return;
-        }
-        this.#tag = latin1(raw.subarray(0, 4));
-        this.#state = "command";
+        if (length > 0) this.#takeTag(raw.subarray(0, length), parsed);
         return;
       case "command":
-        this.#name = latin1(raw.subarray(0, Math.min(length, 32))).toUpperCase();
-        if (length > 32 || !/^[\x20-\x7e]*$/.test(this.#name)) {
-          this.#lose(parsed, "a command was due");
-          return;
-        }
-        this.#state = "data";
+        if (isDot) this.#finish({ ...NO_COMMAND, tag: this.#tag }, parsed);
+        else this.#takeCommand(raw.subarray(0, length), parsed);
         return;
       case "data":
-        if (length === 1 && raw[0] === DOT) {
-          parsed.push(readMessage(this.#tag, this.#name, concat(this.#data), this.#limits));
-          this.#reset();
-          return;
-        }
-        this.#dataBytes += raw.length;
-        if (this.#dataBytes > this.#limits.messageBytes) {
+        if (isDot) {
+          const data = this.#data.subarray(0, this.#dataBytes);
+          this.#finish(readMessage(this.#tag, this.#name, data, this.#limits), parsed);
+        } else if (this.#dataBytes + raw.length > this.#limits.messageBytes) {
           this.#oversized(parsed);
-          return;
-        }
-        // Each line is copied: a view would keep the socket's 64 KiB buffer alive for 66 bytes.
-        this.#data.push(Buffer.from(raw));
+        } else this.#append(raw);
         return;
       case "skip":
-        if (length === 1 && raw[0] === DOT) {
-          parsed.push({ command: "oversized", tag: this.#tag, inReplyTo: this.#firstLine() });
-          this.#reset();
+        if (isDot) {
+          const inReplyTo = this.#skippedRequest;
+          this.#finish({ command: "oversized", tag: this.#tag, inReplyTo }, parsed);
         }
         return;
       case "lost":
@@ -137,6 +133,32 @@ export class Parser {
     }
   }
 
+  #takeTag(line: Uint8Array, parsed: Parsed[]): void {
+    if (line.length !== 4 || !isPrintable(line)) {
+      return this.#lose(parsed, "a tag of 4 printable characters was due");
+    }
+    this.#tag = latin1(line);
+    this.#state = "command";
+  }
+
+  #takeCommand(line: Uint8Array, parsed: Parsed[]): void {
+    if (!isPrintable(line)) return this.#lose(parsed, "a command was due");
+    this.#name = latin1(line.subarray(0, COMMAND_BYTES)).toUpperCase();
+    this.#state = "data";
+  }
+
+  /** One buffer that doubles: a million short lines must not become a million objects. */
+  #append(raw: Uint8Array): void {
+    const needed = this.#dataBytes + raw.length;
+    if (needed > this.#data.length) {
+      const larger = Buffer.allocUnsafe(Math.max(needed, 2 * this.#data.length, 1024));
+      this.#data.copy(larger, 0, 0, this.#dataBytes);
+      this.#data = larger;
+    }
+    this.#data.set(raw, this.#dataBytes);
+    this.#dataBytes = needed;
+  }
+
   #overlongLine(parsed: Parsed[]): void {
     if (this.#state === "data") this.#oversized(parsed);
     else if (this.#state !== "skip") this.#lose(parsed, "a line is too long");
@@ -144,30 +166,28 @@ export class Parser {
 
   #oversized(parsed: Parsed[]): void {
     if (this.#name !== "UPDATE") {
-      this.#lose(parsed, `a ${this.#name.slice(0, 16)} is too large`);
-      return;
+      return this.#lose(parsed, `a ${this.#name.slice(0, 16)} is too large`);
     }
-    const first = this.#data[0];
-    this.#data = first === undefined ? [] : [first];
+    const data = this.#data.subarray(0, this.#dataBytes);
+    const end = data.indexOf(LF);
+    this.#skippedRequest = end < 0 ? undefined : lines(data.subarray(0, end + 1))[0];
+    this.#data = Buffer.alloc(0);
     this.#state = "skip";
   }
 
-  #firstLine(): string | undefined {
-    const first = this.#data[0];
-    return first === undefined ? undefined : latin1(first).replace(/\r?\n$/, "");
-  }
-
   #lose(parsed: Parsed[], problem: string): void {
-    this.#reset();
+    this.#finish({ command: "unframed", problem }, parsed);
     this.#partial = new Uint8Array(0);
     this.#state = "lost";
-    parsed.push({ command: "unframed", problem });
   }
 
-  #reset(): void {
+  #finish(message: Parsed, parsed: Parsed[]): void {
+    parsed.push(message);
     this.#state = "tag";
-    this.#data = [];
+    // Not used again: what was read out of it may be a view of it.
+    this.#data = Buffer.alloc(0);
     this.#dataBytes = 0;
+    this.#skippedRequest = undefined;
   }
 }
 
@@ -186,24 +206,25 @@ function readMessage(tag: string, name: string, data: Uint8Array, limits: Parser
       for (const line of rest) {
         const announcement = readAnnouncement(line);
         // One unread line spoils the message: passed over, its number would look like a gap.
-        if (announcement === undefined)
-          return malformed("IHAVE has a line that is no announcement");
+        if (announcement === undefined) return malformed("IHAVE has a line that is none");
         announcements.push(announcement);
       }
       return { command: "IHAVE", tag, inReplyTo: requestTag(request), announcements };
     }
     case "LIST": {
-      const ranges = lines(data).map(readRange);
-      if (ranges.length === 0) return malformed("LIST wants a range");
-      if (ranges.length > limits.dataLines) return malformed("LIST has too many ranges");
+      const asked = lines(data);
+      if (asked.length === 0) return malformed("LIST wants a range");
+      if (asked.length > limits.ranges) return malformed("LIST has too many ranges");
+      const ranges = asked.map(readRange);
       const good = ranges.filter((range) => range !== undefined);
       if (good.length < ranges.length) return malformed("LIST has a line that is no range");
       return { command: "LIST", tag, ranges: good };
     }
     case "GETUPDATE": {
-      const numbers = lines(data).map((line) => readNumber(line.trim()));
-      if (numbers.length === 0) return malformed("GETUPDATE wants a number");
-      if (numbers.length > limits.dataLines) return malformed("GETUPDATE has too many numbers");
+      const asked = lines(data);
+      if (asked.length === 0) return malformed("GETUPDATE wants a number");
+      if (asked.length > limits.numbers) return malformed("GETUPDATE has too many numbers");
+      const numbers = asked.map((line) => readNumber(line.trim()));
       const good = numbers.filter((number) => number !== undefined);
       if (good.length < numbers.length) return malformed("GETUPDATE has a line that is no number");
       return { command: "GETUPDATE", tag, numbers: good };
@@ -249,6 +270,6 @@ function latin1(bytes: Uint8Array): string {
   return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).toString("latin1");
 }
 
-function concat(parts: readonly Uint8Array[]): Uint8Array {
-  return parts.length === 1 ? (parts[0] ?? new Uint8Array(0)) : Buffer.concat(parts);
+function isPrintable(bytes: Uint8Array): boolean {
+  return bytes.every((octet) => octet >= 0x20 && octet <= 0x7e);
 }

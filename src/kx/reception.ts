@@ -8,71 +8,72 @@
  *     elsewhere, refused or gone. It is stored with its hash. "Highest number seen" (thesis 3.1)
  *     would lose every update whose connection died between IHAVE and UPDATE.
  *  2. After the greeting the numbers from the cursor on are listed, one more than needed. The same
- *     hash there means the same log. Another one, or a newest number below the cursor, means that
- *     the peer's numbers wrapped or its log was replaced: the cursor is forgotten and all that is
- *     available is listed, at most once in 10 minutes.
- *  3. With a cursor, listings go forwards in windows of 1000; without one, backwards from the
- *     newest announced number until a window is empty, since nobody knows where the log begins.
- *     Numbers wrap from 2^31-1 to 0, so a listing that reaches a 0 goes on at the top.
- *  4. Only a number that follows the last one without a gap counts as known through a notice.
- *     A number beyond a gap causes a listing and moves nothing, so a forged one does no harm.
+ *     hash there, or none, means the same log. Another one, or a newest number below the cursor,
+ *     means that the peer's numbers wrapped or its log was replaced: the cursor is forgotten and
+ *     all that is available is listed, at most once in 10 minutes.
+ *  3. Listings go forwards in windows of 1000. Where to begin without a cursor nobody knows, so
+ *     windows are searched backwards from the newest announced number until one is empty, and
+ *     listed forwards from there. Numbers wrap from 2^31-1 to 0, so a search that finds a 0 goes
+ *     on at the top.
+ *  4. Only a number that follows the last one without a gap counts as known through a notice. One
+ *     beyond a gap causes a listing and moves nothing. When the listing shows nothing new, a search
+ *     from the announced number decides: either there is a hole larger than a window, or the
+ *     announcement was forged; then it is forgotten, and for 60 s no other causes a listing.
  *  5. A number that is missing from a listing below one that is there is gone: counted and told.
- *  6. At most 5000 numbers above the cursor are kept. Beyond that only the newest number is noted
- *     and listed later: nothing is dropped, since the peer's log is the queue.
+ *  6. What was resolved without having been delivered must have been listed: a notice of it alone
+ *     may be forged, and the number may stand for another update. Such a number, and one that is
+ *     announced anew with an unknown hash, is in doubt: it is listed again, with all above it, at
+ *     most once in 60 s. A doubt further back than a window means that the numbers started anew.
+ *  7. At most 5000 numbers wait for their update. Beyond that only the newest number is noted and
+ *     listed later: nothing is dropped, since the peer's log is the queue.
  */
 import type { UpdateHash } from "../update.js";
 import type { Announcement } from "./messages.js";
 import { MAX_NUMBER } from "./messages.js";
+import { PendingNumbers } from "./pending.js";
+import type { Listed } from "./positions.js";
+import { listedBetween, numberAt, roundOf } from "./positions.js";
+import type { Position, ReceptionOutput } from "./reception-output.js";
+import { BackwardSearch } from "./search.js";
 
 export const RECEPTION_LIMITS = {
   window: 1000,
   tracked: 5000,
   fullListingMs: 10 * 60_000,
-  /** A listing that failed, or that found less than was announced, is not repeated before this. */
+  /** What was forged, failed or in doubt causes no further listing before this. */
   relistMs: 60_000,
 } as const;
 
-export interface Position {
-  readonly number: number;
-  readonly hash: UpdateHash;
-}
-
-export type ReceptionOutput =
-  | { readonly type: "list"; readonly low: number; readonly high: number }
-  | { readonly type: "want"; readonly announcement: Announcement }
-  /** The cursor moved, or was forgotten. Storing it late is safe: the numbers come again. */
-  | { readonly type: "cursor"; readonly at: Position | undefined }
-  /** Numbers that the peer no longer lists: what they were is not known. */
-  | { readonly type: "gap"; readonly low: number; readonly high: number }
-  | { readonly type: "reset"; readonly reason: "wrapped" | "other-log" };
-
-interface Tracked {
-  readonly hash: UpdateHash;
-  resolved: boolean;
+/** A LIST that is out, in positions. */
+interface Listing {
+  readonly low: number;
+  readonly high: number;
+  readonly purpose: "forwards" | "search" | "sign of life";
+  /** What `low` must show if this is the log that we know. */
+  readonly expected?: UpdateHash | undefined;
 }
 
 export class Reception {
   readonly #known: (hash: UpdateHash) => boolean;
+  readonly #pending = new PendingNumbers();
   #cursor: Position | undefined;
-  /** Whether the cursor is known to belong to the log that the peer has now. */
-  #verified = false;
   #connected = false;
-  /** Top of what is known without a gap; undefined before anything was listed. */
-  #high: Position | undefined;
-  /** Newest number that was announced, true or forged. */
+  /** Top of what is known without a gap; undefined while nothing is. */
+  #high: number | undefined;
+  #highHash: UpdateHash | undefined;
+  /** Newest position that was announced, true or forged. */
   #claimed: number | undefined;
-  #listing: { readonly low: number; readonly high: number } | undefined;
-  /** A backward listing under way: the upper end of its next window, and where it may stop. */
-  #backward: { next: number; readonly floor: number } | undefined;
+  /** The latest number that was announced, newest or not. */
+  #latest = 0;
+  #listing: Listing | undefined;
+  #search: BackwardSearch | undefined;
+  /** Lowest position in doubt. */
+  #doubt: number | undefined;
+  #doubtAt = -Infinity;
   #fullListingAt = -Infinity;
-  #relistAt = 0;
-  /** No listing before this, since the last one failed. */
-  #retryAt = 0;
-  /** A full listing that rule 2 holds back until then. */
-  #heldBackUntil: number | undefined;
-  /** Forward: every number above the cursor up to #high. Backward: only the unresolved ones. */
-  readonly #tracked = new Map<number, Tracked>();
-  readonly #open = new Map<UpdateHash, number[]>();
+  #relistAt = -Infinity;
+  /** No listing at all before this, since the last one failed. */
+  #retryAt = -Infinity;
 
   /**
    * `cursor` is the stored one; `known` says whether an update needs no fetching, being held,
@@ -87,68 +88,71 @@ export class Reception {
     return this.#cursor;
   }
 
-  /** Numbers that are wanted and not yet here. */
+  /** How many numbers wait for their update. */
   get missing(): number {
-    return this.#open.size;
+    return this.#pending.unresolved;
   }
 
   /** The newest number that the peer has announced. */
   get newest(): number | undefined {
-    return this.#claimed;
+    return this.#claimed === undefined ? undefined : numberAt(this.#claimed);
+  }
+
+  /** Which key an update that we wait for is about, where the peer has said so. */
+  fingerprintOf(hash: UpdateHash): string | undefined {
+    const [number] = this.#pending.numbersOf(hash);
+    return number === undefined ? undefined : this.#pending.get(number)?.fingerprint;
   }
 
   /** The first connection of the peer is open, and this was its first IHAVE. */
   established(newest: Announcement | undefined, now: number): ReceptionOutput[] {
     const outputs: ReceptionOutput[] = [];
-    this.#forgetTracked();
+    this.#forget();
     this.#connected = true;
-    this.#relistAt = 0;
-    this.#retryAt = 0;
+    this.#relistAt = now;
+    this.#retryAt = now;
     this.#claimed = newest?.number;
-    this.#verified = false;
-    if (newest === undefined) {
-      if (this.#cursor !== undefined) this.#reset("other-log", outputs);
-      return outputs;
-    }
+    this.#latest = newest?.number ?? 0;
     const cursor = this.#cursor;
-    if (cursor === undefined) this.#startBackward(newest.number, now, outputs);
-    else if (newest.number < cursor.number) this.#reset("wrapped", outputs, now);
-    else if (newest.number > cursor.number) this.#list(cursor.number, outputs);
-    else if (newest.hash !== cursor.hash) this.#reset("other-log", outputs, now);
-    else this.#verify(cursor);
-    return outputs;
+    if (cursor !== undefined) {
+      const isOther = newest?.number === cursor.number && newest.hash !== cursor.hash;
+      if (newest === undefined || isOther) this.#reset("other-log", now, outputs);
+      else if (newest.number < cursor.number) this.#reset("wrapped", now, outputs);
+      else {
+        this.#high = cursor.number;
+        this.#highHash = cursor.hash;
+      }
+    }
+    return this.#continue(now, outputs);
+  }
+
+  /** Another connection of the peer is used from now on: what was listed there is listed again. */
+  moved(now: number): ReceptionOutput[] {
+    this.#listing = undefined;
+    this.#retryAt = now;
+    return this.#continue(now, []);
   }
 
   /** The last connection is gone; its announcements with it. The cursor stays. */
   disconnected(): void {
     this.#connected = false;
-    this.#forgetTracked();
+    this.#forget();
   }
 
   /** IHAVE NOTIFY. */
   announced(announcements: readonly Announcement[], now: number): ReceptionOutput[] {
     const outputs: ReceptionOutput[] = [];
     for (const one of announcements) {
-      this.#claimed = Math.max(this.#claimed ?? 0, one.number);
-      const high = this.#high;
-      if (high === undefined) {
-        // Nothing is known of this log: find its beginning, unless a listing is on its way.
-        if (this.#idle && this.#cursor === undefined) {
-          this.#startBackward(one.number, now, outputs);
-        }
-      } else if (one.number === (high.number + 1) % (MAX_NUMBER + 1)) {
-        if (this.#tracked.size < RECEPTION_LIMITS.tracked) this.#add(one, outputs);
-        if (one.number === 0) this.#claimed = 0;
-      } else if (one.number <= high.number && !this.#known(one.hash)) {
-        // An old number with a new name: the peer's numbers may have started anew.
-        if (this.#tracked.get(one.number)?.hash === one.hash) continue;
-        if (high.number === MAX_NUMBER) return this.#resetAt("wrapped", one.number, outputs, now);
-        this.#suspect(now, outputs);
-      }
+      this.#latest = one.number;
+      const next = this.#high === undefined ? undefined : this.#high + 1;
+      const isNext = next !== undefined && numberAt(next) === one.number;
+      const position = isNext ? next : roundOf(this.#claimed ?? 0) + one.number;
+      this.#claimed = Math.max(this.#claimed ?? position, position);
+      if (isNext) this.#add({ position, announcement: one }, false, outputs);
+      else if (next !== undefined && position < next) this.#compare(position, one, false);
     }
     this.#advance(outputs);
-    this.#continue(now, outputs);
-    return outputs;
+    return this.#continue(now, outputs);
   }
 
   /** The answer to a `list` output. Numbers outside of what was asked are passed over. */
@@ -159,18 +163,16 @@ export class Reception {
     now: number,
   ): ReceptionOutput[] {
     const outputs: ReceptionOutput[] = [];
-    if (this.#listing?.low !== low || this.#listing.high !== high) return outputs;
-    this.#listing = undefined;
-    const inside = new Map<number, Announcement>();
-    for (const one of announcements) {
-      if (one.number >= low && one.number <= high) inside.set(one.number, one);
+    const listing = this.#listing;
+    if (listing === undefined || numberAt(listing.low) !== low || numberAt(listing.high) !== high) {
+      return outputs;
     }
-    const sorted = [...inside.values()].sort((a, b) => a.number - b.number);
-    if (this.#backward !== undefined) this.#listedBackward(this.#backward, low, sorted, outputs);
-    else this.#listedForward(high, sorted, now, outputs);
+    this.#listing = undefined;
+    const sorted = listedBetween(listing.low, listing.high, announcements);
+    if (listing.purpose === "forwards") this.#listedForwards(listing, sorted, now, outputs);
+    else if (listing.purpose === "search") this.#listedSearch(sorted, now, outputs);
     this.#advance(outputs);
-    this.#continue(now, outputs);
-    return outputs;
+    return this.#continue(now, outputs);
   }
 
   /** A `list` was answered by an ERROR or by nothing. */
@@ -181,261 +183,218 @@ export class Reception {
     return [];
   }
 
-  /** An update is here, known, refused or gone: wherever this peer listed it, it is behind us. */
+  /** An update is here, or is known by now: wherever this peer has it, it is behind us. */
   settled(hash: UpdateHash, now: number): ReceptionOutput[] {
-    const outputs: ReceptionOutput[] = [];
-    for (const number of this.#open.get(hash) ?? []) {
-      const tracked = this.#tracked.get(number);
-      if (tracked !== undefined) tracked.resolved = true;
-      if (this.#backward !== undefined || this.#cursor === undefined) this.#tracked.delete(number);
-    }
-    if (!this.#open.delete(hash)) return outputs;
-    this.#advance(outputs);
-    this.#continue(now, outputs);
-    return outputs;
+    const numbers = this.#pending.numbersOf(hash);
+    return numbers.length === 0 ? [] : this.#resolve(hash, numbers, now);
+  }
+
+  /** An update will not come from this peer: its numbers are behind us if they were listed. */
+  lost(hash: UpdateHash, now: number): ReceptionOutput[] {
+    const numbers = this.#pending.numbersOf(hash);
+    for (const number of numbers) if (!this.#pending.isListed(number)) this.#doubted(number);
+    const listed = numbers.filter((number) => this.#pending.isListed(number));
+    return this.#resolve(hash, listed, now);
   }
 
   /** Where the cursor will stand once these are settled: to store it together with them. */
   cursorAfter(hashes: ReadonlySet<UpdateHash>): Position | undefined {
-    if (this.#backward !== undefined) return undefined;
-    if (this.#cursor === undefined) {
-      for (const hash of this.#open.keys()) if (!hashes.has(hash)) return undefined;
-      return this.#high;
-    }
-    let at: Position | undefined;
-    for (const [number, tracked] of this.#tracked) {
-      if (!tracked.resolved && !hashes.has(tracked.hash)) break;
-      at = { number, hash: tracked.hash };
-    }
-    return at;
+    const last = this.#pending.resolvedWith(hashes);
+    return last && { number: last.number, hash: last.hash };
   }
 
   /** Asks for something, to hear whether the peer lives and to heal a lost notice. */
   probe(now: number): ReceptionOutput[] {
     const outputs: ReceptionOutput[] = [];
-    if (this.#listing !== undefined || !this.#connected) return outputs;
-    if (this.#cursor !== undefined) this.#list(this.#high?.number ?? this.#cursor.number, outputs);
-    else if (this.#backward === undefined) this.#startBackward(this.#claimed ?? 0, now, outputs);
-    else this.#continue(now, outputs);
+    if (!this.#connected || this.#listing !== undefined) return outputs;
+    this.#retryAt = now;
+    this.#relistAt = now;
+    this.#continue(now, outputs);
+    if (this.#listing !== undefined) return outputs;
+    if (this.#high !== undefined) this.#listForwards(this.#high, outputs);
+    else if (this.#claimed === undefined && now >= this.#fullListingAt) {
+      // An empty log when it greeted: here are the first numbers that it can have by now.
+      this.#startSearch(RECEPTION_LIMITS.window - 1, -Infinity, outputs);
+    } else {
+      const at = this.#claimed ?? 0;
+      this.#request({ low: at, high: at, purpose: "sign of life" }, outputs);
+    }
     return outputs;
   }
 
   tick(now: number): ReceptionOutput[] {
-    const outputs: ReceptionOutput[] = [];
-    if (this.#heldBackUntil !== undefined && now >= this.#heldBackUntil) {
-      this.#heldBackUntil = undefined;
-      if (this.#connected && this.#idle) this.#startBackward(this.#claimed ?? 0, now, outputs);
-    }
-    this.#continue(now, outputs);
-    return outputs;
+    return this.#continue(now, []);
   }
 
   nextAt(): number | undefined {
-    if (!this.#connected) return undefined;
-    if (this.#heldBackUntil !== undefined) return this.#heldBackUntil;
-    if (this.#listing !== undefined || !this.#hasRoom) return undefined;
-    if (this.#backward !== undefined) return this.#retryAt;
-    return this.#behind ? Math.max(this.#retryAt, this.#relistAt) : undefined;
+    if (!this.#connected || this.#listing !== undefined) return undefined;
+    const doubtAt = this.#doubt === undefined ? Infinity : this.#doubtAt;
+    const next = Math.max(Math.min(this.#nextListingAt(), doubtAt), this.#retryAt);
+    return next === Infinity ? undefined : next;
+  }
+
+  /** When there is something to list, doubts aside. */
+  #nextListingAt(): number {
+    if (this.#search !== undefined) return -Infinity;
+    if (this.#claimed === undefined) return Infinity;
+    if (this.#high === undefined) return Math.max(this.#relistAt, this.#fullListingAt);
+    return this.#claimed > this.#high && this.#hasRoom ? this.#relistAt : Infinity;
   }
 
   get #hasRoom(): boolean {
-    return this.#tracked.size <= RECEPTION_LIMITS.tracked - RECEPTION_LIMITS.window;
+    return this.#pending.unresolved <= RECEPTION_LIMITS.tracked - RECEPTION_LIMITS.window;
   }
 
-  get #idle(): boolean {
-    return this.#listing === undefined && this.#backward === undefined;
+  /** Does what is due: a doubt, the search, or the next window. */
+  #continue(now: number, outputs: ReceptionOutput[]): ReceptionOutput[] {
+    if (!this.#connected || this.#listing !== undefined || now < this.#retryAt) return outputs;
+    if (this.#doubt !== undefined && now >= this.#doubtAt) this.#goBack(this.#doubt, now, outputs);
+    if (now < this.#nextListingAt()) return outputs;
+    const window = this.#search?.window;
+    if (window !== undefined) this.#request({ ...window, purpose: "search" }, outputs);
+    else if (this.#high !== undefined) this.#listForwards(this.#high, outputs);
+    else if (this.#claimed !== undefined) this.#startSearch(this.#claimed, -Infinity, outputs);
+    return outputs;
   }
 
-  get #behind(): boolean {
-    return this.#claimed !== undefined && this.#claimed > (this.#high?.number ?? -1);
+  #listForwards(high: number, outputs: ReceptionOutput[]): void {
+    const expected = numberAt(high) === MAX_NUMBER ? undefined : this.#highHash;
+    const low = expected === undefined ? high + 1 : high;
+    const top = Math.min(low + RECEPTION_LIMITS.window - 1, roundOf(low) + MAX_NUMBER);
+    this.#request({ low, high: top, purpose: "forwards", expected }, outputs);
   }
 
-  #listedForward(
-    asked: number,
-    listed: readonly Announcement[],
+  #listedForwards(
+    { low, high: asked, expected }: Listing,
+    listed: readonly Listed[],
     now: number,
     outputs: ReceptionOutput[],
   ): void {
-    const cursor = this.#cursor;
-    if (cursor !== undefined && !this.#verified) {
-      const there = listed.find((one) => one.number === cursor.number);
-      if (there !== undefined && there.hash !== cursor.hash) {
-        return this.#reset("other-log", outputs, now);
-      }
-      this.#verify(cursor);
-    } else if (this.#high !== undefined) {
-      const high = this.#high;
-      const there = listed.find((one) => one.number === high.number);
-      if (there !== undefined && there.hash !== high.hash) {
-        return this.#reset("other-log", outputs, now);
-      }
+    const there = listed.find(({ position }) => position === low);
+    if (expected !== undefined && there !== undefined && there.announcement.hash !== expected) {
+      return this.#reset("other-log", now, outputs);
     }
-    const before = this.#high?.number ?? -1;
-    for (const one of listed) {
-      const high = this.#high?.number ?? -1;
-      if (one.number <= high) continue;
-      if (one.number > high + 1) outputs.push({ type: "gap", low: high + 1, high: one.number - 1 });
-      this.#add(one, outputs);
-    }
-    const claimed = this.#claimed ?? 0;
-    if ((this.#high?.number ?? -1) > before || claimed <= before) return;
-    // The peer announced more than it lists here: either the log has a hole larger than a window,
-    // or the announcement was forged. A look from its end decides, not oftener than once a minute.
-    if (claimed > asked) this.#backward = { next: claimed, floor: before };
-    this.#claimed = before;
+    const before = this.#high ?? -Infinity;
+    const hasAll = this.#addAll(listed, outputs);
+    const high = this.#high ?? before;
+    const claimed = this.#claimed ?? high;
+    if (high > before || !hasAll || claimed <= high) return;
+    // Rule 4: more was announced than is listed here.
+    if (claimed > asked) this.#startSearch(claimed, high, outputs);
+    else this.#disbelieve(now);
+  }
+
+  #startSearch(from: number, floor: number, outputs: ReceptionOutput[]): void {
+    this.#search = new BackwardSearch(from, floor, RECEPTION_LIMITS.window);
+    this.#request({ ...this.#search.window, purpose: "search" }, outputs);
+  }
+
+  #listedSearch(listed: readonly Listed[], now: number, outputs: ReceptionOutput[]): void {
+    const found = this.#search?.listed(listed);
+    if (found === undefined) return;
+    this.#search = undefined;
+    const [first] = found;
+    if (first === undefined) return this.#disbelieve(now);
+    // Without a cursor this is where the log begins; with one it is the far side of a hole.
+    this.#high ??= first.position - 1;
+    this.#addAll(found, outputs);
+  }
+
+  #disbelieve(now: number): void {
+    this.#claimed = this.#high;
     this.#relistAt = now + RECEPTION_LIMITS.relistMs;
   }
 
-  #listedBackward(
-    backward: { next: number; readonly floor: number },
-    low: number,
-    listed: readonly Announcement[],
-    outputs: ReceptionOutput[],
-  ): void {
-    const { floor } = backward;
-    const top = listed.at(-1);
-    if (top === undefined || top.number <= floor) return this.#endBackward(outputs);
-    if (this.#cursor !== undefined) {
-      // A hole above the cursor: what is on its far side is tracked without order, as at the start.
-      this.#cursor = undefined;
-      this.#high = undefined;
-      for (const [number, one] of this.#tracked) if (one.resolved) this.#tracked.delete(number);
+  /** Notes what a listing shows, as far as there is room; false when there was not. */
+  #addAll(listed: readonly Listed[], outputs: ReceptionOutput[]): boolean {
+    for (const one of listed) {
+      const high = this.#high ?? one.position - 1;
+      if (one.position <= high) this.#compare(one.position, one.announcement, true);
+      else if (!this.#add(one, true, outputs)) return false;
+      else if (one.position > high + 1) {
+        const gap = { low: numberAt(high + 1), high: numberAt(one.position - 1) };
+        outputs.push({ type: "gap", ...gap });
+      }
     }
-    this.#high ??= { number: top.number, hash: top.hash };
-    for (const one of [...listed].reverse()) if (one.number > floor) this.#want(one, outputs);
-    if (low > floor + 1) backward.next = low - 1;
-    else if (listed[0]?.number === 0 && floor < 0) backward.next = MAX_NUMBER;
-    else this.#endBackward(outputs);
+    return true;
   }
 
-  #endBackward(outputs: ReceptionOutput[]): void {
-    this.#backward = undefined;
-    this.#verified = true;
+  /** Notes a number on top of all others; false when there is no room for it. */
+  #add({ position, announcement }: Listed, listed: boolean, outputs: ReceptionOutput[]): boolean {
+    const isKnown = this.#known(announcement.hash);
+    if (!isKnown && this.#pending.unresolved >= RECEPTION_LIMITS.tracked) return false;
+    this.#high = position;
+    this.#highHash = announcement.hash;
+    this.#pending.add(position, announcement, listed, isKnown);
+    if (!isKnown) outputs.push({ type: "want", announcement });
+    return true;
+  }
+
+  /** A number that we are past was announced or listed again. */
+  #compare(position: number, { hash }: Announcement, listed: boolean): void {
+    const isSame =
+      this.#pending.get(position)?.hash === hash ||
+      (position === this.#high && hash === this.#highHash);
+    if (isSame && listed) this.#pending.confirm(position);
+    if (!isSame && !this.#known(hash)) this.#doubted(position);
+  }
+
+  #doubted(position: number): void {
+    this.#doubt = Math.min(this.#doubt ?? position, position);
+  }
+
+  /** Rule 6: what stands at `position` and above it is to be listed again. */
+  #goBack(position: number, now: number, outputs: ReceptionOutput[]): void {
+    this.#doubt = undefined;
+    this.#doubtAt = now + RECEPTION_LIMITS.relistMs;
+    const high = this.#high;
+    if (high === undefined || position > high) return;
+    if (high - position >= RECEPTION_LIMITS.window) return this.#reset("wrapped", now, outputs);
+    this.#pending.dropFrom(position);
+    this.#high = position - 1;
+    this.#highHash = undefined;
+    this.#search = undefined;
+    this.#claimed = Math.max(this.#claimed ?? high, high);
+    this.#relistAt = Math.min(this.#relistAt, now);
+  }
+
+  #resolve(hash: UpdateHash, numbers: readonly number[], now: number): ReceptionOutput[] {
+    const outputs: ReceptionOutput[] = [];
+    this.#pending.resolve(hash, numbers);
     this.#advance(outputs);
-  }
-
-  /** Notes one more number on top of #high. */
-  #add(one: Announcement, outputs: ReceptionOutput[]): void {
-    this.#high = { number: one.number, hash: one.hash };
-    if (this.#cursor === undefined) this.#want(one, outputs);
-    else {
-      const resolved = this.#known(one.hash);
-      this.#tracked.set(one.number, { hash: one.hash, resolved });
-      if (!resolved) this.#opened(one, outputs);
-    }
-  }
-
-  #want(one: Announcement, outputs: ReceptionOutput[]): void {
-    if (this.#known(one.hash)) return;
-    this.#tracked.set(one.number, { hash: one.hash, resolved: false });
-    this.#opened(one, outputs);
-  }
-
-  #opened(one: Announcement, outputs: ReceptionOutput[]): void {
-    const numbers = this.#open.get(one.hash);
-    if (numbers === undefined) this.#open.set(one.hash, [one.number]);
-    else numbers.push(one.number);
-    outputs.push({ type: "want", announcement: one });
+    return this.#continue(now, outputs);
   }
 
   /** Moves the cursor over what is resolved. */
   #advance(outputs: ReceptionOutput[]): void {
-    if (this.#backward !== undefined) return;
-    let at: Position | undefined;
-    if (this.#cursor === undefined) {
-      if (this.#high === undefined || this.#open.size > 0) return;
-      at = this.#high;
-    } else {
-      for (const [number, tracked] of this.#tracked) {
-        if (!tracked.resolved) break;
-        this.#tracked.delete(number);
-        at = { number, hash: tracked.hash };
-      }
-    }
-    if (at === undefined) return;
-    this.#cursor = at;
-    this.#verified = true;
-    outputs.push({ type: "cursor", at });
+    const last = this.#pending.takeResolved();
+    if (last === undefined) return;
+    this.#cursor = { number: last.number, hash: last.hash };
+    outputs.push({ type: "cursor", at: this.#cursor });
   }
 
-  /** Lists on, when more was announced than is known and there is room for it. */
-  #continue(now: number, outputs: ReceptionOutput[]): void {
-    if (!this.#connected || this.#listing !== undefined) return;
-    if (this.#heldBackUntil !== undefined) return;
-    if (now < this.#retryAt || !this.#hasRoom) return;
-    if (this.#backward !== undefined) {
-      const high = this.#backward.next;
-      this.#request(Math.max(0, high - RECEPTION_LIMITS.window + 1), high, outputs);
-    } else if (this.#behind && now >= this.#relistAt) {
-      if (this.#high !== undefined) this.#list(this.#high.number, outputs);
-      else if (this.#cursor !== undefined) this.#list(this.#cursor.number, outputs);
-      else this.#startBackward(this.#claimed ?? 0, now, outputs);
-    }
+  #request(listing: Listing, outputs: ReceptionOutput[]): void {
+    this.#listing = listing;
+    const { low, high } = listing;
+    outputs.push({ type: "list", low: numberAt(low), high: numberAt(high) });
   }
 
-  /** A window from `from` upwards; `from` itself is the one more that shows whose log this is. */
-  #list(from: number, outputs: ReceptionOutput[]): void {
-    this.#request(from, Math.min(from + RECEPTION_LIMITS.window - 1, MAX_NUMBER), outputs);
-  }
-
-  #request(low: number, high: number, outputs: ReceptionOutput[]): void {
-    this.#listing = { low, high };
-    outputs.push({ type: "list", low, high });
-  }
-
-  #startBackward(from: number, now: number, outputs: ReceptionOutput[]): void {
-    this.#backward = { next: from, floor: -1 };
-    this.#continue(now, outputs);
-  }
-
-  #verify(cursor: Position): void {
-    this.#verified = true;
-    this.#high = cursor;
-  }
-
-  /** Rule 2, in the middle of a connection: is this still the log that the cursor is from? */
-  #suspect(now: number, outputs: ReceptionOutput[]): void {
-    if (!this.#idle || now < this.#relistAt || this.#high === undefined) return;
-    this.#relistAt = now + RECEPTION_LIMITS.relistMs;
-    this.#list(this.#high.number, outputs);
-  }
-
-  /** A reset that is noticed in the middle of a connection, by a number of the new count. */
-  #resetAt(
-    reason: "wrapped" | "other-log",
-    newest: number,
-    outputs: ReceptionOutput[],
-    now: number,
-  ): ReceptionOutput[] {
-    this.#claimed = newest;
-    this.#reset(reason, outputs, now);
-    return outputs;
-  }
-
-  #reset(
-    reason: "wrapped" | "other-log",
-    outputs: ReceptionOutput[],
-    now: number | undefined = undefined,
-  ): void {
-    this.#forgetTracked();
+  #reset(reason: "wrapped" | "other-log", now: number, outputs: ReceptionOutput[]): void {
+    const hasPeerLog = this.#claimed !== undefined;
+    this.#forget();
     this.#cursor = undefined;
+    this.#claimed = hasPeerLog ? this.#latest : undefined;
     outputs.push({ type: "reset", reason }, { type: "cursor", at: undefined });
-    if (now === undefined) return;
-    const allowedAt = this.#fullListingAt + RECEPTION_LIMITS.fullListingMs;
-    if (now < allowedAt) {
-      this.#heldBackUntil = allowedAt;
-      return;
-    }
-    this.#fullListingAt = now;
-    this.#startBackward(this.#claimed ?? 0, now, outputs);
+    if (this.#fullListingAt > now) return;
+    this.#fullListingAt = Math.max(now, this.#fullListingAt + RECEPTION_LIMITS.fullListingMs);
   }
 
-  #forgetTracked(): void {
-    this.#tracked.clear();
-    this.#open.clear();
+  #forget(): void {
+    this.#pending.clear();
     this.#high = undefined;
+    this.#highHash = undefined;
     this.#listing = undefined;
-    this.#backward = undefined;
-    this.#heldBackUntil = undefined;
+    this.#search = undefined;
+    this.#doubt = undefined;
   }
 }

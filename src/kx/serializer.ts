@@ -37,7 +37,9 @@ function data(message: Message): string {
       return `${message.inReplyTo}\r\n${line}\r\n${armor}${armor.endsWith("\n") ? "" : "\r\n"}`;
     }
     case "ERROR":
-      return `${message.inReplyTo ?? "NOTIFY"}\r\n${message.code}\r\n${printable(message.text)}\r\n`;
+      return (
+        `${message.inReplyTo ?? "NOTIFY"}\r\n${message.code}\r\n` + `${printable(message.text)}\r\n`
+      );
     case "CLOSE":
       return message.inReplyTo === undefined ? "" : `${message.inReplyTo}\r\n`;
     default:

@@ -11,107 +11,55 @@
  *  2. Anything but HELO first, or but IHAVE NOTIFY after it, is 551 and the end. HELO is due in
  *     30 s, the first IHAVE in 60 s. A second HELO is 551 and is otherwise passed over.
  *  3. Another major version is 500, CLOSE, and no new attempt for an hour.
- *  4. What makes no sense as a message is 500 and the connection lives; ten of them end it. What
- *     makes no sense as a stream is ERROR NOTIFY 500 and the end.
+ *  4. What makes no sense as a message is 500 and the connection lives. What makes no sense as a
+ *     stream is ERROR NOTIFY 500 and the end.
  *  5. An ERROR is never answered by an ERROR but 501, a 501 by none, and no more than 20 a minute
- *     leave, so that two confused servers fall silent.
- *  6. A reply is believed only when it quotes a request that is open; UPDATEs that nobody asked
- *     for are dropped. A request that the owner gave up stays open for a late answer, up to 256.
- *  7. After 5 minutes without a byte the owner is told (`silent`) and lists something; a LIST
- *     that stays unanswered for 60 s twice in a row ends the connection.
+ *     leave beside those that say "not available", so that two confused servers fall silent.
+ *  6. A reply is believed only when it quotes a request that is open (`open-requests.ts`); what
+ *     nobody asked for is dropped. Such a reply, an ERROR that concerns no request, and all of
+ *     rule 4 are bad messages; the tenth ends the connection, so that a flood ends itself.
+ *  7. After 5 minutes without a byte the owner is told (`silent`) and lists something. A LIST that
+ *     stays unanswered for 60 s makes the owner list again at once; two in a row are the end.
  *  8. After CLOSE, either way, nothing new is asked; what is owed is answered for up to 10 s.
  */
-import type { Announcement, Malformed, Message, NumberRange } from "./messages.js";
+import type { UpdateHash } from "../update.js";
+import type { Fault } from "./error-budget.js";
+import { ErrorBudget } from "./error-budget.js";
+import { Farewell } from "./farewell.js";
+import type { Announcement, Malformed, Message } from "./messages.js";
 import { ERROR_CODE } from "./messages.js";
+import { OpenRequests } from "./open-requests.js";
 import type { Parsed, ParserLimits } from "./parser.js";
 import { PARSER_LIMITS, Parser } from "./parser.js";
 import { serialize } from "./serializer.js";
+import type { EndReason, SessionOutput } from "./session-output.js";
+import { isAnswer } from "./session-output.js";
+import { Tags } from "./tags.js";
 
-export const VERSION = "1.0";
+const VERSION = "1.0";
 
 export const SESSION_LIMITS = {
   heloMs: 30_000,
   firstAnnouncementMs: 60_000,
   silenceMs: 5 * 60_000,
   listMs: 60_000,
-  closeMs: 10_000,
   /** The thesis suggests to come back later; an hour leaves the operator time to upgrade. */
   versionBackoffMs: 60 * 60_000,
-  badMessages: 10,
-  errorsPerMinute: 20,
-  openRequests: 256,
 } as const;
-
-/** Something that the peer asked for, to be answered by `answerList` or `answerUpdate`. */
-export type Asked =
-  | { readonly kind: "list"; readonly tag: string; readonly ranges: readonly NumberRange[] }
-  | { readonly kind: "update"; readonly tag: string; readonly number: number };
-
-export type SessionOutput =
-  | { readonly type: "send"; readonly bytes: Uint8Array }
-  /** The peer said HELO: call `greet` with our newest announcement now. */
-  | { readonly type: "greet" }
-  | { readonly type: "established"; readonly newest: Announcement | undefined }
-  | { readonly type: "announced"; readonly announcements: readonly Announcement[] }
-  | {
-      readonly type: "listed";
-      readonly low: number;
-      readonly high: number;
-      readonly announcements: readonly Announcement[];
-    }
-  | { readonly type: "list-failed"; readonly low: number; readonly high: number }
-  | { readonly type: "asked"; readonly asked: Asked }
-  | {
-      readonly type: "update";
-      readonly number: number;
-      readonly announcement: Announcement;
-      readonly armor: Uint8Array;
-    }
-  /** The peer has no such update any more. */
-  | { readonly type: "unavailable"; readonly number: number }
-  /** The peer could not or would not, or sent something too large. */
-  | { readonly type: "update-failed"; readonly number: number; readonly problem: string }
-  /** Bytes of an UPDATE came in: requests to this peer move. */
-  | { readonly type: "progress" }
-  | { readonly type: "silent" }
-  /** For the operator: the peer misbehaved or complained. */
-  | { readonly type: "complaint"; readonly problem: string }
-  /** Close the connection once what was sent has left. */
-  | { readonly type: "end"; readonly reason: EndReason; readonly backoffMs?: number };
-
-export type EndReason =
-  | "closed"
-  | "out-of-sequence"
-  | "version"
-  | "lost-framing"
-  | "too-many-errors"
-  | "greeting-timeout"
-  | "silent";
-
-type Request =
-  | { readonly kind: "list"; readonly low: number; readonly high: number; readonly dueAt: number }
-  | { readonly kind: "update"; readonly number: number };
-
-const TAG_DIGITS = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
 
 export class Session {
   readonly #parser: Parser;
   #state: "helo" | "newest" | "open" | "closing" | "ended" = "helo";
-  #tags = 0;
-  readonly #requests = new Map<string, Request>();
+  readonly #tags = new Tags();
+  readonly #requests = new OpenRequests();
   /** Answers that the peer still waits for. */
   #owed = 0;
   #startedAt: number;
   #heardAt: number;
-  /** When `silent` was last reported, so that it is said once a silence. */
-  #silentAt = 0;
-  #closeDueAt: number | undefined;
-  #closeTag: string | undefined;
-  #peerClosed = false;
-  #badMessages = 0;
-  #unansweredLists = 0;
-  #errorWindowAt = 0;
-  #errorsInWindow = 0;
+  /** Whether `silent` was reported, so that it is said once a silence. */
+  #silenceTold = false;
+  readonly #farewell = new Farewell();
+  readonly #errors = new ErrorBudget();
 
   constructor(now: number, limits: ParserLimits = PARSER_LIMITS) {
     this.#parser = new Parser(limits);
@@ -128,24 +76,19 @@ export class Session {
     return this.#state === "ended";
   }
 
-  /** How many answers we owe; whoever reads from the socket stops when it grows too large. */
-  get owed(): number {
-    return this.#owed;
-  }
-
   start(): SessionOutput[] {
-    return [this.#send({ command: "HELO", tag: this.#tag(), version: VERSION })];
+    return [this.#send({ command: "HELO", tag: this.#tags.next(), version: VERSION })];
   }
 
   received(bytes: Uint8Array, now: number): SessionOutput[] {
     this.#heardAt = now;
-    this.#silentAt = 0;
+    this.#silenceTold = false;
     const outputs: SessionOutput[] = [];
     for (const parsed of this.#parser.push(bytes)) {
-      if (this.#state === "ended") break;
+      if (this.#state === "ended") return outputs;
       this.#take(parsed, now, outputs);
     }
-    if (this.#parser.insideUpdate) outputs.push({ type: "progress" });
+    if (this.#parser.insideUpdate || outputs.some(isAnswer)) outputs.push({ type: "progress" });
     return outputs;
   }
 
@@ -153,19 +96,18 @@ export class Session {
   tick(now: number): SessionOutput[] {
     const outputs: SessionOutput[] = [];
     if (this.#state === "ended") return outputs;
-    const { heloMs, firstAnnouncementMs, silenceMs } = SESSION_LIMITS;
-    if (this.#closeDueAt !== undefined && now >= this.#closeDueAt) {
-      this.#end("closed", outputs);
-    } else if (
-      (this.#state === "helo" && now >= this.#startedAt + heloMs) ||
-      (this.#state === "newest" && now >= this.#startedAt + firstAnnouncementMs)
-    ) {
-      this.#complain(undefined, ERROR_CODE.sequence, "greeting is overdue", now, outputs);
+    const { dueAt } = this.#farewell;
+    if (dueAt !== undefined) {
+      if (now >= dueAt) this.#end("closed", outputs);
+    } else if (now >= this.#greetingDueAt()) {
+      const text = "the greeting is overdue";
+      this.#complain({ code: ERROR_CODE.sequence, text }, now, outputs);
       this.#end("greeting-timeout", outputs);
     } else if (this.#state === "open") {
-      this.#expireLists(now, outputs);
-      if (this.#silentAt === 0 && now >= this.#heardAt + silenceMs) {
-        this.#silentAt = now;
+      const again = this.#expireLists(now, outputs);
+      const silent = !this.#silenceTold && now >= this.#heardAt + SESSION_LIMITS.silenceMs;
+      if (this.isOpen && (again || silent)) {
+        this.#silenceTold = true;
         outputs.push({ type: "silent" });
       }
     }
@@ -175,14 +117,18 @@ export class Session {
   /** When `tick` is next due, or undefined when only the peer can move things. */
   nextAt(): number | undefined {
     if (this.#state === "ended") return undefined;
-    if (this.#closeDueAt !== undefined) return this.#closeDueAt;
+    if (this.#farewell.dueAt !== undefined) return this.#farewell.dueAt;
+    if (this.#state !== "open") return this.#greetingDueAt();
+    const silentAt = this.#silenceTold ? Infinity : this.#heardAt + SESSION_LIMITS.silenceMs;
+    const next = Math.min(silentAt, this.#requests.nextAt());
+    return next === Infinity ? undefined : next;
+  }
+
+  /** When the peer's next part of the greeting is due; Infinity once it is done. */
+  #greetingDueAt(): number {
     if (this.#state === "helo") return this.#startedAt + SESSION_LIMITS.heloMs;
     if (this.#state === "newest") return this.#startedAt + SESSION_LIMITS.firstAnnouncementMs;
-    let next = this.#silentAt === 0 ? this.#heardAt + SESSION_LIMITS.silenceMs : Infinity;
-    for (const request of this.#requests.values()) {
-      if (request.kind === "list") next = Math.min(next, request.dueAt);
-    }
-    return next === Infinity ? undefined : next;
+    return Infinity;
   }
 
   /** Answers `greet`: our newest announcement, or none when the log is empty. */
@@ -197,16 +143,16 @@ export class Session {
   /** Asks for the announcements from `low` to `high`, wire numbers. */
   list(low: number, high: number, now: number): SessionOutput[] {
     if (!this.isOpen) return [];
-    const tag = this.#tag();
-    this.#remember(tag, { kind: "list", low, high, dueAt: now + SESSION_LIMITS.listMs });
+    const tag = this.#tags.next();
+    this.#requests.addList(tag, low, high, now + SESSION_LIMITS.listMs);
     return [this.#send({ command: "LIST", tag, ranges: [{ low, high }] })];
   }
 
   /** Asks for one update; each request carries one number, so that each answer has its own tag. */
-  get(number: number): SessionOutput[] {
+  get(number: number, hash: UpdateHash): SessionOutput[] {
     if (!this.isOpen) return [];
-    const tag = this.#tag();
-    this.#remember(tag, { kind: "update", number });
+    const tag = this.#tags.next();
+    this.#requests.addUpdate(tag, number, hash);
     return [this.#send({ command: "GETUPDATE", tag, numbers: [number] })];
   }
 
@@ -215,7 +161,7 @@ export class Session {
   }
 
   answerUpdate(tag: string, announcement: Announcement, armor: Uint8Array): SessionOutput[] {
-    const own = this.#tag();
+    const own = this.#tags.next();
     return this.#answer([
       this.#send({ command: "UPDATE", tag: own, inReplyTo: tag, announcement, armor }),
     ]);
@@ -224,7 +170,7 @@ export class Session {
   /** The answer for a number that we do not have (any more). */
   answerUnavailable(tag: string, number: number): SessionOutput[] {
     const text = `${number} update not available`;
-    const error = { tag: this.#tag(), inReplyTo: tag, code: ERROR_CODE.generic, text };
+    const error = { tag: this.#tags.next(), inReplyTo: tag, code: ERROR_CODE.generic, text };
     return this.#answer([this.#send({ command: "ERROR", ...error })]);
   }
 
@@ -232,14 +178,14 @@ export class Session {
   close(now: number): SessionOutput[] {
     if (this.#state === "ended" || this.#state === "closing") return [];
     this.#state = "closing";
-    this.#closeDueAt = now + SESSION_LIMITS.closeMs;
-    this.#closeTag = this.#tag();
-    return [this.#send({ command: "CLOSE", tag: this.#closeTag, inReplyTo: undefined })];
+    const tag = this.#tags.next();
+    this.#farewell.say(tag, now);
+    return [this.#send({ command: "CLOSE", tag, inReplyTo: undefined })];
   }
 
   #take(parsed: Parsed, now: number, outputs: SessionOutput[]): void {
     if (parsed.command === "unframed") {
-      this.#complain(undefined, ERROR_CODE.generic, parsed.problem, now, outputs);
+      this.#complain({ code: ERROR_CODE.generic, text: parsed.problem }, now, outputs);
       this.#end("lost-framing", outputs);
       return;
     }
@@ -248,36 +194,15 @@ export class Session {
     if (this.#state === "newest") return this.#takeNewest(parsed, now, outputs);
     switch (parsed.command) {
       case "HELO":
-        return this.#bad(parsed.tag, ERROR_CODE.sequence, "HELO was said already", now, outputs);
+        return this.#takeSecondHelo(parsed.tag, now, outputs);
       case "IHAVE":
         return this.#takeAnnouncements(parsed, outputs);
       case "LIST":
-        this.#owed += 1;
-        outputs.push({
-          type: "asked",
-          asked: { kind: "list", tag: parsed.tag, ranges: parsed.ranges },
-        });
-        return;
       case "GETUPDATE":
-        this.#owed += parsed.numbers.length;
-        for (const number of parsed.numbers) {
-          outputs.push({ type: "asked", asked: { kind: "update", tag: parsed.tag, number } });
-        }
-        return;
+        return this.#takeRequest(parsed, outputs);
       case "UPDATE":
-      case "oversized": {
-        const request = this.#settle(parsed.inReplyTo, "update");
-        if (request?.kind !== "update") {
-          outputs.push({ type: "complaint", problem: "an UPDATE that was not asked for" });
-        } else if (parsed.command === "oversized") {
-          const problem = "the UPDATE is too large";
-          outputs.push({ type: "update-failed", number: request.number, problem });
-        } else {
-          const { announcement, armor } = parsed;
-          outputs.push({ type: "update", number: request.number, announcement, armor });
-        }
-        return this.#endWhenDone(outputs);
-      }
+      case "oversized":
+        return this.#takeUpdate(parsed, outputs);
       case "ERROR":
         return this.#takeError(parsed, outputs);
       case "malformed":
@@ -287,16 +212,28 @@ export class Session {
     }
   }
 
-  #takeHelo(parsed: Parsed, now: number, outputs: SessionOutput[]): void {
-    if (parsed.command !== "HELO") {
-      const tag = parsed.command === "unframed" ? undefined : parsed.tag;
-      this.#complain(tag, ERROR_CODE.sequence, "HELO was due", now, outputs);
-      this.#end("out-of-sequence", outputs);
-      return;
+  #takeRequest(
+    message: Message & { command: "LIST" | "GETUPDATE" },
+    outputs: SessionOutput[],
+  ): void {
+    const { tag } = message;
+    if (message.command === "LIST") {
+      this.#owed += 1;
+      outputs.push({ type: "asked", asked: { kind: "list", tag, ranges: message.ranges } });
+    } else {
+      this.#owed += message.numbers.length;
+      for (const number of message.numbers) {
+        outputs.push({ type: "asked", asked: { kind: "update", tag, number } });
+      }
     }
+  }
+
+  #takeHelo(parsed: Parsed, now: number, outputs: SessionOutput[]): void {
+    if (parsed.command !== "HELO") return this.#outOfSequence(parsed, "HELO", now, outputs);
     if (!/^1(\.|$)/.test(parsed.version)) {
-      this.#complain(parsed.tag, ERROR_CODE.generic, "KX version 1 is spoken here", now, outputs);
-      outputs.push(this.#send({ command: "CLOSE", tag: this.#tag(), inReplyTo: undefined }));
+      const text = "KX version 1 is spoken here";
+      this.#complain({ tag: parsed.tag, code: ERROR_CODE.generic, text }, now, outputs);
+      outputs.push(this.#send({ command: "CLOSE", tag: this.#tags.next(), inReplyTo: undefined }));
       this.#end("version", outputs, SESSION_LIMITS.versionBackoffMs);
       return;
     }
@@ -304,12 +241,15 @@ export class Session {
     outputs.push({ type: "greet" });
   }
 
+  #takeSecondHelo(tag: string, now: number, outputs: SessionOutput[]): void {
+    // The peer's greeting may cross our early CLOSE.
+    if (this.#state === "closing") return;
+    this.#bad({ tag, code: ERROR_CODE.sequence, text: "HELO was said already" }, now, outputs);
+  }
+
   #takeNewest(parsed: Parsed, now: number, outputs: SessionOutput[]): void {
     if (parsed.command !== "IHAVE" || parsed.inReplyTo !== undefined) {
-      const tag = parsed.command === "unframed" ? undefined : parsed.tag;
-      this.#complain(tag, ERROR_CODE.sequence, "IHAVE NOTIFY was due", now, outputs);
-      this.#end("out-of-sequence", outputs);
-      return;
+      return this.#outOfSequence(parsed, "IHAVE NOTIFY", now, outputs);
     }
     this.#state = "open";
     outputs.push({ type: "established", newest: parsed.announcements.at(-1) });
@@ -319,107 +259,118 @@ export class Session {
     }
   }
 
+  #outOfSequence(parsed: Parsed, due: string, now: number, outputs: SessionOutput[]): void {
+    const isMalformedError = parsed.command === "malformed" && parsed.name === "ERROR";
+    if (parsed.command === "ERROR" || isMalformedError) {
+      // Rule 5 goes before rule 2: the peer gave up, and hears nothing more about it.
+      const problem = parsed.command === "ERROR" ? errorText(parsed) : parsed.problem;
+      outputs.push({ type: "complaint", problem });
+    } else {
+      const tag = parsed.command === "unframed" ? undefined : parsed.tag;
+      this.#complain({ tag, code: ERROR_CODE.sequence, text: `${due} was due` }, now, outputs);
+    }
+    this.#end("out-of-sequence", outputs);
+  }
+
   #takeAnnouncements(message: Message & { command: "IHAVE" }, outputs: SessionOutput[]): void {
     const { announcements, inReplyTo } = message;
     if (inReplyTo === undefined) {
       outputs.push({ type: "announced", announcements });
       return;
     }
-    const request = this.#settle(inReplyTo, "list");
+    const request = this.#requests.settle(inReplyTo, "list");
     if (request?.kind === "list") {
-      this.#unansweredLists = 0;
       outputs.push({ type: "listed", low: request.low, high: request.high, announcements });
+    } else this.#unasked("a listing that was not asked for", outputs);
+    this.#endWhenDone(outputs);
+  }
+
+  #takeUpdate(
+    parsed: Parsed & { command: "UPDATE" | "oversized" },
+    outputs: SessionOutput[],
+  ): void {
+    const request = this.#requests.settle(parsed.inReplyTo, "update");
+    if (request?.kind !== "update") this.#unasked("an UPDATE that was not asked for", outputs);
+    else if (parsed.command === "oversized") {
+      outputs.push({ type: "update-failed", request, problem: "the UPDATE is too large" });
     } else {
-      outputs.push({ type: "complaint", problem: "a listing that was not asked for" });
+      const { announcement, armor } = parsed;
+      outputs.push({ type: "update", request, announcement, armor });
     }
     this.#endWhenDone(outputs);
   }
 
   #takeError(message: Message & { command: "ERROR" }, outputs: SessionOutput[]): void {
-    const request = this.#settle(message.inReplyTo, undefined);
-    const problem = `ERROR ${message.code} ${message.text}`;
-    if (request?.kind === "update") {
-      const gone = message.code === ERROR_CODE.generic && /not available/i.test(message.text);
-      if (gone) outputs.push({ type: "unavailable", number: request.number });
-      else outputs.push({ type: "update-failed", number: request.number, problem });
+    const request = this.#requests.settle(message.inReplyTo);
+    const problem = errorText(message);
+    if (request === undefined) this.#unasked(problem, outputs);
+    else if (request.kind === "list") {
+      const { low, high } = request;
+      outputs.push({ type: "list-failed", low, high }, { type: "complaint", problem });
     } else {
-      if (request?.kind === "list") {
-        outputs.push({ type: "list-failed", low: request.low, high: request.high });
-      }
-      outputs.push({ type: "complaint", problem });
+      const gone = message.code === ERROR_CODE.generic && /not available/i.test(message.text);
+      outputs.push(
+        gone ? { type: "unavailable", request } : { type: "update-failed", request, problem },
+      );
     }
     this.#endWhenDone(outputs);
   }
 
   #takeMalformed(message: Malformed, now: number, outputs: SessionOutput[]): void {
-    if (message.name === "ERROR") {
-      // Rule 5: the only answer that an ERROR may get.
-      const code = ERROR_CODE.troubleWithError;
-      return this.#bad(message.tag, code, message.problem, now, outputs);
-    }
-    if (message.name === "LIST") outputs.push(this.#announcement([], message.tag));
-    this.#bad(message.tag, ERROR_CODE.generic, message.problem, now, outputs);
+    const { tag, name, problem: text } = message;
+    if (name === "LIST") outputs.push(this.#announcement([], tag));
+    // Rule 5: the only answer that an ERROR may get.
+    const code = name === "ERROR" ? ERROR_CODE.troubleWithError : ERROR_CODE.generic;
+    this.#bad({ tag, code, text }, now, outputs);
   }
 
   #takeClose(message: Message & { command: "CLOSE" }, now: number, outputs: SessionOutput[]): void {
-    if (message.inReplyTo !== undefined) {
-      if (message.inReplyTo === this.#closeTag) this.#peerClosed = true;
-      return this.#endWhenDone(outputs);
+    const heard = this.#farewell.hear(message.inReplyTo, now);
+    if (heard === "unasked") this.#unasked("a CLOSE in reply to none", outputs);
+    if (heard === "answer") {
+      const tag = this.#tags.next();
+      outputs.push(this.#send({ command: "CLOSE", tag, inReplyTo: message.tag }));
+      this.#state = "closing";
     }
-    const inReplyTo = message.tag;
-    outputs.push(this.#send({ command: "CLOSE", tag: this.#tag(), inReplyTo }));
-    this.#state = "closing";
-    this.#peerClosed = true;
-    this.#closeDueAt ??= now + SESSION_LIMITS.closeMs;
     this.#endWhenDone(outputs);
   }
 
   /** Rule 8: the end, once neither side waits for anything. */
   #endWhenDone(outputs: SessionOutput[]): void {
-    if (this.#state === "closing" && this.#peerClosed && this.#owed === 0) {
-      if (this.#requests.size === 0) this.#end("closed", outputs);
-    }
+    if (this.#state !== "closing" || !this.#farewell.isAgreed) return;
+    if (this.#owed === 0 && this.#requests.size === 0) this.#end("closed", outputs);
   }
 
-  #bad(
-    tag: string | undefined,
-    code: number,
-    problem: string,
-    now: number,
-    outputs: SessionOutput[],
-  ): void {
-    this.#complain(tag, code, problem, now, outputs);
-    this.#badMessages += 1;
-    if (this.#badMessages >= SESSION_LIMITS.badMessages) this.#end("too-many-errors", outputs);
+  #bad(fault: Fault, now: number, outputs: SessionOutput[]): void {
+    this.#complain(fault, now, outputs);
+    this.#countBad(outputs);
+  }
+
+  /** Rule 6: the operator hears of it, the peer does not. */
+  #unasked(problem: string, outputs: SessionOutput[]): void {
+    outputs.push({ type: "complaint", problem });
+    this.#countBad(outputs);
+  }
+
+  #countBad(outputs: SessionOutput[]): void {
+    if (this.#state !== "ended" && this.#errors.isSpentBy()) this.#end("too-many-errors", outputs);
   }
 
   /** Tells the peer, within the budget of rule 5, and the operator. */
-  #complain(
-    inReplyTo: string | undefined,
-    code: number,
-    text: string,
-    now: number,
-    outputs: SessionOutput[],
-  ): void {
-    if (now - this.#errorWindowAt >= 60_000) {
-      this.#errorWindowAt = now;
-      this.#errorsInWindow = 0;
-    }
-    this.#errorsInWindow += 1;
-    if (this.#errorsInWindow <= SESSION_LIMITS.errorsPerMinute) {
-      outputs.push(this.#send({ command: "ERROR", tag: this.#tag(), inReplyTo, code, text }));
+  #complain(fault: Fault, now: number, outputs: SessionOutput[]): void {
+    const { tag: inReplyTo, code, text } = fault;
+    if (this.#errors.maySend(now)) {
+      outputs.push(this.#send({ command: "ERROR", tag: this.#tags.next(), inReplyTo, code, text }));
     }
     outputs.push({ type: "complaint", problem: text });
   }
 
-  #expireLists(now: number, outputs: SessionOutput[]): void {
-    for (const [tag, request] of this.#requests) {
-      if (request.kind !== "list" || now < request.dueAt) continue;
-      this.#requests.delete(tag);
-      this.#unansweredLists += 1;
-      outputs.push({ type: "list-failed", low: request.low, high: request.high });
-      if (this.#unansweredLists >= 2) return this.#end("silent", outputs);
-    }
+  /** Rule 7; true when the owner has to list once more. */
+  #expireLists(now: number, outputs: SessionOutput[]): boolean {
+    const overdue = this.#requests.expired(now);
+    for (const { low, high } of overdue) outputs.push({ type: "list-failed", low, high });
+    if (this.#requests.unansweredLists >= 2) this.#end("silent", outputs);
+    return overdue.length > 0;
   }
 
   #end(reason: EndReason, outputs: SessionOutput[], backoffMs?: number): void {
@@ -435,40 +386,15 @@ export class Session {
     return outputs;
   }
 
-  #settle(tag: string | undefined, kind: Request["kind"] | undefined): Request | undefined {
-    const request = tag === undefined ? undefined : this.#requests.get(tag);
-    if (tag === undefined || request === undefined) return undefined;
-    if (kind !== undefined && request.kind !== kind) return undefined;
-    this.#requests.delete(tag);
-    return request;
-  }
-
-  #remember(tag: string, request: Request): void {
-    this.#requests.set(tag, request);
-    if (this.#requests.size <= SESSION_LIMITS.openRequests) return;
-    for (const oldest of this.#requests.keys()) {
-      this.#requests.delete(oldest);
-      break;
-    }
-  }
-
   #announcement(list: readonly Announcement[], inReplyTo: string | undefined): SessionOutput {
-    return this.#send({ command: "IHAVE", tag: this.#tag(), inReplyTo, announcements: list });
+    return this.#send({ command: "IHAVE", tag: this.#tags.next(), inReplyTo, announcements: list });
   }
 
   #send(message: Message): SessionOutput {
     return { type: "send", bytes: serialize(message) };
   }
+}
 
-  /** Four digits of base 62, counting up: unique for the first 14 million messages. */
-  #tag(): string {
-    this.#tags = (this.#tags + 1) % 62 ** 4;
-    let rest = this.#tags;
-    let tag = "";
-    for (let place = 0; place < 4; place++) {
-      tag = TAG_DIGITS.charAt(rest % 62) + tag;
-      rest = Math.floor(rest / 62);
-    }
-    return tag;
-  }
+function errorText(message: Message & { command: "ERROR" }): string {
+  return `ERROR ${message.code} ${message.text}`;
 }

@@ -35,11 +35,7 @@ export interface Composition {
 const MAX_ARMOR_LINE = 76;
 const MESSAGE_ID = /^<[!-;=?A-~]+@[!-;=?A-~]+>$/;
 const PRINTABLE_LINE = /^[ -~\t]*$/;
-const DAYS = ["Thu", "Fri", "Sat", "Sun", "Mon", "Tue", "Wed"] as const;
-const MONTHS = [
-  ...["Jan", "Feb", "Mar", "Apr", "May", "Jun"],
-  ...["Jul", "Aug", "Sep", "Oct", "Nov", "Dec"],
-] as const;
+const YEAR_10000_MS = 253_402_300_800_000;
 
 /**
  * The mail as it goes after DATA, before dot-stuffing, ending in CRLF. Throws Error for an address
@@ -81,34 +77,9 @@ function armorLines(armor: string): string[] {
 
 /**
  * "Thu, 01 Jan 1970 00:00:00 +0000" (RFC 5322 section 3.3, always UTC) for milliseconds since 1970.
- * By arithmetic, days to a civil date in eras of 400 years that begin in March, because a language
- * room has no Date. Throws Error before 1970 and from year 10000 on.
+ * Throws Error before 1970 and from year 10000 on.
  */
 export function mailDate(ms: number): string {
-  const seconds = Math.floor(ms / 1000);
-  if (!(seconds >= 0 && seconds < 253_402_300_800)) throw new Error("compose: no usable date");
-  const days = Math.floor(seconds / 86_400);
-  const shifted = days + 719_468;
-  const era = Math.floor(shifted / 146_097);
-  const dayOfEra = shifted % 146_097;
-  const yearOfEra = Math.floor(
-    (dayOfEra -
-      Math.floor(dayOfEra / 1460) +
-      Math.floor(dayOfEra / 36_524) -
-      Math.floor(dayOfEra / 146_096)) /
-      365,
-  );
-  const dayOfYear =
-    dayOfEra - (365 * yearOfEra + Math.floor(yearOfEra / 4) - Math.floor(yearOfEra / 100));
-  const monthFromMarch = Math.floor((5 * dayOfYear + 2) / 153);
-  const day = dayOfYear - Math.floor((153 * monthFromMarch + 2) / 5) + 1;
-  const month = (monthFromMarch + 2) % 12;
-  const year = era * 400 + yearOfEra + (month < 2 ? 1 : 0);
-  const clock = [Math.floor(seconds / 3600) % 24, Math.floor(seconds / 60) % 60, seconds % 60];
-  const time = clock.map(twoDigits).join(":");
-  return `${DAYS[days % 7]}, ${twoDigits(day)} ${MONTHS[month]} ${year} ${time} +0000`;
-}
-
-function twoDigits(value: number): string {
-  return String(value).padStart(2, "0");
+  if (!(ms >= 0 && ms < YEAR_10000_MS)) throw new Error("compose: no usable date");
+  return new Date(ms).toUTCString().replace("GMT", "+0000");
 }

@@ -1,13 +1,15 @@
 /**
  * What a KX peer asked for, read from the log: listings and bodies. Wire numbers become positions
- * in the log here. Holds no state; when to answer, and how much may be unsent, is `exchange.ts`.
+ * in the log here. Holds no state; when to answer, and how much may be unsent, is `outlet.ts`.
  */
 import type { NumberRange } from "../kx/messages.js";
-import { seqOfWire, wireNumber } from "../kx/messages.js";
-import type { Asked, Session, SessionOutput } from "../kx/session.js";
+import { seqOfWire } from "../kx/messages.js";
+import type { Session } from "../kx/session.js";
+import type { Asked, SessionOutput } from "../kx/session-output.js";
 import { encodeArmor } from "../openpgp/armor.js";
 import type { Seq } from "../update.js";
 import type { Entry, UpdateLog } from "../updatelog/update-log.js";
+import { announcementOf } from "./news.js";
 
 /**
  * Lines in one listing. The thesis wants a single IHAVE for any range; 50,000 lines are 5 MB, a
@@ -15,30 +17,32 @@ import type { Entry, UpdateLog } from "../updatelog/update-log.js";
  */
 export const LISTING_LINES = 50_000;
 
-/** The answer to one request, from a log or, when there is none to show, as from an empty one. */
-export function answer(
-  session: Session,
-  asked: Asked,
-  log: UpdateLog | undefined,
-): SessionOutput[] {
+/** An answer, and the entry whose body is in it. */
+export interface Answer {
+  readonly outputs: SessionOutput[];
+  readonly served: Entry | undefined;
+}
+
+/**
+ * The answer to one request, from a log or, when there is none to show, as from an empty one.
+ * Throws `Trouble`; then nothing was answered.
+ */
+export function answer(session: Session, asked: Asked, log: UpdateLog | undefined): Answer {
   const newest = log?.newest() ?? 0;
   if (asked.kind === "list") {
     const entries = log === undefined || newest === 0 ? [] : listing(log, asked.ranges, newest);
-    const announcements = entries.map(({ seq, fingerprint, hash }) => ({
-      number: wireNumber(seq),
-      fingerprint,
-      hash,
-    }));
-    return session.answerList(asked.tag, announcements);
+    const outputs = session.answerList(asked.tag, entries.map(announcementOf));
+    return { outputs, served: undefined };
   }
   const { tag, number } = asked;
   const seq = seqOfWire(number, newest);
   const entry = seq === undefined ? undefined : log?.entry(seq);
   const body = entry === undefined ? undefined : log?.body(entry.seq);
-  if (entry === undefined || body === undefined) return session.answerUnavailable(tag, number);
-  const { fingerprint, hash } = entry;
+  if (entry === undefined || body === undefined) {
+    return { outputs: session.answerUnavailable(tag, number), served: undefined };
+  }
   const armor = Buffer.from(encodeArmor(body), "latin1");
-  return session.answerUpdate(tag, { number, fingerprint, hash }, armor);
+  return { outputs: session.answerUpdate(tag, announcementOf(entry), armor), served: entry };
 }
 
 /** The entries of all ranges, each once, ascending, as many as one listing may hold. */

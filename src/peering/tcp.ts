@@ -23,6 +23,10 @@ export const TCP_LIMITS = {
   resolveMs: 10 * 60_000,
   /** How long goodbyes may take when we go down. */
   closeMs: 2000,
+  /** How long a peer may take to read the rest and to close its side after we closed ours. */
+  lingerMs: 10_000,
+  /** Written at once, so that a slow peer is seen to move while a large answer leaves. */
+  writeBytes: 64 * 1024,
   /** Complaints about strangers a minute: a port scan must not fill the disk. */
   strangersPerMinute: 10,
 } as const;
@@ -33,7 +37,21 @@ interface KxPeer {
   readonly dial: boolean;
   addresses: ReadonlySet<string>;
   attempt: number;
+  /** Until the next attempt. */
   timer: NodeJS.Timeout | undefined;
+  /** The attempt that is under way. */
+  dialling: Socket | undefined;
+}
+
+interface Line {
+  readonly id: number;
+  readonly socket: Socket;
+  readonly peer: KxPeer;
+  /** How long the peer asked us to stay away. */
+  backoffMs: number | undefined;
+  lingering: NodeJS.Timeout | undefined;
+  /** Whether the exchange will hear in this turn of the event loop what has left. */
+  flushing: boolean;
 }
 
 export class KxDoor {
@@ -44,9 +62,7 @@ export class KxDoor {
   readonly #exchange: Exchange;
   readonly #peers: KxPeer[];
   readonly #servers: Server[] = [];
-  readonly #sockets = new Map<number, { readonly socket: Socket; readonly peer: KxPeer }>();
-  /** How long a peer asked us, by how it ended a connection, to stay away. */
-  readonly #backoffs = new Map<number, number>();
+  readonly #lines = new Map<number, Line>();
   #lastId = 0;
   #wakeTimer: NodeJS.Timeout | undefined;
   #resolveTimer: NodeJS.Timeout | undefined;
@@ -78,6 +94,7 @@ export class KxDoor {
               addresses: new Set(isIP(endpoint.host) ? [plainAddress(endpoint.host)] : []),
               attempt: 0,
               timer: undefined,
+              dialling: undefined,
             },
           ],
     );
@@ -108,20 +125,28 @@ export class KxDoor {
     return bound;
   }
 
-  /** Says CLOSE everywhere, waits a moment for the answers, and closes. */
+  /**
+   * Says CLOSE everywhere, waits a moment for the answers, and closes. When it resolves no socket,
+   * no timer and no listener is left, and nothing touches the log any more.
+   */
   async stop(): Promise<void> {
     this.#stopping = true;
     this.#unsubscribe?.();
     clearTimeout(this.#resolveTimer);
-    for (const peer of this.#peers) clearTimeout(peer.timer);
-    for (const server of this.#servers) server.close();
+    for (const peer of this.#peers) {
+      clearTimeout(peer.timer);
+      peer.dialling?.destroy();
+    }
+    const closed = this.#servers.map(
+      (server) => new Promise((resolve) => server.close(() => resolve(undefined))),
+    );
     this.#perform(this.#exchange.shutdown(this.#now()));
     const deadline = this.#now() + TCP_LIMITS.closeMs;
-    while (this.#sockets.size > 0 && this.#now() < deadline) {
-      await new Promise((resolve) => setTimeout(resolve, 20));
-    }
-    for (const { socket } of this.#sockets.values()) socket.destroy();
+    while (this.#lines.size > 0 && this.#now() < deadline) await pause();
+    for (const { socket } of this.#lines.values()) socket.destroy();
+    while (this.#lines.size > 0) await pause();
     clearTimeout(this.#wakeTimer);
+    await Promise.all(closed);
   }
 
   status(): PeerStatus[] {
@@ -138,7 +163,8 @@ export class KxDoor {
     this.#growing = true;
     setImmediate(() => {
       this.#growing = false;
-      this.#perform(this.#exchange.grew(this.#now()));
+      // What is appended while we close is announced by the greeting of the next connection.
+      if (!this.#stopping) this.#perform(this.#exchange.grew(this.#now()));
     });
   }
 
@@ -162,7 +188,7 @@ export class KxDoor {
   }
 
   #connectionsOf(peer: KxPeer): number {
-    return [...this.#sockets.values()].filter((one) => one.peer === peer).length;
+    return [...this.#lines.values()].filter((line) => line.peer === peer).length;
   }
 
   #stranger(address: string): void {
@@ -180,7 +206,7 @@ export class KxDoor {
   #dial(peer: KxPeer): void {
     peer.timer = undefined;
     // The peer came to us meanwhile; its connection's end brings us back here.
-    if (this.#stopping || this.#connectionsOf(peer) > 0) return;
+    if (this.#stopping || peer.dialling !== undefined || this.#connectionsOf(peer) > 0) return;
     const { host, port } = peer.endpoint;
     const source = this.#kx.source;
     const socket = connect({
@@ -189,15 +215,19 @@ export class KxDoor {
       allowHalfOpen: true,
       ...(source === undefined ? {} : { localAddress: source }),
     });
+    peer.dialling = socket;
     socket.setTimeout(TCP_LIMITS.connectMs, () => socket.destroy(new Error("timed out")));
     const failed = (error: Error) => {
+      peer.dialling = undefined;
       const wait = this.#redialLater(peer, undefined);
       const fields = { neighbour: peer.name, problem: error.message, waitMs: wait };
       this.#diagnostics.report("peer-unreachable", fields);
     };
     socket.once("error", failed);
     socket.once("connect", () => {
+      peer.dialling = undefined;
       socket.off("error", failed);
+      socket.removeAllListeners("timeout");
       socket.setTimeout(0);
       this.#adopt(socket, peer, true);
     });
@@ -215,7 +245,9 @@ export class KxDoor {
   #adopt(socket: Socket, peer: KxPeer, dialled: boolean): void {
     this.#lastId += 1;
     const id = this.#lastId;
-    this.#sockets.set(id, { socket, peer });
+    const flow = { backoffMs: undefined, lingering: undefined, flushing: false };
+    const line: Line = { id, socket, peer, ...flow };
+    this.#lines.set(id, line);
     socket.setNoDelay(true);
     const openedAt = this.#now();
     socket.on("data", (bytes) => {
@@ -223,39 +255,36 @@ export class KxDoor {
       if (this.#exchange.isCongested(id)) socket.pause();
     });
     // A bare FIN is a legal goodbye; what is owed to a peer that will not ask more is dropped.
-    socket.on("end", () => socket.end());
+    socket.on("end", () => this.#end(line));
     socket.on("error", (error) => {
       this.#diagnostics.report("peer-complaint", { neighbour: peer.name, problem: error.message });
     });
     socket.on("close", () => {
-      this.#sockets.delete(id);
+      clearTimeout(line.lingering);
+      this.#lines.delete(id);
       this.#perform(this.#exchange.ended(id, this.#now()));
       if (this.#now() - openedAt >= EXCHANGE_LIMITS.healthyMs) peer.attempt = 0;
-      const backoffMs = this.#backoffs.get(id);
-      this.#backoffs.delete(id);
-      const alone = peer.dial && this.#connectionsOf(peer) === 0;
-      if (alone && peer.timer === undefined) this.#redialLater(peer, backoffMs);
+      const isAlone = peer.dial && this.#connectionsOf(peer) === 0;
+      const isWaiting = peer.timer !== undefined || peer.dialling !== undefined;
+      if (isAlone && !isWaiting && !this.#stopping) this.#redialLater(peer, line.backoffMs);
     });
     this.#perform(this.#exchange.opened(id, peer.name, dialled, this.#now()));
   }
 
   #perform(actions: readonly Action[]): void {
     for (const action of actions) {
-      const socket = this.#sockets.get(action.connection)?.socket;
-      if (socket === undefined) continue;
+      const line = this.#lines.get(action.connection);
+      if (line === undefined) continue;
       switch (action.type) {
         case "send":
-          if (socket.writable) socket.write(action.bytes, () => this.#flushed(action.connection));
+          this.#write(line, action.bytes);
           break;
         case "end":
-          if (action.backoffMs !== undefined)
-            this.#backoffs.set(action.connection, action.backoffMs);
-          socket.end();
-          // Whoever does not close its side after ours gets no more of our patience than this.
-          setTimeout(() => socket.destroy(), TCP_LIMITS.closeMs).unref();
+          line.backoffMs = action.backoffMs;
+          this.#end(line);
           break;
         case "drop":
-          socket.destroy();
+          line.socket.destroy();
           break;
         default:
           action satisfies never;
@@ -264,17 +293,37 @@ export class KxDoor {
     this.#schedule();
   }
 
-  #flushed(id: number): void {
-    const socket = this.#sockets.get(id)?.socket;
-    if (socket === undefined) return;
-    this.#perform(this.#exchange.flushed(id, socket.writableLength, this.#now()));
-    if (socket.isPaused() && !this.#exchange.isCongested(id)) socket.resume();
+  #write(line: Line, bytes: Uint8Array): void {
+    const { socket } = line;
+    for (let at = 0; at < bytes.length && socket.writable; at += TCP_LIMITS.writeBytes) {
+      const part = bytes.subarray(at, at + TCP_LIMITS.writeBytes);
+      socket.write(part, () => this.#flushed(line));
+    }
+  }
+
+  /** Closes our side; whoever does not close the other one gets no more patience than this. */
+  #end(line: Line): void {
+    line.socket.end();
+    line.lingering ??= setTimeout(() => line.socket.destroy(), TCP_LIMITS.lingerMs);
+  }
+
+  /** Many writes that are done in one turn of the event loop are one event. */
+  #flushed(line: Line): void {
+    if (line.flushing) return;
+    line.flushing = true;
+    setImmediate(() => {
+      line.flushing = false;
+      const { id, socket } = line;
+      if (!this.#lines.has(id)) return;
+      this.#perform(this.#exchange.flushed(id, socket.writableLength, this.#now()));
+      if (socket.isPaused() && !this.#exchange.isCongested(id)) socket.resume();
+    });
   }
 
   #schedule(): void {
     clearTimeout(this.#wakeTimer);
     const at = this.#exchange.nextAt();
-    if (at === undefined || (this.#stopping && this.#sockets.size === 0)) return;
+    if (at === undefined || (this.#stopping && this.#lines.size === 0)) return;
     const wait = Math.max(0, Math.ceil(at - this.#now()));
     this.#wakeTimer = setTimeout(() => this.#perform(this.#exchange.tick(this.#now())), wait);
   }
@@ -302,4 +351,8 @@ export class KxDoor {
 /** IPv4 in IPv6 as IPv4, the rest in lower case. */
 function plainAddress(address: string): string {
   return address.toLowerCase().replace(/^::ffff:(?=\d+\.)/, "");
+}
+
+function pause(): Promise<void> {
+  return new Promise((resolve) => setTimeout(resolve, 10));
 }

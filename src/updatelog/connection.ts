@@ -44,6 +44,8 @@ export class Connection {
   readonly #commit: Database.Statement<[]>;
   readonly #rollback: Database.Statement<[]>;
   #writing = false;
+  #damage: Trouble | undefined;
+  #onDamage: ((damage: Trouble) => void) | undefined;
 
   private constructor(db: Database.Database, path: string, lock: Database.Database | undefined) {
     this.db = db;
@@ -94,22 +96,34 @@ export class Connection {
     this.write(() => createTables(this.db));
   }
 
+  /** The first damage that was met; from then on nothing is written any more. */
+  get damage(): Trouble | undefined {
+    return this.#damage;
+  }
+
+  /** Calls `listener`, which must not throw, once, when damage is met. */
+  onDamage(listener: (damage: Trouble) => void): void {
+    this.#onDamage = listener;
+  }
+
   /** Runs statements that only read. Throws `Trouble`. */
   read<T>(work: () => T): T {
     try {
       this.#settle();
       return work();
     } catch (error) {
-      throw asTrouble(error, this.path);
+      throw this.#troubleOf(error);
     }
   }
 
   /**
    * Runs `work` in one immediate transaction, or as part of the one that is open, and returns once
-   * it is on disk. Throws `Trouble`, or what `work` throws; then nothing of it remains.
+   * it is on disk. Throws `Trouble`, or what `work` throws; then nothing of it remains. A damaged
+   * file is not written to: each further page could be lost with it, or make the damage larger.
    */
   write<T>(work: () => T): T {
     if (this.#writing) return work();
+    if (this.#damage !== undefined) throw this.#damage;
     try {
       this.#settle();
       this.#begin.run();
@@ -118,11 +132,21 @@ export class Connection {
       this.#commit.run();
       return result;
     } catch (error) {
-      throw asTrouble(error, this.path);
+      throw this.#troubleOf(error);
     } finally {
       this.#writing = false;
       this.#abandon();
     }
+  }
+
+  /** `asTrouble`, with a memory for damage. */
+  #troubleOf(error: unknown): unknown {
+    const trouble = asTrouble(error, this.path);
+    if (trouble instanceof Trouble && trouble.kind === "corrupt" && this.#damage === undefined) {
+      this.#damage = trouble;
+      this.#onDamage?.(trouble);
+    }
+    return trouble;
   }
 
   /** Ends a transaction that failed. SQLite has done so itself after some errors, not after all. */

@@ -99,7 +99,8 @@ export function asTrouble(error: unknown, path: string): unknown {
 
 function repair(path: string): string {
   return (
-    `Stop the gateway, copy ${path} and ${path}-wal away, check the disk, and restore a backup ` +
-    `or rebuild the file with "sqlite3 ${path} .recover".`
+    `Stop the gateway, copy ${path} and ${path}-wal away, check the disk, see the damage with ` +
+    '"kxgw db check", and put a backup ("kxgw db backup") in its place or rebuild it with ' +
+    `"sqlite3 ${path} .recover".`
   );
 }

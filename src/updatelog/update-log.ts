@@ -10,6 +10,7 @@
  * `TRAIL_LIMIT` addresses, and a site beyond them may get an update that it has.
  */
 import type Database from "better-sqlite3";
+import type { Trouble } from "../errors.js";
 import type {
   Fingerprint,
   Identity,
@@ -22,6 +23,7 @@ import type {
 import { Connection, type Durability } from "./connection.js";
 import { type ReceiveCursor, ReceiveCursors } from "./cursors.js";
 import { type Lane, Lanes, type Undelivered } from "./lanes.js";
+import { Lookup } from "./lookup.js";
 import { Identities, Refusals } from "./remembered.js";
 import { type Expired, Retention, type RetentionLimits, type Totals } from "./retention.js";
 import { asTrouble } from "./trouble.js";
@@ -93,6 +95,8 @@ const ENTRY = `
   FROM updates`;
 
 export class UpdateLog {
+  /** What only people ask. */
+  readonly lookup: Lookup;
   readonly #connection: Connection;
   readonly #cursors: ReceiveCursors;
   readonly #lanes: Lanes;
@@ -122,6 +126,7 @@ export class UpdateLog {
     this.#identities = new Identities(connection);
     this.#refusals = new Refusals(connection);
     this.#retention = new Retention(connection);
+    this.lookup = new Lookup(connection);
     this.#insertUpdate = db.prepare(`
       INSERT INTO updates (hash, digest, fingerprint, size, neighbour, transport, received_at,
                            message_id, trail)
@@ -339,6 +344,16 @@ export class UpdateLog {
   /** What stands behind the word "stored", as SQLite reports it. */
   durability(): Durability {
     return this.#connection.durability();
+  }
+
+  /** What is damaged, once it was met: from then on every write is refused with it. */
+  get damage(): Trouble | undefined {
+    return this.#connection.damage;
+  }
+
+  /** Calls `listener`, which must not throw, when damage is met; at most once. */
+  onDamage(listener: (damage: Trouble) => void): void {
+    this.#connection.onDamage(listener);
   }
 
   /** Moves the WAL into the file and empties it; false when a reader was in the way. */

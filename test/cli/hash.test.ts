@@ -7,12 +7,11 @@ import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSy
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { Readable } from "node:stream";
-import { fileURLToPath } from "node:url";
 import { afterAll, describe, expect, it } from "vitest";
 import { hashCommand } from "../../src/cli/hash.js";
 import { readArmor } from "../../src/openpgp/armor.js";
+import { PROGRAM, ROOT } from "../e2e/stage.js";
 
-const ROOT = fileURLToPath(new URL("../../", import.meta.url));
 const KEYS = join(ROOT, "test/fixtures/keys");
 const FILES = readdirSync(KEYS).map((file) => join(KEYS, file));
 const DEBIAN = "/usr/share/keyrings/debian-keyring.gpg";
@@ -165,26 +164,8 @@ describe("a large keyring", () => {
       const keys = FILES.map(binary);
       writeFileSync(keyring, Buffer.concat(Array.from({ length: 40 }, () => keys).flat()));
     }
-    const built = join(directory, "built");
-    execFileSync(
-      process.execPath,
-      [
-        join(ROOT, "node_modules/typescript/bin/tsc"),
-        ...["--ignoreConfig", "--target", "ES2023", "--module", "NodeNext", "--types", "node"],
-        ...["--skipLibCheck", "--rootDir", join(ROOT, "src"), "--outDir", built],
-        join(ROOT, "src/cli/hash.ts"),
-      ],
-      { cwd: ROOT },
-    );
-    writeFileSync(join(built, "package.json"), '{ "type": "module" }');
-    const script = `
-      import { hashCommand } from ${JSON.stringify(join(built, "cli/hash.js"))};
-      process.exitCode = await hashCommand([${JSON.stringify(keyring)}], process.stdin, {
-        stdout: (text) => process.stdout.write(text),
-        stderr: (text) => process.stderr.write(text),
-      });`;
     const start = performance.now();
-    const stdout = execFileSync(process.execPath, ["--input-type=module", "--eval", script], {
+    const stdout = execFileSync(process.execPath, [PROGRAM, "hash", keyring], {
       encoding: "utf8",
       maxBuffer: 16 * 1024 * 1024,
     });

@@ -41,6 +41,19 @@ via = "kx"
 const MINUTE_MS = 60_000;
 const HOUR_MS = 60 * MINUTE_MS;
 
+/** What [policy] is when the file does not say. */
+export const DEFAULT_POLICY: Config["policy"] = {
+  maxUpdateBytes: 1_048_576,
+  maxPackets: 10_000,
+  maxPacketBytes: 8192,
+  maxSignatureBytes: 65_536,
+  maxUserIdBytes: 2048,
+  maxAttributeBytes: 262_144,
+  attributes: "accept",
+  blocklist: undefined,
+  blocks: new Map(),
+};
+
 /** What `EXAMPLE` means in a file /etc/kxgw/kxgw.toml. */
 export const EXAMPLE_CONFIG: Config = {
   file: "/etc/kxgw/kxgw.toml",
@@ -49,9 +62,13 @@ export const EXAMPLE_CONFIG: Config = {
   log: { path: "/etc/kxgw/updates.db", retainMs: 96 * HOUR_MS, rememberMs: 720 * HOUR_MS },
   smtp: {
     listen: [{ host: "127.0.0.1", port: 2525 }],
+    sockets: [],
+    socketMode: 0o660,
     hostname: "kx.example.org",
     maxSizeBytes: 2_097_152,
   },
+  spool: undefined,
+  hkp: undefined,
   kx: {
     listen: [{ host: "127.0.0.1", port: 11_373 }],
     source: undefined,
@@ -69,7 +86,9 @@ export const EXAMPLE_CONFIG: Config = {
       ...Array.from({ length: 8 }, () => 6 * HOUR_MS),
     ],
   },
-  admin: { listen: { host: "127.0.0.1", port: 9627 } },
+  local: undefined,
+  admin: { listen: { host: "127.0.0.1", port: 9627 }, publicStatus: false },
+  policy: DEFAULT_POLICY,
   neighbours: [
     {
       name: "old",

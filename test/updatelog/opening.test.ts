@@ -1,6 +1,6 @@
 /**
  * Taking a log file: what is refused and how, one writer at a time, readers beside it, and what is
- * left after a process was killed. The child process runs the compiled code of this very folder.
+ * left after a process was killed. Child processes run the built log.
  */
 import { type ChildProcessByStdio, execFileSync, spawn } from "node:child_process";
 import {
@@ -13,8 +13,9 @@ import {
   truncateSync,
   writeFileSync,
 } from "node:fs";
-import { join, resolve } from "node:path";
+import { join } from "node:path";
 import type { Readable } from "node:stream";
+import { pathToFileURL } from "node:url";
 import Database from "better-sqlite3";
 import { describe, expect, test } from "vitest";
 import { Trouble, type TroubleKind } from "../../src/errors.js";
@@ -25,6 +26,7 @@ import {
   configureWriter,
 } from "../../src/updatelog/schema.js";
 import { UpdateLog } from "../../src/updatelog/update-log.js";
+import { ROOT } from "../e2e/stage.js";
 import { arrival, scratch, seq, update } from "./material.js";
 
 function troubleOf(work: () => unknown): Trouble {
@@ -127,11 +129,15 @@ describe("a log that cannot be used", () => {
     reader.close();
   });
 
-  test.skipIf(process.getuid?.() === 0)("a directory without write permission: read-only", () => {
+  test("a directory without write permission: read-only", () => {
     const directory = scratch();
-    chmodSync(directory, 0o500);
-    expectTrouble(() => UpdateLog.open(`${directory}/log`), "read-only", /cannot be written/);
-    chmodSync(directory, 0o700);
+    chmodSync(directory, 0o555);
+    const trouble = openedByNobody(join(directory, "log"));
+    expect(trouble).toMatchObject({ kind: "read-only" });
+    expect(trouble.message).toMatch(/cannot be written/);
+    expect(trouble.remedy).toContain(`Give ${directory} to the gateway's user`);
+    chmodSync(directory, 0o777);
+    expect(openedByNobody(join(directory, "log"))).toEqual({});
   });
 
   test("a log opened to read refuses to write", () => {
@@ -265,32 +271,41 @@ describe("another process", () => {
   });
 });
 
-/** Compiles this folder as a release would, and runs a writer that prints each number it stored. */
+/** Where the built log is, for processes of their own. */
+const BUILT = JSON.stringify(pathToFileURL(join(ROOT, "dist/updatelog/update-log.js")));
+
+/**
+ * What comes of opening a log without the rights of root, which may write everywhere: the trouble,
+ * or nothing. The process loads all of its code before it gives its rights away.
+ */
+function openedByNobody(path: string): { kind?: string; message?: string; remedy?: string } {
+  const script = `
+    import { UpdateLog } from ${BUILT};
+    UpdateLog.open(":memory:").close();
+    if (process.getuid() === 0) {
+      process.setgroups([]);
+      process.setgid(65534);
+      process.setuid(65534);
+    }
+    let trouble = {};
+    try {
+      UpdateLog.open(process.argv[1]).close();
+    } catch ({ kind, message, remedy }) {
+      trouble = { kind, message, remedy };
+    }
+    process.stdout.write(JSON.stringify(trouble));`;
+  const args = ["--input-type=module", "--eval", script, path];
+  return JSON.parse(execFileSync(process.execPath, args, { encoding: "utf8" }));
+}
+
+/** Runs a writer that prints each number it stored. */
 function startWriter(directory: string, path: string): ChildProcessByStdio<null, Readable, null> {
-  const root = resolve(import.meta.dirname, "../..");
-  writeFileSync(
-    join(directory, "tsconfig.json"),
-    JSON.stringify({
-      extends: join(root, "tsconfig.build.json"),
-      compilerOptions: {
-        rootDir: join(root, "src"),
-        outDir: join(directory, "dist"),
-        typeRoots: [join(root, "node_modules/@types")],
-        sourceMap: false,
-      },
-      include: [],
-      files: [join(root, "src/updatelog/update-log.ts")],
-    }),
-  );
-  execFileSync(join(root, "node_modules/.bin/tsc"), ["-p", directory], { stdio: "inherit" });
-  symlinkSync(join(root, "node_modules"), join(directory, "node_modules"));
   const script = join(directory, "writer.mjs");
-  writeFileSync(join(directory, "package.json"), '{"type":"module"}');
   writeFileSync(
     script,
     `import { createHash } from 'node:crypto';
      import { writeSync } from 'node:fs';
-     import { UpdateLog } from './dist/updatelog/update-log.js';
+     import { UpdateLog } from ${BUILT};
      const log = UpdateLog.open(process.argv[2]);
      for (let n = 1; ; n += 1) {
        const digest = createHash('sha256').update(String(n)).digest('hex');

@@ -1,0 +1,49 @@
+/**
+ * The page of one update's journey, or of the several that a fingerprint names: in, number, and
+ * what became of it at each neighbour. The value comes from journey.ts.
+ */
+import type { Html } from "./html.js";
+import { html } from "./html.js";
+import type { Journey, Stage } from "./journey.js";
+import { shell, when } from "./page.js";
+import { listed, octets } from "./words.js";
+
+/** `question` is what was asked for; `journeys` the newest first, empty when nothing was found. */
+export function journeyPage(question: string, journeys: readonly Journey[], now: number): Html {
+  const found = journeys.length;
+  const body =
+    found === 0
+      ? html`<section id="journey"><h1>No such update</h1>
+<p>The log holds no update <code>${question}</code>. Ask with the fingerprint of a key (40 digits,
+without spaces), or with the hash of an update (32 digits), as <code>kxgw hash</code> prints them.
+By Message-ID: <code>kxgw trace</code>.</p></section>`
+      : html`${journeys.map((journey) => section(journey, now))}`;
+  return shell(found === 1 ? `Update ${journeys[0]?.seq}` : "Updates", body, now);
+}
+
+function section(journey: Journey, now: number): Html {
+  const { seq, hash, fingerprint, size, received, from, transport, messageId, trail } = journey;
+  const road = transport === "kx" ? "KX" : "mail";
+  return html`<section id="journey-${seq}" class="journey">
+<h1>Update ${seq}</h1>
+<dl class="facts">
+<div><dt>Key</dt><dd><a href="/update/${fingerprint}"><code>${fingerprint}</code></a></dd></div>
+<div><dt>Hash</dt><dd><a href="/update/${hash}"><code>${hash}</code></a></dd></div>
+<div><dt>Size</dt><dd>${octets(size)}${journey.body ? "" : ", no longer held"}</dd></div>
+<div><dt>Came in</dt><dd>${when(received, now)} by ${road}, from ${from ?? "an unnamed sender"}
+<span class="quiet">${received}</span></dd></div>
+${messageId !== null && html`<div><dt>Mail</dt><dd><code>${messageId}</code></dd></div>`}
+<div><dt>Trail</dt><dd>${trail.length === 0 ? "empty" : listed(trail)}</dd></div>
+</dl>
+<h2>At the neighbours</h2>
+<ol class="stages">${journey.stages.map((stage) => item(stage, now))}</ol></section>
+`;
+}
+
+const TAGS = { done: "done", waiting: "waiting", failed: "failed", none: "–" } as const;
+
+function item({ neighbour, state, words, time }: Stage, now: number): Html {
+  return html`<li class="${state}"><span class="tag">${TAGS[state]}</span>
+<strong>${neighbour}</strong> ${words}${time !== null && html` ${when(time, now)}`}</li>
+`;
+}

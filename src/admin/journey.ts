@@ -1,0 +1,165 @@
+/**
+ * The journey of an update: how it came in, its number, and what became of it at each neighbour,
+ * each with its time as far as anybody remembers it. What lasts comes from the log (received,
+ * origin, trail, the lanes' cursors, what a site refused); the times in between are those of the
+ * latest reports, and after a restart they are gone. A lane keeps no time an update, hence "passed"
+ * where it only knows that the update is behind it.
+ */
+import type { Config, Neighbour } from "../config/config.js";
+import type { LaneStatus } from "../egress/lane.js";
+import { inTrail } from "../mail/sent-trail.js";
+import type { PeerStatus } from "../peering/exchange.js";
+import type { Fingerprint, Seq, UpdateHash } from "../update.js";
+import type { Entry, UpdateLog } from "../updatelog/update-log.js";
+import { wordsOf } from "./neighbour-view.js";
+import type { Report } from "./tally.js";
+import { ahead, octets, several } from "./words.js";
+
+/** Entries that one question may find. */
+export const JOURNEYS = 20;
+
+export interface JourneySources {
+  readonly config: Config;
+  readonly log: UpdateLog;
+  readonly lanes: () => readonly LaneStatus[];
+  readonly peers: () => readonly PeerStatus[];
+  /** Latest reports, newest first. */
+  readonly recent: readonly Report[];
+  readonly now: number;
+}
+
+/** What became of an update at one neighbour. */
+export interface Stage {
+  readonly neighbour: string;
+  readonly road: "mail" | "kx" | "none";
+  /** `done`: it has it. `waiting`: it will get it. `failed`: it will not. */
+  readonly state: "done" | "waiting" | "failed" | "none";
+  readonly words: string;
+  /** ISO 8601, null when nobody remembers. */
+  readonly time: string | null;
+}
+
+export interface Journey {
+  readonly seq: number;
+  readonly hash: string;
+  readonly fingerprint: string;
+  readonly size: number;
+  readonly received: string;
+  readonly from: string | null;
+  readonly transport: string;
+  readonly messageId: string | null;
+  /** Whether the body is still held. */
+  readonly body: boolean;
+  readonly trail: readonly string[];
+  readonly stages: readonly Stage[];
+}
+
+/**
+ * The entries that a person means by a hash, a fingerprint or a Message-ID, the newest first; the
+ * Message-ID of a mail of ours names the hash. `thorough` also looks for foreign Message-IDs, which
+ * reads the whole log.
+ */
+export function entriesOf(log: UpdateLog, question: string, thorough: boolean): Entry[] {
+  const text = question.trim().replace(/^0x/i, "");
+  const entries = (seqs: readonly Seq[]) =>
+    seqs.map((seq) => log.entry(seq)).filter((entry) => entry !== undefined);
+  if (/^\d{1,15}$/.test(text)) return entries([Number(text) as Seq]);
+  if (/^[0-9A-Fa-f]{32,64}$/.test(text)) {
+    const byHash = text.length === 32 && log.entryByHash(text.toLowerCase() as UpdateHash);
+    if (byHash) return [byHash];
+    return entries(log.lookup.byFingerprint(text.toUpperCase() as Fingerprint, JOURNEYS));
+  }
+  const ours = /^<?([0-9a-f]{32})\.(\d+)\.\d+@/.exec(text);
+  const own = ours && log.entryByHash(ours[1] as UpdateHash);
+  if (own) return [own];
+  if (!thorough || !text.includes("@")) return [];
+  const id = text.replace(/^<?(.*?)>?$/, "<$1>");
+  return entries(log.lookup.byMessageId(id, JOURNEYS));
+}
+
+export function journeyOf(entry: Entry, sources: JourneySources): Journey {
+  const { config, log } = sources;
+  const { seq, hash, fingerprint, size, origin, receivedAt } = entry;
+  return {
+    seq,
+    hash,
+    fingerprint,
+    size,
+    received: new Date(receivedAt).toISOString(),
+    from: origin.neighbour ?? null,
+    transport: origin.transport,
+    messageId: log.lookup.messageId(seq) ?? null,
+    body: log.body(seq) !== undefined,
+    trail: log.trail(seq),
+    stages: config.neighbours.map((neighbour) => stageOf(neighbour, entry, sources)),
+  };
+}
+
+function stageOf(neighbour: Neighbour, entry: Entry, sources: JourneySources): Stage {
+  const { name } = neighbour;
+  const lane = sources.lanes().find((one) => one.name === name);
+  const peer = sources.peers().find((one) => one.name === name);
+  const told = sources.recent.filter(
+    ({ fields }) => fields.hash === entry.hash && fields.neighbour === name,
+  );
+  const stage = (road: Stage["road"], state: Stage["state"], words: string, at?: number): Stage => {
+    const time = at === undefined ? null : new Date(at).toISOString();
+    return { neighbour: name, road, state, words, time };
+  };
+  if (entry.origin.neighbour === name) {
+    const { receivedAt } = entry;
+    const { transport } = entry.origin;
+    const words = `sent it to us by ${transport === "kx" ? "KX" : "mail"}`;
+    return stage(transport, "done", words, receivedAt);
+  }
+  const served = told.find(({ event }) => event === "served");
+  if (served) return stage("kx", "done", `fetched it (${sizeOf(served)})`, served.at);
+  if (lane) {
+    const [state, words, at] = mailStage(neighbour, lane, entry, told, sources);
+    return stage("mail", state, words, at);
+  }
+  if (peer?.connected) {
+    return stage("kx", "done", "was offered it, and has it or fetches it when it lacks it");
+  }
+  if (peer) return stage("kx", "waiting", "not connected; is offered it when it connects");
+  return stage("none", "none", "is not sent anything");
+}
+
+type Found = readonly [state: Stage["state"], words: string, at?: number];
+
+function mailStage(
+  neighbour: Neighbour,
+  lane: LaneStatus,
+  entry: Entry,
+  told: readonly Report[],
+  { log, config, now }: JourneySources,
+): Found {
+  const { seq } = entry;
+  const refused = log.lookup.undelivered(seq).find(({ site }) => site === neighbour.name);
+  if (refused) {
+    return ["failed", `refused it for good: ${refused.code} ${refused.text}`, refused.at];
+  }
+  const sent = told.find(({ event }) => event === "sent");
+  if (sent) return ["done", `took the mail (${sizeOf(sent)})`, sent.at];
+  const expired = told.find(({ event }) => event === "body-expired");
+  if (expired) return ["failed", "not mailed: it expired before the site took it", expired.at];
+  if (neighbour.mail !== undefined && inTrail(log.trail(seq), neighbour.mail)) {
+    return ["done", "not mailed: it is in the trail, so it has it"];
+  }
+  if (lane.cursor >= seq) {
+    if (config.mode === "observe") return ["none", "would have been mailed (observe mode)"];
+    return ["done", "passed: mailed before the latest start, or before this site was added"];
+  }
+  const before = Math.max(0, seq - lane.cursor - 1);
+  const place = before === 0 ? "next in its queue" : `waits behind ${several(before, "update")}`;
+  const retry = told.find(({ event }) => event === "retry" || event === "stalled");
+  if (lane.attempt === 0) return ["waiting", place];
+  const words = retry ? (wordsOf(retry.fields) ?? lane.lastError) : lane.lastError;
+  const attempts = several(lane.attempt, "attempt");
+  return ["waiting", `${place}; ${attempts}, next ${ahead(lane.nextAt, now)}: ${words}`];
+}
+
+function sizeOf({ fields }: Report): string {
+  const { bytes } = fields;
+  return typeof bytes === "number" ? octets(bytes) : "size unknown";
+}

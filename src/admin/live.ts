@@ -1,0 +1,67 @@
+/**
+ * Server-sent events: tells open pages that something changed, at most four times a second, and
+ * nothing more; a page then fetches itself. Clients are few and bounded; one that does not read is
+ * dropped. A comment every 25 s keeps proxies from closing a quiet stream.
+ */
+import type { ServerResponse } from "node:http";
+
+export const LIVE_LIMITS = {
+  clients: 20,
+  /** Reports that come together are one change; it is told when they have settled. */
+  settleMs: 250,
+  beatMs: 25_000,
+} as const;
+
+export class LiveClients {
+  readonly #clients = new Set<ServerResponse>();
+  #settling: NodeJS.Timeout | undefined;
+  #beat: NodeJS.Timeout | undefined;
+  #changes = 0;
+
+  /** Whether one more client is taken. */
+  get hasRoom(): boolean {
+    return this.#clients.size < LIVE_LIMITS.clients;
+  }
+
+  /** Makes a stream of `response`, with these headers besides its own. */
+  add(response: ServerResponse, headers: Readonly<Record<string, string>>): void {
+    response.writeHead(200, { ...headers, "Content-Type": "text/event-stream" });
+    response.write("retry: 3000\n\n");
+    this.#clients.add(response);
+    response.on("close", () => this.#remove(response));
+    this.#beat ??= setInterval(() => this.#send(": still here\n\n"), LIVE_LIMITS.beatMs);
+  }
+
+  /** Something changed. */
+  changed(): void {
+    if (this.#clients.size === 0 || this.#settling !== undefined) return;
+    this.#settling = setTimeout(() => {
+      this.#settling = undefined;
+      this.#changes += 1;
+      this.#send(`event: change\ndata: ${this.#changes}\n\n`);
+    }, LIVE_LIMITS.settleMs);
+  }
+
+  close(): void {
+    clearTimeout(this.#settling);
+    clearInterval(this.#beat);
+    this.#settling = undefined;
+    this.#beat = undefined;
+    for (const client of this.#clients) client.destroy();
+    this.#clients.clear();
+  }
+
+  #send(text: string): void {
+    for (const client of this.#clients) {
+      if (client.writableNeedDrain) client.destroy();
+      else client.write(text);
+    }
+  }
+
+  #remove(client: ServerResponse): void {
+    this.#clients.delete(client);
+    if (this.#clients.size > 0) return;
+    clearInterval(this.#beat);
+    this.#beat = undefined;
+  }
+}

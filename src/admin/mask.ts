@@ -1,0 +1,24 @@
+/**
+ * What a stranger may see of an address when the page is public: enough that its owner knows it
+ * again, too little to write or connect to it. Works on any text, since the words of a mail server
+ * quote addresses too. Limit: a bare host name in such words looks like any word with dots in it
+ * and is masked as well, file names included; that errs on the right side.
+ */
+
+const MAIL = /([A-Za-z0-9!#$%&'*+/=?^_`{|}~-])[^\s@<>"(),;:]*@([A-Za-z0-9.-]+)/g;
+const IPV4 = /\b(\d{1,3})\.\d{1,3}\.\d{1,3}\.\d{1,3}\b/g;
+const IPV6 = /(?<![\w:])([0-9A-Fa-f]{1,4}):(?:[0-9A-Fa-f]{0,4}:){1,6}[0-9A-Fa-f]{0,4}(?![\w:])/g;
+const HOST = /\b[A-Za-z0-9](?:[A-Za-z0-9-]*[A-Za-z0-9])?(?:\.[A-Za-z0-9-]+)*\.([A-Za-z]{2,})\b/g;
+
+/** `text` with every mail address, IP address and host name in it masked. */
+export function masked(text: string): string {
+  return text
+    .replace(MAIL, (_, first: string, host: string) => `${first}***@${maskedHost(host)}`)
+    .replace(IPV6, "$1:***")
+    .replace(IPV4, "$1.***")
+    .replace(HOST, (host) => maskedHost(host));
+}
+
+function maskedHost(host: string): string {
+  return `***.${host.slice(host.lastIndexOf(".") + 1)}`;
+}

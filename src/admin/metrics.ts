@@ -1,0 +1,300 @@
+/**
+ * The metrics of /metrics, in the Prometheus text format by prom-client, in a registry of their
+ * own. Every count is read from the tally and the doors when it is asked for, so that the page and
+ * the metrics cannot disagree. Labels are closed sets: the operator's names of neighbours, roads,
+ * results, reasons; never a fingerprint and never an address.
+ */
+import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from "prom-client";
+import { EVENTS, type EventName } from "../diagnostics.js";
+import { savedOf } from "./flow.js";
+import type { NeighbourView } from "./neighbour-view.js";
+import { viewOf } from "./neighbour-view.js";
+import { freeBytes } from "./routes.js";
+import type { Sources } from "./status.js";
+import type { Count } from "./tally.js";
+
+/** From the arrival of an update to the relay's 250: milliseconds when idle, days in an outage. */
+const DURATION_BUCKETS = [0.01, 0.05, 0.25, 1, 5, 30, 120, 600, 3600, 21_600, 86_400];
+
+interface Family {
+  readonly name: string;
+  readonly help: string;
+  readonly labels: readonly string[];
+  /** Labels of a count that belongs to this family, undefined for any other. */
+  readonly of: (count: Count) => Record<string, string> | undefined;
+}
+
+const RECEIVED: Partial<Record<EventName, string>> = {
+  accepted: "accepted",
+  duplicate: "duplicate",
+  "key-refused": "refused",
+  "mail-refused": "refused",
+  "mail-deferred": "deferred",
+  "update-wrong": "wrong",
+  "update-gone": "gone",
+};
+const SENT: Partial<Record<EventName, readonly [transport: string, result: string]>> = {
+  sent: ["mail", "delivered"],
+  served: ["kx", "delivered"],
+  retry: ["mail", "deferred"],
+  stalled: ["mail", "deferred"],
+  undelivered: ["mail", "refused"],
+  "body-expired": ["mail", "expired"],
+  "would-send": ["mail", "would-send"],
+};
+const SUPPRESSED: Partial<Record<EventName, string>> = {
+  duplicate: "duplicate",
+  suppressed: "in-trail",
+};
+
+/** Every counter that comes from the tally. */
+const FAMILIES: readonly Family[] = [
+  {
+    name: "kxgw_updates_received_total",
+    help: "Updates that came in, by what became of them.",
+    labels: ["peer", "transport", "result"],
+    of: ({ event, neighbour, via }) => {
+      const result = RECEIVED[event];
+      if (result === undefined) return undefined;
+      const transport = via ?? (event.startsWith("update-") ? "kx" : "mail");
+      return { peer: neighbour ?? "", transport, result };
+    },
+  },
+  {
+    name: "kxgw_updates_sent_total",
+    help: "Updates that went out, or attempts that did not, by what became of them.",
+    labels: ["peer", "transport", "result"],
+    of: ({ event, neighbour }) => {
+      const [transport, result] = SENT[event] ?? [];
+      if (transport === undefined || result === undefined) return undefined;
+      return { peer: neighbour ?? "", transport, result };
+    },
+  },
+  {
+    name: "kxgw_suppressed_total",
+    help: "Updates that went no further: known already, or the site is in the trail.",
+    labels: ["reason"],
+    of: ({ event }) => {
+      const reason = SUPPRESSED[event];
+      return reason === undefined ? undefined : { reason };
+    },
+  },
+  {
+    name: "kxgw_refused_total",
+    help: "Mails and keys refused, by reason.",
+    labels: ["reason"],
+    of: ({ event, reason }) =>
+      ["mail-refused", "key-refused", "update-wrong"].includes(event)
+        ? { reason: reason ?? "unspecified" }
+        : undefined,
+  },
+  {
+    name: "kxgw_bounces_total",
+    help: "Mails of ours that came back.",
+    labels: ["peer", "class"],
+    of: ({ event, neighbour, reason }) =>
+      event === "bounce" ? { peer: neighbour ?? "", class: reason ?? "unknown" } : undefined,
+  },
+  {
+    name: "kxgw_local_inject_total",
+    help: "Deliveries to the keyserver beside us.",
+    labels: ["result"],
+    of: ({ event }) => {
+      const name: string = event;
+      if (!name.startsWith("local-")) return undefined;
+      return { result: name.slice("local-".length) };
+    },
+  },
+  {
+    name: "kxgw_events_total",
+    help: "Everything that was reported; docs/events.md says what each event means.",
+    labels: ["event", "level"],
+    of: ({ event }) => ({ event, level: EVENTS[event].level }),
+  },
+];
+
+export class Metrics {
+  readonly #registry = new Registry();
+  readonly #sources: Sources;
+  readonly #unsubscribe: () => void;
+
+  constructor(sources: Sources) {
+    this.#sources = sources;
+    collectDefaultMetrics({ register: this.#registry });
+    for (const family of FAMILIES) this.#counter(family);
+    this.#neighbours();
+    this.#totals();
+    const durations = new Histogram({
+      name: "kxgw_delivery_duration_seconds",
+      help: "From the arrival of an update to the relay's 250 for its mail.",
+      buckets: DURATION_BUCKETS,
+      registers: [this.#registry],
+    });
+    this.#unsubscribe = sources.tally.onReport(({ event, fields }) => {
+      const { tookMs } = fields;
+      if (event === "sent" && typeof tookMs === "number") durations.observe(tookMs / 1000);
+    });
+  }
+
+  get contentType(): string {
+    return this.#registry.contentType;
+  }
+
+  async text(): Promise<string> {
+    return await this.#registry.metrics();
+  }
+
+  close(): void {
+    this.#unsubscribe();
+    this.#registry.clear();
+  }
+
+  #counter({ name, help, labels, of }: Family): void {
+    const { tally } = this.#sources;
+    new Counter({
+      name,
+      help,
+      labelNames: [...labels],
+      registers: [this.#registry],
+      collect() {
+        this.reset();
+        for (const count of tally.counts()) {
+          const values = of(count);
+          if (values !== undefined) this.inc(values, count.count);
+        }
+      },
+    });
+  }
+
+  /** One gauge a fact of a neighbour; what is not known is absent, not 0. */
+  #neighbours(): void {
+    const gauge = (
+      name: string,
+      help: string,
+      labels: readonly string[],
+      values: (view: NeighbourView) => readonly (readonly [Record<string, string>, number])[],
+    ) => {
+      const views = () => this.#views();
+      new Gauge({
+        name,
+        help,
+        labelNames: ["peer", ...labels],
+        registers: [this.#registry],
+        collect() {
+          this.reset();
+          for (const view of views()) {
+            for (const [more, value] of values(view)) this.set({ peer: view.name, ...more }, value);
+          }
+        },
+      });
+    };
+    const { clock } = this.#sources;
+    gauge(
+      "kxgw_queue_depth",
+      "Updates that wait for a neighbour, or that we lack of it.",
+      [],
+      (v) => (v.path === "none" ? [] : [[{}, v.backlog]]),
+    );
+    gauge("kxgw_queue_oldest_age_seconds", "Age of the oldest of them, by mail.", [], (v) =>
+      v.path === "none" ? [] : [[{}, v.oldest === 0 ? 0 : (clock.now() - v.oldest) / 1000]],
+    );
+    gauge(
+      "kxgw_peer_last_success_timestamp_seconds",
+      "When an update last came from a neighbour (in) or went to it (out).",
+      ["direction"],
+      ({ lastIn, lastOut }) => [
+        ...(lastIn === 0 ? [] : [[{ direction: "in" }, lastIn / 1000] as const]),
+        ...(lastOut === 0 ? [] : [[{ direction: "out" }, lastOut / 1000] as const]),
+      ],
+    );
+    gauge("kxgw_peer_path", "1 for the road in use.", ["transport"], ({ path }) =>
+      path === "none" ? [] : [[{ transport: path }, 1]],
+    );
+    gauge(
+      "kxgw_peer_up",
+      "1 when a neighbour is in sync or catches up, 0 when it is down.",
+      [],
+      (v) => (v.state === "idle" ? [] : [[{}, v.state === "down" ? 0 : 1]]),
+    );
+    gauge("kxgw_peer_success_ratio", "Share of attempts of 24 hours that went well.", [], (v) =>
+      v.success === undefined ? [] : [[{}, v.success]],
+    );
+  }
+
+  #views(): NeighbourView[] {
+    const { config, log, tally, clock, lanes, peers } = this.#sources;
+    const [allLanes, allPeers] = [lanes(), peers()];
+    return config.neighbours.map((neighbour) => {
+      const lane = allLanes.find(({ name }) => name === neighbour.name);
+      const peer = allPeers.find(({ name }) => name === neighbour.name);
+      return viewOf(neighbour, { log, tally, lane, peer, now: clock.now() });
+    });
+  }
+
+  #totals(): void {
+    const { log, config, tally, peers, version, startedAt } = this.#sources;
+    const register = [this.#registry];
+    const gauge = (name: string, help: string, value: () => number) => {
+      new Gauge({
+        name,
+        help,
+        registers: register,
+        collect() {
+          this.set(value());
+        },
+      });
+    };
+    gauge("kxgw_db_size_bytes", "Bytes of the update log on disk.", () => log.counts().fileBytes);
+    gauge("kxgw_disk_free_bytes", "Bytes free beside the update log.", () =>
+      freeBytes(config.log.path),
+    );
+    gauge("kxgw_log_entries", "Updates that the log remembers.", () => log.counts().entries);
+    gauge("kxgw_log_bodies", "Updates that the log still holds.", () => log.counts().bodies);
+    gauge("kxgw_log_newest", "Number of the newest update.", () => log.newest());
+    gauge(
+      "kxgw_saved_bytes",
+      "About how many bytes of mail were spared since the start.",
+      () => savedOf(tally, peers()).savedBytes,
+    );
+    const counter = (name: string, help: string, value: () => number) => {
+      new Counter({
+        name,
+        help,
+        registers: register,
+        collect() {
+          this.reset();
+          this.inc(value());
+        },
+      });
+    };
+    counter("kxgw_known_announcements_total", "Announcements of known updates.", () => {
+      return savedOf(tally, peers()).knownAnnouncements;
+    });
+    counter("kxgw_kx_bytes_total", "Bytes over KX, both ways.", () => {
+      return savedOf(tally, peers()).kxBytes;
+    });
+    gauge("kxgw_config_last_reload_successful", "0 when the latest reload was refused.", () =>
+      tally.lastAt({ events: ["reload-refused"] }) > tally.lastAt({ events: ["reloaded"] }) ? 0 : 1,
+    );
+    gauge("kxgw_start_timestamp_seconds", "When the gateway started.", () => startedAt / 1000);
+    const certificates = this.#sources.certificates ?? (() => []);
+    new Gauge({
+      name: "kxgw_cert_not_after_timestamp_seconds",
+      help: "When the certificate of a listener expires.",
+      labelNames: ["listener"],
+      registers: register,
+      collect() {
+        this.reset();
+        for (const { listener, notAfter } of certificates())
+          this.set({ listener }, notAfter / 1000);
+      },
+    });
+    const info = new Gauge({
+      name: "kxgw_build_info",
+      help: "1, with version and mode.",
+      labelNames: ["version", "mode", "node"],
+      registers: register,
+    });
+    info.set({ version, mode: config.mode, node: process.version }, 1);
+  }
+}

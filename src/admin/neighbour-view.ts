@@ -1,0 +1,139 @@
+/**
+ * One neighbour as the operator sees it: by which road, since when, what came and went last, what
+ * waits, and the state of it all in a sentence. Joins what the doors say of themselves with the
+ * counters; decides nothing. Times are milliseconds since 1970, 0 for never.
+ */
+import type { Neighbour } from "../config/config.js";
+import type { EventName } from "../diagnostics.js";
+import type { LaneStatus } from "../egress/lane.js";
+import type { PeerStatus } from "../peering/exchange.js";
+import type { Seq } from "../update.js";
+import type { UpdateLog } from "../updatelog/update-log.js";
+import type { Tally } from "./tally.js";
+import { ago, ahead, octets, several, span } from "./words.js";
+
+/** `down`: something has to change; `behind`: it catches up; `idle`: nothing is sent to it. */
+export type State = "good" | "behind" | "down" | "paused" | "idle";
+
+export interface NeighbourView {
+  readonly name: string;
+  readonly path: "mail" | "kx" | "none";
+  readonly state: State;
+  /** What there is to say of that state: "is down: ...", "is behind ...". */
+  readonly words: string;
+  readonly lastIn: number;
+  readonly lastOut: number;
+  /** Updates that it should get or that we should get from it. */
+  readonly backlog: number;
+  /** When the oldest of them came in, as far as we know. */
+  readonly oldest: number;
+  /** Share of attempts of 24 h that went well; undefined without any. */
+  readonly success: number | undefined;
+  /** Updates in and out by the hour, oldest first. */
+  readonly hours: readonly number[];
+  readonly lastError: { readonly at: number; readonly words: string } | undefined;
+  /** 0 when nothing is put off. */
+  readonly nextTry: number;
+}
+
+/** Where a view comes from. */
+export interface ViewSources {
+  readonly log: UpdateLog;
+  readonly tally: Tally;
+  readonly lane: LaneStatus | undefined;
+  readonly peer: PeerStatus | undefined;
+  readonly now: number;
+}
+
+const IN: readonly EventName[] = ["accepted"];
+const OUT: readonly EventName[] = ["sent", "served"];
+const WELL: readonly EventName[] = ["sent", "served", "accepted", "peer-connected"];
+const BADLY: readonly EventName[] = [
+  "retry",
+  "stalled",
+  "undelivered",
+  "bounce",
+  "peer-unreachable",
+  "peer-complaint",
+  "update-wrong",
+  "fetch-timeout",
+];
+
+export function viewOf(neighbour: Neighbour, sources: ViewSources): NeighbourView {
+  const { name } = neighbour;
+  const { tally, lane, peer, log } = sources;
+  const well = tally.day({ events: WELL, neighbour: name }).count;
+  const badly = tally.day({ events: BADLY, neighbour: name }).count;
+  const flow = tally.series({ events: [...IN, ...OUT], neighbour: name });
+  const waiting = lane && lane.backlog > 0 ? log.range((lane.cursor + 1) as Seq, LAST, 1)[0] : null;
+  const path = peer?.connected ? "kx" : lane ? "mail" : peer ? "kx" : "none";
+  return {
+    name,
+    path,
+    ...(path === "kx" && peer
+      ? kxState(neighbour, peer, sources)
+      : lane
+        ? mailState(lane, sources, waiting?.receivedAt ?? 0)
+        : { state: "idle" as const, words: idleWords(neighbour) }),
+    lastIn: tally.lastAt({ events: IN, neighbour: name }),
+    lastOut: Math.max(tally.lastAt({ events: OUT, neighbour: name }), lane?.lastSuccessAt ?? 0),
+    backlog: path === "kx" ? (peer?.missing ?? 0) : (lane?.backlog ?? 0),
+    oldest: path === "kx" ? 0 : (waiting?.receivedAt ?? 0),
+    success: well + badly === 0 ? undefined : well / (well + badly),
+    hours: flow.map(({ count }) => count),
+    lastError: lastError(name, lane, tally),
+    nextTry: lane?.nextAt ?? 0,
+  };
+}
+
+const LAST = Number.MAX_SAFE_INTEGER as Seq;
+
+function mailState(lane: LaneStatus, { now }: ViewSources, oldest: number) {
+  const { backlog, attempt, nextAt, lastSuccessAt } = lane;
+  const wait = `${several(backlog, "update")} (oldest ${span(now - oldest)})`;
+  if (attempt > 0) {
+    const next = `next try ${ahead(nextAt, now)}`;
+    return { state: "down" as const, words: `takes no mail; ${wait} wait, ${next}` };
+  }
+  if (backlog > 0) return { state: "behind" as const, words: `by ${wait}` };
+  const words = lastSuccessAt === 0 ? "no mail yet" : `last mail ${ago(lastSuccessAt, now)}`;
+  return { state: "good" as const, words };
+}
+
+function kxState({ dial }: Neighbour, peer: PeerStatus, { now }: ViewSources) {
+  const { connected, connectedSince, missing, bytesIn, bytesOut } = peer;
+  if (!connected) {
+    const how = dial ? "we dial it" : "it has to dial us";
+    return { state: "down" as const, words: `not connected by KX; ${how}` };
+  }
+  if (missing > 0) {
+    return { state: "behind" as const, words: `by ${several(missing, "update")} to fetch` };
+  }
+  const since = span(now - (connectedSince ?? now));
+  const bytes = `${octets(bytesIn)} in, ${octets(bytesOut)} out`;
+  return { state: "good" as const, words: `connected for ${since}; ${bytes}` };
+}
+
+function idleWords({ mail, via }: Neighbour): string {
+  if (via === "mail" && mail === undefined) return "sends mail to us; nothing is sent to it";
+  return "nothing is sent to it: its section is missing in the config";
+}
+
+function lastError(name: string, lane: LaneStatus | undefined, tally: Tally) {
+  const report = tally
+    .recent()
+    .find(({ event, fields }) => BADLY.includes(event) && fields.neighbour === name);
+  const told = report && wordsOf(report.fields);
+  if (report !== undefined && told !== undefined && report.at >= (lane?.lastErrorAt ?? 0)) {
+    return { at: report.at, words: told };
+  }
+  if (lane === undefined || lane.lastError === "") return undefined;
+  return { at: lane.lastErrorAt, words: lane.lastError };
+}
+
+/** What a report says beyond its event: the words of the other side, or what the problem is. */
+export function wordsOf(fields: Readonly<Record<string, unknown>>): string | undefined {
+  const { words, problem, reason } = fields;
+  const text = [words, problem, reason].find((value) => typeof value === "string" && value !== "");
+  return typeof text === "string" ? text.slice(0, 300) : undefined;
+}

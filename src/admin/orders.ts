@@ -1,0 +1,45 @@
+/**
+ * Orders that the control socket takes: POST /peers/NAME/pause, /peers/NAME/resume,
+ * /queue/NAME/retry and /queue/NAME/skip/SEQ. What they do is the doors' own; here they are read
+ * and answered in words. A door that does not know the order says so by returning a refusal.
+ */
+import type { Answer } from "./routes.js";
+import { json } from "./routes.js";
+
+/** What came of an order, in a sentence. */
+export interface Obeyed {
+  readonly done: boolean;
+  readonly words: string;
+}
+
+/** The orders by what they are for; each gets the neighbour's name. */
+export interface Orders {
+  pause(neighbour: string): Obeyed;
+  resume(neighbour: string): Obeyed;
+  /** Tries now what was put off. */
+  retry(neighbour: string): Obeyed;
+  /** Gives up the next update of a queue, which has to be `seq`. */
+  skip(neighbour: string, seq: number): Obeyed;
+}
+
+/** Does what `path` orders: 200 when it is done, 409 when it could not be, 404 for no order. */
+export function obey(path: string, orders: Orders): Answer {
+  const [, room, name = "", verb, seq, ...rest] = path.split("/");
+  const order = rest.length > 0 ? undefined : `${room} ${verb}${seq === undefined ? "" : " seq"}`;
+  switch (order) {
+    case "peers pause":
+      return said(orders.pause(name));
+    case "peers resume":
+      return said(orders.resume(name));
+    case "queue retry":
+      return said(orders.retry(name));
+    case "queue skip seq":
+      return said(orders.skip(name, Number(seq)));
+    default:
+      return json({ done: false, words: "There is no such order." }, 404);
+  }
+}
+
+function said(obeyed: Obeyed): Answer {
+  return json(obeyed, obeyed.done ? 200 : 409);
+}

@@ -1,0 +1,193 @@
+/**
+ * The status page: the value of status.ts as HTML that reads the same in a text browser, without
+ * script and with one. Each section has an id, by which live.ts exchanges those that changed. No
+ * style and no script stands in it (the Content-Security-Policy allows none), and nothing is
+ * loaded from another host.
+ */
+
+import { flowChart, hourAt, shareBar, sparkline } from "./chart.js";
+import type { Html, Value } from "./html.js";
+import { html } from "./html.js";
+import type { Status } from "./status.js";
+import { ago, grouped, listed, octets, percent, several, span } from "./words.js";
+
+type NeighbourJson = Status["neighbours"][number];
+type ReportJson = Status["recent"][number];
+
+/** Events that the page shows; /status.json has all that are kept. */
+const SHOWN_EVENTS = 25;
+
+const ROADS = { mail: "mail", kx: "KX", none: "none" } as const;
+
+export function statusPage(status: Status): Html {
+  const { site, version, mode, uptimeSeconds, time, verdict } = status;
+  const now = Date.parse(time);
+  const body = html`<section id="verdict" class="verdict ${verdict.state}" role="status">
+<h1><span class="lamp" aria-hidden="true"></span>${verdict.words}</h1>
+<p><strong>${site}</strong> · mode ${mode} · kxgw ${version} · up ${span(uptimeSeconds * 1000)} ·
+${several(status.log.entries, "update")} in the log, ${octets(status.log.fileBytes)}</p>
+</section>
+${neighbours(status, now)}${flow(status, now)}${migration(status)}${saved(status)}
+${events(status, now)}`;
+  return shell(`${lamp(verdict.state)} ${site}`, body, now);
+}
+
+/** The frame of every page; `now` in milliseconds since 1970. */
+export function shell(title: string, body: Html, now: number): Html {
+  const utc = `${new Date(now).toISOString().slice(0, 19).replace("T", " ")} UTC`;
+  return html`<!DOCTYPE html>
+<html lang="en"><head><meta charset="utf-8"><title>${title}</title>
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<meta name="color-scheme" content="light dark">
+<link rel="stylesheet" href="/style.css"><link rel="icon" href="/icon.svg" type="image/svg+xml">
+<script src="/live.js" defer></script></head>
+<body><header><a class="skip" href="#main">Skip to the content</a>
+<a class="brand" href="/">KX gateway</a> <span id="live" class="quiet"></span>
+</header>
+<main id="main">
+${body}
+</main>
+<footer id="foot" class="quiet"><p>As of ${utc}. <a href="/">Again</a> ·
+<a href="/status.json">JSON</a> · <a href="/metrics">Metrics</a></p></footer>
+</body></html>
+`;
+}
+
+function neighbours({ neighbours: all }: Status, now: number): Html {
+  const rows = all.map((one) => row(one, now));
+  return html`<section id="neighbours"><h2>Neighbours</h2>
+${
+  all.length === 0
+    ? html`<p>None yet. Add a [[peer]] to the config.</p>`
+    : html`<div class="scroll" role="region" aria-label="Neighbours" tabindex="0"><table>
+<thead><tr><th scope="col">Neighbour</th><th scope="col">State</th><th scope="col">Path</th>
+<th scope="col">Last in</th><th scope="col">Last out</th><th scope="col" class="n">Backlog</th>
+<th scope="col">Oldest</th><th scope="col" class="n">24 h success</th><th scope="col">24 h</th>
+</tr></thead>
+<tbody>${rows}</tbody></table></div>`
+}
+</section>`;
+}
+
+function row(one: NeighbourJson, now: number): Html {
+  const { name, state, words, path, lastIn, lastOut, backlog, oldest, success24h, hours } = one;
+  const { lastError } = one;
+  const error =
+    lastError &&
+    html`<div class="error">${lastError.words} <span class="quiet">(${when(lastError.at, now)})</span></div>`;
+  return html`<tr class="${state}"><th scope="row">${name}</th>
+<td class="state"><span class="tag">${STATES[state]}</span> ${words}${error}</td>
+<td>${ROADS[path]}</td><td>${when(lastIn, now)}</td><td>${when(lastOut, now)}</td>
+<td class="n">${grouped(backlog)}</td>
+<td>${oldest === null ? "–" : span(now - Date.parse(oldest))}</td>
+<td class="n">${success24h === null ? "–" : percent(success24h)}</td>
+<td>${sparkline(hours)}</td></tr>
+`;
+}
+
+const STATES = {
+  good: "in sync",
+  behind: "behind",
+  down: "down",
+  paused: "paused",
+  idle: "idle",
+} as const;
+
+function flow({ flow: { day, hours } }: Status, now: number): Html {
+  const figures: [string, Value, Value][] = [
+    ["In by mail", grouped(day.inMail), key("mail")],
+    ["In by KX", grouped(day.inKx), key("kx")],
+    ["Out by mail", grouped(day.outMail), key("mail")],
+    ["Out by KX", grouped(day.outKx), key("kx")],
+    ["Refused", grouped(day.refused), ""],
+    ["Undelivered", grouped(day.undelivered), ""],
+    ["Bounces", grouped(day.bounces), ""],
+  ];
+  const hoursRows = hours.inMail.map((_, index) => {
+    const at = new Date(hourAt(index, hours.inMail.length, now)).toISOString();
+    const counts = [hours.inMail, hours.inKx, hours.outMail, hours.outKx, hours.duplicates];
+    return html`<tr><th scope="row">${at.slice(5, 16).replace("T", " ")}</th>
+${counts.map((count) => html`<td class="n">${count[index] ?? 0}</td>`)}</tr>`;
+  });
+  return html`<section id="flow"><h2>Flow of 24 hours</h2>
+${figureList(figures)}
+<figure>${flowChart(hours, now)}
+<figcaption class="quiet">Updates by the hour, UTC: in above the line, out below it.
+</figcaption></figure>
+<details><summary>The figures by the hour</summary><table class="hours"><thead><tr>
+<th scope="col">Hour (UTC)</th><th scope="col" class="n">In, mail</th>
+<th scope="col" class="n">In, KX</th><th scope="col" class="n">Out, mail</th>
+<th scope="col" class="n">Out, KX</th><th scope="col" class="n">Duplicates</th></tr></thead>
+<tbody>${hoursRows}</tbody></table></details></section>`;
+}
+
+function saved({ saved: is }: Status): Html {
+  return html`<section id="saved"><h2>Spared against mail</h2>
+${figureList([
+  ["Mail not sent", `about ${octets(is.savedBytes)}`, ""],
+  ["Mails that a site did not need", grouped(is.suppressedMails), ""],
+  ["Known announcements, each once a mail", grouped(is.knownAnnouncements), ""],
+  ["Duplicate mails stopped here", grouped(is.duplicateMails), ""],
+  ["Carried by KX", octets(is.kxBytes), ""],
+])}</section>`;
+}
+
+function migration({ migration: { neighbours: all, mailOnly, kxShare24h } }: Status): Html {
+  const share =
+    kxShare24h === null
+      ? "Nothing moved in 24 hours."
+      : `${percent(kxShare24h)} of the updates of 24 hours went over KX.`;
+  const left =
+    all === 0
+      ? ""
+      : mailOnly.length === 0
+        ? "No neighbour is on mail alone any more."
+        : `Left on mail alone: ${listed(mailOnly)} (${mailOnly.length} of ${all}).`;
+  return html`<section id="migration"><h2>From mail to KX</h2>
+${shareBar(kxShare24h ?? 0)}<p>${share} ${left}</p></section>`;
+}
+
+function events({ recent }: Status, now: number): Html {
+  const items = recent.slice(0, SHOWN_EVENTS).map((one) => eventItem(one, now));
+  return html`<section id="events"><h2>Recent events</h2>
+<form action="/update" method="get"><label>Find an update by fingerprint or hash
+<input name="q" size="44" spellcheck="false" autocomplete="off" required></label>
+<button>Follow it</button></form>
+${items.length === 0 ? html`<p>None since the start.</p>` : html`<ol>${items}</ol>`}</section>`;
+}
+
+function eventItem(
+  { time, level, text, neighbour, hash, seq, words, event }: ReportJson,
+  now: number,
+) {
+  const link =
+    typeof hash === "string" &&
+    html` <a href="/update/${hash}">${seq === null ? hash.slice(0, 8) : `#${String(seq)}`}</a>`;
+  return html`<li class="${level}">${when(time, now)} ${
+    neighbour !== null && html`<span class="who">${String(neighbour)}:</span> `
+  }<span class="what" title="${event}">${
+    level === "error" || level === "warn" ? html`<strong>${level}:</strong> ` : ""
+  }${text}</span>${link}${words !== null && html` <span class="quiet">${words}</span>`}</li>
+`;
+}
+
+function figureList(figures: readonly (readonly [string, Value, Value])[]): Html {
+  return html`<dl class="figures">${figures.map(
+    ([name, value, mark]) => html`<div><dt>${mark}${name}</dt><dd>${value}</dd></div>
+`,
+  )}</dl>`;
+}
+
+function key(road: "mail" | "kx"): Html {
+  return html`<span class="key ${road}" aria-hidden="true"></span>`;
+}
+
+/** A time as "6 min ago", its ISO form behind it. */
+export function when(time: string | null, now: number): Html {
+  if (time === null) return html`<span class="quiet">never</span>`;
+  return html`<time datetime="${time}" title="${time}">${ago(Date.parse(time), now)}</time>`;
+}
+
+function lamp(state: Status["verdict"]["state"]): string {
+  return { good: "●", behind: "◐", bad: "✖" }[state];
+}

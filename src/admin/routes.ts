@@ -1,0 +1,141 @@
+/**
+ * What the operator's HTTP answers, path by path, and nothing about sockets: /livez (the process
+ * answers), /readyz (it can do its work: the log can be read and written), the page, its assets and
+ * its JSON twin, the journey of an update, the metrics. Reads and decides nothing.
+ */
+import { statfsSync } from "node:fs";
+import { dirname } from "node:path";
+import { ICON, SCRIPT, STYLE } from "./assets.js";
+import { entriesOf, type Journey, journeyOf } from "./journey.js";
+import { journeyPage } from "./journey-page.js";
+import { masked } from "./mask.js";
+import type { Metrics } from "./metrics.js";
+import { statusPage } from "./page.js";
+import type { Sources } from "./status.js";
+import { status } from "./status.js";
+
+/** A log whose file system has less than this is not ready to take updates. */
+export const LEAST_FREE_BYTES = 10 * 1024 * 1024;
+
+export interface Answer {
+  readonly code: number;
+  readonly type: string;
+  readonly body: string;
+  readonly location?: string;
+}
+
+const HTML = "text/html; charset=utf-8";
+const HERE =
+  "Here are /, /status.json, /update/FINGERPRINT-OR-HASH, /events, /metrics, /livez and /readyz.";
+
+/** The answer to GET `url`. With `mask`, addresses in it are masked. */
+export async function answerTo(
+  url: URL,
+  sources: Sources,
+  metrics: Metrics,
+  mask: boolean,
+): Promise<Answer> {
+  const { pathname, searchParams } = url;
+  switch (pathname) {
+    case "/":
+      return { code: 200, type: HTML, body: statusPage(status(sources, mask)).text };
+    case "/status.json":
+      return json(status(sources, mask));
+    case "/livez":
+      return plain(200, "ok");
+    case "/readyz":
+    case "/healthz":
+      return readiness(sources, searchParams.has("verbose"));
+    case "/metrics":
+      return { code: 200, type: metrics.contentType, body: await metrics.text() };
+    case "/update":
+      return redirect(searchParams.get("q") ?? "");
+    case "/style.css":
+      return { code: 200, type: "text/css; charset=utf-8", body: STYLE };
+    case "/live.js":
+      return { code: 200, type: "text/javascript; charset=utf-8", body: SCRIPT };
+    case "/icon.svg":
+      return { code: 200, type: "image/svg+xml", body: ICON };
+    default:
+      if (pathname.startsWith("/update/")) return journeyAnswer(pathname.slice(8), sources, mask);
+      return plain(404, HERE);
+  }
+}
+
+/** A line of text. */
+export function plain(code: number, text: string): Answer {
+  return { code, type: "text/plain; charset=utf-8", body: `${text}\n` };
+}
+
+export function json(value: unknown, code = 200): Answer {
+  return { code, type: "application/json", body: `${JSON.stringify(value, null, 2)}\n` };
+}
+
+/** From the form of the page to the page of the update. */
+function redirect(question: string): Answer {
+  const location = `/update/${encodeURIComponent(question.replace(/\s+/g, ""))}`;
+  return { ...plain(303, location), location };
+}
+
+function journeyAnswer(path: string, sources: Sources, mask: boolean): Answer {
+  const isJson = path.endsWith(".json");
+  const question = decoded(isJson ? path.slice(0, -5) : path);
+  const { config, log, lanes, peers, tally, clock } = sources;
+  const now = clock.now();
+  const given = { config, log, lanes, peers, recent: tally.recent(), now };
+  const journeys = entriesOf(log, question, false).map((entry) => {
+    const journey = journeyOf(entry, given);
+    return mask ? maskedJourney(journey) : journey;
+  });
+  const code = journeys.length === 0 ? 404 : 200;
+  if (isJson) return json(journeys, code);
+  return { code, type: HTML, body: journeyPage(question, journeys, now).text };
+}
+
+function maskedJourney(journey: Journey): Journey {
+  return {
+    ...journey,
+    messageId: journey.messageId && masked(journey.messageId),
+    trail: journey.trail.map(masked),
+    stages: journey.stages.map((stage) => ({ ...stage, words: masked(stage.words) })),
+  };
+}
+
+function decoded(text: string): string {
+  try {
+    return decodeURIComponent(text).slice(0, 300);
+  } catch {
+    return text.slice(0, 300);
+  }
+}
+
+/** Whether new updates can be taken; a neighbour that is down does not count. */
+function readiness({ log, config }: Sources, verbose: boolean): Answer {
+  const checks: [string, string | undefined][] = [
+    ["log", log.damage?.message ?? said(() => log.counts())],
+    ["space", said(() => assertSpace(config.log.path))],
+  ];
+  const failed = checks.filter(([, fault]) => fault !== undefined);
+  const lines = (verbose ? checks : failed).map(([name, fault]) => `${name}: ${fault ?? "ok"}`);
+  const text = [failed.length === 0 ? "ok" : "not ready", ...lines].join("\n");
+  return plain(failed.length === 0 ? 200 : 503, text);
+}
+
+function assertSpace(path: string): void {
+  if (freeBytes(path) < LEAST_FREE_BYTES) throw new Error(`less than 10 MiB free beside ${path}`);
+}
+
+/** Bytes that are free to us on the file system of the log. */
+export function freeBytes(path: string): number {
+  const { bavail, bsize } = statfsSync(dirname(path));
+  return bavail * bsize;
+}
+
+function said(work: () => unknown): string | undefined {
+  try {
+    work();
+    return undefined;
+  } catch (error) {
+    return error instanceof Error ? error.message : String(error);
+  }
+}

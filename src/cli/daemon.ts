@@ -1,0 +1,116 @@
+/**
+ * Speaks to the gateway that serves a log, over the control socket beside it, or reads the log
+ * while nobody serves it. Commands that only look work either way and say which it was; orders need
+ * the gateway.
+ */
+import { request } from "node:http";
+import { controlPath } from "../admin/admin-door.js";
+import type { Sources, Status } from "../admin/status.js";
+import { status } from "../admin/status.js";
+import { Tally } from "../admin/tally.js";
+import { systemClock } from "../clock.js";
+import type { Config } from "../config/config.js";
+import { EXIT } from "../errors.js";
+import { UpdateLog } from "../updatelog/update-log.js";
+import { VERSION } from "../version.js";
+import type { Output } from "./output.js";
+import { explain } from "./output.js";
+
+/** A gateway that takes longer than this to answer is stuck. */
+const ANSWER_MS = 15_000;
+
+export interface Reply {
+  readonly code: number;
+  readonly body: string;
+}
+
+/** The answer of the gateway that serves this log; undefined when none does. */
+export async function ask(
+  config: Config,
+  path: string,
+  method: "GET" | "POST" = "GET",
+): Promise<Reply | undefined> {
+  const socketPath = controlPath(config.log.path);
+  return await new Promise((resolve, reject) => {
+    const options = { socketPath, path, method, agent: false, timeout: ANSWER_MS };
+    const asked = request(options, (response) => {
+      const chunks: Buffer[] = [];
+      response.on("data", (chunk: Buffer) => chunks.push(chunk));
+      response.on("error", reject);
+      response.on("end", () => {
+        resolve({ code: response.statusCode ?? 0, body: Buffer.concat(chunks).toString() });
+      });
+    });
+    asked.on("timeout", () => asked.destroy(new Error("the gateway does not answer")));
+    asked.on("error", (error: NodeJS.ErrnoException) => {
+      if (error.code === "ENOENT" || error.code === "ECONNREFUSED") resolve(undefined);
+      else reject(error);
+    });
+    asked.end();
+  });
+}
+
+/** The status of the running gateway, or what the log says of it while it is down. */
+export async function statusOf(config: Config): Promise<Status> {
+  const reply = await ask(config, "/status.json");
+  if (reply?.code === 200) return JSON.parse(reply.body) as Status;
+  return withLog(config, (sources) => status(sources));
+}
+
+/** Runs `work` on the log as it lies on disk; the gateway may be up or down. Throws `Trouble`. */
+export function withLog<T>(config: Config, work: (sources: Sources) => T): T {
+  const log = UpdateLog.open(config.log.path, { readonly: true });
+  try {
+    return work(sourcesFrom(config, log));
+  } finally {
+    log.close();
+  }
+}
+
+function sourcesFrom(config: Config, log: UpdateLog): Sources {
+  const tally = new Tally({ report: () => {} }, systemClock);
+  const lanes = () =>
+    config.neighbours.flatMap(({ name }) => {
+      const lane = log.lane(name);
+      if (lane === undefined) return [];
+      return [{ ...lane, name, backlog: Math.max(0, log.newest() - lane.cursor) }];
+    });
+  return {
+    ...{ config, log, tally, clock: systemClock, startedAt: systemClock.now(), version: VERSION },
+    ...{ lanes, peers: () => [], running: false },
+  };
+}
+
+/** Runs a command to its exit code; what stands in the way of it is said in the operator's words. */
+export async function run(out: Output, command: () => number | Promise<number>): Promise<number> {
+  try {
+    return await command();
+  } catch (error) {
+    const { code, message } = error as NodeJS.ErrnoException;
+    if (code === "EACCES" || code === "EPERM") {
+      out.stderr(`kxgw: ${message}\n      Run this as the gateway's user: sudo -u kxgw kxgw ...\n`);
+      return EXIT.noPermission;
+    }
+    return explain(error, out);
+  }
+}
+
+/** Gives an order to the running gateway; prints what came of it. */
+export async function order(
+  config: Config,
+  path: string,
+  json: boolean,
+  out: Output,
+): Promise<number> {
+  const reply = await ask(config, path, "POST");
+  if (reply === undefined) {
+    out.stderr("kxgw: no gateway serves this log, and only a running one takes orders\n");
+    return EXIT.unavailable;
+  }
+  if (json) out.stdout(reply.body);
+  else {
+    const { words } = JSON.parse(reply.body) as { readonly words: string };
+    (reply.code === 200 ? out.stdout : out.stderr)(`${words}\n`);
+  }
+  return reply.code === 200 ? EXIT.ok : reply.code === 404 ? EXIT.usage : EXIT.unavailable;
+}

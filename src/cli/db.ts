@@ -1,0 +1,63 @@
+/**
+ * `kxgw db check` and `kxgw db backup FILE`: is the update log sound, and a copy of it, both beside
+ * a running gateway. The config says where the log is. Both exit with 74 when the log is not sound.
+ */
+import { loadConfig } from "../config/load.js";
+import { EXIT } from "../errors.js";
+import { backUpLog } from "../updatelog/backup.js";
+import { type Inspection, inspectLog } from "../updatelog/inspect.js";
+import type { Output } from "./output.js";
+import { explain } from "./output.js";
+
+/** Inspects the log of the gateway that `file` configures; returns the exit code. */
+export function dbCheckCommand(file: string, out: Output, env: NodeJS.ProcessEnv): number {
+  try {
+    const { path } = loadConfig(file, env).log;
+    const found = inspectLog(path);
+    if (found.problems.length === 0) {
+      out.stdout(`${path}: ok\n${summary(found)}`);
+      return EXIT.ok;
+    }
+    for (const problem of found.problems) out.stderr(`${path}: ${problem}\n`);
+    out.stderr(
+      `kxgw: ${path}: the update log is damaged\n` +
+        `      Stop the gateway, copy ${path} and ${path}-wal away, check the disk, and put a ` +
+        `backup in its place or rebuild it with "sqlite3 ${path} .recover".\n`,
+    );
+    return EXIT.ioError;
+  } catch (error) {
+    return explain(error, out);
+  }
+}
+
+/** Copies the log to `target`; resolves with the exit code. Progress goes to a terminal only. */
+export async function dbBackupCommand(
+  file: string,
+  target: string,
+  options: { readonly force: boolean; readonly progress: boolean },
+  out: Output,
+  env: NodeJS.ProcessEnv,
+): Promise<number> {
+  const { force, progress } = options;
+  const show = (text: string) => {
+    if (progress) out.stderr(`\r${text}`);
+  };
+  try {
+    const { path } = loadConfig(file, env).log;
+    const found = await backUpLog(path, target, {
+      replace: force,
+      onProgress: (share) => show(`${Math.round(share * 100)} % of ${path}`),
+    });
+    show(`${" ".repeat(path.length + 9)}\r`);
+    out.stdout(`${target}: ok\n${summary(found)}`);
+    return EXIT.ok;
+  } catch (error) {
+    show("\n");
+    return explain(error, out);
+  }
+}
+
+function summary({ newest, entries, bodies, bodyBytes }: Inspection): string {
+  const mib = (bodyBytes / 1024 / 1024).toFixed(1);
+  return `  newest    ${newest}\n  entries   ${entries}\n  bodies    ${bodies} (${mib} MiB)\n`;
+}

@@ -1,0 +1,131 @@
+/**
+ * `kxgw ingest`: one mail from an alias pipe (or a file) to the running gateway, over the LMTP
+ * socket of its config. Exits 0 when the gateway has it on disk, 75 when it could not be had there
+ * by any fault of ours, a broken config included, so that the mail server keeps it and tries again,
+ * and 65 or 77 when the gateway refuses it for good, which bounces it with the gateway's words.
+ *
+ * Takes the envelope from where mail servers put it: SENDER and CLIENT_ADDRESS (Postfix), or the
+ * mailbox line and Return-Path. Never writes to the log itself: that has one writer.
+ */
+import { readFileSync } from "node:fs";
+import { connect, type Socket } from "node:net";
+import { loadConfig } from "../config/load.js";
+import { ConfigFaults, EXIT, Refusal } from "../errors.js";
+import { headerValues, readHead } from "../mail/head.js";
+import { addressesIn, isAddress } from "../mail/sent-trail.js";
+import type { Output } from "./output.js";
+import { faultLine } from "./output.js";
+
+/** The gateway answers after its fsync; a mail server gives a pipe 1000 seconds (Postfix). */
+const PATIENCE_MS = 5 * 60_000;
+
+/** Hands over `file`, or standard input when it is "-" or missing; returns the exit code. */
+export async function ingestCommand(
+  configFile: string,
+  file: string | undefined,
+  out: Output,
+  env: NodeJS.ProcessEnv,
+): Promise<number> {
+  try {
+    const { site, smtp } = loadConfig(configFile, env);
+    const [path] = smtp?.sockets ?? [];
+    if (path === undefined) {
+      throw new Error('there is no LMTP socket: write listen = ["lmtp:/path"] in [smtp]');
+    }
+    const message = readFileSync(file === undefined || file === "-" ? 0 : file);
+    const reply = await handOver(path, message, site.address, env);
+    if (reply.code < 300) return EXIT.ok;
+    out.stderr(`kxgw ingest: ${reply.text}\n`);
+    if (reply.code < 500) return EXIT.tempFail;
+    return reply.text.startsWith("5.7.") ? EXIT.noPermission : EXIT.dataError;
+  } catch (error) {
+    for (const line of words(error)) out.stderr(`kxgw ingest: ${line}\n`);
+    // Unless the mail itself is at fault, it must not bounce, whatever it is.
+    return error instanceof Refusal ? EXIT.dataError : EXIT.tempFail;
+  }
+}
+
+function words(error: unknown): string[] {
+  if (error instanceof ConfigFaults) return error.faults.map((one) => faultLine(error.file, one));
+  const { code, message } = error as NodeJS.ErrnoException;
+  const isDown = code === "ECONNREFUSED" || code === "ENOENT";
+  return [isDown ? `the gateway is not running: ${message}` : (message ?? String(error))];
+}
+
+interface Reply {
+  readonly code: number;
+  readonly text: string;
+}
+
+/** The LMTP dialogue; resolves with the reply that decides. */
+async function handOver(
+  path: string,
+  message: Buffer,
+  recipient: string,
+  env: NodeJS.ProcessEnv,
+): Promise<Reply> {
+  const socket = connect(path);
+  socket.setTimeout(PATIENCE_MS, () => socket.destroy(new Error("the gateway does not answer")));
+  try {
+    const replies = repliesOf(socket);
+    const answer = async (line: string | Buffer = "") => {
+      socket.write(line);
+      const { value: reply, done } = await replies.next();
+      if (done === true) throw new Error("the gateway closed the connection");
+      return reply;
+    };
+    const greeting = await answer();
+    if (greeting.code !== 220) return greeting;
+    const client = env.CLIENT_ADDRESS;
+    const commands = [
+      "LHLO localhost",
+      ...(client === undefined ? [] : [`XFORWARD ADDR=${addressOf(client)}`]),
+      `MAIL FROM:<${senderOf(message, env)}>`,
+      `RCPT TO:<${recipient}>`,
+      "DATA",
+    ];
+    for (const command of commands) {
+      const reply = await answer(`${command}\r\n`);
+      if (reply.code >= 400) return reply;
+    }
+    return await answer(onTheWire(message));
+  } finally {
+    socket.destroy();
+  }
+}
+
+async function* repliesOf(socket: Socket): AsyncGenerator<Reply, undefined> {
+  let text = "";
+  for await (const chunk of socket as AsyncIterable<Buffer>) {
+    text += chunk.toString("latin1");
+    for (;;) {
+      const match = /^(?:\d{3}-.*\r?\n)*(\d{3}) (.*)\r?\n/.exec(text);
+      if (match === null) break;
+      text = text.slice(match[0].length);
+      yield { code: Number(match[1]), text: match[2] ?? "" };
+    }
+  }
+  return undefined;
+}
+
+/** "[192.0.2.1]" or "IPv6:2001:db8::1" as XFORWARD has it; what cannot be one is left out. */
+function addressOf(text: string): string {
+  const address = text.replace(/^\[|\]$/g, "");
+  return /^[0-9a-fA-F:.]+$/.test(address) ? address.replace(/^(?=.*:)/, "IPv6:") : "[UNAVAILABLE]";
+}
+
+function senderOf(message: Buffer, env: NodeJS.ProcessEnv): string {
+  if (env.SENDER !== undefined) return isAddress(env.SENDER) ? env.SENDER : "";
+  const line = /^>?From (\S+) /.exec(message.subarray(0, 1000).toString("latin1"))?.[1];
+  if (line !== undefined && isAddress(line)) return line;
+  const { fields } = readHead(message);
+  const [returnPath] = headerValues(fields, "Return-Path").flatMap(addressesIn);
+  return returnPath ?? headerValues(fields, "From").flatMap(addressesIn)[0] ?? "";
+}
+
+/** CRLF, dots doubled, and the end of it. */
+function onTheWire(message: Buffer): Buffer {
+  const text = message.toString("latin1").replaceAll(/\r?\n/g, "\r\n");
+  const ended = text.endsWith("\r\n") ? text : `${text}\r\n`;
+  return Buffer.from(`${ended.replaceAll(/^\./gm, "..")}.\r\n`, "latin1");
+}

@@ -1,0 +1,115 @@
+/**
+ * `kxgw peers ls|show|pause|resume|test`: the neighbours, one of them closely, and the orders that
+ * concern one. `test` goes to the neighbour from here and needs no running gateway.
+ */
+import type { Status } from "../admin/status.js";
+import { ago } from "../admin/words.js";
+import type { Config, Neighbour } from "../config/config.js";
+import { loadConfig } from "../config/load.js";
+import { EXIT } from "../errors.js";
+import { order, run, statusOf } from "./daemon.js";
+import { findingText, probeNeighbour } from "./online.js";
+import type { Output } from "./output.js";
+import { neighbourTable } from "./status.js";
+import { plainText } from "./table.js";
+
+export type PeersVerb = "ls" | "show" | "pause" | "resume" | "test";
+
+export async function peersCommand(
+  verb: PeersVerb,
+  name: string | undefined,
+  given: { readonly file: string; readonly json: boolean },
+  out: Output,
+  env: NodeJS.ProcessEnv,
+): Promise<number> {
+  return await run(out, async () => {
+    const config = loadConfig(given.file, env);
+    if (verb === "ls") {
+      const status = await statusOf(config);
+      const { neighbours } = status;
+      out.stdout(given.json ? `${JSON.stringify(neighbours)}\n` : neighbourTable(status));
+      return EXIT.ok;
+    }
+    const neighbour = find(config, name, out);
+    if (neighbour === undefined) return EXIT.usage;
+    switch (verb) {
+      case "show":
+        return await show(config, neighbour, given.json, out);
+      case "pause":
+      case "resume":
+        return await order(config, `/peers/${neighbour.name}/${verb}`, given.json, out);
+      case "test": {
+        const findings = await probeNeighbour(neighbour, config);
+        const failed = findings.some(({ ok }) => !ok);
+        if (given.json) out.stdout(`${JSON.stringify(findings)}\n`);
+        else out.stdout(findings.map(findingText).join(""));
+        return failed ? EXIT.unavailable : EXIT.ok;
+      }
+      default:
+        return verb satisfies never;
+    }
+  });
+}
+
+/** The neighbour of that name; says which there are when there is no such. */
+export function find(config: Config, name: string | undefined, out: Output): Neighbour | undefined {
+  const found = config.neighbours.find((one) => one.name === name);
+  if (found === undefined) {
+    const names = config.neighbours.map((one) => one.name).join(", ");
+    const there = names === "" ? "there are none in the config" : `there are: ${names}`;
+    out.stderr(
+      `kxgw: ${name === undefined ? "name a neighbour" : `no neighbour ${name}`}; ${there}\n`,
+    );
+  }
+  return found;
+}
+
+async function show(
+  config: Config,
+  neighbour: Neighbour,
+  json: boolean,
+  out: Output,
+): Promise<number> {
+  const status = await statusOf(config);
+  const view = status.neighbours.find(({ name }) => name === neighbour.name);
+  if (view === undefined) {
+    out.stderr(`kxgw: the running gateway does not know ${neighbour.name} yet: reload it\n`);
+    return EXIT.config;
+  }
+  const recent = status.recent.filter((report) => report.neighbour === neighbour.name);
+  if (json) out.stdout(`${JSON.stringify({ ...view, recent })}\n`);
+  else out.stdout(showText(status, view, recent));
+  return EXIT.ok;
+}
+
+function showText(
+  status: Status,
+  view: Status["neighbours"][number],
+  recent: Status["recent"],
+): string {
+  const now = Date.parse(status.time);
+  const at = (time: string | null) =>
+    time === null ? "never" : `${time} (${ago(Date.parse(time), now)})`;
+  const facts: [string, string | null | undefined][] = [
+    ["state", `${view.state}: ${view.words}`],
+    ["via", view.via],
+    ["mail", view.mail],
+    ["kx", view.kx],
+    ["last in", at(view.lastIn)],
+    ["last out", at(view.lastOut)],
+    ["backlog", String(view.backlog)],
+    ["last error", view.lastError && `${view.lastError.words}, ${at(view.lastError.at)}`],
+    ["next try", view.nextTry],
+    ["cursor", view.site && `${view.site.cursor} of ${status.log.newest}`],
+    ["kx cursor", view.peer && `${view.peer.cursor ?? "none"} of ${view.peer.newest ?? "none"}`],
+  ];
+  const lines = facts.flatMap(([name, text]) =>
+    text === null || text === undefined ? [] : [`  ${name.padEnd(11)} ${plainText(text)}`],
+  );
+  const events = recent.slice(0, 20).map(({ time, text, words, seq }) => {
+    const tail = [seq === null ? "" : `#${seq}`, words ?? ""].filter((part) => part !== "");
+    return `  ${time} ${plainText([text, ...tail].join(" "))}`;
+  });
+  const heard = events.length === 0 ? [] : ["", "latest events", ...events];
+  return `${[view.name, ...lines, ...heard].join("\n")}\n`;
+}

@@ -1,0 +1,91 @@
+/**
+ * `kxgw status`: the status page on one screen of text. Speaks to the running gateway; while it is
+ * down it reads the log, says so, and exits with 69, so that a script need not read the words.
+ */
+import type { Status } from "../admin/status.js";
+import { ago, grouped, listed, octets, percent, several, span } from "../admin/words.js";
+import { loadConfig } from "../config/load.js";
+import { EXIT } from "../errors.js";
+import { run, statusOf } from "./daemon.js";
+import type { Output } from "./output.js";
+import { plainText, table } from "./table.js";
+
+/** Prints the status of the gateway that `file` configures; resolves with the exit code. */
+export async function statusCommand(
+  file: string,
+  options: { readonly json: boolean },
+  out: Output,
+  env: NodeJS.ProcessEnv,
+): Promise<number> {
+  return await run(out, async () => {
+    const status = await statusOf(loadConfig(file, env));
+    out.stdout(options.json ? `${JSON.stringify(status)}\n` : statusText(status));
+    return status.running ? EXIT.ok : EXIT.unavailable;
+  });
+}
+
+/** One screen; ends with a line break. */
+export function statusText(status: Status): string {
+  const { site, mode, version, uptimeSeconds, verdict, running, log, flow, saved } = status;
+  const { neighbours, mailOnly, kxShare24h } = status.migration;
+  const { day } = flow;
+  const up = running ? `up ${span(uptimeSeconds * 1000)}` : "down";
+  const lines = [
+    `${verdict.words}`,
+    `${site}, mode ${mode}, kxgw ${version}, ${up}, ` +
+      `${several(log.entries, "update")} in the log (${octets(log.fileBytes)})`,
+    "",
+    neighbourTable(status).trimEnd(),
+  ];
+  if (running) {
+    const share = kxShare24h === null ? "" : `, ${percent(kxShare24h)} over KX`;
+    lines.push(
+      "",
+      `24 h      in ${grouped(day.inMail)} by mail, ${grouped(day.inKx)} by KX; ` +
+        `out ${grouped(day.outMail)} by mail, ${grouped(day.outKx)} by KX${share}`,
+      `          refused ${grouped(day.refused)}, undelivered ${grouped(day.undelivered)}, ` +
+        `bounced ${grouped(day.bounces)}`,
+      `spared    about ${octets(saved.savedBytes)} of mail; ` +
+        `${several(saved.suppressedMails + saved.knownAnnouncements, "duplicate")} not sent`,
+    );
+  }
+  if (neighbours > 0 && mailOnly.length > 0) {
+    lines.push(`mail only ${listed(mailOnly)} (${mailOnly.length} of ${neighbours})`);
+  }
+  return `${lines.join("\n")}\n`;
+}
+
+const STATES = { good: "in sync", behind: "behind", down: "down", paused: "paused", idle: "idle" };
+
+/** The neighbours as a table; under one with an error its last words. */
+export function neighbourTable({ neighbours, time }: Status): string {
+  if (neighbours.length === 0) return "No neighbours: add a [[peer]] to the config.\n";
+  const now = Date.parse(time);
+  const at = (text: string | null) => (text === null ? "never" : ago(Date.parse(text), now));
+  const rows = neighbours.map((one) => [
+    one.name,
+    one.path === "kx" ? "KX" : one.path,
+    STATES[one.state],
+    grouped(one.backlog),
+    one.oldest === null ? "-" : span(now - Date.parse(one.oldest)),
+    at(one.lastIn),
+    at(one.lastOut),
+    one.success24h === null ? "-" : percent(one.success24h),
+  ]);
+  const columns = [
+    { title: "neighbour" },
+    { title: "path" },
+    { title: "state" },
+    { title: "backlog", right: true },
+    { title: "oldest" },
+    { title: "last in" },
+    { title: "last out" },
+    { title: "24 h", right: true },
+  ];
+  const errors = neighbours.flatMap(({ name, state, words, lastError }) => {
+    if (state === "good" || state === "idle") return [];
+    const last = lastError === null ? "" : `: ${lastError.words} (${at(lastError.at)})`;
+    return [plainText(`  ${name} ${words}${last}`)];
+  });
+  return `${table(columns, rows)}${errors.map((line) => `${line}\n`).join("")}`;
+}

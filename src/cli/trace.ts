@@ -1,0 +1,73 @@
+/**
+ * `kxgw trace FINGERPRINT|HASH|MESSAGE-ID|NUMBER`: the journey of an update, from how it came in to
+ * what became of it at each neighbour. The log says which updates are meant and what lasts; the
+ * running gateway adds the times that it remembers.
+ */
+import { entriesOf, type Journey, journeyOf } from "../admin/journey.js";
+import { ago, listed, octets } from "../admin/words.js";
+import { loadConfig } from "../config/load.js";
+import { EXIT } from "../errors.js";
+import { ask, run, withLog } from "./daemon.js";
+import type { Output } from "./output.js";
+import { plainText } from "./table.js";
+
+/** Prints the journeys, newest first; 66 when nothing is found. */
+export async function traceCommand(
+  question: string,
+  given: { readonly file: string; readonly json: boolean },
+  out: Output,
+  env: NodeJS.ProcessEnv,
+): Promise<number> {
+  return await run(out, async () => {
+    const config = loadConfig(given.file, env);
+    const offline = withLog(config, (sources) => {
+      const { log, lanes, peers, clock } = sources;
+      const from = { config, log, lanes, peers, recent: [], now: clock.now() };
+      return entriesOf(log, question.replace(/\s+/g, ""), true).map((entry) =>
+        journeyOf(entry, from),
+      );
+    });
+    if (offline.length === 0) {
+      out.stderr(`kxgw: the log holds no update ${JSON.stringify(question)}\n${HINT}`);
+      return EXIT.noInput;
+    }
+    let isUp = true;
+    for (const stored of offline) {
+      const reply = await ask(config, `/update/${stored.seq}.json`);
+      isUp = reply !== undefined;
+      const [told] = reply?.code === 200 ? (JSON.parse(reply.body) as Journey[]) : [];
+      const journey = told ?? stored;
+      out.stdout(given.json ? `${JSON.stringify(journey)}\n` : journeyText(journey, Date.now()));
+    }
+    if (!isUp && !given.json) {
+      out.stderr("kxgw: no gateway serves this log; this is what it says on disk\n");
+    }
+    return EXIT.ok;
+  });
+}
+
+const HINT = `      Ask with the fingerprint of a key (40 digits), the hash of an update (32 digits, as
+      kxgw hash prints it), the Message-ID of a mail, or a number of kxgw log.
+`;
+
+/** As lines of text, the last one empty. */
+export function journeyText(journey: Journey, now: number): string {
+  const { seq, hash, fingerprint, size, received, from, transport, messageId, trail } = journey;
+  const road = transport === "kx" ? "KX" : "mail";
+  const time = (iso: string) => `${iso} (${ago(Date.parse(iso), now)})`;
+  const stages = journey.stages.map((stage) => {
+    const when = stage.time === null ? "" : `, ${time(stage.time)}`;
+    return `  ${stage.state.padEnd(8)} ${stage.neighbour}: ${stage.words}${when}`;
+  });
+  const lines = [
+    `update ${seq}`,
+    `  key      ${fingerprint}`,
+    `  hash     ${hash}`,
+    `  size     ${octets(size)}${journey.body ? "" : ", body expired"}`,
+    `  came in  ${time(received)} by ${road}, from ${from ?? "an unnamed sender"}`,
+    ...(messageId === null ? [] : [`  mail     ${messageId}`]),
+    `  trail    ${trail.length === 0 ? "empty" : listed(trail)}`,
+    ...stages,
+  ];
+  return `${lines.map(plainText).join("\n")}\n\n`;
+}

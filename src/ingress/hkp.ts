@@ -1,0 +1,206 @@
+/**
+ * The HKP door: POST /pks/add (draft-gallagher-openpgp-hkp 5), as `gpg --send-keys`, Hockeypuck and
+ * web forms write it. Who posts is a neighbour by its address; strangers may only when the operator
+ * says so. One key a request: an update is one key, and Hockeypuck and gpg send no more.
+ *
+ * Answered as Hockeypuck does: JSON with the key under "inserted", or under "ignored" when the very
+ * update is known; bad input is 4xx with one line, our own trouble 5xx, so that nobody takes it for
+ * stored. PKS-Recipients and PKS-Sender are the trail. Known limits: "updated" never occurs, because
+ * a gateway holds no keys; nothing can be looked up; TLS is the business of a proxy in front.
+ */
+import type { IncomingMessage, Server, ServerResponse } from "node:http";
+import { createServer } from "node:http";
+import type { AddressInfo } from "node:net";
+import type { Config, Endpoint } from "../config/config.js";
+import type { Diagnostics } from "../diagnostics.js";
+import { Refusal, type RefusalReason, Trouble } from "../errors.js";
+import { addressesIn, isAddress } from "../mail/sent-trail.js";
+import { readKeys } from "../openpgp/key.js";
+import type { KeyIntake, Taken } from "./key-intake.js";
+import { KnownSenders, senderOf } from "./neighbours.js";
+
+const LIMITS = {
+  connections: 100,
+  headersMs: 20_000,
+  requestMs: 60_000,
+  headerBytes: 16_384,
+  /** An oversized request is read to its end up to so many times the cap. */
+  oversizeFactor: 4,
+} as const;
+
+/** Refusals whose fault is not in the key, with Hockeypuck's status for the others: 422. */
+const STATUS: Partial<Record<RefusalReason, number>> = {
+  "bad-request": 400,
+  "unknown-sender": 403,
+  "too-large": 413,
+};
+const UNPROCESSABLE = 422;
+
+export class HkpDoor {
+  readonly #hkp: NonNullable<Config["hkp"]>;
+  readonly #keys: KeyIntake;
+  readonly #diagnostics: Diagnostics;
+  readonly #senders: KnownSenders;
+  readonly #servers: Server[] = [];
+
+  constructor(
+    config: Config,
+    hkp: NonNullable<Config["hkp"]>,
+    keys: KeyIntake,
+    diagnostics: Diagnostics,
+  ) {
+    this.#hkp = hkp;
+    this.#keys = keys;
+    this.#diagnostics = diagnostics;
+    this.#senders = new KnownSenders(config.neighbours);
+  }
+
+  /** Listens; resolves with the addresses in the order of the config, free ports filled in. */
+  async start(): Promise<Endpoint[]> {
+    const bound: Endpoint[] = [];
+    for (const { host, port } of this.#hkp.listen) {
+      const server = createServer(
+        {
+          maxHeaderSize: LIMITS.headerBytes,
+          headersTimeout: LIMITS.headersMs,
+          requestTimeout: LIMITS.requestMs,
+        },
+        (request, response) => void this.#serve(request, response),
+      );
+      server.maxConnections = LIMITS.connections;
+      await new Promise<void>((resolve, reject) => {
+        server.once("error", reject);
+        server.listen(port, host, resolve);
+      });
+      this.#servers.push(server);
+      bound.push({ host, port: (server.address() as AddressInfo).port });
+    }
+    return bound;
+  }
+
+  /** Answers what is under way and closes. */
+  async stop(): Promise<void> {
+    await Promise.all(
+      this.#servers.map((server) => {
+        server.closeIdleConnections();
+        return new Promise<void>((resolve) => server.close(() => resolve()));
+      }),
+    );
+  }
+
+  async #serve(request: IncomingMessage, response: ServerResponse): Promise<void> {
+    try {
+      if (request.url?.split("?")[0] !== "/pks/add") return say(response, 404, "not found");
+      if (request.method !== "POST") {
+        response.setHeader("Allow", "POST");
+        return say(response, 405, "invalid HTTP method: only POST adds keys");
+      }
+      const taken = await this.#take(request);
+      response.setHeader("Content-Type", "application/json");
+      response.end(`${JSON.stringify(summary(taken))}\n`);
+    } catch (error) {
+      this.#fail(error, request, response);
+    }
+  }
+
+  async #take(request: IncomingMessage): Promise<Taken[]> {
+    const candidates = this.#senders.at(request.socket.remoteAddress ?? "");
+    if (candidates.length === 0 && !this.#hkp.open) {
+      throw new Refusal("unknown-sender", "this address is not a neighbour of this keyserver");
+    }
+    const body = await collect(request, this.#hkp.maxSizeBytes);
+    const armor = Buffer.from(keytext(request, body), "utf8");
+    const { trail, author } = pksHeaders(request);
+    const sender = senderOf(candidates, { trail: [], addresses: [author] });
+    const submission = { sender, trail, messageId: undefined, bytes: body.length };
+    return await this.#keys.take({ armor: [armor], single: true, ...submission });
+  }
+
+  #fail(error: unknown, request: IncomingMessage, response: ServerResponse): void {
+    const client = request.socket.remoteAddress ?? "";
+    const neighbour = this.#senders.at(client)[0]?.name;
+    if (error instanceof Refusal) {
+      const { reason, message: problem } = error;
+      this.#diagnostics.report("mail-refused", { neighbour, reason, problem, door: "hkp" });
+      // What was not read would be taken for the next request.
+      if (!request.complete) response.setHeader("Connection", "close");
+      return say(response, STATUS[reason] ?? UNPROCESSABLE, problem);
+    }
+    // The client left: there is nobody to answer.
+    if (request.destroyed && !request.complete) return;
+    const trouble = error instanceof Trouble ? error : undefined;
+    this.#diagnostics.report("mail-deferred", {
+      neighbour,
+      door: "hkp",
+      kind: trouble?.kind ?? "bug",
+      problem: error instanceof Error ? error.message : "unknown",
+      remedy: trouble?.remedy,
+    });
+    response.setHeader("Retry-After", "60");
+    say(response, 503, "the key could not be stored, try again later");
+  }
+}
+
+/**
+ * The body up to `maxBytes`. Throws Refusal 'too-large', when the rest is read and dropped unless it
+ * is far too much: a client that is cut off while it writes does not see its answer. Rejects when
+ * the client leaves.
+ */
+async function collect(request: IncomingMessage, maxBytes: number): Promise<Buffer> {
+  let chunks: Buffer[] = [];
+  let size = 0;
+  for await (const chunk of request as AsyncIterable<Buffer>) {
+    size += chunk.length;
+    if (size <= maxBytes) chunks.push(chunk);
+    else chunks = [];
+    if (size > maxBytes * LIMITS.oversizeFactor) break;
+  }
+  if (size <= maxBytes) return Buffer.concat(chunks);
+  throw new Refusal("too-large", `the request exceeds ${maxBytes} bytes`);
+}
+
+/** The one keytext of a form. Throws Refusal 'bad-request'. */
+function keytext(request: IncomingMessage, body: Buffer): string {
+  const type = request.headers["content-type"] ?? "";
+  if (!/^application\/x-www-form-urlencoded\s*(;|$)/i.test(type)) {
+    throw new Refusal("bad-request", "the request is not application/x-www-form-urlencoded");
+  }
+  const texts = new URLSearchParams(body.toString("latin1")).getAll("keytext");
+  if (texts.length > 1) throw new Refusal("bad-request", "there is more than one keytext");
+  const [text = ""] = texts;
+  if (text === "") throw new Refusal("bad-request", "missing required parameter: keytext");
+  return text;
+}
+
+/** Who has the key already, and who says that it sends it. */
+function pksHeaders(request: IncomingMessage): {
+  readonly trail: readonly string[];
+  readonly author: string | undefined;
+} {
+  const values = (name: string) => [request.headers[name] ?? []].flat();
+  // A site is a mailto: address in a trail; one that is known by an HKP URL alone cannot be.
+  const recipients = values("pks-recipients")
+    .flatMap((value) => value.split(","))
+    .map((entry) => entry.trim().replace(/^mailto:/i, ""))
+    .filter(isAddress);
+  const author = values("pks-sender").flatMap(addressesIn)[0];
+  return { trail: author === undefined ? recipients : [...recipients, author], author };
+}
+
+/** Hockeypuck's summary of what was done. */
+function summary(taken: readonly Taken[]): Record<string, unknown[]> {
+  const of = (wanted: Taken["outcome"]) =>
+    taken
+      .filter(({ outcome }) => outcome === wanted)
+      .map(({ update: { fingerprint, body } }) => {
+        const [key] = readKeys(body);
+        const version = key instanceof Refusal ? undefined : key?.version;
+        return { version, fingerprint: fingerprint.toLowerCase() };
+      });
+  return { inserted: of("appended"), updated: [], ignored: of("duplicate"), invalid: [] };
+}
+
+function say(response: ServerResponse, status: number, line: string): void {
+  response.writeHead(status, { "Content-Type": "text/plain; charset=utf-8" });
+  response.end(`${line}\n`);
+}

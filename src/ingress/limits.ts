@@ -1,0 +1,47 @@
+/**
+ * How much an SMTP client may ask of us, as numbers with their reasons. A door takes them as a
+ * parameter, so that a test need not wait for minutes. RFC 5321 section 4.5.3 names minima for
+ * what strangers may expect; mail from strangers is bounces only, hence the small share of slots.
+ */
+
+export interface SmtpLimits {
+  /** From one reply to the next command, however busily it trickles. RFC 5321 4.5.3.2.7. */
+  readonly commandMs: number;
+  /** A whole message, whatever its pace: the longest an honest sender waits for our final reply. */
+  readonly dataMs: number;
+  /** How long a message may stand still or start slowly before its pace counts. */
+  readonly graceMs: number;
+  /** The pace that a message must keep on the whole, Postfix's smtpd_min_data_rate. */
+  readonly bytesPerSecond: number;
+  /** How long a session may finish its message when we go down. */
+  readonly closeMs: number;
+  /** Sessions at once. */
+  readonly sessions: number;
+  /** Of these, sessions from addresses that are no neighbour's. */
+  readonly strangers: number;
+  /** Sessions from one address of a neighbour, which may be a relay of many. */
+  readonly perNeighbour: number;
+  /** Sessions from any other address. */
+  readonly perStranger: number;
+  /** RFC 5321 4.5.3.1.4 asks for 512 and more with extensions. */
+  readonly commandBytes: number;
+  /** RFC 5321 4.5.3.1.8. */
+  readonly recipients: number;
+  /** An oversized message is read to its end, to be answered, up to so many times the size cap. */
+  readonly oversizeFactor: number;
+}
+
+export const SMTP_LIMITS: SmtpLimits = {
+  commandMs: 5 * 60_000,
+  dataMs: 10 * 60_000,
+  graceMs: 60_000,
+  bytesPerSecond: 500,
+  closeMs: 10_000,
+  sessions: 200,
+  strangers: 100,
+  perNeighbour: 50,
+  perStranger: 10,
+  commandBytes: 2048,
+  recipients: 100,
+  oversizeFactor: 4,
+};

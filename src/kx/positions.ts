@@ -1,0 +1,36 @@
+/**
+ * Numbers of a peer that outlast a wrap: a position is the wire number (31 bits, thesis 5.3) plus
+ * 2^31 for each wrap since the greeting, or minus that for what was numbered before the last one.
+ */
+import type { Announcement } from "./messages.js";
+import { MAX_NUMBER } from "./messages.js";
+
+/** An announcement at its position. */
+export interface Listed {
+  readonly position: number;
+  readonly announcement: Announcement;
+}
+
+/** The number that stands on the wire for a position. */
+export function numberAt(position: number): number {
+  return position - roundOf(position);
+}
+
+/** Position of the number 0 in the round of a position. */
+export function roundOf(position: number): number {
+  return Math.floor(position / (MAX_NUMBER + 1)) * (MAX_NUMBER + 1);
+}
+
+/** What a listing of the positions `low` to `high` shows: ascending, each once, no others. */
+export function listedBetween(
+  low: number,
+  high: number,
+  announcements: readonly Announcement[],
+): Listed[] {
+  const inside = new Map<number, Listed>();
+  for (const announcement of announcements) {
+    const position = roundOf(low) + announcement.number;
+    if (position >= low && position <= high) inside.set(position, { position, announcement });
+  }
+  return [...inside.values()].sort((a, b) => a.position - b.position);
+}

@@ -1,0 +1,113 @@
+/**
+ * What peers are told of our log, unasked: it reads the log on from where it was, and keeps an
+ * announcer for each peer that is connected. When to read is the owner's business, and so is
+ * sending. In observe mode it tells nobody anything.
+ */
+import { Announcer } from "../kx/announcer.js";
+import type { Announcement } from "../kx/messages.js";
+import { wireNumber } from "../kx/messages.js";
+import type { Seq } from "../update.js";
+import type { Entry, UpdateLog } from "../updatelog/update-log.js";
+import type { LogGuard } from "./log-guard.js";
+
+/** Entries read at once, and how long to wait when they cannot be read. */
+const BATCH = 1000;
+const RETRY_MS = 1000;
+
+export class News {
+  readonly #log: UpdateLog;
+  readonly #guard: LogGuard;
+  readonly #observing: boolean;
+  readonly #announcers = new Map<string, Announcer>();
+  /** Position up to which the log has been read. */
+  #seen: number;
+  /** When to read again what could not be read. */
+  #readAgainAt = Infinity;
+
+  constructor(log: UpdateLog, guard: LogGuard, observing: boolean) {
+    this.#log = log;
+    this.#guard = guard;
+    this.#observing = observing;
+    this.#seen = log.newest();
+  }
+
+  /** Our newest entry for a greeting: null for an empty log, undefined for one in trouble. */
+  newest(): Entry | null | undefined {
+    if (this.#observing) return null;
+    return this.#guard.run(() => {
+      const newest = this.#log.newest();
+      return newest === 0 ? null : (this.#log.entry(newest) ?? null);
+    });
+  }
+
+  /** The peer was told of everything up to `greeted`; from now on it hears what is new. */
+  begin(peer: string, greeted: number, now: number): void {
+    if (this.#observing) return;
+    const announcer = new Announcer(greeted);
+    announcer.grew(this.#seen, false, now);
+    this.#announcers.set(peer, announcer);
+  }
+
+  end(peer: string): void {
+    this.#announcers.delete(peer);
+  }
+
+  /** Reads what was appended since the last time, tells the announcers, and returns it. */
+  read(now: number): Entry[] {
+    const added: Entry[] = [];
+    for (;;) {
+      const low = this.#seen + 1;
+      const entries = this.#guard.run(() => {
+        const newest = this.#log.newest();
+        return newest < low ? [] : this.#log.range(low as Seq, newest as Seq, BATCH);
+      });
+      this.#readAgainAt = entries === undefined ? now + RETRY_MS : Infinity;
+      const last = entries?.at(-1);
+      if (entries === undefined || last === undefined) return added;
+      this.#seen = last.seq;
+      added.push(...entries);
+      for (const [peer, announcer] of this.#announcers) {
+        const isEcho = entries.every((entry) => cameFrom(entry, peer));
+        announcer.grew(last.seq, isEcho, now);
+      }
+    }
+  }
+
+  /** What the peer is to be told now; undefined for nothing. It counts as told. */
+  due(peer: string, now: number): Announcement[] | undefined {
+    const announcer = this.#announcers.get(peer);
+    const span = announcer?.due(now);
+    if (announcer === undefined || span === undefined) return undefined;
+    const { low, high } = span;
+    const entries = this.#guard.run(() => this.#log.range(low as Seq, high as Seq, high - low + 1));
+    if (entries === undefined) {
+      announcer.postponed(now + RETRY_MS);
+      return undefined;
+    }
+    announcer.sent(high, now);
+    return entries.length === 0 ? undefined : entries.map(announcementOf);
+  }
+
+  /** The peer has no room for news at the moment. */
+  postpone(peer: string, now: number): void {
+    this.#announcers.get(peer)?.postponed(now + RETRY_MS);
+  }
+
+  /** When something will be due; Infinity for never. */
+  nextAt(): number {
+    let next = this.#readAgainAt;
+    for (const announcer of this.#announcers.values()) {
+      next = Math.min(next, announcer.nextAt() ?? Infinity);
+    }
+    return next;
+  }
+}
+
+/** An entry as peers see it. */
+export function announcementOf({ seq, fingerprint, hash }: Entry): Announcement {
+  return { number: wireNumber(seq), fingerprint, hash };
+}
+
+function cameFrom({ origin }: Entry, peer: string): boolean {
+  return origin.transport === "kx" && origin.neighbour === peer;
+}

@@ -1,0 +1,352 @@
+/**
+ * The receiving half of the exchange: what each peer has (a reception each), whom to ask for which
+ * update (one fetch tracker), the gate, the append and the receive cursors. Facts come in from the
+ * sessions; what is to be asked comes out of `orders`. Knows no connections.
+ *
+ *  1. Persist before announce: an update is appended, with the peer's cursor in the same
+ *     transaction, before anything is said about it. All UPDATEs of one read share a transaction.
+ *  2. An UPDATE is believed only when its key hashes to what was asked for. Otherwise it counts
+ *     against the peer and the next announcer is asked: the thesis's attack (3) fails.
+ *  3. Trouble of the log is nobody's failure: what could not be stored is asked for again later.
+ *  4. A cursor that moved over known updates only is stored a second late: they cost no fsync each.
+ */
+import { admitAnnounced } from "../admit.js";
+import type { Clock } from "../clock.js";
+import type { Diagnostics } from "../diagnostics.js";
+import { Refusal } from "../errors.js";
+import type { FetchOutput } from "../kx/fetch-tracker.js";
+import { FetchTracker } from "../kx/fetch-tracker.js";
+import type { Announcement } from "../kx/messages.js";
+import type { UpdateRequest } from "../kx/open-requests.js";
+import { Reception } from "../kx/reception.js";
+import type { Position, ReceptionOutput } from "../kx/reception-output.js";
+import type { Update, UpdateHash } from "../update.js";
+import type { UpdateLog } from "../updatelog/update-log.js";
+import type { LogGuard } from "./log-guard.js";
+
+const CURSOR_MS = 1000;
+
+/** Something to ask a peer for, on the connection in use. */
+export type Order =
+  | { readonly type: "list"; readonly peer: string; readonly low: number; readonly high: number }
+  | {
+      readonly type: "get";
+      readonly peer: string;
+      readonly number: number;
+      readonly hash: UpdateHash;
+    };
+
+/** How far we are with a peer. */
+export interface ReceivingStatus {
+  readonly cursor: number | undefined;
+  readonly newest: number | undefined;
+  readonly missing: number;
+  readonly inFlight: number;
+  /** Announcements of updates that were known: what would have been duplicate mails. */
+  readonly known: number;
+}
+
+interface Peer {
+  readonly name: string;
+  readonly reception: Reception;
+  stored: Position | undefined;
+  known: number;
+}
+
+interface Fetched {
+  readonly update: Update;
+  readonly bytes: number;
+}
+
+export class Receiving {
+  readonly #log: UpdateLog;
+  readonly #guard: LogGuard;
+  readonly #clock: Clock;
+  readonly #diagnostics: Diagnostics;
+  readonly #tracker: FetchTracker;
+  readonly #peers = new Map<string, Peer>();
+  #orders: Order[] = [];
+  #fetched: Fetched[] = [];
+  #cursorsDueAt: number | undefined;
+
+  /** Reads the stored cursors. Throws `Trouble`. */
+  constructor(
+    peers: readonly string[],
+    log: UpdateLog,
+    guard: LogGuard,
+    clock: Clock,
+    diagnostics: Diagnostics,
+  ) {
+    this.#log = log;
+    this.#guard = guard;
+    this.#clock = clock;
+    this.#diagnostics = diagnostics;
+    this.#tracker = new FetchTracker(() => clock.random());
+    for (const name of peers) {
+      const stored = log.receiveCursor(name);
+      const reception = new Reception(stored, (hash) => this.#isKnown(hash, name));
+      this.#peers.set(name, { name, reception, stored, known: 0 });
+    }
+  }
+
+  /** The greeting of a peer that was not connected is done. */
+  established(peer: string, newest: Announcement | undefined, now: number): void {
+    this.#follow(peer, (reception) => reception.established(newest, now), now);
+  }
+
+  /** Another connection of the peer is used from now on. */
+  moved(peer: string, now: number): void {
+    this.#follow(peer, (reception) => reception.moved(now), now);
+  }
+
+  /** The last connection of the peer is gone. */
+  disconnected(peer: string, now: number): void {
+    this.#peer(peer).reception.disconnected();
+    this.#take(this.#tracker.disconnected(peer, now), now);
+  }
+
+  announced(peer: string, announcements: readonly Announcement[], now: number): void {
+    this.#follow(peer, (reception) => reception.announced(announcements, now), now);
+  }
+
+  listed(
+    peer: string,
+    { low, high }: { readonly low: number; readonly high: number },
+    announcements: readonly Announcement[],
+    now: number,
+  ): void {
+    this.#follow(peer, (reception) => reception.listed(low, high, announcements, now), now);
+  }
+
+  listFailed(peer: string, now: number): void {
+    this.#follow(peer, (reception) => reception.listFailed(now), now);
+  }
+
+  /** Lists something, to hear whether the peer lives. */
+  probe(peer: string, now: number): void {
+    this.#follow(peer, (reception) => reception.probe(now), now);
+  }
+
+  /** Bytes of what was asked for came in. */
+  progressed(peer: string, now: number): void {
+    this.#tracker.progressed(peer, now);
+  }
+
+  /** An UPDATE that was asked for: checked here, stored with others by `store`. */
+  delivered(
+    peer: string,
+    { hash }: UpdateRequest,
+    { announcement, armor }: { readonly announcement: Announcement; readonly armor: Uint8Array },
+    now: number,
+  ): void {
+    try {
+      const { fingerprint } = announcement;
+      const update = admitAnnounced(armor, { hash, fingerprint });
+      this.#tracker.delivered(peer, armor.length);
+      this.#fetched.push({ update, bytes: armor.length });
+    } catch (error) {
+      if (!(error instanceof Refusal)) throw error;
+      this.failed(peer, hash, { reason: error.reason, problem: error.message }, now);
+    }
+  }
+
+  /** The peer answered a request with something else than the update. */
+  failed(
+    peer: string,
+    hash: UpdateHash,
+    fault: { readonly problem: string; readonly reason?: string },
+    now: number,
+  ): void {
+    const fingerprint = this.#peer(peer).reception.fingerprintOf(hash);
+    this.#diagnostics.report("update-wrong", { neighbour: peer, hash, fingerprint, ...fault });
+    this.#take(this.#tracker.failed(peer, hash, now), now);
+  }
+
+  /** The peer does not have an update any more. */
+  gone(peer: string, { number, hash }: UpdateRequest, now: number): void {
+    const { reception } = this.#peer(peer);
+    const fingerprint = reception.fingerprintOf(hash);
+    this.#diagnostics.report("update-gone", { neighbour: peer, number, hash, fingerprint });
+    this.#take(this.#tracker.gone(peer, hash, now), now);
+    this.#follow(peer, () => reception.lost(hash, now), now);
+  }
+
+  /** Rule 1: appends what one read brought. */
+  store(peer: string, now: number): void {
+    const fetched = this.#fetched;
+    if (fetched.length === 0) return;
+    this.#fetched = [];
+    const hashes = new Set(fetched.map(({ update }) => update.hash));
+    const at = this.#peer(peer).reception.cursorAfter(hashes);
+    const origin = { neighbour: peer, transport: "kx" } as const;
+    const receivedAt = this.#clock.now();
+    const arrivals = fetched.map(({ update }) => ({ update, origin, trail: [], receivedAt }));
+    const outcomes = this.#guard.run(() => this.#log.append(arrivals, at && { peer, at }));
+    if (outcomes === undefined) {
+      for (const hash of hashes) this.#tracker.deferred(peer, hash, now);
+      return;
+    }
+    if (at !== undefined) this.#peer(peer).stored = at;
+    for (const [index, { update, bytes }] of fetched.entries()) {
+      const outcome = outcomes[index];
+      if (outcome === undefined) continue;
+      const { hash, fingerprint } = update;
+      const fields = { seq: outcome.seq, hash, fingerprint, neighbour: peer, via: "kx" };
+      if (outcome.outcome === "duplicate") this.#diagnostics.report("duplicate", fields);
+      else {
+        this.#diagnostics.report("accepted", { ...fields, bytes });
+        if (outcome.collision) this.#diagnostics.report("collision", fields);
+      }
+    }
+    this.held(hashes, now);
+  }
+
+  /** These updates are in the log now, whichever way they came: behind us with every peer. */
+  held(hashes: Iterable<UpdateHash>, now: number): void {
+    for (const hash of hashes) {
+      this.#tracker.settled(hash);
+      for (const { name, reception } of this.#peers.values()) {
+        this.#follow(name, () => reception.settled(hash, now), now);
+      }
+    }
+  }
+
+  /** Does what is due. */
+  tick(now: number): void {
+    for (const { name, reception } of this.#peers.values()) {
+      this.#follow(name, () => reception.tick(now), now);
+    }
+    if (this.#cursorsDueAt !== undefined && now >= this.#cursorsDueAt) this.storeCursors(now);
+  }
+
+  /** What is to be asked now; each order is handed out once. */
+  orders(now: number): Order[] {
+    this.#take(this.#tracker.advance(now), now);
+    const orders = this.#orders;
+    this.#orders = [];
+    return orders;
+  }
+
+  /** When `tick` or `orders` is due; Infinity for never. */
+  nextAt(): number {
+    let next = Math.min(this.#tracker.nextAt() ?? Infinity, this.#cursorsDueAt ?? Infinity);
+    for (const { reception } of this.#peers.values()) {
+      next = Math.min(next, reception.nextAt() ?? Infinity);
+    }
+    return next;
+  }
+
+  /** Stores the cursors that have moved; what fails is tried again. */
+  storeCursors(now: number): void {
+    this.#cursorsDueAt = undefined;
+    for (const peer of this.#peers.values()) {
+      const at = peer.reception.cursor;
+      if (at === undefined || isSame(at, peer.stored)) continue;
+      const isStored = this.#guard.run(() => {
+        this.#log.setReceiveCursor(peer.name, at);
+        return true;
+      });
+      if (isStored) peer.stored = at;
+      else this.#cursorsDueAt = now + CURSOR_MS;
+    }
+  }
+
+  status(peer: string): ReceivingStatus {
+    const { reception, known } = this.#peer(peer);
+    return {
+      cursor: reception.cursor?.number,
+      newest: reception.newest,
+      missing: reception.missing,
+      inFlight: this.#tracker.inFlightAt(peer),
+      known,
+    };
+  }
+
+  #follow(
+    name: string,
+    input: (reception: Reception) => readonly ReceptionOutput[],
+    now: number,
+  ): void {
+    const peer = this.#peer(name);
+    for (const output of input(peer.reception)) {
+      switch (output.type) {
+        case "list":
+          this.#orders.push({ ...output, peer: name });
+          break;
+        case "want": {
+          const { number, hash } = output.announcement;
+          this.#tracker.announced(name, number, hash);
+          break;
+        }
+        case "cursor":
+          if (output.at === undefined) this.#forgetCursor(peer);
+          else if (!isSame(output.at, peer.stored)) this.#cursorsDueAt ??= now + CURSOR_MS;
+          break;
+        case "gap": {
+          const { low, high } = output;
+          this.#diagnostics.report("peer-gap", { neighbour: name, low, high });
+          break;
+        }
+        case "reset":
+          this.#diagnostics.report("peer-reset", { neighbour: name, reason: output.reason });
+          this.#take(this.#tracker.disconnected(name, now), now);
+          break;
+        default:
+          output satisfies never;
+      }
+    }
+  }
+
+  #take(outputs: readonly FetchOutput[], now: number): void {
+    for (const output of outputs) {
+      const { hash } = output;
+      switch (output.type) {
+        case "request":
+          this.#orders.push({ type: "get", peer: output.peer, number: output.number, hash });
+          break;
+        case "timed-out":
+          this.#diagnostics.report("fetch-timeout", { neighbour: output.peer, hash });
+          break;
+        case "lost":
+          this.#lost(hash, output.peers, now);
+          break;
+        default:
+          output satisfies never;
+      }
+    }
+  }
+
+  #lost(hash: UpdateHash, peers: readonly string[], now: number): void {
+    const receptions = [...this.#peers.values()].map(({ reception }) => reception);
+    const [fingerprint] = receptions.flatMap((reception) => reception.fingerprintOf(hash) ?? []);
+    const neighbours = peers.join(" ");
+    this.#diagnostics.report("update-lost", { hash, fingerprint, neighbours });
+    for (const { name, reception } of this.#peers.values()) {
+      this.#follow(name, () => reception.lost(hash, now), now);
+    }
+  }
+
+  #forgetCursor(peer: Peer): void {
+    peer.stored = undefined;
+    this.#guard.run(() => this.#log.forgetReceiveCursor(peer.name));
+  }
+
+  #isKnown(hash: UpdateHash, name: string): boolean {
+    const isKnown = this.#guard.run(
+      () => this.#log.has(hash) || this.#log.isRefused(hash, this.#clock.now()),
+    );
+    if (isKnown) this.#peer(name).known += 1;
+    // In trouble we rather fetch it in vain than miss it.
+    return isKnown ?? false;
+  }
+
+  #peer(name: string): Peer {
+    const peer = this.#peers.get(name);
+    if (peer === undefined) throw new Error(`no peer ${name}`);
+    return peer;
+  }
+}
+
+function isSame(at: Position, stored: Position | undefined): boolean {
+  return at.number === stored?.number && at.hash === stored.hash;
+}

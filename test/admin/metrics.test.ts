@@ -1,0 +1,121 @@
+/**
+ * /metrics: what the page counts is counted there too, under the names and labels that dashboards
+ * rely on, and Prometheus' own linter finds nothing to say. The alert rules and their tests are
+ * run by promtool.
+ */
+import { spawnSync } from "node:child_process";
+import { readFileSync } from "node:fs";
+import { fileURLToPath } from "node:url";
+import { describe, expect, it } from "vitest";
+import { preparedDoor, preparedSources } from "./prepared.js";
+
+const DEPLOY = fileURLToPath(new URL("../../deploy/", import.meta.url));
+
+async function scrape() {
+  const prepared = preparedSources();
+  const base = await preparedDoor(prepared.sources);
+  const answer = await fetch(`${base}/metrics`);
+  const text = await answer.text();
+  return { ...prepared, text, type: answer.headers.get("content-type"), base };
+}
+
+/** The value of one series, undefined when it is absent. */
+function value(text: string, series: string): number | undefined {
+  const line = text.split("\n").find((one) => one.startsWith(`${series} `));
+  return line === undefined ? undefined : Number(line.slice(series.length + 1));
+}
+
+describe("the metrics", () => {
+  it("count what the page counts", async () => {
+    const { text, type, base } = await scrape();
+    expect(type).toMatch(/^text\/plain; version=0\.0\.4/);
+    const status = JSON.parse(await (await fetch(`${base}/status.json`)).text());
+    const received = (result: string, peer: string, transport: string) =>
+      value(
+        text,
+        `kxgw_updates_received_total{peer="${peer}",transport="${transport}",result="${result}"}`,
+      ) ?? 0;
+    const peers = ["onak-home", "oldpks", "zurich", "tokyo", "archive"];
+    const all = (result: string, transport: string) =>
+      peers.reduce((sum, peer) => sum + received(result, peer, transport), 0);
+    expect(all("accepted", "mail") + all("accepted", "kx")).toBe(status.totals.accepted);
+    expect(all("duplicate", "mail")).toBe(status.totals.duplicates);
+    expect(value(text, 'kxgw_suppressed_total{reason="in-trail"}')).toBe(status.totals.suppressed);
+    expect(value(text, 'kxgw_queue_depth{peer="oldpks"}')).toBe(14);
+    expect(value(text, 'kxgw_queue_depth{peer="tokyo"}')).toBe(3);
+    expect(value(text, 'kxgw_queue_oldest_age_seconds{peer="oldpks"}')).toBe(1800);
+    expect(value(text, 'kxgw_peer_up{peer="oldpks"}')).toBe(0);
+    expect(value(text, 'kxgw_peer_up{peer="zurich"}')).toBe(1);
+    expect(value(text, 'kxgw_peer_path{peer="zurich",transport="kx"}')).toBe(1);
+    expect(value(text, "kxgw_known_announcements_total")).toBe(status.saved.knownAnnouncements);
+    expect(value(text, "kxgw_saved_bytes")).toBe(status.saved.savedBytes);
+    expect(value(text, "kxgw_db_size_bytes")).toBe(status.log.fileBytes);
+    expect(value(text, 'kxgw_refused_total{reason="unknown-sender"}')).toBe(1);
+    const last = 'kxgw_peer_last_success_timestamp_seconds{peer="oldpks",direction="out"}';
+    expect(value(text, last)).toBe(Date.UTC(2026, 10, 23, 14, 25) / 1000);
+    expect(text).not.toContain('kxgw_peer_up{peer="archive"}');
+  });
+
+  it("observe how long a delivery took, from when they exist", async () => {
+    const { sources, tally, base } = await scrape();
+    expect(sources.tally).toBe(tally);
+    tally.report("sent", { neighbour: "oldpks", tookMs: 700, bytes: 1 });
+    const text = await (await fetch(`${base}/metrics`)).text();
+    expect(value(text, 'kxgw_delivery_duration_seconds_bucket{le="0.25"}')).toBe(0);
+    expect(value(text, 'kxgw_delivery_duration_seconds_bucket{le="1"}')).toBe(1);
+    expect(value(text, "kxgw_delivery_duration_seconds_sum")).toBe(0.7);
+  });
+
+  it("hold no fingerprint, hash or address, and please promtool", async () => {
+    const { text } = await scrape();
+    expect(text).not.toMatch(/[0-9A-Fa-f]{32}|@|example\.(net|org)/);
+    const ours = text
+      .split("\n")
+      .filter((line) => / kxgw_|^kxgw_/.test(line))
+      .join("\n");
+    const linted = spawnSync("promtool", ["check", "metrics"], { input: `${ours}\n` });
+    expect(linted.stderr.toString() + linted.stdout.toString()).toBe("");
+    expect(linted.status).toBe(0);
+  });
+});
+
+describe("the alert rules", () => {
+  const rules = readFileSync(`${DEPLOY}prometheus/alerts.yml`, "utf8");
+  const tests = readFileSync(`${DEPLOY}prometheus/alerts.test.yml`, "utf8");
+  const names = [...rules.matchAll(/- alert: (\w+)/g)].map(([, name]) => name);
+
+  it("each fire in promtool's tests, and stay silent before", () => {
+    expect(names.length).toBeGreaterThanOrEqual(9);
+    for (const name of names) {
+      expect(tests, name).toMatch(new RegExp(`alertname: ${name}\\n\\s+exp_alerts:\\n\\s+- exp_`));
+      expect(tests, name).toMatch(new RegExp(`alertname: ${name}\\n\\s+exp_alerts: \\[\\]`));
+    }
+    const checked = spawnSync("promtool", ["test", "rules", "alerts.test.yml"], {
+      cwd: `${DEPLOY}prometheus`,
+      encoding: "utf8",
+    });
+    expect(checked.stdout + checked.stderr).toContain("SUCCESS");
+    expect(checked.status).toBe(0);
+  });
+
+  it("and the dashboard ask for metrics that exist", async () => {
+    const { text } = await scrape();
+    const dashboard = readFileSync(`${DEPLOY}grafana/kxgw.json`, "utf8");
+    const known = new Set([...text.matchAll(/^# TYPE (\w+) (\w+)/gm)].map(([, name]) => name));
+    const asked = new Set(
+      [...`${rules}\n${dashboard}`.matchAll(/\b(?:kxgw|process|nodejs)_\w+/g)].map(([name]) =>
+        name.replace(/_(bucket|sum|count)$/, ""),
+      ),
+    );
+    expect([...asked].filter((name) => !known.has(name))).toEqual([]);
+    expect(asked.size).toBeGreaterThan(12);
+  });
+
+  it("are valid YAML for Prometheus, with the scrape config", () => {
+    const checked = spawnSync("promtool", ["check", "config", "scrape.yml"], {
+      cwd: `${DEPLOY}prometheus`,
+      encoding: "utf8",
+    });
+    expect(checked.stdout + checked.stderr).toContain("SUCCESS");
+  });
+});

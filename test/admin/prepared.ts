@@ -1,0 +1,151 @@
+/**
+ * An admin door over a day that never was: a real log and tally, a clock of the test's own, and
+ * neighbours in every state, so that the page and the metrics show all that they can.
+ */
+import { onTestFinished } from "vitest";
+import { AdminDoor } from "../../src/admin/admin-door.js";
+import { HOUR_MS } from "../../src/admin/hours.js";
+import type { Sources } from "../../src/admin/status.js";
+import { Tally } from "../../src/admin/tally.js";
+import { parseConfig } from "../../src/config/load.js";
+import type { LaneStatus } from "../../src/egress/lane.js";
+import type { PeerStatus } from "../../src/peering/exchange.js";
+import { UpdateLog } from "../../src/updatelog/update-log.js";
+import { update } from "../updatelog/material.js";
+import { scratch } from "./gateway.js";
+
+export const NOW = Date.UTC(2026, 10, 23, 14, 40);
+
+const CONFIG = `[site]
+address = "pgp-public-keys@kx.example.org"
+[log]
+[smtp]
+[kx]
+[outbound]
+[admin]
+listen = "127.0.0.1:0"
+[[peer]]
+name = "onak-home"
+mail = "pgp-public-keys@onak.example.com"
+accept_from = ["192.0.2.10"]
+[[peer]]
+name = "oldpks"
+mail = "pgp-public-keys@pks.example.net"
+accept_from = ["192.0.2.20"]
+[[peer]]
+name = "zurich"
+kx = "kx.zurich.example:11373"
+dial = true
+[[peer]]
+name = "tokyo"
+kx = "kx.tokyo.example:11373"
+[[peer]]
+name = "archive"
+accept_from = ["198.51.100.7"]
+`;
+
+const LANE = { attempt: 0, nextAt: 0, lastError: "", lastErrorAt: 0 };
+const PEER = { cursor: 900, newest: 900, missing: 0, inFlight: 0, known: 0, bytesIn: 0 };
+
+/** Sources of a busy day; `publicStatus` as in the config. */
+export function preparedSources(publicStatus = false) {
+  const config = parseConfig(
+    CONFIG.replace("[admin]", `[admin]\npublic_status = ${publicStatus}`),
+    "kxgw.toml",
+    scratch(),
+    {},
+  );
+  const log = UpdateLog.open(config.log.path);
+  onTestFinished(() => log.close());
+  const time = { now: NOW - 24 * HOUR_MS };
+  const clock = { now: () => time.now, monotonic: () => time.now, random: () => 0.5 };
+  const tally = new Tally({ report: () => {} }, clock);
+  day(log, tally, time);
+  const lanes: LaneStatus[] = [
+    { ...LANE, name: "onak-home", cursor: log.newest(), backlog: 0, lastSuccessAt: NOW - 40_000 },
+    {
+      ...LANE,
+      ...{ name: "oldpks", cursor: log.newest() - 14, backlog: 14, attempt: 2 },
+      nextAt: NOW + 180_000,
+      lastError: "451 4.3.0 <pgp-public-keys@pks.example.net>: mailbox is busy, try again later",
+      lastErrorAt: NOW - 60_000,
+      lastSuccessAt: NOW - 900_000,
+    },
+  ];
+  const peers: PeerStatus[] = [
+    {
+      ...PEER,
+      ...{ name: "zurich", connected: true, connectedSince: NOW - 31 * HOUR_MS },
+      ...{ known: 3100, bytesIn: 1_830_000, bytesOut: 640_000 },
+    },
+    {
+      ...PEER,
+      ...{ name: "tokyo", connected: true, connectedSince: NOW - 2 * HOUR_MS, missing: 3 },
+      ...{ known: 1240, bytesIn: 410_000, bytesOut: 380_000 },
+    },
+  ];
+  const sources: Sources = {
+    ...{ config, log, tally, clock, startedAt: NOW - 31 * HOUR_MS, version: "0.1.0" },
+    lanes: () => lanes,
+    peers: () => peers,
+  };
+  return { sources, lanes, peers, time, tally, log };
+}
+
+/** 24 hours with a quiet night: updates from everybody to everybody. */
+function day(log: UpdateLog, tally: Tally, time: { now: number }): void {
+  let n = 0;
+  const from = [
+    ["onak-home", "mail"],
+    ["zurich", "kx"],
+    ["zurich", "kx"],
+    ["tokyo", "kx"],
+    ["archive", "mail"],
+  ] as const;
+  for (let quarter = 0; quarter < 96; quarter++) {
+    const hour = new Date(time.now).getUTCHours();
+    const many = Math.max(1, Math.round(9 * Math.sin(((hour - 4) / 24) * Math.PI) ** 2));
+    for (let i = 0; i < many; i++) {
+      n += 1;
+      const [neighbour, via] = from[(n * 7 + (n >> 2)) % from.length] ?? from[0];
+      const one = update(n, 1800);
+      const origin = { neighbour, transport: via };
+      const trail: string[] = n % 3 === 0 ? ["pgp-public-keys@pks.example.net"] : [];
+      const messageId = via === "mail" ? `<${n}@${neighbour}.example.net>` : undefined;
+      log.append([{ update: one, origin, trail, receivedAt: time.now, messageId }]);
+      const { hash, fingerprint } = one;
+      const fields = { seq: n, hash, fingerprint, bytes: 2600 };
+      tally.report("accepted", { ...fields, neighbour, via });
+      if (neighbour !== "onak-home") {
+        tally.report("sent", { ...fields, neighbour: "onak-home", tookMs: 40 });
+      }
+      if (n % 3 === 0) tally.report("suppressed", { ...fields, neighbour: "oldpks" });
+      else tally.report("sent", { ...fields, neighbour: "oldpks", tookMs: 900 });
+      if (neighbour !== "zurich" && n % 2 === 0) {
+        tally.report("served", { ...fields, neighbour: "zurich" });
+      }
+      if (n % 4 === 0) tally.report("duplicate", { ...fields, neighbour: "archive", via: "mail" });
+    }
+    if (quarter === 40) tally.report("peer-disconnected", { neighbour: "tokyo" });
+    if (quarter === 41) tally.report("peer-connected", { neighbour: "tokyo" });
+    if (quarter === 94) {
+      const problem = "the address is in no neighbour's accept_from";
+      const client = "203.0.113.0/24";
+      tally.report("mail-refused", { client, reason: "unknown-sender", problem });
+      const words = "451 4.3.0 <pgp-public-keys@pks.example.net>: mailbox is busy";
+      tally.report("retry", { neighbour: "oldpks", seq: n, words, attempt: 2, waitMs: 300_000 });
+    }
+    time.now += HOUR_MS / 4;
+  }
+  time.now = NOW;
+}
+
+/** The door over prepared sources, started; resolves with the page's address. */
+export async function preparedDoor(sources: Sources): Promise<string> {
+  const no = () => ({ done: false, words: "no" });
+  const orders = { pause: no, resume: no, retry: no, skip: no };
+  const door = new AdminDoor(sources, orders, sources.tally);
+  const endpoint = await door.start();
+  onTestFinished(() => door.stop());
+  return `http://127.0.0.1:${endpoint?.port}`;
+}

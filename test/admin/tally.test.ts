@@ -1,0 +1,100 @@
+/** The tally: totals, hours, the latest reports, and what a restart recalls from the log. */
+import { describe, expect, it } from "vitest";
+import { HOUR_MS, HOURS, Hours } from "../../src/admin/hours.js";
+import { recallArrivals } from "../../src/admin/recall.js";
+import { TALLY_LIMITS, Tally } from "../../src/admin/tally.js";
+import { UpdateLog } from "../../src/updatelog/update-log.js";
+import { arrival } from "../updatelog/material.js";
+
+const NOW = 500_000 * HOUR_MS + 1000;
+
+function tallyAt(start: number) {
+  const time = { now: start };
+  const heard: string[] = [];
+  const clock = { now: () => time.now, monotonic: () => 0, random: () => 0 };
+  return { time, heard, tally: new Tally({ report: (event) => void heard.push(event) }, clock) };
+}
+
+describe("hours", () => {
+  it("forget what is older than a day, one hour at a time", () => {
+    const hours = new Hours();
+    for (let hour = 0; hour < 100; hour++) {
+      hours.add(NOW + hour * HOUR_MS, { count: hour, bytes: 1 });
+    }
+    const series = hours.series(NOW + 99 * HOUR_MS);
+    expect(series.map(({ count }) => count)).toEqual(
+      Array.from({ length: HOURS }, (_, index) => 76 + index),
+    );
+    expect(hours.series(NOW + 101 * HOUR_MS).map(({ count }) => count)).toEqual([
+      ...Array.from({ length: 22 }, (_, index) => 78 + index),
+      0,
+      0,
+    ]);
+    expect(hours.series(NOW + 1000 * HOUR_MS).every(({ count }) => count === 0)).toBe(true);
+  });
+
+  it("survive a clock that is set back", () => {
+    const hours = new Hours();
+    hours.add(NOW, { count: 1, bytes: 0 });
+    hours.add(NOW - 5 * HOUR_MS, { count: 2, bytes: 0 });
+    hours.add(NOW - 30 * HOUR_MS, { count: 4, bytes: 0 });
+    const series = hours.series(NOW - 5 * HOUR_MS).map(({ count }) => count);
+    expect(series.at(-1)).toBe(1);
+    expect(series.at(-6)).toBe(2);
+    expect(series.reduce((sum, count) => sum + count)).toBe(3);
+  });
+});
+
+describe("the tally", () => {
+  it("counts by event, neighbour, road and reason, and hands on", () => {
+    const { tally, heard, time } = tallyAt(NOW);
+    tally.report("accepted", { neighbour: "a", via: "mail", bytes: 10 });
+    tally.report("accepted", { neighbour: "a", via: "kx", bytes: 20 });
+    time.now += HOUR_MS;
+    tally.report("accepted", { neighbour: "b", via: "kx", bytes: 30 });
+    expect(heard).toEqual(["accepted", "accepted", "accepted"]);
+    expect(tally.total("accepted")).toEqual({ count: 3, bytes: 60 });
+    expect(tally.sum({ events: ["accepted"], via: "kx" })).toEqual({ count: 2, bytes: 50 });
+    expect(tally.lastAt({ events: ["accepted"], neighbour: "a" })).toBe(NOW);
+    const series = tally.series({ events: ["accepted"] }).map(({ count }) => count);
+    expect(series.slice(-3)).toEqual([0, 2, 1]);
+    time.now += 23 * HOUR_MS;
+    expect(tally.day({ events: ["accepted"] }).count).toBe(1);
+    expect(tally.total("accepted").count).toBe(3);
+  });
+
+  it("keeps the latest reports, never debug, never more than its limit", () => {
+    const { tally } = tallyAt(NOW);
+    for (let n = 0; n < TALLY_LIMITS.recent + 50; n++) {
+      tally.report("accepted", { seq: n });
+      tally.report("duplicate", { seq: n });
+    }
+    const recent = tally.recent();
+    expect(recent).toHaveLength(TALLY_LIMITS.recent);
+    expect(recent[0]?.fields.seq).toBe(TALLY_LIMITS.recent + 49);
+    expect(recent.every(({ event }) => event === "accepted")).toBe(true);
+  });
+
+  it("tells listeners of everything until they leave", () => {
+    const { tally } = tallyAt(NOW);
+    const told: string[] = [];
+    const leave = tally.onReport(({ event }) => void told.push(event));
+    tally.report("duplicate");
+    leave();
+    tally.report("accepted");
+    expect(told).toEqual(["duplicate"]);
+  });
+
+  it("recalls a day of arrivals from the log, and no totals", () => {
+    const log = UpdateLog.open(":memory:");
+    const ages = [30 * HOUR_MS, 3 * HOUR_MS, 1000];
+    log.append(ages.map((age, n) => arrival(n, { receivedAt: NOW - age })));
+    const { tally } = tallyAt(NOW);
+    recallArrivals(log, tally, NOW);
+    log.close();
+    expect(tally.day({ events: ["accepted"], neighbour: "oldpks", via: "mail" }).count).toBe(2);
+    expect(tally.lastAt({ events: ["accepted"] })).toBe(NOW - 1000);
+    expect(tally.total("accepted").count).toBe(0);
+    expect(tally.counts()).toEqual([]);
+  });
+});

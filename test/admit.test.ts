@@ -1,0 +1,125 @@
+/** The gate: what becomes an update, what is refused and why, and that an announced one is that. */
+import { describe, expect, test } from "vitest";
+import { admit, admitAnnounced } from "../src/admit.js";
+import { Refusal } from "../src/errors.js";
+import type { Update, UpdateHash } from "../src/update.js";
+import { bytes, keyArmor, keyNames, mail } from "./mail/fixtures.js";
+import { packet } from "./mail/oracles/packets.js";
+import { armored, firstBlock } from "./mail/oracles/raw-mail.js";
+import { vectors } from "./openpgp/material.js";
+
+const armors = keyNames.map(keyArmor);
+const packets = armors.map((armor) => firstBlock(armor)?.packets ?? new Uint8Array());
+const [first = "", second = ""] = armors;
+const all = armors.flatMap((armor) => admit([bytes(armor)]).updates);
+
+const reasons = (refusals: readonly Refusal[]) => refusals.map(({ reason }) => reason);
+
+function thrown(run: () => unknown): unknown {
+  try {
+    run();
+  } catch (error) {
+    return error;
+  }
+  return undefined;
+}
+
+describe("admit", () => {
+  test("every vector is named by its hash and its fingerprint", () => {
+    for (const { name, hash, fingerprint, packets_base64 } of vectors) {
+      const { updates } = admit([bytes(armored([Buffer.from(packets_base64, "base64")]))]);
+      expect(
+        updates.map((each) => each.hash),
+        name,
+      ).toEqual([hash]);
+      expect(updates[0]?.fingerprint, name).toBe(fingerprint.toUpperCase());
+      expect(updates[0]?.digest).toMatch(/^[0-9a-f]{64}$/);
+    }
+  });
+
+  test("one update a key: in one block, in several blocks, in several texts", () => {
+    const wanted = all.map(({ hash }) => hash).sort();
+    for (const texts of [[armored(packets)], [armors.join("\nand\n")], armors]) {
+      const { updates, refusals } = admit(texts.map(bytes));
+      expect(updates.map(({ hash }) => hash).sort()).toEqual(wanted);
+      expect(refusals).toEqual([]);
+    }
+  });
+
+  test("equal ones once", () => {
+    expect(admit([bytes(first + second + first), bytes(first)]).updates).toHaveLength(2);
+  });
+
+  test("what is stored gives the same update again", () => {
+    for (const update of all) {
+      const again = admit([bytes(armored([update.body]))]).updates;
+      expect(again).toEqual([update]);
+    }
+  });
+
+  test("a bad block among good ones", () => {
+    const broken = second.replace(/^=(....)$/m, "=AAAA");
+    const { updates, refusals } = admit([bytes(first + broken)]);
+    expect(updates).toHaveLength(1);
+    expect(reasons(refusals)).toEqual(["bad-crc"]);
+  });
+
+  test.each<[string, readonly string[], readonly string[]]>([
+    ["nothing", [], ["no-key"]],
+    ["no armor", ["hello"], ["no-key"]],
+    ["an empty block", [armored([])], ["no-key"]],
+    ["a message", [first.replaceAll("PUBLIC KEY BLOCK", "MESSAGE")], ["not-key-material"]],
+    ["a signature alone", [armored([packet(2, bytes("xxxx"), "old")])], ["not-key-material"]],
+    ["a secret block", [first.replaceAll("PUBLIC KEY", "PRIVATE KEY")], ["secret-key"]],
+    [
+      "a secret packet in a public block",
+      [armored([packet(5, bytes("xxxxxxxx"), "old")])],
+      ["secret-key"],
+    ],
+    [
+      "a packet that is cut off",
+      [armored([packets[0]?.subarray(0, -1) ?? bytes("")])],
+      ["bad-packet"],
+    ],
+  ])("%s is refused", (_, texts, expected) => {
+    const { updates, refusals } = admit(texts.map(bytes));
+    expect(updates).toEqual([]);
+    expect(reasons(refusals)).toEqual(expected);
+    for (const { message } of refusals) expect(message).toMatch(/^[ -~]{5,200}$/);
+  });
+
+  test("a user id to remember comes with it, where it has one", () => {
+    for (const update of all) expect(update.identity).toBeDefined();
+    const raw = mail("onak-revocation-2-no-user-id");
+    expect(admit([raw]).updates.map(({ identity }) => identity)).toEqual([undefined]);
+  });
+});
+
+describe("admitAnnounced", () => {
+  const [update, other] = all as [Update, Update];
+  const armor = bytes(first);
+
+  test("the announced one", () => {
+    const { hash, fingerprint } = update;
+    expect(admitAnnounced(armor, { hash, fingerprint })).toEqual(update);
+    expect(admitAnnounced(armor, { hash, fingerprint: undefined })).toEqual(update);
+  });
+
+  test.each<[string, Uint8Array, UpdateHash, string | undefined, string]>([
+    ["another key", bytes(second), update.hash, undefined, "hash-mismatch"],
+    ["another fingerprint", armor, update.hash, other.fingerprint, "hash-mismatch"],
+    ["two keys", bytes(first + second), update.hash, undefined, "several-keys"],
+    [
+      "the key and a bad block",
+      bytes(first + first.replace(/^=/m, "=%")),
+      update.hash,
+      undefined,
+      "bad-armor",
+    ],
+    ["no key", bytes("hello"), update.hash, undefined, "no-key"],
+  ])("%s", (_, text, hash, fingerprint, reason) => {
+    const error = thrown(() => admitAnnounced(text, { hash, fingerprint }));
+    expect(error).toBeInstanceOf(Refusal);
+    expect(error).toMatchObject({ reason });
+  });
+});

@@ -1,0 +1,100 @@
+/** The sections for what stands beside us: Unix sockets, spools, HKP and the local keyserver. */
+import { describe, expect, it } from "vitest";
+import { parseConfig } from "../../src/config/load.js";
+import { ConfigFaults } from "../../src/errors.js";
+
+const SITE = '[site]\naddress = "a@b.example"\n[log]\n';
+
+const read = (text: string) => parseConfig(SITE + text, "/etc/kxgw/k.toml", "/etc/kxgw", {});
+
+function faults(text: string): string[] {
+  try {
+    read(text);
+    return [];
+  } catch (error) {
+    if (!(error instanceof ConfigFaults)) throw error;
+    return error.faults.map(({ key, message }) => `${key}: ${message}`);
+  }
+}
+
+describe("[smtp]", () => {
+  it("tells Unix sockets from ports, in any order", () => {
+    const { smtp } = read(
+      '[smtp]\nlisten = ["lmtp:/run/k.sock", "[::1]:25", "lmtp:lm.sock"]\nsocket_mode = "666"\n',
+    );
+    expect(smtp?.listen).toEqual([{ host: "::1", port: 25 }]);
+    expect(smtp?.sockets).toEqual(["/run/k.sock", "/etc/kxgw/lm.sock"]);
+    expect(smtp?.socketMode).toBe(0o666);
+  });
+
+  it.each([
+    ['listen = ["lmtp:"]', "smtp.listen[0]: is empty"],
+    ['listen = ["lmtp"]', 'smtp.listen[0]: "lmtp" has no address and port'],
+    ['socket_mode = "rw"', 'smtp.socket_mode: "rw" is not a mode: write it in octal'],
+    ["socket_mode = 660", "smtp.socket_mode: is not a text"],
+  ])("finds the fault in %s", (line, fault) => {
+    expect(faults(`[smtp]\n${line}\n`).join()).toContain(fault);
+  });
+});
+
+describe("[hkp] and [spool]", () => {
+  it("are off unless they are there, closed unless they say so", () => {
+    expect(read("").hkp).toBeUndefined();
+    expect(read("[hkp]\n").hkp).toEqual({
+      listen: [{ host: "127.0.0.1", port: 11_371 }],
+      open: false,
+      maxSizeBytes: 4 * 1024 ** 2,
+    });
+    expect(read('[spool]\nwatch = ["in"]\n').spool).toEqual({
+      watch: ["/etc/kxgw/in"],
+      everyMs: 2000,
+    });
+  });
+
+  it.each([
+    ["[spool]\n", "spool.watch: is not a list"],
+    ["[spool]\nwatch = []\n", "spool.watch: is empty: name a directory"],
+    ['[hkp]\nopen = "yes"\n', "hkp.open: is not a truth value"],
+    ['[hkp]\n[kx]\nlisten = ["127.0.0.1:11371"]\n', "are one port: write another one"],
+  ])("finds the fault in %j", (text, fault) => {
+    expect(faults(text).join()).toContain(fault);
+  });
+});
+
+describe("[local]", () => {
+  const ours = { address: undefined, maxMailBytes: 128_000 };
+
+  it.each([
+    [
+      'type = "pksd"\ndirectory = "/p"\nnotify = ["pksdctl", "s", "mail {}"]',
+      { type: "pksd", directory: "/p", notify: ["pksdctl", "s", "mail {}"] },
+    ],
+    ['type = "sks"\ndirectory = "m"', { type: "sks", directory: "/etc/kxgw/m" }],
+    ['type = "hkp"\nurl = "https://ks/x/"', { type: "hkp", url: "https://ks/x" }],
+    ['type = "command"\ncommand = ["a", "b"]', { type: "command", command: ["a", "b"] }],
+  ])("reads %j", (lines, way) => {
+    expect(read(`[local]\n${lines}\n`).local).toMatchObject({ ...way, ...ours });
+  });
+
+  it("has nothing to deliver with type none", () => {
+    expect(read('[local]\ntype = "none"\n').local).toBeUndefined();
+  });
+
+  it.each([
+    ['type = "sks"', 'local.directory: is missing, "sks" needs it: write directory = '],
+    ['type = "hkp"', 'local.url: is missing, "hkp" needs it'],
+    ['type = "command"\ncommand = []', 'local.command: is missing, "command" needs it'],
+    ['type = "hkp"\nurl = "hkp://h"', 'local.url: "hkp://h" is no http URL'],
+    ['type = "none"\nurl = "http://h"', 'local.url: means nothing with type = "none"'],
+    ['type = "sks"\ndirectory = "d"\nnotify = ["x"]', "local.notify: means nothing"],
+    ['type = "skss"\ndirectory = "d"', 'local.type: "skss" is not known'],
+    ['directory = "d"', "local.type: is not a text"],
+  ])("finds the fault in %j", (lines, fault) => {
+    expect(faults(`[local]\n${lines}\n`).join()).toContain(fault);
+  });
+
+  it("does not write where the spool is read", () => {
+    const text = '[spool]\nwatch = ["/p"]\n[local]\ntype = "pksd"\ndirectory = "/p"\n';
+    expect(faults(text)).toEqual([expect.stringContaining("each update would come back")]);
+  });
+});

@@ -1,0 +1,165 @@
+/**
+ * Bad input by KX against a live gateway, from peers on addresses of their own: a wrong body never
+ * keeps the right one out, whatever is wrong with it; strangers hear nothing; lost framing ends one
+ * connection and no more; what is known is not asked for.
+ */
+import { generateKey } from "openpgp";
+import { expect, it } from "vitest";
+import { KxScript } from "./kx-script.js";
+import { made, mailOf, OLD, SITE } from "./material.js";
+import { SmtpClient } from "./smtp-client.js";
+import { base, configFile, legacySite, logOf, pause, start, until } from "./stage.js";
+import { FAR } from "./world.js";
+
+/** Peers by address: 127.0.0.3 is "three", 127.0.0.4 is "four". */
+function config(farPort: number): string {
+  return `${base(SITE)}[kx]
+listen = ["127.0.0.1:0"]
+[outbound]
+relay = "smtp://127.0.0.1:${farPort}"
+bounce = "pgp-bounces@kx.example.org"
+[[peer]]
+name = "old"
+accept_from = ["127.0.0.1"]
+[[peer]]
+name = "far"
+mail = "${FAR}"
+[[peer]]
+name = "three"
+kx = "127.0.0.3:11373"
+via = "kx"
+[[peer]]
+name = "four"
+kx = "127.0.0.4:11373"
+via = "kx"
+`;
+}
+
+async function stage() {
+  const { site: far, port } = await legacySite(FAR);
+  const file = configFile(config(port));
+  const gateway = await start(file);
+  return { far, file, gateway, port: gateway.port("kx") };
+}
+
+const RIGHT = made("right", 1);
+const OTHER = made("other", 1);
+const { privateKey } = await generateKey({ userIDs: [{ name: "S" }], format: "armored" });
+
+/** What a lying peer puts behind the right announcement, and why it is refused. */
+const WRONG: readonly (readonly [string, string, string])[] = [
+  ["another key", OTHER.armor, "hash-mismatch"],
+  ["the same key, one octet shorter", made("right", 1, 99).armor, "hash-mismatch"],
+  ["two keys", `${RIGHT.armor}${OTHER.armor}`, "several-keys"],
+  ["a wrong CRC", RIGHT.armor.replace(/\n=.{4}\n/, "\n=AAAA\n"), "bad-crc"],
+  ["broken armor", RIGHT.armor.slice(0, 300), "bad-armor"],
+  ["a secret key", privateKey.replace(/\r\n/g, "\n"), "secret-key"],
+  ["nothing", "", "no-key"],
+];
+
+function updateLines(inReplyTo: string, number: number, body: string): string[] {
+  const { fingerprint, hash } = RIGHT;
+  return [inReplyTo, `${number} ${fingerprint} ${hash}`, ...body.replace(/\n$/, "").split("\n")];
+}
+
+it.each(WRONG)("%s from one peer does not keep the right update out", async (_, body, reason) => {
+  const { far, file, gateway, port } = await stage();
+  const three = await KxScript.greeted(port, "127.0.0.3");
+  const four = await KxScript.greeted(port, "127.0.0.4");
+  const { hash } = RIGHT;
+  three.announce(1, RIGHT);
+  const asked = await three.message("GETUPDATE");
+  expect(asked.lines).toEqual(["1"]);
+  // The second announcer is an alternate while the first one is asked.
+  four.announce(9, RIGHT);
+  await pause(50);
+  expect(four.inbox.map(({ command }) => command)).not.toContain("GETUPDATE");
+
+  three.send("UPDATE", ...updateLines(asked.tag, 1, body));
+  const askedNext = await four.message("GETUPDATE");
+  expect(askedNext.lines).toEqual(["9"]);
+  expect(await logOf(file)).toEqual([]);
+  four.send("UPDATE", ...updateLines(askedNext.tag, 9, RIGHT.armor));
+  await until(
+    () => far.received.length === 1,
+    () => "the right update at the far site",
+  );
+  const log = await logOf(file);
+  expect(log).toEqual([expect.objectContaining({ hash, origin: "four", transport: "kx" })]);
+  const wrong = gateway.events.filter(({ event }) => event === "update-wrong");
+  expect(wrong.map((one) => [one.neighbour, one.hash, one.reason])).toEqual([
+    ["three", hash, reason],
+  ]);
+  expect(gateway.output).not.toContain(privateKey.split("\n")[4]);
+  expect(three.isEnded).toBe(false);
+});
+
+it("an UPDATE that nobody asked for is dropped", async () => {
+  const { file, port } = await stage();
+  const three = await KxScript.greeted(port, "127.0.0.3");
+  three.send("UPDATE", ...updateLines("zzzz", 1, RIGHT.armor));
+  three.send("LIST", "-");
+  const answer = await three.message("IHAVE");
+  expect(answer.lines).toHaveLength(1);
+  expect(await logOf(file)).toEqual([]);
+});
+
+it("an announcement of what is known causes no traffic", async () => {
+  const { file, gateway, port, far } = await stage();
+  const client = await SmtpClient.connect(gateway.port("smtp"));
+  const three = await KxScript.greeted(port, "127.0.0.3");
+  const four = await KxScript.greeted(port, "127.0.0.4");
+  for (const { armor } of [RIGHT, OTHER]) {
+    expect((await client.deliver(mailOf(armor), { from: OLD, to: SITE })).code).toBe(250);
+  }
+  await until(
+    () => far.received.length === 2,
+    () => "both mails",
+  );
+  // The first announcement after an empty log is listed once, to see what came before it.
+  for (const peer of [three, four]) peer.announce(1, RIGHT);
+  await pause(700);
+  const before = [three.bytesIn, four.bytesIn];
+  for (const peer of [three, four]) peer.announce(2, OTHER);
+  for (const peer of [three, four, three]) peer.announce(1, RIGHT);
+  await pause(700);
+  expect([three.bytesIn, four.bytesIn]).toEqual(before);
+  expect(far.received).toHaveLength(2);
+  expect(await logOf(file)).toHaveLength(2);
+  // An unknown one would be asked for within that time.
+  three.announce(3, made("new", 1));
+  expect((await three.message("GETUPDATE")).lines).toEqual(["3"]);
+});
+
+it("a stranger is closed before a byte is sent, and the operator hears of it", async () => {
+  const { gateway, port } = await stage();
+  const stranger = KxScript.connect(port, "127.0.0.9");
+  stranger.send("HELO", "1.0");
+  await stranger.end();
+  expect(stranger.bytesIn).toBe(0);
+  expect((await gateway.event("peer-unknown")).address).toBe("127.0.0.9");
+});
+
+it("broken framing ends that connection with a word, and the peer may come back", async () => {
+  const { gateway, port } = await stage();
+  const four = await KxScript.greeted(port, "127.0.0.4");
+  const three = await KxScript.greeted(port, "127.0.0.3");
+  three.raw("GET / HTTP/1.1\r\nHost: kx\r\n\r\n");
+  const error = await three.message("ERROR");
+  expect(error.lines.slice(0, 2)).toEqual(["NOTIFY", "500"]);
+  await three.end();
+  expect(four.isEnded).toBe(false);
+  await gateway.event("peer-complaint", ({ neighbour }) => neighbour === "three");
+  const again = await KxScript.greeted(port, "127.0.0.3");
+  again.send("LIST", "-");
+  expect((await again.message("IHAVE")).lines).toHaveLength(1);
+});
+
+it("the first word must be HELO", async () => {
+  const { port } = await stage();
+  const three = KxScript.connect(port, "127.0.0.3");
+  three.send("LIST", "-");
+  const error = await three.message("ERROR");
+  expect(error.lines[1]).toBe("551");
+  await three.end();
+});

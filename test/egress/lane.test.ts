@@ -1,0 +1,422 @@
+/**
+ * A lane before a real relay and a real log file: what it sends, what it leaves out, how it tries
+ * again, what it remembers over a restart, and that it delays nobody else.
+ */
+import { cpSync, mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
+import { describe, expect, onTestFinished, test } from "vitest";
+import { admit } from "../../src/admit.js";
+import type { Schedule } from "../../src/backoff.js";
+import { type Clock, systemClock } from "../../src/clock.js";
+import { parseConfig } from "../../src/config/load.js";
+import { Lane, type LaneSettings } from "../../src/egress/lane.js";
+import { MailDoor } from "../../src/egress/mail-door.js";
+import { RelayTransport, TRANSPORT_LIMITS } from "../../src/egress/transport.js";
+import type { Seq, Update } from "../../src/update.js";
+import { UpdateLog } from "../../src/updatelog/update-log.js";
+import { Recorder } from "../ingress/door.js";
+import { bytes, keyArmor, keyNames } from "../mail/fixtures.js";
+import { Relay } from "./relay.js";
+
+const ADDRESS = "pgp-public-keys@pks.example.net";
+const SITE = "pgp-public-keys@kx.example.org";
+const updates = admit(keyNames.map((name) => bytes(keyArmor(name)))).updates;
+
+function directory(): string {
+  const path = mkdtempSync(join(tmpdir(), "kxgw-egress-"));
+  onTestFinished(() => rmSync(path, { recursive: true, force: true }));
+  return path;
+}
+
+interface World {
+  readonly log: UpdateLog;
+  readonly relay: Relay;
+  readonly diagnostics: Recorder;
+  readonly path: string;
+  /** Appends the n-th update. */
+  add(n: number, from?: { neighbour?: string; trail?: readonly string[] }): Seq;
+  /** A lane that is stopped when the test is finished. */
+  lane(settings?: Partial<LaneSettings>, clock?: Clock): Lane;
+  /** Waits for an event that satisfies. */
+  heard(event: string, count?: number): Promise<void>;
+}
+
+async function world(path = directory(), retry: Schedule = [60, 60]): Promise<World> {
+  const log = UpdateLog.open(join(path, "updates.db"));
+  const relay = await Relay.start();
+  const diagnostics = new Recorder();
+  onTestFinished(() => log.close());
+  const append = (update: Update | undefined, from: Parameters<World["add"]>[1] = {}) => {
+    if (update === undefined) throw new Error("no such update");
+    const { neighbour, trail = [] } = from;
+    const origin = { neighbour, transport: "mail" } as const;
+    const [outcome] = log.append([{ update, origin, trail, receivedAt: Date.now() }]);
+    return outcome?.seq ?? (0 as Seq);
+  };
+  return {
+    log,
+    relay,
+    diagnostics,
+    path,
+    add: (n, from) => append(updates[n], from),
+    lane(settings = {}, clock = systemClock) {
+      const transport = new RelayTransport(relay.url, "kx.example.org", {
+        ...TRANSPORT_LIMITS,
+        silenceMs: 300,
+        greetingMs: 300,
+      });
+      const lane = new Lane(
+        {
+          name: "old",
+          address: ADDRESS,
+          maxMailBytes: 128_000,
+          site: SITE,
+          contact: "keymaster@example.org",
+          bounce: "pgp-bounces@kx.example.org",
+          retry,
+          observing: false,
+          ...settings,
+        },
+        log,
+        transport,
+        clock,
+        diagnostics,
+      );
+      const unsubscribe = log.onAppend(() => lane.wake());
+      onTestFinished(async () => {
+        unsubscribe();
+        await lane.stop();
+        transport.close();
+      });
+      return lane;
+    },
+    async heard(event, count = 1) {
+      const events = () => diagnostics.events.filter((line) => line.event === event).length;
+      for (let i = 0; i < 1500 && events() < count; i += 1) await sleep(10);
+      expect(events()).toBeGreaterThanOrEqual(count);
+    },
+  };
+}
+
+/** Names of the updates that a relay took, in order, out of the Message-IDs. */
+const hashes = (relay: Relay) =>
+  relay.taken.map(({ raw }) => /^Message-ID: <([0-9a-f]+)\./m.exec(raw)?.[1]);
+
+describe("what is sent", () => {
+  test("every update once, in order, over one connection", async () => {
+    const { add, lane, relay, log, heard, diagnostics } = await world();
+    const served = lane();
+    const wanted = updates.map(({ hash }) => hash);
+    updates.slice(0, 10).map((_, n) => add(n));
+    served.start();
+    await heard("sent", 10);
+    updates.slice(10).map((_, n) => add(n + 10));
+    await heard("sent", updates.length);
+    expect(hashes(relay)).toEqual(wanted);
+    expect(relay.connections).toBe(1);
+    expect(log.lane("old")).toMatchObject({ cursor: updates.length, part: 0, attempt: 0 });
+    expect(served.status()).toMatchObject({ name: "old", backlog: 0, nextAt: 0 });
+    expect(diagnostics.all("sent")[0]).toMatchObject({ seq: 1, neighbour: "old", mails: 1 });
+  });
+
+  test("to the one recipient, from the marked bounce address, with the trail grown", async () => {
+    const { add, lane, relay, heard } = await world();
+    lane().start();
+    add(0, { trail: ["pgp@first.example"] });
+    await heard("sent");
+    const [mail] = relay.taken;
+    expect(mail).toMatchObject({ from: "pgp-bounces+old=1@kx.example.org", to: [ADDRESS] });
+    expect(mail?.raw.match(/^X-KeyServer-Sent: .*$/gm)).toEqual([
+      "X-KeyServer-Sent: pgp@first.example",
+      `X-KeyServer-Sent: ${SITE}`,
+    ]);
+  });
+
+  test("without a bounce address, from the contact", async () => {
+    const { add, lane, relay, heard } = await world();
+    lane({ bounce: undefined }).start();
+    add(0);
+    await heard("sent");
+    expect(relay.taken[0]?.from).toBe("keymaster@example.org");
+  });
+
+  test("a new site gets what comes from now on", async () => {
+    const { add, lane, relay, heard } = await world();
+    add(0);
+    lane().start();
+    add(1);
+    await heard("sent");
+    expect(hashes(relay)).toEqual([updates[1]?.hash]);
+  });
+});
+
+describe("what is left out", () => {
+  test("never to a site in the trail, never back to where it came from", async () => {
+    const { add, lane, relay, heard, log } = await world();
+    lane().start();
+    add(0, { trail: ["x@y.example", ADDRESS.toUpperCase()] });
+    add(1, { neighbour: "old" });
+    add(2, { neighbour: "other" });
+    await heard("sent");
+    expect(hashes(relay)).toEqual([updates[2]?.hash]);
+    await heard("suppressed", 2);
+    expect(log.lane("old")?.cursor).toBe(3);
+  });
+
+  test("a duplicate that comes before the mail is out tells that the site has it", async () => {
+    const { add, lane, relay, heard, log } = await world(undefined, [400]);
+    let isDown = true;
+    relay.answer = (phase) => (phase === "greeting" && isDown ? "421 Down" : undefined);
+    lane().start();
+    add(0);
+    await heard("stalled");
+    add(0, { neighbour: "third", trail: [ADDRESS] });
+    isDown = false;
+    await heard("suppressed");
+    expect(relay.taken).toEqual([]);
+    expect(log.lane("old")).toMatchObject({ cursor: 1, attempt: 0, nextAt: 0 });
+    // The lane is awake again although its last attempt had failed.
+    add(1);
+    await heard("sent");
+    expect(hashes(relay)).toEqual([updates[1]?.hash]);
+  });
+
+  test("observe mode sends nothing and says what it would", async () => {
+    const { add, lane, relay, heard, diagnostics, log } = await world();
+    lane({ observing: true }).start();
+    add(0);
+    add(1, { trail: [ADDRESS] });
+    add(2);
+    await heard("would-send", 2);
+    expect(diagnostics.all("would-send")).toMatchObject([{ seq: 1, mails: 1 }, { seq: 3 }]);
+    expect(relay.connections).toBe(0);
+    expect(log.lane("old")?.cursor).toBe(3);
+  });
+
+  test("an update whose body has expired is told of and passed over", async () => {
+    const { add, lane, relay, heard, log } = await world();
+    const served = lane();
+    add(0);
+    add(1);
+    const limits = { retainMs: 0, rememberMs: 3_600_000 };
+    log.expire(Date.now() + 1, limits, 100);
+    served.start();
+    await heard("sent");
+    expect(hashes(relay)).toEqual([updates[1]?.hash]);
+    await heard("body-expired");
+  });
+});
+
+describe("how it tries again", () => {
+  test("by the schedule, in order, and the operator hears when it has run out", async () => {
+    const { add, lane, relay, heard, diagnostics, log } = await world(undefined, [30, 60, 120]);
+    let failures = 4;
+    relay.answer = (phase) => {
+      if (phase !== "rcpt" || failures === 0) return undefined;
+      failures -= 1;
+      return "450 4.2.1 Busy";
+    };
+    lane().start();
+    add(0);
+    add(1);
+    await heard("sent", 2);
+    expect(hashes(relay)).toEqual([updates[0]?.hash, updates[1]?.hash]);
+    const waits = [...diagnostics.all("retry"), ...diagnostics.all("stalled")];
+    expect(waits.map(({ attempt }) => attempt)).toEqual([1, 2, 3, 4]);
+    for (const [index, base] of [30, 60, 120, 120].entries()) {
+      expect(waits[index]?.waitMs).toBeGreaterThanOrEqual(base);
+      expect(waits[index]?.waitMs).toBeLessThanOrEqual(base * 1.2);
+    }
+    expect(log.lane("old")).toMatchObject({
+      attempt: 0,
+      nextAt: 0,
+      lastError: expect.stringContaining("Busy"),
+    });
+  });
+
+  test.each(["greeting", "ehlo", "mail", "rcpt", "data", "dot"] as const)(
+    "trouble at %s of any kind is got over",
+    async (at) => {
+      const { add, lane, relay, heard, diagnostics } = await world(undefined, [10]);
+      const answers = ["451 4.3.0 Later", "421 4.3.2 Down", "silence", "hang up", "reset"] as const;
+      let next = 0;
+      relay.answer = (phase) => {
+        if (phase !== at || next === answers.length) return undefined;
+        next += 1;
+        return answers[next - 1];
+      };
+      lane().start();
+      add(0);
+      await heard("sent");
+      expect(hashes(relay)).toEqual([updates[0]?.hash]);
+      // A 4xx to EHLO is answered with HELO, as RFC 5321 section 3.2 would have it.
+      const expected = at === "ehlo" ? answers.length - 1 : answers.length;
+      expect(diagnostics.all("stalled")).toHaveLength(expected);
+      expect(diagnostics.all("undelivered")).toEqual([]);
+    },
+  );
+
+  test("what was read and refused is recorded and passed over", async () => {
+    const { add, lane, relay, heard, log, diagnostics } = await world();
+    let mails = 0;
+    relay.answer = (phase) => {
+      if (phase !== "dot") return undefined;
+      mails += 1;
+      return mails === 1 ? "554 5.7.1 Bad key" : undefined;
+    };
+    lane().start();
+    add(0);
+    add(1);
+    await heard("sent");
+    expect(hashes(relay)).toEqual([updates[1]?.hash]);
+    expect(log.undelivered(10)).toMatchObject([{ site: "old", seq: 1, code: 554 }]);
+    expect(diagnostics.all("undelivered")).toMatchObject([{ seq: 1, code: 554 }]);
+    expect(diagnostics.all("sent")).toMatchObject([{ seq: 2 }]);
+  });
+
+  test.each(["550 5.1.1 No such user", "554 5.7.1 Relay denied"])(
+    "a refused recipient is the site's trouble, not the update's: %s",
+    async (answer) => {
+      const { add, lane, relay, heard, log } = await world(undefined, [20]);
+      relay.answer = (phase) => (phase === "rcpt" ? answer : undefined);
+      lane().start();
+      add(0);
+      await heard("stalled", 3);
+      expect(log.lane("old")?.cursor).toBe(0);
+      expect(log.undelivered(10)).toEqual([]);
+      relay.answer = () => undefined;
+      await heard("sent");
+    },
+  );
+
+  test("a clock that was set back does not stop it", async () => {
+    const { add, lane, relay, heard } = await world(undefined, [50]);
+    let offset = 0;
+    const clock = { ...systemClock, now: () => Date.now() + offset };
+    relay.answer = (phase) => (phase === "mail" ? "451 Later" : undefined);
+    lane({}, clock).start();
+    add(0);
+    await heard("stalled");
+    offset = -3_600_000;
+    relay.answer = () => undefined;
+    await heard("sent");
+  });
+});
+
+describe("over a restart", () => {
+  test("a retry is neither hurried nor forgotten", async () => {
+    const path = directory();
+    const first = await world(path, [1500]);
+    first.relay.answer = (phase) => (phase === "mail" ? "451 Later" : undefined);
+    const lane = first.lane();
+    lane.start();
+    first.add(0);
+    await first.heard("stalled");
+    await lane.stop();
+    const { nextAt } = first.log.lane("old") ?? { nextAt: 0 };
+    expect(nextAt).toBeGreaterThan(Date.now());
+    first.log.close();
+
+    const second = await world(path, [1500]);
+    second.lane().start();
+    second.add(1);
+    await second.heard("sent", 2);
+    expect(hashes(second.relay)).toEqual([updates[0]?.hash, updates[1]?.hash]);
+    expect(Date.now()).toBeGreaterThanOrEqual(nextAt);
+    expect(second.log.lane("old")).toMatchObject({ attempt: 0, nextAt: 0 });
+  });
+
+  test("a crash between the relay's 250 and our note repeats that mail and no other", async () => {
+    const before = await world();
+    const copy = directory();
+    const lane = before.lane();
+    for (let n = 0; n < 6; n += 1) before.add(n);
+    let mails = 0;
+    before.relay.answer = (phase) => {
+      // The disk as it is at the moment of the 250, that is, as a crash would leave it.
+      if (phase === "dot") mails += 1;
+      if (phase === "dot" && mails === 4) cpSync(before.path, copy, { recursive: true });
+      return undefined;
+    };
+    lane.start();
+    await before.heard("sent", 6);
+
+    const after = await world(copy);
+    after.lane().start();
+    await after.heard("sent", 3);
+    await sleep(50);
+    expect(hashes(after.relay)).toEqual(updates.slice(3, 6).map(({ hash }) => hash));
+    expect(after.relay.taken[0]?.raw.match(/^Message-ID: .*$/m)).toEqual(
+      before.relay.taken[3]?.raw.match(/^Message-ID: .*$/m),
+    );
+  });
+
+  test("an update of several mails goes on where it stopped", async () => {
+    const path = directory();
+    const first = await world(path, [60_000]);
+    const lane = first.lane({ maxMailBytes: 3000 });
+    first.relay.answer = (phase) =>
+      phase === "dot" && first.relay.seen.length === 3 ? "451 Later" : undefined;
+    lane.start();
+    const large = updates.findIndex(({ body }) => body.length > 8000);
+    first.add(large);
+    await first.relay.until(() => first.relay.seen.length === 3);
+    await first.heard("stalled");
+    await lane.stop();
+    const state = first.log.lane("old");
+    expect(state).toMatchObject({ cursor: 0, part: 2, attempt: 1 });
+    // The minute of waiting is over.
+    if (state !== undefined) first.log.saveLane("old", { ...state, nextAt: 1 });
+    first.log.close();
+
+    const second = await world(path);
+    second.lane({ maxMailBytes: 3000 }).start();
+    await second.heard("sent");
+    const ids = [...first.relay.taken, ...second.relay.taken].map(
+      ({ raw }) => /^Message-ID: <[^.]+\.(\d+\.\d+)@/m.exec(raw)?.[1],
+    );
+    expect(ids).toEqual(ids.map((_, index) => `1.${index + 1}`));
+    expect(ids.length).toBeGreaterThan(3);
+  });
+});
+
+describe("many sites", () => {
+  test("a dead and a slow one delay no other", async () => {
+    const path = directory();
+    const relay = await Relay.start();
+    const names = Array.from({ length: 8 }, (_, n) => `site${n}`);
+    const peers = names
+      .map((name) => `[[peer]]\nname = "${name}"\nmail = "pgp@${name}.example"\nvia = "mail"\n`)
+      .join("");
+    const config = parseConfig(
+      `[site]\naddress = "${SITE}"\ncontact = "k@example.org"\n[log]\npath = "updates.db"\n` +
+        `[outbound]\nrelay = "${relay.url}"\nretry = "1m"\n${peers}`,
+      "test.toml",
+      path,
+      {},
+    );
+    if (config.outbound === undefined) throw new Error("no outbound");
+    relay.answer = (phase, recipient) => {
+      if (phase === "rcpt" && recipient.includes("site0")) return "451 4.2.0 Dead";
+      if (phase === "dot" && recipient.includes("site1")) return "silence";
+      return undefined;
+    };
+    const log = UpdateLog.open(config.log.path);
+    const diagnostics = new Recorder();
+    const door = new MailDoor(config, config.outbound, log, systemClock, diagnostics);
+    door.start();
+    for (const update of updates.slice(0, 10)) {
+      const origin = { neighbour: undefined, transport: "kx" } as const;
+      log.append([{ update, origin, trail: [], receivedAt: Date.now() }]);
+    }
+    for (let i = 0; i < 1500 && diagnostics.all("sent").length < 60; i += 1) await sleep(10);
+    const status = door.status();
+    expect(status.map(({ backlog }) => backlog)).toEqual([10, 10, 0, 0, 0, 0, 0, 0]);
+    expect(status.map(({ attempt }) => attempt)).toEqual([1, 0, 0, 0, 0, 0, 0, 0]);
+    relay.cut();
+    await door.stop();
+    log.close();
+  });
+});

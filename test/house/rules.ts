@@ -1,0 +1,248 @@
+/**
+ * The rules of the house (docs/architecture.md) as functions from source text to faults, so that
+ * `house.test.ts` can hold them against the real tree and, one by one, against a broken sample.
+ * They read text, not a syntax tree: comments are cut out, imports are found by their fixed place
+ * at the start of a line, which Biome's formatter guarantees.
+ */
+import { posix } from "node:path";
+
+/** Text of each file by its path from the top of the repository, as `src/mail/head.ts`. */
+export type Tree = ReadonlyMap<string, string>;
+
+/** What a room may take from outside the house; the list is complete. */
+interface Room {
+  /** No I/O, no clock, no chance, nothing asynchronous; of rooms that are not it knows types. */
+  readonly pure?: boolean;
+  readonly packages?: readonly string[];
+  readonly node?: readonly string[];
+  /** Rooms of the same floor that it may import. */
+  readonly beside?: readonly string[];
+  /** Rooms of the same floor of which it may import types. */
+  readonly typesBeside?: readonly string[];
+}
+
+/** Modules that everybody may import, as all may import types: functions of their arguments. */
+const HARMLESS = ["path", "url"];
+/** The only thing that pure rooms may take from node:crypto. */
+const HASHING = "createHash";
+
+/** From the ground up; an import goes to a lower floor or stays in its room. */
+export const FLOORS: readonly Readonly<Record<string, Room>>[] = [
+  {
+    update: { pure: true },
+    errors: { pure: true },
+    diagnostics: { pure: true },
+    clock: {},
+    backoff: { pure: true },
+    version: { node: ["fs"] },
+  },
+  { config: { packages: ["zod", "smol-toml"], node: ["fs", "net"] } },
+  {
+    openpgp: { pure: true, node: ["crypto"] },
+    mail: { pure: true, node: ["crypto"] },
+    kx: { pure: true, node: ["crypto"] },
+  },
+  { policy: { pure: true } },
+  { admit: { pure: true }, outmail: { pure: true } },
+  { updatelog: { packages: ["better-sqlite3"], node: ["fs"] } },
+  {
+    ingress: {
+      packages: ["smtp-server", "mailparser"],
+      node: ["net", "tls", "stream", "events", "timers/promises"],
+    },
+    peering: { node: ["net", "tls", "dns/promises"] },
+    egress: { packages: ["nodemailer"], node: ["net"] },
+    admin: { node: ["http"], typesBeside: ["egress", "peering", "ingress"] },
+  },
+  { upkeep: {} },
+  { gateway: {} },
+  {
+    demo: {
+      packages: ["nodemailer", "smtp-server"],
+      node: ["child_process", "net", "readline", "fs", "os"],
+    },
+  },
+  { cli: { packages: ["pino"], node: ["fs", "net", "os", "timers/promises"] } },
+  { main: { packages: ["commander"] } },
+];
+
+const NAMES_SAYING_NOTHING = /^(utils?|helpers?|common|types?|misc|shared|lib|index)$/;
+const MAX_LINES = 400;
+const MAX_COLUMNS = 100;
+/** Lines of text in a header comment; where it is the specification of a machine it may be long. */
+const HEADER_LINES = 10;
+const LONG_HEADER_LINES = 40;
+const LONG_HEADERS = [
+  "src/kx/session.ts",
+  "src/kx/fetch-tracker.ts",
+  "src/kx/reception.ts",
+  "src/peering/exchange.ts",
+  "src/egress/lane.ts",
+];
+
+/** What a pure room must not say, each with what it is. */
+const IMPURE: readonly (readonly [RegExp, string])[] = [
+  [/\bDate\.now\b|\bnew Date\(\)|\bDate\(\)|\bperformance\b|\bhrtime\b/, "reads a clock"],
+  [/\bMath\.random\b|\brandomBytes\b|\brandomUUID\b|\bgetRandomValues\b/, "draws a random number"],
+  [/\b(setTimeout|setInterval|setImmediate|queueMicrotask)\b/, "sets a timer"],
+  [/\basync\b|\bawait\b|\bPromise\b/, "is asynchronous"],
+  [/\bprocess\b\s*\.|\bglobalThis\b|\bconsole\b|\bfetch\(/, "touches the process or the network"],
+];
+
+/** Clock and chance are handed to a door as a `Clock`; timers are its own. */
+const CLOCKS = /\bDate\.now\b|\bnew Date\(\)|\bperformance\.now\b|\bhrtime\b|\bMath\.random\b/;
+const TIMERS = /\b(setTimeout|setInterval|setImmediate)\b/;
+
+interface Import {
+  readonly specifier: string;
+  readonly clause: string;
+  readonly isType: boolean;
+}
+
+/** The room a file of src/ is in: its folder, or its own name at the top. */
+export function roomOf(path: string): string {
+  const [first = "", ...rest] = path.replace(/^src\//, "").split("/");
+  return rest.length === 0 ? first.replace(/\.ts$/, "") : first;
+}
+
+function placeOf(room: string): { readonly floor: number; readonly rules: Room } | undefined {
+  const floor = FLOORS.findIndex((rooms) => Object.hasOwn(rooms, room));
+  const rules = FLOORS[floor]?.[room];
+  return rules && { floor, rules };
+}
+
+/** The text without its comments. Strings stay, save that none may look like a comment. */
+export function codeOf(text: string): string {
+  const parts = /"(?:\\.|[^"\\\n])*"|`(?:\\.|[^`\\])*`|\/\*[\s\S]*?\*\/|(?<![\\:/])\/\/[^\n]*/g;
+  return text.replace(parts, (part) => (part.startsWith("/") ? "" : part));
+}
+
+function importsOf(text: string): Import[] {
+  const code = codeOf(text);
+  const still = /^(?:import|export)\b([^;"]*?)\bfrom "([^"]+)";/gm;
+  const bare = /^import "([^"]+)";|\bimport\("([^"]+)"\)/gm;
+  return [
+    ...[...code.matchAll(still)].map(([, clause = "", specifier = ""]) => {
+      return { specifier, clause, isType: /^\s*type\b/.test(clause) };
+    }),
+    ...[...code.matchAll(bare)].map(([, alone, called]) => {
+      return { specifier: alone ?? called ?? "", clause: "", isType: false };
+    }),
+  ];
+}
+
+/** The file that a relative import of `path` names. */
+function targetOf(path: string, specifier: string): string {
+  return posix.join(posix.dirname(path), specifier).replace(/\.js$/, ".ts");
+}
+
+/** Imports that go up, sideways, or outside to what the room has no business with. */
+export function importFaults(tree: Tree): string[] {
+  return [...tree].flatMap(([path, text]) => {
+    const place = placeOf(roomOf(path));
+    if (place === undefined) return [`${path}: is in no room of the house`];
+    return importsOf(text).flatMap((one) => {
+      const fault = one.specifier.startsWith(".")
+        ? inner(path, one, place.floor, place.rules)
+        : outer(one, place.rules);
+      return fault === undefined ? [] : [`${path}: imports ${one.specifier}: ${fault}`];
+    });
+  });
+}
+
+function inner(path: string, one: Import, floor: number, rules: Room): string | undefined {
+  const room = roomOf(targetOf(path, one.specifier));
+  if (room === roomOf(path)) return undefined;
+  const target = placeOf(room);
+  if (target === undefined) return "is no room of the house";
+  if (target.floor > floor) return "an import goes down only";
+  if (target.floor === floor) {
+    const open = [...(rules.beside ?? []), ...(one.isType ? (rules.typesBeside ?? []) : [])];
+    if (!open.includes(room)) return "rooms of one floor do not know each other";
+  }
+  if (rules.pure && !target.rules.pure && !one.isType) return "a pure room imports pure rooms only";
+  return undefined;
+}
+
+function outer(one: Import, rules: Room): string | undefined {
+  const { specifier, clause } = one;
+  if (specifier.startsWith("node:")) {
+    const name = specifier.slice("node:".length);
+    if (one.isType || HARMLESS.includes(name)) return undefined;
+    if (!rules.node?.includes(name)) return "this room has no business there";
+    const isHashing = clause.replace(/\btype \w+|[\s{},]/g, "") === HASHING;
+    if (name === "crypto" && rules.pure && !isHashing) return `only { ${HASHING} } is pure`;
+    return undefined;
+  }
+  const name = specifier.split("/", specifier.startsWith("@") ? 2 : 1).join("/");
+  return rules.packages?.includes(name) ? undefined : "this room has no business with it";
+}
+
+/** Circles of imports between files, each told once. */
+export function cycleFaults(tree: Tree): string[] {
+  const faults: string[] = [];
+  const done = new Set<string>();
+  const visit = (path: string, way: readonly string[]): void => {
+    const seen = way.indexOf(path);
+    if (seen >= 0) faults.push(`a circle: ${[...way.slice(seen), path].join(" -> ")}`);
+    if (seen >= 0 || done.has(path)) return;
+    for (const { specifier } of importsOf(tree.get(path) ?? "")) {
+      if (specifier.startsWith(".")) visit(targetOf(path, specifier), [...way, path]);
+    }
+    done.add(path);
+  };
+  for (const path of tree.keys()) visit(path, []);
+  return faults;
+}
+
+/** Pure rooms that are not, timers below the doors, and clocks of their own in the doors. */
+export function purityFaults(tree: Tree): string[] {
+  const doors = FLOORS.findIndex((rooms) => Object.hasOwn(rooms, "ingress"));
+  return [...tree].flatMap(([path, text]) => {
+    const room = roomOf(path);
+    const place = placeOf(room);
+    if (place === undefined || room === "clock") return [];
+    const found: (readonly [RegExp, string])[] = [];
+    if (place.rules.pure) found.push(...IMPURE);
+    else if (place.floor <= doors) found.push([CLOCKS, "has a clock of its own"]);
+    if (!place.rules.pure && place.floor < doors) found.push([TIMERS, "sets a timer"]);
+    return codeOf(text)
+      .split("\n")
+      .flatMap((line) =>
+        found
+          .filter(([pattern]) => pattern.test(line))
+          .map(([, what]) => `${path}: ${what}: ${line.trim()}`),
+      );
+  });
+}
+
+/** Files that are too long, too wide, badly named, barrels, or say nothing of themselves. */
+export function formFaults(tree: Tree): string[] {
+  return [...tree].flatMap(([path, text]) => {
+    const faults = headerFaults(path, text);
+    const lines = text.trimEnd().split("\n");
+    if (lines.length > MAX_LINES) faults.push(`has ${lines.length} lines, over ${MAX_LINES}`);
+    for (const [index, line] of lines.entries()) {
+      const columns = [...line].length;
+      if (columns > MAX_COLUMNS) faults.push(`line ${index + 1} has ${columns} columns`);
+    }
+    const names = path.split("/").slice(1);
+    for (const name of names) {
+      const word = name.replace(/\.test\.ts$|\.ts$/, "");
+      if (NAMES_SAYING_NOTHING.test(word)) faults.push(`${word} is a name that says nothing`);
+    }
+    if (/^export (\*|\{[^}]*\} from)/m.test(codeOf(text))) faults.push("hands on other files");
+    return faults.map((fault) => `${path}: ${fault}`);
+  });
+}
+
+function headerFaults(path: string, text: string): string[] {
+  const header = /^(?:#!.*\n)?\/\*\*([\s\S]*?)\*\//.exec(text)?.[1];
+  if (header === undefined) return ["does not open with a comment that says what it is"];
+  const lines = header.split("\n").filter((line) => line.replace(/[\s*]/g, "") !== "").length;
+  const most = LONG_HEADERS.includes(path) ? LONG_HEADER_LINES : HEADER_LINES;
+  // The header of a test may be its one sentence; the tests' names say the rest.
+  const least = path.startsWith("src/") ? 2 : 1;
+  if (lines >= least && lines <= most) return [];
+  return [`its header comment has ${lines} lines, not ${least} to ${most}`];
+}

@@ -1,0 +1,118 @@
+/** A real SMTP door on a free port of 127.0.0.1 before a real log file, for the tests. */
+import { mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { onTestFinished } from "vitest";
+import { systemClock } from "../../src/clock.js";
+import { parseConfig } from "../../src/config/load.js";
+import type { Diagnostics, EventName, Fields } from "../../src/diagnostics.js";
+import { SMTP_LIMITS, type SmtpLimits } from "../../src/ingress/limits.js";
+import { MailIntake } from "../../src/ingress/mail-intake.js";
+import { SmtpDoor } from "../../src/ingress/smtp.js";
+import type { Seq } from "../../src/update.js";
+import { UpdateLog } from "../../src/updatelog/update-log.js";
+import { Client } from "./client.js";
+
+export const SITE = "pgp-public-keys@kx.example.org";
+export const BOUNCE = "pgp-bounces@kx.example.org";
+export const NEIGHBOUR = "pgp-public-keys@pks.example.net";
+/** A loopback address that is no neighbour's. */
+export const STRANGER = "127.0.0.9";
+
+const CONFIG = `
+[site]
+address = "${SITE}"
+contact = "keymaster@example.org"
+[log]
+path = "updates.db"
+[smtp]
+listen = ["127.0.0.1:0"]
+hostname = "kx.example.org"
+max_size = "200KiB"
+[outbound]
+relay = "smtp://127.0.0.1:1"
+bounce = "${BOUNCE}"
+[[peer]]
+name = "old"
+mail = "${NEIGHBOUR}"
+accept_from = ["127.0.0.1"]
+`;
+
+/** Everything that was reported, in order. */
+export class Recorder implements Diagnostics {
+  readonly events: { readonly event: EventName; readonly fields: Fields }[] = [];
+
+  report(event: EventName, fields: Fields = {}): void {
+    this.events.push({ event, fields });
+  }
+
+  /** The fields of every report of that name. */
+  all(event: EventName): Fields[] {
+    return this.events.filter((line) => line.event === event).map(({ fields }) => fields);
+  }
+}
+
+export interface OpenDoor {
+  readonly port: number;
+  readonly door: SmtpDoor;
+  readonly log: UpdateLog;
+  readonly diagnostics: Recorder;
+  readonly directory: string;
+  /** A client that has said EHLO. */
+  client(from?: string): Promise<Client>;
+  /** Bodies of everything in the log, in order. */
+  bodies(): Uint8Array[];
+}
+
+/**
+ * Opens a door that is gone when the running test is finished. `wrap` may spoil the log, `Intake`
+ * may look at the messages.
+ */
+export async function openDoor(
+  limits: Partial<SmtpLimits> = {},
+  wrap: (log: UpdateLog) => UpdateLog = (log) => log,
+  Intake: typeof MailIntake = MailIntake,
+): Promise<OpenDoor> {
+  const directory = mkdtempSync(join(tmpdir(), "kxgw-ingress-"));
+  const config = parseConfig(CONFIG, "test.toml", directory, {});
+  if (config.smtp === undefined) throw new Error("no smtp section");
+  const log = UpdateLog.open(config.log.path);
+  const diagnostics = new Recorder();
+  const intake = new Intake(wrap(log), systemClock, diagnostics);
+  const door = new SmtpDoor(config, config.smtp, intake, diagnostics, {
+    ...SMTP_LIMITS,
+    closeMs: 2000,
+    ...limits,
+  });
+  const [endpoint] = await door.start();
+  const clients: Client[] = [];
+  onTestFinished(async () => {
+    for (const { socket } of clients) socket.destroy();
+    await door.stop();
+    log.close();
+    rmSync(directory, { recursive: true, force: true });
+  });
+  const port = endpoint?.port ?? 0;
+  return {
+    port,
+    door,
+    log,
+    diagnostics,
+    directory,
+    async client(from) {
+      const client = await Client.greeted(port, from);
+      clients.push(client);
+      return client;
+    },
+    bodies: () => {
+      const entries = log.range(1 as Seq, Number.MAX_SAFE_INTEGER as Seq, 10_000);
+      return entries.map(({ seq }) => log.body(seq) ?? new Uint8Array());
+    },
+  };
+}
+
+/** Every byte that the gateway left on disk and in its reports, as one haystack of Latin-1. */
+export function leftBehind({ directory, diagnostics }: OpenDoor): string {
+  const files = readdirSync(directory).map((name) => readFileSync(join(directory, name), "latin1"));
+  return [...files, JSON.stringify(diagnostics.events)].join("\n");
+}

@@ -1,0 +1,185 @@
+/** The HKP door over real HTTP: who may post, what is stored, and an answer to every bad request. */
+import { readdirSync, readFileSync } from "node:fs";
+import { request } from "node:http";
+import { join } from "node:path";
+import { generateKey } from "openpgp";
+import { describe, expect, test } from "vitest";
+import { systemClock } from "../../src/clock.js";
+import { Trouble } from "../../src/errors.js";
+import { HkpDoor } from "../../src/ingress/hkp.js";
+import { KeyIntake } from "../../src/ingress/key-intake.js";
+import type { UpdateLog } from "../../src/updatelog/update-log.js";
+import { type Bench, bench, stopped } from "./ways.js";
+
+const KEYS = readdirSync("test/fixtures/keys").map((name) =>
+  readFileSync(join("test/fixtures/keys", name), "utf8"),
+);
+const [KEY = "", OTHER = ""] = KEYS;
+const FORM = "application/x-www-form-urlencoded";
+
+interface Answer {
+  readonly status: number;
+  readonly body: string;
+  readonly headers: Record<string, unknown>;
+}
+
+interface Hkp extends Bench {
+  readonly port: number;
+  post(
+    body: string | Buffer,
+    options?: { readonly from?: string; readonly path?: string; readonly method?: string },
+    headers?: Record<string, string>,
+  ): Promise<Answer>;
+}
+
+async function hkpDoor(
+  settings = "",
+  wrap: (log: UpdateLog) => UpdateLog = (log) => log,
+): Promise<Hkp> {
+  const beside = bench(() => `[hkp]\nlisten = ["127.0.0.1:0"]\n${settings}\n`);
+  const { config, log, diagnostics } = beside;
+  if (config.hkp === undefined) throw new Error("no hkp section");
+  const keys = new KeyIntake(wrap(log), systemClock, diagnostics);
+  const door = stopped(new HkpDoor(config, config.hkp, keys, diagnostics));
+  const [{ port } = { port: 0 }] = await door.start();
+  return {
+    ...beside,
+    port,
+    post: (body, { from = "127.0.0.2", path = "/pks/add", method = "POST" } = {}, headers = {}) =>
+      new Promise((resolve, reject) => {
+        const options = { port, host: "127.0.0.1", localAddress: from, path, method };
+        const sent = request({ ...options, headers: { "Content-Type": FORM, ...headers } });
+        sent.on("response", (response) => {
+          let text = "";
+          response.on("data", (chunk: Buffer) => {
+            text += chunk.toString();
+          });
+          response.on("end", () =>
+            resolve({ status: response.statusCode ?? 0, body: text, headers: response.headers }),
+          );
+        });
+        sent.on("error", reject);
+        sent.end(body);
+      }),
+  };
+}
+
+const form = (...texts: string[]) =>
+  new URLSearchParams(texts.map((text) => ["keytext", text])).toString();
+
+describe("a key", () => {
+  test("is stored once, from a neighbour, and answered as Hockeypuck does", async () => {
+    const { post, entries } = await hkpDoor();
+    const first = await post(form(KEY));
+    expect(first.status).toBe(200);
+    expect(first.headers["content-type"]).toBe("application/json");
+    const [entry] = entries();
+    const fingerprint = entry?.fingerprint.toLowerCase();
+    expect(JSON.parse(first.body)).toEqual({
+      ...{ inserted: [{ version: 4, fingerprint }], updated: [], ignored: [], invalid: [] },
+    });
+    expect(entry?.origin).toEqual({ neighbour: "pks", transport: "mail" });
+    const again = JSON.parse((await post(form(KEY))).body);
+    expect(again).toMatchObject({ inserted: [], ignored: [{ fingerprint }] });
+    expect(entries()).toHaveLength(1);
+  });
+
+  test("has the trail that PKS-Recipients and PKS-Sender say, and the sender's own", async () => {
+    const { post, log, entries } = await hkpDoor();
+    const headers = {
+      "PKS-Sender": "Keys <keymaster@ks.example.com>",
+      "PKS-From": "https://ks.example.com",
+      "PKS-Recipients": "https://a.example, mailto:pks@b.example,MAILTO:pks@c.example, x y",
+    };
+    expect((await post(form(KEY), {}, headers)).status).toBe(200);
+    expect(entries().flatMap(({ seq }) => log.trail(seq))).toEqual([
+      ...["pks@b.example", "pks@c.example", "keymaster@ks.example.com"],
+      "pgp-public-keys@pks.example.net",
+    ]);
+  });
+
+  test("is taken from anybody when the operator says so", async () => {
+    const closed = await hkpDoor();
+    expect(await closed.post(form(KEY), { from: "127.0.0.3" })).toMatchObject({
+      status: 403,
+      body: "this address is not a neighbour of this keyserver\n",
+    });
+    const open = await hkpDoor("open = true");
+    expect((await open.post(form(KEY), { from: "127.0.0.3" })).status).toBe(200);
+    expect(open.entries().map(({ origin }) => origin.neighbour)).toEqual([undefined]);
+  });
+});
+
+describe("a bad request", () => {
+  const oneLine = expect.stringMatching(/^[^\n]{5,120}\n$/);
+
+  test.each([
+    ["no keytext", "options=mr", 400],
+    ["an empty keytext", form(""), 400],
+    ["two keytexts", form(KEY, OTHER), 400],
+    ["nothing", "", 400],
+    ["no armor", form("hello"), 422],
+    ["half of it", form(KEY.slice(0, 700)), 422],
+    ["two keys", form(KEY + OTHER), 422],
+    ["another key and junk beside it", form(KEY + OTHER.slice(0, 700)), 422],
+    ["bytes", Buffer.from([0x99, 0x00, 0xff]), 400],
+    ["a bad escape", "keytext=%ZZ%", 422],
+  ])("is answered in one line: %s", async (_, body, status) => {
+    const { post, entries } = await hkpDoor();
+    expect(await post(body)).toMatchObject({ status, body: oneLine });
+    expect(entries()).toEqual([]);
+  });
+
+  test("with a secret key, which is not kept or shown anywhere", async () => {
+    const { post, entries, diagnostics } = await hkpDoor();
+    const { privateKey } = await generateKey({ userIDs: { name: "A" }, format: "armored" });
+    const answer = await post(form(privateKey));
+    expect(answer).toMatchObject({ status: 422, body: oneLine });
+    expect(entries()).toEqual([]);
+    expect(diagnostics.all("mail-refused")).toMatchObject([{ reason: "secret-key" }]);
+    expect(JSON.stringify(diagnostics.events)).not.toContain(privateKey.slice(100, 160));
+  });
+
+  test("of another kind", async () => {
+    const { post } = await hkpDoor();
+    const json = { "Content-Type": "application/json" };
+    expect(await post(form(KEY), {}, json)).toMatchObject({ status: 400, body: oneLine });
+    const get = await post("", { method: "GET" });
+    expect(get).toMatchObject({ status: 405, body: oneLine, headers: { allow: "POST" } });
+    const lookup = await post("", { method: "GET", path: "/pks/lookup?op=get&search=0x1" });
+    expect(lookup.status).toBe(404);
+    expect((await post(form(KEY), { path: "/pks/add?options=mr" })).status).toBe(200);
+  });
+
+  test.each([
+    ["10 MiB", 10 * 1024 ** 2],
+    ["40 MiB", 40 * 1024 ** 2],
+  ])("of %s is refused and hurts nobody", async (_, size) => {
+    const { post, entries } = await hkpDoor();
+    const body = `keytext=${"a".repeat(size)}`;
+    // Far too much is cut off, and then the client may not come to read the answer.
+    const answer = await post(body).catch((error: NodeJS.ErrnoException) => error.code);
+    if (typeof answer === "string") expect(answer).toMatch(/^(EPIPE|ECONNRESET)$/);
+    else expect(answer).toMatchObject({ status: 413, body: oneLine });
+    if (size < 16 * 1024 ** 2) expect(answer).toMatchObject({ status: 413 });
+    expect((await post(form(KEY))).status).toBe(200);
+    expect(entries()).toHaveLength(1);
+  });
+});
+
+test("a log in trouble is 503 with a time to come back, never stored", async () => {
+  const failing = (log: UpdateLog) =>
+    new Proxy(log, {
+      get(target, name) {
+        if (name !== "append") return Reflect.get(target, name, target);
+        return () => {
+          throw new Trouble("disk-full", "no space on /var", "make some");
+        };
+      },
+    });
+  const { post, diagnostics } = await hkpDoor("", failing);
+  const answer = await post(form(KEY));
+  expect(answer).toMatchObject({ status: 503, headers: { "retry-after": "60" } });
+  expect(answer.body).not.toContain("/var");
+  expect(diagnostics.all("mail-deferred")).toMatchObject([{ kind: "disk-full" }]);
+});

@@ -1,0 +1,204 @@
+/** LMTP on a Unix socket: who may speak for whom, sockets left behind, and `kxgw ingest` over it. */
+import { spawn } from "node:child_process";
+import { existsSync, statSync, symlinkSync, writeFileSync } from "node:fs";
+import { createServer } from "node:net";
+import { join } from "node:path";
+import { describe, expect, onTestFinished, test } from "vitest";
+import { ingestCommand } from "../../src/cli/ingest.js";
+import { Trouble } from "../../src/errors.js";
+import { SMTP_LIMITS } from "../../src/ingress/limits.js";
+import { SmtpDoor } from "../../src/ingress/smtp.js";
+import type { UpdateLog } from "../../src/updatelog/update-log.js";
+import { Client } from "./client.js";
+import { type Bench, bench, fixture, SITE, stopped } from "./ways.js";
+
+const PKS = "pgp-public-keys@pks.example.net";
+
+async function socketDoor(
+  wrap?: (log: UpdateLog) => UpdateLog,
+): Promise<
+  Bench & { readonly door: SmtpDoor; readonly path: string; readonly configFile: string }
+> {
+  const sections =
+    '[smtp]\nlisten = ["lmtp:lmtp.sock"]\nsocket_mode = "0600"\nmax_size = "200KiB"\n';
+  const beside = bench(() => sections, wrap);
+  const { config, directory, intake, diagnostics } = beside;
+  if (config.smtp === undefined) throw new Error("no smtp section");
+  const limits = { ...SMTP_LIMITS, closeMs: 500 };
+  const door = stopped(new SmtpDoor(config, config.smtp, intake, diagnostics, limits));
+  expect(await door.start()).toEqual([]);
+  const configFile = join(directory, "kxgw.toml");
+  const site = `[site]\naddress = "${SITE}"\n[log]\n`;
+  writeFileSync(configFile, site + sections);
+  return { ...beside, door, path: join(directory, "lmtp.sock"), configFile };
+}
+
+/** The replies to a mail whose client the mail server says is at `address`. */
+async function deliver(path: string, raw: Buffer, from: string, address?: string): Promise<string> {
+  const client = await Client.openSocket(path);
+  onTestFinished(() => void client.socket.destroy());
+  expect(await client.reply()).toMatch(/^220 .* LMTP/);
+  await client.say("LHLO mx.example");
+  if (address !== undefined) expect(await client.say(`XFORWARD ADDR=${address}`)).toMatch(/^250/);
+  for (const line of [`MAIL FROM:<${from}>`, `RCPT TO:<${SITE}>`]) {
+    const reply = await client.say(line);
+    if (!reply.startsWith("250")) return reply;
+  }
+  await client.say("DATA");
+  const text = raw.toString("latin1").replaceAll(/\r?\n/g, "\r\n").replaceAll(/^\./gm, "..");
+  return await client.say(`${text}\r\n.`);
+}
+
+describe("who may deliver over a socket", () => {
+  test("a mail that names a neighbour as its author", async () => {
+    const { path, entries } = await socketDoor();
+    expect(await deliver(path, fixture("pksd-delta.eml"), "x@y.example")).toMatch(/^250 2\.0\.0/);
+    expect(await deliver(path, fixture("hockeypuck-shape-add.eml"), PKS)).toMatch(/^250 2\.0\.0/);
+    expect(entries().map(({ origin }) => origin.neighbour)).toEqual(["pks", "pks"]);
+  });
+
+  test("no other mail", async () => {
+    const { path, entries, diagnostics } = await socketDoor();
+    const reply = await deliver(path, fixture("sks-new-eddsa.eml"), "x@y.example");
+    expect(reply).toMatch(/^550 5\.7\.1 The mail is from no neighbour/);
+    expect(entries()).toEqual([]);
+    expect(diagnostics.all("mail-refused")).toMatchObject([{ reason: "unknown-sender" }]);
+  });
+
+  test("an address that the mail server tells decides as it does over TCP", async () => {
+    const { path, entries } = await socketDoor();
+    const mail = fixture("sks-new-eddsa.eml");
+    expect(await deliver(path, mail, "x@y.example", "198.51.100.1")).toMatch(/^550 5\.7\.1/);
+    expect(await deliver(path, fixture("pksd-delta.eml"), PKS, "198.51.100.1")).toMatch(/^550/);
+    expect(await deliver(path, mail, "x@y.example", "192.0.2.1")).toMatch(/^250 2\.0\.0/);
+    expect(await deliver(path, mail, "x@y.example", "127.0.0.1")).toMatch(/^550 5\.7\.1/);
+    expect(entries().map(({ origin }) => origin.neighbour)).toEqual(["pks"]);
+  });
+
+  test("nobody to any other recipient", async () => {
+    const { path } = await socketDoor();
+    const client = await Client.openSocket(path);
+    onTestFinished(() => void client.socket.destroy());
+    await client.reply();
+    await client.say("LHLO mx.example");
+    await client.say(`MAIL FROM:<${PKS}>`);
+    expect(await client.say("RCPT TO:<a@b.example>")).toMatch(/^550 5\.7\.1/);
+  });
+});
+
+describe("the socket", () => {
+  test("has the mode that it should, and is gone afterwards", async () => {
+    const { path, door } = await socketDoor();
+    expect(statSync(path).mode & 0o777).toBe(0o600);
+    await door.stop();
+    expect(existsSync(path)).toBe(false);
+  });
+
+  test("takes the place of one that a killed process left", async () => {
+    const beside = bench(() => '[smtp]\nlisten = ["lmtp:lmtp.sock"]\n');
+    const path = join(beside.directory, "lmtp.sock");
+    const code = `require("node:net").createServer().listen(${JSON.stringify(path)}, () => console.log(1))`;
+    const child = spawn(process.execPath, ["-e", code], { stdio: ["ignore", "pipe", "inherit"] });
+    await new Promise((resolve) => child.stdout.once("data", resolve));
+    child.kill("SIGKILL");
+    await new Promise((resolve) => child.once("exit", resolve));
+    expect(existsSync(path)).toBe(true);
+    const { config, intake, diagnostics } = beside;
+    if (config.smtp === undefined) throw new Error("no smtp section");
+    await stopped(new SmtpDoor(config, config.smtp, intake, diagnostics)).start();
+    expect(await deliver(path, fixture("pksd-delta.eml"), PKS)).toMatch(/^250/);
+  });
+
+  test.each(["somebody listens there", "a link is there"])("not where %s", async (what) => {
+    const beside = bench(() => '[smtp]\nlisten = ["lmtp:lmtp.sock"]\n');
+    const path = join(beside.directory, "lmtp.sock");
+    if (what === "a link is there") symlinkSync("/etc/passwd", path);
+    else {
+      const other = createServer();
+      await new Promise<void>((resolve) => other.listen(path, resolve));
+      onTestFinished(() => void other.close());
+    }
+    const { config, intake, diagnostics } = beside;
+    if (config.smtp === undefined) throw new Error("no smtp section");
+    const door = stopped(new SmtpDoor(config, config.smtp, intake, diagnostics));
+    await expect(door.start()).rejects.toThrow("EADDRINUSE");
+    expect(existsSync(path)).toBe(true);
+  });
+});
+
+describe("kxgw ingest", () => {
+  const failing = (log: UpdateLog) =>
+    new Proxy(log, {
+      get(target, name) {
+        if (name !== "append") return Reflect.get(target, name, target);
+        return () => {
+          throw new Trouble("disk-full", "no space", "make some");
+        };
+      },
+    });
+
+  async function ingest(
+    configFile: string,
+    mail: Buffer | string,
+    env: Record<string, string> = {},
+  ): Promise<{ readonly code: number; readonly words: string }> {
+    const file = `${configFile}.eml`;
+    writeFileSync(file, mail);
+    let words = "";
+    const out = {
+      stdout: () => {},
+      stderr: (text: string) => {
+        words += text;
+      },
+    };
+    const code = await ingestCommand(configFile, file, out, env);
+    return { code, words };
+  }
+
+  test("0 when it is stored, also with the mailbox line of a pipe", async () => {
+    const { configFile, entries } = await socketDoor();
+    const mail = fixture("hockeypuck-shape-add.eml");
+    const line = `From ${PKS}  Mon Nov 23 11:00:00 2026\nReturn-Path: <${PKS}>\n`;
+    expect(await ingest(configFile, line + mail)).toEqual({ code: 0, words: "" });
+    const other = fixture("pksd-multi-key.eml");
+    const env = { SENDER: "x@y.example", CLIENT_ADDRESS: "192.0.2.1" };
+    expect(await ingest(configFile, other, env)).toEqual({ code: 0, words: "" });
+    expect(entries().length).toBeGreaterThan(2);
+  });
+
+  test("75 when it cannot be stored, whyever", async () => {
+    const { configFile } = await socketDoor(failing);
+    const mail = fixture("pksd-delta.eml");
+    expect(await ingest(configFile, mail)).toMatchObject({
+      code: 75,
+      words: expect.stringContaining("4.3.1"),
+    });
+    writeFileSync(configFile, "[site\n");
+    expect(await ingest(configFile, mail)).toMatchObject({ code: 75 });
+    writeFileSync(configFile, `[site]\naddress = "${SITE}"\n[log]\n`);
+    expect(await ingest(configFile, mail)).toMatchObject({
+      code: 75,
+      words: expect.stringContaining("there is no LMTP socket"),
+    });
+    writeFileSync(configFile, `[site]\naddress = "${SITE}"\n[log]\n[smtp]\nlisten = ["lmtp:x"]\n`);
+    expect(await ingest(configFile, mail)).toMatchObject({
+      code: 75,
+      words: expect.stringContaining("the gateway is not running"),
+    });
+  });
+
+  test("65 when the mail is refused, 77 when its sender is", async () => {
+    const { configFile } = await socketDoor();
+    const noKey = "From: x@y.example\nSubject: incremental\n\nhello\n";
+    expect(await ingest(configFile, noKey, { SENDER: PKS })).toMatchObject({ code: 65 });
+    const huge = Buffer.concat([fixture("pksd-delta.eml"), Buffer.alloc(300_000, "x\n")]);
+    expect(await ingest(configFile, huge, { SENDER: PKS })).toMatchObject({ code: 65 });
+    expect(await ingest(configFile, `${"x:\n".repeat(2000)}\n`)).toMatchObject({ code: 65 });
+    const stranger = fixture("sks-new-eddsa.eml");
+    expect(await ingest(configFile, stranger)).toMatchObject({ code: 77 });
+    const env = { CLIENT_ADDRESS: "198.51.100.1" };
+    expect(await ingest(configFile, stranger, env)).toMatchObject({ code: 77 });
+    const bounce = await ingest(configFile, fixture("pksd-delta.eml"), { SENDER: "MAILER-DAEMON" });
+    expect(bounce).toMatchObject({ code: 77 });
+  });
+});

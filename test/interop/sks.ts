@@ -1,0 +1,98 @@
+/**
+ * SKS as a legacy site of our own. Debian's build looks for etc/sks, var/lib/sks, var/log/sks and
+ * var/spool/sks below its base directory. Mail comes in through sks_add_mail, which leaves a file
+ * that the server finds within ten seconds; what a user submits over HKP goes out to the sites of
+ * the mailsync file.
+ */
+import { readdirSync, readFileSync, writeFileSync } from "node:fs";
+import { chmod, mkdir } from "node:fs/promises";
+import { join } from "node:path";
+import { Daemon, freePort, until } from "./daemon.js";
+
+export class Sks {
+  readonly port: number;
+  readonly #directory: string;
+  readonly #server: Daemon;
+
+  private constructor(directory: string, port: number) {
+    this.#directory = directory;
+    this.port = port;
+    this.#server = new Daemon("/usr/sbin/sks", ["db", "-basedir", directory], { cwd: directory });
+  }
+
+  /** Starts one on an empty database in `directory`, which is made. */
+  static async start(
+    directory: string,
+    site: {
+      readonly from: string;
+      readonly mailsync: readonly string[];
+      readonly sendmail: string;
+    },
+  ): Promise<Sks> {
+    const paths = ["etc/sks", "var/log/sks", "var/run/sks", "var/lib/sks/DB", "var/lib/sks/PTree"];
+    for (const path of [...paths, "var/lib/sks/www"]) {
+      await mkdir(join(directory, path), { recursive: true });
+    }
+    for (const name of ["messages", "failed_messages"]) {
+      const path = join(directory, "var/spool/sks", name);
+      await mkdir(path, { recursive: true });
+      // The alias pipe that fills it runs as nobody.
+      await chmod(path, 0o777);
+    }
+    const port = await freePort();
+    const config = `hostname: sks.example.net
+hkp_address: 127.0.0.1
+hkp_port: ${port}
+recon_address: 127.0.0.1
+recon_port: ${await freePort()}
+from_addr: ${site.from}
+sendmail_cmd: ${site.sendmail} -t -oi
+pagesize: 16
+ptree_pagesize: 16
+`;
+    writeFileSync(join(directory, "etc/sks/sksconf"), config);
+    writeFileSync(join(directory, "etc/sks/mailsync"), site.mailsync.join("\n").concat("\n"));
+    writeFileSync(join(directory, "etc/sks/membership"), "");
+    const sks = new Sks(directory, port);
+    await until("SKS answers", () => sks.#answers());
+    return sks;
+  }
+
+  /** What an alias pipes mail into, for an SKS in `directory`. */
+  static pipe(directory: string): string {
+    return `/usr/lib/sks/sks_add_mail ${directory}/var/spool/sks`;
+  }
+
+  /** The armored key that it serves over HKP, undefined when it has none. */
+  async get(fingerprint: string): Promise<string | undefined> {
+    const answer = await fetch(
+      `http://127.0.0.1:${this.port}/pks/lookup?op=get&options=mr&search=0x${fingerprint}`,
+    );
+    const text = await answer.text();
+    return text.includes("BEGIN PGP PUBLIC KEY BLOCK") ? text : undefined;
+  }
+
+  /** Submits a key as a user's browser does. */
+  async add(armored: string): Promise<Response> {
+    const body = new URLSearchParams({ keytext: armored });
+    return await fetch(`http://127.0.0.1:${this.port}/pks/add`, { method: "POST", body });
+  }
+
+  /** Mails that it could not use. */
+  failed(): string[] {
+    return readdirSync(join(this.#directory, "var/spool/sks/failed_messages"));
+  }
+
+  log(): string {
+    return readFileSync(join(this.#directory, "var/log/sks/db.log"), "latin1");
+  }
+
+  async stop(): Promise<void> {
+    await this.#server.stop();
+  }
+
+  async #answers(): Promise<boolean> {
+    const { status } = await fetch(`http://127.0.0.1:${this.port}/`);
+    return status > 0;
+  }
+}

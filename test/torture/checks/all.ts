@@ -1,0 +1,23 @@
+/** Every check of the torture run, in the order in which they run. */
+import type { Check } from "../check.js";
+import { cutBeforeAnswer } from "./cut-before-answer.js";
+import { flatMemory } from "./flat-memory.js";
+import { fullDisk } from "./full-disk.js";
+import { hashMemory } from "./hash-memory.js";
+import { kills } from "./kills.js";
+import { numbers } from "./numbers.js";
+import { startUp } from "./start-up.js";
+import { syncOrder } from "./sync-order.js";
+import { walCut } from "./wal-cut.js";
+
+export const CHECKS: readonly Check[] = [
+  syncOrder,
+  walCut,
+  cutBeforeAnswer,
+  hashMemory,
+  numbers,
+  startUp,
+  fullDisk,
+  flatMemory,
+  kills,
+];

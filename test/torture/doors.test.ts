@@ -1,0 +1,149 @@
+/**
+ * A log that fails under the open doors: the i-th SQLite call fails for i = 1, 2, 3 ... until a mail
+ * gets through, with each code, once and for good. Mail is deferred with the right code, KX is
+ * served, nothing is half stored, and all is well again without a restart, except after damage:
+ * then the gateway takes nothing more and says so.
+ */
+import { mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterAll, beforeAll, describe, expect, onTestFinished, test } from "vitest";
+import { systemClock } from "../../src/clock.js";
+import { loadConfig } from "../../src/config/load.js";
+import type { Diagnostics } from "../../src/diagnostics.js";
+import { Gateway } from "../../src/gateway.js";
+import { inspectLog } from "../../src/updatelog/inspect.js";
+import { until } from "./check.js";
+import { fail, heal, isInTransaction, openFailing } from "./failing-log.js";
+import { Ledger } from "./ledger.js";
+import { incremental, made, SITE_ADDRESS } from "./material.js";
+import { SmtpClient } from "./smtp-client.js";
+import { World } from "./world.js";
+
+const SEED = 7;
+const MODES = ["SQLITE_BUSY", "SQLITE_FULL", "SQLITE_IOERR", "SQLITE_READONLY"].flatMap((code) =>
+  [false, true].map((sticky) => ({ code, sticky })),
+);
+
+let restore = () => {};
+beforeAll(() => {
+  restore = openFailing();
+});
+afterAll(() => restore());
+
+interface Stage {
+  readonly world: World;
+  readonly log: string;
+  readonly events: string[];
+  readonly admin: number;
+  send(n: number): Promise<{ code: number; text: string }>;
+}
+
+/** A gateway in this process with an SMTP client and a KX peer that it has dialled. */
+async function stage(): Promise<Stage> {
+  const directory = mkdtempSync(join(tmpdir(), "kxgw-doors-"));
+  const world = await World.make({ directory, build: "", peer: true });
+  const events: string[] = [];
+  const diagnostics: Diagnostics = { report: (event) => void events.push(event) };
+  const gateway = await Gateway.start(loadConfig(world.config, {}), systemClock, diagnostics);
+  const { smtp, admin } = gateway.listening;
+  const client = await SmtpClient.connect(smtp[0]?.port ?? 0);
+  onTestFinished(async () => {
+    client.close();
+    await gateway.stop();
+    await world.end();
+    rmSync(directory, { recursive: true, force: true });
+  });
+  await until(() => world.peer?.connected === true, 5000);
+  const send = (n: number) =>
+    client.deliver(incremental([made(SEED, n).armor], `doors.${n}`), SITE_ADDRESS);
+  return { world, log: world.log, events, admin: admin?.port ?? 0, send };
+}
+
+function holds(log: string, n: number): boolean {
+  const ledger = new Ledger();
+  ledger.audit(log, []);
+  expect(ledger.faults).toEqual([]);
+  return ledger.holds(made(SEED, n).update.hash);
+}
+
+async function ready(port: number): Promise<number> {
+  return (await fetch(`http://127.0.0.1:${port}/readyz`)).status;
+}
+
+test.each(MODES)("$code (sticky: $sticky) in any call of a mail", async ({ code, sticky }) => {
+  const { world, log, events, admin, send } = await stage();
+  const answer = code === "SQLITE_FULL" ? /^452 4\.3\.1 / : /^451 4\.3\.0 /;
+  const runs = { failed: 0, passed: 0 };
+  for (let from = 1; runs.passed === 0 && from < 100; from += 1) {
+    fail(log, { code, from, sticky });
+    const reply = await send(from);
+    const hits = heal(log);
+    expect(isInTransaction(log)).toBe(false);
+    expect(holds(log, from)).toBe(reply.code === 250);
+    expect((await world.peer?.list(1, 5))?.command).toBe("IHAVE");
+    if (reply.code === 250) {
+      // With hits, the call that failed was one of KX, which announces the mail before.
+      if (hits === 0) runs.passed += 1;
+      continue;
+    }
+    runs.failed += 1;
+    expect(reply.text).toMatch(answer);
+    expect((await send(from)).text).toMatch(/^250 .* 1 new, 0 known/);
+  }
+  expect(runs).toEqual({ failed: expect.any(Number), passed: 1 });
+  expect(runs.failed).toBeGreaterThanOrEqual(6);
+  expect(events).toContain("mail-deferred");
+  expect(events).not.toContain("log-damaged");
+  expect(await ready(admin)).toBe(200);
+  expect(inspectLog(log).problems).toEqual([]);
+});
+
+test("a log that fails while KX brings updates: none is lost, no restart", async () => {
+  // All at once, since each gateway waits some seconds before it fetches again.
+  const codes = ["SQLITE_BUSY", "SQLITE_FULL", "SQLITE_IOERR", "SQLITE_READONLY"];
+  await Promise.all(codes.map(kxBringsUpdates));
+});
+
+async function kxBringsUpdates(code: string): Promise<void> {
+  const { world, log, events, send } = await stage();
+  const { peer } = world;
+  expect((await send(1)).code).toBe(250);
+  const writesOnly = code === "SQLITE_FULL" || code === "SQLITE_READONLY";
+  fail(log, { code, from: 1, sticky: true, writesOnly });
+  for (let n = 100; n < 110; n += 1) peer?.add(made(SEED, n));
+  expect(await until(() => events.includes("log-trouble"), 5000)).toBe(true);
+  if (writesOnly) {
+    expect((await peer?.fetch(1))?.command).toBe("UPDATE");
+    expect((await peer?.list(1, 9))?.command).toBe("IHAVE");
+  }
+  heal(log);
+  const all = () => Array.from({ length: 10 }, (_, n) => n + 100).every((n) => holds(log, n));
+  expect(await until(all, 15_000, 200)).toBe(true);
+  expect(inspectLog(log)).toMatchObject({ problems: [], entries: 11 });
+}
+
+describe("damage that is met at work", () => {
+  test("in any call of a mail: nothing more is taken, KX is served, the operator is told", async () => {
+    let damaged = 0;
+    for (let from = 1; from < 30; from += 1) {
+      const { world, log, events, admin, send } = await stage();
+      expect((await send(1)).code).toBe(250);
+      expect(await ready(admin)).toBe(200);
+      fail(log, { code: "SQLITE_CORRUPT", from, sticky: false });
+      const reply = await send(2);
+      const hits = heal(log);
+      expect(holds(log, 2)).toBe(reply.code === 250);
+      if (hits === 0) break;
+      if (reply.code === 250) continue;
+      damaged += 1;
+      expect(reply.text).toMatch(/^451 4\.3\.0 /);
+      expect((await send(3)).text).toMatch(/^451 4\.3\.0 /);
+      expect(await ready(admin)).toBe(503);
+      expect(events.filter((event) => event === "log-damaged")).toHaveLength(1);
+      expect((await world.peer?.fetch(1))?.command).toBe("UPDATE");
+      expect(holds(log, 3)).toBe(false);
+    }
+    expect(damaged).toBeGreaterThanOrEqual(6);
+  });
+});
