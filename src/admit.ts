@@ -17,22 +17,26 @@ export interface Admission {
   readonly refusals: readonly Refusal[];
 }
 
+/** Why a key is not carried, or undefined when it is: the operator's policy, see `policy.ts`. */
+export type Judgement = (key: TransferableKey) => Refusal | undefined;
+
+/** Carries everything. */
+export const ALL: Judgement = () => undefined;
+
 /**
  * Every key of every armor block in `texts`, each as an update of its own (pksd puts all keys of a
  * submission into one block). Equal updates are returned once. Nothing found at all is a refusal.
  */
-export function admit(texts: readonly Uint8Array[]): Admission {
+export function admit(texts: readonly Uint8Array[], judge: Judgement = ALL): Admission {
   const updates = new Map<string, Update>();
   const refusals: Refusal[] = [];
   for (const text of texts) {
     for (const block of readArmor(text)) {
       const keys = block instanceof Refusal ? [block] : readKeys(block.data);
       for (const key of keys) {
-        if (key instanceof Refusal) refusals.push(key);
-        else {
-          const update = updateOf(key);
-          updates.set(update.digest, update);
-        }
+        const outcome = key instanceof Refusal ? key : (judge(key) ?? updateOf(key));
+        if (outcome instanceof Refusal) refusals.push(outcome);
+        else updates.set(outcome.digest, outcome);
       }
     }
   }
@@ -50,19 +54,26 @@ export function admit(texts: readonly Uint8Array[]): Admission {
 export function admitAnnounced(
   armor: Uint8Array,
   announced: { readonly hash: UpdateHash; readonly fingerprint: string | undefined },
+  judge: Judgement = ALL,
 ): Update {
-  const { updates, refusals } = admit([armor]);
-  const [refusal] = refusals;
-  if (refusal !== undefined) throw refusal;
-  const [update, ...more] = updates;
-  if (update === undefined || more.length > 0) {
+  const keys = readArmor(armor).flatMap((block) =>
+    block instanceof Refusal ? [block] : readKeys(block.data),
+  );
+  const [key, ...more] = keys;
+  if (key === undefined) throw new Refusal("no-key", "There is no OpenPGP public key in it.");
+  for (const one of keys) if (one instanceof Refusal) throw one;
+  if (key instanceof Refusal || more.length > 0) {
     throw new Refusal("several-keys", "An UPDATE holds exactly one key.");
   }
-  const sameKey =
+  const update = updateOf(key);
+  const isSameKey =
     announced.fingerprint === undefined || announced.fingerprint === update.fingerprint;
-  if (update.hash !== announced.hash || !sameKey) {
+  if (update.hash !== announced.hash || !isSameKey) {
     throw new Refusal("hash-mismatch", "The key is not the one that was announced.");
   }
+  // Last, so that what policy refuses is known to be the update that was announced.
+  const refusal = judge(key);
+  if (refusal !== undefined) throw refusal;
   return update;
 }
 

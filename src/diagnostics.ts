@@ -62,6 +62,7 @@ export const EVENTS = {
   "peer-complaint": { level: "warn", text: "KX peer complained or misbehaved" },
   "peer-reset": { level: "warn", text: "KX peer's numbers start anew; all is listed again" },
   "peer-gap": { level: "warn", text: "KX peer no longer lists some numbers" },
+  "update-refused": { level: "warn", text: "policy does not carry this update" },
   "update-wrong": { level: "warn", text: "KX peer sent an update that does not verify" },
   "update-gone": { level: "warn", text: "KX peer does not have an update any more" },
   "update-lost": { level: "error", text: "nobody who announced the update delivers it" },

@@ -8,6 +8,7 @@ import type { Tally } from "./admin/tally.js";
 import type { Clock } from "./clock.js";
 import type { Config, Endpoint } from "./config/config.js";
 import type { Diagnostics } from "./diagnostics.js";
+import { LocalDoor } from "./egress/local-door.js";
 import { MailDoor } from "./egress/mail-door.js";
 import { HkpDoor } from "./ingress/hkp.js";
 import { KeyIntake } from "./ingress/key-intake.js";
@@ -15,6 +16,7 @@ import { MailIntake } from "./ingress/mail-intake.js";
 import { SmtpDoor } from "./ingress/smtp.js";
 import { SpoolDoor } from "./ingress/spool.js";
 import { KxDoor } from "./peering/tcp.js";
+import { judgement } from "./policy.js";
 import type { UpdateLog } from "./updatelog/update-log.js";
 import { Upkeep } from "./upkeep.js";
 import { VERSION } from "./version.js";
@@ -61,12 +63,16 @@ export async function openDoors(config: Config, foundation: Foundation): Promise
     const mailDoor = outbound && new MailDoor(config, outbound, log, clock, tally);
     mailDoor?.start();
     stops.push(() => mailDoor?.stop());
+    const localDoor = config.local && new LocalDoor(config, config.local, log, clock, tally);
+    localDoor?.start();
+    stops.push(() => localDoor?.stop());
 
     const kxDoor = config.kx && new KxDoor(config, config.kx, log, clock, tally);
     stops.push(() => kxDoor?.stop());
     const kx = (await kxDoor?.start()) ?? [];
 
-    const intake = new MailIntake(log, clock, tally);
+    const judge = judgement(config, clock);
+    const intake = new MailIntake(log, clock, tally, judge);
     const smtpDoor = config.smtp && new SmtpDoor(config, config.smtp, intake, tally);
     stops.push(() => smtpDoor?.stop());
     const smtp = (await smtpDoor?.start()) ?? [];
@@ -74,7 +80,7 @@ export async function openDoors(config: Config, foundation: Foundation): Promise
     spoolDoor?.start();
     stops.push(() => spoolDoor?.stop());
     const hkpDoor =
-      config.hkp && new HkpDoor(config, config.hkp, new KeyIntake(log, clock, tally), tally);
+      config.hkp && new HkpDoor(config, config.hkp, new KeyIntake(log, clock, tally, judge), tally);
     stops.push(() => hkpDoor?.stop());
     const hkp = (await hkpDoor?.start()) ?? [];
 
@@ -85,7 +91,7 @@ export async function openDoors(config: Config, foundation: Foundation): Promise
       clock,
       startedAt,
       version: VERSION,
-      lanes: () => mailDoor?.status() ?? [],
+      lanes: () => [...(mailDoor?.status() ?? []), ...(localDoor ? [localDoor.status()] : [])],
       peers: () => kxDoor?.status() ?? [],
     };
     const adminDoor = new AdminDoor(sources, NO_ORDERS, tally);

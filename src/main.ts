@@ -1,10 +1,12 @@
 #!/usr/bin/env node
 /**
  * The process: arguments to a command, a command to an exit code (sysexits). Commands are one file
- * each in cli/ and return their code; only this file knows commander and ends the process. A
+ * each in cli/ and return their code; only this file and
+ * cli/operator-commands.ts know commander, and only this one ends the process. A
  * command is loaded when it is called, so that `kxgw hash` does not wait for the mail libraries.
  */
 import { Command, CommanderError, Option } from "commander";
+import { addOperatorCommands } from "./cli/operator-commands.js";
 import type { Output } from "./cli/output.js";
 import { EXIT } from "./errors.js";
 import { VERSION } from "./version.js";
@@ -50,10 +52,14 @@ program
   .command("check")
   .description("say every fault of a config file by line and key; exits 0 or 78")
   .addOption(configOption())
+  .option("--online", "ask DNS, the relay and the KX peers as well; exits 69 when one fails")
   .addHelpText("after", "\nExample:\n  kxgw check -c /etc/kxgw/kxgw.toml")
-  .action(async ({ config }: { config: string }) => {
+  .action(async ({ config, online }: { config: string; online?: boolean }) => {
     const { checkCommand } = await import("./cli/check.js");
     process.exitCode = checkCommand(config, out, process.env);
+    if (online !== true || process.exitCode !== EXIT.ok) return;
+    const { onlineCommand } = await import("./cli/online.js");
+    process.exitCode = await onlineCommand(config, out, process.env);
   });
 
 program
@@ -124,6 +130,8 @@ program
     const { demoCommand } = await import("./cli/demo.js");
     process.exitCode = await demoCommand({ json: json === true }, out);
   });
+
+addOperatorCommands(program, out);
 
 try {
   await program.parseAsync();

@@ -7,7 +7,9 @@
  * at all, since a packet taken out would change its hash, which is its name. Defaults are those of
  * Hockeypuck and GnuPG, with room for photo ids, which the thesis wants to pass (3.1).
  */
-import type { Block, PolicySettings } from "./config/config.js";
+import type { Judgement } from "./admit.js";
+import type { Clock } from "./clock.js";
+import type { Block, Config, PolicySettings } from "./config/config.js";
 import { Refusal } from "./errors.js";
 import type { TransferableKey } from "./openpgp/key.js";
 import { keyPackets } from "./openpgp/key.js";
@@ -26,6 +28,11 @@ export function blockOn(
 }
 
 const KEY_REVOCATION = 0x20;
+
+/** The judgement of a configuration, as the gate wants it; the clock dates the blocks. */
+export function judgement(config: Config, clock: Clock): Judgement {
+  return (key) => judge(key, config.policy, clock.now());
+}
 
 /** Why the key of an update is not carried, or undefined when it is. */
 export function judge(
@@ -72,7 +79,7 @@ function limited(what: string, body: Uint8Array, limit: number): Refusal | undef
 }
 
 function over(what: string, size: number, limit: number): Refusal {
-  return new Refusal("policy-size", `A ${what} of ${size} bytes is over the limit of ${limit}.`);
+  return new Refusal("policy-size", `The ${what} of ${size} bytes is over the limit of ${limit}.`);
 }
 
 /** The primary key with its own revocation and nothing that names anybody. */

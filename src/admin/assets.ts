@@ -70,7 +70,8 @@ svg .hit { fill: transparent; } svg g:hover .hit { fill: var(--rest); }
 svg.spark { width: 96px; height: 18px; margin-top: 2px; } svg.spark rect { fill: var(--kx); }
 svg.share { width: 100%; height: 10px; margin: 2px 0 10px; border-radius: 5px; }
 details { margin-top: 8px; } summary { cursor: pointer; color: var(--link); }
-.hours { width: auto; margin-top: 8px; font-size: .9rem; } .hours td, .hours th { padding-block: 2px; }
+.hours { width: auto; margin-top: 8px; font-size: .9rem; }
+.hours td, .hours th { padding-block: 2px; }
 ol { list-style: none; margin: 0; padding: 0; }
 #events li, .stages li { padding: 5px 0; border-top: 1px solid var(--line);
   overflow-wrap: anywhere; }
@@ -78,7 +79,8 @@ ol { list-style: none; margin: 0; padding: 0; }
 #events time { display: inline-block; min-width: 6.2em; color: var(--quiet); }
 #events li strong { color: var(--state); } .who { font-weight: 620; }
 .facts { margin: 0; } .facts div { display: flex; gap: 16px; padding: 3px 0; }
-.facts dt { color: var(--quiet); flex: 0 0 5.5em; } .facts dd { margin: 0; overflow-wrap: anywhere; }
+.facts dt { color: var(--quiet); flex: 0 0 5.5em; }
+.facts dd { margin: 0; overflow-wrap: anywhere; }
 .journey h2 { margin-top: 18px; } .stages .tag { display: inline-block; min-width: 4.4em; }
 main { display: grid; grid-template-columns: 1fr 1fr; gap: 0 16px; align-items: stretch; }
 main > section { grid-column: 1 / -1; min-width: 0; } #migration { grid-column: 1; }
@@ -96,7 +98,8 @@ footer { padding: 4px 2px; font-size: .9rem; }
   svg text { font-size: 20px; } svg text:nth-of-type(even) { display: none; } }
 @media (max-width: 620px) { body { padding: 0 12px 24px; } section { padding: 14px; }
   .scroll { margin: 0 -14px; padding: 0 14px; } .facts div { display: block; } }
-@media print { body { max-width: none; } section { break-inside: avoid; } form, .skip { display: none; } }
+@media print { body { max-width: none; }
+  section { break-inside: avoid; } form, .skip { display: none; } }
 `;
 
 /** Fetches the page again when the gateway says that something changed, and at least each 30 s. */

@@ -5,13 +5,13 @@
  * latest reports, and after a restart they are gone. A lane keeps no time an update, hence "passed"
  * where it only knows that the update is behind it.
  */
-import type { Config, Neighbour } from "../config/config.js";
+import type { Config } from "../config/config.js";
 import type { LaneStatus } from "../egress/lane.js";
 import { inTrail } from "../mail/sent-trail.js";
 import type { PeerStatus } from "../peering/exchange.js";
 import type { Fingerprint, Seq, UpdateHash } from "../update.js";
 import type { Entry, UpdateLog } from "../updatelog/update-log.js";
-import { wordsOf } from "./neighbour-view.js";
+import { isLocal, type Subject, subjectsOf, wordsOf } from "./neighbour-view.js";
 import type { Report } from "./tally.js";
 import { ahead, octets, several } from "./words.js";
 
@@ -31,7 +31,7 @@ export interface JourneySources {
 /** What became of an update at one neighbour. */
 export interface Stage {
   readonly neighbour: string;
-  readonly road: "mail" | "kx" | "none";
+  readonly road: "mail" | "kx" | "local" | "none";
   /** `done`: it has it. `waiting`: it will get it. `failed`: it will not. */
   readonly state: "done" | "waiting" | "failed" | "none";
   readonly words: string;
@@ -91,11 +91,13 @@ export function journeyOf(entry: Entry, sources: JourneySources): Journey {
     messageId: log.lookup.messageId(seq) ?? null,
     body: log.body(seq) !== undefined,
     trail: log.trail(seq),
-    stages: config.neighbours.map((neighbour) => stageOf(neighbour, entry, sources)),
+    stages: subjectsOf(config.neighbours, sources.lanes()).map((neighbour) =>
+      stageOf(neighbour, entry, sources),
+    ),
   };
 }
 
-function stageOf(neighbour: Neighbour, entry: Entry, sources: JourneySources): Stage {
+function stageOf(neighbour: Subject, entry: Entry, sources: JourneySources): Stage {
   const { name } = neighbour;
   const lane = sources.lanes().find((one) => one.name === name);
   const peer = sources.peers().find((one) => one.name === name);
@@ -116,7 +118,7 @@ function stageOf(neighbour: Neighbour, entry: Entry, sources: JourneySources): S
   if (served) return stage("kx", "done", `fetched it (${sizeOf(served)})`, served.at);
   if (lane) {
     const [state, words, at] = mailStage(neighbour, lane, entry, told, sources);
-    return stage("mail", state, words, at);
+    return stage(isLocal(name) ? "local" : "mail", state, words, at);
   }
   if (peer?.connected) {
     return stage("kx", "done", "was offered it, and has it or fetches it when it lacks it");
@@ -128,7 +130,7 @@ function stageOf(neighbour: Neighbour, entry: Entry, sources: JourneySources): S
 type Found = readonly [state: Stage["state"], words: string, at?: number];
 
 function mailStage(
-  neighbour: Neighbour,
+  neighbour: Subject,
   lane: LaneStatus,
   entry: Entry,
   told: readonly Report[],
@@ -140,15 +142,15 @@ function mailStage(
     return ["failed", `refused it for good: ${refused.code} ${refused.text}`, refused.at];
   }
   const sent = told.find(({ event }) => event === "sent");
-  if (sent) return ["done", `took the mail (${sizeOf(sent)})`, sent.at];
+  if (sent) return ["done", `took it (${sizeOf(sent)})`, sent.at];
   const expired = told.find(({ event }) => event === "body-expired");
   if (expired) return ["failed", "not mailed: it expired before the site took it", expired.at];
   if (neighbour.mail !== undefined && inTrail(log.trail(seq), neighbour.mail)) {
     return ["done", "not mailed: it is in the trail, so it has it"];
   }
   if (lane.cursor >= seq) {
-    if (config.mode === "observe") return ["none", "would have been mailed (observe mode)"];
-    return ["done", "passed: mailed before the latest start, or before this site was added"];
+    if (config.mode === "observe") return ["none", "would have been sent (observe mode)"];
+    return ["done", "passed: sent before the latest start, or older than this neighbour here"];
   }
   const before = Math.max(0, seq - lane.cursor - 1);
   const place = before === 0 ? "next in its queue" : `waits behind ${several(before, "update")}`;

@@ -8,8 +8,8 @@ import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from "prom
 import { EVENTS, type EventName } from "../diagnostics.js";
 import { savedOf } from "./flow.js";
 import type { NeighbourView } from "./neighbour-view.js";
-import { viewOf } from "./neighbour-view.js";
-import { freeBytes } from "./routes.js";
+import { isLocal, subjectsOf, viewOf } from "./neighbour-view.js";
+import { freeBytes } from "./space.js";
 import type { Sources } from "./status.js";
 import type { Count } from "./tally.js";
 
@@ -67,6 +67,7 @@ const FAMILIES: readonly Family[] = [
     of: ({ event, neighbour }) => {
       const [transport, result] = SENT[event] ?? [];
       if (transport === undefined || result === undefined) return undefined;
+      if (neighbour !== undefined && isLocal(neighbour)) return undefined;
       return { peer: neighbour ?? "", transport, result };
     },
   },
@@ -99,10 +100,9 @@ const FAMILIES: readonly Family[] = [
     name: "kxgw_local_inject_total",
     help: "Deliveries to the keyserver beside us.",
     labels: ["result"],
-    of: ({ event }) => {
-      const name: string = event;
-      if (!name.startsWith("local-")) return undefined;
-      return { result: name.slice("local-".length) };
+    of: ({ event, neighbour = "" }) => {
+      const result = SENT[event]?.[1];
+      return result !== undefined && isLocal(neighbour) ? { result } : undefined;
     },
   },
   {
@@ -224,7 +224,7 @@ export class Metrics {
   #views(): NeighbourView[] {
     const { config, log, tally, clock, lanes, peers } = this.#sources;
     const [allLanes, allPeers] = [lanes(), peers()];
-    return config.neighbours.map((neighbour) => {
+    return subjectsOf(config.neighbours, allLanes).map((neighbour) => {
       const lane = allLanes.find(({ name }) => name === neighbour.name);
       const peer = allPeers.find(({ name }) => name === neighbour.name);
       return viewOf(neighbour, { log, tally, lane, peer, now: clock.now() });

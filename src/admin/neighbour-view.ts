@@ -17,7 +17,7 @@ export type State = "good" | "behind" | "down" | "paused" | "idle";
 
 export interface NeighbourView {
   readonly name: string;
-  readonly path: "mail" | "kx" | "none";
+  readonly path: "mail" | "kx" | "local" | "none";
   readonly state: State;
   /** What there is to say of that state: "is down: ...", "is behind ...". */
   readonly words: string;
@@ -34,6 +34,27 @@ export interface NeighbourView {
   readonly lastError: { readonly at: number; readonly words: string } | undefined;
   /** 0 when nothing is put off. */
   readonly nextTry: number;
+}
+
+/** What a view has to know of a neighbour's entry in the config. */
+export type Subject = Pick<Neighbour, "name" | "via" | "mail" | "dial">;
+
+/** The neighbours of the config, and behind them the keyserver beside us when it has a lane. */
+export function subjectsOf(
+  neighbours: readonly Neighbour[],
+  lanes: readonly LaneStatus[],
+): Subject[] {
+  const names = new Set(neighbours.map(({ name }) => name));
+  const local = lanes.filter(({ name }) => !names.has(name));
+  return [
+    ...neighbours,
+    ...local.map(({ name }) => ({ name, via: "mail" as const, mail: undefined, dial: false })),
+  ];
+}
+
+/** No neighbour can have such a name: it is the keyserver beside us. */
+export function isLocal(name: string): boolean {
+  return name.startsWith("[");
 }
 
 /** Where a view comes from. */
@@ -59,14 +80,15 @@ const BADLY: readonly EventName[] = [
   "fetch-timeout",
 ];
 
-export function viewOf(neighbour: Neighbour, sources: ViewSources): NeighbourView {
+export function viewOf(neighbour: Subject, sources: ViewSources): NeighbourView {
   const { name } = neighbour;
   const { tally, lane, peer, log } = sources;
   const well = tally.day({ events: WELL, neighbour: name }).count;
   const badly = tally.day({ events: BADLY, neighbour: name }).count;
   const flow = tally.series({ events: [...IN, ...OUT], neighbour: name });
   const waiting = lane && lane.backlog > 0 ? log.range((lane.cursor + 1) as Seq, LAST, 1)[0] : null;
-  const path = peer?.connected ? "kx" : lane ? "mail" : peer ? "kx" : "none";
+  const own = isLocal(name) ? "local" : "mail";
+  const path = peer?.connected ? "kx" : lane ? own : peer ? "kx" : "none";
   return {
     name,
     path,
@@ -89,18 +111,19 @@ export function viewOf(neighbour: Neighbour, sources: ViewSources): NeighbourVie
 const LAST = Number.MAX_SAFE_INTEGER as Seq;
 
 function mailState(lane: LaneStatus, { now }: ViewSources, oldest: number) {
-  const { backlog, attempt, nextAt, lastSuccessAt } = lane;
+  const { name, backlog, attempt, nextAt, lastSuccessAt } = lane;
+  const what = isLocal(name) ? "update" : "mail";
   const wait = `${several(backlog, "update")} (oldest ${span(now - oldest)})`;
   if (attempt > 0) {
     const next = `next try ${ahead(nextAt, now)}`;
-    return { state: "down" as const, words: `takes no mail; ${wait} wait, ${next}` };
+    return { state: "down" as const, words: `takes no ${what}; ${wait} wait, ${next}` };
   }
   if (backlog > 0) return { state: "behind" as const, words: `by ${wait}` };
-  const words = lastSuccessAt === 0 ? "no mail yet" : `last mail ${ago(lastSuccessAt, now)}`;
+  const words = lastSuccessAt === 0 ? `no ${what} yet` : `last ${what} ${ago(lastSuccessAt, now)}`;
   return { state: "good" as const, words };
 }
 
-function kxState({ dial }: Neighbour, peer: PeerStatus, { now }: ViewSources) {
+function kxState({ dial }: Subject, peer: PeerStatus, { now }: ViewSources) {
   const { connected, connectedSince, missing, bytesIn, bytesOut } = peer;
   if (!connected) {
     const how = dial ? "we dial it" : "it has to dial us";
@@ -114,7 +137,7 @@ function kxState({ dial }: Neighbour, peer: PeerStatus, { now }: ViewSources) {
   return { state: "good" as const, words: `connected for ${since}; ${bytes}` };
 }
 
-function idleWords({ mail, via }: Neighbour): string {
+function idleWords({ mail, via }: Subject): string {
   if (via === "mail" && mail === undefined) return "sends mail to us; nothing is sent to it";
   return "nothing is sent to it: its section is missing in the config";
 }

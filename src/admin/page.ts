@@ -17,14 +17,15 @@ type ReportJson = Status["recent"][number];
 /** Events that the page shows; /status.json has all that are kept. */
 const SHOWN_EVENTS = 25;
 
-const ROADS = { mail: "mail", kx: "KX", none: "none" } as const;
+const ROADS = { mail: "mail", kx: "KX", local: "local", none: "none" } as const;
 
 export function statusPage(status: Status): Html {
   const { site, version, mode, uptimeSeconds, time, verdict } = status;
   const now = Date.parse(time);
   const body = html`<section id="verdict" class="verdict ${verdict.state}" role="status">
 <h1><span class="lamp" aria-hidden="true"></span>${verdict.words}</h1>
-<p><strong>${site}</strong> · mode ${mode} · kxgw ${version} · up ${span(uptimeSeconds * 1000)} ·
+<p><strong>${site}</strong> · mode ${mode} · kxgw ${version} ·
+up ${span(uptimeSeconds * 1000)} ·
 ${several(status.log.entries, "update")} in the log, ${octets(status.log.fileBytes)}</p>
 </section>
 ${neighbours(status, now)}${flow(status, now)}${migration(status)}${saved(status)}
@@ -74,7 +75,8 @@ function row(one: NeighbourJson, now: number): Html {
   const { lastError } = one;
   const error =
     lastError &&
-    html`<div class="error">${lastError.words} <span class="quiet">(${when(lastError.at, now)})</span></div>`;
+    html`<div class="error">${lastError.words}
+<span class="quiet">(${when(lastError.at, now)})</span></div>`;
   return html`<tr class="${state}"><th scope="row">${name}</th>
 <td class="state"><span class="tag">${STATES[state]}</span> ${words}${error}</td>
 <td>${ROADS[path]}</td><td>${when(lastIn, now)}</td><td>${when(lastOut, now)}</td>

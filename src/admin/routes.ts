@@ -3,19 +3,15 @@
  * answers), /readyz (it can do its work: the log can be read and written), the page, its assets and
  * its JSON twin, the journey of an update, the metrics. Reads and decides nothing.
  */
-import { statfsSync } from "node:fs";
-import { dirname } from "node:path";
 import { ICON, SCRIPT, STYLE } from "./assets.js";
 import { entriesOf, type Journey, journeyOf } from "./journey.js";
 import { journeyPage } from "./journey-page.js";
 import { masked } from "./mask.js";
 import type { Metrics } from "./metrics.js";
 import { statusPage } from "./page.js";
+import { freeBytes, LEAST_FREE_BYTES } from "./space.js";
 import type { Sources } from "./status.js";
 import { status } from "./status.js";
-
-/** A log whose file system has less than this is not ready to take updates. */
-export const LEAST_FREE_BYTES = 10 * 1024 * 1024;
 
 export interface Answer {
   readonly code: number;
@@ -123,12 +119,6 @@ function readiness({ log, config }: Sources, verbose: boolean): Answer {
 
 function assertSpace(path: string): void {
   if (freeBytes(path) < LEAST_FREE_BYTES) throw new Error(`less than 10 MiB free beside ${path}`);
-}
-
-/** Bytes that are free to us on the file system of the log. */
-export function freeBytes(path: string): number {
-  const { bavail, bsize } = statfsSync(dirname(path));
-  return bavail * bsize;
 }
 
 function said(work: () => unknown): string | undefined {

@@ -6,6 +6,7 @@
  */
 import type { Clock } from "../clock.js";
 import type { Config } from "../config/config.js";
+import { formatEndpoint } from "../config/units.js";
 import { EVENTS } from "../diagnostics.js";
 import type { LaneStatus } from "../egress/lane.js";
 import type { PeerStatus } from "../peering/exchange.js";
@@ -13,7 +14,7 @@ import type { UpdateLog } from "../updatelog/update-log.js";
 import { flowOf, migrationOf, savedOf } from "./flow.js";
 import { masked } from "./mask.js";
 import type { NeighbourView } from "./neighbour-view.js";
-import { viewOf, wordsOf } from "./neighbour-view.js";
+import { subjectsOf, viewOf, wordsOf } from "./neighbour-view.js";
 import type { Report, Tally } from "./tally.js";
 import { verdictOf } from "./verdict.js";
 
@@ -42,9 +43,10 @@ export function status(sources: Sources, mask = false) {
   const now = clock.now();
   const running = sources.running ?? true;
   const { entries, bodies, bodyBytes, fileBytes } = log.counts();
-  const lanes = new Map(sources.lanes().map((lane) => [lane.name, lane]));
+  const allLanes = sources.lanes();
+  const lanes = new Map(allLanes.map((lane) => [lane.name, lane]));
   const peers = new Map(sources.peers().map((peer) => [peer.name, peer]));
-  const views = config.neighbours.map((neighbour) => {
+  const views = subjectsOf(config.neighbours, allLanes).map((neighbour) => {
     const { name } = neighbour;
     const [lane, peer] = [lanes.get(name), peers.get(name)];
     return { neighbour, lane, peer, view: viewOf(neighbour, { log, tally, lane, peer, now }) };
@@ -84,7 +86,7 @@ export function status(sources: Sources, mask = false) {
       name: neighbour.name,
       via: neighbour.via,
       mail: neighbour.mail ?? null,
-      kx: neighbour.kx === undefined ? null : `${neighbour.kx.host}:${neighbour.kx.port}`,
+      kx: endpointOf(config, neighbour.name),
       ...viewJson(view),
       ...laneView(lane),
       ...peerView(peer),
@@ -93,6 +95,11 @@ export function status(sources: Sources, mask = false) {
     counts: tally.counts().map((count) => ({ ...count, lastAt: iso(count.lastAt) })),
   };
   return mask ? maskedDeep(value) : value;
+}
+
+function endpointOf({ neighbours }: Config, name: string): string | null {
+  const kx = neighbours.find((one) => one.name === name)?.kx;
+  return kx === undefined ? null : formatEndpoint(kx);
 }
 
 /** One report of the latest, as the page shows it. */

@@ -12,7 +12,7 @@ import type { Amount } from "./hours.js";
 import { HOURS, Hours } from "./hours.js";
 
 export const TALLY_LIMITS = {
-  /** Distinct counters; events, neighbours and reasons are closed sets, so this is never reached. */
+  /** Distinct counters; events, neighbours and reasons are closed sets: it is never reached. */
   counters: 10_000,
   /** Latest reports of level info and above. */
   recent: 200,

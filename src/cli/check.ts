@@ -5,7 +5,7 @@
  * without user and password.
  */
 import { redactedRelay } from "../config/addresses.js";
-import type { Config, Endpoint, Neighbour } from "../config/config.js";
+import type { Config, Endpoint, LocalDelivery, Neighbour } from "../config/config.js";
 import type { Environment } from "../config/environment.js";
 import { loadConfig } from "../config/load.js";
 import { formatDuration, formatEndpoint } from "../config/units.js";
@@ -30,16 +30,21 @@ export function checkCommand(file: string, out: Output, env: Environment): numbe
 
 /** Site, log, listeners and neighbours with their road, a line each; holds no secret. */
 export function configSummary(config: Config): string {
-  const { log, smtp, kx, outbound, admin } = config;
+  const { log, smtp, spool, hkp, kx, outbound, local, admin } = config;
   const { retainMs, rememberMs } = log;
   const periods = `keeps ${formatDuration(retainMs)}, remembers ${formatDuration(rememberMs)}`;
   const lines: readonly (readonly [string, string])[] = [
     ["mode", config.mode === "bridge" ? "bridge" : "observe (nothing is sent)"],
     ["site", config.site.address],
     ["log", `${log.path} (${periods})`],
-    ["smtp", smtp ? endpoints(smtp.listen) : "none"],
+    ["smtp", smtp ? places([...smtp.listen.map(formatEndpoint), ...smtp.sockets]) : "none"],
+    ...(spool ? [["spool", places(spool.watch)] as const] : []),
+    ...(hkp
+      ? [["hkp", `${endpoints(hkp.listen)}${hkp.open ? ", open to all" : ""}`] as const]
+      : []),
     ["kx", kx ? endpoints(kx.listen) : "none"],
     ["outbound", outbound ? redactedRelay(outbound.relay) : "none"],
+    ...(local ? [["local", besides(local)] as const] : []),
     ["admin", admin ? formatEndpoint(admin.listen) : "none"],
     ...config.neighbours.map((neighbour) => ["peer", road(neighbour, config)] as const),
   ];
@@ -47,7 +52,26 @@ export function configSummary(config: Config): string {
 }
 
 function endpoints(listen: readonly Endpoint[]): string {
-  return listen.map(formatEndpoint).join(", ") || "nowhere";
+  return places(listen.map(formatEndpoint));
+}
+
+function places(all: readonly string[]): string {
+  return all.join(", ") || "nowhere";
+}
+
+/** How the keyserver beside us gets its updates. */
+function besides(local: LocalDelivery): string {
+  switch (local.type) {
+    case "pksd":
+    case "sks":
+      return `${local.type}, mails left in ${local.directory}`;
+    case "hkp":
+      return `hkp, posted to ${redactedRelay(local.url)}`;
+    case "command":
+      return `mails piped to ${local.command[0] ?? ""}`;
+    default:
+      return local satisfies never;
+  }
 }
 
 /** Name and road of a neighbour, and whether the section is missing that the road goes through. */

@@ -11,6 +11,7 @@ import { Tally } from "../admin/tally.js";
 import { systemClock } from "../clock.js";
 import type { Config } from "../config/config.js";
 import { EXIT } from "../errors.js";
+import type { PeerStatus } from "../peering/exchange.js";
 import { UpdateLog } from "../updatelog/update-log.js";
 import { VERSION } from "../version.js";
 import type { Output } from "./output.js";
@@ -77,11 +78,20 @@ function sourcesFrom(config: Config, log: UpdateLog): Sources {
     });
   return {
     ...{ config, log, tally, clock: systemClock, startedAt: systemClock.now(), version: VERSION },
-    ...{ lanes, peers: () => [], running: false },
+    ...{ lanes, peers: () => absentPeers(config), running: false },
   };
 }
 
-/** Runs a command to its exit code; what stands in the way of it is said in the operator's words. */
+/** Every KX peer as it is while nobody speaks to it. */
+function absentPeers(config: Config): PeerStatus[] {
+  const none = { missing: 0, inFlight: 0, bytesIn: 0, bytesOut: 0, known: 0 };
+  const nothing = { connectedSince: undefined, cursor: undefined, newest: undefined };
+  return config.neighbours.flatMap(({ name, kx }) =>
+    kx === undefined ? [] : [{ name, connected: false, ...nothing, ...none }],
+  );
+}
+
+/** Runs a command to its exit code; what stands in its way is said in the operator's words. */
 export async function run(out: Output, command: () => number | Promise<number>): Promise<number> {
   try {
     return await command();

@@ -1,17 +1,80 @@
 /**
- * Diagnostics as pino JSON lines on stdout, one an event: `event` is the stable name, `msg` its
- * sentence. Text that came from outside is cut, so that nobody fills the log with one field;
- * control characters are escaped by JSON itself.
+ * Diagnostics as lines on stdout, in the form that whoever reads them wants: JSON by pino, one
+ * object an event, for a file or a pipe; short text with a priority for the journal, so that
+ * `journalctl -p warning` works; the same text with the time and colours on a terminal. `event` is
+ * the stable name, `msg` its sentence.
+ *
+ * Text that came from outside is cut, so that nobody fills the log with one field, and holds no
+ * control character. Addresses of clients are shortened to their network: enough to find a
+ * neighbour that is not configured yet, too little to follow a person.
  */
+import { fstatSync } from "node:fs";
 import type { DestinationStream } from "pino";
 import { pino } from "pino";
-import type { Diagnostics, Level } from "../diagnostics.js";
+import type { Diagnostics, EventName, Fields, Level } from "../diagnostics.js";
 import { EVENTS } from "../diagnostics.js";
 
-const FIELD_CHARS = 500;
+/** How lines look. */
+export type LogForm = "json" | "journal" | "terminal";
 
-/** Writes events of `level` and above to `destination`, stdout when there is none. */
-export function diagnosticsLog(level: Level, destination?: DestinationStream): Diagnostics {
+const FIELD_CHARS = 500;
+/** Fields that hold the address of somebody who connected. */
+const CLIENT_FIELDS = new Set(["client", "address"]);
+const RANK: Record<Level, number> = { error: 3, warn: 2, info: 1, debug: 0 };
+/** syslog(3): err, warning, info, debug. */
+const PRIORITY: Record<Level, number> = { error: 3, warn: 4, info: 6, debug: 7 };
+const COLOUR: Record<Level, string> = { error: "31;1", warn: "33", info: "32", debug: "2" };
+
+/**
+ * Writes events of `level` and above to `destination`, stdout when there is none; in the form that
+ * suits stdout when none is asked for, and as JSON to any other destination.
+ */
+export function diagnosticsLog(
+  level: Level,
+  destination?: DestinationStream,
+  form: LogForm = destination === undefined ? formOf(process.env, 1) : "json",
+): Diagnostics {
+  if (form === "json") return jsonLog(level, destination);
+  const write = (line: string) => void (destination ?? process.stdout).write(line);
+  return {
+    report(event, fields = {}) {
+      const at = EVENTS[event].level;
+      if (RANK[at] < RANK[level]) return;
+      const text = lineOf(event, trimmed(fields));
+      if (form === "journal") return write(`<${PRIORITY[at]}>${text}\n`);
+      const time = new Date().toTimeString().slice(0, 8);
+      write(`\x1b[2m${time}\x1b[0m \x1b[${COLOUR[at]}m${at.padEnd(5)}\x1b[0m ${text}\n`);
+    },
+  };
+}
+
+/**
+ * The form for a file descriptor: the journal's when it is the very stream that systemd names in
+ * $JOURNAL_STREAM (a variable that every child of a service inherits), a terminal's on a terminal.
+ */
+export function formOf(env: NodeJS.ProcessEnv, descriptor: number): LogForm {
+  const stream = env.JOURNAL_STREAM;
+  if (stream !== undefined && stream !== "") {
+    const { dev, ino } = fstatSync(descriptor, { bigint: true });
+    if (stream === `${dev}:${ino}`) return "journal";
+  }
+  return descriptor === 1 && process.stdout.isTTY === true ? "terminal" : "json";
+}
+
+/** The network of an address, /24 or /48; anything else stays as it is. */
+export function shortAddress(address: string): string {
+  const v4 = /^(?:::ffff:)?(\d+\.\d+\.\d+)\.\d+$/i.exec(address);
+  if (v4 !== null) return `${v4[1]}.0/24`;
+  if (!/^[0-9a-f:.]+(%\w+)?$/i.test(address) || !address.includes(":")) return address;
+  const [head = ""] = address.split("::");
+  const groups = head
+    .split(":")
+    .slice(0, 3)
+    .filter((group) => group !== "");
+  return `${groups.join(":")}::/48`;
+}
+
+function jsonLog(level: Level, destination: DestinationStream | undefined): Diagnostics {
   const options = {
     level,
     base: null,
@@ -22,13 +85,31 @@ export function diagnosticsLog(level: Level, destination?: DestinationStream): D
   return {
     report(event, fields = {}) {
       const { level: at, text } = EVENTS[event];
-      const cut = Object.entries(fields).map(([key, value]) => [
-        key,
-        typeof value === "string" && value.length > FIELD_CHARS
-          ? `${value.slice(0, FIELD_CHARS)}...`
-          : value,
-      ]);
-      logger[at]({ event, ...Object.fromEntries(cut) }, text);
+      logger[at]({ event, ...trimmed(fields) }, text);
     },
   };
+}
+
+function trimmed(fields: Fields): Fields {
+  return Object.fromEntries(
+    Object.entries(fields).map(([key, value]) => {
+      if (typeof value !== "string") return [key, value];
+      const short = CLIENT_FIELDS.has(key) ? shortAddress(value) : value;
+      return [key, short.length > FIELD_CHARS ? `${short.slice(0, FIELD_CHARS)}...` : short];
+    }),
+  );
+}
+
+/** "accepted: update accepted; seq=1 hash=... neighbour=old". */
+function lineOf(event: EventName, fields: Fields): string {
+  const pairs = Object.entries(fields).flatMap(([key, value]) =>
+    value === undefined ? [] : [`${key}=${plainValue(value)}`],
+  );
+  const tail = pairs.length === 0 ? "" : `; ${pairs.join(" ")}`;
+  return `${event}: ${EVENTS[event].text}${tail}`;
+}
+
+function plainValue(value: NonNullable<Fields[string]>): string {
+  const text = typeof value === "object" ? value.join(",") : String(value);
+  return /^[\x21-\x7e]+$/.test(text) && !text.includes('"') ? text : JSON.stringify(text);
 }

@@ -9,7 +9,10 @@ import { resolve4, resolve6, resolveMx } from "node:dns/promises";
 import { connect } from "node:net";
 import { domainOf } from "../config/addresses.js";
 import type { Config, Endpoint, Neighbour } from "../config/config.js";
+import { loadConfig } from "../config/load.js";
 import { formatEndpoint } from "../config/units.js";
+import { EXIT } from "../errors.js";
+import type { Output } from "./output.js";
 import { plainText } from "./table.js";
 
 const PROBE_MS = 10_000;
@@ -41,6 +44,17 @@ export async function probeAll(config: Config): Promise<Finding[]> {
   return [...(await Promise.all(probes)), ...(await Promise.all(neighbours)).flat()];
 }
 
+/** Prints every finding; 69 when one is bad. */
+export async function onlineCommand(
+  file: string,
+  out: Output,
+  env: NodeJS.ProcessEnv,
+): Promise<number> {
+  const findings = await probeAll(loadConfig(file, env));
+  out.stdout(findings.map(findingText).join(""));
+  return findings.every(({ ok }) => ok) ? EXIT.ok : EXIT.unavailable;
+}
+
 /** What its roads need: its domain takes mail, its KX port answers. */
 export async function probeNeighbour(neighbour: Neighbour, config: Config): Promise<Finding[]> {
   const { name, mail, kx, dial } = neighbour;
@@ -57,7 +71,9 @@ async function probeMx(address: string): Promise<Finding> {
   const hosts = await mailHosts(domain);
   const what = `mail for ${address}`;
   if (hosts.length > 0) return { ok: true, what, words: `goes to ${hosts.join(", ")}`, remedy: "" };
-  const remedy = `Give ${domain} an MX record that points at this host, or have your mail server hand its mail on.`;
+  const remedy =
+    `Give ${domain} an MX record that points at this host, or have your mail server hand ` +
+    "its mail on.";
   return { ok: false, what, words: `${domain} has no MX and no address`, remedy };
 }
 
@@ -67,7 +83,7 @@ async function probeMailDomain(name: string, mail: string): Promise<Finding> {
   const what = `${name} by mail`;
   if (hosts.length > 0)
     return { ok: true, what, words: `${domain} takes mail at ${hosts[0]}`, remedy: "" };
-  const remedy = `Look for a slip in mail = "${mail}"; mail that the relay resolves on its own is fine.`;
+  const remedy = `Look for a slip in mail = "${mail}"; what the relay resolves on its own is fine.`;
   return { ok: false, what, words: `${domain} has no MX and no address`, remedy };
 }
 
@@ -114,16 +130,20 @@ export async function probeRelay(relay: string): Promise<Finding> {
 
 async function probeKx(name: string, kx: Endpoint, source: string | undefined): Promise<Finding> {
   const what = `${name} by KX at ${formatEndpoint(kx)}`;
-  const seen = await talk(kx, [], /\n/, source);
-  if (seen.error !== undefined) {
+  const seen = await talk(kx, [], /^\.\r?\n/m, source);
+  const [, version] = /^HELO\r?\n(.*?)\r?\n/m.exec(seen.text) ?? [];
+  if (version !== undefined) return { ok: true, what, words: `speaks KX/${version}`, remedy: "" };
+  if (seen.text !== "") {
+    const words = `says "${seen.text.slice(0, 80)}", which is not KX`;
+    return { ok: false, what, words, remedy: "Look for a slip in its kx endpoint." };
+  }
+  if (seen.error !== undefined && !/ECONNRESET/.test(seen.error)) {
     const remedy = "Ask its operator whether the gateway runs and the port is open.";
     return { ok: false, what, words: seen.error, remedy };
   }
-  const [greeting = ""] = seen.text.split(/\r?\n/);
-  if (greeting !== "")
-    return { ok: true, what, words: `says "${greeting.slice(0, 120)}"`, remedy: "" };
   const remedy =
-    "It does not know this host as a peer: its operator has to add us, by the address we come from.";
+    "It does not know this host as a peer: its operator has to add us, by the address that we " +
+    "come from.";
   return { ok: false, what, words: "takes the connection and closes it without a word", remedy };
 }
 

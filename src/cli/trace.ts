@@ -46,8 +46,8 @@ export async function traceCommand(
   });
 }
 
-const HINT = `      Ask with the fingerprint of a key (40 digits), the hash of an update (32 digits, as
-      kxgw hash prints it), the Message-ID of a mail, or a number of kxgw log.
+const HINT = `      Ask with the fingerprint of a key (40 digits), the hash of an update (32 digits,
+      as kxgw hash prints it), the Message-ID of a mail, or a number of kxgw log.
 `;
 
 /** As lines of text, the last one empty. */

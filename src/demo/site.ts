@@ -87,7 +87,7 @@ export class LegacySite {
     return new Map([...this.#keys].map(([name, key]) => [name, updateHash(key).hash]));
   }
 
-  /** A user's submission: merged, and mailed on, whole, to all sync sites, also if it is no news. */
+  /** A user's submission: merged, and mailed on whole to all sync sites, even if it is no news. */
   async submit(armored: Uint8Array, trail: readonly string[] = []): Promise<void> {
     for (const key of keysIn([armored])) this.#merge(key);
     for (const site of this.syncSites) {

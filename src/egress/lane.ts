@@ -1,14 +1,16 @@
 /**
- * The lane of one legacy site: it reads the log from the site's own cursor and mails each update
- * that the site does not have. Lanes know nothing of each other, so a dead site delays nobody.
+ * The lane of one legacy site, or of the keyserver beside us: it reads the log from the site's
+ * own cursor and has a courier bring each update that the site does not have. Lanes know nothing
+ * of each other, so a dead site delays nobody, and nothing of roads: a part may be a mail, a file
+ * or a request.
  *
  *  1. An update is skipped when the site is in its trail or was its source. Whoever announced or
  *     sent it later counts too, since a duplicate's trail is merged into the log's.
- *  2. One mail at a time, to the one recipient, so that each answer belongs to one update. The
- *     cursor moves after the relay's 250: a crash in between repeats one mail, never loses one.
+ *  2. One part at a time, so that each answer belongs to one update. The cursor moves after the
+ *     part was taken: a crash in between repeats one part, never loses one.
  *  3. A temporary failure is tried again by the schedule; the lane waits, and order is kept. When
  *     the schedule has run out its last delay repeats and the operator is told: nothing is dropped.
- *  4. A mail that was read and refused for good is recorded and passed over, else one key that a
+ *  4. A part that was read and refused for good is recorded and passed over, else one key that a
  *     site cannot take would stop all that come after it.
  *  5. The lane's state is in the log, so that a restart neither hurries nor forgets a retry.
  *  6. In observe mode the lane says what it would have sent and moves on.
@@ -19,23 +21,18 @@ import type { Clock } from "../clock.js";
 import type { Diagnostics } from "../diagnostics.js";
 import { Trouble } from "../errors.js";
 import { inTrail } from "../mail/sent-trail.js";
-import { verpSender } from "../mail/verp.js";
-import type { Outmail } from "../outmail.js";
-import { outmails } from "../outmail.js";
 import type { Seq } from "../update.js";
 import type { Lane as LaneState } from "../updatelog/lanes.js";
 import type { Entry, UpdateLog } from "../updatelog/update-log.js";
 import { Alarm } from "./alarm.js";
-import type { Outcome, Transport } from "./transport.js";
+import type { Courier, Part } from "./courier.js";
+import type { Outcome } from "./transport.js";
 
 /** Who a lane serves and how, from the config. */
 export interface LaneSettings {
   readonly name: string;
-  readonly address: string;
-  readonly maxMailBytes: number;
-  readonly site: string;
-  readonly contact: string;
-  readonly bounce: string | undefined;
+  /** What stands for it in a trail; undefined when nothing does. */
+  readonly address: string | undefined;
   readonly retry: Schedule;
   readonly observing: boolean;
 }
@@ -60,7 +57,7 @@ const TROUBLE_MS = 5000;
 export class Lane {
   readonly #settings: LaneSettings;
   readonly #log: UpdateLog;
-  readonly #transport: Transport;
+  readonly #courier: Courier;
   readonly #clock: Clock;
   readonly #diagnostics: Diagnostics;
   readonly #alarm = new Alarm();
@@ -73,13 +70,13 @@ export class Lane {
   constructor(
     settings: LaneSettings,
     log: UpdateLog,
-    transport: Transport,
+    courier: Courier,
     clock: Clock,
     diagnostics: Diagnostics,
   ) {
     this.#settings = settings;
     this.#log = log;
-    this.#transport = transport;
+    this.#courier = courier;
     this.#clock = clock;
     this.#diagnostics = diagnostics;
     this.#state = log.openLane(settings.name);
@@ -94,7 +91,7 @@ export class Lane {
     if (this.#state.nextAt === 0) this.#alarm.ring();
   }
 
-  /** Finishes the mail under way and ends. */
+  /** Finishes the part under way and ends. */
   async stop(): Promise<void> {
     this.#stopping = true;
     this.#alarm.ring();
@@ -163,28 +160,29 @@ export class Lane {
   /** Rule 1. */
   #has(entry: Entry): boolean {
     const { name, address } = this.#settings;
-    return entry.origin.neighbour === name || inTrail(this.#log.trail(entry.seq), address);
+    if (entry.origin.neighbour === name) return true;
+    return address !== undefined && inTrail(this.#log.trail(entry.seq), address);
   }
 
   async #serve(entry: Entry): Promise<void> {
     const { seq, hash, fingerprint } = entry;
     const subject = { seq, hash, fingerprint, neighbour: this.#settings.name };
-    const mails = this.#mailsFor(entry);
-    if (mails === undefined) {
+    const parts = this.#partsOf(entry);
+    if (parts === undefined) {
       this.#diagnostics.report("body-expired", subject);
       return this.#save(doneWith(seq));
     }
-    if (mails.some(({ incomplete }) => incomplete)) this.#diagnostics.report("incomplete", subject);
-    if (mails.some(({ oversized }) => oversized)) this.#diagnostics.report("oversized", subject);
-    const bytes = mails.reduce((sum, { raw }) => sum + raw.length, 0);
+    if (parts.some(({ incomplete }) => incomplete)) this.#diagnostics.report("incomplete", subject);
+    if (parts.some(({ oversized }) => oversized)) this.#diagnostics.report("oversized", subject);
+    const bytes = parts.reduce((sum, part) => sum + part.bytes, 0);
     if (this.#settings.observing) {
-      this.#diagnostics.report("would-send", { ...subject, mails: mails.length, bytes });
+      this.#diagnostics.report("would-send", { ...subject, mails: parts.length, bytes });
       return this.#save(doneWith(seq));
     }
     let refused = 0;
-    for (const [part, mail] of mails.entries()) {
-      if (part < this.#state.part) continue;
-      const outcome = await this.#deliver(entry, mail);
+    for (const [index, part] of parts.entries()) {
+      if (index < this.#state.part) continue;
+      const outcome = await part.deliver();
       if (outcome.kind === "temporary") {
         // What was broken off because we go down is no failure of the site.
         if (!this.#stopping) this.#putOff(entry, outcome);
@@ -194,36 +192,25 @@ export class Lane {
         refused += 1;
         this.#recordRefusal(entry, outcome);
       }
-      const isLast = part + 1 === mails.length;
-      const at = isLast ? doneWith(seq) : { part: part + 1, attempt: 0, nextAt: 0 };
+      const isLast = index + 1 === parts.length;
+      const at = isLast ? doneWith(seq) : { part: index + 1, attempt: 0, nextAt: 0 };
       const now = this.#clock.now();
       this.#save({ ...at, ...(outcome.kind === "delivered" ? { lastSuccessAt: now } : {}) });
       if (this.#stopping && !isLast) return;
     }
-    if (refused === mails.length) return;
+    if (refused === parts.length) return;
     const tookMs = this.#clock.now() - entry.receivedAt;
-    this.#diagnostics.report("sent", { ...subject, mails: mails.length, bytes, tookMs });
+    this.#diagnostics.report("sent", { ...subject, mails: parts.length, bytes, tookMs });
   }
 
-  /** The mails of an entry, undefined when its body is gone. */
-  #mailsFor(entry: Entry): Outmail[] | undefined {
-    const { address, contact, site, maxMailBytes } = this.#settings;
-    const body = this.#log.body(entry.seq);
+  /** The parts of an entry, undefined when its body is gone. */
+  #partsOf({ seq, hash, fingerprint }: Entry): Part[] | undefined {
+    const body = this.#log.body(seq);
     if (body === undefined) return undefined;
-    const { seq, hash, fingerprint } = entry;
-    return outmails(
-      { seq, hash, body },
-      this.#log.identity(fingerprint),
-      this.#log.trail(seq),
-      { to: address, from: contact, site, maxBytes: maxMailBytes },
-      this.#clock.now(),
-    );
-  }
-
-  #deliver(entry: Entry, mail: Outmail): Promise<Outcome> {
-    const { name, address, bounce, contact } = this.#settings;
-    const sender = bounce === undefined ? contact : verpSender(bounce, name, entry.seq);
-    return this.#transport.deliver(mail.raw, sender, address);
+    const identity = this.#log.identity(fingerprint);
+    const trail = this.#log.trail(seq);
+    const update = { seq, hash, fingerprint, body, identity, trail };
+    return this.#courier.parts(update, this.#clock.now());
   }
 
   #putOff(entry: Entry, outcome: Outcome & { readonly kind: "temporary" }): void {

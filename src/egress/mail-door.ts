@@ -5,10 +5,12 @@
 import type { Clock } from "../clock.js";
 import type { Config } from "../config/config.js";
 import type { Diagnostics } from "../diagnostics.js";
+import { verpSender } from "../mail/verp.js";
+import type { Seq } from "../update.js";
 import type { UpdateLog } from "../updatelog/update-log.js";
+import { type Courier, MailCourier } from "./courier.js";
 import type { LaneStatus } from "./lane.js";
 import { Lane } from "./lane.js";
-import type { Transport } from "./transport.js";
 import { RelayTransport } from "./transport.js";
 
 /** How long a relay may take for the mail under way when we go down. */
@@ -16,7 +18,7 @@ const STOP_MS = 10_000;
 
 export class MailDoor {
   readonly #lanes: Lane[] = [];
-  readonly #transports: Transport[] = [];
+  readonly #couriers: Courier[] = [];
   readonly #log: UpdateLog;
   #unsubscribe: (() => void) | undefined;
 
@@ -34,11 +36,14 @@ export class MailDoor {
     const observing = config.mode === "observe";
     for (const { name, mail, via, maxMailBytes } of config.neighbours) {
       if (mail === undefined || via !== "mail") continue;
+      const envelope = { to: mail, from: contact, site, maxBytes: maxMailBytes };
       const transport = new RelayTransport(relay, hostname);
-      this.#transports.push(transport);
-      const ours = { site, contact, bounce, retry, observing };
-      const settings = { name, address: mail, maxMailBytes, ...ours };
-      this.#lanes.push(new Lane(settings, log, transport, clock, diagnostics));
+      const sender = (first: Seq, last: Seq) =>
+        bounce === undefined ? contact : verpSender(bounce, name, first, last, log.returns.secret);
+      const courier = new MailCourier(envelope, sender, transport);
+      this.#couriers.push(courier);
+      const settings = { name, address: mail, retry, observing };
+      this.#lanes.push(new Lane(settings, log, courier, clock, diagnostics));
     }
   }
 
@@ -50,12 +55,12 @@ export class MailDoor {
   }
 
   /** Lets the mails under way finish for a while; a mail that was broken off is sent again. */
-  async stop(): Promise<void> {
+  async stop(withinMs = STOP_MS): Promise<void> {
     this.#unsubscribe?.();
     const close = () => {
-      for (const transport of this.#transports) transport.close();
+      for (const courier of this.#couriers) courier.close();
     };
-    const deadline = setTimeout(close, STOP_MS);
+    const deadline = setTimeout(close, withinMs);
     await Promise.all(this.#lanes.map((lane) => lane.stop()));
     clearTimeout(deadline);
     close();

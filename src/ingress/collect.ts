@@ -38,19 +38,19 @@ export async function collect(
   return stream.sizeExceeded ? undefined : Buffer.concat(chunks);
 }
 
-/** Watches that a stream has moved far enough for the time that it took. */
+/** Watches that a stream has moved far enough for the time that was waited for it. */
 class Pace {
   readonly #stream: SMTPServerDataStream;
   readonly #limits: SmtpLimits;
   readonly #onSlow: () => void;
-  readonly #startedAt = performance.now();
-  #timer: NodeJS.Timeout;
+  #waitedMs = 0;
+  #timer: NodeJS.Timeout | undefined;
 
   constructor(stream: SMTPServerDataStream, limits: SmtpLimits, onSlow: () => void) {
     this.#stream = stream;
     this.#limits = limits;
     this.#onSlow = onSlow;
-    this.#timer = setTimeout(() => this.#look(), this.#allowedMs());
+    this.#look();
   }
 
   stop(): void {
@@ -58,13 +58,11 @@ class Pace {
   }
 
   #look(): void {
-    const leftMs = this.#allowedMs() - (performance.now() - this.#startedAt);
-    if (leftMs <= 0) this.#onSlow();
-    else this.#timer = setTimeout(() => this.#look(), Math.ceil(leftMs));
-  }
-
-  #allowedMs(): number {
     const { dataMs, graceMs, bytesPerSecond } = this.#limits;
-    return Math.min(dataMs, graceMs + (this.#stream.byteLength / bytesPerSecond) * 1000);
+    const earnedMs = graceMs + (this.#stream.byteLength / bytesPerSecond) * 1000;
+    const leftMs = Math.ceil(Math.min(dataMs, earnedMs) - this.#waitedMs);
+    if (leftMs <= 0) return this.#onSlow();
+    this.#waitedMs += leftMs;
+    this.#timer = setTimeout(() => this.#look(), leftMs);
   }
 }

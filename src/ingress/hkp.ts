@@ -4,9 +4,9 @@
  * says so. One key a request: an update is one key, and Hockeypuck and gpg send no more.
  *
  * Answered as Hockeypuck does: JSON with the key under "inserted", or under "ignored" when the very
- * update is known; bad input is 4xx with one line, our own trouble 5xx, so that nobody takes it for
- * stored. PKS-Recipients and PKS-Sender are the trail. Known limits: "updated" never occurs, because
- * a gateway holds no keys; nothing can be looked up; TLS is the business of a proxy in front.
+ * update is known; bad input is 4xx with one line, our own trouble 5xx, so that nobody takes it
+ * for stored. PKS-Recipients and PKS-Sender are the trail. Known limits: "updated" never occurs,
+ * because a gateway holds no keys; nothing can be looked up; TLS is up to a proxy in front.
  */
 import type { IncomingMessage, Server, ServerResponse } from "node:http";
 import { createServer } from "node:http";
@@ -23,6 +23,8 @@ const LIMITS = {
   connections: 100,
   headersMs: 20_000,
   requestMs: 60_000,
+  /** How long a request may take when we go down. */
+  closeMs: 5000,
   headerBytes: 16_384,
   /** An oversized request is read to its end up to so many times the cap. */
   oversizeFactor: 4,
@@ -78,33 +80,40 @@ export class HkpDoor {
     return bound;
   }
 
-  /** Answers what is under way and closes. */
+  /** Answers what is under way, for a while, and closes. */
   async stop(): Promise<void> {
+    const patience = setTimeout(() => {
+      for (const server of this.#servers) server.closeAllConnections();
+    }, LIMITS.closeMs);
     await Promise.all(
       this.#servers.map((server) => {
+        const closed = new Promise<void>((resolve) => server.close(() => resolve()));
         server.closeIdleConnections();
-        return new Promise<void>((resolve) => server.close(() => resolve()));
+        return closed;
       }),
     );
+    clearTimeout(patience);
   }
 
   async #serve(request: IncomingMessage, response: ServerResponse): Promise<void> {
+    // Asked for now, since a client that leaves has none any more.
+    const client = request.socket.remoteAddress ?? "";
     try {
       if (request.url?.split("?")[0] !== "/pks/add") return say(response, 404, "not found");
       if (request.method !== "POST") {
         response.setHeader("Allow", "POST");
         return say(response, 405, "invalid HTTP method: only POST adds keys");
       }
-      const taken = await this.#take(request);
+      const taken = await this.#take(request, client);
       response.setHeader("Content-Type", "application/json");
       response.end(`${JSON.stringify(summary(taken))}\n`);
     } catch (error) {
-      this.#fail(error, request, response);
+      this.#fail(error, client, request, response);
     }
   }
 
-  async #take(request: IncomingMessage): Promise<Taken[]> {
-    const candidates = this.#senders.at(request.socket.remoteAddress ?? "");
+  async #take(request: IncomingMessage, client: string): Promise<Taken[]> {
+    const candidates = this.#senders.at(client);
     if (candidates.length === 0 && !this.#hkp.open) {
       throw new Refusal("unknown-sender", "this address is not a neighbour of this keyserver");
     }
@@ -116,14 +125,15 @@ export class HkpDoor {
     return await this.#keys.take({ armor: [armor], single: true, ...submission });
   }
 
-  #fail(error: unknown, request: IncomingMessage, response: ServerResponse): void {
-    const client = request.socket.remoteAddress ?? "";
+  #fail(error: unknown, client: string, request: IncomingMessage, response: ServerResponse): void {
     const neighbour = this.#senders.at(client)[0]?.name;
     if (error instanceof Refusal) {
       const { reason, message: problem } = error;
       this.#diagnostics.report("mail-refused", { neighbour, reason, problem, door: "hkp" });
-      // What was not read would be taken for the next request.
-      if (!request.complete) response.setHeader("Connection", "close");
+      if (!request.complete) {
+        response.setHeader("Connection", "close");
+        response.once("finish", () => request.destroy());
+      }
       return say(response, STATUS[reason] ?? UNPROCESSABLE, problem);
     }
     // The client left: there is nobody to answer.
@@ -142,14 +152,15 @@ export class HkpDoor {
 }
 
 /**
- * The body up to `maxBytes`. Throws Refusal 'too-large', when the rest is read and dropped unless it
- * is far too much: a client that is cut off while it writes does not see its answer. Rejects when
- * the client leaves.
+ * The body up to `maxBytes`. Throws Refusal 'too-large', when the rest is read and dropped unless
+ * it is far too much: a client that is cut off while it writes does not see its answer. Rejects
+ * when the client leaves.
  */
 async function collect(request: IncomingMessage, maxBytes: number): Promise<Buffer> {
   let chunks: Buffer[] = [];
   let size = 0;
-  for await (const chunk of request as AsyncIterable<Buffer>) {
+  // Leaving the loop must not end the connection, on which the answer has to go.
+  for await (const chunk of request.iterator({ destroyOnReturn: false })) {
     size += chunk.length;
     if (size <= maxBytes) chunks.push(chunk);
     else chunks = [];

@@ -4,7 +4,7 @@
  * settled before; the outcome is put into words by the way in. Nothing is acknowledged before the
  * commit.
  */
-import { admit } from "../admit.js";
+import { ALL, admit, type Judgement } from "../admit.js";
 import type { Clock } from "../clock.js";
 import type { Neighbour } from "../config/config.js";
 import type { Diagnostics } from "../diagnostics.js";
@@ -38,8 +38,10 @@ export class KeyIntake {
   readonly #commit: GroupCommit;
   readonly #clock: Clock;
   readonly #diagnostics: Diagnostics;
+  readonly #judge: Judgement;
 
-  constructor(log: UpdateLog, clock: Clock, diagnostics: Diagnostics) {
+  constructor(log: UpdateLog, clock: Clock, diagnostics: Diagnostics, judge: Judgement = ALL) {
+    this.#judge = judge;
     this.#commit = new GroupCommit(log);
     this.#clock = clock;
     this.#diagnostics = diagnostics;
@@ -52,7 +54,7 @@ export class KeyIntake {
    */
   async take(submission: Submission): Promise<Taken[]> {
     const { armor, sender, trail, messageId, bytes, single = false } = submission;
-    const { updates, refusals } = admit(armor);
+    const { updates, refusals } = admit(armor, this.#judge);
     const neighbour = sender?.name;
     if (updates.length === 0 || (single && refusals.length > 0)) throw worst(refusals);
     if (single && updates.length > 1) {

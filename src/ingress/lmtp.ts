@@ -1,9 +1,9 @@
 /**
  * LMTP on a Unix socket (RFC 2033), the way in for a mail server on this host: Postfix with
  * `lmtp:unix:/path`, and `kxgw ingest`. What is said over it is `smtp.ts`; here is only how a
- * socket comes into being. Who may write to the file may speak for any neighbour, so its mode is the
- * operator's choice. A mail server that is asked to (Postfix: lmtp_send_xforward_command) tells
- * which address a mail came from, and then that address decides, as it does over TCP.
+ * socket comes into being. Who may write to the file may speak for any neighbour, so its mode is
+ * the operator's choice. A mail server that is asked to (Postfix: lmtp_send_xforward_command)
+ * tells which address a mail came from, and then that address decides, as it does over TCP.
  */
 import { chmod, lstat, unlink } from "node:fs/promises";
 import { connect, type Server } from "node:net";

@@ -3,6 +3,7 @@
  * its keys handed to `key-intake.ts`. The way in (SMTP, LMTP, a spool) has settled who may deliver
  * and turns the outcome into its own words; here is what all mail has in common.
  */
+import type { Judgement } from "../admit.js";
 import type { Clock } from "../clock.js";
 import type { Neighbour } from "../config/config.js";
 import type { Diagnostics } from "../diagnostics.js";
@@ -24,16 +25,16 @@ export class MailIntake {
   readonly #keys: KeyIntake;
   readonly #diagnostics: Diagnostics;
 
-  constructor(log: UpdateLog, clock: Clock, diagnostics: Diagnostics) {
-    this.#keys = new KeyIntake(log, clock, diagnostics);
+  constructor(log: UpdateLog, clock: Clock, diagnostics: Diagnostics, judge?: Judgement) {
+    this.#keys = new KeyIntake(log, clock, diagnostics, judge);
     this.#diagnostics = diagnostics;
   }
 
   /**
    * Takes the mail `message` (head and body, not dot-stuffed) from one of `candidates`, which the
    * mail has to name in trail, envelope or From if it `mustBeNamed`, because no address vouches for
-   * it. Resolves when it is on disk. Rejects with `Refusal` when nothing of it can be taken, with `Trouble`
-   * when it could not be stored: then the sender keeps it.
+   * it. Resolves when it is on disk. Rejects with `Refusal` when nothing of it can be taken, with
+   * `Trouble` when it could not be stored: then the sender keeps it.
    */
   async take(
     message: Uint8Array,

@@ -1,7 +1,7 @@
 /**
  * The SMTP door: smtp-server as MX for incremental mail, and over Unix sockets as LMTP for a mail
- * server in front (`lmtp.ts`). Configured neighbours may write to the site's address, anybody's null
- * sender to the bounce address, and nothing else is taken, so that it never relays and never
+ * server in front (`lmtp.ts`). Configured neighbours may write to the site's address, anybody's
+ * null sender to the bounce address, and nothing else is taken, so that it never relays and never
  * bounces: everything is decided in the session.
  *
  * The one translation from outcomes to SMTP replies is here. 250 comes after the commit, for a new
@@ -39,6 +39,10 @@ interface Reply {
 const REFUSED: Partial<Record<RefusalReason, readonly [number, string]>> = {
   "too-large": [552, "5.3.4"],
   "unknown-sender": [550, "5.7.1"],
+  "policy-size": [552, "5.3.4"],
+  "policy-packets": [552, "5.3.4"],
+  "policy-attribute": [550, "5.7.1"],
+  blocked: [550, "5.7.1"],
 };
 
 const GOING_DOWN: Reply = { code: 421, text: "4.3.2 Going down, try again later." };
@@ -247,8 +251,8 @@ export class SmtpDoor {
   #bounced(recipients: readonly string[]): Reply {
     const bounce = this.#config.outbound?.bounce ?? "";
     for (const recipient of recipients) {
-      const mark = parseVerp(bounce, recipient);
-      this.#diagnostics.report("bounce", { neighbour: mark?.site, seq: mark?.seq });
+      const mark = parseVerp(bounce, recipient, new Uint8Array());
+      this.#diagnostics.report("bounce", { neighbour: mark?.site, seq: mark?.last });
     }
     return { code: 250, text: "2.0.0 Noted." };
   }

@@ -1,11 +1,12 @@
 /**
- * The spool door: mails that somebody else's pipe leaves as files, so that no mail server has to be
- * changed: pksd's pks-mail.sh (`pks-mail.*`), SKS's sks_add_mail (`*.ready`), onak-mail.pl (`*.onak`).
+ * The spool door: mails that somebody else's pipe leaves as files, so that no mail server has to
+ * be changed: pksd's pks-mail.sh (`pks-mail.*`), SKS's sks_add_mail (`*.ready`), onak-mail.pl
+ * (`*.onak`).
  *
  *  1. A file is read when size and time have been the same for one interval, because pks-mail.sh
  *     writes where it is found; and it is removed after the commit, never before.
- *  2. What is refused (no mail, no key, half of one) is moved aside into `refused/`, where it can be
- *     looked at. What cannot be read or moved stays where it is. Either is told once.
+ *  2. What is refused (no mail, no key, half of one) is moved aside into `refused/`, where it can
+ *     be looked at. What cannot be read or moved stays where it is. Either is told once.
  *  3. While the log is in trouble everything stays where it is and is tried again.
  *  4. Links, pipes and directories are not touched: a spool is written to by others.
  *
@@ -25,7 +26,7 @@ import { KnownSenders } from "./neighbours.js";
 
 const NAMES = /^pks-mail\.|\.(ready|onak)$/;
 const REFUSED = "refused";
-/** Files taken from a directory in one round, so that a full one does not keep the others waiting. */
+/** Files taken from a directory in one round, so that a full one keeps no other waiting long. */
 const ROUND = 200;
 
 /** A file as it was seen: its name, and whether it has changed since. */

@@ -44,6 +44,12 @@ export class PendingNumbers {
     return this.#waiting.get(hash) ?? [];
   }
 
+  /** The announcement of an update that waits. */
+  announcementOf(hash: UpdateHash): Announcement | undefined {
+    const [number] = this.numbersOf(hash);
+    return number === undefined ? undefined : this.get(number);
+  }
+
   isListed(number: number): boolean {
     return this.#numbers.get(number)?.listed ?? false;
   }

@@ -17,8 +17,8 @@
  *     on at the top.
  *  4. Only a number that follows the last one without a gap counts as known through a notice. One
  *     beyond a gap causes a listing and moves nothing. When the listing shows nothing new, a search
- *     from the announced number decides: either there is a hole larger than a window, or the
- *     announcement was forged; then it is forgotten, and for 60 s no other causes a listing.
+ *     from the announced number, one in 60 s, decides: either there is a hole larger than a window,
+ *     or the announcement was forged; then it is forgotten, and for 60 s none causes a listing.
  *  5. A number that is missing from a listing below one that is there is gone: counted and told.
  *  6. What was resolved without having been delivered must have been listed: a notice of it alone
  *     may be forged, and the number may stand for another update. Such a number, and one that is
@@ -72,6 +72,8 @@ export class Reception {
   #doubtAt = -Infinity;
   #fullListingAt = -Infinity;
   #relistAt = -Infinity;
+  /** No search for the far side of a hole before this. */
+  #searchAt = -Infinity;
   /** No listing at all before this, since the last one failed. */
   #retryAt = -Infinity;
 
@@ -100,8 +102,7 @@ export class Reception {
 
   /** Which key an update that we wait for is about, where the peer has said so. */
   fingerprintOf(hash: UpdateHash): string | undefined {
-    const [number] = this.#pending.numbersOf(hash);
-    return number === undefined ? undefined : this.#pending.get(number)?.fingerprint;
+    return this.#pending.announcementOf(hash)?.fingerprint;
   }
 
   /** The first connection of the peer is open, and this was its first IHAVE. */
@@ -164,9 +165,8 @@ export class Reception {
   ): ReceptionOutput[] {
     const outputs: ReceptionOutput[] = [];
     const listing = this.#listing;
-    if (listing === undefined || numberAt(listing.low) !== low || numberAt(listing.high) !== high) {
-      return outputs;
-    }
+    if (listing === undefined || numberAt(listing.low) !== low) return outputs;
+    if (numberAt(listing.high) !== high) return outputs;
     this.#listing = undefined;
     const sorted = listedBetween(listing.low, listing.high, announcements);
     if (listing.purpose === "forwards") this.#listedForwards(listing, sorted, now, outputs);
@@ -238,11 +238,9 @@ export class Reception {
     if (this.#search !== undefined) return -Infinity;
     if (this.#claimed === undefined) return Infinity;
     if (this.#high === undefined) return Math.max(this.#relistAt, this.#fullListingAt);
-    return this.#claimed > this.#high && this.#hasRoom ? this.#relistAt : Infinity;
-  }
-
-  get #hasRoom(): boolean {
-    return this.#pending.unresolved <= RECEPTION_LIMITS.tracked - RECEPTION_LIMITS.window;
+    const { tracked, window } = RECEPTION_LIMITS;
+    const hasRoom = this.#pending.unresolved <= tracked - window;
+    return this.#claimed > this.#high && hasRoom ? this.#relistAt : Infinity;
   }
 
   /** Does what is due: a doubt, the search, or the next window. */
@@ -270,18 +268,21 @@ export class Reception {
     now: number,
     outputs: ReceptionOutput[],
   ): void {
-    const there = listed.find(({ position }) => position === low);
-    if (expected !== undefined && there !== undefined && there.announcement.hash !== expected) {
-      return this.#reset("other-log", now, outputs);
-    }
+    const there = listed.find(({ position }) => position === low)?.announcement.hash;
+    const isOther = expected !== undefined && there !== undefined && there !== expected;
+    if (isOther) return this.#reset("other-log", now, outputs);
     const before = this.#high ?? -Infinity;
     const hasAll = this.#addAll(listed, outputs);
     const high = this.#high ?? before;
     const claimed = this.#claimed ?? high;
     if (high > before || !hasAll || claimed <= high) return;
     // Rule 4: more was announced than is listed here.
-    if (claimed > asked) this.#startSearch(claimed, high, outputs);
-    else this.#disbelieve(now);
+    if (claimed <= asked) this.#disbelieve(now);
+    else if (now < this.#searchAt) this.#relistAt = this.#searchAt;
+    else {
+      this.#searchAt = now + RECEPTION_LIMITS.relistMs;
+      this.#startSearch(claimed, high, outputs);
+    }
   }
 
   #startSearch(from: number, floor: number, outputs: ReceptionOutput[]): void {
@@ -293,10 +294,9 @@ export class Reception {
     const found = this.#search?.listed(listed);
     if (found === undefined) return;
     this.#search = undefined;
-    const [first] = found;
-    if (first === undefined) return this.#disbelieve(now);
+    if (found[0] === undefined) return this.#disbelieve(now);
     // Without a cursor this is where the log begins; with one it is the far side of a hole.
-    this.#high ??= first.position - 1;
+    this.#high ??= found[0].position - 1;
     this.#addAll(found, outputs);
   }
 

@@ -6,8 +6,8 @@
 import type { Listed } from "./positions.js";
 import { numberAt, roundOf } from "./positions.js";
 
-/** A search that goes back further, over 5 million numbers, is led astray. */
-const MOST_WINDOWS = 5000;
+/** A search that goes back further, over a million numbers, is led astray. */
+const MOST_WINDOWS = 1000;
 
 export class BackwardSearch {
   readonly #floor: number;

@@ -73,7 +73,7 @@ export function mergeTrails(a: readonly string[], b: readonly string[]): string[
 
 /**
  * The plain addresses of one address-list header value, in order: bare, in angle brackets behind a
- * display name, or in quotes as SKS writes its own. Linear in the length of the value.
+ * display name, or all of that in quotes as SKS writes its own. Linear in the length of the value.
  */
 export function addressesIn(value: string): string[] {
   const found: string[] = [];
@@ -81,7 +81,7 @@ export function addressesIn(value: string): string[] {
   let quoted: string | undefined;
   let angled: string | undefined;
   const finishEntry = () => {
-    const inQuotes = bare.trim() === "" ? quoted : undefined;
+    const inQuotes = bare.trim() === "" ? quoted && addressInQuotes(quoted) : undefined;
     const candidate = (angled ?? inQuotes ?? (quoted === undefined ? bare : "")).trim();
     if (isAddress(candidate)) found.push(candidate);
     bare = "";
@@ -111,6 +111,11 @@ export function addressesIn(value: string): string[] {
   }
   finishEntry();
   return found;
+}
+
+/** SKS writes its whole from_addr in quotes, "Name <address>", when its config has it so. */
+function addressInQuotes(quoted: string): string {
+  return /<([^<>]*)>$/.exec(quoted.trim())?.[1] ?? quoted;
 }
 
 /** Index of the closing quote of the quoted string at `start`, or the end of the value. */

@@ -96,7 +96,7 @@ function crc24(data: Uint8Array): number {
   return crc;
 }
 
-/** The block whose BEGIN line was just read. `scratch` has room for the base64 of the whole text. */
+/** The block whose BEGIN line was just read. `scratch` has room for the base64 of all the text. */
 function readBlock(lines: Lines, scratch: Buffer): ArmorBlock | Refusal {
   const begin = lines.number;
   const base64 = new Base64Collector(scratch);

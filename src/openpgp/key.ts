@@ -43,7 +43,7 @@ const MAX_REFUSALS = 1000;
  *
  * A key that cannot be taken is a Refusal in its place and the next one is still read: 'secret-key'
  * (tags 5, 7), 'not-key-material' (also packets before the first primary key), 'bad-packet'. When
- * the framing breaks, the key in which it breaks and the rest are lost and the last element says so.
+ * the framing breaks, the key in which it breaks and the rest are lost, as the last element says.
  * Empty data has no keys. After 1000 refusals the rest is not read ('too-large').
  */
 export function readKeys(data: Uint8Array): (TransferableKey | Refusal)[] {

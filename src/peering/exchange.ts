@@ -14,6 +14,7 @@
  *  4. A log in trouble shows as nothing at all: a connection that needs it is dropped. Shown as
  *     empty, it would make the peer forget its cursor and list everything again.
  */
+import { ALL, type Judgement } from "../admit.js";
 import type { Clock } from "../clock.js";
 import type { Diagnostics } from "../diagnostics.js";
 import type { Announcement } from "../kx/messages.js";
@@ -92,13 +93,14 @@ export class Exchange {
     log: UpdateLog,
     clock: Clock,
     diagnostics: Diagnostics,
-    options: { readonly observing: boolean },
+    options: { readonly observing: boolean; readonly judge?: Judgement },
   ) {
     this.#clock = clock;
     this.#diagnostics = diagnostics;
     this.#guard = new LogGuard(clock, diagnostics);
+    const { judge = ALL } = options;
     this.#shown = options.observing ? undefined : log;
-    this.#receiving = new Receiving(peers, log, this.#guard, clock, diagnostics);
+    this.#receiving = new Receiving(peers, log, this.#guard, clock, diagnostics, judge);
     this.#news = new News(log, this.#guard, options.observing);
     for (const name of peers) {
       const traffic = { bytesIn: 0, bytesOut: 0 };

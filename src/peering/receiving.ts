@@ -10,10 +10,10 @@
  *  3. Trouble of the log is nobody's failure: what could not be stored is asked for again later.
  *  4. A cursor that moved over known updates only is stored a second late: they cost no fsync each.
  */
-import { admitAnnounced } from "../admit.js";
+import { admitAnnounced, type Judgement } from "../admit.js";
 import type { Clock } from "../clock.js";
 import type { Diagnostics } from "../diagnostics.js";
-import { Refusal } from "../errors.js";
+import { Refusal, type RefusalReason } from "../errors.js";
 import type { FetchOutput } from "../kx/fetch-tracker.js";
 import { FetchTracker } from "../kx/fetch-tracker.js";
 import type { Announcement } from "../kx/messages.js";
@@ -25,6 +25,8 @@ import type { UpdateLog } from "../updatelog/update-log.js";
 import type { LogGuard } from "./log-guard.js";
 
 const CURSOR_MS = 1000;
+/** What policy refuses is not asked for again for a day, and then it may have changed. */
+const REFUSED_MS = 24 * 60 * 60_000;
 
 /** Something to ask a peer for, on the connection in use. */
 export type Order =
@@ -63,6 +65,7 @@ export class Receiving {
   readonly #guard: LogGuard;
   readonly #clock: Clock;
   readonly #diagnostics: Diagnostics;
+  readonly #judge: Judgement;
   readonly #tracker: FetchTracker;
   readonly #peers = new Map<string, Peer>();
   #orders: Order[] = [];
@@ -76,8 +79,10 @@ export class Receiving {
     guard: LogGuard,
     clock: Clock,
     diagnostics: Diagnostics,
+    judge: Judgement,
   ) {
     this.#log = log;
+    this.#judge = judge;
     this.#guard = guard;
     this.#clock = clock;
     this.#diagnostics = diagnostics;
@@ -141,13 +146,28 @@ export class Receiving {
   ): void {
     try {
       const { fingerprint } = announcement;
-      const update = admitAnnounced(armor, { hash, fingerprint });
+      const update = admitAnnounced(armor, { hash, fingerprint }, this.#judge);
       this.#tracker.delivered(peer, armor.length);
       this.#fetched.push({ update, bytes: armor.length });
     } catch (error) {
       if (!(error instanceof Refusal)) throw error;
-      this.failed(peer, hash, { reason: error.reason, problem: error.message }, now);
+      const { reason, message: problem } = error;
+      if (isPolicy(reason)) this.#refuse(peer, hash, { reason, problem }, now);
+      else this.failed(peer, hash, { reason, problem }, now);
     }
+  }
+
+  /** The update is the one that was announced and is not wanted: no fault of the peer's. */
+  #refuse(
+    peer: string,
+    hash: UpdateHash,
+    verdict: { readonly reason: RefusalReason; readonly problem: string },
+    now: number,
+  ): void {
+    this.#diagnostics.report("update-refused", { neighbour: peer, hash, ...verdict });
+    const until = this.#clock.now() + REFUSED_MS;
+    this.#guard.run(() => this.#log.refuse(hash, verdict.reason, until));
+    this.held([hash], now);
   }
 
   /** The peer answered a request with something else than the update. */
@@ -345,6 +365,11 @@ export class Receiving {
     if (peer === undefined) throw new Error(`no peer ${name}`);
     return peer;
   }
+}
+
+/** Whether a refusal is the operator's will and not the peer's fault. */
+function isPolicy(reason: RefusalReason): boolean {
+  return reason === "blocked" || reason.startsWith("policy-");
 }
 
 function isSame(at: Position, stored: Position | undefined): boolean {

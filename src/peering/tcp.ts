@@ -11,6 +11,7 @@ import { delayMs } from "../backoff.js";
 import type { Clock } from "../clock.js";
 import type { Config, Endpoint } from "../config/config.js";
 import type { Diagnostics } from "../diagnostics.js";
+import { judgement } from "../policy.js";
 import type { UpdateLog } from "../updatelog/update-log.js";
 import type { Action, PeerStatus } from "./exchange.js";
 import { EXCHANGE_LIMITS, Exchange } from "./exchange.js";
@@ -100,7 +101,10 @@ export class KxDoor {
     );
     const names = this.#peers.map(({ name }) => name);
     const observing = config.mode === "observe";
-    this.#exchange = new Exchange(names, log, clock, diagnostics, { observing });
+    this.#exchange = new Exchange(names, log, clock, diagnostics, {
+      observing,
+      judge: judgement(config, clock),
+    });
   }
 
   /** Listens and dials; resolves with the addresses in the order of the config. */

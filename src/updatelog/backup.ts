@@ -106,7 +106,7 @@ async function copy(
   }
 }
 
-/** Without WAL mode the copy needs no file beside it; the gateway that uses it turns it on again. */
+/** Without WAL mode the copy needs no file beside it; a gateway that uses it turns it on again. */
 function asOneFile(partial: string): void {
   const db = new Database(partial);
   try {

@@ -1,7 +1,8 @@
 /**
- * Whether a log file is what it should be: SQLite's own integrity check, rows that refer to nothing,
- * the totals against a count, bodies against their sizes. Reads beside a running gateway, in one
- * transaction, and changes nothing; takes about a second a gigabyte from memory, longer from a disk.
+ * Whether a log file is what it should be: SQLite's own integrity check, rows that refer to
+ * nothing, the totals against a count, bodies against their sizes. Reads beside a running gateway,
+ * in one transaction, and changes nothing; takes about a second a gigabyte from memory, longer from
+ * a disk.
  *
  * It does not know OpenPGP: that a body still has its hash is not looked at.
  */

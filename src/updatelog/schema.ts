@@ -13,7 +13,7 @@ import { Trouble } from "../errors.js";
 export const APPLICATION_ID = 0x4b584757;
 
 /** `user_version` of a file that this code reads and writes. */
-export const SCHEMA_VERSION = 1;
+export const SCHEMA_VERSION = 2;
 
 /** First SQLite in which a commit beside a checkpoint cannot lose pages (the WAL-reset bug). */
 const SQLITE_FLOOR = [3, 51, 3] as const;
@@ -87,6 +87,32 @@ CREATE TABLE undelivered (
   PRIMARY KEY (site, seq)
 ) STRICT;
 CREATE INDEX undelivered_by_time ON undelivered (at);
+
+CREATE TABLE returned (
+  site TEXT NOT NULL,
+  seq INTEGER NOT NULL,
+  first INTEGER NOT NULL,
+  about TEXT NOT NULL CHECK (about IN ('update', 'site')),
+  code INTEGER NOT NULL,
+  text TEXT NOT NULL,
+  at INTEGER NOT NULL,
+  fresh INTEGER NOT NULL,
+  waiting INTEGER NOT NULL,
+  tries INTEGER NOT NULL,
+  last_at INTEGER NOT NULL,
+  cursor INTEGER NOT NULL,
+  PRIMARY KEY (site, seq)
+) STRICT;
+CREATE INDEX returned_by_time ON returned (at);
+CREATE INDEX returned_by_site ON returned (site, at);
+CREATE INDEX returned_fresh ON returned (site, seq) WHERE fresh = 1;
+CREATE INDEX returned_waiting ON returned (site, seq) WHERE waiting = 1;
+
+CREATE TABLE secret (
+  only_row INTEGER PRIMARY KEY CHECK (only_row = 1),
+  bytes BLOB NOT NULL CHECK (length(bytes) = 32)
+) STRICT;
+INSERT INTO secret VALUES (1, randomblob(32));
 
 CREATE TABLE refusals (
   hash BLOB PRIMARY KEY CHECK (length(hash) = 16),

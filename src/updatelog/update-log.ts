@@ -26,6 +26,7 @@ import { type Lane, Lanes, type Undelivered } from "./lanes.js";
 import { Lookup } from "./lookup.js";
 import { Identities, Refusals } from "./remembered.js";
 import { type Expired, Retention, type RetentionLimits, type Totals } from "./retention.js";
+import { Returns } from "./returns.js";
 import { asTrouble } from "./trouble.js";
 
 /** Addresses a trail, so that a sender of ever new duplicates cannot make one row grow for ever. */
@@ -97,6 +98,8 @@ const ENTRY = `
 export class UpdateLog {
   /** What only people ask. */
   readonly lookup: Lookup;
+  /** What sites' mail systems sent back. */
+  readonly returns: Returns;
   readonly #connection: Connection;
   readonly #cursors: ReceiveCursors;
   readonly #lanes: Lanes;
@@ -127,6 +130,7 @@ export class UpdateLog {
     this.#refusals = new Refusals(connection);
     this.#retention = new Retention(connection);
     this.lookup = new Lookup(connection);
+    this.returns = new Returns(connection, () => this.#wake());
     this.#insertUpdate = db.prepare(`
       INSERT INTO updates (hash, digest, fingerprint, size, neighbour, transport, received_at,
                            message_id, trail)
@@ -228,7 +232,7 @@ export class UpdateLog {
   }
 
   /**
-   * Calls `listener` after each commit that added an entry. It is a signal without data, outside
+   * Calls `listener` after each commit that added an entry or noted a bounce. It is a signal without data, outside
    * any transaction; the listener reads from its own cursor and must not throw. Returns the way
    * to unsubscribe.
    */

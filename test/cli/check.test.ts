@@ -45,6 +45,24 @@ describe("kxgw check", () => {
     });
   });
 
+  it("says what stands beside the gateway", () => {
+    const { code, stdout } = check(
+      '[site]\naddress = "a@b"\n[log]\n[smtp]\nlisten = ["127.0.0.1:25", "lmtp:/run/l.sock"]\n' +
+        '[spool]\nwatch = ["/in"]\n[hkp]\nopen = true\n[local]\ntype = "sks"\ndirectory = "/m"\n',
+    );
+    expect(code).toBe(0);
+    expect(stdout.split("\n").slice(4)).toEqual([
+      "  smtp      127.0.0.1:25, /run/l.sock",
+      "  spool     /in",
+      "  hkp       127.0.0.1:11371, open to all",
+      "  kx        none",
+      "  outbound  none",
+      "  local     sks, mails left in /m",
+      "  admin     none",
+      "",
+    ]);
+  });
+
   it("names the section that a road goes through and the file leaves out", () => {
     const { code, stdout } = check(
       '[site]\naddress = "a@b"\n[log]\n[kx]\nlisten = []\n' +

@@ -143,10 +143,8 @@ describe("kxgw demo", () => {
     expect(await first.ended).toBe(70);
     expect(first.said.stderr).toMatch(/of 22 duplicates 0 were suppressed and 0 mails went out/);
 
-    const dead = broken(
-      /^export async function startGateway.*$/m,
-      'throw new Error("stone dead");$&',
-    );
+    const late = 'throw new Error("stone dead");$&';
+    const dead = broken(/^export async function serveCommand/m, late);
     const second = demo(dead);
     expect(await second.ended).toBe(70);
     expect(second.said.stderr).toContain("the gateway ended with 70");

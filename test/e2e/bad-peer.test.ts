@@ -6,6 +6,7 @@
 import { generateKey } from "openpgp";
 import { expect, it } from "vitest";
 import { KxScript } from "./kx-script.js";
+import type { Made } from "./material.js";
 import { made, mailOf, OLD, SITE } from "./material.js";
 import { SmtpClient } from "./smtp-client.js";
 import { base, configFile, legacySite, logOf, pause, start, until } from "./stage.js";
@@ -42,62 +43,68 @@ async function stage() {
   return { far, file, gateway, port: gateway.port("kx") };
 }
 
-const RIGHT = made("right", 1);
+const RIGHT = made("right", 0);
 const OTHER = made("other", 1);
 const { privateKey } = await generateKey({ userIDs: [{ name: "S" }], format: "armored" });
 
-/** What a lying peer puts behind the right announcement, and why it is refused. */
-const WRONG: readonly (readonly [string, string, string])[] = [
-  ["another key", OTHER.armor, "hash-mismatch"],
-  ["the same key, one octet shorter", made("right", 1, 99).armor, "hash-mismatch"],
-  ["two keys", `${RIGHT.armor}${OTHER.armor}`, "several-keys"],
-  ["a wrong CRC", RIGHT.armor.replace(/\n=.{4}\n/, "\n=AAAA\n"), "bad-crc"],
-  ["broken armor", RIGHT.armor.slice(0, 300), "bad-armor"],
-  ["a secret key", privateKey.replace(/\r\n/g, "\n"), "secret-key"],
-  ["nothing", "", "no-key"],
+/** What a lying peer puts behind the announcement of the n-th right key, and why it is refused. */
+const WRONG: readonly (readonly [string, (n: number) => string, string])[] = [
+  ["another key", () => OTHER.armor, "hash-mismatch"],
+  ["the same key, one octet shorter", (n) => made("right", n, 99).armor, "hash-mismatch"],
+  ["two keys", (n) => `${made("right", n).armor}${OTHER.armor}`, "several-keys"],
+  ["a wrong CRC", (n) => made("right", n).armor.replace(/\n=.{4}\n/, "\n=AAAA\n"), "bad-crc"],
+  ["broken armor", (n) => made("right", n).armor.slice(0, 300), "bad-armor"],
+  ["a secret key", () => privateKey.replace(/\r\n/g, "\n"), "secret-key"],
+  ["nothing", () => "", "no-key"],
 ];
 
-function updateLines(inReplyTo: string, number: number, body: string): string[] {
-  const { fingerprint, hash } = RIGHT;
-  return [inReplyTo, `${number} ${fingerprint} ${hash}`, ...body.replace(/\n$/, "").split("\n")];
+function updateLines(inReplyTo: string, number: number, name: Made, body: string): string[] {
+  const line = `${number} ${name.fingerprint} ${name.hash}`;
+  return [inReplyTo, line, ...body.replace(/\n$/, "").split("\n")];
 }
 
-it.each(WRONG)("%s from one peer does not keep the right update out", async (_, body, reason) => {
+it("a wrong body from one peer does not keep the right one of another out", async () => {
   const { far, file, gateway, port } = await stage();
   const three = await KxScript.greeted(port, "127.0.0.3");
   const four = await KxScript.greeted(port, "127.0.0.4");
-  const { hash } = RIGHT;
-  three.announce(1, RIGHT);
-  const asked = await three.message("GETUPDATE");
-  expect(asked.lines).toEqual(["1"]);
-  // The second announcer is an alternate while the first one is asked.
-  four.announce(9, RIGHT);
-  await pause(50);
-  expect(four.inbox.map(({ command }) => command)).not.toContain("GETUPDATE");
+  const expected: unknown[] = [];
+  for (const [index, [name, wrongBody, reason]] of WRONG.entries()) {
+    const number = index + 1;
+    const right = made("right", number);
+    three.announce(number, right);
+    const asked = await three.message("GETUPDATE");
+    expect([name, asked.lines]).toEqual([name, [String(number)]]);
+    // The second announcer is an alternate while the first one is asked.
+    four.announce(number + 100, right);
+    await pause(50);
+    expect(four.inbox.filter(({ command }) => command === "GETUPDATE")).toEqual([]);
 
-  three.send("UPDATE", ...updateLines(asked.tag, 1, body));
-  const askedNext = await four.message("GETUPDATE");
-  expect(askedNext.lines).toEqual(["9"]);
-  expect(await logOf(file)).toEqual([]);
-  four.send("UPDATE", ...updateLines(askedNext.tag, 9, RIGHT.armor));
-  await until(
-    () => far.received.length === 1,
-    () => "the right update at the far site",
-  );
+    three.send("UPDATE", ...updateLines(asked.tag, number, right, wrongBody(number)));
+    const askedNext = await four.message("GETUPDATE");
+    expect([name, askedNext.lines]).toEqual([name, [String(number + 100)]]);
+    expect(far.received).toHaveLength(index);
+    four.send("UPDATE", ...updateLines(askedNext.tag, number + 100, right, right.armor));
+    await until(
+      () => far.hashes().get(right.fingerprint) === right.hash,
+      () => `${name}: the right update at the far site`,
+    );
+    expected.push(["three", right.hash, reason]);
+  }
   const log = await logOf(file);
-  expect(log).toEqual([expect.objectContaining({ hash, origin: "four", transport: "kx" })]);
-  const wrong = gateway.events.filter(({ event }) => event === "update-wrong");
-  expect(wrong.map((one) => [one.neighbour, one.hash, one.reason])).toEqual([
-    ["three", hash, reason],
-  ]);
-  expect(gateway.output).not.toContain(privateKey.split("\n")[4]);
+  expect(log.map(({ hash, origin }) => [hash, origin])).toEqual(
+    WRONG.map((_, index) => [made("right", index + 1).hash, "four"]),
+  );
   expect(three.isEnded).toBe(false);
+  await gateway.end();
+  const wrong = gateway.events.filter(({ event }) => event === "update-wrong");
+  expect(wrong.map((one) => [one.neighbour, one.hash, one.reason])).toEqual(expected);
+  expect(gateway.output).not.toContain(privateKey.split("\n")[4]);
 });
 
 it("an UPDATE that nobody asked for is dropped", async () => {
   const { file, port } = await stage();
   const three = await KxScript.greeted(port, "127.0.0.3");
-  three.send("UPDATE", ...updateLines("zzzz", 1, RIGHT.armor));
+  three.send("UPDATE", ...updateLines("zzzz", 1, RIGHT, RIGHT.armor));
   three.send("LIST", "-");
   const answer = await three.message("IHAVE");
   expect(answer.lines).toHaveLength(1);
@@ -137,7 +144,8 @@ it("a stranger is closed before a byte is sent, and the operator hears of it", a
   stranger.send("HELO", "1.0");
   await stranger.end();
   expect(stranger.bytesIn).toBe(0);
-  expect((await gateway.event("peer-unknown")).address).toBe("127.0.0.9");
+  // Its network at least; how much of an address is shown is the operator's choice.
+  expect((await gateway.event("peer-unknown")).address).toMatch(/^127\.0\.0\.(9$|0\/24$)/);
 });
 
 it("broken framing ends that connection with a word, and the peer may come back", async () => {

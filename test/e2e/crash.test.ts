@@ -105,7 +105,7 @@ it("and a gateway that answers before it commits is found out", async () => {
   const { acknowledged, lost } = await killed(3, hastyProgram());
   expect(lost.length).toBeGreaterThan(0);
   expect(acknowledged.size).toBeGreaterThan(0);
-});
+}, 40_000);
 
 it("kills of the gateway that takes the updates by KX lose nothing either", async () => {
   const { far, a, b, fileA, fileB } = await world();

@@ -10,10 +10,10 @@ import { describe, expect, onTestFinished, test } from "vitest";
 import { admit } from "../../src/admit.js";
 import type { Schedule } from "../../src/backoff.js";
 import { type Clock, systemClock } from "../../src/clock.js";
-import { parseConfig } from "../../src/config/load.js";
+import { MailCourier } from "../../src/egress/courier.js";
 import { Lane, type LaneSettings } from "../../src/egress/lane.js";
-import { MailDoor } from "../../src/egress/mail-door.js";
 import { RelayTransport, TRANSPORT_LIMITS } from "../../src/egress/transport.js";
+import { parseVerp, verpSender } from "../../src/mail/verp.js";
 import type { Seq, Update } from "../../src/update.js";
 import { UpdateLog } from "../../src/updatelog/update-log.js";
 import { Recorder } from "../ingress/door.js";
@@ -30,6 +30,11 @@ function directory(): string {
   return path;
 }
 
+interface MailSettings {
+  readonly maxMailBytes: number;
+  readonly bounce: string | undefined;
+}
+
 interface World {
   readonly log: UpdateLog;
   readonly relay: Relay;
@@ -38,7 +43,7 @@ interface World {
   /** Appends the n-th update. */
   add(n: number, from?: { neighbour?: string; trail?: readonly string[] }): Seq;
   /** A lane that is stopped when the test is finished. */
-  lane(settings?: Partial<LaneSettings>, clock?: Clock): Lane;
+  lane(settings?: Partial<LaneSettings & MailSettings>, clock?: Clock): Lane;
   /** Waits for an event that satisfies. */
   heard(event: string, count?: number): Promise<void>;
 }
@@ -67,23 +72,18 @@ async function world(path = directory(), retry: Schedule = [60, 60]): Promise<Wo
         silenceMs: 300,
         greetingMs: 300,
       });
-      const lane = new Lane(
-        {
-          name: "old",
-          address: ADDRESS,
-          maxMailBytes: 128_000,
-          site: SITE,
-          contact: "keymaster@example.org",
-          bounce: "pgp-bounces@kx.example.org",
-          retry,
-          observing: false,
-          ...settings,
-        },
-        log,
-        transport,
-        clock,
-        diagnostics,
-      );
+      const { maxMailBytes, bounce, ...others }: Partial<LaneSettings> & MailSettings = {
+        maxMailBytes: 128_000,
+        bounce: "pgp-bounces@kx.example.org",
+        ...settings,
+      };
+      const contact = "keymaster@example.org";
+      const envelope = { to: ADDRESS, from: contact, site: SITE, maxBytes: maxMailBytes };
+      const sender = (first: Seq, last: Seq) =>
+        bounce === undefined ? contact : verpSender(bounce, "old", first, last, log.returns.secret);
+      const courier = new MailCourier(envelope, sender, transport);
+      const ours = { name: "old", address: ADDRESS, retry, observing: false, ...others };
+      const lane = new Lane(ours, log, courier, clock, diagnostics);
       const unsubscribe = log.onAppend(() => lane.wake());
       onTestFinished(async () => {
         unsubscribe();
@@ -122,12 +122,14 @@ describe("what is sent", () => {
   });
 
   test("to the one recipient, from the marked bounce address, with the trail grown", async () => {
-    const { add, lane, relay, heard } = await world();
+    const { add, lane, relay, heard, log } = await world();
     lane().start();
     add(0, { trail: ["pgp@first.example"] });
     await heard("sent");
     const [mail] = relay.taken;
-    expect(mail).toMatchObject({ from: "pgp-bounces+old=1@kx.example.org", to: [ADDRESS] });
+    expect(mail).toMatchObject({ to: [ADDRESS] });
+    const mark = parseVerp("pgp-bounces@kx.example.org", mail?.from ?? "", log.returns.secret);
+    expect(mark).toEqual({ site: "old", first: 1, last: 1, isSealed: true });
     expect(mail?.raw.match(/^X-KeyServer-Sent: .*$/gm)).toEqual([
       "X-KeyServer-Sent: pgp@first.example",
       `X-KeyServer-Sent: ${SITE}`,
@@ -379,44 +381,5 @@ describe("over a restart", () => {
     );
     expect(ids).toEqual(ids.map((_, index) => `1.${index + 1}`));
     expect(ids.length).toBeGreaterThan(3);
-  });
-});
-
-describe("many sites", () => {
-  test("a dead and a slow one delay no other", async () => {
-    const path = directory();
-    const relay = await Relay.start();
-    const names = Array.from({ length: 8 }, (_, n) => `site${n}`);
-    const peers = names
-      .map((name) => `[[peer]]\nname = "${name}"\nmail = "pgp@${name}.example"\nvia = "mail"\n`)
-      .join("");
-    const config = parseConfig(
-      `[site]\naddress = "${SITE}"\ncontact = "k@example.org"\n[log]\npath = "updates.db"\n` +
-        `[outbound]\nrelay = "${relay.url}"\nretry = "1m"\n${peers}`,
-      "test.toml",
-      path,
-      {},
-    );
-    if (config.outbound === undefined) throw new Error("no outbound");
-    relay.answer = (phase, recipient) => {
-      if (phase === "rcpt" && recipient.includes("site0")) return "451 4.2.0 Dead";
-      if (phase === "dot" && recipient.includes("site1")) return "silence";
-      return undefined;
-    };
-    const log = UpdateLog.open(config.log.path);
-    const diagnostics = new Recorder();
-    const door = new MailDoor(config, config.outbound, log, systemClock, diagnostics);
-    door.start();
-    for (const update of updates.slice(0, 10)) {
-      const origin = { neighbour: undefined, transport: "kx" } as const;
-      log.append([{ update, origin, trail: [], receivedAt: Date.now() }]);
-    }
-    for (let i = 0; i < 1500 && diagnostics.all("sent").length < 60; i += 1) await sleep(10);
-    const status = door.status();
-    expect(status.map(({ backlog }) => backlog)).toEqual([10, 10, 0, 0, 0, 0, 0, 0]);
-    expect(status.map(({ attempt }) => attempt)).toEqual([1, 0, 0, 0, 0, 0, 0, 0]);
-    relay.cut();
-    await door.stop();
-    log.close();
   });
 });

@@ -15,8 +15,6 @@ interface Room {
   readonly pure?: boolean;
   readonly packages?: readonly string[];
   readonly node?: readonly string[];
-  /** Rooms of the same floor that it may import. */
-  readonly beside?: readonly string[];
   /** Rooms of the same floor of which it may import types. */
   readonly typesBeside?: readonly string[];
 }
@@ -25,6 +23,20 @@ interface Room {
 const HARMLESS = ["path", "url"];
 /** The only thing that pure rooms may take from node:crypto. */
 const HASHING = "createHash";
+
+/** Sockets and files belong to the doors and to what stands above them. */
+const OUTSIDE = [
+  ...["net", "tls", "http", "https", "dns/promises", "fs", "fs/promises", "os"],
+  ...[
+    "stream",
+    "stream/promises",
+    "events",
+    "readline",
+    "readline/promises",
+    "timers/promises",
+    "child_process",
+  ],
+];
 
 /** From the ground up; an import goes to a lower floor or stays in its room. */
 export const FLOORS: readonly Readonly<Record<string, Room>>[] = [
@@ -37,32 +49,30 @@ export const FLOORS: readonly Readonly<Record<string, Room>>[] = [
     version: { node: ["fs"] },
   },
   { config: { packages: ["zod", "smol-toml"], node: ["fs", "net"] } },
+  { path: { pure: true } },
   {
     openpgp: { pure: true, node: ["crypto"] },
     mail: { pure: true, node: ["crypto"] },
     kx: { pure: true, node: ["crypto"] },
   },
-  { policy: { pure: true } },
   { admit: { pure: true }, outmail: { pure: true } },
+  { policy: { pure: true } },
   { updatelog: { packages: ["better-sqlite3"], node: ["fs"] } },
   {
-    ingress: {
-      packages: ["smtp-server", "mailparser"],
-      node: ["net", "tls", "stream", "events", "timers/promises"],
+    ingress: { packages: ["smtp-server", "mailparser"], node: OUTSIDE },
+    peering: { node: OUTSIDE },
+    egress: { packages: ["nodemailer"], node: OUTSIDE },
+    admin: {
+      packages: ["prom-client"],
+      node: OUTSIDE,
+      typesBeside: ["egress", "peering", "ingress"],
     },
-    peering: { node: ["net", "tls", "dns/promises"] },
-    egress: { packages: ["nodemailer"], node: ["net"] },
-    admin: { node: ["http"], typesBeside: ["egress", "peering", "ingress"] },
   },
   { upkeep: {} },
+  { doors: {} },
   { gateway: {} },
-  {
-    demo: {
-      packages: ["nodemailer", "smtp-server"],
-      node: ["child_process", "net", "readline", "fs", "os"],
-    },
-  },
-  { cli: { packages: ["pino"], node: ["fs", "net", "os", "timers/promises"] } },
+  { demo: { packages: ["nodemailer", "smtp-server"], node: OUTSIDE } },
+  { cli: { packages: ["commander", "pino", "smol-toml", "zod"], node: OUTSIDE } },
   { main: { packages: ["commander"] } },
 ];
 
@@ -157,8 +167,8 @@ function inner(path: string, one: Import, floor: number, rules: Room): string | 
   if (target === undefined) return "is no room of the house";
   if (target.floor > floor) return "an import goes down only";
   if (target.floor === floor) {
-    const open = [...(rules.beside ?? []), ...(one.isType ? (rules.typesBeside ?? []) : [])];
-    if (!open.includes(room)) return "rooms of one floor do not know each other";
+    const isOpen = one.isType && rules.typesBeside?.includes(room) === true;
+    if (!isOpen) return "rooms of one floor do not know each other";
   }
   if (rules.pure && !target.rules.pure && !one.isType) return "a pure room imports pure rooms only";
   return undefined;

@@ -41,6 +41,16 @@ describe("what is taken", () => {
     expect(door.diagnostics.all("accepted")).toMatchObject([{ seq: 1, neighbour: "old" }]);
   });
 
+  test("Hockeypuck's ADD without any other header is the neighbour's that connects", async () => {
+    const door = await openDoor();
+    const client = await door.client();
+    const raw = mail("hockeypuck-shape-add");
+    const [, , answer] = await client.transact("hockeypuck@localhost", [SITE], raw);
+    expect(answer).toBe("250 2.0.0 Stored 1 new, 0 known.");
+    expect(door.log.entry(1 as never)?.origin.neighbour).toBe("old");
+    expect(door.log.trail(1 as never)).toEqual([NEIGHBOUR]);
+  });
+
   test("a duplicate's trail is added to the entry that is there", async () => {
     const door = await openDoor();
     const client = await door.client();

@@ -1,6 +1,7 @@
-/** The HKP door over real HTTP: who may post, what is stored, and an answer to every bad request. */
+/** The HKP door over real HTTP: who may post, what is stored, how bad requests are answered. */
 import { readdirSync, readFileSync } from "node:fs";
 import { request } from "node:http";
+import { connect } from "node:net";
 import { join } from "node:path";
 import { generateKey } from "openpgp";
 import { describe, expect, test } from "vitest";
@@ -65,7 +66,7 @@ async function hkpDoor(
 }
 
 const form = (...texts: string[]) =>
-  new URLSearchParams(texts.map((text) => ["keytext", text])).toString();
+  new URLSearchParams(texts.map((text): [string, string] => ["keytext", text])).toString();
 
 describe("a key", () => {
   test("is stored once, from a neighbour, and answered as Hockeypuck does", async () => {
@@ -165,6 +166,19 @@ describe("a bad request", () => {
     expect((await post(form(KEY))).status).toBe(200);
     expect(entries()).toHaveLength(1);
   });
+});
+
+test("a client that leaves in the middle is forgotten", async () => {
+  const { post, port, entries, diagnostics } = await hkpDoor();
+  for (const head of ["", `Content-Type: ${FORM}\r\nContent-Length: 5000\r\n\r\nkeytext=`]) {
+    const socket = connect({ port, host: "127.0.0.1", localAddress: "127.0.0.2" });
+    socket.write(`POST /pks/add HTTP/1.1\r\nHost: x\r\n${head}`);
+    await new Promise((resolve) => setTimeout(resolve, 50));
+    socket.destroy();
+  }
+  expect((await post(form(KEY))).status).toBe(200);
+  expect(entries()).toHaveLength(1);
+  expect(diagnostics.events.map(({ event }) => event)).toEqual(["accepted"]);
 });
 
 test("a log in trouble is 503 with a time to come back, never stored", async () => {

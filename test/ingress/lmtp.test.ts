@@ -1,4 +1,4 @@
-/** LMTP on a Unix socket: who may speak for whom, sockets left behind, and `kxgw ingest` over it. */
+/** LMTP on a Unix socket: who may speak for whom, sockets left behind, `kxgw ingest` over it. */
 import { spawn } from "node:child_process";
 import { existsSync, statSync, symlinkSync, writeFileSync } from "node:fs";
 import { createServer } from "node:net";
@@ -97,7 +97,8 @@ describe("the socket", () => {
   test("takes the place of one that a killed process left", async () => {
     const beside = bench(() => '[smtp]\nlisten = ["lmtp:lmtp.sock"]\n');
     const path = join(beside.directory, "lmtp.sock");
-    const code = `require("node:net").createServer().listen(${JSON.stringify(path)}, () => console.log(1))`;
+    const listen = `listen(${JSON.stringify(path)}, () => console.log(1))`;
+    const code = `require("node:net").createServer().${listen}`;
     const child = spawn(process.execPath, ["-e", code], { stdio: ["ignore", "pipe", "inherit"] });
     await new Promise((resolve) => child.stdout.once("data", resolve));
     child.kill("SIGKILL");

@@ -1,4 +1,4 @@
-/** The ways in besides SMTP, each before a real log file in a directory of its own, for the tests. */
+/** The ways in besides SMTP, each before a real log file in a directory of its own, for tests. */
 import { mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";

@@ -26,7 +26,7 @@ afterEach(async () => {
   await stage.close();
 });
 
-test("an update through onak: stored, the delta forwarded with the grown trail, no echo", async () => {
+test("an update through onak: stored, the delta forwarded, the trail grown, no echo", async () => {
   const watcher = stage.add(new LegacySite(WATCHER));
   const [watcherPort, portA, portB] = [await watcher.start(), await freePort(), await freePort()];
   const sendmail = Postfix.sendmail(stage.path("postfix"));

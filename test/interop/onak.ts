@@ -15,7 +15,7 @@ export class Onak {
     this.#directory = directory;
   }
 
-  /** Sets one up in `directory`, which is made. There is no daemon: each mail starts what it needs. */
+  /** Sets one up in `directory`, which is made. There is no daemon: a mail starts what it needs. */
   static async setUp(
     directory: string,
     site: {

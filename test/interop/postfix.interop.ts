@@ -1,7 +1,8 @@
 /**
- * Postfix as the mail exchanger in front of the gateway, found by a transport map: what it takes
- * gets through, and while the gateway is down it holds all of it.
+ * Postfix as the mail exchanger in front of the gateway, which it reaches by a transport map or an
+ * alias: what it takes gets through, and while the gateway is down it holds all of it.
  */
+import { resolve } from "node:path";
 import { afterEach, beforeEach, expect, test } from "vitest";
 import { freePort, until } from "./daemon.js";
 import { debianKeys } from "./keys.js";
@@ -11,6 +12,9 @@ import { eventCount, Stage } from "./stage.js";
 
 const SITE = "pgp-public-keys@a.kx.example.org";
 const OLD = "pgp-public-keys@old.example.net";
+
+/** How Postfix's log names the transports. */
+const ROADS: Readonly<Record<string, string>> = { "127.0.0.1": "SMTP", local: "alias pipe" };
 
 let stage: Stage;
 beforeEach(async () => {
@@ -32,6 +36,30 @@ test("Postfix in front of the gateway, over SMTP", async () => {
   await frontTest("front MX, SMTP", postfix, config);
 });
 
+test("Postfix in front of the gateway, over LMTP on a Unix socket", async () => {
+  const socket = stage.path("lmtp.sock");
+  const relay = { "a.kx.example.org": `lmtp:unix:${socket}` };
+  const postfix = stage.add(await Postfix.start(stage.path("postfix"), { relay, pipes: {} }));
+  const config = [
+    `[site]\naddress = "${SITE}"`,
+    `[smtp]\nlisten = ["lmtp:${socket}"]\nsocket_mode = "0666"`,
+    `[[peer]]\nname = "old"\nmail = "${OLD}"`,
+  ];
+  await frontTest("front MX, LMTP", postfix, config);
+});
+
+test("kxgw ingest in an alias pipe of Postfix", async () => {
+  const command = `${process.execPath} ${resolve("dist/main.js")} ingest`;
+  const pipes = { [SITE]: `${command} -c ${stage.path("a.toml")}` };
+  const postfix = stage.add(await Postfix.start(stage.path("postfix"), { relay: {}, pipes }));
+  const config = [
+    `[site]\naddress = "${SITE}"`,
+    `[smtp]\nlisten = ["lmtp:${stage.path("lmtp.sock")}"]\nsocket_mode = "0666"`,
+    `[[peer]]\nname = "old"\nmail = "${OLD}"`,
+  ];
+  await frontTest("alias pipe, kxgw ingest", postfix, config);
+});
+
 async function frontTest(name: string, postfix: Postfix, config: readonly string[]): Promise<void> {
   const keys = debianKeys(30);
   const post = async (from: number, to: number) => {
@@ -45,7 +73,7 @@ async function frontTest(name: string, postfix: Postfix, config: readonly string
   await until("the queue is empty", () => postfix.queue().length === 0);
   const [delivery] = postfix.deliveries();
   expect(delivery).toMatchObject({ to: SITE, status: "sent" });
-  expect(delivery?.reply).toMatch(/^250 2\.0\.0 Stored 1 new/);
+  expect(delivery?.reply).toMatch(/^(250 2\.0\.0 Stored 1 new|delivered to command)/);
 
   expect(await first.end()).toBe(0);
   await post(10, 20);
@@ -57,7 +85,7 @@ async function frontTest(name: string, postfix: Postfix, config: readonly string
   const second = await stage.restart("a");
   postfix.flush();
   await until("Postfix has delivered what it held", () => postfix.queue().length === 0);
-  expect(eventCount(second, "accepted")).toBe(10);
+  await until("all of it was new", () => eventCount(second, "accepted") === 10);
 
   await post(20, 25);
   expect(await second.end("SIGKILL")).not.toBe(0);
@@ -76,13 +104,13 @@ async function frontTest(name: string, postfix: Postfix, config: readonly string
 
   const deliveries = postfix.deliveries();
   const count = (status: string) => deliveries.filter((one) => one.status === status).length;
-  const road = deliveries[0]?.relay ?? "";
+  const road = deliveries[0]?.relay.replace(/\[.*/s, "") ?? "";
   note(name, [
     { from: "old", to: "Postfix", road: "SMTP", what: "30 mails" },
     {
       from: "Postfix",
       to: "gateway A",
-      road: road.startsWith("127") ? "SMTP" : `LMTP ${road}`,
+      road: ROADS[road] ?? "LMTP, Unix socket",
       what: `${count("sent")} delivered, ${count("deferred")} attempts put off while A was down`,
     },
     { from: "gateway A", to: "its log", road: "", what: `${logged.length} updates of 30` },

@@ -58,6 +58,11 @@ ptree_pagesize: 16
     return sks;
   }
 
+  /** Where it looks for mails, for an SKS in `directory`. */
+  static messages(directory: string): string {
+    return join(directory, "var/spool/sks/messages");
+  }
+
   /** What an alias pipes mail into, for an SKS in `directory`. */
   static pipe(directory: string): string {
     return `/usr/lib/sks/sks_add_mail ${directory}/var/spool/sks`;

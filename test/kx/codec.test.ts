@@ -247,7 +247,7 @@ describe("what makes no sense", () => {
     ["HELO without version", "0001|HELO", "HELO wants one line"],
     ["HELO with more", "0001|HELO|1.0|x", "HELO wants one line"],
     ["IHAVE without anything", "0001|IHAVE", "IHAVE wants a tag or NOTIFY first"],
-    ["IHAVE with a bad line", `0001|IHAVE|NOTIFY|41 ${V3}`, "IHAVE has a line that is none"],
+    ["IHAVE with a bad line", `0001|IHAVE|NOTIFY|41 ${V4}`, "IHAVE has a line that is none"],
     ["LIST of nothing", "0001|LIST", "LIST wants a range"],
     ["LIST of a word", "0001|LIST|41-|all", "LIST has a line that is no range"],
     ["GETUPDATE of nothing", "0001|GETUPDATE", "GETUPDATE wants a number"],

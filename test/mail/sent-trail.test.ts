@@ -18,6 +18,7 @@ describe("parseTrail", () => {
     ["one bare address", ["pgp@a.example"], ["pgp@a.example"]],
     ["one a header", ["pgp@a.example", "pgp@b.example"], ["pgp@a.example", "pgp@b.example"]],
     ["quoted, as SKS writes its own", ['"pgp@sks.example.com"'], ["pgp@sks.example.com"]],
+    ["quoted with a name, as Debian's sksconf has it", ['"PGP Key Server <a@b.c>"'], ["a@b.c"]],
     ["angle brackets", ["<pgp@a.example>"], ["pgp@a.example"]],
     ["two in brackets without a comma", ["<a@x.org> <b@x.org>"], ["a@x.org"]],
     ["a display name", ["Key Server <pgp@a.example>"], ["pgp@a.example"]],

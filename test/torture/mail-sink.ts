@@ -15,6 +15,8 @@ export class MailSink {
   repeats = 0;
   /** What is said to the next mails instead of 250, for as long as it is set. */
   refusal: string | undefined;
+  /** How many mails heard that. */
+  refused = 0;
   readonly #server: Server;
   readonly #sockets = new Set<Socket>();
 
@@ -65,7 +67,10 @@ export class MailSink {
   }
 
   #take(raw: string): string {
-    if (this.refusal !== undefined) return this.refusal;
+    if (this.refusal !== undefined) {
+      this.refused += 1;
+      return this.refusal;
+    }
     const id = /^Message-ID: <([^>]+)>/im.exec(raw)?.[1] ?? "";
     const times = this.received.get(id) ?? 0;
     if (times > 0) this.repeats += 1;

@@ -3,9 +3,11 @@ import type { Check } from "../check.js";
 import { cutBeforeAnswer } from "./cut-before-answer.js";
 import { flatMemory } from "./flat-memory.js";
 import { fullDisk } from "./full-disk.js";
+import { growth } from "./growth.js";
 import { hashMemory } from "./hash-memory.js";
 import { kills } from "./kills.js";
 import { numbers } from "./numbers.js";
+import { parsers } from "./parsers.js";
 import { startUp } from "./start-up.js";
 import { syncOrder } from "./sync-order.js";
 import { walCut } from "./wal-cut.js";
@@ -18,6 +20,8 @@ export const CHECKS: readonly Check[] = [
   numbers,
   startUp,
   fullDisk,
+  parsers,
+  growth,
   flatMemory,
   kills,
 ];

@@ -1,7 +1,7 @@
 /**
- * The connection breaks between the commit and the 250, and the sender, who heard nothing, sends the
- * mail again (row 4; the window of RFC 1047). There must be one row, one announcement and one mail
- * to the site. Control: a gateway that does not recognise what it has.
+ * The connection breaks between the commit and the 250, and the sender, who heard nothing, sends
+ * the mail again (row 4; the window of RFC 1047). There must be one row, one announcement and one
+ * mail to the site. Control: a gateway that does not recognise what it has.
  */
 import { mkdirSync } from "node:fs";
 import { join } from "node:path";

@@ -106,7 +106,8 @@ async function fillAndFree(context: Context, world: World, disk: Disk) {
   return {
     faults: [...faults.slice(0, 5), ...ledger.faults.slice(0, 5)],
     figures:
-      `${disk.kind}: ${ledger.acknowledged} acknowledged, ${ledger.lost} lost, ${deferred} deferred; ` +
+      `${disk.kind}: ${ledger.acknowledged} acknowledged, ${ledger.lost} lost, ` +
+      `${deferred} deferred; ` +
       `${served} KX requests served while full; ${repeats} mails repeated; after space returned ` +
       `mail in ${mailSeconds.toFixed(2)} s, KX in ${kxSeconds.toFixed(1)} s, 0 restarts`,
   };

@@ -1,10 +1,10 @@
 /**
- * Thirty days of three gateways whose clocks differ by up to an hour and of which one is offline for
- * 71 hours at a time (row 17): no gateway may accept an update a second time. A model of the doors
- * over real logs in memory: each gateway reads the others' logs from its own cursor, takes what it
- * does not remember and whose body is there, and forgets by its own clock. After an absence a
- * gateway's partners list all that it has, as KX does when a cursor is lost. Control: a memory for
- * hashes of exactly 72 h, the time that the thesis gives to bodies.
+ * Thirty days of three gateways whose clocks differ by up to an hour and of which one is offline
+ * for 71 hours at a time (row 17): no gateway may accept an update a second time. A model of the
+ * doors over real logs in memory: each gateway reads the others' logs from its own cursor, takes
+ * what it does not remember and whose body is there, and forgets by its own clock. After an absence
+ * a gateway's partners list all that it has, as KX does when a cursor is lost. Control: a memory
+ * for hashes of exactly 72 h, the time that the thesis gives to bodies.
  */
 
 import type { Seq, Update } from "../../../src/update.js";

@@ -1,6 +1,6 @@
 /**
- * Numbers are never given twice (row 21): everything expires, the gateway restarts, more comes in, a
- * hundred times over; and even the newest row, which expiry always leaves, is taken away by hand.
+ * Numbers are never given twice (row 21): everything expires, the gateway restarts, more comes in,
+ * a hundred times over; and even the newest row, which expiry always leaves, is taken away by hand.
  * Control: the same tables without AUTOINCREMENT.
  */
 import { createHash } from "node:crypto";

@@ -1,6 +1,6 @@
 /**
- * What a gateway must refuse to start on (row 41), each with one clear line that says what to do and
- * an exit code of sysexits. The SQLite that is too old or does not do as it is told is made by
+ * What a gateway must refuse to start on (row 41), each with one clear line that says what to do
+ * and an exit code of sysexits. The SQLite that is too old or does not do as it is told is made by
  * programs/lying-sqlite; the rest are real files.
  */
 import { spawnSync } from "node:child_process";

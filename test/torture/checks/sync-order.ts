@@ -1,6 +1,6 @@
 /**
- * What a power cut would find (row 2): the gateway runs under strace, and before the socket write of
- * each 250 the row must have been written to the -wal file and an fdatasync of it must have come
+ * What a power cut would find (row 2): the gateway runs under strace, and before the socket write
+ * of each 250 the row must have been written to the -wal file and an fdatasync of it must have come
  * back. Control: the same gateway with synchronous=NORMAL, which does not wait for the disk.
  */
 import { spawnSync } from "node:child_process";

@@ -1,6 +1,6 @@
 /**
- * A gateway whose log may grow to KXTORTURE_PAGES pages only, as on a full disk, until SIGUSR2 gives
- * it room: for machines on which the torture run may not mount a small file system.
+ * A gateway whose log may grow to KXTORTURE_PAGES pages only, as on a full disk, until SIGUSR2
+ * gives it room: for machines on which the torture run may not mount a small file system.
  */
 import Database from "better-sqlite3";
 

@@ -1,0 +1,211 @@
+/**
+ * `kxgw doctor`: what is wrong, the likeliest cause first, each with what to do. It looks at the
+ * config, the log, the running gateway's own words and the network, in that order, and goes on as
+ * far as it gets; nothing is changed. Exits 0 when there is nothing to do, 69 when something is
+ * down, 78 when the config is at fault.
+ */
+import { freeBytes, LEAST_FREE_BYTES } from "../admin/space.js";
+import type { Status } from "../admin/status.js";
+import { several } from "../admin/words.js";
+import type { Config } from "../config/config.js";
+import { loadConfig } from "../config/load.js";
+import { ConfigFaults, EXIT, Trouble } from "../errors.js";
+import { ask, run, withLog } from "./daemon.js";
+import { probeAll } from "./online.js";
+import type { Output } from "./output.js";
+import { faultLine } from "./output.js";
+import { plainText } from "./table.js";
+
+export interface Diagnosis {
+  /** `broken`: updates are not moving. `odd`: worth a look. */
+  readonly kind: "broken" | "odd";
+  readonly problem: string;
+  readonly remedy: string;
+}
+
+export async function doctorCommand(
+  file: string,
+  options: { readonly json: boolean; readonly online: boolean },
+  out: Output,
+  env: NodeJS.ProcessEnv,
+): Promise<number> {
+  return await run(out, async () => {
+    const { diagnoses, code } = await diagnose(file, options.online, env);
+    if (options.json) out.stdout(`${JSON.stringify(diagnoses)}\n`);
+    else out.stdout(doctorText(diagnoses));
+    return code;
+  });
+}
+
+function doctorText(diagnoses: readonly Diagnosis[]): string {
+  if (diagnoses.length === 0) return "Nothing is wrong as far as can be seen from here.\n";
+  return diagnoses
+    .map(({ kind, problem, remedy }, index) => {
+      const mark = kind === "odd" ? " (worth a look)" : "";
+      return `${index + 1}. ${plainText(problem)}${mark}\n   ${plainText(remedy)}\n`;
+    })
+    .join("");
+}
+
+async function diagnose(
+  file: string,
+  online: boolean,
+  env: NodeJS.ProcessEnv,
+): Promise<{ readonly diagnoses: Diagnosis[]; readonly code: number }> {
+  let config: Config;
+  try {
+    config = loadConfig(file, env);
+  } catch (error) {
+    if (!(error instanceof ConfigFaults)) throw error;
+    const remedy = 'Correct it there, or start from a fresh one: "kxgw init".';
+    const diagnoses = error.faults.map((fault) => {
+      return { kind: "broken" as const, problem: faultLine(error.file, fault), remedy };
+    });
+    return { diagnoses, code: EXIT.config };
+  }
+  const reply = await ask(config, "/status.json");
+  const found = [
+    ...diskDiagnoses(config),
+    ...(reply === undefined ? stoppedDiagnoses(config) : []),
+    ...(reply?.code === 200 ? runningDiagnoses(JSON.parse(reply.body) as Status) : []),
+    ...(online ? await onlineDiagnoses(config) : []),
+  ];
+  const diagnoses = [
+    ...found.filter(({ kind }) => kind === "broken"),
+    ...found.filter(({ kind }) => kind === "odd"),
+  ];
+  const code = diagnoses[0]?.kind === "broken" ? EXIT.unavailable : EXIT.ok;
+  return { diagnoses, code };
+}
+
+function diskDiagnoses({ log: { path } }: Config): Diagnosis[] {
+  try {
+    if (freeBytes(path) >= LEAST_FREE_BYTES) return [];
+    const remedy = "Free some, or move log.path. Senders keep their mails meanwhile.";
+    return [{ kind: "broken", problem: `The disk of ${path} is full.`, remedy }];
+  } catch {
+    return [];
+  }
+}
+
+/** Why it may not be running: the log says whether it can be opened at all. */
+function stoppedDiagnoses(config: Config): Diagnosis[] {
+  const remedy =
+    'Start it: "systemctl start kxgw" or "kxgw serve -c FILE"; if it ends again, see ' +
+    '"journalctl -u kxgw".';
+  const problem = "The gateway is not running.";
+  try {
+    withLog(config, ({ log }) => log.counts());
+  } catch (error) {
+    if (!(error instanceof Trouble)) throw error;
+    // The first start makes the log; every other trouble with it is the likelier cause.
+    if (!/does not exist|unable to open/.test(error.message)) {
+      return [{ kind: "broken", problem: error.message, remedy: error.remedy }];
+    }
+  }
+  return [{ kind: "broken", problem, remedy }];
+}
+
+/** What the running gateway knows, the causes before their effects. */
+function runningDiagnoses(status: Status): Diagnosis[] {
+  const { neighbours, mode, recent, site } = status;
+  const found: Diagnosis[] = [];
+  const broken = (problem: string, remedy: string) =>
+    found.push({ kind: "broken", problem, remedy });
+  const odd = (problem: string, remedy: string) => found.push({ kind: "odd", problem, remedy });
+  const trouble = recent.find(({ event }) => event === "log-trouble" || event === "mail-deferred");
+  if (trouble && status.verdict.state === "bad") {
+    broken(
+      `The update log: ${trouble.words ?? trouble.text}.`,
+      "See doctor's other lines and the journal.",
+    );
+  }
+  if (recent.some(({ event }) => event === "clock-jumped")) {
+    broken(
+      "The clock jumped by more than a day.",
+      "Correct it (timedatectl); nothing expires until then.",
+    );
+  }
+  const mailDown = neighbours.filter(({ state, path }) => state === "down" && path === "mail");
+  const allMail = neighbours.filter(({ path }) => path === "mail");
+  if (mailDown.length > 1 && mailDown.length === allMail.length) {
+    const words = mailDown[0]?.lastError?.words ?? "no answer";
+    broken(`No site takes mail, so it is the relay: ${words}.`, RELAY_REMEDY);
+  } else for (const one of mailDown) mailDiagnosis(one, broken);
+  for (const one of neighbours) {
+    if (one.state === "down" && one.path === "kx") kxDiagnosis(one, status, broken);
+  }
+  strangers(status, site, odd);
+  for (const one of neighbours) {
+    if (one.state === "idle" && one.via === "kx") {
+      odd(
+        `Nothing is sent to ${one.name}: ${one.words}.`,
+        "Add the section, or take the neighbour out.",
+      );
+    }
+  }
+  if (neighbours.length === 0)
+    odd("There are no neighbours.", "Add a [[peer]]; README has one of each kind.");
+  if (mode === "observe")
+    odd("Mode is observe: nothing is sent.", 'Set mode = "bridge" when you trust it.');
+  return found;
+}
+
+const RELAY_REMEDY = 'Is the mail server of outbound.relay running? "kxgw check --online" asks it.';
+
+type Tell = (problem: string, remedy: string) => unknown;
+type NeighbourJson = Status["neighbours"][number];
+
+function mailDiagnosis({ name, lastError, backlog }: NeighbourJson, tell: Tell): void {
+  const words = lastError?.words ?? "";
+  const problem = `${name} takes no mail, ${several(backlog, "update")} wait: ${words}.`;
+  if (/ECONNREFUSED|ETIMEDOUT|EHOSTUNREACH|ECONNRESET|timed? ?out|Greeting/i.test(words)) {
+    return void tell(problem, RELAY_REMEDY);
+  }
+  if (/\b5\d\d\b|user unknown|relay|denied/i.test(words)) {
+    const remedy = "Look for a slip in its mail address; may your relay send there for us?";
+    return void tell(problem, remedy);
+  }
+  tell(problem, "Its mail server asks for patience; we try again by outbound.retry.");
+}
+
+function kxDiagnosis({ name, lastError }: NeighbourJson, { recent }: Status, tell: Tell): void {
+  const strangers = recent.filter(({ event }) => event === "peer-unknown");
+  const words = lastError?.words === undefined ? "" : `: ${lastError.words}`;
+  const problem = `${name} is not connected by KX${words}.`;
+  if (strangers.length > 0) {
+    const remedy =
+      "Somebody from an unknown address was turned away; if that is it, correct its kx address.";
+    return void tell(problem, remedy);
+  }
+  const remedy =
+    'Both sides have to list each other. "kxgw peers test NAME" shows what it says to us.';
+  tell(problem, remedy.replace("NAME", name));
+}
+
+/** Mail that was turned away is the commonest slip of a new neighbour. */
+function strangers({ recent }: Status, site: string, tell: Tell): void {
+  const refused = recent.filter(({ event }) => event === "mail-refused");
+  const unknown = refused.filter(({ words }) => words?.includes("accept_from"));
+  if (unknown.length > 0) {
+    tell(
+      `${several(unknown.length, "mail")} from addresses that no accept_from names were refused.`,
+      "If a neighbour sent them, add its address: the mail-refused lines of the journal have it.",
+    );
+  }
+  const elsewhere = refused.length - unknown.length;
+  if (elsewhere > 0) {
+    const last = refused.find((one) => !unknown.includes(one))?.words ?? "";
+    tell(
+      `${several(elsewhere, "mail")} of neighbours were refused, the last one: ${last}.`,
+      `Updates are taken at ${site} only, one mail an update, with a public key block.`,
+    );
+  }
+}
+
+async function onlineDiagnoses(config: Config): Promise<Diagnosis[]> {
+  const findings = await probeAll(config);
+  return findings.flatMap(({ ok, what, words, remedy }) =>
+    ok ? [] : [{ kind: "odd" as const, problem: `${what}: ${words}.`, remedy }],
+  );
+}

@@ -1,0 +1,182 @@
+/**
+ * `kxgw import FILE...`: seeds the log from keyrings, binary or armored, while the gateway is down.
+ * Each key becomes one update, by the same gate and policy as any other.
+ *
+ * No site is flooded: every mail neighbour is written into the trail as one that has it, so nothing
+ * of this is mailed. KX peers are offered it, as all that the log holds, take what they lack, and
+ * mail that to sites of their own; the command says so before it begins.
+ */
+import { readFileSync } from "node:fs";
+import { updateOf } from "../admit.js";
+import { systemClock } from "../clock.js";
+import type { Config } from "../config/config.js";
+import { loadConfig } from "../config/load.js";
+import { EXIT, Refusal, Trouble } from "../errors.js";
+import { readArmor } from "../openpgp/armor.js";
+import { readKeys } from "../openpgp/key.js";
+import { judge } from "../policy.js";
+import type { Update } from "../update.js";
+import { UpdateLog } from "../updatelog/update-log.js";
+import { run } from "./daemon.js";
+import type { Output } from "./output.js";
+
+/** Updates a transaction: one fsync for all of them. */
+const BATCH = 200;
+
+export interface ImportOptions {
+  readonly json: boolean;
+  /** Whether progress is shown on stderr. */
+  readonly progress: boolean;
+}
+
+interface Result {
+  appended: number;
+  duplicates: number;
+  refused: number;
+  unreadable: number;
+}
+
+/** Imports every key of `files`; 66 when a file cannot be read, 65 when one holds no key at all. */
+export async function importCommand(
+  configFile: string,
+  files: readonly string[],
+  options: ImportOptions,
+  out: Output,
+  env: NodeJS.ProcessEnv,
+): Promise<number> {
+  return await run(out, async () => {
+    const config = loadConfig(configFile, env);
+    const log = openLog(config);
+    const result: Result = { appended: 0, duplicates: 0, refused: 0, unreadable: 0 };
+    try {
+      if (!options.json) out.stderr(whoGetsIt(config));
+      let code: number = EXIT.ok;
+      for (const file of files) {
+        const worse = await importFile(file, { config, log, options, out, result });
+        if (code === EXIT.ok || worse === EXIT.noInput) code = worse;
+      }
+      const { appended, duplicates, refused, unreadable } = result;
+      if (options.json) out.stdout(`${JSON.stringify(result)}\n`);
+      else {
+        out.stdout(
+          `${appended} new, ${duplicates} known, ${refused} refused, ${unreadable} unreadable\n`,
+        );
+      }
+      return code;
+    } finally {
+      log.close();
+    }
+  });
+}
+
+interface Job {
+  readonly config: Config;
+  readonly log: UpdateLog;
+  readonly options: ImportOptions;
+  readonly out: Output;
+  readonly result: Result;
+}
+
+async function importFile(file: string, job: Job): Promise<number> {
+  const { config, log, options, out, result } = job;
+  let data: Buffer;
+  try {
+    data = readFileSync(file);
+  } catch (error) {
+    out.stderr(`${file}: cannot be read: ${(error as Error).message}\n`);
+    return EXIT.noInput;
+  }
+  const show = progress(file, options.progress, out);
+  const keys = keysOf(data, (fault) => {
+    result.unreadable += 1;
+    out.stderr(`${file}: ${fault}\n`);
+  });
+  const now = systemClock.now();
+  let batch: Update[] = [];
+  const flush = () => {
+    const stored = log.append(batch.map((update) => arrivalOf(update, config, now)));
+    result.appended += stored.filter(({ outcome }) => outcome === "appended").length;
+    result.duplicates += stored.filter(({ outcome }) => outcome === "duplicate").length;
+    batch = [];
+  };
+  for (const [index, key] of keys.entries()) {
+    const refusal = judge(key, config.policy, now);
+    if (refusal === undefined) batch.push(updateOf(key));
+    else {
+      result.refused += 1;
+      out.stderr(`${file}: ${key.fingerprint}: ${refusal.message}\n`);
+    }
+    if (batch.length < BATCH) continue;
+    flush();
+    show(index + 1, keys.length);
+    // A Control-C between two batches is heard.
+    await new Promise((resolve) => setImmediate(resolve));
+  }
+  flush();
+  show(keys.length, keys.length);
+  if (keys.length > 0) return EXIT.ok;
+  out.stderr(`${file}: there is no OpenPGP key in it\n`);
+  return EXIT.dataError;
+}
+
+function keysOf(data: Uint8Array, tell: (fault: string) => void) {
+  // Bit 7 is set in every packet header and in no ASCII.
+  const isBinary = ((data[0] ?? 0) & 0x80) !== 0;
+  const blocks = isBinary ? [{ data, line: 0 }] : readArmor(data);
+  return [...blocks].flatMap((block) => {
+    if (block instanceof Refusal) {
+      tell(block.message);
+      return [];
+    }
+    return readKeys(block.data).flatMap((key) => {
+      if (!(key instanceof Refusal)) return [key];
+      tell(key.message);
+      return [];
+    });
+  });
+}
+
+function arrivalOf(update: Update, config: Config, receivedAt: number) {
+  const trail = config.neighbours.flatMap(({ mail }) => (mail === undefined ? [] : [mail]));
+  const origin = { neighbour: undefined, transport: "mail" } as const;
+  return { update, origin, trail, receivedAt };
+}
+
+function openLog(config: Config): UpdateLog {
+  try {
+    return UpdateLog.open(config.log.path);
+  } catch (error) {
+    if (!(error instanceof Trouble) || error.kind !== "busy") throw error;
+    const remedy = "Stop it for the import (systemctl stop kxgw); mail waits at its senders.";
+    throw new Trouble("busy", error.message, remedy, { cause: error });
+  }
+}
+
+/** Who hears of what is imported. */
+function whoGetsIt({ neighbours }: Config): string {
+  const sites = neighbours.filter(({ via, mail }) => via === "mail" && mail !== undefined);
+  const peers = neighbours.filter(({ kx }) => kx !== undefined);
+  const quiet = sites.length === 0 ? "" : `Nothing of it is mailed to ${names(sites)}.\n`;
+  if (peers.length === 0) return quiet;
+  return (
+    `${quiet}Offered by KX to ${names(peers)}: what they lack they fetch, and mail to sites of ` +
+    "their own.\n"
+  );
+}
+
+function names(neighbours: readonly { readonly name: string }[]): string {
+  return neighbours.map(({ name }) => name).join(", ");
+}
+
+/** Shows how far it is, on one line of a terminal. */
+function progress(file: string, shown: boolean, out: Output) {
+  let before = "";
+  return (done: number, total: number) => {
+    if (!shown) return;
+    const share = total === 0 ? 100 : Math.floor((done / total) * 100);
+    const text = `${file}: ${done} of ${total} keys, ${share} %`;
+    if (text === before) return;
+    before = text;
+    out.stderr(`\r${text}${done === total ? "\n" : ""}`);
+  };
+}

@@ -1,0 +1,216 @@
+/**
+ * The operator's commands as commander wants them: names, arguments, options, an example each.
+ * What a command does is in its own file, which is loaded when the command is called.
+ */
+import { existsSync } from "node:fs";
+import type { Command } from "commander";
+import { InvalidArgumentError, Option } from "commander";
+import { parseDuration } from "../config/units.js";
+import type { InitOptions } from "./init.js";
+import type { Output } from "./output.js";
+import type { PeersVerb } from "./peers.js";
+import type { QueueVerb } from "./queue.js";
+
+/** Where a config is looked for when -c is not given, in this order. */
+const CONFIG_PLACES = ["kxgw.toml", "/etc/kxgw/kxgw.toml"] as const;
+
+interface Common {
+  readonly config: string;
+  readonly json?: boolean;
+}
+
+/** Adds them to `program`; each sets the exit code of the process. */
+export function addOperatorCommands(program: Command, out: Output): void {
+  const { env } = process;
+  const exit = async (code: number | Promise<number>) => {
+    process.exitCode = await code;
+  };
+  addWatching(program, out, exit);
+  addOrders(program, out, exit);
+  addFirstSteps(program, out, exit);
+  const config = program.command("config").description("what the configuration says, and may say");
+  common(config.command("show"), "kxgw config show --origin")
+    .description("print every setting in force, without passwords")
+    .option("--origin", "say where each comes from: file and line, environment or default")
+    .action(async (given: Common & { readonly origin?: boolean }) => {
+      const { configShowCommand } = await import("./config-show.js");
+      const options = { json: given.json === true, origin: given.origin === true };
+      await exit(configShowCommand(given.config, options, out, env));
+    });
+  config
+    .command("schema")
+    .description("print the JSON schema of the config file, for editors")
+    .addHelpText("after", "\nExample:\n  kxgw config schema > /etc/kxgw/kxgw.schema.json")
+    .action(async () => {
+      const { configSchemaCommand } = await import("./config-show.js");
+      await exit(configSchemaCommand(out));
+    });
+}
+
+type Exit = (code: number | Promise<number>) => Promise<void>;
+
+function addWatching(program: Command, out: Output, exit: Exit): void {
+  const { env } = process;
+  common(program.command("status"), "kxgw status -c /etc/kxgw/kxgw.toml")
+    .description("say how the gateway is, on one screen; exits 69 while it is down")
+    .action(async ({ config, json }: Common) => {
+      const { statusCommand } = await import("./status.js");
+      await exit(statusCommand(config, { json: json === true }, out, env));
+    });
+  common(program.command("top"), "kxgw top --interval 5s")
+    .description("the status, live; q ends it")
+    .addOption(duration("--interval <time>", "how often it is drawn", "1s"))
+    .addOption(
+      new Option("-n, --count <times>", "end after so many").argParser((text) => natural(text)),
+    )
+    .action(async (given: Common & { readonly interval: number; readonly count?: number }) => {
+      const { topCommand } = await import("./top.js");
+      const { config, json, interval, count } = given;
+      const options = { json: json === true, intervalMs: interval, count };
+      const terminal = { isTTY: process.stdout.isTTY === true, keyboard: process.stdin };
+      await exit(topCommand(config, options, out, env, terminal));
+    });
+  common(program.command("trace"), "kxgw trace 0x7A9F6B5E3C1D2E4F60718293A4B5C6D7E8F90123")
+    .description("the journey of an update: how it came in, and what became of it everywhere")
+    .argument("<update>", "fingerprint, update hash, Message-ID or number")
+    .action(async (question: string, { config, json }: Common) => {
+      const { traceCommand } = await import("./trace.js");
+      await exit(traceCommand(question, { file: config, json: json === true }, out, env));
+    });
+  common(program.command("doctor"), "kxgw doctor --online")
+    .description("say what is wrong, likeliest first, and what to do; exits 0, 69 or 78")
+    .option("--online", "look at DNS, the relay and the peers as well")
+    .action(async ({ config, json, online }: Common & { readonly online?: boolean }) => {
+      const { doctorCommand } = await import("./doctor.js");
+      const options = { json: json === true, online: online === true };
+      await exit(doctorCommand(config, options, out, env));
+    });
+  common(program.command("health"), "kxgw health --wait 10s")
+    .description("whether the gateway is up and can take updates; exits 0 or 69")
+    .addOption(duration("--wait <time>", "how long to wait for it", "0s"))
+    .action(async ({ config, json, wait }: Common & { readonly wait: number }) => {
+      const { healthCommand } = await import("./health.js");
+      await exit(healthCommand(config, { json: json === true, waitMs: wait }, out, env));
+    });
+}
+
+function addOrders(program: Command, out: Output, exit: Exit): void {
+  const { env } = process;
+  const peers = program.command("peers").description("the neighbours: ls, show, pause, ...");
+  const peersVerb = (verb: PeersVerb, argument: string, description: string, example: string) => {
+    const command = common(peers.command(verb), example).description(description);
+    if (argument !== "") command.argument(argument, "the neighbour's name in the config");
+    command.action(async (...args: unknown[]) => {
+      const { peersCommand } = await import("./peers.js");
+      const { config, json } = command.opts<Common>();
+      const name = argument === "" ? undefined : String(args[0]);
+      await exit(peersCommand(verb, name, { file: config, json: json === true }, out, env));
+    });
+  };
+  peersVerb("ls", "", "all neighbours, a line each", "kxgw peers ls");
+  peersVerb("show", "<name>", "one neighbour, closely", "kxgw peers show oldpks");
+  peersVerb("pause", "<name>", "send nothing more to it; all is kept", "kxgw peers pause oldpks");
+  peersVerb("resume", "<name>", "go on where it was paused", "kxgw peers resume oldpks");
+  peersVerb("test", "<name>", "look from here whether it can be reached", "kxgw peers test newks");
+
+  const queue = program.command("queue").description("what waits for each site: ls, show, ...");
+  const queueVerb = (verb: QueueVerb, names: string[], description: string, example: string) => {
+    const command = common(queue.command(verb), example).description(description);
+    for (const name of names) command.argument(name);
+    command.action(async (...args: unknown[]) => {
+      const { queueCommand } = await import("./queue.js");
+      const { config, json } = command.opts<Common>();
+      const given = args
+        .slice(0, names.length)
+        .flatMap((one) => (one === undefined ? [] : [String(one)]));
+      await exit(queueCommand(verb, given, { file: config, json: json === true }, out, env));
+    });
+  };
+  queueVerb("ls", ["[site]"], "updates that wait, a line each", "kxgw queue ls oldpks");
+  queueVerb("show", ["<number>"], "one of them, closely", "kxgw queue show 1204");
+  queueVerb("retry", ["<site>"], "try now what was put off", "kxgw queue retry oldpks");
+  const skip = "give up the first update of one site, for good";
+  queueVerb("skip", ["<site>", "<number>"], skip, "kxgw queue skip oldpks 1204");
+}
+
+function addFirstSteps(program: Command, out: Output, exit: Exit): void {
+  const { env } = process;
+  const collect = (text: string, all: string[]) => [...all, text];
+  program
+    .command("init")
+    .description("write a first config, from flags or by asking; never over a file")
+    .option("-c, --config <file>", "the file to write", CONFIG_PLACES[0])
+    .option("--site <address>", "our mail address, which other keyservers write to")
+    .option("--contact <address>", "your own mail address")
+    .option("--log <file>", "the update log, relative to the config")
+    .option("--smtp <endpoint>", "where mail is taken", "127.0.0.1:2525")
+    .option("--kx <endpoint>", "where KX is taken", "127.0.0.1:11373")
+    .option("--admin <endpoint>", "where the status page is", "127.0.0.1:9627")
+    .option("--relay <url>", "mail server that takes ours; found on 127.0.0.1:25 by itself")
+    .option("--mail-peer <name=address,ip>", "a site by mail; may be repeated", collect, [])
+    .option("--kx-peer <name=host:port>", "a KX peer that we dial; may be repeated", collect, [])
+    .option("--observe", "send nothing for now")
+    .addHelpText(
+      "after",
+      "\nExample:\n  kxgw init --site pgp-public-keys@ks.example.org " +
+        "--mail-peer old=pgp-public-keys@pks.example.net,192.0.2.7",
+    )
+    .action(async (given: Record<string, unknown>) => {
+      const { initCommand } = await import("./init.js");
+      const { mailPeer, kxPeer, observe, config, ...rest } = given;
+      const lists = { mailPeers: mailPeer, kxPeers: kxPeer, observe: observe === true };
+      const options = { site: undefined, contact: undefined, log: undefined, ...rest, ...lists };
+      const terminal = process.stdin as NodeJS.ReadStream;
+      await exit(
+        initCommand(String(config), options as unknown as InitOptions, out, env, terminal),
+      );
+    });
+  common(program.command("import"), "kxgw import /usr/share/keyrings/debian-keyring.gpg")
+    .description("seed the log from keyrings, while the gateway is down; mails nobody")
+    .argument("<file...>", "keyrings, binary or armored")
+    .action(async (files: string[], { config, json }: Common) => {
+      const { importCommand } = await import("./import.js");
+      const options = { json: json === true, progress: process.stderr.isTTY === true && !json };
+      await exit(importCommand(config, files, options, out, env));
+    });
+  program
+    .command("version")
+    .description("versions of everything that matters")
+    .option("--json", "as JSON")
+    .addHelpText("after", "\nExample:\n  kxgw version --json")
+    .action(async ({ json }: { readonly json?: boolean }) => {
+      const { versionCommand } = await import("./version.js");
+      await exit(versionCommand({ json: json === true, places: CONFIG_PLACES }, out));
+    });
+  program
+    .command("completion")
+    .description("print the completion of a shell: bash, zsh or fish")
+    .argument("<shell>")
+    .addHelpText("after", "\nExample:\n  kxgw completion bash > /etc/bash_completion.d/kxgw")
+    .action(async (shell: string) => {
+      const { completionCommand } = await import("./completion.js");
+      await exit(completionCommand(shell, program, out));
+    });
+}
+
+function common(command: Command, example: string): Command {
+  const place = CONFIG_PLACES.find((path) => existsSync(path)) ?? CONFIG_PLACES[1];
+  return command
+    .option("-c, --config <file>", "the config file", place)
+    .option("--json", "for programs")
+    .addHelpText("after", `\nExample:\n  ${example}`);
+}
+
+function duration(flags: string, description: string, preset: string): Option {
+  const read = (text: string): number => {
+    const reading = parseDuration(text);
+    if ("fault" in reading) throw new InvalidArgumentError(reading.fault);
+    return reading.value;
+  };
+  return new Option(flags, description).argParser(read).default(read(preset), preset);
+}
+
+function natural(text: string): number {
+  if (/^[1-9]\d{0,8}$/.test(text)) return Number(text);
+  throw new InvalidArgumentError("Write a whole number, 1 or more.");
+}

@@ -1,0 +1,31 @@
+/**
+ * `kxgw version`: what runs here, for a report to us: versions of everything that matters, and
+ * where a config is looked for.
+ */
+import { EXIT } from "../errors.js";
+import { UpdateLog } from "../updatelog/update-log.js";
+import { VERSION } from "../version.js";
+import type { Output } from "./output.js";
+
+/** Prints them; `places` is where a config is looked for. */
+export function versionCommand(
+  options: { readonly json: boolean; readonly places: readonly string[] },
+  out: Output,
+): number {
+  const log = UpdateLog.open(":memory:");
+  const sqlite = log.durability().sqliteVersion;
+  log.close();
+  const value = {
+    kxgw: VERSION,
+    node: process.versions.node,
+    sqlite,
+    openssl: process.versions.openssl,
+    platform: `${process.platform} ${process.arch}`,
+    config: options.places.join(", "),
+  };
+  if (options.json) out.stdout(`${JSON.stringify(value)}\n`);
+  else {
+    for (const [name, text] of Object.entries(value)) out.stdout(`${name.padEnd(9)} ${text}\n`);
+  }
+  return EXIT.ok;
+}

@@ -1,0 +1,69 @@
+/**
+ * What a lane knows of the road: a courier says in which parts an update goes to its place, and
+ * brings them there one by one. The mail courier is here, its parts are the mails of the dialect;
+ * the couriers of the keyserver beside us are in `local-*.ts`. Knows no schedule and no log.
+ */
+import { type Envelope, outmails } from "../outmail.js";
+import type { Fingerprint, Identity, Seq, UpdateHash } from "../update.js";
+import type { Outcome, Transport } from "./transport.js";
+
+/** An update as the log hands it out. */
+export interface Outgoing {
+  readonly seq: Seq;
+  readonly hash: UpdateHash;
+  readonly fingerprint: Fingerprint;
+  readonly body: Uint8Array;
+  /** What is remembered of its key. */
+  readonly identity: Identity | undefined;
+  /** Addresses that have it. */
+  readonly trail: readonly string[];
+}
+
+/** A piece of an update that is delivered or refused as one. */
+export interface Part {
+  readonly bytes: number;
+  /** No user id is known for its key, which pksd and onak refuse then. */
+  readonly incomplete: boolean;
+  /** Larger than allowed, since one packet alone is. */
+  readonly oversized: boolean;
+  /** Never rejects; one call at a time. */
+  deliver(): Promise<Outcome>;
+}
+
+export interface Courier {
+  /** At least one part, the same ones whenever it is asked, save for the `date` (ms since 1970). */
+  parts(update: Outgoing, date: number): Part[];
+  /** Ends whatever is under way, as a temporary failure. */
+  close(): void;
+}
+
+/** Mails to one site, each to the one recipient, so that an answer belongs to one update. */
+export class MailCourier implements Courier {
+  readonly #envelope: Envelope;
+  readonly #sender: (first: Seq, last: Seq) => string;
+  readonly #transport: Transport;
+
+  /** `sender` says who sends the updates from the first to the last: a bounce comes back there. */
+  constructor(
+    envelope: Envelope,
+    sender: (first: Seq, last: Seq) => string,
+    transport: Transport,
+  ) {
+    this.#envelope = envelope;
+    this.#sender = sender;
+    this.#transport = transport;
+  }
+
+  parts(update: Outgoing, date: number): Part[] {
+    const mails = outmails(update, update.identity, update.trail, this.#envelope, date);
+    const sender = this.#sender(update.seq, update.seq);
+    return mails.map(({ raw, incomplete, oversized }) => {
+      const deliver = () => this.#transport.deliver(raw, sender, this.#envelope.to);
+      return { bytes: raw.length, incomplete, oversized, deliver };
+    });
+  }
+
+  close(): void {
+    this.#transport.close();
+  }
+}

@@ -1,0 +1,90 @@
+/**
+ * A program of the operator's: argument vector, no shell, one input, one exit code. What the code
+ * means is said by sysexits.h: 0 is done, 65 (EX_DATAERR) refuses this very input, and everything
+ * else, 75 and a signal included, is temporary: the program is at fault, not the update.
+ */
+import type { ChildProcess } from "node:child_process";
+import { spawn } from "node:child_process";
+import { EXIT } from "../errors.js";
+import type { Envelope } from "../outmail.js";
+import type { Courier, Outgoing, Part } from "./courier.js";
+import { localMails } from "./local-mail.js";
+import type { Outcome } from "./transport.js";
+
+/** A pipe of Postfix may take 1000 s; a keyserver that merges one key is done much sooner. */
+const PROGRAM_MS = 120_000;
+const WORDS = 300;
+
+export class Program {
+  #child: ChildProcess | undefined;
+
+  /** Runs `command` with `input` on its standard input. Never rejects; one call at a time. */
+  run(command: readonly string[], input: Uint8Array): Promise<Outcome> {
+    const [name = "", ...args] = command;
+    return new Promise((resolve) => {
+      const child = spawn(name, args, { stdio: ["pipe", "ignore", "pipe"] });
+      this.#child = child;
+      const deadline = setTimeout(() => child.kill("SIGKILL"), PROGRAM_MS);
+      let complaint = "";
+      const end = (outcome: Outcome) => {
+        clearTimeout(deadline);
+        this.#child = undefined;
+        resolve(outcome);
+      };
+      child.once("error", (error) => end(temporary(undefined, error.message)));
+      child.once("exit", (code, signal) => end(outcomeOf(name, code, signal, complaint)));
+      child.stderr.on("data", (text: Buffer) => {
+        if (complaint.length < WORDS) complaint += text.toString("latin1");
+      });
+      // A program need not read all of it.
+      child.stdin.on("error", () => {});
+      child.stdin.end(input);
+    });
+  }
+
+  /** Ends what is running. */
+  close(): void {
+    this.#child?.kill("SIGKILL");
+  }
+}
+
+function outcomeOf(
+  name: string,
+  code: number | null,
+  signal: NodeJS.Signals | null,
+  complaint: string,
+): Outcome {
+  if (code === EXIT.ok) return { kind: "delivered", reply: "" };
+  const end = code === null ? `was ended by ${signal}` : `exited with ${code}`;
+  const said = complaint.replaceAll(/[^\x20-\x7e]+/g, " ").trim();
+  const words = `${name} ${end}${said === "" ? "" : `: ${said}`}`.slice(0, WORDS);
+  if (code === EXIT.dataError) return { kind: "refused", code, words };
+  return temporary(code ?? undefined, words);
+}
+
+function temporary(code: number | undefined, words: string): Outcome {
+  return { kind: "temporary", code, words };
+}
+
+/** Pipes each mail into a program, as an alias does: onak-mail.pl, for one. */
+export class CommandCourier implements Courier {
+  readonly #command: readonly string[];
+  readonly #envelope: Envelope;
+  readonly #program = new Program();
+
+  constructor(command: readonly string[], envelope: Envelope) {
+    this.#command = command;
+    this.#envelope = envelope;
+  }
+
+  parts(update: Outgoing, date: number): Part[] {
+    return localMails(update, this.#envelope, date).map(({ text, incomplete, oversized }) => {
+      const deliver = () => this.#program.run(this.#command, text);
+      return { bytes: text.length, incomplete, oversized, deliver };
+    });
+  }
+
+  close(): void {
+    this.#program.close();
+  }
+}

@@ -1,0 +1,167 @@
+/**
+ * The lines that an operator reads: JSON, journal and terminal; what is cut, escaped and shortened;
+ * and that a whole gateway puts the id of an update on every line of its life.
+ */
+import { spawn } from "node:child_process";
+import { closeSync, fstatSync, openSync, readFileSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { describe, expect, it } from "vitest";
+import type { LogForm } from "../../src/cli/diagnostics-log.js";
+import { diagnosticsLog, formOf, shortAddress } from "../../src/cli/diagnostics-log.js";
+import type { EventName, Fields } from "../../src/diagnostics.js";
+import { EVENTS } from "../../src/diagnostics.js";
+import { armoredKeys, eventually, FEEDER, HEAD, scratch, startGateway } from "../admin/gateway.js";
+
+const PROGRAM = fileURLToPath(new URL("../../dist/main.js", import.meta.url));
+
+function lines(form: LogForm, ...reports: [EventName, Fields?][]): string {
+  let text = "";
+  const destination = {
+    write(part: string) {
+      text += part;
+    },
+  };
+  const log = diagnosticsLog("info", destination, form);
+  for (const [event, fields] of reports) log.report(event, fields);
+  return text;
+}
+
+describe("diagnostics", () => {
+  it("are JSON with name, level and sentence", () => {
+    const [line = "", ...more] = lines("json", ["accepted", { seq: 7 }], ["duplicate"]).split("\n");
+    expect(JSON.parse(line)).toEqual({
+      level: "info",
+      time: expect.stringMatching(/^20\d\d-.*Z$/),
+      event: "accepted",
+      seq: 7,
+      msg: "update accepted",
+    });
+    expect(more).toEqual([""]);
+  });
+
+  it("have the journal's priorities, one line each", () => {
+    const fields = {
+      neighbour: "old",
+      words: '451 "busy"\nInjected: line',
+      seq: 1,
+      code: undefined,
+    };
+    expect(lines("journal", ["retry", fields], ["stalled"], ["accepted"], ["duplicate"])).toBe(
+      "<4>retry: site did not take the mail; will try again; neighbour=old " +
+        'words="451 \\"busy\\"\\nInjected: line" seq=1\n' +
+        "<3>stalled: site takes no mail although the schedule has run out\n" +
+        "<6>accepted: update accepted\n",
+    );
+  });
+
+  it("are pretty on a terminal, and let nobody paint it", () => {
+    const text = lines("terminal", ["retry", { words: "\x1b[2J\x07bell", list: ["a", "b"] }]);
+    expect(text.replaceAll("\x1b", "")).toMatch(/^\[2m\d\d:\d\d:\d\d\[0m \[33mwarn \[0m retry: /);
+    expect(text).toContain('words="\\u001b[2J\\u0007bell" list=a,b\n');
+  });
+
+  it("are cut where somebody else wrote them, and keep no client's address", () => {
+    const text = lines("json", [
+      "mail-refused",
+      { problem: "x".repeat(9000), client: "203.0.113.9" },
+    ]);
+    expect(text.length).toBeLessThan(700);
+    expect(text).toContain('"client":"203.0.113.0/24"');
+    expect(
+      [
+        "2001:db8:1:2::3",
+        "::1",
+        "::ffff:192.0.2.7",
+        "fe80::1%eth0",
+        "192.0.2.0/24",
+        "ks.example",
+      ].map(shortAddress),
+    ).toEqual([
+      "2001:db8:1::/48",
+      "::/48",
+      "192.0.2.0/24",
+      "fe80::/48",
+      "192.0.2.0/24",
+      "ks.example",
+    ]);
+  });
+
+  it("go to the journal only when stdout is its stream", async () => {
+    const file = join(scratch(), "stream");
+    const descriptor = openSync(file, "w");
+    const { dev, ino } = fstatSync(descriptor, { bigint: true });
+    expect(formOf({ JOURNAL_STREAM: `${dev}:${ino}` }, descriptor)).toBe("journal");
+    expect(formOf({ JOURNAL_STREAM: `${dev}:${ino + 1n}` }, descriptor)).toBe("json");
+    expect(formOf({}, descriptor)).toBe("json");
+    closeSync(descriptor);
+  });
+
+  it("reach the journal from a real process", async () => {
+    const directory = scratch();
+    const config = join(directory, "kxgw.toml");
+    writeFileSync(config, HEAD);
+    const file = join(directory, "stream");
+    const descriptor = openSync(file, "w");
+    const { dev, ino } = fstatSync(descriptor, { bigint: true });
+    const child = spawn(process.execPath, [PROGRAM, "serve", "-c", config], {
+      stdio: ["ignore", descriptor, "inherit"],
+      env: { ...process.env, JOURNAL_STREAM: `${dev}:${ino}` },
+    });
+    const exited = new Promise((resolve) => child.once("exit", resolve));
+    closeSync(descriptor);
+    await eventually(() => readFileSync(file, "utf8").includes("ready"));
+    child.kill("SIGTERM");
+    expect(await exited).toBe(0);
+    const text = readFileSync(file, "utf8");
+    expect(text).toMatch(/^<6>ready: listening; smtp=127\.0\.0\.1:\d+ /);
+    expect(text).toMatch(/<6>stopping: stopping; signal=SIGTERM\n<6>stopped: stopped\n$/);
+  });
+});
+
+describe("a gateway's diagnostics", () => {
+  it("carry the hash on every line of an update's life, and no user id or body", async () => {
+    const [key = ""] = armoredKeys();
+    const running = await startGateway(
+      `${HEAD}${FEEDER}[outbound]\nrelay = "smtp://127.0.0.1:1"\n` +
+        '[[peer]]\nname = "dead"\nmail = "a@dead.example"\n',
+    );
+    await running.mail(key);
+    await running.mail(key, ["pgp@elsewhere.example"]);
+    await eventually(() => running.reports.some(({ event }) => event === "retry"));
+    const life = running.reports.filter(({ fields }) => fields.seq !== undefined);
+    expect(new Set(life.map(({ event }) => event))).toEqual(
+      new Set(["accepted", "suppressed", "duplicate", "retry"]),
+    );
+    const [hash] = new Set(life.map(({ fields }) => fields.hash));
+    expect(hash).toMatch(/^[0-9a-f]{32}$/);
+    expect(life.every(({ fields }) => fields.hash === hash)).toBe(true);
+    const text = JSON.stringify(running.reports);
+    expect(text).not.toMatch(/BEGIN PGP|Debian|debian\.org/);
+  });
+});
+
+describe("docs/events.md", () => {
+  it("is what the table of events says (vitest -u writes it)", async () => {
+    const rows = Object.entries(EVENTS).map(
+      ([name, { level, text }]) => `| \`${name}\` | ${level} | ${text} |`,
+    );
+    const page = `# Events
+
+Everything that the gateway reports, made from the table in \`src/diagnostics.ts\`. The names are
+stable: alerts and scripts may rely on them. Each is the \`event\` of a JSON line on stdout, the
+first word of a line in the journal, and the label \`event\` of \`kxgw_events_total\`. \`hash\` is the
+id of an update and stands on every line of its life: \`kxgw trace HASH\`.
+
+Levels: **error** wants you to act, **warn** will be tried again or is worth a look, **info** is a
+line for each update that was accepted or sent, **debug** is protocol and not shown. Fingerprints
+and hashes are in the lines, user ids and bodies never; the addresses of clients are shortened to
+their network (/24, /48).
+
+| event | level | says |
+|---|---|---|
+${rows.join("\n")}
+`;
+    await expect(page).toMatchFileSnapshot("../../docs/events.md");
+  });
+});

@@ -1,0 +1,202 @@
+/**
+ * `kxgw doctor`, `check --online` and `peers test`: each thing that commonly goes wrong is set up
+ * for real, with real sockets, and has to be named with what to do about it.
+ */
+import { writeFileSync } from "node:fs";
+import type { AddressInfo, Socket } from "node:net";
+import { createServer } from "node:net";
+import { join } from "node:path";
+import { createTransport } from "nodemailer";
+import { describe, expect, it, onTestFinished } from "vitest";
+import type { Diagnosis } from "../../src/cli/doctor.js";
+import { doctorCommand } from "../../src/cli/doctor.js";
+import { onlineCommand } from "../../src/cli/online.js";
+import { peersCommand } from "../../src/cli/peers.js";
+import { armoredKeys, eventually, FEEDER, HEAD, scratch, startGateway } from "../admin/gateway.js";
+import { captured } from "./captured.js";
+
+const [KEY = ""] = armoredKeys();
+
+async function doctor(file: string, online = false) {
+  const out = captured();
+  const code = await doctorCommand(file, { json: true, online }, out, {});
+  return { code, found: JSON.parse(out.text) as Diagnosis[] };
+}
+
+function place(config: string) {
+  const directory = scratch();
+  const file = join(directory, "kxgw.toml");
+  writeFileSync(file, config);
+  return { directory, file };
+}
+
+/** A server that does `talk` with each client; resolves with its port. */
+async function server(talk: (socket: Socket) => void): Promise<number> {
+  const sockets = new Set<Socket>();
+  const listening = createServer((socket) => {
+    sockets.add(socket);
+    socket.on("error", () => {});
+    talk(socket);
+  });
+  await new Promise<void>((resolve) => listening.listen(0, "127.0.0.1", resolve));
+  onTestFinished(() => {
+    for (const socket of sockets) socket.destroy();
+    listening.close();
+  });
+  return (listening.address() as AddressInfo).port;
+}
+
+/** A mail server that greets, and answers DATA with `reply`. */
+async function relay(reply: string, hello = "250-relay.test\r\n250 STARTTLS\r\n"): Promise<number> {
+  return await server((socket) => {
+    socket.write("220 relay.test ESMTP\r\n");
+    let inData = false;
+    socket.on("data", (bytes) => {
+      for (const line of bytes.toString().split("\r\n")) {
+        if (inData) {
+          if (line === ".") {
+            inData = false;
+            socket.write(`${reply}\r\n`);
+          }
+        } else if (/^EHLO/.test(line)) socket.write(hello);
+        else if (/^DATA/.test(line)) {
+          inData = true;
+          socket.write("354 go on\r\n");
+        } else if (/^(MAIL|RCPT|RSET)/.test(line)) socket.write("250 ok\r\n");
+        else if (/^QUIT/.test(line)) socket.end("221 bye\r\n");
+      }
+    });
+  });
+}
+
+const site = (name: string) => `[[peer]]\nname = "${name}"\nmail = "pgp@${name}.example.net"\n`;
+
+describe("kxgw doctor", () => {
+  it("finds nothing wrong where nothing is", async () => {
+    const { directory, file } = place(HEAD + FEEDER);
+    await startGateway(HEAD + FEEDER, { directory });
+    expect(await doctor(file)).toEqual({ code: 0, found: [] });
+    const out = captured();
+    await doctorCommand(file, { json: false, online: false }, out, {});
+    expect(out.text).toBe("Nothing is wrong as far as can be seen from here.\n");
+  });
+
+  it("names the faults of the config first", async () => {
+    const { file } = place("[site]\naddress = 1\n");
+    const { code, found } = await doctor(file);
+    expect(code).toBe(78);
+    expect(found[0]?.problem).toMatch(/kxgw\.toml:2:1: site\.address: is not a text/);
+    expect(found[0]?.remedy).toContain("kxgw init");
+  });
+
+  it("says that it is not running, or why it cannot", async () => {
+    const { directory, file } = place(HEAD);
+    const fresh = await doctor(file);
+    expect(fresh).toMatchObject({ code: 69, found: [{ problem: "The gateway is not running." }] });
+    writeFileSync(join(directory, "updates.db"), "this is no database, but a text of some length");
+    const { found } = await doctor(file);
+    expect(found[0]?.problem).toMatch(/is not a database/);
+    expect(found[0]?.remedy).toContain("log.path");
+  });
+
+  it("tells a dead relay from a site that refuses", async () => {
+    const outbound = '[outbound]\nrelay = "smtp://127.0.0.1:1"\n';
+    const config = HEAD + outbound + FEEDER + site("one") + site("two");
+    const { directory, file } = place(config);
+    const running = await startGateway(config, { directory });
+    await running.mail(KEY);
+    await eventually(() => running.reports.filter(({ event }) => event === "retry").length >= 2);
+    const { code, found } = await doctor(file);
+    expect(code).toBe(69);
+    expect(found[0]?.problem).toContain("takes no mail, 1 update wait: connect ECONNREFUSED");
+    expect(found[0]?.remedy).toContain("mail server of outbound.relay");
+
+    const port = await relay("451 4.3.0 busy", "250 relay.test\r\n");
+    const busy = config.replace("127.0.0.1:1", `127.0.0.1:${port}`);
+    const other = place(busy);
+    const second = await startGateway(busy, { directory: other.directory });
+    await second.mail(KEY);
+    await eventually(() => second.reports.some(({ event }) => event === "retry"));
+    const asked = await doctor(other.file);
+    expect(asked.found[0]?.problem).toContain("451 4.3.0 busy");
+    expect(asked.found[0]?.remedy).toContain("asks for patience");
+  });
+
+  it("sees mail from a stranger, and a KX peer that is not there", async () => {
+    const kx =
+      '[kx]\nlisten = ["127.0.0.1:0"]\n[[peer]]\nname = "far"\nkx = "127.0.0.1:1"\ndial = true\n';
+    const config = HEAD + FEEDER.replace('"127.0.0.1"', '"192.0.2.1"') + kx;
+    const { directory, file } = place(config);
+    const running = await startGateway(config, { directory });
+    const port = running.gateway.listening.smtp[0]?.port ?? 0;
+    const stranger = createTransport({ host: "127.0.0.1", port });
+    const mail = { from: "x@stranger.test", to: "pgp-public-keys@kx.example.org", text: "hello" };
+    await expect(stranger.sendMail(mail)).rejects.toThrow(/550/);
+    stranger.close();
+    await eventually(() => running.reports.some(({ event }) => event === "peer-unreachable"));
+    const { code, found } = await doctor(file);
+    expect(code).toBe(69);
+    expect(found.map(({ kind }) => kind)).toEqual(["broken", "odd"]);
+    expect(found[0]?.problem).toContain("far is not connected by KX: connect ECONNREFUSED");
+    expect(found[0]?.remedy).toContain("kxgw peers test far");
+    expect(found[1]?.problem).toContain("from addresses that no accept_from names were refused");
+    const online = await doctor(file, true);
+    expect(online.found.map(({ problem }) => problem)).toContainEqual(
+      expect.stringContaining("far by KX at 127.0.0.1:1: connect ECONNREFUSED"),
+    );
+  });
+});
+
+describe("the probes", () => {
+  const peer = (port: number) =>
+    `[site]\naddress = "a@kx.invalid"\n[log]\n[kx]\nlisten = []\n[[peer]]\nname = "far"\n` +
+    `kx = "127.0.0.1:${port}"\ndial = true\n`;
+
+  async function testPeer(port: number) {
+    const { file } = place(peer(port));
+    const out = captured();
+    const code = await peersCommand("test", "far", { file, json: false }, out, {});
+    return { code, text: out.text };
+  }
+
+  it("know a KX peer, one that does not know us, and something else", async () => {
+    const kx = '[kx]\nlisten = ["127.0.0.1:0"]\n[[peer]]\nname = "us"\nkx = "127.0.0.1:1"\n';
+    const config = HEAD + kx;
+    const running = await startGateway(config);
+    const port = running.gateway.listening.kx[0]?.port ?? 0;
+    expect(await testPeer(port)).toEqual({
+      code: 0,
+      text: expect.stringMatching(/^ok {4}far by KX at .*: speaks KX\/1\.0\n$/),
+    });
+    const silent = await testPeer(await server((socket) => socket.end()));
+    expect(silent.code).toBe(69);
+    expect(silent.text).toMatch(/closes it without a word\n {6}It does not know this host/);
+    const http = await testPeer(await server((socket) => socket.end("HTTP/1.1 400 Bad\r\n\r\n")));
+    expect(http.text).toContain("which is not KX");
+  });
+
+  it("know a relay, with and without TLS, dead, and no mail server", async () => {
+    const check = async (port: number) => {
+      const { file } = place(
+        '[site]\naddress = "a@kx.invalid"\n[log]\n[outbound]\n' +
+          `relay = "smtp://u:hunter2@127.0.0.1:${port}"\n`,
+      );
+      const out = captured();
+      const code = await onlineCommand(file, out, {});
+      expect(out.text).not.toContain("hunter2");
+      return { code, text: out.text };
+    };
+    const tls = await check(await relay("250 ok"));
+    expect(tls).toMatchObject({ code: 0, text: expect.stringContaining("offers STARTTLS") });
+    const plain = await check(await relay("250 ok", "250 relay.test\r\n"));
+    expect(plain.text).toContain('greets as "relay.test ESMTP", without TLS');
+    const dead = await check(1);
+    expect(dead).toMatchObject({
+      code: 69,
+      text: expect.stringContaining("Start the mail server"),
+    });
+    const busy = await check(await server((socket) => socket.end("554 go away\r\n")));
+    expect(busy.text).toContain("FAIL  relay 127.0.0.1:");
+    expect(busy.text).toContain("554 go away");
+  });
+});

@@ -1,0 +1,220 @@
+/**
+ * The operator's commands beside a running gateway and without one: what they print, with --json,
+ * and their exit codes. Orders, the network and the shell are in files of their own.
+ */
+import { writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { describe, expect, it } from "vitest";
+import { controlPath } from "../../src/admin/admin-door.js";
+import { run } from "../../src/cli/daemon.js";
+import { healthCommand } from "../../src/cli/health.js";
+import { peersCommand } from "../../src/cli/peers.js";
+import { queueCommand } from "../../src/cli/queue.js";
+import { statusCommand } from "../../src/cli/status.js";
+import { topCommand } from "../../src/cli/top.js";
+import { traceCommand } from "../../src/cli/trace.js";
+import { armoredKeys, eventually, FEEDER, HEAD, scratch, startGateway } from "../admin/gateway.js";
+import { captured } from "./captured.js";
+
+const [KEY = ""] = armoredKeys();
+
+/** A site that nobody answers for: its updates wait. */
+const DEAD = `[outbound]
+relay = "smtp://127.0.0.1:1"
+[[peer]]
+name = "dead"
+mail = "pgp-public-keys@dead.example.net"
+`;
+
+function configFile(text: string): { readonly file: string; readonly directory: string } {
+  const directory = scratch();
+  const file = join(directory, "kxgw.toml");
+  writeFileSync(file, text);
+  return { file, directory };
+}
+
+/** A gateway with one update that the dead site cannot get, and then without the gateway. */
+async function withUpdate() {
+  const { file, directory } = configFile(HEAD + DEAD + FEEDER);
+  const running = await startGateway(HEAD + DEAD + FEEDER, { directory });
+  await running.mail(KEY);
+  await eventually(() => running.reports.some(({ event }) => event === "retry"));
+  const accepted = running.reports.find(({ event }) => event === "accepted")?.fields ?? {};
+  return { file, running, hash: String(accepted.hash), fingerprint: String(accepted.fingerprint) };
+}
+
+describe("kxgw status", () => {
+  it("says how it is, by the running gateway and by the log alone", async () => {
+    const { file, running } = await withUpdate();
+    const up = captured();
+    expect(await statusCommand(file, { json: false }, up, {})).toBe(0);
+    expect(up.text).toMatch(/^Bridging\. 0 of 2 neighbours in sync|^Bridging\. 1 of 2/);
+    expect(up.text).toMatch(/^dead +mail +down +1 /m);
+    expect(up.text).toMatch(/dead takes no mail; 1 update \(oldest .*\) wait.*ECONNREFUSED/);
+    expect(up.text).toMatch(/24 h +in 1 by mail, 0 by KX/);
+    await running.stop();
+
+    const down = captured();
+    expect(await statusCommand(file, { json: false }, down, {})).toBe(69);
+    expect(down.text).toMatch(/^Not running\. This is what the update log on disk says\./);
+    expect(down.text).toMatch(/^dead +mail +down +1 /m);
+    const json = captured();
+    expect(await statusCommand(file, { json: true }, json, {})).toBe(69);
+    const status = JSON.parse(json.text);
+    expect(status).toMatchObject({ running: false, log: { entries: 1 } });
+    expect(Object.keys(status)).toEqual(
+      expect.arrayContaining(["site", "mode", "version", "log", "totals", "neighbours", "counts"]),
+    );
+  });
+
+  it("names what is in the way: the config, the log, the rights", async () => {
+    const bad = captured();
+    const { file } = configFile("moed = 1\n");
+    expect(await statusCommand(file, { json: false }, bad, {})).toBe(78);
+    expect(bad.errors).toContain("did you mean mode?");
+    const none = captured();
+    writeFileSync(file, HEAD);
+    expect(await statusCommand(file, { json: false }, none, {})).toBe(74);
+    expect(none.errors).toMatch(/updates\.db.*\n {6}\w/);
+    const denied = captured();
+    const refuse = () => {
+      throw Object.assign(new Error("connect EACCES updates.db-control"), { code: "EACCES" });
+    };
+    expect(await run(denied, refuse)).toBe(77);
+    expect(denied.errors).toContain("sudo -u kxgw");
+  });
+});
+
+describe("kxgw trace", () => {
+  it("tells the journey by every name that an update has", async () => {
+    const { file, running, hash, fingerprint } = await withUpdate();
+    const spaced = `0x${fingerprint.toLowerCase().replace(/(.{4})/g, "$1 ")}`;
+    for (const name of [
+      hash,
+      fingerprint,
+      spaced,
+      "1",
+      "<1.test@pks.example.net>",
+      "1.test@pks.example.net",
+      `<${hash}.1.1@kx.example.org>`,
+    ]) {
+      const out = captured();
+      expect(await traceCommand(name, { file, json: false }, out, {}), name).toBe(0);
+      expect(out.text, name).toContain(`hash     ${hash}`);
+    }
+    const out = captured();
+    await traceCommand(hash, { file, json: false }, out, {});
+    expect(out.text).toMatch(/came in +20.* by mail, from old/);
+    expect(out.text).toMatch(/waiting +dead: next in its queue; 1 attempt, next in .*ECONNREFUSED/);
+    expect(out.text).toMatch(/done +old: sent it to us by mail, 20/);
+    await running.stop();
+    const down = captured();
+    expect(await traceCommand(hash, { file, json: true }, down, {})).toBe(0);
+    expect(JSON.parse(down.text)).toMatchObject({ seq: 1, hash, from: "old", body: true });
+  });
+
+  it("says how to ask when nothing is found", async () => {
+    const { file } = await withUpdate();
+    for (const name of ["f".repeat(32), "F".repeat(40), "77", "<no@such.mail>", "", "%00'"]) {
+      const out = captured();
+      expect(await traceCommand(name, { file, json: false }, out, {}), name).toBe(66);
+      expect(out.errors).toContain("Ask with the fingerprint");
+    }
+  });
+});
+
+describe("kxgw peers, queue, top and health", () => {
+  it("peers: lists and shows, and names the ones there are", async () => {
+    const { file } = await withUpdate();
+    const given = { file, json: false };
+    const all = captured();
+    expect(await peersCommand("ls", undefined, given, all, {})).toBe(0);
+    expect(all.text.split("\n").map((line) => line.split(" ")[0])).toEqual(
+      expect.arrayContaining(["NEIGHBOUR", "dead", "old"]),
+    );
+    const one = captured();
+    expect(await peersCommand("show", "dead", given, one, {})).toBe(0);
+    expect(one.text).toMatch(/cursor +0 of 1/);
+    expect(one.text).toMatch(/site did not take the mail; will try again #1 .*ECONNREFUSED/);
+    const none = captured();
+    expect(await peersCommand("show", "ded", given, none, {})).toBe(64);
+    expect(none.errors).toBe("kxgw: no neighbour ded; there are: dead, old\n");
+    const json = captured();
+    await peersCommand("ls", undefined, { file, json: true }, json, {});
+    expect(JSON.parse(json.text)[0]).toMatchObject({ name: "dead", state: "down", backlog: 1 });
+  });
+
+  it("queue: lists what waits, without what the site has", async () => {
+    const { file, hash, running } = await withUpdate();
+    await running.mail(armoredKeys()[1] ?? "", ["pgp-public-keys@dead.example.net"]);
+    const out = captured();
+    expect(await queueCommand("ls", [], { file, json: true }, out, {})).toBe(0);
+    const lines = out.text
+      .trim()
+      .split("\n")
+      .map((line) => JSON.parse(line));
+    expect(lines).toEqual([expect.objectContaining({ site: "dead", seq: 1, hash })]);
+    const text = captured();
+    await queueCommand("ls", ["dead"], { file, json: false }, text, {});
+    expect(text.text).toMatch(/^SITE +NUMBER +WAITS +BYTES/);
+    const empty = captured();
+    await queueCommand("ls", ["old"], { file, json: false }, empty, {});
+    expect(empty.text).toBe("Nothing waits.\n");
+    const show = captured();
+    expect(await queueCommand("show", ["1"], { file, json: false }, show, {})).toBe(0);
+    expect(show.text).toContain(hash);
+    const skip = captured();
+    expect(await queueCommand("skip", ["dead", "x"], { file, json: false }, skip, {})).toBe(64);
+  });
+
+  it("top: draws again and again, plain where it is no terminal", async () => {
+    const { file } = await withUpdate();
+    const keyboard = { on: () => {}, off: () => {} };
+    const options = { json: false, intervalMs: 5, count: 2 };
+    const plain = captured();
+    expect(await topCommand(file, options, plain, {}, { isTTY: false, keyboard })).toBe(0);
+    expect(plain.text.match(/^Bridging/gm)).toHaveLength(2);
+    expect(plain.text).not.toContain("\x1b");
+    expect(plain.text).toMatch(/dead: warn: site did not take the mail/);
+    let type: ((bytes: Buffer) => void) | undefined;
+    const modes: boolean[] = [];
+    const keys = {
+      isTTY: true,
+      setRawMode: (on: boolean) => modes.push(on),
+      on: (_: "data", listener: (bytes: Buffer) => void) => {
+        type = listener;
+      },
+      off: () => {},
+    };
+    const live = captured();
+    const ended = topCommand(
+      file,
+      { json: false, intervalMs: 60_000, count: undefined },
+      live,
+      {},
+      { isTTY: true, keyboard: keys },
+    );
+    await eventually(() => live.text.includes("q ends"));
+    type?.(Buffer.from("q"));
+    expect(await ended).toBe(0);
+    expect(live.text.startsWith("\x1b[?1049h")).toBe(true);
+    expect(live.text.endsWith("\x1b[?25h\x1b[?1049l")).toBe(true);
+    expect(modes).toEqual([true, false]);
+  });
+
+  it("health: 0 and ok, or 69; waits for a start", async () => {
+    const { file, directory } = configFile(HEAD);
+    const down = captured();
+    expect(await healthCommand(file, { json: false, waitMs: 0 }, down, {})).toBe(69);
+    expect(down.errors).toBe("no gateway serves this log\n");
+    const waiting = captured();
+    const waited = healthCommand(file, { json: true, waitMs: 10_000 }, waiting, {});
+    const running = await startGateway(HEAD, { directory });
+    expect(await waited).toBe(0);
+    expect(JSON.parse(waiting.text)).toEqual({ ready: true, words: "ok; log: ok; space: ok" });
+    await running.stop();
+    writeFileSync(controlPath(running.logPath), "not a socket");
+    const odd = captured();
+    expect(await healthCommand(file, { json: false, waitMs: 0 }, odd, {})).toBe(69);
+  });
+});

@@ -1,0 +1,98 @@
+/**
+ * What fuzzing starts from and what it has found: the real keys and mails of the fixtures, the
+ * small inputs in corpus/TARGET/, and in crashes/ every input that ever broke a promise, which `npm
+ * test` tries again for ever.
+ */
+import { createHash } from "node:crypto";
+import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { Refusal } from "../../src/errors.js";
+import { serialize } from "../../src/kx/serializer.js";
+import { readArmor } from "../../src/openpgp/armor.js";
+import type { UpdateHash } from "../../src/update.js";
+import { projectRoot } from "../torture/material.js";
+
+const FUZZ = join(projectRoot(), "test/fuzz");
+const FIXTURES = join(projectRoot(), "test/fixtures");
+
+/** The inputs that a target starts from. */
+export function seeds(target: string): Uint8Array[] {
+  const armored = filesIn(join(FIXTURES, "keys"));
+  const binary = armored
+    .flatMap((text) => readArmor(text))
+    .flatMap((block) => (block instanceof Refusal ? [] : [block.data]));
+  const mails = filesIn(join(FIXTURES, "mails"));
+  const own = filesIn(join(FUZZ, "corpus", target));
+  switch (target) {
+    case "armor":
+      return [...armored, ...mails, ...own];
+    case "keys":
+      return [...binary, ...own];
+    case "mail":
+      return [...mails, ...own];
+    case "kx":
+    case "session":
+      return [conversation(armored), ...own];
+    default:
+      return own.length > 0 ? own : [Buffer.alloc(0)];
+  }
+}
+
+/** Every message of KX/1.0 once, with real armor. */
+function conversation(armored: readonly Uint8Array[]): Uint8Array {
+  const hash = "d41d8cd98f00b204e9800998ecf8427e" as UpdateHash;
+  const announcement = { number: 7, fingerprint: "A".repeat(40), hash };
+  const inReplyTo = "aaaa";
+  return Buffer.concat([
+    serialize({ command: "HELO", tag: "aaaa", version: "1.0" }),
+    serialize({ command: "IHAVE", tag: "aaab", inReplyTo, announcements: [announcement] }),
+    serialize({
+      command: "IHAVE",
+      tag: "aaah",
+      inReplyTo: undefined,
+      announcements: [announcement],
+    }),
+    serialize({ command: "LIST", tag: "aaac", ranges: [{ low: 1, high: 9 }] }),
+    serialize({ command: "GETUPDATE", tag: "aaad", numbers: [7] }),
+    serialize({
+      command: "UPDATE",
+      tag: "aaae",
+      inReplyTo,
+      announcement,
+      armor: armored[0] ?? new Uint8Array(0),
+    }),
+    serialize({ command: "ERROR", tag: "aaaf", inReplyTo, code: 500, text: "no" }),
+    serialize({ command: "CLOSE", tag: "aaag", inReplyTo: undefined }),
+  ]);
+}
+
+/** Inputs that broke a promise once, by target. */
+export function crashes(): {
+  readonly target: string;
+  readonly name: string;
+  readonly input: Uint8Array;
+}[] {
+  const directory = join(FUZZ, "crashes");
+  if (!existsSync(directory)) return [];
+  return readdirSync(directory).map((name) => {
+    const input = readFileSync(join(directory, name));
+    return { target: name.slice(0, name.indexOf("-")), name, input };
+  });
+}
+
+/** Keeps an input in corpus/TARGET/ or in crashes/; returns its file. */
+export function keep(kind: "corpus" | "crashes", target: string, input: Uint8Array): string {
+  const id = createHash("sha256").update(input).digest("hex").slice(0, 12);
+  const directory = kind === "corpus" ? join(FUZZ, kind, target) : join(FUZZ, kind);
+  mkdirSync(directory, { recursive: true });
+  const file = join(directory, kind === "corpus" ? id : `${target}-${id}`);
+  writeFileSync(file, input);
+  return file;
+}
+
+function filesIn(directory: string): Uint8Array[] {
+  if (!existsSync(directory)) return [];
+  return readdirSync(directory)
+    .sort()
+    .map((name) => readFileSync(join(directory, name)));
+}

@@ -1,0 +1,310 @@
+/**
+ * How the time of each parser grows with the worst input that we know for it: t(2n)/t(n), which is
+ * 2 for linear work and a little more for sorting, and must stay at or below 2.5. Each size is run
+ * several times and the shortest time counts, since other processes only ever add to it. Four
+ * doublings are tried, and their median counts: where an input outgrows a cache or the collector's
+ * nursery, or is split for the first time, one doubling alone is larger, whatever the work.
+ */
+import { parseConfig } from "../../src/config/load.js";
+import { locateKeys } from "../../src/config/locate.js";
+import { ConfigFaults, Refusal } from "../../src/errors.js";
+import { decodedParts } from "../../src/ingress/mime.js";
+import { Parser } from "../../src/kx/parser.js";
+import { Session } from "../../src/kx/session.js";
+import { readHead } from "../../src/mail/head.js";
+import { recognise } from "../../src/mail/incremental.js";
+import { addressesIn } from "../../src/mail/sent-trail.js";
+import { readArmor } from "../../src/openpgp/armor.js";
+import { readKeys } from "../../src/openpgp/key.js";
+import { encodePackets, type Packet, readPackets, TAG } from "../../src/openpgp/packet.js";
+import { updateHash } from "../../src/openpgp/update-hash.js";
+import { outmails } from "../../src/outmail.js";
+import type { Seq } from "../../src/update.js";
+
+export const MOST_RATIO = 2.5;
+
+/** A worst input: made for a size, then run. */
+export interface Worst {
+  readonly name: string;
+  /** The smallest size; 2, 4, 8 and 16 times of it are tried as well. */
+  readonly size: number;
+  prepare(size: number): () => unknown | Promise<unknown>;
+}
+
+export interface Growth {
+  readonly name: string;
+  /** Milliseconds at n, 2n, 4n, 8n, 16n. */
+  readonly ms: readonly number[];
+  readonly ratios: readonly number[];
+  readonly worst: number;
+}
+
+const DOUBLINGS = 4;
+const ATTEMPTS = 8;
+const LEAST_RUNS = 3;
+const LEAST_MS = 10;
+
+/** Measures `worst`; when a ratio is too large, again, since the machine may have been busy. */
+export async function growthOf(worst: Worst): Promise<Growth> {
+  const sizes = Array.from({ length: DOUBLINGS + 1 }, (_, index) => worst.size * 2 ** index);
+  const runs = sizes.map((size) => worst.prepare(size));
+  const ms = sizes.map(() => Number.POSITIVE_INFINITY);
+  let growth = grown(worst.name, ms);
+  for (let attempt = 0; attempt < ATTEMPTS && !(growth.worst <= MOST_RATIO); attempt += 1) {
+    for (const [index, run] of runs.entries()) {
+      ms[index] = Math.min(ms[index] ?? 0, await shortest(run));
+    }
+    growth = grown(worst.name, ms);
+  }
+  return growth;
+}
+
+function grown(name: string, ms: readonly number[]): Growth {
+  const ratios = ms.slice(1).map((time, index) => time / (ms[index] ?? 1));
+  const sorted = ratios.toSorted((a, b) => a - b);
+  const middle = sorted.length / 2;
+  const median = ((sorted[middle - 1] ?? 0) + (sorted[middle] ?? 0)) / 2;
+  // Work that turns quadratic at the end only shows in both of the last two.
+  const worst = Math.max(median, Math.min(...ratios.slice(-2)));
+  return { name, ms: [...ms], ratios, worst };
+}
+
+async function shortest(run: () => unknown): Promise<number> {
+  let best = Number.POSITIVE_INFINITY;
+  const began = performance.now();
+  for (let n = 0; n < LEAST_RUNS || performance.now() - began < LEAST_MS; n += 1) {
+    const before = performance.now();
+    await run();
+    best = Math.min(best, performance.now() - before);
+  }
+  return best;
+}
+
+const BEGIN = "-----BEGIN PGP PUBLIC KEY BLOCK-----\n";
+const END = "-----END PGP PUBLIC KEY BLOCK-----\n";
+const PRIMARY = packet(TAG.publicKey, Buffer.from(`\x04aaaa\x16${"k".repeat(40)}`, "latin1"));
+
+function packet(tag: number, body: Uint8Array): Packet {
+  return { tag, body };
+}
+
+function numbered(tag: number, n: number, prefix = ""): Packet {
+  return packet(tag, Buffer.from(`${prefix}${String(n).padStart(9, "0")}`, "latin1"));
+}
+
+function many<T>(size: number, make: (n: number) => T): T[] {
+  return Array.from({ length: size }, (_, n) => make(n));
+}
+
+function text(name: string, size: number, make: (size: number) => string, run: Run): Worst {
+  return {
+    name,
+    size,
+    prepare(n) {
+      const input = Buffer.from(make(n), "latin1");
+      return () => tolerant(() => run(input));
+    },
+  };
+}
+
+type Run = (input: Buffer) => unknown;
+
+function tolerant(work: () => unknown): unknown {
+  try {
+    return work();
+  } catch (error) {
+    if (error instanceof Refusal || error instanceof ConfigFaults) return undefined;
+    throw error;
+  }
+}
+
+/** A key of these packets, read, hashed and made into mails. */
+function key(
+  name: string,
+  size: number,
+  packets: (size: number) => Packet[],
+  mails = false,
+): Worst {
+  return {
+    name: `key: ${name}`,
+    size,
+    prepare(n) {
+      const data = encodePackets([PRIMARY, ...packets(n)]);
+      return () => {
+        const [found] = readKeys(data);
+        if (found === undefined || found instanceof Refusal) throw new Error("this is no key");
+        const { hash } = updateHash(found);
+        if (!mails) return;
+        const limits = { to: "a@b.example", from: "c@d.example", site: "e@f.example" };
+        const update = { seq: 1 as Seq, hash, body: data };
+        outmails(update, undefined, [], { ...limits, maxBytes: 100_000 }, 0);
+      };
+    },
+  };
+}
+
+function kx(name: string, size: number, make: (size: number) => string, piece: number): Worst {
+  const read: Run = (input) => {
+    const parser = new Parser();
+    for (let at = 0; at < input.length; at += piece) parser.push(input.subarray(at, at + piece));
+  };
+  return text(`kx: ${name}`, size, make, read);
+}
+
+const longPrefix = "p".repeat(1000);
+const user = packet(TAG.userId, Buffer.from("u"));
+const fieldsOf: Run = (input) => readHead(input).fields;
+
+export const WORST: readonly Worst[] = [
+  text("armor: one line", 250_000, (n) => `${BEGIN}\n${"A".repeat(n)}\n${END}`, readArmor),
+  text("armor: lines of one octet", 20000, (n) => `${BEGIN}\n${"A\n".repeat(n)}${END}`, readArmor),
+  text("armor: blocks", 333, (n) => `${BEGIN}\n${END}`.repeat(n), readArmor),
+  text("armor: BEGIN in a row", 6666, (n) => BEGIN.repeat(n), readArmor),
+  text(
+    "armor: END that never ends",
+    13333,
+    (n) => `${BEGIN}${"-----END PGP\n".repeat(n)}`,
+    readArmor,
+  ),
+  text("armor: blanks", 166666, (n) => `${BEGIN}\n${" ".repeat(n)}`, readArmor),
+  text("armor: headers", 33333, (n) => `${BEGIN}${"a:\n".repeat(n)}`, readArmor),
+  text(
+    "packets: empty ones",
+    6666,
+    (n) => "\xb4\x00".repeat(n),
+    (input) => readPackets(input),
+  ),
+  text("packets: primary keys", 666, (n) => "\x98\x06\x04aaaa\x16".repeat(n), readKeys),
+  text("packets: no key", 6666, (n) => "\xb4\x01u".repeat(n), readKeys),
+  key("the same user id", 1333, (n) => many(n, () => user)),
+  key("user ids in reverse", 1333, (n) => many(n, (i) => numbered(TAG.userId, n - i))),
+  key("user ids with one beginning", 666, (n) =>
+    many(n, (i) => numbered(TAG.userId, (i * 7919) % n, longPrefix)),
+  ),
+  key("the same signature", 1333, (n) => [user, ...many(n, () => numbered(TAG.signature, 1))]),
+  key("signatures in reverse", 1333, (n) => [
+    user,
+    ...many(n, (i) => numbered(TAG.signature, n - i)),
+  ]),
+  key("equal user ids, each signed", 666, (n) =>
+    many(n, (i) => [user, numbered(TAG.signature, n - i)]).flat(),
+  ),
+  key("subkeys", 666, (n) => many(n, (i) => numbered(TAG.publicSubkey, n - i, "\x04aaaa\x16"))),
+  key(
+    "signatures into mails",
+    666,
+    (n) => [user, ...many(n, (i) => numbered(TAG.signature, i))],
+    true,
+  ),
+  key("user ids into mails", 333, (n) => many(n, (i) => numbered(TAG.userId, i)), true),
+  key(
+    "subkeys into mails",
+    333,
+    (n) => [user, ...many(n, (i) => numbered(TAG.publicSubkey, i, "\x04aaaa\x16"))],
+    true,
+  ),
+  text("head: folded lines", 4000, (n) => `X: a\n${" b\n".repeat(Math.floor(n / 4))}\n`, fieldsOf),
+  text("head: one field", 5333, (n) => `X: ${"a".repeat(n)}\n\n`, fieldsOf),
+  text("head: no colon", 166666, (n) => "a".repeat(n), fieldsOf),
+  text("head: blanks before the colon", 5000, (n) => `X${" ".repeat(n)}: a\n\n`, fieldsOf),
+  text(
+    "trail: addresses",
+    1333,
+    (n) => "a@b.example, ".repeat(n),
+    (input) => addressesIn(input.toString("latin1")),
+  ),
+  text(
+    "trail: comments",
+    6666,
+    (n) => "(".repeat(n),
+    (input) => addressesIn(input.toString("latin1")),
+  ),
+  text(
+    "trail: quotes",
+    6666,
+    (n) => '"\\'.repeat(n),
+    (input) => addressesIn(input.toString("latin1")),
+  ),
+  text(
+    "trail: angles",
+    6666,
+    (n) => "<".repeat(n),
+    (input) => addressesIn(input.toString("latin1")),
+  ),
+  text(
+    "trail: an address without end",
+    6666,
+    (n) => `${"a.".repeat(n)}@`,
+    (input) => addressesIn(input.toString("latin1")),
+  ),
+  text(
+    "body: BEGIN in the middle",
+    13333,
+    (n) => "x-----BEGIN PGP".repeat(n),
+    (input) => recognise([{ name: "Subject", value: "add" }], [input]),
+  ),
+  text("mime: lines of a part", 6666, (n) => `Content-Type: text/html\n\n${"a\n".repeat(n)}`, mime),
+  text(
+    "mime: quoted-printable",
+    6666,
+    (n) => `Content-Transfer-Encoding: quoted-printable\n\n${"=41=\n".repeat(n)}`,
+    mime,
+  ),
+  text(
+    "mime: boundaries",
+    1000,
+    (n) => `Content-Type: multipart/mixed; boundary=x\n\n${"--y\n".repeat(n)}`,
+    mime,
+  ),
+  kx(
+    "octet by octet",
+    6666,
+    (n) => `aaaa\nUPDATE\n${"A".repeat(60)}\n`.repeat(Math.ceil(n / 73)),
+    1,
+  ),
+  kx("one long message", 6666, (n) => `aaaa\nUPDATE\naaab\n${"A\n".repeat(n)}.\n`, 1460),
+  kx(
+    "announcements",
+    666,
+    (n) => `aaaa\nIHAVE\nNOTIFY\n${"1 d41d8cd98f00b204e9800998ecf8427e\n".repeat(n)}.\n`,
+    1460,
+  ),
+  kx("blank lines", 33333, (n) => "\n".repeat(n), 1460),
+  kx("a line without end", 66666, (n) => `aaaa\nUPDATE\n${"A".repeat(n)}`, 100),
+  kx("bad messages", 1333, (n) => "aaaa\nNO\n.\n".repeat(n), 1460),
+  text(
+    "session: requests",
+    666,
+    (n) => "aaaa\nGETUPDATE\n1\n.\n".repeat(n),
+    (input) => {
+      const session = new Session(0);
+      session.received(Buffer.from("aaaa\nHELO\n1.0\n.\naaab\nIHAVE\nNOTIFY\n.\n"), 0);
+      session.received(input, 0);
+    },
+  ),
+  text("locate: brackets", 13333, (n) => `a = ${"[".repeat(n)}`, located),
+  text("locate: keys", 3333, (n) => many(n, (i) => `k${i} = 1\n`).join(""), located),
+  text("locate: dotted", 6666, (n) => `${"a.".repeat(n)}a = 1`, located),
+  text("locate: tables", 1666, (n) => many(n, () => "[[peer]]\n").join(""), located),
+  text("locate: array", 3333, (n) => `a = [${"1,\n".repeat(n)}]`, located),
+  text("locate: quotes", 6666, (n) => `a = """${'"\\'.repeat(n)}`, located),
+  text(
+    "config: peers",
+    133,
+    (n) => many(n, (i) => `[[peer]]\nname = "p${i}"\n`).join(""),
+    (input) => parseConfig(input.toString("latin1"), "f", "/", {}),
+  ),
+];
+
+async function mime(input: Buffer): Promise<void> {
+  const { fields, bodyStart } = readHead(input);
+  try {
+    await decodedParts(input, fields, bodyStart);
+  } catch (error) {
+    if (!(error instanceof Refusal)) throw error;
+  }
+}
+
+function located(input: Buffer): unknown {
+  return locateKeys(input.toString("latin1"));
+}

@@ -1,0 +1,185 @@
+/**
+ * What must hold for any octets, room by room. A target takes an input, throws when a promise is
+ * broken, and returns a short word for what became of it: inputs with a new word are worth keeping.
+ * A `Refusal` and `ConfigFaults` are proper answers; every other exception is a bug. The same
+ * targets serve `npm test` (fast-check and the corpus) and `npm run fuzz` (hours).
+ */
+import { deepStrictEqual, ok } from "node:assert/strict";
+import { admit } from "../../src/admit.js";
+import { parseConfig } from "../../src/config/load.js";
+import { ConfigFaults, Refusal } from "../../src/errors.js";
+import { decodedParts } from "../../src/ingress/mime.js";
+import type { Message } from "../../src/kx/messages.js";
+import { type Parsed, Parser } from "../../src/kx/parser.js";
+import { serialize } from "../../src/kx/serializer.js";
+import { Session } from "../../src/kx/session.js";
+import { readHead } from "../../src/mail/head.js";
+import { recognise } from "../../src/mail/incremental.js";
+import { isAddress } from "../../src/mail/sent-trail.js";
+import { encodeArmor, readArmor } from "../../src/openpgp/armor.js";
+import { encodeKey, readKeys } from "../../src/openpgp/key.js";
+import { readPackets, TAG } from "../../src/openpgp/packet.js";
+import { updateHash } from "../../src/openpgp/update-hash.js";
+import { outmails } from "../../src/outmail.js";
+import type { Seq } from "../../src/update.js";
+
+export interface Target {
+  readonly name: string;
+  run(input: Uint8Array): string | Promise<string>;
+}
+
+const SECRET_TAGS: readonly number[] = [TAG.secretKey, TAG.secretSubkey];
+const MAIL_BYTES = 20_000;
+
+export const targets: readonly Target[] = [
+  { name: "armor", run: armor },
+  { name: "keys", run: keys },
+  { name: "mail", run: mail },
+  { name: "kx", run: kx },
+  { name: "session", run: session },
+  { name: "config", run: config },
+];
+
+/** Blocks come back the same from our own armor. */
+function armor(input: Uint8Array): string {
+  const outcomes = readArmor(input).map((block) => {
+    if (block instanceof Refusal) return block.reason;
+    const again = readArmor(Buffer.from(encodeArmor(block.data)));
+    deepStrictEqual(
+      again.map((one) => (one instanceof Refusal ? one.message : Buffer.from(one.data))),
+      [Buffer.from(block.data)],
+    );
+    return "block";
+  });
+  return word(outcomes);
+}
+
+/** A key in canonical order stays as it is, holds no secret, and leaves in mails that fit. */
+function keys(input: Uint8Array): string {
+  const outcomes = readKeys(input).map((key) => {
+    if (key instanceof Refusal) return key.reason;
+    const { hash, digest } = updateHash(key);
+    const body = encodeKey(key);
+    const [again, ...more] = readKeys(body);
+    ok(again !== undefined && !(again instanceof Refusal) && more.length === 0, "not one key");
+    deepStrictEqual(updateHash(again), { hash, digest });
+    deepStrictEqual(Buffer.from(encodeKey(again)), Buffer.from(body));
+    ok(!readPackets(body).some(({ tag }) => SECRET_TAGS.includes(tag)), "a secret packet");
+    const envelope = { to: "a@b.example", from: "c@d.example", site: "e@f.example" };
+    const limits = { ...envelope, maxBytes: MAIL_BYTES };
+    for (const { raw, oversized } of outmails(
+      { seq: 1 as Seq, hash, body },
+      undefined,
+      [],
+      limits,
+      0,
+    )) {
+      ok(oversized || raw.length <= MAIL_BYTES, "a mail above its size");
+      assertMailLines(raw);
+    }
+    return `v${key.version}`;
+  });
+  return word(outcomes);
+}
+
+/** Lines of at most 998 printable octets that end in CRLF (RFC 5322 section 2.1.1). */
+function assertMailLines(raw: Uint8Array): void {
+  const text = Buffer.from(raw).toString("latin1");
+  ok(/^(?:[\t -~]{0,998}\r\n)*$/.test(text), "a mail that is no mail");
+}
+
+/** What is taken from a mail is clean, whatever the mail is. */
+async function mail(input: Uint8Array): Promise<string> {
+  try {
+    const { fields, bodyStart } = readHead(input);
+    ok(bodyStart <= input.length);
+    for (const { name } of fields) ok(/^[!-9;-~]+$/.test(name), "a field name");
+    const parts = await decodedParts(input, fields, bodyStart);
+    const found = recognise(fields, parts);
+    if (found.command === "reply") return "reply";
+    for (const address of found.trail) ok(isAddress(address), "an address in the trail");
+    ok(found.from === undefined || isAddress(found.from), "the address in From");
+    ok(found.messageId === undefined || /^<[!-~]+>$/.test(found.messageId), "a Message-ID");
+    const { updates, refusals } = admit(found.armor);
+    return word([found.command, ...updates.map(() => "key"), ...refusals.map((one) => one.reason)]);
+  } catch (error) {
+    if (error instanceof Refusal) return error.message.replace(/\d+/g, "N");
+    throw error;
+  }
+}
+
+/** However the stream was cut, it says the same; and what was read reads the same once written. */
+function kx(input: Uint8Array): string {
+  const whole = new Parser().push(input);
+  const step = (input.length % 7) + 1;
+  const parser = new Parser();
+  const pieces: Parsed[] = [];
+  for (let at = 0; at < input.length; at += step) {
+    pieces.push(...parser.push(input.subarray(at, at + step)));
+  }
+  deepStrictEqual(plain(pieces), plain(whole));
+  for (const message of whole) {
+    if (message.command === "malformed" || message.command === "unframed") continue;
+    if (message.command === "oversized" || !isWritable(message)) continue;
+    const [again, ...more] = new Parser().push(serialize(message));
+    ok(again !== undefined && more.length === 0, `${message.command} was cut in two`);
+    deepStrictEqual(again.command, message.command);
+  }
+  return word(whole.map(({ command }) => command));
+}
+
+/** Of armor that is not ours a line may be a lone dot or too long; it is never written again. */
+function isWritable(message: Message): boolean {
+  return message.command !== "UPDATE";
+}
+
+function plain(parsed: readonly Parsed[]): unknown[] {
+  return parsed.map((one) =>
+    one.command === "UPDATE" ? { ...one, armor: String(one.armor) } : one,
+  );
+}
+
+const GREETING = Buffer.from("aaaa\r\nHELO\r\n1.0\r\n.\r\naaab\r\nIHAVE\r\nNOTIFY\r\n.\r\n");
+
+/** A session answers anything with well-formed messages, few of them, or ends. */
+function session(input: Uint8Array): string {
+  const it = new Session(0);
+  const outputs = [...it.start()];
+  outputs.push(...it.received(GREETING, 1));
+  outputs.push(...it.greet(undefined));
+  outputs.push(...it.received(input, 2));
+  let sent = 0;
+  for (const output of outputs) {
+    if (output.type !== "send") continue;
+    sent += output.bytes.length;
+    const [message, ...more] = new Parser().push(output.bytes);
+    ok(message !== undefined && more.length === 0, "not one message");
+    ok(message.command !== "malformed" && message.command !== "unframed", "a message of ours");
+  }
+  ok(sent <= 2000 + 4 * input.length, `${sent} octets for ${input.length}`);
+  return word(outputs.map(({ type }) => type));
+}
+
+function config(input: Uint8Array): string {
+  try {
+    parseConfig(Buffer.from(input).toString("utf8"), "kxgw.toml", "/etc", {});
+    return "ok";
+  } catch (error) {
+    if (!(error instanceof ConfigFaults)) throw error;
+    ok(error.faults.length > 0);
+    for (const { key, message } of error.faults)
+      ok(/^[ -~]+$/.test(key + message), "a control byte");
+    return word(error.faults.map(({ message }) => message.replace(/"[^"]*"|\d+/g, "N")));
+  }
+}
+
+/** Outcomes in a word: which there were, and whether more than one of each. */
+function word(outcomes: readonly string[]): string {
+  const once = new Set<string>();
+  const often = new Set<string>();
+  for (const one of outcomes) (once.has(one) ? often : once).add(one);
+  return [...once]
+    .map((one) => (often.has(one) ? `${one}+` : one))
+    .sort()
+    .join(" ");
+}
