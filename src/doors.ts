@@ -4,12 +4,16 @@
  * behaviour of its own; whoever wants to know how the rooms hang together reads this file.
  */
 import { AdminDoor } from "./admin/admin-door.js";
+import { hkpStats } from "./admin/hkp-stats.js";
+import type { Orders } from "./admin/orders.js";
 import type { Tally } from "./admin/tally.js";
 import type { Clock } from "./clock.js";
 import type { Config, Endpoint } from "./config/config.js";
 import type { Diagnostics } from "./diagnostics.js";
+import type { Lane } from "./egress/lane.js";
 import { LocalDoor } from "./egress/local-door.js";
 import { MailDoor } from "./egress/mail-door.js";
+import { BounceIntake } from "./ingress/bounce-intake.js";
 import { HkpDoor } from "./ingress/hkp.js";
 import { KeyIntake } from "./ingress/key-intake.js";
 import { MailIntake } from "./ingress/mail-intake.js";
@@ -71,19 +75,6 @@ export async function openDoors(config: Config, foundation: Foundation): Promise
     stops.push(() => kxDoor?.stop());
     const kx = (await kxDoor?.start()) ?? [];
 
-    const judge = judgement(config, clock);
-    const intake = new MailIntake(log, clock, tally, judge);
-    const smtpDoor = config.smtp && new SmtpDoor(config, config.smtp, intake, tally);
-    stops.push(() => smtpDoor?.stop());
-    const smtp = (await smtpDoor?.start()) ?? [];
-    const spoolDoor = config.spool && new SpoolDoor(config, config.spool, intake, tally);
-    spoolDoor?.start();
-    stops.push(() => spoolDoor?.stop());
-    const hkpDoor =
-      config.hkp && new HkpDoor(config, config.hkp, new KeyIntake(log, clock, tally, judge), tally);
-    stops.push(() => hkpDoor?.stop());
-    const hkp = (await hkpDoor?.start()) ?? [];
-
     const sources = {
       config,
       log,
@@ -94,7 +85,24 @@ export async function openDoors(config: Config, foundation: Foundation): Promise
       lanes: () => [...(mailDoor?.status() ?? []), ...(localDoor ? [localDoor.status()] : [])],
       peers: () => kxDoor?.status() ?? [],
     };
-    const adminDoor = new AdminDoor(sources, NO_ORDERS, tally);
+
+    const judge = judgement(config, clock);
+    const intake = new MailIntake(log, clock, tally, judge);
+    const bounces = new BounceIntake(config, log, clock, tally);
+    const smtpDoor = config.smtp && new SmtpDoor(config, config.smtp, intake, bounces, tally);
+    stops.push(() => smtpDoor?.stop());
+    const smtp = (await smtpDoor?.start()) ?? [];
+    const spoolDoor = config.spool && new SpoolDoor(config, config.spool, intake, tally);
+    spoolDoor?.start();
+    stops.push(() => spoolDoor?.stop());
+    const stats = () => hkpStats(sources);
+    const keys = new KeyIntake(log, clock, tally, judge);
+    const hkpDoor = config.hkp && new HkpDoor(config, config.hkp, keys, tally, stats);
+    stops.push(() => hkpDoor?.stop());
+    const hkp = (await hkpDoor?.start()) ?? [];
+
+    const lane = (name: string) => mailDoor?.lane(name) ?? localDoor?.lane(name);
+    const adminDoor = new AdminDoor(sources, ordersFor(lane, kxDoor), tally);
     stops.push(() => adminDoor.stop());
     const admin = await adminDoor.start();
     return { listening: { smtp, hkp, kx, admin }, stop };
@@ -104,13 +112,38 @@ export async function openDoors(config: Config, foundation: Foundation): Promise
   }
 }
 
-const NOT_YET = { done: false, words: "This version does not know that order." };
-const NO_ORDERS = {
-  pause: () => NOT_YET,
-  resume: () => NOT_YET,
-  retry: () => NOT_YET,
-  skip: () => NOT_YET,
-};
+/** What the operator may order, done by the door that it concerns. */
+function ordersFor(lane: (name: string) => Lane | undefined, kxDoor: KxDoor | undefined): Orders {
+  const said = (done: boolean, words: string) => ({ done, words });
+  const nobody = (name: string) => said(false, `${name} has no lane and no KX connection here.`);
+  return {
+    pause(name) {
+      const site = lane(name);
+      site?.pause();
+      const isPeer = kxDoor?.pause(name) ?? false;
+      if (site) return said(true, `${name} is paused; what is for it is kept.`);
+      return isPeer ? said(true, `${name} is paused until resumed or restarted.`) : nobody(name);
+    },
+    resume(name) {
+      const site = lane(name);
+      site?.resume();
+      const isPeer = kxDoor?.resume(name) ?? false;
+      return site || isPeer ? said(true, `${name} goes on.`) : nobody(name);
+    },
+    retry(name) {
+      const site = lane(name);
+      if (site?.status().isPaused) return said(false, `${name} is paused: resume it.`);
+      site?.resume();
+      return site ? said(true, `${name} is tried now.`) : nobody(name);
+    },
+    skip(name, seq) {
+      const site = lane(name);
+      if (site === undefined) return nobody(name);
+      if (site.skip(seq)) return said(true, `${name} does not get update ${seq} from us.`);
+      return said(false, `Update ${seq} is not the next one for ${name}, or is on its way.`);
+    },
+  };
+}
 
 /** A neighbour that is configured but cannot be served is no fault, yet worth a word. */
 function reportIdleNeighbours(config: Config, diagnostics: Diagnostics): void {

@@ -139,7 +139,8 @@ function mailStage(
   const { seq } = entry;
   const refused = log.lookup.undelivered(seq).find(({ site }) => site === neighbour.name);
   if (refused) {
-    return ["failed", `refused it for good: ${refused.code} ${refused.text}`, refused.at];
+    const { code, text, at } = refused;
+    return ["failed", code === 0 ? text : `refused it for good: ${code} ${text}`, at];
   }
   const sent = told.find(({ event }) => event === "sent");
   if (sent) return ["done", `took it (${sizeOf(sent)})`, sent.at];

@@ -114,6 +114,7 @@ function mailState(lane: LaneStatus, { now }: ViewSources, oldest: number) {
   const { name, backlog, attempt, nextAt, lastSuccessAt } = lane;
   const what = isLocal(name) ? "update" : "mail";
   const wait = `${several(backlog, "update")} (oldest ${span(now - oldest)})`;
+  if (lane.isPaused) return { state: "paused" as const, words: `by you; ${wait} wait` };
   if (attempt > 0) {
     const next = `next try ${ahead(nextAt, now)}`;
     return { state: "down" as const, words: `takes no ${what}; ${wait} wait, ${next}` };
@@ -126,6 +127,7 @@ function mailState(lane: LaneStatus, { now }: ViewSources, oldest: number) {
 function kxState({ dial }: Subject, peer: PeerStatus, { now }: ViewSources) {
   const { connected, connectedSince, missing, bytesIn, bytesOut } = peer;
   if (!connected) {
+    if (peer.isPaused) return { state: "paused" as const, words: "by you, until the next start" };
     const how = dial ? "we dial it" : "it has to dial us";
     return { state: "down" as const, words: `not connected by KX; ${how}` };
   }

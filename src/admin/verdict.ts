@@ -54,7 +54,7 @@ export function verdictOf(given: {
     return { state: "good", words: `${verb} ${sync}` };
   }
   const more = others.filter((view) => view !== worst).map(({ name }) => name);
-  const is = { down: "is down:", behind: "is behind", paused: "is paused:", good: "", idle: "" };
+  const is = { down: "is down:", behind: "is behind", paused: "is paused", good: "", idle: "" };
   const rest = more.length === 0 ? "" : ` Not in sync either: ${listed(more)}.`;
   const count = `${good.length} of ${several(served.length, "neighbour")} in sync`;
   const state = others.some((view) => view.state === "down") ? "bad" : "behind";

@@ -10,6 +10,7 @@ import { status } from "../admin/status.js";
 import { Tally } from "../admin/tally.js";
 import { systemClock } from "../clock.js";
 import type { Config } from "../config/config.js";
+import { PAUSED_AT } from "../egress/lane.js";
 import { EXIT } from "../errors.js";
 import type { PeerStatus } from "../peering/exchange.js";
 import { UpdateLog } from "../updatelog/update-log.js";
@@ -74,7 +75,10 @@ function sourcesFrom(config: Config, log: UpdateLog): Sources {
     config.neighbours.flatMap(({ name }) => {
       const lane = log.lane(name);
       if (lane === undefined) return [];
-      return [{ ...lane, name, backlog: Math.max(0, log.newest() - lane.cursor) }];
+      const isPaused = lane.nextAt === PAUSED_AT;
+      const nextAt = isPaused ? 0 : lane.nextAt;
+      const backlog = Math.max(0, log.newest() - lane.cursor);
+      return [{ ...lane, name, nextAt, backlog, isPaused }];
     });
   return {
     ...{ config, log, tally, clock: systemClock, startedAt: systemClock.now(), version: VERSION },

@@ -44,11 +44,7 @@ export class MailCourier implements Courier {
   readonly #transport: Transport;
 
   /** `sender` says who sends the updates from the first to the last: a bounce comes back there. */
-  constructor(
-    envelope: Envelope,
-    sender: (first: Seq, last: Seq) => string,
-    transport: Transport,
-  ) {
+  constructor(envelope: Envelope, sender: (first: Seq, last: Seq) => string, transport: Transport) {
     this.#envelope = envelope;
     this.#sender = sender;
     this.#transport = transport;

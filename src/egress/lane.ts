@@ -13,7 +13,8 @@
  *  4. A part that was read and refused for good is recorded and passed over, else one key that a
  *     site cannot take would stop all that come after it.
  *  5. The lane's state is in the log, so that a restart neither hurries nor forgets a retry.
- *  6. In observe mode the lane says what it would have sent and moves on.
+ *  6. The operator's orders go through the same state: a pause is a retry that never comes.
+ *  7. In observe mode the lane says what it would have sent and moves on.
  */
 import type { Schedule } from "../backoff.js";
 import { delayMs } from "../backoff.js";
@@ -37,6 +38,9 @@ export interface LaneSettings {
   readonly observing: boolean;
 }
 
+/** `nextAt` of a lane that the operator paused: it outlives a restart, and no clock gets there. */
+export const PAUSED_AT = 8_640_000_000_000_000;
+
 /** One site as the operator sees it. */
 export interface LaneStatus {
   readonly name: string;
@@ -47,6 +51,7 @@ export interface LaneStatus {
   readonly lastError: string;
   readonly lastErrorAt: number;
   readonly lastSuccessAt: number;
+  readonly isPaused: boolean;
 }
 
 /** Entries read at once; those that the site has cost nothing but reading. */
@@ -66,6 +71,8 @@ export class Lane {
   #isStored = true;
   #running: Promise<void> | undefined;
   #stopping = false;
+  #isPaused: boolean;
+  #isBusy = false;
 
   constructor(
     settings: LaneSettings,
@@ -80,6 +87,11 @@ export class Lane {
     this.#clock = clock;
     this.#diagnostics = diagnostics;
     this.#state = log.openLane(settings.name);
+    this.#isPaused = this.#state.nextAt === PAUSED_AT;
+  }
+
+  get name(): string {
+    return this.#settings.name;
   }
 
   start(): void {
@@ -102,7 +114,50 @@ export class Lane {
     const { cursor, attempt, nextAt, lastError, lastErrorAt, lastSuccessAt } = this.#state;
     const backlog = Math.max(0, this.#log.newest() - cursor);
     const { name } = this.#settings;
-    return { name, cursor, backlog, attempt, nextAt, lastError, lastErrorAt, lastSuccessAt };
+    const isPaused = this.#isPaused;
+    const last = { lastError, lastErrorAt, lastSuccessAt };
+    return { name, cursor, backlog, attempt, nextAt: isPaused ? 0 : nextAt, ...last, isPaused };
+  }
+
+  /** Sends nothing more, over restarts too, until `resume`; the delivery under way is finished. */
+  pause(): void {
+    this.#isPaused = true;
+    this.#save({});
+    this.#diagnostics.report("paused", { neighbour: this.name });
+  }
+
+  /** Goes on at once, also with what was put off. */
+  resume(): void {
+    if (this.#isPaused) this.#diagnostics.report("resumed", { neighbour: this.name });
+    this.#isPaused = false;
+    this.#save({ nextAt: 0 });
+    this.#alarm.ring();
+  }
+
+  /**
+   * Gives up the next update for good, and notes it as undelivered. False when `seq` is not the
+   * next one that the site needs, or is being delivered.
+   */
+  skip(seq: number): boolean {
+    if (this.#isBusy) return false;
+    const { cursor, part } = this.#state;
+    const page = this.#log.range((cursor + 1) as Seq, Number.MAX_SAFE_INTEGER as Seq, PAGE);
+    const next = page.find((entry) => part > 0 || !this.#has(entry));
+    if (next === undefined || next.seq !== seq) return false;
+    const { hash, fingerprint } = next;
+    const { name: site } = this;
+    const at = this.#clock.now();
+    this.#log.recordUndelivered({
+      site,
+      seq: next.seq,
+      code: 0,
+      text: "skipped by the operator",
+      at,
+    });
+    this.#diagnostics.report("skipped", { seq, hash, fingerprint, neighbour: site });
+    this.#save(doneWith(next.seq));
+    this.#alarm.ring();
+    return true;
   }
 
   async #run(): Promise<void> {
@@ -112,10 +167,14 @@ export class Lane {
         if (this.#stopping) break;
         // Else a mail would go out again every few seconds for as long as the disk is full.
         if (!this.#isStored) this.#save({});
-        if (!(await this.#serveNext())) await this.#alarm.wait(undefined);
+        this.#isBusy = true;
+        const isServed = await this.#serveNext();
+        this.#isBusy = false;
+        if (!isServed) await this.#alarm.wait(undefined);
       } catch (error) {
         if (!(error instanceof Trouble)) throw error;
         this.#isStored = false;
+        this.#isBusy = false;
         const { kind, message: problem, remedy } = error;
         this.#diagnostics.report("log-trouble", { kind, problem, remedy, door: "egress" });
         await this.#alarm.wait(TROUBLE_MS);
@@ -124,6 +183,7 @@ export class Lane {
   }
 
   async #waitForRetry(): Promise<void> {
+    while (this.#isPaused && !this.#stopping) await this.#alarm.wait(undefined);
     const { nextAt } = this.#state;
     if (nextAt === 0) return;
     // Bounded by the longest delay of the schedule, in case the clock was set back meanwhile.
@@ -131,7 +191,8 @@ export class Lane {
     const until = this.#clock.monotonic() + Math.min(nextAt - this.#clock.now(), longest);
     for (;;) {
       const wait = until - this.#clock.monotonic();
-      if (this.#stopping || wait <= 0) return;
+      // A state that is not the one that was put off is an order of the operator's.
+      if (this.#stopping || wait <= 0 || this.#state.nextAt !== nextAt) return;
       await this.#alarm.wait(wait);
     }
   }
@@ -241,7 +302,8 @@ export class Lane {
   }
 
   #save(change: Partial<LaneState>): void {
-    this.#state = { ...this.#state, ...change };
+    const held = this.#isPaused ? { nextAt: PAUSED_AT } : {};
+    this.#state = { ...this.#state, ...change, ...held };
     this.#log.saveLane(this.#settings.name, this.#state);
     this.#isStored = true;
   }

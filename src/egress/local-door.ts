@@ -57,6 +57,11 @@ export class LocalDoor {
     this.#courier.close();
   }
 
+  /** Its only lane, for the operator's orders. */
+  lane(name: string): Lane | undefined {
+    return name === LOCAL_LANE ? this.#lane : undefined;
+  }
+
   status(): LaneStatus {
     return this.#lane.status();
   }

@@ -66,6 +66,11 @@ export class MailDoor {
     close();
   }
 
+  /** The lane of a site, for the operator's orders. */
+  lane(name: string): Lane | undefined {
+    return this.#lanes.find((lane) => lane.name === name);
+  }
+
   status(): LaneStatus[] {
     return this.#lanes.map((lane) => lane.status());
   }

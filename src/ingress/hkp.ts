@@ -6,7 +6,7 @@
  * Answered as Hockeypuck does: JSON with the key under "inserted", or under "ignored" when the very
  * update is known; bad input is 4xx with one line, our own trouble 5xx, so that nobody takes it
  * for stored. PKS-Recipients and PKS-Sender are the trail. Known limits: "updated" never occurs,
- * because a gateway holds no keys; nothing can be looked up; TLS is up to a proxy in front.
+ * because a gateway holds no keys; nothing can be looked up but op=stats; TLS is up to a proxy.
  */
 import type { IncomingMessage, Server, ServerResponse } from "node:http";
 import { createServer } from "node:http";
@@ -43,6 +43,8 @@ export class HkpDoor {
   readonly #keys: KeyIntake;
   readonly #diagnostics: Diagnostics;
   readonly #senders: KnownSenders;
+  /** What is answered to op=stats. */
+  readonly #stats: (() => unknown) | undefined;
   readonly #servers: Server[] = [];
 
   constructor(
@@ -50,7 +52,9 @@ export class HkpDoor {
     hkp: NonNullable<Config["hkp"]>,
     keys: KeyIntake,
     diagnostics: Diagnostics,
+    stats?: () => unknown,
   ) {
+    this.#stats = stats;
     this.#hkp = hkp;
     this.#keys = keys;
     this.#diagnostics = diagnostics;
@@ -99,7 +103,14 @@ export class HkpDoor {
     // Asked for now, since a client that leaves has none any more.
     const client = request.socket.remoteAddress ?? "";
     try {
-      if (request.url?.split("?")[0] !== "/pks/add") return say(response, 404, "not found");
+      const [path, query] = (request.url ?? "").split("?");
+      const isStats = path === "/pks/lookup" && new URLSearchParams(query).get("op") === "stats";
+      if (this.#stats !== undefined && isStats && request.method === "GET") {
+        response.setHeader("Content-Type", "application/json");
+        response.end(`${JSON.stringify(this.#stats())}\n`);
+        return;
+      }
+      if (path !== "/pks/add") return say(response, 404, "not found");
       if (request.method !== "POST") {
         response.setHeader("Allow", "POST");
         return say(response, 405, "invalid HTTP method: only POST adds keys");

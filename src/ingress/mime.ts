@@ -41,8 +41,20 @@ export function plainBody(
   return message.subarray(bodyStart);
 }
 
+/** A leaf of a mail's MIME tree. */
+export interface Part {
+  /** Media type in lower case, without parameters; empty when there is none. */
+  readonly type: string;
+  readonly bytes: Uint8Array;
+}
+
 /** The same through mailparser, for every shape. Throws Refusal 'bad-mail' over its limits. */
 export async function parsedParts(message: Uint8Array): Promise<Uint8Array[]> {
+  return (await typedParts(message)).map(({ bytes }) => bytes);
+}
+
+/** The leaves of `message` with their types. Throws Refusal 'bad-mail' over its limits. */
+export async function typedParts(message: Uint8Array): Promise<Part[]> {
   const parser = new MailParser({
     checksumAlgo: false,
     skipHtmlToText: true,
@@ -51,7 +63,7 @@ export async function parsedParts(message: Uint8Array): Promise<Uint8Array[]> {
   // Every leaf becomes an attachment, that is, plain bytes: mailparser decodes charsets and
   // format=flowed of what it takes for text, and armor must come through as it is.
   Object.assign(parser, { textTypes: [] });
-  const parts: Uint8Array[] = [];
+  const parts: Part[] = [];
   const pending: Promise<void>[] = [];
   const finished = new Promise<void>((resolve, reject) => {
     parser.on("error", (error: unknown) => reject(error));
@@ -61,8 +73,9 @@ export async function parsedParts(message: Uint8Array): Promise<Uint8Array[]> {
         reject(new Refusal("bad-mail", "The mail has too many parts."));
         return;
       }
+      const type = (data.contentType ?? "").trim().toLowerCase();
       const read = collect(data.content).then((bytes) => {
-        parts.push(bytes);
+        parts.push({ type, bytes });
         data.release?.();
       });
       pending.push(read.catch(reject));

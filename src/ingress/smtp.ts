@@ -14,7 +14,8 @@ import type { SMTPServerDataStream, SMTPServerOptions, SMTPServerSession } from 
 import type { Config, Endpoint, Neighbour } from "../config/config.js";
 import type { Diagnostics } from "../diagnostics.js";
 import { Refusal, type RefusalReason, Trouble } from "../errors.js";
-import { isBounceAddress, parseVerp } from "../mail/verp.js";
+import { isBounceAddress } from "../mail/verp.js";
+import type { BounceIntake } from "./bounce-intake.js";
 import { collect, type GiveUp } from "./collect.js";
 import { SMTP_LIMITS, type SmtpLimits } from "./limits.js";
 import { listenOnSocket } from "./lmtp.js";
@@ -57,6 +58,7 @@ export class SmtpDoor {
   readonly #config: Config;
   readonly #smtp: NonNullable<Config["smtp"]>;
   readonly #intake: MailIntake;
+  readonly #bounces: BounceIntake;
   readonly #diagnostics: Diagnostics;
   readonly #limits: SmtpLimits;
   readonly #senders: KnownSenders;
@@ -67,12 +69,14 @@ export class SmtpDoor {
     config: Config,
     smtp: NonNullable<Config["smtp"]>,
     intake: MailIntake,
+    bounces: BounceIntake,
     diagnostics: Diagnostics,
     limits: SmtpLimits = SMTP_LIMITS,
   ) {
     this.#config = config;
     this.#smtp = smtp;
     this.#intake = intake;
+    this.#bounces = bounces;
     this.#diagnostics = diagnostics;
     this.#limits = limits;
     this.#senders = new KnownSenders(config.neighbours);
@@ -231,7 +235,9 @@ export class SmtpDoor {
     });
     try {
       if (!envelope.rcptTo.some(({ address }) => this.#isSite(address))) {
-        return this.#bounced(envelope.rcptTo.map(({ address }) => address));
+        const recipients = envelope.rcptTo.map(({ address }) => address);
+        await this.#bounces.take(message, recipients);
+        return { code: 250, text: "2.0.0 Noted." };
       }
       if (message === undefined) {
         throw new Refusal("too-large", `The message exceeds the limit of ${maxSizeBytes} bytes.`);
@@ -246,15 +252,6 @@ export class SmtpDoor {
 
   #isSite(address: string): boolean {
     return address.toLowerCase() === this.#config.site.address.toLowerCase();
-  }
-
-  #bounced(recipients: readonly string[]): Reply {
-    const bounce = this.#config.outbound?.bounce ?? "";
-    for (const recipient of recipients) {
-      const mark = parseVerp(bounce, recipient, new Uint8Array());
-      this.#diagnostics.report("bounce", { neighbour: mark?.site, seq: mark?.last });
-    }
-    return { code: 250, text: "2.0.0 Noted." };
   }
 
   #failure(error: unknown, session: SMTPServerSession): Reply {

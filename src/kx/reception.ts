@@ -58,6 +58,8 @@ export class Reception {
   readonly #pending = new PendingNumbers();
   #cursor: Position | undefined;
   #connected = false;
+  /** Whether the peer greeted with an empty log. */
+  #wasEmpty = false;
   /** Top of what is known without a gap; undefined while nothing is. */
   #high: number | undefined;
   #highHash: UpdateHash | undefined;
@@ -112,6 +114,7 @@ export class Reception {
     this.#connected = true;
     this.#relistAt = now;
     this.#retryAt = now;
+    this.#wasEmpty = newest === undefined;
     this.#claimed = newest?.number;
     this.#latest = newest?.number ?? 0;
     const cursor = this.#cursor;
@@ -145,6 +148,8 @@ export class Reception {
     const outputs: ReceptionOutput[] = [];
     for (const one of announcements) {
       this.#latest = one.number;
+      // The log was empty when it greeted, so what it announces first is all there is below.
+      if (this.#wasEmpty) this.#high ??= one.number - 1;
       const next = this.#high === undefined ? undefined : this.#high + 1;
       const isNext = next !== undefined && numberAt(next) === one.number;
       const position = isNext ? next : roundOf(this.#claimed ?? 0) + one.number;

@@ -79,11 +79,19 @@ function commandOf(subject: string): IncrementalMail["command"] | undefined {
  * delivery report, or the marks of older responders. Our updates may carry "Precedence: list".
  */
 function isReply(fields: readonly HeaderField[], subject: string): boolean {
+  const type = headerValues(fields, "Content-Type")[0] ?? "";
+  return /^multipart\/report\b/i.test(type) || answers(fields, subject);
+}
+
+/** Whether a mail marks itself as the answer of a machine, or keeps to a wording that is known. */
+export function isAutomaticAnswer(fields: readonly HeaderField[]): boolean {
+  return answers(fields, headerValues(fields, "Subject")[0] ?? "");
+}
+
+function answers(fields: readonly HeaderField[], subject: string): boolean {
   if (PKSD_ANSWER.test(subject)) return true;
   const automatic = autoSubmitted(fields);
   if (automatic === "auto-replied" || automatic === "auto-notified") return true;
-  const type = headerValues(fields, "Content-Type")[0] ?? "";
-  if (/^multipart\/report\b/i.test(type)) return true;
   if (!ANSWER.test(subject)) return false;
   return (
     automatic !== "no" ||

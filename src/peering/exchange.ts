@@ -72,6 +72,8 @@ export interface PeerStatus extends ReceivingStatus {
   readonly connectedSince: number | undefined;
   readonly bytesIn: number;
   readonly bytesOut: number;
+  /** Whether the operator wants no connection with it for now. */
+  readonly isPaused?: boolean;
 }
 
 export class Exchange {

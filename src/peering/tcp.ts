@@ -70,6 +70,8 @@ export class KxDoor {
   #unsubscribe: (() => void) | undefined;
   #growing = false;
   #stopping = false;
+  /** Names of peers that the operator paused. */
+  readonly #paused = new Set<string>();
   #strangers = 0;
   #strangersAt = 0;
 
@@ -154,7 +156,34 @@ export class KxDoor {
   }
 
   status(): PeerStatus[] {
-    return this.#exchange.status();
+    return this.#exchange.status().map((peer) => {
+      return { ...peer, isPaused: this.#paused.has(peer.name) };
+    });
+  }
+
+  /** Ends the connections with a peer and takes none until `resume` or the next start. */
+  pause(name: string): boolean {
+    const peer = this.#peers.find((one) => one.name === name);
+    if (peer === undefined) return false;
+    this.#paused.add(name);
+    clearTimeout(peer.timer);
+    peer.timer = undefined;
+    peer.dialling?.destroy();
+    peer.dialling = undefined;
+    for (const line of this.#lines.values()) if (line.peer === peer) line.socket.destroy();
+    this.#diagnostics.report("paused", { neighbour: name });
+    return true;
+  }
+
+  /** Dials a peer at once, or takes its connection again. */
+  resume(name: string): boolean {
+    const peer = this.#peers.find((one) => one.name === name);
+    if (peer === undefined) return false;
+    if (this.#paused.delete(name)) this.#diagnostics.report("resumed", { neighbour: name });
+    peer.attempt = 0;
+    clearTimeout(peer.timer);
+    if (peer.dial) this.#dial(peer);
+    return true;
   }
 
   #now(): number {
@@ -176,7 +205,8 @@ export class KxDoor {
     const address = plainAddress(socket.remoteAddress ?? "");
     const peer = this.#peerAt(address);
     const crowd = peer === undefined ? 0 : this.#connectionsOf(peer);
-    if (peer === undefined || crowd >= TCP_LIMITS.perPeer || this.#stopping) {
+    const isPaused = peer !== undefined && this.#paused.has(peer.name);
+    if (peer === undefined || crowd >= TCP_LIMITS.perPeer || this.#stopping || isPaused) {
       socket.destroy();
       if (peer === undefined) this.#stranger(address);
       return;
@@ -211,6 +241,7 @@ export class KxDoor {
     peer.timer = undefined;
     // The peer came to us meanwhile; its connection's end brings us back here.
     if (this.#stopping || peer.dialling !== undefined || this.#connectionsOf(peer) > 0) return;
+    if (this.#paused.has(peer.name)) return;
     const { host, port } = peer.endpoint;
     const source = this.#kx.source;
     const socket = connect({

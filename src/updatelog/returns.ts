@@ -41,10 +41,10 @@ type Row = Omit<Returned, "waiting"> & { readonly waiting: 0 | 1 };
 type Retry = [site: string, seq: number, at: number, text: string, cursor: number];
 
 export class Returns {
-  /** 32 bytes, the same for the life of the log. */
-  readonly secret: Uint8Array;
   readonly #connection: Connection;
   readonly #wake: () => void;
+  #secret: Uint8Array | undefined;
+  readonly #getSecret: Database.Statement<[], Buffer>;
   readonly #note: Database.Statement<[string, number, number, string, number, string, number]>;
   readonly #fresh: Database.Statement<[string], Row>;
   readonly #waiting: Database.Statement<[string], number>;
@@ -60,11 +60,7 @@ export class Returns {
     const { db } = connection;
     this.#connection = connection;
     this.#wake = wake;
-    this.secret = connection.read(() => {
-      const bytes = db.prepare<[], Buffer>("SELECT bytes FROM secret").pluck().get();
-      if (bytes === undefined) throw new Error("the secret of the log is missing");
-      return Uint8Array.from(bytes);
-    });
+    this.#getSecret = db.prepare<[], Buffer>("SELECT bytes FROM secret").pluck();
     this.#note = db.prepare(`
       INSERT INTO returned (site, seq, first, about, code, text, at, fresh, waiting, tries,
                             last_at, cursor)
@@ -97,6 +93,13 @@ export class Returns {
     this.#sent = db.prepare("UPDATE returned SET waiting = 0 WHERE site = ? AND seq = ?");
     this.#known = db.prepare("UPDATE returned SET fresh = 0 WHERE site = ? AND seq = ?");
     this.#forget = db.prepare("DELETE FROM returned WHERE site = ? AND seq = ?");
+  }
+
+  /** 32 bytes, the same for the life of the log. Throws `Trouble` when they cannot be read. */
+  get secret(): Uint8Array {
+    this.#secret ??= this.#connection.read(() => this.#getSecret.get());
+    if (this.#secret === undefined) throw new Error("the secret of the log is missing");
+    return this.#secret;
   }
 
   /** Notes a bounce and wakes the doors. A second one that nobody has looked at replaces it. */

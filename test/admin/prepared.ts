@@ -44,7 +44,7 @@ name = "archive"
 accept_from = ["198.51.100.7"]
 `;
 
-const LANE = { attempt: 0, nextAt: 0, lastError: "", lastErrorAt: 0 };
+const LANE = { attempt: 0, nextAt: 0, lastError: "", lastErrorAt: 0, isPaused: false };
 const PEER = { cursor: 900, newest: 900, missing: 0, inFlight: 0, known: 0, bytesIn: 0 };
 
 /** Sources of a busy day; `publicStatus` as in the config. */

@@ -177,6 +177,33 @@ describe("kxgw import", () => {
   });
 });
 
+describe("the command table", () => {
+  it("has an example, -c and --json for every command that looks or orders", () => {
+    const program = new Command("kxgw");
+    addOperatorCommands(program, captured());
+    const leaves = (command: Command): Command[] =>
+      command.commands.length === 0 ? [command] : command.commands.flatMap(leaves);
+    const names: string[] = [];
+    for (const command of leaves(program)) {
+      let help = "";
+      command.configureOutput({
+        writeOut: (text) => {
+          help += text;
+        },
+      });
+      command.outputHelp();
+      const name = `${command.parent?.name()} ${command.name()}`;
+      names.push(name);
+      expect(help, name).toMatch(/\nExample:\n {2}kxgw \S/);
+      expect(command.description().length, name).toBeGreaterThan(15);
+      if (/schema|init|version|completion/.test(name)) continue;
+      expect(help, name).toMatch(/-c, --config <file>/);
+      expect(help, name).toMatch(/--json/);
+    }
+    expect(names).toHaveLength(20);
+  });
+});
+
 describe("kxgw version and completion", () => {
   it("version: everything that a report needs", () => {
     const out = captured();

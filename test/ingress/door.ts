@@ -6,6 +6,7 @@ import { onTestFinished } from "vitest";
 import { systemClock } from "../../src/clock.js";
 import { parseConfig } from "../../src/config/load.js";
 import type { Diagnostics, EventName, Fields } from "../../src/diagnostics.js";
+import { BounceIntake } from "../../src/ingress/bounce-intake.js";
 import { SMTP_LIMITS, type SmtpLimits } from "../../src/ingress/limits.js";
 import { MailIntake } from "../../src/ingress/mail-intake.js";
 import { SmtpDoor } from "../../src/ingress/smtp.js";
@@ -78,8 +79,10 @@ export async function openDoor(
   if (config.smtp === undefined) throw new Error("no smtp section");
   const log = UpdateLog.open(config.log.path);
   const diagnostics = new Recorder();
-  const intake = new Intake(wrap(log), systemClock, diagnostics);
-  const door = new SmtpDoor(config, config.smtp, intake, diagnostics, {
+  const wrapped = wrap(log);
+  const intake = new Intake(wrapped, systemClock, diagnostics);
+  const bounces = new BounceIntake(config, wrapped, systemClock, diagnostics);
+  const door = new SmtpDoor(config, config.smtp, intake, bounces, diagnostics, {
     ...SMTP_LIMITS,
     closeMs: 2000,
     ...limits,

@@ -22,10 +22,10 @@ async function socketDoor(
   const sections =
     '[smtp]\nlisten = ["lmtp:lmtp.sock"]\nsocket_mode = "0600"\nmax_size = "200KiB"\n';
   const beside = bench(() => sections, wrap);
-  const { config, directory, intake, diagnostics } = beside;
+  const { config, directory, intake, bounces, diagnostics } = beside;
   if (config.smtp === undefined) throw new Error("no smtp section");
   const limits = { ...SMTP_LIMITS, closeMs: 500 };
-  const door = stopped(new SmtpDoor(config, config.smtp, intake, diagnostics, limits));
+  const door = stopped(new SmtpDoor(config, config.smtp, intake, bounces, diagnostics, limits));
   expect(await door.start()).toEqual([]);
   const configFile = join(directory, "kxgw.toml");
   const site = `[site]\naddress = "${SITE}"\n[log]\n`;
@@ -104,9 +104,9 @@ describe("the socket", () => {
     child.kill("SIGKILL");
     await new Promise((resolve) => child.once("exit", resolve));
     expect(existsSync(path)).toBe(true);
-    const { config, intake, diagnostics } = beside;
+    const { config, intake, bounces, diagnostics } = beside;
     if (config.smtp === undefined) throw new Error("no smtp section");
-    await stopped(new SmtpDoor(config, config.smtp, intake, diagnostics)).start();
+    await stopped(new SmtpDoor(config, config.smtp, intake, bounces, diagnostics)).start();
     expect(await deliver(path, fixture("pksd-delta.eml"), PKS)).toMatch(/^250/);
   });
 
@@ -119,9 +119,9 @@ describe("the socket", () => {
       await new Promise<void>((resolve) => other.listen(path, resolve));
       onTestFinished(() => void other.close());
     }
-    const { config, intake, diagnostics } = beside;
+    const { config, intake, bounces, diagnostics } = beside;
     if (config.smtp === undefined) throw new Error("no smtp section");
-    const door = stopped(new SmtpDoor(config, config.smtp, intake, diagnostics));
+    const door = stopped(new SmtpDoor(config, config.smtp, intake, bounces, diagnostics));
     await expect(door.start()).rejects.toThrow("EADDRINUSE");
     expect(existsSync(path)).toBe(true);
   });

@@ -6,6 +6,7 @@ import { onTestFinished } from "vitest";
 import { systemClock } from "../../src/clock.js";
 import type { Config } from "../../src/config/config.js";
 import { parseConfig } from "../../src/config/load.js";
+import { BounceIntake } from "../../src/ingress/bounce-intake.js";
 import { MailIntake } from "../../src/ingress/mail-intake.js";
 import type { Seq } from "../../src/update.js";
 import type { Entry } from "../../src/updatelog/update-log.js";
@@ -38,6 +39,7 @@ export interface Bench {
   readonly config: Config;
   readonly log: UpdateLog;
   readonly intake: MailIntake;
+  readonly bounces: BounceIntake;
   readonly diagnostics: Recorder;
   readonly directory: string;
   entries(): Entry[];
@@ -60,6 +62,7 @@ export function bench(
     config,
     log,
     intake: new MailIntake(wrap(log), systemClock, diagnostics),
+    bounces: new BounceIntake(config, log, systemClock, diagnostics),
     diagnostics,
     directory,
     entries: () => log.range(1 as Seq, Number.MAX_SAFE_INTEGER as Seq, 1000),

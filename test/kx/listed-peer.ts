@@ -19,11 +19,13 @@ export class ListedPeer {
   readonly entries = new Map<number, UpdateHash>();
   readonly #name: string;
   #last: number;
+  #passed: number;
 
   /** The first entry will be at position `first`. */
   constructor(name = "log", first = 1) {
     this.#name = name;
     this.#last = first - 1;
+    this.#passed = first;
   }
 
   /** Appends after a hole in the numbers, if any; a hole never hides the number 0. */
@@ -63,10 +65,15 @@ export class ListedPeer {
     return announcements;
   }
 
-  /** What is in the log up to a wire number. */
-  upTo(number: number): UpdateHash[] {
+  /** What is in the log up to a wire number and was not handed out by this before. */
+  passed(number: number): UpdateHash[] {
     const end = this.#positionOf(number);
-    return [...this.entries].filter(([position]) => position <= end).map(([, hash]) => hash);
+    const hashes: UpdateHash[] = [];
+    for (; this.#passed <= end; this.#passed++) {
+      const hash = this.entries.get(this.#passed);
+      if (hash !== undefined) hashes.push(hash);
+    }
+    return hashes;
   }
 
   #positionOf(number: number): number {

@@ -47,6 +47,11 @@ export function goesOn(context: Context, done: number, least = 1): boolean {
   return done < least || performance.now() < context.endsAt;
 }
 
+/** The context of a negative control: so many runs, however little time is left. */
+export function controlOf(context: Context, runs: number): Context {
+  return { ...context, runs, endsAt: Number.POSITIVE_INFINITY };
+}
+
 /** Numbers in [0, 1) that follow from the seed (mulberry32). */
 export function dice(seed: number): () => number {
   let state = seed >>> 0;

@@ -1,8 +1,8 @@
 /**
  * A legacy site that takes every mail at once and keeps its Message-ID, which the gateway makes the
  * same when it sends an update again: so a repetition can be told from a new mail. A mail counts as
- * taken when its 250 was written. Spoken by hand, because smtp-server makes each client wait 100 ms
- * and so fewer mails would be under way when the gateway is killed.
+ * taken when its 250 was written. Spoken by hand, because smtp-server makes each client wait 100 ms,
+ * and fewer mails would be under way when the gateway is killed.
  */
 import { type AddressInfo, createServer, type Server, type Socket } from "node:net";
 

@@ -7,7 +7,7 @@ import { mkdirSync } from "node:fs";
 import { join } from "node:path";
 import type { Seq } from "../../../src/update.js";
 import { UpdateLog } from "../../../src/updatelog/update-log.js";
-import { type Check, type Context, goesOn, pause, until } from "../check.js";
+import { type Check, type Context, controlOf, goesOn, pause, until } from "../check.js";
 import { incremental, made, SITE_ADDRESS } from "../material.js";
 import { SmtpClient } from "../smtp-client.js";
 import { World, type WorldOptions } from "../world.js";
@@ -32,8 +32,8 @@ export const cutBeforeAnswer: Check = {
   runs: 1000,
   share: 3,
   async run(context) {
-    const real = await cutOff(context, context.runs, "real", undefined);
-    const control = await cutOff(context, CONTROL_CUTS, "control", "forgets-names");
+    const real = await cutOff(context, "real", undefined);
+    const control = await cutOff(controlOf(context, CONTROL_CUTS), "control", "forgets-names");
     const { cuts, behindCommit, rows, announced, mails } = real;
     return {
       faults: real.faults,
@@ -50,7 +50,6 @@ export const cutBeforeAnswer: Check = {
 
 async function cutOff(
   context: Context,
-  runs: number,
   name: string,
   program: string | undefined,
 ): Promise<Result> {
@@ -67,9 +66,8 @@ async function cutOff(
   try {
     await until(() => peer?.connected === true, 10_000);
     const again = await SmtpClient.connect(gateway.port("smtp"));
-    while (cuts < runs && goesOn({ ...context, runs }, cuts, CONTROL_CUTS)) {
-      // A batch connects at once, since each connection waits 100 ms for its greeting.
-      const batch = Math.min(20, runs - cuts);
+    while (goesOn(context, cuts, CONTROL_CUTS)) {
+      const batch = Math.min(20, context.runs - cuts);
       const numbers = Array.from({ length: batch }, (_, index) => cuts + index);
       await Promise.all(numbers.map((n) => breakOff(context, gateway.port("smtp"), n)));
       for (const n of numbers) {

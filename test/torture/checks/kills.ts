@@ -15,7 +15,7 @@ import { SmtpClient } from "../smtp-client.js";
 import { World } from "../world.js";
 
 const CLIENTS = 3;
-/** The SMTP server waits 100 ms for early talkers, so half of the kills hit mail on its way. */
+/** After it is ready; in the first tenth of a second little is on its way yet. */
 const LONGEST_RUN_MS = 350;
 /** Updates that the KX peer may have and the log not yet, so that a slow machine can keep up. */
 const AHEAD = 40;

@@ -9,7 +9,7 @@ import { join } from "node:path";
 import Database from "better-sqlite3";
 import type { Fingerprint, Update, UpdateHash } from "../../../src/update.js";
 import { type Arrival, UpdateLog } from "../../../src/updatelog/update-log.js";
-import { type Check, type Context, goesOn } from "../check.js";
+import { type Check, type Context, controlOf, goesOn } from "../check.js";
 
 const ROUNDS = 100;
 
@@ -25,7 +25,7 @@ export const numbers: Check = {
     Database.prototype.exec = function plain(this: Database.Database, source: string) {
       return exec.call(this, source.replace("AUTOINCREMENT", ""));
     };
-    const control = await insertAndForget(context, "control", 3);
+    const control = await insertAndForget(controlOf(context, 3000), "control", 3);
     Database.prototype.exec = exec;
     return {
       faults: real.reused > 0 ? [`${real.reused} numbers were given twice`] : [],

@@ -6,7 +6,7 @@
 import { seeds } from "../../fuzz/corpus.js";
 import { mutate } from "../../fuzz/mutate.js";
 import { type Target, targets } from "../../fuzz/targets.js";
-import { type Check, type Context, goesOn } from "../check.js";
+import { type Check, type Context, controlOf, goesOn } from "../check.js";
 
 const SLOW_MS = 1000;
 const SAMPLE_BYTES = 1024;
@@ -31,7 +31,7 @@ export const parsers: Check = {
     for (const target of targets) await damage(context, target, tally);
     await breed(context, targets, tally);
     const control: Tally = { mutants: 0, damaged: 0, slowestMs: 0, faults: [] };
-    await breed({ ...context, runs: CONTROL_MUTANTS, endsAt: Infinity }, [fragile()], control);
+    await breed(controlOf(context, CONTROL_MUTANTS), [fragile()], control);
     const { mutants, damaged, slowestMs, faults } = tally;
     return {
       faults: faults.slice(0, 5),

@@ -9,7 +9,7 @@ import { join } from "node:path";
 import Database from "better-sqlite3";
 import type { Seq } from "../../../src/update.js";
 import { UpdateLog } from "../../../src/updatelog/update-log.js";
-import { type Check, type Context, goesOn, pause } from "../check.js";
+import { type Check, type Context, controlOf, goesOn, pause } from "../check.js";
 import { incremental, made, SITE_ADDRESS } from "../material.js";
 import { SmtpClient } from "../smtp-client.js";
 import { World, type WorldOptions } from "../world.js";
@@ -17,6 +17,7 @@ import { World, type WorldOptions } from "../world.js";
 const WAL_HEADER_BYTES = 32;
 const FRAME_BYTES = 24 + 4096;
 const MAILS = 40;
+const CONTROL_CUTS = 200;
 
 interface Acked {
   readonly hash: string;
@@ -37,7 +38,11 @@ export const walCut: Check = {
   share: 2,
   async run(context) {
     const real = await cutEverywhere(context, "real", undefined);
-    const control = await cutEverywhere(context, "control", "ack-before-commit");
+    const control = await cutEverywhere(
+      controlOf(context, CONTROL_CUTS),
+      "control",
+      "ack-before-commit",
+    );
     return {
       faults: real.faults.slice(0, 5),
       figures:

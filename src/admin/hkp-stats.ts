@@ -1,0 +1,63 @@
+/**
+ * `/pks/lookup?op=stats` in the shape of Hockeypuck's JSON, for the spiders and status pages that
+ * read it from every keyserver. KX peers stand where its recon partners do, mail sites where its
+ * mail targets do. Addresses are always masked, since anybody may ask. `Total` is what the log
+ * remembers, updates and not keys, because a gateway holds no keys.
+ */
+import { domainOf } from "../config/addresses.js";
+import { HOUR_MS, HOURS } from "./hours.js";
+import { masked } from "./mask.js";
+import type { Sources } from "./status.js";
+import { status } from "./status.js";
+
+/** Go's zero time, which Hockeypuck shows for never. */
+const NEVER = "0001-01-01T00:00:00Z";
+
+export function hkpStats(sources: Sources) {
+  const { config, clock, version } = sources;
+  const { neighbours, log, flow } = status(sources, true);
+  const hostname = config.smtp?.hostname ?? domainOf(config.site.address);
+  const now = clock.now();
+  const firstHour = (Math.floor(now / HOUR_MS) - HOURS + 1) * HOUR_MS;
+  return {
+    now: `${new Date(now).toISOString().slice(0, 19)}Z`,
+    version,
+    hostname,
+    nodename: hostname,
+    contact: masked(config.site.contact),
+    httpAddr: "",
+    queryConfig: { selfSignedOnly: false, keywordSearchDisabled: true },
+    reconAddr: "",
+    software: "kx-gateway",
+    peers: neighbours.flatMap(({ name, kx, peer, lastIn, lastOut, lastError, state }) =>
+      peer === undefined
+        ? []
+        : [
+            {
+              Name: name,
+              httpAddr: "",
+              reconAddr: kx ?? "",
+              masked: true,
+              LastIncomingRecon: lastIn ?? NEVER,
+              LastIncomingError: "",
+              LastOutgoingRecon: lastOut ?? NEVER,
+              LastOutgoingError: lastError?.words ?? "",
+              ReconStatus: state === "good" ? "OK" : state === "behind" ? "Starting" : "Stale",
+            },
+          ],
+    ),
+    pksTargets: neighbours.flatMap(({ mail, site, lastOut, lastError }) =>
+      site === undefined || mail === null
+        ? []
+        : [{ addr: mail, lastSync: lastOut ?? NEVER, lastError: lastError?.words ?? "" }],
+    ),
+    Total: log.entries,
+    Hourly: flow.hours.inMail.map((count, index) => ({
+      Inserted: count + (flow.hours.inKx[index] ?? 0),
+      Updated: 0,
+      Ignored: flow.hours.duplicates[index] ?? 0,
+      Time: `${new Date(firstHour + index * HOUR_MS).toISOString().slice(0, 19)}Z`,
+    })),
+    Daily: [],
+  };
+}

@@ -1,0 +1,79 @@
+/**
+ * One mail to the bounce address: what it says (`mail/delivery-report.ts`) and whom it is about,
+ * by the mark of the address, go into the log, where the lane of the site finds it. Nothing of it
+ * is ever answered, and nothing is taken for an update. A mark that we did not write, or none, is
+ * worth a word to the operator and no more: bounces come from anybody.
+ */
+import type { Clock } from "../clock.js";
+import type { Config } from "../config/config.js";
+import type { Diagnostics } from "../diagnostics.js";
+import { Refusal } from "../errors.js";
+import { type BounceVerdict, judgeBounce } from "../mail/delivery-report.js";
+import { readHead } from "../mail/head.js";
+import { parseVerp } from "../mail/verp.js";
+import type { Seq } from "../update.js";
+import type { UpdateLog } from "../updatelog/update-log.js";
+import { typedParts } from "./mime.js";
+
+/** What is said of a bounce that cannot be read: its address alone decides. */
+const UNREADABLE: BounceVerdict = { kind: "site", status: undefined, code: 550, words: "" };
+
+export class BounceIntake {
+  readonly #bounce: string;
+  /** Names of the sites by their lower case. */
+  readonly #sites: ReadonlyMap<string, string>;
+  readonly #log: UpdateLog;
+  readonly #clock: Clock;
+  readonly #diagnostics: Diagnostics;
+
+  constructor(config: Config, log: UpdateLog, clock: Clock, diagnostics: Diagnostics) {
+    this.#bounce = config.outbound?.bounce ?? "";
+    this.#sites = new Map(config.neighbours.map(({ name }) => [name.toLowerCase(), name]));
+    this.#log = log;
+    this.#clock = clock;
+    this.#diagnostics = diagnostics;
+  }
+
+  /**
+   * Takes the mail `message` (undefined when it was too large to be kept) that came to `recipients`,
+   * the bounce address in any marking. Resolves when what follows from it is on disk. Rejects with
+   * `Trouble` when that could not be stored: then the sender keeps it.
+   */
+  async take(message: Uint8Array | undefined, recipients: readonly string[]): Promise<void> {
+    const verdict = message === undefined ? UNREADABLE : await this.#judge(message);
+    for (const recipient of new Set(recipients)) this.#note(recipient, verdict);
+  }
+
+  async #judge(message: Uint8Array): Promise<BounceVerdict> {
+    try {
+      return judgeBounce(readHead(message).fields, await typedParts(message));
+    } catch (error) {
+      if (!(error instanceof Refusal)) throw error;
+      return UNREADABLE;
+    }
+  }
+
+  #note(recipient: string, { kind, status, code, words }: BounceVerdict): void {
+    const mark = parseVerp(this.#bounce, recipient, this.#log.returns.secret);
+    const site = this.#sites.get(mark?.site.toLowerCase() ?? "");
+    const ours = mark?.isSealed === true && site !== undefined ? { ...mark, site } : undefined;
+    if (kind === "answer") {
+      this.#diagnostics.report("reply-swallowed", { neighbour: ours?.site });
+      return;
+    }
+    const reason = ours === undefined ? (mark === undefined ? "unmarked" : "forged") : kind;
+    if (ours !== undefined && kind !== "noted") {
+      const { first, last } = ours;
+      const at = this.#clock.now();
+      const range = { first: first as Seq, seq: last as Seq };
+      this.#log.returns.note({ site: ours.site, ...range, about: kind, code, text: words, at });
+    }
+    this.#diagnostics.report("bounce", {
+      neighbour: ours?.site,
+      seq: ours?.last,
+      reason,
+      status,
+      words,
+    });
+  }
+}

@@ -1,0 +1,156 @@
+/**
+ * Orders to a running gateway over its control socket: pause, resume, retry, skip; what they do to
+ * the mails that really go out, what outlives a restart, and what is refused.
+ */
+import { writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { describe, expect, it, onTestFinished } from "vitest";
+import { peersCommand } from "../../src/cli/peers.js";
+import { queueCommand } from "../../src/cli/queue.js";
+import { statusCommand } from "../../src/cli/status.js";
+import { traceCommand } from "../../src/cli/trace.js";
+import { LegacySite } from "../../src/demo/site.js";
+import { armoredKeys, eventually, FEEDER, HEAD, scratch, startGateway } from "../admin/gateway.js";
+import { captured } from "./captured.js";
+
+const [ONE = "", TWO = "", THREE = ""] = armoredKeys();
+const FAR = "pgp-public-keys@far.example.net";
+
+/** A gateway whose neighbour "far" takes mail at `port`, and the commands to it. */
+async function gateway(port: number, directory = scratch()) {
+  const config =
+    `${HEAD}${FEEDER}[outbound]\nrelay = "smtp://127.0.0.1:${port}"\n` +
+    `[[peer]]\nname = "far"\nmail = "${FAR}"\n`;
+  const file = join(directory, "kxgw.toml");
+  writeFileSync(file, config);
+  const running = await startGateway(config, { directory });
+  const given = { file, json: false };
+  const say = async (order: (out: ReturnType<typeof captured>) => Promise<number>) => {
+    const out = captured();
+    return { code: await order(out), said: out.text + out.errors };
+  };
+  const told = (event: string) => running.reports.filter((one) => one.event === event);
+  return {
+    ...{ running, directory, file, told },
+    pause: () => say((out) => peersCommand("pause", "far", given, out, {})),
+    resume: () => say((out) => peersCommand("resume", "far", given, out, {})),
+    retry: () => say((out) => queueCommand("retry", ["far"], given, out, {})),
+    skip: (seq: number) => say((out) => queueCommand("skip", ["far", String(seq)], given, out, {})),
+    status: () => say((out) => statusCommand(file, { json: false }, out, {})),
+    trace: (name: string) => say((out) => traceCommand(name, given, out, {})),
+  };
+}
+
+async function site(): Promise<{ readonly far: LegacySite; readonly port: number }> {
+  const far = new LegacySite(FAR);
+  const port = await far.start();
+  onTestFinished(() => far.stop());
+  return { far, port };
+}
+
+describe("orders", () => {
+  it("pause holds what comes, over a restart too, and resume sends it", async () => {
+    const { far, port } = await site();
+    const first = await gateway(port);
+    await first.running.mail(ONE);
+    await eventually(() => far.received.length === 1);
+    expect(await first.pause()).toEqual({
+      code: 0,
+      said: "far is paused; what is for it is kept.\n",
+    });
+    await first.running.mail(TWO);
+    expect((await first.status()).said).toMatch(/^far +mail +paused +1 /m);
+    expect(await first.retry()).toMatchObject({ code: 69, said: "far is paused: resume it.\n" });
+    await first.running.stop();
+    expect((await first.status()).said).toMatch(/^far +mail +paused +1 /m);
+
+    const second = await gateway(port, first.directory);
+    await second.running.mail(THREE);
+    await new Promise((resolve) => setTimeout(resolve, 200));
+    expect(far.received).toHaveLength(1);
+    expect(await second.resume()).toEqual({ code: 0, said: "far goes on.\n" });
+    await eventually(() => far.received.length === 3);
+    expect(second.told("resumed")).toHaveLength(1);
+    expect((await second.status()).said).toMatch(/^far +mail +in sync +0 /m);
+    expect((await second.resume()).code).toBe(0);
+    expect(second.told("resumed")).toHaveLength(1);
+  });
+
+  it("retry sends at once what was put off for a minute", async () => {
+    const { far, port } = await site();
+    await far.stop();
+    const { running, told, retry } = await gateway(port);
+    await running.mail(ONE);
+    await eventually(() => told("retry").length === 1);
+    expect((await retry()).said).toBe("far is tried now.\n");
+    await eventually(() => told("retry").length === 2);
+    const back = new LegacySite(FAR);
+    await back.start(port);
+    onTestFinished(() => back.stop());
+    expect((await retry()).code).toBe(0);
+    await eventually(() => back.received.length === 1);
+  });
+
+  it("skip gives up the first update of one site, and only that", async () => {
+    const { far, port } = await site();
+    await far.stop();
+    const { running, told, skip, trace, retry } = await gateway(port);
+    await running.mail(ONE);
+    await running.mail(TWO);
+    await eventually(() => told("retry").length === 1);
+    const wrong = await skip(2);
+    expect(wrong).toMatchObject({ code: 69, said: expect.stringContaining("not the next one") });
+    expect(await skip(1)).toMatchObject({ code: 0, said: "far does not get update 1 from us.\n" });
+    expect((await trace("1")).said).toMatch(/failed +far: skipped by the operator, 20/);
+    expect(told("skipped")).toHaveLength(1);
+    const back = new LegacySite(FAR);
+    await back.start(port);
+    onTestFinished(() => back.stop());
+    await retry();
+    await eventually(() => back.received.length === 1);
+    expect(back.received[0]?.fingerprints[0]).toBe(told("accepted")[1]?.fields.fingerprint);
+    expect((await skip(2)).code).toBe(69);
+  });
+
+  it("need a running gateway and a neighbour that there is", async () => {
+    const { running, file, pause } = await gateway(1);
+    const out = captured();
+    expect(await peersCommand("pause", "old", { file, json: true }, out, {})).toBe(0);
+    expect(JSON.parse(out.text)).toMatchObject({ done: true });
+    const ded = captured();
+    expect(await peersCommand("pause", "ded", { file, json: false }, ded, {})).toBe(64);
+    await running.stop();
+    expect(await pause()).toEqual({
+      code: 69,
+      said: "kxgw: no gateway serves this log, and only a running one takes orders\n",
+    });
+  });
+});
+
+describe("orders about a KX peer", () => {
+  it("pause ends the connection and refuses another; resume dials again", async () => {
+    const kx = (peer: string) => `${HEAD}[kx]\nlisten = ["127.0.0.1:0"]\n[[peer]]\n${peer}`;
+    const b = await startGateway(kx('name = "a"\nkx = "127.0.0.1:1"\n'));
+    const port = b.gateway.listening.kx[0]?.port;
+    const directory = scratch();
+    const config = kx(`name = "b"\nkx = "127.0.0.1:${port}"\ndial = true\n`);
+    const file = join(directory, "kxgw.toml");
+    writeFileSync(file, config);
+    const a = await startGateway(config, { directory });
+    const given = { file, json: false };
+    const connections = () => a.reports.filter(({ event }) => event === "peer-connected").length;
+    const closed = () => a.reports.some(({ event }) => event === "peer-disconnected");
+    await eventually(() => connections() === 1);
+    const out = captured();
+    expect(await peersCommand("pause", "b", given, out, {})).toBe(0);
+    expect(out.text).toBe("b is paused until resumed or restarted.\n");
+    await eventually(closed);
+    const status = captured();
+    await statusCommand(file, { json: false }, status, {});
+    expect(status.text).toMatch(/^b +KX +paused/m);
+    await new Promise((resolve) => setTimeout(resolve, 1500));
+    expect(connections()).toBe(1);
+    expect(await peersCommand("resume", "b", given, captured(), {})).toBe(0);
+    await eventually(() => connections() === 2);
+  });
+});
