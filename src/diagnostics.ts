@@ -46,6 +46,7 @@ export const EVENTS = {
   skipped: { level: "warn", text: "update given up for this site by the operator" },
   undelivered: { level: "error", text: "site refused the update for good; skipped" },
   "body-expired": { level: "error", text: "update expired before the site took it; skipped" },
+  unpacked: { level: "info", text: "site refused several updates in one mail; sent one by one" },
   incomplete: { level: "warn", text: "no user id known to complete the update for legacy servers" },
   oversized: { level: "warn", text: "one packet alone is larger than the site's mails may be" },
   // Mail in.
@@ -61,6 +62,7 @@ export const EVENTS = {
   "peer-connected": { level: "info", text: "KX peer connected" },
   "peer-disconnected": { level: "info", text: "KX connection ended" },
   "peer-unreachable": { level: "warn", text: "KX peer cannot be reached; will try again" },
+  "peer-untrusted": { level: "error", text: "KX peer could not prove who it is" },
   "peer-unknown": { level: "warn", text: "KX connection from an address that is no peer's" },
   "peer-complaint": { level: "warn", text: "KX peer complained or misbehaved" },
   "peer-reset": { level: "warn", text: "KX peer's numbers start anew; all is listed again" },

@@ -26,6 +26,8 @@ export interface Neighbour {
   readonly maxMailBytes: number;
   /** Where its KX listener is; connections from this host are this peer's. */
   readonly kx: Endpoint | undefined;
+  /** Set for a kxs:// endpoint: the certificate's SHA-256 that it must have, if one is pinned. */
+  readonly tls: { readonly pin: string | undefined } | undefined;
   /** Whether we dial, or wait to be dialled. */
   readonly dial: boolean;
 }
@@ -119,6 +121,10 @@ export interface Config {
         readonly listen: readonly Endpoint[];
         readonly source: string | undefined;
         readonly reconnect: Schedule;
+        /** Paths of PEM files, for kxs:// peers. */
+        readonly tls:
+          | { readonly cert: string; readonly key: string; readonly ca: string | undefined }
+          | undefined;
       }
     | undefined;
   readonly outbound:

@@ -122,7 +122,16 @@ function configOf(settings: Settings, file: string | undefined, directory: strin
       everyMs: spool.every,
     },
     hkp: hkp && { listen: hkp.listen, open: hkp.open, maxSizeBytes: hkp.max_size },
-    kx: kx && { listen: kx.listen, source: kx.source, reconnect: kx.reconnect },
+    kx: kx && {
+      listen: kx.listen,
+      source: kx.source,
+      reconnect: kx.reconnect,
+      tls: kx.tls && {
+        cert: resolve(directory, kx.tls.cert),
+        key: resolve(directory, kx.tls.key),
+        ca: kx.tls.ca === undefined ? undefined : resolve(directory, kx.tls.ca),
+      },
+    },
     outbound: outbound && {
       relay: outbound.relay,
       bounce: outbound.bounce,
@@ -177,7 +186,8 @@ function neighbourOf(peer: PeerSettings): Neighbour {
     mail: peer.mail,
     acceptFrom: peer.accept_from,
     maxMailBytes: peer.max_mail,
-    kx: peer.kx,
+    kx: peer.kx && { host: peer.kx.host, port: peer.kx.port },
+    tls: peer.kx?.secure ? { pin: peer.pin } : undefined,
     dial: peer.dial,
   };
 }

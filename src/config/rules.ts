@@ -36,6 +36,7 @@ export function crossFaults(settings: PartlySettings): PathFault[] {
     ...localFaults(settings),
     ...bounceFaults(settings),
     ...roadFaults(settings),
+    ...tlsFaults(settings),
     ...sharedFaults(settings),
   ];
 }
@@ -129,6 +130,26 @@ function bounceFaults({ site, outbound }: PartlySettings): PathFault[] {
   if (address === undefined || outbound?.values.bounce?.toLowerCase() !== address) return [];
   const message = "is site.address, where bounces would be taken for keys: write another address";
   return [{ path: ["outbound", "bounce"], message }];
+}
+
+/** A kxs:// peer needs our certificate, and something that proves its own. */
+function tlsFaults({ kx, peer }: PartlySettings): PathFault[] {
+  const tls = kx?.values.tls;
+  return peer.flatMap((entry, index): PathFault[] => {
+    const { kx: endpoint, pin } = entry?.values ?? {};
+    if (endpoint === undefined) return [];
+    const path = ["peer", index, "kx"];
+    if (!endpoint.secure) {
+      const message = "means nothing without kxs:// before the endpoint: add that, or take it out";
+      return pin === undefined ? [] : [{ path: ["peer", index, "pin"], message }];
+    }
+    if (kx !== undefined && tls === undefined && !kx.given.has("tls")) {
+      const message = 'speaks TLS, for which [kx] has no tls = { cert = "...", key = "..." }';
+      return [{ path, message }];
+    }
+    if (tls === undefined || tls.ca !== undefined || pin !== undefined) return [];
+    return [{ path, message: "cannot be told from others: write its pin, or a ca in [kx] tls" }];
+  });
 }
 
 /** A neighbour needs a road that can be gone. */

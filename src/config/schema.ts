@@ -102,6 +102,24 @@ function parseKeyserver(value: string): Reading<string> {
   return { fault: `${quoted(value)} is no http URL: write one as "http://127.0.0.1:11371"` };
 }
 
+/** "host:port", or "kxs://host:port" for TLS. */
+function parseKxEndpoint(value: string): Reading<Endpoint & { readonly secure: boolean }> {
+  const secure = value.startsWith("kxs://");
+  const reading = parseEndpoint(secure ? value.slice("kxs://".length) : value);
+  return "fault" in reading ? reading : { value: { ...reading.value, secure } };
+}
+
+/** A certificate's SHA-256 as openssl prints it, with or without colons. */
+function parsePin(value: string): Reading<string> {
+  const digits = value
+    .replace(/^sha256:/i, "")
+    .replaceAll(":", "")
+    .toUpperCase();
+  if (/^[0-9A-F]{64}$/.test(digits)) return { value: digits };
+  const how = "openssl x509 -noout -fingerprint -sha256 -in FILE";
+  return { fault: `${quoted(value)} is not 64 hex digits: take what "${how}" prints` };
+}
+
 const retain = atLeast(
   parseDuration,
   MIN_RETAIN_MS,
@@ -216,6 +234,17 @@ export const kxSchema = z
     source: text("192.0.2.1", parseIpAddress)
       .optional()
       .describe("IP address to dial from, on a host with several."),
+    tls: z
+      .strictObject(
+        {
+          cert: text("kx.pem", parsePath).describe("Our certificate and its chain, PEM."),
+          key: text("kx.key", parsePath).describe("Its private key, PEM."),
+          ca: text("ca.pem", parsePath).optional().describe("CA that signed our peers, PEM."),
+        },
+        { error: 'is not complete: write { cert = "kx.pem", key = "kx.key", ca = "ca.pem" }' },
+      )
+      .optional()
+      .describe("Files for kxs:// peers; without it there are none."),
     reconnect: schedule("1s, 5s, 30s, 5m*3, 1h")
       .prefault("1s, 5s, 30s, 5m*3, 1h")
       .describe("Delays before we dial again; the last one repeats."),
@@ -258,9 +287,12 @@ export const peerSchema = z
     max_mail: text("128000", maxMail)
       .prefault("128000")
       .describe("Largest mail sent to it; at least 16KiB."),
-    kx: endpoint("ks.example.org:11373")
+    kx: text("ks.example.org:11373", parseKxEndpoint)
       .optional()
-      .describe("Its KX endpoint; connections from this address are this peer."),
+      .describe("Its KX endpoint, with kxs:// before it for TLS; its address tells who it is."),
+    pin: text("SHA-256 of its certificate in hex", parsePin)
+      .optional()
+      .describe("Its certificate's SHA-256, in place of a CA that signed it."),
     dial: z
       .boolean({ error: "is not a truth value: write true or false, without quotes" })
       .default(false)

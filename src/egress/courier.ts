@@ -3,7 +3,7 @@
  * brings them there one by one. The mail courier is here, its parts are the mails of the dialect;
  * the couriers of the keyserver beside us are in `local-*.ts`. Knows no schedule and no log.
  */
-import { type Envelope, outmails } from "../outmail.js";
+import { type Envelope, MailPack, type Outmail, outmails } from "../outmail.js";
 import type { Fingerprint, Identity, Seq, UpdateHash } from "../update.js";
 import type { Outcome, Transport } from "./transport.js";
 
@@ -30,9 +30,19 @@ export interface Part {
   deliver(): Promise<Outcome>;
 }
 
+/** Several updates that become one part. */
+export interface Pack {
+  /** Puts an update in, behind those that are there; false when it does not go with them. */
+  add(update: Outgoing): boolean;
+  /** The part that holds them all. */
+  part(date: number): Part;
+}
+
 export interface Courier {
   /** At least one part, the same ones whenever it is asked, save for the `date` (ms since 1970). */
   parts(update: Outgoing, date: number): Part[];
+  /** An empty pack; a courier that brings each update on its own has none. */
+  pack?(): Pack;
   /** Ends whatever is under way, as a temporary failure. */
   close(): void;
 }
@@ -53,10 +63,28 @@ export class MailCourier implements Courier {
   parts(update: Outgoing, date: number): Part[] {
     const mails = outmails(update, update.identity, update.trail, this.#envelope, date);
     const sender = this.#sender(update.seq, update.seq);
-    return mails.map(({ raw, incomplete, oversized }) => {
-      const deliver = () => this.#transport.deliver(raw, sender, this.#envelope.to);
-      return { bytes: raw.length, incomplete, oversized, deliver };
-    });
+    return mails.map((mail) => this.#part(mail, sender));
+  }
+
+  pack(): Pack {
+    const pack = new MailPack(this.#envelope);
+    const seqs: Seq[] = [];
+    return {
+      add: (update) => {
+        const isIn = pack.add(update, update.identity, update.trail);
+        if (isIn) seqs.push(update.seq);
+        return isIn;
+      },
+      part: (date) => {
+        const [first = 0 as Seq] = seqs;
+        return this.#part(pack.mail(date), this.#sender(first, seqs.at(-1) ?? first));
+      },
+    };
+  }
+
+  #part({ raw, incomplete, oversized }: Outmail, sender: string): Part {
+    const deliver = () => this.#transport.deliver(raw, sender, this.#envelope.to);
+    return { bytes: raw.length, incomplete, oversized, deliver };
   }
 
   close(): void {

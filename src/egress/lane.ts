@@ -6,28 +6,37 @@
  *
  *  1. An update is skipped when the site is in its trail or was its source. Whoever announced or
  *     sent it later counts too, since a duplicate's trail is merged into the log's.
- *  2. One part at a time, so that each answer belongs to one update. The cursor moves after the
- *     part was taken: a crash in between repeats one part, never loses one.
+ *  2. One part at a time, so that each answer belongs to one mail. The cursor moves after the part
+ *     was taken: a crash in between repeats one part, never loses one.
  *  3. A temporary failure is tried again by the schedule; the lane waits, and order is kept. When
  *     the schedule has run out its last delay repeats and the operator is told: nothing is dropped.
  *  4. A part that was read and refused for good is recorded and passed over, else one key that a
- *     site cannot take would stop all that come after it.
- *  5. The lane's state is in the log, so that a restart neither hurries nor forgets a retry.
- *  6. The operator's orders go through the same state: a pause is a retry that never comes.
- *  7. In observe mode the lane says what it would have sent and moves on.
+ *     site cannot take would stop all that come after it. After `REFUSALS` in a row it is the site
+ *     that is sick and not our mails: each further one is tried through the schedule first.
+ *  5. Updates that wait go together where the courier packs them, so that a site that comes back is
+ *     not buried; when it refuses them for good, one by one, so that only the guilty one is refused.
+ *  6. What came back after it was taken is sent again before anything new (`came-back.ts`), and the
+ *     lane goes on when that has had the time to come back once more.
+ *  7. No more parts than the site's rate, where it has one.
+ *  8. The lane's state is in the log, so that a restart neither hurries nor forgets a retry.
+ *  9. The operator's orders go through the same state: a pause is a retry that never comes.
+ * 10. In observe mode the lane says what it would have sent and moves on.
  */
 import type { Schedule } from "../backoff.js";
 import { delayMs } from "../backoff.js";
 import type { Clock } from "../clock.js";
-import type { Diagnostics } from "../diagnostics.js";
+import type { Diagnostics, EventName, Fields } from "../diagnostics.js";
 import { Trouble } from "../errors.js";
-import { inTrail } from "../mail/sent-trail.js";
 import type { Seq } from "../update.js";
 import type { Lane as LaneState } from "../updatelog/lanes.js";
 import type { Entry, UpdateLog } from "../updatelog/update-log.js";
 import { Alarm } from "./alarm.js";
+import { CameBack, type Pause } from "./came-back.js";
 import type { Courier, Part } from "./courier.js";
+import { Freight, type Load } from "./freight.js";
+import { type Rate, TokenBucket } from "./token-bucket.js";
 import type { Outcome } from "./transport.js";
+import { recordUndelivered } from "./undelivered.js";
 
 /** Who a lane serves and how, from the config. */
 export interface LaneSettings {
@@ -36,6 +45,8 @@ export interface LaneSettings {
   readonly address: string | undefined;
   readonly retry: Schedule;
   readonly observing: boolean;
+  /** Most parts in a time; undefined for as many as it takes. */
+  readonly rate?: Rate | undefined;
 }
 
 /** `nextAt` of a lane that the operator paused: it outlives a restart, and no clock gets there. */
@@ -58,11 +69,17 @@ export interface LaneStatus {
 const PAGE = 200;
 /** How long to wait before the log is tried again when it cannot be read or written. */
 const TROUBLE_MS = 5000;
+/** Rule 4. */
+const REFUSALS = 5;
+/** Rule 6: most mail systems know within a minute. */
+const PROBE_MS = 60_000;
 
 export class Lane {
   readonly #settings: LaneSettings;
   readonly #log: UpdateLog;
-  readonly #courier: Courier;
+  readonly #freight: Freight;
+  readonly #cameBack: CameBack;
+  readonly #bucket: TokenBucket | undefined;
   readonly #clock: Clock;
   readonly #diagnostics: Diagnostics;
   readonly #alarm = new Alarm();
@@ -73,6 +90,12 @@ export class Lane {
   #stopping = false;
   #isPaused: boolean;
   #isBusy = false;
+  /** Parts refused for good in a row. */
+  #refusals = 0;
+  /** Up to this entry each update goes alone, because the site refused them together. */
+  #aloneUpTo = 0;
+  /** What is sent next shows whether the site takes mail again. */
+  #isProbing = false;
 
   constructor(
     settings: LaneSettings,
@@ -83,10 +106,13 @@ export class Lane {
   ) {
     this.#settings = settings;
     this.#log = log;
-    this.#courier = courier;
     this.#clock = clock;
     this.#diagnostics = diagnostics;
-    this.#state = log.openLane(settings.name);
+    this.#freight = new Freight(settings, log, courier, clock);
+    const { name, retry, rate } = settings;
+    this.#cameBack = new CameBack(name, retry, log, clock, diagnostics);
+    this.#bucket = rate && new TokenBucket(rate, clock.monotonic());
+    this.#state = log.openLane(name);
     this.#isPaused = this.#state.nextAt === PAUSED_AT;
   }
 
@@ -112,8 +138,9 @@ export class Lane {
 
   status(): LaneStatus {
     const { cursor, attempt, nextAt, lastError, lastErrorAt, lastSuccessAt } = this.#state;
-    const backlog = Math.max(0, this.#log.newest() - cursor);
     const { name } = this.#settings;
+    const again = this.#log.returns.waiting(name);
+    const backlog = Math.max(0, this.#log.newest() - cursor) + again;
     const isPaused = this.#isPaused;
     const last = { lastError, lastErrorAt, lastSuccessAt };
     return { name, cursor, backlog, attempt, nextAt: isPaused ? 0 : nextAt, ...last, isPaused };
@@ -139,25 +166,22 @@ export class Lane {
    * next one that the site needs, or is being delivered.
    */
   skip(seq: number): boolean {
-    if (this.#isBusy) return false;
-    const { cursor, part } = this.#state;
-    const page = this.#log.range((cursor + 1) as Seq, Number.MAX_SAFE_INTEGER as Seq, PAGE);
-    const next = page.find((entry) => part > 0 || !this.#has(entry));
-    if (next === undefined || next.seq !== seq) return false;
-    const { hash, fingerprint } = next;
-    const { name: site } = this;
-    const at = this.#clock.now();
-    this.#log.recordUndelivered({
-      site,
-      seq: next.seq,
-      code: 0,
-      text: "skipped by the operator",
-      at,
-    });
-    this.#diagnostics.report("skipped", { seq, hash, fingerprint, neighbour: site });
-    this.#save(doneWith(next.seq));
+    const again = this.#log.returns.nextWaiting(this.name);
+    const next = again === undefined ? this.#nextInLog() : this.#log.entry(again);
+    if (this.#isBusy || next === undefined || next.seq !== seq) return false;
+    const note = { code: 0, text: "skipped by the operator", at: this.#clock.now() };
+    this.#log.recordUndelivered({ site: this.name, seq: next.seq, ...note });
+    this.#report("skipped", next);
+    if (again !== undefined) this.#log.returns.forget(this.name, next.seq);
+    this.#save(again === undefined ? doneWith(next.seq) : { attempt: 0, nextAt: 0 });
     this.#alarm.ring();
     return true;
+  }
+
+  #nextInLog(): Entry | undefined {
+    const { cursor, part } = this.#state;
+    const page = this.#log.range((cursor + 1) as Seq, Number.MAX_SAFE_INTEGER as Seq, PAGE);
+    return page.find((entry) => part > 0 || !this.#freight.has(entry));
   }
 
   async #run(): Promise<void> {
@@ -167,10 +191,9 @@ export class Lane {
         if (this.#stopping) break;
         // Else a mail would go out again every few seconds for as long as the disk is full.
         if (!this.#isStored) this.#save({});
-        this.#isBusy = true;
-        const isServed = await this.#serveNext();
-        this.#isBusy = false;
-        if (!isServed) await this.#alarm.wait(undefined);
+        const pause = this.#cameBack.absorb(this.#state.cursor);
+        if (pause !== undefined) this.#heed(pause);
+        else if (await this.#hasPace()) await this.#step();
       } catch (error) {
         if (!(error instanceof Trouble)) throw error;
         this.#isStored = false;
@@ -197,92 +220,147 @@ export class Lane {
     }
   }
 
+  /** Serves what is next, or waits until there is something. */
+  async #step(): Promise<void> {
+    this.#isBusy = true;
+    const isServed = await this.#serveNext();
+    this.#isBusy = false;
+    if (!isServed) await this.#alarm.wait(undefined);
+    else if (this.#isProbing && this.#state.nextAt === 0) {
+      this.#isProbing = false;
+      this.#save({ nextAt: this.#clock.now() + Math.min(PROBE_MS, this.#settings.retry[0]) });
+    }
+  }
+
+  /** Rule 6. */
+  #heed({ until, words }: Pause): void {
+    this.#isProbing = true;
+    this.#save({ nextAt: until, lastError: words, lastErrorAt: this.#clock.now() });
+  }
+
+  /** Rule 7: waits until a part may go out; false when something else is to be seen to first. */
+  async #hasPace(): Promise<boolean> {
+    const wait = this.#bucket?.waitMs(this.#clock.monotonic()) ?? 0;
+    if (wait > 0) await this.#alarm.wait(wait);
+    return wait === 0;
+  }
+
   /** Serves the next update that the site needs; false when there is none. */
   async #serveNext(): Promise<boolean> {
     const { cursor, part } = this.#state;
+    const again = part > 0 ? undefined : this.#log.returns.nextWaiting(this.name);
+    if (again !== undefined) {
+      await this.#serveAgain(again);
+      return true;
+    }
     const page = this.#log.range((cursor + 1) as Seq, Number.MAX_SAFE_INTEGER as Seq, PAGE);
     if (page.length === 0) return false;
     let passed: Seq | undefined;
-    for (const entry of page) {
+    for (const [index, entry] of page.entries()) {
       // An update that is half sent is finished, whoever else has told of it since.
-      if (part > 0 || !this.#has(entry)) {
+      if (part > 0 || !this.#freight.has(entry)) {
         if (passed !== undefined) this.#state = { ...this.#state, ...doneWith(passed) };
-        await this.#serve(entry);
+        const mayPack = part === 0 && entry.seq > this.#aloneUpTo && !this.#settings.observing;
+        const load = mayPack ? this.#freight.load(page.slice(index)) : undefined;
+        await (load === undefined ? this.#serve(entry) : this.#serveLoad(load));
         return true;
       }
       passed = entry.seq;
-      const { seq, hash } = entry;
-      this.#diagnostics.report("suppressed", { seq, hash, neighbour: this.#settings.name });
+      this.#report("suppressed", entry);
     }
     if (passed !== undefined) this.#save(doneWith(passed));
     return true;
   }
 
-  /** Rule 1. */
-  #has(entry: Entry): boolean {
-    const { name, address } = this.#settings;
-    if (entry.origin.neighbour === name) return true;
-    return address !== undefined && inTrail(this.#log.trail(entry.seq), address);
+  async #serveAgain(seq: Seq): Promise<void> {
+    const entry = this.#log.entry(seq);
+    if (entry !== undefined && !this.#freight.has(entry)) return this.#serve(entry, true);
+    this.#log.returns.forget(this.name, seq);
+    if (entry !== undefined) this.#report("suppressed", entry);
   }
 
-  async #serve(entry: Entry): Promise<void> {
-    const { seq, hash, fingerprint } = entry;
-    const subject = { seq, hash, fingerprint, neighbour: this.#settings.name };
-    const parts = this.#partsOf(entry);
+  /** Delivers an update; `again` when it had come back, which leaves the cursor where it is. */
+  async #serve(entry: Entry, again = false): Promise<void> {
+    const parts = this.#freight.parts(entry);
     if (parts === undefined) {
-      this.#diagnostics.report("body-expired", subject);
-      return this.#save(doneWith(seq));
+      this.#report("body-expired", entry);
+      return this.#finish(entry, again);
     }
-    if (parts.some(({ incomplete }) => incomplete)) this.#diagnostics.report("incomplete", subject);
-    if (parts.some(({ oversized }) => oversized)) this.#diagnostics.report("oversized", subject);
+    if (parts.some(({ incomplete }) => incomplete)) this.#report("incomplete", entry);
+    if (parts.some(({ oversized }) => oversized)) this.#report("oversized", entry);
     const bytes = parts.reduce((sum, part) => sum + part.bytes, 0);
     if (this.#settings.observing) {
-      this.#diagnostics.report("would-send", { ...subject, mails: parts.length, bytes });
-      return this.#save(doneWith(seq));
+      this.#report("would-send", entry, { mails: parts.length, bytes });
+      return this.#finish(entry, again);
     }
     let refused = 0;
+    const from = again ? 0 : this.#state.part;
     for (const [index, part] of parts.entries()) {
-      if (index < this.#state.part) continue;
-      const outcome = await part.deliver();
-      if (outcome.kind === "temporary") {
-        // What was broken off because we go down is no failure of the site.
-        if (!this.#stopping) this.#putOff(entry, outcome);
-        return;
-      }
+      if (index < from) continue;
+      const outcome = this.#judge(await this.#deliver(part));
+      if (outcome.kind === "temporary") return this.#putOff(entry, outcome);
       if (outcome.kind === "refused") {
         refused += 1;
         this.#recordRefusal(entry, outcome);
       }
+      const change = outcome.kind === "delivered" ? { lastSuccessAt: this.#clock.now() } : {};
       const isLast = index + 1 === parts.length;
-      const at = isLast ? doneWith(seq) : { part: index + 1, attempt: 0, nextAt: 0 };
-      const now = this.#clock.now();
-      this.#save({ ...at, ...(outcome.kind === "delivered" ? { lastSuccessAt: now } : {}) });
+      if (isLast) this.#finish(entry, again, change);
+      else if (!again) this.#save({ part: index + 1, attempt: 0, nextAt: 0, ...change });
       if (this.#stopping && !isLast) return;
     }
-    if (refused === parts.length) return;
-    const tookMs = this.#clock.now() - entry.receivedAt;
-    this.#diagnostics.report("sent", { ...subject, mails: parts.length, bytes, tookMs });
+    if (refused < parts.length) this.#reportSent(entry, parts.length, bytes);
   }
 
-  /** The parts of an entry, undefined when its body is gone. */
-  #partsOf({ seq, hash, fingerprint }: Entry): Part[] | undefined {
-    const body = this.#log.body(seq);
-    if (body === undefined) return undefined;
-    const identity = this.#log.identity(fingerprint);
-    const trail = this.#log.trail(seq);
-    const update = { seq, hash, fingerprint, body, identity, trail };
-    return this.#courier.parts(update, this.#clock.now());
+  /** Rule 5. */
+  async #serveLoad({ entries, last, passed, part }: Load): Promise<void> {
+    const [first] = entries;
+    const outcome = await this.#deliver(part);
+    if (outcome.kind === "temporary") return this.#putOff(first, outcome);
+    if (outcome.kind === "refused") {
+      this.#aloneUpTo = last.seq;
+      const { code, words } = outcome;
+      this.#report("unpacked", first, { updates: entries.length, code, words });
+      return;
+    }
+    this.#refusals = 0;
+    this.#save({ ...doneWith(last.seq), lastSuccessAt: this.#clock.now() });
+    for (const entry of passed) this.#report("suppressed", entry);
+    const share = Math.round(part.bytes / entries.length);
+    for (const entry of entries) this.#reportSent(entry, 1, share, entries.length);
+  }
+
+  async #deliver(part: Part): Promise<Outcome> {
+    this.#bucket?.take(this.#clock.monotonic());
+    return await part.deliver();
+  }
+
+  /** Rule 4: an update that is refused until its schedule has run out is passed over all the same. */
+  #judge(outcome: Outcome): Outcome {
+    if (outcome.kind === "delivered") this.#refusals = 0;
+    if (outcome.kind !== "refused") return outcome;
+    this.#refusals += 1;
+    const { retry } = this.#settings;
+    if (this.#refusals <= REFUSALS || this.#state.attempt >= retry.length) return outcome;
+    return { ...outcome, kind: "temporary" };
+  }
+
+  /** An update needs nothing more. */
+  #finish({ seq }: Entry, again: boolean, change: Partial<LaneState> = {}): void {
+    if (again) this.#log.returns.sent(this.name, seq);
+    this.#save({ ...(again ? { attempt: 0, nextAt: 0 } : doneWith(seq)), ...change });
   }
 
   #putOff(entry: Entry, outcome: Outcome & { readonly kind: "temporary" }): void {
-    const { retry, name: neighbour } = this.#settings;
+    // What was broken off because we go down is no failure of the site.
+    if (this.#stopping) return;
+    const { retry } = this.#settings;
     const now = this.#clock.now();
     const { attempt } = this.#state;
     const wait = delayMs(retry, attempt, this.#clock.random());
-    const { seq, hash } = entry;
     const { code, words } = outcome;
-    const fields = { seq, hash, neighbour, code, words, attempt: attempt + 1, waitMs: wait };
-    this.#diagnostics.report(attempt + 1 >= retry.length ? "stalled" : "retry", fields);
+    const event = attempt + 1 >= retry.length ? "stalled" : "retry";
+    this.#report(event, entry, { code, words, attempt: attempt + 1, waitMs: wait });
     this.#save({
       attempt: attempt + 1,
       nextAt: now + wait,
@@ -292,13 +370,20 @@ export class Lane {
   }
 
   #recordRefusal(entry: Entry, outcome: Outcome & { readonly kind: "refused" }): void {
-    const { seq, hash, fingerprint } = entry;
     const { code, words } = outcome;
-    const neighbour = this.#settings.name;
     const at = this.#clock.now();
-    this.#log.recordUndelivered({ site: neighbour, seq, code, text: words, at });
+    recordUndelivered(this.#log, this.#diagnostics, { site: this.name, entry, code, words, at });
     this.#state = { ...this.#state, lastError: words, lastErrorAt: at };
-    this.#diagnostics.report("undelivered", { seq, hash, fingerprint, neighbour, code, words });
+  }
+
+  #reportSent(entry: Entry, mails: number, bytes: number, packed?: number): void {
+    const tookMs = this.#clock.now() - entry.receivedAt;
+    this.#report("sent", entry, { mails, packed, bytes, tookMs });
+  }
+
+  #report(event: EventName, { seq, hash, fingerprint }: Entry, fields: Fields = {}): void {
+    const subject = { seq, hash, fingerprint, neighbour: this.name };
+    this.#diagnostics.report(event, { ...subject, ...fields });
   }
 
   #save(change: Partial<LaneState>): void {

@@ -1,4 +1,4 @@
-/** How an update that a site will not get is put on record: a row in the log, a word to the operator. */
+/** How an update that a site will not get is put on record: in the log, and to the operator. */
 import type { Diagnostics } from "../diagnostics.js";
 import type { Entry, UpdateLog } from "../updatelog/update-log.js";
 

@@ -58,15 +58,13 @@ export class Reception {
   readonly #pending = new PendingNumbers();
   #cursor: Position | undefined;
   #connected = false;
-  /** Whether the peer greeted with an empty log. */
-  #wasEmpty = false;
   /** Top of what is known without a gap; undefined while nothing is. */
   #high: number | undefined;
   #highHash: UpdateHash | undefined;
   /** Newest position that was announced, true or forged. */
   #claimed: number | undefined;
-  /** The latest number that was announced, newest or not. */
-  #latest = 0;
+  /** The latest number that was announced, newest or not; undefined while the log was empty. */
+  #latest: number | undefined;
   #listing: Listing | undefined;
   #search: BackwardSearch | undefined;
   /** Lowest position in doubt. */
@@ -114,9 +112,8 @@ export class Reception {
     this.#connected = true;
     this.#relistAt = now;
     this.#retryAt = now;
-    this.#wasEmpty = newest === undefined;
     this.#claimed = newest?.number;
-    this.#latest = newest?.number ?? 0;
+    this.#latest = newest?.number;
     const cursor = this.#cursor;
     if (cursor !== undefined) {
       const isOther = newest?.number === cursor.number && newest.hash !== cursor.hash;
@@ -147,9 +144,9 @@ export class Reception {
   announced(announcements: readonly Announcement[], now: number): ReceptionOutput[] {
     const outputs: ReceptionOutput[] = [];
     for (const one of announcements) {
+      // The log was empty when it greeted: below what it announces first there is nothing.
+      if (this.#latest === undefined) this.#high ??= one.number - 1;
       this.#latest = one.number;
-      // The log was empty when it greeted, so what it announces first is all there is below.
-      if (this.#wasEmpty) this.#high ??= one.number - 1;
       const next = this.#high === undefined ? undefined : this.#high + 1;
       const isNext = next !== undefined && numberAt(next) === one.number;
       const position = isNext ? next : roundOf(this.#claimed ?? 0) + one.number;
@@ -170,8 +167,7 @@ export class Reception {
   ): ReceptionOutput[] {
     const outputs: ReceptionOutput[] = [];
     const listing = this.#listing;
-    if (listing === undefined || numberAt(listing.low) !== low) return outputs;
-    if (numberAt(listing.high) !== high) return outputs;
+    if (!listing || numberAt(listing.low) !== low || numberAt(listing.high) !== high) return [];
     this.#listing = undefined;
     const sorted = listedBetween(listing.low, listing.high, announcements);
     if (listing.purpose === "forwards") this.#listedForwards(listing, sorted, now, outputs);
@@ -274,8 +270,7 @@ export class Reception {
     outputs: ReceptionOutput[],
   ): void {
     const there = listed.find(({ position }) => position === low)?.announcement.hash;
-    const isOther = expected !== undefined && there !== undefined && there !== expected;
-    if (isOther) return this.#reset("other-log", now, outputs);
+    if (expected && there && there !== expected) return this.#reset("other-log", now, outputs);
     const before = this.#high ?? -Infinity;
     const hasAll = this.#addAll(listed, outputs);
     const high = this.#high ?? before;
@@ -330,6 +325,7 @@ export class Reception {
     if (!isKnown && this.#pending.unresolved >= RECEPTION_LIMITS.tracked) return false;
     this.#high = position;
     this.#highHash = announcement.hash;
+    this.#latest ??= announcement.number;
     this.#pending.add(position, announcement, listed, isKnown);
     if (!isKnown) outputs.push({ type: "want", announcement });
     return true;
@@ -385,10 +381,9 @@ export class Reception {
   }
 
   #reset(reason: "wrapped" | "other-log", now: number, outputs: ReceptionOutput[]): void {
-    const hasPeerLog = this.#claimed !== undefined;
     this.#forget();
     this.#cursor = undefined;
-    this.#claimed = hasPeerLog ? this.#latest : undefined;
+    this.#claimed = this.#latest;
     outputs.push({ type: "reset", reason }, { type: "cursor", at: undefined });
     if (this.#fullListingAt > now) return;
     this.#fullListingAt = Math.max(now, this.#fullListingAt + RECEPTION_LIMITS.fullListingMs);

@@ -9,12 +9,13 @@ import type { AddressInfo, Server, Socket } from "node:net";
 import { connect, createServer, isIP } from "node:net";
 import { delayMs } from "../backoff.js";
 import type { Clock } from "../clock.js";
-import type { Config, Endpoint } from "../config/config.js";
+import type { Config, Endpoint, Neighbour } from "../config/config.js";
 import type { Diagnostics } from "../diagnostics.js";
 import { judgement } from "../policy.js";
 import type { UpdateLog } from "../updatelog/update-log.js";
 import type { Action, PeerStatus } from "./exchange.js";
 import { EXCHANGE_LIMITS, Exchange } from "./exchange.js";
+import { KxTls } from "./tls.js";
 
 export const TCP_LIMITS = {
   connectMs: 30_000,
@@ -36,6 +37,8 @@ interface KxPeer {
   readonly name: string;
   readonly endpoint: Endpoint;
   readonly dial: boolean;
+  /** Set for a peer that speaks TLS. */
+  readonly tls: Neighbour["tls"];
   addresses: ReadonlySet<string>;
   attempt: number;
   /** Until the next attempt. */
@@ -64,6 +67,9 @@ export class KxDoor {
   readonly #peers: KxPeer[];
   readonly #servers: Server[] = [];
   readonly #lines = new Map<number, Line>();
+  readonly #tls: KxTls | undefined;
+  /** Connections that are not yet sure of their peer. */
+  readonly #handshakes = new Set<Socket>();
   #lastId = 0;
   #wakeTimer: NodeJS.Timeout | undefined;
   #resolveTimer: NodeJS.Timeout | undefined;
@@ -83,10 +89,11 @@ export class KxDoor {
     diagnostics: Diagnostics,
   ) {
     this.#kx = kx;
+    this.#tls = kx.tls && new KxTls(kx.tls);
     this.#clock = clock;
     this.#diagnostics = diagnostics;
     this.#log = log;
-    this.#peers = config.neighbours.flatMap(({ name, kx: endpoint, dial, via }) =>
+    this.#peers = config.neighbours.flatMap(({ name, kx: endpoint, dial, via, tls }) =>
       endpoint === undefined || via !== "kx"
         ? []
         : [
@@ -94,6 +101,7 @@ export class KxDoor {
               name,
               endpoint,
               dial,
+              tls,
               addresses: new Set(isIP(endpoint.host) ? [plainAddress(endpoint.host)] : []),
               attempt: 0,
               timer: undefined,
@@ -143,6 +151,7 @@ export class KxDoor {
       clearTimeout(peer.timer);
       peer.dialling?.destroy();
     }
+    for (const socket of this.#handshakes) socket.destroy();
     const closed = this.#servers.map(
       (server) => new Promise((resolve) => server.close(() => resolve(undefined))),
     );
@@ -211,7 +220,7 @@ export class KxDoor {
       if (peer === undefined) this.#stranger(address);
       return;
     }
-    this.#adopt(socket, peer, false);
+    this.#greet(socket, peer, false);
   }
 
   /** The peer at an address; of several the one without a connection, dialling ones last. */
@@ -264,8 +273,29 @@ export class KxDoor {
       socket.off("error", failed);
       socket.removeAllListeners("timeout");
       socket.setTimeout(0);
-      this.#adopt(socket, peer, true);
+      this.#greet(socket, peer, true);
     });
+  }
+
+  /** Puts TLS around the connection of a kxs:// peer; KX begins when it is done. */
+  #greet(socket: Socket, peer: KxPeer, dialled: boolean): void {
+    if (peer.tls === undefined || this.#tls === undefined) {
+      return this.#adopt(socket, peer, dialled);
+    }
+    this.#handshakes.add(socket);
+    const identity = { host: peer.endpoint.host, pin: peer.tls.pin };
+    this.#tls
+      .secure(socket, identity, dialled)
+      .then((secured) => {
+        if (this.#stopping) secured.destroy();
+        else this.#adopt(secured, peer, dialled);
+      })
+      .catch((error: Error) => {
+        const waitMs = dialled ? this.#redialLater(peer, undefined) : undefined;
+        const fields = { neighbour: peer.name, problem: error.message, waitMs };
+        this.#diagnostics.report("peer-untrusted", fields);
+      })
+      .finally(() => this.#handshakes.delete(socket));
   }
 
   #redialLater(peer: KxPeer, backoffMs: number | undefined): number {

@@ -69,7 +69,7 @@ describe("orders", () => {
     await new Promise((resolve) => setTimeout(resolve, 200));
     expect(far.received).toHaveLength(1);
     expect(await second.resume()).toEqual({ code: 0, said: "far goes on.\n" });
-    await eventually(() => far.received.length === 3);
+    await eventually(() => far.hashes().size === 3);
     expect(second.told("resumed")).toHaveLength(1);
     expect((await second.status()).said).toMatch(/^far +mail +in sync +0 /m);
     expect((await second.resume()).code).toBe(0);

@@ -72,6 +72,7 @@ export const EXAMPLE_CONFIG: Config = {
   kx: {
     listen: [{ host: "127.0.0.1", port: 11_373 }],
     source: undefined,
+    tls: undefined,
     reconnect: [1000, 5000, 30_000, 300_000, 300_000, 300_000, HOUR_MS],
   },
   outbound: {
@@ -97,6 +98,7 @@ export const EXAMPLE_CONFIG: Config = {
       acceptFrom: ["192.0.2.0/24"],
       maxMailBytes: 128_000,
       kx: undefined,
+      tls: undefined,
       dial: false,
     },
     {
@@ -106,6 +108,7 @@ export const EXAMPLE_CONFIG: Config = {
       acceptFrom: [],
       maxMailBytes: 128_000,
       kx: { host: "127.0.0.2", port: 11_373 },
+      tls: undefined,
       dial: true,
     },
   ],

@@ -35,9 +35,11 @@ async function open(peers: string) {
     rmSync(path, { recursive: true, force: true });
   });
   const add = (count: number) => {
-    for (const update of updates.slice(0, count)) {
+    for (const [index, update] of updates.slice(0, count).entries()) {
       const origin = { neighbour: undefined, transport: "kx" } as const;
-      log.append([{ update, origin, trail: [], receivedAt: Date.now() }]);
+      // Of different trails, so that each is a mail of its own.
+      const trail = [`site${index}@far.example`];
+      log.append([{ update, origin, trail, receivedAt: Date.now() }]);
     }
   };
   const sent = async (count: number) => {

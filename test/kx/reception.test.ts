@@ -138,15 +138,15 @@ describe("after the greeting", () => {
     expect(listener.answerAll(other).wanted.length).toBe(40);
   });
 
-  test("an empty log forgets the cursor, and its first notice is enough", () => {
+  test("an empty log forgets the cursor, and its first notice needs no listing", () => {
     const listener = inStep(peerAt(100));
     listener.hangUp();
     const other = new ListedPeer("other");
     listener.greet(other);
     expect(listener.said).toEqual(["reset other-log", "cursor undefined"]);
     expect([listener.lists, listener.reception.nextAt()]).toEqual([[], undefined]);
-    listener.hear(other.append(3)).answerAll(other).deliver();
-    expect(listener.cursor).toBe(3);
+    listener.hear(other.append(3)).deliver();
+    expect([listener.cursor, listener.lists]).toEqual([3, []]);
   });
 
   test("a cursor that the peer has forgotten is the same log", () => {
@@ -344,7 +344,7 @@ describe("forged numbers", () => {
         .wait(60)
         .answerAll(peer);
     }
-    expect(listener.lists.length).toBeLessThanOrEqual(11);
+    expect(listener.lists.length).toBeLessThanOrEqual(2 * 11);
     listener.wait(60_000).answerAll(peer);
     listener.hear(peer.append(3)).wait(60_000).answerAll(peer).deliver();
     expect(listener.cursor).toBe(3);
@@ -592,7 +592,6 @@ describe("listings", () => {
     const listener = new Listener().greet(new ListedPeer());
     const fingerprint = "3E200377663F6B09E474FDAE801568FC";
     listener.hear([{ ...forged(1), fingerprint }]);
-    listener.answer(new ListedPeer(), [{ ...forged(1), fingerprint }]);
     expect(listener.reception.fingerprintOf(forged(1).hash)).toBe(fingerprint);
     expect(listener.reception.fingerprintOf(forged(2).hash)).toBeUndefined();
   });

@@ -1,17 +1,18 @@
 /**
- * A legacy site that takes every mail at once and keeps its Message-ID, which the gateway makes the
- * same when it sends an update again: so a repetition can be told from a new mail. A mail counts as
- * taken when its 250 was written. Spoken by hand, because smtp-server makes each client wait 100 ms,
+ * A legacy site that takes every mail at once and keeps the names of the updates in it, one or
+ * several: so a repetition can be told from a new mail. A mail counts as taken when its 250 was
+ * written. Spoken by hand, because smtp-server makes each client wait 100 ms,
  * and fewer mails would be under way when the gateway is killed.
  */
 import { type AddressInfo, createServer, type Server, type Socket } from "node:net";
+import { admit } from "../../src/admit.js";
 
 const FINAL_DOT = "\r\n.\r\n";
 
 export class MailSink {
-  /** How often each Message-ID came. */
+  /** How often each update came, by its hash. */
   readonly received = new Map<string, number>();
-  /** Mails that had come before. */
+  /** Mails that held something that had come before. */
   repeats = 0;
   /** What is said to the next mails instead of 250, for as long as it is set. */
   refusal: string | undefined;
@@ -35,9 +36,9 @@ export class MailSink {
     await new Promise<void>((resolve) => this.#server.close(() => resolve()));
   }
 
-  /** Hashes of the updates that came; the gateway begins a Message-ID with one. */
+  /** Hashes of the updates that came. */
   hashes(): Set<string> {
-    return new Set([...this.received.keys()].map((id) => id.split(".")[0] ?? ""));
+    return new Set(this.received.keys());
   }
 
   #converse(socket: Socket): void {
@@ -71,10 +72,9 @@ export class MailSink {
       this.refused += 1;
       return this.refusal;
     }
-    const id = /^Message-ID: <([^>]+)>/im.exec(raw)?.[1] ?? "";
-    const times = this.received.get(id) ?? 0;
-    if (times > 0) this.repeats += 1;
-    this.received.set(id, times + 1);
+    const hashes = admit([Buffer.from(raw, "latin1")]).updates.map(({ hash }) => hash);
+    if (hashes.some((hash) => this.received.has(hash))) this.repeats += 1;
+    for (const hash of hashes) this.received.set(hash, (this.received.get(hash) ?? 0) + 1);
     return "250 2.0.0 Queued.";
   }
 }

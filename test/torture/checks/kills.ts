@@ -62,7 +62,7 @@ export const kills: Check = {
       figures:
         `${tally.kills} kills; ${ledger.acknowledged} answered 250, ${ledger.promised} promised ` +
         `in all, ${ledger.lost} lost, ${ledger.kept} rows without a gap; ` +
-        `${world.sink?.received.size ?? 0} mails out, ${world.sink?.repeats ?? 0} repeated ` +
+        `${world.sink?.received.size ?? 0} updates mailed, ${world.sink?.repeats ?? 0} repeated ` +
         `(at most ${tally.mostRepeats} a kill); restart p99 ${p99} ms`,
       control: {
         caught: control.lost > 0,

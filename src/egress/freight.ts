@@ -1,0 +1,81 @@
+/**
+ * What a lane has to deliver next, out of the log and through its courier: the parts of an update,
+ * or several updates that wait and can go as one part. Decides nothing about when or whether.
+ */
+import type { Clock } from "../clock.js";
+import { inTrail } from "../mail/sent-trail.js";
+import type { Entry, UpdateLog } from "../updatelog/update-log.js";
+import type { Courier, Outgoing, Part } from "./courier.js";
+
+/** Several updates in one part. */
+export interface Load {
+  /** In the order of the log. */
+  readonly entries: readonly [Entry, ...Entry[]];
+  readonly last: Entry;
+  /** What was passed over between them, since the site has it. */
+  readonly passed: readonly Entry[];
+  readonly part: Part;
+}
+
+export class Freight {
+  readonly #name: string;
+  readonly #address: string | undefined;
+  readonly #log: UpdateLog;
+  readonly #courier: Courier;
+  readonly #clock: Clock;
+
+  constructor(
+    site: { readonly name: string; readonly address: string | undefined },
+    log: UpdateLog,
+    courier: Courier,
+    clock: Clock,
+  ) {
+    this.#name = site.name;
+    this.#address = site.address;
+    this.#log = log;
+    this.#courier = courier;
+    this.#clock = clock;
+  }
+
+  /** Whether the site has the update: it is in the trail or was the source. */
+  has(entry: Entry): boolean {
+    if (entry.origin.neighbour === this.#name) return true;
+    return this.#address !== undefined && inTrail(this.#log.trail(entry.seq), this.#address);
+  }
+
+  /** The parts of an update, undefined when its body is gone. */
+  parts(entry: Entry): Part[] | undefined {
+    const update = this.#outgoing(entry);
+    return update && this.#courier.parts(update, this.#clock.now());
+  }
+
+  /** What waits from `page[0]` on and goes with it; undefined when that one goes alone. */
+  load(page: readonly Entry[]): Load | undefined {
+    const pack = this.#courier.pack?.();
+    if (pack === undefined || page.length < 2) return undefined;
+    const entries: Entry[] = [];
+    const passed: Entry[] = [];
+    for (const entry of page) {
+      if (entries.length > 0 && this.has(entry)) {
+        passed.push(entry);
+        continue;
+      }
+      const update = this.#outgoing(entry);
+      if (update === undefined || !pack.add(update)) break;
+      entries.push(entry);
+    }
+    const [first, ...more] = entries;
+    const last = more.at(-1);
+    if (first === undefined || last === undefined) return undefined;
+    const between = passed.filter(({ seq }) => seq < last.seq);
+    const part = pack.part(this.#clock.now());
+    return { entries: [first, ...more], last, passed: between, part };
+  }
+
+  #outgoing({ seq, hash, fingerprint }: Entry): Outgoing | undefined {
+    const body = this.#log.body(seq);
+    if (body === undefined) return undefined;
+    const identity = this.#log.identity(fingerprint);
+    return { seq, hash, fingerprint, body, identity, trail: this.#log.trail(seq) };
+  }
+}

@@ -1,0 +1,130 @@
+/**
+ * TLS for KX: a connection with a `kxs://` peer is wrapped before KX says a word, whoever dialled,
+ * and both sides show a certificate. A peer's certificate is the pinned one, or one that our CA
+ * signed for the peer's host name; anything else ends the connection. TLS 1.2 at least. Files are
+ * read again when they changed, at the next handshake, so that a renewed certificate needs no signal.
+ *
+ * The thesis knows peers by address alone (5.3) and asks for this. The address still says which peer
+ * it should be; the certificate proves it.
+ */
+import { readFileSync, statSync } from "node:fs";
+import type { Socket } from "node:net";
+import { isIP } from "node:net";
+import type { SecureContext, TLSSocket } from "node:tls";
+import { checkServerIdentity, connect, createSecureContext, createServer } from "node:tls";
+import type { Config } from "../config/config.js";
+
+/** How long a handshake may take. */
+export const HANDSHAKE_MS = 15_000;
+
+type Files = NonNullable<NonNullable<Config["kx"]>["tls"]>;
+
+/** Whom the certificate has to belong to. */
+export interface Identity {
+  readonly host: string;
+  /** SHA-256 of its certificate as 64 upper-case hex digits, or undefined when the CA decides. */
+  readonly pin: string | undefined;
+}
+
+export class KxTls {
+  readonly #files: Files;
+  #context: { readonly stamp: string; readonly secure: SecureContext } | undefined;
+
+  constructor(files: Files) {
+    this.#files = files;
+  }
+
+  /**
+   * The connection over `socket`, when the handshake is done and the peer is who it should be.
+   * Rejects with an Error that says what is wrong; `socket` is destroyed then.
+   */
+  secure(socket: Socket, peer: Identity, dialled: boolean): Promise<TLSSocket> {
+    return new Promise((resolve, reject) => {
+      const fail = (error: Error) => {
+        clearTimeout(deadline);
+        socket.destroy();
+        reject(error);
+      };
+      const late = () => fail(new Error("the TLS handshake timed out"));
+      const deadline = setTimeout(late, HANDSHAKE_MS);
+      const ended = () => fail(new Error("the peer ended the TLS handshake"));
+      const done = (secured: TLSSocket) => {
+        socket.off("close", ended);
+        const problem = this.#problem(secured, peer);
+        if (problem !== undefined) return fail(new Error(problem));
+        clearTimeout(deadline);
+        secured.off("error", fail);
+        resolve(secured);
+      };
+      socket.once("close", ended);
+      try {
+        if (dialled) this.#asClient(socket, peer, done, fail);
+        else this.#asServer(socket, done, fail);
+      } catch (error) {
+        fail(error instanceof Error ? error : new Error(String(error)));
+      }
+    });
+  }
+
+  #asClient(
+    socket: Socket,
+    peer: Identity,
+    done: (secured: TLSSocket) => void,
+    fail: (error: Error) => void,
+  ): void {
+    const servername = isIP(peer.host) === 0 ? { servername: peer.host } : {};
+    // Who it is is decided afterwards, so that a pinned certificate may be signed by anybody.
+    const options = { secureContext: this.#current(), rejectUnauthorized: false };
+    const secured = connect({ ...options, ...servername, socket });
+    secured.once("error", fail);
+    secured.once("secureConnect", () => done(secured));
+  }
+
+  #asServer(
+    socket: Socket,
+    done: (secured: TLSSocket) => void,
+    fail: (error: Error) => void,
+  ): void {
+    // A server that never listens: tls.Server documents that a connection may be handed to it.
+    const options = { secureContext: this.#current(), rejectUnauthorized: false };
+    const server = createServer({ ...options, requestCert: true });
+    server.once("tlsClientError", fail);
+    server.once("secureConnection", (secured) => {
+      secured.once("error", fail);
+      done(secured);
+    });
+    server.emit("connection", socket);
+  }
+
+  #problem(secured: TLSSocket, peer: Identity): string | undefined {
+    const certificate = secured.getPeerCertificate();
+    if (certificate.fingerprint256 === undefined) return "the peer showed no certificate";
+    const shown = certificate.fingerprint256.replaceAll(":", "");
+    if (peer.pin !== undefined) {
+      return shown === peer.pin
+        ? undefined
+        : `the peer's certificate is ${shown}, not the pinned one`;
+    }
+    if (this.#files.ca === undefined) return "there is neither a pin nor a CA to trust";
+    if (!secured.authorized) {
+      return `the peer's certificate is not trusted: ${secured.authorizationError}`;
+    }
+    return checkServerIdentity(peer.host, certificate)?.message;
+  }
+
+  /** The context of the files as they are now. Throws the system's error when one cannot be read. */
+  #current(): SecureContext {
+    const { cert, key, ca } = this.#files;
+    const paths = [cert, key, ...(ca === undefined ? [] : [ca])];
+    const stamp = paths.map((path) => `${path} ${statSync(path).mtimeMs}`).join("\n");
+    if (this.#context?.stamp === stamp) return this.#context.secure;
+    const secure = createSecureContext({
+      minVersion: "TLSv1.2",
+      cert: readFileSync(cert),
+      key: readFileSync(key),
+      ...(ca === undefined ? {} : { ca: readFileSync(ca) }),
+    });
+    this.#context = { stamp, secure };
+    return secure;
+  }
+}
