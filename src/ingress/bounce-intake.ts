@@ -35,9 +35,9 @@ export class BounceIntake {
   }
 
   /**
-   * Takes the mail `message` (undefined when it was too large to be kept) that came to `recipients`,
-   * the bounce address in any marking. Resolves when what follows from it is on disk. Rejects with
-   * `Trouble` when that could not be stored: then the sender keeps it.
+   * Takes the mail `message` (undefined when it was too large to be kept) that came to
+   * `recipients`, the bounce address in any marking. Resolves when what follows from it is on disk.
+   * Rejects with `Trouble` when that could not be stored: then the sender keeps it.
    */
   async take(message: Uint8Array | undefined, recipients: readonly string[]): Promise<void> {
     const verdict = message === undefined ? UNREADABLE : await this.#judge(message);

@@ -1,11 +1,11 @@
 /**
- * What a mail to the bounce address says: that one of ours came back, and whether for what it holds
- * or for where it went; or nothing that anybody must act upon. Reads delivery reports (RFC 3464) as
- * far as they can be read, and the bare texts of qmail, Exim and the rest, of which the address that
- * they came to tells enough. Knows neither sites nor updates.
+ * What a mail to the bounce address says: that one of ours came back, and whether for what it
+ * holds or for where it went; or nothing that anybody must act upon. Reads delivery reports
+ * (RFC 3464) as far as they can be read, and the bare texts of qmail, Exim and the rest, of which
+ * the address that they came to tells enough. Knows neither sites nor updates.
  *
- * Bounces and automatic answers look alike (Postfix and Exim mark both "auto-replied", RFC 3834), so
- * what is not plainly an answer counts as a bounce: to send a mail once more costs less than to
+ * Bounces and automatic answers look alike (Postfix and Exim mark both "auto-replied", RFC 3834),
+ * so what is not plainly an answer counts as a bounce: to send a mail once more costs less than to
  * lose it. Limit: texts are understood in English; in other languages the status codes decide.
  */
 import { Refusal } from "../errors.js";
@@ -63,8 +63,10 @@ const ABOUT_QUOTA = /quota|mailbox|storage|disk/i;
 
 const FROM_MACHINE = /mailer-daemon|postmaster|mail delivery (sub)?system/i;
 const FAILURE_SUBJECT =
-  /failure notice|undeliver|non-?deliver|returned mail|returning message|delivery .*fail|fail.* delivery/i;
+  /failure notice|undeliver|non-?deliver|return(ed mail|ing message)|delivery .*fail|fail.* delivery/i;
 const DELAY_SUBJECT = /\bdelay|\bwarning\b|still being retried|not yet|could not send .* for/i;
+/** That somebody read a mail, or complained about it (RFC 8098, RFC 5965). */
+const OTHER_REPORT = /report-type\s*=\s*"?(disposition-notification|feedback-report)/i;
 /** What a returned text ends with: our own mail, whose words are not the other side's. */
 const OUR_COPY = /below this line is a copy|this is a copy of the message|original message/i;
 
@@ -83,12 +85,13 @@ export function judgeBounce(
   }
   const subject = printable(headerValues(fields, "Subject")[0] ?? "");
   const from = printable(headerValues(fields, "From")[0] ?? "");
+  const type = printable(headerValues(fields, "Content-Type")[0] ?? "");
   const isReport =
     FROM_MACHINE.test(from) ||
     FAILURE_SUBJECT.test(subject) ||
     headerValues(fields, "X-Failed-Recipients").length > 0 ||
-    headerValues(fields, "Content-Type").some((type) => /^multipart\/report\b/i.test(type));
-  if (!isReport && isAutomaticAnswer(fields)) {
+    /^multipart\/report\b/i.test(type);
+  if (OTHER_REPORT.test(type) || (!isReport && isAutomaticAnswer(fields))) {
     return { kind: "answer", status: undefined, code: 250, words: subject };
   }
   if (DELAY_SUBJECT.test(subject) && !FAILURE_SUBJECT.test(subject)) {

@@ -4,9 +4,8 @@
  * (thesis 5.3); any other is closed before a byte is sent. Dialled peers are dialled again by the
  * `reconnect` schedule, which starts anew after five healthy minutes.
  */
-import { lookup } from "node:dns/promises";
 import type { AddressInfo, Server, Socket } from "node:net";
-import { connect, createServer, isIP } from "node:net";
+import { connect, createServer } from "node:net";
 import { delayMs } from "../backoff.js";
 import type { Clock } from "../clock.js";
 import type { Config, Endpoint, Neighbour } from "../config/config.js";
@@ -15,14 +14,13 @@ import { judgement } from "../policy.js";
 import type { UpdateLog } from "../updatelog/update-log.js";
 import type { Action, PeerStatus } from "./exchange.js";
 import { EXCHANGE_LIMITS, Exchange } from "./exchange.js";
+import { PeerAddresses, plainAddress } from "./peer-addresses.js";
 import { KxTls } from "./tls.js";
 
 export const TCP_LIMITS = {
   connectMs: 30_000,
   /** Connections that peers may hold at once; two of one peer happen, more do not. */
   perPeer: 4,
-  /** Peers that are configured by name are looked up again this often. */
-  resolveMs: 10 * 60_000,
   /** How long goodbyes may take when we go down. */
   closeMs: 2000,
   /** How long a peer may take to read the rest and to close its side after we closed ours. */
@@ -39,7 +37,6 @@ interface KxPeer {
   readonly dial: boolean;
   /** Set for a peer that speaks TLS. */
   readonly tls: Neighbour["tls"];
-  addresses: ReadonlySet<string>;
   attempt: number;
   /** Until the next attempt. */
   timer: NodeJS.Timeout | undefined;
@@ -67,12 +64,12 @@ export class KxDoor {
   readonly #peers: KxPeer[];
   readonly #servers: Server[] = [];
   readonly #lines = new Map<number, Line>();
+  readonly #addresses: PeerAddresses;
   readonly #tls: KxTls | undefined;
   /** Connections that are not yet sure of their peer. */
   readonly #handshakes = new Set<Socket>();
   #lastId = 0;
   #wakeTimer: NodeJS.Timeout | undefined;
-  #resolveTimer: NodeJS.Timeout | undefined;
   #unsubscribe: (() => void) | undefined;
   #growing = false;
   #stopping = false;
@@ -102,7 +99,6 @@ export class KxDoor {
               endpoint,
               dial,
               tls,
-              addresses: new Set(isIP(endpoint.host) ? [plainAddress(endpoint.host)] : []),
               attempt: 0,
               timer: undefined,
               dialling: undefined,
@@ -110,6 +106,10 @@ export class KxDoor {
           ],
     );
     const names = this.#peers.map(({ name }) => name);
+    const hosts = new Map(this.#peers.map(({ name, endpoint }) => [name, endpoint.host]));
+    this.#addresses = new PeerAddresses(hosts, (neighbour, problem) => {
+      diagnostics.report("peer-unreachable", { neighbour, problem });
+    });
     const observing = config.mode === "observe";
     this.#exchange = new Exchange(names, log, clock, diagnostics, {
       observing,
@@ -119,7 +119,7 @@ export class KxDoor {
 
   /** Listens and dials; resolves with the addresses in the order of the config. */
   async start(): Promise<Endpoint[]> {
-    await this.#resolve();
+    await this.#addresses.start(this.#now());
     const bound: Endpoint[] = [];
     for (const { host, port } of this.#kx.listen) {
       const server = createServer({ allowHalfOpen: true }, (socket) => this.#accept(socket));
@@ -146,7 +146,7 @@ export class KxDoor {
   async stop(): Promise<void> {
     this.#stopping = true;
     this.#unsubscribe?.();
-    clearTimeout(this.#resolveTimer);
+    this.#addresses.stop();
     for (const peer of this.#peers) {
       clearTimeout(peer.timer);
       peer.dialling?.destroy();
@@ -225,7 +225,8 @@ export class KxDoor {
 
   /** The peer at an address; of several the one without a connection, dialling ones last. */
   #peerAt(address: string): KxPeer | undefined {
-    const here = this.#peers.filter(({ addresses }) => addresses.has(address));
+    const names = this.#addresses.at(address, this.#now());
+    const here = this.#peers.filter(({ name }) => names.has(name));
     const free = here.filter((peer) => this.#connectionsOf(peer) === 0);
     return free.find(({ dial }) => !dial) ?? free[0] ?? here[0];
   }
@@ -392,30 +393,6 @@ export class KxDoor {
     const wait = Math.max(0, Math.ceil(at - this.#now()));
     this.#wakeTimer = setTimeout(() => this.#perform(this.#exchange.tick(this.#now())), wait);
   }
-
-  /** Looks up the addresses of peers that are configured by name, now and every 10 minutes. */
-  async #resolve(): Promise<void> {
-    const named = this.#peers.filter(({ endpoint }) => isIP(endpoint.host) === 0);
-    await Promise.all(
-      named.map(async (peer) => {
-        try {
-          const found = await lookup(peer.endpoint.host, { all: true });
-          peer.addresses = new Set(found.map(({ address }) => plainAddress(address)));
-        } catch (error) {
-          const problem = error instanceof Error ? error.message : "lookup failed";
-          this.#diagnostics.report("peer-unreachable", { neighbour: peer.name, problem });
-        }
-      }),
-    );
-    if (named.length === 0 || this.#stopping) return;
-    this.#resolveTimer = setTimeout(() => void this.#resolve(), TCP_LIMITS.resolveMs);
-    this.#resolveTimer.unref();
-  }
-}
-
-/** IPv4 in IPv6 as IPv4, the rest in lower case. */
-function plainAddress(address: string): string {
-  return address.toLowerCase().replace(/^::ffff:(?=\d+\.)/, "");
 }
 
 function pause(): Promise<void> {

@@ -10,8 +10,8 @@
 import { readFileSync, statSync } from "node:fs";
 import type { Socket } from "node:net";
 import { isIP } from "node:net";
-import type { SecureContext, TLSSocket } from "node:tls";
-import { checkServerIdentity, connect, createSecureContext, createServer } from "node:tls";
+import type { SecureContextOptions, TLSSocket } from "node:tls";
+import { checkServerIdentity, connect, createServer } from "node:tls";
 import type { Config } from "../config/config.js";
 
 /** How long a handshake may take. */
@@ -28,7 +28,7 @@ export interface Identity {
 
 export class KxTls {
   readonly #files: Files;
-  #context: { readonly stamp: string; readonly secure: SecureContext } | undefined;
+  #material: { readonly stamp: string; readonly options: SecureContextOptions } | undefined;
 
   constructor(files: Files) {
     this.#files = files;
@@ -74,8 +74,12 @@ export class KxTls {
   ): void {
     const servername = isIP(peer.host) === 0 ? { servername: peer.host } : {};
     // Who it is is decided afterwards, so that a pinned certificate may be signed by anybody.
-    const options = { secureContext: this.#current(), rejectUnauthorized: false };
-    const secured = connect({ ...options, ...servername, socket });
+    const secured = connect({
+      ...this.#current(),
+      rejectUnauthorized: false,
+      ...servername,
+      socket,
+    });
     secured.once("error", fail);
     secured.once("secureConnect", () => done(secured));
   }
@@ -86,8 +90,8 @@ export class KxTls {
     fail: (error: Error) => void,
   ): void {
     // A server that never listens: tls.Server documents that a connection may be handed to it.
-    const options = { secureContext: this.#current(), rejectUnauthorized: false };
-    const server = createServer({ ...options, requestCert: true });
+    const asking = { requestCert: true, rejectUnauthorized: false };
+    const server = createServer({ ...this.#current(), ...asking });
     server.once("tlsClientError", fail);
     server.once("secureConnection", (secured) => {
       secured.once("error", fail);
@@ -112,19 +116,19 @@ export class KxTls {
     return checkServerIdentity(peer.host, certificate)?.message;
   }
 
-  /** The context of the files as they are now. Throws the system's error when one cannot be read. */
-  #current(): SecureContext {
+  /** What the files hold now. Throws the system's error when one cannot be read. */
+  #current(): SecureContextOptions {
     const { cert, key, ca } = this.#files;
     const paths = [cert, key, ...(ca === undefined ? [] : [ca])];
     const stamp = paths.map((path) => `${path} ${statSync(path).mtimeMs}`).join("\n");
-    if (this.#context?.stamp === stamp) return this.#context.secure;
-    const secure = createSecureContext({
+    if (this.#material?.stamp === stamp) return this.#material.options;
+    const options = {
       minVersion: "TLSv1.2",
       cert: readFileSync(cert),
       key: readFileSync(key),
       ...(ca === undefined ? {} : { ca: readFileSync(ca) }),
-    });
-    this.#context = { stamp, secure };
-    return secure;
+    } as const;
+    this.#material = { stamp, options };
+    return options;
   }
 }

@@ -1,8 +1,8 @@
 /**
  * What mail systems sent back after they had taken it: one row a site and update, written when the
  * bounce comes in and worked off by the site's lane. `fresh` rows are news to the lane, `waiting`
- * rows are to be sent again; a row that is neither counts how often the update has come back, and
- * goes with the update's body. And the secret that tells our marks on bounce addresses from others'.
+ * rows are to be sent again; a row that is neither counts how often the update has come back. And
+ * the secret that tells our marks on bounce addresses from those of others.
  *
  * It does not know what a bounce looks like or when an update is given up.
  */

@@ -19,7 +19,8 @@ const CLIENTS = 3;
 const LONGEST_RUN_MS = 350;
 /** Updates that the KX peer may have and the log not yet, so that a slow machine can keep up. */
 const AHEAD = 40;
-const SETTLE_MS = 60_000;
+/** At the end, without any progress; the backlog of a thousand kills takes minutes. */
+const STALL_MS = 30_000;
 const CONTROL_KILLS = 12;
 
 interface Tally {
@@ -160,9 +161,10 @@ async function settle(world: World, ledger: Ledger): Promise<string[]> {
     ledger.audit(world.log, []);
     return peer?.updates.every(({ update }) => ledger.holds(update.hash)) ?? true;
   };
-  if (!(await until(fetched, SETTLE_MS, 100))) faults.push("not all that the peer has is here");
+  if (!(await settled(fetched, () => ledger.kept)))
+    faults.push("not all that the peer has is here");
   const sent = () => sink === undefined || sink.received.size >= ledger.kept;
-  if (!(await until(sent, SETTLE_MS, 50))) {
+  if (!(await settled(sent, () => sink?.received.size ?? 0))) {
     faults.push(`${sink?.received.size} of ${ledger.kept} updates were mailed`);
   }
   const code = await gateway.end();
@@ -172,6 +174,15 @@ async function settle(world: World, ledger: Ledger): Promise<string[]> {
   const unsent = [...(mailed ?? [])].filter((hash) => !ledger.holds(hash)).length;
   if (unsent > 0) faults.push(`${unsent} mails hold updates that the log does not have`);
   return faults;
+}
+
+/** Waits until `holds` does, for as long as `count` still grows. */
+async function settled(holds: () => boolean, count: () => number): Promise<boolean> {
+  for (;;) {
+    const before = count();
+    if (await until(holds, STALL_MS, 100)) return true;
+    if (count() === before) return false;
+  }
 }
 
 async function loseSome(context: Context): Promise<{ lost: number; kills: number }> {

@@ -1,0 +1,260 @@
+/**
+ * Gateways without sockets: real exchanges over real logs in memory, joined by pipes that cut the
+ * bytes where chance wants it. Time passes only when nothing else can happen, and every step that a
+ * gateway takes by the clock is counted.
+ */
+import { onTestFinished } from "vitest";
+import type { Clock } from "../../src/clock.js";
+import type { Diagnostics, EventName, Fields } from "../../src/diagnostics.js";
+import { Trouble } from "../../src/errors.js";
+import type { Action } from "../../src/peering/exchange.js";
+import { Exchange } from "../../src/peering/exchange.js";
+import type { Seq, Update } from "../../src/update.js";
+import { UpdateLog } from "../../src/updatelog/update-log.js";
+import { chance } from "../kx/chance.js";
+
+/** One direction of a connection. */
+interface Pipe {
+  readonly from: Gateway;
+  readonly to: Gateway;
+  bytes: Buffer[];
+  length: number;
+  /** All that went in, as text. */
+  said: string;
+  isStopped: boolean;
+  isClosing: boolean;
+}
+
+interface Link {
+  readonly id: number;
+  readonly pipes: readonly [Pipe, Pipe];
+  isOpen: boolean;
+}
+
+export class Gateway implements Diagnostics {
+  readonly name: string;
+  readonly log: UpdateLog;
+  readonly events: { readonly event: EventName; readonly fields: Fields }[] = [];
+  exchange: Exchange;
+  ticks = 0;
+  /** While it is set, the log can be read and not written. */
+  isDiskFull = false;
+  /** While it is set, the log can be neither read nor written. */
+  isBroken = false;
+  /** What it serves instead of every body: a liar. */
+  lie: Uint8Array | undefined;
+  hasGrown = false;
+  readonly #network: Network;
+  readonly #peers: readonly string[];
+  readonly #observing: boolean;
+
+  constructor(network: Network, name: string, peers: readonly string[], observing: boolean) {
+    this.name = name;
+    this.#network = network;
+    this.#peers = peers;
+    this.#observing = observing;
+    const log = UpdateLog.open(":memory:");
+    onTestFinished(() => log.close());
+    log.onAppend(() => {
+      this.hasGrown = true;
+    });
+    this.log = this.#failing(log);
+    this.exchange = this.#begin();
+  }
+
+  /** Ends the process, so to say, and begins a new one over the same log. */
+  restart(): void {
+    this.#network.cutAll(this);
+    this.exchange = this.#begin();
+  }
+
+  #begin(): Exchange {
+    const clock: Clock = {
+      now: () => Math.round(1_700_000_000_000 + this.#network.now),
+      monotonic: () => this.#network.now,
+      random: () => this.#network.random(),
+    };
+    const options = { observing: this.#observing };
+    return new Exchange(this.#peers, this.log, clock, this, options);
+  }
+
+  #failing(log: UpdateLog): UpdateLog {
+    const writes = new Set(["append", "setReceiveCursor", "forgetReceiveCursor", "refuse"]);
+    return new Proxy(log, {
+      get: (target, name) => {
+        const member: unknown = Reflect.get(target, name, target);
+        if (typeof member !== "function") return member;
+        if (this.isBroken || (this.isDiskFull && writes.has(String(name)))) {
+          return () => {
+            throw new Trouble("disk-full", "no space left", "Free space.");
+          };
+        }
+        if (this.lie !== undefined && name === "body") return () => this.lie;
+        return member.bind(target);
+      },
+    });
+  }
+
+  report(event: EventName, fields: Fields = {}): void {
+    this.events.push({ event, fields });
+  }
+
+  all(event: EventName): Fields[] {
+    return this.events.filter((one) => one.event === event).map(({ fields }) => fields);
+  }
+
+  /** Updates that came in by mail. */
+  mail(...updates: readonly Update[]): void {
+    const origin = { neighbour: "old", transport: "mail" } as const;
+    const receivedAt = Math.round(1_700_000_000_000 + this.#network.now);
+    this.log.append(updates.map((update) => ({ update, origin, trail: [], receivedAt })));
+  }
+
+  cursor(peer: string): number | undefined {
+    return this.exchange.status().find(({ name }) => name === peer)?.cursor;
+  }
+
+  hashes(): string[] {
+    const newest = this.log.newest();
+    return this.log.range(1 as Seq, newest as Seq, newest + 1).map(({ hash }) => hash);
+  }
+}
+
+export class Network {
+  readonly random: () => number;
+  readonly gateways: Gateway[] = [];
+  readonly links: Link[] = [];
+  now = 1000;
+
+  constructor(seed: number) {
+    this.random = chance(seed);
+  }
+
+  gateway(name: string, peers: readonly string[], observing = false): Gateway {
+    const gateway = new Gateway(this, name, peers, observing);
+    this.gateways.push(gateway);
+    return gateway;
+  }
+
+  /** `from` dials `to`. */
+  connect(from: Gateway, to: Gateway): Link {
+    const pipe = (a: Gateway, b: Gateway): Pipe => {
+      return { from: a, to: b, bytes: [], length: 0, said: "", isStopped: false, isClosing: false };
+    };
+    const link: Link = {
+      id: this.links.length + 1,
+      pipes: [pipe(from, to), pipe(to, from)],
+      isOpen: true,
+    };
+    this.links.push(link);
+    this.#perform(from, from.exchange.opened(link.id, to.name, true, this.now));
+    this.#perform(to, to.exchange.opened(link.id, from.name, false, this.now));
+    return link;
+  }
+
+  /** The connection breaks; what is under way is gone. */
+  cut(link: Link): void {
+    if (!link.isOpen) return;
+    link.isOpen = false;
+    for (const { from } of link.pipes) {
+      this.#perform(from, from.exchange.ended(link.id, this.now));
+    }
+  }
+
+  cutAll(gateway: Gateway): void {
+    for (const link of this.links) {
+      if (link.pipes.some(({ from }) => from === gateway)) this.cut(link);
+    }
+  }
+
+  /** All that `from` has said on all its connections to `to`. */
+  said(from: Gateway, to: Gateway): string {
+    const pipes = this.links.flatMap((link) => link.pipes);
+    return pipes
+      .filter((pipe) => pipe.from === from && pipe.to === to)
+      .map(({ said }) => said)
+      .join("");
+  }
+
+  /** How many messages of that command `from` has sent to `to`. */
+  count(from: Gateway, to: Gateway, command: string): number {
+    return this.said(from, to).split(`\r\n${command}\r\n`).length - 1;
+  }
+
+  bytes(): number {
+    const pipes = this.links.flatMap((link) => link.pipes);
+    return pipes.reduce((sum, { said }) => sum + said.length, 0);
+  }
+
+  /** Lets everything happen that can happen within `ms`; `each` is called between two steps. */
+  run(ms: number, each: () => void = () => {}): void {
+    const end = this.now + ms;
+    for (;;) {
+      each();
+      if (this.#step()) continue;
+      const next = Math.min(...this.gateways.map(({ exchange }) => exchange.nextAt() ?? Infinity));
+      if (next > end) break;
+      this.now = Math.max(this.now, next);
+      for (const gateway of this.gateways) {
+        if ((gateway.exchange.nextAt() ?? Infinity) > this.now) continue;
+        gateway.ticks += 1;
+        this.#perform(gateway, gateway.exchange.tick(this.now));
+      }
+    }
+    this.now = end;
+  }
+
+  /** One thing that needs no time; false when there is none. */
+  #step(): boolean {
+    const grown = this.gateways.find(({ hasGrown }) => hasGrown);
+    if (grown !== undefined) {
+      grown.hasGrown = false;
+      this.#perform(grown, grown.exchange.grew(this.now));
+      return true;
+    }
+    const ready = this.links.flatMap((link) => {
+      if (!link.isOpen) return [];
+      return link.pipes
+        .filter(({ length, isStopped }) => length > 0 && !isStopped)
+        .filter(({ to }) => !to.exchange.isCongested(link.id))
+        .map((pipe) => ({ link, pipe }));
+    });
+    const chosen = ready[Math.floor(this.random() * ready.length)];
+    if (chosen !== undefined) {
+      this.#deliver(chosen.link, chosen.pipe);
+      return true;
+    }
+    const done = this.links.find(
+      ({ isOpen, pipes }) => isOpen && pipes.some((pipe) => pipe.isClosing && pipe.length === 0),
+    );
+    if (done !== undefined) this.cut(done);
+    return done !== undefined;
+  }
+
+  #deliver(link: Link, pipe: Pipe): void {
+    const all = Buffer.concat(pipe.bytes);
+    // Cuts of a few bytes, and of as much as a socket hands over at most.
+    const most = this.random() < 0.3 ? 100 : 65_536;
+    const size = Math.min(all.length, 1 + Math.floor(this.random() * most));
+    pipe.bytes = [all.subarray(size)];
+    pipe.length = all.length - size;
+    this.#perform(pipe.from, pipe.from.exchange.flushed(link.id, pipe.length, this.now));
+    if (!link.isOpen) return;
+    const bytes = Uint8Array.from(all.subarray(0, size));
+    this.#perform(pipe.to, pipe.to.exchange.received(link.id, bytes, this.now));
+  }
+
+  #perform(gateway: Gateway, actions: readonly Action[]): void {
+    for (const action of actions) {
+      const link = this.links[action.connection - 1];
+      const pipe = link?.pipes.find(({ from }) => from === gateway);
+      if (link === undefined || pipe === undefined || !link.isOpen) continue;
+      if (action.type === "send") {
+        pipe.bytes.push(Buffer.from(action.bytes));
+        pipe.length += action.bytes.length;
+        pipe.said += Buffer.from(action.bytes).toString("latin1");
+      } else if (action.type === "end") pipe.isClosing = true;
+      else this.cut(link);
+    }
+  }
+}

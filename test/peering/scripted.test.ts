@@ -1,0 +1,208 @@
+/**
+ * One exchange and a peer that is only text: what a slow, greedy or confused peer costs, seen from
+ * the actions that the exchange orders.
+ */
+import { describe, expect, onTestFinished, test } from "vitest";
+import type { Clock } from "../../src/clock.js";
+import type { EventName } from "../../src/diagnostics.js";
+import type { Action } from "../../src/peering/exchange.js";
+import { Exchange } from "../../src/peering/exchange.js";
+import { OUTLET_LIMITS } from "../../src/peering/outlet.js";
+import { LISTING_LINES } from "../../src/peering/serving.js";
+import type { Update } from "../../src/update.js";
+import { UpdateLog } from "../../src/updatelog/update-log.js";
+import { made } from "../torture/material.js";
+
+class Stage {
+  readonly log = UpdateLog.open(":memory:");
+  readonly events: EventName[] = [];
+  readonly exchange: Exchange;
+  now = 1000;
+  sent = 0;
+  text = "";
+  ended: Action["type"][] = [];
+
+  constructor() {
+    onTestFinished(() => this.log.close());
+    const clock: Clock = { now: () => 1e12, monotonic: () => this.now, random: () => 0.5 };
+    const diagnostics = { report: (event: EventName) => this.events.push(event) };
+    this.exchange = new Exchange(["peer"], this.log, clock, diagnostics, { observing: false });
+  }
+
+  hold(updates: readonly Update[]): this {
+    const origin = { neighbour: undefined, transport: "mail" } as const;
+    this.log.append(updates.map((update) => ({ update, origin, trail: [], receivedAt: 1 })));
+    return this.take(this.exchange.grew(this.now));
+  }
+
+  greet(id = 1): this {
+    this.take(this.exchange.opened(id, "peer", false, this.now));
+    return this.say("HELO|1.0", id).say("IHAVE|NOTIFY", id);
+  }
+
+  /** A message without its tag, `|` for line ends. */
+  say(message: string, id = 1): this {
+    const text = `t000|${message}|.|`.replaceAll("|", "\r\n");
+    return this.take(this.exchange.received(id, Buffer.from(text), this.now));
+  }
+
+  /** All that was sent has left but so many bytes. */
+  flush(unsent = 0): this {
+    this.text = "";
+    return this.take(this.exchange.flushed(1, unsent, this.now));
+  }
+
+  wait(ms: number): this {
+    this.now += ms;
+    return this.take(this.exchange.tick(this.now));
+  }
+
+  take(actions: readonly Action[]): this {
+    for (const action of actions) {
+      if (action.type !== "send") this.ended.push(action.type);
+      else {
+        this.sent += action.bytes.length;
+        if (this.text.length < 1e6) this.text += Buffer.from(action.bytes).toString("latin1");
+      }
+    }
+    return this;
+  }
+}
+
+const BIG = made(3, 0, 60_000).update;
+
+describe("a peer that does not read", () => {
+  test("gets 4 MiB and no more, is not read beyond 1000 numbers, and is dropped after a minute", () => {
+    const stage = new Stage().hold([BIG]).greet();
+    stage.sent = 0;
+    for (let n = 0; n < 100 && !stage.exchange.isCongested(1); n++) {
+      stage.say(`GETUPDATE${"|1".repeat(50)}`).flush(stage.sent);
+    }
+    expect(stage.exchange.isCongested(1)).toBe(true);
+    expect(stage.sent).toBeGreaterThan(OUTLET_LIMITS.unsentBytes);
+    expect(stage.sent).toBeLessThan(OUTLET_LIMITS.unsentBytes + 200_000);
+    stage.wait(59_999);
+    expect(stage.ended).toEqual([]);
+    stage.wait(1);
+    expect(stage.ended).toEqual(["drop"]);
+    expect(stage.exchange.nextAt()).toBeUndefined();
+    expect(stage.exchange.status()[0]?.connected).toBe(false);
+  });
+
+  test("and reads on later gets everything, as fast as it reads", () => {
+    const stage = new Stage().hold([BIG]).greet().flush();
+    stage.sent = 0;
+    stage.say(`GETUPDATE${"|1".repeat(2000)}`);
+    for (let n = 0; n < 2000 && stage.exchange.isCongested(1); n++) stage.flush();
+    for (let n = 0; n < 200; n++) stage.flush();
+    expect(stage.exchange.isCongested(1)).toBe(false);
+    const one = stage.sent / 2000;
+    expect(one).toBeGreaterThan(80_000);
+    expect(Number.isInteger(one)).toBe(true);
+  });
+
+  test("costs no memory by our announcements", () => {
+    const stage = new Stage().hold([BIG]).greet();
+    stage.sent = 0;
+    for (let n = 0; n < 300; n++) {
+      stage.hold(Array.from({ length: 500 }, (_, m) => made(4, n * 500 + m, 1).update));
+      stage.wait(180);
+      stage.now += 20;
+      if (stage.sent > OUTLET_LIMITS.unsentWithNewsBytes + 100_000) break;
+    }
+    expect(stage.sent).toBeLessThan(OUTLET_LIMITS.unsentWithNewsBytes + 100_000);
+  }, 60_000);
+});
+
+describe("a greedy peer", () => {
+  test("with 50,000 numbers that are gone holds nobody up: a hundred answers at a time", () => {
+    const stage = new Stage()
+      .hold([made(5, 0).update])
+      .greet()
+      .flush();
+    stage.say(`GETUPDATE${"|7".repeat(50_000)}`);
+    const lines = stage.text.split("not available").length - 1;
+    expect(lines).toBe(100);
+    expect(stage.exchange.isCongested(1)).toBe(true);
+    let answered = lines;
+    for (let n = 0; n < 600; n++) answered += stage.flush().text.split("not available").length - 1;
+    expect(answered).toBe(50_000);
+    expect(stage.exchange.isCongested(1)).toBe(false);
+  });
+
+  test("with LIST - gets one IHAVE with at most 50,000 lines", () => {
+    const stage = new Stage();
+    const connection = stage.log;
+    expect(LISTING_LINES).toBe(50_000);
+    for (let n = 0; n < 3; n++) {
+      const batch = Array.from({ length: 400 }, (_, m) => made(6, n * 400 + m, 1).update);
+      stage.hold(batch);
+    }
+    expect(connection.newest()).toBe(1200);
+    stage.greet().flush().say("LIST|-|5-9|1100-|7");
+    expect(stage.text.split("\r\nIHAVE\r\nt000\r\n").length).toBe(2);
+    const numbers = [...stage.text.matchAll(/^(\d+) [0-9A-F]{40} /gm)].map(([, n]) => Number(n));
+    expect(numbers).toEqual(Array.from({ length: 1200 }, (_, n) => n + 1));
+  });
+
+  test.each([
+    ["41-", [41, 42, 43]],
+    ["43", [43]],
+    ["-2", [1, 2]],
+    ["42-99999", [42, 43]],
+    ["44-", []],
+    ["50-40", []],
+    ["2147483647", []],
+    ["2147483000-5", [1, 2, 3, 4, 5]],
+  ])("LIST %s", (range, expected) => {
+    const stage = new Stage().hold(Array.from({ length: 43 }, (_, n) => made(7, n, 1).update));
+    stage.greet().flush().say(`LIST|${range}`);
+    const numbers = [...stage.text.matchAll(/^(\d+) [0-9A-F]{40} /gm)].map(([, n]) => Number(n));
+    if (range !== "2147483000-5") expect(numbers).toEqual(expected);
+    expect(stage.text).toContain("\r\nIHAVE\r\nt000\r\n");
+  });
+});
+
+describe("a confused peer", () => {
+  test("that floods ends its own connection and nothing else", () => {
+    const stage = new Stage()
+      .hold([made(5, 0).update])
+      .greet(1)
+      .greet(2);
+    for (let n = 0; n < 100; n++) stage.say("UPDATE|zzzz|1 00000000000000000000000000000000|x", 1);
+    expect(stage.ended).toEqual(["end"]);
+    stage.text = "";
+    stage.say("LIST|1-", 2);
+    expect(stage.text).toContain("IHAVE");
+  });
+
+  test("that closes while it waits for answers gets them", () => {
+    const stage = new Stage().hold([BIG]).greet().flush();
+    stage.say("GETUPDATE|1|1").say("CLOSE");
+    expect(stage.text.split("\r\nUPDATE\r\n").length - 1).toBe(2);
+    expect(stage.ended).toEqual(["end"]);
+  });
+
+  test("of a name that is not configured is a mistake of ours", () => {
+    const stage = new Stage();
+    expect(() => stage.exchange.opened(9, "nobody", false, 0)).toThrow("nobody");
+    expect(stage.exchange.received(77, Buffer.from("x"), 0)).toEqual([]);
+  });
+});
+
+describe("going down", () => {
+  test("says CLOSE, stores the cursors and uses no other connection instead", () => {
+    const stage = new Stage()
+      .hold([made(5, 0).update])
+      .greet(1)
+      .greet(2);
+    const { hash, fingerprint } = made(5, 0).update;
+    stage.say(`IHAVE|NOTIFY|1 ${fingerprint} ${hash}`);
+    expect(stage.log.receiveCursor("peer")).toBeUndefined();
+    stage.text = "";
+    stage.take(stage.exchange.shutdown(stage.now));
+    expect(stage.text.split("\r\nCLOSE\r\n").length - 1).toBe(2);
+    expect(stage.log.receiveCursor("peer")?.number).toBe(1);
+    expect(stage.exchange.status()[0]?.connected).toBe(false);
+  });
+});

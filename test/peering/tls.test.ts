@@ -1,0 +1,148 @@
+/**
+ * KX over TLS between two real doors with certificates that openssl made: pinned or signed by a CA,
+ * and every way in which a peer fails to prove who it is.
+ */
+import { execFileSync } from "node:child_process";
+import { copyFileSync, mkdtempSync, rmSync, utimesSync } from "node:fs";
+import { connect } from "node:net";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { connect as connectTls } from "node:tls";
+import { afterAll, describe, expect, it, onTestFinished } from "vitest";
+import { systemClock } from "../../src/clock.js";
+import { parseConfig } from "../../src/config/load.js";
+import type { EventName, Fields } from "../../src/diagnostics.js";
+import { KxDoor } from "../../src/peering/tcp.js";
+import { UpdateLog } from "../../src/updatelog/update-log.js";
+
+const DIR = mkdtempSync(join(tmpdir(), "kxgw-tls-"));
+afterAll(() => rmSync(DIR, { recursive: true }));
+const openssl = (...args: string[]) => execFileSync("openssl", args, { cwd: DIR, stdio: "pipe" });
+
+/** A key and a certificate NAME.key, NAME.pem for `localhost`, signed by `ca` or by itself. */
+function certificate(name: string, ca?: string): string {
+  const subject = ["-subj", `/CN=${name}`, "-addext", "subjectAltName=DNS:localhost"];
+  const key = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes"];
+  const signed = ca === undefined ? [] : ["-CA", `${ca}.pem`, "-CAkey", `${ca}.key`];
+  const out = ["-keyout", `${name}.key`, "-out", `${name}.pem`];
+  openssl("req", "-x509", "-days", "2", ...key, ...subject, ...signed, ...out);
+  const printed = openssl("x509", "-noout", "-fingerprint", "-sha256", "-in", `${name}.pem`);
+  return printed.toString().trim().split("=")[1] ?? "";
+}
+
+openssl(
+  ...["req", "-x509", "-days", "2", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256"],
+  ...["-nodes", "-subj", "/CN=ca", "-keyout", "ca.key", "-out", "ca.pem"],
+);
+const PIN_A = certificate("a");
+const PIN_B = certificate("b");
+certificate("signed-a", "ca");
+certificate("signed-b", "ca");
+certificate("stranger");
+
+/** A door whose one peer is on `port` of this host, with that [kx] tls and those keys of the peer. */
+async function door(tls: string, peer: string, port = 1) {
+  const config = parseConfig(
+    `[site]
+address = "keys@${peer.length}.example"
+[log]
+[kx]
+listen = ["127.0.0.1:0"]
+reconnect = "20ms"
+tls = { ${tls} }
+[[peer]]
+name = "other"
+kx = "kxs://localhost:${port}"
+${peer}
+`,
+    join(DIR, "kxgw.toml"),
+    DIR,
+    {},
+  );
+  const events: [EventName, Fields][] = [];
+  const log = UpdateLog.open(":memory:");
+  const report = (event: EventName, fields: Fields = {}) => events.push([event, fields]);
+  if (config.kx === undefined) throw new Error("no [kx]");
+  const kx = new KxDoor(config, config.kx, log, systemClock, { report });
+  const [bound] = await kx.start();
+  onTestFinished(async () => {
+    await kx.stop();
+    log.close();
+  });
+  const saw = async (event: EventName) => {
+    await expect
+      .poll(() => events.find(([name]) => name === event), { timeout: 10_000 })
+      .toBeDefined();
+    return events.find(([name]) => name === event)?.[1];
+  };
+  return { kx, saw, port: bound?.port ?? 0 };
+}
+
+const files = (name: string, more = "") => `cert = "${name}.pem", key = "${name}.key"${more}`;
+const CA = ', ca = "ca.pem"';
+
+describe("KX over TLS", () => {
+  it("connects peers that pinned each other's certificate", async () => {
+    const a = await door(files("a"), `pin = "${PIN_B}"`);
+    const b = await door(files("b"), `pin = "${PIN_A}"\ndial = true`, a.port);
+    await a.saw("peer-connected");
+    await b.saw("peer-connected");
+  });
+
+  it("connects peers whose certificates one CA signed for their host name", async () => {
+    const a = await door(files("signed-a", CA), "");
+    const b = await door(files("signed-b", CA), "dial = true", a.port);
+    await a.saw("peer-connected");
+    await b.saw("peer-connected");
+  });
+
+  it("refuses another certificate than the pinned one, on either side", async () => {
+    const a = await door(files("a"), `pin = "${PIN_B}"`);
+    const impostor = await door(files("stranger"), `pin = "${PIN_A}"\ndial = true`, a.port);
+    expect((await a.saw("peer-untrusted"))?.problem).toContain("not the pinned one");
+    const b = await door(files("b"), `pin = "${PIN_A}"\ndial = true`, impostor.port);
+    expect((await b.saw("peer-untrusted"))?.problem).toContain("not the pinned one");
+    expect(b.kx.status()[0]?.connected).toBe(false);
+  });
+
+  it("refuses a certificate that the CA did not sign", async () => {
+    const a = await door(files("signed-a", CA), "");
+    await door(files("stranger", CA), "dial = true", a.port);
+    expect((await a.saw("peer-untrusted"))?.problem).toContain("not trusted");
+  });
+
+  it("refuses a client without certificate, one without TLS, and TLS below 1.2", async () => {
+    const a = await door(files("signed-a", CA), "");
+    const bare = connectTls({ port: a.port, host: "127.0.0.1", rejectUnauthorized: false });
+    bare.on("error", () => {});
+    expect((await a.saw("peer-untrusted"))?.problem).toContain("no certificate");
+
+    const plain = await door(files("signed-a", CA), "");
+    const socket = connect(plain.port, "127.0.0.1");
+    const heard: Buffer[] = [];
+    socket.on("data", (bytes) => heard.push(bytes));
+    socket.on("error", () => {});
+    socket.write("0001\r\nHELO\r\n1.0\r\n.\r\n");
+    await plain.saw("peer-untrusted");
+    expect(Buffer.concat(heard).includes("HELO")).toBe(false);
+
+    const old = await door(files("signed-a", CA), "");
+    const versions = { minVersion: "TLSv1", maxVersion: "TLSv1.1" } as const;
+    const ciphers = "DEFAULT@SECLEVEL=0";
+    const dated = connectTls({ port: old.port, host: "127.0.0.1", ...versions, ciphers });
+    dated.on("error", () => {});
+    expect((await old.saw("peer-untrusted"))?.problem).toMatch(/version|protocol|ended/i);
+  });
+
+  it("takes a renewed certificate at the next handshake", async () => {
+    certificate("renewed");
+    const a = await door(files("renewed"), `pin = "${PIN_B}"`);
+    const before = await door(files("b"), `pin = "${PIN_A}"\ndial = true`, a.port);
+    await before.saw("peer-untrusted");
+    copyFileSync(join(DIR, "a.pem"), join(DIR, "renewed.pem"));
+    copyFileSync(join(DIR, "a.key"), join(DIR, "renewed.key"));
+    const later = new Date(Date.now() + 5000);
+    for (const end of ["pem", "key"]) utimesSync(join(DIR, `renewed.${end}`), later, later);
+    await before.saw("peer-connected");
+  });
+});
