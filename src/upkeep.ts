@@ -10,7 +10,7 @@ import type { UpdateLog } from "./updatelog/update-log.js";
 
 export const UPKEEP_LIMITS = {
   everyMs: 10 * 60_000,
-  batch: 500,
+  batch: 100,
   clockJumpMs: 24 * 60 * 60_000,
 } as const;
 

@@ -110,25 +110,6 @@ describe("who may write to whom", () => {
     expect(door.diagnostics.all("mail-refused")).toMatchObject([{ reason: "unknown-recipient" }]);
   });
 
-  test.each([BOUNCE, "pgp-bounces+old=17@kx.example.org"])(
-    "anybody's null sender may write to %s, and is never answered with a mail",
-    async (recipient) => {
-      const door = await openDoor();
-      const client = await door.client(STRANGER);
-      const replies = await client.transact("", [recipient], mail("pksd-delta"));
-      expect(replies.at(-1)).toBe("250 2.0.0 Noted.");
-      expect(door.log.counts().entries).toBe(0);
-      expect(door.diagnostics.all("bounce")).toHaveLength(1);
-    },
-  );
-
-  test("a mark in the bounce address names site and update", async () => {
-    const door = await openDoor();
-    const client = await door.client(STRANGER);
-    await client.transact("", ["pgp-bounces+old=17@kx.example.org"], "Subject: failed\n\n");
-    expect(door.diagnostics.all("bounce")).toEqual([{ neighbour: "old", seq: 17 }]);
-  });
-
   test("the null sender may not write to the site", async () => {
     const door = await openDoor();
     const client = await door.client();

@@ -354,17 +354,17 @@ describe("observe mode", () => {
 });
 
 describe("trouble with the log", () => {
-  test("for hours is nobody's failure: everything comes when there is room again", () => {
+  test("for an hour is nobody's failure: everything comes when there is room again", () => {
     const { network, a, b } = pair();
     b.isDiskFull = true;
     a.mail(...updates(20));
     network.connect(a, b);
-    network.run(3 * 60 * MINUTE_MS);
+    network.run(60 * MINUTE_MS);
     expect([b.hashes().length, b.cursor("a")]).toEqual([0, undefined]);
     expect(b.all("update-lost")).toEqual([]);
     expect(b.all("log-trouble").length).toBeGreaterThan(10);
     // Every 5 s a window of 8 and more, not a storm of them.
-    expect(network.count(b, a, "GETUPDATE")).toBeLessThan(3 * 3600 * 6);
+    expect(network.count(b, a, "GETUPDATE")).toBeLessThan(3600 * 6);
     b.isDiskFull = false;
     network.run(MINUTE_MS);
     expect([b.hashes().length, b.cursor("a")]).toEqual([20, 20]);

@@ -101,17 +101,14 @@ describe("a peer that does not read", () => {
     expect(Number.isInteger(one)).toBe(true);
   });
 
-  test("costs no memory by our announcements", () => {
-    const stage = new Stage().hold([BIG]).greet();
-    stage.sent = 0;
-    for (let n = 0; n < 300; n++) {
-      stage.hold(Array.from({ length: 500 }, (_, m) => made(4, n * 500 + m, 1).update));
-      stage.wait(180);
-      stage.now += 20;
-      if (stage.sent > OUTLET_LIMITS.unsentWithNewsBytes + 100_000) break;
-    }
-    expect(stage.sent).toBeLessThan(OUTLET_LIMITS.unsentWithNewsBytes + 100_000);
-  }, 60_000);
+  test("hears no news before it has read on, and then misses none", () => {
+    const stage = new Stage().hold([BIG]).greet().flush(OUTLET_LIMITS.unsentWithNewsBytes);
+    for (let n = 0; n < 20; n++) stage.hold([made(4, n).update]).wait(1000);
+    expect(stage.text).toBe("");
+    stage.flush(OUTLET_LIMITS.unsentWithNewsBytes - 1).wait(1000);
+    const numbers = [...stage.text.matchAll(/^(\d+) [0-9A-F]{40} /gm)].map(([, n]) => Number(n));
+    expect(numbers).toEqual(Array.from({ length: 20 }, (_, n) => n + 2));
+  });
 });
 
 describe("a greedy peer", () => {
@@ -132,13 +129,8 @@ describe("a greedy peer", () => {
 
   test("with LIST - gets one IHAVE with at most 50,000 lines", () => {
     const stage = new Stage();
-    const connection = stage.log;
     expect(LISTING_LINES).toBe(50_000);
-    for (let n = 0; n < 3; n++) {
-      const batch = Array.from({ length: 400 }, (_, m) => made(6, n * 400 + m, 1).update);
-      stage.hold(batch);
-    }
-    expect(connection.newest()).toBe(1200);
+    stage.hold(Array.from({ length: 1200 }, (_, n) => made(6, n, 1).update));
     stage.greet().flush().say("LIST|-|5-9|1100-|7");
     expect(stage.text.split("\r\nIHAVE\r\nt000\r\n").length).toBe(2);
     const numbers = [...stage.text.matchAll(/^(\d+) [0-9A-F]{40} /gm)].map(([, n]) => Number(n));
@@ -153,12 +145,12 @@ describe("a greedy peer", () => {
     ["44-", []],
     ["50-40", []],
     ["2147483647", []],
-    ["2147483000-5", [1, 2, 3, 4, 5]],
+    ["2147483000-5", []],
   ])("LIST %s", (range, expected) => {
     const stage = new Stage().hold(Array.from({ length: 43 }, (_, n) => made(7, n, 1).update));
     stage.greet().flush().say(`LIST|${range}`);
     const numbers = [...stage.text.matchAll(/^(\d+) [0-9A-F]{40} /gm)].map(([, n]) => Number(n));
-    if (range !== "2147483000-5") expect(numbers).toEqual(expected);
+    expect(numbers).toEqual(expected);
     expect(stage.text).toContain("\r\nIHAVE\r\nt000\r\n");
   });
 });
