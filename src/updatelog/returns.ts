@@ -38,7 +38,15 @@ export interface Returned extends Bounce {
 }
 
 type Row = Omit<Returned, "waiting"> & { readonly waiting: 0 | 1 };
-type Retry = [site: string, seq: number, at: number, text: string, cursor: number];
+type Retry = [
+  site: string,
+  seq: number,
+  first: number,
+  text: string,
+  at: number,
+  lastAt: number,
+  cursor: number,
+];
 
 export class Returns {
   readonly #connection: Connection;
@@ -86,7 +94,7 @@ export class Returns {
     this.#putBack = db.prepare(`
       INSERT INTO returned (site, seq, first, about, code, text, at, fresh, waiting, tries,
                             last_at, cursor)
-      VALUES (?1, ?2, ?2, 'site', 0, ?4, ?3, 0, 1, 1, ?3, ?5)
+      VALUES (?, ?, ?, 'site', 0, ?, ?, 0, 1, 1, ?, ?)
       ON CONFLICT (site, seq) DO UPDATE SET
         first = seq, fresh = 0, waiting = 1, tries = tries + 1, last_at = excluded.last_at,
         cursor = excluded.cursor`);
@@ -138,7 +146,7 @@ export class Returns {
     const { site, text, at } = bounce;
     this.#connection.write(() => {
       this.#known.run(site, bounce.seq);
-      for (const seq of seqs) this.#putBack.run(site, seq, at, text, cursor);
+      for (const seq of seqs) this.#putBack.run(site, seq, seq, text, at, at, cursor);
     });
   }
 

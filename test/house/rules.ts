@@ -49,7 +49,6 @@ export const FLOORS: readonly Readonly<Record<string, Room>>[] = [
     version: { node: ["fs"] },
   },
   { config: { packages: ["zod", "smol-toml"], node: ["fs", "net"] } },
-  { path: { pure: true } },
   {
     openpgp: { pure: true, node: ["crypto"] },
     mail: { pure: true, node: ["crypto"] },
