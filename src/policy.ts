@@ -3,8 +3,8 @@
  * and keys on a block list. Pure: judges one key of one update and says why not.
  *
  * Every limit is on the update, never on "the key so far": a limit on what a server holds of a key
- * lets an attacker fill that up and keep the key's revocation out. And an update passes whole or not
- * at all, since a packet taken out would change its hash, which is its name. Defaults are those of
+ * lets an attacker fill that up and keep the key's revocation out. An update passes whole or not at
+ * all, since a packet taken out would change its hash, which is its name. Defaults are those of
  * Hockeypuck and GnuPG, with room for photo ids, which the thesis wants to pass (3.1).
  */
 import type { Judgement } from "./admit.js";

@@ -8,7 +8,7 @@ import type { EventName } from "../diagnostics.js";
 import type { LaneStatus } from "../egress/lane.js";
 import type { PeerStatus } from "../peering/exchange.js";
 import type { Seq } from "../update.js";
-import type { UpdateLog } from "../updatelog/update-log.js";
+import type { Entry, UpdateLog } from "../updatelog/update-log.js";
 import type { Tally } from "./tally.js";
 import { ago, ahead, octets, several, span } from "./words.js";
 
@@ -86,7 +86,7 @@ export function viewOf(neighbour: Subject, sources: ViewSources): NeighbourView 
   const well = tally.day({ events: WELL, neighbour: name }).count;
   const badly = tally.day({ events: BADLY, neighbour: name }).count;
   const flow = tally.series({ events: [...IN, ...OUT], neighbour: name });
-  const waiting = lane && lane.backlog > 0 ? log.range((lane.cursor + 1) as Seq, LAST, 1)[0] : null;
+  const waiting = lane && lane.backlog > 0 ? oldestWaiting(log, lane) : undefined;
   const own = isLocal(name) ? "local" : "mail";
   const path = peer?.connected ? "kx" : lane ? own : peer ? "kx" : "none";
   return {
@@ -109,6 +109,13 @@ export function viewOf(neighbour: Subject, sources: ViewSources): NeighbourView 
 }
 
 const LAST = Number.MAX_SAFE_INTEGER as Seq;
+
+/** What came back from the site, or else what is next for it. */
+function oldestWaiting(log: UpdateLog, { name, cursor }: LaneStatus): Entry | undefined {
+  const again = log.returns.nextWaiting(name);
+  const entry = again === undefined ? undefined : log.entry(again);
+  return entry ?? log.range((cursor + 1) as Seq, LAST, 1)[0];
+}
 
 function mailState(lane: LaneStatus, { now }: ViewSources, oldest: number) {
   const { name, backlog, attempt, nextAt, lastSuccessAt } = lane;

@@ -48,7 +48,7 @@ export async function serveCommand(
   return EXIT.ok;
 }
 
-/** SIGHUP: the file is read again and put in force when it is in order; what is in force stays else. */
+/** SIGHUP: the file is read again, and put in force if it is in order. */
 function reload(
   gateway: Gateway,
   file: string | undefined,

@@ -4,6 +4,7 @@
  * a section that the file leaves out is undefined here, and its door is not built.
  */
 import type { Schedule } from "../backoff.js";
+import type { Rate } from "../rate.js";
 
 /** An address to listen on or to dial. Port 0 asks for any free port. */
 export interface Endpoint {
@@ -24,6 +25,10 @@ export interface Neighbour {
   readonly acceptFrom: readonly string[];
   /** Upper bound of one mail to it, in bytes. */
   readonly maxMailBytes: number;
+  /** Most mails to it in a time, or undefined for as many as the relay takes. */
+  readonly maxRate: Rate | undefined;
+  /** Whether its mail may leave over a verified TLS connection only. */
+  readonly requireTls: boolean;
   /** Where its KX listener is; connections from this host are this peer's. */
   readonly kx: Endpoint | undefined;
   /** Set for a kxs:// endpoint: the certificate's SHA-256 that it must have, if one is pinned. */
@@ -87,6 +92,8 @@ export interface Config {
     readonly path: string;
     readonly retainMs: number;
     readonly rememberMs: number;
+    /** Of bodies that are kept longer than `retainMs`, because a site still needs them. */
+    readonly holdBytes: number;
   };
   readonly smtp:
     | {
@@ -97,6 +104,8 @@ export interface Config {
         readonly socketMode: number;
         readonly hostname: string;
         readonly maxSizeBytes: number;
+        /** Paths of PEM files, for STARTTLS; without them it is not offered. */
+        readonly tls: { readonly cert: string; readonly key: string } | undefined;
       }
     | undefined;
   readonly spool:
@@ -134,6 +143,8 @@ export interface Config {
         /** Envelope sender, marked per site and update; without one, `site.contact` unmarked. */
         readonly bounce: string | undefined;
         readonly retry: Schedule;
+        /** Path of a PEM file with CAs that are trusted beside the system's, for the relay. */
+        readonly ca: string | undefined;
       }
     | undefined;
   readonly admin:

@@ -10,7 +10,7 @@ import type { Endpoint } from "./config.js";
 import { quoted } from "./quote.js";
 import { didYouMean } from "./suggest.js";
 import type { Reading } from "./units.js";
-import { isHostname, parseDuration, parseEndpoint, parseSchedule, parseSize } from "./units.js";
+import { isHostname, parseDuration, parseRate, parseEndpoint, parseSchedule, parseSize } from "./units.js";
 
 /** A keyserver has to serve an update for 72 hours after it was announced (thesis 3.1). */
 const MIN_RETAIN_MS = 72 * 3_600_000;
@@ -155,6 +155,9 @@ export const logSchema = z
     remember: text("30d", parseDuration)
       .prefault("30d")
       .describe("How long announcements and hashes are kept; at least log.retain."),
+    hold: text("1GiB", parseSize)
+      .prefault("1GiB")
+      .describe("How much is kept beyond log.retain for sites that have not got it yet."),
   })
   .describe("The update log.");
 
@@ -170,6 +173,16 @@ export const smtpSchema = z
       .optional()
       .describe("Our name in the greeting; by default the domain of site.address."),
     max_size: text("2MiB", parseSize).prefault("2MiB").describe("Largest mail taken."),
+    tls: z
+      .strictObject(
+        {
+          cert: text("kx.pem", parsePath).describe("Our certificate and its chain, PEM."),
+          key: text("kx.key", parsePath).describe("Its private key, PEM."),
+        },
+        { error: 'is not complete: write { cert = "kx.pem", key = "kx.key" }' },
+      )
+      .optional()
+      .describe("Files for STARTTLS; without them it is not offered."),
   })
   .describe("Mail from other keyservers. Without this section none is taken.");
 
@@ -262,6 +275,9 @@ export const outboundSchema = z
     retry: schedule("1m, 5m*2, 30m, 1h*6, 6h*8")
       .prefault("1m, 5m*2, 30m, 1h*6, 6h*8")
       .describe("Delays before a mail is tried again; the last one repeats."),
+    ca: text("ca.pem", parsePath)
+      .optional()
+      .describe("CAs of the relay beside the system's, PEM, for smtps:// and require_tls."),
   })
   .describe("Mail to other keyservers. Without this section none is sent.");
 
@@ -287,6 +303,13 @@ export const peerSchema = z
     max_mail: text("128000", maxMail)
       .prefault("128000")
       .describe("Largest mail sent to it; at least 16KiB."),
+    max_rate: text("100/1m", parseRate)
+      .optional()
+      .describe("Most mails sent to it in a time; by default as many as the relay takes."),
+    require_tls: z
+      .boolean({ error: "is not a truth value: write true or false, without quotes" })
+      .default(false)
+      .describe("Whether its mail waits for a relay with STARTTLS and a certificate that is good."),
     kx: text("ks.example.org:11373", parseKxEndpoint)
       .optional()
       .describe("Its KX endpoint, with kxs:// before it for TLS; its address tells who it is."),

@@ -27,6 +27,7 @@ import { delayMs } from "../backoff.js";
 import type { Clock } from "../clock.js";
 import type { Diagnostics, EventName, Fields } from "../diagnostics.js";
 import { Trouble } from "../errors.js";
+import { type Rate, TokenBucket } from "../rate.js";
 import type { Seq } from "../update.js";
 import type { Lane as LaneState } from "../updatelog/lanes.js";
 import type { Entry, UpdateLog } from "../updatelog/update-log.js";
@@ -34,7 +35,6 @@ import { Alarm } from "./alarm.js";
 import { CameBack, type Pause } from "./came-back.js";
 import type { Courier, Part } from "./courier.js";
 import { Freight, type Load } from "./freight.js";
-import { type Rate, TokenBucket } from "./token-bucket.js";
 import type { Outcome } from "./transport.js";
 import { recordUndelivered } from "./undelivered.js";
 

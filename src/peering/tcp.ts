@@ -14,6 +14,7 @@ import { judgement } from "../policy.js";
 import type { UpdateLog } from "../updatelog/update-log.js";
 import type { Action, PeerStatus } from "./exchange.js";
 import { EXCHANGE_LIMITS, Exchange } from "./exchange.js";
+import { Line } from "./line.js";
 import { PeerAddresses, plainAddress } from "./peer-addresses.js";
 import { KxTls } from "./tls.js";
 
@@ -23,10 +24,6 @@ export const TCP_LIMITS = {
   perPeer: 4,
   /** How long goodbyes may take when we go down. */
   closeMs: 2000,
-  /** How long a peer may take to read the rest and to close its side after we closed ours. */
-  lingerMs: 10_000,
-  /** Written at once, so that a slow peer is seen to move while a large answer leaves. */
-  writeBytes: 64 * 1024,
   /** Complaints about strangers a minute: a port scan must not fill the disk. */
   strangersPerMinute: 10,
 } as const;
@@ -42,17 +39,8 @@ interface KxPeer {
   timer: NodeJS.Timeout | undefined;
   /** The attempt that is under way. */
   dialling: Socket | undefined;
-}
-
-interface Line {
-  readonly id: number;
-  readonly socket: Socket;
-  readonly peer: KxPeer;
-  /** How long the peer asked us to stay away. */
+  /** How long the peer asked us to stay away when it closed last. */
   backoffMs: number | undefined;
-  lingering: NodeJS.Timeout | undefined;
-  /** Whether the exchange will hear in this turn of the event loop what has left. */
-  flushing: boolean;
 }
 
 export class KxDoor {
@@ -67,12 +55,13 @@ export class KxDoor {
   readonly #addresses: PeerAddresses;
   readonly #tls: KxTls | undefined;
   /** Connections that are not yet sure of their peer. */
-  readonly #handshakes = new Set<Socket>();
+  readonly #handshakes = new Map<Socket, KxPeer>();
   #lastId = 0;
   #wakeTimer: NodeJS.Timeout | undefined;
   #unsubscribe: (() => void) | undefined;
   #growing = false;
   #stopping = false;
+  #stopped: Promise<void> | undefined;
   /** Names of peers that the operator paused. */
   readonly #paused = new Set<string>();
   #strangers = 0;
@@ -102,6 +91,7 @@ export class KxDoor {
               attempt: 0,
               timer: undefined,
               dialling: undefined,
+              backoffMs: undefined,
             },
           ],
     );
@@ -143,7 +133,12 @@ export class KxDoor {
    * Says CLOSE everywhere, waits a moment for the answers, and closes. When it resolves no socket,
    * no timer and no listener is left, and nothing touches the log any more.
    */
-  async stop(): Promise<void> {
+  stop(): Promise<void> {
+    this.#stopped ??= this.#stop();
+    return this.#stopped;
+  }
+
+  async #stop(): Promise<void> {
     this.#stopping = true;
     this.#unsubscribe?.();
     this.#addresses.stop();
@@ -151,7 +146,7 @@ export class KxDoor {
       clearTimeout(peer.timer);
       peer.dialling?.destroy();
     }
-    for (const socket of this.#handshakes) socket.destroy();
+    for (const socket of this.#handshakes.keys()) socket.destroy();
     const closed = this.#servers.map(
       (server) => new Promise((resolve) => server.close(() => resolve(undefined))),
     );
@@ -179,7 +174,7 @@ export class KxDoor {
     peer.timer = undefined;
     peer.dialling?.destroy();
     peer.dialling = undefined;
-    for (const line of this.#lines.values()) if (line.peer === peer) line.socket.destroy();
+    for (const line of this.#lines.values()) if (line.peer === name) line.socket.destroy();
     this.#diagnostics.report("paused", { neighbour: name });
     return true;
   }
@@ -232,7 +227,9 @@ export class KxDoor {
   }
 
   #connectionsOf(peer: KxPeer): number {
-    return [...this.#lines.values()].filter((line) => line.peer === peer).length;
+    const lines = [...this.#lines.values()].filter((line) => line.peer === peer.name);
+    const handshakes = [...this.#handshakes.values()].filter((other) => other === peer);
+    return lines.length + handshakes.length;
   }
 
   #stranger(address: string): void {
@@ -264,7 +261,7 @@ export class KxDoor {
     socket.setTimeout(TCP_LIMITS.connectMs, () => socket.destroy(new Error("timed out")));
     const failed = (error: Error) => {
       peer.dialling = undefined;
-      const wait = this.#redialLater(peer, undefined);
+      const wait = this.#redialLater(peer);
       const fields = { neighbour: peer.name, problem: error.message, waitMs: wait };
       this.#diagnostics.report("peer-unreachable", fields);
     };
@@ -283,56 +280,68 @@ export class KxDoor {
     if (peer.tls === undefined || this.#tls === undefined) {
       return this.#adopt(socket, peer, dialled);
     }
-    this.#handshakes.add(socket);
+    this.#handshakes.set(socket, peer);
     const identity = { host: peer.endpoint.host, pin: peer.tls.pin };
     this.#tls
       .secure(socket, identity, dialled)
       .then((secured) => {
-        if (this.#stopping) secured.destroy();
+        if (this.#stopping || this.#paused.has(peer.name)) secured.destroy();
         else this.#adopt(secured, peer, dialled);
       })
       .catch((error: Error) => {
-        const waitMs = dialled ? this.#redialLater(peer, undefined) : undefined;
+        this.#handshakes.delete(socket);
+        const waitMs = this.#redialWhenAlone(peer);
         const fields = { neighbour: peer.name, problem: error.message, waitMs };
         this.#diagnostics.report("peer-untrusted", fields);
       })
       .finally(() => this.#handshakes.delete(socket));
   }
 
-  #redialLater(peer: KxPeer, backoffMs: number | undefined): number {
+  /** Milliseconds until a peer is dialled again that has no connection and should have one. */
+  #redialWhenAlone(peer: KxPeer): number | undefined {
+    const isWaiting = peer.timer !== undefined || peer.dialling !== undefined;
+    if (!peer.dial || isWaiting || this.#stopping) return undefined;
+    return this.#connectionsOf(peer) > 0 ? undefined : this.#redialLater(peer);
+  }
+
+  #redialLater(peer: KxPeer): number {
     const planned = delayMs(this.#kx.reconnect, peer.attempt, this.#clock.random());
-    const wait = Math.max(planned, backoffMs ?? 0);
+    const wait = Math.max(planned, peer.backoffMs ?? 0);
+    peer.backoffMs = undefined;
     peer.attempt += 1;
     clearTimeout(peer.timer);
     if (!this.#stopping) peer.timer = setTimeout(() => this.#dial(peer), wait);
     return Math.round(wait);
   }
 
+  #backOff(name: string, backoffMs: number | undefined): void {
+    const peer = this.#peers.find((one) => one.name === name);
+    if (peer !== undefined) peer.backoffMs = backoffMs;
+  }
+
   #adopt(socket: Socket, peer: KxPeer, dialled: boolean): void {
     this.#lastId += 1;
     const id = this.#lastId;
-    const flow = { backoffMs: undefined, lingering: undefined, flushing: false };
-    const line: Line = { id, socket, peer, ...flow };
+    const line = new Line(id, peer.name, socket, (unsentBytes) => {
+      this.#perform(this.#exchange.flushed(id, unsentBytes, this.#now()));
+      if (socket.isPaused() && !this.#exchange.isCongested(id)) socket.resume();
+    });
     this.#lines.set(id, line);
-    socket.setNoDelay(true);
     const openedAt = this.#now();
     socket.on("data", (bytes) => {
       this.#perform(this.#exchange.received(id, bytes, this.#now()));
       if (this.#exchange.isCongested(id)) socket.pause();
     });
     // A bare FIN is a legal goodbye; what is owed to a peer that will not ask more is dropped.
-    socket.on("end", () => this.#end(line));
+    socket.on("end", () => line.end());
     socket.on("error", (error) => {
       this.#diagnostics.report("peer-complaint", { neighbour: peer.name, problem: error.message });
     });
     socket.on("close", () => {
-      clearTimeout(line.lingering);
       this.#lines.delete(id);
       this.#perform(this.#exchange.ended(id, this.#now()));
       if (this.#now() - openedAt >= EXCHANGE_LIMITS.healthyMs) peer.attempt = 0;
-      const isAlone = peer.dial && this.#connectionsOf(peer) === 0;
-      const isWaiting = peer.timer !== undefined || peer.dialling !== undefined;
-      if (isAlone && !isWaiting && !this.#stopping) this.#redialLater(peer, line.backoffMs);
+      this.#redialWhenAlone(peer);
     });
     this.#perform(this.#exchange.opened(id, peer.name, dialled, this.#now()));
   }
@@ -343,11 +352,11 @@ export class KxDoor {
       if (line === undefined) continue;
       switch (action.type) {
         case "send":
-          this.#write(line, action.bytes);
+          line.write(action.bytes);
           break;
         case "end":
-          line.backoffMs = action.backoffMs;
-          this.#end(line);
+          this.#backOff(line.peer, action.backoffMs);
+          line.end();
           break;
         case "drop":
           line.socket.destroy();
@@ -357,33 +366,6 @@ export class KxDoor {
       }
     }
     this.#schedule();
-  }
-
-  #write(line: Line, bytes: Uint8Array): void {
-    const { socket } = line;
-    for (let at = 0; at < bytes.length && socket.writable; at += TCP_LIMITS.writeBytes) {
-      const part = bytes.subarray(at, at + TCP_LIMITS.writeBytes);
-      socket.write(part, () => this.#flushed(line));
-    }
-  }
-
-  /** Closes our side; whoever does not close the other one gets no more patience than this. */
-  #end(line: Line): void {
-    line.socket.end();
-    line.lingering ??= setTimeout(() => line.socket.destroy(), TCP_LIMITS.lingerMs);
-  }
-
-  /** Many writes that are done in one turn of the event loop are one event. */
-  #flushed(line: Line): void {
-    if (line.flushing) return;
-    line.flushing = true;
-    setImmediate(() => {
-      line.flushing = false;
-      const { id, socket } = line;
-      if (!this.#lines.has(id)) return;
-      this.#perform(this.#exchange.flushed(id, socket.writableLength, this.#now()));
-      if (socket.isPaused() && !this.#exchange.isCongested(id)) socket.resume();
-    });
   }
 
   #schedule(): void {

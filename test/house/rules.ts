@@ -46,9 +46,10 @@ export const FLOORS: readonly Readonly<Record<string, Room>>[] = [
     diagnostics: { pure: true },
     clock: {},
     backoff: { pure: true },
+    rate: { pure: true },
     version: { node: ["fs"] },
   },
-  { config: { packages: ["zod", "smol-toml"], node: ["fs", "net"] } },
+  { config: { packages: ["zod", "smol-toml"], node: ["fs", "net", "tls"] } },
   {
     openpgp: { pure: true, node: ["crypto"] },
     mail: { pure: true, node: ["crypto"] },

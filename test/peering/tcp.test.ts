@@ -1,0 +1,259 @@
+/**
+ * The KX door on real sockets: who is let in, what a bad connection costs, how it comes back, and
+ * that nothing is left of it once it has stopped.
+ */
+import type { AddressInfo, Server, Socket } from "node:net";
+import { connect, createServer } from "node:net";
+import { describe, expect, onTestFinished, test } from "vitest";
+import type { Clock } from "../../src/clock.js";
+import { systemClock } from "../../src/clock.js";
+import { parseConfig } from "../../src/config/load.js";
+import type { EventName, Fields } from "../../src/diagnostics.js";
+import { KxDoor } from "../../src/peering/tcp.js";
+import type { Update } from "../../src/update.js";
+import { UpdateLog } from "../../src/updatelog/update-log.js";
+import { made } from "../torture/material.js";
+
+const GREETING = "a000|HELO|1.0|.|a001|IHAVE|NOTIFY|.|".replaceAll("|", "\r\n");
+
+/** A door before a log in memory; `peers` is its configuration of them. */
+async function openDoor(peers: string, random = systemClock.random) {
+  const text = `[site]
+address = "keys@kx.example.org"
+[log]
+[kx]
+listen = ["127.0.0.1:0"]
+reconnect = "30ms"
+${peers}`;
+  const config = parseConfig(text, "test.toml", "/", {});
+  if (config.kx === undefined) throw new Error("no [kx]");
+  const log = UpdateLog.open(":memory:");
+  const events: { readonly event: EventName; readonly fields: Fields }[] = [];
+  const report = (event: EventName, fields: Fields = {}) => events.push({ event, fields });
+  const clock: Clock = { ...systemClock, random };
+  const door = new KxDoor(config, config.kx, log, clock, { report });
+  const [bound] = await door.start();
+  onTestFinished(async () => {
+    await door.stop();
+    log.close();
+  });
+  if (bound === undefined) throw new Error("not listening");
+  const hold = (...updates: Update[]) => {
+    const origin = { neighbour: undefined, transport: "mail" } as const;
+    log.append(updates.map((update) => ({ update, origin, trail: [], receivedAt: 1 })));
+  };
+  const all = (event: EventName) => events.filter((one) => one.event === event);
+  return { door, log, port: bound.port, hold, all };
+}
+
+function peer(name: string, address: string, dial = false): string {
+  return `[[peer]]\nname = "${name}"\nkx = "${address}"\nvia = "kx"\ndial = ${dial}\n`;
+}
+
+/** A connection from an address of loopback, and all that it was told. */
+function visitor(port: number, localAddress: string) {
+  const socket = connect({ host: "127.0.0.1", port, localAddress });
+  const heard: Buffer[] = [];
+  const state = { isClosed: false };
+  socket.on("data", (bytes) => heard.push(bytes));
+  socket.on("error", () => socket.destroy());
+  socket.on("close", () => {
+    state.isClosed = true;
+  });
+  onTestFinished(() => {
+    socket.destroy();
+  });
+  return {
+    socket,
+    state,
+    text: () => Buffer.concat(heard).toString("latin1"),
+    bytes: () => heard.reduce((sum, { length }) => sum + length, 0),
+  };
+}
+
+async function until(isTrue: () => boolean): Promise<void> {
+  await expect.poll(isTrue, { timeout: 15_000, interval: 10 }).toBe(true);
+}
+
+/** A listener that a test can take away and bring back on its port. */
+async function listener(onSocket: (socket: Socket) => void, port = 0) {
+  const sockets = new Set<Socket>();
+  const server: Server = createServer({ allowHalfOpen: true }, (socket) => {
+    sockets.add(socket);
+    socket.on("error", () => socket.destroy());
+    onSocket(socket);
+  });
+  await new Promise<void>((resolve) => server.listen(port, "127.0.0.1", resolve));
+  const close = () =>
+    new Promise<void>((resolve) => {
+      for (const socket of sockets) socket.destroy();
+      server.close(() => resolve());
+    });
+  onTestFinished(close);
+  return { port: (server.address() as AddressInfo).port, close };
+}
+
+describe("an address", () => {
+  test("that is no peer's is closed before a byte is sent, whatever it says", async () => {
+    const { port, all } = await openDoor(peer("friend", "127.0.0.2:1"));
+    const stranger = visitor(port, "127.0.0.3");
+    stranger.socket.write(GREETING);
+    await until(() => stranger.state.isClosed);
+    expect(stranger.bytes()).toBe(0);
+    expect(all("peer-unknown").map(({ fields }) => fields)).toEqual([{ address: "127.0.0.3" }]);
+    expect(all("peer-connected")).toEqual([]);
+  });
+
+  test("that is no peer's costs ten lines a minute, however often it comes", async () => {
+    const { port, all } = await openDoor(peer("friend", "127.0.0.2:1"));
+    for (let n = 0; n < 10; n++) {
+      const strangers = Array.from({ length: 10 }, () => visitor(port, "127.0.0.3"));
+      await until(() => strangers.every(({ state }) => state.isClosed));
+    }
+    expect(all("peer-unknown").length).toBe(10);
+  });
+
+  test("of a peer is greeted, four times at once and not five", async () => {
+    const { door, port } = await openDoor(peer("friend", "127.0.0.2:1"));
+    const visitors = Array.from({ length: 4 }, () => visitor(port, "127.0.0.2"));
+    await until(() => visitors.every(({ text }) => text().includes("HELO")));
+    const fifth = visitor(port, "127.0.0.2");
+    await until(() => fifth.state.isClosed);
+    expect(fifth.bytes()).toBe(0);
+    visitors[2]?.socket.write(GREETING);
+    await until(() => door.status()[0]?.connected === true);
+  });
+});
+
+describe("a peer that goes away", () => {
+  test("is dialled again until it is back", async () => {
+    let port = 0;
+    let greeted = 0;
+    const serve = () =>
+      listener((socket) => {
+        socket.write(GREETING);
+        socket.on("data", (bytes) => {
+          if (bytes.includes("HELO")) greeted += 1;
+        });
+      }, port);
+    const first = await serve();
+    port = first.port;
+    const { door, all } = await openDoor(peer("friend", `127.0.0.1:${port}`, true));
+    await until(() => door.status()[0]?.connected === true);
+    await first.close();
+    await until(() => all("peer-unreachable").length > 2);
+    expect(door.status()[0]?.connected).toBe(false);
+    await serve();
+    await until(() => door.status()[0]?.connected === true);
+    expect(greeted).toBe(2);
+  });
+
+  test("by a reset, at any byte, leaves nothing behind", async () => {
+    const { door, port, hold, all } = await openDoor(peer("friend", "127.0.0.2:1"));
+    hold(made(1, 1).update);
+    const said = `${GREETING}a002\r\nLIST\r\n-\r\n.\r\na003\r\nGETUPDATE\r\n1\r\n.\r\n`;
+    for (let end = 0; end <= said.length; end += 3) {
+      const guest = visitor(port, "127.0.0.2");
+      await until(() => guest.bytes() > 0);
+      guest.socket.write(said.slice(0, end));
+      if (end % 2 === 0) guest.socket.resetAndDestroy();
+      else guest.socket.end();
+      await until(() => guest.state.isClosed);
+    }
+    await until(() => all("peer-disconnected").length === Math.floor(said.length / 3) + 1);
+    expect(door.status()[0]).toMatchObject({ connected: false, missing: 0, inFlight: 0 });
+    const guest = visitor(port, "127.0.0.2");
+    guest.socket.write(said);
+    await until(() => guest.text().includes("END PGP PUBLIC KEY BLOCK"));
+  });
+});
+
+describe("a peer that never reads", () => {
+  test("gets 4 MiB and what the kernel takes, and later all the rest", async () => {
+    const { port, hold } = await openDoor(peer("friend", "127.0.0.2:1"));
+    hold(made(1, 2, 100_000).update);
+    const before = process.memoryUsage().rss;
+    const guest = visitor(port, "127.0.0.2");
+    await until(() => guest.bytes() > 0);
+    guest.socket.pause();
+    guest.socket.write(GREETING);
+    for (let n = 0; n < 4; n++) {
+      guest.socket.write(`b00${n}\r\nGETUPDATE\r\n${"1\r\n".repeat(100)}.\r\n`);
+    }
+    await new Promise((resolve) => setTimeout(resolve, 1000));
+    expect((process.memoryUsage().rss - before) / 2 ** 20).toBeLessThan(100);
+    guest.socket.resume();
+    const count = () => guest.text().split("\r\nUPDATE\r\n").length - 1;
+    await expect.poll(count, { timeout: 15_000, interval: 300 }).toBe(400);
+  });
+});
+
+describe("two doors that dial each other", () => {
+  test("end with one connection, and nothing is lost on the way", async () => {
+    // Each has to know the other's port beforehand, so one of them is dialled through a go-between.
+    let behind = 0;
+    const between = await listener((socket) => {
+      const onwards = connect({ host: "127.0.0.1", port: behind, allowHalfOpen: true });
+      onwards.on("error", () => socket.destroy());
+      socket.pipe(onwards).pipe(socket);
+      socket.on("close", () => onwards.destroy());
+    });
+    const one = await openDoor(peer("two", `127.0.0.1:${between.port}`, true), () => 0);
+    const two = await openDoor(peer("one", `127.0.0.1:${one.port}`, true), () => 0.5);
+    behind = two.port;
+    one.hold(made(1, 10).update);
+    await until(() => two.log.newest() === 1);
+    for (let n = 0; n < 20; n++) {
+      one.hold(made(1, 100 + n).update);
+      two.hold(made(1, 200 + n).update);
+      await new Promise((resolve) => setTimeout(resolve, 300));
+    }
+    await until(() => one.log.newest() === 41 && two.log.newest() === 41);
+    for (const { all, door } of [one, two]) {
+      expect(all("peer-reset")).toEqual([]);
+      expect(all("peer-complaint")).toEqual([]);
+      expect(door.status()[0]?.connected).toBe(true);
+    }
+  });
+});
+
+describe("stop", () => {
+  function handles(): string[] {
+    return process.getActiveResourcesInfo().filter((name) => /TCP|Timeout/.test(name));
+  }
+
+  test("says CLOSE, leaves no socket and no timer, and nothing touches the log any more", async () => {
+    const before = handles().length;
+    const { door, log, port, hold } = await openDoor(
+      peer("friend", "127.0.0.2:1") + peer("nobody", "127.0.0.1:1", true),
+    );
+    const guest = visitor(port, "127.0.0.2");
+    guest.socket.write(GREETING);
+    await until(() => door.status()[0]?.connected === true);
+    hold(made(1, 3).update);
+    const stopped = door.stop();
+    await until(() => guest.text().includes("CLOSE"));
+    const [, tag = ""] = /\r\n(.{4})\r\nCLOSE\r\n/.exec(guest.text()) ?? [];
+    guest.socket.write(`a009\r\nCLOSE\r\n${tag}\r\n.\r\n`);
+    guest.socket.end();
+    await stopped;
+    hold(made(1, 4).update);
+    log.close();
+    await until(() => guest.state.isClosed);
+    await new Promise((resolve) => setTimeout(resolve, 50));
+    expect(handles().length).toBeLessThanOrEqual(before);
+  });
+
+  test("waits 2 s for a peer that does not answer, not longer", async () => {
+    const { door, port } = await openDoor(peer("friend", "127.0.0.2:1"));
+    const guest = visitor(port, "127.0.0.2");
+    guest.socket.write(GREETING);
+    await until(() => door.status()[0]?.connected === true);
+    const start = performance.now();
+    await door.stop();
+    const took = performance.now() - start;
+    expect(took).toBeGreaterThan(1500);
+    expect(took).toBeLessThan(6000);
+    await until(() => guest.state.isClosed);
+  });
+});
