@@ -57,6 +57,11 @@ export const EVENTS = {
   "spool-stuck": { level: "error", text: "a file or directory of mails cannot be used; left" },
   bounce: { level: "warn", text: "a mail of ours came back" },
   "smtp-limited": { level: "info", text: "SMTP client over a limit; turned away" },
+  "certificate-renewed": { level: "info", text: "another certificate is in force" },
+  "certificate-refused": {
+    level: "error",
+    text: "the new certificate cannot be used; not changed",
+  },
   "smtp-error": { level: "debug", text: "SMTP connection failed" },
   // KX.
   "peer-connected": { level: "info", text: "KX peer connected" },

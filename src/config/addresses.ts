@@ -1,6 +1,6 @@
 /**
  * Readers for what stands for somebody else in the configuration: mail addresses, IP networks and
- * the relay's URL. They judge the form alone and never resolve a name. Each returns a value or a
+ * the URLs of relay and keyserver. They judge the form alone and never resolve a name. Each returns a value or a
  * sentence for the operator. Mail addresses are the plain addr-spec of RFC 5321 4.1.2 in ASCII:
  * no quoted local part, no address literal, no SMTPUTF8. Of a relay URL nothing is ever quoted,
  * because it may hold a password.
@@ -62,6 +62,14 @@ export function parseRelay(text: string): Reading<string> {
   }
   if (/[\s\p{Cc}]/u.test(text)) return { fault: `has a space or control character: ${hint}` };
   return { value: text };
+}
+
+/** "http://host:port" or "https://..." without a slash at its end. */
+export function parseKeyserver(value: string): Reading<string> {
+  const url = URL.canParse(value) ? new URL(value) : undefined;
+  const isWeb = url?.protocol === "http:" || url?.protocol === "https:";
+  if (isWeb && url.search === "" && url.hash === "") return { value: value.replace(/\/+$/, "") };
+  return { fault: `${quoted(value)} is no http URL: write one as "http://127.0.0.1:11371"` };
 }
 
 /** The relay as it may be shown: scheme, host and port, without user and password. */

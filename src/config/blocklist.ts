@@ -1,6 +1,7 @@
 /**
- * The block list of `[policy] blocklist`: one key a line, its fingerprint, then the reason, with `until=YYYY-MM-DD` and `allow-revocation` anywhere among them. Lines that begin with # and
- * blank lines are passed over. Read with the configuration, so that a slip in it is a fault of the
+ * The block list of `[policy] blocklist`: one key a line, its fingerprint, then the reason, with
+ * `until=YYYY-MM-DD` and `allow-revocation` anywhere among its words. Blank lines and lines that
+ * begin with # are passed over. Read with the configuration, so that a slip in it is a fault of the
  * configuration and not a key that is carried by mistake.
  */
 import type { ConfigFault } from "../errors.js";

@@ -13,11 +13,13 @@ import type { ConfigFault } from "../errors.js";
 import { ConfigFaults } from "../errors.js";
 import { domainOf } from "./addresses.js";
 import { parseBlocklist } from "./blocklist.js";
+import { certificateFaults } from "./certificates.js";
 import type { Config, LocalDelivery, Neighbour } from "./config.js";
 import type { Environment } from "./environment.js";
 import { overlay } from "./environment.js";
 import type { Position } from "./locate.js";
 import { formatKey, locateKeys, MAX_DEPTH, positionOf } from "./locate.js";
+import { reasonOf } from "./reason.js";
 import { defaultVia } from "./rules.js";
 import type { PeerSettings, Settings } from "./schema.js";
 import { configSchema } from "./schema.js";
@@ -37,6 +39,7 @@ export function loadConfig(file: string, env: Environment): Config {
     throw new ConfigFaults(absolute, [{ line: undefined, column: undefined, key: "", message }]);
   }
   const config = parseConfig(text, absolute, dirname(absolute), env);
+  assertCertificates(config, absolute, () => locateKeys(text));
   return withBlocks(config);
 }
 
@@ -107,6 +110,7 @@ function configOf(settings: Settings, file: string | undefined, directory: strin
       path: resolve(directory, log.path),
       retainMs: log.retain,
       rememberMs: log.remember,
+      holdBytes: log.hold,
     },
     smtp: smtp && {
       listen: smtp.listen.filter((listener) => "port" in listener),
@@ -116,6 +120,10 @@ function configOf(settings: Settings, file: string | undefined, directory: strin
       socketMode: smtp.socket_mode,
       hostname: smtp.hostname ?? domainOf(site.address),
       maxSizeBytes: smtp.max_size,
+      tls: smtp.tls && {
+        cert: resolve(directory, smtp.tls.cert),
+        key: resolve(directory, smtp.tls.key),
+      },
     },
     spool: spool && {
       watch: spool.watch.map((path) => resolve(directory, path)),
@@ -136,6 +144,7 @@ function configOf(settings: Settings, file: string | undefined, directory: strin
       relay: outbound.relay,
       bounce: outbound.bounce,
       retry: outbound.retry,
+      ca: outbound.ca === undefined ? undefined : resolve(directory, outbound.ca),
     },
     local: local && localOf(local, directory),
     admin: admin && { listen: admin.listen, publicStatus: admin.public_status },
@@ -186,10 +195,28 @@ function neighbourOf(peer: PeerSettings): Neighbour {
     mail: peer.mail,
     acceptFrom: peer.accept_from,
     maxMailBytes: peer.max_mail,
+    maxRate: peer.max_rate,
+    requireTls: peer.require_tls,
     kx: peer.kx && { host: peer.kx.host, port: peer.kx.port },
     tls: peer.kx?.secure ? { pin: peer.pin } : undefined,
     dial: peer.dial,
   };
+}
+
+/** Throws `ConfigFaults` when a certificate or key that the file names cannot be used. */
+function assertCertificates(
+  config: Config,
+  file: string,
+  locate: () => ReadonlyMap<string, Position>,
+): void {
+  const faults = certificateFaults(config);
+  if (faults.length === 0) return;
+  const positions = locate();
+  const located = faults.map(({ path, message }): ConfigFault => {
+    const position = positionOf(positions, path);
+    return { line: position?.line, column: position?.column, key: formatKey(path), message };
+  });
+  throw new ConfigFaults(file, located.sort(byPosition));
 }
 
 /** The configuration with its block list read. Throws `ConfigFaults` under the list's own name. */
@@ -219,22 +246,6 @@ function readText(file: string): string {
     return new TextDecoder("utf-8", { fatal: true }).decode(readFileSync(descriptor));
   } finally {
     closeSync(descriptor);
-  }
-}
-
-function reasonOf(error: unknown): string {
-  switch ((error as NodeJS.ErrnoException).code) {
-    case "ENOENT":
-      return "there is no such file; check the name";
-    case "EACCES":
-    case "EPERM":
-      return "permission denied; let the user of this process read it";
-    case "EISDIR":
-      return "it is a directory; name the file in it";
-    case "ERR_ENCODING_INVALID_ENCODED_DATA":
-      return "it is not UTF-8; save it in that encoding";
-    default:
-      return error instanceof Error ? error.message : String(error);
   }
 }
 

@@ -5,12 +5,25 @@
  * has milliseconds, bytes and endpoints, still under the names of the file.
  */
 import { z } from "zod";
-import { parseIpAddress, parseMailAddress, parseNetwork, parseRelay } from "./addresses.js";
+import {
+  parseIpAddress,
+  parseKeyserver,
+  parseMailAddress,
+  parseNetwork,
+  parseRelay,
+} from "./addresses.js";
 import type { Endpoint } from "./config.js";
 import { quoted } from "./quote.js";
 import { didYouMean } from "./suggest.js";
 import type { Reading } from "./units.js";
-import { isHostname, parseDuration, parseRate, parseEndpoint, parseSchedule, parseSize } from "./units.js";
+import {
+  isHostname,
+  parseDuration,
+  parseEndpoint,
+  parseRate,
+  parseSchedule,
+  parseSize,
+} from "./units.js";
 
 /** A keyserver has to serve an update for 72 hours after it was announced (thesis 3.1). */
 const MIN_RETAIN_MS = 72 * 3_600_000;
@@ -95,13 +108,6 @@ function parseMode(value: string): Reading<number> {
   return { fault: `${quoted(value)} is not a mode: write it in octal, as "0660"` };
 }
 
-function parseKeyserver(value: string): Reading<string> {
-  const url = URL.canParse(value) ? new URL(value) : undefined;
-  const isWeb = url?.protocol === "http:" || url?.protocol === "https:";
-  if (isWeb && url.search === "" && url.hash === "") return { value: value.replace(/\/+$/, "") };
-  return { fault: `${quoted(value)} is no http URL: write one as "http://127.0.0.1:11371"` };
-}
-
 /** "host:port", or "kxs://host:port" for TLS. */
 function parseKxEndpoint(value: string): Reading<Endpoint & { readonly secure: boolean }> {
   const secure = value.startsWith("kxs://");
@@ -134,6 +140,11 @@ const maxMail = atLeast(
 const mailAddress = () => text("pgp-public-keys@ks.example.org", parseMailAddress);
 const endpoint = (example: string) => text(example, parseEndpoint);
 const schedule = (example: string) => text(example, parseSchedule);
+
+const certificate = {
+  cert: text("kx.pem", parsePath).describe("Our certificate and its chain, PEM."),
+  key: text("kx.key", parsePath).describe("Its private key, PEM."),
+};
 
 export const siteSchema = z
   .strictObject({
@@ -174,13 +185,7 @@ export const smtpSchema = z
       .describe("Our name in the greeting; by default the domain of site.address."),
     max_size: text("2MiB", parseSize).prefault("2MiB").describe("Largest mail taken."),
     tls: z
-      .strictObject(
-        {
-          cert: text("kx.pem", parsePath).describe("Our certificate and its chain, PEM."),
-          key: text("kx.key", parsePath).describe("Its private key, PEM."),
-        },
-        { error: 'is not complete: write { cert = "kx.pem", key = "kx.key" }' },
-      )
+      .strictObject(certificate, { error: 'write { cert = "kx.pem", key = "kx.key" }' })
       .optional()
       .describe("Files for STARTTLS; without them it is not offered."),
   })
@@ -250,8 +255,7 @@ export const kxSchema = z
     tls: z
       .strictObject(
         {
-          cert: text("kx.pem", parsePath).describe("Our certificate and its chain, PEM."),
-          key: text("kx.key", parsePath).describe("Its private key, PEM."),
+          ...certificate,
           ca: text("ca.pem", parsePath).optional().describe("CA that signed our peers, PEM."),
         },
         { error: 'is not complete: write { cert = "kx.pem", key = "kx.key", ca = "ca.pem" }' },

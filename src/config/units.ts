@@ -1,11 +1,13 @@
 /**
  * The small notations of the configuration: durations ("72h"), retry schedules ("1m, 5m*2, 1h"),
- * sizes ("2MiB") and endpoints ("127.0.0.1:25", "[::1]:25"), each with the formatter that undoes
- * it. A reader returns a value or a sentence for the operator, and never throws. Knows no file, no
- * key and no default. The schedule notation is Haraka's `temp_fail_intervals`.
+ * rates ("100/1m"), sizes ("2MiB") and endpoints ("127.0.0.1:25", "[::1]:25"), each with the
+ * formatter that undoes it. A reader returns a value or a sentence for the operator, and never
+ * throws. Knows no file, no key and no default. The schedule notation is Haraka's
+ * `temp_fail_intervals`.
  */
 import { isIP, isIPv4, isIPv6, SocketAddress } from "node:net";
 import type { Schedule } from "../backoff.js";
+import type { Rate } from "../rate.js";
 import type { Endpoint } from "./config.js";
 import { quoted } from "./quote.js";
 
@@ -94,6 +96,26 @@ export function formatSchedule(schedule: Schedule): string {
   return steps
     .map(({ ms, times }) => formatDuration(ms) + (times > 1 ? `*${times}` : ""))
     .join(", ");
+}
+
+/** "100/1m" -> so many in a time, which is at least 1ms and at most a day. */
+export function parseRate(text: string): Reading<Rate> {
+  const match = /^(\d{1,9})\s*\/\s*(\S+)$/.exec(text);
+  if (!match) {
+    return { fault: `${quoted(text)} is not a rate: write a number and a time, as "100/1m"` };
+  }
+  const period = parseDuration(match[2] ?? "");
+  if ("fault" in period) return period;
+  const count = Number(match[1]);
+  if (count < 1) return { fault: `${quoted(text)} lets nothing through: write 1 or more` };
+  if (period.value < 1) return { fault: "the time of a rate is at least 1ms" };
+  if (period.value > 86_400_000) return { fault: "the time of a rate is at most 1d" };
+  return { value: { count, periodMs: period.value } };
+}
+
+/** Rate -> "100/1m". */
+export function formatRate({ count, periodMs }: Rate): string {
+  return `${count}/${formatDuration(periodMs)}`;
 }
 
 /** "2MiB", "128kB", "131072" -> bytes, at least 1. Units: B, kB, MB, GB, KiB, MiB, GiB. */

@@ -5,8 +5,8 @@
  *
  *  1. What the site refused for what it holds is undelivered, as if it had been refused at once.
  *  2. Of a mail of several updates nobody knows which one was meant: each is sent again, alone.
- *  3. Anything else is the site's trouble: the lane waits by the schedule, the longer the more often
- *     the update has come back, and tries with that update first.
+ *  3. Anything else is the site's trouble: the lane waits by the schedule, the longer the more
+ *     often the update has come back, and tries with that update first.
  *  4. Never an endless loop: an update is undelivered when it comes back the third time although
  *     others that left since have not, and after `MAX_TRIES` times in any case.
  */

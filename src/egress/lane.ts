@@ -13,8 +13,8 @@
  *  4. A part that was read and refused for good is recorded and passed over, else one key that a
  *     site cannot take would stop all that come after it. After `REFUSALS` in a row it is the site
  *     that is sick and not our mails: each further one is tried through the schedule first.
- *  5. Updates that wait go together where the courier packs them, so that a site that comes back is
- *     not buried; when it refuses them for good, one by one, so that only the guilty one is refused.
+ *  5. Updates that wait go together where the courier packs them, so that a site that comes back
+ *     is not buried; when it refuses them for good, one by one, so that it names the guilty one.
  *  6. What came back after it was taken is sent again before anything new (`came-back.ts`), and the
  *     lane goes on when that has had the time to come back once more.
  *  7. No more parts than the site's rate, where it has one.
@@ -335,7 +335,7 @@ export class Lane {
     return await part.deliver();
   }
 
-  /** Rule 4: an update that is refused until its schedule has run out is passed over all the same. */
+  /** Rule 4: what is refused until its schedule has run out is passed over all the same. */
   #judge(outcome: Outcome): Outcome {
     if (outcome.kind === "delivered") this.#refusals = 0;
     if (outcome.kind !== "refused") return outcome;

@@ -2,6 +2,8 @@
  * The door out to all legacy sites: one lane a site, one transport a lane, woken when the log
  * grows. A neighbour is a site when it takes mail and `via` says so.
  */
+import { readFileSync } from "node:fs";
+import { rootCertificates } from "node:tls";
 import type { Clock } from "../clock.js";
 import type { Config } from "../config/config.js";
 import type { Diagnostics } from "../diagnostics.js";
@@ -11,7 +13,7 @@ import type { UpdateLog } from "../updatelog/update-log.js";
 import { type Courier, MailCourier } from "./courier.js";
 import type { LaneStatus } from "./lane.js";
 import { Lane } from "./lane.js";
-import { RelayTransport } from "./transport.js";
+import { RelayTransport, TRANSPORT_LIMITS } from "./transport.js";
 
 /** How long a relay may take for the mail under way when we go down. */
 const STOP_MS = 10_000;
@@ -33,16 +35,21 @@ export class MailDoor {
     const { address: site, contact } = config.site;
     const hostname = config.smtp?.hostname ?? site.slice(site.lastIndexOf("@") + 1);
     const { bounce, retry, relay } = outbound;
+    const ca =
+      outbound.ca === undefined
+        ? undefined
+        : [...rootCertificates, readFileSync(outbound.ca, "utf8")];
     const observing = config.mode === "observe";
-    for (const { name, mail, via, maxMailBytes } of config.neighbours) {
+    for (const { name, mail, via, maxMailBytes, maxRate: rate, requireTls } of config.neighbours) {
       if (mail === undefined || via !== "mail") continue;
       const envelope = { to: mail, from: contact, site, maxBytes: maxMailBytes };
-      const transport = new RelayTransport(relay, hostname);
+      const security = { required: requireTls, ca };
+      const transport = new RelayTransport(relay, hostname, TRANSPORT_LIMITS, security);
       const sender = (first: Seq, last: Seq) =>
         bounce === undefined ? contact : verpSender(bounce, name, first, last, log.returns.secret);
       const courier = new MailCourier(envelope, sender, transport);
       this.#couriers.push(courier);
-      const settings = { name, address: mail, retry, observing };
+      const settings = { name, address: mail, retry, observing, rate };
       this.#lanes.push(new Lane(settings, log, courier, clock, diagnostics));
     }
   }

@@ -37,6 +37,16 @@ export type Outcome =
   /** Never: this mail was read and refused. */
   | { readonly kind: "refused"; readonly code: number; readonly words: string };
 
+/** What the connection to the relay has to be. */
+export interface Security {
+  /** Encrypted and to the host that the URL names, or else no mail leaves. */
+  readonly required: boolean;
+  /** CAs in PEM that are trusted; undefined for those that Node comes with. */
+  readonly ca: readonly string[] | undefined;
+}
+
+const OPPORTUNISTIC: Security = { required: false, ca: undefined };
+
 export interface Transport {
   /** One mail to one recipient. Never rejects; one call at a time. */
   deliver(raw: Uint8Array, sender: string, recipient: string): Promise<Outcome>;
@@ -59,7 +69,12 @@ export class RelayTransport implements Transport {
   #idle: NodeJS.Timeout | undefined;
 
   /** `relay` is an smtp:// or smtps:// URL that may hold a user and a password. */
-  constructor(relay: string, hostname: string, limits: TransportLimits = TRANSPORT_LIMITS) {
+  constructor(
+    relay: string,
+    hostname: string,
+    limits: TransportLimits = TRANSPORT_LIMITS,
+    { required, ca }: Security = OPPORTUNISTIC,
+  ) {
     const url = new URL(relay);
     const secure = url.protocol === "smtps:";
     const user = decodeURIComponent(url.username);
@@ -70,8 +85,13 @@ export class RelayTransport implements Transport {
       port: url.port === "" ? (secure ? 465 : 25) : Number(url.port),
       secure,
       name: hostname,
-      // Opportunistic TLS between mail servers verifies nothing (RFC 7435); smtps:// does.
-      tls: { rejectUnauthorized: secure },
+      requireTLS: required,
+      // Opportunistic TLS between mail servers verifies nothing (RFC 7435); what is asked for does.
+      tls: {
+        minVersion: "TLSv1.2",
+        rejectUnauthorized: secure || required,
+        ...(ca === undefined ? {} : { ca: [...ca] }),
+      },
       connectionTimeout: limits.connectMs,
       greetingTimeout: limits.greetingMs,
       socketTimeout: limits.silenceMs,

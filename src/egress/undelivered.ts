@@ -1,4 +1,7 @@
-/** How an update that a site will not get is put on record: in the log, and to the operator. */
+/**
+ * How an update that a site will not get is put on record: in the log, and to the operator. Whether
+ * it was refused at once or came back later makes no difference from here on.
+ */
 import type { Diagnostics } from "../diagnostics.js";
 import type { Entry, UpdateLog } from "../updatelog/update-log.js";
 

@@ -1,5 +1,5 @@
 /**
- * smtp-server with four habits of our own, by overriding methods that it declares public.
+ * smtp-server with five habits of our own, by overriding methods that it declares public.
  *
  *  1. The greeting comes at once. smtp-server holds it back for 100 ms to catch spammers who talk
  *     early; whoever may write to us is known by address, and each of its mails would wait.
@@ -8,6 +8,7 @@
  *  3. A command must be complete within `commandMs` of the last reply. The package counts idle time
  *     only, so that one byte a minute would hold a slot for ever.
  *  4. It knows whether a message is under way, so that going down need not wait for idle sessions.
+ *  5. It asks for another certificate at each connection, for the files may have changed.
  *
  * Knows no policy: who may connect or write is the door's business.
  */
@@ -33,7 +34,12 @@ export class Session extends SMTPConnection {
   ) {
     super(server, socket, options);
     this.#patience = setTimeout(() => this.#overdue(), commandMs);
-    socket.once("close", () => clearTimeout(this.#patience));
+  }
+
+  /** After the plain connection, and after the TLS connection that may have come over it. */
+  override _onClose(): void {
+    clearTimeout(this.#patience);
+    super._onClose();
   }
 
   /** Whether a message is under way: from our 354 to our answer to it. */
@@ -70,13 +76,22 @@ export class Session extends SMTPConnection {
 /** The listener of one address. */
 export class SessionServer extends SMTPServer {
   readonly #commandMs: number;
+  readonly #renewed: () => SMTPServerOptions | undefined;
 
-  constructor(options: SMTPServerOptions, commandMs: number) {
+  /** `renewed` is asked for other TLS options; undefined when there are none. */
+  constructor(
+    options: SMTPServerOptions,
+    commandMs: number,
+    renewed: () => SMTPServerOptions | undefined = () => undefined,
+  ) {
     super(options);
     this.#commandMs = commandMs;
+    this.#renewed = renewed;
   }
 
   override connect(socket: Socket | TLSSocket, options?: SMTPConnectionOptions | null): void {
+    const other = this.#renewed();
+    if (other !== undefined) this.updateSecureContext(other);
     const session = new Session(this, socket, options, this.#commandMs);
     this.connections.add(session);
     session.on("error", (error) => this.emit("error", error));

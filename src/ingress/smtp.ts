@@ -6,8 +6,9 @@
  *
  * The one translation from outcomes to SMTP replies is here. 250 comes after the commit, for a new
  * update and for a duplicate alike (RFC 5321 section 6.1). How the protocol is kept, and how long a
- * client may take, is in `session.ts` and `collect.ts`. Known limits: without a certificate there
- * is no STARTTLS; mail to postmaster is refused like any other, its address is in [site] contact.
+ * client may take, is in `session.ts` and `collect.ts`. STARTTLS is offered over TCP when there is a
+ * certificate, and asked of nobody. Known limit: mail to postmaster is refused like any other, its
+ * address is in [site] contact.
  */
 import type { AddressInfo } from "node:net";
 import type { SMTPServerDataStream, SMTPServerOptions, SMTPServerSession } from "smtp-server";
@@ -16,6 +17,7 @@ import type { Diagnostics } from "../diagnostics.js";
 import { Refusal, type RefusalReason, Trouble } from "../errors.js";
 import { isBounceAddress } from "../mail/verp.js";
 import type { BounceIntake } from "./bounce-intake.js";
+import { OwnCertificate } from "./certificate.js";
 import { collect, type GiveUp } from "./collect.js";
 import { SMTP_LIMITS, type SmtpLimits } from "./limits.js";
 import { listenOnSocket } from "./lmtp.js";
@@ -122,6 +124,9 @@ export class SmtpDoor {
 
   #server(line: Line): SessionServer {
     const limits = this.#limits;
+    const { tls } = this.#smtp;
+    const certificate =
+      line === "tcp" && tls !== undefined ? new OwnCertificate(tls, this.#diagnostics) : undefined;
     const options: SMTPServerOptions = {
       lmtp: line === "socket",
       useXForward: line === "socket",
@@ -130,8 +135,12 @@ export class SmtpDoor {
       size: this.#smtp.maxSizeBytes,
       authOptional: true,
       // STARTTLS without a certificate of our own would use smtp-server's published key; the last
-      // three are jokes of the package.
-      disabledCommands: ["AUTH", "STARTTLS", "WIZ", "SHELL", "KILL"],
+      // three of the others are jokes of the package.
+      disabledCommands: [
+        ...["AUTH", "WIZ", "SHELL", "KILL"],
+        ...(certificate === undefined ? ["STARTTLS"] : []),
+      ],
+      ...certificate?.material,
       disableReverseLookup: true,
       hideENHANCEDSTATUSCODES: false,
       hideSMTPUTF8: true,
@@ -162,7 +171,8 @@ export class SmtpDoor {
           });
       },
     };
-    const server = new SessionServer(options, limits.commandMs);
+    const renewed = () => certificate?.renewed();
+    const server = new SessionServer(options, limits.commandMs, renewed);
     server.on("error", (error) => {
       const problem = error instanceof Error ? error.message : "unknown";
       this.#diagnostics.report("smtp-error", { problem });

@@ -63,7 +63,7 @@ const ABOUT_QUOTA = /quota|mailbox|storage|disk/i;
 
 const FROM_MACHINE = /mailer-daemon|postmaster|mail delivery (sub)?system/i;
 const FAILURE_SUBJECT =
-  /failure notice|undeliver|non-?deliver|return(ed mail|ing message)|delivery .*fail|fail.* delivery/i;
+  /failure notice|undeliver|non-?deliver|return(ed mail|ing)|delivery .*fail|fail.* delivery/i;
 const DELAY_SUBJECT = /\bdelay|\bwarning\b|still being retried|not yet|could not send .* for/i;
 /** That somebody read a mail, or complained about it (RFC 8098, RFC 5965). */
 const OTHER_REPORT = /report-type\s*=\s*"?(disposition-notification|feedback-report)/i;

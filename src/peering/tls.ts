@@ -1,8 +1,8 @@
 /**
  * TLS for KX: a connection with a `kxs://` peer is wrapped before KX says a word, whoever dialled,
  * and both sides show a certificate. A peer's certificate is the pinned one, or one that our CA
- * signed for the peer's host name; anything else ends the connection. TLS 1.2 at least. Files that
- * changed are read again at the next handshake, so that a renewed certificate needs no signal.
+ * signed for the peer's host name; anything else ends the connection. TLS 1.2 at least. Changed
+ * files are read again at the next handshake, so that a renewed certificate needs no signal.
  *
  * The thesis knows peers by address alone (5.3) and asks for this. The address still says which
  * peer it should be; the certificate proves it.

@@ -72,7 +72,11 @@ describe("one fault", () => {
     [`${HEAD}smtp.listen = ["a"]\n`, "4:1 log.smtp", "at the top of the file"],
     [`${HEAD}[smtp]\nhostname = "a b"\n`, "5:1 smtp.hostname", "is not a host name"],
     [`${HEAD}[smtp]\nmax_size = "2mib"\n`, "5:1 smtp.max_size", "write a number and a unit"],
-    [`${HEAD}[smtp]\ntls = { cert = "x" }\n`, "5:1 smtp.tls", "is not a known key"],
+    [`${HEAD}[smtp]\ntls = { cert = "x" }\n`, "5:1 smtp.tls.key", "is missing"],
+    [`${HEAD}[smtp]\ntls = "x"\n`, "5:1 smtp.tls", 'write { cert = "kx.pem", key = "kx.key" }'],
+    [`${HEAD}hold = 1\n`, "4:1 log.hold", "is not a text"],
+    [`${HEAD}${PEER}mail = "a@b.example"\nmax_rate = "9"\n`, "7:1 peer[0].max_rate", '"100/1m"'],
+    [`${HEAD}${PEER}kx = "h:1"\nrequire_tls = 1\n`, "7:1 peer[0].require_tls", "true or false"],
     [`${HEAD}[smtp.listen]\n`, "4:1 smtp.listen", "is not a list"],
     [
       `${HEAD}[smtp]\nlisten = ["h:1", "H:1"]\n`,

@@ -12,10 +12,12 @@ import {
   canonicalHost,
   formatDuration,
   formatEndpoint,
+  formatRate,
   formatSchedule,
   formatSize,
   parseDuration,
   parseEndpoint,
+  parseRate,
   parseSchedule,
   parseSize,
 } from "../../src/config/units.js";
@@ -259,6 +261,22 @@ describe("addresses", () => {
       "smtps://relay.example:465",
     );
   });
+});
+
+describe("rates", () => {
+  it.each([
+    ["100/1m", 100, 60_000],
+    ["1/3s", 1, 3000],
+    ["20 / 1d", 20, 86_400_000],
+  ])("reads %s", (text, count, periodMs) => {
+    expect(parseRate(text)).toEqual({ value: { count, periodMs } });
+    expect(parseRate(formatRate({ count, periodMs }))).toEqual({ value: { count, periodMs } });
+  });
+
+  it.each(["", "100", "100/", "/1m", "0/1m", "1/0s", "-1/1m", "1/2d", "1.5/1m", "1/1m/1m", "x/1m"])(
+    "refuses %j",
+    (text) => expect(parseRate(text)).toEqual(fault),
+  );
 });
 
 describe("quoted", () => {

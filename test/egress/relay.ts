@@ -128,7 +128,8 @@ export class Relay {
       } else if (verb === "DATA") {
         if (from === "" || to.length === 0) socket.write("503 5.5.1 No recipients\r\n");
         else isData = say("data");
-      } else if (verb === "QUIT") socket.end("221 Bye\r\n");
+      } else if (verb === "STAR") socket.write("502 5.5.1 Not here\r\n");
+      else if (verb === "QUIT") socket.end("221 Bye\r\n");
       else socket.write("250 Ok\r\n");
     };
     const message = (wire: string) => {

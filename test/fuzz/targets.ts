@@ -128,8 +128,12 @@ function kx(input: Uint8Array): string {
   return word(whole.map(({ command }) => command));
 }
 
-/** Of armor that is not ours a line may be a lone dot or too long; it is never written again. */
+/**
+ * Of armor that is not ours a line may be a lone dot or too long, and ".\r" is read as the version
+ * "."; neither is ever written again.
+ */
 function isWritable(message: Message): boolean {
+  if (message.command === "HELO") return message.version !== ".";
   return message.command !== "UPDATE";
 }
 

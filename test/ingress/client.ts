@@ -52,6 +52,11 @@ export class Client {
     return new Client(socket);
   }
 
+  /** Goes on over a connection that is there, such as one that was made secure. */
+  static over(socket: Socket): Client {
+    return new Client(socket);
+  }
+
   /** Connects, reads the greeting and says EHLO. */
   static async greeted(port: number, from?: string): Promise<Client> {
     const client = await Client.open(port, from);

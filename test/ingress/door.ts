@@ -20,7 +20,7 @@ export const NEIGHBOUR = "pgp-public-keys@pks.example.net";
 /** A loopback address that is no neighbour's. */
 export const STRANGER = "127.0.0.9";
 
-const CONFIG = `
+const configText = (smtp: string) => `
 [site]
 address = "${SITE}"
 contact = "keymaster@example.org"
@@ -30,6 +30,7 @@ path = "updates.db"
 listen = ["127.0.0.1:0"]
 hostname = "kx.example.org"
 max_size = "200KiB"
+${smtp}
 [outbound]
 relay = "smtp://127.0.0.1:1"
 bounce = "${BOUNCE}"
@@ -67,15 +68,16 @@ export interface OpenDoor {
 
 /**
  * Opens a door that is gone when the running test is finished. `wrap` may spoil the log, `Intake`
- * may look at the messages.
+ * may look at the messages, `smtp` adds to that section.
  */
 export async function openDoor(
   limits: Partial<SmtpLimits> = {},
   wrap: (log: UpdateLog) => UpdateLog = (log) => log,
   Intake: typeof MailIntake = MailIntake,
+  smtp = "",
 ): Promise<OpenDoor> {
   const directory = mkdtempSync(join(tmpdir(), "kxgw-ingress-"));
-  const config = parseConfig(CONFIG, "test.toml", directory, {});
+  const config = parseConfig(configText(smtp), "test.toml", directory, {});
   if (config.smtp === undefined) throw new Error("no smtp section");
   const log = UpdateLog.open(config.log.path);
   const diagnostics = new Recorder();

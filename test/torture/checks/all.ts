@@ -13,6 +13,7 @@ import { syncOrder } from "./sync-order.js";
 import { walCut } from "./wal-cut.js";
 
 export const CHECKS: readonly Check[] = [
+  growth,
   syncOrder,
   walCut,
   cutBeforeAnswer,
@@ -21,7 +22,6 @@ export const CHECKS: readonly Check[] = [
   startUp,
   fullDisk,
   parsers,
-  growth,
   flatMemory,
   kills,
 ];

@@ -1,0 +1,52 @@
+/** Certificates and keys that a file names: found, read, fitting, or a fault where they are named. */
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterAll, expect, it } from "vitest";
+import { loadConfig } from "../../src/config/load.js";
+import { ConfigFaults } from "../../src/errors.js";
+import { makeCertificate } from "../certificates.js";
+
+const DIR = mkdtempSync(join(tmpdir(), "kxgw-certificates-"));
+afterAll(() => rmSync(DIR, { recursive: true, force: true }));
+makeCertificate(DIR, "a");
+makeCertificate(DIR, "b");
+writeFileSync(join(DIR, "none.pem"), "nothing\n");
+
+function faultsOf(sections: string): string[] {
+  const file = join(DIR, "kxgw.toml");
+  writeFileSync(file, `[site]\naddress = "a@b.example"\n[log]\n${sections}\n`);
+  try {
+    loadConfig(file, {});
+  } catch (error) {
+    if (!(error instanceof ConfigFaults)) throw error;
+    return error.faults.map(({ line, key, message }) => `${line} ${key} ${message}`);
+  }
+  return [];
+}
+
+it("takes files that fit, relative to the config", () => {
+  const files = 'tls = { cert = "a.pem", key = "a.key"';
+  const text = `[smtp]\n${files} }\n[kx]\n${files}, ca = "b.pem" }\n[outbound]\nca = "b.pem"`;
+  expect(faultsOf(text)).toEqual([]);
+});
+
+it.each([
+  ["there is no such file", '[smtp]\ntls = { cert = "x.pem", key = "a.key" }', "5 smtp.tls.cert"],
+  ["there is no such file", '[smtp]\ntls = { cert = "a.pem", key = "x.key" }', "5 smtp.tls.key"],
+  ["is a directory", '[smtp]\ntls = { cert = ".", key = "a.key" }', "5 smtp.tls.cert"],
+  ["no certificate", '[smtp]\ntls = { cert = "a.key", key = "a.key" }', "5 smtp.tls.cert"],
+  ["no private key", '[kx]\ntls = { cert = "a.pem", key = "a.pem" }', "5 kx.tls.key"],
+  ["not the key of the", '[smtp]\ntls = { cert = "a.pem", key = "b.key" }', "5 smtp.tls.key"],
+  ["holds no certificate", '[outbound]\nca = "none.pem"', "5 outbound.ca"],
+  ["no such file", '[kx.tls]\ncert = "a.pem"\nkey = "a.key"\nca = "x"', "7 kx.tls.ca"],
+])("says that %s: %s", (words, sections, where) => {
+  const faults = faultsOf(sections);
+  expect(faults).toHaveLength(1);
+  expect(faults[0]).toContain(`${where} `);
+  expect(faults[0]).toContain(words);
+});
+
+it("says all of it at once", () => {
+  expect(faultsOf('[smtp]\ntls = { cert = "x.pem", key = "y.key" }')).toHaveLength(2);
+});
