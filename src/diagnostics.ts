@@ -30,6 +30,10 @@ export const EVENTS = {
     text: "the update log is damaged; nothing is accepted until it is repaired",
   },
   expired: { level: "debug", text: "old entries left the log" },
+  "hold-exceeded": {
+    level: "error",
+    text: "updates expired that a site has not got; see log.hold",
+  },
   "clock-jumped": { level: "error", text: "the clock jumped; nothing expires until it is right" },
   // An update's life.
   accepted: { level: "info", text: "update accepted" },

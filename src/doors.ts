@@ -11,7 +11,7 @@ import type { Clock } from "./clock.js";
 import type { Config, Endpoint } from "./config/config.js";
 import type { Diagnostics } from "./diagnostics.js";
 import type { Lane } from "./egress/lane.js";
-import { LocalDoor } from "./egress/local-door.js";
+import { LOCAL_LANE, LocalDoor } from "./egress/local-door.js";
 import { MailDoor } from "./egress/mail-door.js";
 import { BounceIntake } from "./ingress/bounce-intake.js";
 import { HkpDoor } from "./ingress/hkp.js";
@@ -21,6 +21,7 @@ import { SmtpDoor } from "./ingress/smtp.js";
 import { SpoolDoor } from "./ingress/spool.js";
 import { KxDoor } from "./peering/tcp.js";
 import { judgement } from "./policy.js";
+import type { RetentionLimits } from "./updatelog/retention.js";
 import type { UpdateLog } from "./updatelog/update-log.js";
 import { Upkeep } from "./upkeep.js";
 import { VERSION } from "./version.js";
@@ -59,7 +60,7 @@ export async function openDoors(config: Config, foundation: Foundation): Promise
   };
   try {
     reportIdleNeighbours(config, tally);
-    const upkeep = new Upkeep(log, config.log, clock, tally);
+    const upkeep = new Upkeep(log, retentionOf(config), clock, tally);
     upkeep.start();
     stops.push(() => upkeep.stop());
 
@@ -143,6 +144,15 @@ function ordersFor(lane: (name: string) => Lane | undefined, kxDoor: KxDoor | un
       return said(false, `Update ${seq} is not the next one for ${name}, or is on its way.`);
     },
   };
+}
+
+/** How long the log keeps what, and for which lanes it holds what they have not got. */
+function retentionOf({ log, neighbours, outbound, local }: Config): RetentionLimits {
+  const { retainMs, rememberMs, holdBytes: bytes } = log;
+  const byMail = neighbours.filter(({ mail, via }) => mail !== undefined && via === "mail");
+  const names = outbound === undefined ? [] : byMail.map(({ name }) => name);
+  const sites = local === undefined ? names : [...names, LOCAL_LANE];
+  return { retainMs, rememberMs, hold: { sites, bytes } };
 }
 
 /** A neighbour that is configured but cannot be served is no fault, yet worth a word. */

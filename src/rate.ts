@@ -21,23 +21,21 @@ export class TokenBucket {
     this.#at = now;
   }
 
-  /** Milliseconds until one can be taken, 0 when it can be now. */
+  /** Milliseconds until one can be taken, 0 when it can be now. Changes nothing. */
   waitMs(now: number): number {
-    this.#fill(now);
     const { count, periodMs } = this.#rate;
-    return this.#tokens >= 1 ? 0 : Math.ceil(((1 - this.#tokens) * periodMs) / count);
+    const missing = 1 - this.#tokensAt(now);
+    return missing <= 0 ? 0 : Math.ceil((missing * periodMs) / count);
   }
 
   /** Takes one, on credit if there is none. */
   take(now: number): void {
-    this.#fill(now);
-    this.#tokens -= 1;
+    this.#tokens = this.#tokensAt(now) - 1;
+    this.#at = Math.max(this.#at, now);
   }
 
-  #fill(now: number): void {
+  #tokensAt(now: number): number {
     const { count, periodMs } = this.#rate;
-    const earned = (Math.max(0, now - this.#at) * count) / periodMs;
-    this.#tokens = Math.min(count, this.#tokens + earned);
-    this.#at = Math.max(this.#at, now);
+    return Math.min(count, this.#tokens + (Math.max(0, now - this.#at) * count) / periodMs);
   }
 }

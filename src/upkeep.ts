@@ -1,11 +1,13 @@
 /**
  * What the log needs by the clock: old bodies and old announcements leave it, in small batches so
- * that nobody waits for them. A wall clock that jumps by more than a day stops expiry until it is
- * back in step with the monotonic one: an hour of wrong date must not empty the log.
+ * that nobody waits for them; what a site still needs is held for a while. A wall clock that jumps
+ * by more than a day stops expiry until it is back in step with the monotonic one: an hour of wrong
+ * date must not empty the log.
  */
 import type { Clock } from "./clock.js";
 import type { Diagnostics } from "./diagnostics.js";
 import { Trouble } from "./errors.js";
+import type { RetentionLimits } from "./updatelog/retention.js";
 import type { UpdateLog } from "./updatelog/update-log.js";
 
 export const UPKEEP_LIMITS = {
@@ -16,7 +18,7 @@ export const UPKEEP_LIMITS = {
 
 export class Upkeep {
   readonly #log: UpdateLog;
-  readonly #limits: { readonly retainMs: number; readonly rememberMs: number };
+  readonly #limits: RetentionLimits;
   readonly #clock: Clock;
   readonly #diagnostics: Diagnostics;
   /** Wall clock minus monotonic clock when we started. */
@@ -24,12 +26,7 @@ export class Upkeep {
   #timer: NodeJS.Timeout | undefined;
   #stopping = false;
 
-  constructor(
-    log: UpdateLog,
-    limits: { readonly retainMs: number; readonly rememberMs: number },
-    clock: Clock,
-    diagnostics: Diagnostics,
-  ) {
+  constructor(log: UpdateLog, limits: RetentionLimits, clock: Clock, diagnostics: Diagnostics) {
     this.#log = log;
     this.#limits = limits;
     this.#clock = clock;
@@ -61,7 +58,9 @@ export class Upkeep {
       return false;
     }
     try {
-      const { bodies, entries, more } = this.#log.expire(now, this.#limits, UPKEEP_LIMITS.batch);
+      const expired = this.#log.expire(now, this.#limits, UPKEEP_LIMITS.batch);
+      const { bodies, entries, dropped, more } = expired;
+      if (dropped > 0) this.#diagnostics.report("hold-exceeded", { bodies: dropped });
       if (bodies + entries > 0) this.#diagnostics.report("expired", { bodies, entries });
       return more;
     } catch (error) {

@@ -1,9 +1,9 @@
 /**
  * Readers for what stands for somebody else in the configuration: mail addresses, IP networks and
- * the URLs of relay and keyserver. They judge the form alone and never resolve a name. Each returns a value or a
- * sentence for the operator. Mail addresses are the plain addr-spec of RFC 5321 4.1.2 in ASCII:
- * no quoted local part, no address literal, no SMTPUTF8. Of a relay URL nothing is ever quoted,
- * because it may hold a password.
+ * the URLs of relay and keyserver. They judge the form alone and never resolve a name. Each returns
+ * a value or a sentence for the operator. Mail addresses are the plain addr-spec of RFC 5321 4.1.2
+ * in ASCII: no quoted local part, no address literal, no SMTPUTF8. Of a relay URL nothing is ever
+ * quoted, because it may hold a password.
  */
 import { isIP } from "node:net";
 import { quoted } from "./quote.js";

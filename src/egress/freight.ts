@@ -7,6 +7,9 @@ import { inTrail } from "../mail/sent-trail.js";
 import type { Entry, UpdateLog } from "../updatelog/update-log.js";
 import type { Courier, Outgoing, Part } from "./courier.js";
 
+/** A site whose next update has waited this long is behind. */
+const BEHIND_MS = 60_000;
+
 /** Several updates in one part. */
 export interface Load {
   /** In the order of the log. */
@@ -49,10 +52,15 @@ export class Freight {
     return update && this.#courier.parts(update, this.#clock.now());
   }
 
-  /** What waits from `page[0]` on and goes with it; undefined when that one goes alone. */
-  load(page: readonly Entry[]): Load | undefined {
+  /**
+   * What waits from `page[0]` on and goes with it; undefined when that one goes alone, as it does
+   * unless the site is behind: it waited while something failed, at `failedAt`, or for too long.
+   */
+  load(page: readonly Entry[], failedAt: number): Load | undefined {
     const pack = this.#courier.pack?.();
-    if (pack === undefined || page.length < 2) return undefined;
+    const waitingSince = page[0]?.receivedAt ?? Infinity;
+    const isBehind = waitingSince <= Math.max(failedAt, this.#clock.now() - BEHIND_MS);
+    if (pack === undefined || page.length < 2 || !isBehind) return undefined;
     const entries: Entry[] = [];
     const passed: Entry[] = [];
     for (const entry of page) {

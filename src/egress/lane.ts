@@ -13,8 +13,8 @@
  *  4. A part that was read and refused for good is recorded and passed over, else one key that a
  *     site cannot take would stop all that come after it. After `REFUSALS` in a row it is the site
  *     that is sick and not our mails: each further one is tried through the schedule first.
- *  5. Updates that wait go together where the courier packs them, so that a site that comes back
- *     is not buried; when it refuses them for good, one by one, so that it names the guilty one.
+ *  5. When a site is behind, updates go together where the courier packs them, so that it is not
+ *     buried; when it refuses them for good, one by one, so that it names the guilty one.
  *  6. What came back after it was taken is sent again before anything new (`came-back.ts`), and the
  *     lane goes on when that has had the time to come back once more.
  *  7. No more parts than the site's rate, where it has one.
@@ -247,7 +247,7 @@ export class Lane {
 
   /** Serves the next update that the site needs; false when there is none. */
   async #serveNext(): Promise<boolean> {
-    const { cursor, part } = this.#state;
+    const { cursor, part, lastErrorAt } = this.#state;
     const again = part > 0 ? undefined : this.#log.returns.nextWaiting(this.name);
     if (again !== undefined) {
       await this.#serveAgain(again);
@@ -261,7 +261,7 @@ export class Lane {
       if (part > 0 || !this.#freight.has(entry)) {
         if (passed !== undefined) this.#state = { ...this.#state, ...doneWith(passed) };
         const mayPack = part === 0 && entry.seq > this.#aloneUpTo && !this.#settings.observing;
-        const load = mayPack ? this.#freight.load(page.slice(index)) : undefined;
+        const load = mayPack ? this.#freight.load(page.slice(index), lastErrorAt) : undefined;
         await (load === undefined ? this.#serve(entry) : this.#serveLoad(load));
         return true;
       }

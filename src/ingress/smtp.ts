@@ -6,9 +6,9 @@
  *
  * The one translation from outcomes to SMTP replies is here. 250 comes after the commit, for a new
  * update and for a duplicate alike (RFC 5321 section 6.1). How the protocol is kept, and how long a
- * client may take, is in `session.ts` and `collect.ts`. STARTTLS is offered over TCP when there is a
- * certificate, and asked of nobody. Known limit: mail to postmaster is refused like any other, its
- * address is in [site] contact.
+ * client may take, is in `session.ts` and `collect.ts`. STARTTLS is offered over TCP when there is
+ * a certificate, and asked of nobody. Known limit: mail to postmaster is refused like any other,
+ * its address is in [site] contact.
  */
 import type { AddressInfo } from "node:net";
 import type { SMTPServerDataStream, SMTPServerOptions, SMTPServerSession } from "smtp-server";

@@ -191,9 +191,10 @@ test("of a mail of several, each is sent again alone, and only the guilty one is
   const { add, lane, log, relay, heard } = await world(undefined, [20]);
   const served = lane();
   // A hole, that nobody needs to be told of.
-  for (const n of [0, 1, 2]) add(n);
-  add(3, { neighbour: "old" });
-  for (const n of [4, 5]) add(n);
+  const receivedAt = Date.now() - 120_000;
+  for (const n of [0, 1, 2]) add(n, { receivedAt });
+  add(3, { neighbour: "old", receivedAt });
+  for (const n of [4, 5]) add(n, { receivedAt });
   served.start();
   await heard("sent", 5);
   expect(relay.taken).toHaveLength(1);

@@ -39,6 +39,8 @@ export class Relay {
   commands: string[] = [];
   /** Decides the answer to a phase for a recipient, which is not known before RCPT. */
   answer: (phase: Phase, recipient: string) => Answer = () => undefined;
+  /** How long the good reply to a phase takes. */
+  delayMs: (phase: Phase) => number = () => 0;
   readonly #server: Server;
   readonly #sockets = new Set<Socket>();
   #watchers: (() => void)[] = [];
@@ -110,7 +112,12 @@ export class Relay {
       const answer = this.answer(phase, to.at(-1) ?? "");
       if (answer === "hang up") socket.end();
       else if (answer === "reset") socket.resetAndDestroy();
-      else if (answer !== "silence") socket.write(`${answer ?? GOOD[phase]}\r\n`);
+      else if (answer !== "silence") {
+        const reply = `${answer ?? GOOD[phase]}\r\n`;
+        const delayMs = this.delayMs(phase);
+        if (delayMs === 0) socket.write(reply);
+        else setTimeout(() => socket.destroyed || socket.write(reply), delayMs);
+      }
       if (answer?.startsWith("421")) socket.end();
       return answer === undefined || /^[23]/.test(answer);
     };

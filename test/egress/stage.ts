@@ -37,8 +37,16 @@ export interface World {
   readonly relay: Relay;
   readonly diagnostics: Recorder;
   readonly path: string;
+  /** Appends an update. */
+  put(
+    update: Update,
+    from?: { neighbour?: string; trail?: readonly string[]; receivedAt?: number },
+  ): Seq;
   /** Appends the n-th update. */
-  add(n: number, from?: { neighbour?: string; trail?: readonly string[] }): Seq;
+  add(
+    n: number,
+    from?: { neighbour?: string; trail?: readonly string[]; receivedAt?: number },
+  ): Seq;
   /** A lane that is stopped when the test is finished. */
   lane(settings?: Partial<LaneSettings & MailSettings>, clock?: Clock): Lane;
   /** Waits for an event that satisfies. */
@@ -52,9 +60,9 @@ export async function world(path = directory(), retry: Schedule = [60, 60]): Pro
   onTestFinished(() => log.close());
   const append = (update: Update | undefined, from: Parameters<World["add"]>[1] = {}) => {
     if (update === undefined) throw new Error("no such update");
-    const { neighbour, trail = [] } = from;
+    const { neighbour, trail = [], receivedAt = Date.now() } = from;
     const origin = { neighbour, transport: "mail" } as const;
-    const [outcome] = log.append([{ update, origin, trail, receivedAt: Date.now() }]);
+    const [outcome] = log.append([{ update, origin, trail, receivedAt }]);
     return outcome?.seq ?? (0 as Seq);
   };
   return {
@@ -62,6 +70,7 @@ export async function world(path = directory(), retry: Schedule = [60, 60]): Pro
     relay,
     diagnostics,
     path,
+    put: append,
     add: (n, from) => append(updates[n], from),
     lane(settings = {}, clock = systemClock) {
       const transport = new RelayTransport(relay.url, "kx.example.org", {

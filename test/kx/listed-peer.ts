@@ -9,6 +9,13 @@ import type { Position, ReceptionOutput } from "../../src/kx/reception-output.js
 import type { UpdateHash } from "../../src/update.js";
 
 export const ROUND = 2 ** 31;
+/** The highest number on the wire. */
+export const TOP = ROUND - 1;
+
+/** An announcement that no log stands behind. */
+export function forged(number: number, name = "forged"): Announcement {
+  return { number, fingerprint: undefined, hash: hashOf(`${name} ${number}`) };
+}
 
 export function hashOf(name: string): UpdateHash {
   return createHash("md5").update(name).digest("hex") as UpdateHash;

@@ -11,7 +11,8 @@ import type { Action } from "../../src/peering/exchange.js";
 import { Exchange } from "../../src/peering/exchange.js";
 import type { Seq, Update } from "../../src/update.js";
 import { UpdateLog } from "../../src/updatelog/update-log.js";
-import { chance } from "../kx/chance.js";
+import { chance, SEED } from "../kx/chance.js";
+import { made } from "../torture/material.js";
 
 /** One direction of a connection. */
 interface Pipe {
@@ -257,4 +258,18 @@ export class Network {
       else this.cut(link);
     }
   }
+}
+
+export const MINUTE_MS = 60_000;
+
+export function updates(count: number, from = 0): Update[] {
+  return Array.from({ length: count }, (_, n) => made(1, from + n).update);
+}
+
+/** Two gateways that are peers; not yet connected. */
+export function pair(seed = SEED) {
+  const network = new Network(seed);
+  const a = network.gateway("a", ["b"]);
+  const b = network.gateway("b", ["a"]);
+  return { network, a, b };
 }

@@ -72,7 +72,7 @@ class Stage {
 const BIG = made(3, 0, 60_000).update;
 
 describe("a peer that does not read", () => {
-  test("gets 4 MiB and no more, is not read beyond 1000 numbers, and is dropped after a minute", () => {
+  test("gets 4 MiB, is not read beyond 1000 numbers, and is dropped after a minute", () => {
     const stage = new Stage().hold([BIG]).greet();
     stage.sent = 0;
     for (let n = 0; n < 100 && !stage.exchange.isCongested(1); n++) {

@@ -222,7 +222,7 @@ describe("stop", () => {
     return process.getActiveResourcesInfo().filter((name) => /TCP|Timeout/.test(name));
   }
 
-  test("says CLOSE, leaves no socket and no timer, and nothing touches the log any more", async () => {
+  test("says CLOSE, leaves no socket and no timer, and no longer touches the log", async () => {
     const before = handles().length;
     const { door, log, port, hold } = await openDoor(
       peer("friend", "127.0.0.2:1") + peer("nobody", "127.0.0.1:1", true),

@@ -40,7 +40,7 @@ certificate("signed-a", "ca");
 certificate("signed-b", "ca");
 certificate("stranger");
 
-/** A door whose one peer is on `port` of this host, with that [kx] tls and those keys of the peer. */
+/** A door whose one peer is on `port` of this host; `tls` is [kx] tls, `peer` more of the peer. */
 async function door(tls: string, peer: string, port = 1) {
   const config = parseConfig(
     `[site]

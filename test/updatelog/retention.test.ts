@@ -19,9 +19,14 @@ function logWith(times: readonly number[]): UpdateLog {
 test("a body goes exactly at its age, its announcement and hash stay", () => {
   const log = logWith([T0, T0 + 1, T0 + 2]);
   const end = T0 + LIMITS.retainMs;
-  expect(log.expire(end - 1, LIMITS, 100)).toEqual({ bodies: 0, entries: 0, more: false });
+  expect(log.expire(end - 1, LIMITS, 100)).toEqual({
+    bodies: 0,
+    entries: 0,
+    dropped: 0,
+    more: false,
+  });
   expect(log.body(seq(1))).toEqual(update(1).body);
-  expect(log.expire(end, LIMITS, 100)).toEqual({ bodies: 1, entries: 0, more: false });
+  expect(log.expire(end, LIMITS, 100)).toEqual({ bodies: 1, entries: 0, dropped: 0, more: false });
   expect(log.body(seq(1))).toBeUndefined();
   expect(log.body(seq(2))).toEqual(update(2).body);
   expect(log.has(update(1).hash)).toBe(true);
@@ -36,7 +41,7 @@ test("an entry goes exactly at its age", () => {
   const end = T0 + LIMITS.rememberMs;
   log.expire(end - 1, LIMITS, 100);
   expect(log.has(update(1).hash)).toBe(true);
-  expect(log.expire(end, LIMITS, 100)).toEqual({ bodies: 0, entries: 1, more: false });
+  expect(log.expire(end, LIMITS, 100)).toEqual({ bodies: 0, entries: 1, dropped: 0, more: false });
   expect(log.has(update(1).hash)).toBe(false);
   expect(log.entry(seq(1))).toBeUndefined();
   expect(log.has(update(2).hash)).toBe(true);
@@ -45,27 +50,42 @@ test("an entry goes exactly at its age", () => {
 test("the newest entry and its body always stay, also when its clock was the oldest", () => {
   const log = logWith([T0 + 5, T0 + 4, T0]);
   const later = T0 + 100 * LIMITS.rememberMs;
-  expect(log.expire(later, LIMITS, 100)).toEqual({ bodies: 2, entries: 2, more: false });
+  expect(log.expire(later, LIMITS, 100)).toEqual({
+    bodies: 2,
+    entries: 2,
+    dropped: 0,
+    more: false,
+  });
   expect(log.newest()).toBe(3);
   expect(log.body(seq(3))).toEqual(update(3).body);
   expect(log.counts()).toMatchObject({ entries: 1, bodies: 1, bodyBytes: 200 });
-  expect(log.expire(later, LIMITS, 100)).toEqual({ bodies: 0, entries: 0, more: false });
+  expect(log.expire(later, LIMITS, 100)).toEqual({
+    bodies: 0,
+    entries: 0,
+    dropped: 0,
+    more: false,
+  });
 });
 
 test("works in chunks, by age and not by number, and says when there is more", () => {
   const log = logWith([T0 + 9, T0 + 1, T0 + 8, T0 + 2, T0 + 7]);
   const now = T0 + 2 * LIMITS.rememberMs;
-  expect(log.expire(now, LIMITS, 2)).toEqual({ bodies: 2, entries: 2, more: true });
+  expect(log.expire(now, LIMITS, 2)).toEqual({ bodies: 2, entries: 2, dropped: 0, more: true });
   expect(log.range(seq(1), seq(9), 9).map((entry) => entry.seq)).toEqual([1, 3, 5]);
-  expect(log.expire(now, LIMITS, 2)).toEqual({ bodies: 2, entries: 2, more: true });
-  expect(log.expire(now, LIMITS, 2)).toEqual({ bodies: 0, entries: 0, more: false });
+  expect(log.expire(now, LIMITS, 2)).toEqual({ bodies: 2, entries: 2, dropped: 0, more: true });
+  expect(log.expire(now, LIMITS, 2)).toEqual({ bodies: 0, entries: 0, dropped: 0, more: false });
   expect(log.newest()).toBe(5);
 });
 
 test("a body never outlives its entry, whatever the limits", () => {
   const log = logWith([T0, T0, T0, T0]);
   const odd = { retainMs: 10 * HOUR_MS, rememberMs: HOUR_MS };
-  expect(log.expire(T0 + HOUR_MS, odd, 2)).toEqual({ bodies: 2, entries: 2, more: true });
+  expect(log.expire(T0 + HOUR_MS, odd, 2)).toEqual({
+    bodies: 2,
+    entries: 2,
+    dropped: 0,
+    more: true,
+  });
   log.expire(T0 + HOUR_MS, odd, 2);
   expect(log.counts()).toMatchObject({ entries: 1, bodies: 1 });
 });
