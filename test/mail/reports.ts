@@ -454,6 +454,12 @@ Subject: Warning: message 1abcDE-0001Xy-2Z delayed 24 hours`,
     status: "5.1.1",
   },
   {
+    name: "qmail: no code but in our own mail",
+    raw: QMAIL("Sorry, I couldn't find any host by that name."),
+    kind: "site",
+    code: 550,
+  },
+  {
     name: "qmail: the remote host's words",
     raw: QMAIL(
       "192.0.2.7 failed after I sent the message.\nRemote host said: 552 5.2.3 Message exceeds local size limit.",
