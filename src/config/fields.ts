@@ -1,0 +1,142 @@
+/**
+ * The kinds of values that a configuration is written in: texts that a reader understands, lists,
+ * words, sizes, counts. Each says what is wrong with a value and shows how to write it. Which keys
+ * there are is `schema.ts`.
+ */
+import { z } from "zod";
+import { parseMailAddress } from "./addresses.js";
+import type { Endpoint } from "./config.js";
+import { quoted } from "./quote.js";
+import type { Reading } from "./units.js";
+import { isHostname, parseDuration, parseEndpoint, parseSchedule, parseSize } from "./units.js";
+
+/** A keyserver has to serve an update for 72 hours after it was announced (thesis 3.1). */
+const MIN_RETAIN_MS = 72 * 3_600_000;
+
+/** A smaller mail could not carry an ordinary key. */
+const MIN_MAX_MAIL_BYTES = 16 * 1024;
+
+/** A text in quotes that `reader` understands; `example` is shown when it is something else. */
+export function text<T>(example: string, reader: (text: string) => Reading<T>) {
+  const error = (issue: { readonly input?: unknown }) =>
+    issue.input === undefined
+      ? `is missing: write it in quotes, as "${example}"`
+      : `is not a text: write it in quotes, as "${example}"`;
+  return z.string({ error }).transform((value, context): T => {
+    const reading = reader(value);
+    if ("value" in reading) return reading.value;
+    context.addIssue({ code: "custom", message: reading.fault });
+    return z.NEVER;
+  });
+}
+
+export function list<T extends z.ZodType>(example: string, element: T) {
+  return z.array(element, { error: `is not a list: write it in brackets, as ["${example}"]` });
+}
+
+export function word<const T extends string>(
+  words: readonly [T, ...T[]],
+  hint: (word: string) => string,
+) {
+  const all = words.map((known) => `"${known}"`).join(" or ");
+  return z.enum(words, {
+    error: ({ input }) =>
+      typeof input === "string"
+        ? `${quoted(input)} is not known: write ${all}${hint(input)}`
+        : `is not a text: write ${all}`,
+  });
+}
+
+/** A reader with one more condition on what it has read. */
+function atLeast(
+  reader: (text: string) => Reading<number>,
+  least: number,
+  fault: (text: string) => string,
+) {
+  return (value: string): Reading<number> => {
+    const reading = reader(value);
+    return "value" in reading && reading.value < least ? { fault: fault(quoted(value)) } : reading;
+  };
+}
+
+export function parsePath(value: string): Reading<string> {
+  if (value === ":memory:") return { fault: "a log in memory loses updates: name a file" };
+  if (value.trim() === "") return { fault: 'is empty: name a file, as "updates.db"' };
+  if (value.includes("\0")) return { fault: "a file name holds no NUL" };
+  return { value };
+}
+
+export function parseHostname(value: string): Reading<string> {
+  if (isHostname(value)) return { value };
+  return { fault: `${quoted(value)} is not a host name: write one, as "kx.example.org"` };
+}
+
+export function parseWord(value: string): Reading<string> {
+  if (value !== "" && !value.includes("\0")) return { value };
+  return { fault: "is empty or holds a NUL: write a program or an argument" };
+}
+
+export function parseName(value: string): Reading<string> {
+  if (/^[A-Za-z0-9][A-Za-z0-9_-]{0,31}$/.test(value)) return { value };
+  const hint = 'write 1 to 32 letters, digits, "_" and "-", a letter or digit first';
+  return { fault: `${quoted(value)} cannot be a name: ${hint}` };
+}
+
+/** Where mail is taken: over TCP, or LMTP on a Unix socket. */
+type MailListener = Endpoint | { readonly socket: string };
+
+export function parseMailListener(value: string): Reading<MailListener> {
+  if (!value.startsWith("lmtp:")) return parseEndpoint(value);
+  const socket = parsePath(value.slice("lmtp:".length));
+  return "fault" in socket ? socket : { value: { socket: socket.value } };
+}
+
+export function parseMode(value: string): Reading<number> {
+  if (/^0?[0-7]{3}$/.test(value)) return { value: Number.parseInt(value, 8) };
+  return { fault: `${quoted(value)} is not a mode: write it in octal, as "0660"` };
+}
+
+/** "host:port", or "kxs://host:port" for TLS. */
+export function parseKxEndpoint(value: string): Reading<Endpoint & { readonly secure: boolean }> {
+  const secure = value.startsWith("kxs://");
+  const reading = parseEndpoint(secure ? value.slice("kxs://".length) : value);
+  return "fault" in reading ? reading : { value: { ...reading.value, secure } };
+}
+
+/** A certificate's SHA-256 as openssl prints it, with or without colons. */
+export function parsePin(value: string): Reading<string> {
+  const digits = value
+    .replace(/^sha256:/i, "")
+    .replaceAll(":", "")
+    .toUpperCase();
+  if (/^[0-9A-F]{64}$/.test(digits)) return { value: digits };
+  const how = "openssl x509 -noout -fingerprint -sha256 -in FILE";
+  return { fault: `${quoted(value)} is not 64 hex digits: take what "${how}" prints` };
+}
+
+export const retain = atLeast(
+  parseDuration,
+  MIN_RETAIN_MS,
+  (value) => `${value} is less than 72h, for which an update has to be served: write 72h or more`,
+);
+export const maxMail = atLeast(
+  parseSize,
+  MIN_MAX_MAIL_BYTES,
+  (value) => `${value} is less than 16KiB, which many a key needs: write 16KiB or more`,
+);
+
+export const mailAddress = () => text("pgp-public-keys@ks.example.org", parseMailAddress);
+export const endpoint = (example: string) => text(example, parseEndpoint);
+export const schedule = (example: string) => text(example, parseSchedule);
+
+export const certificate = {
+  cert: text("kx.pem", parsePath).describe("Our certificate and its chain, PEM."),
+  key: text("kx.key", parsePath).describe("Its private key, PEM."),
+};
+
+export const size = (preset: string) => text(preset, parseSize).prefault(preset);
+export const count = (preset: number) =>
+  z
+    .int({ error: `is not a whole number: write one without quotes, as ${preset}` })
+    .min(1, { error: "is less than 1: write 1 or more" })
+    .default(preset);
