@@ -10,7 +10,7 @@ import { status } from "../admin/status.js";
 import { Tally } from "../admin/tally.js";
 import { systemClock } from "../clock.js";
 import type { Config } from "../config/config.js";
-import { PAUSED_AT } from "../egress/lane.js";
+import { PAUSED_AT } from "../egress/lane-state.js";
 import { EXIT } from "../errors.js";
 import type { PeerStatus } from "../peering/exchange.js";
 import { UpdateLog } from "../updatelog/update-log.js";

@@ -22,19 +22,19 @@
  *  9. The operator's orders go through the same state: a pause is a retry that never comes.
  * 10. In observe mode the lane says what it would have sent and moves on.
  */
-import type { Schedule } from "../backoff.js";
-import { delayMs } from "../backoff.js";
+import { delayMs, type Schedule } from "../backoff.js";
 import type { Clock } from "../clock.js";
 import type { Diagnostics, EventName, Fields } from "../diagnostics.js";
 import { Trouble } from "../errors.js";
 import { type Rate, TokenBucket } from "../rate.js";
 import type { Seq } from "../update.js";
-import type { Lane as LaneState } from "../updatelog/lanes.js";
+import type { Lane as Row } from "../updatelog/lanes.js";
 import type { Entry, UpdateLog } from "../updatelog/update-log.js";
 import { Alarm } from "./alarm.js";
 import { CameBack, type Pause } from "./came-back.js";
 import type { Courier, Part } from "./courier.js";
 import { Freight, type Load } from "./freight.js";
+import { LaneState } from "./lane-state.js";
 import type { Outcome } from "./transport.js";
 import { recordUndelivered } from "./undelivered.js";
 
@@ -48,9 +48,6 @@ export interface LaneSettings {
   /** Most parts in a time; undefined for as many as it takes. */
   readonly rate?: Rate | undefined;
 }
-
-/** `nextAt` of a lane that the operator paused: it outlives a restart, and no clock gets there. */
-export const PAUSED_AT = 8_640_000_000_000_000;
 
 /** One site as the operator sees it. */
 export interface LaneStatus {
@@ -83,12 +80,9 @@ export class Lane {
   readonly #clock: Clock;
   readonly #diagnostics: Diagnostics;
   readonly #alarm = new Alarm();
-  #state: LaneState;
-  /** False from a failure of the log on: nothing is sent before the state can be stored again. */
-  #isStored = true;
+  readonly #state: LaneState;
   #running: Promise<void> | undefined;
   #stopping = false;
-  #isPaused: boolean;
   #isBusy = false;
   /** Parts refused for good in a row. */
   #refusals = 0;
@@ -112,8 +106,7 @@ export class Lane {
     const { name, retry, rate } = settings;
     this.#cameBack = new CameBack(name, retry, log, clock, diagnostics);
     this.#bucket = rate && new TokenBucket(rate, clock.monotonic());
-    this.#state = log.openLane(name);
-    this.#isPaused = this.#state.nextAt === PAUSED_AT;
+    this.#state = new LaneState(name, retry, log, clock, this.#alarm);
   }
 
   get name(): string {
@@ -126,39 +119,36 @@ export class Lane {
 
   /** The log grew. */
   wake(): void {
-    if (this.#state.nextAt === 0) this.#alarm.ring();
+    if (this.#state.row.nextAt === 0) this.#alarm.ring();
   }
 
   /** Finishes the part under way and ends. */
   async stop(): Promise<void> {
     this.#stopping = true;
-    this.#alarm.ring();
+    this.#state.stopWaiting();
     await this.#running;
   }
 
   status(): LaneStatus {
-    const { cursor, attempt, nextAt, lastError, lastErrorAt, lastSuccessAt } = this.#state;
+    const { cursor, attempt, nextAt, lastError, lastErrorAt, lastSuccessAt } = this.#state.row;
     const { name } = this.#settings;
     const again = this.#log.returns.waiting(name);
     const backlog = Math.max(0, this.#log.newest() - cursor) + again;
-    const isPaused = this.#isPaused;
+    const { isPaused } = this.#state;
     const last = { lastError, lastErrorAt, lastSuccessAt };
     return { name, cursor, backlog, attempt, nextAt: isPaused ? 0 : nextAt, ...last, isPaused };
   }
 
   /** Sends nothing more, over restarts too, until `resume`; the delivery under way is finished. */
   pause(): void {
-    this.#isPaused = true;
-    this.#save({});
+    this.#state.pause();
     this.#diagnostics.report("paused", { neighbour: this.name });
   }
 
   /** Goes on at once, also with what was put off. */
   resume(): void {
-    if (this.#isPaused) this.#diagnostics.report("resumed", { neighbour: this.name });
-    this.#isPaused = false;
-    this.#save({ nextAt: 0 });
-    this.#alarm.ring();
+    if (this.#state.isPaused) this.#diagnostics.report("resumed", { neighbour: this.name });
+    this.#state.resume();
   }
 
   /**
@@ -173,13 +163,13 @@ export class Lane {
     this.#log.recordUndelivered({ site: this.name, seq: next.seq, ...note });
     this.#report("skipped", next);
     if (again !== undefined) this.#log.returns.forget(this.name, next.seq);
-    this.#save(again === undefined ? doneWith(next.seq) : { attempt: 0, nextAt: 0 });
+    this.#state.save(again === undefined ? doneWith(next.seq) : { attempt: 0, nextAt: 0 });
     this.#alarm.ring();
     return true;
   }
 
   #nextInLog(): Entry | undefined {
-    const { cursor, part } = this.#state;
+    const { cursor, part } = this.#state.row;
     const page = this.#log.range((cursor + 1) as Seq, Number.MAX_SAFE_INTEGER as Seq, PAGE);
     return page.find((entry) => part > 0 || !this.#freight.has(entry));
   }
@@ -187,36 +177,20 @@ export class Lane {
   async #run(): Promise<void> {
     while (!this.#stopping) {
       try {
-        await this.#waitForRetry();
+        await this.#state.wait();
         if (this.#stopping) break;
-        // Else a mail would go out again every few seconds for as long as the disk is full.
-        if (!this.#isStored) this.#save({});
-        const pause = this.#cameBack.absorb(this.#state.cursor);
+        this.#state.makeGood();
+        const pause = this.#cameBack.absorb(this.#state.row.cursor);
         if (pause !== undefined) this.#heed(pause);
         else if (await this.#hasPace()) await this.#step();
       } catch (error) {
         if (!(error instanceof Trouble)) throw error;
-        this.#isStored = false;
+        this.#state.lost();
         this.#isBusy = false;
         const { kind, message: problem, remedy } = error;
         this.#diagnostics.report("log-trouble", { kind, problem, remedy, door: "egress" });
         await this.#alarm.wait(TROUBLE_MS);
       }
-    }
-  }
-
-  async #waitForRetry(): Promise<void> {
-    while (this.#isPaused && !this.#stopping) await this.#alarm.wait(undefined);
-    const { nextAt } = this.#state;
-    if (nextAt === 0) return;
-    // Bounded by the longest delay of the schedule, in case the clock was set back meanwhile.
-    const longest = delayMs([Math.max(...this.#settings.retry)], 0, 1);
-    const until = this.#clock.monotonic() + Math.min(nextAt - this.#clock.now(), longest);
-    for (;;) {
-      const wait = until - this.#clock.monotonic();
-      // A state that is not the one that was put off is an order of the operator's.
-      if (this.#stopping || wait <= 0 || this.#state.nextAt !== nextAt) return;
-      await this.#alarm.wait(wait);
     }
   }
 
@@ -226,16 +200,16 @@ export class Lane {
     const isServed = await this.#serveNext();
     this.#isBusy = false;
     if (!isServed) await this.#alarm.wait(undefined);
-    else if (this.#isProbing && this.#state.nextAt === 0) {
+    else if (this.#isProbing && this.#state.row.nextAt === 0) {
       this.#isProbing = false;
-      this.#save({ nextAt: this.#clock.now() + Math.min(PROBE_MS, this.#settings.retry[0]) });
+      this.#state.save({ nextAt: this.#clock.now() + Math.min(PROBE_MS, this.#settings.retry[0]) });
     }
   }
 
   /** Rule 6. */
   #heed({ until, words }: Pause): void {
     this.#isProbing = true;
-    this.#save({ nextAt: until, lastError: words, lastErrorAt: this.#clock.now() });
+    this.#state.save({ nextAt: until, lastError: words, lastErrorAt: this.#clock.now() });
   }
 
   /** Rule 7: waits until a part may go out; false when something else is to be seen to first. */
@@ -247,7 +221,7 @@ export class Lane {
 
   /** Serves the next update that the site needs; false when there is none. */
   async #serveNext(): Promise<boolean> {
-    const { cursor, part, lastErrorAt } = this.#state;
+    const { cursor, part, lastErrorAt } = this.#state.row;
     const again = part > 0 ? undefined : this.#log.returns.nextWaiting(this.name);
     if (again !== undefined) {
       await this.#serveAgain(again);
@@ -259,7 +233,7 @@ export class Lane {
     for (const [index, entry] of page.entries()) {
       // An update that is half sent is finished, whoever else has told of it since.
       if (part > 0 || !this.#freight.has(entry)) {
-        if (passed !== undefined) this.#state = { ...this.#state, ...doneWith(passed) };
+        if (passed !== undefined) this.#state.note(doneWith(passed));
         const mayPack = part === 0 && entry.seq > this.#aloneUpTo && !this.#settings.observing;
         const load = mayPack ? this.#freight.load(page.slice(index), lastErrorAt) : undefined;
         await (load === undefined ? this.#serve(entry) : this.#serveLoad(load));
@@ -268,7 +242,7 @@ export class Lane {
       passed = entry.seq;
       this.#report("suppressed", entry);
     }
-    if (passed !== undefined) this.#save(doneWith(passed));
+    if (passed !== undefined) this.#state.save(doneWith(passed));
     return true;
   }
 
@@ -294,7 +268,7 @@ export class Lane {
       return this.#finish(entry, again);
     }
     let refused = 0;
-    const from = again ? 0 : this.#state.part;
+    const from = again ? 0 : this.#state.row.part;
     for (const [index, part] of parts.entries()) {
       if (index < from) continue;
       const outcome = this.#judge(await this.#deliver(part));
@@ -306,7 +280,7 @@ export class Lane {
       const change = outcome.kind === "delivered" ? { lastSuccessAt: this.#clock.now() } : {};
       const isLast = index + 1 === parts.length;
       if (isLast) this.#finish(entry, again, change);
-      else if (!again) this.#save({ part: index + 1, attempt: 0, nextAt: 0, ...change });
+      else if (!again) this.#state.save({ part: index + 1, attempt: 0, nextAt: 0, ...change });
       if (this.#stopping && !isLast) return;
     }
     if (refused < parts.length) this.#reportSent(entry, parts.length, bytes);
@@ -324,7 +298,7 @@ export class Lane {
       return;
     }
     this.#refusals = 0;
-    this.#save({ ...doneWith(last.seq), lastSuccessAt: this.#clock.now() });
+    this.#state.save({ ...doneWith(last.seq), lastSuccessAt: this.#clock.now() });
     for (const entry of passed) this.#report("suppressed", entry);
     const share = Math.round(part.bytes / entries.length);
     for (const entry of entries) this.#reportSent(entry, 1, share, entries.length);
@@ -341,14 +315,14 @@ export class Lane {
     if (outcome.kind !== "refused") return outcome;
     this.#refusals += 1;
     const { retry } = this.#settings;
-    if (this.#refusals <= REFUSALS || this.#state.attempt >= retry.length) return outcome;
+    if (this.#refusals <= REFUSALS || this.#state.row.attempt >= retry.length) return outcome;
     return { ...outcome, kind: "temporary" };
   }
 
   /** An update needs nothing more. */
-  #finish({ seq }: Entry, again: boolean, change: Partial<LaneState> = {}): void {
+  #finish({ seq }: Entry, again: boolean, change: Partial<Row> = {}): void {
     if (again) this.#log.returns.sent(this.name, seq);
-    this.#save({ ...(again ? { attempt: 0, nextAt: 0 } : doneWith(seq)), ...change });
+    this.#state.save({ ...(again ? { attempt: 0, nextAt: 0 } : doneWith(seq)), ...change });
   }
 
   #putOff(entry: Entry, outcome: Outcome & { readonly kind: "temporary" }): void {
@@ -356,12 +330,12 @@ export class Lane {
     if (this.#stopping) return;
     const { retry } = this.#settings;
     const now = this.#clock.now();
-    const { attempt } = this.#state;
+    const { attempt } = this.#state.row;
     const wait = delayMs(retry, attempt, this.#clock.random());
     const { code, words } = outcome;
     const event = attempt + 1 >= retry.length ? "stalled" : "retry";
     this.#report(event, entry, { code, words, attempt: attempt + 1, waitMs: wait });
-    this.#save({
+    this.#state.save({
       attempt: attempt + 1,
       nextAt: now + wait,
       lastError: words,
@@ -373,7 +347,7 @@ export class Lane {
     const { code, words } = outcome;
     const at = this.#clock.now();
     recordUndelivered(this.#log, this.#diagnostics, { site: this.name, entry, code, words, at });
-    this.#state = { ...this.#state, lastError: words, lastErrorAt: at };
+    this.#state.note({ lastError: words, lastErrorAt: at });
   }
 
   #reportSent(entry: Entry, mails: number, bytes: number, packed?: number): void {
@@ -385,16 +359,9 @@ export class Lane {
     const subject = { seq, hash, fingerprint, neighbour: this.name };
     this.#diagnostics.report(event, { ...subject, ...fields });
   }
-
-  #save(change: Partial<LaneState>): void {
-    const held = this.#isPaused ? { nextAt: PAUSED_AT } : {};
-    this.#state = { ...this.#state, ...change, ...held };
-    this.#log.saveLane(this.#settings.name, this.#state);
-    this.#isStored = true;
-  }
 }
 
 /** The lane's position after an entry that needs nothing more, with no retry pending. */
-function doneWith(seq: Seq): Partial<LaneState> {
+function doneWith(seq: Seq): Partial<Row> {
   return { cursor: seq, part: 0, attempt: 0, nextAt: 0 };
 }

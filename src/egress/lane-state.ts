@@ -1,0 +1,102 @@
+/**
+ * Where a lane stands, as it is kept in the log, and how long it has to wait: for a retry that is
+ * put off, or for the operator who paused it. A pause is a retry that never comes, so that it
+ * outlives a restart. Knows nothing of what is delivered.
+ */
+import { delayMs, type Schedule } from "../backoff.js";
+import type { Clock } from "../clock.js";
+import type { Lane as Row } from "../updatelog/lanes.js";
+import type { UpdateLog } from "../updatelog/update-log.js";
+import type { Alarm } from "./alarm.js";
+
+/** `nextAt` of a lane that the operator paused: it outlives a restart, and no clock gets there. */
+export const PAUSED_AT = 8_640_000_000_000_000;
+
+export class LaneState {
+  readonly #name: string;
+  readonly #retry: Schedule;
+  readonly #log: UpdateLog;
+  readonly #clock: Clock;
+  readonly #alarm: Alarm;
+  #row: Row;
+  #isPaused: boolean;
+  /** False from a failure of the log on, until the row is stored again. */
+  #isStored = true;
+  #stopping = false;
+
+  /** Reads the stored state, or makes one. `alarm` is rung by every order. Throws `Trouble`. */
+  constructor(name: string, retry: Schedule, log: UpdateLog, clock: Clock, alarm: Alarm) {
+    this.#name = name;
+    this.#retry = retry;
+    this.#log = log;
+    this.#clock = clock;
+    this.#alarm = alarm;
+    this.#row = log.openLane(name);
+    this.#isPaused = this.#row.nextAt === PAUSED_AT;
+  }
+
+  get row(): Row {
+    return this.#row;
+  }
+
+  get isPaused(): boolean {
+    return this.#isPaused;
+  }
+
+  /** Changes the row and stores it. Throws `Trouble`; the row is changed nevertheless. */
+  save(change: Partial<Row>): void {
+    this.note(change);
+    this.#log.saveLane(this.#name, this.#row);
+    this.#isStored = true;
+  }
+
+  /** Changes the row; the next `save` stores it. */
+  note(change: Partial<Row>): void {
+    const held = this.#isPaused ? { nextAt: PAUSED_AT } : {};
+    this.#row = { ...this.#row, ...change, ...held };
+  }
+
+  /** The log failed: the row may not be in it. */
+  lost(): void {
+    this.#isStored = false;
+  }
+
+  /** Stores a row that was lost, else a mail would go out again for as long as the disk is full. */
+  makeGood(): void {
+    if (!this.#isStored) this.save({});
+  }
+
+  pause(): void {
+    this.#isPaused = true;
+    this.save({});
+  }
+
+  /** Ends a pause, and whatever else is waited for. */
+  resume(): void {
+    this.#isPaused = false;
+    this.save({ nextAt: 0 });
+    this.#alarm.ring();
+  }
+
+  /** Waits until nothing is put off any more, or until `stopWaiting`. */
+  async wait(): Promise<void> {
+    while (this.#isPaused && !this.#stopping) await this.#alarm.wait(undefined);
+    const { nextAt } = this.#row;
+    if (nextAt === 0) return;
+    // Bounded by the longest delay of the schedule, in case the clock was set back meanwhile.
+    const longest = delayMs([Math.max(...this.#retry)], 0, 1);
+    const until = this.#clock.monotonic() + Math.min(nextAt - this.#clock.now(), longest);
+    for (;;) {
+      const wait = until - this.#clock.monotonic();
+      // A state that is not the one that was put off is an order of the operator's.
+      if (this.#stopping || wait <= 0 || this.#row.nextAt !== nextAt) return;
+      await this.#alarm.wait(wait);
+    }
+  }
+
+  /** Ends every wait for good. */
+  stopWaiting(): void {
+    this.#stopping = true;
+    this.#alarm.ring();
+  }
+}
