@@ -6,7 +6,7 @@
  */
 import type { Clock } from "./clock.js";
 import type { Diagnostics } from "./diagnostics.js";
-import { Trouble } from "./errors.js";
+import { LogGuard } from "./log-guard.js";
 import type { RetentionLimits } from "./updatelog/retention.js";
 import type { UpdateLog } from "./updatelog/update-log.js";
 
@@ -21,6 +21,7 @@ export class Upkeep {
   readonly #limits: RetentionLimits;
   readonly #clock: Clock;
   readonly #diagnostics: Diagnostics;
+  readonly #guard: LogGuard;
   /** Wall clock minus monotonic clock when we started. */
   readonly #offset: number;
   #timer: NodeJS.Timeout | undefined;
@@ -31,6 +32,7 @@ export class Upkeep {
     this.#limits = limits;
     this.#clock = clock;
     this.#diagnostics = diagnostics;
+    this.#guard = new LogGuard("upkeep", clock, diagnostics);
     this.#offset = clock.now() - clock.monotonic();
   }
 
@@ -57,17 +59,12 @@ export class Upkeep {
       this.#diagnostics.report("clock-jumped", { jumpMs: Math.round(jumpMs) });
       return false;
     }
-    try {
-      const expired = this.#log.expire(now, this.#limits, UPKEEP_LIMITS.batch);
-      const { bodies, entries, dropped, more } = expired;
-      if (dropped > 0) this.#diagnostics.report("hold-exceeded", { bodies: dropped });
-      if (bodies + entries > 0) this.#diagnostics.report("expired", { bodies, entries });
-      return more;
-    } catch (error) {
-      if (!(error instanceof Trouble)) throw error;
-      const { kind, message: problem, remedy } = error;
-      this.#diagnostics.report("log-trouble", { kind, problem, remedy, door: "upkeep" });
-      return false;
-    }
+    const { batch } = UPKEEP_LIMITS;
+    const expired = this.#guard.run(() => this.#log.expire(now, this.#limits, batch));
+    if (expired === undefined) return false;
+    const { bodies, entries, dropped, more } = expired;
+    if (dropped > 0) this.#diagnostics.report("hold-exceeded", { bodies: dropped });
+    if (bodies + entries > 0) this.#diagnostics.report("expired", { bodies, entries });
+    return more;
   }
 }

@@ -25,7 +25,7 @@
 import { delayMs, type Schedule } from "../backoff.js";
 import type { Clock } from "../clock.js";
 import type { Diagnostics, EventName, Fields } from "../diagnostics.js";
-import { Trouble } from "../errors.js";
+import { LogGuard } from "../log-guard.js";
 import { type Rate, TokenBucket } from "../rate.js";
 import type { Seq } from "../update.js";
 import type { Lane as Row } from "../updatelog/lanes.js";
@@ -79,6 +79,7 @@ export class Lane {
   readonly #bucket: TokenBucket | undefined;
   readonly #clock: Clock;
   readonly #diagnostics: Diagnostics;
+  readonly #guard: LogGuard;
   readonly #alarm = new Alarm();
   readonly #state: LaneState;
   #running: Promise<void> | undefined;
@@ -97,8 +98,10 @@ export class Lane {
     courier: Courier,
     clock: Clock,
     diagnostics: Diagnostics,
+    guard = new LogGuard("egress", clock, diagnostics),
   ) {
     this.#settings = settings;
+    this.#guard = guard;
     this.#log = log;
     this.#clock = clock;
     this.#diagnostics = diagnostics;
@@ -184,11 +187,9 @@ export class Lane {
         if (pause !== undefined) this.#heed(pause);
         else if (await this.#hasPace()) await this.#step();
       } catch (error) {
-        if (!(error instanceof Trouble)) throw error;
+        this.#guard.tell(error);
         this.#state.lost();
         this.#isBusy = false;
-        const { kind, message: problem, remedy } = error;
-        this.#diagnostics.report("log-trouble", { kind, problem, remedy, door: "egress" });
         await this.#alarm.wait(TROUBLE_MS);
       }
     }

@@ -7,6 +7,7 @@ import { rootCertificates } from "node:tls";
 import type { Clock } from "../clock.js";
 import type { Config } from "../config/config.js";
 import type { Diagnostics } from "../diagnostics.js";
+import { LogGuard } from "../log-guard.js";
 import { verpSender } from "../mail/verp.js";
 import type { Seq } from "../update.js";
 import type { UpdateLog } from "../updatelog/update-log.js";
@@ -40,6 +41,7 @@ export class MailDoor {
         ? undefined
         : [...rootCertificates, readFileSync(outbound.ca, "utf8")];
     const observing = config.mode === "observe";
+    const guard = new LogGuard("egress", clock, diagnostics);
     for (const { name, mail, via, maxMailBytes, maxRate: rate, requireTls } of config.neighbours) {
       if (mail === undefined || via !== "mail") continue;
       const envelope = { to: mail, from: contact, site, maxBytes: maxMailBytes };
@@ -50,7 +52,7 @@ export class MailDoor {
       const courier = new MailCourier(envelope, sender, transport);
       this.#couriers.push(courier);
       const settings = { name, address: mail, retry, observing, rate };
-      this.#lanes.push(new Lane(settings, log, courier, clock, diagnostics));
+      this.#lanes.push(new Lane(settings, log, courier, clock, diagnostics, guard));
     }
   }
 

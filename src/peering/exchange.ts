@@ -20,8 +20,8 @@ import type { Diagnostics } from "../diagnostics.js";
 import type { Announcement } from "../kx/messages.js";
 import { Session } from "../kx/session.js";
 import type { EndReason, SessionOutput } from "../kx/session-output.js";
+import { LogGuard } from "../log-guard.js";
 import type { UpdateLog } from "../updatelog/update-log.js";
-import { LogGuard } from "./log-guard.js";
 import { announcementOf, News } from "./news.js";
 import { Outlet } from "./outlet.js";
 import type { Order, ReceivingStatus } from "./receiving.js";
@@ -99,7 +99,7 @@ export class Exchange {
   ) {
     this.#clock = clock;
     this.#diagnostics = diagnostics;
-    this.#guard = new LogGuard(clock, diagnostics);
+    this.#guard = new LogGuard("kx", clock, diagnostics);
     const { judge = ALL } = options;
     this.#shown = options.observing ? undefined : log;
     this.#receiving = new Receiving(peers, log, this.#guard, clock, diagnostics, judge);

@@ -6,9 +6,9 @@
 import { Announcer } from "../kx/announcer.js";
 import type { Announcement } from "../kx/messages.js";
 import { wireNumber } from "../kx/messages.js";
+import type { LogGuard } from "../log-guard.js";
 import type { Seq } from "../update.js";
 import type { Entry, UpdateLog } from "../updatelog/update-log.js";
-import type { LogGuard } from "./log-guard.js";
 
 /** Entries read at once, and how long to wait when they cannot be read. */
 const BATCH = 1000;

@@ -20,9 +20,9 @@ import type { Announcement } from "../kx/messages.js";
 import type { UpdateRequest } from "../kx/open-requests.js";
 import { Reception } from "../kx/reception.js";
 import type { Position, ReceptionOutput } from "../kx/reception-output.js";
+import type { LogGuard } from "../log-guard.js";
 import type { Update, UpdateHash } from "../update.js";
 import type { UpdateLog } from "../updatelog/update-log.js";
-import type { LogGuard } from "./log-guard.js";
 
 const CURSOR_MS = 1000;
 /** What policy refuses is not asked for again for a day, and then it may have changed. */

@@ -54,6 +54,7 @@ export const FLOORS: readonly Readonly<Record<string, Room>>[] = [
     openpgp: { pure: true, node: ["crypto"] },
     mail: { pure: true, node: ["crypto"] },
     kx: { pure: true, node: ["crypto"] },
+    "log-guard": { pure: true },
   },
   { admit: { pure: true }, outmail: { pure: true } },
   { policy: { pure: true } },
