@@ -30,6 +30,7 @@ function treeOf(folder: string): Map<string, string> {
 }
 
 const source = treeOf("src");
+const tests = treeOf("test");
 
 describe("the house", () => {
   it("has all its rooms, and no room that the plan does not show", () => {
@@ -51,6 +52,7 @@ describe("the house", () => {
 
   it("has files that fit the eye and say what they are", () => {
     expect(formFaults(source)).toEqual([]);
+    expect(formFaults(tests)).toEqual([]);
   });
 });
 

@@ -1,4 +1,4 @@
-/** The token bucket: what it lets through in any span of time, and that it owes nothing to a clock. */
+/** The token bucket: what it lets through in any span of time, whatever the clock does. */
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { TokenBucket } from "../src/rate.js";

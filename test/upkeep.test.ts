@@ -8,7 +8,7 @@ import { Upkeep } from "../src/upkeep.js";
 const HOUR = 3_600_000;
 const LIMITS = { retainMs: 96 * HOUR, rememberMs: 720 * HOUR };
 
-/** A log with `count` entries of the time 0, kept by a clock that shows `now` from the second look. */
+/** A log with `count` entries of time 0; its clock shows `now` from the second look on. */
 function kept(count: number, now: () => number) {
   const log = UpdateLog.open(":memory:");
   const origin = { neighbour: "old", transport: "mail" } as const;

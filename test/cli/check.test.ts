@@ -67,7 +67,8 @@ describe("kxgw check", () => {
     const { code, stdout } = check(
       '[site]\naddress = "a@b"\n[log]\n[kx]\nlisten = []\n' +
         '[[peer]]\nname = "m"\nmail = "k@o"\n[[peer]]\nname = "r"\naccept_from = ["::1"]\n' +
-        '[[peer]]\nname = "x"\nkx = "[::1]:1"\n[[peer]]\nname = "b"\nkx = "[::1]:2"\nmail = "b@o"\n',
+        '[[peer]]\nname = "x"\nkx = "[::1]:1"\n' +
+        '[[peer]]\nname = "b"\nkx = "[::1]:2"\nmail = "b@o"\n',
     );
     expect(code).toBe(0);
     expect(stdout.split("\n").slice(4)).toEqual([

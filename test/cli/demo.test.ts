@@ -137,7 +137,7 @@ describe("kxgw demo", () => {
     expect(processesIn(lossy)).toEqual([]);
   });
 
-  it("fails with the reason when duplicates are not suppressed, and when nothing starts", async () => {
+  it("fails with the reason when duplicates come through, and when nothing starts", async () => {
     const forgetful = broken('report("duplicate"', 'report("suppressed"');
     const first = demo(forgetful);
     expect(await first.ended).toBe(70);

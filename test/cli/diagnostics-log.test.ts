@@ -150,8 +150,8 @@ describe("docs/events.md", () => {
 
 Everything that the gateway reports, made from the table in \`src/diagnostics.ts\`. The names are
 stable: alerts and scripts may rely on them. Each is the \`event\` of a JSON line on stdout, the
-first word of a line in the journal, and the label \`event\` of \`kxgw_events_total\`. \`hash\` is the
-id of an update and stands on every line of its life: \`kxgw trace HASH\`.
+first word of a line in the journal, and the label \`event\` of \`kxgw_events_total\`. \`hash\` is
+the id of an update and stands on every line of its life: \`kxgw trace HASH\`.
 
 Levels: **error** wants you to act, **warn** will be tried again or is worth a look, **info** is a
 line for each update that was accepted or sent, **debug** is protocol and not shown. Fingerprints

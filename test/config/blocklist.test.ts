@@ -11,7 +11,8 @@ const FPR = "4D64FEC119C2029067D6E791F8D2585B8783D481";
 
 describe("parseBlocklist", () => {
   it("reads fingerprint, reason, date and exception in any order of the words", () => {
-    const text = `# a comment\n\n0x${FPR.toLowerCase()} until=2027-01-31 asked by owner allow-revocation\n`;
+    const line = `0x${FPR.toLowerCase()} until=2027-01-31 asked by owner allow-revocation`;
+    const text = `# a comment\n\n${line}\n`;
     const { blocks, faults } = parseBlocklist(text);
     expect(faults).toEqual([]);
     expect([...blocks]).toEqual([

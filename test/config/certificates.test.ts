@@ -1,4 +1,4 @@
-/** Certificates and keys that a file names: found, read, fitting, or a fault where they are named. */
+/** Certificates and keys that a file names: found, read, fitting, or a fault at their place. */
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";

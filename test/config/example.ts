@@ -4,7 +4,7 @@
  */
 import type { Config } from "../../src/config/config.js";
 
-export const EXAMPLE = `mode = "bridge"                              # or "observe": everything but sending
+export const EXAMPLE = `mode = "bridge"                       # or "observe": everything but sending
 [site]
 address = "pgp-public-keys@kx.example.org"   # recipient of incremental mail
 contact = "keymaster@example.org"            # From of our mails

@@ -1,6 +1,7 @@
 /**
  * A site behind a relay that takes everything and whose own mail system sends it back: the gateway
- * is told by mail, waits, sends again, and the update arrives. What it refuses for good is recorded.
+ * is told by mail, waits, sends again, and the update arrives. What it refuses for good is
+ * recorded.
  */
 import { expect, it } from "vitest";
 import { Relay } from "../egress/relay.js";

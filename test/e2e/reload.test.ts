@@ -37,7 +37,7 @@ async function reloaded(gateway: GatewayProcess, event: "reloaded" | "reload-ref
   return gateway.events.findLast((line) => line.event === event);
 }
 
-it("puts a good config in force and keeps the present one when the new one is at fault", async () => {
+it("puts a good config in force, and keeps the present one when the new one is wrong", async () => {
   const port = await freePort();
   const text = `${base(SITE).replace('"127.0.0.1:0"', `"127.0.0.1:${port}"`)}${PEER}`;
   const file = configFile(text);

@@ -34,7 +34,7 @@ export function configFile(text: string, name = "kxgw"): string {
   return file;
 }
 
-/** What the config of every gateway here begins with: its site, its log, free ports, `more` SMTP. */
+/** What each gateway's config here begins with: its site, its log, free ports, `more` SMTP. */
 export function base(site: string, more = ""): string {
   return `[site]
 address = "${site}"

@@ -1,9 +1,10 @@
 /**
- * The conversation of A.3 of the thesis, byte for byte over a real socket: a scripted peer says what
- * the thesis prints for one side, a gateway process with a prepared log is the other one. What the
- * thesis leaves out is filled in: of update 43 it prints an excerpt only, so a real key stands in its
- * place, and tags are whatever their sender makes of them. In one thing we differ on purpose: where
- * the thesis lists `41-`, we ask for one number more, to see whose log it is, and in windows of 1000.
+ * The conversation of A.3 of the thesis, byte for byte over a real socket: a scripted peer says
+ * what the thesis prints for one side, a gateway process with a prepared log is the other one. What
+ * the thesis leaves out is filled in: of update 43 it prints an excerpt only, so a real key stands
+ * in its place, and tags are whatever their sender makes of them. In one thing we differ on
+ * purpose: where the thesis lists `41-`, we ask for one number more, to see whose log it is, and in
+ * windows of 1000.
  */
 import { readFileSync } from "node:fs";
 import type { Socket } from "node:net";

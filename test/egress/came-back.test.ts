@@ -150,7 +150,7 @@ describe("what is given up", () => {
     expect(log.returns.waiting("old")).toBe(0);
   });
 
-  test(`at a site from which all comes back, after ${MAX_TRIES} times, and never without end`, async () => {
+  test(`where all comes back, after ${MAX_TRIES} times, and never without end`, async () => {
     const { add, lane, log, relay, heard } = await world(undefined, [5]);
     lane().start();
     add(0);
@@ -187,7 +187,7 @@ describe("what is given up", () => {
   });
 });
 
-test("of a mail of several, each is sent again alone, and only the guilty one is given up", async () => {
+test("of a mail of several, each is sent again alone, and the guilty one is given up", async () => {
   const { add, lane, log, relay, heard } = await world(undefined, [20]);
   const served = lane();
   // A hole, that nobody needs to be told of.

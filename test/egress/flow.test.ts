@@ -26,7 +26,7 @@ const UPDATES = 12;
 const FINE_MS = 60;
 const SLOW_MS = 1500;
 
-/** Milliseconds until the first eighteen sites have all updates, the last two being at these URLs. */
+/** Milliseconds until the first eighteen sites have all; the last two are at these URLs. */
 async function race(others: readonly string[]): Promise<number> {
   const path = mkdtempSync(join(tmpdir(), "kxgw-flow-"));
   const log = UpdateLog.open(join(path, "updates.db"));

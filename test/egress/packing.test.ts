@@ -68,7 +68,7 @@ describe("after an outage", () => {
     expect(mark).toEqual({ site: "old", first: 1, last: 7, isSealed: true });
   });
 
-  test("only neighbours of one trail go together, and what the site has is passed over", async () => {
+  test("only neighbours of one trail go together; what the site has is passed over", async () => {
     const stage = await world();
     const { relay, lane, heard, log, diagnostics } = stage;
     const served = lane();
@@ -116,7 +116,7 @@ describe("after an outage", () => {
 });
 
 describe("a site that refuses", () => {
-  test("gets what it refused together one by one, and only the guilty one is recorded", async () => {
+  test("gets what it refused together one by one, and the guilty one is recorded", async () => {
     const stage = await world();
     const { relay, lane, heard, log, diagnostics } = stage;
     relay.answer = (phase) => {
@@ -140,7 +140,7 @@ describe("a site that refuses", () => {
     expect(relay.taken.at(-1)?.raw).toSatisfy((raw: string) => holds(raw, 19) && holds(raw, 18));
   });
 
-  test("six in a row is taken for sick: nothing more is given up before its schedule is", async () => {
+  test("six in a row is taken for sick: no more is given up before its schedule is", async () => {
     const stage = await world(undefined, [30, 30]);
     const { relay, lane, heard, log, diagnostics } = stage;
     relay.answer = (phase) => (phase === "dot" ? "554 5.3.0 Out of order" : undefined);

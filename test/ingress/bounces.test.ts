@@ -53,7 +53,7 @@ describe("what is left in the log", () => {
     expect(door.log.returns.fresh("old")).toMatchObject({ first: 7, seq: 106 });
   });
 
-  test("a report with our whole mail in it, too large to be kept: its address is enough", async () => {
+  test("a report with our whole mail in it, too large to keep: its address is enough", async () => {
     const door = await openDoor();
     const raw = `${FAILED}${"x".repeat(70)}\n`.padEnd(220 * 1024, "y\n");
     expect(await bounced(door, [marked(door)], raw)).toBe("250 2.0.0 Noted.");

@@ -109,7 +109,7 @@ describe("what travels with what", () => {
     ]);
   });
 
-  it("a user id of the update's own is news to pksd, so it does not travel with a photo only", () => {
+  it("a user id of the update's own is news to pksd: it does not travel with a photo only", () => {
     expect(told(fragments(keyOf(ann, self, photo, onPhoto), remembered, CAP))).toEqual([
       "plain: primary ann self",
       "attributes: primary ann self photo onPhoto",

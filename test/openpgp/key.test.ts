@@ -30,7 +30,7 @@ const outcomes = (data: Uint8Array): string[] =>
   readKeys(data).map((found) => (found instanceof Refusal ? found.reason : found.fingerprint));
 
 describe("canonical order", () => {
-  it("sorts direct signatures, one group of user ids and attributes, subkeys, and what is in each", () => {
+  it("sorts direct signatures, user ids and attributes in one, subkeys, what is in each", () => {
     const key = keyOf(
       packet(2, "z direct"),
       packet(2, "a direct"),

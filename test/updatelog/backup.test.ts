@@ -43,7 +43,7 @@ describe("a backup", () => {
     log.close();
   });
 
-  test("never takes the place of a file unless it is told to, and never that of the log", async () => {
+  test("takes the place of a file only when told to, and never that of the log", async () => {
     const directory = scratch();
     const path = join(directory, "log");
     const log = filled(path, 10);

@@ -41,7 +41,7 @@ export const parsers: Check = {
         `slowest ${Math.round(slowestMs)} ms`,
       control: {
         caught: control.faults.length > 0,
-        figures: `a fragile target: ${control.faults.length} of ${CONTROL_MUTANTS} mutants break it`,
+        figures: `a fragile target: ${control.faults.length} of ${CONTROL_MUTANTS} break it`,
       },
     };
   },
