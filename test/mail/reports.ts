@@ -11,6 +11,7 @@ import {
   postfix,
   QMAIL,
   report,
+  type Sample,
   SENDMAIL,
   TO,
 } from "./bounce-shapes.js";
