@@ -57,6 +57,7 @@ export const EVENTS = {
   "mail-refused": { level: "warn", text: "mail refused" },
   "mail-deferred": { level: "error", text: "mail could not be stored; the sender will try again" },
   "key-refused": { level: "warn", text: "a key in a mail was refused" },
+  "too-fast": { level: "warn", text: "neighbour is over its accept_rate; put off" },
   "reply-swallowed": { level: "info", text: "automatic reply swallowed" },
   "spool-stuck": { level: "error", text: "a file or directory of mails cannot be used; left" },
   bounce: { level: "warn", text: "a mail of ours came back" },

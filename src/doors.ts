@@ -13,6 +13,7 @@ import type { Diagnostics } from "./diagnostics.js";
 import type { Lane } from "./egress/lane.js";
 import { LOCAL_LANE, LocalDoor } from "./egress/local-door.js";
 import { MailDoor } from "./egress/mail-door.js";
+import { AcceptRates } from "./ingress/accept-rates.js";
 import { BounceIntake } from "./ingress/bounce-intake.js";
 import { HkpDoor } from "./ingress/hkp.js";
 import { KeyIntake } from "./ingress/key-intake.js";
@@ -88,7 +89,8 @@ export async function openDoors(config: Config, foundation: Foundation): Promise
     };
 
     const judge = judgement(config, clock);
-    const intake = new MailIntake(log, clock, tally, judge);
+    const rates = new AcceptRates(config.neighbours, clock);
+    const intake = new MailIntake(log, clock, tally, judge, rates);
     const bounces = new BounceIntake(config, log, clock, tally);
     const smtpDoor = config.smtp && new SmtpDoor(config, config.smtp, intake, bounces, tally);
     stops.push(() => smtpDoor?.stop());
@@ -97,7 +99,7 @@ export async function openDoors(config: Config, foundation: Foundation): Promise
     spoolDoor?.start();
     stops.push(() => spoolDoor?.stop());
     const stats = () => hkpStats(sources);
-    const keys = new KeyIntake(log, clock, tally, judge);
+    const keys = new KeyIntake(log, clock, tally, judge, rates);
     const hkpDoor = config.hkp && new HkpDoor(config, config.hkp, keys, tally, stats);
     stops.push(() => hkpDoor?.stop());
     const hkp = (await hkpDoor?.start()) ?? [];

@@ -20,6 +20,7 @@ export type RefusalReason =
   | "bad-request"
   | "unknown-sender"
   | "several-keys"
+  | "too-fast"
   | "hash-mismatch"
   | "policy-size"
   | "policy-packets"
@@ -33,6 +34,20 @@ export class Refusal extends Error {
     super(message);
     this.name = "Refusal";
     this.reason = reason;
+  }
+}
+
+/** Nothing is wrong with it but the pace: the same may come again. */
+export class TooFast extends Refusal {
+  /** Whose pace it is; undefined when several share an address. */
+  readonly neighbour: string | undefined;
+  /** Milliseconds until one more is taken. */
+  readonly waitMs: number;
+  constructor(neighbour: string | undefined, waitMs: number, message: string) {
+    super("too-fast", message);
+    this.name = "TooFast";
+    this.neighbour = neighbour;
+    this.waitMs = waitMs;
   }
 }
 

@@ -30,6 +30,7 @@ const RECEIVED: Partial<Record<EventName, string>> = {
   "key-refused": "refused",
   "mail-refused": "refused",
   "mail-deferred": "deferred",
+  "too-fast": "deferred",
   "update-wrong": "wrong",
   "update-gone": "gone",
 };
@@ -82,10 +83,10 @@ const FAMILIES: readonly Family[] = [
   },
   {
     name: "kxgw_refused_total",
-    help: "Mails and keys refused, by reason.",
+    help: "Mails and keys refused or put off, by reason.",
     labels: ["reason"],
     of: ({ event, reason }) =>
-      ["mail-refused", "key-refused", "update-wrong"].includes(event)
+      ["mail-refused", "key-refused", "update-wrong", "too-fast"].includes(event)
         ? { reason: reason ?? "unspecified" }
         : undefined,
   },

@@ -23,6 +23,8 @@ export interface Neighbour {
   readonly mail: string | undefined;
   /** Addresses and CIDR ranges that may deliver its mail to us. */
   readonly acceptFrom: readonly string[];
+  /** Most mails and requests that are taken from it in a time, or undefined for all. */
+  readonly acceptRate: Rate | undefined;
   /** Upper bound of one mail to it, in bytes. */
   readonly maxMailBytes: number;
   /** Most mails to it in a time, or undefined for as many as the relay takes. */

@@ -194,6 +194,7 @@ function neighbourOf(peer: PeerSettings): Neighbour {
     via: peer.via ?? defaultVia(given),
     mail: peer.mail,
     acceptFrom: peer.accept_from,
+    acceptRate: peer.accept_rate,
     maxMailBytes: peer.max_mail,
     maxRate: peer.max_rate,
     requireTls: peer.require_tls,

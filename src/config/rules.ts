@@ -172,6 +172,9 @@ function roadFaults({ peer }: PartlySettings): PathFault[] {
     if (values.via === "mail" && !given.has("mail") && !given.has("accept_from")) {
       fault("via", '"mail" needs an address: write mail = "user@host", or via = "kx"');
     }
+    if (given.has("accept_rate") && !given.has("mail") && !given.has("accept_from")) {
+      fault("accept_rate", "is about mail and HKP, for which it has no address: take it out");
+    }
     if (values.dial === true && !given.has("kx")) {
       fault("dial", 'true needs somewhere to dial: write kx = "host:port"');
     }

@@ -188,6 +188,9 @@ export const peerSchema = z
     accept_from: list("192.0.2.0/24", text("192.0.2.0/24", parseNetwork))
       .prefault([])
       .describe("Addresses and CIDR ranges that may deliver its mail."),
+    accept_rate: text("1000/1m", parseRate)
+      .optional()
+      .describe("Most mails and HKP requests taken from it in a time; by default all of them."),
     max_mail: text("128000", maxMail)
       .prefault("128000")
       .describe("Largest mail sent to it; at least 16KiB."),

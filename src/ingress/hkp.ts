@@ -4,16 +4,17 @@
  * says so. One key a request: an update is one key, and Hockeypuck and gpg send no more.
  *
  * Answered as Hockeypuck does: JSON with the key under "inserted", or under "ignored" when the very
- * update is known; bad input is 4xx with one line, our own trouble 5xx, so that nobody takes it
- * for stored. PKS-Recipients and PKS-Sender are the trail. Known limits: "updated" never occurs,
- * because a gateway holds no keys; nothing can be looked up but op=stats; TLS is up to a proxy.
+ * update is known; bad input is 4xx with one line (429: over `accept_rate`), our own trouble 5xx, so
+ * that nobody takes it for stored. PKS-Recipients and PKS-Sender are the trail. Known limits:
+ * "updated" never occurs, because a gateway holds no keys; nothing can be looked up but op=stats;
+ * TLS is up to a proxy.
  */
 import type { IncomingMessage, Server, ServerResponse } from "node:http";
 import { createServer } from "node:http";
 import type { AddressInfo } from "node:net";
 import type { Config, Endpoint } from "../config/config.js";
 import type { Diagnostics } from "../diagnostics.js";
-import { Refusal, type RefusalReason, Trouble } from "../errors.js";
+import { Refusal, type RefusalReason, TooFast, Trouble } from "../errors.js";
 import { addressesIn, isAddress } from "../mail/sent-trail.js";
 import { readKeys } from "../openpgp/key.js";
 import type { KeyIntake, Taken } from "./key-intake.js";
@@ -129,15 +130,27 @@ export class HkpDoor {
       throw new Refusal("unknown-sender", "this address is not a neighbour of this keyserver");
     }
     const body = await collect(request, this.#hkp.maxSizeBytes);
-    const armor = Buffer.from(keytext(request, body), "utf8");
     const { trail, author } = pksHeaders(request);
     const sender = senderOf(candidates, { trail: [], addresses: [author] });
+    this.#keys.rates.take(sender === undefined ? candidates : [sender]);
+    const armor = Buffer.from(keytext(request, body), "utf8");
     const submission = { sender, trail, messageId: undefined, bytes: body.length };
     return await this.#keys.take({ armor: [armor], single: true, ...submission });
   }
 
   #fail(error: unknown, client: string, request: IncomingMessage, response: ServerResponse): void {
     const neighbour = this.#senders.at(client)[0]?.name;
+    if (error instanceof TooFast) {
+      const { reason, waitMs, message } = error;
+      this.#diagnostics.report("too-fast", {
+        neighbour: error.neighbour,
+        reason,
+        waitMs,
+        door: "hkp",
+      });
+      response.setHeader("Retry-After", String(Math.max(1, Math.ceil(waitMs / 1000))));
+      return say(response, 429, message);
+    }
     if (error instanceof Refusal) {
       const { reason, message: problem } = error;
       this.#diagnostics.report("mail-refused", { neighbour, reason, problem, door: "hkp" });

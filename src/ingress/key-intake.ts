@@ -12,6 +12,7 @@ import { Refusal } from "../errors.js";
 import { mergeTrails } from "../mail/sent-trail.js";
 import type { Update } from "../update.js";
 import type { Appended, UpdateLog } from "../updatelog/update-log.js";
+import { AcceptRates } from "./accept-rates.js";
 import { GroupCommit } from "./group-commit.js";
 
 /** Keys and what is known about where they come from. */
@@ -35,12 +36,21 @@ export interface Taken {
 }
 
 export class KeyIntake {
+  /** Who may hand in how much; asked by whoever knows the sender. */
+  readonly rates: AcceptRates;
   readonly #commit: GroupCommit;
   readonly #clock: Clock;
   readonly #diagnostics: Diagnostics;
   readonly #judge: Judgement;
 
-  constructor(log: UpdateLog, clock: Clock, diagnostics: Diagnostics, judge: Judgement = ALL) {
+  constructor(
+    log: UpdateLog,
+    clock: Clock,
+    diagnostics: Diagnostics,
+    judge: Judgement = ALL,
+    rates = new AcceptRates([], clock),
+  ) {
+    this.rates = rates;
     this.#judge = judge;
     this.#commit = new GroupCommit(log);
     this.#clock = clock;

@@ -11,6 +11,7 @@ import { Refusal } from "../errors.js";
 import { readHead } from "../mail/head.js";
 import { recognise } from "../mail/incremental.js";
 import type { UpdateLog } from "../updatelog/update-log.js";
+import type { AcceptRates } from "./accept-rates.js";
 import { KeyIntake } from "./key-intake.js";
 import { decodedParts } from "./mime.js";
 import { authorOf, senderOf } from "./neighbours.js";
@@ -25,16 +26,27 @@ export class MailIntake {
   readonly #keys: KeyIntake;
   readonly #diagnostics: Diagnostics;
 
-  constructor(log: UpdateLog, clock: Clock, diagnostics: Diagnostics, judge?: Judgement) {
-    this.#keys = new KeyIntake(log, clock, diagnostics, judge);
+  constructor(
+    log: UpdateLog,
+    clock: Clock,
+    diagnostics: Diagnostics,
+    judge?: Judgement,
+    rates?: AcceptRates,
+  ) {
+    this.#keys = new KeyIntake(log, clock, diagnostics, judge, rates);
     this.#diagnostics = diagnostics;
+  }
+
+  /** Who may hand in how much. */
+  get rates(): AcceptRates {
+    return this.#keys.rates;
   }
 
   /**
    * Takes the mail `message` (head and body, not dot-stuffed) from one of `candidates`, which the
    * mail has to name in trail, envelope or From if it `mustBeNamed`, because no address vouches for
-   * it. Resolves when it is on disk. Rejects with `Refusal` when nothing of it can be taken, with
-   * `Trouble` when it could not be stored: then the sender keeps it.
+   * it. Resolves when it is on disk. Rejects with `Refusal` when nothing of it can be taken (with
+   * `TooFast` for now), with `Trouble` when it could not be stored: then the sender keeps it.
    */
   async take(
     message: Uint8Array,
@@ -42,6 +54,8 @@ export class MailIntake {
     envelopeSender: string,
     mustBeNamed = false,
   ): Promise<Intake> {
+    const isTold = candidates.length === 1 && !mustBeNamed;
+    if (isTold) this.rates.take(candidates);
     const { fields, bodyStart } = readHead(message);
     const mail = recognise(fields, await decodedParts(message, fields, bodyStart));
     if (mail.command === "reply") {
@@ -55,6 +69,7 @@ export class MailIntake {
     if (mustBeNamed && sender === undefined) {
       throw new Refusal("unknown-sender", "The mail is from no neighbour of this keyserver.");
     }
+    if (!isTold) this.rates.take(sender === undefined ? candidates : [sender]);
     const bytes = message.length;
     const taken = await this.#keys.take({ armor, sender, trail, messageId, bytes });
     const appended = taken.filter(({ outcome }) => outcome === "appended").length;

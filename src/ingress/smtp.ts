@@ -14,7 +14,7 @@ import type { AddressInfo } from "node:net";
 import type { SMTPServerDataStream, SMTPServerOptions, SMTPServerSession } from "smtp-server";
 import type { Config, Endpoint, Neighbour } from "../config/config.js";
 import type { Diagnostics } from "../diagnostics.js";
-import { Refusal, type RefusalReason, Trouble } from "../errors.js";
+import { Refusal, type RefusalReason, TooFast, Trouble } from "../errors.js";
 import { isBounceAddress } from "../mail/verp.js";
 import type { BounceIntake } from "./bounce-intake.js";
 import { OwnCertificate } from "./certificate.js";
@@ -158,7 +158,7 @@ export class SmtpDoor {
         callback(toError(this.#judgeSender(address.address, session, line)));
       },
       onRcptTo: (address, session, callback) => {
-        callback(toError(this.#judgeRecipient(address.address, session)));
+        callback(toError(this.#judgeRecipient(address.address, session, line)));
       },
       onData: (stream, session, callback) => {
         const connection = server.sessions().find(({ id }) => id === session.id);
@@ -215,7 +215,7 @@ export class SmtpDoor {
     return { code: 550, text: "5.7.1 This address is not a neighbour of this keyserver." };
   }
 
-  #judgeRecipient(recipient: string, session: SMTPServerSession): Reply | undefined {
+  #judgeRecipient(recipient: string, session: SMTPServerSession, line: Line): Reply | undefined {
     const bounce = this.#config.outbound?.bounce;
     const isNullSender = session.envelope.mailFrom !== false && !session.envelope.mailFrom.address;
     if (bounce !== undefined && isBounceAddress(bounce, recipient)) return undefined;
@@ -223,7 +223,10 @@ export class SmtpDoor {
       this.#refused(session, "null-sender", "a bounce is taken at the bounce address only");
       return { code: 550, text: "5.7.1 The null sender may write to the bounce address only." };
     }
-    if (this.#isSite(recipient)) return undefined;
+    if (this.#isSite(recipient)) {
+      const tooFast = this.#intake.rates.refusal(this.#access(session, line).candidates);
+      return tooFast && this.#failure(tooFast, session);
+    }
     this.#refused(session, "unknown-recipient", "no such recipient");
     return { code: 550, text: "5.7.1 No such recipient here; this host does not relay." };
   }
@@ -265,6 +268,12 @@ export class SmtpDoor {
   }
 
   #failure(error: unknown, session: SMTPServerSession): Reply {
+    if (error instanceof TooFast) {
+      const { neighbour, reason, waitMs, message } = error;
+      const client = shortened(session.remoteAddress);
+      this.#diagnostics.report("too-fast", { neighbour, client, reason, waitMs });
+      return { code: 450, text: `4.7.1 ${message}` };
+    }
     if (error instanceof Refusal) {
       this.#refused(session, error.reason, error.message);
       const [code, status] = REFUSED[error.reason] ?? [550, "5.6.0"];

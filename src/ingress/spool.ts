@@ -1,15 +1,12 @@
 /**
- * The spool door: mails that somebody else's pipe leaves as files, so that no mail server has to
- * be changed: pksd's pks-mail.sh (`pks-mail.*`), SKS's sks_add_mail (`*.ready`), onak-mail.pl
- * (`*.onak`).
- *
+ * The spool door: mails that somebody else's pipe leaves as files, so that no mail server has to be
+ * changed: pks-mail.sh (`pks-mail.*`), sks_add_mail (`*.ready`), onak-mail.pl (`*.onak`).
  *  1. A file is read when size and time have been the same for one interval, because pks-mail.sh
  *     writes where it is found; and it is removed after the commit, never before.
- *  2. What is refused (no mail, no key, half of one) is moved aside into `refused/`, where it can
- *     be looked at. What cannot be read or moved stays where it is. Either is told once.
+ *  2. What is refused (no mail, no key, half of one) is moved aside into `refused/`. What cannot be
+ *     read or moved, or comes faster than `accept_rate`, stays. Each is told once.
  *  3. While the log is in trouble everything stays where it is and is tried again.
  *  4. Links, pipes and directories are not touched: a spool is written to by others.
- *
  * Known limit: no address vouches for a file, so a mail has to name a neighbour as its author.
  */
 import { constants, type Stats } from "node:fs";
@@ -18,7 +15,7 @@ import { lstat, mkdir, open, readdir, rename, unlink } from "node:fs/promises";
 import { join } from "node:path";
 import type { Config } from "../config/config.js";
 import type { Diagnostics } from "../diagnostics.js";
-import { Refusal, Trouble } from "../errors.js";
+import { Refusal, TooFast, Trouble } from "../errors.js";
 import { headerValues, readHead } from "../mail/head.js";
 import { addressesIn } from "../mail/sent-trail.js";
 import type { MailIntake } from "./mail-intake.js";
@@ -94,6 +91,9 @@ class Directory {
   #before = new Map<string, string>();
   /** Files that stay where they are, by name, and how they were when that was told. */
   readonly #leftAlone = new Map<string, string>();
+  /** Files that came too fast, by name, and the turn in which that was found last. */
+  readonly #putOff = new Map<string, number>();
+  #turn = 0;
   /** Whether the directory cannot be read, which has been told. */
   #isStuck = false;
   /** Whether the log is in trouble, which has been told. */
@@ -110,10 +110,13 @@ class Directory {
     if (files === undefined) return;
     const settled = files.filter(({ name, stamp }) => this.#before.get(name) === stamp);
     this.#before = new Map(files.map(({ name, stamp }) => [name, stamp]));
-    for (const name of this.#leftAlone.keys()) {
-      if (!this.#before.has(name)) this.#leftAlone.delete(name);
+    for (const known of [this.#leftAlone, this.#putOff]) {
+      for (const name of known.keys()) if (!this.#before.has(name)) known.delete(name);
     }
-    for (const file of settled.filter((one) => this.#isNew(one)).slice(0, ROUND)) {
+    // Put off files come last, so that a heap of one neighbour's keeps nobody else waiting.
+    const turn = ({ name }: Seen) => this.#putOff.get(name) ?? 0;
+    const waiting = settled.filter((one) => this.#isNew(one));
+    for (const file of waiting.sort((a, b) => turn(a) - turn(b)).slice(0, ROUND)) {
       if (isOver() || !(await this.#take(file))) return;
     }
   }
@@ -158,7 +161,8 @@ class Directory {
       this.#isDeferred = false;
       await this.#remove(file);
     } catch (error) {
-      if (error instanceof Refusal) await this.#moveAside(file, error);
+      if (error instanceof TooFast) this.#wait(file, error);
+      else if (error instanceof Refusal) await this.#moveAside(file, error);
       else if (error instanceof Trouble) {
         const { kind, message: problem, remedy } = error;
         const fields = { client: "spool", kind, problem, remedy };
@@ -220,6 +224,15 @@ class Directory {
     } catch (error) {
       if (codeOf(error) !== "ENOENT") this.#leaveAlone(file, error);
     }
+  }
+
+  #wait({ name }: Seen, { neighbour, reason, waitMs }: TooFast): void {
+    if (!this.#putOff.has(name)) {
+      const fields = { neighbour, client: "spool", reason, waitMs };
+      this.#tools.diagnostics.report("too-fast", fields);
+    }
+    this.#turn += 1;
+    this.#putOff.set(name, this.#turn);
   }
 
   #leaveAlone({ name, stamp }: Seen, error: unknown): void {
