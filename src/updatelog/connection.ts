@@ -15,9 +15,11 @@ import { Trouble } from "../errors.js";
 import {
   assertDurable,
   assertSqliteVersion,
+  bringUpToDate,
   configureWriter,
   createTables,
   identify,
+  notYetUpToDate,
 } from "./schema.js";
 import { asTrouble } from "./trouble.js";
 
@@ -44,6 +46,7 @@ export class Connection {
   readonly #commit: Database.Statement<[]>;
   readonly #rollback: Database.Statement<[]>;
   #writing = false;
+  #isOlder = false;
   #damage: Trouble | undefined;
   #onDamage: ((damage: Trouble) => void) | undefined;
 
@@ -79,7 +82,9 @@ export class Connection {
         assertDurable(db, real);
       }
       const connection = new Connection(db, real, lock);
+      connection.#isOlder = found === "older";
       if (found === "empty") connection.#create(readonly);
+      else if (connection.#isOlder && !readonly) connection.#bringUpToDate();
       return connection;
     } catch (error) {
       db?.close();
@@ -94,6 +99,16 @@ export class Connection {
       throw new Trouble("not-ours", `${this.path}: is empty`, remedy);
     }
     this.write(() => createTables(this.db));
+  }
+
+  #bringUpToDate(): void {
+    this.write(() => bringUpToDate(this.db));
+    this.#isOlder = false;
+  }
+
+  /** Throws `Trouble` 'not-ours' when a reader has opened a log that lacks the newest tables. */
+  assertUpToDate(): void {
+    if (this.#isOlder) throw notYetUpToDate(this.path);
   }
 
   /** The first damage that was met; from then on nothing is written any more. */

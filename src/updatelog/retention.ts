@@ -16,7 +16,7 @@ import type { Connection } from "./connection.js";
 export interface RetentionLimits {
   /** Age at which a body goes, in milliseconds. */
   readonly retainMs: number;
-  /** Age at which an announcement, a hash, an identity or an undelivered row goes. */
+  /** Age at which an announcement, a hash, an identity, a tombstone or a note goes. */
   readonly rememberMs: number;
   /** Bodies past their age that stay nevertheless; by default none. */
   readonly hold?: Hold | undefined;
@@ -76,6 +76,8 @@ export class Retention {
   readonly #undelivered: Database.Statement<[number, number]>;
   readonly #returned: Database.Statement<[number, number]>;
   readonly #refusals: Database.Statement<[number, number]>;
+  readonly #tombstones: Database.Statement<[number, number]>;
+  readonly #blocks: Database.Statement<[number, number]>;
   #walk = FROM_THE_TOP;
 
   constructor(connection: Connection) {
@@ -109,6 +111,7 @@ export class Retention {
     const oldEntries = `
       SELECT seq FROM updates
       WHERE received_at <= ? AND seq <> (SELECT max(seq) FROM updates)
+        AND seq NOT IN (SELECT seq FROM forgotten)
       ORDER BY received_at, seq LIMIT ?`;
     this.#bodiesOfEntries = db.prepare(`
       DELETE FROM bodies WHERE seq IN (${oldEntries})
@@ -126,6 +129,11 @@ export class Retention {
     this.#refusals = db.prepare(`
       DELETE FROM refusals WHERE rowid IN (
         SELECT rowid FROM refusals WHERE until <= ? ORDER BY until LIMIT ?)`);
+    this.#tombstones = db.prepare(`
+      DELETE FROM forgotten WHERE seq IN (
+        SELECT seq FROM forgotten WHERE at <= ? ORDER BY at LIMIT ?)`);
+    this.#blocks = db.prepare(`
+      DELETE FROM blocks WHERE rowid IN (SELECT rowid FROM blocks WHERE until <= ? LIMIT ?)`);
   }
 
   /** Books rows that came or, negative, went. Belongs into the transaction that moved them. */
@@ -162,6 +170,8 @@ export class Retention {
         this.#undelivered.run(forgetBefore, batch).changes,
         this.#returned.run(forgetBefore, batch).changes,
         this.#refusals.run(now, batch).changes,
+        this.#tombstones.run(forgetBefore, batch).changes,
+        this.#blocks.run(forgetBefore, batch).changes,
       ];
       const more = aged.more || [entries, ...others].some((changes) => changes >= batch);
       const lost = needed === undefined ? [] : late.filter(({ seq }) => seq >= needed);

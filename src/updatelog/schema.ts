@@ -3,8 +3,8 @@
  * a "stored" would be a lie. Bodies stand apart from entries, so that a LIST over a month of
  * announcements (thesis, appendix A) never touches the pages that hold keys.
  *
- * It does not know who opens a file or why. Limit: there is one schema version; a file of another
- * version is refused, not migrated.
+ * It does not know who opens a file or why. A file of the version before is brought up to date by
+ * its next writer; one of any other version is refused.
  */
 import Database from "better-sqlite3";
 import { Trouble } from "../errors.js";
@@ -13,7 +13,10 @@ import { Trouble } from "../errors.js";
 export const APPLICATION_ID = 0x4b584757;
 
 /** `user_version` of a file that this code reads and writes. */
-export const SCHEMA_VERSION = 2;
+export const SCHEMA_VERSION = 3;
+
+/** The oldest version that a writer brings up to date. */
+const OLDEST_VERSION = 2;
 
 /** First SQLite in which a commit beside a checkpoint cannot lose pages (the WAL-reset bug). */
 const SQLITE_FLOOR = [3, 51, 3] as const;
@@ -122,24 +125,53 @@ CREATE TABLE refusals (
 CREATE INDEX refusals_by_time ON refusals (until);
 `;
 
+/** What came with version 3. */
+const TABLES_3 = `
+CREATE TABLE blocks (
+  fingerprint BLOB PRIMARY KEY CHECK (length(fingerprint) IN (16, 20, 32)),
+  reason TEXT NOT NULL,
+  until INTEGER,
+  allow_revocation INTEGER NOT NULL CHECK (allow_revocation IN (0, 1)),
+  at INTEGER NOT NULL
+) STRICT;
+
+CREATE TABLE forgotten (
+  seq INTEGER PRIMARY KEY,
+  mark BLOB NOT NULL CHECK (length(mark) = 32),
+  reason TEXT NOT NULL,
+  at INTEGER NOT NULL
+) STRICT;
+CREATE INDEX forgotten_by_mark ON forgotten (mark);
+CREATE INDEX forgotten_by_time ON forgotten (at);
+
+CREATE TABLE known_keys (fingerprint BLOB PRIMARY KEY) STRICT, WITHOUT ROWID;
+`;
+
 /** Creates the tables and marks the file as ours. Runs inside the caller's transaction. */
 export function createTables(db: Database.Database): void {
   db.exec(TABLES);
   db.pragma(`application_id = ${APPLICATION_ID}`);
+  bringUpToDate(db);
+}
+
+/** Adds what came after the oldest version. Runs inside the caller's transaction. */
+export function bringUpToDate(db: Database.Database): void {
+  db.exec(TABLES_3);
   db.pragma(`user_version = ${SCHEMA_VERSION}`);
 }
 
 /**
- * Whether the open file is a log of ours or an empty one that may become it.
- * Throws `Trouble` 'not-ours' for anything else; writes nothing.
+ * Whether the open file is a log of ours, one of the version before, or an empty one that may
+ * become it. Throws `Trouble` 'not-ours' for anything else; writes nothing.
  */
-export function identify(db: Database.Database, path: string): "empty" | "ours" {
+export function identify(db: Database.Database, path: string): "empty" | "older" | "ours" {
   try {
     const application = db.pragma("application_id", { simple: true });
     const version = db.pragma("user_version", { simple: true });
     const tables = db.prepare("SELECT count(*) FROM sqlite_schema").pluck().get();
     if (application === 0 && tables === 0) return "empty";
     if (application !== APPLICATION_ID) throw foreign(path, "is the database of another program");
+    if (version === OLDEST_VERSION) return "older";
     if (version !== SCHEMA_VERSION) throw otherVersion(path, version);
     return "ours";
   } catch (error) {
@@ -159,6 +191,12 @@ function otherVersion(path: string, version: unknown): Trouble {
     `this gateway knows version ${SCHEMA_VERSION}`;
   const remedy = "Run the gateway release that wrote it, or point log.path at a new file.";
   return new Trouble("not-ours", message, remedy);
+}
+
+/** What a reader says of a log that its writer has not brought up to date yet. */
+export function notYetUpToDate(path: string): Trouble {
+  const message = `${path}: was written by an older release, and no gateway has opened it since`;
+  return new Trouble("not-ours", message, "Start the gateway once; it brings its log up to date.");
 }
 
 /** Throws `Trouble` 'unusable' when `version`, as "3.53.2", is below the floor. */
@@ -184,6 +222,8 @@ export function configureWriter(db: Database.Database): void {
   db.pragma("synchronous = FULL");
   db.pragma("foreign_keys = ON");
   db.pragma("cell_size_check = ON");
+  // What was deleted, because it expired or had to be forgotten, is not to be found in the file.
+  db.pragma("secure_delete = ON");
   // The index of hashes takes about 60 bytes an entry: most of a month of them stays in memory.
   db.pragma("cache_size = -65536");
   // Without a limit the WAL keeps the size of the largest burst for ever.

@@ -25,6 +25,7 @@ import { type ReceiveCursor, ReceiveCursors } from "./cursors.js";
 import { type Lane, Lanes, type Undelivered } from "./lanes.js";
 import { Lookup } from "./lookup.js";
 import { Identities, Refusals } from "./remembered.js";
+import { Removals } from "./removals.js";
 import { type Expired, Retention, type RetentionLimits, type Totals } from "./retention.js";
 import { Returns } from "./returns.js";
 import { asTrouble } from "./trouble.js";
@@ -100,6 +101,8 @@ export class UpdateLog {
   readonly lookup: Lookup;
   /** What sites' mail systems sent back. */
   readonly returns: Returns;
+  /** What the operator has had removed. */
+  readonly removals: Removals;
   readonly #connection: Connection;
   readonly #cursors: ReceiveCursors;
   readonly #lanes: Lanes;
@@ -130,7 +133,9 @@ export class UpdateLog {
     this.#refusals = new Refusals(connection);
     this.#retention = new Retention(connection);
     this.lookup = new Lookup(connection);
-    this.returns = new Returns(connection, () => this.#wake());
+    const wake = () => this.#wake();
+    this.returns = new Returns(connection, wake);
+    this.removals = new Removals(connection, this.returns, this.#retention, wake);
     this.#insertUpdate = db.prepare(`
       INSERT INTO updates (hash, digest, fingerprint, size, neighbour, transport, received_at,
                            message_id, trail)
@@ -157,6 +162,7 @@ export class UpdateLog {
   static open(path: string, options: { readonly readonly?: boolean } = {}): UpdateLog {
     const connection = Connection.open(path, options);
     try {
+      connection.assertUpToDate();
       return new UpdateLog(connection);
     } catch (error) {
       connection.close();

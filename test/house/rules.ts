@@ -58,7 +58,7 @@ export const FLOORS: readonly Readonly<Record<string, Room>>[] = [
   },
   { admit: { pure: true }, outmail: { pure: true } },
   { policy: { pure: true } },
-  { updatelog: { packages: ["better-sqlite3"], node: ["fs"] } },
+  { updatelog: { packages: ["better-sqlite3"], node: ["fs", "crypto"] } },
   {
     ingress: { packages: ["smtp-server", "mailparser"], node: OUTSIDE },
     peering: { node: OUTSIDE },

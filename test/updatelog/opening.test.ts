@@ -79,7 +79,7 @@ describe("a file that is not a log of this gateway", () => {
     const db = new Database(path);
     db.pragma("user_version = 7");
     db.close();
-    expectTrouble(() => UpdateLog.open(path), "not-ours", /version 7, .* version 2/);
+    expectTrouble(() => UpdateLog.open(path), "not-ours", /version 7, .* version 3/);
     expectTrouble(() => UpdateLog.open(path, { readonly: true }), "not-ours", /version 7/);
   });
 });
@@ -96,14 +96,16 @@ describe("a log that cannot be used", () => {
 
   test("a page overwritten: corrupt when it is read", () => {
     const path = join(scratch(), "log");
+    UpdateLog.open(path).close();
+    const empty = readFileSync(path).length;
     const log = UpdateLog.open(path);
-    log.append(Array.from({ length: 50 }, (_, index) => arrival(index)));
+    log.append(Array.from({ length: 200 }, (_, index) => arrival(index)));
     log.close();
     const bytes = readFileSync(path);
-    // Page 1 is spared: it holds the header and the schema.
-    writeFileSync(path, bytes.fill(0xa5, 4096));
+    // The pages of an empty log are spared: they hold the header and the schema.
+    writeFileSync(path, bytes.fill(0xa5, empty));
     const damaged = UpdateLog.open(path, { readonly: true });
-    expectTrouble(() => damaged.range(seq(1), seq(50), 50), "corrupt", /damaged/);
+    expectTrouble(() => damaged.range(seq(1), seq(200), 200), "corrupt", /damaged/);
     expectTrouble(() => damaged.has(update(1).hash), "corrupt", /damaged/);
     damaged.close();
   });
