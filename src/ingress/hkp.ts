@@ -4,7 +4,7 @@
  * says so. One key a request: an update is one key, and Hockeypuck and gpg send no more.
  *
  * Answered as Hockeypuck does: JSON with the key under "inserted", or under "ignored" when the very
- * update is known; bad input is 4xx with one line (429: over `accept_rate`), our own trouble 5xx, so
+ * update is known; bad input is 4xx with one line (429: over `accept_rate`), our trouble 5xx, so
  * that nobody takes it for stored. PKS-Recipients and PKS-Sender are the trail. Known limits:
  * "updated" never occurs, because a gateway holds no keys; nothing can be looked up but op=stats;
  * TLS is up to a proxy.

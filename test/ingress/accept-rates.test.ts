@@ -1,4 +1,4 @@
-/** accept_rate: what a neighbour hears that is faster, by every way in, and that nothing is lost. */
+/** accept_rate: what a faster neighbour hears, by every way in, and that nothing is lost. */
 import { mkdirSync, readdirSync, utimesSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, onTestFinished, test } from "vitest";
@@ -118,7 +118,7 @@ describe("over SMTP", () => {
 describe("of neighbours that share an address", () => {
   const sibling = 'accept_from = ["127.0.0.2"]\naccept_rate = "1/1h"\n';
 
-  test("each has its own rate, told by the mail; all are turned away when none is left", async () => {
+  test("each has its own rate, told by the mail; all wait when none is left", async () => {
     const { client, entries, diagnostics } = await smtpSite("1/1h", sibling);
     const relay = await client();
     expect((await relay.transact("relay@x.example", [SITE], RSA)).at(-1)).toMatch(/^250/);
