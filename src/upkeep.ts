@@ -46,13 +46,13 @@ export class Upkeep {
   }
 
   #run(): void {
-    const more = this.#step();
+    const more = this.step();
     if (this.#stopping) return;
     this.#timer = setTimeout(() => this.#run(), more ? 0 : UPKEEP_LIMITS.everyMs);
   }
 
-  /** One batch; true when there is more to do now. */
-  #step(): boolean {
+  /** One batch; true when there is more to do now. For whoever has a clock of its own to go by. */
+  step(): boolean {
     const now = this.#clock.now();
     const jumpMs = now - this.#clock.monotonic() - this.#offset;
     if (Math.abs(jumpMs) > UPKEEP_LIMITS.clockJumpMs) {

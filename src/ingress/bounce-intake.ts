@@ -41,7 +41,7 @@ export class BounceIntake {
    */
   async take(message: Uint8Array | undefined, recipients: readonly string[]): Promise<void> {
     const verdict = message === undefined ? UNREADABLE : await this.#judge(message);
-    for (const recipient of new Set(recipients)) this.#note(recipient, verdict);
+    for (const recipient of new Set(recipients)) this.note(recipient, verdict);
   }
 
   async #judge(message: Uint8Array): Promise<BounceVerdict> {
@@ -53,7 +53,8 @@ export class BounceIntake {
     }
   }
 
-  #note(recipient: string, { kind, status, code, words }: BounceVerdict): void {
+  /** Puts into the log what a mail to `recipient` said. Throws `Trouble`. */
+  note(recipient: string, { kind, status, code, words }: BounceVerdict): void {
     const mark = parseVerp(this.#bounce, recipient, this.#log.returns.secret);
     const site = this.#sites.get(mark?.site.toLowerCase() ?? "");
     const ours = mark?.isSealed === true && site !== undefined ? { ...mark, site } : undefined;

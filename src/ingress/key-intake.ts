@@ -11,7 +11,7 @@ import type { Diagnostics } from "../diagnostics.js";
 import { Refusal } from "../errors.js";
 import { mergeTrails } from "../mail/sent-trail.js";
 import type { Update } from "../update.js";
-import type { Appended, UpdateLog } from "../updatelog/update-log.js";
+import type { Appended, Arrival, UpdateLog } from "../updatelog/update-log.js";
 import { AcceptRates } from "./accept-rates.js";
 import { GroupCommit } from "./group-commit.js";
 
@@ -63,7 +63,12 @@ export class KeyIntake {
    * keeps them.
    */
   async take(submission: Submission): Promise<Taken[]> {
-    const { armor, sender, trail, messageId, bytes, single = false } = submission;
+    const arrivals = this.arrivals(submission);
+    return this.stored(submission, arrivals, await this.#commit.append(arrivals));
+  }
+
+  /** What is to be appended for a submission. Throws `Refusal` when there is nothing. */
+  arrivals({ armor, sender, trail, messageId, single = false }: Submission): Arrival[] {
     const { updates, refusals } = admit(armor, this.#judge);
     const neighbour = sender?.name;
     if (updates.length === 0 || (single && refusals.length > 0)) throw worst(refusals);
@@ -77,14 +82,21 @@ export class KeyIntake {
     const passed = sender?.mail === undefined ? trail : mergeTrails(trail, [sender.mail]);
     const origin = { neighbour, transport: "mail" } as const;
     const receivedAt = this.#clock.now();
-    const outcomes = await this.#commit.append(
-      updates.map((update) => ({ update, origin, trail: passed, receivedAt, messageId })),
-    );
+    return updates.map((update) => ({ update, origin, trail: passed, receivedAt, messageId }));
+  }
+
+  /** Reports what became of the arrivals of a submission, once that is on disk. */
+  stored(
+    { sender, messageId, bytes }: Submission,
+    arrivals: readonly Arrival[],
+    outcomes: readonly Appended[],
+  ): Taken[] {
     const taken: Taken[] = [];
-    for (const [index, update] of updates.entries()) {
+    for (const [index, { update }] of arrivals.entries()) {
       const outcome = outcomes[index];
       if (outcome === undefined) continue;
       const { hash, fingerprint, body } = update;
+      const neighbour = sender?.name;
       const fields = { seq: outcome.seq, hash, fingerprint, neighbour, via: "mail", messageId };
       taken.push({ update, outcome: outcome.outcome });
       if (outcome.outcome === "duplicate") {
