@@ -4,6 +4,7 @@
  * behaviour of its own; whoever wants to know how the rooms hang together reads this file.
  */
 import { AdminDoor } from "./admin/admin-door.js";
+import { CertificateEnds } from "./admin/certificates.js";
 import { hkpStats } from "./admin/hkp-stats.js";
 import type { Orders } from "./admin/orders.js";
 import type { Tally } from "./admin/tally.js";
@@ -77,6 +78,7 @@ export async function openDoors(config: Config, foundation: Foundation): Promise
     stops.push(() => kxDoor?.stop());
     const kx = (await kxDoor?.start()) ?? [];
 
+    const certificates = new CertificateEnds(config);
     const sources = {
       config,
       log,
@@ -86,6 +88,7 @@ export async function openDoors(config: Config, foundation: Foundation): Promise
       version: VERSION,
       lanes: () => [...(mailDoor?.status() ?? []), ...(localDoor ? [localDoor.status()] : [])],
       peers: () => kxDoor?.status() ?? [],
+      certificates: () => certificates.list(),
     };
 
     const judge = judgement(config, clock);

@@ -278,7 +278,7 @@ export class Metrics {
       tally.lastAt({ events: ["reload-refused"] }) > tally.lastAt({ events: ["reloaded"] }) ? 0 : 1,
     );
     gauge("kxgw_start_timestamp_seconds", "When the gateway started.", () => startedAt / 1000);
-    const certificates = this.#sources.certificates ?? (() => []);
+    const { certificates } = this.#sources;
     new Gauge({
       name: "kxgw_cert_not_after_timestamp_seconds",
       help: "When the certificate of a listener expires.",

@@ -27,10 +27,22 @@ export function statusPage(status: Status): Html {
 <p><strong>${site}</strong> · mode ${mode} · kxgw ${version} ·
 up ${span(uptimeSeconds * 1000)} ·
 ${several(status.log.entries, "update")} in the log, ${octets(status.log.fileBytes)}</p>
-</section>
+${certificates(status)}</section>
 ${neighbours(status, now)}${flow(status, now)}${migration(status)}${saved(status)}
 ${events(status, now)}`;
   return shell(`${lamp(verdict.state)} ${site}`, body, now);
+}
+
+function certificates({ certificates: all }: Status): Html | false {
+  const ends = all.map(
+    ({ listener, words, expiresSoon }) =>
+      html`certificate of ${listener} ${expiresSoon ? html`<strong>${words}</strong>` : words}<br>`,
+  );
+  return (
+    ends.length > 0 &&
+    html`<p>${ends}</p>
+`
+  );
 }
 
 /** The frame of every page; `now` in milliseconds since 1970. */

@@ -11,6 +11,7 @@ import { EVENTS } from "../diagnostics.js";
 import type { LaneStatus } from "../egress/lane.js";
 import type { PeerStatus } from "../peering/exchange.js";
 import type { UpdateLog } from "../updatelog/update-log.js";
+import { EXPIRES_SOON_MS, endWords } from "./certificates.js";
 import { flowOf, migrationOf, savedOf } from "./flow.js";
 import { masked } from "./mask.js";
 import type { NeighbourView } from "./neighbour-view.js";
@@ -29,7 +30,7 @@ export interface Sources {
   readonly lanes: () => readonly LaneStatus[];
   readonly peers: () => readonly PeerStatus[];
   /** Certificates in use, `notAfter` in milliseconds since 1970. */
-  readonly certificates?: () => readonly { readonly listener: string; readonly notAfter: number }[];
+  readonly certificates: () => readonly { readonly listener: string; readonly notAfter: number }[];
   /** False when the log is read while no gateway serves it. */
   readonly running?: boolean;
 }
@@ -66,6 +67,10 @@ export function status(sources: Sources, mask = false) {
     time: new Date(now).toISOString(),
     started: iso(startedAt),
     uptimeSeconds: Math.round((now - startedAt) / 1000),
+    certificates: sources.certificates().map(({ listener, notAfter }) => {
+      const expiresSoon = notAfter - now < EXPIRES_SOON_MS;
+      return { listener, notAfter: iso(notAfter), expiresSoon, words: endWords(notAfter, now) };
+    }),
     log: { newest: log.newest(), entries, bodies, bodyBytes, fileBytes },
     totals: {
       accepted: tally.total("accepted").count,

@@ -5,6 +5,7 @@
  */
 import { request } from "node:http";
 import { controlPath } from "../admin/admin-door.js";
+import { CertificateEnds } from "../admin/certificates.js";
 import type { Sources, Status } from "../admin/status.js";
 import { status } from "../admin/status.js";
 import { Tally } from "../admin/tally.js";
@@ -80,9 +81,10 @@ function sourcesFrom(config: Config, log: UpdateLog): Sources {
       const backlog = Math.max(0, log.newest() - lane.cursor);
       return [{ ...lane, name, nextAt, backlog, isPaused }];
     });
+  const certificates = () => new CertificateEnds(config).list();
   return {
     ...{ config, log, tally, clock: systemClock, startedAt: systemClock.now(), version: VERSION },
-    ...{ lanes, peers: () => absentPeers(config), running: false },
+    ...{ lanes, peers: () => absentPeers(config), certificates, running: false },
   };
 }
 

@@ -4,9 +4,11 @@
  * far as it gets; nothing is changed. Exits 0 when there is nothing to do, 69 when something is
  * down, 78 when the config is at fault.
  */
+import { CertificateEnds, EXPIRES_SOON_MS, endWords } from "../admin/certificates.js";
 import { freeBytes, LEAST_FREE_BYTES } from "../admin/space.js";
 import type { Status } from "../admin/status.js";
 import { several } from "../admin/words.js";
+import { systemClock } from "../clock.js";
 import type { Config } from "../config/config.js";
 import { loadConfig } from "../config/load.js";
 import { ConfigFaults, EXIT, Trouble } from "../errors.js";
@@ -66,6 +68,7 @@ async function diagnose(
   const reply = await ask(config, "/status.json");
   const found = [
     ...diskDiagnoses(config),
+    ...certificateDiagnoses(config),
     ...(reply === undefined ? stoppedDiagnoses(config) : []),
     ...(reply?.code === 200 ? runningDiagnoses(JSON.parse(reply.body) as Status) : []),
     ...(online ? await onlineDiagnoses(config) : []),
@@ -86,6 +89,18 @@ function diskDiagnoses({ log: { path } }: Config): Diagnosis[] {
   } catch {
     return [];
   }
+}
+
+/** Our own certificates, as the files hold them; mail goes on in plain where one has expired. */
+function certificateDiagnoses(config: Config): Diagnosis[] {
+  const now = systemClock.now();
+  return new CertificateEnds(config).list().flatMap(({ listener, file, notAfter }): Diagnosis[] => {
+    if (notAfter - now >= EXPIRES_SOON_MS) return [];
+    const kind = notAfter <= now && listener === "kx" ? "broken" : "odd";
+    const problem = `The certificate of ${listener}, ${file}, ${endWords(notAfter, now)}.`;
+    const remedy = "Renew it in place; the gateway takes the new files at the next connection.";
+    return [{ kind, problem, remedy }];
+  });
 }
 
 /** Why it may not be running: the log says whether it can be opened at all. */

@@ -49,6 +49,8 @@ export function statusText(status: Status): string {
         `${several(saved.suppressedMails + saved.knownAnnouncements, "duplicate")} not sent`,
     );
   }
+  for (const { listener, words } of status.certificates)
+    lines.push(`cert      ${listener} ${words}`);
   if (neighbours > 0 && mailOnly.length > 0) {
     lines.push(`mail only ${listed(mailOnly)} (${mailOnly.length} of ${neighbours})`);
   }

@@ -65,7 +65,7 @@ export const FLOORS: readonly Readonly<Record<string, Room>>[] = [
     egress: { packages: ["nodemailer"], node: OUTSIDE },
     admin: {
       packages: ["prom-client"],
-      node: OUTSIDE,
+      node: [...OUTSIDE, "crypto"],
       typesBeside: ["egress", "peering", "ingress"],
     },
   },
