@@ -45,6 +45,29 @@ export function addOperatorCommands(program: Command, out: Output): void {
       const { configSchemaCommand } = await import("./config-show.js");
       await exit(configSchemaCommand(out));
     });
+  addMigrate(config, out, exit);
+}
+
+function addMigrate(config: Command, out: Output, exit: Exit): void {
+  config
+    .command("migrate")
+    .description("turn pksd.conf, onak.ini, sksconf + mailsync or hockeypuck.conf into a config")
+    .argument("<file...>", "the keyserver's files, or their directory")
+    .addOption(
+      new Option("--from <keyserver>", "whose files they are; recognised without").choices([
+        ...["pksd", "onak", "sks", "hockeypuck"],
+      ]),
+    )
+    .option("-o, --output <file>", "write there, never over a file; standard output without")
+    .option("--site <address>", "our mail address; the keyserver's own without")
+    .option("--json", "for programs")
+    .addHelpText("after", "\nExample:\n  kxgw config migrate /etc/sks -o kxgw.toml")
+    .action(async (files: string[], given: Record<string, unknown>) => {
+      const { migrateCommand } = await import("./migrate.js");
+      const word = (name: string) => (given[name] === undefined ? undefined : String(given[name]));
+      const [from, output, site] = [word("from"), word("output"), word("site")];
+      await exit(migrateCommand(files, { from, output, site, json: given.json === true }, out));
+    });
 }
 
 type Exit = (code: number | Promise<number>) => Promise<void>;

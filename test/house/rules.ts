@@ -56,7 +56,7 @@ export const FLOORS: readonly Readonly<Record<string, Room>>[] = [
     kx: { pure: true, node: ["crypto"] },
     "log-guard": { pure: true },
   },
-  { admit: { pure: true }, outmail: { pure: true } },
+  { admit: { pure: true }, outmail: { pure: true }, migration: { packages: ["smol-toml"] } },
   { policy: { pure: true } },
   { updatelog: { packages: ["better-sqlite3"], node: ["fs", "crypto"] } },
   {

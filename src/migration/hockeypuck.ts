@@ -1,0 +1,151 @@
+/**
+ * hockeypuck.conf (Hockeypuck 2.1 to 2.3) as ours: Hockeypuck becomes the keyserver beside the
+ * gateway and gets updates over HKP; the mail sites of its PKS list become neighbours. It takes no
+ * mail itself, so the address it mails from is the site's. Reconciliation goes on beside us.
+ * The password of its mail server is never copied.
+ */
+import { tomlString } from "../config/toml-string.js";
+import { parseEndpoint, parseSize } from "../config/units.js";
+import type { Directive } from "./directive.js";
+import type { Draft, Unneeded } from "./draft.js";
+import { lastOf } from "./draft.js";
+
+const OWN = "Hockeypuck's own";
+const RECON = "reconciliation goes on beside the gateway";
+
+const UNNEEDED: Unneeded = {
+  "hkp.": OWN,
+  "hkps.": OWN,
+  "metrics.": OWN,
+  "conflux.": RECON,
+  "openpgp.db.": OWN,
+  "openpgp.headers.": OWN,
+  "openpgp.nworkers": OWN,
+  "openpgp.enumerableDomains": OWN,
+  "rateLimit.": "Hockeypuck's own; let it not slow down the gateway, which posts each update",
+  indexTemplate: OWN,
+  vindexTemplate: OWN,
+  statsTemplate: OWN,
+  responseTemplate: OWN,
+  webroot: OWN,
+  logfile: OWN,
+  loglevel: OWN,
+  hostname: OWN,
+  nodename: OWN,
+  contact: "is a key, not an address; site.contact is an address",
+  enableVHosts: OWN,
+  reconStaleSecs: OWN,
+  maxResponseLen: OWN,
+  adminKeys: OWN,
+  software: OWN,
+  version: OWN,
+};
+
+const KNOWN = ["hkp.bind", "pks.from", "pks.to", "pks.smtp.host", "openpgp.maxKeyLength"];
+const LIMITS = ["openpgp.maxPacketLength", "openpgp.blacklist"];
+
+const DEFAULT_BIND: Directive = { key: "hkp.bind", value: ":11371", place: "Hockeypuck's default" };
+
+/** Translates the directives of a hockeypuck.conf. */
+export function fromHockeypuck(directives: readonly Directive[], draft: Draft): void {
+  for (const directive of directives) translate(directive, draft);
+  local(lastOf(directives, "hkp.bind"), draft);
+  draft.advice.push(
+    'In hockeypuck.conf [hockeypuck.pks] to = ["hkp://127.0.0.1:11372"] takes the place of the ' +
+      'mail sites, once the gateway bridges and has [hkp] listen = ["127.0.0.1:11372"]: what ' +
+      "users submit goes to the gateway then, and it to the others.",
+  );
+}
+
+function translate(directive: Directive, draft: Draft): void {
+  const { key, place, value } = directive;
+  switch (key) {
+    case "hkp.bind":
+      return;
+    case "pks.from":
+      return draft.setSite(directive);
+    case "pks.to":
+      return recipient(directive, draft);
+    case "pks.smtp.host":
+      return relay(directive, draft);
+    case "pks.smtp.id":
+    case "pks.smtp.user":
+    case "pks.smtp.pass":
+      return draft.leave(
+        directive,
+        "by-hand",
+        "not copied: the relay may be smtp://user:password@host, or KXGW_OUTBOUND__RELAY",
+      );
+    case "openpgp.maxKeyLength":
+      return limit(directive, "max_update", "there of a key, here of one update of it", draft);
+    case "openpgp.maxPacketLength":
+      return limit(
+        directive,
+        "max_packet",
+        "signatures, user ids and photos have their own",
+        draft,
+      );
+    case "openpgp.blacklist":
+      return blocked(directive, draft);
+    default:
+      if (/^conflux\.recon\.partner\..+\.httpAddr$/.test(key)) {
+        draft.take(directive);
+        draft.repairs.push({ value: `hkp://${value}`, place, key });
+        return;
+      }
+      return draft.leaveRest(directive, UNNEEDED, [...KNOWN, ...LIMITS]);
+  }
+}
+
+/** An address of the PKS list: "mailto:user@host", or a keyserver that takes HKP or VKS. */
+function recipient(directive: Directive, draft: Draft): void {
+  const { value, place, key } = directive;
+  if (/^mailto:/i.test(value)) {
+    return draft.addPeer({ ...directive, value: value.slice("mailto:".length) });
+  }
+  if (/^hkps?:\/\/[^/\s]+$/.test(value)) draft.repairs.push({ value, place, key });
+  draft.leave(directive, "by-hand", "takes neither mail nor KX: leave it to Hockeypuck");
+}
+
+function relay(directive: Directive, draft: Draft): void {
+  const { value, place, key } = directive;
+  const endpoint = parseEndpoint(/:\d+$/.test(value) ? value : `${value}:25`);
+  if ("fault" in endpoint) return draft.leave(directive, "by-hand", endpoint.fault);
+  draft.take(directive);
+  const [host, port] = [endpoint.value.host, endpoint.value.port];
+  const written = host.includes(":") ? `[${host}]` : host;
+  draft.set("outbound", "relay", tomlString(`smtp://${written}:${port}`), `${place} ${key}`);
+}
+
+function limit(directive: Directive, name: string, words: string, draft: Draft): void {
+  const { value, place, key } = directive;
+  const size = parseSize(value);
+  if ("fault" in size) return draft.leave(directive, "by-hand", "is no size in bytes above 0");
+  draft.take(directive);
+  draft.set("policy", name, tomlString(value), `${place} ${key}; ${words}`);
+}
+
+function blocked(directive: Directive, draft: Draft): void {
+  const fingerprint = directive.value.trim().toUpperCase().replace(/^0X/, "");
+  if (!/^([0-9A-F]{32}|[0-9A-F]{40}|[0-9A-F]{64})$/.test(fingerprint)) {
+    return draft.leave(directive, "by-hand", "an element of it is no whole fingerprint");
+  }
+  draft.take(directive);
+  draft.blocked.push({ ...directive, value: fingerprint });
+}
+
+function local(given: Directive | undefined, draft: Draft): void {
+  const directive = given ?? DEFAULT_BIND;
+  const { value, place } = directive;
+  const [, address = "", port = ""] = /^(.*):(\d+)$/.exec(value) ?? [];
+  const isAny = address === "" || address === "0.0.0.0" || address === "[::]";
+  const host = isAny ? "127.0.0.1" : address;
+  if ("fault" in parseEndpoint(`${host}:${port}`)) {
+    draft.leave(directive, "by-hand", "is no address to listen on");
+    draft.set("local", "type", '"none"', "nothing says where Hockeypuck answers");
+    return;
+  }
+  if (given !== undefined) draft.take(given);
+  draft.set("local", "type", '"hkp"', "updates are posted to Hockeypuck");
+  draft.set("local", "url", tomlString(`http://${host}:${port}`), `${place} bind`);
+}

@@ -1,0 +1,108 @@
+/**
+ * onak.ini (onak 0.6) as ours, and onak.conf of the years before, whose directives are pksd's. The
+ * gateway takes over the address of the site, and onak becomes the keyserver beside it: mails are
+ * piped to its onak-mail.pl, which stands beside the backends in Debian's package.
+ */
+import { tomlList, tomlString } from "../config/toml-string.js";
+import type { Directive } from "./directive.js";
+import type { Draft, Unneeded } from "./draft.js";
+import { lastOf, mailProgram } from "./draft.js";
+
+const OWN = "onak's own";
+
+const UNNEEDED: Unneeded = {
+  "backend:": "onak keeps its own database",
+  backend: "onak keeps its own database",
+  db_dir: "onak keeps its own database",
+  db_backend: "onak keeps its own database",
+  pg_dbhost: "onak keeps its own database",
+  pg_dbname: "onak keeps its own database",
+  pg_dbuser: "onak keeps its own database",
+  pg_dbpass: "onak keeps its own database",
+  logfile: OWN,
+  loglevel: OWN,
+  use_keyd: OWN,
+  sock_dir: OWN,
+  bin_dir: OWN,
+  mail_dir: "onak-mail.pl keeps its mails there; the gateway pipes to the script",
+  max_reply_keys: "a gateway answers no searches",
+  check_sighash: "onak goes on checking; a gateway hands on what it gets",
+  check_packet_size: "onak goes on checking; [policy] has limits of its own, on by default",
+  drop_v3: "onak goes on dropping them; a gateway hands them on",
+  require_other_sig: "onak goes on checking; a gateway hands on what it gets",
+  verify_signatures: "onak goes on checking; a gateway hands on what it gets",
+  default_language: OWN,
+  mail_intro_file: OWN,
+  help_dir: OWN,
+  max_last: OWN,
+  www_port: OWN,
+  socket_name: OWN,
+  debug: OWN,
+};
+
+/** What onak.conf called by pksd's names. */
+const OLD_NAMES: Readonly<Record<string, string>> = {
+  mail_delivery_client: "mta",
+  pks_bin_dir: "bin_dir",
+};
+
+const KNOWN = ["this_site", "syncsite", "maintainer_email", "mta", "backends_dir", "blacklist"];
+
+/** Translates the directives of an onak.ini. */
+export function fromOnak(given: readonly Directive[], draft: Draft): void {
+  const directives = given.map((directive) => {
+    const key = directive.key.replace(/^(main|verification|mail)\./, "");
+    return { ...directive, key: OLD_NAMES[key] ?? key };
+  });
+  for (const directive of directives) translate(directive, draft);
+  const backends = lastOf(directives, "backends_dir");
+  const library = backends?.value.replace(/\/[^/]*\/*$/, "");
+  if (backends !== undefined && library?.startsWith("/")) {
+    draft.take(backends);
+    const command = tomlList([`${library}/onak-mail.pl`]);
+    draft.set("local", "type", '"command"', "mails are piped to onak-mail.pl");
+    draft.set("local", "command", command, `beside ${backends.place} backends_dir; is it there?`);
+  } else {
+    if (backends !== undefined) draft.leave(backends, "by-hand", "is no absolute path");
+    draft.set("local", "type", '"none"', "nothing says where onak-mail.pl is");
+    draft.propose("local", "type", '"command"', "with the path of the script, as in:");
+    draft.propose("local", "command", tomlList(["/usr/lib/onak/onak-mail.pl"]), "");
+  }
+  const ours = draft.ours?.value ?? "OUR ADDRESS";
+  draft.advice.push(
+    `In onak.ini one line "syncsite=${ours}" takes the place of all syncsite lines, once the ` +
+      "gateway bridges: what users submit to onak goes to the gateway then, and it to the others.",
+  );
+}
+
+function translate(directive: Directive, draft: Draft): void {
+  const { key, place, value } = directive;
+  switch (key) {
+    case "this_site":
+      return draft.setSite(directive);
+    case "maintainer_email":
+      return draft.setContact(directive);
+    case "syncsite":
+      return draft.addPeer(directive);
+    case "mta":
+      return mailProgram(draft, directive);
+    case "backends_dir":
+      return;
+    case "blacklist":
+      draft.take(directive);
+      return draft.propose("policy", "blocklist", tomlString(value), `${place}; the same format`);
+    case "update_only":
+      draft.take(directive);
+      if (!/^(true|yes|1)$/i.test(value)) return;
+      return draft.propose("policy", "new_keys", "false", `${place} update_only`);
+    default:
+      if (key.startsWith("backend:") && key.endsWith(".location")) repair(directive, draft);
+      return draft.leaveRest(directive, UNNEEDED, KNOWN);
+  }
+}
+
+/** A backend that is another keyserver may be asked for a lost key. */
+function repair({ value, place, key }: Directive, draft: Draft): void {
+  const url = /^hkps?:\/\/[^/\s]+/.exec(value)?.[0];
+  if (url !== undefined) draft.repairs.push({ value: url, place, key });
+}

@@ -1,0 +1,102 @@
+/**
+ * sksconf, mailsync and membership (SKS 1.1.6) as ours: the gateway takes over the address that SKS
+ * sent from, and SKS becomes the keyserver beside it. It gets mails in its messages directory and
+ * not by HKP, since what comes by HKP it mails on, and what comes by mail it keeps to itself.
+ */
+import { tomlString } from "../config/toml-string.js";
+import { parseEndpoint } from "../config/units.js";
+import type { Directive } from "./directive.js";
+import type { Draft, Unneeded } from "./draft.js";
+import { directoryOf, lastOf, mailProgram } from "./draft.js";
+
+const OWN = "SKS's own";
+const TUNING = ["cache", "pagesize", "keyid_pagesize", "meta_pagesize", "subkeyid_pagesize"];
+const MORE_TUNING = ["time_pagesize", "tqueue_pagesize", "word_pagesize", "ptree_pagesize"];
+const RECON = ["recon_port", "recon_address", "gossip_interval", "dontgossip", "prob", "mbar"];
+const REST = [
+  ...["debug", "debuglevel", "q", "seed", "nodename", "d", "n", "baseport", "hkp_address"],
+  ...["hkp_port", "use_port_80", "stdoutlog", "diskptree", "nodiskptree", "max_ptree_nodes"],
+  ...["max_internal_matches", "max_matches", "max_uid_fetches", "ptree_cache", "stat_hour"],
+  ...["recon_sync_interval", "db_sync_interval", "checkpoint_interval", "initial_stat"],
+  ...["recon_checkpoint_interval", "ptree_thresh_mult", "recon_thresh_mult", "max_recover"],
+  ...["http_fetch_size", "wserver_timeout", "reconciliation_timeout", "command_timeout"],
+  ...["reconciliation_config_timeout", "missing_keys_timeout", "dump_new_only"],
+  ...["max_outstanding_recon_requests", "membership_reload_interval", "disable_log_diffs"],
+];
+
+const UNNEEDED: Unneeded = {
+  ...Object.fromEntries([...TUNING, ...MORE_TUNING, ...REST].map((key) => [key, OWN])),
+  ...Object.fromEntries(RECON.map((key) => [key, "reconciliation goes on beside the gateway"])),
+  server_contact: "is a key, not an address; site.contact is an address",
+};
+
+const KNOWN = ["from_addr", "hostname", "sendmail_cmd", "basedir", "disable_mailsync"];
+
+/** HKP is on the port after that of reconciliation, unless somebody says otherwise. */
+const RECON_PORT = 11370;
+
+/** Translates the directives of all the files; `directory` is where sksconf is, absolute. */
+export function fromSks(directives: readonly Directive[], draft: Draft, directory: string): void {
+  for (const directive of directives) {
+    switch (directive.key) {
+      case "from_addr":
+        draft.setSite(directive);
+        break;
+      case "sendmail_cmd":
+        mailProgram(draft, directive);
+        break;
+      case "mailsync":
+        draft.addPeer(directive);
+        break;
+      case "membership":
+        member(directive, draft);
+        break;
+      case "basedir":
+      case "hostname":
+        break;
+      case "disable_mailsync":
+        draft.leave(directive, "by-hand", "SKS mails nothing; take it out, or its news stay there");
+        break;
+      default:
+        draft.leaveRest(directive, UNNEEDED, KNOWN);
+    }
+  }
+  ownAddress(lastOf(directives, "hostname"), draft);
+  local(directives, draft, directory);
+  const ours = draft.ours?.value ?? "OUR ADDRESS";
+  draft.advice.push(
+    `In SKS's mailsync the one line "${ours}" takes the place of all addresses, once the gateway ` +
+      "bridges: what users submit to SKS goes to the gateway then, and it to the others.",
+  );
+}
+
+/** Without from_addr SKS sends from pgp-public-keys at its host name. */
+function ownAddress(hostname: Directive | undefined, draft: Draft): void {
+  if (hostname === undefined) return;
+  if (draft.site !== undefined) draft.leave(hostname, "unneeded", OWN);
+  else draft.setSite({ ...hostname, value: `pgp-public-keys@${hostname.value}` });
+}
+
+function local(directives: readonly Directive[], draft: Draft, directory: string): void {
+  const basedir = lastOf(directives, "basedir");
+  const base = directoryOf(draft, basedir);
+  // Debian's build has its spool elsewhere than its basedir.
+  const isDebian = base === undefined && /^\/etc(\/|$)/.test(directory);
+  const spool = base ?? (isDebian ? "/var/spool/sks" : directory);
+  const origin = isDebian ? "where Debian's SKS looks" : (basedir?.place ?? "beside sksconf");
+  draft.set("local", "type", '"sks"', "mails are left for SKS, which looks every ten seconds");
+  draft.set("local", "directory", tomlString(`${spool}/messages`), `${origin}; is it there?`);
+}
+
+/** `host port`: with whom SKS reconciles, and who has an HKP port as a rule. */
+function member(directive: Directive, draft: Draft): void {
+  const { value, place, key } = directive;
+  const [host = "", port = String(RECON_PORT), ...rest] = value.split(/\s+/);
+  const endpoint = parseEndpoint(`${host}:${port}`);
+  if ("fault" in endpoint || rest.length > 0) {
+    draft.leave(directive, "by-hand", "is not of the form HOST PORT");
+    return;
+  }
+  draft.take(directive);
+  draft.repairs.push({ value: `hkp://${host}:${endpoint.value.port + 1}`, place, key });
+}

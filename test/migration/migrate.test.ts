@@ -1,0 +1,255 @@
+/** From the files of other keyservers to a config: what is read, what is kept, what is told. */
+import { readFileSync } from "node:fs";
+import { join } from "node:path";
+import fc from "fast-check";
+import { parse } from "smol-toml";
+import { describe, expect, it } from "vitest";
+import { parseConfig } from "../../src/config/load.js";
+import { tomlList, tomlString } from "../../src/config/toml-string.js";
+import { Refusal } from "../../src/errors.js";
+import type { Source } from "../../src/migration/directive.js";
+import type { Kind } from "../../src/migration/draft.js";
+import { translate } from "../../src/migration/recognise.js";
+import { render } from "../../src/migration/render.js";
+
+const CONFIGS = "test/fixtures/configs";
+
+function fixture(...path: string[]): Source {
+  return { name: path.at(-1) ?? "", text: readFileSync(join(CONFIGS, ...path), "utf8") };
+}
+
+function migrated(sources: readonly Source[], asked: { kind?: Kind; site?: string } = {}) {
+  const { kind, site } = asked;
+  const draft = translate(sources, { kind, site, directory: "/srv/ks" });
+  const text = render(draft);
+  return { draft, text, config: parseConfig(text, "kxgw.toml", "/srv", {}) };
+}
+
+const one = (name: string, text: string) => migrated([{ name, text }]);
+
+describe("a pksd.conf", () => {
+  const { draft, text, config } = migrated([fixture("pksd", "pksd.conf")]);
+
+  it("gives who we are, the neighbours and where pksd takes its mails", () => {
+    expect(config).toMatchObject({
+      mode: "observe",
+      site: { address: "pgp-public-keys@pks.example.org", contact: "keymaster@pks.example.org" },
+      local: {
+        type: "pksd",
+        directory: "/var/spool/pks/incoming",
+        notify: undefined,
+        address: "pgp-public-keys@pks.example.org",
+      },
+      neighbours: [
+        { name: "keys-example-net", mail: "pgp-public-keys@keys.example.net", via: "mail" },
+        { name: "pks-example-com", mail: "pgp-public-keys@pks.example.com" },
+        { name: "pksd", mail: undefined, acceptFrom: ["127.0.0.1", "::1"] },
+      ],
+    });
+  });
+
+  it("says of each line where it comes from", () => {
+    expect(text).toMatch(/^mail = "pgp-public-keys@keys.example.net" +# pksd.conf:17 syncsite$/m);
+    expect(text).toMatch(/^# accept_from = .*host -t MX keys.example.net$/m);
+    expect(text).toContain('# bounce = "pks-bounces@pks.example.org"   # pksd.conf:9');
+    expect(text).toContain('"/var/run/pks/pksd_socket", "mail {}"]');
+  });
+
+  it("lists what it leaves, with the reason, and shows no value of what it does not know", () => {
+    const left = Object.fromEntries(draft.left.map(({ place, kind, why }) => [place, [kind, why]]));
+    expect(left["pksd.conf:19"]).toEqual(["by-hand", expect.stringContaining("pksd.conf:17")]);
+    expect(left["pksd.conf:20"]).toEqual(["by-hand", "is our own address, and no neighbour"]);
+    expect(left["pksd.conf:21"]?.[1]).toContain("is not a mail address");
+    expect(left["pksd.conf:26"]).toEqual([
+      "unknown",
+      "no directive that is known here; did you mean www_readonly?",
+    ]);
+    expect(text).toContain("#   pksd.conf:27: frobnicate: no directive");
+    expect(JSON.stringify(draft) + text).not.toContain("secret-word");
+    // Everything is accounted for: 24 lines that say something.
+    expect(draft.taken.length + draft.left.length - 1).toBe(24);
+  });
+});
+
+describe("the files of SKS", () => {
+  const all = ["sksconf", "mailsync", "membership"];
+
+  it("give the address in its quotes, the sites, the messages directory", () => {
+    const { config, text, draft } = migrated(all.map((name) => fixture("sks", name)));
+    expect(config.site.address).toBe("pgp-public-keys@sks.example.org");
+    expect(config.local).toMatchObject({ type: "sks", directory: "/var/sks/messages" });
+    expect(config.neighbours.map(({ mail }) => mail)).toEqual([
+      ...["pgp-public-keys@keys.example.net", "pgp-public-keys@pks.example.com", undefined],
+    ]);
+    expect(text).toContain('# repair = "hkp://keys.example.com:21371"   # membership:2');
+    const byHand = draft.left.filter(({ kind }) => kind === "by-hand").map(({ place }) => place);
+    expect(byHand).toEqual(["mailsync:5", "membership:3"]);
+  });
+
+  it("as Debian ships them tell no address: a placeholder, told so", () => {
+    const { config, text } = migrated(all.map((name) => fixture("debian-sks", name)));
+    expect(config.site.address).toBe("pgp-public-keys@keyserver.invalid");
+    expect(text).toContain("NOBODY'S ADDRESS");
+    const given = migrated([fixture("debian-sks", "sksconf")], { site: "pgp@ks.example.org" });
+    expect(given.config.site.address).toBe("pgp@ks.example.org");
+    expect(given.text).not.toContain("NOBODY");
+  });
+
+  it("are found in their places", () => {
+    const sksconf = { name: "sksconf", text: "hostname: ks.example.org" };
+    const inPlace = (directory: string) =>
+      render(translate([sksconf], { kind: undefined, site: undefined, directory }));
+    expect(inPlace("/etc/sks")).toContain('directory = "/var/spool/sks/messages"');
+    expect(inPlace("/var/sks")).toContain('directory = "/var/sks/messages"');
+    expect(inPlace("/x")).toContain('address = "pgp-public-keys@ks.example.org"   # sksconf:1');
+  });
+});
+
+describe("an onak.ini", () => {
+  it("as Debian ships it", () => {
+    const { config, draft, text } = migrated([fixture("debian-onak", "onak.ini")]);
+    expect(config).toMatchObject({
+      site: { address: "pgp-public-keys@the.earth.li" },
+      local: { type: "command" },
+    });
+    expect(text).toContain('command = ["/usr/lib/x86_64-linux-gnu/onak/onak-mail.pl"]');
+    expect(text).toContain('# repair = "hkp://the.earth.li"');
+    expect(draft.left.filter(({ kind }) => kind !== "unneeded")).toEqual([]);
+  });
+
+  it("with what is commented out there, and the onak.conf of old", () => {
+    const { config, text } = one(
+      "onak.ini",
+      "[verification]\nblacklist=/etc/onak/evil32\nupdate_only=true\n" +
+        "[mail]\nthis_site=a@b.example\nsyncsite=c@d.example\nsyncsite=c@e.d.example\n",
+    );
+    expect(config.neighbours.map(({ name }) => name)).toEqual(["d-example", "e-d-example", "onak"]);
+    expect(text).toContain('# blocklist = "/etc/onak/evil32"   # onak.ini:2; the same format');
+    expect(text).toContain("# new_keys = false   # onak.ini:3");
+    const old = one("onak.conf", "this_site a@b.example\nmail_dir /var/spool/onak\n");
+    expect(old.draft.kind).toBe("onak");
+    expect(old.config.local).toBeUndefined();
+  });
+});
+
+describe("a hockeypuck.conf", () => {
+  const { config, draft, text } = migrated([fixture("hockeypuck", "hockeypuck.conf")]);
+
+  it("gives the keyserver beside us, its mail sites, its limits", () => {
+    expect(config).toMatchObject({
+      site: { address: "pgp-public-keys@hkp.example.org" },
+      outbound: { relay: "smtp://mail.example.org:587" },
+      local: { type: "hkp", url: "http://127.0.0.1:11371" },
+      hkp: { listen: [{ host: "127.0.0.1", port: 11372 }] },
+      policy: { maxUpdateBytes: 524_288, maxPacketBytes: 16_384 },
+    });
+    expect(config.neighbours.map(({ mail }) => mail)).toEqual([
+      ...["pgp-public-keys@pks.example.com", "pgp-public-keys@keys.example.net", undefined],
+    ]);
+    expect(text).toContain("#   00112233445566778899AABBCCDDEEFF00112233 blocked by hockeypuck");
+    expect(text).toContain('# repair = "hkp://sks.example.net:11371"   # hockeypuck.conf:44');
+  });
+
+  it("keeps its passwords to itself", () => {
+    const told = `${JSON.stringify(draft.left)}${text}`;
+    expect(told).not.toMatch(/correct horse|staple/);
+    expect(text).toContain("hockeypuck.conf:22: pks.smtp.pass: not copied");
+  });
+
+  it("is read without its outer table, and on another address", () => {
+    const bare = one("x.conf", '[hkp]\nbind = "[::1]:11381"\n[pks]\nfrom = "a@b.example"\n');
+    expect(bare.draft.kind).toBe("hockeypuck");
+    expect(bare.config.local).toMatchObject({ type: "hkp", url: "http://[::1]:11381" });
+    expect(one("x.conf", '[hkp]\nbind = "nowhere"\n').config.local).toBeUndefined();
+  });
+});
+
+describe("what is none of these", () => {
+  it.each([
+    ["prose", "notes.txt", "Dear diary,\nnothing happened.\n", /looks like neither a pksd.conf/],
+    [
+      "a broken pksd.conf",
+      "pksd.conf",
+      "this_site a@b.example\n<xml>\n",
+      /^pksd.conf:2: is not of/,
+    ],
+    ["a long line", "pksd.conf", `syncsite ${"x".repeat(2000)}`, /^pksd.conf:1: is longer than/],
+    ["a broken onak.ini", "onak.ini", "[mail]\nthis_site=x\nsyncsite\n", /^onak.ini:3: is not of/],
+    ["a broken sksconf", "sksconf", "hostname: a\nmailsync\n", /^sksconf:2: is not of the form/],
+    ["broken TOML", "hockeypuck.conf", "[hockeypuck]\nx = \n", /^hockeypuck.conf:2: is not TOML/],
+    ["a template", "hockeypuck.conf", "[hkp]\n{{if .X}}\n", /it is a template: expand/],
+  ])("%s", (_, name, text, words) => {
+    expect(() => one(name, text)).toThrow(Refusal);
+    expect(() => one(name, text)).toThrow(words);
+  });
+
+  it("two keyservers at once", () => {
+    const both = [fixture("sks", "sksconf"), fixture("pksd", "pksd.conf")];
+    expect(() => migrated(both)).toThrow("migrate one keyserver at a time");
+  });
+
+  it("is taken for what the operator says it is", () => {
+    const source = { name: "list", text: "# only this\n" };
+    expect(migrated([source], { kind: "onak" }).draft.kind).toBe("onak");
+    expect(one("a-list", "a@b.example\nc@d.example\n").draft.kind).toBe("sks");
+  });
+});
+
+describe("any text", () => {
+  const texts = fc.string({ unit: "binary", maxLength: 60 });
+
+  it("survives as a TOML string", () => {
+    fc.assert(
+      fc.property(fc.array(texts, { maxLength: 4 }), (list) => {
+        const whole = list.map((text) => Buffer.from(text).toString());
+        const tree = parse(`a = ${tomlList(list)}\nb = ${tomlString(list[0] ?? "")}\n`);
+        expect(tree).toEqual({ a: whole, b: whole[0] ?? "" });
+      }),
+    );
+    expect(parse(`x = ${tomlString("half \ud800 a pair\u007f")}`)).toEqual({
+      x: "half \ufffd a pair\u007f",
+    });
+  });
+
+  it("in any directive makes a config that check accepts, or a refusal", () => {
+    const key = fc.constantFrom(
+      ...["this_site", "syncsite", "maintainer_email", "mail_dir", "pks_bin_dir", "socket_name"],
+      ...["mail_delivery_client", "backends_dir", "blacklist", "mta", "from_addr", "basedir"],
+      ...["hostname", "sendmail_cmd", "other"],
+    );
+    const value = fc.oneof(
+      texts.map((text) => text.replace(/[\r\n]/g, "")),
+      fc.emailAddress(),
+      texts.map((text) => `/${text.replace(/[\r\n]/g, "")}`),
+      fc.constantFrom('"A" <a@b.example>', "x -f a@b.example", "a@127.0.0.1", "/a/b/"),
+    );
+    const lines = fc.array(fc.tuple(key, value), { maxLength: 8 });
+    const forms = fc.constantFrom<[Kind, string]>(["pksd", " "], ["onak", "="], ["sks", ": "]);
+    fc.assert(
+      fc.property(lines, forms, (given, [kind, between]) => {
+        const text = given.map(([name, says]) => `${name}${between}${says}`).join("\n");
+        try {
+          migrated([{ name: "file", text: `${text}\n` }], { kind });
+        } catch (error) {
+          if (!(error instanceof Refusal)) throw error;
+        }
+      }),
+      { numRuns: 300 },
+    );
+  });
+
+  it("as a value of a hockeypuck.conf likewise", () => {
+    const host = fc.oneof(texts, fc.constantFrom(":1", "[::1]:2", "a.example:3", "0.0.0.0:0"));
+    fc.assert(
+      fc.property(host, texts, fc.array(texts), fc.integer(), (bind, from, to, size) => {
+        const text =
+          `[hockeypuck.hkp]\nbind = ${tomlString(bind)}\n[hockeypuck.pks]\n` +
+          `from = ${tomlString(from)}\nto = ${tomlList(to)}\nsmtp = { host = ${tomlString(bind)} }\n` +
+          `[hockeypuck.openpgp]\nmaxKeyLength = ${size}\nblacklist = ${tomlList(to)}\n` +
+          `[hockeypuck.conflux.recon.partner.${tomlString(from)}]\nhttpAddr = ${tomlString(bind)}\n`;
+        migrated([{ name: "hockeypuck.conf", text }], { kind: "hockeypuck" });
+      }),
+      { numRuns: 200 },
+    );
+  });
+});
