@@ -242,11 +242,11 @@ describe("any text", () => {
     const host = fc.oneof(texts, fc.constantFrom(":1", "[::1]:2", "a.example:3", "0.0.0.0:0"));
     fc.assert(
       fc.property(host, texts, fc.array(texts), fc.integer(), (bind, from, to, size) => {
+        const [name, place, list] = [tomlString(from), tomlString(bind), tomlList(to)];
         const text =
-          `[hockeypuck.hkp]\nbind = ${tomlString(bind)}\n[hockeypuck.pks]\n` +
-          `from = ${tomlString(from)}\nto = ${tomlList(to)}\nsmtp = { host = ${tomlString(bind)} }\n` +
-          `[hockeypuck.openpgp]\nmaxKeyLength = ${size}\nblacklist = ${tomlList(to)}\n` +
-          `[hockeypuck.conflux.recon.partner.${tomlString(from)}]\nhttpAddr = ${tomlString(bind)}\n`;
+          `[hockeypuck.hkp]\nbind = ${place}\n[hockeypuck.pks]\nfrom = ${name}\nto = ${list}\n` +
+          `smtp = { host = ${place} }\n[hockeypuck.openpgp]\nmaxKeyLength = ${size}\n` +
+          `blacklist = ${list}\n[hockeypuck.conflux.recon.partner.${name}]\nhttpAddr = ${place}\n`;
         migrated([{ name: "hockeypuck.conf", text }], { kind: "hockeypuck" });
       }),
       { numRuns: 200 },
