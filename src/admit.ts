@@ -7,13 +7,16 @@
 import { Refusal } from "./errors.js";
 import { readArmor } from "./openpgp/armor.js";
 import { identityOf } from "./openpgp/identity.js";
-import { encodeKey, readKeys, type TransferableKey } from "./openpgp/key.js";
+import { assembleKey, encodeKey, readKeys, type TransferableKey } from "./openpgp/key.js";
+import { packetNames } from "./openpgp/news.js";
 import { updateHash } from "./openpgp/update-hash.js";
 import type { Fingerprint, Update, UpdateHash } from "./update.js";
 
 /** What a piece of material came to: one update a key, and what was refused of it. */
 export interface Admission {
   readonly updates: readonly Update[];
+  /** Whole keys of which nothing is news. */
+  readonly known: readonly Update[];
   readonly refusals: readonly Refusal[];
 }
 
@@ -23,27 +26,45 @@ export type Judgement = (key: TransferableKey) => Refusal | undefined;
 /** Carries everything. */
 export const ALL: Judgement = () => undefined;
 
+/** What goes on of a key, or undefined when nothing of it is news: see `openpgp/news.ts`. */
+export type Cut = (key: TransferableKey) => TransferableKey | undefined;
+
+/** Everything goes on as it came. */
+export const WHOLE: Cut = (key) => key;
+
 /**
  * Every key of every armor block in `texts`, each as an update of its own (pksd puts all keys of a
  * submission into one block). Equal updates are returned once. Nothing found at all is a refusal.
+ * What is judged is what goes on: a limit on a whole merged key would let anybody pad it until its
+ * revocation is refused.
  */
-export function admit(texts: readonly Uint8Array[], judge: Judgement = ALL): Admission {
+export function admit(
+  texts: readonly Uint8Array[],
+  judge: Judgement = ALL,
+  cut: Cut = WHOLE,
+): Admission {
   const updates = new Map<string, Update>();
+  const known = new Map<string, Update>();
   const refusals: Refusal[] = [];
   for (const text of texts) {
     for (const block of readArmor(text)) {
-      const keys = block instanceof Refusal ? [block] : readKeys(block.data);
-      for (const key of keys) {
-        const outcome = key instanceof Refusal ? key : (judge(key) ?? updateOf(key));
-        if (outcome instanceof Refusal) refusals.push(outcome);
-        else updates.set(outcome.digest, outcome);
+      for (const key of block instanceof Refusal ? [block] : readKeys(block.data)) {
+        if (key instanceof Refusal) {
+          refusals.push(key);
+          continue;
+        }
+        const news = cut(key);
+        const refusal = judge(news ?? bare(key));
+        const update = refusal ?? updateOf(news ?? key);
+        if (update instanceof Refusal) refusals.push(update);
+        else (news === undefined ? known : updates).set(update.digest, update);
       }
     }
   }
-  if (updates.size === 0 && refusals.length === 0) {
+  if (updates.size + known.size === 0 && refusals.length === 0) {
     refusals.push(new Refusal("no-key", "There is no OpenPGP public key in it."));
   }
-  return { updates: [...updates.values()], refusals };
+  return { updates: [...updates.values()], known: [...known.values()], refusals };
 }
 
 /**
@@ -81,5 +102,11 @@ export function admitAnnounced(
 export function updateOf(key: TransferableKey): Update {
   const { hash, digest } = updateHash(key);
   const fingerprint: Fingerprint = key.fingerprint;
-  return { hash, digest, fingerprint, body: encodeKey(key), identity: identityOf(key) };
+  const identity = identityOf(key);
+  return { hash, digest, fingerprint, body: encodeKey(key), identity, packets: packetNames(key) };
+}
+
+/** What says no more than which key it is. */
+function bare({ primary }: TransferableKey): TransferableKey {
+  return assembleKey([{ packet: primary.packet, signatures: [] }]);
 }

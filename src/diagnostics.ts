@@ -38,6 +38,7 @@ export const EVENTS = {
   // An update's life.
   accepted: { level: "info", text: "update accepted" },
   duplicate: { level: "debug", text: "update known already" },
+  trimmed: { level: "debug", text: "known packets of a key were left out; its news goes on" },
   collision: { level: "error", text: "two different updates share one MD5; both are kept" },
   sent: { level: "info", text: "update mailed" },
   served: { level: "info", text: "update handed to a KX peer" },

@@ -93,7 +93,9 @@ export async function openDoors(config: Config, foundation: Foundation): Promise
 
     const judge = judgement(config, clock);
     const rates = new AcceptRates(config.neighbours, clock);
-    const intake = new MailIntake(log, clock, tally, judge, rates);
+    const { forward } = config.policy;
+    const keys = new KeyIntake(log, clock, tally, { judge, rates, forward });
+    const intake = new MailIntake(keys, tally);
     const bounces = new BounceIntake(config, log, clock, tally);
     const smtpDoor = config.smtp && new SmtpDoor(config, config.smtp, intake, bounces, tally);
     stops.push(() => smtpDoor?.stop());
@@ -102,7 +104,6 @@ export async function openDoors(config: Config, foundation: Foundation): Promise
     spoolDoor?.start();
     stops.push(() => spoolDoor?.stop());
     const stats = () => hkpStats(sources);
-    const keys = new KeyIntake(log, clock, tally, judge, rates);
     const hkpDoor = config.hkp && new HkpDoor(config, config.hkp, keys, tally, stats);
     stops.push(() => hkpDoor?.stop());
     const hkp = (await hkpDoor?.start()) ?? [];

@@ -26,6 +26,9 @@ export interface Identity {
   readonly signedAt: number;
 }
 
+/** Where a packet stands and what it is, as 16 octets: see `openpgp/news.ts`. */
+export type PacketName = Buffer;
+
 export interface Update {
   readonly hash: UpdateHash;
   /** SHA-256 of the hash input as 64 hex digits: tells apart two updates that share one MD5. */
@@ -35,6 +38,8 @@ export interface Update {
   readonly body: Uint8Array;
   /** A user id of this update to remember for later ones; absent when the update has none. */
   readonly identity: Identity | undefined;
+  /** The names of its packets, to be remembered as what everybody was told. */
+  readonly packets: readonly PacketName[];
 }
 
 /** Which road an update came in by. */

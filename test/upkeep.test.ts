@@ -20,6 +20,7 @@ function kept(count: number, now: () => number) {
         fingerprint: "AB".repeat(20) as Fingerprint,
         body: new Uint8Array(10),
         identity: undefined,
+        packets: [],
       },
       origin,
       trail: [],

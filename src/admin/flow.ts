@@ -55,6 +55,8 @@ export function savedOf(tally: Tally, peers: readonly PeerStatus[]) {
     suppressedMails: suppressed,
     /** Duplicates that came by mail and went no further. */
     duplicateMails: tally.sum({ ...FLOWS.duplicates, via: "mail" }).count,
+    /** Of keys that came whole, what every neighbour had been told before. */
+    trimmedBytes: tally.sum({ events: ["trimmed"] }).bytes,
     /** Announcements of updates that were known, each a mail in the old way. */
     knownAnnouncements: known,
     kxBytes,

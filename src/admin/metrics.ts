@@ -22,6 +22,8 @@ interface Family {
   readonly labels: readonly string[];
   /** Labels of a count that belongs to this family, undefined for any other. */
   readonly of: (count: Count) => Record<string, string> | undefined;
+  /** What is added up, by default how many. */
+  readonly amount?: (count: Count) => number;
 }
 
 const RECEIVED: Partial<Record<EventName, string>> = {
@@ -80,6 +82,13 @@ const FAMILIES: readonly Family[] = [
       const reason = SUPPRESSED[event];
       return reason === undefined ? undefined : { reason };
     },
+  },
+  {
+    name: "kxgw_trimmed_bytes_total",
+    help: "Bytes of known packets that were left out of keys; [policy] forward says whether.",
+    labels: [],
+    of: ({ event }) => (event === "trimmed" ? {} : undefined),
+    amount: ({ bytes }) => bytes,
   },
   {
     name: "kxgw_refused_total",
@@ -150,7 +159,7 @@ export class Metrics {
     this.#registry.clear();
   }
 
-  #counter({ name, help, labels, of }: Family): void {
+  #counter({ name, help, labels, of, amount = ({ count }) => count }: Family): void {
     const { tally } = this.#sources;
     new Counter({
       name,
@@ -161,7 +170,7 @@ export class Metrics {
         this.reset();
         for (const count of tally.counts()) {
           const values = of(count);
-          if (values !== undefined) this.inc(values, count.count);
+          if (values !== undefined) this.inc(values, amount(count));
         }
       },
     });

@@ -142,6 +142,7 @@ ${figureList([
   ["Mails that a site did not need", grouped(is.suppressedMails), ""],
   ["Known announcements, each once a mail", grouped(is.knownAnnouncements), ""],
   ["Duplicate mails stopped here", grouped(is.duplicateMails), ""],
+  ["Known packets left out of keys", octets(is.trimmedBytes), ""],
   ["Carried by KX", octets(is.kxBytes), ""],
 ])}</section>`;
 }

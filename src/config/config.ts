@@ -79,6 +79,8 @@ export interface PolicySettings {
   readonly maxUserIdBytes: number;
   readonly maxAttributeBytes: number;
   readonly attributes: "accept" | "refuse";
+  /** Whether keys that came other than by KX go on as their news or as they came. */
+  readonly forward: "news" | "whole";
   /** Absolute path of the block list, or undefined for none. */
   readonly blocklist: string | undefined;
   /** What the block list says, by upper-case fingerprint. */

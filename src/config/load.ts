@@ -156,6 +156,7 @@ function configOf(settings: Settings, file: string | undefined, directory: strin
       maxUserIdBytes: policy.max_user_id,
       maxAttributeBytes: policy.max_attribute,
       attributes: policy.attributes,
+      forward: policy.forward,
       blocklist: policy.blocklist === undefined ? undefined : resolve(directory, policy.blocklist),
       blocks: new Map(),
     },

@@ -236,6 +236,9 @@ export const policySchema = z
     attributes: word(["accept", "refuse"], (value) => didYouMean(value, ["accept", "refuse"]))
       .default("accept")
       .describe("Whether updates with user attributes are taken."),
+    forward: word(["news", "whole"], (value) => didYouMean(value, ["news", "whole"]))
+      .default("news")
+      .describe("Whether keys from mail, spools and HKP go on as their news or as they came."),
     blocklist: text("blocklist.txt", parsePath)
       .optional()
       .describe("File of keys that are not carried: FINGERPRINT reason, a line each."),

@@ -1,16 +1,21 @@
 /**
- * Armored keys into the log, whichever way they came in: admitted, appended, reported. What is in a
+ * Armored keys into the log, whichever way they came in: cut down to their news where the operator
+ * wants that, admitted, appended, reported. What is in a
  * mail is found by `mail-intake.ts`; HKP hands its key in as it is. Who may deliver has been
  * settled before; the outcome is put into words by the way in. Nothing is acknowledged before the
  * commit.
  */
-import { ALL, admit, type Judgement } from "../admit.js";
+import { ALL, admit, type Cut, type Judgement, WHOLE } from "../admit.js";
 import type { Clock } from "../clock.js";
 import type { Neighbour } from "../config/config.js";
 import type { Diagnostics } from "../diagnostics.js";
 import { Refusal } from "../errors.js";
 import { mergeTrails } from "../mail/sent-trail.js";
-import type { Update } from "../update.js";
+import { keyPackets, type TransferableKey } from "../openpgp/key.js";
+import { newsOf } from "../openpgp/news.js";
+import { encodedSize } from "../openpgp/packet.js";
+import type { PacketName, Update } from "../update.js";
+import { dayOf } from "../updatelog/packet-memory.js";
 import type { Appended, Arrival, UpdateLog } from "../updatelog/update-log.js";
 import { AcceptRates } from "./accept-rates.js";
 import { GroupCommit } from "./group-commit.js";
@@ -29,29 +34,48 @@ export interface Submission {
   readonly single?: boolean;
 }
 
-/** A key that is in the log now. */
+/** A key that is in the log now, or of which everything was. */
 export interface Taken {
   readonly update: Update;
   readonly outcome: Appended["outcome"];
 }
 
+/** How the operator wants it; by default everything is taken, as its news. */
+export interface IntakeRules {
+  readonly judge?: Judgement;
+  readonly rates?: AcceptRates;
+  /** Whether keys go on as they came, or only what nobody was told of yet. */
+  readonly forward?: "news" | "whole";
+}
+
+/** What a submission holds, read and not yet stored. */
+export interface Material {
+  readonly arrivals: readonly Arrival[];
+  /** Keys of which nothing is news. */
+  readonly known: readonly Update[];
+  /** Known packets to be remembered from now on. */
+  readonly seenAgain: readonly PacketName[];
+  /** Bytes of known packets that were left out. */
+  readonly spared: number;
+  readonly receivedAt: number;
+}
+
 export class KeyIntake {
   /** Who may hand in how much; asked by whoever knows the sender. */
   readonly rates: AcceptRates;
+  readonly #log: UpdateLog;
   readonly #commit: GroupCommit;
   readonly #clock: Clock;
   readonly #diagnostics: Diagnostics;
   readonly #judge: Judgement;
+  readonly #forward: "news" | "whole";
 
-  constructor(
-    log: UpdateLog,
-    clock: Clock,
-    diagnostics: Diagnostics,
-    judge: Judgement = ALL,
-    rates = new AcceptRates([], clock),
-  ) {
+  constructor(log: UpdateLog, clock: Clock, diagnostics: Diagnostics, rules: IntakeRules = {}) {
+    const { judge = ALL, rates = new AcceptRates([], clock), forward = "news" } = rules;
     this.rates = rates;
+    this.#log = log;
     this.#judge = judge;
+    this.#forward = forward;
     this.#commit = new GroupCommit(log);
     this.#clock = clock;
     this.#diagnostics = diagnostics;
@@ -63,16 +87,32 @@ export class KeyIntake {
    * keeps them.
    */
   async take(submission: Submission): Promise<Taken[]> {
-    const arrivals = this.arrivals(submission);
-    return this.stored(submission, arrivals, await this.#commit.append(arrivals));
+    const material = this.read(submission);
+    return this.stored(submission, material, await this.#commit.append(material.arrivals));
   }
 
-  /** What is to be appended for a submission. Throws `Refusal` when there is nothing. */
-  arrivals({ armor, sender, trail, messageId, single = false }: Submission): Arrival[] {
-    const { updates, refusals } = admit(armor, this.#judge);
+  /** What is to be appended for a submission. Throws `Refusal` when nothing of it can be taken. */
+  read({ armor, sender, trail, messageId, single = false }: Submission): Material {
+    const receivedAt = this.#clock.now();
+    const seenAgain: PacketName[] = [];
+    const cut = this.#cut(dayOf(receivedAt), seenAgain);
+    let spared = 0;
+    const admission = admit(armor, this.#judge, (key) => {
+      const news = cut(key);
+      if (news !== undefined && news !== key) spared += sizeOf(key) - sizeOf(news);
+      return news;
+    });
+    const { refusals } = admission;
+    // A known update by its own name is a duplicate that the log can tell who has it.
+    const updates = [
+      ...admission.updates,
+      ...admission.known.filter(({ hash }) => this.#log.has(hash)),
+    ];
+    const known = admission.known.filter((update) => !updates.includes(update));
+    const found = updates.length + known.length;
     const neighbour = sender?.name;
-    if (updates.length === 0 || (single && refusals.length > 0)) throw worst(refusals);
-    if (single && updates.length > 1) {
+    if (found === 0 || (single && refusals.length > 0)) throw worst(refusals);
+    if (single && found > 1) {
       throw new Refusal("several-keys", "There is more than one key in it.");
     }
     for (const { reason, message: problem } of refusals) {
@@ -81,22 +121,24 @@ export class KeyIntake {
     // Whoever sends an update has it, whether or not it says so (Hockeypuck writes no trail).
     const passed = sender?.mail === undefined ? trail : mergeTrails(trail, [sender.mail]);
     const origin = { neighbour, transport: "mail" } as const;
-    const receivedAt = this.#clock.now();
-    return updates.map((update) => ({ update, origin, trail: passed, receivedAt, messageId }));
+    const arrivals = updates.map((update) => {
+      return { update, origin, trail: passed, receivedAt, messageId };
+    });
+    return { arrivals, known, seenAgain, spared, receivedAt };
   }
 
-  /** Reports what became of the arrivals of a submission, once that is on disk. */
+  /** Reports what became of a submission once its arrivals are on disk. */
   stored(
     { sender, messageId, bytes }: Submission,
-    arrivals: readonly Arrival[],
+    { arrivals, known, seenAgain, spared, receivedAt }: Material,
     outcomes: readonly Appended[],
   ): Taken[] {
+    const neighbour = sender?.name;
     const taken: Taken[] = [];
     for (const [index, { update }] of arrivals.entries()) {
       const outcome = outcomes[index];
       if (outcome === undefined) continue;
       const { hash, fingerprint, body } = update;
-      const neighbour = sender?.name;
       const fields = { seq: outcome.seq, hash, fingerprint, neighbour, via: "mail", messageId };
       taken.push({ update, outcome: outcome.outcome });
       if (outcome.outcome === "duplicate") {
@@ -106,8 +148,33 @@ export class KeyIntake {
       this.#diagnostics.report("accepted", { ...fields, bytes: body.length });
       if (outcome.collision) this.#diagnostics.report("collision", fields);
     }
+    if (spared > 0) {
+      this.#diagnostics.report("trimmed", { neighbour, via: "mail", messageId, bytes: spared });
+    }
+    if (seenAgain.length > 0) this.#log.packets.remember(seenAgain, receivedAt);
+    for (const update of known) {
+      const { hash, fingerprint } = update;
+      const fields = { hash, fingerprint, neighbour, via: "mail", messageId, bytes };
+      this.#diagnostics.report("duplicate", { ...fields, reason: "no-news" });
+      taken.push({ update, outcome: "duplicate" });
+    }
     return taken;
   }
+
+  /** What goes on of a key. Known packets not seen yet `today` are put into `seenAgain`. */
+  #cut(today: number, seenAgain: PacketName[]): Cut {
+    if (this.#forward === "whole") return WHOLE;
+    const isKnown = (name: PacketName) => {
+      const day = this.#log.packets.lastSeen(name);
+      if (day !== undefined && day < today) seenAgain.push(name);
+      return day !== undefined;
+    };
+    return (key) => newsOf(key, isKnown);
+  }
+}
+
+function sizeOf(key: TransferableKey): number {
+  return encodedSize(keyPackets(key));
 }
 
 /** The refusal that the sender should hear: that of a secret key before all others. */

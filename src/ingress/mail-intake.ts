@@ -3,16 +3,13 @@
  * its keys handed to `key-intake.ts`. The way in (SMTP, LMTP, a spool) has settled who may deliver
  * and turns the outcome into its own words; here is what all mail has in common.
  */
-import type { Judgement } from "../admit.js";
-import type { Clock } from "../clock.js";
 import type { Neighbour } from "../config/config.js";
 import type { Diagnostics } from "../diagnostics.js";
 import { Refusal } from "../errors.js";
 import { readHead } from "../mail/head.js";
 import { recognise } from "../mail/incremental.js";
-import type { UpdateLog } from "../updatelog/update-log.js";
 import type { AcceptRates } from "./accept-rates.js";
-import { KeyIntake } from "./key-intake.js";
+import type { KeyIntake } from "./key-intake.js";
 import { decodedParts } from "./mime.js";
 import { authorOf, senderOf } from "./neighbours.js";
 
@@ -26,14 +23,8 @@ export class MailIntake {
   readonly #keys: KeyIntake;
   readonly #diagnostics: Diagnostics;
 
-  constructor(
-    log: UpdateLog,
-    clock: Clock,
-    diagnostics: Diagnostics,
-    judge?: Judgement,
-    rates?: AcceptRates,
-  ) {
-    this.#keys = new KeyIntake(log, clock, diagnostics, judge, rates);
+  constructor(keys: KeyIntake, diagnostics: Diagnostics) {
+    this.#keys = keys;
     this.#diagnostics = diagnostics;
   }
 

@@ -7,7 +7,7 @@
  * reads the mail verifies them. A revoked user id serves as well as any other.
  */
 import type { Identity } from "../update.js";
-import type { TransferableKey } from "./key.js";
+import type { Component, TransferableKey } from "./key.js";
 import { encodePackets, type Packet, TAG } from "./packet.js";
 import { selfSignatureInfo } from "./signature.js";
 
@@ -20,20 +20,35 @@ const LAST_CERTIFICATION = 0x13;
  * Without any self-certification the first user id alone; undefined when the key shows no user id.
  */
 export function identityOf(key: TransferableKey): Identity | undefined {
+  const found = newestIdentity(key);
+  if (found === undefined) return undefined;
+  const { component, signedAt } = found;
+  return { packets: encodePackets([component.packet, ...component.signatures]), signedAt };
+}
+
+/** The same as a part of a key. */
+export function identityComponent(key: TransferableKey): Component | undefined {
+  return newestIdentity(key)?.component;
+}
+
+function newestIdentity(
+  key: TransferableKey,
+): { readonly component: Component; readonly signedAt: number } | undefined {
   const userIds = key.userIds.filter(({ packet }) => packet.tag === TAG.userId);
-  let newest: { packets: Packet[]; signedAt: number } | undefined;
+  let newest: { packet: Packet; signature: Packet; signedAt: number } | undefined;
   for (const { packet, signatures } of userIds) {
     for (const signature of signatures) {
       const info = selfSignatureInfo(key, signature);
       if (info === undefined) continue;
       if (info.type < FIRST_CERTIFICATION || info.type > LAST_CERTIFICATION) continue;
       if (newest !== undefined && info.createdAt <= newest.signedAt) continue;
-      newest = { packets: [packet, signature], signedAt: info.createdAt };
+      newest = { packet, signature, signedAt: info.createdAt };
     }
   }
   const first = userIds[0];
-  if (newest === undefined && first !== undefined) {
-    newest = { packets: [first.packet], signedAt: 0 };
+  if (newest === undefined) {
+    return first && { component: { packet: first.packet, signatures: [] }, signedAt: 0 };
   }
-  return newest && { packets: encodePackets(newest.packets), signedAt: newest.signedAt };
+  const { packet, signature, signedAt } = newest;
+  return { component: { packet, signatures: [signature] }, signedAt };
 }

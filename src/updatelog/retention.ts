@@ -12,11 +12,12 @@
  */
 import type Database from "better-sqlite3";
 import type { Connection } from "./connection.js";
+import { dayOf } from "./packet-memory.js";
 
 export interface RetentionLimits {
   /** Age at which a body goes, in milliseconds. */
   readonly retainMs: number;
-  /** Age at which an announcement, a hash, an identity, a tombstone or a note goes. */
+  /** Age at which an announcement, a hash, an identity, a packet, a tombstone or a note goes. */
   readonly rememberMs: number;
   /** Bodies past their age that stay nevertheless; by default none. */
   readonly hold?: Hold | undefined;
@@ -73,6 +74,7 @@ export class Retention {
   readonly #bodiesOfEntries: Database.Statement<[number, number], BodyRow>;
   readonly #entries: Database.Statement<[number, number]>;
   readonly #identities: Database.Statement<[number, number]>;
+  readonly #packets: Database.Statement<[number, number]>;
   readonly #undelivered: Database.Statement<[number, number]>;
   readonly #returned: Database.Statement<[number, number]>;
   readonly #refusals: Database.Statement<[number, number]>;
@@ -120,6 +122,8 @@ export class Retention {
     this.#identities = db.prepare(`
       DELETE FROM identities WHERE rowid IN (
         SELECT rowid FROM identities WHERE remembered_at <= ? ORDER BY remembered_at LIMIT ?)`);
+    this.#packets = db.prepare(`
+      DELETE FROM packets WHERE name IN (SELECT name FROM packets WHERE day < ? LIMIT ?)`);
     this.#undelivered = db.prepare(`
       DELETE FROM undelivered WHERE rowid IN (
         SELECT rowid FROM undelivered WHERE at <= ? ORDER BY at LIMIT ?)`);
@@ -167,6 +171,7 @@ export class Retention {
       if (bodies > 0 || entries > 0) this.count(-entries, -bodies, -bytes);
       const others = [
         this.#identities.run(forgetBefore, batch).changes,
+        this.#packets.run(dayOf(forgetBefore), batch).changes,
         this.#undelivered.run(forgetBefore, batch).changes,
         this.#returned.run(forgetBefore, batch).changes,
         this.#refusals.run(now, batch).changes,

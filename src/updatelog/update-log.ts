@@ -24,14 +24,13 @@ import { Connection, type Durability } from "./connection.js";
 import { type ReceiveCursor, ReceiveCursors } from "./cursors.js";
 import { type Lane, Lanes, type Undelivered } from "./lanes.js";
 import { Lookup } from "./lookup.js";
+import { PacketMemory } from "./packet-memory.js";
 import { Identities, Refusals } from "./remembered.js";
 import { Removals } from "./removals.js";
 import { type Expired, Retention, type RetentionLimits, type Totals } from "./retention.js";
 import { Returns } from "./returns.js";
+import { union } from "./trail.js";
 import { asTrouble } from "./trouble.js";
-
-/** Addresses a trail, so that a sender of ever new duplicates cannot make one row grow for ever. */
-export const TRAIL_LIMIT = 1000;
 
 /** An update as a door hands it in. */
 export interface Arrival {
@@ -103,6 +102,8 @@ export class UpdateLog {
   readonly returns: Returns;
   /** What the operator has had removed. */
   readonly removals: Removals;
+  /** Which packets are in the updates of the log, or were. */
+  readonly packets: PacketMemory;
   readonly #connection: Connection;
   readonly #cursors: ReceiveCursors;
   readonly #lanes: Lanes;
@@ -133,6 +134,7 @@ export class UpdateLog {
     this.#refusals = new Refusals(connection);
     this.#retention = new Retention(connection);
     this.lookup = new Lookup(connection);
+    this.packets = new PacketMemory(connection);
     const wake = () => this.#wake();
     this.returns = new Returns(connection, wake);
     this.removals = new Removals(connection, this.returns, this.#retention, wake);
@@ -216,6 +218,7 @@ export class UpdateLog {
     if (update.identity !== undefined) {
       this.#identities.remember(update.fingerprint, update.identity, receivedAt);
     }
+    this.packets.remember(update.packets, receivedAt);
     return { outcome: "appended", seq, collision: namesakes.length > 0 };
   }
 
@@ -386,15 +389,4 @@ function toEntry(row: EntryRow): Entry {
     origin: { neighbour: row.neighbour ?? undefined, transport: row.transport },
     receivedAt: row.receivedAt,
   };
-}
-
-/** Both lists without repetitions, letters of either case being equal; the first spelling stays. */
-function union(known: readonly string[], more: readonly string[]): string[] {
-  const seen = new Map<string, string>();
-  for (const address of [...known, ...more]) {
-    if (seen.size >= TRAIL_LIMIT) break;
-    const key = address.toLowerCase();
-    if (!seen.has(key)) seen.set(key, address);
-  }
-  return [...seen.values()];
 }

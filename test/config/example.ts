@@ -50,6 +50,7 @@ export const DEFAULT_POLICY: Config["policy"] = {
   maxUserIdBytes: 2048,
   maxAttributeBytes: 262_144,
   attributes: "accept",
+  forward: "news",
   blocklist: undefined,
   blocks: new Map(),
 };

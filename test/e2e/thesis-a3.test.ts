@@ -44,6 +44,7 @@ function update(line: string): Update {
     digest: hash.repeat(2),
     body: new Uint8Array([0xc0]),
     identity: undefined,
+    packets: [],
   };
 }
 

@@ -29,8 +29,8 @@ function site(rate: string, sections: string) {
   const time = { ms: 0 };
   const clock = { now: () => Date.now(), monotonic: () => time.ms, random: () => 0 };
   const rates = new AcceptRates(config.neighbours, clock);
-  const intake = new MailIntake(log, clock, diagnostics, undefined, rates);
-  const keys = new KeyIntake(log, clock, diagnostics, undefined, rates);
+  const keys = new KeyIntake(log, clock, diagnostics, { rates });
+  const intake = new MailIntake(keys, diagnostics);
   return { ...beside, time, intake, keys };
 }
 

@@ -7,6 +7,7 @@ import { systemClock } from "../../src/clock.js";
 import { parseConfig } from "../../src/config/load.js";
 import type { Diagnostics, EventName, Fields } from "../../src/diagnostics.js";
 import { BounceIntake } from "../../src/ingress/bounce-intake.js";
+import { KeyIntake } from "../../src/ingress/key-intake.js";
 import { SMTP_LIMITS, type SmtpLimits } from "../../src/ingress/limits.js";
 import { MailIntake } from "../../src/ingress/mail-intake.js";
 import { SmtpDoor } from "../../src/ingress/smtp.js";
@@ -82,7 +83,7 @@ export async function openDoor(
   const log = UpdateLog.open(config.log.path);
   const diagnostics = new Recorder();
   const wrapped = wrap(log);
-  const intake = new Intake(wrapped, systemClock, diagnostics);
+  const intake = new Intake(new KeyIntake(wrapped, systemClock, diagnostics), diagnostics);
   const bounces = new BounceIntake(config, wrapped, systemClock, diagnostics);
   const door = new SmtpDoor(config, config.smtp, intake, bounces, diagnostics, {
     ...SMTP_LIMITS,

@@ -7,6 +7,7 @@ import { systemClock } from "../../src/clock.js";
 import type { Config } from "../../src/config/config.js";
 import { parseConfig } from "../../src/config/load.js";
 import { BounceIntake } from "../../src/ingress/bounce-intake.js";
+import { KeyIntake } from "../../src/ingress/key-intake.js";
 import { MailIntake } from "../../src/ingress/mail-intake.js";
 import type { Seq } from "../../src/update.js";
 import type { Entry } from "../../src/updatelog/update-log.js";
@@ -61,7 +62,7 @@ export function bench(
   return {
     config,
     log,
-    intake: new MailIntake(wrap(log), systemClock, diagnostics),
+    intake: new MailIntake(new KeyIntake(wrap(log), systemClock, diagnostics), diagnostics),
     bounces: new BounceIntake(config, log, systemClock, diagnostics),
     diagnostics,
     directory,

@@ -21,6 +21,7 @@ export function update(n: number, bytes = 200, identity?: Identity): Update {
     fingerprint: fingerprint(n),
     body,
     identity,
+    packets: [],
   };
 }
 

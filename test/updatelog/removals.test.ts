@@ -167,7 +167,9 @@ test("a log of version 2 is brought up to date by its writer, and read only afte
   made.append([arrival(1)]);
   made.close();
   const db = new Database(path);
-  db.exec("DROP TABLE blocks; DROP TABLE forgotten; DROP TABLE known_keys");
+  for (const table of ["blocks", "forgotten", "known_keys", "packets"]) {
+    db.exec(`DROP TABLE ${table}`);
+  }
   db.pragma("user_version = 2");
   db.close();
   const read = () => UpdateLog.open(path, { readonly: true });

@@ -5,7 +5,8 @@
 import { describe, expect, test } from "vitest";
 import type { UpdateHash } from "../../src/update.js";
 import type { Lane } from "../../src/updatelog/lanes.js";
-import { TRAIL_LIMIT, UpdateLog } from "../../src/updatelog/update-log.js";
+import { TRAIL_LIMIT } from "../../src/updatelog/trail.js";
+import { UpdateLog } from "../../src/updatelog/update-log.js";
 import { arrival, fingerprint, scratch, seq, update } from "./material.js";
 
 const NO_HASH = "00000000000000000000000000000000" as UpdateHash;

@@ -72,6 +72,7 @@ function arrival(n: number): Arrival {
     fingerprint: digest.slice(0, 40).toUpperCase() as Fingerprint,
     body: Uint8Array.of(0x99),
     identity: undefined,
+    packets: [],
   };
   const origin = { neighbour: undefined, transport: "kx" } as const;
   return { update, origin, trail: [], receivedAt: n };
