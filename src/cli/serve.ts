@@ -17,6 +17,10 @@ import { Gateway } from "../gateway.js";
 import { diagnosticsLog } from "./diagnostics-log.js";
 import type { Output } from "./output.js";
 import { explain, faultLine } from "./output.js";
+import { RepeatLimit } from "./repeat-limit.js";
+
+/** How late a line may be that says how many more there were. */
+const SWEEP_MS = 5000;
 
 /** Serves until a signal ends it; resolves with the exit code. */
 export async function serveCommand(
@@ -25,7 +29,8 @@ export async function serveCommand(
   env: NodeJS.ProcessEnv,
 ): Promise<number> {
   const signals = signalQueue();
-  const diagnostics = diagnosticsLog("info");
+  const diagnostics = new RepeatLimit(diagnosticsLog("info"), systemClock);
+  setInterval(() => diagnostics.sweep(), SWEEP_MS).unref();
   let gateway: Gateway;
   try {
     const config = file === undefined ? embedded(env) : loadConfig(file, env);
@@ -44,6 +49,7 @@ export async function serveCommand(
     if (!(error instanceof Trouble)) throw error;
     return explain(error, out);
   }
+  diagnostics.flush();
   diagnostics.report("stopped");
   return EXIT.ok;
 }

@@ -9,6 +9,7 @@ import { fileURLToPath } from "node:url";
 import { describe, expect, it } from "vitest";
 import type { LogForm } from "../../src/cli/diagnostics-log.js";
 import { diagnosticsLog, formOf, shortAddress } from "../../src/cli/diagnostics-log.js";
+import { LIMITED, REPEAT_LIMITS } from "../../src/cli/repeat-limit.js";
 import type { EventName, Fields } from "../../src/diagnostics.js";
 import { EVENTS } from "../../src/diagnostics.js";
 import { armoredKeys, eventually, FEEDER, HEAD, scratch, startGateway } from "../admin/gateway.js";
@@ -143,9 +144,10 @@ describe("a gateway's diagnostics", () => {
 
 describe("docs/events.md", () => {
   it("is what the table of events says (vitest -u writes it)", async () => {
-    const rows = Object.entries(EVENTS).map(
-      ([name, { level, text }]) => `| \`${name}\` | ${level} | ${text} |`,
-    );
+    const rows = Object.entries(EVENTS).map(([name, { level, text }]) => {
+      const mark = LIMITED.has(name as EventName) ? " *" : "";
+      return `| \`${name}\`${mark} | ${level} | ${text} |`;
+    });
     const page = `# Events
 
 Everything that the gateway reports, made from the table in \`src/diagnostics.ts\`. The names are
@@ -157,6 +159,9 @@ Levels: **error** wants you to act, **warn** will be tried again or is worth a l
 line for each update that was accepted or sent, **debug** is protocol and not shown. Fingerprints
 and hashes are in the lines, user ids and bodies never; the addresses of clients are shortened to
 their network (/24, /48).
+
+Of those with a * at most ${REPEAT_LIMITS.lines} lines a minute are written for each neighbour, and then one
+with \`more\`, how many there were besides. \`kxgw_events_total\` and the page count all of them.
 
 | event | level | says |
 |---|---|---|
