@@ -160,8 +160,9 @@ line for each update that was accepted or sent, **debug** is protocol and not sh
 and hashes are in the lines, user ids and bodies never; the addresses of clients are shortened to
 their network (/24, /48).
 
-Of those with a * at most ${REPEAT_LIMITS.lines} lines a minute are written for each neighbour, and then one
-with \`more\`, how many there were besides. \`kxgw_events_total\` and the page count all of them.
+Of those with a * at most ${REPEAT_LIMITS.lines} lines a minute are written for each neighbour, and
+then one with \`more\`, how many there were besides. \`kxgw_events_total\` and the page count
+all of them.
 
 | event | level | says |
 |---|---|---|
