@@ -3,6 +3,7 @@
  * and the courier that [local] asks for.
  */
 import type { Clock } from "../clock.js";
+import { domainOf } from "../config/addresses.js";
 import type { Config, LocalDelivery } from "../config/config.js";
 import type { Diagnostics } from "../diagnostics.js";
 import type { Envelope } from "../outmail.js";
@@ -38,7 +39,7 @@ export class LocalDoor {
     const { address, maxMailBytes: maxBytes, retry } = local;
     const envelope = { to: address ?? site, from: contact, site, maxBytes };
     const observing = config.mode === "observe";
-    this.#courier = courierOf(local, envelope);
+    this.#courier = courierOf(local, envelope, hkpBase(config));
     const settings = { name: LOCAL_LANE, address, retry, observing };
     this.#lane = new Lane(settings, log, this.#courier, clock, diagnostics);
   }
@@ -67,7 +68,13 @@ export class LocalDoor {
   }
 }
 
-function courierOf(local: LocalDelivery, envelope: Envelope): Courier {
+/** Where we take keys over HKP, as others may know us. */
+function hkpBase({ hkp, site }: Config): string | undefined {
+  const port = hkp?.listen[0]?.port ?? 0;
+  return port === 0 ? undefined : `hkp://${domainOf(site.address)}:${port}`;
+}
+
+function courierOf(local: LocalDelivery, envelope: Envelope, base: string | undefined): Courier {
   switch (local.type) {
     case "pksd": {
       const { directory, notify } = local;
@@ -78,7 +85,7 @@ function courierOf(local: LocalDelivery, envelope: Envelope): Courier {
       return new SpoolCourier({ directory, fileName: sksName, notify: undefined }, envelope);
     }
     case "hkp":
-      return new HkpCourier(local.url, envelope.site, envelope.maxBytes);
+      return new HkpCourier(local.url, envelope.site, envelope.maxBytes, base);
     case "command":
       return new CommandCourier(local.command, envelope);
     default:

@@ -1,13 +1,13 @@
 /**
  * Posts updates to /pks/add of the keyserver beside us, as `gpg --send-keys` does, with our trail
- * in PKS-Recipients. What it answers is read, not only its status: Hockeypuck says in JSON what it
- * did with the key, SKS and onak in HTML, and both may refuse one under a 200.
+ * in PKS-Recipients and ourselves in PKS-Sender and PKS-From (Hockeypuck 2.3 writes PKS-Sender and
+ * reads none of them; our own door reads all three). What is answered is read, not only its status:
+ * Hockeypuck says in JSON what it did with the key, SKS and onak in HTML; both refuse under a 200.
  *
  *  - Taken: JSON with the key as inserted, updated or ignored; HTML that says it was added.
  *  - Refused, for good: JSON with the key as invalid or nowhere; 400, 413, 422; SKS's 500
  *    "Exception raised", which is its answer to a key that it cannot parse.
- *  - Anything else is temporary: no answer, 401, 404, 5xx, a page that nobody here understands. An
- *    answer that is not understood never counts as sent.
+ *  - Anything else is temporary, as is an answer that nobody here understands: it is never "sent".
  */
 import { Refusal } from "../errors.js";
 import { grownTrail } from "../mail/sent-trail.js";
@@ -21,6 +21,8 @@ const REQUEST_MS = 60_000;
 /** Of an answer that counts; no keyserver says more about one key. */
 const ANSWER_BYTES = 64 * 1024;
 const WORDS = 300;
+/** Of PKS-Recipients; many servers take 8 KiB of headers or refuse the request. */
+const HEADER_BYTES = 6000;
 
 /** Statuses that say that the key was read and will not do. */
 const FINAL = [400, 413, 422];
@@ -28,11 +30,17 @@ const FINAL = [400, 413, 422];
 export class HkpCourier implements Courier {
   readonly #url: string;
   readonly #site: string;
+  /** Our own HKP address, if there is one. */
+  readonly #base: string | undefined;
   readonly #maxBytes: number;
   #request = new AbortController();
 
-  /** `url` is the keyserver's, without /pks/add, `site` our address, `maxBytes` of one armor. */
-  constructor(url: string, site: string, maxBytes: number) {
+  /**
+   * `url` is the keyserver's, without /pks/add, `site` our mail address, `maxBytes` of one armor,
+   * `base` our own HKP address, if we have one.
+   */
+  constructor(url: string, site: string, maxBytes: number, base?: string) {
+    this.#base = base;
     this.#url = `${url}/pks/add`;
     this.#site = site;
     this.#maxBytes = maxBytes;
@@ -65,12 +73,15 @@ export class HkpCourier implements Courier {
       this.#request.abort(new Error(`No answer within ${REQUEST_MS / 1000} s.`));
     }, REQUEST_MS);
     try {
-      const recipients = grownTrail(trail, this.#site).map((address) => `mailto:${address}`);
       const response = await fetch(this.#url, {
         method: "POST",
         // Machine-readable, so that Hockeypuck answers in JSON whatever its templates.
         body: new URLSearchParams({ keytext: armor, options: "mr" }),
-        headers: { "PKS-Sender": this.#site, "PKS-Recipients": recipients.join(", ") },
+        headers: {
+          "PKS-Sender": this.#site,
+          ...(this.#base === undefined ? {} : { "PKS-From": this.#base }),
+          "PKS-Recipients": recipients(grownTrail(trail, this.#site)),
+        },
         redirect: "manual",
         signal: this.#request.signal,
       });
@@ -81,6 +92,18 @@ export class HkpCourier implements Courier {
       clearTimeout(deadline);
     }
   }
+}
+
+/** A trail as a header. One that is too long loses its oldest sites: it spares work, no more. */
+function recipients(trail: readonly string[]): string {
+  const entries: string[] = [];
+  let bytes = 0;
+  for (const address of trail.toReversed()) {
+    bytes += address.length + "mailto:, ".length;
+    if (bytes > HEADER_BYTES) break;
+    entries.unshift(`mailto:${address}`);
+  }
+  return entries.join(", ");
 }
 
 /** The beginning of an answer. */
@@ -110,7 +133,11 @@ export function answerOf(status: number, text: string): Outcome {
     : temporary;
 }
 
-/** Hockeypuck's summary; undefined when it is another JSON object. */
+/**
+ * Hockeypuck's summary; undefined when it is another JSON object. "inserted" says that it had no
+ * such key, "updated" that its key grew by the update, "ignored" that it had all of it: each way it
+ * has the update.
+ */
 function outcomeOfSummary(summary: object, words: string): Outcome | undefined {
   const count = (name: string) => {
     const list: unknown = Reflect.get(summary, name);

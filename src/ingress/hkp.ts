@@ -4,10 +4,9 @@
  * says so. One key a request: an update is one key, and Hockeypuck and gpg send no more.
  *
  * Answered as Hockeypuck does: JSON with the key under "inserted", or under "ignored" when the very
- * update is known; bad input is 4xx with one line (429: over `accept_rate`), our trouble 5xx, so
- * that nobody takes it for stored. PKS-Recipients and PKS-Sender are the trail. Known limits:
- * "updated" never occurs, because a gateway holds no keys; nothing can be looked up but op=stats;
- * TLS is up to a proxy.
+ * update is known; bad input is 4xx with one line, our own trouble 5xx, so that nobody takes it for
+ * stored. PKS-Recipients, PKS-From and PKS-Sender are the trail. Known limits: "updated" never
+ * occurs, because a gateway holds no keys; only op=stats is looked up; TLS is up to a proxy.
  */
 import type { IncomingMessage, Server, ServerResponse } from "node:http";
 import { createServer } from "node:http";
@@ -44,6 +43,7 @@ export class HkpDoor {
   readonly #keys: KeyIntake;
   readonly #diagnostics: Diagnostics;
   readonly #senders: KnownSenders;
+  readonly #sites: ReadonlyMap<string, string>;
   /** What is answered to op=stats. */
   readonly #stats: (() => unknown) | undefined;
   readonly #servers: Server[] = [];
@@ -60,6 +60,7 @@ export class HkpDoor {
     this.#keys = keys;
     this.#diagnostics = diagnostics;
     this.#senders = new KnownSenders(config.neighbours);
+    this.#sites = sitesByHost(config);
   }
 
   /** Listens; resolves with the addresses in the order of the config, free ports filled in. */
@@ -130,8 +131,8 @@ export class HkpDoor {
       throw new Refusal("unknown-sender", "this address is not a neighbour of this keyserver");
     }
     const body = await collect(request, this.#hkp.maxSizeBytes);
-    const { trail, author } = pksHeaders(request);
-    const sender = senderOf(candidates, { trail: [], addresses: [author] });
+    const { trail, authors } = pksHeaders(request, this.#sites);
+    const sender = senderOf(candidates, { trail: [], addresses: authors });
     this.#keys.rates.take(sender === undefined ? candidates : [sender]);
     const armor = Buffer.from(keytext(request, body), "utf8");
     const submission = { sender, trail, messageId: undefined, bytes: body.length };
@@ -207,19 +208,44 @@ function keytext(request: IncomingMessage, body: Buffer): string {
   return text;
 }
 
-/** Who has the key already, and who says that it sends it. */
-function pksHeaders(request: IncomingMessage): {
+/** The mail address of the keyserver beside us by the host of its HKP address. */
+function sitesByHost({ local }: Config): ReadonlyMap<string, string> {
+  const isKnown = local?.type === "hkp" && local.address !== undefined;
+  return new Map(isKnown ? [[new URL(local.url).hostname, local.address ?? ""]] : []);
+}
+
+/**
+ * Who has the key already, and who says that it sends it. Entries are mailto: addresses or HKP base
+ * addresses, of which the ports do not count; only a site whose mail address is known can stand in
+ * a trail.
+ */
+function pksHeaders(
+  request: IncomingMessage,
+  sites: ReadonlyMap<string, string>,
+): {
   readonly trail: readonly string[];
-  readonly author: string | undefined;
+  readonly authors: readonly string[];
 } {
   const values = (name: string) => [request.headers[name] ?? []].flat();
-  // A site is a mailto: address in a trail; one that is known by an HKP URL alone cannot be.
-  const recipients = values("pks-recipients")
-    .flatMap((value) => value.split(","))
-    .map((entry) => entry.trim().replace(/^mailto:/i, ""))
-    .filter(isAddress);
-  const author = values("pks-sender").flatMap(addressesIn)[0];
-  return { trail: author === undefined ? recipients : [...recipients, author], author };
+  const addresses = (name: string) =>
+    values(name)
+      .flatMap((value) => value.split(","))
+      .flatMap((entry) => siteOf(entry.trim(), sites) ?? []);
+  const authors = [...values("pks-sender").flatMap(addressesIn).slice(0, 1)];
+  authors.push(...addresses("pks-from").slice(0, 1));
+  return { trail: [...addresses("pks-recipients"), ...authors.toReversed()], authors };
+}
+
+function siteOf(entry: string, sites: ReadonlyMap<string, string>): string | undefined {
+  const [, scheme, rest = ""] = /^(mailto|hkps?|https?):(.*)$/i.exec(entry) ?? [
+    undefined,
+    "",
+    entry,
+  ];
+  if (scheme === "" || scheme?.toLowerCase() === "mailto")
+    return isAddress(rest) ? rest : undefined;
+  const web = `http:${rest}`;
+  return URL.canParse(web) ? sites.get(new URL(web).hostname) : undefined;
 }
 
 /** Hockeypuck's summary of what was done. */

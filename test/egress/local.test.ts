@@ -253,12 +253,29 @@ describe("HKP", () => {
     expect(first?.path).toBe("/pks/add");
     expect(first?.headers["content-type"]).toMatch(/^application\/x-www-form-urlencoded/);
     expect(first?.headers["pks-sender"]).toBe(SITE);
+    expect(first?.headers["pks-from"]).toBeUndefined();
     expect(first?.headers["pks-recipients"]).toBe(`mailto:a@b.example, mailto:${SITE}`);
     const keys = posted.map(({ form }) => admit([Buffer.from(form.get("keytext") ?? "")]));
     expect(keys.flatMap((key) => key.updates.map(({ hash }) => hash))).toEqual([
       updates[0]?.hash,
       updates[1]?.hash,
     ]);
+  });
+
+  test("says its own HKP address when it has one, and no longer trail than others read", async () => {
+    const { url, posted } = await keyserver((response) => response.end('{"updated":[{}]}'));
+    const { add, door } = localDoor(
+      () => `type = "hkp"\nurl = "${url}"\n[hkp]\nlisten = ["127.0.0.1:11372"]`,
+    );
+    add(
+      0,
+      Array.from({ length: 200 }, (_, n) => `pgp-public-keys@keys-${n}.of.somewhere.example.net`),
+    );
+    await until(() => door.status().backlog === 0);
+    expect(posted[0]?.headers["pks-from"]).toBe("hkp://kx.example.org:11372");
+    const recipients = String(posted[0]?.headers["pks-recipients"]);
+    expect(recipients).toMatch(new RegExp(`keys-199[^,]*, mailto:${SITE}$`));
+    expect(recipients.length).toBeLessThan(6000);
   });
 
   test("an error is never sent: tried again until it is taken", async () => {

@@ -99,6 +99,20 @@ describe("a key", () => {
     ]);
   });
 
+  test("has the keyserver beside us in its trail when that is named by its HKP address", async () => {
+    const local = '[local]\ntype = "hkp"\nurl = "http://ks.example.com:11371"\n';
+    const { post, log, entries } = await hkpDoor(`${local}address = "pks@ks.example.com"`);
+    const headers = { "PKS-From": "hkps://KS.example.com", "PKS-Recipients": "hkp://[, https:///" };
+    expect((await post(form(KEY), {}, headers)).status).toBe(200);
+    const others = { "PKS-Recipients": "mailto:a@b.example, hkp://ks.example.com:11371, x" };
+    expect((await post(form(OTHER), {}, others)).status).toBe(200);
+    const site = "pgp-public-keys@pks.example.net";
+    expect(entries().map(({ seq }) => log.trail(seq))).toEqual([
+      ["pks@ks.example.com", site],
+      ["a@b.example", "pks@ks.example.com", site],
+    ]);
+  });
+
   test("is taken from anybody when the operator says so", async () => {
     const closed = await hkpDoor();
     expect(await closed.post(form(KEY), { from: "127.0.0.3" })).toMatchObject({
