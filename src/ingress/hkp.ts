@@ -4,9 +4,9 @@
  * says so. One key a request: an update is one key, and Hockeypuck and gpg send no more.
  *
  * Answered as Hockeypuck does: JSON with the key under "inserted", or under "ignored" when the very
- * update is known; bad input is 4xx with one line, our own trouble 5xx, so that nobody takes it for
- * stored. PKS-Recipients, PKS-From and PKS-Sender are the trail. Known limits: "updated" never
- * occurs, because a gateway holds no keys; only op=stats is looked up; TLS is up to a proxy.
+ * update is known; bad input is 4xx with one line (429: over `accept_rate`), our trouble 5xx, so
+ * that nobody takes it for stored. PKS-Recipients, PKS-From and PKS-Sender are the trail. Limits:
+ * "updated" never occurs, for we hold no keys; only op=stats is looked up; TLS is up to a proxy.
  */
 import type { IncomingMessage, Server, ServerResponse } from "node:http";
 import { createServer } from "node:http";

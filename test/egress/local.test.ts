@@ -262,7 +262,7 @@ describe("HKP", () => {
     ]);
   });
 
-  test("says its own HKP address when it has one, and no longer trail than others read", async () => {
+  test("says its own HKP address, and no longer trail than others read", async () => {
     const { url, posted } = await keyserver((response) => response.end('{"updated":[{}]}'));
     const { add, door } = localDoor(
       () => `type = "hkp"\nurl = "${url}"\n[hkp]\nlisten = ["127.0.0.1:11372"]`,

@@ -99,7 +99,7 @@ describe("a key", () => {
     ]);
   });
 
-  test("has the keyserver beside us in its trail when that is named by its HKP address", async () => {
+  test("has the keyserver beside us in its trail, named by its HKP address", async () => {
     const local = '[local]\ntype = "hkp"\nurl = "http://ks.example.com:11371"\n';
     const { post, log, entries } = await hkpDoor(`${local}address = "pks@ks.example.com"`);
     const headers = { "PKS-From": "hkps://KS.example.com", "PKS-Recipients": "hkp://[, https:///" };
