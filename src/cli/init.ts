@@ -1,18 +1,28 @@
 /**
- * `kxgw init`: the first config, from flags or from a few questions on a terminal. What it writes
- * passes `kxgw check` before it is written, and says beside each line what it is for. It never
- * writes over a file. It starts on loopback; the ports that strangers reach are opened by hand.
+ * `kxgw init`: the first config, from flags or from a few questions on a terminal. It looks for the
+ * mail server and the keyserver of this host. What it writes passes `kxgw check` before it is
+ * written, and says beside each line what it is for. It never writes over a file. It starts on
+ * loopback; the ports that strangers reach are opened by hand.
  */
 import { existsSync, mkdirSync, writeFileSync } from "node:fs";
-import { connect } from "node:net";
 import { dirname, resolve } from "node:path";
 import { createInterface } from "node:readline/promises";
 import { domainOf, parseMailAddress } from "../config/addresses.js";
 import { parseConfig } from "../config/load.js";
+import { tomlList, tomlString } from "../config/toml-string.js";
 import { parseEndpoint } from "../config/units.js";
 import { ConfigFaults, EXIT } from "../errors.js";
 import { configSummary } from "./check.js";
 import { run } from "./daemon.js";
+import type { LocalServer, Places } from "./local-server.js";
+import {
+  findServers,
+  listens,
+  obstacle,
+  serverOf,
+  THIS_HOST,
+  whereLooked,
+} from "./local-server.js";
 import type { Output } from "./output.js";
 import { faultLine } from "./output.js";
 
@@ -25,11 +35,16 @@ export interface InitOptions {
   readonly admin: string;
   readonly relay: string | undefined;
   readonly observe: boolean;
+  /** auto, none, KIND:PATH or hkp:URL. */
+  readonly local: string | undefined;
   /** NAME=ADDRESS[@NETWORK ...] of sites: NAME=user@host,192.0.2.1 */
   readonly mailPeers: readonly string[];
   /** NAME=HOST:PORT of KX peers that we dial. */
   readonly kxPeers: readonly string[];
 }
+
+/** Asks the operator; an empty answer is the preset. */
+type Question = (text: string, preset?: string) => Promise<string>;
 
 /** Writes `file`; 73 when it is there already, 64 when something is missing or cannot be read. */
 export async function initCommand(
@@ -38,6 +53,7 @@ export async function initCommand(
   out: Output,
   env: NodeJS.ProcessEnv,
   terminal: NodeJS.ReadStream,
+  places: Places = THIS_HOST,
 ): Promise<number> {
   return await run(out, async () => {
     const path = resolve(file);
@@ -45,81 +61,129 @@ export async function initCommand(
       out.stderr(`kxgw: ${file} is there already; it is left as it is\n`);
       return EXIT.cannotCreate;
     }
-    const asked = terminal.isTTY ? await askFor(options, terminal, out) : options;
-    if (asked.site === undefined) {
-      out.stderr('kxgw: say who we are: kxgw init --site "pgp-public-keys@ks.example.org"\n');
-      return EXIT.usage;
-    }
-    const relay = asked.relay ?? (await answers(25)) ?? undefined;
-    const text = configText({ ...asked, site: asked.site, relay });
-    if (text instanceof Error) {
-      out.stderr(`kxgw: ${text.message}\n`);
-      return EXIT.usage;
-    }
+    const lines = terminal.isTTY
+      ? createInterface({ input: terminal, output: process.stderr })
+      : undefined;
+    const question: Question | undefined =
+      lines &&
+      (async (text, preset = "") => {
+        const shown = preset === "" ? "" : ` [${preset}]`;
+        return (await lines.question(`${text}${shown}: `)).trim() || preset;
+      });
     try {
+      const server = await besideUs(options, out, question, places);
+      const asked = await complete(options, server, question, out);
+      const text = configText(asked, server);
       const config = parseConfig(text, path, dirname(path), env);
       mkdirSync(dirname(path), { recursive: true });
       mkdirSync(dirname(config.log.path), { recursive: true });
       writeFileSync(path, text, { flag: "wx", mode: 0o640 });
       out.stdout(`${file}: written\n${configSummary(config)}\nStart it: kxgw serve -c ${file}\n`);
+      if (server !== undefined) out.stdout(neighboursOf(server));
       return EXIT.ok;
     } catch (error) {
-      if (!(error instanceof ConfigFaults)) throw error;
-      for (const fault of error.faults) out.stderr(`${faultLine(file, fault)}\n`);
+      if (error instanceof Slip) out.stderr(`kxgw: ${error.message}\n`);
+      else if (!(error instanceof ConfigFaults)) throw error;
+      else for (const fault of error.faults) out.stderr(`${faultLine(file, fault)}\n`);
       return EXIT.usage;
+    } finally {
+      lines?.close();
     }
   });
 }
 
-/** "smtp://127.0.0.1:PORT" when something answers there. */
-async function answers(port: number): Promise<string | undefined> {
-  return await new Promise((resolve) => {
-    const socket = connect({ host: "127.0.0.1", port, timeout: 1000 });
-    const end = (found: boolean) => {
-      socket.destroy();
-      resolve(found ? `smtp://127.0.0.1:${port}` : undefined);
-    };
-    socket.on("connect", () => end(true));
-    socket.on("error", () => end(false));
-    socket.on("timeout", () => end(false));
-  });
+/** An option or an answer that will not do; the message says what would. */
+class Slip extends Error {}
+
+/** The keyserver beside us, as the operator wants it; none when nobody says so. */
+async function besideUs(
+  { local }: InitOptions,
+  out: Output,
+  question: Question | undefined,
+  places: Places,
+): Promise<LocalServer | undefined> {
+  if (local === "none") return undefined;
+  const found = local === undefined || local === "auto" ? await findServers(places) : [local];
+  let [word] = found;
+  const flags = found.map((one) => `--local ${one}`).join(" or ");
+  if (word === undefined) {
+    if (local === undefined) return undefined;
+    out.stderr(`No keyserver found on this host. Looked at ${whereLooked(places)}\n`);
+    return undefined;
+  }
+  if (local === undefined && question === undefined) {
+    out.stderr(`Found a keyserver on this host; to deliver to it as well: ${flags}\n`);
+    return undefined;
+  }
+  if (local === undefined) {
+    out.stderr(`Found on this host: ${found.join(", ")}\n`);
+    word = await question?.("The keyserver that gets every update, or none", word);
+    if (word === undefined || word === "none") return undefined;
+  } else if (found.length > 1) {
+    throw new Slip(`there are several keyservers on this host; choose one: ${flags}`);
+  }
+  try {
+    return serverOf(word);
+  } catch (error) {
+    throw new Slip(`${obstacle(error)}; or leave it out for now: --local none`);
+  }
+}
+
+/** What its own configuration has that ours lacks. */
+function neighboursOf({ word, neighbours }: LocalServer): string {
+  if (neighbours === 0) return "";
+  const [kind, path] = [word.replace(/:.*/, ""), word.replace(/^\w+:/, "")];
+  const sites = neighbours === 1 ? "a site" : `${neighbours} sites`;
+  return `${kind} mails to ${sites}; with all of them: kxgw config migrate ${path}\n`;
+}
+
+type Complete = InitOptions & { readonly site: string };
+
+/** The options with what the keyserver's files and the operator say. Throws `Slip`. */
+async function complete(
+  options: InitOptions,
+  server: LocalServer | undefined,
+  question: Question | undefined,
+  out: Output,
+): Promise<Complete> {
+  const relay = options.relay ?? ((await listens(25)) ? "smtp://127.0.0.1:25" : undefined);
+  if (question !== undefined) return { ...(await askFor(options, server, question, out)), relay };
+  const site = options.site ?? server?.site;
+  if (site === undefined) {
+    throw new Slip('say who we are: kxgw init --site "pgp-public-keys@ks.example.org"');
+  }
+  return { ...options, site, contact: options.contact ?? server?.contact, relay };
 }
 
 async function askFor(
   options: InitOptions,
-  terminal: NodeJS.ReadStream,
+  server: LocalServer | undefined,
+  question: Question,
   out: Output,
-): Promise<InitOptions> {
-  const lines = createInterface({ input: terminal, output: process.stderr });
-  const question = async (text: string, preset = "") => {
-    const answer = (await lines.question(`${text}${preset === "" ? "" : ` [${preset}]`}: `)).trim();
-    return answer === "" ? preset : answer;
-  };
-  try {
-    let site = options.site;
-    while (site === undefined || "fault" in parseMailAddress(site)) {
-      site = await question("Our mail address, which other keyservers mail their updates to");
-    }
-    const contact = options.contact ?? (await question("Your own mail address", site));
-    const mailPeers = [...options.mailPeers];
-    const kxPeers = [...options.kxPeers];
-    if (mailPeers.length + kxPeers.length === 0) {
-      out.stderr("Neighbours, an empty answer ends each list.\n");
-      for (;;) {
-        const peer = await question("A site by mail, NAME=ADDRESS,IP");
-        if (peer === "") break;
-        mailPeers.push(peer);
-      }
-      for (;;) {
-        const peer = await question("A KX peer, NAME=HOST:PORT");
-        if (peer === "") break;
-        kxPeers.push(peer);
-      }
-    }
-    return { ...options, site, contact, mailPeers, kxPeers };
-  } finally {
-    lines.close();
+): Promise<Complete> {
+  let site = options.site;
+  while (site === undefined || "fault" in parseMailAddress(site)) {
+    const text = "Our mail address, which other keyservers mail their updates to";
+    site = await question(text, server?.site);
   }
+  const contact =
+    options.contact ?? (await question("Your own mail address", server?.contact ?? site));
+  const mailPeers = [...options.mailPeers];
+  const kxPeers = [...options.kxPeers];
+  if (mailPeers.length + kxPeers.length === 0) {
+    out.stderr("Neighbours, an empty answer ends each list.\n");
+    for (;;) {
+      const peer = await question("A site by mail, NAME=ADDRESS,IP");
+      if (peer === "") break;
+      mailPeers.push(peer);
+    }
+    for (;;) {
+      const peer = await question("A KX peer, NAME=HOST:PORT");
+      if (peer === "") break;
+      kxPeers.push(peer);
+    }
+  }
+  return { ...options, site, contact, mailPeers, kxPeers };
 }
 
 const TITLE =
@@ -130,10 +194,10 @@ const NO_RELAY = `
 # [outbound]
 # relay = "smtp://127.0.0.1:25"`;
 
-/** The file, or what is wrong with an option. */
-function configText(given: InitOptions & { readonly site: string }): string | Error {
+/** The file. Throws `Slip`. */
+function configText(given: Complete, server: LocalServer | undefined): string {
   const { site, contact, relay, observe, smtp, kx, admin } = given;
-  const quoted = (text: string) => JSON.stringify(text);
+  const quoted = tomlString;
   const sections = [
     `mode = ${quoted(observe ? "observe" : "bridge")}   # observe: everything but sending`,
     `[site]\naddress = ${quoted(site)}   # other keyservers mail their updates here`,
@@ -145,30 +209,30 @@ function configText(given: InitOptions & { readonly site: string }): string | Er
       ? NO_RELAY
       : `\n[outbound]   # mail out\nrelay = ${quoted(relay)}\n` +
         `bounce = ${quoted(`pgp-bounces@${domainOf(site)}`)}`,
+    ...(server === undefined ? [] : ["\n[local]   # the keyserver beside us", ...server.lines]),
     `\n[admin]   # status page and metrics\nlisten = ${quoted(admin)}`,
   ];
   for (const text of given.mailPeers) {
     const [, name, mail, from] = /^([^=]+)=([^,]+)(?:,(.+))?$/.exec(text) ?? [];
     if (name === undefined || mail === undefined) {
-      return new Error(
+      throw new Slip(
         `${quoted(text)} is no site: write NAME=ADDRESS,IP, as old=pgp@pks.example.net,192.0.2.7`,
       );
     }
     const accept = (from ?? "").split(",").filter((part) => part !== "");
-    const list = accept.map(quoted).join(", ");
     sections.push(
       `\n[[peer]]\nname = ${quoted(name)}\nmail = ${quoted(mail)}\n` +
-        `accept_from = [${list}]   # who delivers its mail`,
+        `accept_from = ${tomlList(accept)}   # who delivers its mail`,
     );
   }
   for (const text of given.kxPeers) {
     const [, name, endpoint] = /^([^=]+)=(.+)$/.exec(text) ?? [];
     if (name === undefined || endpoint === undefined || "fault" in parseEndpoint(endpoint)) {
-      return new Error(
+      throw new Slip(
         `${quoted(text)} is no KX peer: write NAME=HOST:PORT, as new=kx.example.net:11373`,
       );
     }
     sections.push(`\n[[peer]]\nname = ${quoted(name)}\nkx = ${quoted(endpoint)}\ndial = true`);
   }
-  return `${TITLE}\n${sections.join("\n")}\n`;
+  return `${TITLE}\n${[...sections, ...(server?.beside ?? [])].join("\n")}\n`;
 }

@@ -172,6 +172,7 @@ function addFirstSteps(program: Command, out: Output, exit: Exit): void {
     .option("--relay <url>", "mail server that takes ours; found on 127.0.0.1:25 by itself")
     .option("--mail-peer <name=address,ip>", "a site by mail; may be repeated", collect, [])
     .option("--kx-peer <name=host:port>", "a KX peer that we dial; may be repeated", collect, [])
+    .option("--local <keyserver>", "beside us: auto, none, sks:/etc/sks, onak:FILE, hkp:URL, ...")
     .option("--observe", "send nothing for now")
     .addHelpText(
       "after",
@@ -182,7 +183,8 @@ function addFirstSteps(program: Command, out: Output, exit: Exit): void {
       const { initCommand } = await import("./init.js");
       const { mailPeer, kxPeer, observe, config, ...rest } = given;
       const lists = { mailPeers: mailPeer, kxPeers: kxPeer, observe: observe === true };
-      const options = { site: undefined, contact: undefined, log: undefined, ...rest, ...lists };
+      const none = { site: undefined, contact: undefined, log: undefined, local: undefined };
+      const options = { ...none, ...rest, ...lists };
       const terminal = process.stdin as NodeJS.ReadStream;
       await exit(
         initCommand(String(config), options as unknown as InitOptions, out, env, terminal),

@@ -70,7 +70,6 @@ export function render(draft: Draft): string {
     `\n[local]   # ${kind}, the keyserver beside us`,
     ...localLines(draft),
     ...policyLines(draft),
-    ...(kind === "hockeypuck" ? HKP : []),
     "\n[admin]   # status page and metrics",
     'listen = "127.0.0.1:9627"',
     ...peerLines(draft),
@@ -120,12 +119,13 @@ function peerLines(draft: Draft): string[] {
       line(`# kx = ${tomlString(`${domain}:11373`)}`, "once it runs a gateway, too"),
     ];
   });
-  return [...lines, ...ownLines(draft), ...repairLines(draft)];
+  return [...lines, ...besideLines(draft), ...repairLines(draft)];
 }
 
 /** The keyserver beside us has news of its own, which come from this host. */
-function ownLines(draft: Draft): string[] {
+export function besideLines(draft: Draft): string[] {
   return [
+    ...(draft.kind === "hockeypuck" ? HKP : []),
     `\n# What users submit to ${draft.kind} comes from this host.`,
     "[[peer]]",
     `name = ${tomlString(draft.kind)}`,

@@ -30,13 +30,15 @@ const INIT: InitOptions = {
   admin: "127.0.0.1:9627",
   relay: "smtp://127.0.0.1:25",
   observe: false,
+  local: undefined,
   mailPeers: ["old=pgp-public-keys@pks.example.net,192.0.2.7,192.0.2.64/26"],
   kxPeers: ["new=kx.example.net:11373"],
 };
 
 async function init(changes: Partial<InitOptions>, file = join(scratch(), "etc", "kxgw.toml")) {
   const out = captured();
-  const code = await initCommand(file, { ...INIT, ...changes }, out, {}, NO_TERMINAL);
+  const nowhere = { root: scratch(), hkpPort: 1 };
+  const code = await initCommand(file, { ...INIT, ...changes }, out, {}, NO_TERMINAL, nowhere);
   return { code, out, file };
 }
 

@@ -1,0 +1,121 @@
+/**
+ * The keyserver beside us, for `kxgw init`: found by its configuration in the usual places, else by
+ * what listens on the HKP port of this host, or named by the operator as KIND:PATH or hkp:URL.
+ * What its files say is translated as `kxgw config migrate` does it. Looks, and changes nothing.
+ */
+import { existsSync } from "node:fs";
+import { connect } from "node:net";
+import { join } from "node:path";
+import { parseKeyserver } from "../config/addresses.js";
+import { tomlString } from "../config/toml-string.js";
+import { Refusal } from "../errors.js";
+import type { Kind } from "../migration/draft.js";
+import { KIND_NAMES, kindOf } from "../migration/recognise.js";
+import { besideLines, localLines } from "../migration/render.js";
+import { draftOf, NoInput } from "./migrate.js";
+
+/** Where to look: below `root`, and on a port of this host. */
+export interface Places {
+  readonly root: string;
+  readonly hkpPort: number;
+}
+
+export const THIS_HOST: Places = { root: "/", hkpPort: 11371 };
+
+/** A keyserver beside us, as far as our configuration is concerned. */
+export interface LocalServer {
+  /** How `--local` names it. */
+  readonly word: string;
+  /** The lines of [local], without its header. */
+  readonly lines: readonly string[];
+  /** Sections and neighbours that belong to it. */
+  readonly beside: readonly string[];
+  /** What its own files say of the site and its operator. */
+  readonly site: string | undefined;
+  readonly contact: string | undefined;
+  /** How many sites it mails to. */
+  readonly neighbours: number;
+}
+
+/** The first of a kind that is there counts. */
+const USUAL: readonly (readonly [Kind, string, string])[] = [
+  ["pksd", "etc", "pksd.conf"],
+  ["pksd", "etc/pks", "pksd.conf"],
+  ["pksd", "usr/local/etc", "pksd.conf"],
+  ["onak", "etc", "onak.ini"],
+  ["onak", "etc", "onak.conf"],
+  ["onak", "usr/local/etc", "onak.ini"],
+  ["sks", "etc/sks", "sksconf"],
+  ["sks", "var/sks", "sksconf"],
+  ["sks", "usr/local/etc/sks", "sksconf"],
+  ["hockeypuck", "etc/hockeypuck", "hockeypuck.conf"],
+  ["hockeypuck", "hockeypuck/etc", "hockeypuck.conf"],
+  ["hockeypuck", "usr/local/etc", "hockeypuck.conf"],
+];
+
+/** How long something on this host may take to answer. */
+const CONNECT_MS = 1000;
+
+/** The words for `--local` of every keyserver that is found, likeliest first. */
+export async function findServers({ root, hkpPort }: Places): Promise<string[]> {
+  const found = new Map<Kind, string>();
+  for (const [kind, folder, file] of USUAL) {
+    if (found.has(kind) || !existsSync(join(root, folder, file))) continue;
+    // SKS has two files and more in a directory of its own.
+    found.set(kind, kind === "sks" ? join(root, folder) : join(root, folder, file));
+  }
+  const words = [...found].map(([kind, path]) => `${kind}:${path}`);
+  if (words.length > 0 || !(await listens(hkpPort))) return words;
+  return [`hkp:http://127.0.0.1:${hkpPort}`];
+}
+
+/** Where `findServers` has looked, for the operator. */
+export function whereLooked({ root, hkpPort }: Places): string {
+  const paths = USUAL.map(([, folder, file]) => join(root, folder, file));
+  return `${paths.join(", ")}; 127.0.0.1:${hkpPort}`;
+}
+
+/** The keyserver that a word of `--local` names. Throws `Refusal`, `NoInput`. */
+export function serverOf(word: string): LocalServer {
+  const [, name = "", where = ""] = /^([a-z]+):(.+)$/.exec(word) ?? [];
+  if (name === "hkp") {
+    const url = parseKeyserver(where);
+    if ("fault" in url) throw new Refusal("bad-request", `--local ${word}: ${url.fault}`);
+    const lines = ['type = "hkp"   # updates are posted to it', `url = ${tomlString(url.value)}`];
+    return { word, lines, beside: [], site: undefined, contact: undefined, neighbours: 0 };
+  }
+  const kind = kindOf(name);
+  if (kind === undefined) {
+    const kinds = KIND_NAMES.map((known) => `${known}:PATH`).join(", ");
+    throw new Refusal("bad-request", `--local is auto, none, ${kinds} or hkp:URL`);
+  }
+  const draft = draftOf([where], kind, undefined);
+  return {
+    word,
+    lines: localLines(draft),
+    beside: besideLines(draft),
+    site: draft.site?.value,
+    contact: draft.contact?.value,
+    neighbours: draft.peers.length,
+  };
+}
+
+/** Whether something listens on a port of this host. */
+export async function listens(port: number): Promise<boolean> {
+  return await new Promise((resolve) => {
+    const socket = connect({ host: "127.0.0.1", port, timeout: CONNECT_MS });
+    const end = (answer: boolean) => {
+      socket.destroy();
+      resolve(answer);
+    };
+    socket.on("connect", () => end(true));
+    socket.on("error", () => end(false));
+    socket.on("timeout", () => end(false));
+  });
+}
+
+/** What stands in the way of reading a keyserver's files; anything else is thrown again. */
+export function obstacle(error: unknown): string {
+  if (error instanceof Refusal || error instanceof NoInput) return error.message;
+  throw error;
+}

@@ -1,0 +1,148 @@
+/** `kxgw init` and the keyserver beside us: found, named, asked for on a real terminal. */
+import { spawn } from "node:child_process";
+import { cpSync, existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
+import type { AddressInfo } from "node:net";
+import { createServer } from "node:net";
+import { dirname, join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { stripVTControlCharacters } from "node:util";
+import { describe, expect, it, onTestFinished } from "vitest";
+import type { InitOptions } from "../../src/cli/init.js";
+import { initCommand } from "../../src/cli/init.js";
+import { loadConfig } from "../../src/config/load.js";
+import { scratch } from "../admin/gateway.js";
+import { captured } from "./captured.js";
+
+const CONFIGS = "test/fixtures/configs";
+const MAIN = fileURLToPath(new URL("../../dist/main.js", import.meta.url));
+const NO_TERMINAL = { isTTY: false } as NodeJS.ReadStream;
+const INIT: InitOptions = {
+  site: undefined,
+  contact: undefined,
+  log: undefined,
+  smtp: "127.0.0.1:2525",
+  kx: "127.0.0.1:11373",
+  admin: "127.0.0.1:9627",
+  relay: "smtp://127.0.0.1:25",
+  observe: false,
+  local: undefined,
+  mailPeers: [],
+  kxPeers: [],
+};
+
+/** A machine with these files of the fixtures below its root. */
+function machine(files: Readonly<Record<string, string>>): string {
+  const root = scratch();
+  for (const [place, from] of Object.entries(files)) {
+    mkdirSync(dirname(join(root, place)), { recursive: true });
+    cpSync(join(CONFIGS, from), join(root, place), { recursive: true });
+  }
+  return root;
+}
+
+async function init(root: string, changes: Partial<InitOptions>, hkpPort = 1) {
+  const file = join(scratch(), "kxgw.toml");
+  const out = captured();
+  const places = { root, hkpPort };
+  const code = await initCommand(file, { ...INIT, ...changes }, out, {}, NO_TERMINAL, places);
+  return { code, out, file, config: () => loadConfig(file, {}) };
+}
+
+describe("kxgw init", () => {
+  it.each([
+    ["pksd", "etc/pksd.conf", "pksd/pksd.conf", "pks.example.org"],
+    ["onak", "etc/onak.ini", "debian-onak/onak.ini", "the.earth.li"],
+    ["sks", "var/sks", "sks", "sks.example.org"],
+    ["hkp", "etc/hockeypuck/hockeypuck.conf", "hockeypuck/hockeypuck.conf", "hkp.example.org"],
+  ])("--local auto finds %s and takes what it says", async (type, place, from, domain) => {
+    const root = machine({ [place]: from });
+    const { code, out, config } = await init(root, { local: "auto" });
+    expect(out.errors).toBe("");
+    expect(code).toBe(0);
+    const { site, local, neighbours } = config();
+    expect(site.address).toBe(`pgp-public-keys@${domain}`);
+    expect(local?.type).toBe(type === "onak" ? "command" : type);
+    expect(neighbours).toMatchObject([{ acceptFrom: ["127.0.0.1", "::1"] }]);
+    if (type === "onak") return;
+    expect(out.text).toContain(`mails to 2 sites; with all of them: kxgw config migrate ${root}`);
+  });
+
+  it("without the flag tells of it, and writes what it always wrote", async () => {
+    const root = machine({ "etc/sks": "debian-sks" });
+    const { code, out, config } = await init(root, { site: "a@b.example" });
+    expect(code).toBe(0);
+    expect(out.errors).toContain(`--local sks:${join(root, "etc/sks")}`);
+    expect(config().local).toBeUndefined();
+    const none = await init(root, { site: "a@b.example", local: "none" });
+    expect(none.out.errors).toBe("");
+    const named = await init("/nowhere", { site: "a@b.example", local: `sks:${root}/etc/sks` });
+    expect(named.config().local?.type).toBe("sks");
+  });
+
+  it("finds what listens on the HKP port, when no file tells", async () => {
+    const server = createServer((socket) => socket.destroy());
+    await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
+    onTestFinished(() => void server.close());
+    const { port } = server.address() as AddressInfo;
+    const { config } = await init(scratch(), { site: "a@b.example", local: "auto" }, port);
+    expect(config().local).toMatchObject({ type: "hkp", url: `http://127.0.0.1:${port}` });
+  });
+
+  it("says what to do when it cannot tell", async () => {
+    const two = machine({ "etc/onak.ini": "debian-onak/onak.ini", "etc/sks": "sks" });
+    const broken = scratch();
+    mkdirSync(join(broken, "etc"));
+    writeFileSync(join(broken, "etc/pksd.conf"), "this_site a@b.example\n<!>\n");
+    const slips: [string, string, string][] = [
+      [two, "auto", `choose one: --local onak:${two}/etc/onak.ini or --local sks:${two}/etc/sks`],
+      [broken, "auto", "pksd.conf:2: is not of the form"],
+      [broken, "sks:/nowhere/at/all", "cannot be read: there is no such file"],
+      [broken, "exim:/etc/exim", "--local is auto, none, pksd:PATH"],
+      [broken, "hkp:nowhere", "is no http URL"],
+    ];
+    for (const [root, local, words] of slips) {
+      const { code, out, file } = await init(root, { site: "a@b.example", local });
+      expect(out.errors, local).toContain(words);
+      expect(code, local).toBe(64);
+      expect(existsSync(file), local).toBe(false);
+    }
+    const empty = await init(scratch(), { site: "a@b.example", local: "auto" });
+    expect(empty.code).toBe(0);
+    expect(empty.out.errors).toContain("No keyserver found on this host. Looked at /");
+    expect((await init(scratch(), { local: "auto" })).out.errors).toContain("say who we are");
+  });
+
+  it("asks on a terminal, with what the keyserver says as the answer", async () => {
+    const directory = scratch();
+    cpSync(join(CONFIGS, "sks"), join(directory, "sks"), { recursive: true });
+    const line = `"${process.execPath}" "${MAIN}" init --local sks:sks --smtp 127.0.0.1:0`;
+    const child = spawn("script", ["-qec", line, "/dev/null"], { cwd: directory });
+    onTestFinished(() => void child.kill());
+    let screen = "";
+    const answers: [RegExp, string][] = [
+      [/Our mail address.*\[pgp-public-keys@sks\.example\.org\]: $/, ""],
+      [/Your own mail address \[pgp-public-keys@sks\.example\.org\]: $/, "me@example.org"],
+      [/A site by mail.*: $/, ""],
+      [/A KX peer.*: $/, "new=kx.example.net:11373"],
+      [/A KX peer.*: $/, ""],
+    ];
+    child.stdout.on("data", (bytes: Buffer) => {
+      screen += stripVTControlCharacters(bytes.toString());
+      const [next] = answers;
+      if (next === undefined || !next[0].test(screen)) return;
+      answers.shift();
+      screen = "";
+      child.stdin.write(`${next[1]}\n`);
+    });
+    const code = await new Promise((resolve) => child.once("close", resolve));
+    expect(screen).toContain("kxgw.toml: written");
+    expect(code).toBe(0);
+    expect(answers).toEqual([]);
+    const config = loadConfig(join(directory, "kxgw.toml"), {});
+    expect(config.site).toEqual({
+      ...{ address: "pgp-public-keys@sks.example.org", contact: "me@example.org" },
+    });
+    expect(config.neighbours.map(({ name }) => name)).toEqual(["new", "sks"]);
+    expect(readFileSync(join(directory, "kxgw.toml"), "utf8")).toContain('type = "sks"');
+  });
+});
