@@ -78,19 +78,24 @@ export class LaneState {
     this.#alarm.ring();
   }
 
-  /** Waits until nothing is put off any more, or until `stopWaiting`. */
+  /** Waits until nothing is put off or paused any more, or until `stopWaiting`. */
   async wait(): Promise<void> {
-    while (this.#isPaused && !this.#stopping) await this.#alarm.wait(undefined);
-    const { nextAt } = this.#row;
-    if (nextAt === 0) return;
+    while (this.#row.nextAt !== 0 && !this.#stopping) {
+      if (this.#isPaused) await this.#alarm.wait(undefined);
+      else await this.#waitUntil(this.#row.nextAt);
+    }
+  }
+
+  /** Waits until it is `nextAt`, or until an order of the operator's changed that. */
+  async #waitUntil(nextAt: number): Promise<void> {
     // Bounded by the longest delay of the schedule, in case the clock was set back meanwhile.
     const longest = delayMs([Math.max(...this.#retry)], 0, 1);
     const until = this.#clock.monotonic() + Math.min(nextAt - this.#clock.now(), longest);
-    for (;;) {
+    while (this.#row.nextAt === nextAt && !this.#stopping) {
       const wait = until - this.#clock.monotonic();
-      // A state that is not the one that was put off is an order of the operator's.
-      if (this.#stopping || wait <= 0 || this.#row.nextAt !== nextAt) return;
-      await this.#alarm.wait(wait);
+      // From here on nothing is put off: else nobody would wake the lane when the log grows.
+      if (wait <= 0) this.note({ nextAt: 0 });
+      else await this.#alarm.wait(wait);
     }
   }
 
