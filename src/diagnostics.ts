@@ -62,6 +62,7 @@ export const EVENTS = {
   "reply-swallowed": { level: "info", text: "automatic reply swallowed" },
   "spool-stuck": { level: "error", text: "a file or directory of mails cannot be used; left" },
   bounce: { level: "warn", text: "a mail of ours came back" },
+  "delivery-noted": { level: "info", text: "a report says that our mail is late, or is delivered" },
   "smtp-limited": { level: "info", text: "SMTP client over a limit; turned away" },
   "certificate-renewed": { level: "info", text: "another certificate is in force" },
   "certificate-refused": {

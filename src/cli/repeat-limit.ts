@@ -18,7 +18,7 @@ export const LIMITED: ReadonlySet<EventName> = new Set<EventName>([
   // One a mail while the disk is full; the first lines say all there is to say.
   "mail-deferred",
   // One a bounce: a site that sends everything back, or somebody who makes bounces up.
-  ...(["bounce", "retry"] as const),
+  ...(["bounce", "delivery-noted", "retry"] as const),
   // One a connection: a peer that goes round in circles, or a port scan.
   ...(["peer-connected", "peer-disconnected", "peer-unreachable"] as const),
   ...(["peer-untrusted", "peer-unknown", "peer-complaint", "peer-reset", "peer-gap"] as const),

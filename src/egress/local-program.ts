@@ -32,6 +32,8 @@ export class Program {
         resolve(outcome);
       };
       child.once("error", (error) => end(temporary(undefined, error.message)));
+      // Without file descriptors there are no pipes, whatever the types say; the error says so.
+      if (child.stdin === undefined) return;
       child.once("exit", (code, signal) => end(outcomeOf(name, code, signal, complaint)));
       child.stderr.on("data", (text: Buffer) => {
         if (complaint.length < WORDS) complaint += text.toString("latin1");

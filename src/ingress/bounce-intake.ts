@@ -62,19 +62,16 @@ export class BounceIntake {
       this.#diagnostics.report("reply-swallowed", { neighbour: ours?.site });
       return;
     }
+    const seq = ours?.last as Seq | undefined;
+    const hash = seq === undefined ? undefined : this.#log.entry(seq)?.hash;
+    const about = { seq, hash, neighbour: ours?.site, status, words };
+    if (kind === "noted") return this.#diagnostics.report("delivery-noted", about);
     const reason = ours === undefined ? (mark === undefined ? "unmarked" : "forged") : kind;
-    if (ours !== undefined && kind !== "noted") {
-      const { first, last } = ours;
+    if (ours !== undefined && seq !== undefined) {
       const at = this.#clock.now();
-      const range = { first: first as Seq, seq: last as Seq };
+      const range = { first: ours.first as Seq, seq };
       this.#log.returns.note({ site: ours.site, ...range, about: kind, code, text: words, at });
     }
-    this.#diagnostics.report("bounce", {
-      neighbour: ours?.site,
-      seq: ours?.last,
-      reason,
-      status,
-      words,
-    });
+    this.#diagnostics.report("bounce", { ...about, reason });
   }
 }

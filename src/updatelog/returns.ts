@@ -74,7 +74,8 @@ export class Returns {
                             last_at, cursor)
       VALUES (?, ?, ?, ?, ?, ?, ?, 1, 0, 0, 0, 0)
       ON CONFLICT (site, seq) DO UPDATE SET
-        first = excluded.first, about = excluded.about, code = excluded.code,
+        first = iif(fresh = 1, min(first, excluded.first), excluded.first),
+        about = excluded.about, code = excluded.code,
         text = excluded.text, at = excluded.at, fresh = 1`);
     this.#fresh = db.prepare(`
       SELECT site, first, seq, about, code, text, at, tries, last_at AS lastAt, cursor, waiting
@@ -110,7 +111,10 @@ export class Returns {
     return this.#secret;
   }
 
-  /** Notes a bounce and wakes the doors. A second one that nobody has looked at replaces it. */
+  /**
+   * Notes a bounce and wakes the doors. One of the same mail or of another one that ends with the
+   * same update replaces it when nobody has looked at it yet, but for the updates that it is about.
+   */
   note(bounce: Bounce): void {
     const { site, seq, first, about, code, text, at } = bounce;
     this.#connection.write(() => this.#note.run(site, seq, first, about, code, text, at));
