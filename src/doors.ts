@@ -8,6 +8,7 @@ import { CertificateEnds } from "./admin/certificates.js";
 import { hkpStats } from "./admin/hkp-stats.js";
 import type { Orders } from "./admin/orders.js";
 import type { Tally } from "./admin/tally.js";
+import type { Judgement } from "./admit.js";
 import type { Clock } from "./clock.js";
 import type { Config, Endpoint } from "./config/config.js";
 import type { Diagnostics } from "./diagnostics.js";
@@ -22,7 +23,7 @@ import { MailIntake } from "./ingress/mail-intake.js";
 import { SmtpDoor } from "./ingress/smtp.js";
 import { SpoolDoor } from "./ingress/spool.js";
 import { KxDoor } from "./peering/tcp.js";
-import { judgement } from "./policy.js";
+import { Policy } from "./policy.js";
 import type { RetentionLimits } from "./updatelog/retention.js";
 import type { UpdateLog } from "./updatelog/update-log.js";
 import { Upkeep } from "./upkeep.js";
@@ -66,15 +67,16 @@ export async function openDoors(config: Config, foundation: Foundation): Promise
     upkeep.start();
     stops.push(() => upkeep.stop());
 
+    const rules = rulesOf(config, foundation);
     const { outbound } = config;
-    const mailDoor = outbound && new MailDoor(config, outbound, log, clock, tally);
+    const mailDoor = outbound && new MailDoor(config, outbound, log, clock, tally, rules);
     mailDoor?.start();
     stops.push(() => mailDoor?.stop());
-    const localDoor = config.local && new LocalDoor(config, config.local, log, clock, tally);
+    const localDoor = config.local && new LocalDoor(config, config.local, log, clock, tally, rules);
     localDoor?.start();
     stops.push(() => localDoor?.stop());
 
-    const kxDoor = config.kx && new KxDoor(config, config.kx, log, clock, tally);
+    const kxDoor = config.kx && new KxDoor(config, config.kx, log, clock, tally, rules);
     stops.push(() => kxDoor?.stop());
     const kx = (await kxDoor?.start()) ?? [];
 
@@ -91,7 +93,7 @@ export async function openDoors(config: Config, foundation: Foundation): Promise
       certificates: () => certificates.list(),
     };
 
-    const judge = judgement(config, clock);
+    const judge: Judgement = (key) => rules.judge(key);
     const rates = new AcceptRates(config.neighbours, clock);
     const { forward } = config.policy;
     const keys = new KeyIntake(log, clock, tally, { judge, rates, forward });
@@ -117,6 +119,13 @@ export async function openDoors(config: Config, foundation: Foundation): Promise
     await stop();
     throw error;
   }
+}
+
+/** The policy over the log; where no new keys are taken, those of the log are the known ones. */
+function rulesOf({ policy }: Config, { log, clock, tally }: Foundation): Policy {
+  const isClosed = !policy.newKeys && policy.carried === undefined;
+  if (isClosed && log.removals.adopt() === 0) tally.report("takes-nothing");
+  return new Policy(policy, log, clock);
 }
 
 /** What the operator may order, done by the door that it concerns. */

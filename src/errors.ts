@@ -25,6 +25,8 @@ export type RefusalReason =
   | "policy-size"
   | "policy-packets"
   | "policy-attribute"
+  | "policy-carry"
+  | "policy-new-key"
   | "blocked";
 
 /** Bad input from outside: `reason` for machines, `message` a sentence that a stranger may read. */

@@ -1,49 +1,118 @@
 /**
- * What the operator does not want to carry: updates, packets and user ids beyond a size, photos,
- * and keys on a block list. Pure: judges one key of one update and says why not.
+ * What the operator does not want to carry: keys that are blocked, forgotten or not on the list,
+ * updates, packets and user ids beyond a size, photos. Pure: judges one key of one update, or a key
+ * by its fingerprint alone, and says why not; what the log knows of keys is handed in.
  *
  * Every limit is on the update, never on "the key so far": a limit on what a server holds of a key
  * lets an attacker fill that up and keep the key's revocation out. An update passes whole or not at
  * all, since a packet taken out would change its hash, which is its name. Defaults are those of
  * Hockeypuck and GnuPG, with room for photo ids, which the thesis wants to pass (3.1).
  */
-import type { Judgement } from "./admit.js";
 import type { Clock } from "./clock.js";
-import type { Block, Config, PolicySettings } from "./config/config.js";
+import type { Block, PolicySettings } from "./config/config.js";
 import { Refusal } from "./errors.js";
 import type { TransferableKey } from "./openpgp/key.js";
-import { keyPackets } from "./openpgp/key.js";
+import { keyPackets, readKeys } from "./openpgp/key.js";
 import type { Packet } from "./openpgp/packet.js";
 import { encodedSize, TAG } from "./openpgp/packet.js";
 import { selfSignatureInfo } from "./openpgp/signature.js";
+import type { Fingerprint, Seq } from "./update.js";
 
-/** The block on a key at `now` (milliseconds since 1970), if any. */
-export function blockOn(
-  fingerprint: string,
-  policy: PolicySettings,
-  now: number,
-): Block | undefined {
-  const block = policy.blocks.get(fingerprint);
-  return block?.until !== undefined && now >= block.until ? undefined : block;
+/** What a policy asks the log. */
+export interface Records {
+  body(seq: Seq): Uint8Array | undefined;
+  readonly removals: {
+    /** The block that a command has put on the key. */
+    block(fingerprint: string): Block | undefined;
+    isForgotten(seq: Seq): boolean;
+    /** Whether the key was known when no new ones were to be taken any more. */
+    knows(fingerprint: string): boolean;
+  };
 }
+
+/** Why an update in the log does not leave it. */
+export type Withheld = "blocked" | "forgotten";
 
 const KEY_REVOCATION = 0x20;
+/** No reason, and compromised (RFC 9580 section 5.2.3.31): nothing that the key signed counts. */
+const HARD_REASONS: readonly (number | undefined)[] = [undefined, 0, 2];
 
-/** The judgement of a configuration, as the gate wants it; the clock dates the blocks. */
-export function judgement(config: Config, clock: Clock): Judgement {
-  return (key) => judge(key, config.policy, clock.now());
+export class Policy {
+  readonly #settings: PolicySettings;
+  readonly #records: Records;
+  readonly #clock: Pick<Clock, "now">;
+
+  /** The clock dates the blocks. */
+  constructor(settings: PolicySettings, records: Records, clock: Pick<Clock, "now">) {
+    this.#settings = settings;
+    this.#records = records;
+    this.#clock = clock;
+  }
+
+  /** The block on a key now: that of a command before the one of the configuration's list. */
+  blockOn(fingerprint: string): Block | undefined {
+    const now = this.#clock.now();
+    const { blocks } = this.#settings;
+    const all = [this.#records.removals.block(fingerprint), blocks.get(fingerprint)];
+    return all.find((block) => block !== undefined && (block.until ?? Infinity) > now);
+  }
+
+  /** Why no update of the key is carried, whatever it holds; undefined when one may be. */
+  declines(fingerprint: string): Refusal | undefined {
+    const block = this.blockOn(fingerprint);
+    return block?.allowRevocation === false ? blocked(fingerprint) : this.#isStrange(fingerprint);
+  }
+
+  /** Why the key of an update is not carried, or undefined when it is. */
+  judge(key: TransferableKey): Refusal | undefined {
+    const block = this.blockOn(key.fingerprint);
+    if (block !== undefined && !passes(block, key)) return blocked(key.fingerprint);
+    return this.#isStrange(key.fingerprint) ?? judgeSizes(key, this.#settings);
+  }
+
+  /** Why an update of the log goes to nobody; undefined when it may. */
+  withholds(entry: { readonly seq: Seq; readonly fingerprint: Fingerprint }): Withheld | undefined {
+    if (this.#records.removals.isForgotten(entry.seq)) return "forgotten";
+    const block = this.blockOn(entry.fingerprint);
+    if (block === undefined) return undefined;
+    const body = block.allowRevocation ? this.#records.body(entry.seq) : undefined;
+    const [key] = body === undefined ? [] : readKeys(body);
+    const mayPass = key !== undefined && !(key instanceof Refusal) && passes(block, key);
+    return mayPass ? undefined : "blocked";
+  }
+
+  /** Keys that are not on the list, or, without one, that nobody here has heard of. */
+  #isStrange(fingerprint: string): Refusal | undefined {
+    const { carried, newKeys } = this.#settings;
+    if (carried !== undefined) {
+      if (carried.has(fingerprint)) return undefined;
+      return new Refusal("policy-carry", `Only some keys are carried here, not ${fingerprint}.`);
+    }
+    if (newKeys || this.#records.removals.knows(fingerprint)) return undefined;
+    return new Refusal("policy-new-key", `No new keys are taken here, as ${fingerprint} would be.`);
+  }
 }
 
-/** Why the key of an update is not carried, or undefined when it is. */
-export function judge(
-  key: TransferableKey,
-  policy: PolicySettings,
-  now: number,
-): Refusal | undefined {
-  const block = blockOn(key.fingerprint, policy, now);
-  if (block !== undefined && !(block.allowRevocation && isRevocationAlone(key))) {
-    return new Refusal("blocked", `The key ${key.fingerprint} is not carried here.`);
-  }
+/** What the doors ask of a policy. */
+export type Rules = Pick<Policy, "blockOn" | "declines" | "judge" | "withholds">;
+
+/** Carries everything. */
+export const CARRY_ALL: Rules = {
+  blockOn: () => undefined,
+  declines: () => undefined,
+  judge: () => undefined,
+  withholds: () => undefined,
+};
+
+function blocked(fingerprint: string): Refusal {
+  return new Refusal("blocked", `The key ${fingerprint} is not carried here.`);
+}
+
+function passes(block: Block, key: TransferableKey): boolean {
+  return block.allowRevocation && isHardRevocation(key);
+}
+
+function judgeSizes(key: TransferableKey, policy: PolicySettings): Refusal | undefined {
   const packets = keyPackets(key);
   const size = encodedSize(packets);
   if (size > policy.maxUpdateBytes) return over("update", size, policy.maxUpdateBytes);
@@ -82,11 +151,15 @@ function over(what: string, size: number, limit: number): Refusal {
   return new Refusal("policy-size", `The ${what} of ${size} bytes is over the limit of ${limit}.`);
 }
 
-/** The primary key with its own revocation and nothing that names anybody. */
-function isRevocationAlone(key: TransferableKey): boolean {
+/**
+ * The primary key with its own revocations and nothing that names anybody, none of them because the
+ * key was replaced or is out of use: those only say that it is not to be used from now on.
+ */
+function isHardRevocation(key: TransferableKey): boolean {
   const { primary, userIds, subkeys } = key;
   if (userIds.length > 0 || subkeys.length > 0 || primary.signatures.length === 0) return false;
-  return primary.signatures.every(
-    (packet) => selfSignatureInfo(key, packet)?.type === KEY_REVOCATION,
-  );
+  return primary.signatures.every((packet) => {
+    const info = selfSignatureInfo(key, packet);
+    return info?.type === KEY_REVOCATION && HARD_REASONS.includes(info.revocationReason);
+  });
 }

@@ -32,6 +32,7 @@ const RECEIVED: Partial<Record<EventName, string>> = {
   "key-refused": "refused",
   "mail-refused": "refused",
   "mail-deferred": "deferred",
+  "update-refused": "refused",
   "too-fast": "deferred",
   "update-wrong": "wrong",
   "update-gone": "gone",
@@ -49,6 +50,15 @@ const SUPPRESSED: Partial<Record<EventName, string>> = {
   duplicate: "duplicate",
   suppressed: "in-trail",
 };
+
+const REFUSED: readonly EventName[] = [
+  "mail-refused",
+  "key-refused",
+  "update-wrong",
+  "update-refused",
+  "update-declined",
+  "too-fast",
+];
 
 /** Every counter that comes from the tally. */
 const FAMILIES: readonly Family[] = [
@@ -76,10 +86,10 @@ const FAMILIES: readonly Family[] = [
   },
   {
     name: "kxgw_suppressed_total",
-    help: "Updates that went no further: known already, or the site is in the trail.",
+    help: "Updates that went no further: known, in the trail, or blocked or forgotten since.",
     labels: ["reason"],
-    of: ({ event }) => {
-      const reason = SUPPRESSED[event];
+    of: ({ event, reason: why }) => {
+      const reason = event === "withheld" ? why : SUPPRESSED[event];
       return reason === undefined ? undefined : { reason };
     },
   },
@@ -92,12 +102,10 @@ const FAMILIES: readonly Family[] = [
   },
   {
     name: "kxgw_refused_total",
-    help: "Mails and keys refused or put off, by reason.",
+    help: "Mails, keys and announcements refused or put off, by reason.",
     labels: ["reason"],
     of: ({ event, reason }) =>
-      ["mail-refused", "key-refused", "update-wrong", "too-fast"].includes(event)
-        ? { reason: reason ?? "unspecified" }
-        : undefined,
+      REFUSED.includes(event) ? { reason: reason ?? "unspecified" } : undefined,
   },
   {
     name: "kxgw_bounces_total",

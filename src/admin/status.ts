@@ -72,6 +72,7 @@ export function status(sources: Sources, mask = false) {
       return { listener, notAfter: iso(notAfter), expiresSoon, words: endWords(notAfter, now) };
     }),
     log: { newest: log.newest(), entries, bodies, bodyBytes, fileBytes },
+    keys: keysOf(sources, now),
     totals: {
       accepted: tally.total("accepted").count,
       duplicates: tally.total("duplicate").count,
@@ -82,6 +83,8 @@ export function status(sources: Sources, mask = false) {
       suppressed: tally.total("suppressed").count,
       undelivered: tally.total("undelivered").count,
       refused: tally.total("mail-refused").count,
+      declined: tally.total("update-declined").count,
+      withheld: tally.total("withheld").count,
       bounces: tally.total("bounce").count,
     },
     flow: flowOf(tally),
@@ -100,6 +103,16 @@ export function status(sources: Sources, mask = false) {
     counts: tally.counts().map((count) => ({ ...count, lastAt: iso(count.lastAt) })),
   };
   return mask ? maskedDeep(value) : value;
+}
+
+/** Which keys are carried: those of a list or all, and how many are not. */
+function keysOf({ config, log }: Pick<Sources, "config" | "log">, now: number) {
+  const { carried, newKeys, blocks } = config.policy;
+  const { removals } = log;
+  const all = [...blocks, ...removals.blocks().map((one) => [one.fingerprint, one] as const)];
+  const inForce = all.filter(([, { until }]) => until === undefined || until > now);
+  const blocked = new Set(inForce.map(([fingerprint]) => fingerprint)).size;
+  return { carried: carried?.size ?? null, newKeys, blocked, forgotten: removals.forgotten };
 }
 
 function endpointOf({ neighbours }: Config, name: string): string | null {

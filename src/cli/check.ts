@@ -4,6 +4,8 @@
  * compilers use, so that editors can jump to them; the summary goes to stdout. The relay is shown
  * without user and password.
  */
+import { resolve } from "node:path";
+import { several } from "../admin/words.js";
 import { redactedRelay } from "../config/addresses.js";
 import type { Config, Endpoint, LocalDelivery, Neighbour } from "../config/config.js";
 import type { Environment } from "../config/environment.js";
@@ -23,7 +25,9 @@ export function checkCommand(file: string, out: Output, env: Environment): numbe
     return EXIT.ok;
   } catch (error) {
     if (!(error instanceof ConfigFaults)) throw error;
-    for (const fault of error.faults) out.stderr(`${faultLine(file, fault)}\n`);
+    // A list that the file names has a name of its own.
+    const name = error.file === resolve(file) ? file : error.file;
+    for (const fault of error.faults) out.stderr(`${faultLine(name, fault)}\n`);
     return EXIT.config;
   }
 }
@@ -45,6 +49,7 @@ export function configSummary(config: Config): string {
     ["kx", kx ? endpoints(kx.listen) : "none"],
     ["outbound", outbound ? redactedRelay(outbound.relay) : "none"],
     ...(local ? [["local", besides(local)] as const] : []),
+    ...carriage(config.policy).map((line) => ["policy", line] as const),
     ["admin", admin ? formatEndpoint(admin.listen) : "none"],
     ...config.neighbours.map((neighbour) => ["peer", road(neighbour, config)] as const),
   ];
@@ -72,6 +77,15 @@ function besides(local: LocalDelivery): string {
     default:
       return local satisfies never;
   }
+}
+
+/** Which keys are not carried, as far as the configuration says. */
+function carriage({ carried, carry, newKeys, blocks, blocklist }: Config["policy"]): string[] {
+  const lines: string[] = [];
+  if (carried !== undefined) lines.push(`carries ${several(carried.size, "key")} of ${carry}`);
+  else if (!newKeys) lines.push("takes no new keys");
+  if (blocklist !== undefined) lines.push(`blocks ${several(blocks.size, "key")} of ${blocklist}`);
+  return lines;
 }
 
 /** Name and road of a neighbour, and whether the section is missing that the road goes through. */

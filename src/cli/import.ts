@@ -14,7 +14,7 @@ import { loadConfig } from "../config/load.js";
 import { EXIT, Refusal, Trouble } from "../errors.js";
 import { readArmor } from "../openpgp/armor.js";
 import { readKeys } from "../openpgp/key.js";
-import { judge } from "../policy.js";
+import { Policy } from "../policy.js";
 import type { Update } from "../update.js";
 import { UpdateLog } from "../updatelog/update-log.js";
 import { run } from "./daemon.js";
@@ -92,6 +92,8 @@ async function importFile(file: string, job: Job): Promise<number> {
     out.stderr(`${file}: ${fault}\n`);
   });
   const now = systemClock.now();
+  // The keys that are imported are the known ones, where no new ones are taken.
+  const policy = new Policy({ ...config.policy, newKeys: true }, log, systemClock);
   let batch: Update[] = [];
   const flush = () => {
     const stored = log.append(batch.map((update) => arrivalOf(update, config, now)));
@@ -100,7 +102,7 @@ async function importFile(file: string, job: Job): Promise<number> {
     batch = [];
   };
   for (const [index, key] of keys.entries()) {
-    const refusal = judge(key, config.policy, now);
+    const refusal = policy.judge(key);
     if (refusal === undefined) batch.push(updateOf(key));
     else {
       result.refused += 1;

@@ -51,10 +51,22 @@ export function statusText(status: Status): string {
   }
   for (const { listener, words } of status.certificates)
     lines.push(`cert      ${listener} ${words}`);
+  lines.push(...keysLines(status.keys));
   if (neighbours > 0 && mailOnly.length > 0) {
     lines.push(`mail only ${listed(mailOnly)} (${mailOnly.length} of ${neighbours})`);
   }
   return `${lines.join("\n")}\n`;
+}
+
+/** Which keys are not carried, where that is any. */
+function keysLines({ carried, newKeys, blocked, forgotten }: Status["keys"]): string[] {
+  const words = [
+    ...(carried === null ? [] : [`only ${several(carried, "key")} carried`]),
+    ...(newKeys || carried !== null ? [] : ["no new keys taken"]),
+    ...(blocked === 0 ? [] : [`${several(blocked, "key")} blocked`]),
+    ...(forgotten === 0 ? [] : [`${several(forgotten, "update")} forgotten`]),
+  ];
+  return words.length === 0 ? [] : [`keys      ${words.join(", ")}`];
 }
 
 const STATES = { good: "in sync", behind: "behind", down: "down", paused: "paused", idle: "idle" };

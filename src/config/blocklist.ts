@@ -6,9 +6,9 @@
  */
 import type { ConfigFault } from "../errors.js";
 import type { Block } from "./config.js";
+import { parseFingerprint } from "./fingerprint.js";
+import { parseDate } from "./units.js";
 
-/** A fingerprint as people write it: blanks are not possible here, a leading 0x is. */
-const FINGERPRINT = /^(?:0x)?([0-9a-f]{32}|[0-9a-f]{40}|[0-9a-f]{64})$/i;
 const UNTIL = /^until=(\d{4}-\d{2}-\d{2})$/;
 
 /** The blocks of a list by upper-case fingerprint, and what cannot be read of it. */
@@ -23,14 +23,15 @@ export function parseBlocklist(text: string): {
     if (first === "" || first.startsWith("#")) continue;
     const fault = (message: string) =>
       faults.push({ line: index + 1, column: 1, key: "", message });
-    const fingerprint = FINGERPRINT.exec(first)?.[1]?.toUpperCase();
-    if (fingerprint === undefined) {
+    const name = parseFingerprint(first);
+    if ("fault" in name) {
       fault("does not begin with a whole fingerprint: write 32, 40 or 64 hex digits");
       continue;
     }
     const dates = words.flatMap((word) => UNTIL.exec(word)?.[1] ?? []);
-    const until = dates[0] === undefined ? undefined : Date.parse(`${dates[0]}T00:00:00Z`);
-    if (until !== undefined && Number.isNaN(until)) fault(`${dates[0]} is not a date`);
+    const date = dates[0] === undefined ? { value: undefined } : parseDate(dates[0]);
+    if ("fault" in date) fault(`${dates[0]} is not a date`);
+    const until = "value" in date ? date.value : undefined;
     if (words.some((word) => word.startsWith("until=") && !UNTIL.test(word))) {
       fault("has a date that cannot be read: write until=YYYY-MM-DD");
     }
@@ -38,7 +39,7 @@ export function parseBlocklist(text: string): {
     const reason = words
       .filter((word) => !word.startsWith("until=") && word !== "allow-revocation")
       .join(" ");
-    blocks.set(fingerprint, { reason: reason || "no reason given", until, allowRevocation });
+    blocks.set(name.value, { reason: reason || "no reason given", until, allowRevocation });
   }
   return { blocks, faults };
 }

@@ -61,12 +61,12 @@ export type LocalDelivery = LocalWay & {
   readonly retry: Schedule;
 };
 
-/** A key that is not carried. */
+/** Why, and for how long, a key is not carried. */
 export interface Block {
   readonly reason: string;
   /** Milliseconds since 1970, or undefined for good. */
   readonly until: number | undefined;
-  /** Whether an update that is nothing but the key's revocation passes. */
+  /** Whether an update that is nothing but a hard revocation of the key passes. */
   readonly allowRevocation: boolean;
 }
 
@@ -85,6 +85,12 @@ export interface PolicySettings {
   readonly blocklist: string | undefined;
   /** What the block list says, by upper-case fingerprint. */
   readonly blocks: ReadonlyMap<string, Block>;
+  /** Absolute path of the file of keys that are carried, or undefined when all are. */
+  readonly carry: string | undefined;
+  /** What that file says, upper-case fingerprints. */
+  readonly carried: ReadonlySet<string> | undefined;
+  /** Whether keys are taken of which the log knows nothing; not asked where `carried` is there. */
+  readonly newKeys: boolean;
 }
 
 export interface Config {

@@ -6,17 +6,16 @@
  * faults behind it, because there is no tree to look at. Never quotes a line of the file: it may
  * hold the password of the relay.
  */
-import { closeSync, fstatSync, openSync, readFileSync } from "node:fs";
 import { dirname, resolve } from "node:path";
 import { parse, TomlError } from "smol-toml";
 import type { ConfigFault } from "../errors.js";
 import { ConfigFaults } from "../errors.js";
 import { domainOf } from "./addresses.js";
-import { parseBlocklist } from "./blocklist.js";
 import { certificateFaults } from "./certificates.js";
 import type { Config, LocalDelivery, Neighbour } from "./config.js";
 import type { Environment } from "./environment.js";
 import { overlay } from "./environment.js";
+import { withKeyLists } from "./key-lists.js";
 import type { Position } from "./locate.js";
 import { formatKey, locateKeys, MAX_DEPTH, positionOf } from "./locate.js";
 import { reasonOf } from "./reason.js";
@@ -24,6 +23,7 @@ import { defaultVia } from "./rules.js";
 import type { PeerSettings, Settings } from "./schema.js";
 import { configSchema } from "./schema.js";
 import { settingsFaults } from "./settings.js";
+import { readText } from "./text-file.js";
 
 /** A configuration of a thousand neighbours fits; a disk image given by mistake does not. */
 const MAX_FILE_BYTES = 1024 * 1024;
@@ -33,14 +33,14 @@ export function loadConfig(file: string, env: Environment): Config {
   const absolute = resolve(file);
   let text: string;
   try {
-    text = readText(absolute);
+    text = readText(absolute, MAX_FILE_BYTES);
   } catch (error) {
     const message = `cannot be read: ${reasonOf(error)}`;
     throw new ConfigFaults(absolute, [{ line: undefined, column: undefined, key: "", message }]);
   }
   const config = parseConfig(text, absolute, dirname(absolute), env);
   assertCertificates(config, absolute, () => locateKeys(text));
-  return withBlocks(config);
+  return deepFreeze(withKeyLists(config));
 }
 
 /**
@@ -159,6 +159,9 @@ function configOf(settings: Settings, file: string | undefined, directory: strin
       forward: policy.forward,
       blocklist: policy.blocklist === undefined ? undefined : resolve(directory, policy.blocklist),
       blocks: new Map(),
+      carry: policy.carry === undefined ? undefined : resolve(directory, policy.carry),
+      carried: undefined,
+      newKeys: policy.new_keys,
     },
     neighbours: peer.map(neighbourOf),
   };
@@ -219,36 +222,6 @@ function assertCertificates(
     return { line: position?.line, column: position?.column, key: formatKey(path), message };
   });
   throw new ConfigFaults(file, located.sort(byPosition));
-}
-
-/** The configuration with its block list read. Throws `ConfigFaults` under the list's own name. */
-function withBlocks(config: Config): Config {
-  const { policy } = config;
-  if (policy.blocklist === undefined) return config;
-  let text: string;
-  try {
-    text = readText(policy.blocklist);
-  } catch (error) {
-    const message = `cannot be read: ${reasonOf(error)}`;
-    const fault = { line: undefined, column: undefined, key: "", message };
-    throw new ConfigFaults(policy.blocklist, [fault]);
-  }
-  const { blocks, faults } = parseBlocklist(text);
-  if (faults.length > 0) throw new ConfigFaults(policy.blocklist, faults);
-  return deepFreeze({ ...config, policy: { ...policy, blocks } });
-}
-
-function readText(file: string): string {
-  const descriptor = openSync(file, "r");
-  try {
-    const status = fstatSync(descriptor);
-    if (!status.isDirectory() && status.size > MAX_FILE_BYTES) {
-      throw new Error("it is larger than 1MiB, which no configuration is");
-    }
-    return new TextDecoder("utf-8", { fatal: true }).decode(readFileSync(descriptor));
-  } finally {
-    closeSync(descriptor);
-  }
 }
 
 function syntaxFault(error: unknown): ConfigFault {

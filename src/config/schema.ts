@@ -242,6 +242,13 @@ export const policySchema = z
     blocklist: text("blocklist.txt", parsePath)
       .optional()
       .describe("File of keys that are not carried: FINGERPRINT reason, a line each."),
+    carry: text("keys.txt", parsePath)
+      .optional()
+      .describe("File of the only keys that are carried: FINGERPRINT, a line each."),
+    new_keys: z
+      .boolean({ error: "is not a truth value: write true or false, without quotes" })
+      .default(true)
+      .describe("Whether keys are taken that the log does not know; with carry the file decides."),
   })
   .describe("What is not carried. Every limit is on one update, never on a whole key.");
 

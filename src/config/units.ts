@@ -1,6 +1,6 @@
 /**
  * The small notations of the configuration: durations ("72h"), retry schedules ("1m, 5m*2, 1h"),
- * rates ("100/1m"), sizes ("2MiB") and endpoints ("127.0.0.1:25", "[::1]:25"), each with the
+ * rates ("100/1m"), sizes ("2MiB"), dates and endpoints ("127.0.0.1:25", "[::1]:25"), each with the
  * formatter that undoes it. A reader returns a value or a sentence for the operator, and never
  * throws. Knows no file, no key and no default. The schedule notation is Haraka's
  * `temp_fail_intervals`.
@@ -52,6 +52,17 @@ export function parseDuration(text: string): Reading<number> {
   const ms = Number(match[1]) * unit[1];
   if (ms > MAX_DURATION_MS) return { fault: `${quoted(text)} is longer than ten years` };
   return { value: ms };
+}
+
+/** "2027-01-31" (in UTC, its first moment) or ISO 8601 with a zone -> milliseconds since 1970. */
+export function parseDate(text: string): Reading<number> {
+  const day = /^\d{4}-\d{2}-\d{2}/.exec(text)?.[0];
+  const time = /^T\d{2}:\d{2}(:\d{2}(\.\d{1,3})?)?(Z|[+-]\d{2}:\d{2})$/;
+  const rest = text.slice(day?.length);
+  const isThere = day !== undefined && new Date(`${day}T00:00Z`).toJSON()?.startsWith(day);
+  const value = Date.parse(rest === "" ? `${text}T00:00Z` : text);
+  if (isThere && (rest === "" || time.test(rest)) && !Number.isNaN(value)) return { value };
+  return { fault: `${quoted(text)} is not a date: write "2027-01-31" or "2027-01-31T12:00Z"` };
 }
 
 /** Milliseconds (a whole number) -> the shortest text that `parseDuration` reads back. */

@@ -4,6 +4,7 @@
  */
 import type { Clock } from "../clock.js";
 import { inTrail } from "../mail/sent-trail.js";
+import { CARRY_ALL, type Rules, type Withheld } from "../policy.js";
 import type { Entry, UpdateLog } from "../updatelog/update-log.js";
 import type { Courier, Outgoing, Part } from "./courier.js";
 
@@ -15,7 +16,7 @@ export interface Load {
   /** In the order of the log. */
   readonly entries: readonly [Entry, ...Entry[]];
   readonly last: Entry;
-  /** What was passed over between them, since the site has it. */
+  /** What was passed over between them, since the site needs nothing of it. */
   readonly passed: readonly Entry[];
   readonly part: Part;
 }
@@ -26,9 +27,14 @@ export class Freight {
   readonly #log: UpdateLog;
   readonly #courier: Courier;
   readonly #clock: Clock;
+  readonly #rules: Rules;
 
   constructor(
-    site: { readonly name: string; readonly address: string | undefined },
+    site: {
+      readonly name: string;
+      readonly address: string | undefined;
+      readonly rules?: Rules | undefined;
+    },
     log: UpdateLog,
     courier: Courier,
     clock: Clock,
@@ -38,6 +44,18 @@ export class Freight {
     this.#log = log;
     this.#courier = courier;
     this.#clock = clock;
+    this.#rules = site.rules ?? CARRY_ALL;
+  }
+
+  /** Why nobody gets the update any more, undefined when the site may. */
+  withholds(entry: Entry): Withheld | undefined {
+    return this.#rules.withholds(entry);
+  }
+
+  /** Whether the site needs nothing of the update, of which it has the first `part` parts. */
+  skips(entry: Entry, part: number): boolean {
+    // An update that is half sent is finished, whoever else has told of it since.
+    return this.withholds(entry) !== undefined || (part === 0 && this.has(entry));
   }
 
   /** Whether the site has the update: it is in the trail or was the source. */
@@ -64,7 +82,7 @@ export class Freight {
     const entries: Entry[] = [];
     const passed: Entry[] = [];
     for (const entry of page) {
-      if (entries.length > 0 && this.has(entry)) {
+      if (entries.length > 0 && this.skips(entry, 0)) {
         passed.push(entry);
         continue;
       }
@@ -83,7 +101,9 @@ export class Freight {
   #outgoing({ seq, hash, fingerprint }: Entry): Outgoing | undefined {
     const body = this.#log.body(seq);
     if (body === undefined) return undefined;
-    const identity = this.#log.identity(fingerprint);
+    // A revocation that leaves although its key is blocked must not bring the user id along.
+    const isBlocked = this.#rules.blockOn(fingerprint) !== undefined;
+    const identity = isBlocked ? undefined : this.#log.identity(fingerprint);
     return { seq, hash, fingerprint, body, identity, trail: this.#log.trail(seq) };
   }
 }

@@ -5,7 +5,8 @@
  * or a request.
  *
  *  1. An update is skipped when the site is in its trail or was its source. Whoever announced or
- *     sent it later counts too, since a duplicate's trail is merged into the log's.
+ *     sent it later counts too, since a duplicate's trail is merged into the log's. So is one that
+ *     was blocked or forgotten since, half sent or not.
  *  2. One part at a time, so that each answer belongs to one mail. The cursor moves after the part
  *     was taken: a crash in between repeats one part, never loses one.
  *  3. A temporary failure is tried again by the schedule; the lane waits, and order is kept. When
@@ -26,6 +27,7 @@ import { delayMs, type Schedule } from "../backoff.js";
 import type { Clock } from "../clock.js";
 import type { Diagnostics, EventName, Fields } from "../diagnostics.js";
 import { LogGuard } from "../log-guard.js";
+import type { Rules } from "../policy.js";
 import { type Rate, TokenBucket } from "../rate.js";
 import type { Seq } from "../update.js";
 import type { Lane as Row } from "../updatelog/lanes.js";
@@ -47,6 +49,8 @@ export interface LaneSettings {
   readonly observing: boolean;
   /** Most parts in a time; undefined for as many as it takes. */
   readonly rate?: Rate | undefined;
+  /** What may leave; without it everything. */
+  readonly rules?: Rules | undefined;
 }
 
 /** One site as the operator sees it. */
@@ -174,7 +178,7 @@ export class Lane {
   #nextInLog(): Entry | undefined {
     const { cursor, part } = this.#state.row;
     const page = this.#log.range((cursor + 1) as Seq, Number.MAX_SAFE_INTEGER as Seq, PAGE);
-    return page.find((entry) => part > 0 || !this.#freight.has(entry));
+    return page.find((entry) => !this.#freight.skips(entry, part));
   }
 
   async #run(): Promise<void> {
@@ -232,8 +236,7 @@ export class Lane {
     if (page.length === 0) return false;
     let passed: Seq | undefined;
     for (const [index, entry] of page.entries()) {
-      // An update that is half sent is finished, whoever else has told of it since.
-      if (part > 0 || !this.#freight.has(entry)) {
+      if (!this.#freight.skips(entry, part)) {
         if (passed !== undefined) this.#state.note(doneWith(passed));
         const mayPack = part === 0 && entry.seq > this.#aloneUpTo && !this.#settings.observing;
         const load = mayPack ? this.#freight.load(page.slice(index), lastErrorAt) : undefined;
@@ -241,7 +244,7 @@ export class Lane {
         return true;
       }
       passed = entry.seq;
-      this.#report("suppressed", entry);
+      this.#reportPassed(entry);
     }
     if (passed !== undefined) this.#state.save(doneWith(passed));
     return true;
@@ -249,9 +252,9 @@ export class Lane {
 
   async #serveAgain(seq: Seq): Promise<void> {
     const entry = this.#log.entry(seq);
-    if (entry !== undefined && !this.#freight.has(entry)) return this.#serve(entry, true);
+    if (entry !== undefined && !this.#freight.skips(entry, 0)) return this.#serve(entry, true);
     this.#log.returns.forget(this.name, seq);
-    if (entry !== undefined) this.#report("suppressed", entry);
+    if (entry !== undefined) this.#reportPassed(entry);
   }
 
   /** Delivers an update; `again` when it had come back, which leaves the cursor where it is. */
@@ -272,6 +275,10 @@ export class Lane {
     const from = again ? 0 : this.#state.row.part;
     for (const [index, part] of parts.entries()) {
       if (index < from) continue;
+      if (this.#freight.withholds(entry) !== undefined) {
+        this.#reportPassed(entry);
+        return this.#finish(entry, again);
+      }
       const outcome = this.#judge(await this.#deliver(part));
       if (outcome.kind === "temporary") return this.#putOff(entry, outcome);
       if (outcome.kind === "refused") {
@@ -300,7 +307,7 @@ export class Lane {
     }
     this.#refusals = 0;
     this.#state.save({ ...doneWith(last.seq), lastSuccessAt: this.#clock.now() });
-    for (const entry of passed) this.#report("suppressed", entry);
+    for (const entry of passed) this.#reportPassed(entry);
     const share = Math.round(part.bytes / entries.length);
     for (const entry of entries) this.#reportSent(entry, 1, share, entries.length);
   }
@@ -349,6 +356,12 @@ export class Lane {
     const at = this.#clock.now();
     recordUndelivered(this.#log, this.#diagnostics, { site: this.name, entry, code, words, at });
     this.#state.note({ lastError: words, lastErrorAt: at });
+  }
+
+  #reportPassed(entry: Entry): void {
+    const reason = this.#freight.withholds(entry);
+    if (reason === undefined) this.#report("suppressed", entry);
+    else this.#report("withheld", entry, { reason });
   }
 
   #reportSent(entry: Entry, mails: number, bytes: number, packed?: number): void {

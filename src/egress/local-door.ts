@@ -7,6 +7,7 @@ import { domainOf } from "../config/addresses.js";
 import type { Config, LocalDelivery } from "../config/config.js";
 import type { Diagnostics } from "../diagnostics.js";
 import type { Envelope } from "../outmail.js";
+import type { Rules } from "../policy.js";
 import type { UpdateLog } from "../updatelog/update-log.js";
 import type { Courier } from "./courier.js";
 import type { LaneStatus } from "./lane.js";
@@ -33,6 +34,7 @@ export class LocalDoor {
     log: UpdateLog,
     clock: Clock,
     diagnostics: Diagnostics,
+    rules?: Rules,
   ) {
     this.#log = log;
     const { address: site, contact } = config.site;
@@ -40,7 +42,7 @@ export class LocalDoor {
     const envelope = { to: address ?? site, from: contact, site, maxBytes };
     const observing = config.mode === "observe";
     this.#courier = courierOf(local, envelope, hkpBase(config));
-    const settings = { name: LOCAL_LANE, address, retry, observing };
+    const settings = { name: LOCAL_LANE, address, retry, observing, rules };
     this.#lane = new Lane(settings, log, this.#courier, clock, diagnostics);
   }
 

@@ -9,6 +9,7 @@ import type { Config } from "../config/config.js";
 import type { Diagnostics } from "../diagnostics.js";
 import { LogGuard } from "../log-guard.js";
 import { verpSender } from "../mail/verp.js";
+import type { Rules } from "../policy.js";
 import type { Seq } from "../update.js";
 import type { UpdateLog } from "../updatelog/update-log.js";
 import { type Courier, MailCourier } from "./courier.js";
@@ -31,6 +32,7 @@ export class MailDoor {
     log: UpdateLog,
     clock: Clock,
     diagnostics: Diagnostics,
+    rules?: Rules,
   ) {
     this.#log = log;
     const { address: site, contact } = config.site;
@@ -51,7 +53,7 @@ export class MailDoor {
         bounce === undefined ? contact : verpSender(bounce, name, first, last, log.returns.secret);
       const courier = new MailCourier(envelope, sender, transport);
       this.#couriers.push(courier);
-      const settings = { name, address: mail, retry, observing, rate };
+      const settings = { name, address: mail, retry, observing, rate, rules };
       this.#lanes.push(new Lane(settings, log, courier, clock, diagnostics, guard));
     }
   }

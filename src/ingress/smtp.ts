@@ -45,6 +45,8 @@ const REFUSED: Partial<Record<RefusalReason, readonly [number, string]>> = {
   "policy-size": [552, "5.3.4"],
   "policy-packets": [552, "5.3.4"],
   "policy-attribute": [550, "5.7.1"],
+  "policy-carry": [550, "5.7.1"],
+  "policy-new-key": [550, "5.7.1"],
   blocked: [550, "5.7.1"],
 };
 

@@ -54,7 +54,7 @@ interface Listing {
 }
 
 export class Reception {
-  readonly #known: (hash: UpdateHash) => boolean;
+  readonly #known: (announcement: Announcement) => boolean;
   readonly #pending = new PendingNumbers();
   #cursor: Position | undefined;
   #connected = false;
@@ -81,7 +81,7 @@ export class Reception {
    * `cursor` is the stored one; `known` says whether an update needs no fetching, being held,
    * remembered or refused by policy.
    */
-  constructor(cursor: Position | undefined, known: (hash: UpdateHash) => boolean) {
+  constructor(cursor: Position | undefined, known: (announcement: Announcement) => boolean) {
     this.#cursor = cursor;
     this.#known = known;
   }
@@ -321,7 +321,7 @@ export class Reception {
 
   /** Notes a number on top of all others; false when there is no room for it. */
   #add({ position, announcement }: Listed, listed: boolean, outputs: ReceptionOutput[]): boolean {
-    const isKnown = this.#known(announcement.hash);
+    const isKnown = this.#known(announcement);
     if (!isKnown && this.#pending.unresolved >= RECEPTION_LIMITS.tracked) return false;
     this.#high = position;
     this.#highHash = announcement.hash;
@@ -332,12 +332,12 @@ export class Reception {
   }
 
   /** A number that we are past was announced or listed again. */
-  #compare(position: number, { hash }: Announcement, listed: boolean): void {
+  #compare(position: number, one: Announcement, listed: boolean): void {
     const isSame =
-      this.#pending.get(position)?.hash === hash ||
-      (position === this.#high && hash === this.#highHash);
+      this.#pending.get(position)?.hash === one.hash ||
+      (position === this.#high && one.hash === this.#highHash);
     if (isSame && listed) this.#pending.confirm(position);
-    if (!isSame && !this.#known(hash)) this.#doubted(position);
+    if (!isSame && !this.#known(one)) this.#doubted(position);
   }
 
   #doubted(position: number): void {

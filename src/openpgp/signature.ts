@@ -17,9 +17,19 @@ export interface SignatureInfo {
   readonly createdAt: number;
   /** Upper-case hex key id (16 digits) or fingerprint (32, 40, 64), the latter preferred. */
   readonly issuer: string | undefined;
+  /**
+   * Code of the reason for revocation (RFC 9580 section 5.2.3.31), from the hashed area alone:
+   * anybody can write into the other one.
+   */
+  readonly revocationReason: number | undefined;
 }
 
-const SUBPACKET = { createdAt: 2, issuerKeyId: 16, issuerFingerprint: 33 } as const;
+const SUBPACKET = {
+  createdAt: 2,
+  issuerKeyId: 16,
+  revocationReason: 29,
+  issuerFingerprint: 33,
+} as const;
 /** Octets of an issuer fingerprint subpacket by the version octet it starts with. */
 const FINGERPRINT_OCTETS: Readonly<Record<number, number>> = { 3: 16, 4: 20, 5: 32, 6: 32 };
 
@@ -61,6 +71,7 @@ function oldInfo(octets: Buffer): SignatureInfo | undefined {
     type: octets.readUInt8(2),
     createdAt: octets.readUInt32BE(3),
     issuer: hex(octets.subarray(7, 15)),
+    revocationReason: undefined,
   };
 }
 
@@ -73,7 +84,8 @@ function subpacketInfo(octets: Buffer, countOctets: number): SignatureInfo | und
   if (unhashed === undefined) return undefined;
   const issuer =
     hashed.fingerprint ?? hashed.keyId ?? unhashed.fingerprint ?? unhashed.keyId ?? undefined;
-  return { type, createdAt: hashed.createdAt, issuer };
+  const { createdAt, revocationReason } = hashed;
+  return { type, createdAt, issuer, revocationReason };
 }
 
 interface Area {
@@ -81,6 +93,7 @@ interface Area {
   readonly createdAt: number;
   readonly keyId: string | undefined;
   readonly fingerprint: string | undefined;
+  readonly revocationReason: number | undefined;
 }
 
 /** The area whose count stands at `at`; the first subpacket of a kind counts. */
@@ -92,6 +105,7 @@ function readArea(octets: Buffer, at: number, countOctets: number): Area | undef
   let createdAt: number | undefined;
   let issuerKeyId: string | undefined;
   let fingerprint: string | undefined;
+  let revocationReason: number | undefined;
   while (offset < end) {
     const length = readLength(octets, offset, end);
     if (length === undefined) return undefined;
@@ -107,9 +121,12 @@ function readArea(octets: Buffer, at: number, countOctets: number): Area | undef
     } else if (kind === SUBPACKET.issuerFingerprint) {
       if (content.length !== 1 + (FINGERPRINT_OCTETS[content[0] ?? 0] ?? 0)) return undefined;
       fingerprint ??= hex(content.subarray(1));
+    } else if (kind === SUBPACKET.revocationReason) {
+      if (content.length < 1) return undefined;
+      revocationReason ??= content.readUInt8();
     }
   }
-  return { end, createdAt: createdAt ?? 0, keyId: issuerKeyId, fingerprint };
+  return { end, createdAt: createdAt ?? 0, keyId: issuerKeyId, fingerprint, revocationReason };
 }
 
 /** A subpacket's length octets at `at`: where its kind octet stands and where it ends. */

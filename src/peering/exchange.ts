@@ -14,13 +14,13 @@
  *  4. A log in trouble shows as nothing at all: a connection that needs it is dropped. Shown as
  *     empty, it would make the peer forget its cursor and list everything again.
  */
-import { ALL, type Judgement } from "../admit.js";
 import type { Clock } from "../clock.js";
 import type { Diagnostics } from "../diagnostics.js";
 import type { Announcement } from "../kx/messages.js";
 import { Session } from "../kx/session.js";
 import type { EndReason, SessionOutput } from "../kx/session-output.js";
 import { LogGuard } from "../log-guard.js";
+import { CARRY_ALL, type Rules } from "../policy.js";
 import type { UpdateLog } from "../updatelog/update-log.js";
 import { announcementOf, News } from "./news.js";
 import { Outlet } from "./outlet.js";
@@ -80,6 +80,7 @@ export class Exchange {
   readonly #clock: Clock;
   readonly #diagnostics: Diagnostics;
   readonly #guard: LogGuard;
+  readonly #rules: Rules;
   /** What peers may see; undefined in observe mode. */
   readonly #shown: UpdateLog | undefined;
   readonly #receiving: Receiving;
@@ -95,15 +96,16 @@ export class Exchange {
     log: UpdateLog,
     clock: Clock,
     diagnostics: Diagnostics,
-    options: { readonly observing: boolean; readonly judge?: Judgement },
+    options: { readonly observing: boolean; readonly rules?: Rules },
   ) {
     this.#clock = clock;
     this.#diagnostics = diagnostics;
     this.#guard = new LogGuard("kx", clock, diagnostics);
-    const { judge = ALL } = options;
+    const { rules = CARRY_ALL } = options;
+    this.#rules = rules;
     this.#shown = options.observing ? undefined : log;
-    this.#receiving = new Receiving(peers, log, this.#guard, clock, diagnostics, judge);
-    this.#news = new News(log, this.#guard, options.observing);
+    this.#receiving = new Receiving(peers, log, this.#guard, clock, diagnostics, rules);
+    this.#news = new News(log, this.#guard, options.observing, rules);
     for (const name of peers) {
       const traffic = { bytesIn: 0, bytesOut: 0 };
       const state = { connections: [], primary: undefined, connectedSince: undefined };
@@ -350,7 +352,7 @@ export class Exchange {
     for (let answers = 0; answers < EXCHANGE_LIMITS.answersAtOnce; answers++) {
       const asked = session.isEnded ? undefined : outlet.next();
       if (asked === undefined) return;
-      const given = this.#guard.run(() => answer(session, asked, this.#shown));
+      const given = this.#guard.run(() => answer(session, asked, this.#shown, this.#rules));
       if (given === undefined) return this.#drop(connection, undefined, now);
       if (given.served !== undefined) {
         const { seq, hash, fingerprint, size: bytes } = given.served;

@@ -7,6 +7,7 @@ import { Announcer } from "../kx/announcer.js";
 import type { Announcement } from "../kx/messages.js";
 import { wireNumber } from "../kx/messages.js";
 import type { LogGuard } from "../log-guard.js";
+import type { Rules } from "../policy.js";
 import type { Seq } from "../update.js";
 import type { Entry, UpdateLog } from "../updatelog/update-log.js";
 
@@ -18,13 +19,15 @@ export class News {
   readonly #log: UpdateLog;
   readonly #guard: LogGuard;
   readonly #observing: boolean;
+  readonly #rules: Rules;
   readonly #announcers = new Map<string, Announcer>();
   /** Position up to which the log has been read. */
   #seen: number;
   /** When to read again what could not be read. */
   #readAgainAt = Infinity;
 
-  constructor(log: UpdateLog, guard: LogGuard, observing: boolean) {
+  constructor(log: UpdateLog, guard: LogGuard, observing: boolean, rules: Rules) {
+    this.#rules = rules;
     this.#log = log;
     this.#guard = guard;
     this.#observing = observing;
@@ -79,7 +82,10 @@ export class News {
     const span = announcer?.due(now);
     if (announcer === undefined || span === undefined) return undefined;
     const { low, high } = span;
-    const entries = this.#guard.run(() => this.#log.range(low as Seq, high as Seq, high - low + 1));
+    const entries = this.#guard.run(() => {
+      const all = this.#log.range(low as Seq, high as Seq, high - low + 1);
+      return all.filter((entry) => this.#rules.withholds(entry) === undefined);
+    });
     if (entries === undefined) {
       announcer.postponed(now + RETRY_MS);
       return undefined;

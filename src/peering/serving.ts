@@ -7,6 +7,7 @@ import { seqOfWire } from "../kx/messages.js";
 import type { Session } from "../kx/session.js";
 import type { Asked, SessionOutput } from "../kx/session-output.js";
 import { encodeArmor } from "../openpgp/armor.js";
+import type { Rules } from "../policy.js";
 import type { Seq } from "../update.js";
 import type { Entry, UpdateLog } from "../updatelog/update-log.js";
 import { announcementOf } from "./news.js";
@@ -24,20 +25,29 @@ export interface Answer {
 }
 
 /**
- * The answer to one request, from a log or, when there is none to show, as from an empty one.
+ * The answer to one request, from a log or, when there is none to show, as from an empty one. What
+ * is blocked or forgotten is left out of listings, and its body is not available.
  * Throws `Trouble`; then nothing was answered.
  */
-export function answer(session: Session, asked: Asked, log: UpdateLog | undefined): Answer {
+export function answer(
+  session: Session,
+  asked: Asked,
+  log: UpdateLog | undefined,
+  rules: Rules,
+): Answer {
   const newest = log?.newest() ?? 0;
   if (asked.kind === "list") {
     const entries = log === undefined || newest === 0 ? [] : listing(log, asked.ranges, newest);
-    const outputs = session.answerList(asked.tag, entries.map(announcementOf));
+    // The newest is what we greet with: left out, it would look like a forged announcement.
+    const shown = entries.filter((one) => one.seq === newest || !rules.withholds(one));
+    const outputs = session.answerList(asked.tag, shown.map(announcementOf));
     return { outputs, served: undefined };
   }
   const { tag, number } = asked;
   const seq = seqOfWire(number, newest);
   const entry = seq === undefined ? undefined : log?.entry(seq);
-  const body = entry === undefined ? undefined : log?.body(entry.seq);
+  const isWithheld = entry === undefined || rules.withholds(entry) !== undefined;
+  const body = isWithheld ? undefined : log?.body(entry.seq);
   if (entry === undefined || body === undefined) {
     return { outputs: session.answerUnavailable(tag, number), served: undefined };
   }

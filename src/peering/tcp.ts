@@ -10,7 +10,7 @@ import { delayMs } from "../backoff.js";
 import type { Clock } from "../clock.js";
 import type { Config, Endpoint, Neighbour } from "../config/config.js";
 import type { Diagnostics } from "../diagnostics.js";
-import { judgement } from "../policy.js";
+import type { Rules } from "../policy.js";
 import type { UpdateLog } from "../updatelog/update-log.js";
 import type { Action, PeerStatus } from "./exchange.js";
 import { EXCHANGE_LIMITS, Exchange } from "./exchange.js";
@@ -73,6 +73,7 @@ export class KxDoor {
     log: UpdateLog,
     clock: Clock,
     diagnostics: Diagnostics,
+    rules?: Rules,
   ) {
     this.#kx = kx;
     this.#tls = kx.tls && new KxTls(kx.tls);
@@ -101,10 +102,8 @@ export class KxDoor {
       diagnostics.report("peer-unreachable", { neighbour, problem });
     });
     const observing = config.mode === "observe";
-    this.#exchange = new Exchange(names, log, clock, diagnostics, {
-      observing,
-      judge: judgement(config, clock),
-    });
+    const options = rules === undefined ? { observing } : { observing, rules };
+    this.#exchange = new Exchange(names, log, clock, diagnostics, options);
   }
 
   /** Listens and dials; resolves with the addresses in the order of the config. */

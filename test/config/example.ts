@@ -53,6 +53,9 @@ export const DEFAULT_POLICY: Config["policy"] = {
   forward: "news",
   blocklist: undefined,
   blocks: new Map(),
+  carry: undefined,
+  carried: undefined,
+  newKeys: true,
 };
 
 /** What `EXAMPLE` means in a file /etc/kxgw/kxgw.toml. */

@@ -106,7 +106,7 @@ export class Listener {
   onCursor: (at: Position) => void = () => {};
 
   constructor(cursor?: Position) {
-    this.reception = new Reception(cursor, (hash) => this.known.has(hash));
+    this.reception = new Reception(cursor, ({ hash }) => this.known.has(hash));
   }
 
   take(outputs: readonly ReceptionOutput[]): this {

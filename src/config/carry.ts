@@ -1,0 +1,28 @@
+/**
+ * The file of `[policy] carry`, which makes a partial gateway (thesis 2.3, keyring.debian.org): a
+ * fingerprint a line, blanks in it and 0x before it allowed, a comment behind #. Read with the
+ * configuration; a file without any fingerprint is a fault, because nothing would be carried.
+ */
+import type { ConfigFault } from "../errors.js";
+import { parseFingerprint } from "./fingerprint.js";
+
+/** The upper-case fingerprints of a file, and what cannot be read of it. */
+export function parseCarry(text: string): {
+  readonly carried: ReadonlySet<string>;
+  readonly faults: readonly ConfigFault[];
+} {
+  const carried = new Set<string>();
+  const faults: ConfigFault[] = [];
+  for (const [index, raw] of text.split(/\r?\n/).entries()) {
+    const line = raw.replace(/#.*$/, "").trim();
+    if (line === "") continue;
+    const reading = parseFingerprint(line);
+    if ("value" in reading) carried.add(reading.value);
+    else faults.push({ line: index + 1, column: 1, key: "", message: reading.fault });
+  }
+  if (carried.size === 0 && faults.length === 0) {
+    const message = "holds no fingerprint, so that nothing would be carried";
+    faults.push({ line: undefined, column: undefined, key: "", message });
+  }
+  return { carried, faults };
+}
