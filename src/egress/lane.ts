@@ -15,7 +15,8 @@
  *     site cannot take would stop all that come after it. After `REFUSALS` in a row it is the site
  *     that is sick and not our mails: each further one is tried through the schedule first.
  *  5. When a site is behind, updates go together where the courier packs them, so that it is not
- *     buried; when it refuses them for good, one by one, so that it names the guilty one.
+ *     buried; when it refuses them for good, one by one, so that it names the guilty one. After
+ *     `PACK_TRIES` failures in a row one goes alone, in case it is the mail that makes it fail.
  *  6. What came back after it was taken is sent again before anything new (`came-back.ts`), and the
  *     lane goes on when that has had the time to come back once more.
  *  7. No more parts than the site's rate, where it has one.
@@ -72,6 +73,8 @@ const PAGE = 200;
 const TROUBLE_MS = 5000;
 /** Rule 4. */
 const REFUSALS = 5;
+/** Rule 5. */
+const PACK_TRIES = 3;
 /** Rule 6: most mail systems know within a minute. */
 const PROBE_MS = 60_000;
 
@@ -226,7 +229,7 @@ export class Lane {
 
   /** Serves the next update that the site needs; false when there is none. */
   async #serveNext(): Promise<boolean> {
-    const { cursor, part, lastErrorAt } = this.#state.row;
+    const { cursor, part, attempt, lastErrorAt } = this.#state.row;
     const again = part > 0 ? undefined : this.#log.returns.nextWaiting(this.name);
     if (again !== undefined) {
       await this.#serveAgain(again);
@@ -238,7 +241,8 @@ export class Lane {
     for (const [index, entry] of page.entries()) {
       if (!this.#freight.skips(entry, part)) {
         if (passed !== undefined) this.#state.note(doneWith(passed));
-        const mayPack = part === 0 && entry.seq > this.#aloneUpTo && !this.#settings.observing;
+        const mayGo = part === 0 && entry.seq > this.#aloneUpTo && attempt < PACK_TRIES;
+        const mayPack = mayGo && !this.#settings.observing;
         const load = mayPack ? this.#freight.load(page.slice(index), lastErrorAt) : undefined;
         await (load === undefined ? this.#serve(entry) : this.#serveLoad(load));
         return true;

@@ -140,6 +140,25 @@ describe("a site that refuses", () => {
     expect(relay.taken.at(-1)?.raw).toSatisfy((raw: string) => holds(raw, 19) && holds(raw, 18));
   });
 
+  test("for now what comes together gets it one by one, too, after three tries", async () => {
+    const stage = await world(undefined, [10]);
+    const { relay, lane, heard, log } = stage;
+    relay.answer = (phase) => {
+      const raw = relay.seen.at(-1)?.raw ?? "";
+      return phase === "dot" && holds(raw, 2) && holds(raw, 3)
+        ? "451 4.3.0 Scan failed"
+        : undefined;
+    };
+    const served = lane();
+    put(stage, 0, 6);
+    served.start();
+    await heard("sent", 6);
+    expect(hashes(relay)).toEqual(keys.slice(0, 6).map(({ hash }) => hash));
+    // One to six, two to six and three to six three times each, each followed by its first alone.
+    expect(relay.seen).toHaveLength(3 * 4 + 1);
+    expect(log.undelivered(10)).toEqual([]);
+  });
+
   test("six in a row is taken for sick: no more is given up before its schedule is", async () => {
     const stage = await world(undefined, [30, 30]);
     const { relay, lane, heard, log, diagnostics } = stage;
