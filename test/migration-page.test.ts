@@ -1,0 +1,94 @@
+/**
+ * docs/migration.md, held to its word: its `sh` blocks are run in order on a site with a pksd's
+ * spool and neighbours behind a relay, and the commands
+ * that it only names have the options that it gives them.
+ */
+import { execFileSync } from "node:child_process";
+import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import type { AddressInfo } from "node:net";
+import { createServer } from "node:net";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { expect, it, onTestFinished } from "vitest";
+import { Relay } from "./egress/relay.js";
+import { installIn, PROGRAM, page, ROOT, steps, walk } from "./page.js";
+
+const PAGE = page("migration.md");
+const SITE = "pgp-public-keys@pks.example.org";
+const OLD = "pgp-public-keys@keys.example.net";
+
+async function freePort(): Promise<number> {
+  const server = createServer();
+  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
+  const { port } = server.address() as AddressInfo;
+  await new Promise((resolve) => server.close(resolve));
+  return port;
+}
+
+it("its first two steps work as they are written", { timeout: 60_000 }, async () => {
+  const home = mkdtempSync(join(tmpdir(), "kxgw-migration-"));
+  onTestFinished(() => rmSync(home, { recursive: true, force: true }));
+  installIn(home);
+  const spool = join(home, "spool");
+  mkdirSync(spool);
+  const pksd = readFileSync(join(ROOT, "test/fixtures/configs/pksd/pksd.conf"), "utf8");
+  writeFileSync(join(home, "pksd.conf"), pksd.replace("/var/spool/pks/incoming", spool));
+  const relay = await Relay.start();
+  const smtp = `127.0.0.1:${await freePort()}`;
+  const env = {
+    KXGW_SMTP__LISTEN: smtp,
+    KXGW_KX__LISTEN: "127.0.0.1:0",
+    KXGW_ADMIN__LISTEN: "127.0.0.1:0",
+    KXGW_OUTBOUND__RELAY: `smtp://127.0.0.1:${relay.port}`,
+  };
+  /** A neighbour mails a key, of which both others are to get to know. */
+  const mailed = (key: string, event: string) =>
+    `swaks --server ${smtp} --from ${OLD} --to ${SITE} --header "Subject: INCREMENTAL" ` +
+    `--header "X-KeyServer-Sent: ${OLD}" --body "@${ROOT}test/fixtures/keys/${key}.asc" ` +
+    `| grep "250 2.0.0"\n${waitFor(event, 2)}`;
+  const waitFor = (event: string, times: number) =>
+    `until [ "$(grep -c '"event":"${event}"' kxgw.log)" -ge ${times} ]; do sleep 0.05; done\n`;
+  const all = steps(PAGE).map(({ script, wanted }) => {
+    let text = script.replaceAll("/etc/pks/pksd.conf", join(home, "pksd.conf"));
+    if (text.includes("kxgw health")) {
+      text += mailed("role-4D270D06F42584E6", "would-send");
+    }
+    if (text.includes("kill -HUP")) {
+      text += waitFor("reloaded", 1) + mailed("role-6FB2A1C265FFB764", "sent");
+    }
+    return { script: text, wanted };
+  });
+  expect(all.length).toBeGreaterThanOrEqual(6);
+  await walk(all, home, home, env);
+  // One of both keys, for the other was only observed: to the other neighbour, and into the spool.
+  expect(relay.taken.map(({ to }) => to)).toEqual([["pgp-public-keys@pks.example.com"]]);
+  expect(relay.taken[0]?.raw).toContain(`X-KeyServer-Sent: ${OLD}\r\nX-KeyServer-Sent: ${SITE}`);
+  expect(readdirSync(spool)).toHaveLength(1);
+});
+
+it.each(["migration.md", "install.md", "neighbours.md"])(
+  "%s names commands that are there",
+  (name) => {
+    const table = execFileSync(process.execPath, [PROGRAM, "completion", "bash"], {
+      encoding: "utf8",
+    });
+    const options = new Map(
+      [...table.matchAll(/^ {4}"([a-z ]*)"\) words="(.*)" ;;$/gm)].map(
+        ([, command, words = ""]) => [command, words.split(" ")],
+      ),
+    );
+    const text = page(name).replaceAll("\\\n", " ");
+    let named = 0;
+    for (const [line] of text.matchAll(/\bkxgw [a-z]+\b[^|"`\n]*/g)) {
+      const words = line.trim().split(/\s+/).slice(1);
+      const group = `${words[0]} ${words[1]}`;
+      const command = options.has(group) ? group : words[0];
+      const known = options.get(command);
+      expect(known, `${line}: no such command`).toBeDefined();
+      const given = words.filter((word) => /^--?[a-z]/.test(word));
+      expect(known, line).toEqual(expect.arrayContaining(given));
+      named += 1;
+    }
+    expect(named).toBeGreaterThan(2);
+  },
+);
