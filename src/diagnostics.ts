@@ -38,8 +38,8 @@ export const EVENTS = {
   },
   expired: { level: "debug", text: "old entries left the log" },
   "hold-exceeded": {
-    level: "error",
-    text: "updates expired that a site has not got; see log.hold",
+    level: "warn",
+    text: "updates expired that a site has not got; their keys are fetched when it takes mail",
   },
   "clock-jumped": { level: "error", text: "the clock jumped; nothing expires until it is right" },
   // An update's life.
@@ -58,10 +58,19 @@ export const EVENTS = {
   resumed: { level: "info", text: "resumed by the operator" },
   skipped: { level: "warn", text: "update given up for this site by the operator" },
   undelivered: { level: "error", text: "site refused the update for good; skipped" },
-  "body-expired": { level: "error", text: "update expired before the site took it; skipped" },
+  "body-expired": {
+    level: "warn",
+    text: "update expired before the site took it; its key is to be fetched again",
+  },
   unpacked: { level: "info", text: "site refused several updates in one mail; sent one by one" },
   incomplete: { level: "warn", text: "no user id known to complete the update for legacy servers" },
   oversized: { level: "warn", text: "one packet alone is larger than the site's mails may be" },
+  // Repair of what was lost.
+  "repair-asked": { level: "info", text: "asked by mail for what was lost" },
+  "repair-retry": { level: "warn", text: "a keyserver did not give what was lost; will try again" },
+  repaired: { level: "info", text: "what was lost was fetched again" },
+  "repair-failed": { level: "error", text: "updates are lost: nobody gives them again" },
+  backfill: { level: "info", text: "a neighbour is asked anew for what it has" },
   // Mail in.
   "mail-refused": { level: "warn", text: "mail refused" },
   "mail-deferred": { level: "error", text: "mail could not be stored; the sender will try again" },
@@ -91,7 +100,10 @@ export const EVENTS = {
   "update-refused": { level: "warn", text: "policy does not carry this update" },
   "update-wrong": { level: "warn", text: "KX peer sent an update that does not verify" },
   "update-gone": { level: "warn", text: "KX peer does not have an update any more" },
-  "update-lost": { level: "error", text: "nobody who announced the update delivers it" },
+  "update-lost": {
+    level: "warn",
+    text: "nobody who announced the update delivers it; its key is to be fetched again",
+  },
   "fetch-timeout": { level: "debug", text: "KX peer did not deliver in time" },
 } as const satisfies Record<string, EventKind>;
 

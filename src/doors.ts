@@ -15,11 +15,15 @@ import type { Diagnostics } from "./diagnostics.js";
 import type { Lane } from "./egress/lane.js";
 import { LOCAL_LANE, LocalDoor } from "./egress/local-door.js";
 import { MailDoor } from "./egress/mail-door.js";
+import { QuestionMailer } from "./egress/mail-question.js";
 import { AcceptRates } from "./ingress/accept-rates.js";
 import { BounceIntake } from "./ingress/bounce-intake.js";
 import { HkpDoor } from "./ingress/hkp.js";
 import { KeyIntake } from "./ingress/key-intake.js";
 import { MailIntake } from "./ingress/mail-intake.js";
+import { RepairDoor } from "./ingress/repair-door.js";
+import { RepairIntake } from "./ingress/repair-intake.js";
+import { MailAnswers } from "./ingress/repair-mail.js";
 import { SmtpDoor } from "./ingress/smtp.js";
 import { SpoolDoor } from "./ingress/spool.js";
 import { KxDoor } from "./peering/tcp.js";
@@ -97,7 +101,18 @@ export async function openDoors(config: Config, foundation: Foundation): Promise
     const rates = new AcceptRates(config.neighbours, clock);
     const { forward } = config.policy;
     const keys = new KeyIntake(log, clock, tally, { judge, rates, forward });
-    const intake = new MailIntake(keys, tally);
+    const repairIntake = new RepairIntake(log, keys, clock);
+    const mailer = outbound && new QuestionMailer(config, outbound, log, clock);
+    const roads = { mail: mailer?.ask.bind(mailer), local: localKeyserver(config) };
+    const repairDoor = new RepairDoor(config, log, repairIntake, roads, clock, tally);
+    repairDoor.start();
+    stops.push(async () => {
+      mailer?.close();
+      await repairDoor.stop();
+    });
+
+    const answers = new MailAnswers(config.neighbours, log, repairIntake);
+    const intake = new MailIntake(keys, tally, answers);
     const bounces = new BounceIntake(config, log, clock, tally);
     const smtpDoor = config.smtp && new SmtpDoor(config, config.smtp, intake, bounces, tally);
     stops.push(() => smtpDoor?.stop());
@@ -111,7 +126,7 @@ export async function openDoors(config: Config, foundation: Foundation): Promise
     const hkp = (await hkpDoor?.start()) ?? [];
 
     const lane = (name: string) => mailDoor?.lane(name) ?? localDoor?.lane(name);
-    const adminDoor = new AdminDoor(sources, ordersFor(lane, kxDoor), tally);
+    const adminDoor = new AdminDoor(sources, ordersFor(lane, kxDoor, repairDoor, tally), tally);
     stops.push(() => adminDoor.stop());
     const admin = await adminDoor.start();
     return { listening: { smtp, hkp, kx, admin }, stop };
@@ -129,7 +144,12 @@ function rulesOf({ policy }: Config, { log, clock, tally }: Foundation): Policy 
 }
 
 /** What the operator may order, done by the door that it concerns. */
-function ordersFor(lane: (name: string) => Lane | undefined, kxDoor: KxDoor | undefined): Orders {
+function ordersFor(
+  lane: (name: string) => Lane | undefined,
+  kxDoor: KxDoor | undefined,
+  repairDoor: RepairDoor,
+  diagnostics: Diagnostics,
+): Orders {
   const said = (done: boolean, words: string) => ({ done, words });
   const nobody = (name: string) => said(false, `${name} has no lane and no KX connection here.`);
   return {
@@ -146,6 +166,23 @@ function ordersFor(lane: (name: string) => Lane | undefined, kxDoor: KxDoor | un
       const isPeer = kxDoor?.resume(name) ?? false;
       return site || isPeer ? said(true, `${name} goes on.`) : nobody(name);
     },
+    backfill(name, days) {
+      const via = kxDoor?.backfill(name)
+        ? "kx"
+        : repairDoor.askForChanges(name, days)
+          ? "mail"
+          : undefined;
+      if (via === undefined) {
+        const why = `${name} is no KX peer here and has no repair = "mail"`;
+        return said(false, `${why}; over HKP nobody can be asked for what changed.`);
+      }
+      diagnostics.report("backfill", { neighbour: name, via, days });
+      const isThere = kxDoor?.status().some((peer) => peer.name === name && peer.connected);
+      const when = isThere ? "now" : "when it connects";
+      const kx = `${name} is asked by KX, ${when}, for all that it still announces.`;
+      const mail = `${name} is asked by mail for what changed in ${days} days.`;
+      return { ...said(true, via === "kx" ? kx : mail), via };
+    },
     retry(name) {
       const site = lane(name);
       if (site?.status().isPaused) return said(false, `${name} is paused: resume it.`);
@@ -159,6 +196,12 @@ function ordersFor(lane: (name: string) => Lane | undefined, kxDoor: KxDoor | un
       return said(false, `Update ${seq} is not the next one for ${name}, or is on its way.`);
     },
   };
+}
+
+/** The keyserver beside us, when it can be asked for keys. */
+function localKeyserver({ local }: Config) {
+  if (local?.type !== "hkp") return undefined;
+  return { name: LOCAL_LANE, mail: local.address, url: local.url };
 }
 
 /** How long the log keeps what, and for which lanes it holds what they have not got. */

@@ -22,6 +22,7 @@ export type RefusalReason =
   | "several-keys"
   | "too-fast"
   | "hash-mismatch"
+  | "wrong-key"
   | "policy-size"
   | "policy-packets"
   | "policy-attribute"

@@ -42,8 +42,11 @@ export interface Update {
   readonly packets: readonly PacketName[];
 }
 
-/** Which road an update came in by. */
-export type Transport = "mail" | "kx";
+/**
+ * Which road an update came in by: "hkp" was posted to us, "repair" is a key that we asked a
+ * keyserver for because an update was lost, "import" came from a keyring.
+ */
+export type Transport = "mail" | "kx" | "hkp" | "repair" | "import";
 
 /** Where an update came from: the operator's name for the neighbour and the road. */
 export interface Origin {

@@ -17,6 +17,8 @@ const USUAL_UPDATE_BYTES = 2000;
 export const FLOWS = {
   inMail: { events: ["accepted"], via: "mail" },
   inKx: { events: ["accepted"], via: "kx" },
+  inHkp: { events: ["accepted"], via: "hkp" },
+  inRepair: { events: ["accepted"], via: "repair" },
   outMail: { events: ["sent"] },
   outKx: { events: ["served"] },
   duplicates: { events: ["duplicate"] },

@@ -53,7 +53,10 @@ export function hkpStats(sources: Sources) {
     ),
     Total: log.entries,
     Hourly: flow.hours.inMail.map((count, index) => ({
-      Inserted: count + (flow.hours.inKx[index] ?? 0),
+      Inserted: [flow.hours.inKx, flow.hours.inHkp, flow.hours.inRepair].reduce(
+        (sum, hours) => sum + (hours[index] ?? 0),
+        count,
+      ),
       Updated: 0,
       Ignored: flow.hours.duplicates[index] ?? 0,
       Time: `${new Date(firstHour + index * HOUR_MS).toISOString().slice(0, 19)}Z`,

@@ -6,7 +6,7 @@ import type { Html } from "./html.js";
 import { html } from "./html.js";
 import type { Journey, Stage } from "./journey.js";
 import { shell, when } from "./page.js";
-import { listed, octets } from "./words.js";
+import { cameBy, listed, octets } from "./words.js";
 
 /** `question` is what was asked for; `journeys` the newest first, empty when nothing was found. */
 export function journeyPage(question: string, journeys: readonly Journey[], now: number): Html {
@@ -23,14 +23,14 @@ By Message-ID: <code>kxgw trace</code>.</p></section>`
 
 function section(journey: Journey, now: number): Html {
   const { seq, hash, fingerprint, size, received, from, transport, messageId, trail } = journey;
-  const road = transport === "kx" ? "KX" : "mail";
   return html`<section id="journey-${seq}" class="journey">
 <h1>Update ${seq}</h1>
 <dl class="facts">
 <div><dt>Key</dt><dd><a href="/update/${fingerprint}"><code>${fingerprint}</code></a></dd></div>
 <div><dt>Hash</dt><dd><a href="/update/${hash}"><code>${hash}</code></a></dd></div>
 <div><dt>Size</dt><dd>${octets(size)}${journey.body ? "" : ", no longer held"}</dd></div>
-<div><dt>Came in</dt><dd>${when(received, now)} by ${road}, from ${from ?? "an unnamed sender"}
+<div><dt>Came in</dt><dd>${when(received, now)} ${cameBy(transport)},
+from ${from ?? "an unnamed sender"}
 <span class="quiet">${received}</span></dd></div>
 ${messageId !== null && html`<div><dt>Mail</dt><dd><code>${messageId}</code></dd></div>`}
 <div><dt>Trail</dt><dd>${trail.length === 0 ? "empty" : listed(trail)}</dd></div>

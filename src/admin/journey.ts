@@ -9,11 +9,11 @@ import type { Config } from "../config/config.js";
 import type { LaneStatus } from "../egress/lane.js";
 import { inTrail } from "../mail/sent-trail.js";
 import type { PeerStatus } from "../peering/exchange.js";
-import type { Fingerprint, Seq, UpdateHash } from "../update.js";
+import type { Fingerprint, Seq, Transport, UpdateHash } from "../update.js";
 import type { Entry, UpdateLog } from "../updatelog/update-log.js";
 import { isLocal, type Subject, subjectsOf, wordsOf } from "./neighbour-view.js";
 import type { Report } from "./tally.js";
-import { ahead, octets, several } from "./words.js";
+import { ahead, cameBy, octets, several } from "./words.js";
 
 /** Entries that one question may find. */
 export const JOURNEYS = 20;
@@ -31,7 +31,7 @@ export interface JourneySources {
 /** What became of an update at one neighbour. */
 export interface Stage {
   readonly neighbour: string;
-  readonly road: "mail" | "kx" | "local" | "none";
+  readonly road: "mail" | "kx" | "hkp" | "local" | "none";
   /** `done`: it has it. `waiting`: it will get it. `failed`: it will not. */
   readonly state: "done" | "waiting" | "failed" | "none";
   readonly words: string;
@@ -46,7 +46,7 @@ export interface Journey {
   readonly size: number;
   readonly received: string;
   readonly from: string | null;
-  readonly transport: string;
+  readonly transport: Transport;
   readonly messageId: string | null;
   /** Whether the body is still held. */
   readonly body: boolean;
@@ -111,8 +111,11 @@ function stageOf(neighbour: Subject, entry: Entry, sources: JourneySources): Sta
   if (entry.origin.neighbour === name) {
     const { receivedAt } = entry;
     const { transport } = entry.origin;
-    const words = `sent it to us by ${transport === "kx" ? "KX" : "mail"}`;
-    return stage(transport, "done", words, receivedAt);
+    if (transport === "repair") {
+      return stage("hkp", "done", "gave it to us when we asked, since an update was lost");
+    }
+    const road = transport === "import" ? "none" : transport;
+    return stage(road, "done", `sent it to us ${cameBy(transport)}`, receivedAt);
   }
   const served = told.find(({ event }) => event === "served");
   if (served) return stage("kx", "done", `fetched it (${sizeOf(served)})`, served.at);

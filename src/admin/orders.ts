@@ -1,7 +1,8 @@
 /**
  * Orders that the control socket takes: POST /peers/NAME/pause, /peers/NAME/resume,
- * /queue/NAME/retry and /queue/NAME/skip/SEQ. What they do is the doors' own; here they are read
- * and answered in words. A door that does not know the order says so by returning a refusal.
+ * /peers/NAME/backfill/DAYS, /queue/NAME/retry and /queue/NAME/skip/SEQ. What they do is the doors'
+ * own; here they are read and answered in words. A door that does not know the order says so by
+ * returning a refusal.
  */
 import type { Answer } from "./routes.js";
 import { json } from "./routes.js";
@@ -10,12 +11,16 @@ import { json } from "./routes.js";
 export interface Obeyed {
   readonly done: boolean;
   readonly words: string;
+  /** Which road was taken, where there are several. */
+  readonly via?: "kx" | "mail";
 }
 
 /** The orders by what they are for; each gets the neighbour's name. */
 export interface Orders {
   pause(neighbour: string): Obeyed;
   resume(neighbour: string): Obeyed;
+  /** Asks it anew for what it has, of the last `days` days where it can be told so. */
+  backfill(neighbour: string, days: number): Obeyed;
   /** Tries now what was put off. */
   retry(neighbour: string): Obeyed;
   /** Gives up the next update of a queue, which has to be `seq`. */
@@ -24,8 +29,9 @@ export interface Orders {
 
 /** Does what `path` orders: 200 when it is done, 409 when it could not be, 404 for no order. */
 export function obey(path: string, orders: Orders): Answer {
-  const [, room, name = "", verb, seq, ...rest] = path.split("/");
-  const order = rest.length > 0 ? undefined : `${room} ${verb}${seq === undefined ? "" : " seq"}`;
+  const [, room, name = "", verb, number, ...rest] = path.split("/");
+  const hasNumber = number === undefined ? "" : " number";
+  const order = rest.length > 0 ? undefined : `${room} ${verb}${hasNumber}`;
   switch (order) {
     case "peers pause":
       return said(orders.pause(name));
@@ -33,8 +39,10 @@ export function obey(path: string, orders: Orders): Answer {
       return said(orders.resume(name));
     case "queue retry":
       return said(orders.retry(name));
-    case "queue skip seq":
-      return said(orders.skip(name, Number(seq)));
+    case "queue skip number":
+      return said(orders.skip(name, Number(number)));
+    case "peers backfill number":
+      return said(orders.backfill(name, Number(number)));
     default:
       return json({ done: false, words: "There is no such order." }, 404);
   }

@@ -117,6 +117,8 @@ function flow({ flow: { day, hours } }: Status, now: number): Html {
     ["Undelivered", grouped(day.undelivered), ""],
     ["Bounces", grouped(day.bounces), ""],
   ];
+  if (day.inHkp > 0) figures.splice(2, 0, ["In by HKP", grouped(day.inHkp), ""]);
+  if (day.inRepair > 0) figures.splice(2, 0, ["Repaired", grouped(day.inRepair), ""]);
   const hoursRows = hours.inMail.map((_, index) => {
     const at = new Date(hourAt(index, hours.inMail.length, now)).toISOString();
     const counts = [hours.inMail, hours.inKx, hours.outMail, hours.outKx, hours.duplicates];

@@ -3,6 +3,7 @@
  * alike, so that both tell one story. English, and on purpose without a locale: the same words on
  * every machine.
  */
+import type { Transport } from "../update.js";
 
 const SPANS = [
   ["d", 86_400_000],
@@ -53,6 +54,19 @@ export function octets(count: number): string {
 /** 0.9871 as "98.7 %"; whole numbers without a fraction. */
 export function percent(share: number): string {
   return `${(share * 100).toFixed(1).replace(/\.0$/, "")} %`;
+}
+
+const ROADS = {
+  mail: "by mail",
+  kx: "by KX",
+  hkp: "by HKP",
+  repair: "fetched anew, since an update was lost",
+  import: "by kxgw import",
+} as const satisfies Record<Transport, string>;
+
+/** How an update came in: "by mail". */
+export function cameBy(transport: Transport): string {
+  return ROADS[transport];
 }
 
 /** "a", "a and b", "a, b and c". */

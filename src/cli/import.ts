@@ -140,7 +140,7 @@ function keysOf(data: Uint8Array, tell: (fault: string) => void) {
 
 function arrivalOf(update: Update, config: Config, receivedAt: number) {
   const trail = config.neighbours.flatMap(({ mail }) => (mail === undefined ? [] : [mail]));
-  const origin = { neighbour: undefined, transport: "mail" } as const;
+  const origin = { neighbour: undefined, transport: "import" } as const;
   return { update, origin, trail, receivedAt };
 }
 

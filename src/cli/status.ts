@@ -39,9 +39,13 @@ export function statusText(status: Status): string {
   ];
   if (running) {
     const share = kxShare24h === null ? "" : `, ${percent(kxShare24h)} over KX`;
+    const more = [
+      day.inHkp > 0 ? `, ${grouped(day.inHkp)} by HKP` : "",
+      day.inRepair > 0 ? `, ${grouped(day.inRepair)} repaired` : "",
+    ].join("");
     lines.push(
       "",
-      `24 h      in ${grouped(day.inMail)} by mail, ${grouped(day.inKx)} by KX; ` +
+      `24 h      in ${grouped(day.inMail)} by mail, ${grouped(day.inKx)} by KX${more}; ` +
         `out ${grouped(day.outMail)} by mail, ${grouped(day.outKx)} by KX${share}`,
       `          refused ${grouped(day.refused)}, undelivered ${grouped(day.undelivered)}, ` +
         `bounced ${grouped(day.bounces)}`,

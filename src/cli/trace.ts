@@ -4,7 +4,7 @@
  * running gateway adds the times that it remembers.
  */
 import { entriesOf, type Journey, journeyOf } from "../admin/journey.js";
-import { ago, listed, octets } from "../admin/words.js";
+import { ago, cameBy, listed, octets } from "../admin/words.js";
 import { loadConfig } from "../config/load.js";
 import { EXIT } from "../errors.js";
 import { ask, run, withLog } from "./daemon.js";
@@ -53,7 +53,6 @@ const HINT = `      Ask with the fingerprint of a key (40 digits), the hash of a
 /** As lines of text, the last one empty. */
 export function journeyText(journey: Journey, now: number): string {
   const { seq, hash, fingerprint, size, received, from, transport, messageId, trail } = journey;
-  const road = transport === "kx" ? "KX" : "mail";
   const time = (iso: string) => `${iso} (${ago(Date.parse(iso), now)})`;
   const stages = journey.stages.map((stage) => {
     const when = stage.time === null ? "" : `, ${time(stage.time)}`;
@@ -64,7 +63,7 @@ export function journeyText(journey: Journey, now: number): string {
     `  key      ${fingerprint}`,
     `  hash     ${hash}`,
     `  size     ${octets(size)}${journey.body ? "" : ", body expired"}`,
-    `  came in  ${time(received)} by ${road}, from ${from ?? "an unnamed sender"}`,
+    `  came in  ${time(received)} ${cameBy(transport)}, from ${from ?? "an unnamed sender"}`,
     ...(messageId === null ? [] : [`  mail     ${messageId}`]),
     `  trail    ${trail.length === 0 ? "empty" : listed(trail)}`,
     ...stages,

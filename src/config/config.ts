@@ -15,6 +15,9 @@ export interface Endpoint {
 /** Which road updates take to a neighbour. */
 export type Via = "mail" | "kx";
 
+/** Where a key that was lost is asked for: over HKP at a URL without a path, or by mail. */
+export type RepairWay = { readonly type: "hkp"; readonly url: string } | { readonly type: "mail" };
+
 /** One [[peer]] entry: a site (mail), a KX peer, or both. */
 export interface Neighbour {
   readonly name: string;
@@ -37,6 +40,8 @@ export interface Neighbour {
   readonly tls: { readonly pin: string | undefined } | undefined;
   /** Whether we dial, or wait to be dialled. */
   readonly dial: boolean;
+  /** Where its keys are to be had when an update was lost. */
+  readonly repair: RepairWay | undefined;
 }
 
 /** How updates get into the keyserver beside us; paths are absolute. */

@@ -5,10 +5,17 @@
  */
 import { z } from "zod";
 import { parseMailAddress } from "./addresses.js";
-import type { Endpoint } from "./config.js";
+import type { Endpoint, RepairWay } from "./config.js";
 import { quoted } from "./quote.js";
 import type { Reading } from "./units.js";
-import { isHostname, parseDuration, parseEndpoint, parseSchedule, parseSize } from "./units.js";
+import {
+  formatEndpoint,
+  isHostname,
+  parseDuration,
+  parseEndpoint,
+  parseSchedule,
+  parseSize,
+} from "./units.js";
 
 /** A keyserver has to serve an update for 72 hours after it was announced (thesis 3.1). */
 const MIN_RETAIN_MS = 72 * 3_600_000;
@@ -101,6 +108,21 @@ export function parseKxEndpoint(value: string): Reading<Endpoint & { readonly se
   const secure = value.startsWith("kxs://");
   const reading = parseEndpoint(secure ? value.slice("kxs://".length) : value);
   return "fault" in reading ? reading : { value: { ...reading.value, secure } };
+}
+
+/** "mail", or "hkp://host[:port]" or "hkps://host[:port]" with the ports 11371 and 443. */
+export function parseRepair(value: string): Reading<RepairWay> {
+  if (value === "mail") return { value: { type: "mail" } };
+  const [, scheme = "", rest = ""] = /^(hkps?):\/\/([^/]+)\/?$/.exec(value) ?? [];
+  const isSecure = scheme === "hkps";
+  const hasPort = /:\d+$/.test(rest) && !rest.endsWith("]");
+  const reading = parseEndpoint(hasPort ? rest : `${rest}:${isSecure ? 443 : 11371}`);
+  if (rest === "" || "fault" in reading) {
+    const hint = 'write "hkp://host:port", "hkps://host" or "mail"';
+    return { fault: `${quoted(value)} is no way to a keyserver: ${hint}` };
+  }
+  const url = `${isSecure ? "https" : "http"}://${formatEndpoint(reading.value)}`;
+  return { value: { type: "hkp", url } };
 }
 
 /** A certificate's SHA-256 as openssl prints it, with or without colons. */

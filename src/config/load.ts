@@ -205,6 +205,7 @@ function neighbourOf(peer: PeerSettings): Neighbour {
     kx: peer.kx && { host: peer.kx.host, port: peer.kx.port },
     tls: peer.kx?.secure ? { pin: peer.pin } : undefined,
     dial: peer.dial,
+    repair: peer.repair,
   };
 }
 

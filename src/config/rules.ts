@@ -36,6 +36,7 @@ export function crossFaults(settings: PartlySettings): PathFault[] {
     ...localFaults(settings),
     ...bounceFaults(settings),
     ...roadFaults(settings),
+    ...repairFaults(settings),
     ...tlsFaults(settings),
     ...sharedFaults(settings),
   ];
@@ -149,6 +150,21 @@ function tlsFaults({ kx, peer }: PartlySettings): PathFault[] {
     }
     if (tls === undefined || tls.ca !== undefined || pin !== undefined) return [];
     return [{ path, message: "cannot be told from others: write its pin, or a ca in [kx] tls" }];
+  });
+}
+
+/** Questions by mail need an address and a relay. */
+function repairFaults({ outbound, peer }: PartlySettings): PathFault[] {
+  return peer.flatMap((entry, index): PathFault[] => {
+    if (entry?.values.repair?.type !== "mail") return [];
+    const path = ["peer", index, "repair"];
+    if (!entry.given.has("mail")) {
+      return [{ path, message: '"mail" needs an address to ask: write mail = "user@host"' }];
+    }
+    if (outbound !== undefined) return [];
+    return [
+      { path, message: '"mail" needs a way out: write [outbound] with relay = "smtp://..."' },
+    ];
   });
 }
 

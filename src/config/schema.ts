@@ -20,6 +20,7 @@ import {
   parseName,
   parsePath,
   parsePin,
+  parseRepair,
   parseWord,
   retain,
   schedule,
@@ -211,6 +212,9 @@ export const peerSchema = z
       .boolean({ error: "is not a truth value: write true or false, without quotes" })
       .default(false)
       .describe("Whether we dial it, or wait to be dialled."),
+    repair: text("hkp://ks.example.org:11371", parseRepair)
+      .optional()
+      .describe('Where its keys are asked for when an update was lost: hkp://, hkps:// or "mail".'),
     via: word(["mail", "kx"], (value) =>
       value === "both" || value === "auto"
         ? `; this version knows mail and kx, and takes one of them`

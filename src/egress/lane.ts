@@ -39,7 +39,7 @@ import type { Courier, Part } from "./courier.js";
 import { Freight, type Load } from "./freight.js";
 import { LaneState } from "./lane-state.js";
 import type { Outcome } from "./transport.js";
-import { recordUndelivered } from "./undelivered.js";
+import { recordExpired, recordUndelivered } from "./undelivered.js";
 
 /** Who a lane serves and how, from the config. */
 export interface LaneSettings {
@@ -265,7 +265,8 @@ export class Lane {
   async #serve(entry: Entry, again = false): Promise<void> {
     const parts = this.#freight.parts(entry);
     if (parts === undefined) {
-      this.#report("body-expired", entry);
+      const at = this.#clock.now();
+      recordExpired(this.#log, this.#diagnostics, { site: this.name, entry, at });
       return this.#finish(entry, again);
     }
     if (parts.some(({ incomplete }) => incomplete)) this.#report("incomplete", entry);

@@ -2,8 +2,6 @@
  * The door out to all legacy sites: one lane a site, one transport a lane, woken when the log
  * grows. A neighbour is a site when it takes mail and `via` says so.
  */
-import { readFileSync } from "node:fs";
-import { rootCertificates } from "node:tls";
 import type { Clock } from "../clock.js";
 import type { Config } from "../config/config.js";
 import type { Diagnostics } from "../diagnostics.js";
@@ -15,7 +13,7 @@ import type { UpdateLog } from "../updatelog/update-log.js";
 import { type Courier, MailCourier } from "./courier.js";
 import type { LaneStatus } from "./lane.js";
 import { Lane } from "./lane.js";
-import { RelayTransport, TRANSPORT_LIMITS } from "./transport.js";
+import { certificatesIn, RelayTransport, TRANSPORT_LIMITS } from "./transport.js";
 
 /** How long a relay may take for the mail under way when we go down. */
 const STOP_MS = 10_000;
@@ -38,10 +36,7 @@ export class MailDoor {
     const { address: site, contact } = config.site;
     const hostname = config.smtp?.hostname ?? site.slice(site.lastIndexOf("@") + 1);
     const { bounce, retry, relay } = outbound;
-    const ca =
-      outbound.ca === undefined
-        ? undefined
-        : [...rootCertificates, readFileSync(outbound.ca, "utf8")];
+    const ca = certificatesIn(outbound.ca);
     const observing = config.mode === "observe";
     const guard = new LogGuard("egress", clock, diagnostics);
     for (const { name, mail, via, maxMailBytes, maxRate: rate, requireTls } of config.neighbours) {

@@ -8,6 +8,8 @@
  * connection turns out to be dead, the mail is tried once more on a new one.
  * Knows no site, no schedule and no log.
  */
+import { readFileSync } from "node:fs";
+import { rootCertificates } from "node:tls";
 import SMTPConnection from "nodemailer/lib/smtp-connection";
 
 export interface TransportLimits {
@@ -43,6 +45,11 @@ export interface Security {
   readonly required: boolean;
   /** CAs in PEM that are trusted; undefined for those that Node comes with. */
   readonly ca: readonly string[] | undefined;
+}
+
+/** The system's CAs and those of a PEM file, undefined without one. */
+export function certificatesIn(file: string | undefined): string[] | undefined {
+  return file === undefined ? undefined : [...rootCertificates, readFileSync(file, "utf8")];
 }
 
 const OPPORTUNISTIC: Security = { required: false, ca: undefined };

@@ -3,6 +3,7 @@
  * it was refused at once or came back later makes no difference from here on.
  */
 import type { Diagnostics } from "../diagnostics.js";
+import { TOO_MANY_REPAIRS } from "../updatelog/repairs.js";
 import type { Entry, UpdateLog } from "../updatelog/update-log.js";
 
 export interface Refused {
@@ -14,6 +15,25 @@ export interface Refused {
   readonly words: string;
   /** Milliseconds since 1970. */
   readonly at: number;
+}
+
+/**
+ * An update expired before a site took it: its key is to be fetched again. Throws `Trouble` when
+ * the log cannot be written; then nothing was said either.
+ */
+export function recordExpired(
+  log: UpdateLog,
+  diagnostics: Diagnostics,
+  { site, entry, at }: Pick<Refused, "site" | "entry" | "at">,
+): void {
+  const { seq, hash, fingerprint, origin } = entry;
+  const neighbours = origin.neighbour === undefined ? [] : [origin.neighbour];
+  const missing = { fingerprint, hash, neighbours, site, at, why: "expired" } as const;
+  const fields = { seq, hash, fingerprint, neighbour: site };
+  const isNoted = log.repairs.want(missing);
+  diagnostics.report("body-expired", fields);
+  if (isNoted) return;
+  diagnostics.report("repair-failed", { ...fields, why: "expired", problem: TOO_MANY_REPAIRS });
 }
 
 /** Throws `Trouble` when the log cannot be written; then nothing was said either. */

@@ -136,7 +136,8 @@ export class HkpDoor {
     this.#keys.rates.take(sender === undefined ? candidates : [sender]);
     const armor = Buffer.from(keytext(request, body), "utf8");
     const submission = { sender, trail, messageId: undefined, bytes: body.length };
-    return await this.#keys.take({ armor: [armor], single: true, ...submission });
+    const given = { armor: [armor], single: true, transport: "hkp" } as const;
+    return await this.#keys.take({ ...given, ...submission });
   }
 
   #fail(error: unknown, client: string, request: IncomingMessage, response: ServerResponse): void {

@@ -14,7 +14,7 @@ import { mergeTrails } from "../mail/sent-trail.js";
 import { keyPackets, type TransferableKey } from "../openpgp/key.js";
 import { newsOf } from "../openpgp/news.js";
 import { encodedSize } from "../openpgp/packet.js";
-import type { PacketName, Update } from "../update.js";
+import type { Fingerprint, PacketName, Seq, Transport, Update } from "../update.js";
 import { dayOf } from "../updatelog/packet-memory.js";
 import type { Appended, Arrival, UpdateLog } from "../updatelog/update-log.js";
 import { AcceptRates } from "./accept-rates.js";
@@ -24,7 +24,7 @@ import { GroupCommit } from "./group-commit.js";
 export interface Submission {
   readonly armor: readonly Uint8Array[];
   /** Who sent them; undefined when several could have. */
-  readonly sender: Neighbour | undefined;
+  readonly sender: Pick<Neighbour, "name" | "mail"> | undefined;
   /** Addresses that have them. */
   readonly trail: readonly string[];
   readonly messageId: string | undefined;
@@ -32,11 +32,19 @@ export interface Submission {
   readonly bytes: number;
   /** Whether it may be one key only, and nothing beside it. */
   readonly single?: boolean;
+  /** The road that it came by; mail unless it says so. */
+  readonly transport?: Transport;
+  /** The key that was asked for: any other is refused. */
+  readonly only?: Fingerprint | undefined;
+  /** Whether all of it goes on, whatever of it is known: somebody lacks what others were told. */
+  readonly whole?: boolean;
 }
 
 /** A key that is in the log now, or of which everything was. */
 export interface Taken {
   readonly update: Update;
+  /** Its entry; undefined for a key of which nothing is news. */
+  readonly seq: Seq | undefined;
   readonly outcome: Appended["outcome"];
 }
 
@@ -92,12 +100,13 @@ export class KeyIntake {
   }
 
   /** What is to be appended for a submission. Throws `Refusal` when nothing of it can be taken. */
-  read({ armor, sender, trail, messageId, single = false }: Submission): Material {
+  read(submission: Submission): Material {
+    const { armor, sender, trail, messageId, single = false, transport = "mail" } = submission;
     const receivedAt = this.#clock.now();
     const seenAgain: PacketName[] = [];
-    const cut = this.#cut(dayOf(receivedAt), seenAgain);
+    const cut = submission.whole ? WHOLE : this.#cut(dayOf(receivedAt), seenAgain);
     let spared = 0;
-    const admission = admit(armor, this.#judge, (key) => {
+    const admission = admit(armor, this.#judgement(submission.only), (key) => {
       const news = cut(key);
       if (news !== undefined && news !== key) spared += sizeOf(key) - sizeOf(news);
       return news;
@@ -120,7 +129,7 @@ export class KeyIntake {
     }
     // Whoever sends an update has it, whether or not it says so (Hockeypuck writes no trail).
     const passed = sender?.mail === undefined ? trail : mergeTrails(trail, [sender.mail]);
-    const origin = { neighbour, transport: "mail" } as const;
+    const origin = { neighbour, transport };
     const arrivals = updates.map((update) => {
       return { update, origin, trail: passed, receivedAt, messageId };
     });
@@ -129,7 +138,7 @@ export class KeyIntake {
 
   /** Reports what became of a submission once its arrivals are on disk. */
   stored(
-    { sender, messageId, bytes }: Submission,
+    { sender, messageId, bytes, transport: via = "mail" }: Submission,
     { arrivals, known, seenAgain, spared, receivedAt }: Material,
     outcomes: readonly Appended[],
   ): Taken[] {
@@ -139,8 +148,8 @@ export class KeyIntake {
       const outcome = outcomes[index];
       if (outcome === undefined) continue;
       const { hash, fingerprint, body } = update;
-      const fields = { seq: outcome.seq, hash, fingerprint, neighbour, via: "mail", messageId };
-      taken.push({ update, outcome: outcome.outcome });
+      const fields = { seq: outcome.seq, hash, fingerprint, neighbour, via, messageId };
+      taken.push({ update, seq: outcome.seq, outcome: outcome.outcome });
       if (outcome.outcome === "duplicate") {
         this.#diagnostics.report("duplicate", { ...fields, bytes });
         continue;
@@ -149,16 +158,25 @@ export class KeyIntake {
       if (outcome.collision) this.#diagnostics.report("collision", fields);
     }
     if (spared > 0) {
-      this.#diagnostics.report("trimmed", { neighbour, via: "mail", messageId, bytes: spared });
+      this.#diagnostics.report("trimmed", { neighbour, via, messageId, bytes: spared });
     }
     if (seenAgain.length > 0) this.#log.packets.remember(seenAgain, receivedAt);
     for (const update of known) {
       const { hash, fingerprint } = update;
-      const fields = { hash, fingerprint, neighbour, via: "mail", messageId, bytes };
+      const fields = { hash, fingerprint, neighbour, via, messageId, bytes };
       this.#diagnostics.report("duplicate", { ...fields, reason: "no-news" });
-      taken.push({ update, outcome: "duplicate" });
+      taken.push({ update, seq: undefined, outcome: "duplicate" });
     }
     return taken;
+  }
+
+  /** Policy, and before it that a key is the one that was asked for. */
+  #judgement(wanted: Fingerprint | undefined): Judgement {
+    if (wanted === undefined) return this.#judge;
+    return (key) =>
+      key.fingerprint === wanted
+        ? this.#judge(key)
+        : new Refusal("wrong-key", "The key is not the one that was asked for.");
   }
 
   /** What goes on of a key. Known packets not seen yet `today` are put into `seenAgain`. */

@@ -12,18 +12,22 @@ import type { AcceptRates } from "./accept-rates.js";
 import type { KeyIntake } from "./key-intake.js";
 import { decodedParts } from "./mime.js";
 import { authorOf, senderOf } from "./neighbours.js";
+import type { MailAnswers } from "./repair-mail.js";
 
 /** What became of a mail that was understood; a `Refusal` or `Trouble` is thrown otherwise. */
 export type Intake =
   | { readonly kind: "stored"; readonly appended: number; readonly duplicates: number }
-  /** An automatic answer: taken, and thrown away. */
+  /** An automatic answer: thrown away, unless it answers a question of ours. */
   | { readonly kind: "reply" };
 
 export class MailIntake {
   readonly #keys: KeyIntake;
   readonly #diagnostics: Diagnostics;
+  readonly #answers: MailAnswers | undefined;
 
-  constructor(keys: KeyIntake, diagnostics: Diagnostics) {
+  /** `answers` takes what answers a question of ours; without it there are no questions. */
+  constructor(keys: KeyIntake, diagnostics: Diagnostics, answers?: MailAnswers) {
+    this.#answers = answers;
     this.#keys = keys;
     this.#diagnostics = diagnostics;
   }
@@ -48,8 +52,11 @@ export class MailIntake {
     const isTold = candidates.length === 1 && !mustBeNamed;
     if (isTold) this.rates.take(candidates);
     const { fields, bodyStart } = readHead(message);
-    const mail = recognise(fields, await decodedParts(message, fields, bodyStart));
+    const parts = await decodedParts(message, fields, bodyStart);
+    const mail = recognise(fields, parts);
     if (mail.command === "reply") {
+      const vouched = mustBeNamed ? [] : candidates;
+      if (await this.#answers?.take(fields, parts, vouched)) return { kind: "reply" };
       const neighbour = candidates.length === 1 ? candidates[0]?.name : undefined;
       this.#diagnostics.report("reply-swallowed", { neighbour });
       return { kind: "reply" };

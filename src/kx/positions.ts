@@ -2,6 +2,7 @@
  * Numbers of a peer that outlast a wrap: a position is the wire number (31 bits, thesis 5.3) plus
  * 2^31 for each wrap since the greeting, or minus that for what was numbered before the last one.
  */
+import type { UpdateHash } from "../update.js";
 import type { Announcement } from "./messages.js";
 import { MAX_NUMBER } from "./messages.js";
 
@@ -9,6 +10,15 @@ import { MAX_NUMBER } from "./messages.js";
 export interface Listed {
   readonly position: number;
   readonly announcement: Announcement;
+}
+
+/** A LIST that is out, in positions. */
+export interface Listing {
+  readonly low: number;
+  readonly high: number;
+  readonly purpose: "forwards" | "search" | "sign of life";
+  /** What `low` must show if this is the log that we know. */
+  readonly expected?: UpdateHash | undefined;
 }
 
 /** The number that stands on the wire for a position. */

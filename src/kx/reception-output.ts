@@ -11,6 +11,9 @@ export interface Position {
   readonly hash: UpdateHash;
 }
 
+/** Why all is listed anew: the peer's numbers began again, or the operator wants it. */
+export type ResetReason = "wrapped" | "other-log" | "ordered";
+
 export type ReceptionOutput =
   /** Ask for the announcements of these wire numbers, both included. */
   | { readonly type: "list"; readonly low: number; readonly high: number }
@@ -20,4 +23,4 @@ export type ReceptionOutput =
   | { readonly type: "cursor"; readonly at: Position | undefined }
   /** Numbers that the peer no longer lists: what they were is not known. */
   | { readonly type: "gap"; readonly low: number; readonly high: number }
-  | { readonly type: "reset"; readonly reason: "wrapped" | "other-log" };
+  | { readonly type: "reset"; readonly reason: ResetReason };

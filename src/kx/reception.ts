@@ -31,9 +31,9 @@ import type { UpdateHash } from "../update.js";
 import type { Announcement } from "./messages.js";
 import { MAX_NUMBER } from "./messages.js";
 import { PendingNumbers } from "./pending.js";
-import type { Listed } from "./positions.js";
+import type { Listed, Listing } from "./positions.js";
 import { listedBetween, numberAt, roundOf } from "./positions.js";
-import type { Position, ReceptionOutput } from "./reception-output.js";
+import type { Position, ReceptionOutput, ResetReason } from "./reception-output.js";
 import { BackwardSearch } from "./search.js";
 
 export const RECEPTION_LIMITS = {
@@ -43,15 +43,6 @@ export const RECEPTION_LIMITS = {
   /** What was forged, failed or in doubt causes no further listing before this. */
   relistMs: 60_000,
 } as const;
-
-/** A LIST that is out, in positions. */
-interface Listing {
-  readonly low: number;
-  readonly high: number;
-  readonly purpose: "forwards" | "search" | "sign of life";
-  /** What `low` must show if this is the log that we know. */
-  readonly expected?: UpdateHash | undefined;
-}
 
 export class Reception {
   readonly #known: (announcement: Announcement) => boolean;
@@ -223,6 +214,13 @@ export class Reception {
     return outputs;
   }
 
+  /** Forgets the cursor, by an order, so that all that is available is listed (rule 2). */
+  startOver(now: number): ReceptionOutput[] {
+    const outputs: ReceptionOutput[] = [];
+    this.#reset("ordered", now, outputs);
+    return this.#continue(now, outputs);
+  }
+
   tick(now: number): ReceptionOutput[] {
     return this.#continue(now, []);
   }
@@ -380,7 +378,7 @@ export class Reception {
     outputs.push({ type: "list", low: numberAt(low), high: numberAt(high) });
   }
 
-  #reset(reason: "wrapped" | "other-log", now: number, outputs: ReceptionOutput[]): void {
+  #reset(reason: ResetReason, now: number, outputs: ReceptionOutput[]): void {
     this.#forget();
     this.#cursor = undefined;
     this.#claimed = this.#latest;

@@ -173,6 +173,11 @@ export class Exchange {
     });
   }
 
+  /** Has all that a peer still announces listed anew. */
+  startOver(peerName: string, now: number): Action[] {
+    return this.#input(now, () => this.#receiving.startOver(peerName, now));
+  }
+
   /** When `tick` is next due; undefined when only a peer or the log can move things. */
   nextAt(): number | undefined {
     let next = Math.min(this.#receiving.nextAt(), this.#news.nextAt());

@@ -26,6 +26,7 @@ import type { TransferableKey } from "../openpgp/key.js";
 import type { Rules } from "../policy.js";
 import type { Update, UpdateHash } from "../update.js";
 import type { UpdateLog } from "../updatelog/update-log.js";
+import { Losses } from "./losses.js";
 
 const CURSOR_MS = 1000;
 /** What policy refuses is not asked for again for a day, and then it may have changed. */
@@ -70,6 +71,7 @@ export class Receiving {
   readonly #diagnostics: Diagnostics;
   readonly #rules: Rules;
   readonly #tracker: FetchTracker;
+  readonly #losses: Losses;
   readonly #peers = new Map<string, Peer>();
   #orders: Order[] = [];
   #fetched: Fetched[] = [];
@@ -89,6 +91,7 @@ export class Receiving {
     this.#guard = guard;
     this.#clock = clock;
     this.#diagnostics = diagnostics;
+    this.#losses = new Losses(log, guard, diagnostics);
     this.#tracker = new FetchTracker(() => clock.random());
     for (const name of peers) {
       const stored = log.receiveCursor(name);
@@ -133,6 +136,11 @@ export class Receiving {
   /** Lists something, to hear whether the peer lives. */
   probe(peer: string, now: number): void {
     this.#follow(peer, (reception) => reception.probe(now), now);
+  }
+
+  /** Lists all that the peer still announces, as if we had never known it. */
+  startOver(peer: string, now: number): void {
+    this.#follow(peer, (reception) => reception.startOver(now), now);
   }
 
   /** Bytes of what was asked for came in. */
@@ -201,7 +209,7 @@ export class Receiving {
     if (fetched.length === 0) return;
     this.#fetched = [];
     const hashes = new Set(fetched.map(({ update }) => update.hash));
-    const at = this.#peer(peer).reception.cursorAfter(hashes);
+    const at = this.#losses.flush() ? this.#peer(peer).reception.cursorAfter(hashes) : undefined;
     const origin = { neighbour: peer, transport: "kx" } as const;
     const receivedAt = this.#clock.now();
     const arrivals = fetched.map(({ update }) => ({ update, origin, trail: [], receivedAt }));
@@ -262,7 +270,8 @@ export class Receiving {
 
   /** Stores the cursors that have moved; what fails is tried again. */
   storeCursors(now: number): void {
-    this.#cursorsDueAt = undefined;
+    this.#cursorsDueAt = this.#losses.flush() ? undefined : now + CURSOR_MS;
+    if (this.#cursorsDueAt !== undefined) return;
     for (const peer of this.#peers.values()) {
       const at = peer.reception.cursor;
       if (at === undefined || isSame(at, peer.stored)) continue;
@@ -308,7 +317,7 @@ export class Receiving {
           break;
         case "gap": {
           const { low, high } = output;
-          this.#diagnostics.report("peer-gap", { neighbour: name, low, high });
+          this.#losses.gap(name, low, high, this.#clock.now());
           break;
         }
         case "reset":
@@ -343,8 +352,7 @@ export class Receiving {
   #lost(hash: UpdateHash, peers: readonly string[], now: number): void {
     const receptions = [...this.#peers.values()].map(({ reception }) => reception);
     const [fingerprint] = receptions.flatMap((reception) => reception.fingerprintOf(hash) ?? []);
-    const neighbours = peers.join(" ");
-    this.#diagnostics.report("update-lost", { hash, fingerprint, neighbours });
+    this.#losses.lost(hash, fingerprint, peers, this.#clock.now());
     for (const { name, reception } of this.#peers.values()) {
       this.#follow(name, () => reception.lost(hash, now), now);
     }

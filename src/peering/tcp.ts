@@ -189,6 +189,13 @@ export class KxDoor {
     return true;
   }
 
+  /** Has all that a peer still announces listed anew; false when it is no KX peer here. */
+  backfill(name: string): boolean {
+    if (!this.#peers.some((one) => one.name === name)) return false;
+    this.#perform(this.#exchange.startOver(name, this.#now()));
+    return true;
+  }
+
   #now(): number {
     return this.#clock.monotonic();
   }

@@ -20,6 +20,7 @@ import {
   createTables,
   identify,
   notYetUpToDate,
+  SCHEMA_VERSION,
 } from "./schema.js";
 import { asTrouble } from "./trouble.js";
 
@@ -82,9 +83,8 @@ export class Connection {
         assertDurable(db, real);
       }
       const connection = new Connection(db, real, lock);
-      connection.#isOlder = found === "older";
       if (found === "empty") connection.#create(readonly);
-      else if (connection.#isOlder && !readonly) connection.#bringUpToDate();
+      else if (found < SCHEMA_VERSION) connection.#bringUpToDate(found, readonly);
       return connection;
     } catch (error) {
       db?.close();
@@ -101,9 +101,9 @@ export class Connection {
     this.write(() => createTables(this.db));
   }
 
-  #bringUpToDate(): void {
-    this.write(() => bringUpToDate(this.db));
-    this.#isOlder = false;
+  #bringUpToDate(version: number, readonly: boolean): void {
+    if (readonly) this.#isOlder = true;
+    else this.write(() => bringUpToDate(this.db, version));
   }
 
   /** Throws `Trouble` 'not-ours' when a reader has opened a log that lacks the newest tables. */

@@ -3,8 +3,9 @@
  * a "stored" would be a lie. Bodies stand apart from entries, so that a LIST over a month of
  * announcements (thesis, appendix A) never touches the pages that hold keys.
  *
- * It does not know who opens a file or why. A file of the version before is brought up to date by
- * its next writer; one of any other version is refused.
+ * It does not know who opens a file or why. A file of an earlier version is brought up to date by
+ * its next writer, one of a later version is refused. There is no way back: an earlier release does
+ * not read what this one has written.
  */
 import Database from "better-sqlite3";
 import { Trouble } from "../errors.js";
@@ -13,7 +14,7 @@ import { Trouble } from "../errors.js";
 export const APPLICATION_ID = 0x4b584757;
 
 /** `user_version` of a file that this code reads and writes. */
-export const SCHEMA_VERSION = 3;
+export const SCHEMA_VERSION = 4;
 
 /** The oldest version that a writer brings up to date. */
 const OLDEST_VERSION = 2;
@@ -24,6 +25,7 @@ const SQLITE_FLOOR = [3, 51, 3] as const;
 /** `PRAGMA synchronous` reads back as a number; FULL fsyncs the WAL at each commit. */
 const SYNCHRONOUS_FULL = 2;
 
+/** The tables of version 2; what came since is in `STEPS`. */
 const TABLES = `
 CREATE TABLE updates (
   seq INTEGER PRIMARY KEY AUTOINCREMENT,
@@ -153,33 +155,85 @@ CREATE INDEX packets_by_day ON packets (day);
 CREATE TABLE known_keys (fingerprint BLOB PRIMARY KEY) STRICT, WITHOUT ROWID;
 `;
 
+/** What came with version 4: see `repairs.ts`. */
+const TABLES_4 = `
+CREATE TABLE repairs (
+  what TEXT PRIMARY KEY,
+  why TEXT NOT NULL,
+  hash BLOB CHECK (length(hash) = 16),
+  days INTEGER NOT NULL,
+  neighbours TEXT NOT NULL,
+  sites TEXT NOT NULL,
+  wanted_at INTEGER NOT NULL,
+  source TEXT NOT NULL,
+  attempts INTEGER NOT NULL,
+  next_at INTEGER NOT NULL,
+  asked_at INTEGER NOT NULL,
+  refused TEXT NOT NULL,
+  answer TEXT NOT NULL
+) STRICT;
+CREATE INDEX repairs_by_source ON repairs (source, next_at);
+CREATE INDEX repairs_answered ON repairs (source) WHERE answer <> '';
+`;
+
+/** What makes each version out of the one before. */
+const STEPS: readonly (readonly [version: number, step: (db: Database.Database) => void])[] = [
+  [3, (db) => void db.exec(TABLES_3)],
+  [
+    4,
+    (db) => {
+      db.exec(TABLES_4);
+      loosen(db, "updates", "('mail', 'kx')", "('mail', 'kx', 'hkp', 'repair', 'import')");
+    },
+  ],
+];
+
+/**
+ * Changes a CHECK of a table so that it lets more through, without writing its rows anew: the
+ * procedure of https://sqlite.org/lang_altertable.html for changes that no row can break.
+ */
+function loosen(db: Database.Database, table: string, from: string, to: string): void {
+  db.unsafeMode(true);
+  try {
+    const version = Number(db.pragma("schema_version", { simple: true }));
+    db.pragma("writable_schema = ON");
+    db.prepare("UPDATE sqlite_schema SET sql = replace(sql, ?, ?) WHERE name = ?").run(
+      ...[from, to, table],
+    );
+    db.pragma(`schema_version = ${version + 1}`);
+    db.pragma("writable_schema = RESET");
+  } finally {
+    db.unsafeMode(false);
+  }
+}
+
 /** Creates the tables and marks the file as ours. Runs inside the caller's transaction. */
 export function createTables(db: Database.Database): void {
   db.exec(TABLES);
   db.pragma(`application_id = ${APPLICATION_ID}`);
-  bringUpToDate(db);
+  bringUpToDate(db, OLDEST_VERSION);
 }
 
-/** Adds what came after the oldest version. Runs inside the caller's transaction. */
-export function bringUpToDate(db: Database.Database): void {
-  db.exec(TABLES_3);
+/** Adds what came after version `from`. Runs inside the caller's transaction. */
+export function bringUpToDate(db: Database.Database, from: number): void {
+  for (const [version, step] of STEPS) if (version > from) step(db);
   db.pragma(`user_version = ${SCHEMA_VERSION}`);
 }
 
 /**
- * Whether the open file is a log of ours, one of the version before, or an empty one that may
- * become it. Throws `Trouble` 'not-ours' for anything else; writes nothing.
+ * The version of the open file when it is a log of ours, this one or an earlier, or "empty" when it
+ * may become one. Throws `Trouble` 'not-ours' for anything else; writes nothing.
  */
-export function identify(db: Database.Database, path: string): "empty" | "older" | "ours" {
+export function identify(db: Database.Database, path: string): "empty" | number {
   try {
     const application = db.pragma("application_id", { simple: true });
-    const version = db.pragma("user_version", { simple: true });
+    const version = Number(db.pragma("user_version", { simple: true }));
     const tables = db.prepare("SELECT count(*) FROM sqlite_schema").pluck().get();
     if (application === 0 && tables === 0) return "empty";
     if (application !== APPLICATION_ID) throw foreign(path, "is the database of another program");
-    if (version === OLDEST_VERSION) return "older";
-    if (version !== SCHEMA_VERSION) throw otherVersion(path, version);
-    return "ours";
+    const isKnown = version >= OLDEST_VERSION && version <= SCHEMA_VERSION;
+    if (!isKnown) throw otherVersion(path, version);
+    return version;
   } catch (error) {
     const notADatabase = error instanceof Database.SqliteError && error.code === "SQLITE_NOTADB";
     throw notADatabase ? foreign(path, "is not a database", error) : error;
@@ -191,7 +245,7 @@ function foreign(path: string, what: string, cause?: unknown): Trouble {
   return new Trouble("not-ours", `${path}: ${what}`, remedy, { cause });
 }
 
-function otherVersion(path: string, version: unknown): Trouble {
+function otherVersion(path: string, version: number): Trouble {
   const message =
     `${path}: was written with log version ${version}, ` +
     `this gateway knows version ${SCHEMA_VERSION}`;

@@ -27,6 +27,7 @@ import { Lookup } from "./lookup.js";
 import { PacketMemory } from "./packet-memory.js";
 import { Identities, Refusals } from "./remembered.js";
 import { Removals } from "./removals.js";
+import { Repairs } from "./repairs.js";
 import { type Expired, Retention, type RetentionLimits, type Totals } from "./retention.js";
 import { Returns } from "./returns.js";
 import { union } from "./trail.js";
@@ -104,6 +105,8 @@ export class UpdateLog {
   readonly removals: Removals;
   /** Which packets are in the updates of the log, or were. */
   readonly packets: PacketMemory;
+  /** What was lost and is to be fetched again. */
+  readonly repairs: Repairs;
   readonly #connection: Connection;
   readonly #cursors: ReceiveCursors;
   readonly #lanes: Lanes;
@@ -137,6 +140,7 @@ export class UpdateLog {
     this.packets = new PacketMemory(connection);
     const wake = () => this.#wake();
     this.returns = new Returns(connection, wake);
+    this.repairs = new Repairs(connection, this.#retention, wake);
     this.removals = new Removals(connection, this.returns, this.#retention, wake);
     this.#insertUpdate = db.prepare(`
       INSERT INTO updates (hash, digest, fingerprint, size, neighbour, transport, received_at,
@@ -241,7 +245,7 @@ export class UpdateLog {
   }
 
   /**
-   * Calls `listener` after each commit that added an entry or noted a bounce. It is a signal
+   * Calls `listener` after each commit that added an entry or noted a bounce or a repair: a signal
    * without data, outside any transaction; the listener reads from its own cursor and must not
    * throw. Returns the way to unsubscribe.
    */

@@ -114,6 +114,7 @@ export const EXAMPLE_CONFIG: Config = {
       kx: undefined,
       tls: undefined,
       dial: false,
+      repair: undefined,
     },
     {
       name: "new",
@@ -127,6 +128,7 @@ export const EXAMPLE_CONFIG: Config = {
       kx: { host: "127.0.0.2", port: 11_373 },
       tls: undefined,
       dial: true,
+      repair: undefined,
     },
   ],
 };

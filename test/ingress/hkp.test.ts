@@ -79,7 +79,7 @@ describe("a key", () => {
     expect(JSON.parse(first.body)).toEqual({
       ...{ inserted: [{ version: 4, fingerprint }], updated: [], ignored: [], invalid: [] },
     });
-    expect(entry?.origin).toEqual({ neighbour: "pks", transport: "mail" });
+    expect(entry?.origin).toEqual({ neighbour: "pks", transport: "hkp" });
     const again = JSON.parse((await post(form(KEY))).body);
     expect(again).toMatchObject({ inserted: [], ignored: [{ fingerprint }] });
     expect(entries()).toHaveLength(1);

@@ -1,0 +1,76 @@
+/**
+ * One question to a keyserver over HKP: the key of a fingerprint, as text (op=get, options=mr;
+ * draft-gallagher-openpgp-hkp 3). It ends after a set time and a set size, whatever the other side
+ * does; redirections are not followed. Whether it is the right key is for the reader to say.
+ */
+import type { Fingerprint } from "../update.js";
+
+/** What came of it. */
+export type Found =
+  | { readonly kind: "found"; readonly text: Uint8Array }
+  /** It has no such key. */
+  | { readonly kind: "absent"; readonly words: string }
+  /** It does not answer, or not as a keyserver does; the next time may be better. */
+  | { readonly kind: "failed"; readonly words: string };
+
+export interface LookUpLimits {
+  readonly requestMs: number;
+  /** Of an answer. */
+  readonly bytes: number;
+}
+
+const ABSENT = [404, 410];
+const WORDS = 200;
+
+/** Asks the keyserver at `url`, which has no path. Never rejects; `signal` breaks it off. */
+export async function lookUp(
+  url: string,
+  fingerprint: Fingerprint,
+  { requestMs, bytes }: LookUpLimits,
+  signal: AbortSignal,
+): Promise<Found> {
+  const asked = `${url}/pks/lookup?op=get&options=mr&search=0x${fingerprint}`;
+  const deadline = AbortSignal.timeout(requestMs);
+  try {
+    const response = await fetch(asked, {
+      redirect: "manual",
+      signal: AbortSignal.any([signal, deadline]),
+    });
+    const { status } = response;
+    if (status !== 200) {
+      await response.body?.cancel();
+      const isAbsent = ABSENT.includes(status);
+      return isAbsent
+        ? { kind: "absent", words: "has not got it" }
+        : { kind: "failed", words: `answered ${status} ${response.statusText}`.trim() };
+    }
+    const text = await read(response, bytes);
+    return text === undefined
+      ? { kind: "failed", words: `its answer exceeds ${bytes} bytes` }
+      : { kind: "found", text };
+  } catch (error) {
+    if (deadline.aborted)
+      return { kind: "failed", words: `no answer within ${requestMs / 1000} s` };
+    return { kind: "failed", words: reasonOf(error) };
+  }
+}
+
+/** The body, undefined when it is longer than `most`. */
+async function read(response: Response, most: number): Promise<Uint8Array | undefined> {
+  const chunks: Uint8Array[] = [];
+  let size = 0;
+  for await (const chunk of response.body ?? []) {
+    size += chunk.length;
+    // Leaving the loop ends the connection.
+    if (size > most) return undefined;
+    chunks.push(chunk);
+  }
+  return Buffer.concat(chunks);
+}
+
+function reasonOf(error: unknown): string {
+  if (!(error instanceof Error)) return "unknown";
+  // fetch says "fetch failed" and why in the cause.
+  const cause = error.cause instanceof Error ? error.cause.message : "";
+  return (cause === "" ? error.message : cause).slice(0, WORDS);
+}

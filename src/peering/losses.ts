@@ -1,0 +1,66 @@
+/**
+ * What peers announced and nobody delivers: handed to the log for repair. Nothing of it may be
+ * forgotten before it is on disk, so a cursor that moved past it is not stored sooner: `flush`
+ * comes first. Reports what no repair can be asked for.
+ */
+import type { Diagnostics } from "../diagnostics.js";
+import type { LogGuard } from "../log-guard.js";
+import type { Fingerprint, UpdateHash } from "../update.js";
+import { type Missing, TOO_MANY_REPAIRS } from "../updatelog/repairs.js";
+import type { UpdateLog } from "../updatelog/update-log.js";
+
+export class Losses {
+  readonly #log: UpdateLog;
+  readonly #guard: LogGuard;
+  readonly #diagnostics: Diagnostics;
+  /** What could not be stored; at most what peers may have pending. */
+  #unstored: Missing[] = [];
+
+  constructor(log: UpdateLog, guard: LogGuard, diagnostics: Diagnostics) {
+    this.#log = log;
+    this.#guard = guard;
+    this.#diagnostics = diagnostics;
+  }
+
+  /** An update that `neighbours` announced; `at` in milliseconds since 1970. */
+  lost(
+    hash: UpdateHash,
+    fingerprint: string | undefined,
+    neighbours: readonly string[],
+    at: number,
+  ): void {
+    const told = { hash, fingerprint, neighbours: neighbours.join(" ") };
+    this.#diagnostics.report("update-lost", told);
+    if (fingerprint === undefined) {
+      const problem = "no peer said which key it is about";
+      return this.#diagnostics.report("repair-failed", { ...told, why: "lost", problem });
+    }
+    const key = fingerprint as Fingerprint;
+    this.#unstored.push({ fingerprint: key, hash, neighbours, why: "lost", at });
+    this.flush();
+  }
+
+  /** Numbers that a peer no longer lists: which keys they were about nobody knows. */
+  gap(neighbour: string, low: number, high: number, at: number): void {
+    this.#diagnostics.report("peer-gap", { neighbour, low, high });
+    this.#unstored.push({ fingerprint: undefined, neighbours: [neighbour], why: "gap", at });
+    this.flush();
+  }
+
+  /** Stores what is not stored yet; false when that cannot be done now. */
+  flush(): boolean {
+    for (let missing = this.#unstored[0]; missing !== undefined; missing = this.#unstored[0]) {
+      const one = missing;
+      const isNoted = this.#guard.run(() => this.#log.repairs.want(one));
+      if (isNoted === undefined) return false;
+      this.#unstored.shift();
+      if (!isNoted) this.#refused(one);
+    }
+    return true;
+  }
+
+  #refused({ hash, fingerprint, neighbours, why }: Missing): void {
+    const fields = { hash, fingerprint, neighbours: neighbours.join(" "), why };
+    this.#diagnostics.report("repair-failed", { ...fields, problem: TOO_MANY_REPAIRS });
+  }
+}

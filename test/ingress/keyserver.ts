@@ -1,0 +1,134 @@
+/**
+ * A repair door over a real log, beside small keyservers that answer HKP as a test says: with a
+ * key, with a wrong one, with nonsense, without end, or not at all.
+ */
+import { createServer, type ServerResponse } from "node:http";
+import type { AddressInfo } from "node:net";
+import { join } from "node:path";
+import { onTestFinished } from "vitest";
+import { admit } from "../../src/admit.js";
+import { systemClock } from "../../src/clock.js";
+import { parseConfig } from "../../src/config/load.js";
+import { KeyIntake } from "../../src/ingress/key-intake.js";
+import { type MailQuestion, RepairDoor } from "../../src/ingress/repair-door.js";
+import { RepairIntake } from "../../src/ingress/repair-intake.js";
+import { REPAIR_LIMITS, type RepairLimits } from "../../src/ingress/repair-limits.js";
+import { judgement } from "../../src/policy.js";
+import type { Fingerprint, Update, UpdateHash } from "../../src/update.js";
+import type { Missing } from "../../src/updatelog/repairs.js";
+import { UpdateLog } from "../../src/updatelog/update-log.js";
+import { bytes, keyArmor, keyNames } from "../mail/fixtures.js";
+import { scratch } from "../updatelog/material.js";
+import { Recorder } from "./door.js";
+
+/** Armor of the n-th fixture key, and the update that it is. */
+export function key(n: number): { readonly armor: string; readonly update: Update } {
+  const armor = keyArmor(keyNames[n] ?? "");
+  const [update] = admit([bytes(armor)]).updates;
+  if (update === undefined) throw new Error("a fixture without a key");
+  return { armor, update };
+}
+
+/** Small delays in place of days. */
+export const QUICK: RepairLimits = {
+  ...REPAIR_LIMITS,
+  schedule: [20, 20],
+  rest: [1],
+  hkpPace: { count: 1000, periodMs: 1000 },
+  mailPace: { count: 1000, periodMs: 1000 },
+  requestMs: 300,
+  mailMs: 100,
+};
+
+/** An HKP server; `answer` gets what was searched for. Resolves with its repair address. */
+export async function keyserver(
+  answer: (fingerprint: string, response: ServerResponse) => void,
+): Promise<{ readonly repair: string; readonly asked: string[] }> {
+  const asked: string[] = [];
+  const server = createServer((request, response) => {
+    const url = new URL(request.url ?? "", "http://x");
+    const search = url.searchParams.get("search") ?? "";
+    asked.push(`${url.pathname} ${url.searchParams.get("op")} ${search}`);
+    answer(search.replace(/^0x/, ""), response);
+  });
+  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
+  onTestFinished(() => {
+    server.closeAllConnections();
+    server.close();
+  });
+  return { repair: `hkp://127.0.0.1:${(server.address() as AddressInfo).port}`, asked };
+}
+
+export interface RepairStage {
+  readonly log: UpdateLog;
+  readonly diagnostics: Recorder;
+  readonly door: RepairDoor;
+  /** Says that an update is missing. */
+  want(missing: Partial<Missing> & { readonly neighbours: readonly string[] }): void;
+  /** Waits for an event and returns its fields. */
+  heard(event: string, count?: number): Promise<Record<string, unknown>>;
+}
+
+/** A repair door whose neighbours have these ways of repair; `more` is put before them. */
+export async function repairStage(
+  neighbours: Readonly<Record<string, string | undefined>>,
+  options: {
+    readonly more?: string;
+    readonly limits?: RepairLimits;
+    readonly mail?: MailQuestion;
+    readonly local?: string;
+    readonly path?: string;
+  } = {},
+): Promise<RepairStage> {
+  const peers = Object.entries(neighbours).map(([name, repair]) => {
+    const way = repair === undefined ? "" : `repair = "${repair}"\n`;
+    return `[[peer]]\nname = "${name}"\nmail = "pks@${name}.example.net"\n${way}`;
+  });
+  const text = `[site]\naddress = "pks@kx.example.org"\n[log]\n[outbound]\n${options.more ?? ""}\n`;
+  const directory = options.path ?? scratch();
+  const config = parseConfig(`${text}${peers.join("")}`, "test.toml", directory, {});
+  const log = UpdateLog.open(join(directory, "updates.db"));
+  const diagnostics = new Recorder();
+  const keys = new KeyIntake(log, systemClock, diagnostics, {
+    judge: judgement(config, systemClock),
+  });
+  const url = options.local?.replace(/^hkp/, "http");
+  const local = url === undefined ? undefined : { name: "[local]", mail: undefined, url };
+  const door = new RepairDoor(
+    config,
+    log,
+    new RepairIntake(log, keys, systemClock),
+    { mail: options.mail, local },
+    systemClock,
+    diagnostics,
+    options.limits ?? QUICK,
+  );
+  door.start();
+  onTestFinished(async () => {
+    await door.stop();
+    log.close();
+  });
+  return {
+    log,
+    diagnostics,
+    door,
+    want(missing) {
+      const { fingerprint } = key(0).update;
+      log.repairs.want({ fingerprint, why: "lost", at: Date.now(), ...missing });
+    },
+    async heard(event, count = 1) {
+      const deadline = performance.now() + 10_000;
+      for (;;) {
+        const all = diagnostics.events.filter((one) => one.event === event);
+        if (all.length >= count) return { ...all[count - 1]?.fields };
+        if (performance.now() > deadline) {
+          throw new Error(`no ${event}: ${JSON.stringify(diagnostics.events)}`);
+        }
+        await new Promise((resolve) => setTimeout(resolve, 5));
+      }
+    },
+  };
+}
+
+export const FINGERPRINT = key(0).update.fingerprint as Fingerprint;
+export const HASH = "0123456789abcdef0123456789abcdef" as UpdateHash;

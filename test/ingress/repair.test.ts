@@ -1,0 +1,297 @@
+/**
+ * Lost keys are fetched again over HKP: whom the door asks, in which order and how often, what it
+ * takes and what it refuses, and that the operator hears an error only when nobody is left.
+ */
+import { once } from "node:events";
+import type { ServerResponse } from "node:http";
+import { createServer } from "node:net";
+import { setTimeout as sleep } from "node:timers/promises";
+import { describe, expect, onTestFinished, test } from "vitest";
+import { EVENTS } from "../../src/diagnostics.js";
+import { Trouble } from "../../src/errors.js";
+import { encodeArmor } from "../../src/openpgp/armor.js";
+import { keyPackets, readKeys, type TransferableKey } from "../../src/openpgp/key.js";
+import { encodePackets, TAG } from "../../src/openpgp/packet.js";
+import type { Fingerprint, Seq } from "../../src/update.js";
+import { keyNames } from "../mail/fixtures.js";
+import { scratch } from "../updatelog/material.js";
+import { FINGERPRINT, HASH, key, keyserver, QUICK, repairStage } from "./keyserver.js";
+
+const MINE = key(0);
+const keyOf = (body: Uint8Array) => readKeys(body)[0] as TransferableKey;
+const has = () => keyserver((_, response) => void response.end(MINE.armor));
+const withPhoto = () => {
+  const packets = keyPackets(keyOf(MINE.update.body));
+  const photo = { tag: TAG.userAttribute, body: new Uint8Array([2, 1, 0]) };
+  const armor = encodeArmor(encodePackets([...packets, photo]));
+  return keyserver((_, response) => void response.end(armor));
+};
+const hasNot = () => keyserver((_, response) => void response.writeHead(404).end("none"));
+
+describe("a lost key", () => {
+  test("is fetched from who announced it, and is news of his", async () => {
+    const [old, other] = [await has(), await has()];
+    const stage = await repairStage({ other: other.repair, old: old.repair });
+    stage.want({ neighbours: ["old"], hash: HASH });
+    const fields = await stage.heard("repaired");
+    const { hash } = MINE.update;
+    expect(fields).toMatchObject({ hash: HASH, fingerprint: FINGERPRINT, neighbour: "old" });
+    expect(fields).toMatchObject({ via: "hkp", why: "lost", appended: 1, known: 0 });
+    expect(old.asked).toEqual([`/pks/lookup get 0x${FINGERPRINT}`]);
+    expect(other.asked).toEqual([]);
+    expect(stage.log.entryByHash(hash)?.origin).toEqual({ neighbour: "old", transport: "repair" });
+    expect(stage.log.repairs.count()).toBe(0);
+    expect(stage.diagnostics.all("accepted")).toMatchObject([{ via: "repair", neighbour: "old" }]);
+  });
+
+  test("is asked of others when he has not got it, of the keyserver beside us last", async () => {
+    const [old, other, local] = [await hasNot(), await hasNot(), await has()];
+    const stage = await repairStage(
+      { other: other.repair, old: old.repair, deaf: undefined },
+      { local: local.repair },
+    );
+    stage.want({ neighbours: ["deaf", "old"] });
+    expect(await stage.heard("repaired")).toMatchObject({ neighbour: "[local]" });
+    expect([old, other, local].map(({ asked }) => asked.length)).toEqual([1, 1, 1]);
+    expect(stage.log.entry(1 as Seq)?.origin.neighbour).toBe("[local]");
+  });
+
+  test("that nobody has is one error, with what each of them said", async () => {
+    const [old, other] = [await hasNot(), await hasNot()];
+    const stage = await repairStage({ old: old.repair, other: other.repair });
+    stage.want({ neighbours: ["old"], hash: HASH });
+    expect(await stage.heard("repair-failed")).toEqual({
+      ...{ hash: HASH, fingerprint: FINGERPRINT, why: "lost", neighbours: "old" },
+      problem: "old: has not got it; other: has not got it",
+    });
+    const levels = stage.diagnostics.events.map(({ event }) => EVENTS[event].level);
+    expect(levels.filter((level) => level === "error")).toHaveLength(1);
+    expect(stage.log.repairs.count()).toBe(0);
+  });
+
+  test("without anybody to ask is that error at once", async () => {
+    const stage = await repairStage({ old: undefined });
+    stage.want({ neighbours: ["old"] });
+    const { problem } = await stage.heard("repair-failed");
+    expect(problem).toBe("nobody can be asked: no repair in the config that fits");
+  });
+
+  test("that came by another way meanwhile is not asked for", async () => {
+    const old = await has();
+    const stage = await repairStage({ old: old.repair });
+    const origin = { neighbour: "old", transport: "kx" } as const;
+    stage.log.append([{ update: MINE.update, origin, trail: [], receivedAt: Date.now() }]);
+    stage.want({ neighbours: ["old"], hash: MINE.update.hash });
+    await expect.poll(() => stage.log.repairs.count()).toBe(0);
+    expect(old.asked).toEqual([]);
+  });
+
+  test("is wanted by many and asked for once", async () => {
+    const old = await has();
+    const path = scratch();
+    const stage = await repairStage({ old: old.repair }, { path });
+    for (let n = 0; n < 20; n++) stage.want({ neighbours: ["old"] });
+    await stage.heard("repaired");
+    await sleep(50);
+    expect(old.asked).toHaveLength(1);
+  });
+
+  test("too large to be taken whole is an error that says so", async () => {
+    const old = await has();
+    const stage = await repairStage({ old: old.repair }, { more: "[policy]\nmax_packets = 1" });
+    stage.want({ neighbours: ["old"] });
+    const { problem } = await stage.heard("repair-failed");
+    expect(problem).toBe("old: The update has more than 1 packets.");
+    expect(old.asked).toHaveLength(1);
+  });
+
+  test("is policy's to refuse, and then nobody else is asked", async () => {
+    const [old, other] = [await withPhoto(), await has()];
+    const more = '[policy]\nattributes = "refuse"';
+    const stage = await repairStage({ old: old.repair, other: other.repair }, { more });
+    stage.want({ neighbours: ["old"] });
+    expect(await stage.heard("update-refused")).toMatchObject({ neighbour: "old", why: "lost" });
+    expect(stage.log.newest()).toBe(0);
+    expect(other.asked).toEqual([]);
+  });
+});
+
+describe("a keyserver that answers something else", () => {
+  const other = key(1);
+  const secret = "-----BEGIN PGP PRIVATE KEY BLOCK-----\n\nxQ==\n=abcd\n-----END PGP PRIVATE";
+  const cases: Record<string, (response: ServerResponse) => void> = {
+    "another key": (response) => void response.end(other.armor),
+    "a page": (response) => {
+      response.setHeader("Content-Type", "text/html");
+      response.end("<html><body><h1>No results found</h1></body></html>");
+    },
+    nothing: (response) => void response.end(),
+    "half a key": (response) => void response.end(MINE.armor.slice(0, 900)),
+    "armor with a wrong sum": (response) => {
+      response.end(MINE.armor.replace(/\n=[\w+/]{4}\n/, "\n=AAAA\n"));
+    },
+    "a secret key": (response) => void response.end(secret),
+    bytes: (response) => void response.end(Buffer.alloc(5000, 0xc6)),
+    "status 500": (response) => void response.writeHead(500).end(MINE.armor),
+    "status 429": (response) => void response.writeHead(429).end(),
+    "a redirection": (response) => {
+      response.writeHead(302, { Location: "http://127.0.0.1:1/" }).end();
+    },
+    silence: () => {},
+    "a trickle": (response) => {
+      const timer = setInterval(() => response.write("x\n"), 20);
+      response.once("close", () => clearInterval(timer));
+    },
+    "no end of bytes": (response) => {
+      const more = () => {
+        while (response.write(Buffer.alloc(65_536, 0x0a)));
+      };
+      response.on("drain", more);
+      more();
+    },
+    "a closed connection": (response) => void response.destroy(),
+  };
+
+  test.each(Object.keys(cases))("%s: asked again, and then the next one", async (name) => {
+    const answer = cases[name];
+    const bad = await keyserver((_, response) => answer?.(response));
+    const good = await has();
+    const more = '[policy]\nmax_update = "100KiB"';
+    const limits = { ...QUICK, schedule: [5] as const, requestMs: 200 };
+    const ways = { old: bad.repair, other: good.repair };
+    const stage = await repairStage(ways, { more, limits });
+    stage.want({ neighbours: ["old"] });
+    expect(await stage.heard("repaired")).toMatchObject({ neighbour: "other", appended: 1 });
+    expect(bad.asked).toHaveLength(2);
+    expect(stage.diagnostics.all("repair-retry")).toHaveLength(1);
+    expect(stage.log.newest()).toBe(1);
+  });
+
+  test("the right key among others: it is taken, and no other", async () => {
+    const both = await keyserver((_, response) => void response.end(other.armor + MINE.armor));
+    const stage = await repairStage({ old: both.repair });
+    stage.want({ neighbours: ["old"] });
+    await stage.heard("repaired");
+    expect(stage.log.newest()).toBe(1);
+    expect(stage.diagnostics.all("key-refused")).toMatchObject([{ reason: "wrong-key" }]);
+  });
+
+  test("nobody at that port: it is asked by the schedule and rests in between", async () => {
+    const server = createServer().listen(0, "127.0.0.1");
+    await once(server, "listening");
+    const { port } = server.address() as { port: number };
+    await new Promise((resolve) => server.close(resolve));
+    const stage = await repairStage({ old: `hkp://127.0.0.1:${port}` });
+    stage.want({ neighbours: ["old"] });
+    const { problem } = await stage.heard("repair-failed");
+    expect(problem).toMatch(/^old: .*ECONNREFUSED/);
+    expect(stage.diagnostics.all("repair-retry")).toHaveLength(QUICK.schedule.length);
+  });
+});
+
+describe("many lost keys", () => {
+  const names = keyNames.map((_, index) => key(index).update.fingerprint);
+
+  test("are asked for one at a time, at the pace", async () => {
+    let open = 0;
+    let most = 0;
+    const old = await keyserver((fingerprint, response) => {
+      open += 1;
+      most = Math.max(most, open);
+      setTimeout(() => {
+        open -= 1;
+        response.end(key(names.indexOf(fingerprint as Fingerprint)).armor);
+      }, 2);
+    });
+    const limits = { ...QUICK, hkpPace: { count: 5, periodMs: 100 } };
+    const stage = await repairStage({ old: old.repair }, { limits });
+    const begun = performance.now();
+    for (const fingerprint of names) stage.want({ neighbours: ["old"], fingerprint });
+    await stage.heard("repaired", names.length);
+    // The first five at once, each further one 20 ms after the one before.
+    expect(performance.now() - begun).toBeGreaterThan((names.length - 6) * 20);
+    expect([most, old.asked.length]).toEqual([1, names.length]);
+    expect(stage.log.newest()).toBe(names.length);
+  });
+
+  test("do not use up their attempts while the keyserver is down", async () => {
+    let isDown = true;
+    const old = await keyserver((fingerprint, response) => {
+      if (isDown) response.writeHead(503).end();
+      else response.end(key(names.indexOf(fingerprint as Fingerprint)).armor);
+    });
+    const limits = { ...QUICK, schedule: [5, 5, 5] as const, rest: [60_000] as const };
+    const path = scratch();
+    const stage = await repairStage({ old: old.repair }, { limits, path });
+    for (const fingerprint of names) stage.want({ neighbours: ["old"], fingerprint });
+    await stage.heard("repair-retry");
+    await sleep(100);
+    expect(old.asked).toHaveLength(1);
+    await stage.door.stop();
+    stage.log.close();
+
+    isDown = false;
+    const next = await repairStage({ old: old.repair }, { path });
+    await next.heard("repaired", names.length);
+    expect(next.log.newest()).toBe(names.length);
+    expect(next.diagnostics.all("repair-failed")).toEqual([]);
+  });
+
+  test("outlive a restart amid a question, and a config without the source", async () => {
+    const path = scratch();
+    const silent = await keyserver(() => {});
+    const first = await repairStage({ old: silent.repair }, { path });
+    first.want({ neighbours: ["old"] });
+    await expect.poll(() => silent.asked.length).toBe(1);
+    await first.door.stop();
+    expect(first.log.repairs.get(FINGERPRINT)).toMatchObject({ source: "old", attempts: 0 });
+    first.log.close();
+    const other = await has();
+    const second = await repairStage({ old: undefined, other: other.repair }, { path });
+    expect(await second.heard("repaired")).toMatchObject({ neighbour: "other" });
+  });
+});
+
+describe("an update that expired before a site took it", () => {
+  test("is sent to the site again, also when it is no news", async () => {
+    const old = await has();
+    const stage = await repairStage({ old: old.repair, far: old.repair });
+    const { update } = MINE;
+    const origin = { neighbour: "old", transport: "mail" } as const;
+    const arrival = { update, origin, trail: [], receivedAt: 1000 };
+    stage.log.append([arrival]);
+    stage.log.append([{ ...arrival, update: key(1).update, receivedAt: 2000 }]);
+    stage.log.expire(1e12, { retainMs: 1000, rememberMs: 1e13 }, 10);
+    expect([stage.log.body(1 as Seq), stage.log.counts().bodies]).toEqual([undefined, 1]);
+    stage.want({ why: "expired", neighbours: ["far", "old"], site: "far", hash: update.hash });
+    const fields = await stage.heard("repaired");
+    expect(fields).toMatchObject({ neighbour: "old", appended: 0, known: 1 });
+    expect(stage.log.body(1 as Seq)).toEqual(update.body);
+    expect(stage.log.counts().bodies).toBe(2);
+    expect(stage.log.returns.nextWaiting("far")).toBe(1);
+  });
+});
+
+test("a version 6 key has a fingerprint of 64 digits and is asked for by it", async () => {
+  const old = await hasNot();
+  const stage = await repairStage({ old: old.repair });
+  const fingerprint = "AB".repeat(32) as Fingerprint;
+  stage.want({ neighbours: ["old"], fingerprint });
+  await stage.heard("repair-failed");
+  expect(old.asked).toEqual([`/pks/lookup get 0x${fingerprint}`]);
+});
+
+test("a log in trouble is nobody's failure", async () => {
+  const old = await has();
+  const stage = await repairStage({ old: old.repair });
+  const append = stage.log.append.bind(stage.log);
+  stage.log.append = () => {
+    throw new Trouble("disk-full", "no space left", "Free space.");
+  };
+  onTestFinished(() => {
+    stage.log.append = append;
+  });
+  stage.want({ neighbours: ["old"] });
+  await stage.heard("log-trouble");
+  expect(stage.log.repairs.get(FINGERPRINT)).toMatchObject({ attempts: 0, source: "old" });
+});
