@@ -1,4 +1,4 @@
-/** A log that an earlier release wrote: opened, it is one of this release and holds what it held. */
+/** A log that an earlier release wrote is one of this release when opened, with all it held. */
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import Database from "better-sqlite3";
