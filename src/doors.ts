@@ -103,7 +103,7 @@ export async function openDoors(config: Config, foundation: Foundation): Promise
     const keys = new KeyIntake(log, clock, tally, { judge, rates, forward });
     const repairIntake = new RepairIntake(log, keys, clock);
     const mailer = outbound && new QuestionMailer(config, outbound, log, clock);
-    const roads = { mail: mailer?.ask.bind(mailer), local: localKeyserver(config) };
+    const roads = { mail: mailer?.ask.bind(mailer), local: localKeyserver(config), rules };
     const repairDoor = new RepairDoor(config, log, repairIntake, roads, clock, tally);
     repairDoor.start();
     stops.push(async () => {

@@ -18,6 +18,7 @@ import type { Config } from "../config/config.js";
 import type { Diagnostics, Fields } from "../diagnostics.js";
 import { LogGuard } from "../log-guard.js";
 import { canAsk, fewerDays, type MailCommand } from "../mail/command.js";
+import type { Rules } from "../policy.js";
 import type { Repair, RepairAnswer } from "../updatelog/repairs.js";
 import type { UpdateLog } from "../updatelog/update-log.js";
 import { lookUp } from "./repair-hkp.js";
@@ -50,6 +51,7 @@ export class RepairDoor {
   readonly #limits: RepairLimits;
   readonly #guard: LogGuard;
   readonly #sources: readonly RepairSource[];
+  readonly #rules: Pick<Rules, "declines">;
   /** Name of the keyserver beside us. */
   readonly #local: string | undefined;
   #unsubscribe: (() => void) | undefined;
@@ -61,7 +63,11 @@ export class RepairDoor {
     config: Config,
     log: UpdateLog,
     intake: RepairIntake,
-    doors: { readonly mail: MailQuestion | undefined; readonly local: Keyserver | undefined },
+    means: {
+      readonly mail: MailQuestion | undefined;
+      readonly local: Keyserver | undefined;
+      readonly rules: Pick<Rules, "declines">;
+    },
     clock: Clock,
     diagnostics: Diagnostics,
     limits: RepairLimits = REPAIR_LIMITS,
@@ -73,14 +79,15 @@ export class RepairDoor {
     this.#diagnostics = diagnostics;
     this.#limits = limits;
     this.#guard = new LogGuard("repair", clock, diagnostics);
-    this.#local = doors.local?.name;
-    const { mail } = doors;
+    this.#rules = means.rules;
+    this.#local = means.local?.name;
+    const { mail, local } = means;
     const neighbours = config.neighbours.flatMap(({ name, mail: address, repair }) => {
       if (repair?.type === "hkp") return [this.#hkp({ name, mail: address, url: repair.url })];
       const canMail = repair?.type === "mail" && mail !== undefined && config.mode === "bridge";
       return canMail ? [this.#mail(name, mail)] : [];
     });
-    this.#sources = [...neighbours, ...(doors.local === undefined ? [] : [this.#hkp(doors.local)])];
+    this.#sources = [...neighbours, ...(local === undefined ? [] : [this.#hkp(local)])];
   }
 
   start(): void {
@@ -144,8 +151,10 @@ export class RepairDoor {
 
   /** Rule 1. */
   #assign(repair: Repair): void {
-    if (this.#isHere(repair)) return this.#forget(repair);
+    if (this.#isHere(repair)) return this.#log.repairs.forget(repair.what);
     const { fingerprint, neighbours, sites, refused } = repair;
+    const declined = fingerprint && this.#rules.declines(fingerprint);
+    if (declined) return this.#refuse(repair, declined.message);
     const others = this.#sources.filter(({ name, via }) => via === "hkp" && name !== this.#local);
     const names = [...neighbours, ...others.map(({ name }) => name), this.#local];
     const source = [...new Set(names)]
@@ -223,11 +232,8 @@ export class RepairDoor {
         return this.#putOff(repair, answer.words, false);
       case "taken":
         return this.#done(repair, answer);
-      case "refused": {
-        const { words: problem } = answer;
-        this.#log.repairs.forget(repair.what);
-        return this.#report("update-refused", repair, { neighbour: repair.source, problem });
-      }
+      case "refused":
+        return this.#refuse(repair, answer.words);
       case "absent":
         if (!this.#fewer(repair, answer.words)) this.#passOn(repair, answer.words);
         return;
@@ -299,8 +305,9 @@ export class RepairDoor {
     this.#report("repair-failed", repair, { neighbours: neighbours.join(" "), problem });
   }
 
-  #forget({ what }: Repair): void {
-    this.#log.repairs.forget(what);
+  #refuse(repair: Repair, problem: string): void {
+    this.#log.repairs.forget(repair.what);
+    this.#report("update-refused", repair, { neighbour: repair.source || undefined, problem });
   }
 
   #report(

@@ -14,7 +14,12 @@ import type { UpdateLog } from "../updatelog/update-log.js";
 import type { KeyIntake, Taken } from "./key-intake.js";
 
 /** Refusals that are the operator's will; nothing is lost by them. */
-const UNWANTED: readonly RefusalReason[] = ["blocked", "policy-attribute"];
+const UNWANTED: readonly RefusalReason[] = [
+  "blocked",
+  "policy-attribute",
+  "policy-carry",
+  "policy-new-key",
+];
 /** The update may have been small and its key is too large to be taken whole: that is a loss. */
 const TOO_LARGE: readonly RefusalReason[] = ["policy-size", "policy-packets"];
 

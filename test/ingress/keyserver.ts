@@ -13,7 +13,8 @@ import { KeyIntake } from "../../src/ingress/key-intake.js";
 import { type MailQuestion, RepairDoor } from "../../src/ingress/repair-door.js";
 import { RepairIntake } from "../../src/ingress/repair-intake.js";
 import { REPAIR_LIMITS, type RepairLimits } from "../../src/ingress/repair-limits.js";
-import { judgement } from "../../src/policy.js";
+import type { TransferableKey } from "../../src/openpgp/key.js";
+import { Policy } from "../../src/policy.js";
 import type { Fingerprint, Update, UpdateHash } from "../../src/update.js";
 import type { Missing } from "../../src/updatelog/repairs.js";
 import { UpdateLog } from "../../src/updatelog/update-log.js";
@@ -89,16 +90,16 @@ export async function repairStage(
   const config = parseConfig(`${text}${peers.join("")}`, "test.toml", directory, {});
   const log = UpdateLog.open(join(directory, "updates.db"));
   const diagnostics = new Recorder();
-  const keys = new KeyIntake(log, systemClock, diagnostics, {
-    judge: judgement(config, systemClock),
-  });
+  const rules = new Policy(config.policy, log, systemClock);
+  const judge = (one: TransferableKey) => rules.judge(one);
+  const keys = new KeyIntake(log, systemClock, diagnostics, { judge });
   const url = options.local?.replace(/^hkp/, "http");
   const local = url === undefined ? undefined : { name: "[local]", mail: undefined, url };
   const door = new RepairDoor(
     config,
     log,
     new RepairIntake(log, keys, systemClock),
-    { mail: options.mail, local },
+    { mail: options.mail, local, rules },
     systemClock,
     diagnostics,
     options.limits ?? QUICK,

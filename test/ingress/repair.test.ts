@@ -116,6 +116,16 @@ describe("a lost key", () => {
   });
 });
 
+test("a key that is blocked here is not asked for", async () => {
+  const old = await has();
+  const stage = await repairStage({ old: old.repair });
+  const block = { reason: "asked", until: undefined, allowRevocation: false };
+  stage.log.removals.setBlock(FINGERPRINT, block, Date.now());
+  stage.want({ neighbours: ["old"] });
+  expect(await stage.heard("update-refused")).toMatchObject({ fingerprint: FINGERPRINT });
+  expect([old.asked, stage.log.repairs.count()]).toEqual([[], 0]);
+});
+
 describe("a keyserver that answers something else", () => {
   const other = key(1);
   const secret = "-----BEGIN PGP PRIVATE KEY BLOCK-----\n\nxQ==\n=abcd\n-----END PGP PRIVATE";
