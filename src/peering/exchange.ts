@@ -107,9 +107,8 @@ export class Exchange {
     this.#receiving = new Receiving(peers, log, this.#guard, clock, diagnostics, rules);
     this.#news = new News(log, this.#guard, options.observing, rules);
     for (const name of peers) {
-      const traffic = { bytesIn: 0, bytesOut: 0 };
-      const state = { connections: [], primary: undefined, connectedSince: undefined };
-      this.#peers.set(name, { name, ...state, ...traffic });
+      const none = { bytesIn: 0, bytesOut: 0, primary: undefined, connectedSince: undefined };
+      this.#peers.set(name, { name, connections: [], ...none });
     }
   }
 
