@@ -24,6 +24,7 @@ smtp      unix  - - n -     - smtp
 relay     unix  - - n -     - smtp
 lmtp      unix  - - n -     - lmtp
 showq     unix  n - n -     - showq
+discard   unix  - - n -     - discard
 error     unix  - - n -     - error
 retry     unix  - - n -     - error
 local     unix  - n n -     - local

@@ -7,6 +7,7 @@ import { type AddressInfo, createServer, type Server, type Socket } from "node:n
 import type { Announcement, Message } from "../../src/kx/messages.js";
 import { Parser } from "../../src/kx/parser.js";
 import { serialize } from "../../src/kx/serializer.js";
+import type { Update } from "../../src/update.js";
 import type { Made } from "./material.js";
 
 const ANSWER_MS = 5000;
@@ -19,6 +20,9 @@ export class KxPeer {
   readonly heard: Announcement[] = [];
   /** How often each of our numbers was asked for. */
   readonly asked = new Map<number, number>();
+  /** Whether it asks for every update that it hears of; the bodies are counted and forgotten. */
+  isFetching = false;
+  fetched = 0;
   readonly #requests = new Map<string, (answer: Message) => void>();
   #tags = 0;
 
@@ -50,6 +54,17 @@ export class KxPeer {
     this.#updates.push(one);
     const announcements = this.#range(this.#updates.length, this.#updates.length);
     for (const socket of this.#sockets) {
+      this.#send(socket, { command: "IHAVE", tag: "", inReplyTo: undefined, announcements });
+    }
+  }
+
+  /** Tells of updates as its next numbers, so many in a message; it does not have them. */
+  announce(updates: readonly Pick<Update, "hash" | "fingerprint">[], lines: number): void {
+    const [socket] = this.#sockets;
+    for (let from = 0; socket !== undefined && from < updates.length; from += lines) {
+      const announcements = updates.slice(from, from + lines).map(({ hash, fingerprint }, n) => {
+        return { number: this.#updates.length + from + n + 1, fingerprint, hash };
+      });
       this.#send(socket, { command: "IHAVE", tag: "", inReplyTo: undefined, announcements });
     }
   }
@@ -105,6 +120,12 @@ export class KxPeer {
       }
       case "IHAVE":
         this.heard.push(...message.announcements);
+        for (const { number } of this.isFetching ? message.announcements : []) {
+          this.#send(socket, { command: "GETUPDATE", tag: "", numbers: [number] });
+        }
+        break;
+      case "UPDATE":
+        this.fetched += 1;
         break;
       case "LIST": {
         const inReplyTo = message.tag;

@@ -12,6 +12,10 @@ const FINAL_DOT = "\r\n.\r\n";
 export class MailSink {
   /** How often each update came, by its hash. */
   readonly received = new Map<string, number>();
+  /** Mails that were taken. */
+  taken = 0;
+  /** Called with the hash of each update that comes. */
+  onUpdate: ((hash: string) => void) | undefined;
   /** Mails that held something that had come before. */
   repeats = 0;
   /** What is said to the next mails instead of 250, for as long as it is set. */
@@ -74,6 +78,8 @@ export class MailSink {
     }
     const hashes = admit([Buffer.from(raw, "latin1")]).updates.map(({ hash }) => hash);
     if (hashes.some((hash) => this.received.has(hash))) this.repeats += 1;
+    this.taken += 1;
+    for (const hash of hashes) this.onUpdate?.(hash);
     for (const hash of hashes) this.received.set(hash, (this.received.get(hash) ?? 0) + 1);
     return "250 2.0.0 Queued.";
   }

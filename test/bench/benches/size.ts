@@ -1,0 +1,154 @@
+/**
+ * Size: a log of 1.5 million updates, a year and more at the thesis's load, beside one of ten
+ * thousand: what starting, appending, looking up, listing and expiring cost in each. The large one
+ * is made by SQL in bulk; its rows are of the usual shape, their bodies 300 octets of noise.
+ */
+import { createHash } from "node:crypto";
+import { rmSync } from "node:fs";
+import { join } from "node:path";
+import Database from "better-sqlite3";
+import type { Fingerprint, Seq, Update, UpdateHash } from "../../../src/update.js";
+import { UpdateLog } from "../../../src/updatelog/update-log.js";
+import { atLeast, atMost, type Bench, type Context, median, type Outcome } from "../bench.js";
+import { Gateways } from "../gateways.js";
+import { residentBytes } from "../processes.js";
+
+const MIB = 1024 * 1024;
+const DAY_MS = 24 * 60 * 60_000;
+const SMALL = 10_000;
+
+export const size: Bench = {
+  name: "size",
+  question: "Does a log of 1.5 million updates work like one of ten thousand?",
+  run,
+};
+
+const WORK = ["append", "look-up", "LIST of 1000", "expiry"] as const;
+type Timings = Record<(typeof WORK)[number], number>;
+
+async function run(context: Context): Promise<Outcome> {
+  const { quick, runs, directory, say } = context;
+  const rows = quick ? 50_000 : 1_500_000;
+  const [small, large] = [join(directory, "small.db"), join(directory, "large.db")];
+  bulk(small, SMALL);
+  bulk(large, rows);
+  say(`made a log of ${rows} updates`);
+  const gateways = new Gateways(context);
+  const started = { seconds: [] as number[], rss: [] as number[] };
+  const ratios = new Map(WORK.map((what) => [what, [] as number[]]));
+  try {
+    for (let turn = 0; turn < runs; turn++) {
+      const began = performance.now();
+      const gateway = await gateways.startOn(large);
+      started.seconds.push((performance.now() - began) / 1000);
+      started.rss.push(residentBytes(gateway.pid) / MIB);
+      await gateways.end();
+      const [few, many] = [work(small, SMALL, turn), work(large, rows, turn)];
+      say(WORK.map((what) => `${what} ${(many[what] / few[what]).toFixed(2)}`).join(", "));
+      for (const [what, values] of ratios) values.push(many[what] / few[what]);
+    }
+  } finally {
+    await gateways.end();
+    for (const file of [small, large]) {
+      for (const end of ["", "-wal", "-shm", "-lock"]) rmSync(`${file}${end}`, { force: true });
+    }
+  }
+  return {
+    input: `logs of ${SMALL} and ${rows} updates with bodies`,
+    figures: [
+      { name: "start until it listens, node included", unit: "s", values: started.seconds },
+      { name: "resident after the start", unit: "MiB", values: started.rss },
+      ...WORK.map((what) => ({
+        name: `${what}, large : small`,
+        unit: "",
+        values: ratios.get(what) ?? [],
+      })),
+    ],
+    goals: [
+      atMost("it starts in less than 1 s", median(started.seconds), 1, " s"),
+      atMost("resident less than 200 MB", median(started.rss), 190, " MiB"),
+      ...WORK.map((what) => {
+        return atMost(`${what} within 20 % of the small log`, median(ratios.get(what) ?? []), 1.2);
+      }),
+      atLeast("rows", rows, quick ? 1 : 1_500_000),
+    ],
+  };
+}
+
+/** Milliseconds of CPU for the same work on a log. */
+function work(file: string, rows: number, turn: number): Timings {
+  const log = UpdateLog.open(file);
+  const from = 10_000_000 * (turn + 1);
+  const origin = { neighbour: "old", transport: "mail" } as const;
+  const spread = (n: number) => 1 + ((n * 7919) % rows);
+  const timings: Timings = {
+    append: cpuMs(() => {
+      for (let n = 0; n < 2000; n += 10) {
+        const batch = Array.from({ length: 10 }, (_, m) => numbered(from + n + m));
+        log.append(batch.map((update) => ({ update, origin, trail: [], receivedAt: Date.now() })));
+      }
+    }),
+    "look-up": cpuMs(() => {
+      for (let n = 0; n < 50_000; n++) log.has(numbered(spread(n), false).hash);
+    }),
+    "LIST of 1000": cpuMs(() => {
+      for (let n = 0; n < 200; n++) {
+        const low = Math.min(spread(n), rows - 1000);
+        log.range(low as Seq, (low + 999) as Seq, 1000);
+      }
+    }),
+    // A hundred batches of what is oldest.
+    expiry: cpuMs(() => {
+      const limits = { retainMs: DAY_MS, rememberMs: 400 * DAY_MS };
+      for (let n = 0; n < 10; n++) log.expire(Date.now(), limits, 100);
+    }),
+  };
+  log.close();
+  return timings;
+}
+
+function cpuMs(todo: () => void): number {
+  const before = process.cpuUsage();
+  todo();
+  const { user, system } = process.cpuUsage(before);
+  return (user + system) / 1000;
+}
+
+/** The n-th update; a look-up needs its name alone. */
+function numbered(n: number, withBody = true): Update {
+  const hash = createHash("md5").update(`row ${n}`).digest();
+  return {
+    hash: hash.toString("hex") as UpdateHash,
+    digest: Buffer.concat([hash, hash]).toString("hex"),
+    fingerprint: `${hash.toString("hex")}01234567`.toUpperCase() as Fingerprint,
+    body: withBody ? Buffer.alloc(300, n & 0xff) : Buffer.of(),
+    identity: undefined,
+    packets: [],
+  };
+}
+
+/** A log file of that many rows, all of them received two days ago. */
+function bulk(file: string, rows: number): void {
+  UpdateLog.open(file).close();
+  const db = new Database(file);
+  db.pragma("synchronous = OFF");
+  db.pragma("cache_size = -200000");
+  db.function("name", { deterministic: true }, (n) => {
+    return createHash("md5").update(`row ${n}`).digest();
+  });
+  db.exec(`
+    BEGIN;
+    INSERT INTO updates (seq, hash, digest, fingerprint, size, neighbour, transport, received_at,
+                         message_id, trail)
+      SELECT n, h, CAST(h || h AS BLOB), CAST(h || x'01234567' AS BLOB), 300, 'old', 'mail', ${Date.now() - 2 * DAY_MS}, NULL,
+             '["pgp-public-keys@old.example.net"]'
+      FROM (SELECT n, name(n) AS h FROM
+        (WITH RECURSIVE counter (n) AS
+          (SELECT 1 UNION ALL SELECT n + 1 FROM counter WHERE n < ${rows}) SELECT n FROM counter));
+    INSERT INTO bodies (seq, received_at, body)
+      SELECT seq, received_at, randomblob(300) FROM updates;
+    UPDATE totals SET entries = ${rows}, bodies = ${rows}, body_bytes = ${rows * 300};
+    COMMIT`);
+  db.pragma("wal_checkpoint(TRUNCATE)");
+  db.close();
+}

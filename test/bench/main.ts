@@ -1,0 +1,104 @@
+/**
+ * `npm run bench [-- NAME...] [--quick] [--runs N] [--json FILE]`: how much the gateway costs, in
+ * ratios of one run. Each bench prints its figures as it ends; a run in full size writes them into
+ * docs/performance.md, where a bench that did not run keeps its old ones. A goal that is missed is
+ * said and is no failure: on a shared machine no figure may break a build. Exits with 1 when a
+ * bench could not be run at all.
+ */
+import { chmodSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join, resolve } from "node:path";
+import { parseArgs } from "node:util";
+import type { Bench, Context } from "./bench.js";
+import { catchUp } from "./benches/catch-up.js";
+import { duplicate } from "./benches/duplicate.js";
+import { fanOut } from "./benches/fan-out.js";
+import { ingest } from "./benches/ingest.js";
+import { latency } from "./benches/latency.js";
+import { news } from "./benches/news.js";
+import { primitives } from "./benches/primitives.js";
+import { size } from "./benches/size.js";
+import { realMaterial } from "./material.js";
+import { asText, type Result, writeResults } from "./report.js";
+import { measureRoofline, type Roofline } from "./roofline.js";
+
+const BENCHES: readonly Bench[] = [
+  primitives,
+  duplicate,
+  catchUp,
+  ingest,
+  latency,
+  fanOut,
+  size,
+  news,
+];
+const RUNS = 5;
+
+const { values, positionals } = parseArgs({
+  allowPositionals: true,
+  options: {
+    quick: { type: "boolean", default: false },
+    runs: { type: "string" },
+    json: { type: "string" },
+    "no-report": { type: "boolean", default: false },
+  },
+});
+const unknown = positionals.filter((name) => !BENCHES.some((bench) => bench.name === name));
+if (unknown.length > 0) {
+  const names = BENCHES.map(({ name }) => name).join(", ");
+  say(`There is no bench ${unknown.join(", ")}: there are ${names}.`);
+  process.exit(64);
+}
+
+const { quick } = values;
+const root = mkdtempSync(join(tmpdir(), "kxgw-bench-"));
+// Postfix's processes have to get in.
+chmodSync(root, 0o755);
+const material = realMaterial();
+let roofline: Roofline | undefined;
+say(`${material.source}${quick ? "; quick, so the figures mean nothing" : ""}`);
+const results: Result[] = [];
+let failed = 0;
+try {
+  for (const bench of BENCHES) {
+    if (positionals.length > 0 && !positionals.includes(bench.name)) continue;
+    await runOne(bench);
+  }
+} finally {
+  rmSync(root, { recursive: true, force: true });
+}
+if (values.json !== undefined) writeFileSync(values.json, `${JSON.stringify(results, null, 2)}\n`);
+if (!quick && !values["no-report"]) say(`written to ${writeResults(results)}`);
+process.exitCode = failed > 0 ? 1 : 0;
+
+async function runOne(bench: Bench): Promise<void> {
+  const { name, question } = bench;
+  const directory = join(root, name);
+  mkdirSync(directory);
+  say(`\n${name}: ${question}`);
+  const context: Context = {
+    quick,
+    runs: Number(values.runs ?? (quick ? 1 : RUNS)),
+    material,
+    directory,
+    build: resolve(import.meta.dirname, "../.."),
+    say: (text) => say(`  ${text}`),
+    roofline: () => {
+      roofline ??= measureRoofline(material.updates(quick ? 2000 : 20_000), root);
+      return roofline;
+    },
+  };
+  try {
+    const command = `npm run bench -- ${[name, ...(quick ? ["--quick"] : [])].join(" ")}`;
+    const result: Result = { name, question, command, ...(await bench.run(context)) };
+    results.push(result);
+    say(asText(result));
+  } catch (error) {
+    failed += 1;
+    say(`  ${name} could not be run: ${error instanceof Error ? error.stack : String(error)}`);
+  }
+}
+
+function say(text: string): void {
+  process.stderr.write(`${text}\n`);
+}

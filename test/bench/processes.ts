@@ -1,0 +1,43 @@
+/**
+ * What a process costs, as the kernel counts it in /proc: CPU, memory, wake-ups. Linux only; a
+ * tick of the CPU figures is 10 ms, so what is measured has to take much longer.
+ */
+import { readFileSync } from "node:fs";
+
+const TICK_US = 10_000;
+
+/** User and system time of the process so far, in microseconds. */
+export function cpuUs(pid: number): number {
+  const stat = readFileSync(`/proc/${pid}/stat`, "latin1");
+  const fields = stat.slice(stat.lastIndexOf(")") + 2).split(" ");
+  return (Number(fields[11]) + Number(fields[12])) * TICK_US;
+}
+
+/** Resident bytes now. */
+export function residentBytes(pid: number): number {
+  return field(pid, "VmRSS") * 1024;
+}
+
+/** How often the process has gone to sleep so far, that is, how often it was woken. */
+export function sleeps(pid: number): number {
+  return field(pid, "voluntary_ctxt_switches");
+}
+
+function field(pid: number, name: string): number {
+  const status = readFileSync(`/proc/${pid}/status`, "latin1");
+  return Number(new RegExp(`^${name}:\\s+(\\d+)`, "m").exec(status)?.[1] ?? 0);
+}
+
+/** Watches how large a process gets; call the returned function to end and to hear it. */
+export function watchMemory(pid: number): () => number {
+  let most = 0;
+  const look = () => {
+    most = Math.max(most, residentBytes(pid));
+  };
+  const timer = setInterval(look, 100);
+  return () => {
+    clearInterval(timer);
+    look();
+    return most;
+  };
+}
