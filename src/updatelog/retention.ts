@@ -123,7 +123,7 @@ export class Retention {
       DELETE FROM identities WHERE rowid IN (
         SELECT rowid FROM identities WHERE remembered_at <= ? ORDER BY remembered_at LIMIT ?)`);
     this.#packets = db.prepare(`
-      DELETE FROM packets WHERE name IN (SELECT name FROM packets WHERE day < ? LIMIT ?)`);
+      DELETE FROM packets WHERE day < ? AND id IN (SELECT id FROM packets ORDER BY id LIMIT ?)`);
     this.#undelivered = db.prepare(`
       DELETE FROM undelivered WHERE rowid IN (
         SELECT rowid FROM undelivered WHERE at <= ? ORDER BY at LIMIT ?)`);

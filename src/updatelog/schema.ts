@@ -147,10 +147,10 @@ CREATE INDEX forgotten_by_mark ON forgotten (mark);
 CREATE INDEX forgotten_by_time ON forgotten (at);
 
 CREATE TABLE packets (
-  name BLOB PRIMARY KEY CHECK (length(name) = 16),
+  id INTEGER PRIMARY KEY,
+  name BLOB NOT NULL UNIQUE CHECK (length(name) = 16),
   day INTEGER NOT NULL
-) STRICT, WITHOUT ROWID;
-CREATE INDEX packets_by_day ON packets (day);
+) STRICT;
 
 CREATE TABLE known_keys (fingerprint BLOB PRIMARY KEY) STRICT, WITHOUT ROWID;
 `;
