@@ -64,8 +64,9 @@ function markdown({ question, command, input, figures, goals }: Result): string 
 }
 
 function spread({ values }: Figure): string {
-  if (values.length < 2) return short(median(values));
-  return `${short(median(values))} (${short(Math.min(...values))} to ${short(Math.max(...values))})`;
+  const middle = short(median(values));
+  if (values.length < 2) return middle;
+  return `${middle} (${short(Math.min(...values))} to ${short(Math.max(...values))})`;
 }
 
 function machine(): string {

@@ -72,7 +72,7 @@ async function forward(
   return { updates, bytes, cpu: (user + system) / stream.length };
 }
 
-/** The key as it may have grown: without its last `steps` foreign signatures, then one more each. */
+/** The key as it may have grown: without its last `steps` foreign signatures, then each more. */
 function growth(key: TransferableKey, steps: number): TransferableKey[] {
   const foreign = keyComponents(key).flatMap(({ signatures }) =>
     signatures.filter((one) => !isSelfSignature(key, one)),

@@ -140,7 +140,8 @@ function bulk(file: string, rows: number): void {
     BEGIN;
     INSERT INTO updates (seq, hash, digest, fingerprint, size, neighbour, transport, received_at,
                          message_id, trail)
-      SELECT n, h, CAST(h || h AS BLOB), CAST(h || x'01234567' AS BLOB), 300, 'old', 'mail', ${Date.now() - 2 * DAY_MS}, NULL,
+      SELECT n, h, CAST(h || h AS BLOB), CAST(h || x'01234567' AS BLOB), 300, 'old', 'mail',
+             ${Date.now() - 2 * DAY_MS}, NULL,
              '["pgp-public-keys@old.example.net"]'
       FROM (SELECT n, name(n) AS h FROM
         (WITH RECURSIVE counter (n) AS
