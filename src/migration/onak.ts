@@ -94,7 +94,12 @@ function translate(directive: Directive, draft: Draft): void {
     case "update_only":
       draft.take(directive);
       if (!/^(true|yes|1)$/i.test(value)) return;
-      return draft.propose("policy", "new_keys", "false", `${place} update_only`);
+      return draft.propose(
+        "policy",
+        "new_keys",
+        "false",
+        `${place} update_only; import them first`,
+      );
     default:
       if (key.startsWith("backend:") && key.endsWith(".location")) repair(directive, draft);
       return draft.leaveRest(directive, UNNEEDED, KNOWN);
