@@ -30,6 +30,8 @@ export const EVENTS = {
     text: "new_keys is false and the log knows no key: nothing is taken",
   },
   "no-control": { level: "warn", text: "no control socket: commands read the log alone" },
+  "idle-socket": { level: "warn", text: "no door takes this socket that systemd opened" },
+  "notify-failed": { level: "warn", text: "systemd does not hear of our state; said once" },
   "idle-neighbour": { level: "warn", text: "nothing can be sent to this neighbour" },
   "log-trouble": { level: "error", text: "the update log cannot be used" },
   "log-damaged": {

@@ -19,7 +19,9 @@ import { QuestionMailer } from "./egress/mail-question.js";
 import { AcceptRates } from "./ingress/accept-rates.js";
 import { BounceIntake } from "./ingress/bounce-intake.js";
 import { HkpDoor } from "./ingress/hkp.js";
+import type { InheritedSockets } from "./ingress/inherited.js";
 import { KeyIntake } from "./ingress/key-intake.js";
+import { SMTP_LIMITS } from "./ingress/limits.js";
 import { MailIntake } from "./ingress/mail-intake.js";
 import { RepairDoor } from "./ingress/repair-door.js";
 import { RepairIntake } from "./ingress/repair-intake.js";
@@ -46,6 +48,8 @@ export interface Foundation {
   readonly log: UpdateLog;
   readonly clock: Clock;
   readonly tally: Tally;
+  /** Sockets that systemd opened, if it started us. */
+  readonly inherited: InheritedSockets | undefined;
   /** Milliseconds since 1970. */
   readonly startedAt: number;
 }
@@ -60,7 +64,7 @@ export interface Doors {
  * `Trouble` when the log fails; what was opened is closed again.
  */
 export async function openDoors(config: Config, foundation: Foundation): Promise<Doors> {
-  const { log, clock, tally, startedAt } = foundation;
+  const { log, clock, tally, inherited, startedAt } = foundation;
   const stops: (() => unknown)[] = [];
   const stop = async () => {
     for (const step of stops.splice(0).reverse()) await step();
@@ -114,7 +118,9 @@ export async function openDoors(config: Config, foundation: Foundation): Promise
     const answers = new MailAnswers(config.neighbours, log, repairIntake);
     const intake = new MailIntake(keys, tally, answers);
     const bounces = new BounceIntake(config, log, clock, tally);
-    const smtpDoor = config.smtp && new SmtpDoor(config, config.smtp, intake, bounces, tally);
+    const { smtp: mail } = config;
+    const smtpDoor =
+      mail && new SmtpDoor(config, mail, intake, bounces, tally, SMTP_LIMITS, inherited);
     stops.push(() => smtpDoor?.stop());
     const smtp = (await smtpDoor?.start()) ?? [];
     const spoolDoor = config.spool && new SpoolDoor(config, config.spool, intake, tally);
@@ -129,6 +135,7 @@ export async function openDoors(config: Config, foundation: Foundation): Promise
     const adminDoor = new AdminDoor(sources, ordersFor(lane, kxDoor, repairDoor, tally), tally);
     stops.push(() => adminDoor.stop());
     const admin = await adminDoor.start();
+    for (const name of inherited?.idle ?? []) tally.report("idle-socket", { name });
     return { listening: { smtp, hkp, kx, admin }, stop };
   } catch (error) {
     await stop();

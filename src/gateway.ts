@@ -11,6 +11,7 @@ import { formatEndpoint } from "./config/units.js";
 import type { Diagnostics } from "./diagnostics.js";
 import type { Doors, Foundation, Listening } from "./doors.js";
 import { openDoors } from "./doors.js";
+import type { InheritedSockets } from "./ingress/inherited.js";
 import { UpdateLog } from "./updatelog/update-log.js";
 import { VERSION } from "./version.js";
 
@@ -29,9 +30,15 @@ export class Gateway {
 
   /**
    * Opens the log and the doors. Throws `Trouble` when the log cannot be used and the system's
-   * error when an address cannot be listened on; nothing stays open then.
+   * error when an address cannot be listened on; nothing stays open then. `inherited` is what
+   * systemd opened for us, and stays its caller's to close.
    */
-  static async start(config: Config, clock: Clock, diagnostics: Diagnostics): Promise<Gateway> {
+  static async start(
+    config: Config,
+    clock: Clock,
+    diagnostics: Diagnostics,
+    inherited?: InheritedSockets,
+  ): Promise<Gateway> {
     const log = UpdateLog.open(config.log.path);
     try {
       const tally = new Tally(diagnostics, clock);
@@ -39,7 +46,7 @@ export class Gateway {
         tally.report("log-damaged", { problem, remedy });
       });
       recallArrivals(log, tally, clock.now());
-      const foundation = { log, clock, tally, startedAt: clock.now() };
+      const foundation = { log, clock, tally, inherited, startedAt: clock.now() };
       const gateway = new Gateway(foundation, config, await openDoors(config, foundation));
       gateway.#reportReady();
       return gateway;
@@ -49,14 +56,20 @@ export class Gateway {
     }
   }
 
+  /** The configuration that is in force. */
+  get config(): Config {
+    return this.#config;
+  }
+
   get listening(): Listening {
     return this.#doors.listening;
   }
 
-  /** Puts another configuration in force, or keeps the present one and reports why. */
-  reload(config: Config): Promise<void> {
-    this.#work = this.#work.then(() => this.#reload(config));
-    return this.#work;
+  /** Puts another configuration in force, or keeps the present one, reports why and says false. */
+  reload(config: Config): Promise<boolean> {
+    const done = this.#work.then(() => this.#reload(config));
+    this.#work = done.then(() => {});
+    return done;
   }
 
   /** Closes the doors and the log. */
@@ -68,12 +81,12 @@ export class Gateway {
     return this.#work;
   }
 
-  async #reload(config: Config): Promise<void> {
+  async #reload(config: Config): Promise<boolean> {
     const { tally } = this.#foundation;
     if (config.log.path !== this.#config.log.path) {
       const problem = "log.path changed, which wants a restart";
       tally.report("reload-refused", { problem });
-      return;
+      return false;
     }
     await this.#doors.stop();
     try {
@@ -86,6 +99,7 @@ export class Gateway {
       this.#doors = await openDoors(this.#config, this.#foundation);
     }
     this.#reportReady();
+    return this.#config === config;
   }
 
   #reportReady(): void {

@@ -52,14 +52,17 @@ program
   .command("check")
   .description("say every fault of a config file by line and key; exits 0 or 78")
   .addOption(configOption())
+  .option("-q, --quiet", "say nothing but faults")
   .option("--online", "ask DNS, the relay and the KX peers as well; exits 69 when one fails")
   .addHelpText("after", "\nExample:\n  kxgw check -c /etc/kxgw/kxgw.toml")
-  .action(async ({ config, online }: { config: string; online?: boolean }) => {
+  .action(async (options: { config: string; online?: boolean; quiet?: boolean }) => {
+    const { config, online, quiet } = options;
+    const heard: Output = quiet === true ? { ...out, stdout: () => {} } : out;
     const { checkCommand } = await import("./cli/check.js");
-    process.exitCode = checkCommand(config, out, process.env);
+    process.exitCode = checkCommand(config, heard, process.env);
     if (online !== true || process.exitCode !== EXIT.ok) return;
     const { onlineCommand } = await import("./cli/online.js");
-    process.exitCode = await onlineCommand(config, out, process.env);
+    process.exitCode = await onlineCommand(config, heard, process.env);
   });
 
 program

@@ -9,7 +9,10 @@ import { expect, it } from "vitest";
 import { EXIT } from "../src/errors.js";
 import { kxgw, ROOT, run, scratch } from "./e2e/stage.js";
 
+const UNITS = ["kxgw.service", "kxgw-smtp.socket", "kxgw-lmtp.socket"];
 const UNIT = readFileSync(join(ROOT, "deploy/kxgw.service"), "utf8");
+/** What `systemd-analyze security` of systemd 252 says of it, as docs/install.md does. */
+const EXPOSURE = 1.3;
 
 it.each(["deploy/kxgw.toml", "deploy/compose/a.toml", "deploy/compose/b.toml"])(
   "%s is a config without a fault",
@@ -20,24 +23,74 @@ it.each(["deploy/kxgw.toml", "deploy/compose/a.toml", "deploy/compose/b.toml"])(
   },
 );
 
-it("the unit says nothing that systemd does not understand", async () => {
+/** The units in a directory, with a program that is there; undefined where there is no systemd. */
+function installed(change: (text: string) => string = (text) => text): string[] | undefined {
   if (!existsSync("/usr/bin/systemd-analyze")) {
-    process.stderr.write("systemd-analyze is not installed: deploy/kxgw.service is unverified\n");
-    return;
+    process.stderr.write("systemd-analyze is not installed: the units are unverified\n");
+    return undefined;
   }
   const directory = scratch();
   const program = join(directory, "kxgw");
   writeFileSync(program, "#!/bin/sh\n");
   chmodSync(program, 0o755);
-  const verify = async (text: string) => {
-    const unit = join(directory, "kxgw.service");
-    writeFileSync(unit, text.replaceAll("/usr/bin/kxgw", program));
-    return await run("/usr/bin/systemd-analyze", ["verify", unit]);
-  };
-  expect(await verify(UNIT)).toEqual({ code: 0, stdout: "", stderr: "" });
+  return UNITS.map((name) => {
+    const text = readFileSync(join(ROOT, "deploy", name), "utf8");
+    writeFileSync(join(directory, name), change(text).replaceAll("/usr/bin/kxgw", program));
+    return join(directory, name);
+  });
+}
+
+it("the units say nothing that systemd does not understand", async () => {
+  const units = installed();
+  if (units === undefined) return;
+  const verify = (files: readonly string[]) =>
+    run("/usr/bin/systemd-analyze", ["verify", ...files]);
+  expect(await verify(units)).toEqual({ code: 0, stdout: "", stderr: "" });
   // It exits with 0 whatever it finds, so its words are what counts.
-  const broken = await verify(UNIT.replace("NoNewPrivileges", "NoNewPrivilege"));
-  expect(broken.stderr).toContain("Unknown key");
+  const broken = installed((text) => text.replace("NoNewPrivileges", "NoNewPrivilege")) ?? [];
+  expect((await verify(broken)).stderr).toContain("Unknown key");
+});
+
+it("the unit is as tight as the docs say", async () => {
+  const [unit = ""] = installed() ?? [];
+  if (unit === "") return;
+  const args = ["security", "--offline=yes", "--no-pager", `--threshold=${EXPOSURE * 10}`, unit];
+  const { code, stdout } = await run("/usr/bin/systemd-analyze", args);
+  expect([code, stdout.slice(stdout.indexOf("Overall"))]).toEqual([
+    0,
+    expect.stringContaining(`kxgw.service: ${EXPOSURE} `),
+  ]);
+  expect(readFileSync(join(ROOT, "docs/install.md"), "utf8")).toContain(`score of ${EXPOSURE}`);
+});
+
+it("makes its user", async () => {
+  const file = join(ROOT, "deploy/kxgw.sysusers");
+  if (!existsSync("/usr/bin/systemd-sysusers")) {
+    process.stderr.write("systemd-sysusers is not installed: deploy/kxgw.sysusers is unverified\n");
+    return;
+  }
+  const args = [`--root=${scratch()}`, "--dry-run", file];
+  const { code, stdout, stderr } = await run("/usr/bin/systemd-sysusers", args);
+  expect(code).toBe(0);
+  expect(stdout + stderr).toContain("Creating user 'kxgw' (KX gateway)");
+});
+
+it("the sockets are those that the config names", async () => {
+  const listen = ["kxgw-smtp.socket", "kxgw-lmtp.socket"].map((name) => {
+    const text = readFileSync(join(ROOT, "deploy", name), "utf8");
+    const says = /^# {3}listen = \[(.*)\]$/m.exec(text)?.[1] ?? "";
+    const fits = says.startsWith('"systemd:')
+      ? `"systemd:${/^FileDescriptorName=(.*)$/m.exec(text)?.[1]}"`
+      : `"lmtp:${/^ListenStream=(.*)$/m.exec(text)?.[1]}"`;
+    expect([name, says]).toEqual([name, fits]);
+    return says;
+  });
+  const file = join(scratch(), "kxgw.toml");
+  const head = '[site]\naddress = "a@b.example"\n[log]\n[smtp]\n';
+  writeFileSync(file, `${head}listen = [${listen.join(", ")}]\n`);
+  const { code, stdout } = await kxgw(["check", "-c", file]);
+  expect([code, stdout]).toEqual([0, expect.stringContaining("systemd:smtp, /run/kxgw/lmtp.sock")]);
+  expect(await kxgw(["check", "-q", "-c", file])).toEqual({ code: 0, stdout: "", stderr: "" });
 });
 
 it("the unit does not restart what a restart cannot cure", () => {

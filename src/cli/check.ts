@@ -41,7 +41,7 @@ export function configSummary(config: Config): string {
     ["mode", config.mode === "bridge" ? "bridge" : "observe (nothing is sent)"],
     ["site", config.site.address],
     ["log", `${log.path} (${periods})`],
-    ["smtp", smtp ? places([...smtp.listen.map(formatEndpoint), ...smtp.sockets]) : "none"],
+    ["smtp", smtp ? mailPlaces(smtp) : "none"],
     ...(spool ? [["spool", places(spool.watch)] as const] : []),
     ...(hkp
       ? [["hkp", `${endpoints(hkp.listen)}${hkp.open ? ", open to all" : ""}`] as const]
@@ -58,6 +58,12 @@ export function configSummary(config: Config): string {
 
 function endpoints(listen: readonly Endpoint[]): string {
   return places(listen.map(formatEndpoint));
+}
+
+/** Where mail is taken, as the config writes it. */
+export function mailPlaces({ listen, inherited, sockets }: NonNullable<Config["smtp"]>): string {
+  const ours = inherited.map((name) => `systemd:${name}`);
+  return places([...listen.map(formatEndpoint), ...ours, ...sockets]);
 }
 
 function places(all: readonly string[]): string {

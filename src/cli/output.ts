@@ -64,7 +64,9 @@ function listenRemedy(code: string | undefined): string {
     case "EADDRINUSE":
       return "Another program has that address; stop it or choose another port.";
     case "EACCES":
-      return "Ports below 1024 need the right to bind them; see deploy/kxgw.service.";
+      return "Ports below 1024 need the right to bind them; see deploy/kxgw-smtp.socket.";
+    case "ENOSOCKET":
+      return "Is its .socket unit started, and is NAME in systemd:NAME its FileDescriptorName?";
     case "EADDRNOTAVAIL":
       return "This host does not have that address.";
     default:

@@ -1,7 +1,7 @@
 /**
  * `kxgw serve`: the gateway in the foreground until SIGTERM or SIGINT, as systemd and containers
- * want it. SIGHUP reads the config again. Without a config file it runs the embedded default and
- * says how to feed it. A second signal ends it at once.
+ * want it. SIGHUP reads the config again, and systemd hears how we are. Without a config file it
+ * runs the embedded default and says how to feed it. A second signal ends it at once.
  */
 import { mkdirSync } from "node:fs";
 import { dirname, resolve } from "node:path";
@@ -14,10 +14,13 @@ import type { Diagnostics } from "../diagnostics.js";
 import type { Listening } from "../doors.js";
 import { ConfigFaults, EXIT, Trouble } from "../errors.js";
 import { Gateway } from "../gateway.js";
+import { InheritedSockets } from "../ingress/inherited.js";
+import { mailPlaces } from "./check.js";
 import { diagnosticsLog } from "./diagnostics-log.js";
 import type { Output } from "./output.js";
 import { explain, faultLine } from "./output.js";
 import { RepeatLimit } from "./repeat-limit.js";
+import { ServiceManager } from "./service-manager.js";
 
 /** How late a line may be that says how many more there were. */
 const SWEEP_MS = 5000;
@@ -31,17 +34,30 @@ export async function serveCommand(
   const signals = signalQueue();
   const diagnostics = new RepeatLimit(diagnosticsLog("info"), systemClock);
   setInterval(() => diagnostics.sweep(), SWEEP_MS).unref();
+  const manager = new ServiceManager(env, diagnostics);
+  let inherited: InheritedSockets | undefined;
   let gateway: Gateway;
   try {
     const config = file === undefined ? embedded(env) : loadConfig(file, env);
-    gateway = await Gateway.start(config, systemClock, diagnostics);
+    inherited = await InheritedSockets.open(env, process.pid);
+    gateway = await Gateway.start(config, systemClock, diagnostics, inherited);
     if (file === undefined) out.stderr(howToFeed(config, gateway.listening));
   } catch (error) {
+    inherited?.close();
     return explain(error, out);
   }
-  process.on("SIGHUP", () => reload(gateway, file, diagnostics, env));
+  manager.ready(statusLine(gateway));
+  manager.keepAlive(process.pid);
+  process.on("SIGHUP", () => {
+    manager.reloading();
+    void reload(gateway, file, diagnostics, env).then((done) => {
+      manager.ready(`${done ? "" : "on its former config; "}${statusLine(gateway)}`);
+    });
+  });
   const signal = await signals.next();
   diagnostics.report("stopping", { signal });
+  manager.stopping();
+  inherited.close();
   void signals.next().then(() => process.exit(EXIT.software));
   try {
     await gateway.stop();
@@ -54,21 +70,33 @@ export async function serveCommand(
   return EXIT.ok;
 }
 
-/** SIGHUP: the file is read again, and put in force if it is in order. */
-function reload(
+/** "bridge for SITE; neighbours: 2; smtp: systemd:smtp; kx: 0.0.0.0:11373". */
+function statusLine({ config }: Gateway): string {
+  const { mode, site, neighbours, smtp, kx } = config;
+  return [
+    `${mode} for ${site.address}`,
+    `neighbours: ${neighbours.length}`,
+    ...(smtp ? [`smtp: ${mailPlaces(smtp)}`] : []),
+    ...(kx ? [`kx: ${kx.listen.map(formatEndpoint).join(", ")}`] : []),
+  ].join("; ");
+}
+
+/** SIGHUP: the file is read again, and put in force if it is in order; says whether it was. */
+async function reload(
   gateway: Gateway,
   file: string | undefined,
   diagnostics: Diagnostics,
   env: NodeJS.ProcessEnv,
-): void {
+): Promise<boolean> {
   try {
     const config = file === undefined ? embedded(env) : loadConfig(file, env);
-    void gateway.reload(config);
+    return await gateway.reload(config);
   } catch (error) {
     if (!(error instanceof ConfigFaults)) throw error;
     for (const fault of error.faults) {
       diagnostics.report("reload-refused", { problem: faultLine(error.file, fault) });
     }
+    return false;
   }
 }
 

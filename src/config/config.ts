@@ -113,9 +113,11 @@ export interface Config {
   readonly smtp:
     | {
         readonly listen: readonly Endpoint[];
+        /** FileDescriptorName= of TCP sockets that systemd opens for us. */
+        readonly inherited: readonly string[];
         /** Absolute paths of Unix sockets on which LMTP is spoken. */
         readonly sockets: readonly string[];
-        /** Permissions of these sockets. */
+        /** Permissions of these sockets, unless systemd made them. */
         readonly socketMode: number;
         readonly hostname: string;
         readonly maxSizeBytes: number;
@@ -155,6 +157,8 @@ export interface Config {
     | {
         /** smtp:// or smtps:// URL; may hold a password and is never printed. */
         readonly relay: string;
+        /** Absolute path of the file that the password in `relay` comes from. */
+        readonly relayPasswordFile: string | undefined;
         /** Envelope sender, marked per site and update; without one, `site.contact` unmarked. */
         readonly bounce: string | undefined;
         readonly retry: Schedule;

@@ -89,13 +89,22 @@ export function parseName(value: string): Reading<string> {
   return { fault: `${quoted(value)} cannot be a name: ${hint}` };
 }
 
-/** Where mail is taken: over TCP, or LMTP on a Unix socket. */
-type MailListener = Endpoint | { readonly socket: string };
+/** Where mail is taken: over TCP, LMTP on a Unix socket, or TCP sockets that systemd opened. */
+type MailListener = Endpoint | { readonly socket: string } | { readonly inherited: string };
 
 export function parseMailListener(value: string): Reading<MailListener> {
+  if (value.startsWith("systemd:")) return parseInherited(value);
   if (!value.startsWith("lmtp:")) return parseEndpoint(value);
   const socket = parsePath(value.slice("lmtp:".length));
   return "fault" in socket ? socket : { value: { socket: socket.value } };
+}
+
+/** "systemd:NAME" after FileDescriptorName= of a socket unit. */
+function parseInherited(value: string): Reading<MailListener> {
+  const name = value.slice("systemd:".length);
+  if (/^[A-Za-z0-9@._-]{1,255}$/.test(name)) return { value: { inherited: name } };
+  const hint = 'write its FileDescriptorName, as "systemd:smtp"';
+  return { fault: `${quoted(value)} names no socket of systemd: ${hint}` };
 }
 
 export function parseMode(value: string): Reading<number> {

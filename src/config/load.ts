@@ -19,6 +19,8 @@ import { withKeyLists } from "./key-lists.js";
 import type { Position } from "./locate.js";
 import { formatKey, locateKeys, MAX_DEPTH, positionOf } from "./locate.js";
 import { reasonOf } from "./reason.js";
+import { withRelayPassword } from "./relay-password.js";
+import type { PathFault } from "./rules.js";
 import { defaultVia } from "./rules.js";
 import type { PeerSettings, Settings } from "./schema.js";
 import { configSchema } from "./schema.js";
@@ -39,8 +41,13 @@ export function loadConfig(file: string, env: Environment): Config {
     throw new ConfigFaults(absolute, [{ line: undefined, column: undefined, key: "", message }]);
   }
   const config = parseConfig(text, absolute, dirname(absolute), env);
-  assertCertificates(config, absolute, () => locateKeys(text));
-  return deepFreeze(withKeyLists(config));
+  const complete = withRelayPassword(config);
+  const faults = certificateFaults(config);
+  if ("message" in complete) faults.push(complete);
+  if (faults.length > 0 || "message" in complete) {
+    throw new ConfigFaults(absolute, locatedFaults(faults, locateKeys(text)));
+  }
+  return deepFreeze(withKeyLists(complete));
 }
 
 /**
@@ -114,6 +121,9 @@ function configOf(settings: Settings, file: string | undefined, directory: strin
     },
     smtp: smtp && {
       listen: smtp.listen.filter((listener) => "port" in listener),
+      inherited: smtp.listen.flatMap((listener) =>
+        "inherited" in listener ? [listener.inherited] : [],
+      ),
       sockets: smtp.listen.flatMap((listener) =>
         "socket" in listener ? [resolve(directory, listener.socket)] : [],
       ),
@@ -142,6 +152,8 @@ function configOf(settings: Settings, file: string | undefined, directory: strin
     },
     outbound: outbound && {
       relay: outbound.relay,
+      relayPasswordFile:
+        outbound.relay_password_file && resolve(directory, outbound.relay_password_file),
       bounce: outbound.bounce,
       retry: outbound.retry,
       ca: outbound.ca === undefined ? undefined : resolve(directory, outbound.ca),
@@ -209,20 +221,17 @@ function neighbourOf(peer: PeerSettings): Neighbour {
   };
 }
 
-/** Throws `ConfigFaults` when a certificate or key that the file names cannot be used. */
-function assertCertificates(
-  config: Config,
-  file: string,
-  locate: () => ReadonlyMap<string, Position>,
-): void {
-  const faults = certificateFaults(config);
-  if (faults.length === 0) return;
-  const positions = locate();
-  const located = faults.map(({ path, message }): ConfigFault => {
-    const position = positionOf(positions, path);
-    return { line: position?.line, column: position?.column, key: formatKey(path), message };
-  });
-  throw new ConfigFaults(file, located.sort(byPosition));
+/** Faults of files that the configuration names, in the order of their keys. */
+function locatedFaults(
+  faults: readonly PathFault[],
+  positions: ReadonlyMap<string, Position>,
+): ConfigFault[] {
+  return faults
+    .map(({ path, message }): ConfigFault => {
+      const position = positionOf(positions, path);
+      return { line: position?.line, column: position?.column, key: formatKey(path), message };
+    })
+    .sort(byPosition);
 }
 
 function syntaxFault(error: unknown): ConfigFault {

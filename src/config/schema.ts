@@ -61,7 +61,7 @@ export const smtpSchema = z
   .strictObject({
     listen: list("127.0.0.1:2525", text("127.0.0.1:2525", parseMailListener))
       .prefault(["127.0.0.1:2525"])
-      .describe("Where mail is taken: host:port, [v6]:port, or lmtp:/path of a Unix socket."),
+      .describe("Where mail is taken: host:port, lmtp:/path of a Unix socket, or systemd:NAME."),
     socket_mode: text("0660", parseMode)
       .prefault("0660")
       .describe("Who may write to Unix sockets; whoever can speaks for any neighbour."),
@@ -158,6 +158,9 @@ export const outboundSchema = z
     relay: text("smtp://127.0.0.1:25", parseRelay)
       .prefault("smtp://127.0.0.1:25")
       .describe("Mail server that delivers our mails; may hold a user and password."),
+    relay_password_file: text("/etc/kxgw/relay-password", parsePath)
+      .optional()
+      .describe("File with the password of the user in relay, on one line."),
     bounce: mailAddress()
       .optional()
       .describe("Envelope sender, marked per site and update; by default site.contact, unmarked."),

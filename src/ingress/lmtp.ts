@@ -30,7 +30,9 @@ export async function listenOnSocket(
 
 async function removeStale(path: string): Promise<void> {
   const status = await lstat(path).catch(() => undefined);
-  if (status?.isSocket() && !(await isServed(path))) await unlink(path);
+  if (!status?.isSocket() || (await isServed(path))) return;
+  // In a directory that is not ours it stays, and listening says so.
+  await unlink(path).catch(() => {});
 }
 
 function isServed(path: string): Promise<boolean> {

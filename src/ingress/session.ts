@@ -1,14 +1,14 @@
 /**
- * smtp-server with five habits of our own, by overriding methods that it declares public.
+ * smtp-server with six habits of our own, by overriding methods that it declares public.
  *
  *  1. The greeting comes at once. smtp-server holds it back for 100 ms to catch spammers who talk
  *     early; whoever may write to us is known by address, and each of its mails would wait.
- *  2. Enhanced codes (RFC 2034) are ours where the text begins with one: the package would choose
- *     5.1.1 for any 550. For its own replies its choice stands.
+ *  2. Enhanced codes (RFC 2034) are ours where the text begins with one, not its 5.1.1 for any 550.
  *  3. A command must be complete within `commandMs` of the last reply. The package counts idle time
  *     only, so that one byte a minute would hold a slot for ever.
  *  4. It knows whether a message is under way, so that going down need not wait for idle sessions.
  *  5. It asks for another certificate at each connection, for the files may have changed.
+ *  6. Sessions on a socket that is not its own are waited for as well when it closes.
  *
  * Knows no policy: who may connect or write is the door's business.
  */
@@ -23,6 +23,7 @@ const ENHANCED_CODE = /^[245]\.\d{1,3}\.\d{1,3} /;
 /** One client's connection. */
 export class Session extends SMTPConnection {
   readonly #patience: NodeJS.Timeout;
+  readonly #ended: () => void;
   #isGreeted = false;
   #isReceiving = false;
 
@@ -31,8 +32,10 @@ export class Session extends SMTPConnection {
     socket: Socket | TLSSocket,
     options: SMTPConnectionOptions | null | undefined,
     commandMs: number,
+    ended: () => void,
   ) {
     super(server, socket, options);
+    this.#ended = ended;
     this.#patience = setTimeout(() => this.#overdue(), commandMs);
   }
 
@@ -40,6 +43,7 @@ export class Session extends SMTPConnection {
   override _onClose(): void {
     clearTimeout(this.#patience);
     super._onClose();
+    this.#ended();
   }
 
   /** Whether a message is under way: from our 354 to our answer to it. */
@@ -77,6 +81,7 @@ export class Session extends SMTPConnection {
 export class SessionServer extends SMTPServer {
   readonly #commandMs: number;
   readonly #renewed: () => SMTPServerOptions | undefined;
+  #drained: (() => void) | undefined;
 
   /** `renewed` is asked for other TLS options; undefined when there are none. */
   constructor(
@@ -92,10 +97,36 @@ export class SessionServer extends SMTPServer {
   override connect(socket: Socket | TLSSocket, options?: SMTPConnectionOptions | null): void {
     const other = this.#renewed();
     if (other !== undefined) this.updateSecureContext(other);
-    const session = new Session(this, socket, options, this.#commandMs);
+    const session = new Session(this, socket, options, this.#commandMs, () => {
+      if (this.connections.size === 0) this.#drained?.();
+    });
     this.connections.add(session);
     session.on("error", (error) => this.emit("error", error));
     session.init();
+  }
+
+  /** Serves a client that connected to a socket of somebody else. */
+  take(socket: Socket): void {
+    this.server.emit("connection", socket);
+  }
+
+  override close(callback: () => void): void {
+    if (this.server.listening || this.connections.size === 0) {
+      super.close(callback);
+      return;
+    }
+    // The package waits for clients of its own socket only.
+    const patience = setTimeout(() => {
+      for (const session of this.sessions()) {
+        session.send(421, "4.3.2 Going down, try again later.");
+        session.close();
+      }
+      callback();
+    }, this.options.closeTimeout);
+    this.#drained = () => {
+      clearTimeout(patience);
+      callback();
+    };
   }
 
   /** The connections that are not closing. */

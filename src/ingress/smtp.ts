@@ -19,6 +19,7 @@ import { isBounceAddress } from "../mail/verp.js";
 import type { BounceIntake } from "./bounce-intake.js";
 import { OwnCertificate } from "./certificate.js";
 import { collect, type GiveUp } from "./collect.js";
+import type { Borrowed, InheritedSockets, Wanted } from "./inherited.js";
 import { SMTP_LIMITS, type SmtpLimits } from "./limits.js";
 import { listenOnSocket } from "./lmtp.js";
 import type { Intake, MailIntake } from "./mail-intake.js";
@@ -66,7 +67,9 @@ export class SmtpDoor {
   readonly #diagnostics: Diagnostics;
   readonly #limits: SmtpLimits;
   readonly #senders: KnownSenders;
+  readonly #inherited: InheritedSockets | undefined;
   readonly #servers: SessionServer[] = [];
+  readonly #borrowed: Borrowed[] = [];
   #stopping = false;
 
   constructor(
@@ -76,6 +79,7 @@ export class SmtpDoor {
     bounces: BounceIntake,
     diagnostics: Diagnostics,
     limits: SmtpLimits = SMTP_LIMITS,
+    inherited?: InheritedSockets,
   ) {
     this.#config = config;
     this.#smtp = smtp;
@@ -83,6 +87,7 @@ export class SmtpDoor {
     this.#bounces = bounces;
     this.#diagnostics = diagnostics;
     this.#limits = limits;
+    this.#inherited = inherited;
     this.#senders = new KnownSenders(config.neighbours);
   }
 
@@ -98,7 +103,12 @@ export class SmtpDoor {
       this.#servers.push(server);
       bound.push({ host, port: (server.server.address() as AddressInfo).port });
     }
+    for (const name of this.#smtp.inherited) bound.push(...this.#borrow({ name }, "tcp"));
     for (const path of this.#smtp.sockets) {
+      if (this.#inherited?.has({ path })) {
+        this.#borrow({ path }, "socket");
+        continue;
+      }
       const server = this.#server("socket");
       await listenOnSocket(server, path, this.#smtp.socketMode);
       this.#servers.push(server);
@@ -109,10 +119,21 @@ export class SmtpDoor {
   /** Takes no new connection, lets messages under way finish for a while, and closes. */
   async stop(): Promise<void> {
     this.#stopping = true;
+    for (const { giveBack } of this.#borrowed) giveBack();
     for (const session of this.#sessions()) this.#dismiss(session);
     await Promise.all(
       this.#servers.map((server) => new Promise<void>((resolve) => server.close(() => resolve()))),
     );
+  }
+
+  /** Takes the connections of sockets that systemd opened. */
+  #borrow(wanted: Wanted, line: Line): readonly Endpoint[] {
+    if (this.#inherited === undefined) throw new Error("there is nobody to borrow sockets from");
+    const server = this.#server(line);
+    const borrowed = this.#inherited.borrow(wanted, (socket) => server.take(socket));
+    this.#servers.push(server);
+    this.#borrowed.push(borrowed);
+    return borrowed.endpoints;
   }
 
   /** Ends a session, unless a message is under way: that is answered first. */

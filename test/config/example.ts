@@ -71,6 +71,7 @@ export const EXAMPLE_CONFIG: Config = {
   },
   smtp: {
     listen: [{ host: "127.0.0.1", port: 2525 }],
+    inherited: [],
     sockets: [],
     socketMode: 0o660,
     hostname: "kx.example.org",
@@ -87,6 +88,7 @@ export const EXAMPLE_CONFIG: Config = {
   },
   outbound: {
     relay: "smtp://127.0.0.1:25",
+    relayPasswordFile: undefined,
     bounce: "pgp-bounces@kx.example.org",
     retry: [
       MINUTE_MS,

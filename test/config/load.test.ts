@@ -158,6 +158,7 @@ describe("the environment", () => {
       KXGW_KX__SOURCE: "192.0.2.1",
       KXGW_KX__RECONNECT: "1s, 2s*2",
       KXGW_OUTBOUND__RELAY: "smtp://relay.example",
+      KXGW_OUTBOUND__RELAY_PASSWORD_FILE: "password",
       KXGW_OUTBOUND__BOUNCE: "d@b.example",
       KXGW_OUTBOUND__RETRY: "1m",
       KXGW_OUTBOUND__CA: "ca.pem",
@@ -175,6 +176,7 @@ describe("the environment", () => {
       },
       smtp: {
         listen: [{ host: "localhost", port: 1 }],
+        inherited: [],
         sockets: [],
         socketMode: 0o600,
         hostname: "h.example",
@@ -191,6 +193,7 @@ describe("the environment", () => {
       },
       outbound: {
         relay: "smtp://relay.example",
+        relayPasswordFile: "/etc/kxgw/password",
         bounce: "d@b.example",
         retry: [60_000],
         ca: "/etc/kxgw/ca.pem",

@@ -20,15 +20,19 @@ function faults(text: string): string[] {
 describe("[smtp]", () => {
   it("tells Unix sockets from ports, in any order", () => {
     const { smtp } = read(
-      '[smtp]\nlisten = ["lmtp:/run/k.sock", "[::1]:25", "lmtp:lm.sock"]\nsocket_mode = "666"\n',
+      '[smtp]\nlisten = ["lmtp:/run/k.sock", "[::1]:25", "lmtp:lm.sock", "systemd:smtp"]\n' +
+        'socket_mode = "666"\n',
     );
     expect(smtp?.listen).toEqual([{ host: "::1", port: 25 }]);
+    expect(smtp?.inherited).toEqual(["smtp"]);
     expect(smtp?.sockets).toEqual(["/run/k.sock", "/etc/kxgw/lm.sock"]);
     expect(smtp?.socketMode).toBe(0o666);
   });
 
   it.each([
     ['listen = ["lmtp:"]', "smtp.listen[0]: is empty"],
+    ['listen = ["systemd:"]', 'smtp.listen[0]: "systemd:" names no socket of systemd'],
+    ['listen = ["systemd:a:b"]', "smtp.listen[0]"],
     ['listen = ["lmtp"]', 'smtp.listen[0]: "lmtp" has no address and port'],
     ['socket_mode = "rw"', 'smtp.socket_mode: "rw" is not a mode: write it in octal'],
     ["socket_mode = 660", "smtp.socket_mode: is not a text"],
