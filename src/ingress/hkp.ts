@@ -209,10 +209,15 @@ function keytext(request: IncomingMessage, body: Buffer): string {
   return text;
 }
 
-/** The mail address of the keyserver beside us by the host of its HKP address. */
-function sitesByHost({ local }: Config): ReadonlyMap<string, string> {
-  const isKnown = local?.type === "hkp" && local.address !== undefined;
-  return new Map(isKnown ? [[new URL(local.url).hostname, local.address ?? ""]] : []);
+/** Mail addresses by the host of an HKP address: of the keyserver beside us and of neighbours. */
+function sitesByHost({ local, neighbours }: Config): ReadonlyMap<string, string> {
+  const sites = new Map<string, string>();
+  const add = (url: string, address: string | undefined) => {
+    if (address !== undefined) sites.set(new URL(url).hostname, address);
+  };
+  for (const { repair, mail } of neighbours) if (repair?.type === "hkp") add(repair.url, mail);
+  if (local?.type === "hkp") add(local.url, local.address);
+  return sites;
 }
 
 /**

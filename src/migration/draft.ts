@@ -5,6 +5,7 @@
  * whatever it holds passes `kxgw check`. Values that it does not understand are never kept.
  */
 import { parseMailAddress } from "../config/addresses.js";
+import { parseRepair } from "../config/fields.js";
 import { quoted } from "../config/quote.js";
 import { didYouMean } from "../config/suggest.js";
 import { tomlString } from "../config/toml-string.js";
@@ -57,8 +58,7 @@ export class Draft {
   readonly settings: Readonly<Record<Section, Setting[]>> = { local: [], outbound: [], policy: [] };
   /** Fingerprints that the keyserver refuses. */
   readonly blocked: Found[] = [];
-  /** HKP addresses that a lost key may be asked for. */
-  readonly repairs: Found[] = [];
+  readonly #repairs: Found[] = [];
   /** Sentences for the operator about what to do at the keyserver itself. */
   readonly advice: string[] = [];
   readonly #given: string | undefined;
@@ -81,6 +81,11 @@ export class Draft {
   get ours(): Found | undefined {
     if (this.#given === undefined) return this.#site;
     return { value: this.#given, place: "", key: "--site" };
+  }
+
+  /** HKP addresses where a lost key may be asked for. */
+  get repairs(): readonly Found[] {
+    return this.#repairs;
   }
 
   get peers(): readonly Found[] {
@@ -114,6 +119,13 @@ export class Draft {
     const same = this.#peers.find(({ value }) => value.toLowerCase() === found.value.toLowerCase());
     if (same === undefined) this.#peers.push(found);
     else this.leave(directive, "by-hand", `the same address stands in ${same.place}`);
+  }
+
+  /** A keyserver that answers over HKP at `url`; says whether that is an address of one. */
+  addRepair({ place, key }: Directive, url: string): boolean {
+    if ("fault" in parseRepair(url)) return false;
+    this.#repairs.push({ value: url.replace(/\/$/, ""), place, key });
+    return true;
   }
 
   /** Takes our own address out of the neighbours: for the end, when it is known. */

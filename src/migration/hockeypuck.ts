@@ -58,7 +58,7 @@ export function fromHockeypuck(directives: readonly Directive[], draft: Draft): 
 }
 
 function translate(directive: Directive, draft: Draft): void {
-  const { key, place, value } = directive;
+  const { key } = directive;
   switch (key) {
     case "hkp.bind":
       return;
@@ -88,23 +88,25 @@ function translate(directive: Directive, draft: Draft): void {
     case "openpgp.blacklist":
       return blocked(directive, draft);
     default:
-      if (/^conflux\.recon\.partner\..+\.httpAddr$/.test(key)) {
-        draft.take(directive);
-        draft.repairs.push({ value: `hkp://${value}`, place, key });
-        return;
-      }
+      if (/^conflux\.recon\.partner\..+\.httpAddr$/.test(key)) return partner(directive, draft);
       return draft.leaveRest(directive, UNNEEDED, [...KNOWN, ...LIMITS]);
   }
 }
 
 /** An address of the PKS list: "mailto:user@host", or a keyserver that takes HKP or VKS. */
 function recipient(directive: Directive, draft: Draft): void {
-  const { value, place, key } = directive;
+  const { value } = directive;
   if (/^mailto:/i.test(value)) {
     return draft.addPeer({ ...directive, value: value.slice("mailto:".length) });
   }
-  if (/^hkps?:\/\/[^/\s]+$/.test(value)) draft.repairs.push({ value, place, key });
+  draft.addRepair(directive, /^hkps?:/.test(value) ? value : "");
   draft.leave(directive, "by-hand", "takes neither mail nor KX: leave it to Hockeypuck");
+}
+
+/** Another Hockeypuck or SKS with which it reconciles. */
+function partner(directive: Directive, draft: Draft): void {
+  if (draft.addRepair(directive, `hkp://${directive.value}`)) draft.take(directive);
+  else draft.leave(directive, "by-hand", "is not of the form HOST:PORT");
 }
 
 function relay(directive: Directive, draft: Draft): void {

@@ -101,13 +101,8 @@ function translate(directive: Directive, draft: Draft): void {
         `${place} update_only; import them first`,
       );
     default:
-      if (key.startsWith("backend:") && key.endsWith(".location")) repair(directive, draft);
+      // A backend that is another keyserver may be asked for a lost key.
+      if (key.startsWith("backend:") && /^hkps?:/.test(value)) draft.addRepair(directive, value);
       return draft.leaveRest(directive, UNNEEDED, KNOWN);
   }
-}
-
-/** A backend that is another keyserver may be asked for a lost key. */
-function repair({ value, place, key }: Directive, draft: Draft): void {
-  const url = /^hkps?:\/\/[^/\s]+/.exec(value)?.[0];
-  if (url !== undefined) draft.repairs.push({ value: url, place, key });
 }

@@ -117,9 +117,10 @@ function peerLines(draft: Draft): string[] {
       line(`mail = ${tomlString(peer.value)}`, origin(peer)),
       line('# accept_from = ["192.0.2.1"]', mx),
       line(`# kx = ${tomlString(`${domain}:11373`)}`, "once it runs a gateway, too"),
+      ...draft.repairs.filter(({ value }) => hostOf(value) === domain).map(repairLine),
     ];
   });
-  return [...lines, ...besideLines(draft), ...repairLines(draft)];
+  return [...lines, ...besideLines(draft), ...otherRepairs(draft)];
 }
 
 /** The keyserver beside us has news of its own, which come from this host. */
@@ -133,12 +134,24 @@ export function besideLines(draft: Draft): string[] {
   ];
 }
 
-function repairLines({ repairs }: Draft): string[] {
-  if (repairs.length === 0) return [];
+/** Keyservers that answer over HKP and are no neighbour by mail under that name. */
+function otherRepairs({ repairs, peers }: Draft): string[] {
+  const domains = peers.map(({ value }) => domainOf(value));
+  const others = repairs.filter(({ value }) => !domains.includes(hostOf(value)));
+  if (others.length === 0) return [];
   return [
     "\n# Keyservers that can be asked for a key that got lost, for the [[peer]] of each:",
-    ...repairs.map((found) => line(`# repair = ${tomlString(found.value)}`, origin(found))),
+    ...others.map(repairLine),
   ];
+}
+
+function repairLine(found: Found): string {
+  return line(`# repair = ${tomlString(found.value)}`, origin(found));
+}
+
+/** The host of an HKP address. */
+function hostOf(url: string): string {
+  return url.replace(/^hkps?:\/\//, "").replace(/:\d+\/?$/, "");
 }
 
 /** A name of its own: the domain with "-" for every dot. */

@@ -90,13 +90,10 @@ function local(directives: readonly Directive[], draft: Draft, directory: string
 
 /** `host port`: with whom SKS reconciles, and who has an HKP port as a rule. */
 function member(directive: Directive, draft: Draft): void {
-  const { value, place, key } = directive;
+  const { value } = directive;
   const [host = "", port = String(RECON_PORT), ...rest] = value.split(/\s+/);
   const endpoint = parseEndpoint(`${host}:${port}`);
-  if ("fault" in endpoint || rest.length > 0) {
-    draft.leave(directive, "by-hand", "is not of the form HOST PORT");
-    return;
-  }
-  draft.take(directive);
-  draft.repairs.push({ value: `hkp://${host}:${endpoint.value.port + 1}`, place, key });
+  const url = "fault" in endpoint ? "" : `hkp://${host}:${endpoint.value.port + 1}`;
+  if (rest.length === 0 && draft.addRepair(directive, url)) draft.take(directive);
+  else draft.leave(directive, "by-hand", "is not of the form HOST PORT");
 }

@@ -99,17 +99,20 @@ describe("a key", () => {
     ]);
   });
 
-  test("has the keyserver beside us in its trail, named by its HKP address", async () => {
+  test("has sites in its trail that are named by their HKP addresses", async () => {
     const local = '[local]\ntype = "hkp"\nurl = "http://ks.example.com:11371"\n';
-    const { post, log, entries } = await hkpDoor(`${local}address = "pks@ks.example.com"`);
+    const peer = '[[peer]]\nname = "far"\nmail = "pks@far.example"\nrepair = "hkps://far.example"';
+    const { post, log, entries } = await hkpDoor(`${local}address = "pks@ks.example.com"\n${peer}`);
     const headers = { "PKS-From": "hkps://KS.example.com", "PKS-Recipients": "hkp://[, https:///" };
     expect((await post(form(KEY), {}, headers)).status).toBe(200);
-    const others = { "PKS-Recipients": "mailto:a@b.example, hkp://ks.example.com:11371, x" };
+    const others = {
+      "PKS-Recipients": "mailto:a@b.example, hkp://ks.example.com:11371, hkp://far.example:1",
+    };
     expect((await post(form(OTHER), {}, others)).status).toBe(200);
     const site = "pgp-public-keys@pks.example.net";
     expect(entries().map(({ seq }) => log.trail(seq))).toEqual([
       ["pks@ks.example.com", site],
-      ["a@b.example", "pks@ks.example.com", site],
+      ["a@b.example", "pks@ks.example.com", "pks@far.example", site],
     ]);
   });
 

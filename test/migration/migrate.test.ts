@@ -82,6 +82,9 @@ describe("the files of SKS", () => {
       ...["pgp-public-keys@keys.example.net", "pgp-public-keys@pks.example.com", undefined],
     ]);
     expect(text).toContain('# repair = "hkp://keys.example.com:21371"   # membership:2');
+    expect(text).toMatch(
+      /^# kx = "keys.example.net.*\n# repair = "hkp:\/\/keys.example.net:11371"/m,
+    );
     const byHand = draft.left.filter(({ kind }) => kind === "by-hand").map(({ place }) => place);
     expect(byHand).toEqual(["mailsync:5", "membership:3"]);
   });
