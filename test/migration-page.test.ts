@@ -1,7 +1,7 @@
 /**
  * docs/migration.md, held to its word: its `sh` blocks are run in order on a site with a pksd's
- * spool and neighbours behind a relay, and the commands
- * that it only names have the options that it gives them.
+ * spool and neighbours behind a relay. The commands that this page and others name are there, with
+ * the options that are given to them.
  */
 import { execFileSync } from "node:child_process";
 import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
@@ -79,8 +79,9 @@ it.each(["migration.md", "install.md", "neighbours.md"])(
     );
     const text = page(name).replaceAll("\\\n", " ");
     let named = 0;
-    for (const [line] of text.matchAll(/\bkxgw [a-z]+\b[^|"`\n]*/g)) {
-      const words = line.trim().split(/\s+/).slice(1);
+    const commands = /(?:^|[`&;|] ?|\$ |"\|\/usr\/bin\/)kxgw ([a-z]+(?![\w.])[^|&"`\n]*)/gm;
+    for (const [line, said = ""] of text.matchAll(commands)) {
+      const words = said.trim().split(/\s+/);
       const group = `${words[0]} ${words[1]}`;
       const command = options.has(group) ? group : words[0];
       const known = options.get(command);
