@@ -18,6 +18,8 @@ import { EVENTS } from "../diagnostics.js";
 export type LogForm = "json" | "journal" | "terminal";
 
 const FIELD_CHARS = 500;
+/** What terminals obey and JSON leaves alone: DEL, C1, what ends a line or turns it round. */
+const OBEYED = /[\x7f-\x9f\u2028-\u202e\u2066-\u2069]/g;
 /** Fields that hold the address of somebody who connected. */
 const CLIENT_FIELDS = new Set(["client", "address"]);
 const RANK: Record<Level, number> = { error: 3, warn: 2, info: 1, debug: 0 };
@@ -93,11 +95,16 @@ function jsonLog(level: Level, destination: DestinationStream | undefined): Diag
 function trimmed(fields: Fields): Fields {
   return Object.fromEntries(
     Object.entries(fields).map(([key, value]) => {
+      if (typeof value === "object") return [key, value.map(shortText)];
       if (typeof value !== "string") return [key, value];
-      const short = CLIENT_FIELDS.has(key) ? shortAddress(value) : value;
-      return [key, short.length > FIELD_CHARS ? `${short.slice(0, FIELD_CHARS)}...` : short];
+      return [key, shortText(CLIENT_FIELDS.has(key) ? shortAddress(value) : value)];
     }),
   );
+}
+
+function shortText(text: string): string {
+  const short = text.length > FIELD_CHARS ? `${text.slice(0, FIELD_CHARS)}...` : text;
+  return short.replaceAll(OBEYED, "\ufffd");
 }
 
 /** "accepted: update accepted; seq=1 hash=... neighbour=old". */

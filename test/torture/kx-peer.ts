@@ -3,17 +3,19 @@
  * and GETUPDATE at once, and notes what was announced to it. It reads with the gateway's own parser
  * and knows no cursor, no timeout and no fetching.
  */
-import { type AddressInfo, createServer, type Server, type Socket } from "node:net";
+import type { Socket } from "node:net";
 import type { Announcement, Message } from "../../src/kx/messages.js";
 import { Parser } from "../../src/kx/parser.js";
 import { serialize } from "../../src/kx/serializer.js";
 import type { Update } from "../../src/update.js";
+import { Listener } from "./listener.js";
 import type { Made } from "./material.js";
 
 const ANSWER_MS = 5000;
 
 export class KxPeer {
-  readonly #server: Server;
+  readonly #listener = new Listener((socket) => this.#converse(socket));
+  /** The connections on which the greeting is done. */
   readonly #sockets = new Set<Socket>();
   readonly #updates: Made[] = [];
   /** Every announcement that came in, in order. */
@@ -26,19 +28,13 @@ export class KxPeer {
   readonly #requests = new Map<string, (answer: Message) => void>();
   #tags = 0;
 
-  constructor() {
-    this.#server = createServer((socket) => this.#converse(socket));
-  }
-
   /** Listens on a free port of 127.0.0.1 and resolves with it. */
   async start(): Promise<number> {
-    await new Promise<void>((resolve) => this.#server.listen(0, "127.0.0.1", resolve));
-    return (this.#server.address() as AddressInfo).port;
+    return await this.#listener.start();
   }
 
   async stop(): Promise<void> {
-    for (const socket of this.#sockets) socket.destroy();
-    await new Promise<void>((resolve) => this.#server.close(() => resolve()));
+    await this.#listener.stop();
   }
 
   get connected(): boolean {
@@ -94,7 +90,6 @@ export class KxPeer {
   #converse(socket: Socket): void {
     const parser = new Parser();
     socket.setNoDelay(true);
-    socket.on("error", () => socket.destroy());
     socket.on("close", () => this.#sockets.delete(socket));
     this.#send(socket, { command: "HELO", tag: "", version: "1.0" });
     socket.on("data", (bytes) => {

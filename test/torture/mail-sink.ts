@@ -4,8 +4,9 @@
  * written. Spoken by hand, because smtp-server makes each client wait 100 ms,
  * and fewer mails would be under way when the gateway is killed.
  */
-import { type AddressInfo, createServer, type Server, type Socket } from "node:net";
+import type { Socket } from "node:net";
 import { admit } from "../../src/admit.js";
+import { Listener } from "./listener.js";
 
 const FINAL_DOT = "\r\n.\r\n";
 
@@ -20,24 +21,20 @@ export class MailSink {
   repeats = 0;
   /** What is said to the next mails instead of 250, for as long as it is set. */
   refusal: string | undefined;
+  /** Everybody that mail was for, and every head line that it had. */
+  readonly recipients = new Set<string>();
+  readonly headLines = new Set<string>();
   /** How many mails heard that. */
   refused = 0;
-  readonly #server: Server;
-  readonly #sockets = new Set<Socket>();
-
-  constructor() {
-    this.#server = createServer((socket) => this.#converse(socket));
-  }
+  readonly #listener = new Listener((socket) => this.#converse(socket));
 
   /** Listens on a free port of 127.0.0.1 and resolves with it. */
   async start(): Promise<number> {
-    await new Promise<void>((resolve) => this.#server.listen(0, "127.0.0.1", resolve));
-    return (this.#server.address() as AddressInfo).port;
+    return await this.#listener.start();
   }
 
   async stop(): Promise<void> {
-    for (const socket of this.#sockets) socket.destroy();
-    await new Promise<void>((resolve) => this.#server.close(() => resolve()));
+    await this.#listener.stop();
   }
 
   /** Hashes of the updates that came. */
@@ -48,9 +45,6 @@ export class MailSink {
   #converse(socket: Socket): void {
     let text = "";
     let inData = false;
-    this.#sockets.add(socket);
-    socket.on("close", () => this.#sockets.delete(socket));
-    socket.on("error", () => socket.destroy());
     socket.write("220 far.example.net\r\n");
     socket.on("data", (bytes) => {
       text += bytes.toString("latin1");
@@ -63,6 +57,8 @@ export class MailSink {
           socket.write(`${this.#take(piece)}\r\n`);
           inData = false;
         } else {
+          const [, to] = /^RCPT TO:<(.*)>/i.exec(piece) ?? [];
+          if (to !== undefined) this.recipients.add(to);
           inData = /^DATA$/i.test(piece);
           socket.write(inData ? "354 Go on.\r\n" : "250 Good.\r\n");
           if (/^QUIT$/i.test(piece)) socket.end();
@@ -79,6 +75,8 @@ export class MailSink {
     const hashes = admit([Buffer.from(raw, "latin1")]).updates.map(({ hash }) => hash);
     if (hashes.some((hash) => this.received.has(hash))) this.repeats += 1;
     this.taken += 1;
+    const [head = ""] = raw.split("\r\n\r\n", 1);
+    for (const line of head.split(/[\r\n]+/)) this.headLines.add(line);
     for (const hash of hashes) this.onUpdate?.(hash);
     for (const hash of hashes) this.received.set(hash, (this.received.get(hash) ?? 0) + 1);
     return "250 2.0.0 Queued.";

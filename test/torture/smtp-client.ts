@@ -31,14 +31,19 @@ export class SmtpClient {
   static async connect(port: number): Promise<SmtpClient> {
     const socket = connect({ host: "127.0.0.1", port });
     const client = new SmtpClient(socket);
-    await client.#reply();
+    await client.reply();
     await client.command("EHLO old.example.net");
     return client;
   }
 
   async command(line: string): Promise<Reply> {
-    this.#socket.write(`${line}\r\n`);
-    return await this.#reply();
+    this.write(`${line}\r\n`);
+    return await this.reply();
+  }
+
+  /** Writes this and waits for nothing. */
+  write(text: string): void {
+    this.#socket.write(text, "latin1");
   }
 
   /** Sends one mail; resolves with the reply that settled it, be it the one to MAIL. */
@@ -48,12 +53,12 @@ export class SmtpClient {
       if (reply.code >= 400) return reply;
     }
     this.content(mail);
-    return await this.#reply();
+    return await this.reply();
   }
 
   /** The mail and the final dot, without waiting for the reply. */
   content(mail: string): void {
-    this.#socket.write(`${mail}.\r\n`);
+    this.write(`${mail}.\r\n`);
   }
 
   /** Breaks the connection off with an RST. */
@@ -65,7 +70,8 @@ export class SmtpClient {
     this.#socket.destroy();
   }
 
-  #reply(): Promise<Reply> {
+  /** The next reply. */
+  reply(): Promise<Reply> {
     return new Promise((resolve, reject) => {
       const timer = setTimeout(() => this.#end(new Error("no reply in time")), REPLY_MS);
       this.#waiting = {

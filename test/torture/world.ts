@@ -22,6 +22,8 @@ export interface WorldOptions {
   readonly sink?: boolean;
   /** Where the log is, when not beside the config. */
   readonly logDirectory?: string;
+  /** Config to come last, such as more peers. */
+  readonly more?: string;
 }
 
 export class World {
@@ -44,7 +46,7 @@ export class World {
     const world = new World(options);
     const kxPort = await world.peer?.start();
     const sinkPort = await world.sink?.start();
-    writeFileSync(world.config, configText(world.log, kxPort, sinkPort));
+    writeFileSync(world.config, configText(world.log, kxPort, sinkPort, options.more));
     return world;
   }
 
@@ -82,7 +84,12 @@ function programOf(build: string, name: string): string {
   return join(build, "test/torture/programs", `${name}.js`);
 }
 
-function configText(log: string, kxPort: number | undefined, sinkPort: number | undefined): string {
+function configText(
+  log: string,
+  kxPort: number | undefined,
+  sinkPort: number | undefined,
+  more = "",
+): string {
   const lines = [
     `[site]\naddress = "${SITE_ADDRESS}"`,
     `[log]\npath = "${log}"`,
@@ -101,5 +108,5 @@ function configText(log: string, kxPort: number | undefined, sinkPort: number | 
   if (kxPort !== undefined) {
     lines.push(`[[peer]]\nname = "kx"\nkx = "127.0.0.1:${kxPort}"\ndial = true\nvia = "kx"`);
   }
-  return `${lines.join("\n")}\n`;
+  return `${lines.join("\n")}\n${more}`;
 }

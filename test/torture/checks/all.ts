@@ -6,8 +6,15 @@ import { fullDisk } from "./full-disk.js";
 import { growth } from "./growth.js";
 import { hashMemory } from "./hash-memory.js";
 import { kills } from "./kills.js";
+import { kxAnnounce } from "./kx-announce.js";
+import { kxInput } from "./kx-input.js";
+import { kxLate } from "./kx-late.js";
+import { kxSlow } from "./kx-slow.js";
+import { logLines } from "./log-lines.js";
 import { numbers } from "./numbers.js";
 import { parsers } from "./parsers.js";
+import { silentPeers } from "./silent-peers.js";
+import { size } from "./size.js";
 import { startUp } from "./start-up.js";
 import { syncOrder } from "./sync-order.js";
 import { walCut } from "./wal-cut.js";
@@ -21,6 +28,13 @@ export const CHECKS: readonly Check[] = [
   numbers,
   startUp,
   fullDisk,
+  kxAnnounce,
+  kxInput,
+  kxSlow,
+  kxLate,
+  size,
+  silentPeers,
+  logLines,
   parsers,
   flatMemory,
   kills,

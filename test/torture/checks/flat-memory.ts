@@ -4,7 +4,7 @@
  * outside; what counts is how fast it still grows in the second half, the first half being what
  * SQLite's page cache and the heap take once. Only a long run says anything.
  */
-import { readFileSync } from "node:fs";
+import { residentMib } from "../burden.js";
 import { type Check, type Context, goesOn, until } from "../check.js";
 import { incremental, made, SITE_ADDRESS } from "../material.js";
 import { SmtpClient } from "../smtp-client.js";
@@ -81,11 +81,6 @@ async function feed(
     if (world.peer !== undefined) world.peer.heard.length = 0;
   }
   client.close();
-}
-
-function residentMib(pid: number): number {
-  const status = readFileSync(`/proc/${pid}/status`, "latin1");
-  return Number(/^VmRSS:\s+(\d+) kB/m.exec(status)?.[1] ?? 0) / 1024;
 }
 
 /** MiB a million updates over the second half, by least squares. */

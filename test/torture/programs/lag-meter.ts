@@ -1,0 +1,48 @@
+/**
+ * The gateway with a meter of its event loop. At SIGUSR2 it writes to stderr how long the turns of
+ * the loop kept its thread busy since the last time, and begins anew: in processor time, which does
+ * not depend on what else the machine does, a turn of 40 ms counting 40 times as much as one of
+ * 1 ms, as it does for whoever comes at any moment. Beside it how late a tick came by the clock.
+ * KXTORTURE_GREEDY=1 removes all that is due in one go, which is wrong on purpose. Never shipped.
+ */
+import { readFileSync } from "node:fs";
+import { UPKEEP_LIMITS } from "../../../src/upkeep.js";
+import { quantile } from "../check.js";
+
+const TICK_MS = 5;
+
+let busy: number[] = [];
+let late: number[] = [];
+let due = performance.now() + TICK_MS;
+let used = threadMs();
+
+/** Processor time of the main thread so far. */
+function threadMs(): number {
+  const [nanoseconds = "0"] = readFileSync(
+    `/proc/self/task/${process.pid}/schedstat`,
+    "latin1",
+  ).split(" ");
+  return Number(nanoseconds) / 1e6;
+}
+
+const tick = () => {
+  const [now, usedNow] = [performance.now(), threadMs()];
+  const turn = usedNow - used;
+  for (let ms = 0; ms < Math.max(turn, TICK_MS); ms += 1) busy.push(turn);
+  late.push(now - due);
+  used = usedNow;
+  due = now + TICK_MS;
+  setTimeout(tick, TICK_MS).unref();
+};
+setTimeout(tick, TICK_MS).unref();
+process.on("SIGUSR2", () => {
+  const [p99, most] = [quantile(busy, 0.99), quantile(busy, 1)];
+  process.stderr.write(`lag ${JSON.stringify({ p99, most, late: quantile(late, 1) })}\n`);
+  busy = [];
+  late = [];
+});
+
+if (process.env.KXTORTURE_GREEDY === "1") Object.assign(UPKEEP_LIMITS, { batch: 1_000_000 });
+delete process.env.KXTORTURE_GREEDY;
+
+await import("../../../src/main.js");
