@@ -48,6 +48,9 @@ export interface Left {
 /** What a directive is for, by its key; one that ends in "." or ":" stands for all of its kind. */
 export type Unneeded = Readonly<Record<string, string>>;
 
+/** More than a file of ours can have lines. */
+const LINES = 2 ** 32;
+
 export class Draft {
   readonly kind: Kind;
   /** Names of the files. */
@@ -128,12 +131,17 @@ export class Draft {
     return true;
   }
 
-  /** Takes our own address out of the neighbours: for the end, when it is known. */
-  dropOurselves(): void {
+  /** At the end: our own address is no neighbour, and what was left comes in the files' order. */
+  finish(): void {
     const ours = this.ours?.value.toLowerCase();
     const index = this.#peers.findIndex(({ value }) => value.toLowerCase() === ours);
     const [own] = index < 0 ? [] : this.#peers.splice(index, 1);
     if (own !== undefined) this.leave(own, "by-hand", "is our own address, and no neighbour");
+    const rank = ({ place }: Left) => {
+      const [, name = place, line = "0"] = /^(.*):(\d+)$/.exec(place) ?? [];
+      return this.files.indexOf(name) * LINES + Number(line);
+    };
+    this.left.sort((a, b) => rank(a) - rank(b));
   }
 
   /** A line of a section; `toml` is its value as TOML has it. */

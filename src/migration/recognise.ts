@@ -141,6 +141,6 @@ export function translate(sources: readonly Source[], asked: Asked): Draft {
   else if (kind === "onak") fromOnak(directives, draft);
   else if (kind === "sks") fromSks(directives, draft, asked.directory);
   else fromHockeypuck(directives, draft);
-  draft.dropOurselves();
+  draft.finish();
   return draft;
 }

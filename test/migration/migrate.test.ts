@@ -66,6 +66,8 @@ describe("a pksd.conf", () => {
     ]);
     expect(text).toContain("#   pksd.conf:27: frobnicate: no directive");
     expect(JSON.stringify(draft) + text).not.toContain("secret-word");
+    const lines = draft.left.map(({ place }) => Number(place.replace(/.*:/, "")));
+    expect(lines).toEqual(lines.toSorted((a, b) => a - b));
     // Everything is accounted for: 24 lines that say something.
     expect(draft.taken.length + draft.left.length - 1).toBe(24);
   });
