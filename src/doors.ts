@@ -11,6 +11,7 @@ import type { Tally } from "./admin/tally.js";
 import type { Judgement } from "./admit.js";
 import type { Clock } from "./clock.js";
 import type { Config, Endpoint } from "./config/config.js";
+import { goesByKx, goesByMail } from "./config/roads.js";
 import type { Diagnostics } from "./diagnostics.js";
 import type { Lane } from "./egress/lane.js";
 import { LOCAL_LANE, LocalDoor } from "./egress/local-door.js";
@@ -71,20 +72,23 @@ export async function openDoors(config: Config, foundation: Foundation): Promise
   };
   try {
     reportIdleNeighbours(config, tally);
-    const upkeep = new Upkeep(log, retentionOf(config), clock, tally);
-    upkeep.start();
-    stops.push(() => upkeep.stop());
-
     const rules = rulesOf(config, foundation);
     const { outbound } = config;
     const mailDoor = outbound && new MailDoor(config, outbound, log, clock, tally, rules);
+    const retention = () => retentionOf(config, mailDoor?.open() ?? []);
+    const upkeep = new Upkeep(log, retention, clock, tally);
+    upkeep.start();
+    stops.push(() => upkeep.stop());
+
     mailDoor?.start();
     stops.push(() => mailDoor?.stop());
     const localDoor = config.local && new LocalDoor(config, config.local, log, clock, tally, rules);
     localDoor?.start();
     stops.push(() => localDoor?.stop());
 
-    const kxDoor = config.kx && new KxDoor(config, config.kx, log, clock, tally, rules);
+    const session = (name: string, isUp: boolean) => mailDoor?.session(name, isUp);
+    const given = { rules, session };
+    const kxDoor = config.kx && new KxDoor(config, config.kx, log, clock, tally, given);
     stops.push(() => kxDoor?.stop());
     const kx = (await kxDoor?.start()) ?? [];
 
@@ -193,6 +197,7 @@ function ordersFor(
     retry(name) {
       const site = lane(name);
       if (site?.status().isPaused) return said(false, `${name} is paused: resume it.`);
+      if (site?.path.isOpen === false) return said(false, `${name} is not mailed to: KX carries.`);
       site?.resume();
       return site ? said(true, `${name} is tried now.`) : nobody(name);
     },
@@ -211,24 +216,25 @@ function localKeyserver({ local }: Config) {
   return { name: LOCAL_LANE, mail: local.address, url: local.url };
 }
 
-/** How long the log keeps what, and for which lanes it holds what they have not got. */
-function retentionOf({ log, neighbours, outbound, local }: Config): RetentionLimits {
+/**
+ * How long the log keeps what, and for which lanes it holds what they have not got: for those in
+ * use. Whoever is on KX fetches in time or not at all.
+ */
+function retentionOf({ log, local }: Config, open: readonly string[]): RetentionLimits {
   const { retainMs, rememberMs, holdBytes: bytes } = log;
-  const byMail = neighbours.filter(({ mail, via }) => mail !== undefined && via === "mail");
-  const names = outbound === undefined ? [] : byMail.map(({ name }) => name);
-  const sites = local === undefined ? names : [...names, LOCAL_LANE];
+  const sites = local === undefined ? open : [...open, LOCAL_LANE];
   return { retainMs, rememberMs, hold: { sites, bytes } };
 }
 
 /** A neighbour that is configured but cannot be served is no fault, yet worth a word. */
 function reportIdleNeighbours(config: Config, diagnostics: Diagnostics): void {
-  for (const { name, via, mail } of config.neighbours) {
-    const problem =
-      via === "kx" && config.kx === undefined
-        ? "there is no [kx] section"
-        : via === "mail" && mail !== undefined && config.outbound === undefined
-          ? "there is no [outbound] section"
-          : undefined;
-    if (problem !== undefined) diagnostics.report("idle-neighbour", { neighbour: name, problem });
+  for (const neighbour of config.neighbours) {
+    const missing = [
+      ...(goesByKx(neighbour) && config.kx === undefined ? ["[kx]"] : []),
+      ...(goesByMail(neighbour) && config.outbound === undefined ? ["[outbound]"] : []),
+    ];
+    if (missing.length === 0) continue;
+    const problem = `there is no ${missing.join(" and no ")} section`;
+    diagnostics.report("idle-neighbour", { neighbour: neighbour.name, problem });
   }
 }

@@ -18,7 +18,7 @@ export const UPKEEP_LIMITS = {
 
 export class Upkeep {
   readonly #log: UpdateLog;
-  readonly #limits: RetentionLimits;
+  readonly #limits: () => RetentionLimits;
   readonly #clock: Clock;
   readonly #diagnostics: Diagnostics;
   readonly #guard: LogGuard;
@@ -27,7 +27,13 @@ export class Upkeep {
   #timer: NodeJS.Timeout | undefined;
   #stopping = false;
 
-  constructor(log: UpdateLog, limits: RetentionLimits, clock: Clock, diagnostics: Diagnostics) {
+  /** `limits` are asked for each time, since what is held changes with the roads in use. */
+  constructor(
+    log: UpdateLog,
+    limits: () => RetentionLimits,
+    clock: Clock,
+    diagnostics: Diagnostics,
+  ) {
     this.#log = log;
     this.#limits = limits;
     this.#clock = clock;
@@ -60,7 +66,7 @@ export class Upkeep {
       return false;
     }
     const { batch } = UPKEEP_LIMITS;
-    const expired = this.#guard.run(() => this.#log.expire(now, this.#limits, batch));
+    const expired = this.#guard.run(() => this.#log.expire(now, this.#limits(), batch));
     if (expired === undefined) return false;
     const { bodies, entries, dropped, more } = expired;
     if (dropped > 0) this.#diagnostics.report("hold-exceeded", { bodies: dropped });

@@ -29,7 +29,7 @@ function kept(count: number, now: () => number) {
   );
   const events: EventName[] = [];
   const clock = { now, monotonic: () => 0, random: () => 0 };
-  const upkeep = new Upkeep(log, LIMITS, clock, { report: (event) => events.push(event) });
+  const upkeep = new Upkeep(log, () => LIMITS, clock, { report: (event) => events.push(event) });
   upkeep.start();
   onTestFinished(() => {
     upkeep.stop();

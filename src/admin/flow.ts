@@ -4,8 +4,10 @@
  * would have been a whole mail of the average size, and a mail has a head of its own.
  */
 import type { Neighbour } from "../config/config.js";
+import { goesByKx } from "../config/roads.js";
 import type { EventName } from "../diagnostics.js";
-import type { PeerStatus } from "../peering/exchange.js";
+import type { PeerStatus } from "../peering/connection.js";
+import type { NeighbourView } from "./neighbour-view.js";
 import type { Tally, Which } from "./tally.js";
 
 /** Bytes of a mail around its armor: the head that we compose and the envelope. */
@@ -68,13 +70,28 @@ export function savedOf(tally: Tally, peers: readonly PeerStatus[]) {
   };
 }
 
-/** How far the way from mail to KX is gone. */
-export function migrationOf(tally: Tally, neighbours: readonly Neighbour[]) {
-  const kx = tally.day(FLOWS.inKx).count + tally.day(FLOWS.outKx).count;
-  const mail = tally.day(FLOWS.inMail).count + tally.day(FLOWS.outMail).count;
+/** Share of the updates of 24 h that went over KX, with one or all; undefined without any. */
+export function kxShareOf(tally: Tally, neighbour?: string): number | undefined {
+  const day = (flow: Which) => tally.day({ ...flow, ...(neighbour && { neighbour }) }).count;
+  const kx = day(FLOWS.inKx) + day(FLOWS.outKx);
+  const mail = day(FLOWS.inMail) + day(FLOWS.outMail);
+  return kx + mail === 0 ? undefined : kx / (kx + mail);
+}
+
+/** How far the way from mail to KX is gone; `paths` are the roads in use by neighbour. */
+export function migrationOf(
+  tally: Tally,
+  neighbours: readonly Neighbour[],
+  paths: ReadonlyMap<string, NeighbourView["path"]>,
+) {
+  const on = (path: NeighbourView["path"]) =>
+    neighbours.filter(({ name }) => paths.get(name) === path).map(({ name }) => name);
   return {
     neighbours: neighbours.length,
-    mailOnly: neighbours.filter(({ kx: endpoint }) => endpoint === undefined).map((n) => n.name),
-    kxShare24h: kx + mail === 0 ? null : kx / (kx + mail),
+    /** Those with which no KX is spoken. */
+    mailOnly: neighbours.filter((one) => !goesByKx(one)).map(({ name }) => name),
+    /** Those whose updates take this road now. */
+    byPath: { mail: on("mail"), both: on("both"), kx: on("kx") },
+    kxShare24h: kxShareOf(tally) ?? null,
   };
 }

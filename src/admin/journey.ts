@@ -8,7 +8,7 @@
 import type { Config } from "../config/config.js";
 import type { LaneStatus } from "../egress/lane.js";
 import { inTrail } from "../mail/sent-trail.js";
-import type { PeerStatus } from "../peering/exchange.js";
+import type { PeerStatus } from "../peering/connection.js";
 import type { Fingerprint, Seq, Transport, UpdateHash } from "../update.js";
 import type { Entry, UpdateLog } from "../updatelog/update-log.js";
 import { isLocal, type Subject, subjectsOf, wordsOf } from "./neighbour-view.js";
@@ -121,6 +121,9 @@ function stageOf(neighbour: Subject, entry: Entry, sources: JourneySources): Sta
   if (served) return stage("kx", "done", `fetched it (${sizeOf(served)})`, served.at);
   if (lane) {
     const [state, words, at] = mailStage(neighbour, lane, entry, told, sources);
+    if (lane.path?.isOpen === false && state === "waiting") {
+      return stage("kx", state, "is offered it by KX, and has not said that it has it");
+    }
     return stage(isLocal(name) ? "local" : "mail", state, words, at);
   }
   if (peer?.connected) {

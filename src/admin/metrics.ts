@@ -77,11 +77,11 @@ const FAMILIES: readonly Family[] = [
     name: "kxgw_updates_sent_total",
     help: "Updates that went out, or attempts that did not, by what became of them.",
     labels: ["peer", "transport", "result"],
-    of: ({ event, neighbour }) => {
+    of: ({ event, neighbour, via }) => {
       const [transport, result] = SENT[event] ?? [];
       if (transport === undefined || result === undefined) return undefined;
       if (neighbour !== undefined && isLocal(neighbour)) return undefined;
-      return { peer: neighbour ?? "", transport, result };
+      return { peer: neighbour ?? "", transport: via ?? transport, result };
     },
   },
   {
@@ -225,9 +225,10 @@ export class Metrics {
         ...(lastOut === 0 ? [] : [[{ direction: "out" }, lastOut / 1000] as const]),
       ],
     );
-    gauge("kxgw_peer_path", "1 for the road in use.", ["transport"], ({ path }) =>
-      path === "none" ? [] : [[{ transport: path }, 1]],
-    );
+    gauge("kxgw_peer_path", "1 for each road in use.", ["transport"], ({ path }) => {
+      const roads = path === "both" ? ["mail", "kx"] : path === "none" ? [] : [path];
+      return roads.map((transport) => [{ transport }, 1]);
+    });
     gauge(
       "kxgw_peer_up",
       "1 when a neighbour is in sync or catches up, 0 when it is down.",

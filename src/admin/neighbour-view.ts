@@ -6,7 +6,8 @@
 import type { Neighbour } from "../config/config.js";
 import type { EventName } from "../diagnostics.js";
 import type { LaneStatus } from "../egress/lane.js";
-import type { PeerStatus } from "../peering/exchange.js";
+import type { Road } from "../egress/path.js";
+import type { PeerStatus } from "../peering/connection.js";
 import type { Seq } from "../update.js";
 import type { Entry, UpdateLog } from "../updatelog/update-log.js";
 import type { Tally } from "./tally.js";
@@ -17,7 +18,10 @@ export type State = "good" | "behind" | "down" | "paused" | "idle";
 
 export interface NeighbourView {
   readonly name: string;
-  readonly path: "mail" | "kx" | "local" | "none";
+  /** The road in use now. */
+  readonly path: Road | "local" | "none";
+  /** Since when; 0 when nobody knows. */
+  readonly pathSince: number;
   readonly state: State;
   /** What there is to say of that state: "is down: ...", "is behind ...". */
   readonly words: string;
@@ -87,16 +91,12 @@ export function viewOf(neighbour: Subject, sources: ViewSources): NeighbourView 
   const badly = tally.day({ events: BADLY, neighbour: name }).count;
   const flow = tally.series({ events: [...IN, ...OUT], neighbour: name });
   const waiting = lane && lane.backlog > 0 ? oldestWaiting(log, lane) : undefined;
-  const own = isLocal(name) ? "local" : "mail";
-  const path = peer?.connected ? "kx" : lane ? own : peer ? "kx" : "none";
+  const path = pathOf(neighbour, sources);
   return {
     name,
     path,
-    ...(path === "kx" && peer
-      ? kxState(neighbour, peer, sources)
-      : lane
-        ? mailState(lane, sources, waiting?.receivedAt ?? 0)
-        : { state: "idle" as const, words: idleWords(neighbour) }),
+    pathSince: lane?.path?.since ?? peer?.connectedSince ?? 0,
+    ...stateOf(neighbour, path, sources, waiting?.receivedAt ?? 0),
     lastIn: tally.lastAt({ events: IN, neighbour: name }),
     lastOut: Math.max(tally.lastAt({ events: OUT, neighbour: name }), lane?.lastSuccessAt ?? 0),
     backlog: path === "kx" ? (peer?.missing ?? 0) : (lane?.backlog ?? 0),
@@ -106,6 +106,49 @@ export function viewOf(neighbour: Subject, sources: ViewSources): NeighbourView 
     lastError: lastError(name, lane, tally),
     nextTry: lane?.nextAt ?? 0,
   };
+}
+
+function pathOf({ name, via }: Subject, { lane, peer }: ViewSources): NeighbourView["path"] {
+  if (lane && isLocal(name)) return "local";
+  if (lane?.path) return lane.path.road;
+  if (lane && peer) return via === "both" ? "both" : "kx";
+  return lane ? "mail" : peer ? "kx" : "none";
+}
+
+interface Said {
+  readonly state: State;
+  readonly words: string;
+}
+
+function stateOf(
+  neighbour: Subject,
+  path: NeighbourView["path"],
+  sources: ViewSources,
+  oldest: number,
+): Said {
+  const { lane, peer } = sources;
+  const byMail = lane && mailState(lane, sources, oldest);
+  const byKx = peer && kxState(neighbour, peer, sources);
+  if (path === "both" && byMail && byKx) return worse(byMail, byKx);
+  if (path === "kx" && lane?.path && !peer?.connected) return betweenRoads(lane, sources);
+  if (path === "kx" && byKx) return byKx;
+  if (byMail === undefined) return { state: "idle", words: idleWords(neighbour) };
+  if (neighbour.via !== "auto" && neighbour.via !== "both") return byMail;
+  const held = lane?.path?.isOpen === false ? "KX is back and mail is held" : "KX is down";
+  return { ...byMail, words: `${byMail.words}; ${held}` };
+}
+
+/** KX is down, and mail does not go yet. */
+function betweenRoads({ backlog, isPaused, path }: LaneStatus, { now }: ViewSources): Said {
+  if (isPaused) return { state: "paused", words: "by you, until resumed" };
+  const words = `waits for KX; mail goes ${ahead(path?.opensAt ?? now, now)}`;
+  return { state: backlog > 0 ? "behind" : "good", words };
+}
+
+const RANK: readonly State[] = ["down", "paused", "behind", "good", "idle"];
+
+function worse(a: Said, b: Said): Said {
+  return RANK.indexOf(b.state) < RANK.indexOf(a.state) ? b : a;
 }
 
 const LAST = Number.MAX_SAFE_INTEGER as Seq;

@@ -17,7 +17,7 @@ type ReportJson = Status["recent"][number];
 /** Events that the page shows; /status.json has all that are kept. */
 const SHOWN_EVENTS = 25;
 
-const ROADS = { mail: "mail", kx: "KX", local: "local", none: "none" } as const;
+const ROADS = { mail: "mail", kx: "KX", both: "both", local: "local", none: "none" } as const;
 
 export function statusPage(status: Status): Html {
   const { site, version, mode, uptimeSeconds, time, verdict } = status;
@@ -84,14 +84,17 @@ ${
 
 function row(one: NeighbourJson, now: number): Html {
   const { name, state, words, path, lastIn, lastOut, backlog, oldest, success24h, hours } = one;
-  const { lastError } = one;
+  const { lastError, pathSince } = one;
+  const since =
+    pathSince !== null &&
+    html` <span class="quiet">for ${span(now - Date.parse(pathSince))}</span>`;
   const error =
     lastError &&
     html`<div class="error">${lastError.words}
 <span class="quiet">(${when(lastError.at, now)})</span></div>`;
   return html`<tr class="${state}"><th scope="row">${name}</th>
 <td class="state"><span class="tag">${STATES[state]}</span> ${words}${error}</td>
-<td>${ROADS[path]}</td><td>${when(lastIn, now)}</td><td>${when(lastOut, now)}</td>
+<td>${ROADS[path]}${since}</td><td>${when(lastIn, now)}</td><td>${when(lastOut, now)}</td>
 <td class="n">${grouped(backlog)}</td>
 <td>${oldest === null ? "–" : span(now - Date.parse(oldest))}</td>
 <td class="n">${success24h === null ? "–" : percent(success24h)}</td>
@@ -149,7 +152,7 @@ ${figureList([
 ])}</section>`;
 }
 
-function migration({ migration: { neighbours: all, mailOnly, kxShare24h } }: Status): Html {
+function migration({ migration: { neighbours: all, mailOnly, byPath, kxShare24h } }: Status) {
   const share =
     kxShare24h === null
       ? "Nothing moved in 24 hours."
@@ -160,8 +163,12 @@ function migration({ migration: { neighbours: all, mailOnly, kxShare24h } }: Sta
       : mailOnly.length === 0
         ? "No neighbour is on mail alone any more."
         : `Left on mail alone: ${listed(mailOnly)} (${mailOnly.length} of ${all}).`;
+  const roads = (["kx", "both", "mail"] as const).flatMap((path) =>
+    byPath[path].length === 0 ? [] : [`${ROADS[path]}: ${listed(byPath[path])}`],
+  );
+  const now = roads.length === 0 ? "" : `On the road now by ${roads.join("; by ")}.`;
   return html`<section id="migration"><h2>From mail to KX</h2>
-${shareBar(kxShare24h ?? 0)}<p>${share} ${left}</p></section>`;
+${shareBar(kxShare24h ?? 0)}<p>${share} ${left} ${now}</p></section>`;
 }
 
 function events({ recent }: Status, now: number): Html {

@@ -9,10 +9,10 @@ import type { Config } from "../config/config.js";
 import { formatEndpoint } from "../config/units.js";
 import { EVENTS } from "../diagnostics.js";
 import type { LaneStatus } from "../egress/lane.js";
-import type { PeerStatus } from "../peering/exchange.js";
+import type { PeerStatus } from "../peering/connection.js";
 import type { UpdateLog } from "../updatelog/update-log.js";
 import { EXPIRES_SOON_MS, endWords } from "./certificates.js";
-import { flowOf, migrationOf, savedOf } from "./flow.js";
+import { flowOf, kxShareOf, migrationOf, savedOf } from "./flow.js";
 import { masked } from "./mask.js";
 import type { NeighbourView } from "./neighbour-view.js";
 import { subjectsOf, viewOf, wordsOf } from "./neighbour-view.js";
@@ -89,13 +89,18 @@ export function status(sources: Sources, mask = false) {
     },
     flow: flowOf(tally),
     saved: savedOf(tally, sources.peers()),
-    migration: migrationOf(tally, config.neighbours),
+    migration: migrationOf(
+      tally,
+      config.neighbours,
+      new Map(views.map(({ view }) => [view.name, view.path])),
+    ),
     neighbours: views.map(({ neighbour, lane, peer, view }) => ({
       name: neighbour.name,
       via: neighbour.via,
       mail: neighbour.mail ?? null,
       kx: endpointOf(config, neighbour.name),
       ...viewJson(view),
+      kxShare24h: kxShareOf(tally, neighbour.name) ?? null,
       ...laneView(lane),
       ...peerView(peer),
     })),
@@ -139,10 +144,23 @@ export function recentJson({ id, at, event, level, fields }: Report) {
 }
 
 function viewJson(view: NeighbourView) {
-  const { path, state, words, lastIn, lastOut, backlog, oldest, success, hours, nextTry } = view;
+  const {
+    path,
+    pathSince,
+    state,
+    words,
+    lastIn,
+    lastOut,
+    backlog,
+    oldest,
+    success,
+    hours,
+    nextTry,
+  } = view;
   const { lastError } = view;
   return {
     path,
+    pathSince: iso(pathSince),
     state,
     words,
     lastIn: iso(lastIn),
@@ -168,6 +186,7 @@ function laneView(lane: LaneStatus | undefined) {
       lastError: lastError === "" ? null : lastError,
       lastErrorAt: iso(lastErrorAt),
       lastSuccessAt: iso(lastSuccessAt),
+      mailOpensAt: iso(lane.path?.opensAt ?? 0),
     },
   };
 }

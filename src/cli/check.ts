@@ -95,14 +95,22 @@ function carriage({ carried, carry, newKeys, blocks, blocklist }: Config["policy
 }
 
 /** Name and road of a neighbour, and whether the section is missing that the road goes through. */
-function road({ name, via, mail, kx, dial }: Neighbour, config: Config): string {
+function road({ name, via, fallbackMs, mail, kx, dial }: Neighbour, config: Config): string {
   const unless = (section: unknown, note: string) => (section ? "" : `; there is no ${note}`);
-  if (via === "kx") {
-    const way = `kx ${kx ? formatEndpoint(kx) : ""}, ${dial ? "dialled by us" : "dials us"}`;
-    return `${name}: ${way}${unless(config.kx, "[kx] to speak it")}`;
+  const endpoint = `kx ${kx ? formatEndpoint(kx) : ""}, ${dial ? "dialled by us" : "dials us"}`;
+  const byKx = `${endpoint}${unless(config.kx, "[kx] to speak it")}`;
+  const byMail = `mail to ${mail}${unless(config.outbound, "[outbound] to send it")}`;
+  switch (via) {
+    case "kx":
+      return `${name}: ${byKx}`;
+    case "both":
+      return `${name}: ${byKx}; and ${byMail}`;
+    case "auto":
+      return `${name}: ${byKx}; ${byMail} when KX is down for ${formatDuration(fallbackMs)}`;
+    case "mail":
+      if (mail !== undefined) return `${name}: ${byMail}`;
+      return `${name}: mail from it only${unless(config.smtp, "[smtp] to take it")}`;
+    default:
+      return via satisfies never;
   }
-  if (mail === undefined) {
-    return `${name}: mail from it only${unless(config.smtp, "[smtp] to take it")}`;
-  }
-  return `${name}: mail to ${mail}${unless(config.outbound, "[outbound] to send it")}`;
 }

@@ -11,9 +11,10 @@ import { status } from "../admin/status.js";
 import { Tally } from "../admin/tally.js";
 import { systemClock } from "../clock.js";
 import type { Config } from "../config/config.js";
+import { goesByKx, goesByMail } from "../config/roads.js";
 import { PAUSED_AT } from "../egress/lane-state.js";
 import { EXIT } from "../errors.js";
-import type { PeerStatus } from "../peering/exchange.js";
+import type { PeerStatus } from "../peering/connection.js";
 import { UpdateLog } from "../updatelog/update-log.js";
 import { VERSION } from "../version.js";
 import type { Output } from "./output.js";
@@ -73,7 +74,7 @@ export function withLog<T>(config: Config, work: (sources: Sources) => T): T {
 function sourcesFrom(config: Config, log: UpdateLog): Sources {
   const tally = new Tally({ report: () => {} }, systemClock);
   const lanes = () =>
-    config.neighbours.flatMap(({ name }) => {
+    config.neighbours.filter(goesByMail).flatMap(({ name }) => {
       const lane = log.lane(name);
       if (lane === undefined) return [];
       const isPaused = lane.nextAt === PAUSED_AT;
@@ -92,9 +93,8 @@ function sourcesFrom(config: Config, log: UpdateLog): Sources {
 function absentPeers(config: Config): PeerStatus[] {
   const none = { missing: 0, inFlight: 0, bytesIn: 0, bytesOut: 0, known: 0 };
   const nothing = { connectedSince: undefined, cursor: undefined, newest: undefined };
-  return config.neighbours.flatMap(({ name, kx }) =>
-    kx === undefined ? [] : [{ name, connected: false, ...nothing, ...none }],
-  );
+  const peers = config.neighbours.filter(goesByKx);
+  return peers.map(({ name }) => ({ name, connected: false, ...nothing, ...none }));
 }
 
 /** Runs a command to its exit code; what stands in its way is said in the operator's words. */

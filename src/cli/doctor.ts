@@ -141,14 +141,15 @@ function runningDiagnoses(status: Status): Diagnosis[] {
       "Correct it (timedatectl); nothing expires until then.",
     );
   }
-  const mailDown = neighbours.filter(({ state, path }) => state === "down" && path === "mail");
-  const allMail = neighbours.filter(({ path }) => path === "mail");
-  if (mailDown.length > 1 && mailDown.length === allMail.length) {
+  const byMail = neighbours.filter(({ path }) => path === "mail" || path === "both");
+  const mailDown = byMail.filter(({ state, site: lane }) => state === "down" && lane?.attempt);
+  if (mailDown.length > 1 && mailDown.length === byMail.length) {
     const words = mailDown[0]?.lastError?.words ?? "no answer";
     broken(`No site takes mail, so it is the relay: ${words}.`, RELAY_REMEDY);
   } else for (const one of mailDown) mailDiagnosis(one, broken);
   for (const one of neighbours) {
-    if (one.state === "down" && one.path === "kx") kxDiagnosis(one, status, broken);
+    if (one.state === "down" && !mailDown.includes(one)) kxDiagnosis(one, status, broken);
+    else if (one.path === "mail" && one.peer !== undefined) detourDiagnosis(one, odd);
   }
   strangers(status, site, odd);
   for (const one of neighbours) {
@@ -182,6 +183,14 @@ function mailDiagnosis({ name, lastError, backlog }: NeighbourJson, tell: Tell):
     return void tell(problem, remedy);
   }
   tell(problem, "Its mail server asks for patience; we try again by outbound.retry.");
+}
+
+/** KX is wanted, and mail goes. */
+function detourDiagnosis({ name, pathSince, lastError }: NeighbourJson, tell: Tell): void {
+  const since = pathSince === null ? "" : ` since ${pathSince}`;
+  const words = lastError?.words === undefined ? "" : `: ${lastError.words}`;
+  const problem = `${name} gets mail${since}, for KX with it is down${words}.`;
+  tell(problem, `Nothing is lost. "kxgw peers test ${name}" shows what its KX says to us.`);
 }
 
 function kxDiagnosis({ name, lastError }: NeighbourJson, { recent }: Status, tell: Tell): void {

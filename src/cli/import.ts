@@ -11,6 +11,7 @@ import { updateOf } from "../admit.js";
 import { systemClock } from "../clock.js";
 import type { Config } from "../config/config.js";
 import { loadConfig } from "../config/load.js";
+import { goesByKx, goesByMail } from "../config/roads.js";
 import { EXIT, Refusal, Trouble } from "../errors.js";
 import { readArmor } from "../openpgp/armor.js";
 import { readKeys } from "../openpgp/key.js";
@@ -156,8 +157,8 @@ function openLog(config: Config): UpdateLog {
 
 /** Who hears of what is imported. */
 function whoGetsIt({ neighbours }: Config): string {
-  const sites = neighbours.filter(({ via, mail }) => via === "mail" && mail !== undefined);
-  const peers = neighbours.filter(({ kx }) => kx !== undefined);
+  const sites = neighbours.filter(goesByMail);
+  const peers = neighbours.filter(goesByKx);
   const quiet = sites.length === 0 ? "" : `Nothing of it is mailed to ${names(sites)}.\n`;
   if (peers.length === 0) return quiet;
   return (

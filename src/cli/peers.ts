@@ -93,6 +93,8 @@ function showText(
   const facts: [string, string | null | undefined][] = [
     ["state", `${view.state}: ${view.words}`],
     ["via", view.via],
+    ["path", `${view.path}, since ${at(view.pathSince)}`],
+    ["mail from", view.site?.mailOpensAt],
     ["mail", view.mail],
     ["kx", view.kx],
     ["last in", at(view.lastIn)],

@@ -12,8 +12,8 @@ export interface Endpoint {
   readonly port: number;
 }
 
-/** Which road updates take to a neighbour. */
-export type Via = "mail" | "kx";
+/** Which roads updates take to a neighbour; "auto" is KX, and mail while that is down. */
+export type Via = "mail" | "kx" | "both" | "auto";
 
 /** Where a key that was lost is asked for: over HKP at a URL without a path, or by mail. */
 export type RepairWay = { readonly type: "hkp"; readonly url: string } | { readonly type: "mail" };
@@ -22,6 +22,8 @@ export type RepairWay = { readonly type: "hkp"; readonly url: string } | { reado
 export interface Neighbour {
   readonly name: string;
   readonly via: Via;
+  /** How long KX has to be down before mail goes instead; means something with "auto" only. */
+  readonly fallbackMs: number;
   /** Recipient of our incremental mail, and the address that stands for it in a trail. */
   readonly mail: string | undefined;
   /** Addresses and CIDR ranges that may deliver its mail to us. */

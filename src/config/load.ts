@@ -20,8 +20,8 @@ import type { Position } from "./locate.js";
 import { formatKey, locateKeys, MAX_DEPTH, positionOf } from "./locate.js";
 import { reasonOf } from "./reason.js";
 import { withRelayPassword } from "./relay-password.js";
+import { defaultVia } from "./roads.js";
 import type { PathFault } from "./rules.js";
-import { defaultVia } from "./rules.js";
 import type { PeerSettings, Settings } from "./schema.js";
 import { configSchema } from "./schema.js";
 import { settingsFaults } from "./settings.js";
@@ -29,6 +29,9 @@ import { readText } from "./text-file.js";
 
 /** A configuration of a thousand neighbours fits; a disk image given by mistake does not. */
 const MAX_FILE_BYTES = 1024 * 1024;
+
+/** A restart or a short cut of the network is over by then. */
+const FALLBACK_MS = 10 * 60_000;
 
 /** Reads and checks `file`. Throws `ConfigFaults` (its path absolute), also when unreadable. */
 export function loadConfig(file: string, env: Environment): Config {
@@ -208,6 +211,7 @@ function neighbourOf(peer: PeerSettings): Neighbour {
   return {
     name: peer.name,
     via: peer.via ?? defaultVia(given),
+    fallbackMs: peer.fallback_after ?? FALLBACK_MS,
     mail: peer.mail,
     acceptFrom: peer.accept_from,
     acceptRate: peer.accept_rate,

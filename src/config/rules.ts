@@ -42,11 +42,6 @@ export function crossFaults(settings: PartlySettings): PathFault[] {
   ];
 }
 
-/** Which road a neighbour takes when `via` does not say: KX when there is no mail address. */
-export function defaultVia(given: { mail: boolean; kx: boolean }): "mail" | "kx" {
-  return given.kx && !given.mail ? "kx" : "mail";
-}
-
 function periodFaults({ log }: PartlySettings): PathFault[] {
   const { retain, remember } = log?.values ?? {};
   if (retain === undefined || remember === undefined || remember >= retain) return [];
@@ -190,6 +185,15 @@ function roadFaults({ peer }: PartlySettings): PathFault[] {
     }
     if (given.has("accept_rate") && !given.has("mail") && !given.has("accept_from")) {
       fault("accept_rate", "is about mail and HKP, for which it has no address: take it out");
+    }
+    if (values.via === "both" || values.via === "auto") {
+      const way = `"${values.via}" needs both roads, and there is no`;
+      if (!given.has("kx")) fault("via", `${way} kx endpoint: write kx = "host:port"`);
+      if (!given.has("mail")) fault("via", `${way} mail address: write mail = "user@host"`);
+    }
+    if (given.has("fallback_after") && values.via !== "auto") {
+      const clear = !given.has("via") || values.via !== undefined;
+      if (clear) fault("fallback_after", 'means something with via = "auto" only: take it out');
     }
     if (values.dial === true && !given.has("kx")) {
       fault("dial", 'true needs somewhere to dial: write kx = "host:port"');

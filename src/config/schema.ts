@@ -218,13 +218,14 @@ export const peerSchema = z
     repair: text("hkp://ks.example.org:11371", parseRepair)
       .optional()
       .describe('Where its keys are asked for when an update was lost: hkp://, hkps:// or "mail".'),
-    via: word(["mail", "kx"], (value) =>
-      value === "both" || value === "auto"
-        ? `; this version knows mail and kx, and takes one of them`
-        : didYouMean(value, ["mail", "kx"]),
+    via: word(["mail", "kx", "both", "auto"], (value) =>
+      didYouMean(value, ["mail", "kx", "both", "auto"]),
     )
       .optional()
-      .describe('The road that updates take to it; "kx" when it has no mail address.'),
+      .describe('The road to it; "auto" is KX, and mail while that is down. By default one road.'),
+    fallback_after: text("10m", parseDuration)
+      .optional()
+      .describe('"auto": how long KX has to be down before mail goes instead; by default 10m.'),
   })
   .describe("A neighbour: a keyserver that takes mail, a KX peer, or both.");
 

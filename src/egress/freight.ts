@@ -5,11 +5,14 @@
 import type { Clock } from "../clock.js";
 import { inTrail } from "../mail/sent-trail.js";
 import { CARRY_ALL, type Rules, type Withheld } from "../policy.js";
+import type { Seq } from "../update.js";
 import type { Entry, UpdateLog } from "../updatelog/update-log.js";
 import type { Courier, Outgoing, Part } from "./courier.js";
 
 /** A site whose next update has waited this long is behind. */
 const BEHIND_MS = 60_000;
+/** Entries read at once; those that the site has cost nothing but reading. */
+const PAGE = 200;
 
 /** Several updates in one part. */
 export interface Load {
@@ -56,6 +59,11 @@ export class Freight {
   skips(entry: Entry, part: number): boolean {
     // An update that is half sent is finished, whoever else has told of it since.
     return this.withholds(entry) !== undefined || (part === 0 && this.has(entry));
+  }
+
+  /** What comes after `cursor` in the log, at most `limit` entries. */
+  after(cursor: number, limit = PAGE): Entry[] {
+    return this.#log.range((cursor + 1) as Seq, Number.MAX_SAFE_INTEGER as Seq, limit);
   }
 
   /** Whether the site has the update: it is in the trail or was the source. */

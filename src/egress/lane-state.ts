@@ -5,6 +5,7 @@
  */
 import { delayMs, type Schedule } from "../backoff.js";
 import type { Clock } from "../clock.js";
+import type { Seq } from "../update.js";
 import type { Lane as Row } from "../updatelog/lanes.js";
 import type { UpdateLog } from "../updatelog/update-log.js";
 import type { Alarm } from "./alarm.js";
@@ -78,20 +79,20 @@ export class LaneState {
     this.#alarm.ring();
   }
 
-  /** Waits until nothing is put off or paused any more, or until `stopWaiting`. */
-  async wait(): Promise<void> {
-    while (this.#row.nextAt !== 0 && !this.#stopping) {
+  /** Waits until nothing is put off or paused any more, until `isVain` after a ring, or stopped. */
+  async wait(isVain: () => boolean): Promise<void> {
+    while (this.#row.nextAt !== 0 && !this.#stopping && !isVain()) {
       if (this.#isPaused) await this.#alarm.wait(undefined);
-      else await this.#waitUntil(this.#row.nextAt);
+      else await this.#waitUntil(this.#row.nextAt, isVain);
     }
   }
 
   /** Waits until it is `nextAt`, or until an order of the operator's changed that. */
-  async #waitUntil(nextAt: number): Promise<void> {
+  async #waitUntil(nextAt: number, isVain: () => boolean): Promise<void> {
     // Bounded by the longest delay of the schedule, in case the clock was set back meanwhile.
     const longest = delayMs([Math.max(...this.#retry)], 0, 1);
     const until = this.#clock.monotonic() + Math.min(nextAt - this.#clock.now(), longest);
-    while (this.#row.nextAt === nextAt && !this.#stopping) {
+    while (this.#row.nextAt === nextAt && !this.#stopping && !isVain()) {
       const wait = until - this.#clock.monotonic();
       // From here on nothing is put off: else nobody would wake the lane when the log grows.
       if (wait <= 0) this.note({ nextAt: 0 });
@@ -104,4 +105,9 @@ export class LaneState {
     this.#stopping = true;
     this.#alarm.ring();
   }
+}
+
+/** The lane's position after an entry that needs nothing more, with no retry pending. */
+export function doneWith(seq: Seq): Partial<Row> {
+  return { cursor: seq, part: 0, attempt: 0, nextAt: 0 };
 }

@@ -23,10 +23,14 @@
  *  8. The lane's state is in the log, so that a restart neither hurries nor forgets a retry.
  *  9. The operator's orders go through the same state: a pause is a retry that never comes.
  * 10. In observe mode the lane says what it would have sent and moves on.
+ * 11. A lane whose path is shut (`path.ts`) sends nothing: KX carries. It moves over what the site
+ *     is known to have, which the KX side writes into the trail, and stops at the first update of
+ *     which that is not known, or its body expires: shut lanes hold none. Open, it goes on there.
  */
+import { setImmediate } from "node:timers/promises";
 import { delayMs, type Schedule } from "../backoff.js";
 import type { Clock } from "../clock.js";
-import type { Diagnostics, EventName, Fields } from "../diagnostics.js";
+import type { Diagnostics } from "../diagnostics.js";
 import { LogGuard } from "../log-guard.js";
 import type { Rules } from "../policy.js";
 import { type Rate, TokenBucket } from "../rate.js";
@@ -37,7 +41,10 @@ import { Alarm } from "./alarm.js";
 import { CameBack, type Pause } from "./came-back.js";
 import type { Courier, Part } from "./courier.js";
 import { Freight, type Load } from "./freight.js";
-import { LaneState } from "./lane-state.js";
+import { LaneReport } from "./lane-report.js";
+import { doneWith, LaneState } from "./lane-state.js";
+import { PassOver } from "./pass-over.js";
+import { type PathSettings, type PathStatus, PathWatch } from "./path-watch.js";
 import type { Outcome } from "./transport.js";
 import { recordExpired, recordUndelivered } from "./undelivered.js";
 
@@ -52,6 +59,8 @@ export interface LaneSettings {
   readonly rate?: Rate | undefined;
   /** What may leave; without it everything. */
   readonly rules?: Rules | undefined;
+  /** Undefined for a lane that is always open. */
+  readonly path?: PathSettings;
 }
 
 /** One site as the operator sees it. */
@@ -65,10 +74,10 @@ export interface LaneStatus {
   readonly lastErrorAt: number;
   readonly lastSuccessAt: number;
   readonly isPaused: boolean;
+  /** Undefined when no gateway runs. */
+  readonly path?: PathStatus;
 }
 
-/** Entries read at once; those that the site has cost nothing but reading. */
-const PAGE = 200;
 /** How long to wait before the log is tried again when it cannot be read or written. */
 const TROUBLE_MS = 5000;
 /** Rule 4. */
@@ -77,11 +86,15 @@ const REFUSALS = 5;
 const PACK_TRIES = 3;
 /** Rule 6: most mail systems know within a minute. */
 const PROBE_MS = 60_000;
+/** Rule 11: how often it is looked whether the site has by now what it had not: one fsync each. */
+const NAP_MS = 1000;
 
 export class Lane {
   readonly #settings: LaneSettings;
   readonly #log: UpdateLog;
   readonly #freight: Freight;
+  readonly #passOver: PassOver;
+  readonly #tell: LaneReport;
   readonly #cameBack: CameBack;
   readonly #bucket: TokenBucket | undefined;
   readonly #clock: Clock;
@@ -89,6 +102,8 @@ export class Lane {
   readonly #guard: LogGuard;
   readonly #alarm = new Alarm();
   readonly #state: LaneState;
+  /** When mail may leave, and the ear for KX sessions. */
+  readonly path: PathWatch;
   #running: Promise<void> | undefined;
   #stopping = false;
   #isBusy = false;
@@ -98,6 +113,8 @@ export class Lane {
   #aloneUpTo = 0;
   /** What is sent next shows whether the site takes mail again. */
   #isProbing = false;
+  /** Rule 11: it looks again by itself. */
+  #isNapping = false;
 
   constructor(
     settings: LaneSettings,
@@ -113,10 +130,14 @@ export class Lane {
     this.#clock = clock;
     this.#diagnostics = diagnostics;
     this.#freight = new Freight(settings, log, courier, clock);
-    const { name, retry, rate } = settings;
+    const { name, retry, rate, observing } = settings;
     this.#cameBack = new CameBack(name, retry, log, clock, diagnostics);
     this.#bucket = rate && new TokenBucket(rate, clock.monotonic());
     this.#state = new LaneState(name, retry, log, clock, this.#alarm);
+    this.#tell = new LaneReport(name, this.#freight, clock, diagnostics);
+    const lent = { name, observing, log, freight: this.#freight, state: this.#state };
+    this.#passOver = new PassOver({ ...lent, tell: this.#tell });
+    this.path = new PathWatch(name, settings.path, clock, diagnostics, this.#alarm);
   }
 
   get name(): string {
@@ -129,7 +150,8 @@ export class Lane {
 
   /** The log grew. */
   wake(): void {
-    if (this.#state.row.nextAt === 0) this.#alarm.ring();
+    if (this.#isNapping || (this.#state.row.nextAt !== 0 && this.path.isOpen)) return;
+    this.#alarm.ring();
   }
 
   /** Finishes the part under way and ends. */
@@ -146,7 +168,9 @@ export class Lane {
     const backlog = Math.max(0, this.#log.newest() - cursor) + again;
     const { isPaused } = this.#state;
     const last = { lastError, lastErrorAt, lastSuccessAt };
-    return { name, cursor, backlog, attempt, nextAt: isPaused ? 0 : nextAt, ...last, isPaused };
+    const path = this.path.status();
+    const common = { name, cursor, backlog, attempt, ...last, isPaused, path };
+    return { ...common, nextAt: isPaused ? 0 : nextAt };
   }
 
   /** Sends nothing more, over restarts too, until `resume`; the delivery under way is finished. */
@@ -171,7 +195,7 @@ export class Lane {
     if (this.#isBusy || next === undefined || next.seq !== seq) return false;
     const note = { code: 0, text: "skipped by the operator", at: this.#clock.now() };
     this.#log.recordUndelivered({ site: this.name, seq: next.seq, ...note });
-    this.#report("skipped", next);
+    this.#tell.of("skipped", next);
     if (again !== undefined) this.#log.returns.forget(this.name, next.seq);
     this.#state.save(again === undefined ? doneWith(next.seq) : { attempt: 0, nextAt: 0 });
     this.#alarm.ring();
@@ -180,18 +204,18 @@ export class Lane {
 
   #nextInLog(): Entry | undefined {
     const { cursor, part } = this.#state.row;
-    const page = this.#log.range((cursor + 1) as Seq, Number.MAX_SAFE_INTEGER as Seq, PAGE);
-    return page.find((entry) => !this.#freight.skips(entry, part));
+    return this.#freight.after(cursor).find((entry) => !this.#freight.skips(entry, part));
   }
 
   async #run(): Promise<void> {
     while (!this.#stopping) {
       try {
-        await this.#state.wait();
+        if (this.path.isOpen) await this.#state.wait(() => !this.path.isOpen);
         if (this.#stopping) break;
         this.#state.makeGood();
         const pause = this.#cameBack.absorb(this.#state.row.cursor);
         if (pause !== undefined) this.#heed(pause);
+        else if (!this.path.isOpen) await this.#rest();
         else if (await this.#hasPace()) await this.#step();
       } catch (error) {
         this.#guard.tell(error);
@@ -207,7 +231,7 @@ export class Lane {
     this.#isBusy = true;
     const isServed = await this.#serveNext();
     this.#isBusy = false;
-    if (!isServed) await this.#alarm.wait(undefined);
+    if (!isServed) await this.#alarm.wait(this.path.waitMs());
     else if (this.#isProbing && this.#state.row.nextAt === 0) {
       this.#isProbing = false;
       this.#state.save({ nextAt: this.#clock.now() + Math.min(PROBE_MS, this.#settings.retry[0]) });
@@ -227,6 +251,18 @@ export class Lane {
     return wait === 0;
   }
 
+  /** Rule 11: moves over what needs no mail, and waits for more of it or for the path to open. */
+  async #rest(): Promise<void> {
+    if (this.#passOver.step()) {
+      await setImmediate();
+      return;
+    }
+    this.#isNapping = this.#log.newest() > this.#state.row.cursor;
+    const wait = Math.min(this.path.waitMs() ?? Infinity, this.#isNapping ? NAP_MS : Infinity);
+    await this.#alarm.wait(wait);
+    this.#isNapping = false;
+  }
+
   /** Serves the next update that the site needs; false when there is none. */
   async #serveNext(): Promise<boolean> {
     const { cursor, part, attempt, lastErrorAt } = this.#state.row;
@@ -235,7 +271,7 @@ export class Lane {
       await this.#serveAgain(again);
       return true;
     }
-    const page = this.#log.range((cursor + 1) as Seq, Number.MAX_SAFE_INTEGER as Seq, PAGE);
+    const page = this.#freight.after(cursor);
     if (page.length === 0) return false;
     let passed: Seq | undefined;
     for (const [index, entry] of page.entries()) {
@@ -248,17 +284,16 @@ export class Lane {
         return true;
       }
       passed = entry.seq;
-      this.#reportPassed(entry);
+      this.#tell.passed(entry);
     }
     if (passed !== undefined) this.#state.save(doneWith(passed));
+    await setImmediate();
     return true;
   }
 
   async #serveAgain(seq: Seq): Promise<void> {
     const entry = this.#log.entry(seq);
-    if (entry !== undefined && !this.#freight.skips(entry, 0)) return this.#serve(entry, true);
-    this.#log.returns.forget(this.name, seq);
-    if (entry !== undefined) this.#reportPassed(entry);
+    if (!this.#passOver.isDoneWith(seq) && entry !== undefined) await this.#serve(entry, true);
   }
 
   /** Delivers an update; `again` when it had come back, which leaves the cursor where it is. */
@@ -269,11 +304,11 @@ export class Lane {
       recordExpired(this.#log, this.#diagnostics, { site: this.name, entry, at });
       return this.#finish(entry, again);
     }
-    if (parts.some(({ incomplete }) => incomplete)) this.#report("incomplete", entry);
-    if (parts.some(({ oversized }) => oversized)) this.#report("oversized", entry);
+    if (parts.some(({ incomplete }) => incomplete)) this.#tell.of("incomplete", entry);
+    if (parts.some(({ oversized }) => oversized)) this.#tell.of("oversized", entry);
     const bytes = parts.reduce((sum, part) => sum + part.bytes, 0);
     if (this.#settings.observing) {
-      this.#report("would-send", entry, { mails: parts.length, bytes });
+      this.#tell.of("would-send", entry, { mails: parts.length, bytes });
       return this.#finish(entry, again);
     }
     let refused = 0;
@@ -281,7 +316,7 @@ export class Lane {
     for (const [index, part] of parts.entries()) {
       if (index < from) continue;
       if (this.#freight.withholds(entry) !== undefined) {
-        this.#reportPassed(entry);
+        this.#tell.passed(entry);
         return this.#finish(entry, again);
       }
       const outcome = this.#judge(await this.#deliver(part));
@@ -294,9 +329,9 @@ export class Lane {
       const isLast = index + 1 === parts.length;
       if (isLast) this.#finish(entry, again, change);
       else if (!again) this.#state.save({ part: index + 1, attempt: 0, nextAt: 0, ...change });
-      if (this.#stopping && !isLast) return;
+      if ((this.#stopping || !this.path.isOpen) && !isLast) return;
     }
-    if (refused < parts.length) this.#reportSent(entry, parts.length, bytes);
+    if (refused < parts.length) this.#tell.sent(entry, parts.length, bytes);
   }
 
   /** Rule 5. */
@@ -307,14 +342,14 @@ export class Lane {
     if (outcome.kind === "refused") {
       this.#aloneUpTo = last.seq;
       const { code, words } = outcome;
-      this.#report("unpacked", first, { updates: entries.length, code, words });
+      this.#tell.of("unpacked", first, { updates: entries.length, code, words });
       return;
     }
     this.#refusals = 0;
     this.#state.save({ ...doneWith(last.seq), lastSuccessAt: this.#clock.now() });
-    for (const entry of passed) this.#reportPassed(entry);
+    for (const entry of passed) this.#tell.passed(entry);
     const share = Math.round(part.bytes / entries.length);
-    for (const entry of entries) this.#reportSent(entry, 1, share, entries.length);
+    for (const entry of entries) this.#tell.sent(entry, 1, share, entries.length);
   }
 
   async #deliver(part: Part): Promise<Outcome> {
@@ -347,7 +382,7 @@ export class Lane {
     const wait = delayMs(retry, attempt, this.#clock.random());
     const { code, words } = outcome;
     const event = attempt + 1 >= retry.length ? "stalled" : "retry";
-    this.#report(event, entry, { code, words, attempt: attempt + 1, waitMs: wait });
+    this.#tell.of(event, entry, { code, words, attempt: attempt + 1, waitMs: wait });
     this.#state.save({
       attempt: attempt + 1,
       nextAt: now + wait,
@@ -362,25 +397,4 @@ export class Lane {
     recordUndelivered(this.#log, this.#diagnostics, { site: this.name, entry, code, words, at });
     this.#state.note({ lastError: words, lastErrorAt: at });
   }
-
-  #reportPassed(entry: Entry): void {
-    const reason = this.#freight.withholds(entry);
-    if (reason === undefined) this.#report("suppressed", entry);
-    else this.#report("withheld", entry, { reason });
-  }
-
-  #reportSent(entry: Entry, mails: number, bytes: number, packed?: number): void {
-    const tookMs = this.#clock.now() - entry.receivedAt;
-    this.#report("sent", entry, { mails, packed, bytes, tookMs });
-  }
-
-  #report(event: EventName, { seq, hash, fingerprint }: Entry, fields: Fields = {}): void {
-    const subject = { seq, hash, fingerprint, neighbour: this.name };
-    this.#diagnostics.report(event, { ...subject, ...fields });
-  }
-}
-
-/** The lane's position after an entry that needs nothing more, with no retry pending. */
-function doneWith(seq: Seq): Partial<Row> {
-  return { cursor: seq, part: 0, attempt: 0, nextAt: 0 };
 }

@@ -1,9 +1,11 @@
 /**
  * The door out to all legacy sites: one lane a site, one transport a lane, woken when the log
- * grows. A neighbour is a site when it takes mail and `via` says so.
+ * grows. Every neighbour with a mail address has a lane, so that there is one cursor for all that
+ * `via` may become: with "kx" it sends nothing, is shown to nobody, and keeps the place.
  */
 import type { Clock } from "../clock.js";
 import type { Config } from "../config/config.js";
+import { goesByMail } from "../config/roads.js";
 import type { Diagnostics } from "../diagnostics.js";
 import { LogGuard } from "../log-guard.js";
 import { verpSender } from "../mail/verp.js";
@@ -19,7 +21,9 @@ import { certificatesIn, RelayTransport, TRANSPORT_LIMITS } from "./transport.js
 const STOP_MS = 10_000;
 
 export class MailDoor {
-  readonly #lanes: Lane[] = [];
+  readonly #all: Lane[] = [];
+  /** Names of the sites that may be sent mail. */
+  readonly #shown = new Set<string>();
   readonly #couriers: Courier[] = [];
   readonly #log: UpdateLog;
   #unsubscribe: (() => void) | undefined;
@@ -39,8 +43,9 @@ export class MailDoor {
     const ca = certificatesIn(outbound.ca);
     const observing = config.mode === "observe";
     const guard = new LogGuard("egress", clock, diagnostics);
-    for (const { name, mail, via, maxMailBytes, maxRate: rate, requireTls } of config.neighbours) {
-      if (mail === undefined || via !== "mail") continue;
+    for (const neighbour of config.neighbours) {
+      const { name, mail, via, fallbackMs, maxMailBytes, maxRate: rate, requireTls } = neighbour;
+      if (mail === undefined) continue;
       const envelope = { to: mail, from: contact, site, maxBytes: maxMailBytes };
       const security = { required: requireTls, ca };
       const transport = new RelayTransport(relay, hostname, TRANSPORT_LIMITS, security);
@@ -48,15 +53,17 @@ export class MailDoor {
         bounce === undefined ? contact : verpSender(bounce, name, first, last, log.returns.secret);
       const courier = new MailCourier(envelope, sender, transport);
       this.#couriers.push(courier);
-      const settings = { name, address: mail, retry, observing, rate, rules };
-      this.#lanes.push(new Lane(settings, log, courier, clock, diagnostics, guard));
+      const path = { via, fallbackMs };
+      const settings = { name, address: mail, retry, observing, rate, rules, path };
+      this.#all.push(new Lane(settings, log, courier, clock, diagnostics, guard));
+      if (goesByMail(neighbour)) this.#shown.add(name);
     }
   }
 
   start(): void {
-    for (const lane of this.#lanes) lane.start();
+    for (const lane of this.#all) lane.start();
     this.#unsubscribe = this.#log.onAppend(() => {
-      for (const lane of this.#lanes) lane.wake();
+      for (const lane of this.#all) lane.wake();
     });
   }
 
@@ -67,14 +74,28 @@ export class MailDoor {
       for (const courier of this.#couriers) courier.close();
     };
     const deadline = setTimeout(close, withinMs);
-    await Promise.all(this.#lanes.map((lane) => lane.stop()));
+    await Promise.all(this.#all.map((lane) => lane.stop()));
     clearTimeout(deadline);
     close();
+  }
+
+  /** A KX session with a neighbour began, or the last one ended. */
+  session(name: string, isUp: boolean): void {
+    this.#all.find((lane) => lane.name === name)?.path.session(isUp);
+  }
+
+  /** Names of the sites to which mail may leave now. */
+  open(): string[] {
+    return this.#all.filter(({ path }) => path.isOpen).map(({ name }) => name);
   }
 
   /** The lane of a site, for the operator's orders. */
   lane(name: string): Lane | undefined {
     return this.#lanes.find((lane) => lane.name === name);
+  }
+
+  get #lanes(): Lane[] {
+    return this.#all.filter(({ name }) => this.#shown.has(name));
   }
 
   status(): LaneStatus[] {

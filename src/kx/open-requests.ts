@@ -22,7 +22,7 @@ export type OpenRequest = ListRequest | UpdateRequest;
 
 /** More than can be in flight at one peer (64), so that only what was given up is forgotten. */
 const MOST_UPDATES = 256;
-/** One LIST is out at a time, and the connection ends with the second that gets no answer. */
+/** Few are out at a time, and the connection ends with the second one that gets no answer. */
 const MOST_LISTS = 8;
 
 export class OpenRequests {

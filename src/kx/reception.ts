@@ -91,9 +91,9 @@ export class Reception {
     return this.#claimed === undefined ? undefined : numberAt(this.#claimed);
   }
 
-  /** Which key an update that we wait for is about, where the peer has said so. */
-  fingerprintOf(hash: UpdateHash): string | undefined {
-    return this.#pending.announcementOf(hash)?.fingerprint;
+  /** How the peer announced an update that we wait for; undefined when it has not. */
+  announcementOf(hash: UpdateHash): Announcement | undefined {
+    return this.#pending.announcementOf(hash);
   }
 
   /** The first connection of the peer is open, and this was its first IHAVE. */

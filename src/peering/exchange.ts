@@ -13,19 +13,31 @@
  *  3. In observe mode everything comes in and nothing goes out: the log shows as empty.
  *  4. A log in trouble shows as nothing at all: a connection that needs it is dropped. Shown as
  *     empty, it would make the peer forget its cursor and list everything again.
+ *  5. Who may get mail as well is asked whether it has read what it fetched (`evidence.ts`), and
+ *     whoever wants to know hears when its first connection opens and its last one ends.
  */
 import type { Clock } from "../clock.js";
 import type { Diagnostics } from "../diagnostics.js";
 import type { Announcement } from "../kx/messages.js";
-import { Session } from "../kx/session.js";
-import type { EndReason, SessionOutput } from "../kx/session-output.js";
+import type { SessionOutput } from "../kx/session-output.js";
 import { LogGuard } from "../log-guard.js";
 import { CARRY_ALL, type Rules } from "../policy.js";
 import type { UpdateLog } from "../updatelog/update-log.js";
+import {
+  type Connection,
+  dueAt,
+  type ExchangeOptions,
+  newConnection,
+  openConnections,
+  type Peer,
+  type PeerStatus,
+  proofWantedAt,
+} from "./connection.js";
+import { Evidence } from "./evidence.js";
 import { announcementOf, News } from "./news.js";
-import { Outlet } from "./outlet.js";
-import type { Order, ReceivingStatus } from "./receiving.js";
+import type { Order } from "./receiving.js";
 import { Receiving } from "./receiving.js";
+import { Rehearsal } from "./rehearsal.js";
 import { answer } from "./serving.js";
 
 export const EXCHANGE_LIMITS = {
@@ -42,40 +54,6 @@ export type Action =
   /** Close now, unsent bytes and all. */
   | { readonly type: "drop"; readonly connection: number };
 
-interface Connection {
-  readonly id: number;
-  readonly peer: Peer;
-  readonly session: Session;
-  readonly outlet: Outlet;
-  readonly dialled: boolean;
-  /** Position in the log that our greeting told. */
-  greeted: number;
-  closeAt: number | undefined;
-  reason: EndReason | "dropped" | undefined;
-}
-
-interface Peer {
-  readonly name: string;
-  readonly connections: Connection[];
-  /** The connection in use. */
-  primary: Connection | undefined;
-  connectedSince: number | undefined;
-  bytesIn: number;
-  bytesOut: number;
-}
-
-/** One KX peer as the operator sees it. */
-export interface PeerStatus extends ReceivingStatus {
-  readonly name: string;
-  readonly connected: boolean;
-  /** Wall clock, ms since 1970; undefined while disconnected. */
-  readonly connectedSince: number | undefined;
-  readonly bytesIn: number;
-  readonly bytesOut: number;
-  /** Whether the operator wants no connection with it for now. */
-  readonly isPaused?: boolean;
-}
-
 export class Exchange {
   readonly #clock: Clock;
   readonly #diagnostics: Diagnostics;
@@ -83,6 +61,9 @@ export class Exchange {
   readonly #rules: Rules;
   /** What peers may see; undefined in observe mode. */
   readonly #shown: UpdateLog | undefined;
+  readonly #rehearsal: Rehearsal | undefined;
+  readonly #evidence: Evidence;
+  readonly #session: (peer: string, isUp: boolean) => void;
   readonly #receiving: Receiving;
   readonly #news: News;
   readonly #peers = new Map<string, Peer>();
@@ -96,15 +77,21 @@ export class Exchange {
     log: UpdateLog,
     clock: Clock,
     diagnostics: Diagnostics,
-    options: { readonly observing: boolean; readonly rules?: Rules },
+    options: ExchangeOptions,
   ) {
     this.#clock = clock;
     this.#diagnostics = diagnostics;
     this.#guard = new LogGuard("kx", clock, diagnostics);
-    const { rules = CARRY_ALL } = options;
+    const { rules = CARRY_ALL, addresses = new Map(), session = () => {} } = options;
     this.#rules = rules;
     this.#shown = options.observing ? undefined : log;
-    this.#receiving = new Receiving(peers, log, this.#guard, clock, diagnostics, rules);
+    this.#session = session;
+    if (options.observing) {
+      this.#rehearsal = new Rehearsal(addresses, log, this.#guard, diagnostics);
+    }
+    this.#evidence = new Evidence(addresses, log, this.#guard);
+    const given = { rules, evidence: this.#evidence };
+    this.#receiving = new Receiving(peers, log, this.#guard, clock, diagnostics, given);
     this.#news = new News(log, this.#guard, options.observing, rules);
     for (const name of peers) {
       const none = { bytesIn: 0, bytesOut: 0, primary: undefined, connectedSince: undefined };
@@ -116,16 +103,8 @@ export class Exchange {
   opened(id: number, peerName: string, dialled: boolean, now: number): Action[] {
     const peer = this.#peers.get(peerName);
     if (peer === undefined) throw new Error(`no peer ${peerName}`);
-    const connection: Connection = {
-      id,
-      peer,
-      session: new Session(now),
-      outlet: new Outlet(now),
-      dialled,
-      greeted: 0,
-      closeAt: undefined,
-      reason: undefined,
-    };
+    const isProven = this.#evidence.concerns(peerName);
+    const connection = newConnection(id, peer, dialled, isProven, now);
     this.#connections.set(id, connection);
     peer.connections.push(connection);
     return this.#input(now, () => this.#perform(connection, connection.session.start(), now));
@@ -179,10 +158,8 @@ export class Exchange {
 
   /** When `tick` is next due; undefined when only a peer or the log can move things. */
   nextAt(): number | undefined {
-    let next = Math.min(this.#receiving.nextAt(), this.#news.nextAt());
-    for (const { session, outlet, closeAt } of this.#connections.values()) {
-      next = Math.min(next, session.nextAt() ?? Infinity, outlet.stallsAt, closeAt ?? Infinity);
-    }
+    const rooms = [this.#receiving, this.#news, this.#evidence].map((room) => room.nextAt());
+    const next = Math.min(...rooms, ...[...this.#connections.values()].map(dueAt));
     return next === Infinity ? undefined : next;
   }
 
@@ -198,6 +175,7 @@ export class Exchange {
       for (const connection of [...this.#connections.values()]) {
         this.#perform(connection, connection.session.close(now), now);
       }
+      this.#evidence.flush();
       this.#receiving.storeCursors(now);
     });
   }
@@ -220,8 +198,12 @@ export class Exchange {
 
   #input(now: number, handle: () => void): Action[] {
     handle();
-    const added = this.#news.read(now).map(({ hash }) => hash);
-    this.#receiving.held(added, now);
+    const added = this.#news.read(now);
+    this.#rehearsal?.added(added, this.#connectedPeers());
+    this.#receiving.held(
+      added.map(({ hash }) => hash),
+      now,
+    );
     // Whatever an order brings about may lead to the next one.
     for (;;) {
       const orders = this.#receiving.orders(now);
@@ -229,20 +211,37 @@ export class Exchange {
       for (const order of orders) this.#order(order, now);
     }
     for (const peer of this.#peers.values()) this.#announce(peer, now);
+    for (const connection of this.#connections.values()) {
+      if (now >= proofWantedAt(connection)) this.#askForProof(connection, now);
+    }
+    this.#evidence.advance(now);
     const actions = this.#actions;
     this.#actions = [];
     return actions;
+  }
+
+  #connectedPeers(): string[] {
+    return [...this.#peers.values()].filter(({ primary }) => primary).map(({ name }) => name);
   }
 
   #order(order: Order, now: number): void {
     const connection = this.#peers.get(order.peer)?.primary;
     if (connection === undefined) return;
     const { session } = connection;
-    const outputs =
-      order.type === "list"
-        ? session.list(order.low, order.high, now)
-        : session.get(order.number, order.hash);
-    this.#perform(connection, outputs, now);
+    if (order.type === "list") this.#list(connection, order.low, order.high, now);
+    else this.#perform(connection, session.get(order.number, order.hash), now);
+  }
+
+  #list(connection: Connection, low: number, high: number, now: number): void {
+    const { session, proof } = connection;
+    if (session.isOpen) proof?.asked(now);
+    this.#perform(connection, session.list(low, high, now), now);
+  }
+
+  /** Rule 5: what is listed does not matter. */
+  #askForProof(connection: Connection, now: number): void {
+    const at = this.#receiving.status(connection.peer.name).newest ?? 0;
+    this.#list(connection, at, at, now);
   }
 
   #perform(connection: Connection, outputs: readonly SessionOutput[], now: number): void {
@@ -269,6 +268,7 @@ export class Exchange {
       case "announced":
         return this.#receiving.announced(name, output.announcements, now);
       case "listed":
+        for (const seq of connection.proof?.answered() ?? []) this.#evidence.has(name, seq);
         return this.#receiving.listed(name, output, output.announcements, now);
       case "list-failed":
         return this.#receiving.listFailed(name, now);
@@ -317,6 +317,7 @@ export class Exchange {
     this.#diagnostics.report("peer-connected", fields);
     this.#news.begin(peer.name, connection.greeted, now);
     this.#receiving.established(peer.name, newest, now);
+    this.#session(peer.name, true);
   }
 
   /** The connection in use is of no use any more: take another one, or none. */
@@ -327,6 +328,8 @@ export class Exchange {
       peer.connectedSince = undefined;
       this.#news.end(peer.name);
       this.#receiving.disconnected(peer.name, now);
+      this.#evidence.flush();
+      if (!this.#stopping) this.#session(peer.name, false);
     } else {
       // It is announced anew from that greeting on, since what was said last may be lost.
       this.#news.begin(peer.name, next.greeted, now);
@@ -360,6 +363,7 @@ export class Exchange {
       if (given === undefined) return this.#drop(connection, undefined, now);
       if (given.served !== undefined) {
         const { seq, hash, fingerprint, size: bytes } = given.served;
+        connection.proof?.served(seq);
         this.#diagnostics.report("served", { seq, hash, fingerprint, neighbour: peer.name, bytes });
       }
       this.#perform(connection, given.outputs, now);
@@ -393,8 +397,4 @@ export class Exchange {
   #complain(peer: Peer, problem: string): void {
     this.#diagnostics.report("peer-complaint", { neighbour: peer.name, problem });
   }
-}
-
-function openConnections(peer: Peer): Connection[] {
-  return peer.connections.filter((connection) => connection.session.isOpen);
 }

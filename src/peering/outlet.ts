@@ -10,6 +10,8 @@ export const OUTLET_LIMITS = {
   unsentBytes: 4 * 1024 * 1024,
   /** Announcements are short and may overtake bodies, up to here. */
   unsentWithNewsBytes: 8 * 1024 * 1024,
+  /** A question is asked when no more than this is ahead of it, so that its answer is soon here. */
+  unsentWithQuestionBytes: 256 * 1024,
   waitingRequests: 1000,
   stallMs: 60_000,
 } as const;
@@ -36,6 +38,10 @@ export class Outlet {
 
   get takesNews(): boolean {
     return this.#unsentBytes < OUTLET_LIMITS.unsentWithNewsBytes;
+  }
+
+  get isNearlyEmpty(): boolean {
+    return this.#unsentBytes < OUTLET_LIMITS.unsentWithQuestionBytes;
   }
 
   /** When the connection is to be dropped unless something moves; Infinity when all is sent. */

@@ -26,6 +26,7 @@ import type { TransferableKey } from "../openpgp/key.js";
 import type { Rules } from "../policy.js";
 import type { Update, UpdateHash } from "../update.js";
 import type { UpdateLog } from "../updatelog/update-log.js";
+import type { Evidence } from "./evidence.js";
 import { Losses } from "./losses.js";
 
 const CURSOR_MS = 1000;
@@ -70,6 +71,7 @@ export class Receiving {
   readonly #clock: Clock;
   readonly #diagnostics: Diagnostics;
   readonly #rules: Rules;
+  readonly #evidence: Evidence;
   readonly #tracker: FetchTracker;
   readonly #losses: Losses;
   readonly #peers = new Map<string, Peer>();
@@ -84,10 +86,11 @@ export class Receiving {
     guard: LogGuard,
     clock: Clock,
     diagnostics: Diagnostics,
-    rules: Rules,
+    { rules, evidence }: { readonly rules: Rules; readonly evidence: Evidence },
   ) {
     this.#log = log;
     this.#rules = rules;
+    this.#evidence = evidence;
     this.#guard = guard;
     this.#clock = clock;
     this.#diagnostics = diagnostics;
@@ -189,7 +192,7 @@ export class Receiving {
     fault: { readonly problem: string; readonly reason?: string },
     now: number,
   ): void {
-    const fingerprint = this.#peer(peer).reception.fingerprintOf(hash);
+    const fingerprint = this.#peer(peer).reception.announcementOf(hash)?.fingerprint;
     this.#diagnostics.report("update-wrong", { neighbour: peer, hash, fingerprint, ...fault });
     this.#take(this.#tracker.failed(peer, hash, now), now);
   }
@@ -197,7 +200,7 @@ export class Receiving {
   /** The peer does not have an update any more. */
   gone(peer: string, { number, hash }: UpdateRequest, now: number): void {
     const { reception } = this.#peer(peer);
-    const fingerprint = reception.fingerprintOf(hash);
+    const fingerprint = reception.announcementOf(hash)?.fingerprint;
     this.#diagnostics.report("update-gone", { neighbour: peer, number, hash, fingerprint });
     this.#take(this.#tracker.gone(peer, hash, now), now);
     this.#follow(peer, () => reception.lost(hash, now), now);
@@ -238,6 +241,7 @@ export class Receiving {
     for (const hash of hashes) {
       this.#tracker.settled(hash);
       for (const { name, reception } of this.#peers.values()) {
+        if (reception.announcementOf(hash)) this.#evidence.announced(name, hash);
         this.#follow(name, () => reception.settled(hash, now), now);
       }
     }
@@ -350,8 +354,8 @@ export class Receiving {
   }
 
   #lost(hash: UpdateHash, peers: readonly string[], now: number): void {
-    const receptions = [...this.#peers.values()].map(({ reception }) => reception);
-    const [fingerprint] = receptions.flatMap((reception) => reception.fingerprintOf(hash) ?? []);
+    const told = [...this.#peers.values()].map((peer) => peer.reception.announcementOf(hash));
+    const fingerprint = told.find((one) => one?.fingerprint)?.fingerprint;
     this.#losses.lost(hash, fingerprint, peers, this.#clock.now());
     for (const { name, reception } of this.#peers.values()) {
       this.#follow(name, () => reception.lost(hash, now), now);
@@ -369,6 +373,7 @@ export class Receiving {
       () => this.#log.has(hash) || this.#log.isRefused(hash, this.#clock.now()),
     );
     if (isKnown) this.#peer(name).known += 1;
+    if (isKnown) this.#evidence.announced(name, hash);
     if (isKnown || fingerprint === undefined) return isKnown ?? false;
     // In trouble we rather fetch it in vain than miss it.
     const refusal = this.#guard.run(() => this.#rules.declines(fingerprint));

@@ -9,10 +9,11 @@ import { connect, createServer } from "node:net";
 import { delayMs } from "../backoff.js";
 import type { Clock } from "../clock.js";
 import type { Config, Endpoint, Neighbour } from "../config/config.js";
+import { goesByKx } from "../config/roads.js";
 import type { Diagnostics } from "../diagnostics.js";
-import type { Rules } from "../policy.js";
 import type { UpdateLog } from "../updatelog/update-log.js";
-import type { Action, PeerStatus } from "./exchange.js";
+import type { ExchangeOptions, PeerStatus } from "./connection.js";
+import type { Action } from "./exchange.js";
 import { EXCHANGE_LIMITS, Exchange } from "./exchange.js";
 import { Line } from "./line.js";
 import { PeerAddresses, plainAddress } from "./peer-addresses.js";
@@ -67,13 +68,14 @@ export class KxDoor {
   #strangers = 0;
   #strangersAt = 0;
 
+  /** `given.session` hears when the first connection with a peer opens and when the last ends. */
   constructor(
     config: Config,
     kx: NonNullable<Config["kx"]>,
     log: UpdateLog,
     clock: Clock,
     diagnostics: Diagnostics,
-    rules?: Rules,
+    given: Pick<ExchangeOptions, "rules" | "session"> = {},
   ) {
     this.#kx = kx;
     this.#tls = kx.tls && new KxTls(kx.tls);
@@ -81,7 +83,7 @@ export class KxDoor {
     this.#diagnostics = diagnostics;
     this.#log = log;
     this.#peers = config.neighbours.flatMap(({ name, kx: endpoint, dial, via, tls }) =>
-      endpoint === undefined || via !== "kx"
+      endpoint === undefined || !goesByKx({ via, kx: endpoint })
         ? []
         : [
             {
@@ -102,7 +104,8 @@ export class KxDoor {
       diagnostics.report("peer-unreachable", { neighbour, problem });
     });
     const observing = config.mode === "observe";
-    const options = rules === undefined ? { observing } : { observing, rules };
+    const addresses = mailAddresses(config);
+    const options = { ...given, observing, addresses };
     this.#exchange = new Exchange(names, log, clock, diagnostics, options);
   }
 
@@ -385,4 +388,11 @@ export class KxDoor {
 
 function pause(): Promise<void> {
   return new Promise((resolve) => setTimeout(resolve, 10));
+}
+
+/** The peers that get mail as well, or may some day, and what stands for them in trails. */
+function mailAddresses({ neighbours, outbound }: Config): Map<string, string> {
+  if (outbound === undefined) return new Map();
+  const pairs = neighbours.map(({ name, mail }): [string, string | undefined] => [name, mail]);
+  return new Map(pairs.filter((pair): pair is [string, string] => pair[1] !== undefined));
 }

@@ -30,7 +30,7 @@ import { Removals } from "./removals.js";
 import { Repairs } from "./repairs.js";
 import { type Expired, Retention, type RetentionLimits, type Totals } from "./retention.js";
 import { Returns } from "./returns.js";
-import { union } from "./trail.js";
+import { Trails, union } from "./trail.js";
 import { asTrouble } from "./trouble.js";
 
 /** An update as a door hands it in. */
@@ -109,6 +109,8 @@ export class UpdateLog {
   readonly packets: PacketMemory;
   /** What was lost and is to be fetched again. */
   readonly repairs: Repairs;
+  /** Who is known to have what. */
+  readonly trails: Trails;
   readonly #connection: Connection;
   readonly #cursors: ReceiveCursors;
   readonly #lanes: Lanes;
@@ -119,7 +121,6 @@ export class UpdateLog {
 
   readonly #insertUpdate: Database.Statement<UpdateParameters>;
   readonly #insertBody: Database.Statement<[number, number, Uint8Array]>;
-  readonly #setTrail: Database.Statement<[string, number]>;
   readonly #namesakes: Database.Statement<[Buffer], { seq: number; digest: Buffer }>;
   readonly #newest: Database.Statement<[], number>;
   readonly #bySeq: Database.Statement<[number], EntryRow>;
@@ -127,7 +128,6 @@ export class UpdateLog {
   readonly #has: Database.Statement<[Buffer], number>;
   readonly #range: Database.Statement<[number, number, number], EntryRow>;
   readonly #body: Database.Statement<[number], Buffer>;
-  readonly #trail: Database.Statement<[number], string>;
 
   /** A log over an open connection; everybody but a test of faults calls `UpdateLog.open`. */
   constructor(connection: Connection) {
@@ -144,12 +144,12 @@ export class UpdateLog {
     this.returns = new Returns(connection, wake);
     this.repairs = new Repairs(connection, this.#retention, wake);
     this.removals = new Removals(connection, this.returns, this.#retention, wake);
+    this.trails = new Trails(connection);
     this.#insertUpdate = db.prepare(`
       INSERT INTO updates (hash, digest, fingerprint, size, neighbour, transport, received_at,
                            message_id, trail)
       VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)`);
     this.#insertBody = db.prepare("INSERT INTO bodies (seq, received_at, body) VALUES (?, ?, ?)");
-    this.#setTrail = db.prepare("UPDATE updates SET trail = ? WHERE seq = ?");
     this.#namesakes = db.prepare("SELECT seq, digest FROM updates WHERE hash = ?");
     this.#newest = db.prepare<[], number>("SELECT seq FROM updates ORDER BY seq DESC LIMIT 1");
     this.#newest.pluck();
@@ -159,7 +159,6 @@ export class UpdateLog {
     this.#has.pluck();
     this.#range = db.prepare(`${ENTRY} WHERE seq BETWEEN ? AND ? ORDER BY seq LIMIT ?`);
     this.#body = db.prepare<[number], Buffer>("SELECT body FROM bodies WHERE seq = ?").pluck();
-    this.#trail = db.prepare<[number], string>("SELECT trail FROM updates WHERE seq = ?").pluck();
   }
 
   /**
@@ -205,7 +204,7 @@ export class UpdateLog {
     const same = namesakes.find((row) => digest.equals(row.digest));
     if (same !== undefined) {
       const seq = same.seq as Seq;
-      this.#extendTrail(seq, arrival.trail);
+      this.trails.extend(seq, arrival.trail);
       return { outcome: "duplicate", seq };
     }
     const { lastInsertRowid } = this.#insertUpdate.run(
@@ -226,13 +225,6 @@ export class UpdateLog {
     }
     this.packets.remember(update.packets, receivedAt);
     return { outcome: "appended", seq, collision: namesakes.length > 0 };
-  }
-
-  #extendTrail(seq: Seq, more: readonly string[]): void {
-    const known = this.trail(seq);
-    const merged = union(known, more);
-    // A repetition that says nothing new must not cost a write and its fsync.
-    if (merged.length > known.length) this.#setTrail.run(JSON.stringify(merged), seq);
   }
 
   #book(arrivals: readonly Arrival[], outcomes: readonly Appended[]): void {
@@ -293,8 +285,7 @@ export class UpdateLog {
 
   /** Addresses that are known to have the update; empty for a number that is not remembered. */
   trail(seq: Seq): string[] {
-    const text = this.#connection.read(() => this.#trail.get(seq));
-    return text === undefined ? [] : (JSON.parse(text) as string[]);
+    return this.trails.get(seq);
   }
 
   /** The user id that is remembered for a key. */
@@ -325,6 +316,11 @@ export class UpdateLog {
   /** The stored lane, or a new one at the newest entry: a new site gets what comes from now on. */
   openLane(site: string): Lane {
     return this.#lanes.open(site);
+  }
+
+  /** The first entry that a site may still be sent; undefined when it has no lane. */
+  firstNeeded(site: string): Seq | undefined {
+    return this.#lanes.firstNeeded(site);
   }
 
   /** Notes an update that a site refused for good; a repetition replaces the note. */

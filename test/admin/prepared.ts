@@ -9,7 +9,7 @@ import type { Sources } from "../../src/admin/status.js";
 import { Tally } from "../../src/admin/tally.js";
 import { parseConfig } from "../../src/config/load.js";
 import type { LaneStatus } from "../../src/egress/lane.js";
-import type { PeerStatus } from "../../src/peering/exchange.js";
+import type { PeerStatus } from "../../src/peering/connection.js";
 import { UpdateLog } from "../../src/updatelog/update-log.js";
 import { update } from "../updatelog/material.js";
 import { scratch } from "./gateway.js";

@@ -107,6 +107,7 @@ export const EXAMPLE_CONFIG: Config = {
     {
       name: "old",
       via: "mail",
+      fallbackMs: 600_000,
       mail: "pgp-public-keys@pks.example.net",
       acceptFrom: ["192.0.2.0/24"],
       maxMailBytes: 128_000,
@@ -121,6 +122,7 @@ export const EXAMPLE_CONFIG: Config = {
     {
       name: "new",
       via: "kx",
+      fallbackMs: 600_000,
       mail: undefined,
       acceptFrom: [],
       maxMailBytes: 128_000,

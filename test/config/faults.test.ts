@@ -108,12 +108,27 @@ describe("one fault", () => {
     [
       `${HEAD}${PEER}via = "both"\nkx = "h:1"\n`,
       "6:1 peer[0].via",
-      "this version knows mail and kx",
+      '"both" needs both roads, and there is no mail address',
     ],
     [
       `${HEAD}${PEER}via = "auto"\nkx = "h:1"\n`,
       "6:1 peer[0].via",
-      "this version knows mail and kx",
+      '"auto" needs both roads, and there is no mail address',
+    ],
+    [
+      `${HEAD}${PEER}via = "auto"\nmail = "k@o"\n`,
+      "6:1 peer[0].via",
+      'there is no kx endpoint: write kx = "host:port"',
+    ],
+    [
+      `${HEAD}${PEER}mail = "k@o"\nfallback_after = "5m"\n`,
+      "7:1 peer[0].fallback_after",
+      'means something with via = "auto" only',
+    ],
+    [
+      `${HEAD}${PEER}mail = "k@o"\nkx = "h:1"\nvia = "auto"\nfallback_after = "soon"\n`,
+      "9:1 peer[0].fallback_after",
+      "is not a duration",
     ],
     [`${HEAD}${PEER}via = "mial"\nkx = "h:1"\n`, "6:1 peer[0].via", "did you mean mail?"],
     [`${HEAD}${PEER}dial = true\nmail = "k@o"\n`, "6:1 peer[0].dial", "write kx ="],

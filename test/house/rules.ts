@@ -87,6 +87,7 @@ const LONG_HEADERS = [
   "src/kx/session.ts",
   "src/kx/fetch-tracker.ts",
   "src/kx/reception.ts",
+  "src/egress/path.ts",
   "src/peering/exchange.ts",
   "src/egress/lane.ts",
 ];

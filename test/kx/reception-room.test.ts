@@ -147,7 +147,7 @@ describe("listings", () => {
     const listener = new Listener().greet(new ListedPeer());
     const fingerprint = "3E200377663F6B09E474FDAE801568FC";
     listener.hear([{ ...forged(1), fingerprint }]);
-    expect(listener.reception.fingerprintOf(forged(1).hash)).toBe(fingerprint);
-    expect(listener.reception.fingerprintOf(forged(2).hash)).toBeUndefined();
+    expect(listener.reception.announcementOf(forged(1).hash)?.fingerprint).toBe(fingerprint);
+    expect(listener.reception.announcementOf(forged(2).hash)).toBeUndefined();
   });
 });

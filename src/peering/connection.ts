@@ -1,0 +1,94 @@
+/**
+ * What the exchange is told at its birth, and what it keeps of each peer and each connection.
+ * Values without rules; the rules are `exchange.ts`.
+ */
+import { Session } from "../kx/session.js";
+import type { EndReason } from "../kx/session-output.js";
+import type { Rules } from "../policy.js";
+import { Outlet } from "./outlet.js";
+import { ReadProof } from "./read-proof.js";
+import type { ReceivingStatus } from "./receiving.js";
+
+export interface ExchangeOptions {
+  readonly observing: boolean;
+  readonly rules?: Rules;
+  /** What stands in trails for the peers that may get mail as well, by their names. */
+  readonly addresses?: ReadonlyMap<string, string>;
+  /** Hears when a peer's first connection is open and when its last one is gone. */
+  readonly session?: (peer: string, isUp: boolean) => void;
+}
+
+export interface Connection {
+  readonly id: number;
+  readonly peer: Peer;
+  readonly session: Session;
+  readonly outlet: Outlet;
+  /** Undefined when nobody asks what the peer has. */
+  readonly proof: ReadProof | undefined;
+  readonly dialled: boolean;
+  /** Position in the log that our greeting told. */
+  greeted: number;
+  closeAt: number | undefined;
+  reason: EndReason | "dropped" | undefined;
+}
+
+export interface Peer {
+  readonly name: string;
+  readonly connections: Connection[];
+  /** The connection in use. */
+  primary: Connection | undefined;
+  connectedSince: number | undefined;
+  bytesIn: number;
+  bytesOut: number;
+}
+
+/** One KX peer as the operator sees it. */
+export interface PeerStatus extends ReceivingStatus {
+  readonly name: string;
+  readonly connected: boolean;
+  /** Wall clock, ms since 1970; undefined while disconnected. */
+  readonly connectedSince: number | undefined;
+  readonly bytesIn: number;
+  readonly bytesOut: number;
+  /** Whether the operator wants no connection with it for now. */
+  readonly isPaused?: boolean;
+}
+
+/** The connections of a peer on which requests may be made, the oldest first. */
+export function openConnections(peer: Peer): Connection[] {
+  return peer.connections.filter((connection) => connection.session.isOpen);
+}
+
+/** A connection that nothing was said on yet; `isProven` when somebody asks what the peer has. */
+export function newConnection(
+  id: number,
+  peer: Peer,
+  dialled: boolean,
+  isProven: boolean,
+  now: number,
+): Connection {
+  return {
+    id,
+    peer,
+    session: new Session(now),
+    outlet: new Outlet(now),
+    proof: isProven ? new ReadProof() : undefined,
+    dialled,
+    greeted: 0,
+    closeAt: undefined,
+    reason: undefined,
+  };
+}
+
+/** When the peer is to be asked whether it has read what it fetched; Infinity for not now. */
+export function proofWantedAt({ session, outlet, proof }: Connection): number {
+  if (proof === undefined || !session.isOpen || !outlet.isNearlyEmpty) return Infinity;
+  return proof.nextAt();
+}
+
+/** When something is due on a connection; Infinity for never. */
+export function dueAt(connection: Connection): number {
+  const { session, outlet, closeAt = Infinity } = connection;
+  const sessionAt = session.nextAt() ?? Infinity;
+  return Math.min(sessionAt, outlet.stallsAt, closeAt, proofWantedAt(connection));
+}
