@@ -1,4 +1,4 @@
-/** A wire that can be cut: a TCP proxy on a free port of loopback, there or not as the test says. */
+/** A wire that can be cut: a TCP proxy on a port of loopback, there or not as the test says. */
 import type { AddressInfo, Server, Socket } from "node:net";
 import { connect, createServer } from "node:net";
 import { onTestFinished } from "vitest";
