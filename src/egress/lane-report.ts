@@ -1,5 +1,6 @@
 /**
- * What a lane tells the operator of its updates: each event with the update's names and the site's.
+ * What a lane tells the operator of its updates: each event with the names of the update and of
+ * the site. Decides nothing.
  */
 import type { Clock } from "../clock.js";
 import type { Diagnostics, EventName, Fields } from "../diagnostics.js";
