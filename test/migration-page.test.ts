@@ -1,7 +1,7 @@
 /**
  * docs/migration.md, held to its word: its `sh` blocks are run in order on a site with a pksd's
- * spool and neighbours behind a relay. The commands that this page and others name are there, with
- * the options that are given to them.
+ * spool and neighbours behind a relay, and its pieces of configuration pass the check. The commands
+ * that this page and others name are there, with the options that are given to them.
  */
 import { execFileSync } from "node:child_process";
 import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
@@ -10,8 +10,9 @@ import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { expect, it, onTestFinished } from "vitest";
+import { parseConfig } from "../src/config/load.js";
 import { Relay } from "./egress/relay.js";
-import { installIn, PROGRAM, page, ROOT, steps, walk } from "./page.js";
+import { blocks, installIn, PROGRAM, page, ROOT, steps, walk } from "./page.js";
 
 const PAGE = page("migration.md");
 const SITE = "pgp-public-keys@pks.example.org";
@@ -64,6 +65,16 @@ it("its first two steps work as they are written", { timeout: 60_000 }, async ()
   expect(relay.taken.map(({ to }) => to)).toEqual([["pgp-public-keys@pks.example.com"]]);
   expect(relay.taken[0]?.raw).toContain(`X-KeyServer-Sent: ${OLD}\r\nX-KeyServer-Sent: ${SITE}`);
   expect(readdirSync(spool)).toHaveLength(1);
+});
+
+it("what it wants in the config passes the check", () => {
+  const snippets = blocks(PAGE, "toml");
+  expect(snippets.length).toBeGreaterThanOrEqual(4);
+  for (const snippet of snippets) {
+    const missing = ["[smtp]", "[kx]", "[outbound]"].filter((name) => !snippet.includes(name));
+    const text = `[site]\naddress = "${SITE}"\n[log]\n${missing.join("\n")}\n${snippet}`;
+    expect(() => parseConfig(text, "kxgw.toml", "/srv", {}), snippet).not.toThrow();
+  }
 });
 
 it.each(["migration.md", "install.md", "neighbours.md"])(
