@@ -1,8 +1,8 @@
 /**
  * A log of 1.5 million rows, a month of twelve times the thesis's load (row 35): 100,000 bodies
  * expire while mail comes in and a KX peer lists everything from the first number on. Nobody waits
- * long, and the WAL stays small. Control: expiry in one go. The rows are made by SQL, so that making
- * them takes seconds; their keys are random bytes, which nobody reads here but the expired ones.
+ * long, and the WAL stays small. Control: expiry in one go. The rows are made by SQL, so that it
+ * takes seconds; their keys are random bytes, which nobody reads here but the expired ones.
  */
 import { mkdirSync, statSync } from "node:fs";
 import { join } from "node:path";
@@ -112,7 +112,7 @@ async function live(context: Context, name: string, rows: number, greedy: boolea
   }
 }
 
-/** Rows over 25 days, the last of them with bodies; returns how many bodies are due, and how many not. */
+/** Rows over 25 days, the last of them with bodies; returns how many bodies are due, how many not. */
 function fill(path: string, rows: number): { readonly due: number; readonly held: number } {
   UpdateLog.open(path).close();
   const db = new Database(path);
