@@ -112,7 +112,7 @@ async function live(context: Context, name: string, rows: number, greedy: boolea
   }
 }
 
-/** Rows over 25 days, the last of them with bodies; returns how many bodies are due, how many not. */
+/** Rows over 25 days, the last of them with bodies; returns how many bodies are due and not. */
 function fill(path: string, rows: number): { readonly due: number; readonly held: number } {
   UpdateLog.open(path).close();
   const db = new Database(path);
