@@ -23,14 +23,14 @@ By Message-ID: <code>kxgw trace</code>.</p></section>`
 
 function section(journey: Journey, now: number): Html {
   const { seq, hash, fingerprint, size, received, from, transport, messageId, trail } = journey;
+  const came = `${cameBy(transport)}, from ${from ?? "an unnamed sender"}`;
   return html`<section id="journey-${seq}" class="journey">
 <h1>Update ${seq}</h1>
 <dl class="facts">
 <div><dt>Key</dt><dd><a href="/update/${fingerprint}"><code>${fingerprint}</code></a></dd></div>
 <div><dt>Hash</dt><dd><a href="/update/${hash}"><code>${hash}</code></a></dd></div>
 <div><dt>Size</dt><dd>${octets(size)}${journey.body ? "" : ", no longer held"}</dd></div>
-<div><dt>Came in</dt><dd>${when(received, now)} ${cameBy(transport)},
-from ${from ?? "an unnamed sender"}
+<div><dt>Came in</dt><dd>${when(received, now)} ${came}
 <span class="quiet">${received}</span></dd></div>
 ${messageId !== null && html`<div><dt>Mail</dt><dd><code>${messageId}</code></dd></div>`}
 <div><dt>Trail</dt><dd>${trail.length === 0 ? "empty" : listed(trail)}</dd></div>

@@ -60,6 +60,13 @@ const REFUSED: readonly EventName[] = [
   "too-fast",
 ];
 
+const REPAIRED: Partial<Record<EventName, string>> = {
+  repaired: "repaired",
+  "repair-asked": "asked",
+  "repair-retry": "retry",
+  "repair-failed": "failed",
+};
+
 /** Every counter that comes from the tally. */
 const FAMILIES: readonly Family[] = [
   {
@@ -113,6 +120,15 @@ const FAMILIES: readonly Family[] = [
     labels: ["peer", "class"],
     of: ({ event, neighbour, reason }) =>
       event === "bounce" ? { peer: neighbour ?? "", class: reason ?? "unknown" } : undefined,
+  },
+  {
+    name: "kxgw_repairs_total",
+    help: "Questions for what was lost, by the keyserver asked; failed: nobody is left to ask.",
+    labels: ["peer", "result"],
+    of: ({ event, neighbour }) => {
+      const result = REPAIRED[event];
+      return result === undefined ? undefined : { peer: neighbour ?? "", result };
+    },
   },
   {
     name: "kxgw_local_inject_total",
@@ -269,6 +285,9 @@ export class Metrics {
     );
     gauge("kxgw_log_entries", "Updates that the log remembers.", () => log.counts().entries);
     gauge("kxgw_log_bodies", "Updates that the log still holds.", () => log.counts().bodies);
+    gauge("kxgw_repairs_waiting", "Keys that were lost and are to be fetched again.", () =>
+      log.repairs.count(),
+    );
     gauge("kxgw_log_newest", "Number of the newest update.", () => log.newest());
     gauge(
       "kxgw_saved_bytes",

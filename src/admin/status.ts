@@ -10,6 +10,7 @@ import { formatEndpoint } from "../config/units.js";
 import { EVENTS } from "../diagnostics.js";
 import type { LaneStatus } from "../egress/lane.js";
 import type { PeerStatus } from "../peering/connection.js";
+import { lastOf } from "../updatelog/repairs.js";
 import type { UpdateLog } from "../updatelog/update-log.js";
 import { EXPIRES_SOON_MS, endWords } from "./certificates.js";
 import { flowOf, kxShareOf, migrationOf, savedOf } from "./flow.js";
@@ -47,6 +48,7 @@ export function status(sources: Sources, mask = false) {
   const allLanes = sources.lanes();
   const lanes = new Map(allLanes.map((lane) => [lane.name, lane]));
   const peers = new Map(sources.peers().map((peer) => [peer.name, peer]));
+  const repairs = new Map(log.repairs.counts().map(({ source, count }) => [source, count]));
   const views = subjectsOf(config.neighbours, allLanes).map((neighbour) => {
     const { name } = neighbour;
     const [lane, peer] = [lanes.get(name), peers.get(name)];
@@ -73,6 +75,8 @@ export function status(sources: Sources, mask = false) {
     }),
     log: { newest: log.newest(), entries, bodies, bodyBytes, fileBytes },
     keys: keysOf(sources, now),
+    /** Keys that were lost and are being fetched again. */
+    repairs: log.repairs.count(),
     totals: {
       accepted: tally.total("accepted").count,
       duplicates: tally.total("duplicate").count,
@@ -101,6 +105,7 @@ export function status(sources: Sources, mask = false) {
       kx: endpointOf(config, neighbour.name),
       ...viewJson(view),
       kxShare24h: kxShareOf(tally, neighbour.name) ?? null,
+      ...repairView(log, neighbour.name, repairs.get(neighbour.name) ?? 0),
       ...laneView(lane),
       ...peerView(peer),
     })),
@@ -172,6 +177,13 @@ function viewJson(view: NeighbourView) {
     lastError: lastError === undefined ? null : { ...lastError, at: iso(lastError.at) },
     nextTry: iso(nextTry),
   };
+}
+
+/** What is asked of a neighbour because it was lost, and whether it is asked for all changes. */
+function repairView(log: UpdateLog, name: string, waiting: number) {
+  const last = log.repairs.get(lastOf(name));
+  const changes = last && { days: last.days, asked: iso(last.askedAt) };
+  return { repairs: { waiting, changes: changes ?? null } };
 }
 
 function laneView(lane: LaneStatus | undefined) {

@@ -151,6 +151,7 @@ function runningDiagnoses(status: Status): Diagnosis[] {
     if (one.state === "down" && !mailDown.includes(one)) kxDiagnosis(one, status, broken);
     else if (one.path === "mail" && one.peer !== undefined) detourDiagnosis(one, odd);
   }
+  losses(status, odd);
   strangers(status, site, odd);
   for (const one of neighbours) {
     if (one.state === "idle" && one.via === "kx") {
@@ -205,6 +206,19 @@ function kxDiagnosis({ name, lastError }: NeighbourJson, { recent }: Status, tel
   const remedy =
     'Both sides have to list each other. "kxgw peers test NAME" shows what it says to us.';
   tell(problem, remedy.replace("NAME", name));
+}
+
+/** What nobody gives again; while somebody may, there is nothing to do. */
+function losses({ recent, neighbours }: Status, tell: Tell): void {
+  const lost = recent.filter(({ event }) => event === "repair-failed");
+  if (lost.length === 0) return;
+  const example = neighbours[0]?.name ?? "PEER";
+  tell(
+    `${several(lost.length, "update")} could not be fetched again, the last one: ` +
+      `${lost[0]?.words ?? "no reason given"}.`,
+    'Name keyservers that have the keys: repair = "hkp://host" in their [[peer]]; then ' +
+      `"kxgw backfill ${example}".`,
+  );
 }
 
 /** Mail that was turned away is the commonest slip of a new neighbour. */

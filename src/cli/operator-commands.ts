@@ -19,6 +19,12 @@ interface Common {
   readonly json?: boolean;
 }
 
+interface Backfill {
+  readonly days?: number;
+  readonly since?: number;
+  readonly wait: number;
+}
+
 /** Adds them to `program`; each sets the exit code of the process. */
 export function addOperatorCommands(program: Command, out: Output): void {
   const { env } = process;
@@ -136,6 +142,23 @@ function addOrders(program: Command, out: Output, exit: Exit): void {
   peersVerb("resume", "<name>", "go on where it was paused", "kxgw peers resume oldpks");
   peersVerb("test", "<name>", "look from here whether it can be reached", "kxgw peers test newks");
 
+  const days = new Option("--days <n>", "by mail: what changed in so many days").argParser(natural);
+  const since = new Option("--since <time>", "the same as a duration, as 14d").argParser(span);
+  common(program.command("backfill"), "kxgw backfill oldpks --days 14")
+    .description("ask a neighbour anew: a KX peer for all it announces, a pksd by mail for LAST")
+    .argument("<peer>", "the neighbour's name in the config")
+    .addOption(days)
+    .addOption(since.conflicts("days"))
+    .addOption(duration("--wait <time>", "how long to stay and watch", "60s"))
+    .action(async (name: string, given: Common & Backfill) => {
+      const { backfillCommand } = await import("./backfill.js");
+      const { config: file, json, wait: waitMs, since: ms } = given;
+      const sinceMs = given.days === undefined ? ms : given.days * 86_400_000;
+      const progress = process.stderr.isTTY === true && json !== true;
+      const options = { file, json: json === true, sinceMs, waitMs, progress };
+      await exit(backfillCommand(name, options, out, env));
+    });
+
   const queue = program.command("queue").description("what waits for each site: ls, show, ...");
   const queueVerb = (verb: QueueVerb, names: string[], description: string, example: string) => {
     const command = common(queue.command(verb), example).description(description);
@@ -227,12 +250,13 @@ function common(command: Command, example: string): Command {
 }
 
 function duration(flags: string, description: string, preset: string): Option {
-  const read = (text: string): number => {
-    const reading = parseDuration(text);
-    if ("fault" in reading) throw new InvalidArgumentError(reading.fault);
-    return reading.value;
-  };
-  return new Option(flags, description).argParser(read).default(read(preset), preset);
+  return new Option(flags, description).argParser(span).default(span(preset), preset);
+}
+
+function span(text: string): number {
+  const reading = parseDuration(text);
+  if ("fault" in reading) throw new InvalidArgumentError(reading.fault);
+  return reading.value;
 }
 
 function natural(text: string): number {

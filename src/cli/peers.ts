@@ -82,6 +82,16 @@ async function show(
   return EXIT.ok;
 }
 
+/** What is being fetched again from it. */
+function repairText({ repairs }: Status["neighbours"][number]): string | undefined {
+  const { waiting, changes } = repairs;
+  if (changes !== null) {
+    const when = changes.asked === null ? "is being asked" : `was asked at ${changes.asked}`;
+    return `${when} for what changed in ${changes.days} days`;
+  }
+  return waiting === 0 ? undefined : `${waiting} lost keys are to be fetched from it`;
+}
+
 function showText(
   status: Status,
   view: Status["neighbours"][number],
@@ -102,6 +112,7 @@ function showText(
     ["backlog", String(view.backlog)],
     ["last error", view.lastError && `${view.lastError.words}, ${at(view.lastError.at)}`],
     ["next try", view.nextTry],
+    ["repairs", repairText(view)],
     ["cursor", view.site && `${view.site.cursor} of ${status.log.newest}`],
     ["kx cursor", view.peer && `${view.peer.cursor ?? "none"} of ${view.peer.newest ?? "none"}`],
   ];

@@ -50,6 +50,12 @@ export class PendingNumbers {
     return number === undefined ? undefined : this.get(number);
   }
 
+  /** The same, when one of its numbers was listed and not only noticed. */
+  listedOf(hash: UpdateHash): Announcement | undefined {
+    const number = this.numbersOf(hash).find((one) => this.isListed(one));
+    return number === undefined ? undefined : this.get(number);
+  }
+
   isListed(number: number): boolean {
     return this.#numbers.get(number)?.listed ?? false;
   }

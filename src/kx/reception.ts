@@ -91,9 +91,9 @@ export class Reception {
     return this.#claimed === undefined ? undefined : numberAt(this.#claimed);
   }
 
-  /** How the peer announced an update that we wait for; undefined when it has not. */
-  announcementOf(hash: UpdateHash): Announcement | undefined {
-    return this.#pending.announcementOf(hash);
+  /** How the peer announced an update that we wait for; if `listed`, no notice counts (rule 6). */
+  announcementOf(hash: UpdateHash, listed = false): Announcement | undefined {
+    return listed ? this.#pending.listedOf(hash) : this.#pending.announcementOf(hash);
   }
 
   /** The first connection of the peer is open, and this was its first IHAVE. */

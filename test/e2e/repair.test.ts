@@ -1,0 +1,228 @@
+/**
+ * Repair through a whole gateway: a KX peer that no longer has what it announced, a pksd that is
+ * asked by mail, and `kxgw backfill` over both roads.
+ */
+import { writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { describe, expect, it, onTestFinished } from "vitest";
+import { backfillCommand } from "../../src/cli/backfill.js";
+import { doctorCommand } from "../../src/cli/doctor.js";
+import { peersCommand } from "../../src/cli/peers.js";
+import { eventually, HEAD, scratch, startGateway } from "../admin/gateway.js";
+import { captured } from "../cli/captured.js";
+import { Relay } from "../egress/relay.js";
+import { key, keyserver } from "../ingress/keyserver.js";
+import { KxScript } from "./kx-script.js";
+import { Pksd } from "./pksd.js";
+
+const KEYS = Array.from({ length: 8 }, (_, index) => key(index));
+
+/** A gateway of these neighbours, and the commands to it. */
+async function gateway(neighbours: string) {
+  const directory = scratch();
+  const config = `${HEAD}${neighbours}`;
+  const file = join(directory, "kxgw.toml");
+  writeFileSync(file, config);
+  const running = await startGateway(config, { directory });
+  const told = (event: string) => running.reports.filter((one) => one.event === event);
+  const say = async (order: (out: ReturnType<typeof captured>) => Promise<number>) => {
+    const out = captured();
+    return { code: await order(out), text: out.text, errors: out.errors };
+  };
+  return {
+    ...{ running, told },
+    port: (door: "kx" | "smtp") => running.gateway.listening[door][0]?.port ?? 0,
+    backfill: (name: string, more: { days?: number; json?: boolean; waitMs?: number } = {}) =>
+      say((out) => {
+        const { days, json = false, waitMs = 10_000 } = more;
+        const sinceMs = days === undefined ? undefined : days * 86_400_000;
+        const options = { file, json, sinceMs, waitMs, progress: true };
+        return backfillCommand(name, options, out, {});
+      }),
+    show: (name: string) =>
+      say((out) => peersCommand("show", name, { file, json: false }, out, {})),
+    doctor: () => say((out) => doctorCommand(file, { json: false, online: false }, out, {})),
+  };
+}
+
+/** A KX peer at 127.0.0.3 that announces the first `count` keys and has lost them. */
+async function forgetful(port: number, count: number): Promise<KxScript> {
+  const peer = await KxScript.greeted(port, "127.0.0.3");
+  for (const [index, { update }] of KEYS.slice(0, count).entries()) {
+    peer.announce(index + 1, update);
+  }
+  const answering = setInterval(() => {
+    for (const { tag, command, lines } of peer.inbox.splice(0)) {
+      if (command !== "GETUPDATE") continue;
+      for (const number of lines) peer.send("ERROR", tag, "500", `${number} update not available`);
+    }
+  }, 5);
+  onTestFinished(() => clearInterval(answering));
+  return peer;
+}
+
+const KX = '[kx]\nlisten = ["127.0.0.1:0"]\n[[peer]]\nname = "three"\nkx = "127.0.0.3:1"\n';
+
+describe("a KX peer that no longer has what it announced", () => {
+  it("has its keyserver asked for the keys, and nobody is told more than that", async () => {
+    const found = await keyserver((fingerprint, response) => {
+      const one = KEYS.find(({ update }) => update.fingerprint === fingerprint);
+      response.end(one?.armor);
+    });
+    const { told, port, show } = await gateway(`${KX}repair = "${found.repair}"\n`);
+    await forgetful(port("kx"), 5);
+    await eventually(() => told("repaired").length === 5);
+    const lost = told("update-lost").map(({ fields }) => fields.hash);
+    expect(new Set(lost)).toEqual(new Set(KEYS.slice(0, 5).map(({ update }) => update.hash)));
+    expect(told("repair-failed")).toEqual([]);
+    expect(told("accepted").map(({ fields }) => fields.via)).toEqual(Array(5).fill("repair"));
+    expect((await show("three")).text).toContain("what was lost was fetched again");
+  });
+
+  it("without anything to ask is an error, and doctor says what to do", async () => {
+    const { told, port, doctor } = await gateway(KX);
+    await forgetful(port("kx"), 2);
+    await eventually(() => told("repair-failed").length === 2);
+    const { text } = await doctor();
+    expect(text).toMatch(
+      /\d updates could not be fetched again, the last one: nobody can be asked/,
+    );
+    expect(text).toContain('repair = "hkp://host"');
+  });
+
+  it("is listed anew by kxgw backfill, and its keyserver is asked again", async () => {
+    let isEmpty = true;
+    const found = await keyserver((fingerprint, response) => {
+      const one = KEYS.find(({ update }) => update.fingerprint === fingerprint);
+      if (isEmpty) response.writeHead(404).end();
+      else response.end(one?.armor);
+    });
+    const { told, port, backfill } = await gateway(`${KX}repair = "${found.repair}"\n`);
+    await forgetful(port("kx"), 4);
+    await eventually(() => told("repair-failed").length === 4);
+    isEmpty = false;
+    const { code, text, errors } = await backfill("three");
+    expect([code, text.split("\n")[0]]).toEqual([
+      ...[0, "three is asked by KX, now, for all that it still announces."],
+    ]);
+    expect(text).toMatch(/\nDone: /);
+    expect(errors).toContain("three: at 4 of 4, 0 updates to fetch");
+    await eventually(() => told("repaired").length === 4);
+    expect(told("peer-reset").map(({ fields }) => fields.reason)).toEqual(["ordered"]);
+  });
+});
+
+/** A gateway beside a pksd that reads and answers its mail. */
+async function besidePksd(more = "") {
+  const relay = await Relay.start();
+  const outbound = `[outbound]\nrelay = "${relay.url}"\n`;
+  const pks = `[[peer]]\nname = "pks"\nmail = "pks@pks.example.net"\nrepair = "mail"\n`;
+  const from = 'accept_from = ["127.0.0.1"]\n';
+  const all = await gateway(`${outbound}${more}${pks}${from}`);
+  const pksd = new Pksd(() => all.port("smtp"));
+  let working = Promise.resolve();
+  const timer = setInterval(() => {
+    working = working.then(() => pksd.work(relay));
+  }, 10);
+  onTestFinished(async () => {
+    clearInterval(timer);
+    await working;
+  });
+  return { ...all, pksd, relay };
+}
+
+describe("a pksd, by mail", () => {
+  it("is asked for all that changed, for no more days than it allows", async () => {
+    const { pksd, backfill, told, relay } = await besidePksd();
+    pksd.keys.push(...KEYS.map(({ update }) => update));
+    pksd.maxLast = 6;
+    pksd.maxLastReplyKeys = 4;
+    const { code, text } = await backfill("pks", { days: 14 });
+    expect([code, ...text.split("\n")]).toEqual([
+      ...[0, "pks is asked by mail for what changed in 14 days."],
+      ...["Done: 3 new updates came in.", ""],
+    ]);
+    expect(pksd.commands).toEqual(["LAST 14", "LAST 6", "LAST 3"]);
+    expect(told("repaired")[0]?.fields).toMatchObject({
+      via: "mail",
+      appended: 3,
+      neighbour: "pks",
+    });
+    expect(told("accepted").map(({ fields }) => fields.via)).toEqual(Array(3).fill("repair"));
+    expect(told("reply-swallowed")).toEqual([]);
+    const [question] = relay.taken;
+    expect(question?.to).toEqual(["pks@pks.example.net"]);
+    expect(question?.raw).toContain("Reply-To: pgp-public-keys@kx.example.org\r\n");
+  });
+
+  it("that allows none is told as it is", async () => {
+    const { pksd, backfill, doctor } = await besidePksd();
+    pksd.maxLast = 0;
+    const { code, text } = await backfill("pks", { days: 3 });
+    expect([code, text.split("\n")[1]]).toEqual([
+      ...[0, "It failed: pks: LAST is not permitted by this server."],
+    ]);
+    expect((await doctor()).text).toContain("LAST is not permitted");
+  });
+
+  it("is asked for one key by name; what it sends unasked is swallowed as ever", async () => {
+    const three = '[kx]\nlisten = ["127.0.0.1:0"]\n[[peer]]\nname = "three"\nkx = "127.0.0.3:1"\n';
+    const mail = 'via = "kx"\nmail = "pks@three.example.net"\nrepair = "mail"\n';
+    const { pksd, told, port } = await besidePksd(`${three}${mail}accept_from = ["127.0.0.1"]\n`);
+    const [mine, stranger] = [KEYS[0]?.update, KEYS[1]?.update];
+    if (mine === undefined || stranger === undefined) throw new Error("no keys");
+    pksd.keys.push(mine);
+    pksd.lie = [stranger, mine];
+    const unasked = { subject: `Your command, GET 0x${stranger.fingerprint}`, inReplyTo: "" };
+    const part = `Content-type: application/pgp-keys\n\n${KEYS[1]?.armor}`;
+    await pksd.mail("pgp-public-keys@kx.example.org", { ...unasked, part });
+    expect(told("reply-swallowed")).toHaveLength(1);
+    await forgetful(port("kx"), 1);
+    await eventually(() => told("repaired").length === 1);
+    expect(pksd.commands).toEqual([`GET 0x${mine.fingerprint}`]);
+    expect(told("accepted").map(({ fields }) => fields.fingerprint)).toEqual([mine.fingerprint]);
+    expect(told("key-refused").map(({ fields }) => fields.reason)).toEqual(["wrong-key"]);
+    // The same answer once more: nothing was asked any more.
+    const again = { subject: `Your command, GET 0x${mine.fingerprint}`, inReplyTo: "" };
+    await pksd.mail("pgp-public-keys@kx.example.org", { ...again, part });
+    expect(told("reply-swallowed")).toHaveLength(2);
+    expect(told("accepted")).toHaveLength(1);
+  });
+
+  it("that has not got the key is the end of it", async () => {
+    const three = '[kx]\nlisten = ["127.0.0.1:0"]\n[[peer]]\nname = "three"\nkx = "127.0.0.3:1"\n';
+    const mail = 'via = "kx"\nmail = "pks@three.example.net"\nrepair = "mail"\n';
+    const { told, port } = await besidePksd(`${three}${mail}accept_from = ["127.0.0.1"]\n`);
+    await forgetful(port("kx"), 1);
+    await eventually(() => told("repair-failed").length === 1);
+    const problem = "three: No matching keys in database";
+    expect(told("repair-failed")[0]?.fields).toMatchObject({ why: "lost", problem });
+  });
+});
+
+describe("kxgw backfill", () => {
+  it("says what cannot be done", async () => {
+    const site =
+      '[[peer]]\nname = "site"\nmail = "pks@x.example.net"\nrepair = "hkp://127.0.0.1:1"\n';
+    const { backfill } = await gateway(site);
+    const { code, errors } = await backfill("site");
+    expect(code).toBe(69);
+    expect(errors).toContain("over HKP nobody can be asked for what changed");
+    expect((await backfill("nobody")).code).toBe(64);
+    expect(JSON.parse((await backfill("site", { json: true })).text)).toMatchObject({
+      done: false,
+    });
+  });
+
+  it("does not wait for ever, and says where to look", async () => {
+    const { pksd, backfill, show } = await besidePksd();
+    pksd.isAwake = false;
+    const { code, text, errors } = await backfill("pks", { days: 2, waitMs: 600 });
+    expect([code, text.split("\n")[1]]).toEqual([
+      0,
+      'It goes on: 0 new updates came in so far. "kxgw peers show pks" says how far it is.',
+    ]);
+    expect(errors).toContain("pks: was asked for 2 days, no answer yet");
+    expect((await show("pks")).text).toMatch(/repairs +was asked at .* for what changed in 2 days/);
+  });
+});
