@@ -4,6 +4,7 @@
  * comes first. Reports what no repair can be asked for.
  */
 import type { Diagnostics } from "../diagnostics.js";
+import type { Announcement } from "../kx/messages.js";
 import type { LogGuard } from "../log-guard.js";
 import type { Fingerprint, UpdateHash } from "../update.js";
 import { type Missing, TOO_MANY_REPAIRS } from "../updatelog/repairs.js";
@@ -22,13 +23,18 @@ export class Losses {
     this.#diagnostics = diagnostics;
   }
 
-  /** An update that `neighbours` announced; `at` in milliseconds since 1970. */
+  /**
+   * An update that `neighbours` announced; `at` in milliseconds since 1970. `listed` is how peers
+   * list it: what was only noticed is listed first, and lost then, if it is there at all.
+   */
   lost(
     hash: UpdateHash,
-    fingerprint: string | undefined,
+    listed: readonly Announcement[],
     neighbours: readonly string[],
     at: number,
   ): void {
+    if (listed.length === 0) return;
+    const fingerprint = listed.find((one) => one.fingerprint !== undefined)?.fingerprint;
     const told = { hash, fingerprint, neighbours: neighbours.join(" ") };
     this.#diagnostics.report("update-lost", told);
     if (fingerprint === undefined) {

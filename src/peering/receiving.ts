@@ -356,9 +356,7 @@ export class Receiving {
   #lost(hash: UpdateHash, peers: readonly string[], now: number): void {
     const peersNow = [...this.#peers.values()];
     const listed = peersNow.flatMap((peer) => peer.reception.announcementOf(hash, true) ?? []);
-    const fingerprint = listed.find((one) => one.fingerprint !== undefined)?.fingerprint;
-    // What was only noticed is listed first, and lost then, if it is there at all.
-    if (listed.length > 0) this.#losses.lost(hash, fingerprint, peers, this.#clock.now());
+    this.#losses.lost(hash, listed, peers, this.#clock.now());
     for (const { name, reception } of this.#peers.values()) {
       this.#follow(name, () => reception.lost(hash, now), now);
     }
