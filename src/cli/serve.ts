@@ -32,6 +32,7 @@ export async function serveCommand(
   env: NodeJS.ProcessEnv,
 ): Promise<number> {
   const signals = signalQueue();
+  const hangUps = hangUpListener();
   const diagnostics = new RepeatLimit(diagnosticsLog("info"), systemClock);
   setInterval(() => diagnostics.sweep(), SWEEP_MS).unref();
   const manager = new ServiceManager(env, diagnostics);
@@ -48,7 +49,7 @@ export async function serveCommand(
   }
   manager.ready(statusLine(gateway));
   manager.keepAlive(process.pid);
-  process.on("SIGHUP", () => {
+  hangUps.each(() => {
     manager.reloading();
     void reload(gateway, file, diagnostics, env).then((done) => {
       manager.ready(`${done ? "" : "on its former config; "}${statusLine(gateway)}`);
@@ -147,6 +148,21 @@ function signalQueue(): { next(): Promise<string> } {
       const [signal] = pending.splice(0, 1);
       if (signal !== undefined) return Promise.resolve(signal);
       return new Promise((resolve) => waiting.push(resolve));
+    },
+  };
+}
+
+/** SIGHUP from the moment of the call: one that comes before `each` waits, and ends nothing. */
+function hangUpListener(): { each(listener: () => void): void } {
+  let waiting = false;
+  let listener = () => {
+    waiting = true;
+  };
+  process.on("SIGHUP", () => listener());
+  return {
+    each(next) {
+      listener = next;
+      if (waiting) next();
     },
   };
 }

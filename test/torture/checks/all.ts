@@ -1,10 +1,13 @@
 /** Every check of the torture run, in the order in which they run. */
 import type { Check } from "../check.js";
+import { clockJumps } from "./clock-jumps.js";
 import { cutBeforeAnswer } from "./cut-before-answer.js";
 import { flatMemory } from "./flat-memory.js";
 import { fullDisk } from "./full-disk.js";
 import { growth } from "./growth.js";
 import { hashMemory } from "./hash-memory.js";
+import { hostileMail } from "./hostile-mail.js";
+import { injection } from "./injection.js";
 import { kills } from "./kills.js";
 import { kxAnnounce } from "./kx-announce.js";
 import { kxInput } from "./kx-input.js";
@@ -13,8 +16,11 @@ import { kxSlow } from "./kx-slow.js";
 import { logLines } from "./log-lines.js";
 import { numbers } from "./numbers.js";
 import { parsers } from "./parsers.js";
+import { segments } from "./segments.js";
+import { signals } from "./signals.js";
 import { silentPeers } from "./silent-peers.js";
 import { size } from "./size.js";
+import { slowClients } from "./slow-clients.js";
 import { startUp } from "./start-up.js";
 import { syncOrder } from "./sync-order.js";
 import { walCut } from "./wal-cut.js";
@@ -28,6 +34,12 @@ export const CHECKS: readonly Check[] = [
   numbers,
   startUp,
   fullDisk,
+  segments,
+  injection,
+  hostileMail,
+  slowClients,
+  clockJumps,
+  signals,
   kxAnnounce,
   kxInput,
   kxSlow,

@@ -59,6 +59,7 @@ async function inPieces(context: Context, gateway: GatewayProcess, next: () => s
         await client.command(line);
       }
       const wire = `${next()}.\r\n`;
+      const answer = client.reply();
       for (let at = 0; at < wire.length; ) {
         const size = 1 + Math.floor(context.random() * most);
         client.write(wire.slice(at, at + size));
@@ -66,7 +67,7 @@ async function inPieces(context: Context, gateway: GatewayProcess, next: () => s
         at += size;
         if (context.random() < 0.25) await pause(0);
       }
-      const { text } = await client.reply();
+      const { text } = await answer;
       if (KNOWN.test(text)) told.same += 1;
       else told.others.push(text);
     }
