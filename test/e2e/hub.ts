@@ -23,8 +23,8 @@ export interface Carried {
 
 export class Hub {
   readonly carried: Carried[] = [];
-  /** SMTP ports by site address. */
-  readonly ports = new Map<string, number>();
+  /** Where the gateway of each site address takes mail. */
+  readonly addresses = new Map<string, { readonly host: string; readonly port: number }>();
   readonly #server: SessionServer;
 
   private constructor() {
@@ -68,9 +68,9 @@ export class Hub {
   }
 
   async #carry(raw: Buffer, sender: string, to: string): Promise<void> {
-    const port = this.ports.get(to);
-    if (port === undefined) throw new Error(`nobody is ${to}`);
-    const transport = createTransport({ host: "127.0.0.1", port, ignoreTLS: true });
+    const place = this.addresses.get(to);
+    if (place === undefined) throw new Error(`nobody is ${to}`);
+    const transport = createTransport({ ...place, ignoreTLS: true });
     await transport.sendMail({ raw, envelope: { from: sender, to } });
     transport.close();
     const { fields, bodyStart } = readHead(raw);

@@ -80,7 +80,7 @@ accept_from = ["127.0.0.1"]
 `;
   const auto = `via = "auto"\nfallback_after = "${FALLBACK_MS}ms"`;
   const a = await gateway(textA(auto));
-  hub.ports.set(SITE_B, b.smtp());
+  hub.addresses.set(SITE_B, { host: "127.0.0.1", port: b.smtp() });
   let n = 0;
   /** Mails so many new updates to A, one by one; the names of those taken before A hung up. */
   const put = async (count: number) => {
