@@ -48,12 +48,20 @@ export class Gateway implements Diagnostics {
   readonly #network: Network;
   readonly #peers: readonly string[];
   readonly #observing: boolean;
+  readonly #addresses: ReadonlyMap<string, string>;
 
-  constructor(network: Network, name: string, peers: readonly string[], observing: boolean) {
+  constructor(
+    network: Network,
+    name: string,
+    peers: readonly string[],
+    observing: boolean,
+    addresses: ReadonlyMap<string, string>,
+  ) {
     this.name = name;
     this.#network = network;
     this.#peers = peers;
     this.#observing = observing;
+    this.#addresses = addresses;
     const log = UpdateLog.open(":memory:");
     onTestFinished(() => log.close());
     log.onAppend(() => {
@@ -75,7 +83,7 @@ export class Gateway implements Diagnostics {
       monotonic: () => this.#network.now,
       random: () => this.#network.random(),
     };
-    const options = { observing: this.#observing };
+    const options = { observing: this.#observing, addresses: this.#addresses };
     return new Exchange(this.#peers, this.log, clock, this, options);
   }
 
@@ -131,8 +139,13 @@ export class Network {
     this.random = chance(seed);
   }
 
-  gateway(name: string, peers: readonly string[], observing = false): Gateway {
-    const gateway = new Gateway(this, name, peers, observing);
+  gateway(
+    name: string,
+    peers: readonly string[],
+    observing = false,
+    addresses: ReadonlyMap<string, string> = new Map(),
+  ): Gateway {
+    const gateway = new Gateway(this, name, peers, observing, addresses);
     this.gateways.push(gateway);
     return gateway;
   }
