@@ -31,6 +31,7 @@ import { SmtpDoor } from "./ingress/smtp.js";
 import { SpoolDoor } from "./ingress/spool.js";
 import { KxDoor } from "./peering/tcp.js";
 import { Policy } from "./policy.js";
+import { carryOut, orderOf } from "./removal.js";
 import type { RetentionLimits } from "./updatelog/retention.js";
 import type { UpdateLog } from "./updatelog/update-log.js";
 import { Upkeep } from "./upkeep.js";
@@ -136,7 +137,8 @@ export async function openDoors(config: Config, foundation: Foundation): Promise
     const hkp = (await hkpDoor?.start()) ?? [];
 
     const lane = (name: string) => mailDoor?.lane(name) ?? localDoor?.lane(name);
-    const adminDoor = new AdminDoor(sources, ordersFor(lane, kxDoor, repairDoor, tally), tally);
+    const orders = ordersFor(lane, kxDoor, repairDoor, config, foundation);
+    const adminDoor = new AdminDoor(sources, orders, tally);
     stops.push(() => adminDoor.stop());
     const admin = await adminDoor.start();
     for (const name of inherited?.idle ?? []) tally.report("idle-socket", { name });
@@ -159,7 +161,8 @@ function ordersFor(
   lane: (name: string) => Lane | undefined,
   kxDoor: KxDoor | undefined,
   repairDoor: RepairDoor,
-  diagnostics: Diagnostics,
+  { policy }: Config,
+  { log, tally, clock }: Foundation,
 ): Orders {
   const said = (done: boolean, words: string) => ({ done, words });
   const nobody = (name: string) => said(false, `${name} has no lane and no KX connection here.`);
@@ -187,7 +190,7 @@ function ordersFor(
         const why = `${name} is no KX peer here and has no repair = "mail"`;
         return said(false, `${why}; over HKP nobody can be asked for what changed.`);
       }
-      diagnostics.report("backfill", { neighbour: name, via, days });
+      tally.report("backfill", { neighbour: name, via, days });
       const isThere = kxDoor?.status().some((peer) => peer.name === name && peer.connected);
       const when = isThere ? "now" : "when it connects";
       const kx = `${name} is asked by KX, ${when}, for all that it still announces.`;
@@ -206,6 +209,13 @@ function ordersFor(
       if (site === undefined) return nobody(name);
       if (site.skip(seq)) return said(true, `${name} does not get update ${seq} from us.`);
       return said(false, `Update ${seq} is not the next one for ${name}, or is on its way.`);
+    },
+    remove(verb, fingerprint, given) {
+      const order = orderOf(verb, fingerprint, given, clock.now());
+      if (order === undefined) return undefined;
+      return "fault" in order
+        ? said(false, order.fault)
+        : carryOut(order.value, { policy, log, clock, diagnostics: tally });
     },
   };
 }

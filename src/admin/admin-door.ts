@@ -126,7 +126,7 @@ export class AdminDoor {
     const url = URL.parse(request.url ?? "/", "http://kxgw.invalid");
     if (url === null) return respond(response, request, plain(400, "That is no path."));
     if (isControl && request.method === "POST") {
-      return respond(response, request, obey(url.pathname, this.#orders));
+      return respond(response, request, obey(url, this.#orders));
     }
     if (request.method !== "GET" && request.method !== "HEAD") {
       return respond(response, request, plain(405, "Only GET is answered here."));

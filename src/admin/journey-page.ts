@@ -23,6 +23,7 @@ By Message-ID: <code>kxgw trace</code>.</p></section>`
 
 function section(journey: Journey, now: number): Html {
   const { seq, hash, fingerprint, size, received, from, transport, messageId, trail } = journey;
+  const { removal } = journey;
   const came = `${cameBy(transport)}, from ${from ?? "an unnamed sender"}`;
   return html`<section id="journey-${seq}" class="journey">
 <h1>Update ${seq}</h1>
@@ -33,6 +34,7 @@ function section(journey: Journey, now: number): Html {
 <div><dt>Came in</dt><dd>${when(received, now)} ${came}
 <span class="quiet">${received}</span></dd></div>
 ${messageId !== null && html`<div><dt>Mail</dt><dd><code>${messageId}</code></dd></div>`}
+${removal !== null && html`<div><dt>Removed</dt><dd>${removal.what}: ${removal.reason}</dd></div>`}
 <div><dt>Trail</dt><dd>${trail.length === 0 ? "empty" : listed(trail)}</dd></div>
 </dl>
 <h2>At the neighbours</h2>

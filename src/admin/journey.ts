@@ -9,6 +9,7 @@ import type { Config } from "../config/config.js";
 import type { LaneStatus } from "../egress/lane.js";
 import { inTrail } from "../mail/sent-trail.js";
 import type { PeerStatus } from "../peering/connection.js";
+import { Policy, type Withheld } from "../policy.js";
 import type { Fingerprint, Seq, Transport, UpdateHash } from "../update.js";
 import type { Entry, UpdateLog } from "../updatelog/update-log.js";
 import { isLocal, type Subject, subjectsOf, wordsOf } from "./neighbour-view.js";
@@ -39,6 +40,14 @@ export interface Stage {
   readonly time: string | null;
 }
 
+/** An order of the operator's by which an update is held back. */
+export interface Removal {
+  readonly what: Withheld;
+  readonly reason: string;
+  /** ISO 8601; null for a block of the config's list. */
+  readonly since: string | null;
+}
+
 export interface Journey {
   readonly seq: number;
   readonly hash: string;
@@ -51,6 +60,8 @@ export interface Journey {
   /** Whether the body is still held. */
   readonly body: boolean;
   readonly trail: readonly string[];
+  /** Why it goes to nobody any more. */
+  readonly removal: Removal | null;
   readonly stages: readonly Stage[];
 }
 
@@ -67,7 +78,10 @@ export function entriesOf(log: UpdateLog, question: string, thorough: boolean): 
   if (/^[0-9A-Fa-f]{32,64}$/.test(text)) {
     const byHash = text.length === 32 && log.entryByHash(text.toLowerCase() as UpdateHash);
     if (byHash) return [byHash];
-    return entries(log.lookup.byFingerprint(text.toUpperCase() as Fingerprint, JOURNEYS));
+    const key = text.toUpperCase() as Fingerprint;
+    const { lookup, removals } = log;
+    const seqs = [lookup.byFingerprint(key, JOURNEYS), removals.forgottenOf(key, JOURNEYS)].flat();
+    return entries(seqs.sort((a, b) => b - a).slice(0, JOURNEYS));
   }
   const ours = /^<?([0-9a-f]{32})\.(\d+)\.\d+@/.exec(text);
   const own = ours && log.entryByHash(ours[1] as UpdateHash);
@@ -79,6 +93,7 @@ export function entriesOf(log: UpdateLog, question: string, thorough: boolean): 
 
 export function journeyOf(entry: Entry, sources: JourneySources): Journey {
   const { config, log } = sources;
+  const removal = removalOf(entry, sources);
   const { seq, hash, fingerprint, size, origin, receivedAt } = entry;
   return {
     seq,
@@ -91,13 +106,32 @@ export function journeyOf(entry: Entry, sources: JourneySources): Journey {
     messageId: log.lookup.messageId(seq) ?? null,
     body: log.body(seq) !== undefined,
     trail: log.trail(seq),
+    removal,
     stages: subjectsOf(config.neighbours, sources.lanes()).map((neighbour) =>
-      stageOf(neighbour, entry, sources),
+      stageOf(neighbour, entry, removal, sources),
     ),
   };
 }
 
-function stageOf(neighbour: Subject, entry: Entry, sources: JourneySources): Stage {
+function removalOf(entry: Entry, { config, log, now }: JourneySources): Removal | null {
+  const policy = new Policy(config.policy, log, { now: () => now });
+  const what = policy.withholds(entry);
+  if (what === undefined) return null;
+  const order =
+    what === "forgotten"
+      ? log.removals.tombstone(entry.seq)
+      : (log.removals.block(entry.fingerprint) ?? policy.blockOn(entry.fingerprint));
+  const at = order !== undefined && "at" in order ? order.at : undefined;
+  const since = at === undefined ? null : new Date(at).toISOString();
+  return { what, reason: order?.reason ?? "", since };
+}
+
+function stageOf(
+  neighbour: Subject,
+  entry: Entry,
+  removal: Removal | null,
+  sources: JourneySources,
+): Stage {
   const { name } = neighbour;
   const lane = sources.lanes().find((one) => one.name === name);
   const peer = sources.peers().find((one) => one.name === name);
@@ -119,12 +153,21 @@ function stageOf(neighbour: Subject, entry: Entry, sources: JourneySources): Sta
   }
   const served = told.find(({ event }) => event === "served");
   if (served) return stage("kx", "done", `fetched it (${sizeOf(served)})`, served.at);
+  const withheld = told.find(({ event }) => event === "withheld");
+  const road = lane ? (isLocal(name) ? "local" : "mail") : peer ? "kx" : "none";
+  if (withheld) {
+    const why = withheld.fields.reason === "forgotten" ? "it was forgotten" : "its key was blocked";
+    return stage(road, "none", `not sent: ${why}`, withheld.at);
+  }
+  if (removal !== null && (lane === undefined || lane.cursor < entry.seq)) {
+    return stage(road, "none", `does not get it any more: ${removal.what}`);
+  }
   if (lane) {
     const [state, words, at] = mailStage(neighbour, lane, entry, told, sources);
     if (lane.path?.isOpen === false && state === "waiting") {
       return stage("kx", state, "is offered it by KX, and has not said that it has it");
     }
-    return stage(isLocal(name) ? "local" : "mail", state, words, at);
+    return stage(road, state, words, at);
   }
   if (peer?.connected) {
     return stage("kx", "done", "was offered it, and has it or fetches it when it lacks it");

@@ -1,8 +1,9 @@
 /**
  * Orders that the control socket takes: POST /peers/NAME/pause, /peers/NAME/resume,
- * /peers/NAME/backfill/DAYS, /queue/NAME/retry and /queue/NAME/skip/SEQ. What they do is the doors'
- * own; here they are read and answered in words. A door that does not know the order says so by
- * returning a refusal.
+ * /peers/NAME/backfill/DAYS, /queue/NAME/retry, /queue/NAME/skip/SEQ and, with reason, until and
+ * revocations behind a question mark, /keys/FINGERPRINT/block, /unblock and /forget. What they do
+ * is the doors' own; here they are read and answered in words. A door that does not know the order
+ * says so in its answer.
  */
 import type { Answer } from "./routes.js";
 import { json } from "./routes.js";
@@ -13,6 +14,8 @@ export interface Obeyed {
   readonly words: string;
   /** Which road was taken, where there are several. */
   readonly via?: "kx" | "mail";
+  /** Set when there was nothing that it could be done to. */
+  readonly missing?: true;
 }
 
 /** The orders by what they are for; each gets the neighbour's name. */
@@ -25,11 +28,17 @@ export interface Orders {
   retry(neighbour: string): Obeyed;
   /** Gives up the next update of a queue, which has to be `seq`. */
   skip(neighbour: string, seq: number): Obeyed;
+  /** Blocks, unblocks or forgets a key, as `verb` says; undefined for any other verb. */
+  remove(verb: string, fingerprint: string, given: URLSearchParams): Obeyed | undefined;
 }
 
-/** Does what `path` orders: 200 when it is done, 409 when it could not be, 404 for no order. */
-export function obey(path: string, orders: Orders): Answer {
-  const [, room, name = "", verb, number, ...rest] = path.split("/");
+/** Does what `url` orders: 200 when it is done, 409 when it could not be, 404 for no order. */
+export function obey(url: URL, orders: Orders): Answer {
+  const [, room, name = "", verb = "", number, ...rest] = url.pathname.split("/");
+  if (room === "keys" && number === undefined) {
+    const obeyed = orders.remove(verb, name, url.searchParams);
+    if (obeyed !== undefined) return said(obeyed);
+  }
   const hasNumber = number === undefined ? "" : " number";
   const order = rest.length > 0 ? undefined : `${room} ${verb}${hasNumber}`;
   switch (order) {

@@ -6,6 +6,7 @@ import { existsSync } from "node:fs";
 import type { Command } from "commander";
 import { InvalidArgumentError, Option } from "commander";
 import { parseDuration } from "../config/units.js";
+import type { RemovalVerb } from "../removal.js";
 import type { InitOptions } from "./init.js";
 import type { Output } from "./output.js";
 import type { PeersVerb } from "./peers.js";
@@ -33,6 +34,7 @@ export function addOperatorCommands(program: Command, out: Output): void {
   };
   addWatching(program, out, exit);
   addOrders(program, out, exit);
+  addRemovals(program, out, exit);
   addFirstSteps(program, out, exit);
   const config = program.command("config").description("what the configuration says, and may say");
   common(config.command("show"), "kxgw config show --origin")
@@ -177,6 +179,50 @@ function addOrders(program: Command, out: Output, exit: Exit): void {
   queueVerb("retry", ["<site>"], "try now what was put off", "kxgw queue retry oldpks");
   const skip = "give up the first update of one site, for good";
   queueVerb("skip", ["<site>", "<number>"], skip, "kxgw queue skip oldpks 1204");
+}
+
+/** Where a fingerprint may have blanks, the words that it falls into are put together again. */
+function addRemovals(program: Command, out: Output, exit: Exit): void {
+  const { env } = process;
+  const fpr = "7A9F6B5E3C1D2E4F60718293A4B5C6D7E8F90123";
+  const about = "of the primary key, whole; never a key ID, nor a subkey's";
+  const verb = (name: RemovalVerb, argument: string, description: string, more: string) => {
+    const example = `kxgw ${name} ${fpr} ${more}`;
+    const command = common(program.command(name), example)
+      .description(description)
+      .argument(argument, about)
+      .option("--reason <text>", "why, for whoever asks later; no names of persons");
+    if (name === "block") {
+      command
+        .option("--until <date>", "when it ends: 2027-01-31 (in UTC) or 2027-01-31T12:00Z")
+        .option("--allow-revocation", "an update that is a hard revocation and no more passes");
+    }
+    command.action(async (words: string[]) => {
+      const { removalCommand } = await import("./removal.js");
+      const given = command.opts<Common & RemovalFlags>();
+      const { config: file, json = false, reason, until, allowRevocation = false } = given;
+      const options = { file, json, reason, until, allowRevocation };
+      await exit(removalCommand(name, words, options, out, env));
+    });
+    return command;
+  };
+  const block = "take no update of a key, by no way, and let none out; without a key, list them";
+  verb("block", "[fingerprint...]", block, '--reason "asked by its owner" --until 2027-01-31');
+  verb("unblock", "<fingerprint...>", "take a block back", '--reason "a mistake"');
+  const forget = "purge what the log holds of a key; new updates are taken unless it is blocked";
+  verb("forget", "<fingerprint...>", forget, '--reason "asked by its owner"').addHelpText(
+    "after",
+    `
+Its bodies, its user id and what is still to be sent go; number and hash of each
+update stay for log.remember, so that none comes back as new. Block the key first
+if nothing of it may come any more. What other keyservers have they keep.`,
+  );
+}
+
+interface RemovalFlags {
+  readonly reason?: string;
+  readonly until?: string;
+  readonly allowRevocation?: boolean;
 }
 
 function addFirstSteps(program: Command, out: Output, exit: Exit): void {

@@ -9,6 +9,7 @@ import type { Config } from "../config/config.js";
 import { loadConfig } from "../config/load.js";
 import { EXIT } from "../errors.js";
 import { inTrail } from "../mail/sent-trail.js";
+import { Policy } from "../policy.js";
 import type { Seq } from "../update.js";
 import type { Entry } from "../updatelog/update-log.js";
 import { order, run, withLog } from "./daemon.js";
@@ -90,17 +91,19 @@ function list(config: Config, name: string | undefined, json: boolean, out: Outp
 
 /** What is behind the cursor of each mail site and is not in the trail, oldest first. */
 function waiting(config: Config, only: string | undefined): Waiting[] {
-  return withLog(config, ({ log, lanes }) =>
-    lanes().flatMap(({ name, cursor }) => {
+  return withLog(config, ({ log, lanes, clock }) => {
+    const policy = new Policy(config.policy, log, clock);
+    return lanes().flatMap(({ name, cursor }) => {
       const neighbour = config.neighbours.find((one) => one.name === name);
       if (neighbour?.mail === undefined || (only !== undefined && only !== name)) return [];
       const { mail } = neighbour;
       const entries = log.range((cursor + 1) as Seq, Number.MAX_SAFE_INTEGER as Seq, LISTED);
       return entries
         .filter(({ seq, origin }) => origin.neighbour !== name && !inTrail(log.trail(seq), mail))
+        .filter((entry) => policy.withholds(entry) === undefined)
         .map((entry) => waitingOf(name, entry));
-    }),
-  );
+    });
+  });
 }
 
 function waitingOf(site: string, { seq, hash, fingerprint, size, receivedAt }: Entry): Waiting {

@@ -50,6 +50,17 @@ const HINT = `      Ask with the fingerprint of a key (40 digits), the hash of a
       as kxgw hash prints it), the Message-ID of a mail, or a number of kxgw log.
 `;
 
+function bodyWords({ body, removal }: Journey): string {
+  if (body) return "";
+  return removal?.what === "forgotten" ? ", not held" : ", body expired";
+}
+
+function removalLines({ removal }: Journey, time: (iso: string) => string): string[] {
+  if (removal === null) return [];
+  const { what, reason, since } = removal;
+  return [`  ${what.padEnd(8)} ${since === null ? "" : `${time(since)}: `}${reason}`];
+}
+
 /** As lines of text, the last one empty. */
 export function journeyText(journey: Journey, now: number): string {
   const { seq, hash, fingerprint, size, received, from, transport, messageId, trail } = journey;
@@ -62,9 +73,10 @@ export function journeyText(journey: Journey, now: number): string {
     `update ${seq}`,
     `  key      ${fingerprint}`,
     `  hash     ${hash}`,
-    `  size     ${octets(size)}${journey.body ? "" : ", body expired"}`,
+    `  size     ${octets(size)}${bodyWords(journey)}`,
     `  came in  ${time(received)} ${cameBy(transport)}, from ${from ?? "an unnamed sender"}`,
     ...(messageId === null ? [] : [`  mail     ${messageId}`]),
+    ...removalLines(journey, time),
     `  trail    ${trail.length === 0 ? "empty" : listed(trail)}`,
     ...stages,
   ];

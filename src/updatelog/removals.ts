@@ -93,6 +93,7 @@ export class Removals {
     this.#purge = [
       "DELETE FROM identities WHERE fingerprint = ?",
       "DELETE FROM known_keys WHERE fingerprint = ?",
+      "DELETE FROM repairs WHERE what = hex(?)",
       `DELETE FROM undelivered WHERE seq IN ${ofKey}`,
       // The bounce of a mail of several updates is about the others, too.
       `DELETE FROM returned WHERE first = seq AND seq IN ${ofKey}`,

@@ -239,9 +239,9 @@ export class UpdateLog {
   }
 
   /**
-   * Calls `listener` after each commit that added an entry or noted a bounce or a repair: a signal
-   * without data, outside any transaction; the listener reads from its own cursor and must not
-   * throw. Returns the way to unsubscribe.
+   * Calls `listener` after each commit that added an entry, noted a bounce or a repair, or removed
+   * something: a signal without data, outside any transaction; the listener reads from its own
+   * cursor and must not throw. Returns the way to unsubscribe.
    */
   onAppend(listener: () => void): () => void {
     const own = () => listener();

@@ -43,7 +43,7 @@ describe("the page of a running gateway", () => {
     await page.waitForSelector(".journey");
     const journey = (await page.textContent(".journey")) ?? "";
     expect(journey).toMatch(/Update 1\b/);
-    expect(journey).toMatch(/now by mail, from old|ago by mail, from old/);
+    expect(journey).toMatch(/(now|ago) by mail,\s+from old/);
     expect(journey).toContain("<1.test@pks.example.net>");
     expect(journey).toContain("sent it to us by mail");
     expect(complaints).toEqual([]);

@@ -144,7 +144,7 @@ function day(log: UpdateLog, tally: Tally, time: { now: number }): void {
 /** The door over prepared sources, started; resolves with the page's address. */
 export async function preparedDoor(sources: Sources): Promise<string> {
   const no = () => ({ done: false, words: "no" });
-  const orders = { pause: no, resume: no, backfill: no, retry: no, skip: no };
+  const orders = { pause: no, resume: no, backfill: no, retry: no, skip: no, remove: no };
   const door = new AdminDoor(sources, orders, sources.tally);
   const endpoint = await door.start();
   onTestFinished(() => door.stop());

@@ -4,6 +4,12 @@
  */
 import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
+import type { Output } from "../../src/cli/output.js";
+import { queueCommand } from "../../src/cli/queue.js";
+import { removalCommand } from "../../src/cli/removal.js";
+import { traceCommand } from "../../src/cli/trace.js";
+import type { RemovalVerb } from "../../src/removal.js";
+import { captured } from "../cli/captured.js";
 import { KxScript } from "./kx-script.js";
 import type { Made } from "./material.js";
 import { mailOf, OLD, SITE } from "./material.js";
@@ -25,7 +31,7 @@ directory = "local"
 listen = ["127.0.0.1:0"]
 [outbound]
 relay = "smtp://127.0.0.1:${relay}"
-retry = "1h"
+retry = "1h*2"
 ${more}
 [[peer]]
 name = "old"
@@ -49,6 +55,11 @@ export function prepared(text: string, files: Readonly<Record<string, string>> =
   for (const [name, content] of Object.entries(files))
     writeFileSync(join(directory, name), content);
   return file;
+}
+
+async function said(command: (out: Output) => Promise<number>) {
+  const out = captured();
+  return { code: await command(out), text: out.text + out.errors };
 }
 
 /** A gateway on such a config file, and its ways in and out. */
@@ -87,6 +98,16 @@ export async function opened(file: string) {
     peer: () => KxScript.greeted(gateway.port("kx"), "127.0.0.3"),
     /** `kxgw` on this config. */
     kxgw: (...args: string[]) => kxgw([...args, "-c", file]),
+    /** The same orders from this process, which is faster. */
+    remove: (verb: RemovalVerb, { fingerprint }: Made) =>
+      said((out) => {
+        const given = { reason: "asked by its owner", until: undefined, allowRevocation: false };
+        return removalCommand(verb, [fingerprint], { file, json: false, ...given }, out, {});
+      }),
+    trace: (question: string) =>
+      said((out) => traceCommand(question, { file, json: false }, out, {})),
+    retry: (site: string) =>
+      said((out) => queueCommand("retry", [site], { file, json: false }, out, {})),
     /** One value of /metrics, 0 when it is not there. */
     async metric(name: string): Promise<number> {
       const answer = await fetch(`http://127.0.0.1:${gateway.port("admin")}/metrics`);
@@ -96,7 +117,7 @@ export async function opened(file: string) {
     /** What stands in the files of the log. */
     files: () =>
       readdirSync(directory)
-        .filter((name) => name.startsWith("updates.db"))
+        .filter((name) => /^updates\.db(-wal|-shm)?$/.test(name))
         .map((name) => readFileSync(join(directory, name)).toString("latin1"))
         .join(""),
   };

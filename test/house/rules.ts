@@ -69,7 +69,7 @@ export const FLOORS: readonly Readonly<Record<string, Room>>[] = [
       typesBeside: ["egress", "peering", "ingress"],
     },
   },
-  { upkeep: {} },
+  { upkeep: {}, removal: {} },
   { doors: {} },
   { gateway: {} },
   { demo: { packages: ["nodemailer", "smtp-server"], node: OUTSIDE } },

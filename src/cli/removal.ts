@@ -1,0 +1,111 @@
+/**
+ * `kxgw block|unblock|forget FINGERPRINT --reason TEXT`, and `kxgw block` alone, which lists what
+ * is blocked. The running gateway carries it out; while none runs it is written into the log, which
+ * the next one reads.
+ */
+import { systemClock } from "../clock.js";
+import type { Config } from "../config/config.js";
+import { loadConfig } from "../config/load.js";
+import { EXIT } from "../errors.js";
+import type { Order, Outcome, RemovalVerb } from "../removal.js";
+import { carryOut, pathOf, readOrder } from "../removal.js";
+import { UpdateLog } from "../updatelog/update-log.js";
+import { ask, run, withLog } from "./daemon.js";
+import type { Output } from "./output.js";
+import { table } from "./table.js";
+
+export interface RemovalOptions {
+  readonly file: string;
+  readonly json: boolean;
+  readonly reason: string | undefined;
+  readonly until: string | undefined;
+  readonly allowRevocation: boolean;
+}
+
+/**
+ * Carries the order out or, for "block" without a fingerprint, lists; `words` are the pieces of the
+ * fingerprint. 64 for one that is none, a missing reason or a past date, 66 when there was nothing
+ * to do it to, 69 when it could not be done.
+ */
+export async function removalCommand(
+  verb: RemovalVerb,
+  words: readonly string[],
+  options: RemovalOptions,
+  out: Output,
+  env: NodeJS.ProcessEnv,
+): Promise<number> {
+  return await run(out, async () => {
+    const config = loadConfig(options.file, env);
+    const { reason, until, allowRevocation, json } = options;
+    const isList = verb === "block" && words.length === 0 && reason === undefined;
+    if (isList) return list(config, json, out);
+    const given = { fingerprint: words.join(""), reason, until, allowRevocation };
+    const order = readOrder(verb, given, systemClock.now());
+    if ("fault" in order) {
+      out.stderr(`kxgw: ${order.fault}\n`);
+      return EXIT.usage;
+    }
+    const outcome = await obeyed(config, order.value);
+    if (json) out.stdout(`${JSON.stringify(outcome)}\n`);
+    else (outcome.done ? out.stdout : out.stderr)(`${outcome.words}\n`);
+    return outcome.done ? EXIT.ok : outcome.missing ? EXIT.noInput : EXIT.unavailable;
+  });
+}
+
+async function obeyed(config: Config, order: Order): Promise<Outcome> {
+  const reply = await ask(config, pathOf(order), "POST");
+  if (reply !== undefined) return outcomeOf(reply.body);
+  const log = UpdateLog.open(config.log.path);
+  try {
+    const diagnostics = { report: () => {} };
+    return carryOut(order, { policy: config.policy, log, clock: systemClock, diagnostics });
+  } finally {
+    log.close();
+  }
+}
+
+/** A gateway in trouble answers with its own words, in plain text. */
+function outcomeOf(body: string): Outcome {
+  if (body.startsWith("{")) return JSON.parse(body) as Outcome;
+  return { done: false, words: `kxgw: the gateway says: ${body.trim()}` };
+}
+
+interface Listed {
+  readonly fingerprint: string;
+  readonly until: string | null;
+  readonly revocations: "pass" | "blocked";
+  readonly by: "command" | "list";
+  readonly since: string | null;
+  readonly reason: string;
+}
+
+/** What is blocked now: by commands, the latest first, then by the list of the config. */
+function list(config: Config, json: boolean, out: Output): number {
+  const now = systemClock.now();
+  const stored = withLog(config, ({ log }) => log.removals.blocks());
+  const listed = [...config.policy.blocks].map(([fingerprint, one]) => {
+    return { fingerprint, ...one, at: undefined };
+  });
+  const iso = (ms: number | undefined) => (ms === undefined ? null : new Date(ms).toISOString());
+  const all = [...stored, ...listed]
+    .filter(({ until }) => until === undefined || until > now)
+    .map((one): Listed => {
+      const { fingerprint, until, allowRevocation, at, reason } = one;
+      const revocations = allowRevocation ? "pass" : "blocked";
+      const by = at === undefined ? "list" : "command";
+      return { fingerprint, until: iso(until), revocations, by, since: iso(at), reason };
+    });
+  if (json) for (const one of all) out.stdout(`${JSON.stringify(one)}\n`);
+  else if (all.length === 0) out.stdout("No key is blocked.\n");
+  else out.stdout(table(COLUMNS, all.map(cells)));
+  return EXIT.ok;
+}
+
+const COLUMNS = ["fingerprint", "until", "revocations", "by", "since", "reason"].map((title) => ({
+  title,
+}));
+
+function cells({ fingerprint, until, revocations, by, since, reason }: Listed): string[] {
+  const day = (iso: string | null, none: string) => iso?.slice(0, 16).concat("Z") ?? none;
+  return [fingerprint, day(until, "for good"), revocations, by, day(since, "-"), reason];
+}

@@ -1,0 +1,167 @@
+/**
+ * The operator's orders about a key: block it, take the block back, forget what the log holds of
+ * it. Read from texts, written as the path that the control socket takes, and carried out on the
+ * log, by the running gateway or, while none runs, by the command. What a block means is the
+ * policy's; what other keyservers have is out of reach.
+ */
+import { several } from "./admin/words.js";
+import type { Clock } from "./clock.js";
+import type { PolicySettings } from "./config/config.js";
+import { parseFingerprint } from "./config/fingerprint.js";
+import type { Reading } from "./config/units.js";
+import { parseDate } from "./config/units.js";
+import type { Diagnostics } from "./diagnostics.js";
+import { Policy } from "./policy.js";
+import type { Fingerprint } from "./update.js";
+import type { UpdateLog } from "./updatelog/update-log.js";
+
+export type RemovalVerb = "block" | "unblock" | "forget";
+
+const VERBS: readonly string[] = ["block", "unblock", "forget"] satisfies RemovalVerb[];
+
+/** Longest reason; it is shown in lists and has to fit into a request. */
+const MAX_REASON = 500;
+/** Updates of one key that are counted for an answer. */
+const COUNTED = 1000;
+
+export interface Order {
+  readonly verb: RemovalVerb;
+  readonly fingerprint: Fingerprint;
+  readonly reason: string;
+  /** When a block ends, milliseconds since 1970. */
+  readonly until: number | undefined;
+  /** Whether hard revocations pass a block. */
+  readonly allowRevocation: boolean;
+}
+
+/** What came of an order; `missing` when there was nothing to do it to. */
+export interface Outcome {
+  readonly done: boolean;
+  readonly words: string;
+  readonly missing?: true;
+}
+
+/** An order as it was written at `now` (ms since 1970), or what is wrong with it. */
+export function readOrder(
+  verb: RemovalVerb,
+  given: {
+    readonly fingerprint: string;
+    readonly reason: string | undefined;
+    readonly until: string | undefined;
+    readonly allowRevocation: boolean;
+  },
+  now: number,
+): Reading<Order> {
+  const key = parseFingerprint(given.fingerprint);
+  if ("fault" in key) return key;
+  const reason = given.reason?.trim() ?? "";
+  if (reason === "") return { fault: 'a reason is missing: add --reason "asked by its owner"' };
+  if (reason.length > MAX_REASON || /\p{Cc}/u.test(reason)) {
+    return { fault: `the reason is not one line of at most ${MAX_REASON} characters` };
+  }
+  const { allowRevocation } = given;
+  const common = { verb, fingerprint: key.value, reason, allowRevocation };
+  if (given.until === undefined) return { value: { ...common, until: undefined } };
+  const until = parseDate(given.until);
+  if ("fault" in until) return until;
+  if (until.value <= now) return { fault: `${given.until} is past: write a date to come` };
+  return { value: { ...common, until: until.value } };
+}
+
+/** The path by which an order goes to a running gateway, and how it is read there. */
+export function pathOf({ verb, fingerprint, reason, until, allowRevocation }: Order): string {
+  const query = new URLSearchParams({ reason });
+  if (until !== undefined) query.set("until", new Date(until).toISOString());
+  if (allowRevocation) query.set("revocations", "pass");
+  return `/keys/${fingerprint}/${verb}?${query}`;
+}
+
+/** The order of such a path; undefined when `verb` is none. */
+export function orderOf(
+  verb: string,
+  fingerprint: string,
+  query: URLSearchParams,
+  now: number,
+): Reading<Order> | undefined {
+  if (!isVerb(verb)) return undefined;
+  const reason = query.get("reason") ?? undefined;
+  const until = query.get("until") ?? undefined;
+  const allowRevocation = query.get("revocations") === "pass";
+  return readOrder(verb, { fingerprint, reason, until, allowRevocation }, now);
+}
+
+/** What an order is carried out on. */
+interface Place {
+  readonly policy: PolicySettings;
+  readonly log: UpdateLog;
+  readonly clock: Clock;
+  readonly diagnostics: Diagnostics;
+}
+
+/** Does it, on disk when it returns. Throws `Trouble`; then nothing was done. */
+export function carryOut(order: Order, place: Place): Outcome {
+  switch (order.verb) {
+    case "block":
+      return block(order, place);
+    case "unblock":
+      return unblock(order, place);
+    case "forget":
+      return forget(order, place);
+    default:
+      return order.verb satisfies never;
+  }
+}
+
+function block(order: Order, { log, clock, diagnostics }: Place): Outcome {
+  const { fingerprint, reason, until, allowRevocation } = order;
+  log.removals.setBlock(fingerprint, { reason, until, allowRevocation }, clock.now());
+  const end = until === undefined ? undefined : new Date(until).toISOString();
+  diagnostics.report("blocked", { fingerprint, words: reason, until: end, allowRevocation });
+  const held = log.lookup.byFingerprint(fingerprint, COUNTED).length;
+  const exception = allowRevocation ? "; a hard revocation passes" : "";
+  const known =
+    held === 0
+      ? "The log holds no update of it; is this the fingerprint of the primary key?"
+      : `Of ${several(held, "update")} in the log none goes to anybody any more.`;
+  const time = end === undefined ? "until it is unblocked" : `until ${end}`;
+  return { done: true, words: `${fingerprint} is blocked ${time}${exception}. ${known}` };
+}
+
+function unblock({ fingerprint, reason }: Order, { policy, log, diagnostics }: Place): Outcome {
+  const list = policy.blocks.has(fingerprint) ? policy.blocklist : undefined;
+  const rest = `is on the list ${list}: take it out there, and reload the gateway.`;
+  if (!log.removals.unblock(fingerprint)) {
+    const words = `${fingerprint} ${list === undefined ? "is not blocked." : rest}`;
+    return { done: false, missing: true, words };
+  }
+  diagnostics.report("unblocked", { fingerprint, words: reason });
+  if (list !== undefined) return { done: true, words: `The block is taken back, but it ${rest}` };
+  const words = "What was refused or passed over meanwhile does not come by itself.";
+  return { done: true, words: `${fingerprint} is not blocked any more. ${words}` };
+}
+
+function forget({ fingerprint, reason }: Order, { policy, log, clock, diagnostics }: Place) {
+  const { updates, bodies, isClean } = log.removals.forget(fingerprint, reason, clock.now());
+  if (updates > 0) diagnostics.report("forgotten", { fingerprint, words: reason, updates });
+  if (!isClean) {
+    const words =
+      "The key is forgotten, but somebody reads the log, so that old pages are still in it: " +
+      "say it again when that is over.";
+    return { done: false, words };
+  }
+  if (updates === 0) {
+    const words = `The log holds no update of ${fingerprint} that is not forgotten.`;
+    return { done: false, missing: true as const, words };
+  }
+  const isBlocked = new Policy(policy, log, clock).blockOn(fingerprint) !== undefined;
+  const next = isBlocked
+    ? "It is blocked: nothing new of it is taken."
+    : `New updates of it are taken; kxgw block ${fingerprint} keeps them out.`;
+  const held = bodies === updates ? "" : ` (${bodies} still held)`;
+  const words = `${several(updates, "update")} of the key${held} forgotten. ${next}`;
+  return { done: true, words };
+}
+
+function isVerb(verb: string): verb is RemovalVerb {
+  return VERBS.includes(verb);
+}
