@@ -275,11 +275,10 @@ export class Lane {
     if (page.length === 0) return false;
     let passed: Seq | undefined;
     for (const [index, entry] of page.entries()) {
-      const begun = index === 0 ? part : 0;
-      if (!this.#freight.skips(entry, begun)) {
+      if (!this.#freight.skips(entry, index === 0 ? part : 0)) {
         if (passed !== undefined) this.#state.note(doneWith(passed));
-        const mayGo = begun === 0 && entry.seq > this.#aloneUpTo && attempt < PACK_TRIES;
-        const mayPack = mayGo && !this.#settings.observing;
+        const isNew = this.#state.row.part === 0 && entry.seq > this.#aloneUpTo;
+        const mayPack = isNew && attempt < PACK_TRIES && !this.#settings.observing;
         const load = mayPack ? this.#freight.load(page.slice(index), lastErrorAt) : undefined;
         await (load === undefined ? this.#serve(entry) : this.#serveLoad(load));
         return true;

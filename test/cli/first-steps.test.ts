@@ -202,7 +202,7 @@ describe("the command table", () => {
       expect(help, name).toMatch(/-c, --config <file>/);
       expect(help, name).toMatch(/--json/);
     }
-    expect(names).toHaveLength(24);
+    expect(names).toHaveLength(25);
   });
 });
 
