@@ -5,21 +5,23 @@
 import { writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, it, onTestFinished } from "vitest";
+import { admit } from "../../src/admit.js";
 import { backfillCommand } from "../../src/cli/backfill.js";
 import { doctorCommand } from "../../src/cli/doctor.js";
 import { peersCommand } from "../../src/cli/peers.js";
+import { UpdateLog } from "../../src/updatelog/update-log.js";
 import { eventually, HEAD, scratch, startGateway } from "../admin/gateway.js";
 import { captured } from "../cli/captured.js";
 import { Relay } from "../egress/relay.js";
 import { key, keyserver } from "../ingress/keyserver.js";
+import { bytes } from "../mail/fixtures.js";
 import { KxScript } from "./kx-script.js";
 import { Pksd } from "./pksd.js";
 
 const KEYS = Array.from({ length: 8 }, (_, index) => key(index));
 
 /** A gateway of these neighbours, and the commands to it. */
-async function gateway(neighbours: string) {
-  const directory = scratch();
+async function gateway(neighbours: string, directory = scratch()) {
   const config = `${HEAD}${neighbours}`;
   const file = join(directory, "kxgw.toml");
   writeFileSync(file, config);
@@ -197,6 +199,39 @@ describe("a pksd, by mail", () => {
     await eventually(() => told("repair-failed").length === 1);
     const problem = "three: No matching keys in database";
     expect(told("repair-failed")[0]?.fields).toMatchObject({ why: "lost", problem });
+  });
+});
+
+describe("a site that took no mail for longer than bodies are kept", () => {
+  it("gets the key again, whole, also when everybody else knows it", async () => {
+    const found = await keyserver((_, response) => void response.end(KEYS[0]?.armor));
+    const relay = await Relay.start();
+    const directory = scratch();
+    const log = UpdateLog.open(join(directory, "updates.db"));
+    log.openLane("far");
+    const origin = { neighbour: "pks", transport: "mail" } as const;
+    const receivedAt = Date.now() - 100 * 3_600_000;
+    for (const { update } of KEYS.slice(0, 2)) {
+      log.append([{ update, origin, trail: [], receivedAt }]);
+    }
+    log.expire(Date.now(), { retainMs: 1, rememberMs: 1e12 }, 10);
+    log.close();
+    const { told } = await gateway(
+      `[outbound]\nrelay = "${relay.url}"\n` +
+        '[[peer]]\nname = "far"\nmail = "pks@far.example.net"\n' +
+        `[[peer]]\nname = "pks"\naccept_from = ["127.0.0.1"]\nrepair = "${found.repair}"\n`,
+      directory,
+    );
+    await eventually(() => told("sent").length === 2);
+    expect(told("body-expired")).toHaveLength(1);
+    expect(told("repaired")[0]?.fields).toMatchObject({ why: "expired", appended: 0, known: 1 });
+    expect(relay.taken.map(({ to }) => to[0])).toEqual(Array(2).fill("pks@far.example.net"));
+    const fingerprints = admit(relay.taken.map(({ raw }) => bytes(raw))).updates.map(
+      (update) => update.fingerprint,
+    );
+    expect(new Set(fingerprints)).toEqual(
+      new Set(KEYS.slice(0, 2).map(({ update }) => update.fingerprint)),
+    );
   });
 });
 
