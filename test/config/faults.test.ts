@@ -134,6 +134,11 @@ describe("one fault", () => {
     [`${HEAD}${PEER}dial = true\nmail = "k@o"\n`, "6:1 peer[0].dial", "write kx ="],
     [`${HEAD}${PEER}dial = "yes"\nmail = "k@o"\n`, "6:1 peer[0].dial", "write true or false"],
     [`${HEAD}${PEER}dial = true\nkx = "h:0"\n`, "7:1 peer[0].kx", "port 0 cannot be dialled"],
+    [`${HEAD}${PEER}kx = "h:1"\nrepair = "http://h"\n`, "7:1 peer[0].repair", "hkp://host:port"],
+    [`${HEAD}${PEER}kx = "h:1"\nrepair = "hkp://h/x"\n`, "7:1 peer[0].repair", 'or "mail"'],
+    [`${HEAD}${PEER}kx = "h:1"\nrepair = "hkp://"\n`, "7:1 peer[0].repair", "hkps://host"],
+    [`${HEAD}${PEER}kx = "h:1"\nrepair = "mail"\n`, "7:1 peer[0].repair", "write mail ="],
+    [`${HEAD}${PEER}mail = "k@o"\nrepair = "mail"\n`, "7:1 peer[0].repair", "write [outbound]"],
     [`${HEAD}${PEER}kx = "h"\ndial = true\n`, "6:1 peer[0].kx", "write host:port"],
     [`${HEAD}${PEER}kx = "h"\nvia = "kx"\n`, "6:1 peer[0].kx", "write host:port"],
     [
