@@ -37,7 +37,7 @@ export const QUICK: RepairLimits = {
   rest: [1],
   hkpPace: { count: 1000, periodMs: 1000 },
   mailPace: { count: 1000, periodMs: 1000 },
-  requestMs: 300,
+  requestMs: 5000,
   mailMs: 100,
 };
 

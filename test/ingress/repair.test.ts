@@ -3,8 +3,11 @@
  * takes and what it refuses, and that the operator hears an error only when nobody is left.
  */
 import { once } from "node:events";
+import { readFileSync } from "node:fs";
 import type { ServerResponse } from "node:http";
+import { createServer as createTlsServer } from "node:https";
 import { createServer } from "node:net";
+import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { describe, expect, onTestFinished, test } from "vitest";
 import { EVENTS } from "../../src/diagnostics.js";
@@ -13,6 +16,7 @@ import { encodeArmor } from "../../src/openpgp/armor.js";
 import { keyPackets, readKeys, type TransferableKey } from "../../src/openpgp/key.js";
 import { encodePackets, TAG } from "../../src/openpgp/packet.js";
 import type { Fingerprint, Seq } from "../../src/update.js";
+import { makeCertificate } from "../certificates.js";
 import { keyNames } from "../mail/fixtures.js";
 import { scratch } from "../updatelog/material.js";
 import { FINGERPRINT, HASH, key, keyserver, QUICK, repairStage } from "./keyserver.js";
@@ -167,7 +171,9 @@ describe("a keyserver that answers something else", () => {
     const bad = await keyserver((_, response) => answer?.(response));
     const good = await has();
     const more = '[policy]\nmax_update = "100KiB"';
-    const limits = { ...QUICK, schedule: [5] as const, requestMs: 200 };
+    const isSlow = name === "silence" || name === "a trickle";
+    const requestMs = isSlow ? 500 : QUICK.requestMs;
+    const limits = { ...QUICK, schedule: [5] as const, requestMs };
     const ways = { old: bad.repair, other: good.repair };
     const stage = await repairStage(ways, { more, limits });
     stage.want({ neighbours: ["old"] });
@@ -197,6 +203,27 @@ describe("a keyserver that answers something else", () => {
     expect(problem).toMatch(/^old: .*ECONNREFUSED/);
     expect(stage.diagnostics.all("repair-retry")).toHaveLength(QUICK.schedule.length);
   });
+});
+
+test("hkps is TLS, and to nobody whose certificate is not good", async () => {
+  const directory = scratch();
+  makeCertificate(directory, "own");
+  const read = (name: string) => readFileSync(join(directory, name));
+  let requests = 0;
+  const server = createTlsServer({ cert: read("own.pem"), key: read("own.key") }, (_, response) => {
+    requests += 1;
+    response.end(MINE.armor);
+  });
+  server.listen(0, "127.0.0.1");
+  await once(server, "listening");
+  onTestFinished(() => {
+    server.close();
+  });
+  const { port } = server.address() as { port: number };
+  const stage = await repairStage({ old: `hkps://127.0.0.1:${port}` });
+  stage.want({ neighbours: ["old"] });
+  expect((await stage.heard("repair-failed")).problem).toMatch(/^old: self-signed certificate/);
+  expect(requests).toBe(0);
 });
 
 describe("many lost keys", () => {
