@@ -44,8 +44,9 @@ export function svg({ title, x, y, lines }: Plot): string {
       return `<circle cx="${cx}" cy="${cy}" r="3" fill="${colour}"/>`;
     });
     const at = TOP + 20 + 22 * n;
-    const key = `<rect x="${WIDTH - RIGHT + 14}" y="${at - 9}" width="10" height="10" fill="${colour}"/>`;
-    const label = `<text x="${WIDTH - RIGHT + 30}" y="${at}">${name}</text>`;
+    const side = WIDTH - RIGHT + 14;
+    const key = `<rect x="${side}" y="${at - 9}" width="10" height="10" fill="${colour}"/>`;
+    const label = `<text x="${side + 16}" y="${at}">${name}</text>`;
     const line = `<polyline points="${path.join(" ")}" fill="none" stroke="${colour}"/>`;
     return `${line}${dots.join("")}${key}${label}`;
   });

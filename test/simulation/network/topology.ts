@@ -12,8 +12,8 @@ export interface Topology {
 type Dice = () => number;
 
 /**
- * Every server has `degree` neighbours, chosen at random; `count * degree` must be even. Of a degree
- * that is no whole number the rest is made of single edges: that is the mean then.
+ * Every server has `degree` neighbours, chosen at random; `count * degree` must be even. Of a
+ * degree that is no whole number the rest is made of single edges: that is the mean then.
  */
 export function randomRegular(count: number, degree: number, dice: Dice): Topology {
   if (!Number.isInteger(degree)) return withMeanDegree(count, degree, dice);
