@@ -31,7 +31,7 @@ import { SmtpDoor } from "./ingress/smtp.js";
 import { SpoolDoor } from "./ingress/spool.js";
 import { KxDoor } from "./peering/tcp.js";
 import { Policy } from "./policy.js";
-import { carryOut, orderOf } from "./removal.js";
+import { carryOut, orderOf, REBUILD_BYTES } from "./removal.js";
 import type { RetentionLimits } from "./updatelog/retention.js";
 import type { UpdateLog } from "./updatelog/update-log.js";
 import { Upkeep } from "./upkeep.js";
@@ -215,7 +215,9 @@ function ordersFor(
       if (order === undefined) return undefined;
       return "fault" in order
         ? said(false, order.fault)
-        : carryOut(order.value, { policy, log, clock, diagnostics: tally });
+        : carryOut(order.value, {
+            ...{ policy, log, clock, diagnostics: tally, rebuildBytes: REBUILD_BYTES },
+          });
     },
   };
 }

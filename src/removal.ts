@@ -90,12 +90,17 @@ export function orderOf(
   return readOrder(verb, { fingerprint, reason, until, allowRevocation }, now);
 }
 
+/** Up to this size of the log a running gateway rebuilds it: a second in which nobody is served. */
+export const REBUILD_BYTES = 64 * 1024 ** 2;
+
 /** What an order is carried out on. */
 interface Place {
   readonly policy: PolicySettings;
   readonly log: UpdateLog;
   readonly clock: Clock;
   readonly diagnostics: Diagnostics;
+  /** Up to which size a log is rebuilt when something was forgotten. */
+  readonly rebuildBytes: number;
 }
 
 /** Does it, on disk when it returns. Throws `Trouble`; then nothing was done. */
@@ -140,26 +145,34 @@ function unblock({ fingerprint, reason }: Order, { policy, log, diagnostics }: P
   return { done: true, words: `${fingerprint} is not blocked any more. ${words}` };
 }
 
-function forget({ fingerprint, reason }: Order, { policy, log, clock, diagnostics }: Place) {
-  const { updates, bodies, isClean } = log.removals.forget(fingerprint, reason, clock.now());
+function forget({ fingerprint, reason }: Order, place: Place): Outcome {
+  const { policy, log, clock, diagnostics, rebuildBytes } = place;
+  const now = clock.now();
+  const { updates, bodies, ...files } = log.removals.forget(fingerprint, reason, now, rebuildBytes);
   if (updates > 0) diagnostics.report("forgotten", { fingerprint, words: reason, updates });
-  if (!isClean) {
+  if (!files.isClean) {
     const words =
       "The key is forgotten, but somebody reads the log, so that old pages are still in it: " +
       "say it again when that is over.";
     return { done: false, words };
   }
+  const rest = files.isRebuilt
+    ? ""
+    : " Copies of single rows may be left in unused parts of the file, which is too large to be " +
+      "rebuilt while the gateway runs: to be sure stop it, and say it again.";
   if (updates === 0) {
-    const words = `The log holds no update of ${fingerprint} that is not forgotten.`;
-    return { done: false, missing: true as const, words };
+    const words = `The log holds no update of ${fingerprint} that is not forgotten.${rest}`;
+    return { done: false, missing: true, words };
   }
   const isBlocked = new Policy(policy, log, clock).blockOn(fingerprint) !== undefined;
   const next = isBlocked
     ? "It is blocked: nothing new of it is taken."
     : `New updates of it are taken; kxgw block ${fingerprint} keeps them out.`;
   const held = bodies === updates ? "" : ` (${bodies} still held)`;
-  const words = `${several(updates, "update")} of the key${held} forgotten. ${next}`;
-  return { done: true, words };
+  return {
+    done: true,
+    words: `${several(updates, "update")} of the key${held} forgotten. ${next}${rest}`,
+  };
 }
 
 function isVerb(verb: string): verb is RemovalVerb {

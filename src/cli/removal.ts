@@ -57,8 +57,9 @@ async function obeyed(config: Config, order: Order): Promise<Outcome> {
   if (reply !== undefined) return outcomeOf(reply.body);
   const log = UpdateLog.open(config.log.path);
   try {
-    const diagnostics = { report: () => {} };
-    return carryOut(order, { policy: config.policy, log, clock: systemClock, diagnostics });
+    const { policy } = config;
+    const quiet = { diagnostics: { report: () => {} }, rebuildBytes: Number.POSITIVE_INFINITY };
+    return carryOut(order, { policy, log, clock: systemClock, ...quiet });
   } finally {
     log.close();
   }

@@ -31,6 +31,8 @@ export interface Forgotten {
   readonly bodies: number;
   /** Whether the WAL could be emptied; while it could not, old pages are still in it. */
   readonly isClean: boolean;
+  /** Whether the file was written anew; else copies may be left where rows were moved. */
+  readonly isRebuilt: boolean;
 }
 
 /** A block that a command has put on a key. */
@@ -154,8 +156,12 @@ export class Removals {
     return isGone;
   }
 
-  /** Forgets all updates of the key that are remembered at `now` (ms since 1970). */
-  forget(fingerprint: Fingerprint, reason: string, now: number): Forgotten {
+  /**
+   * Forgets all updates of the key that are remembered at `now` (ms since 1970). What is deleted is
+   * overwritten, but SQLite leaves copies of rows in the slack of pages between which it moved
+   * them, of one key in fifty; so the file is written anew, up to a size of `rebuildBytes`.
+   */
+  forget(fingerprint: Fingerprint, reason: string, now: number, rebuildBytes: number): Forgotten {
     const key = blobOf(fingerprint);
     const done = this.#connection.write(() => {
       const seqs = this.#seqs.all(key);
@@ -167,9 +173,11 @@ export class Removals {
       return { seqs, bodies: sizes.length };
     });
     for (const seq of done.seqs) this.#forgotten.add(seq);
-    const isClean = this.#connection.checkpoint();
     this.#wake();
-    return { updates: done.seqs.length, bodies: done.bodies, isClean };
+    const isRebuilt = this.#connection.fileBytes() <= rebuildBytes;
+    if (isRebuilt) this.#connection.rebuild();
+    const isClean = this.#connection.checkpoint();
+    return { updates: done.seqs.length, bodies: done.bodies, isClean, isRebuilt };
   }
 
   /** Whether the update of that number was forgotten. */

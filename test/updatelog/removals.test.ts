@@ -79,8 +79,8 @@ test("what is forgotten leaves its number and its hash, and nothing else", () =>
     woken += 1;
   });
 
-  const done = log.removals.forget(fingerprint(1), "asked", 5000);
-  expect(done).toEqual({ updates: 2, bodies: 2, isClean: true });
+  const done = log.removals.forget(fingerprint(1), "asked", 5000, 0);
+  expect(done).toEqual({ updates: 2, bodies: 2, isClean: true, isRebuilt: false });
   expect(woken).toBe(1);
   expect([log.body(seq(1)), log.body(seq(2)), log.identity(fingerprint(1))]).toEqual([
     undefined,
@@ -102,7 +102,7 @@ test("what is forgotten leaves its number and its hash, and nothing else", () =>
   // It comes again: it is known, and stays without a body.
   expect(log.append([personal(1, "eins")])).toEqual([{ outcome: "duplicate", seq: 1 }]);
   expect(log.body(seq(1))).toBeUndefined();
-  expect(log.removals.forget(fingerprint(1), "again", 6000).updates).toBe(0);
+  expect(log.removals.forget(fingerprint(1), "again", 6000, 0).updates).toBe(0);
   log.close();
   expect(inspectLog(path).problems).toEqual([]);
   const reopened = UpdateLog.open(path);
@@ -123,8 +123,8 @@ test("no byte of a forgotten key is left in the files", () => {
   log.expire(1_000_001 + HOUR_MS, { retainMs: HOUR_MS, rememberMs: 720 * HOUR_MS }, 1000);
   expect(traces(directory, "Mustermann")).toBeGreaterThan(2);
 
-  log.removals.forget(fingerprint(1), "asked", 5000);
-  log.removals.forget(fingerprint(4), "asked", 5000);
+  log.removals.forget(fingerprint(1), "asked", 5000, 0);
+  log.removals.forget(fingerprint(4), "asked", 5000, 0);
   expect(traces(directory, "Mustermann")).toBe(0);
   const raw = Buffer.from(fingerprint(1), "hex").toString("latin1");
   expect(traces(directory, raw)).toBe(0);
@@ -132,11 +132,33 @@ test("no byte of a forgotten key is left in the files", () => {
   expect(traces(directory, "Mustermann")).toBe(0);
 });
 
+test("what SQLite copied while it moved rows goes when the file is rebuilt", () => {
+  const directory = scratch();
+  const log = UpdateLog.open(join(directory, "log"));
+  const people = Array.from({ length: 500 }, (_, n) => n);
+  const grown = (n: number, step: number) => {
+    const text = `Person-${String(n).padStart(4, "0")}`;
+    const packets = Buffer.from(text + "z".repeat(((n * 37) % 150) + step * 90));
+    const identity = { packets, signedAt: step };
+    const { hash, digest } = update(n + step * 1000);
+    return arrival(n, { update: { ...update(n), hash, digest, identity } });
+  };
+  for (const step of [1, 2, 3]) log.append(people.map((n) => grown((n * 7) % 500, step)));
+  const some = people.filter((n) => n % 20 === 0);
+  for (const n of some) log.removals.forget(fingerprint(n), "asked", 1, 0);
+  const names = new RegExp(some.map((n) => `Person-${String(n).padStart(4, "0")}`).join("|"));
+  const isLeft = () => names.test(readFileSync(join(directory, "log")).toString("latin1"));
+  expect(isLeft()).toBe(true);
+  expect(log.removals.forget(fingerprint(0), "asked", 1, 2 ** 30).isRebuilt).toBe(true);
+  expect(isLeft()).toBe(false);
+  log.close();
+});
+
 test("a tombstone stays for as long as hashes are remembered, from the order on", () => {
   const path = join(scratch(), "log");
   const log = UpdateLog.open(path);
   log.append([arrival(1), arrival(2), arrival(3)]);
-  log.removals.forget(fingerprint(1), "asked", 10 * HOUR_MS);
+  log.removals.forget(fingerprint(1), "asked", 10 * HOUR_MS, 0);
   const limits = { retainMs: HOUR_MS, rememberMs: 2 * HOUR_MS };
   log.expire(11 * HOUR_MS, limits, 100);
   expect([log.has(update(1).hash), log.has(update(2).hash)]).toEqual([true, false]);
@@ -153,7 +175,7 @@ test("the keys that are known for good are those of the log, without what was fo
   log.append([arrival(1), arrival(2), arrival(3)]);
   expect(log.removals.knows(fingerprint(1))).toBe(false);
   expect(log.removals.adopt()).toBe(3);
-  log.removals.forget(fingerprint(1), "asked", 1);
+  log.removals.forget(fingerprint(1), "asked", 1, 0);
   expect(log.removals.adopt()).toBe(2);
   expect([1, 2, 4].map((n) => log.removals.knows(fingerprint(n)))).toEqual([false, true, false]);
   log.expire(1e9, { retainMs: 1, rememberMs: 1 }, 100);
