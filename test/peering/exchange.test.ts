@@ -136,19 +136,28 @@ describe("an update", () => {
     expect(after).toBe(before + 1);
   });
 
-  test("goes round a ring once, and then nothing moves", () => {
+  test.each([
+    ["ring", 3],
+    ["ring", 5],
+    ["full mesh", 4],
+    ["full mesh", 5],
+  ] as const)("goes round a %s of %i once, and then nothing moves", (shape, size) => {
     const network = new Network(SEED);
-    const ring = ["a", "b", "c"].map((name, n, names) =>
+    const names = ["a", "b", "c", "d", "e"].slice(0, size);
+    const ring = names.map((name) =>
       network.gateway(
         name,
-        names.filter((_, m) => m !== n),
+        names.filter((other) => other !== name),
       ),
     );
-    const [a, b, c] = ring;
-    if (!a || !b || !c) throw new Error("no ring");
-    network.connect(a, b);
-    network.connect(b, c);
-    network.connect(c, a);
+    const [a, , c] = ring;
+    if (!a || !c) throw new Error("no ring");
+    for (const [n, from] of ring.entries()) {
+      for (const [m, to] of ring.entries()) {
+        const isBeside = m === n + 1 || (n === 0 && m === size - 1);
+        if (n < m && (shape === "full mesh" || isBeside)) network.connect(from, to);
+      }
+    }
     network.run(1000);
     a.mail(...updates(50));
     c.mail(...updates(50, 25));
@@ -156,7 +165,7 @@ describe("an update", () => {
     for (const gateway of ring) expect(gateway.hashes().length).toBe(75);
     const pairs = ring.flatMap((x) => ring.filter((y) => y !== x).map((y) => [x, y] as const));
     const fetched = pairs.reduce((sum, [x, y]) => sum + network.count(x, y, "UPDATE"), 0);
-    expect(fetched).toBe(75 * 3 - 100);
+    expect(fetched).toBe(75 * size - 100);
     const ticks = ring.map((gateway) => gateway.ticks);
     const bytes = network.bytes();
     network.run(2 * MINUTE_MS);
