@@ -15,7 +15,7 @@ import { World } from "../world.js";
 
 const MIB = 2 ** 20;
 const MOST_GROWTH_MIB = 256;
-const MOST_MS = 10_000;
+const MOST_MS = 8000;
 const STREAM_MIB = 1024;
 const ED25519 = [22, 9, 0x2b, 0x06, 0x01, 0x04, 0x01, 0xda, 0x47, 0x0f, 0x01, 0x01, 0x07, 0x40];
 const PRIMARY = {
@@ -54,8 +54,8 @@ export const hostileMail: Check = {
         faults: stage.faults,
         figures:
           `${byMail} poisons refused by mail and ${refused()} by KX, 0 of 2 follow-ups blocked; ` +
-          `${sizes}; ${shapes} MIME shapes; slowest answer ${Math.round(stage.slowest)} ms ` +
-          `(${stage.slowestName}), resident at most ${peakMib} MiB (+${grewMib})`,
+          `${sizes}; ${shapes} MIME shapes; dearest answer ${Math.round(stage.slowest)} ms of ` +
+          `processor time (${stage.slowestName}), resident at most ${peakMib} MiB (+${grewMib})`,
       };
     } finally {
       await gateway.end();
@@ -67,6 +67,7 @@ export const hostileMail: Check = {
 /** Sends mails and holds the answers to what they have to be. */
 class Stage {
   readonly faults: string[] = [];
+  /** Milliseconds of processor time, which do not depend on what else the machine does. */
   slowest = 0;
   slowestName = "";
   readonly port: number;
@@ -79,10 +80,10 @@ class Stage {
 
   async expect(name: string, mail: string, answer: RegExp): Promise<void> {
     const client = await SmtpClient.connect(this.port);
-    const began = performance.now();
+    const before = cpuSeconds(this.pid);
     const reply = client.deliver(mail, SITE_ADDRESS);
     const { text } = await reply.catch((error: Error) => ({ text: error.message }));
-    this.note(name, performance.now() - began);
+    this.note(name, (cpuSeconds(this.pid) - before) * 1000);
     if (!answer.test(text)) this.faults.push(`${name}: ${text.slice(0, 120)}`);
     client.close();
   }
