@@ -191,8 +191,10 @@ describe("a power cut", () => {
     const cut = join(directory, "cut");
     let cuts = 0;
     for (let start = 32; start <= wal.length; start += frameBytes) {
-      // Of the frames that make the tables, which are many, each is cut in one place only.
-      const inside = start < (acked[0] ?? 0) ? [] : [start + 11, start + 24, start + 24 + 2048];
+      // Of the frames that make the tables, which are many, one in four is cut, in one place only.
+      const isTables = start < (acked[0] ?? 0);
+      if (isTables && ((start - 32) / frameBytes) % 4 > 0) continue;
+      const inside = isTables ? [] : [start + 11, start + 24, start + 24 + 2048];
       for (const length of [start, ...inside]) {
         if (length > wal.length) continue;
         copyFileSync(path, cut);
