@@ -205,7 +205,8 @@ describe("a power cut", () => {
     }
     expect(cuts).toBeGreaterThan(150);
     log.close();
-  });
+    // A few hundred times the log is opened and closed, each with its fsyncs.
+  }, 60_000);
 
   /** The log at `path` holds exactly the first `commits` appends (all or none before them). */
   function expectPrefix(path: string, commits: number): void {
