@@ -2,25 +2,19 @@
  * The keyserver beside the gateway: real SKS by its messages directory and by HKP, real onak by its
  * mail script. What comes in at the gateway is found in the keyserver, whole.
  */
-import { afterEach, beforeEach, expect, test } from "vitest";
+import { expect, test } from "vitest";
 import { until } from "./daemon.js";
 import { debianKeys, packetCount, type RealKey } from "./keys.js";
 import { note } from "./ledger.js";
 import { Onak } from "./onak.js";
 import { Sks } from "./sks.js";
-import { eventCount, Stage } from "./stage.js";
+import { eventCount, stagePerTest } from "./stage.js";
 
 const SITE = "pgp-public-keys@a.kx.example.org";
 const LOCAL = "pgp-public-keys@ks.example.org";
 const OLD = "pgp-public-keys@old.example.net";
 
-let stage: Stage;
-beforeEach(async () => {
-  stage = await Stage.open();
-});
-afterEach(async () => {
-  await stage.close();
-});
+const stage = stagePerTest();
 
 /** A gateway with `local` beside it, fed with five keys, until `get` finds each of them whole. */
 async function feed(
@@ -28,13 +22,13 @@ async function feed(
   get: (fingerprint: string) => Promise<string | undefined>,
 ): Promise<void> {
   const keys = debianKeys(5, 60);
-  const gateway = await stage.gateway("a", [
+  const gateway = await stage().gateway("a", [
     `[site]\naddress = "${SITE}"\n[smtp]\nlisten = ["127.0.0.1:0"]`,
     `[local]\naddress = "${LOCAL}"\nretry = "1s"\n${local}`,
     `[[peer]]\nname = "old"\nmail = "${OLD}"\naccept_from = ["127.0.0.1"]`,
   ]);
   for (const { armored } of keys) {
-    await stage.post(gateway.port("smtp"), { from: OLD, to: SITE, armored });
+    await stage().post(gateway.port("smtp"), { from: OLD, to: SITE, armored });
   }
   for (const key of keys) {
     await until(`${key.fingerprint} is there`, async () =>
@@ -51,12 +45,12 @@ function isWhole(key: RealKey, armored: string | undefined): boolean {
 
 async function startSks(): Promise<Sks> {
   const site = { from: LOCAL, mailsync: [], sendmail: "/bin/false" };
-  return stage.add(await Sks.start(stage.path("sks"), site));
+  return stage().add(await Sks.start(stage().path("sks"), site));
 }
 
 test("SKS by its messages directory", async () => {
   const sks = await startSks();
-  const messages = Sks.messages(stage.path("sks"));
+  const messages = Sks.messages(stage().path("sks"));
   await feed(`type = "sks"\ndirectory = "${messages}"`, (fingerprint) => sks.get(fingerprint));
   expect(sks.failed()).toEqual([]);
   note("local SKS", [{ from: "gateway A", to: "SKS", road: "messages/*.ready", what: "5 keys" }]);
@@ -71,10 +65,10 @@ test("SKS by HKP", async () => {
 
 test("onak by its mail script", async () => {
   const site = { address: LOCAL, syncSites: [], sendmail: "/bin/false" };
-  const onak = await Onak.setUp(stage.path("onak"), site);
+  const onak = await Onak.setUp(stage().path("onak"), site);
   // As nobody, whose database it is; a gateway runs as the keyserver's user or with sudo.
   const pipe = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"];
-  const command = JSON.stringify([...pipe, Onak.pipe(stage.path("onak"))]);
+  const command = JSON.stringify([...pipe, Onak.pipe(stage().path("onak"))]);
   await feed(`type = "command"\ncommand = ${command}`, async (fingerprint) =>
     onak.get(fingerprint),
   );

@@ -3,14 +3,14 @@
  * stores it and forwards what was new to it to A, with the trail grown by B and itself, and nothing
  * to B. A passes it on to a third site, where the trail can be read, and nothing back.
  */
-import { afterEach, beforeEach, expect, test } from "vitest";
+import { expect, test } from "vitest";
 import { LegacySite } from "../../src/demo/site.js";
 import { freePort, until } from "./daemon.js";
 import { debianKeys, firstVersion, packetCount } from "./keys.js";
 import { note } from "./ledger.js";
 import { Onak } from "./onak.js";
 import { Postfix } from "./postfix.js";
-import { eventCount, quiet, Stage } from "./stage.js";
+import { eventCount, quiet, stagePerTest } from "./stage.js";
 
 const A = "pgp-public-keys@a.kx.example.org";
 const B = "pgp-public-keys@b.kx.example.org";
@@ -18,19 +18,13 @@ const ONAK = "pgp-public-keys@onak.example.net";
 const OLD = "pgp-public-keys@old.example.net";
 const WATCHER = "pgp-public-keys@watcher.example.net";
 
-let stage: Stage;
-beforeEach(async () => {
-  stage = await Stage.open();
-});
-afterEach(async () => {
-  await stage.close();
-});
+const stage = stagePerTest();
 
 test("an update through onak: stored, the delta forwarded, the trail grown, no echo", async () => {
-  const watcher = stage.add(new LegacySite(WATCHER));
+  const watcher = stage().add(new LegacySite(WATCHER));
   const [watcherPort, portA, portB] = [await watcher.start(), await freePort(), await freePort()];
-  const sendmail = Postfix.sendmail(stage.path("postfix"));
-  const onak = await Onak.setUp(stage.path("onak"), {
+  const sendmail = Postfix.sendmail(stage().path("postfix"));
+  const onak = await Onak.setUp(stage().path("onak"), {
     ...{ address: ONAK, syncSites: [A, B], sendmail },
   });
   const relay = {
@@ -38,16 +32,16 @@ test("an update through onak: stored, the delta forwarded, the trail grown, no e
     "b.kx.example.org": `smtp:[127.0.0.1]:${portB}`,
     "watcher.example.net": `smtp:[127.0.0.1]:${watcherPort}`,
   };
-  const pipes = { [ONAK]: Onak.pipe(stage.path("onak")) };
-  const postfix = stage.add(await Postfix.start(stage.path("postfix"), { relay, pipes }));
+  const pipes = { [ONAK]: Onak.pipe(stage().path("onak")) };
+  const postfix = stage().add(await Postfix.start(stage().path("postfix"), { relay, pipes }));
   const outbound = `[outbound]\nrelay = "smtp://127.0.0.1:${postfix.port}"\nretry = "1s"`;
-  const a = await stage.gateway("a", [
+  const a = await stage().gateway("a", [
     `[site]\naddress = "${A}"\n[smtp]\nlisten = ["127.0.0.1:${portA}"]\n${outbound}`,
     `bounce = "pgp-bounces@a.kx.example.org"`,
     `[[peer]]\nname = "onak"\nmail = "${ONAK}"\naccept_from = ["127.0.0.1"]`,
     `[[peer]]\nname = "watcher"\nmail = "${WATCHER}"`,
   ]);
-  const b = await stage.gateway("b", [
+  const b = await stage().gateway("b", [
     `[site]\naddress = "${B}"\n[smtp]\nlisten = ["127.0.0.1:${portB}"]\n${outbound}`,
     `bounce = "pgp-bounces@b.kx.example.org"`,
     `[[peer]]\nname = "onak"\nmail = "${ONAK}"\naccept_from = ["127.0.0.1"]`,
@@ -56,9 +50,9 @@ test("an update through onak: stored, the delta forwarded, the trail grown, no e
   ]);
   const keys = debianKeys(5, 40);
   const firsts = keys.map((key) => ({ ...key, armored: firstVersion(key) }));
-  for (const { armored } of firsts) await stage.post(portB, { from: OLD, to: B, armored });
+  for (const { armored } of firsts) await stage().post(portB, { from: OLD, to: B, armored });
   await until("A has the first versions, by way of onak", () => eventCount(a, "accepted") === 5);
-  for (const { armored } of keys) await stage.post(portB, { from: OLD, to: B, armored });
+  for (const { armored } of keys) await stage().post(portB, { from: OLD, to: B, armored });
   await until("A has the rest", () => eventCount(a, "accepted") === 10);
   await until("the watcher has all of it", () => watcher.received.length >= 10);
   await quiet([a, b], () => postfix.deliveries().length);
@@ -68,7 +62,7 @@ test("an update through onak: stored, the delta forwarded, the trail grown, no e
     expect(stored, fingerprint).toBeDefined();
     expect(packetCount(stored ?? "")).toBe(packetCount(armored));
   }
-  const [logA, logB] = [stage.logged("a"), stage.logged("b")];
+  const [logA, logB] = [stage().logged("a"), stage().logged("b")];
   expect(logB.map(({ origin }) => origin)).toEqual(Array(10).fill("old"));
   expect(logA.map(({ origin }) => origin)).toEqual(Array(10).fill("onak"));
   // The second mail of a key holds what was new to onak only, and its primary key.

@@ -2,32 +2,26 @@
  * Repair from a real keyserver: a KX peer announces updates that it no longer has, and a gateway
  * fetches their keys from SKS over HKP, each whole; what SKS has not got is told as lost.
  */
-import { afterEach, beforeEach, expect, test } from "vitest";
+import { expect, test } from "vitest";
 import { admit } from "../../src/admit.js";
 import { KxScript } from "../e2e/kx-script.js";
 import { until } from "./daemon.js";
 import { debianKeys, packetCount } from "./keys.js";
 import { note } from "./ledger.js";
 import { Sks } from "./sks.js";
-import { eventCount, Stage } from "./stage.js";
+import { eventCount, stagePerTest } from "./stage.js";
 
 const SITE = "pgp-public-keys@a.kx.example.org";
 const HELD = 20;
 
-let stage: Stage;
-beforeEach(async () => {
-  stage = await Stage.open();
-});
-afterEach(async () => {
-  await stage.close();
-});
+const stage = stagePerTest();
 
 test("SKS gives the keys of updates that a KX peer has lost", async () => {
   const site = { from: "pks@sks.example.net", mailsync: [], sendmail: "/bin/false" };
-  const sks = stage.add(await Sks.start(stage.path("sks"), site));
+  const sks = stage().add(await Sks.start(stage().path("sks"), site));
   const keys = debianKeys(HELD + 1, 300);
   for (const { armored } of keys.slice(0, HELD)) expect((await sks.add(armored)).ok).toBe(true);
-  const gateway = await stage.gateway("a", [
+  const gateway = await stage().gateway("a", [
     `[site]\naddress = "${SITE}"\n[kx]\nlisten = ["127.0.0.1:0"]`,
     '[[peer]]\nname = "forgetful"\nkx = "127.0.0.3:1"',
     `repair = "hkp://127.0.0.1:${sks.port}"`,
@@ -49,7 +43,7 @@ test("SKS gives the keys of updates that a KX peer has lost", async () => {
     fingerprint: keys[HELD]?.fingerprint,
     problem: "forgetful: has not got it",
   });
-  const logged = stage.logged("a");
+  const logged = stage().logged("a");
   expect(logged.map(({ fingerprint }) => fingerprint).sort()).toEqual(
     keys
       .slice(0, HELD)

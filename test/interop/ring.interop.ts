@@ -5,14 +5,14 @@
  *
  * INTEROP_QUIET_S is how long "nothing moves" is watched: 60 seconds unless it says otherwise.
  */
-import { afterEach, beforeEach, expect, test } from "vitest";
+import { expect, test } from "vitest";
 import { freePort, until } from "./daemon.js";
 import { debianKeys, packetCount } from "./keys.js";
 import { note } from "./ledger.js";
 import { Onak } from "./onak.js";
 import { Postfix } from "./postfix.js";
 import { Sks } from "./sks.js";
-import { eventCount, quiet, Stage } from "./stage.js";
+import { eventCount, quiet, stagePerTest } from "./stage.js";
 
 const A = "pgp-public-keys@a.kx.example.org";
 const B = "pgp-public-keys@b.kx.example.org";
@@ -22,39 +22,33 @@ const USER = "somebody@users.example.net";
 const HALF = 50;
 const QUIET_S = Number(process.env.INTEROP_QUIET_S ?? 60);
 
-let stage: Stage;
-beforeEach(async () => {
-  stage = await Stage.open();
-});
-afterEach(async () => {
-  await stage.close();
-});
+const stage = stagePerTest();
 
 test(`onak, A, KX, B, SKS: ${2 * HALF} keys from both ends`, { timeout: 600_000 }, async () => {
   const [portA, portB, kxPort] = [await freePort(), await freePort(), await freePort()];
-  const sendmail = Postfix.sendmail(stage.path("postfix"));
-  const onak = await Onak.setUp(stage.path("onak"), { address: ONAK, syncSites: [A], sendmail });
+  const sendmail = Postfix.sendmail(stage().path("postfix"));
+  const onak = await Onak.setUp(stage().path("onak"), { address: ONAK, syncSites: [A], sendmail });
   const relay = {
     "a.kx.example.org": `smtp:[127.0.0.1]:${portA}`,
     "b.kx.example.org": `smtp:[127.0.0.1]:${portB}`,
   };
   const pipes = {
-    [ONAK]: Onak.pipe(stage.path("onak")),
-    [SKS]: Sks.pipe(stage.path("sks")),
+    [ONAK]: Onak.pipe(stage().path("onak")),
+    [SKS]: Sks.pipe(stage().path("sks")),
   };
-  const postfix = stage.add(await Postfix.start(stage.path("postfix"), { relay, pipes }));
+  const postfix = stage().add(await Postfix.start(stage().path("postfix"), { relay, pipes }));
   const site = { from: `"${SKS}"`, mailsync: [B], sendmail };
-  const sks = stage.add(await Sks.start(stage.path("sks"), site));
+  const sks = stage().add(await Sks.start(stage().path("sks"), site));
   const config = (address: string, port: number, kx: string) =>
     `[site]\naddress = "${address}"\n[smtp]\nlisten = ["127.0.0.1:${port}"]
 [outbound]\nrelay = "smtp://127.0.0.1:${postfix.port}"\nretry = "1s"
 [kx]\nlisten = ["127.0.0.1:${kx}"]\nreconnect = "1s"`;
-  const b = await stage.gateway("b", [
+  const b = await stage().gateway("b", [
     config(B, portB, String(kxPort)),
     `[[peer]]\nname = "sks"\nmail = "${SKS}"\naccept_from = ["127.0.0.1"]`,
     '[[peer]]\nname = "a"\nkx = "127.0.0.1:1"',
   ]);
-  const a = await stage.gateway("a", [
+  const a = await stage().gateway("a", [
     config(A, portA, "0"),
     `[[peer]]\nname = "onak"\nmail = "${ONAK}"\naccept_from = ["127.0.0.1"]`,
     `[[peer]]\nname = "b"\nkx = "127.0.0.1:${kxPort}"\ndial = true`,
@@ -67,7 +61,7 @@ test(`onak, A, KX, B, SKS: ${2 * HALF} keys from both ends`, { timeout: 600_000 
   const [atOnak, atSks] = [keys.slice(0, HALF), keys.slice(HALF)];
   const handIn = async () => {
     for (const { armored } of atOnak) {
-      await stage.post(postfix.port, { from: USER, to: ONAK, armored });
+      await stage().post(postfix.port, { from: USER, to: ONAK, armored });
     }
   };
   await Promise.all([handIn(), submitAll(sks, atSks)]);
@@ -87,7 +81,7 @@ test(`onak, A, KX, B, SKS: ${2 * HALF} keys from both ends`, { timeout: 600_000 
     expect(packetCount(onak.get(fingerprint) ?? ""), fingerprint).toBe(packetCount(armored));
     expect(packetCount((await sks.get(fingerprint)) ?? ""), fingerprint).toBe(packetCount(armored));
   }
-  const logs = { a: stage.logged("a"), b: stage.logged("b") };
+  const logs = { a: stage().logged("a"), b: stage().logged("b") };
   for (const log of [logs.a, logs.b]) {
     expect(log.map(({ fingerprint }) => fingerprint).sort()).toEqual(fingerprints);
   }

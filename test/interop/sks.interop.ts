@@ -2,48 +2,42 @@
  * SKS as a legacy site of gateway B, which has gateway A behind it over KX: what A learns is found
  * in SKS over HKP, and what a user submits to SKS reaches A, through SKS's own incremental mail.
  */
-import { afterEach, beforeEach, expect, test } from "vitest";
+import { expect, test } from "vitest";
 import { freePort, until } from "./daemon.js";
 import { debianKeys, Gpg, packetCount } from "./keys.js";
 import { note } from "./ledger.js";
 import { Postfix } from "./postfix.js";
 import { Sks } from "./sks.js";
-import { eventCount, quiet, Stage } from "./stage.js";
+import { eventCount, quiet, stagePerTest } from "./stage.js";
 
 const A = "pgp-public-keys@a.kx.example.org";
 const B = "pgp-public-keys@b.kx.example.org";
 const SKS = "pks@sks.example.net";
 const OLD = "pgp-public-keys@old.example.net";
 
-let stage: Stage;
-beforeEach(async () => {
-  stage = await Stage.open();
-});
-afterEach(async () => {
-  await stage.close();
-});
+const stage = stagePerTest();
 
 test("SKS: our mail through its spool, its own mail to KX, no echo", async () => {
   const [portA, portB, kxPort] = [await freePort(), await freePort(), await freePort()];
   const relay = { "b.kx.example.org": `smtp:[127.0.0.1]:${portB}` };
-  const pipes = { [SKS]: Sks.pipe(stage.path("sks")) };
-  const postfix = stage.add(await Postfix.start(stage.path("postfix"), { relay, pipes }));
-  const sks = stage.add(
-    await Sks.start(stage.path("sks"), {
+  const pipes = { [SKS]: Sks.pipe(stage().path("sks")) };
+  const postfix = stage().add(await Postfix.start(stage().path("postfix"), { relay, pipes }));
+  const sks = stage().add(
+    await Sks.start(stage().path("sks"), {
       // As the example in Debian's sksconf has it, quotes and all.
       from: `"PGP Key Server Administrator <${SKS}>"`,
       mailsync: [B],
-      sendmail: Postfix.sendmail(stage.path("postfix")),
+      sendmail: Postfix.sendmail(stage().path("postfix")),
     }),
   );
-  const b = await stage.gateway("b", [
+  const b = await stage().gateway("b", [
     `[site]\naddress = "${B}"\n[smtp]\nlisten = ["127.0.0.1:${portB}"]`,
     `[outbound]\nrelay = "smtp://127.0.0.1:${postfix.port}"\nretry = "1s"`,
     `[kx]\nlisten = ["127.0.0.1:${kxPort}"]`,
     `[[peer]]\nname = "sks"\nmail = "${SKS}"\naccept_from = ["127.0.0.1"]`,
     `[[peer]]\nname = "a"\nkx = "127.0.0.1:1"`,
   ]);
-  const a = await stage.gateway("a", [
+  const a = await stage().gateway("a", [
     `[site]\naddress = "${A}"\n[smtp]\nlisten = ["127.0.0.1:${portA}"]`,
     '[kx]\nlisten = ["127.0.0.1:0"]\nreconnect = "1s"',
     `[[peer]]\nname = "b"\nkx = "127.0.0.1:${kxPort}"\ndial = true`,
@@ -53,7 +47,7 @@ test("SKS: our mail through its spool, its own mail to KX, no echo", async () =>
 
   const keys = debianKeys(6, 50);
   const [mailed, submitted] = [keys.slice(0, 3), keys.slice(3)];
-  for (const { armored } of mailed) await stage.post(portA, { from: OLD, to: A, armored });
+  for (const { armored } of mailed) await stage().post(portA, { from: OLD, to: A, armored });
   for (const { fingerprint, armored } of mailed) {
     await until(`SKS has ${fingerprint}`, async () => {
       const held = await sks.get(fingerprint);
@@ -73,11 +67,16 @@ test("SKS: our mail through its spool, its own mail to KX, no echo", async () =>
   await quiet([a, b], () => postfix.deliveries().length);
 
   const expected = (from: string) => [...Array(3).fill("old"), ...Array(3).fill(from)];
-  expect(stage.logged("a").map(({ origin }) => origin)).toEqual(expected("b"));
-  expect(stage.logged("b").map(({ origin, transport }) => [origin, transport])).toEqual([
-    ...Array(3).fill(["a", "kx"]),
-    ...Array(3).fill(["sks", "mail"]),
-  ]);
+  expect(
+    stage()
+      .logged("a")
+      .map(({ origin }) => origin),
+  ).toEqual(expected("b"));
+  expect(
+    stage()
+      .logged("b")
+      .map(({ origin, transport }) => [origin, transport]),
+  ).toEqual([...Array(3).fill(["a", "kx"]), ...Array(3).fill(["sks", "mail"])]);
   expect(sks.failed()).toEqual([]);
   const sent = postfix.deliveries().filter(({ status }) => status === "sent");
   const to = (address: string) => sent.filter((one) => one.to === address).length;

@@ -6,6 +6,7 @@
 import { readFileSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { createTransport } from "nodemailer";
+import { afterEach, beforeEach } from "vitest";
 import { GatewayProcess } from "../../src/demo/process.js";
 import { composeIncremental } from "../../src/mail/compose.js";
 import { openDirectory, run } from "./daemon.js";
@@ -124,4 +125,19 @@ export async function quiet(
     last = now;
     if (since > deadline) throw new Error(`no rest within ${(4 * quietMs) / 1000} s`);
   }
+}
+
+/** A stage for each test of a file: opened before it, closed behind it. */
+export function stagePerTest(): () => Stage {
+  let stage: Stage | undefined;
+  beforeEach(async () => {
+    stage = await Stage.open();
+  });
+  afterEach(async () => {
+    await stage?.close();
+  });
+  return () => {
+    if (stage === undefined) throw new Error("no test is running");
+    return stage;
+  };
 }

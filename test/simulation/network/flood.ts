@@ -1,7 +1,7 @@
 /**
  * Mail and KX in one counted world: an edge is a mail edge or a KX edge, so that a pure world is
- * one where all are of a kind, and a gateway is a server with both. Mail floods as pksd's does: to all
- * that are not in the trail. KX runs the real announcer on every edge and fetches what is unknown;
+ * one where all are of a kind, and a gateway is a server with both. Mail floods as pksd's does: to
+ * all that are not in the trail. KX runs the real announcer on every edge and fetches what is unknown;
  * `thesis` makes it the protocol of 2003: announced to all but the source, one line a message, the
  * first announcer alone is asked, and what a broken connection loses is lost unless somebody else
  * announces it later.
