@@ -2,18 +2,15 @@
  * The operator's commands as commander wants them: names, arguments, options, an example each.
  * What a command does is in its own file, which is loaded when the command is called.
  */
-import { existsSync } from "node:fs";
 import type { Command } from "commander";
 import { InvalidArgumentError, Option } from "commander";
 import { parseDuration } from "../config/units.js";
 import type { RemovalVerb } from "../removal.js";
+import { CONFIG_PLACES, configOption } from "./config-option.js";
 import type { InitOptions } from "./init.js";
 import type { Output } from "./output.js";
 import type { PeersVerb } from "./peers.js";
 import type { QueueVerb } from "./queue.js";
-
-/** Where a config is looked for when -c is not given, in this order. */
-const CONFIG_PLACES = ["kxgw.toml", "/etc/kxgw/kxgw.toml"] as const;
 
 interface Common {
   readonly config: string;
@@ -288,9 +285,8 @@ function addFirstSteps(program: Command, out: Output, exit: Exit): void {
 }
 
 function common(command: Command, example: string): Command {
-  const place = CONFIG_PLACES.find((path) => existsSync(path)) ?? CONFIG_PLACES[1];
   return command
-    .option("-c, --config <file>", "the config file", place)
+    .addOption(configOption())
     .option("--json", "for programs")
     .addHelpText("after", `\nExample:\n  ${example}`);
 }

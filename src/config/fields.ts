@@ -4,7 +4,13 @@
  * there are is `schema.ts`.
  */
 import { z } from "zod";
-import { parseMailAddress } from "./addresses.js";
+import {
+  parseIpAddress,
+  parseKeyserver,
+  parseMailAddress,
+  parseNetwork,
+  parseRelay,
+} from "./addresses.js";
 import type { Endpoint, RepairWay } from "./config.js";
 import { quoted } from "./quote.js";
 import type { Reading } from "./units.js";
@@ -13,6 +19,7 @@ import {
   isHostname,
   parseDuration,
   parseEndpoint,
+  parseRate,
   parseSchedule,
   parseSize,
 } from "./units.js";
@@ -23,18 +30,55 @@ const MIN_RETAIN_MS = 72 * 3_600_000;
 /** A smaller mail could not carry an ordinary key. */
 const MIN_MAX_MAIL_BYTES = 16 * 1024;
 
-/** A text in quotes that `reader` understands; `example` is shown when it is something else. */
+/**
+ * A text in quotes that `reader` understands; `example` is shown when it is something else. Both it
+ * and what the reader reads go into the JSON schema, and so into the reference page.
+ */
 export function text<T>(example: string, reader: (text: string) => Reading<T>) {
   const error = (issue: { readonly input?: unknown }) =>
     issue.input === undefined
       ? `is missing: write it in quotes, as "${example}"`
       : `is not a text: write it in quotes, as "${example}"`;
-  return z.string({ error }).transform((value, context): T => {
+  const written = z.string({ error }).meta({ title: nameOf(reader), examples: [example] });
+  return written.transform((value, context): T => {
     const reading = reader(value);
     if ("value" in reading) return reading.value;
     context.addIssue({ code: "custom", message: reading.fault });
     return z.NEVER;
   });
+}
+
+/** What a reader reads, in words; what is not in the list is a text like any other. */
+function nameOf(reader: unknown): string {
+  switch (reader) {
+    case parseDuration:
+    case retain:
+      return "duration";
+    case parseSize:
+    case maxMail:
+      return "size";
+    case parseSchedule:
+      return "schedule";
+    case parseRate:
+      return "rate";
+    case parseEndpoint:
+      return "host:port";
+    case parsePath:
+      return "path";
+    case parseMailAddress:
+      return "mail address";
+    case parseNetwork:
+      return "address or range";
+    case parseIpAddress:
+      return "address";
+    case parseHostname:
+      return "host name";
+    case parseRelay:
+    case parseKeyserver:
+      return "URL";
+    default:
+      return "text";
+  }
 }
 
 export function list<T extends z.ZodType>(example: string, element: T) {

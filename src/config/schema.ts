@@ -208,7 +208,7 @@ export const peerSchema = z
     kx: text("ks.example.org:11373", parseKxEndpoint)
       .optional()
       .describe("Its KX endpoint, with kxs:// before it for TLS; its address tells who it is."),
-    pin: text("SHA-256 of its certificate in hex", parsePin)
+    pin: text("9F86D081884C7D659A2FEAA0C55AD015A3BF4F1B2B0B822CD15D6C15B0F00A08", parsePin)
       .optional()
       .describe("Its certificate's SHA-256, in place of a CA that signed it."),
     dial: z

@@ -32,7 +32,7 @@ it("explains itself, and each command with an example", async () => {
 it.each([
   [["serv"], /unknown command 'serv'[\s\S]*Did you mean serve\?/],
   [["log", "--jsno", "-c", "x"], /unknown option '--jsno'[\s\S]*Did you mean --json\?/],
-  [["check"], /required option '-c, --config <file>'/],
+  [["ingest"], /required option '-c, --config <file>'/],
   [["log", "-c"], /argument missing/],
   [["serve", "extra"], /too many arguments/],
   [[], /Usage: kxgw/],
