@@ -1,6 +1,6 @@
 /**
- * docs/configuration.md, made from the schema: its sections and keys, and that each example in it
- * is one that the check takes. What its fixed part says of files and environment is tried.
+ * docs/configuration.md: its sections and keys are made from the schema, and each example in it is
+ * one that the check takes. What its first part says of files and environment is tried.
  */
 import { mkdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
@@ -13,50 +13,8 @@ import { allSections, type Key, topKeys } from "./settings.js";
 
 const MIN = '[site]\naddress = "pgp-public-keys@kx.example.org"\n[log]\n';
 
-const HEAD = `# Configuration
-
-Every section and key, made from the schema in \`src/config/schema.ts\` (\`npx vitest run
-test/reference -u\` writes this page). \`kxgw config schema\` prints the same for editors, \`kxgw config
-show --origin\` what is in force and where it comes from, and kxgw.toml(5) is this page for a terminal.
-
-## The file
-
-TOML, one file. \`-c FILE\` names it; without that \`kxgw.toml\` of the directory is taken, else
-\`/etc/kxgw/kxgw.toml\`; \`serve\` without \`-c\` has an embedded default on loopback, and \`ingest\` wants
-\`-c\`. Paths in it are relative to the file's own directory. There is no conf.d and no include.
-
-- \`[site]\` and \`[log]\` have to be there. Any other section that is left out is a part of the gateway
-  that is off, but for \`[policy]\`, whose defaults hold without it.
-- \`kxgw check\` says all faults at once, as \`FILE:LINE:COLUMN: key: what is wrong and what to write\`. A
-  key that is not known is a fault. It exits with 78, as \`serve\` does.
-- SIGHUP reads it again, with all the files that it names, and puts it in force when it has no fault;
-  else the former one stays (\`reload-refused\`). Only another \`log.path\` wants a restart.
-- Lists of keys (\`policy.blocklist\`, \`policy.carry\`), certificates and the relay's password are in files
-  of their own. A certificate that is renewed on the disk is taken up without a SIGHUP.
-
-## The environment
-
-\`KXGW_MODE\`, and \`KXGW_SECTION__KEY\` for each key of a section: \`KXGW_LOG__PATH=/srv/updates.db\`. A
-variable goes over the file, the file over the default; no flag of a command goes over either. One that
-names a section which the file does not have turns that section on. A list is separated by commas.
-Neighbours, and keys inside a table such as \`tls\`, are written in the file alone. Any other variable
-that begins with \`KXGW_\` is a fault, so that a slip cannot pass for a default.
-
-The environment of a process can be read by others of its user, so there is no way to put a secret into
-it but \`KXGW_OUTBOUND__RELAY\`; use \`outbound.relay_password_file\`. It is the only \`_file\` key.
-
-## How values are written
-
-| type | as | |
-|---|---|---|
-| duration | \`"500ms"\`, \`"10m"\`, \`"72h"\`, \`"30d"\` | a number and ms, s, m, h or d; at most ten years |
-| size | \`"2MiB"\`, \`"128kB"\`, \`"131072"\` | a number and B, kB, MB, GB (1000) or KiB, MiB, GiB (1024) |
-| schedule | \`"1m, 5m*2, 1h"\` | a delay an attempt; \`*2\` twice; the last one repeats for ever; each at most 24d |
-| rate | \`"100/1m"\` | so many in a time, which is at most a day |
-| host:port | \`"127.0.0.1:25"\`, \`"[::1]:25"\` | an address or a name; \`0.0.0.0\` and \`[::]\` are all of them, port 0 a free one |
-| path | \`"updates.db"\` | relative to the directory of the config |
-| mail address | \`"user@host"\` | plain, without a name or brackets |
-`;
+/** The page up to here is written by hand. */
+const MARK = "<!-- What follows is made from the schema: npx vitest run test/reference -u -->\n";
 
 function row({ name, about, type, preset, example, required }: Key): string {
   const cell = (text: string) => text.replaceAll("|", "\\|");
@@ -74,7 +32,8 @@ it("docs/configuration.md is what the schema says (vitest -u writes it)", async 
   const parts = allSections().map(
     ({ header, about, keys }) => `\n## ${header}\n\n${about}\n\n${table(keys)}`,
   );
-  const text = `${HEAD}\n## Before the first section\n\n${table(topKeys())}${parts.join("")}`;
+  const [head = ""] = page("configuration.md").split(MARK);
+  const text = `${head}${MARK}\n## Before the first section\n\n${table(topKeys())}${parts.join("")}`;
   await expect(text).toMatchFileSnapshot("../../docs/configuration.md");
 });
 
