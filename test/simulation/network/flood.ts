@@ -1,14 +1,13 @@
 /**
  * Mail and KX in one counted world: an edge is a mail edge or a KX edge, so that a pure world is
  * one where all are of a kind, and a gateway is a server with both. Mail floods as pksd's does: to
- * all that are not in the trail. KX runs the real announcer on every edge and fetches what is unknown;
- * `thesis` makes it the protocol of 2003: announced to all but the source, one line a message, the
- * first announcer alone is asked, and what a broken connection loses is lost unless somebody else
- * announces it later.
- *
- * What stands for real things: a mail takes a relay's time and is read by a queue run that takes
- * one file in 3 s; a server that is away gets its mails within an hour of its return, those that
- * are not older than 5 days; a KX message takes a network's time. Nothing is limited by bandwidth.
+ * all that are not in the trail. KX runs the real announcer on every edge and fetches what is
+ * unknown; `thesis` makes it the protocol of 2003: announced to all but the source, one line a
+ * message, the first announcer alone is asked, and what a broken connection loses is lost unless
+ * somebody else announces it later.  What stands for real things: a mail takes a relay's time and
+ * is read by a queue run that takes one file in 3 s; a server that is away gets its mails within an
+ * hour of its return, those that are not older than 5 days; a KX message takes a network's time.
+ * Nothing is limited by bandwidth.
  */
 import { Announcer } from "../../../src/kx/announcer.js";
 import { EventQueue, type Happening } from "./events.js";
