@@ -68,6 +68,22 @@ describe("what is sent again", () => {
     expect(log.returns.waiting("old")).toBe(0);
   });
 
+  test("and when that was given up, what is new goes out as ever", async () => {
+    const { add, lane, log, heard } = await world(undefined, [100]);
+    lane().start();
+    add(0);
+    await heard("sent");
+    log.returns.note(bounce(1));
+    await heard("sent", 2);
+    // While it waits whether it comes back once more, it does.
+    log.returns.note(bounce(1, "update"));
+    await heard("undelivered");
+    // The lane is at rest now, and its pause is over.
+    await sleep(50);
+    add(1);
+    await heard("sent", 3);
+  });
+
   test("over a restart, with what is left of the pause", async () => {
     const path = directory();
     const before = await world(path, [800]);

@@ -1,0 +1,157 @@
+/**
+ * The KX door of a simulated gateway: it stands for `src/peering/tcp.ts`, with streams of the
+ * simulation in the place of sockets, and keeps its rules: who dials, when it dials again, how many
+ * connections a peer may hold, what FIN and a broken line mean. The exchange is the real one; its
+ * actions are performed in order.
+ */
+import { delayMs, type Schedule } from "../../src/backoff.js";
+import type { Action, Exchange } from "../../src/peering/exchange.js";
+import { EXCHANGE_LIMITS } from "../../src/peering/exchange.js";
+import type { Event } from "./queue.js";
+import type { Line } from "./streams.js";
+
+const PER_PEER = 4;
+const LINGER_MS = 10_000;
+
+export interface PeerSettings {
+  readonly name: string;
+  readonly dial: boolean;
+}
+
+/** What the door needs from the gateway around it; times in milliseconds. */
+export interface DoorWays {
+  now(): number;
+  random(): number;
+  dial(peer: string): void;
+  write(line: Line, peer: string, bytes: Uint8Array): void;
+  end(line: Line): void;
+  destroy(line: Line): void;
+  /** A step of this process later; actions that it returns are performed. */
+  later(delay: number, what: string, step: () => readonly Action[] | unknown): Event;
+}
+
+interface Peer extends PeerSettings {
+  attempt: number;
+  isDialling: boolean;
+  backoffMs: number | undefined;
+}
+
+interface Open {
+  readonly line: Line;
+  readonly peer: Peer;
+  readonly openedAt: number;
+  isEnding: boolean;
+}
+
+export class SimDoor {
+  readonly #exchange: Exchange;
+  readonly #ways: DoorWays;
+  readonly #reconnect: Schedule;
+  readonly #peers: readonly Peer[];
+  readonly #open = new Map<number, Open>();
+
+  constructor(
+    peers: readonly PeerSettings[],
+    exchange: Exchange,
+    reconnect: Schedule,
+    ways: DoorWays,
+  ) {
+    this.#exchange = exchange;
+    this.#ways = ways;
+    this.#reconnect = reconnect;
+    this.#peers = peers.map((one) => {
+      return { ...one, attempt: 0, isDialling: false, backoffMs: undefined };
+    });
+  }
+
+  start(): void {
+    for (const peer of this.#peers) if (peer.dial) this.#dial(peer);
+  }
+
+  accepts(name: string): boolean {
+    const peer = this.#peers.find((one) => one.name === name);
+    return peer !== undefined && this.#connections(peer) < PER_PEER;
+  }
+
+  opened(line: Line, name: string, dialled: boolean): Action[] {
+    const peer = this.#peers.find((one) => one.name === name);
+    if (peer === undefined) throw new Error(`${name} is no peer`);
+    if (dialled) peer.isDialling = false;
+    const openedAt = this.#ways.now();
+    this.#open.set(line.id, { line, peer, openedAt, isEnding: false });
+    return this.#exchange.opened(line.id, name, dialled, openedAt);
+  }
+
+  unreachable(name: string): void {
+    const peer = this.#peers.find((one) => one.name === name);
+    if (peer === undefined) return;
+    peer.isDialling = false;
+    this.#redialLater(peer);
+  }
+
+  received(line: Line, bytes: Uint8Array): Action[] {
+    return this.#exchange.received(line.id, bytes, this.#ways.now());
+  }
+
+  flushed(line: Line, unsentBytes: number): Action[] {
+    return this.#exchange.flushed(line.id, unsentBytes, this.#ways.now());
+  }
+
+  finished(line: Line): void {
+    this.#end(line.id);
+  }
+
+  closed(line: Line): Action[] {
+    const open = this.#open.get(line.id);
+    if (open === undefined) return [];
+    const { peer, openedAt } = open;
+    this.#open.delete(line.id);
+    const now = this.#ways.now();
+    const actions = this.#exchange.ended(line.id, now);
+    if (now - openedAt >= EXCHANGE_LIMITS.healthyMs) peer.attempt = 0;
+    if (peer.dial && !peer.isDialling && this.#connections(peer) === 0) this.#redialLater(peer);
+    return actions;
+  }
+
+  perform(actions: readonly Action[]): void {
+    for (const action of actions) {
+      const open = this.#open.get(action.connection);
+      if (open === undefined) continue;
+      if (action.type === "send") this.#ways.write(open.line, open.peer.name, action.bytes);
+      else if (action.type === "end") {
+        open.peer.backoffMs = action.backoffMs;
+        this.#end(action.connection);
+      } else this.#ways.destroy(open.line);
+    }
+  }
+
+  #end(id: number): void {
+    const open = this.#open.get(id);
+    if (open === undefined || open.isEnding) return;
+    open.isEnding = true;
+    this.#ways.end(open.line);
+    this.#ways.later(LINGER_MS, "lingers no longer", () => {
+      if (this.#open.has(id)) this.#ways.destroy(open.line);
+    });
+  }
+
+  #connections(peer: Peer): number {
+    let count = 0;
+    for (const open of this.#open.values()) if (open.peer === peer) count += 1;
+    return count;
+  }
+
+  #dial(peer: Peer): void {
+    if (peer.isDialling || this.#connections(peer) > 0) return;
+    peer.isDialling = true;
+    this.#ways.dial(peer.name);
+  }
+
+  #redialLater(peer: Peer): void {
+    const planned = delayMs(this.#reconnect, peer.attempt, this.#ways.random());
+    const wait = Math.max(planned, peer.backoffMs ?? 0);
+    peer.backoffMs = undefined;
+    peer.attempt += 1;
+    this.#ways.later(wait, `dials ${peer.name} again`, () => this.#dial(peer));
+  }
+}

@@ -1,0 +1,397 @@
+/**
+ * One simulated gateway over all its lives: a disk that survives, and a process that does not. Each
+ * thing that happens to it is a step: the engine runs, the ledger looks at the log, the actions are
+ * performed. A crash in the middle of a step ends the process there, and nothing of what the step
+ * would have said leaves the house.
+ */
+import type { Schedule } from "../../src/backoff.js";
+import type { Clock } from "../../src/clock.js";
+import type { Neighbour } from "../../src/config/config.js";
+import type { Diagnostics, EventName, Fields } from "../../src/diagnostics.js";
+import { Trouble } from "../../src/errors.js";
+import type { Action } from "../../src/peering/exchange.js";
+import type { Seq } from "../../src/update.js";
+import type { RetentionLimits } from "../../src/updatelog/retention.js";
+import type { UpdateLog } from "../../src/updatelog/update-log.js";
+import { UPKEEP_LIMITS } from "../../src/upkeep.js";
+import type { Dice } from "./dice.js";
+import type { PeerSettings } from "./door.js";
+import { Ledger, Violation } from "./ledger.js";
+import type { Answer, Mail, MailHost, Postal } from "./postal.js";
+import { Process } from "./process.js";
+import type { Event, EventQueue } from "./queue.js";
+import { Crash, type Store } from "./store.js";
+import type { Host, Line, Streams } from "./streams.js";
+import { type Onlooker, watched } from "./taps.js";
+import { spoken, type Trace } from "./trace.js";
+import { Wiretap } from "./wiretap.js";
+
+/** Some date; worlds begin here. */
+export const EPOCH_MS = 1_800_000_000_000;
+/** A supervisor starts a process again after this. */
+const RESTART_MS = 5000;
+/** How long a sender of mail waits for an answer. */
+const ANSWER_MS = 60_000;
+/** How far clocks may be apart after all their jumps, and upkeep behind. */
+const UNSURE_MS = 2 * 60 * 60_000;
+/** Steps at one instant; more is a gateway that spins. */
+const SPINS = 5000;
+/** Every so many steps the caps are looked at. */
+const INSPECT_EVERY = 20;
+
+export interface GatewaySettings {
+  readonly name: string;
+  readonly peers: readonly PeerSettings[];
+  /** Sites that get mail from us, and those whose mail we take. */
+  readonly sites: readonly Neighbour[];
+  readonly senders: readonly Neighbour[];
+  readonly limits: RetentionLimits;
+  readonly reconnect: Schedule;
+  readonly retry: Schedule;
+  /** How wrong its clock is, milliseconds. */
+  readonly skewMs: number;
+  /** Whether one relay brings the mail of all sites. */
+  readonly sharedRelay: boolean;
+}
+
+/** What a gateway stands in. */
+export interface Surroundings {
+  readonly queue: EventQueue;
+  readonly trace: Trace;
+  readonly streams: Streams;
+  readonly postal: Postal;
+  host(name: string): Host;
+  /** The ledger of a peer that does not lie. */
+  honest(name: string): Ledger | undefined;
+}
+
+/** Says something else, or nothing: how a neighbour lies. Each call is one message. */
+export type Mangle = (line: Line, peer: string, bytes: Uint8Array) => void;
+
+/** What a step brings about: actions to perform, or nothing of interest. */
+type Done = readonly Action[] | unknown;
+
+export class Gateway implements Host, MailHost, Diagnostics {
+  readonly name: string;
+  readonly domain: string;
+  readonly address: string;
+  readonly settings: GatewaySettings;
+  readonly ledger: Ledger;
+  store: Store;
+  readonly wiretap: Wiretap;
+  /** Set for a liar. */
+  mangle: Mangle | undefined;
+  readonly #world: Surroundings;
+  readonly #dice: Dice;
+  readonly #onlooker: Onlooker;
+  #process: Process | undefined;
+  #bootAt = 0;
+  #tick: Event | undefined;
+  #restart: Event | undefined;
+  #clockOffsetMs: number;
+  #jumpedAt = Number.NEGATIVE_INFINITY;
+  #troubledAt = Number.NEGATIVE_INFINITY;
+  #steps = 0;
+  #spins = 0;
+  #spinsAt = -1;
+
+  constructor(settings: GatewaySettings, store: Store, world: Surroundings, dice: Dice) {
+    this.settings = settings;
+    this.name = settings.name;
+    this.domain = `${settings.name}.example`;
+    this.address = `keys@${this.domain}`;
+    this.store = store;
+    this.#world = world;
+    this.#dice = dice;
+    this.#clockOffsetMs = settings.skewMs;
+    const ledger = new Ledger(this.name);
+    this.ledger = ledger;
+    this.wiretap = new Wiretap(ledger);
+    const { queue } = world;
+    this.#onlooker = {
+      log: () => this.#process?.log,
+      db: () => this.store.db,
+      asked: (peer, hash) => ledger.asked(peer, hash, queue.now),
+      answered: (peer, hash) => ledger.answered(peer, hash),
+      dropped: (peer) => ledger.dropped(peer),
+      progressed: (peer) => ledger.progressed(peer, queue.now),
+    };
+  }
+
+  get isUp(): boolean {
+    return this.#process !== undefined;
+  }
+
+  get process(): Process | undefined {
+    return this.#process;
+  }
+
+  /** Its wall clock. */
+  now(): number {
+    return Math.round(EPOCH_MS + this.#world.queue.now + this.#clockOffsetMs);
+  }
+
+  /** Its wall clock is set to another time. */
+  jump(ms: number): void {
+    this.#clockOffsetMs += ms;
+    this.#jumpedAt = this.#world.queue.now;
+  }
+
+  start(): void {
+    if (this.#restart !== undefined) this.#restart.isCancelled = true;
+    this.#restart = undefined;
+    if (this.#process !== undefined) return;
+    const { queue, trace } = this.#world;
+    this.#bootAt = queue.now;
+    const bootAt = queue.now;
+    const clock: Clock = {
+      now: () => this.now(),
+      monotonic: () => queue.now - bootAt,
+      random: () => this.#dice.next(),
+    };
+    trace.line(queue.now, `${this.name} is up`);
+    try {
+      const log = this.store.open();
+      this.ledger.begun(log, queue.now);
+      this.#watchCursors(log);
+      this.#process = this.#begin(log, clock);
+    } catch (error) {
+      if (!(error instanceof Trouble) && !(error instanceof Crash)) throw error;
+      trace.sometimes("start failed");
+      return this.kill();
+    }
+    this.#step((process) => process.start());
+  }
+
+  #begin(log: UpdateLog, clock: Clock): Process {
+    const { streams, postal } = this.#world;
+    return new Process(this.settings, this, log, clock, this, {
+      dial: (peer) => streams.dial(this, this.#world.host(peer)),
+      write: (line, peer, bytes) => this.#write(line, peer, bytes),
+      end: (line) => streams.end(line, this),
+      destroy: (line) => streams.destroy(line, this),
+      later: (delay, what, step) => this.#later(delay, what, step),
+      acknowledged: (hashes, trail) => {
+        this.ledger.acknowledged(log, hashes);
+        this.ledger.has(hashes, trail);
+      },
+      handOver: (mail, updates, answered) => {
+        this.wiretap.mailed(mail, updates);
+        const process = this.#process;
+        const isAlive = () => this.#process === process;
+        postal.handOver(mail, isAlive, (outcome) => {
+          if (this.#process === process) this.#step(() => answered(outcome));
+        });
+      },
+      commitMs: () => this.#dice.int(0, 20),
+    });
+  }
+
+  /** The process is gone; `silently`, with the whole machine, so that no peer hears of it. */
+  kill(silently = false, restartMs = RESTART_MS): void {
+    const process = this.#process;
+    this.#process = undefined;
+    this.store.crash();
+    const { queue, streams, trace } = this.#world;
+    trace.line(queue.now, `${this.name} is down`);
+    if (this.#tick !== undefined) this.#tick.isCancelled = true;
+    for (const line of process?.lines ?? []) {
+      this.wiretap.closed(line.id);
+      if (silently) streams.forget(line, this);
+      else streams.destroy(line, this);
+    }
+    if (this.#restart !== undefined) this.#restart.isCancelled = true;
+    this.#restart = queue.after(restartMs, `${this.name} starts`, () => this.start());
+  }
+
+  /** The machine is gone, and another one with an empty disk takes its place. */
+  loseDisk(restartMs: number): void {
+    this.kill(true, restartMs);
+    this.store = this.store.replaced();
+    this.ledger.lost();
+  }
+
+  /** One thing that happens to the process. A crash within it is the end of the process. */
+  #step(work: (process: Process) => Done): void {
+    const process = this.#process;
+    if (process === undefined) return;
+    this.#guardTime();
+    try {
+      const actions = watched(this.#onlooker, () => work(process));
+      this.ledger.look(process.log, this.#world.queue.now);
+      this.#inspect(process);
+      if (Array.isArray(actions)) process.door.perform(actions);
+      if (this.#process === process) this.#schedule(process);
+    } catch (error) {
+      if (!(error instanceof Crash)) throw error;
+      this.#world.trace.sometimes(error.message);
+      this.kill();
+    }
+  }
+
+  /** A step of this process later, and of no other. */
+  #later(delay: number, what: string, step: () => Done): Event {
+    let mine = this.#process;
+    return this.#world.queue.after(delay, `${this.name} ${what}`, () => {
+      // What is ordered while the process is built belongs to it, too.
+      mine ??= this.#process;
+      if (this.#process === mine) this.#step(step);
+    });
+  }
+
+  #schedule(process: Process): void {
+    if (this.#tick !== undefined) this.#tick.isCancelled = true;
+    const at = process.exchange.nextAt();
+    this.#tick =
+      at === undefined
+        ? undefined
+        : this.#world.queue.at(this.#bootAt + at, `${this.name} ticks`, () => {
+            this.#step(() => process.tick());
+          });
+  }
+
+  #guardTime(): void {
+    const { now } = this.#world.queue;
+    this.#spins = this.#spinsAt === now ? this.#spins + 1 : 0;
+    this.#spinsAt = now;
+    if (this.#spins > SPINS) throw new Violation("time passes", `${this.name} spins`);
+  }
+
+  #inspect(process: Process): void {
+    this.#steps += 1;
+    if (this.#steps % INSPECT_EVERY !== 0) return;
+    this.ledger.overdue(this.#world.queue.now);
+    this.ledger.counted(process.exchange.status().map(({ inFlight }) => inFlight));
+  }
+
+  /** Sees each cursor in a peer's log that is stored. */
+  #watchCursors(log: UpdateLog): void {
+    const { ledger } = this;
+    const moved = (peer: string, at: Parameters<UpdateLog["setReceiveCursor"]>[1] | undefined) => {
+      ledger.look(log, this.#world.queue.now);
+      const oldest = this.#world.queue.now - this.settings.limits.rememberMs + UNSURE_MS;
+      ledger.moved(peer, at, this.#world.honest(peer), oldest);
+    };
+    const { append, setReceiveCursor, forgetReceiveCursor } = log;
+    log.append = (arrivals, cursor) => {
+      const outcomes = append.call(log, arrivals, cursor);
+      if (cursor !== undefined) moved(cursor.peer, cursor.at);
+      return outcomes;
+    };
+    log.setReceiveCursor = (peer, at) => {
+      setReceiveCursor.call(log, peer, at);
+      moved(peer, at);
+    };
+    log.forgetReceiveCursor = (peer) => {
+      forgetReceiveCursor.call(log, peer);
+      moved(peer, undefined);
+    };
+  }
+
+  // What it tells its operator.
+
+  report(event: EventName, fields: Fields = {}): void {
+    const { queue, trace } = this.#world;
+    trace.line(queue.now, `${this.name} ${event} ${spoken(fields)}`);
+    trace.sometimes(event);
+    const { hash, neighbour, seq } = fields;
+    if (typeof hash === "string") {
+      if (event === "update-gone" || event === "update-lost" || event === "update-refused") {
+        this.ledger.givenUp.add(hash);
+      }
+      if (event === "undelivered" || event === "incomplete" || event === "body-expired") {
+        this.ledger.excused.add(`${neighbour} ${fields.fingerprint}`);
+      }
+      if (event === "fetch-timeout") this.ledger.answered(String(neighbour), hash as never);
+    }
+    if (event === "peer-reset") this.ledger.dropped(String(neighbour));
+    if (event === "log-trouble") this.#troubledAt = queue.now;
+    if (event === "served") this.#checkAge(Number(seq));
+  }
+
+  /** Nothing older than the retention is served, unless expiry was in trouble, or held. */
+  #checkAge(seq: number): void {
+    const log = this.#process?.log;
+    const entry = log?.entry(seq as Seq);
+    const { hold, retainMs, rememberMs } = this.settings.limits;
+    if (log === undefined || entry === undefined || seq === log.newest()) return;
+    const graceMs = UPKEEP_LIMITS.everyMs + 10_000;
+    const since = Math.max(this.#jumpedAt, this.#troubledAt);
+    if (this.#world.queue.now - since <= graceMs) return;
+    const age = this.now() - entry.receivedAt;
+    if (age <= (hold === undefined ? retainMs : rememberMs) + graceMs) return;
+    const text = `${this.name} serves ${seq}, received ${age} ms ago`;
+    throw new Violation("nothing older than the retention is served", text);
+  }
+
+  // Mail in, and keys that users hand in.
+
+  deliver(mail: Mail, answer: (answer: Answer | undefined) => void): void {
+    if (this.#process === undefined) return answer(undefined);
+    let isAnswered = false;
+    const once = (said: Answer | undefined) => {
+      if (isAnswered) return;
+      isAnswered = true;
+      timeout.isCancelled = true;
+      answer(said);
+    };
+    const { queue } = this.#world;
+    const timeout = queue.after(ANSWER_MS, "no answer to a mail", () => once(undefined));
+    this.#step(({ intake }) => intake.mail(mail, once));
+  }
+
+  /** A key by HKP. `answer` hears "taken" once it is stored, or something else, or nothing. */
+  submit(armor: string, answer: (answer: Answer) => void): void {
+    const bytes = Buffer.from(armor, "latin1");
+    const who = { sender: undefined, trail: [], messageId: undefined };
+    this.#step(({ intake }) => {
+      intake.submit({ armor: [bytes], ...who, bytes: bytes.length }, answer);
+    });
+  }
+
+  // Streams.
+
+  accepts(from: string): boolean {
+    return this.#process?.door.accepts(from) ?? false;
+  }
+
+  opened(line: Line, peer: string, dialled: boolean): void {
+    if (this.#process === undefined) return this.#world.streams.destroy(line, this);
+    this.#process.lines.add(line);
+    this.#step(({ door }) => door.opened(line, peer, dialled));
+  }
+
+  unreachable(peer: string): void {
+    this.#step(({ door }) => door.unreachable(peer));
+  }
+
+  received(line: Line, bytes: Uint8Array): void {
+    this.#step(({ door }) => door.received(line, bytes));
+  }
+
+  flushed(line: Line, unsentBytes: number): void {
+    this.#step(({ door }) => door.flushed(line, unsentBytes));
+  }
+
+  finished(line: Line): void {
+    this.#step(({ door }) => door.finished(line));
+  }
+
+  closed(line: Line): void {
+    this.#process?.lines.delete(line);
+    this.wiretap.closed(line.id);
+    this.#step(({ door }) => door.closed(line));
+  }
+
+  isCongested(line: Line): boolean {
+    return this.#process?.exchange.isCongested(line.id) ?? false;
+  }
+
+  #write(line: Line, peer: string, bytes: Uint8Array): void {
+    const log = this.#process?.log;
+    if (this.mangle !== undefined) return this.mangle(line, peer, bytes);
+    if (log !== undefined) this.wiretap.said(line.id, bytes, log);
+    this.#world.trace.bytes(bytes);
+    this.#world.streams.write(line, this, bytes);
+  }
+}

@@ -1,0 +1,234 @@
+/**
+ * What is known of one gateway from outside, over all its crashes, and the invariants of faults.md
+ * section 2 that are held against it after each step: numbers grow by one and are never reused,
+ * stored is what was announced and acknowledged, a hash is the computed one, nothing comes back,
+ * announcements leave no gap, no cursor passes what is unresolved, one request a hash.
+ */
+import { updateOf } from "../../src/admit.js";
+import { Refusal } from "../../src/errors.js";
+import { readKeys } from "../../src/openpgp/key.js";
+import type { Seq, UpdateHash } from "../../src/update.js";
+import type { ReceiveCursor } from "../../src/updatelog/cursors.js";
+import type { UpdateLog } from "../../src/updatelog/update-log.js";
+import { contentOf } from "./material.js";
+
+/** An invariant does not hold: the world ends here. */
+export class Violation extends Error {
+  readonly invariant: string;
+  constructor(invariant: string, text: string) {
+    super(`${invariant}: ${text}`);
+    this.invariant = invariant;
+  }
+}
+
+export interface Known {
+  readonly hash: UpdateHash;
+  /** When it was stored, in time of the world. */
+  readonly at: number;
+}
+
+/** What the engine grants itself, and a second for the steps of the clock. */
+const PROGRESS_MS = 10_000 + 1000;
+const REQUEST_MS = 120_000 + 1000;
+
+interface Request {
+  readonly at: number;
+  readonly peer: string;
+}
+
+export class Ledger {
+  readonly name: string;
+  /** Every entry that was ever in the log, by its number. */
+  entries = new Map<number, Known>();
+  /** The same of logs that are gone with their disks, the latest first. */
+  readonly former: ReadonlyMap<number, Known>[] = [];
+  /** When each update was stored, by its hash. */
+  readonly stored = new Map<UpdateHash, number>();
+  /** Pieces of keys that it has ever stored. */
+  readonly content = new Set<string>();
+  /** Updates that it reported as gone, lost or refused: behind it without being stored. */
+  readonly givenUp = new Set<string>();
+  /** Sites with keys that they may miss, as the operator was told: "site fingerprint". */
+  readonly excused = new Set<string>();
+  /** Sites that have an update, by its hash, as far as the gateway was told and said "stored". */
+  readonly told = new Map<UpdateHash, Set<string>>();
+  readonly #cursors = new Map<string, number>();
+  readonly #requests = new Map<UpdateHash, Request>();
+  readonly #progress = new Map<string, number>();
+  #newest = 0;
+
+  constructor(name: string) {
+    this.name = name;
+  }
+
+  get newest(): number {
+    return this.#newest;
+  }
+
+  /** The log is gone, and all that it knew: it begins anew, and so does its numbering. */
+  lost(): void {
+    this.former.unshift(this.entries);
+    this.entries = new Map();
+    for (const memory of [this.stored, this.content, this.givenUp, this.told]) memory.clear();
+    this.#cursors.clear();
+    this.#newest = 0;
+  }
+
+  /** Looks at what a step has put into the log. */
+  look(log: UpdateLog, now: number): void {
+    const newest = log.newest();
+    if (newest === this.#newest) return;
+    if (newest < this.#newest) {
+      throw new Violation(
+        "stored is stored",
+        `${this.name} went back to ${newest} after ${this.#newest}`,
+      );
+    }
+    for (const { seq, hash } of log.range((this.#newest + 1) as Seq, newest as Seq, 100_000)) {
+      if (seq !== this.#newest + 1) {
+        throw new Violation("numbers grow by one", `${this.name}: ${seq} after ${this.#newest}`);
+      }
+      this.#newest = seq;
+      if (this.stored.has(hash)) {
+        throw new Violation("nothing comes back", `${this.name} took ${hash} again as ${seq}`);
+      }
+      this.entries.set(seq, { hash, at: now });
+      this.stored.set(hash, now);
+      this.#requests.delete(hash);
+      this.#examine(seq, hash, log.body(seq));
+    }
+  }
+
+  #examine(seq: Seq, hash: UpdateHash, body: Uint8Array | undefined): void {
+    const [key] = body === undefined ? [] : readKeys(body);
+    if (key === undefined || key instanceof Refusal || updateOf(key).hash !== hash) {
+      throw new Violation(
+        "a hash is the computed one",
+        `${this.name}: entry ${seq} is not ${hash}`,
+      );
+    }
+    for (const piece of contentOf(key)) this.content.add(piece);
+  }
+
+  /** A process begins: what was promised must be there. */
+  begun(log: UpdateLog, now: number): void {
+    this.#requests.clear();
+    this.#progress.clear();
+    if (log.newest() < this.#newest) this.look(log, now);
+    this.look(log, now);
+  }
+
+  /** Somebody was told that these are stored. */
+  acknowledged(log: UpdateLog, hashes: readonly UpdateHash[]): void {
+    for (const hash of hashes) {
+      if (!log.has(hash)) {
+        throw new Violation("acknowledged is stored", `${this.name} has acknowledged ${hash}`);
+      }
+    }
+  }
+
+  /** Sites of a trail, or the sender, have these updates. */
+  has(hashes: readonly UpdateHash[], addresses: readonly string[]): void {
+    for (const hash of hashes) {
+      const sites = this.told.get(hash) ?? new Set();
+      for (const address of addresses) sites.add(address.toLowerCase());
+      this.told.set(hash, sites);
+    }
+  }
+
+  /** A mail with an update leaves for a site. */
+  mails(hash: UpdateHash, address: string): void {
+    if (this.told.get(hash)?.has(address.toLowerCase())) {
+      throw new Violation(
+        "never mailed to a site in the trail",
+        `${this.name}: ${hash} to ${address}`,
+      );
+    }
+  }
+
+  /** A line of an IHAVE leaves. */
+  announces(number: number, hash: string): void {
+    const known = this.entries.get(number);
+    if (known?.hash !== hash) {
+      const there = known === undefined ? "nothing" : known.hash;
+      throw new Violation(
+        "announced is stored",
+        `${this.name} says ${number} ${hash}, has ${there}`,
+      );
+    }
+  }
+
+  /**
+   * A cursor in the log of `peer` was stored; undefined ledger for a peer that may lie. What is
+   * older than `oldest` is not listed any more and may be missed.
+   */
+  moved(
+    peer: string,
+    at: ReceiveCursor | undefined,
+    theirs: Ledger | undefined,
+    oldest: number,
+  ): void {
+    const before = this.#cursors.get(peer) ?? 0;
+    this.#cursors.set(peer, Math.max(at?.number ?? 0, at === undefined ? 0 : before));
+    if (at === undefined || theirs === undefined) return;
+    const logs = [theirs.entries, ...theirs.former];
+    const entries = logs.find((log) => log.get(at.number)?.hash === at.hash);
+    if (entries === undefined) {
+      const text = `${this.name} is at ${at.number} ${at.hash} of ${peer}, which is not there`;
+      throw new Violation("cursors pass nothing unresolved", text);
+    }
+    for (let number = before + 1; number <= at.number; number += 1) {
+      const { hash, at: since } = entries.get(number) ?? { hash: undefined, at: 0 };
+      if (hash === undefined || this.stored.has(hash) || this.givenUp.has(hash)) continue;
+      if (since < oldest) continue;
+      const text = `${this.name} is at ${at.number} of ${peer} without ${number} ${hash}`;
+      throw new Violation("cursors pass nothing unresolved", text);
+    }
+  }
+
+  /** A GETUPDATE leaves for `peer`. */
+  asked(peer: string, hash: UpdateHash, now: number): void {
+    const open = this.#requests.get(hash);
+    if (open !== undefined) {
+      const since = `${open.peer} since ${now - open.at} ms`;
+      const text = `${this.name} asks ${peer} for ${hash}, and ${since}`;
+      throw new Violation("one request a hash", text);
+    }
+    this.#requests.set(hash, { peer, at: now });
+  }
+
+  answered(peer: string, hash: UpdateHash): void {
+    if (this.#requests.get(hash)?.peer === peer) this.#requests.delete(hash);
+  }
+
+  dropped(peer: string): void {
+    for (const [hash, request] of this.#requests) {
+      if (request.peer === peer) this.#requests.delete(hash);
+    }
+  }
+
+  progressed(peer: string, now: number): void {
+    this.#progress.set(peer, now);
+  }
+
+  /** No request waits for longer than it may. */
+  overdue(now: number): void {
+    for (const [hash, { peer, at }] of this.#requests) {
+      const moved = Math.max(at, this.#progress.get(peer) ?? 0);
+      if (now - moved <= PROGRESS_MS && now - at <= REQUEST_MS) continue;
+      const text = `${this.name} waits for ${hash} from ${peer} since ${now - at} ms`;
+      throw new Violation("a request is given up in time", text);
+    }
+  }
+
+  /** So many are asked for at each peer. */
+  counted(inFlight: readonly number[]): void {
+    const sum = inFlight.reduce((all, one) => all + one, 0);
+    if (sum > 256 || inFlight.some((one) => one > 64)) {
+      throw new Violation(
+        "caps hold",
+        `${this.name} has ${inFlight.join(", ")} requests in flight`,
+      );
+    }
+  }
+}

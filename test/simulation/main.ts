@@ -1,0 +1,134 @@
+/**
+ * `npm run simulate`: worlds by the thousand, each from a seed.
+ *   --seeds N --from S    that many worlds; goes on where a run was broken off, unless --fresh
+ *   --seed X [--trace]    one world again, with its options and, if wanted, all that happened
+ *   --mutants             plants each bug of mutants.ts and tells how many worlds find it
+ *   --workers N --small --json --report (puts the figures into docs/simulation.md)
+ * Exits with 1 when a world fails, a mutant survives or a kind of fault never happened.
+ */
+import { availableParallelism } from "node:os";
+import { parseArgs } from "node:util";
+import { type BatchOptions, MARKERS, runBatch, type Tally, unseen } from "./batch.js";
+import { MUTANTS, withMutant } from "./mutants.js";
+import { optionsOf } from "./options.js";
+import { type Hunt, writeBatch, writeMutants } from "./report.js";
+import { stateFile } from "./state-file.js";
+import { runWorld } from "./world.js";
+
+/** Worlds in which a planted bug must be found. */
+const HUNTED = 1000;
+
+const { values } = parseArgs({
+  options: {
+    seeds: { type: "string" },
+    from: { type: "string" },
+    seed: { type: "string" },
+    trace: { type: "boolean" },
+    mutants: { type: "boolean" },
+    only: { type: "string" },
+    workers: { type: "string" },
+    small: { type: "boolean" },
+    fresh: { type: "boolean" },
+    json: { type: "boolean" },
+    report: { type: "boolean" },
+  },
+});
+const size = values.small === true ? "small" : "large";
+const numbers = [values.seeds, values.from, values.seed, values.workers];
+if (numbers.some((text) => text !== undefined && !/^\d{1,9}$/.test(text))) {
+  say("--seeds, --from, --seed and --workers want a number.");
+  process.exit(64);
+}
+
+if (values.seed !== undefined) replay(Number(values.seed));
+else if (values.mutants === true) hunt();
+else await batch();
+
+/** One world, told in full. */
+function replay(seed: number): void {
+  const options = optionsOf(seed, size);
+  const print =
+    values.trace === true ? (line: string) => process.stdout.write(`${line}\n`) : undefined;
+  const outcome = runWorld(options, { print });
+  if (values.json === true) return finish({ options, outcome }, outcome.failure === undefined);
+  say(JSON.stringify(options, null, 1));
+  say(JSON.stringify(outcome.counts, null, 1));
+  const { failure, hash, events, simulatedMs } = outcome;
+  say(`${events} events in ${Math.round(simulatedMs / 60_000)} simulated minutes, trace ${hash}`);
+  say(failure === undefined ? "all is well" : `FAILED: ${failure.text}`);
+  process.exitCode = failure === undefined ? 0 : 1;
+}
+
+async function batch(): Promise<void> {
+  const seeds = Number(values.seeds ?? 1000);
+  const from = Number(values.from ?? 1);
+  const workers = Number(values.workers ?? Math.min(2, availableParallelism()));
+  const state = stateFile({ seeds, from, size }, values.fresh === true);
+  const options: BatchOptions = { seeds, from, size, workers, state, say };
+  const tally = await runBatch(options);
+  const missing = unseen(tally);
+  for (const { seed } of tally.failures) {
+    say(`seed ${seed} failed: npm run simulate -- --seed ${seed} --trace`);
+    say(JSON.stringify(optionsOf(seed, size)));
+  }
+  if (missing.length > 0) say(`never happened: ${missing.join(", ")}`);
+  if (values.report === true) say(`written to ${writeBatch(tally, command(), workers)}`);
+  const isFine = tally.failures.length === 0 && missing.length === 0;
+  if (values.json === true) finish({ ...told(tally), missing }, isFine);
+  else {
+    say(tellMarkers(tally));
+    process.exitCode = isFine ? 0 : 1;
+  }
+}
+
+/** Each bug, until a world fails by it. */
+function hunt(): void {
+  const hunts: Hunt[] = [];
+  const chosen = values.only?.split(",");
+  const most = Number(values.seeds ?? HUNTED);
+  const from = Number(values.from ?? 1);
+  for (const mutant of MUTANTS.filter(({ name }) => chosen?.includes(name) ?? true)) {
+    const began = performance.now();
+    let worlds = 0;
+    let invariant: string | undefined;
+    withMutant(mutant, (store) => {
+      while (worlds < most && invariant === undefined) {
+        invariant = runWorld(optionsOf(from + worlds, size), { store }).failure?.invariant;
+        worlds += 1;
+      }
+    });
+    const seconds = (performance.now() - began) / 1000;
+    hunts.push({ name: mutant.name, bug: mutant.bug, worlds, invariant });
+    const fate = invariant === undefined ? "SURVIVES" : `found by "${invariant}"`;
+    say(`${mutant.name.padEnd(16)} ${fate}, ${worlds} worlds, ${seconds.toFixed(0)} s`);
+  }
+  if (values.report === true) say(`written to ${writeMutants(hunts, command())}`);
+  const isFine = hunts.every(({ invariant }) => invariant !== undefined);
+  if (values.json === true) finish(hunts, isFine);
+  else process.exitCode = isFine ? 0 : 1;
+}
+
+function tellMarkers({ counts }: Tally): string {
+  const lines = MARKERS.map(
+    (marker) => `${String(counts.get(marker) ?? 0).padStart(10)} ${marker}`,
+  );
+  return `sometimes:\n${lines.join("\n")}`;
+}
+
+function told(tally: Tally): object {
+  return { ...tally, counts: Object.fromEntries(tally.counts) };
+}
+
+function finish(result: object, isFine: boolean): void {
+  process.stdout.write(`${JSON.stringify(result)}\n`);
+  process.exitCode = isFine ? 0 : 1;
+}
+
+function command(): string {
+  const args = process.argv.slice(2).filter((one) => one !== "--fresh");
+  return `npm run simulate -- ${args.join(" ")}`;
+}
+
+function say(text: string): void {
+  process.stderr.write(`${text}\n`);
+}

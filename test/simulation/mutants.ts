@@ -1,0 +1,250 @@
+/**
+ * Gateways that are wrong on purpose: bugs that a synchronisation protocol invites, each planted by
+ * exchanging a method of the engine (never by a switch in src) for as long as its worlds run. The
+ * simulation is worth as much as it finds of them: a mutant that survives is a hole in the checks.
+ */
+import { Freight } from "../../src/egress/freight.js";
+import { FetchTracker } from "../../src/kx/fetch-tracker.js";
+import type { Announcement } from "../../src/kx/messages.js";
+import { Reception } from "../../src/kx/reception.js";
+import type { Position } from "../../src/kx/reception-output.js";
+import { News } from "../../src/peering/news.js";
+import { Receiving } from "../../src/peering/receiving.js";
+import type { UpdateHash } from "../../src/update.js";
+import type { RetentionLimits } from "../../src/updatelog/retention.js";
+import { Returns } from "../../src/updatelog/returns.js";
+import { UpdateLog } from "../../src/updatelog/update-log.js";
+import { SimIntake } from "./intake.js";
+import { SimLane } from "./lane.js";
+import { DURABLE, type StoreOptions } from "./store.js";
+import { presentOnlooker } from "./taps.js";
+
+export interface Mutant {
+  readonly name: string;
+  /** What is wrong, for the table. */
+  readonly bug: string;
+  readonly store?: StoreOptions;
+  /** Plants the bug, and returns the way back. */
+  plant(): () => void;
+}
+
+type Method = (this: never, ...parameters: never[]) => unknown;
+
+/** Puts `make(original)` in the place of a method; returns the way back. */
+function exchange<C extends { prototype: object }>(
+  where: C,
+  name: string,
+  make: (
+    original: (self: object, ...parameters: unknown[]) => unknown,
+  ) => (self: object, ...parameters: unknown[]) => unknown,
+): () => void {
+  const before = Object.getOwnPropertyDescriptor(where.prototype, name);
+  const method = (before?.value ?? before?.get) as Method | undefined;
+  if (before === undefined || method === undefined) throw new Error(`there is no ${name}`);
+  const planted = make((self, ...parameters) => Reflect.apply(method, self, parameters));
+  function wrong(this: object, ...parameters: unknown[]): unknown {
+    return planted(this, ...parameters);
+  }
+  const after = before.get === undefined ? { value: wrong } : { get: wrong };
+  Object.defineProperty(where.prototype, name, { ...after, configurable: true });
+  return () => Object.defineProperty(where.prototype, name, before);
+}
+
+function all(...undo: readonly (() => void)[]): () => void {
+  return () => {
+    for (const one of [...undo].reverse()) one();
+  };
+}
+
+function expiring(change: (limits: RetentionLimits) => RetentionLimits): () => void {
+  return exchange(UpdateLog, "expire", (original) => (self, now, limits, batch) => {
+    return original(self, now, change(limits as RetentionLimits), batch);
+  });
+}
+
+export const MUTANTS: readonly Mutant[] = [
+  {
+    name: "ack-early",
+    bug: "a mail is answered 250 before the commit",
+    plant: () =>
+      exchange(SimIntake, "queued", () => (self, arrivals, answer) => {
+        (self as SimIntake).acknowledge(arrivals as never, answer as never);
+      }),
+  },
+  {
+    name: "highest-seen",
+    bug: "the receive cursor is the highest number seen (thesis 3.1)",
+    plant: () => {
+      const highest = new WeakMap<object, Position>();
+      const see = (self: object, announcements: readonly Announcement[]) => {
+        for (const { number, hash } of announcements) {
+          if (number >= (highest.get(self)?.number ?? 0)) highest.set(self, { number, hash });
+        }
+      };
+      return all(
+        exchange(Reception, "announced", (original) => (self, announcements, now) => {
+          see(self, announcements as Announcement[]);
+          return original(self, announcements, now);
+        }),
+        exchange(Reception, "cursorAfter", (original) => (self, hashes) => {
+          return highest.get(self) ?? original(self, hashes);
+        }),
+        exchange(Reception, "cursor", (original) => (self) => highest.get(self) ?? original(self)),
+      );
+    },
+  },
+  {
+    name: "short-memory",
+    bug: "a hash is forgotten when its body expires",
+    plant: () => expiring((limits) => ({ ...limits, rememberMs: limits.retainMs })),
+  },
+  {
+    name: "no-expiry",
+    bug: "bodies are served for as long as their hash is known",
+    plant: () => expiring(({ hold: _, ...limits }) => ({ ...limits, retainMs: limits.rememberMs })),
+  },
+  {
+    name: "number-reuse",
+    bug: "the newest entry expires as well, and numbers go on from what is left",
+    plant: () =>
+      exchange(UpdateLog, "expire", (original) => (self, now, limits, batch) => {
+        const expired = original(self, now, limits, batch);
+        const db = presentOnlooker().db();
+        const before = Number(now) - (limits as RetentionLimits).retainMs;
+        db.prepare("DELETE FROM bodies WHERE received_at <= ?").run(before);
+        db.prepare("DELETE FROM updates WHERE received_at <= ?").run(before);
+        db.exec("UPDATE sqlite_sequence SET seq = (SELECT coalesce(max(seq), 0) FROM updates)");
+        return expired;
+      }),
+  },
+  {
+    name: "all-but-source",
+    bug: "announced to all but the source (thesis 3.1), which leaves gaps",
+    plant: () =>
+      exchange(News, "due", (original) => (self, peer, now) => {
+        const due = original(self, peer, now) as Announcement[] | undefined;
+        const log = presentOnlooker().log();
+        const left = due?.filter(({ hash }) => {
+          return log?.entryByHash(hash)?.origin.neighbour !== peer;
+        });
+        return left === undefined || left.length === 0 ? undefined : left;
+      }),
+  },
+  {
+    name: "first-wins",
+    bug: "who announces first is asked, later announcers are forgotten",
+    plant: () => {
+      const owners = new WeakMap<object, Map<unknown, unknown>>();
+      const ownersOf = (self: object) => {
+        const known = owners.get(self) ?? new Map();
+        owners.set(self, known);
+        return known;
+      };
+      return all(
+        exchange(FetchTracker, "announced", (original) => (self, peer, number, hash) => {
+          const known = ownersOf(self);
+          if (known.has(hash) && known.get(hash) !== peer) return true;
+          known.set(hash, peer);
+          return original(self, peer, number, hash);
+        }),
+        exchange(FetchTracker, "settled", (original) => (self, hash) => {
+          ownersOf(self).delete(hash);
+          return original(self, hash);
+        }),
+      );
+    },
+  },
+  {
+    name: "ask-all",
+    bug: "an update is fetched from everybody who announces it",
+    plant: () => {
+      const announcers = new WeakMap<object, Map<unknown, Map<unknown, unknown>>>();
+      return all(
+        exchange(FetchTracker, "announced", (original) => (self, peer, number, hash) => {
+          const known = announcers.get(self) ?? new Map();
+          announcers.set(self, known);
+          known.set(hash, (known.get(hash) ?? new Map()).set(peer, number));
+          return original(self, peer, number, hash);
+        }),
+        exchange(FetchTracker, "advance", (original) => (self, now) => {
+          const outputs = original(self, now) as { type: string; hash: UpdateHash; peer: string }[];
+          return outputs.flatMap((one) => {
+            const others = one.type === "request" ? announcers.get(self)?.get(one.hash) : undefined;
+            const more = [...(others ?? [])].filter(([peer]) => peer !== one.peer);
+            return [one, ...more.map(([peer, number]) => ({ ...one, peer, number }))];
+          });
+        }),
+      );
+    },
+  },
+  {
+    name: "deadline-moves",
+    bug: "a repeated announcement extends the deadline of the request",
+    plant: () => {
+      const trackers = new WeakMap<object, FetchTracker>();
+      return all(
+        exchange(FetchTracker, "advance", (original) => (self, now) => {
+          const log = presentOnlooker().log();
+          if (log !== undefined) trackers.set(log, self as FetchTracker);
+          return original(self, now);
+        }),
+        exchange(Receiving, "announced", (original) => (self, peer, announcements, now) => {
+          const log = presentOnlooker().log();
+          if (log !== undefined) trackers.get(log)?.progressed(String(peer), Number(now));
+          return original(self, peer, announcements, now);
+        }),
+      );
+    },
+  },
+  {
+    name: "wrong-body-seen",
+    bug: "an update that does not verify is marked as seen",
+    plant: () =>
+      exchange(Receiving, "failed", (original) => (self, peer, hash, fault, now) => {
+        if ((fault as { reason?: string }).reason === undefined) {
+          return original(self, peer, hash, fault, now);
+        }
+        return (self as Receiving).held([hash as UpdateHash], Number(now));
+      }),
+  },
+  {
+    name: "sync-normal",
+    bug: "synchronous NORMAL: a commit is on disk at the next checkpoint",
+    store: { synchronous: "NORMAL", checkpointEvery: 5 },
+    plant: () => () => {},
+  },
+  {
+    name: "trail-ignored",
+    bug: "mailed to sites that are in the trail",
+    plant: () => exchange(Freight, "has", () => () => false),
+  },
+  {
+    name: "lane-ahead",
+    bug: "the lane's cursor is stored before the mail was taken",
+    plant: () =>
+      exchange(SimLane, "leaving", () => (self, entries) => {
+        const log = presentOnlooker().log();
+        const { name } = self as SimLane;
+        const last = (entries as { seq: never }[]).at(-1);
+        const row = log?.lane(name);
+        if (row !== undefined && last !== undefined && last.seq > row.cursor) {
+          log?.saveLane(name, { ...row, cursor: last.seq });
+        }
+      }),
+  },
+  {
+    name: "bounce-ignored",
+    bug: "what comes back is not sent again",
+    plant: () => exchange(Returns, "note", () => () => {}),
+  },
+];
+
+/** Runs `work` with the bug planted. */
+export function withMutant<T>(mutant: Mutant, work: (store: StoreOptions) => T): T {
+  const undo = mutant.plant();
+  try {
+    return work(mutant.store ?? DURABLE);
+  } finally {
+    undo();
+  }
+}

@@ -1,0 +1,183 @@
+/**
+ * What a seed means: the servers of a world and how they are joined, its clocks, its mail, and
+ * which faults happen how often. Printed with a seed that failed. The ranges follow those of
+ * TigerBeetle's VOPR; each kind of fault is off in some worlds, so that it does not hide what the
+ * others do.
+ */
+import type { Schedule } from "../../src/backoff.js";
+import type { RetentionLimits } from "../../src/updatelog/retention.js";
+import { Dice } from "./dice.js";
+import type { LegacyKind } from "./legacy.js";
+import { LIES, type Lie } from "./liar.js";
+import type { PostalOptions } from "./postal.js";
+import type { StreamOptions } from "./streams.js";
+
+const MINUTE_MS = 60_000;
+const HOUR_MS = 60 * MINUTE_MS;
+
+/** Faults of the network and the machines, by what they are called in the trace. */
+export const FAULTS = [
+  "cut",
+  "half-close",
+  "half-open",
+  "clog",
+  "swizzle",
+  "partition",
+  "kill",
+  "power loss",
+  "crash before commit",
+  "crash after commit",
+  "disk full",
+  "disk lost",
+  "io error",
+  "clock jump",
+] as const;
+export type Fault = (typeof FAULTS)[number];
+
+export interface GatewayPlan {
+  readonly name: string;
+  readonly skewMs: number;
+  /** Empty for a gateway that is honest. */
+  readonly lies: readonly Lie[];
+}
+
+export interface LegacyPlan {
+  readonly name: string;
+  readonly kind: LegacyKind;
+}
+
+export interface WorldOptions {
+  readonly seed: number;
+  readonly size: "small" | "large";
+  readonly gateways: readonly GatewayPlan[];
+  readonly legacy: readonly LegacyPlan[];
+  /** KX between gateways: who dials whom. */
+  readonly links: readonly (readonly [string, string])[];
+  /** Mail between a site and another server, both ways; the site first. */
+  readonly mailLinks: readonly (readonly [string, string])[];
+  readonly updates: number;
+  /** How long faults and updates happen. */
+  readonly safetyMs: number;
+  /** How long everything may take to come to rest after that. */
+  readonly livenessMs: number;
+  readonly limits: RetentionLimits;
+  /** Whether bodies are held for sites that have not got them. */
+  readonly holds: boolean;
+  readonly reconnect: Schedule;
+  readonly retry: Schedule;
+  readonly sharedRelay: boolean;
+  readonly streams: StreamOptions;
+  readonly postal: PostalOptions;
+  /** Mean time between two faults of a kind; a kind that is not here does not happen. */
+  readonly faults: Partial<Record<Fault, number>>;
+  /** Whether servers stay away for longer than bodies are kept. */
+  readonly isLong: boolean;
+}
+
+/** The world of a seed. */
+export function optionsOf(seed: number, size: "small" | "large" = "large"): WorldOptions {
+  const dice = new Dice(seed).fork("options");
+  const isSmall = size === "small";
+  const isLong = dice.chance(isSmall ? 0.01 : 0.08);
+  const count = dice.int(2, isSmall ? 3 : 5);
+  const gateways = Array.from({ length: count }, (_, n) => gatewayPlan(`gw${n}`, [], dice));
+  const links = linked(gateways, dice);
+  const liars = dice.chance(isSmall ? 0.25 : 0.35) ? dice.int(1, isSmall ? 1 : 2) : 0;
+  for (let n = liars; n > 0; n -= 1) {
+    const liar = gatewayPlan(`liar${n}`, dice.shuffled(LIES).slice(0, dice.int(1, 3)), dice);
+    const victims = dice.shuffled(gateways.filter(({ lies }) => lies.length === 0));
+    for (const { name } of victims.slice(0, dice.int(1, 3))) {
+      links.push(dice.chance(0.5) ? [liar.name, name] : [name, liar.name]);
+    }
+    gateways.push(liar);
+  }
+  const sites = dice.chance(0.7) ? dice.int(1, isSmall ? 2 : 3) : 0;
+  const kinds: readonly LegacyKind[] = ["pksd", "pksd", "sks", "hockeypuck"];
+  const legacy = Array.from({ length: sites }, (_, n) => {
+    return { name: `site${n}`, kind: dice.pick(kinds) };
+  });
+  const limits = isLong
+    ? { retainMs: 3 * HOUR_MS, rememberMs: 24 * HOUR_MS }
+    : { retainMs: 96 * HOUR_MS, rememberMs: 720 * HOUR_MS };
+  const safetyMs = isLong
+    ? 30 * HOUR_MS
+    : dice.span(5 * MINUTE_MS, (isSmall ? 15 : 60) * MINUTE_MS);
+  const mean = safetyMs / dice.int(2, 12);
+  const faults: Partial<Record<Fault, number>> = {};
+  for (const fault of FAULTS) if (dice.chance(0.4)) faults[fault] = dice.span(mean / 2, mean * 4);
+  const share = (most: number) => (dice.chance(0.4) ? dice.next() * most : 0);
+  return {
+    seed,
+    size,
+    gateways,
+    legacy,
+    links,
+    mailLinks: mailed(legacy, gateways, dice),
+    updates: isSmall ? dice.span(5, 15) : dice.span(8, 80),
+    safetyMs,
+    livenessMs: 8 * HOUR_MS,
+    limits,
+    holds: dice.chance(0.5),
+    reconnect: [1000, 5000, 30_000, 5 * MINUTE_MS],
+    retry: [MINUTE_MS, 5 * MINUTE_MS, 30 * MINUTE_MS],
+    sharedRelay: dice.chance(0.3),
+    streams: {
+      latency: dice.pick([
+        [1, 20],
+        [5, 200],
+        [50, 3000],
+      ] as const),
+      smallCuts: dice.pick([0, 0.3, 0.9]),
+    },
+    postal: {
+      delayMs: [100, dice.span(1000, 2 * MINUTE_MS)],
+      refusesForNow: share(0.4),
+      refuses: share(0.15),
+      answerLost: share(0.3),
+      bounces: share(0.2),
+      loses: dice.chance(0.15) ? dice.next() * 0.3 : 0,
+      slow: share(0.3),
+      slowMs: dice.span(MINUTE_MS, isLong ? 2 * HOUR_MS : HOUR_MS),
+      lifetimeMs: isLong ? 6 * HOUR_MS : 120 * HOUR_MS,
+    },
+    faults,
+    isLong,
+  };
+}
+
+function gatewayPlan(name: string, lies: readonly Lie[], dice: Dice): GatewayPlan {
+  const skewMs = dice.chance(0.5) ? dice.int(-120, 120) * 1000 : 0;
+  return { name, skewMs, lies };
+}
+
+/** A tree over all, and some more: no liar is in it, so honest gateways reach each other. */
+function linked(gateways: readonly GatewayPlan[], dice: Dice): (readonly [string, string])[] {
+  const links: (readonly [string, string])[] = [];
+  const join = (a: GatewayPlan, b: GatewayPlan) => {
+    links.push(dice.chance(0.5) ? [a.name, b.name] : [b.name, a.name]);
+    if (dice.chance(0.25)) links.push([b.name, a.name], [a.name, b.name]);
+  };
+  for (const [n, one] of gateways.entries()) {
+    if (n > 0) join(one, dice.pick(gateways.slice(0, n)));
+    for (const other of gateways.slice(0, n)) if (dice.chance(0.4)) join(one, other);
+  }
+  return links;
+}
+
+/** Each site has one or two gateways, and pksd may have another pksd. */
+function mailed(
+  legacy: readonly LegacyPlan[],
+  gateways: readonly GatewayPlan[],
+  dice: Dice,
+): (readonly [string, string])[] {
+  const honest = gateways.filter(({ lies }) => lies.length === 0);
+  return legacy.flatMap(({ name, kind }, n) => {
+    const own = dice.shuffled(honest).slice(0, dice.int(1, 2));
+    const links: (readonly [string, string])[] = own.map((one) => [name, one.name]);
+    const before = legacy.slice(0, n).filter((other) => other.kind === "pksd");
+    if (kind === "pksd" && before.length > 0 && dice.chance(0.5)) {
+      links.push([name, dice.pick(before).name]);
+    }
+    return links;
+  });
+}

@@ -1,0 +1,160 @@
+/**
+ * The process of a simulated gateway, from its start to its end: the real exchange, upkeep and gate
+ * over a log, with the door, the lanes and the intake of the simulation around them. Holds what is
+ * lost in a crash and nothing else. All that it does happens in steps of its gateway.
+ */
+import type { Clock } from "../../src/clock.js";
+import type { Diagnostics } from "../../src/diagnostics.js";
+import { MailCourier } from "../../src/egress/courier.js";
+import type { Outcome } from "../../src/egress/transport.js";
+import { verpSender } from "../../src/mail/verp.js";
+import { type Action, Exchange } from "../../src/peering/exchange.js";
+import type { Seq, UpdateHash } from "../../src/update.js";
+import type { UpdateLog } from "../../src/updatelog/update-log.js";
+import { UPKEEP_LIMITS, Upkeep } from "../../src/upkeep.js";
+import { type DoorWays, SimDoor } from "./door.js";
+import type { GatewaySettings } from "./gateway.js";
+import { type Acknowledged, SimIntake } from "./intake.js";
+import { type LaneStep, SimLane } from "./lane.js";
+import type { Mail } from "./postal.js";
+import type { Event } from "./queue.js";
+import type { Line } from "./streams.js";
+
+const MAIL_BYTES = 128_000;
+
+/** What the process needs from its gateway. */
+export interface ProcessWays extends Omit<DoorWays, "now" | "random"> {
+  acknowledged: Acknowledged;
+  /** Hands a mail to the relay; `answered` is a step of this process, if it still lives then. */
+  handOver(mail: Mail, updates: readonly UpdateHash[], answered: (outcome: Outcome) => void): void;
+  /** At most so many milliseconds until a group of mails is committed. */
+  commitMs(): number;
+}
+
+interface Lane {
+  readonly lane: SimLane;
+  readonly run: Generator<LaneStep, never, Outcome | undefined>;
+  wake: Event | undefined;
+  isDelivering: boolean;
+}
+
+export class Process {
+  readonly log: UpdateLog;
+  readonly exchange: Exchange;
+  readonly door: SimDoor;
+  readonly intake: SimIntake;
+  /** Its connections, which end with it. */
+  readonly lines = new Set<Line>();
+  readonly #clock: Clock;
+  readonly #ways: ProcessWays;
+  readonly #upkeep: Upkeep;
+  readonly #lanes: readonly Lane[];
+  #hasGrown = false;
+  #outbox: Mail | undefined;
+
+  /** Throws `Trouble` when the log cannot be used. */
+  constructor(
+    settings: GatewaySettings,
+    addresses: { readonly domain: string; readonly address: string },
+    log: UpdateLog,
+    clock: Clock,
+    diagnostics: Diagnostics,
+    ways: ProcessWays,
+  ) {
+    this.log = log;
+    this.#clock = clock;
+    this.#ways = ways;
+    const peers = settings.peers.map(({ name }) => name);
+    this.exchange = new Exchange(peers, log, clock, diagnostics, { observing: false });
+    this.door = new SimDoor(settings.peers, this.exchange, settings.reconnect, {
+      ...ways,
+      now: () => clock.monotonic(),
+      random: () => clock.random(),
+    });
+    const intake = {
+      bounce: `bounces@${addresses.domain}`,
+      neighbours: settings.senders,
+      candidates: (host: string) =>
+        settings.senders.filter(({ name }) => settings.sharedRelay || name === host),
+    };
+    this.intake = new SimIntake(intake, log, clock, diagnostics, ways.acknowledged, (commit) => {
+      ways.later(ways.commitMs(), "commits", () => commit());
+    });
+    this.#upkeep = new Upkeep(log, () => settings.limits, clock, diagnostics);
+    this.#lanes = settings.sites.map(({ name, mail: to = "" }) => {
+      const { domain, address } = addresses;
+      const envelope = { to, from: address, site: address, maxBytes: MAIL_BYTES };
+      const sender = (first: Seq, last: Seq) =>
+        verpSender(`bounces@${domain}`, name, first, last, log.returns.secret);
+      const courier = new MailCourier(envelope, sender, {
+        // Nothing can be awaited here: the mail is taken out of the box, the answer comes later.
+        deliver: (raw, from, recipient) => {
+          this.#outbox = { from: settings.name, sender: from, recipient, raw };
+          return undefined as never;
+        },
+        close: () => {},
+      });
+      const site = { name, address: to, retry: settings.retry };
+      const lane = new SimLane(site, log, courier, clock, diagnostics);
+      return { lane, run: lane.run(), wake: undefined, isDelivering: false };
+    });
+  }
+
+  /** Whether every lane has read all there is and nothing waits to be sent again. */
+  get lanesAreDone(): boolean {
+    const newest = this.log.newest();
+    return this.#lanes.every(
+      ({ lane, isDelivering }) =>
+        lane.cursor >= newest && !isDelivering && this.log.returns.waiting(lane.name) === 0,
+    );
+  }
+
+  start(): void {
+    this.log.onAppend(() => this.#grew());
+    this.door.start();
+    this.#keepUp(0);
+    for (const lane of this.#lanes) this.#drive(lane, undefined);
+  }
+
+  tick(): Action[] {
+    return this.exchange.tick(this.#clock.monotonic());
+  }
+
+  #grew(): void {
+    if (this.#hasGrown) return;
+    this.#hasGrown = true;
+    this.#ways.later(0, "grew", () => {
+      this.#hasGrown = false;
+      for (const lane of this.#lanes) {
+        if (lane.lane.isReady && !lane.isDelivering) this.#drive(lane, undefined);
+      }
+      return this.exchange.grew(this.#clock.monotonic());
+    });
+  }
+
+  #keepUp(delay: number): void {
+    this.#ways.later(delay, "upkeep", () => {
+      const more = this.#upkeep.step();
+      this.#keepUp(more ? 0 : UPKEEP_LIMITS.everyMs);
+    });
+  }
+
+  #drive(lane: Lane, outcome: Outcome | undefined): void {
+    if (lane.wake !== undefined) lane.wake.isCancelled = true;
+    lane.wake = undefined;
+    lane.isDelivering = false;
+    const { value: step } = lane.run.next(outcome);
+    if (step.type === "wait") {
+      if (step.ms === Number.POSITIVE_INFINITY) return;
+      const { name } = lane.lane;
+      lane.wake = this.#ways.later(step.ms, `lane ${name}`, () => this.#drive(lane, undefined));
+      return;
+    }
+    step.part.deliver();
+    const mail = this.#outbox;
+    this.#outbox = undefined;
+    if (mail === undefined) throw new Error("a part without a mail");
+    lane.isDelivering = true;
+    this.#ways.handOver(mail, step.updates, (answer) => this.#drive(lane, answer));
+  }
+}

@@ -1,0 +1,98 @@
+/**
+ * Worlds in small for `npm test`: 200 of them hold, one seed is one history, seeds that once found
+ * a bug still pass, and planted bugs are found. `npm run simulate` has the large ones.
+ */
+import { describe, expect, it } from "vitest";
+import { SEED } from "../kx/chance.js";
+import { MUTANTS, withMutant } from "./mutants.js";
+import { optionsOf } from "./options.js";
+import { EventQueue } from "./queue.js";
+import { runWorld } from "./world.js";
+
+const WORLDS = 200;
+
+describe("the queue", () => {
+  it("gives events by time, then by their tie, and none that was cancelled", () => {
+    const ties = [0.5, 0.1, 0.9, 0.2, 0.3];
+    const queue = new EventQueue(() => ties.shift() ?? 0);
+    const told: string[] = [];
+    const say = (what: string) => () => told.push(`${what} at ${queue.now}`);
+    queue.at(20, "a", say("a"));
+    queue.at(20, "b", say("b"));
+    queue.at(10, "c", say("c"));
+    queue.at(15, "d", say("d")).isCancelled = true;
+    queue.at(99, "late", say("late"));
+    for (let event = queue.next(50); event !== undefined; event = queue.next(50)) event.run();
+    expect(told).toEqual(["c at 10", "b at 20", "a at 20"]);
+    expect(queue.now).toBe(50);
+    expect(queue.size).toBe(1);
+  });
+
+  it("keeps its order with many", () => {
+    let state = SEED;
+    const next = () => {
+      state = (Math.imul(state, 1_103_515_245) + 12_345) >>> 0;
+      return state / 2 ** 32;
+    };
+    const queue = new EventQueue(next);
+    for (let n = 0; n < 2000; n += 1) queue.at(Math.floor(next() * 500), "", () => {});
+    const times: number[] = [];
+    for (let one = queue.next(1000); one !== undefined; one = queue.next(1000))
+      times.push(one.time);
+    expect(times).toHaveLength(2000);
+    expect(times).toEqual([...times].sort((a, b) => a - b));
+  });
+});
+
+describe("one seed", () => {
+  it.each([7, 14, 21])("is one history: %i", (seed) => {
+    const [a, b] = [runWorld(optionsOf(seed, "small")), runWorld(optionsOf(seed, "small"))];
+    expect(a.hash).toBe(b.hash);
+    expect(a).toEqual(b);
+    expect(runWorld(optionsOf(seed + 1, "small")).hash).not.toBe(a.hash);
+  });
+});
+
+describe("worlds", () => {
+  it(`${WORLDS} from seed ${SEED} on hold all that is promised`, { timeout: 240_000 }, () => {
+    const seen = new Set<string>();
+    const failures: string[] = [];
+    for (let seed = SEED; seed < SEED + WORLDS; seed += 1) {
+      const { failure, counts } = runWorld(optionsOf(seed, "small"));
+      for (const name of Object.keys(counts)) seen.add(name);
+      if (failure !== undefined) failures.push(`seed ${seed}: ${failure.text}`);
+    }
+    expect(failures).toEqual([]);
+    // A batch of this size meets each of these many times.
+    for (const fault of ["cut", "kill", "partition", "crash before commit", "disk full"]) {
+      expect(seen).toContain(`fault: ${fault}`);
+    }
+  });
+
+  // What they found is told in docs/simulation.md.
+  it.each([
+    [53, "large"],
+    [78, "large"],
+    [137, "small"],
+  ] as const)("seed %i, %s, which found a bug", { timeout: 60_000 }, (seed, size) => {
+    expect(runWorld(optionsOf(seed, size)).failure).toBeUndefined();
+  });
+});
+
+describe("a planted bug is found", () => {
+  it.each(["ack-early", "all-but-source", "sync-normal"])("%s", { timeout: 60_000 }, (name) => {
+    const mutant = MUTANTS.find((one) => one.name === name);
+    if (mutant === undefined) throw new Error(`no mutant ${name}`);
+    const found = withMutant(mutant, (store) => {
+      for (let seed = 1; seed <= 50; seed += 1) {
+        const { failure } = runWorld(optionsOf(seed, "small"), { store });
+        if (failure !== undefined) return failure.invariant;
+      }
+      return undefined;
+    });
+    expect(found).toMatch(
+      /acknowledged is stored|announcements leave no gap|stored is stored|announced is stored/,
+    );
+    expect(runWorld(optionsOf(1, "small")).failure).toBeUndefined();
+  });
+});

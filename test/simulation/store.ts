@@ -1,0 +1,148 @@
+/**
+ * The disk of a simulated gateway: the real log over a real SQLite database in memory, of which a
+ * crash leaves what was synced. With synchronous FULL each commit is synced, so a crash loses what
+ * was in memory and the transaction that was open; with NORMAL, which only a mutant has, it also
+ * loses the commits since the last checkpoint. A full disk is SQLite's own (max_page_count); other
+ * I/O errors and crashes in the middle of a commit are put into the one way through which all
+ * writing goes.
+ */
+import Database from "better-sqlite3";
+import { Connection } from "../../src/updatelog/connection.js";
+import { configureWriter } from "../../src/updatelog/schema.js";
+import { UpdateLog } from "../../src/updatelog/update-log.js";
+import type { Dice } from "./dice.js";
+
+/** The process dies here and now; whoever runs it catches this, nobody else. */
+export class Crash extends Error {}
+
+/** What is to happen to the next transactions. */
+export type Ordered = "crash before commit" | "crash after commit" | "io error" | undefined;
+
+export interface StoreOptions {
+  /** NORMAL loses what was committed since the last checkpoint. */
+  readonly synchronous: "FULL" | "NORMAL";
+  /** With NORMAL, commits between two checkpoints. */
+  readonly checkpointEvery: number;
+}
+
+export const DURABLE: StoreOptions = { synchronous: "FULL", checkpointEvery: 1 };
+
+/** An empty log, made once: it costs less to copy than to create. */
+let template: Buffer | undefined;
+
+export class Store {
+  readonly #options: StoreOptions;
+  readonly #dice: Dice;
+  #db: Database.Database;
+  #synced: Buffer;
+  #commits = 0;
+  #order: Ordered;
+  #isFull = false;
+
+  constructor(dice: Dice, options: StoreOptions = DURABLE) {
+    this.#options = options;
+    this.#dice = dice;
+    template ??= emptyLog();
+    this.#db = opened(template);
+    // The secret is the only thing in a log that SQLite throws dice for.
+    const secret = Buffer.from(Array.from({ length: 32 }, () => dice.int(0, 255)));
+    this.#db.prepare("UPDATE secret SET bytes = ?").run(secret);
+    this.#synced = options.synchronous === "FULL" ? template : this.#db.serialize();
+  }
+
+  /** The log as a process that starts now finds it. */
+  open(): UpdateLog {
+    const connection: Connection = Reflect.construct(Connection, [this.#db, ":memory:", undefined]);
+    const write = connection.write.bind(connection);
+    let depth = 0;
+    const through = <T>(work: () => T): T => {
+      if (depth > 0) return write(work);
+      depth += 1;
+      try {
+        const order = this.#takeOrder();
+        const result = write(() => {
+          if (order === "io error")
+            throw new Database.SqliteError("injected", "SQLITE_IOERR_WRITE");
+          const value = work();
+          if (order === "crash before commit") throw new Crash(order);
+          return value;
+        });
+        this.#committed();
+        if (order === "crash after commit") throw new Crash(order);
+        return result;
+      } finally {
+        depth -= 1;
+      }
+    };
+    Object.defineProperty(connection, "write", { value: through });
+    return new UpdateLog(connection);
+  }
+
+  /** Happens to the next transaction, once. */
+  order(order: Ordered): void {
+    this.#order = order;
+  }
+
+  /** From now on no page can be added, or again as many as needed. */
+  setFull(isFull: boolean): void {
+    this.#isFull = isFull;
+    const pages = Number(this.#db.pragma("page_count", { simple: true }));
+    this.#db.pragma(`max_page_count = ${isFull ? pages : 2 ** 30}`);
+  }
+
+  get isFull(): boolean {
+    return this.#isFull;
+  }
+
+  /** The process or the machine is gone: what was not synced is lost. */
+  crash(): void {
+    this.#order = undefined;
+    if (this.#options.synchronous === "FULL") {
+      if (this.#db.inTransaction) this.#db.exec("ROLLBACK");
+      return;
+    }
+    this.#db.close();
+    this.#db = opened(this.#synced);
+    this.setFull(this.#isFull);
+  }
+
+  /** An empty disk in the place of this one. */
+  replaced(): Store {
+    this.close();
+    return new Store(this.#dice, this.#options);
+  }
+
+  close(): void {
+    this.#db.close();
+  }
+
+  /** The database itself, for mutants that spoil it. */
+  get db(): Database.Database {
+    return this.#db;
+  }
+
+  #takeOrder(): Ordered {
+    const order = this.#order;
+    this.#order = undefined;
+    return order;
+  }
+
+  #committed(): void {
+    if (this.#options.synchronous === "FULL") return;
+    this.#commits += 1;
+    if (this.#commits % this.#options.checkpointEvery === 0) this.#synced = this.#db.serialize();
+  }
+}
+
+function emptyLog(): Buffer {
+  const connection = Connection.open(":memory:");
+  const bytes = connection.db.serialize();
+  connection.close();
+  return bytes;
+}
+
+function opened(image: Buffer): Database.Database {
+  const db = new Database(Buffer.from(image));
+  configureWriter(db);
+  return db;
+}

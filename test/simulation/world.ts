@@ -1,0 +1,329 @@
+/**
+ * One world: built from its options, run through its two phases, and judged. Safety: updates come
+ * in and faults happen, while the ledgers watch. Liveness: the faults are over, and within bounded
+ * time every server has every update that is not too old, and then there is silence: keep-alives,
+ * and nothing else. A world that fails says so in its outcome, with the invariant.
+ */
+import type { Neighbour } from "../../src/config/config.js";
+import { Dice } from "./dice.js";
+import { Faults, planOf } from "./faults.js";
+import { Gateway, type GatewaySettings, type Surroundings } from "./gateway.js";
+import { Violation } from "./ledger.js";
+import { addressOf, LegacySite } from "./legacy.js";
+import { Liar } from "./liar.js";
+import { armored, contentOf, Keys, type News } from "./material.js";
+import type { WorldOptions } from "./options.js";
+import { Postal } from "./postal.js";
+import { EventQueue } from "./queue.js";
+import { DURABLE, Store, type StoreOptions } from "./store.js";
+import { type Host, Streams } from "./streams.js";
+import { type Counts, Trace } from "./trace.js";
+
+const MINUTE_MS = 60_000;
+/** How often it is looked whether all have everything. */
+const LOOK_MS = 30_000;
+/** Time for the last echoes; what liars have invented is asked for for an hour. */
+const REST_MS = { honest: 15 * MINUTE_MS, withLiars: 75 * MINUTE_MS };
+/** How long it must be silent then. */
+const SILENCE_MS = 15 * MINUTE_MS;
+
+export interface Outcome {
+  readonly seed: number;
+  /** Undefined when all is well. */
+  readonly failure: { readonly invariant: string; readonly text: string } | undefined;
+  /** Of all that happened. */
+  readonly hash: string;
+  readonly simulatedMs: number;
+  readonly events: number;
+  readonly updates: number;
+  readonly counts: Counts;
+}
+
+export interface RunOptions {
+  readonly print?: ((line: string) => void) | undefined;
+  /** The disks of a mutant. */
+  readonly store?: StoreOptions;
+}
+
+/** Runs the world of these options from its beginning to its end. */
+export function runWorld(options: WorldOptions, { print, store }: RunOptions = {}): Outcome {
+  const trace = new Trace(print);
+  const world = new World(options, trace, store ?? DURABLE);
+  let failure: Outcome["failure"];
+  try {
+    world.run();
+  } catch (error) {
+    const isViolation = error instanceof Violation;
+    const text = error instanceof Error ? error.message : String(error);
+    const where = isViolation || !(error instanceof Error) ? "" : `\n${error.stack}`;
+    failure = { invariant: isViolation ? error.invariant : "no bug", text: `${text}${where}` };
+    trace.line(world.now, `FAILED: ${text}`);
+  }
+  world.close();
+  const { seed } = options;
+  const { events, updates, now: simulatedMs } = world;
+  const hash = trace.digest();
+  return { seed, failure, hash, simulatedMs, events, updates, counts: trace.counts };
+}
+
+class World {
+  readonly #options: WorldOptions;
+  readonly #trace: Trace;
+  readonly #queue: EventQueue;
+  readonly #dice: Dice;
+  readonly #streams: Streams;
+  readonly #postal: Postal;
+  readonly #keys: Keys;
+  readonly #gateways: readonly Gateway[];
+  readonly #honest: readonly Gateway[];
+  readonly #liars: readonly Liar[];
+  readonly #legacy: readonly LegacySite[];
+  /** What somebody was told is safe, and when it was handed in. */
+  #promised: { readonly news: News; readonly at: number }[] = [];
+  events = 0;
+  updates = 0;
+
+  constructor(options: WorldOptions, trace: Trace, store: StoreOptions) {
+    this.#options = options;
+    this.#trace = trace;
+    const dice = new Dice(options.seed);
+    this.#dice = dice.fork("world");
+    const ties = dice.fork("ties");
+    const queue = new EventQueue(() => ties.next());
+    this.#queue = queue;
+    this.#streams = new Streams(queue, dice.fork("streams"), options.streams);
+    this.#postal = new Postal(queue, dice.fork("postal"), trace, options.postal);
+    this.#keys = new Keys(dice.fork("keys"));
+    const around: Surroundings = {
+      queue,
+      trace,
+      streams: this.#streams,
+      postal: this.#postal,
+      host: (name) => this.#host(name),
+      honest: (name) => this.#honest.find((one) => one.name === name)?.ledger,
+    };
+    const liars: Liar[] = [];
+    this.#gateways = options.gateways.map(({ name, skewMs, lies }) => {
+      const own = dice.fork(name);
+      const disk = new Store(own.fork("disk"), store);
+      const gateway = new Gateway(settingsOf(name, skewMs, options), disk, around, own);
+      if (lies.length > 0) {
+        const liar = new Liar(lies, queue, own.fork("lies"), trace, new Keys(own.fork("bogus")));
+        liars.push(liar);
+        gateway.mangle = (line, _, bytes) => {
+          liar.say(bytes, {
+            write: (said) => this.#streams.write(line, gateway, said),
+            break: () => this.#streams.destroy(line),
+          });
+        };
+      }
+      this.#postal.register(gateway);
+      return gateway;
+    });
+    this.#liars = liars;
+    this.#honest = this.#gateways.filter(({ mangle }) => mangle === undefined);
+    this.#legacy = options.legacy.map(({ name, kind }) => {
+      const partners = partnersOf(name, options).map((one) => ({ address: addressOf(one) }));
+      const site = new LegacySite(name, kind, partners, this.#postal);
+      this.#postal.register(site);
+      return site;
+    });
+  }
+
+  get now(): number {
+    return this.#queue.now;
+  }
+
+  close(): void {
+    for (const { store } of this.#gateways) store.close();
+  }
+
+  run(): void {
+    const { faults: every, isLong, safetyMs } = this.#options;
+    const args = [this.#queue, this.#streams, this.#gateways, this.#dice, this.#trace] as const;
+    const lost = (gateway: Gateway) => this.#release(gateway);
+    const faults = new Faults(planOf(every, isLong), ...args, lost);
+    for (const gateway of this.#gateways) {
+      this.#queue.after(this.#dice.int(0, 5000), `${gateway.name} starts`, () => gateway.start());
+    }
+    this.#bringUpdates();
+    faults.start();
+    this.#pass(safetyMs);
+    this.#trace.line(this.now, "the faults are over");
+    faults.stop();
+    this.#postal.heal();
+    this.#converge();
+    for (const liar of this.#liars) liar.isQuiet = true;
+    this.#silence();
+  }
+
+  #host(name: string): Host {
+    const found = this.#gateways.find((one) => one.name === name);
+    if (found === undefined) throw new Error(`no gateway ${name}`);
+    return found;
+  }
+
+  /** Lets `ms` pass. */
+  #pass(ms: number): void {
+    const end = this.now + ms;
+    for (;;) {
+      const event = this.#queue.next(end);
+      if (event === undefined) return;
+      this.events += 1;
+      this.#trace.line(event.time, event.what);
+      event.run();
+    }
+  }
+
+  /** Users hand keys in, at gateways and at sites, at any time of the safety phase. */
+  #bringUpdates(): void {
+    const { updates, safetyMs } = this.#options;
+    let at = 0;
+    for (let n = 0; n < updates; n += 1) {
+      const isBurst = this.#dice.chance(0.3);
+      at = isBurst ? at + this.#dice.int(0, 50) : this.#dice.int(0, safetyMs);
+      this.#queue.at(Math.min(at, safetyMs - 1), "a user hands in a key", () => this.#bring());
+    }
+  }
+
+  #bring(): void {
+    const news = this.#keys.next();
+    const places = [...this.#honest, ...this.#legacy];
+    const place = this.#dice.pick(places);
+    const at = this.now;
+    this.#trace.line(at, `${news.name} at ${place.name}`);
+    if (place instanceof LegacySite) {
+      if (news.isBare && place.kind === "pksd") return;
+      if (place.submit(news.key)) this.#promise(news, at);
+      return;
+    }
+    place.submit(armored(news.key), (answer) => {
+      if (answer === "taken") this.#promise(news, at);
+    });
+  }
+
+  #promise(news: News, at: number): void {
+    this.updates += 1;
+    this.#promised.push({ news, at });
+  }
+
+  /** What a gateway had taken and had not passed on is gone with its disk. */
+  #release(lost: Gateway): void {
+    const others = this.#honest.filter((one) => one !== lost);
+    this.#promised = this.#promised.filter(({ news }) => {
+      const pieces = contentOf(news.key);
+      return others.some(({ ledger }) => pieces.every((piece) => ledger.content.has(piece)));
+    });
+  }
+
+  // Liveness.
+
+  #converge(): void {
+    const healedAt = this.now;
+    const { livenessMs } = this.#options;
+    let missing: string | undefined;
+    while (this.now - healedAt < livenessMs) {
+      this.#pass(LOOK_MS);
+      missing = this.#missing(healedAt);
+      if (missing === undefined) {
+        this.#trace.line(this.now, `all have everything, ${this.now - healedAt} ms later`);
+        return;
+      }
+    }
+    throw new Violation(
+      "everybody gets everything",
+      `${missing}, ${livenessMs} ms after the faults`,
+    );
+  }
+
+  /** The first thing that somebody should have and has not. */
+  #missing(healedAt: number): string | undefined {
+    const youngerThan = healedAt - this.#options.limits.retainMs / 2;
+    const wanted = new Set<string>();
+    for (const { ledger } of this.#honest) {
+      for (const [hash, at] of ledger.stored) if (at >= youngerThan) wanted.add(hash);
+    }
+    for (const { name, ledger, isUp } of this.#honest) {
+      if (!isUp) return `${name} is down`;
+      for (const hash of wanted) {
+        if (!ledger.stored.has(hash as never)) return `${name} has no ${hash}`;
+      }
+    }
+    if (this.#options.postal.loses > 0) return undefined;
+    return this.#missingContent(youngerThan);
+  }
+
+  /** The same by what the keys hold, over all servers, since sites have no hashes. */
+  #missingContent(youngerThan: number): string | undefined {
+    const takers = this.#legacy.filter(({ kind }) => kind !== "hockeypuck");
+    for (const { news, at } of this.#promised) {
+      if (at < youngerThan) continue;
+      const pieces = contentOf(news.key);
+      for (const { name, ledger } of this.#honest) {
+        if (pieces.some((piece) => !ledger.content.has(piece))) return `${name} lacks ${news.name}`;
+      }
+      for (const { name, content } of takers) {
+        // Refused for good, expired, or of a key without user id: the operator has been told.
+        const excuse = `${name} ${news.key.fingerprint}`;
+        if (this.#honest.some(({ ledger }) => ledger.excused.has(excuse))) continue;
+        if (pieces.some((piece) => !content.has(piece))) return `${name} lacks ${news.name}`;
+      }
+    }
+    return undefined;
+  }
+
+  /** Nothing moves any more: no mail, no announcement, no update. */
+  #silence(): void {
+    const restsAt = this.now;
+    const isOnItsWay = () =>
+      this.#postal.waiting > 0 || this.#honest.some(({ process }) => !process?.lanesAreDone);
+    // A slow mail may still be about, or one that is put off: what it brings is known by now.
+    while (isOnItsWay() && this.now - restsAt < this.#options.livenessMs) this.#pass(LOOK_MS);
+    this.#pass(this.#liars.length > 0 ? REST_MS.withLiars : REST_MS.honest);
+    for (const { wiretap } of this.#honest) wiretap.take();
+    this.#pass(SILENCE_MS);
+    for (const { name, wiretap } of this.#honest) {
+      for (const [kind, times] of wiretap.take()) {
+        if (kind === "LIST" || kind === "IHAVE") continue;
+        throw new Violation("then there is silence", `${name} says ${times} x ${kind}`);
+      }
+    }
+    if (isOnItsWay()) {
+      throw new Violation("then there is silence", "mail is on its way");
+    }
+  }
+}
+
+function settingsOf(name: string, skewMs: number, options: WorldOptions): GatewaySettings {
+  const dials = new Map<string, boolean>();
+  for (const [from, to] of options.links) {
+    if (from === name) dials.set(to, true);
+    if (to === name && !dials.has(from)) dials.set(from, false);
+  }
+  const names = partnersOf(name, options);
+  const sites = options.legacy.filter((one) => names.includes(one.name));
+  const { limits, holds, reconnect, retry, sharedRelay } = options;
+  // Hockeypuck takes no mail and is a neighbour that only sends.
+  const takers = sites.filter(({ kind }) => kind !== "hockeypuck");
+  const hold = holds ? { sites: takers.map((one) => one.name), bytes: 2 ** 30 } : undefined;
+  return {
+    name,
+    peers: [...dials].map(([peer, dial]) => ({ name: peer, dial })),
+    sites: takers.map((one) => neighbour(one.name)),
+    senders: sites.map((one) => neighbour(one.name)),
+    limits: { ...limits, hold },
+    reconnect,
+    retry,
+    skewMs,
+    sharedRelay,
+  };
+}
+
+/** Servers with which `name` exchanges mail. */
+function partnersOf(name: string, { mailLinks }: WorldOptions): string[] {
+  return mailLinks.flatMap(([a, b]) => (a === name ? [b] : b === name ? [a] : []));
+}
+
+function neighbour(name: string): Neighbour {
+  return { name, mail: addressOf(name), via: "mail" } as Neighbour;
+}
