@@ -31,6 +31,12 @@ export function roundOf(position: number): number {
   return Math.floor(position / (MAX_NUMBER + 1)) * (MAX_NUMBER + 1);
 }
 
+/** The position of a number that was announced after `claimed`: one far below has wrapped. */
+export function positionNear(claimed: number, number: number): number {
+  const position = roundOf(claimed) + number;
+  return claimed - position > MAX_NUMBER / 2 ? position + MAX_NUMBER + 1 : position;
+}
+
 /** What a listing of the positions `low` to `high` shows: ascending, each once, no others. */
 export function listedBetween(
   low: number,

@@ -32,7 +32,7 @@ import type { Announcement } from "./messages.js";
 import { MAX_NUMBER } from "./messages.js";
 import { PendingNumbers } from "./pending.js";
 import type { Listed, Listing } from "./positions.js";
-import { listedBetween, numberAt, roundOf } from "./positions.js";
+import { listedBetween, numberAt, positionNear, roundOf } from "./positions.js";
 import type { Position, ReceptionOutput, ResetReason } from "./reception-output.js";
 import { BackwardSearch } from "./search.js";
 
@@ -140,7 +140,7 @@ export class Reception {
       this.#latest = one.number;
       const next = this.#high === undefined ? undefined : this.#high + 1;
       const isNext = next !== undefined && numberAt(next) === one.number;
-      const position = isNext ? next : roundOf(this.#claimed ?? 0) + one.number;
+      const position = isNext ? next : positionNear(this.#claimed ?? 0, one.number);
       this.#claimed = Math.max(this.#claimed ?? position, position);
       if (isNext) this.#add({ position, announcement: one }, false, outputs);
       else if (next !== undefined && position < next) this.#compare(position, one, false);

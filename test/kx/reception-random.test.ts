@@ -21,7 +21,8 @@ function live(seed: number, { forgery, replacement }: World): Record<string, num
   let logs = 0;
   const freshLog = () => {
     logs += 1;
-    const first = random() < 0.3 ? ROUND - 1 - pick(3000) : 1;
+    // A log that takes another one's place begins at 1; only an old one is near the top.
+    const first = logs === 1 && random() < 0.3 ? ROUND - 1 - pick(3000) : 1;
     return new ListedPeer(`log ${seed} ${logs}`, first);
   };
   let peer = freshLog();
