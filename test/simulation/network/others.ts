@@ -142,8 +142,10 @@ export function reconciliation(options: OtherOptions): Result {
     else if (kind === BACK) {
       away = -1;
       for (let update = 0; update < births.length; update++) {
-        const isBorn = (births[update]?.at ?? 0) <= at;
-        if (isBorn && !measures.holds(a, update)) moving.set(update, (moving.get(update) ?? 0) + 1);
+        const { at: bornAt, server } = births[update] ?? { at: at + 1, server: a };
+        // What was to be published at the server itself is born only now.
+        if (bornAt <= at && server !== a && !measures.holds(a, update))
+          moving.set(update, (moving.get(update) ?? 0) + 1);
       }
     } else if (kind === BIRTH) {
       if (a === away) queue.push(outage?.to ?? at, BIRTH, a, b, 0);
