@@ -50,7 +50,7 @@ if [ "${1:-}" = --import ]; then
 fi
 
 echo "== building"
-buildah bud -q --isolation chroot --pull=false -f deploy/Dockerfile --ignorefile deploy/Dockerfile.dockerignore \
+buildah bud --isolation chroot --pull=false -f deploy/Dockerfile --ignorefile deploy/Dockerfile.dockerignore \
   --build-arg REVISION="$(git rev-parse HEAD)" --format docker -t kx-gateway "$@" . >"$WORK/log" 2>&1 || {
   cat "$WORK/log"
   exit 1
@@ -77,19 +77,22 @@ mkdir -p "$WORK/volume" "$ROOT/etc/kxgw"
 chown 10001:10001 "$WORK/volume"
 chmod 755 "$WORK"
 # What a container engine does with read_only, volumes and user, by hand.
-inside() {
-  unshare --mount --propagation private sh -ec '
-    root=$1 work=$2; shift 2
-    touch "$root/etc/kxgw/kxgw.toml"
-    mount --bind "$root" "$root"
-    mount -t proc proc "$root/proc"
-    mount --bind "$work/volume" "$root/var/lib/kxgw"
-    mount --bind "$work/kxgw.toml" "$root/etc/kxgw/kxgw.toml"
-    mount -o remount,ro,bind "$root"
-    exec chroot --userspec=10001:10001 "$root" env -i PATH=/usr/local/bin:/usr/bin:/bin "$@"
-  ' sh "$ROOT" "$WORK" "$@"
-}
-inside kxgw serve -c /etc/kxgw/kxgw.toml >"$WORK/events" 2>&1 &
+cat >"$WORK/inside" <<SH
+#!/bin/sh
+exec unshare --mount --propagation private sh -ec '
+    root=$ROOT work=$WORK
+    mount --bind "\$root" "\$root"
+    mount -t proc proc "\$root/proc"
+    mount --bind "\$work/volume" "\$root/var/lib/kxgw"
+    mount --bind "\$work/kxgw.toml" "\$root/etc/kxgw/kxgw.toml"
+    mount -o remount,ro,bind "\$root"
+    exec chroot --userspec=10001:10001 "\$root" env -i PATH=/usr/local/bin:/usr/bin:/bin "\$@"
+  ' sh "\$@"
+SH
+chmod 0755 "$WORK/inside"
+touch "$ROOT/etc/kxgw/kxgw.toml"
+inside() { "$WORK/inside" "$@"; }
+"$WORK/inside" kxgw serve -c /etc/kxgw/kxgw.toml >"$WORK/events" 2>&1 &
 GATEWAY=$!
 inside kxgw health --wait 20s
 if inside touch /app/x 2>/dev/null; then echo "the root can be written to" >&2; exit 1; fi

@@ -48,6 +48,8 @@ export interface Routes {
   readonly relay: Readonly<Record<string, string>>;
   /** Command line by address; the local part is the alias. */
   readonly pipes: Readonly<Record<string, string>>;
+  /** Lines for the end of main.cf. */
+  readonly main?: string;
 }
 
 export class Postfix {
@@ -140,7 +142,11 @@ async function layOut(directory: string): Promise<void> {
   writeFileSync(join(bin, "sendmail"), script, { mode: 0o755 });
 }
 
-function writeConfig(directory: string, port: number, { relay, pipes }: Routes): void {
+function writeConfig(
+  directory: string,
+  port: number,
+  { relay, pipes, main: more = "" }: Routes,
+): void {
   const conf = join(directory, "conf");
   const domains = (addresses: readonly string[]) =>
     [...new Set(addresses.map((address) => address.slice(address.indexOf("@") + 1)))].join(" ");
@@ -173,7 +179,7 @@ minimal_backoff_time = 2s
 maximal_backoff_time = 5s
 smtp_connect_timeout = 5s
 `;
-  writeFileSync(join(conf, "main.cf"), main);
+  writeFileSync(join(conf, "main.cf"), main + more);
   writeFileSync(join(conf, "master.cf"), `127.0.0.1:${port} inet n - n - - smtpd${SERVICES}`);
   const lines = (entries: [string, string][], separator: string) =>
     entries.map(([name, value]) => `${name}${separator}${value}\n`).join("");
