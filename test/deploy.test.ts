@@ -3,8 +3,8 @@
  * accepts, the unit is one that systemd accepts, the image is built from files that exist, and an
  * installed package has all that its commands need.
  */
-import { chmodSync, existsSync, readFileSync, writeFileSync } from "node:fs";
-import { join } from "node:path";
+import { chmodSync, cpSync, existsSync, readFileSync, writeFileSync } from "node:fs";
+import { basename, join } from "node:path";
 import { expect, it } from "vitest";
 import { EXIT } from "../src/errors.js";
 import { kxgw, ROOT, run, scratch } from "./e2e/stage.js";
@@ -98,17 +98,53 @@ it("the unit does not restart what a restart cannot cure", () => {
   expect(UNIT).toContain("Restart=on-failure\n");
 });
 
-it("the image is built from files that are here and that its ignore file lets through", () => {
-  const dockerfile = readFileSync(join(ROOT, "deploy/Dockerfile"), "utf8");
-  const allowed = readFileSync(join(ROOT, "deploy/Dockerfile.dockerignore"), "utf8").split("\n");
-  const sources = [...dockerfile.matchAll(/^COPY (?!--from)(.+) \S+$/gm)].flatMap(
-    ([, paths = ""]) => paths.split(" "),
-  );
-  expect(sources.length).toBeGreaterThan(4);
-  for (const source of sources) {
-    expect([source, existsSync(join(ROOT, source))]).toEqual([source, true]);
-    expect(allowed).toContain(`!${source}`);
+it.each(["deploy/Dockerfile", "deploy/legacy/Dockerfile"])(
+  "%s copies files that are here and that its ignore file lets through",
+  (file) => {
+    const dockerfile = readFileSync(join(ROOT, file), "utf8");
+    const allowed = readFileSync(join(ROOT, `${file}.dockerignore`), "utf8")
+      .split("\n")
+      .flatMap((line) => (line.startsWith("!") ? [line.slice(1)] : []));
+    const sources = [...dockerfile.matchAll(/^COPY (?!--from)(.+) \S+$/gm)].flatMap(
+      ([, paths = ""]) => paths.split(" "),
+    );
+    expect(sources.length).toBeGreaterThan(4);
+    for (const source of sources) {
+      expect([source, existsSync(join(ROOT, source))]).toEqual([source, true]);
+      const isLet = allowed.some((path) => `${source}/`.startsWith(`${path}/`));
+      expect([source, isLet]).toEqual([source, true]);
+    }
+  },
+);
+
+it("docker-compose.yml fits its schema, and mounts what is there", {
+  timeout: 60_000,
+}, async () => {
+  const text = readFileSync(join(ROOT, "docker-compose.yml"), "utf8");
+  const mounted = [...text.matchAll(/^ +- (\.\/\S+?):/gm)].map(([, path = ""]) => path);
+  expect(mounted).toHaveLength(6);
+  for (const path of mounted) {
+    expect([path, existsSync(join(ROOT, path))]).toEqual([path, true]);
   }
+  if (!existsSync("/usr/bin/docker-compose")) {
+    process.stderr.write("docker-compose is not installed: docker-compose.yml is unverified\n");
+    return;
+  }
+  const check = (file: string) => run("/usr/bin/docker-compose", ["-f", file, "config", "-q"]);
+  expect(await check(join(ROOT, "docker-compose.yml"))).toMatchObject({ code: 0, stderr: "" });
+  const broken = join(scratch(), "docker-compose.yml");
+  writeFileSync(broken, text.replace("healthcheck:", "healthchek:"));
+  expect((await check(broken)).stderr).toContain("Unsupported config option");
+});
+
+it("Prometheus of docker-compose.yml takes its config, with the alerts beside it", async () => {
+  const directory = scratch();
+  for (const file of ["compose/prometheus.yml", "prometheus/alerts.yml"]) {
+    cpSync(join(ROOT, "deploy", file), join(directory, basename(file)));
+  }
+  const args = ["check", "config", join(directory, "prometheus.yml")];
+  const { code, stdout } = await run("promtool", args);
+  expect([code, stdout]).toEqual([0, expect.stringContaining("1 rule files found")]);
 });
 
 it("the package ships what its commands need", async () => {

@@ -1,24 +1,40 @@
 /**
- * `kxgw demo`: the tour of `demo/tour.ts`, with its progress on stderr and what travelled on
- * stdout. Works in a temporary directory and leaves nothing behind, neither files nor processes,
- * also when it is interrupted. Fails with the reason when a key does not arrive whole.
+ * `kxgw demo`: the tour of `demo/tour.ts`, or that of `demo/visit.ts` through gateways that run
+ * already, with its progress on stderr and what travelled on stdout. Works in a temporary directory
+ * and leaves nothing behind, neither files nor processes, also when it is interrupted. Fails with
+ * the reason when a key does not arrive whole.
  */
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { parseKeyserver, parseMailAddress } from "../config/addresses.js";
+import type { Reading } from "../config/units.js";
+import { parseEndpoint } from "../config/units.js";
 import type { Journey } from "../demo/tour.js";
 import { tour } from "../demo/tour.js";
+import type { Stations, Visit } from "../demo/visit.js";
+import { visit } from "../demo/visit.js";
 import { EXIT } from "../errors.js";
 import type { Output } from "./output.js";
 
 /** What a shell reports for a process that a signal ended. */
 const SIGNALLED = { SIGINT: 130, SIGTERM: 143 } as const;
 
-/** Runs the demo. Resolves with the exit code: 0, 70 when it failed, 130 or 143 when stopped. */
-export async function demoCommand(
-  options: { readonly json: boolean },
-  out: Output,
-): Promise<number> {
+export interface DemoOptions {
+  readonly json: boolean;
+  /** Where a tour through what runs elsewhere begins and ends: all three, or none. */
+  readonly smtp: string | undefined;
+  readonly site: string | undefined;
+  readonly keyserver: string | undefined;
+}
+
+/** Runs the demo. Resolves with the exit code: 0, 64, 70 when it fails, 130 or 143 when stopped. */
+export async function demoCommand(options: DemoOptions, out: Output): Promise<number> {
+  const stations = stationsOf(options);
+  if (typeof stations === "string") {
+    out.stderr(`kxgw demo: ${stations}\n`);
+    return EXIT.usage;
+  }
   const directory = mkdtempSync(join(tmpdir(), "kxgw-demo-"));
   const stop = new AbortController();
   let code: number = EXIT.software;
@@ -29,8 +45,12 @@ export async function demoCommand(
     });
   }
   try {
-    const journey = await tour(directory, (text) => out.stderr(`${text}\n`), stop.signal);
-    out.stdout(options.json ? `${JSON.stringify(journey)}\n` : report(journey));
+    const say = (text: string) => out.stderr(`${text}\n`);
+    const travelled = stations
+      ? await visit(stations, say, stop.signal)
+      : await tour(directory, say, stop.signal);
+    const text = "arrived" in travelled ? report(travelled) : visitReport(travelled);
+    out.stdout(options.json ? `${JSON.stringify(travelled)}\n` : text);
     return EXIT.ok;
   } catch (error) {
     const why = stop.signal.aborted ? stop.signal.reason : error;
@@ -39,6 +59,39 @@ export async function demoCommand(
   } finally {
     rmSync(directory, { recursive: true, force: true });
   }
+}
+
+/** The stations that the options name, undefined when they name none, or what is wrong. */
+function stationsOf({ smtp, site, keyserver }: DemoOptions): Stations | undefined | string {
+  if (smtp === undefined && site === undefined && keyserver === undefined) return undefined;
+  if (smtp === undefined || site === undefined || keyserver === undefined) {
+    return "--smtp, --site and --keyserver belong together: give all of them, or none";
+  }
+  const [endpoint, address, url] = [
+    parseEndpoint(smtp),
+    parseMailAddress(site),
+    parseKeyserver(keyserver),
+  ];
+  const fault = (option: string, reading: Reading<unknown>) =>
+    "fault" in reading ? [`${option}: ${reading.fault}`] : [];
+  if ("fault" in endpoint || "fault" in address || "fault" in url) {
+    return [
+      ...[...fault("--smtp", endpoint), ...fault("--site", address)],
+      ...fault("--keyserver", url),
+    ].join("; ");
+  }
+  return { smtp: endpoint.value, site: address.value, keyserver: url.value };
+}
+
+function visitReport({ keys, news, milliseconds: ms, ...visited }: Visit): string {
+  const { duplicatesKnown, duplicatesOffered } = visited;
+  return [
+    "",
+    `updates       ${keys} of ${keys} arrived whole, ${news} of them new to the first gateway`,
+    `on the way    ${ms.median} ms median (${ms.least} to ${ms.most} ms)`,
+    `duplicates    ${duplicatesKnown} of ${duplicatesOffered} suppressed`,
+    "",
+  ].join("\n");
 }
 
 function report(journey: Journey): string {

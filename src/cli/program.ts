@@ -7,6 +7,7 @@ import { Command, Option } from "commander";
 import { EXIT } from "../errors.js";
 import { VERSION } from "../version.js";
 import { configOption } from "./config-option.js";
+import type { DemoOptions } from "./demo.js";
 import { addOperatorCommands } from "./operator-commands.js";
 import type { Output } from "./output.js";
 
@@ -61,10 +62,14 @@ function addGateway(program: Command, out: Output): void {
     .command("demo")
     .description("two gateways and two small mail sites on loopback, real keys from end to end")
     .option("--json", "print the result as JSON")
+    .option("--smtp <host:port>", "start nothing: mail the keys to a gateway that runs there")
+    .option("--site <address>", "its address")
+    .option("--keyserver <url>", "look for the keys in the keyserver at the other end")
     .addHelpText("after", "\nExample:\n  kxgw demo --json | jq .milliseconds.median")
-    .action(async ({ json }: { json?: boolean }) => {
+    .action(async (options: Partial<DemoOptions>) => {
+      const { json = false, smtp, site, keyserver } = options;
       const { demoCommand } = await import("./demo.js");
-      process.exitCode = await demoCommand({ json: json === true }, out);
+      process.exitCode = await demoCommand({ json, smtp, site, keyserver }, out);
     });
 }
 

@@ -4,15 +4,14 @@
  * move nothing. Everything is on loopback, on ports that are free, and is stopped at the end. It
  * measures; what it prints is the caller's business. It fails when a key does not arrive whole.
  */
-import { readdirSync, readFileSync, writeFileSync } from "node:fs";
+import { writeFileSync } from "node:fs";
 import { createServer } from "node:net";
 import { join } from "node:path";
-import { fileURLToPath } from "node:url";
-import { updateHash } from "../openpgp/update-hash.js";
+import type { Exhibit, Spread } from "./exhibits.js";
+import { readExhibits, spread } from "./exhibits.js";
 import { GatewayProcess } from "./process.js";
-import { keysIn, LegacySite } from "./site.js";
+import { LegacySite } from "./site.js";
 
-const KEYS = fileURLToPath(new URL("../../test/fixtures/keys", import.meta.url));
 /** So long may nothing arrive before we give up. */
 const PATIENCE_MS = 10_000;
 const LOOK_MS = 50;
@@ -31,7 +30,7 @@ export interface Journey {
   readonly arrived: number;
   /** Their update hashes by fingerprint. */
   readonly hashes: Readonly<Record<string, string>>;
-  readonly milliseconds: { readonly least: number; readonly median: number; readonly most: number };
+  readonly milliseconds: Spread;
   readonly mailBytesIn: number;
   readonly mailBytesOut: number;
   readonly mailsOut: number;
@@ -40,13 +39,6 @@ export interface Journey {
   readonly duplicatesOffered: number;
   readonly duplicatesSuppressed: number;
   readonly mailsAfterDuplicates: number;
-}
-
-/** A real key as it was published, one in a file. */
-interface Exhibit {
-  readonly armored: Uint8Array;
-  readonly fingerprint: string;
-  readonly hash: string;
 }
 
 /**
@@ -149,15 +141,6 @@ function common(site: string, log: string): string[] {
   ];
 }
 
-function readExhibits(): Exhibit[] {
-  return readdirSync(KEYS).map((name) => {
-    const armored = readFileSync(join(KEYS, name));
-    const [key] = keysIn([armored]);
-    if (key === undefined) throw new Error(`${join(KEYS, name)}: there is no key in it`);
-    return { armored, fingerprint: key.fingerprint, hash: updateHash(key).hash };
-  });
-}
-
 /** Submits all of them, one after the other; resolves with when each of them went off. */
 async function submit(site: LegacySite, exhibits: readonly Exhibit[], stop: AbortSignal) {
   const submittedAt = new Map<string, number>();
@@ -206,12 +189,6 @@ function readStatus(status: Readonly<Record<string, unknown>>) {
   const peers = neighbours.flatMap(({ peer }) => (peer === undefined ? [] : [peer]));
   const kxBytes = peers.reduce((sum, { bytesIn, bytesOut }) => sum + bytesIn + bytesOut, 0);
   return { kxBytes, duplicates: totals.duplicates };
-}
-
-function spread(times: readonly number[]): Journey["milliseconds"] {
-  const sorted = [...times].sort((x, y) => x - y);
-  const at = (share: number) => Math.round(sorted[Math.floor((sorted.length - 1) * share)] ?? 0);
-  return { least: at(0), median: at(0.5), most: at(1) };
 }
 
 /** A port that is free now; the gateway that is told of it binds it at once. */

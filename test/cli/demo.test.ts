@@ -16,9 +16,11 @@ import {
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, describe, expect, it } from "vitest";
+import { demoCommand } from "../../src/cli/demo.js";
 import { REAL_KEYS } from "../e2e/material.js";
 import { ROOT, scratch, until } from "../e2e/stage.js";
 import { mergedHashes } from "../e2e/world.js";
+import { captured } from "./captured.js";
 
 const installed = mkdtempSync(join(tmpdir(), "kxgw-demo-test-"));
 afterAll(() => rmSync(installed, { recursive: true, force: true }));
@@ -151,4 +153,18 @@ describe("kxgw demo", () => {
     expect(second.said.stderr).toContain("stone dead");
     expect([first.left(), second.left()]).toEqual([[], []]);
   });
+});
+
+it.each([
+  [["--smtp=127.0.0.1:1"], "belong together"],
+  [["--smtp=x", "--site=a@b.example", "--keyserver=http://h"], '--smtp: "x" has no address'],
+  [["--smtp=h:1", "--site=a", "--keyserver=h"], "--site: "],
+])("says what is wrong with the stations %s", async (args, words) => {
+  const out = captured();
+  const { smtp, site, keyserver } = Object.fromEntries(
+    args.map((one) => one.replace("--", "").split("=")),
+  );
+  const json = false;
+  expect(await demoCommand({ json, smtp, site, keyserver }, out)).toBe(64);
+  expect(out.errors).toContain(words);
 });

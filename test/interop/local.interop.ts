@@ -3,7 +3,7 @@
  * mail script. What comes in at the gateway is found in the keyserver, whole.
  */
 import { expect, test } from "vitest";
-import { until } from "./daemon.js";
+import { run, until } from "./daemon.js";
 import { debianKeys, packetCount, type RealKey } from "./keys.js";
 import { note } from "./ledger.js";
 import { Onak } from "./onak.js";
@@ -61,6 +61,23 @@ test("SKS by HKP", async () => {
   const url = `http://127.0.0.1:${sks.port}`;
   await feed(`type = "hkp"\nurl = "${url}"`, (fingerprint) => sks.get(fingerprint));
   note("local SKS", [{ from: "gateway A", to: "SKS", road: "HKP", what: "5 keys" }]);
+});
+
+test("kxgw demo through a gateway that runs, to SKS behind it", async () => {
+  const sks = await startSks();
+  const url = `http://127.0.0.1:${sks.port}`;
+  const gateway = await stage().gateway("a", [
+    `[site]\naddress = "${SITE}"\n[smtp]\nlisten = ["127.0.0.1:0"]`,
+    `[local]\ntype = "hkp"\nurl = "${url}"`,
+    `[[peer]]\nname = "old"\naccept_from = ["127.0.0.1"]`,
+  ]);
+  const stations = [`--smtp=127.0.0.1:${gateway.port("smtp")}`, `--site=${SITE}`];
+  const args = ["dist/main.js", "demo", "--json", ...stations, `--keyserver=${url}`];
+  const first = JSON.parse(run(process.execPath, args));
+  expect(first).toMatchObject({ keys: 22, news: 22, duplicatesKnown: 22 });
+  const again = JSON.parse(run(process.execPath, args));
+  expect(again).toMatchObject({ keys: 22, news: 0, duplicatesKnown: 22 });
+  note("local SKS", [{ from: "kxgw demo", to: "SKS", road: "SMTP, HKP", what: "22 keys" }]);
 });
 
 test("onak by its mail script", async () => {

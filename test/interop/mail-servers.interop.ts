@@ -5,13 +5,13 @@
  */
 import { mkdirSync, writeFileSync } from "node:fs";
 import { createTransport } from "nodemailer";
-import { afterEach, beforeEach, expect, test } from "vitest";
+import { expect, test } from "vitest";
 import { blocks, page } from "../page.js";
 import { freePort, until } from "./daemon.js";
 import { debianKeys } from "./keys.js";
 import { note } from "./ledger.js";
 import { Postfix } from "./postfix.js";
-import { eventCount, Stage } from "./stage.js";
+import { eventCount, stagePerTest } from "./stage.js";
 import type { Front } from "./unpacked.js";
 import { startExim, startOpenSmtpd } from "./unpacked.js";
 
@@ -19,13 +19,7 @@ const SITE = "pgp-public-keys@keys.example.org";
 const BOUNCE = "pgp-bounces+old=1=0000000000@keys.example.org";
 const OLD = "pgp-public-keys@old.example.net";
 
-let stage: Stage;
-beforeEach(async () => {
-  stage = await Stage.open();
-});
-afterEach(async () => {
-  await stage.close();
-});
+const stage = stagePerTest();
 
 /** The one block of that kind, with paths and addresses that are here. */
 function recipe(kind: string, here: Readonly<Record<string, string>> = {}): string {
@@ -36,7 +30,7 @@ function recipe(kind: string, here: Readonly<Record<string, string>> = {}): stri
 }
 
 function socket(): string {
-  return stage.path("lmtp.sock");
+  return stage().path("lmtp.sock");
 }
 
 const LMTP = () => `[smtp]\nlisten = ["lmtp:${socket()}"]\nsocket_mode = "0666"`;
@@ -50,7 +44,7 @@ async function frontTest(front: Front, smtp: string): Promise<void> {
   ];
   const [one, two] = debianKeys(2);
   if (one === undefined || two === undefined) throw new Error("there are no keys");
-  const post = (armored: string) => stage.post(front.port, { from: OLD, to: SITE, armored });
+  const post = (armored: string) => stage().post(front.port, { from: OLD, to: SITE, armored });
   const offer = async (localAddress: string, from: string, to: string) => {
     const host = { host: "127.0.0.1", port: front.port, localAddress, ignoreTLS: true };
     const transport = createTransport(host);
@@ -62,7 +56,7 @@ async function frontTest(front: Front, smtp: string): Promise<void> {
     transport.close();
     return outcome;
   };
-  const first = await stage.gateway("a", config);
+  const first = await stage().gateway("a", config);
   await post(one.armored);
   await until("a mail is through", () => eventCount(first, "accepted") === 1);
   expect(await offer("127.0.0.9", "", BOUNCE)).toBe("taken");
@@ -73,15 +67,17 @@ async function frontTest(front: Front, smtp: string): Promise<void> {
   expect(await first.end()).toBe(0);
   await post(two.armored);
   await until("the mail is held", () => front.held() === 1);
-  const second = await stage.restart("a");
+  const second = await stage().restart("a");
   await until("it is delivered", () => {
     front.flush();
     return eventCount(second, "accepted") === 1;
   });
   await until("nothing waits", () => front.held() === 0);
-  expect(stage.logged("a").map(({ fingerprint }) => fingerprint)).toEqual([
-    ...[one.fingerprint, two.fingerprint],
-  ]);
+  expect(
+    stage()
+      .logged("a")
+      .map(({ fingerprint }) => fingerprint),
+  ).toEqual([...[one.fingerprint, two.fingerprint]]);
   note("mail servers", [
     { from: "old", to: front.name, road: "SMTP", what: "2 mails and a bounce" },
     { from: front.name, to: "gateway A", road: "docs/mail-servers.md", what: "all of it" },
@@ -90,12 +86,12 @@ async function frontTest(front: Front, smtp: string): Promise<void> {
 
 test("Postfix by the page", async () => {
   const files = ["keyserver", "neighbours", "transport"] as const;
-  const own = stage.path("recipe");
+  const own = stage().path("recipe");
   mkdirSync(own);
   for (const name of files) writeFileSync(`${own}/${name}`, recipe(`postfix-${name}`));
   const main = recipe("postfix-main", { "/etc/postfix/": `${own}/` });
   const routes = { relay: { "keys.example.org": "error:nobody" }, pipes: {}, main };
-  const postfix = stage.add(await Postfix.start(stage.path("postfix"), routes));
+  const postfix = stage().add(await Postfix.start(stage().path("postfix"), routes));
   const front = {
     name: "Postfix",
     port: postfix.port,
@@ -115,13 +111,13 @@ test("Exim by the page", async () => {
     router: recipe("exim-router"),
     transport: recipe("exim-transport"),
   };
-  const exim = stage.add(await startExim(stage.path("exim"), lines));
+  const exim = stage().add(await startExim(stage().path("exim"), lines));
   await frontTest(exim, LMTP());
 });
 
 test("OpenSMTPD by the page", async () => {
   const port = await freePort();
   const rules = recipe("opensmtpd", { "127.0.0.1:2525": `127.0.0.1:${port}` });
-  const opensmtpd = stage.add(await startOpenSmtpd(stage.path("opensmtpd"), rules));
+  const opensmtpd = stage().add(await startOpenSmtpd(stage().path("opensmtpd"), rules));
   await frontTest(opensmtpd, `[smtp]\nlisten = ["127.0.0.1:${port}"]`);
 });

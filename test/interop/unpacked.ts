@@ -118,7 +118,11 @@ export async function startOpenSmtpd(directory: string, rules: string): Promise<
       control("schedule", "all");
     },
     log: () => daemon.output,
-    stop: () => daemon.stop(),
+    stop: () => {
+      // It takes its time to say goodbye, and holds nothing that anybody wants.
+      daemon.signal("SIGKILL");
+      return daemon.stop();
+    },
   };
 }
 
