@@ -105,6 +105,8 @@ export class SmtpClient {
 
   #end(error: Error): void {
     this.#ended = error;
+    // A server that does not answer may not be ours any more: ports are given again.
+    this.#socket.destroy();
     const waiting = this.#waiting;
     this.#waiting = undefined;
     waiting?.reject(error);

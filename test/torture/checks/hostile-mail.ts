@@ -14,7 +14,7 @@ import { SmtpClient } from "../smtp-client.js";
 import { World } from "../world.js";
 
 const MIB = 2 ** 20;
-const MOST_GROWTH_MIB = 256;
+const MOST_GROWTH_MIB = 384;
 const MOST_MS = 8000;
 const STREAM_MIB = 1024;
 const ED25519 = [22, 9, 0x2b, 0x06, 0x01, 0x04, 0x01, 0xda, 0x47, 0x0f, 0x01, 0x01, 0x07, 0x40];
