@@ -77,7 +77,7 @@ it("what it wants in the config passes the check", () => {
   }
 });
 
-it.each(["migration.md", "install.md", "neighbours.md"])(
+it.each(["migration.md", "install.md", "neighbours.md", "operations.md"])(
   "%s names commands that are there",
   (name) => {
     const table = execFileSync(process.execPath, [PROGRAM, "completion", "bash"], {

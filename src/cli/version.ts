@@ -3,6 +3,7 @@
  * where a config is looked for.
  */
 import { EXIT } from "../errors.js";
+import { SCHEMA_VERSION } from "../updatelog/schema.js";
 import { UpdateLog } from "../updatelog/update-log.js";
 import { VERSION } from "../version.js";
 import type { Output } from "./output.js";
@@ -18,6 +19,7 @@ export function versionCommand(
   const value = {
     kxgw: VERSION,
     node: process.versions.node,
+    log: `version ${SCHEMA_VERSION}`,
     sqlite,
     openssl: process.versions.openssl,
     platform: `${process.platform} ${process.arch}`,

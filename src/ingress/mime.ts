@@ -11,7 +11,7 @@ import type { HeaderField } from "../mail/head.js";
 import { headerValues } from "../mail/head.js";
 
 /** Parts a mail may have; a keyserver writes one, a mailing list's footer makes it two. */
-const MAX_PARTS = 100;
+export const MAX_PARTS = 100;
 
 /** The decoded parts of `message`, whose head has `fields` and ends before `bodyStart`. */
 export async function decodedParts(

@@ -19,7 +19,7 @@ import {
 import { dirname } from "node:path";
 import Database from "better-sqlite3";
 import { Trouble } from "../errors.js";
-import { Connection } from "./connection.js";
+import { Connection, makePrivate } from "./connection.js";
 import { type Inspection, inspectLog } from "./inspect.js";
 import { asTrouble } from "./trouble.js";
 
@@ -48,6 +48,7 @@ export async function backUpLog(
   const connection = Connection.open(path, { readonly: true });
   try {
     rmSync(partial, { force: true });
+    makePrivate(partial);
     await copy(connection.db, partial, options.onProgress);
     asOneFile(partial);
     const found = inspectLog(partial);

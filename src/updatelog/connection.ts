@@ -8,7 +8,7 @@
  * way. Limit: a hard link to the file would be another name with another lock; a symbolic link is
  * followed.
  */
-import { accessSync, constants, existsSync, realpathSync, statSync } from "node:fs";
+import { accessSync, constants, existsSync, realpathSync, statSync, writeFileSync } from "node:fs";
 import { basename, dirname, join } from "node:path";
 import Database from "better-sqlite3";
 import { Trouble } from "../errors.js";
@@ -74,6 +74,7 @@ export class Connection {
       if (real !== MEMORY && !readonly) {
         assertWritable(real);
         lock = takeLock(real);
+        makePrivate(real);
       }
       db = new Database(real, { readonly, timeout: BUSY_TIMEOUT_MS });
       const found = identify(db, real);
@@ -261,6 +262,18 @@ function assertWritable(path: string): void {
         "read-only.";
       throw new Trouble("read-only", `${target}: cannot be written`, remedy, { cause: error });
     }
+  }
+}
+
+/**
+ * Makes the file that SQLite is about to make, for our own user alone: it holds a secret, and its
+ * WAL gets the same mode. One that is there keeps its mode. What stands in the way SQLite says.
+ */
+export function makePrivate(path: string): void {
+  try {
+    writeFileSync(path, "", { flag: "wx", mode: 0o600 });
+  } catch {
+    // It is there, or SQLite cannot make it either.
   }
 }
 

@@ -1,5 +1,5 @@
 /**
- * What docs/operations.md says of backups and of moving, done by its commands: a backup of a running
+ * What docs/operations.md says of backups and of moving, by its commands: a backup of a running
  * gateway put in the place of a lost log, and a log and config taken to another directory. Nothing
  * that was in the backup is lost, and peers give the rest.
  */

@@ -1,5 +1,5 @@
 /** The copy that is made beside a running gateway, and the inspection that it has to pass. */
-import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, readdirSync, readFileSync, statSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import Database from "better-sqlite3";
 import { describe, expect, test } from "vitest";
@@ -41,6 +41,21 @@ describe("a backup", () => {
     expect(copy.append([arrival(9999)])[0]?.seq).toBe(3001);
     copy.close();
     log.close();
+  });
+
+  test("is for the gateway's user alone, as the log is, whatever the umask", async () => {
+    const directory = scratch();
+    const before = process.umask(0o022);
+    try {
+      const log = filled(join(directory, "log"), 10);
+      await backUpLog(join(directory, "log"), join(directory, "copy"), QUIETLY);
+      for (const name of ["log", "log-wal", "log-shm", "copy"]) {
+        expect([name, statSync(join(directory, name)).mode & 0o777]).toEqual([name, 0o600]);
+      }
+      log.close();
+    } finally {
+      process.umask(before);
+    }
   });
 
   test("takes the place of a file only when told to, and never that of the log", async () => {

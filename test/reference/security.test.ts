@@ -1,0 +1,61 @@
+/**
+ * The limits that docs/security.md tells of are those of the code: where one is changed the page
+ * has to be.
+ */
+import { expect, it } from "vitest";
+import { ADMIN_LIMITS } from "../../src/admin/admin-door.js";
+import { LIVE_LIMITS } from "../../src/admin/live.js";
+import { MAX_TRIES } from "../../src/egress/came-back.js";
+import { SMTP_LIMITS } from "../../src/ingress/limits.js";
+import { MAX_PARTS } from "../../src/ingress/mime.js";
+import { ERROR_LIMITS } from "../../src/kx/error-budget.js";
+import { FETCH_LIMITS } from "../../src/kx/fetch-tracker.js";
+import { PARSER_LIMITS } from "../../src/kx/parser.js";
+import { SESSION_LIMITS } from "../../src/kx/session.js";
+import { MAX_FIELDS, MAX_HEAD_BYTES } from "../../src/mail/head.js";
+import { MAX_TRAIL } from "../../src/mail/sent-trail.js";
+import { OUTLET_LIMITS } from "../../src/peering/outlet.js";
+import { TCP_LIMITS } from "../../src/peering/tcp.js";
+import { TRAIL_LIMIT } from "../../src/updatelog/trail.js";
+import { page } from "../page.js";
+
+const min = (ms: number) => `${ms / 60_000} min`;
+const s = (ms: number) => `${ms / 1000} s`;
+const { sessions, strangers, perNeighbour, perStranger } = SMTP_LIMITS;
+const { bytesPerSecond, recipients, commandBytes } = SMTP_LIMITS;
+const { badMessages, errorsPerMinute } = ERROR_LIMITS;
+const { waitingRequests, unsentBytes, stallMs } = OUTLET_LIMITS;
+const { inFlight, window, tracked } = FETCH_LIMITS;
+const { heloMs, firstAnnouncementMs } = SESSION_LIMITS;
+
+it.each([
+  ["SMTP sessions", `${sessions}, of strangers ${strangers}; ${perNeighbour} from`],
+  ["SMTP sessions", `address, ${perStranger} from another`],
+  ["an SMTP command", min(SMTP_LIMITS.commandMs)],
+  ["a mail", `${min(SMTP_LIMITS.dataMs)}, ${bytesPerSecond} octets a second`],
+  ["recipients, length of a command", `${recipients}, ${commandBytes} octets`],
+  ["parts of a mail, fields of its head, its head", `${MAX_PARTS}, ${MAX_FIELDS}, `],
+  ["parts of a mail, fields of its head, its head", `, ${MAX_HEAD_BYTES / 1024} KiB`],
+  ["sites in a trail", `${MAX_TRAIL} of a mail, ${TRAIL_LIMIT} kept`],
+  [
+    "KX line, message",
+    `${PARSER_LIMITS.lineBytes} octets, ${PARSER_LIMITS.messageBytes / 2 ** 20} MiB`,
+  ],
+  ["KX greeting", `${s(heloMs)}, then ${s(firstAnnouncementMs)} for`],
+  ["KX connections of a peer", `| ${TCP_LIMITS.perPeer} |`],
+  ["messages without sense", `${badMessages}, then the connection ends; ${errorsPerMinute} ERRORs`],
+  ["updates that are fetched at once", `${inFlight}, of a peer ${window.most}; ${tracked} tracked`],
+  [
+    "waiting GETUPDATEs, unsent octets of a peer",
+    `${waitingRequests}, ${unsentBytes / 2 ** 20} MiB`,
+  ],
+  ["waiting GETUPDATEs, unsent octets of a peer", `for ${s(stallMs)} ends it`],
+  ["HTTP connections, live pages", `${ADMIN_LIMITS.connections}, ${LIVE_LIMITS.clients}; `],
+  ["HTTP connections, live pages", `${s(ADMIN_LIMITS.requestMs)} for a request`],
+  ["a mail that came back", `${MAX_TRIES} times at most`],
+])("%s: %s", (what, limit) => {
+  const row = page("security.md")
+    .split("\n")
+    .find((line) => line.startsWith(`| ${what} |`));
+  expect(row).toContain(limit);
+});
