@@ -5,7 +5,8 @@
 import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { expect, it } from "vitest";
-import { page, ROOT } from "../page.js";
+import { parseConfig } from "../../src/config/load.js";
+import { blocks, page, ROOT } from "../page.js";
 
 const PAGES = readdirSync(join(ROOT, "docs")).filter((name) => name.endsWith(".md"));
 const FILES = ["README.md", ...PAGES.map((name) => join("docs", name))];
@@ -25,6 +26,11 @@ it.each(FILES)("the links of %s lead somewhere", (file) => {
 it("the README leads to every page", () => {
   const pages = PAGES.map((name) => join("docs", name)).sort();
   expect(linksOf("README.md")).toEqual(expect.arrayContaining(pages));
+});
+
+it("the README's configuration passes the check", () => {
+  const [config = ""] = blocks(readFileSync(join(ROOT, "README.md"), "utf8"), "toml");
+  expect(parseConfig(config, "kxgw.toml", "/srv", {}).neighbours).toHaveLength(2);
 });
 
 it("files and tests that a page names are there", () => {
