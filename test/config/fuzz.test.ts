@@ -3,13 +3,14 @@ import fc from "fast-check";
 import { expect, it } from "vitest";
 import { parseConfig } from "../../src/config/load.js";
 import { ConfigFaults } from "../../src/errors.js";
+import { cpuTimer } from "../cpu.js";
 import { EXAMPLE } from "./example.js";
 
 const SLOW_MS = 1000;
 
 /** 'ok' or 'faults'; every other exception comes through, and slowness fails. */
 function outcome(text: string, env: Record<string, string> = {}): "ok" | "faults" {
-  const start = performance.now();
+  const cpuMs = cpuTimer();
   try {
     parseConfig(text, "kxgw.toml", "/etc", env);
     return "ok";
@@ -25,7 +26,7 @@ function outcome(text: string, env: Record<string, string> = {}): "ok" | "faults
     }
     return "faults";
   } finally {
-    expect(performance.now() - start).toBeLessThan(SLOW_MS);
+    expect(cpuMs()).toBeLessThan(SLOW_MS);
   }
 }
 
@@ -100,7 +101,7 @@ it("survives any environment", () => {
 it("is not slow on large and odd files", () => {
   const n = 1_000_000;
   const fill = (unit: string) => unit.repeat(Math.floor(n / unit.length));
-  const start = performance.now();
+  const cpuMs = cpuTimer();
   const texts = [
     ...["[", "{", '"', "\n", "#\n", "a.", "\\", " ", "é", ","].map(fill),
     ...["[", "{a=", '"', "'", '"""', '"\\', '"""\\"'].map((unit) => `a = ${fill(unit)}`),
@@ -129,5 +130,5 @@ it("is not slow on large and odd files", () => {
     (_, i) => `[[peer]]\nname="p${i}"\nkx="h:1"\nx${i}=1`,
   );
   expect(() => parseConfig(many.join("\n").slice(0, n), "a", "/", {})).toThrow(ConfigFaults);
-  expect(performance.now() - start).toBeLessThan(10_000);
+  expect(cpuMs()).toBeLessThan(10_000);
 });

@@ -4,6 +4,7 @@ import { describe, expect, test } from "vitest";
 import { typedParts } from "../../src/ingress/mime.js";
 import { judgeBounce, readDeliveryStatus } from "../../src/mail/delivery-report.js";
 import { readHead } from "../../src/mail/head.js";
+import { cpuTimer } from "../cpu.js";
 import { bytes } from "./fixtures.js";
 import { SAMPLES } from "./reports.js";
 
@@ -72,10 +73,10 @@ Action: delayed
     ];
     for (const make of worst) {
       const part = bytes(make(100_000));
-      const start = performance.now();
+      const cpuMs = cpuTimer();
       readDeliveryStatus(part);
       judgeBounce([], [{ type: "text/plain", bytes: part }]);
-      expect(performance.now() - start).toBeLessThan(1000);
+      expect(cpuMs()).toBeLessThan(1000);
     }
   });
 });

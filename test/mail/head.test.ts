@@ -2,6 +2,7 @@
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { headerValues, MAX_FIELDS, MAX_HEAD_BYTES, readHead } from "../../src/mail/head.js";
+import { cpuTimer } from "../cpu.js";
 import { bytes, text } from "./fixtures.js";
 
 function read(message: string): { fields: string[]; body: string } {
@@ -84,13 +85,13 @@ describe("readHead", () => {
   test("is linear: two megabytes of the worst take well under a second", () => {
     for (const worst of ["X: a\n", " \n", "a", ":", "\r", "X:\n "]) {
       const raw = bytes(`X: a\n${worst.repeat(2_000_000 / worst.length)}`);
-      const started = performance.now();
+      const cpuMs = cpuTimer();
       try {
         readHead(raw);
       } catch (error) {
         expect(error).toHaveProperty("reason", "bad-mail");
       }
-      expect(performance.now() - started).toBeLessThan(1000);
+      expect(cpuMs()).toBeLessThan(1000);
     }
   });
 });

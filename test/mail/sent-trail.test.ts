@@ -10,6 +10,7 @@ import {
   mergeTrails,
   parseTrail,
 } from "../../src/mail/sent-trail.js";
+import { cpuTimer } from "../cpu.js";
 
 const many = (count: number) => Array.from({ length: count }, (_, i) => `site${i}@example.org`);
 
@@ -71,9 +72,9 @@ describe("parseTrail", () => {
 
   test("is linear: megabytes of the worst take well under a second", () => {
     for (const worst of ["<", '"', "(", "\\", ",", "<a", '"\\', "a.", "a@", "(\\", '""']) {
-      const started = performance.now();
+      const cpuMs = cpuTimer();
       addressesIn(worst.repeat(1_000_000 / worst.length));
-      expect(performance.now() - started).toBeLessThan(1000);
+      expect(cpuMs()).toBeLessThan(1000);
     }
   });
 });

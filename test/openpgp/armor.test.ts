@@ -3,6 +3,7 @@ import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { Refusal } from "../../src/errors.js";
 import { armoredSize, encodeArmor, readArmor } from "../../src/openpgp/armor.js";
+import { cpuTimer } from "../cpu.js";
 import { mail, onlyBlock, onlyKey, realKey, realKeys } from "./material.js";
 
 const BEGIN = "-----BEGIN PGP PUBLIC KEY BLOCK-----";
@@ -239,8 +240,8 @@ describe("hostile input", () => {
     ["dashes", "-".repeat(4e6)],
   ])("4 MB of %s in well under a second", (_, text) => {
     const octets = Buffer.from(text);
-    const before = performance.now();
+    const cpuMs = cpuTimer();
     readArmor(octets);
-    expect(performance.now() - before).toBeLessThan(1500);
+    expect(cpuMs()).toBeLessThan(1500);
   });
 });
