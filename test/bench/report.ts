@@ -69,7 +69,8 @@ function spread({ values }: Figure): string {
   return `${middle} (${short(Math.min(...values))} to ${short(Math.max(...values))})`;
 }
 
-function machine(): string {
+/** The machine, the versions and the commit that figures were taken with. */
+export function machine(): string {
   const db = new Database(":memory:");
   const sqlite = db.prepare("SELECT sqlite_version()").pluck().get();
   db.close();

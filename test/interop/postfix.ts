@@ -4,7 +4,14 @@
  * config. It is the mail exchanger of every domain that it has a route for, and pipes the mail of
  * the aliases into programs, as the neighbours of a keyserver do. Needs root, as Postfix does.
  */
-import { copyFileSync, existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
+import {
+  copyFileSync,
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  writeFileSync,
+} from "node:fs";
 import { chmod, chown } from "node:fs/promises";
 import { connect } from "node:net";
 import { join } from "node:path";
@@ -57,19 +64,27 @@ export class Postfix {
   readonly #directory: string;
   readonly #master: Daemon;
 
-  private constructor(directory: string, port: number) {
+  private constructor(directory: string, port: number, under: readonly string[]) {
     this.#directory = directory;
     this.port = port;
-    const config = join(directory, "conf");
-    this.#master = new Daemon("/usr/lib/postfix/sbin/master", ["-c", config, "-d"]);
+    const master = ["/usr/lib/postfix/sbin/master", "-c", join(directory, "conf"), "-d"];
+    const [program = "", ...args] = [...under, ...master];
+    this.#master = new Daemon(program, args);
   }
 
-  /** Starts one in `directory`, which is made; resolves when it takes mail. */
-  static async start(directory: string, routes: Routes): Promise<Postfix> {
+  /**
+   * Starts one in `directory`, which is made, `under` a tracer if need be; resolves when it takes
+   * mail.
+   */
+  static async start(
+    directory: string,
+    routes: Routes,
+    under: readonly string[] = [],
+  ): Promise<Postfix> {
     const port = await freePort();
     await layOut(directory);
     writeConfig(directory, port, routes);
-    const postfix = new Postfix(directory, port);
+    const postfix = new Postfix(directory, port, under);
     await until("Postfix takes mail", () => isOpen(port));
     return postfix;
   }
@@ -96,6 +111,16 @@ export class Postfix {
   /** Tries all that waits now. */
   flush(): void {
     run("postqueue", ["-c", join(this.#directory, "conf"), "-f"]);
+  }
+
+  /** How many mails are in it, by its files: asking a Postfix costs it CPU. */
+  waiting(): number {
+    const queues = ["maildrop", "incoming", "active", "deferred"];
+    const files = queues.flatMap((name) => {
+      const options = { recursive: true, withFileTypes: true } as const;
+      return readdirSync(join(this.#directory, "queue", name), options);
+    });
+    return files.filter((file) => file.isFile()).length;
   }
 
   /** Every attempt so far, in order. */

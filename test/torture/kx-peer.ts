@@ -25,6 +25,8 @@ export class KxPeer {
   /** Whether it asks for every update that it hears of; the bodies are counted and forgotten. */
   isFetching = false;
   fetched = 0;
+  /** How many it has announced beyond those that it has. */
+  #boasted = 0;
   readonly #requests = new Map<string, (answer: Message) => void>();
   #tags = 0;
 
@@ -59,10 +61,12 @@ export class KxPeer {
     const [socket] = this.#sockets;
     for (let from = 0; socket !== undefined && from < updates.length; from += lines) {
       const announcements = updates.slice(from, from + lines).map(({ hash, fingerprint }, n) => {
-        return { number: this.#updates.length + from + n + 1, fingerprint, hash };
+        const number = this.#updates.length + this.#boasted + from + n + 1;
+        return { number, fingerprint, hash };
       });
       this.#send(socket, { command: "IHAVE", tag: "", inReplyTo: undefined, announcements });
     }
+    this.#boasted += updates.length;
   }
 
   /** Asks the gateway for one of its updates; the answer, or undefined when none came in time. */
