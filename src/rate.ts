@@ -21,16 +21,16 @@ export class TokenBucket {
     this.#at = now;
   }
 
-  /** Milliseconds until one can be taken, 0 when it can be now. Changes nothing. */
-  waitMs(now: number): number {
+  /** Milliseconds until `amount` can be taken, 0 when it can be now. Changes nothing. */
+  waitMs(now: number, amount = 1): number {
     const { count, periodMs } = this.#rate;
-    const missing = 1 - this.#tokensAt(now);
+    const missing = amount - this.#tokensAt(now);
     return missing <= 0 ? 0 : Math.ceil((missing * periodMs) / count);
   }
 
-  /** Takes one, on credit if there is none. */
-  take(now: number): void {
-    this.#tokens = this.#tokensAt(now) - 1;
+  /** Takes `amount`, on credit if there is not so much: at most of what a period brings. */
+  take(now: number, amount = 1): void {
+    this.#tokens = Math.max(-this.#rate.count, this.#tokensAt(now) - amount);
     this.#at = Math.max(this.#at, now);
   }
 

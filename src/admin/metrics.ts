@@ -229,6 +229,12 @@ export class Metrics {
       [],
       (v) => (v.path === "none" ? [] : [[{}, v.backlog]]),
     );
+    gauge(
+      "kxgw_fetch_held",
+      "Updates that wait for a peer's quiet hours to end, or for its fetch_rate.",
+      ["reason"],
+      (v) => (v.held === undefined ? [] : [[{ reason: v.held }, v.backlog]]),
+    );
     gauge("kxgw_queue_oldest_age_seconds", "Age of the oldest of them, by mail.", [], (v) =>
       v.path === "none" ? [] : [[{}, v.oldest === 0 ? 0 : (clock.now() - v.oldest) / 1000]],
     );

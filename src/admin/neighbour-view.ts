@@ -7,6 +7,7 @@ import type { Neighbour } from "../config/config.js";
 import type { EventName } from "../diagnostics.js";
 import type { LaneStatus } from "../egress/lane.js";
 import type { Road } from "../egress/path.js";
+import type { Holding } from "../kx/fetch-manners.js";
 import type { PeerStatus } from "../peering/connection.js";
 import type { Seq } from "../update.js";
 import type { Entry, UpdateLog } from "../updatelog/update-log.js";
@@ -29,6 +30,8 @@ export interface NeighbourView {
   readonly lastOut: number;
   /** Updates that it should get or that we should get from it. */
   readonly backlog: number;
+  /** Why the operator's wishes keep us from fetching them now; undefined when they do not. */
+  readonly held: Holding | undefined;
   /** When the oldest of them came in, as far as we know. */
   readonly oldest: number;
   /** Share of attempts of 24 h that went well; undefined without any. */
@@ -99,6 +102,7 @@ export function viewOf(neighbour: Subject, sources: ViewSources): NeighbourView 
     ...stateOf(neighbour, path, sources, waiting?.receivedAt ?? 0),
     lastIn: tally.lastAt({ events: IN, neighbour: name }),
     lastOut: Math.max(tally.lastAt({ events: OUT, neighbour: name }), lane?.lastSuccessAt ?? 0),
+    held: peer?.held?.why,
     backlog: path === "kx" ? (peer?.missing ?? 0) : (lane?.backlog ?? 0),
     oldest: path === "kx" ? 0 : (waiting?.receivedAt ?? 0),
     success: well + badly === 0 ? undefined : well / (well + badly),
@@ -175,11 +179,19 @@ function mailState(lane: LaneStatus, { now }: ViewSources, oldest: number) {
 }
 
 function kxState({ dial }: Subject, peer: PeerStatus, { now }: ViewSources) {
-  const { connected, connectedSince, missing, bytesIn, bytesOut } = peer;
+  const { connected, connectedSince, missing, bytesIn, bytesOut, held } = peer;
   if (!connected) {
     if (peer.isPaused) return { state: "paused" as const, words: "by you, until the next start" };
     const how = dial ? "we dial it" : "it has to dial us";
     return { state: "down" as const, words: `not connected by KX; ${how}` };
+  }
+  if (held !== undefined && missing > 0) {
+    const what = `${several(missing, "update")} to fetch`;
+    const when = ahead(held.until, now);
+    if (held.why === "fetch-rate") {
+      return { state: "behind" as const, words: `by ${what}; its fetch_rate is used up, ${when}` };
+    }
+    return { state: "good" as const, words: `waits for its hours, ${when}: ${what}` };
   }
   if (missing > 0) {
     return { state: "behind" as const, words: `by ${several(missing, "update")} to fetch` };

@@ -205,7 +205,8 @@ function laneView(lane: LaneStatus | undefined) {
 
 function peerView(peer: PeerStatus | undefined) {
   if (peer === undefined) return {};
-  const { connected, connectedSince, cursor, newest, missing, inFlight, bytesIn, bytesOut } = peer;
+  const { connected, connectedSince, cursor, newest, missing, inFlight, bytesIn, bytesOut, held } =
+    peer;
   return {
     peer: {
       connected,
@@ -214,6 +215,7 @@ function peerView(peer: PeerStatus | undefined) {
       newest: newest ?? null,
       missing,
       inFlight,
+      held: held === undefined ? null : { why: held.why, until: iso(held.until) },
       bytesIn,
       bytesOut,
     },

@@ -91,7 +91,7 @@ function sourcesFrom(config: Config, log: UpdateLog): Sources {
 
 /** Every KX peer as it is while nobody speaks to it. */
 function absentPeers(config: Config): PeerStatus[] {
-  const none = { missing: 0, inFlight: 0, bytesIn: 0, bytesOut: 0, known: 0 };
+  const none = { missing: 0, inFlight: 0, bytesIn: 0, bytesOut: 0, known: 0, held: undefined };
   const nothing = { connectedSince: undefined, cursor: undefined, newest: undefined };
   const peers = config.neighbours.filter(goesByKx);
   return peers.map(({ name }) => ({ name, connected: false, ...nothing, ...none }));

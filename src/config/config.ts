@@ -6,6 +6,12 @@
 import type { Schedule } from "../backoff.js";
 import type { Rate } from "../rate.js";
 
+/** A part of the day in UTC, milliseconds after midnight; it may go over midnight. */
+export interface QuietHours {
+  readonly fromMs: number;
+  readonly toMs: number;
+}
+
 /** An address to listen on or to dial. Port 0 asks for any free port. */
 export interface Endpoint {
   readonly host: string;
@@ -42,6 +48,10 @@ export interface Neighbour {
   readonly tls: { readonly pin: string | undefined } | undefined;
   /** Whether we dial, or wait to be dialled. */
   readonly dial: boolean;
+  /** Bytes of updates that are fetched from it in a time, or undefined for as many as there are. */
+  readonly fetchRate: Rate | undefined;
+  /** When nothing is fetched from it. */
+  readonly quietHours: QuietHours | undefined;
   /** Where its keys are to be had when an update was lost. */
   readonly repair: RepairWay | undefined;
 }

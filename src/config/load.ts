@@ -221,6 +221,8 @@ function neighbourOf(peer: PeerSettings): Neighbour {
     kx: peer.kx && { host: peer.kx.host, port: peer.kx.port },
     tls: peer.kx?.secure ? { pin: peer.pin } : undefined,
     dial: peer.dial,
+    fetchRate: peer.fetch_rate,
+    quietHours: peer.quiet_hours,
     repair: peer.repair,
   };
 }

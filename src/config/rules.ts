@@ -8,6 +8,7 @@ import type { z } from "zod";
 import type { Endpoint } from "./config.js";
 import type { KeyPath } from "./locate.js";
 import { quoted } from "./quote.js";
+import { defaultVia } from "./roads.js";
 import type { peerSchema, sections } from "./schema.js";
 import { canonicalHost, formatDuration, formatEndpoint } from "./units.js";
 
@@ -194,6 +195,11 @@ function roadFaults({ peer }: PartlySettings): PathFault[] {
     if (given.has("fallback_after") && values.via !== "auto") {
       const clear = !given.has("via") || values.via !== undefined;
       if (clear) fault("fallback_after", 'means something with via = "auto" only: take it out');
+    }
+    for (const key of ["fetch_rate", "quiet_hours"]) {
+      const via = values.via ?? defaultVia({ mail: given.has("mail"), kx: given.has("kx") });
+      if (!given.has(key) || (given.has("kx") && via !== "mail")) continue;
+      fault(key, "is about KX, over which nothing is fetched from it: take it out");
     }
     if (values.dial === true && !given.has("kx")) {
       fault("dial", 'true needs somewhere to dial: write kx = "host:port"');

@@ -29,7 +29,7 @@ import {
   word,
 } from "./fields.js";
 import { didYouMean } from "./suggest.js";
-import { parseDuration, parseRate, parseSize } from "./units.js";
+import { parseByteRate, parseDuration, parseHours, parseRate, parseSize } from "./units.js";
 
 export const siteSchema = z
   .strictObject({
@@ -215,6 +215,12 @@ export const peerSchema = z
       .boolean({ error: "is not a truth value: write true or false, without quotes" })
       .default(false)
       .describe("Whether we dial it, or wait to be dialled."),
+    fetch_rate: text("10MiB/1h", parseByteRate)
+      .optional()
+      .describe("Most bytes of updates fetched from it over KX in a time; by default all of them."),
+    quiet_hours: text("08:00-18:00", parseHours)
+      .optional()
+      .describe("When nothing is fetched from it over KX, in UTC; what is two days old still is."),
     repair: text("hkp://ks.example.org:11371", parseRepair)
       .optional()
       .describe('Where its keys are asked for when an update was lost: hkp://, hkps:// or "mail".'),

@@ -1,14 +1,14 @@
 /**
  * The small notations of the configuration: durations ("72h"), retry schedules ("1m, 5m*2, 1h"),
- * rates ("100/1m"), sizes ("2MiB"), dates and endpoints ("127.0.0.1:25", "[::1]:25"), each with the
- * formatter that undoes it. A reader returns a value or a sentence for the operator, and never
- * throws. Knows no file, no key and no default. The schedule notation is Haraka's
- * `temp_fail_intervals`.
+ * rates ("100/1m", "10MiB/1h"), hours ("08:00-18:00"), sizes ("2MiB"), dates and endpoints
+ * ("127.0.0.1:25", "[::1]:25"), each with the formatter that undoes it. A reader returns a value or
+ * a sentence for the operator, and never throws. Knows no file, no key and no default. The schedule
+ * notation is Haraka's `temp_fail_intervals`.
  */
 import { isIP, isIPv4, isIPv6, SocketAddress } from "node:net";
 import type { Schedule } from "../backoff.js";
 import type { Rate } from "../rate.js";
-import type { Endpoint } from "./config.js";
+import type { Endpoint, QuietHours } from "./config.js";
 import { quoted } from "./quote.js";
 
 /** What a reader makes of a text: the value, or what is wrong and what to write instead. */
@@ -34,6 +34,8 @@ const SIZE_UNITS = [
 
 /** Ten years: anything longer is a slip of the pen. */
 const MAX_DURATION_MS = 3650 * 86_400_000;
+
+const DAY_MS = 86_400_000;
 
 /** A timer of Node cannot wait longer than 2^31 - 1 ms, and fires at once when asked to. */
 const MAX_DELAY_MS = 24 * 86_400_000;
@@ -127,6 +129,51 @@ export function parseRate(text: string): Reading<Rate> {
 /** Rate -> "100/1m". */
 export function formatRate({ count, periodMs }: Rate): string {
   return `${count}/${formatDuration(periodMs)}`;
+}
+
+/** "10MiB/1h" -> bytes in a time, which is at least 1s and at most a day; at least 1kB. */
+export function parseByteRate(text: string): Reading<Rate> {
+  const [, bytes = "", time = ""] = /^([^/]*\S)\s*\/\s*(\S+)$/.exec(text) ?? [];
+  if (bytes === "") {
+    return { fault: `${quoted(text)} is no budget: write a size and a time, as "10MiB/1h"` };
+  }
+  const size = parseSize(bytes);
+  if ("fault" in size) return size;
+  const period = parseDuration(time);
+  if ("fault" in period) return period;
+  if (size.value < 1000) return { fault: "a budget is at least 1kB, which an update needs" };
+  if (period.value < 1000) return { fault: "the time of a budget is at least 1s" };
+  if (period.value > DAY_MS) return { fault: "the time of a budget is at most 1d" };
+  return { value: { count: size.value, periodMs: period.value } };
+}
+
+/** Rate in bytes -> "10MiB/1h". */
+export function formatByteRate({ count, periodMs }: Rate): string {
+  return `${formatSize(count)}/${formatDuration(periodMs)}`;
+}
+
+/** "08:00-18:00", "22:00-06:00" (over midnight) -> a part of the day in UTC. */
+export function parseHours(text: string): Reading<QuietHours> {
+  const match = /^([01]\d|2[0-3]):([0-5]\d)-([01]\d|2[0-3]):([0-5]\d)$/.exec(text);
+  if (!match) {
+    const hint = 'write two times of the day in UTC, as "08:00-18:00" or "22:00-06:00"';
+    return { fault: `${quoted(text)} is no part of a day: ${hint}` };
+  }
+  const [fromHour, fromMinute, toHour, toMinute] = match.slice(1).map(Number);
+  const fromMs = minutes(fromHour, fromMinute) * 60_000;
+  const toMs = minutes(toHour, toMinute) * 60_000;
+  if (fromMs !== toMs) return { value: { fromMs, toMs } };
+  return { fault: `${quoted(text)} ends where it begins: no hour would be left, or all of them` };
+}
+
+/** A part of the day -> "08:00-18:00". */
+export function formatHours({ fromMs, toMs }: QuietHours): string {
+  const time = (ms: number) => new Date(ms).toISOString().slice(11, 16);
+  return `${time(fromMs)}-${time(toMs)}`;
+}
+
+function minutes(hour = 0, minute = 0): number {
+  return hour * 60 + minute;
 }
 
 /** "2MiB", "128kB", "131072" -> bytes, at least 1. Units: B, kB, MB, GB, KiB, MiB, GiB. */

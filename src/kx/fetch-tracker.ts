@@ -25,19 +25,15 @@
  *  9. Trouble of our own, as a full disk, is nobody's failure: what was delivered in vain becomes
  *     a candidate again, and for 5 s nothing is requested. Counted as a failure, an hour of it
  *     would end in `lost`.
+ * 10. A peer with manners (`fetch-manners.ts`) is not asked in its quiet hours nor over its budget;
+ *     what is in flight comes in. What it announced 48 h ago is asked for regardless, since the
+ *     body may expire 24 h later. Another announcer is asked as if this one were not there. A hash
+ *     that only waits has not failed, and takes its share of rule 8.
  */
 import type { UpdateHash } from "../update.js";
-
-export const FETCH_LIMITS = {
-  progressMs: 10_000,
-  requestMs: 120_000,
-  retryMs: [60_000, 5 * 60_000, 30 * 60_000] as readonly number[],
-  tracked: 5000,
-  inFlight: 256,
-  window: { least: 1, start: 8, most: 64 },
-  windowBytes: 2 * 1024 * 1024,
-  troubleMs: 5000,
-} as const;
+import { FETCH_LIMITS } from "./fetch-limits.js";
+import { Budget, type FetchManners } from "./fetch-manners.js";
+import { FetchPeer, type Held } from "./fetch-peer.js";
 
 export type FetchOutput =
   | {
@@ -64,28 +60,23 @@ interface Wanted {
   retryAt: number | undefined;
 }
 
-interface PeerState {
-  readonly hashes: Set<UpdateHash>;
-  /** Hashes for which this peer could be asked now, oldest first. */
-  readonly ready: Set<UpdateHash>;
-  readonly inFlight: Set<UpdateHash>;
-  window: number;
-  averageBytes: number;
-}
-
 export class FetchTracker {
   readonly #random: () => number;
   readonly #wanted = new Map<UpdateHash, Wanted>();
-  readonly #peers = new Map<string, PeerState>();
+  readonly #peers = new Map<string, FetchPeer>();
   /** Hashes whose candidates have all failed. */
   readonly #resting = new Set<UpdateHash>();
+  readonly #budgets: ReadonlyMap<string, Budget>;
   #inFlight = 0;
+  /** When `advance` was called last. */
+  #now = -Infinity;
   /** Nothing is requested before this. */
   #pausedUntil = -Infinity;
 
-  /** `random` returns numbers in [0, 1). */
-  constructor(random: () => number) {
+  /** `random` returns numbers in [0, 1); `manners` are those of the peers that have any. */
+  constructor(random: () => number, manners: ReadonlyMap<string, FetchManners> = new Map()) {
     this.#random = random;
+    this.#budgets = new Map([...manners].map(([peer, its]) => [peer, new Budget(its)]));
   }
 
   get inFlight(): number {
@@ -104,8 +95,23 @@ export class FetchTracker {
     return this.#peers.get(peer)?.hashes.size ?? 0;
   }
 
-  /** The peer has `hash` under `number`. False when its share is full: list it again later. */
-  announced(peer: string, number: number, hash: UpdateHash): boolean {
+  /** Why a peer is not asked for something that it has for us, as of the last `advance`. */
+  heldAt(peer: string): Held | undefined {
+    const state = this.#peers.get(peer);
+    return state !== undefined && state.ready.size > 0 ? state.held : undefined;
+  }
+
+  /** When the oldest hash that we want of a peer was announced; undefined when there is none. */
+  oldestAt(peer: string): number | undefined {
+    const [oldest] = this.#peers.get(peer)?.hashes.values() ?? [];
+    return oldest;
+  }
+
+  /**
+   * The peer has `hash` under `number`, and announced it at `heardAt` or later. False when its
+   * share is full: list it again later.
+   */
+  announced(peer: string, number: number, hash: UpdateHash, heardAt = 0): boolean {
     const state = this.#peer(peer);
     const known = this.#wanted.get(hash)?.candidates.get(peer);
     if (known !== undefined) {
@@ -119,7 +125,7 @@ export class FetchTracker {
       this.#wanted.set(hash, wanted);
     }
     wanted.candidates.set(peer, { number, state: "candidate" });
-    state.hashes.add(hash);
+    state.hashes.set(hash, heardAt);
     if (wanted.request === undefined) state.ready.add(hash);
     return true;
   }
@@ -138,11 +144,14 @@ export class FetchTracker {
     this.#wanted.delete(hash);
   }
 
+  /** So many bytes of bodies came from the peer, good or not: they are taken off its budget. */
+  took(peer: string, bytes: number, now: number): void {
+    this.#peer(peer).took(bytes, now);
+  }
+
   /** The peer delivered `bytes` for the hash; call `settled` when the update was good, too. */
   delivered(peer: string, bytes: number): void {
-    const state = this.#peer(peer);
-    state.window = Math.min(FETCH_LIMITS.window.most, state.window + 1);
-    state.averageBytes += (bytes - state.averageBytes) / 8;
+    this.#peer(peer).succeeded(bytes);
   }
 
   /** The peer could not deliver the hash, or delivered something wrong. */
@@ -151,7 +160,7 @@ export class FetchTracker {
     const candidate = wanted?.candidates.get(peer);
     if (wanted === undefined || candidate === undefined) return [];
     const state = this.#peer(peer);
-    state.window = Math.max(FETCH_LIMITS.window.least, Math.floor(state.window / 2));
+    state.failed();
     candidate.state = "failed";
     state.ready.delete(hash);
     if (wanted.request?.peer === peer) this.#release(hash, wanted);
@@ -193,7 +202,7 @@ export class FetchTracker {
     const state = this.#peers.get(peer);
     if (state === undefined) return [];
     const outputs: FetchOutput[] = [];
-    for (const hash of [...state.hashes]) {
+    for (const hash of [...state.hashes.keys()]) {
       const wanted = this.#wanted.get(hash);
       if (wanted === undefined) continue;
       this.#forget(peer, hash, wanted);
@@ -204,9 +213,13 @@ export class FetchTracker {
     return outputs;
   }
 
-  /** Gives up what is overdue, wakes what has rested, makes what requests there is room for. */
-  advance(now: number): FetchOutput[] {
+  /**
+   * Gives up what is overdue, wakes what has rested, makes what requests there is room for. `date`
+   * is the wall clock, which only the quiet hours of peers are about.
+   */
+  advance(now: number, date = 0): FetchOutput[] {
     const outputs: FetchOutput[] = [];
+    this.#now = now;
     for (const [peer, state] of this.#peers) {
       for (const hash of [...state.inFlight]) {
         const request = this.#wanted.get(hash)?.request;
@@ -226,13 +239,15 @@ export class FetchTracker {
       if (wanted.request === undefined) this.#makeReady(hash, wanted);
     }
     if (now >= this.#pausedUntil) this.#pausedUntil = -Infinity;
-    if (!this.#isPaused) this.#request(now, outputs);
+    for (const state of this.#peers.values()) state.hold(now, date);
+    if (!this.#isPaused) this.#request(now, date, outputs);
     return outputs;
   }
 
   nextAt(): number | undefined {
     let next = Infinity;
     for (const state of this.#peers.values()) {
+      next = Math.min(next, state.opensAt(this.#now));
       for (const hash of state.inFlight) {
         next = Math.min(next, this.#wanted.get(hash)?.request?.deadline ?? Infinity);
       }
@@ -240,32 +255,30 @@ export class FetchTracker {
     for (const hash of this.#resting) {
       next = Math.min(next, this.#wanted.get(hash)?.retryAt ?? Infinity);
     }
-    if (this.#isPaused && this.#askable().length > 0) next = Math.min(next, this.#pausedUntil);
+    if (this.#isPaused && this.#askable(this.#now).length > 0)
+      next = Math.min(next, this.#pausedUntil);
     return next === Infinity ? undefined : next;
   }
 
-  #request(now: number, outputs: FetchOutput[]): void {
+  #request(now: number, date: number, outputs: FetchOutput[]): void {
     while (this.#inFlight < FETCH_LIMITS.inFlight) {
-      const askable = this.#askable();
-      const drawn = askable[Math.floor(this.#random() * askable.length)];
-      if (drawn === undefined) return;
-      for (const hash of drawn.ready) {
-        const wanted = this.#wanted.get(hash);
-        if (wanted === undefined) return;
-        const choices = [...wanted.candidates].filter(
-          ([peer, one]) => one.state === "candidate" && hasRoom(this.#peer(peer)),
-        );
-        const choice = choices[Math.floor(this.#random() * choices.length)];
-        if (choice === undefined) return;
-        const [peer, candidate] = choice;
-        for (const one of wanted.candidates.keys()) this.#peer(one).ready.delete(hash);
-        candidate.state = "requested";
-        wanted.request = { peer, at: now, deadline: now + FETCH_LIMITS.progressMs };
-        this.#peer(peer).inFlight.add(hash);
-        this.#inFlight += 1;
-        outputs.push({ type: "request", peer, number: candidate.number, hash });
-        break;
-      }
+      const askable = this.#askable(now);
+      const hash = askable[Math.floor(this.#random() * askable.length)];
+      const wanted = hash && this.#wanted.get(hash);
+      const choices = [...(wanted?.candidates ?? [])].filter(
+        ([peer, { state }]) =>
+          state === "candidate" && hash && this.#peer(peer).mayBeAsked(hash, now),
+      );
+      const choice = choices[Math.floor(this.#random() * choices.length)];
+      if (hash === undefined || wanted === undefined || choice === undefined) return;
+      const [peer, candidate] = choice;
+      for (const one of wanted.candidates.keys()) this.#peer(one).ready.delete(hash);
+      candidate.state = "requested";
+      wanted.request = { peer, at: now, deadline: now + FETCH_LIMITS.progressMs };
+      this.#peer(peer).inFlight.add(hash);
+      this.#peer(peer).hold(now, date);
+      this.#inFlight += 1;
+      outputs.push({ type: "request", peer, number: candidate.number, hash });
     }
   }
 
@@ -273,8 +286,9 @@ export class FetchTracker {
     return this.#pausedUntil !== -Infinity;
   }
 
-  #askable(): PeerState[] {
-    return [...this.#peers.values()].filter((state) => state.ready.size > 0 && hasRoom(state));
+  /** Of each peer that may be asked for something, the first such hash. */
+  #askable(now: number): UpdateHash[] {
+    return [...this.#peers.values()].flatMap((state) => state.first(now) ?? []);
   }
 
   /** Rule 5, when no candidate is left; otherwise the hash is ready for the next one. */
@@ -319,24 +333,12 @@ export class FetchTracker {
     wanted.request = undefined;
   }
 
-  #peer(name: string): PeerState {
+  #peer(name: string): FetchPeer {
     let state = this.#peers.get(name);
     if (state === undefined) {
-      state = {
-        hashes: new Set(),
-        ready: new Set(),
-        inFlight: new Set(),
-        window: FETCH_LIMITS.window.start,
-        averageBytes: 2048,
-      };
+      state = new FetchPeer(this.#budgets.get(name));
       this.#peers.set(name, state);
     }
     return state;
   }
-}
-
-function hasRoom(state: PeerState): boolean {
-  const { size } = state.inFlight;
-  if (size >= state.window) return false;
-  return size === 0 || (size + 1) * state.averageBytes <= FETCH_LIMITS.windowBytes;
 }

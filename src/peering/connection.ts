@@ -2,16 +2,20 @@
  * What the exchange is told at its birth, and what it keeps of each peer and each connection.
  * Values without rules; the rules are `exchange.ts`.
  */
+import type { FetchManners } from "../kx/fetch-manners.js";
+import type { Held } from "../kx/fetch-peer.js";
 import { Session } from "../kx/session.js";
 import type { EndReason } from "../kx/session-output.js";
 import type { Rules } from "../policy.js";
+import type { UpdateHash } from "../update.js";
 import { Outlet } from "./outlet.js";
 import { ReadProof } from "./read-proof.js";
-import type { ReceivingStatus } from "./receiving.js";
 
 export interface ExchangeOptions {
   readonly observing: boolean;
   readonly rules?: Rules;
+  /** When peers may be asked for bodies, those of which the operator wants something. */
+  readonly manners?: ReadonlyMap<string, FetchManners>;
   /** What stands in trails for the peers that may get mail as well, by their names. */
   readonly addresses?: ReadonlyMap<string, string>;
   /** Hears when a peer's first connection is open and when its last one is gone. */
@@ -40,6 +44,28 @@ export interface Peer {
   connectedSince: number | undefined;
   bytesIn: number;
   bytesOut: number;
+}
+
+/** Something to ask a peer for, on the connection in use. */
+export type Order =
+  | { readonly type: "list"; readonly peer: string; readonly low: number; readonly high: number }
+  | {
+      readonly type: "get";
+      readonly peer: string;
+      readonly number: number;
+      readonly hash: UpdateHash;
+    };
+
+/** How far we are with a peer. */
+export interface ReceivingStatus {
+  readonly cursor: number | undefined;
+  readonly newest: number | undefined;
+  readonly missing: number;
+  readonly inFlight: number;
+  /** Announcements of updates that were known: what would have been duplicate mails. */
+  readonly known: number;
+  /** Why what can wait does, until when in ms since 1970; undefined when nothing does. */
+  readonly held: Held | undefined;
 }
 
 /** One KX peer as the operator sees it. */

@@ -28,6 +28,7 @@ import {
   dueAt,
   type ExchangeOptions,
   newConnection,
+  type Order,
   openConnections,
   type Peer,
   type PeerStatus,
@@ -35,7 +36,6 @@ import {
 } from "./connection.js";
 import { Evidence } from "./evidence.js";
 import { announcementOf, News } from "./news.js";
-import type { Order } from "./receiving.js";
 import { Receiving } from "./receiving.js";
 import { Rehearsal } from "./rehearsal.js";
 import { answer } from "./serving.js";
@@ -90,7 +90,7 @@ export class Exchange {
       this.#rehearsal = new Rehearsal(addresses, log, this.#guard, diagnostics);
     }
     this.#evidence = new Evidence(addresses, log, this.#guard);
-    const given = { rules, evidence: this.#evidence };
+    const given = { rules, evidence: this.#evidence, manners: options.manners ?? new Map() };
     this.#receiving = new Receiving(peers, log, this.#guard, clock, diagnostics, given);
     this.#news = new News(log, this.#guard, options.observing, rules);
     for (const name of peers) {

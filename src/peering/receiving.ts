@@ -8,55 +8,44 @@
  *  2. An UPDATE is believed only when its key hashes to what was asked for. Otherwise it counts
  *     against the peer and the next announcer is asked: the thesis's attack (3) fails.
  *  3. Trouble of the log is nobody's failure: what could not be stored is asked for again later.
- *  4. A cursor that moved over known updates only is stored a second late: they cost no fsync each.
+ *  4. A cursor that moved over known updates only is stored late (`stored-cursors.ts`).
  *  5. What policy declines by the announced fingerprint is behind us at once and is not fetched.
  */
 import { admitAnnounced } from "../admit.js";
 import type { Clock } from "../clock.js";
 import type { Diagnostics } from "../diagnostics.js";
 import { Refusal, type RefusalReason } from "../errors.js";
+import type { FetchManners } from "../kx/fetch-manners.js";
 import type { FetchOutput } from "../kx/fetch-tracker.js";
 import { FetchTracker } from "../kx/fetch-tracker.js";
 import type { Announcement } from "../kx/messages.js";
 import type { UpdateRequest } from "../kx/open-requests.js";
 import { Reception } from "../kx/reception.js";
-import type { Position, ReceptionOutput } from "../kx/reception-output.js";
+import type { ReceptionOutput } from "../kx/reception-output.js";
 import type { LogGuard } from "../log-guard.js";
 import type { TransferableKey } from "../openpgp/key.js";
 import type { Rules } from "../policy.js";
 import type { Update, UpdateHash } from "../update.js";
 import type { UpdateLog } from "../updatelog/update-log.js";
+import { AnnouncedSince } from "./announced-since.js";
+import type { Order, ReceivingStatus } from "./connection.js";
 import type { Evidence } from "./evidence.js";
 import { Losses } from "./losses.js";
+import { StoredCursors } from "./stored-cursors.js";
 
-const CURSOR_MS = 1000;
 /** What policy refuses is not asked for again for a day, and then it may have changed. */
 const REFUSED_MS = 24 * 60 * 60_000;
 
-/** Something to ask a peer for, on the connection in use. */
-export type Order =
-  | { readonly type: "list"; readonly peer: string; readonly low: number; readonly high: number }
-  | {
-      readonly type: "get";
-      readonly peer: string;
-      readonly number: number;
-      readonly hash: UpdateHash;
-    };
-
-/** How far we are with a peer. */
-export interface ReceivingStatus {
-  readonly cursor: number | undefined;
-  readonly newest: number | undefined;
-  readonly missing: number;
-  readonly inFlight: number;
-  /** Announcements of updates that were known: what would have been duplicate mails. */
-  readonly known: number;
+/** What the exchange was told at its birth. */
+interface Given {
+  readonly rules: Rules;
+  readonly evidence: Evidence;
+  readonly manners: ReadonlyMap<string, FetchManners>;
 }
 
 interface Peer {
   readonly name: string;
   readonly reception: Reception;
-  stored: Position | undefined;
   known: number;
 }
 
@@ -74,10 +63,11 @@ export class Receiving {
   readonly #evidence: Evidence;
   readonly #tracker: FetchTracker;
   readonly #losses: Losses;
+  readonly #cursors: StoredCursors;
+  readonly #since: AnnouncedSince;
   readonly #peers = new Map<string, Peer>();
   #orders: Order[] = [];
   #fetched: Fetched[] = [];
-  #cursorsDueAt: number | undefined;
 
   /** Reads the stored cursors. Throws `Trouble`. */
   constructor(
@@ -86,7 +76,7 @@ export class Receiving {
     guard: LogGuard,
     clock: Clock,
     diagnostics: Diagnostics,
-    { rules, evidence }: { readonly rules: Rules; readonly evidence: Evidence },
+    { rules, evidence, manners }: Given,
   ) {
     this.#log = log;
     this.#rules = rules;
@@ -95,11 +85,13 @@ export class Receiving {
     this.#clock = clock;
     this.#diagnostics = diagnostics;
     this.#losses = new Losses(log, guard, diagnostics);
-    this.#tracker = new FetchTracker(() => clock.random());
+    this.#cursors = new StoredCursors(log, guard, this.#losses);
+    this.#since = new AnnouncedSince(manners.keys(), log, guard, clock);
+    this.#tracker = new FetchTracker(() => clock.random(), manners);
     for (const name of peers) {
-      const stored = log.receiveCursor(name);
-      const reception = new Reception(stored, (one) => this.#isKnown(one, name));
-      this.#peers.set(name, { name, reception, stored, known: 0 });
+      const known = (one: Announcement) => this.#isKnown(one, name);
+      const reception = new Reception(this.#cursors.read(name), known);
+      this.#peers.set(name, { name, reception, known: 0 });
     }
   }
 
@@ -115,6 +107,7 @@ export class Receiving {
 
   /** The last connection of the peer is gone. */
   disconnected(peer: string, now: number): void {
+    this.#look(peer, now);
     this.#peer(peer).reception.disconnected();
     this.#take(this.#tracker.disconnected(peer, now), now);
   }
@@ -129,7 +122,10 @@ export class Receiving {
     announcements: readonly Announcement[],
     now: number,
   ): void {
-    this.#follow(peer, (reception) => reception.listed(low, high, announcements, now), now);
+    this.#look(peer, now);
+    const since = this.#since.of(peer);
+    const input = (reception: Reception) => reception.listed(low, high, announcements, now);
+    this.#follow(peer, input, now, since);
   }
 
   listFailed(peer: string, now: number): void {
@@ -158,6 +154,7 @@ export class Receiving {
     { announcement, armor }: { readonly announcement: Announcement; readonly armor: Uint8Array },
     now: number,
   ): void {
+    this.#tracker.took(peer, armor.length, now);
     try {
       const { fingerprint } = announcement;
       const judge = (key: TransferableKey) => this.#rules.judge(key);
@@ -221,7 +218,7 @@ export class Receiving {
       for (const hash of hashes) this.#tracker.deferred(peer, hash, now);
       return;
     }
-    if (at !== undefined) this.#peer(peer).stored = at;
+    if (at !== undefined) this.#cursors.storedWith(peer, at);
     for (const [index, { update, bytes }] of fetched.entries()) {
       const outcome = outcomes[index];
       if (outcome === undefined) continue;
@@ -252,12 +249,12 @@ export class Receiving {
     for (const { name, reception } of this.#peers.values()) {
       this.#follow(name, () => reception.tick(now), now);
     }
-    if (this.#cursorsDueAt !== undefined && now >= this.#cursorsDueAt) this.storeCursors(now);
+    if (now >= this.#cursors.dueAt) this.storeCursors(now);
   }
 
   /** What is to be asked now; each order is handed out once. */
   orders(now: number): Order[] {
-    this.#take(this.#tracker.advance(now), now);
+    this.#take(this.#tracker.advance(now, this.#clock.now()), now);
     const orders = this.#orders;
     this.#orders = [];
     return orders;
@@ -265,7 +262,7 @@ export class Receiving {
 
   /** When `tick` or `orders` is due; Infinity for never. */
   nextAt(): number {
-    let next = Math.min(this.#tracker.nextAt() ?? Infinity, this.#cursorsDueAt ?? Infinity);
+    let next = Math.min(this.#tracker.nextAt() ?? Infinity, this.#cursors.dueAt);
     for (const { reception } of this.#peers.values()) {
       next = Math.min(next, reception.nextAt() ?? Infinity);
     }
@@ -274,28 +271,24 @@ export class Receiving {
 
   /** Stores the cursors that have moved; what fails is tried again. */
   storeCursors(now: number): void {
-    this.#cursorsDueAt = this.#losses.flush() ? undefined : now + CURSOR_MS;
-    if (this.#cursorsDueAt !== undefined) return;
-    for (const peer of this.#peers.values()) {
-      const at = peer.reception.cursor;
-      if (at === undefined || isSame(at, peer.stored)) continue;
-      const isStored = this.#guard.run(() => {
-        this.#log.setReceiveCursor(peer.name, at);
-        return true;
-      });
-      if (isStored) peer.stored = at;
-      else this.#cursorsDueAt = now + CURSOR_MS;
-    }
+    const peers = [...this.#peers.values()];
+    this.#cursors.store(
+      peers.map(({ name, reception }) => [name, reception.cursor]),
+      now,
+    );
   }
 
   status(peer: string): ReceivingStatus {
     const { reception, known } = this.#peer(peer);
+    const held = this.#tracker.heldAt(peer);
+    const offset = this.#clock.now() - this.#clock.monotonic();
     return {
       cursor: reception.cursor?.number,
       newest: reception.newest,
       missing: reception.missing,
       inFlight: this.#tracker.inFlightAt(peer),
       known,
+      held: held && { why: held.why, until: held.until + offset },
     };
   }
 
@@ -303,21 +296,21 @@ export class Receiving {
     name: string,
     input: (reception: Reception) => readonly ReceptionOutput[],
     now: number,
+    heardAt = now,
   ): void {
-    const peer = this.#peer(name);
-    for (const output of input(peer.reception)) {
+    for (const output of input(this.#peer(name).reception)) {
       switch (output.type) {
         case "list":
           this.#orders.push({ ...output, peer: name });
           break;
         case "want": {
           const { number, hash } = output.announcement;
-          this.#tracker.announced(name, number, hash);
+          this.#tracker.announced(name, number, hash, heardAt);
           break;
         }
         case "cursor":
-          if (output.at === undefined) this.#forgetCursor(peer);
-          else if (!isSame(output.at, peer.stored)) this.#cursorsDueAt ??= now + CURSOR_MS;
+          if (output.at === undefined) this.#cursors.forget(name);
+          else this.#cursors.moved(name, output.at, now);
           break;
         case "gap": {
           const { low, high } = output;
@@ -327,6 +320,7 @@ export class Receiving {
         case "reset":
           this.#diagnostics.report("peer-reset", { neighbour: name, reason: output.reason });
           this.#take(this.#tracker.disconnected(name, now), now);
+          this.#since.forget(name);
           break;
         default:
           output satisfies never;
@@ -362,9 +356,11 @@ export class Receiving {
     }
   }
 
-  #forgetCursor(peer: Peer): void {
-    peer.stored = undefined;
-    this.#guard.run(() => this.#log.forgetReceiveCursor(peer.name));
+  /** Notes since when something of the peer's may be waiting. */
+  #look(peer: string, now: number): void {
+    const { newest, cursor } = this.#peer(peer).reception;
+    const hasAll = newest === cursor?.number;
+    this.#since.look(peer, this.#tracker.oldestAt(peer), hasAll, now);
   }
 
   /** Whether an update needs no fetching, known or not wanted. */
@@ -393,8 +389,4 @@ export class Receiving {
 /** Whether a refusal is the operator's will and not the peer's fault. */
 function isPolicy(reason: RefusalReason): boolean {
   return reason === "blocked" || reason.startsWith("policy-");
-}
-
-function isSame(at: Position, stored: Position | undefined): boolean {
-  return at.number === stored?.number && at.hash === stored.hash;
 }

@@ -16,6 +16,7 @@ import type { ExchangeOptions, PeerStatus } from "./connection.js";
 import type { Action } from "./exchange.js";
 import { EXCHANGE_LIMITS, Exchange } from "./exchange.js";
 import { Line } from "./line.js";
+import { mannersOf } from "./manners.js";
 import { PeerAddresses, plainAddress } from "./peer-addresses.js";
 import { KxTls } from "./tls.js";
 
@@ -105,7 +106,7 @@ export class KxDoor {
     });
     const observing = config.mode === "observe";
     const addresses = mailAddresses(config);
-    const options = { ...given, observing, addresses };
+    const options = { ...given, observing, addresses, manners: mannersOf(config) };
     this.#exchange = new Exchange(names, log, clock, diagnostics, options);
   }
 

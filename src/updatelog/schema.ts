@@ -14,7 +14,7 @@ import { Trouble } from "../errors.js";
 export const APPLICATION_ID = 0x4b584757;
 
 /** `user_version` of a file that this code reads and writes. */
-export const SCHEMA_VERSION = 4;
+export const SCHEMA_VERSION = 5;
 
 /** The oldest version that a writer brings up to date. */
 const OLDEST_VERSION = 2;
@@ -176,6 +176,9 @@ CREATE INDEX repairs_by_source ON repairs (source, next_at);
 CREATE INDEX repairs_answered ON repairs (source) WHERE answer <> '';
 `;
 
+/** What came with version 5: see `fetch-waits.ts`. */
+const TABLES_5 = "CREATE TABLE fetch_waits (peer TEXT PRIMARY KEY, since INTEGER NOT NULL) STRICT;";
+
 /** What makes each version out of the one before. */
 const STEPS: readonly (readonly [version: number, step: (db: Database.Database) => void])[] = [
   [3, (db) => void db.exec(TABLES_3)],
@@ -186,6 +189,7 @@ const STEPS: readonly (readonly [version: number, step: (db: Database.Database) 
       loosen(db, "updates", "('mail', 'kx')", "('mail', 'kx', 'hkp', 'repair', 'import')");
     },
   ],
+  [5, (db) => void db.exec(TABLES_5)],
 ];
 
 /**

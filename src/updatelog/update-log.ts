@@ -22,6 +22,7 @@ import type {
 } from "../update.js";
 import { Connection, type Durability } from "./connection.js";
 import { type ReceiveCursor, ReceiveCursors } from "./cursors.js";
+import { FetchWaits } from "./fetch-waits.js";
 import { type Lane, Lanes, type Undelivered } from "./lanes.js";
 import { Lookup } from "./lookup.js";
 import { PacketMemory } from "./packet-memory.js";
@@ -111,6 +112,8 @@ export class UpdateLog {
   readonly repairs: Repairs;
   /** Who is known to have what. */
   readonly trails: Trails;
+  /** Since when something may wait at a peer. */
+  readonly fetchWaits: FetchWaits;
   readonly #connection: Connection;
   readonly #cursors: ReceiveCursors;
   readonly #lanes: Lanes;
@@ -145,6 +148,7 @@ export class UpdateLog {
     this.repairs = new Repairs(connection, this.#retention, wake);
     this.removals = new Removals(connection, this.returns, this.#retention, wake);
     this.trails = new Trails(connection);
+    this.fetchWaits = new FetchWaits(connection);
     this.#insertUpdate = db.prepare(`
       INSERT INTO updates (hash, digest, fingerprint, size, neighbour, transport, received_at,
                            message_id, trail)

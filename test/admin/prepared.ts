@@ -45,7 +45,15 @@ accept_from = ["198.51.100.7"]
 `;
 
 const LANE = { attempt: 0, nextAt: 0, lastError: "", lastErrorAt: 0, isPaused: false };
-const PEER = { cursor: 900, newest: 900, missing: 0, inFlight: 0, known: 0, bytesIn: 0 };
+const PEER = {
+  cursor: 900,
+  newest: 900,
+  missing: 0,
+  inFlight: 0,
+  known: 0,
+  bytesIn: 0,
+  held: undefined,
+};
 
 /** Sources of a busy day; `publicStatus` as in the config. */
 export function preparedSources(publicStatus = false) {

@@ -117,6 +117,8 @@ export const EXAMPLE_CONFIG: Config = {
       kx: undefined,
       tls: undefined,
       dial: false,
+      fetchRate: undefined,
+      quietHours: undefined,
       repair: undefined,
     },
     {
@@ -132,6 +134,8 @@ export const EXAMPLE_CONFIG: Config = {
       kx: { host: "127.0.0.2", port: 11_373 },
       tls: undefined,
       dial: true,
+      fetchRate: undefined,
+      quietHours: undefined,
       repair: undefined,
     },
   ],

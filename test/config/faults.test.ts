@@ -9,6 +9,7 @@ import { ConfigFaults } from "../../src/errors.js";
 
 /** Two sections in order, on three lines: snippets behind it start on line 4. */
 const HEAD = '[site]\naddress = "own@site.example"\n[log]\n';
+const FETCH_RATE = "7:1 peer[0].fetch_rate";
 const PEER = '[[peer]]\nname = "n"\n';
 
 function faultsOf(text: string, env: Record<string, string> = {}): readonly ConfigFault[] {
@@ -76,6 +77,9 @@ describe("one fault", () => {
     [`${HEAD}[smtp]\ntls = "x"\n`, "5:1 smtp.tls", 'write { cert = "kx.pem", key = "kx.key" }'],
     [`${HEAD}hold = 1\n`, "4:1 log.hold", "is not a text"],
     [`${HEAD}${PEER}mail = "a@b.example"\nmax_rate = "9"\n`, "7:1 peer[0].max_rate", '"100/1m"'],
+    [`${HEAD}${PEER}kx = "h:1"\nfetch_rate = "9"\n`, "7:1 peer[0].fetch_rate", '"10MiB/1h"'],
+    [`${HEAD}${PEER}kx = "h:1"\nquiet_hours = "8"\n`, "7:1 peer[0].quiet_hours", "in UTC"],
+    [`${HEAD}${PEER}mail = "a@b.example"\nfetch_rate = "9kB/1h"\n`, FETCH_RATE, "about KX"],
     [`${HEAD}${PEER}kx = "h:1"\nrequire_tls = 1\n`, "7:1 peer[0].require_tls", "true or false"],
     [`${HEAD}[smtp.listen]\n`, "4:1 smtp.listen", "is not a list"],
     [

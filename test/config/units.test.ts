@@ -10,13 +10,17 @@ import {
 import { quoted } from "../../src/config/quote.js";
 import {
   canonicalHost,
+  formatByteRate,
   formatDuration,
   formatEndpoint,
+  formatHours,
   formatRate,
   formatSchedule,
   formatSize,
+  parseByteRate,
   parseDuration,
   parseEndpoint,
+  parseHours,
   parseRate,
   parseSchedule,
   parseSize,
@@ -276,6 +280,39 @@ describe("rates", () => {
   it.each(["", "100", "100/", "/1m", "0/1m", "1/0s", "-1/1m", "1/2d", "1.5/1m", "1/1m/1m", "x/1m"])(
     "refuses %j",
     (text) => expect(parseRate(text)).toEqual(fault),
+  );
+});
+
+describe("budgets and hours", () => {
+  it.each([
+    ["10MiB/1h", 10 * 1024 ** 2, 3_600_000],
+    ["1000/1s", 1000, 1000],
+    ["2 GB / 1d", 2e9, 86_400_000],
+  ])("reads %s", (text, count, periodMs) => {
+    expect(parseByteRate(text)).toEqual({ value: { count, periodMs } });
+    expect(parseByteRate(formatByteRate({ count, periodMs }))).toEqual({
+      value: { count, periodMs },
+    });
+  });
+
+  it.each(["", "10MiB", "/1h", "10MiB/", "999/1h", "1MiB/10ms", "1MiB/2d", "x/1h", "1MiB/1h/1h"])(
+    "refuses the budget %j",
+    (text) => expect(parseByteRate(text)).toEqual(fault),
+  );
+
+  it.each([
+    ["08:00-18:00", 8 * 60, 18 * 60],
+    ["22:30-06:15", 22 * 60 + 30, 6 * 60 + 15],
+    ["00:00-23:59", 0, 23 * 60 + 59],
+  ])("reads the hours %s", (text, from, to) => {
+    const value = { fromMs: from * 60_000, toMs: to * 60_000 };
+    expect(parseHours(text)).toEqual({ value });
+    expect(formatHours(value)).toBe(text);
+  });
+
+  it.each(["", "8-18", "08:00", "08:00-08:00", "24:00-06:00", "08:60-09:00", "08:00 - 18:00"])(
+    "refuses the hours %j",
+    (text) => expect(parseHours(text)).toEqual(fault),
   );
 });
 

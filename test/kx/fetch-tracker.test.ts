@@ -3,8 +3,10 @@
  * the same rules, with time that moves both ways.
  */
 import { describe, expect, test } from "vitest";
+import { FETCH_LIMITS } from "../../src/kx/fetch-limits.js";
+import type { FetchManners } from "../../src/kx/fetch-manners.js";
 import type { FetchOutput } from "../../src/kx/fetch-tracker.js";
-import { FETCH_LIMITS, FetchTracker } from "../../src/kx/fetch-tracker.js";
+import { FetchTracker } from "../../src/kx/fetch-tracker.js";
 import type { UpdateHash } from "../../src/update.js";
 import { chance, SEED } from "./chance.js";
 import { NaiveTracker } from "./naive-tracker.js";
@@ -241,18 +243,79 @@ describe("trouble of our own", () => {
   });
 });
 
+const NONE: ReadonlyMap<string, FetchManners> = new Map();
+const hours = (from: number, to: number) => ({ fromMs: from * HOUR_MS, toMs: to * HOUR_MS });
+const rate = { count: 20_000, periodMs: HOUR_MS };
+/** Of four peers three have wishes. */
+const SOME: ReadonlyMap<string, FetchManners> = new Map([
+  ["p0", { rate: undefined, quietHours: hours(8, 18) }],
+  ["p1", { rate, quietHours: undefined }],
+  ["p2", { rate, quietHours: hours(22, 6) }],
+]);
+
+describe("a peer with manners", () => {
+  const announced = (manners: FetchManners, heardAt = 0) => {
+    const t = new FetchTracker(chance(1), new Map([["a", manners]]));
+    t.announced("a", 1, hash(1), heardAt);
+    return t;
+  };
+
+  test("is asked when its quiet hours are over, in UTC, also over midnight", () => {
+    const t = announced({ rate: undefined, quietHours: hours(22, 6) });
+    const date = Date.parse("2026-01-01T23:00Z");
+    expect(t.advance(0, date)).toEqual([]);
+    expect(t.heldAt("a")).toEqual({ why: "quiet-hours", until: 7 * HOUR_MS });
+    expect(t.nextAt()).toBe(7 * HOUR_MS);
+    expect(t.advance(7 * HOUR_MS - 1, date + 7 * HOUR_MS - 1)).toEqual([]);
+    expect(requests(t.advance(7 * HOUR_MS, date + 7 * HOUR_MS))).toEqual(["a 1"]);
+    expect(t.heldAt("a")).toBeUndefined();
+  });
+
+  test("is asked for what is 48 h old whatever the hour, and at that moment", () => {
+    const t = announced({ rate: undefined, quietHours: hours(1, 23) }, -40 * HOUR_MS);
+    expect(t.advance(0, HOUR_MS)).toEqual([]);
+    expect(t.nextAt()).toBe(8 * HOUR_MS);
+    t.announced("a", 2, hash(2), 0);
+    expect(requests(t.advance(8 * HOUR_MS, 9 * HOUR_MS))).toEqual(["a 1"]);
+  });
+
+  test("is asked for as much as its budget has left, by the size of what it sent", () => {
+    const t = announced({ rate: { count: 10_000, periodMs: HOUR_MS }, quietHours: undefined });
+    for (let n = 2; n < 50; n++) t.announced("a", n, hash(n));
+    // Five of 2048 bytes, the size that is expected when none has come.
+    expect(t.advance(0).length).toBe(5);
+    for (let n = 1; n <= 5; n++) {
+      t.took("a", 3000, 0);
+      t.settled(hash(n));
+    }
+    // What came is 5000 over it: half an hour and what one byte takes.
+    expect(t.advance(0)).toEqual([]);
+    expect(t.heldAt("a")).toEqual({ why: "fetch-rate", until: HOUR_MS / 2 + 360 });
+    expect(t.advance(HOUR_MS / 2)).toEqual([]);
+    expect(t.advance(HOUR_MS / 2 + 360).length).toBe(1);
+  });
+
+  test("owes no more than one period, however much came late", () => {
+    const t = announced({ rate: { count: 10_000, periodMs: HOUR_MS }, quietHours: undefined });
+    t.took("a", 1_000_000, 0);
+    expect(t.advance(0)).toEqual([]);
+    expect(t.heldAt("a")?.until).toBe(HOUR_MS + 360);
+  });
+});
+
 /** Random commands to both; invariants after each. Returns how often what happened. */
-function compare(seed: number, peers: number, hashes: number, commands: number) {
+function compare(seed: number, peers: number, hashes: number, commands: number, manners = NONE) {
   const random = chance(seed);
   const pick = (n: number) => Math.floor(random() * n);
-  const real = new FetchTracker(random);
-  const model = new NaiveTracker();
+  const real = new FetchTracker(random, manners);
+  const model = new NaiveTracker(manners);
   const seen = { request: 0, "timed-out": 0, lost: 0, deferred: 0, backwards: 0 };
   const sorted = (outputs: readonly FetchOutput[]) =>
     outputs
       .map((one) => JSON.stringify(one, (_, v) => (Array.isArray(v) ? [...v].sort() : v)))
       .sort();
   let now = 0;
+  let latest = 0;
   for (let command = 0; command < commands; command++) {
     const peer = `p${pick(peers)}`;
     const h = hash(pick(hashes));
@@ -261,9 +324,12 @@ function compare(seed: number, peers: number, hashes: number, commands: number) 
     let expected: FetchOutput[] = [];
     const kind = random();
     if (kind < 0.35) {
-      const taken = real.announced(peer, number, h);
-      if (taken !== model.announced(peer, number, h)) throw new Error("announced: other answer");
+      const taken = real.announced(peer, number, h, latest);
+      if (taken !== model.announced(peer, number, h, latest))
+        throw new Error("announced: other answer");
     } else if (kind < 0.45) {
+      real.took(peer, number * 10, now);
+      model.took(peer, number * 10, now);
       real.delivered(peer, number * 10);
       model.delivered(peer, number * 10);
       real.settled(h);
@@ -286,12 +352,16 @@ function compare(seed: number, peers: number, hashes: number, commands: number) 
       expected = model.disconnected(peer, now);
     } else {
       const jump = random();
-      if (jump < 0.1) now += pick(40 * 60_000);
+      if (jump < 0.01 && manners.size > 0) now += pick(50 * HOUR_MS);
+      else if (jump < 0.1) now += pick(40 * 60_000);
       else if (jump < 0.2) now = Math.max(0, now - pick(120_000));
       else now += pick(8000);
       if (jump >= 0.1 && jump < 0.2) seen.backwards += 1;
-      got = real.advance(now);
-      expected = model.expire(now);
+      latest = Math.max(latest, now);
+      // The wall clock goes its own ways.
+      const date = now + Math.floor(command / 1000) * 1_234_567;
+      got = real.advance(now, date);
+      expected = model.expire(now, date);
       for (const one of got) if (one.type === "request") model.requested(one, now);
       const [left] = model.askable();
       if (left !== undefined) throw new Error(`${left.peer} could be asked for ${left.hash}`);
@@ -307,17 +377,23 @@ function compare(seed: number, peers: number, hashes: number, commands: number) 
     if (real.inFlight > FETCH_LIMITS.inFlight) throw new Error("too many in flight");
     if (command % 100 === 0) expect(real.tracked).toBe(model.hashes);
   }
-  return seen;
+  return { ...seen, late: model.late };
 }
 
 describe("against a naive model", () => {
   test(`100,000 random commands, 16 peers and 16 hashes, KXGW_SEED=${SEED}`, () => {
-    const seen = compare(SEED, 16, 16, 100_000);
+    const { late: _, ...seen } = compare(SEED, 16, 16, 100_000);
     for (const [what, times] of Object.entries(seen)) expect(times, what).toBeGreaterThan(20);
   });
 
   test(`10,000 random commands, 6 peers and 600 hashes, KXGW_SEED=${SEED}`, () => {
     const seen = compare(SEED + 1, 6, 600, 10_000);
     expect(seen.request).toBeGreaterThan(1000);
+  });
+
+  test(`10,000 random commands to peers with quiet hours and budgets, KXGW_SEED=${SEED}`, () => {
+    const seen = compare(SEED + 2, 4, 40, 10_000, SOME);
+    expect(seen.request).toBeGreaterThan(1000);
+    expect(seen.late).toBeGreaterThan(5);
   });
 });

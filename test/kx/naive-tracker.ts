@@ -3,14 +3,20 @@
  * what, searched from end to end for every question. It draws no lots: it is told which requests
  * the real one made and says whether each of them was allowed.
  */
-import { FETCH_LIMITS, type FetchOutput } from "../../src/kx/fetch-tracker.js";
+import { FETCH_LIMITS } from "../../src/kx/fetch-limits.js";
+import type { FetchManners } from "../../src/kx/fetch-manners.js";
+import type { FetchOutput } from "../../src/kx/fetch-tracker.js";
 import type { UpdateHash } from "../../src/update.js";
+
+const MINUTE_MS = 60_000;
+const HOUR_MS = 60 * MINUTE_MS;
 
 interface Entry {
   readonly peer: string;
   readonly hash: UpdateHash;
   number: number;
   state: "candidate" | "requested" | "failed";
+  readonly heardAt: number;
   at: number;
   deadline: number;
 }
@@ -21,16 +27,26 @@ export class NaiveTracker {
   #entries: Entry[] = [];
   readonly #rests = new Map<UpdateHash, { rounds: number; retryAt: number | undefined }>();
   readonly #windows = new Map<string, { window: number; averageBytes: number }>();
+  readonly #manners: ReadonlyMap<string, FetchManners>;
+  readonly #tokens = new Map<string, { left: number; at: number }>();
   #pausedUntil = -Infinity;
+  #now = 0;
+  #date = 0;
+  /** Requests that were made because nothing could wait any longer. */
+  late = 0;
 
-  announced(peer: string, number: number, hash: UpdateHash): boolean {
+  constructor(manners: ReadonlyMap<string, FetchManners> = new Map()) {
+    this.#manners = manners;
+  }
+
+  announced(peer: string, number: number, hash: UpdateHash, heardAt = 0): boolean {
     const known = this.#find(peer, hash);
     if (known !== undefined) {
       known.number = number;
       return true;
     }
     if (this.tracked(peer) >= FETCH_LIMITS.tracked) return false;
-    this.#entries.push({ peer, hash, number, state: "candidate", at: 0, deadline: 0 });
+    this.#entries.push({ peer, hash, number, state: "candidate", heardAt, at: 0, deadline: 0 });
     return true;
   }
 
@@ -88,8 +104,16 @@ export class NaiveTracker {
     });
   }
 
+  took(peer: string, bytes: number, now: number): void {
+    const rate = this.#manners.get(peer)?.rate;
+    if (rate === undefined) return;
+    const left = Math.max(-rate.count, this.#left(peer, now) - bytes);
+    this.#tokens.set(peer, { left, at: Math.max(now, this.#tokens.get(peer)?.at ?? now) });
+  }
+
   /** What `advance` does before it asks. */
-  expire(now: number): Verdict[] {
+  expire(now: number, date = 0): Verdict[] {
+    [this.#now, this.#date] = [now, date];
     const overdue = this.#requested().filter(({ deadline }) => now >= deadline);
     const verdicts = overdue.flatMap(({ peer, hash }): Verdict[] => [
       { type: "timed-out", peer, hash },
@@ -113,6 +137,8 @@ export class NaiveTracker {
     if (entry.number !== number) throw new Error("requested by an old number");
     if (this.#requested().some((other) => other.hash === hash)) throw new Error("requested twice");
     if (!this.#hasRoom(peer)) throw new Error("requested more than there is room for");
+    if (this.#waits(peer) && this.#ripeAt(entry) > now) throw new Error("requested while it waits");
+    if (this.#waits(peer)) this.late += 1;
     Object.assign(entry, { state: "requested", at: now, deadline: now + FETCH_LIMITS.progressMs });
   }
 
@@ -121,7 +147,11 @@ export class NaiveTracker {
     if (this.#pausedUntil !== -Infinity) return [];
     const busy = new Set(this.#requested().map(({ hash }) => hash));
     return this.#entries.filter(
-      ({ peer, hash, state }) => state === "candidate" && !busy.has(hash) && this.#hasRoom(peer),
+      (entry) =>
+        entry.state === "candidate" &&
+        !busy.has(entry.hash) &&
+        this.#hasRoom(entry.peer) &&
+        (!this.#waits(entry.peer) || this.#ripeAt(entry) <= this.#now),
     );
   }
 
@@ -129,7 +159,13 @@ export class NaiveTracker {
   nextAt(): number {
     const deadlines = this.#requested().map(({ deadline }) => deadline);
     const rests = [...this.#rests.values()].map(({ retryAt }) => retryAt ?? Infinity);
-    return Math.min(...deadlines, ...rests);
+    const busy = new Set(this.#requested().map(({ hash }) => hash));
+    const waiting = this.#entries.filter(
+      ({ peer, hash, state }) => state === "candidate" && !busy.has(hash) && this.#waits(peer),
+    );
+    const ripe = waiting.map((entry) => this.#ripeAt(entry)).filter((at) => at > this.#now);
+    const open = waiting.map(({ peer }) => this.#opensAt(peer));
+    return Math.min(...deadlines, ...rests, ...ripe, ...open);
   }
 
   tracked(peer: string): number {
@@ -165,6 +201,50 @@ export class NaiveTracker {
     const size = this.inFlight(peer);
     if (this.#requested().length >= FETCH_LIMITS.inFlight || size >= window) return false;
     return size === 0 || (size + 1) * averageBytes <= FETCH_LIMITS.windowBytes;
+  }
+
+  #ripeAt({ heardAt }: Entry): number {
+    return heardAt + 48 * HOUR_MS;
+  }
+
+  #waits(peer: string): boolean {
+    return this.#isQuiet(peer, this.#date) || this.#isSpent(peer);
+  }
+
+  #isQuiet(peer: string, date: number): boolean {
+    const hours = this.#manners.get(peer)?.quietHours;
+    if (hours === undefined) return false;
+    const time = date % (24 * HOUR_MS);
+    const { fromMs, toMs } = hours;
+    if (fromMs < toMs) return fromMs <= time && time < toMs;
+    return time >= fromMs || time < toMs;
+  }
+
+  #isSpent(peer: string): boolean {
+    if (this.#manners.get(peer)?.rate === undefined) return false;
+    const expected = this.inFlight(peer) * this.#flow(peer).averageBytes;
+    return this.#left(peer, this.#now) < expected + 1;
+  }
+
+  #left(peer: string, now: number): number {
+    const rate = this.#manners.get(peer)?.rate;
+    const known = this.#tokens.get(peer);
+    if (rate === undefined || known === undefined) return rate?.count ?? Infinity;
+    const back = (Math.max(0, now - known.at) * rate.count) / rate.periodMs;
+    return Math.min(rate.count, known.left + back);
+  }
+
+  /** When a peer that waits waits no longer, to the minute for the hours. */
+  #opensAt(peer: string): number {
+    for (let minute = 1; this.#isQuiet(peer, this.#date) && minute <= 1440; minute++) {
+      const later = this.#date - (this.#date % MINUTE_MS) + minute * MINUTE_MS;
+      if (!this.#isQuiet(peer, later)) return this.#now + later - this.#date;
+    }
+    const rate = this.#manners.get(peer)?.rate;
+    if (rate === undefined) return Infinity;
+    const expected = this.inFlight(peer) * this.#flow(peer).averageBytes + 1;
+    const missing = expected - this.#left(peer, this.#now);
+    return this.#now + Math.ceil((missing * rate.periodMs) / rate.count);
   }
 
   #requested(): Entry[] {

@@ -7,6 +7,7 @@ import { onTestFinished } from "vitest";
 import type { Clock } from "../../src/clock.js";
 import type { Diagnostics, EventName, Fields } from "../../src/diagnostics.js";
 import { Trouble } from "../../src/errors.js";
+import type { FetchManners } from "../../src/kx/fetch-manners.js";
 import type { Action } from "../../src/peering/exchange.js";
 import { Exchange } from "../../src/peering/exchange.js";
 import type { Seq, Update } from "../../src/update.js";
@@ -44,6 +45,8 @@ export class Gateway implements Diagnostics {
   isBroken = false;
   /** What it serves instead of every body: a liar. */
   lie: Uint8Array | undefined;
+  /** When its peers may be asked for bodies; in force from the next restart on. */
+  manners: ReadonlyMap<string, FetchManners> = new Map();
   hasGrown = false;
   readonly #network: Network;
   readonly #peers: readonly string[];
@@ -83,7 +86,8 @@ export class Gateway implements Diagnostics {
       monotonic: () => this.#network.now,
       random: () => this.#network.random(),
     };
-    const options = { observing: this.#observing, addresses: this.#addresses };
+    const { manners } = this;
+    const options = { observing: this.#observing, addresses: this.#addresses, manners };
     return new Exchange(this.#peers, this.log, clock, this, options);
   }
 

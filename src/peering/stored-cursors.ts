@@ -1,0 +1,66 @@
+/**
+ * The receive cursors on disk. One that moved over known updates only is stored a second late:
+ * they cost no fsync each, and a cursor that is behind costs a few lines of listing. What a cursor
+ * has passed as lost is noted first.
+ */
+import type { Position } from "../kx/reception-output.js";
+import type { LogGuard } from "../log-guard.js";
+import type { UpdateLog } from "../updatelog/update-log.js";
+import type { Losses } from "./losses.js";
+
+const CURSOR_MS = 1000;
+
+export class StoredCursors {
+  readonly #log: UpdateLog;
+  readonly #guard: LogGuard;
+  readonly #losses: Losses;
+  readonly #stored = new Map<string, Position | undefined>();
+  /** When cursors that moved are to be stored; Infinity when none has. */
+  dueAt = Infinity;
+
+  constructor(log: UpdateLog, guard: LogGuard, losses: Losses) {
+    this.#log = log;
+    this.#guard = guard;
+    this.#losses = losses;
+  }
+
+  /** The stored cursor of a peer. Throws `Trouble`. */
+  read(peer: string): Position | undefined {
+    const at = this.#log.receiveCursor(peer);
+    this.#stored.set(peer, at);
+    return at;
+  }
+
+  moved(peer: string, at: Position, now: number): void {
+    if (!isSame(at, this.#stored.get(peer))) this.dueAt = Math.min(this.dueAt, now + CURSOR_MS);
+  }
+
+  /** It was stored in one transaction with the update that moved it. */
+  storedWith(peer: string, at: Position): void {
+    this.#stored.set(peer, at);
+  }
+
+  forget(peer: string): void {
+    this.#stored.delete(peer);
+    this.#guard.run(() => this.#log.forgetReceiveCursor(peer));
+  }
+
+  /** Stores those that have moved; what fails is tried again. */
+  store(cursors: Iterable<readonly [peer: string, at: Position | undefined]>, now: number): void {
+    this.dueAt = this.#losses.flush() ? Infinity : now + CURSOR_MS;
+    if (this.dueAt !== Infinity) return;
+    for (const [peer, at] of cursors) {
+      if (at === undefined || isSame(at, this.#stored.get(peer))) continue;
+      const isStored = this.#guard.run(() => {
+        this.#log.setReceiveCursor(peer, at);
+        return true;
+      });
+      if (isStored) this.#stored.set(peer, at);
+      else this.dueAt = now + CURSOR_MS;
+    }
+  }
+}
+
+function isSame(at: Position, stored: Position | undefined): boolean {
+  return at.number === stored?.number && at.hash === stored.hash;
+}

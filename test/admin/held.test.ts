@@ -1,0 +1,24 @@
+/** What the page and the metrics say of a peer from which nothing is fetched for now. */
+import { expect, test } from "vitest";
+import { Metrics } from "../../src/admin/metrics.js";
+import { viewOf } from "../../src/admin/neighbour-view.js";
+import { preparedSources } from "./prepared.js";
+
+const PEER = { cursor: 1, newest: 13, missing: 12, inFlight: 0, known: 0, bytesIn: 0, bytesOut: 0 };
+
+test.each([
+  ["quiet-hours", "good", "waits for its hours, in 3 h: 12 updates to fetch"],
+  ["fetch-rate", "behind", "by 12 updates to fetch; its fetch_rate is used up, in 3 h"],
+] as const)("%s", async (why, state, words) => {
+  const { sources } = preparedSources();
+  const now = sources.clock.now();
+  const held = { why, until: now + 3 * 3_600_000 };
+  const peer = { ...PEER, name: "tokyo", connected: true, connectedSince: now, held };
+  const subject = { name: "tokyo", via: "kx", mail: undefined, dial: true } as const;
+  const { log, tally } = sources;
+  const view = viewOf(subject, { log, tally, now, lane: undefined, peer });
+  expect(view).toMatchObject({ state, words, held: why, backlog: 12 });
+  const metrics = new Metrics({ ...sources, peers: () => [peer] });
+  expect(await metrics.text()).toContain(`kxgw_fetch_held{peer="tokyo",reason="${why}"} 12`);
+  metrics.close();
+});
