@@ -1,14 +1,15 @@
 /**
- * The receive cursors on disk. One that moved over known updates only is stored a second late:
- * they cost no fsync each, and a cursor that is behind costs a few lines of listing. What a cursor
- * has passed as lost is noted first.
+ * The receive cursors on disk. One that moved over known updates only is stored a minute late: each
+ * storing is an fsync, for a duplicate as much as all else together, and a cursor that is behind
+ * after a crash costs a few lines of listing. What a cursor has passed as lost is noted first.
  */
 import type { Position } from "../kx/reception-output.js";
 import type { LogGuard } from "../log-guard.js";
 import type { UpdateLog } from "../updatelog/update-log.js";
 import type { Losses } from "./losses.js";
 
-const CURSOR_MS = 1000;
+const DELAY_MS = 60_000;
+const RETRY_MS = 1000;
 
 export class StoredCursors {
   readonly #log: UpdateLog;
@@ -32,7 +33,7 @@ export class StoredCursors {
   }
 
   moved(peer: string, at: Position, now: number): void {
-    if (!isSame(at, this.#stored.get(peer))) this.dueAt = Math.min(this.dueAt, now + CURSOR_MS);
+    if (!isSame(at, this.#stored.get(peer))) this.dueAt = Math.min(this.dueAt, now + DELAY_MS);
   }
 
   /** It was stored in one transaction with the update that moved it. */
@@ -47,7 +48,7 @@ export class StoredCursors {
 
   /** Stores those that have moved; what fails is tried again. */
   store(cursors: Iterable<readonly [peer: string, at: Position | undefined]>, now: number): void {
-    this.dueAt = this.#losses.flush() ? Infinity : now + CURSOR_MS;
+    this.dueAt = this.#losses.flush() ? Infinity : now + RETRY_MS;
     if (this.dueAt !== Infinity) return;
     for (const [peer, at] of cursors) {
       if (at === undefined || isSame(at, this.#stored.get(peer))) continue;
@@ -56,7 +57,7 @@ export class StoredCursors {
         return true;
       });
       if (isStored) this.#stored.set(peer, at);
-      else this.dueAt = now + CURSOR_MS;
+      else this.dueAt = now + RETRY_MS;
     }
   }
 }

@@ -144,16 +144,16 @@ export class KxPath {
     }
   }
 
-  /** The neighbours announce, an offer a message, `apartMs` between two. */
-  async offerKnown(repeats: readonly Repeat[], apartMs = APART_MS): Promise<void> {
+  /** The neighbours announce, an offer a message, one by one. */
+  async offerKnown(repeats: readonly Repeat[]): Promise<void> {
     for (const { from, update } of repeats) {
       this.#peer(from).announce([update], 1);
-      await pause(apartMs);
+      await pause(APART_MS);
     }
     await this.#read();
   }
 
-  /** Each neighbour announces all of its offers at once, 500 a message, as it does on catching up. */
+  /** Each neighbour announces all of its offers at once, 500 a message, as on catching up. */
   async offerKnownAtOnce(repeats: readonly Repeat[]): Promise<void> {
     for (const [name, peer] of this.#peers) {
       const offers = repeats.filter(({ from }) => from === name).map(({ update }) => update);
@@ -186,6 +186,12 @@ export class KxPath {
     return { asked, bytes };
   }
 
+  /** The connection of the two gateways. */
+  get between(): { readonly bytes: number; readonly connections: number } {
+    const { bytes, connections } = this.#wires.between;
+    return { bytes, connections };
+  }
+
   /** What the wires of the second counted in all. */
   get wireBytes(): number {
     return this.sampleSecond().wireBytes;
@@ -195,7 +201,7 @@ export class KxPath {
     await this.#second.gateway.end();
   }
 
-  /** Starts the second again; resolves with the updates that it has when `updates` more are there. */
+  /** Starts the second again; resolves when it has `updates` more. */
   async startSecond(updates: number): Promise<void> {
     this.#second.gateway = await this.#second.group.enter(this.#restart);
     this.#sent += updates;

@@ -5,7 +5,7 @@
  * Needs root, Postfix, onak, debian-keyring and strace; says which is missing and exits with 69.
  */
 import { chmodSync, existsSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
-import { tmpdir } from "node:os";
+import { loadavg, tmpdir } from "node:os";
 import { join, resolve } from "node:path";
 import { parseArgs } from "node:util";
 import { realMaterial } from "../bench/material.js";
@@ -19,6 +19,7 @@ const FULL: Sizes = {
   updates: 60,
   warmUp: { mail: 10, kx: 400 },
   traced: 21,
+  cursorMs: 61_000,
   idleMs: 5000,
 };
 const QUICK: Sizes = {
@@ -26,6 +27,7 @@ const QUICK: Sizes = {
   updates: 8,
   warmUp: { mail: 2, kx: 20 },
   traced: 4,
+  cursorMs: 1000,
   idleMs: 1000,
 };
 const UNAVAILABLE = 69;
@@ -64,7 +66,8 @@ try {
     sizes,
     say: (text) => say(`  ${text}`),
   });
-  const report: Report = { figures, source: material.source, machine: machine() };
+  const [, , load = 0] = loadavg();
+  const report: Report = { figures, source: material.source, machine: machine(), load };
   say(asText(report));
   if (values.json !== undefined) writeFileSync(values.json, `${JSON.stringify(report, null, 2)}\n`);
   if (!values.quick && !values["no-report"]) say(`written to ${writePage(report)}`);

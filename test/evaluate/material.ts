@@ -31,10 +31,14 @@ export function spreadOut({ updates }: Material, count: number): Update[] {
   ).filter((update) => update !== undefined);
 }
 
+/** How often so many updates are offered after the first time. */
+export function repeatCount(updates: number): number {
+  return Math.round((updates * (OFFERS.incoming - OFFERS.fresh)) / OFFERS.fresh);
+}
+
 /** The offers after the first one of each, in an order in which neighbours take turns. */
 export function repeatsOf(updates: readonly Update[]): Repeat[] {
-  const wanted = Math.round((updates.length * (OFFERS.incoming - OFFERS.fresh)) / OFFERS.fresh);
   const later = NEIGHBOURS.slice(1);
   const offers = later.flatMap((from) => updates.map((update) => ({ from, update })));
-  return offers.slice(0, wanted);
+  return offers.slice(0, repeatCount(updates.length));
 }

@@ -16,6 +16,8 @@ export interface Report {
   /** Where the updates come from. */
   readonly source: string;
   readonly machine: string;
+  /** Of the machine while it was measured, averaged over some minutes. */
+  readonly load: number;
 }
 
 const PAGE = "docs/evaluation.md";
@@ -51,33 +53,33 @@ export function writePage(report: Report): string {
   return PAGE;
 }
 
-function markdown({ figures, source, machine }: Report, costs: readonly Cost[]): string {
+function markdown({ figures, source, machine, load }: Report, costs: readonly Cost[]): string {
   const { updates, repeats, rounds, forwarded, wire } = figures;
   const { idleUs, atOnceUs } = besides(figures);
   const off = Math.abs(wire.relays / wire.gateway - 1);
+  const count = (value: number) => value.toLocaleString("en-US");
   return [
-    `\`npm run evaluate\`, ${machine}. ${source}; ${updates} new updates and ${repeats} offers of ` +
-      `known ones in ${rounds.length} rounds by each road. onak mailed ${short(forwarded)} of the ` +
-      `${updates} on.`,
+    `\`npm run evaluate\`, ${machine}, load ${short(load)}. ${source}; ${updates} new updates ` +
+      `and ${count(repeats)} offers of known ones in ${rounds.length} rounds by each road. onak ` +
+      `mailed ${short(forwarded)} of the ${updates} on.`,
     "",
     "| cost of one | new: mail | new: KX | known: mail | known: KX | mail : KX, new | known |",
     "|---|---|---|---|---|---|---|",
     ...costs.map(costRow),
     "",
-    "The gateway that takes the update by mail and hands it on over KX, which no keyserver of the " +
-      "future needs, comes on top of a new one:",
+    "The gateway that takes an update by mail and hands it on over KX comes on top of a new one:",
     "",
     "| cost of one | mail in, KX out | both gateways together | mail : both |",
     "|---|---|---|---|",
     ...costs.map(bothRow),
     "",
-    `Of CPU the least and the most of ${rounds.length} rounds: ${ranges(costs)}. Announced 500 a ` +
-      `message, as on catching up, a known one takes ${short(median(atOnceUs))} us. A gateway in ` +
-      `which nothing happens takes ${short(median(idleUs) / 10_000)} % of a processor, which is in ` +
-      `the figures above.`,
+    `The least and the most of the ratios of CPU in ${rounds.length} rounds: ${ranges(costs)}. ` +
+      "Announced 500 a message, as on catching up, a known one takes " +
+      `${short(median(atOnceUs))} us. A gateway in which nothing happens takes ` +
+      `${short(median(idleUs) / 10_000)} % of a processor, which is in the figures above.`,
     "",
-    `Relays in between counted ${wire.relays.toLocaleString("en-US")} bytes on the connections of ` +
-      `the second gateway, the gateway itself ${wire.gateway.toLocaleString("en-US")}: ` +
+    `Relays in between counted ${count(wire.relays)} bytes on the connections of the second ` +
+      `gateway, the gateway itself ${count(wire.gateway)}: ` +
       `${off < 0.0001 ? "the same" : `${short(100 * off)} % apart`}.`,
     "",
     ...[...charts(costs).keys()].map((name) => `![${name}](evaluation/${name}.svg)`),

@@ -5,7 +5,8 @@
  */
 import type Database from "better-sqlite3";
 import type { UpdateRequest } from "../../src/kx/open-requests.js";
-import { type Order, Receiving } from "../../src/peering/receiving.js";
+import type { Order } from "../../src/peering/connection.js";
+import { Receiving } from "../../src/peering/receiving.js";
 import type { UpdateHash } from "../../src/update.js";
 import type { UpdateLog } from "../../src/updatelog/update-log.js";
 
