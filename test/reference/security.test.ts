@@ -9,7 +9,7 @@ import { MAX_TRIES } from "../../src/egress/came-back.js";
 import { SMTP_LIMITS } from "../../src/ingress/limits.js";
 import { MAX_PARTS } from "../../src/ingress/mime.js";
 import { ERROR_LIMITS } from "../../src/kx/error-budget.js";
-import { FETCH_LIMITS } from "../../src/kx/fetch-tracker.js";
+import { FETCH_LIMITS } from "../../src/kx/fetch-limits.js";
 import { PARSER_LIMITS } from "../../src/kx/parser.js";
 import { SESSION_LIMITS } from "../../src/kx/session.js";
 import { MAX_FIELDS, MAX_HEAD_BYTES } from "../../src/mail/head.js";
