@@ -135,8 +135,9 @@ export class Reception {
   announced(announcements: readonly Announcement[], now: number): ReceptionOutput[] {
     const outputs: ReceptionOutput[] = [];
     for (const one of announcements) {
-      // The log was empty when it greeted: below what it announces first there is nothing.
-      if (this.#latest === undefined) this.#high ??= one.number - 1;
+      // The log was empty when it greeted. What came before this may have got lost on a connection
+      // that hangs, or have been told on another one: only below the first of all there is nothing.
+      if (this.#latest === undefined && one.number === 1) this.#high ??= 0;
       this.#latest = one.number;
       const next = this.#high === undefined ? undefined : this.#high + 1;
       const isNext = next !== undefined && numberAt(next) === one.number;

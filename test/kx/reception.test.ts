@@ -131,6 +131,21 @@ describe("after the greeting", () => {
     expect(listener.answerAll(other).wanted.length).toBe(40);
   });
 
+  test("after an empty log, a number that is not the first of all tells nothing of those below", () => {
+    const peer = new ListedPeer();
+    const listener = new Listener().greet(peer);
+    const [, , third] = peer.append(3);
+    if (!third) throw new Error("nothing was appended");
+    // As in the greeting of another connection, while the one in use hangs: 1 and 2 were not heard.
+    listener.known.add(third.hash);
+    listener.hear([third]);
+    expect([listener.cursor, listener.lists]).toEqual([undefined, ["0-3"]]);
+    listener.answerAll(peer);
+    expect(listener.wanted.map(({ number }) => number)).toEqual([1, 2]);
+    listener.deliver();
+    expect(listener.cursor).toBe(3);
+  });
+
   test("an empty log forgets the cursor, and its first notice needs no listing", () => {
     const listener = inStep(peerAt(100));
     listener.hangUp();

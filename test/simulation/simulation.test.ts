@@ -73,6 +73,7 @@ describe("worlds", () => {
   it.each([
     [53, "large"],
     [78, "large"],
+    [312, "large"],
     [137, "small"],
   ] as const)("seed %i, %s, which found a bug", { timeout: 60_000 }, (seed, size) => {
     expect(runWorld(optionsOf(seed, size)).failure).toBeUndefined();

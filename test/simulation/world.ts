@@ -22,8 +22,11 @@ import { type Counts, Trace } from "./trace.js";
 const MINUTE_MS = 60_000;
 /** How often it is looked whether all have everything. */
 const LOOK_MS = 30_000;
-/** Time for the last echoes; what liars have invented is asked for for an hour. */
-const REST_MS = { honest: 15 * MINUTE_MS, withLiars: 75 * MINUTE_MS };
+/**
+ * Time for the last echoes. What liars have invented, or a lost disk had under a number that now
+ * means something else, is asked for during 36 minutes and more.
+ */
+const REST_MS = { plain: 15 * MINUTE_MS, withPhantoms: 75 * MINUTE_MS };
 /** How long it must be silent then. */
 const SILENCE_MS = 15 * MINUTE_MS;
 
@@ -279,7 +282,8 @@ class World {
       this.#postal.waiting > 0 || this.#honest.some(({ process }) => !process?.lanesAreDone);
     // A slow mail may still be about, or one that is put off: what it brings is known by now.
     while (isOnItsWay() && this.now - restsAt < this.#options.livenessMs) this.#pass(LOOK_MS);
-    this.#pass(this.#liars.length > 0 ? REST_MS.withLiars : REST_MS.honest);
+    const hasPhantoms = this.#liars.length > 0 || this.#options.faults["disk lost"] !== undefined;
+    this.#pass(hasPhantoms ? REST_MS.withPhantoms : REST_MS.plain);
     for (const { wiretap } of this.#honest) wiretap.take();
     this.#pass(SILENCE_MS);
     for (const { name, wiretap } of this.#honest) {
