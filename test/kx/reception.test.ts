@@ -131,7 +131,7 @@ describe("after the greeting", () => {
     expect(listener.answerAll(other).wanted.length).toBe(40);
   });
 
-  test("after an empty log, a number that is not the first of all tells nothing of those below", () => {
+  test("after an empty log, a number other than 1 tells nothing of those below it", () => {
     const peer = new ListedPeer();
     const listener = new Listener().greet(peer);
     const [, , third] = peer.append(3);
