@@ -49,7 +49,7 @@ export const EVENTS = {
   duplicate: { level: "debug", text: "update known already" },
   trimmed: { level: "debug", text: "known packets of a key were left out; its news goes on" },
   collision: { level: "error", text: "two different updates share one MD5; both are kept" },
-  sent: { level: "info", text: "update mailed" },
+  sent: { level: "info", text: "update delivered" },
   served: { level: "info", text: "update handed to a KX peer" },
   "would-send": { level: "info", text: "update would have been sent" },
   suppressed: { level: "debug", text: "not mailed: the site has it" },

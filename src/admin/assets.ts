@@ -97,7 +97,15 @@ footer { padding: 4px 2px; font-size: .9rem; }
 @media (max-width: 720px) { #migration, #saved { grid-column: 1 / -1; }
   svg text { font-size: 20px; } svg text:nth-of-type(even) { display: none; } }
 @media (max-width: 620px) { body { padding: 0 12px 24px; } section { padding: 14px; }
-  .scroll { margin: 0 -14px; padding: 0 14px; } .facts div { display: block; } }
+  .scroll { margin: 0 -14px; padding: 0 14px; } .facts div { display: block; }
+  #neighbours thead { position: absolute; left: -999em; }
+  #neighbours table, #neighbours tbody { display: block; }
+  #neighbours tr { display: grid; grid-template-columns: 1fr 1fr 1fr; gap: 4px 12px;
+    padding: 8px 0; }
+  #neighbours tr > * { padding: 0; text-align: left; min-width: 0; white-space: normal; }
+  #neighbours th, #neighbours td.state { grid-column: 1 / -1; }
+  #neighbours td[data-of]::before { content: attr(data-of); display: block;
+    color: var(--quiet); font-size: .86rem; } }
 @media print { body { max-width: none; }
   section { break-inside: avoid; } form, .skip { display: none; } }
 `;

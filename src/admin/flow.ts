@@ -26,6 +26,7 @@ export const FLOWS = {
   duplicates: { events: ["duplicate"] },
   suppressed: { events: ["suppressed"] },
   refused: { events: ["mail-refused", "key-refused"] },
+  tooFast: { events: ["too-fast"] },
   undelivered: { events: ["undelivered", "body-expired"] },
   bounces: { events: ["bounce"] },
 } as const satisfies Record<string, Which & { readonly events: readonly EventName[] }>;

@@ -27,10 +27,21 @@ export function statusPage(status: Status): Html {
 <p><strong>${site}</strong> · mode ${mode} · kxgw ${version} ·
 up ${span(uptimeSeconds * 1000)} ·
 ${several(status.log.entries, "update")} in the log, ${octets(status.log.fileBytes)}</p>
-${certificates(status)}</section>
+${keys(status)}${certificates(status)}</section>
 ${neighbours(status, now)}${flow(status, now)}${migration(status)}${saved(status)}
 ${events(status, now)}`;
   return shell(`${lamp(verdict.state)} ${site}`, body, now);
+}
+
+/** What is not carried, and what was lost: nothing as long as there is neither. */
+function keys({ keys: { carried, newKeys, blocked }, repairs }: Status): Html | false {
+  const said = [
+    ...(carried === null ? [] : [`carries the ${several(carried, "key")} of its list`]),
+    ...(carried === null && !newKeys ? ["takes no new keys"] : []),
+    ...(blocked === 0 ? [] : [`${several(blocked, "key")} blocked`]),
+    ...(repairs === 0 ? [] : [`${several(repairs, "lost key")} to be fetched again`]),
+  ];
+  return said.length > 0 && html`<p>${said.join(" · ")}</p>\n`;
 }
 
 function certificates({ certificates: all }: Status): Html | false {
@@ -94,11 +105,12 @@ function row(one: NeighbourJson, now: number): Html {
 <span class="quiet">(${when(lastError.at, now)})</span></div>`;
   return html`<tr class="${state}"><th scope="row">${name}</th>
 <td class="state"><span class="tag">${STATES[state]}</span> ${words}${error}</td>
-<td>${ROADS[path]}${since}</td><td>${when(lastIn, now)}</td><td>${when(lastOut, now)}</td>
-<td class="n">${grouped(backlog)}</td>
-<td>${oldest === null ? "–" : span(now - Date.parse(oldest))}</td>
-<td class="n">${success24h === null ? "–" : percent(success24h)}</td>
-<td>${sparkline(hours)}</td></tr>
+<td data-of="Path">${ROADS[path]}${since}</td>
+<td data-of="Last in">${when(lastIn, now)}</td><td data-of="Last out">${when(lastOut, now)}</td>
+<td class="n" data-of="Backlog">${grouped(backlog)}</td>
+<td data-of="Oldest">${oldest === null ? "–" : span(now - Date.parse(oldest))}</td>
+<td class="n" data-of="24 h success">${success24h === null ? "–" : percent(success24h)}</td>
+<td data-of="24 h">${sparkline(hours)}</td></tr>
 `;
 }
 
@@ -120,6 +132,7 @@ function flow({ flow: { day, hours } }: Status, now: number): Html {
     ["Undelivered", grouped(day.undelivered), ""],
     ["Bounces", grouped(day.bounces), ""],
   ];
+  if (day.tooFast > 0) figures.splice(5, 0, ["Put off, too fast", grouped(day.tooFast), ""]);
   if (day.inHkp > 0) figures.splice(2, 0, ["In by HKP", grouped(day.inHkp), ""]);
   if (day.inRepair > 0) figures.splice(2, 0, ["Repaired", grouped(day.inRepair), ""]);
   const hoursRows = hours.inMail.map((_, index) => {
@@ -133,11 +146,13 @@ ${figureList(figures)}
 <figure>${flowChart(hours, now)}
 <figcaption class="quiet">Updates by the hour, UTC: in above the line, out below it.
 </figcaption></figure>
-<details><summary>The figures by the hour</summary><table class="hours"><thead><tr>
+<details><summary>The figures by the hour</summary>
+<div class="scroll" role="region" aria-label="By the hour" tabindex="0"><table class="hours">
+<thead><tr>
 <th scope="col">Hour (UTC)</th><th scope="col" class="n">In, mail</th>
 <th scope="col" class="n">In, KX</th><th scope="col" class="n">Out, mail</th>
 <th scope="col" class="n">Out, KX</th><th scope="col" class="n">Duplicates</th></tr></thead>
-<tbody>${hoursRows}</tbody></table></details></section>`;
+<tbody>${hoursRows}</tbody></table></div></details></section>`;
 }
 
 function saved({ saved: is }: Status): Html {
@@ -172,7 +187,7 @@ ${shareBar(kxShare24h ?? 0)}<p>${share} ${left} ${now}</p></section>`;
 }
 
 function events({ recent }: Status, now: number): Html {
-  const items = recent.slice(0, SHOWN_EVENTS).map((one) => eventItem(one, now));
+  const items = runsOf(recent).map(([one, times]) => eventItem(one, times, now));
   return html`<section id="events"><h2>Recent events</h2>
 <form action="/update" method="get"><label>Find an update by fingerprint or hash
 <input name="q" size="44" spellcheck="false" autocomplete="off" required></label>
@@ -180,10 +195,25 @@ function events({ recent }: Status, now: number): Html {
 ${items.length === 0 ? html`<p>None since the start.</p>` : html`<ol>${items}</ol>`}</section>`;
 }
 
+/** The latest reports, each with how often it was made in a row: a flood is one line. */
+function runsOf(recent: readonly ReportJson[]): [ReportJson, number][] {
+  const runs: [ReportJson, number][] = [];
+  const isSame = (a: ReportJson, b: ReportJson) =>
+    a.event === b.event && a.neighbour === b.neighbour && a.words === b.words && a.hash === b.hash;
+  for (const one of recent) {
+    const last = runs.at(-1);
+    if (last !== undefined && isSame(last[0], one)) last[1] += 1;
+    else if (runs.push([one, 1]) > SHOWN_EVENTS) return runs.slice(0, SHOWN_EVENTS);
+  }
+  return runs;
+}
+
 function eventItem(
   { time, level, text, neighbour, hash, seq, words, event }: ReportJson,
+  times: number,
   now: number,
 ) {
+  const repeated = times > 1 && html` <strong>× ${times}</strong>`;
   const link =
     typeof hash === "string" &&
     html` <a href="/update/${hash}">${seq === null ? hash.slice(0, 8) : `#${String(seq)}`}</a>`;
@@ -191,7 +221,7 @@ function eventItem(
     neighbour !== null && html`<span class="who">${String(neighbour)}:</span> `
   }<span class="what" title="${event}">${
     level === "error" || level === "warn" ? html`<strong>${level}:</strong> ` : ""
-  }${text}</span>${link}${words !== null && html` <span class="quiet">${words}</span>`}</li>
+  }${text}</span>${link}${repeated}${words !== null && html` <span class="quiet">${words}</span>`}</li>
 `;
 }
 
