@@ -213,6 +213,7 @@ function eventItem(
   times: number,
   now: number,
 ) {
+  const said = words !== null && html` <span class="quiet">${words}</span>`;
   const repeated = times > 1 && html` <strong>× ${times}</strong>`;
   const link =
     typeof hash === "string" &&
@@ -221,7 +222,7 @@ function eventItem(
     neighbour !== null && html`<span class="who">${String(neighbour)}:</span> `
   }<span class="what" title="${event}">${
     level === "error" || level === "warn" ? html`<strong>${level}:</strong> ` : ""
-  }${text}</span>${link}${repeated}${words !== null && html` <span class="quiet">${words}</span>`}</li>
+  }${text}</span>${link}${repeated}${said}</li>
 `;
 }
 
