@@ -26,6 +26,8 @@ import { syncOrder } from "./sync-order.js";
 import { walCut } from "./wal-cut.js";
 
 export const CHECKS: readonly Check[] = [
+  // What decides comes first: what runs out of time is what comes last.
+  kills,
   growth,
   syncOrder,
   walCut,
@@ -49,5 +51,4 @@ export const CHECKS: readonly Check[] = [
   logLines,
   parsers,
   flatMemory,
-  kills,
 ];
