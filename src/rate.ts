@@ -24,17 +24,18 @@ export class TokenBucket {
   /** Milliseconds until `amount` can be taken, 0 when it can be now. Changes nothing. */
   waitMs(now: number, amount = 1): number {
     const { count, periodMs } = this.#rate;
-    const missing = amount - this.#tokensAt(now);
+    const missing = amount - this.left(now);
     return missing <= 0 ? 0 : Math.ceil((missing * periodMs) / count);
   }
 
-  /** Takes `amount`, on credit if there is not so much: at most of what a period brings. */
+  /** Takes `amount`, on credit if there is not so much. */
   take(now: number, amount = 1): void {
-    this.#tokens = Math.max(-this.#rate.count, this.#tokensAt(now) - amount);
+    this.#tokens = this.left(now) - amount;
     this.#at = Math.max(this.#at, now);
   }
 
-  #tokensAt(now: number): number {
+  /** What is there now; less than nothing when it was taken on credit. */
+  left(now: number): number {
     const { count, periodMs } = this.#rate;
     return Math.min(count, this.#tokens + (Math.max(0, now - this.#at) * count) / periodMs);
   }

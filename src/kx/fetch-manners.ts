@@ -22,16 +22,20 @@ export type Holding = "quiet-hours" | "fetch-rate";
 export class Budget {
   readonly #quietHours: QuietHours | undefined;
   readonly #bucket: TokenBucket | undefined;
+  /** The most that may be owed: with more, one catch-up would keep us from asking for days. */
+  readonly #credit: number;
 
   /** A budget begins full, also after a restart. */
   constructor({ rate, quietHours }: FetchManners) {
     this.#quietHours = quietHours;
     this.#bucket = rate && new TokenBucket(rate, -Infinity);
+    this.#credit = rate?.count ?? 0;
   }
 
-  /** So many bytes came, whether they were asked for in time or late. */
+  /** So many bytes came, in time or late; at most what one period brings is owed for them. */
   took(bytes: number, now: number): void {
-    this.#bucket?.take(now, bytes);
+    const left = this.#bucket?.left(now) ?? 0;
+    this.#bucket?.take(now, Math.min(bytes, left + this.#credit));
   }
 
   /**
