@@ -15,6 +15,20 @@ test("quadratic work is found out", async () => {
   expect(worst).toBeGreaterThan(MOST_RATIO);
 });
 
+test("so is work that is quadratic for large input only", async () => {
+  const { worst } = await growthOf({
+    name: "late",
+    size: 10_000,
+    prepare: (size) => () => {
+      let sum = 0;
+      const rounds = size <= 40_000 ? size : size ** 2 / 40_000;
+      for (let i = 0; i < rounds * 20; i += 1) sum += i ^ size;
+      return sum;
+    },
+  });
+  expect(worst).toBeGreaterThan(MOST_RATIO);
+});
+
 test.each(WORST)("$name", { timeout: 60_000 }, async (worst) => {
   const growth = await growthOf(worst);
   const shown = growth.ms.map((time) => time.toFixed(2)).join(", ");

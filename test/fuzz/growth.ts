@@ -1,9 +1,10 @@
 /**
  * How the time of each parser grows with the worst input that we know for it: t(2n)/t(n), which is
  * 2 for linear work and a little more for sorting. Processor time is measured, which other
- * processes hardly touch, from a clean nursery, and the shortest of several runs counts. Of four
- * doublings the median must stay at or below 2.5 and each alone at or below 3: where an input
- * outgrows a cache, or is split for the first time, one is larger, whatever the work.
+ * processes hardly touch, from a clean nursery, and the shortest of several runs counts. Over four
+ * doublings the mean (the fourth root of t(16n)/t(n)) must stay at or below 2.5, and that of the
+ * last two at or below 3. One alone says little: where an input outgrows a cache, or is split for
+ * the first time, it is larger, whatever the work; but what is quadratic from 4n on is found.
  */
 import { setFlagsFromString } from "node:v8";
 import { runInNewContext } from "node:vm";
@@ -48,9 +49,8 @@ const LEAST_MS = 10;
 /** What others left behind must not be collected on our time. */
 setFlagsFromString("--expose-gc");
 const collectGarbage = runInNewContext("gc") as (how?: { type: "minor" }) => void;
-/** Most that one doubling alone may come to; below a tenth of a millisecond it is no measure. */
-const MOST_ALONE = 3;
-const LEAST_MEASURED_MS = 0.1;
+/** Most that the mean of the last two doublings may come to. */
+const MOST_LATE = 3;
 
 /** Measures `worst`; when a ratio is too large, again and longer: it may have been the machine. */
 export async function growthOf(worst: Worst): Promise<Growth> {
@@ -70,12 +70,13 @@ export async function growthOf(worst: Worst): Promise<Growth> {
 
 function grown(name: string, ms: readonly number[]): Growth {
   const ratios = ms.slice(1).map((time, index) => time / (ms[index] ?? 1));
-  const sorted = ratios.toSorted((a, b) => a - b);
-  const middle = sorted.length / 2;
-  const median = ((sorted[middle - 1] ?? 0) + (sorted[middle] ?? 0)) / 2;
-  const measured = ratios.filter((_, index) => (ms[index] ?? 0) >= LEAST_MEASURED_MS);
-  const worst = Math.max(median, ...measured.map((ratio) => ratio * (MOST_RATIO / MOST_ALONE)));
-  return { name, ms: [...ms], ratios, worst };
+  const late = mean(ratios.slice(-2)) * (MOST_RATIO / MOST_LATE);
+  return { name, ms: [...ms], ratios, worst: Math.max(mean(ratios), late) };
+}
+
+/** The geometric mean. */
+function mean(ratios: readonly number[]): number {
+  return ratios.reduce((product, ratio) => product * ratio, 1) ** (1 / ratios.length);
 }
 
 async function shortest(run: () => unknown, leastMs: number): Promise<number> {
