@@ -59,6 +59,8 @@ const sizes = values.quick ? QUICK : FULL;
 const program = resolve(import.meta.dirname, "../../src/main.js");
 try {
   const material = realMaterial();
+  // Before it begins, because the commit may change meanwhile.
+  const where = machine();
   const figures = await measure({
     directory,
     program,
@@ -67,7 +69,7 @@ try {
     say: (text) => say(`  ${text}`),
   });
   const [, , load = 0] = loadavg();
-  const report: Report = { figures, source: material.source, machine: machine(), load };
+  const report: Report = { figures, source: material.source, machine: where, load };
   say(asText(report));
   if (values.json !== undefined) writeFileSync(values.json, `${JSON.stringify(report, null, 2)}\n`);
   if (!values.quick && !values["no-report"]) say(`written to ${writePage(report)}`);
