@@ -189,7 +189,7 @@ test("a log of version 2 is brought up to date by its writer, and read only afte
   made.append([arrival(1)]);
   made.close();
   const db = new Database(path);
-  for (const table of ["blocks", "forgotten", "known_keys", "packets", "repairs"]) {
+  for (const table of ["blocks", "forgotten", "known_keys", "packets", "repairs", "fetch_waits"]) {
     db.exec(`DROP TABLE ${table}`);
   }
   db.pragma("user_version = 2");
