@@ -79,7 +79,7 @@ describe("a file that is not a log of this gateway", () => {
     const db = new Database(path);
     db.pragma("user_version = 7");
     db.close();
-    expectTrouble(() => UpdateLog.open(path), "not-ours", /version 7, .* version 4/);
+    expectTrouble(() => UpdateLog.open(path), "not-ours", /version 7, .* version 5/);
     expectTrouble(() => UpdateLog.open(path, { readonly: true }), "not-ours", /version 7/);
   });
 });
