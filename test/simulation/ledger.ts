@@ -44,6 +44,10 @@ export class Ledger {
   readonly former: ReadonlyMap<number, Known>[] = [];
   /** When each update was stored, by its hash. */
   readonly stored = new Map<UpdateHash, number>();
+  /** Numbers under which the log has what a former one had there: by them it passes for that. */
+  readonly coincided = new Set<number>();
+  /** Every position in the log of a peer that was stored, by the peer. */
+  readonly passed = new Map<string, Set<number>>();
   /** Pieces of keys that it has ever stored. */
   readonly content = new Set<string>();
   /** Updates that it reported as gone, lost or refused: behind it without being stored. */
@@ -71,6 +75,7 @@ export class Ledger {
     this.entries = new Map();
     for (const memory of [this.stored, this.content, this.givenUp, this.told]) memory.clear();
     this.#cursors.clear();
+    this.passed.clear();
     this.#newest = 0;
   }
 
@@ -93,6 +98,7 @@ export class Ledger {
         throw new Violation("nothing comes back", `${this.name} took ${hash} again as ${seq}`);
       }
       this.entries.set(seq, { hash, at: now });
+      if (this.former.some((log) => log.get(seq)?.hash === hash)) this.coincided.add(seq);
       this.stored.set(hash, now);
       this.#requests.delete(hash);
       this.#examine(seq, hash, log.body(seq));
@@ -171,6 +177,7 @@ export class Ledger {
     const before = this.#cursors.get(peer) ?? 0;
     this.#cursors.set(peer, Math.max(at?.number ?? 0, at === undefined ? 0 : before));
     if (at === undefined || theirs === undefined) return;
+    this.passed.set(peer, (this.passed.get(peer) ?? new Set()).add(at.number));
     const logs = [theirs.entries, ...theirs.former];
     const entries = logs.find((log) => log.get(at.number)?.hash === at.hash);
     if (entries === undefined) {

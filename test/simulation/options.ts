@@ -104,7 +104,11 @@ export function optionsOf(seed: number, size: "small" | "large" = "large"): Worl
     : dice.span(5 * MINUTE_MS, (isSmall ? 15 : 60) * MINUTE_MS);
   const mean = safetyMs / dice.int(2, 12);
   const faults: Partial<Record<Fault, number>> = {};
-  for (const fault of FAULTS) if (dice.chance(0.4)) faults[fault] = dice.span(mean / 2, mean * 4);
+  for (const fault of FAULTS) {
+    // A world that loses disks all the time has little left to be consistent about.
+    const isOn = dice.chance(fault === "disk lost" ? 0.15 : 0.4);
+    if (isOn) faults[fault] = dice.span(mean / 2, mean * 4);
+  }
   const share = (most: number) => (dice.chance(0.4) ? dice.next() * most : 0);
   return {
     seed,
