@@ -71,10 +71,10 @@ describe("worlds", () => {
 
   // What they found is told in docs/simulation.md.
   it.each([
-    [53, "large"],
-    [78, "large"],
-    [312, "large"],
     [137, "small"],
+    [205, "small"],
+    [9, "large"],
+    [65, "large"],
   ] as const)("seed %i, %s, which found a bug", { timeout: 60_000 }, (seed, size) => {
     expect(runWorld(optionsOf(seed, size)).failure).toBeUndefined();
   });

@@ -26,9 +26,9 @@ const FOOLED_MS = 60 * MINUTE_MS;
 const LOOK_MS = 30_000;
 /**
  * What liars have invented, or a lost disk had under a number that now means something else, is
- * asked for during 36 minutes and more.
+ * asked for during 36 minutes and, hundreds of them one by one, for some hours.
  */
-const PHANTOMS_MS = 75 * MINUTE_MS;
+const PHANTOMS_MS = 6 * 60 * MINUTE_MS;
 /** Time for the last echoes. */
 const REST_MS = 15 * MINUTE_MS;
 /** How long it must be silent then. */
@@ -309,6 +309,7 @@ class World {
       });
     const phantomsAt = this.now;
     while (mayAsk() && this.now - phantomsAt < PHANTOMS_MS) this.#pass(LOOK_MS);
+    this.#trace.line(this.now, `nobody asks, ${this.now - phantomsAt} ms later`);
     this.#pass(REST_MS);
     for (const { wiretap } of this.#honest) wiretap.take();
     this.#pass(SILENCE_MS);
