@@ -93,13 +93,17 @@ function markdown({ figures, source, machine, load }: Report, costs: readonly Co
 function costRow({ name, unit, mailNew, kxNew, mailKnown, kxKnown }: Cost): string {
   const cells = [mailNew, kxNew, mailKnown, kxKnown].map((one) => short(median(one)));
   const ratios = [ratio(mailNew, kxNew), ratio(mailKnown, kxKnown)].map(times);
-  return `| ${name}${unit === "" ? "" : `, ${unit}`} | ${[...cells, ...ratios].join(" | ")} |`;
+  return `| ${label(name, unit)} | ${[...cells, ...ratios].join(" | ")} |`;
 }
 
 function bothRow({ name, unit, mailNew, kxNew, firstNew }: Cost): string {
   const both = kxNew.map((value, n) => value + (firstNew[n] ?? 0));
   const cells = [short(median(firstNew)), short(median(both)), times(ratio(mailNew, both))];
-  return `| ${name}${unit === "" ? "" : `, ${unit}`} | ${cells.join(" | ")} |`;
+  return `| ${label(name, unit)} | ${cells.join(" | ")} |`;
+}
+
+function label(name: string, unit: string): string {
+  return unit === "" || name.startsWith(unit) ? name : `${name}, ${unit}`;
 }
 
 function claimRow({ section, claim, found, holds }: Claim): string {
