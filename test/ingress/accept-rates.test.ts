@@ -193,7 +193,7 @@ test("in a spool a file stays until its turn, told once, and keeps no other wait
   writeFileSync(join(spool, "x.onak"), fixture("onak-new.eml"));
   await until(() => entries().length === 2);
   await until(() => diagnostics.all("too-fast").length === 249);
-  expect(readdirSync(spool)).toHaveLength(249);
+  await until(() => readdirSync(spool).length === 249);
   time.ms += 3_600_000;
   await until(() => readdirSync(spool).length === 248);
   expect(diagnostics.all("too-fast")).toHaveLength(249);
