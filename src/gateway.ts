@@ -3,7 +3,8 @@
  * life; a new configuration closes the doors and opens them anew, which costs the neighbours a
  * reconnect and nobody an update. When the new doors cannot be opened the old ones are.
  */
-import { recallArrivals } from "./admin/recall.js";
+import { recallDay } from "./admin/recall.js";
+import { SentJournal } from "./admin/sent-journal.js";
 import { Tally } from "./admin/tally.js";
 import type { Clock } from "./clock.js";
 import type { Config } from "./config/config.js";
@@ -19,13 +20,15 @@ export class Gateway {
   readonly #foundation: Foundation;
   #config: Config;
   #doors: Doors;
+  readonly #journal: SentJournal;
   /** Changes of the doors, one after the other. */
   #work: Promise<void> = Promise.resolve();
 
-  private constructor(foundation: Foundation, config: Config, doors: Doors) {
+  private constructor(foundation: Foundation, config: Config, doors: Doors, journal: SentJournal) {
     this.#foundation = foundation;
     this.#config = config;
     this.#doors = doors;
+    this.#journal = journal;
   }
 
   /**
@@ -40,17 +43,20 @@ export class Gateway {
     inherited?: InheritedSockets,
   ): Promise<Gateway> {
     const log = UpdateLog.open(config.log.path);
+    const tally = new Tally(diagnostics, clock);
+    const journal = new SentJournal(log, tally, clock);
     try {
-      const tally = new Tally(diagnostics, clock);
       log.onDamage(({ message: problem, remedy }) => {
         tally.report("log-damaged", { problem, remedy });
       });
-      recallArrivals(log, tally, clock.now());
+      recallDay(log, tally, clock.now());
       const foundation = { log, clock, tally, inherited, startedAt: clock.now() };
-      const gateway = new Gateway(foundation, config, await openDoors(config, foundation));
+      const doors = await openDoors(config, foundation);
+      const gateway = new Gateway(foundation, config, doors, journal);
       gateway.#reportReady();
       return gateway;
     } catch (error) {
+      journal.stop();
       log.close();
       throw error;
     }
@@ -76,6 +82,7 @@ export class Gateway {
   stop(): Promise<void> {
     this.#work = this.#work.then(async () => {
       await this.#doors.stop();
+      this.#journal.stop();
       this.#foundation.log.close();
     });
     return this.#work;

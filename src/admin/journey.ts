@@ -1,9 +1,9 @@
 /**
  * The journey of an update: how it came in, its number, and what became of it at each neighbour,
- * each with its time as far as anybody remembers it. What lasts comes from the log (received,
- * origin, trail, the lanes' cursors, what a site refused); the times in between are those of the
- * latest reports, and after a restart they are gone. A lane keeps no time an update, hence "passed"
- * where it only knows that the update is behind it.
+ * each with its time. What lasts comes from the log: received, origin, trail, the lanes' cursors,
+ * what a site refused, when it took what; sizes, and the words of tries in between, are of the
+ * latest reports. A kill loses the last seconds of times, hence "passed" where only the cursor of
+ * the lane says that the update is behind it.
  */
 import type { Config } from "../config/config.js";
 import type { LaneStatus } from "../egress/lane.js";
@@ -11,6 +11,7 @@ import { inTrail } from "../mail/sent-trail.js";
 import type { PeerStatus } from "../peering/connection.js";
 import { Policy, type Withheld } from "../policy.js";
 import type { Fingerprint, Seq, Transport, UpdateHash } from "../update.js";
+import type { Sending } from "../updatelog/sendings.js";
 import type { Entry, UpdateLog } from "../updatelog/update-log.js";
 import { isLocal, type Subject, subjectsOf, wordsOf } from "./neighbour-view.js";
 import type { Report } from "./tally.js";
@@ -151,8 +152,8 @@ function stageOf(
     const road = transport === "import" ? "none" : transport;
     return stage(road, "done", `sent it to us ${cameBy(transport)}`, receivedAt);
   }
-  const served = told.find(({ event }) => event === "served");
-  if (served) return stage("kx", "done", `fetched it (${sizeOf(served)})`, served.at);
+  const fetched = takenAt("kx", told, entry, name, sources);
+  if (fetched) return stage("kx", "done", `fetched it${fetched.size}`, fetched.at);
   const withheld = told.find(({ event }) => event === "withheld");
   const road = lane ? (isLocal(name) ? "local" : "mail") : peer ? "kx" : "none";
   if (withheld) {
@@ -176,6 +177,20 @@ function stageOf(
   return stage("none", "none", "is not sent anything");
 }
 
+/** When the neighbour took the update that way: as it was reported, or as the log keeps it. */
+function takenAt(
+  way: Sending["way"],
+  told: readonly Report[],
+  { seq }: Entry,
+  name: string,
+  { log }: Pick<JourneySources, "log">,
+): { readonly at: number; readonly size: string } | undefined {
+  const report = told.find(({ event }) => event === (way === "kx" ? "served" : "sent"));
+  if (report) return { at: report.at, size: ` (${sizeOf(report)})` };
+  const kept = log.sendings.of(seq).find((one) => one.neighbour === name && one.way === way);
+  return kept && { at: kept.at, size: "" };
+}
+
 type Found = readonly [state: Stage["state"], words: string, at?: number];
 
 function mailStage(
@@ -191,8 +206,8 @@ function mailStage(
     const { code, text, at } = refused;
     return ["failed", code === 0 ? text : `refused it for good: ${code} ${text}`, at];
   }
-  const sent = told.find(({ event }) => event === "sent");
-  if (sent) return ["done", `took it (${sizeOf(sent)})`, sent.at];
+  const taken = takenAt("lane", told, entry, neighbour.name, { log });
+  if (taken) return ["done", `took it${taken.size}`, taken.at];
   const expired = told.find(({ event }) => event === "body-expired");
   if (expired) return ["failed", "not mailed: it expired before the site took it", expired.at];
   if (neighbour.mail !== undefined && inTrail(log.trail(seq), neighbour.mail)) {
@@ -200,7 +215,7 @@ function mailStage(
   }
   if (lane.cursor >= seq) {
     if (config.mode === "observe") return ["none", "would have been sent (observe mode)"];
-    return ["done", "passed: sent before the latest start, or older than this neighbour here"];
+    return ["done", "passed: it is older than this neighbour here, or its time was lost"];
   }
   const before = Math.max(0, seq - lane.cursor - 1);
   const place = before === 0 ? "next in its queue" : `waits behind ${several(before, "update")}`;

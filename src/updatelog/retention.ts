@@ -80,6 +80,8 @@ export class Retention {
   readonly #refusals: Database.Statement<[number, number]>;
   readonly #tombstones: Database.Statement<[number, number]>;
   readonly #blocks: Database.Statement<[number, number]>;
+  /** A few neighbours an entry. */
+  readonly #sendings: Database.Statement<[number]>;
   #walk = FROM_THE_TOP;
 
   constructor(connection: Connection) {
@@ -136,6 +138,10 @@ export class Retention {
     this.#tombstones = db.prepare(`
       DELETE FROM forgotten WHERE seq IN (
         SELECT seq FROM forgotten WHERE at <= ? ORDER BY at LIMIT ?)`);
+    this.#sendings = db.prepare(`
+      DELETE FROM sendings WHERE (seq, neighbour, way) IN (
+        SELECT seq, neighbour, way FROM sendings
+        WHERE seq < (SELECT min(seq) FROM updates) ORDER BY seq LIMIT ?)`);
     this.#blocks = db.prepare(`
       DELETE FROM blocks WHERE rowid IN (SELECT rowid FROM blocks WHERE until <= ? LIMIT ?)`);
   }
@@ -177,6 +183,7 @@ export class Retention {
         this.#refusals.run(now, batch).changes,
         this.#tombstones.run(forgetBefore, batch).changes,
         this.#blocks.run(forgetBefore, batch).changes,
+        this.#sendings.run(10 * batch).changes / 10,
       ];
       const more = aged.more || [entries, ...others].some((changes) => changes >= batch);
       const lost = needed === undefined ? [] : late.filter(({ seq }) => seq >= needed);

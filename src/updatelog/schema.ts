@@ -14,7 +14,7 @@ import { Trouble } from "../errors.js";
 export const APPLICATION_ID = 0x4b584757;
 
 /** `user_version` of a file that this code reads and writes. */
-export const SCHEMA_VERSION = 5;
+export const SCHEMA_VERSION = 6;
 
 /** The oldest version that a writer brings up to date. */
 const OLDEST_VERSION = 2;
@@ -179,6 +179,17 @@ CREATE INDEX repairs_answered ON repairs (source) WHERE answer <> '';
 /** What came with version 5: see `fetch-waits.ts`. */
 const TABLES_5 = "CREATE TABLE fetch_waits (peer TEXT PRIMARY KEY, since INTEGER NOT NULL) STRICT;";
 
+/** What came with version 6: see `sendings.ts`. */
+const TABLES_6 = `
+CREATE TABLE sendings (
+  seq INTEGER NOT NULL,
+  neighbour TEXT NOT NULL,
+  way TEXT NOT NULL CHECK (way IN ('kx', 'lane')),
+  at INTEGER NOT NULL,
+  PRIMARY KEY (seq, neighbour, way)
+) STRICT, WITHOUT ROWID;
+`;
+
 /** What makes each version out of the one before. */
 const STEPS: readonly (readonly [version: number, step: (db: Database.Database) => void])[] = [
   [3, (db) => void db.exec(TABLES_3)],
@@ -190,6 +201,7 @@ const STEPS: readonly (readonly [version: number, step: (db: Database.Database) 
     },
   ],
   [5, (db) => void db.exec(TABLES_5)],
+  [6, (db) => void db.exec(TABLES_6)],
 ];
 
 /**

@@ -31,6 +31,7 @@ import { Removals } from "./removals.js";
 import { Repairs } from "./repairs.js";
 import { type Expired, Retention, type RetentionLimits, type Totals } from "./retention.js";
 import { Returns } from "./returns.js";
+import { Sendings } from "./sendings.js";
 import { Trails, union } from "./trail.js";
 import { asTrouble } from "./trouble.js";
 
@@ -112,6 +113,8 @@ export class UpdateLog {
   readonly repairs: Repairs;
   /** Who is known to have what. */
   readonly trails: Trails;
+  /** When it went to whom. */
+  readonly sendings: Sendings;
   /** Since when something may wait at a peer. */
   readonly fetchWaits: FetchWaits;
   readonly #connection: Connection;
@@ -148,6 +151,7 @@ export class UpdateLog {
     this.repairs = new Repairs(connection, this.#retention, wake);
     this.removals = new Removals(connection, this.returns, this.#retention, wake);
     this.trails = new Trails(connection);
+    this.sendings = new Sendings(connection);
     this.fetchWaits = new FetchWaits(connection);
     this.#insertUpdate = db.prepare(`
       INSERT INTO updates (hash, digest, fingerprint, size, neighbour, transport, received_at,
@@ -155,12 +159,12 @@ export class UpdateLog {
       VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)`);
     this.#insertBody = db.prepare("INSERT INTO bodies (seq, received_at, body) VALUES (?, ?, ?)");
     this.#namesakes = db.prepare("SELECT seq, digest FROM updates WHERE hash = ?");
-    this.#newest = db.prepare<[], number>("SELECT seq FROM updates ORDER BY seq DESC LIMIT 1");
-    this.#newest.pluck();
+    const newest = db.prepare<[], number>("SELECT seq FROM updates ORDER BY seq DESC LIMIT 1");
+    this.#newest = newest.pluck();
     this.#bySeq = db.prepare(`${ENTRY} WHERE seq = ?`);
     this.#byHash = db.prepare(`${ENTRY} WHERE hash = ? ORDER BY seq DESC LIMIT 1`);
-    this.#has = db.prepare<[Buffer], number>("SELECT 1 FROM updates WHERE hash = ? LIMIT 1");
-    this.#has.pluck();
+    const has = db.prepare<[Buffer], number>("SELECT 1 FROM updates WHERE hash = ? LIMIT 1");
+    this.#has = has.pluck();
     this.#range = db.prepare(`${ENTRY} WHERE seq BETWEEN ? AND ? ORDER BY seq LIMIT ?`);
     this.#body = db.prepare<[number], Buffer>("SELECT body FROM bodies WHERE seq = ?").pluck();
   }
@@ -243,9 +247,8 @@ export class UpdateLog {
   }
 
   /**
-   * Calls `listener` after each commit that added an entry, noted a bounce or a repair, or removed
-   * something: a signal without data, outside any transaction; the listener reads from its own
-   * cursor and must not throw. Returns the way to unsubscribe.
+   * Calls `listener`, which must not throw, after each commit that added an entry, noted a bounce
+   * or a repair, or removed something: a signal without data. Returns the way to unsubscribe.
    */
   onAppend(listener: () => void): () => void {
     const own = () => listener();
@@ -272,8 +275,7 @@ export class UpdateLog {
 
   /** Whether an update of that name is remembered, with or without its body. */
   has(hash: UpdateHash): boolean {
-    const key = Buffer.from(hash, "hex");
-    return this.#connection.read(() => this.#has.get(key)) !== undefined;
+    return this.#connection.read(() => this.#has.get(Buffer.from(hash, "hex"))) !== undefined;
   }
 
   /** Entries from `low` to `high`, both included, ascending, at most `limit`. */

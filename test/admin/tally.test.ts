@@ -1,7 +1,7 @@
 /** The tally: totals, hours, the latest reports, and what a restart recalls from the log. */
 import { describe, expect, it } from "vitest";
 import { HOUR_MS, HOURS, Hours } from "../../src/admin/hours.js";
-import { recallArrivals } from "../../src/admin/recall.js";
+import { recallDay } from "../../src/admin/recall.js";
 import { TALLY_LIMITS, Tally } from "../../src/admin/tally.js";
 import { UpdateLog } from "../../src/updatelog/update-log.js";
 import { arrival } from "../updatelog/material.js";
@@ -85,15 +85,22 @@ describe("the tally", () => {
     expect(told).toEqual(["duplicate"]);
   });
 
-  it("recalls a day of arrivals from the log, and no totals", () => {
+  it("recalls a day of arrivals and deliveries from the log, and no totals", () => {
     const log = UpdateLog.open(":memory:");
     const ages = [30 * HOUR_MS, 3 * HOUR_MS, 1000];
     log.append(ages.map((age, n) => arrival(n, { receivedAt: NOW - age })));
+    const took = { neighbour: "far", way: "lane", at: NOW - 2000 } as const;
+    log.sendings.note([
+      { ...took, seq: 3 as never },
+      { ...took, seq: 1 as never, at: 1 },
+    ]);
     const { tally } = tallyAt(NOW);
-    recallArrivals(log, tally, NOW);
+    recallDay(log, tally, NOW);
     log.close();
     expect(tally.day({ events: ["accepted"], neighbour: "oldpks", via: "mail" }).count).toBe(2);
     expect(tally.lastAt({ events: ["accepted"] })).toBe(NOW - 1000);
+    expect(tally.day({ events: ["sent"], neighbour: "far" }).count).toBe(1);
+    expect(tally.lastAt({ events: ["sent"] })).toBe(NOW - 2000);
     expect(tally.total("accepted").count).toBe(0);
     expect(tally.counts()).toEqual([]);
   });

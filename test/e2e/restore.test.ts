@@ -114,6 +114,11 @@ it("a move to another directory and port: peers see the same log, and go on in i
     () => "the mail of update 4",
   );
   expect(timesAt(far)).toEqual([1, 1, 1]);
+  // Who took what and when has come along.
+  const trace = await kxgw(["trace", hashesOf(1, 1)[0] ?? "", "-c", moved, "--json"]);
+  const journey = JSON.parse(trace.stdout);
+  const stage = journey.stages.find((one: { neighbour: string }) => one.neighbour === "b");
+  expect(stage).toMatchObject({ words: "fetched it", time: expect.stringMatching(/^20/) });
   for (const gateway of [b, there]) {
     expect(gateway.events.filter(({ event }) => event === "peer-reset")).toEqual([]);
   }

@@ -24,6 +24,7 @@ import {
   assertDurable,
   assertSqliteVersion,
   configureWriter,
+  SCHEMA_VERSION,
 } from "../../src/updatelog/schema.js";
 import { UpdateLog } from "../../src/updatelog/update-log.js";
 import { ROOT } from "../e2e/stage.js";
@@ -77,10 +78,11 @@ describe("a file that is not a log of this gateway", () => {
     const path = join(scratch(), "log");
     UpdateLog.open(path).close();
     const db = new Database(path);
-    db.pragma("user_version = 7");
+    db.pragma(`user_version = ${SCHEMA_VERSION + 1}`);
     db.close();
-    expectTrouble(() => UpdateLog.open(path), "not-ours", /version 7, .* version 5/);
-    expectTrouble(() => UpdateLog.open(path, { readonly: true }), "not-ours", /version 7/);
+    const words = new RegExp(`version ${SCHEMA_VERSION + 1}, .* version ${SCHEMA_VERSION}$`);
+    expectTrouble(() => UpdateLog.open(path), "not-ours", words);
+    expectTrouble(() => UpdateLog.open(path, { readonly: true }), "not-ours", words);
   });
 });
 

@@ -1,0 +1,55 @@
+/**
+ * When an update went to whom: what `kxgw trace` shows, and nothing that a delivery depends on; the
+ * lanes' cursors say what is still to be done. Written in batches by who counts the reports, and
+ * forgotten with the entries. It does not know what a delivery is.
+ */
+import type Database from "better-sqlite3";
+import type { Seq } from "../update.js";
+import type { Connection } from "./connection.js";
+
+/** An update that a neighbour took. */
+export interface Sending {
+  readonly seq: Seq;
+  /** Its name in the config, or that of the lane beside us. */
+  readonly neighbour: string;
+  /** "kx" when it fetched the update, "lane" when it was brought to it. */
+  readonly way: "kx" | "lane";
+  /** Milliseconds since 1970. */
+  readonly at: number;
+}
+
+export class Sendings {
+  readonly #connection: Connection;
+  readonly #insert: Database.Statement<[number, string, string, number]>;
+  readonly #of: Database.Statement<[number], Sending>;
+  readonly #latest: Database.Statement<[number, number], Sending>;
+
+  constructor(connection: Connection) {
+    const { db } = connection;
+    this.#connection = connection;
+    this.#insert = db.prepare(`
+      INSERT INTO sendings (seq, neighbour, way, at) VALUES (?, ?, ?, ?)
+      ON CONFLICT (seq, neighbour, way) DO UPDATE SET at = excluded.at`);
+    this.#of = db.prepare("SELECT seq, neighbour, way, at FROM sendings WHERE seq = ?");
+    this.#latest = db.prepare(
+      "SELECT seq, neighbour, way, at FROM sendings WHERE seq >= ? ORDER BY seq DESC LIMIT ?",
+    );
+  }
+
+  /** Keeps them, in one transaction; of two for one neighbour and way the later one stays. */
+  note(all: readonly Sending[]): void {
+    this.#connection.write(() => {
+      for (const { seq, neighbour, way, at } of all) this.#insert.run(seq, neighbour, way, at);
+    });
+  }
+
+  /** To whom an update went, in no order. */
+  of(seq: Seq): Sending[] {
+    return this.#connection.read(() => this.#of.all(seq));
+  }
+
+  /** Those of updates from number `from` on, the newest updates first, at most `limit`. */
+  latest(from: number, limit: number): Sending[] {
+    return this.#connection.read(() => this.#latest.all(from, limit));
+  }
+}

@@ -1,0 +1,87 @@
+/** Times of deliveries that outlive the process: written in batches, forgotten with entries. */
+import { join } from "node:path";
+import { expect, it } from "vitest";
+import { JOURNAL_LIMITS, SentJournal } from "../../src/admin/sent-journal.js";
+import { Tally } from "../../src/admin/tally.js";
+import { UpdateLog } from "../../src/updatelog/update-log.js";
+import { arrival, HOUR_MS, seq } from "../updatelog/material.js";
+import { scratch } from "./gateway.js";
+
+const NOW = 1_800_000_000_000;
+
+function journal(path = ":memory:") {
+  const log = UpdateLog.open(path);
+  const time = { now: NOW };
+  const clock = { now: () => time.now, monotonic: () => time.now, random: () => 0.5 };
+  const tally = new Tally({ report: () => {} }, clock);
+  return { log, time, tally, kept: new SentJournal(log, tally, clock) };
+}
+
+it("keeps when an update went to whom, over a restart", () => {
+  const path = join(scratch(), "updates.db");
+  const { log, time, tally, kept } = journal(path);
+  tally.report("sent", { seq: 7, neighbour: "old" });
+  tally.report("retry", { seq: 8, neighbour: "old" });
+  tally.report("served", { seq: 7, neighbour: "new" });
+  time.now += 1000;
+  tally.report("served", { seq: 7, neighbour: "new" });
+  tally.report("sent", { neighbour: "old" });
+  expect(log.sendings.of(seq(7))).toEqual([]);
+  kept.stop();
+  tally.report("sent", { seq: 9, neighbour: "old" });
+  log.close();
+
+  const again = UpdateLog.open(path, { readonly: true });
+  const kept7 = again.sendings.latest(1, 10).sort((a, b) => a.way.localeCompare(b.way));
+  expect(kept7).toEqual([
+    { seq: 7, neighbour: "new", way: "kx", at: NOW + 1000 },
+    { seq: 7, neighbour: "old", way: "lane", at: NOW },
+  ]);
+  again.close();
+});
+
+it("writes many at once", () => {
+  const { log, tally, kept } = journal();
+  const { most } = JOURNAL_LIMITS;
+  for (let n = 1; n < most; n++) tally.report("sent", { seq: n, neighbour: "old" });
+  expect(log.sendings.of(seq(1))).toEqual([]);
+  tally.report("sent", { seq: most, neighbour: "old" });
+  expect(log.sendings.latest(1, 2 * most)).toHaveLength(most);
+  kept.stop();
+  log.close();
+});
+
+it("lives with a log that cannot be written, and asks it no more often than before", () => {
+  const path = join(scratch(), "updates.db");
+  UpdateLog.open(path).close();
+  const log = UpdateLog.open(path, { readonly: true });
+  const clock = { now: () => NOW, monotonic: () => NOW, random: () => 0.5 };
+  const tally = new Tally({ report: () => {} }, clock);
+  const kept = new SentJournal(log, tally, clock);
+  let tries = 0;
+  const { note } = log.sendings;
+  log.sendings.note = (all) => {
+    tries += 1;
+    note.call(log.sendings, all);
+  };
+  const { most } = JOURNAL_LIMITS;
+  for (let n = 0; n < 3 * most; n++) tally.report("sent", { seq: n, neighbour: "old" });
+  expect(tries).toBe(5);
+  expect(tally.total("log-trouble").count).toBeGreaterThan(0);
+  kept.stop();
+  log.close();
+});
+
+it("forgets them with the entries, and none before", () => {
+  const { log, kept } = journal();
+  log.append([1, 2, 3].map((n) => arrival(n, { receivedAt: NOW + n })));
+  const one = { neighbour: "old", way: "lane", at: NOW } as const;
+  log.sendings.note([1, 2, 3].map((n) => ({ ...one, seq: seq(n) })));
+  const limits = { retainMs: 96 * HOUR_MS, rememberMs: 720 * HOUR_MS };
+  log.expire(NOW + limits.rememberMs, limits, 100);
+  expect(log.sendings.latest(1, 9)).toHaveLength(3);
+  log.expire(NOW + 2 + limits.rememberMs, limits, 100);
+  expect(log.sendings.latest(1, 9).map((row) => row.seq)).toEqual([3]);
+  kept.stop();
+  log.close();
+});
