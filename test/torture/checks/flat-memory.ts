@@ -44,7 +44,7 @@ export const flatMemory: Check = {
     }
     const seconds = (performance.now() - began) / 1000;
     const slope = slopeOf(samples);
-    const most = Math.max(...samples.map(({ mib }) => mib));
+    const most = Math.max(0, ...samples.map(({ mib }) => mib));
     const long = count.done >= LEAST_UPDATES;
     const judged = long
       ? `${slope.toFixed(1)} MiB a million updates in the second half`
