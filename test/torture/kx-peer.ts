@@ -11,7 +11,7 @@ import type { Update } from "../../src/update.js";
 import { Listener } from "./listener.js";
 import type { Made } from "./material.js";
 
-const ANSWER_MS = 5000;
+const ANSWER_MS = 20_000;
 
 export class KxPeer {
   readonly #listener = new Listener((socket) => this.#converse(socket));
