@@ -73,6 +73,7 @@ it.each([
   if (directory === undefined) return;
   await page.click("summary");
   await page.setViewportSize({ width: WIDTHS[device], height: 1170 });
+  await page.evaluate("scrollTo(0, 0)");
   const picture = await page.screenshot();
   writeFileSync(join(directory, `${device}-${scheme}.png`), picture);
 });
