@@ -78,7 +78,7 @@ export interface WorldOptions {
 export function optionsOf(seed: number, size: "small" | "large" = "large"): WorldOptions {
   const dice = new Dice(seed).fork("options");
   const isSmall = size === "small";
-  const isLong = dice.chance(isSmall ? 0.01 : 0.08);
+  const isLong = dice.chance(isSmall ? 0.01 : 0.06);
   const count = dice.int(2, isSmall ? 3 : 5);
   const gateways = Array.from({ length: count }, (_, n) => gatewayPlan(`gw${n}`, [], dice));
   const links = linked(gateways, dice);
@@ -101,7 +101,7 @@ export function optionsOf(seed: number, size: "small" | "large" = "large"): Worl
     : { retainMs: 96 * HOUR_MS, rememberMs: 720 * HOUR_MS };
   const safetyMs = isLong
     ? 30 * HOUR_MS
-    : dice.span(5 * MINUTE_MS, (isSmall ? 15 : 60) * MINUTE_MS);
+    : dice.span(5 * MINUTE_MS, (isSmall ? 15 : 40) * MINUTE_MS);
   const mean = safetyMs / dice.int(2, 12);
   const faults: Partial<Record<Fault, number>> = {};
   for (const fault of FAULTS) {
@@ -117,7 +117,7 @@ export function optionsOf(seed: number, size: "small" | "large" = "large"): Worl
     legacy,
     links,
     mailLinks: mailed(legacy, gateways, dice),
-    updates: isSmall ? dice.span(5, 15) : dice.span(8, 80),
+    updates: isSmall ? dice.span(5, 15) : dice.span(8, 60),
     safetyMs,
     livenessMs: 8 * HOUR_MS,
     limits,

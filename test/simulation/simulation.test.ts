@@ -2,7 +2,10 @@
  * Worlds in small for `npm test`: 200 of them hold, one seed is one history, seeds that once found
  * a bug still pass, and planted bugs are found. `npm run simulate` has the large ones.
  */
+import { readdirSync, readFileSync } from "node:fs";
+import { join } from "node:path";
 import { describe, expect, it } from "vitest";
+import { codeOf } from "../house/rules.js";
 import { SEED } from "../kx/chance.js";
 import { MUTANTS, withMutant } from "./mutants.js";
 import { optionsOf } from "./options.js";
@@ -42,6 +45,22 @@ describe("the queue", () => {
     expect(times).toHaveLength(2000);
     expect(times).toEqual([...times].sort((a, b) => a - b));
   });
+});
+
+describe("the simulated part", () => {
+  const driving = ["batch.ts", "main.ts", "report.ts", "simulation.test.ts", "state-file.ts"];
+  const files = readdirSync(import.meta.dirname).filter((name) => name.endsWith(".ts"));
+
+  it.each(files.filter((name) => !driving.includes(name)))(
+    "%s: no clock and no promise",
+    (name) => {
+      const code = codeOf(readFileSync(join(import.meta.dirname, name), "utf8"));
+      expect(code).not.toMatch(/\bDate\b|\bperformance\b|\bMath\.random\b|\brandomBytes\b/);
+      expect(code).not.toMatch(
+        /\bset(Timeout|Interval|Immediate)\b|\basync\b|\bawait\b|\bPromise\b/,
+      );
+    },
+  );
 });
 
 describe("one seed", () => {

@@ -26,8 +26,9 @@ const FOOLED_MS = 60 * MINUTE_MS;
 const LOOK_MS = 30_000;
 /**
  * What liars have invented, or a lost disk had under a number that now means something else, is
- * asked for during 36 minutes and, hundreds of them one by one, for some hours.
+ * asked for again after half an hour at most, and hundreds of them take some hours.
  */
+const PHANTOM_PAUSE_MS = 32 * MINUTE_MS;
 const PHANTOMS_MS = 6 * 60 * MINUTE_MS;
 /** Time for the last echoes. */
 const REST_MS = 15 * MINUTE_MS;
@@ -303,13 +304,7 @@ class World {
       this.#postal.waiting > 0 || this.#honest.some(({ process }) => !process?.lanesAreDone);
     // A slow mail may still be about, or one that is put off: what it brings is known by now.
     while (isOnItsWay() && this.now - restsAt < this.#options.livenessMs) this.#pass(LOOK_MS);
-    const mayAsk = () =>
-      this.#honest.some(({ process }) => {
-        return process?.exchange.status().some(({ missing }) => missing > 0) ?? true;
-      });
-    const phantomsAt = this.now;
-    while (mayAsk() && this.now - phantomsAt < PHANTOMS_MS) this.#pass(LOOK_MS);
-    this.#trace.line(this.now, `nobody asks, ${this.now - phantomsAt} ms later`);
+    this.#settlePhantoms();
     this.#pass(REST_MS);
     for (const { wiretap } of this.#honest) wiretap.take();
     this.#pass(SILENCE_MS);
@@ -321,6 +316,19 @@ class World {
     }
     if (isOnItsWay()) {
       throw new Violation("then there is silence", "mail is on its way");
+    }
+  }
+
+  /** Waits until nobody has asked for an update for as long as it may take to ask once more. */
+  #settlePhantoms(): void {
+    const { faults } = this.#options;
+    if (this.#liars.length === 0 && faults["disk lost"] === undefined) return;
+    const beganAt = this.now;
+    let askedAt = beganAt;
+    const asks = () => this.#honest.filter(({ wiretap }) => wiretap.take().has("GETUPDATE"));
+    while (this.now - askedAt < PHANTOM_PAUSE_MS && this.now - beganAt < PHANTOMS_MS) {
+      this.#pass(LOOK_MS);
+      if (asks().length > 0) askedAt = this.now;
     }
   }
 }
