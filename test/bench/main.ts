@@ -89,7 +89,11 @@ async function runOne(bench: Bench): Promise<void> {
     },
   };
   try {
-    const command = `npm run bench -- ${[name, ...(quick ? ["--quick"] : [])].join(" ")}`;
+    const options = [
+      ...(quick ? ["--quick"] : []),
+      ...(values.runs === undefined ? [] : [`--runs ${values.runs}`]),
+    ];
+    const command = `npm run bench -- ${[name, ...options].join(" ")}`;
     const result: Result = { name, question, command, ...(await bench.run(context)) };
     results.push(result);
     say(asText(result));

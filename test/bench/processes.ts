@@ -27,17 +27,3 @@ function field(pid: number, name: string): number {
   const status = readFileSync(`/proc/${pid}/status`, "latin1");
   return Number(new RegExp(`^${name}:\\s+(\\d+)`, "m").exec(status)?.[1] ?? 0);
 }
-
-/** Watches how large a process gets; call the returned function to end and to hear it. */
-export function watchMemory(pid: number): () => number {
-  let most = 0;
-  const look = () => {
-    most = Math.max(most, residentBytes(pid));
-  };
-  const timer = setInterval(look, 100);
-  return () => {
-    clearInterval(timer);
-    look();
-    return most;
-  };
-}

@@ -44,6 +44,8 @@ test("an update through onak: stored, the delta forwarded, the trail grown, no e
   const b = await stage().gateway("b", [
     `[site]\naddress = "${B}"\n[smtp]\nlisten = ["127.0.0.1:${portB}"]\n${outbound}`,
     `bounce = "pgp-bounces@b.kx.example.org"`,
+    // Else B would cut the second mail down to what onak makes of it, and onak's delta not show.
+    `[policy]\nforward = "whole"`,
     `[[peer]]\nname = "onak"\nmail = "${ONAK}"\naccept_from = ["127.0.0.1"]`,
     // Has only its address, for the trail; nothing is new to it.
     `[[peer]]\nname = "old"\nmail = "${OLD}"\naccept_from = ["127.0.0.1"]`,
