@@ -12,7 +12,7 @@ export const FETCH_LIMITS = {
   tracked: 5000,
   /** Rule 7. */
   inFlight: 256,
-  window: { least: 1, start: 8, most: 64 },
+  window: { least: 1, start: 8, most: 128 },
   windowBytes: 2 * 1024 * 1024,
   /** Rule 9. */
   troubleMs: 5000,

@@ -19,7 +19,7 @@
  *     A new announcer is asked at once, whatever happened before; when it fails as well, the
  *     others' turn comes when it would have come, so that a liar cannot use up their turns.
  *  6. A disconnect forgets the peer's announcements and frees its requests.
- *  7. In flight a peer: 1 to 64, starting at 8, one more for a success and half for a failure, and
+ *  7. In flight a peer: 1 to 128, starting at 8, one more for a success and half for a failure, and
  *     at most 2 MiB by the average size seen; 256 over all peers. A slow peer is asked less.
  *  8. Tracked a peer: 5000 hashes. What is over is refused here and listed again later.
  *  9. Trouble of our own, as a full disk, is nobody's failure: what was delivered in vain becomes

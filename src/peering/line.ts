@@ -1,6 +1,7 @@
 /**
- * One socket of a KX peer: writes in parts, tells in one word a turn what has left, and gives a
- * peer that does not close its side a limited patience. Knows no protocol.
+ * One socket of a KX peer: writes what is said in one turn of the event loop as one, and much of it
+ * in parts, tells in one word a turn what has left, and gives a peer that does not close its side a
+ * limited patience. Knows no protocol.
  */
 import type { Socket } from "node:net";
 
@@ -15,6 +16,9 @@ export class Line {
   readonly socket: Socket;
   readonly #flushed: (unsentBytes: number) => void;
   #lingering: NodeJS.Timeout | undefined;
+  /** Said in this turn and not yet written. A system call a message would cost more than it. */
+  #said: Uint8Array[] = [];
+  #saidBytes = 0;
   #isFlushing = false;
 
   /** `flushed` hears how much is still unsent, at most once in a turn of the event loop. */
@@ -28,6 +32,17 @@ export class Line {
   }
 
   write(bytes: Uint8Array): void {
+    if (this.#said.length === 0) process.nextTick(() => this.#writeSaid());
+    this.#said.push(bytes);
+    this.#saidBytes += bytes.length;
+    if (this.#saidBytes >= WRITE_BYTES) this.#writeSaid();
+  }
+
+  #writeSaid(): void {
+    const bytes = this.#said.length === 1 ? this.#said[0] : Buffer.concat(this.#said);
+    this.#said = [];
+    this.#saidBytes = 0;
+    if (bytes === undefined) return;
     for (let at = 0; at < bytes.length && this.socket.writable; at += WRITE_BYTES) {
       this.socket.write(bytes.subarray(at, at + WRITE_BYTES), () => this.#hasWritten());
     }
@@ -35,6 +50,7 @@ export class Line {
 
   /** Closes our side once what was written has left, and the other one if the peer does not. */
   end(): void {
+    this.#writeSaid();
     this.socket.end();
     if (this.socket.closed) return;
     this.#lingering ??= setTimeout(() => this.socket.destroy(), LINGER_MS);

@@ -4,7 +4,7 @@
  * sessions; what is to be asked comes out of `orders`. Knows no connections.
  *
  *  1. Persist before announce: an update is appended, with the peer's cursor in the same
- *     transaction, before anything is said about it. All UPDATEs of one read share a transaction.
+ *     transaction, before anything is said about it. Updates share transactions (`gathered.ts`).
  *  2. An UPDATE is believed only when its key hashes to what was asked for. Otherwise it counts
  *     against the peer and the next announcer is asked: the thesis's attack (3) fails.
  *  3. Trouble of the log is nobody's failure: what could not be stored is asked for again later.
@@ -25,11 +25,12 @@ import type { ReceptionOutput } from "../kx/reception-output.js";
 import type { LogGuard } from "../log-guard.js";
 import type { TransferableKey } from "../openpgp/key.js";
 import type { Rules } from "../policy.js";
-import type { Update, UpdateHash } from "../update.js";
+import type { UpdateHash } from "../update.js";
 import type { UpdateLog } from "../updatelog/update-log.js";
 import { AnnouncedSince } from "./announced-since.js";
 import type { Order, ReceivingStatus } from "./connection.js";
 import type { Evidence } from "./evidence.js";
+import { Gathered } from "./gathered.js";
 import { Losses } from "./losses.js";
 import { StoredCursors } from "./stored-cursors.js";
 
@@ -46,12 +47,8 @@ interface Given {
 interface Peer {
   readonly name: string;
   readonly reception: Reception;
+  readonly gathered: Gathered;
   known: number;
-}
-
-interface Fetched {
-  readonly update: Update;
-  readonly bytes: number;
 }
 
 export class Receiving {
@@ -67,7 +64,6 @@ export class Receiving {
   readonly #since: AnnouncedSince;
   readonly #peers = new Map<string, Peer>();
   #orders: Order[] = [];
-  #fetched: Fetched[] = [];
 
   /** Reads the stored cursors. Throws `Trouble`. */
   constructor(
@@ -91,7 +87,7 @@ export class Receiving {
     for (const name of peers) {
       const known = (one: Announcement) => this.#isKnown(one, name);
       const reception = new Reception(this.#cursors.read(name), known);
-      this.#peers.set(name, { name, reception, known: 0 });
+      this.#peers.set(name, { name, reception, gathered: new Gathered(), known: 0 });
     }
   }
 
@@ -108,6 +104,7 @@ export class Receiving {
   /** The last connection of the peer is gone. */
   disconnected(peer: string, now: number): void {
     this.#look(peer, now);
+    this.#store(this.#peer(peer), now);
     this.#peer(peer).reception.disconnected();
     this.#take(this.#tracker.disconnected(peer, now), now);
   }
@@ -160,7 +157,7 @@ export class Receiving {
       const judge = (key: TransferableKey) => this.#rules.judge(key);
       const update = admitAnnounced(armor, { hash, fingerprint }, judge);
       this.#tracker.delivered(peer, armor.length);
-      this.#fetched.push({ update, bytes: armor.length });
+      this.#peer(peer).gathered.add({ update, bytes: armor.length }, now);
     } catch (error) {
       if (!(error instanceof Refusal)) throw error;
       const { reason, message: problem } = error;
@@ -203,27 +200,33 @@ export class Receiving {
     this.#follow(peer, () => reception.lost(hash, now), now);
   }
 
-  /** Rule 1: appends what one read brought. */
-  store(peer: string, now: number): void {
-    const fetched = this.#fetched;
+  /** Stores what the peer has delivered, if it is time to. */
+  store(name: string, now: number): void {
+    const peer = this.#peer(name);
+    const onTheirWay = this.#tracker.inFlightAt(name) - peer.gathered.size;
+    if (peer.gathered.isDue(Math.max(0, onTheirWay), now)) this.#store(peer, now);
+  }
+
+  /** Rule 1. */
+  #store({ name, reception, gathered }: Peer, now: number): void {
+    const fetched = gathered.take();
     if (fetched.length === 0) return;
-    this.#fetched = [];
     const hashes = new Set(fetched.map(({ update }) => update.hash));
-    const at = this.#losses.flush() ? this.#peer(peer).reception.cursorAfter(hashes) : undefined;
-    const origin = { neighbour: peer, transport: "kx" } as const;
+    const at = this.#losses.flush() ? reception.cursorAfter(hashes) : undefined;
+    const origin = { neighbour: name, transport: "kx" } as const;
     const receivedAt = this.#clock.now();
     const arrivals = fetched.map(({ update }) => ({ update, origin, trail: [], receivedAt }));
-    const outcomes = this.#guard.run(() => this.#log.append(arrivals, at && { peer, at }));
+    const outcomes = this.#guard.run(() => this.#log.append(arrivals, at && { peer: name, at }));
     if (outcomes === undefined) {
-      for (const hash of hashes) this.#tracker.deferred(peer, hash, now);
+      for (const hash of hashes) this.#tracker.deferred(name, hash, now);
       return;
     }
-    if (at !== undefined) this.#cursors.storedWith(peer, at);
+    if (at !== undefined) this.#cursors.storedWith(name, at);
     for (const [index, { update, bytes }] of fetched.entries()) {
       const outcome = outcomes[index];
       if (outcome === undefined) continue;
       const { hash, fingerprint } = update;
-      const fields = { seq: outcome.seq, hash, fingerprint, neighbour: peer, via: "kx" };
+      const fields = { seq: outcome.seq, hash, fingerprint, neighbour: name, via: "kx" };
       if (outcome.outcome === "duplicate") this.#diagnostics.report("duplicate", fields);
       else {
         this.#diagnostics.report("accepted", { ...fields, bytes });
@@ -247,6 +250,7 @@ export class Receiving {
   /** Does what is due. */
   tick(now: number): void {
     for (const { name, reception } of this.#peers.values()) {
+      this.store(name, now);
       this.#follow(name, () => reception.tick(now), now);
     }
     if (now >= this.#cursors.dueAt) this.storeCursors(now);
@@ -263,8 +267,8 @@ export class Receiving {
   /** When `tick` or `orders` is due; Infinity for never. */
   nextAt(): number {
     let next = Math.min(this.#tracker.nextAt() ?? Infinity, this.#cursors.dueAt);
-    for (const { reception } of this.#peers.values()) {
-      next = Math.min(next, reception.nextAt() ?? Infinity);
+    for (const { reception, gathered } of this.#peers.values()) {
+      next = Math.min(next, reception.nextAt() ?? Infinity, gathered.dueAt);
     }
     return next;
   }

@@ -300,8 +300,9 @@ export function configureWriter(db: Database.Database): void {
   db.pragma("cell_size_check = ON");
   // What was deleted, because it expired or had to be forgotten, is not to be found in the file.
   db.pragma("secure_delete = ON");
-  // The index of hashes takes about 60 bytes an entry: most of a month of them stays in memory.
-  db.pragma("cache_size = -65536");
+  // A larger cache costs more than it saves: whenever a commit splits a page, SQLite walks through
+  // all of it (docs/performance.md), and what is not in it is in the system's.
+  db.pragma("cache_size = -16384");
   // Without a limit the WAL keeps the size of the largest burst for ever.
   db.pragma("journal_size_limit = 67108864");
 }

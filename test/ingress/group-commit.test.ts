@@ -48,6 +48,38 @@ test("what waits together is one transaction, and each gets its own outcomes", a
   log.close();
 });
 
+test("a mail alone waits for nothing; after a group a moment is waited for more", async () => {
+  const log = UpdateLog.open(":memory:");
+  const { proxy, groups } = watched(log);
+  const commit = new GroupCommit(proxy);
+  const turn = () => new Promise((resolve) => setImmediate(resolve));
+  const alone = commit.append([arrival(1)]);
+  await turn();
+  expect(groups).toEqual([1]);
+  await alone;
+
+  await Promise.all([commit.append([arrival(2)]), commit.append([arrival(3)])]);
+  const first = commit.append([arrival(4)]);
+  await turn();
+  const second = commit.append([arrival(5)]);
+  await turn();
+  expect(groups).toEqual([1, 2]);
+  await Promise.all([first, second]);
+  expect(groups).toEqual([1, 2, 2]);
+  log.close();
+});
+
+test("a group has an end", async () => {
+  const log = UpdateLog.open(":memory:");
+  const { proxy, groups } = watched(log);
+  const commit = new GroupCommit(proxy);
+  const many = Array.from({ length: 250 }, (_, n) => commit.append([arrival(n)]));
+  expect(groups).toEqual([100, 100]);
+  await Promise.all(many);
+  expect(groups).toEqual([100, 100, 50]);
+  log.close();
+});
+
 test("a failing append rejects all, and stores nothing", async () => {
   const log = UpdateLog.open(":memory:");
   const { proxy, state } = watched(log);

@@ -157,7 +157,7 @@ describe("a peer", () => {
     expect(t.inFlightAt("b")).toBe(1);
   });
 
-  test("has 8 requests in flight, one more for each success, half for a failure, 1 to 64", () => {
+  test("has 8 requests in flight, one more for each success, half for a failure, 1 to 128", () => {
     const t = tracker();
     for (let n = 0; n < 500; n++) t.announced("a", n, hash(n));
     t.advance(0);
@@ -173,11 +173,11 @@ describe("a peer", () => {
       t.delivered("a", 1000);
       t.settled(hash(n));
     }
-    for (let n = 0; n < 3; n++) deliver();
+    for (let n = 0; n < 4; n++) deliver();
     t.advance(0);
-    expect(t.inFlightAt("a")).toBe(64);
+    expect(t.inFlightAt("a")).toBe(128);
     const [overdue] = [t.advance(10_000).filter(({ type }) => type === "timed-out")];
-    expect(overdue.length).toBe(64);
+    expect(overdue.length).toBe(128);
     expect(t.inFlightAt("a")).toBe(1);
   });
 
