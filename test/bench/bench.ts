@@ -17,7 +17,7 @@ export interface Context {
   /** Where the compiled gateway and programs are: the directory that holds src and test. */
   readonly build: string;
   readonly say: (text: string) => void;
-  /** CPU of the primitives, measured once a run of the whole. */
+  /** CPU of the primitives, measured now: beside what it is held against. */
   roofline(): Roofline;
 }
 

@@ -20,7 +20,7 @@ import { primitives } from "./benches/primitives.js";
 import { size } from "./benches/size.js";
 import { realMaterial } from "./material.js";
 import { asText, type Result, writeResults } from "./report.js";
-import { measureRoofline, type Roofline } from "./roofline.js";
+import { measureRoofline } from "./roofline.js";
 
 const BENCHES: readonly Bench[] = [
   primitives,
@@ -55,7 +55,6 @@ const root = mkdtempSync(join(tmpdir(), "kxgw-bench-"));
 // Postfix's processes have to get in.
 chmodSync(root, 0o755);
 const material = realMaterial();
-let roofline: Roofline | undefined;
 say(`${material.source}${quick ? "; quick, so the figures mean nothing" : ""}`);
 const results: Result[] = [];
 let failed = 0;
@@ -83,10 +82,7 @@ async function runOne(bench: Bench): Promise<void> {
     directory,
     build: resolve(import.meta.dirname, "../.."),
     say: (text) => say(`  ${text}`),
-    roofline: () => {
-      roofline ??= measureRoofline(material.updates(quick ? 2000 : 20_000), root);
-      return roofline;
-    },
+    roofline: () => measureRoofline(material.updates(quick ? 2000 : 20_000), root),
   };
   try {
     const options = [
