@@ -20,8 +20,6 @@ export const catchUp: Bench = {
 async function run(context: Context): Promise<Outcome> {
   const { material, quick, runs, say } = context;
   const updates = material.updates(quick ? 3000 : 100_000);
-  // The first one is slower, its code being cold.
-  context.roofline();
   const taken: Record<"limit" | "fetch" | "serve" | "rate" | "resident" | "grown", number[]> = {
     limit: [],
     fetch: [],
@@ -32,7 +30,8 @@ async function run(context: Context): Promise<Outcome> {
   };
   const gateways = new Gateways(context);
   for (let turn = 0; turn < runs; turn++) {
-    taken.limit.push(context.roofline().totalUs);
+    // A limit is the least of several: cold code and a busy machine only add to it.
+    taken.limit.push(Math.min(...[1, 2, 3].map(() => context.roofline().totalUs)));
     try {
       const full = await gateways.start({
         name: "full",
