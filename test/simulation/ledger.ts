@@ -231,7 +231,7 @@ export class Ledger {
   /** So many are asked for at each peer. */
   counted(inFlight: readonly number[]): void {
     const sum = inFlight.reduce((all, one) => all + one, 0);
-    if (sum > 256 || inFlight.some((one) => one > 64)) {
+    if (sum > 256 || inFlight.some((one) => one > 128)) {
       throw new Violation(
         "caps hold",
         `${this.name} has ${inFlight.join(", ")} requests in flight`,
