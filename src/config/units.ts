@@ -32,13 +32,13 @@ const SIZE_UNITS = [
   ["B", 1],
 ] as const;
 
-/** Ten years: anything longer is a slip of the pen. */
-const MAX_DURATION_MS = 3650 * 86_400_000;
-
 const DAY_MS = 86_400_000;
 
+/** Ten years: anything longer is a slip of the pen. */
+const MAX_DURATION_MS = 3650 * DAY_MS;
+
 /** A timer of Node cannot wait longer than 2^31 - 1 ms, and fires at once when asked to. */
-const MAX_DELAY_MS = 24 * 86_400_000;
+const MAX_DELAY_MS = 24 * DAY_MS;
 
 /** Attempts that a schedule may spell out; "1m*1000000000" must not fill the memory. */
 const MAX_ATTEMPTS = 1000;
@@ -122,7 +122,7 @@ export function parseRate(text: string): Reading<Rate> {
   const count = Number(match[1]);
   if (count < 1) return { fault: `${quoted(text)} lets nothing through: write 1 or more` };
   if (period.value < 1) return { fault: "the time of a rate is at least 1ms" };
-  if (period.value > 86_400_000) return { fault: "the time of a rate is at most 1d" };
+  if (period.value > DAY_MS) return { fault: "the time of a rate is at most 1d" };
   return { value: { count, periodMs: period.value } };
 }
 

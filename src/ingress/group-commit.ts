@@ -15,7 +15,7 @@ interface Submission {
   readonly reject: (error: unknown) => void;
 }
 
-export const GROUP_LIMITS = {
+const GROUP_LIMITS = {
   /** How long a group waits for more; a client nearby takes less for its next command. */
   waitMs: 1,
   submissions: 100,

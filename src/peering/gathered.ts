@@ -41,11 +41,14 @@ export class Gathered {
     this.#bytes += fetched.bytes;
   }
 
-  /** Whether it is time to store them, while `onTheirWay` more are. */
+  /**
+   * Whether it is time to store them, while `onTheirWay` more are; less than none, when requests
+   * were given up whose updates are here.
+   */
   isDue(onTheirWay: number, now: number): boolean {
     const isEnough =
       this.#all.length >= GATHER_LIMITS.updates || this.#bytes >= GATHER_LIMITS.bytes;
-    return this.#all.length > 0 && (isEnough || onTheirWay === 0 || now >= this.dueAt);
+    return this.#all.length > 0 && (isEnough || onTheirWay <= 0 || now >= this.dueAt);
   }
 
   /** Hands them out, in the order in which they came. */

@@ -204,7 +204,7 @@ export class Receiving {
   store(name: string, now: number): void {
     const peer = this.#peer(name);
     const onTheirWay = this.#tracker.inFlightAt(name) - peer.gathered.size;
-    if (peer.gathered.isDue(Math.max(0, onTheirWay), now)) this.#store(peer, now);
+    if (peer.gathered.isDue(onTheirWay, now)) this.#store(peer, now);
   }
 
   /** Rule 1. */

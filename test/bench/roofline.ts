@@ -8,6 +8,7 @@ import { join } from "node:path";
 import Database from "better-sqlite3";
 import { encodePacket, readPackets } from "../../src/openpgp/packet.js";
 import type { Update } from "../../src/update.js";
+import { cpuTimer } from "../cpu.js";
 
 /** CPU microseconds an update, and its parts. */
 export interface Roofline {
@@ -26,10 +27,9 @@ export function measureRoofline(updates: readonly Update[], directory: string): 
   const texts = bodies.map((body) => body.toString("base64"));
   const parts: Record<string, number> = {};
   const measure = (name: string, work: () => void) => {
-    const before = process.cpuUsage();
+    const cpuMs = cpuTimer();
     work();
-    const { user, system } = process.cpuUsage(before);
-    parts[name] = (user + system) / updates.length;
+    parts[name] = (1000 * cpuMs()) / updates.length;
   };
   let sink = 0;
   measure("base64", () => {

@@ -12,7 +12,7 @@ import { KxPath } from "./kx-path.js";
 import { MailPath } from "./mail-path.js";
 import { repeatCount, repeatsOf, spreadOut } from "./material.js";
 import { perOne, type Sample } from "./sample.js";
-import { type Calls, callsIn, minus, traceInto } from "./trace.js";
+import { type Calls, callsIn, traceInto } from "./trace.js";
 
 export interface Sizes {
   readonly rounds: number;
@@ -175,8 +175,7 @@ async function traceBoth(
   const during = async (name: string, work: () => Promise<void>, count: number): Promise<Calls> => {
     const before = callsIn([file(name)]);
     await work();
-    const { processes, programs, fsyncs } = minus(callsIn([file(name)]), before);
-    return { processes: processes / count, programs: programs / count, fsyncs: fsyncs / count };
+    return perOne(before, callsIn([file(name)]), count);
   };
   const [warm, rest] = [updates.slice(0, 1), updates.slice(1)];
   const repeats = repeatsOf(rest);
@@ -198,12 +197,7 @@ async function traceBoth(
     };
     const before = callsIn([file("first")]);
     const kxNew = await during("second", oneByOne, rest.length);
-    const first = minus(callsIn([file("first")]), before);
-    const firstNew = {
-      processes: first.processes / rest.length,
-      programs: first.programs / rest.length,
-      fsyncs: first.fsyncs / rest.length,
-    };
+    const firstNew = perOne(before, callsIn([file("first")]), rest.length);
     const known = async () => {
       await kx.offerKnown(repeats);
       await pause(sizes.cursorMs);

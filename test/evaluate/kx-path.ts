@@ -7,16 +7,14 @@
 import { mkdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { GatewayProcess } from "../../src/demo/process.js";
-import { composeIncremental } from "../../src/mail/compose.js";
 import type { Update } from "../../src/update.js";
 import { held } from "../bench/gateways.js";
-import { armorOf } from "../bench/material.js";
-import { pause } from "../torture/check.js";
+import { pause, until } from "../torture/check.js";
 import { KxPeer } from "../torture/kx-peer.js";
-import { SmtpClient } from "../torture/smtp-client.js";
 import { ProcessGroup } from "./group.js";
 import type { NeighbourName, Repeat } from "./material.js";
-import type { Sample } from "./sample.js";
+import { post } from "./post.js";
+import { type Sample, sampleOf } from "./sample.js";
 import { Wire } from "./wire.js";
 
 const FIRST = "pgp-public-keys@first.example.org";
@@ -130,17 +128,10 @@ export class KxPath {
 
   /** Mails updates to the first gateway and waits for nothing behind it. */
   async mail(updates: readonly Update[]): Promise<void> {
+    const { port } = this.#wires.mail;
     for (const [n, update] of updates.entries()) {
-      const client = await SmtpClient.connect(this.#wires.mail.port);
-      const raw = composeIncremental({
-        ...{ to: FIRST, from: OLD, site: OLD, trail: [], date: Date.now() },
-        messageId: `<${this.#sent + n}.${performance.now()}@old.example.net>`,
-        armor: armorOf(update),
-      });
-      const { code, text } = await client.deliver(Buffer.from(raw).toString("latin1"), FIRST);
-      if (code !== 250) throw new Error(`the first gateway: ${text}`);
-      await client.command("QUIT");
-      client.close();
+      const id = `${this.#sent + n}.${performance.now()}`;
+      await post({ port, to: FIRST, from: OLD, id }, update);
     }
   }
 
@@ -165,12 +156,12 @@ export class KxPath {
   /** What the second gateway has cost, which is the keyserver's. */
   sampleSecond(): Sample {
     const { mail: _, between, others } = this.#wires;
-    return this.#sample(this.#second.group, [between, ...others]);
+    return sampleOf(this.#second.group, [between, ...others]);
   }
 
   /** What the first has cost beside the connection that it shares with the second. */
   sampleFirst(): Sample {
-    return this.#sample(this.#first.group, [this.#wires.mail]);
+    return sampleOf(this.#first.group, [this.#wires.mail]);
   }
 
   /** What the second asked its neighbours for, and what it counts as bytes on its connections. */
@@ -216,16 +207,6 @@ export class KxPath {
     for (const { group } of [this.#second, this.#first]) await group.remove();
   }
 
-  #sample(group: ProcessGroup, wires: readonly Wire[]): Sample {
-    const { cpuUs, writtenBytes } = group.usage();
-    return {
-      cpuUs,
-      writtenBytes,
-      wireBytes: wires.reduce((sum, { bytes }) => sum + bytes, 0),
-      connections: wires.reduce((sum, { connections }) => sum + connections, 0),
-    };
-  }
-
   #peer(name: NeighbourName): KxPeer {
     const peer = this.#peers.get(name);
     if (peer === undefined) throw new Error(`${name} announces nothing here`);
@@ -248,10 +229,6 @@ export class KxPath {
   }
 
   async #until(look: () => boolean | Promise<boolean>): Promise<void> {
-    const deadline = performance.now() + PATIENCE_MS;
-    while (!(await look())) {
-      if (performance.now() > deadline) throw new Error("the updates do not get through");
-      await pause(200);
-    }
+    if (!(await until(look, PATIENCE_MS, 200))) throw new Error("the updates do not get through");
   }
 }

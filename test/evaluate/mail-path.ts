@@ -5,17 +5,15 @@
  */
 import { readdirSync } from "node:fs";
 import { join } from "node:path";
-import { composeIncremental } from "../../src/mail/compose.js";
 import type { Update } from "../../src/update.js";
-import { armorOf } from "../bench/material.js";
 import { Onak } from "../interop/onak.js";
 import { Postfix } from "../interop/postfix.js";
-import { pause } from "../torture/check.js";
+import { until } from "../torture/check.js";
 import { MailSink } from "../torture/mail-sink.js";
-import { SmtpClient } from "../torture/smtp-client.js";
 import { ProcessGroup } from "./group.js";
 import { addressOf, NEIGHBOURS, type NeighbourName, type Repeat } from "./material.js";
-import type { Sample } from "./sample.js";
+import { post } from "./post.js";
+import { type Sample, sampleOf } from "./sample.js";
 import { Wire } from "./wire.js";
 
 export const KEYSERVER = "pgp-public-keys@keyserver.example.org";
@@ -83,13 +81,7 @@ export class MailPath {
   }
 
   sample(): Sample {
-    const { cpuUs, writtenBytes } = this.#group.usage();
-    return {
-      cpuUs,
-      writtenBytes,
-      wireBytes: this.#wires.reduce((sum, { bytes }) => sum + bytes, 0),
-      connections: this.#wires.reduce((sum, { connections }) => sum + connections, 0),
-    };
+    return sampleOf(this.#group, this.#wires);
   }
 
   /** How many updates the neighbours got from it, all together. */
@@ -128,21 +120,9 @@ export class MailPath {
 
   async #mail(from: NeighbourName, update: Update): Promise<void> {
     this.#mails += 1;
-    const site = addressOf(from);
-    const raw = composeIncremental({
-      to: KEYSERVER,
-      from: site,
-      site,
-      trail: [],
-      date: Date.now(),
-      messageId: `<${this.#mails}.${process.pid}@${from}.example.net>`,
-      armor: armorOf(update),
-    });
-    const client = await SmtpClient.connect(this.#in.port);
-    const { code, text } = await client.deliver(Buffer.from(raw).toString("latin1"), KEYSERVER);
-    if (code !== 250) throw new Error(`Postfix: ${text}`);
-    await client.command("QUIT");
-    client.close();
+    const id = `${this.#mails}.${process.pid}`;
+    const { port } = this.#in;
+    await post({ port, to: KEYSERVER, from: addressOf(from), id }, update);
   }
 
   /** Waits until nothing is in the queues and the neighbours have what onak sent. */
@@ -155,10 +135,6 @@ export class MailPath {
   }
 
   async #until(look: () => boolean): Promise<void> {
-    const deadline = performance.now() + PATIENCE_MS;
-    while (!look()) {
-      if (performance.now() > deadline) throw new Error("the mail does not get through");
-      await pause(100);
-    }
+    if (!(await until(look, PATIENCE_MS, 100))) throw new Error("the mail does not get through");
   }
 }

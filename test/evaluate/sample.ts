@@ -1,7 +1,10 @@
 /**
- * What a path has cost so far, and the difference of two such samples by the number of updates that
+ * What a path has cost so far, and the difference of two such counts by the number of updates that
  * came between them. Counters only; who reads them is in `mail-path.ts` and `kx-path.ts`.
  */
+import type { ProcessGroup } from "./group.js";
+import type { Wire } from "./wire.js";
+
 export interface Sample {
   /** User and system time of all its processes, microseconds. */
   readonly cpuUs: number;
@@ -13,14 +16,23 @@ export interface Sample {
   readonly connections: number;
 }
 
-const KEYS = ["cpuUs", "writtenBytes", "wireBytes", "connections"] as const;
-
-/** Cost of one of `count` things between two samples. */
-export function perOne(before: Sample, after: Sample, count: number): Sample {
-  const entries = KEYS.map((key) => [key, (after[key] - before[key]) / count]);
-  return Object.fromEntries(entries) as unknown as Sample;
+export function sampleOf(group: ProcessGroup, wires: readonly Wire[]): Sample {
+  const { cpuUs, writtenBytes } = group.usage();
+  return {
+    cpuUs,
+    writtenBytes,
+    wireBytes: wires.reduce((sum, { bytes }) => sum + bytes, 0),
+    connections: wires.reduce((sum, { connections }) => sum + connections, 0),
+  };
 }
 
-export function sum(a: Sample, b: Sample): Sample {
-  return Object.fromEntries(KEYS.map((key) => [key, a[key] + b[key]])) as unknown as Sample;
+/** Each counter's share of one of `count` things between two looks. */
+export function perOne<T extends { readonly [K in keyof T]: number }>(
+  before: T,
+  after: T,
+  count: number,
+): T {
+  const keys = Object.keys(after) as (keyof T & string)[];
+  const entries = keys.map((key) => [key, (after[key] - before[key]) / count]);
+  return Object.fromEntries(entries) as T;
 }

@@ -28,14 +28,6 @@ export function callsIn(files: readonly string[]): Calls {
   };
 }
 
-export function minus(after: Calls, before: Calls): Calls {
-  return {
-    processes: after.processes - before.processes,
-    programs: after.programs - before.programs,
-    fsyncs: after.fsyncs - before.fsyncs,
-  };
-}
-
 /** The line on which a call begins; a call that was interrupted has a second one. */
 function isCall(line: string, names: string): boolean {
   return new RegExp(`^\\d+ +(${names})\\(`).test(line);

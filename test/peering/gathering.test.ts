@@ -7,6 +7,7 @@ import { Exchange } from "../../src/peering/exchange.js";
 import { GATHER_LIMITS } from "../../src/peering/gathered.js";
 import type { Update } from "../../src/update.js";
 import { UpdateLog } from "../../src/updatelog/update-log.js";
+import { wire } from "../kx/wire.js";
 import { made } from "../torture/material.js";
 
 /** A peer that announces updates and answers GETUPDATEs when it is told to. */
@@ -66,8 +67,7 @@ class Giver {
   }
 
   #say(message: string): void {
-    const bytes = Buffer.from(`t000|${message}|.|`.replaceAll("|", "\r\n"), "latin1");
-    this.#take(this.#exchange.received(1, bytes, this.#now));
+    this.#take(this.#exchange.received(1, wire(`t000|${message}`), this.#now));
   }
 
   #take(actions: readonly Action[]): void {

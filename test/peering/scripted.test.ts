@@ -11,6 +11,7 @@ import { OUTLET_LIMITS } from "../../src/peering/outlet.js";
 import { LISTING_LINES } from "../../src/peering/serving.js";
 import type { Update } from "../../src/update.js";
 import { UpdateLog } from "../../src/updatelog/update-log.js";
+import { wire } from "../kx/wire.js";
 import { made } from "../torture/material.js";
 
 class Stage {
@@ -42,8 +43,7 @@ class Stage {
 
   /** A message without its tag, `|` for line ends. */
   say(message: string, id = 1): this {
-    const text = `t000|${message}|.|`.replaceAll("|", "\r\n");
-    return this.take(this.exchange.received(id, Buffer.from(text), this.now));
+    return this.take(this.exchange.received(id, wire(`t000|${message}`), this.now));
   }
 
   /** All that was sent has left but so many bytes. */

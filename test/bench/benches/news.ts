@@ -14,6 +14,7 @@ import {
 } from "../../../src/openpgp/key.js";
 import { isSelfSignature } from "../../../src/openpgp/signature.js";
 import { UpdateLog } from "../../../src/updatelog/update-log.js";
+import { cpuTimer } from "../../cpu.js";
 import { atLeast, type Bench, type Context, type Outcome } from "../bench.js";
 import { armorOfKey } from "../material.js";
 
@@ -58,7 +59,7 @@ async function forward(
 ): Promise<Forwarded> {
   const log = UpdateLog.open(":memory:");
   const intake = new KeyIntake(log, systemClock, { report: () => {} }, { forward: how });
-  const before = process.cpuUsage();
+  const cpuMs = cpuTimer();
   for (const key of stream) {
     const armor = [Buffer.from(armorOfKey(key), "latin1")];
     const submission = { armor, sender: undefined, trail: [], messageId: undefined };
@@ -66,10 +67,10 @@ async function forward(
       await intake.take({ ...submission, bytes: armor[0]?.length ?? 0 });
     }
   }
-  const { user, system } = process.cpuUsage(before);
+  const cpu = cpuMs() / stream.length;
   const { entries: updates, bodyBytes: bytes } = log.counts();
   log.close();
-  return { updates, bytes, cpu: (user + system) / stream.length };
+  return { updates, bytes, cpu };
 }
 
 /** The key as it may have grown: without its last `steps` foreign signatures, then each more. */

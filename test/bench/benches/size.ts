@@ -9,6 +9,7 @@ import { join } from "node:path";
 import Database from "better-sqlite3";
 import type { Fingerprint, Seq, Update, UpdateHash } from "../../../src/update.js";
 import { UpdateLog } from "../../../src/updatelog/update-log.js";
+import { cpuTimer } from "../../cpu.js";
 import { atLeast, atMost, type Bench, type Context, median, type Outcome } from "../bench.js";
 import { Gateways } from "../gateways.js";
 import { residentBytes } from "../processes.js";
@@ -97,8 +98,9 @@ function sideBySide(small: Sized, large: Sized, turn: number): [few: Timings, ma
   for (const what of WORK) {
     for (let round = 0; round <= ROUNDS; round++) {
       for (const { log, rows, spent } of both) {
-        const ms = cpuMs(() => DOING[what](log, rows, turn * (ROUNDS + 1) + round));
-        if (round > 0) spent[what] += ms;
+        const cpuMs = cpuTimer();
+        DOING[what](log, rows, turn * (ROUNDS + 1) + round);
+        if (round > 0) spent[what] += cpuMs();
       }
     }
   }
@@ -110,40 +112,34 @@ function sideBySide(small: Sized, large: Sized, turn: number): [few: Timings, ma
 
 const spread = (n: number, rows: number) => 1 + ((n * 7919) % rows);
 
-/** One round of each kind of work. */
-const DOING: Record<(typeof WORK)[number], (log: UpdateLog, rows: number, round: number) => void> =
-  {
-    append: (log, _, round) => {
-      const from = 10_000_000 + round * 1000;
-      const origin = { neighbour: "old", transport: "mail" } as const;
-      for (let n = 0; n < 1000; n += 10) {
-        const batch = Array.from({ length: 10 }, (_, m) => numbered(from + n + m));
-        log.append(batch.map((update) => ({ update, origin, trail: [], receivedAt: Date.now() })));
-      }
-    },
-    "look-up": (log, rows, round) => {
-      for (let n = 0; n < 20_000; n++) {
-        log.has(numbered(spread(round * 20_000 + n, rows), false).hash);
-      }
-    },
-    "LIST of 1000": (log, rows, round) => {
-      for (let n = 0; n < 100; n++) {
-        const low = Math.min(spread(round * 100 + n, rows), rows - 1000);
-        log.range(low as Seq, (low + 999) as Seq, 1000);
-      }
-    },
-    expiry: (log) => {
-      const limits = { retainMs: DAY_MS, rememberMs: 400 * DAY_MS };
-      for (let n = 0; n < 3; n++) log.expire(Date.now(), limits, 100);
-    },
-  };
+type Work = (log: UpdateLog, rows: number, round: number) => void;
 
-function cpuMs(todo: () => void): number {
-  const before = process.cpuUsage();
-  todo();
-  const { user, system } = process.cpuUsage(before);
-  return (user + system) / 1000;
-}
+/** One round of each kind of work. */
+const DOING: Record<(typeof WORK)[number], Work> = {
+  append: (log, _, round) => {
+    const from = 10_000_000 + round * 1000;
+    const origin = { neighbour: "old", transport: "mail" } as const;
+    for (let n = 0; n < 1000; n += 10) {
+      const batch = Array.from({ length: 10 }, (_, m) => numbered(from + n + m));
+      log.append(batch.map((update) => ({ update, origin, trail: [], receivedAt: Date.now() })));
+    }
+  },
+  "look-up": (log, rows, round) => {
+    for (let n = 0; n < 20_000; n++) {
+      log.has(numbered(spread(round * 20_000 + n, rows), false).hash);
+    }
+  },
+  "LIST of 1000": (log, rows, round) => {
+    for (let n = 0; n < 100; n++) {
+      const low = Math.min(spread(round * 100 + n, rows), rows - 1000);
+      log.range(low as Seq, (low + 999) as Seq, 1000);
+    }
+  },
+  expiry: (log) => {
+    const limits = { retainMs: DAY_MS, rememberMs: 400 * DAY_MS };
+    for (let n = 0; n < 3; n++) log.expire(Date.now(), limits, 100);
+  },
+};
 
 /** The n-th update; a look-up needs its name alone. */
 function numbered(n: number, withBody = true): Update {
