@@ -1,6 +1,6 @@
 /**
- * Holds the code to docs/architecture.md: who imports whom, what is pure, how long and how wide a
- * file is, that it says what it is. Each rule is also held against a sample that breaks it, so that
+ * Holds the code to docs/architecture.md: who imports whom, what is pure, how wide a file is,
+ * that it says what it is. Each rule is also held against a sample that breaks it, so that
  * a rule that has gone blind is noticed.
  */
 import { readdirSync, readFileSync } from "node:fs";
@@ -119,7 +119,6 @@ describe("a sample that breaks the house is found", () => {
   });
 
   it.each<Sample>([
-    ["src/kx/x.ts", "x;\n".repeat(400), "lines, over 400"],
     ["src/kx/x.ts", `"${"x".repeat(100)}";`, "line 5 has 103 columns"],
     ["src/kx/utils.ts", "", "says nothing"],
     ["src/types/x.ts", "", "says nothing"],

@@ -78,7 +78,6 @@ export const FLOORS: readonly Readonly<Record<string, Room>>[] = [
 ];
 
 const NAMES_SAYING_NOTHING = /^(utils?|helpers?|common|types?|misc|shared|lib|index)$/;
-const MAX_LINES = 400;
 const MAX_COLUMNS = 100;
 /** Lines of text in a header comment; where it is the specification of a machine it may be long. */
 const HEADER_LINES = 10;
@@ -228,12 +227,11 @@ export function purityFaults(tree: Tree): string[] {
   });
 }
 
-/** Files that are too long, too wide, badly named, barrels, or say nothing of themselves. */
+/** Files that are too wide, badly named, barrels, or say nothing of themselves. */
 export function formFaults(tree: Tree): string[] {
   return [...tree].flatMap(([path, text]) => {
     const faults = headerFaults(path, text);
     const lines = text.trimEnd().split("\n");
-    if (lines.length > MAX_LINES) faults.push(`has ${lines.length} lines, over ${MAX_LINES}`);
     for (const [index, line] of lines.entries()) {
       const columns = [...line].length;
       if (columns > MAX_COLUMNS) faults.push(`line ${index + 1} has ${columns} columns`);
