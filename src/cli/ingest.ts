@@ -5,7 +5,7 @@
  * and 65 or 77 when the gateway refuses it for good, which bounces it with the gateway's words.
  *
  * Takes the envelope from where mail servers put it: SENDER and CLIENT_ADDRESS (Postfix), or the
- * mailbox line and Return-Path. Never writes to the log itself: that has one writer.
+ * mailbox line and Return-Path; the null sender is one like any other. Never writes to the log itself: that has one writer.
  */
 import { readFileSync } from "node:fs";
 import { connect, type Socket } from "node:net";
@@ -119,8 +119,10 @@ function senderOf(message: Buffer, env: NodeJS.ProcessEnv): string {
   const line = /^>?From (\S+) /.exec(message.subarray(0, 1000).toString("latin1"))?.[1];
   if (line !== undefined && isAddress(line)) return line;
   const { fields } = readHead(message);
-  const [returnPath] = headerValues(fields, "Return-Path").flatMap(addressesIn);
-  return returnPath ?? headerValues(fields, "From").flatMap(addressesIn)[0] ?? "";
+  // "Return-Path: <>" is the null sender.
+  const [returnPath] = headerValues(fields, "Return-Path");
+  const field = returnPath === undefined ? headerValues(fields, "From") : [returnPath];
+  return field.flatMap(addressesIn)[0] ?? "";
 }
 
 /** CRLF, dots doubled, and the end of it. */

@@ -6,6 +6,13 @@
 import { BlockList, isIPv6 } from "node:net";
 import type { Neighbour } from "../config/config.js";
 
+const LOOPBACK = networks(["127.0.0.0/8", "::1"]);
+
+/** Whether `address` is this host's own, in any spelling. */
+export function isLoopback(address: string): boolean {
+  return LOOPBACK.check(address, isIPv6(address) ? "ipv6" : "ipv4");
+}
+
 export class KnownSenders {
   /** Every neighbour: who may be meant where no address is known. */
   readonly all: readonly Neighbour[];

@@ -1,14 +1,11 @@
 /**
- * smtp-server with six habits of our own, by overriding methods that it declares public.
+ * smtp-server with habits of our own, by overriding methods that it declares public; each method
+ * says what the package does instead. Greetings come at once, enhanced codes are ours, commands
+ * have a deadline, certificates are renewed, a recipient that is named twice counts twice.
  *
- *  1. The greeting comes at once. smtp-server holds it back for 100 ms to catch spammers who talk
- *     early; whoever may write to us is known by address, and each of its mails would wait.
- *  2. Enhanced codes (RFC 2034) are ours where the text begins with one, not its 5.1.1 for any 550.
- *  3. A command must be complete within `commandMs` of the last reply. The package counts idle time
- *     only, so that one byte a minute would hold a slot for ever.
- *  4. It knows whether a message is under way, so that going down need not wait for idle sessions.
- *  5. It asks for another certificate at each connection, for the files may have changed.
- *  6. Sessions on a socket that is not its own are waited for as well when it closes.
+ * State that belongs to one mail ends with it: the envelope, and what XFORWARD said of the client.
+ * A mail server keeps its session and sends the next mail without XFORWARD. State of the connection
+ * is its address, TLS, and the name that the client gave itself in EHLO.
  *
  * Knows no policy: who may connect or write is the door's business.
  */
@@ -26,6 +23,8 @@ export class Session extends SMTPConnection {
   readonly #ended: () => void;
   #isGreeted = false;
   #isReceiving = false;
+  /** Attributes of the connection while an XFORWARD command is carried out. */
+  #own: Pick<Session, "clientHostname" | "hostNameAppearsAs" | "remotePort"> | undefined;
 
   constructor(
     server: SMTPServer,
@@ -51,11 +50,46 @@ export class Session extends SMTPConnection {
     return this.#isReceiving;
   }
 
+  /** The address that is connected, whoever it forwards a mail for; "" for a Unix socket. */
+  get clientAddress(): string {
+    return this._originalRemoteAddress;
+  }
+
+  /** The address that a mail comes from is told for that mail and no other one. */
+  override handler_XFORWARD(command: Buffer, callback: () => void): void {
+    const { clientHostname, hostNameAppearsAs, remotePort } = this;
+    this.#own = { clientHostname, hostNameAppearsAs, remotePort };
+    super.handler_XFORWARD(command, () => {
+      this.#own = undefined;
+      callback();
+    });
+  }
+
+  /** Begins another mail: after a message, RSET and EHLO. An accepted XFORWARD comes here too. */
+  override _resetSession(): void {
+    if (this.#own === undefined) this._xForward.clear();
+    else Object.assign(this, this.#own);
+    const forwarded = this._xForward.get("ADDR");
+    this.remoteAddress = typeof forwarded === "string" ? forwarded : this.clientAddress;
+    super._resetSession();
+  }
+
+  /** Keeps each accepted recipient, the same one twice too: LMTP has a reply for each RCPT. */
+  override handler_RCPT(command: Buffer, callback: () => void): void {
+    // The package looks a repeated recipient up here, to put it in place of the first one.
+    this._rcptIndex.clear();
+    super.handler_RCPT(command, callback);
+  }
+
   override init(): void {
     super.init();
     this.connectionReady();
   }
 
+  /**
+   * Greets at once. The package waits for 100 ms, to catch spammers who talk early; whoever may
+   * write to us is known by address, and each of its mails would wait.
+   */
   override connectionReady(next?: () => void): void {
     // The package's own timer comes here too, 100 ms later.
     if (this.#isGreeted) return;
@@ -63,6 +97,11 @@ export class Session extends SMTPConnection {
     super.connectionReady(next);
   }
 
+  /**
+   * Enhanced codes (RFC 2034) are ours where the text begins with one: the package has 5.1.1 for
+   * any 550. A reply also begins the time for the next command; the package counts idle time only,
+   * so that one byte a minute would hold a slot for ever.
+   */
   override send(code: number, data?: string | string[] | null, context?: string | false): void {
     this.#isReceiving = code === 354;
     this.#patience.refresh();
@@ -94,6 +133,7 @@ export class SessionServer extends SMTPServer {
     this.#renewed = renewed;
   }
 
+  /** Serves a client, under the certificate that is in force now: the files may have changed. */
   override connect(socket: Socket | TLSSocket, options?: SMTPConnectionOptions | null): void {
     const other = this.#renewed();
     if (other !== undefined) this.updateSecureContext(other);
@@ -110,12 +150,12 @@ export class SessionServer extends SMTPServer {
     this.server.emit("connection", socket);
   }
 
+  /** Waits for the sessions on sockets that are not its own, too. */
   override close(callback: () => void): void {
     if (this.server.listening || this.connections.size === 0) {
       super.close(callback);
       return;
     }
-    // The package waits for clients of its own socket only.
     const patience = setTimeout(() => {
       for (const session of this.sessions()) {
         session.send(421, "4.3.2 Going down, try again later.");

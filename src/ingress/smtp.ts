@@ -1,17 +1,21 @@
 /**
  * The SMTP door: smtp-server as MX for incremental mail, and over Unix sockets as LMTP for a mail
- * server in front (`lmtp.ts`). Configured neighbours may write to the site's address, anybody's
- * null sender to the bounce address, and nothing else is taken, so that it never relays and never
- * bounces: everything is decided in the session.
+ * server in front (`lmtp.ts`). Configured neighbours may write to the site's address, with the null
+ * sender too; anybody may write to the bounce address with the null sender. Nothing else is taken,
+ * so that the gateway never relays and never bounces: everything is decided in the session.
  *
- * The one translation from outcomes to SMTP replies is here. 250 comes after the commit, for a new
- * update and for a duplicate alike (RFC 5321 section 6.1). How the protocol is kept, and how long a
- * client may take, is in `session.ts` and `collect.ts`. STARTTLS is offered over TCP when there is
- * a certificate, and asked of nobody. Known limit: mail to postmaster is refused like any other,
- * its address is in [site] contact.
+ * Outcomes become SMTP replies here. 250 comes after the commit, for a new update and for a
+ * duplicate alike (RFC 5321 section 6.1). The protocol is kept in `session.ts`, the time limits in
+ * `collect.ts`. STARTTLS is offered over TCP when there is a certificate. Limit: mail to postmaster
+ * is refused like any other; its address is [site] contact.
  */
 import type { AddressInfo } from "node:net";
-import type { SMTPServerDataStream, SMTPServerOptions, SMTPServerSession } from "smtp-server";
+import type {
+  SMTPServerDataResult,
+  SMTPServerDataStream,
+  SMTPServerOptions,
+  SMTPServerSession,
+} from "smtp-server";
 import type { Config, Endpoint, Neighbour } from "../config/config.js";
 import type { Diagnostics } from "../diagnostics.js";
 import { Refusal, type RefusalReason, TooFast, Trouble } from "../errors.js";
@@ -23,7 +27,7 @@ import type { Borrowed, InheritedSockets, Wanted } from "./inherited.js";
 import { SMTP_LIMITS, type SmtpLimits } from "./limits.js";
 import { listenOnSocket } from "./lmtp.js";
 import type { Intake, MailIntake } from "./mail-intake.js";
-import { KnownSenders } from "./neighbours.js";
+import { isLoopback, KnownSenders } from "./neighbours.js";
 import { type Session, SessionServer } from "./session.js";
 
 /** What a client is connected by. */
@@ -50,6 +54,8 @@ const REFUSED: Partial<Record<RefusalReason, readonly [number, string]>> = {
   "policy-new-key": [550, "5.7.1"],
   blocked: [550, "5.7.1"],
 };
+
+const NOTED: Reply = { code: 250, text: "2.0.0 Noted." };
 
 const GOING_DOWN: Reply = { code: 421, text: "4.3.2 Going down, try again later." };
 
@@ -185,11 +191,11 @@ export class SmtpDoor {
       },
       onData: (stream, session, callback) => {
         const connection = server.sessions().find(({ id }) => id === session.id);
+        const broken: Reply = { code: 451, text: "4.4.2 The connection broke." };
         this.#data(stream, session, line, connection)
-          .catch((): Reply => ({ code: 451, text: "4.4.2 The connection broke." }))
-          .then(({ code, text }) => {
-            if (code < 300) callback(null, text);
-            else callback(toError({ code, text }));
+          .catch(() => [broken])
+          .then((replies) => {
+            callback(null, replies.map(toAnswer));
             if (this.#stopping) this.#dismiss(connection);
           });
       },
@@ -206,8 +212,8 @@ export class SmtpDoor {
   /** Who may be writing, and whether the mail itself has to say so. */
   #access({ remoteAddress }: SMTPServerSession, line: Line): Access {
     const candidates = this.#senders.at(remoteAddress);
-    // A mail server that says "127.0.0.1" or nothing says as much as none.
-    const isUntold = /^(|127\..*|::1)$/.test(remoteAddress);
+    // A mail server that names this host, or no address, says as much as none.
+    const isUntold = remoteAddress === "" || isLoopback(remoteAddress);
     if (line === "tcp" || !isUntold || candidates.length > 0) {
       return { candidates, mustBeNamed: false };
     }
@@ -216,74 +222,111 @@ export class SmtpDoor {
 
   #judgeClient({ remoteAddress }: SMTPServerSession, line: Line): Reply | undefined {
     if (this.#stopping) return GOING_DOWN;
-    if (line === "socket") return undefined;
     const { sessions, strangers, perNeighbour, perStranger } = this.#limits;
-    const open = this.#sessions();
+    // Neither line takes the slots of the other one. Over a Unix socket nobody has an address.
+    const isLocal = line === "socket";
+    const open = this.#sessions().filter(({ clientAddress }) => (clientAddress === "") === isLocal);
     const isStranger = (address: string) => this.#senders.at(address).length === 0;
-    const fromHere = open.filter((session) => session.remoteAddress === remoteAddress).length;
-    const fromStrangers = open.filter((session) => isStranger(session.remoteAddress)).length;
+    const fromHere = open.filter(({ clientAddress }) => clientAddress === remoteAddress).length;
+    const fromStrangers = open.filter(({ clientAddress }) => isStranger(clientAddress)).length;
     const isOver = isStranger(remoteAddress)
       ? fromHere > perStranger || fromStrangers > strangers
       : fromHere > perNeighbour;
-    if (!isOver && open.length <= sessions) return undefined;
+    if ((isLocal || !isOver) && open.length <= sessions) return undefined;
     this.#limited(remoteAddress, "too many connections");
     return { code: 421, text: "4.7.0 Too many connections, try again later." };
   }
 
   #judgeSender(sender: string, session: SMTPServerSession, line: Line): Reply | undefined {
     if (this.#stopping) return GOING_DOWN;
-    // The null sender is a bounce, which may come from anywhere; its recipient decides.
-    if (sender === "" || this.#access(session, line).candidates.length > 0) return undefined;
+    // Anybody's bounces are taken, which have the null sender; the recipient decides.
+    return sender === "" ? undefined : this.#judgeAccess(session, line);
+  }
+
+  /** Whether the client is a neighbour. */
+  #judgeAccess(session: SMTPServerSession, line: Line): Reply | undefined {
+    if (this.#access(session, line).candidates.length > 0) return undefined;
     this.#refused(session, "unknown-sender", "the address is in no neighbour's accept_from");
     return { code: 550, text: "5.7.1 This address is not a neighbour of this keyserver." };
   }
 
   #judgeRecipient(recipient: string, session: SMTPServerSession, line: Line): Reply | undefined {
-    const bounce = this.#config.outbound?.bounce;
-    const isNullSender = session.envelope.mailFrom !== false && !session.envelope.mailFrom.address;
-    if (bounce !== undefined && isBounceAddress(bounce, recipient)) return undefined;
-    if (isNullSender) {
-      this.#refused(session, "null-sender", "a bounce is taken at the bounce address only");
-      return { code: 550, text: "5.7.1 The null sender may write to the bounce address only." };
+    if (this.#isBounce(recipient)) return undefined;
+    if (!this.#isSite(recipient)) {
+      this.#refused(session, "unknown-recipient", "no such recipient");
+      return { code: 550, text: "5.7.1 No such recipient here; this host does not relay." };
     }
-    if (this.#isSite(recipient)) {
-      const tooFast = this.#intake.rates.refusal(this.#access(session, line).candidates);
-      return tooFast && this.#failure(tooFast, session);
-    }
-    this.#refused(session, "unknown-recipient", "no such recipient");
-    return { code: 550, text: "5.7.1 No such recipient here; this host does not relay." };
+    const stranger = this.#judgeAccess(session, line);
+    if (stranger !== undefined) return stranger;
+    const tooFast = this.#intake.rates.refusal(this.#access(session, line).candidates);
+    return tooFast && this.#failure(tooFast, session);
   }
 
+  /** The reply to a message, or one for each recipient over LMTP (RFC 2033 section 4.2). */
   async #data(
     stream: SMTPServerDataStream,
     session: SMTPServerSession,
     line: Line,
     connection: Session | undefined,
-  ): Promise<Reply> {
+  ): Promise<Reply[]> {
     // The envelope is reset when the client leaves, and a message may still be on its way to disk.
     const { envelope } = session;
-    const { maxSizeBytes } = this.#smtp;
-    const message = await collect(stream, maxSizeBytes, this.#limits, (reason) => {
+    const recipients = envelope.rcptTo.map(({ address }) => address);
+    const message = await collect(stream, this.#smtp.maxSizeBytes, this.#limits, (reason) => {
       this.#limited(session.remoteAddress, reason);
       const { code, text } = GIVE_UP[reason];
-      connection?.send(code, text);
+      for (const _ of line === "socket" ? recipients : [""]) connection?.send(code, text);
       if (code !== 421) connection?.close();
     });
+    const update = recipients.some((address) => this.#isSite(address))
+      ? await this.#update(message, session, line, envelope)
+      : undefined;
+    // What was stored is an update and no bounce, wherever else it was sent to.
+    const bounces = update?.isStored ? [] : recipients.filter((one) => this.#isBounce(one));
+    const bounced = await this.#bounce(message, session, bounces);
+    const taken = update?.reply ?? bounced;
+    if (line === "socket") return recipients.map((one) => (this.#isBounce(one) ? bounced : taken));
+    return [taken.code < 300 && bounced.code >= 300 ? bounced : taken];
+  }
+
+  /** Takes a message that came to the site's address. */
+  async #update(
+    message: Uint8Array | undefined,
+    session: SMTPServerSession,
+    line: Line,
+    { mailFrom }: SMTPServerSession["envelope"],
+  ): Promise<{ readonly reply: Reply; readonly isStored: boolean }> {
     try {
-      if (!envelope.rcptTo.some(({ address }) => this.#isSite(address))) {
-        const recipients = envelope.rcptTo.map(({ address }) => address);
-        await this.#bounces.take(message, recipients);
-        return { code: 250, text: "2.0.0 Noted." };
-      }
       if (message === undefined) {
-        throw new Refusal("too-large", `The message exceeds the limit of ${maxSizeBytes} bytes.`);
+        const limit = this.#smtp.maxSizeBytes;
+        throw new Refusal("too-large", `The message exceeds the limit of ${limit} bytes.`);
       }
-      const sender = envelope.mailFrom === false ? "" : envelope.mailFrom.address;
+      const sender = mailFrom === false ? "" : mailFrom.address;
       const { candidates, mustBeNamed } = this.#access(session, line);
-      return replyTo(await this.#intake.take(message, candidates, sender, mustBeNamed));
+      const intake = await this.#intake.take(message, candidates, sender, mustBeNamed);
+      return { reply: replyTo(intake), isStored: intake.kind === "stored" };
+    } catch (error) {
+      return { reply: this.#failure(error, session), isStored: false };
+    }
+  }
+
+  /** Takes a message that came to `recipients`, which are bounce addresses. */
+  async #bounce(
+    message: Uint8Array | undefined,
+    session: SMTPServerSession,
+    recipients: readonly string[],
+  ): Promise<Reply> {
+    try {
+      if (recipients.length > 0) await this.#bounces.take(message, recipients);
+      return NOTED;
     } catch (error) {
       return this.#failure(error, session);
     }
+  }
+
+  #isBounce(address: string): boolean {
+    const bounce = this.#config.outbound?.bounce;
+    return bounce !== undefined && isBounceAddress(bounce, address);
   }
 
   #isSite(address: string): boolean {
@@ -327,14 +370,22 @@ export class SmtpDoor {
 }
 
 function replyTo(intake: Intake): Reply {
-  if (intake.kind === "reply") return { code: 250, text: "2.0.0 Noted." };
+  if (intake.kind === "reply") return NOTED;
   const { appended, duplicates } = intake;
   return { code: 250, text: `2.0.0 Stored ${appended} new, ${duplicates} known.` };
 }
 
+/** A reply as smtp-server sends one of several. */
+function toAnswer(reply: Reply): SMTPServerDataResult {
+  return reply.code < 300 ? reply.text : failed(reply);
+}
+
 function toError(reply: Reply | undefined): Error | undefined {
-  if (reply === undefined) return undefined;
-  return Object.assign(new Error(reply.text), { responseCode: reply.code });
+  return reply && failed(reply);
+}
+
+function failed({ code, text }: Reply): Error {
+  return Object.assign(new Error(text), { responseCode: code });
 }
 
 /** The network of an address, enough to find a misconfigured neighbour: /24 or /48. */

@@ -4,8 +4,8 @@
  * line, as pksd does it. The caller decodes MIME and hands in bytes, because armor is never taken
  * from somebody's idea of text; whoever reads the armor judges it.
  *
- * Knows neither who may send nor the envelope: a null sender is a bounce, and the door settles
- * that before it asks here. Limit: an automatic answer that marks itself in no way and keeps no
+ * Knows neither who may send nor the envelope: the null sender says nothing about a mail, since
+ * keyservers use it for updates too. A multipart/report is never an update. Limit: an automatic answer that marks itself in no way and keeps no
  * known wording is refused like any other mail that is no update.
  */
 import { Refusal } from "../errors.js";
@@ -49,10 +49,11 @@ export function recognise(
   fields: readonly HeaderField[],
   parts: readonly Uint8Array[],
 ): IncrementalMail | ReplyMail {
+  if (isReport(fields)) return { command: "reply" };
   const subject = headerValues(fields, "Subject")[0];
   const command = subject === undefined ? undefined : commandOf(subject);
   if (command === undefined) {
-    if (isReply(fields, subject ?? "")) return { command: "reply" };
+    if (answers(fields, subject ?? "")) return { command: "reply" };
     throw noUpdate(subject);
   }
   const armor = parts.filter(holdsArmor);
@@ -74,13 +75,9 @@ function commandOf(subject: string): IncrementalMail["command"] | undefined {
   return word === "incremental" || word === "add" ? word : undefined;
 }
 
-/**
- * Whether a mail that is no update answers one of ours: pksd's own wording, RFC 3834's field, a
- * delivery report, or the marks of older responders. Our updates may carry "Precedence: list".
- */
-function isReply(fields: readonly HeaderField[], subject: string): boolean {
-  const type = headerValues(fields, "Content-Type")[0] ?? "";
-  return /^multipart\/report\b/i.test(type) || answers(fields, subject);
+/** Whether a mail is a report on another one (RFC 6522), which it may hold with its key block. */
+function isReport(fields: readonly HeaderField[]): boolean {
+  return /^multipart\/report\b/i.test(headerValues(fields, "Content-Type")[0] ?? "");
 }
 
 /** Whether a mail marks itself as the answer of a machine, or keeps to a wording that is known. */
@@ -88,6 +85,10 @@ export function isAutomaticAnswer(fields: readonly HeaderField[]): boolean {
   return answers(fields, headerValues(fields, "Subject")[0] ?? "");
 }
 
+/**
+ * Whether a mail answers one of ours: pksd's own wording, RFC 3834's field, or the marks of older
+ * responders. Our updates may carry "Precedence: list".
+ */
 function answers(fields: readonly HeaderField[], subject: string): boolean {
   if (PKSD_ANSWER.test(subject)) return true;
   const automatic = autoSubmitted(fields);

@@ -75,7 +75,8 @@ export class Pksd {
       `Content-Type: multipart/mixed; boundary="${BOUNDARY}"\n\n` +
       `--${BOUNDARY}\n${INTRO}--${BOUNDARY}\n${answer.part}\n\n--${BOUNDARY}--\n`;
     const transport = createTransport({ host: "127.0.0.1", port: this.#port(), ignoreTLS: true });
-    await transport.sendMail({ raw, envelope: { from, to } });
+    // With sendmail -t -oi -fmailer-daemon, as pksd has it, Postfix makes it the null sender.
+    await transport.sendMail({ raw, envelope: { from: "", to } });
     transport.close();
   }
 

@@ -5,7 +5,9 @@
  */
 import { describe, expect, test } from "vitest";
 import { Trouble, type TroubleKind } from "../../src/errors.js";
+import { verpSender } from "../../src/mail/verp.js";
 import { fixture, keyArmor, keyNames, mail, mailNames } from "../mail/fixtures.js";
+import { SAMPLES } from "../mail/reports.js";
 import { BOUNCE, NEIGHBOUR, openDoor, SITE, STRANGER } from "./door.js";
 
 const KEY = keyArmor(keyNames[0] ?? "");
@@ -110,12 +112,39 @@ describe("who may write to whom", () => {
     expect(door.diagnostics.all("mail-refused")).toMatchObject([{ reason: "unknown-recipient" }]);
   });
 
-  test("the null sender may not write to the site", async () => {
+  // pksd and onak mail with sendmail -fmailer-daemon, which Postfix turns into the null sender.
+  test("a neighbour with the null sender", async () => {
     const door = await openDoor();
     const client = await door.client();
+    const replies = await client.transact("", [SITE], mail("pksd-delta"));
+    expect(replies.at(-1)).toBe("250 2.0.0 Stored 1 new, 0 known.");
+    expect(door.log.entry(1 as never)?.origin.neighbour).toBe("old");
+    const hello = "From: a@b.example\nSubject: hello\n\nHello.\n";
+    expect((await client.transact("", [SITE], hello)).at(-1)).toMatch(/^550 5\.6\.0 /);
+  });
+
+  test("a stranger with the null sender to the bounce address, and not to the site", async () => {
+    const door = await openDoor();
+    const client = await door.client(STRANGER);
     await client.say("MAIL FROM:<>");
-    expect(await client.say(`RCPT TO:<${SITE}>`)).toMatch(/^550 5\.7\.1 /);
-    expect(door.diagnostics.all("mail-refused")).toMatchObject([{ reason: "null-sender" }]);
+    expect(await client.say(`RCPT TO:<${SITE}>`)).toMatch(/^550 5\.7\.1 .*not a neighbour/);
+    expect(await client.say(`RCPT TO:<${BOUNCE}>`)).toMatch(/^250 /);
+    expect(door.diagnostics.all("mail-refused")).toMatchObject([{ reason: "unknown-sender" }]);
+  });
+
+  test("a bounce that comes to both is noted, and is no update", async () => {
+    const door = await openDoor();
+    const client = await door.client();
+    const raw = SAMPLES.find(({ name }) => name === "Postfix: no such user")?.raw ?? "";
+    const marked = verpSender(BOUNCE, "old", 7, 7, door.log.returns.secret);
+    for (const recipients of [
+      [SITE, marked],
+      [marked, SITE],
+    ]) {
+      expect((await client.transact("", recipients, raw)).at(-1)).toBe("250 2.0.0 Noted.");
+    }
+    expect(door.diagnostics.all("bounce")).toMatchObject([{ seq: 7 }, { seq: 7 }]);
+    expect(door.log.counts().entries).toBe(0);
   });
 
   test("an update that goes to the site and to the bounce address is an update", async () => {

@@ -96,6 +96,35 @@ describe("what only the operator hears", () => {
   });
 });
 
+describe("at the site's address, from a neighbour", () => {
+  test.each(SAMPLES)("$name: swallowed for what it is, or refused", async ({ raw }) => {
+    const door = await openDoor();
+    const client = await door.client();
+    const reply = (await client.transact("", [SITE], raw)).at(-1) ?? "";
+    const isSwallowed = reply === "250 2.0.0 Noted.";
+    if (!isSwallowed) expect(reply).toMatch(/^550 5\.6\.0 /);
+    expect(door.diagnostics.all("reply-swallowed")).toHaveLength(isSwallowed ? 1 : 0);
+    expect(door.diagnostics.all("mail-refused")).toHaveLength(isSwallowed ? 0 : 1);
+    const marks = "multipart/report|Auto-Submitted: auto-replied|Precedence: bulk|: Your command";
+    if (isSwallowed) expect(`${raw}`).toMatch(new RegExp(marks, "i"));
+    expect(door.log.counts().entries).toBe(0);
+  });
+
+  test("a report that holds an update, under the subject of one, is a report", async () => {
+    const door = await openDoor();
+    const client = await door.client();
+    const raw =
+      "From: MAILER-DAEMON@pks.example.net\nSubject: incremental\nMIME-Version: 1.0\n" +
+      'Content-Type: multipart/report; report-type=delivery-status; boundary="b"\n\n' +
+      "--b\n\nNo such user.\n--b\nContent-Type: message/delivery-status\n\n" +
+      "Reporting-MTA: dns; pks.example.net\n\nAction: failed\nStatus: 5.1.1\n\n" +
+      `--b\nContent-Type: message/rfc822\n\n${mail("pksd-delta").toString()}\n--b--\n`;
+    expect((await client.transact("", [SITE], raw)).at(-1)).toBe("250 2.0.0 Noted.");
+    expect(door.diagnostics.all("reply-swallowed")).toEqual([{ neighbour: "old" }]);
+    expect(door.log.counts().entries).toBe(0);
+  });
+});
+
 describe("in the session", () => {
   test("a bounce is never taken for an update, even when it is one", async () => {
     const door = await openDoor();

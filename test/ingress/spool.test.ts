@@ -48,6 +48,16 @@ function spoolDoor(wrap?: (log: UpdateLog) => UpdateLog, every = "20ms"): Spool 
 
 const pause = (ms: number) => new Promise((resolve) => setTimeout(resolve, ms));
 
+test("the null sender says nothing about a mail", async () => {
+  const { spool, files, entries, refused } = spoolDoor();
+  const head = "From MAILER-DAEMON  Mon Nov 23 11:00:00 2026\nReturn-Path: <>\n";
+  writeFileSync(join(spool, "pks-mail.1"), head + fixture("pksd-delta.eml"));
+  writeFileSync(join(spool, "pks-mail.2"), head + fixture("sks-new-eddsa.eml"));
+  await until(() => files().length === 0);
+  expect(entries().map(({ origin }) => origin.neighbour)).toEqual(["pks"]);
+  expect(refused()).toEqual([expect.stringMatching(/^pks-mail\.2/)]);
+});
+
 test("takes the files of each server's pipe and removes them", async () => {
   const { spool, files, entries, diagnostics } = spoolDoor();
   writeFileSync(join(spool, "pks-mail.4711"), fixture("pksd-delta.eml"));

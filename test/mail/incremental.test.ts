@@ -124,6 +124,7 @@ describe("replies", () => {
     [["Subject: Automatic reply: incremental", "Precedence: bulk"]],
     [["Subject: Out of office", "X-Autoreply: yes"]],
     [["Subject: failure notice", "Content-Type: multipart/report; boundary=x"]],
+    [["Subject: INCREMENTAL", "Content-Type: multipart/report; boundary=x"]],
   ])("%j is one", (head) => {
     expect(withHead(...head)).toEqual({ command: "reply" });
   });
