@@ -105,7 +105,7 @@ describe("at the site's address, from a neighbour", () => {
     if (!isSwallowed) expect(reply).toMatch(/^550 5\.6\.0 /);
     expect(door.diagnostics.all("reply-swallowed")).toHaveLength(isSwallowed ? 1 : 0);
     expect(door.diagnostics.all("mail-refused")).toHaveLength(isSwallowed ? 0 : 1);
-    const marks = "multipart/report|Auto-Submitted: auto-replied|Precedence: bulk|: Your command";
+    const marks = "multipart/report|Auto-Submitted: auto-rep|Precedence: |X-Auto|: Your command";
     if (isSwallowed) expect(`${raw}`).toMatch(new RegExp(marks, "i"));
     expect(door.log.counts().entries).toBe(0);
   });

@@ -14,14 +14,27 @@ import { type Bench, bench, fixture, SITE, stopped } from "./ways.js";
 
 const PKS = "pgp-public-keys@pks.example.net";
 
+type Wrap = (log: UpdateLog) => UpdateLog;
+
+const failing = (log: UpdateLog) =>
+  new Proxy(log, {
+    get(target, name) {
+      if (name !== "append") return Reflect.get(target, name, target);
+      return () => {
+        throw new Trouble("disk-full", "no space", "make some");
+      };
+    },
+  });
+
 async function socketDoor(
-  wrap?: (log: UpdateLog) => UpdateLog,
+  wrap?: Wrap,
+  more = "",
 ): Promise<
   Bench & { readonly door: SmtpDoor; readonly path: string; readonly configFile: string }
 > {
   const sections =
     '[smtp]\nlisten = ["lmtp:lmtp.sock"]\nsocket_mode = "0600"\nmax_size = "200KiB"\n';
-  const beside = bench(() => sections, wrap);
+  const beside = bench(() => sections + more, wrap);
   const { config, directory, intake, bounces, diagnostics } = beside;
   if (config.smtp === undefined) throw new Error("no smtp section");
   const limits = { ...SMTP_LIMITS, closeMs: 500 };
@@ -86,6 +99,89 @@ describe("who may deliver over a socket", () => {
   });
 });
 
+describe("the replies to a message", () => {
+  const BOUNCE = "pgp-bounces@kx.example.org";
+
+  /** A session whose envelope is `recipients`, after 354. */
+  async function ready(recipients: readonly string[], sender = PKS, wrap?: Wrap) {
+    const door = await socketDoor(wrap, `[outbound]\nbounce = "${BOUNCE}"\n`);
+    const client = await Client.openSocket(door.path);
+    onTestFinished(() => void client.socket.destroy());
+    await client.reply();
+    await client.say("LHLO mx.example");
+    await client.say(`MAIL FROM:<${sender}>`);
+    for (const recipient of recipients) await client.say(`RCPT TO:<${recipient}>`);
+    expect(await client.say("DATA")).toMatch(/^354/);
+    /** Each reply up to that of the command that comes next. */
+    const repliesTo = async (raw: Uint8Array | string) => {
+      const replies = [await client.message(raw)];
+      client.write("NOOP\r\n");
+      while (!/ OK$/.test(replies.at(-1) ?? "")) replies.push(await client.reply());
+      return replies.slice(0, -1);
+    };
+    return { ...door, client, repliesTo };
+  }
+
+  test.each([
+    ["one", [SITE]],
+    ["the same twice", [SITE, SITE]],
+    ["the same in other letters", [SITE, SITE.toUpperCase(), SITE]],
+    ["with a refused one between", [SITE, "a@b.example", SITE]],
+  ])("one for each accepted recipient: %s", async (_, recipients) => {
+    const { repliesTo, entries } = await ready(recipients);
+    const accepted = recipients.filter((recipient) => recipient !== "a@b.example");
+    const stored = accepted.map(() => "250 2.0.0 Stored 1 new, 0 known.");
+    expect(await repliesTo(fixture("pksd-delta.eml"))).toEqual(stored);
+    expect(entries()).toHaveLength(1);
+  });
+
+  test("one for each, also when the message is refused or cannot be stored", async () => {
+    const refused = await ready([SITE, SITE]);
+    const words = /^550 5\.6\.0 The subject is no key update/;
+    expect(await refused.repliesTo(`From: ${PKS}\nSubject: hello\n\n`)).toEqual([
+      expect.stringMatching(words),
+      expect.stringMatching(words),
+    ]);
+    const failed = await ready([SITE, SITE], PKS, failing);
+    const later = expect.stringMatching(/^452 4\.3\.1 /);
+    expect(await failed.repliesTo(fixture("pksd-delta.eml"))).toEqual([later, later]);
+  });
+
+  test("one for each when the message is far too large", async () => {
+    const { client } = await ready([SITE, SITE]);
+    client.write(Buffer.alloc(1_000_000, "abc\r\n"));
+    expect(await client.reply()).toMatch(/^552 5\.3\.4 /);
+    expect(await client.reply()).toMatch(/^552 5\.3\.4 /);
+    expect(await client.reply()).toBe("");
+  });
+
+  test("each recipient has its own", async () => {
+    const update = await ready([SITE, BOUNCE]);
+    expect(await update.repliesTo(fixture("pksd-delta.eml"))).toEqual([
+      "250 2.0.0 Stored 1 new, 0 known.",
+      "250 2.0.0 Noted.",
+    ]);
+    const bounce = await ready([BOUNCE, SITE, BOUNCE], "");
+    expect(await bounce.repliesTo("From: a@b.example\nSubject: gone\n\nNo such user.\n")).toEqual([
+      "250 2.0.0 Noted.",
+      expect.stringMatching(/^550 5\.6\.0 /),
+      "250 2.0.0 Noted.",
+    ]);
+    expect(bounce.diagnostics.all("bounce")).toHaveLength(1);
+  });
+
+  test("no recipient above the limit, the same one either", async () => {
+    const { client } = await ready([SITE]);
+    client.write(".\r\n");
+    await client.reply();
+    await client.say(`MAIL FROM:<${PKS}>`);
+    const replies: string[] = [];
+    for (let i = 0; i < 101; i += 1) replies.push(await client.say(`RCPT TO:<${SITE}>`));
+    expect(replies.filter((reply) => reply.startsWith("250"))).toHaveLength(100);
+    expect(replies.at(-1)).toMatch(/^452 /);
+  });
+});
+
 describe("the socket", () => {
   test("has the mode that it should, and is gone afterwards", async () => {
     const { path, door } = await socketDoor();
@@ -128,16 +224,6 @@ describe("the socket", () => {
 });
 
 describe("kxgw ingest", () => {
-  const failing = (log: UpdateLog) =>
-    new Proxy(log, {
-      get(target, name) {
-        if (name !== "append") return Reflect.get(target, name, target);
-        return () => {
-          throw new Trouble("disk-full", "no space", "make some");
-        };
-      },
-    });
-
   async function ingest(
     configFile: string,
     mail: Buffer | string,
