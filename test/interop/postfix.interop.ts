@@ -4,7 +4,7 @@
  */
 import { resolve } from "node:path";
 import { expect, test } from "vitest";
-import { freePort, until } from "./daemon.js";
+import { freePort, run, until } from "./daemon.js";
 import { debianKeys } from "./keys.js";
 import { note } from "./ledger.js";
 import { Postfix } from "./postfix.js";
@@ -40,6 +40,104 @@ test("Postfix in front of the gateway, over LMTP on a Unix socket", async () => 
     `[[peer]]\nname = "old"\nmail = "${OLD}"`,
   ];
   await frontTest("front MX, LMTP", postfix, config);
+});
+
+/** XFORWARD is sent, and one LMTP session is kept for many mails. */
+const CACHING = `
+recipient_delimiter = +
+lmtp_send_xforward_command = yes
+lmtp_connection_cache_on_demand = yes
+lmtp_destination_concurrency_limit = 1
+`;
+
+/**
+ * Mails of a neighbour and of a spammer over SMTP, each followed by one that a keyserver on the
+ * host hands to sendmail, of which Postfix tells no address. All of them wait for the gateway, so
+ * that Postfix delivers them one behind the other in cached sessions.
+ */
+test("Postfix's cached LMTP sessions: each mail is judged by its own address", async () => {
+  const socket = stage().path("lmtp.sock");
+  const relay = { "a.kx.example.org": `lmtp:unix:${socket}` };
+  const routes = { relay, pipes: {}, main: CACHING };
+  const postfix = stage().add(await Postfix.start(stage().path("postfix"), routes));
+  const local = "pgp-public-keys@local.example.net";
+  const keys = debianKeys(30);
+  const armor = (index: number) => keys[index]?.armored ?? "";
+  const sendmail = (raw: Buffer) => {
+    const program = Postfix.sendmail(stage().path("postfix"));
+    run(program, ["-t", "-oi", "-fmailer-daemon"], { input: raw.toString().replaceAll("\r", "") });
+  };
+  for (let i = 0; i < 10; i += 1) {
+    const over = { from: OLD, to: SITE, armored: armor(i) };
+    await stage().post(postfix.port, { ...over, localAddress: "127.0.0.2" });
+    sendmail(stage().incremental(local, SITE, armor(10 + i)));
+    const spam = { from: "x@spam.example", to: SITE, armored: armor(20 + i) };
+    await stage().post(postfix.port, { ...spam, localAddress: "127.0.0.9" });
+    sendmail(stage().incremental("x@nobody.example", SITE, armor(20 + i)));
+  }
+  await until("Postfix holds them", () => postfix.queue().length === 40);
+  const gateway = await stage().gateway("a", [
+    `[site]\naddress = "${SITE}"`,
+    `[smtp]\nlisten = ["lmtp:${socket}"]\nsocket_mode = "0666"`,
+    `[[peer]]\nname = "old"\nmail = "${OLD}"\naccept_from = ["127.0.0.2"]`,
+    `[[peer]]\nname = "local"\nmail = "${local}"`,
+  ]);
+  await until("Postfix has delivered them", () => {
+    postfix.flush();
+    return eventCount(gateway, "accepted") + eventCount(gateway, "mail-refused") >= 40;
+  });
+  const origin = new Map(
+    stage()
+      .logged("a")
+      .map((one) => [one.fingerprint, one.origin]),
+  );
+  const credited = keys.map(({ fingerprint }) => origin.get(fingerprint));
+  const of = (name: string | undefined) => Array.from({ length: 10 }, () => name);
+  expect(credited).toEqual([...of("old"), ...of("local"), ...of(undefined)]);
+  // Postfix delivered some of them in a session that another mail had before.
+  const reused = [...postfix.log().matchAll(/relay=.* conn_use=(\d+)/g)].map(([, uses]) => uses);
+  expect(reused.length).toBeGreaterThan(10);
+  const refused = `${eventCount(gateway, "mail-refused")} of 20 refused`;
+  note("front MX, cached LMTP sessions", [
+    {
+      from: "old, local",
+      to: "Postfix",
+      road: "SMTP, sendmail",
+      what: "20 mails, and 20 of nobody",
+    },
+    {
+      from: "Postfix",
+      to: "gateway A",
+      road: "LMTP, Unix socket",
+      what: `20 credited to whom they are from, ${refused}; ${reused.length} over a kept session`,
+    },
+  ]);
+});
+
+test("two aliases that lead to one LMTP recipient", async () => {
+  const socket = stage().path("lmtp.sock");
+  const relay = { "a.kx.example.org": `lmtp:unix:${socket}` };
+  const names = ["one@a.kx.example.org", "two@a.kx.example.org"];
+  const aliases = names.map((name) => `{ ${name} = ${SITE} }`).join(", ");
+  const main = `${CACHING}virtual_alias_maps = inline:{ ${aliases} }\n`;
+  const routes = { relay, pipes: {}, main };
+  const postfix = stage().add(await Postfix.start(stage().path("postfix"), routes));
+  const gateway = await stage().gateway("a", [
+    `[site]\naddress = "${SITE}"`,
+    `[smtp]\nlisten = ["lmtp:${socket}"]\nsocket_mode = "0666"`,
+    `[[peer]]\nname = "old"\nmail = "${OLD}"`,
+  ]);
+  const keys = debianKeys(3);
+  for (const { armored } of keys) {
+    await stage().post(postfix.port, { from: OLD, to: names, armored });
+  }
+  await until("all are through", () => eventCount(gateway, "accepted") === keys.length);
+  await until("the queue is empty", () => postfix.waiting() === 0);
+  const deliveries = postfix.deliveries();
+  expect(deliveries.map(({ reply }) => reply)).toEqual(
+    Array.from({ length: 6 }, () => "250 2.0.0 Stored 1 new, 0 known."),
+  );
+  expect(eventCount(gateway, "duplicate")).toBe(0);
 });
 
 test("kxgw ingest in an alias pipe of Postfix", async () => {

@@ -72,18 +72,29 @@ export class Stage {
   /** Mails an armored key as the site `from` does, through the mail server at `port`. */
   async post(
     port: number,
-    mail: { readonly from: string; readonly to: string; readonly armored: string },
+    mail: {
+      readonly from: string;
+      readonly to: string | readonly string[];
+      readonly armored: string;
+      /** A loopback address of its own. */
+      readonly localAddress?: string;
+    },
   ): Promise<void> {
+    const { from, to, armored, localAddress } = mail;
+    const raw = this.incremental(from, [to].flat()[0] ?? "", armored);
+    const host = { host: "127.0.0.1", port, ignoreTLS: true };
+    const transport = createTransport(localAddress ? { ...host, localAddress } : host);
+    await transport.sendMail({ raw, envelope: { from, to: [to].flat() } });
+    transport.close();
+  }
+
+  /** The mail in which the site `from` tells of a key. */
+  incremental(from: string, to: string, armor: string): Buffer {
     this.#mails += 1;
-    const { from, to, armored: armor } = mail;
     const domain = from.slice(from.indexOf("@") + 1);
     const messageId = `<${this.#mails}.${process.pid}@${domain}>`;
-    const raw = composeIncremental({
-      ...{ to, from, site: from, trail: [], date: Date.now(), messageId, armor },
-    });
-    const transport = createTransport({ host: "127.0.0.1", port, ignoreTLS: true });
-    await transport.sendMail({ raw: Buffer.from(raw), envelope: { from, to } });
-    transport.close();
+    const mail = { to, from, site: from, trail: [], date: Date.now(), messageId, armor };
+    return Buffer.from(composeIncremental(mail));
   }
 
   /** Stops everything, and shows `log` files on a failure if the caller asks for them. */
