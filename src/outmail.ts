@@ -8,6 +8,7 @@
  */
 import { Refusal } from "./errors.js";
 import { composeIncremental } from "./mail/compose.js";
+import { addressKey, domainOf } from "./mail-address.js";
 import { armoredSize, encodeArmor } from "./openpgp/armor.js";
 import { fragments } from "./openpgp/fragments.js";
 import { readKeys, type TransferableKey } from "./openpgp/key.js";
@@ -126,7 +127,7 @@ function compose(
   { to, from, site }: Envelope,
   date: number,
 ): { readonly messageId: string; readonly raw: Uint8Array } {
-  const messageId = `<${hash}.${seq}.${part}@${site.slice(site.lastIndexOf("@") + 1)}>`;
+  const messageId = `<${hash}.${seq}.${part}@${domainOf(site)}>`;
   const armor = encodeArmor(packets);
   return {
     messageId,
@@ -142,10 +143,6 @@ function roomFor(update: Stored, trail: readonly string[], envelope: Envelope): 
 }
 
 function isSameTrail(a: readonly string[], b: readonly string[]): boolean {
-  const sites = (trail: readonly string[]) =>
-    trail
-      .map((address) => address.toLowerCase())
-      .sort()
-      .join(" ");
+  const sites = (trail: readonly string[]) => trail.map(addressKey).sort().join(" ");
   return a.length === b.length && sites(a) === sites(b);
 }

@@ -4,7 +4,7 @@
  * mail targets do. Addresses are always masked, since anybody may ask. `Total` is what the log
  * remembers, updates and not keys, because a gateway holds no keys.
  */
-import { domainOf } from "../config/addresses.js";
+import { domainOf } from "../mail-address.js";
 import { HOUR_MS, HOURS } from "./hours.js";
 import { masked } from "./mask.js";
 import type { Sources } from "./status.js";

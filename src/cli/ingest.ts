@@ -5,14 +5,16 @@
  * and 65 or 77 when the gateway refuses it for good, which bounces it with the gateway's words.
  *
  * Takes the envelope from where mail servers put it: SENDER and CLIENT_ADDRESS (Postfix), or the
- * mailbox line and Return-Path; the null sender is one like any other. Never writes to the log itself: that has one writer.
+ * mailbox line and Return-Path; the null sender is a sender like any other. Never writes to the log
+ * itself: that has one writer.
  */
 import { readFileSync } from "node:fs";
 import { connect, type Socket } from "node:net";
 import { loadConfig } from "../config/load.js";
 import { ConfigFaults, EXIT, Refusal } from "../errors.js";
 import { headerValues, readHead } from "../mail/head.js";
-import { addressesIn, isAddress } from "../mail/sent-trail.js";
+import { addressesIn } from "../mail/sent-trail.js";
+import { isAddress } from "../mail-address.js";
 import type { Output } from "./output.js";
 import { faultLine } from "./output.js";
 

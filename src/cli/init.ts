@@ -7,11 +7,12 @@
 import { existsSync, mkdirSync, writeFileSync } from "node:fs";
 import { dirname, resolve } from "node:path";
 import { createInterface } from "node:readline/promises";
-import { domainOf, parseMailAddress } from "../config/addresses.js";
+import { parseMailAddress } from "../config/addresses.js";
 import { parseConfig } from "../config/load.js";
 import { tomlList, tomlString } from "../config/toml-string.js";
 import { parseEndpoint } from "../config/units.js";
 import { ConfigFaults, EXIT } from "../errors.js";
+import { domainOf } from "../mail-address.js";
 import { configSummary } from "./check.js";
 import { run } from "./daemon.js";
 import type { LocalServer, Places } from "./local-server.js";

@@ -7,11 +7,11 @@
  */
 import { resolve4, resolve6, resolveMx } from "node:dns/promises";
 import { connect } from "node:net";
-import { domainOf } from "../config/addresses.js";
 import type { Config, Endpoint, Neighbour } from "../config/config.js";
 import { loadConfig } from "../config/load.js";
 import { formatEndpoint } from "../config/units.js";
 import { EXIT } from "../errors.js";
+import { domainOf } from "../mail-address.js";
 import type { Output } from "./output.js";
 import { plainText } from "./table.js";
 

@@ -1,17 +1,15 @@
 /**
  * Readers for what stands for somebody else in the configuration: mail addresses, IP networks and
  * the URLs of relay and keyserver. They judge the form alone and never resolve a name. Each returns
- * a value or a sentence for the operator. Mail addresses are the plain addr-spec of RFC 5321 4.1.2
- * in ASCII: no quoted local part, no address literal, no SMTPUTF8. Of a relay URL nothing is ever
- * quoted, because it may hold a password.
+ * a value or a sentence for the operator. Mail addresses are written plainly (`mail-address.ts`):
+ * no quoted local part, no address literal, an internationalised domain as its A-label. Nothing of
+ * a relay URL is ever quoted, because it may hold a password.
  */
 import { isIP } from "node:net";
+import { isAddress, plainAddress } from "../mail-address.js";
 import { quoted } from "./quote.js";
 import type { Reading } from "./units.js";
 import { isHostname } from "./units.js";
-
-const ATOM = "[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+";
-const LOCAL_PART = new RegExp(`^${ATOM}(?:\\.${ATOM})*$`);
 
 /** "user@host" as it is written; at most 254 characters, 64 of them before the "@". */
 export function parseMailAddress(text: string): Reading<string> {
@@ -22,15 +20,12 @@ export function parseMailAddress(text: string): Reading<string> {
   if (/\p{Cc}/u.test(text)) return fault("take the control characters out");
   if (/[<>\s]/.test(text)) return fault("write it without a name, spaces and angle brackets");
   if (at < 1) return fault("write user@host");
-  if (!LOCAL_PART.test(text.slice(0, at))) return fault('write a plain ASCII name before the "@"');
+  const plain = plainAddress(text) ?? text;
+  if (plain !== text) return { fault: `${quoted(text)} is not written plainly: write "${plain}"` };
+  if (!isAddress(`${text.slice(0, at)}@x`)) return fault('write a plain ASCII name before the "@"');
   if (!isHostname(text.slice(at + 1))) return fault('write a host name after the "@"');
   if (at > 64 || text.length > 254) return fault("write a shorter one");
   return { value: text };
-}
-
-/** The part of a mail address behind the "@". */
-export function domainOf(address: string): string {
-  return address.slice(address.lastIndexOf("@") + 1);
 }
 
 /** "192.0.2.1", "192.0.2.0/24", "2001:db8::/32" as it is written. */

@@ -10,7 +10,7 @@ import { dirname, resolve } from "node:path";
 import { parse, TomlError } from "smol-toml";
 import type { ConfigFault } from "../errors.js";
 import { ConfigFaults } from "../errors.js";
-import { domainOf } from "./addresses.js";
+import { domainOf } from "../mail-address.js";
 import { certificateFaults } from "./certificates.js";
 import type { Config, LocalDelivery, Neighbour } from "./config.js";
 import type { Environment } from "./environment.js";

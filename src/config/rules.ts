@@ -1,10 +1,10 @@
 /**
  * What keys of the configuration have to say to each other: periods in their order, one owner for
  * each name, address and port, and a road to every neighbour. Works on settings that were read only
- * in part, and stays silent about a key that is itself at fault. Mail addresses are compared
- * without case, because a trail is (pksd searches X-KeyServer-Sent that way).
+ * in part, and stays silent about a key that is itself at fault.
  */
 import type { z } from "zod";
+import { addressKey, isSameAddress } from "../mail-address.js";
 import type { Endpoint } from "./config.js";
 import type { KeyPath } from "./locate.js";
 import { quoted } from "./quote.js";
@@ -123,8 +123,7 @@ function localFaults({ local, spool }: PartlySettings): PathFault[] {
 }
 
 function bounceFaults({ site, outbound }: PartlySettings): PathFault[] {
-  const address = site?.values.address?.toLowerCase();
-  if (address === undefined || outbound?.values.bounce?.toLowerCase() !== address) return [];
+  if (!isSameAddress(site?.values.address, outbound?.values.bounce)) return [];
   const message = "is site.address, where bounces would be taken for keys: write another address";
   return [{ path: ["outbound", "bounce"], message }];
 }
@@ -212,10 +211,13 @@ function roadFaults({ peer }: PartlySettings): PathFault[] {
 }
 
 /** Names, KX endpoints and mail addresses belong to one neighbour each. */
-function sharedFaults({ site, peer }: PartlySettings): PathFault[] {
+function sharedFaults({ site, outbound, peer }: PartlySettings): PathFault[] {
   const faults: PathFault[] = [];
   const owners = new Map<string, string>();
-  const own = site?.values.address?.toLowerCase();
+  const own = [
+    ["site.address", site?.values.address],
+    ["outbound.bounce", outbound?.values.bounce],
+  ] as const;
   peer.forEach((entry, index) => {
     if (!entry) return;
     const { values } = entry;
@@ -230,10 +232,15 @@ function sharedFaults({ site, peer }: PartlySettings): PathFault[] {
     const { kx } = values;
     const endpoint = kx && formatEndpoint({ ...kx, host: canonicalHost(kx.host) });
     claim("kx", endpoint, (owner) => `is the endpoint of ${owner} as well: make them one [[peer]]`);
-    const mail = values.mail?.toLowerCase();
-    claim("mail", mail, (owner) => `is the address of ${owner} as well: make them one [[peer]]`);
-    if (mail !== undefined && mail === own) {
-      const message = "is site.address, our own: write the address of the neighbour";
+    const { mail } = values;
+    claim(
+      "mail",
+      mail && addressKey(mail),
+      (owner) => `is the address of ${owner} as well: make them one [[peer]]`,
+    );
+    for (const [key, address] of own) {
+      if (!isSameAddress(mail, address)) continue;
+      const message = `is ${key}, our own: write the address of the neighbour`;
       faults.push({ path: ["peer", index, "mail"], message });
     }
   });

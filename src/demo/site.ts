@@ -13,6 +13,7 @@ import { composeIncremental } from "../mail/compose.js";
 import { readHead } from "../mail/head.js";
 import { recognise } from "../mail/incremental.js";
 import { inTrail } from "../mail/sent-trail.js";
+import { domainOf } from "../mail-address.js";
 import { encodeArmor, readArmor } from "../openpgp/armor.js";
 import type { TransferableKey } from "../openpgp/key.js";
 import { assembleKey, encodeKey, keyComponents, readKeys } from "../openpgp/key.js";
@@ -123,7 +124,7 @@ export class LegacySite {
 
   async #mail(site: SyncSite, trail: readonly string[], armor: string): Promise<void> {
     this.#lastMessage += 1;
-    const domain = this.address.slice(this.address.lastIndexOf("@") + 1);
+    const domain = domainOf(this.address);
     const raw = composeIncremental({
       to: site.address,
       from: this.address,

@@ -3,9 +3,9 @@
  * and the courier that [local] asks for.
  */
 import type { Clock } from "../clock.js";
-import { domainOf } from "../config/addresses.js";
 import type { Config, LocalDelivery } from "../config/config.js";
 import type { Diagnostics } from "../diagnostics.js";
+import { domainOf } from "../mail-address.js";
 import type { Envelope } from "../outmail.js";
 import type { Rules } from "../policy.js";
 import type { UpdateLog } from "../updatelog/update-log.js";

@@ -3,12 +3,14 @@
  * grows. Every neighbour with a mail address has a lane, so that there is one cursor for all that
  * `via` may become: with "kx" it sends nothing, is shown to nobody, and keeps the place.
  */
+
 import type { Clock } from "../clock.js";
 import type { Config } from "../config/config.js";
 import { goesByMail } from "../config/roads.js";
 import type { Diagnostics } from "../diagnostics.js";
 import { LogGuard } from "../log-guard.js";
 import { verpSender } from "../mail/verp.js";
+import { domainOf } from "../mail-address.js";
 import type { Rules } from "../policy.js";
 import type { Seq } from "../update.js";
 import type { UpdateLog } from "../updatelog/update-log.js";
@@ -38,7 +40,7 @@ export class MailDoor {
   ) {
     this.#log = log;
     const { address: site, contact } = config.site;
-    const hostname = config.smtp?.hostname ?? site.slice(site.lastIndexOf("@") + 1);
+    const hostname = config.smtp?.hostname ?? domainOf(site);
     const { bounce, retry, relay } = outbound;
     const ca = certificatesIn(outbound.ca);
     const observing = config.mode === "observe";

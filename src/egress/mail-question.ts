@@ -3,9 +3,11 @@
  * one transport a neighbour, one mail a call. Who asks what and when is not decided here, and the
  * answer comes in at the mail door.
  */
+
 import type { Clock } from "../clock.js";
 import type { Config } from "../config/config.js";
 import { composeCommand, type MailCommand, questionMark } from "../mail/command.js";
+import { domainOf } from "../mail-address.js";
 import type { UpdateLog } from "../updatelog/update-log.js";
 import { certificatesIn, type Outcome, RelayTransport, TRANSPORT_LIMITS } from "./transport.js";
 
@@ -29,7 +31,7 @@ export class QuestionMailer {
     this.#log = log;
     this.#clock = clock;
     const { address } = config.site;
-    const hostname = config.smtp?.hostname ?? address.slice(address.lastIndexOf("@") + 1);
+    const hostname = config.smtp?.hostname ?? domainOf(address);
     const ca = certificatesIn(outbound.ca);
     for (const { name, mail, repair, requireTls } of config.neighbours) {
       if (mail === undefined || repair?.type !== "mail") continue;

@@ -11,6 +11,7 @@ import { Refusal } from "../errors.js";
 import { type BounceVerdict, judgeBounce } from "../mail/delivery-report.js";
 import { readHead } from "../mail/head.js";
 import { parseVerp } from "../mail/verp.js";
+import { distinctAddresses } from "../mail-address.js";
 import type { Seq } from "../update.js";
 import type { UpdateLog } from "../updatelog/update-log.js";
 import { typedParts } from "./mime.js";
@@ -41,7 +42,7 @@ export class BounceIntake {
    */
   async take(message: Uint8Array | undefined, recipients: readonly string[]): Promise<void> {
     const verdict = message === undefined ? UNREADABLE : await this.#judge(message);
-    for (const recipient of new Set(recipients)) this.note(recipient, verdict);
+    for (const recipient of distinctAddresses(recipients)) this.note(recipient, verdict);
   }
 
   async #judge(message: Uint8Array): Promise<BounceVerdict> {

@@ -14,7 +14,8 @@ import type { AddressInfo } from "node:net";
 import type { Config, Endpoint } from "../config/config.js";
 import type { Diagnostics } from "../diagnostics.js";
 import { Refusal, type RefusalReason, TooFast, Trouble } from "../errors.js";
-import { addressesIn, isAddress } from "../mail/sent-trail.js";
+import { addressesIn } from "../mail/sent-trail.js";
+import { plainAddress } from "../mail-address.js";
 import { readKeys } from "../openpgp/key.js";
 import type { KeyIntake, Taken } from "./key-intake.js";
 import { KnownSenders, senderOf } from "./neighbours.js";
@@ -248,8 +249,7 @@ function siteOf(entry: string, sites: ReadonlyMap<string, string>): string | und
     "",
     entry,
   ];
-  if (scheme === "" || scheme?.toLowerCase() === "mailto")
-    return isAddress(rest) ? rest : undefined;
+  if (scheme === "" || scheme?.toLowerCase() === "mailto") return plainAddress(rest);
   const web = `http:${rest}`;
   return URL.canParse(web) ? sites.get(new URL(web).hostname) : undefined;
 }

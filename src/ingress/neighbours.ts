@@ -5,6 +5,7 @@
  */
 import { BlockList, isIPv6 } from "node:net";
 import type { Neighbour } from "../config/config.js";
+import { isSameAddress } from "../mail-address.js";
 
 const LOOPBACK = networks(["127.0.0.0/8", "::1"]);
 
@@ -53,10 +54,7 @@ export function senderOf(candidates: readonly Neighbour[], marks: Marks): Neighb
 /** The one whose address is the last of the trail, the sender of the envelope or in From. */
 export function authorOf(candidates: readonly Neighbour[], marks: Marks): Neighbour | undefined {
   for (const mark of [marks.trail.at(-1), ...marks.addresses]) {
-    const wanted = mark?.toLowerCase();
-    const found = candidates.find(
-      ({ mail }) => mail !== undefined && mail.toLowerCase() === wanted,
-    );
+    const found = candidates.find(({ mail }) => isSameAddress(mail, mark));
     if (found !== undefined) return found;
   }
   return undefined;

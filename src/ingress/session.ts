@@ -14,7 +14,12 @@ import type { TLSSocket } from "node:tls";
 import type { SMTPServerOptions } from "smtp-server";
 import { SMTPServer } from "smtp-server";
 import { SMTPConnection, type SMTPConnectionOptions } from "smtp-server/lib/smtp-connection";
+import { addressParts } from "../mail-address.js";
 
+/** MAIL or RCPT up to the path, the path, and the parameters. */
+const PATH = /^([^:<]*:[ \t]*)<((?:"(?:[^"\\]|\\.)*"|[^"<>])*)>(.*)$/s;
+/** "@relay.example:", which is to be ignored (RFC 5321 appendix C). */
+const SOURCE_ROUTE = /^@[^\s,:@]+(?:,@[^\s,:@]+)*:/;
 const ENHANCED_CODE = /^[245]\.\d{1,3}\.\d{1,3} /;
 
 /** One client's connection. */
@@ -72,6 +77,24 @@ export class Session extends SMTPConnection {
     const forwarded = this._xForward.get("ADDR");
     this.remoteAddress = typeof forwarded === "string" ? forwarded : this.clientAddress;
     super._resetSession();
+  }
+
+  /**
+   * Reads an address as it was written. The package refuses some that are in use, as "_" in a
+   * domain or a quoted "@", and shows an internationalised domain in another spelling.
+   */
+  override _parseAddressCommand(
+    name: string,
+    command: Buffer | string,
+  ): ReturnType<SMTPConnection["_parseAddressCommand"]> {
+    const match = PATH.exec(command.toString());
+    if (match === null) return false;
+    const [, verb, path = "", parameters] = match;
+    const address = path.replace(SOURCE_ROUTE, "");
+    if (!address.includes("@")) return super._parseAddressCommand(name, command);
+    if (addressParts(address) === undefined) return false;
+    const parsed = super._parseAddressCommand(name, `${verb}<a@b>${parameters}`);
+    return parsed && { ...parsed, address };
   }
 
   /** Keeps each accepted recipient, the same one twice too: LMTP has a reply for each RCPT. */

@@ -20,6 +20,7 @@ import type { Config, Endpoint, Neighbour } from "../config/config.js";
 import type { Diagnostics } from "../diagnostics.js";
 import { Refusal, type RefusalReason, TooFast, Trouble } from "../errors.js";
 import { isBounceAddress } from "../mail/verp.js";
+import { isSameAddress } from "../mail-address.js";
 import type { BounceIntake } from "./bounce-intake.js";
 import { OwnCertificate } from "./certificate.js";
 import { collect, type GiveUp } from "./collect.js";
@@ -326,11 +327,11 @@ export class SmtpDoor {
 
   #isBounce(address: string): boolean {
     const bounce = this.#config.outbound?.bounce;
-    return bounce !== undefined && isBounceAddress(bounce, address);
+    return bounce !== undefined && !this.#isSite(address) && isBounceAddress(bounce, address);
   }
 
   #isSite(address: string): boolean {
-    return address.toLowerCase() === this.#config.site.address.toLowerCase();
+    return isSameAddress(address, this.#config.site.address);
   }
 
   #failure(error: unknown, session: SMTPServerSession): Reply {

@@ -9,10 +9,10 @@
  * else it sends has to be sorted out by whoever reads the keys.
  */
 import { createHash } from "node:crypto";
+import { domainOf, isAddress } from "../mail-address.js";
 import type { Fingerprint } from "../update.js";
 import { mailDate } from "./compose.js";
 import { type HeaderField, headerValues } from "./head.js";
-import { isAddress } from "./sent-trail.js";
 
 export type MailCommand =
   | { readonly verb: "get"; readonly fingerprint: Fingerprint }
@@ -58,7 +58,6 @@ export function composeCommand(question: {
 }): Uint8Array {
   const { command, to, from, replyTo, mark, date } = question;
   if (![to, from, replyTo].every(isAddress)) throw new Error("command: not a plain address");
-  const domain = replyTo.slice(replyTo.lastIndexOf("@") + 1);
   const lines = [
     `To: ${to}`,
     `From: PGP Key Server Administrator <${from}>`,
@@ -66,7 +65,7 @@ export function composeCommand(question: {
     `Subject: ${commandText(command)}`,
     "Auto-Submitted: auto-generated",
     `Date: ${mailDate(date)}`,
-    `Message-ID: <${mark}${date}@${domain}>`,
+    `Message-ID: <${mark}${date}@${domainOf(replyTo)}>`,
     "MIME-Version: 1.0",
     "Content-type: text/plain",
     "Content-Transfer-Encoding: 7bit",

@@ -11,7 +11,8 @@
  * bad one is our own mistake, hence a plain Error. No line is longer than 76 characters, except a
  * header line whose one address is so long: to fold it would hide it from pksd.
  */
-import { grownTrail, isAddress } from "./sent-trail.js";
+import { isAddress } from "../mail-address.js";
+import { grownTrail } from "./sent-trail.js";
 
 /** What one mail to one site is made of. */
 export interface Composition {

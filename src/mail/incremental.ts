@@ -5,8 +5,8 @@
  * from somebody's idea of text; whoever reads the armor judges it.
  *
  * Knows neither who may send nor the envelope: the null sender says nothing about a mail, since
- * keyservers use it for updates too. A multipart/report is never an update. Limit: an automatic answer that marks itself in no way and keeps no
- * known wording is refused like any other mail that is no update.
+ * keyservers use it for updates too. A multipart/report is never an update. Limit: an automatic
+ * answer without a mark or a known wording is refused like any other mail that is no update.
  */
 import { Refusal } from "../errors.js";
 import { type HeaderField, headerValues } from "./head.js";

@@ -1,15 +1,16 @@
 /**
  * The trail of a mail: the X-KeyServer-Sent addresses, that is, the sites that already have what it
  * holds (thesis 2.1). Reads them in every spelling that servers and relays produce, and grows and
- * merges them. pksd compares the addresses as text, so an address keeps the spelling it came in;
- * two that differ only in case are one site.
+ * merges them. pksd compares the addresses as text, so a plain address keeps the spelling it came
+ * in; any other spelling is written plainly. When two are one site, `mail-address.ts` says.
  *
  * A trail is a hint that spares mail and never the proof that something is known: a sender lists
  * only itself and the earlier hops, so duplicates are told by their content, elsewhere. Knows no
- * mail server and no configuration. Quoted local parts and address literals are not plain
- * addresses here and are dropped: no keyserver writes them and pksd could not match them.
+ * mail server and no configuration. Address literals, and local parts that need their quotes, are
+ * dropped: no keyserver writes them and pksd could not match them.
  */
 import { Refusal } from "../errors.js";
+import { addressKey, distinctAddresses, isSameAddress, plainAddress } from "../mail-address.js";
 
 /**
  * Addresses in one trail. The whole network of mail keyservers never had a hundred sites, so more
@@ -17,23 +18,9 @@ import { Refusal } from "../errors.js";
  */
 export const MAX_TRAIL = 256;
 
-/** Bytes of an address: RFC 5321 4.5.3.1.3 allows a path of 256 with its angle brackets. */
-const MAX_ADDRESS_BYTES = 254;
-
-const ATOM = "[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+";
-const PLAIN_ADDRESS = new RegExp(`^${ATOM}(?:\\.${ATOM})*@[A-Za-z0-9_-]+(?:\\.[A-Za-z0-9_-]+)*$`);
-
-/**
- * Whether `text` is a plain address, local-part@domain in ASCII without quotes, comments or blanks
- * and of at most 254 bytes: safe to write into a header line and into an SMTP envelope.
- */
-export function isAddress(text: string): boolean {
-  return text.length <= MAX_ADDRESS_BYTES && PLAIN_ADDRESS.test(text);
-}
-
 /**
  * The addresses of raw X-KeyServer-Sent values (unfolded or not), in order, first spelling kept,
- * each once. What is not a plain address is dropped.
+ * each once. What cannot be written as a plain address is dropped.
  * Throws Refusal 'bad-mail' above MAX_TRAIL entries, repeats counted: they are how a circle looks.
  */
 export function parseTrail(values: readonly string[]): string[] {
@@ -44,13 +31,13 @@ export function parseTrail(values: readonly string[]): string[] {
       `The mail names more than ${MAX_TRAIL} sites in X-KeyServer-Sent: it runs in a circle.`,
     );
   }
-  return distinct(addresses);
+  return distinctAddresses(addresses);
 }
 
 /** Whether the site of `address` already has the update. */
 export function inTrail(trail: readonly string[], address: string): boolean {
-  const wanted = address.toLowerCase();
-  return trail.some((entry) => entry.toLowerCase() === wanted);
+  const wanted = addressKey(address);
+  return trail.some((entry) => entry === address || addressKey(entry) === wanted);
 }
 
 /**
@@ -58,8 +45,7 @@ export function inTrail(trail: readonly string[], address: string): boolean {
  * entries to make room for us, for ours is the one that the next hop has to see.
  */
 export function grownTrail(trail: readonly string[], ours: string): string[] {
-  const mine = ours.toLowerCase();
-  const others = distinct(trail).filter((entry) => entry.toLowerCase() !== mine);
+  const others = distinctAddresses(trail).filter((entry) => !isSameAddress(entry, ours));
   return [...others.slice(0, MAX_TRAIL - 1), ours];
 }
 
@@ -68,12 +54,13 @@ export function grownTrail(trail: readonly string[], ours: string): string[] {
  * which costs a superfluous mail and nothing else.
  */
 export function mergeTrails(a: readonly string[], b: readonly string[]): string[] {
-  return distinct([...a, ...b]).slice(0, MAX_TRAIL);
+  return distinctAddresses([...a, ...b]).slice(0, MAX_TRAIL);
 }
 
 /**
- * The plain addresses of one address-list header value, in order: bare, in angle brackets behind a
- * display name, or all of that in quotes as SKS writes its own. Linear in the length of the value.
+ * The addresses of one address-list header value, written plainly and in order: bare, in angle
+ * brackets behind a display name, with a quoted local part, or all of that in quotes as SKS writes
+ * its own. Linear in the length of the value, which is UTF-8 shown as Latin-1.
  */
 export function addressesIn(value: string): string[] {
   const found: string[] = [];
@@ -81,9 +68,11 @@ export function addressesIn(value: string): string[] {
   let quoted: string | undefined;
   let angled: string | undefined;
   const finishEntry = () => {
-    const inQuotes = bare.trim() === "" ? quoted && addressInQuotes(quoted) : undefined;
-    const candidate = (angled ?? inQuotes ?? (quoted === undefined ? bare : "")).trim();
-    if (isAddress(candidate)) found.push(candidate);
+    const rest = bare.trim();
+    const inQuotes = quoted === undefined ? rest : quotedAddress(quoted, rest);
+    const candidate = utf8((angled ?? inQuotes).trim());
+    const address = candidate === undefined ? undefined : plainAddress(candidate);
+    if (address !== undefined) found.push(address);
     bare = "";
     quoted = undefined;
     angled = undefined;
@@ -113,9 +102,20 @@ export function addressesIn(value: string): string[] {
   return found;
 }
 
-/** SKS writes its whole from_addr in quotes, "Name <address>", when its config has it so. */
-function addressInQuotes(quoted: string): string {
-  return /<([^<>]*)>$/.exec(quoted.trim())?.[1] ?? quoted;
+/**
+ * The address of an entry that has a quoted text and `rest` outside of it: a local part before
+ * "@domain", or the whole from_addr of SKS, "Name <address>", when its config has it in quotes.
+ */
+function quotedAddress(quoted: string, rest: string): string {
+  if (rest.startsWith("@")) return quoted.includes("@") ? "" : `${quoted}${rest}`;
+  return rest === "" ? (/<([^<>]*)>$/.exec(quoted.trim())?.[1] ?? quoted) : "";
+}
+
+/** Bytes that are shown as Latin-1 as the UTF-8 that they are; undefined when they are none. */
+function utf8(text: string): string | undefined {
+  if (/^[\0-\x7f]*$/.test(text)) return text;
+  const decoded = Buffer.from(text, "latin1").toString("utf8");
+  return decoded.includes("\ufffd") ? undefined : decoded;
 }
 
 /** Index of the closing quote of the quoted string at `start`, or the end of the value. */
@@ -139,14 +139,4 @@ function endOfComment(value: string, start: number): number {
     }
   }
   return value.length;
-}
-
-/** The addresses without repeats in any case, first spelling kept. */
-function distinct(addresses: readonly string[]): string[] {
-  const bySite = new Map<string, string>();
-  for (const address of addresses) {
-    const site = address.toLowerCase();
-    if (!bySite.has(site)) bySite.set(site, address);
-  }
-  return [...bySite.values()];
 }

@@ -10,7 +10,7 @@
  * look the name up without regard to case.
  */
 import { createHash } from "node:crypto";
-import { isAddress } from "./sent-trail.js";
+import { addressParts, domainOf, isAddress, isSameAddress } from "../mail-address.js";
 
 /** What a marked bounce address says. */
 export interface VerpMark {
@@ -49,7 +49,8 @@ export function verpSender(
   if (!isAddress(bounce)) throw new Error("verp: the bounce address is not a plain address");
   const isRange = Number.isSafeInteger(first) && Number.isSafeInteger(last) && first <= last;
   if (!isRange || first < 1) throw new Error("verp: no sequence number");
-  const { local, domain } = halves(bounce);
+  const domain = domainOf(bounce);
+  const local = bounce.slice(0, -domain.length - 1);
   const range = first === last ? `${last}` : `${first}-${last}`;
   const marked = `${local}+${encodeSite(site)}=${range}=${sealOf(site, first, last, secret)}`;
   const sender = `${marked}@${domain}`;
@@ -62,12 +63,15 @@ export function parseVerp(
   recipient: string,
   secret: Uint8Array,
 ): VerpMark | undefined {
-  const ours = halves(bounce.toLowerCase());
-  const theirs = halves(recipient);
-  if (theirs.domain.toLowerCase() !== ours.domain) return undefined;
-  const prefix = `${ours.local}+`;
-  if (!theirs.local.toLowerCase().startsWith(prefix)) return undefined;
-  const match = MARK.exec(theirs.local.slice(prefix.length));
+  const ours = addressParts(bounce);
+  const theirs = addressParts(recipient);
+  if (ours === undefined || ours.domain !== theirs?.domain) return undefined;
+  const { length } = ours.local;
+  const local = theirs.local.slice(0, length);
+  if (theirs.local[length] !== "+" || !isSameAddress(`${local}@${ours.domain}`, bounce)) {
+    return undefined;
+  }
+  const match = MARK.exec(theirs.local.slice(length + 1));
   const [, encoded = "", low = "", high = low, seal = ""] = match ?? [];
   const site = decodeSite(encoded);
   const [first, last] = [Number(low), Number(high)];
@@ -78,7 +82,7 @@ export function parseVerp(
 
 /** Whether `recipient` is our bounce address, with or without a mark. */
 export function isBounceAddress(bounce: string, recipient: string): boolean {
-  if (recipient.toLowerCase() === bounce.toLowerCase()) return true;
+  if (isSameAddress(recipient, bounce)) return true;
   return parseVerp(bounce, recipient, new Uint8Array()) !== undefined;
 }
 
@@ -86,11 +90,6 @@ export function isBounceAddress(bounce: string, recipient: string): boolean {
 function sealOf(site: string, first: number, last: number, secret: Uint8Array): string {
   const said = `${first}-${last}-${encodeSite(site).toLowerCase()}`;
   return createHash("sha256").update(secret).update(said).digest("hex").slice(0, SEAL_LENGTH);
-}
-
-function halves(address: string): { local: string; domain: string } {
-  const at = address.lastIndexOf("@");
-  return { local: address.slice(0, Math.max(at, 0)), domain: address.slice(at + 1) };
 }
 
 function encodeSite(site: string): string {

@@ -10,6 +10,7 @@ import { quoted } from "../config/quote.js";
 import { didYouMean } from "../config/suggest.js";
 import { tomlString } from "../config/toml-string.js";
 import { addressesIn } from "../mail/sent-trail.js";
+import { isSameAddress } from "../mail-address.js";
 import type { Directive } from "./directive.js";
 
 /** Whose configuration it was. */
@@ -119,7 +120,7 @@ export class Draft {
   addPeer(directive: Directive): void {
     const found = this.#address(directive);
     if (found === undefined) return;
-    const same = this.#peers.find(({ value }) => value.toLowerCase() === found.value.toLowerCase());
+    const same = this.#peers.find(({ value }) => isSameAddress(value, found.value));
     if (same === undefined) this.#peers.push(found);
     else this.leave(directive, "by-hand", `the same address stands in ${same.place}`);
   }
@@ -133,8 +134,7 @@ export class Draft {
 
   /** At the end: our own address is no neighbour, and what was left comes in the files' order. */
   finish(): void {
-    const ours = this.ours?.value.toLowerCase();
-    const index = this.#peers.findIndex(({ value }) => value.toLowerCase() === ours);
+    const index = this.#peers.findIndex(({ value }) => isSameAddress(value, this.ours?.value));
     const [own] = index < 0 ? [] : this.#peers.splice(index, 1);
     if (own !== undefined) this.leave(own, "by-hand", "is our own address, and no neighbour");
     const rank = ({ place }: Left) => {

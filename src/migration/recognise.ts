@@ -4,7 +4,7 @@
  */
 import { basename } from "node:path";
 import { Refusal } from "../errors.js";
-import { isAddress } from "../mail/sent-trail.js";
+import { isAddress } from "../mail-address.js";
 import type { Directive, Source } from "./directive.js";
 import {
   iniDirectives,

@@ -4,9 +4,10 @@
  * observe mode, in which nothing is sent. A directive's name comes from a stranger's file and is
  * quoted like one; its value appears only where it was understood.
  */
-import { domainOf } from "../config/addresses.js";
+
 import { quoted } from "../config/quote.js";
 import { tomlList, tomlString } from "../config/toml-string.js";
+import { domainOf } from "../mail-address.js";
 import type { Draft, Found, Left, Section } from "./draft.js";
 
 /** Stands for an address that nothing tells; nobody has it (RFC 2606). */

@@ -4,6 +4,7 @@
  * mail shows of it is the mail dialect's business.
  */
 import type Database from "better-sqlite3";
+import { distinctAddresses } from "../mail-address.js";
 import type { Seq } from "../update.js";
 import type { Connection } from "./connection.js";
 
@@ -51,13 +52,7 @@ export class Trails {
   }
 }
 
-/** Both lists without repetitions, letters of either case being equal; the first spelling stays. */
+/** Both lists without repetitions, each address in the spelling that came first. */
 export function union(known: readonly string[], more: readonly string[]): string[] {
-  const seen = new Map<string, string>();
-  for (const address of [...known, ...more]) {
-    if (seen.size >= TRAIL_LIMIT) break;
-    const key = address.toLowerCase();
-    if (!seen.has(key)) seen.set(key, address);
-  }
-  return [...seen.values()];
+  return distinctAddresses([...known, ...more]).slice(0, TRAIL_LIMIT);
 }

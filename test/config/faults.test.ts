@@ -151,6 +151,11 @@ describe("one fault", () => {
       "not an IP address or a CIDR range",
     ],
     [`${HEAD}${PEER}mail = "OWN@site.example"\n`, "6:1 peer[0].mail", "is site.address"],
+    [
+      `${HEAD}[outbound]\nbounce = "back@site.example"\n${PEER}mail = "Back@site.example"\n`,
+      "8:1 peer[0].mail",
+      "is outbound.bounce",
+    ],
     [`${HEAD}${PEER}mail = "k@o"\nmax_mail = "16383"\n`, "7:1 peer[0].max_mail", "than 16KiB"],
     [`${HEAD}${PEER}mail = "k@o"\nmax_mial = "1MB"\n`, "7:1 peer[0].max_mial", "mean max_mail?"],
     [`${HEAD}${PEER}kx = "h:1"\n${PEER}kx = "i:1"\n`, "8:1 peer[1].name", '"n" is there already'],

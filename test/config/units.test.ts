@@ -197,7 +197,7 @@ describe("addresses", () => {
     "a\u007f@b",
     "a\u0085@b",
     "ä@b",
-    "a@ä",
+    "a@1.2.3",
     ".a@b",
     "a.@b",
     "a..b@c",
@@ -210,6 +210,14 @@ describe("addresses", () => {
     `a@${"b.".repeat(130)}c`,
   ])("refuses the mail address %j", (text) => {
     expect(parseMailAddress(text)).toEqual(fault);
+  });
+
+  it.each([
+    ['"pgp-public-keys"@KS.example', "pgp-public-keys@ks.example"],
+    ["a@b.example.", "a@b.example"],
+    ["a@schlüssel.example", "a@xn--schlssel-95a.example"],
+  ])("says how to write the mail address %j plainly", (text, plain) => {
+    expect(parseMailAddress(text)).toEqual({ fault: expect.stringContaining(`write "${plain}"`) });
   });
 
   it.each(["192.0.2.1", "192.0.2.0/24", "0.0.0.0/0", "::1", "2001:db8::/32", "::/128"])(

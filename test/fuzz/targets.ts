@@ -15,7 +15,7 @@ import { serialize } from "../../src/kx/serializer.js";
 import { Session } from "../../src/kx/session.js";
 import { readHead } from "../../src/mail/head.js";
 import { recognise } from "../../src/mail/incremental.js";
-import { isAddress } from "../../src/mail/sent-trail.js";
+import { isAddress } from "../../src/mail-address.js";
 import { encodeArmor, readArmor } from "../../src/openpgp/armor.js";
 import { encodeKey, readKeys } from "../../src/openpgp/key.js";
 import { readPackets, TAG } from "../../src/openpgp/packet.js";

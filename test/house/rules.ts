@@ -46,6 +46,7 @@ export const FLOORS: readonly Readonly<Record<string, Room>>[] = [
     diagnostics: { pure: true },
     clock: {},
     backoff: { pure: true },
+    "mail-address": { pure: true },
     rate: { pure: true },
     version: { node: ["fs"] },
   },

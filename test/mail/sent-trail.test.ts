@@ -5,11 +5,11 @@ import {
   addressesIn,
   grownTrail,
   inTrail,
-  isAddress,
   MAX_TRAIL,
   mergeTrails,
   parseTrail,
 } from "../../src/mail/sent-trail.js";
+import { isAddress } from "../../src/mail-address.js";
 import { cpuTimer } from "../cpu.js";
 
 const many = (count: number) => Array.from({ length: count }, (_, i) => `site${i}@example.org`);

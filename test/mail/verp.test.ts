@@ -1,8 +1,8 @@
 /** The marked bounce address: there and back, in any case, and nothing else taken for it. */
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
-import { isAddress } from "../../src/mail/sent-trail.js";
 import { isBounceAddress, parseVerp, verpSender } from "../../src/mail/verp.js";
+import { isAddress } from "../../src/mail-address.js";
 
 const BOUNCE = "pgp-bounces@ks.example.org";
 const SECRET = new Uint8Array(32).fill(7);
