@@ -21,6 +21,7 @@ const SEEN: Readonly<Record<string, readonly RegExp[]>> = {
   kx: [/UPDATE/, /malformed/, /unframed/, /LIST/],
   session: [/asked/, /complaint/, /end/, /announced/],
   config: [/^ok$/, /unknown|not/],
+  address: [/plain/, /odd/, /none/, /listed\+/],
 };
 
 describe.each(targets)("$name", (target) => {

@@ -17,6 +17,7 @@ import { Session } from "../../src/kx/session.js";
 import { readHead } from "../../src/mail/head.js";
 import { recognise } from "../../src/mail/incremental.js";
 import { addressesIn } from "../../src/mail/sent-trail.js";
+import { addressKey } from "../../src/mail-address.js";
 import { readArmor } from "../../src/openpgp/armor.js";
 import { readKeys } from "../../src/openpgp/key.js";
 import { encodePackets, type Packet, TAG, walkPackets } from "../../src/openpgp/packet.js";
@@ -243,6 +244,18 @@ export const WORST: readonly Worst[] = [
     6666,
     (n) => `${"a.".repeat(n)}@`,
     (input) => addressesIn(input.toString("latin1")),
+  ),
+  text(
+    "address: a quoted local part",
+    6666,
+    (n) => `"${"\\a".repeat(n)}@b.example`,
+    (input) => addressKey(input.toString("latin1")),
+  ),
+  text(
+    "address: labels",
+    3333,
+    (n) => `a@${"\u00e4.".repeat(n)}`,
+    (input) => addressKey(input.toString("utf8")),
   ),
   text(
     "body: BEGIN in the middle",

@@ -15,7 +15,8 @@ import { serialize } from "../../src/kx/serializer.js";
 import { Session } from "../../src/kx/session.js";
 import { readHead } from "../../src/mail/head.js";
 import { recognise } from "../../src/mail/incremental.js";
-import { isAddress } from "../../src/mail-address.js";
+import { addressesIn } from "../../src/mail/sent-trail.js";
+import { addressKey, addressParts, isAddress, plainAddress } from "../../src/mail-address.js";
 import { encodeArmor, readArmor } from "../../src/openpgp/armor.js";
 import { encodeKey, readKeys } from "../../src/openpgp/key.js";
 import { readPackets, TAG } from "../../src/openpgp/packet.js";
@@ -38,6 +39,7 @@ export const targets: readonly Target[] = [
   { name: "kx", run: kx },
   { name: "session", run: session },
   { name: "config", run: config },
+  { name: "address", run: address },
 ];
 
 /** Blocks come back the same from our own armor. */
@@ -162,6 +164,24 @@ function session(input: Uint8Array): string {
   }
   ok(sent <= 2000 + 4 * input.length, `${sent} octets for ${input.length}`);
   return word(outputs.map(({ type }) => type));
+}
+
+/** Every spelling has one key, of which the plain one is a spelling; a list has plain ones only. */
+function address(input: Uint8Array): string {
+  const text = Buffer.from(input).toString("utf8");
+  const key = addressKey(text);
+  deepStrictEqual(addressKey(key), key);
+  const parts = addressParts(text);
+  const plain = plainAddress(text);
+  if (parts === undefined) ok(key === text && plain === undefined, "no address has a key");
+  if (plain !== undefined) {
+    ok(isAddress(plain) && addressKey(plain) === key, "a plain address of another one");
+    ok(/^[!-~]+$/.test(plain), "not plain");
+  }
+  const listed = addressesIn(Buffer.from(input).toString("latin1"));
+  ok(listed.every(isAddress), "a list of other things");
+  const kind = parts === undefined ? "none" : plain === undefined ? "odd" : "plain";
+  return word([kind, ...listed.map(() => "listed")]);
 }
 
 function config(input: Uint8Array): string {

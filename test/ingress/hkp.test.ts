@@ -90,7 +90,7 @@ describe("a key", () => {
     const headers = {
       "PKS-Sender": "Keys <keymaster@ks.example.com>",
       "PKS-From": "https://ks.example.com",
-      "PKS-Recipients": "https://a.example, mailto:pks@b.example,MAILTO:pks@c.example, x y",
+      "PKS-Recipients": 'https://a.example, mailto:"pks"@b.example.,MAILTO:pks@c.example, x y',
     };
     expect((await post(form(KEY), {}, headers)).status).toBe(200);
     expect(entries().flatMap(({ seq }) => log.trail(seq))).toEqual([
