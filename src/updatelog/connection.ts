@@ -19,8 +19,9 @@ import {
   configureWriter,
   createTables,
   identify,
+  isOutdated,
   notYetUpToDate,
-  SCHEMA_VERSION,
+  unknownTables,
 } from "./schema.js";
 import { asTrouble } from "./trouble.js";
 
@@ -28,6 +29,17 @@ const MEMORY = ":memory:";
 
 /** How long a statement waits for another process: only a reader's recovery can be in the way. */
 const BUSY_TIMEOUT_MS = 5000;
+
+/** How a log is opened. */
+export interface Opening {
+  readonly readonly?: boolean;
+  /**
+   * Prepares every statement that the caller will need; throws what SQLite throws. Where tables
+   * have to be made or changed, this is part of the same transaction: a file that does not fit is
+   * left as it was. Without it an outdated log can be opened to read.
+   */
+  readonly prepare?: (connection: Connection) => void;
+}
 
 /** What stands behind the word "stored", for `doctor` and tests. */
 export interface Durability {
@@ -47,7 +59,6 @@ export class Connection {
   readonly #commit: Database.Statement<[]>;
   readonly #rollback: Database.Statement<[]>;
   #writing = false;
-  #isOlder = false;
   #damage: Trouble | undefined;
   #onDamage: ((damage: Trouble) => void) | undefined;
 
@@ -65,7 +76,7 @@ export class Connection {
    * `readonly`. Throws `Trouble`: 'busy' when another gateway serves the file, 'not-ours',
    * 'corrupt', 'read-only' or 'unusable'; then nothing is held.
    */
-  static open(path: string, options: { readonly readonly?: boolean } = {}): Connection {
+  static open(path: string, options: Opening = {}): Connection {
     const readonly = options.readonly ?? false;
     const real = path === MEMORY ? MEMORY : resolved(path);
     let lock: Database.Database | undefined;
@@ -84,8 +95,7 @@ export class Connection {
         assertDurable(db, real);
       }
       const connection = new Connection(db, real, lock);
-      if (found === "empty") connection.#create(readonly);
-      else if (found < SCHEMA_VERSION) connection.#bringUpToDate(found, readonly);
+      connection.#understand(found, options);
       return connection;
     } catch (error) {
       db?.close();
@@ -94,22 +104,36 @@ export class Connection {
     }
   }
 
-  #create(readonly: boolean): void {
-    if (readonly) {
-      const remedy = "Start the gateway once; it creates its log.";
-      throw new Trouble("not-ours", `${this.path}: is empty`, remedy);
+  /** Makes or changes the tables where that is needed, and has all statements prepared. */
+  #understand(found: "empty" | number, { readonly = false, prepare }: Opening): void {
+    if (found === "empty") {
+      if (readonly) {
+        const remedy = "Start the gateway once; it creates its log.";
+        throw new Trouble("not-ours", `${this.path}: is empty`, remedy);
+      }
+      this.write(() => {
+        createTables(this.db);
+        prepare?.(this);
+      });
+    } else if (!isOutdated(this.db, found)) {
+      this.#prepare(found, prepare);
+    } else if (!readonly) {
+      this.write(() => {
+        bringUpToDate(this.db, found);
+        this.#prepare(found, prepare);
+      });
+    } else if (prepare !== undefined) {
+      throw notYetUpToDate(this.path);
     }
-    this.write(() => createTables(this.db));
   }
 
-  #bringUpToDate(version: number, readonly: boolean): void {
-    if (readonly) this.#isOlder = true;
-    else this.write(() => bringUpToDate(this.db, version));
-  }
-
-  /** Throws `Trouble` 'not-ours' when a reader has opened a log that lacks the newest tables. */
-  assertUpToDate(): void {
-    if (this.#isOlder) throw notYetUpToDate(this.path);
+  #prepare(version: number, prepare: Opening["prepare"]): void {
+    try {
+      prepare?.(this);
+    } catch (error) {
+      const isUnknown = error instanceof Database.SqliteError && error.code === "SQLITE_ERROR";
+      throw isUnknown ? unknownTables(this.path, version, error) : error;
+    }
   }
 
   /** The first damage that was met; from then on nothing is written any more. */

@@ -33,7 +33,6 @@ import { type Expired, Retention, type RetentionLimits, type Totals } from "./re
 import { Returns } from "./returns.js";
 import { Sendings } from "./sendings.js";
 import { Trails, union } from "./trail.js";
-import { asTrouble } from "./trouble.js";
 
 /** An update as a door hands it in. */
 export interface Arrival {
@@ -175,14 +174,15 @@ export class UpdateLog {
    * serves the file, 'not-ours', 'corrupt', 'read-only' or 'unusable'.
    */
   static open(path: string, options: { readonly readonly?: boolean } = {}): UpdateLog {
-    const connection = Connection.open(path, options);
-    try {
-      connection.assertUpToDate();
-      return new UpdateLog(connection);
-    } catch (error) {
-      connection.close();
-      throw asTrouble(error, connection.path);
-    }
+    let log: UpdateLog | undefined;
+    Connection.open(path, {
+      ...options,
+      prepare: (connection) => {
+        log = new UpdateLog(connection);
+      },
+    });
+    if (log === undefined) throw new Error("a log was opened without its statements");
+    return log;
   }
 
   /**
