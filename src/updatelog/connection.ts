@@ -20,6 +20,7 @@ import {
   createTables,
   identify,
   isOutdated,
+  keepTemporaryInMemory,
   notYetUpToDate,
   unknownTables,
 } from "./schema.js";
@@ -29,6 +30,9 @@ const MEMORY = ":memory:";
 
 /** How long a statement waits for another process: only a reader's recovery can be in the way. */
 const BUSY_TIMEOUT_MS = 5000;
+
+/** Largest log of which a copy is made in memory: what a running gateway rebuilds, and no more. */
+const VACUUM_BYTES = 64 * 1024 ** 2;
 
 /** How a log is opened. */
 export interface Opening {
@@ -88,6 +92,7 @@ export class Connection {
         makePrivate(real);
       }
       db = new Database(real, { readonly, timeout: BUSY_TIMEOUT_MS });
+      keepTemporaryInMemory(db);
       const found = identify(db, real);
       assertSqliteVersion(sqliteVersion(db));
       if (!readonly) {
@@ -221,10 +226,19 @@ export class Connection {
 
   /**
    * Writes the file anew, without what is unused in it; nobody else gets a turn meanwhile, some ten
-   * milliseconds a megabyte. Throws `Trouble`, also when there is no room for a copy.
+   * milliseconds a megabyte. The copy is made in memory, that of a log above `VACUUM_BYTES` in a
+   * file in SQLite's directory for temporary files (SQLITE_TMPDIR). Throws `Trouble`, also when
+   * there is no room for it.
    */
   rebuild(): void {
-    this.read(() => this.db.exec("VACUUM"));
+    this.read(() => {
+      if (this.fileBytes() > VACUUM_BYTES) this.db.pragma("temp_store = FILE");
+      try {
+        this.db.exec("VACUUM");
+      } finally {
+        keepTemporaryInMemory(this.db);
+      }
+    });
   }
 
   /** The durable settings as SQLite reports them now. */

@@ -334,6 +334,15 @@ export function assertSqliteVersion(version: string): void {
   }
 }
 
+/**
+ * SQLite puts intermediate results into files in a directory for temporary files. Where only the
+ * directory of the log can be written there is none, and even a DELETE fails. What our statements
+ * need is small: they work in batches.
+ */
+export function keepTemporaryInMemory(db: Database.Database): void {
+  db.pragma("temp_store = MEMORY");
+}
+
 /** Sets what a writer needs; the durable settings are verified by `assertDurable`. */
 export function configureWriter(db: Database.Database): void {
   db.pragma("journal_mode = WAL");
