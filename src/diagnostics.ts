@@ -43,7 +43,10 @@ export const EVENTS = {
     level: "warn",
     text: "updates expired that a site has not got; their keys are fetched when it takes mail",
   },
-  "clock-jumped": { level: "error", text: "the clock jumped; nothing expires until it is right" },
+  "clock-jumped": {
+    level: "error",
+    text: "the clock jumped; nothing expires until it has been steady for an hour",
+  },
   // An update's life.
   accepted: { level: "info", text: "update accepted" },
   duplicate: { level: "debug", text: "update known already" },

@@ -135,10 +135,18 @@ function runningDiagnoses(status: Status): Diagnosis[] {
       "See doctor's other lines and the journal.",
     );
   }
-  if (recent.some(({ event }) => event === "clock-jumped")) {
+  const { failures, trouble: fault, clockJumpedMs } = status.upkeep;
+  if (failures > 1 && fault !== null) {
     broken(
-      "The clock jumped by more than a day.",
-      "Correct it (timedatectl); nothing expires until then.",
+      `Nothing expires, it failed ${failures} times in a row: ${fault.problem}.`,
+      fault.remedy,
+    );
+  }
+  if (clockJumpedMs !== null) {
+    const hours = Math.round(clockJumpedMs / 3_600_000);
+    broken(
+      `The clock jumped by ${hours} hours.`,
+      "Is it right now (timedatectl)? Nothing expires until it has been steady for an hour.",
     );
   }
   const byMail = neighbours.filter(({ path }) => path === "mail" || path === "both");

@@ -357,6 +357,24 @@ export class UpdateLog {
     return this.#retention.expire(now, limits, batch);
   }
 
+  /**
+   * The latest date up to which all that is in the log is `ageMs` old by evidence, when the date has
+   * been in step with the monotonic clock for `steadyMs` up to `now`. See `Retention`.
+   */
+  provenBefore(ageMs: number, now: number, steadyMs: number): number {
+    return this.#retention.provenBefore(ageMs, now, steadyMs);
+  }
+
+  /** When the newest entry came, milliseconds since 1970; undefined for an empty log. */
+  newestDate(): number | undefined {
+    return this.#retention.newestDate();
+  }
+
+  /** Dates at most `batch` rows of each kind that lie in the future by `now`; true for more. */
+  redate(now: number, batch: number): boolean {
+    return this.#retention.redate(now, batch);
+  }
+
   /** How much the log holds; takes microseconds at any size. */
   counts(): Counts {
     return { ...this.#retention.totals(), fileBytes: this.#connection.fileBytes() };
