@@ -38,6 +38,10 @@ export const EVENTS = {
     level: "error",
     text: "the update log is damaged; nothing is accepted until it is repaired",
   },
+  "log-replaced": {
+    level: "error",
+    text: "a file of the update log was deleted or replaced; nothing is accepted",
+  },
   expired: { level: "debug", text: "old entries left the log" },
   "hold-exceeded": {
     level: "warn",

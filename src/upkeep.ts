@@ -5,14 +5,16 @@
  *
  *  1. Nothing expires in the first hour after the start, nor in the hour after the date has moved
  *     against the monotonic clock by more than a day: whoever corrects a clock does it by then.
- *  2. After that the date counts as right from the hour's beginning on, and not for what was before:
- *     how old that is the log has to bear out (`UpdateLog.provenBefore`). So a date that is wrong
- *     for days empties nothing, and one that is corrected needs no restart.
+ *  2. After that the date counts as right from the hour's beginning on. What was before has to be
+ *     borne out by the log (`UpdateLog.provenBefore`). So a date that is wrong for days empties
+ *     nothing, and one that is corrected needs no restart.
  *  3. What is dated in the future is dated anew, else it would stay until then.
+ *
+ * Every three seconds it looks whether the log is where it was, also when nobody writes to it.
  */
 import type { Clock } from "./clock.js";
 import type { Diagnostics } from "./diagnostics.js";
-import type { Trouble } from "./errors.js";
+import { Trouble } from "./errors.js";
 import { LogGuard } from "./log-guard.js";
 import type { RetentionLimits } from "./updatelog/retention.js";
 import type { UpdateLog } from "./updatelog/update-log.js";
@@ -24,6 +26,7 @@ export const UPKEEP_LIMITS = {
   batch: 100,
   clockJumpMs: 24 * 60 * 60_000,
   settleMs: 60 * 60_000,
+  lookMs: 3000,
 } as const;
 
 /** How upkeep is, for whoever asks whether all is well. */
@@ -53,7 +56,9 @@ export class Upkeep {
   #round: { readonly now: number; readonly limits: RetentionLimits } | undefined;
   #failures = 0;
   #trouble: Trouble | undefined;
+  #isMissing = false;
   #timer: NodeJS.Timeout | undefined;
+  #watch: NodeJS.Timeout | undefined;
   #isRunning = false;
 
   /**
@@ -81,12 +86,27 @@ export class Upkeep {
     this.#limits = limits;
     this.#isRunning = true;
     this.#timer = setTimeout(() => this.#run(), 0);
+    this.#watch = setInterval(() => this.look(), UPKEEP_LIMITS.lookMs);
   }
 
   /** Rests until the next `start`. */
   stop(): void {
     this.#isRunning = false;
     clearTimeout(this.#timer);
+    clearInterval(this.#watch);
+  }
+
+  /** Says once when the files of the log are not in their places any more. */
+  look(): void {
+    try {
+      this.#log.assertInPlace();
+      this.#isMissing = false;
+    } catch (error) {
+      if (!(error instanceof Trouble)) throw error;
+      const { message: problem, remedy } = error;
+      if (!this.#isMissing) this.#diagnostics.report("log-replaced", { problem, remedy });
+      this.#isMissing = true;
+    }
   }
 
   status(): UpkeepStatus {

@@ -1,8 +1,10 @@
 /**
  * What the operator's HTTP answers, path by path, and nothing about sockets: /livez (the process
- * answers), /readyz (it can do its work: the log can be read and written, and expires), the page, its assets and
- * its JSON twin, the journey of an update, the metrics. Reads and decides nothing.
+ * answers), /readyz (it can do its work: the log can be read and written, and expires), the page,
+ * its assets and its JSON twin, the journey of an update, the metrics. Reads and decides nothing.
  */
+
+import type { UpdateLog } from "../updatelog/update-log.js";
 import { ICON, SCRIPT, STYLE } from "./assets.js";
 import { entriesOf, type Journey, journeyOf } from "./journey.js";
 import { journeyPage } from "./journey-page.js";
@@ -109,7 +111,7 @@ function decoded(text: string): string {
 function readiness({ log, config, upkeep }: Sources, verbose: boolean): Answer {
   const state = upkeep?.();
   const checks: [string, string | undefined][] = [
-    ["log", log.damage?.message ?? said(() => log.counts())],
+    ["log", log.damage?.message ?? said(() => readable(log))],
     ["space", said(() => assertSpace(config.log.path))],
     ["upkeep", state && upkeepFault(state)],
   ];
@@ -117,6 +119,12 @@ function readiness({ log, config, upkeep }: Sources, verbose: boolean): Answer {
   const lines = (verbose ? checks : failed).map(([name, fault]) => `${name}: ${fault ?? "ok"}`);
   const text = [failed.length === 0 ? "ok" : "not ready", ...lines].join("\n");
   return plain(failed.length === 0 ? 200 : 503, text);
+}
+
+/** The log can be read, and is where the next start looks for it. */
+function readable(log: UpdateLog): void {
+  log.counts();
+  log.assertInPlace();
 }
 
 /** Once may be a busy disk; from the second time on in a row the log grows without end. */

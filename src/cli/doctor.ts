@@ -128,7 +128,8 @@ function runningDiagnoses(status: Status): Diagnosis[] {
   const broken = (problem: string, remedy: string) =>
     found.push({ kind: "broken", problem, remedy });
   const odd = (problem: string, remedy: string) => found.push({ kind: "odd", problem, remedy });
-  const trouble = recent.find(({ event }) => event === "log-trouble" || event === "mail-deferred");
+  const events = ["log-trouble", "log-replaced", "mail-deferred"];
+  const trouble = recent.find(({ event }) => events.includes(event));
   if (trouble && status.verdict.state === "bad") {
     broken(
       `The update log: ${trouble.words ?? trouble.text}.`,

@@ -5,13 +5,15 @@
  *
  * It does not know what the tables mean. One writer at a time: it holds an exclusive lock on the
  * side file PATH-lock for life, which the operating system lets go when the process dies in any
- * way. Limit: a hard link to the file would be another name with another lock; a symbolic link is
- * followed.
+ * way. A file that is deleted or replaced under it is noticed before and after each commit
+ * (`place.ts`). Limit: a hard link to the file would be another name with another lock; a symbolic
+ * link is followed.
  */
 import { accessSync, constants, existsSync, realpathSync, statSync, writeFileSync } from "node:fs";
 import { basename, dirname, join } from "node:path";
 import Database from "better-sqlite3";
 import { Trouble } from "../errors.js";
+import { assertNobodyElse, Place } from "./place.js";
 import {
   assertDurable,
   assertSqliteVersion,
@@ -58,7 +60,9 @@ export class Connection {
   readonly db: Database.Database;
   /** The file as SQLite sees it, symbolic links resolved, or ':memory:'. */
   readonly path: string;
-  readonly #lock: Database.Database | undefined;
+  #lock: Database.Database | undefined;
+  /** Where the files of a writer are; undefined for a reader, and in memory. */
+  #place: Place | undefined;
   readonly #begin: Database.Statement<[]>;
   readonly #commit: Database.Statement<[]>;
   readonly #rollback: Database.Statement<[]>;
@@ -88,7 +92,9 @@ export class Connection {
     try {
       if (real !== MEMORY && !readonly) {
         assertWritable(real);
+        const hadLock = existsSync(`${real}-lock`);
         lock = takeLock(real);
+        if (!hadLock) assertNobodyElse(real);
         makePrivate(real);
       }
       db = new Database(real, { readonly, timeout: BUSY_TIMEOUT_MS });
@@ -101,6 +107,7 @@ export class Connection {
       }
       const connection = new Connection(db, real, lock);
       connection.#understand(found, options);
+      if (lock !== undefined) connection.#place = new Place(real);
       return connection;
     } catch (error) {
       db?.close();
@@ -169,12 +176,15 @@ export class Connection {
   write<T>(work: () => T): T {
     if (this.#writing) return work();
     if (this.#damage !== undefined) throw this.#damage;
+    this.assertInPlace();
     try {
       this.#settle();
       this.#begin.run();
       this.#writing = true;
       const result = work();
       this.#commit.run();
+      // What went into a file that is not at its path any more would not be found again.
+      this.assertInPlace();
       return result;
     } catch (error) {
       throw this.#troubleOf(error);
@@ -182,6 +192,26 @@ export class Connection {
       this.#writing = false;
       this.#abandon();
     }
+  }
+
+  /**
+   * Throws `Trouble` when what is at the path of the log is not what is open here: deleted,
+   * replaced, or out of sight behind a mount. A lock file that is gone is made again.
+   */
+  assertInPlace(): void {
+    const place = this.#place;
+    if (place === undefined) return;
+    if (!place.hasLock()) {
+      const lock = takeLock(this.path);
+      this.#lock?.close();
+      this.#lock = lock;
+      place.lockTaken();
+    }
+    const trouble = place.trouble();
+    if (trouble === undefined) return;
+    // What is in a WAL that was deleted is lost with this process, unless it goes into the file.
+    if (place.lostWalOnly() && !this.db.inTransaction) this.checkpoint();
+    throw trouble;
   }
 
   /** `asTrouble`, with a memory for damage. */
@@ -269,7 +299,8 @@ export class Connection {
       // Nothing is lost: the WAL stays beside the file and the next start replays it.
       if (!(error instanceof Trouble)) throw error;
     } finally {
-      this.db.close();
+      // SQLite deletes the WAL by its name, which may be another log's by now.
+      if (this.#place?.isWalOfAnother() !== true) this.db.close();
       this.#lock?.close();
     }
   }
@@ -315,6 +346,7 @@ export function makePrivate(path: string): void {
   }
 }
 
+/** Takes the lock of the log at `path`, or throws `Trouble` 'busy'. */
 function takeLock(path: string): Database.Database {
   const file = `${path}-lock`;
   let lock: Database.Database | undefined;

@@ -34,7 +34,7 @@ export interface Forgotten {
   readonly isClean: boolean;
   /** Whether the file was written anew; else copies may be left where rows were moved. */
   readonly isRebuilt: boolean;
-  /** Why it could not be written anew, or the WAL not be emptied; the key is forgotten all the same. */
+  /** Why the file or the WAL could not be rid of copies; the key is forgotten all the same. */
   readonly trouble: Trouble | undefined;
 }
 

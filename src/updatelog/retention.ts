@@ -5,13 +5,9 @@
  * greeting has a number to show even after a silent month; and bodies that a site has not got yet
  * stay longer, up to a size.
  *
- * Works in chunks and never over the whole table; the totals are kept beside the rows, in the same
- * transactions, because counting 1.5 million of them takes a second. It does not know the clock:
- * whoever calls must not hand in a time that it distrusts, and asks `provenBefore` which dates the
- * log itself bears out. Limit: freed pages are used again, but the file does not shrink.
- *
- * Dates of entries may be wrong, since clocks are. The order of entries is not: one that stands
- * behind an entry that is too young to go is not older than that one, whatever its date says.
+ * Works in chunks; the totals are kept beside the rows, because counting 1.5 million of them takes a
+ * second. It does not know the clock: who calls must not hand in a time that it distrusts, and asks
+ * `provenBefore` which dates the log bears out. Freed pages are used again; the file stays as large.
  */
 import type Database from "better-sqlite3";
 import type { Connection } from "./connection.js";
@@ -316,7 +312,11 @@ export class Retention {
     return Math.max(moved, this.#packets.run(dayOf(before), batch).changes);
   }
 
-  /** The number of the oldest entry that is too young to go at a date; beyond all when none is. */
+  /**
+   * The number of the oldest entry that is too young to go at a date; beyond all when there is
+   * none. Dates may be wrong, since clocks are, and the order of entries is not: what stands behind
+   * this entry is not older than it, whatever its date says.
+   */
   #firstYoung(before: number, now: number): number {
     const young = this.#young.get(before + UNPROVEN_MS, now + UNPROVEN_MS);
     return young ?? Number.MAX_SAFE_INTEGER;

@@ -358,8 +358,8 @@ export class UpdateLog {
   }
 
   /**
-   * The latest date up to which all that is in the log is `ageMs` old by evidence, when the date has
-   * been in step with the monotonic clock for `steadyMs` up to `now`. See `Retention`.
+   * The latest date up to which all that is in the log is `ageMs` old by evidence, when the date
+   * has been in step with the monotonic clock for `steadyMs` up to `now`. See `Retention`.
    */
   provenBefore(ageMs: number, now: number, steadyMs: number): number {
     return this.#retention.provenBefore(ageMs, now, steadyMs);
@@ -383,6 +383,11 @@ export class UpdateLog {
   /** What stands behind the word "stored", as SQLite reports it. */
   durability(): Durability {
     return this.#connection.durability();
+  }
+
+  /** Throws `Trouble` when the files of the log are not at their paths any more. */
+  assertInPlace(): void {
+    this.#connection.assertInPlace();
   }
 
   /** What is damaged, once it was met: from then on every write is refused with it. */
