@@ -5,9 +5,9 @@
  * greeting has a number to show even after a silent month; and bodies that a site has not got yet
  * stay longer, up to a size.
  *
- * Works in chunks; the totals are kept beside the rows, because counting 1.5 million of them takes a
- * second. It does not know the clock: who calls must not hand in a time that it distrusts, and asks
- * `provenBefore` which dates the log bears out. Freed pages are used again; the file stays as large.
+ * Works in chunks; the totals are kept beside the rows, because counting 1.5 million of them takes
+ * a second. It does not know the clock: who calls must not hand in a time that it distrusts, and
+ * asks `provenBefore` which dates the log bears out. Limit: the file does not shrink.
  */
 import type Database from "better-sqlite3";
 import type { Connection } from "./connection.js";
