@@ -38,12 +38,19 @@ export const EVENTS = {
     level: "error",
     text: "the update log is damaged; nothing is accepted until it is repaired",
   },
+  "log-replaced": {
+    level: "error",
+    text: "a file of the update log was deleted or replaced; nothing is accepted",
+  },
   expired: { level: "debug", text: "old entries left the log" },
   "hold-exceeded": {
     level: "warn",
     text: "updates expired that a site has not got; their keys are fetched when it takes mail",
   },
-  "clock-jumped": { level: "error", text: "the clock jumped; nothing expires until it is right" },
+  "clock-jumped": {
+    level: "error",
+    text: "the clock jumped; nothing expires until it has been steady for an hour",
+  },
   // An update's life.
   accepted: { level: "info", text: "update accepted" },
   duplicate: { level: "debug", text: "update known already" },

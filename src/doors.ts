@@ -34,7 +34,7 @@ import { Policy } from "./policy.js";
 import { carryOut, orderOf, REBUILD_BYTES } from "./removal.js";
 import type { RetentionLimits } from "./updatelog/retention.js";
 import type { UpdateLog } from "./updatelog/update-log.js";
-import { Upkeep } from "./upkeep.js";
+import type { Upkeep } from "./upkeep.js";
 import { VERSION } from "./version.js";
 
 /** Where a gateway listens; ports that the config left open are filled in. */
@@ -50,6 +50,8 @@ export interface Foundation {
   readonly log: UpdateLog;
   readonly clock: Clock;
   readonly tally: Tally;
+  /** Watches the clock over every change of the configuration. */
+  readonly upkeep: Upkeep;
   /** Sockets that systemd opened, if it started us. */
   readonly inherited: InheritedSockets | undefined;
   /** Milliseconds since 1970. */
@@ -66,7 +68,7 @@ export interface Doors {
  * `Trouble` when the log fails; what was opened is closed again.
  */
 export async function openDoors(config: Config, foundation: Foundation): Promise<Doors> {
-  const { log, clock, tally, inherited, startedAt } = foundation;
+  const { log, clock, tally, upkeep, inherited, startedAt } = foundation;
   const stops: (() => unknown)[] = [];
   const stop = async () => {
     for (const step of stops.splice(0).reverse()) await step();
@@ -77,8 +79,7 @@ export async function openDoors(config: Config, foundation: Foundation): Promise
     const { outbound } = config;
     const mailDoor = outbound && new MailDoor(config, outbound, log, clock, tally, rules);
     const retention = () => retentionOf(config, mailDoor?.open() ?? []);
-    const upkeep = new Upkeep(log, retention, clock, tally);
-    upkeep.start();
+    upkeep.start(retention);
     stops.push(() => upkeep.stop());
 
     mailDoor?.start();
@@ -104,6 +105,7 @@ export async function openDoors(config: Config, foundation: Foundation): Promise
       lanes: () => [...(mailDoor?.status() ?? []), ...(localDoor ? [localDoor.status()] : [])],
       peers: () => kxDoor?.status() ?? [],
       certificates: () => certificates.list(),
+      upkeep: () => upkeep.status(),
     };
 
     const judge: Judgement = (key) => rules.judge(key);
@@ -232,7 +234,7 @@ function localKeyserver({ local }: Config) {
  * How long the log keeps what, and for which lanes it holds what they have not got: for those in
  * use. Whoever is on KX fetches in time or not at all.
  */
-function retentionOf({ log, local }: Config, open: readonly string[]): RetentionLimits {
+export function retentionOf({ log, local }: Config, open: readonly string[]): RetentionLimits {
   const { retainMs, rememberMs, holdBytes: bytes } = log;
   const sites = local === undefined ? open : [...open, LOCAL_LANE];
   return { retainMs, rememberMs, hold: { sites, bytes } };

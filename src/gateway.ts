@@ -11,9 +11,10 @@ import type { Config } from "./config/config.js";
 import { formatEndpoint } from "./config/units.js";
 import type { Diagnostics } from "./diagnostics.js";
 import type { Doors, Foundation, Listening } from "./doors.js";
-import { openDoors } from "./doors.js";
+import { openDoors, retentionOf } from "./doors.js";
 import type { InheritedSockets } from "./ingress/inherited.js";
 import { UpdateLog } from "./updatelog/update-log.js";
+import { Upkeep } from "./upkeep.js";
 import { VERSION } from "./version.js";
 
 export class Gateway {
@@ -50,7 +51,8 @@ export class Gateway {
         tally.report("log-damaged", { problem, remedy });
       });
       recallDay(log, tally, clock.now());
-      const foundation = { log, clock, tally, inherited, startedAt: clock.now() };
+      const upkeep = new Upkeep(log, () => retentionOf(config, []), clock, tally);
+      const foundation = { log, clock, tally, upkeep, inherited, startedAt: clock.now() };
       const doors = await openDoors(config, foundation);
       const gateway = new Gateway(foundation, config, doors, journal);
       gateway.#reportReady();

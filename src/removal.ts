@@ -150,6 +150,13 @@ function forget({ fingerprint, reason }: Order, place: Place): Outcome {
   const now = clock.now();
   const { updates, bodies, ...files } = log.removals.forget(fingerprint, reason, now, rebuildBytes);
   if (updates > 0) diagnostics.report("forgotten", { fingerprint, words: reason, updates });
+  if (files.trouble !== undefined) {
+    const { message, remedy } = files.trouble;
+    const words =
+      "The key is forgotten, but copies of its rows may be left in unused parts of the file, " +
+      `which could not be rebuilt: ${message}. ${remedy} Then say it again.`;
+    return { done: false, words };
+  }
   if (!files.isClean) {
     const words =
       "The key is forgotten, but somebody reads the log, so that old pages are still in it: " +

@@ -1,8 +1,10 @@
 /**
  * What the operator's HTTP answers, path by path, and nothing about sockets: /livez (the process
- * answers), /readyz (it can do its work: the log can be read and written), the page, its assets and
- * its JSON twin, the journey of an update, the metrics. Reads and decides nothing.
+ * answers), /readyz (it can do its work: the log can be read and written, and expires), the page,
+ * its assets and its JSON twin, the journey of an update, the metrics. Reads and decides nothing.
  */
+
+import type { UpdateLog } from "../updatelog/update-log.js";
 import { ICON, SCRIPT, STYLE } from "./assets.js";
 import { entriesOf, type Journey, journeyOf } from "./journey.js";
 import { journeyPage } from "./journey-page.js";
@@ -10,7 +12,7 @@ import { masked } from "./mask.js";
 import type { Metrics } from "./metrics.js";
 import { statusPage } from "./page.js";
 import { freeBytes, LEAST_FREE_BYTES } from "./space.js";
-import type { Sources } from "./status.js";
+import type { Sources, UpkeepState } from "./status.js";
 import { status } from "./status.js";
 
 export interface Answer {
@@ -105,16 +107,30 @@ function decoded(text: string): string {
   }
 }
 
-/** Whether new updates can be taken; a neighbour that is down does not count. */
-function readiness({ log, config }: Sources, verbose: boolean): Answer {
+/** Whether new updates can be taken and old ones go; a neighbour that is down does not count. */
+function readiness({ log, config, upkeep }: Sources, verbose: boolean): Answer {
+  const state = upkeep?.();
   const checks: [string, string | undefined][] = [
-    ["log", log.damage?.message ?? said(() => log.counts())],
+    ["log", log.damage?.message ?? said(() => readable(log))],
     ["space", said(() => assertSpace(config.log.path))],
+    ["upkeep", state && upkeepFault(state)],
   ];
   const failed = checks.filter(([, fault]) => fault !== undefined);
   const lines = (verbose ? checks : failed).map(([name, fault]) => `${name}: ${fault ?? "ok"}`);
   const text = [failed.length === 0 ? "ok" : "not ready", ...lines].join("\n");
   return plain(failed.length === 0 ? 200 : 503, text);
+}
+
+/** The log can be read, and is where the next start looks for it. */
+function readable(log: UpdateLog): void {
+  log.counts();
+  log.assertInPlace();
+}
+
+/** Once may be a busy disk; from the second time on in a row the log grows without end. */
+function upkeepFault({ failures, trouble }: UpkeepState): string | undefined {
+  if (failures < 2 || trouble === undefined) return undefined;
+  return `nothing expires, it failed ${failures} times in a row: ${trouble.problem}`;
 }
 
 function assertSpace(path: string): void {

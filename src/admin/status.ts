@@ -20,6 +20,13 @@ import { subjectsOf, viewOf, wordsOf } from "./neighbour-view.js";
 import type { Report, Tally } from "./tally.js";
 import { verdictOf } from "./verdict.js";
 
+/** How expiry is: how often it failed in a row and why, and whether the clock has just jumped. */
+export interface UpkeepState {
+  readonly failures: number;
+  readonly trouble: { readonly problem: string; readonly remedy: string } | undefined;
+  readonly jumpedMs: number | undefined;
+}
+
 /** What status is made of; the doors are undefined when the config has no section for them. */
 export interface Sources {
   readonly config: Config;
@@ -32,6 +39,8 @@ export interface Sources {
   readonly peers: () => readonly PeerStatus[];
   /** Certificates in use, `notAfter` in milliseconds since 1970. */
   readonly certificates: () => readonly { readonly listener: string; readonly notAfter: number }[];
+  /** How expiry is; undefined when no gateway runs. */
+  readonly upkeep?: () => UpkeepState;
   /** False when the log is read while no gateway serves it. */
   readonly running?: boolean;
 }
@@ -74,6 +83,7 @@ export function status(sources: Sources, mask = false) {
       return { listener, notAfter: iso(notAfter), expiresSoon, words: endWords(notAfter, now) };
     }),
     log: { newest: log.newest(), entries, bodies, bodyBytes, fileBytes },
+    upkeep: upkeepOf(sources),
     keys: keysOf(sources, now),
     /** Keys that were lost and are being fetched again. */
     repairs: log.repairs.count(),
@@ -113,6 +123,12 @@ export function status(sources: Sources, mask = false) {
     counts: tally.counts().map((count) => ({ ...count, lastAt: iso(count.lastAt) })),
   };
   return mask ? maskedDeep(value) : value;
+}
+
+function upkeepOf({ upkeep }: Sources) {
+  const state = upkeep?.();
+  const { failures = 0, trouble, jumpedMs } = state ?? {};
+  return { failures, trouble: trouble ?? null, clockJumpedMs: jumpedMs ?? null };
 }
 
 /** Which keys are carried: those of a list or all, and how many are not. */

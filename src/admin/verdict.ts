@@ -17,6 +17,7 @@ export interface Verdict {
 /** Reports that concern the whole gateway and not one neighbour. */
 const TROUBLES: readonly EventName[] = [
   "log-damaged",
+  "log-replaced",
   "log-trouble",
   "mail-deferred",
   "clock-jumped",

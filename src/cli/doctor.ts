@@ -128,17 +128,26 @@ function runningDiagnoses(status: Status): Diagnosis[] {
   const broken = (problem: string, remedy: string) =>
     found.push({ kind: "broken", problem, remedy });
   const odd = (problem: string, remedy: string) => found.push({ kind: "odd", problem, remedy });
-  const trouble = recent.find(({ event }) => event === "log-trouble" || event === "mail-deferred");
+  const events = ["log-trouble", "log-replaced", "mail-deferred"];
+  const trouble = recent.find(({ event }) => events.includes(event));
   if (trouble && status.verdict.state === "bad") {
     broken(
       `The update log: ${trouble.words ?? trouble.text}.`,
       "See doctor's other lines and the journal.",
     );
   }
-  if (recent.some(({ event }) => event === "clock-jumped")) {
+  const { failures, trouble: fault, clockJumpedMs } = status.upkeep;
+  if (failures > 1 && fault !== null) {
     broken(
-      "The clock jumped by more than a day.",
-      "Correct it (timedatectl); nothing expires until then.",
+      `Nothing expires, it failed ${failures} times in a row: ${fault.problem}.`,
+      fault.remedy,
+    );
+  }
+  if (clockJumpedMs !== null) {
+    const hours = Math.round(clockJumpedMs / 3_600_000);
+    broken(
+      `The clock jumped by ${hours} hours.`,
+      "Is it right now (timedatectl)? Nothing expires until it has been steady for an hour.",
     );
   }
   const byMail = neighbours.filter(({ path }) => path === "mail" || path === "both");

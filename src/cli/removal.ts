@@ -3,6 +3,7 @@
  * is blocked. The running gateway carries it out; while none runs it is written into the log, which
  * the next one reads.
  */
+import { dirname, resolve } from "node:path";
 import { systemClock } from "../clock.js";
 import type { Config } from "../config/config.js";
 import { loadConfig } from "../config/load.js";
@@ -55,6 +56,9 @@ export async function removalCommand(
 async function obeyed(config: Config, order: Order): Promise<Outcome> {
   const reply = await ask(config, pathOf(order), "POST");
   if (reply !== undefined) return outcomeOf(reply.body);
+  // A large log is rebuilt through a file as large as it: beside it, for nothing else need be
+  // writable. SQLite reads the variable when the first log is opened; this process starts no other.
+  process.env.SQLITE_TMPDIR ??= dirname(resolve(config.log.path));
   const log = UpdateLog.open(config.log.path);
   try {
     const { policy } = config;

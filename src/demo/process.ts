@@ -96,7 +96,7 @@ export class GatewayProcess {
 
   /** The port of a listener, as the `ready` event names it. */
   port(door: "smtp" | "hkp" | "kx" | "admin"): number {
-    const ready = this.events.find(({ event }) => event === "ready");
+    const ready = this.events.findLast(({ event }) => event === "ready");
     const [first] = [ready?.[door]].flat();
     return Number(/:(\d+)$/.exec(String(first))?.[1] ?? 0);
   }

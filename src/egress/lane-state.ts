@@ -34,6 +34,9 @@ export class LaneState {
     this.#alarm = alarm;
     this.#row = log.openLane(name);
     this.#isPaused = this.#row.nextAt === PAUSED_AT;
+    // A retry that is further away than any was put off by a clock that was ahead.
+    const latest = clock.now() + this.#longestMs();
+    if (!this.#isPaused && this.#row.nextAt > latest) this.save({ nextAt: latest });
   }
 
   get row(): Row {
@@ -90,14 +93,19 @@ export class LaneState {
   /** Waits until it is `nextAt`, or until an order of the operator's changed that. */
   async #waitUntil(nextAt: number, isVain: () => boolean): Promise<void> {
     // Bounded by the longest delay of the schedule, in case the clock was set back meanwhile.
-    const longest = delayMs([Math.max(...this.#retry)], 0, 1);
-    const until = this.#clock.monotonic() + Math.min(nextAt - this.#clock.now(), longest);
+    const wait = Math.min(nextAt - this.#clock.now(), this.#longestMs());
+    const until = this.#clock.monotonic() + wait;
     while (this.#row.nextAt === nextAt && !this.#stopping && !isVain()) {
       const wait = until - this.#clock.monotonic();
       // From here on nothing is put off: else nobody would wake the lane when the log grows.
       if (wait <= 0) this.note({ nextAt: 0 });
       else await this.#alarm.wait(wait);
     }
+  }
+
+  /** The longest delay of the schedule. */
+  #longestMs(): number {
+    return delayMs([Math.max(...this.#retry)], 0, 1);
   }
 
   /** Ends every wait for good. */

@@ -27,8 +27,9 @@ export class AnnouncedSince {
     this.#clock = clock;
     for (const peer of peers) {
       const date = log.fetchWaits.since(peer);
-      const age = date === undefined ? Infinity : Math.max(0, clock.now() - date);
-      const since = clock.monotonic() - age;
+      const age = date === undefined ? Infinity : clock.now() - date;
+      // A date to come was noted by a clock that was wrong: nothing is known then.
+      const since = age < 0 ? -Infinity : clock.monotonic() - age;
       this.#bounds.set(peer, { since, stored: since });
     }
   }

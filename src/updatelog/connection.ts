@@ -5,13 +5,15 @@
  *
  * It does not know what the tables mean. One writer at a time: it holds an exclusive lock on the
  * side file PATH-lock for life, which the operating system lets go when the process dies in any
- * way. Limit: a hard link to the file would be another name with another lock; a symbolic link is
- * followed.
+ * way. A file that is deleted or replaced under it is noticed before and after each commit
+ * (`place.ts`). Limit: a hard link to the file would be another name with another lock; a symbolic
+ * link is followed.
  */
 import { accessSync, constants, existsSync, realpathSync, statSync, writeFileSync } from "node:fs";
 import { basename, dirname, join } from "node:path";
 import Database from "better-sqlite3";
 import { Trouble } from "../errors.js";
+import { assertNobodyElse, Place } from "./place.js";
 import {
   assertDurable,
   assertSqliteVersion,
@@ -19,8 +21,10 @@ import {
   configureWriter,
   createTables,
   identify,
+  isOutdated,
+  keepTemporaryInMemory,
   notYetUpToDate,
-  SCHEMA_VERSION,
+  unknownTables,
 } from "./schema.js";
 import { asTrouble } from "./trouble.js";
 
@@ -28,6 +32,20 @@ const MEMORY = ":memory:";
 
 /** How long a statement waits for another process: only a reader's recovery can be in the way. */
 const BUSY_TIMEOUT_MS = 5000;
+
+/** Largest log of which a copy is made in memory: what a running gateway rebuilds, and no more. */
+const VACUUM_BYTES = 64 * 1024 ** 2;
+
+/** How a log is opened. */
+export interface Opening {
+  readonly readonly?: boolean;
+  /**
+   * Prepares every statement that the caller will need; throws what SQLite throws. Where tables
+   * have to be made or changed, this is part of the same transaction: a file that does not fit is
+   * left as it was. Without it an outdated log can be opened to read.
+   */
+  readonly prepare?: (connection: Connection) => void;
+}
 
 /** What stands behind the word "stored", for `doctor` and tests. */
 export interface Durability {
@@ -42,12 +60,13 @@ export class Connection {
   readonly db: Database.Database;
   /** The file as SQLite sees it, symbolic links resolved, or ':memory:'. */
   readonly path: string;
-  readonly #lock: Database.Database | undefined;
+  #lock: Database.Database | undefined;
+  /** Where the files of a writer are; undefined for a reader, and in memory. */
+  #place: Place | undefined;
   readonly #begin: Database.Statement<[]>;
   readonly #commit: Database.Statement<[]>;
   readonly #rollback: Database.Statement<[]>;
   #writing = false;
-  #isOlder = false;
   #damage: Trouble | undefined;
   #onDamage: ((damage: Trouble) => void) | undefined;
 
@@ -65,7 +84,7 @@ export class Connection {
    * `readonly`. Throws `Trouble`: 'busy' when another gateway serves the file, 'not-ours',
    * 'corrupt', 'read-only' or 'unusable'; then nothing is held.
    */
-  static open(path: string, options: { readonly readonly?: boolean } = {}): Connection {
+  static open(path: string, options: Opening = {}): Connection {
     const readonly = options.readonly ?? false;
     const real = path === MEMORY ? MEMORY : resolved(path);
     let lock: Database.Database | undefined;
@@ -73,10 +92,13 @@ export class Connection {
     try {
       if (real !== MEMORY && !readonly) {
         assertWritable(real);
+        const hadLock = existsSync(`${real}-lock`);
         lock = takeLock(real);
+        if (!hadLock) assertNobodyElse(real);
         makePrivate(real);
       }
       db = new Database(real, { readonly, timeout: BUSY_TIMEOUT_MS });
+      keepTemporaryInMemory(db);
       const found = identify(db, real);
       assertSqliteVersion(sqliteVersion(db));
       if (!readonly) {
@@ -84,8 +106,8 @@ export class Connection {
         assertDurable(db, real);
       }
       const connection = new Connection(db, real, lock);
-      if (found === "empty") connection.#create(readonly);
-      else if (found < SCHEMA_VERSION) connection.#bringUpToDate(found, readonly);
+      connection.#understand(found, options);
+      if (lock !== undefined) connection.#place = new Place(real);
       return connection;
     } catch (error) {
       db?.close();
@@ -94,22 +116,36 @@ export class Connection {
     }
   }
 
-  #create(readonly: boolean): void {
-    if (readonly) {
-      const remedy = "Start the gateway once; it creates its log.";
-      throw new Trouble("not-ours", `${this.path}: is empty`, remedy);
+  /** Makes or changes the tables where that is needed, and has all statements prepared. */
+  #understand(found: "empty" | number, { readonly = false, prepare }: Opening): void {
+    if (found === "empty") {
+      if (readonly) {
+        const remedy = "Start the gateway once; it creates its log.";
+        throw new Trouble("not-ours", `${this.path}: is empty`, remedy);
+      }
+      this.write(() => {
+        createTables(this.db);
+        prepare?.(this);
+      });
+    } else if (!isOutdated(this.db, found)) {
+      this.#prepare(found, prepare);
+    } else if (!readonly) {
+      this.write(() => {
+        bringUpToDate(this.db, found);
+        this.#prepare(found, prepare);
+      });
+    } else if (prepare !== undefined) {
+      throw notYetUpToDate(this.path);
     }
-    this.write(() => createTables(this.db));
   }
 
-  #bringUpToDate(version: number, readonly: boolean): void {
-    if (readonly) this.#isOlder = true;
-    else this.write(() => bringUpToDate(this.db, version));
-  }
-
-  /** Throws `Trouble` 'not-ours' when a reader has opened a log that lacks the newest tables. */
-  assertUpToDate(): void {
-    if (this.#isOlder) throw notYetUpToDate(this.path);
+  #prepare(version: number, prepare: Opening["prepare"]): void {
+    try {
+      prepare?.(this);
+    } catch (error) {
+      const isUnknown = error instanceof Database.SqliteError && error.code === "SQLITE_ERROR";
+      throw isUnknown ? unknownTables(this.path, version, error) : error;
+    }
   }
 
   /** The first damage that was met; from then on nothing is written any more. */
@@ -140,12 +176,15 @@ export class Connection {
   write<T>(work: () => T): T {
     if (this.#writing) return work();
     if (this.#damage !== undefined) throw this.#damage;
+    this.assertInPlace();
     try {
       this.#settle();
       this.#begin.run();
       this.#writing = true;
       const result = work();
       this.#commit.run();
+      // What went into a file that is not at its path any more would not be found again.
+      this.assertInPlace();
       return result;
     } catch (error) {
       throw this.#troubleOf(error);
@@ -153,6 +192,26 @@ export class Connection {
       this.#writing = false;
       this.#abandon();
     }
+  }
+
+  /**
+   * Throws `Trouble` when what is at the path of the log is not what is open here: deleted,
+   * replaced, or out of sight behind a mount. A lock file that is gone is made again.
+   */
+  assertInPlace(): void {
+    const place = this.#place;
+    if (place === undefined) return;
+    if (!place.hasLock()) {
+      const lock = takeLock(this.path);
+      this.#lock?.close();
+      this.#lock = lock;
+      place.lockTaken();
+    }
+    const trouble = place.trouble();
+    if (trouble === undefined) return;
+    // What is in a WAL that was deleted is lost with this process, unless it goes into the file.
+    if (place.lostWalOnly() && !this.db.inTransaction) this.checkpoint();
+    throw trouble;
   }
 
   /** `asTrouble`, with a memory for damage. */
@@ -197,10 +256,19 @@ export class Connection {
 
   /**
    * Writes the file anew, without what is unused in it; nobody else gets a turn meanwhile, some ten
-   * milliseconds a megabyte. Throws `Trouble`, also when there is no room for a copy.
+   * milliseconds a megabyte. The copy is made in memory, that of a log above `VACUUM_BYTES` in a
+   * file in SQLite's directory for temporary files (SQLITE_TMPDIR). Throws `Trouble`, also when
+   * there is no room for it.
    */
   rebuild(): void {
-    this.read(() => this.db.exec("VACUUM"));
+    this.read(() => {
+      if (this.fileBytes() > VACUUM_BYTES) this.db.pragma("temp_store = FILE");
+      try {
+        this.db.exec("VACUUM");
+      } finally {
+        keepTemporaryInMemory(this.db);
+      }
+    });
   }
 
   /** The durable settings as SQLite reports them now. */
@@ -231,7 +299,8 @@ export class Connection {
       // Nothing is lost: the WAL stays beside the file and the next start replays it.
       if (!(error instanceof Trouble)) throw error;
     } finally {
-      this.db.close();
+      // SQLite deletes the WAL by its name, which may be another log's by now.
+      if (this.#place?.isWalOfAnother() !== true) this.db.close();
       this.#lock?.close();
     }
   }
@@ -277,6 +346,7 @@ export function makePrivate(path: string): void {
   }
 }
 
+/** Takes the lock of the log at `path`, or throws `Trouble` 'busy'. */
 function takeLock(path: string): Database.Database {
   const file = `${path}-lock`;
   let lock: Database.Database | undefined;

@@ -11,6 +11,7 @@
 import { createHash } from "node:crypto";
 import type Database from "better-sqlite3";
 import type { Block } from "../config/config.js";
+import { Trouble } from "../errors.js";
 import type { Fingerprint, Seq } from "../update.js";
 import type { Connection } from "./connection.js";
 import type { Retention } from "./retention.js";
@@ -33,6 +34,8 @@ export interface Forgotten {
   readonly isClean: boolean;
   /** Whether the file was written anew; else copies may be left where rows were moved. */
   readonly isRebuilt: boolean;
+  /** Why the file or the WAL could not be rid of copies; the key is forgotten all the same. */
+  readonly trouble: Trouble | undefined;
 }
 
 /** A block that a command has put on a key. */
@@ -174,10 +177,22 @@ export class Removals {
     });
     for (const seq of done.seqs) this.#forgotten.add(seq);
     this.#wake();
-    const isRebuilt = this.#connection.fileBytes() <= rebuildBytes;
-    if (isRebuilt) this.#connection.rebuild();
-    const isClean = this.#connection.checkpoint();
-    return { updates: done.seqs.length, bodies: done.bodies, isClean, isRebuilt };
+    return { updates: done.seqs.length, bodies: done.bodies, ...this.#scrub(rebuildBytes) };
+  }
+
+  /** Removes the copies of deleted rows from the file and the WAL, as far as that is possible. */
+  #scrub(rebuildBytes: number): Pick<Forgotten, "isClean" | "isRebuilt" | "trouble"> {
+    let isRebuilt = false;
+    try {
+      if (this.#connection.fileBytes() <= rebuildBytes) {
+        this.#connection.rebuild();
+        isRebuilt = true;
+      }
+      return { isClean: this.#connection.checkpoint(), isRebuilt, trouble: undefined };
+    } catch (error) {
+      if (!(error instanceof Trouble)) throw error;
+      return { isClean: false, isRebuilt, trouble: error };
+    }
   }
 
   /** Whether the update of that number was forgotten. */

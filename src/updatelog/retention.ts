@@ -5,10 +5,9 @@
  * greeting has a number to show even after a silent month; and bodies that a site has not got yet
  * stay longer, up to a size.
  *
- * Works in chunks and never over the whole table; the totals are kept beside the rows, in the same
- * transactions, because counting 1.5 million of them takes a second. It does not know the clock:
- * whoever calls must not hand in a time that it distrusts. Limit: freed pages are used again, but
- * the file does not shrink.
+ * Works in chunks; the totals are kept beside the rows, because counting 1.5 million of them takes
+ * a second. It does not know the clock: who calls must not hand in a time that it distrusts, and
+ * asks `provenBefore` which dates the log bears out. Limit: the file does not shrink.
  */
 import type Database from "better-sqlite3";
 import type { Connection } from "./connection.js";
@@ -57,6 +56,15 @@ const FROM_THE_TOP: Walk = {
   heldBytes: 0,
 };
 
+/**
+ * How much a gap between two dates counts as evidence: a longer one may be a clock that was wrong
+ * as well as a time in which nothing came. Dates that differ by less are not told apart.
+ */
+export const UNPROVEN_MS = 24 * 60 * 60_000;
+
+/** Before every date; nothing has it. */
+const NEVER = Number.MIN_SAFE_INTEGER;
+
 interface BodyRow {
   readonly seq: number;
   readonly receivedAt: number;
@@ -67,12 +75,12 @@ export class Retention {
   readonly #connection: Connection;
   readonly #totals: Database.Statement<[], Totals>;
   readonly #count: Database.Statement<[number, number, number]>;
-  readonly #bodies: Database.Statement<[number, number], number>;
+  readonly #bodies: Database.Statement<[number, number, number], number>;
   readonly #aged: Database.Statement<[number, number, number], BodyRow>;
   readonly #body: Database.Statement<[number]>;
   readonly #needed: Database.Statement<[string, string], number | null>;
-  readonly #bodiesOfEntries: Database.Statement<[number, number], BodyRow>;
-  readonly #entries: Database.Statement<[number, number]>;
+  readonly #bodiesOfEntries: Database.Statement<[number, number, number], BodyRow>;
+  readonly #entries: Database.Statement<[number, number, number]>;
   readonly #identities: Database.Statement<[number, number]>;
   readonly #packets: Database.Statement<[number, number]>;
   readonly #undelivered: Database.Statement<[number, number]>;
@@ -80,6 +88,13 @@ export class Retention {
   readonly #refusals: Database.Statement<[number, number]>;
   readonly #tombstones: Database.Statement<[number, number]>;
   readonly #blocks: Database.Statement<[number, number]>;
+  readonly #newestDate: Database.Statement<[], number>;
+  readonly #firstWithin: Database.Statement<[number, number], number>;
+  readonly #lastBefore: Database.Statement<[number], number>;
+  readonly #young: Database.Statement<[number, number], number>;
+  readonly #redate: readonly Database.Statement<[{ now: number; ahead: number; batch: number }]>[];
+  readonly #oldestPackets: Database.Statement<[number], { name: Buffer; day: number }>;
+  readonly #packetAgain: Database.Statement<[Buffer, number]>;
   /** A few neighbours an entry. */
   readonly #sendings: Database.Statement<[number]>;
   #walk = FROM_THE_TOP;
@@ -94,7 +109,7 @@ export class Retention {
     this.#bodies = db.prepare(`
       DELETE FROM bodies WHERE seq IN (
         SELECT seq FROM bodies
-        WHERE received_at <= ? AND seq <> (SELECT max(seq) FROM updates)
+        WHERE received_at <= ? AND seq < ? AND seq <> (SELECT max(seq) FROM updates)
         ORDER BY received_at, seq LIMIT ?)
       RETURNING length(body)`);
     this.#bodies.pluck();
@@ -114,7 +129,7 @@ export class Retention {
     this.#needed.pluck();
     const oldEntries = `
       SELECT seq FROM updates
-      WHERE received_at <= ? AND seq <> (SELECT max(seq) FROM updates)
+      WHERE received_at <= ? AND seq < ? AND seq <> (SELECT max(seq) FROM updates)
         AND seq NOT IN (SELECT seq FROM forgotten)
       ORDER BY received_at, seq LIMIT ?`;
     this.#bodiesOfEntries = db.prepare(`
@@ -144,6 +159,43 @@ export class Retention {
         WHERE seq < (SELECT min(seq) FROM updates) ORDER BY seq LIMIT ?)`);
     this.#blocks = db.prepare(`
       DELETE FROM blocks WHERE rowid IN (SELECT rowid FROM blocks WHERE until <= ? LIMIT ?)`);
+    this.#newestDate = db.prepare<[], number>(
+      "SELECT received_at FROM updates ORDER BY seq DESC LIMIT 1",
+    );
+    this.#newestDate.pluck();
+    this.#firstWithin = db.prepare<[number, number], number>(`
+      SELECT received_at FROM updates WHERE received_at > ? AND received_at < ?
+      ORDER BY received_at LIMIT 1`);
+    this.#firstWithin.pluck();
+    this.#lastBefore = db.prepare<[number], number>(`
+      SELECT received_at FROM updates WHERE received_at < ? ORDER BY received_at DESC LIMIT 1`);
+    this.#lastBefore.pluck();
+    this.#young = db.prepare<[number, number], number>(`
+      SELECT seq FROM updates WHERE received_at > ? AND received_at <= ?
+      ORDER BY received_at LIMIT 1`);
+    this.#young.pluck();
+    const datedAhead = [
+      ["updates", "received_at"],
+      ["bodies", "received_at"],
+      ["identities", "remembered_at"],
+      ["undelivered", "at"],
+      ["returned", "at"],
+      ["forgotten", "at"],
+    ] as const;
+    this.#redate = [
+      ...datedAhead.map(([table, at]) => {
+        const ahead = `SELECT rowid FROM ${table} WHERE ${at} > @ahead LIMIT @batch`;
+        return `UPDATE ${table} SET ${at} = @now WHERE rowid IN (${ahead})`;
+      }),
+      // These are put off by two days at most.
+      ...(["refusals.until", "repairs.next_at"] as const).map((column) => {
+        const [table, at] = column.split(".");
+        const ahead = `SELECT rowid FROM ${table} WHERE ${at} > @ahead + ${2 * UNPROVEN_MS}`;
+        return `UPDATE ${table} SET ${at} = @now WHERE rowid IN (${ahead} LIMIT @batch)`;
+      }),
+    ].map((sql) => db.prepare(sql));
+    this.#oldestPackets = db.prepare("SELECT name, day FROM packets ORDER BY id LIMIT ?");
+    this.#packetAgain = db.prepare("INSERT OR REPLACE INTO packets (name, day) VALUES (?, ?)");
   }
 
   /** Books rows that came or, negative, went. Belongs into the transaction that moved them. */
@@ -159,7 +211,8 @@ export class Retention {
 
   /**
    * Removes at most `batch` rows of each kind that have reached their age at `now`, in one
-   * transaction. A body never outlives its entry, whatever the limits say.
+   * transaction. A body never outlives its entry, whatever the limits say. An entry whose date is
+   * more than a day older than that of an earlier one that stays has a wrong date, and stays.
    */
   expire(now: number, limits: RetentionLimits, batch: number): Expired {
     const forgetBefore = now - limits.rememberMs;
@@ -168,16 +221,17 @@ export class Retention {
       const needed = limits.hold && this.#lowestNeeded(limits.hold);
       const aged =
         limits.hold === undefined || needed === undefined
-          ? this.#dropOldest(dropBefore, batch)
-          : this.#dropButHeld(dropBefore, needed, limits.hold.bytes, batch);
-      const late = this.#bodiesOfEntries.all(forgetBefore, batch);
-      const entries = this.#entries.run(forgetBefore, batch).changes;
+          ? this.#dropOldest(dropBefore, this.#firstYoung(dropBefore, now), batch)
+          : this.#dropButHeld(dropBefore, now, needed, limits.hold.bytes, batch);
+      const young = this.#firstYoung(forgetBefore, now);
+      const late = this.#bodiesOfEntries.all(forgetBefore, young, batch);
+      const entries = this.#entries.run(forgetBefore, young, batch).changes;
       const bodies = aged.bodies + late.length;
       const bytes = aged.bytes + late.reduce((sum, { size }) => sum + size, 0);
       if (bodies > 0 || entries > 0) this.count(-entries, -bodies, -bytes);
       const others = [
         this.#identities.run(forgetBefore, batch).changes,
-        this.#packets.run(dayOf(forgetBefore), batch).changes,
+        this.#dropPackets(forgetBefore, now, batch),
         this.#undelivered.run(forgetBefore, batch).changes,
         this.#returned.run(forgetBefore, batch).changes,
         this.#refusals.run(now, batch).changes,
@@ -197,8 +251,79 @@ export class Retention {
     return this.#needed.get(names, names) ?? undefined;
   }
 
-  #dropOldest(before: number, batch: number) {
-    const sizes = this.#bodies.all(before, batch);
+  /**
+   * The latest date up to which everything in the log is `ageMs` old, as far as there is evidence
+   * for it. The date has been in step with the monotonic clock for `steadyMs` up to `now`: in that
+   * time, ages are exact. Before, it is the log that counts: the time between two entries, and of a
+   * longer gap one day, so that a clock that was wrong by years makes the log a day older and not
+   * years. Takes some sixty look-ups.
+   */
+  provenBefore(ageMs: number, now: number, steadyMs: number): number {
+    if (ageMs <= steadyMs) return now - ageMs;
+    return this.#connection.read(() => {
+      let [date, age] = [now - steadyMs, steadyMs];
+      for (;;) {
+        const within = this.#firstWithin.get(date - UNPROVEN_MS, date);
+        if (within !== undefined) {
+          if (age + date - within >= ageMs) return date - (ageMs - age);
+          age += date - within;
+          date = within;
+          continue;
+        }
+        const before = this.#lastBefore.get(date);
+        if (before === undefined) return NEVER;
+        if (age + UNPROVEN_MS >= ageMs) return before;
+        age += UNPROVEN_MS;
+        date = before;
+      }
+    });
+  }
+
+  /** The date of the newest entry; undefined when there is none. */
+  newestDate(): number | undefined {
+    return this.#connection.read(() => this.#newestDate.get());
+  }
+
+  /**
+   * Dates what lies more than a day in the future, at most `batch` rows of each kind, by `now`: a
+   * clock that was a year ahead must not keep it for a year. Returns whether there is more to do.
+   */
+  redate(now: number, batch: number): boolean {
+    const ahead = now + UNPROVEN_MS;
+    return this.#connection.write(() => {
+      const changes = this.#redate.map((one) => one.run({ now, ahead, batch }).changes);
+      return changes.some((changed) => changed >= batch);
+    });
+  }
+
+  /**
+   * The oldest packets, in the order in which they were seen last: what has reached its age goes.
+   * One of a day to come was seen by a wrong clock: as seen today it goes behind all others, where
+   * it does not stand before them.
+   */
+  #dropPackets(before: number, now: number, batch: number): number {
+    const today = dayOf(now);
+    let moved = 0;
+    for (const { name, day } of this.#oldestPackets.all(batch)) {
+      if (day <= today + 1) continue;
+      this.#packetAgain.run(name, today);
+      moved += 1;
+    }
+    return Math.max(moved, this.#packets.run(dayOf(before), batch).changes);
+  }
+
+  /**
+   * The number of the oldest entry that is too young to go at a date; beyond all when there is
+   * none. Dates may be wrong, since clocks are, and the order of entries is not: what stands behind
+   * this entry is not older than it, whatever its date says.
+   */
+  #firstYoung(before: number, now: number): number {
+    const young = this.#young.get(before + UNPROVEN_MS, now + UNPROVEN_MS);
+    return young ?? Number.MAX_SAFE_INTEGER;
+  }
+
+  #dropOldest(before: number, young: number, batch: number) {
+    const sizes = this.#bodies.all(before, young, batch);
     const bytes = sizes.reduce((sum, size) => sum + size, 0);
     return { bodies: sizes.length, bytes, dropped: 0, more: sizes.length >= batch };
   }
@@ -207,13 +332,15 @@ export class Retention {
    * The next `batch` bodies of a walk that is begun anew when it has come to its end: what is held
    * is passed over, and what is beyond `limit` is the oldest.
    */
-  #dropButHeld(before: number, needed: number, limit: number, batch: number) {
+  #dropButHeld(before: number, now: number, needed: number, limit: number, batch: number) {
+    const young = this.#firstYoung(before, now);
     const top = { ...FROM_THE_TOP, receivedAt: before };
     let { receivedAt, seq, heldBytes } = this.#walk.receivedAt > before ? top : this.#walk;
     const rows = this.#aged.all(receivedAt, seq, batch);
     let [bodies, bytes, dropped] = [0, 0, 0];
     for (const row of rows) {
       ({ receivedAt, seq } = row);
+      if (seq >= young) continue;
       if (seq >= needed) {
         heldBytes += row.size;
         if (heldBytes <= limit) continue;

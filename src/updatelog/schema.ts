@@ -3,7 +3,7 @@
  * a "stored" would be a lie. Bodies stand apart from entries, so that a LIST over a month of
  * announcements (thesis, appendix A) never touches the pages that hold keys.
  *
- * It does not know who opens a file or why. A file of an earlier version is brought up to date by
+ * It does not know who opens a file or why. A file of any earlier version is brought up to date by
  * its next writer, one of a later version is refused. There is no way back: an earlier release does
  * not read what this one has written.
  */
@@ -17,7 +17,7 @@ export const APPLICATION_ID = 0x4b584757;
 export const SCHEMA_VERSION = 6;
 
 /** The oldest version that a writer brings up to date. */
-const OLDEST_VERSION = 2;
+const OLDEST_VERSION = 1;
 
 /** First SQLite in which a commit beside a checkpoint cannot lose pages (the WAL-reset bug). */
 const SQLITE_FLOOR = [3, 51, 3] as const;
@@ -25,7 +25,7 @@ const SQLITE_FLOOR = [3, 51, 3] as const;
 /** `PRAGMA synchronous` reads back as a number; FULL fsyncs the WAL at each commit. */
 const SYNCHRONOUS_FULL = 2;
 
-/** The tables of version 2; what came since is in `STEPS`. */
+/** The tables of version 1; what came since is in `STEPS`. */
 const TABLES = `
 CREATE TABLE updates (
   seq INTEGER PRIMARY KEY AUTOINCREMENT,
@@ -93,6 +93,16 @@ CREATE TABLE undelivered (
 ) STRICT;
 CREATE INDEX undelivered_by_time ON undelivered (at);
 
+CREATE TABLE refusals (
+  hash BLOB PRIMARY KEY CHECK (length(hash) = 16),
+  reason TEXT NOT NULL,
+  until INTEGER NOT NULL
+) STRICT;
+CREATE INDEX refusals_by_time ON refusals (until);
+`;
+
+/** What came with version 2: see `returns.ts`. */
+const TABLES_2 = `
 CREATE TABLE returned (
   site TEXT NOT NULL,
   seq INTEGER NOT NULL,
@@ -118,13 +128,6 @@ CREATE TABLE secret (
   bytes BLOB NOT NULL CHECK (length(bytes) = 32)
 ) STRICT;
 INSERT INTO secret VALUES (1, randomblob(32));
-
-CREATE TABLE refusals (
-  hash BLOB PRIMARY KEY CHECK (length(hash) = 16),
-  reason TEXT NOT NULL,
-  until INTEGER NOT NULL
-) STRICT;
-CREATE INDEX refusals_by_time ON refusals (until);
 `;
 
 /** What came with version 3. */
@@ -146,13 +149,19 @@ CREATE TABLE forgotten (
 CREATE INDEX forgotten_by_mark ON forgotten (mark);
 CREATE INDEX forgotten_by_time ON forgotten (at);
 
+CREATE TABLE known_keys (fingerprint BLOB PRIMARY KEY) STRICT, WITHOUT ROWID;
+`;
+
+/**
+ * What came with version 3 as well, but not with its first releases. Logs of versions 3 to 6 are
+ * without it, or have it in the shape that it had before it lost its index by day.
+ */
+const PACKETS = `
 CREATE TABLE packets (
   id INTEGER PRIMARY KEY,
   name BLOB NOT NULL UNIQUE CHECK (length(name) = 16),
   day INTEGER NOT NULL
 ) STRICT;
-
-CREATE TABLE known_keys (fingerprint BLOB PRIMARY KEY) STRICT, WITHOUT ROWID;
 `;
 
 /** What came with version 4: see `repairs.ts`. */
@@ -192,6 +201,7 @@ CREATE TABLE sendings (
 
 /** What makes each version out of the one before. */
 const STEPS: readonly (readonly [version: number, step: (db: Database.Database) => void])[] = [
+  [2, (db) => void db.exec(TABLES_2)],
   [3, (db) => void db.exec(TABLES_3)],
   [
     4,
@@ -230,10 +240,32 @@ export function createTables(db: Database.Database): void {
   bringUpToDate(db, OLDEST_VERSION);
 }
 
-/** Adds what came after version `from`. Runs inside the caller's transaction. */
+/** Adds what the log of version `from` lacks. Runs inside the caller's transaction. */
 export function bringUpToDate(db: Database.Database, from: number): void {
   for (const [version, step] of STEPS) if (version > from) step(db);
+  if (lacksPackets(db)) makePackets(db);
   db.pragma(`user_version = ${SCHEMA_VERSION}`);
+}
+
+/** Whether the open log has to be brought up to date, whatever its number says. */
+export function isOutdated(db: Database.Database, version: number): boolean {
+  return version < SCHEMA_VERSION || lacksPackets(db);
+}
+
+function lacksPackets(db: Database.Database): boolean {
+  const columns = db.prepare("SELECT name FROM pragma_table_info('packets')").pluck().all();
+  return !columns.includes("id");
+}
+
+/** Makes the table in its present shape and takes over the rows of the former one. */
+function makePackets(db: Database.Database): void {
+  const former = "SELECT 1 FROM sqlite_schema WHERE type = 'table' AND name = 'packets'";
+  if (db.prepare(former).get() === undefined) return void db.exec(PACKETS);
+  db.exec("DROP INDEX IF EXISTS packets_by_day; ALTER TABLE packets RENAME TO former_packets;");
+  db.exec(PACKETS);
+  db.exec(`
+    INSERT INTO packets (name, day) SELECT name, day FROM former_packets ORDER BY day;
+    DROP TABLE former_packets;`);
 }
 
 /**
@@ -269,6 +301,16 @@ function otherVersion(path: string, version: number): Trouble {
   return new Trouble("not-ours", message, remedy);
 }
 
+/** What is said of a log whose tables are not those of its version; nothing of it was changed. */
+export function unknownTables(path: string, version: number, cause: Error): Trouble {
+  const message =
+    `${path}: says that it is of log version ${version}, but has other tables ` +
+    `(${cause.message}); it was left as it is`;
+  const remedy =
+    'Run the gateway release that wrote it, or put a backup ("kxgw db backup") in its place.';
+  return new Trouble("not-ours", message, remedy, { cause });
+}
+
 /** What a reader says of a log that its writer has not brought up to date yet. */
 export function notYetUpToDate(path: string): Trouble {
   const message = `${path}: was written by an older release, and no gateway has opened it since`;
@@ -290,6 +332,15 @@ export function assertSqliteVersion(version: string): void {
       );
     }
   }
+}
+
+/**
+ * SQLite puts intermediate results into files in a directory for temporary files. Where only the
+ * directory of the log can be written there is none, and even a DELETE fails. What our statements
+ * need is small: they work in batches.
+ */
+export function keepTemporaryInMemory(db: Database.Database): void {
+  db.pragma("temp_store = MEMORY");
 }
 
 /** Sets what a writer needs; the durable settings are verified by `assertDurable`. */

@@ -33,7 +33,6 @@ import { type Expired, Retention, type RetentionLimits, type Totals } from "./re
 import { Returns } from "./returns.js";
 import { Sendings } from "./sendings.js";
 import { Trails, union } from "./trail.js";
-import { asTrouble } from "./trouble.js";
 
 /** An update as a door hands it in. */
 export interface Arrival {
@@ -175,14 +174,15 @@ export class UpdateLog {
    * serves the file, 'not-ours', 'corrupt', 'read-only' or 'unusable'.
    */
   static open(path: string, options: { readonly readonly?: boolean } = {}): UpdateLog {
-    const connection = Connection.open(path, options);
-    try {
-      connection.assertUpToDate();
-      return new UpdateLog(connection);
-    } catch (error) {
-      connection.close();
-      throw asTrouble(error, connection.path);
-    }
+    let log: UpdateLog | undefined;
+    Connection.open(path, {
+      ...options,
+      prepare: (connection) => {
+        log = new UpdateLog(connection);
+      },
+    });
+    if (log === undefined) throw new Error("a log was opened without its statements");
+    return log;
   }
 
   /**
@@ -357,6 +357,24 @@ export class UpdateLog {
     return this.#retention.expire(now, limits, batch);
   }
 
+  /**
+   * The latest date up to which all that is in the log is `ageMs` old by evidence, when the date
+   * has been in step with the monotonic clock for `steadyMs` up to `now`. See `Retention`.
+   */
+  provenBefore(ageMs: number, now: number, steadyMs: number): number {
+    return this.#retention.provenBefore(ageMs, now, steadyMs);
+  }
+
+  /** When the newest entry came, milliseconds since 1970; undefined for an empty log. */
+  newestDate(): number | undefined {
+    return this.#retention.newestDate();
+  }
+
+  /** Dates at most `batch` rows of each kind that lie in the future by `now`; true for more. */
+  redate(now: number, batch: number): boolean {
+    return this.#retention.redate(now, batch);
+  }
+
   /** How much the log holds; takes microseconds at any size. */
   counts(): Counts {
     return { ...this.#retention.totals(), fileBytes: this.#connection.fileBytes() };
@@ -365,6 +383,11 @@ export class UpdateLog {
   /** What stands behind the word "stored", as SQLite reports it. */
   durability(): Durability {
     return this.#connection.durability();
+  }
+
+  /** Throws `Trouble` when the files of the log are not at their paths any more. */
+  assertInPlace(): void {
+    this.#connection.assertInPlace();
   }
 
   /** What is damaged, once it was met: from then on every write is refused with it. */

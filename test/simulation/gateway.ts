@@ -315,10 +315,11 @@ export class Gateway implements Host, MailHost, Diagnostics {
     const entry = log?.entry(seq as Seq);
     const { hold, retainMs, rememberMs } = this.settings.limits;
     if (log === undefined || entry === undefined || seq === log.newest()) return;
-    const graceMs = UPKEEP_LIMITS.everyMs + 10_000;
+    // Nothing expires in the first hour after a start or a jump.
+    const graceMs = UPKEEP_LIMITS.settleMs + UPKEEP_LIMITS.everyMs + 10_000;
     // The newest entry stays; from the next one on it has as long as upkeep takes.
     const succeededAt = this.ledger.entries.get(seq + 1)?.at ?? 0;
-    const since = Math.max(this.#jumpedAt, this.#troubledAt, succeededAt);
+    const since = Math.max(this.#bootAt, this.#jumpedAt, this.#troubledAt, succeededAt);
     if (this.#world.queue.now - since <= graceMs) return;
     const age = this.now() - entry.receivedAt;
     if (age <= (hold === undefined ? retainMs : rememberMs) + graceMs) return;

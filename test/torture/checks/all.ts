@@ -24,6 +24,7 @@ import { slowClients } from "./slow-clients.js";
 import { startUp } from "./start-up.js";
 import { syncOrder } from "./sync-order.js";
 import { walCut } from "./wal-cut.js";
+import { wrongStarts } from "./wrong-starts.js";
 
 export const CHECKS: readonly Check[] = [
   // What decides comes first: what runs out of time is what comes last.
@@ -41,6 +42,7 @@ export const CHECKS: readonly Check[] = [
   hostileMail,
   slowClients,
   clockJumps,
+  wrongStarts,
   signals,
   kxAnnounce,
   kxInput,
