@@ -85,6 +85,7 @@ export const EVENTS = {
   bounce: { level: "warn", text: "a mail of ours came back" },
   "delivery-noted": { level: "info", text: "a report says that our mail is late, or is delivered" },
   "smtp-limited": { level: "info", text: "SMTP client over a limit; turned away" },
+  "hkp-limited": { level: "info", text: "HKP client over a limit; turned away" },
   "certificate-renewed": { level: "info", text: "another certificate is in force" },
   "certificate-refused": {
     level: "error",

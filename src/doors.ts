@@ -132,7 +132,7 @@ export async function openDoors(config: Config, foundation: Foundation): Promise
     spoolDoor?.start();
     stops.push(() => spoolDoor?.stop());
     const stats = () => hkpStats(sources);
-    const hkpDoor = config.hkp && new HkpDoor(config, config.hkp, keys, tally, stats);
+    const hkpDoor = config.hkp && new HkpDoor(config, config.hkp, keys, tally, clock, { stats });
     stops.push(() => hkpDoor?.stop());
     const hkp = (await hkpDoor?.start()) ?? [];
 

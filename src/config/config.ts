@@ -149,6 +149,8 @@ export interface Config {
         readonly listen: readonly Endpoint[];
         /** Whether strangers may post, too. */
         readonly open: boolean;
+        /** Most requests of strangers from one network in a time. */
+        readonly strangerRate: Rate;
         /** Of one request, form-encoded. */
         readonly maxSizeBytes: number;
       }

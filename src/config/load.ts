@@ -142,7 +142,12 @@ function configOf(settings: Settings, file: string | undefined, directory: strin
       watch: spool.watch.map((path) => resolve(directory, path)),
       everyMs: spool.every,
     },
-    hkp: hkp && { listen: hkp.listen, open: hkp.open, maxSizeBytes: hkp.max_size },
+    hkp: hkp && {
+      listen: hkp.listen,
+      open: hkp.open,
+      strangerRate: hkp.stranger_rate,
+      maxSizeBytes: hkp.max_size,
+    },
     kx: kx && {
       listen: kx.listen,
       source: kx.source,

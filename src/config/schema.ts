@@ -96,6 +96,12 @@ export const hkpSchema = z
       .boolean({ error: "is not a truth value: write true or false, without quotes" })
       .default(false)
       .describe("Whether anybody may post; otherwise only who is in an accept_from."),
+    stranger_rate: text("60/1m", parseRate)
+      .prefault("60/1m")
+      .describe(
+        "Most requests of strangers from one network (/24, or /48 of IPv6) in a time; " +
+          "ten times as many from all of them.",
+      ),
     max_size: text("4MiB", parseSize).prefault("4MiB").describe("Largest request taken."),
   })
   .describe("Keys over HKP. Without this section none are taken.");

@@ -18,6 +18,7 @@ import { Refusal, type RefusalReason, TooFast, Trouble } from "../errors.js";
 import { isBounceAddress } from "../mail/verp.js";
 import type { BounceIntake } from "./bounce-intake.js";
 import { OwnCertificate } from "./certificate.js";
+import { clientOf, networkOf } from "./client-network.js";
 import { collect, type GiveUp } from "./collect.js";
 import type { Borrowed, InheritedSockets, Wanted } from "./inherited.js";
 import { SMTP_LIMITS, type SmtpLimits } from "./limits.js";
@@ -25,6 +26,7 @@ import { listenOnSocket } from "./lmtp.js";
 import type { Intake, MailIntake } from "./mail-intake.js";
 import { KnownSenders } from "./neighbours.js";
 import { type Session, SessionServer } from "./session.js";
+import { isOverShare } from "./shares.js";
 
 /** What a client is connected by. */
 type Line = "tcp" | "socket";
@@ -217,15 +219,11 @@ export class SmtpDoor {
   #judgeClient({ remoteAddress }: SMTPServerSession, line: Line): Reply | undefined {
     if (this.#stopping) return GOING_DOWN;
     if (line === "socket") return undefined;
-    const { sessions, strangers, perNeighbour, perStranger } = this.#limits;
-    const open = this.#sessions();
-    const isStranger = (address: string) => this.#senders.at(address).length === 0;
-    const fromHere = open.filter((session) => session.remoteAddress === remoteAddress).length;
-    const fromStrangers = open.filter((session) => isStranger(session.remoteAddress)).length;
-    const isOver = isStranger(remoteAddress)
-      ? fromHere > perStranger || fromStrangers > strangers
-      : fromHere > perNeighbour;
-    if (!isOver && open.length <= sessions) return undefined;
+    const visitor = (address: string) => {
+      return { client: clientOf(address), isStranger: this.#senders.at(address).length === 0 };
+    };
+    const open = this.#sessions().map((session) => visitor(session.remoteAddress));
+    if (!isOverShare(open, visitor(remoteAddress), this.#limits)) return undefined;
     this.#limited(remoteAddress, "too many connections");
     return { code: 421, text: "4.7.0 Too many connections, try again later." };
   }
@@ -293,7 +291,7 @@ export class SmtpDoor {
   #failure(error: unknown, session: SMTPServerSession): Reply {
     if (error instanceof TooFast) {
       const { neighbour, reason, waitMs, message } = error;
-      const client = shortened(session.remoteAddress);
+      const client = networkOf(session.remoteAddress);
       this.#diagnostics.report("too-fast", { neighbour, client, reason, waitMs });
       return { code: 450, text: `4.7.1 ${message}` };
     }
@@ -304,7 +302,7 @@ export class SmtpDoor {
     }
     const trouble = error instanceof Trouble ? error : undefined;
     this.#diagnostics.report("mail-deferred", {
-      client: shortened(session.remoteAddress),
+      client: networkOf(session.remoteAddress),
       kind: trouble?.kind ?? "bug",
       problem: error instanceof Error ? error.message : "unknown",
       remedy: trouble?.remedy,
@@ -316,12 +314,12 @@ export class SmtpDoor {
 
   #limited(address: string, reason: string): void {
     const neighbour = this.#senders.at(address)[0]?.name;
-    this.#diagnostics.report("smtp-limited", { neighbour, client: shortened(address), reason });
+    this.#diagnostics.report("smtp-limited", { neighbour, client: networkOf(address), reason });
   }
 
   #refused(session: SMTPServerSession, reason: string, problem: string): void {
     const neighbour = this.#senders.at(session.remoteAddress)[0]?.name;
-    const client = shortened(session.remoteAddress);
+    const client = networkOf(session.remoteAddress);
     this.#diagnostics.report("mail-refused", { neighbour, client, reason, problem });
   }
 }
@@ -335,12 +333,4 @@ function replyTo(intake: Intake): Reply {
 function toError(reply: Reply | undefined): Error | undefined {
   if (reply === undefined) return undefined;
   return Object.assign(new Error(reply.text), { responseCode: reply.code });
-}
-
-/** The network of an address, enough to find a misconfigured neighbour: /24 or /48. */
-function shortened(address: string): string {
-  if (address === "") return "local";
-  const v4 = /(\d+\.\d+\.\d+)\.\d+$/.exec(address);
-  if (v4 !== null) return `${v4[1]}.0/24`;
-  return `${address.split(":").slice(0, 3).join(":")}::/48`;
 }

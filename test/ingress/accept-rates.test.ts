@@ -2,6 +2,7 @@
 import { mkdirSync, readdirSync, utimesSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, onTestFinished, test } from "vitest";
+import { systemClock } from "../../src/clock.js";
 import { parseConfig } from "../../src/config/load.js";
 import { AcceptRates } from "../../src/ingress/accept-rates.js";
 import { HkpDoor } from "../../src/ingress/hkp.js";
@@ -161,7 +162,7 @@ test("over HKP it is 429, with the time to wait", async () => {
       'accept_rate = "1/10s"',
   );
   if (config.hkp === undefined) throw new Error("no hkp section");
-  const door = stopped(new HkpDoor(config, config.hkp, keys, diagnostics));
+  const door = stopped(new HkpDoor(config, config.hkp, keys, diagnostics, systemClock));
   const [{ port } = { port: 0 }] = await door.start();
   const [key = ""] = armoredKeys();
   const post = () =>
