@@ -75,23 +75,32 @@ export async function hkpDoor(settings = "", given: HkpSetting = {}): Promise<Hk
     ...beside,
     port,
     open: (from = STRANGER) => raw(port, from),
-    post: (body, { from = NEIGHBOUR, path = "/pks/add", method = "POST" } = {}, headers = {}) =>
-      new Promise((resolve, reject) => {
-        const options = { port, host: "127.0.0.1", localAddress: from, path, method };
-        const sent = request({ ...options, headers: { "Content-Type": FORM, ...headers } });
-        sent.on("response", (response) => {
-          let text = "";
-          response.on("data", (chunk: Buffer) => {
-            text += chunk.toString();
-          });
-          response.on("end", () =>
-            resolve({ status: response.statusCode ?? 0, body: text, headers: response.headers }),
-          );
-        });
-        sent.on("error", reject);
-        sent.end(body);
-      }),
+    post: (body, asking, headers) => sendTo(port, body, asking, headers),
   };
+}
+
+/** One request with a form, by default of the neighbour, and its answer. */
+export function sendTo(
+  port: number,
+  body: string | Buffer,
+  { from = NEIGHBOUR, path = "/pks/add", method = "POST" }: Asking = {},
+  headers: Record<string, string> = {},
+): Promise<Answer> {
+  return new Promise((resolve, reject) => {
+    const options = { port, host: "127.0.0.1", localAddress: from, path, method, agent: false };
+    const sent = request({ ...options, headers: { "Content-Type": FORM, ...headers } });
+    sent.on("response", (response) => {
+      let text = "";
+      response.on("data", (chunk: Buffer) => {
+        text += chunk.toString();
+      });
+      response.on("end", () =>
+        resolve({ status: response.statusCode ?? 0, body: text, headers: response.headers }),
+      );
+    });
+    sent.on("error", reject);
+    sent.end(body);
+  });
 }
 
 export function form(...texts: string[]): string {
