@@ -49,6 +49,9 @@ const DECLINED: ReadonlySet<RefusalReason> = new Set<RefusalReason>([
 const CHECK_MS = 1000;
 const NO_ROOM_MS = 5000;
 
+/** Connections that wait to be looked at; the kernel's own most (somaxconn), so that none is late. */
+const BACKLOG = 4096;
+
 /** How many requests on one connection; then the client connects anew and is counted anew. */
 const REQUESTS_PER_CONNECTION = 1000;
 
@@ -123,7 +126,7 @@ export class HkpDoor {
       const server = this.#server();
       await new Promise<void>((resolve, reject) => {
         server.once("error", reject);
-        server.listen(port, host, resolve);
+        server.listen({ port, host, backlog: BACKLOG }, resolve);
       });
       this.#servers.push(server);
       bound.push({ host, port: (server.address() as AddressInfo).port });
