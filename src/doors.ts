@@ -128,7 +128,7 @@ export async function openDoors(config: Config, foundation: Foundation): Promise
       mail && new SmtpDoor(config, mail, intake, bounces, tally, SMTP_LIMITS, inherited);
     stops.push(() => smtpDoor?.stop());
     const smtp = (await smtpDoor?.start()) ?? [];
-    const spoolDoor = config.spool && new SpoolDoor(config, config.spool, intake, tally);
+    const spoolDoor = config.spool && new SpoolDoor(config, config.spool, intake, tally, clock);
     spoolDoor?.start();
     stops.push(() => spoolDoor?.stop());
     const stats = () => hkpStats(sources);

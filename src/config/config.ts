@@ -142,6 +142,8 @@ export interface Config {
         /** Absolute paths of directories from which mails are taken. */
         readonly watch: readonly string[];
         readonly everyMs: number;
+        /** How long what was refused is kept aside. */
+        readonly keepRefusedMs: number;
       }
     | undefined;
   readonly hkp:

@@ -141,6 +141,7 @@ function configOf(settings: Settings, file: string | undefined, directory: strin
     spool: spool && {
       watch: spool.watch.map((path) => resolve(directory, path)),
       everyMs: spool.every,
+      keepRefusedMs: spool.keep_refused,
     },
     hkp: hkp && {
       listen: hkp.listen,

@@ -84,6 +84,9 @@ export const spoolSchema = z
     every: text("2s", parseDuration)
       .prefault("2s")
       .describe("How often they are looked at; a file is read when it has not changed since."),
+    keep_refused: text("30d", parseDuration)
+      .prefault("30d")
+      .describe("How long refused files are kept in refused/; at most 5000 files and 256 MiB."),
   })
   .describe("Mail that a pipe of an old keyserver leaves as files. Off without this section.");
 

@@ -190,7 +190,7 @@ test("in a spool a file stays until its turn, told once, and keeps no other wait
   // More than are looked at in one round, all of them older than the file of the other neighbour.
   for (let n = 0; n < 250; n += 1) writeFileSync(join(spool, `pks-mail.${n}`), RSA);
   for (const name of readdirSync(spool)) utimesSync(join(spool, name), 1000, 1000);
-  stopped(new SpoolDoor(config, config.spool, intake, diagnostics)).start();
+  stopped(new SpoolDoor(config, config.spool, intake, diagnostics, systemClock)).start();
   writeFileSync(join(spool, "x.onak"), fixture("onak-new.eml"));
   await until(() => entries().length === 2);
   await until(() => diagnostics.all("too-fast").length === 249);
