@@ -185,6 +185,8 @@ export interface Config {
   readonly admin:
     | {
         readonly listen: Endpoint;
+        /** Host names that it answers to, beside addresses, localhost and this host's own. */
+        readonly names: readonly string[];
         /** Whether addresses are masked, because strangers may look. */
         readonly publicStatus: boolean;
       }

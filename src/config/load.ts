@@ -168,7 +168,11 @@ function configOf(settings: Settings, file: string | undefined, directory: strin
       ca: outbound.ca === undefined ? undefined : resolve(directory, outbound.ca),
     },
     local: local && localOf(local, directory),
-    admin: admin && { listen: admin.listen, publicStatus: admin.public_status },
+    admin: admin && {
+      listen: admin.listen,
+      names: admin.names,
+      publicStatus: admin.public_status,
+    },
     policy: {
       maxUpdateBytes: policy.max_update,
       maxPackets: policy.max_packets,

@@ -187,6 +187,9 @@ export const adminSchema = z
     listen: endpoint("127.0.0.1:9627")
       .prefault("127.0.0.1:9627")
       .describe("Where the status page, its JSON and the metrics are served."),
+    names: list("kx.example.org", text("kx.example.org", parseHostname))
+      .prefault([])
+      .describe("Host names that it is asked by, as a proxy hands them on; addresses always work."),
     public_status: z
       .boolean({ error: "is not a truth value: write true or false, without quotes" })
       .default(false)
