@@ -1,16 +1,12 @@
 /**
- * The HKP door: POST /pks/add (draft-gallagher-openpgp-hkp 5), as `gpg --send-keys`, Hockeypuck and
- * web forms write it. Who posts is a neighbour by its address; strangers may only when the operator
- * says so. One key a request: an update is one key, and Hockeypuck and gpg send no more.
- *
- * Answered as Hockeypuck does: JSON with the key under "inserted", or under "ignored" when the very
- * update is known; bad input is 4xx with one line (429: over a rate), our trouble 5xx, so that
- * nobody takes it for stored. A neighbour that is a keyserver is answered as Hockeypuck 2.3 needs
- * it, which gives up its whole round at any status from 300 on: a key that we decline is "ignored",
- * and a failure that passes is a connection closed without an answer, which it retries.
- *
- * PKS-Recipients, PKS-From and PKS-Sender are the trail, of neighbours only. Limits: "updated"
- * never occurs, for we hold no keys; only op=stats is looked up; TLS is up to a proxy.
+ * The HKP door: POST /pks/add (draft-gallagher-openpgp-hkp 5), one key a request. Who posts is a
+ * neighbour by its address; strangers may only when the operator says so. Answered as Hockeypuck
+ * does: JSON with the key under "inserted", or "ignored" when the very update is known; bad input
+ * is 4xx with one line (429: over a rate), our trouble 5xx, so that nobody takes it for stored.
+ * A neighbour that is a keyserver is answered as Hockeypuck 2.3 needs it, which gives up its round
+ * at any status from 300 on: a key that we decline is "ignored", and a failure that passes is a
+ * connection closed without an answer. PKS-Recipients, PKS-From and PKS-Sender are the trail, of
+ * neighbours only. Limits: "updated" never occurs, as we hold no keys; TLS is up to a proxy.
  */
 import type { IncomingMessage, Server, ServerResponse } from "node:http";
 import { createServer } from "node:http";
@@ -49,7 +45,7 @@ const DECLINED: ReadonlySet<RefusalReason> = new Set<RefusalReason>([
 const CHECK_MS = 1000;
 const NO_ROOM_MS = 5000;
 
-/** Connections that wait to be looked at; the kernel's own most (somaxconn), so that none is late. */
+/** Connections that wait to be looked at: the most of the kernel (somaxconn), so none is late. */
 const BACKLOG = 4096;
 
 /** How many requests on one connection; then the client connects anew and is counted anew. */

@@ -71,7 +71,7 @@ export interface HkpLimits extends Shares, PaceLimits {
   readonly networks: number;
 }
 
-/** The shares and the pace are those of SMTP. A client waits for its answer, so times are shorter. */
+/** Shares and pace are those of SMTP. A client waits for its answer, so that times are shorter. */
 export const HKP_LIMITS: HkpLimits = {
   sessions: 200,
   strangers: 100,

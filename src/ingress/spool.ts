@@ -3,13 +3,11 @@
  * changed: pks-mail.sh (`pks-mail.*`), sks_add_mail (`*.ready`), onak-mail.pl (`*.onak`).
  *  1. A file is read when size and time have been the same for one interval, because pks-mail.sh
  *     writes where it is found; and it is removed after the commit, never before.
- *  2. What is refused (no mail, no key, half of one) is moved aside into `refused/`. What cannot be
- *     read or moved, or comes faster than `accept_rate`, stays. Each is told once.
- *  3. While the log is in trouble everything stays where it is and is tried again.
- *  4. Links, pipes and directories are not touched: a spool is written to by others.
- * Each directory is looked at on its own, and of a full one some thousand files at a time, oldest
- * first, so that a hundred thousand files cost time and nothing else.
- * Known limit: no address vouches for a file, so a mail has to name a neighbour as its author.
+ *  2. What is refused is moved aside into `refused/`. What cannot be read or moved, or comes faster
+ *     than `accept_rate`, stays, and is told once. While the log is in trouble everything stays.
+ *  3. Links, pipes and directories are not touched: a spool is written to by others.
+ *  4. Each directory has its own loop, and takes of a full one the oldest files first, in portions.
+ * Limit: no address vouches for a file, so a mail has to name a neighbour as its author.
  */
 import { constants } from "node:fs";
 import type { FileHandle } from "node:fs/promises";

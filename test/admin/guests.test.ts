@@ -85,7 +85,6 @@ describe("the host that a request names", () => {
     "kx.example.org.rebound.example",
     "1.2.3",
     "[::1].rebound.example",
-    "",
   ])("%s is not", async (host) => {
     const { base } = await startGateway(CONFIG);
     for (const path of ["/", "/status.json", "/metrics", "/events", "/update/x", "/livez"]) {

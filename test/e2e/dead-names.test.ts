@@ -32,7 +32,12 @@ test("dead names and a silent relay delay no door, at the start and at a reload"
     (n) => `[[peer]]\nname = "p${n}"\nkx = "p${n}.dead.example:11373"\nvia = "kx"\n`,
   );
   const text = `[site]\naddress = "pgp-public-keys@kx.example.org"\n[log]\n
-[hkp]\nlisten = ["127.0.0.1:${hkp}"]\nopen = true\nstranger_rate = "100000/1m"\n[kx]\nlisten = ["127.0.0.1:0"]
+[hkp]
+listen = ["127.0.0.1:${hkp}"]
+open = true
+stranger_rate = "100000/1m"
+[kx]
+listen = ["127.0.0.1:0"]
 [outbound]\nrelay = "smtp://127.0.0.1:${relayPort}"
 [[peer]]\nname = "site"\nmail = "pgp-public-keys@site.example"\n${peers.join("")}`;
   const began = performance.now();

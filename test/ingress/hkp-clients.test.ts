@@ -97,9 +97,10 @@ describe("a form", () => {
   test("without a content type is read, in chunks as well, and over HTTP/1.0", async () => {
     const body = form(KEY);
     const chunks = `${body.length.toString(16)}\r\n${body}\r\n0\r\n\r\n`;
+    const head = "POST /pks/add HTTP/1.1\r\nHost: x\r\nConnection: close\r\n";
     const requests = [
-      `POST /pks/add HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: ${body.length}\r\n\r\n${body}`,
-      `POST /pks/add HTTP/1.1\r\nHost: x\r\nConnection: close\r\nTransfer-Encoding: chunked\r\n\r\n${chunks}`,
+      `${head}Content-Length: ${body.length}\r\n\r\n${body}`,
+      `${head}Transfer-Encoding: chunked\r\n\r\n${chunks}`,
       request("POST /pks/add HTTP/1.0"),
     ];
     for (const text of requests) {

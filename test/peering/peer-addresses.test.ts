@@ -112,7 +112,7 @@ describe("a name server that never answers", () => {
 });
 
 describe("addresses", () => {
-  test("are kept when a name cannot be looked up any more; one that hangs is asked once", async () => {
+  test("are kept when a name cannot be looked up any more; what hangs is asked once", async () => {
     vi.useFakeTimers();
     onTestFinished(() => void vi.useRealTimers());
     const { lookUp, asked, say } = nameServer();

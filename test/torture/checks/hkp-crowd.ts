@@ -20,7 +20,7 @@ const TRICKLE_MS = 500;
 /** How soon a stranger who was ended comes again. */
 const AGAIN_MS = 2000;
 const RATE_MS = 3000;
-/** Of 100 slots of strangers with a body of at most 64 KiB each begun, and the usual of a process. */
+/** Of 100 slots of strangers, each with 64 KiB of a body, and the usual of a process. */
 const MOST_MIB = 150;
 
 export const hkpCrowd: Check = {
