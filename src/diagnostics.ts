@@ -89,9 +89,11 @@ export const EVENTS = {
   "too-fast": { level: "warn", text: "neighbour is over its accept_rate; put off" },
   "reply-swallowed": { level: "info", text: "automatic reply swallowed" },
   "spool-stuck": { level: "error", text: "a file or directory of mails cannot be used; left" },
+  "refused-removed": { level: "warn", text: "refused mails of a spool were removed from refused/" },
   bounce: { level: "warn", text: "a mail of ours came back" },
   "delivery-noted": { level: "info", text: "a report says that our mail is late, or is delivered" },
   "smtp-limited": { level: "info", text: "SMTP client over a limit; turned away" },
+  "hkp-limited": { level: "info", text: "HKP client over a limit; turned away" },
   "certificate-renewed": { level: "info", text: "another certificate is in force" },
   "certificate-refused": {
     level: "error",

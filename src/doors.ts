@@ -1,7 +1,8 @@
 /**
  * The doors that one configuration asks for, over one log: built, started from the inside out and
- * stopped in the mirror order, so that nothing comes in before there is a way out. Holds no
- * behaviour of its own; whoever wants to know how the rooms hang together reads this file.
+ * stopped in the mirror order, but for those that send: they stop first and together, because they
+ * may wait for seconds for servers that do not answer, and what comes in goes on meanwhile. Holds
+ * no behaviour of its own; whoever wants to know how the rooms hang together reads this file.
  */
 import { AdminDoor } from "./admin/admin-door.js";
 import { CertificateEnds } from "./admin/certificates.js";
@@ -70,7 +71,9 @@ export interface Doors {
 export async function openDoors(config: Config, foundation: Foundation): Promise<Doors> {
   const { log, clock, tally, upkeep, inherited, startedAt } = foundation;
   const stops: (() => unknown)[] = [];
+  const senderStops: (() => unknown)[] = [];
   const stop = async () => {
+    await Promise.all(senderStops.splice(0).map((step) => step()));
     for (const step of stops.splice(0).reverse()) await step();
   };
   try {
@@ -83,10 +86,10 @@ export async function openDoors(config: Config, foundation: Foundation): Promise
     stops.push(() => upkeep.stop());
 
     mailDoor?.start();
-    stops.push(() => mailDoor?.stop());
+    senderStops.push(() => mailDoor?.stop());
     const localDoor = config.local && new LocalDoor(config, config.local, log, clock, tally, rules);
     localDoor?.start();
-    stops.push(() => localDoor?.stop());
+    senderStops.push(() => localDoor?.stop());
 
     const session = (name: string, isUp: boolean) => mailDoor?.session(name, isUp);
     const given = { rules, session };
@@ -117,7 +120,7 @@ export async function openDoors(config: Config, foundation: Foundation): Promise
     const roads = { mail: mailer?.ask.bind(mailer), local: localKeyserver(config), rules };
     const repairDoor = new RepairDoor(config, log, repairIntake, roads, clock, tally);
     repairDoor.start();
-    stops.push(async () => {
+    senderStops.push(async () => {
       mailer?.close();
       await repairDoor.stop();
     });
@@ -130,11 +133,11 @@ export async function openDoors(config: Config, foundation: Foundation): Promise
       mail && new SmtpDoor(config, mail, intake, bounces, tally, SMTP_LIMITS, inherited);
     stops.push(() => smtpDoor?.stop());
     const smtp = (await smtpDoor?.start()) ?? [];
-    const spoolDoor = config.spool && new SpoolDoor(config, config.spool, intake, tally);
+    const spoolDoor = config.spool && new SpoolDoor(config, config.spool, intake, tally, clock);
     spoolDoor?.start();
     stops.push(() => spoolDoor?.stop());
     const stats = () => hkpStats(sources);
-    const hkpDoor = config.hkp && new HkpDoor(config, config.hkp, keys, tally, stats);
+    const hkpDoor = config.hkp && new HkpDoor(config, config.hkp, keys, tally, clock, { stats });
     stops.push(() => hkpDoor?.stop());
     const hkp = (await hkpDoor?.start()) ?? [];
 

@@ -2,7 +2,8 @@
  * The operator's HTTP doors: the one of [admin], for a browser and Prometheus, and the control
  * socket beside the log, for `kxgw status` and its kin, which is there whatever the config says.
  * Both answer the same paths; the control socket also takes orders (POST) and masks nothing,
- * because only the gateway's user may open it (mode 0600).
+ * because only the gateway's user may open it (mode 0600). The door of [admin] answers to its own
+ * names only, and keeps room for probes and scrapes, whatever pages and idle clients do.
  *
  * A socket file that is left over from a crash is replaced: who holds the lock of the log is the
  * only one who can be here. Limit: a path beyond 107 bytes cannot be a socket; then there is none,
@@ -12,9 +13,12 @@ import { chmodSync, rmSync } from "node:fs";
 import type { IncomingMessage, Server, ServerResponse } from "node:http";
 import { createServer } from "node:http";
 import type { AddressInfo } from "node:net";
+import { hostname } from "node:os";
 import type { Endpoint } from "../config/config.js";
 import type { Diagnostics } from "../diagnostics.js";
-import { LiveClients } from "./live.js";
+import { Guests } from "./guests.js";
+import { isOwn, notOwn, ownNames } from "./hosts.js";
+import { LIVE_LIMITS, LiveClients } from "./live.js";
 import { Metrics } from "./metrics.js";
 import type { Orders } from "./orders.js";
 import { obey } from "./orders.js";
@@ -24,7 +28,11 @@ import type { Sources } from "./status.js";
 
 export const ADMIN_LIMITS = {
   connections: 50,
+  /** From one address, which may be a proxy in front of many. */
+  perAddress: 30,
   requestMs: 10_000,
+  /** How late it is noticed that a request did not come in time. */
+  checkMs: 1000,
   /** sun_path of Linux, without its NUL. */
   socketPathBytes: 107,
 } as const;
@@ -49,6 +57,7 @@ export class AdminDoor {
   readonly #diagnostics: Diagnostics;
   readonly #metrics: Metrics;
   readonly #live = new LiveClients();
+  readonly #names: ReadonlySet<string>;
   readonly #servers: Server[] = [];
   readonly #unsubscribe: () => void;
 
@@ -57,6 +66,8 @@ export class AdminDoor {
     this.#orders = orders;
     this.#diagnostics = diagnostics;
     this.#metrics = new Metrics(sources);
+    const { listen, names = [] } = sources.config.admin ?? {};
+    this.#names = ownNames([...names, hostname(), ...(listen ? [listen.host] : [])]);
     this.#unsubscribe = sources.tally.onReport(() => this.#live.changed());
   }
 
@@ -106,14 +117,29 @@ export class AdminDoor {
   }
 
   #server(isControl: boolean): Server {
-    const options = { requestTimeout: ADMIN_LIMITS.requestMs };
+    const { requestMs, checkMs, connections, perAddress } = ADMIN_LIMITS;
+    const guests = new Guests({
+      connections,
+      // All who come to the control socket have the same address, none.
+      perAddress: isControl ? connections : perAddress,
+      streams: LIVE_LIMITS.clients,
+      streamsPerAddress: isControl ? LIVE_LIMITS.clients : LIVE_LIMITS.perAddress,
+    });
+    const options = {
+      headersTimeout: requestMs,
+      requestTimeout: requestMs,
+      connectionsCheckingInterval: checkMs,
+    };
     const server = createServer(options, (request, response) => {
-      this.#take(request, response, isControl).then(undefined, (error: unknown) => {
+      const { socket } = request;
+      guests.turn(socket, "asking");
+      response.once("finish", () => guests.turn(socket, "waiting"));
+      this.#take(request, response, isControl, guests).then(undefined, (error: unknown) => {
         const problem = error instanceof Error ? error.message : "not ready";
         if (!response.headersSent) respond(response, request, plain(503, problem));
       });
     });
-    server.maxConnections = ADMIN_LIMITS.connections;
+    server.on("connection", (socket) => guests.enter(socket));
     this.#servers.push(server);
     return server;
   }
@@ -122,9 +148,14 @@ export class AdminDoor {
     request: IncomingMessage,
     response: ServerResponse,
     isControl: boolean,
+    guests: Guests,
   ): Promise<void> {
     const url = URL.parse(request.url ?? "/", "http://kxgw.invalid");
     if (url === null) return respond(response, request, plain(400, "That is no path."));
+    const { host } = url.host === "kxgw.invalid" ? request.headers : url;
+    if (!isControl && !isOwn(host, this.#names)) {
+      return respond(response, request, plain(421, notOwn(host ?? "")));
+    }
     if (isControl && request.method === "POST") {
       return respond(response, request, obey(url, this.#orders));
     }
@@ -132,7 +163,7 @@ export class AdminDoor {
       return respond(response, request, plain(405, "Only GET is answered here."));
     }
     if (url.pathname === "/events" && request.method === "GET") {
-      if (this.#live.hasRoom) return this.#live.add(response, HEADERS);
+      if (guests.stream(request.socket)) return this.#live.add(response, HEADERS);
       return respond(response, request, plain(503, "Too many pages are open; this one reloads."));
     }
     const mask = !isControl && (this.#sources.config.admin?.publicStatus ?? false);

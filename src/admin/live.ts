@@ -1,12 +1,14 @@
 /**
  * Server-sent events: tells open pages that something changed, at most four times a second, and
- * nothing more; a page then fetches itself. Clients are few and bounded; one that does not read is
- * dropped. A comment every 25 s keeps proxies from closing a quiet stream.
+ * nothing more; a page then fetches itself. How many there may be is for the door to say; one that
+ * does not read is dropped. A comment every 25 s keeps proxies from closing a quiet stream.
  */
 import type { ServerResponse } from "node:http";
 
 export const LIVE_LIMITS = {
   clients: 20,
+  /** Of these, from one address, which may be a proxy in front of many. */
+  perAddress: 10,
   /** Reports that come together are one change; it is told when they have settled. */
   settleMs: 250,
   beatMs: 25_000,
@@ -17,11 +19,6 @@ export class LiveClients {
   #settling: NodeJS.Timeout | undefined;
   #beat: NodeJS.Timeout | undefined;
   #changes = 0;
-
-  /** Whether one more client is taken. */
-  get hasRoom(): boolean {
-    return this.#clients.size < LIVE_LIMITS.clients;
-  }
 
   /** Makes a stream of `response`, with these headers besides its own. */
   add(response: ServerResponse, headers: Readonly<Record<string, string>>): void {

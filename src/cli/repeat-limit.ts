@@ -14,7 +14,7 @@ import type { Diagnostics, EventName, Fields } from "../diagnostics.js";
 export const LIMITED: ReadonlySet<EventName> = new Set<EventName>([
   // One a mail or request of anybody: a flood of rubbish, or a neighbour that is set up wrongly.
   ...(["mail-refused", "key-refused", "too-fast", "reply-swallowed", "smtp-limited"] as const),
-  "smtp-error",
+  ...(["hkp-limited", "smtp-error"] as const),
   // One a mail while the disk is full; the first lines say all there is to say.
   "mail-deferred",
   // One a bounce: a site that sends everything back, or somebody who makes bounces up.

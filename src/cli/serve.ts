@@ -24,6 +24,8 @@ import { ServiceManager } from "./service-manager.js";
 
 /** How late a line may be that says how many more there were. */
 const SWEEP_MS = 5000;
+/** How long look-ups of names that nobody answers may keep a process that has stopped. */
+const LAST_MS = 1000;
 
 /** Serves until a signal ends it; resolves with the exit code. */
 export async function serveCommand(
@@ -68,6 +70,7 @@ export async function serveCommand(
   }
   diagnostics.flush();
   diagnostics.report("stopped");
+  setTimeout(() => process.exit(EXIT.ok), LAST_MS).unref();
   return EXIT.ok;
 }
 

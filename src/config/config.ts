@@ -142,6 +142,8 @@ export interface Config {
         /** Absolute paths of directories from which mails are taken. */
         readonly watch: readonly string[];
         readonly everyMs: number;
+        /** How long what was refused is kept aside. */
+        readonly keepRefusedMs: number;
       }
     | undefined;
   readonly hkp:
@@ -149,6 +151,8 @@ export interface Config {
         readonly listen: readonly Endpoint[];
         /** Whether strangers may post, too. */
         readonly open: boolean;
+        /** Most requests of strangers from one network in a time. */
+        readonly strangerRate: Rate;
         /** Of one request, form-encoded. */
         readonly maxSizeBytes: number;
       }
@@ -181,6 +185,8 @@ export interface Config {
   readonly admin:
     | {
         readonly listen: Endpoint;
+        /** Host names that it answers to, beside addresses, localhost and this host's own. */
+        readonly names: readonly string[];
         /** Whether addresses are masked, because strangers may look. */
         readonly publicStatus: boolean;
       }

@@ -141,8 +141,14 @@ function configOf(settings: Settings, file: string | undefined, directory: strin
     spool: spool && {
       watch: spool.watch.map((path) => resolve(directory, path)),
       everyMs: spool.every,
+      keepRefusedMs: spool.keep_refused,
     },
-    hkp: hkp && { listen: hkp.listen, open: hkp.open, maxSizeBytes: hkp.max_size },
+    hkp: hkp && {
+      listen: hkp.listen,
+      open: hkp.open,
+      strangerRate: hkp.stranger_rate,
+      maxSizeBytes: hkp.max_size,
+    },
     kx: kx && {
       listen: kx.listen,
       source: kx.source,
@@ -162,7 +168,11 @@ function configOf(settings: Settings, file: string | undefined, directory: strin
       ca: outbound.ca === undefined ? undefined : resolve(directory, outbound.ca),
     },
     local: local && localOf(local, directory),
-    admin: admin && { listen: admin.listen, publicStatus: admin.public_status },
+    admin: admin && {
+      listen: admin.listen,
+      names: admin.names,
+      publicStatus: admin.public_status,
+    },
     policy: {
       maxUpdateBytes: policy.max_update,
       maxPackets: policy.max_packets,

@@ -84,6 +84,9 @@ export const spoolSchema = z
     every: text("2s", parseDuration)
       .prefault("2s")
       .describe("How often they are looked at; a file is read when it has not changed since."),
+    keep_refused: text("30d", parseDuration)
+      .prefault("30d")
+      .describe("How long refused files are kept in refused/; at most 5000 files and 256 MiB."),
   })
   .describe("Mail that a pipe of an old keyserver leaves as files. Off without this section.");
 
@@ -96,6 +99,12 @@ export const hkpSchema = z
       .boolean({ error: "is not a truth value: write true or false, without quotes" })
       .default(false)
       .describe("Whether anybody may post; otherwise only who is in an accept_from."),
+    stranger_rate: text("60/1m", parseRate)
+      .prefault("60/1m")
+      .describe(
+        "Most requests of strangers from one network (/24, or /48 of IPv6) in a time; " +
+          "ten times as many from all of them.",
+      ),
     max_size: text("4MiB", parseSize).prefault("4MiB").describe("Largest request taken."),
   })
   .describe("Keys over HKP. Without this section none are taken.");
@@ -178,6 +187,9 @@ export const adminSchema = z
     listen: endpoint("127.0.0.1:9627")
       .prefault("127.0.0.1:9627")
       .describe("Where the status page, its JSON and the metrics are served."),
+    names: list("kx.example.org", text("kx.example.org", parseHostname))
+      .prefault([])
+      .describe("Host names that it is asked by, as a proxy hands them on; addresses always work."),
     public_status: z
       .boolean({ error: "is not a truth value: write true or false, without quotes" })
       .default(false)

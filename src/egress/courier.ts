@@ -43,6 +43,8 @@ export interface Courier {
   parts(update: Outgoing, date: number): Part[];
   /** An empty pack; a courier that brings each update on its own has none. */
   pack?(): Pack;
+  /** Ends an attempt that has not come to its part yet; a courier that cannot tell has none. */
+  stopConnecting?(): void;
   /** Ends whatever is under way, as a temporary failure. */
   close(): void;
 }
@@ -85,6 +87,10 @@ export class MailCourier implements Courier {
   #part({ raw, incomplete, oversized }: Outmail, sender: string): Part {
     const deliver = () => this.#transport.deliver(raw, sender, this.#envelope.to);
     return { bytes: raw.length, incomplete, oversized, deliver };
+  }
+
+  stopConnecting(): void {
+    this.#transport.stopConnecting?.();
   }
 
   close(): void {

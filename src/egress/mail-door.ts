@@ -76,7 +76,9 @@ export class MailDoor {
       for (const courier of this.#couriers) courier.close();
     };
     const deadline = setTimeout(close, withinMs);
-    await Promise.all(this.#all.map((lane) => lane.stop()));
+    const stopped = this.#all.map((lane) => lane.stop());
+    for (const courier of this.#couriers) courier.stopConnecting?.();
+    await Promise.all(stopped);
     clearTimeout(deadline);
     close();
   }

@@ -57,6 +57,8 @@ const OPPORTUNISTIC: Security = { required: false, ca: undefined };
 export interface Transport {
   /** One mail to one recipient. Never rejects; one call at a time. */
   deliver(raw: Uint8Array, sender: string, recipient: string): Promise<Outcome>;
+  /** Ends an attempt that has not come to its mail yet, such as one that waits for a look-up. */
+  stopConnecting?(): void;
   /** Ends whatever is under way, as a temporary failure. */
   close(): void;
 }
@@ -118,6 +120,10 @@ export class RelayTransport implements Transport {
     } catch (error) {
       return outcomeOf(error);
     }
+  }
+
+  stopConnecting(): void {
+    if (this.#connection?.isOpen === false) this.close();
   }
 
   close(): void {

@@ -5,6 +5,7 @@
  */
 import type { SMTPServerDataStream } from "smtp-server";
 import type { SmtpLimits } from "./limits.js";
+import { Pace } from "./pace.js";
 
 /** Why a message is not waited for any longer. */
 export type GiveUp = "too-slow" | "too-large";
@@ -24,7 +25,11 @@ export async function collect(
     giveUp(reason);
     stream.destroy();
   };
-  const pace = new Pace(stream, limits, () => end("too-slow"));
+  const pace = new Pace(
+    () => stream.byteLength,
+    limits,
+    () => end("too-slow"),
+  );
   let chunks: Uint8Array[] = [];
   try {
     for await (const chunk of stream) {
@@ -36,33 +41,4 @@ export async function collect(
     pace.stop();
   }
   return stream.sizeExceeded ? undefined : Buffer.concat(chunks);
-}
-
-/** Watches that a stream has moved far enough for the time that was waited for it. */
-class Pace {
-  readonly #stream: SMTPServerDataStream;
-  readonly #limits: SmtpLimits;
-  readonly #onSlow: () => void;
-  #waitedMs = 0;
-  #timer: NodeJS.Timeout | undefined;
-
-  constructor(stream: SMTPServerDataStream, limits: SmtpLimits, onSlow: () => void) {
-    this.#stream = stream;
-    this.#limits = limits;
-    this.#onSlow = onSlow;
-    this.#look();
-  }
-
-  stop(): void {
-    clearTimeout(this.#timer);
-  }
-
-  #look(): void {
-    const { dataMs, graceMs, bytesPerSecond } = this.#limits;
-    const earnedMs = graceMs + (this.#stream.byteLength / bytesPerSecond) * 1000;
-    const leftMs = Math.ceil(Math.min(dataMs, earnedMs) - this.#waitedMs);
-    if (leftMs <= 0) return this.#onSlow();
-    this.#waitedMs += leftMs;
-    this.#timer = setTimeout(() => this.#look(), leftMs);
-  }
 }

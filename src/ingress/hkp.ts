@@ -1,35 +1,31 @@
 /**
- * The HKP door: POST /pks/add (draft-gallagher-openpgp-hkp 5), as `gpg --send-keys`, Hockeypuck and
- * web forms write it. Who posts is a neighbour by its address; strangers may only when the operator
- * says so. One key a request: an update is one key, and Hockeypuck and gpg send no more.
- *
- * Answered as Hockeypuck does: JSON with the key under "inserted", or under "ignored" when the very
- * update is known; bad input is 4xx with one line (429: over `accept_rate`), our trouble 5xx, so
- * that nobody takes it for stored. PKS-Recipients, PKS-From and PKS-Sender are the trail. Limits:
- * "updated" never occurs, for we hold no keys; only op=stats is looked up; TLS is up to a proxy.
+ * The HKP door: POST /pks/add (draft-gallagher-openpgp-hkp 5), one key a request. Who posts is a
+ * neighbour by its address; strangers may only when the operator says so. Answered as Hockeypuck
+ * does: JSON with the key under "inserted", or "ignored" when the very update is known; bad input
+ * is 4xx with one line (429: over a rate), our trouble 5xx, so that nobody takes it for stored.
+ * A neighbour that is a keyserver is answered as Hockeypuck 2.3 needs it, which gives up its round
+ * at any status from 300 on: a key that we decline is "ignored", and a failure that passes is a
+ * connection closed without an answer. PKS-Recipients, PKS-From and PKS-Sender are the trail, of
+ * neighbours only. Limits: "updated" never occurs, as we hold no keys; TLS is up to a proxy.
  */
 import type { IncomingMessage, Server, ServerResponse } from "node:http";
 import { createServer } from "node:http";
-import type { AddressInfo } from "node:net";
-import type { Config, Endpoint } from "../config/config.js";
+import type { AddressInfo, Socket } from "node:net";
+import type { Clock } from "../clock.js";
+import type { Config, Endpoint, Neighbour } from "../config/config.js";
 import type { Diagnostics } from "../diagnostics.js";
 import { Refusal, type RefusalReason, TooFast, Trouble } from "../errors.js";
-import { addressesIn } from "../mail/sent-trail.js";
-import { plainAddress } from "../mail-address.js";
+import { readArmor } from "../openpgp/armor.js";
 import { readKeys } from "../openpgp/key.js";
-import type { KeyIntake, Taken } from "./key-intake.js";
+import { clientOf, networkOf } from "./client-network.js";
+import { GaveUp, Gone, readBody } from "./hkp-body.js";
+import { readAddForm } from "./hkp-form.js";
+import type { KeyIntake, Submission, Taken } from "./key-intake.js";
+import { HKP_LIMITS, type HkpLimits } from "./limits.js";
 import { KnownSenders, senderOf } from "./neighbours.js";
-
-const LIMITS = {
-  connections: 100,
-  headersMs: 20_000,
-  requestMs: 60_000,
-  /** How long a request may take when we go down. */
-  closeMs: 5000,
-  headerBytes: 16_384,
-  /** An oversized request is read to its end up to so many times the cap. */
-  oversizeFactor: 4,
-} as const;
+import { NO_PKS_HEADERS, readPksHeaders, sitesByHost } from "./pks-headers.js";
+import { isOverShare, type Visitor } from "./shares.js";
+import { StrangerRates } from "./stranger-rates.js";
 
 /** Refusals whose fault is not in the key, with Hockeypuck's status for the others: 422. */
 const STATUS: Partial<Record<RefusalReason, number>> = {
@@ -39,27 +35,82 @@ const STATUS: Partial<Record<RefusalReason, number>> = {
 };
 const UNPROCESSABLE = 422;
 
+/** Refusals of keys that make sense and are not carried here. */
+const DECLINED: ReadonlySet<RefusalReason> = new Set<RefusalReason>([
+  ...(["policy-size", "policy-packets", "policy-attribute", "policy-carry"] as const),
+  ...(["policy-new-key", "blocked", "too-large", "bad-packet"] as const),
+]);
+
+/** How late Node notices that a head did not come in time. */
+const CHECK_MS = 1000;
+const NO_ROOM_MS = 5000;
+
+/** Connections that wait to be looked at: the most of the kernel (somaxconn), so none is late. */
+const BACKLOG = 4096;
+
+/** How many requests on one connection; then the client connects anew and is counted anew. */
+const REQUESTS_PER_CONNECTION = 1000;
+
+/** What may be given besides. */
+export interface HkpOptions {
+  /** What is answered to op=stats; without it op=stats is not found. */
+  readonly stats?: () => unknown;
+  readonly limits?: HkpLimits;
+}
+
+/** A request and who makes it, asked for at once, since a client that leaves has no address. */
+interface Asked {
+  readonly request: IncomingMessage;
+  readonly response: ServerResponse;
+  readonly address: string;
+  /** The neighbours at this address; none for a stranger. */
+  readonly candidates: readonly Neighbour[];
+  /** Whether the client sends its body only when told so (Expect: 100-continue). */
+  readonly awaitsContinue: boolean;
+}
+
+/** Hockeypuck's lists of keys, by what was done with them. */
+interface Summary {
+  readonly inserted: readonly KeyName[];
+  readonly updated: readonly KeyName[];
+  readonly ignored: readonly KeyName[];
+  readonly invalid: readonly KeyName[];
+}
+
+interface KeyName {
+  readonly version: number | undefined;
+  readonly fingerprint: string;
+}
+
 export class HkpDoor {
   readonly #hkp: NonNullable<Config["hkp"]>;
   readonly #keys: KeyIntake;
   readonly #diagnostics: Diagnostics;
   readonly #senders: KnownSenders;
   readonly #sites: ReadonlyMap<string, string>;
-  /** What is answered to op=stats. */
   readonly #stats: (() => unknown) | undefined;
+  readonly #limits: HkpLimits;
+  readonly #strangers: StrangerRates;
   readonly #servers: Server[] = [];
+  readonly #open = new Map<Socket, Visitor>();
+  /** Bytes of bodies that are held now, and of these, bodies of strangers. */
+  #held = 0;
+  #heldOfStrangers = 0;
 
   constructor(
     config: Config,
     hkp: NonNullable<Config["hkp"]>,
     keys: KeyIntake,
     diagnostics: Diagnostics,
-    stats?: () => unknown,
+    clock: Clock,
+    { stats, limits = HKP_LIMITS }: HkpOptions = {},
   ) {
     this.#stats = stats;
     this.#hkp = hkp;
     this.#keys = keys;
     this.#diagnostics = diagnostics;
+    this.#limits = limits;
+    this.#strangers = new StrangerRates(hkp.strangerRate, limits.networks, clock);
     this.#senders = new KnownSenders(config.neighbours);
     this.#sites = sitesByHost(config);
   }
@@ -68,18 +119,10 @@ export class HkpDoor {
   async start(): Promise<Endpoint[]> {
     const bound: Endpoint[] = [];
     for (const { host, port } of this.#hkp.listen) {
-      const server = createServer(
-        {
-          maxHeaderSize: LIMITS.headerBytes,
-          headersTimeout: LIMITS.headersMs,
-          requestTimeout: LIMITS.requestMs,
-        },
-        (request, response) => void this.#serve(request, response),
-      );
-      server.maxConnections = LIMITS.connections;
+      const server = this.#server();
       await new Promise<void>((resolve, reject) => {
         server.once("error", reject);
-        server.listen(port, host, resolve);
+        server.listen({ port, host, backlog: BACKLOG }, resolve);
       });
       this.#servers.push(server);
       bound.push({ host, port: (server.address() as AddressInfo).port });
@@ -91,7 +134,7 @@ export class HkpDoor {
   async stop(): Promise<void> {
     const patience = setTimeout(() => {
       for (const server of this.#servers) server.closeAllConnections();
-    }, LIMITS.closeMs);
+    }, this.#limits.closeMs);
     await Promise.all(
       this.#servers.map((server) => {
         const closed = new Promise<void>((resolve) => server.close(() => resolve()));
@@ -102,69 +145,209 @@ export class HkpDoor {
     clearTimeout(patience);
   }
 
-  async #serve(request: IncomingMessage, response: ServerResponse): Promise<void> {
-    // Asked for now, since a client that leaves has none any more.
-    const client = request.socket.remoteAddress ?? "";
+  #server(): Server {
+    const { headersMs, dataMs, idleMs, headerBytes } = this.#limits;
+    const server = createServer({
+      maxHeaderSize: headerBytes,
+      headersTimeout: headersMs,
+      // A backstop: a body has a pace of its own.
+      requestTimeout: headersMs + dataMs,
+      keepAliveTimeout: idleMs,
+      connectionsCheckingInterval: Math.min(CHECK_MS, headersMs),
+    });
+    server.maxRequestsPerSocket = REQUESTS_PER_CONNECTION;
+    server.on("connection", (socket) => this.#admit(socket));
+    server.on("request", (request, response) => void this.#serve(request, response, false));
+    server.on("checkContinue", (request, response) => void this.#serve(request, response, true));
+    return server;
+  }
+
+  /** Ends a connection that is one too many, a stranger's with a word. */
+  #admit(socket: Socket): void {
+    const address = socket.remoteAddress ?? "";
+    const isStranger = this.#senders.at(address).length === 0;
+    const visitor = { client: clientOf(address), isStranger };
+    this.#open.set(socket, visitor);
+    socket.once("close", () => this.#open.delete(socket));
+    // Whoever does not read its answers holds a connection no longer than its request may take.
+    socket.setTimeout(this.#limits.headersMs + this.#limits.dataMs, () => socket.destroy());
+    if (!isOverShare([...this.#open.values()], visitor, this.#limits)) return;
+    this.#limited(address, "too many connections");
+    if (!isStranger) return void socket.destroy();
+    const line = "too many connections, try again later\n";
+    const head = `HTTP/1.1 503 Service Unavailable\r\nRetry-After: 10\r\nConnection: close\r\n`;
+    socket.write(
+      `${head}Content-Type: text/plain\r\nContent-Length: ${line.length}\r\n\r\n${line}`,
+    );
+    socket.destroySoon();
+  }
+
+  async #serve(
+    request: IncomingMessage,
+    response: ServerResponse,
+    awaitsContinue: boolean,
+  ): Promise<void> {
+    const address = request.socket.remoteAddress ?? "";
+    const candidates = this.#senders.at(address);
+    const asked: Asked = { request, response, address, candidates, awaitsContinue };
+    // The body may fail after nobody reads it any more.
+    request.on("error", () => {});
     try {
-      const [path, query] = (request.url ?? "").split("?");
-      const isStats = path === "/pks/lookup" && new URLSearchParams(query).get("op") === "stats";
-      if (this.#stats !== undefined && isStats && request.method === "GET") {
-        response.setHeader("Content-Type", "application/json");
-        response.end(`${JSON.stringify(this.#stats())}\n`);
-        return;
-      }
-      if (path !== "/pks/add") return say(response, 404, "not found");
-      if (request.method !== "POST") {
-        response.setHeader("Allow", "POST");
-        return say(response, 405, "invalid HTTP method: only POST adds keys");
-      }
-      const taken = await this.#take(request, client);
-      response.setHeader("Content-Type", "application/json");
-      response.end(`${JSON.stringify(summary(taken))}\n`);
+      await this.#answer(asked);
     } catch (error) {
-      this.#fail(error, client, request, response);
+      this.#fail(error, asked);
     }
   }
 
-  async #take(request: IncomingMessage, client: string): Promise<Taken[]> {
-    const candidates = this.#senders.at(client);
-    if (candidates.length === 0 && !this.#hkp.open) {
-      throw new Refusal("unknown-sender", "this address is not a neighbour of this keyserver");
+  async #answer(asked: Asked): Promise<void> {
+    const { request, response, address, candidates } = asked;
+    const target = targetOf(request.url ?? "");
+    if (target === undefined) return say(asked, 400, "that is no request target");
+    const { path, query } = target;
+    if (this.#hkp.open) {
+      // Pages of other sites may post keys where anybody may, and read what became of them.
+      response.setHeader("Access-Control-Allow-Origin", "*");
+      response.setHeader("Access-Control-Expose-Headers", "Retry-After");
     }
-    const body = await collect(request, this.#hkp.maxSizeBytes);
-    const { trail, authors } = pksHeaders(request, this.#sites);
+    if (path === "/pks/lookup" && query.get("op") === "stats" && this.#stats !== undefined) {
+      if (request.method === "GET" || request.method === "HEAD") {
+        if (candidates.length === 0) this.#strangers.take(address);
+        return tell(response, this.#stats());
+      }
+    }
+    if (path !== "/pks/add") return say(asked, 404, "not found");
+    if (request.method === "OPTIONS" && this.#hkp.open) return preflight(response);
+    if (request.method !== "POST") {
+      response.setHeader("Allow", this.#hkp.open ? "POST, OPTIONS" : "POST");
+      return say(asked, 405, "invalid HTTP method: only POST adds keys");
+    }
+    tell(response, await this.#take(asked, query));
+  }
+
+  async #take(asked: Asked, query: URLSearchParams): Promise<Summary> {
+    const { request, response, candidates, awaitsContinue } = asked;
+    const { trail, authors } =
+      candidates.length === 0 ? NO_PKS_HEADERS : readPksHeaders(request.headers, this.#sites);
     const sender = senderOf(candidates, { trail: [], addresses: authors });
-    this.#keys.rates.take(sender === undefined ? candidates : [sender]);
-    const armor = Buffer.from(keytext(request, body), "utf8");
-    const submission = { sender, trail, messageId: undefined, bytes: body.length };
-    const given = { armor: [armor], single: true, transport: "hkp" } as const;
-    return await this.#keys.take({ ...given, ...submission });
+    const refusal = this.#reasonAgainst(asked, sender);
+    if (refusal !== undefined) {
+      // Read and dropped, so that the client comes to read its answer.
+      if (!awaitsContinue) await this.#body(asked, 0).catch(ifGone);
+      throw refusal;
+    }
+    if (awaitsContinue) response.writeContinue();
+    let held = 0;
+    const hold = (bytes: number) => {
+      if (!this.#hold(bytes, candidates.length === 0)) return false;
+      held += bytes;
+      return true;
+    };
+    try {
+      const body = await this.#body(asked, this.#hkp.maxSizeBytes, hold);
+      const form = readAddForm(request.headers["content-type"], body);
+      const { keytext } = form;
+      const options = query.getAll("options").flatMap((words) => words.split(","));
+      const isServer = form.isMachineReadable || options.includes("mr") || isKeyserver(asked);
+      const given = {
+        armor: [keytext],
+        single: true,
+        transport: "hkp",
+        bytes: body.length,
+      } as const;
+      return await this.#store({ ...given, sender, trail, messageId: undefined }, isServer, asked);
+    } catch (error) {
+      if (!isDeclined(error) || !isKeyserver(asked)) throw error;
+      this.#refused(error, asked);
+      return summary([], []);
+    } finally {
+      this.#hold(-held, candidates.length === 0);
+    }
   }
 
-  #fail(error: unknown, client: string, request: IncomingMessage, response: ServerResponse): void {
-    const neighbour = this.#senders.at(client)[0]?.name;
+  /** Why nothing is taken from a client now; its request is counted when something is. */
+  #reasonAgainst(
+    { address, candidates }: Asked,
+    sender: Neighbour | undefined,
+  ): Refusal | undefined {
+    try {
+      if (candidates.length > 0) this.#keys.rates.take(sender ? [sender] : candidates);
+      else if (this.#hkp.open) this.#strangers.take(address);
+      else throw new Refusal("unknown-sender", "this address is not a neighbour of this keyserver");
+      return undefined;
+    } catch (error) {
+      if (error instanceof Refusal) return error;
+      throw error;
+    }
+  }
+
+  /** The keys that are declined are "ignored" to a neighbour that is a program. */
+  async #store(submission: Submission, isProgram: boolean, asked: Asked): Promise<Summary> {
+    try {
+      const taken = await this.#keys.take(submission);
+      return summary(namesOf(taken, "appended"), namesOf(taken, "duplicate"));
+    } catch (error) {
+      if (!isDeclined(error) || !isProgram || asked.candidates.length === 0) throw error;
+      this.#refused(error, asked);
+      return summary([], submission.armor.flatMap(keysIn));
+    }
+  }
+
+  #body({ request }: Asked, maxBytes: number, hold = (_: number) => true): Promise<Buffer> {
+    const { oversizeFactor, dataMs, graceMs, bytesPerSecond } = this.#limits;
+    const readBytes = this.#hkp.maxSizeBytes * oversizeFactor;
+    return readBody(request, { dataMs, graceMs, bytesPerSecond, maxBytes, readBytes, hold });
+  }
+
+  /** Books bytes of a body; false, and nothing booked, when others hold too much. */
+  #hold(bytes: number, isStranger: boolean): boolean {
+    const { strangerBytes, heldBytes } = this.#limits;
+    const { maxSizeBytes } = this.#hkp;
+    const all = this.#held + bytes;
+    const ofStrangers = this.#heldOfStrangers + (isStranger ? bytes : 0);
+    if (bytes > 0 && all > Math.max(heldBytes, 2 * maxSizeBytes)) return false;
+    if (bytes > 0 && isStranger && ofStrangers > Math.max(strangerBytes, maxSizeBytes))
+      return false;
+    this.#held = all;
+    this.#heldOfStrangers = ofStrangers;
+    return true;
+  }
+
+  #fail(error: unknown, asked: Asked): void {
+    if (error instanceof Gone) return;
+    const { request, response } = asked;
+    const isPassing = !(error instanceof Refusal) || error instanceof TooFast;
+    this.#report(error, asked);
+    // Hockeypuck 2.4 takes an answer of 429 or 503 for "sent".
+    if (isPassing && isKeyserver(asked)) return void request.socket.destroy();
     if (error instanceof TooFast) {
-      const { reason, waitMs, message } = error;
-      this.#diagnostics.report("too-fast", {
-        neighbour: error.neighbour,
-        reason,
-        waitMs,
-        door: "hkp",
-      });
-      response.setHeader("Retry-After", String(Math.max(1, Math.ceil(waitMs / 1000))));
-      return say(response, 429, message);
+      response.setHeader("Retry-After", String(Math.max(1, Math.ceil(error.waitMs / 1000))));
+      return say(asked, 429, error.message);
+    }
+    if (error instanceof GaveUp) {
+      response.setHeader("Retry-After", String(NO_ROOM_MS / 1000));
+      if (error.why === "too-slow") return say(asked, 408, "the request took too long");
+      return say(asked, 503, "too many requests at once, try again later");
     }
     if (error instanceof Refusal) {
-      const { reason, message: problem } = error;
-      this.#diagnostics.report("mail-refused", { neighbour, reason, problem, door: "hkp" });
-      if (!request.complete) {
-        response.setHeader("Connection", "close");
-        response.once("finish", () => request.destroy());
-      }
-      return say(response, STATUS[reason] ?? UNPROCESSABLE, problem);
+      return say(asked, STATUS[error.reason] ?? UNPROCESSABLE, error.message);
     }
-    // The client left: there is nobody to answer.
-    if (request.destroyed && !request.complete) return;
+    response.setHeader("Retry-After", "60");
+    say(asked, 503, "the key could not be stored, try again later");
+  }
+
+  #report(error: unknown, asked: Asked): void {
+    const { address, candidates } = asked;
+    const neighbour = candidates[0]?.name;
+    if (error instanceof GaveUp) {
+      return this.#limited(address, error.why === "no-room" ? "too many at once" : error.why);
+    }
+    if (error instanceof TooFast) {
+      if (candidates.length === 0) return this.#limited(address, error.reason);
+      const { reason, waitMs } = error;
+      const fields = { neighbour: error.neighbour, reason, waitMs, door: "hkp" };
+      return this.#diagnostics.report("too-fast", fields);
+    }
+    if (error instanceof Refusal) return this.#refused(error, asked);
     const trouble = error instanceof Trouble ? error : undefined;
     this.#diagnostics.report("mail-deferred", {
       neighbour,
@@ -173,101 +356,96 @@ export class HkpDoor {
       problem: error instanceof Error ? error.message : "unknown",
       remedy: trouble?.remedy,
     });
-    response.setHeader("Retry-After", "60");
-    say(response, 503, "the key could not be stored, try again later");
+  }
+
+  #refused({ reason, message: problem }: Refusal, { candidates }: Asked): void {
+    const neighbour = candidates[0]?.name;
+    this.#diagnostics.report("mail-refused", { neighbour, reason, problem, door: "hkp" });
+  }
+
+  #limited(address: string, reason: string): void {
+    const neighbour = this.#senders.at(address)[0]?.name;
+    this.#diagnostics.report("hkp-limited", { neighbour, client: networkOf(address), reason });
   }
 }
 
 /**
- * The body up to `maxBytes`. Throws Refusal 'too-large', when the rest is read and dropped unless
- * it is far too much: a client that is cut off while it writes does not see its answer. Rejects
- * when the client leaves.
+ * Path and query of a request target, in origin form or absolute form (RFC 9112 3.2), with
+ * percent-encoding undone and empty segments left out; undefined when it is neither.
  */
-async function collect(request: IncomingMessage, maxBytes: number): Promise<Buffer> {
-  let chunks: Buffer[] = [];
-  let size = 0;
-  // Leaving the loop must not end the connection, on which the answer has to go.
-  for await (const chunk of request.iterator({ destroyOnReturn: false })) {
-    size += chunk.length;
-    if (size <= maxBytes) chunks.push(chunk);
-    else chunks = [];
-    if (size > maxBytes * LIMITS.oversizeFactor) break;
+export function targetOf(
+  url: string,
+): { readonly path: string; readonly query: URLSearchParams } | undefined {
+  const absolute = url.startsWith("/") ? `http://here${url}` : url;
+  if (!/^https?:\/\//i.test(absolute) || !URL.canParse(absolute)) return undefined;
+  const { pathname, searchParams } = new URL(absolute);
+  try {
+    const segments = decodeURIComponent(pathname).split("/").filter(Boolean);
+    return { path: `/${segments.join("/")}`, query: searchParams };
+  } catch {
+    return undefined;
   }
-  if (size <= maxBytes) return Buffer.concat(chunks);
-  throw new Refusal("too-large", `the request exceeds ${maxBytes} bytes`);
 }
 
-/** The one keytext of a form. Throws Refusal 'bad-request'. */
-function keytext(request: IncomingMessage, body: Buffer): string {
-  const type = request.headers["content-type"] ?? "";
-  if (!/^application\/x-www-form-urlencoded\s*(;|$)/i.test(type)) {
-    throw new Refusal("bad-request", "the request is not application/x-www-form-urlencoded");
+/** Whether a neighbour's keyserver is asking: only such a one writes this header. */
+function isKeyserver({ request, candidates }: Asked): boolean {
+  return candidates.length > 0 && request.headers["pks-sender"] !== undefined;
+}
+
+function isDeclined(error: unknown): error is Refusal {
+  return error instanceof Refusal && DECLINED.has(error.reason);
+}
+
+function ifGone(error: unknown): void {
+  if (error instanceof Gone) throw error;
+}
+
+function summary(inserted: readonly KeyName[], ignored: readonly KeyName[]): Summary {
+  return { inserted, updated: [], ignored, invalid: [] };
+}
+
+function namesOf(taken: readonly Taken[], wanted: Taken["outcome"]): KeyName[] {
+  return taken
+    .filter(({ outcome }) => outcome === wanted)
+    .map(({ update: { fingerprint, body } }) => {
+      const [key] = readKeys(body);
+      const version = key instanceof Refusal ? undefined : key?.version;
+      return { version, fingerprint: fingerprint.toLowerCase() };
+    });
+}
+
+/** The keys of an armored text, as far as they can be read. */
+function keysIn(text: Uint8Array): KeyName[] {
+  return readArmor(text)
+    .flatMap((block) => (block instanceof Refusal ? [] : readKeys(block.data)))
+    .flatMap((key) =>
+      key instanceof Refusal
+        ? []
+        : [{ version: key.version, fingerprint: key.fingerprint.toLowerCase() }],
+    );
+}
+
+function preflight(response: ServerResponse): void {
+  response.writeHead(204, {
+    "Access-Control-Allow-Methods": "GET, POST, OPTIONS",
+    // PKS- headers are not for pages.
+    "Access-Control-Allow-Headers": "Content-Type",
+    "Access-Control-Max-Age": "86400",
+  });
+  response.end();
+}
+
+function tell(response: ServerResponse, value: unknown): void {
+  response.writeHead(200, { "Content-Type": "application/json" });
+  response.end(`${JSON.stringify(value)}\n`);
+}
+
+/** One line of text. A request that was not read to its end ends the connection. */
+function say({ request, response, awaitsContinue }: Asked, status: number, line: string): void {
+  if (!request.complete && (awaitsContinue || request.method === "POST")) {
+    response.setHeader("Connection", "close");
+    response.once("finish", () => request.socket.destroy());
   }
-  const texts = new URLSearchParams(body.toString("latin1")).getAll("keytext");
-  if (texts.length > 1) throw new Refusal("bad-request", "there is more than one keytext");
-  const [text = ""] = texts;
-  if (text === "") throw new Refusal("bad-request", "missing required parameter: keytext");
-  return text;
-}
-
-/** Mail addresses by the host of an HKP address: of the keyserver beside us and of neighbours. */
-function sitesByHost({ local, neighbours }: Config): ReadonlyMap<string, string> {
-  const sites = new Map<string, string>();
-  const add = (url: string, address: string | undefined) => {
-    if (address !== undefined) sites.set(new URL(url).hostname, address);
-  };
-  for (const { repair, mail } of neighbours) if (repair?.type === "hkp") add(repair.url, mail);
-  if (local?.type === "hkp") add(local.url, local.address);
-  return sites;
-}
-
-/**
- * Who has the key already, and who says that it sends it. Entries are mailto: addresses or HKP base
- * addresses, of which the ports do not count; only a site whose mail address is known can stand in
- * a trail.
- */
-function pksHeaders(
-  request: IncomingMessage,
-  sites: ReadonlyMap<string, string>,
-): {
-  readonly trail: readonly string[];
-  readonly authors: readonly string[];
-} {
-  const values = (name: string) => [request.headers[name] ?? []].flat();
-  const addresses = (name: string) =>
-    values(name)
-      .flatMap((value) => value.split(","))
-      .flatMap((entry) => siteOf(entry.trim(), sites) ?? []);
-  const authors = [...values("pks-sender").flatMap(addressesIn).slice(0, 1)];
-  authors.push(...addresses("pks-from").slice(0, 1));
-  return { trail: [...addresses("pks-recipients"), ...authors.toReversed()], authors };
-}
-
-function siteOf(entry: string, sites: ReadonlyMap<string, string>): string | undefined {
-  const [, scheme, rest = ""] = /^(mailto|hkps?|https?):(.*)$/i.exec(entry) ?? [
-    undefined,
-    "",
-    entry,
-  ];
-  if (scheme === "" || scheme?.toLowerCase() === "mailto") return plainAddress(rest);
-  const web = `http:${rest}`;
-  return URL.canParse(web) ? sites.get(new URL(web).hostname) : undefined;
-}
-
-/** Hockeypuck's summary of what was done. */
-function summary(taken: readonly Taken[]): Record<string, unknown[]> {
-  const of = (wanted: Taken["outcome"]) =>
-    taken
-      .filter(({ outcome }) => outcome === wanted)
-      .map(({ update: { fingerprint, body } }) => {
-        const [key] = readKeys(body);
-        const version = key instanceof Refusal ? undefined : key?.version;
-        return { version, fingerprint: fingerprint.toLowerCase() };
-      });
-  return { inserted: of("appended"), updated: [], ignored: of("duplicate"), invalid: [] };
-}
-
-function say(response: ServerResponse, status: number, line: string): void {
   response.writeHead(status, { "Content-Type": "text/plain; charset=utf-8" });
   response.end(`${line}\n`);
 }

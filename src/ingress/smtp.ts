@@ -23,6 +23,7 @@ import { isBounceAddress } from "../mail/verp.js";
 import { isSameAddress } from "../mail-address.js";
 import type { BounceIntake } from "./bounce-intake.js";
 import { OwnCertificate } from "./certificate.js";
+import { clientOf, networkOf } from "./client-network.js";
 import { collect, type GiveUp } from "./collect.js";
 import type { Borrowed, InheritedSockets, Wanted } from "./inherited.js";
 import { SMTP_LIMITS, type SmtpLimits } from "./limits.js";
@@ -30,6 +31,7 @@ import { listenOnSocket } from "./lmtp.js";
 import type { Intake, MailIntake } from "./mail-intake.js";
 import { isLoopback, KnownSenders } from "./neighbours.js";
 import { type Session, SessionServer } from "./session.js";
+import { isOverShare } from "./shares.js";
 
 /** What a client is connected by. */
 type Line = "tcp" | "socket";
@@ -223,17 +225,18 @@ export class SmtpDoor {
 
   #judgeClient({ remoteAddress }: SMTPServerSession, line: Line): Reply | undefined {
     if (this.#stopping) return GOING_DOWN;
-    const { sessions, strangers, perNeighbour, perStranger } = this.#limits;
     // Neither line takes the slots of the other one. Over a Unix socket nobody has an address.
     const isLocal = line === "socket";
-    const open = this.#sessions().filter(({ clientAddress }) => (clientAddress === "") === isLocal);
-    const isStranger = (address: string) => this.#senders.at(address).length === 0;
-    const fromHere = open.filter(({ clientAddress }) => clientAddress === remoteAddress).length;
-    const fromStrangers = open.filter(({ clientAddress }) => isStranger(clientAddress)).length;
-    const isOver = isStranger(remoteAddress)
-      ? fromHere > perStranger || fromStrangers > strangers
-      : fromHere > perNeighbour;
-    if ((isLocal || !isOver) && open.length <= sessions) return undefined;
+    const visitor = (address: string) => {
+      return { client: clientOf(address), isStranger: this.#senders.at(address).length === 0 };
+    };
+    const open = this.#sessions()
+      .filter(({ clientAddress }) => (clientAddress === "") === isLocal)
+      .map(({ clientAddress }) => visitor(clientAddress));
+    const isOver = isLocal
+      ? open.length > this.#limits.sessions
+      : isOverShare(open, visitor(remoteAddress), this.#limits);
+    if (!isOver) return undefined;
     this.#limited(remoteAddress, "too many connections");
     return { code: 421, text: "4.7.0 Too many connections, try again later." };
   }
@@ -337,7 +340,7 @@ export class SmtpDoor {
   #failure(error: unknown, session: SMTPServerSession): Reply {
     if (error instanceof TooFast) {
       const { neighbour, reason, waitMs, message } = error;
-      const client = shortened(session.remoteAddress);
+      const client = networkOf(session.remoteAddress);
       this.#diagnostics.report("too-fast", { neighbour, client, reason, waitMs });
       return { code: 450, text: `4.7.1 ${message}` };
     }
@@ -348,7 +351,7 @@ export class SmtpDoor {
     }
     const trouble = error instanceof Trouble ? error : undefined;
     this.#diagnostics.report("mail-deferred", {
-      client: shortened(session.remoteAddress),
+      client: networkOf(session.remoteAddress),
       kind: trouble?.kind ?? "bug",
       problem: error instanceof Error ? error.message : "unknown",
       remedy: trouble?.remedy,
@@ -360,12 +363,12 @@ export class SmtpDoor {
 
   #limited(address: string, reason: string): void {
     const neighbour = this.#senders.at(address)[0]?.name;
-    this.#diagnostics.report("smtp-limited", { neighbour, client: shortened(address), reason });
+    this.#diagnostics.report("smtp-limited", { neighbour, client: networkOf(address), reason });
   }
 
   #refused(session: SMTPServerSession, reason: string, problem: string): void {
     const neighbour = this.#senders.at(session.remoteAddress)[0]?.name;
-    const client = shortened(session.remoteAddress);
+    const client = networkOf(session.remoteAddress);
     this.#diagnostics.report("mail-refused", { neighbour, client, reason, problem });
   }
 }
@@ -387,12 +390,4 @@ function toError(reply: Reply | undefined): Error | undefined {
 
 function failed({ code, text }: Reply): Error {
   return Object.assign(new Error(text), { responseCode: code });
-}
-
-/** The network of an address, enough to find a misconfigured neighbour: /24 or /48. */
-function shortened(address: string): string {
-  if (address === "") return "local";
-  const v4 = /(\d+\.\d+\.\d+)\.\d+$/.exec(address);
-  if (v4 !== null) return `${v4[1]}.0/24`;
-  return `${address.split(":").slice(0, 3).join(":")}::/48`;
 }

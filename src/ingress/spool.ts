@@ -3,16 +3,17 @@
  * changed: pks-mail.sh (`pks-mail.*`), sks_add_mail (`*.ready`), onak-mail.pl (`*.onak`).
  *  1. A file is read when size and time have been the same for one interval, because pks-mail.sh
  *     writes where it is found; and it is removed after the commit, never before.
- *  2. What is refused (no mail, no key, half of one) is moved aside into `refused/`. What cannot be
- *     read or moved, or comes faster than `accept_rate`, stays. Each is told once.
- *  3. While the log is in trouble everything stays where it is and is tried again.
- *  4. Links, pipes and directories are not touched: a spool is written to by others.
- * Known limit: no address vouches for a file, so a mail has to name a neighbour as its author.
+ *  2. What is refused is moved aside into `refused/`. What cannot be read or moved, or comes faster
+ *     than `accept_rate`, stays, and is told once. While the log is in trouble everything stays.
+ *  3. Links, pipes and directories are not touched: a spool is written to by others.
+ *  4. Each directory has its own loop, and takes of a full one the oldest files first, in portions.
+ * Limit: no address vouches for a file, so a mail has to name a neighbour as its author.
  */
-import { constants, type Stats } from "node:fs";
+import { constants } from "node:fs";
 import type { FileHandle } from "node:fs/promises";
-import { lstat, mkdir, open, readdir, rename, unlink } from "node:fs/promises";
+import { open, unlink } from "node:fs/promises";
 import { join } from "node:path";
+import type { Clock } from "../clock.js";
 import type { Config } from "../config/config.js";
 import type { Diagnostics } from "../diagnostics.js";
 import { Refusal, TooFast, Trouble } from "../errors.js";
@@ -20,60 +21,67 @@ import { headerValues, readHead } from "../mail/head.js";
 import { addressesIn } from "../mail/sent-trail.js";
 import type { MailIntake } from "./mail-intake.js";
 import { KnownSenders } from "./neighbours.js";
+import { codeOf, Foremost, filesIn, olderFirst, type Seen, seen } from "./spool-files.js";
+import { RefusedFiles } from "./spool-refused.js";
 
 const NAMES = /^pks-mail\.|\.(ready|onak)$/;
-const REFUSED = "refused";
-/** Files taken from a directory in one round, so that a full one keeps no other waiting long. */
-const ROUND = 200;
 
-/** A file as it was seen: its name, and whether it has changed since. */
-interface Seen {
-  readonly name: string;
-  readonly size: number;
+export const SPOOL_LIMITS = {
+  /** Files that are known to be at rest or about to be: a look at all files is for so many. */
+  watched: 4000,
+  /** Files taken before the directory is looked at again, half of those that are watched. */
+  taken: 2000,
+  /** Files in a row that come too fast; each of them was read in vain. */
+  putOff: 200,
+  /** Notes about files that stay; of more the oldest note is forgotten and its file tried again. */
+  notes: 50_000,
+} as const;
+
+/** A file that stays, as it was found, and in which look it was seen last. */
+interface Note {
   readonly stamp: string;
-  readonly modifiedMs: number;
+  readonly turn: number;
+  look: number;
 }
 
 export class SpoolDoor {
   readonly #directories: readonly Directory[];
   readonly #everyMs: number;
-  #timer: NodeJS.Timeout | undefined;
-  #round: Promise<void> = Promise.resolve();
-  #stopping = false;
+  readonly #stop = new AbortController();
+  #loops: readonly Promise<void>[] = [];
 
   constructor(
     config: Config,
     spool: NonNullable<Config["spool"]>,
     intake: MailIntake,
     diagnostics: Diagnostics,
+    clock: Clock,
   ) {
     const maxBytes = config.smtp?.maxSizeBytes ?? 2 * 1024 ** 2;
     const senders = new KnownSenders(config.neighbours);
     this.#everyMs = spool.everyMs;
-    this.#directories = spool.watch.map(
-      (path) => new Directory(path, { intake, senders, diagnostics, maxBytes }),
-    );
+    this.#directories = spool.watch.map((path) => {
+      const refused = new RefusedFiles(path, spool.keepRefusedMs, clock, diagnostics);
+      return new Directory(path, { intake, senders, diagnostics, maxBytes, refused });
+    });
   }
 
   start(): void {
-    this.#timer = setTimeout(() => {
-      this.#round = this.#lookAll();
-    }, 0);
+    this.#loops = this.#directories.map((directory) => this.#watch(directory));
   }
 
-  /** Finishes the file under way and ends. */
+  /** Finishes the files under way and ends. */
   async stop(): Promise<void> {
-    this.#stopping = true;
-    clearTimeout(this.#timer);
-    await this.#round;
+    this.#stop.abort();
+    await Promise.all(this.#loops);
   }
 
-  async #lookAll(): Promise<void> {
-    for (const directory of this.#directories) await directory.look(() => this.#stopping);
-    if (this.#stopping) return;
-    this.#timer = setTimeout(() => {
-      this.#round = this.#lookAll();
-    }, this.#everyMs);
+  async #watch(directory: Directory): Promise<void> {
+    const { signal } = this.#stop;
+    while (!signal.aborted) {
+      await directory.look(() => signal.aborted);
+      await pause(this.#everyMs, signal);
+    }
   }
 }
 
@@ -82,17 +90,22 @@ interface Tools {
   readonly senders: KnownSenders;
   readonly diagnostics: Diagnostics;
   readonly maxBytes: number;
+  readonly refused: RefusedFiles;
 }
+
+/** What became of one file: on with the next, too fast, or the log is in trouble. */
+type Outcome = "done" | "put-off" | "trouble";
 
 class Directory {
   readonly #path: string;
   readonly #tools: Tools;
-  /** Files of the last look by name, and how they were. */
-  #before = new Map<string, string>();
-  /** Files that stay where they are, by name, and how they were when that was told. */
-  readonly #leftAlone = new Map<string, string>();
-  /** Files that came too fast, by name, and the turn in which that was found last. */
-  readonly #putOff = new Map<string, number>();
+  /** The watched files of the last look by name, and how they were. */
+  #before: ReadonlyMap<string, string> = new Map();
+  /** Files that cannot be used and stay until they change. */
+  readonly #leftAlone = new Map<string, Note>();
+  /** Files that came too fast, with the turn in which that was found last. */
+  readonly #putOff = new Map<string, Note>();
+  #look = 0;
   #turn = 0;
   /** Whether the directory cannot be read, which has been told. */
   #isStuck = false;
@@ -106,72 +119,93 @@ class Directory {
 
   /** Takes what has come to rest since the last look, until `isOver`. */
   async look(isOver: () => boolean): Promise<void> {
-    const files = await this.#list();
+    const files = await this.#watched(isOver);
     if (files === undefined) return;
     const settled = files.filter(({ name, stamp }) => this.#before.get(name) === stamp);
     this.#before = new Map(files.map(({ name, stamp }) => [name, stamp]));
-    for (const known of [this.#leftAlone, this.#putOff]) {
-      for (const name of known.keys()) if (!this.#before.has(name)) known.delete(name);
+    let putOff = 0;
+    for (const file of settled.slice(0, SPOOL_LIMITS.taken)) {
+      if (isOver()) return;
+      const outcome = await this.#take(file);
+      putOff = outcome === "put-off" ? putOff + 1 : 0;
+      if (outcome === "trouble" || putOff >= SPOOL_LIMITS.putOff) break;
     }
-    // Put off files come last, so that a heap of one neighbour's keeps nobody else waiting.
-    const turn = ({ name }: Seen) => this.#putOff.get(name) ?? 0;
-    const waiting = settled.filter((one) => this.#isNew(one));
-    for (const file of waiting.sort((a, b) => turn(a) - turn(b)).slice(0, ROUND)) {
-      if (isOver() || !(await this.#take(file))) return;
-    }
+    await this.#sweep();
   }
 
-  #isNew({ name, stamp }: Seen): boolean {
-    return this.#leftAlone.get(name) !== stamp;
-  }
-
-  /** The mail files, oldest first; undefined, told once, when the directory cannot be read. */
-  async #list(): Promise<Seen[] | undefined> {
+  /**
+   * The mail files that may be taken next: oldest first, and those that came too fast behind all
+   * others, so that a heap of one neighbour's keeps nobody else waiting. Undefined when it is over,
+   * or, told once, when the directory cannot be read.
+   */
+  async #watched(isOver: () => boolean): Promise<readonly Seen[] | undefined> {
+    this.#look += 1;
+    const first = new Foremost(SPOOL_LIMITS.watched, (a: Seen, b: Seen) => {
+      return this.#turnOf(a) - this.#turnOf(b) || olderFirst(a, b);
+    });
     try {
-      const entries = await readdir(this.#path, { withFileTypes: true });
-      const names = entries.filter((entry) => entry.isFile() && NAMES.test(entry.name));
-      const files = await Promise.all(names.map(({ name }) => this.#see(name)));
-      this.#isStuck = false;
-      return files
-        .filter((file) => file !== undefined)
-        .sort((a, b) => a.modifiedMs - b.modifiedMs || (a.name < b.name ? -1 : 1));
+      for await (const batch of filesIn(this.#path, (name) => NAMES.test(name))) {
+        if (isOver()) return undefined;
+        for (const file of batch) if (!this.#stays(file)) first.add(file);
+      }
     } catch (error) {
       if (!this.#isStuck) this.#reportStuck(this.#path, error);
       this.#isStuck = true;
       return undefined;
     }
+    this.#isStuck = false;
+    for (const notes of [this.#leftAlone, this.#putOff]) {
+      for (const [name, { look }] of notes) if (look !== this.#look) notes.delete(name);
+    }
+    return first.finish().kept;
   }
 
-  async #see(name: string): Promise<Seen | undefined> {
+  #turnOf({ name }: Seen): number {
+    return this.#putOff.get(name)?.turn ?? 0;
+  }
+
+  /** Whether a file is left alone; keeps the notes about it. */
+  #stays({ name, stamp }: Seen): boolean {
+    const putOff = this.#putOff.get(name);
+    if (putOff !== undefined) putOff.look = this.#look;
+    const leftAlone = this.#leftAlone.get(name);
+    if (leftAlone === undefined) return false;
+    leftAlone.look = this.#look;
+    return leftAlone.stamp === stamp;
+  }
+
+  async #sweep(): Promise<void> {
     try {
-      return seen(name, await lstat(join(this.#path, name)));
+      await this.#tools.refused.sweep();
     } catch (error) {
-      if (codeOf(error) === "ENOENT") return undefined;
-      throw error;
+      this.#reportStuck(this.#path, error);
     }
   }
 
-  /** Takes one file; false when the log is in trouble and the others need not be tried. */
-  async #take(file: Seen): Promise<boolean> {
+  /** Takes one file. When the log is in trouble, the others need not be tried. */
+  async #take(file: Seen): Promise<Outcome> {
     const { diagnostics } = this.#tools;
     try {
       const message = await this.#read(file);
-      if (message === undefined) return true;
+      if (message === undefined) return "done";
       await this.#admit(message);
       this.#isDeferred = false;
       await this.#remove(file);
     } catch (error) {
-      if (error instanceof TooFast) this.#wait(file, error);
-      else if (error instanceof Refusal) await this.#moveAside(file, error);
+      if (error instanceof TooFast) {
+        this.#wait(file, error);
+        return "put-off";
+      }
+      if (error instanceof Refusal) await this.#moveAside(file, error);
       else if (error instanceof Trouble) {
         const { kind, message: problem, remedy } = error;
         const fields = { client: "spool", kind, problem, remedy };
         if (!this.#isDeferred) diagnostics.report("mail-deferred", fields);
         this.#isDeferred = true;
-        return false;
+        return "trouble";
       } else throw error;
     }
-    return true;
+    return "done";
   }
 
   /** The bytes of a file; undefined when it has vanished, changes, or may not be read. */
@@ -217,26 +251,23 @@ class Directory {
       file: from,
     });
     try {
-      await mkdir(join(this.#path, REFUSED), { recursive: true });
-      // A pipe uses its names again.
-      const name = `${file.name}.${Math.trunc(file.modifiedMs)}`;
-      await rename(from, join(this.#path, REFUSED, name));
+      await this.#tools.refused.take(from, file);
     } catch (error) {
       if (codeOf(error) !== "ENOENT") this.#leaveAlone(file, error);
     }
   }
 
-  #wait({ name }: Seen, { neighbour, reason, waitMs }: TooFast): void {
+  #wait({ name, stamp }: Seen, { neighbour, reason, waitMs }: TooFast): void {
     if (!this.#putOff.has(name)) {
       const fields = { neighbour, client: "spool", reason, waitMs };
       this.#tools.diagnostics.report("too-fast", fields);
     }
     this.#turn += 1;
-    this.#putOff.set(name, this.#turn);
+    note(this.#putOff, name, { stamp, turn: this.#turn, look: this.#look });
   }
 
   #leaveAlone({ name, stamp }: Seen, error: unknown): void {
-    this.#leftAlone.set(name, stamp);
+    note(this.#leftAlone, name, { stamp, turn: 0, look: this.#look });
     this.#reportStuck(join(this.#path, name), error);
   }
 
@@ -246,9 +277,25 @@ class Directory {
   }
 }
 
-/** The time of change moves with the permissions, too: whoever mends those need do no more. */
-function seen(name: string, { ino, size, mtimeMs, ctimeMs }: Stats): Seen {
-  return { name, size, modifiedMs: mtimeMs, stamp: `${ino} ${size} ${ctimeMs}` };
+/** Keeps a note, the latest one last. */
+function note(notes: Map<string, Note>, name: string, what: Note): void {
+  notes.delete(name);
+  notes.set(name, what);
+  const [oldest] = notes.size > SPOOL_LIMITS.notes ? notes.keys() : [];
+  if (oldest !== undefined) notes.delete(oldest);
+}
+
+function pause(ms: number, signal: AbortSignal): Promise<void> {
+  return new Promise((resolve) => {
+    const done = () => {
+      clearTimeout(timer);
+      signal.removeEventListener("abort", done);
+      resolve();
+    };
+    const timer = setTimeout(done, ms);
+    if (signal.aborted) done();
+    else signal.addEventListener("abort", done);
+  });
 }
 
 /** Who the mail server says it is from: in the mailbox line or in Return-Path. */
@@ -257,8 +304,4 @@ function envelopeSender(message: Uint8Array): string {
   const fromLine = /^>?From (\S+) /.exec(first)?.[1];
   if (fromLine !== undefined) return fromLine;
   return headerValues(readHead(message).fields, "Return-Path").flatMap(addressesIn)[0] ?? "";
-}
-
-function codeOf(error: unknown): string | undefined {
-  return (error as NodeJS.ErrnoException).code;
 }

@@ -17,7 +17,7 @@ import type { Action } from "./exchange.js";
 import { EXCHANGE_LIMITS, Exchange } from "./exchange.js";
 import { Line } from "./line.js";
 import { mannersOf } from "./manners.js";
-import { PeerAddresses, plainAddress } from "./peer-addresses.js";
+import { type LookUp, PeerAddresses, plainAddress } from "./peer-addresses.js";
 import { KxTls } from "./tls.js";
 
 export const TCP_LIMITS = {
@@ -26,6 +26,10 @@ export const TCP_LIMITS = {
   perPeer: 4,
   /** How long goodbyes may take when we go down. */
   closeMs: 2000,
+  /** How long a connection from an unknown address waits for a name that is being looked up. */
+  lookUpMs: 5000,
+  /** Connections that wait so at once; more are closed. */
+  waiting: 20,
   /** Complaints about strangers a minute: a port scan must not fill the disk. */
   strangersPerMinute: 10,
 } as const;
@@ -58,6 +62,8 @@ export class KxDoor {
   readonly #tls: KxTls | undefined;
   /** Connections that are not yet sure of their peer. */
   readonly #handshakes = new Map<Socket, KxPeer>();
+  /** Connections whose address may be that of a name that is being looked up. */
+  readonly #unsettled = new Set<Socket>();
   #lastId = 0;
   #wakeTimer: NodeJS.Timeout | undefined;
   #unsubscribe: (() => void) | undefined;
@@ -76,7 +82,7 @@ export class KxDoor {
     log: UpdateLog,
     clock: Clock,
     diagnostics: Diagnostics,
-    given: Pick<ExchangeOptions, "rules" | "session"> = {},
+    given: Pick<ExchangeOptions, "rules" | "session"> & { readonly lookUp?: LookUp } = {},
   ) {
     this.#kx = kx;
     this.#tls = kx.tls && new KxTls(kx.tls);
@@ -101,9 +107,13 @@ export class KxDoor {
     );
     const names = this.#peers.map(({ name }) => name);
     const hosts = new Map(this.#peers.map(({ name, endpoint }) => [name, endpoint.host]));
-    this.#addresses = new PeerAddresses(hosts, (neighbour, problem) => {
-      diagnostics.report("peer-unreachable", { neighbour, problem });
-    });
+    this.#addresses = new PeerAddresses(
+      hosts,
+      (neighbour, problem) => {
+        diagnostics.report("peer-unreachable", { neighbour, problem });
+      },
+      given.lookUp,
+    );
     const observing = config.mode === "observe";
     const addresses = mailAddresses(config);
     const options = { ...given, observing, addresses, manners: mannersOf(config) };
@@ -112,7 +122,7 @@ export class KxDoor {
 
   /** Listens and dials; resolves with the addresses in the order of the config. */
   async start(): Promise<Endpoint[]> {
-    await this.#addresses.start(this.#now());
+    this.#addresses.start(this.#now());
     const bound: Endpoint[] = [];
     for (const { host, port } of this.#kx.listen) {
       const server = createServer({ allowHalfOpen: true }, (socket) => this.#accept(socket));
@@ -149,7 +159,7 @@ export class KxDoor {
       clearTimeout(peer.timer);
       peer.dialling?.destroy();
     }
-    for (const socket of this.#handshakes.keys()) socket.destroy();
+    for (const socket of [...this.#handshakes.keys(), ...this.#unsettled]) socket.destroy();
     const closed = this.#servers.map(
       (server) => new Promise((resolve) => server.close(() => resolve(undefined))),
     );
@@ -218,6 +228,31 @@ export class KxDoor {
   #accept(socket: Socket): void {
     const address = plainAddress(socket.remoteAddress ?? "");
     const peer = this.#peerAt(address);
+    if (peer === undefined && this.#addresses.isLooking && !this.#stopping) {
+      if (this.#unsettled.size < TCP_LIMITS.waiting) return void this.#settle(socket, address);
+    }
+    this.#admit(socket, address, peer);
+  }
+
+  /** Waits for the names that are being looked up, one of which may be this peer's. */
+  async #settle(socket: Socket, address: string): Promise<void> {
+    this.#unsettled.add(socket);
+    socket.on("error", () => socket.destroy());
+    const until = this.#now() + TCP_LIMITS.lookUpMs;
+    let peer: KxPeer | undefined;
+    while (peer === undefined && this.#addresses.isLooking && !socket.destroyed) {
+      const leftMs = until - this.#now();
+      if (leftMs <= 0) break;
+      await this.#addresses.news(leftMs);
+      peer = this.#peerAt(address);
+    }
+    this.#unsettled.delete(socket);
+    if (socket.destroyed) return;
+    socket.removeAllListeners("error");
+    this.#admit(socket, address, peer);
+  }
+
+  #admit(socket: Socket, address: string, peer: KxPeer | undefined): void {
     const crowd = peer === undefined ? 0 : this.#connectionsOf(peer);
     const isPaused = peer !== undefined && this.#paused.has(peer.name);
     if (peer === undefined || crowd >= TCP_LIMITS.perPeer || this.#stopping || isPaused) {

@@ -101,7 +101,7 @@ export const EXAMPLE_CONFIG: Config = {
     ca: undefined,
   },
   local: undefined,
-  admin: { listen: { host: "127.0.0.1", port: 9627 }, publicStatus: false },
+  admin: { listen: { host: "127.0.0.1", port: 9627 }, names: [], publicStatus: false },
   policy: DEFAULT_POLICY,
   neighbours: [
     {

@@ -146,8 +146,10 @@ describe("the environment", () => {
       KXGW_SMTP__SOCKET_MODE: "600",
       KXGW_SPOOL__WATCH: "in, /srv/spool",
       KXGW_SPOOL__EVERY: "1s",
+      KXGW_SPOOL__KEEP_REFUSED: "7d",
       KXGW_HKP__LISTEN: "localhost:4",
       KXGW_HKP__OPEN: "true",
+      KXGW_HKP__STRANGER_RATE: "5/1h",
       KXGW_HKP__MAX_SIZE: "1MiB",
       KXGW_LOCAL__TYPE: "hkp",
       KXGW_LOCAL__URL: "http://localhost:5/",
@@ -163,6 +165,7 @@ describe("the environment", () => {
       KXGW_OUTBOUND__RETRY: "1m",
       KXGW_OUTBOUND__CA: "ca.pem",
       KXGW_ADMIN__LISTEN: "localhost:3",
+      KXGW_ADMIN__NAMES: "kx.example.org, ops.example.org",
     });
     expect(config).toStrictEqual({
       file: FILE,
@@ -183,8 +186,13 @@ describe("the environment", () => {
         maxSizeBytes: 1_048_576,
         tls: undefined,
       },
-      spool: { watch: ["/etc/kxgw/in", "/srv/spool"], everyMs: 1000 },
-      hkp: { listen: [{ host: "localhost", port: 4 }], open: true, maxSizeBytes: 1_048_576 },
+      spool: { watch: ["/etc/kxgw/in", "/srv/spool"], everyMs: 1000, keepRefusedMs: 604_800_000 },
+      hkp: {
+        listen: [{ host: "localhost", port: 4 }],
+        open: true,
+        strangerRate: { count: 5, periodMs: 3_600_000 },
+        maxSizeBytes: 1_048_576,
+      },
       kx: {
         listen: [{ host: "localhost", port: 2 }],
         source: "192.0.2.1",
@@ -205,7 +213,11 @@ describe("the environment", () => {
         maxMailBytes: 65_536,
         retry: [1000],
       },
-      admin: { listen: { host: "localhost", port: 3 }, publicStatus: false },
+      admin: {
+        listen: { host: "localhost", port: 3 },
+        names: ["kx.example.org", "ops.example.org"],
+        publicStatus: false,
+      },
       policy: DEFAULT_POLICY,
       neighbours: [],
     });

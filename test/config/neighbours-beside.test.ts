@@ -47,11 +47,13 @@ describe("[hkp] and [spool]", () => {
     expect(read("[hkp]\n").hkp).toEqual({
       listen: [{ host: "127.0.0.1", port: 11_371 }],
       open: false,
+      strangerRate: { count: 60, periodMs: 60_000 },
       maxSizeBytes: 4 * 1024 ** 2,
     });
     expect(read('[spool]\nwatch = ["in"]\n').spool).toEqual({
       watch: ["/etc/kxgw/in"],
       everyMs: 2000,
+      keepRefusedMs: 30 * 86_400_000,
     });
   });
 

@@ -2,6 +2,7 @@
 import { mkdirSync, readdirSync, utimesSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, onTestFinished, test } from "vitest";
+import { systemClock } from "../../src/clock.js";
 import { parseConfig } from "../../src/config/load.js";
 import { AcceptRates } from "../../src/ingress/accept-rates.js";
 import { HkpDoor } from "../../src/ingress/hkp.js";
@@ -161,7 +162,7 @@ test("over HKP it is 429, with the time to wait", async () => {
       'accept_rate = "1/10s"',
   );
   if (config.hkp === undefined) throw new Error("no hkp section");
-  const door = stopped(new HkpDoor(config, config.hkp, keys, diagnostics));
+  const door = stopped(new HkpDoor(config, config.hkp, keys, diagnostics, systemClock));
   const [{ port } = { port: 0 }] = await door.start();
   const [key = ""] = armoredKeys();
   const post = () =>
@@ -189,7 +190,7 @@ test("in a spool a file stays until its turn, told once, and keeps no other wait
   // More than are looked at in one round, all of them older than the file of the other neighbour.
   for (let n = 0; n < 250; n += 1) writeFileSync(join(spool, `pks-mail.${n}`), RSA);
   for (const name of readdirSync(spool)) utimesSync(join(spool, name), 1000, 1000);
-  stopped(new SpoolDoor(config, config.spool, intake, diagnostics)).start();
+  stopped(new SpoolDoor(config, config.spool, intake, diagnostics, systemClock)).start();
   writeFileSync(join(spool, "x.onak"), fixture("onak-new.eml"));
   await until(() => entries().length === 2);
   await until(() => diagnostics.all("too-fast").length === 249);

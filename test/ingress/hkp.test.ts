@@ -1,72 +1,10 @@
 /** The HKP door over real HTTP: who may post, what is stored, how bad requests are answered. */
-import { readdirSync, readFileSync } from "node:fs";
-import { request } from "node:http";
 import { connect } from "node:net";
-import { join } from "node:path";
 import { generateKey } from "openpgp";
 import { describe, expect, test } from "vitest";
-import { systemClock } from "../../src/clock.js";
 import { Trouble } from "../../src/errors.js";
-import { HkpDoor } from "../../src/ingress/hkp.js";
-import { KeyIntake } from "../../src/ingress/key-intake.js";
 import type { UpdateLog } from "../../src/updatelog/update-log.js";
-import { type Bench, bench, stopped } from "./ways.js";
-
-const KEYS = readdirSync("test/fixtures/keys").map((name) =>
-  readFileSync(join("test/fixtures/keys", name), "utf8"),
-);
-const [KEY = "", OTHER = ""] = KEYS;
-const FORM = "application/x-www-form-urlencoded";
-
-interface Answer {
-  readonly status: number;
-  readonly body: string;
-  readonly headers: Record<string, unknown>;
-}
-
-interface Hkp extends Bench {
-  readonly port: number;
-  post(
-    body: string | Buffer,
-    options?: { readonly from?: string; readonly path?: string; readonly method?: string },
-    headers?: Record<string, string>,
-  ): Promise<Answer>;
-}
-
-async function hkpDoor(
-  settings = "",
-  wrap: (log: UpdateLog) => UpdateLog = (log) => log,
-): Promise<Hkp> {
-  const beside = bench(() => `[hkp]\nlisten = ["127.0.0.1:0"]\n${settings}\n`);
-  const { config, log, diagnostics } = beside;
-  if (config.hkp === undefined) throw new Error("no hkp section");
-  const keys = new KeyIntake(wrap(log), systemClock, diagnostics);
-  const door = stopped(new HkpDoor(config, config.hkp, keys, diagnostics));
-  const [{ port } = { port: 0 }] = await door.start();
-  return {
-    ...beside,
-    port,
-    post: (body, { from = "127.0.0.2", path = "/pks/add", method = "POST" } = {}, headers = {}) =>
-      new Promise((resolve, reject) => {
-        const options = { port, host: "127.0.0.1", localAddress: from, path, method };
-        const sent = request({ ...options, headers: { "Content-Type": FORM, ...headers } });
-        sent.on("response", (response) => {
-          let text = "";
-          response.on("data", (chunk: Buffer) => {
-            text += chunk.toString();
-          });
-          response.on("end", () =>
-            resolve({ status: response.statusCode ?? 0, body: text, headers: response.headers }),
-          );
-        });
-        sent.on("error", reject);
-        sent.end(body);
-      }),
-  };
-}
-
-const form = (...texts: string[]) =>
-  new URLSearchParams(texts.map((text): [string, string] => ["keytext", text])).toString();
+import { FORM, form, hkpDoor, KEY, OTHER } from "./hkp-door.js";
 
 describe("a key", () => {
   test("is stored once, from a neighbour, and answered as Hockeypuck does", async () => {
@@ -208,7 +146,7 @@ test("a log in trouble is 503 with a time to come back, never stored", async () 
         };
       },
     });
-  const { post, diagnostics } = await hkpDoor("", failing);
+  const { post, diagnostics } = await hkpDoor("", { wrap: failing });
   const answer = await post(form(KEY));
   expect(answer).toMatchObject({ status: 503, headers: { "retry-after": "60" } });
   expect(answer.body).not.toContain("/var");

@@ -12,6 +12,7 @@ import {
 } from "node:fs";
 import { join } from "node:path";
 import { expect, test } from "vitest";
+import { systemClock } from "../../src/clock.js";
 import { Trouble } from "../../src/errors.js";
 import { SpoolDoor } from "../../src/ingress/spool.js";
 import type { UpdateLog } from "../../src/updatelog/update-log.js";
@@ -35,7 +36,7 @@ function spoolDoor(wrap?: (log: UpdateLog) => UpdateLog, every = "20ms"): Spool 
   const beside = bench(sections, wrap);
   const { config, intake, diagnostics, directory } = beside;
   if (config.spool === undefined) throw new Error("no spool section");
-  stopped(new SpoolDoor(config, config.spool, intake, diagnostics)).start();
+  stopped(new SpoolDoor(config, config.spool, intake, diagnostics, systemClock)).start();
   const spool = join(directory, "spool");
   const refused = join(spool, "refused");
   return {

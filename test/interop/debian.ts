@@ -7,7 +7,7 @@ import { spawnSync } from "node:child_process";
 import { existsSync, mkdirSync, readdirSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 
-const PACKAGES = ["sks", "onak", "postfix", "gnupg", "debian-keyring"] as const;
+const PACKAGES = ["sks", "onak", "postfix", "gnupg", "sq", "debian-keyring"] as const;
 /** What unpacked programs are linked with: Exim, and OpenSMTPD. */
 const LIBRARIES = ["libidn12", "libgnutls-dane0", "libnsl2", "libevent-2.1-7"] as const;
 

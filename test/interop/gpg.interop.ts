@@ -1,5 +1,6 @@
-/** What a user does: `gpg --send-keys` straight to the gateway's HKP listener. */
+/** What a user does: `gpg --send-keys` and `sq keyserver send` straight to the HKP listener. */
 import { afterEach, beforeEach, expect, test } from "vitest";
+import { run } from "./daemon.js";
 import { debianKeys, Gpg } from "./keys.js";
 import { note } from "./ledger.js";
 import { Stage } from "./stage.js";
@@ -39,6 +40,16 @@ test("gpg --send-keys to the gateway", async () => {
   ]);
 });
 
+test("sq keyserver send to the gateway", async () => {
+  const gateway = await stage.gateway("a", config(true));
+  const keys = debianKeys(3, 10);
+  for (const { armored } of keys) sqSend(gateway.port("hkp"), armored);
+  expect(stage.logged("a").map(({ fingerprint }) => fingerprint)).toEqual(
+    keys.map(({ fingerprint }) => fingerprint),
+  );
+  note("gpg", [{ from: "sq keyserver send", to: "gateway A", road: "HKP", what: "3 keys" }]);
+});
+
 test("gpg hears that it may not", async () => {
   const gateway = await stage.gateway("a", config(false));
   const [key] = debianKeys(1, 10);
@@ -48,4 +59,11 @@ test("gpg hears that it may not", async () => {
   expect(() => gpg.send(key.fingerprint, keyserver)).toThrow(/keyserver send failed/);
   expect(stage.logged("a")).toEqual([]);
   expect(await gateway.event("mail-refused")).toMatchObject({ reason: "unknown-sender" });
+  expect(() => sqSend(gateway.port("hkp"), key.armored)).toThrow();
 });
+
+/** Plain HTTP has to be allowed. */
+function sqSend(port: number, armored: string): void {
+  const args = ["keyserver", "-p", "insecure", "--server", `hkp://127.0.0.1:${port}`, "send"];
+  run("sq", args, { input: armored });
+}

@@ -6,8 +6,10 @@ import { expect, it } from "vitest";
 import { ADMIN_LIMITS } from "../../src/admin/admin-door.js";
 import { LIVE_LIMITS } from "../../src/admin/live.js";
 import { MAX_TRIES } from "../../src/egress/came-back.js";
-import { SMTP_LIMITS } from "../../src/ingress/limits.js";
+import { HKP_LIMITS, SMTP_LIMITS } from "../../src/ingress/limits.js";
 import { MAX_PARTS } from "../../src/ingress/mime.js";
+import { SPOOL_LIMITS } from "../../src/ingress/spool.js";
+import { REFUSED_LIMITS } from "../../src/ingress/spool-refused.js";
 import { ERROR_LIMITS } from "../../src/kx/error-budget.js";
 import { FETCH_LIMITS } from "../../src/kx/fetch-limits.js";
 import { PARSER_LIMITS } from "../../src/kx/parser.js";
@@ -33,6 +35,24 @@ it.each([
   ["SMTP sessions", `address, ${perStranger} from another`],
   ["an SMTP command", min(SMTP_LIMITS.commandMs)],
   ["a mail", `${min(SMTP_LIMITS.dataMs)}, ${bytesPerSecond} octets a second`],
+  ["HKP connections", `${HKP_LIMITS.sessions}, of strangers ${HKP_LIMITS.strangers}; `],
+  ["HKP connections", `${HKP_LIMITS.perNeighbour} from one neighbour's address`],
+  ["HKP connections", `address, ${HKP_LIMITS.perStranger} from another`],
+  [
+    "an HKP request",
+    `${s(HKP_LIMITS.headersMs)} for its head, ${HKP_LIMITS.headerBytes / 1024} KiB`,
+  ],
+  ["an HKP request", `${min(HKP_LIMITS.dataMs)} for its body, ${HKP_LIMITS.bytesPerSecond} octets`],
+  ["an HKP request", `a second after ${s(HKP_LIMITS.graceMs)}`],
+  ["HKP bodies at once", `${HKP_LIMITS.heldBytes / 2 ** 20} MiB, of strangers `],
+  ["HKP bodies at once", `strangers ${HKP_LIMITS.strangerBytes / 2 ** 20} MiB`],
+  ["HKP requests of strangers", `${HKP_LIMITS.networks} times that of all`],
+  ["spool files", `${SPOOL_LIMITS.watched} watched, ${SPOOL_LIMITS.taken} taken`],
+  ["spool files", `${REFUSED_LIMITS.files} files, ${REFUSED_LIMITS.bytes / 2 ** 20} MiB`],
+  [
+    "KX connections from unknown addresses",
+    `${TCP_LIMITS.waiting} wait up to ${s(TCP_LIMITS.lookUpMs)}`,
+  ],
   ["recipients, length of a command", `${recipients}, ${commandBytes} octets`],
   ["parts of a mail, fields of its head, its head", `${MAX_PARTS}, ${MAX_FIELDS}, `],
   ["parts of a mail, fields of its head, its head", `, ${MAX_HEAD_BYTES / 1024} KiB`],
@@ -51,6 +71,10 @@ it.each([
   ],
   ["waiting GETUPDATEs, unsent octets of a peer", `for ${s(stallMs)} ends it`],
   ["HTTP connections, live pages", `${ADMIN_LIMITS.connections}, ${LIVE_LIMITS.clients}; `],
+  [
+    "HTTP connections, live pages",
+    `${ADMIN_LIMITS.perAddress}, ${LIVE_LIMITS.perAddress} from one address`,
+  ],
   ["HTTP connections, live pages", `${s(ADMIN_LIMITS.requestMs)} for a request`],
   ["a mail that came back", `${MAX_TRIES} times at most`],
 ])("%s: %s", (what, limit) => {

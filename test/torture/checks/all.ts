@@ -6,6 +6,7 @@ import { flatMemory } from "./flat-memory.js";
 import { fullDisk } from "./full-disk.js";
 import { growth } from "./growth.js";
 import { hashMemory } from "./hash-memory.js";
+import { hkpCrowd } from "./hkp-crowd.js";
 import { hostileMail } from "./hostile-mail.js";
 import { injection } from "./injection.js";
 import { kills } from "./kills.js";
@@ -41,6 +42,7 @@ export const CHECKS: readonly Check[] = [
   injection,
   hostileMail,
   slowClients,
+  hkpCrowd,
   clockJumps,
   wrongStarts,
   signals,

@@ -1,0 +1,66 @@
+/**
+ * How fast strangers may ask: one rate for each network (`stranger_rate` of the config), and so
+ * many times of it for all networks together. Neighbours have rates of their own
+ * (`accept-rates.ts`) and are not counted here.
+ *
+ * A bucket that is full again is forgotten, and only who is let in has one, so there are never more
+ * buckets than the total lets in within one period and a full burst of it.
+ */
+import type { Clock } from "../clock.js";
+import { formatRate } from "../config/units.js";
+import { TooFast } from "../errors.js";
+import { type Rate, TokenBucket } from "../rate.js";
+import { networkOf } from "./client-network.js";
+
+/** Buckets are looked through for full ones when there are so many more than the last time. */
+const SWEEP_EVERY = 100;
+
+export class StrangerRates {
+  readonly #rate: Rate;
+  readonly #clock: Clock;
+  readonly #all: TokenBucket;
+  readonly #networks = new Map<string, TokenBucket>();
+  #sweepAt = SWEEP_EVERY;
+
+  /** All networks together may ask for `networks` times `rate`. */
+  constructor(rate: Rate, networks: number, clock: Clock) {
+    this.#rate = rate;
+    this.#clock = clock;
+    this.#all = new TokenBucket({ ...rate, count: rate.count * networks }, clock.monotonic());
+  }
+
+  /** How many networks are remembered. */
+  get size(): number {
+    return this.#networks.size;
+  }
+
+  /** Counts a request from `address`. Throws `TooFast`, and counts nothing, when it is one more. */
+  take(address: string): void {
+    const now = this.#clock.monotonic();
+    const network = networkOf(address);
+    const known = this.#networks.get(network);
+    const waitMs = Math.max(this.#all.waitMs(now), known?.waitMs(now) ?? 0);
+    if (waitMs > 0) {
+      const isAll = (known?.waitMs(now) ?? 0) === 0;
+      const most = `at most ${formatRate(this.#rate)} from ${network}`;
+      const why = isAll ? "too many requests from everywhere" : most;
+      throw new TooFast(undefined, waitMs, `Too fast: ${why}, try again in ${seconds(waitMs)} s.`);
+    }
+    const bucket = known ?? new TokenBucket(this.#rate, now);
+    this.#networks.set(network, bucket);
+    bucket.take(now);
+    this.#all.take(now);
+    if (this.#networks.size >= this.#sweepAt) this.#sweep(now);
+  }
+
+  #sweep(now: number): void {
+    for (const [network, bucket] of this.#networks) {
+      if (bucket.left(now) >= this.#rate.count) this.#networks.delete(network);
+    }
+    this.#sweepAt = this.#networks.size + SWEEP_EVERY;
+  }
+}
+
+function seconds(ms: number): number {
+  return Math.ceil(ms / 1000);
+}

@@ -1,0 +1,266 @@
+/**
+ * What HKP clients send: Hockeypuck, pages in browsers, curl, and the spellings of a request that
+ * HTTP allows. gpg and sq themselves are tried in `npm run test:interop`.
+ */
+import { execFile } from "node:child_process";
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { promisify } from "node:util";
+import { describe, expect, onTestFinished, test } from "vitest";
+import { Refusal, Trouble } from "../../src/errors.js";
+import type { UpdateLog } from "../../src/updatelog/update-log.js";
+import { FORM, form, hkpDoor, KEY, OTHER, STRANGER } from "./hkp-door.js";
+
+const run = promisify(execFile);
+
+function scratch(): string {
+  const directory = mkdtempSync(join(tmpdir(), "kxgw-hkp-"));
+  onTestFinished(() => rmSync(directory, { recursive: true, force: true }));
+  return directory;
+}
+
+/** A request as these bytes, and its answer. */
+async function spoken(text: string, settings = "open = true") {
+  const { open, entries } = await hkpDoor(settings);
+  const client = open();
+  client.socket.write(text);
+  return { answer: await client.closed, entries };
+}
+
+function request(line: string, headers: readonly string[] = [], body = form(KEY)): string {
+  const head = [`Content-Type: ${FORM}`, `Content-Length: ${body.length}`, ...headers];
+  return `${[line, "Host: ks.example", "Connection: close", ...head].join("\r\n")}\r\n\r\n${body}`;
+}
+
+describe("a request target", () => {
+  test.each([
+    "/pks/add",
+    "/pks/add?options=mr",
+    "/pks/add?",
+    "/pks/%61dd",
+    "/%70%6B%73/add",
+    "//pks//add",
+    "/pks/add/",
+    "http://ks.example/pks/add",
+    "HTTP://ks.example:11371/pks/add?options=mr",
+  ])("%s is /pks/add", async (target) => {
+    const { answer, entries } = await spoken(request(`POST ${target} HTTP/1.1`));
+    expect(answer).toMatch(/^HTTP\/1\.1 200 /);
+    expect(entries()).toHaveLength(1);
+  });
+
+  test.each([
+    ["/pks/addd", 404],
+    ["/pks/%2561dd", 404],
+    ["/pks/%ff", 400],
+    ["ftp://ks.example/pks/add", 400],
+    ["http://[/pks/add", 400],
+    ["*", 400],
+  ])("%s is %i", async (target, status) => {
+    const { answer, entries } = await spoken(request(`POST ${target} HTTP/1.1`));
+    expect(answer).toMatch(new RegExp(`^HTTP/1\\.1 ${status} `));
+    expect(entries()).toEqual([]);
+  });
+});
+
+describe("a form", () => {
+  const boundary = "----WebKitFormBoundary7MA4YWxk";
+  const part = (name: string, value: string, more = "") =>
+    `--${boundary}\r\nContent-Disposition: form-data; ${more}name="${name}"\r\n\r\n${value}\r\n`;
+  const multipart = { "Content-Type": `multipart/form-data; boundary="${boundary}"` };
+
+  test.each([
+    ["of one field", part("keytext", KEY)],
+    ["of an upload", part("options", "mr") + part("keytext", KEY, 'filename="a.asc"; ')],
+    ["with a preamble", `This is a form.\r\n${part("keytext", KEY)}`],
+  ])("of parts is read: %s", async (_, parts) => {
+    const { post, entries } = await hkpDoor();
+    const answer = await post(`${parts}--${boundary}--\r\n`, {}, multipart);
+    expect([answer.status, entries().length]).toEqual([200, 1]);
+  });
+
+  test.each([
+    ["without a keytext", `${part("options", "mr")}--${boundary}--\r\n`, multipart, 400],
+    ["with two", `${part("keytext", KEY)}${part("keytext", OTHER)}`, multipart, 400],
+    ["with many parts", part("x", "").repeat(50) + part("keytext", KEY), multipart, 400],
+    ["without its boundary", part("keytext", KEY), { "Content-Type": "multipart/form-data" }, 400],
+    ["with another boundary", part("keytext", KEY).replaceAll("7MA", "8MA"), multipart, 400],
+    ["that is a key as it is", KEY, { "Content-Type": "application/pgp-keys" }, 400],
+    ["that is text", form(KEY), { "Content-Type": "text/plain" }, 400],
+  ])("%s is a bad request", async (_, body, headers, status) => {
+    const { post, entries } = await hkpDoor();
+    expect(await post(body, {}, headers)).toMatchObject({ status });
+    expect(entries()).toEqual([]);
+  });
+
+  test("without a content type is read, in chunks as well, and over HTTP/1.0", async () => {
+    const body = form(KEY);
+    const chunks = `${body.length.toString(16)}\r\n${body}\r\n0\r\n\r\n`;
+    const head = "POST /pks/add HTTP/1.1\r\nHost: x\r\nConnection: close\r\n";
+    const requests = [
+      `${head}Content-Length: ${body.length}\r\n\r\n${body}`,
+      `${head}Transfer-Encoding: chunked\r\n\r\n${chunks}`,
+      request("POST /pks/add HTTP/1.0"),
+    ];
+    for (const text of requests) {
+      const { answer, entries } = await spoken(text);
+      expect([answer.slice(0, 12), entries().length]).toEqual(["HTTP/1.1 200", 1]);
+    }
+  });
+
+  test("in chunks of one byte costs no more than its bytes", async () => {
+    const { open, diagnostics } = await hkpDoor("open = true");
+    const { socket, closed } = open();
+    const before = process.memoryUsage.rss();
+    let most = 0;
+    const meter = setInterval(() => {
+      most = Math.max(most, process.memoryUsage.rss());
+    }, 5);
+    onTestFinished(() => clearInterval(meter));
+    socket.write("POST /pks/add HTTP/1.1\r\nHost: x\r\nConnection: close\r\n");
+    socket.write(`Content-Type: ${FORM}\r\nTransfer-Encoding: chunked\r\n\r\n`);
+    const some = "1\r\na\r\n".repeat(10_000);
+    for (let n = 0; n < 100; n += 1) {
+      if (!socket.write(some)) await new Promise((resolve) => socket.once("drain", resolve));
+    }
+    socket.write("0\r\n\r\n");
+    expect(await closed).toMatch(/^HTTP\/1\.1 400 /);
+    expect(diagnostics.all("mail-refused")).toMatchObject([{ reason: "bad-request" }]);
+    // As buffers of their own, a million bytes cost a hundred million.
+    expect((most - before) / 2 ** 20).toBeLessThan(80);
+  });
+});
+
+describe("Expect: 100-continue", () => {
+  const expecting = ["Expect: 100-continue"];
+  const [head = "", body = ""] = [
+    request("POST /pks/add HTTP/1.1", expecting).split("\r\n\r\n")[0],
+    form(KEY),
+  ];
+
+  test("is answered 100 by a door that takes the body", async () => {
+    const { open, entries } = await hkpDoor("open = true");
+    const client = open();
+    client.socket.write(`${head}\r\n\r\n`);
+    await expect.poll(client.heard).toBe("HTTP/1.1 100 Continue\r\n\r\n");
+    client.socket.write(body);
+    expect(await client.closed).toContain("HTTP/1.1 200 OK");
+    expect(entries()).toHaveLength(1);
+  });
+
+  test("is answered at once, and not 100, by one that does not", async () => {
+    const { open } = await hkpDoor();
+    const client = open();
+    client.socket.write(`${head}\r\n\r\n`);
+    expect(await client.closed).toMatch(/^HTTP\/1\.1 403 (?:.|\s)*not a neighbour/);
+    expect(client.heard()).not.toContain("100 Continue");
+  });
+});
+
+describe("a page of another site", () => {
+  const origin = { Origin: "https://mail.example" };
+
+  test("may post to the open door and read its answers", async () => {
+    const { post } = await hkpDoor("open = true");
+    const asked = { ...origin, "Access-Control-Request-Method": "POST" };
+    const preflight = await post("", { method: "OPTIONS", from: STRANGER }, asked);
+    expect(preflight).toMatchObject({
+      status: 204,
+      headers: {
+        "access-control-allow-origin": "*",
+        "access-control-allow-methods": expect.stringContaining("POST"),
+        "access-control-allow-headers": "Content-Type",
+      },
+    });
+    for (const [body, status] of [[form(KEY), 200] as const, ["", 400] as const]) {
+      const answer = await post(body, { from: STRANGER }, origin);
+      expect(answer).toMatchObject({ status, headers: { "access-control-allow-origin": "*" } });
+    }
+  });
+
+  test("hears nothing of that where only neighbours may post", async () => {
+    const { post } = await hkpDoor();
+    for (const method of ["OPTIONS", "POST"]) {
+      const { status, headers } = await post("", { method, from: STRANGER }, origin);
+      expect([method, status]).toEqual([method, method === "POST" ? 403 : 405]);
+      expect(Object.keys(headers).filter((name) => name.startsWith("access-"))).toEqual([]);
+    }
+  });
+});
+
+describe("a neighbour that is a keyserver", () => {
+  const SENDER = { "PKS-Sender": "pgp-public-keys@pks.example.net" };
+  const decline = { judge: () => new Refusal("blocked", "The key is not carried here.") };
+
+  test("hears of a key that is declined as of one that is known", async () => {
+    const { post, entries, diagnostics } = await hkpDoor("", decline);
+    const answer = await post(form(KEY), {}, SENDER);
+    expect(answer.status).toBe(200);
+    const fingerprint = expect.stringMatching(/^[0-9a-f]{40}$/);
+    expect(JSON.parse(answer.body)).toEqual({
+      ...{ inserted: [], updated: [], ignored: [{ version: 4, fingerprint }], invalid: [] },
+    });
+    expect((await post(`${form(KEY)}&options=mr`)).status).toBe(200);
+    expect(entries()).toEqual([]);
+    expect(diagnostics.all("mail-refused").map(({ reason }) => reason)).toEqual([
+      ...["blocked", "blocked"],
+    ]);
+  });
+
+  test("goes on after a key that is too large", async () => {
+    const { post } = await hkpDoor('max_size = "1KiB"');
+    expect(await post(form(KEY), {}, SENDER)).toMatchObject({ status: 200 });
+    expect(await post(form(KEY))).toMatchObject({ status: 413 });
+  });
+
+  test("hears of a request that makes no sense, as anybody does", async () => {
+    const { post } = await hkpDoor("", decline);
+    expect(await post("options=mr", {}, SENDER)).toMatchObject({ status: 400 });
+    expect(await post(form("hello"), {}, SENDER)).toMatchObject({ status: 422 });
+  });
+
+  test("is not believed at another address; a person hears why", async () => {
+    const { post } = await hkpDoor("open = true", decline);
+    const headers = { ...SENDER, "PKS-Recipients": "mailto:a@b.example" };
+    const answer = await post(`${form(KEY)}&options=mr`, { from: STRANGER }, headers);
+    expect(answer).toMatchObject({ status: 422, body: "The key is not carried here.\n" });
+    expect(await post(form(KEY))).toMatchObject({ status: 422 });
+  });
+
+  test("is cut off, not answered, while the key cannot be stored", async () => {
+    const wrap = (log: UpdateLog) =>
+      new Proxy(log, {
+        get(target, name) {
+          if (name !== "append") return Reflect.get(target, name, target);
+          return () => {
+            throw new Trouble("disk-full", "no space on /var", "make some");
+          };
+        },
+      });
+    const { post, diagnostics } = await hkpDoor("", { wrap });
+    await expect(post(form(KEY), {}, SENDER)).rejects.toThrow(/socket hang up|ECONNRESET/);
+    expect(diagnostics.all("mail-deferred")).toMatchObject([{ kind: "disk-full" }]);
+    expect((await post(form(KEY))).status).toBe(503);
+  });
+});
+
+describe("curl", () => {
+  test.each([
+    ["-F", `keytext=<KEYFILE`],
+    ["-F", `keytext=@KEYFILE`],
+    ["--data-urlencode", `keytext@KEYFILE`],
+    ["--data-urlencode", `keytext@KEYFILE`, "--http1.0"],
+    ["--data-urlencode", `keytext@KEYFILE`, "-H", "Expect: 100-continue"],
+    ["--data-urlencode", `keytext@KEYFILE`, "-H", "Transfer-Encoding: chunked"],
+  ])("%s %s %s %s", async (...args) => {
+    const { port, entries } = await hkpDoor("open = true");
+    const file = join(scratch(), "key.asc");
+    writeFileSync(file, KEY);
+    const given = args.filter(Boolean).map((word) => word.replace("KEYFILE", file));
+    const url = `http://127.0.0.1:${port}/pks/add`;
+    const { stdout } = await run("curl", ["-sS", "-w", " %{http_code}", ...given, url]);
+    expect(stdout).toMatch(/"inserted":\[\{"version":4,.* 200$/s);
+    expect(entries()).toHaveLength(1);
+  });
+});
