@@ -13,6 +13,7 @@ import type { DestinationStream } from "pino";
 import { pino } from "pino";
 import type { Diagnostics, EventName, Fields, Level } from "../diagnostics.js";
 import { EVENTS } from "../diagnostics.js";
+import { plainIp } from "../ip-address.js";
 
 /** How lines look. */
 export type LogForm = "json" | "journal" | "terminal";
@@ -65,10 +66,11 @@ export function formOf(env: NodeJS.ProcessEnv, descriptor: number): LogForm {
 
 /** The network of an address, /24 or /48; anything else stays as it is. */
 export function shortAddress(address: string): string {
-  const v4 = /^(?:::ffff:)?(\d+\.\d+\.\d+)\.\d+$/i.exec(address);
+  const plain = plainIp(address);
+  if (plain === undefined) return address;
+  const v4 = /^(\d+\.\d+\.\d+)\.\d+$/.exec(plain);
   if (v4 !== null) return `${v4[1]}.0/24`;
-  if (!/^[0-9a-f:.]+(%\w+)?$/i.test(address) || !address.includes(":")) return address;
-  const [head = ""] = address.split("::");
+  const [head = ""] = plain.split("::");
   const groups = head
     .split(":")
     .slice(0, 3)

@@ -15,6 +15,7 @@ import type { SMTPServerDataStream, SMTPServerOptions, SMTPServerSession } from 
 import type { Config, Endpoint, Neighbour } from "../config/config.js";
 import type { Diagnostics } from "../diagnostics.js";
 import { Refusal, type RefusalReason, TooFast, Trouble } from "../errors.js";
+import { isLoopback } from "../ip-address.js";
 import { isBounceAddress } from "../mail/verp.js";
 import type { BounceIntake } from "./bounce-intake.js";
 import { OwnCertificate } from "./certificate.js";
@@ -207,7 +208,7 @@ export class SmtpDoor {
   #access({ remoteAddress }: SMTPServerSession, line: Line): Access {
     const candidates = this.#senders.at(remoteAddress);
     // A mail server that says "127.0.0.1" or nothing says as much as none.
-    const isUntold = /^(|127\..*|::1)$/.test(remoteAddress);
+    const isUntold = remoteAddress === "" || isLoopback(remoteAddress);
     if (line === "tcp" || !isUntold || candidates.length > 0) {
       return { candidates, mustBeNamed: false };
     }

@@ -4,7 +4,7 @@
  * cannot be looked up keeps the addresses that it had.
  */
 import { lookup } from "node:dns/promises";
-import { isIP } from "node:net";
+import { plainIp } from "../ip-address.js";
 
 const EVERY_MS = 10 * 60_000;
 /** Strangers cause no more than one look-up in this time. */
@@ -23,8 +23,9 @@ export class PeerAddresses {
     this.#failed = failed;
     const named: { peer: string; host: string }[] = [];
     for (const [peer, host] of hosts) {
-      if (isIP(host) === 0) named.push({ peer, host });
-      else this.#addresses.set(peer, new Set([plainAddress(host)]));
+      const address = plainIp(host);
+      if (address === undefined) named.push({ peer, host });
+      else this.#addresses.set(peer, new Set([address]));
     }
     this.#names = named;
   }
@@ -42,9 +43,9 @@ export class PeerAddresses {
     clearTimeout(this.#timer);
   }
 
-  /** The peers at a socket's address. `now` is monotonic milliseconds. */
+  /** The peers at an address, in any spelling. `now` is monotonic milliseconds. */
   at(address: string, now: number): Set<string> {
-    const plain = plainAddress(address);
+    const plain = plainIp(address) ?? address;
     const peers = [...this.#addresses].filter(([, addresses]) => addresses.has(plain));
     if (peers.length === 0 && now >= this.#lookedUpAt + AT_MOST_EVERY_MS) void this.#lookUp(now);
     return new Set(peers.map(([peer]) => peer));
@@ -56,16 +57,12 @@ export class PeerAddresses {
       this.#names.map(async ({ peer, host }) => {
         try {
           const found = await lookup(host, { all: true });
-          this.#addresses.set(peer, new Set(found.map(({ address }) => plainAddress(address))));
+          const addresses = found.map(({ address }) => plainIp(address) ?? address);
+          this.#addresses.set(peer, new Set(addresses));
         } catch (error) {
           this.#failed(peer, error instanceof Error ? error.message : "the look-up failed");
         }
       }),
     );
   }
-}
-
-/** IPv4 in IPv6 as IPv4, the rest in lower case. */
-export function plainAddress(address: string): string {
-  return address.toLowerCase().replace(/^::ffff:(?=\d+\.)/, "");
 }

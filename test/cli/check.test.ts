@@ -79,7 +79,8 @@ describe("kxgw check", () => {
       "  peer      m: mail to k@o; there is no [outbound] to send it",
       "  peer      r: mail from it only; there is no [smtp] to take it",
       "  peer      x: kx [::1]:1, dials us",
-      "  peer      b: mail to b@o; there is no [outbound] to send it",
+      "  peer      b: mail to b@o; there is no [outbound] to send it; " +
+        'kx [::1]:2 is not used with via = "mail"',
       "",
     ]);
   });
