@@ -43,6 +43,20 @@ export function plainNetwork(text: string): string | undefined {
   return bits >= 0 && bits <= most ? `${address}/${bits}` : undefined;
 }
 
+/** What may be told of a client: its network, /24 or /48. What is no address stays as it is. */
+export function clientNetwork(text: string): string {
+  const plain = plainIp(text);
+  if (plain === undefined) return text;
+  const v4 = /^(\d+\.\d+\.\d+)\.\d+$/.exec(plain);
+  if (v4 !== null) return `${v4[1]}.0/24`;
+  const [head = ""] = plain.split("::");
+  const groups = head
+    .split(":")
+    .slice(0, 3)
+    .filter((group) => group !== "");
+  return `${groups.join(":")}::/48`;
+}
+
 /** Addresses and ranges, to ask whether an address is among them. */
 export class IpNetworks {
   /** One list a family, since a single one compares IPv4 with IPv6 ranges as if it were mapped. */

@@ -15,7 +15,7 @@ import type { SMTPServerDataStream, SMTPServerOptions, SMTPServerSession } from 
 import type { Config, Endpoint, Neighbour } from "../config/config.js";
 import type { Diagnostics } from "../diagnostics.js";
 import { Refusal, type RefusalReason, TooFast, Trouble } from "../errors.js";
-import { isLoopback } from "../ip-address.js";
+import { clientNetwork, isLoopback } from "../ip-address.js";
 import { isBounceAddress } from "../mail/verp.js";
 import type { BounceIntake } from "./bounce-intake.js";
 import { OwnCertificate } from "./certificate.js";
@@ -338,10 +338,7 @@ function toError(reply: Reply | undefined): Error | undefined {
   return Object.assign(new Error(reply.text), { responseCode: reply.code });
 }
 
-/** The network of an address, enough to find a misconfigured neighbour: /24 or /48. */
+/** What is told of who connects, enough to find a neighbour that is not configured well. */
 function shortened(address: string): string {
-  if (address === "") return "local";
-  const v4 = /(\d+\.\d+\.\d+)\.\d+$/.exec(address);
-  if (v4 !== null) return `${v4[1]}.0/24`;
-  return `${address.split(":").slice(0, 3).join(":")}::/48`;
+  return address === "" ? "local" : clientNetwork(address);
 }
