@@ -273,7 +273,7 @@ function total(counts: readonly { readonly count: number }[]): number {
 /** What is allowed in the configuration and worth a word. */
 function warningDiagnoses(file: string, config: Config): Diagnosis[] {
   return warningsOf(file, config).map((warning) => {
-    const remedy = 'Certificates tell them apart: kxs://, and the pin of each. "kxgw check" says it too.';
+    const remedy = "Certificates tell them apart: write kxs:// and a pin for each.";
     return { kind: "odd", problem: faultLine(file, warning), remedy };
   });
 }

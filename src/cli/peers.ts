@@ -2,6 +2,7 @@
  * `kxgw peers ls|show|pause|resume|test`: the neighbours, one of them closely, and the orders that
  * concern one. `test` goes to the neighbour from here and needs no running gateway.
  */
+import { stateName } from "../admin/neighbour-view.js";
 import type { Status } from "../admin/status.js";
 import { ago } from "../admin/words.js";
 import type { Config, Neighbour } from "../config/config.js";
@@ -102,7 +103,7 @@ function showText(
   const at = (time: string | null) =>
     time === null ? "never" : `${time} (${ago(Date.parse(time), now)})`;
   const facts: [string, string | null | undefined][] = [
-    ["state", `${view.state}: ${view.words}`],
+    ["state", `${stateName(view)}: ${view.words}`],
     ["via", view.via],
     ["path", `${view.path}, since ${at(view.pathSince)}`],
     ["mail from", view.site?.mailOpensAt],

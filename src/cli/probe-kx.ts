@@ -22,9 +22,6 @@ const LEAVE_MS = 2000;
 /** More than two greetings. */
 const HEARD_BYTES = 4096;
 
-/** A record of the type alert, as a TLS server answers what is not TLS. */
-const TLS_ALERT = "\u0015\u0003";
-
 /** A neighbour with a KX endpoint. */
 type KxNeighbour = Neighbour & { readonly kx: NonNullable<Neighbour["kx"]> };
 
@@ -70,16 +67,13 @@ export async function probeKx(neighbour: KxNeighbour, config: Config): Promise<F
 function plainFinding(what: string, { version, text, error }: Heard): Finding {
   const failed = (words: string, remedy: string) => ({ ok: false, what, words, remedy });
   if (version !== undefined) return { ok: true, what, words: `speaks KX/${version}`, remedy: "" };
-  if (text.startsWith(TLS_ALERT)) {
-    return failed("answers with TLS", "It wants kxs:// before its endpoint, and a pin or a CA.");
-  }
   if (text !== "") return notKx(what, text);
   if (error !== undefined && !/ECONNRESET|EPIPE/.test(error)) {
     return failed(error, "Ask its operator whether the gateway runs and the port is open.");
   }
   const remedy =
-    "It does not know this host as a peer: its operator has to add us, by the address that we " +
-    "come from.";
+    "It does not know this host as a peer, or wants kxs://: its operator has to add us, by the " +
+    "address that we come from.";
   return failed("takes the connection and closes it without a word", remedy);
 }
 
