@@ -105,7 +105,7 @@ export const EVENTS = {
   "peer-disconnected": { level: "info", text: "KX connection ended" },
   "peer-unreachable": { level: "warn", text: "KX peer cannot be reached; will try again" },
   "peer-untrusted": { level: "error", text: "KX peer could not prove who it is" },
-  "peer-unknown": { level: "warn", text: "KX connection from an address that is no peer's" },
+  "peer-unknown": { level: "warn", text: "KX connection from an address that is no KX peer's" },
   "peer-complaint": { level: "warn", text: "KX peer complained or misbehaved" },
   "peer-reset": { level: "warn", text: "KX peer's numbers start anew; all is listed again" },
   "peer-gap": { level: "warn", text: "KX peer no longer lists some numbers" },

@@ -97,6 +97,13 @@ export async function openDoors(config: Config, foundation: Foundation): Promise
     stops.push(() => kxDoor?.stop());
     const kx = (await kxDoor?.start()) ?? [];
 
+    // Whoever mails or posts to us is up again, so that its KX need not wait for the schedule.
+    const unsubscribe = tally.onReport(({ event, fields: { neighbour, via } }) => {
+      const cameIn = (event === "accepted" || event === "duplicate") && via !== "kx";
+      if (cameIn && typeof neighbour === "string") kxDoor?.showedLife(neighbour);
+    });
+    stops.push(unsubscribe);
+
     const certificates = new CertificateEnds(config);
     const sources = {
       config,
@@ -204,10 +211,19 @@ function ordersFor(
     },
     retry(name) {
       const site = lane(name);
-      if (site?.status().isPaused) return said(false, `${name} is paused: resume it.`);
-      if (site?.path.isOpen === false) return said(false, `${name} is not mailed to: KX carries.`);
-      site?.resume();
-      return site ? said(true, `${name} is tried now.`) : nobody(name);
+      const peer = kxDoor?.status().find((one) => one.name === name);
+      if (site === undefined && peer === undefined) return nobody(name);
+      if (site?.status().isPaused || peer?.isPaused) {
+        return said(false, `${name} is paused: resume it.`);
+      }
+      const isDialled = kxDoor?.dialNow(name) === true;
+      const isMailed = site?.path.isOpen === true;
+      if (isMailed) site.resume();
+      if (isDialled)
+        return said(true, `${name} is dialled now${isMailed ? ", and mailed to" : ""}.`);
+      if (isMailed) return said(true, `${name} is tried now.`);
+      if (peer?.connected) return said(false, `${name} is connected by KX: nothing is put off.`);
+      return said(false, `${name} is not connected by KX, and has to dial us.`);
     },
     skip(name, seq) {
       const site = lane(name);

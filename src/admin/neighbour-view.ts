@@ -17,6 +17,19 @@ import { ago, ahead, octets, several, span } from "./words.js";
 /** `down`: something has to change; `behind`: it catches up; `idle`: nothing is sent to it. */
 export type State = "good" | "behind" | "down" | "paused" | "idle";
 
+const STATE_NAMES = {
+  good: "in sync",
+  behind: "behind",
+  down: "down",
+  paused: "paused",
+  idle: "idle",
+} as const satisfies Record<State, string>;
+
+/** A state as page and commands call it: what waits by the operator's wish is well, not in sync. */
+export function stateName({ state, backlog }: Pick<NeighbourView, "state" | "backlog">): string {
+  return state === "good" && backlog > 0 ? "waits" : STATE_NAMES[state];
+}
+
 export interface NeighbourView {
   readonly name: string;
   /** The road in use now. */
@@ -82,6 +95,7 @@ const BADLY: readonly EventName[] = [
   "undelivered",
   "bounce",
   "peer-unreachable",
+  "peer-untrusted",
   "peer-complaint",
   "update-wrong",
   "fetch-timeout",

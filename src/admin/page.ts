@@ -8,6 +8,7 @@
 import { flowChart, hourAt, shareBar, sparkline } from "./chart.js";
 import type { Html, Value } from "./html.js";
 import { html } from "./html.js";
+import { stateName } from "./neighbour-view.js";
 import type { Status } from "./status.js";
 import { ago, grouped, listed, octets, percent, several, span } from "./words.js";
 
@@ -104,7 +105,7 @@ function row(one: NeighbourJson, now: number): Html {
     html`<div class="error">${lastError.words}
 <span class="quiet">(${when(lastError.at, now)})</span></div>`;
   return html`<tr class="${state}"><th scope="row">${name}</th>
-<td class="state"><span class="tag">${STATES[state]}</span> ${words}${error}</td>
+<td class="state"><span class="tag">${stateName(one)}</span> ${words}${error}</td>
 <td data-of="Path">${ROADS[path]}${since}</td>
 <td data-of="Last in">${when(lastIn, now)}</td><td data-of="Last out">${when(lastOut, now)}</td>
 <td class="n" data-of="Backlog">${grouped(backlog)}</td>
@@ -113,14 +114,6 @@ function row(one: NeighbourJson, now: number): Html {
 <td data-of="24 h">${sparkline(hours)}</td></tr>
 `;
 }
-
-const STATES = {
-  good: "in sync",
-  behind: "behind",
-  down: "down",
-  paused: "paused",
-  idle: "idle",
-} as const;
 
 function flow({ flow: { day, hours } }: Status, now: number): Html {
   const figures: [string, Value, Value][] = [

@@ -1,6 +1,7 @@
 /**
  * Counts what was reported, since the start of the process and by the hour: one number an event,
- * neighbour and reason, and the bytes that came with it; and keeps the latest reports, for the page
+ * neighbour and reason, and the bytes that came with it. A report that is about several updates
+ * says so in `numbers` and counts for as many. It keeps the latest reports, for the page
  * and for the journey of an update. The events are the only source, so that the log of a day and
  * the counters of that day tell the same story. Everything here is bounded and is forgotten at a
  * restart; what has to last is in the update log.
@@ -72,11 +73,14 @@ export class Tally implements Diagnostics {
 
   report(event: EventName, fields: Fields = {}): void {
     const at = this.#clock.now();
-    const { bytes } = fields;
+    const { bytes, numbers } = fields;
     const counter = this.#counter(event, fields);
     if (counter !== undefined) {
-      const amount = { count: 1, bytes: typeof bytes === "number" ? bytes : 0 };
-      counter.count += 1;
+      const amount = {
+        count: typeof numbers === "number" ? numbers : 1,
+        bytes: typeof bytes === "number" ? bytes : 0,
+      };
+      counter.count += amount.count;
       counter.bytes += amount.bytes;
       counter.lastAt = at;
       counter.hours.add(at, amount);

@@ -51,7 +51,13 @@ export function verdictOf(given: {
   const [worst] = others.toSorted((a, b) => rank(a) - rank(b));
   if (worst === undefined) {
     const all = served.length === 1 ? `${served[0]?.name} is` : `All ${served.length} are`;
-    const sync = served.length === 0 ? "Nobody is sent anything." : `${all} in sync.`;
+    const waiting = served.filter(({ backlog }) => backlog > 0).map(({ name }) => name);
+    const sync =
+      served.length === 0
+        ? "Nobody is sent anything."
+        : waiting.length === 0
+          ? `${all} in sync.`
+          : `All is well; as you wish, we wait with ${listed(waiting)}.`;
     return { state: "good", words: `${verb} ${sync}` };
   }
   const more = others.filter((view) => view !== worst).map(({ name }) => name);

@@ -1,26 +1,30 @@
 /**
  * `kxgw check FILE`: is this configuration usable, and what does it say. Offline: it reads the file
- * and the environment and touches neither network nor log. Faults go to stderr in the form that
- * compilers use, so that editors can jump to them; the summary goes to stdout. The relay is shown
- * without user and password.
+ * and the environment and touches neither network nor log. Faults and warnings go to stderr in the
+ * form that compilers use, so that editors can jump to them; the summary goes to stdout. The relay
+ * is shown without user and password.
  */
 import { resolve } from "node:path";
-import { several } from "../admin/words.js";
+import { listed, several } from "../admin/words.js";
 import { redactedRelay } from "../config/addresses.js";
 import type { Config, Endpoint, LocalDelivery, Neighbour } from "../config/config.js";
 import type { Environment } from "../config/environment.js";
-import { loadConfig } from "../config/load.js";
+import { loadConfig, warningsOf } from "../config/load.js";
 import { formatDuration, formatEndpoint } from "../config/units.js";
+import { sharedAddresses } from "../config/warnings.js";
 import { ConfigFaults, EXIT } from "../errors.js";
 import { faultLine, type Output } from "./output.js";
 
 /**
  * Checks `file` and returns the exit code: 0 with `FILE: ok` and a summary on stdout, or 78 with
- * `FILE:LINE:COLUMN: key: message` for each fault on stderr.
+ * `FILE:LINE:COLUMN: key: message` for each fault on stderr. A warning has the same form.
  */
 export function checkCommand(file: string, out: Output, env: Environment): number {
   try {
     const config = loadConfig(file, env);
+    for (const { message, ...place } of warningsOf(file, config)) {
+      out.stderr(`${faultLine(file, { ...place, message: `warning: ${message}` })}\n`);
+    }
     out.stdout(`${file}: ok\n${configSummary(config)}`);
     return EXIT.ok;
   } catch (error) {
@@ -52,8 +56,16 @@ export function configSummary(config: Config): string {
     ...carriage(config.policy).map((line) => ["policy", line] as const),
     ["admin", admin ? formatEndpoint(admin.listen) : "none"],
     ...config.neighbours.map((neighbour) => ["peer", road(neighbour, config)] as const),
+    ...sharedAddresses(config)
+      .filter(({ isTold }) => isTold)
+      .map(({ host, peers }) => ["note", neighboursAt(host, peers)] as const),
   ];
   return lines.map(([name, value]) => `  ${name.padEnd(9)} ${value}\n`).join("");
+}
+
+function neighboursAt(host: string, peers: readonly { readonly name: string }[]): string {
+  const names = listed(peers.map(({ name }) => name));
+  return `${names} share ${host}; TLS and their certificates tell them apart`;
 }
 
 function endpoints(listen: readonly Endpoint[]): string {
@@ -107,9 +119,11 @@ function road({ name, via, fallbackMs, mail, kx, dial }: Neighbour, config: Conf
       return `${name}: ${byKx}; and ${byMail}`;
     case "auto":
       return `${name}: ${byKx}; ${byMail} when KX is down for ${formatDuration(fallbackMs)}`;
-    case "mail":
-      if (mail !== undefined) return `${name}: ${byMail}`;
-      return `${name}: mail from it only${unless(config.smtp, "[smtp] to take it")}`;
+    case "mail": {
+      const unused = kx ? `; kx ${formatEndpoint(kx)} is not used with via = "mail"` : "";
+      if (mail !== undefined) return `${name}: ${byMail}${unused}`;
+      return `${name}: mail from it only${unless(config.smtp, "[smtp] to take it")}${unused}`;
+    }
     default:
       return via satisfies never;
   }

@@ -13,6 +13,7 @@ import type { DestinationStream } from "pino";
 import { pino } from "pino";
 import type { Diagnostics, EventName, Fields, Level } from "../diagnostics.js";
 import { EVENTS } from "../diagnostics.js";
+import { clientNetwork } from "../ip-address.js";
 
 /** How lines look. */
 export type LogForm = "json" | "journal" | "terminal";
@@ -63,19 +64,6 @@ export function formOf(env: NodeJS.ProcessEnv, descriptor: number): LogForm {
   return descriptor === 1 && process.stdout.isTTY === true ? "terminal" : "json";
 }
 
-/** The network of an address, /24 or /48; anything else stays as it is. */
-export function shortAddress(address: string): string {
-  const v4 = /^(?:::ffff:)?(\d+\.\d+\.\d+)\.\d+$/i.exec(address);
-  if (v4 !== null) return `${v4[1]}.0/24`;
-  if (!/^[0-9a-f:.]+(%\w+)?$/i.test(address) || !address.includes(":")) return address;
-  const [head = ""] = address.split("::");
-  const groups = head
-    .split(":")
-    .slice(0, 3)
-    .filter((group) => group !== "");
-  return `${groups.join(":")}::/48`;
-}
-
 function jsonLog(level: Level, destination: DestinationStream | undefined): Diagnostics {
   const options = {
     level,
@@ -97,7 +85,7 @@ function trimmed(fields: Fields): Fields {
     Object.entries(fields).map(([key, value]) => {
       if (typeof value === "object") return [key, value.map(shortText)];
       if (typeof value !== "string") return [key, value];
-      return [key, shortText(CLIENT_FIELDS.has(key) ? shortAddress(value) : value)];
+      return [key, shortText(CLIENT_FIELDS.has(key) ? clientNetwork(value) : value)];
     }),
   );
 }

@@ -10,7 +10,7 @@ import type { Status } from "../admin/status.js";
 import { several } from "../admin/words.js";
 import { systemClock } from "../clock.js";
 import type { Config } from "../config/config.js";
-import { loadConfig } from "../config/load.js";
+import { loadConfig, warningsOf } from "../config/load.js";
 import { ConfigFaults, EXIT, Trouble } from "../errors.js";
 import { ask, run, withLog } from "./daemon.js";
 import { probeAll } from "./online.js";
@@ -69,6 +69,7 @@ async function diagnose(
   const found = [
     ...diskDiagnoses(config),
     ...certificateDiagnoses(config),
+    ...warningDiagnoses(file, config),
     ...(reply === undefined ? stoppedDiagnoses(config) : []),
     ...(reply?.code === 200 ? runningDiagnoses(JSON.parse(reply.body) as Status) : []),
     ...(online ? await onlineDiagnoses(config) : []),
@@ -204,7 +205,7 @@ function detourDiagnosis({ name, pathSince, lastError }: NeighbourJson, tell: Te
 }
 
 function kxDiagnosis({ name, lastError }: NeighbourJson, { recent }: Status, tell: Tell): void {
-  const strangers = recent.filter(({ event }) => event === "peer-unknown");
+  const strangers = recent.filter((one) => one.event === "peer-unknown" && !one.neighbour);
   const words = lastError?.words === undefined ? "" : `: ${lastError.words}`;
   const problem = `${name} is not connected by KX${words}.`;
   if (strangers.length > 0) {
@@ -217,37 +218,73 @@ function kxDiagnosis({ name, lastError }: NeighbourJson, { recent }: Status, tel
   tell(problem, remedy.replace("NAME", name));
 }
 
-/** What nobody gives again; while somebody may, there is nothing to do. */
-function losses({ recent, neighbours }: Status, tell: Tell): void {
-  const lost = recent.filter(({ event }) => event === "repair-failed");
-  if (lost.length === 0) return;
-  const example = neighbours[0]?.name ?? "PEER";
-  tell(
-    `${several(lost.length, "update")} could not be fetched again, the last one: ` +
-      `${lost[0]?.words ?? "no reason given"}.`,
-    'Name keyservers that have the keys: repair = "hkp://host" in their [[peer]]; then ' +
-      `"kxgw backfill ${example}".`,
-  );
+/**
+ * What nobody gives again; while somebody may, there is nothing to do. The counters are exact, of
+ * the latest reports there are 200 of every kind together.
+ */
+function losses({ recent, counts, neighbours }: Status, tell: Tell): void {
+  const failed = counts.filter(({ event }) => event === "repair-failed");
+  const words = recent.find(({ event }) => event === "repair-failed")?.words ?? "no reason given";
+  const keys = failed.filter(({ reason }) => reason === undefined);
+  const behind = failed.filter(({ reason }) => reason === "gap").map(({ neighbour }) => neighbour);
+  const gaps = counts.filter((one) => one.event === "peer-gap" && behind.includes(one.neighbour));
+  const lost = total([...keys, ...gaps]);
+  if (lost > 0) {
+    const example = neighbours[0]?.name ?? "PEER";
+    tell(
+      `${several(lost, "update")} could not be fetched again, the last one: ${words}.`,
+      'Name keyservers that have the keys: repair = "hkp://host" in their [[peer]]; then ' +
+        `"kxgw backfill ${example}".`,
+    );
+  }
+  for (const { neighbour } of failed.filter(({ reason }) => reason === "backfill")) {
+    const remedy = `Ask it anew: "kxgw backfill ${neighbour}".`;
+    tell(`${neighbour} did not say what changed, for which it was asked: ${words}.`, remedy);
+  }
 }
 
 /** Mail that was turned away is the commonest slip of a new neighbour. */
-function strangers({ recent }: Status, site: string, tell: Tell): void {
-  const refused = recent.filter(({ event }) => event === "mail-refused");
-  const unknown = refused.filter(({ words }) => words?.includes("accept_from"));
-  if (unknown.length > 0) {
+function strangers({ recent, counts }: Status, site: string, tell: Tell): void {
+  const refused = counts.filter(({ event }) => event === "mail-refused");
+  const unknown = total(refused.filter(({ reason }) => reason === "unknown-sender"));
+  if (unknown > 0) {
     tell(
-      `${several(unknown.length, "mail")} from addresses that no accept_from names were refused.`,
+      `${several(unknown, "mail")} from addresses that no accept_from names were refused.`,
       "If a neighbour sent them, add its address: the mail-refused lines of the journal have it.",
     );
   }
-  const elsewhere = refused.length - unknown.length;
+  const elsewhere = total(refused) - unknown;
   if (elsewhere > 0) {
-    const last = refused.find((one) => !unknown.includes(one))?.words ?? "";
+    const last = recent.find((one) => one.event === "mail-refused" && !isStranger(one));
     tell(
-      `${several(elsewhere, "mail")} of neighbours were refused, the last one: ${last}.`,
+      `${several(elsewhere, "mail")} of neighbours were refused, the last one: ` +
+        `${last?.words ?? "see the journal"}.`,
       `Updates are taken at ${site} only, one mail an update, with a public key block.`,
     );
   }
+  const unwanted = recent.find(({ event, neighbour }) => event === "peer-unknown" && neighbour);
+  if (unwanted) {
+    tell(
+      `${unwanted.neighbour} dials us by KX and is turned away: its via is "mail".`,
+      'Write via = "auto" or "both" in its [[peer]], or tell its operator that it goes by mail.',
+    );
+  }
+}
+
+function isStranger({ words }: Status["recent"][number]): boolean {
+  return words?.includes("accept_from") === true;
+}
+
+function total(counts: readonly { readonly count: number }[]): number {
+  return counts.reduce((sum, { count }) => sum + count, 0);
+}
+
+/** What is allowed in the configuration and worth a word. */
+function warningDiagnoses(file: string, config: Config): Diagnosis[] {
+  return warningsOf(file, config).map((warning) => {
+    const remedy = "Certificates tell them apart: write kxs:// and a pin for each.";
+    return { kind: "odd", problem: faultLine(file, warning), remedy };
+  });
 }
 
 async function onlineDiagnoses(config: Config): Promise<Diagnosis[]> {

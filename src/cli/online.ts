@@ -1,47 +1,36 @@
 /**
  * What can only be seen from the network, for `kxgw check --online`, `kxgw peers test` and `kxgw
  * doctor`: does the site's name have an MX, does the relay greet and offer TLS, does a KX peer
- * answer. Each probe has a deadline, sends nothing that would be stored, and ends in a finding with
- * what to do. A peer that knows neighbours by address closes at once on a host it does not know,
- * and says nothing; that is told as what it is.
+ * answer (`probe-kx.ts`), are there peers at one address. Each probe has a deadline, sends nothing
+ * that would be stored, and ends in a finding with what to do.
  */
-import { resolve4, resolve6, resolveMx } from "node:dns/promises";
+import { lookup, resolve4, resolve6, resolveMx } from "node:dns/promises";
+import { readFileSync } from "node:fs";
 import { connect } from "node:net";
+import { connect as connectTls, rootCertificates } from "node:tls";
 import type { Config, Endpoint, Neighbour } from "../config/config.js";
 import { loadConfig } from "../config/load.js";
+import { goesByKx } from "../config/roads.js";
 import { formatEndpoint } from "../config/units.js";
 import { EXIT } from "../errors.js";
+import { plainIp } from "../ip-address.js";
 import { domainOf } from "../mail-address.js";
+import type { Finding } from "./finding.js";
+import { findingText, PROBE_MS } from "./finding.js";
 import type { Output } from "./output.js";
-import { plainText } from "./table.js";
+import { probeKx } from "./probe-kx.js";
 
-const PROBE_MS = 10_000;
 const LINE_BYTES = 4096;
-
-export interface Finding {
-  readonly ok: boolean;
-  /** What was looked at. */
-  readonly what: string;
-  /** What was seen. */
-  readonly words: string;
-  /** What to do about it, empty when it is well. */
-  readonly remedy: string;
-}
-
-/** A finding on one line, or two with its remedy. */
-export function findingText({ ok, what, words, remedy }: Finding): string {
-  const line = plainText(`${ok ? "ok  " : "FAIL"}  ${what}: ${words}`);
-  return `${line}\n${remedy === "" ? "" : `      ${plainText(remedy)}\n`}`;
-}
 
 /** Everything that the configuration reaches out to. */
 export async function probeAll(config: Config): Promise<Finding[]> {
   const probes = [
     ...(config.smtp ? [probeMx(config.site.address)] : []),
-    ...(config.outbound ? [probeRelay(config.outbound.relay)] : []),
+    ...(config.outbound ? [probeRelay(config.outbound.relay, config.outbound.ca)] : []),
   ];
   const neighbours = config.neighbours.map((neighbour) => probeNeighbour(neighbour, config));
-  return [...(await Promise.all(probes)), ...(await Promise.all(neighbours)).flat()];
+  const findings = [...(await Promise.all(probes)), ...(await Promise.all(neighbours)).flat()];
+  return [...findings, ...(await probeSharedNames(config))];
 }
 
 /** Prints every finding; 69 when one is bad. */
@@ -57,10 +46,10 @@ export async function onlineCommand(
 
 /** What its roads need: its domain takes mail, its KX port answers. */
 export async function probeNeighbour(neighbour: Neighbour, config: Config): Promise<Finding[]> {
-  const { name, mail, kx, dial } = neighbour;
+  const { name, mail, kx } = neighbour;
   const probes: Promise<Finding>[] = [];
   if (mail !== undefined && config.outbound) probes.push(probeMailDomain(name, mail));
-  if (kx !== undefined && dial) probes.push(probeKx(name, kx, config.kx?.source));
+  if (kx !== undefined && neighbour.dial) probes.push(probeKx({ ...neighbour, kx }, config));
   const findings = await Promise.all(probes);
   if (findings.length > 0) return findings;
   return [{ ok: true, what: name, words: "comes to us; nothing to look at from here", remedy: "" }];
@@ -82,7 +71,7 @@ async function probeMailDomain(name: string, mail: string): Promise<Finding> {
   const hosts = await mailHosts(domain);
   const what = `${name} by mail`;
   if (hosts.length > 0)
-    return { ok: true, what, words: `${domain} takes mail at ${hosts[0]}`, remedy: "" };
+    return { ok: true, what, words: `mail for ${domain} goes to ${hosts[0]}`, remedy: "" };
   const remedy = `Look for a slip in mail = "${mail}"; what the relay resolves on its own is fine.`;
   return { ok: false, what, words: `${domain} has no MX and no address`, remedy };
 }
@@ -108,43 +97,53 @@ async function within<T>(work: Promise<T>): Promise<T> {
   return await Promise.race([work, late]).finally(() => clearTimeout(timer));
 }
 
-/** Greeting and EHLO of the relay; sends no mail. */
-export async function probeRelay(relay: string): Promise<Finding> {
+/** Names of KX peers that lead to one address; addresses as they are written are `check`'s. */
+async function probeSharedNames({ neighbours }: Config): Promise<Finding[]> {
+  const named = neighbours.flatMap(({ name, via, kx, tls }) =>
+    kx !== undefined && goesByKx({ via, kx }) && tls === undefined ? [{ name, host: kx.host }] : [],
+  );
+  const found = await Promise.all(
+    named.map(async ({ name, host }) => {
+      const addresses = await within(lookup(host, { all: true })).catch(() => []);
+      return { name, host, ips: addresses.map(({ address }) => plainIp(address) ?? address) };
+    }),
+  );
+  return found.flatMap(({ name, host, ips }, index) => {
+    const before = found.slice(0, index);
+    const other = before.find((one) => one.host !== host && one.ips.some((ip) => ips.includes(ip)));
+    if (other === undefined) return [];
+    const what = `${other.name} and ${name} by KX`;
+    const remedy = "Write kxs:// and a pin for each, or give them two addresses.";
+    const words = "have one address, so that a connection from there may be taken for the other's";
+    return [{ ok: false, what, words, remedy }];
+  });
+}
+
+/** Greeting and EHLO of the relay, over TLS where it is smtps://; sends no mail. */
+export async function probeRelay(relay: string, ca?: string): Promise<Finding> {
   const url = new URL(relay);
   const host = url.hostname.replace(/^\[|\]$/g, "");
-  const port = Number(url.port === "" ? (url.protocol === "smtps:" ? 465 : 25) : url.port);
+  const isSecure = url.protocol === "smtps:";
+  const port = Number(url.port === "" ? (isSecure ? 465 : 25) : url.port);
   const what = `relay ${formatEndpoint({ host, port })}`;
-  const remedy = "Start the mail server there, or correct outbound.relay.";
-  // TLS from the first byte on shows nothing to this probe but that somebody answers.
-  const script = url.protocol === "smtps:" ? [] : ["EHLO kxgw.invalid\r\n", "QUIT\r\n"];
-  const seen = await talk({ host, port }, script, /^\d{3} .*\r?\n/m);
-  if (seen.error !== undefined) return { ok: false, what, words: seen.error, remedy };
-  if (script.length === 0) return { ok: true, what, words: "answers", remedy: "" };
+  const seen = await talk({ host, port }, isSecure ? trusted(ca) : undefined);
   const [greeting = ""] = seen.text.split(/\r?\n/);
   if (!greeting.startsWith("220")) {
-    return { ok: false, what, words: greeting || "closed without a word", remedy };
+    const words = seen.error ?? (greeting || "closed without a word");
+    const isCertificate = isSecure && /certificate|altnames|self.signed/i.test(words);
+    const remedy = isCertificate
+      ? "Name its CA in outbound.ca, or the host that its certificate is for."
+      : "Start the mail server there, or correct outbound.relay.";
+    return { ok: false, what, words, remedy };
   }
-  const tls = /^250[ -]STARTTLS/im.test(seen.text) ? "offers STARTTLS" : "without TLS";
+  const offers = /^250[ -]STARTTLS/im.test(seen.text) ? "offers STARTTLS" : "without TLS";
+  const tls = isSecure ? "over TLS with a certificate that is good" : offers;
   return { ok: true, what, words: `greets as "${greeting.slice(4, 120)}", ${tls}`, remedy: "" };
 }
 
-async function probeKx(name: string, kx: Endpoint, source: string | undefined): Promise<Finding> {
-  const what = `${name} by KX at ${formatEndpoint(kx)}`;
-  const seen = await talk(kx, [], /^\.\r?\n/m, source);
-  const [, version] = /^HELO\r?\n(.*?)\r?\n/m.exec(seen.text) ?? [];
-  if (version !== undefined) return { ok: true, what, words: `speaks KX/${version}`, remedy: "" };
-  if (seen.text !== "") {
-    const words = `says "${seen.text.slice(0, 80)}", which is not KX`;
-    return { ok: false, what, words, remedy: "Look for a slip in its kx endpoint." };
-  }
-  if (seen.error !== undefined && !/ECONNRESET/.test(seen.error)) {
-    const remedy = "Ask its operator whether the gateway runs and the port is open.";
-    return { ok: false, what, words: seen.error, remedy };
-  }
-  const remedy =
-    "It does not know this host as a peer: its operator has to add us, by the address that we " +
-    "come from.";
-  return { ok: false, what, words: "takes the connection and closes it without a word", remedy };
+/** The CAs that count for the relay, as they do when mail is sent. */
+function trusted(ca: string | undefined): { readonly ca?: string[] } {
+  return ca === undefined ? {} : { ca: [...rootCertificates, readFileSync(ca, "utf8")] };
 }
 
 interface Talk {
@@ -152,19 +151,18 @@ interface Talk {
   readonly error: string | undefined;
 }
 
-/** Says the lines of `script`, each after an answer that `ready` matches; ends after the last. */
+/** Says EHLO after the greeting and QUIT after the answer to that. */
 async function talk(
-  { host, port }: Endpoint,
-  script: readonly string[],
-  ready: RegExp,
-  source?: string,
+  endpoint: Endpoint,
+  tls: { readonly ca?: string[] } | undefined,
 ): Promise<Talk> {
   return await new Promise((resolve) => {
-    const lines = [...script];
+    const lines = ["EHLO kxgw.invalid\r\n", "QUIT\r\n"];
     let text = "";
     let fresh = "";
-    const localAddress = source === undefined ? {} : { localAddress: source };
-    const socket = connect({ host, port, ...localAddress });
+    const socket = tls
+      ? connectTls({ ...endpoint, ...tls, minVersion: "TLSv1.2", servername: nameOf(endpoint) })
+      : connect(endpoint);
     const end = (error?: string) => {
       socket.destroy();
       clearTimeout(timer);
@@ -177,11 +175,16 @@ async function talk(
       text += bytes.toString("latin1");
       fresh += bytes.toString("latin1");
       if (text.length > LINE_BYTES) return end();
-      if (!ready.test(fresh)) return;
+      if (!/^\d{3} .*\r?\n/m.test(fresh)) return;
       fresh = "";
       const next = lines.shift();
       if (next === undefined) return end();
       socket.write(next);
     });
   });
+}
+
+/** What the client names in its handshake: no address (RFC 6066 section 3). */
+function nameOf({ host }: Endpoint): string {
+  return plainIp(host) === undefined ? host : "";
 }

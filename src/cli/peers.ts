@@ -2,13 +2,15 @@
  * `kxgw peers ls|show|pause|resume|test`: the neighbours, one of them closely, and the orders that
  * concern one. `test` goes to the neighbour from here and needs no running gateway.
  */
+import { stateName } from "../admin/neighbour-view.js";
 import type { Status } from "../admin/status.js";
 import { ago } from "../admin/words.js";
 import type { Config, Neighbour } from "../config/config.js";
 import { loadConfig } from "../config/load.js";
 import { EXIT } from "../errors.js";
 import { order, run, statusOf } from "./daemon.js";
-import { findingText, probeNeighbour } from "./online.js";
+import { findingText } from "./finding.js";
+import { probeNeighbour } from "./online.js";
 import type { Output } from "./output.js";
 import { neighbourTable } from "./status.js";
 import { plainText } from "./table.js";
@@ -101,7 +103,7 @@ function showText(
   const at = (time: string | null) =>
     time === null ? "never" : `${time} (${ago(Date.parse(time), now)})`;
   const facts: [string, string | null | undefined][] = [
-    ["state", `${view.state}: ${view.words}`],
+    ["state", `${stateName(view)}: ${view.words}`],
     ["via", view.via],
     ["path", `${view.path}, since ${at(view.pathSince)}`],
     ["mail from", view.site?.mailOpensAt],

@@ -4,14 +4,14 @@
  * now what was put off; `skip` gives up the first update of one site, for good.
  */
 
-import { span } from "../admin/words.js";
+import { several, span } from "../admin/words.js";
 import type { Config } from "../config/config.js";
 import { loadConfig } from "../config/load.js";
 import { EXIT } from "../errors.js";
 import { inTrail } from "../mail/sent-trail.js";
 import { Policy } from "../policy.js";
 import type { Seq } from "../update.js";
-import type { Entry } from "../updatelog/update-log.js";
+import type { Entry, UpdateLog } from "../updatelog/update-log.js";
 import { order, run, withLog } from "./daemon.js";
 import type { Output } from "./output.js";
 import { find } from "./peers.js";
@@ -22,6 +22,8 @@ export type QueueVerb = "ls" | "show" | "retry" | "skip";
 
 /** Entries of a site that are listed; the rest is counted. */
 const LISTED = 100;
+/** Entries that are read at once. */
+const CHUNK = 1000;
 
 interface Waiting {
   readonly site: string;
@@ -64,7 +66,7 @@ export async function queueCommand(
 }
 
 function list(config: Config, name: string | undefined, json: boolean, out: Output): number {
-  const all = waiting(config, name);
+  const { all, more } = waiting(config, name);
   if (json) {
     for (const one of all) out.stdout(`${JSON.stringify(one)}\n`);
     return EXIT.ok;
@@ -86,24 +88,44 @@ function list(config: Config, name: string | undefined, json: boolean, out: Outp
     ...[site, String(seq), span(now - Date.parse(received)), String(size), fingerprint, hash],
   ]);
   out.stdout(table(columns, rows));
+  for (const [site, count] of more) out.stdout(`${site}: ${several(count, "update")} more\n`);
   return EXIT.ok;
 }
 
-/** What is behind the cursor of each mail site and is not in the trail, oldest first. */
-function waiting(config: Config, only: string | undefined): Waiting[] {
+/**
+ * What is behind the cursor of each mail site and is not in the trail, oldest first; of what is
+ * not listed the number by site.
+ */
+function waiting(config: Config, only: string | undefined) {
   return withLog(config, ({ log, lanes, clock }) => {
     const policy = new Policy(config.policy, log, clock);
-    return lanes().flatMap(({ name, cursor }) => {
-      const neighbour = config.neighbours.find((one) => one.name === name);
-      if (neighbour?.mail === undefined || (only !== undefined && only !== name)) return [];
-      const { mail } = neighbour;
-      const entries = log.range((cursor + 1) as Seq, Number.MAX_SAFE_INTEGER as Seq, LISTED);
-      return entries
-        .filter(({ seq, origin }) => origin.neighbour !== name && !inTrail(log.trail(seq), mail))
-        .filter((entry) => policy.withholds(entry) === undefined)
-        .map((entry) => waitingOf(name, entry));
-    });
+    const all: Waiting[] = [];
+    const more = new Map<string, number>();
+    for (const { name, cursor } of lanes()) {
+      const mail = config.neighbours.find((one) => one.name === name)?.mail;
+      if (mail === undefined || (only !== undefined && only !== name)) continue;
+      let listed = 0;
+      for (const entry of entriesFrom(log, cursor + 1)) {
+        const { seq, origin } = entry;
+        if (origin.neighbour === name || inTrail(log.trail(seq), mail)) continue;
+        if (policy.withholds(entry) !== undefined) continue;
+        listed += 1;
+        if (listed <= LISTED) all.push(waitingOf(name, entry));
+        else more.set(name, listed - LISTED);
+      }
+    }
+    return { all, more };
   });
+}
+
+function* entriesFrom(log: UpdateLog, first: number): Generator<Entry> {
+  for (let low = first; ; ) {
+    const entries = log.range(low as Seq, Number.MAX_SAFE_INTEGER as Seq, CHUNK);
+    yield* entries;
+    const last = entries.at(-1);
+    if (last === undefined || entries.length < CHUNK) return;
+    low = last.seq + 1;
+  }
 }
 
 function waitingOf(site: string, { seq, hash, fingerprint, size, receivedAt }: Entry): Waiting {

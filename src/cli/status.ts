@@ -2,6 +2,7 @@
  * `kxgw status`: the status page on one screen of text. Speaks to the running gateway; while it is
  * down it reads the log, says so, and exits with 69, so that a script need not read the words.
  */
+import { stateName } from "../admin/neighbour-view.js";
 import type { Status } from "../admin/status.js";
 import { ago, grouped, listed, octets, percent, several, span } from "../admin/words.js";
 import { loadConfig } from "../config/load.js";
@@ -73,9 +74,7 @@ function keysLines({ carried, newKeys, blocked, forgotten }: Status["keys"]): st
   return words.length === 0 ? [] : [`keys      ${words.join(", ")}`];
 }
 
-const STATES = { good: "in sync", behind: "behind", down: "down", paused: "paused", idle: "idle" };
-
-/** The neighbours as a table; under one with an error its last words. */
+/** The neighbours as a table; under one that is not in sync why, and its last words. */
 export function neighbourTable({ neighbours, time }: Status): string {
   if (neighbours.length === 0) return "No neighbours: add a [[peer]] to the config.\n";
   const now = Date.parse(time);
@@ -83,7 +82,7 @@ export function neighbourTable({ neighbours, time }: Status): string {
   const rows = neighbours.map((one) => [
     one.name,
     one.path === "kx" ? "KX" : one.path,
-    STATES[one.state],
+    stateName(one),
     grouped(one.backlog),
     one.oldest === null ? "-" : span(now - Date.parse(one.oldest)),
     at(one.lastIn),
@@ -100,9 +99,10 @@ export function neighbourTable({ neighbours, time }: Status): string {
     { title: "last out" },
     { title: "24 h", right: true },
   ];
-  const errors = neighbours.flatMap(({ name, state, words, lastError }) => {
-    if (state === "good" || state === "idle") return [];
-    const last = lastError === null ? "" : `: ${lastError.words} (${at(lastError.at)})`;
+  const errors = neighbours.flatMap(({ name, state, backlog, words, lastError }) => {
+    if ((state === "good" && backlog === 0) || state === "idle") return [];
+    const isOver = state === "good" || lastError === null;
+    const last = isOver ? "" : `: ${lastError.words} (${at(lastError.at)})`;
     return [plainText(`  ${name} ${words}${last}`)];
   });
   return `${table(columns, rows)}${errors.map((line) => `${line}\n`).join("")}`;

@@ -6,10 +6,11 @@
  * a relay URL is ever quoted, because it may hold a password.
  */
 import { isIP } from "node:net";
+import { plainIp, plainNetwork } from "../ip-address.js";
 import { isAddress, plainAddress } from "../mail-address.js";
 import { quoted } from "./quote.js";
 import type { Reading } from "./units.js";
-import { isHostname } from "./units.js";
+import { isHostname, zoneFault } from "./units.js";
 
 /** "user@host" as it is written; at most 254 characters, 64 of them before the "@". */
 export function parseMailAddress(text: string): Reading<string> {
@@ -28,20 +29,22 @@ export function parseMailAddress(text: string): Reading<string> {
   return { value: text };
 }
 
-/** "192.0.2.1", "192.0.2.0/24", "2001:db8::/32" as it is written. */
+/** "192.0.2.1", "192.0.2.0/24", "2001:db8::/32" in the spelling of `ip-address.ts`. */
 export function parseNetwork(text: string): Reading<string> {
-  const [address = "", prefix, ...rest] = text.split("/");
-  const bits = { 0: -1, 4: 32, 6: 128 }[isIP(address)] ?? -1;
-  const isPrefix = prefix === undefined || (/^\d{1,3}$/.test(prefix) && Number(prefix) <= bits);
-  if (bits > 0 && isPrefix && rest.length === 0 && !address.includes("%")) return { value: text };
+  const value = plainNetwork(text);
+  if (value !== undefined) return { value };
   const hint = 'write an IP address or a range, as "192.0.2.1" or "192.0.2.0/24"';
   return { fault: `${quoted(text)} is not an IP address or a CIDR range: ${hint}` };
 }
 
-/** An IP address without a prefix, as it is written. */
+/** An IP address without a prefix in the spelling of `ip-address.ts`. */
 export function parseIpAddress(text: string): Reading<string> {
-  if (isIP(text) !== 0) return { value: text };
-  return { fault: `${quoted(text)} is not an IP address: write one as "192.0.2.1"` };
+  const value = plainIp(text);
+  if (value === undefined) {
+    return { fault: `${quoted(text)} is not an IP address: write one as "192.0.2.1"` };
+  }
+  const fault = zoneFault(value);
+  return fault === undefined ? { value } : { fault: `${quoted(text)} ${fault}` };
 }
 
 /** "smtp://[user:password@]host[:port]" or "smtps://..." as it is written. */

@@ -26,6 +26,7 @@ import type { PeerSettings, Settings } from "./schema.js";
 import { configSchema } from "./schema.js";
 import { settingsFaults } from "./settings.js";
 import { readText } from "./text-file.js";
+import { configWarnings } from "./warnings.js";
 
 /** A configuration of a thousand neighbours fits; a disk image given by mistake does not. */
 const MAX_FILE_BYTES = 1024 * 1024;
@@ -51,6 +52,13 @@ export function loadConfig(file: string, env: Environment): Config {
     throw new ConfigFaults(absolute, locatedFaults(faults, locateKeys(text)));
   }
   return deepFreeze(withKeyLists(complete));
+}
+
+/** What `configWarnings` finds in a configuration that was read from `file`, with its places. */
+export function warningsOf(file: string, config: Config): ConfigFault[] {
+  const warnings = configWarnings(config);
+  if (warnings.length === 0) return [];
+  return locatedFaults(warnings, locateKeys(readText(resolve(file), MAX_FILE_BYTES)));
 }
 
 /**

@@ -4,13 +4,14 @@
  * in part, and stays silent about a key that is itself at fault.
  */
 import type { z } from "zod";
+import { plainHost } from "../ip-address.js";
 import { addressKey, isSameAddress } from "../mail-address.js";
 import type { Endpoint } from "./config.js";
 import type { KeyPath } from "./locate.js";
 import { quoted } from "./quote.js";
 import { defaultVia } from "./roads.js";
 import type { peerSchema, sections } from "./schema.js";
-import { canonicalHost, formatDuration, formatEndpoint } from "./units.js";
+import { formatDuration, formatEndpoint } from "./units.js";
 
 /** A fault by the path of its key. */
 export interface PathFault {
@@ -80,13 +81,16 @@ function listenerFaults({ smtp, hkp, kx, admin }: PartlySettings): PathFault[] {
   return faults;
 }
 
-/** Two listeners on one port: the same host, or one of them on every address of the family. */
+/**
+ * Two listeners on one port: the same host, or one of them on every address of the family. "::"
+ * is every address of both families, since Node opens such a socket for IPv4 as well.
+ */
 function collide(a: Endpoint, b: Endpoint): boolean {
   if (a.port !== b.port) return false;
-  const [hostA, hostB] = [canonicalHost(a.host), canonicalHost(b.host)];
-  if (hostA === hostB) return true;
-  if (hostA.includes(":") !== hostB.includes(":")) return false;
-  return [hostA, hostB].some((host) => host === "0.0.0.0" || host === "::");
+  const [hostA, hostB] = [plainHost(a.host), plainHost(b.host)];
+  if (hostA === hostB || hostA === "::" || hostB === "::") return true;
+  if (hostA.includes(":") || hostB.includes(":")) return false;
+  return hostA === "0.0.0.0" || hostB === "0.0.0.0";
 }
 
 /** What each type of [local] needs, an example of it, and what else it may have. */
@@ -230,7 +234,7 @@ function sharedFaults({ site, outbound, peer }: PartlySettings): PathFault[] {
     };
     claim("name", values.name, (owner) => `${owner} is there already: give each its own name`);
     const { kx } = values;
-    const endpoint = kx && formatEndpoint({ ...kx, host: canonicalHost(kx.host) });
+    const endpoint = kx && formatEndpoint({ ...kx, host: plainHost(kx.host) });
     claim("kx", endpoint, (owner) => `is the endpoint of ${owner} as well: make them one [[peer]]`);
     const { mail } = values;
     claim(

@@ -240,7 +240,10 @@ export const peerSchema = z
       didYouMean(value, ["mail", "kx", "both", "auto"]),
     )
       .optional()
-      .describe('The road to it; "auto" is KX, and mail while that is down. By default one road.'),
+      .describe(
+        'The road to it; "auto" is KX, and mail while that is down. With "mail" no KX is spoken: ' +
+          'kx is neither dialled nor taken. By default "mail", or "kx" where there is no mail.',
+      ),
     fallback_after: text("10m", parseDuration)
       .optional()
       .describe('"auto": how long KX has to be down before mail goes instead; by default 10m.'),

@@ -5,8 +5,9 @@
  * a sentence for the operator, and never throws. Knows no file, no key and no default. The schedule
  * notation is Haraka's `temp_fail_intervals`.
  */
-import { isIP, isIPv4, isIPv6, SocketAddress } from "node:net";
+import { isIPv4, isIPv6 } from "node:net";
 import type { Schedule } from "../backoff.js";
+import { plainIp } from "../ip-address.js";
 import type { Rate } from "../rate.js";
 import type { Endpoint, QuietHours } from "./config.js";
 import { quoted } from "./quote.js";
@@ -199,7 +200,10 @@ export function isHostname(text: string): boolean {
   return text.split(".").every((label) => /^(?!-)[A-Za-z0-9_-]{1,63}(?<!-)$/.test(label));
 }
 
-/** "host:port" or "[v6]:port" -> Endpoint; the host is an IP address or a name, port 0-65535. */
+/**
+ * "host:port" or "[v6]:port" -> Endpoint, port 0-65535; the host is a name as it is written or an
+ * IP address in the spelling of `ip-address.ts`.
+ */
 export function parseEndpoint(text: string): Reading<Endpoint> {
   const match = /^(?:\[([^[\]]*)\]|([^[\]]*)):(\d{1,5})$/.exec(text);
   if (!match) {
@@ -212,8 +216,12 @@ export function parseEndpoint(text: string): Reading<Endpoint> {
   if (port > 65_535) return { fault: `${quoted(text)}: a port is a number from 0 to 65535` };
   const [, bracketed, plain = ""] = match;
   if (bracketed !== undefined) {
-    if (isIPv6(bracketed)) return { value: { host: bracketed, port } };
-    return { fault: `${quoted(text)}: only an IPv6 address goes into brackets` };
+    const host = isIPv6(bracketed) ? plainIp(bracketed) : undefined;
+    if (host === undefined) {
+      return { fault: `${quoted(text)}: only an IPv6 address goes into brackets` };
+    }
+    const fault = zoneFault(host);
+    return fault === undefined ? { value: { host, port } } : { fault: `${quoted(text)} ${fault}` };
   }
   if (isIPv4(plain) || isHostname(plain)) return { value: { host: plain, port } };
   if (plain.includes(":")) {
@@ -230,8 +238,15 @@ export function formatEndpoint({ host, port }: Endpoint): string {
   return host.includes(":") ? `[${host}]:${port}` : `${host}:${port}`;
 }
 
-/** One spelling for each host, so that "[::1]" and "[0:0::1]" or two cases compare as equal. */
-export function canonicalHost(host: string): string {
-  if (isIP(host) !== 6 || host.includes("%")) return host.toLowerCase();
-  return new SocketAddress({ address: host, family: "ipv6" }).address;
+/**
+ * What is wrong with the zone of an address, or undefined. A link-local address means a host on one
+ * interface only (RFC 4007), so a socket needs the interface, and reports a peer with its name.
+ */
+export function zoneFault(address: string): string | undefined {
+  const isLinkLocal = /^fe[89ab].:/.test(address);
+  const [, zone] = address.split("%");
+  if (!isLinkLocal && zone === undefined) return undefined;
+  if (!isLinkLocal) return 'has a zone, which only link-local addresses have: take the "%" out';
+  if (zone !== undefined && !/^\d*$/.test(zone)) return undefined;
+  return "is link-local: write the name of the interface behind it, as fe80::1%eth0";
 }

@@ -8,6 +8,7 @@
  * connection closed without an answer. PKS-Recipients, PKS-From and PKS-Sender are the trail, of
  * neighbours only. Limits: "updated" never occurs, as we hold no keys; TLS is up to a proxy.
  */
+
 import type { IncomingMessage, Server, ServerResponse } from "node:http";
 import { createServer } from "node:http";
 import type { AddressInfo, Socket } from "node:net";
@@ -15,9 +16,9 @@ import type { Clock } from "../clock.js";
 import type { Config, Endpoint, Neighbour } from "../config/config.js";
 import type { Diagnostics } from "../diagnostics.js";
 import { Refusal, type RefusalReason, TooFast, Trouble } from "../errors.js";
+import { clientHost, clientNetwork } from "../ip-address.js";
 import { readArmor } from "../openpgp/armor.js";
 import { readKeys } from "../openpgp/key.js";
-import { clientOf, networkOf } from "./client-network.js";
 import { GaveUp, Gone, readBody } from "./hkp-body.js";
 import { readAddForm } from "./hkp-form.js";
 import type { KeyIntake, Submission, Taken } from "./key-intake.js";
@@ -166,7 +167,7 @@ export class HkpDoor {
   #admit(socket: Socket): void {
     const address = socket.remoteAddress ?? "";
     const isStranger = this.#senders.at(address).length === 0;
-    const visitor = { client: clientOf(address), isStranger };
+    const visitor = { client: clientHost(address), isStranger };
     this.#open.set(socket, visitor);
     socket.once("close", () => this.#open.delete(socket));
     // Whoever does not read its answers holds a connection no longer than its request may take.
@@ -365,7 +366,7 @@ export class HkpDoor {
 
   #limited(address: string, reason: string): void {
     const neighbour = this.#senders.at(address)[0]?.name;
-    this.#diagnostics.report("hkp-limited", { neighbour, client: networkOf(address), reason });
+    this.#diagnostics.report("hkp-limited", { neighbour, client: clientNetwork(address), reason });
   }
 }
 

@@ -3,35 +3,25 @@
  * address decides who may deliver; where several neighbours share one (a relay in front), the
  * mail itself tells which of them it is from. Knows no protocol.
  */
-import { BlockList, isIPv6 } from "node:net";
 import type { Neighbour } from "../config/config.js";
+import { IpNetworks } from "../ip-address.js";
 import { isSameAddress } from "../mail-address.js";
-
-const LOOPBACK = networks(["127.0.0.0/8", "::1"]);
-
-/** Whether `address` is this host's own, in any spelling. */
-export function isLoopback(address: string): boolean {
-  return LOOPBACK.check(address, isIPv6(address) ? "ipv6" : "ipv4");
-}
 
 export class KnownSenders {
   /** Every neighbour: who may be meant where no address is known. */
   readonly all: readonly Neighbour[];
-  readonly #senders: readonly { readonly neighbour: Neighbour; readonly from: BlockList }[];
+  readonly #senders: readonly { readonly neighbour: Neighbour; readonly from: IpNetworks }[];
 
   constructor(neighbours: readonly Neighbour[]) {
     this.all = neighbours;
     this.#senders = neighbours
       .filter((neighbour) => neighbour.acceptFrom.length > 0)
-      .map((neighbour) => ({ neighbour, from: networks(neighbour.acceptFrom) }));
+      .map((neighbour) => ({ neighbour, from: new IpNetworks(neighbour.acceptFrom) }));
   }
 
-  /** The neighbours that may deliver from `address` (IPv4, IPv6, or IPv4 in IPv6). */
+  /** The neighbours that may deliver from `address`, in any spelling. */
   at(address: string): Neighbour[] {
-    const family = isIPv6(address) ? "ipv6" : "ipv4";
-    return this.#senders
-      .filter(({ from }) => from.check(address, family))
-      .map(({ neighbour }) => neighbour);
+    return this.#senders.filter(({ from }) => from.has(address)).map(({ neighbour }) => neighbour);
   }
 }
 
@@ -58,15 +48,4 @@ export function authorOf(candidates: readonly Neighbour[], marks: Marks): Neighb
     if (found !== undefined) return found;
   }
   return undefined;
-}
-
-function networks(ranges: readonly string[]): BlockList {
-  const list = new BlockList();
-  for (const range of ranges) {
-    const [address = "", bits] = range.split("/");
-    const family = isIPv6(address) ? "ipv6" : "ipv4";
-    if (bits === undefined) list.addAddress(address, family);
-    else list.addSubnet(address, Number(bits), family);
-  }
-  return list;
 }

@@ -297,12 +297,15 @@ export class RepairDoor {
   }
 
   #giveUp(repair: Repair): void {
-    const { neighbours, refused } = repair;
+    const { neighbours, refused, fingerprint, why } = repair;
     const said = Object.entries(refused).map(([name, words]) => `${name}: ${words}`);
     const nobody = "nobody can be asked: no repair in the config that fits";
     const problem = said.length === 0 ? nobody : said.join("; ");
     this.#log.repairs.forget(repair.what);
-    this.#report("repair-failed", repair, { neighbours: neighbours.join(" "), problem });
+    // What changed at one neighbour, which may be many updates or none.
+    const asked = fingerprint === undefined ? { neighbour: neighbours[0], reason: why } : {};
+    const fields = { neighbours: neighbours.join(" "), problem, ...asked };
+    this.#report("repair-failed", repair, fields);
   }
 
   #refuse(repair: Repair, problem: string): void {

@@ -17,7 +17,7 @@ export interface Shares {
 
 /** Who holds a connection. */
 export interface Visitor {
-  /** As `clientOf` says. */
+  /** As `clientHost` says. */
   readonly client: string;
   readonly isStranger: boolean;
 }

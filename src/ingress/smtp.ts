@@ -19,17 +19,17 @@ import type {
 import type { Config, Endpoint, Neighbour } from "../config/config.js";
 import type { Diagnostics } from "../diagnostics.js";
 import { Refusal, type RefusalReason, TooFast, Trouble } from "../errors.js";
+import { clientHost, clientNetwork, isLoopback } from "../ip-address.js";
 import { isBounceAddress } from "../mail/verp.js";
 import { isSameAddress } from "../mail-address.js";
 import type { BounceIntake } from "./bounce-intake.js";
 import { OwnCertificate } from "./certificate.js";
-import { clientOf, networkOf } from "./client-network.js";
 import { collect, type GiveUp } from "./collect.js";
 import type { Borrowed, InheritedSockets, Wanted } from "./inherited.js";
 import { SMTP_LIMITS, type SmtpLimits } from "./limits.js";
 import { listenOnSocket } from "./lmtp.js";
 import type { Intake, MailIntake } from "./mail-intake.js";
-import { isLoopback, KnownSenders } from "./neighbours.js";
+import { KnownSenders } from "./neighbours.js";
 import { type Session, SessionServer } from "./session.js";
 import { isOverShare } from "./shares.js";
 
@@ -228,7 +228,7 @@ export class SmtpDoor {
     // Neither line takes the slots of the other one. Over a Unix socket nobody has an address.
     const isLocal = line === "socket";
     const visitor = (address: string) => {
-      return { client: clientOf(address), isStranger: this.#senders.at(address).length === 0 };
+      return { client: clientHost(address), isStranger: this.#senders.at(address).length === 0 };
     };
     const open = this.#sessions()
       .filter(({ clientAddress }) => (clientAddress === "") === isLocal)
@@ -340,7 +340,7 @@ export class SmtpDoor {
   #failure(error: unknown, session: SMTPServerSession): Reply {
     if (error instanceof TooFast) {
       const { neighbour, reason, waitMs, message } = error;
-      const client = networkOf(session.remoteAddress);
+      const client = clientNetwork(session.remoteAddress);
       this.#diagnostics.report("too-fast", { neighbour, client, reason, waitMs });
       return { code: 450, text: `4.7.1 ${message}` };
     }
@@ -351,7 +351,7 @@ export class SmtpDoor {
     }
     const trouble = error instanceof Trouble ? error : undefined;
     this.#diagnostics.report("mail-deferred", {
-      client: networkOf(session.remoteAddress),
+      client: clientNetwork(session.remoteAddress),
       kind: trouble?.kind ?? "bug",
       problem: error instanceof Error ? error.message : "unknown",
       remedy: trouble?.remedy,
@@ -363,12 +363,12 @@ export class SmtpDoor {
 
   #limited(address: string, reason: string): void {
     const neighbour = this.#senders.at(address)[0]?.name;
-    this.#diagnostics.report("smtp-limited", { neighbour, client: networkOf(address), reason });
+    this.#diagnostics.report("smtp-limited", { neighbour, client: clientNetwork(address), reason });
   }
 
   #refused(session: SMTPServerSession, reason: string, problem: string): void {
     const neighbour = this.#senders.at(session.remoteAddress)[0]?.name;
-    const client = networkOf(session.remoteAddress);
+    const client = clientNetwork(session.remoteAddress);
     this.#diagnostics.report("mail-refused", { neighbour, client, reason, problem });
   }
 }

@@ -6,11 +6,12 @@
  * A bucket that is full again is forgotten, and only who is let in has one, so there are never more
  * buckets than the total lets in within one period and a full burst of it.
  */
+
 import type { Clock } from "../clock.js";
 import { formatRate } from "../config/units.js";
 import { TooFast } from "../errors.js";
+import { clientNetwork } from "../ip-address.js";
 import { type Rate, TokenBucket } from "../rate.js";
-import { networkOf } from "./client-network.js";
 
 /** Buckets are looked through for full ones when there are so many more than the last time. */
 const SWEEP_EVERY = 100;
@@ -37,7 +38,7 @@ export class StrangerRates {
   /** Counts a request from `address`. Throws `TooFast`, and counts nothing, when it is one more. */
   take(address: string): void {
     const now = this.#clock.monotonic();
-    const network = networkOf(address);
+    const network = clientNetwork(address);
     const known = this.#networks.get(network);
     const waitMs = Math.max(this.#all.waitMs(now), known?.waitMs(now) ?? 0);
     if (waitMs > 0) {

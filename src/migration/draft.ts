@@ -5,10 +5,13 @@
  * whatever it holds passes `kxgw check`. Values that it does not understand are never kept.
  */
 import { parseMailAddress } from "../config/addresses.js";
+import type { Endpoint } from "../config/config.js";
 import { parseRepair } from "../config/fields.js";
 import { quoted } from "../config/quote.js";
 import { didYouMean } from "../config/suggest.js";
 import { tomlString } from "../config/toml-string.js";
+import { formatEndpoint } from "../config/units.js";
+import { plainHost } from "../ip-address.js";
 import { addressesIn } from "../mail/sent-trail.js";
 import { isSameAddress } from "../mail-address.js";
 import type { Directive } from "./directive.js";
@@ -17,7 +20,7 @@ import type { Directive } from "./directive.js";
 export type Kind = "pksd" | "onak" | "sks" | "hockeypuck";
 
 /** The sections of our configuration that a translation writes into. */
-export type Section = "local" | "outbound" | "policy";
+export type Section = "local" | "kx" | "outbound" | "policy";
 
 /** A line of a section. */
 export interface Setting {
@@ -33,6 +36,13 @@ export interface Setting {
 /** An address and where it stood. */
 export interface Found {
   readonly value: string;
+  readonly place: string;
+  readonly key: string;
+}
+
+/** An endpoint and where it stood. */
+export interface FoundEndpoint {
+  readonly endpoint: Endpoint;
   readonly place: string;
   readonly key: string;
 }
@@ -59,7 +69,10 @@ export class Draft {
   readonly taken: Directive[] = [];
   readonly left: Left[] = [];
   readonly #peers: Found[] = [];
-  readonly settings: Readonly<Record<Section, Setting[]>> = { local: [], outbound: [], policy: [] };
+  readonly settings: Readonly<Record<Section, Setting[]>> = {
+    ...{ local: [], kx: [], outbound: [], policy: [] },
+  };
+  readonly #kxPeers: FoundEndpoint[] = [];
   /** Fingerprints that the keyserver refuses. */
   readonly blocked: Found[] = [];
   readonly #repairs: Found[] = [];
@@ -96,6 +109,11 @@ export class Draft {
     return this.#peers;
   }
 
+  /** Peers that spoke KX already. */
+  get kxPeers(): readonly FoundEndpoint[] {
+    return this.#kxPeers;
+  }
+
   get contact(): Found | undefined {
     return this.#contact;
   }
@@ -123,6 +141,17 @@ export class Draft {
     const same = this.#peers.find(({ value }) => isSameAddress(value, found.value));
     if (same === undefined) this.#peers.push(found);
     else this.leave(directive, "by-hand", `the same address stands in ${same.place}`);
+  }
+
+  /** A site that KX is spoken with. */
+  addKxPeer(directive: Directive, endpoint: Endpoint): void {
+    const spelled = ({ host, port }: Endpoint) => formatEndpoint({ host: plainHost(host), port });
+    const same = this.#kxPeers.find((one) => spelled(one.endpoint) === spelled(endpoint));
+    if (same !== undefined) {
+      return this.leave(directive, "by-hand", `the same endpoint stands in ${same.place}`);
+    }
+    this.take(directive);
+    this.#kxPeers.push({ endpoint, place: directive.place, key: directive.key });
   }
 
   /** A keyserver that answers over HKP at `url`; says whether that is an address of one. */

@@ -32,7 +32,7 @@ const FORMS = {
   "pksd.conf": {
     kind: "pksd",
     read: pksdDirectives,
-    mark: /^(this_site|syncsite|db_dir|pks_bin_dir|maintainer_email|mail_dir)[ \t]+[^=\s]/m,
+    mark: /^(this_site|(tcp_)?syncsite|db_dir|pks_bin_dir|maintainer_email|mail_dir)[ \t]+[^=\s]/m,
   },
   "onak.ini": {
     kind: "onak",

@@ -7,8 +7,10 @@
 
 import { quoted } from "../config/quote.js";
 import { tomlList, tomlString } from "../config/toml-string.js";
+import { formatEndpoint } from "../config/units.js";
+import { plainHost } from "../ip-address.js";
 import { domainOf } from "../mail-address.js";
-import type { Draft, Found, Left, Section } from "./draft.js";
+import type { Draft, Found, FoundEndpoint, Left, Section } from "./draft.js";
 
 /** Stands for an address that nothing tells; nobody has it (RFC 2606). */
 const NO_ADDRESS = "pgp-public-keys@keyserver.invalid";
@@ -65,7 +67,7 @@ export function render(draft: Draft): string {
     "\n[smtp]   # mail in",
     line('listen = ["127.0.0.1:2525"]', 'and "lmtp:/run/kxgw/lmtp.sock" for kxgw ingest and LMTP'),
     "\n[kx]   # KX in and out",
-    line('listen = ["127.0.0.1:11373"]', "0.0.0.0:11373 for peers elsewhere"),
+    ...kxLines(draft),
     "\n[outbound]   # mail out",
     ...outboundLines(draft),
     `\n[local]   # ${kind}, the keyserver beside us`,
@@ -89,6 +91,12 @@ function siteLines({ ours, contact }: Draft): string[] {
   ];
 }
 
+function kxLines(draft: Draft): string[] {
+  const lines = settingLines(draft, "kx");
+  if (lines.length > 0) return lines;
+  return [line('listen = ["127.0.0.1:11373"]', "0.0.0.0:11373 for peers elsewhere")];
+}
+
 function outboundLines(draft: Draft): string[] {
   const hasRelay = draft.settings.outbound.some(({ key }) => key === "relay");
   const relay = line('relay = "smtp://127.0.0.1:25"', "the mail server of this host");
@@ -109,19 +117,45 @@ function policyLines(draft: Draft): string[] {
 
 function peerLines(draft: Draft): string[] {
   const names = new Set<string>([draft.kind]);
+  const { kxPeers } = draft;
+  const joined = new Set<FoundEndpoint>();
   const lines = draft.peers.flatMap((peer) => {
     const domain = domainOf(peer.value);
+    const kx = kxPeers.find((one) => isHost(one, domain) && !joined.has(one));
+    if (kx !== undefined) joined.add(kx);
     const mx = `where its mail comes from: ask, or begin with  host -t MX ${domain}`;
     return [
       "\n[[peer]]",
       `name = ${tomlString(nameFor(domain, names))}`,
       line(`mail = ${tomlString(peer.value)}`, origin(peer)),
       line('# accept_from = ["192.0.2.1"]', mx),
-      line(`# kx = ${tomlString(`${domain}:11373`)}`, "once it runs a gateway, too"),
+      ...(kx === undefined
+        ? [line(`# kx = ${tomlString(`${domain}:11373`)}`, "once it runs a gateway, too")]
+        : [...dialLines(kx), line('via = "both"', 'as it was; "auto" keeps mail for the worst')]),
       ...draft.repairs.filter(({ value }) => hostOf(value) === domain).map(repairLine),
     ];
   });
-  return [...lines, ...besideLines(draft), ...otherRepairs(draft)];
+  const others = kxPeers
+    .filter((one) => !joined.has(one))
+    .flatMap((one) => [
+      "\n[[peer]]",
+      `name = ${tomlString(nameFor(one.endpoint.host, names))}`,
+      ...dialLines(one),
+    ]);
+  return [...lines, ...others, ...besideLines(draft), ...otherRepairs(draft)];
+}
+
+/** A peer that spoke KX, and that our pksd dialled. */
+function dialLines(found: FoundEndpoint): string[] {
+  const { endpoint, place, key } = found;
+  return [
+    line(`kx = ${tomlString(formatEndpoint(endpoint))}`, `${place} ${key}`),
+    line("dial = true", "one of the two sides is enough"),
+  ];
+}
+
+function isHost({ endpoint }: FoundEndpoint, domain: string): boolean {
+  return plainHost(endpoint.host) === plainHost(domain);
 }
 
 /** The keyserver beside us has news of its own, which come from this host. */

@@ -4,10 +4,11 @@
  * not by HKP, since what comes by HKP it mails on, and what comes by mail it keeps to itself.
  */
 import { tomlString } from "../config/toml-string.js";
-import { parseEndpoint } from "../config/units.js";
+import { formatEndpoint } from "../config/units.js";
 import type { Directive } from "./directive.js";
 import type { Draft, Unneeded } from "./draft.js";
 import { directoryOf, lastOf, mailProgram } from "./draft.js";
+import { hostPort } from "./host-port.js";
 
 const OWN = "SKS's own";
 const TUNING = ["cache", "pagesize", "keyid_pagesize", "meta_pagesize", "subkeyid_pagesize"];
@@ -90,10 +91,8 @@ function local(directives: readonly Directive[], draft: Draft, directory: string
 
 /** `host port`: with whom SKS reconciles, and who has an HKP port as a rule. */
 function member(directive: Directive, draft: Draft): void {
-  const { value } = directive;
-  const [host = "", port = String(RECON_PORT), ...rest] = value.split(/\s+/);
-  const endpoint = parseEndpoint(`${host}:${port}`);
-  const url = "fault" in endpoint ? "" : `hkp://${host}:${endpoint.value.port + 1}`;
-  if (rest.length === 0 && draft.addRepair(directive, url)) draft.take(directive);
+  const endpoint = hostPort(directive.value, RECON_PORT);
+  const url = endpoint && `hkp://${formatEndpoint({ ...endpoint, port: endpoint.port + 1 })}`;
+  if (url !== undefined && draft.addRepair(directive, url)) draft.take(directive);
   else draft.leave(directive, "by-hand", "is not of the form HOST PORT");
 }

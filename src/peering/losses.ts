@@ -5,6 +5,7 @@
  */
 import type { Diagnostics } from "../diagnostics.js";
 import type { Announcement } from "../kx/messages.js";
+import { MAX_NUMBER } from "../kx/messages.js";
 import type { LogGuard } from "../log-guard.js";
 import type { Fingerprint, UpdateHash } from "../update.js";
 import { type Missing, TOO_MANY_REPAIRS } from "../updatelog/repairs.js";
@@ -48,7 +49,9 @@ export class Losses {
 
   /** Numbers that a peer no longer lists: which keys they were about nobody knows. */
   gap(neighbour: string, low: number, high: number, at: number): void {
-    this.#diagnostics.report("peer-gap", { neighbour, low, high });
+    // After MAX_NUMBER comes 0.
+    const numbers = high - low + 1 + (high < low ? MAX_NUMBER + 1 : 0);
+    this.#diagnostics.report("peer-gap", { neighbour, low, high, numbers });
     this.#unstored.push({ fingerprint: undefined, neighbours: [neighbour], why: "gap", at });
     this.flush();
   }
@@ -67,6 +70,7 @@ export class Losses {
 
   #refused({ hash, fingerprint, neighbours, why }: Missing): void {
     const fields = { hash, fingerprint, neighbours: neighbours.join(" "), why };
-    this.#diagnostics.report("repair-failed", { ...fields, problem: TOO_MANY_REPAIRS });
+    const asked = fingerprint === undefined ? { neighbour: neighbours[0], reason: why } : {};
+    this.#diagnostics.report("repair-failed", { ...fields, ...asked, problem: TOO_MANY_REPAIRS });
   }
 }

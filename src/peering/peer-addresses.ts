@@ -5,7 +5,7 @@
  * from an unknown address, and that for seconds: a name server that is gone holds up no door.
  */
 import { lookup } from "node:dns/promises";
-import { isIP } from "node:net";
+import { plainIp } from "../ip-address.js";
 
 /** The addresses of a name, as `dns.lookup` finds them. */
 export type LookUp = (host: string) => Promise<readonly { readonly address: string }[]>;
@@ -36,8 +36,9 @@ export class PeerAddresses {
     this.#look = look;
     const named: { peer: string; host: string }[] = [];
     for (const [peer, host] of hosts) {
-      if (isIP(host) === 0) named.push({ peer, host });
-      else this.#addresses.set(peer, new Set([plainAddress(host)]));
+      const address = plainIp(host);
+      if (address === undefined) named.push({ peer, host });
+      else this.#addresses.set(peer, new Set([address]));
     }
     this.#names = named;
   }
@@ -75,9 +76,9 @@ export class PeerAddresses {
     });
   }
 
-  /** The peers at a socket's address. `now` is monotonic milliseconds. */
+  /** The peers at an address, in any spelling. `now` is monotonic milliseconds. */
   at(address: string, now: number): Set<string> {
-    const plain = plainAddress(address);
+    const plain = plainIp(address) ?? address;
     const peers = [...this.#addresses].filter(([, addresses]) => addresses.has(plain));
     if (peers.length === 0 && now >= this.#lookedUpAt + AT_MOST_EVERY_MS) this.#lookUp(now);
     return new Set(peers.map(([peer]) => peer));
@@ -91,7 +92,10 @@ export class PeerAddresses {
       this.#pending.add(peer);
       this.#look(host)
         .then((found) => {
-          this.#addresses.set(peer, new Set(found.map(({ address }) => plainAddress(address))));
+          this.#addresses.set(
+            peer,
+            new Set(found.map(({ address }) => plainIp(address) ?? address)),
+          );
         })
         .catch((error: unknown) => {
           if (this.#isStopped) return;
@@ -107,9 +111,4 @@ export class PeerAddresses {
   #told(): void {
     for (const done of [...this.#waiting]) done();
   }
-}
-
-/** IPv4 in IPv6 as IPv4, the rest in lower case. */
-export function plainAddress(address: string): string {
-  return address.toLowerCase().replace(/^::ffff:(?=\d+\.)/, "");
 }

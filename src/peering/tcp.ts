@@ -1,8 +1,10 @@
 /**
  * KX over TCP: the sockets and timers around `exchange.ts`. It listens, dials, tells the exchange
  * what happened and performs its actions. A peer is known by the address that it connects from
- * (thesis 5.3); any other is closed before a byte is sent. Dialled peers are dialled again by the
- * `reconnect` schedule, which starts anew after five healthy minutes.
+ * (thesis 5.3); any other is closed before a byte is sent. Of several peers at one address those
+ * that speak TLS are told apart by their certificates. Dialled peers are dialled again by the
+ * `reconnect` schedule, which starts anew after five healthy minutes, by the operator's order, and
+ * when the peer shows itself in another way.
  */
 import type { AddressInfo, Server, Socket } from "node:net";
 import { connect, createServer } from "node:net";
@@ -11,14 +13,15 @@ import type { Clock } from "../clock.js";
 import type { Config, Endpoint, Neighbour } from "../config/config.js";
 import { goesByKx } from "../config/roads.js";
 import type { Diagnostics } from "../diagnostics.js";
+import { plainHost, plainIp } from "../ip-address.js";
 import type { UpdateLog } from "../updatelog/update-log.js";
 import type { ExchangeOptions, PeerStatus } from "./connection.js";
 import type { Action } from "./exchange.js";
 import { EXCHANGE_LIMITS, Exchange } from "./exchange.js";
 import { Line } from "./line.js";
 import { mannersOf } from "./manners.js";
-import { type LookUp, PeerAddresses, plainAddress } from "./peer-addresses.js";
-import { KxTls } from "./tls.js";
+import { type LookUp, PeerAddresses } from "./peer-addresses.js";
+import { HANDSHAKE_MS, KxTls } from "./tls.js";
 
 export const TCP_LIMITS = {
   connectMs: 30_000,
@@ -30,9 +33,14 @@ export const TCP_LIMITS = {
   lookUpMs: 5000,
   /** Connections that wait so at once; more are closed. */
   waiting: 20,
+  /** How often a sign of life starts the schedule anew: a peer may mail every second. */
+  signOfLifeMs: 5 * 60_000,
   /** Complaints about strangers a minute: a port scan must not fill the disk. */
   strangersPerMinute: 10,
 } as const;
+
+/** The type of the record that a ClientHello begins with (RFC 8446 5.1). */
+const TLS_HANDSHAKE = 0x16;
 
 interface KxPeer {
   readonly name: string;
@@ -47,6 +55,10 @@ interface KxPeer {
   dialling: Socket | undefined;
   /** How long the peer asked us to stay away when it closed last. */
   backoffMs: number | undefined;
+  /** Connections that it made and that live. */
+  inbound: number;
+  /** When a sign of life last started the schedule anew. */
+  aliveAt: number;
 }
 
 export class KxDoor {
@@ -60,8 +72,8 @@ export class KxDoor {
   readonly #lines = new Map<number, Line>();
   readonly #addresses: PeerAddresses;
   readonly #tls: KxTls | undefined;
-  /** Connections that are not yet sure of their peer. */
-  readonly #handshakes = new Map<Socket, KxPeer>();
+  /** Connections that are not yet sure of their peer, and which peers they may be of. */
+  readonly #handshakes = new Map<Socket, readonly KxPeer[]>();
   /** Connections whose address may be that of a name that is being looked up. */
   readonly #unsettled = new Set<Socket>();
   #lastId = 0;
@@ -102,21 +114,29 @@ export class KxDoor {
               timer: undefined,
               dialling: undefined,
               backoffMs: undefined,
+              inbound: 0,
+              aliveAt: -Infinity,
             },
           ],
     );
     const names = this.#peers.map(({ name }) => name);
-    const hosts = new Map(this.#peers.map(({ name, endpoint }) => [name, endpoint.host]));
-    this.#addresses = new PeerAddresses(
-      hosts,
-      (neighbour, problem) => {
-        diagnostics.report("peer-unreachable", { neighbour, problem });
-      },
-      given.lookUp,
-    );
+    const hosts = new Map<string, string>();
+    for (const { name, kx: endpoint } of config.neighbours) {
+      if (endpoint !== undefined) hosts.set(name, endpoint.host);
+    }
+    const failed = (neighbour: string, problem: string) => {
+      if (names.includes(neighbour)) diagnostics.report("peer-unreachable", { neighbour, problem });
+    };
+    this.#addresses = new PeerAddresses(hosts, failed, given.lookUp);
     const observing = config.mode === "observe";
     const addresses = mailAddresses(config);
-    const options = { ...given, observing, addresses, manners: mannersOf(config) };
+    const session = (name: string, isUp: boolean) => {
+      if (isUp && this.#peers.some((peer) => peer.name === name && peer.inbound > 0)) {
+        this.showedLife(name);
+      }
+      given.session?.(name, isUp);
+    };
+    const options = { ...given, session, observing, addresses, manners: mannersOf(config) };
     this.#exchange = new Exchange(names, log, clock, diagnostics, options);
   }
 
@@ -194,13 +214,34 @@ export class KxDoor {
 
   /** Dials a peer at once, or takes its connection again. */
   resume(name: string): boolean {
-    const peer = this.#peers.find((one) => one.name === name);
-    if (peer === undefined) return false;
+    if (!this.#peers.some((one) => one.name === name)) return false;
     if (this.#paused.delete(name)) this.#diagnostics.report("resumed", { neighbour: name });
-    peer.attempt = 0;
-    clearTimeout(peer.timer);
-    if (peer.dial) this.#dial(peer);
+    this.dialNow(name);
     return true;
+  }
+
+  /**
+   * Dials a peer without waiting for the schedule, which starts anew. Undefined when it is no KX
+   * peer here, false when there is nothing to dial: it is connected, is paused, or has to dial us.
+   */
+  dialNow(name: string): boolean | undefined {
+    const peer = this.#peers.find((one) => one.name === name);
+    if (peer === undefined) return undefined;
+    peer.attempt = 0;
+    peer.backoffMs = undefined;
+    if (!peer.dial || this.#paused.has(name)) return false;
+    clearTimeout(peer.timer);
+    this.#dial(peer);
+    return peer.dialling !== undefined;
+  }
+
+  /** A peer spoke to us in another way, so its host is up: it is dialled, but not too often. */
+  showedLife(name: string): void {
+    const peer = this.#peers.find((one) => one.name === name);
+    if (peer === undefined || this.#now() < peer.aliveAt + TCP_LIMITS.signOfLifeMs) return;
+    if (!peer.dial || peer.attempt === 0) return;
+    peer.aliveAt = this.#now();
+    this.dialNow(name);
   }
 
   /** Has all that a peer still announces listed anew; false when it is no KX peer here. */
@@ -226,12 +267,17 @@ export class KxDoor {
   }
 
   #accept(socket: Socket): void {
-    const address = plainAddress(socket.remoteAddress ?? "");
-    const peer = this.#peerAt(address);
-    if (peer === undefined && this.#addresses.isLooking && !this.#stopping) {
-      if (this.#unsettled.size < TCP_LIMITS.waiting) return void this.#settle(socket, address);
+    const address = plainIp(socket.remoteAddress ?? "") ?? "";
+    const isWaiting = this.#isUnknown(address) && this.#addresses.isLooking && !this.#stopping;
+    if (isWaiting && this.#unsettled.size < TCP_LIMITS.waiting) {
+      void this.#settle(socket, address);
+    } else {
+      this.#admit(socket, address);
     }
-    this.#admit(socket, address, peer);
+  }
+
+  #isUnknown(address: string): boolean {
+    return this.#addresses.at(address, this.#now()).size === 0;
   }
 
   /** Waits for the names that are being looked up, one of which may be this peer's. */
@@ -239,45 +285,81 @@ export class KxDoor {
     this.#unsettled.add(socket);
     socket.on("error", () => socket.destroy());
     const until = this.#now() + TCP_LIMITS.lookUpMs;
-    let peer: KxPeer | undefined;
-    while (peer === undefined && this.#addresses.isLooking && !socket.destroyed) {
+    while (this.#isUnknown(address) && this.#addresses.isLooking && !socket.destroyed) {
       const leftMs = until - this.#now();
       if (leftMs <= 0) break;
       await this.#addresses.news(leftMs);
-      peer = this.#peerAt(address);
     }
     this.#unsettled.delete(socket);
     if (socket.destroyed) return;
     socket.removeAllListeners("error");
-    this.#admit(socket, address, peer);
+    this.#admit(socket, address);
   }
 
-  #admit(socket: Socket, address: string, peer: KxPeer | undefined): void {
-    const crowd = peer === undefined ? 0 : this.#connectionsOf(peer);
-    const isPaused = peer !== undefined && this.#paused.has(peer.name);
-    if (peer === undefined || crowd >= TCP_LIMITS.perPeer || this.#stopping || isPaused) {
-      socket.destroy();
-      if (peer === undefined) this.#stranger(address);
-      return;
-    }
-    this.#greet(socket, peer, false);
-  }
-
-  /** The peer at an address; of several the one without a connection, dialling ones last. */
-  #peerAt(address: string): KxPeer | undefined {
+  #admit(socket: Socket, address: string): void {
     const names = this.#addresses.at(address, this.#now());
     const here = this.#peers.filter(({ name }) => names.has(name));
-    const free = here.filter((peer) => this.#connectionsOf(peer) === 0);
-    return free.find(({ dial }) => !dial) ?? free[0] ?? here[0];
+    if (here.length === 0) {
+      socket.destroy();
+      return this.#stranger(address, [...names][0]);
+    }
+    const taken = this.#inOrder(here.filter((peer) => this.#hasRoom(peer)));
+    if (taken.length === 0 || this.#stopping) {
+      socket.destroy();
+      return;
+    }
+    // A pin is asked first: the CA may have signed a pinned certificate as well.
+    const pinned = taken.filter(({ tls }) => tls?.pin !== undefined);
+    const secure = [...pinned, ...taken.filter(({ tls }) => tls && tls.pin === undefined)];
+    const [plain] = taken.filter(({ tls }) => tls === undefined);
+    if (plain === undefined) this.#handshake(socket, secure, false);
+    else if (secure.length === 0) this.#adopt(socket, plain, false);
+    else this.#firstByte(socket, plain, secure);
+  }
+
+  /** Whether a peer may have one more connection. */
+  #hasRoom(peer: KxPeer): boolean {
+    return this.#connectionsOf(peer) < TCP_LIMITS.perPeer && !this.#paused.has(peer.name);
+  }
+
+  /** Whose connection it is likeliest: peers without one first, of these the ones that dial us. */
+  #inOrder(peers: readonly KxPeer[]): KxPeer[] {
+    const rank = (peer: KxPeer) => (this.#connectionsOf(peer) > 0 ? 2 : peer.dial ? 1 : 0);
+    return peers.toSorted((a, b) => rank(a) - rank(b));
   }
 
   #connectionsOf(peer: KxPeer): number {
     const lines = [...this.#lines.values()].filter((line) => line.peer === peer.name);
-    const handshakes = [...this.#handshakes.values()].filter((other) => other === peer);
+    const handshakes = [...this.#handshakes.values()].filter((peers) => peers.includes(peer));
     return lines.length + handshakes.length;
   }
 
-  #stranger(address: string): void {
+  /** Where one address has peers of both kinds, TLS begins with a byte that KX does not have. */
+  #firstByte(socket: Socket, plain: KxPeer, secure: readonly KxPeer[]): void {
+    this.#handshakes.set(socket, [plain, ...secure]);
+    const over = () => {
+      clearTimeout(deadline);
+      this.#handshakes.delete(socket);
+      for (const peer of [plain, ...secure]) this.#redialWhenAlone(peer);
+    };
+    const deadline = setTimeout(() => socket.destroy(), HANDSHAKE_MS);
+    const failed = () => void socket.destroy();
+    socket.once("close", over);
+    socket.on("error", failed);
+    socket.once("data", (bytes) => {
+      socket.pause();
+      socket.unshift(bytes);
+      socket.off("close", over);
+      socket.off("error", failed);
+      if (bytes[0] === TLS_HANDSHAKE) this.#handshake(socket, secure, false);
+      else this.#adopt(socket, plain, false);
+      over();
+      process.nextTick(() => socket.resume());
+    });
+  }
+
+  /** `neighbour` has the address and does not speak KX with us. */
+  #stranger(address: string, neighbour: string | undefined): void {
     const now = this.#now();
     if (now - this.#strangersAt >= 60_000) {
       this.#strangersAt = now;
@@ -285,7 +367,8 @@ export class KxDoor {
     }
     this.#strangers += 1;
     if (this.#strangers <= TCP_LIMITS.strangersPerMinute) {
-      this.#diagnostics.report("peer-unknown", { address });
+      const problem = neighbour && 'its via is "mail", with which KX is not spoken';
+      this.#diagnostics.report("peer-unknown", { address, neighbour, problem });
     }
   }
 
@@ -316,30 +399,35 @@ export class KxDoor {
       socket.off("error", failed);
       socket.removeAllListeners("timeout");
       socket.setTimeout(0);
-      this.#greet(socket, peer, true);
+      if (peer.tls === undefined) this.#adopt(socket, peer, true);
+      else this.#handshake(socket, [peer], true);
     });
   }
 
-  /** Puts TLS around the connection of a kxs:// peer; KX begins when it is done. */
-  #greet(socket: Socket, peer: KxPeer, dialled: boolean): void {
-    if (peer.tls === undefined || this.#tls === undefined) {
-      return this.#adopt(socket, peer, dialled);
-    }
-    this.#handshakes.set(socket, peer);
-    const identity = { host: peer.endpoint.host, pin: peer.tls.pin };
+  /** Puts TLS around a connection; KX begins when it is done and one of the peers is proven. */
+  #handshake(socket: Socket, peers: readonly KxPeer[], dialled: boolean): void {
+    this.#handshakes.set(socket, peers);
+    const expected = peers.map((peer) => {
+      const { name, endpoint, tls } = peer;
+      return { name, host: plainHost(endpoint.host), pin: tls?.pin, of: peer };
+    });
+    const [first] = expected;
+    if (this.#tls === undefined || first === undefined) throw new Error("no TLS is configured");
     this.#tls
-      .secure(socket, identity, dialled)
-      .then((secured) => {
-        if (this.#stopping || this.#paused.has(peer.name)) secured.destroy();
+      .secure(socket, expected, dialled ? first.host : undefined)
+      .then(({ secured, peer: { of: peer } }) => {
+        this.#handshakes.delete(socket);
+        if (this.#stopping || !this.#hasRoom(peer)) secured.destroy();
         else this.#adopt(secured, peer, dialled);
+        for (const one of peers) this.#redialWhenAlone(one);
       })
       .catch((error: Error) => {
         this.#handshakes.delete(socket);
-        const waitMs = this.#redialWhenAlone(peer);
-        const fields = { neighbour: peer.name, problem: error.message, waitMs };
-        this.#diagnostics.report("peer-untrusted", fields);
-      })
-      .finally(() => this.#handshakes.delete(socket));
+        const [waitMs] = peers.map((peer) => this.#redialWhenAlone(peer));
+        const names = peers.map(({ name }) => name);
+        const who = names.length === 1 ? { neighbour: names[0] } : { neighbours: names.join(" ") };
+        this.#diagnostics.report("peer-untrusted", { ...who, problem: error.message, waitMs });
+      });
   }
 
   /** Milliseconds until a peer is dialled again that has no connection and should have one. */
@@ -372,6 +460,7 @@ export class KxDoor {
       if (socket.isPaused() && !this.#exchange.isCongested(id)) socket.resume();
     });
     this.#lines.set(id, line);
+    if (!dialled) peer.inbound += 1;
     const openedAt = this.#now();
     socket.on("data", (bytes) => {
       this.#perform(this.#exchange.received(id, bytes, this.#now()));
@@ -384,6 +473,7 @@ export class KxDoor {
     });
     socket.on("close", () => {
       this.#lines.delete(id);
+      if (!dialled) peer.inbound -= 1;
       this.#perform(this.#exchange.ended(id, this.#now()));
       if (this.#now() - openedAt >= EXCHANGE_LIMITS.healthyMs) peer.attempt = 0;
       this.#redialWhenAlone(peer);

@@ -4,8 +4,8 @@
  * signed for the peer's host name; anything else ends the connection. TLS 1.2 at least. Changed
  * files are read again at the next handshake, so that a renewed certificate needs no signal.
  *
- * The thesis knows peers by address alone (5.3) and asks for this. The address still says which
- * peer it should be; the certificate proves it.
+ * The thesis knows peers by address alone (5.3) and asks for this. The address says which peers it
+ * may be; the certificate proves which one it is.
  */
 import { readFileSync, statSync } from "node:fs";
 import type { Socket } from "node:net";
@@ -19,8 +19,9 @@ export const HANDSHAKE_MS = 15_000;
 
 type Files = NonNullable<NonNullable<Config["kx"]>["tls"]>;
 
-/** Whom the certificate has to belong to. */
+/** Whom a certificate may belong to. */
 export interface Identity {
+  readonly name: string;
   readonly host: string;
   /** SHA-256 of its certificate as 64 upper-case hex digits, or undefined when the CA decides. */
   readonly pin: string | undefined;
@@ -35,10 +36,15 @@ export class KxTls {
   }
 
   /**
-   * The connection over `socket`, when the handshake is done and the peer is who it should be.
-   * Rejects with an Error that says what is wrong; `socket` is destroyed then.
+   * The connection over `socket` and the first of `peers` whom the certificate proves, when the
+   * handshake is done. `dialled` is the host that we dialled, undefined when the peer did. Rejects
+   * with an Error that says what is wrong; `socket` is destroyed then.
    */
-  secure(socket: Socket, peer: Identity, dialled: boolean): Promise<TLSSocket> {
+  secure<T extends Identity>(
+    socket: Socket,
+    peers: readonly T[],
+    dialled: string | undefined,
+  ): Promise<{ readonly secured: TLSSocket; readonly peer: T }> {
     return new Promise((resolve, reject) => {
       const fail = (error: Error) => {
         clearTimeout(deadline);
@@ -50,16 +56,17 @@ export class KxTls {
       const ended = () => fail(new Error("the peer ended the TLS handshake"));
       const done = (secured: TLSSocket) => {
         socket.off("close", ended);
-        const problem = this.#problem(secured, peer);
-        if (problem !== undefined) return fail(new Error(problem));
+        const judged = peers.map((peer) => ({ peer, problem: this.#problem(secured, peer) }));
+        const proven = judged.find(({ problem }) => problem === undefined);
+        if (proven === undefined) return fail(new Error(problemOf(judged)));
         clearTimeout(deadline);
         secured.off("error", fail);
-        resolve(secured);
+        resolve({ secured, peer: proven.peer });
       };
       socket.once("close", ended);
       try {
-        if (dialled) this.#asClient(socket, peer, done, fail);
-        else this.#asServer(socket, done, fail);
+        if (dialled === undefined) this.#asServer(socket, done, fail);
+        else this.#asClient(socket, dialled, done, fail);
       } catch (error) {
         fail(error instanceof Error ? error : new Error(String(error)));
       }
@@ -68,11 +75,11 @@ export class KxTls {
 
   #asClient(
     socket: Socket,
-    peer: Identity,
+    host: string,
     done: (secured: TLSSocket) => void,
     fail: (error: Error) => void,
   ): void {
-    const servername = isIP(peer.host) === 0 ? { servername: peer.host } : {};
+    const servername = isIP(host) === 0 ? { servername: host } : {};
     // Who it is is decided afterwards, so that a pinned certificate may be signed by anybody.
     const secured = connect({
       ...this.#current(),
@@ -131,4 +138,13 @@ export class KxTls {
     this.#material = { stamp, options };
     return options;
   }
+}
+
+/** What is wrong with a certificate that proves none of the peers. */
+function problemOf(
+  judged: readonly { readonly peer: Identity; readonly problem: string | undefined }[],
+): string {
+  const [first, ...others] = judged;
+  if (others.length === 0) return first?.problem ?? "no peer is expected";
+  return judged.map(({ peer, problem }) => `as ${peer.name}: ${problem}`).join("; ");
 }

@@ -9,6 +9,7 @@ import { chmodSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:f
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
 import { parseArgs } from "node:util";
+import { readArguments } from "../usage.js";
 import type { Bench, Context } from "./bench.js";
 import { catchUp } from "./benches/catch-up.js";
 import { duplicate } from "./benches/duplicate.js";
@@ -34,15 +35,30 @@ const BENCHES: readonly Bench[] = [
 ];
 const RUNS = 5;
 
-const { values, positionals } = parseArgs({
-  allowPositionals: true,
-  options: {
-    quick: { type: "boolean", default: false },
-    runs: { type: "string" },
-    json: { type: "string" },
-    "no-report": { type: "boolean", default: false },
-  },
-});
+const USAGE = `npm run bench [-- NAME...] [-- OPTION...]
+
+How much the gateway costs; without a name all benches. Exits with 1 when one could not be run.
+
+Benches: ${BENCHES.map(({ name }) => name).join(", ")}
+
+  --quick        small and once, to see that it runs; the figures mean nothing
+  --runs N       runs of each, ${RUNS} unless said
+  --json FILE    the results as JSON
+  --no-report    do not write the figures into docs/performance.md
+  -h, --help     this text
+`;
+
+const { values, positionals } = readArguments(USAGE, () =>
+  parseArgs({
+    allowPositionals: true,
+    options: {
+      quick: { type: "boolean", default: false },
+      runs: { type: "string" },
+      json: { type: "string" },
+      "no-report": { type: "boolean", default: false },
+    },
+  }),
+);
 const unknown = positionals.filter((name) => !BENCHES.some((bench) => bench.name === name));
 if (unknown.length > 0) {
   const names = BENCHES.map(({ name }) => name).join(", ");

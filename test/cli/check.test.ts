@@ -1,4 +1,5 @@
 /** `kxgw check`: the exit code, what stands where, and that no password is shown. */
+import { execFileSync } from "node:child_process";
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -9,6 +10,13 @@ import { EXAMPLE } from "../config/example.js";
 const directory = mkdtempSync(join(tmpdir(), "kxgw-check-"));
 const file = join(directory, "kxgw.toml");
 afterAll(() => rmSync(directory, { recursive: true }));
+
+/** A certificate for [kx] tls beside the file. */
+function openssl(): void {
+  const made = ["req", "-x509", "-days", "2", "-newkey", "ec", "-subj", "/CN=kx", "-nodes"];
+  const out = ["-pkeyopt", "ec_paramgen_curve:P-256", "-keyout", "kx.key", "-out", "kx.pem"];
+  execFileSync("openssl", [...made, ...out], { cwd: directory, stdio: "pipe" });
+}
 
 function check(text: string, env: Record<string, string> = {}) {
   writeFileSync(file, text);
@@ -79,9 +87,51 @@ describe("kxgw check", () => {
       "  peer      m: mail to k@o; there is no [outbound] to send it",
       "  peer      r: mail from it only; there is no [smtp] to take it",
       "  peer      x: kx [::1]:1, dials us",
-      "  peer      b: mail to b@o; there is no [outbound] to send it",
+      "  peer      b: mail to b@o; there is no [outbound] to send it; " +
+        'kx [::1]:2 is not used with via = "mail"',
       "",
     ]);
+  });
+
+  it("warns of KX peers that a connection cannot tell apart", () => {
+    const peer = (name: string, kx: string, more = "") =>
+      `[[peer]]\nname = "${name}"\nkx = "${kx}"\n${more}`;
+    const head = '[site]\naddress = "a@b"\n[log]\n[kx]\n';
+    const plain = check(
+      `${head}${peer("a", "[2001:DB8::1]:1")}${peer("b", "Ks.example:2")}` +
+        `${peer("c", "[2001:db8:0:0::1]:3")}${peer("d", "ks.EXAMPLE:4")}`,
+    );
+    expect(plain.code).toBe(0);
+    expect(plain.stdout).toContain(`${file}: ok\n`);
+    expect(plain.stderr.split("\n")).toEqual([
+      expect.stringMatching(
+        /kxgw\.toml:13:1: peer\[2\]\.kx: warning: has the address 2001:db8::1 of peer "a" as well/,
+      ),
+      expect.stringMatching(
+        /kxgw\.toml:16:1: peer\[3\]\.kx: warning: has the address ks\.example of peer "b"/,
+      ),
+      "",
+    ]);
+    const otherRoad = peer("d", "192.0.2.1:2", 'mail = "k@o"\nvia = "mail"\n');
+    const one = check(`${head}${peer("a", "192.0.2.1:1")}${otherRoad}`);
+    expect(one.stderr).toBe("");
+    expect(one.stdout).toContain('kx 192.0.2.1:2 is not used with via = "mail"');
+  });
+
+  it("says that certificates tell peers of one address apart", () => {
+    openssl();
+    const pin = (digit: string) => `pin = "${digit.repeat(64)}"\n`;
+    const secure = (name: string, port: number, more: string) =>
+      `[[peer]]\nname = "${name}"\nkx = "kxs://192.0.2.1:${port}"\n${more}`;
+    const head =
+      '[site]\naddress = "a@b"\n[log]\n[kx]\ntls = { cert = "kx.pem", key = "kx.key" }\n';
+    const told = check(`${head}${secure("a", 1, pin("A"))}${secure("b", 2, pin("B"))}`);
+    expect(told.stderr).toBe("");
+    expect(told.stdout).toContain(
+      "  note      a and b share 192.0.2.1; TLS and their certificates",
+    );
+    const same = check(`${head}${secure("a", 1, pin("A"))}${secure("b", 2, pin("A"))}`);
+    expect(same.stderr).toContain("peer[1].kx: warning: has the address 192.0.2.1");
   });
 
   it("prints each fault where an editor finds it, and 78", () => {

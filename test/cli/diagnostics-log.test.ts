@@ -8,10 +8,11 @@ import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { describe, expect, it } from "vitest";
 import type { LogForm } from "../../src/cli/diagnostics-log.js";
-import { diagnosticsLog, formOf, shortAddress } from "../../src/cli/diagnostics-log.js";
+import { diagnosticsLog, formOf } from "../../src/cli/diagnostics-log.js";
 import { LIMITED, REPEAT_LIMITS } from "../../src/cli/repeat-limit.js";
 import type { EventName, Fields } from "../../src/diagnostics.js";
 import { EVENTS } from "../../src/diagnostics.js";
+import { clientNetwork } from "../../src/ip-address.js";
 import { armoredKeys, eventually, FEEDER, HEAD, scratch, startGateway } from "../admin/gateway.js";
 
 const PROGRAM = fileURLToPath(new URL("../../dist/main.js", import.meta.url));
@@ -77,7 +78,7 @@ describe("diagnostics", () => {
         "fe80::1%eth0",
         "192.0.2.0/24",
         "ks.example",
-      ].map(shortAddress),
+      ].map(clientNetwork),
     ).toEqual([
       "2001:db8:1::/48",
       "::/48",

@@ -2,10 +2,12 @@
  * `kxgw doctor`, `check --online` and `peers test`: each thing that commonly goes wrong is set up
  * for real, with real sockets, and has to be named with what to do about it.
  */
-import { writeFileSync } from "node:fs";
+import { execFileSync } from "node:child_process";
+import { readFileSync, writeFileSync } from "node:fs";
 import type { AddressInfo, Socket } from "node:net";
 import { createServer } from "node:net";
 import { join } from "node:path";
+import { createServer as createTlsServer } from "node:tls";
 import { createTransport } from "nodemailer";
 import { describe, expect, it, onTestFinished } from "vitest";
 import type { Diagnosis } from "../../src/cli/doctor.js";
@@ -198,5 +200,43 @@ describe("the probes", () => {
     const busy = await check(await server((socket) => socket.end("554 go away\r\n")));
     expect(busy.text).toContain("FAIL  relay 127.0.0.1:");
     expect(busy.text).toContain("554 go away");
+  });
+
+  it("know a relay behind TLS by its certificate", async () => {
+    const directory = scratch();
+    const file = (name: string) => join(directory, name);
+    execFileSync("openssl", [
+      ...["req", "-x509", "-days", "2", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256"],
+      ...["-nodes", "-subj", "/CN=relay", "-addext", "subjectAltName=DNS:localhost"],
+      ...["-keyout", file("relay.key"), "-out", file("relay.pem")],
+    ]);
+    const [key, cert] = [readFileSync(file("relay.key")), readFileSync(file("relay.pem"))];
+    const listening = createTlsServer({ key, cert }, (socket) => {
+      socket.on("error", () => {});
+      socket.write("220 relay.test ESMTP\r\n");
+      socket.on("data", () => socket.write("250 relay.test\r\n"));
+    });
+    await new Promise<void>((resolve) => listening.listen(0, "127.0.0.1", resolve));
+    onTestFinished(() => void listening.close());
+    const { port } = listening.address() as AddressInfo;
+    const check = async (host: string, ca = "") => {
+      writeFileSync(
+        file("kxgw.toml"),
+        '[site]\naddress = "a@kx.invalid"\n[log]\n[outbound]\n' +
+          `relay = "smtps://${host}:${port}"\n${ca}`,
+      );
+      const out = captured();
+      const code = await onlineCommand(file("kxgw.toml"), out, {});
+      return { code, text: out.text };
+    };
+    const ca = `ca = "${file("relay.pem")}"\n`;
+    expect(await check("localhost", ca)).toEqual({
+      code: 0,
+      text: expect.stringContaining('"relay.test ESMTP", over TLS with a certificate that is good'),
+    });
+    for (const { code, text } of [await check("localhost"), await check("127.0.0.1", ca)]) {
+      expect(code).toBe(69);
+      expect(text).toContain("Name its CA in outbound.ca, or the host that its certificate is for");
+    }
   });
 });

@@ -13,7 +13,11 @@ import { queueCommand } from "../../src/cli/queue.js";
 import { statusCommand } from "../../src/cli/status.js";
 import { topCommand } from "../../src/cli/top.js";
 import { traceCommand } from "../../src/cli/trace.js";
+import { UpdateLog } from "../../src/updatelog/update-log.js";
 import { armoredKeys, eventually, FEEDER, HEAD, scratch, startGateway } from "../admin/gateway.js";
+import { KxScript } from "../e2e/kx-script.js";
+import { key } from "../ingress/keyserver.js";
+import { made } from "../torture/material.js";
 import { captured } from "./captured.js";
 
 const [KEY = ""] = armoredKeys();
@@ -82,6 +86,35 @@ describe("kxgw status", () => {
     };
     expect(await run(denied, refuse)).toBe(77);
     expect(denied.errors).toContain("sudo -u kxgw");
+  });
+});
+
+describe("in quiet hours", () => {
+  it("peers ls, peers show and status agree", async () => {
+    const hour = (ms: number) => new Date(Date.now() + ms).toISOString().slice(11, 16);
+    const quiet = `quiet_hours = "${hour(-3_600_000)}-${hour(3 * 3_600_000)}"\n`;
+    const peer = `[[peer]]\nname = "far"\n${quiet}kx = "127.0.0.3:1"\n`;
+    const config = `${HEAD}[kx]\nlisten = ["127.0.0.1:0"]\n${peer}`;
+    const { file, directory } = configFile(config);
+    const running = await startGateway(config, { directory });
+    const far = await KxScript.greeted(running.gateway.listening.kx[0]?.port ?? 0, "127.0.0.3");
+    for (const number of [1, 2, 3]) far.announce(number, key(number).update);
+    const said = async (command: (out: ReturnType<typeof captured>) => Promise<number>) => {
+      const out = captured();
+      await command(out);
+      return out.text;
+    };
+    const ls = () => said((out) => peersCommand("ls", undefined, { file, json: false }, out, {}));
+    await eventually(async () => / 3 /.test(await ls()));
+    const words = /waits for its hours, in \d h: 3 updates to fetch/;
+    expect(await ls()).toMatch(/^far +KX +waits +3 /m);
+    expect(await ls()).toMatch(words);
+    const show = await said((out) => peersCommand("show", "far", { file, json: false }, out, {}));
+    expect(show).toMatch(/^ {2}state +waits: waits for its hours, in \d h: 3 updates to fetch$/m);
+    expect(show).toMatch(/^ {2}backlog +3$/m);
+    const status = await said((out) => statusCommand(file, { json: false }, out, {}));
+    expect(status).toMatch(/^Bridging\. All is well; as you wish, we wait with far\.$/m);
+    expect(status).toMatch(words);
   });
 });
 
@@ -165,6 +198,23 @@ describe("kxgw peers, queue, top and health", () => {
     expect(show.text).toContain(hash);
     const skip = captured();
     expect(await queueCommand("skip", ["dead", "x"], { file, json: false }, skip, {})).toBe(64);
+  });
+
+  it("queue ls: counts what it does not list", async () => {
+    const { file, running } = await withUpdate();
+    await running.stop();
+    const log = UpdateLog.open(join(running.directory, "updates.db"));
+    const origin = { neighbour: undefined, transport: "mail" } as const;
+    // The site has the first 150 of them.
+    for (let seq = 1; seq <= 300; seq++) {
+      const trail = seq <= 150 ? ["pgp-public-keys@dead.example.net"] : [];
+      log.append([{ update: made(1, seq).update, origin, trail, receivedAt: 1 }]);
+    }
+    log.close();
+    const out = captured();
+    expect(await queueCommand("ls", ["dead"], { file, json: false }, out, {})).toBe(0);
+    expect(out.text.trim().split("\n")).toHaveLength(102);
+    expect(out.text).toMatch(/\ndead: 51 updates more\n$/);
   });
 
   it("top: draws again and again, plain where it is no terminal", async () => {

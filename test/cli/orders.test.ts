@@ -3,6 +3,8 @@
  * the mails that really go out, what outlives a restart, and what is refused.
  */
 import { writeFileSync } from "node:fs";
+import type { AddressInfo } from "node:net";
+import { createServer } from "node:net";
 import { join } from "node:path";
 import { describe, expect, it, onTestFinished } from "vitest";
 import { peersCommand } from "../../src/cli/peers.js";
@@ -152,5 +154,68 @@ describe("orders about a KX peer", () => {
     expect(connections()).toBe(1);
     expect(await peersCommand("resume", "b", given, captured(), {})).toBe(0);
     await eventually(() => connections() === 2);
+  });
+});
+
+describe("a KX peer that was away for long", () => {
+  const PEER = '[[peer]]\nname = "far"\ndial = true\nkx = "127.0.0.1:';
+
+  /** A gateway that would dial the peer in an hour, and what brings the peer back. */
+  async function outage(more = "") {
+    const gone = createServer();
+    await new Promise<void>((resolve) => gone.listen(0, "127.0.0.1", resolve));
+    const { port } = gone.address() as AddressInfo;
+    await new Promise((resolve) => gone.close(resolve));
+    const directory = scratch();
+    const kx = '[kx]\nlisten = ["127.0.0.1:0"]\nreconnect = "1ms, 1h"\n';
+    const config = `${HEAD}${kx}${PEER}${port}"\n${more}`;
+    const file = join(directory, "kxgw.toml");
+    writeFileSync(file, config);
+    const running = await startGateway(config, { directory });
+    const times = (event: string) => running.reports.filter((one) => one.event === event).length;
+    await eventually(() => times("peer-unreachable") === 2);
+    const back = () =>
+      startGateway(
+        `${HEAD}[kx]\nlisten = ["127.0.0.1:${port}"]\n[[peer]]\nname = "us"\nkx = "127.0.0.1:1"\n`,
+      );
+    const say = async (order: (out: ReturnType<typeof captured>) => Promise<number>) => {
+      const out = captured();
+      return { code: await order(out), said: out.text + out.errors };
+    };
+    const given = { file, json: false };
+    return {
+      ...{ running, times, back },
+      retry: () => say((out) => queueCommand("retry", ["far"], given, out, {})),
+      peers: (verb: "pause" | "resume") => say((out) => peersCommand(verb, "far", given, out, {})),
+    };
+  }
+
+  it("is dialled at once by queue retry, which says what there is to do", async () => {
+    const { back, retry, peers, times } = await outage();
+    await back();
+    expect(await retry()).toEqual({ code: 0, said: "far is dialled now.\n" });
+    await eventually(() => times("peer-connected") === 1);
+    expect(await retry()).toEqual({
+      code: 69,
+      said: "far is connected by KX: nothing is put off.\n",
+    });
+    await peers("pause");
+    expect(await retry()).toEqual({ code: 69, said: "far is paused: resume it.\n" });
+  });
+
+  it("is dialled at once by peers resume", async () => {
+    const { back, peers, times } = await outage();
+    await back();
+    expect((await peers("resume")).code).toBe(0);
+    await eventually(() => times("peer-connected") === 1);
+  });
+
+  it("is dialled at once when it mails", async () => {
+    const more =
+      'mail = "pgp-public-keys@pks.example.net"\naccept_from = ["127.0.0.1"]\nvia = "kx"\n';
+    const { running, back, times } = await outage(more);
+    await back();
+    await running.mail(ONE);
+    await eventually(() => times("peer-connected") === 1);
   });
 });

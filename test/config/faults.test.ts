@@ -11,6 +11,9 @@ import { ConfigFaults } from "../../src/errors.js";
 const HEAD = '[site]\naddress = "own@site.example"\n[log]\n';
 const FETCH_RATE = "7:1 peer[0].fetch_rate";
 const PEER = '[[peer]]\nname = "n"\n';
+const PEER2 = '[[peer]]\nname = "m"\n';
+const LISTEN_2 = "5:32 kx.listen[1]";
+const ACCEPT_FROM = "6:16 peer[0].accept_from[0]";
 
 function faultsOf(text: string, env: Record<string, string> = {}): readonly ConfigFault[] {
   try {
@@ -91,6 +94,17 @@ describe("one fault", () => {
     [`${HEAD}[smtp]\n[kx]\nlisten = ["127.0.0.1:2525"]\n`, "6:11 kx.listen[0]", "smtp.listen"],
     [`${HEAD}[kx]\n[admin]\nlisten = "0.0.0.0:11373"\n`, "6:1 admin.listen", "of kx.listen"],
     [`${HEAD}[kx]\nlisten = ["[::]:1", "[::1]:1"]\n`, "5:21 kx.listen[1]", "are one port"],
+    // Node opens [::] for IPv4 as well, and 0.0.0.0 has no IPv6.
+    [`${HEAD}[kx]\nlisten = ["[::]:1", "127.0.0.1:1"]\n`, "5:21 kx.listen[1]", "are one port"],
+    [`${HEAD}[smtp]\nlisten = ["0.0.0.0:1", "[::]:1"]\n`, "5:24 smtp.listen[1]", "are one port"],
+    [`${HEAD}[kx]\nlisten = ["[::ffff:7f00:1]:1", "127.0.0.1:1"]\n`, LISTEN_2, "are one port"],
+    [`${HEAD}[kx]\nlisten = ["[fe80::1]:1"]\n`, "5:11 kx.listen[0]", "is link-local"],
+    [`${HEAD}${PEER}accept_from = ["::ffff:192.0.2.0/24"]\n`, ACCEPT_FROM, "CIDR"],
+    [
+      `${HEAD}${PEER}kx = "[2001:db8::1]:1"\n${PEER2}kx = "[2001:DB8:0::1]:1"\n`,
+      "9:1 peer[1].kx",
+      "is the endpoint of peer",
+    ],
     [`${HEAD}[kx]\nsource = "kx.example"\n`, "5:1 kx.source", "is not an IP address"],
     [`${HEAD}[kx]\nreconnect = "1s; 5s"\n`, "5:1 kx.reconnect", "is not a step of a schedule"],
     [`${HEAD}[kx]\nreconnect = ["1s"]\n`, "5:1 kx.reconnect", "is not a text"],

@@ -2,6 +2,7 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import {
+  parseIpAddress,
   parseMailAddress,
   parseNetwork,
   parseRelay,
@@ -9,7 +10,6 @@ import {
 } from "../../src/config/addresses.js";
 import { quoted } from "../../src/config/quote.js";
 import {
-  canonicalHost,
   formatByteRate,
   formatDuration,
   formatEndpoint,
@@ -165,10 +165,26 @@ describe("endpoints", () => {
     expect(parseEndpoint(text)).toEqual({ fault: expect.stringContaining(hint) });
   });
 
-  it("knows one host by one spelling", () => {
-    expect(canonicalHost("0:0:0:0:0:0:0:1")).toBe("::1");
-    expect(canonicalHost("2001:DB8::0A")).toBe("2001:db8::a");
-    expect(canonicalHost("Ks.Example")).toBe("ks.example");
+  it.each([
+    ["[2001:DB8:0:0::1]:11373", "2001:db8::1", "[2001:db8::1]:11373"],
+    ["[::FFFF:192.0.2.1]:25", "192.0.2.1", "192.0.2.1:25"],
+    ["[::ffff:c000:201]:25", "192.0.2.1", "192.0.2.1:25"],
+    ["[FE80::1%eth0]:25", "fe80::1%eth0", "[fe80::1%eth0]:25"],
+    ["Ks.Example:25", "Ks.Example", "Ks.Example:25"],
+  ])("reads %s as the value that it is", (text, host, written) => {
+    const reading = parseEndpoint(text);
+    expect(reading).toMatchObject({ value: { host } });
+    if ("value" in reading) expect(formatEndpoint(reading.value)).toBe(written);
+  });
+
+  it.each([
+    ["[fe80::1]:25", "write the name of the interface behind it, as fe80::1%eth0"],
+    ["[fe80::1%2]:25", "write the name of the interface behind it"],
+    ["[2001:db8::1%eth0]:25", "which only link-local addresses have"],
+  ])("refuses %s", (text, hint) => {
+    expect(parseEndpoint(text)).toEqual({ fault: expect.stringContaining(hint) });
+    const [, host = ""] = /\[(.*)\]/.exec(text) ?? [];
+    expect(parseIpAddress(host)).toEqual({ fault: expect.stringContaining(hint) });
   });
 });
 

@@ -70,6 +70,20 @@ export class KxScript {
     this.send("IHAVE", "NOTIFY", line);
   }
 
+  /** Waits for a GETUPDATE of one number and answers it. */
+  async give(
+    number: number,
+    of: {
+      readonly update: { readonly fingerprint: string; readonly hash: string };
+      readonly armor: string;
+    },
+  ): Promise<void> {
+    const { tag, lines } = await this.message("GETUPDATE");
+    if (lines.join() !== String(number)) throw new Error(`asked for ${lines.join()}`);
+    const { fingerprint, hash } = of.update;
+    this.send("UPDATE", tag, `${number} ${fingerprint} ${hash}`, ...of.armor.trim().split(/\r?\n/));
+  }
+
   /** Sends one message and returns its tag. */
   send(command: string, ...lines: readonly string[]): string {
     this.#tags += 1;

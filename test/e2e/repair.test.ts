@@ -53,6 +53,12 @@ async function forgetful(port: number, count: number): Promise<KxScript> {
   for (const [index, { update }] of KEYS.slice(0, count).entries()) {
     peer.announce(index + 1, update);
   }
+  hasNothing(peer);
+  return peer;
+}
+
+/** From now on the peer answers that it has not got what it is asked for. */
+function hasNothing(peer: KxScript): void {
   const answering = setInterval(() => {
     for (const { tag, command, lines } of peer.inbox.splice(0)) {
       if (command !== "GETUPDATE") continue;
@@ -60,7 +66,6 @@ async function forgetful(port: number, count: number): Promise<KxScript> {
     }
   }, 5);
   onTestFinished(() => clearInterval(answering));
-  return peer;
 }
 
 const KX = '[kx]\nlisten = ["127.0.0.1:0"]\n[[peer]]\nname = "three"\nkx = "127.0.0.3:1"\n';
@@ -90,6 +95,27 @@ describe("a KX peer that no longer has what it announced", () => {
       /\d updates could not be fetched again, the last one: nobody can be asked/,
     );
     expect(text).toContain('repair = "hkp://host"');
+  });
+
+  it("counts each number of a gap, beside each key", async () => {
+    const { told, port, doctor } = await gateway(KX);
+    const peer = await KxScript.greeted(port("kx"), "127.0.0.3");
+    const [first, second, ...others] = KEYS;
+    if (first === undefined || second === undefined) throw new Error("there are no keys");
+    peer.announce(1, first.update);
+    await peer.give(1, first);
+    // 2 to 20 are not listed any more.
+    peer.announce(21, second.update);
+    await peer.give(21, second);
+    await eventually(() => told("repair-failed").length === 1);
+    expect(told("peer-gap")[0]?.fields).toMatchObject({ low: 2, high: 20, numbers: 19 });
+    expect((await doctor()).text).toContain("19 updates could not be fetched again");
+    const [third] = others;
+    if (third === undefined) throw new Error("there is no third key");
+    peer.announce(22, third.update);
+    hasNothing(peer);
+    await eventually(() => told("repair-failed").length === 2);
+    expect((await doctor()).text).toContain("20 updates could not be fetched again");
   });
 
   it("is listed anew by kxgw backfill, and its keyserver is asked again", async () => {

@@ -10,6 +10,7 @@ import { join, resolve } from "node:path";
 import { parseArgs } from "node:util";
 import { realMaterial } from "../bench/material.js";
 import { machine } from "../bench/report.js";
+import { readArguments } from "../usage.js";
 import { measure, type Sizes } from "./figures.js";
 import { ProcessGroup } from "./group.js";
 import { asText, type Report, writePage } from "./page.js";
@@ -38,13 +39,26 @@ const NEEDED = [
   ["/usr/bin/strace", "strace"],
 ] as const;
 
-const { values } = parseArgs({
-  options: {
-    quick: { type: "boolean", default: false },
-    json: { type: "string" },
-    "no-report": { type: "boolean", default: false },
-  },
-});
+const USAGE = `npm run evaluate [-- OPTION...]
+
+Section 5 of the thesis as an experiment: mail into Postfix and onak beside KX into a gateway. Needs
+root, Postfix, onak, debian-keyring and strace; exits with 69 when one is missing.
+
+  --quick        small and once; nothing is written into docs/
+  --json FILE    the figures as JSON
+  --no-report    do not write docs/evaluation.md
+  -h, --help     this text
+`;
+
+const { values } = readArguments(USAGE, () =>
+  parseArgs({
+    options: {
+      quick: { type: "boolean", default: false },
+      json: { type: "string" },
+      "no-report": { type: "boolean", default: false },
+    },
+  }),
+);
 const lacking = await missing();
 if (lacking !== undefined) {
   say(lacking);

@@ -6,6 +6,7 @@
  */
 import { parseArgs } from "node:util";
 import { dice, seedFor } from "../torture/check.js";
+import { readArguments, wrongUsage } from "../usage.js";
 import { keep, seeds } from "./corpus.js";
 import { mutate } from "./mutate.js";
 import { type Target, targets } from "./targets.js";
@@ -18,16 +19,37 @@ const KEPT_A_RUN = 25;
 const SHRINKING_TRIES = 2000;
 const TURN_MS = 200;
 
-const { values } = parseArgs({
-  options: {
-    seconds: { type: "string" },
-    seed: { type: "string" },
-    only: { type: "string" },
-    grow: { type: "boolean" },
-  },
-});
+const USAGE = `npm run fuzz [-- OPTION...]
+
+Mutated inputs through the readers of what strangers send. Exits with 1 when one broke a promise.
+
+Targets: ${targets.map(({ name }) => name).join(", ")}
+
+  --seconds N    60 unless said
+  --seed S       the date unless said
+  --only TARGET  this one alone
+  --grow         keep small inputs with an outcome that is new in test/fuzz/corpus
+  -h, --help     this text
+`;
+
+const { values } = readArguments(USAGE, () =>
+  parseArgs({
+    options: {
+      seconds: { type: "string" },
+      seed: { type: "string" },
+      only: { type: "string" },
+      grow: { type: "boolean" },
+    },
+  }),
+);
 const seconds = Number(values.seconds ?? 60);
 const seed = Number(values.seed ?? Date.now() % 1_000_000);
+if (!targets.some(({ name }) => (values.only ?? name) === name)) {
+  wrongUsage(USAGE, `There is no target ${values.only}.`);
+}
+if (Number.isNaN(seconds) || Number.isNaN(seed)) {
+  wrongUsage(USAGE, "--seconds and --seed want a number.");
+}
 const endsAt = performance.now() + seconds * 1000;
 
 interface Field {

@@ -48,6 +48,7 @@ export const FLOORS: readonly Readonly<Record<string, Room>>[] = [
     backoff: { pure: true },
     "mail-address": { pure: true },
     rate: { pure: true },
+    "ip-address": { pure: true, node: ["net"] },
     version: { node: ["fs"] },
   },
   { config: { packages: ["zod", "smol-toml"], node: ["fs", "net", "tls"] } },

@@ -2,11 +2,12 @@
  * The HKP door among strangers who are many, slow, fast or lying: neighbours get in, slots come
  * back, memory is bounded, and nobody but a neighbour says who has an update.
  */
+
 import { describe, expect, onTestFinished, test } from "vitest";
 import { LegacySite } from "../../src/demo/site.js";
-import { clientOf, networkOf } from "../../src/ingress/client-network.js";
 import { isOverShare } from "../../src/ingress/shares.js";
 import { StrangerRates } from "../../src/ingress/stranger-rates.js";
+import { clientHost, clientNetwork } from "../../src/ip-address.js";
 import { startGateway } from "../admin/gateway.js";
 import {
   FORM,
@@ -227,12 +228,12 @@ describe("shares", () => {
 test.each([
   ["192.0.2.7", "192.0.2.7", "192.0.2.0/24"],
   ["::ffff:192.0.2.7", "192.0.2.7", "192.0.2.0/24"],
-  ["2001:db8::1", "2001:db8:0:0::/64", "2001:db8:0::/48"],
+  ["2001:db8::1", "2001:db8::/64", "2001:db8::/48"],
   ["2001:DB8:01:2:3:4:5:6", "2001:db8:1:2::/64", "2001:db8:1::/48"],
-  ["::1", "0:0:0:0::/64", "0:0:0::/48"],
-  ["fe80::1%eth0", "fe80:0:0:0::/64", "fe80:0:0::/48"],
+  ["::1", "::/64", "::/48"],
+  ["fe80::1%eth0", "fe80::/64", "fe80::/48"],
   ["2001:db8:1:2::", "2001:db8:1:2::/64", "2001:db8:1::/48"],
   ["", "local", "local"],
 ])("%s counts as %s, and is told as %s", (address, client, network) => {
-  expect([clientOf(address), networkOf(address)]).toEqual([client, network]);
+  expect([clientHost(address), clientNetwork(address)]).toEqual([client, network]);
 });

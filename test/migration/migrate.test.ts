@@ -73,6 +73,68 @@ describe("a pksd.conf", () => {
   });
 });
 
+describe("a pksd.conf with the KX patch of 2003", () => {
+  const { draft, text, config } = migrated([fixture("pksd-kx", "pksd.conf")]);
+
+  it("gives where KX is spoken, and the KX peers", () => {
+    expect(config.kx?.listen).toEqual([{ host: "192.0.2.10", port: 11_399 }]);
+    const peer = (name: string, host: string, port: number) => ({
+      ...{ name, via: "kx", mail: undefined, dial: true, kx: { host, port } },
+    });
+    expect(config.neighbours).toMatchObject([
+      {
+        ...peer("keys-example-net", "keys.example.net", 11_399),
+        ...{ mail: "pgp-public-keys@keys.example.net", via: "both" },
+      },
+      { name: "pks-example-com", via: "mail", kx: undefined, dial: false },
+      peer("kx-example-edu", "kx.example.edu", 11_400),
+      peer("2001-db8--1", "2001:db8::1", 11_399),
+      peer("2001-db8--2", "2001:db8::2", 11_401),
+      { name: "pksd", acceptFrom: ["127.0.0.1", "::1"] },
+    ]);
+    expect(text).toContain('kx = "keys.example.net:11399"   # pksd.conf:13 tcp_syncsite');
+    expect(text).toContain(
+      'listen = ["192.0.2.10:11399"]   # pksd.conf:11 tcp_syncaddr, pksd.conf:12 tcp_syncport',
+    );
+    expect(text).toContain("# Take tcp_sync* out of pksd.conf before the gateway starts");
+  });
+
+  it("leaves what the gateway does not need, and says what it does not understand", () => {
+    const left = Object.fromEntries(draft.left.map(({ place, kind, why }) => [place, [kind, why]]));
+    expect(left["pksd.conf:17"]).toEqual([
+      ...["by-hand", "the same endpoint stands in pksd.conf:15"],
+    ]);
+    expect(left["pksd.conf:18"]).toEqual(["by-hand", expect.stringContaining("HOST PORT")]);
+    expect(left["pksd.conf:19"]).toEqual(["unneeded", expect.stringContaining("its own log")]);
+    expect(left["pksd.conf:20"]).toEqual(["unneeded", expect.stringContaining("standard output")]);
+    expect(text).not.toContain("somewhere else");
+  });
+
+  it.each([
+    ["tcp_syncport 11399", [{ host: "0.0.0.0", port: 11_399 }], "h.example:11399"],
+    ["tcp_syncaddr 2001:db8::9", [{ host: "2001:db8::9", port: 11_373 }], "h.example:11373"],
+    ["tcp_syncaddr 192.0.2.1\ntcp_syncaddr ::1", [{ host: "::1", port: 11_373 }], undefined],
+    ["tcp_syncport many", [{ host: "127.0.0.1", port: 11_373 }], "h.example:11373"],
+    ["tcp_syncport 0", [{ host: "127.0.0.1", port: 11_373 }], "h.example:11373"],
+  ])("%j", (lines, listen, peer) => {
+    const all = `this_site a@b.example\n${lines}\ntcp_syncsite h.example\n`;
+    const { config: made, draft: drawn } = one("pksd.conf", all);
+    expect(made.kx?.listen).toEqual(listen);
+    expect(made.neighbours[0]?.kx).toMatchObject({ host: "h.example" });
+    if (peer !== undefined) {
+      const { host, port } = made.neighbours[0]?.kx ?? { host: "", port: 0 };
+      expect(`${host}:${port}`).toBe(peer);
+    }
+    // Every line is accounted for.
+    const lineCount = all.trim().split("\n").length;
+    expect(drawn.taken.length + drawn.left.length).toBe(lineCount);
+  });
+
+  it("is known by its KX lines alone", () => {
+    expect(one("x", "tcp_syncsite h.example\n").draft.kind).toBe("pksd");
+  });
+});
+
 describe("the files of SKS", () => {
   const all = ["sksconf", "mailsync", "membership"];
 
@@ -98,6 +160,30 @@ describe("the files of SKS", () => {
     const given = migrated([fixture("debian-sks", "sksconf")], { site: "pgp@ks.example.org" });
     expect(given.config.site.address).toBe("pgp@ks.example.org");
     expect(given.text).not.toContain("NOBODY");
+  });
+
+  it("are read with IPv6 in every spelling", () => {
+    const lines = [
+      ...["2001:db8::1 11370", "[2001:DB8:0::2] 11380 # with brackets", "2001:db8::3"],
+      ...["[2001:db8::4]:11390", "::ffff:192.0.2.5 11370", "ks.example.net:11370"],
+      ...["ks.example.net many", "2001:db8::zz 11370", "2001:db8::6 70000", "a b c", "h 0"],
+    ];
+    const { draft, text } = migrated([
+      { name: "sksconf", text: "hostname: ks.example.org\n" },
+      { name: "membership", text: lines.join("\n") },
+      { name: "mailsync", text: "a@ks.example.net\n# b@c.example\npgp@[IPv6:2001:db8::1]\n" },
+    ]);
+    expect(draft.repairs.map(({ value }) => value)).toEqual([
+      ...["hkp://[2001:db8::1]:11371", "hkp://[2001:db8::2]:11381", "hkp://[2001:db8::3]:11371"],
+      ...["hkp://[2001:db8::4]:11391", "hkp://192.0.2.5:11371", "hkp://ks.example.net:11371"],
+    ]);
+    const byHand = draft.left.filter(({ kind }) => kind === "by-hand").map(({ place }) => place);
+    expect(byHand).toEqual([
+      ...["membership:7", "membership:8", "membership:9", "membership:10", "membership:11"],
+      "mailsync:3",
+    ]);
+    expect(text).toMatch(/^# kx = "ks.example.net.*\n# repair = "hkp:\/\/ks.example.net:11371"/m);
+    expect(text).toContain('# repair = "hkp://[2001:db8::1]:11371"   # membership:1');
   });
 
   it("are found in their places", () => {
@@ -220,13 +306,15 @@ describe("any text", () => {
     const key = fc.constantFrom(
       ...["this_site", "syncsite", "maintainer_email", "mail_dir", "pks_bin_dir", "socket_name"],
       ...["mail_delivery_client", "backends_dir", "blacklist", "mta", "from_addr", "basedir"],
-      ...["hostname", "sendmail_cmd", "other"],
+      ...["hostname", "sendmail_cmd", "other", "tcp_syncaddr", "tcp_syncport", "tcp_syncsite"],
     );
     const value = fc.oneof(
       texts.map((text) => text.replace(/[\r\n]/g, "")),
       fc.emailAddress(),
       texts.map((text) => `/${text.replace(/[\r\n]/g, "")}`),
       fc.constantFrom('"A" <a@b.example>', "x -f a@b.example", "a@127.0.0.1", "/a/b/"),
+      fc.tuple(fc.ipV6(), fc.nat(70_000)).map(([host, port]) => `${host} ${port}`),
+      fc.oneof(fc.ipV4(), fc.domain(), fc.constantFrom("::1", "[::]", "fe80::1%eth0", "0")),
     );
     const lines = fc.array(fc.tuple(key, value), { maxLength: 8 });
     const forms = fc.constantFrom<[Kind, string]>(["pksd", " "], ["onak", "="], ["sks", ": "]);

@@ -17,13 +17,17 @@ import { made } from "../torture/material.js";
 const GREETING = "a000|HELO|1.0|.|a001|IHAVE|NOTIFY|.|".replaceAll("|", "\r\n");
 
 /** A door before a log in memory; `peers` is its configuration of them. */
-async function openDoor(peers: string, random = systemClock.random) {
+async function openDoor(
+  peers: string,
+  random = systemClock.random,
+  { listen = "127.0.0.1:0", reconnect = "30ms" } = {},
+) {
   const text = `[site]
 address = "keys@kx.example.org"
 [log]
 [kx]
-listen = ["127.0.0.1:0"]
-reconnect = "30ms"
+listen = ["${listen}"]
+reconnect = "${reconnect}"
 ${peers}`;
   const config = parseConfig(text, "test.toml", "/", {});
   if (config.kx === undefined) throw new Error("no [kx]");
@@ -51,8 +55,8 @@ function peer(name: string, address: string, dial = false): string {
 }
 
 /** A connection from an address of loopback, and all that it was told. */
-function visitor(port: number, localAddress: string) {
-  const socket = connect({ host: "127.0.0.1", port, localAddress });
+function visitor(port: number, localAddress: string, host = "127.0.0.1") {
+  const socket = connect({ host, port, localAddress });
   const heard: Buffer[] = [];
   const state = { isClosed: false };
   socket.on("data", (bytes) => heard.push(bytes));
@@ -122,6 +126,108 @@ describe("an address", () => {
     expect(fifth.bytes()).toBe(0);
     visitors[2]?.socket.write(GREETING);
     await until(() => door.status()[0]?.connected === true);
+  });
+});
+
+describe("addresses are values:", () => {
+  test.each([
+    ["[::1]:0", "::1", "::1", "[0:0:0:0:0:0:0:1]:1"],
+    ["[::1]:0", "::1", "::1", "[0000::0001]:1"],
+    // A socket for both families reports IPv4 clients as ::ffff:127.0.0.2.
+    ["[::]:0", "127.0.0.1", "127.0.0.2", "127.0.0.2:1"],
+    ["[::]:0", "127.0.0.1", "127.0.0.2", "[::FFFF:127.0.0.2]:1"],
+    ["127.0.0.1:0", "127.0.0.1", "127.0.0.2", "[::ffff:7f00:2]:1"],
+    ["[::ffff:127.0.0.1]:0", "127.0.0.1", "127.0.0.2", "127.0.0.2:1"],
+  ])("on %s, at %s, from %s, the peer %s is known", async (listen, host, from, endpoint) => {
+    const { door, port } = await openDoor(peer("friend", endpoint), undefined, { listen });
+    const guest = visitor(port, from, host);
+    guest.socket.write(GREETING);
+    await until(() => door.status()[0]?.connected === true);
+  });
+
+  test("a dialled peer is reached by every spelling", async () => {
+    const { port } = await listener((socket) => socket.write(GREETING));
+    const { door } = await openDoor(peer("friend", `[::FFFF:7F00:1]:${port}`, true));
+    await until(() => door.status()[0]?.connected === true);
+  });
+
+  test("another address of the same network is a stranger's", async () => {
+    const { port, all } = await openDoor(peer("friend", "[::2]:1"), undefined, {
+      listen: "[::1]:0",
+    });
+    const stranger = visitor(port, "::1", "::1");
+    await until(() => stranger.state.isClosed);
+    expect(all("peer-unknown").map(({ fields }) => fields.address)).toEqual(["::1"]);
+  });
+});
+
+describe('a neighbour with a kx endpoint and via = "mail"', () => {
+  test("is neither dialled nor taken, and the operator is told why", async () => {
+    let dialled = 0;
+    const { port: far } = await listener(() => {
+      dialled += 1;
+    });
+    const quiet =
+      '[[peer]]\nname = "quiet"\nmail = "keys@quiet.example"\nvia = "mail"\n' +
+      `kx = "127.0.0.1:${far}"\ndial = true\n`;
+    const { door, port, all } = await openDoor(quiet);
+    const guest = visitor(port, "127.0.0.1");
+    await until(() => guest.state.isClosed);
+    expect(guest.bytes()).toBe(0);
+    expect(all("peer-unknown").map(({ fields }) => fields)).toEqual([
+      { address: "127.0.0.1", neighbour: "quiet", problem: expect.stringContaining("via") },
+    ]);
+    expect(door.status()).toEqual([]);
+    expect(door.dialNow("quiet")).toBeUndefined();
+    expect(dialled).toBe(0);
+  });
+});
+
+describe("after a long outage", () => {
+  /** A door whose peer is away until `serve`, and that would not dial for an hour. */
+  async function outage() {
+    const gone = await listener(() => {});
+    const { port: far } = gone;
+    await gone.close();
+    const door = await openDoor(peer("friend", `127.0.0.1:${far}`, true), () => 0.5, {
+      reconnect: "1ms, 1h",
+    });
+    await until(() => door.all("peer-unreachable").length === 2);
+    const serve = () => listener((socket) => socket.write(GREETING), far);
+    return { ...door, serve, isConnected: () => door.door.status()[0]?.connected === true };
+  }
+
+  test("an order dials at once", async () => {
+    const { door, serve, isConnected, all } = await outage();
+    expect(all("peer-unreachable")[1]?.fields.waitMs).toBeGreaterThan(1_000_000);
+    await serve();
+    expect(door.dialNow("friend")).toBe(true);
+    await until(isConnected);
+    expect(door.dialNow("friend")).toBe(false);
+  });
+
+  test("a sign of life dials at once, and the next one only after five minutes", async () => {
+    const { door, serve, isConnected, all } = await outage();
+    door.showedLife("friend");
+    await until(() => all("peer-unreachable").length === 4);
+    await serve();
+    door.showedLife("friend");
+    await new Promise((resolve) => setTimeout(resolve, 200));
+    expect(isConnected()).toBe(false);
+    expect(door.dialNow("friend")).toBe(true);
+    await until(isConnected);
+  });
+
+  test("the peer's own connection counts as a sign of life", async () => {
+    const { port, serve, isConnected, all } = await outage();
+    const guest = visitor(port, "127.0.0.1");
+    guest.socket.write(GREETING);
+    await until(isConnected);
+    await serve();
+    guest.socket.resetAndDestroy();
+    // Without it the next attempt would be an hour away.
+    await until(() => all("peer-connected").length === 2);
+    expect(all("peer-connected").map(({ fields }) => fields.dialled)).toEqual([false, true]);
   });
 });
 

@@ -37,8 +37,8 @@ openssl(
 const PIN_A = certificate("a");
 const PIN_B = certificate("b");
 certificate("signed-a", "ca");
-certificate("signed-b", "ca");
-certificate("stranger");
+const PIN_SIGNED_B = certificate("signed-b", "ca");
+const PIN_STRANGER = certificate("stranger");
 
 /** A door whose one peer is on `port` of this host; `tls` is [kx] tls, `peer` more of the peer. */
 async function door(tls: string, peer: string, port = 1) {
@@ -132,6 +132,69 @@ describe("KX over TLS", () => {
     const dated = connectTls({ port: old.port, host: "127.0.0.1", ...versions, ciphers });
     dated.on("error", () => {});
     expect((await old.saw("peer-untrusted"))?.problem).toMatch(/version|protocol|ended/i);
+  });
+
+  describe("with several peers at one address", () => {
+    const also = (name: string, endpoint: string, more = "") =>
+      `[[peer]]\nname = "${name}"\nvia = "kx"\nkx = "${endpoint}"\n${more}`;
+    const connected = ({ kx }: { kx: KxDoor }) =>
+      kx
+        .status()
+        .filter((peer) => peer.connected)
+        .map(({ name }) => name);
+
+    it.each([
+      ["the first comes first", ["a", "b"], ["other", "second"]],
+      ["the second comes first", ["b", "a"], ["second", "other"]],
+    ])("the certificate tells which one it is: %s", async (_, order, names) => {
+      const hub = await door(
+        files("stranger"),
+        `pin = "${PIN_A}"\n${also("second", "kxs://127.0.0.1:2", `pin = "${PIN_B}"\n`)}`,
+      );
+      const pin = `pin = "${PIN_STRANGER}"\ndial = true`;
+      for (const [count, name] of order.entries()) {
+        await door(files(name), pin, hub.port);
+        const here = names.slice(0, count + 1).sort();
+        await expect.poll(() => connected(hub).sort(), { timeout: 10_000 }).toEqual(here);
+      }
+    });
+
+    it("a pin goes before the CA, and a CA's peer may be beside it", async () => {
+      const hub = await door(
+        files("stranger", CA),
+        also("pinned", "kxs://127.0.0.1:2", `pin = "${PIN_SIGNED_B}"\n`),
+      );
+      const pin = `pin = "${PIN_STRANGER}"\ndial = true`;
+      await door(files("signed-b"), pin, hub.port);
+      await expect.poll(() => connected(hub), { timeout: 10_000 }).toEqual(["pinned"]);
+      await door(files("signed-a"), pin, hub.port);
+      await expect.poll(() => connected(hub), { timeout: 10_000 }).toEqual(["other", "pinned"]);
+    });
+
+    it("one that proves none of them is refused, and told as which", async () => {
+      const hub = await door(
+        files("a"),
+        `pin = "${PIN_A}"\n${also("second", "kxs://127.0.0.1:2", `pin = "${PIN_B}"\n`)}`,
+      );
+      await door(files("stranger"), `pin = "${PIN_A}"\ndial = true`, hub.port);
+      const told = await hub.saw("peer-untrusted");
+      expect(told?.neighbours).toBe("other second");
+      expect(told?.problem).toMatch(/^as other: .* not the pinned one; as second: .* pinned one$/);
+      expect(connected(hub)).toEqual([]);
+    });
+
+    it("one of plain KX beside TLS is told by its first byte", async () => {
+      const hub = await door(
+        files("stranger"),
+        `pin = "${PIN_A}"\n${also("plain", "127.0.0.1:2")}`,
+      );
+      const socket = connect(hub.port, "127.0.0.1");
+      onTestFinished(() => void socket.destroy());
+      socket.write("0001\r\nHELO\r\n1.0\r\n.\r\n0002\r\nIHAVE\r\nNOTIFY\r\n.\r\n");
+      await expect.poll(() => connected(hub), { timeout: 10_000 }).toEqual(["plain"]);
+      await door(files("a"), `pin = "${PIN_STRANGER}"\ndial = true`, hub.port);
+      await expect.poll(() => connected(hub), { timeout: 10_000 }).toEqual(["other", "plain"]);
+    });
   });
 
   it("takes a renewed certificate at the next handshake", async () => {

@@ -8,6 +8,7 @@
  */
 import { availableParallelism } from "node:os";
 import { parseArgs } from "node:util";
+import { readArguments } from "../usage.js";
 import { type BatchOptions, MARKERS, runBatch, type Tally, unseen } from "./batch.js";
 import { MUTANTS, withMutant } from "./mutants.js";
 import { optionsOf } from "./options.js";
@@ -18,21 +19,42 @@ import { runWorld } from "./world.js";
 /** Worlds in which a planted bug must be found. */
 const HUNTED = 1000;
 
-const { values } = parseArgs({
-  options: {
-    seeds: { type: "string" },
-    from: { type: "string" },
-    seed: { type: "string" },
-    trace: { type: "boolean" },
-    mutants: { type: "boolean" },
-    only: { type: "string" },
-    workers: { type: "string" },
-    small: { type: "boolean" },
-    fresh: { type: "boolean" },
-    json: { type: "boolean" },
-    report: { type: "boolean" },
-  },
-});
+const USAGE = `npm run simulate [-- OPTION...]
+
+Worlds by the thousand, each from a seed. Exits with 1 when a world fails, a mutant survives or a
+kind of fault never happened.
+
+  --seeds N     so many worlds, 1000 unless said; goes on where a run was broken off
+  --from S      the seed of the first one, 1 unless said
+  --fresh       begin anew instead of going on
+  --seed X      one world again
+  --trace       with --seed: all that happened in it
+  --mutants     plant each bug of mutants.ts and tell how many worlds find it
+  --only NAMES  with --mutants: these bugs, separated by commas
+  --workers N   processes at once, 2 unless said
+  --small       small worlds
+  --json        the result as JSON on standard output
+  --report      put the figures into docs/simulation.md
+  -h, --help    this text
+`;
+
+const { values } = readArguments(USAGE, () =>
+  parseArgs({
+    options: {
+      seeds: { type: "string" },
+      from: { type: "string" },
+      seed: { type: "string" },
+      trace: { type: "boolean" },
+      mutants: { type: "boolean" },
+      only: { type: "string" },
+      workers: { type: "string" },
+      small: { type: "boolean" },
+      fresh: { type: "boolean" },
+      json: { type: "boolean" },
+      report: { type: "boolean" },
+    },
+  }),
+);
 const size = values.small === true ? "small" : "large";
 const numbers = [values.seeds, values.from, values.seed, values.workers];
 if (numbers.some((text) => text !== undefined && !/^\d{1,9}$/.test(text))) {

@@ -9,25 +9,47 @@ import { mkdirSync, mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
 import { parseArgs } from "node:util";
+import { readArguments, wrongUsage } from "../usage.js";
 import { type Check, dice, type Outcome, seedFor } from "./check.js";
 import { CHECKS } from "./checks/all.js";
 import { type Line, table, writeFigures } from "./report.js";
 
 const DEFAULT_SECONDS = 300;
 
-const { values } = parseArgs({
-  options: {
-    seconds: { type: "string" },
-    runs: { type: "string" },
-    seed: { type: "string" },
-    only: { type: "string" },
-    "no-report": { type: "boolean" },
-  },
-});
+const USAGE = `npm run torture [-- OPTION...]
+
+The long checks of what docs/reliability.md promises. Exits with 1 when a promise was broken or a
+gateway that is wrong on purpose was not caught.
+
+Checks: ${CHECKS.map(({ name }) => name).join(", ")}
+
+  --seconds N     the time of all together, 300 unless said
+  --runs N        so many runs of each instead
+  --seed S        the date unless said
+  --only NAMES    these checks, separated by commas
+  --no-report     do not write the figures into docs/reliability.md
+  -h, --help      this text
+`;
+
+const { values } = readArguments(USAGE, () =>
+  parseArgs({
+    options: {
+      seconds: { type: "string" },
+      runs: { type: "string" },
+      seed: { type: "string" },
+      only: { type: "string" },
+      "no-report": { type: "boolean" },
+    },
+  }),
+);
+const numbers = [values.seconds, values.runs, values.seed];
+if (numbers.some((text) => text !== undefined && !/^\d{1,9}$/.test(text))) {
+  wrongUsage(USAGE, "--seconds, --runs and --seed want a number.");
+}
 const seed = Number(values.seed ?? Date.now() % 1_000_000);
 const only = values.only?.split(",");
 const unknown = only?.filter((name) => !CHECKS.some((check) => check.name === name)) ?? [];
-if (unknown.length > 0 || !Number.isSafeInteger(seed)) {
+if (unknown.length > 0) {
   say(`There is no ${unknown.join(", ")}. Checks: ${CHECKS.map(({ name }) => name).join(", ")}`);
   process.exit(64);
 }

@@ -58,7 +58,10 @@ export function incremental(armor: readonly string[], messageId: string): string
 /** The directory of the project, from source and from a build alike. */
 export function projectRoot(): string {
   let directory = import.meta.dirname;
-  while (!existsSync(join(directory, "package-lock.json"))) directory = dirname(directory);
+  while (!existsSync(join(directory, "package-lock.json"))) {
+    if (dirname(directory) === directory) throw new Error("this is not inside the repository");
+    directory = dirname(directory);
+  }
   return directory;
 }
 

@@ -10,6 +10,7 @@
 import { existsSync, readFileSync, writeFileSync } from "node:fs";
 import { parseArgs } from "node:util";
 import { realMaterial } from "../../bench/material.js";
+import { readArguments } from "../../usage.js";
 import type { Result } from "./measure.js";
 import { compareProcesses } from "./processes.js";
 import { type Outcome, table, writeReport, writeSection } from "./report.js";
@@ -22,15 +23,33 @@ const PROCESSES = "processes";
 /** Percent of bytes that ten real processes may differ from the model. */
 const MOST_DIFFERENCE = 1;
 
-const { values, positionals } = parseArgs({
-  allowPositionals: true,
-  options: {
-    seed: { type: "string", default: "1" },
-    quick: { type: "boolean", default: false },
-    json: { type: "string" },
-    state: { type: "string" },
-  },
-});
+const USAGE = `npm run simulate:network [-- QUESTION...] [-- OPTION...]
+
+Counted worlds of up to 2000 servers; without a question all of them, but for "processes", which
+runs ten real gateways beside the model. The tables and plots go into docs/simulation.md.
+
+Questions: ${scenarios(1, true)
+  .map(({ name }) => name)
+  .join(", ")}, processes
+
+  --seed S      1 unless said
+  --quick       smaller worlds; nothing is written into docs/
+  --json FILE   the results as JSON
+  --state FILE  where a run that was broken off goes on
+  -h, --help    this text
+`;
+
+const { values, positionals } = readArguments(USAGE, () =>
+  parseArgs({
+    allowPositionals: true,
+    options: {
+      seed: { type: "string", default: "1" },
+      quick: { type: "boolean", default: false },
+      json: { type: "string" },
+      state: { type: "string" },
+    },
+  }),
+);
 const { quick, state } = values;
 const all = scenarios(Number(values.seed), quick);
 const names = [...all.map(({ name }) => name), PROCESSES];
