@@ -2,7 +2,7 @@
  * The form that a client posts to /pks/add, from bytes to its keytext. Read are
  * application/x-www-form-urlencoded, which the draft asks for and gpg, sq and Hockeypuck send, and
  * multipart/form-data, which `curl -F` and upload forms of web pages send. A body without a content
- * type is taken for the first. Pure; knows no sockets.
+ * type is taken for the first. Linear in any input: URLSearchParams takes 0.4 s for 4 MiB of "+".
  */
 import { Refusal } from "../errors.js";
 
@@ -17,14 +17,18 @@ export interface AddForm {
 const MAX_PARTS = 20;
 const MAX_PART_HEAD = 2000;
 
+const [AMPERSAND, EQUALS, PLUS, PERCENT, BLANK] = [0x26, 0x3d, 0x2b, 0x25, 0x20];
+const EMPTY = Buffer.alloc(0);
+
 /** Throws Refusal 'bad-request', in words for who wrote the client. */
 export function readAddForm(contentType: string | undefined, body: Buffer): AddForm {
   const [type = ""] = (contentType ?? "application/x-www-form-urlencoded").split(";");
   switch (type.trim().toLowerCase()) {
     case "application/x-www-form-urlencoded": {
-      const form = new URLSearchParams(body.toString("latin1"));
-      const keytexts = form.getAll("keytext").map((text) => Buffer.from(text, "utf8"));
-      return addForm(keytexts, form.getAll("options"));
+      const fields = urlencoded(body);
+      const values = (wanted: string) =>
+        fields.filter(([name]) => name === wanted).map(([, value]) => unescaped(value));
+      return addForm(values("keytext"), values("options").map(String));
     }
     case "multipart/form-data": {
       const parts = multipart(boundaryOf(contentType ?? ""), body.toString("latin1"));
@@ -51,6 +55,52 @@ function addForm(keytexts: readonly Uint8Array[], options: readonly string[]): A
   return { keytext, isMachineReadable: words.includes("mr") };
 }
 
+/** Name and value of each field; the value as it is written. */
+function urlencoded(body: Buffer): [name: string, value: Buffer][] {
+  const fields: [string, Buffer][] = [];
+  for (let from = 0, end = 0; from < body.length; from = end + 1) {
+    end = body.indexOf(AMPERSAND, from);
+    if (end < 0) end = body.length;
+    const field = body.subarray(from, end);
+    const equals = field.indexOf(EQUALS);
+    const name = unescaped(equals < 0 ? field : field.subarray(0, equals));
+    fields.push([name.toString("latin1"), equals < 0 ? EMPTY : field.subarray(equals + 1)]);
+    if (fields.length > MAX_PARTS) throw tooMany();
+  }
+  return fields;
+}
+
+/** "+" is a blank and "%41" an octet; an escape that is none stays as it is (WHATWG URL, 5.1). */
+function unescaped(text: Buffer): Buffer {
+  const octets = Buffer.allocUnsafe(text.length);
+  let size = 0;
+  for (let at = 0; at < text.length; at += 1) {
+    let octet = text[at] ?? 0;
+    if (octet === PLUS) octet = BLANK;
+    else if (octet === PERCENT) {
+      const value = 16 * hexDigit(text[at + 1]) + hexDigit(text[at + 2]);
+      if (!Number.isNaN(value)) {
+        octet = value;
+        at += 2;
+      }
+    }
+    octets[size] = octet;
+    size += 1;
+  }
+  return octets.subarray(0, size);
+}
+
+/** NaN for what is none. */
+function hexDigit(character = 0): number {
+  if (character >= 0x30 && character <= 0x39) return character - 0x30;
+  const letter = character | 0x20;
+  return letter >= 0x61 && letter <= 0x66 ? letter - 0x61 + 10 : Number.NaN;
+}
+
+function tooMany(): Refusal {
+  return new Refusal("bad-request", `the form has more than ${MAX_PARTS} parts`);
+}
+
 function boundaryOf(contentType: string): string {
   const [, quoted, plain] =
     /;\s*boundary=(?:"([^"]{1,70})"|([^\s;"]{1,70}))/i.exec(contentType) ?? [];
@@ -63,7 +113,7 @@ function boundaryOf(contentType: string): string {
 function multipart(boundary: string, body: string): [name: string, value: string][] {
   const [, ...pieces] = `\r\n${body}`.split(`\r\n--${boundary}`, MAX_PARTS + 2);
   if (pieces.length > MAX_PARTS + 1) {
-    throw new Refusal("bad-request", `the form has more than ${MAX_PARTS} parts`);
+    throw tooMany();
   }
   return pieces.flatMap((piece): [string, string][] => {
     const end = piece.indexOf("\r\n\r\n");

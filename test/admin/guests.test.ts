@@ -8,6 +8,7 @@ import { describe, expect, onTestFinished, test } from "vitest";
 import { ADMIN_LIMITS } from "../../src/admin/admin-door.js";
 import { Guests } from "../../src/admin/guests.js";
 import { LIVE_LIMITS } from "../../src/admin/live.js";
+import { soon } from "../soon.js";
 import { control, FEEDER, HEAD, startGateway } from "./gateway.js";
 
 const NAMES = 'names = ["KX.example.org", "ops.example.net"]\n';
@@ -105,7 +106,7 @@ describe("the host that a request names", () => {
     ] as const;
     for (const [line, code] of lines) {
       const client = talk(base, `${line}\r\nConnection: close\r\n\r\n`);
-      await expect.poll(() => client.isClosed).toBe(true);
+      await soon(() => client.isClosed).toBe(true);
       expect([line, Number(client.heard.slice(9, 12))]).toEqual([line, code]);
     }
     expect((await control(logPath, "/livez")).code).toBe(200);
@@ -136,11 +137,11 @@ describe("room for probes", () => {
     const count = (all: { readonly heard: string }[], code: number) =>
       all.filter(({ heard }) => heard.startsWith(`HTTP/1.1 ${code} `)).length;
     const first = streams("127.0.0.1");
-    await expect.poll(() => [count(first, 200), count(first, 503)]).toEqual([10, 2]);
+    await soon(() => [count(first, 200), count(first, 503)]).toEqual([10, 2]);
     const second = streams("127.0.0.2");
-    await expect.poll(() => [count(second, 200), count(second, 503)]).toEqual([10, 2]);
+    await soon(() => [count(second, 200), count(second, 503)]).toEqual([10, 2]);
     const third = streams("127.0.0.3");
-    await expect.poll(() => [count(third, 200), count(third, 503)]).toEqual([0, 12]);
+    await soon(() => [count(third, 200), count(third, 503)]).toEqual([0, 12]);
     for (const from of ["127.0.0.1", "127.0.0.2", "127.0.0.4"]) await probes(base, from);
     expect(count([...first, ...second], 200)).toBe(20);
   });
@@ -151,9 +152,9 @@ describe("room for probes", () => {
       talk(base, n % 2 === 0 ? "" : "GET / HTTP/1.1\r\n", `127.0.1.${1 + Math.floor(n / 4)}`),
     );
     const alone = Array.from({ length: 100 }, () => talk(base, "", "127.0.0.1"));
-    await expect
-      .poll(() => [...crowd, ...alone].filter(({ isClosed }) => isClosed).length)
-      .toBeGreaterThanOrEqual(250);
+    await soon(
+      () => [...crowd, ...alone].filter(({ isClosed }) => isClosed).length,
+    ).toBeGreaterThanOrEqual(250);
     for (const from of ["127.0.0.1", "127.0.0.9", "127.0.1.1"]) await probes(base, from);
   });
 

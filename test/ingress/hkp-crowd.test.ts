@@ -9,6 +9,7 @@ import { isOverShare } from "../../src/ingress/shares.js";
 import { StrangerRates } from "../../src/ingress/stranger-rates.js";
 import { clientHost, clientNetwork } from "../../src/ip-address.js";
 import { startGateway } from "../admin/gateway.js";
+import { soon } from "../soon.js";
 import {
   FORM,
   form,
@@ -58,7 +59,7 @@ describe("half a request", () => {
     expect((await post(form(KEY), { from: STRANGER })).status).toBe(200);
     for (const { socket } of crowd) socket.destroy();
     const again = () => post(form(OTHER), { from: "127.0.0.4" }).then(({ status }) => status);
-    await expect.poll(() => again().catch(() => 0)).toBe(200);
+    await soon(() => again().catch(() => 0)).toBe(200);
   });
 
   test.each([
@@ -112,7 +113,7 @@ test("bodies of strangers are held up to a total, which neighbours do not feel",
   expect((await post(form(KEY))).status).toBe(200);
   for (const { socket } of [first, second]) socket.destroy();
   const again = () => post(form(OTHER), { from: STRANGER }).then(({ status }) => status);
-  await expect.poll(again).toBe(200);
+  await soon(again).toBe(200);
 });
 
 describe("a rate for strangers", () => {

@@ -7,6 +7,7 @@ import type { EventName, Fields } from "../../src/diagnostics.js";
 import { type LookUp, PeerAddresses } from "../../src/peering/peer-addresses.js";
 import { KxDoor, TCP_LIMITS } from "../../src/peering/tcp.js";
 import { UpdateLog } from "../../src/updatelog/update-log.js";
+import { soon } from "../soon.js";
 
 /** Names and what is heard of them, when a test says so. */
 function nameServer() {
@@ -68,7 +69,7 @@ describe("a name server that never answers", () => {
     const { visit } = await openDoor(["dead.example", "127.0.0.2"], lookUp);
     expect(asked).toEqual(["dead.example"]);
     const known = visit("127.0.0.2");
-    await expect.poll(() => known.heard).toContain("HELO");
+    await soon(() => known.heard).toContain("HELO");
   });
 
   test("keeps an unknown address waiting, without a byte, and then it is closed", async () => {
@@ -76,11 +77,9 @@ describe("a name server that never answers", () => {
     const { visit, names } = await openDoor(["dead.example"], lookUp);
     const stranger = visit("127.0.0.3");
     const crowd = Array.from({ length: TCP_LIMITS.waiting }, () => visit("127.0.0.4"));
-    await expect.poll(() => crowd.filter(({ isClosed }) => isClosed).length).toBe(1);
+    await soon(() => crowd.filter(({ isClosed }) => isClosed).length).toBe(1);
     expect([stranger.isClosed, stranger.heard]).toEqual([false, ""]);
-    await expect
-      .poll(() => [stranger, ...crowd].every(({ isClosed }) => isClosed), { timeout: 15_000 })
-      .toBe(true);
+    await soon(() => [stranger, ...crowd].every(({ isClosed }) => isClosed)).toBe(true);
     expect(stranger.heard).toBe("");
     expect(names("peer-connected")).toBe(0);
     expect(names("peer-unknown")).toBeGreaterThan(0);
@@ -93,21 +92,21 @@ describe("a name server that never answers", () => {
     const stranger = visit("127.0.0.3");
     await new Promise((resolve) => setImmediate(resolve));
     say("slow.example", "127.0.0.2");
-    await expect.poll(() => early.heard).toContain("HELO");
+    await soon(() => early.heard).toContain("HELO");
     expect(stranger.heard).toBe("");
     const late = visit("127.0.0.2");
-    await expect.poll(() => late.heard).toContain("HELO");
+    await soon(() => late.heard).toContain("HELO");
   });
 
   test("does not hold up the end of the door", async () => {
     const { lookUp } = nameServer();
     const { door, visit } = await openDoor(["dead.example"], lookUp);
     const waiting = visit("127.0.0.3");
-    await expect.poll(() => waiting.isClosed || waiting.heard !== "").toBe(false);
+    await soon(() => waiting.isClosed || waiting.heard !== "").toBe(false);
     const began = performance.now();
     await door.stop();
     expect(performance.now() - began).toBeLessThan(TCP_LIMITS.lookUpMs / 2);
-    await expect.poll(() => waiting.isClosed).toBe(true);
+    await soon(() => waiting.isClosed).toBe(true);
   });
 });
 
