@@ -294,6 +294,10 @@ export class Metrics {
     gauge("kxgw_repairs_waiting", "Keys that were lost and are to be fetched again.", () =>
       log.repairs.count(),
     );
+    const { upkeep } = this.#sources;
+    gauge("kxgw_upkeep_failures", "How often expiry has failed in a row.", () => {
+      return upkeep?.().failures ?? 0;
+    });
     gauge("kxgw_log_newest", "Number of the newest update.", () => log.newest());
     gauge(
       "kxgw_saved_bytes",

@@ -107,7 +107,7 @@ export function assertNobodyElse(path: string): void {
     // Whatever else is wrong with the file its opening says.
     if (!isBusy) return;
     rmSync(`${path}-lock`, { force: true });
-    const remedy = `Find the process with "fuser ${path}", stop it or let it finish, and start again.`;
+    const remedy = `Find it with "fuser ${path}", stop it or let it finish, and start again.`;
     const message = `${path}: another process has this log open, and ${path}-lock was missing`;
     throw new Trouble("busy", message, remedy, { cause: error });
   } finally {

@@ -1,7 +1,7 @@
 /**
- * The files of the log deleted or replaced under a running gateway: it notices with the next mail or
- * within three seconds, takes nothing more, says what to do, and goes on when they are back. A second
- * gateway does not get the log, with or without a lock file.
+ * The files of the log deleted or replaced under a running gateway: it notices with the next mail
+ * or within three seconds, takes nothing more, says what to do, and goes on when they are back. A
+ * second gateway does not get the log, with or without a lock file.
  */
 import { copyFileSync, existsSync, mkdirSync, renameSync, rmSync } from "node:fs";
 import { join } from "node:path";
