@@ -19,7 +19,7 @@ function kept(count: number, now: () => number) {
         digest: index.toString(16).padStart(64, "0"),
         fingerprint: "AB".repeat(20) as Fingerprint,
         body: new Uint8Array(10),
-        identity: undefined,
+        selfSigned: undefined,
         packets: [],
       },
       origin,

@@ -17,7 +17,7 @@ import { dayOf } from "./packet-memory.js";
 export interface RetentionLimits {
   /** Age at which a body goes, in milliseconds. */
   readonly retainMs: number;
-  /** Age at which an announcement, a hash, an identity, a packet, a tombstone or a note goes. */
+  /** Age at which an announcement, a hash, a skeleton, a packet, a tombstone or a note goes. */
   readonly rememberMs: number;
   /** Bodies past their age that stay nevertheless; by default none. */
   readonly hold?: Hold | undefined;
@@ -73,7 +73,7 @@ export class Retention {
   readonly #needed: Database.Statement<[string, string], number | null>;
   readonly #bodiesOfEntries: Database.Statement<[number, number], BodyRow>;
   readonly #entries: Database.Statement<[number, number]>;
-  readonly #identities: Database.Statement<[number, number]>;
+  readonly #skeletons: Database.Statement<[number, number]>;
   readonly #packets: Database.Statement<[number, number]>;
   readonly #undelivered: Database.Statement<[number, number]>;
   readonly #returned: Database.Statement<[number, number]>;
@@ -121,9 +121,9 @@ export class Retention {
       DELETE FROM bodies WHERE seq IN (${oldEntries})
       RETURNING seq, received_at AS receivedAt, length(body) AS size`);
     this.#entries = db.prepare(`DELETE FROM updates WHERE seq IN (${oldEntries})`);
-    this.#identities = db.prepare(`
-      DELETE FROM identities WHERE rowid IN (
-        SELECT rowid FROM identities WHERE remembered_at <= ? ORDER BY remembered_at LIMIT ?)`);
+    this.#skeletons = db.prepare(`
+      DELETE FROM skeletons WHERE rowid IN (
+        SELECT rowid FROM skeletons WHERE day < ? ORDER BY day LIMIT ?)`);
     this.#packets = db.prepare(`
       DELETE FROM packets WHERE day < ? AND id IN (SELECT id FROM packets ORDER BY id LIMIT ?)`);
     this.#undelivered = db.prepare(`
@@ -176,7 +176,7 @@ export class Retention {
       const bytes = aged.bytes + late.reduce((sum, { size }) => sum + size, 0);
       if (bodies > 0 || entries > 0) this.count(-entries, -bodies, -bytes);
       const others = [
-        this.#identities.run(forgetBefore, batch).changes,
+        this.#skeletons.run(dayOf(forgetBefore), batch).changes,
         this.#packets.run(dayOf(forgetBefore), batch).changes,
         this.#undelivered.run(forgetBefore, batch).changes,
         this.#returned.run(forgetBefore, batch).changes,
