@@ -44,8 +44,8 @@ const SUBKEY_BINDING = 0x18;
  */
 const OWN_SHARE = 3 / 4;
 /**
- * Of that, what a piece may spend on packets of the update that are repeated in other pieces, else
- * it is not cut: many small signatures under one huge user id would come out as gigabytes.
+ * What a piece may spend on packets of the update that are repeated in other pieces, else it is not
+ * cut: many small signatures under one huge user id would come out as gigabytes.
  */
 const REPEATED_SHARE = 3 / 4;
 
@@ -145,12 +145,17 @@ function split(
   const room = maxBytes * OWN_SHARE;
   const whole = assembleKey([...keyComponents(part), ...listed(name)]);
   if (armoredSize(encodedSize(keyPackets(whole))) <= room) return [whole];
-  const lead = leadOf(whole, name, room);
+  const lead = leadOf(whole, name, maxBytes);
   if (lead === undefined) return [whole];
-  const splitter = new Splitter(lead, room);
-  for (const component of keyComponents(whole)) {
-    splitter.add(component, bindingOf(whole, component));
-  }
+  const heads = keyComponents(whole).map(({ packet, signatures }) => {
+    const binding = bindingOf(whole, { packet, signatures });
+    return { packet, signatures, binding, size: encodedSize([packet, ...listed(binding)]) };
+  });
+  const largest = heads.reduce((most, { size }) => Math.max(most, size), 0) + sizeOf(lead);
+  // What leaves so little room for itself gets all of it.
+  const isLarge = armoredSize(largest) > room * REPEATED_SHARE;
+  const splitter = new Splitter(lead, isLarge ? maxBytes : room);
+  for (const { binding, ...component } of heads) splitter.add(component, binding);
   return splitter.finish();
 }
 
