@@ -15,7 +15,7 @@ import { updateHash } from "../src/openpgp/update-hash.js";
 import { type Outmail, outmails } from "../src/outmail.js";
 import type { Seq, Update } from "../src/update.js";
 import { UpdateLog } from "../src/updatelog/update-log.js";
-import { bytes, delivered, keyArmor, keyNames, mail, text } from "./mail/fixtures.js";
+import { bytes, delivered, fixture, keyArmor, keyNames, mail, text } from "./mail/fixtures.js";
 import * as cks from "./mail/oracles/cks.js";
 import * as hockeypuck from "./mail/oracles/hockeypuck.js";
 import * as onak from "./mail/oracles/onak.js";
@@ -119,6 +119,17 @@ describe("the onak pairs", () => {
     expect(packets).toHaveLength((sent?.length ?? 0) + 2);
     log.close();
   });
+});
+
+test("an odd subkey under a version 4 key travels alone, and the revocation reaches SKS", () => {
+  const raw = fixture("cases/v4-key-with-v5-subkey-and-revocation.eml");
+  const mails = mailsOf(updateIn(raw));
+  expect(mails.map((made) => packetsIn(made).map(({ tag }) => tag))).toEqual([
+    [6, 2, 13, 2],
+    [6, 13, 2, 14, 2],
+  ]);
+  expect(mails.map(takers)).toEqual([ALL, ALL.filter((server) => server !== "sks")]);
+  expect(mergedUpdate(mails).hash).toBe(updateIn(raw).hash);
 });
 
 describe("the corpus", () => {

@@ -1,9 +1,7 @@
 /**
  * Posts updates to /pks/add of the keyserver beside us, as `gpg --send-keys` does, with our trail
- * in PKS-Recipients and ourselves in PKS-Sender and PKS-From (Hockeypuck 2.3 writes PKS-Sender and
- * reads none of them; our own door reads all three). The answer is read, not only its status:
- * Hockeypuck says in JSON what it did with the key, SKS and onak in HTML; all refuse under a 200.
- *
+ * in PKS-Recipients and ourselves in PKS-Sender and PKS-From. The answer is read, not only its
+ * status: Hockeypuck says in JSON what it did, SKS and onak in HTML; all refuse under a 200.
  *  - Taken: JSON with the key as inserted or updated; HTML that says it was added.
  *  - Ignored: Hockeypuck had all of it, or found nothing valid in it. The key is looked up.
  *  - Refused, for good: JSON with the key as invalid or nowhere; what `isRefusal` knows.

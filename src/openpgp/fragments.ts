@@ -1,12 +1,11 @@
 /**
- * One update as the armor blocks that old servers can take (docs/neighbours.md says who needs what).
- *
- *  1. Every fragment starts with the primary key and shows a user id that is known to be the key's,
- *     for pksd and onak refuse a key without any.
- *  2. Each user id and subkey in it has its newest self-signature, for Hockeypuck drops what lacks
- *     it; and all known subkeys are in it, for pksd deletes those that are not.
- *  3. Nothing drags another down. What one of the servers chokes on is a fragment of its own: keys
- *     of version 5 and above, user attributes, subkeys of another version than 4, unknown tags.
+ * One update as the armor blocks that old servers can take (docs/neighbours.md: who needs what).
+ *  1. Every fragment shows the primary key and a user id that is known to be the key's: pksd and
+ *     onak refuse a key without any.
+ *  2. Each user id and subkey in it has its newest self-signature: Hockeypuck drops what lacks it.
+ *     All known subkeys are in it: pksd deletes those that are not.
+ *  3. What one of the servers chokes on is a fragment of its own: keys of version 5 and above, user
+ *     attributes, subkeys of another version than 4, unknown tags.
  *  4. A key above the size cap is cut into pieces of which each is complete by rules 1 and 2.
  */
 import { armoredSize } from "./armor.js";

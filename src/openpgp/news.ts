@@ -11,8 +11,7 @@
  *     of which no user id was known with one goes whole: a receiver that verifies threw away what
  *     it had of them before.
  *
- * News is not verified: a forged packet that nobody has is news. Only the user id of rule 2 is
- * chosen by a signature that verifies and is in force.
+ * A forged packet is news as well; only the user id of rule 2 has a signature that verifies.
  */
 import { createHash } from "node:crypto";
 import type { PacketName } from "../update.js";

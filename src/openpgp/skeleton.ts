@@ -1,12 +1,12 @@
 /**
  * The skeleton of a key: each user id with its newest certification, each subkey with its newest
- * binding, and their revocations. An update is often less than a receiver needs (docs/neighbours.md):
- * pksd deletes a subkey that a mail leaves out, Hockeypuck drops a user id without a self-signature
- * in the same request. What is missing comes from the skeleton.
+ * binding, and their revocations. An update is often less than a receiver needs: pksd deletes a
+ * subkey that a mail leaves out, Hockeypuck drops a user id without a self-signature in the same
+ * request. What is missing comes from the skeleton.
  *
- * Only self-signatures that verify get in, or anybody could have one repeated in place of the
- * genuine one. For the same reason none that is from the future or over. Times are arguments. The
- * third parties' signatures are not part of it, nor are user attributes, which nobody needs.
+ * Only self-signatures that verify get in, and none from the future or over, or anybody could have
+ * one repeated in place of the genuine one. Signatures of others are no part of it, nor are user
+ * attributes, which no server needs. Times are arguments.
  */
 import { Refusal } from "../errors.js";
 import {
