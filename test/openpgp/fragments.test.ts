@@ -4,7 +4,7 @@ import { describe, expect, it } from "vitest";
 import { armoredSize, encodeArmor } from "../../src/openpgp/armor.js";
 import * as production from "../../src/openpgp/fragments.js";
 import { encodeKey, keyPackets, type TransferableKey } from "../../src/openpgp/key.js";
-import { encodePackets, type Packet, readPackets } from "../../src/openpgp/packet.js";
+import { encodePackets, type Packet, packetKey, readPackets } from "../../src/openpgp/packet.js";
 import { grown, selfSigned, shownName } from "../../src/openpgp/skeleton.js";
 import {
   claim,
@@ -187,6 +187,21 @@ describe("keys above the cap", () => {
     for (const piece of all) {
       expect(piece.subkeys[0]?.signatures.some((each) => nameOf(each) === "binding")).toBe(true);
       expect(piece.userIds[0]?.signatures.map(nameOf)).toEqual(["self"]);
+    }
+  });
+
+  it("are cut alike whatever is learnt meanwhile: a lane that stopped between two goes on", () => {
+    for (const { data } of realKeys) {
+      const key = onlyKey(data);
+      const [before, after] = [undefined, encodePackets([ann, self, subkey, binding])].map(
+        (skeleton) => fragments(key, skeleton, 6000).map(({ packets }) => packets),
+      ) as [Uint8Array[], Uint8Array[]];
+      expect(after).toHaveLength(before.length);
+      for (let sent = 0; sent <= before.length; sent += 1) {
+        const held = merged([...before.slice(0, sent), ...after.slice(sent)]);
+        const packets = new Set(keyPackets(held).map(packetKey));
+        expect(keyPackets(key).filter((each) => !packets.has(packetKey(each)))).toEqual([]);
+      }
     }
   });
 
