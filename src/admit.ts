@@ -6,9 +6,9 @@
  */
 import { Refusal } from "./errors.js";
 import { readArmor } from "./openpgp/armor.js";
-import { identityOf } from "./openpgp/identity.js";
 import { assembleKey, encodeKey, readKeys, type TransferableKey } from "./openpgp/key.js";
 import { packetNames } from "./openpgp/news.js";
+import { selfSigned } from "./openpgp/skeleton.js";
 import { updateHash } from "./openpgp/update-hash.js";
 import type { Fingerprint, Update, UpdateHash } from "./update.js";
 
@@ -55,7 +55,7 @@ export function admit(
         }
         const news = cut(key);
         const refusal = judge(news ?? bare(key));
-        const update = refusal ?? updateOf(news ?? key);
+        const update = refusal ?? updateOf(news ?? key, key);
         if (update instanceof Refusal) refusals.push(update);
         else (news === undefined ? known : updates).set(update.digest, update);
       }
@@ -98,12 +98,18 @@ export function admitAnnounced(
   return update;
 }
 
-/** One key as an update. */
-export function updateOf(key: TransferableKey): Update {
+/** One key as an update. `whole` is the key that it was cut from: more can be learnt from that. */
+export function updateOf(key: TransferableKey, whole: TransferableKey = key): Update {
   const { hash, digest } = updateHash(key);
   const fingerprint: Fingerprint = key.fingerprint;
-  const identity = identityOf(key);
-  return { hash, digest, fingerprint, body: encodeKey(key), identity, packets: packetNames(key) };
+  return {
+    hash,
+    digest,
+    fingerprint,
+    body: encodeKey(key),
+    selfSigned: selfSigned(whole),
+    packets: packetNames(key),
+  };
 }
 
 /** What says no more than which key it is. */

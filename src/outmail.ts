@@ -12,7 +12,7 @@ import { addressKey, domainOf } from "./mail-address.js";
 import { armoredSize, encodeArmor } from "./openpgp/armor.js";
 import { fragments } from "./openpgp/fragments.js";
 import { readKeys, type TransferableKey } from "./openpgp/key.js";
-import type { Identity, Seq, UpdateHash } from "./update.js";
+import type { Seq, UpdateHash } from "./update.js";
 
 /** Who a mail goes to and comes from. */
 export interface Envelope {
@@ -45,22 +45,21 @@ export interface Stored {
 
 /**
  * The mails that carry one update to one site, at least one, each with its own Message-ID, which
- * is the same when the mail is made again after a crash. `identity` is what the log remembers of
+ * is the same when the mail is made again after a crash. `skeleton` is what the log remembers of
  * the update's key; `date` in milliseconds since 1970.
  */
 export function outmails(
   update: Stored,
-  identity: Identity | undefined,
+  skeleton: Uint8Array | undefined,
   trail: readonly string[],
   envelope: Envelope,
   date: number,
 ): Outmail[] {
   const key = keyOf(update);
   const room = roomFor(update, trail, envelope);
-  const incomplete = key.userIds.length === 0 && identity === undefined;
-  return fragments(key, identity, room).map(({ packets }, index) => {
+  return fragments(key, skeleton, room, date).map(({ packets, isNamed }, index) => {
     const mail = compose(update, `${index + 1}`, packets, trail, envelope, date);
-    return { ...mail, incomplete, oversized: mail.raw.length > envelope.maxBytes };
+    return { ...mail, incomplete: !isNamed, oversized: mail.raw.length > envelope.maxBytes };
   });
 }
 
@@ -73,27 +72,30 @@ const MAX_PACKED = 100;
  */
 export class MailPack {
   readonly #envelope: Envelope;
+  readonly #date: number;
   readonly #packets: Uint8Array[] = [];
   #bytes = 0;
   #trail: readonly string[] = [];
   #last: Stored | undefined;
 
-  constructor(envelope: Envelope) {
+  /** `date` in milliseconds since 1970. */
+  constructor(envelope: Envelope, date: number) {
     this.#envelope = envelope;
+    this.#date = date;
   }
 
   /**
    * Adds an update, unless it has to travel alone or in company of its own: a key of version 4 and
    * one plain fragment with a user id, known to the same sites as the others, while there is room.
    */
-  add(update: Stored, identity: Identity | undefined, trail: readonly string[]): boolean {
+  add(update: Stored, skeleton: Uint8Array | undefined, trail: readonly string[]): boolean {
     if (this.#packets.length === MAX_PACKED) return false;
     if (this.#last !== undefined && !isSameTrail(trail, this.#trail)) return false;
     const key = keyOf(update);
-    if (key.version !== 4 || (key.userIds.length === 0 && identity === undefined)) return false;
+    if (key.version !== 4) return false;
     const room = roomFor(update, trail, this.#envelope);
-    const [fragment, ...more] = fragments(key, identity, room);
-    if (fragment?.kind !== "plain" || more.length > 0) return false;
+    const [fragment, ...more] = fragments(key, skeleton, room, this.#date);
+    if (fragment?.kind !== "plain" || !fragment.isNamed || more.length > 0) return false;
     const bytes = this.#bytes + fragment.packets.length;
     if (armoredSize(bytes) > room) return false;
     this.#packets.push(fragment.packets);
@@ -104,11 +106,11 @@ export class MailPack {
   }
 
   /** The mail that carries all of them, at least one. */
-  mail(date: number): Outmail {
+  mail(): Outmail {
     if (this.#last === undefined) throw new Error("an empty pack is no mail");
     const packets = Buffer.concat(this.#packets);
     const part = `p${this.#packets.length}`;
-    const mail = compose(this.#last, part, packets, this.#trail, this.#envelope, date);
+    const mail = compose(this.#last, part, packets, this.#trail, this.#envelope, this.#date);
     return { ...mail, incomplete: false, oversized: mail.raw.length > this.#envelope.maxBytes };
   }
 }

@@ -18,14 +18,6 @@ export type Fingerprint = string & { readonly __brand: "Fingerprint" };
  */
 export type Seq = number & { readonly __brand: "Seq" };
 
-/** What a mail server remembers of a key so that an update without a user id can be completed. */
-export interface Identity {
-  /** One user id packet and, when there is one, its newest self-signature, old-format headers. */
-  readonly packets: Uint8Array;
-  /** Creation time of that self-signature in Unix seconds; 0 when there is none. */
-  readonly signedAt: number;
-}
-
 /** Where a packet stands and what it is, as 16 octets: see `openpgp/news.ts`. */
 export type PacketName = Buffer;
 
@@ -36,8 +28,11 @@ export interface Update {
   readonly fingerprint: Fingerprint;
   /** The packets in canonical order, old-format headers up to tag 15: what we store and relay. */
   readonly body: Uint8Array;
-  /** A user id of this update to remember for later ones; absent when the update has none. */
-  readonly identity: Identity | undefined;
+  /**
+   * The key as it came, with its self-signatures alone: what completes later updates is learnt from
+   * it (`openpgp/skeleton.ts`). Undefined when there is nothing to learn.
+   */
+  readonly selfSigned: Uint8Array | undefined;
   /** The names of its packets, to be remembered as what everybody was told. */
   readonly packets: readonly PacketName[];
 }

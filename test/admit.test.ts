@@ -2,6 +2,7 @@
 import { describe, expect, test } from "vitest";
 import { admit, admitAnnounced } from "../src/admit.js";
 import { Refusal } from "../src/errors.js";
+import { assembleKey, type TransferableKey } from "../src/openpgp/key.js";
 import type { Update, UpdateHash } from "../src/update.js";
 import { bytes, keyArmor, keyNames, mail } from "./mail/fixtures.js";
 import { packet } from "./mail/oracles/packets.js";
@@ -88,10 +89,22 @@ describe("admit", () => {
     for (const { message } of refusals) expect(message).toMatch(/^[ -~]{5,200}$/);
   });
 
-  test("a user id to remember comes with it, where it has one", () => {
-    for (const update of all) expect(update.identity).toBeDefined();
+  test("what the key says of itself comes with it, where it says anything", () => {
+    for (const update of all) expect(update.selfSigned).toBeDefined();
     const raw = mail("onak-revocation-2-no-user-id");
-    expect(admit([raw]).updates.map(({ identity }) => identity)).toEqual([undefined]);
+    expect(admit([raw]).updates.map(({ selfSigned }) => selfSigned)).toEqual([undefined]);
+  });
+
+  test("what a key says of itself is learnt from all of it, when it is cut to its news", () => {
+    const [whole] = admit([bytes(first)]).updates;
+    const cut = (key: TransferableKey) => {
+      return assembleKey([{ packet: key.primary.packet, signatures: [] }]);
+    };
+    const [update] = admit([bytes(first)], undefined, cut).updates;
+    expect(update?.body.length).toBeLessThan(whole?.body.length ?? 0);
+    expect(update?.selfSigned).toEqual(whole?.selfSigned);
+    // Of a key that is known whole, too.
+    expect(admit([bytes(first)], undefined, () => undefined).known).toEqual([whole]);
   });
 });
 

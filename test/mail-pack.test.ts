@@ -7,7 +7,7 @@ import { updateOf } from "../src/admit.js";
 import { readKeys } from "../src/openpgp/key.js";
 import { encodePackets, readPackets, TAG } from "../src/openpgp/packet.js";
 import { MailPack } from "../src/outmail.js";
-import type { Identity, Seq, Update } from "../src/update.js";
+import type { Seq, Update } from "../src/update.js";
 import { rsaUpdate } from "./egress/keys.js";
 import { delivered } from "./mail/fixtures.js";
 import * as cks from "./mail/oracles/cks.js";
@@ -27,14 +27,14 @@ const TRAIL = ["pgp@first.example", "pgp@second.example"];
 const SERVERS = Object.entries({ pksd, onak, sks, cks, hockeypuck });
 
 function pack(maxBytes = ENVELOPE.maxBytes) {
-  const mailPack = new MailPack({ ...ENVELOPE, maxBytes });
+  const mailPack = new MailPack({ ...ENVELOPE, maxBytes }, 0);
   let seq = 0;
   return {
-    mail: () => mailPack.mail(0),
-    add(update: Update, trail = TRAIL, identity: Identity | undefined = undefined): boolean {
+    mail: () => mailPack.mail(),
+    add(update: Update, trail = TRAIL, skeleton: Uint8Array | undefined = undefined): boolean {
       seq += 1;
       const { hash, body } = update;
-      return mailPack.add({ seq: seq as Seq, hash, body }, identity, trail);
+      return mailPack.add({ seq: seq as Seq, hash, body }, skeleton, trail);
     },
   };
 }
@@ -124,7 +124,9 @@ describe("what stays out", () => {
 
   test("not what can be completed", () => {
     const mail = pack();
-    expect(mail.add(nameless(2), TRAIL, rsaUpdate(2).identity)).toBe(true);
+    const [, userId] = readPackets(rsaUpdate(2).body);
+    const skeleton = encodePackets(userId === undefined ? [] : [userId]);
+    expect(mail.add(nameless(2), TRAIL, skeleton)).toBe(true);
     expect(pksd.read(delivered(mail.mail().raw)).accepted).toHaveLength(1);
   });
 });

@@ -131,7 +131,7 @@ export const localSchema = z
       .describe("What it writes into X-KeyServer-Sent; what it has is not delivered to it."),
     max_mail: text("128000", maxMail)
       .prefault("128000")
-      .describe("Largest mail left for it; at least 16KiB."),
+      .describe("Largest mail left for it; at least 16KiB. HKP has a limit of its own."),
     retry: schedule("10s, 1m, 5m*6, 1h")
       .prefault("10s, 1m, 5m*6, 1h")
       .describe("Delays before an update is tried again; the last one repeats."),

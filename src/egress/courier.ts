@@ -4,7 +4,7 @@
  * the couriers of the keyserver beside us are in `local-*.ts`. Knows no schedule and no log.
  */
 import { type Envelope, MailPack, type Outmail, outmails } from "../outmail.js";
-import type { Fingerprint, Identity, Seq, UpdateHash } from "../update.js";
+import type { Fingerprint, Seq, UpdateHash } from "../update.js";
 import type { Outcome, Transport } from "./transport.js";
 
 /** An update as the log hands it out. */
@@ -14,7 +14,7 @@ export interface Outgoing {
   readonly fingerprint: Fingerprint;
   readonly body: Uint8Array;
   /** What is remembered of its key. */
-  readonly identity: Identity | undefined;
+  readonly skeleton: Uint8Array | undefined;
   /** Addresses that have it. */
   readonly trail: readonly string[];
 }
@@ -35,14 +35,17 @@ export interface Pack {
   /** Puts an update in, behind those that are there; false when it does not go with them. */
   add(update: Outgoing): boolean;
   /** The part that holds them all. */
-  part(date: number): Part;
+  part(): Part;
 }
 
 export interface Courier {
-  /** At least one part, the same ones whenever it is asked, save for the `date` (ms since 1970). */
+  /**
+   * At least one part. They hold the same packets of the update whenever it is asked, and beside
+   * them what is known of its key at `date` (ms since 1970).
+   */
   parts(update: Outgoing, date: number): Part[];
   /** An empty pack; a courier that brings each update on its own has none. */
-  pack?(): Pack;
+  pack?(date: number): Pack;
   /** Ends an attempt that has not come to its part yet; a courier that cannot tell has none. */
   stopConnecting?(): void;
   /** Ends whatever is under way, as a temporary failure. */
@@ -63,23 +66,23 @@ export class MailCourier implements Courier {
   }
 
   parts(update: Outgoing, date: number): Part[] {
-    const mails = outmails(update, update.identity, update.trail, this.#envelope, date);
+    const mails = outmails(update, update.skeleton, update.trail, this.#envelope, date);
     const sender = this.#sender(update.seq, update.seq);
     return mails.map((mail) => this.#part(mail, sender));
   }
 
-  pack(): Pack {
-    const pack = new MailPack(this.#envelope);
+  pack(date: number): Pack {
+    const pack = new MailPack(this.#envelope, date);
     const seqs: Seq[] = [];
     return {
       add: (update) => {
-        const isIn = pack.add(update, update.identity, update.trail);
+        const isIn = pack.add(update, update.skeleton, update.trail);
         if (isIn) seqs.push(update.seq);
         return isIn;
       },
-      part: (date) => {
+      part: () => {
         const [first = 0 as Seq] = seqs;
-        return this.#part(pack.mail(date), this.#sender(first, seqs.at(-1) ?? first));
+        return this.#part(pack.mail(), this.#sender(first, seqs.at(-1) ?? first));
       },
     };
   }

@@ -83,7 +83,7 @@ export class Freight {
    * unless the site is behind: it waited while something failed, at `failedAt`, or for too long.
    */
   load(page: readonly Entry[], failedAt: number): Load | undefined {
-    const pack = this.#courier.pack?.();
+    const pack = this.#courier.pack?.(this.#clock.now());
     const waitingSince = page[0]?.receivedAt ?? Infinity;
     const isBehind = waitingSince <= Math.max(failedAt, this.#clock.now() - BEHIND_MS);
     if (pack === undefined || page.length < 2 || !isBehind) return undefined;
@@ -102,7 +102,7 @@ export class Freight {
     const last = more.at(-1);
     if (first === undefined || last === undefined) return undefined;
     const between = passed.filter(({ seq }) => seq < last.seq);
-    const part = pack.part(this.#clock.now());
+    const part = pack.part();
     return { entries: [first, ...more], last, passed: between, part };
   }
 
@@ -111,7 +111,7 @@ export class Freight {
     if (body === undefined) return undefined;
     // A revocation that leaves although its key is blocked must not bring the user id along.
     const isBlocked = this.#rules.blockOn(fingerprint) !== undefined;
-    const identity = isBlocked ? undefined : this.#log.identity(fingerprint);
-    return { seq, hash, fingerprint, body, identity, trail: this.#log.trail(seq) };
+    const skeleton = isBlocked ? undefined : this.#log.skeleton(fingerprint);
+    return { seq, hash, fingerprint, body, skeleton, trail: this.#log.trail(seq) };
   }
 }

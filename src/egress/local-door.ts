@@ -87,7 +87,7 @@ function courierOf(local: LocalDelivery, envelope: Envelope, base: string | unde
       return new SpoolCourier({ directory, fileName: sksName, notify: undefined }, envelope);
     }
     case "hkp":
-      return new HkpCourier(local.url, envelope.site, envelope.maxBytes, base);
+      return new HkpCourier(local.url, envelope.site, base);
     case "command":
       return new CommandCourier(local.command, envelope);
     default:

@@ -1,63 +1,71 @@
 /**
  * Posts updates to /pks/add of the keyserver beside us, as `gpg --send-keys` does, with our trail
- * in PKS-Recipients and ourselves in PKS-Sender and PKS-From (Hockeypuck 2.3 writes PKS-Sender and
- * reads none of them; our own door reads all three). What is answered is read, not only its status:
- * Hockeypuck says in JSON what it did with the key, SKS and onak in HTML; both refuse under a 200.
- *
- *  - Taken: JSON with the key as inserted, updated or ignored; HTML that says it was added.
- *  - Refused, for good: JSON with the key as invalid or nowhere; 400, 413, 422; SKS's 500
- *    "Exception raised", which is its answer to a key that it cannot parse.
+ * in PKS-Recipients and ourselves in PKS-Sender and PKS-From. The answer is read, not only its
+ * status: Hockeypuck says in JSON what it did, SKS and onak in HTML; all refuse under a 200.
+ *  - Taken: JSON with the key as inserted or updated; HTML that says it was added.
+ *  - Ignored: Hockeypuck had all of it, or found nothing valid in it. The key is looked up.
+ *  - Refused, for good: JSON with the key as invalid or nowhere; what `isRefusal` knows.
  *  - Anything else is temporary, as is an answer that nobody here understands: it is never "sent".
  */
 import { Refusal } from "../errors.js";
 import { grownTrail } from "../mail/sent-trail.js";
-import { encodeArmor } from "../openpgp/armor.js";
+import { encodeArmor, readArmor } from "../openpgp/armor.js";
 import { fragments } from "../openpgp/fragments.js";
 import { readKeys } from "../openpgp/key.js";
+import { packetKey, readPackets, TAG } from "../openpgp/packet.js";
+import type { Fingerprint } from "../update.js";
 import type { Courier, Outgoing, Part } from "./courier.js";
 import type { Outcome } from "./transport.js";
 
 const REQUEST_MS = 60_000;
+/**
+ * Of one armor. Hockeypuck takes 4 MiB and SKS more; the encoding of a form adds a tenth. The
+ * `max_mail` of the config is about mails.
+ */
+const ARMOR_BYTES = 3_500_000;
 /** Of an answer that counts; no keyserver says more about one key. */
 const ANSWER_BYTES = 64 * 1024;
+/** Of a key that is looked up. */
+const KEY_BYTES = 8 * 1024 * 1024;
 const WORDS = 300;
 /** Of PKS-Recipients; many servers take 8 KiB of headers or refuse the request. */
 const HEADER_BYTES = 6000;
 
 /** Statuses that say that the key was read and will not do. */
 const FINAL = [400, 413, 422];
+/** What SKS and onak say with 200 of a key that they cannot read, and always will. */
+const FINAL_WORDS = /\bAdd failed\b|No OpenPGP packets found in input|\bKey not found\b/i;
+
+/** What an answer comes to; "ignored" says that the receiver has it or has thrown it away. */
+export type Answer = Outcome | { readonly kind: "ignored"; readonly words: string };
 
 export class HkpCourier implements Courier {
   readonly #url: string;
   readonly #site: string;
   /** Our own HKP address, if there is one. */
   readonly #base: string | undefined;
-  readonly #maxBytes: number;
   #request = new AbortController();
 
   /**
-   * `url` is the keyserver's, without /pks/add, `site` our mail address, `maxBytes` of one armor,
-   * `base` our own HKP address, if we have one.
+   * `url` is the keyserver's, without /pks/add, `site` our mail address, `base` our own HKP
+   * address, if we have one.
    */
-  constructor(url: string, site: string, maxBytes: number, base?: string) {
+  constructor(url: string, site: string, base?: string) {
     this.#base = base;
-    this.#url = `${url}/pks/add`;
+    this.#url = url;
     this.#site = site;
-    this.#maxBytes = maxBytes;
   }
 
-  parts({ body, identity, trail }: Outgoing): Part[] {
+  parts({ body, fingerprint, skeleton, trail }: Outgoing, date: number): Part[] {
     const [key] = readKeys(body);
     if (key === undefined || key instanceof Refusal) throw new Error("a body in the log is no key");
-    const incomplete = key.userIds.length === 0 && identity === undefined;
-    return fragments(key, identity, this.#maxBytes).map(({ packets }) => {
+    return fragments(key, skeleton, ARMOR_BYTES, date).map(({ packets, isNamed }) => {
       const armor = encodeArmor(packets);
-      const oversized = armor.length > this.#maxBytes;
       return {
         bytes: armor.length,
-        incomplete,
-        oversized,
-        deliver: () => this.#post(armor, trail),
+        incomplete: !isNamed,
+        oversized: armor.length > ARMOR_BYTES,
+        deliver: () => this.#deliver(packets, armor, fingerprint, trail),
       };
     });
   }
@@ -67,31 +75,84 @@ export class HkpCourier implements Courier {
     this.#request.abort(new Error("The attempt was broken off."));
   }
 
-  async #post(armor: string, trail: readonly string[]): Promise<Outcome> {
+  async #deliver(
+    packets: Uint8Array,
+    armor: string,
+    fingerprint: Fingerprint,
+    trail: readonly string[],
+  ): Promise<Outcome> {
     this.#request = new AbortController();
     const deadline = setTimeout(() => {
       this.#request.abort(new Error(`No answer within ${REQUEST_MS / 1000} s.`));
     }, REQUEST_MS);
     try {
-      const response = await fetch(this.#url, {
-        method: "POST",
-        // Machine-readable, so that Hockeypuck answers in JSON whatever its templates.
-        body: new URLSearchParams({ keytext: armor, options: "mr" }),
-        headers: {
-          "PKS-Sender": this.#site,
-          ...(this.#base === undefined ? {} : { "PKS-From": this.#base }),
-          "PKS-Recipients": recipients(grownTrail(trail, this.#site)),
-        },
-        redirect: "manual",
-        signal: this.#request.signal,
-      });
-      return answerOf(response.status, await head(response));
+      const answer = await this.#post(armor, trail);
+      return answer.kind === "ignored"
+        ? await this.#lookUp(packets, fingerprint, answer.words)
+        : answer;
     } catch (error) {
       return { kind: "temporary", code: undefined, words: reasonOf(error) };
     } finally {
       clearTimeout(deadline);
     }
   }
+
+  async #post(armor: string, trail: readonly string[]): Promise<Answer> {
+    const response = await fetch(`${this.#url}/pks/add`, {
+      method: "POST",
+      // Machine-readable, so that Hockeypuck answers in JSON whatever its templates.
+      body: new URLSearchParams({ keytext: armor, options: "mr" }).toString(),
+      headers: {
+        // onak compares it with exactly this; of URLSearchParams fetch makes one with a charset.
+        "Content-Type": "application/x-www-form-urlencoded",
+        "PKS-Sender": this.#site,
+        ...(this.#base === undefined ? {} : { "PKS-From": this.#base }),
+        "PKS-Recipients": recipients(grownTrail(trail, this.#site)),
+      },
+      redirect: "manual",
+      signal: this.#request.signal,
+    });
+    return answerOf(response.status, (await head(response, ANSWER_BYTES)).toString("latin1"));
+  }
+
+  /** Whether the receiver that ignored the packets serves them. */
+  async #lookUp(packets: Uint8Array, fingerprint: Fingerprint, words: string): Promise<Outcome> {
+    const query = `op=get&options=mr&search=0x${fingerprint}`;
+    const response = await fetch(`${this.#url}/pks/lookup?${query}`, {
+      redirect: "manual",
+      signal: this.#request.signal,
+    });
+    const { status } = response;
+    const text = await head(response, KEY_BYTES);
+    if (status !== 200) return ignored(words, `and it does not serve the key (${status})`);
+    return heldOf(packets, text, words);
+  }
+}
+
+/** What an "ignored" with these `words` is worth, by the key that the receiver serves in `text`. */
+export function heldOf(sent: Uint8Array, text: Uint8Array, words: string): Outcome {
+  const served = readArmor(text).flatMap((block) => {
+    try {
+      return block instanceof Refusal ? [] : readPackets(block.data);
+    } catch (error) {
+      if (!(error instanceof Refusal)) throw error;
+      return [];
+    }
+  });
+  const names = new Set(served.map(packetKey));
+  const packets = readPackets(sent);
+  const missing = packets.filter((packet) => !names.has(packetKey(packet)));
+  if (missing.length === 0) return { kind: "delivered", reply: `${words} (it serves all of it)` };
+  // Of a key that is revoked for good Hockeypuck shows the revocation and nothing else.
+  const isBare = served.every(({ tag }) => tag === TAG.signature);
+  const isShown = packets.some((one) => one.tag === TAG.signature && names.has(packetKey(one)));
+  if (isBare && isShown) return { kind: "delivered", reply: `${words} (it serves its revocation)` };
+  const share = `${missing.length} of ${packets.length}`;
+  return ignored(words, `and it does not serve ${share} packets`);
+}
+
+function ignored(words: string, why: string): Outcome {
+  return { kind: "refused", code: 200, words: `${words}: ignored, ${why}` };
 }
 
 /** A trail as a header. One that is too long loses its oldest sites: it spares work, no more. */
@@ -107,45 +168,51 @@ function recipients(trail: readonly string[]): string {
 }
 
 /** The beginning of an answer. */
-async function head(response: Response): Promise<string> {
-  let text = "";
-  if (response.body === null) return text;
+async function head(response: Response, limit: number): Promise<Buffer> {
+  const chunks: Buffer[] = [];
+  let bytes = 0;
+  if (response.body === null) return Buffer.alloc(0);
   for await (const chunk of response.body) {
-    text += Buffer.from(chunk).toString("latin1");
-    if (text.length > ANSWER_BYTES) break;
+    chunks.push(Buffer.from(chunk));
+    bytes += chunk.length;
+    if (bytes > limit) break;
   }
-  return text;
+  return Buffer.concat(chunks);
 }
 
 /** What an answer of a keyserver comes to. */
-export function answerOf(status: number, text: string): Outcome {
+export function answerOf(status: number, text: string): Answer {
   const words = `${status} ${plain(text)}`.trim().slice(0, WORDS);
-  if (FINAL.includes(status)) return { kind: "refused", code: status, words };
-  const isSksRefusal = status === 500 && /Error handling request\. Exception raised/.test(text);
-  if (isSksRefusal) return { kind: "refused", code: status, words };
+  if (isRefusal(status, text)) return { kind: "refused", code: status, words };
   const temporary: Outcome = { kind: "temporary", code: status, words };
   if (status !== 200) return temporary;
   const summary = jsonObject(text);
-  if (summary !== undefined) return outcomeOfSummary(summary, words) ?? temporary;
+  if (summary !== undefined) return answerOfSummary(summary, words) ?? temporary;
   const isAdded = /Key block added to key server database/i.test(text);
   return isAdded && !/\b(Error|0 key\(s\) added)\b/i.test(text)
     ? { kind: "delivered", reply: words }
     : temporary;
 }
 
+/** Whether an answer that is no JSON says that this key will never do, whoever else's may. */
+function isRefusal(status: number, text: string): boolean {
+  if (FINAL.includes(status)) return true;
+  if (status === 500) return /Error handling request\. Exception raised/.test(text);
+  return status === 200 && FINAL_WORDS.test(text);
+}
+
 /**
  * Hockeypuck's summary; undefined when it is another JSON object. "inserted" says that it had no
- * such key, "updated" that its key grew by the update, "ignored" that it had all of it: each way it
- * has the update.
+ * such key, "updated" that its key grew by the update, "ignored" that it did not: 2.3 says so of a
+ * key of which it has all, and of one in which it found nothing valid.
  */
-function outcomeOfSummary(summary: object, words: string): Outcome | undefined {
+function answerOfSummary(summary: object, words: string): Answer | undefined {
   const count = (name: string) => {
     const list: unknown = Reflect.get(summary, name);
     return Array.isArray(list) ? list.length : 0;
   };
-  if (count("inserted") + count("updated") + count("ignored") > 0) {
-    return { kind: "delivered", reply: words };
-  }
+  if (count("inserted") + count("updated") > 0) return { kind: "delivered", reply: words };
+  if (count("invalid") === 0 && count("ignored") > 0) return { kind: "ignored", words };
   const isSummary = ["inserted", "updated", "ignored", "invalid"].some((name) => name in summary);
   // Hockeypuck leaves empty lists out: an empty object says that it found no key in it.
   if (!isSummary && Object.keys(summary).length > 0) return undefined;

@@ -16,7 +16,7 @@ export interface LocalMail {
 
 /** The mails of an update; `date` in milliseconds since 1970. */
 export function localMails(update: Outgoing, envelope: Envelope, date: number): LocalMail[] {
-  const mails = outmails(update, update.identity, update.trail, envelope, date);
+  const mails = outmails(update, update.skeleton, update.trail, envelope, date);
   const line = `From ${envelope.from} ${mailboxDate(date)}\n`;
   return mails.map(({ raw, incomplete, oversized }, index) => {
     const text = Buffer.from(raw).toString("latin1").replaceAll("\r\n", "\n");

@@ -104,7 +104,7 @@ export class KeyIntake {
     const { armor, sender, trail, messageId, single = false, transport = "mail" } = submission;
     const receivedAt = this.#clock.now();
     const seenAgain: PacketName[] = [];
-    const cut = submission.whole ? WHOLE : this.#cut(dayOf(receivedAt), seenAgain);
+    const cut = submission.whole ? WHOLE : this.#cut(receivedAt, seenAgain);
     let spared = 0;
     const admission = admit(armor, this.#judgement(submission.only), (key) => {
       const news = cut(key);
@@ -161,6 +161,7 @@ export class KeyIntake {
       this.#diagnostics.report("trimmed", { neighbour, via, messageId, bytes: spared });
     }
     if (seenAgain.length > 0) this.#log.packets.remember(seenAgain, receivedAt);
+    this.#log.learn(known, receivedAt);
     for (const update of known) {
       const { hash, fingerprint } = update;
       const fields = { hash, fingerprint, neighbour, via, messageId, bytes };
@@ -179,15 +180,16 @@ export class KeyIntake {
         : new Refusal("wrong-key", "The key is not the one that was asked for.");
   }
 
-  /** What goes on of a key. Known packets not seen yet `today` are put into `seenAgain`. */
-  #cut(today: number, seenAgain: PacketName[]): Cut {
+  /** What goes on of a key. Known packets not seen yet on the day of `now` go into `seenAgain`. */
+  #cut(now: number, seenAgain: PacketName[]): Cut {
     if (this.#forward === "whole") return WHOLE;
+    const today = dayOf(now);
     const isKnown = (name: PacketName) => {
       const day = this.#log.packets.lastSeen(name);
       if (day !== undefined && day < today) seenAgain.push(name);
       return day !== undefined;
     };
-    return (key) => newsOf(key, isKnown);
+    return (key) => newsOf(key, isKnown, now);
   }
 }
 

@@ -1,19 +1,14 @@
 /**
- * One update as the armor blocks that old mail servers can take (design: what they refuse).
- *
- *  1. Every fragment starts with the primary key and shows a user id, for pksd and onak refuse a
- *     key without: the update's own, else the one that the caller remembers (completion).
- *  2. Nothing drags another down. What one of the servers chokes on is a fragment of its own: keys
- *     of version 5 and above, user attributes, packets of unknown tags. The rest is plain.
- *  3. A key above the size cap is split into pieces that give the same key when they are merged.
- *     What must be repeated in each piece may take three quarters of the cap, else it is not split:
- *     many small signatures under one huge user id would come out as gigabytes.
- *
- * Knows nothing of mails or sites. Limits: a packet above the cap leaves in a fragment above it.
+ * One update as the armor blocks that old servers can take (docs/neighbours.md: who needs what).
+ *  1. Every fragment shows the primary key and a user id that is known to be the key's: pksd and
+ *     onak refuse a key without any.
+ *  2. Each user id and subkey in it has its newest self-signature: Hockeypuck drops what lacks it.
+ *     All known subkeys are in it: pksd deletes those that are not.
+ *  3. What one of the servers chokes on is a fragment of its own: keys of version 5 and above, user
+ *     attributes, subkeys of another version than 4, unknown tags.
+ *  4. A key above the size cap is cut into pieces of which each is complete by rules 1 and 2.
  */
-import type { Identity } from "../update.js";
 import { armoredSize } from "./armor.js";
-import { identityOf } from "./identity.js";
 import {
   assembleKey,
   type Component,
@@ -22,41 +17,90 @@ import {
   keyPackets,
   type TransferableKey,
 } from "./key.js";
-import { comparePackets, encodedSize, type Packet, readPackets, TAG } from "./packet.js";
+import { comparePackets, encodedSize, type Packet, packetKey, TAG } from "./packet.js";
 import { selfSignatureInfo } from "./signature.js";
+import { isOdd, Known, shownName } from "./skeleton.js";
 
-/** Which servers can take it: all (plain), all but pksd, only onak, or who knows its version. */
-export type FragmentKind = "plain" | "attributes" | "unknown" | "modern";
+/**
+ * Which servers can take it: all (plain), all but pksd (attributes), all but SKS (odd: a subkey of
+ * another version than 4), only onak (unknown), or who knows its version (modern).
+ */
+export type FragmentKind = "plain" | "attributes" | "odd" | "unknown" | "modern";
 
 export interface Fragment {
   readonly kind: FragmentKind;
   /** Encoded packets in canonical order, the primary key first: one armor block. */
   readonly packets: Uint8Array;
-  /** Whether the user id in it was added from `identity`. */
-  readonly completed: boolean;
+  /** Whether it shows a user id; without one pksd and onak refuse it. */
+  readonly isNamed: boolean;
 }
 
 const SUBKEY_BINDING = 0x18;
-/** Of the cap, what a piece may spend on packets that are repeated in other pieces. */
+/**
+ * Of the cap, what the update itself may fill when it is cut; the rest is for what completes it.
+ * A fixed share, so that the cuts are the same when the update is sent again after more was learnt
+ * of its key: the lane counts pieces.
+ */
+const OWN_SHARE = 3 / 4;
+/**
+ * What a piece may spend on packets of the update that are repeated in other pieces, else it is not
+ * cut: many small signatures under one huge user id would come out as gigabytes.
+ */
 const REPEATED_SHARE = 3 / 4;
 
 /**
- * The fragments of an update, at least one. `identity` completes an update that has no user id of
- * its own and is ignored otherwise; without it such an update leaves as it is. No fragment is
- * longer than `maxBytes` once armored, save where a single packet is too large (see above).
+ * The fragments of an update, at least one. `skeleton` is what is remembered of its key, `at` the
+ * time in ms since 1970. No fragment is longer than `maxBytes` once armored, save where a single
+ * packet is too large. When not all of rule 2 fits, first come the update's own packets, then a
+ * user id, then subkeys in the order of their use to a pksd, then signatures under user ids.
  */
 export function fragments(
   key: TransferableKey,
-  identity: Identity | undefined,
+  skeleton: Uint8Array | undefined,
   maxBytes: number,
+  at: number,
 ): Fragment[] {
-  const own = identityOf(key);
-  const completed = own === undefined && identity !== undefined;
-  const anchor = anchorOf(own ?? identity);
+  const known = new Known(key, skeleton, at);
+  const name = shownName(key);
   const parts = key.version >= 5 ? [{ kind: "modern" as const, key }] : divide(key);
   return parts.flatMap(({ kind, key: part }) =>
-    split(part, anchor, maxBytes).map((piece) => ({ kind, packets: encodeKey(piece), completed })),
+    split(part, name, maxBytes).map((piece) => {
+      const made = completed(piece, known, maxBytes, kind === "plain" || kind === "odd");
+      const isNamed = made.userIds.some(({ packet }) => packet.tag === TAG.userId);
+      return { kind, packets: encodeKey(made), isNamed };
+    }),
   );
+}
+
+/** The piece with what its receivers need beside it, as far as there is room. */
+function completed(
+  piece: TransferableKey,
+  known: Known,
+  maxBytes: number,
+  withSubkeys: boolean,
+): TransferableKey {
+  const components = keyComponents(piece);
+  const shown = new Map(components.map((one) => [packetKey(one.packet), one]));
+  let size = encodedSize(keyPackets(piece));
+  const added: Component[] = [];
+  const add = ({ packet, signatures }: Component): boolean => {
+    const there = shown.get(packetKey(packet));
+    const missing = signatures.filter(
+      (signature) => !there?.signatures.some((one) => isEqual(one, signature)),
+    );
+    if (there !== undefined && missing.length === 0) return true;
+    const cost = encodedSize(there === undefined ? [packet, ...missing] : missing);
+    if (armoredSize(size + cost) > maxBytes) return false;
+    added.push({ packet, signatures: missing });
+    size += cost;
+    return true;
+  };
+  if (!known.isNamed(components)) known.names().some(add);
+  if (withSubkeys) for (const subkey of known.subkeys()) add(subkey);
+  for (const { packet } of components) {
+    for (const signature of known.signaturesOf(packet)) add({ packet, signatures: [signature] });
+  }
+  return added.length === 0 ? piece : assembleKey([...components, ...added]);
 }
 
 interface Part {
@@ -64,12 +108,12 @@ interface Part {
   readonly key: TransferableKey;
 }
 
-/** What all servers take, what pksd refuses, what pksd and SKS refuse; empty parts left out. */
+/** The update by who can take it; empty parts are left out. */
 function divide(key: TransferableKey): Part[] {
   const known = keyComponents(key).map((component) => only(component, isSignature));
   const isAttribute = ({ packet }: Component): boolean => packet.tag === TAG.userAttribute;
-  const plain = known.filter((component) => !isAttribute(component));
-  const attributes = known.filter(isAttribute);
+  const isOddSubkey = ({ packet }: Component): boolean => isOdd(packet);
+  const plain = known.filter((one) => !isAttribute(one) && !isOddSubkey(one));
   const unknown = keyComponents(key)
     .filter(({ signatures }) => !signatures.every(isSignature))
     .map((component) => {
@@ -78,41 +122,49 @@ function divide(key: TransferableKey): Part[] {
     });
   const primary = bare(key.primary);
   const parts: Part[] = [];
-  if (attributes.length > 0) {
-    parts.push({ kind: "attributes", key: assembleKey([primary, ...attributes]) });
-  }
-  if (unknown.length > 0) {
-    parts.push({ kind: "unknown", key: assembleKey([primary, ...unknown]) });
+  const others = [
+    ["attributes", known.filter(isAttribute)],
+    ["odd", known.filter(isOddSubkey)],
+    ["unknown", unknown],
+  ] as const;
+  for (const [kind, components] of others) {
+    if (components.length > 0) parts.push({ kind, key: assembleKey([primary, ...components]) });
   }
   const holdsNews = plain.length > 1 || (plain[0]?.signatures.length ?? 0) > 0;
   if (holdsNews || parts.length === 0) parts.unshift({ kind: "plain", key: assembleKey(plain) });
   return parts;
 }
 
-/** The part with the anchor in it, as one key or as pieces that each fit. */
+/** The part with the user id that the update shows, as one key or as pieces that each fit. */
 function split(
   part: TransferableKey,
-  anchor: Component | undefined,
+  name: Component | undefined,
   maxBytes: number,
 ): TransferableKey[] {
-  const whole = assembleKey([...keyComponents(part), ...listed(anchor)]);
-  if (armoredSize(encodedSize(keyPackets(whole))) <= maxBytes) return [whole];
-  const lead = leadOf(whole, anchor, maxBytes);
+  const room = maxBytes * OWN_SHARE;
+  const whole = assembleKey([...keyComponents(part), ...listed(name)]);
+  if (armoredSize(encodedSize(keyPackets(whole))) <= room) return [whole];
+  const lead = leadOf(whole, name, maxBytes);
   if (lead === undefined) return [whole];
-  const splitter = new Splitter(lead, maxBytes);
-  for (const component of keyComponents(whole)) {
-    splitter.add(component, bindingOf(whole, component));
-  }
+  const heads = keyComponents(whole).map(({ packet, signatures }) => {
+    const binding = bindingOf(whole, { packet, signatures });
+    return { packet, signatures, binding, size: encodedSize([packet, ...listed(binding)]) };
+  });
+  const largest = heads.reduce((most, { size }) => Math.max(most, size), 0) + sizeOf(lead);
+  // What leaves so little room for itself gets all of it.
+  const isLarge = armoredSize(largest) > room * REPEATED_SHARE;
+  const splitter = new Splitter(lead, isLarge ? maxBytes : room);
+  for (const { binding, ...component } of heads) splitter.add(component, binding);
   return splitter.finish();
 }
 
 /**
- * What every piece starts with: the primary key and the anchor, or, when that is too long to be
+ * What every piece starts with: the primary key and the user id, or, when that is too long to be
  * repeated, the shortest user id alone. Undefined when even this is too long.
  */
 function leadOf(
   key: TransferableKey,
-  anchor: Component | undefined,
+  name: Component | undefined,
   maxBytes: number,
 ): Component[] | undefined {
   const shortest = key.userIds
@@ -120,7 +172,7 @@ function leadOf(
     .toSorted((a, b) => a.packet.body.length - b.packet.body.length)[0];
   const primary = bare(key.primary);
   return [
-    [primary, ...listed(anchor)],
+    [primary, ...listed(name)],
     [primary, ...listed(shortest && bare(shortest))],
   ].find((lead) => armoredSize(sizeOf(lead)) <= maxBytes * REPEATED_SHARE);
 }
@@ -188,12 +240,6 @@ class Splitter {
     this.#components = [];
     this.#size = this.#leadSize;
   }
-}
-
-function anchorOf(identity: Identity | undefined): Component | undefined {
-  if (identity === undefined) return undefined;
-  const [packet, ...signatures] = readPackets(identity.packets);
-  return packet && { packet, signatures };
 }
 
 /** The newest self-signature that binds a subkey; undefined for any other component. */

@@ -11,15 +11,15 @@
  *     of which no user id was known with one goes whole: a receiver that verifies threw away what
  *     it had of them before.
  *
- * Nothing is verified here, as everywhere in this gateway: a forged packet that nobody has is news.
+ * A forged packet is news as well; only the user id of rule 2 has a signature that verifies.
  */
 import { createHash } from "node:crypto";
 import type { PacketName } from "../update.js";
-import { identityComponent } from "./identity.js";
 import type { Component, TransferableKey } from "./key.js";
 import { assembleKey, keyComponents } from "./key.js";
 import { type Packet, TAG } from "./packet.js";
 import { isSelfSignature } from "./signature.js";
+import { nameAt } from "./skeleton.js";
 
 /** Octets of a SHA-256 that make a name: no two packets share one by accident or on purpose. */
 const NAME_OCTETS = 16;
@@ -38,11 +38,12 @@ export function packetNames(key: TransferableKey): PacketName[] {
 
 /**
  * The key cut down to what is not known, in canonical order: the whole key when its primary packet
- * is not known, undefined when all of it is.
+ * is not known, undefined when all of it is. `at` is now, in milliseconds since 1970.
  */
 export function newsOf(
   key: TransferableKey,
   isKnown: (name: PacketName) => boolean,
+  at: number,
 ): TransferableKey | undefined {
   const fingerprint = Buffer.from(key.fingerprint, "hex");
   if (!isKnown(nameOf(fingerprint, key.primary.packet))) return key;
@@ -50,9 +51,9 @@ export function newsOf(
   const news = views.filter(({ hasNews }) => hasNews).map(({ news }) => news);
   if (news.length === 0) return undefined;
   if (!views.some(({ wasBound, news: { packet } }) => wasBound && isUserId(packet))) return key;
-  const identity = news.some(({ packet }) => isUserId(packet)) ? undefined : identityComponent(key);
+  const name = news.some(({ packet }) => isUserId(packet)) ? undefined : nameAt(key, at);
   const primary = { packet: key.primary.packet, signatures: [] };
-  return assembleKey([primary, ...news, ...(identity === undefined ? [] : [identity])]);
+  return assembleKey([primary, ...news, ...(name === undefined ? [] : [name])]);
 }
 
 /** A component as it stands to what is known. */

@@ -79,6 +79,12 @@ export function comparePackets(a: Packet, b: Packet): number {
   return a.tag - b.tag || Buffer.compare(a.body, b.body);
 }
 
+/** A string that equal packets share, and no others. */
+export function packetKey({ tag, body }: Packet): string {
+  const octets = Buffer.from(body.buffer, body.byteOffset, body.byteLength);
+  return `${tag} ${octets.toString("latin1")}`;
+}
+
 function readHeader(view: DataView, offset: number): { tag: number; start: number; end: number } {
   const first = view.getUint8(offset);
   if ((first & 0x80) === 0) throw broken(offset, "no packet starts here");

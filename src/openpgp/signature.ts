@@ -1,10 +1,10 @@
 /**
- * The least that can be read of a signature packet: kind, time, and who claims to have made it
+ * The least that can be read of a signature packet: kind, times, and who claims to have made it
  * (RFC 9580 section 5.2; versions 2 to 6).
  *
- * No signature is verified anywhere in this gateway, so all of this is a claim: good enough to pick
- * one signature among several for a mail, never good enough to trust a key. The unhashed area is
- * read too, for older software puts the issuer there.
+ * All of this is a claim. Updates are passed on whatever their signatures are worth; only what the
+ * gateway adds to a mail on its own is verified first (`self-check.ts`). The unhashed area is read
+ * too, because older software puts the issuer there.
  */
 import { keyId } from "./fingerprint.js";
 import type { TransferableKey } from "./key.js";
@@ -15,6 +15,8 @@ export interface SignatureInfo {
   readonly type: number;
   /** Unix seconds; 0 when the signature does not say. */
   readonly createdAt: number;
+  /** Unix seconds from which on the signature is over; undefined when it never is. */
+  readonly expiresAt: number | undefined;
   /** Upper-case hex key id (16 digits) or fingerprint (32, 40, 64), the latter preferred. */
   readonly issuer: string | undefined;
   /**
@@ -26,6 +28,7 @@ export interface SignatureInfo {
 
 const SUBPACKET = {
   createdAt: 2,
+  lifetime: 3,
   issuerKeyId: 16,
   revocationReason: 29,
   issuerFingerprint: 33,
@@ -70,6 +73,7 @@ function oldInfo(octets: Buffer): SignatureInfo | undefined {
   return {
     type: octets.readUInt8(2),
     createdAt: octets.readUInt32BE(3),
+    expiresAt: undefined,
     issuer: hex(octets.subarray(7, 15)),
     revocationReason: undefined,
   };
@@ -84,13 +88,16 @@ function subpacketInfo(octets: Buffer, countOctets: number): SignatureInfo | und
   if (unhashed === undefined) return undefined;
   const issuer =
     hashed.fingerprint ?? hashed.keyId ?? unhashed.fingerprint ?? unhashed.keyId ?? undefined;
-  const { createdAt, revocationReason } = hashed;
-  return { type, createdAt, issuer, revocationReason };
+  const { createdAt, lifetime, revocationReason } = hashed;
+  // A lifetime of 0 says that there is none (RFC 9580 section 5.2.3.18).
+  const expiresAt = lifetime === 0 ? undefined : createdAt + lifetime;
+  return { type, createdAt, expiresAt, issuer, revocationReason };
 }
 
 interface Area {
   readonly end: number;
   readonly createdAt: number;
+  readonly lifetime: number;
   readonly keyId: string | undefined;
   readonly fingerprint: string | undefined;
   readonly revocationReason: number | undefined;
@@ -103,6 +110,7 @@ function readArea(octets: Buffer, at: number, countOctets: number): Area | undef
   const end = offset + octets.readUIntBE(at, countOctets);
   if (end > octets.length) return undefined;
   let createdAt: number | undefined;
+  let lifetime: number | undefined;
   let issuerKeyId: string | undefined;
   let fingerprint: string | undefined;
   let revocationReason: number | undefined;
@@ -115,6 +123,9 @@ function readArea(octets: Buffer, at: number, countOctets: number): Area | undef
     if (kind === SUBPACKET.createdAt) {
       if (content.length !== 4) return undefined;
       createdAt ??= content.readUInt32BE();
+    } else if (kind === SUBPACKET.lifetime) {
+      if (content.length !== 4) return undefined;
+      lifetime ??= content.readUInt32BE();
     } else if (kind === SUBPACKET.issuerKeyId) {
       if (content.length !== 8) return undefined;
       issuerKeyId ??= hex(content);
@@ -126,7 +137,14 @@ function readArea(octets: Buffer, at: number, countOctets: number): Area | undef
       revocationReason ??= content.readUInt8();
     }
   }
-  return { end, createdAt: createdAt ?? 0, keyId: issuerKeyId, fingerprint, revocationReason };
+  return {
+    end,
+    createdAt: createdAt ?? 0,
+    lifetime: lifetime ?? 0,
+    keyId: issuerKeyId,
+    fingerprint,
+    revocationReason,
+  };
 }
 
 /** A subpacket's length octets at `at`: where its kind octet stands and where it ends. */

@@ -9,7 +9,7 @@ import type Database from "better-sqlite3";
 import type { PacketName } from "../update.js";
 import type { Connection } from "./connection.js";
 
-const DAY_MS = 24 * 60 * 60_000;
+export const DAY_MS = 24 * 60 * 60_000;
 
 /** The day of a time in ms since 1970. */
 export function dayOf(at: number): number {

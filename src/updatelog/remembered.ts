@@ -1,43 +1,51 @@
 /**
- * What the gateway remembers beside the log itself: a user id for each key, so that an update
- * without one can be completed for old mail servers, and the hashes that policy refused, so that
- * they are not asked for again.
+ * What the gateway remembers beside the log itself: the skeleton of each key, so that an update can
+ * be completed for servers that need more than it holds, and the hashes that policy refused, so
+ * that they are not asked for again.
  *
- * It does not know policy or OpenPGP. Limit: an identity is what its sender says it is; a forged
- * one with a signature time in the future stays until nothing is heard of the key for a month.
+ * A skeleton is kept in days, from the last day on which an update of its key came, as long as
+ * hashes are; what changes nothing is written once a day.
  */
 import type Database from "better-sqlite3";
-import type { Fingerprint, Identity, UpdateHash } from "../update.js";
+import { grown } from "../openpgp/skeleton.js";
+import type { Fingerprint, UpdateHash } from "../update.js";
 import type { Connection } from "./connection.js";
+import { dayOf } from "./packet-memory.js";
 
-export class Identities {
+export class Skeletons {
   readonly #connection: Connection;
-  readonly #get: Database.Statement<[Buffer], { packets: Buffer; signedAt: number }>;
-  readonly #remember: Database.Statement<[Buffer, Uint8Array, number, number]>;
+  readonly #get: Database.Statement<[Buffer], { packets: Buffer; day: number }>;
+  readonly #put: Database.Statement<[Buffer, Uint8Array, number]>;
 
   constructor(connection: Connection) {
     const { db } = connection;
     this.#connection = connection;
-    this.#get = db.prepare(
-      "SELECT packets, signed_at AS signedAt FROM identities WHERE fingerprint = ?",
-    );
-    this.#remember = db.prepare(`
-      INSERT INTO identities (fingerprint, packets, signed_at, remembered_at) VALUES (?, ?, ?, ?)
-      ON CONFLICT (fingerprint) DO UPDATE SET
-        packets = iif(excluded.signed_at > signed_at, excluded.packets, packets),
-        signed_at = max(signed_at, excluded.signed_at),
-        remembered_at = max(remembered_at, excluded.remembered_at)`);
+    this.#get = db.prepare("SELECT packets, day FROM skeletons WHERE fingerprint = ?");
+    this.#put = db.prepare(`
+      INSERT INTO skeletons (fingerprint, packets, day) VALUES (?, ?, ?)
+      ON CONFLICT (fingerprint) DO UPDATE SET packets = excluded.packets, day = excluded.day`);
   }
 
-  get(fingerprint: Fingerprint): Identity | undefined {
+  get(fingerprint: Fingerprint): Uint8Array | undefined {
     const row = this.#connection.read(() => this.#get.get(Buffer.from(fingerprint, "hex")));
-    return row && { packets: Uint8Array.from(row.packets), signedAt: row.signedAt };
+    return row && Uint8Array.from(row.packets);
   }
 
-  /** Keeps the identity with the newest signature, and from `at` (ms) on counts as heard of. */
-  remember(fingerprint: Fingerprint, identity: Identity, at: number): void {
+  /**
+   * Learns what an update that came at `at` (ms) says of its key, and counts the key as heard of;
+   * `selfSigned` is that of `Update`. Returns whether something was written.
+   */
+  remember(fingerprint: Fingerprint, selfSigned: Uint8Array | undefined, at: number): boolean {
     const key = Buffer.from(fingerprint, "hex");
-    this.#connection.write(() => this.#remember.run(key, identity.packets, identity.signedAt, at));
+    return this.#connection.write(() => {
+      const row = this.#get.get(key);
+      const packets = selfSigned === undefined ? row?.packets : grown(row?.packets, selfSigned, at);
+      if (packets === undefined || packets.length === 0) return false;
+      const day = Math.max(row?.day ?? 0, dayOf(at));
+      if (row?.day === day && row.packets.equals(packets)) return false;
+      this.#put.run(key, packets, day);
+      return true;
+    });
   }
 }
 

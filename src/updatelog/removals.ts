@@ -4,7 +4,7 @@
  * asked for at every turn, so they are kept in memory as well.
  *
  * A forgotten update keeps its number, its hash and its trail, so that it does not come back as
- * new; its body, its key's user id, its fingerprint and the Message-ID of its mail go. In place of
+ * new; its body, its key's skeleton, its fingerprint and the Message-ID of its mail go. In place of
  * the fingerprint a salted mark stays, by which whoever knows that fingerprint finds it again. What
  * a block means is the policy's business.
  */
@@ -96,7 +96,7 @@ export class Removals {
     this.#seqs = db.prepare<[Buffer], number>("SELECT seq FROM updates WHERE fingerprint = ?");
     this.#seqs.pluck();
     this.#purge = [
-      "DELETE FROM identities WHERE fingerprint = ?",
+      "DELETE FROM skeletons WHERE fingerprint = ?",
       "DELETE FROM known_keys WHERE fingerprint = ?",
       "DELETE FROM repairs WHERE what = hex(?)",
       `DELETE FROM undelivered WHERE seq IN ${ofKey}`,

@@ -11,12 +11,12 @@
  */
 import type Database from "better-sqlite3";
 import type { Connection } from "./connection.js";
-import { dayOf } from "./packet-memory.js";
+import { DAY_MS, dayOf } from "./packet-memory.js";
 
 export interface RetentionLimits {
   /** Age at which a body goes, in milliseconds. */
   readonly retainMs: number;
-  /** Age at which an announcement, a hash, an identity, a packet, a tombstone or a note goes. */
+  /** Age at which an announcement, a hash, a skeleton, a packet, a tombstone or a note goes. */
   readonly rememberMs: number;
   /** Bodies past their age that stay nevertheless; by default none. */
   readonly hold?: Hold | undefined;
@@ -81,7 +81,7 @@ export class Retention {
   readonly #needed: Database.Statement<[string, string], number | null>;
   readonly #bodiesOfEntries: Database.Statement<[number, number, number], BodyRow>;
   readonly #entries: Database.Statement<[number, number, number]>;
-  readonly #identities: Database.Statement<[number, number]>;
+  readonly #skeletons: Database.Statement<[number, number]>;
   readonly #packets: Database.Statement<[number, number]>;
   readonly #undelivered: Database.Statement<[number, number]>;
   readonly #returned: Database.Statement<[number, number]>;
@@ -136,9 +136,9 @@ export class Retention {
       DELETE FROM bodies WHERE seq IN (${oldEntries})
       RETURNING seq, received_at AS receivedAt, length(body) AS size`);
     this.#entries = db.prepare(`DELETE FROM updates WHERE seq IN (${oldEntries})`);
-    this.#identities = db.prepare(`
-      DELETE FROM identities WHERE rowid IN (
-        SELECT rowid FROM identities WHERE remembered_at <= ? ORDER BY remembered_at LIMIT ?)`);
+    this.#skeletons = db.prepare(`
+      DELETE FROM skeletons WHERE rowid IN (
+        SELECT rowid FROM skeletons WHERE day < ? ORDER BY day LIMIT ?)`);
     this.#packets = db.prepare(`
       DELETE FROM packets WHERE day < ? AND id IN (SELECT id FROM packets ORDER BY id LIMIT ?)`);
     this.#undelivered = db.prepare(`
@@ -177,7 +177,6 @@ export class Retention {
     const datedAhead = [
       ["updates", "received_at"],
       ["bodies", "received_at"],
-      ["identities", "remembered_at"],
       ["undelivered", "at"],
       ["returned", "at"],
       ["forgotten", "at"],
@@ -193,6 +192,8 @@ export class Retention {
         const ahead = `SELECT rowid FROM ${table} WHERE ${at} > @ahead + ${2 * UNPROVEN_MS}`;
         return `UPDATE ${table} SET ${at} = @now WHERE rowid IN (${ahead} LIMIT @batch)`;
       }),
+      `UPDATE skeletons SET day = CAST(@now / ${DAY_MS} AS INTEGER) WHERE rowid IN (
+        SELECT rowid FROM skeletons WHERE day > CAST(@ahead / ${DAY_MS} AS INTEGER) LIMIT @batch)`,
     ].map((sql) => db.prepare(sql));
     this.#oldestPackets = db.prepare("SELECT name, day FROM packets ORDER BY id LIMIT ?");
     this.#packetAgain = db.prepare("INSERT OR REPLACE INTO packets (name, day) VALUES (?, ?)");
@@ -230,7 +231,7 @@ export class Retention {
       const bytes = aged.bytes + late.reduce((sum, { size }) => sum + size, 0);
       if (bodies > 0 || entries > 0) this.count(-entries, -bodies, -bytes);
       const others = [
-        this.#identities.run(forgetBefore, batch).changes,
+        this.#skeletons.run(dayOf(forgetBefore), batch).changes,
         this.#dropPackets(forgetBefore, now, batch),
         this.#undelivered.run(forgetBefore, batch).changes,
         this.#returned.run(forgetBefore, batch).changes,

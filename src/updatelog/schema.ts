@@ -14,7 +14,7 @@ import { Trouble } from "../errors.js";
 export const APPLICATION_ID = 0x4b584757;
 
 /** `user_version` of a file that this code reads and writes. */
-export const SCHEMA_VERSION = 6;
+export const SCHEMA_VERSION = 7;
 
 /** The oldest version that a writer brings up to date. */
 const OLDEST_VERSION = 1;
@@ -199,6 +199,21 @@ CREATE TABLE sendings (
 ) STRICT, WITHOUT ROWID;
 `;
 
+/** What came with version 7: see `remembered.ts`. A user id becomes a skeleton of nothing else. */
+const TABLES_7 = `
+CREATE TABLE skeletons (
+  fingerprint BLOB PRIMARY KEY,
+  packets BLOB NOT NULL,
+  day INTEGER NOT NULL
+) STRICT;
+CREATE INDEX skeletons_by_day ON skeletons (day);
+INSERT INTO skeletons (fingerprint, packets, day)
+  SELECT fingerprint, packets, remembered_at / 86400000 FROM identities
+  -- One that was signed after it came is forged, or its signer's clock was wrong.
+  WHERE signed_at <= remembered_at / 1000 + 86400;
+DROP TABLE identities;
+`;
+
 /** What makes each version out of the one before. */
 const STEPS: readonly (readonly [version: number, step: (db: Database.Database) => void])[] = [
   [2, (db) => void db.exec(TABLES_2)],
@@ -212,6 +227,7 @@ const STEPS: readonly (readonly [version: number, step: (db: Database.Database) 
   ],
   [5, (db) => void db.exec(TABLES_5)],
   [6, (db) => void db.exec(TABLES_6)],
+  [7, (db) => void db.exec(TABLES_7)],
 ];
 
 /**

@@ -11,22 +11,14 @@
  */
 import type Database from "better-sqlite3";
 import type { Trouble } from "../errors.js";
-import type {
-  Fingerprint,
-  Identity,
-  Origin,
-  Seq,
-  Transport,
-  Update,
-  UpdateHash,
-} from "../update.js";
+import type { Fingerprint, Origin, Seq, Transport, Update, UpdateHash } from "../update.js";
 import { Connection, type Durability } from "./connection.js";
 import { type ReceiveCursor, ReceiveCursors } from "./cursors.js";
 import { FetchWaits } from "./fetch-waits.js";
 import { type Lane, Lanes, type Undelivered } from "./lanes.js";
 import { Lookup } from "./lookup.js";
 import { PacketMemory } from "./packet-memory.js";
-import { Identities, Refusals } from "./remembered.js";
+import { Refusals, Skeletons } from "./remembered.js";
 import { Removals } from "./removals.js";
 import { Repairs } from "./repairs.js";
 import { type Expired, Retention, type RetentionLimits, type Totals } from "./retention.js";
@@ -119,7 +111,7 @@ export class UpdateLog {
   readonly #connection: Connection;
   readonly #cursors: ReceiveCursors;
   readonly #lanes: Lanes;
-  readonly #identities: Identities;
+  readonly #skeletons: Skeletons;
   readonly #refusals: Refusals;
   readonly #retention: Retention;
   readonly #listeners = new Set<() => void>();
@@ -140,7 +132,7 @@ export class UpdateLog {
     this.#connection = connection;
     this.#cursors = new ReceiveCursors(connection);
     this.#lanes = new Lanes(connection);
-    this.#identities = new Identities(connection);
+    this.#skeletons = new Skeletons(connection);
     this.#refusals = new Refusals(connection);
     this.#retention = new Retention(connection);
     this.lookup = new Lookup(connection);
@@ -213,6 +205,7 @@ export class UpdateLog {
     if (same !== undefined) {
       const seq = same.seq as Seq;
       this.trails.extend(seq, arrival.trail);
+      if (!this.removals.isForgotten(seq)) this.#learn(update, receivedAt);
       return { outcome: "duplicate", seq };
     }
     const { lastInsertRowid } = this.#insertUpdate.run(
@@ -228,9 +221,7 @@ export class UpdateLog {
     );
     const seq = Number(lastInsertRowid) as Seq;
     this.#insertBody.run(seq, receivedAt, update.body);
-    if (update.identity !== undefined) {
-      this.#identities.remember(update.fingerprint, update.identity, receivedAt);
-    }
+    this.#learn(update, receivedAt);
     this.packets.remember(update.packets, receivedAt);
     return { outcome: "appended", seq, collision: namesakes.length > 0 };
   }
@@ -294,9 +285,27 @@ export class UpdateLog {
     return this.trails.get(seq);
   }
 
-  /** The user id that is remembered for a key. */
-  identity(fingerprint: Fingerprint): Identity | undefined {
-    return this.#identities.get(fingerprint);
+  /** What completes an update of a key: see `openpgp/skeleton.ts`. */
+  skeleton(fingerprint: Fingerprint): Uint8Array | undefined {
+    return this.#skeletons.get(fingerprint);
+  }
+
+  /**
+   * Learns from keys of which nothing is news what completes later updates of them, unless they
+   * were forgotten: nothing of those comes back before there is news.
+   */
+  learn(updates: readonly Update[], at: number): void {
+    const wanted = updates.filter(
+      ({ fingerprint }) => this.removals.forgottenOf(fingerprint, 1).length === 0,
+    );
+    if (wanted.length === 0) return;
+    this.#connection.write(() => {
+      for (const update of wanted) this.#learn(update, at);
+    });
+  }
+
+  #learn({ fingerprint, selfSigned }: Update, at: number): void {
+    this.#skeletons.remember(fingerprint, selfSigned, at);
   }
 
   receiveCursor(peer: string): ReceiveCursor | undefined {

@@ -43,7 +43,7 @@ function update(line: string): Update {
     hash: hash as UpdateHash,
     digest: hash.repeat(2),
     body: new Uint8Array([0xc0]),
-    identity: undefined,
+    selfSigned: undefined,
     packets: [],
   };
 }

@@ -17,13 +17,16 @@ import type { AddressInfo } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { describe, expect, onTestFinished, test } from "vitest";
-import { admit } from "../../src/admit.js";
+import { admit, updateOf } from "../../src/admit.js";
 import { systemClock } from "../../src/clock.js";
 import { parseConfig } from "../../src/config/load.js";
 import { LOCAL_LANE, LocalDoor } from "../../src/egress/local-door.js";
-import { answerOf } from "../../src/egress/local-hkp.js";
+import { answerOf, heldOf } from "../../src/egress/local-hkp.js";
 import { readHead } from "../../src/mail/head.js";
 import { recognise } from "../../src/mail/incremental.js";
+import { encodeArmor } from "../../src/openpgp/armor.js";
+import { readKeys } from "../../src/openpgp/key.js";
+import { encodePackets, type Packet, readPackets, TAG } from "../../src/openpgp/packet.js";
 import { UpdateLog } from "../../src/updatelog/update-log.js";
 import { Recorder } from "../ingress/door.js";
 import { bytes, keyArmor, keyNames } from "../mail/fixtures.js";
@@ -222,8 +225,10 @@ describe("HKP", () => {
 
   async function keyserver(
     answer: (response: ServerResponse, count: number) => void,
-  ): Promise<{ readonly url: string; readonly posted: Posted[] }> {
+    lookup: (response: ServerResponse) => void = (response) => response.writeHead(404).end(),
+  ): Promise<{ readonly url: string; readonly posted: Posted[]; readonly asked: string[] }> {
     const posted: Posted[] = [];
+    const asked: string[] = [];
     const server = createServer((request, response) => {
       let text = "";
       request.on("data", (chunk: Buffer) => {
@@ -231,6 +236,11 @@ describe("HKP", () => {
       });
       request.on("end", () => {
         const form = new URLSearchParams(text);
+        if (request.method === "GET") {
+          asked.push(request.url ?? "");
+          lookup(response);
+          return;
+        }
         posted.push({ path: request.url, form, headers: request.headers });
         answer(response, posted.length);
       });
@@ -240,7 +250,7 @@ describe("HKP", () => {
       server.closeAllConnections();
       server.close();
     });
-    return { url: `http://127.0.0.1:${(server.address() as AddressInfo).port}`, posted };
+    return { url: `http://127.0.0.1:${(server.address() as AddressInfo).port}`, posted, asked };
   }
 
   test("posts each update with the trail", async () => {
@@ -251,7 +261,8 @@ describe("HKP", () => {
     await until(() => door.status().backlog === 0);
     const [first] = posted;
     expect(first?.path).toBe("/pks/add");
-    expect(first?.headers["content-type"]).toMatch(/^application\/x-www-form-urlencoded/);
+    // onak takes no other, and none with a charset.
+    expect(first?.headers["content-type"]).toBe("application/x-www-form-urlencoded");
     expect(first?.headers["pks-sender"]).toBe(SITE);
     expect(first?.headers["pks-from"]).toBeUndefined();
     expect(first?.headers["pks-recipients"]).toBe(`mailto:a@b.example, mailto:${SITE}`);
@@ -286,7 +297,7 @@ describe("HKP", () => {
       (response: ServerResponse) => response.writeHead(302, { Location: "/" }).end(),
       (response: ServerResponse) => response.end("<html>Welcome to the captive portal</html>"),
       (response: ServerResponse) => response.end('{"status": "ok"}'),
-      (response: ServerResponse) => response.end('{"ignored":["x"]}'),
+      (response: ServerResponse) => response.end('{"updated":["x"]}'),
     ];
     const { url, posted } = await keyserver((response, count) => answers[count - 1]?.(response));
     const { add, door, diagnostics } = localDoor(() => `type = "hkp"\nurl = "${url}"`);
@@ -314,13 +325,95 @@ describe("HKP", () => {
     expect(silent.door.status()).toMatchObject({ backlog: 1, attempt: 0 });
   });
 
+  describe("an update that Hockeypuck ignored", () => {
+    const ignoring = (response: ServerResponse) => response.end('{"ignored":["rsa4096/ab"]}');
+    const delivered = async (lookup: (response: ServerResponse) => void) => {
+      const { url, asked } = await keyserver(ignoring, lookup);
+      const { add, door, diagnostics } = localDoor(() => `type = "hkp"\nurl = "${url}"`);
+      add(0);
+      await until(() => door.status().backlog === 0);
+      const search = `search=0x${updates[0]?.fingerprint}`;
+      expect(asked).toEqual([`/pks/lookup?op=get&options=mr&${search}`]);
+      return [diagnostics.all("sent").length, diagnostics.all("undelivered")] as const;
+    };
+
+    test("is sent when it serves all of it", async () => {
+      const armor = keyArmor(keyNames[0] ?? "");
+      expect(await delivered((response) => response.end(armor))).toEqual([1, []]);
+    });
+
+    test("is refused when it does not, and the lane goes on", async () => {
+      const other = keyArmor(keyNames[1] ?? "");
+      const [sent, undelivered] = await delivered((response) => response.end(other));
+      expect(sent).toBe(0);
+      expect(undelivered).toMatchObject([
+        { code: 200, words: /ignored, and it does not serve \d+ of \d+ packets$/ },
+      ]);
+    });
+
+    test("is refused when it serves no such key", async () => {
+      const [sent, undelivered] = await delivered((response) => response.writeHead(404).end());
+      expect(sent).toBe(0);
+      expect(undelivered).toMatchObject([{ words: /does not serve the key \(404\)$/ }]);
+    });
+
+    test("waits when nobody can be asked", async () => {
+      let count = 0;
+      const armor = keyArmor(keyNames[0] ?? "");
+      const { url, asked } = await keyserver(ignoring, (response) => {
+        count += 1;
+        if (count === 1) response.destroy();
+        else response.end(armor);
+      });
+      const { add, door, diagnostics } = localDoor(() => `type = "hkp"\nurl = "${url}"`);
+      add(0);
+      await until(() => door.status().backlog === 0);
+      expect(asked).toHaveLength(2);
+      expect(diagnostics.all("undelivered")).toEqual([]);
+    });
+
+    test("counts as sent by its revocation alone, which is all that shows of a revoked key", () => {
+      const packets = readPackets(updates[0]?.body ?? new Uint8Array());
+      const [primary, userId, ...more] = packets as [Packet, Packet, Packet];
+      const revocation = { tag: TAG.signature, body: Buffer.from("a revocation") };
+      const sent = encodePackets([primary, revocation, userId, ...more]);
+      const shown = (...served: Packet[]) =>
+        heldOf(sent, Buffer.from(encodeArmor(encodePackets(served))), "200 {}").kind;
+      expect(shown(revocation)).toBe("delivered");
+      expect(shown(primary, revocation, userId, ...more)).toBe("delivered");
+      expect(shown({ ...revocation, body: Buffer.from("another") })).toBe("refused");
+      expect(shown(primary, userId, ...more)).toBe("refused");
+      expect(heldOf(sent, Buffer.from("<html>"), "200 {}").kind).toBe("refused");
+      const damaged = Buffer.from(encodeArmor(Buffer.of(0x99, 1)));
+      expect(heldOf(sent, damaged, "200 {}").kind).toBe("refused");
+    });
+  });
+
+  test("a key above the largest mail goes in one piece: that limit is about mails", async () => {
+    const { url, posted } = await keyserver((response) => response.end('{"updated":[{}]}'));
+    const { log, door } = localDoor(() => `type = "hkp"\nurl = "${url}"\nmax_mail = "16KiB"`);
+    const [update] = updates;
+    if (update === undefined) throw new Error("no update");
+    const filler = (n: number) => ({ tag: TAG.signature, body: Buffer.alloc(1000, 4 + n) });
+    const more = Array.from({ length: 200 }, (_, n) => filler(n));
+    const [key] = readKeys(encodePackets([...readPackets(update.body), ...more]));
+    if (key === undefined || key instanceof Error) throw new Error("no key");
+    const origin = { neighbour: "new", transport: "kx" } as const;
+    log.append([{ update: updateOf(key), origin, trail: [], receivedAt: Date.now() }]);
+    await until(() => door.status().backlog === 0);
+    expect(posted).toHaveLength(1);
+    expect(posted[0]?.form.get("keytext")?.length).toBeGreaterThan(200_000);
+  });
+
   const SKS_ADDED =
     "<html><body>Key block added to key server database.\n  New public keys added: " +
     "<br>1 key(s) added successfully.<br></body></html>";
 
   test.each([
     [200, '{"inserted":[{"version":4,"fingerprint":"ab"}]}', "delivered"],
-    [200, '{"inserted":null,"updated":null,"ignored":["rsa4096/ab"]}', "delivered"],
+    [200, '{"inserted":null,"updated":null,"ignored":["rsa4096/ab"]}', "ignored"],
+    [200, '{"updated":["rsa4096/ab"],"ignored":["rsa4096/cd"]}', "delivered"],
+    [200, '{"ignored":["rsa4096/ab"],"invalid":["rsa4096/ab"]}', "refused"],
     [200, '{"inserted":[{}],"invalid":[{}]}', "delivered"],
     [200, '{"invalid":[{"fingerprint":"ab","comment":"no self-signature"}]}', "refused"],
     [200, "{}", "refused"],
@@ -329,6 +422,9 @@ describe("HKP", () => {
     [200, "", "temporary"],
     [200, SKS_ADDED, "delivered"],
     [200, SKS_ADDED.replace("1 key", "0 key"), "temporary"],
+    [200, "<html>Add failed: a packet of version 6 is not for us<br>", "refused"],
+    [200, "<html>No OpenPGP packets found in input.\n", "refused"],
+    [200, "<html>Key not found\n", "refused"],
     [200, "<HTML>Key block added to key server database.\n  New public keys added: 0", "delivered"],
     [200, "<HTML>Error: No keytext to add supplied.", "temporary"],
     [500, "<h1>Error handling request</h1>Error handling request. Exception raised.", "refused"],

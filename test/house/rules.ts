@@ -21,8 +21,8 @@ interface Room {
 
 /** Modules that everybody may import, as all may import types: functions of their arguments. */
 const HARMLESS = ["path", "url"];
-/** The only thing that pure rooms may take from node:crypto. */
-const HASHING = "createHash";
+/** What pure rooms may take from node:crypto: functions of their arguments. */
+const PURE_CRYPTO = ["createHash", "createPublicKey", "verify"];
 
 /** Sockets and files belong to the doors and to what stands above them. */
 const OUTSIDE = [
@@ -183,8 +183,10 @@ function outer(one: Import, rules: Room): string | undefined {
     const name = specifier.slice("node:".length);
     if (one.isType || HARMLESS.includes(name)) return undefined;
     if (!rules.node?.includes(name)) return "this room has no business there";
-    const isHashing = clause.replace(/\btype \w+|[\s{},]/g, "") === HASHING;
-    if (name === "crypto" && rules.pure && !isHashing) return `only { ${HASHING} } is pure`;
+    const names = clause.replace(/\btype \w+|[{}]/g, "").match(/\w+/g) ?? [];
+    const isPure = names.every((one) => PURE_CRYPTO.includes(one));
+    if (name === "crypto" && rules.pure && !isPure)
+      return `only ${PURE_CRYPTO.join(", ")} are pure`;
     return undefined;
   }
   const name = specifier.split("/", specifier.startsWith("@") ? 2 : 1).join("/");

@@ -9,7 +9,7 @@ import { Refusal } from "../../src/errors.js";
 import { encodeArmor, readArmor } from "../../src/openpgp/armor.js";
 import type { TransferableKey } from "../../src/openpgp/key.js";
 import { assembleKey, encodeKey, keyPackets, readKeys } from "../../src/openpgp/key.js";
-import { TAG } from "../../src/openpgp/packet.js";
+import { type Packet, TAG } from "../../src/openpgp/packet.js";
 import { run } from "./daemon.js";
 
 const KEYRING = "/usr/share/keyrings/debian-keyring.gpg";
@@ -43,11 +43,16 @@ export function firstVersion({ key }: RealKey): string {
   return encodeArmor(encodeKey(assembleKey([key.primary, ...key.userIds.slice(0, 1)])));
 }
 
-/** How many packets an armored key has. */
-export function packetCount(armored: string): number {
+/** The packets of all keys in an armored text. */
+export function packetsOf(armored: string): Packet[] {
   return readArmor(Buffer.from(armored, "latin1"))
     .flatMap((block) => (block instanceof Refusal ? [] : readKeys(block.data)))
-    .reduce((sum, key) => sum + (key instanceof Refusal ? 0 : keyPackets(key).length), 0);
+    .flatMap((key) => (key instanceof Refusal ? [] : keyPackets(key)));
+}
+
+/** How many packets all keys in an armored text have. */
+export function packetCount(armored: string): number {
+  return packetsOf(armored).length;
 }
 
 function isText({ tag }: { readonly tag: number }): boolean {

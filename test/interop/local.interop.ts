@@ -2,9 +2,10 @@
  * The keyserver beside the gateway: real SKS by its messages directory and by HKP, real onak by its
  * mail script. What comes in at the gateway is found in the keyserver, whole.
  */
+import { readFileSync } from "node:fs";
 import { expect, test } from "vitest";
 import { run, until } from "./daemon.js";
-import { debianKeys, packetCount, type RealKey } from "./keys.js";
+import { debianKeys, packetCount, packetsOf, type RealKey } from "./keys.js";
 import { note } from "./ledger.js";
 import { Onak } from "./onak.js";
 import { Sks } from "./sks.js";
@@ -78,6 +79,30 @@ test("kxgw demo through a gateway that runs, to SKS behind it", async () => {
   const again = JSON.parse(run(process.execPath, args));
   expect(again).toMatchObject({ keys: 22, news: 0, duplicatesKnown: 22 });
   note("local SKS", [{ from: "kxgw demo", to: "SKS", road: "SMTP, HKP", what: "22 keys" }]);
+});
+
+test.each(["sks", "hkp"])("SKS by %s: a revocation beside a version 5 subkey", async (type) => {
+  const sks = await startSks();
+  const [messages, url] = [Sks.messages(stage().path("sks")), `http://127.0.0.1:${sks.port}`];
+  const gateway = await stage().gateway("a", [
+    `[site]\naddress = "${SITE}"\n[smtp]\nlisten = ["127.0.0.1:0"]`,
+    `[local]\naddress = "${LOCAL}"\nretry = "1s"\ntype = "${type}"`,
+    type === "sks" ? `directory = "${messages}"` : `url = "${url}"`,
+    `[[peer]]\nname = "old"\nmail = "${OLD}"\naccept_from = ["127.0.0.1"]`,
+  ]);
+  const mail = readFileSync("test/fixtures/cases/v4-key-with-v5-subkey-and-revocation.eml");
+  const armored = mail.toString("latin1").slice(mail.indexOf("-----BEGIN"));
+  await stage().post(gateway.port("smtp"), { from: OLD, to: SITE, armored });
+  await until("all of it is sent", () => eventCount(gateway, "sent") === 1);
+  const fingerprint = "6D25DDF2DADEE1E18FC2C80EA37A4779542E0265";
+  let tags: string[] = [];
+  await until("SKS has the revocation", async () => {
+    const held = await sks.get(fingerprint);
+    tags = packetsOf(held ?? "").map(({ tag, body }) => (tag === 2 ? `2/${body[1]}` : `${tag}`));
+    return tags.includes("2/32");
+  });
+  // Everything but the odd subkey, which SKS refuses alone.
+  expect(tags).toEqual(["6", "2/32", "13", "2/19"]);
 });
 
 test("onak by its mail script", async () => {

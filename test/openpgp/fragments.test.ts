@@ -2,11 +2,10 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { armoredSize, encodeArmor } from "../../src/openpgp/armor.js";
-import { type Fragment, fragments } from "../../src/openpgp/fragments.js";
-import { identityOf } from "../../src/openpgp/identity.js";
+import * as production from "../../src/openpgp/fragments.js";
 import { encodeKey, keyPackets, type TransferableKey } from "../../src/openpgp/key.js";
-import { encodePackets, type Packet, readPackets } from "../../src/openpgp/packet.js";
-import type { Identity } from "../../src/update.js";
+import { encodePackets, type Packet, packetKey, readPackets } from "../../src/openpgp/packet.js";
+import { grown, selfSigned, shownName } from "../../src/openpgp/skeleton.js";
 import {
   claim,
   mail,
@@ -20,6 +19,9 @@ import {
 } from "./material.js";
 
 const CAP = 126_000;
+const NOW = 1_800_000_000_000;
+const fragments = (key: TransferableKey, skeleton: Uint8Array | undefined, cap: number) =>
+  production.fragments(key, skeleton, cap, NOW);
 const base = realKey("F8D2585B8783D481").data;
 const primary = readPackets(base)[0] as Packet;
 const { fingerprint } = onlyKey(base);
@@ -32,11 +34,11 @@ const photo = packet(17, "photo");
 const novelty = packet(60, "novelty");
 const onPhoto = claim(0x13, 50, fingerprint, Buffer.alloc(9));
 const binding = claim(0x18, 70, fingerprint);
-const subkey = packet(14, "subkey");
+const subkey = packet(14, "\x04subkey");
 const revocation = claim(0x20, 60, fingerprint);
-const remembered: Identity = { packets: encodePackets([ann, self]), signedAt: 100 };
+const remembered = encodePackets([ann, self]);
 
-/** Kind, completion and packets of each fragment, a packet by what it is called above. */
+/** Kind and packets of each fragment, a packet by what it is called above. */
 const names = new Map<Packet, string>(
   Object.entries({ primary, self, ann, photo, novelty, onPhoto, binding, subkey, revocation }).map(
     ([name, each]) => [each, name],
@@ -46,20 +48,18 @@ const nameOf = (each: Packet): string | undefined =>
   [...names].find(
     ([known]) => known.tag === each.tag && Buffer.compare(known.body, each.body) === 0,
   )?.[1];
-const told = (all: readonly Fragment[]): string[] =>
-  all.map(({ kind, completed, packets }) => {
-    const content = readPackets(packets).map(nameOf).join(" ");
-    return `${kind}${completed ? " completed" : ""}: ${content}`;
-  });
+const told = (all: readonly production.Fragment[]): string[] =>
+  all.map(({ kind, packets }) => `${kind}: ${readPackets(packets).map(nameOf).join(" ")}`);
 
 describe("what travels with what", () => {
   it("the common case is one plain fragment in canonical order", () => {
     for (const { data } of realKeys) {
       const key = onlyKey(data);
       expect(fragments(key, undefined, CAP)).toEqual([
-        { kind: "plain", packets: encodeKey(key), completed: false },
+        { kind: "plain", packets: encodeKey(key), isNamed: true },
       ]);
-      expect(fragments(key, remembered, CAP)).toEqual(fragments(key, undefined, CAP));
+      const skeleton = grown(undefined, selfSigned(key) ?? new Uint8Array(), NOW);
+      expect(fragments(key, skeleton, CAP)).toEqual(fragments(key, undefined, CAP));
     }
   });
 
@@ -87,9 +87,9 @@ describe("what travels with what", () => {
   it("an update without user id is completed, in every fragment", () => {
     const key = keyOf(revocation, photo, onPhoto, subkey, binding, novelty);
     expect(told(fragments(key, remembered, CAP))).toEqual([
-      "plain completed: primary revocation ann self subkey binding",
-      "attributes completed: primary ann self photo onPhoto",
-      "unknown completed: primary ann self subkey binding novelty",
+      "plain: primary revocation ann self subkey binding",
+      "attributes: primary ann self photo onPhoto",
+      "unknown: primary ann self subkey binding novelty",
     ]);
     expect(told(fragments(key, undefined, CAP))).toEqual([
       "plain: primary revocation subkey binding",
@@ -100,13 +100,11 @@ describe("what travels with what", () => {
 
   it("a plain fragment that would only introduce the others is left out", () => {
     expect(told(fragments(keyOf(photo, onPhoto), remembered, CAP))).toEqual([
-      "attributes completed: primary ann self photo onPhoto",
+      "attributes: primary ann self photo onPhoto",
     ]);
     expect(told(fragments(keyOf(novelty), undefined, CAP))).toEqual(["unknown: primary novelty"]);
     expect(told(fragments(keyOf(), undefined, CAP))).toEqual(["plain: primary"]);
-    expect(told(fragments(keyOf(), remembered, CAP))).toEqual([
-      "plain completed: primary ann self",
-    ]);
+    expect(told(fragments(keyOf(), remembered, CAP))).toEqual(["plain: primary ann self"]);
   });
 
   it("a user id of the update's own is news to pksd: it does not travel with a photo only", () => {
@@ -116,21 +114,23 @@ describe("what travels with what", () => {
     ]);
   });
 
-  it("a user id without self-signature needs no completion", () => {
+  it("a user id that nobody knows to be the key's needs completion as none does", () => {
     const other = claim(0x10, 1, "0".repeat(40));
-    expect(fragments(keyOf(packet(13, "Bob"), other), remembered, CAP)).toEqual([
-      {
-        kind: "plain",
-        completed: false,
-        packets: encodePackets([primary, packet(13, "Bob"), other]),
-      },
-    ]);
+    const update = keyOf(packet(13, "Bob"), other);
+    const made = (skeleton?: Uint8Array) =>
+      fragments(update, skeleton, CAP).map(({ packets }) => Buffer.from(packets));
+    const expected = (...packets: Packet[]) => [Buffer.from(encodeKey(keyOf(...packets)))];
+    const bob = packet(13, "Bob");
+    const own = claim(0x13, 90, fingerprint);
+    expect(made()).toEqual(expected(bob, other));
+    expect(made(remembered)).toEqual(expected(ann, self, bob, other));
+    expect(made(encodePackets([ann, self, bob, own]))).toEqual(expected(bob, other, own));
   });
 
   it("a version 6 key is one modern fragment", () => {
     const key = onlyKey(vectorData("v6/as-published"));
     expect(fragments(key, remembered, CAP)).toEqual([
-      { kind: "modern", packets: encodeKey(key), completed: false },
+      { kind: "modern", packets: encodeKey(key), isNamed: true },
     ]);
     const odd = onlyKey(encodePackets([...keyPackets(key), photo, novelty]));
     expect(fragments(odd, undefined, CAP).map(({ kind }) => kind)).toEqual(["modern"]);
@@ -140,22 +140,22 @@ describe("what travels with what", () => {
     for (const pair of ["revocation", "subkey"]) {
       const first = onlyKey(onlyBlock(mail(`onak-${pair}-1-key.eml`)));
       const update = onlyKey(onlyBlock(mail(`onak-${pair}-2-no-user-id.eml`)));
-      const [mailed, ...more] = fragments(update, identityOf(first), CAP);
+      const skeleton = grown(undefined, selfSigned(first) ?? new Uint8Array(), NOW);
+      const [mailed, ...more] = fragments(update, skeleton, CAP);
       expect(more).toEqual([]);
-      expect(mailed).toMatchObject({ kind: "plain", completed: true });
+      expect(mailed).toMatchObject({ kind: "plain", isNamed: true });
       const key = onlyKey(mailed?.packets ?? new Uint8Array());
       expect(key.userIds).toHaveLength(1);
-      const known = readPackets(identityOf(first)?.packets ?? new Uint8Array());
-      expect([key.userIds[0]?.packet, ...(key.userIds[0]?.signatures ?? [])]).toEqual(known);
-      const added = [...keyPackets(update), ...known];
+      // The user id with its self-signature, and the subkey that the key had with its binding.
+      const added = [...keyPackets(update), ...readPackets(skeleton)];
       expect(encodeKey(key)).toEqual(encodeKey(onlyKey(encodePackets(added))));
     }
   });
 });
 
 describe("keys above the cap", () => {
-  const pieces = (key: TransferableKey, cap: number, identity?: Identity): Uint8Array[] =>
-    fragments(key, identity, cap).map(({ packets }) => packets);
+  const pieces = (key: TransferableKey, cap: number): Uint8Array[] =>
+    fragments(key, undefined, cap).map(({ packets }) => packets);
   const sizes = (all: readonly Uint8Array[]): number[] =>
     all.map(({ length }) => armoredSize(length));
   const encoded = (key: TransferableKey): string => Buffer.from(encodeKey(key)).toString("hex");
@@ -168,10 +168,10 @@ describe("keys above the cap", () => {
       expect(all.length).toBeGreaterThanOrEqual(encodeArmor(data).length / 4000);
       expect(Math.max(...sizes(all))).toBeLessThanOrEqual(4000);
       expect(encoded(merged(all))).toBe(encoded(key));
-      const [anchor] = readPackets(identityOf(key)?.packets ?? new Uint8Array());
+      const name = shownName(key)?.packet.body ?? new Uint8Array();
       for (const piece of all.map(onlyKey)) {
         const shown = piece.userIds.find(
-          ({ packet: each }) => Buffer.compare(each.body, anchor?.body ?? each.body) === 0,
+          ({ packet: each }) => Buffer.compare(each.body, name) === 0,
         );
         expect(shown?.signatures.length).toBeGreaterThan(0);
       }
@@ -187,6 +187,21 @@ describe("keys above the cap", () => {
     for (const piece of all) {
       expect(piece.subkeys[0]?.signatures.some((each) => nameOf(each) === "binding")).toBe(true);
       expect(piece.userIds[0]?.signatures.map(nameOf)).toEqual(["self"]);
+    }
+  });
+
+  it("are cut alike whatever is learnt meanwhile: a lane that stopped between two goes on", () => {
+    for (const { data } of realKeys) {
+      const key = onlyKey(data);
+      const [before, after] = [undefined, encodePackets([ann, self, subkey, binding])].map(
+        (skeleton) => fragments(key, skeleton, 6000).map(({ packets }) => packets),
+      ) as [Uint8Array[], Uint8Array[]];
+      expect(after).toHaveLength(before.length);
+      for (let sent = 0; sent <= before.length; sent += 1) {
+        const held = merged([...before.slice(0, sent), ...after.slice(sent)]);
+        const packets = new Set(keyPackets(held).map(packetKey));
+        expect(keyPackets(key).filter((each) => !packets.has(packetKey(each)))).toEqual([]);
+      }
     }
   });
 
@@ -250,13 +265,12 @@ describe("keys above the cap", () => {
         fc.integer({ min: 1500, max: 3500 }),
         (direct, components, known, cap) => {
           const key = keyOf(...direct, ...components.flat());
-          const identity = known ? remembered : undefined;
-          const all = fragments(key, identity, cap);
+          const all = fragments(key, known ? remembered : undefined, cap);
           const hasUserId = key.userIds.some(({ packet: each }) => each.tag === 13);
           expect(all.length).toBeGreaterThan(0);
-          for (const { kind, packets, completed } of all) {
+          for (const { kind, packets, isNamed } of all) {
             expect(armoredSize(packets.length)).toBeLessThanOrEqual(cap);
-            expect(completed).toBe(known && !hasUserId);
+            expect(isNamed).toBe(known || hasUserId);
             const piece = onlyKey(packets);
             expect(encoded(piece)).toBe(Buffer.from(packets).toString("hex"));
             const tags = new Set(keyPackets(piece).map(({ tag }) => tag));
@@ -264,13 +278,13 @@ describe("keys above the cap", () => {
             if (kind === "plain") expect(tags.has(17) || tags.has(60)).toBe(false);
             if (kind === "attributes") expect(tags.has(60)).toBe(false);
           }
-          const whole = [...keyPackets(key), ...(hasUserId || !known ? [] : [ann, self])];
+          const whole = [...keyPackets(key), ...(known ? [ann, self] : [])];
           expect(encoded(merged(all.map(({ packets }) => packets)))).toBe(
             encoded(onlyKey(encodePackets(whole))),
           );
           const kinds = all.map(({ kind }) => kind);
           if (new Set(kinds).size < kinds.length) seen.split += 1;
-          if (all.some(({ completed }) => completed)) seen.completed += 1;
+          if (known && !hasUserId) seen.completed += 1;
           if (kinds.includes("attributes")) seen.attributes += 1;
           if (kinds.includes("unknown")) seen.unknown += 1;
         },

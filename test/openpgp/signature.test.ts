@@ -1,12 +1,11 @@
-/** Names and claims: fingerprints and key ids of every version, what signatures say, identities. */
+/** Names and claims: fingerprints and key ids of every version, what signatures say. */
 import { describe, expect, it } from "vitest";
 import { Refusal } from "../../src/errors.js";
 import { fingerprintOf, keyId } from "../../src/openpgp/fingerprint.js";
-import { identityOf } from "../../src/openpgp/identity.js";
 import { keyPackets, type TransferableKey } from "../../src/openpgp/key.js";
-import { encodePackets, type Packet, readPackets } from "../../src/openpgp/packet.js";
+import type { Packet } from "../../src/openpgp/packet.js";
 import { isSelfSignature, signatureInfo } from "../../src/openpgp/signature.js";
-import { claim, onlyKey, packet, realKey, vectorData } from "./material.js";
+import { onlyKey, packet, realKey, vectorData } from "./material.js";
 
 /** The version 5 sample of draft-ietf-openpgp-rfc4880bis, primary key packet. */
 const V5 = Buffer.from(
@@ -167,50 +166,5 @@ describe("signature packets", () => {
         signatureInfo(changed);
       }
     }
-  });
-});
-
-describe("identities", () => {
-  const { data } = realKey("F8D2585B8783D481");
-  const primary = readPackets(data)[0] as Packet;
-  const { fingerprint } = onlyKey(data);
-  const stranger = "0".repeat(40);
-  const identity = (...packets: Packet[]): { packets: Packet[]; signedAt: number } | undefined => {
-    const found = identityOf(onlyKey(encodePackets([primary, ...packets])));
-    return found && { packets: readPackets(found.packets), signedAt: found.signedAt };
-  };
-  const [ann, bob, photo] = [packet(13, "Ann"), packet(13, "Bob"), packet(17, "photo")];
-
-  it("is the user id with the newest self-certification, with that one only", () => {
-    const newest = claim(0x10, 300, fingerprint);
-    expect(
-      identity(
-        ...[ann, claim(0x13, 100, fingerprint), claim(0x13, 900, stranger)],
-        ...[bob, claim(0x13, 200, fingerprint), newest, claim(0x30, 800, fingerprint)],
-        ...[photo, claim(0x13, 700, fingerprint)],
-      ),
-    ).toEqual({ packets: [bob, newest], signedAt: 300 });
-  });
-
-  it("knows a self-signature by its key id too", () => {
-    const own = claim(0x13, 5, fingerprint.slice(-16));
-    expect(identity(ann, bob, own)).toEqual({ packets: [bob, own], signedAt: 5 });
-  });
-
-  it("is the first user id alone when the key certifies none", () => {
-    expect(identity(photo, bob, claim(0x13, 9, stranger), ann)).toEqual({
-      packets: [ann],
-      signedAt: 0,
-    });
-  });
-
-  it("is nothing without a user id", () => {
-    expect(
-      identity(claim(0x20, 1, fingerprint), photo, claim(0x13, 1, fingerprint)),
-    ).toBeUndefined();
-  });
-
-  it("is written in old format", () => {
-    expect(identityOf(onlyKey(data))?.packets[0]).toBe(0xb4);
   });
 });

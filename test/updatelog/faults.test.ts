@@ -10,7 +10,7 @@ import { Trouble, type TroubleKind } from "../../src/errors.js";
 import { Connection } from "../../src/updatelog/connection.js";
 import { asTrouble } from "../../src/updatelog/trouble.js";
 import { UpdateLog } from "../../src/updatelog/update-log.js";
-import { arrival, scratch, seq, update } from "./material.js";
+import { arrival, scratch, selfSigned, seq, skeletonOf, update } from "./material.js";
 
 const KINDS: readonly (readonly [string, TroubleKind])[] = [
   ["SQLITE_FULL", "disk-full"],
@@ -129,7 +129,7 @@ describe("any SQLite call that fails", () => {
     const runs = { failed: 0, passed: 0 };
     for (let k = 1; runs.passed === 0; k += 1) {
       const world = faulty(code, sticky, (log) => log.append([arrival(1)]));
-      const named = { ...update(2), identity: { packets: Uint8Array.of(1), signedAt: 1 } };
+      const named = { ...update(2), selfSigned: selfSigned("Ann") };
       const batch = [arrival(2, { update: named }), arrival(1, { trail: ["x@y.example"] })];
       world.failFrom(k);
       let error: unknown;
@@ -144,7 +144,9 @@ describe("any SQLite call that fails", () => {
       expect(world.db.inTransaction).toBe(false);
       expect(world.log.trail(seq(1))).toHaveLength(reached ? 1 : 2);
       expect(world.log.receiveCursor("p")?.number).toBe(reached ? undefined : 5);
-      expect(world.log.identity(named.fingerprint)?.signedAt).toBe(reached ? undefined : 1);
+      expect(world.log.skeleton(named.fingerprint)).toEqual(
+        reached ? undefined : skeletonOf("Ann"),
+      );
       expect(world.log.counts()).toMatchObject({ entries: reached ? 1 : 2 });
       const again = () => world.log.append([arrival(9)])[0]?.seq;
       // A damaged file is not written to again; everything else is over when it is over.

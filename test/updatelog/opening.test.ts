@@ -314,7 +314,7 @@ function startWriter(directory: string, path: string): ChildProcessByStdio<null,
      for (let n = 1; ; n += 1) {
        const digest = createHash('sha256').update(String(n)).digest('hex');
        const update = { hash: digest.slice(0, 32), digest, fingerprint: digest.slice(0, 40),
-         body: Buffer.alloc(n % 6000, n), identity: undefined, packets: [] };
+         body: Buffer.alloc(n % 6000, n), selfSigned: undefined, packets: [] };
        const origin = { neighbour: 'peer', transport: 'kx' };
        const [stored] = log.append([{ update, origin, trail: [], receivedAt: n }],
          { peer: 'peer', at: { number: n, hash: update.hash } });

@@ -9,16 +9,25 @@ import { expect, test } from "vitest";
 import { Trouble } from "../../src/errors.js";
 import { inspectLog } from "../../src/updatelog/inspect.js";
 import { UpdateLog } from "../../src/updatelog/update-log.js";
-import { arrival, fingerprint, HOUR_MS, scratch, seq, update } from "./material.js";
+import {
+  arrival,
+  fingerprint,
+  HOUR_MS,
+  scratch,
+  selfSigned,
+  seq,
+  skeletonOf,
+  update,
+} from "./material.js";
 
 const ASKED = { reason: "asked by its owner", until: undefined, allowRevocation: false };
 
 /** The n-th update with `text` in its body and in what is remembered of its key. */
 function personal(n: number, text: string, filler = 0) {
   const body = Buffer.from(`${"x".repeat(filler)}${text}${"y".repeat(filler)}`);
-  const identity = { packets: Buffer.from(`id ${text}`), signedAt: 1 };
   const id = `<${text}@mail.example>`;
-  return arrival(n, { update: { ...update(n), body, identity }, messageId: id });
+  const one = { ...update(n), body, selfSigned: selfSigned(`id ${text}`) };
+  return arrival(n, { update: one, messageId: id });
 }
 
 /** How often `text` stands in the files of a log. */
@@ -82,7 +91,7 @@ test("what is forgotten leaves its number and its hash, and nothing else", () =>
   const done = log.removals.forget(fingerprint(1), "asked", 5000, 0);
   expect(done).toEqual({ updates: 2, bodies: 2, isClean: true, isRebuilt: false });
   expect(woken).toBe(1);
-  expect([log.body(seq(1)), log.body(seq(2)), log.identity(fingerprint(1))]).toEqual([
+  expect([log.body(seq(1)), log.body(seq(2)), log.skeleton(fingerprint(1))]).toEqual([
     undefined,
     undefined,
     undefined,
@@ -138,10 +147,11 @@ test("what SQLite copied while it moved rows goes when the file is rebuilt", () 
   const people = Array.from({ length: 500 }, (_, n) => n);
   const grown = (n: number, step: number) => {
     const text = `Person-${String(n).padStart(4, "0")}`;
-    const packets = Buffer.from(text + "z".repeat(((n * 37) % 150) + step * 90));
-    const identity = { packets, signedAt: step };
+    // Of several user ids the first one stays, which is the longest here.
+    const userId = `${10 - step} ${text}${"z".repeat(((n * 37) % 150) + step * 90)}`;
     const { hash, digest } = update(n + step * 1000);
-    return arrival(n, { update: { ...update(n), hash, digest, identity } });
+    const learnt = { hash, digest, selfSigned: selfSigned(userId) };
+    return arrival(n, { update: { ...update(n), ...learnt } });
   };
   for (const step of [1, 2, 3]) log.append(people.map((n) => grown((n * 7) % 500, step)));
   const some = people.filter((n) => n % 20 === 0);
@@ -190,7 +200,16 @@ test("a log of version 2 is brought up to date by its writer, and read only afte
   made.close();
   const db = new Database(path);
   const later = ["blocks", "forgotten", "known_keys", "packets", "repairs", "fetch_waits"];
-  for (const table of [...later, "sendings"]) db.exec(`DROP TABLE ${table}`);
+  for (const table of [...later, "sendings", "skeletons"]) db.exec(`DROP TABLE ${table}`);
+  db.exec(`
+    CREATE TABLE identities (fingerprint BLOB PRIMARY KEY, packets BLOB NOT NULL,
+      signed_at INTEGER NOT NULL, remembered_at INTEGER NOT NULL) STRICT;
+    CREATE INDEX identities_by_time ON identities (remembered_at)`);
+  const remembered = db.prepare("INSERT INTO identities VALUES (?, ?, ?, ?)");
+  const key = (n: number) => Buffer.from(fingerprint(n), "hex");
+  const now = 20_000 * 24 * HOUR_MS;
+  remembered.run(key(1), skeletonOf("Ann"), now / 1000 + 86_400, now);
+  remembered.run(key(2), skeletonOf("Mallory"), now / 1000 + 86_401, now);
   db.pragma("user_version = 2");
   db.close();
   const read = () => UpdateLog.open(path, { readonly: true });
@@ -200,6 +219,9 @@ test("a log of version 2 is brought up to date by its writer, and read only afte
   const log = UpdateLog.open(path);
   log.removals.setBlock(fingerprint(1), ASKED, 1);
   expect(log.has(update(1).hash)).toBe(true);
+  // A user id becomes a skeleton, save one that was signed in the future.
+  expect(log.skeleton(fingerprint(1))).toEqual(skeletonOf("Ann"));
+  expect(log.skeleton(fingerprint(2))).toBeUndefined();
   log.close();
   const after = read();
   expect(after.removals.block(fingerprint(1))).toBeDefined();

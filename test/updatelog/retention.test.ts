@@ -5,7 +5,16 @@
 import Database from "better-sqlite3";
 import { expect, test } from "vitest";
 import { UpdateLog } from "../../src/updatelog/update-log.js";
-import { arrival, fingerprint, HOUR_MS, scratch, seq, update } from "./material.js";
+import {
+  arrival,
+  fingerprint,
+  HOUR_MS,
+  scratch,
+  selfSigned,
+  seq,
+  skeletonOf,
+  update,
+} from "./material.js";
 
 const LIMITS = { retainMs: 96 * HOUR_MS, rememberMs: 720 * HOUR_MS };
 const T0 = 1_700_000_000_000;
@@ -90,17 +99,17 @@ test("a body never outlives its entry, whatever the limits", () => {
   expect(log.counts()).toMatchObject({ entries: 1, bodies: 1 });
 });
 
-test("identities, refusals and undelivered notes go at their age", () => {
+test("skeletons, refusals and undelivered notes go at their age", () => {
   const log = UpdateLog.open(":memory:");
-  const named = (n: number) => update(n, 20, { packets: Uint8Array.of(1), signedAt: n });
+  const named = (n: number) => update(n, 20, selfSigned("Ann"));
   const heardOf = { ...named(2), fingerprint: fingerprint(9) };
   log.append([
     arrival(1, { update: named(1), receivedAt: T0 }),
     arrival(2, { update: heardOf, receivedAt: T0 }),
-    // Older in its signature and newer in time: keeps the identity alive, does not replace it.
+    // It teaches nothing of the key, and keeps what is known of it.
     arrival(3, {
-      update: { ...named(3), fingerprint: fingerprint(9), identity: named(1).identity },
-      receivedAt: T0 + 1,
+      update: { ...update(3), fingerprint: fingerprint(9) },
+      receivedAt: T0 + 24 * HOUR_MS,
     }),
   ]);
   log.recordUndelivered({ site: "s", seq: seq(1), code: 552, text: "big", at: T0 });
@@ -108,16 +117,18 @@ test("identities, refusals and undelivered notes go at their age", () => {
   log.refuse(update(7).hash, "too-large", end);
   log.refuse(update(8).hash, "too-large", end + 1);
   log.expire(end - 1, LIMITS, 100);
-  expect(log.identity(fingerprint(1))).toBeDefined();
+  expect(log.skeleton(fingerprint(1))).toBeDefined();
   expect(log.undelivered(9)).toHaveLength(1);
   expect(log.isRefused(update(7).hash, end - 1)).toBe(true);
   log.expire(end, LIMITS, 100);
-  expect(log.identity(fingerprint(1))).toBeUndefined();
-  expect(log.identity(fingerprint(9))?.signedAt).toBe(2);
   expect(log.undelivered(9)).toEqual([]);
   // Asked with an earlier time: the row itself is gone, not only over.
   expect(log.isRefused(update(7).hash, 0)).toBe(false);
   expect(log.isRefused(update(8).hash, end)).toBe(true);
+  // Skeletons go in days, from the end of the last one on which the key was heard of.
+  log.expire(end + 24 * HOUR_MS, LIMITS, 100);
+  expect(log.skeleton(fingerprint(1))).toBeUndefined();
+  expect(log.skeleton(fingerprint(9))).toEqual(skeletonOf("Ann"));
 });
 
 test("numbers strictly grow over expire-all, restart and insert, 100 times", () => {

@@ -1,13 +1,23 @@
 /**
  * What the log promises to its callers, on a log in memory: append, duplicates, trails, collisions,
- * numbers, ranges, cursors, lanes, identities, refusals and the append signal.
+ * numbers, ranges, cursors, lanes, skeletons, refusals and the append signal.
  */
+import { join } from "node:path";
 import { describe, expect, test } from "vitest";
-import type { UpdateHash } from "../../src/update.js";
+import type { Update, UpdateHash } from "../../src/update.js";
 import type { Lane } from "../../src/updatelog/lanes.js";
 import { TRAIL_LIMIT } from "../../src/updatelog/trail.js";
 import { UpdateLog } from "../../src/updatelog/update-log.js";
-import { arrival, fingerprint, scratch, seq, update } from "./material.js";
+import {
+  arrival,
+  fingerprint,
+  HOUR_MS,
+  scratch,
+  selfSigned,
+  seq,
+  skeletonOf,
+  update,
+} from "./material.js";
 
 const NO_HASH = "00000000000000000000000000000000" as UpdateHash;
 
@@ -207,23 +217,52 @@ describe("lanes", () => {
   });
 });
 
-describe("identities", () => {
-  const packets = (byte: number) => Uint8Array.of(0xb4, 1, byte);
+describe("skeletons", () => {
+  const learn = (log: UpdateLog, n: number, changes: Partial<Update>, receivedAt = 1_000_000) =>
+    log.append([
+      arrival(n, { update: { ...update(n), fingerprint: fingerprint(0), ...changes }, receivedAt }),
+    ]);
 
-  test("the newest signature wins, whichever comes first", () => {
+  test("are learnt with an update, from a duplicate too, and grow", () => {
     const log = UpdateLog.open(":memory:");
-    const store = (n: number, byte: number, signedAt: number) => {
-      const named = update(n, 20, { packets: packets(byte), signedAt });
-      log.append([arrival(n, { update: { ...named, fingerprint: fingerprint(0) } })]);
-    };
-    expect(log.identity(fingerprint(0))).toBeUndefined();
-    store(1, 0x41, 100);
-    store(2, 0x42, 300);
-    store(3, 0x43, 200);
-    store(4, 0x44, 300);
-    expect(log.identity(fingerprint(0))).toEqual({ packets: packets(0x42), signedAt: 300 });
-    log.append([arrival(5, { update: { ...update(5), fingerprint: fingerprint(0) } })]);
-    expect(log.identity(fingerprint(0))?.signedAt).toBe(300);
+    learn(log, 1, {});
+    expect(log.skeleton(fingerprint(0))).toBeUndefined();
+    expect(learn(log, 1, { selfSigned: selfSigned("Bob") })).toMatchObject([
+      { outcome: "duplicate" },
+    ]);
+    expect(log.skeleton(fingerprint(0))).toEqual(skeletonOf("Bob"));
+    learn(log, 2, {});
+    expect(log.skeleton(fingerprint(0))).toEqual(skeletonOf("Bob"));
+    learn(log, 3, { selfSigned: selfSigned("Ann") });
+    expect(log.skeleton(fingerprint(0))).toEqual(skeletonOf("Ann"));
+    log.learn([{ ...update(4), fingerprint: fingerprint(4), selfSigned: selfSigned("Eve") }], 1);
+    expect(log.skeleton(fingerprint(4))).toEqual(skeletonOf("Eve"));
+  });
+
+  test("of what was forgotten are not learnt again from what is known", () => {
+    const log = UpdateLog.open(":memory:");
+    const changes = { selfSigned: selfSigned("Ann") };
+    learn(log, 1, changes);
+    log.removals.forget(fingerprint(0), "asked", 1, 0);
+    expect(log.skeleton(fingerprint(0))).toBeUndefined();
+    expect(learn(log, 1, changes)).toMatchObject([{ outcome: "duplicate" }]);
+    log.learn([{ ...update(1), fingerprint: fingerprint(0), ...changes }], 1);
+    expect(log.skeleton(fingerprint(0))).toBeUndefined();
+  });
+
+  test("cost no write when they stay as they are, and one a day when the key is heard of", () => {
+    const path = join(scratch(), "log");
+    const log = UpdateLog.open(path);
+    const bob = { ...update(1), fingerprint: fingerprint(0), selfSigned: selfSigned("Bob") };
+    const day = 24 * HOUR_MS;
+    log.learn([bob], 10 * day);
+    const size = () => log.counts().fileBytes;
+    const before = size();
+    for (let n = 0; n < 100; n += 1) log.learn([bob], 10 * day + n);
+    expect(size()).toBe(before);
+    log.learn([bob], 11 * day);
+    expect(size()).toBeGreaterThan(before);
+    log.close();
   });
 });
 

@@ -149,7 +149,7 @@ function numbered(n: number, withBody = true): Update {
     digest: Buffer.concat([hash, hash]).toString("hex"),
     fingerprint: `${hash.toString("hex")}01234567`.toUpperCase() as Fingerprint,
     body: withBody ? Buffer.alloc(300, n & 0xff) : Buffer.of(),
-    identity: undefined,
+    selfSigned: undefined,
     packets: [],
   };
 }

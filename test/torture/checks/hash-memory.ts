@@ -131,7 +131,12 @@ function pull(
     const body = node.log.has(hash) ? undefined : other.log.body(seq);
     if (body === undefined) continue;
     const digest = hash + hash;
-    accept(node, { hash, digest, fingerprint, body, identity: undefined, packets: [] }, now, tally);
+    accept(
+      node,
+      { hash, digest, fingerprint, body, selfSigned: undefined, packets: [] },
+      now,
+      tally,
+    );
   }
 }
 

@@ -71,7 +71,7 @@ function arrival(n: number): Arrival {
     digest,
     fingerprint: digest.slice(0, 40).toUpperCase() as Fingerprint,
     body: Uint8Array.of(0x99),
-    identity: undefined,
+    selfSigned: undefined,
     packets: [],
   };
   const origin = { neighbour: undefined, transport: "kx" } as const;

@@ -1,0 +1,363 @@
+/**
+ * The skeleton of a key: each user id with its newest certification, each subkey with its newest
+ * binding, and their revocations. An update is often less than a receiver needs: pksd deletes a
+ * subkey that a mail leaves out, Hockeypuck drops a user id without a self-signature in the same
+ * request. What is missing comes from the skeleton.
+ *
+ * Only self-signatures that verify get in, and none from the future or over, or anybody could have
+ * one repeated in place of the genuine one. Signatures of others are no part of it, nor are user
+ * attributes, which no server needs. Times are arguments.
+ */
+import { Refusal } from "../errors.js";
+import {
+  assembleKey,
+  type Component,
+  encodeKey,
+  keyComponents,
+  readKeys,
+  type TransferableKey,
+} from "./key.js";
+import {
+  comparePackets,
+  encodedSize,
+  encodePackets,
+  type Packet,
+  packetKey,
+  TAG,
+} from "./packet.js";
+import { SelfCheck } from "./self-check.js";
+import { type SignatureInfo, selfSignatureInfo } from "./signature.js";
+
+/**
+ * The largest skeleton in Debian's keyring has 57 components and 70 kB. What does not fit is left
+ * out from the end of the order in `ranked`.
+ */
+export const SKELETON_LIMITS = { bytes: 100_000, components: 200 } as const;
+/** Most signatures that one update may make us verify, some 0.1 ms each. */
+const MAX_CHECKS = 128;
+/** Components, and signatures under each, that are looked at; more is somebody's flood. */
+const MAX_SIGNED = 500;
+const MAX_RIVALS = 64;
+/** How far ahead of ours the clock of a signer may be. */
+const SKEW_MS = 24 * 60 * 60_000;
+
+/** Signature types, by the tag of what they confirm or revoke. */
+const CONFIRMING: Readonly<Record<number, readonly number[]>> = {
+  [TAG.publicKey]: [0x1f],
+  [TAG.userId]: [0x10, 0x11, 0x12, 0x13],
+  [TAG.publicSubkey]: [0x18],
+};
+const REVOKING: Readonly<Record<number, number>> = {
+  [TAG.userId]: 0x30,
+  [TAG.publicSubkey]: 0x28,
+};
+/** RSA, Elgamal and DSA: what a pksd can hold. */
+const OLD_ALGORITHMS: readonly number[] = [1, 2, 3, 16, 17, 20];
+
+/** A signature with what it says. */
+interface Claim {
+  readonly packet: Packet;
+  readonly info: SignatureInfo;
+}
+
+/** A component with the newest of its self-signatures. */
+interface Bone {
+  readonly packet: Packet;
+  readonly confirmation: Claim | undefined;
+  readonly revocation: Claim | undefined;
+}
+
+/** The key with its self-signatures alone, encoded; undefined when it has nothing to remember. */
+export function selfSigned(key: TransferableKey): Uint8Array | undefined {
+  const signed: Component[] = [];
+  for (const { packet, signatures } of keyComponents(key)) {
+    const claims = newestFirst(claimsOf(key, packet, signatures), 0).slice(0, MAX_RIVALS);
+    if (claims.length > 0) signed.push({ packet, signatures: claims.map((one) => one.packet) });
+    if (signed.length === MAX_SIGNED) break;
+  }
+  if (!signed.some(({ packet }) => packet.tag === TAG.userId)) {
+    const [unsigned] = key.userIds.filter(({ packet }) => packet.tag === TAG.userId);
+    if (unsigned !== undefined) signed.push({ packet: unsigned.packet, signatures: [] });
+  }
+  if (signed.length === 0) return undefined;
+  return encodeKey(assembleKey([{ packet: key.primary.packet, signatures: [] }, ...signed]));
+}
+
+/**
+ * The skeleton after an update of which `came` is what `selfSigned` made, at `at` (ms since 1970).
+ * `stored` is what was returned the last time. The order of updates makes no difference, as long
+ * as all fits.
+ */
+export function grown(stored: Uint8Array | undefined, came: Uint8Array, at: number): Uint8Array {
+  const [key] = readKeys(came);
+  if (key === undefined || key instanceof Refusal) return stored ?? new Uint8Array(0);
+  const old = componentsOf(stored, key.primary.packet);
+  const check = new SelfCheck(key.primary.packet);
+  let checks = 0;
+  const holds = (packet: Packet, signature: Packet): boolean => {
+    checks += 1;
+    return checks <= MAX_CHECKS && check.holds(packet, signature) !== false;
+  };
+  const oldSignatures = new Map(old.map((one) => [packetKey(one.packet), one.signatures]));
+  const bones = assembleKeyOf(key.primary.packet, [...old, ...keyComponents(key)]).map(
+    ({ packet, signatures }) => {
+      const known = oldSignatures.get(packetKey(packet)) ?? [];
+      const claims = signatures.flatMap((signature) => {
+        const claim = claimOf(key, packet, signature);
+        if (claim === undefined) return [];
+        const isKnown = known.some((one) => isEqual(one, signature));
+        return isKnown || isTimely(claim, at) ? [{ ...claim, isKnown }] : [];
+      });
+      return boneOf(packet, newestFirst(claims, at), (claim, rivals) => {
+        // Alone it was verified when it came; beside others it is what they have to beat.
+        return (claim.isKnown && rivals === 0) || holds(packet, claim.packet);
+      });
+    },
+  );
+  return encodePackets(packetsOf(fitting(bones)));
+}
+
+/**
+ * What is known of a key when an update of it leaves: its skeleton, and of the update itself what
+ * the skeleton has no room for.
+ */
+export class Known {
+  /** By `packetKey`, the most needed first. */
+  readonly #bones: ReadonlyMap<string, Bone>;
+  readonly #at: number;
+
+  /** `at` in milliseconds since 1970. Without a skeleton the update's own claims are believed. */
+  constructor(update: TransferableKey, skeleton: Uint8Array | undefined, at: number) {
+    this.#at = at;
+    const { packet: primary } = update.primary;
+    const bones = componentsOf(skeleton, primary).map(({ packet, signatures }) =>
+      boneOf(packet, newestFirst(claimsOf(update, packet, signatures), at), () => true),
+    );
+    const remembered = new Set(bones.map(({ packet }) => packetKey(packet)));
+    const named = bones.some((bone) => isName(bone) && bone.confirmation !== undefined);
+    const own = keyComponents(update)
+      .filter(({ packet }) => packet.tag !== TAG.userAttribute)
+      .filter(({ packet }) => !remembered.has(packetKey(packet)))
+      .map(({ packet, signatures }) => {
+        const claims = claimsOf(update, packet, signatures).filter((one) => isTimely(one, at));
+        return boneOf(packet, newestFirst(claims, at), () => true);
+      })
+      .filter((bone) => !(named && isName(bone)));
+    this.#bones = new Map(
+      ranked([...bones, ...own]).map((bone) => [packetKey(bone.packet), bone] as const),
+    );
+  }
+
+  /** Whether one of the components is a user id that shows whose key it is. */
+  isNamed(components: readonly Component[]): boolean {
+    const shown = components.filter(({ packet }) => packet.tag === TAG.userId);
+    const isAnyGood = [...this.#bones.values()].some((bone) => this.#isGoodName(bone));
+    if (!isAnyGood) return shown.length > 0;
+    return shown.some(({ packet }) => {
+      const bone = this.#bones.get(packetKey(packet));
+      return bone !== undefined && this.#isGoodName(bone);
+    });
+  }
+
+  /** User ids to show with a key that has none, the best first. */
+  names(): Component[] {
+    const names = [...this.#bones.values()].filter(isName);
+    const [best] = names.filter((bone) => this.#isGoodName(bone));
+    const bare = (bone: Bone) => ({ packet: bone.packet, signatures: [] });
+    if (best !== undefined) return [whole(best), bare(best)];
+    // A user id is shown as revoked, or without a signature, rather than a revocation not at all.
+    const unsigned = names.filter(({ revocation }) => revocation === undefined).map(bare);
+    return [...unsigned, ...names.filter(({ revocation }) => revocation !== undefined).map(whole)];
+  }
+
+  /** The subkeys that every server can read, each with its binding, the most needed first. */
+  subkeys(): Component[] {
+    return [...this.#bones.values()].flatMap(({ packet, confirmation }) => {
+      if (packet.tag !== TAG.publicSubkey || isOdd(packet)) return [];
+      if (confirmation === undefined || isOver(confirmation, this.#at)) return [];
+      return [{ packet, signatures: [confirmation.packet] }];
+    });
+  }
+
+  /** The self-signatures without which a server that verifies drops the component. */
+  signaturesOf(packet: Packet): Packet[] {
+    const bone = this.#bones.get(packetKey(packet));
+    if (bone === undefined) return [];
+    const { confirmation, revocation } = bone;
+    const isUsable = confirmation !== undefined && !isOver(confirmation, this.#at);
+    return packets(isUsable ? confirmation : undefined, revocation);
+  }
+
+  #isGoodName(bone: Bone): boolean {
+    const { confirmation, revocation } = bone;
+    if (!isName(bone) || confirmation === undefined || revocation !== undefined) return false;
+    return !isOver(confirmation, this.#at);
+  }
+}
+
+/** Whether SKS loses a key of version 4 that has this subkey: any but a version 4 one. */
+export function isOdd({ tag, body }: Packet): boolean {
+  return tag === TAG.publicSubkey && body[0] !== 4;
+}
+
+/** The newest self-certification of a user id of the key, as it claims; see `fragments.ts`. */
+export function shownName(key: TransferableKey): Component | undefined {
+  const names = key.userIds.filter(({ packet }) => packet.tag === TAG.userId);
+  const claims = names.flatMap(({ packet, signatures }) =>
+    claimsOf(key, packet, signatures)
+      .filter(({ info }) => info.type !== REVOKING[TAG.userId])
+      .map((claim) => ({ name: packet, ...claim })),
+  );
+  const [newest] = newestFirst(claims, 0);
+  if (newest !== undefined) return { packet: newest.name, signatures: [newest.packet] };
+  return names[0] && { packet: names[0].packet, signatures: [] };
+}
+
+/**
+ * The user id that goes along with news of a key that shows none: the one with the newest
+ * certification that verifies, is not revoked and is in force at `at` (ms since 1970); else one
+ * without a signature.
+ */
+export function nameAt(key: TransferableKey, at: number): Component | undefined {
+  const named = assembleKey([{ packet: key.primary.packet, signatures: [] }, ...key.userIds]);
+  const came = selfSigned(named);
+  const [name] = came === undefined ? [] : new Known(named, grown(undefined, came, at), at).names();
+  return name;
+}
+
+/** What a self-signature says, when it is one that counts under this packet. */
+function claimOf(key: TransferableKey, parent: Packet, packet: Packet): Claim | undefined {
+  const info = selfSignatureInfo(key, packet);
+  if (info === undefined) return undefined;
+  const types = [...(CONFIRMING[parent.tag] ?? []), REVOKING[parent.tag]];
+  // A key of version 4 needs no direct signature to be complete, one of version 6 does.
+  if (parent.tag === TAG.publicKey && key.version < 5) return undefined;
+  return types.includes(info.type) ? { packet, info } : undefined;
+}
+
+function claimsOf(key: TransferableKey, parent: Packet, signatures: readonly Packet[]): Claim[] {
+  return signatures.flatMap((signature) => claimOf(key, parent, signature) ?? []);
+}
+
+/** Whether a signature that comes at `at` may be used at all. */
+function isTimely(claim: Claim, at: number): boolean {
+  return claim.info.createdAt * 1000 <= at + SKEW_MS && !isOver(claim, at);
+}
+
+function isOver({ info: { expiresAt } }: Claim, at: number): boolean {
+  return expiresAt !== undefined && expiresAt * 1000 <= at;
+}
+
+/** What is over goes last; of one second the order of packets decides. */
+function newestFirst<T extends Claim>(claims: readonly T[], at: number): T[] {
+  return claims.toSorted(
+    (a, b) =>
+      Number(isOver(a, at)) - Number(isOver(b, at)) ||
+      b.info.createdAt - a.info.createdAt ||
+      comparePackets(a.packet, b.packet),
+  );
+}
+
+/** The first confirmation and the first revocation that `holds`. */
+function boneOf<T extends Claim>(
+  packet: Packet,
+  claims: readonly T[],
+  holds: (claim: T, rivals: number) => boolean,
+): Bone {
+  const first = (isWanted: (type: number) => boolean): T | undefined => {
+    const candidates = claims.filter(({ info }) => isWanted(info.type));
+    return candidates.find((claim) => holds(claim, candidates.length - 1));
+  };
+  const confirmation = first((type) => CONFIRMING[packet.tag]?.includes(type) ?? false);
+  const revocation = first((type) => type === REVOKING[packet.tag]);
+  // A user id that was certified again is in use again; a subkey stays revoked.
+  const isRenewed =
+    packet.tag === TAG.userId &&
+    confirmation !== undefined &&
+    revocation !== undefined &&
+    confirmation.info.createdAt > revocation.info.createdAt;
+  return { packet, confirmation, revocation: isRenewed ? undefined : revocation };
+}
+
+/**
+ * The most needed first: the primary key's own, the user id with the newest certification, subkeys
+ * that a pksd can hold, other subkeys of version 4, user ids, what is revoked, the rest. In each
+ * group the newest comes first.
+ */
+function ranked(bones: readonly Bone[]): Bone[] {
+  const rank = (bone: Bone): number => {
+    const { packet, confirmation, revocation } = bone;
+    if (packet.tag === TAG.publicKey) return 0;
+    if (confirmation === undefined) return 6;
+    if (revocation !== undefined) return 5;
+    if (packet.tag === TAG.userId) return 4;
+    if (isOdd(packet)) return 6;
+    return OLD_ALGORITHMS.includes(packet.body[5] ?? 0) ? 2 : 3;
+  };
+  const time = ({ confirmation }: Bone) => confirmation?.info.createdAt ?? 0;
+  const sorted = bones.toSorted(
+    (a, b) => rank(a) - rank(b) || time(b) - time(a) || comparePackets(a.packet, b.packet),
+  );
+  const best = sorted.findIndex((bone) => isName(bone) && rank(bone) === 4);
+  if (best === -1) return sorted;
+  const start = sorted.findIndex(({ packet }) => packet.tag !== TAG.publicKey);
+  return sorted.toSpliced(best, 1).toSpliced(start, 0, ...sorted.slice(best, best + 1));
+}
+
+/** What there is room for. Of user ids without any signature one is kept, and only alone. */
+function fitting(bones: readonly Bone[]): Bone[] {
+  const kept: Bone[] = [];
+  let bytes = 0;
+  const order = ranked(bones);
+  const [unsigned] = order.some((bone) => isName(bone) && bone.confirmation !== undefined)
+    ? []
+    : order.filter((bone) => isName(bone) && isBare(bone));
+  for (const bone of order) {
+    if (isBare(bone) && bone !== unsigned) continue;
+    if (kept.length === SKELETON_LIMITS.components) break;
+    const size = encodedSize(packetsOf([bone]));
+    if (bytes + size > SKELETON_LIMITS.bytes) continue;
+    kept.push(bone);
+    bytes += size;
+  }
+  return kept.toSorted((a, b) => comparePackets(a.packet, b.packet));
+}
+
+/** The packets of a skeleton: the primary key itself is in every update, and left out. */
+function packetsOf(bones: readonly Bone[]): Packet[] {
+  return bones.flatMap(({ packet, confirmation, revocation }) => [
+    ...(packet.tag === TAG.publicKey ? [] : [packet]),
+    ...packets(confirmation, revocation),
+  ]);
+}
+
+function packets(...claims: readonly (Claim | undefined)[]): Packet[] {
+  return claims.flatMap((claim) => (claim === undefined ? [] : [claim.packet]));
+}
+
+/** The components of a stored skeleton under this primary key. */
+function componentsOf(skeleton: Uint8Array | undefined, primary: Packet): Component[] {
+  if (skeleton === undefined) return [];
+  const [key] = readKeys(Buffer.concat([encodePackets([primary]), skeleton]));
+  return key === undefined || key instanceof Refusal ? [] : keyComponents(key);
+}
+
+function assembleKeyOf(primary: Packet, components: readonly Component[]): Component[] {
+  return keyComponents(assembleKey([{ packet: primary, signatures: [] }, ...components]));
+}
+
+function whole({ packet, confirmation, revocation }: Bone): Component {
+  return { packet, signatures: packets(confirmation, revocation) };
+}
+
+function isName({ packet }: Bone): boolean {
+  return packet.tag === TAG.userId;
+}
+
+function isBare({ confirmation, revocation }: Bone): boolean {
+  return confirmation === undefined && revocation === undefined;
+}
+
+function isEqual(a: Packet, b: Packet): boolean {
+  return comparePackets(a, b) === 0;
+}

@@ -1,0 +1,156 @@
+/**
+ * What a keyserver holds after all that it was sent, as running servers were seen to merge (pksd
+ * 0.9.6, SKS 1.1.6, onak 0.6.2, Hockeypuck 2.3.3; 2026-11). The oracles beside this one say whether
+ * a key is taken at all. One key a store: the test sends only pieces of one.
+ *
+ * Not modelled: which signatures verify. Hockeypuck's store believes that a signature which names
+ * the key is the key's own, save those that the test calls forged.
+ */
+
+import * as onak from "./onak.js";
+import { fingerprintOf, keysOf, type Packet, TAG, versionOf, walk } from "./packets.js";
+import * as pksd from "./pksd.js";
+import { firstBlock, textOf } from "./raw-mail.js";
+import * as sks from "./sks.js";
+
+/** A primary key, user id, attribute or subkey, and what stands under it. */
+interface Group {
+  readonly head: Packet;
+  readonly under: Packet[];
+}
+
+/** A string that equal packets share. */
+export function nameOf({ tag, body }: Pick<Packet, "tag" | "body">): string {
+  return `${tag} ${Buffer.from(body).toString("hex")}`;
+}
+
+/** Names of packets by the name of what they stand under; a head stands under itself. */
+export type Holdings = Map<string, Set<string>>;
+
+/** RSA, Elgamal and DSA, by their number in a subkey of version 4. */
+const KNOWN_SUBKEYS: readonly number[] = [1, 2, 3, 16, 17];
+
+const HEADS: readonly number[] = [TAG.key, TAG.userId, TAG.attribute, TAG.subkey];
+
+export function groupsOf(key: readonly Packet[]): Group[] {
+  const groups: Group[] = [];
+  for (const packet of key) {
+    if (HEADS.includes(packet.tag)) groups.push({ head: packet, under: [] });
+    else groups.at(-1)?.under.push(packet);
+  }
+  return groups;
+}
+
+function merge(holdings: Holdings, { head, under }: Group): void {
+  const held = holdings.get(nameOf(head)) ?? new Set();
+  for (const packet of [head, ...under]) held.add(nameOf(packet));
+  holdings.set(nameOf(head), held);
+}
+
+function keyIn(raw: Uint8Array): Packet[] {
+  const packets = walk(firstBlock(textOf(raw))?.packets ?? new Uint8Array()) ?? [];
+  return keysOf(packets)[0] ?? [];
+}
+
+export interface Store {
+  readonly held: Holdings;
+  take(raw: Uint8Array): void;
+}
+
+/** SKS adds what a key has to what it has of it. It loses a key with a subkey that is not v4. */
+export function sksStore(): Store {
+  const held: Holdings = new Map();
+  return {
+    held,
+    take(raw) {
+      if (sks.read(raw).accepted.length > 0)
+        for (const one of groupsOf(keyIn(raw))) merge(held, one);
+    },
+  };
+}
+
+/** So does onak. */
+export function onakStore(): Store {
+  const held: Holdings = new Map();
+  return {
+    held,
+    take(raw) {
+      if (onak.read(raw).accepted.length > 0) {
+        for (const one of groupsOf(keyIn(raw))) merge(held, one);
+      }
+    },
+  };
+}
+
+/**
+ * pksd adds user ids and their signatures, and the primary key's own. Its record of a key has one
+ * subkey, the first that it can read in the mail by which the key came; one that comes later is
+ * ignored, and the one that it has is deleted by a mail without it. It ignores subkey revocations.
+ */
+export function pksdStore(): Store {
+  const held: Holdings = new Map();
+  let subkey: string | undefined;
+  return {
+    held,
+    take(raw) {
+      if (pksd.read(raw).accepted.length === 0) return;
+      const groups = groupsOf(keyIn(raw));
+      const isNew = held.size === 0;
+      const subkeys = groups.filter(({ head }) => head.tag === TAG.subkey);
+      for (const one of groups) if (one.head.tag !== TAG.subkey) merge(held, one);
+      const readable = subkeys.filter(({ head }) => KNOWN_SUBKEYS.includes(head.body[5] ?? 0));
+      if (isNew) {
+        const [first] = readable;
+        if (first === undefined) return;
+        subkey = nameOf(first.head);
+        const binding = first.under.filter(({ body }) => typeOf(body) === 0x18);
+        merge(held, { head: first.head, under: binding });
+      } else if (subkey !== undefined && !subkeys.some(({ head }) => nameOf(head) === subkey)) {
+        held.delete(subkey);
+        subkey = undefined;
+      }
+    },
+  };
+}
+
+/**
+ * Hockeypuck throws away a user id without a valid self-signature, and a subkey without a binding,
+ * in the same submission, with all that stands under it; user attributes and unknown packets too.
+ */
+export function hockeypuckStore(isForged: (signature: Packet) => boolean = () => false) {
+  const held: Holdings = new Map();
+  return {
+    held,
+    /** The packets of one submission. */
+    take(bytes: Uint8Array): void {
+      const [key = []] = keysOf(walk(bytes) ?? []);
+      if (versionOf(key) !== 4) return;
+      const groups = groupsOf(key).map(({ head, under }) => ({
+        head,
+        under: under.filter(({ tag }) => tag === TAG.signature),
+      }));
+      const [primary, ...others] = groups;
+      if (primary === undefined) return;
+      const valid = others.filter(({ head, under }) => {
+        if (head.tag === TAG.attribute) return false;
+        const types = head.tag === TAG.subkey ? [0x18] : [0x10, 0x11, 0x12, 0x13];
+        return under.some((one) => {
+          return types.includes(typeOf(one.body)) && isOwn(key, one) && !isForged(one);
+        });
+      });
+      if (!valid.some(({ head }) => head.tag === TAG.userId)) return;
+      for (const one of [primary, ...valid]) merge(held, one);
+    },
+  };
+}
+
+/** Signature type of a packet body, version 3 or later. */
+export function typeOf(body: Uint8Array): number {
+  return (body[0] ?? 0) <= 3 ? (body[2] ?? 0) : (body[1] ?? 0);
+}
+
+/** Whether the signature names the key: by the last eight octets of its fingerprint, anywhere. */
+export function isOwn(key: readonly Packet[], { body }: Packet): boolean {
+  const id = Buffer.from(fingerprintOf(key), "hex").subarray(-8);
+  return Buffer.from(body).includes(id);
+}
