@@ -36,6 +36,11 @@ export class Announcer {
     this.#newest = announced;
   }
 
+  /** The position up to which the peer was told. */
+  get announced(): number {
+    return this.#announced;
+  }
+
   /** The log grew to `newest`; `isEcho` says that all of it came from this very peer. */
   grew(newest: number, isEcho: boolean, now: number): void {
     if (newest <= this.#newest) return;

@@ -30,8 +30,8 @@ export interface Connection {
   /** Undefined when nobody asks what the peer has. */
   readonly proof: ReadProof | undefined;
   readonly dialled: boolean;
-  /** Position in the log that our greeting told. */
-  greeted: number;
+  /** Position in our log up to which the peer was told on this connection, from the greeting on. */
+  told: number;
   closeAt: number | undefined;
   reason: EndReason | "dropped" | undefined;
 }
@@ -100,7 +100,7 @@ export function newConnection(
     outlet: new Outlet(now),
     proof: isProven ? new ReadProof() : undefined,
     dialled,
-    greeted: 0,
+    told: 0,
     closeAt: undefined,
     reason: undefined,
   };

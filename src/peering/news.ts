@@ -43,10 +43,10 @@ export class News {
     });
   }
 
-  /** The peer was told of everything up to `greeted`; from now on it hears what is new. */
-  begin(peer: string, greeted: number, now: number): void {
+  /** The peer was told of everything up to `told`; from now on it hears what is new. */
+  begin(peer: string, told: number, now: number): void {
     if (this.#observing) return;
-    const announcer = new Announcer(greeted);
+    const announcer = new Announcer(told);
     announcer.grew(this.#seen, false, now);
     this.#announcers.set(peer, announcer);
   }
@@ -92,6 +92,11 @@ export class News {
     }
     announcer.sent(high, now);
     return entries.length === 0 ? undefined : entries.map(announcementOf);
+  }
+
+  /** Position up to which the peer was told on the connection in use; undefined for none. */
+  toldUpTo(peer: string): number | undefined {
+    return this.#announcers.get(peer)?.announced;
   }
 
   /** The peer has no room for news at the moment. */
