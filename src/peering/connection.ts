@@ -10,6 +10,7 @@ import type { Rules } from "../policy.js";
 import type { UpdateHash } from "../update.js";
 import { Outlet } from "./outlet.js";
 import { ReadProof } from "./read-proof.js";
+import type { Listing } from "./serving.js";
 
 export interface ExchangeOptions {
   readonly observing: boolean;
@@ -32,6 +33,9 @@ export interface Connection {
   readonly dialled: boolean;
   /** Position in our log up to which the peer was told on this connection, from the greeting on. */
   told: number;
+  /** The LIST that is being answered, and when it is gone on with; Infinity for at once. */
+  listing: Listing | undefined;
+  listsAt: number;
   closeAt: number | undefined;
   reason: EndReason | "dropped" | undefined;
 }
@@ -101,6 +105,8 @@ export function newConnection(
     proof: isProven ? new ReadProof() : undefined,
     dialled,
     told: 0,
+    listing: undefined,
+    listsAt: Infinity,
     closeAt: undefined,
     reason: undefined,
   };
@@ -116,5 +122,6 @@ export function proofWantedAt({ session, outlet, proof }: Connection): number {
 export function dueAt(connection: Connection): number {
   const { session, outlet, closeAt = Infinity } = connection;
   const sessionAt = session.nextAt() ?? Infinity;
-  return Math.min(sessionAt, outlet.stallsAt, closeAt, proofWantedAt(connection));
+  const { listsAt } = connection;
+  return Math.min(sessionAt, outlet.stallsAt, closeAt, listsAt, proofWantedAt(connection));
 }

@@ -11,7 +11,8 @@
  *     30 s, at random, so that two sides that dialled each other do not both hang up. News and
  *     updates count on either, but what is listed or said to be gone counts on the one in use.
  *  2. Requests of a peer wait in a queue while 4 MiB of answers are unsent (`outlet.ts`); at 1000
- *     waiting numbers its socket is not read. A peer that takes nothing for 60 s is dropped.
+ *     waiting numbers its socket is not read. A peer that takes nothing for 60 s is dropped. Lines
+ *     of listings are read in slices, at a pace (`listing-pace.ts`).
  *  3. In observe mode everything comes in and nothing goes out: the log shows as empty.
  *  4. A log in trouble shows as nothing at all: a connection that needs it is dropped. Shown as
  *     empty, it would make the peer forget its cursor and list everything again.
@@ -37,10 +38,11 @@ import {
   proofWantedAt,
 } from "./connection.js";
 import { Evidence } from "./evidence.js";
+import { ListingPace } from "./listing-pace.js";
 import { announcementOf, News } from "./news.js";
 import { Receiving } from "./receiving.js";
 import { Rehearsal } from "./rehearsal.js";
-import { answer } from "./serving.js";
+import { answerUpdate, Listing } from "./serving.js";
 
 export const EXCHANGE_LIMITS = {
   spareConnectionMs: [5000, 30_000] as const,
@@ -68,6 +70,7 @@ export class Exchange {
   readonly #session: (peer: string, isUp: boolean) => void;
   readonly #receiving: Receiving;
   readonly #news: News;
+  readonly #pace = new ListingPace();
   readonly #peers = new Map<string, Peer>();
   readonly #connections = new Map<number, Connection>();
   #actions: Action[] = [];
@@ -146,6 +149,7 @@ export class Exchange {
       for (const connection of [...this.#connections.values()]) {
         const { session, outlet, closeAt } = connection;
         this.#perform(connection, session.tick(now), now);
+        if (now >= connection.listsAt) this.#serve(connection, now);
         if (now >= outlet.stallsAt) this.#drop(connection, "takes no bytes", now);
         else if (closeAt !== undefined && now >= closeAt) this.#closeSpare(connection, now);
       }
@@ -372,9 +376,18 @@ export class Exchange {
   #serve(connection: Connection, now: number): void {
     const { session, outlet, peer } = connection;
     for (let answers = 0; answers < EXCHANGE_LIMITS.answersAtOnce; answers++) {
-      const asked = session.isEnded ? undefined : outlet.next();
+      if (session.isEnded) return;
+      if (connection.listing !== undefined) {
+        if (!this.#listOn(connection, connection.listing, now)) return;
+        continue;
+      }
+      const asked = outlet.next();
       if (asked === undefined) return;
-      const given = this.#guard.run(() => answer(session, asked, this.#shown, this.#rules));
+      if (asked.kind === "list") {
+        connection.listing = new Listing(asked);
+        continue;
+      }
+      const given = this.#guard.run(() => answerUpdate(session, asked, this.#shown, this.#rules));
       if (given === undefined) return this.#drop(connection, undefined, now);
       if (given.served !== undefined) {
         const { seq, hash, fingerprint, size: bytes } = given.served;
@@ -383,6 +396,28 @@ export class Exchange {
       }
       this.#perform(connection, given.outputs, now);
     }
+    if (connection.listing !== undefined) connection.listsAt = now;
+  }
+
+  /** Reads on in a listing; false when that has to wait, or the connection was dropped. */
+  #listOn(connection: Connection, listing: Listing, now: number): boolean {
+    const { id, peer, session } = connection;
+    const waitMs = this.#pace.waitMs(peer.name, now);
+    connection.listsAt = waitMs > 0 ? now + waitMs : Infinity;
+    if (waitMs > 0) return false;
+    const lines = this.#guard.run(() => listing.step(this.#shown, this.#rules));
+    if (lines === undefined) {
+      this.#drop(connection, undefined, now);
+      return false;
+    }
+    this.#pace.took(peer.name, lines, now);
+    // Its turn comes again when all others that list had theirs.
+    this.#connections.delete(id);
+    this.#connections.set(id, connection);
+    if (!listing.isDone) return true;
+    connection.listing = undefined;
+    this.#perform(connection, session.answerList(listing.tag, listing.lines), now);
+    return true;
   }
 
   #announce({ name, primary }: Peer, now: number): void {
