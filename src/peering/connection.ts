@@ -38,6 +38,8 @@ export interface Connection {
   listsAt: number;
   closeAt: number | undefined;
   reason: EndReason | "dropped" | undefined;
+  /** Whether an update or an announcement has passed, either way, beside the greeting. */
+  isUseful: boolean;
 }
 
 export interface Peer {
@@ -109,6 +111,7 @@ export function newConnection(
     listsAt: Infinity,
     closeAt: undefined,
     reason: undefined,
+    isUseful: false,
   };
 }
 

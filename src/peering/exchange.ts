@@ -46,7 +46,6 @@ import { answerUpdate, Listing } from "./serving.js";
 
 export const EXCHANGE_LIMITS = {
   spareConnectionMs: [5000, 30_000] as const,
-  healthyMs: 5 * 60_000,
   /** Answers in one go: a queue of numbers that are gone must not hold up everything else. */
   answersAtOnce: 100,
 } as const;
@@ -97,7 +96,7 @@ export class Exchange {
     this.#evidence = new Evidence(addresses, log, this.#guard);
     const given = { rules, evidence: this.#evidence, manners: options.manners ?? new Map() };
     this.#receiving = new Receiving(peers, log, this.#guard, clock, diagnostics, given);
-    this.#news = new News(log, this.#guard, options.observing, rules);
+    this.#news = new News(peers, log, this.#guard, options.observing, rules);
     for (const name of peers) {
       const none = { bytesIn: 0, bytesOut: 0, primary: undefined, connectedSince: undefined };
       this.#peers.set(name, { name, connections: [], ...none });
@@ -172,6 +171,18 @@ export class Exchange {
   /** Whether the connection's socket should not be read for now. */
   isCongested(id: number): boolean {
     return this.#connections.get(id)?.outlet.isCongested ?? false;
+  }
+
+  /** Whether there is news for a peer without a connection, since this was asked last. */
+  takeNews(peerName: string): boolean {
+    return this.#news.takeUnheard(peerName);
+  }
+
+  /** Whether something has moved on a connection, and nothing was wrong with it so far. */
+  isUseful(id: number): boolean {
+    const connection = this.#connections.get(id);
+    if (connection === undefined || !connection.isUseful) return false;
+    return connection.reason === undefined || connection.reason === "closed";
   }
 
   /** Says CLOSE on every connection and stores the cursors: the gateway goes down. */
@@ -273,6 +284,7 @@ export class Exchange {
         else this.#useInstead(connection, { newest: output.newest }, now);
         return this.#thinOut(peer, now);
       case "announced":
+        connection.isUseful ||= output.announcements.length > 0;
         return this.#receiving.announced(name, output.announcements, now);
       case "listed":
         for (const seq of connection.proof?.answered() ?? []) this.#evidence.has(name, seq);
@@ -283,6 +295,7 @@ export class Exchange {
       case "asked":
         return outlet.ask(output.asked);
       case "update":
+        connection.isUseful = true;
         return this.#receiving.delivered(name, output.request, output, now);
       case "unavailable":
         return isInUse ? this.#receiving.gone(name, output.request, now) : undefined;
@@ -392,6 +405,7 @@ export class Exchange {
       if (given.served !== undefined) {
         const { seq, hash, fingerprint, size: bytes } = given.served;
         connection.proof?.served(seq);
+        connection.isUseful = true;
         this.#diagnostics.report("served", { seq, hash, fingerprint, neighbour: peer.name, bytes });
       }
       this.#perform(connection, given.outputs, now);
@@ -426,6 +440,7 @@ export class Exchange {
     const announcements = this.#news.due(name, now);
     primary.told = this.#news.toldUpTo(name) ?? primary.told;
     if (announcements === undefined) return;
+    primary.isUseful = true;
     this.#perform(primary, primary.session.announce(announcements), now);
   }
 

@@ -2,11 +2,10 @@
  * KX over TCP: the sockets and timers around `exchange.ts`. It listens, dials, tells the exchange
  * what happened and performs its actions. A peer is known by the address that it connects from
  * (thesis 5.3); any other is closed before a byte is sent. Dialled peers are dialled again by the
- * `reconnect` schedule, which starts anew after five healthy minutes.
+ * `reconnect` schedule, and when there is news for them (`redial.ts`).
  */
 import type { AddressInfo, Server, Socket } from "node:net";
 import { connect, createServer } from "node:net";
-import { delayMs } from "../backoff.js";
 import type { Clock } from "../clock.js";
 import type { Config, Endpoint, Neighbour } from "../config/config.js";
 import { goesByKx } from "../config/roads.js";
@@ -14,10 +13,11 @@ import type { Diagnostics } from "../diagnostics.js";
 import type { UpdateLog } from "../updatelog/update-log.js";
 import type { ExchangeOptions, PeerStatus } from "./connection.js";
 import type { Action } from "./exchange.js";
-import { EXCHANGE_LIMITS, Exchange } from "./exchange.js";
+import { Exchange } from "./exchange.js";
 import { Line } from "./line.js";
 import { mannersOf } from "./manners.js";
 import { PeerAddresses, plainAddress } from "./peer-addresses.js";
+import { Redial } from "./redial.js";
 import { KxTls } from "./tls.js";
 
 export const TCP_LIMITS = {
@@ -36,13 +36,11 @@ interface KxPeer {
   readonly dial: boolean;
   /** Set for a peer that speaks TLS. */
   readonly tls: Neighbour["tls"];
-  attempt: number;
+  readonly redial: Redial;
   /** Until the next attempt. */
   timer: NodeJS.Timeout | undefined;
   /** The attempt that is under way. */
   dialling: Socket | undefined;
-  /** How long the peer asked us to stay away when it closed last. */
-  backoffMs: number | undefined;
 }
 
 export class KxDoor {
@@ -92,10 +90,9 @@ export class KxDoor {
               endpoint,
               dial,
               tls,
-              attempt: 0,
+              redial: new Redial(kx.reconnect, () => clock.random()),
               timer: undefined,
               dialling: undefined,
-              backoffMs: undefined,
             },
           ],
     );
@@ -187,7 +184,7 @@ export class KxDoor {
     const peer = this.#peers.find((one) => one.name === name);
     if (peer === undefined) return false;
     if (this.#paused.delete(name)) this.#diagnostics.report("resumed", { neighbour: name });
-    peer.attempt = 0;
+    peer.redial.forget();
     clearTimeout(peer.timer);
     if (peer.dial) this.#dial(peer);
     return true;
@@ -211,8 +208,17 @@ export class KxDoor {
     setImmediate(() => {
       this.#growing = false;
       // What is appended while we close is announced by the greeting of the next connection.
-      if (!this.#stopping) this.#perform(this.#exchange.grew(this.#now()));
+      if (this.#stopping) return;
+      this.#perform(this.#exchange.grew(this.#now()));
+      for (const peer of this.#peers) this.#dialForNews(peer);
     });
+  }
+
+  /** Brings the next attempt forward if there is news for a peer that has no connection. */
+  #dialForNews(peer: KxPeer): void {
+    if (peer.timer === undefined || !this.#exchange.takeNews(peer.name)) return;
+    clearTimeout(peer.timer);
+    peer.timer = setTimeout(() => this.#dial(peer), peer.redial.newsMs(this.#now()));
   }
 
   #accept(socket: Socket): void {
@@ -259,6 +265,8 @@ export class KxDoor {
     // The peer came to us meanwhile; its connection's end brings us back here.
     if (this.#stopping || peer.dialling !== undefined || this.#connectionsOf(peer) > 0) return;
     if (this.#paused.has(peer.name)) return;
+    peer.redial.tried(this.#now());
+    this.#exchange.takeNews(peer.name);
     const { host, port } = peer.endpoint;
     const source = this.#kx.source;
     const socket = connect({
@@ -315,10 +323,7 @@ export class KxDoor {
   }
 
   #redialLater(peer: KxPeer): number {
-    const planned = delayMs(this.#kx.reconnect, peer.attempt, this.#clock.random());
-    const wait = Math.max(planned, peer.backoffMs ?? 0);
-    peer.backoffMs = undefined;
-    peer.attempt += 1;
+    const wait = peer.redial.laterMs(this.#exchange.takeNews(peer.name), this.#now());
     clearTimeout(peer.timer);
     if (!this.#stopping) peer.timer = setTimeout(() => this.#dial(peer), wait);
     return Math.round(wait);
@@ -326,7 +331,7 @@ export class KxDoor {
 
   #backOff(name: string, backoffMs: number | undefined): void {
     const peer = this.#peers.find((one) => one.name === name);
-    if (peer !== undefined) peer.backoffMs = backoffMs;
+    if (backoffMs !== undefined) peer?.redial.stayAway(backoffMs, this.#now());
   }
 
   #adopt(socket: Socket, peer: KxPeer, dialled: boolean): void {
@@ -338,6 +343,7 @@ export class KxDoor {
     });
     this.#lines.set(id, line);
     const openedAt = this.#now();
+    peer.redial.connected();
     socket.on("data", (bytes) => {
       this.#perform(this.#exchange.received(id, bytes, this.#now()));
       if (this.#exchange.isCongested(id)) socket.pause();
@@ -347,10 +353,11 @@ export class KxDoor {
     socket.on("error", (error) => {
       this.#diagnostics.report("peer-complaint", { neighbour: peer.name, problem: error.message });
     });
-    socket.on("close", () => {
+    socket.on("close", (hadError) => {
       this.#lines.delete(id);
+      const isUseful = !hadError && this.#exchange.isUseful(id);
       this.#perform(this.#exchange.ended(id, this.#now()));
-      if (this.#now() - openedAt >= EXCHANGE_LIMITS.healthyMs) peer.attempt = 0;
+      peer.redial.ended(openedAt, isUseful, this.#now());
       this.#redialWhenAlone(peer);
     });
     this.#perform(this.#exchange.opened(id, peer.name, dialled, this.#now()));
