@@ -5,10 +5,7 @@
  *
  *  1. Who announced or sent the update is asked first, then the other neighbours with an HKP
  *     address, the keyserver beside us last: its copy of the key may be older than the update. A
- *     site that waits for the key is not asked for it. What one peer alone announced it may have
- *     made up, and so choose what other keyservers are asked for: then the keyserver beside us
- *     comes second, and it and all others are asked for no more than `others` of such keys; the
- *     rest waits its turn, for at most `othersMs`.
+ *     site that waits for the key is not asked for it. See `#nextSource` for the exception.
  *  2. Who has not got it is not asked again. Who fails is asked again by the schedule, and when
  *     that has run out the next one is. When nobody is left the update is lost: one error.
  *  3. By mail an answer may take a day; three questions are asked before that is given up.
@@ -178,6 +175,11 @@ export class RepairDoor {
     source.wake();
   }
 
+  /**
+   * Rule 1. What one peer alone announced it may have made up, and so choose what keyservers are
+   * asked for. Then the keyserver beside us comes second, and it and all others are asked for no
+   * more than `others` of such keys; the rest waits its turn, for at most `othersMs`.
+   */
   #nextSource(repair: Repair): RepairSource | undefined {
     const { fingerprint, neighbours, sites, refused } = repair;
     const others = this.#sources

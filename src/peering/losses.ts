@@ -49,7 +49,8 @@ export class Losses {
     }
     const [only, ...others] = neighbours;
     if (only !== undefined && others.length === 0 && !this.#mayLose(only, at)) {
-      const problem = `${only} alone announced more than ${MOST_LOSSES.count} such updates in a day`;
+      const { count } = MOST_LOSSES;
+      const problem = `${only} alone announced more than ${count} such updates in a day`;
       return this.#diagnostics.report("repair-failed", { ...told, why: "lost", problem });
     }
     const key = fingerprint as Fingerprint;

@@ -297,6 +297,28 @@ describe("a peer that lost its log connects beside the connection that died", ()
     expect(b.all("peer-disconnected").map(({ reason }) => reason)).toEqual(["silent"]);
   });
 
+  test("twice within 10 minutes: the second log is listed when they are over, by itself", () => {
+    const { network, a, b } = pair();
+    a.mail(...updates(5));
+    network.connect(a, b);
+    network.run(MINUTE_MS);
+    for (const from of [1000, 2000]) {
+      a.replace();
+      a.mail(...updates(4, from));
+      network.connect(a, b);
+      network.run(MINUTE_MS);
+    }
+    const lacks = () => a.hashes().filter((hash) => !b.hashes().includes(hash)).length;
+    expect(lacks()).toBe(4);
+    const before = network.count(a, b, "IHAVE");
+    network.run(9 * MINUTE_MS);
+    expect(lacks()).toBe(0);
+    expect(b.cursor("a")).toBe(a.log.newest());
+    // Nothing was announced meanwhile.
+    expect(network.said(a, b).slice(-2000)).not.toContain("NOTIFY");
+    expect(network.count(a, b, "IHAVE")).toBeGreaterThan(before);
+  });
+
   test("empty, and what it gets then comes as well, also after a restart of the other side", () => {
     const { network, a, b } = pair();
     a.mail(...updates(5));
