@@ -25,6 +25,8 @@ export const LIMITED: ReadonlySet<EventName> = new Set<EventName>([
   // One an update that a peer announced: thousands at the first contact with one whose bodies have
   // expired, or that announces what it does not have.
   ...(["update-refused", "update-wrong", "update-gone", "update-lost", "fetch-timeout"] as const),
+  // One of those that nobody gives: a peer may announce what never was.
+  ...(["repair-failed", "repair-retry"] as const),
   // One an announcement of a key that a partial gateway does not carry, which is most of them.
   "update-declined",
 ]);

@@ -5,7 +5,7 @@
  *
  *  1. Who announced or sent the update is asked first, then the other neighbours with an HKP
  *     address, the keyserver beside us last: its copy of the key may be older than the update. A
- *     site that waits for the key is not asked for it.
+ *     site that waits for the key is not asked for it. See `#nextSource` for the exception.
  *  2. Who has not got it is not asked again. Who fails is asked again by the schedule, and when
  *     that has run out the next one is. When nobody is left the update is lost: one error.
  *  3. By mail an answer may take a day; three questions are asked before that is given up.
@@ -19,6 +19,7 @@ import type { Diagnostics, Fields } from "../diagnostics.js";
 import { LogGuard } from "../log-guard.js";
 import { canAsk, fewerDays, type MailCommand } from "../mail/command.js";
 import type { Rules } from "../policy.js";
+import { TokenBucket } from "../rate.js";
 import type { Repair, RepairAnswer } from "../updatelog/repairs.js";
 import type { UpdateLog } from "../updatelog/update-log.js";
 import { lookUp } from "./repair-hkp.js";
@@ -39,6 +40,11 @@ interface Keyserver {
   readonly url: string;
 }
 
+/** Whether only one peer has announced what is missing. */
+function isOfOne({ why, neighbours }: Repair): boolean {
+  return why === "lost" && neighbours.length === 1;
+}
+
 const DAY_MS = 24 * 60 * 60_000;
 const NOTHING = { appended: 0, known: 0 };
 
@@ -52,6 +58,8 @@ export class RepairDoor {
   readonly #guard: LogGuard;
   readonly #sources: readonly RepairSource[];
   readonly #rules: Pick<Rules, "declines">;
+  /** What each peer may have other keyservers asked for. */
+  readonly #budgets = new Map<string, TokenBucket>();
   /** Name of the keyserver beside us. */
   readonly #local: string | undefined;
   #unsubscribe: (() => void) | undefined;
@@ -152,12 +160,33 @@ export class RepairDoor {
   /** Rule 1. */
   #assign(repair: Repair): void {
     if (this.#isHere(repair)) return this.#log.repairs.forget(repair.what);
-    const { fingerprint, neighbours, sites, refused } = repair;
+    const { fingerprint } = repair;
     const declined = fingerprint && this.#rules.declines(fingerprint);
     if (declined) return this.#refuse(repair, declined.message);
-    const others = this.#sources.filter(({ name, via }) => via === "hkp" && name !== this.#local);
-    const names = [...neighbours, ...others.map(({ name }) => name), this.#local];
-    const source = [...new Set(names)]
+    const source = this.#nextSource(repair);
+    if (source === undefined) return this.#giveUp(repair);
+    const waitMs = this.#foreignWaitMs(repair, source.name);
+    if (waitMs > this.#limits.othersMs) {
+      const words = `too many keys that only ${repair.neighbours[0]} announced`;
+      return this.#giveUp({ ...repair, refused: { ...repair.refused, [source.name]: words } });
+    }
+    const nextAt = Math.max(repair.nextAt, this.#clock.now() + waitMs);
+    this.#log.repairs.save({ ...repair, source: source.name, nextAt });
+    source.wake();
+  }
+
+  /**
+   * Rule 1. What one peer alone announced it may have made up, and so choose what keyservers are
+   * asked for. Then the keyserver beside us comes second, and it and all others are asked for no
+   * more than `others` of such keys; the rest waits its turn, for at most `othersMs`.
+   */
+  #nextSource(repair: Repair): RepairSource | undefined {
+    const { fingerprint, neighbours, sites, refused } = repair;
+    const others = this.#sources
+      .filter(({ name, via }) => via === "hkp" && name !== this.#local)
+      .map(({ name }) => name);
+    const rest = isOfOne(repair) ? [this.#local, ...others] : [...others, this.#local];
+    return [...new Set([...neighbours, ...rest])]
       .map((wanted) => this.#sources.find(({ name }) => name === wanted))
       .filter((one) => one !== undefined)
       .filter(({ name }) => !(name in refused) && !sites.includes(name))
@@ -165,9 +194,28 @@ export class RepairDoor {
         if (fingerprint === undefined) return via === "mail" && name === neighbours[0];
         return via === "hkp" || canAsk(fingerprint);
       });
-    if (source === undefined) return this.#giveUp(repair);
-    this.#log.repairs.save({ ...repair, source: source.name });
-    source.wake();
+  }
+
+  /** How long a question waits that a peer caused alone, at a keyserver that is not its own. */
+  #foreignWaitMs(repair: Repair, source: string): number {
+    const [announcer] = repair.neighbours;
+    if (announcer === undefined || source === announcer || !isOfOne(repair)) return 0;
+    const now = this.#clock.monotonic();
+    const budget = this.#budgets.get(announcer) ?? new TokenBucket(this.#limits.others, now);
+    this.#budgets.set(announcer, budget);
+    const waitMs = budget.waitMs(now);
+    if (waitMs <= this.#limits.othersMs) budget.take(now);
+    return waitMs;
+  }
+
+  /** The copy of the keyserver beside us may be older than the update that is missing. */
+  #mayBeOlder(repair: Repair, { appended }: RepairAnswer): boolean {
+    const { source, sites } = repair;
+    if (source !== this.#local || !isOfOne(repair) || appended > 0 || sites.length > 0) {
+      return false;
+    }
+    const refused = { ...repair.refused, [source]: "" };
+    return this.#nextSource({ ...repair, refused }) !== undefined;
   }
 
   /** Rule 4. */
@@ -231,6 +279,7 @@ export class RepairDoor {
       case "later":
         return this.#putOff(repair, answer.words, false);
       case "taken":
+        if (this.#mayBeOlder(repair, answer)) return this.#passOn(repair, "has nothing new");
         return this.#done(repair, answer);
       case "refused":
         return this.#refuse(repair, answer.words);

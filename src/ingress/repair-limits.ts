@@ -23,6 +23,13 @@ export interface RepairLimits {
   readonly mailMs: number;
   /** How often a question by mail is asked. */
   readonly mailTries: number;
+  /**
+   * Keys that keyservers other than a peer's own are asked for because that peer alone announced
+   * them: it may choose them freely.
+   */
+  readonly others: Rate;
+  /** How long such a question may wait; one that would wait longer is given up. */
+  readonly othersMs: number;
   /** Rows that are decided in one turn of the event loop; each is an fsync. */
   readonly atOnce: number;
 }
@@ -36,5 +43,7 @@ export const REPAIR_LIMITS: RepairLimits = {
   requestMs: MINUTE_MS,
   mailMs: 24 * HOUR_MS,
   mailTries: 3,
+  others: { count: 60, periodMs: HOUR_MS },
+  othersMs: 72 * HOUR_MS,
   atOnce: 50,
 };

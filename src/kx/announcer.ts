@@ -29,6 +29,8 @@ export class Announcer {
   #newest: number;
   #lastAt = -Infinity;
   #dueAt: number | undefined;
+  /** Whether something waits that did not come from the peer itself. */
+  #hasNews = false;
 
   /** `announced` is the position that the greeting told the peer. */
   constructor(announced: number) {
@@ -36,10 +38,20 @@ export class Announcer {
     this.#newest = announced;
   }
 
+  /** The position up to which the peer was told. */
+  get announced(): number {
+    return this.#announced;
+  }
+
+  get hasNews(): boolean {
+    return this.#hasNews;
+  }
+
   /** The log grew to `newest`; `isEcho` says that all of it came from this very peer. */
   grew(newest: number, isEcho: boolean, now: number): void {
     if (newest <= this.#newest) return;
     this.#newest = newest;
+    if (!isEcho) this.#hasNews = true;
     const { gatherMs, echoMs } = ANNOUNCER_LIMITS;
     const dueAt = isEcho ? now + echoMs : Math.max(now, this.#lastAt + gatherMs);
     this.#dueAt = Math.min(this.#dueAt ?? Infinity, dueAt);
@@ -56,6 +68,7 @@ export class Announcer {
   sent(high: number, now: number): void {
     this.#announced = high;
     this.#lastAt = now;
+    if (high >= this.#newest) this.#hasNews = false;
     this.#dueAt = high < this.#newest ? now + ANNOUNCER_LIMITS.gatherMs : undefined;
   }
 

@@ -34,6 +34,12 @@ export class PendingNumbers {
     return this.#numbers.size;
   }
 
+  /** The lowest number that is kept, with its announcement. */
+  get lowest(): { readonly position: number; readonly announcement: Announcement } | undefined {
+    for (const [position, { announcement }] of this.#numbers) return { position, announcement };
+    return undefined;
+  }
+
   /** The announcement of a number, unless it was never here or is behind us. */
   get(number: number): Announcement | undefined {
     return this.#numbers.get(number)?.announcement;
@@ -120,8 +126,13 @@ export class PendingNumbers {
       last = announcement;
       this.#numbers.delete(number);
     }
-    if (this.#numbers.size > 2 * this.#unresolved + SLACK) this.#shorten();
+    this.trim();
     return last;
+  }
+
+  /** Keeps memory bounded while nothing is taken out. */
+  trim(): void {
+    if (this.#numbers.size > 2 * this.#unresolved + SLACK) this.#shorten();
   }
 
   clear(): void {

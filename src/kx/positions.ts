@@ -16,8 +16,8 @@ export interface Listed {
 export interface Listing {
   readonly low: number;
   readonly high: number;
-  readonly purpose: "forwards" | "search" | "sign of life";
-  /** What `low` must show if this is the log that we know. */
+  readonly purpose: "forwards" | "search" | "identity" | "sign of life";
+  /** What `low` ("forwards") or `high` ("identity") shows if this is the log that we know. */
   readonly expected?: UpdateHash | undefined;
 }
 

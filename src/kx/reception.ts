@@ -23,11 +23,18 @@
  *  6. What was resolved without having been delivered must have been listed: a notice of it alone
  *     may be forged, and the number may stand for another update. Such a number, and one that is
  *     announced anew with an unknown hash, is in doubt: it is listed again, with all above it, at
- *     most once in 60 s. A doubt further back than a window means that the numbers started anew.
+ *     most once in 60 s.
  *  7. At most 5000 numbers wait for their update. Beyond that only the newest number is noted and
  *     listed later: nothing is dropped, since the peer's log is the queue.
+ *  8. A peer that lost its log may show it at any time: by the greeting of another connection, by
+ *     a notice of a number that we are past, or by a listing that no longer shows where we are.
+ *     Then the number by which we know its log (the cursor, or else the lowest number that waits)
+ *     is listed, at most once in 60 s, and at once on another connection. The same hash there
+ *     means the same log. Another one, or none where something spoke against it, is rule 2: all is
+ *     listed, not only the number that was named. The cursor does not move before the answer.
  */
 import type { UpdateHash } from "../update.js";
+import { LogIdentity } from "./log-identity.js";
 import type { Announcement } from "./messages.js";
 import { MAX_NUMBER } from "./messages.js";
 import { PendingNumbers } from "./pending.js";
@@ -58,6 +65,9 @@ export class Reception {
   #latest: number | undefined;
   #listing: Listing | undefined;
   #search: BackwardSearch | undefined;
+  readonly #identity = new LogIdentity();
+  /** Where the search under way began. */
+  #searchedFrom = 0;
   /** Lowest position in doubt. */
   #doubt: number | undefined;
   #doubtAt = -Infinity;
@@ -118,11 +128,37 @@ export class Reception {
     return this.#continue(now, outputs);
   }
 
-  /** Another connection of the peer is used from now on: what was listed there is listed again. */
-  moved(now: number): ReceptionOutput[] {
+  /**
+   * Another connection of the peer is used from now on, and `greeting` was its first IHAVE, if it
+   * is a new one. Its log may be another one, and what was being listed is listed again.
+   */
+  moved(
+    greeting: { readonly newest: Announcement | undefined } | undefined,
+    now: number,
+  ): ReceptionOutput[] {
+    const outputs: ReceptionOutput[] = [];
     this.#listing = undefined;
     this.#retryAt = now;
-    return this.#continue(now, []);
+    this.#relistAt = Math.min(this.#relistAt, now);
+    const newest = greeting?.newest;
+    if (greeting !== undefined) this.#latest = newest?.number;
+    const known = this.#landmark();
+    if (known === undefined) {
+      this.#forget();
+      this.#claimed = this.#latest;
+      return this.#continue(now, outputs);
+    }
+    if (newest === undefined) this.#identity.ask(greeting !== undefined);
+    else {
+      const position = positionNear(this.#claimed ?? 0, newest.number);
+      this.#claimed = Math.max(this.#claimed ?? position, position);
+      // It may be older than what came on the connection before: below the number that we know it
+      // is no proof of another log.
+      const isBelow = positionNear(known.number, newest.number) < known.number;
+      const isThere = newest.number === known.number;
+      if (!isThere || newest.hash !== known.hash) this.#identity.ask(isBelow || isThere);
+    }
+    return this.#continue(now, outputs);
   }
 
   /** The last connection is gone; its announcements with it. The cursor stays. */
@@ -164,6 +200,7 @@ export class Reception {
     const sorted = listedBetween(listing.low, listing.high, announcements);
     if (listing.purpose === "forwards") this.#listedForwards(listing, sorted, now, outputs);
     else if (listing.purpose === "search") this.#listedSearch(sorted, now, outputs);
+    else if (listing.purpose === "identity") this.#listedIdentity(listing, sorted, now, outputs);
     this.#advance(outputs);
     return this.#continue(now, outputs);
   }
@@ -192,6 +229,7 @@ export class Reception {
 
   /** Where the cursor will stand once these are settled: to store it together with them. */
   cursorAfter(hashes: ReadonlySet<UpdateHash>): Position | undefined {
+    if (!this.#identity.isKnown) return undefined;
     const last = this.#pending.resolvedWith(hashes);
     return last && { number: last.number, hash: last.hash };
   }
@@ -228,9 +266,16 @@ export class Reception {
 
   nextAt(): number | undefined {
     if (!this.#connected || this.#listing !== undefined) return undefined;
-    const doubtAt = this.#doubt === undefined ? Infinity : this.#doubtAt;
-    const next = Math.max(Math.min(this.#nextListingAt(), doubtAt), this.#retryAt);
+    const next = this.#identity.isAsked
+      ? this.#retryAt
+      : Math.max(Math.min(this.#nextListingAt(), this.#nextDoubtAt()), this.#retryAt);
     return next === Infinity ? undefined : next;
+  }
+
+  /** When the next doubt is to be looked into. */
+  #nextDoubtAt(): number {
+    const isInDoubt = this.#doubt !== undefined || this.#identity.isContradicted;
+    return isInDoubt ? this.#doubtAt : Infinity;
   }
 
   /** When there is something to list, doubts aside. */
@@ -246,7 +291,11 @@ export class Reception {
   /** Does what is due: a doubt, the search, or the next window. */
   #continue(now: number, outputs: ReceptionOutput[]): ReceptionOutput[] {
     if (!this.#connected || this.#listing !== undefined || now < this.#retryAt) return outputs;
-    if (this.#doubt !== undefined && now >= this.#doubtAt) this.#goBack(this.#doubt, now, outputs);
+    if (now >= this.#nextDoubtAt()) {
+      if (this.#identity.isContradicted) this.#identity.ask(true);
+      else if (this.#identity.isKnown) this.#goBack(now);
+    }
+    if (this.#identity.isAsked && this.#askIdentity(outputs)) return outputs;
     if (now < this.#nextListingAt()) return outputs;
     const window = this.#search?.window;
     if (window !== undefined) this.#request({ ...window, purpose: "search" }, outputs);
@@ -270,6 +319,8 @@ export class Reception {
   ): void {
     const there = listed.find(({ position }) => position === low)?.announcement.hash;
     if (expected && there && there !== expected) return this.#reset("other-log", now, outputs);
+    // A peer lists its newest update always, and here was one.
+    if (expected && listed.length === 0) this.#identity.contradict();
     const before = this.#high ?? -Infinity;
     const hasAll = this.#addAll(listed, outputs);
     const high = this.#high ?? before;
@@ -284,7 +335,40 @@ export class Reception {
     }
   }
 
+  /** Rule 8: what is listed to recognise the log; undefined while nothing of it is known. */
+  #landmark(): Position | undefined {
+    return this.#cursor ?? this.#pending.lowest?.announcement;
+  }
+
+  /** False when there is nothing to recognise, and so nothing that another log could hide. */
+  #askIdentity(outputs: ReceptionOutput[]): boolean {
+    const known = this.#landmark();
+    if (known === undefined) {
+      this.#identity.settle();
+      return false;
+    }
+    // One more than needed: the 2003 implementation leaves out the first.
+    const low = Math.max(0, known.number - 1);
+    const { number: high, hash: expected } = known;
+    this.#request({ low, high, purpose: "identity", expected }, outputs);
+    return true;
+  }
+
+  #listedIdentity(
+    { high, expected }: Listing,
+    listed: readonly Listed[],
+    now: number,
+    outputs: ReceptionOutput[],
+  ): void {
+    const shown = listed.find(({ position }) => position === high)?.announcement.hash;
+    if (expected !== undefined && !this.#identity.judge(expected, shown)) {
+      return this.#reset(shown === undefined ? "wrapped" : "other-log", now, outputs);
+    }
+    if (this.#doubt === undefined) this.#doubtAt = now + RECEPTION_LIMITS.relistMs;
+  }
+
   #startSearch(from: number, floor: number, outputs: ReceptionOutput[]): void {
+    this.#searchedFrom = from;
     this.#search = new BackwardSearch(from, floor, RECEPTION_LIMITS.window);
     this.#request({ ...this.#search.window, purpose: "search" }, outputs);
   }
@@ -293,7 +377,12 @@ export class Reception {
     const found = this.#search?.listed(listed);
     if (found === undefined) return;
     this.#search = undefined;
-    if (found[0] === undefined) return this.#disbelieve(now);
+    if (found[0] === undefined) {
+      // What was announced last may belong to a log that is gone; a new one begins at 1.
+      const { window } = RECEPTION_LIMITS;
+      if (this.#high !== undefined || this.#searchedFrom < window) return this.#disbelieve(now);
+      return this.#startSearch(window - 1, -Infinity, outputs);
+    }
     // Without a cursor this is where the log begins; with one it is the far side of a hole.
     this.#high ??= found[0].position - 1;
     this.#addAll(found, outputs);
@@ -332,24 +421,32 @@ export class Reception {
 
   /** A number that we are past was announced or listed again. */
   #compare(position: number, one: Announcement, listed: boolean): void {
+    const { number, hash } = one;
     const isSame =
-      this.#pending.get(position)?.hash === one.hash ||
-      (position === this.#high && one.hash === this.#highHash);
+      this.#pending.get(position)?.hash === hash ||
+      (position === this.#high && hash === this.#highHash) ||
+      (number === this.#cursor?.number && hash === this.#cursor.hash);
     if (isSame && listed) this.#pending.confirm(position);
-    if (!isSame && !this.#known(one)) this.#doubted(position);
+    if (isSame) return;
+    // Known or not: a peer announces a number once on a connection, unless its log began anew.
+    if (!listed) this.#identity.contradict();
+    if (!this.#known(one)) this.#doubted(position);
   }
 
   #doubted(position: number): void {
     this.#doubt = Math.min(this.#doubt ?? position, position);
   }
 
-  /** Rule 6: what stands at `position` and above it is to be listed again. */
-  #goBack(position: number, now: number, outputs: ReceptionOutput[]): void {
+  /** Rule 6: what stands at the position in doubt and above it is to be listed again. */
+  #goBack(now: number): void {
+    const position = this.#doubt;
     this.#doubt = undefined;
     this.#doubtAt = now + RECEPTION_LIMITS.relistMs;
     const high = this.#high;
-    if (high === undefined || position > high) return;
-    if (high - position >= RECEPTION_LIMITS.window) return this.#reset("wrapped", now, outputs);
+    if (position === undefined || high === undefined || position > high) return;
+    // It is the log that we know: what is far behind the cursor was listed when we passed it.
+    const isBehind = position < (this.#pending.lowest?.position ?? high + 1);
+    if (isBehind && high - position >= RECEPTION_LIMITS.window) return;
     this.#pending.dropFrom(position);
     this.#high = position - 1;
     this.#highHash = undefined;
@@ -367,6 +464,7 @@ export class Reception {
 
   /** Moves the cursor over what is resolved. */
   #advance(outputs: ReceptionOutput[]): void {
+    if (!this.#identity.isKnown) return this.#pending.trim();
     const last = this.#pending.takeResolved();
     if (last === undefined) return;
     this.#cursor = { number: last.number, hash: last.hash };
@@ -395,5 +493,6 @@ export class Reception {
     this.#listing = undefined;
     this.#search = undefined;
     this.#doubt = undefined;
+    this.#identity.settle();
   }
 }

@@ -13,6 +13,22 @@ export function serialize(message: Message): Uint8Array {
   return Buffer.from(`${message.tag}\r\n${message.command}\r\n${data(message)}.\r\n`, "latin1");
 }
 
+/** The lines of announcements as they stand in an IHAVE. */
+export function serializeLines(announcements: readonly Announcement[]): Uint8Array {
+  const text = announcements.map((one) => `${announcementLine(one)}\r\n`).join("");
+  return Buffer.from(text, "latin1");
+}
+
+/** An IHAVE in answer to a LIST, of lines that are serialized. */
+export function serializeListing(
+  tag: string,
+  inReplyTo: string,
+  lines: readonly Uint8Array[],
+): Uint8Array {
+  const head = Buffer.from(`${tag}\r\nIHAVE\r\n${inReplyTo}\r\n`, "latin1");
+  return Buffer.concat([head, ...lines, Buffer.from(".\r\n", "latin1")]);
+}
+
 /** The data line of an announcement, without line end. */
 export function announcementLine(announcement: Announcement): string {
   const fingerprint = announcement.fingerprint === undefined ? "" : `${announcement.fingerprint} `;

@@ -20,7 +20,8 @@
  *     rule 4 are bad messages; the tenth ends the connection, so that a flood ends itself.
  *  7. After 5 minutes without a byte the owner is told (`silent`) and lists something. A LIST that
  *     stays unanswered for 60 s makes the owner list again at once; two in a row are the end.
- *  8. After CLOSE, either way, nothing new is asked; what is owed is answered for up to 10 s.
+ *  8. After CLOSE, either way, nothing new is asked; what is owed is answered for up to 10 s, and
+ *     the peer's CLOSE after it, since a peer may hang up on the reply.
  */
 import type { UpdateHash } from "../update.js";
 import type { Fault } from "./error-budget.js";
@@ -31,7 +32,7 @@ import { ERROR_CODE } from "./messages.js";
 import { OpenRequests } from "./open-requests.js";
 import type { Parsed, ParserLimits } from "./parser.js";
 import { PARSER_LIMITS, Parser } from "./parser.js";
-import { serialize } from "./serializer.js";
+import { serialize, serializeListing } from "./serializer.js";
 import type { EndReason, SessionOutput } from "./session-output.js";
 import { isAnswer } from "./session-output.js";
 import { Tags } from "./tags.js";
@@ -59,6 +60,8 @@ export class Session {
   /** Whether `silent` was reported, so that it is said once a silence. */
   #silenceTold = false;
   readonly #farewell = new Farewell();
+  /** Tag of the peer's CLOSE while it is not answered. */
+  #closeTag: string | undefined;
   readonly #errors = new ErrorBudget();
 
   constructor(now: number, limits: ParserLimits = PARSER_LIMITS) {
@@ -98,7 +101,10 @@ export class Session {
     if (this.#state === "ended") return outputs;
     const { dueAt } = this.#farewell;
     if (dueAt !== undefined) {
-      if (now >= dueAt) this.#end("closed", outputs);
+      if (now >= dueAt) {
+        this.#agree(outputs);
+        this.#end("closed", outputs);
+      }
     } else if (now >= this.#greetingDueAt()) {
       const text = "the greeting is overdue";
       this.#complain({ code: ERROR_CODE.sequence, text }, now, outputs);
@@ -156,8 +162,10 @@ export class Session {
     return [this.#send({ command: "GETUPDATE", tag, numbers: [number] })];
   }
 
-  answerList(tag: string, announcements: readonly Announcement[]): SessionOutput[] {
-    return this.#answer([this.#announcement(announcements, tag)]);
+  /** Answers a LIST by lines of `serializeLines`. */
+  answerList(tag: string, lines: readonly Uint8Array[]): SessionOutput[] {
+    if (this.#state === "ended") return [];
+    return this.#answer([{ type: "send", bytes: serializeListing(this.#tags.next(), tag, lines) }]);
   }
 
   answerUpdate(tag: string, announcement: Announcement, armor: Uint8Array): SessionOutput[] {
@@ -318,7 +326,6 @@ export class Session {
 
   #takeMalformed(message: Malformed, now: number, outputs: SessionOutput[]): void {
     const { tag, name, problem: text } = message;
-    if (name === "LIST") outputs.push(this.#announcement([], tag));
     // Rule 5: the only answer that an ERROR may get.
     const code = name === "ERROR" ? ERROR_CODE.troubleWithError : ERROR_CODE.generic;
     this.#bad({ tag, code, text }, now, outputs);
@@ -328,17 +335,25 @@ export class Session {
     const heard = this.#farewell.hear(message.inReplyTo, now);
     if (heard === "unasked") this.#unasked("a CLOSE in reply to none", outputs);
     if (heard === "answer") {
-      const tag = this.#tags.next();
-      outputs.push(this.#send({ command: "CLOSE", tag, inReplyTo: message.tag }));
       this.#state = "closing";
+      this.#closeTag = message.tag;
     }
     this.#endWhenDone(outputs);
   }
 
+  /** Rule 8: the reply to CLOSE is the last thing that the peer gets. */
+  #agree(outputs: SessionOutput[]): void {
+    const inReplyTo = this.#closeTag;
+    if (inReplyTo === undefined) return;
+    this.#closeTag = undefined;
+    outputs.push(this.#send({ command: "CLOSE", tag: this.#tags.next(), inReplyTo }));
+  }
+
   /** Rule 8: the end, once neither side waits for anything. */
   #endWhenDone(outputs: SessionOutput[]): void {
-    if (this.#state !== "closing" || !this.#farewell.isAgreed) return;
-    if (this.#owed === 0 && this.#requests.size === 0) this.#end("closed", outputs);
+    if (this.#state !== "closing" || !this.#farewell.isAgreed || this.#owed > 0) return;
+    this.#agree(outputs);
+    if (this.#requests.size === 0) this.#end("closed", outputs);
   }
 
   #bad(fault: Fault, now: number, outputs: SessionOutput[]): void {

@@ -10,6 +10,7 @@ import type { Rules } from "../policy.js";
 import type { UpdateHash } from "../update.js";
 import { Outlet } from "./outlet.js";
 import { ReadProof } from "./read-proof.js";
+import type { Listing } from "./serving.js";
 
 export interface ExchangeOptions {
   readonly observing: boolean;
@@ -30,10 +31,15 @@ export interface Connection {
   /** Undefined when nobody asks what the peer has. */
   readonly proof: ReadProof | undefined;
   readonly dialled: boolean;
-  /** Position in the log that our greeting told. */
-  greeted: number;
+  /** Position in our log up to which the peer was told on this connection, from the greeting on. */
+  told: number;
+  /** The LIST that is being answered, and when it is gone on with; Infinity for at once. */
+  listing: Listing | undefined;
+  listsAt: number;
   closeAt: number | undefined;
   reason: EndReason | "dropped" | undefined;
+  /** Whether an update or an announcement has passed, either way, beside the greeting. */
+  isUseful: boolean;
 }
 
 export interface Peer {
@@ -100,9 +106,12 @@ export function newConnection(
     outlet: new Outlet(now),
     proof: isProven ? new ReadProof() : undefined,
     dialled,
-    greeted: 0,
+    told: 0,
+    listing: undefined,
+    listsAt: Infinity,
     closeAt: undefined,
     reason: undefined,
+    isUseful: false,
   };
 }
 
@@ -116,5 +125,6 @@ export function proofWantedAt({ session, outlet, proof }: Connection): number {
 export function dueAt(connection: Connection): number {
   const { session, outlet, closeAt = Infinity } = connection;
   const sessionAt = session.nextAt() ?? Infinity;
-  return Math.min(sessionAt, outlet.stallsAt, closeAt, proofWantedAt(connection));
+  const { listsAt } = connection;
+  return Math.min(sessionAt, outlet.stallsAt, closeAt, listsAt, proofWantedAt(connection));
 }

@@ -5,11 +5,14 @@
  * and what time it is (milliseconds of a monotonic clock); each returns the actions to perform, in
  * order. `tcp.ts` performs them; a simulation can as well.
  *
- *  1. One set of cursors and requests a peer, not a connection. Of two open connections the older
- *     is used; the one that was dialled by us closes its own after 5 to 30 s, at random, so that
- *     two sides that dialled each other do not both hang up. Whatever comes in on either counts.
+ *  1. One set of cursors and requests a peer, not a connection. Of two open connections the newer
+ *     is used, since a peer that connects again may have lost the older one, and its log with it;
+ *     the older one is asked for a sign of life. A connection that we dialled is closed after 5 to
+ *     30 s, at random, so that two sides that dialled each other do not both hang up. News and
+ *     updates count on either, but what is listed or said to be gone counts on the one in use.
  *  2. Requests of a peer wait in a queue while 4 MiB of answers are unsent (`outlet.ts`); at 1000
- *     waiting numbers its socket is not read. A peer that takes nothing for 60 s is dropped.
+ *     waiting numbers its socket is not read. A peer that takes nothing for 60 s is dropped. Lines
+ *     of listings are read in slices, at a pace (`listing-pace.ts`).
  *  3. In observe mode everything comes in and nothing goes out: the log shows as empty.
  *  4. A log in trouble shows as nothing at all: a connection that needs it is dropped. Shown as
  *     empty, it would make the peer forget its cursor and list everything again.
@@ -35,14 +38,14 @@ import {
   proofWantedAt,
 } from "./connection.js";
 import { Evidence } from "./evidence.js";
+import { ListingPace } from "./listing-pace.js";
 import { announcementOf, News } from "./news.js";
 import { Receiving } from "./receiving.js";
 import { Rehearsal } from "./rehearsal.js";
-import { answer } from "./serving.js";
+import { answerUpdate, Listing } from "./serving.js";
 
 export const EXCHANGE_LIMITS = {
   spareConnectionMs: [5000, 30_000] as const,
-  healthyMs: 5 * 60_000,
   /** Answers in one go: a queue of numbers that are gone must not hold up everything else. */
   answersAtOnce: 100,
 } as const;
@@ -66,6 +69,7 @@ export class Exchange {
   readonly #session: (peer: string, isUp: boolean) => void;
   readonly #receiving: Receiving;
   readonly #news: News;
+  readonly #pace = new ListingPace();
   readonly #peers = new Map<string, Peer>();
   readonly #connections = new Map<number, Connection>();
   #actions: Action[] = [];
@@ -92,7 +96,7 @@ export class Exchange {
     this.#evidence = new Evidence(addresses, log, this.#guard);
     const given = { rules, evidence: this.#evidence, manners: options.manners ?? new Map() };
     this.#receiving = new Receiving(peers, log, this.#guard, clock, diagnostics, given);
-    this.#news = new News(log, this.#guard, options.observing, rules);
+    this.#news = new News(peers, log, this.#guard, options.observing, rules);
     for (const name of peers) {
       const none = { bytesIn: 0, bytesOut: 0, primary: undefined, connectedSince: undefined };
       this.#peers.set(name, { name, connections: [], ...none });
@@ -144,6 +148,7 @@ export class Exchange {
       for (const connection of [...this.#connections.values()]) {
         const { session, outlet, closeAt } = connection;
         this.#perform(connection, session.tick(now), now);
+        if (now >= connection.listsAt) this.#serve(connection, now);
         if (now >= outlet.stallsAt) this.#drop(connection, "takes no bytes", now);
         else if (closeAt !== undefined && now >= closeAt) this.#closeSpare(connection, now);
       }
@@ -166,6 +171,18 @@ export class Exchange {
   /** Whether the connection's socket should not be read for now. */
   isCongested(id: number): boolean {
     return this.#connections.get(id)?.outlet.isCongested ?? false;
+  }
+
+  /** Whether there is news for a peer without a connection, since this was asked last. */
+  takeNews(peerName: string): boolean {
+    return this.#news.takeUnheard(peerName);
+  }
+
+  /** Whether something has moved on a connection, and nothing was wrong with it so far. */
+  isUseful(id: number): boolean {
+    const connection = this.#connections.get(id);
+    if (connection === undefined || !connection.isUseful) return false;
+    return connection.reason === undefined || connection.reason === "closed";
   }
 
   /** Says CLOSE on every connection and stores the cursors: the gateway goes down. */
@@ -212,7 +229,7 @@ export class Exchange {
     }
     for (const peer of this.#peers.values()) this.#announce(peer, now);
     for (const connection of this.#connections.values()) {
-      if (now >= proofWantedAt(connection)) this.#askForProof(connection, now);
+      if (now >= proofWantedAt(connection)) this.#askForLife(connection, now);
     }
     this.#evidence.advance(now);
     const actions = this.#actions;
@@ -238,8 +255,8 @@ export class Exchange {
     this.#perform(connection, session.list(low, high, now), now);
   }
 
-  /** Rule 5: what is listed does not matter. */
-  #askForProof(connection: Connection, now: number): void {
+  /** What is listed does not matter: rule 5, or a connection that is not in use (rule 1). */
+  #askForLife(connection: Connection, now: number): void {
     const at = this.#receiving.status(connection.peer.name).newest ?? 0;
     this.#list(connection, at, at, now);
   }
@@ -253,6 +270,7 @@ export class Exchange {
   #carry(connection: Connection, output: SessionOutput, now: number): void {
     const { id, peer, outlet } = connection;
     const { name } = peer;
+    const isInUse = connection === peer.primary;
     switch (output.type) {
       case "send":
         outlet.sent(output.bytes.length, now);
@@ -263,30 +281,34 @@ export class Exchange {
         return this.#greet(connection, now);
       case "established":
         if (peer.primary === undefined) this.#use(connection, output.newest, now);
-        else if (output.newest) this.#receiving.announced(name, [output.newest], now);
+        else this.#useInstead(connection, { newest: output.newest }, now);
         return this.#thinOut(peer, now);
       case "announced":
+        connection.isUseful ||= output.announcements.length > 0;
         return this.#receiving.announced(name, output.announcements, now);
       case "listed":
         for (const seq of connection.proof?.answered() ?? []) this.#evidence.has(name, seq);
+        if (!isInUse) return;
         return this.#receiving.listed(name, output, output.announcements, now);
       case "list-failed":
-        return this.#receiving.listFailed(name, now);
+        return isInUse ? this.#receiving.listFailed(name, now) : undefined;
       case "asked":
         return outlet.ask(output.asked);
       case "update":
+        connection.isUseful = true;
         return this.#receiving.delivered(name, output.request, output, now);
       case "unavailable":
-        return this.#receiving.gone(name, output.request, now);
+        return isInUse ? this.#receiving.gone(name, output.request, now) : undefined;
       case "update-failed": {
+        if (!isInUse) return;
         const { request, problem } = output;
         return this.#receiving.failed(name, request.hash, { problem }, now);
       }
       case "progress":
         return this.#receiving.progressed(name, now);
       case "silent":
-        if (connection === peer.primary) this.#receiving.probe(name, now);
-        return;
+        if (isInUse) return this.#receiving.probe(name, now);
+        return this.#askForLife(connection, now);
       case "complaint":
         return this.#complain(peer, output.problem);
       case "end": {
@@ -304,7 +326,7 @@ export class Exchange {
   #greet(connection: Connection, now: number): void {
     const entry = this.#news.newest();
     if (entry === undefined) return this.#drop(connection, undefined, now);
-    connection.greeted = entry?.seq ?? 0;
+    connection.told = entry?.seq ?? 0;
     const outputs = connection.session.greet(entry === null ? undefined : announcementOf(entry));
     this.#perform(connection, outputs, now);
   }
@@ -315,26 +337,35 @@ export class Exchange {
     peer.connectedSince = this.#clock.now();
     const fields = { neighbour: peer.name, dialled, newest: newest?.number };
     this.#diagnostics.report("peer-connected", fields);
-    this.#news.begin(peer.name, connection.greeted, now);
+    this.#news.begin(peer.name, connection.told, now);
     this.#receiving.established(peer.name, newest, now);
     this.#session(peer.name, true);
   }
 
   /** The connection in use is of no use any more: take another one, or none. */
   #retire(peer: Peer, now: number): void {
-    const next = this.#stopping ? undefined : openConnections(peer)[0];
-    peer.primary = next;
+    const next = this.#stopping ? undefined : openConnections(peer).at(-1);
     if (next === undefined) {
+      peer.primary = undefined;
       peer.connectedSince = undefined;
       this.#news.end(peer.name);
       this.#receiving.disconnected(peer.name, now);
       this.#evidence.flush();
       if (!this.#stopping) this.#session(peer.name, false);
-    } else {
-      // It is announced anew from that greeting on, since what was said last may be lost.
-      this.#news.begin(peer.name, next.greeted, now);
-      this.#receiving.moved(peer.name, now);
-    }
+    } else this.#useInstead(next, undefined, now);
+  }
+
+  /** Rule 1: another connection is used, which has just greeted if `greeting` is given. */
+  #useInstead(
+    connection: Connection,
+    greeting: { readonly newest: Announcement | undefined } | undefined,
+    now: number,
+  ): void {
+    const { peer, told } = connection;
+    peer.primary = connection;
+    // What was said on the connection before may be lost.
+    this.#news.begin(peer.name, told, now);
+    this.#receiving.moved(peer.name, greeting, now);
   }
 
   /** Rule 1: of several open connections, those that we dialled are to be closed. */
@@ -343,6 +374,7 @@ export class Exchange {
     if (open.length < 2) return;
     const [least, most] = EXCHANGE_LIMITS.spareConnectionMs;
     for (const one of open) {
+      if (one !== peer.primary) this.#askForLife(one, now);
       if (one.dialled) one.closeAt ??= now + least + this.#clock.random() * (most - least);
     }
   }
@@ -357,24 +389,58 @@ export class Exchange {
   #serve(connection: Connection, now: number): void {
     const { session, outlet, peer } = connection;
     for (let answers = 0; answers < EXCHANGE_LIMITS.answersAtOnce; answers++) {
-      const asked = session.isEnded ? undefined : outlet.next();
+      if (session.isEnded) return;
+      if (connection.listing !== undefined) {
+        if (!this.#listOn(connection, connection.listing, now)) return;
+        continue;
+      }
+      const asked = outlet.next();
       if (asked === undefined) return;
-      const given = this.#guard.run(() => answer(session, asked, this.#shown, this.#rules));
+      if (asked.kind === "list") {
+        connection.listing = new Listing(asked);
+        continue;
+      }
+      const given = this.#guard.run(() => answerUpdate(session, asked, this.#shown, this.#rules));
       if (given === undefined) return this.#drop(connection, undefined, now);
       if (given.served !== undefined) {
         const { seq, hash, fingerprint, size: bytes } = given.served;
         connection.proof?.served(seq);
+        connection.isUseful = true;
         this.#diagnostics.report("served", { seq, hash, fingerprint, neighbour: peer.name, bytes });
       }
       this.#perform(connection, given.outputs, now);
     }
+    if (connection.listing !== undefined) connection.listsAt = now;
+  }
+
+  /** Reads on in a listing; false when that has to wait, or the connection was dropped. */
+  #listOn(connection: Connection, listing: Listing, now: number): boolean {
+    const { id, peer, session } = connection;
+    const waitMs = this.#pace.waitMs(peer.name, now);
+    connection.listsAt = waitMs > 0 ? now + waitMs : Infinity;
+    if (waitMs > 0) return false;
+    const lines = this.#guard.run(() => listing.step(this.#shown, this.#rules));
+    if (lines === undefined) {
+      this.#drop(connection, undefined, now);
+      return false;
+    }
+    this.#pace.took(peer.name, lines, now);
+    // Its turn comes again when all others that list had theirs.
+    this.#connections.delete(id);
+    this.#connections.set(id, connection);
+    if (!listing.isDone) return true;
+    connection.listing = undefined;
+    this.#perform(connection, session.answerList(listing.tag, listing.lines), now);
+    return true;
   }
 
   #announce({ name, primary }: Peer, now: number): void {
     if (primary === undefined) return;
     if (!primary.outlet.takesNews) return this.#news.postpone(name, now);
     const announcements = this.#news.due(name, now);
+    primary.told = this.#news.toldUpTo(name) ?? primary.told;
     if (announcements === undefined) return;
+    primary.isUseful = true;
     this.#perform(primary, primary.session.announce(announcements), now);
   }
 

@@ -1,15 +1,20 @@
 /**
  * What peers announced and nobody delivers: handed to the log for repair. Nothing of it may be
  * forgotten before it is on disk, so a cursor that moved past it is not stored sooner: `flush`
- * comes first. Reports what no repair can be asked for.
+ * comes first. Reports what no repair can be asked for, and asks for so many a day of what only one
+ * peer announced: such a peer may make them up.
  */
 import type { Diagnostics } from "../diagnostics.js";
 import type { Announcement } from "../kx/messages.js";
 import { MAX_NUMBER } from "../kx/messages.js";
 import type { LogGuard } from "../log-guard.js";
+import { TokenBucket } from "../rate.js";
 import type { Fingerprint, UpdateHash } from "../update.js";
 import { type Missing, TOO_MANY_REPAIRS } from "../updatelog/repairs.js";
 import type { UpdateLog } from "../updatelog/update-log.js";
+
+/** A week of the thesis's load, 900 updates a day, that expired while nobody listened. */
+export const MOST_LOSSES = { count: 6300, periodMs: 24 * 3_600_000 } as const;
 
 export class Losses {
   readonly #log: UpdateLog;
@@ -17,6 +22,7 @@ export class Losses {
   readonly #diagnostics: Diagnostics;
   /** What could not be stored; at most what peers may have pending. */
   #unstored: Missing[] = [];
+  readonly #budgets = new Map<string, TokenBucket>();
 
   constructor(log: UpdateLog, guard: LogGuard, diagnostics: Diagnostics) {
     this.#log = log;
@@ -42,9 +48,23 @@ export class Losses {
       const problem = "no peer said which key it is about";
       return this.#diagnostics.report("repair-failed", { ...told, why: "lost", problem });
     }
+    const [only, ...others] = neighbours;
+    if (only !== undefined && others.length === 0 && !this.#mayLose(only, at)) {
+      const { count } = MOST_LOSSES;
+      const problem = `${only} alone announced more than ${count} such updates in a day`;
+      return this.#diagnostics.report("repair-failed", { ...told, why: "lost", problem });
+    }
     const key = fingerprint as Fingerprint;
     this.#unstored.push({ fingerprint: key, hash, neighbours, why: "lost", at });
     this.flush();
+  }
+
+  #mayLose(neighbour: string, at: number): boolean {
+    const budget = this.#budgets.get(neighbour) ?? new TokenBucket(MOST_LOSSES, at);
+    this.#budgets.set(neighbour, budget);
+    if (budget.waitMs(at) > 0) return false;
+    budget.take(at);
+    return true;
   }
 
   /** Numbers that a peer no longer lists: which keys they were about nobody knows. */

@@ -20,13 +20,23 @@ export class News {
   readonly #guard: LogGuard;
   readonly #observing: boolean;
   readonly #rules: Rules;
+  readonly #peers: readonly string[];
   readonly #announcers = new Map<string, Announcer>();
+  /** Peers without a connection for which something has come since the last attempt. */
+  readonly #unheard = new Set<string>();
   /** Position up to which the log has been read. */
   #seen: number;
   /** When to read again what could not be read. */
   #readAgainAt = Infinity;
 
-  constructor(log: UpdateLog, guard: LogGuard, observing: boolean, rules: Rules) {
+  constructor(
+    peers: readonly string[],
+    log: UpdateLog,
+    guard: LogGuard,
+    observing: boolean,
+    rules: Rules,
+  ) {
+    this.#peers = peers;
     this.#rules = rules;
     this.#log = log;
     this.#guard = guard;
@@ -43,16 +53,23 @@ export class News {
     });
   }
 
-  /** The peer was told of everything up to `greeted`; from now on it hears what is new. */
-  begin(peer: string, greeted: number, now: number): void {
+  /** The peer was told of everything up to `told`; from now on it hears what is new. */
+  begin(peer: string, told: number, now: number): void {
     if (this.#observing) return;
-    const announcer = new Announcer(greeted);
+    const announcer = new Announcer(told);
     announcer.grew(this.#seen, false, now);
     this.#announcers.set(peer, announcer);
+    this.#unheard.delete(peer);
   }
 
   end(peer: string): void {
+    if (this.#announcers.get(peer)?.hasNews) this.#unheard.add(peer);
     this.#announcers.delete(peer);
+  }
+
+  /** Whether there is news for a peer that is not connected; each news is told once. */
+  takeUnheard(peer: string): boolean {
+    return this.#unheard.delete(peer);
   }
 
   /** Reads what was appended since the last time, tells the announcers, and returns it. */
@@ -69,9 +86,11 @@ export class News {
       if (entries === undefined || last === undefined) return added;
       this.#seen = last.seq;
       added.push(...entries);
-      for (const [peer, announcer] of this.#announcers) {
+      for (const peer of this.#observing ? [] : this.#peers) {
         const isEcho = entries.every((entry) => cameFrom(entry, peer));
-        announcer.grew(last.seq, isEcho, now);
+        const announcer = this.#announcers.get(peer);
+        if (announcer !== undefined) announcer.grew(last.seq, isEcho, now);
+        else if (!isEcho) this.#unheard.add(peer);
       }
     }
   }
@@ -92,6 +111,11 @@ export class News {
     }
     announcer.sent(high, now);
     return entries.length === 0 ? undefined : entries.map(announcementOf);
+  }
+
+  /** Position up to which the peer was told on the connection in use; undefined for none. */
+  toldUpTo(peer: string): number | undefined {
+    return this.#announcers.get(peer)?.announced;
   }
 
   /** The peer has no room for news at the moment. */

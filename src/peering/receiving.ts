@@ -96,9 +96,13 @@ export class Receiving {
     this.#follow(peer, (reception) => reception.established(newest, now), now);
   }
 
-  /** Another connection of the peer is used from now on. */
-  moved(peer: string, now: number): void {
-    this.#follow(peer, (reception) => reception.moved(now), now);
+  /** Another connection of the peer is used from now on; with its greeting, if it is new. */
+  moved(
+    peer: string,
+    greeting: { readonly newest: Announcement | undefined } | undefined,
+    now: number,
+  ): void {
+    this.#follow(peer, (reception) => reception.moved(greeting, now), now);
   }
 
   /** The last connection of the peer is gone. */

@@ -1,9 +1,11 @@
 /**
  * What a KX peer asked for, read from the log: listings and bodies. Wire numbers become positions
- * in the log here. Holds no state; when to answer, and how much may be unsent, is `outlet.ts`.
+ * in the log here. When to answer, and how much may be unsent, is `outlet.ts`; how fast lines are
+ * listed is `listing-pace.ts`.
  */
 import type { NumberRange } from "../kx/messages.js";
-import { seqOfWire } from "../kx/messages.js";
+import { MAX_NUMBER, seqOfWire } from "../kx/messages.js";
+import { serializeLines } from "../kx/serializer.js";
 import type { Session } from "../kx/session.js";
 import type { Asked, SessionOutput } from "../kx/session-output.js";
 import { encodeArmor } from "../openpgp/armor.js";
@@ -12,11 +14,17 @@ import type { Seq } from "../update.js";
 import type { Entry, UpdateLog } from "../updatelog/update-log.js";
 import { announcementOf } from "./news.js";
 
-/**
- * Lines in one listing. The thesis wants a single IHAVE for any range; 50,000 lines are 5 MB, a
- * month of five times the thesis's load. Who asks for more gets the oldest and asks on.
- */
-export const LISTING_LINES = 50_000;
+export const LISTING_LIMITS = {
+  /**
+   * Lines in one listing. The thesis wants a single IHAVE for any range; 50,000 lines are 5 MB, a
+   * month of five times the thesis's load. Who asks for more gets the oldest and asks on.
+   */
+  lines: 50_000,
+  /** Lines that are read in one go: a millisecond. */
+  slice: 256,
+  /** What a range costs beside its lines, in lines. */
+  range: 4,
+} as const;
 
 /** An answer, and the entry whose body is in it. */
 export interface Answer {
@@ -25,26 +33,17 @@ export interface Answer {
 }
 
 /**
- * The answer to one request, from a log or, when there is none to show, as from an empty one. What
- * is blocked or forgotten is left out of listings, and its body is not available.
- * Throws `Trouble`; then nothing was answered.
+ * The answer to a GETUPDATE, from a log or, when there is none to show, as from an empty one. The
+ * body of what is blocked or forgotten is not available. Throws `Trouble`; then nothing was
+ * answered.
  */
-export function answer(
+export function answerUpdate(
   session: Session,
-  asked: Asked,
+  { tag, number }: Asked & { readonly kind: "update" },
   log: UpdateLog | undefined,
   rules: Rules,
 ): Answer {
-  const newest = log?.newest() ?? 0;
-  if (asked.kind === "list") {
-    const entries = log === undefined || newest === 0 ? [] : listing(log, asked.ranges, newest);
-    // The newest is what we greet with: left out, it would look like a forged announcement.
-    const shown = entries.filter((one) => one.seq === newest || !rules.withholds(one));
-    const outputs = session.answerList(asked.tag, shown.map(announcementOf));
-    return { outputs, served: undefined };
-  }
-  const { tag, number } = asked;
-  const seq = seqOfWire(number, newest);
+  const seq = seqOfWire(number, log?.newest() ?? 0);
   const entry = seq === undefined ? undefined : log?.entry(seq);
   const isWithheld = entry === undefined || rules.withholds(entry) !== undefined;
   const body = isWithheld ? undefined : log?.body(entry.seq);
@@ -55,33 +54,102 @@ export function answer(
   return { outputs: session.answerUpdate(tag, announcementOf(entry), armor), served: entry };
 }
 
-/** The entries of all ranges, each once, ascending, as many as one listing may hold. */
-function listing(log: UpdateLog, ranges: readonly NumberRange[], newest: number): Entry[] {
-  const spans = ranges
-    .map((range) => spanOf(range, newest))
-    .filter((span) => span !== undefined)
-    .sort((a, b) => a.low - b.low);
-  const entries: Entry[] = [];
-  let from = 0;
-  for (const { low, high } of spans) {
-    const start = Math.max(low, from);
-    if (start > high || entries.length >= LISTING_LINES) continue;
-    const room = LISTING_LINES - entries.length;
-    for (const entry of log.range(start as Seq, high as Seq, room)) entries.push(entry);
-    from = high + 1;
-  }
-  return entries;
+/** Positions in our log, both included. */
+interface Span {
+  readonly low: number;
+  readonly high: number;
 }
 
-/** Positions in our log for a range of wire numbers; undefined when it lies beyond the newest. */
-function spanOf(
-  range: NumberRange,
-  newest: number,
-): { readonly low: number; readonly high: number } | undefined {
-  const low = range.low === undefined ? 0 : seqOfWire(range.low, newest);
-  if (low === undefined) return undefined;
-  const high = range.high === undefined ? newest : (seqOfWire(range.high, newest) ?? newest);
-  // An upper end that was not reached yet looks like one of the numbers' former round.
-  const beyond = high < low && (range.high ?? 0) >= (range.low ?? 0);
-  return { low, high: beyond ? newest : high };
+/**
+ * The answer to one LIST on its way: the entries of all ranges, each once, ascending, read a slice
+ * at a time. What is blocked or forgotten is left out. What was appended after the first slice is
+ * not in it; the peer is told of that by a notice.
+ */
+export class Listing {
+  readonly #ranges: readonly NumberRange[];
+  readonly tag: string;
+  #spans: Span[] | undefined;
+  #newest = 0;
+  readonly #lines: Uint8Array[] = [];
+  #count = 0;
+
+  constructor({ tag, ranges }: Asked & { readonly kind: "list" }) {
+    this.tag = tag;
+    this.#ranges = ranges;
+  }
+
+  get isDone(): boolean {
+    return this.#spans?.length === 0;
+  }
+
+  get lines(): readonly Uint8Array[] {
+    return this.#lines;
+  }
+
+  /** Reads the next slice; returns what it cost, in lines. Throws `Trouble`. */
+  step(log: UpdateLog | undefined, rules: Rules): number {
+    if (this.#spans === undefined) {
+      this.#newest = log?.newest() ?? 0;
+      this.#spans = log === undefined ? [] : spansOf(this.#ranges, this.#newest);
+    }
+    let cost = LISTING_LIMITS.range;
+    const entries: Entry[] = [];
+    for (let span = this.#spans[0]; span !== undefined; span = this.#spans[0]) {
+      const { low, high } = span;
+      const room = Math.min(LISTING_LIMITS.slice - cost, LISTING_LIMITS.lines - this.#count);
+      if (room <= 0) break;
+      const read = log?.range(low as Seq, high as Seq, room) ?? [];
+      const last = read.at(-1)?.seq;
+      cost += read.length + LISTING_LIMITS.range;
+      this.#count += read.length;
+      for (const one of read) entries.push(one);
+      if (last === undefined || last >= high || read.length < room) this.#spans.shift();
+      else this.#spans[0] = { low: last + 1, high };
+    }
+    if (this.#count >= LISTING_LIMITS.lines) this.#spans = [];
+    // The newest is what we greet with: left out, it would look like a forged announcement.
+    const isShown = (one: Entry) => one.seq === this.#newest || !rules.withholds(one);
+    const shown = entries.filter(isShown);
+    if (shown.length > 0) this.#lines.push(serializeLines(shown.map(announcementOf)));
+    return cost;
+  }
+}
+
+/** Positions of what the ranges name, ascending, none twice. */
+function spansOf(ranges: readonly NumberRange[], newest: number): Span[] {
+  const sorted = ranges
+    .flatMap((range) => positionsOf(range, newest))
+    .sort((a, b) => a.low - b.low);
+  const spans: Span[] = [];
+  let from = 0;
+  for (const { low, high } of sorted) {
+    const start = Math.max(low, from);
+    if (start > high) continue;
+    spans.push({ low: start, high });
+    from = high + 1;
+  }
+  return spans;
+}
+
+/**
+ * Positions of a range of wire numbers, of which each stands for the newest position that shows as
+ * it: after a wrap that may be two spans. An open end is the newest update, an open or a zero
+ * beginning the oldest.
+ */
+function positionsOf({ low = 0, high }: NumberRange, newest: number): Span[] {
+  const round = newest - (newest % (MAX_NUMBER + 1));
+  if (high === undefined) {
+    const first = low === 0 ? 0 : seqOfWire(low, newest);
+    return first === undefined ? [] : [{ low: first, high: newest }];
+  }
+  if (low > high) {
+    // Over a wrap.
+    const [first, last] = [seqOfWire(low, newest), seqOfWire(high, newest)];
+    return first === undefined || last === undefined ? [] : [{ low: first, high: last }];
+  }
+  const before = round - (MAX_NUMBER + 1);
+  const spans = [{ low: round + low, high: Math.min(round + high, newest) }];
+  if (before >= 0)
+    spans.push({ low: Math.max(before + low, newest - MAX_NUMBER), high: before + high });
+  return spans.filter((span) => span.low <= span.high);
 }

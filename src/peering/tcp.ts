@@ -2,13 +2,10 @@
  * KX over TCP: the sockets and timers around `exchange.ts`. It listens, dials, tells the exchange
  * what happened and performs its actions. A peer is known by the address that it connects from
  * (thesis 5.3); any other is closed before a byte is sent. Of several peers at one address those
- * that speak TLS are told apart by their certificates. Dialled peers are dialled again by the
- * `reconnect` schedule, which starts anew after five healthy minutes, by the operator's order, and
- * when the peer shows itself in another way.
+ * that speak TLS are told apart by their certificates. When a peer is dialled is in `redial.ts`.
  */
 import type { AddressInfo, Server, Socket } from "node:net";
 import { connect, createServer } from "node:net";
-import { delayMs } from "../backoff.js";
 import type { Clock } from "../clock.js";
 import type { Config, Endpoint, Neighbour } from "../config/config.js";
 import { goesByKx } from "../config/roads.js";
@@ -17,10 +14,11 @@ import { plainHost, plainIp } from "../ip-address.js";
 import type { UpdateLog } from "../updatelog/update-log.js";
 import type { ExchangeOptions, PeerStatus } from "./connection.js";
 import type { Action } from "./exchange.js";
-import { EXCHANGE_LIMITS, Exchange } from "./exchange.js";
+import { Exchange } from "./exchange.js";
 import { Line } from "./line.js";
 import { mannersOf } from "./manners.js";
 import { type LookUp, PeerAddresses } from "./peer-addresses.js";
+import { Redial } from "./redial.js";
 import { HANDSHAKE_MS, KxTls } from "./tls.js";
 
 export const TCP_LIMITS = {
@@ -33,8 +31,6 @@ export const TCP_LIMITS = {
   lookUpMs: 5000,
   /** Connections that wait so at once; more are closed. */
   waiting: 20,
-  /** How often a sign of life starts the schedule anew: a peer may mail every second. */
-  signOfLifeMs: 5 * 60_000,
   /** Complaints about strangers a minute: a port scan must not fill the disk. */
   strangersPerMinute: 10,
 } as const;
@@ -48,17 +44,13 @@ interface KxPeer {
   readonly dial: boolean;
   /** Set for a peer that speaks TLS. */
   readonly tls: Neighbour["tls"];
-  attempt: number;
+  readonly redial: Redial;
   /** Until the next attempt. */
   timer: NodeJS.Timeout | undefined;
   /** The attempt that is under way. */
   dialling: Socket | undefined;
-  /** How long the peer asked us to stay away when it closed last. */
-  backoffMs: number | undefined;
   /** Connections that it made and that live. */
   inbound: number;
-  /** When a sign of life last started the schedule anew. */
-  aliveAt: number;
 }
 
 export class KxDoor {
@@ -110,12 +102,10 @@ export class KxDoor {
               endpoint,
               dial,
               tls,
-              attempt: 0,
+              redial: new Redial(kx.reconnect, () => clock.random()),
               timer: undefined,
               dialling: undefined,
-              backoffMs: undefined,
               inbound: 0,
-              aliveAt: -Infinity,
             },
           ],
     );
@@ -227,8 +217,7 @@ export class KxDoor {
   dialNow(name: string): boolean | undefined {
     const peer = this.#peers.find((one) => one.name === name);
     if (peer === undefined) return undefined;
-    peer.attempt = 0;
-    peer.backoffMs = undefined;
+    peer.redial.forget();
     if (!peer.dial || this.#paused.has(name)) return false;
     clearTimeout(peer.timer);
     this.#dial(peer);
@@ -238,10 +227,10 @@ export class KxDoor {
   /** A peer spoke to us in another way, so its host is up: it is dialled, but not too often. */
   showedLife(name: string): void {
     const peer = this.#peers.find((one) => one.name === name);
-    if (peer === undefined || this.#now() < peer.aliveAt + TCP_LIMITS.signOfLifeMs) return;
-    if (!peer.dial || peer.attempt === 0) return;
-    peer.aliveAt = this.#now();
-    this.dialNow(name);
+    if (peer?.dial !== true || !peer.redial.showedLife(this.#now())) return;
+    if (this.#paused.has(name)) return;
+    clearTimeout(peer.timer);
+    this.#dial(peer);
   }
 
   /** Has all that a peer still announces listed anew; false when it is no KX peer here. */
@@ -262,8 +251,17 @@ export class KxDoor {
     setImmediate(() => {
       this.#growing = false;
       // What is appended while we close is announced by the greeting of the next connection.
-      if (!this.#stopping) this.#perform(this.#exchange.grew(this.#now()));
+      if (this.#stopping) return;
+      this.#perform(this.#exchange.grew(this.#now()));
+      for (const peer of this.#peers) this.#dialForNews(peer);
     });
+  }
+
+  /** Brings the next attempt forward if there is news for a peer that has no connection. */
+  #dialForNews(peer: KxPeer): void {
+    if (peer.timer === undefined || !this.#exchange.takeNews(peer.name)) return;
+    clearTimeout(peer.timer);
+    peer.timer = setTimeout(() => this.#dial(peer), peer.redial.newsMs(this.#now()));
   }
 
   #accept(socket: Socket): void {
@@ -377,6 +375,8 @@ export class KxDoor {
     // The peer came to us meanwhile; its connection's end brings us back here.
     if (this.#stopping || peer.dialling !== undefined || this.#connectionsOf(peer) > 0) return;
     if (this.#paused.has(peer.name)) return;
+    peer.redial.tried(this.#now());
+    this.#exchange.takeNews(peer.name);
     const { host, port } = peer.endpoint;
     const source = this.#kx.source;
     const socket = connect({
@@ -438,10 +438,7 @@ export class KxDoor {
   }
 
   #redialLater(peer: KxPeer): number {
-    const planned = delayMs(this.#kx.reconnect, peer.attempt, this.#clock.random());
-    const wait = Math.max(planned, peer.backoffMs ?? 0);
-    peer.backoffMs = undefined;
-    peer.attempt += 1;
+    const wait = peer.redial.laterMs(this.#exchange.takeNews(peer.name), this.#now());
     clearTimeout(peer.timer);
     if (!this.#stopping) peer.timer = setTimeout(() => this.#dial(peer), wait);
     return Math.round(wait);
@@ -449,7 +446,7 @@ export class KxDoor {
 
   #backOff(name: string, backoffMs: number | undefined): void {
     const peer = this.#peers.find((one) => one.name === name);
-    if (peer !== undefined) peer.backoffMs = backoffMs;
+    if (backoffMs !== undefined) peer?.redial.stayAway(backoffMs, this.#now());
   }
 
   #adopt(socket: Socket, peer: KxPeer, dialled: boolean): void {
@@ -462,6 +459,7 @@ export class KxDoor {
     this.#lines.set(id, line);
     if (!dialled) peer.inbound += 1;
     const openedAt = this.#now();
+    peer.redial.connected();
     socket.on("data", (bytes) => {
       this.#perform(this.#exchange.received(id, bytes, this.#now()));
       if (this.#exchange.isCongested(id)) socket.pause();
@@ -471,11 +469,12 @@ export class KxDoor {
     socket.on("error", (error) => {
       this.#diagnostics.report("peer-complaint", { neighbour: peer.name, problem: error.message });
     });
-    socket.on("close", () => {
+    socket.on("close", (hadError) => {
       this.#lines.delete(id);
       if (!dialled) peer.inbound -= 1;
+      const isUseful = !hadError && this.#exchange.isUseful(id);
       this.#perform(this.#exchange.ended(id, this.#now()));
-      if (this.#now() - openedAt >= EXCHANGE_LIMITS.healthyMs) peer.attempt = 0;
+      peer.redial.ended(openedAt, isUseful, this.#now());
       this.#redialWhenAlone(peer);
     });
     this.#perform(this.#exchange.opened(id, peer.name, dialled, this.#now()));

@@ -5,7 +5,9 @@
  * restart; a row goes when the key is here or nobody is left to ask.
  *
  * It does not know who can be asked or how. Limit: beyond `MOST_REPAIRS` rows no more are taken,
- * and whoever wanted them has to tell the operator.
+ * and of what one neighbour announced and nobody delivers no more than there is room left, so that
+ * one that announces what it does not have leaves room for the others. Whoever wanted what is not
+ * taken has to tell the operator.
  */
 import type Database from "better-sqlite3";
 import type { Fingerprint, Seq, UpdateHash } from "../update.js";
@@ -16,7 +18,9 @@ import type { Retention } from "./retention.js";
 export const MOST_REPAIRS = 10_000;
 
 /** What the operator is told beyond it. */
-export const TOO_MANY_REPAIRS = `${MOST_REPAIRS} repairs wait already`;
+export const TOO_MANY_REPAIRS =
+  `${MOST_REPAIRS} repairs wait already, ` +
+  "or as many of what this neighbour announced as there is room left";
 
 /**
  * Why something is fetched again: nobody who announced it has it, it expired before a site took
@@ -103,6 +107,9 @@ export class Repairs {
   readonly #wake: () => void;
   /** Of the rows, once it was asked for: there is one writer. */
   #count: number | undefined;
+  /** How many rows wait for what each neighbour announced first, and is lost. */
+  #lostOf: Map<string, number> | undefined;
+  readonly #announcers: Database.Statement<[], { name: string | null; count: number }>;
   readonly #get: Database.Statement<[string], RawRow>;
   readonly #next: Database.Statement<[string], RawRow>;
   readonly #answered: Database.Statement<[string], RawRow>;
@@ -131,6 +138,9 @@ export class Repairs {
       WHERE source NOT IN (SELECT value FROM json_each(?))`);
     this.#forget = db.prepare("DELETE FROM repairs WHERE what = ?");
     this.#counts = db.prepare("SELECT source, count(*) AS count FROM repairs GROUP BY source");
+    this.#announcers = db.prepare(`
+      SELECT json_extract(neighbours, '$[0]') AS name, count(*) AS count
+      FROM repairs WHERE why = 'lost' GROUP BY name`);
     this.#restore = db.prepare(`
       INSERT OR IGNORE INTO bodies (seq, received_at, body) VALUES (?, ?, ?)`);
     this.#again = db.prepare(`
@@ -148,7 +158,10 @@ export class Repairs {
     const { fingerprint, days = 0, why, hash, at, site } = missing;
     const what = fingerprint ?? lastOf(missing.neighbours[0] ?? "");
     const known = this.get(what);
-    if (known === undefined && this.count() >= MOST_REPAIRS) return false;
+    const room = MOST_REPAIRS - this.count();
+    const announcer = announcerOf(missing);
+    const itsRows = announcer === undefined ? 0 : (this.#shares().get(announcer) ?? 0);
+    if (known === undefined && itsRows >= room) return false;
     const neighbours = [...new Set([...(known?.neighbours ?? []), ...missing.neighbours])];
     const sites = [...new Set([...(known?.sites ?? []), ...(site === undefined ? [] : [site])])];
     const fresh = { source: "", attempts: 0, nextAt: at, askedAt: 0, refused: {} };
@@ -158,7 +171,7 @@ export class Repairs {
       ? { ...given, ...fresh, answer: undefined }
       : { ...known, neighbours, sites };
     this.save(row);
-    if (known === undefined && this.#count !== undefined) this.#count += 1;
+    if (known === undefined) this.#counted(row, 1);
     this.#wake();
     return true;
   }
@@ -207,8 +220,26 @@ export class Repairs {
   }
 
   forget(what: string): void {
-    const { changes } = this.#connection.write(() => this.#forget.run(what));
-    if (this.#count !== undefined) this.#count -= changes;
+    const row = this.get(what);
+    if (row === undefined) return;
+    this.#connection.write(() => this.#forget.run(what));
+    this.#counted(row, -1);
+  }
+
+  #counted(row: Repair, by: number): void {
+    if (this.#count !== undefined) this.#count += by;
+    const announcer = announcerOf(row);
+    if (announcer === undefined || this.#lostOf === undefined) return;
+    this.#lostOf.set(announcer, (this.#lostOf.get(announcer) ?? 0) + by);
+  }
+
+  #shares(): Map<string, number> {
+    this.#lostOf ??= new Map(
+      this.#connection
+        .read(() => this.#announcers.all())
+        .map(({ name, count }) => [name ?? "", count]),
+    );
+    return this.#lostOf;
   }
 
   /** How many rows there are. */
@@ -231,6 +262,11 @@ export class Repairs {
     });
     if (sites.length > 0) this.#wake();
   }
+}
+
+/** Who is answerable for a row: the neighbour that announced what nobody delivers. */
+function announcerOf({ why, neighbours }: Pick<Missing, "why" | "neighbours">): string | undefined {
+  return why === "lost" ? neighbours[0] : undefined;
 }
 
 function toRepair(row: RawRow | undefined): Repair | undefined {

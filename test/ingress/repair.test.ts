@@ -32,6 +32,10 @@ const withPhoto = () => {
 };
 const hasNot = () => keyserver((_, response) => void response.writeHead(404).end("none"));
 
+const LONG = { timeout: 15_000 };
+/** Some fingerprint that belongs to no key. */
+const madeUp = (n: number) => n.toString(16).toUpperCase().padStart(40, "0") as Fingerprint;
+
 describe("a lost key", () => {
   test("is fetched from who announced it, and is news of his", async () => {
     const [old, other] = [await has(), await has()];
@@ -58,6 +62,41 @@ describe("a lost key", () => {
     expect(await stage.heard("repaired")).toMatchObject({ neighbour: "[local]" });
     expect([old, other, local].map(({ asked }) => asked.length)).toEqual([1, 1, 1]);
     expect(stage.log.entry(1 as Seq)?.origin.neighbour).toBe("[local]");
+  });
+
+  test("that one peer alone announced is asked of the keyserver beside us before others", async () => {
+    const [old, other, local] = [await hasNot(), await has(), await has()];
+    const stage = await repairStage(
+      { other: other.repair, old: old.repair },
+      { local: local.repair },
+    );
+    stage.want({ neighbours: ["old"] });
+    expect(await stage.heard("repaired")).toMatchObject({ neighbour: "[local]", appended: 1 });
+    expect([old, other, local].map(({ asked }) => asked.length)).toEqual([1, 0, 1]);
+    // Its copy is known by now, and may be older than what is missing.
+    stage.want({ neighbours: ["old"], hash: HASH });
+    await expect.poll(() => stage.diagnostics.all("repaired").length).toBe(2);
+    expect(stage.diagnostics.all("repaired")[1]).toMatchObject({ neighbour: "other", known: 1 });
+    expect([old, other, local].map(({ asked }) => asked.length)).toEqual([2, 1, 2]);
+  });
+
+  test("of which a peer makes up thousands: others are asked for a few, and the rest waits", async () => {
+    const [old, other] = [await hasNot(), await hasNot()];
+    const others = { count: 5, periodMs: 3_600_000 };
+    const stage = await repairStage(
+      { old: old.repair, other: other.repair },
+      { limits: { ...QUICK, others, othersMs: 3_600_000 } },
+    );
+    for (let n = 0; n < 40; n++) stage.want({ fingerprint: madeUp(n), neighbours: ["old"] });
+    await expect.poll(() => old.asked.length, LONG).toBe(40);
+    await expect.poll(() => other.asked.length, LONG).toBe(5);
+    // What two peers have announced was not chosen by one.
+    stage.want({ fingerprint: madeUp(99), neighbours: ["old", "third"] });
+    await expect.poll(() => other.asked.length, LONG).toBe(6);
+    const failed = () => stage.diagnostics.all("repair-failed");
+    await expect.poll(() => failed().length + stage.log.repairs.count(), LONG).toBe(41);
+    expect(stage.log.repairs.count()).toBeLessThanOrEqual(35);
+    expect(other.asked.length).toBe(6);
   });
 
   test("that nobody has is one error, with what each of them said", async () => {

@@ -142,6 +142,13 @@ export class Listener {
     return this.take(this.reception.established(peer.newest(), this.now));
   }
 
+  /** Another connection is used from now on, on which the peer has just greeted if it is given. */
+  move(peer?: ListedPeer): this {
+    this.pending = undefined;
+    const greeting = peer && { newest: peer.newest() };
+    return this.take(this.reception.moved(greeting, this.now));
+  }
+
   hangUp(): void {
     this.pending = undefined;
     this.wanted = [];

@@ -131,14 +131,23 @@ describe("listings", () => {
     expect([listener.lists, listener.wanted]).toEqual([["2-2"], []]);
   });
 
-  test("go on over another connection where they were", () => {
+  test("go on over another connection where they were, once the log is known to be the same", () => {
+    const peer = new ListedPeer();
+    peer.append(2500);
+    const listener = new Listener().greet(peer).answer(peer).answer(peer).answer(peer);
+    expect(listener.pending).toEqual({ low: 500, high: 1499 });
+    listener.move().answerAll(peer).deliver();
+    expect(listener.lists.slice(4)).toEqual(["0-1", "500-1499", "1499-2498", "2498-3497"]);
+    expect(listener.cursor).toBe(2500);
+  });
+
+  test("begin anew over another connection while nothing is known of the log", () => {
     const peer = new ListedPeer();
     peer.append(2500);
     const listener = new Listener().greet(peer).answer(peer);
-    const asked = listener.pending;
-    listener.pending = undefined;
-    listener.take(listener.reception.moved(listener.now));
-    expect(listener.pending).toEqual(asked);
+    expect(listener.pending).toEqual({ low: 501, high: 1500 });
+    listener.move();
+    expect(listener.pending).toEqual({ low: 1501, high: 2500 });
     listener.answerAll(peer).deliver();
     expect(listener.cursor).toBe(2500);
   });

@@ -128,16 +128,20 @@ describe("CLOSE", () => {
     const line = greeted();
     line.say("GETUPDATE|1|2");
     line.session.get(45, HASH);
-    expect(line.say("CLOSE")).toEqual(["0004|CLOSE|a003"]);
+    expect(line.say("CLOSE")).toEqual([]);
     expect(line.session.isOpen).toBe(false);
     expect([line.session.get(9, HASH), line.session.list(1, 2, line.now)]).toEqual([[], []]);
     expect(line.session.announce([NEWEST])).toEqual([]);
     expect(told(line.session.answerUnavailable("a002", 1)).length).toBe(1);
     expect(line.say(UPDATE.replace("%", "0003"))).toEqual(["update 45 true", "progress"]);
     expect(told(line.session.answerUnavailable("a002", 2))).toEqual([
-      "0006|ERROR|a002|500|2 update not available",
+      "0005|ERROR|a002|500|2 update not available",
+      "0006|CLOSE|a003",
       "end: closed",
     ]);
+    const slow = greeted();
+    slow.say("GETUPDATE|1", "CLOSE");
+    expect(slow.wait(10_000)).toEqual(["0003|CLOSE|a003", "end: closed"]);
     const other = greeted();
     other.session.get(45, HASH);
     other.say("CLOSE");

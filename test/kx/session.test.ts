@@ -2,6 +2,7 @@
  * What may be said when on one KX connection: the greeting, and who asks for what.
  */
 import { describe, expect, test } from "vitest";
+import { serializeLines } from "../../src/kx/serializer.js";
 import { greeted, HASH, LINE, Line, NEWEST, told, UPDATE } from "./talk.js";
 
 describe("the greeting", () => {
@@ -102,7 +103,9 @@ describe("requests of the peer", () => {
       "asked a003 43",
       "asked a003 44",
     ]);
-    expect(told(line.session.answerList("a002", [NEWEST]))).toEqual([`0003|IHAVE|a002|${LINE}`]);
+    expect(told(line.session.answerList("a002", [serializeLines([NEWEST])]))).toEqual([
+      `0003|IHAVE|a002|${LINE}`,
+    ]);
     expect(told(line.session.answerUpdate("a003", NEWEST, Buffer.from("armor\n")))).toEqual([
       `0004|UPDATE|a003|${LINE}|armor`,
     ]);
@@ -111,14 +114,12 @@ describe("requests of the peer", () => {
     ]);
   });
 
-  test("LIST without a line or with a bad one: an empty answer and 500", () => {
+  test("LIST without a line or with a bad one: one answer, 500", () => {
     const line = greeted();
     expect(line.say("LIST", "LIST|all")).toEqual([
-      "0003|IHAVE|a002",
-      "0004|ERROR|a002|500|LIST wants a range",
+      "0003|ERROR|a002|500|LIST wants a range",
       "complaint: LIST wants a range",
-      "0005|IHAVE|a003",
-      "0006|ERROR|a003|500|LIST has a line that is no range",
+      "0004|ERROR|a003|500|LIST has a line that is no range",
       "complaint: LIST has a line that is no range",
     ]);
     expect(line.session.isOpen).toBe(true);

@@ -2,6 +2,7 @@
  * Two and three gateways without sockets: what travels, what does not, and what it costs.
  */
 import { describe, expect, test } from "vitest";
+import type { Seq } from "../../src/update.js";
 import { SEED } from "../kx/chance.js";
 import { MINUTE_MS, Network, pair, updates } from "./network.js";
 
@@ -275,3 +276,69 @@ describe("two connections of one peer", () => {
     expect([...a.all("peer-reset"), ...b.all("peer-reset")]).toEqual([]);
   });
 });
+
+describe("a peer that lost its log connects beside the connection that died", () => {
+  // Below, at and above what the other side holds of the log that is gone, which is 5.
+  test.each([1, 4, 5, 6, 40])("with %i updates in the new one: all of them come", (count) => {
+    const { network, a, b } = pair();
+    a.mail(...updates(5));
+    network.connect(a, b);
+    network.run(MINUTE_MS);
+    a.replace();
+    a.mail(...updates(count, 1000));
+    network.connect(a, b);
+    network.run(MINUTE_MS);
+    expect(new Set(b.hashes())).toEqual(
+      new Set([...updates(5), ...a.log.range(...all(count))].map(({ hash }) => hash)),
+    );
+    expect(b.cursor("a")).toBe(a.log.newest());
+    expect(b.all("peer-reset").length).toBe(1);
+    network.run(10 * MINUTE_MS);
+    expect(b.all("peer-disconnected").map(({ reason }) => reason)).toEqual(["silent"]);
+  });
+
+  test("twice within 10 minutes: the second log is listed when they are over, by itself", () => {
+    const { network, a, b } = pair();
+    a.mail(...updates(5));
+    network.connect(a, b);
+    network.run(MINUTE_MS);
+    for (const from of [1000, 2000]) {
+      a.replace();
+      a.mail(...updates(4, from));
+      network.connect(a, b);
+      network.run(MINUTE_MS);
+    }
+    const lacks = () => a.hashes().filter((hash) => !b.hashes().includes(hash)).length;
+    expect(lacks()).toBe(4);
+    const before = network.count(a, b, "IHAVE");
+    network.run(9 * MINUTE_MS);
+    expect(lacks()).toBe(0);
+    expect(b.cursor("a")).toBe(a.log.newest());
+    // Nothing was announced meanwhile.
+    expect(network.said(a, b).slice(-2000)).not.toContain("NOTIFY");
+    expect(network.count(a, b, "IHAVE")).toBeGreaterThan(before);
+  });
+
+  test("empty, and what it gets then comes as well, also after a restart of the other side", () => {
+    const { network, a, b } = pair();
+    a.mail(...updates(5));
+    network.connect(a, b);
+    network.run(MINUTE_MS);
+    a.replace();
+    network.connect(a, b);
+    network.run(1000);
+    a.mail(...updates(3, 1000));
+    network.run(MINUTE_MS);
+    b.restart();
+    a.mail(...updates(2, 2000));
+    network.connect(b, a);
+    network.run(MINUTE_MS);
+    expect(new Set(b.hashes())).toEqual(new Set(a.hashes()));
+    expect(b.hashes().length).toBe(10);
+  });
+});
+
+/** Parameters of `range` for the first entries of a log. */
+function all(count: number): [Seq, Seq, number] {
+  return [1 as Seq, (count + 5) as Seq, count + 5];
+}

@@ -35,7 +35,7 @@ interface Link {
 
 export class Gateway implements Diagnostics {
   readonly name: string;
-  readonly log: UpdateLog;
+  log: UpdateLog;
   readonly events: { readonly event: EventName; readonly fields: Fields }[] = [];
   exchange: Exchange;
   ticks = 0;
@@ -65,13 +65,23 @@ export class Gateway implements Diagnostics {
     this.#peers = peers;
     this.#observing = observing;
     this.#addresses = addresses;
+    this.log = this.#emptyLog();
+    this.exchange = this.#begin();
+  }
+
+  /** The machine dies with its disk, and another one begins anew; no peer hears of it. */
+  replace(): void {
+    this.log = this.#emptyLog();
+    this.exchange = this.#begin();
+  }
+
+  #emptyLog(): UpdateLog {
     const log = UpdateLog.open(":memory:");
     onTestFinished(() => log.close());
     log.onAppend(() => {
       this.hasGrown = true;
     });
-    this.log = this.#failing(log);
-    this.exchange = this.#begin();
+    return this.#failing(log);
   }
 
   /** Ends the process, so to say, and begins a new one over the same log. */

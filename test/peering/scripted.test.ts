@@ -8,14 +8,16 @@ import type { EventName } from "../../src/diagnostics.js";
 import type { Action } from "../../src/peering/exchange.js";
 import { Exchange } from "../../src/peering/exchange.js";
 import { OUTLET_LIMITS } from "../../src/peering/outlet.js";
-import { LISTING_LINES } from "../../src/peering/serving.js";
+import { LISTING_LIMITS } from "../../src/peering/serving.js";
 import type { Update } from "../../src/update.js";
+import { Connection } from "../../src/updatelog/connection.js";
 import { UpdateLog } from "../../src/updatelog/update-log.js";
 import { wire } from "../kx/wire.js";
 import { made } from "../torture/material.js";
 
 class Stage {
-  readonly log = UpdateLog.open(":memory:");
+  readonly #connection = Connection.open(":memory:");
+  readonly log = new UpdateLog(this.#connection);
   readonly events: EventName[] = [];
   readonly exchange: Exchange;
   now = 1000;
@@ -36,6 +38,13 @@ class Stage {
     return this.take(this.exchange.grew(this.now));
   }
 
+  /** The next update gets this number. */
+  numberFrom(seq: number): this {
+    const { db } = this.#connection;
+    db.prepare("INSERT INTO sqlite_sequence (name, seq) VALUES ('updates', ?)").run(seq - 1);
+    return this;
+  }
+
   greet(id = 1): this {
     this.take(this.exchange.opened(id, "peer", false, this.now));
     return this.say("HELO|1.0", id).say("IHAVE|NOTIFY", id);
@@ -50,6 +59,16 @@ class Stage {
   flush(unsent = 0): this {
     this.text = "";
     return this.take(this.exchange.flushed(1, unsent, this.now));
+  }
+
+  /** Lets pass what is due within a second after the other; returns how often something was. */
+  settle(): number {
+    let ticks = 0;
+    for (; ; ticks++) {
+      const at = this.exchange.nextAt() ?? Infinity;
+      if (at > this.now + 1000 || ticks > 1000) return ticks;
+      this.wait(Math.max(1, at - this.now));
+    }
   }
 
   wait(ms: number): this {
@@ -129,9 +148,9 @@ describe("a greedy peer", () => {
 
   test("with LIST - gets one IHAVE with at most 50,000 lines", () => {
     const stage = new Stage();
-    expect(LISTING_LINES).toBe(50_000);
+    expect(LISTING_LIMITS.lines).toBe(50_000);
     stage.hold(Array.from({ length: 1200 }, (_, n) => made(6, n, 1).update));
-    stage.greet().flush().say("LIST|-|5-9|1100-|7");
+    stage.greet().flush().say("LIST|-|5-9|1100-|7").settle();
     expect(stage.text.split("\r\nIHAVE\r\nt000\r\n").length).toBe(2);
     const numbers = [...stage.text.matchAll(/^(\d+) [0-9A-F]{40} /gm)].map(([, n]) => Number(n));
     expect(numbers).toEqual(Array.from({ length: 1200 }, (_, n) => n + 1));
@@ -196,5 +215,82 @@ describe("going down", () => {
     expect(stage.text.split("\r\nCLOSE\r\n").length - 1).toBe(2);
     expect(stage.log.receiveCursor("peer")?.number).toBe(1);
     expect(stage.exchange.status()[0]?.connected).toBe(false);
+  });
+});
+
+describe("after a wrap of our own numbers", () => {
+  // Seven updates at positions 2^31-3 to 2^31+3, which show as 2147483645 to 2147483647, 0 to 3.
+  const NUMBERS = [2_147_483_645, 2_147_483_646, 2_147_483_647, 0, 1, 2, 3];
+  const all = (from: number, to = 7) => NUMBERS.slice(from, to);
+
+  test.each([
+    ["0-", all(0)],
+    ["-", all(0)],
+    ["0-2147483647", all(0)],
+    ["1-2147483647", [...all(0, 3), ...all(4)]],
+    ["2147483646-", all(1)],
+    ["2147483646-1", all(1, 5)],
+    ["2147483646-2147483647", all(1, 3)],
+    ["0-2147483645", [...all(0, 1), ...all(3)]],
+    ["0-999", all(3)],
+    ["2-", all(5)],
+    // Not reached yet in this round: it stands for the one before.
+    ["4-", all(0)],
+    ["5-2147483000", []],
+  ])("LIST %s", (range, expected) => {
+    const stage = new Stage().numberFrom(2 ** 31 - 3);
+    stage.hold(Array.from({ length: 7 }, (_, n) => made(8, n, 1).update));
+    stage.greet().flush().say(`LIST|${range}`);
+    const numbers = [...stage.text.matchAll(/^(\d+) [0-9A-F]{40} /gm)].map(([, n]) => Number(n));
+    expect(numbers).toEqual(expected);
+  });
+});
+
+describe("a peer that lists everything again and again", () => {
+  test("is answered whole, and in slices", () => {
+    const stage = new Stage();
+    stage
+      .hold(Array.from({ length: 3000 }, (_, n) => made(9, n, 1).update))
+      .greet()
+      .flush();
+    stage.say("LIST|0-");
+    expect(stage.text).not.toContain("IHAVE\r\nt000");
+    const ticks = stage.settle();
+    expect(ticks).toBeGreaterThanOrEqual(2);
+    expect(stage.text.match(/^\d+ [0-9A-F]{40} /gm)?.length).toBe(3000);
+    expect(stage.text.split("IHAVE\r\nt000").length).toBe(2);
+  });
+
+  test("delays the listing of another connection by no more than a few slices", () => {
+    const stage = new Stage();
+    stage
+      .hold(Array.from({ length: 3000 }, (_, n) => made(9, n, 1).update))
+      .greet()
+      .flush();
+    stage.greet(2);
+    for (let n = 0; n < 20; n++) stage.say("LIST|0-");
+    stage.text = "";
+    stage.say("LIST|2999-", 2);
+    const asked = stage.now;
+    for (let n = 0; n < 100; n++) {
+      if (/\r\nt000\r\n2999 .*\r\n3000 .*\r\n\.\r\n/.test(stage.text)) break;
+      stage.wait(Math.max(1, (stage.exchange.nextAt() ?? 0) - stage.now));
+    }
+    expect(stage.now - asked).toBeLessThan(100);
+  });
+});
+
+describe("CLOSE", () => {
+  test("of a peer is answered when all that it asked for has left", () => {
+    const stage = new Stage();
+    stage
+      .hold(Array.from({ length: 3000 }, (_, n) => made(9, n, 1).update))
+      .greet()
+      .flush();
+    stage.say("LIST|0-").say("GETUPDATE|7|9999").say("CLOSE");
+    stage.settle();
+    const commands = [...stage.text.matchAll(/\r\n(IHAVE|UPDATE|ERROR|CLOSE)\r\n/g)];
+    expect(commands.map(([, command]) => command)).toEqual(["IHAVE", "UPDATE", "ERROR", "CLOSE"]);
+    expect(stage.ended).toEqual(["end"]);
   });
 });

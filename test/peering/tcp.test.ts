@@ -9,6 +9,7 @@ import type { Clock } from "../../src/clock.js";
 import { systemClock } from "../../src/clock.js";
 import { parseConfig } from "../../src/config/load.js";
 import type { EventName, Fields } from "../../src/diagnostics.js";
+import { REDIAL_LIMITS } from "../../src/peering/redial.js";
 import { KxDoor } from "../../src/peering/tcp.js";
 import type { Update } from "../../src/update.js";
 import { UpdateLog } from "../../src/updatelog/update-log.js";
@@ -253,6 +254,34 @@ describe("a peer that goes away", () => {
     await until(() => door.status()[0]?.connected === true);
     expect(greeted).toBe(2);
   });
+
+  test("after each burst is dialled again for the next update, not in an hour", async () => {
+    let heard = 0;
+    const { port } = await listener((socket) => {
+      let text = "";
+      socket.write(GREETING);
+      socket.on("data", (bytes) => {
+        text += bytes.toString("latin1");
+        // Our newest update, in the greeting or as news; then it hangs up.
+        if (!/^\d+ [0-9A-F]{40} /m.test(text)) return;
+        heard += 1;
+        socket.end();
+      });
+    });
+    const { door, hold, all } = await openDoor(
+      peer("friend", `127.0.0.1:${port}`, true),
+      systemClock.random,
+      { reconnect: "1h" },
+    );
+    await until(() => door.status()[0]?.connected === true);
+    for (let n = 0; n < 3; n++) {
+      const began = performance.now();
+      hold(made(1, 50 + n).update);
+      await until(() => heard === n + 1);
+      await until(() => all("peer-disconnected").length === n + 1);
+      expect(performance.now() - began).toBeLessThan(REDIAL_LIMITS.newsMs + 4000);
+    }
+  }, 40_000);
 
   test("by a reset, at any byte, leaves nothing behind", async () => {
     const { door, port, hold, all } = await openDoor(peer("friend", "127.0.0.2:1"));

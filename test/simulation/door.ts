@@ -4,9 +4,9 @@
  * connections a peer may hold, what FIN and a broken line mean. The exchange is the real one; its
  * actions are performed in order.
  */
-import { delayMs, type Schedule } from "../../src/backoff.js";
+import type { Schedule } from "../../src/backoff.js";
 import type { Action, Exchange } from "../../src/peering/exchange.js";
-import { EXCHANGE_LIMITS } from "../../src/peering/exchange.js";
+import { Redial } from "../../src/peering/redial.js";
 import type { Event } from "./queue.js";
 import type { Line } from "./streams.js";
 
@@ -31,9 +31,10 @@ export interface DoorWays {
 }
 
 interface Peer extends PeerSettings {
-  attempt: number;
+  readonly redial: Redial;
   isDialling: boolean;
-  backoffMs: number | undefined;
+  /** Until the next attempt. */
+  timer: Event | undefined;
 }
 
 interface Open {
@@ -46,7 +47,6 @@ interface Open {
 export class SimDoor {
   readonly #exchange: Exchange;
   readonly #ways: DoorWays;
-  readonly #reconnect: Schedule;
   readonly #peers: readonly Peer[];
   readonly #open = new Map<number, Open>();
 
@@ -58,9 +58,9 @@ export class SimDoor {
   ) {
     this.#exchange = exchange;
     this.#ways = ways;
-    this.#reconnect = reconnect;
     this.#peers = peers.map((one) => {
-      return { ...one, attempt: 0, isDialling: false, backoffMs: undefined };
+      const redial = new Redial(reconnect, () => ways.random());
+      return { ...one, redial, isDialling: false, timer: undefined };
     });
   }
 
@@ -77,6 +77,7 @@ export class SimDoor {
     const peer = this.#peers.find((one) => one.name === name);
     if (peer === undefined) throw new Error(`${name} is no peer`);
     if (dialled) peer.isDialling = false;
+    peer.redial.connected();
     const openedAt = this.#ways.now();
     this.#open.set(line.id, { line, peer, openedAt, isEnding: false });
     return this.#exchange.opened(line.id, name, dialled, openedAt);
@@ -87,6 +88,14 @@ export class SimDoor {
     if (peer === undefined) return;
     peer.isDialling = false;
     this.#redialLater(peer);
+  }
+
+  /** The log grew: peers for whom that is news are dialled sooner. */
+  grew(): void {
+    for (const peer of this.#peers) {
+      if (peer.timer === undefined || !this.#exchange.takeNews(peer.name)) continue;
+      this.#dialIn(peer, peer.redial.newsMs(this.#ways.now()));
+    }
   }
 
   received(line: Line, bytes: Uint8Array): Action[] {
@@ -107,8 +116,9 @@ export class SimDoor {
     const { peer, openedAt } = open;
     this.#open.delete(line.id);
     const now = this.#ways.now();
+    const isUseful = open.isEnding && this.#exchange.isUseful(line.id);
     const actions = this.#exchange.ended(line.id, now);
-    if (now - openedAt >= EXCHANGE_LIMITS.healthyMs) peer.attempt = 0;
+    peer.redial.ended(openedAt, isUseful, now);
     if (peer.dial && !peer.isDialling && this.#connections(peer) === 0) this.#redialLater(peer);
     return actions;
   }
@@ -119,7 +129,9 @@ export class SimDoor {
       if (open === undefined) continue;
       if (action.type === "send") this.#ways.write(open.line, open.peer.name, action.bytes);
       else if (action.type === "end") {
-        open.peer.backoffMs = action.backoffMs;
+        if (action.backoffMs !== undefined) {
+          open.peer.redial.stayAway(action.backoffMs, this.#ways.now());
+        }
         this.#end(action.connection);
       } else this.#ways.destroy(open.line);
     }
@@ -142,16 +154,21 @@ export class SimDoor {
   }
 
   #dial(peer: Peer): void {
+    peer.timer = undefined;
     if (peer.isDialling || this.#connections(peer) > 0) return;
     peer.isDialling = true;
+    peer.redial.tried(this.#ways.now());
+    this.#exchange.takeNews(peer.name);
     this.#ways.dial(peer.name);
   }
 
   #redialLater(peer: Peer): void {
-    const planned = delayMs(this.#reconnect, peer.attempt, this.#ways.random());
-    const wait = Math.max(planned, peer.backoffMs ?? 0);
-    peer.backoffMs = undefined;
-    peer.attempt += 1;
-    this.#ways.later(wait, `dials ${peer.name} again`, () => this.#dial(peer));
+    const hasNews = this.#exchange.takeNews(peer.name);
+    this.#dialIn(peer, peer.redial.laterMs(hasNews, this.#ways.now()));
+  }
+
+  #dialIn(peer: Peer, wait: number): void {
+    if (peer.timer !== undefined) peer.timer.isCancelled = true;
+    peer.timer = this.#ways.later(wait, `dials ${peer.name} again`, () => this.#dial(peer));
   }
 }

@@ -21,6 +21,9 @@ export interface FaultPlan {
   readonly jumpMs: number;
 }
 
+/** Hears of a gateway that has lost all that it had, and when it is up again, if that is known. */
+export type Lost = (gateway: Gateway, upInMs?: number) => void;
+
 export class Faults {
   readonly #plan: FaultPlan;
   readonly #queue: EventQueue;
@@ -28,10 +31,9 @@ export class Faults {
   readonly #gateways: readonly Gateway[];
   readonly #dice: Dice;
   readonly #trace: Trace;
-  readonly #lost: (gateway: Gateway) => void;
+  readonly #lost: Lost;
   #isOver = false;
 
-  /** `lost` hears of a gateway that has lost all that it had. */
   constructor(
     plan: FaultPlan,
     queue: EventQueue,
@@ -39,7 +41,7 @@ export class Faults {
     gateways: readonly Gateway[],
     dice: Dice,
     trace: Trace,
-    lost: (gateway: Gateway) => void,
+    lost: Lost,
   ) {
     this.#lost = lost;
     this.#plan = plan;
@@ -118,9 +120,29 @@ export class Faults {
       case "clock jump":
         gateway.jump(this.#dice.int(-this.#plan.jumpMs, this.#plan.jumpMs));
         return true;
+      case "disk lost while hung":
+        this.#loseWhileHung(gateway);
+        return true;
       default:
         return fault satisfies never;
     }
+  }
+
+  /**
+   * The connections of a gateway hang, its disk is lost, and it connects anew while its peers still
+   * hold the old connections: some at once, some when its new log has grown.
+   */
+  #loseWhileHung(gateway: Gateway): void {
+    const { now } = this.#queue;
+    const until = now + this.#span(MINUTE_MS, 20 * MINUTE_MS);
+    for (const line of this.#streams.linesOf(gateway)) {
+      for (const { from } of line.directions) this.#streams.clog(line, from, until);
+    }
+    const restartMs = this.#span(1000, 10_000);
+    const aloneMs = this.#dice.chance(0.5) ? 0 : this.#span(1000, 2 * MINUTE_MS);
+    this.#streams.block(gateway, now + restartMs + aloneMs);
+    gateway.loseDisk(restartMs);
+    this.#lost(gateway, restartMs);
   }
 
   /** One side believes the line to be gone, the other hears nothing. */

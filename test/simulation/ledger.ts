@@ -179,18 +179,32 @@ export class Ledger {
     if (at === undefined || theirs === undefined) return;
     this.passed.set(peer, (this.passed.get(peer) ?? new Set()).add(at.number));
     const logs = [theirs.entries, ...theirs.former];
-    const entries = logs.find((log) => log.get(at.number)?.hash === at.hash);
-    if (entries === undefined) {
+    // More than one when a new log shows the same update under that number: a cursor that is stored
+    // late may belong to the former one.
+    const fitting = logs.filter((log) => log.get(at.number)?.hash === at.hash);
+    if (fitting.length === 0) {
       const text = `${this.name} is at ${at.number} ${at.hash} of ${peer}, which is not there`;
       throw new Violation("cursors pass nothing unresolved", text);
     }
-    for (let number = before + 1; number <= at.number; number += 1) {
-      const { hash, at: since } = entries.get(number) ?? { hash: undefined, at: 0 };
+    const missed = fitting.map((log) => this.#missed(log, before, at.number, oldest));
+    if (missed.includes(undefined)) return;
+    const text = `${this.name} is at ${at.number} of ${peer} without ${missed[0]}`;
+    throw new Violation("cursors pass nothing unresolved", text);
+  }
+
+  /** The first entry of a log between two numbers that is not resolved here. */
+  #missed(
+    log: ReadonlyMap<number, Known>,
+    from: number,
+    to: number,
+    oldest: number,
+  ): string | undefined {
+    for (let number = from + 1; number <= to; number += 1) {
+      const { hash, at: since } = log.get(number) ?? { hash: undefined, at: 0 };
       if (hash === undefined || this.stored.has(hash) || this.givenUp.has(hash)) continue;
-      if (since < oldest) continue;
-      const text = `${this.name} is at ${at.number} of ${peer} without ${number} ${hash}`;
-      throw new Violation("cursors pass nothing unresolved", text);
+      if (since >= oldest) return `${number} ${hash}`;
     }
+    return undefined;
   }
 
   /** A GETUPDATE leaves for `peer`. */

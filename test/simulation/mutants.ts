@@ -5,6 +5,7 @@
  */
 import { Freight } from "../../src/egress/freight.js";
 import { FetchTracker } from "../../src/kx/fetch-tracker.js";
+import { LogIdentity } from "../../src/kx/log-identity.js";
 import type { Announcement } from "../../src/kx/messages.js";
 import { Reception } from "../../src/kx/reception.js";
 import type { Position } from "../../src/kx/reception-output.js";
@@ -195,6 +196,15 @@ export const MUTANTS: readonly Mutant[] = [
         }),
       );
     },
+  },
+  {
+    name: "same-log",
+    bug: "a peer that connects beside a dead connection is taken to have the log that it had",
+    plant: () =>
+      all(
+        exchange(LogIdentity, "ask", () => () => {}),
+        exchange(LogIdentity, "contradict", () => () => {}),
+      ),
   },
   {
     name: "wrong-body-seen",

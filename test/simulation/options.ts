@@ -31,6 +31,7 @@ export const FAULTS = [
   "disk lost",
   "io error",
   "clock jump",
+  "disk lost while hung",
 ] as const;
 export type Fault = (typeof FAULTS)[number];
 
@@ -104,7 +105,13 @@ export function optionsOf(seed: number, size: "small" | "large" = "large"): Worl
     : dice.span(5 * MINUTE_MS, (isSmall ? 15 : 40) * MINUTE_MS);
   const mean = safetyMs / dice.int(2, 12);
   const faults: Partial<Record<Fault, number>> = {};
+  // Dice of its own: the worlds of older seeds stay as they are where this does not happen.
+  const hung = dice.fork("hung");
   for (const fault of FAULTS) {
+    if (fault === "disk lost while hung") {
+      if (hung.chance(0.15)) faults[fault] = hung.span(mean / 2, mean * 4);
+      continue;
+    }
     // A world that loses disks all the time has little left to be consistent about.
     const isOn = dice.chance(fault === "disk lost" ? 0.15 : 0.4);
     if (isOn) faults[fault] = dice.span(mean / 2, mean * 4);

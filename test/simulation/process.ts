@@ -128,7 +128,9 @@ export class Process {
       for (const lane of this.#lanes) {
         if (lane.lane.isReady && !lane.isDelivering) this.#drive(lane, undefined);
       }
-      return this.exchange.grew(this.#clock.monotonic());
+      const actions = this.exchange.grew(this.#clock.monotonic());
+      this.door.grew();
+      return actions;
     });
   }
 

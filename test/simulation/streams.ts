@@ -74,6 +74,8 @@ export class Streams {
   #lastId = 0;
   /** Which side of the partition each host is on; no partition while it is empty. */
   #sides = new Map<string, number>();
+  /** Until when no new connection with a host comes about, by its name. */
+  readonly #blocked = new Map<string, number>();
 
   constructor(queue: EventQueue, dice: Dice, options: StreamOptions) {
     this.#queue = queue;
@@ -91,7 +93,7 @@ export class Streams {
 
   dial(from: Host, to: Host): void {
     this.#queue.after(this.#latency(), `${from.name} dials ${to.name}`, () => {
-      if (this.isCut(from.name, to.name)) {
+      if (this.isCut(from.name, to.name) || this.#isBlocked(from, to)) {
         this.#queue.after(CONNECT_MS, `${from.name} gives up`, () => from.unreachable(to.name));
         return;
       }
@@ -154,9 +156,19 @@ export class Streams {
     return (this.#sides.get(a) ?? 0) !== (this.#sides.get(b) ?? 0);
   }
 
+  /** New connections with a host come about again at `until`; those that are there stay. */
+  block(host: Host, until: number): void {
+    this.#blocked.set(host.name, until);
+  }
+
+  #isBlocked(...hosts: readonly Host[]): boolean {
+    return hosts.some(({ name }) => (this.#blocked.get(name) ?? 0) > this.#queue.now);
+  }
+
   /** Takes back what clogs. */
   heal(): void {
     this.#sides.clear();
+    this.#blocked.clear();
     for (const line of this.#lines.values()) {
       for (const way of line.directions) way.cloggedUntil = 0;
     }

@@ -149,7 +149,11 @@ class World {
   run(): void {
     const { faults: every, isLong, safetyMs } = this.#options;
     const args = [this.#queue, this.#streams, this.#gateways, this.#dice, this.#trace] as const;
-    const lost = (gateway: Gateway) => this.#release(gateway);
+    const lost = (gateway: Gateway, upInMs?: number) => {
+      this.#release(gateway);
+      const isHonest = this.#honest.includes(gateway);
+      if (upInMs !== undefined && isHonest) this.#bringTo(gateway, upInMs);
+    };
     const faults = new Faults(planOf(every, isLong), ...args, lost);
     for (const gateway of this.#gateways) {
       this.#queue.after(this.#dice.int(0, 5000), `${gateway.name} starts`, () => gateway.start());
@@ -194,10 +198,18 @@ class World {
     }
   }
 
-  #bring(): void {
+  /** Its new log grows at once, whether its peers hear of it or not. */
+  #bringTo(gateway: Gateway, upInMs: number): void {
+    for (let n = this.#dice.int(0, 6); n > 0; n -= 1) {
+      const after = upInMs + this.#dice.int(0, 10_000);
+      this.#queue.after(after, "a user hands in a key", () => this.#bring(gateway));
+    }
+  }
+
+  #bring(where?: Gateway): void {
     const news = this.#keys.next();
     const places = [...this.#honest, ...this.#legacy];
-    const place = this.#dice.pick(places);
+    const place = where ?? this.#dice.pick(places);
     const at = this.now;
     this.#trace.line(at, `${news.name} at ${place.name}`);
     if (place instanceof LegacySite) {
@@ -322,7 +334,8 @@ class World {
   /** Waits until nobody has asked for an update for as long as it may take to ask once more. */
   #settlePhantoms(): void {
     const { faults } = this.#options;
-    if (this.#liars.length === 0 && faults["disk lost"] === undefined) return;
+    const hasLost = faults["disk lost"] ?? faults["disk lost while hung"];
+    if (this.#liars.length === 0 && hasLost === undefined) return;
     const beganAt = this.now;
     let askedAt = beganAt;
     const asks = () => this.#honest.filter(({ wiretap }) => wiretap.take().has("GETUPDATE"));

@@ -51,7 +51,7 @@ test("what is due first is first, for each source, and a lost source's rows come
 
 test("there is an end to what is wanted", () => {
   const log = UpdateLog.open(":memory:");
-  for (let n = 0; n < MOST_REPAIRS; n++) log.repairs.want(lost(n));
+  for (let n = 0; n < MOST_REPAIRS; n++) log.repairs.want({ ...lost(n), why: "expired" });
   expect(log.repairs.want(lost(MOST_REPAIRS))).toBe(false);
   expect(log.repairs.want(lost(5, ["new"]))).toBe(true);
   log.repairs.forget(fingerprint(7));
@@ -60,6 +60,30 @@ test("there is an end to what is wanted", () => {
   expect([log.repairs.count(), log.repairs.want(lost(7))]).toEqual([MOST_REPAIRS, false]);
   log.close();
 });
+
+test("one neighbour that announces what it does not have leaves room for the others", () => {
+  const path = join(scratch(), "updates.db");
+  let log = UpdateLog.open(path);
+  let next = 0;
+  const wanted = (neighbour: string, most: number) => {
+    let taken = 0;
+    for (let n = 0; n < most; n++) if (log.repairs.want(lost(next++, [neighbour]))) taken += 1;
+    return taken;
+  };
+  const half = MOST_REPAIRS / 2;
+  expect(wanted("liar", MOST_REPAIRS)).toBe(half);
+  expect(log.repairs.want({ ...lost(next++, []), why: "expired", site: "far" })).toBe(true);
+  expect(wanted("honest", 2000)).toBe(2000);
+  // What is no more is room again, also after a restart.
+  log.close();
+  log = UpdateLog.open(path);
+  expect(wanted("liar", 10)).toBe(0);
+  expect(wanted("other", MOST_REPAIRS)).toBe((half - 2000) / 2);
+  for (let n = 0; n < 2000; n++) log.repairs.forget(fingerprint(n));
+  expect(wanted("liar", MOST_REPAIRS)).toBeGreaterThan(100);
+  expect(log.repairs.count()).toBeLessThan(MOST_REPAIRS);
+  log.close();
+}, 60_000);
 
 test("all that changed at a neighbour is one row, which the operator's order begins anew", () => {
   const path = join(scratch(), "updates.db");

@@ -13,6 +13,7 @@ import { kills } from "./kills.js";
 import { kxAnnounce } from "./kx-announce.js";
 import { kxInput } from "./kx-input.js";
 import { kxLate } from "./kx-late.js";
+import { kxList } from "./kx-list.js";
 import { kxSlow } from "./kx-slow.js";
 import { logLines } from "./log-lines.js";
 import { numbers } from "./numbers.js";
@@ -50,6 +51,7 @@ export const CHECKS: readonly Check[] = [
   kxInput,
   kxSlow,
   kxLate,
+  kxList,
   size,
   silentPeers,
   logLines,
