@@ -64,7 +64,7 @@ describe("a lost key", () => {
     expect(stage.log.entry(1 as Seq)?.origin.neighbour).toBe("[local]");
   });
 
-  test("that one peer alone announced is asked of the keyserver beside us before others", async () => {
+  test("that one peer alone announced is asked of the keyserver beside us second", async () => {
     const [old, other, local] = [await hasNot(), await has(), await has()];
     const stage = await repairStage(
       { other: other.repair, old: old.repair },
@@ -80,7 +80,7 @@ describe("a lost key", () => {
     expect([old, other, local].map(({ asked }) => asked.length)).toEqual([2, 1, 2]);
   });
 
-  test("of which a peer makes up thousands: others are asked for a few, and the rest waits", async () => {
+  test("of which a peer makes up many: others are asked for a few, the rest waits", async () => {
     const [old, other] = [await hasNot(), await hasNot()];
     const others = { count: 5, periodMs: 3_600_000 };
     const stage = await repairStage(

@@ -131,7 +131,7 @@ describe("listings", () => {
     expect([listener.lists, listener.wanted]).toEqual([["2-2"], []]);
   });
 
-  test("go on over another connection where they were, once the log is known to be the same", () => {
+  test("go on over another connection where they were, once the log is recognised", () => {
     const peer = new ListedPeer();
     peer.append(2500);
     const listener = new Listener().greet(peer).answer(peer).answer(peer).answer(peer);

@@ -53,7 +53,8 @@ describe(`two gateways, KXGW_SEED=${SEED}`, () => {
     const { network, a, b } = pair();
     a.mail(...updates(2000));
     network.connect(a, b);
-    network.run(2 * MINUTE_MS);
+    // What b got from a it announces after a minute, and a minute later a has stored its cursor.
+    network.run(3 * MINUTE_MS);
     for (const gateway of [a, b, a, b]) {
       const before = [network.count(a, b, "LIST"), network.count(b, a, "LIST")];
       gateway.restart();

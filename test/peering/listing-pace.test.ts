@@ -27,7 +27,7 @@ test("a peer that lists on and on gets 5000 lines a second", () => {
   expect((listed(pace, ["a"], 20_000, 100_000)[0] ?? 0) / 100).toBeCloseTo(5000, -2);
 });
 
-test("all together get 25,000 lines a second, and one that asks for a line waits 10 ms at most", () => {
+test("all together get 25,000 lines a second, and a single line waits 10 ms at most", () => {
   const pace = new ListingPace();
   const many = Array.from({ length: 30 }, (_, n) => `peer ${n}`);
   const sum = listed(pace, many, 0, 10_000).reduce((all, one) => all + one, 0);
