@@ -5,6 +5,7 @@
  * settled before; the outcome is put into words by the way in. Nothing is acknowledged before the
  * commit.
  */
+import { setImmediate } from "node:timers/promises";
 import {
   type Admission,
   ALL,
@@ -81,6 +82,9 @@ export interface Material {
   readonly receivedAt: number;
 }
 
+/** Names that are written in one transaction. */
+const NAMES_AT_ONCE = 1000;
+
 export class KeyIntake {
   /** Who may hand in how much; asked by whoever knows the sender. */
   readonly rates: AcceptRates;
@@ -112,7 +116,13 @@ export class KeyIntake {
    */
   async take(submission: Submission): Promise<Taken[]> {
     const material = await inSlices(this.#reading(submission), this.#clock);
-    return this.stored(submission, material, await this.#commit.append(material.arrivals));
+    const outcomes = await this.#commit.append(material.arrivals);
+    const { seenAgain, receivedAt, ...others } = material;
+    for (let at = 0; at < seenAgain.length; at += NAMES_AT_ONCE) {
+      this.#log.packets.remember(seenAgain.slice(at, at + NAMES_AT_ONCE), receivedAt);
+      await setImmediate();
+    }
+    return this.stored(submission, { ...others, receivedAt, seenAgain: [] }, outcomes);
   }
 
   /** What is to be appended for a submission. Throws `Refusal` when nothing of it can be taken. */

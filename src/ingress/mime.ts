@@ -5,6 +5,7 @@
  * others. The plain shape, which is what every keyserver writes, needs no parser: its body is its
  * only part (`plainBody`; a test holds both ways to the same bytes).
  */
+import { setImmediate } from "node:timers/promises";
 import { MailParser } from "mailparser";
 import { Refusal } from "../errors.js";
 import type { HeaderField } from "../mail/head.js";
@@ -12,6 +13,8 @@ import { headerValues } from "../mail/head.js";
 
 /** Parts a mail may have; a keyserver writes one, a mailing list's footer makes it two. */
 export const MAX_PARTS = 100;
+/** Bytes that are parsed in one go: some milliseconds for the dearest input. */
+const PIECE = 16 * 1024;
 
 /** The decoded parts of `message`, whose head has `fields` and ends before `bodyStart`. */
 export async function decodedParts(
@@ -82,8 +85,8 @@ export async function typedParts(message: Uint8Array): Promise<Part[]> {
     });
     parser.on("end", resolve);
   });
-  parser.end(message);
   try {
+    await Promise.race([finished, feed(parser, message)]);
     await finished;
     await Promise.all(pending);
   } catch (error) {
@@ -91,6 +94,16 @@ export async function typedParts(message: Uint8Array): Promise<Part[]> {
     throw new Refusal("bad-mail", "The mail's MIME structure cannot be read.");
   }
   return parts;
+}
+
+/** Hands over the message bit by bit, since a parser works on what it is given in one go. */
+async function feed(parser: MailParser, message: Uint8Array): Promise<void> {
+  for (let at = 0; at < message.length && !parser.destroyed; at += PIECE) {
+    const isReady = parser.write(message.subarray(at, at + PIECE));
+    if (!isReady) await new Promise((resolve) => parser.once("drain", resolve));
+    await setImmediate();
+  }
+  parser.end();
 }
 
 async function collect(stream: AsyncIterable<Uint8Array>): Promise<Uint8Array> {

@@ -11,6 +11,7 @@
  * its address is in [site] contact.
  */
 import type { AddressInfo } from "node:net";
+import { dirname } from "node:path";
 import type { SMTPServerDataStream, SMTPServerOptions, SMTPServerSession } from "smtp-server";
 import type { Config, Endpoint, Neighbour } from "../config/config.js";
 import type { Diagnostics } from "../diagnostics.js";
@@ -19,6 +20,7 @@ import { isBounceAddress } from "../mail/verp.js";
 import type { BounceIntake } from "./bounce-intake.js";
 import { OwnCertificate } from "./certificate.js";
 import { collect, type GiveUp } from "./collect.js";
+import { type HeldMail, HeldMails } from "./held-mails.js";
 import type { Borrowed, InheritedSockets, Wanted } from "./inherited.js";
 import { SMTP_LIMITS, type SmtpLimits } from "./limits.js";
 import { listenOnSocket } from "./lmtp.js";
@@ -67,6 +69,7 @@ export class SmtpDoor {
   readonly #diagnostics: Diagnostics;
   readonly #limits: SmtpLimits;
   readonly #senders: KnownSenders;
+  readonly #held: HeldMails;
   readonly #inherited: InheritedSockets | undefined;
   readonly #servers: SessionServer[] = [];
   readonly #borrowed: Borrowed[] = [];
@@ -89,6 +92,7 @@ export class SmtpDoor {
     this.#limits = limits;
     this.#inherited = inherited;
     this.#senders = new KnownSenders(config.neighbours);
+    this.#held = new HeldMails(dirname(config.log.path));
   }
 
   /** Listens; resolves with the addresses in the order of the config, free ports filled in. */
@@ -185,8 +189,15 @@ export class SmtpDoor {
       },
       onData: (stream, session, callback) => {
         const connection = server.sessions().find(({ id }) => id === session.id);
-        this.#data(stream, session, line, connection)
-          .catch((): Reply => ({ code: 451, text: "4.4.2 The connection broke." }))
+        const { remoteAddress } = session;
+        const isStranger = this.#access(session, line).candidates.length === 0;
+        const held = this.#held.open(remoteAddress, isStranger);
+        this.#data(stream, session, line, { connection, held })
+          .catch((error): Reply => {
+            if (error instanceof Trouble) return this.#failure(error, session);
+            return { code: 451, text: "4.4.2 The connection broke." };
+          })
+          .finally(() => held.release())
           .then(({ code, text }) => {
             if (code < 300) callback(null, text);
             else callback(toError({ code, text }));
@@ -258,12 +269,12 @@ export class SmtpDoor {
     stream: SMTPServerDataStream,
     session: SMTPServerSession,
     line: Line,
-    connection: Session | undefined,
+    { connection, held }: { readonly connection: Session | undefined; readonly held: HeldMail },
   ): Promise<Reply> {
     // The envelope is reset when the client leaves, and a message may still be on its way to disk.
     const { envelope } = session;
     const { maxSizeBytes } = this.#smtp;
-    const message = await collect(stream, maxSizeBytes, this.#limits, (reason) => {
+    const message = await collect(stream, maxSizeBytes, this.#limits, held, (reason) => {
       this.#limited(session.remoteAddress, reason);
       const { code, text } = GIVE_UP[reason];
       connection?.send(code, text);

@@ -47,7 +47,7 @@ export class SpoolDoor {
     intake: MailIntake,
     diagnostics: Diagnostics,
   ) {
-    const maxBytes = config.smtp?.maxSizeBytes ?? 2 * 1024 ** 2;
+    const maxBytes = config.smtp?.maxSizeBytes ?? 32 * 1024 ** 2;
     const senders = new KnownSenders(config.neighbours);
     this.#everyMs = spool.everyMs;
     this.#directories = spool.watch.map(
