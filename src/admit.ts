@@ -116,6 +116,8 @@ export function* admitting(
       continue;
     }
     const { fingerprint } = key;
+    // A key may have 100,000 packets, and each look at all of them takes milliseconds.
+    yield;
     const first = pruning.packets(key);
     const [why] = first.dropped;
     if (why !== undefined && isBare(first.key)) {
@@ -123,7 +125,9 @@ export function* admitting(
       continue;
     }
     const cutDown = yield* cut(first.key);
+    yield;
     const last = pruning.total(cutDown ?? bare(key));
+    yield;
     const refusal = judge(last.key);
     if (refusal !== undefined) {
       refusals.push(about(refusal, fingerprint));

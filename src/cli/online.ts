@@ -39,6 +39,7 @@ export async function probeAll(config: Config): Promise<Finding[]> {
   const probes = [
     ...(config.smtp ? [probeMx(config.site.address)] : []),
     ...(config.outbound ? [probeRelay(config.outbound.relay)] : []),
+    ...(config.smtp?.front ? [probeFront(config.smtp.front, config.smtp.maxSizeBytes)] : []),
   ];
   const neighbours = config.neighbours.map((neighbour) => probeNeighbour(neighbour, config));
   return [...(await Promise.all(probes)), ...(await Promise.all(neighbours)).flat()];
@@ -126,6 +127,29 @@ export async function probeRelay(relay: string): Promise<Finding> {
   }
   const tls = /^250[ -]STARTTLS/im.test(seen.text) ? "offers STARTTLS" : "without TLS";
   return { ok: true, what, words: `greets as "${greeting.slice(4, 120)}", ${tls}`, remedy: "" };
+}
+
+/**
+ * Whether the mail server in front takes mails as large as we do. What it refuses by its SIZE never
+ * gets here, so that nobody but its own log tells of it.
+ */
+export async function probeFront(front: Endpoint, maxSizeBytes: number): Promise<Finding> {
+  const what = `mail server in front, ${formatEndpoint(front)}`;
+  const script = ["EHLO kxgw.invalid\r\n", "QUIT\r\n"];
+  const { text, error } = await talk(front, script, /^\d{3} .*\r?\n/m);
+  if (error !== undefined) {
+    return { ok: false, what, words: error, remedy: "Start it, or correct smtp.front." };
+  }
+  if (!/^250[ -]/m.test(text)) {
+    const words = text.split(/\r?\n/)[0] || "closed without a word";
+    return { ok: false, what, words, remedy: "It must answer EHLO from this host." };
+  }
+  // Without a number, or with 0, it has no fixed limit (RFC 1870 section 4).
+  const size = Number(/^250[ -]SIZE (\d{1,15})/im.exec(text)?.[1] ?? 0);
+  if (size === 0) return { ok: true, what, words: "announces no limit of size", remedy: "" };
+  const words = `takes mails of at most ${size} bytes, smtp.max_size is ${maxSizeBytes}`;
+  const remedy = "Raise the limit there (docs/mail-servers.md), or lower smtp.max_size.";
+  return { ok: size >= maxSizeBytes, what, words, remedy };
 }
 
 async function probeKx(name: string, kx: Endpoint, source: string | undefined): Promise<Finding> {

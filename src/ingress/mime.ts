@@ -106,8 +106,18 @@ async function feed(parser: MailParser, message: Uint8Array): Promise<void> {
   parser.end();
 }
 
+/** All of a stream. It comes in lines: half a million small buffers would be dear to keep. */
 async function collect(stream: AsyncIterable<Uint8Array>): Promise<Uint8Array> {
-  const chunks: Uint8Array[] = [];
-  for await (const chunk of stream) chunks.push(chunk);
-  return Buffer.concat(chunks);
+  let whole = Buffer.allocUnsafe(PIECE);
+  let length = 0;
+  for await (const chunk of stream) {
+    if (length + chunk.length > whole.length) {
+      const larger = Buffer.allocUnsafe(2 * (length + chunk.length));
+      larger.set(whole.subarray(0, length));
+      whole = larger;
+    }
+    whole.set(chunk, length);
+    length += chunk.length;
+  }
+  return whole.subarray(0, length);
 }

@@ -6,17 +6,19 @@ import { setImmediate } from "node:timers/promises";
 import type { Clock } from "../clock.js";
 import type { Steps } from "../steps.js";
 
-/** How long work may go on before others get their turn. */
-const SLICE_MS = 10;
+export const SLICE_LIMITS = {
+  /** How long work may go on before others get their turn. */
+  ms: 10,
+};
 
 /** Does the work; resolves with its result, rejects with what it throws. */
 export async function inSlices<T>(steps: Steps<T>, clock: Pick<Clock, "monotonic">): Promise<T> {
-  let end = clock.monotonic() + SLICE_MS;
+  let end = clock.monotonic() + SLICE_LIMITS.ms;
   for (;;) {
     const { done, value } = steps.next();
     if (done === true) return value;
     if (clock.monotonic() < end) continue;
     await setImmediate();
-    end = clock.monotonic() + SLICE_MS;
+    end = clock.monotonic() + SLICE_LIMITS.ms;
   }
 }

@@ -63,6 +63,8 @@ const MAX_REFUSALS = 1000;
 const MAX_REREAD = 4;
 /** Packets after which there is a step; each costs a microsecond. */
 const STEP_PACKETS = 500;
+/** Keys after which there is a step; a small one costs 20 us. */
+const STEP_KEYS = 50;
 /** As many are sorted in half a millisecond. */
 const SORT_RUN = 1000;
 /** Octets after which there is a step in the search for the next key. */
@@ -147,6 +149,7 @@ class Ring {
         if (this.#isFull(offset)) return undefined;
         this.#keys += 1;
         draft = new Draft(packet, offset, this.#keys);
+        if (this.#keys % STEP_KEYS === 0) yield;
       }
     } catch (error) {
       if (!(error instanceof Refusal)) throw error;
@@ -395,10 +398,13 @@ function* canonical(group: readonly Component[]): Steps<Component[]> {
 /** Sorted, each once. */
 function* distinct(packets: readonly Packet[]): Steps<Packet[]> {
   const sorted = yield* sort(packets, comparePackets);
-  return sorted.filter((packet, index) => {
-    const before = sorted[index - 1];
-    return before === undefined || comparePackets(before, packet) !== 0;
-  });
+  const found: Packet[] = [];
+  for (const [index, packet] of sorted.entries()) {
+    const before = found.at(-1);
+    if (before === undefined || comparePackets(before, packet) !== 0) found.push(packet);
+    if (index % SORT_RUN === 0) yield;
+  }
+  return found;
 }
 
 /** Sorted by `compare`, stable: short runs at once, and then merged in steps. */

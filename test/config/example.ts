@@ -76,6 +76,7 @@ export const EXAMPLE_CONFIG: Config = {
     socketMode: 0o660,
     hostname: "kx.example.org",
     maxSizeBytes: 33_554_432,
+    front: undefined,
     tls: undefined,
   },
   spool: undefined,

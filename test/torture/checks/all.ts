@@ -13,6 +13,7 @@ import { kxAnnounce } from "./kx-announce.js";
 import { kxInput } from "./kx-input.js";
 import { kxLate } from "./kx-late.js";
 import { kxSlow } from "./kx-slow.js";
+import { largeMails } from "./large-mails.js";
 import { logLines } from "./log-lines.js";
 import { numbers } from "./numbers.js";
 import { parsers } from "./parsers.js";
@@ -39,6 +40,7 @@ export const CHECKS: readonly Check[] = [
   segments,
   injection,
   hostileMail,
+  largeMails,
   slowClients,
   clockJumps,
   signals,
