@@ -86,6 +86,7 @@ export const EVENTS = {
   "mail-refused": { level: "warn", text: "mail refused" },
   "mail-deferred": { level: "error", text: "mail could not be stored; the sender will try again" },
   "key-refused": { level: "warn", text: "a key in a mail was refused" },
+  pruned: { level: "warn", text: "packets over a limit were left out of a key; the rest goes on" },
   "too-fast": { level: "warn", text: "neighbour is over its accept_rate; put off" },
   "reply-swallowed": { level: "info", text: "automatic reply swallowed" },
   "spool-stuck": { level: "error", text: "a file or directory of mails cannot be used; left" },

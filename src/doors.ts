@@ -121,7 +121,8 @@ export async function openDoors(config: Config, foundation: Foundation): Promise
     const judge: Judgement = (key) => rules.judge(key);
     const rates = new AcceptRates(config.neighbours, clock);
     const { forward } = config.policy;
-    const keys = new KeyIntake(log, clock, tally, { judge, rates, forward });
+    const { pruning } = rules;
+    const keys = new KeyIntake(log, clock, tally, { judge, pruning, rates, forward });
     const repairIntake = new RepairIntake(log, keys, clock);
     const mailer = outbound && new QuestionMailer(config, outbound, log, clock);
     const roads = { mail: mailer?.ask.bind(mailer), local: localKeyserver(config), rules };

@@ -33,10 +33,13 @@ export type RefusalReason =
 /** Bad input from outside: `reason` for machines, `message` a sentence that a stranger may read. */
 export class Refusal extends Error {
   readonly reason: RefusalReason;
-  constructor(reason: RefusalReason, message: string) {
+  /** Fingerprint of the key that is refused, where it is known. */
+  readonly fingerprint: string | undefined;
+  constructor(reason: RefusalReason, message: string, fingerprint?: string) {
     super(message);
     this.name = "Refusal";
     this.reason = reason;
+    this.fingerprint = fingerprint;
   }
 }
 

@@ -4,15 +4,17 @@
  * by its fingerprint alone, and says why not; what the log knows of keys is handed in.
  *
  * Every limit is on the update, never on "the key so far": a limit on what a server holds of a key
- * lets an attacker fill that up and keep the key's revocation out. An update passes whole or not at
- * all, since a packet taken out would change its hash, which is its name. Defaults are those of
- * Hockeypuck and GnuPG, with room for photo ids, which the thesis wants to pass (3.1).
+ * lets an attacker fill that up and keep the key's revocation out. For the same reason a packet
+ * over a limit costs itself and the signatures under it: `pruning` leaves it out, and the rest is
+ * an update. What was announced over KX is judged whole, since its hash is its name. Defaults are
+ * those of Hockeypuck and GnuPG, with room for photo ids, which the thesis wants to pass (3.1).
  */
+import { KEEP_ALL, type Pruned, type Pruning } from "./admit.js";
 import type { Clock } from "./clock.js";
 import type { Block, PolicySettings } from "./config/config.js";
 import { Refusal } from "./errors.js";
-import type { TransferableKey } from "./openpgp/key.js";
-import { keyPackets, readKeys } from "./openpgp/key.js";
+import type { Component, TransferableKey } from "./openpgp/key.js";
+import { assembleKey, keyPackets, readKeys } from "./openpgp/key.js";
 import type { Packet } from "./openpgp/packet.js";
 import { encodedSize, TAG } from "./openpgp/packet.js";
 import { selfSignatureInfo } from "./openpgp/signature.js";
@@ -70,6 +72,15 @@ export class Policy {
     return this.#isStrange(key.fingerprint) ?? judgeSizes(key, this.#settings);
   }
 
+  /** What is left out of a key before it is judged. */
+  get pruning(): Pruning {
+    const settings = this.#settings;
+    return {
+      packets: (key) => prunePackets(key, settings),
+      total: (key) => pruneTotal(key, settings),
+    };
+  }
+
   /** Why an update of the log goes to nobody; undefined when it may. */
   withholds(entry: { readonly seq: Seq; readonly fingerprint: Fingerprint }): Withheld | undefined {
     if (this.#records.removals.isForgotten(entry.seq)) return "forgotten";
@@ -94,13 +105,14 @@ export class Policy {
 }
 
 /** What the doors ask of a policy. */
-export type Rules = Pick<Policy, "blockOn" | "declines" | "judge" | "withholds">;
+export type Rules = Pick<Policy, "blockOn" | "declines" | "judge" | "pruning" | "withholds">;
 
 /** Carries everything. */
 export const CARRY_ALL: Rules = {
   blockOn: () => undefined,
   declines: () => undefined,
   judge: () => undefined,
+  pruning: KEEP_ALL,
   withholds: () => undefined,
 };
 
@@ -113,6 +125,16 @@ function passes(block: Block, key: TransferableKey): boolean {
 }
 
 function judgeSizes(key: TransferableKey, policy: PolicySettings): Refusal | undefined {
+  const total = judgeTotal(key, policy);
+  if (total !== undefined) return total;
+  for (const packet of keyPackets(key)) {
+    const refusal = judgePacket(packet, policy);
+    if (refusal !== undefined) return refusal;
+  }
+  return undefined;
+}
+
+function judgeTotal(key: TransferableKey, policy: PolicySettings): Refusal | undefined {
   const packets = keyPackets(key);
   const size = encodedSize(packets);
   if (size > policy.maxUpdateBytes) return over("update", size, policy.maxUpdateBytes);
@@ -120,11 +142,40 @@ function judgeSizes(key: TransferableKey, policy: PolicySettings): Refusal | und
     const limit = `${policy.maxPackets} packets`;
     return new Refusal("policy-packets", `The update has more than ${limit}.`);
   }
-  for (const packet of packets) {
-    const refusal = judgePacket(packet, policy);
-    if (refusal !== undefined) return refusal;
-  }
   return undefined;
+}
+
+/** Leaves out each packet over its limit, a user id, attribute or subkey with what is under it. */
+function prunePackets(key: TransferableKey, policy: PolicySettings): Pruned {
+  const dropped: Refusal[] = [];
+  const isKept = (packet: Packet) => {
+    const refusal = judgePacket(packet, policy);
+    if (refusal !== undefined) dropped.push(refusal);
+    return refusal === undefined;
+  };
+  const thin = ({ packet, signatures }: Component): Component => ({
+    packet,
+    signatures: signatures.filter(isKept),
+  });
+  const thinAll = (components: readonly Component[]) =>
+    components.filter(({ packet }) => isKept(packet)).map(thin);
+  const primary = thin(key.primary);
+  const [userIds, subkeys] = [thinAll(key.userIds), thinAll(key.subkeys)];
+  return { key: dropped.length === 0 ? key : { ...key, primary, userIds, subkeys }, dropped };
+}
+
+/**
+ * Leaves out, where an update is too large as a whole, all but the primary key and what stands
+ * directly under it: its revocations get through, whatever comes with them.
+ */
+function pruneTotal(key: TransferableKey, policy: PolicySettings): Pruned {
+  const refusal = judgeTotal(key, policy);
+  const { primary, userIds, subkeys } = key;
+  const others = userIds.length + subkeys.length;
+  if (refusal === undefined || others === 0 || primary.signatures.length === 0) {
+    return { key, dropped: [] };
+  }
+  return { key: assembleKey([primary]), dropped: [refusal] };
 }
 
 function judgePacket({ tag, body }: Packet, policy: PolicySettings): Refusal | undefined {

@@ -1,8 +1,8 @@
 /** The gate: what becomes an update, what is refused and why, and that an announced one is that. */
 import { describe, expect, test } from "vitest";
-import { admit, admitAnnounced } from "../src/admit.js";
+import { admit, admitAnnounced, type Cut } from "../src/admit.js";
 import { Refusal } from "../src/errors.js";
-import { assembleKey, type TransferableKey } from "../src/openpgp/key.js";
+import { assembleKey } from "../src/openpgp/key.js";
 import type { Update, UpdateHash } from "../src/update.js";
 import { bytes, keyArmor, keyNames, mail } from "./mail/fixtures.js";
 import { packet } from "./mail/oracles/packets.js";
@@ -97,14 +97,19 @@ describe("admit", () => {
 
   test("what a key says of itself is learnt from all of it, when it is cut to its news", () => {
     const [whole] = admit([bytes(first)]).updates;
-    const cut = (key: TransferableKey) => {
-      return assembleKey([{ packet: key.primary.packet, signatures: [] }]);
+    const cut: Cut = function* ({ primary: { packet } }) {
+      yield;
+      return assembleKey([{ packet, signatures: [] }]);
     };
-    const [update] = admit([bytes(first)], undefined, cut).updates;
+    const [update] = admit([bytes(first)], { cut }).updates;
     expect(update?.body.length).toBeLessThan(whole?.body.length ?? 0);
     expect(update?.selfSigned).toEqual(whole?.selfSigned);
     // Of a key that is known whole, too.
-    expect(admit([bytes(first)], undefined, () => undefined).known).toEqual([whole]);
+    const known: Cut = function* () {
+      yield;
+      return undefined;
+    };
+    expect(admit([bytes(first)], { cut: known }).known).toEqual([whole]);
   });
 });
 

@@ -7,14 +7,14 @@
  * mail that to sites of their own; the command says so before it begins.
  */
 import { readFileSync } from "node:fs";
-import { updateOf } from "../admit.js";
+import { isBare, updateOf } from "../admit.js";
 import { systemClock } from "../clock.js";
 import type { Config } from "../config/config.js";
 import { loadConfig } from "../config/load.js";
 import { goesByKx, goesByMail } from "../config/roads.js";
 import { EXIT, Refusal, Trouble } from "../errors.js";
 import { readArmor } from "../openpgp/armor.js";
-import { readKeys } from "../openpgp/key.js";
+import { readKeys, type TransferableKey } from "../openpgp/key.js";
 import { Policy } from "../policy.js";
 import type { Update } from "../update.js";
 import { UpdateLog } from "../updatelog/update-log.js";
@@ -103,12 +103,10 @@ async function importFile(file: string, job: Job): Promise<number> {
     batch = [];
   };
   for (const [index, key] of keys.entries()) {
-    const refusal = policy.judge(key);
-    if (refusal === undefined) batch.push(updateOf(key));
-    else {
-      result.refused += 1;
-      out.stderr(`${file}: ${key.fingerprint}: ${refusal.message}\n`);
-    }
+    const { carried, dropped } = carriedOf(key, policy);
+    for (const { message } of dropped) out.stderr(`${file}: ${key.fingerprint}: ${message}\n`);
+    if (carried === undefined) result.refused += 1;
+    else batch.push(updateOf(carried));
     if (batch.length < BATCH) continue;
     flush();
     show(index + 1, keys.length);
@@ -120,6 +118,18 @@ async function importFile(file: string, job: Job): Promise<number> {
   if (keys.length > 0) return EXIT.ok;
   out.stderr(`${file}: there is no OpenPGP key in it\n`);
   return EXIT.dataError;
+}
+
+/** What is carried of a key, undefined when it is nothing, and why the rest is not. */
+function carriedOf(key: TransferableKey, policy: Policy) {
+  const { pruning } = policy;
+  const packets = pruning.packets(key);
+  const total = pruning.total(packets.key);
+  const dropped = [...packets.dropped, ...total.dropped];
+  if (dropped.length > 0 && isBare(total.key)) return { carried: undefined, dropped };
+  const refusal = policy.judge(total.key);
+  if (refusal === undefined) return { carried: total.key, dropped };
+  return { carried: undefined, dropped: [refusal] };
 }
 
 function keysOf(data: Uint8Array, tell: (fault: string) => void) {

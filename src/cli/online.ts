@@ -27,6 +27,7 @@ export async function probeAll(config: Config): Promise<Finding[]> {
   const probes = [
     ...(config.smtp ? [probeMx(config.site.address)] : []),
     ...(config.outbound ? [probeRelay(config.outbound.relay, config.outbound.ca)] : []),
+    ...(config.smtp?.front ? [probeFront(config.smtp.front, config.smtp.maxSizeBytes)] : []),
   ];
   const neighbours = config.neighbours.map((neighbour) => probeNeighbour(neighbour, config));
   const findings = [...(await Promise.all(probes)), ...(await Promise.all(neighbours)).flat()];
@@ -139,6 +140,28 @@ export async function probeRelay(relay: string, ca?: string): Promise<Finding> {
   const offers = /^250[ -]STARTTLS/im.test(seen.text) ? "offers STARTTLS" : "without TLS";
   const tls = isSecure ? "over TLS with a certificate that is good" : offers;
   return { ok: true, what, words: `greets as "${greeting.slice(4, 120)}", ${tls}`, remedy: "" };
+}
+
+/**
+ * Whether the mail server in front takes mails as large as we do. What it refuses by its SIZE never
+ * gets here, so that nobody but its own log tells of it.
+ */
+export async function probeFront(front: Endpoint, maxSizeBytes: number): Promise<Finding> {
+  const what = `mail server in front, ${formatEndpoint(front)}`;
+  const { text, error } = await talk(front, undefined);
+  if (error !== undefined) {
+    return { ok: false, what, words: error, remedy: "Start it, or correct smtp.front." };
+  }
+  if (!/^250[ -]/m.test(text)) {
+    const words = text.split(/\r?\n/)[0] || "closed without a word";
+    return { ok: false, what, words, remedy: "It must answer EHLO from this host." };
+  }
+  // Without a number, or with 0, it has no fixed limit (RFC 1870 section 4).
+  const size = Number(/^250[ -]SIZE (\d{1,15})/im.exec(text)?.[1] ?? 0);
+  if (size === 0) return { ok: true, what, words: "announces no limit of size", remedy: "" };
+  const words = `takes mails of at most ${size} bytes, smtp.max_size is ${maxSizeBytes}`;
+  const remedy = "Raise the limit there (docs/mail-servers.md), or lower smtp.max_size.";
+  return { ok: size >= maxSizeBytes, what, words, remedy };
 }
 
 /** The CAs that count for the relay, as they do when mail is sent. */

@@ -133,6 +133,8 @@ export interface Config {
         readonly socketMode: number;
         readonly hostname: string;
         readonly maxSizeBytes: number;
+        /** The mail server in front of us, if it was named. */
+        readonly front: Endpoint | undefined;
         /** Paths of PEM files, for STARTTLS; without them it is not offered. */
         readonly tls: { readonly cert: string; readonly key: string } | undefined;
       }

@@ -141,6 +141,7 @@ function configOf(settings: Settings, file: string | undefined, directory: strin
       socketMode: smtp.socket_mode,
       hostname: smtp.hostname ?? domainOf(site.address),
       maxSizeBytes: smtp.max_size,
+      front: smtp.front,
       tls: smtp.tls && {
         cert: resolve(directory, smtp.tls.cert),
         key: resolve(directory, smtp.tls.key),

@@ -68,7 +68,10 @@ export const smtpSchema = z
     hostname: text("kx.example.org", parseHostname)
       .optional()
       .describe("Our name in the greeting; by default the domain of site.address."),
-    max_size: text("2MiB", parseSize).prefault("2MiB").describe("Largest mail taken."),
+    max_size: text("32MiB", parseSize).prefault("32MiB").describe("Largest mail taken."),
+    front: endpoint("mx.example.org:25")
+      .optional()
+      .describe("Mail server in front, whose announced SIZE doctor --online compares."),
     tls: z
       .strictObject(certificate, { error: 'write { cert = "kx.pem", key = "kx.key" }' })
       .optional()

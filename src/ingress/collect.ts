@@ -4,6 +4,7 @@
  * nothing of sessions; who gives up on a client is told why.
  */
 import type { SMTPServerDataStream } from "smtp-server";
+import type { HeldMail } from "./held-mails.js";
 import type { SmtpLimits } from "./limits.js";
 import { Pace } from "./pace.js";
 
@@ -12,13 +13,15 @@ export type GiveUp = "too-slow" | "too-large";
 
 /**
  * Resolves with the message, or with undefined when it is over the cap: then it was read to its
- * end, so that a reply can follow. Rejects when the client leaves, and after `giveUp`, which is to
- * end the connection.
+ * end, so that a reply can follow. Meanwhile it is in `held`, whose turn may have to be waited for.
+ * Rejects when the client leaves, and after `giveUp`, which is to end the connection; with
+ * `Trouble` when there is no room for it.
  */
 export async function collect(
   stream: SMTPServerDataStream,
   maxBytes: number,
   limits: SmtpLimits,
+  held: HeldMail,
   giveUp: (reason: GiveUp) => void,
 ): Promise<Uint8Array | undefined> {
   const end = (reason: GiveUp) => {
@@ -30,15 +33,14 @@ export async function collect(
     limits,
     () => end("too-slow"),
   );
-  let chunks: Uint8Array[] = [];
   try {
     for await (const chunk of stream) {
-      if (!stream.sizeExceeded) chunks.push(chunk);
-      else chunks = [];
+      if (stream.sizeExceeded) await held.drop();
+      else await held.add(chunk);
       if (stream.byteLength > maxBytes * limits.oversizeFactor) end("too-large");
     }
   } finally {
     pace.stop();
   }
-  return stream.sizeExceeded ? undefined : Buffer.concat(chunks);
+  return stream.sizeExceeded ? undefined : await held.bytes();
 }

@@ -6,6 +6,10 @@
  * A mail alone waits for nothing. Where several came together, more are waited for: without it a
  * dozen busy connections are stored by threes, and each commit writes the pages of the log's
  * indexes anew.
+ *
+ * What is too much for one transaction is stored in several, with others' mails in between, and
+ * answered after the last. When one of them fails what was stored before stays: the sender hears of
+ * a failure, sends all of it again, and that is known then.
  */
 import type { Appended, Arrival, UpdateLog } from "../updatelog/update-log.js";
 
@@ -19,11 +23,15 @@ const GROUP_LIMITS = {
   /** How long a group waits for more; a client nearby takes less for its next command. */
   waitMs: 1,
   submissions: 100,
+  /** Packets in one transaction, each of which is a row: some tens of milliseconds. */
+  packets: 2000,
 } as const;
 
 export class GroupCommit {
   readonly #log: UpdateLog;
   #waiting: Submission[] = [];
+  /** Packets of those that wait. */
+  #packets = 0;
   /** Whether the last group had several in it, so that more than one sender is at work. */
   #areMany = false;
   #timer: NodeJS.Timeout | undefined;
@@ -32,12 +40,20 @@ export class GroupCommit {
     this.#log = log;
   }
 
-  /** Appends the arrivals in one transaction with whoever else waits; rejects with `Trouble`. */
-  append(arrivals: readonly Arrival[]): Promise<Appended[]> {
+  /** Appends the arrivals together with whoever else waits; rejects with `Trouble`. */
+  async append(arrivals: readonly Arrival[]): Promise<Appended[]> {
+    const outcomes: Appended[] = [];
+    for (const piece of pieces(arrivals)) outcomes.push(...(await this.#appendPiece(piece)));
+    return outcomes;
+  }
+
+  #appendPiece(arrivals: readonly Arrival[]): Promise<Appended[]> {
     return new Promise((resolve, reject) => {
       this.#waiting.push({ arrivals, resolve, reject });
+      this.#packets += weightOf(arrivals);
+      const isFull = this.#packets >= GROUP_LIMITS.packets;
       if (this.#waiting.length === 1) setImmediate(() => this.#gather());
-      else if (this.#waiting.length >= GROUP_LIMITS.submissions) this.#commit();
+      else if (isFull || this.#waiting.length >= GROUP_LIMITS.submissions) this.#commit();
     });
   }
 
@@ -53,6 +69,7 @@ export class GroupCommit {
     this.#timer = undefined;
     const group = this.#waiting;
     this.#waiting = [];
+    this.#packets = 0;
     this.#areMany = group.length > 1;
     try {
       const outcomes = this.#log.append(group.flatMap(({ arrivals }) => arrivals));
@@ -65,4 +82,24 @@ export class GroupCommit {
       for (const { reject } of group) reject(error);
     }
   }
+}
+
+/** Cut so that each piece, unless it is a single update, is within the packets of a transaction. */
+function* pieces(arrivals: readonly Arrival[]): Generator<readonly Arrival[]> {
+  let start = 0;
+  let packets = 0;
+  for (const [index, arrival] of arrivals.entries()) {
+    const more = weightOf([arrival]);
+    if (index > start && packets + more > GROUP_LIMITS.packets) {
+      yield arrivals.slice(start, index);
+      start = index;
+      packets = 0;
+    }
+    packets += more;
+  }
+  yield arrivals.slice(start);
+}
+
+function weightOf(arrivals: readonly Arrival[]): number {
+  return arrivals.reduce((sum, { update }) => sum + update.packets.length, 0);
 }

@@ -5,20 +5,33 @@
  * settled before; the outcome is put into words by the way in. Nothing is acknowledged before the
  * commit.
  */
-import { ALL, admit, type Cut, type Judgement, WHOLE } from "../admit.js";
+import { setImmediate } from "node:timers/promises";
+import {
+  type Admission,
+  ALL,
+  admitting,
+  type Cut,
+  type Judgement,
+  KEEP_ALL,
+  MAX_KEYS,
+  type Pruning,
+  WHOLE,
+} from "../admit.js";
 import type { Clock } from "../clock.js";
 import type { Neighbour } from "../config/config.js";
 import type { Diagnostics } from "../diagnostics.js";
 import { Refusal } from "../errors.js";
 import { mergeTrails } from "../mail/sent-trail.js";
 import { keyPackets, type TransferableKey } from "../openpgp/key.js";
-import { newsOf } from "../openpgp/news.js";
+import { findingNews } from "../openpgp/news.js";
 import { encodedSize } from "../openpgp/packet.js";
+import { finish, type Steps } from "../steps.js";
 import type { Fingerprint, PacketName, Seq, Transport, Update } from "../update.js";
 import { dayOf } from "../updatelog/packet-memory.js";
 import type { Appended, Arrival, UpdateLog } from "../updatelog/update-log.js";
 import { AcceptRates } from "./accept-rates.js";
 import { GroupCommit } from "./group-commit.js";
+import { inSlices } from "./slices.js";
 
 /** Keys and what is known about where they come from. */
 export interface Submission {
@@ -51,6 +64,7 @@ export interface Taken {
 /** How the operator wants it; by default everything is taken, as its news. */
 export interface IntakeRules {
   readonly judge?: Judgement;
+  readonly pruning?: Pruning;
   readonly rates?: AcceptRates;
   /** Whether keys go on as they came, or only what nobody was told of yet. */
   readonly forward?: "news" | "whole";
@@ -68,6 +82,9 @@ export interface Material {
   readonly receivedAt: number;
 }
 
+/** Names that are written in one transaction. */
+const NAMES_AT_ONCE = 1000;
+
 export class KeyIntake {
   /** Who may hand in how much; asked by whoever knows the sender. */
   readonly rates: AcceptRates;
@@ -76,13 +93,16 @@ export class KeyIntake {
   readonly #clock: Clock;
   readonly #diagnostics: Diagnostics;
   readonly #judge: Judgement;
+  readonly #pruning: Pruning;
   readonly #forward: "news" | "whole";
 
   constructor(log: UpdateLog, clock: Clock, diagnostics: Diagnostics, rules: IntakeRules = {}) {
-    const { judge = ALL, rates = new AcceptRates([], clock), forward = "news" } = rules;
+    const { judge = ALL, pruning = KEEP_ALL, forward = "news" } = rules;
+    const { rates = new AcceptRates([], clock) } = rules;
     this.rates = rates;
     this.#log = log;
     this.#judge = judge;
+    this.#pruning = pruning;
     this.#forward = forward;
     this.#commit = new GroupCommit(log);
     this.#clock = clock;
@@ -95,37 +115,43 @@ export class KeyIntake {
    * keeps them.
    */
   async take(submission: Submission): Promise<Taken[]> {
-    const material = this.read(submission);
-    return this.stored(submission, material, await this.#commit.append(material.arrivals));
+    const material = await inSlices(this.#reading(submission), this.#clock);
+    const outcomes = await this.#commit.append(material.arrivals);
+    const { seenAgain, receivedAt, ...others } = material;
+    for (let at = 0; at < seenAgain.length; at += NAMES_AT_ONCE) {
+      this.#log.packets.remember(seenAgain.slice(at, at + NAMES_AT_ONCE), receivedAt);
+      await setImmediate();
+    }
+    return this.stored(submission, { ...others, receivedAt, seenAgain: [] }, outcomes);
   }
 
   /** What is to be appended for a submission. Throws `Refusal` when nothing of it can be taken. */
   read(submission: Submission): Material {
+    return finish(this.#reading(submission));
+  }
+
+  *#reading(submission: Submission): Steps<Material> {
     const { armor, sender, trail, messageId, single = false, transport = "mail" } = submission;
     const receivedAt = this.#clock.now();
     const seenAgain: PacketName[] = [];
-    const cut = submission.whole ? WHOLE : this.#cut(receivedAt, seenAgain);
-    let spared = 0;
-    const admission = admit(armor, this.#judgement(submission.only), (key) => {
-      const news = cut(key);
-      if (news !== undefined && news !== key) spared += sizeOf(key) - sizeOf(news);
-      return news;
-    });
-    const { refusals } = admission;
-    // A known update by its own name is a duplicate that the log can tell who has it.
-    const updates = [
-      ...admission.updates,
-      ...admission.known.filter(({ hash }) => this.#log.has(hash)),
-    ];
-    const known = admission.known.filter((update) => !updates.includes(update));
+    const spared = { bytes: 0 };
+    const cut = submission.whole ? WHOLE : this.#cut(receivedAt, seenAgain, spared);
+    const judge = this.#judgement(submission.only);
+    const maxKeys = single ? 1 : MAX_KEYS;
+    const options = { judge, cut, pruning: this.#pruning, maxKeys };
+    const { refusals, pruned, ...admission } = yield* admitting(armor, options);
+    const { updates, known } = this.#sorted(admission);
     const found = updates.length + known.length;
     const neighbour = sender?.name;
     if (found === 0 || (single && refusals.length > 0)) throw worst(refusals);
-    if (single && found > 1) {
-      throw new Refusal("several-keys", "There is more than one key in it.");
+    for (const { reason, message: problem, fingerprint } of refusals) {
+      const why = { fingerprint, reason, problem };
+      this.#diagnostics.report("key-refused", { neighbour, messageId, ...why });
     }
-    for (const { reason, message: problem } of refusals) {
-      this.#diagnostics.report("key-refused", { neighbour, messageId, reason, problem });
+    for (const { fingerprint, packets, why } of pruned) {
+      const { reason, message: problem } = why;
+      const about = { fingerprint, packets, reason, problem };
+      this.#diagnostics.report("pruned", { neighbour, messageId, ...about });
     }
     // Whoever sends an update has it, whether or not it says so (Hockeypuck writes no trail).
     const passed = sender?.mail === undefined ? trail : mergeTrails(trail, [sender.mail]);
@@ -133,7 +159,17 @@ export class KeyIntake {
     const arrivals = updates.map((update) => {
       return { update, origin, trail: passed, receivedAt, messageId };
     });
-    return { arrivals, known, seenAgain, spared, receivedAt };
+    return { arrivals, known, seenAgain, spared: spared.bytes, receivedAt };
+  }
+
+  /** A known update by its own name is a duplicate that the log can tell who has it. */
+  #sorted(admission: Pick<Admission, "updates" | "known">): Pick<Admission, "updates" | "known"> {
+    const updates = [...admission.updates];
+    const known: Update[] = [];
+    for (const update of admission.known) {
+      (this.#log.has(update.hash) ? updates : known).push(update);
+    }
+    return { updates, known };
   }
 
   /** Reports what became of a submission once its arrivals are on disk. */
@@ -181,7 +217,7 @@ export class KeyIntake {
   }
 
   /** What goes on of a key. Known packets not seen yet on the day of `now` go into `seenAgain`. */
-  #cut(now: number, seenAgain: PacketName[]): Cut {
+  #cut(now: number, seenAgain: PacketName[], spared: { bytes: number }): Cut {
     if (this.#forward === "whole") return WHOLE;
     const today = dayOf(now);
     const isKnown = (name: PacketName) => {
@@ -189,7 +225,11 @@ export class KeyIntake {
       if (day !== undefined && day < today) seenAgain.push(name);
       return day !== undefined;
     };
-    return (key) => newsOf(key, isKnown, now);
+    return function* (key) {
+      const news = yield* findingNews(key, isKnown, now);
+      if (news !== undefined && news !== key) spared.bytes += sizeOf(key) - sizeOf(news);
+      return news;
+    };
   }
 }
 

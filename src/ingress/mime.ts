@@ -5,6 +5,7 @@
  * others. The plain shape, which is what every keyserver writes, needs no parser: its body is its
  * only part (`plainBody`; a test holds both ways to the same bytes).
  */
+import { setImmediate } from "node:timers/promises";
 import { MailParser } from "mailparser";
 import { Refusal } from "../errors.js";
 import type { HeaderField } from "../mail/head.js";
@@ -12,6 +13,8 @@ import { headerValues } from "../mail/head.js";
 
 /** Parts a mail may have; a keyserver writes one, a mailing list's footer makes it two. */
 export const MAX_PARTS = 100;
+/** Bytes that are parsed in one go: some milliseconds for the dearest input. */
+const PIECE = 16 * 1024;
 
 /** The decoded parts of `message`, whose head has `fields` and ends before `bodyStart`. */
 export async function decodedParts(
@@ -82,8 +85,8 @@ export async function typedParts(message: Uint8Array): Promise<Part[]> {
     });
     parser.on("end", resolve);
   });
-  parser.end(message);
   try {
+    await Promise.race([finished, feed(parser, message)]);
     await finished;
     await Promise.all(pending);
   } catch (error) {
@@ -93,8 +96,28 @@ export async function typedParts(message: Uint8Array): Promise<Part[]> {
   return parts;
 }
 
+/** Hands over the message bit by bit, since a parser works on what it is given in one go. */
+async function feed(parser: MailParser, message: Uint8Array): Promise<void> {
+  for (let at = 0; at < message.length && !parser.destroyed; at += PIECE) {
+    const isReady = parser.write(message.subarray(at, at + PIECE));
+    if (!isReady) await new Promise((resolve) => parser.once("drain", resolve));
+    await setImmediate();
+  }
+  parser.end();
+}
+
+/** All of a stream. It comes in lines: half a million small buffers would be dear to keep. */
 async function collect(stream: AsyncIterable<Uint8Array>): Promise<Uint8Array> {
-  const chunks: Uint8Array[] = [];
-  for await (const chunk of stream) chunks.push(chunk);
-  return Buffer.concat(chunks);
+  let whole = Buffer.allocUnsafe(PIECE);
+  let length = 0;
+  for await (const chunk of stream) {
+    if (length + chunk.length > whole.length) {
+      const larger = Buffer.allocUnsafe(2 * (length + chunk.length));
+      larger.set(whole.subarray(0, length));
+      whole = larger;
+    }
+    whole.set(chunk, length);
+    length += chunk.length;
+  }
+  return whole.subarray(0, length);
 }

@@ -10,6 +10,7 @@
  * is refused like any other; its address is [site] contact.
  */
 import type { AddressInfo } from "node:net";
+import { dirname } from "node:path";
 import type {
   SMTPServerDataResult,
   SMTPServerDataStream,
@@ -25,6 +26,7 @@ import { isSameAddress } from "../mail-address.js";
 import type { BounceIntake } from "./bounce-intake.js";
 import { OwnCertificate } from "./certificate.js";
 import { collect, type GiveUp } from "./collect.js";
+import { type HeldMail, HeldMails } from "./held-mails.js";
 import type { Borrowed, InheritedSockets, Wanted } from "./inherited.js";
 import { SMTP_LIMITS, type SmtpLimits } from "./limits.js";
 import { listenOnSocket } from "./lmtp.js";
@@ -76,6 +78,7 @@ export class SmtpDoor {
   readonly #diagnostics: Diagnostics;
   readonly #limits: SmtpLimits;
   readonly #senders: KnownSenders;
+  readonly #held: HeldMails;
   readonly #inherited: InheritedSockets | undefined;
   readonly #servers: SessionServer[] = [];
   readonly #borrowed: Borrowed[] = [];
@@ -98,6 +101,7 @@ export class SmtpDoor {
     this.#limits = limits;
     this.#inherited = inherited;
     this.#senders = new KnownSenders(config.neighbours);
+    this.#held = new HeldMails(dirname(config.log.path));
   }
 
   /** Listens; resolves with the addresses in the order of the config, free ports filled in. */
@@ -194,9 +198,12 @@ export class SmtpDoor {
       },
       onData: (stream, session, callback) => {
         const connection = server.sessions().find(({ id }) => id === session.id);
+        const isStranger = this.#access(session, line).candidates.length === 0;
+        const held = this.#held.open(session.remoteAddress, isStranger);
         const broken: Reply = { code: 451, text: "4.4.2 The connection broke." };
-        this.#data(stream, session, line, connection)
-          .catch(() => [broken])
+        this.#data(stream, session, line, { connection, held })
+          .catch((error) => [error instanceof Trouble ? this.#failure(error, session) : broken])
+          .finally(() => held.release())
           .then((replies) => {
             callback(null, replies.map(toAnswer));
             if (this.#stopping) this.#dismiss(connection);
@@ -271,12 +278,13 @@ export class SmtpDoor {
     stream: SMTPServerDataStream,
     session: SMTPServerSession,
     line: Line,
-    connection: Session | undefined,
+    { connection, held }: { readonly connection: Session | undefined; readonly held: HeldMail },
   ): Promise<Reply[]> {
     // The envelope is reset when the client leaves, and a message may still be on its way to disk.
     const { envelope } = session;
     const recipients = envelope.rcptTo.map(({ address }) => address);
-    const message = await collect(stream, this.#smtp.maxSizeBytes, this.#limits, (reason) => {
+    const { maxSizeBytes } = this.#smtp;
+    const message = await collect(stream, maxSizeBytes, this.#limits, held, (reason) => {
       this.#limited(session.remoteAddress, reason);
       const { code, text } = GIVE_UP[reason];
       for (const _ of line === "socket" ? recipients : [""]) connection?.send(code, text);

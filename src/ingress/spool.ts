@@ -57,7 +57,7 @@ export class SpoolDoor {
     diagnostics: Diagnostics,
     clock: Clock,
   ) {
-    const maxBytes = config.smtp?.maxSizeBytes ?? 2 * 1024 ** 2;
+    const maxBytes = config.smtp?.maxSizeBytes ?? 32 * 1024 ** 2;
     const senders = new KnownSenders(config.neighbours);
     this.#everyMs = spool.everyMs;
     this.#directories = spool.watch.map((path) => {

@@ -58,7 +58,8 @@ export function recognise(
   }
   const armor = parts.filter(holdsArmor);
   if (armor.length === 0) {
-    if (autoSubmitted(fields) !== "no") return { command: "reply" };
+    // RFC 3834: "auto-generated" is what a machine wrote unasked, as a keyserver writes an update.
+    if (autoSubmitted(fields) === "auto-replied") return { command: "reply" };
     throw new Refusal("no-key", "The mail holds no ASCII-armored PGP public key block.");
   }
   return {

@@ -2,13 +2,15 @@
  * ASCII armor both ways (RFC 9580 section 6): octets to one PUBLIC KEY BLOCK, and every block that
  * stands anywhere in a text back to octets.
  *
- * Lenient where real software differs (LF or CR LF, blanks at line ends, any line width, header
- * lines, a missing blank line, a missing CRC, no line end after END), strict where octets could
- * change unseen: anything that is not base64 and any CRC that does not fit is refused. Reads the
- * text once, so its time is linear in any input. Dash-escaped and indented blocks are not found.
- * What it writes always has the CRC-24 line, for pksd and SKS refuse a block without.
+ * Reads what gpg reads without a warning: LF or CR LF, blanks and tabs anywhere but inside the
+ * checksum, any line width, header lines, a missing blank line, a checksum or END on the last data
+ * line, no checksum, and with a checksum no padding. Refuses what could change octets unseen:
+ * anything that is not base64, a checksum that does not fit, data behind it, a block without END.
+ * BEGIN stands in the first column, as gpg wants it. Time is linear in the input. What is written
+ * always has the CRC-24 line, for pksd and SKS refuse a block without.
  */
 import { Refusal, type RefusalReason } from "../errors.js";
+import { finish, type Steps } from "../steps.js";
 
 /** One block of a text: its octets and the line, from 1, that its BEGIN stands on. */
 export interface ArmorBlock {
@@ -28,7 +30,14 @@ const MAX_REFUSALS = 1000;
 const DASH = 0x2d;
 const EQUALS = 0x3d;
 const COLON = 0x3a;
-const CRC_LINE_OCTETS = 5;
+/** Characters of base64 that make a group, and the most of them that are padding. */
+const GROUP = 4;
+const PADDING = 2;
+const CRC_CHARACTERS = 4;
+/** Characters that are decoded at once; a multiple of four. */
+const PIECE = 64 * 1024;
+/** Octets of text after which there is a step. */
+const STEP_OCTETS = 64 * 1024;
 
 const CRC_INIT = 0xb704ce;
 const CRC_TABLE = crcTable();
@@ -68,44 +77,52 @@ export function armoredSize(byteCount: number): number {
  * After 1000 refusals the rest is not read ('too-large').
  */
 export function readArmor(text: Uint8Array): (ArmorBlock | Refusal)[] {
+  return finish(readingArmor(text));
+}
+
+/** The same in steps; no more than one block beyond `most` is read. */
+export function* readingArmor(text: Uint8Array, most = Infinity): Steps<(ArmorBlock | Refusal)[]> {
   const lines = new Lines(text);
   const found: (ArmorBlock | Refusal)[] = [];
+  const scratch = Buffer.allocUnsafe(Math.min(PIECE, text.length + PADDING));
   let refusals = 0;
-  let scratch: Buffer | undefined;
   for (let line = lines.next(); line !== undefined; line = lines.next()) {
-    const label = beginLabel(line);
+    if (lines.isStepDue()) yield;
+    const label = lines.isIndented ? undefined : beginLabel(line);
     if (label === undefined) continue;
     if (refusals >= MAX_REFUSALS) {
       found.push(bad(lines.number, "too many bad blocks, the rest is not read", "too-large"));
       break;
     }
-    scratch ??= Buffer.allocUnsafe(text.length);
-    const outcome = label === KEY_LABEL ? readBlock(lines, scratch) : foreign(label, lines.number);
+    const outcome =
+      label === KEY_LABEL ? yield* readBlock(lines, scratch) : foreign(label, lines.number);
     if (outcome instanceof Refusal) refusals += 1;
     found.push(outcome);
+    if (found.length > most) break;
   }
   return found;
 }
 
-/** CRC-24 of RFC 9580 section 6.1. */
-function crc24(data: Uint8Array): number {
-  let crc = CRC_INIT;
+/** CRC-24 of RFC 9580 section 6.1, of `data` after what gave `crc`. */
+function crc24(data: Uint8Array, before = CRC_INIT): number {
+  let crc = before;
   for (let i = 0; i < data.length; i++) {
     crc = ((crc << 8) & 0xffffff) ^ (CRC_TABLE[(crc >>> 16) ^ (data[i] ?? 0)] ?? 0);
   }
   return crc;
 }
 
-/** The block whose BEGIN line was just read. `scratch` has room for the base64 of all the text. */
-function readBlock(lines: Lines, scratch: Buffer): ArmorBlock | Refusal {
+/** The block whose BEGIN line was just read. */
+function* readBlock(lines: Lines, scratch: Buffer): Steps<ArmorBlock | Refusal> {
   const begin = lines.number;
   const base64 = new Base64Collector(scratch);
   let inHeaders = true;
   let crc: string | undefined;
   for (let line = lines.next(); line !== undefined; line = lines.next()) {
+    if (lines.isStepDue()) yield;
     if (startsWith(line, END)) {
       lines.putBack(line, END.length);
-      return finish(base64, crc, begin, lines.number);
+      return finished(base64, crc, begin, lines.number);
     }
     if (startsWith(line, BEGIN)) {
       lines.putBack(line, 0);
@@ -114,33 +131,47 @@ function readBlock(lines: Lines, scratch: Buffer): ArmorBlock | Refusal {
     if (inHeaders && line.includes(COLON)) continue;
     inHeaders = false;
     if (line.length === 0) continue;
+    const end = line.includes(DASH) ? line.indexOf(END) : -1;
+    if (end !== -1) lines.putBack(line, end);
+    const text = end === -1 ? line : line.subarray(0, end);
     if (crc !== undefined) return bad(lines.number, "something stands after the checksum");
-    if (isCrcLine(line)) crc = line.toString("latin1", 1);
-    else if (!base64.add(line)) return bad(lines.number, "a line that is not base64");
+    const crcAt = crcStart(text);
+    if (crcAt !== undefined) crc = text.toString("latin1", text.length - CRC_CHARACTERS);
+    for (let at = 0; at < (crcAt ?? text.length); at += PIECE) {
+      const piece = text.subarray(at, Math.min(at + PIECE, crcAt ?? text.length));
+      if (!base64.add(piece)) return bad(lines.number, "a line that is not base64");
+      if (text.length > PIECE) yield;
+    }
   }
   return bad(begin, "the block has no END line");
 }
 
-function finish(
+function finished(
   base64: Base64Collector,
   crc: string | undefined,
   begin: number,
   end: number,
 ): ArmorBlock | Refusal {
-  const data = base64.decode();
-  if (data === undefined) return bad(end, "the base64 is cut off");
-  if (crc !== undefined && crc !== encodeCrc(crc24(data))) {
+  const decoded = base64.decode();
+  const fits = decoded !== undefined && crc === encodeCrc(decoded.crc);
+  // Without its padding the last group is complete only if the checksum says so.
+  if (decoded === undefined || (!decoded.isPadded && !fits)) {
+    return bad(end, "the base64 is cut off");
+  }
+  if (crc !== undefined && !fits) {
     return bad(end, "the checksum does not fit the data", "bad-crc");
   }
-  return { label: KEY_LABEL, data, line: begin };
+  return { label: KEY_LABEL, data: decoded.data, line: begin };
 }
 
-/** The lines of a text without their ends and trailing blanks, counted from 1. */
+/** The lines of a text without their ends and the blanks around them, counted from 1. */
 class Lines {
   readonly #text: Buffer;
   #offset = 0;
   #start = 0;
   #number = 0;
+  #isIndented = false;
+  #stepAt = STEP_OCTETS;
 
   constructor(text: Uint8Array) {
     this.#text = bufferOf(text);
@@ -151,15 +182,30 @@ class Lines {
     return this.#number;
   }
 
+  /** Whether blanks stand before the line that `next` returned last. */
+  get isIndented(): boolean {
+    return this.#isIndented;
+  }
+
+  /** Whether enough was read since the last step. */
+  isStepDue(): boolean {
+    if (this.#offset < this.#stepAt) return false;
+    this.#stepAt = this.#offset + STEP_OCTETS;
+    return true;
+  }
+
   next(): Buffer | undefined {
-    const start = this.#offset;
+    let start = this.#offset;
     if (start >= this.#text.length) return undefined;
     const found = this.#text.indexOf(0x0a, start);
     let end = found === -1 ? this.#text.length : found;
-    this.#start = start;
     this.#offset = end + 1;
     this.#number += 1;
+    const first = start;
     while (end > start && isBlank(this.#text[end - 1])) end -= 1;
+    while (start < end && isBlank(this.#text[start])) start += 1;
+    this.#isIndented = start > first;
+    this.#start = start;
     return this.#text.subarray(start, end);
   }
 
@@ -171,34 +217,51 @@ class Lines {
   }
 }
 
-/** Gathers base64 lines into one run of characters, strictly: Buffer skips what it cannot read. */
+/** Decodes base64 line by line, strictly: Buffer skips what it cannot read. */
 class Base64Collector {
+  /** Characters that are not decoded yet. */
   readonly #characters: Buffer;
   #length = 0;
   #padding = 0;
+  readonly #pieces: Buffer[] = [];
+  #crc = CRC_INIT;
 
   constructor(scratch: Buffer) {
     this.#characters = scratch;
   }
 
-  /** False when the line holds anything but base64, or anything after the padding. */
+  /** False when the line holds anything but base64 and blanks, or anything after the padding. */
   add(line: Buffer): boolean {
-    let end = line.length;
-    while (end > 0 && line[end - 1] === EQUALS) end -= 1;
-    if (end > 0 && this.#padding > 0) return false;
-    for (let i = 0; i < end; i++) {
-      if (IS_BASE64[line[i] ?? 0] === 0) return false;
+    const characters = this.#characters;
+    for (let i = 0; i < line.length; i++) {
+      const octet = line[i] ?? 0;
+      if (octet === EQUALS) {
+        this.#padding += 1;
+      } else if (IS_BASE64[octet] === 1) {
+        if (this.#padding > 0) return false;
+        if (this.#length === characters.length) this.#flush();
+        characters[this.#length++] = octet;
+      } else if (!isBlank(octet)) return false;
     }
-    this.#characters.set(line, this.#length);
-    this.#length += line.length;
-    this.#padding += line.length - end;
-    return this.#padding <= 2;
+    return this.#padding <= PADDING;
   }
 
-  /** The octets, or undefined when the last group of four is not complete. */
-  decode(): Uint8Array | undefined {
-    if (this.#length % 4 !== 0) return undefined;
-    return Buffer.from(this.#characters.toString("latin1", 0, this.#length), "base64");
+  /** The octets and their checksum, or undefined when the last group of four cannot be complete. */
+  decode():
+    | { readonly data: Uint8Array; readonly crc: number; readonly isPadded: boolean }
+    | undefined {
+    const rest = this.#length % GROUP;
+    const isPadded = (rest + this.#padding) % GROUP === 0;
+    if (rest === 1 || (!isPadded && this.#padding > 0)) return undefined;
+    this.#flush();
+    return { data: Buffer.concat(this.#pieces), crc: this.#crc, isPadded };
+  }
+
+  #flush(): void {
+    const piece = Buffer.from(this.#characters.toString("latin1", 0, this.#length), "base64");
+    this.#crc = crc24(piece, this.#crc);
+    this.#pieces.push(piece);
+    this.#length = 0;
   }
 }
 
@@ -218,9 +281,13 @@ function bad(line: number, what: string, reason: RefusalReason = "bad-armor"): R
   return new Refusal(reason, `${what} (line ${line})`);
 }
 
-/** `=` and four characters; shorter lines of `=` are padding that was wrapped. */
-function isCrcLine(line: Buffer): boolean {
-  return line.length === CRC_LINE_OCTETS && line[0] === EQUALS;
+/** Where the checksum begins with which a line ends: `=`, blanks, four characters in one piece. */
+function crcStart(line: Buffer): number | undefined {
+  let at = line.length - CRC_CHARACTERS;
+  for (let i = at; i < line.length; i++) if (IS_BASE64[line[i] ?? 0] !== 1) return undefined;
+  do at -= 1;
+  while (at > 0 && isBlank(line[at]));
+  return line[at] === EQUALS ? at : undefined;
 }
 
 function startsWith(line: Buffer, start: string): boolean {

@@ -14,24 +14,35 @@
  * A forged packet is news as well; only the user id of rule 2 has a signature that verifies.
  */
 import { createHash } from "node:crypto";
+import { finish, type Steps } from "../steps.js";
 import type { PacketName } from "../update.js";
 import type { Component, TransferableKey } from "./key.js";
-import { assembleKey, keyComponents } from "./key.js";
+import { assembling, keyComponents } from "./key.js";
 import { type Packet, TAG } from "./packet.js";
 import { isSelfSignature } from "./signature.js";
-import { nameAt } from "./skeleton.js";
+import { namingAt } from "./skeleton.js";
 
 /** Octets of a SHA-256 that make a name: no two packets share one by accident or on purpose. */
 const NAME_OCTETS = 16;
+/** Packets after which there is a step; a name costs a few microseconds, and looking it up more. */
+const STEP_PACKETS = 50;
 
 /** The names of all packets, in canonical order. */
 export function packetNames(key: TransferableKey): PacketName[] {
+  return finish(namingPackets(key));
+}
+
+/** The same in steps. */
+export function* namingPackets(key: TransferableKey): Steps<PacketName[]> {
   const names: PacketName[] = [];
   const fingerprint = Buffer.from(key.fingerprint, "hex");
   for (const { packet, signatures } of keyComponents(key)) {
     const parent = nameOf(fingerprint, packet);
     names.push(parent);
-    for (const signature of signatures) names.push(nameOf(parent, signature));
+    for (const signature of signatures) {
+      names.push(nameOf(parent, signature));
+      if (names.length % STEP_PACKETS === 0) yield;
+    }
   }
   return names;
 }
@@ -45,15 +56,29 @@ export function newsOf(
   isKnown: (name: PacketName) => boolean,
   at: number,
 ): TransferableKey | undefined {
+  return finish(findingNews(key, isKnown, at));
+}
+
+/** The same in steps. */
+export function* findingNews(
+  key: TransferableKey,
+  isKnown: (name: PacketName) => boolean,
+  at: number,
+): Steps<TransferableKey | undefined> {
   const fingerprint = Buffer.from(key.fingerprint, "hex");
   if (!isKnown(nameOf(fingerprint, key.primary.packet))) return key;
-  const views = keyComponents(key).map((one) => viewOf(key, one, fingerprint, isKnown));
+  const views: View[] = [];
+  for (const one of keyComponents(key)) {
+    views.push(yield* viewOf(key, one, fingerprint, isKnown));
+    if (views.length % STEP_PACKETS === 0) yield;
+  }
   const news = views.filter(({ hasNews }) => hasNews).map(({ news }) => news);
   if (news.length === 0) return undefined;
   if (!views.some(({ wasBound, news: { packet } }) => wasBound && isUserId(packet))) return key;
-  const name = news.some(({ packet }) => isUserId(packet)) ? undefined : nameAt(key, at);
+  const hasUserId = news.some(({ packet }) => isUserId(packet));
+  const name = hasUserId ? undefined : yield* namingAt(key, at);
   const primary = { packet: key.primary.packet, signatures: [] };
-  return assembleKey([primary, ...news, ...(name === undefined ? [] : [name])]);
+  return yield* assembling([primary, ...news, ...(name === undefined ? [] : [name])]);
 }
 
 /** A component as it stands to what is known. */
@@ -65,18 +90,19 @@ interface View {
   readonly news: Component;
 }
 
-function viewOf(
+function* viewOf(
   key: TransferableKey,
   { packet, signatures }: Component,
   fingerprint: Uint8Array,
   isKnown: (name: PacketName) => boolean,
-): View {
+): Steps<View> {
   const parent = nameOf(fingerprint, packet);
-  const judged = signatures.map((signature) => ({
-    signature,
-    isNew: !isKnown(nameOf(parent, signature)),
-    isOwn: isSelfSignature(key, signature),
-  }));
+  const judged: { signature: Packet; isNew: boolean; isOwn: boolean }[] = [];
+  for (const signature of signatures) {
+    const isNew = !isKnown(nameOf(parent, signature));
+    judged.push({ signature, isNew, isOwn: isSelfSignature(key, signature) });
+    if (judged.length % STEP_PACKETS === 0) yield;
+  }
   const hasNews = !isKnown(parent) || judged.some(({ isNew }) => isNew);
   const wasBound = judged.some(({ isNew, isOwn }) => isOwn && !isNew);
   const isWhole = !wasBound && packet.tag !== TAG.publicKey;

@@ -31,16 +31,30 @@ export interface Packet {
 const MAX_OLD_TAG = 15;
 
 /**
- * The packets of `data` in turn, each with the offset of its header in octets.
+ * The packets of `data` in turn, each with the offset of its header in octets, from `start` on.
  * Throws Refusal 'bad-packet' where the framing breaks; what was yielded before remains good.
  */
-export function* walkPackets(data: Uint8Array): Generator<{ packet: Packet; offset: number }> {
+export function* walkPackets(
+  data: Uint8Array,
+  start = 0,
+): Generator<{ packet: Packet; offset: number }> {
   const view = new DataView(data.buffer, data.byteOffset, data.byteLength);
-  let offset = 0;
+  let offset = start;
   while (offset < data.length) {
-    const { tag, start, end } = readHeader(view, offset);
-    yield { packet: { tag, body: data.subarray(start, end) }, offset };
+    const header = readHeader(view, offset);
+    const { tag, end } = header;
+    yield { packet: { tag, body: data.subarray(header.start, end) }, offset };
     offset = end;
+  }
+}
+
+/** The packet whose header is at `offset`; undefined when none is there, or only a part of it. */
+export function packetAt(data: Uint8Array, offset: number): Packet | undefined {
+  try {
+    return walkPackets(data, offset).next().value?.packet;
+  } catch (error) {
+    if (error instanceof Refusal) return undefined;
+    throw error;
   }
 }
 

@@ -9,8 +9,10 @@
  * attributes, which no server needs. Times are arguments.
  */
 import { Refusal } from "../errors.js";
+import { finish, type Steps } from "../steps.js";
 import {
   assembleKey,
+  assembling,
   type Component,
   encodeKey,
   keyComponents,
@@ -35,9 +37,12 @@ import { type SignatureInfo, selfSignatureInfo } from "./signature.js";
 export const SKELETON_LIMITS = { bytes: 100_000, components: 200 } as const;
 /** Most signatures that one update may make us verify, some 0.1 ms each. */
 const MAX_CHECKS = 128;
-/** Components, and signatures under each, that are looked at; more is somebody's flood. */
+/** Components, signatures under each, and signatures in all that are kept of a flood. */
 const MAX_SIGNED = 500;
 const MAX_RIVALS = 64;
+const MAX_CLAIMS = 2000;
+/** Signatures after which there is a step; each costs about a microsecond. */
+const STEP_SIGNATURES = 200;
 /** How far ahead of ours the clock of a signer may be. */
 const SKEW_MS = 24 * 60 * 60_000;
 
@@ -69,18 +74,43 @@ interface Bone {
 
 /** The key with its self-signatures alone, encoded; undefined when it has nothing to remember. */
 export function selfSigned(key: TransferableKey): Uint8Array | undefined {
+  return finish(selfSigning(key));
+}
+
+/** The same in steps. */
+export function* selfSigning(key: TransferableKey): Steps<Uint8Array | undefined> {
   const signed: Component[] = [];
+  let left = MAX_CLAIMS;
   for (const { packet, signatures } of keyComponents(key)) {
-    const claims = newestFirst(claimsOf(key, packet, signatures), 0).slice(0, MAX_RIVALS);
+    const claims = (yield* newestClaims(key, packet, signatures)).slice(0, left);
     if (claims.length > 0) signed.push({ packet, signatures: claims.map((one) => one.packet) });
-    if (signed.length === MAX_SIGNED) break;
+    left -= claims.length;
+    if (signed.length === MAX_SIGNED || left === 0) break;
   }
   if (!signed.some(({ packet }) => packet.tag === TAG.userId)) {
     const [unsigned] = key.userIds.filter(({ packet }) => packet.tag === TAG.userId);
     if (unsigned !== undefined) signed.push({ packet: unsigned.packet, signatures: [] });
   }
   if (signed.length === 0) return undefined;
-  return encodeKey(assembleKey([{ packet: key.primary.packet, signatures: [] }, ...signed]));
+  const primary = { packet: key.primary.packet, signatures: [] };
+  return encodeKey(yield* assembling([primary, ...signed]));
+}
+
+/** The newest claims under a component, at most `MAX_RIVALS`, in steps. */
+function* newestClaims(
+  key: TransferableKey,
+  parent: Packet,
+  signatures: readonly Packet[],
+): Steps<Claim[]> {
+  let newest: Claim[] = [];
+  for (const [index, signature] of signatures.entries()) {
+    if (index % STEP_SIGNATURES === STEP_SIGNATURES - 1) yield;
+    const claim = claimOf(key, parent, signature);
+    if (claim === undefined) continue;
+    newest.push(claim);
+    if (newest.length === 4 * MAX_RIVALS) newest = newestFirst(newest, 0).slice(0, MAX_RIVALS);
+  }
+  return newestFirst(newest, 0).slice(0, MAX_RIVALS);
 }
 
 /**
@@ -219,8 +249,14 @@ export function shownName(key: TransferableKey): Component | undefined {
  * without a signature.
  */
 export function nameAt(key: TransferableKey, at: number): Component | undefined {
-  const named = assembleKey([{ packet: key.primary.packet, signatures: [] }, ...key.userIds]);
-  const came = selfSigned(named);
+  return finish(namingAt(key, at));
+}
+
+/** The same in steps. */
+export function* namingAt(key: TransferableKey, at: number): Steps<Component | undefined> {
+  const primary = { packet: key.primary.packet, signatures: [] };
+  const named = yield* assembling([primary, ...key.userIds]);
+  const came = yield* selfSigning(named);
   const [name] = came === undefined ? [] : new Known(named, grown(undefined, came, at), at).names();
   return name;
 }

@@ -3,15 +3,11 @@
  * that never goes back, and chance is handed in. Who dials keeps the timer.
  *
  *  1. By the schedule, which begins anew after a connection of five minutes, or one on which
- *     something moved and that ended without a fault: a peer that hangs up after each burst is no
- *     peer that is away.
- *  2. When there is news for it, at once, but no sooner than 5 s after the attempt before (thesis
- *     5.2: "when the next update has to be announced, the connection will be reestablished"). Such
- *     an attempt that fails changes nothing in the schedule. So a dead peer costs an attempt in
- *     5 s at most, and none while nothing comes in here.
- *  3. When it shows itself in another way while attempts fail: it mails, or it dials us. A peer may
- *     mail every second, so this counts once in five minutes.
- *  4. A peer that asked us to stay away for a time is not dialled before, whatever the news.
+ *     something moved and that ended without a fault.
+ *  2. When there is news for it, but no sooner than 5 s after the attempt before (thesis 5.2). Such
+ *     an attempt changes nothing in the schedule: a dead peer costs an attempt in 5 s at most.
+ *  3. When it shows itself in another way while attempts fail: it mails, or dials us. Once in 5 min.
+ *  4. Never before the time for which it asked us to stay away has passed.
  */
 import { delayMs, type Schedule } from "../backoff.js";
 

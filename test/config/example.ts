@@ -15,7 +15,7 @@ remember = "30d"                             # announcements and hashes
 [smtp]
 listen = ["127.0.0.1:2525"]
 hostname = "kx.example.org"
-max_size = "2MiB"
+max_size = "32MiB"
 [kx]
 listen = ["127.0.0.1:11373"]
 # source = "192.0.2.1"                       # address to dial from, on a host with several
@@ -75,7 +75,8 @@ export const EXAMPLE_CONFIG: Config = {
     sockets: [],
     socketMode: 0o660,
     hostname: "kx.example.org",
-    maxSizeBytes: 2_097_152,
+    maxSizeBytes: 33_554_432,
+    front: undefined,
     tls: undefined,
   },
   spool: undefined,

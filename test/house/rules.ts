@@ -43,6 +43,7 @@ export const FLOORS: readonly Readonly<Record<string, Room>>[] = [
   {
     update: { pure: true },
     errors: { pure: true },
+    steps: { pure: true },
     diagnostics: { pure: true },
     clock: {},
     backoff: { pure: true },

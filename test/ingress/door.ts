@@ -7,7 +7,7 @@ import { systemClock } from "../../src/clock.js";
 import { parseConfig } from "../../src/config/load.js";
 import type { Diagnostics, EventName, Fields } from "../../src/diagnostics.js";
 import { BounceIntake } from "../../src/ingress/bounce-intake.js";
-import { KeyIntake } from "../../src/ingress/key-intake.js";
+import { type IntakeRules, KeyIntake } from "../../src/ingress/key-intake.js";
 import { SMTP_LIMITS, type SmtpLimits } from "../../src/ingress/limits.js";
 import { MailIntake } from "../../src/ingress/mail-intake.js";
 import { SmtpDoor } from "../../src/ingress/smtp.js";
@@ -69,13 +69,14 @@ export interface OpenDoor {
 
 /**
  * Opens a door that is gone when the running test is finished. `wrap` may spoil the log, `Intake`
- * may look at the messages, `smtp` adds to that section.
+ * may look at the messages, `smtp` adds to that section, `rules` say what is carried.
  */
 export async function openDoor(
   limits: Partial<SmtpLimits> = {},
   wrap: (log: UpdateLog) => UpdateLog = (log) => log,
   Intake: typeof MailIntake = MailIntake,
   smtp = "",
+  rules: IntakeRules = {},
 ): Promise<OpenDoor> {
   const directory = mkdtempSync(join(tmpdir(), "kxgw-ingress-"));
   const config = parseConfig(configText(smtp), "test.toml", directory, {});
@@ -83,7 +84,7 @@ export async function openDoor(
   const log = UpdateLog.open(config.log.path);
   const diagnostics = new Recorder();
   const wrapped = wrap(log);
-  const intake = new Intake(new KeyIntake(wrapped, systemClock, diagnostics), diagnostics);
+  const intake = new Intake(new KeyIntake(wrapped, systemClock, diagnostics, rules), diagnostics);
   const bounces = new BounceIntake(config, wrapped, systemClock, diagnostics);
   const door = new SmtpDoor(config, config.smtp, intake, bounces, diagnostics, {
     ...SMTP_LIMITS,

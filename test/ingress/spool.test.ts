@@ -94,7 +94,7 @@ test("moves aside what it refuses, told once, and keeps one of each name", async
   writeFileSync(join(spool, "pks-mail.1"), half);
   writeFileSync(join(spool, "x.ready"), "this is no mail");
   writeFileSync(join(spool, "y.ready"), fixture("sks-new-eddsa.eml"));
-  writeFileSync(join(spool, "z.onak"), Buffer.alloc(3 * 1024 ** 2, "a"));
+  writeFileSync(join(spool, "z.onak"), Buffer.alloc(33 * 1024 ** 2, "a"));
   await until(() => files().length === 0);
   writeFileSync(join(spool, "x.ready"), "nor is this");
   await until(() => files().length === 0);

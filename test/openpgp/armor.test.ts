@@ -70,6 +70,8 @@ describe("reading what real software wrote", () => {
 describe("reading leniently", () => {
   const lines = good.split("\n");
   const base64 = lines.slice(2, -3).join("");
+  /** As Postfix breaks what is longer than a line of a mail may be. */
+  const broken = (text: string): string => text.replace(/.{998}(?=.)/g, "$&\r\n ");
   const wide = (columns: number): string => base64.replace(RegExp(`.{${columns}}`, "g"), "$&\n");
   const variants: [string, string][] = [
     ["text around", `Hi,\n\nmy key: x\n${good}-- \nme\n`],
@@ -85,6 +87,15 @@ describe("reading leniently", () => {
     ["lines of 7, padding wrapped", `${BEGIN}\n\n${wide(7)}\n${END}`],
     ["lines of 1", `${BEGIN}\n\n${wide(1)}\n${END}`],
     ["more after END in its line", `${good.trimEnd()} trailing words`],
+    ["blanks before all lines but BEGIN", good.replaceAll("\n", "\n \t").trimEnd()],
+    ["blanks inside lines", good.replaceAll(/\n([A-Za-z0-9+/]{20})/g, "\n $1 \t")],
+    ["a blank before the CRC", good.replace("\n=", "\n =")],
+    ["a blank in the CRC line, before its digits", good.replace(/\n=(?=....\n)/, "\n=  ")],
+    ["CRC on the last data line", good.replace(/\n(?==....\n)/, "")],
+    ["CRC on the last data line behind a blank", good.replace(/\n(?==....\n)/, " ")],
+    ["END on the line of the CRC", good.replace(`\n${END}`, END)],
+    ["no padding, but a CRC", good.replace(/=*\n(?==....\n)/, "\n")],
+    ["one line, broken by Postfix", `${BEGIN}\r\n\r\n${broken(base64)}\r\n${END}\r\n`],
   ];
   it.each(variants)("%s", (_, text) => {
     const blocks = read(text);
@@ -103,7 +114,8 @@ describe("reading strictly", () => {
   const line = good.split("\n")[3] ?? "";
   const at = (text: string): string => good.replace(line, text);
   const faults: [string, string, string, string][] = [
-    ["a space in a line", at(`${line.slice(0, 9)} ${line.slice(9)}`), "bad-armor", "line 4"],
+    ["a blank in the CRC", good.replace(/\n=../, "$& "), "bad-armor", "line 9"],
+    ["a CRC broken in two", good.replace(/\n=../, "$&\r\n "), "bad-armor", "line 9"],
     ["an octet above 127", at(`${line.slice(0, 9)}\xa0${line.slice(10)}`), "bad-armor", "line 4"],
     ["the URL alphabet", at(`-_${line.slice(2)}`), "bad-armor", "line 4"],
     ["NUL", at(`\0${line}`), "bad-armor", "line 4"],

@@ -14,6 +14,7 @@ import {
 import { encodePackets, type Packet, readPackets, walkPackets } from "../../src/openpgp/packet.js";
 import { grown, selfSigned } from "../../src/openpgp/skeleton.js";
 import { updateHash } from "../../src/openpgp/update-hash.js";
+import { cpuTimer } from "../cpu.js";
 import { mail, onlyBlock, onlyKey, packet, realKey, realKeys, vectorData } from "./material.js";
 
 const sample = realKey("DFD993306D849617").data;
@@ -131,6 +132,10 @@ describe("keyrings", () => {
 
 describe("refusals", () => {
   const second = onlyKey(other).fingerprint;
+  const third = realKey("4D270D06F42584E6").data;
+  const thirdName = onlyKey(third).fingerprint;
+  const borders = new Set(Array.from(walkPackets(sample), ({ offset }) => offset));
+  const match = (words: string) => expect.stringContaining(words);
   const inserted = (tag: number): Uint8Array =>
     Buffer.concat([encodePackets([primary, ...rest, packet(tag, "secret stuff")]), other]);
 
@@ -177,16 +182,66 @@ describe("refusals", () => {
     expect(outcomes(encodePackets([packet(6, "")]))).toEqual(["bad-packet"]);
   });
 
-  it("broken framing costs the key it is in and the rest", () => {
+  it("a key that is cut short costs itself, wherever it stands", () => {
     const cut = Buffer.concat([other, sample.subarray(0, -1)]);
     expect(outcomes(cut)).toEqual([second, "bad-packet"]);
-    expect(readKeys(cut).at(-1)).toMatchObject({ message: expect.stringContaining(fingerprint) });
-    expect(outcomes(Buffer.concat([other, Buffer.from("text"), sample]))).toEqual(["bad-packet"]);
+    expect(readKeys(cut).at(-1)).toMatchObject({ fingerprint, message: match(fingerprint) });
+    for (let end = 1; end < sample.length; end++) {
+      if (borders.has(end)) continue;
+      const found = outcomes(Buffer.concat([other, sample.subarray(0, end), third]));
+      expect([end, ...found]).toEqual([end, second, "bad-packet", thirdName]);
+    }
     expect(outcomes(Buffer.concat([encodePackets([packet(5, "")]), Buffer.of(1)]))).toEqual([
       "secret-key",
       "bad-packet",
     ]);
     expect(outcomes(Buffer.from("hello"))).toEqual(["bad-packet"]);
+  });
+
+  it.each([
+    ["a NUL", Buffer.of(0)],
+    ["100 NULs", Buffer.alloc(100)],
+    ["text", Buffer.from("hello there\r\n")],
+    ["octets above 127", Buffer.alloc(10, 0xff)],
+    ["a user id of 4 GiB", Buffer.of(0xfd, 0xff, 0x7f, 0xff, 0xff, 0xff, 0x61)],
+  ])("%s between two keys costs neither, and is told", (_, garbage) => {
+    const found = readKeys(Buffer.concat([other, garbage, sample, garbage, third]));
+    expect(found.map((one) => (one instanceof Refusal ? one.reason : one.fingerprint))).toEqual([
+      ...[second, "bad-packet", fingerprint, "bad-packet", thirdName],
+    ]);
+    expect(found[1]).toMatchObject({ message: match(`behind key ${second}`) });
+    expect(outcomes(Buffer.concat([garbage, other]))).toEqual(["bad-packet", second]);
+  });
+
+  it.each([
+    ["of partial length", Buffer.of(0xcd, 0xe4, ...Buffer.alloc(16), 3, 1, 2, 3)],
+    ["of indeterminate length", Buffer.of(0xb7, 1, 2, 3)],
+    ["that claims 2 GiB", Buffer.of(0xcd, 0xff, 0x7f, 0xff, 0xff, 0xff, 0x61)],
+  ])("a user id %s costs its key", (_, bad) => {
+    expect(outcomes(Buffer.concat([other, sample, bad, third]))).toEqual([
+      ...[second, "bad-packet", thirdName],
+    ]);
+  });
+
+  it("a secret key behind a fault is told to its owner", () => {
+    const body = Buffer.concat([primary.body, Buffer.of(0, 0, 8, 0xff)]);
+    const ring = Buffer.concat([other, Buffer.of(0), encodePackets([{ tag: 5, body }]), third]);
+    expect(outcomes(ring)).toEqual([second, "bad-packet", "secret-key", thirdName]);
+  });
+
+  it("names a key without a fingerprint by its number and offset", () => {
+    const bad = encodePackets([packet(6, [9, 0, 0, 0, 0, 1] as never)]);
+    const [, refusal] = readKeys(Buffer.concat([other, bad, third]));
+    expect(refusal).toMatchObject({ message: match(`number 2, offset ${other.length}`) });
+  });
+
+  it("reads no octet more than some times, whatever the faults", () => {
+    // Each packet holds the beginning of a key, and none of them an end.
+    const start = encodePackets([primary, packet(13, "Ann")]);
+    const ring = Buffer.concat([...Array(20_000).fill(start), Buffer.of(0xcd)]);
+    const cpu = cpuTimer();
+    expect(readKeys(ring).length).toBeGreaterThan(1000);
+    expect(cpu()).toBeLessThan(2000);
   });
 
   it("stops at 1000 refusals", () => {

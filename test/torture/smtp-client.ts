@@ -11,9 +11,12 @@ export interface Reply {
 }
 
 const REPLY_MS = 30_000;
+/** For a mail of 32 MiB behind several others. */
+export const LONG_REPLY_MS = 180_000;
 
 export class SmtpClient {
   readonly #socket: Socket;
+  #replyMs = REPLY_MS;
   #text = "";
   #lines: string[] = [];
   #ended: Error | undefined;
@@ -28,9 +31,10 @@ export class SmtpClient {
   }
 
   /** Connects and says EHLO. Rejects when the connection fails or ends. */
-  static async connect(port: number): Promise<SmtpClient> {
+  static async connect(port: number, replyMs = REPLY_MS): Promise<SmtpClient> {
     const socket = connect({ host: "127.0.0.1", port });
     const client = new SmtpClient(socket);
+    client.#replyMs = replyMs;
     await client.reply();
     await client.command("EHLO old.example.net");
     return client;
@@ -73,7 +77,7 @@ export class SmtpClient {
   /** The next reply. */
   reply(): Promise<Reply> {
     return new Promise((resolve, reject) => {
-      const timer = setTimeout(() => this.#end(new Error("no reply in time")), REPLY_MS);
+      const timer = setTimeout(() => this.#end(new Error("no reply in time")), this.#replyMs);
       this.#waiting = {
         resolve: (reply) => {
           clearTimeout(timer);

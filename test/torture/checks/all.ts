@@ -15,6 +15,7 @@ import { kxInput } from "./kx-input.js";
 import { kxLate } from "./kx-late.js";
 import { kxList } from "./kx-list.js";
 import { kxSlow } from "./kx-slow.js";
+import { largeMails } from "./large-mails.js";
 import { logLines } from "./log-lines.js";
 import { numbers } from "./numbers.js";
 import { parsers } from "./parsers.js";
@@ -42,6 +43,7 @@ export const CHECKS: readonly Check[] = [
   segments,
   injection,
   hostileMail,
+  largeMails,
   slowClients,
   hkpCrowd,
   clockJumps,

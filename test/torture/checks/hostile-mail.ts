@@ -121,7 +121,7 @@ function poisons(): (readonly [string, Made])[] {
     ["150,000 signatures", [USER, ...many]],
     ["a user id of 2 KiB and one", [packet(TAG.userId, 2049)]],
     ["a user id of 8 KiB and one", [packet(TAG.userId, 8193)]],
-    ["an attribute of 4 MiB", [USER, packet(TAG.userAttribute, 4 * MIB)]],
+    ["an attribute of 4 MiB alone", [packet(TAG.userAttribute, 4 * MIB)]],
   ];
   return kinds.map(([name, packets]) => {
     const [key] = readKeys(encodePackets([PRIMARY, ...packets]));
@@ -134,7 +134,7 @@ async function poisonByMail(stage: Stage): Promise<number> {
   const claim = Buffer.from([0xcd, 0xff, 0xff, 0xff, 0xff, 0xff, 0x61, 0x61]);
   const mails = [
     ...poisons().map(([name, { armor }]) => [name, armor] as const),
-    ["an attribute of 16 MiB", armorOf([USER, packet(TAG.userAttribute, 16 * MIB)])] as const,
+    ["an attribute of 16 MiB alone", armorOf([packet(TAG.userAttribute, 16 * MIB)])] as const,
     [
       "a packet that claims 4 GiB",
       encodeArmor(Buffer.concat([encodePackets([PRIMARY]), claim])),
@@ -149,11 +149,11 @@ async function poisonByMail(stage: Stage): Promise<number> {
 
 async function sizeLies(stage: Stage): Promise<string> {
   const client = await SmtpClient.connect(stage.port);
-  const declared = await client.command(`MAIL FROM:<k@old.example.net> SIZE=${3 * MIB}`);
-  if (declared.code !== 552) stage.faults.push(`SIZE=3 MiB was answered ${declared.text}`);
+  const declared = await client.command(`MAIL FROM:<k@old.example.net> SIZE=${33 * MIB}`);
+  if (declared.code !== 552) stage.faults.push(`SIZE=33 MiB was answered ${declared.text}`);
   client.close();
-  const lines = `${"x".repeat(70)}\r\n`.repeat(Math.ceil((3 * MIB) / 72));
-  await stage.expect("3 MiB undeclared", `Subject: x\r\n\r\n${lines}`, /^552 /);
+  const lines = `${"x".repeat(70)}\r\n`.repeat(Math.ceil((33 * MIB) / 72));
+  await stage.expect("33 MiB undeclared", `Subject: x\r\n\r\n${lines}`, /^552 /);
   const dots = "..\r\n".repeat((2 * MIB) / 4 - 64);
   const before = cpuSeconds(stage.pid);
   await stage.expect("2 MiB of dots", `Subject: x\r\n\r\n${dots}`, /^55[02] /);

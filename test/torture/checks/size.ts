@@ -33,7 +33,7 @@ const LOOK_MS = 100;
 const MIB = 2 ** 20;
 
 /** Milliseconds of processor time in a turn of the event loop; `late` is by the clock. */
-interface Lag {
+export interface Lag {
   readonly p99: number;
   readonly most: number;
   readonly late: number;
@@ -208,7 +208,7 @@ async function listAll(
   return lists;
 }
 
-async function lagOf(gateway: GatewayProcess): Promise<Lag> {
+export async function lagOf(gateway: GatewayProcess): Promise<Lag> {
   const before = gateway.errors.length;
   process.kill(gateway.pid, "SIGUSR2");
   const told = () => /lag (\{.*\})\n/.exec(gateway.errors.slice(before))?.[1];
