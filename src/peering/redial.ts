@@ -78,11 +78,13 @@ export class Redial {
       this.#attempt += 1;
     }
     const at = Math.max(this.#plannedAt, this.#notBefore);
-    return hasNews ? Math.min(at - now, this.newsMs(now)) : at - now;
+    return hasNews ? this.newsMs(now) : at - now;
   }
 
-  /** Milliseconds until the next attempt when there is news for the peer. */
+  /** Milliseconds until the next attempt when there is news for the peer: never a later one. */
   newsMs(now: number): number {
-    return Math.max(0, this.#triedAt + REDIAL_LIMITS.newsMs - now, this.#notBefore - now);
+    const forNews = this.#triedAt + REDIAL_LIMITS.newsMs;
+    const at = Math.max(Math.min(forNews, this.#plannedAt ?? forNews), this.#notBefore);
+    return Math.max(0, at - now);
   }
 }
