@@ -37,6 +37,7 @@ export class Redial {
   /** An attempt begins. */
   tried(now: number): void {
     this.#triedAt = now;
+    if (this.#plannedAt !== undefined && this.#plannedAt <= now) this.#plannedAt = undefined;
   }
 
   /** It is connected, whoever dialled. */
@@ -73,7 +74,7 @@ export class Redial {
 
   /** Milliseconds until the next attempt, after one that failed or a connection that ended. */
   laterMs(hasNews: boolean, now: number): number {
-    if (this.#plannedAt === undefined || this.#plannedAt <= now) {
+    if (this.#plannedAt === undefined || this.#plannedAt < now) {
       this.#plannedAt = now + delayMs(this.#schedule, this.#attempt, this.#random());
       this.#attempt += 1;
     }
