@@ -1,6 +1,6 @@
 /**
- * Certificates for the tests: X.509 with an ECDSA key on P-256, encoded and signed here, so that the
- * tests need no program for it. Holds no more of RFC 5280 than a TLS client checks: subject,
+ * Certificates for the tests: X.509 with an ECDSA key on P-256, encoded and signed here, so that
+ * the tests need no program for it. Holds no more of RFC 5280 than a TLS client checks: subject,
  * validity, subjectAltName and basicConstraints.
  */
 import { generateKeyPairSync, randomBytes, sign, X509Certificate } from "node:crypto";

@@ -33,7 +33,8 @@ export class MailSink {
           const from = mailFrom === false ? "" : mailFrom.address;
           const to = rcptTo.map(({ address }) => address).join(", ");
           const raw = Buffer.concat(chunks).toString("latin1");
-          const envelope = `MAIL FROM:<${from.replace(/=[0-9a-f]{10}@/, "=SEAL@")}>\nRCPT TO:<${to}>\n`;
+          const sealless = from.replace(/=[0-9a-f]{10}@/, "=SEAL@");
+          const envelope = `MAIL FROM:<${sealless}>\nRCPT TO:<${to}>\n`;
           this.#mails.push({ receiver: to, text: envelope + dateless(raw) });
           callback();
         });
