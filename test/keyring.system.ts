@@ -2,7 +2,7 @@
  * Debian's keyring as real input: 905 keys with 48,788 signatures, the largest key of 362 kB.
  * Needs: /usr/share/keyrings/debian-keyring.gpg.
  */
-import { execFileSync } from "node:child_process";
+import { spawnSync } from "node:child_process";
 import { readFileSync } from "node:fs";
 import { expect, it } from "vitest";
 import { updateOf } from "../src/admit.js";
@@ -28,15 +28,17 @@ function keysIn(bytes: Uint8Array) {
   return readKeys(bytes).flatMap((key) => (key instanceof Refusal ? [] : [key]));
 }
 
-it("kxgw hash takes less than 3 s for it", () => {
-  const start = performance.now();
+it("kxgw hash takes less than 3 s of processor time for it", () => {
+  const script = `TIMEFORMAT="%U %S"; time "${process.execPath}" "${PROGRAM}" hash "${KEYRING}"`;
   const options = { encoding: "utf8", maxBuffer: 16 * 1024 * 1024 } as const;
-  const stdout = execFileSync(process.execPath, [PROGRAM, "hash", KEYRING], options);
-  const seconds = (performance.now() - start) / 1000;
+  const { status, stdout, stderr } = spawnSync("bash", ["-c", script], options);
+  expect(status).toBe(0);
   const lines = stdout.trimEnd().split("\n");
   expect(lines.length).toBeGreaterThan(800);
   expect(lines.filter((line) => !/^[0-9A-F]{32,64} [0-9a-f]{32}$/.test(line))).toEqual([]);
-  expect(seconds).toBeLessThan(3);
+  const [user, system] = stderr.trim().split(" ").map(Number) as [number, number];
+  expect(user + system).toBeGreaterThan(0.1);
+  expect(user + system).toBeLessThan(3);
 });
 
 it("its largest key goes out in mails that pksd takes and that give the key again", () => {
