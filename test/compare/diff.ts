@@ -38,17 +38,22 @@ export function differences(
   return kinds.map((kind) => {
     const [old, young] = [filesOf(join(before, kind)), filesOf(join(after, kind))];
     let compared = 0;
-    const lines: string[] = [];
+    const found = new Map<string, string[]>();
     for (const name of [...new Set([...old.keys(), ...young.keys()])].sort()) {
       const [was, is] = [old.get(name), young.get(name)];
-      const label = name === "" ? "" : `${name}: `;
       compared += Math.max(was?.length ?? 0, is?.length ?? 0);
-      if (was === undefined) lines.push(`${label}only in the new record`);
-      else if (is === undefined) lines.push(`${label}only in the old record`);
-      else lines.push(...lineDifferences(was, is).map((line) => label + line));
+      for (const line of fileDifferences(was, is)) {
+        found.set(line, [...(found.get(line) ?? []), name]);
+      }
     }
-    return { kind, compared, lines };
+    return { kind, compared, lines: [...found].map(([line, names]) => placed(line, names)) };
   });
+}
+
+/** A difference with the file that has it; one that many files have is said once. */
+function placed(line: string, [name = "", ...more]: readonly string[]): string {
+  if (name === "") return line;
+  return more.length === 0 ? `${name}: ${line}` : `${name} and ${more.length} more: ${line}`;
 }
 
 /** The text that main.ts prints. */
@@ -76,7 +81,12 @@ function filesOf(path: string): Map<string, readonly string[]> {
   );
 }
 
-function lineDifferences(old: readonly string[], young: readonly string[]): string[] {
+function fileDifferences(
+  old: readonly string[] | undefined,
+  young: readonly string[] | undefined,
+): string[] {
+  if (old === undefined) return ["only in the new record"];
+  if (young === undefined) return ["only in the old record"];
   const gone = without(old, young).map((line) => `- ${line}`);
   const added = without(young, old).map((line) => `+ ${line}`);
   if (gone.length + added.length > 0) return [...gone, ...added];
