@@ -1,7 +1,7 @@
 import { defineConfig } from "vitest/config";
 
 /** Rooms without sockets and processes, which are done in seconds. */
-const QUICK = ["config", "kx", "mail", "migration", "openpgp", "reference", "updatelog"];
+const QUICK = ["config", "kx", "mail", "migration", "openpgp", "reference", "log"];
 
 export default defineConfig({
   test: {

@@ -3,9 +3,7 @@
  * life; a new configuration closes the doors and opens them anew, which costs the neighbours a
  * reconnect and nobody an update. When the new doors cannot be opened the old ones are.
  */
-import { recallDay } from "./admin/recall.js";
-import { SentJournal } from "./admin/sent-journal.js";
-import { Tally } from "./admin/tally.js";
+
 import type { Clock } from "./clock.js";
 import type { Config } from "./config/config.js";
 import { formatEndpoint } from "./config/units.js";
@@ -13,7 +11,10 @@ import type { Diagnostics } from "./diagnostics.js";
 import type { Doors, Foundation, Listening } from "./doors.js";
 import { openDoors, retentionOf } from "./doors.js";
 import type { InheritedSockets } from "./ingress/inherited.js";
-import { UpdateLog } from "./updatelog/update-log.js";
+import { UpdateLog } from "./log/update-log.js";
+import { recallDay } from "./status/recall.js";
+import { SentJournal } from "./status/sent-journal.js";
+import { Tally } from "./status/tally.js";
 import { Upkeep } from "./upkeep.js";
 import { VERSION } from "./version.js";
 

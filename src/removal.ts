@@ -4,16 +4,17 @@
  * log, by the running gateway or, while none runs, by the command. What a block means is the
  * policy's; what other keyservers have is out of reach.
  */
-import { several } from "./admin/words.js";
+
 import type { Clock } from "./clock.js";
 import type { PolicySettings } from "./config/config.js";
 import { parseFingerprint } from "./config/fingerprint.js";
 import type { Reading } from "./config/units.js";
 import { parseDate } from "./config/units.js";
 import type { Diagnostics } from "./diagnostics.js";
+import type { UpdateLog } from "./log/update-log.js";
 import { Policy } from "./policy.js";
+import { several } from "./text.js";
 import type { Fingerprint } from "./update.js";
-import type { UpdateLog } from "./updatelog/update-log.js";
 
 export type RemovalVerb = "block" | "unblock" | "forget";
 

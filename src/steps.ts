@@ -1,7 +1,7 @@
 /**
  * Long work that can be interrupted: a generator that yields wherever it may rest and returns its
  * result. Pure code does its work in steps; the caller decides whether to run it in one go
- * (`finish`) or to let the event loop run in between (`ingress/slices.ts`). A step is a millisecond
+ * (`finish`) or to let the event loop run in between (`intake/slices.ts`). A step is a millisecond
  * or less.
  */
 

@@ -15,9 +15,9 @@
 import type { Clock } from "./clock.js";
 import type { Diagnostics } from "./diagnostics.js";
 import { Trouble } from "./errors.js";
+import type { RetentionLimits } from "./log/retention.js";
+import type { UpdateLog } from "./log/update-log.js";
 import { LogGuard } from "./log-guard.js";
-import type { RetentionLimits } from "./updatelog/retention.js";
-import type { UpdateLog } from "./updatelog/update-log.js";
 
 export const UPKEEP_LIMITS = {
   everyMs: 10 * 60_000,

@@ -7,7 +7,8 @@
 import { existsSync, readFileSync } from "node:fs";
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
-import { KeyIntake } from "../src/ingress/key-intake.js";
+import { KeyIntake } from "../src/intake/key-intake.js";
+import { UpdateLog } from "../src/log/update-log.js";
 import { encodeArmor } from "../src/openpgp/armor.js";
 import { fragments } from "../src/openpgp/fragments.js";
 import {
@@ -22,7 +23,6 @@ import {
 import { type Packet, TAG } from "../src/openpgp/packet.js";
 import { isSelfSignature, selfSignatureInfo } from "../src/openpgp/signature.js";
 import { outmails } from "../src/outmail.js";
-import { UpdateLog } from "../src/updatelog/update-log.js";
 import { Recorder } from "./ingress/door.js";
 import { bytes, delivered } from "./mail/fixtures.js";
 import { algorithmOf } from "./mail/oracles/packets.js";

@@ -7,7 +7,8 @@ import { describe, expect, test } from "vitest";
 import type { Neighbour } from "../src/config/config.js";
 import { parseConfig } from "../src/config/load.js";
 import { ConfigFaults } from "../src/errors.js";
-import { authorOf } from "../src/ingress/neighbours.js";
+import { authorOf } from "../src/intake/senders.js";
+import { union } from "../src/log/trail.js";
 import {
   addressesIn,
   grownTrail,
@@ -24,7 +25,6 @@ import {
   isSameAddress,
   plainAddress,
 } from "../src/mail-address.js";
-import { union } from "../src/updatelog/trail.js";
 
 const SECRET = new Uint8Array(32).fill(7);
 

@@ -8,7 +8,7 @@ import { readKeys } from "../src/openpgp/key.js";
 import { encodePackets, readPackets, TAG } from "../src/openpgp/packet.js";
 import { MailPack } from "../src/outmail.js";
 import type { Seq, Update } from "../src/update.js";
-import { rsaUpdate } from "./egress/keys.js";
+import { rsaUpdate } from "./delivery/keys.js";
 import { delivered } from "./mail/fixtures.js";
 import * as cks from "./mail/oracles/cks.js";
 import * as hockeypuck from "./mail/oracles/hockeypuck.js";

@@ -12,7 +12,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { expect, it, onTestFinished } from "vitest";
 import { parseConfig } from "../src/config/load.js";
-import { Relay } from "./egress/relay.js";
+import { Relay } from "./delivery/relay.js";
 import { blocks, installIn, PROGRAM, page, ROOT, steps, walk } from "./page.js";
 
 const PAGE = page("migration.md");

@@ -6,6 +6,7 @@
 import { describe, expect, test } from "vitest";
 import { admit, updateOf } from "../src/admit.js";
 import { Refusal } from "../src/errors.js";
+import { UpdateLog } from "../src/log/update-log.js";
 import { readHead } from "../src/mail/head.js";
 import { recognise } from "../src/mail/incremental.js";
 import { readArmor } from "../src/openpgp/armor.js";
@@ -13,7 +14,6 @@ import { assembleKey, keyComponents, readKeys } from "../src/openpgp/key.js";
 import { updateHash } from "../src/openpgp/update-hash.js";
 import { type Outmail, outmails } from "../src/outmail.js";
 import type { Seq, Update } from "../src/update.js";
-import { UpdateLog } from "../src/updatelog/update-log.js";
 import { bytes, delivered, fixture, keyArmor, keyNames, mail, text } from "./mail/fixtures.js";
 import * as cks from "./mail/oracles/cks.js";
 import * as hockeypuck from "./mail/oracles/hockeypuck.js";

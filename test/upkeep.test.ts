@@ -7,19 +7,12 @@ import { describe, expect, it, onTestFinished } from "vitest";
 import type { Clock } from "../src/clock.js";
 import type { EventName } from "../src/diagnostics.js";
 import { Trouble } from "../src/errors.js";
+import type { RetentionLimits } from "../src/log/retention.js";
+import { UpdateLog } from "../src/log/update-log.js";
 import { LogGuard } from "../src/log-guard.js";
 import { AnnouncedSince } from "../src/peering/announced-since.js";
-import type { RetentionLimits } from "../src/updatelog/retention.js";
-import { UpdateLog } from "../src/updatelog/update-log.js";
 import { UPKEEP_LIMITS, Upkeep } from "../src/upkeep.js";
-import {
-  arrival,
-  fingerprint,
-  HOUR_MS as HOUR,
-  selfSigned,
-  seq,
-  update,
-} from "./updatelog/material.js";
+import { arrival, fingerprint, HOUR_MS as HOUR, selfSigned, seq, update } from "./log/material.js";
 
 const T0 = 1_800_000_000_000;
 const YEAR = 8760 * HOUR;

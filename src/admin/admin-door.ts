@@ -16,6 +16,7 @@ import type { AddressInfo } from "node:net";
 import { hostname } from "node:os";
 import type { Endpoint } from "../config/config.js";
 import type { Diagnostics } from "../diagnostics.js";
+import type { Sources } from "../status/status.js";
 import { Guests } from "./guests.js";
 import { isOwn, notOwn, ownNames } from "./hosts.js";
 import { LIVE_LIMITS, LiveClients } from "./live.js";
@@ -24,7 +25,6 @@ import type { Orders } from "./orders.js";
 import { obey } from "./orders.js";
 import type { Answer } from "./routes.js";
 import { answerTo, plain } from "./routes.js";
-import type { Sources } from "./status.js";
 
 export const ADMIN_LIMITS = {
   connections: 50,

@@ -3,7 +3,7 @@
  * updates out below it, mail and KX in two colours. The exact figures are in a title on each hour
  * and in the table beside the chart. Colours come from the stylesheet.
  */
-import { HOUR_MS } from "./hours.js";
+import { HOUR_MS } from "../status/hours.js";
 import type { Html } from "./html.js";
 import { html } from "./html.js";
 

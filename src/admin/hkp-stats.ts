@@ -5,10 +5,10 @@
  * remembers, updates and not keys, because a gateway holds no keys.
  */
 import { domainOf } from "../mail-address.js";
-import { HOUR_MS, HOURS } from "./hours.js";
-import { masked } from "./mask.js";
-import type { Sources } from "./status.js";
-import { status } from "./status.js";
+import { HOUR_MS, HOURS } from "../status/hours.js";
+import { masked } from "../status/mask.js";
+import type { Sources } from "../status/status.js";
+import { status } from "../status/status.js";
 
 /** Go's zero time, which Hockeypuck shows for never. */
 const NEVER = "0001-01-01T00:00:00Z";

@@ -2,11 +2,12 @@
  * The page of one update's journey, or of the several that a fingerprint names: in, number, and
  * what became of it at each neighbour. The value comes from journey.ts.
  */
+
+import type { Journey, Stage } from "../status/journey.js";
+import { cameBy, listed, octets } from "../text.js";
 import type { Html } from "./html.js";
 import { html } from "./html.js";
-import type { Journey, Stage } from "./journey.js";
 import { shell, when } from "./page.js";
-import { cameBy, listed, octets } from "./words.js";
 
 /** `question` is what was asked for; `journeys` the newest first, empty when nothing was found. */
 export function journeyPage(question: string, journeys: readonly Journey[], now: number): Html {

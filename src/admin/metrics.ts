@@ -6,12 +6,12 @@
  */
 import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from "prom-client";
 import { EVENTS, type EventName } from "../diagnostics.js";
-import { savedOf } from "./flow.js";
-import type { NeighbourView } from "./neighbour-view.js";
-import { isLocal, subjectsOf, viewOf } from "./neighbour-view.js";
-import { freeBytes } from "./space.js";
-import type { Sources } from "./status.js";
-import type { Count } from "./tally.js";
+import { savedOf } from "../status/flow.js";
+import type { NeighbourView } from "../status/neighbour-view.js";
+import { isLocal, subjectsOf, viewOf } from "../status/neighbour-view.js";
+import { freeBytes } from "../status/space.js";
+import type { Sources } from "../status/status.js";
+import type { Count } from "../status/tally.js";
 
 /** From the arrival of an update to the relay's 250: milliseconds when idle, days in an outage. */
 const DURATION_BUCKETS = [0.01, 0.05, 0.25, 1, 5, 30, 120, 600, 3600, 21_600, 86_400];

@@ -5,12 +5,12 @@
  * loaded from another host.
  */
 
+import { stateName } from "../status/neighbour-view.js";
+import type { Status } from "../status/status.js";
+import { ago, grouped, listed, octets, percent, several, span } from "../text.js";
 import { flowChart, hourAt, shareBar, sparkline } from "./chart.js";
 import type { Html, Value } from "./html.js";
 import { html } from "./html.js";
-import { stateName } from "./neighbour-view.js";
-import type { Status } from "./status.js";
-import { ago, grouped, listed, octets, percent, several, span } from "./words.js";
 
 type NeighbourJson = Status["neighbours"][number];
 type ReportJson = Status["recent"][number];

@@ -4,16 +4,16 @@
  * its assets and its JSON twin, the journey of an update, the metrics. Reads and decides nothing.
  */
 
-import type { UpdateLog } from "../updatelog/update-log.js";
+import type { UpdateLog } from "../log/update-log.js";
+import { entriesOf, type Journey, journeyOf } from "../status/journey.js";
+import { masked } from "../status/mask.js";
+import { freeBytes, LEAST_FREE_BYTES } from "../status/space.js";
+import type { Sources, UpkeepState } from "../status/status.js";
+import { status } from "../status/status.js";
 import { ICON, SCRIPT, STYLE } from "./assets.js";
-import { entriesOf, type Journey, journeyOf } from "./journey.js";
 import { journeyPage } from "./journey-page.js";
-import { masked } from "./mask.js";
 import type { Metrics } from "./metrics.js";
 import { statusPage } from "./page.js";
-import { freeBytes, LEAST_FREE_BYTES } from "./space.js";
-import type { Sources, UpkeepState } from "./status.js";
-import { status } from "./status.js";
 
 export interface Answer {
   readonly code: number;

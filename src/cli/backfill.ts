@@ -4,10 +4,11 @@
  * pksd (`repair = "mail"`) LAST is asked for, by mail, which may take hours. HKP has no list of
  * changes. The running gateway does it; this shows how far it is until it is done, or for a while.
  */
-import type { Status } from "../admin/status.js";
-import { several } from "../admin/words.js";
+
 import { loadConfig } from "../config/load.js";
 import { EXIT } from "../errors.js";
+import type { Status } from "../status/status.js";
+import { several } from "../text.js";
 import { ask, run, statusOf } from "./daemon.js";
 import type { Output } from "./output.js";
 import { find } from "./peers.js";

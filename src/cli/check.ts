@@ -5,7 +5,6 @@
  * is shown without user and password.
  */
 import { resolve } from "node:path";
-import { listed, several } from "../admin/words.js";
 import { redactedRelay } from "../config/addresses.js";
 import type { Config, Endpoint, LocalDelivery, Neighbour } from "../config/config.js";
 import type { Environment } from "../config/environment.js";
@@ -13,6 +12,7 @@ import { loadConfig, warningsOf } from "../config/load.js";
 import { formatDuration, formatEndpoint } from "../config/units.js";
 import { sharedAddresses } from "../config/warnings.js";
 import { ConfigFaults, EXIT } from "../errors.js";
+import { listed, several } from "../text.js";
 import { faultLine, type Output } from "./output.js";
 
 /**

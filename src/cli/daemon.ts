@@ -5,17 +5,17 @@
  */
 import { request } from "node:http";
 import { controlPath } from "../admin/admin-door.js";
-import { CertificateEnds } from "../admin/certificates.js";
-import type { Sources, Status } from "../admin/status.js";
-import { status } from "../admin/status.js";
-import { Tally } from "../admin/tally.js";
 import { systemClock } from "../clock.js";
 import type { Config } from "../config/config.js";
 import { goesByKx, goesByMail } from "../config/roads.js";
-import { PAUSED_AT } from "../egress/lane-state.js";
+import { PAUSED_AT } from "../delivery/lane-state.js";
 import { EXIT } from "../errors.js";
+import { UpdateLog } from "../log/update-log.js";
 import type { PeerStatus } from "../peering/connection.js";
-import { UpdateLog } from "../updatelog/update-log.js";
+import { CertificateEnds } from "../status/certificates.js";
+import type { Sources, Status } from "../status/status.js";
+import { status } from "../status/status.js";
+import { Tally } from "../status/tally.js";
 import { VERSION } from "../version.js";
 import type { Output } from "./output.js";
 import { explain } from "./output.js";

@@ -4,8 +4,8 @@
  */
 import { loadConfig } from "../config/load.js";
 import { EXIT } from "../errors.js";
-import { backUpLog } from "../updatelog/backup.js";
-import { type Inspection, inspectLog } from "../updatelog/inspect.js";
+import { backUpLog } from "../log/backup.js";
+import { type Inspection, inspectLog } from "../log/inspect.js";
 import type { Output } from "./output.js";
 import { explain } from "./output.js";
 

@@ -4,14 +4,15 @@
  * far as it gets; nothing is changed. Exits 0 when there is nothing to do, 69 when something is
  * down, 78 when the config is at fault.
  */
-import { CertificateEnds, EXPIRES_SOON_MS, endWords } from "../admin/certificates.js";
-import { freeBytes, LEAST_FREE_BYTES } from "../admin/space.js";
-import type { Status } from "../admin/status.js";
-import { several } from "../admin/words.js";
+
 import { systemClock } from "../clock.js";
 import type { Config } from "../config/config.js";
 import { loadConfig, warningsOf } from "../config/load.js";
 import { ConfigFaults, EXIT, Trouble } from "../errors.js";
+import { CertificateEnds, EXPIRES_SOON_MS, endWords } from "../status/certificates.js";
+import { freeBytes, LEAST_FREE_BYTES } from "../status/space.js";
+import type { Status } from "../status/status.js";
+import { several } from "../text.js";
 import { ask, run, withLog } from "./daemon.js";
 import { probeAll } from "./online.js";
 import type { Output } from "./output.js";

@@ -13,11 +13,11 @@ import type { Config } from "../config/config.js";
 import { loadConfig } from "../config/load.js";
 import { goesByKx, goesByMail } from "../config/roads.js";
 import { EXIT, Refusal, Trouble } from "../errors.js";
+import { UpdateLog } from "../log/update-log.js";
 import { readArmor } from "../openpgp/armor.js";
 import { readKeys, type TransferableKey } from "../openpgp/key.js";
 import { Policy } from "../policy.js";
 import type { Update } from "../update.js";
-import { UpdateLog } from "../updatelog/update-log.js";
 import { run } from "./daemon.js";
 import type { Output } from "./output.js";
 

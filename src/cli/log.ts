@@ -7,9 +7,9 @@ import { existsSync } from "node:fs";
 import { setImmediate } from "node:timers/promises";
 import { loadConfig } from "../config/load.js";
 import { EXIT } from "../errors.js";
+import type { Entry } from "../log/update-log.js";
+import { UpdateLog } from "../log/update-log.js";
 import type { Seq } from "../update.js";
-import type { Entry } from "../updatelog/update-log.js";
-import { UpdateLog } from "../updatelog/update-log.js";
 import type { Output } from "./output.js";
 import { explain } from "./output.js";
 

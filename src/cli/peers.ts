@@ -2,12 +2,13 @@
  * `kxgw peers ls|show|pause|resume|test`: the neighbours, one of them closely, and the orders that
  * concern one. `test` goes to the neighbour from here and needs no running gateway.
  */
-import { stateName } from "../admin/neighbour-view.js";
-import type { Status } from "../admin/status.js";
-import { ago } from "../admin/words.js";
+
 import type { Config, Neighbour } from "../config/config.js";
 import { loadConfig } from "../config/load.js";
 import { EXIT } from "../errors.js";
+import { stateName } from "../status/neighbour-view.js";
+import type { Status } from "../status/status.js";
+import { ago } from "../text.js";
 import { order, run, statusOf } from "./daemon.js";
 import { findingText } from "./finding.js";
 import { probeNeighbour } from "./online.js";

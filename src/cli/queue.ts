@@ -4,14 +4,14 @@
  * now what was put off; `skip` gives up the first update of one site, for good.
  */
 
-import { several, span } from "../admin/words.js";
 import type { Config } from "../config/config.js";
 import { loadConfig } from "../config/load.js";
 import { EXIT } from "../errors.js";
+import type { Entry, UpdateLog } from "../log/update-log.js";
 import { inTrail } from "../mail/sent-trail.js";
 import { Policy } from "../policy.js";
+import { several, span } from "../text.js";
 import type { Seq } from "../update.js";
-import type { Entry, UpdateLog } from "../updatelog/update-log.js";
 import { order, run, withLog } from "./daemon.js";
 import type { Output } from "./output.js";
 import { find } from "./peers.js";

@@ -2,11 +2,12 @@
  * `kxgw status`: the status page on one screen of text. Speaks to the running gateway; while it is
  * down it reads the log, says so, and exits with 69, so that a script need not read the words.
  */
-import { stateName } from "../admin/neighbour-view.js";
-import type { Status } from "../admin/status.js";
-import { ago, grouped, listed, octets, percent, several, span } from "../admin/words.js";
+
 import { loadConfig } from "../config/load.js";
 import { EXIT } from "../errors.js";
+import { stateName } from "../status/neighbour-view.js";
+import type { Status } from "../status/status.js";
+import { ago, grouped, listed, octets, percent, several, span } from "../text.js";
 import { run, statusOf } from "./daemon.js";
 import type { Output } from "./output.js";
 import { plainText, table } from "./table.js";

@@ -2,10 +2,11 @@
  * `kxgw top`: the status, live, with the latest events below it, until q, Control-C or `count`
  * pictures. On a terminal each picture replaces the one before; into a pipe they follow each other.
  */
-import type { Status } from "../admin/status.js";
-import { ago } from "../admin/words.js";
+
 import { loadConfig } from "../config/load.js";
 import { EXIT } from "../errors.js";
+import type { Status } from "../status/status.js";
+import { ago } from "../text.js";
 import { run, statusOf } from "./daemon.js";
 import type { Output } from "./output.js";
 import { statusText } from "./status.js";

@@ -3,10 +3,11 @@
  * what became of it at each neighbour. The log says which updates are meant and what lasts; the
  * running gateway adds the times that it remembers.
  */
-import { entriesOf, type Journey, journeyOf } from "../admin/journey.js";
-import { ago, cameBy, listed, octets } from "../admin/words.js";
+
 import { loadConfig } from "../config/load.js";
 import { EXIT } from "../errors.js";
+import { entriesOf, type Journey, journeyOf } from "../status/journey.js";
+import { ago, cameBy, listed, octets } from "../text.js";
 import { ask, run, withLog } from "./daemon.js";
 import type { Output } from "./output.js";
 import { plainText } from "./table.js";

@@ -3,8 +3,8 @@
  * where a config is looked for.
  */
 import { EXIT } from "../errors.js";
-import { SCHEMA_VERSION } from "../updatelog/schema.js";
-import { UpdateLog } from "../updatelog/update-log.js";
+import { SCHEMA_VERSION } from "../log/schema.js";
+import { UpdateLog } from "../log/update-log.js";
 import { VERSION } from "../version.js";
 import type { Output } from "./output.js";
 

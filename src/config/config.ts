@@ -3,8 +3,9 @@
  * durations in milliseconds, sizes in bytes, paths absolute. How a file becomes this is `load.ts`;
  * a section that the file leaves out is undefined here, and its door is not built.
  */
-import type { Schedule } from "../backoff.js";
+
 import type { Rate } from "../rate.js";
+import type { Schedule } from "../schedule.js";
 
 /** A part of the day in UTC, milliseconds after midnight; it may go over midnight. */
 export interface QuietHours {

@@ -1,6 +1,6 @@
 /**
  * Which roads updates take to a neighbour: what `via` means, in one place, so that the doors, the
- * page and the commands agree about it. When which road is taken is `egress/path.ts`.
+ * page and the commands agree about it. When which road is taken is `delivery/path.ts`.
  */
 import type { Neighbour, Via } from "./config.js";
 

@@ -6,9 +6,9 @@
  * notation is Haraka's `temp_fail_intervals`.
  */
 import { isIPv4, isIPv6 } from "node:net";
-import type { Schedule } from "../backoff.js";
 import { plainIp } from "../ip-address.js";
 import type { Rate } from "../rate.js";
+import type { Schedule } from "../schedule.js";
 import type { Endpoint, QuietHours } from "./config.js";
 import { quoted } from "./quote.js";
 

@@ -8,13 +8,13 @@ import type { Clock } from "../clock.js";
 import type { Config } from "../config/config.js";
 import type { Diagnostics } from "../diagnostics.js";
 import { Refusal } from "../errors.js";
+import { typedParts } from "../intake/mime.js";
+import type { UpdateLog } from "../log/update-log.js";
 import { type BounceVerdict, judgeBounce } from "../mail/delivery-report.js";
 import { readHead } from "../mail/head.js";
 import { parseVerp } from "../mail/verp.js";
 import { distinctAddresses } from "../mail-address.js";
 import type { Seq } from "../update.js";
-import type { UpdateLog } from "../updatelog/update-log.js";
-import { typedParts } from "./mime.js";
 
 /** What is said of a bounce that cannot be read: its address alone decides. */
 const UNREADABLE: BounceVerdict = { kind: "site", status: undefined, code: 550, words: "" };

@@ -6,13 +6,13 @@
 import type { Neighbour } from "../config/config.js";
 import type { Diagnostics } from "../diagnostics.js";
 import { Refusal } from "../errors.js";
+import type { AcceptRates } from "../intake/accept-rates.js";
+import type { KeyIntake } from "../intake/key-intake.js";
+import { decodedParts } from "../intake/mime.js";
+import { authorOf, senderOf } from "../intake/senders.js";
 import { readHead } from "../mail/head.js";
 import { recognise } from "../mail/incremental.js";
-import type { AcceptRates } from "./accept-rates.js";
-import type { KeyIntake } from "./key-intake.js";
-import { decodedParts } from "./mime.js";
-import { authorOf, senderOf } from "./neighbours.js";
-import type { MailAnswers } from "./repair-mail.js";
+import type { MailAnswers } from "../repair/repair-mail.js";
 
 /** What became of a mail that was understood; a `Refusal` or `Trouble` is thrown otherwise. */
 export type Intake =

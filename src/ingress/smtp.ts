@@ -20,6 +20,7 @@ import type {
 import type { Config, Endpoint, Neighbour } from "../config/config.js";
 import type { Diagnostics } from "../diagnostics.js";
 import { Refusal, type RefusalReason, TooFast, Trouble } from "../errors.js";
+import { KnownSenders } from "../intake/senders.js";
 import { clientHost, clientNetwork, isLoopback } from "../ip-address.js";
 import { isBounceAddress } from "../mail/verp.js";
 import { isSameAddress } from "../mail-address.js";
@@ -31,7 +32,6 @@ import type { Borrowed, InheritedSockets, Wanted } from "./inherited.js";
 import { SMTP_LIMITS, type SmtpLimits } from "./limits.js";
 import { listenOnSocket } from "./lmtp.js";
 import type { Intake, MailIntake } from "./mail-intake.js";
-import { KnownSenders } from "./neighbours.js";
 import { type Session, SessionServer } from "./session.js";
 import { isOverShare } from "./shares.js";
 

@@ -17,10 +17,10 @@ import type { Clock } from "../clock.js";
 import type { Config } from "../config/config.js";
 import type { Diagnostics } from "../diagnostics.js";
 import { Refusal, TooFast, Trouble } from "../errors.js";
+import { KnownSenders } from "../intake/senders.js";
 import { headerValues, readHead } from "../mail/head.js";
 import { addressesIn } from "../mail/sent-trail.js";
 import type { MailIntake } from "./mail-intake.js";
-import { KnownSenders } from "./neighbours.js";
 import { codeOf, Foremost, filesIn, olderFirst, type Seen, seen } from "./spool-files.js";
 import { RefusedFiles } from "./spool-refused.js";
 

@@ -7,8 +7,8 @@
  * and is fetched at once.
  */
 import type { Clock } from "../clock.js";
+import type { UpdateLog } from "../log/update-log.js";
 import type { LogGuard } from "../log-guard.js";
-import type { UpdateLog } from "../updatelog/update-log.js";
 
 /** A bound that is behind makes us fetch so much sooner than we need to; each step is a write. */
 const STORE_EVERY_MS = 3_600_000;

@@ -8,10 +8,11 @@
  * Only what the peer may still be sent is worth a note: a month of listings is passed over. Time is
  * an argument, milliseconds of a clock that never goes back.
  */
+
+import type { Holder } from "../log/trail.js";
+import type { UpdateLog } from "../log/update-log.js";
 import type { LogGuard } from "../log-guard.js";
 import type { Seq, UpdateHash } from "../update.js";
-import type { Holder } from "../updatelog/trail.js";
-import type { UpdateLog } from "../updatelog/update-log.js";
 
 export const EVIDENCE_LIMITS = {
   everyMs: 1000,

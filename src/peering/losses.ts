@@ -7,11 +7,11 @@
 import type { Diagnostics } from "../diagnostics.js";
 import type { Announcement } from "../kx/messages.js";
 import { MAX_NUMBER } from "../kx/messages.js";
+import { type Missing, TOO_MANY_REPAIRS } from "../log/repairs.js";
+import type { UpdateLog } from "../log/update-log.js";
 import type { LogGuard } from "../log-guard.js";
 import { TokenBucket } from "../rate.js";
 import type { Fingerprint, UpdateHash } from "../update.js";
-import { type Missing, TOO_MANY_REPAIRS } from "../updatelog/repairs.js";
-import type { UpdateLog } from "../updatelog/update-log.js";
 
 /** A week of the thesis's load, 900 updates a day, that expired while nobody listened. */
 export const MOST_LOSSES = { count: 6300, periodMs: 24 * 3_600_000 } as const;

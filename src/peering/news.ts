@@ -6,10 +6,10 @@
 import { Announcer } from "../kx/announcer.js";
 import type { Announcement } from "../kx/messages.js";
 import { wireNumber } from "../kx/messages.js";
+import type { Entry, UpdateLog } from "../log/update-log.js";
 import type { LogGuard } from "../log-guard.js";
 import type { Rules } from "../policy.js";
 import type { Seq } from "../update.js";
-import type { Entry, UpdateLog } from "../updatelog/update-log.js";
 
 /** Entries read at once, and how long to wait when they cannot be read. */
 const BATCH = 1000;

@@ -9,7 +9,7 @@
  *  3. When it shows itself in another way while attempts fail, at most once in five minutes.
  *  4. Never before the time for which it asked us to stay away has passed.
  */
-import { delayMs, type Schedule } from "../backoff.js";
+import { delayMs, type Schedule } from "../schedule.js";
 
 export const REDIAL_LIMITS = {
   healthyMs: 5 * 60_000,

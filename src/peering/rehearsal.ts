@@ -4,9 +4,9 @@
  * peer would have fetched it nobody can tell.
  */
 import type { Diagnostics } from "../diagnostics.js";
+import type { Entry, UpdateLog } from "../log/update-log.js";
 import type { LogGuard } from "../log-guard.js";
 import { inTrail } from "../mail/sent-trail.js";
-import type { Entry, UpdateLog } from "../updatelog/update-log.js";
 
 export class Rehearsal {
   readonly #addresses: ReadonlyMap<string, string>;

@@ -8,10 +8,10 @@ import { MAX_NUMBER, seqOfWire } from "../kx/messages.js";
 import { serializeLines } from "../kx/serializer.js";
 import type { Session } from "../kx/session.js";
 import type { Asked, SessionOutput } from "../kx/session-output.js";
+import type { Entry, UpdateLog } from "../log/update-log.js";
 import { encodeArmor } from "../openpgp/armor.js";
 import type { Rules } from "../policy.js";
 import type { Seq } from "../update.js";
-import type { Entry, UpdateLog } from "../updatelog/update-log.js";
 import { announcementOf } from "./news.js";
 
 export const LISTING_LIMITS = {

@@ -4,8 +4,8 @@
  * after a crash costs a few lines of listing. What a cursor has passed as lost is noted first.
  */
 import type { Position } from "../kx/reception-output.js";
+import type { UpdateLog } from "../log/update-log.js";
 import type { LogGuard } from "../log-guard.js";
-import type { UpdateLog } from "../updatelog/update-log.js";
 import type { Losses } from "./losses.js";
 
 const DELAY_MS = 60_000;

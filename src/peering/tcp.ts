@@ -11,7 +11,7 @@ import type { Config, Endpoint, Neighbour } from "../config/config.js";
 import { goesByKx } from "../config/roads.js";
 import type { Diagnostics } from "../diagnostics.js";
 import { plainHost, plainIp } from "../ip-address.js";
-import type { UpdateLog } from "../updatelog/update-log.js";
+import type { UpdateLog } from "../log/update-log.js";
 import type { ExchangeOptions, PeerStatus } from "./connection.js";
 import type { Action } from "./exchange.js";
 import { Exchange } from "./exchange.js";

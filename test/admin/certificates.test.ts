@@ -5,10 +5,10 @@
 import { readFileSync, renameSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, it } from "vitest";
-import { CertificateEnds, endWords } from "../../src/admin/certificates.js";
 import type { Diagnosis } from "../../src/cli/doctor.js";
 import { doctorCommand } from "../../src/cli/doctor.js";
 import { parseConfig } from "../../src/config/load.js";
+import { CertificateEnds, endWords } from "../../src/status/certificates.js";
 import { makeCertificate } from "../certificates.js";
 import { captured } from "../cli/captured.js";
 import { FEEDER, HEAD, scratch, startGateway } from "./gateway.js";

@@ -1,7 +1,7 @@
 /** What the page and the metrics say of a peer from which nothing is fetched for now. */
 import { expect, test } from "vitest";
 import { Metrics } from "../../src/admin/metrics.js";
-import { viewOf } from "../../src/admin/neighbour-view.js";
+import { viewOf } from "../../src/status/neighbour-view.js";
 import { preparedSources } from "./prepared.js";
 
 const PEER = { cursor: 1, newest: 13, missing: 12, inFlight: 0, known: 0, bytesIn: 0, bytesOut: 0 };

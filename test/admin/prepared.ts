@@ -4,14 +4,14 @@
  */
 import { onTestFinished } from "vitest";
 import { AdminDoor } from "../../src/admin/admin-door.js";
-import { HOUR_MS } from "../../src/admin/hours.js";
-import type { Sources } from "../../src/admin/status.js";
-import { Tally } from "../../src/admin/tally.js";
 import { parseConfig } from "../../src/config/load.js";
-import type { LaneStatus } from "../../src/egress/lane.js";
+import type { LaneStatus } from "../../src/delivery/lane.js";
+import { UpdateLog } from "../../src/log/update-log.js";
 import type { PeerStatus } from "../../src/peering/connection.js";
-import { UpdateLog } from "../../src/updatelog/update-log.js";
-import { update } from "../updatelog/material.js";
+import { HOUR_MS } from "../../src/status/hours.js";
+import type { Sources } from "../../src/status/status.js";
+import { Tally } from "../../src/status/tally.js";
+import { update } from "../log/material.js";
 import { scratch } from "./gateway.js";
 
 export const NOW = Date.UTC(2026, 10, 23, 14, 40);

@@ -1,10 +1,10 @@
 /** Times of deliveries that outlive the process: written in batches, forgotten with entries. */
 import { join } from "node:path";
 import { expect, it } from "vitest";
-import { JOURNAL_LIMITS, SentJournal } from "../../src/admin/sent-journal.js";
-import { Tally } from "../../src/admin/tally.js";
-import { UpdateLog } from "../../src/updatelog/update-log.js";
-import { arrival, HOUR_MS, seq } from "../updatelog/material.js";
+import { UpdateLog } from "../../src/log/update-log.js";
+import { JOURNAL_LIMITS, SentJournal } from "../../src/status/sent-journal.js";
+import { Tally } from "../../src/status/tally.js";
+import { arrival, HOUR_MS, seq } from "../log/material.js";
 import { scratch } from "./gateway.js";
 
 const NOW = 1_800_000_000_000;

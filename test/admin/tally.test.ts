@@ -1,10 +1,10 @@
 /** The tally: totals, hours, the latest reports, and what a restart recalls from the log. */
 import { describe, expect, it } from "vitest";
-import { HOUR_MS, HOURS, Hours } from "../../src/admin/hours.js";
-import { recallDay } from "../../src/admin/recall.js";
-import { TALLY_LIMITS, Tally } from "../../src/admin/tally.js";
-import { UpdateLog } from "../../src/updatelog/update-log.js";
-import { arrival } from "../updatelog/material.js";
+import { UpdateLog } from "../../src/log/update-log.js";
+import { HOUR_MS, HOURS, Hours } from "../../src/status/hours.js";
+import { recallDay } from "../../src/status/recall.js";
+import { TALLY_LIMITS, Tally } from "../../src/status/tally.js";
+import { arrival } from "../log/material.js";
 
 const NOW = 500_000 * HOUR_MS + 1000;
 

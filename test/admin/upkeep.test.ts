@@ -8,7 +8,7 @@ import { systemClock } from "../../src/clock.js";
 import { loadConfig } from "../../src/config/load.js";
 import { EXIT, Trouble } from "../../src/errors.js";
 import { Gateway } from "../../src/gateway.js";
-import { UpdateLog } from "../../src/updatelog/update-log.js";
+import { UpdateLog } from "../../src/log/update-log.js";
 import { UPKEEP_LIMITS } from "../../src/upkeep.js";
 import { base, configFile, kxgw } from "../e2e/stage.js";
 

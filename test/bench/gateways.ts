@@ -6,8 +6,8 @@
 import { mkdtempSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { GatewayProcess } from "../../src/demo/process.js";
+import { UpdateLog } from "../../src/log/update-log.js";
 import type { Update } from "../../src/update.js";
-import { UpdateLog } from "../../src/updatelog/update-log.js";
 import type { Context } from "./bench.js";
 
 export const SITE = "pgp-public-keys@kx.example.org";

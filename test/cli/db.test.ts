@@ -4,8 +4,8 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { expect, onTestFinished, test } from "vitest";
 import { dbBackupCommand, dbCheckCommand } from "../../src/cli/db.js";
-import { UpdateLog } from "../../src/updatelog/update-log.js";
-import { arrival } from "../updatelog/material.js";
+import { UpdateLog } from "../../src/log/update-log.js";
+import { arrival } from "../log/material.js";
 
 function stage() {
   const directory = mkdtempSync(join(tmpdir(), "kxgw-db-"));

@@ -14,7 +14,7 @@ import { initCommand } from "../../src/cli/init.js";
 import { addOperatorCommands } from "../../src/cli/operator-commands.js";
 import { versionCommand } from "../../src/cli/version.js";
 import { loadConfig } from "../../src/config/load.js";
-import { UpdateLog } from "../../src/updatelog/update-log.js";
+import { UpdateLog } from "../../src/log/update-log.js";
 import { scratch, startGateway } from "../admin/gateway.js";
 import { EXAMPLE } from "../config/example.js";
 import { captured } from "./captured.js";

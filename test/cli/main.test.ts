@@ -7,9 +7,9 @@ import { existsSync, readFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { expect, it } from "vitest";
 import { updateOf } from "../../src/admit.js";
+import { UpdateLog } from "../../src/log/update-log.js";
 import { readArmor } from "../../src/openpgp/armor.js";
 import { readKeys } from "../../src/openpgp/key.js";
-import { UpdateLog } from "../../src/updatelog/update-log.js";
 import { made, SITE } from "../e2e/material.js";
 import { base, configFile, kxgw, PROGRAM, ROOT, run, start } from "../e2e/stage.js";
 

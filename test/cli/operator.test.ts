@@ -13,7 +13,7 @@ import { queueCommand } from "../../src/cli/queue.js";
 import { statusCommand } from "../../src/cli/status.js";
 import { topCommand } from "../../src/cli/top.js";
 import { traceCommand } from "../../src/cli/trace.js";
-import { UpdateLog } from "../../src/updatelog/update-log.js";
+import { UpdateLog } from "../../src/log/update-log.js";
 import { armoredKeys, eventually, FEEDER, HEAD, scratch, startGateway } from "../admin/gateway.js";
 import { KxScript } from "../e2e/kx-script.js";
 import { key } from "../ingress/keyserver.js";

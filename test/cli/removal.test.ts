@@ -8,8 +8,8 @@ import { expect, it, onTestFinished } from "vitest";
 import { removalCommand } from "../../src/cli/removal.js";
 import { systemClock } from "../../src/clock.js";
 import { LegacySite } from "../../src/demo/site.js";
+import { UpdateLog } from "../../src/log/update-log.js";
 import type { RemovalVerb } from "../../src/removal.js";
-import { UpdateLog } from "../../src/updatelog/update-log.js";
 import {
   armoredKeys,
   control,

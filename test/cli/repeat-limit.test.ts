@@ -1,8 +1,8 @@
 /** Repeated lines: some are written, the others counted in one; and counters see all of them. */
 import { describe, expect, it } from "vitest";
-import { Tally } from "../../src/admin/tally.js";
 import { LIMITED, REPEAT_LIMITS, RepeatLimit } from "../../src/cli/repeat-limit.js";
 import { EVENTS, type EventName, type Fields } from "../../src/diagnostics.js";
+import { Tally } from "../../src/status/tally.js";
 
 const { lines, windowMs, windows } = REPEAT_LIMITS;
 

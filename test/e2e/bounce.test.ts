@@ -4,7 +4,7 @@
  * recorded.
  */
 import { expect, it } from "vitest";
-import { Relay } from "../egress/relay.js";
+import { Relay } from "../delivery/relay.js";
 import { SAMPLES } from "../mail/reports.js";
 import { made, mailOf, OLD, SITE } from "./material.js";
 import { SmtpClient } from "./smtp-client.js";

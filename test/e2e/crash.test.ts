@@ -81,7 +81,7 @@ function hastyProgram(): string {
   cpSync(join(ROOT, "package.json"), join(directory, "package.json"));
   symlinkSync(join(ROOT, "node_modules"), join(directory, "node_modules"));
   writeFileSync(
-    join(directory, "dist/ingress/group-commit.js"),
+    join(directory, "dist/intake/group-commit.js"),
     `export class GroupCommit {
       #log;
       constructor(log) { this.#log = log; }

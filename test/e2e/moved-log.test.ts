@@ -8,7 +8,7 @@ import { join } from "node:path";
 import { describe, expect, it } from "vitest";
 import type { GatewayProcess } from "../../src/demo/process.js";
 import { EXIT } from "../../src/errors.js";
-import { inspectLog } from "../../src/updatelog/inspect.js";
+import { inspectLog } from "../../src/log/inspect.js";
 import { incremental, made, SITE_ADDRESS } from "../torture/material.js";
 import { SmtpClient } from "../torture/smtp-client.js";
 import { base, configFile, kxgw, spawn, start, until } from "./stage.js";

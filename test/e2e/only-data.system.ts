@@ -6,13 +6,13 @@
 import { join } from "node:path";
 import { pathToFileURL } from "node:url";
 import { describe, expect, it } from "vitest";
-import { UpdateLog } from "../../src/updatelog/update-log.js";
-import { arrival, fingerprint, HOUR_MS, update } from "../updatelog/material.js";
+import { UpdateLog } from "../../src/log/update-log.js";
+import { arrival, fingerprint, HOUR_MS, update } from "../log/material.js";
 import { runWithOnly } from "./only-data.js";
 import { base, configFile, PROGRAM, ROOT } from "./stage.js";
 
 const T0 = 1_700_000_000_000;
-const BUILT = JSON.stringify(pathToFileURL(join(ROOT, "dist/updatelog/update-log.js")));
+const BUILT = JSON.stringify(pathToFileURL(join(ROOT, "dist/log/update-log.js")));
 
 /** A config whose log holds `count` updates of that size, all of one time. */
 function aged(count: number, bytes: number) {

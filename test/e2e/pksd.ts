@@ -7,7 +7,7 @@
 import { createTransport } from "nodemailer";
 import { headerValues, readHead } from "../../src/mail/head.js";
 import { encodeArmor } from "../../src/openpgp/armor.js";
-import type { Relay, Taken } from "../egress/relay.js";
+import type { Relay, Taken } from "../delivery/relay.js";
 import { bytes } from "../mail/fixtures.js";
 
 const BOUNDARY = "---PKSD-----";

@@ -12,9 +12,9 @@ import { connect } from "node:net";
 import { dirname, join } from "node:path";
 import { describe, expect, it, onTestFinished } from "vitest";
 import { admit } from "../../src/admit.js";
+import { UpdateLog } from "../../src/log/update-log.js";
 import { encodeArmor } from "../../src/openpgp/armor.js";
 import type { Fingerprint, Update, UpdateHash } from "../../src/update.js";
-import { UpdateLog } from "../../src/updatelog/update-log.js";
 import { base, configFile, start } from "./stage.js";
 
 const KEY = new URL("../fixtures/keys/role-F8D2585B8783D481.asc", import.meta.url);

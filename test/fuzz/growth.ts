@@ -11,7 +11,7 @@ import { runInNewContext } from "node:vm";
 import { parseConfig } from "../../src/config/load.js";
 import { locateKeys } from "../../src/config/locate.js";
 import { ConfigFaults, Refusal } from "../../src/errors.js";
-import { decodedParts } from "../../src/ingress/mime.js";
+import { decodedParts } from "../../src/intake/mime.js";
 import { Parser } from "../../src/kx/parser.js";
 import { Session } from "../../src/kx/session.js";
 import { readHead } from "../../src/mail/head.js";

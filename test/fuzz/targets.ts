@@ -8,7 +8,7 @@ import { deepStrictEqual, ok } from "node:assert/strict";
 import { admit } from "../../src/admit.js";
 import { parseConfig } from "../../src/config/load.js";
 import { ConfigFaults, Refusal } from "../../src/errors.js";
-import { decodedParts } from "../../src/ingress/mime.js";
+import { decodedParts } from "../../src/intake/mime.js";
 import type { Message } from "../../src/kx/messages.js";
 import { type Parsed, Parser } from "../../src/kx/parser.js";
 import { serialize } from "../../src/kx/serializer.js";

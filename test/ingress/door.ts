@@ -7,12 +7,12 @@ import { systemClock } from "../../src/clock.js";
 import { parseConfig } from "../../src/config/load.js";
 import type { Diagnostics, EventName, Fields } from "../../src/diagnostics.js";
 import { BounceIntake } from "../../src/ingress/bounce-intake.js";
-import { type IntakeRules, KeyIntake } from "../../src/ingress/key-intake.js";
 import { SMTP_LIMITS, type SmtpLimits } from "../../src/ingress/limits.js";
 import { MailIntake } from "../../src/ingress/mail-intake.js";
 import { SmtpDoor } from "../../src/ingress/smtp.js";
+import { type IntakeRules, KeyIntake } from "../../src/intake/key-intake.js";
+import { UpdateLog } from "../../src/log/update-log.js";
 import type { Seq } from "../../src/update.js";
-import { UpdateLog } from "../../src/updatelog/update-log.js";
 import { Client } from "./client.js";
 
 export const SITE = "pgp-public-keys@kx.example.org";

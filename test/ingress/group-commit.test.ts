@@ -1,11 +1,11 @@
 /** Many waiting mails, one transaction; one failure, and nothing of the group is stored. */
 import { expect, test } from "vitest";
 import { Trouble } from "../../src/errors.js";
-import { GroupCommit } from "../../src/ingress/group-commit.js";
-import type { Arrival } from "../../src/updatelog/update-log.js";
-import { UpdateLog } from "../../src/updatelog/update-log.js";
+import { GroupCommit } from "../../src/intake/group-commit.js";
+import type { Arrival } from "../../src/log/update-log.js";
+import { UpdateLog } from "../../src/log/update-log.js";
+import { arrival } from "../log/material.js";
 import { keyArmor, keyNames } from "../mail/fixtures.js";
-import { arrival } from "../updatelog/material.js";
 import { NEIGHBOUR, openDoor, SITE } from "./door.js";
 
 /** The log with its appends counted and, while `fails`, refused. */

@@ -5,7 +5,7 @@
 import { describe, expect, onTestFinished, test } from "vitest";
 import { Refusal, Trouble } from "../../src/errors.js";
 import { readAddForm } from "../../src/ingress/hkp-form.js";
-import type { UpdateLog } from "../../src/updatelog/update-log.js";
+import type { UpdateLog } from "../../src/log/update-log.js";
 import { cpuTimer } from "../cpu.js";
 import { soon } from "../soon.js";
 import { FORM, form, hkpDoor, KEY, OTHER, STRANGER } from "./hkp-door.js";

@@ -6,11 +6,11 @@ import { join } from "node:path";
 import { onTestFinished } from "vitest";
 import type { Judgement } from "../../src/admit.js";
 import { type Clock, systemClock } from "../../src/clock.js";
-import { AcceptRates } from "../../src/ingress/accept-rates.js";
 import { HkpDoor } from "../../src/ingress/hkp.js";
-import { KeyIntake } from "../../src/ingress/key-intake.js";
 import { HKP_LIMITS, type HkpLimits } from "../../src/ingress/limits.js";
-import type { UpdateLog } from "../../src/updatelog/update-log.js";
+import { AcceptRates } from "../../src/intake/accept-rates.js";
+import { KeyIntake } from "../../src/intake/key-intake.js";
+import type { UpdateLog } from "../../src/log/update-log.js";
 import { type Bench, bench, stopped } from "./ways.js";
 
 export const KEYS = readdirSync("test/fixtures/keys").map((name) =>

@@ -3,7 +3,7 @@ import { connect } from "node:net";
 import { generateKey } from "openpgp";
 import { describe, expect, test } from "vitest";
 import { Trouble } from "../../src/errors.js";
-import type { UpdateLog } from "../../src/updatelog/update-log.js";
+import type { UpdateLog } from "../../src/log/update-log.js";
 import { FORM, form, hkpDoor, KEY, OTHER } from "./hkp-door.js";
 
 describe("a key", () => {

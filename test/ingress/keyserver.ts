@@ -9,17 +9,17 @@ import { onTestFinished } from "vitest";
 import { admit } from "../../src/admit.js";
 import { systemClock } from "../../src/clock.js";
 import { parseConfig } from "../../src/config/load.js";
-import { KeyIntake } from "../../src/ingress/key-intake.js";
-import { type MailQuestion, RepairDoor } from "../../src/ingress/repair-door.js";
-import { RepairIntake } from "../../src/ingress/repair-intake.js";
-import { REPAIR_LIMITS, type RepairLimits } from "../../src/ingress/repair-limits.js";
+import { KeyIntake } from "../../src/intake/key-intake.js";
+import type { Missing } from "../../src/log/repairs.js";
+import { UpdateLog } from "../../src/log/update-log.js";
 import type { TransferableKey } from "../../src/openpgp/key.js";
 import { Policy } from "../../src/policy.js";
+import { type MailQuestion, RepairDoor } from "../../src/repair/repair-door.js";
+import { RepairIntake } from "../../src/repair/repair-intake.js";
+import { REPAIR_LIMITS, type RepairLimits } from "../../src/repair/repair-limits.js";
 import type { Fingerprint, Update, UpdateHash } from "../../src/update.js";
-import type { Missing } from "../../src/updatelog/repairs.js";
-import { UpdateLog } from "../../src/updatelog/update-log.js";
+import { scratch } from "../log/material.js";
 import { bytes, keyArmor, keyNames } from "../mail/fixtures.js";
-import { scratch } from "../updatelog/material.js";
 import { Recorder } from "./door.js";
 
 /** Armor of the n-th fixture key, and the update that it is. */

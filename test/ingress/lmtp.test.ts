@@ -8,7 +8,7 @@ import { ingestCommand } from "../../src/cli/ingest.js";
 import { Trouble } from "../../src/errors.js";
 import { SMTP_LIMITS } from "../../src/ingress/limits.js";
 import { SmtpDoor } from "../../src/ingress/smtp.js";
-import type { UpdateLog } from "../../src/updatelog/update-log.js";
+import type { UpdateLog } from "../../src/log/update-log.js";
 import { Client } from "./client.js";
 import { type Bench, bench, fixture, SITE, stopped } from "./ways.js";
 

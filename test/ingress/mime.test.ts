@@ -7,7 +7,7 @@ import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { admit } from "../../src/admit.js";
 import { Refusal } from "../../src/errors.js";
-import { decodedParts, parsedParts, plainBody } from "../../src/ingress/mime.js";
+import { decodedParts, parsedParts, plainBody } from "../../src/intake/mime.js";
 import { readHead } from "../../src/mail/head.js";
 import { bytes, fixture, keyArmor, keyNames, mail, mailNames } from "../mail/fixtures.js";
 import { NEIGHBOUR, openDoor, SITE } from "./door.js";

@@ -1,7 +1,7 @@
 /** Who is on the line, by address, and who wrote a mail where several share one. */
 import { describe, expect, test } from "vitest";
 import type { Neighbour } from "../../src/config/config.js";
-import { KnownSenders, senderOf } from "../../src/ingress/neighbours.js";
+import { KnownSenders, senderOf } from "../../src/intake/senders.js";
 
 function neighbour(name: string, acceptFrom: readonly string[], mail?: string): Neighbour {
   const rest = { via: "mail", maxMailBytes: 128_000, kx: undefined, dial: false } as const;

@@ -5,13 +5,13 @@
 import { describe, expect, it, onTestFinished } from "vitest";
 import { admitAnnounced, updateOf } from "../../src/admit.js";
 import { type Clock, systemClock } from "../../src/clock.js";
-import { KeyIntake, type Submission } from "../../src/ingress/key-intake.js";
+import { KeyIntake, type Submission } from "../../src/intake/key-intake.js";
+import type { Entry } from "../../src/log/update-log.js";
+import { UpdateLog } from "../../src/log/update-log.js";
 import { encodeArmor } from "../../src/openpgp/armor.js";
 import { assembleKey, encodeKey, keyPackets, type TransferableKey } from "../../src/openpgp/key.js";
 import { updateHash } from "../../src/openpgp/update-hash.js";
 import type { Seq } from "../../src/update.js";
-import type { Entry } from "../../src/updatelog/update-log.js";
-import { UpdateLog } from "../../src/updatelog/update-log.js";
 import { claim, merged, onlyKey, realKeys } from "../openpgp/material.js";
 import { Recorder } from "./door.js";
 

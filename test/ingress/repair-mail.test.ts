@@ -6,11 +6,11 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { expect, test } from "vitest";
 import { systemClock } from "../../src/clock.js";
 import type { Neighbour } from "../../src/config/config.js";
-import { KeyIntake } from "../../src/ingress/key-intake.js";
-import type { MailQuestion } from "../../src/ingress/repair-door.js";
-import { RepairIntake } from "../../src/ingress/repair-intake.js";
-import { MailAnswers } from "../../src/ingress/repair-mail.js";
+import { KeyIntake } from "../../src/intake/key-intake.js";
 import { commandText, type MailCommand, questionMark } from "../../src/mail/command.js";
+import type { MailQuestion } from "../../src/repair/repair-door.js";
+import { RepairIntake } from "../../src/repair/repair-intake.js";
+import { MailAnswers } from "../../src/repair/repair-mail.js";
 import { bytes } from "../mail/fixtures.js";
 import { FINGERPRINT, key, QUICK, repairStage } from "./keyserver.js";
 

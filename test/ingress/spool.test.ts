@@ -15,7 +15,7 @@ import { expect, test } from "vitest";
 import { systemClock } from "../../src/clock.js";
 import { Trouble } from "../../src/errors.js";
 import { SpoolDoor } from "../../src/ingress/spool.js";
-import type { UpdateLog } from "../../src/updatelog/update-log.js";
+import type { UpdateLog } from "../../src/log/update-log.js";
 import { type Bench, bench, fixture, stopped, until } from "./ways.js";
 
 /** Long enough for a door that looks every 20 ms to have looked at a file several times. */

@@ -7,11 +7,11 @@ import { systemClock } from "../../src/clock.js";
 import type { Config } from "../../src/config/config.js";
 import { parseConfig } from "../../src/config/load.js";
 import { BounceIntake } from "../../src/ingress/bounce-intake.js";
-import { KeyIntake } from "../../src/ingress/key-intake.js";
 import { MailIntake } from "../../src/ingress/mail-intake.js";
+import { KeyIntake } from "../../src/intake/key-intake.js";
+import type { Entry } from "../../src/log/update-log.js";
+import { UpdateLog } from "../../src/log/update-log.js";
 import type { Seq } from "../../src/update.js";
-import type { Entry } from "../../src/updatelog/update-log.js";
-import { UpdateLog } from "../../src/updatelog/update-log.js";
 import { Recorder } from "./door.js";
 
 export const SITE = "pgp-public-keys@kx.example.org";

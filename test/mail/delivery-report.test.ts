@@ -1,7 +1,7 @@
 /** Reading what came back: fields in every state, and what is made of them. */
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
-import { typedParts } from "../../src/ingress/mime.js";
+import { typedParts } from "../../src/intake/mime.js";
 import { judgeBounce, readDeliveryStatus } from "../../src/mail/delivery-report.js";
 import { readHead } from "../../src/mail/head.js";
 import { cpuTimer } from "../cpu.js";

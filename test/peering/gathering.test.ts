@@ -1,12 +1,12 @@
 /** When what a peer delivers is stored: many in one transaction, none of them late or lost. */
 import { expect, onTestFinished, test } from "vitest";
 import type { Clock } from "../../src/clock.js";
+import { UpdateLog } from "../../src/log/update-log.js";
 import { encodeArmor } from "../../src/openpgp/armor.js";
 import type { Action } from "../../src/peering/exchange.js";
 import { Exchange } from "../../src/peering/exchange.js";
 import { GATHER_LIMITS } from "../../src/peering/gathered.js";
 import type { Update } from "../../src/update.js";
-import { UpdateLog } from "../../src/updatelog/update-log.js";
 import { wire } from "../kx/wire.js";
 import { made } from "../torture/material.js";
 

@@ -8,10 +8,10 @@ import type { Clock } from "../../src/clock.js";
 import type { Diagnostics, EventName, Fields } from "../../src/diagnostics.js";
 import { Trouble } from "../../src/errors.js";
 import type { FetchManners } from "../../src/kx/fetch-manners.js";
+import { UpdateLog } from "../../src/log/update-log.js";
 import type { Action } from "../../src/peering/exchange.js";
 import { Exchange } from "../../src/peering/exchange.js";
 import type { Seq, Update } from "../../src/update.js";
-import { UpdateLog } from "../../src/updatelog/update-log.js";
 import { chance, SEED } from "../kx/chance.js";
 import { made } from "../torture/material.js";
 

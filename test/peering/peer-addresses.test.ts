@@ -4,9 +4,9 @@ import { describe, expect, onTestFinished, test, vi } from "vitest";
 import { systemClock } from "../../src/clock.js";
 import { parseConfig } from "../../src/config/load.js";
 import type { EventName, Fields } from "../../src/diagnostics.js";
+import { UpdateLog } from "../../src/log/update-log.js";
 import { type LookUp, PeerAddresses } from "../../src/peering/peer-addresses.js";
 import { KxDoor, TCP_LIMITS } from "../../src/peering/tcp.js";
-import { UpdateLog } from "../../src/updatelog/update-log.js";
 import { soon } from "../soon.js";
 
 /** Names and what is heard of them, when a test says so. */

@@ -5,13 +5,13 @@
 import { describe, expect, onTestFinished, test } from "vitest";
 import type { Clock } from "../../src/clock.js";
 import type { EventName } from "../../src/diagnostics.js";
+import { Connection } from "../../src/log/connection.js";
+import { UpdateLog } from "../../src/log/update-log.js";
 import type { Action } from "../../src/peering/exchange.js";
 import { Exchange } from "../../src/peering/exchange.js";
 import { OUTLET_LIMITS } from "../../src/peering/outlet.js";
 import { LISTING_LIMITS } from "../../src/peering/serving.js";
 import type { Update } from "../../src/update.js";
-import { Connection } from "../../src/updatelog/connection.js";
-import { UpdateLog } from "../../src/updatelog/update-log.js";
 import { wire } from "../kx/wire.js";
 import { made } from "../torture/material.js";
 

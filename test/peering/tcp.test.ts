@@ -9,10 +9,10 @@ import type { Clock } from "../../src/clock.js";
 import { systemClock } from "../../src/clock.js";
 import { parseConfig } from "../../src/config/load.js";
 import type { EventName, Fields } from "../../src/diagnostics.js";
+import { UpdateLog } from "../../src/log/update-log.js";
 import { REDIAL_LIMITS } from "../../src/peering/redial.js";
 import { KxDoor } from "../../src/peering/tcp.js";
 import type { Update } from "../../src/update.js";
-import { UpdateLog } from "../../src/updatelog/update-log.js";
 import { made } from "../torture/material.js";
 
 const GREETING = "a000|HELO|1.0|.|a001|IHAVE|NOTIFY|.|".replaceAll("|", "\r\n");

@@ -11,8 +11,8 @@ import { afterAll, describe, expect, it, onTestFinished } from "vitest";
 import { systemClock } from "../../src/clock.js";
 import { parseConfig } from "../../src/config/load.js";
 import type { EventName, Fields } from "../../src/diagnostics.js";
+import { UpdateLog } from "../../src/log/update-log.js";
 import { KxDoor } from "../../src/peering/tcp.js";
-import { UpdateLog } from "../../src/updatelog/update-log.js";
 import { makeCertificate } from "../certificates.js";
 
 const DIR = mkdtempSync(join(tmpdir(), "kxgw-tls-"));

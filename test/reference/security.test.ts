@@ -5,20 +5,20 @@
 import { expect, it } from "vitest";
 import { ADMIN_LIMITS } from "../../src/admin/admin-door.js";
 import { LIVE_LIMITS } from "../../src/admin/live.js";
-import { MAX_TRIES } from "../../src/egress/came-back.js";
+import { MAX_TRIES } from "../../src/delivery/came-back.js";
 import { HKP_LIMITS, SMTP_LIMITS } from "../../src/ingress/limits.js";
-import { MAX_PARTS } from "../../src/ingress/mime.js";
 import { SPOOL_LIMITS } from "../../src/ingress/spool.js";
 import { REFUSED_LIMITS } from "../../src/ingress/spool-refused.js";
+import { MAX_PARTS } from "../../src/intake/mime.js";
 import { ERROR_LIMITS } from "../../src/kx/error-budget.js";
 import { FETCH_LIMITS } from "../../src/kx/fetch-limits.js";
 import { PARSER_LIMITS } from "../../src/kx/parser.js";
 import { SESSION_LIMITS } from "../../src/kx/session.js";
+import { TRAIL_LIMIT } from "../../src/log/trail.js";
 import { MAX_FIELDS, MAX_HEAD_BYTES } from "../../src/mail/head.js";
 import { MAX_TRAIL } from "../../src/mail/sent-trail.js";
 import { OUTLET_LIMITS } from "../../src/peering/outlet.js";
 import { TCP_LIMITS } from "../../src/peering/tcp.js";
-import { TRAIL_LIMIT } from "../../src/updatelog/trail.js";
 import { page } from "../page.js";
 
 const min = (ms: number) => `${ms / 60_000} min`;

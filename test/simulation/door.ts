@@ -4,9 +4,10 @@
  * connections a peer may hold, what FIN and a broken line mean. The exchange is the real one; its
  * actions are performed in order.
  */
-import type { Schedule } from "../../src/backoff.js";
+
 import type { Action, Exchange } from "../../src/peering/exchange.js";
 import { Redial } from "../../src/peering/redial.js";
+import type { Schedule } from "../../src/schedule.js";
 import type { Event } from "./queue.js";
 import type { Line } from "./streams.js";
 

@@ -4,15 +4,16 @@
  * performed. A crash in the middle of a step ends the process there, and nothing of what the step
  * would have said leaves the house.
  */
-import type { Schedule } from "../../src/backoff.js";
+
 import type { Clock } from "../../src/clock.js";
 import type { Neighbour } from "../../src/config/config.js";
 import type { Diagnostics, EventName, Fields } from "../../src/diagnostics.js";
 import { Trouble } from "../../src/errors.js";
+import type { RetentionLimits } from "../../src/log/retention.js";
+import type { UpdateLog } from "../../src/log/update-log.js";
 import type { Action } from "../../src/peering/exchange.js";
+import type { Schedule } from "../../src/schedule.js";
 import type { Seq } from "../../src/update.js";
-import type { RetentionLimits } from "../../src/updatelog/retention.js";
-import type { UpdateLog } from "../../src/updatelog/update-log.js";
 import { UPKEEP_LIMITS } from "../../src/upkeep.js";
 import type { Dice } from "./dice.js";
 import type { PeerSettings } from "./door.js";

@@ -11,15 +11,15 @@ import type { Config, Neighbour } from "../../src/config/config.js";
 import type { Diagnostics } from "../../src/diagnostics.js";
 import { Refusal, Trouble } from "../../src/errors.js";
 import { BounceIntake } from "../../src/ingress/bounce-intake.js";
-import { KeyIntake, type Material, type Submission } from "../../src/ingress/key-intake.js";
-import { plainBody } from "../../src/ingress/mime.js";
-import { senderOf } from "../../src/ingress/neighbours.js";
+import { KeyIntake, type Material, type Submission } from "../../src/intake/key-intake.js";
+import { plainBody } from "../../src/intake/mime.js";
+import { senderOf } from "../../src/intake/senders.js";
+import type { Arrival, UpdateLog } from "../../src/log/update-log.js";
 import { judgeBounce } from "../../src/mail/delivery-report.js";
 import { readHead } from "../../src/mail/head.js";
 import { recognise } from "../../src/mail/incremental.js";
 import { isBounceAddress } from "../../src/mail/verp.js";
 import type { UpdateHash } from "../../src/update.js";
-import type { Arrival, UpdateLog } from "../../src/updatelog/update-log.js";
 import type { Answer, Mail } from "./postal.js";
 
 export interface IntakeSettings {

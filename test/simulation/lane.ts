@@ -1,5 +1,5 @@
 /**
- * The lane of one legacy site in a simulated gateway. It stands for `src/egress/lane.ts`, whose
+ * The lane of one legacy site in a simulated gateway. It stands for `src/delivery/lane.ts`, whose
  * waiting is timers and promises, and keeps its rules 1 to 6 and 8: trail, one part at a time and
  * the cursor after it, the schedule, refusals, packing, what came back, the state in the log. What
  * it decides with is the real thing: Freight, MailCourier and so outmail and VERP, CameBack, the
@@ -7,18 +7,19 @@
  *
  * A wait and a delivery are `yield`ed to the gateway, which goes on with the answer.
  */
-import { delayMs, type Schedule } from "../../src/backoff.js";
+
 import type { Clock } from "../../src/clock.js";
+import { CameBack } from "../../src/delivery/came-back.js";
+import type { MailCourier, Part } from "../../src/delivery/courier.js";
+import { Freight, type Load } from "../../src/delivery/freight.js";
+import type { Outcome } from "../../src/delivery/transport.js";
+import { recordExpired, recordUndelivered } from "../../src/delivery/undelivered.js";
 import type { Diagnostics, EventName, Fields } from "../../src/diagnostics.js";
-import { CameBack } from "../../src/egress/came-back.js";
-import type { MailCourier, Part } from "../../src/egress/courier.js";
-import { Freight, type Load } from "../../src/egress/freight.js";
-import type { Outcome } from "../../src/egress/transport.js";
-import { recordExpired, recordUndelivered } from "../../src/egress/undelivered.js";
 import { Trouble } from "../../src/errors.js";
+import type { Lane as LaneState } from "../../src/log/lanes.js";
+import type { Entry, UpdateLog } from "../../src/log/update-log.js";
+import { delayMs, type Schedule } from "../../src/schedule.js";
 import type { Seq, UpdateHash } from "../../src/update.js";
-import type { Lane as LaneState } from "../../src/updatelog/lanes.js";
-import type { Entry, UpdateLog } from "../../src/updatelog/update-log.js";
 
 const PACK_TRIES = 3;
 const TROUBLE_MS = 5000;

@@ -6,10 +6,10 @@
  */
 import { updateOf } from "../../src/admit.js";
 import { Refusal } from "../../src/errors.js";
+import type { ReceiveCursor } from "../../src/log/cursors.js";
+import type { UpdateLog } from "../../src/log/update-log.js";
 import { readKeys } from "../../src/openpgp/key.js";
 import type { Seq, UpdateHash } from "../../src/update.js";
-import type { ReceiveCursor } from "../../src/updatelog/cursors.js";
-import type { UpdateLog } from "../../src/updatelog/update-log.js";
 import { contentOf } from "./material.js";
 
 /** An invariant does not hold: the world ends here. */

@@ -3,18 +3,18 @@
  * exchanging a method of the engine (never by a switch in src) for as long as its worlds run. The
  * simulation is worth as much as it finds of them: a mutant that survives is a hole in the checks.
  */
-import { Freight } from "../../src/egress/freight.js";
+import { Freight } from "../../src/delivery/freight.js";
 import { FetchTracker } from "../../src/kx/fetch-tracker.js";
 import { LogIdentity } from "../../src/kx/log-identity.js";
 import type { Announcement } from "../../src/kx/messages.js";
 import { Reception } from "../../src/kx/reception.js";
 import type { Position } from "../../src/kx/reception-output.js";
+import type { RetentionLimits } from "../../src/log/retention.js";
+import { Returns } from "../../src/log/returns.js";
+import { UpdateLog } from "../../src/log/update-log.js";
 import { News } from "../../src/peering/news.js";
 import { Receiving } from "../../src/peering/receiving.js";
 import type { UpdateHash } from "../../src/update.js";
-import type { RetentionLimits } from "../../src/updatelog/retention.js";
-import { Returns } from "../../src/updatelog/returns.js";
-import { UpdateLog } from "../../src/updatelog/update-log.js";
 import { SimIntake } from "./intake.js";
 import { SimLane } from "./lane.js";
 import { DURABLE, type StoreOptions } from "./store.js";

@@ -4,8 +4,9 @@
  * TigerBeetle's VOPR; each kind of fault is off in some worlds, so that it does not hide what the
  * others do.
  */
-import type { Schedule } from "../../src/backoff.js";
-import type { RetentionLimits } from "../../src/updatelog/retention.js";
+
+import type { RetentionLimits } from "../../src/log/retention.js";
+import type { Schedule } from "../../src/schedule.js";
 import { Dice } from "./dice.js";
 import type { LegacyKind } from "./legacy.js";
 import { LIES, type Lie } from "./liar.js";

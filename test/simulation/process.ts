@@ -4,13 +4,13 @@
  * lost in a crash and nothing else. All that it does happens in steps of its gateway.
  */
 import type { Clock } from "../../src/clock.js";
+import { MailCourier } from "../../src/delivery/courier.js";
+import type { Outcome } from "../../src/delivery/transport.js";
 import type { Diagnostics } from "../../src/diagnostics.js";
-import { MailCourier } from "../../src/egress/courier.js";
-import type { Outcome } from "../../src/egress/transport.js";
+import type { UpdateLog } from "../../src/log/update-log.js";
 import { verpSender } from "../../src/mail/verp.js";
 import { type Action, Exchange } from "../../src/peering/exchange.js";
 import type { Seq, UpdateHash } from "../../src/update.js";
-import type { UpdateLog } from "../../src/updatelog/update-log.js";
 import { UPKEEP_LIMITS, Upkeep } from "../../src/upkeep.js";
 import { type DoorWays, SimDoor } from "./door.js";
 import type { GatewaySettings } from "./gateway.js";

@@ -7,9 +7,9 @@
  * writing goes.
  */
 import Database from "better-sqlite3";
-import { Connection } from "../../src/updatelog/connection.js";
-import { configureWriter } from "../../src/updatelog/schema.js";
-import { UpdateLog } from "../../src/updatelog/update-log.js";
+import { Connection } from "../../src/log/connection.js";
+import { configureWriter } from "../../src/log/schema.js";
+import { UpdateLog } from "../../src/log/update-log.js";
 import type { Dice } from "./dice.js";
 
 /** The process dies here and now; whoever runs it catches this, nobody else. */

@@ -5,10 +5,10 @@
  */
 import type Database from "better-sqlite3";
 import type { UpdateRequest } from "../../src/kx/open-requests.js";
+import type { UpdateLog } from "../../src/log/update-log.js";
 import type { Order } from "../../src/peering/connection.js";
 import { Receiving } from "../../src/peering/receiving.js";
 import type { UpdateHash } from "../../src/update.js";
-import type { UpdateLog } from "../../src/updatelog/update-log.js";
 
 /** What an onlooker of one gateway hears; `peer` is the name of its neighbour. */
 export interface Onlooker {

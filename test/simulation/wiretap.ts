@@ -4,10 +4,10 @@
  * is mailed to a site in the trail) and counts by kind, so that silence can be told from talk.
  */
 
+import type { UpdateLog } from "../../src/log/update-log.js";
 import { headerValues, readHead } from "../../src/mail/head.js";
 import { inTrail } from "../../src/mail/sent-trail.js";
 import type { Seq, UpdateHash } from "../../src/update.js";
-import type { UpdateLog } from "../../src/updatelog/update-log.js";
 import { type Ledger, Violation } from "./ledger.js";
 import type { Mail } from "./postal.js";
 

@@ -12,7 +12,7 @@ import { systemClock } from "../../src/clock.js";
 import { loadConfig } from "../../src/config/load.js";
 import type { Diagnostics } from "../../src/diagnostics.js";
 import { Gateway } from "../../src/gateway.js";
-import { inspectLog } from "../../src/updatelog/inspect.js";
+import { inspectLog } from "../../src/log/inspect.js";
 import { pause, until } from "./check.js";
 import { fail, heal, isInTransaction, type Order, openFailing } from "./failing-log.js";
 import { Ledger } from "./ledger.js";

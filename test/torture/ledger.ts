@@ -5,8 +5,8 @@
  */
 import { existsSync } from "node:fs";
 import type { Announcement } from "../../src/kx/messages.js";
+import { UpdateLog } from "../../src/log/update-log.js";
 import type { Seq } from "../../src/update.js";
-import { UpdateLog } from "../../src/updatelog/update-log.js";
 
 const PAGE = 10_000;
 

@@ -4,7 +4,8 @@
  * forwards the news, once to one that forwards what came. In one process, on logs in memory.
  */
 import { systemClock } from "../../../src/clock.js";
-import { KeyIntake } from "../../../src/ingress/key-intake.js";
+import { KeyIntake } from "../../../src/intake/key-intake.js";
+import { UpdateLog } from "../../../src/log/update-log.js";
 import {
   assembleKey,
   type Component,
@@ -13,7 +14,6 @@ import {
   type TransferableKey,
 } from "../../../src/openpgp/key.js";
 import { isSelfSignature } from "../../../src/openpgp/signature.js";
-import { UpdateLog } from "../../../src/updatelog/update-log.js";
 import { cpuTimer } from "../../cpu.js";
 import { atLeast, type Bench, type Context, type Outcome } from "../bench.js";
 import { armorOfKey } from "../material.js";

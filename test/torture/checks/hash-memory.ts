@@ -7,9 +7,9 @@
  * for hashes of exactly 72 h, the time that the thesis gives to bodies.
  */
 
+import type { RetentionLimits } from "../../../src/log/retention.js";
+import { UpdateLog } from "../../../src/log/update-log.js";
 import type { Seq, Update } from "../../../src/update.js";
-import type { RetentionLimits } from "../../../src/updatelog/retention.js";
-import { UpdateLog } from "../../../src/updatelog/update-log.js";
 import type { Check, Context } from "../check.js";
 import { made } from "../material.js";
 

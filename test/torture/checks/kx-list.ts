@@ -7,7 +7,7 @@
 import { mkdirSync } from "node:fs";
 import { join } from "node:path";
 import Database from "better-sqlite3";
-import { UpdateLog } from "../../../src/updatelog/update-log.js";
+import { UpdateLog } from "../../../src/log/update-log.js";
 import { type Check, type Context, pause, quantile, until } from "../check.js";
 import { rudeAddress } from "../kx-stage.js";
 import { KxVisitor } from "../kx-visitor.js";

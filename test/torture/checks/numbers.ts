@@ -7,8 +7,8 @@ import { createHash } from "node:crypto";
 import { mkdirSync } from "node:fs";
 import { join } from "node:path";
 import Database from "better-sqlite3";
+import { type Arrival, UpdateLog } from "../../../src/log/update-log.js";
 import type { Fingerprint, Update, UpdateHash } from "../../../src/update.js";
-import { type Arrival, UpdateLog } from "../../../src/updatelog/update-log.js";
 import { type Check, type Context, controlOf, goesOn } from "../check.js";
 
 const ROUNDS = 100;

@@ -8,7 +8,7 @@ import { mkdirSync, statSync } from "node:fs";
 import { join } from "node:path";
 import Database from "better-sqlite3";
 import type { GatewayProcess } from "../../../src/demo/process.js";
-import { UpdateLog } from "../../../src/updatelog/update-log.js";
+import { UpdateLog } from "../../../src/log/update-log.js";
 import { type Check, type Context, goesOn, pause, until } from "../check.js";
 import { incremental, made, SITE_ADDRESS } from "../material.js";
 import { SmtpClient } from "../smtp-client.js";

@@ -7,7 +7,7 @@ import { spawnSync } from "node:child_process";
 import { chmodSync, mkdirSync, readFileSync, truncateSync } from "node:fs";
 import { join } from "node:path";
 import Database from "better-sqlite3";
-import { UpdateLog } from "../../../src/updatelog/update-log.js";
+import { UpdateLog } from "../../../src/log/update-log.js";
 import type { Check, Context } from "../check.js";
 import { made } from "../material.js";
 import { World } from "../world.js";

@@ -7,8 +7,8 @@
 import { existsSync, mkdirSync, readdirSync } from "node:fs";
 import { join } from "node:path";
 import type { GatewayProcess } from "../../../src/demo/process.js";
+import { UpdateLog } from "../../../src/log/update-log.js";
 import type { Seq } from "../../../src/update.js";
-import { UpdateLog } from "../../../src/updatelog/update-log.js";
 import { type Check, type Context, controlOf, goesOn, pause, until } from "../check.js";
 import { incremental, made } from "../material.js";
 import { World } from "../world.js";

@@ -2,8 +2,9 @@
  * A gateway that is wrong on purpose: it says "stored" at once and stores a moment later. Killed in
  * between it loses what it acknowledged, and a check of durability must notice. Never shipped.
  */
+
+import { UpdateLog } from "../../../src/log/update-log.js";
 import type { Seq } from "../../../src/update.js";
-import { UpdateLog } from "../../../src/updatelog/update-log.js";
 
 const LATE_MS = 60;
 

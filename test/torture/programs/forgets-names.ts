@@ -3,7 +3,7 @@
  * one again gets it stored, announced and mailed again, and a check of that must notice.
  */
 import { randomBytes } from "node:crypto";
-import { UpdateLog } from "../../../src/updatelog/update-log.js";
+import { UpdateLog } from "../../../src/log/update-log.js";
 
 const append = UpdateLog.prototype.append;
 UpdateLog.prototype.append = function forgetful(arrivals, cursor) {

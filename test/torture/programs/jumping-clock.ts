@@ -4,7 +4,7 @@
  * as steady after 100 ms, in place of an hour. With KXTORTURE_TRUSTING=1 upkeep believes any date,
  * which is wrong on purpose. Never shipped.
  */
-import { UpdateLog } from "../../../src/updatelog/update-log.js";
+import { UpdateLog } from "../../../src/log/update-log.js";
 import { UPKEEP_LIMITS } from "../../../src/upkeep.js";
 
 const HOUR_MS = 3_600_000;

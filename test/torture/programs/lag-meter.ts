@@ -6,7 +6,7 @@
  * on purpose. Never shipped.
  */
 import { readFileSync } from "node:fs";
-import { SLICE_LIMITS } from "../../../src/ingress/slices.js";
+import { SLICE_LIMITS } from "../../../src/intake/slices.js";
 import { UPKEEP_LIMITS } from "../../../src/upkeep.js";
 import { quantile } from "../check.js";
 

@@ -1,0 +1,96 @@
+/**
+ * The door to the keyserver beside us: one lane with its own cursor over the log, like a site's,
+ * and the courier that [local] asks for.
+ */
+import type { Clock } from "../clock.js";
+import type { Config, LocalDelivery } from "../config/config.js";
+import type { Diagnostics } from "../diagnostics.js";
+import type { UpdateLog } from "../log/update-log.js";
+import { domainOf } from "../mail-address.js";
+import type { Envelope } from "../outmail.js";
+import type { Rules } from "../policy.js";
+import type { Courier } from "./courier.js";
+import type { LaneStatus } from "./lane.js";
+import { Lane } from "./lane.js";
+import { HkpCourier } from "./local-hkp.js";
+import { CommandCourier } from "./local-program.js";
+import { pksdName, SpoolCourier, sksName } from "./local-spool.js";
+
+/** The lane's name in the log and in reports; no neighbour can be called that. */
+export const LOCAL_LANE = "[local]";
+
+/** How long the keyserver may take for the update under way when we go down. */
+const STOP_MS = 10_000;
+
+export class LocalDoor {
+  readonly #lane: Lane;
+  readonly #courier: Courier;
+  readonly #log: UpdateLog;
+  #unsubscribe: (() => void) | undefined;
+
+  constructor(
+    config: Config,
+    local: LocalDelivery,
+    log: UpdateLog,
+    clock: Clock,
+    diagnostics: Diagnostics,
+    rules?: Rules,
+  ) {
+    this.#log = log;
+    const { address: site, contact } = config.site;
+    const { address, maxMailBytes: maxBytes, retry } = local;
+    const envelope = { to: address ?? site, from: contact, site, maxBytes };
+    const observing = config.mode === "observe";
+    this.#courier = courierOf(local, envelope, hkpBase(config));
+    const settings = { name: LOCAL_LANE, address, retry, observing, rules };
+    this.#lane = new Lane(settings, log, this.#courier, clock, diagnostics);
+  }
+
+  start(): void {
+    this.#lane.start();
+    this.#unsubscribe = this.#log.onAppend(() => this.#lane.wake());
+  }
+
+  /** Lets the delivery under way finish for a while; what was broken off is delivered again. */
+  async stop(withinMs = STOP_MS): Promise<void> {
+    this.#unsubscribe?.();
+    const deadline = setTimeout(() => this.#courier.close(), withinMs);
+    await this.#lane.stop();
+    clearTimeout(deadline);
+    this.#courier.close();
+  }
+
+  /** Its only lane, for the operator's orders. */
+  lane(name: string): Lane | undefined {
+    return name === LOCAL_LANE ? this.#lane : undefined;
+  }
+
+  status(): LaneStatus {
+    return this.#lane.status();
+  }
+}
+
+/** Where we take keys over HKP, as others may know us. */
+function hkpBase({ hkp, site }: Config): string | undefined {
+  const port = hkp?.listen[0]?.port ?? 0;
+  return port === 0 ? undefined : `hkp://${domainOf(site.address)}:${port}`;
+}
+
+function courierOf(local: LocalDelivery, envelope: Envelope, base: string | undefined): Courier {
+  switch (local.type) {
+    case "pksd": {
+      const { directory, notify } = local;
+      return new SpoolCourier({ directory, fileName: pksdName, notify }, envelope);
+    }
+    case "sks": {
+      const { directory } = local;
+      return new SpoolCourier({ directory, fileName: sksName, notify: undefined }, envelope);
+    }
+    case "hkp":
+      return new HkpCourier(local.url, envelope.site, base);
+    case "command":
+      return new CommandCourier(local.command, envelope);
+    default:
+      return local satisfies never;
+  }
+}

@@ -1,0 +1,108 @@
+/**
+ * The door out to all legacy sites: one lane a site, one transport a lane, woken when the log
+ * grows. Every neighbour with a mail address has a lane, so that there is one cursor for all that
+ * `via` may become: with "kx" it sends nothing, is shown to nobody, and keeps the place.
+ */
+
+import type { Clock } from "../clock.js";
+import type { Config } from "../config/config.js";
+import { goesByMail } from "../config/roads.js";
+import type { Diagnostics } from "../diagnostics.js";
+import type { UpdateLog } from "../log/update-log.js";
+import { LogGuard } from "../log-guard.js";
+import { verpSender } from "../mail/verp.js";
+import { domainOf } from "../mail-address.js";
+import type { Rules } from "../policy.js";
+import type { Seq } from "../update.js";
+import { type Courier, MailCourier } from "./courier.js";
+import type { LaneStatus } from "./lane.js";
+import { Lane } from "./lane.js";
+import { certificatesIn, RelayTransport, TRANSPORT_LIMITS } from "./transport.js";
+
+/** How long a relay may take for the mail under way when we go down. */
+const STOP_MS = 10_000;
+
+export class MailDoor {
+  readonly #all: Lane[] = [];
+  /** Names of the sites that may be sent mail. */
+  readonly #shown = new Set<string>();
+  readonly #couriers: Courier[] = [];
+  readonly #log: UpdateLog;
+  #unsubscribe: (() => void) | undefined;
+
+  constructor(
+    config: Config,
+    outbound: NonNullable<Config["outbound"]>,
+    log: UpdateLog,
+    clock: Clock,
+    diagnostics: Diagnostics,
+    rules?: Rules,
+  ) {
+    this.#log = log;
+    const { address: site, contact } = config.site;
+    const hostname = config.smtp?.hostname ?? domainOf(site);
+    const { bounce, retry, relay } = outbound;
+    const ca = certificatesIn(outbound.ca);
+    const observing = config.mode === "observe";
+    const guard = new LogGuard("egress", clock, diagnostics);
+    for (const neighbour of config.neighbours) {
+      const { name, mail, via, fallbackMs, maxMailBytes, maxRate: rate, requireTls } = neighbour;
+      if (mail === undefined) continue;
+      const envelope = { to: mail, from: contact, site, maxBytes: maxMailBytes };
+      const security = { required: requireTls, ca };
+      const transport = new RelayTransport(relay, hostname, TRANSPORT_LIMITS, security);
+      const sender = (first: Seq, last: Seq) =>
+        bounce === undefined ? contact : verpSender(bounce, name, first, last, log.returns.secret);
+      const courier = new MailCourier(envelope, sender, transport);
+      this.#couriers.push(courier);
+      const path = { via, fallbackMs };
+      const settings = { name, address: mail, retry, observing, rate, rules, path };
+      this.#all.push(new Lane(settings, log, courier, clock, diagnostics, guard));
+      if (goesByMail(neighbour)) this.#shown.add(name);
+    }
+  }
+
+  start(): void {
+    for (const lane of this.#all) lane.start();
+    this.#unsubscribe = this.#log.onAppend(() => {
+      for (const lane of this.#all) lane.wake();
+    });
+  }
+
+  /** Lets the mails under way finish for a while; a mail that was broken off is sent again. */
+  async stop(withinMs = STOP_MS): Promise<void> {
+    this.#unsubscribe?.();
+    const close = () => {
+      for (const courier of this.#couriers) courier.close();
+    };
+    const deadline = setTimeout(close, withinMs);
+    const stopped = this.#all.map((lane) => lane.stop());
+    for (const courier of this.#couriers) courier.stopConnecting?.();
+    await Promise.all(stopped);
+    clearTimeout(deadline);
+    close();
+  }
+
+  /** A KX session with a neighbour began, or the last one ended. */
+  session(name: string, isUp: boolean): void {
+    this.#all.find((lane) => lane.name === name)?.path.session(isUp);
+  }
+
+  /** Names of the sites to which mail may leave now. */
+  open(): string[] {
+    return this.#all.filter(({ path }) => path.isOpen).map(({ name }) => name);
+  }
+
+  /** The lane of a site, for the operator's orders. */
+  lane(name: string): Lane | undefined {
+    return this.#lanes.find((lane) => lane.name === name);
+  }
+
+  get #lanes(): Lane[] {
+    return this.#all.filter(({ name }) => this.#shown.has(name));
+  }
+
+  status(): LaneStatus[] {
+    return this.#lanes.map((lane) => lane.status());
+  }
+}

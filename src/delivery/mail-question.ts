@@ -1,0 +1,61 @@
+/**
+ * Questions to pksd neighbours by mail, on their way to the relay: composed in `mail/command.ts`,
+ * one transport a neighbour, one mail a call. Who asks what and when is not decided here, and the
+ * answer comes in at the mail door.
+ */
+
+import type { Clock } from "../clock.js";
+import type { Config } from "../config/config.js";
+import type { UpdateLog } from "../log/update-log.js";
+import { composeCommand, type MailCommand, questionMark } from "../mail/command.js";
+import { domainOf } from "../mail-address.js";
+import { certificatesIn, type Outcome, RelayTransport, TRANSPORT_LIMITS } from "./transport.js";
+
+export class QuestionMailer {
+  readonly #site: Config["site"];
+  readonly #sender: string;
+  readonly #log: UpdateLog;
+  readonly #clock: Clock;
+  readonly #addresses = new Map<string, string>();
+  readonly #transports = new Map<string, RelayTransport>();
+
+  /** Throws the system's error when the file of `outbound.ca` cannot be read. */
+  constructor(
+    config: Config,
+    outbound: NonNullable<Config["outbound"]>,
+    log: UpdateLog,
+    clock: Clock,
+  ) {
+    this.#site = config.site;
+    this.#sender = outbound.bounce ?? config.site.contact;
+    this.#log = log;
+    this.#clock = clock;
+    const { address } = config.site;
+    const hostname = config.smtp?.hostname ?? domainOf(address);
+    const ca = certificatesIn(outbound.ca);
+    for (const { name, mail, repair, requireTls } of config.neighbours) {
+      if (mail === undefined || repair?.type !== "mail") continue;
+      const security = { required: requireTls, ca };
+      const { relay } = outbound;
+      this.#addresses.set(name, mail);
+      this.#transports.set(name, new RelayTransport(relay, hostname, TRANSPORT_LIMITS, security));
+    }
+  }
+
+  /** Mails a command to a neighbour with `repair = "mail"`; one call a neighbour at a time. */
+  async ask(neighbour: string, command: MailCommand): Promise<Outcome> {
+    const to = this.#addresses.get(neighbour);
+    const transport = this.#transports.get(neighbour);
+    if (to === undefined || transport === undefined) throw new Error(`${neighbour} takes no mail`);
+    const { contact: from, address: replyTo } = this.#site;
+    const mark = questionMark(neighbour, command, this.#log.returns.secret);
+    const date = this.#clock.now();
+    const mail = composeCommand({ command, to, from, replyTo, mark, date });
+    return await transport.deliver(mail, this.#sender, to);
+  }
+
+  /** Ends whatever is under way, as a temporary failure. */
+  close(): void {
+    for (const transport of this.#transports.values()) transport.close();
+  }
+}

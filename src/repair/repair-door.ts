@@ -1,0 +1,372 @@
+/**
+ * The repair door: what was lost is fetched again from keyservers, so that the operator need not
+ * (the thesis leaves it to the administrator, section 5.2). Rooms that miss something say so in the
+ * log (`log/repairs.ts`); this door decides whom to ask, asks, and tells how it ended.
+ *
+ *  1. Who announced or sent the update is asked first, then the other neighbours with an HKP
+ *     address, the keyserver beside us last: its copy of the key may be older than the update. A
+ *     site that waits for the key is not asked for it. See `#nextSource` for the exception.
+ *  2. Who has not got it is not asked again. Who fails is asked again by the schedule, and when
+ *     that has run out the next one is. When nobody is left the update is lost: one error.
+ *  3. By mail an answer may take a day; three questions are asked before that is given up.
+ *  4. What came by another way meanwhile is not asked for.
+ */
+
+import type { Clock } from "../clock.js";
+import type { Config } from "../config/config.js";
+import type { Diagnostics, Fields } from "../diagnostics.js";
+import type { Repair, RepairAnswer } from "../log/repairs.js";
+import type { UpdateLog } from "../log/update-log.js";
+import { LogGuard } from "../log-guard.js";
+import { canAsk, fewerDays, type MailCommand } from "../mail/command.js";
+import type { Rules } from "../policy.js";
+import { TokenBucket } from "../rate.js";
+import { delayMs } from "../schedule.js";
+import { lookUp } from "./repair-hkp.js";
+import type { RepairIntake } from "./repair-intake.js";
+import { REPAIR_LIMITS, type RepairLimits } from "./repair-limits.js";
+import { type Asked, RepairSource } from "./repair-source.js";
+
+/** Mails a command to a neighbour. */
+export type MailQuestion = (
+  neighbour: string,
+  command: MailCommand,
+) => Promise<{ readonly kind: "delivered" | "temporary" | "refused"; readonly words?: string }>;
+
+/** A keyserver that answers HKP, and what stands for it in the log and in trails. */
+interface Keyserver {
+  readonly name: string;
+  readonly mail: string | undefined;
+  readonly url: string;
+}
+
+/** Whether only one peer has announced what is missing. */
+function isOfOne({ why, neighbours }: Repair): boolean {
+  return why === "lost" && neighbours.length === 1;
+}
+
+const DAY_MS = 24 * 60 * 60_000;
+const NOTHING = { appended: 0, known: 0 };
+
+export class RepairDoor {
+  readonly #config: Config;
+  readonly #log: UpdateLog;
+  readonly #intake: RepairIntake;
+  readonly #clock: Clock;
+  readonly #diagnostics: Diagnostics;
+  readonly #limits: RepairLimits;
+  readonly #guard: LogGuard;
+  readonly #sources: readonly RepairSource[];
+  readonly #rules: Pick<Rules, "declines">;
+  /** What each peer may have other keyservers asked for. */
+  readonly #budgets = new Map<string, TokenBucket>();
+  /** Name of the keyserver beside us. */
+  readonly #local: string | undefined;
+  #unsubscribe: (() => void) | undefined;
+  #looking: NodeJS.Immediate | undefined;
+  #stopping = false;
+
+  /** `mail` is undefined when no mail can be sent, `local` when no keyserver beside us answers. */
+  constructor(
+    config: Config,
+    log: UpdateLog,
+    intake: RepairIntake,
+    means: {
+      readonly mail: MailQuestion | undefined;
+      readonly local: Keyserver | undefined;
+      readonly rules: Pick<Rules, "declines">;
+    },
+    clock: Clock,
+    diagnostics: Diagnostics,
+    limits: RepairLimits = REPAIR_LIMITS,
+  ) {
+    this.#config = config;
+    this.#log = log;
+    this.#intake = intake;
+    this.#clock = clock;
+    this.#diagnostics = diagnostics;
+    this.#limits = limits;
+    this.#guard = new LogGuard("repair", clock, diagnostics);
+    this.#rules = means.rules;
+    this.#local = means.local?.name;
+    const { mail, local } = means;
+    const neighbours = config.neighbours.flatMap(({ name, mail: address, repair }) => {
+      if (repair?.type === "hkp") return [this.#hkp({ name, mail: address, url: repair.url })];
+      const canMail = repair?.type === "mail" && mail !== undefined && config.mode === "bridge";
+      return canMail ? [this.#mail(name, mail)] : [];
+    });
+    this.#sources = [...neighbours, ...(local === undefined ? [] : [this.#hkp(local)])];
+  }
+
+  start(): void {
+    this.#guard.run(() => this.#log.repairs.keepSources(this.#sources.map(({ name }) => name)));
+    this.#unsubscribe = this.#log.onAppend(() => this.#wake());
+    this.#wake();
+  }
+
+  async stop(): Promise<void> {
+    this.#stopping = true;
+    this.#unsubscribe?.();
+    clearImmediate(this.#looking);
+    await Promise.all(this.#sources.map((source) => source.stop()));
+  }
+
+  /** Asks a neighbour by mail for all that changed in `days`; false when it cannot be asked so. */
+  askForChanges(neighbour: string, days: number): boolean {
+    const source = this.#sources.find(({ name }) => name === neighbour);
+    if (source?.via !== "mail") return false;
+    const at = this.#clock.now();
+    const neighbours = [neighbour];
+    return this.#log.repairs.want({
+      fingerprint: undefined,
+      days,
+      why: "backfill",
+      neighbours,
+      at,
+    });
+  }
+
+  /** Several signals in one turn of the event loop are one. */
+  #wake(): void {
+    if (this.#stopping || this.#looking !== undefined) return;
+    this.#looking = setImmediate(() => {
+      this.#looking = undefined;
+      if (this.#guard.run(() => this.#look()) === true) this.#wake();
+    });
+  }
+
+  /** Decides what is to be decided; true when there is more. */
+  #look(): boolean {
+    for (let count = 0; count < this.#limits.atOnce; count++) {
+      const repair = this.#log.repairs.next("") ?? this.#nextAnswered();
+      if (repair === undefined) {
+        for (const source of this.#sources) source.wake();
+        return false;
+      }
+      if (repair.answer === undefined) this.#assign(repair);
+      else this.#settle(repair, repair.answer);
+    }
+    return true;
+  }
+
+  #nextAnswered(): Repair | undefined {
+    for (const { name, via } of this.#sources) {
+      const repair = via === "mail" ? this.#log.repairs.nextAnswered(name) : undefined;
+      if (repair !== undefined) return repair;
+    }
+    return undefined;
+  }
+
+  /** Rule 1. */
+  #assign(repair: Repair): void {
+    if (this.#isHere(repair)) return this.#log.repairs.forget(repair.what);
+    const { fingerprint } = repair;
+    const declined = fingerprint && this.#rules.declines(fingerprint);
+    if (declined) return this.#refuse(repair, declined.message);
+    const source = this.#nextSource(repair);
+    if (source === undefined) return this.#giveUp(repair);
+    const waitMs = this.#foreignWaitMs(repair, source.name);
+    if (waitMs > this.#limits.othersMs) {
+      const words = `too many keys that only ${repair.neighbours[0]} announced`;
+      return this.#giveUp({ ...repair, refused: { ...repair.refused, [source.name]: words } });
+    }
+    const nextAt = Math.max(repair.nextAt, this.#clock.now() + waitMs);
+    this.#log.repairs.save({ ...repair, source: source.name, nextAt });
+    source.wake();
+  }
+
+  /**
+   * Rule 1. What one peer alone announced it may have made up, and so choose what keyservers are
+   * asked for. Then the keyserver beside us comes second, and it and all others are asked for no
+   * more than `others` of such keys; the rest waits its turn, for at most `othersMs`.
+   */
+  #nextSource(repair: Repair): RepairSource | undefined {
+    const { fingerprint, neighbours, sites, refused } = repair;
+    const others = this.#sources
+      .filter(({ name, via }) => via === "hkp" && name !== this.#local)
+      .map(({ name }) => name);
+    const rest = isOfOne(repair) ? [this.#local, ...others] : [...others, this.#local];
+    return [...new Set([...neighbours, ...rest])]
+      .map((wanted) => this.#sources.find(({ name }) => name === wanted))
+      .filter((one) => one !== undefined)
+      .filter(({ name }) => !(name in refused) && !sites.includes(name))
+      .find(({ name, via }) => {
+        if (fingerprint === undefined) return via === "mail" && name === neighbours[0];
+        return via === "hkp" || canAsk(fingerprint);
+      });
+  }
+
+  /** How long a question waits that a peer caused alone, at a keyserver that is not its own. */
+  #foreignWaitMs(repair: Repair, source: string): number {
+    const [announcer] = repair.neighbours;
+    if (announcer === undefined || source === announcer || !isOfOne(repair)) return 0;
+    const now = this.#clock.monotonic();
+    const budget = this.#budgets.get(announcer) ?? new TokenBucket(this.#limits.others, now);
+    this.#budgets.set(announcer, budget);
+    const waitMs = budget.waitMs(now);
+    if (waitMs <= this.#limits.othersMs) budget.take(now);
+    return waitMs;
+  }
+
+  /** The copy of the keyserver beside us may be older than the update that is missing. */
+  #mayBeOlder(repair: Repair, { appended }: RepairAnswer): boolean {
+    const { source, sites } = repair;
+    if (source !== this.#local || !isOfOne(repair) || appended > 0 || sites.length > 0) {
+      return false;
+    }
+    const refused = { ...repair.refused, [source]: "" };
+    return this.#nextSource({ ...repair, refused }) !== undefined;
+  }
+
+  /** Rule 4. */
+  #isHere({ why, hash }: Repair): boolean {
+    return why === "lost" && hash !== undefined && this.#log.has(hash);
+  }
+
+  #hkp(keyserver: Keyserver): RepairSource {
+    const { hkpPace: pace, rest, requestMs } = this.#limits;
+    // Twice the largest key that is taken, in armor.
+    const limits = { requestMs, bytes: 3 * this.#config.policy.maxUpdateBytes };
+    const ask = async (repair: Repair, signal: AbortSignal): Promise<Asked> => {
+      const { fingerprint } = repair;
+      if (fingerprint === undefined) throw new Error("HKP has no list of what changed");
+      if (this.#isHere(repair)) return { kind: "taken", words: "", ...NOTHING };
+      const found = await lookUp(keyserver.url, fingerprint, limits, signal);
+      if (found.kind !== "found") return { ...found, ...NOTHING };
+      return await this.#intake.take(repair, keyserver, [found.text]);
+    };
+    return this.#source({ name: keyserver.name, via: "hkp", pace, rest, ask });
+  }
+
+  #mail(name: string, mail: MailQuestion): RepairSource {
+    const { mailPace: pace, rest, mailTries } = this.#limits;
+    const ask = async (repair: Repair): Promise<Asked> => {
+      const { fingerprint, attempts } = repair;
+      if (this.#isHere(repair)) return { kind: "taken", words: "", ...NOTHING };
+      if (attempts >= mailTries) return { kind: "absent", words: "does not answer", ...NOTHING };
+      const command: MailCommand =
+        fingerprint === undefined
+          ? { verb: "last", days: this.#daysOf(repair) }
+          : { verb: "get", fingerprint };
+      // Before it goes out, since the answer may be faster than the relay.
+      const asked = { days: command.verb === "last" ? command.days : 0, answer: undefined };
+      this.#log.repairs.save({ ...repair, ...asked, askedAt: this.#clock.now() });
+      const { kind, words = "" } = await mail(name, command);
+      if (kind === "delivered") return { kind: "asked" };
+      if (kind === "temporary") return { kind: "later", words };
+      return { kind: "absent", words, ...NOTHING };
+    };
+    return this.#source({ name, via: "mail", pace, rest, ask });
+  }
+
+  #source(settings: ConstructorParameters<typeof RepairSource>[0]): RepairSource {
+    return new RepairSource(settings, this.#log, this.#clock, this.#guard, (repair, answer) => {
+      // Meanwhile others may have told who else has it or needs it.
+      const now = this.#log.repairs.get(repair.what);
+      if (now?.source === settings.name) this.#settle(now, answer);
+    });
+  }
+
+  /** What is asked for when nobody said: as far back as a known update would be noticed. */
+  #daysOf({ days }: Repair): number {
+    return days > 0 ? days : Math.max(1, Math.ceil(this.#config.log.rememberMs / DAY_MS));
+  }
+
+  #settle(repair: Repair, answer: Asked): void {
+    switch (answer.kind) {
+      case "asked":
+        return this.#asked(repair);
+      case "later":
+        return this.#putOff(repair, answer.words, false);
+      case "taken":
+        if (this.#mayBeOlder(repair, answer)) return this.#passOn(repair, "has nothing new");
+        return this.#done(repair, answer);
+      case "refused":
+        return this.#refuse(repair, answer.words);
+      case "absent":
+        if (!this.#fewer(repair, answer.words)) this.#passOn(repair, answer.words);
+        return;
+      case "failed":
+        return this.#putOff(repair, answer.words);
+      default:
+        answer satisfies never;
+    }
+  }
+
+  /** Rule 3. */
+  #asked(repair: Repair): void {
+    const { days, source, attempts } = repair;
+    const nextAt = this.#clock.now() + this.#limits.mailMs;
+    this.#log.repairs.save({ ...repair, attempts: attempts + 1, nextAt });
+    this.#report("repair-asked", repair, { neighbour: source, days: days || undefined });
+  }
+
+  #done(repair: Repair, { appended, known }: RepairAnswer): void {
+    const { source, wantedAt } = repair;
+    const via = this.#sources.find(({ name }) => name === source)?.via;
+    const tookMs = this.#clock.now() - wantedAt;
+    this.#log.repairs.forget(repair.what);
+    this.#report("repaired", repair, { neighbour: source, via, appended, known, tookMs });
+  }
+
+  /** A pksd that does not answer for so many days is asked for fewer. */
+  #fewer(repair: Repair, words: string): boolean {
+    if (repair.fingerprint !== undefined) return false;
+    if (/^No matching keys/i.test(words)) {
+      this.#done(repair, { kind: "taken", words, ...NOTHING });
+      return true;
+    }
+    const days = fewerDays(words, repair.days);
+    if (days === undefined) return false;
+    const nextAt = this.#clock.now();
+    const again = { days, attempts: 0, nextAt, askedAt: 0, answer: undefined };
+    this.#log.repairs.save({ ...repair, ...again });
+    this.#report("repair-retry", repair, { neighbour: repair.source, words, days });
+    return true;
+  }
+
+  /** Rule 2. */
+  #putOff(repair: Repair, words: string, counts = true): void {
+    const { schedule } = this.#limits;
+    const { source } = repair;
+    if (counts && repair.attempts >= schedule.length) return this.#passOn(repair, words);
+    const waitMs = delayMs(schedule, counts ? repair.attempts : 0, this.#clock.random());
+    const nextAt = this.#clock.now() + waitMs;
+    const attempts = repair.attempts + (counts ? 1 : 0);
+    this.#log.repairs.save({ ...repair, attempts, nextAt, askedAt: 0, answer: undefined });
+    this.#report("repair-retry", repair, { neighbour: source, words, waitMs });
+  }
+
+  #passOn(repair: Repair, words: string): void {
+    const refused = { ...repair.refused, [repair.source]: words };
+    const fresh = { attempts: 0, nextAt: this.#clock.now(), askedAt: 0, answer: undefined };
+    const next = { ...repair, ...fresh, refused, source: "" };
+    this.#log.repairs.save(next);
+    this.#assign(next);
+  }
+
+  #giveUp(repair: Repair): void {
+    const { neighbours, refused, fingerprint, why } = repair;
+    const said = Object.entries(refused).map(([name, words]) => `${name}: ${words}`);
+    const nobody = "nobody can be asked: no repair in the config that fits";
+    const problem = said.length === 0 ? nobody : said.join("; ");
+    this.#log.repairs.forget(repair.what);
+    // What changed at one neighbour, which may be many updates or none.
+    const asked = fingerprint === undefined ? { neighbour: neighbours[0], reason: why } : {};
+    const fields = { neighbours: neighbours.join(" "), problem, ...asked };
+    this.#report("repair-failed", repair, fields);
+  }
+
+  #refuse(repair: Repair, problem: string): void {
+    this.#log.repairs.forget(repair.what);
+    this.#report("update-refused", repair, { neighbour: repair.source || undefined, problem });
+  }
+
+  #report(
+    event: "repaired" | "repair-asked" | "repair-retry" | "repair-failed" | "update-refused",
+    { fingerprint, hash, why }: Repair,
+    fields: Fields,
+  ): void {
+    this.#diagnostics.report(event, { hash, fingerprint, why, ...fields });
+  }
+}

@@ -1,0 +1,70 @@
+/**
+ * What a keyserver gave when it was asked for a lost key, into the log: by the same gate and policy
+ * as all that comes in, as news of that keyserver's. Whoever asked, over HKP or by mail, gets back
+ * what came of it; a key that came unasked among others is refused.
+ *
+ * A key that is known word for word is no news: then the body that the log may have lost is given
+ * back to it, and the sites that wait for it are sent it again.
+ */
+import type { Clock } from "../clock.js";
+import type { Neighbour } from "../config/config.js";
+import { Refusal, type RefusalReason } from "../errors.js";
+import type { KeyIntake, Taken } from "../intake/key-intake.js";
+import type { Repair, RepairAnswer } from "../log/repairs.js";
+import type { UpdateLog } from "../log/update-log.js";
+
+/** Refusals that are the operator's will; nothing is lost by them. */
+const UNWANTED: readonly RefusalReason[] = [
+  "blocked",
+  "policy-attribute",
+  "policy-carry",
+  "policy-new-key",
+];
+/** The update may have been small and its key is too large to be taken whole: that is a loss. */
+const TOO_LARGE: readonly RefusalReason[] = ["policy-size", "policy-packets"];
+
+export class RepairIntake {
+  readonly #log: UpdateLog;
+  readonly #keys: KeyIntake;
+  readonly #clock: Clock;
+
+  constructor(log: UpdateLog, keys: KeyIntake, clock: Clock) {
+    this.#log = log;
+    this.#keys = keys;
+    this.#clock = clock;
+  }
+
+  /**
+   * Takes the keys that `repair` asks for out of what `from` sent. Rejects with `Trouble` when they
+   * could not be stored.
+   */
+  async take(
+    repair: Repair,
+    from: Pick<Neighbour, "name" | "mail">,
+    armor: readonly Uint8Array[],
+  ): Promise<RepairAnswer> {
+    const bytes = armor.reduce((sum, { length }) => sum + length, 0);
+    // A site that waits for the key lacks what others were told long ago.
+    const whole = repair.sites.length > 0;
+    const asked = { only: repair.fingerprint, whole, transport: "repair" } as const;
+    const given = { armor, sender: from, trail: [], messageId: undefined, bytes };
+    let taken: Taken[];
+    try {
+      taken = await this.#keys.take({ ...given, ...asked });
+    } catch (error) {
+      if (!(error instanceof Refusal)) throw error;
+      const { reason, message: words } = error;
+      const isFinal = TOO_LARGE.includes(reason);
+      const kind = UNWANTED.includes(reason) ? "refused" : isFinal ? "absent" : "failed";
+      return { kind, words, appended: 0, known: 0 };
+    }
+    const known = taken.filter(({ outcome }) => outcome === "duplicate");
+    const at = this.#clock.now();
+    for (const { seq, update } of known) {
+      if (seq === undefined || !whole) continue;
+      this.#log.repairs.again(seq, update.body, repair.sites, at);
+    }
+    const appended = taken.length - known.length;
+    return { kind: "taken", words: "", appended, known: known.length };
+  }
+}

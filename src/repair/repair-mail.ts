@@ -1,0 +1,83 @@
+/**
+ * Answers of pksd neighbours to commands that we mailed: the keys in them go into the log, and what
+ * came of it is left in the row of the repair, where the repair door finds it. An answer counts
+ * when its command is one that was asked and is not answered yet, and when it comes from the
+ * address of the neighbour that was asked or quotes the sealed Message-ID of the question. Any
+ * other is what it always was: an automatic answer to be swallowed.
+ */
+import type { Neighbour } from "../config/config.js";
+import { lastOf, type Repair, type RepairAnswer } from "../log/repairs.js";
+import type { UpdateLog } from "../log/update-log.js";
+import { type CommandAnswer, questionMark, readAnswer } from "../mail/command.js";
+import type { HeaderField } from "../mail/head.js";
+import type { RepairIntake } from "./repair-intake.js";
+
+const WORDS = 200;
+
+export class MailAnswers {
+  readonly #neighbours: readonly Neighbour[];
+  readonly #log: UpdateLog;
+  readonly #intake: RepairIntake;
+
+  constructor(neighbours: readonly Neighbour[], log: UpdateLog, intake: RepairIntake) {
+    this.#neighbours = neighbours.filter(({ repair }) => repair?.type === "mail");
+    this.#log = log;
+    this.#intake = intake;
+  }
+
+  /**
+   * Takes the mail with this head and these parts if it answers a question of ours; false when it
+   * does not. `vouched` are the neighbours that the address of the client may be. Resolves when the
+   * keys are on disk. Rejects with `Trouble` when they could not be stored.
+   */
+  async take(
+    fields: readonly HeaderField[],
+    parts: readonly Uint8Array[],
+    vouched: readonly Neighbour[],
+  ): Promise<boolean> {
+    const answer = readAnswer(fields);
+    if (answer === undefined) return false;
+    for (const neighbour of this.#neighbours) {
+      const repair = this.#asked(neighbour, answer);
+      if (repair === undefined || !this.#isFrom(neighbour, answer, vouched)) continue;
+      this.#log.repairs.answered(repair.what, await this.#judge(repair, neighbour, answer, parts));
+      return true;
+    }
+    return false;
+  }
+
+  /** The row of the question, while it is open. */
+  #asked({ name }: Neighbour, { command }: CommandAnswer): Repair | undefined {
+    const what = command.verb === "get" ? command.fingerprint : lastOf(name);
+    const repair = this.#log.repairs.get(what);
+    if (repair?.source !== name || repair.askedAt === 0) return undefined;
+    const isSame = command.verb === "get" || repair.days === command.days;
+    return isSame && repair.answer === undefined ? repair : undefined;
+  }
+
+  #isFrom(
+    neighbour: Neighbour,
+    { command, inReplyTo = "" }: CommandAnswer,
+    vouched: readonly Neighbour[],
+  ): boolean {
+    if (vouched.includes(neighbour)) return true;
+    return inReplyTo.includes(questionMark(neighbour.name, command, this.#log.returns.secret));
+  }
+
+  async #judge(
+    repair: Repair,
+    neighbour: Neighbour,
+    { failed }: CommandAnswer,
+    parts: readonly Uint8Array[],
+  ): Promise<RepairAnswer> {
+    if (!failed) return await this.#intake.take(repair, neighbour, parts);
+    return { kind: "absent", words: wordsOf(parts), appended: 0, known: 0 };
+  }
+}
+
+/** Why there are no keys: the last part, behind the introduction. */
+function wordsOf(parts: readonly Uint8Array[]): string {
+  const text = Buffer.from(parts.at(-1) ?? []).toString("latin1");
+  const words = text.replaceAll(/[^\x21-\x7e]+/g, " ").trim();
+  return words === "" ? "answered that it failed" : words.slice(0, WORDS);
+}

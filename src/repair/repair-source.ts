@@ -1,0 +1,130 @@
+/**
+ * One keyserver that can be asked for lost keys: one question at a time, in the order in which they
+ * are due, no faster than its pace, and not at all for a while after it has failed, so that ten
+ * thousand lost keys neither bury it nor use up their attempts while it is down. How a question is
+ * asked is handed in, what an answer means is the repair door's.
+ */
+
+import type { Clock } from "../clock.js";
+import { Trouble } from "../errors.js";
+import type { Repair, RepairAnswer } from "../log/repairs.js";
+import type { UpdateLog } from "../log/update-log.js";
+import type { LogGuard } from "../log-guard.js";
+import { type Rate, TokenBucket } from "../rate.js";
+import type { Schedule } from "../schedule.js";
+import { delayMs } from "../schedule.js";
+
+/**
+ * `asked` when the answer comes by another way, `later` when the question did not get there by no
+ * fault of the keyserver.
+ */
+export type Asked =
+  | RepairAnswer
+  | { readonly kind: "asked" }
+  | { readonly kind: "later"; readonly words: string };
+
+export interface SourceSettings {
+  readonly name: string;
+  readonly via: "hkp" | "mail";
+  readonly pace: Rate;
+  /** How long it rests after so many failures in a row. */
+  readonly rest: Schedule;
+  /** Asks it for what `repair` says. Rejects with `Trouble` alone. */
+  readonly ask: (repair: Repair, signal: AbortSignal) => Promise<Asked>;
+}
+
+/** Timers of Node cannot wait for longer than 24 days; clocks step. */
+const LONGEST_WAIT_MS = 60_000;
+/** How long it rests when the log is in trouble. */
+const TROUBLE_MS = 5000;
+
+export class RepairSource {
+  readonly #settings: SourceSettings;
+  readonly #log: UpdateLog;
+  readonly #clock: Clock;
+  readonly #guard: LogGuard;
+  readonly #settle: (repair: Repair, answer: Asked) => void;
+  readonly #bucket: TokenBucket;
+  readonly #broken = new AbortController();
+  #timer: NodeJS.Timeout | undefined;
+  #asking: Promise<void> | undefined;
+  #restUntil = -Infinity;
+  #failures = 0;
+
+  /** `settle` stores what an answer means; it may throw `Trouble`. */
+  constructor(
+    settings: SourceSettings,
+    log: UpdateLog,
+    clock: Clock,
+    guard: LogGuard,
+    settle: (repair: Repair, answer: Asked) => void,
+  ) {
+    this.#settings = settings;
+    this.#log = log;
+    this.#clock = clock;
+    this.#guard = guard;
+    this.#settle = settle;
+    this.#bucket = new TokenBucket(settings.pace, clock.monotonic());
+  }
+
+  get name(): string {
+    return this.#settings.name;
+  }
+
+  get via(): "hkp" | "mail" {
+    return this.#settings.via;
+  }
+
+  /** There may be something to ask. */
+  wake(): void {
+    if (this.#broken.signal.aborted || this.#asking !== undefined) return;
+    clearTimeout(this.#timer);
+    this.#timer = setTimeout(() => this.#step(), 0);
+  }
+
+  /** Breaks off the question under way, which is asked again after the next start. */
+  async stop(): Promise<void> {
+    this.#broken.abort(new Error("The question was broken off."));
+    clearTimeout(this.#timer);
+    await this.#asking;
+  }
+
+  #step(): void {
+    const repair = this.#guard.run(() => this.#log.repairs.next(this.name));
+    if (repair === undefined) return;
+    const now = this.#clock.monotonic();
+    const due = repair.nextAt - this.#clock.now();
+    const wait = Math.max(due, this.#restUntil - now, this.#bucket.waitMs(now));
+    if (wait > 0) {
+      this.#timer = setTimeout(() => this.#step(), Math.min(Math.ceil(wait), LONGEST_WAIT_MS));
+      return;
+    }
+    this.#bucket.take(now);
+    this.#asking = this.#ask(repair).finally(() => {
+      this.#asking = undefined;
+      this.wake();
+    });
+  }
+
+  async #ask(repair: Repair): Promise<void> {
+    const { signal } = this.#broken;
+    try {
+      const answer = await this.#settings.ask(repair, signal);
+      // What was broken off because we go down is no failure of the keyserver.
+      if (signal.aborted) return;
+      this.#settle(repair, answer);
+      if (answer.kind === "failed" || answer.kind === "later") this.#rest();
+      else this.#failures = 0;
+    } catch (error) {
+      if (!(error instanceof Trouble)) throw error;
+      this.#guard.tell(error);
+      this.#restUntil = this.#clock.monotonic() + TROUBLE_MS;
+    }
+  }
+
+  #rest(): void {
+    const wait = delayMs(this.#settings.rest, this.#failures, this.#clock.random());
+    this.#failures += 1;
+    this.#restUntil = this.#clock.monotonic() + wait;
+  }
+}

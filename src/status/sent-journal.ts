@@ -1,0 +1,60 @@
+/**
+ * Keeps the times of deliveries beyond the life of the process: it hears the reports "sent" and
+ * "served" and writes them to the log, gathered for some seconds, so that no delivery waits for it
+ * and none costs an fsync of its own. A kill loses the last seconds, and with them a time in
+ * `kxgw trace`, nothing else. Reports of updates without a number are not for it.
+ */
+import type { Clock } from "../clock.js";
+import type { Sending } from "../log/sendings.js";
+import type { UpdateLog } from "../log/update-log.js";
+import { LogGuard } from "../log-guard.js";
+import type { Seq } from "../update.js";
+import type { Report, Tally } from "./tally.js";
+
+export const JOURNAL_LIMITS = {
+  everyMs: 10_000,
+  /** So many are written at once; when that fails, no more than these are kept for later. */
+  most: 1000,
+} as const;
+
+export class SentJournal {
+  readonly #log: UpdateLog;
+  readonly #guard: LogGuard;
+  readonly #unsubscribe: () => void;
+  #noted: Sending[] = [];
+  #timer: NodeJS.Timeout | undefined;
+
+  constructor(log: UpdateLog, tally: Tally, clock: Clock) {
+    this.#log = log;
+    this.#guard = new LogGuard("journal", clock, tally);
+    this.#unsubscribe = tally.onReport((report) => this.#hear(report));
+  }
+
+  /** Writes what is left and hears nothing more. */
+  stop(): void {
+    this.#unsubscribe();
+    this.#write();
+  }
+
+  #hear({ event, at, fields: { seq, neighbour } }: Report): void {
+    if (event !== "sent" && event !== "served") return;
+    if (typeof seq !== "number" || typeof neighbour !== "string") return;
+    this.#noted.push({ seq: seq as Seq, neighbour, way: event === "sent" ? "lane" : "kx", at });
+    if (this.#noted.length >= JOURNAL_LIMITS.most) this.#write();
+    else this.#timer ??= setTimeout(() => this.#write(), JOURNAL_LIMITS.everyMs);
+  }
+
+  #write(): void {
+    clearTimeout(this.#timer);
+    this.#timer = undefined;
+    const noted = this.#noted;
+    this.#noted = [];
+    if (noted.length === 0) return;
+    const isWritten = this.#guard.run(() => {
+      this.#log.sendings.note(noted);
+      return true;
+    });
+    // Half of them, else each further report would be another try at a log in trouble.
+    if (!isWritten) this.#noted = noted.slice(-JOURNAL_LIMITS.most / 2);
+  }
+}

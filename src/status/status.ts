@@ -1,0 +1,253 @@
+/**
+ * What the gateway would say of itself now, as one plain value: the source of /status.json, of the
+ * page, of the metrics and of `kxgw status`. Reads the log's counts, the doors' own words and the
+ * tally; decides nothing. Times are ISO 8601 in UTC, null for never; "24h" is this clock hour and
+ * the 23 before it.
+ */
+
+import type { Clock } from "../clock.js";
+import type { Config } from "../config/config.js";
+import { formatEndpoint } from "../config/units.js";
+import type { LaneStatus } from "../delivery/lane.js";
+import { EVENTS } from "../diagnostics.js";
+import { lastOf } from "../log/repairs.js";
+import type { UpdateLog } from "../log/update-log.js";
+import type { PeerStatus } from "../peering/connection.js";
+import { EXPIRES_SOON_MS, endWords } from "./certificates.js";
+import { flowOf, kxShareOf, migrationOf, savedOf } from "./flow.js";
+import { masked } from "./mask.js";
+import type { NeighbourView } from "./neighbour-view.js";
+import { subjectsOf, viewOf, wordsOf } from "./neighbour-view.js";
+import type { Report, Tally } from "./tally.js";
+import { verdictOf } from "./verdict.js";
+
+/** How expiry is: how often it failed in a row and why, and whether the clock has just jumped. */
+export interface UpkeepState {
+  readonly failures: number;
+  readonly trouble: { readonly problem: string; readonly remedy: string } | undefined;
+  readonly jumpedMs: number | undefined;
+}
+
+/** What status is made of; the doors are undefined when the config has no section for them. */
+export interface Sources {
+  readonly config: Config;
+  readonly log: UpdateLog;
+  readonly tally: Tally;
+  readonly clock: Clock;
+  readonly startedAt: number;
+  readonly version: string;
+  readonly lanes: () => readonly LaneStatus[];
+  readonly peers: () => readonly PeerStatus[];
+  /** Certificates in use, `notAfter` in milliseconds since 1970. */
+  readonly certificates: () => readonly { readonly listener: string; readonly notAfter: number }[];
+  /** How expiry is; undefined when no gateway runs. */
+  readonly upkeep?: () => UpkeepState;
+  /** False when the log is read while no gateway serves it. */
+  readonly running?: boolean;
+}
+
+/** The value behind /status.json. */
+export type Status = ReturnType<typeof status>;
+
+/** With `mask`, every address in it is masked. */
+export function status(sources: Sources, mask = false) {
+  const { config, log, tally, clock, startedAt, version } = sources;
+  const now = clock.now();
+  const running = sources.running ?? true;
+  const { entries, bodies, bodyBytes, fileBytes } = log.counts();
+  const allLanes = sources.lanes();
+  const lanes = new Map(allLanes.map((lane) => [lane.name, lane]));
+  const peers = new Map(sources.peers().map((peer) => [peer.name, peer]));
+  const repairs = new Map(log.repairs.counts().map(({ source, count }) => [source, count]));
+  const views = subjectsOf(config.neighbours, allLanes).map((neighbour) => {
+    const { name } = neighbour;
+    const [lane, peer] = [lanes.get(name), peers.get(name)];
+    return { neighbour, lane, peer, view: viewOf(neighbour, { log, tally, lane, peer, now }) };
+  });
+  const value = {
+    site: config.site.address,
+    mode: config.mode,
+    version,
+    running,
+    verdict: verdictOf({
+      mode: config.mode,
+      running,
+      views: views.map(({ view }) => view),
+      tally,
+      now,
+    }),
+    time: new Date(now).toISOString(),
+    started: iso(startedAt),
+    uptimeSeconds: Math.round((now - startedAt) / 1000),
+    certificates: sources.certificates().map(({ listener, notAfter }) => {
+      const expiresSoon = notAfter - now < EXPIRES_SOON_MS;
+      return { listener, notAfter: iso(notAfter), expiresSoon, words: endWords(notAfter, now) };
+    }),
+    log: { newest: log.newest(), entries, bodies, bodyBytes, fileBytes },
+    upkeep: upkeepOf(sources),
+    keys: keysOf(sources, now),
+    /** Keys that were lost and are being fetched again. */
+    repairs: log.repairs.count(),
+    totals: {
+      accepted: tally.total("accepted").count,
+      duplicates: tally.total("duplicate").count,
+      duplicateBytes: tally.total("duplicate").bytes,
+      sent: tally.total("sent").count,
+      sentBytes: tally.total("sent").bytes,
+      wouldSend: tally.total("would-send").count,
+      suppressed: tally.total("suppressed").count,
+      undelivered: tally.total("undelivered").count,
+      refused: tally.total("mail-refused").count,
+      declined: tally.total("update-declined").count,
+      withheld: tally.total("withheld").count,
+      bounces: tally.total("bounce").count,
+    },
+    flow: flowOf(tally),
+    saved: savedOf(tally, sources.peers()),
+    migration: migrationOf(
+      tally,
+      config.neighbours,
+      new Map(views.map(({ view }) => [view.name, view.path])),
+    ),
+    neighbours: views.map(({ neighbour, lane, peer, view }) => ({
+      name: neighbour.name,
+      via: neighbour.via,
+      mail: neighbour.mail ?? null,
+      kx: endpointOf(config, neighbour.name),
+      ...viewJson(view),
+      kxShare24h: kxShareOf(tally, neighbour.name) ?? null,
+      ...repairView(log, neighbour.name, repairs.get(neighbour.name) ?? 0),
+      ...laneView(lane),
+      ...peerView(peer),
+    })),
+    recent: tally.recent().map(recentJson),
+    counts: tally.counts().map((count) => ({ ...count, lastAt: iso(count.lastAt) })),
+  };
+  return mask ? maskedDeep(value) : value;
+}
+
+function upkeepOf({ upkeep }: Sources) {
+  const state = upkeep?.();
+  const { failures = 0, trouble, jumpedMs } = state ?? {};
+  return { failures, trouble: trouble ?? null, clockJumpedMs: jumpedMs ?? null };
+}
+
+/** Which keys are carried: those of a list or all, and how many are not. */
+function keysOf({ config, log }: Pick<Sources, "config" | "log">, now: number) {
+  const { carried, newKeys, blocks } = config.policy;
+  const { removals } = log;
+  const all = [...blocks, ...removals.blocks().map((one) => [one.fingerprint, one] as const)];
+  const inForce = all.filter(([, { until }]) => until === undefined || until > now);
+  const blocked = new Set(inForce.map(([fingerprint]) => fingerprint)).size;
+  return { carried: carried?.size ?? null, newKeys, blocked, forgotten: removals.forgotten };
+}
+
+function endpointOf({ neighbours }: Config, name: string): string | null {
+  const kx = neighbours.find((one) => one.name === name)?.kx;
+  return kx === undefined ? null : formatEndpoint(kx);
+}
+
+/** One report of the latest, as the page shows it. */
+export function recentJson({ id, at, event, level, fields }: Report) {
+  const { neighbour, hash, fingerprint, seq, via } = fields;
+  return {
+    id,
+    time: new Date(at).toISOString(),
+    event,
+    level,
+    text: EVENTS[event].text,
+    neighbour: neighbour ?? null,
+    via: via ?? null,
+    seq: seq ?? null,
+    hash: hash ?? null,
+    fingerprint: fingerprint ?? null,
+    words: wordsOf(fields) ?? null,
+  };
+}
+
+function viewJson(view: NeighbourView) {
+  const {
+    path,
+    pathSince,
+    state,
+    words,
+    lastIn,
+    lastOut,
+    backlog,
+    oldest,
+    success,
+    hours,
+    nextTry,
+  } = view;
+  const { lastError } = view;
+  return {
+    path,
+    pathSince: iso(pathSince),
+    state,
+    words,
+    lastIn: iso(lastIn),
+    lastOut: iso(lastOut),
+    backlog,
+    oldest: iso(oldest),
+    success24h: success ?? null,
+    hours,
+    lastError: lastError === undefined ? null : { ...lastError, at: iso(lastError.at) },
+    nextTry: iso(nextTry),
+  };
+}
+
+/** What is asked of a neighbour because it was lost, and whether it is asked for all changes. */
+function repairView(log: UpdateLog, name: string, waiting: number) {
+  const last = log.repairs.get(lastOf(name));
+  const changes = last && { days: last.days, asked: iso(last.askedAt) };
+  return { repairs: { waiting, changes: changes ?? null } };
+}
+
+function laneView(lane: LaneStatus | undefined) {
+  if (lane === undefined) return {};
+  const { cursor, backlog, attempt, nextAt, lastError, lastErrorAt, lastSuccessAt } = lane;
+  return {
+    site: {
+      cursor,
+      backlog,
+      attempt,
+      nextTry: iso(nextAt),
+      lastError: lastError === "" ? null : lastError,
+      lastErrorAt: iso(lastErrorAt),
+      lastSuccessAt: iso(lastSuccessAt),
+      mailOpensAt: iso(lane.path?.opensAt ?? 0),
+    },
+  };
+}
+
+function peerView(peer: PeerStatus | undefined) {
+  if (peer === undefined) return {};
+  const { connected, connectedSince, cursor, newest, missing, inFlight, bytesIn, bytesOut, held } =
+    peer;
+  return {
+    peer: {
+      connected,
+      connectedSince: iso(connectedSince ?? 0),
+      cursor: cursor ?? null,
+      newest: newest ?? null,
+      missing,
+      inFlight,
+      held: held === undefined ? null : { why: held.why, until: iso(held.until) },
+      bytesIn,
+      bytesOut,
+    },
+  };
+}
+
+function iso(ms: number): string | null {
+  return ms === 0 ? null : new Date(ms).toISOString();
+}
+
+/** Names, events and times are the gateway's own and stay; every other text may hold an address. */
+const PLAIN = new Set(["name", "event", "time", "version", "neighbour", "hash", "fingerprint"]);
+
+function maskedDeep<T>(value: T): T {
+  return JSON.parse(JSON.stringify(value), (key, inner) =>
+    typeof inner === "string" && !PLAIN.has(key) ? masked(inner) : inner,
+  ) as T;
+}

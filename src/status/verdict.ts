@@ -1,0 +1,76 @@
+/**
+ * The first line of the page: is it well, in one or two sentences, the worst first. Pure: from the
+ * neighbours' states and the latest reports. A trouble of the log counts as long as nothing was
+ * accepted after it, and for ten minutes at least.
+ */
+import type { EventName } from "../diagnostics.js";
+import { ago, listed, several } from "../text.js";
+import type { NeighbourView } from "./neighbour-view.js";
+import { wordsOf } from "./neighbour-view.js";
+import type { Tally } from "./tally.js";
+
+export interface Verdict {
+  readonly state: "good" | "behind" | "bad";
+  readonly words: string;
+}
+
+/** Reports that concern the whole gateway and not one neighbour. */
+const TROUBLES: readonly EventName[] = [
+  "log-damaged",
+  "log-replaced",
+  "log-trouble",
+  "mail-deferred",
+  "clock-jumped",
+];
+const TROUBLE_MS = 10 * 60_000;
+
+export function verdictOf(given: {
+  readonly mode: "bridge" | "observe";
+  readonly running: boolean;
+  readonly views: readonly NeighbourView[];
+  readonly tally: Tally;
+  readonly now: number;
+}): Verdict {
+  const { mode, running, views, tally, now } = given;
+  if (!running) {
+    return { state: "bad", words: "Not running. This is what the update log on disk says." };
+  }
+  const trouble = tally.recent().find(({ event }) => TROUBLES.includes(event));
+  const accepted = tally.lastAt({ events: ["accepted"] });
+  const verb = mode === "observe" ? "Observing, nothing is sent." : "Bridging.";
+  if (trouble && (now - trouble.at < TROUBLE_MS || trouble.at > accepted)) {
+    const words = wordsOf(trouble.fields) ?? "trouble";
+    return { state: "bad", words: `Trouble ${ago(trouble.at, now)}: ${words}.` };
+  }
+  if (views.length === 0) {
+    return { state: "behind", words: `${verb} There are no neighbours yet: add a [[peer]].` };
+  }
+  const served = views.filter(({ state }) => state !== "idle");
+  const good = served.filter(({ state }) => state === "good");
+  const others = served.filter(({ state }) => state !== "good");
+  const [worst] = others.toSorted((a, b) => rank(a) - rank(b));
+  if (worst === undefined) {
+    const all = served.length === 1 ? `${served[0]?.name} is` : `All ${served.length} are`;
+    const waiting = served.filter(({ backlog }) => backlog > 0).map(({ name }) => name);
+    const sync =
+      served.length === 0
+        ? "Nobody is sent anything."
+        : waiting.length === 0
+          ? `${all} in sync.`
+          : `All is well; as you wish, we wait with ${listed(waiting)}.`;
+    return { state: "good", words: `${verb} ${sync}` };
+  }
+  const more = others.filter((view) => view !== worst).map(({ name }) => name);
+  const is = { down: "is down:", behind: "is behind", paused: "is paused", good: "", idle: "" };
+  const rest = more.length === 0 ? "" : ` Not in sync either: ${listed(more)}.`;
+  const count = `${good.length} of ${several(served.length, "neighbour")} in sync`;
+  const state = others.some((view) => view.state === "down") ? "bad" : "behind";
+  return {
+    state,
+    words: `${verb} ${count}; ${worst.name} ${is[worst.state]} ${worst.words}.${rest}`,
+  };
+}
+
+function rank({ state }: NeighbourView): number {
+  return ["down", "paused", "behind", "good", "idle"].indexOf(state);
+}

@@ -1,0 +1,214 @@
+/**
+ * What the log forgets and when, that numbers are never used twice, and that the running totals
+ * stay equal to a count of the rows.
+ */
+import Database from "better-sqlite3";
+import { expect, test } from "vitest";
+import { UpdateLog } from "../../src/log/update-log.js";
+import {
+  arrival,
+  fingerprint,
+  HOUR_MS,
+  scratch,
+  selfSigned,
+  seq,
+  skeletonOf,
+  update,
+} from "./material.js";
+
+const LIMITS = { retainMs: 96 * HOUR_MS, rememberMs: 720 * HOUR_MS };
+const T0 = 1_700_000_000_000;
+
+function logWith(times: readonly number[]): UpdateLog {
+  const log = UpdateLog.open(":memory:");
+  log.append(times.map((receivedAt, index) => arrival(index + 1, { receivedAt })));
+  return log;
+}
+
+test("a body goes exactly at its age, its announcement and hash stay", () => {
+  const log = logWith([T0, T0 + 1, T0 + 2]);
+  const end = T0 + LIMITS.retainMs;
+  expect(log.expire(end - 1, LIMITS, 100)).toEqual({
+    bodies: 0,
+    entries: 0,
+    dropped: 0,
+    more: false,
+  });
+  expect(log.body(seq(1))).toEqual(update(1).body);
+  expect(log.expire(end, LIMITS, 100)).toEqual({ bodies: 1, entries: 0, dropped: 0, more: false });
+  expect(log.body(seq(1))).toBeUndefined();
+  expect(log.body(seq(2))).toEqual(update(2).body);
+  expect(log.has(update(1).hash)).toBe(true);
+  expect(log.range(seq(1), seq(9), 9)).toHaveLength(3);
+  expect(log.append([arrival(1)])).toEqual([{ outcome: "duplicate", seq: 1 }]);
+  expect(log.body(seq(1))).toBeUndefined();
+  expect(log.counts()).toMatchObject({ entries: 3, bodies: 2, bodyBytes: 400 });
+});
+
+test("an entry goes exactly at its age", () => {
+  const log = logWith([T0, T0 + 1, T0 + 2]);
+  const end = T0 + LIMITS.rememberMs;
+  log.expire(end - 1, LIMITS, 100);
+  expect(log.has(update(1).hash)).toBe(true);
+  expect(log.expire(end, LIMITS, 100)).toEqual({ bodies: 0, entries: 1, dropped: 0, more: false });
+  expect(log.has(update(1).hash)).toBe(false);
+  expect(log.entry(seq(1))).toBeUndefined();
+  expect(log.has(update(2).hash)).toBe(true);
+});
+
+test("the newest entry and its body always stay, also when its clock was the oldest", () => {
+  const log = logWith([T0 + 5, T0 + 4, T0]);
+  const later = T0 + 100 * LIMITS.rememberMs;
+  expect(log.expire(later, LIMITS, 100)).toEqual({
+    bodies: 2,
+    entries: 2,
+    dropped: 0,
+    more: false,
+  });
+  expect(log.newest()).toBe(3);
+  expect(log.body(seq(3))).toEqual(update(3).body);
+  expect(log.counts()).toMatchObject({ entries: 1, bodies: 1, bodyBytes: 200 });
+  expect(log.expire(later, LIMITS, 100)).toEqual({
+    bodies: 0,
+    entries: 0,
+    dropped: 0,
+    more: false,
+  });
+});
+
+test("works in chunks, by age and not by number, and says when there is more", () => {
+  const log = logWith([T0 + 9, T0 + 1, T0 + 8, T0 + 2, T0 + 7]);
+  const now = T0 + 2 * LIMITS.rememberMs;
+  expect(log.expire(now, LIMITS, 2)).toEqual({ bodies: 2, entries: 2, dropped: 0, more: true });
+  expect(log.range(seq(1), seq(9), 9).map((entry) => entry.seq)).toEqual([1, 3, 5]);
+  expect(log.expire(now, LIMITS, 2)).toEqual({ bodies: 2, entries: 2, dropped: 0, more: true });
+  expect(log.expire(now, LIMITS, 2)).toEqual({ bodies: 0, entries: 0, dropped: 0, more: false });
+  expect(log.newest()).toBe(5);
+});
+
+test("a body never outlives its entry, whatever the limits", () => {
+  const log = logWith([T0, T0, T0, T0]);
+  const odd = { retainMs: 10 * HOUR_MS, rememberMs: HOUR_MS };
+  expect(log.expire(T0 + HOUR_MS, odd, 2)).toEqual({
+    bodies: 2,
+    entries: 2,
+    dropped: 0,
+    more: true,
+  });
+  log.expire(T0 + HOUR_MS, odd, 2);
+  expect(log.counts()).toMatchObject({ entries: 1, bodies: 1 });
+});
+
+test("skeletons, refusals and undelivered notes go at their age", () => {
+  const log = UpdateLog.open(":memory:");
+  const named = (n: number) => update(n, 20, selfSigned("Ann"));
+  const heardOf = { ...named(2), fingerprint: fingerprint(9) };
+  log.append([
+    arrival(1, { update: named(1), receivedAt: T0 }),
+    arrival(2, { update: heardOf, receivedAt: T0 }),
+    // It teaches nothing of the key, and keeps what is known of it.
+    arrival(3, {
+      update: { ...update(3), fingerprint: fingerprint(9) },
+      receivedAt: T0 + 24 * HOUR_MS,
+    }),
+  ]);
+  log.recordUndelivered({ site: "s", seq: seq(1), code: 552, text: "big", at: T0 });
+  const end = T0 + LIMITS.rememberMs;
+  log.refuse(update(7).hash, "too-large", end);
+  log.refuse(update(8).hash, "too-large", end + 1);
+  log.expire(end - 1, LIMITS, 100);
+  expect(log.skeleton(fingerprint(1))).toBeDefined();
+  expect(log.undelivered(9)).toHaveLength(1);
+  expect(log.isRefused(update(7).hash, end - 1)).toBe(true);
+  log.expire(end, LIMITS, 100);
+  expect(log.undelivered(9)).toEqual([]);
+  // Asked with an earlier time: the row itself is gone, not only over.
+  expect(log.isRefused(update(7).hash, 0)).toBe(false);
+  expect(log.isRefused(update(8).hash, end)).toBe(true);
+  // Skeletons go in days, from the end of the last one on which the key was heard of.
+  log.expire(end + 24 * HOUR_MS, LIMITS, 100);
+  expect(log.skeleton(fingerprint(1))).toBeUndefined();
+  expect(log.skeleton(fingerprint(9))).toEqual(skeletonOf("Ann"));
+});
+
+test("numbers strictly grow over expire-all, restart and insert, 100 times", () => {
+  const path = `${scratch()}/log`;
+  let last = 0;
+  let next = 0;
+  for (let round = 0; round < 100; round += 1) {
+    const log = UpdateLog.open(path);
+    expect(log.newest()).toBe(last);
+    for (const outcome of log.append([arrival(next), arrival(next + 1)])) {
+      expect(outcome).toEqual({ outcome: "appended", seq: last + 1, collision: false });
+      last = outcome.seq;
+    }
+    next += 2;
+    log.expire(Number.MAX_SAFE_INTEGER, { retainMs: 0, rememberMs: 0 }, 1000);
+    expect(log.counts()).toMatchObject({ entries: 1, bodies: 1 });
+    log.close();
+  }
+});
+
+test("numbers are not used again even when every row is gone", () => {
+  const path = `${scratch()}/log`;
+  const log = UpdateLog.open(path);
+  log.append([arrival(1), arrival(2)]);
+  log.close();
+  const db = new Database(path);
+  db.exec("DELETE FROM bodies; DELETE FROM updates;");
+  db.close();
+  const again = UpdateLog.open(path);
+  expect(again.newest()).toBe(0);
+  expect(again.append([arrival(3)])[0]?.seq).toBe(3);
+  again.close();
+});
+
+test("the totals equal a count of the rows after a mixed life", () => {
+  const path = `${scratch()}/log`;
+  const log = UpdateLog.open(path);
+  for (let step = 0; step < 60; step += 1) {
+    const fresh = Array.from({ length: step % 5 }, (_, index) =>
+      arrival(step * 3 + index, {
+        update: update(step * 3 + index, (step * 37) % 9000),
+        receivedAt: T0 + step * HOUR_MS,
+      }),
+    );
+    log.append(fresh);
+    if (step % 4 === 0) {
+      const limits = { retainMs: 10 * HOUR_MS, rememberMs: 25 * HOUR_MS };
+      log.expire(T0 + step * HOUR_MS, limits, 7);
+    }
+  }
+  const db = new Database(path, { readonly: true });
+  const counted = db
+    .prepare(
+      `SELECT (SELECT count(*) FROM updates) AS entries, (SELECT count(*) FROM bodies) AS bodies,
+              (SELECT sum(length(body)) FROM bodies) AS bodyBytes`,
+    )
+    .get();
+  db.close();
+  const { fileBytes, ...totals } = log.counts();
+  expect(totals).toEqual(counted);
+  expect(totals.entries).toBeGreaterThan(totals.bodies);
+  expect(fileBytes).toBeGreaterThan(totals.bodyBytes);
+  log.close();
+});
+
+test("expiry finds its rows by index, never by a scan", () => {
+  const path = `${scratch()}/log`;
+  UpdateLog.open(path).close();
+  const db = new Database(path);
+  const queries = [
+    "SELECT seq FROM bodies WHERE received_at <= 1 ORDER BY received_at, seq LIMIT 1",
+    "SELECT seq FROM updates WHERE received_at <= 1 ORDER BY received_at, seq LIMIT 1",
+    "SELECT 1 FROM updates WHERE hash = 1",
+    "SELECT seq FROM updates WHERE fingerprint = 1",
+  ];
+  for (const query of queries) {
+    const plan = db.prepare(`EXPLAIN QUERY PLAN ${query}`).all() as { detail: string }[];
+    expect(plan.map(({ detail }) => detail)).toEqual([
+      expect.stringMatching(/^SEARCH \w+ USING COVERING INDEX/),
+    ]);
+  }
+  db.close();
+});
