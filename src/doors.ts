@@ -10,7 +10,7 @@ import type { Orders } from "./admin/orders.js";
 import type { Judgement } from "./admit.js";
 import type { Clock } from "./clock.js";
 import type { Config, Endpoint } from "./config/config.js";
-import { goesByKx, goesByMail } from "./config/roads.js";
+import { goesByKx, goesByMail } from "./config/paths.js";
 import type { Lane } from "./delivery/lane.js";
 import { LOCAL_LANE, LocalDoor } from "./delivery/local-door.js";
 import { MailDoor } from "./delivery/mail-door.js";
@@ -18,11 +18,11 @@ import { QuestionMailer } from "./delivery/mail-question.js";
 import type { Diagnostics } from "./diagnostics.js";
 import { BounceIntake } from "./ingress/bounce-intake.js";
 import { HkpDoor } from "./ingress/hkp.js";
-import type { InheritedSockets } from "./ingress/inherited.js";
 import { SMTP_LIMITS } from "./ingress/limits.js";
 import { MailIntake } from "./ingress/mail-intake.js";
 import { SmtpDoor } from "./ingress/smtp.js";
 import { SpoolDoor } from "./ingress/spool.js";
+import type { SystemdSockets } from "./ingress/systemd-sockets.js";
 import { AcceptRates } from "./intake/accept-rates.js";
 import { KeyIntake } from "./intake/key-intake.js";
 import type { RetentionLimits } from "./log/retention.js";
@@ -34,7 +34,7 @@ import { RepairDoor } from "./repair/repair-door.js";
 import { RepairIntake } from "./repair/repair-intake.js";
 import { MailAnswers } from "./repair/repair-mail.js";
 import { CertificateEnds } from "./status/certificates.js";
-import type { Tally } from "./status/tally.js";
+import type { EventCounters } from "./status/event-counters.js";
 import type { Upkeep } from "./upkeep.js";
 import { VERSION } from "./version.js";
 
@@ -50,11 +50,11 @@ export interface Listening {
 export interface Foundation {
   readonly log: UpdateLog;
   readonly clock: Clock;
-  readonly tally: Tally;
+  readonly counters: EventCounters;
   /** Watches the clock over every change of the configuration. */
   readonly upkeep: Upkeep;
   /** Sockets that systemd opened, if it started us. */
-  readonly inherited: InheritedSockets | undefined;
+  readonly inherited: SystemdSockets | undefined;
   /** Milliseconds since 1970. */
   readonly startedAt: number;
 }
@@ -69,7 +69,7 @@ export interface Doors {
  * `Trouble` when the log fails; what was opened is closed again.
  */
 export async function openDoors(config: Config, foundation: Foundation): Promise<Doors> {
-  const { log, clock, tally, upkeep, inherited, startedAt } = foundation;
+  const { log, clock, counters, upkeep, inherited, startedAt } = foundation;
   const stops: (() => unknown)[] = [];
   const senderStops: (() => unknown)[] = [];
   const stop = async () => {
@@ -77,28 +77,29 @@ export async function openDoors(config: Config, foundation: Foundation): Promise
     for (const step of stops.splice(0).reverse()) await step();
   };
   try {
-    reportIdleNeighbours(config, tally);
+    reportIdleNeighbours(config, counters);
     const rules = rulesOf(config, foundation);
     const { outbound } = config;
-    const mailDoor = outbound && new MailDoor(config, outbound, log, clock, tally, rules);
+    const mailDoor = outbound && new MailDoor(config, outbound, log, clock, counters, rules);
     const retention = () => retentionOf(config, mailDoor?.open() ?? []);
     upkeep.start(retention);
     stops.push(() => upkeep.stop());
 
     mailDoor?.start();
     senderStops.push(() => mailDoor?.stop());
-    const localDoor = config.local && new LocalDoor(config, config.local, log, clock, tally, rules);
+    const localDoor =
+      config.local && new LocalDoor(config, config.local, log, clock, counters, rules);
     localDoor?.start();
     senderStops.push(() => localDoor?.stop());
 
     const session = (name: string, isUp: boolean) => mailDoor?.session(name, isUp);
     const given = { rules, session };
-    const kxDoor = config.kx && new KxDoor(config, config.kx, log, clock, tally, given);
+    const kxDoor = config.kx && new KxDoor(config, config.kx, log, clock, counters, given);
     stops.push(() => kxDoor?.stop());
     const kx = (await kxDoor?.start()) ?? [];
 
     // Whoever mails or posts to us is up again, so that its KX need not wait for the schedule.
-    const unsubscribe = tally.onReport(({ event, fields: { neighbour, via } }) => {
+    const unsubscribe = counters.onReport(({ event, fields: { neighbour, via } }) => {
       const cameIn = (event === "accepted" || event === "duplicate") && via !== "kx";
       if (cameIn && typeof neighbour === "string") kxDoor?.showedLife(neighbour);
     });
@@ -108,7 +109,7 @@ export async function openDoors(config: Config, foundation: Foundation): Promise
     const sources = {
       config,
       log,
-      tally,
+      counters,
       clock,
       startedAt,
       version: VERSION,
@@ -122,11 +123,11 @@ export async function openDoors(config: Config, foundation: Foundation): Promise
     const rates = new AcceptRates(config.neighbours, clock);
     const { forward } = config.policy;
     const { pruning } = rules;
-    const keys = new KeyIntake(log, clock, tally, { judge, pruning, rates, forward });
+    const keys = new KeyIntake(log, clock, counters, { judge, pruning, rates, forward });
     const repairIntake = new RepairIntake(log, keys, clock);
     const mailer = outbound && new QuestionMailer(config, outbound, log, clock);
     const roads = { mail: mailer?.ask.bind(mailer), local: localKeyserver(config), rules };
-    const repairDoor = new RepairDoor(config, log, repairIntake, roads, clock, tally);
+    const repairDoor = new RepairDoor(config, log, repairIntake, roads, clock, counters);
     repairDoor.start();
     senderStops.push(async () => {
       mailer?.close();
@@ -134,27 +135,27 @@ export async function openDoors(config: Config, foundation: Foundation): Promise
     });
 
     const answers = new MailAnswers(config.neighbours, log, repairIntake);
-    const intake = new MailIntake(keys, tally, answers);
-    const bounces = new BounceIntake(config, log, clock, tally);
+    const intake = new MailIntake(keys, counters, answers);
+    const bounces = new BounceIntake(config, log, clock, counters);
     const { smtp: mail } = config;
     const smtpDoor =
-      mail && new SmtpDoor(config, mail, intake, bounces, tally, SMTP_LIMITS, inherited);
+      mail && new SmtpDoor(config, mail, intake, bounces, counters, SMTP_LIMITS, inherited);
     stops.push(() => smtpDoor?.stop());
     const smtp = (await smtpDoor?.start()) ?? [];
-    const spoolDoor = config.spool && new SpoolDoor(config, config.spool, intake, tally, clock);
+    const spoolDoor = config.spool && new SpoolDoor(config, config.spool, intake, counters, clock);
     spoolDoor?.start();
     stops.push(() => spoolDoor?.stop());
     const stats = () => hkpStats(sources);
-    const hkpDoor = config.hkp && new HkpDoor(config, config.hkp, keys, tally, clock, { stats });
+    const hkpDoor = config.hkp && new HkpDoor(config, config.hkp, keys, counters, clock, { stats });
     stops.push(() => hkpDoor?.stop());
     const hkp = (await hkpDoor?.start()) ?? [];
 
     const lane = (name: string) => mailDoor?.lane(name) ?? localDoor?.lane(name);
     const orders = ordersFor(lane, kxDoor, repairDoor, config, foundation);
-    const adminDoor = new AdminDoor(sources, orders, tally);
+    const adminDoor = new AdminDoor(sources, orders, counters);
     stops.push(() => adminDoor.stop());
     const admin = await adminDoor.start();
-    for (const name of inherited?.idle ?? []) tally.report("idle-socket", { name });
+    for (const name of inherited?.idle ?? []) counters.report("idle-socket", { name });
     return { listening: { smtp, hkp, kx, admin }, stop };
   } catch (error) {
     await stop();
@@ -163,9 +164,9 @@ export async function openDoors(config: Config, foundation: Foundation): Promise
 }
 
 /** The policy over the log; where no new keys are taken, those of the log are the known ones. */
-function rulesOf({ policy }: Config, { log, clock, tally }: Foundation): Policy {
+function rulesOf({ policy }: Config, { log, clock, counters }: Foundation): Policy {
   const isClosed = !policy.newKeys && policy.carried === undefined;
-  if (isClosed && log.removals.adopt() === 0) tally.report("takes-nothing");
+  if (isClosed && log.removals.adopt() === 0) counters.report("takes-nothing");
   return new Policy(policy, log, clock);
 }
 
@@ -175,7 +176,7 @@ function ordersFor(
   kxDoor: KxDoor | undefined,
   repairDoor: RepairDoor,
   { policy }: Config,
-  { log, tally, clock }: Foundation,
+  { log, counters, clock }: Foundation,
 ): Orders {
   const said = (done: boolean, words: string) => ({ done, words });
   const nobody = (name: string) => said(false, `${name} has no lane and no KX connection here.`);
@@ -203,7 +204,7 @@ function ordersFor(
         const why = `${name} is no KX peer here and has no repair = "mail"`;
         return said(false, `${why}; over HKP nobody can be asked for what changed.`);
       }
-      tally.report("backfill", { neighbour: name, via, days });
+      counters.report("backfill", { neighbour: name, via, days });
       const isThere = kxDoor?.status().some((peer) => peer.name === name && peer.connected);
       const when = isThere ? "now" : "when it connects";
       const kx = `${name} is asked by KX, ${when}, for all that it still announces.`;
@@ -238,7 +239,7 @@ function ordersFor(
       return "fault" in order
         ? said(false, order.fault)
         : carryOut(order.value, {
-            ...{ policy, log, clock, diagnostics: tally, rebuildBytes: REBUILD_BYTES },
+            ...{ policy, log, clock, diagnostics: counters, rebuildBytes: REBUILD_BYTES },
           });
     },
   };

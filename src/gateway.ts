@@ -10,11 +10,11 @@ import { formatEndpoint } from "./config/units.js";
 import type { Diagnostics } from "./diagnostics.js";
 import type { Doors, Foundation, Listening } from "./doors.js";
 import { openDoors, retentionOf } from "./doors.js";
-import type { InheritedSockets } from "./ingress/inherited.js";
+import type { SystemdSockets } from "./ingress/systemd-sockets.js";
 import { UpdateLog } from "./log/update-log.js";
-import { recallDay } from "./status/recall.js";
+import { EventCounters } from "./status/event-counters.js";
+import { restoreCounters } from "./status/restored-counters.js";
 import { SentJournal } from "./status/sent-journal.js";
-import { Tally } from "./status/tally.js";
 import { Upkeep } from "./upkeep.js";
 import { VERSION } from "./version.js";
 
@@ -42,18 +42,18 @@ export class Gateway {
     config: Config,
     clock: Clock,
     diagnostics: Diagnostics,
-    inherited?: InheritedSockets,
+    inherited?: SystemdSockets,
   ): Promise<Gateway> {
     const log = UpdateLog.open(config.log.path);
-    const tally = new Tally(diagnostics, clock);
-    const journal = new SentJournal(log, tally, clock);
+    const counters = new EventCounters(diagnostics, clock);
+    const journal = new SentJournal(log, counters, clock);
     try {
       log.onDamage(({ message: problem, remedy }) => {
-        tally.report("log-damaged", { problem, remedy });
+        counters.report("log-damaged", { problem, remedy });
       });
-      recallDay(log, tally, clock.now());
-      const upkeep = new Upkeep(log, () => retentionOf(config, []), clock, tally);
-      const foundation = { log, clock, tally, upkeep, inherited, startedAt: clock.now() };
+      restoreCounters(log, counters, clock.now());
+      const upkeep = new Upkeep(log, () => retentionOf(config, []), clock, counters);
+      const foundation = { log, clock, counters, upkeep, inherited, startedAt: clock.now() };
       const doors = await openDoors(config, foundation);
       const gateway = new Gateway(foundation, config, doors, journal);
       gateway.#reportReady();
@@ -92,20 +92,20 @@ export class Gateway {
   }
 
   async #reload(config: Config): Promise<boolean> {
-    const { tally } = this.#foundation;
+    const { counters } = this.#foundation;
     if (config.log.path !== this.#config.log.path) {
       const problem = "log.path changed, which wants a restart";
-      tally.report("reload-refused", { problem });
+      counters.report("reload-refused", { problem });
       return false;
     }
     await this.#doors.stop();
     try {
       this.#doors = await openDoors(config, this.#foundation);
       this.#config = config;
-      tally.report("reloaded");
+      counters.report("reloaded");
     } catch (error) {
       const problem = error instanceof Error ? error.message : String(error);
-      tally.report("reload-refused", { problem });
+      counters.report("reload-refused", { problem });
       this.#doors = await openDoors(this.#config, this.#foundation);
     }
     this.#reportReady();
@@ -114,7 +114,7 @@ export class Gateway {
 
   #reportReady(): void {
     const { smtp, hkp, kx, admin } = this.#doors.listening;
-    this.#foundation.tally.report("ready", {
+    this.#foundation.counters.report("ready", {
       smtp: smtp.map(formatEndpoint),
       lmtp: this.#config.smtp?.sockets,
       hkp: hkp.map(formatEndpoint),

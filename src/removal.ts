@@ -25,7 +25,7 @@ const MAX_REASON = 500;
 /** Updates of one key that are counted for an answer. */
 const COUNTED = 1000;
 
-export interface Order {
+export interface RemovalOrder {
   readonly verb: RemovalVerb;
   readonly fingerprint: Fingerprint;
   readonly reason: string;
@@ -36,7 +36,7 @@ export interface Order {
 }
 
 /** What came of an order; `missing` when there was nothing to do it to. */
-export interface Outcome {
+export interface RemovalOutcome {
   readonly done: boolean;
   readonly words: string;
   readonly missing?: true;
@@ -52,7 +52,7 @@ export function readOrder(
     readonly allowRevocation: boolean;
   },
   now: number,
-): Reading<Order> {
+): Reading<RemovalOrder> {
   const key = parseFingerprint(given.fingerprint);
   if ("fault" in key) return key;
   const reason = given.reason?.trim() ?? "";
@@ -70,7 +70,13 @@ export function readOrder(
 }
 
 /** The path by which an order goes to a running gateway, and how it is read there. */
-export function pathOf({ verb, fingerprint, reason, until, allowRevocation }: Order): string {
+export function pathOf({
+  verb,
+  fingerprint,
+  reason,
+  until,
+  allowRevocation,
+}: RemovalOrder): string {
   const query = new URLSearchParams({ reason });
   if (until !== undefined) query.set("until", new Date(until).toISOString());
   if (allowRevocation) query.set("revocations", "pass");
@@ -83,7 +89,7 @@ export function orderOf(
   fingerprint: string,
   query: URLSearchParams,
   now: number,
-): Reading<Order> | undefined {
+): Reading<RemovalOrder> | undefined {
   if (!isVerb(verb)) return undefined;
   const reason = query.get("reason") ?? undefined;
   const until = query.get("until") ?? undefined;
@@ -105,7 +111,7 @@ interface Place {
 }
 
 /** Does it, on disk when it returns. Throws `Trouble`; then nothing was done. */
-export function carryOut(order: Order, place: Place): Outcome {
+export function carryOut(order: RemovalOrder, place: Place): RemovalOutcome {
   switch (order.verb) {
     case "block":
       return block(order, place);
@@ -118,7 +124,7 @@ export function carryOut(order: Order, place: Place): Outcome {
   }
 }
 
-function block(order: Order, { log, clock, diagnostics }: Place): Outcome {
+function block(order: RemovalOrder, { log, clock, diagnostics }: Place): RemovalOutcome {
   const { fingerprint, reason, until, allowRevocation } = order;
   log.removals.setBlock(fingerprint, { reason, until, allowRevocation }, clock.now());
   const end = until === undefined ? undefined : new Date(until).toISOString();
@@ -133,7 +139,10 @@ function block(order: Order, { log, clock, diagnostics }: Place): Outcome {
   return { done: true, words: `${fingerprint} is blocked ${time}${exception}. ${known}` };
 }
 
-function unblock({ fingerprint, reason }: Order, { policy, log, diagnostics }: Place): Outcome {
+function unblock(
+  { fingerprint, reason }: RemovalOrder,
+  { policy, log, diagnostics }: Place,
+): RemovalOutcome {
   const list = policy.blocks.has(fingerprint) ? policy.blocklist : undefined;
   const rest = `is on the list ${list}: take it out there, and reload the gateway.`;
   if (!log.removals.unblock(fingerprint)) {
@@ -146,7 +155,7 @@ function unblock({ fingerprint, reason }: Order, { policy, log, diagnostics }: P
   return { done: true, words: `${fingerprint} is not blocked any more. ${words}` };
 }
 
-function forget({ fingerprint, reason }: Order, place: Place): Outcome {
+function forget({ fingerprint, reason }: RemovalOrder, place: Place): RemovalOutcome {
   const { policy, log, clock, diagnostics, rebuildBytes } = place;
   const now = clock.now();
   const { updates, bodies, ...files } = log.removals.forget(fingerprint, reason, now, rebuildBytes);

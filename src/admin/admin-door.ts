@@ -68,7 +68,7 @@ export class AdminDoor {
     this.#metrics = new Metrics(sources);
     const { listen, names = [] } = sources.config.admin ?? {};
     this.#names = ownNames([...names, hostname(), ...(listen ? [listen.host] : [])]);
-    this.#unsubscribe = sources.tally.onReport(() => this.#live.changed());
+    this.#unsubscribe = sources.counters.onReport(() => this.#live.changed());
   }
 
   /** Listens on both; resolves with the address of [admin], a free port filled in. */

@@ -6,12 +6,12 @@
  */
 import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from "prom-client";
 import { EVENTS, type EventName } from "../diagnostics.js";
+import type { Count } from "../status/event-counters.js";
 import { savedOf } from "../status/flow.js";
 import type { NeighbourView } from "../status/neighbour-view.js";
 import { isLocal, subjectsOf, viewOf } from "../status/neighbour-view.js";
 import { freeBytes } from "../status/space.js";
 import type { Sources } from "../status/status.js";
-import type { Count } from "../status/tally.js";
 
 /** From the arrival of an update to the relay's 250: milliseconds when idle, days in an outage. */
 const DURATION_BUCKETS = [0.01, 0.05, 0.25, 1, 5, 30, 120, 600, 3600, 21_600, 86_400];
@@ -164,7 +164,7 @@ export class Metrics {
       buckets: DURATION_BUCKETS,
       registers: [this.#registry],
     });
-    this.#unsubscribe = sources.tally.onReport(({ event, fields }) => {
+    this.#unsubscribe = sources.counters.onReport(({ event, fields }) => {
       const { tookMs } = fields;
       if (event === "sent" && typeof tookMs === "number") durations.observe(tookMs / 1000);
     });
@@ -184,7 +184,7 @@ export class Metrics {
   }
 
   #counter({ name, help, labels, of, amount = ({ count }) => count }: Family): void {
-    const { tally } = this.#sources;
+    const { counters } = this.#sources;
     new Counter({
       name,
       help,
@@ -192,7 +192,7 @@ export class Metrics {
       registers: [this.#registry],
       collect() {
         this.reset();
-        for (const count of tally.counts()) {
+        for (const count of counters.counts()) {
           const values = of(count);
           if (values !== undefined) this.inc(values, amount(count));
         }
@@ -263,17 +263,17 @@ export class Metrics {
   }
 
   #views(): NeighbourView[] {
-    const { config, log, tally, clock, lanes, peers } = this.#sources;
+    const { config, log, counters, clock, lanes, peers } = this.#sources;
     const [allLanes, allPeers] = [lanes(), peers()];
     return subjectsOf(config.neighbours, allLanes).map((neighbour) => {
       const lane = allLanes.find(({ name }) => name === neighbour.name);
       const peer = allPeers.find(({ name }) => name === neighbour.name);
-      return viewOf(neighbour, { log, tally, lane, peer, now: clock.now() });
+      return viewOf(neighbour, { log, counters, lane, peer, now: clock.now() });
     });
   }
 
   #totals(): void {
-    const { log, config, tally, peers, version, startedAt } = this.#sources;
+    const { log, config, counters, peers, version, startedAt } = this.#sources;
     const register = [this.#registry];
     const gauge = (name: string, help: string, value: () => number) => {
       new Gauge({
@@ -302,7 +302,7 @@ export class Metrics {
     gauge(
       "kxgw_saved_bytes",
       "About how many bytes of mail were spared since the start.",
-      () => savedOf(tally, peers()).savedBytes,
+      () => savedOf(counters, peers()).savedBytes,
     );
     const counter = (name: string, help: string, value: () => number) => {
       new Counter({
@@ -316,13 +316,15 @@ export class Metrics {
       });
     };
     counter("kxgw_known_announcements_total", "Announcements of known updates.", () => {
-      return savedOf(tally, peers()).knownAnnouncements;
+      return savedOf(counters, peers()).knownAnnouncements;
     });
     counter("kxgw_kx_bytes_total", "Bytes over KX, both ways.", () => {
-      return savedOf(tally, peers()).kxBytes;
+      return savedOf(counters, peers()).kxBytes;
     });
     gauge("kxgw_config_last_reload_successful", "0 when the latest reload was refused.", () =>
-      tally.lastAt({ events: ["reload-refused"] }) > tally.lastAt({ events: ["reloaded"] }) ? 0 : 1,
+      counters.lastAt({ events: ["reload-refused"] }) > counters.lastAt({ events: ["reloaded"] })
+        ? 0
+        : 1,
     );
     gauge("kxgw_start_timestamp_seconds", "When the gateway started.", () => startedAt / 1000);
     const { certificates } = this.#sources;

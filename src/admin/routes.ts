@@ -78,9 +78,9 @@ function redirect(question: string): Answer {
 function journeyAnswer(path: string, sources: Sources, mask: boolean): Answer {
   const isJson = path.endsWith(".json");
   const question = decoded(isJson ? path.slice(0, -5) : path);
-  const { config, log, lanes, peers, tally, clock } = sources;
+  const { config, log, lanes, peers, counters, clock } = sources;
   const now = clock.now();
-  const given = { config, log, lanes, peers, recent: tally.recent(), now };
+  const given = { config, log, lanes, peers, recent: counters.recent(), now };
   const journeys = entriesOf(log, question, false).map((entry) => {
     const journey = journeyOf(entry, given);
     return mask ? maskedJourney(journey) : journey;

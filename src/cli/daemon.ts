@@ -7,15 +7,15 @@ import { request } from "node:http";
 import { controlPath } from "../admin/admin-door.js";
 import { systemClock } from "../clock.js";
 import type { Config } from "../config/config.js";
-import { goesByKx, goesByMail } from "../config/roads.js";
+import { goesByKx, goesByMail } from "../config/paths.js";
 import { PAUSED_AT } from "../delivery/lane-state.js";
 import { EXIT } from "../errors.js";
 import { UpdateLog } from "../log/update-log.js";
 import type { PeerStatus } from "../peering/connection.js";
 import { CertificateEnds } from "../status/certificates.js";
+import { EventCounters } from "../status/event-counters.js";
 import type { Sources, Status } from "../status/status.js";
 import { status } from "../status/status.js";
-import { Tally } from "../status/tally.js";
 import { VERSION } from "../version.js";
 import type { Output } from "./output.js";
 import { explain } from "./output.js";
@@ -72,7 +72,7 @@ export function withLog<T>(config: Config, work: (sources: Sources) => T): T {
 }
 
 function sourcesFrom(config: Config, log: UpdateLog): Sources {
-  const tally = new Tally({ report: () => {} }, systemClock);
+  const counters = new EventCounters({ report: () => {} }, systemClock);
   const lanes = () =>
     config.neighbours.filter(goesByMail).flatMap(({ name }) => {
       const lane = log.lane(name);
@@ -84,7 +84,14 @@ function sourcesFrom(config: Config, log: UpdateLog): Sources {
     });
   const certificates = () => new CertificateEnds(config).list();
   return {
-    ...{ config, log, tally, clock: systemClock, startedAt: systemClock.now(), version: VERSION },
+    ...{
+      config,
+      log,
+      counters,
+      clock: systemClock,
+      startedAt: systemClock.now(),
+      version: VERSION,
+    },
     ...{ lanes, peers: () => absentPeers(config), certificates, running: false },
   };
 }

@@ -1,8 +1,8 @@
 /**
- * `kxgw demo`: the tour of `demo/tour.ts`, or that of `demo/visit.ts` through gateways that run
- * already, with its progress on stderr and what travelled on stdout. Works in a temporary directory
- * and leaves nothing behind, neither files nor processes, also when it is interrupted. Fails with
- * the reason when a key does not arrive whole.
+ * `kxgw demo`: the tour of `demo/local-demo.ts`, or that of `demo/remote-demo.ts` through gateways
+ * that run already, with its progress on stderr and what travelled on stdout. Works in a temporary
+ * directory and leaves nothing behind, neither files nor processes, also when it is interrupted.
+ * Fails with the reason when a key does not arrive whole.
  */
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
@@ -10,10 +10,10 @@ import { join } from "node:path";
 import { parseKeyserver, parseMailAddress } from "../config/addresses.js";
 import type { Reading } from "../config/units.js";
 import { parseEndpoint } from "../config/units.js";
-import type { Journey } from "../demo/tour.js";
-import { tour } from "../demo/tour.js";
-import type { Stations, Visit } from "../demo/visit.js";
-import { visit } from "../demo/visit.js";
+import type { DemoJourney } from "../demo/local-demo.js";
+import { localDemo } from "../demo/local-demo.js";
+import type { RemoteDemo, Stations } from "../demo/remote-demo.js";
+import { remoteDemo } from "../demo/remote-demo.js";
 import { EXIT } from "../errors.js";
 import type { Output } from "./output.js";
 
@@ -47,8 +47,8 @@ export async function demoCommand(options: DemoOptions, out: Output): Promise<nu
   try {
     const say = (text: string) => out.stderr(`${text}\n`);
     const travelled = stations
-      ? await visit(stations, say, stop.signal)
-      : await tour(directory, say, stop.signal);
+      ? await remoteDemo(stations, say, stop.signal)
+      : await localDemo(directory, say, stop.signal);
     const text = "arrived" in travelled ? report(travelled) : visitReport(travelled);
     out.stdout(options.json ? `${JSON.stringify(travelled)}\n` : text);
     return EXIT.ok;
@@ -83,7 +83,7 @@ function stationsOf({ smtp, site, keyserver }: DemoOptions): Stations | undefine
   return { smtp: endpoint.value, site: address.value, keyserver: url.value };
 }
 
-function visitReport({ keys, news, milliseconds: ms, ...visited }: Visit): string {
+function visitReport({ keys, news, milliseconds: ms, ...visited }: RemoteDemo): string {
   const { duplicatesKnown, duplicatesOffered } = visited;
   return [
     "",
@@ -94,7 +94,7 @@ function visitReport({ keys, news, milliseconds: ms, ...visited }: Visit): strin
   ].join("\n");
 }
 
-function report(journey: Journey): string {
+function report(journey: DemoJourney): string {
   const { milliseconds: ms, hashes, mailsOut } = journey;
   const kib = (bytes: number) => `${(bytes / 1024).toFixed(1)} KiB`;
   const mail = `${kib(journey.mailBytesIn)} in, ${kib(journey.mailBytesOut)} out`;

@@ -11,7 +11,7 @@ import { isBare, updateOf } from "../admit.js";
 import { systemClock } from "../clock.js";
 import type { Config } from "../config/config.js";
 import { loadConfig } from "../config/load.js";
-import { goesByKx, goesByMail } from "../config/roads.js";
+import { goesByKx, goesByMail } from "../config/paths.js";
 import { EXIT, Refusal, Trouble } from "../errors.js";
 import { UpdateLog } from "../log/update-log.js";
 import { readArmor } from "../openpgp/armor.js";

@@ -10,7 +10,7 @@ import { connect } from "node:net";
 import { connect as connectTls, rootCertificates } from "node:tls";
 import type { Config, Endpoint, Neighbour } from "../config/config.js";
 import { loadConfig } from "../config/load.js";
-import { goesByKx } from "../config/roads.js";
+import { goesByKx } from "../config/paths.js";
 import { formatEndpoint } from "../config/units.js";
 import { EXIT } from "../errors.js";
 import { plainIp } from "../ip-address.js";

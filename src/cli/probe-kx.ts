@@ -8,7 +8,7 @@ import type { Socket } from "node:net";
 import { connect } from "node:net";
 import type { TLSSocket } from "node:tls";
 import type { Config, Neighbour } from "../config/config.js";
-import { goesByKx } from "../config/roads.js";
+import { goesByKx } from "../config/paths.js";
 import { formatEndpoint } from "../config/units.js";
 import { plainHost } from "../ip-address.js";
 import { Session } from "../kx/session.js";

@@ -9,7 +9,7 @@ import type { Config } from "../config/config.js";
 import { loadConfig } from "../config/load.js";
 import { EXIT } from "../errors.js";
 import { UpdateLog } from "../log/update-log.js";
-import type { Order, Outcome, RemovalVerb } from "../removal.js";
+import type { RemovalOrder, RemovalOutcome, RemovalVerb } from "../removal.js";
 import { carryOut, pathOf, readOrder } from "../removal.js";
 import { ask, run, withLog } from "./daemon.js";
 import type { Output } from "./output.js";
@@ -53,7 +53,7 @@ export async function removalCommand(
   });
 }
 
-async function obeyed(config: Config, order: Order): Promise<Outcome> {
+async function obeyed(config: Config, order: RemovalOrder): Promise<RemovalOutcome> {
   const reply = await ask(config, pathOf(order), "POST");
   if (reply !== undefined) return outcomeOf(reply.body);
   // A large log is rebuilt through a file as large as it: beside it, for nothing else need be
@@ -70,8 +70,8 @@ async function obeyed(config: Config, order: Order): Promise<Outcome> {
 }
 
 /** A gateway in trouble answers with its own words, in plain text. */
-function outcomeOf(body: string): Outcome {
-  if (body.startsWith("{")) return JSON.parse(body) as Outcome;
+function outcomeOf(body: string): RemovalOutcome {
+  if (body.startsWith("{")) return JSON.parse(body) as RemovalOutcome;
   return { done: false, words: `kxgw: the gateway says: ${body.trim()}` };
 }
 

@@ -14,7 +14,7 @@ import type { Diagnostics } from "../diagnostics.js";
 import type { Listening } from "../doors.js";
 import { ConfigFaults, EXIT, Trouble } from "../errors.js";
 import { Gateway } from "../gateway.js";
-import { InheritedSockets } from "../ingress/inherited.js";
+import { SystemdSockets } from "../ingress/systemd-sockets.js";
 import { mailPlaces } from "./check.js";
 import { diagnosticsLog } from "./diagnostics-log.js";
 import type { Output } from "./output.js";
@@ -38,11 +38,11 @@ export async function serveCommand(
   const diagnostics = new RepeatLimit(diagnosticsLog("info"), systemClock);
   setInterval(() => diagnostics.sweep(), SWEEP_MS).unref();
   const manager = new ServiceManager(env, diagnostics);
-  let inherited: InheritedSockets | undefined;
+  let inherited: SystemdSockets | undefined;
   let gateway: Gateway;
   try {
     const config = file === undefined ? embedded(env) : loadConfig(file, env);
-    inherited = await InheritedSockets.open(env, process.pid);
+    inherited = await SystemdSockets.open(env, process.pid);
     gateway = await Gateway.start(config, systemClock, diagnostics, inherited);
     if (file === undefined) out.stderr(howToFeed(config, gateway.listening));
   } catch (error) {

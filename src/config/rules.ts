@@ -8,8 +8,8 @@ import { plainHost } from "../ip-address.js";
 import { addressKey, isSameAddress } from "../mail-address.js";
 import type { Endpoint } from "./config.js";
 import type { KeyPath } from "./locate.js";
+import { defaultVia } from "./paths.js";
 import { quoted } from "./quote.js";
-import { defaultVia } from "./roads.js";
 import type { peerSchema, sections } from "./schema.js";
 import { formatDuration, formatEndpoint } from "./units.js";
 

@@ -4,7 +4,7 @@
  */
 import { plainHost } from "../ip-address.js";
 import type { Config, Neighbour } from "./config.js";
-import { goesByKx } from "./roads.js";
+import { goesByKx } from "./paths.js";
 import type { PathFault } from "./rules.js";
 
 /** Peers at one address. */

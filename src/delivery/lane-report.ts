@@ -5,17 +5,17 @@
 import type { Clock } from "../clock.js";
 import type { Diagnostics, EventName, Fields } from "../diagnostics.js";
 import type { Entry } from "../log/update-log.js";
-import type { Freight } from "./freight.js";
+import type { LaneQueue } from "./lane-queue.js";
 
 export class LaneReport {
   readonly #name: string;
-  readonly #freight: Freight;
+  readonly #queue: LaneQueue;
   readonly #clock: Clock;
   readonly #diagnostics: Diagnostics;
 
-  constructor(name: string, freight: Freight, clock: Clock, diagnostics: Diagnostics) {
+  constructor(name: string, queue: LaneQueue, clock: Clock, diagnostics: Diagnostics) {
     this.#name = name;
-    this.#freight = freight;
+    this.#queue = queue;
     this.#clock = clock;
     this.#diagnostics = diagnostics;
   }
@@ -33,7 +33,7 @@ export class LaneReport {
 
   /** It was passed over: the site has it, or nobody gets it any more. */
   passed(entry: Entry): void {
-    const reason = this.#freight.withholds(entry);
+    const reason = this.#queue.withholds(entry);
     if (reason === undefined) this.of("suppressed", entry);
     else this.of("withheld", entry, { reason });
   }

@@ -5,11 +5,11 @@
  */
 
 import type { Clock } from "../clock.js";
-import type { Lane as Row } from "../log/lanes.js";
+import type { LaneRow } from "../log/lanes.js";
 import type { UpdateLog } from "../log/update-log.js";
 import { delayMs, type Schedule } from "../schedule.js";
 import type { Seq } from "../update.js";
-import type { Alarm } from "./alarm.js";
+import type { Wakeup } from "./wakeup.js";
 
 /** `nextAt` of a lane that the operator paused: it outlives a restart, and no clock gets there. */
 export const PAUSED_AT = 8_640_000_000_000_000;
@@ -19,20 +19,20 @@ export class LaneState {
   readonly #retry: Schedule;
   readonly #log: UpdateLog;
   readonly #clock: Clock;
-  readonly #alarm: Alarm;
-  #row: Row;
+  readonly #wakeup: Wakeup;
+  #row: LaneRow;
   #isPaused: boolean;
   /** False from a failure of the log on, until the row is stored again. */
   #isStored = true;
   #stopping = false;
 
-  /** Reads the stored state, or makes one. `alarm` is rung by every order. Throws `Trouble`. */
-  constructor(name: string, retry: Schedule, log: UpdateLog, clock: Clock, alarm: Alarm) {
+  /** Reads the stored state, or makes one. `wakeup` is rung by every order. Throws `Trouble`. */
+  constructor(name: string, retry: Schedule, log: UpdateLog, clock: Clock, wakeup: Wakeup) {
     this.#name = name;
     this.#retry = retry;
     this.#log = log;
     this.#clock = clock;
-    this.#alarm = alarm;
+    this.#wakeup = wakeup;
     this.#row = log.openLane(name);
     this.#isPaused = this.#row.nextAt === PAUSED_AT;
     // A retry that is further away than any was put off by a clock that was ahead.
@@ -40,7 +40,7 @@ export class LaneState {
     if (!this.#isPaused && this.#row.nextAt > latest) this.save({ nextAt: latest });
   }
 
-  get row(): Row {
+  get row(): LaneRow {
     return this.#row;
   }
 
@@ -49,14 +49,14 @@ export class LaneState {
   }
 
   /** Changes the row and stores it. Throws `Trouble`; the row is changed nevertheless. */
-  save(change: Partial<Row>): void {
+  save(change: Partial<LaneRow>): void {
     this.note(change);
     this.#log.saveLane(this.#name, this.#row);
     this.#isStored = true;
   }
 
   /** Changes the row; the next `save` stores it. */
-  note(change: Partial<Row>): void {
+  note(change: Partial<LaneRow>): void {
     const held = this.#isPaused ? { nextAt: PAUSED_AT } : {};
     this.#row = { ...this.#row, ...change, ...held };
   }
@@ -80,13 +80,13 @@ export class LaneState {
   resume(): void {
     this.#isPaused = false;
     this.save({ nextAt: 0 });
-    this.#alarm.ring();
+    this.#wakeup.ring();
   }
 
   /** Waits until nothing is put off or paused any more, until `isVain` after a ring, or stopped. */
   async wait(isVain: () => boolean): Promise<void> {
     while (this.#row.nextAt !== 0 && !this.#stopping && !isVain()) {
-      if (this.#isPaused) await this.#alarm.wait(undefined);
+      if (this.#isPaused) await this.#wakeup.wait(undefined);
       else await this.#waitUntil(this.#row.nextAt, isVain);
     }
   }
@@ -100,7 +100,7 @@ export class LaneState {
       const wait = until - this.#clock.monotonic();
       // From here on nothing is put off: else nobody would wake the lane when the log grows.
       if (wait <= 0) this.note({ nextAt: 0 });
-      else await this.#alarm.wait(wait);
+      else await this.#wakeup.wait(wait);
     }
   }
 
@@ -112,11 +112,11 @@ export class LaneState {
   /** Ends every wait for good. */
   stopWaiting(): void {
     this.#stopping = true;
-    this.#alarm.ring();
+    this.#wakeup.ring();
   }
 }
 
 /** The lane's position after an entry that needs nothing more, with no retry pending. */
-export function doneWith(seq: Seq): Partial<Row> {
+export function doneWith(seq: Seq): Partial<LaneRow> {
   return { cursor: seq, part: 0, attempt: 0, nextAt: 0 };
 }

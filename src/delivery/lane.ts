@@ -17,7 +17,7 @@
  *  5. When a site is behind, updates go together where the courier packs them, so that it is not
  *     buried; when it refuses them for good, one by one, so that it names the guilty one. After
  *     `PACK_TRIES` failures in a row one goes alone, in case it is the mail that makes it fail.
- *  6. What came back after it was taken is sent again before anything new (`came-back.ts`), and the
+ *  6. What came back after it was taken is sent again before anything new (`bounces.ts`), and the
  *     lane goes on when that has had the time to come back once more.
  *  7. No more parts than the site's rate, where it has one.
  *  8. The lane's state is in the log, so that a restart neither hurries nor forgets a retry.
@@ -30,23 +30,23 @@
 import { setImmediate } from "node:timers/promises";
 import type { Clock } from "../clock.js";
 import type { Diagnostics } from "../diagnostics.js";
-import type { Lane as Row } from "../log/lanes.js";
+import type { LaneRow } from "../log/lanes.js";
 import type { Entry, UpdateLog } from "../log/update-log.js";
 import { LogGuard } from "../log-guard.js";
 import type { Rules } from "../policy.js";
 import { type Rate, TokenBucket } from "../rate.js";
 import { delayMs, type Schedule } from "../schedule.js";
 import type { Seq } from "../update.js";
-import { Alarm } from "./alarm.js";
-import { CameBack, type Pause } from "./came-back.js";
-import type { Courier, Part } from "./courier.js";
-import { Freight, type Load } from "./freight.js";
+import { BounceHandler, type Pause } from "./bounces.js";
+import type { DeliveryMethod, Part } from "./delivery-method.js";
+import { type Bundle, LaneQueue } from "./lane-queue.js";
 import { LaneReport } from "./lane-report.js";
 import { doneWith, LaneState } from "./lane-state.js";
 import { PassOver } from "./pass-over.js";
 import { type PathSettings, type PathStatus, PathWatch } from "./path-watch.js";
-import type { Outcome } from "./transport.js";
+import type { Outcome } from "./relay.js";
 import { recordExpired, recordUndelivered } from "./undelivered.js";
+import { Wakeup } from "./wakeup.js";
 
 /** Who a lane serves and how, from the config. */
 export interface LaneSettings {
@@ -92,15 +92,15 @@ const NAP_MS = 1000;
 export class Lane {
   readonly #settings: LaneSettings;
   readonly #log: UpdateLog;
-  readonly #freight: Freight;
+  readonly #queue: LaneQueue;
   readonly #passOver: PassOver;
   readonly #tell: LaneReport;
-  readonly #cameBack: CameBack;
+  readonly #bounceHandler: BounceHandler;
   readonly #bucket: TokenBucket | undefined;
   readonly #clock: Clock;
   readonly #diagnostics: Diagnostics;
   readonly #guard: LogGuard;
-  readonly #alarm = new Alarm();
+  readonly #wakeup = new Wakeup();
   readonly #state: LaneState;
   /** When mail may leave, and the ear for KX sessions. */
   readonly path: PathWatch;
@@ -119,7 +119,7 @@ export class Lane {
   constructor(
     settings: LaneSettings,
     log: UpdateLog,
-    courier: Courier,
+    method: DeliveryMethod,
     clock: Clock,
     diagnostics: Diagnostics,
     guard = new LogGuard("egress", clock, diagnostics),
@@ -129,15 +129,15 @@ export class Lane {
     this.#log = log;
     this.#clock = clock;
     this.#diagnostics = diagnostics;
-    this.#freight = new Freight(settings, log, courier, clock);
+    this.#queue = new LaneQueue(settings, log, method, clock);
     const { name, retry, rate, observing } = settings;
-    this.#cameBack = new CameBack(name, retry, log, clock, diagnostics);
+    this.#bounceHandler = new BounceHandler(name, retry, log, clock, diagnostics);
     this.#bucket = rate && new TokenBucket(rate, clock.monotonic());
-    this.#state = new LaneState(name, retry, log, clock, this.#alarm);
-    this.#tell = new LaneReport(name, this.#freight, clock, diagnostics);
-    const lent = { name, observing, log, freight: this.#freight, state: this.#state };
+    this.#state = new LaneState(name, retry, log, clock, this.#wakeup);
+    this.#tell = new LaneReport(name, this.#queue, clock, diagnostics);
+    const lent = { name, observing, log, queue: this.#queue, state: this.#state };
     this.#passOver = new PassOver({ ...lent, tell: this.#tell });
-    this.path = new PathWatch(name, settings.path, clock, diagnostics, this.#alarm);
+    this.path = new PathWatch(name, settings.path, clock, diagnostics, this.#wakeup);
   }
 
   get name(): string {
@@ -151,7 +151,7 @@ export class Lane {
   /** The log grew. */
   wake(): void {
     if (this.#isNapping || (this.#state.row.nextAt !== 0 && this.path.isOpen)) return;
-    this.#alarm.ring();
+    this.#wakeup.ring();
   }
 
   /** Finishes the part under way and ends. */
@@ -164,7 +164,7 @@ export class Lane {
   status(): LaneStatus {
     const { cursor, attempt, nextAt, lastError, lastErrorAt, lastSuccessAt } = this.#state.row;
     const { name } = this.#settings;
-    const again = this.#log.returns.waiting(name);
+    const again = this.#log.bounces.waiting(name);
     const backlog = Math.max(0, this.#log.newest() - cursor) + again;
     const { isPaused } = this.#state;
     const last = { lastError, lastErrorAt, lastSuccessAt };
@@ -190,21 +190,21 @@ export class Lane {
    * next one that the site needs, or is being delivered.
    */
   skip(seq: number): boolean {
-    const again = this.#log.returns.nextWaiting(this.name);
+    const again = this.#log.bounces.nextWaiting(this.name);
     const next = again === undefined ? this.#nextInLog() : this.#log.entry(again);
     if (this.#isBusy || next === undefined || next.seq !== seq) return false;
     const note = { code: 0, text: "skipped by the operator", at: this.#clock.now() };
     this.#log.recordUndelivered({ site: this.name, seq: next.seq, ...note });
     this.#tell.of("skipped", next);
-    if (again !== undefined) this.#log.returns.forget(this.name, next.seq);
+    if (again !== undefined) this.#log.bounces.forget(this.name, next.seq);
     this.#state.save(again === undefined ? doneWith(next.seq) : { attempt: 0, nextAt: 0 });
-    this.#alarm.ring();
+    this.#wakeup.ring();
     return true;
   }
 
   #nextInLog(): Entry | undefined {
     const { cursor, part } = this.#state.row;
-    return this.#freight.after(cursor).find((entry) => !this.#freight.skips(entry, part));
+    return this.#queue.after(cursor).find((entry) => !this.#queue.skips(entry, part));
   }
 
   async #run(): Promise<void> {
@@ -213,7 +213,7 @@ export class Lane {
         if (this.path.isOpen) await this.#state.wait(() => !this.path.isOpen);
         if (this.#stopping) break;
         this.#state.makeGood();
-        const pause = this.#cameBack.absorb(this.#state.row.cursor);
+        const pause = this.#bounceHandler.absorb(this.#state.row.cursor);
         if (pause !== undefined) this.#heed(pause);
         else if (!this.path.isOpen) await this.#rest();
         else if (await this.#hasPace()) await this.#step();
@@ -221,7 +221,7 @@ export class Lane {
         this.#guard.tell(error);
         this.#state.lost();
         this.#isBusy = false;
-        await this.#alarm.wait(TROUBLE_MS);
+        await this.#wakeup.wait(TROUBLE_MS);
       }
     }
   }
@@ -231,7 +231,7 @@ export class Lane {
     this.#isBusy = true;
     const isServed = await this.#serveNext();
     this.#isBusy = false;
-    if (!isServed) await this.#alarm.wait(this.path.waitMs());
+    if (!isServed) await this.#wakeup.wait(this.path.waitMs());
     else if (this.#isProbing && this.#state.row.nextAt === 0) {
       this.#isProbing = false;
       this.#state.save({ nextAt: this.#clock.now() + Math.min(PROBE_MS, this.#settings.retry[0]) });
@@ -247,7 +247,7 @@ export class Lane {
   /** Rule 7: waits until a part may go out; false when something else is to be seen to first. */
   async #hasPace(): Promise<boolean> {
     const wait = this.#bucket?.waitMs(this.#clock.monotonic()) ?? 0;
-    if (wait > 0) await this.#alarm.wait(wait);
+    if (wait > 0) await this.#wakeup.wait(wait);
     return wait === 0;
   }
 
@@ -259,27 +259,27 @@ export class Lane {
     }
     this.#isNapping = this.#log.newest() > this.#state.row.cursor;
     const wait = Math.min(this.path.waitMs() ?? Infinity, this.#isNapping ? NAP_MS : Infinity);
-    await this.#alarm.wait(wait);
+    await this.#wakeup.wait(wait);
     this.#isNapping = false;
   }
 
   /** Serves the next update that the site needs; false when there is none. */
   async #serveNext(): Promise<boolean> {
     const { cursor, part, attempt, lastErrorAt } = this.#state.row;
-    const again = part > 0 ? undefined : this.#log.returns.nextWaiting(this.name);
+    const again = part > 0 ? undefined : this.#log.bounces.nextWaiting(this.name);
     if (again !== undefined) {
       await this.#serveAgain(again);
       return true;
     }
-    const page = this.#freight.after(cursor);
+    const page = this.#queue.after(cursor);
     if (page.length === 0) return false;
     let passed: Seq | undefined;
     for (const [index, entry] of page.entries()) {
-      if (!this.#freight.skips(entry, index === 0 ? part : 0)) {
+      if (!this.#queue.skips(entry, index === 0 ? part : 0)) {
         if (passed !== undefined) this.#state.note(doneWith(passed));
         const isNew = this.#state.row.part === 0 && entry.seq > this.#aloneUpTo;
         const mayPack = isNew && attempt < PACK_TRIES && !this.#settings.observing;
-        const load = mayPack ? this.#freight.load(page.slice(index), lastErrorAt) : undefined;
+        const load = mayPack ? this.#queue.load(page.slice(index), lastErrorAt) : undefined;
         await (load === undefined ? this.#serve(entry) : this.#serveLoad(load));
         return true;
       }
@@ -298,7 +298,7 @@ export class Lane {
 
   /** Delivers an update; `again` when it had come back, which leaves the cursor where it is. */
   async #serve(entry: Entry, again = false): Promise<void> {
-    const parts = this.#freight.parts(entry);
+    const parts = this.#queue.parts(entry);
     if (parts === undefined) {
       const at = this.#clock.now();
       recordExpired(this.#log, this.#diagnostics, { site: this.name, entry, at });
@@ -315,7 +315,7 @@ export class Lane {
     const from = again ? 0 : this.#state.row.part;
     for (const [index, part] of parts.entries()) {
       if (index < from) continue;
-      if (this.#freight.withholds(entry) !== undefined) {
+      if (this.#queue.withholds(entry) !== undefined) {
         this.#tell.passed(entry);
         return this.#finish(entry, again);
       }
@@ -335,7 +335,7 @@ export class Lane {
   }
 
   /** Rule 5. */
-  async #serveLoad({ entries, last, passed, part }: Load): Promise<void> {
+  async #serveLoad({ entries, last, passed, part }: Bundle): Promise<void> {
     const [first] = entries;
     const outcome = await this.#deliver(part);
     if (outcome.kind === "temporary") return this.#putOff(first, outcome);
@@ -368,8 +368,8 @@ export class Lane {
   }
 
   /** An update needs nothing more. */
-  #finish({ seq }: Entry, again: boolean, change: Partial<Row> = {}): void {
-    if (again) this.#log.returns.sent(this.name, seq);
+  #finish({ seq }: Entry, again: boolean, change: Partial<LaneRow> = {}): void {
+    if (again) this.#log.bounces.sent(this.name, seq);
     this.#state.save({ ...(again ? { attempt: 0, nextAt: 0 } : doneWith(seq)), ...change });
   }
 

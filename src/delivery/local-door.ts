@@ -9,12 +9,12 @@ import type { UpdateLog } from "../log/update-log.js";
 import { domainOf } from "../mail-address.js";
 import type { Envelope } from "../outmail.js";
 import type { Rules } from "../policy.js";
-import type { Courier } from "./courier.js";
+import type { DeliveryMethod } from "./delivery-method.js";
 import type { LaneStatus } from "./lane.js";
 import { Lane } from "./lane.js";
-import { HkpCourier } from "./local-hkp.js";
-import { CommandCourier } from "./local-program.js";
-import { pksdName, SpoolCourier, sksName } from "./local-spool.js";
+import { HkpDelivery } from "./local-hkp.js";
+import { ProgramDelivery } from "./local-program.js";
+import { pksdName, SpoolDelivery, sksName } from "./local-spool.js";
 
 /** The lane's name in the log and in reports; no neighbour can be called that. */
 export const LOCAL_LANE = "[local]";
@@ -24,7 +24,7 @@ const STOP_MS = 10_000;
 
 export class LocalDoor {
   readonly #lane: Lane;
-  readonly #courier: Courier;
+  readonly #method: DeliveryMethod;
   readonly #log: UpdateLog;
   #unsubscribe: (() => void) | undefined;
 
@@ -41,9 +41,9 @@ export class LocalDoor {
     const { address, maxMailBytes: maxBytes, retry } = local;
     const envelope = { to: address ?? site, from: contact, site, maxBytes };
     const observing = config.mode === "observe";
-    this.#courier = courierOf(local, envelope, hkpBase(config));
+    this.#method = methodOf(local, envelope, hkpBase(config));
     const settings = { name: LOCAL_LANE, address, retry, observing, rules };
-    this.#lane = new Lane(settings, log, this.#courier, clock, diagnostics);
+    this.#lane = new Lane(settings, log, this.#method, clock, diagnostics);
   }
 
   start(): void {
@@ -54,10 +54,10 @@ export class LocalDoor {
   /** Lets the delivery under way finish for a while; what was broken off is delivered again. */
   async stop(withinMs = STOP_MS): Promise<void> {
     this.#unsubscribe?.();
-    const deadline = setTimeout(() => this.#courier.close(), withinMs);
+    const deadline = setTimeout(() => this.#method.close(), withinMs);
     await this.#lane.stop();
     clearTimeout(deadline);
-    this.#courier.close();
+    this.#method.close();
   }
 
   /** Its only lane, for the operator's orders. */
@@ -76,20 +76,24 @@ function hkpBase({ hkp, site }: Config): string | undefined {
   return port === 0 ? undefined : `hkp://${domainOf(site.address)}:${port}`;
 }
 
-function courierOf(local: LocalDelivery, envelope: Envelope, base: string | undefined): Courier {
+function methodOf(
+  local: LocalDelivery,
+  envelope: Envelope,
+  base: string | undefined,
+): DeliveryMethod {
   switch (local.type) {
     case "pksd": {
       const { directory, notify } = local;
-      return new SpoolCourier({ directory, fileName: pksdName, notify }, envelope);
+      return new SpoolDelivery({ directory, fileName: pksdName, notify }, envelope);
     }
     case "sks": {
       const { directory } = local;
-      return new SpoolCourier({ directory, fileName: sksName, notify: undefined }, envelope);
+      return new SpoolDelivery({ directory, fileName: sksName, notify: undefined }, envelope);
     }
     case "hkp":
-      return new HkpCourier(local.url, envelope.site, base);
+      return new HkpDelivery(local.url, envelope.site, base);
     case "command":
-      return new CommandCourier(local.command, envelope);
+      return new ProgramDelivery(local.command, envelope);
     default:
       return local satisfies never;
   }

@@ -14,8 +14,8 @@ import { fragments } from "../openpgp/fragments.js";
 import { readKeys } from "../openpgp/key.js";
 import { packetKey, readPackets, TAG } from "../openpgp/packet.js";
 import type { Fingerprint } from "../update.js";
-import type { Courier, Outgoing, Part } from "./courier.js";
-import type { Outcome } from "./transport.js";
+import type { DeliveryMethod, Outgoing, Part } from "./delivery-method.js";
+import type { Outcome } from "./relay.js";
 
 const REQUEST_MS = 60_000;
 /**
@@ -37,9 +37,9 @@ const FINAL = [400, 413, 422];
 const FINAL_WORDS = /\bAdd failed\b|No OpenPGP packets found in input|\bKey not found\b/i;
 
 /** What an answer comes to; "ignored" says that the receiver has it or has thrown it away. */
-export type Answer = Outcome | { readonly kind: "ignored"; readonly words: string };
+export type HkpAnswer = Outcome | { readonly kind: "ignored"; readonly words: string };
 
-export class HkpCourier implements Courier {
+export class HkpDelivery implements DeliveryMethod {
   readonly #url: string;
   readonly #site: string;
   /** Our own HKP address, if there is one. */
@@ -97,7 +97,7 @@ export class HkpCourier implements Courier {
     }
   }
 
-  async #post(armor: string, trail: readonly string[]): Promise<Answer> {
+  async #post(armor: string, trail: readonly string[]): Promise<HkpAnswer> {
     const response = await fetch(`${this.#url}/pks/add`, {
       method: "POST",
       // Machine-readable, so that Hockeypuck answers in JSON whatever its templates.
@@ -181,7 +181,7 @@ async function head(response: Response, limit: number): Promise<Buffer> {
 }
 
 /** What an answer of a keyserver comes to. */
-export function answerOf(status: number, text: string): Answer {
+export function answerOf(status: number, text: string): HkpAnswer {
   const words = `${status} ${plain(text)}`.trim().slice(0, WORDS);
   if (isRefusal(status, text)) return { kind: "refused", code: status, words };
   const temporary: Outcome = { kind: "temporary", code: status, words };
@@ -206,7 +206,7 @@ function isRefusal(status: number, text: string): boolean {
  * such key, "updated" that its key grew by the update, "ignored" that it did not: 2.3 says so of a
  * key of which it has all, and of one in which it found nothing valid.
  */
-function answerOfSummary(summary: object, words: string): Answer | undefined {
+function answerOfSummary(summary: object, words: string): HkpAnswer | undefined {
   const count = (name: string) => {
     const list: unknown = Reflect.get(summary, name);
     return Array.isArray(list) ? list.length : 0;

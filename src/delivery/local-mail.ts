@@ -4,7 +4,7 @@
  * and CKS all expect what such a pipe delivers). Pure; writes nothing anywhere.
  */
 import { type Envelope, outmails } from "../outmail.js";
-import type { Outgoing } from "./courier.js";
+import type { Outgoing } from "./delivery-method.js";
 
 export interface LocalMail {
   /** Names the mail among all, the same whenever it is made: letters, digits and "-". */

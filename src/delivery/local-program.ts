@@ -7,9 +7,9 @@ import type { ChildProcess } from "node:child_process";
 import { spawn } from "node:child_process";
 import { EXIT } from "../errors.js";
 import type { Envelope } from "../outmail.js";
-import type { Courier, Outgoing, Part } from "./courier.js";
+import type { DeliveryMethod, Outgoing, Part } from "./delivery-method.js";
 import { localMails } from "./local-mail.js";
-import type { Outcome } from "./transport.js";
+import type { Outcome } from "./relay.js";
 
 /** A pipe of Postfix may take 1000 s; a keyserver that merges one key is done much sooner. */
 const PROGRAM_MS = 120_000;
@@ -69,7 +69,7 @@ function temporary(code: number | undefined, words: string): Outcome {
 }
 
 /** Pipes each mail into a program, as an alias does: onak-mail.pl, for one. */
-export class CommandCourier implements Courier {
+export class ProgramDelivery implements DeliveryMethod {
   readonly #command: readonly string[];
   readonly #envelope: Envelope;
   readonly #program = new Program();

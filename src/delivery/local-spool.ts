@@ -10,10 +10,10 @@
 import { open, rename, unlink } from "node:fs/promises";
 import { join } from "node:path";
 import type { Envelope } from "../outmail.js";
-import type { Courier, Outgoing, Part } from "./courier.js";
+import type { DeliveryMethod, Outgoing, Part } from "./delivery-method.js";
 import { localMails } from "./local-mail.js";
 import { Program } from "./local-program.js";
-import type { Outcome } from "./transport.js";
+import type { Outcome } from "./relay.js";
 
 /** The server runs as somebody else, and keys are public. */
 const FILE_MODE = 0o644;
@@ -29,7 +29,7 @@ export interface SpoolPlace {
 export const pksdName = (name: string): string => `pks-mail.${name}`;
 export const sksName = (name: string): string => `msg-${name}.ready`;
 
-export class SpoolCourier implements Courier {
+export class SpoolDelivery implements DeliveryMethod {
   readonly #place: SpoolPlace;
   readonly #envelope: Envelope;
   readonly #program = new Program();

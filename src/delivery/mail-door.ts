@@ -6,7 +6,7 @@
 
 import type { Clock } from "../clock.js";
 import type { Config } from "../config/config.js";
-import { goesByMail } from "../config/roads.js";
+import { goesByMail } from "../config/paths.js";
 import type { Diagnostics } from "../diagnostics.js";
 import type { UpdateLog } from "../log/update-log.js";
 import { LogGuard } from "../log-guard.js";
@@ -14,10 +14,10 @@ import { verpSender } from "../mail/verp.js";
 import { domainOf } from "../mail-address.js";
 import type { Rules } from "../policy.js";
 import type { Seq } from "../update.js";
-import { type Courier, MailCourier } from "./courier.js";
+import { type DeliveryMethod, RelayDelivery } from "./delivery-method.js";
 import type { LaneStatus } from "./lane.js";
 import { Lane } from "./lane.js";
-import { certificatesIn, RelayTransport, TRANSPORT_LIMITS } from "./transport.js";
+import { certificatesIn, SmtpRelay, TRANSPORT_LIMITS } from "./relay.js";
 
 /** How long a relay may take for the mail under way when we go down. */
 const STOP_MS = 10_000;
@@ -26,7 +26,7 @@ export class MailDoor {
   readonly #all: Lane[] = [];
   /** Names of the sites that may be sent mail. */
   readonly #shown = new Set<string>();
-  readonly #couriers: Courier[] = [];
+  readonly #methods: DeliveryMethod[] = [];
   readonly #log: UpdateLog;
   #unsubscribe: (() => void) | undefined;
 
@@ -50,14 +50,14 @@ export class MailDoor {
       if (mail === undefined) continue;
       const envelope = { to: mail, from: contact, site, maxBytes: maxMailBytes };
       const security = { required: requireTls, ca };
-      const transport = new RelayTransport(relay, hostname, TRANSPORT_LIMITS, security);
+      const transport = new SmtpRelay(relay, hostname, TRANSPORT_LIMITS, security);
       const sender = (first: Seq, last: Seq) =>
-        bounce === undefined ? contact : verpSender(bounce, name, first, last, log.returns.secret);
-      const courier = new MailCourier(envelope, sender, transport);
-      this.#couriers.push(courier);
+        bounce === undefined ? contact : verpSender(bounce, name, first, last, log.bounces.secret);
+      const method = new RelayDelivery(envelope, sender, transport);
+      this.#methods.push(method);
       const path = { via, fallbackMs };
       const settings = { name, address: mail, retry, observing, rate, rules, path };
-      this.#all.push(new Lane(settings, log, courier, clock, diagnostics, guard));
+      this.#all.push(new Lane(settings, log, method, clock, diagnostics, guard));
       if (goesByMail(neighbour)) this.#shown.add(name);
     }
   }
@@ -73,11 +73,11 @@ export class MailDoor {
   async stop(withinMs = STOP_MS): Promise<void> {
     this.#unsubscribe?.();
     const close = () => {
-      for (const courier of this.#couriers) courier.close();
+      for (const method of this.#methods) method.close();
     };
     const deadline = setTimeout(close, withinMs);
     const stopped = this.#all.map((lane) => lane.stop());
-    for (const courier of this.#couriers) courier.stopConnecting?.();
+    for (const method of this.#methods) method.stopConnecting?.();
     await Promise.all(stopped);
     clearTimeout(deadline);
     close();

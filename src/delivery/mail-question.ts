@@ -9,7 +9,7 @@ import type { Config } from "../config/config.js";
 import type { UpdateLog } from "../log/update-log.js";
 import { composeCommand, type MailCommand, questionMark } from "../mail/command.js";
 import { domainOf } from "../mail-address.js";
-import { certificatesIn, type Outcome, RelayTransport, TRANSPORT_LIMITS } from "./transport.js";
+import { certificatesIn, type Outcome, SmtpRelay, TRANSPORT_LIMITS } from "./relay.js";
 
 export class QuestionMailer {
   readonly #site: Config["site"];
@@ -17,7 +17,7 @@ export class QuestionMailer {
   readonly #log: UpdateLog;
   readonly #clock: Clock;
   readonly #addresses = new Map<string, string>();
-  readonly #transports = new Map<string, RelayTransport>();
+  readonly #transports = new Map<string, SmtpRelay>();
 
   /** Throws the system's error when the file of `outbound.ca` cannot be read. */
   constructor(
@@ -38,7 +38,7 @@ export class QuestionMailer {
       const security = { required: requireTls, ca };
       const { relay } = outbound;
       this.#addresses.set(name, mail);
-      this.#transports.set(name, new RelayTransport(relay, hostname, TRANSPORT_LIMITS, security));
+      this.#transports.set(name, new SmtpRelay(relay, hostname, TRANSPORT_LIMITS, security));
     }
   }
 
@@ -48,7 +48,7 @@ export class QuestionMailer {
     const transport = this.#transports.get(neighbour);
     if (to === undefined || transport === undefined) throw new Error(`${neighbour} takes no mail`);
     const { contact: from, address: replyTo } = this.#site;
-    const mark = questionMark(neighbour, command, this.#log.returns.secret);
+    const mark = questionMark(neighbour, command, this.#log.bounces.secret);
     const date = this.#clock.now();
     const mail = composeCommand({ command, to, from, replyTo, mark, date });
     return await transport.deliver(mail, this.#sender, to);

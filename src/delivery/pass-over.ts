@@ -5,7 +5,7 @@
 
 import type { Entry, UpdateLog } from "../log/update-log.js";
 import type { Seq } from "../update.js";
-import type { Freight } from "./freight.js";
+import type { LaneQueue } from "./lane-queue.js";
 import type { LaneReport } from "./lane-report.js";
 import { doneWith, type LaneState } from "./lane-state.js";
 
@@ -14,7 +14,7 @@ export interface Lender {
   readonly name: string;
   readonly observing: boolean;
   readonly log: UpdateLog;
-  readonly freight: Freight;
+  readonly queue: LaneQueue;
   readonly state: LaneState;
   readonly tell: LaneReport;
 }
@@ -28,14 +28,14 @@ export class PassOver {
 
   /** Moves over as much as one page; false when there is nothing to move over. */
   step(): boolean {
-    const { name, log, freight, state } = this.#lane;
-    const again = log.returns.nextWaiting(name);
+    const { name, log, queue, state } = this.#lane;
+    const again = log.bounces.nextWaiting(name);
     if (again !== undefined && this.isDoneWith(again)) return true;
     const { cursor } = state.row;
-    const [next] = freight.after(cursor, 1);
+    const [next] = queue.after(cursor, 1);
     if (next === undefined || !this.#needsNoMail(next)) return false;
     let last = next.seq;
-    for (const entry of freight.after(cursor)) {
+    for (const entry of queue.after(cursor)) {
       if (!this.#needsNoMail(entry)) break;
       this.#tellOf(entry);
       last = entry.seq;
@@ -46,22 +46,22 @@ export class PassOver {
 
   /** Whether an update that came back needs no further mail; then it is forgotten. */
   isDoneWith(seq: Seq): boolean {
-    const { name, log, freight } = this.#lane;
+    const { name, log, queue } = this.#lane;
     const entry = log.entry(seq);
-    if (entry !== undefined && !freight.skips(entry, 0)) return false;
-    log.returns.forget(name, seq);
+    if (entry !== undefined && !queue.skips(entry, 0)) return false;
+    log.bounces.forget(name, seq);
     if (entry !== undefined) this.#lane.tell.passed(entry);
     return true;
   }
 
   #needsNoMail(entry: Entry): boolean {
-    const { observing, freight, log } = this.#lane;
-    return observing || freight.skips(entry, 0) || log.body(entry.seq) === undefined;
+    const { observing, queue, log } = this.#lane;
+    return observing || queue.skips(entry, 0) || log.body(entry.seq) === undefined;
   }
 
   #tellOf(entry: Entry): void {
-    const { observing, freight, tell } = this.#lane;
-    if (observing || freight.skips(entry, 0)) tell.passed(entry);
+    const { observing, queue, tell } = this.#lane;
+    if (observing || queue.skips(entry, 0)) tell.passed(entry);
     else tell.of("unfetched", entry);
   }
 }

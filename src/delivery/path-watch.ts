@@ -6,8 +6,8 @@ import type { Clock } from "../clock.js";
 import type { Via } from "../config/config.js";
 import { formatDuration } from "../config/units.js";
 import type { Diagnostics } from "../diagnostics.js";
-import type { Alarm } from "./alarm.js";
 import { Path, type Road } from "./path.js";
+import type { Wakeup } from "./wakeup.js";
 
 /** What the config says of a neighbour's roads. */
 export interface PathSettings {
@@ -34,7 +34,7 @@ export class PathWatch {
   readonly #settings: PathSettings;
   readonly #clock: Clock;
   readonly #diagnostics: Diagnostics;
-  readonly #alarm: Alarm;
+  readonly #wakeup: Wakeup;
   readonly #path: Path;
   #isUp = false;
   #road: Road;
@@ -45,13 +45,13 @@ export class PathWatch {
     settings: PathSettings | undefined,
     clock: Clock,
     diagnostics: Diagnostics,
-    alarm: Alarm,
+    wakeup: Wakeup,
   ) {
     this.#name = name;
     this.#settings = settings ?? OPEN;
     this.#clock = clock;
     this.#diagnostics = diagnostics;
-    this.#alarm = alarm;
+    this.#wakeup = wakeup;
     const now = clock.monotonic();
     this.#path = new Path(this.#settings, now);
     this.#road = this.#path.road(now);
@@ -66,7 +66,7 @@ export class PathWatch {
     if (isUp) this.#path.connected(now);
     else this.#path.disconnected(now);
     this.#look(now);
-    this.#alarm.ring();
+    this.#wakeup.ring();
   }
 
   /** Whether mail may leave now. */

@@ -12,7 +12,7 @@ import { fileURLToPath } from "node:url";
 export type EventLine = { readonly event: string } & Readonly<Record<string, unknown>>;
 
 /** Where a gateway runs: by default here, with the environment that we have. */
-export interface Place {
+export interface GatewayPlace {
   readonly directory?: string;
   /** Beside what is inherited. */
   readonly env?: Readonly<Record<string, string>>;
@@ -32,7 +32,7 @@ export class GatewayProcess {
   /** The exit code, -1 when a signal ended it. */
   readonly exited: Promise<number>;
 
-  private constructor(command: readonly string[], { directory, env }: Place) {
+  private constructor(command: readonly string[], { directory, env }: GatewayPlace) {
     const [program = "", ...args] = command;
     this.#child = spawn(program, args, {
       stdio: ["ignore", "pipe", "pipe"],
@@ -67,7 +67,7 @@ export class GatewayProcess {
     configFile: string | undefined,
     program = ownProgram(),
     under: readonly string[] = [],
-    place: Place = {},
+    place: GatewayPlace = {},
   ): GatewayProcess {
     const config = configFile === undefined ? [] : ["-c", configFile];
     return new GatewayProcess([...under, process.execPath, program, "serve", ...config], place);

@@ -8,7 +8,7 @@ import type { AddressInfo } from "node:net";
 import { createTransport } from "nodemailer";
 import type { SMTPServerOptions } from "smtp-server";
 import { Refusal } from "../errors.js";
-import { SessionServer } from "../ingress/session.js";
+import { SmtpSessionServer } from "../ingress/smtp-session.js";
 import { composeIncremental } from "../mail/compose.js";
 import { readHead } from "../mail/head.js";
 import { recognise } from "../mail/incremental.js";
@@ -45,7 +45,7 @@ export class LegacySite {
   mailsOut = 0;
   syncSites: readonly SyncSite[] = [];
   readonly #keys = new Map<string, TransferableKey>();
-  readonly #server: SessionServer;
+  readonly #server: SmtpSessionServer;
   #lastMessage = 0;
 
   constructor(address: string) {
@@ -67,7 +67,7 @@ export class LegacySite {
         });
       },
     };
-    this.#server = new SessionServer(options, COMMAND_MS);
+    this.#server = new SmtpSessionServer(options, COMMAND_MS);
     this.#server.on("error", () => {
       // A client that breaks off is its own problem; the test sees what is missing.
     });

@@ -56,7 +56,7 @@ export class BounceIntake {
 
   /** Puts into the log what a mail to `recipient` said. Throws `Trouble`. */
   note(recipient: string, { kind, status, code, words }: BounceVerdict): void {
-    const mark = parseVerp(this.#bounce, recipient, this.#log.returns.secret);
+    const mark = parseVerp(this.#bounce, recipient, this.#log.bounces.secret);
     const site = this.#sites.get(mark?.site.toLowerCase() ?? "");
     const ours = mark?.isSealed === true && site !== undefined ? { ...mark, site } : undefined;
     if (kind === "answer") {
@@ -71,7 +71,7 @@ export class BounceIntake {
     if (ours !== undefined && seq !== undefined) {
       const at = this.#clock.now();
       const range = { first: ours.first as Seq, seq };
-      this.#log.returns.note({ site: ours.site, ...range, about: kind, code, text: words, at });
+      this.#log.bounces.note({ site: ours.site, ...range, about: kind, code, text: words, at });
     }
     this.#diagnostics.report("bounce", { ...about, reason });
   }

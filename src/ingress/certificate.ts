@@ -8,7 +8,7 @@ import { createSecureContext } from "node:tls";
 import type { Diagnostics } from "../diagnostics.js";
 
 /** What smtp-server takes, TLS 1.2 at least. */
-export interface Material {
+export interface TlsMaterial {
   readonly cert: Buffer;
   readonly key: Buffer;
   readonly minVersion: "TLSv1.2";
@@ -20,7 +20,7 @@ export class OwnCertificate {
   /** Of the files as they were last read, in order or not. */
   #stamp: string;
   /** What they held then. */
-  readonly material: Material;
+  readonly material: TlsMaterial;
 
   /** Paths of PEM files. Throws the system's or OpenSSL's error when they cannot be used. */
   constructor(files: { readonly cert: string; readonly key: string }, diagnostics: Diagnostics) {
@@ -31,7 +31,7 @@ export class OwnCertificate {
   }
 
   /** Another one, when the files have changed since the last call and can be used. */
-  renewed(): Material | undefined {
+  renewed(): TlsMaterial | undefined {
     try {
       const stamp = this.#look();
       if (stamp === this.#stamp) return undefined;
@@ -57,7 +57,7 @@ export class OwnCertificate {
     return found === undefined ? "none" : `${found.mtimeMs}/${found.ino}/${found.size}`;
   }
 
-  #read(): Material {
+  #read(): TlsMaterial {
     const cert = readFileSync(this.#files.cert);
     const key = readFileSync(this.#files.key);
     // Before anybody takes it over: a key that is not the certificate's is found out here.

@@ -7,7 +7,7 @@
  */
 import { chmod, lstat, unlink } from "node:fs/promises";
 import { connect, type Server } from "node:net";
-import type { SessionServer } from "./session.js";
+import type { SmtpSessionServer } from "./smtp-session.js";
 
 /**
  * Listens on the Unix socket `path` with permissions `mode`, in place of one that a gateway left
@@ -15,7 +15,7 @@ import type { SessionServer } from "./session.js";
  * there or the path is another kind of file.
  */
 export async function listenOnSocket(
-  server: SessionServer,
+  server: SmtpSessionServer,
   path: string,
   mode: number,
 ): Promise<void> {

@@ -5,9 +5,9 @@
  * so that the gateway never relays and never bounces: everything is decided in the session.
  *
  * Outcomes become SMTP replies here. 250 comes after the commit, for a new update and for a
- * duplicate alike (RFC 5321 section 6.1). The protocol is kept in `session.ts`, the time limits in
- * `collect.ts`. STARTTLS is offered over TCP when there is a certificate. Limit: mail to postmaster
- * is refused like any other; its address is [site] contact.
+ * duplicate alike (RFC 5321 section 6.1). The protocol is kept in `smtp-session.ts`, the time
+ * limits in `collect.ts`. STARTTLS is offered over TCP when there is a certificate. Limit: mail to
+ * postmaster is refused like any other; its address is [site] contact.
  */
 import type { AddressInfo } from "node:net";
 import { dirname } from "node:path";
@@ -28,12 +28,12 @@ import type { BounceIntake } from "./bounce-intake.js";
 import { OwnCertificate } from "./certificate.js";
 import { collect, type GiveUp } from "./collect.js";
 import { type HeldMail, HeldMails } from "./held-mails.js";
-import type { Borrowed, InheritedSockets, Wanted } from "./inherited.js";
 import { SMTP_LIMITS, type SmtpLimits } from "./limits.js";
 import { listenOnSocket } from "./lmtp.js";
 import type { Intake, MailIntake } from "./mail-intake.js";
-import { type Session, SessionServer } from "./session.js";
 import { isOverShare } from "./shares.js";
+import { type SmtpSession, SmtpSessionServer } from "./smtp-session.js";
+import type { Borrowed, SystemdSockets, Wanted } from "./systemd-sockets.js";
 
 /** What a client is connected by. */
 type Line = "tcp" | "socket";
@@ -79,8 +79,8 @@ export class SmtpDoor {
   readonly #limits: SmtpLimits;
   readonly #senders: KnownSenders;
   readonly #held: HeldMails;
-  readonly #inherited: InheritedSockets | undefined;
-  readonly #servers: SessionServer[] = [];
+  readonly #inherited: SystemdSockets | undefined;
+  readonly #servers: SmtpSessionServer[] = [];
   readonly #borrowed: Borrowed[] = [];
   #stopping = false;
 
@@ -91,7 +91,7 @@ export class SmtpDoor {
     bounces: BounceIntake,
     diagnostics: Diagnostics,
     limits: SmtpLimits = SMTP_LIMITS,
-    inherited?: InheritedSockets,
+    inherited?: SystemdSockets,
   ) {
     this.#config = config;
     this.#smtp = smtp;
@@ -150,15 +150,15 @@ export class SmtpDoor {
   }
 
   /** Ends a session, unless a message is under way: that is answered first. */
-  #dismiss(session: Session | undefined): void {
+  #dismiss(session: SmtpSession | undefined): void {
     if (session?.isReceiving === false) session.send(GOING_DOWN.code, GOING_DOWN.text);
   }
 
-  #sessions(): Session[] {
+  #sessions(): SmtpSession[] {
     return this.#servers.flatMap((server) => server.sessions());
   }
 
-  #server(line: Line): SessionServer {
+  #server(line: Line): SmtpSessionServer {
     const limits = this.#limits;
     const { tls } = this.#smtp;
     const certificate =
@@ -211,7 +211,7 @@ export class SmtpDoor {
       },
     };
     const renewed = () => certificate?.renewed();
-    const server = new SessionServer(options, limits.commandMs, renewed);
+    const server = new SmtpSessionServer(options, limits.commandMs, renewed);
     server.on("error", (error) => {
       const problem = error instanceof Error ? error.message : "unknown";
       this.#diagnostics.report("smtp-error", { problem });
@@ -278,7 +278,7 @@ export class SmtpDoor {
     stream: SMTPServerDataStream,
     session: SMTPServerSession,
     line: Line,
-    { connection, held }: { readonly connection: Session | undefined; readonly held: HeldMail },
+    { connection, held }: { readonly connection: SmtpSession | undefined; readonly held: HeldMail },
   ): Promise<Reply[]> {
     // The envelope is reset when the client leaves, and a message may still be on its way to disk.
     const { envelope } = session;

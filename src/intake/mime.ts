@@ -45,7 +45,7 @@ export function plainBody(
 }
 
 /** A leaf of a mail's MIME tree. */
-export interface Part {
+export interface MimePart {
   /** Media type in lower case, without parameters; empty when there is none. */
   readonly type: string;
   readonly bytes: Uint8Array;
@@ -57,7 +57,7 @@ export async function parsedParts(message: Uint8Array): Promise<Uint8Array[]> {
 }
 
 /** The leaves of `message` with their types. Throws Refusal 'bad-mail' over its limits. */
-export async function typedParts(message: Uint8Array): Promise<Part[]> {
+export async function typedParts(message: Uint8Array): Promise<MimePart[]> {
   const parser = new MailParser({
     checksumAlgo: false,
     skipHtmlToText: true,
@@ -66,7 +66,7 @@ export async function typedParts(message: Uint8Array): Promise<Part[]> {
   // Every leaf becomes an attachment, that is, plain bytes: mailparser decodes charsets and
   // format=flowed of what it takes for text, and armor must come through as it is.
   Object.assign(parser, { textTypes: [] });
-  const parts: Part[] = [];
+  const parts: MimePart[] = [];
   const pending: Promise<void>[] = [];
   const finished = new Promise<void>((resolve, reject) => {
     parser.on("error", (error: unknown) => reject(error));

@@ -1,5 +1,5 @@
 /**
- * How much one connection may go wrong (rules 5 and 6 of `session.ts`): how many ERRORs we may
+ * How much one connection may go wrong (rules 5 and 6 of `smtp-session.ts`): how many ERRORs we may
  * still send this minute, and how many bad messages the peer has left. Counts, and says nothing.
  */
 export const ERROR_LIMITS = { badMessages: 10, errorsPerMinute: 20 } as const;

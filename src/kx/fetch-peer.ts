@@ -5,7 +5,7 @@
  */
 import type { UpdateHash } from "../update.js";
 import { FETCH_LIMITS } from "./fetch-limits.js";
-import type { Budget, Holding } from "./fetch-manners.js";
+import type { Budget, Holding } from "./fetch-policy.js";
 
 /** Why a peer is not asked for what can wait, and when that is to be looked at again. */
 export interface Held {

@@ -25,15 +25,15 @@
  *  9. Trouble of our own, as a full disk, is nobody's failure: what was delivered in vain becomes
  *     a candidate again, and for 5 s nothing is requested. Counted as a failure, an hour of it
  *     would end in `lost`.
- * 10. A peer with manners (`fetch-manners.ts`) is not asked in its quiet hours nor over its budget;
+ * 10. A peer with manners (`fetch-policy.ts`) is not asked in its quiet hours nor over its budget;
  *     what is in flight comes in. What it announced 48 h ago is asked for regardless, since the
  *     body may expire 24 h later. Another announcer is asked as if this one were not there. A hash
  *     that only waits has not failed, and takes its share of rule 8.
  */
 import type { UpdateHash } from "../update.js";
 import { FETCH_LIMITS } from "./fetch-limits.js";
-import { Budget, type FetchManners } from "./fetch-manners.js";
 import { FetchPeer, type Held } from "./fetch-peer.js";
+import { Budget, type FetchPolicy } from "./fetch-policy.js";
 
 export type FetchOutput =
   | {
@@ -73,10 +73,10 @@ export class FetchTracker {
   /** Nothing is requested before this. */
   #pausedUntil = -Infinity;
 
-  /** `random` returns numbers in [0, 1); `manners` are those of the peers that have any. */
-  constructor(random: () => number, manners: ReadonlyMap<string, FetchManners> = new Map()) {
+  /** `random` returns numbers in [0, 1); `fetchPolicy` are those of the peers that have any. */
+  constructor(random: () => number, fetchPolicy: ReadonlyMap<string, FetchPolicy> = new Map()) {
     this.#random = random;
-    this.#budgets = new Map([...manners].map(([peer, its]) => [peer, new Budget(its)]));
+    this.#budgets = new Map([...fetchPolicy].map(([peer, its]) => [peer, new Budget(its)]));
   }
 
   get inFlight(): number {

@@ -3,7 +3,7 @@
  * its log begins a new one under the same numbers, and may do so while we are connected or while a
  * dead connection of it is still open here. KX gives a log no name, so that a log is recognised by
  * one number of it and the hash that stood there. This file keeps the state of the question; what
- * raises it and what is listed is rules 2 and 8 of `reception.ts`. Pure.
+ * raises it and what is listed is rules 2 and 8 of `receive-state.ts`. Pure.
  */
 import type { UpdateHash } from "../update.js";
 

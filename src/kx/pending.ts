@@ -2,7 +2,7 @@
  * The numbers of one peer above its cursor, in ascending order: which are resolved, and which wait
  * for their update. Remembers as many as are unresolved, and of each run of resolved numbers only
  * the last one, so that one update that does not come holds the cursor and nothing else. Numbers
- * here are positions (`reception.ts`), not wire numbers; each is added above all that are here.
+ * here are positions (`receive-state.ts`), not wire numbers; each is added above all that are here.
  */
 import type { UpdateHash } from "../update.js";
 import type { Announcement } from "./messages.js";

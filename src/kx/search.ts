@@ -1,6 +1,6 @@
 /**
  * Where a peer's log begins, or the far side of a hole in it: windows of numbers are listed
- * backwards until one is empty (rules 3 and 4 of `reception.ts`). Says which window is next and
+ * backwards until one is empty (rules 3 and 4 of `receive-state.ts`). Says which window is next and
  * keeps what the lowest one has shown; sends nothing.
  */
 import type { Listed } from "./positions.js";

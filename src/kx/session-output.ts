@@ -1,12 +1,12 @@
 /**
  * What a session tells its owner: the outputs that each of its inputs returns, to be carried out
- * in order. What causes which is the rules of `session.ts`.
+ * in order. What causes which is the rules of `smtp-session.ts`.
  */
 import type { Announcement, NumberRange } from "./messages.js";
 import type { UpdateRequest } from "./open-requests.js";
 
 /** Something that the peer asked for, to be answered by `answerList` or `answerUpdate`. */
-export type Asked =
+export type AskedNumber =
   | { readonly kind: "list"; readonly tag: string; readonly ranges: readonly NumberRange[] }
   | { readonly kind: "update"; readonly tag: string; readonly number: number };
 
@@ -23,7 +23,7 @@ export type SessionOutput =
       readonly announcements: readonly Announcement[];
     }
   | { readonly type: "list-failed"; readonly low: number; readonly high: number }
-  | { readonly type: "asked"; readonly asked: Asked }
+  | { readonly type: "asked"; readonly asked: AskedNumber }
   | {
       readonly type: "update";
       readonly request: UpdateRequest;

@@ -3,7 +3,7 @@
  * Bytes and orders go in, each call returns its outputs in the order in which they are to be
  * carried out. Time is an argument in milliseconds of a monotonic clock. A session knows nothing
  * of the log, of other peers or of what an update is; cursors and requests that outlive the
- * connection are `reception.ts` and `fetch-tracker.ts`.
+ * connection are `receive-state.ts` and `fetch-tracker.ts`.
  *
  *  1. Both sides send HELO at once. On the peer's HELO the session asks its owner for the newest
  *     announcement (`greet`) and sends it as IHAVE NOTIFY before anything else; an empty log sends
@@ -24,9 +24,9 @@
  *     the peer's CLOSE after it, since a peer may hang up on the reply.
  */
 import type { UpdateHash } from "../update.js";
+import { CloseHandshake } from "./close-handshake.js";
 import type { Fault } from "./error-budget.js";
 import { ErrorBudget } from "./error-budget.js";
-import { Farewell } from "./farewell.js";
 import type { Announcement, Malformed, Message } from "./messages.js";
 import { ERROR_CODE } from "./messages.js";
 import { OpenRequests } from "./open-requests.js";
@@ -59,7 +59,7 @@ export class Session {
   #heardAt: number;
   /** Whether `silent` was reported, so that it is said once a silence. */
   #silenceTold = false;
-  readonly #farewell = new Farewell();
+  readonly #closeHandshake = new CloseHandshake();
   /** Tag of the peer's CLOSE while it is not answered. */
   #closeTag: string | undefined;
   readonly #errors = new ErrorBudget();
@@ -99,7 +99,7 @@ export class Session {
   tick(now: number): SessionOutput[] {
     const outputs: SessionOutput[] = [];
     if (this.#state === "ended") return outputs;
-    const { dueAt } = this.#farewell;
+    const { dueAt } = this.#closeHandshake;
     if (dueAt !== undefined) {
       if (now >= dueAt) {
         this.#agree(outputs);
@@ -123,7 +123,7 @@ export class Session {
   /** When `tick` is next due, or undefined when only the peer can move things. */
   nextAt(): number | undefined {
     if (this.#state === "ended") return undefined;
-    if (this.#farewell.dueAt !== undefined) return this.#farewell.dueAt;
+    if (this.#closeHandshake.dueAt !== undefined) return this.#closeHandshake.dueAt;
     if (this.#state !== "open") return this.#greetingDueAt();
     const silentAt = this.#silenceTold ? Infinity : this.#heardAt + SESSION_LIMITS.silenceMs;
     const next = Math.min(silentAt, this.#requests.nextAt());
@@ -187,7 +187,7 @@ export class Session {
     if (this.#state === "ended" || this.#state === "closing") return [];
     this.#state = "closing";
     const tag = this.#tags.next();
-    this.#farewell.say(tag, now);
+    this.#closeHandshake.say(tag, now);
     return [this.#send({ command: "CLOSE", tag, inReplyTo: undefined })];
   }
 
@@ -332,7 +332,7 @@ export class Session {
   }
 
   #takeClose(message: Message & { command: "CLOSE" }, now: number, outputs: SessionOutput[]): void {
-    const heard = this.#farewell.hear(message.inReplyTo, now);
+    const heard = this.#closeHandshake.hear(message.inReplyTo, now);
     if (heard === "unasked") this.#unasked("a CLOSE in reply to none", outputs);
     if (heard === "answer") {
       this.#state = "closing";
@@ -351,7 +351,7 @@ export class Session {
 
   /** Rule 8: the end, once neither side waits for anything. */
   #endWhenDone(outputs: SessionOutput[]): void {
-    if (this.#state !== "closing" || !this.#farewell.isAgreed || this.#owed > 0) return;
+    if (this.#state !== "closing" || !this.#closeHandshake.isAgreed || this.#owed > 0) return;
     this.#agree(outputs);
     if (this.#requests.size === 0) this.#end("closed", outputs);
   }

@@ -13,7 +13,7 @@ import { accessSync, constants, existsSync, realpathSync, statSync, writeFileSyn
 import { basename, dirname, join } from "node:path";
 import Database from "better-sqlite3";
 import { Trouble } from "../errors.js";
-import { assertNobodyElse, Place } from "./place.js";
+import { assertNobodyElse, LogFiles } from "./place.js";
 import {
   assertDurable,
   assertSqliteVersion,
@@ -62,7 +62,7 @@ export class Connection {
   readonly path: string;
   #lock: Database.Database | undefined;
   /** Where the files of a writer are; undefined for a reader, and in memory. */
-  #place: Place | undefined;
+  #place: LogFiles | undefined;
   readonly #begin: Database.Statement<[]>;
   readonly #commit: Database.Statement<[]>;
   readonly #rollback: Database.Statement<[]>;
@@ -107,7 +107,7 @@ export class Connection {
       }
       const connection = new Connection(db, real, lock);
       connection.#understand(found, options);
-      if (lock !== undefined) connection.#place = new Place(real);
+      if (lock !== undefined) connection.#place = new LogFiles(real);
       return connection;
     } catch (error) {
       db?.close();

@@ -9,7 +9,7 @@ import type Database from "better-sqlite3";
 import type { Seq } from "../update.js";
 import type { Connection } from "./connection.js";
 
-export interface Lane {
+export interface LaneRow {
   /** Everything up to this entry is delivered or given up; 0 before the first. */
   readonly cursor: Seq | 0;
   /** How many mails of the next update are already delivered. */
@@ -42,7 +42,7 @@ type LaneParameters = [string, number, number, number, number, string, number, n
 
 export class Lanes {
   readonly #connection: Connection;
-  readonly #get: Database.Statement<[string], Lane>;
+  readonly #get: Database.Statement<[string], LaneRow>;
   readonly #save: Database.Statement<LaneParameters>;
   readonly #create: Database.Statement<[string]>;
   readonly #record: Database.Statement<[string, number, number, string, number]>;
@@ -82,12 +82,12 @@ export class Lanes {
     );
   }
 
-  get(site: string): Lane | undefined {
+  get(site: string): LaneRow | undefined {
     return this.#connection.read(() => this.#get.get(site));
   }
 
   /** The stored lane, or a new one at the newest entry: a new site gets what comes from now on. */
-  open(site: string): Lane {
+  open(site: string): LaneRow {
     const stored = this.get(site);
     if (stored !== undefined) return stored;
     const created = this.#connection.write(() => {
@@ -106,7 +106,7 @@ export class Lanes {
       | undefined;
   }
 
-  save(site: string, lane: Lane): void {
+  save(site: string, lane: LaneRow): void {
     const { cursor, part, attempt, nextAt, lastError, lastErrorAt, lastSuccessAt } = lane;
     this.#connection.write(() =>
       this.#save.run(site, cursor, part, attempt, nextAt, lastError, lastErrorAt, lastSuccessAt),

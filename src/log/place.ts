@@ -22,7 +22,7 @@ function identityOf(path: string): Identity {
   }
 }
 
-export class Place {
+export class LogFiles {
   readonly #path: string;
   readonly #file: Identity;
   #lock: Identity;

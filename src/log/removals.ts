@@ -13,9 +13,9 @@ import type Database from "better-sqlite3";
 import type { Block } from "../config/config.js";
 import { Trouble } from "../errors.js";
 import type { Fingerprint, Seq } from "../update.js";
+import type { Bounces } from "./bounces.js";
 import type { Connection } from "./connection.js";
 import type { Retention } from "./retention.js";
-import type { Returns } from "./returns.js";
 
 /** Why and when an update was forgotten. */
 export interface Tombstone {
@@ -55,7 +55,7 @@ interface BlockRow {
 
 export class Removals {
   readonly #connection: Connection;
-  readonly #returns: Returns;
+  readonly #bounces: Bounces;
   readonly #retention: Retention;
   readonly #wake: () => void;
   readonly #blocks = new Map<string, StoredBlock>();
@@ -74,10 +74,10 @@ export class Removals {
   readonly #known: Database.Statement<[], number>;
 
   /** `wake` is called when something pending may have become none. */
-  constructor(connection: Connection, returns: Returns, retention: Retention, wake: () => void) {
+  constructor(connection: Connection, bounces: Bounces, retention: Retention, wake: () => void) {
     const { db } = connection;
     this.#connection = connection;
-    this.#returns = returns;
+    this.#bounces = bounces;
     this.#retention = retention;
     this.#wake = wake;
     this.#block = db.prepare(`
@@ -234,7 +234,7 @@ export class Removals {
 
   #markOf(fingerprint: string): Buffer {
     return createHash("sha256")
-      .update(this.#returns.secret)
+      .update(this.#bounces.secret)
       .update(`forgotten ${fingerprint}`)
       .digest();
   }

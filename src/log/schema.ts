@@ -101,7 +101,7 @@ CREATE TABLE refusals (
 CREATE INDEX refusals_by_time ON refusals (until);
 `;
 
-/** What came with version 2: see `returns.ts`. */
+/** What came with version 2: see `bounces.ts`. */
 const TABLES_2 = `
 CREATE TABLE returned (
   site TEXT NOT NULL,

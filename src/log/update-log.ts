@@ -12,17 +12,17 @@
 import type Database from "better-sqlite3";
 import type { Trouble } from "../errors.js";
 import type { Fingerprint, Origin, Seq, Transport, Update, UpdateHash } from "../update.js";
+import { Bounces } from "./bounces.js";
 import { Connection, type Durability } from "./connection.js";
 import { type ReceiveCursor, ReceiveCursors } from "./cursors.js";
 import { FetchWaits } from "./fetch-waits.js";
-import { type Lane, Lanes, type Undelivered } from "./lanes.js";
+import { type LaneRow, Lanes, type Undelivered } from "./lanes.js";
 import { Lookup } from "./lookup.js";
 import { PacketMemory } from "./packet-memory.js";
 import { Refusals, Skeletons } from "./remembered.js";
 import { Removals } from "./removals.js";
 import { Repairs } from "./repairs.js";
 import { type Expired, Retention, type RetentionLimits, type Totals } from "./retention.js";
-import { Returns } from "./returns.js";
 import { Sendings } from "./sendings.js";
 import { Trails, union } from "./trail.js";
 
@@ -95,7 +95,7 @@ export class UpdateLog {
   /** What only people ask. */
   readonly lookup: Lookup;
   /** What sites' mail systems sent back. */
-  readonly returns: Returns;
+  readonly bounces: Bounces;
   /** What the operator has had removed. */
   readonly removals: Removals;
   /** Which packets are in the updates of the log, or were. */
@@ -138,9 +138,9 @@ export class UpdateLog {
     this.lookup = new Lookup(connection);
     this.packets = new PacketMemory(connection);
     const wake = () => this.#wake();
-    this.returns = new Returns(connection, wake);
+    this.bounces = new Bounces(connection, wake);
     this.repairs = new Repairs(connection, this.#retention, wake);
-    this.removals = new Removals(connection, this.returns, this.#retention, wake);
+    this.removals = new Removals(connection, this.bounces, this.#retention, wake);
     this.trails = new Trails(connection);
     this.sendings = new Sendings(connection);
     this.fetchWaits = new FetchWaits(connection);
@@ -320,16 +320,16 @@ export class UpdateLog {
     this.#cursors.forget(peer);
   }
 
-  lane(site: string): Lane | undefined {
+  lane(site: string): LaneRow | undefined {
     return this.#lanes.get(site);
   }
 
-  saveLane(site: string, lane: Lane): void {
+  saveLane(site: string, lane: LaneRow): void {
     this.#lanes.save(site, lane);
   }
 
   /** The stored lane, or a new one at the newest entry: a new site gets what comes from now on. */
-  openLane(site: string): Lane {
+  openLane(site: string): LaneRow {
     return this.#lanes.open(site);
   }
 

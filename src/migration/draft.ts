@@ -223,7 +223,10 @@ function again({ place }: Directive): string {
 }
 
 /** The last directive of a key, which is the one that counts. */
-export function lastOf(directives: readonly Directive[], key: string): Directive | undefined {
+export function lastDirective(
+  directives: readonly Directive[],
+  key: string,
+): Directive | undefined {
   return directives.findLast((directive) => directive.key === key);
 }
 

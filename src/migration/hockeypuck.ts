@@ -8,7 +8,7 @@ import { tomlString } from "../config/toml-string.js";
 import { parseEndpoint, parseSize } from "../config/units.js";
 import type { Directive } from "./directive.js";
 import type { Draft, Unneeded } from "./draft.js";
-import { lastOf } from "./draft.js";
+import { lastDirective } from "./draft.js";
 
 const OWN = "Hockeypuck's own";
 const RECON = "reconciliation goes on beside the gateway";
@@ -49,7 +49,7 @@ const DEFAULT_BIND: Directive = { key: "hkp.bind", value: ":11371", place: "Hock
 /** Translates the directives of a hockeypuck.conf. */
 export function fromHockeypuck(directives: readonly Directive[], draft: Draft): void {
   for (const directive of directives) translate(directive, draft);
-  local(lastOf(directives, "hkp.bind"), draft);
+  local(lastDirective(directives, "hkp.bind"), draft);
   draft.advice.push(
     'In hockeypuck.conf [hockeypuck.pks] to = ["hkp://127.0.0.1:11372"] takes the place of the ' +
       'mail sites, once the gateway bridges and has [hkp] listen = ["127.0.0.1:11372"]: what ' +

@@ -6,7 +6,7 @@
 import { tomlList, tomlString } from "../config/toml-string.js";
 import type { Directive } from "./directive.js";
 import type { Draft, Unneeded } from "./draft.js";
-import { lastOf, mailProgram } from "./draft.js";
+import { lastDirective, mailProgram } from "./draft.js";
 
 const OWN = "onak's own";
 
@@ -55,7 +55,7 @@ export function fromOnak(given: readonly Directive[], draft: Draft): void {
     return { ...directive, key: OLD_NAMES[key] ?? key };
   });
   for (const directive of directives) translate(directive, draft);
-  const backends = lastOf(directives, "backends_dir");
+  const backends = lastDirective(directives, "backends_dir");
   const library = backends?.value.replace(/\/[^/]*\/*$/, "");
   if (backends !== undefined && library?.startsWith("/")) {
     draft.take(backends);

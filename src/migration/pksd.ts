@@ -8,7 +8,7 @@ import { tomlList, tomlString } from "../config/toml-string.js";
 import { formatEndpoint } from "../config/units.js";
 import type { Directive } from "./directive.js";
 import type { Draft, Unneeded } from "./draft.js";
-import { directoryOf, lastOf, mailProgram } from "./draft.js";
+import { directoryOf, lastDirective, mailProgram } from "./draft.js";
 import { hostPort } from "./host-port.js";
 
 const DATABASE = "pksd keeps its own database";
@@ -81,8 +81,8 @@ export function fromPksd(directives: readonly Directive[], draft: Draft): void {
 
 /** Where the patched pksd listens, and whom it peers with; all of them speak KX on one port. */
 function keyExchange(directives: readonly Directive[], draft: Draft): void {
-  const address = lastOf(directives, "tcp_syncaddr");
-  const port = lastOf(directives, "tcp_syncport");
+  const address = lastDirective(directives, "tcp_syncaddr");
+  const port = lastDirective(directives, "tcp_syncport");
   const given = [address, port].filter((one) => one !== undefined);
   for (const one of directives) {
     const isOverruled = /^tcp_sync(addr|port)$/.test(one.key) && !given.includes(one);
@@ -110,9 +110,9 @@ function keyExchange(directives: readonly Directive[], draft: Draft): void {
 }
 
 function local(directives: readonly Directive[], draft: Draft): void {
-  const mailDir = lastOf(directives, "mail_dir");
-  const bin = lastOf(directives, "pks_bin_dir");
-  const socket = lastOf(directives, "socket_name");
+  const mailDir = lastDirective(directives, "mail_dir");
+  const bin = lastDirective(directives, "pks_bin_dir");
+  const socket = lastDirective(directives, "socket_name");
   for (const directive of [bin, socket]) {
     if (directive !== undefined) draft.take(directive);
   }

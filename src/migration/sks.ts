@@ -7,7 +7,7 @@ import { tomlString } from "../config/toml-string.js";
 import { formatEndpoint } from "../config/units.js";
 import type { Directive } from "./directive.js";
 import type { Draft, Unneeded } from "./draft.js";
-import { directoryOf, lastOf, mailProgram } from "./draft.js";
+import { directoryOf, lastDirective, mailProgram } from "./draft.js";
 import { hostPort } from "./host-port.js";
 
 const OWN = "SKS's own";
@@ -62,7 +62,7 @@ export function fromSks(directives: readonly Directive[], draft: Draft, director
         draft.leaveRest(directive, UNNEEDED, KNOWN);
     }
   }
-  ownAddress(lastOf(directives, "hostname"), draft);
+  ownAddress(lastDirective(directives, "hostname"), draft);
   local(directives, draft, directory);
   const ours = draft.ours?.value ?? "OUR ADDRESS";
   draft.advice.push(
@@ -79,7 +79,7 @@ function ownAddress(hostname: Directive | undefined, draft: Draft): void {
 }
 
 function local(directives: readonly Directive[], draft: Draft, directory: string): void {
-  const basedir = lastOf(directives, "basedir");
+  const basedir = lastDirective(directives, "basedir");
   const base = directoryOf(draft, basedir);
   // Debian's build has its spool elsewhere than its basedir.
   const isDebian = base === undefined && /^\/etc(\/|$)/.test(directory);

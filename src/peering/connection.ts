@@ -2,39 +2,40 @@
  * What the exchange is told at its birth, and what it keeps of each peer and each connection.
  * Values without rules; the rules are `exchange.ts`.
  */
-import type { FetchManners } from "../kx/fetch-manners.js";
+
 import type { Held } from "../kx/fetch-peer.js";
+import type { FetchPolicy } from "../kx/fetch-policy.js";
 import { Session } from "../kx/session.js";
 import type { EndReason } from "../kx/session-output.js";
 import type { Rules } from "../policy.js";
 import type { UpdateHash } from "../update.js";
-import { Outlet } from "./outlet.js";
 import { ReadProof } from "./read-proof.js";
-import type { Listing } from "./serving.js";
+import { SendQueue } from "./send-queue.js";
+import type { ServedListing } from "./serving.js";
 
 export interface ExchangeOptions {
   readonly observing: boolean;
   readonly rules?: Rules;
   /** When peers may be asked for bodies, those of which the operator wants something. */
-  readonly manners?: ReadonlyMap<string, FetchManners>;
+  readonly fetchPolicy?: ReadonlyMap<string, FetchPolicy>;
   /** What stands in trails for the peers that may get mail as well, by their names. */
   readonly addresses?: ReadonlyMap<string, string>;
   /** Hears when a peer's first connection is open and when its last one is gone. */
   readonly session?: (peer: string, isUp: boolean) => void;
 }
 
-export interface Connection {
+export interface PeerConnection {
   readonly id: number;
   readonly peer: Peer;
   readonly session: Session;
-  readonly outlet: Outlet;
+  readonly sendQueue: SendQueue;
   /** Undefined when nobody asks what the peer has. */
   readonly proof: ReadProof | undefined;
   readonly dialled: boolean;
   /** Position in our log up to which the peer was told on this connection, from the greeting on. */
   told: number;
   /** The LIST that is being answered, and when it is gone on with; Infinity for at once. */
-  listing: Listing | undefined;
+  listing: ServedListing | undefined;
   listsAt: number;
   closeAt: number | undefined;
   reason: EndReason | "dropped" | undefined;
@@ -44,16 +45,16 @@ export interface Connection {
 
 export interface Peer {
   readonly name: string;
-  readonly connections: Connection[];
+  readonly connections: PeerConnection[];
   /** The connection in use. */
-  primary: Connection | undefined;
+  primary: PeerConnection | undefined;
   connectedSince: number | undefined;
   bytesIn: number;
   bytesOut: number;
 }
 
 /** Something to ask a peer for, on the connection in use. */
-export type Order =
+export type PeerOrder =
   | { readonly type: "list"; readonly peer: string; readonly low: number; readonly high: number }
   | {
       readonly type: "get";
@@ -87,7 +88,7 @@ export interface PeerStatus extends ReceivingStatus {
 }
 
 /** The connections of a peer on which requests may be made, the oldest first. */
-export function openConnections(peer: Peer): Connection[] {
+export function openConnections(peer: Peer): PeerConnection[] {
   return peer.connections.filter((connection) => connection.session.isOpen);
 }
 
@@ -98,12 +99,12 @@ export function newConnection(
   dialled: boolean,
   isProven: boolean,
   now: number,
-): Connection {
+): PeerConnection {
   return {
     id,
     peer,
     session: new Session(now),
-    outlet: new Outlet(now),
+    sendQueue: new SendQueue(now),
     proof: isProven ? new ReadProof() : undefined,
     dialled,
     told: 0,
@@ -116,15 +117,15 @@ export function newConnection(
 }
 
 /** When the peer is to be asked whether it has read what it fetched; Infinity for not now. */
-export function proofWantedAt({ session, outlet, proof }: Connection): number {
-  if (proof === undefined || !session.isOpen || !outlet.isNearlyEmpty) return Infinity;
+export function proofWantedAt({ session, sendQueue, proof }: PeerConnection): number {
+  if (proof === undefined || !session.isOpen || !sendQueue.isNearlyEmpty) return Infinity;
   return proof.nextAt();
 }
 
 /** When something is due on a connection; Infinity for never. */
-export function dueAt(connection: Connection): number {
-  const { session, outlet, closeAt = Infinity } = connection;
+export function dueAt(connection: PeerConnection): number {
+  const { session, sendQueue, closeAt = Infinity } = connection;
   const sessionAt = session.nextAt() ?? Infinity;
   const { listsAt } = connection;
-  return Math.min(sessionAt, outlet.stallsAt, closeAt, listsAt, proofWantedAt(connection));
+  return Math.min(sessionAt, sendQueue.stallsAt, closeAt, listsAt, proofWantedAt(connection));
 }

@@ -1,23 +1,23 @@
 /**
  * The KX side of a gateway without its sockets: all peers, all connections, one log. It carries
  * the outputs of the sessions to the receiving half (`receiving.ts`) and to what we have to say
- * (`news.ts`, `serving.ts`), and their orders back. Inputs are what happened on which connection
- * and what time it is (milliseconds of a monotonic clock); each returns the actions to perform, in
- * order. `tcp.ts` performs them; a simulation can as well.
+ * (`announcements.ts`, `serving.ts`), and their orders back. Inputs are what happened on which
+ * connection and what time it is (milliseconds of a monotonic clock); each returns the actions to
+ * perform, in order. `tcp.ts` performs them; a simulation can as well.
  *
  *  1. One set of cursors and requests a peer, not a connection. Of two open connections the newer
  *     is used, since a peer that connects again may have lost the older one, and its log with it;
  *     the older one is asked for a sign of life. A connection that we dialled is closed after 5 to
  *     30 s, at random, so that two sides that dialled each other do not both hang up. News and
  *     updates count on either, but what is listed or said to be gone counts on the one in use.
- *  2. Requests of a peer wait in a queue while 4 MiB of answers are unsent (`outlet.ts`); at 1000
- *     waiting numbers its socket is not read. A peer that takes nothing for 60 s is dropped. Lines
- *     of listings are read in slices, at a pace (`listing-pace.ts`).
+ *  2. Requests of a peer wait in a queue while 4 MiB of answers are unsent (`send-queue.ts`); at
+ *     1000 waiting numbers its socket is not read. A peer that takes nothing for 60 s is dropped.
+ *     Lines of listings are read in slices, at a pace (`listing-pace.ts`).
  *  3. In observe mode everything comes in and nothing goes out: the log shows as empty.
  *  4. A log in trouble shows as nothing at all: a connection that needs it is dropped. Shown as
  *     empty, it would make the peer forget its cursor and list everything again.
- *  5. Who may get mail as well is asked whether it has read what it fetched (`evidence.ts`), and
- *     whoever wants to know hears when its first connection opens and its last one ends.
+ *  5. Who may get mail as well is asked whether it has read what it fetched (`peer-holdings.ts`),
+ *     and whoever wants to know hears when its first connection opens and its last one ends.
  */
 import type { Clock } from "../clock.js";
 import type { Diagnostics } from "../diagnostics.js";
@@ -26,23 +26,23 @@ import type { SessionOutput } from "../kx/session-output.js";
 import type { UpdateLog } from "../log/update-log.js";
 import { LogGuard } from "../log-guard.js";
 import { CARRY_ALL, type Rules } from "../policy.js";
+import { Announcements, announcementOf } from "./announcements.js";
 import {
-  type Connection,
   dueAt,
   type ExchangeOptions,
   newConnection,
-  type Order,
   openConnections,
   type Peer,
+  type PeerConnection,
+  type PeerOrder,
   type PeerStatus,
   proofWantedAt,
 } from "./connection.js";
-import { Evidence } from "./evidence.js";
 import { ListingPace } from "./listing-pace.js";
-import { announcementOf, News } from "./news.js";
+import { ObserveMode } from "./observe-mode.js";
+import { PeerHoldings } from "./peer-holdings.js";
 import { Receiving } from "./receiving.js";
-import { Rehearsal } from "./rehearsal.js";
-import { answerUpdate, Listing } from "./serving.js";
+import { answerUpdate, ServedListing } from "./serving.js";
 
 export const EXCHANGE_LIMITS = {
   spareConnectionMs: [5000, 30_000] as const,
@@ -64,14 +64,14 @@ export class Exchange {
   readonly #rules: Rules;
   /** What peers may see; undefined in observe mode. */
   readonly #shown: UpdateLog | undefined;
-  readonly #rehearsal: Rehearsal | undefined;
-  readonly #evidence: Evidence;
+  readonly #observeMode: ObserveMode | undefined;
+  readonly #holdings: PeerHoldings;
   readonly #session: (peer: string, isUp: boolean) => void;
   readonly #receiving: Receiving;
-  readonly #news: News;
+  readonly #news: Announcements;
   readonly #pace = new ListingPace();
   readonly #peers = new Map<string, Peer>();
-  readonly #connections = new Map<number, Connection>();
+  readonly #connections = new Map<number, PeerConnection>();
   #actions: Action[] = [];
   #stopping = false;
 
@@ -91,12 +91,16 @@ export class Exchange {
     this.#shown = options.observing ? undefined : log;
     this.#session = session;
     if (options.observing) {
-      this.#rehearsal = new Rehearsal(addresses, log, this.#guard, diagnostics);
+      this.#observeMode = new ObserveMode(addresses, log, this.#guard, diagnostics);
     }
-    this.#evidence = new Evidence(addresses, log, this.#guard);
-    const given = { rules, evidence: this.#evidence, manners: options.manners ?? new Map() };
+    this.#holdings = new PeerHoldings(addresses, log, this.#guard);
+    const given = {
+      rules,
+      holdings: this.#holdings,
+      fetchPolicy: options.fetchPolicy ?? new Map(),
+    };
     this.#receiving = new Receiving(peers, log, this.#guard, clock, diagnostics, given);
-    this.#news = new News(peers, log, this.#guard, options.observing, rules);
+    this.#news = new Announcements(peers, log, this.#guard, options.observing, rules);
     for (const name of peers) {
       const none = { bytesIn: 0, bytesOut: 0, primary: undefined, connectedSince: undefined };
       this.#peers.set(name, { name, connections: [], ...none });
@@ -107,7 +111,7 @@ export class Exchange {
   opened(id: number, peerName: string, dialled: boolean, now: number): Action[] {
     const peer = this.#peers.get(peerName);
     if (peer === undefined) throw new Error(`no peer ${peerName}`);
-    const isProven = this.#evidence.concerns(peerName);
+    const isProven = this.#holdings.concerns(peerName);
     const connection = newConnection(id, peer, dialled, isProven, now);
     this.#connections.set(id, connection);
     peer.connections.push(connection);
@@ -127,7 +131,7 @@ export class Exchange {
   /** So many bytes of what was sent are still unsent. */
   flushed(id: number, unsentBytes: number, now: number): Action[] {
     return this.#on(id, now, (connection) => {
-      connection.outlet.flushed(unsentBytes, now);
+      connection.sendQueue.flushed(unsentBytes, now);
       this.#serve(connection, now);
     });
   }
@@ -146,10 +150,10 @@ export class Exchange {
   tick(now: number): Action[] {
     return this.#input(now, () => {
       for (const connection of [...this.#connections.values()]) {
-        const { session, outlet, closeAt } = connection;
+        const { session, sendQueue, closeAt } = connection;
         this.#perform(connection, session.tick(now), now);
         if (now >= connection.listsAt) this.#serve(connection, now);
-        if (now >= outlet.stallsAt) this.#drop(connection, "takes no bytes", now);
+        if (now >= sendQueue.stallsAt) this.#drop(connection, "takes no bytes", now);
         else if (closeAt !== undefined && now >= closeAt) this.#closeSpare(connection, now);
       }
       this.#receiving.tick(now);
@@ -163,14 +167,14 @@ export class Exchange {
 
   /** When `tick` is next due; undefined when only a peer or the log can move things. */
   nextAt(): number | undefined {
-    const rooms = [this.#receiving, this.#news, this.#evidence].map((room) => room.nextAt());
+    const rooms = [this.#receiving, this.#news, this.#holdings].map((room) => room.nextAt());
     const next = Math.min(...rooms, ...[...this.#connections.values()].map(dueAt));
     return next === Infinity ? undefined : next;
   }
 
   /** Whether the connection's socket should not be read for now. */
   isCongested(id: number): boolean {
-    return this.#connections.get(id)?.outlet.isCongested ?? false;
+    return this.#connections.get(id)?.sendQueue.isCongested ?? false;
   }
 
   /** Whether there is news for a peer without a connection, since this was asked last. */
@@ -192,7 +196,7 @@ export class Exchange {
       for (const connection of [...this.#connections.values()]) {
         this.#perform(connection, connection.session.close(now), now);
       }
-      this.#evidence.flush();
+      this.#holdings.flush();
       this.#receiving.storeCursors(now);
     });
   }
@@ -208,7 +212,7 @@ export class Exchange {
     }));
   }
 
-  #on(id: number, now: number, handle: (connection: Connection) => void): Action[] {
+  #on(id: number, now: number, handle: (connection: PeerConnection) => void): Action[] {
     const connection = this.#connections.get(id);
     return connection === undefined ? [] : this.#input(now, () => handle(connection));
   }
@@ -216,7 +220,7 @@ export class Exchange {
   #input(now: number, handle: () => void): Action[] {
     handle();
     const added = this.#news.read(now);
-    this.#rehearsal?.added(added, this.#connectedPeers());
+    this.#observeMode?.added(added, this.#connectedPeers());
     this.#receiving.held(
       added.map(({ hash }) => hash),
       now,
@@ -231,7 +235,7 @@ export class Exchange {
     for (const connection of this.#connections.values()) {
       if (now >= proofWantedAt(connection)) this.#askForLife(connection, now);
     }
-    this.#evidence.advance(now);
+    this.#holdings.advance(now);
     const actions = this.#actions;
     this.#actions = [];
     return actions;
@@ -241,7 +245,7 @@ export class Exchange {
     return [...this.#peers.values()].filter(({ primary }) => primary).map(({ name }) => name);
   }
 
-  #order(order: Order, now: number): void {
+  #order(order: PeerOrder, now: number): void {
     const connection = this.#peers.get(order.peer)?.primary;
     if (connection === undefined) return;
     const { session } = connection;
@@ -249,31 +253,31 @@ export class Exchange {
     else this.#perform(connection, session.get(order.number, order.hash), now);
   }
 
-  #list(connection: Connection, low: number, high: number, now: number): void {
+  #list(connection: PeerConnection, low: number, high: number, now: number): void {
     const { session, proof } = connection;
     if (session.isOpen) proof?.asked(now);
     this.#perform(connection, session.list(low, high, now), now);
   }
 
   /** What is listed does not matter: rule 5, or a connection that is not in use (rule 1). */
-  #askForLife(connection: Connection, now: number): void {
+  #askForLife(connection: PeerConnection, now: number): void {
     const at = this.#receiving.status(connection.peer.name).newest ?? 0;
     this.#list(connection, at, at, now);
   }
 
-  #perform(connection: Connection, outputs: readonly SessionOutput[], now: number): void {
+  #perform(connection: PeerConnection, outputs: readonly SessionOutput[], now: number): void {
     const { peer, session } = connection;
     for (const output of outputs) this.#carry(connection, output, now);
     if (connection === peer.primary && !session.isOpen) this.#retire(peer, now);
   }
 
-  #carry(connection: Connection, output: SessionOutput, now: number): void {
-    const { id, peer, outlet } = connection;
+  #carry(connection: PeerConnection, output: SessionOutput, now: number): void {
+    const { id, peer, sendQueue } = connection;
     const { name } = peer;
     const isInUse = connection === peer.primary;
     switch (output.type) {
       case "send":
-        outlet.sent(output.bytes.length, now);
+        sendQueue.sent(output.bytes.length, now);
         peer.bytesOut += output.bytes.length;
         this.#actions.push({ type: "send", connection: id, bytes: output.bytes });
         return;
@@ -287,13 +291,13 @@ export class Exchange {
         connection.isUseful ||= output.announcements.length > 0;
         return this.#receiving.announced(name, output.announcements, now);
       case "listed":
-        for (const seq of connection.proof?.answered() ?? []) this.#evidence.has(name, seq);
+        for (const seq of connection.proof?.answered() ?? []) this.#holdings.has(name, seq);
         if (!isInUse) return;
         return this.#receiving.listed(name, output, output.announcements, now);
       case "list-failed":
         return isInUse ? this.#receiving.listFailed(name, now) : undefined;
       case "asked":
-        return outlet.ask(output.asked);
+        return sendQueue.ask(output.asked);
       case "update":
         connection.isUseful = true;
         return this.#receiving.delivered(name, output.request, output, now);
@@ -323,7 +327,7 @@ export class Exchange {
     }
   }
 
-  #greet(connection: Connection, now: number): void {
+  #greet(connection: PeerConnection, now: number): void {
     const entry = this.#news.newest();
     if (entry === undefined) return this.#drop(connection, undefined, now);
     connection.told = entry?.seq ?? 0;
@@ -331,7 +335,7 @@ export class Exchange {
     this.#perform(connection, outputs, now);
   }
 
-  #use(connection: Connection, newest: Announcement | undefined, now: number): void {
+  #use(connection: PeerConnection, newest: Announcement | undefined, now: number): void {
     const { peer, dialled } = connection;
     peer.primary = connection;
     peer.connectedSince = this.#clock.now();
@@ -350,14 +354,14 @@ export class Exchange {
       peer.connectedSince = undefined;
       this.#news.end(peer.name);
       this.#receiving.disconnected(peer.name, now);
-      this.#evidence.flush();
+      this.#holdings.flush();
       if (!this.#stopping) this.#session(peer.name, false);
     } else this.#useInstead(next, undefined, now);
   }
 
   /** Rule 1: another connection is used, which has just greeted if `greeting` is given. */
   #useInstead(
-    connection: Connection,
+    connection: PeerConnection,
     greeting: { readonly newest: Announcement | undefined } | undefined,
     now: number,
   ): void {
@@ -379,25 +383,25 @@ export class Exchange {
     }
   }
 
-  #closeSpare(connection: Connection, now: number): void {
+  #closeSpare(connection: PeerConnection, now: number): void {
     connection.closeAt = undefined;
     if (openConnections(connection.peer).length < 2) return;
     this.#perform(connection, connection.session.close(now), now);
   }
 
   /** Rule 2: answers what there is room for. */
-  #serve(connection: Connection, now: number): void {
-    const { session, outlet, peer } = connection;
+  #serve(connection: PeerConnection, now: number): void {
+    const { session, sendQueue, peer } = connection;
     for (let answers = 0; answers < EXCHANGE_LIMITS.answersAtOnce; answers++) {
       if (session.isEnded) return;
       if (connection.listing !== undefined) {
         if (!this.#listOn(connection, connection.listing, now)) return;
         continue;
       }
-      const asked = outlet.next();
+      const asked = sendQueue.next();
       if (asked === undefined) return;
       if (asked.kind === "list") {
-        connection.listing = new Listing(asked);
+        connection.listing = new ServedListing(asked);
         continue;
       }
       const given = this.#guard.run(() => answerUpdate(session, asked, this.#shown, this.#rules));
@@ -414,7 +418,7 @@ export class Exchange {
   }
 
   /** Reads on in a listing; false when that has to wait, or the connection was dropped. */
-  #listOn(connection: Connection, listing: Listing, now: number): boolean {
+  #listOn(connection: PeerConnection, listing: ServedListing, now: number): boolean {
     const { id, peer, session } = connection;
     const waitMs = this.#pace.waitMs(peer.name, now);
     connection.listsAt = waitMs > 0 ? now + waitMs : Infinity;
@@ -436,7 +440,7 @@ export class Exchange {
 
   #announce({ name, primary }: Peer, now: number): void {
     if (primary === undefined) return;
-    if (!primary.outlet.takesNews) return this.#news.postpone(name, now);
+    if (!primary.sendQueue.takesNews) return this.#news.postpone(name, now);
     const announcements = this.#news.due(name, now);
     primary.told = this.#news.toldUpTo(name) ?? primary.told;
     if (announcements === undefined) return;
@@ -445,14 +449,14 @@ export class Exchange {
   }
 
   /** Closes at once; without a problem of the peer's, since the log is in trouble. */
-  #drop(connection: Connection, problem: string | undefined, now: number): void {
+  #drop(connection: PeerConnection, problem: string | undefined, now: number): void {
     if (problem !== undefined) this.#complain(connection.peer, problem);
     connection.reason ??= "dropped";
     this.#actions.push({ type: "drop", connection: connection.id });
     this.#forget(connection, now);
   }
 
-  #forget(connection: Connection, now: number): void {
+  #forget(connection: PeerConnection, now: number): void {
     if (!this.#connections.delete(connection.id)) return;
     const { peer, reason } = connection;
     peer.connections.splice(peer.connections.indexOf(connection), 1);

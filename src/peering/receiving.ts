@@ -4,7 +4,8 @@
  * sessions; what is to be asked comes out of `orders`. Knows no connections.
  *
  *  1. Persist before announce: an update is appended, with the peer's cursor in the same
- *     transaction, before anything is said about it. Updates share transactions (`gathered.ts`).
+ *     transaction, before anything is said about it. Updates share transactions
+ *     (`receive-batch.ts`).
  *  2. An UPDATE is believed only when its key hashes to what was asked for. Otherwise it counts
  *     against the peer and the next announcer is asked: the thesis's attack (3) fails.
  *  3. Trouble of the log is nobody's failure: what could not be stored is asked for again later.
@@ -15,23 +16,23 @@ import { admitAnnounced } from "../admit.js";
 import type { Clock } from "../clock.js";
 import type { Diagnostics } from "../diagnostics.js";
 import { Refusal, type RefusalReason } from "../errors.js";
-import type { FetchManners } from "../kx/fetch-manners.js";
+import type { FetchPolicy } from "../kx/fetch-policy.js";
 import type { FetchOutput } from "../kx/fetch-tracker.js";
 import { FetchTracker } from "../kx/fetch-tracker.js";
 import type { Announcement } from "../kx/messages.js";
 import type { UpdateRequest } from "../kx/open-requests.js";
-import { Reception } from "../kx/reception.js";
-import type { ReceptionOutput } from "../kx/reception-output.js";
+import type { ReceiveOutput } from "../kx/receive-output.js";
+import { ReceiveState } from "../kx/receive-state.js";
 import type { UpdateLog } from "../log/update-log.js";
 import type { LogGuard } from "../log-guard.js";
 import type { TransferableKey } from "../openpgp/key.js";
 import type { Rules } from "../policy.js";
 import type { UpdateHash } from "../update.js";
 import { AnnouncedSince } from "./announced-since.js";
-import type { Order, ReceivingStatus } from "./connection.js";
-import type { Evidence } from "./evidence.js";
-import { Gathered } from "./gathered.js";
-import { Losses } from "./losses.js";
+import type { PeerOrder, ReceivingStatus } from "./connection.js";
+import { MissingUpdates } from "./missing-updates.js";
+import type { PeerHoldings } from "./peer-holdings.js";
+import { ReceiveBatch } from "./receive-batch.js";
 import { StoredCursors } from "./stored-cursors.js";
 
 /** What policy refuses is not asked for again for a day, and then it may have changed. */
@@ -40,14 +41,14 @@ const REFUSED_MS = 24 * 60 * 60_000;
 /** What the exchange was told at its birth. */
 interface Given {
   readonly rules: Rules;
-  readonly evidence: Evidence;
-  readonly manners: ReadonlyMap<string, FetchManners>;
+  readonly holdings: PeerHoldings;
+  readonly fetchPolicy: ReadonlyMap<string, FetchPolicy>;
 }
 
 interface Peer {
   readonly name: string;
-  readonly reception: Reception;
-  readonly gathered: Gathered;
+  readonly receiveState: ReceiveState;
+  readonly batch: ReceiveBatch;
   known: number;
 }
 
@@ -57,13 +58,13 @@ export class Receiving {
   readonly #clock: Clock;
   readonly #diagnostics: Diagnostics;
   readonly #rules: Rules;
-  readonly #evidence: Evidence;
+  readonly #holdings: PeerHoldings;
   readonly #tracker: FetchTracker;
-  readonly #losses: Losses;
+  readonly #missing: MissingUpdates;
   readonly #cursors: StoredCursors;
   readonly #since: AnnouncedSince;
   readonly #peers = new Map<string, Peer>();
-  #orders: Order[] = [];
+  #orders: PeerOrder[] = [];
 
   /** Reads the stored cursors. Throws `Trouble`. */
   constructor(
@@ -72,28 +73,28 @@ export class Receiving {
     guard: LogGuard,
     clock: Clock,
     diagnostics: Diagnostics,
-    { rules, evidence, manners }: Given,
+    { rules, holdings, fetchPolicy }: Given,
   ) {
     this.#log = log;
     this.#rules = rules;
-    this.#evidence = evidence;
+    this.#holdings = holdings;
     this.#guard = guard;
     this.#clock = clock;
     this.#diagnostics = diagnostics;
-    this.#losses = new Losses(log, guard, diagnostics);
-    this.#cursors = new StoredCursors(log, guard, this.#losses);
-    this.#since = new AnnouncedSince(manners.keys(), log, guard, clock);
-    this.#tracker = new FetchTracker(() => clock.random(), manners);
+    this.#missing = new MissingUpdates(log, guard, diagnostics);
+    this.#cursors = new StoredCursors(log, guard, this.#missing);
+    this.#since = new AnnouncedSince(fetchPolicy.keys(), log, guard, clock);
+    this.#tracker = new FetchTracker(() => clock.random(), fetchPolicy);
     for (const name of peers) {
       const known = (one: Announcement) => this.#isKnown(one, name);
-      const reception = new Reception(this.#cursors.read(name), known);
-      this.#peers.set(name, { name, reception, gathered: new Gathered(), known: 0 });
+      const receiveState = new ReceiveState(this.#cursors.read(name), known);
+      this.#peers.set(name, { name, receiveState, batch: new ReceiveBatch(), known: 0 });
     }
   }
 
   /** The greeting of a peer that was not connected is done. */
   established(peer: string, newest: Announcement | undefined, now: number): void {
-    this.#follow(peer, (reception) => reception.established(newest, now), now);
+    this.#follow(peer, (receiveState) => receiveState.established(newest, now), now);
   }
 
   /** Another connection of the peer is used from now on; with its greeting, if it is new. */
@@ -102,19 +103,19 @@ export class Receiving {
     greeting: { readonly newest: Announcement | undefined } | undefined,
     now: number,
   ): void {
-    this.#follow(peer, (reception) => reception.moved(greeting, now), now);
+    this.#follow(peer, (receiveState) => receiveState.moved(greeting, now), now);
   }
 
   /** The last connection of the peer is gone. */
   disconnected(peer: string, now: number): void {
     this.#look(peer, now);
     this.#store(this.#peer(peer), now);
-    this.#peer(peer).reception.disconnected();
+    this.#peer(peer).receiveState.disconnected();
     this.#take(this.#tracker.disconnected(peer, now), now);
   }
 
   announced(peer: string, announcements: readonly Announcement[], now: number): void {
-    this.#follow(peer, (reception) => reception.announced(announcements, now), now);
+    this.#follow(peer, (receiveState) => receiveState.announced(announcements, now), now);
   }
 
   listed(
@@ -125,22 +126,23 @@ export class Receiving {
   ): void {
     this.#look(peer, now);
     const since = this.#since.of(peer);
-    const input = (reception: Reception) => reception.listed(low, high, announcements, now);
+    const input = (receiveState: ReceiveState) =>
+      receiveState.listed(low, high, announcements, now);
     this.#follow(peer, input, now, since);
   }
 
   listFailed(peer: string, now: number): void {
-    this.#follow(peer, (reception) => reception.listFailed(now), now);
+    this.#follow(peer, (receiveState) => receiveState.listFailed(now), now);
   }
 
   /** Lists something, to hear whether the peer lives. */
   probe(peer: string, now: number): void {
-    this.#follow(peer, (reception) => reception.probe(now), now);
+    this.#follow(peer, (receiveState) => receiveState.probe(now), now);
   }
 
   /** Lists all that the peer still announces, as if we had never known it. */
   startOver(peer: string, now: number): void {
-    this.#follow(peer, (reception) => reception.startOver(now), now);
+    this.#follow(peer, (receiveState) => receiveState.startOver(now), now);
   }
 
   /** Bytes of what was asked for came in. */
@@ -161,7 +163,7 @@ export class Receiving {
       const judge = (key: TransferableKey) => this.#rules.judge(key);
       const update = admitAnnounced(armor, { hash, fingerprint }, judge);
       this.#tracker.delivered(peer, armor.length);
-      this.#peer(peer).gathered.add({ update, bytes: armor.length }, now);
+      this.#peer(peer).batch.add({ update, bytes: armor.length }, now);
     } catch (error) {
       if (!(error instanceof Refusal)) throw error;
       const { reason, message: problem } = error;
@@ -190,33 +192,33 @@ export class Receiving {
     fault: { readonly problem: string; readonly reason?: string },
     now: number,
   ): void {
-    const fingerprint = this.#peer(peer).reception.announcementOf(hash)?.fingerprint;
+    const fingerprint = this.#peer(peer).receiveState.announcementOf(hash)?.fingerprint;
     this.#diagnostics.report("update-wrong", { neighbour: peer, hash, fingerprint, ...fault });
     this.#take(this.#tracker.failed(peer, hash, now), now);
   }
 
   /** The peer does not have an update any more. */
   gone(peer: string, { number, hash }: UpdateRequest, now: number): void {
-    const { reception } = this.#peer(peer);
-    const fingerprint = reception.announcementOf(hash)?.fingerprint;
+    const { receiveState } = this.#peer(peer);
+    const fingerprint = receiveState.announcementOf(hash)?.fingerprint;
     this.#diagnostics.report("update-gone", { neighbour: peer, number, hash, fingerprint });
     this.#take(this.#tracker.gone(peer, hash, now), now);
-    this.#follow(peer, () => reception.lost(hash, now), now);
+    this.#follow(peer, () => receiveState.lost(hash, now), now);
   }
 
   /** Stores what the peer has delivered, if it is time to. */
   store(name: string, now: number): void {
     const peer = this.#peer(name);
-    const onTheirWay = this.#tracker.inFlightAt(name) - peer.gathered.size;
-    if (peer.gathered.isDue(onTheirWay, now)) this.#store(peer, now);
+    const onTheirWay = this.#tracker.inFlightAt(name) - peer.batch.size;
+    if (peer.batch.isDue(onTheirWay, now)) this.#store(peer, now);
   }
 
   /** Rule 1. */
-  #store({ name, reception, gathered }: Peer, now: number): void {
-    const fetched = gathered.take();
+  #store({ name, receiveState, batch }: Peer, now: number): void {
+    const fetched = batch.take();
     if (fetched.length === 0) return;
     const hashes = new Set(fetched.map(({ update }) => update.hash));
-    const at = this.#losses.flush() ? reception.cursorAfter(hashes) : undefined;
+    const at = this.#missing.flush() ? receiveState.cursorAfter(hashes) : undefined;
     const origin = { neighbour: name, transport: "kx" } as const;
     const receivedAt = this.#clock.now();
     const arrivals = fetched.map(({ update }) => ({ update, origin, trail: [], receivedAt }));
@@ -244,24 +246,24 @@ export class Receiving {
   held(hashes: Iterable<UpdateHash>, now: number): void {
     for (const hash of hashes) {
       this.#tracker.settled(hash);
-      for (const { name, reception } of this.#peers.values()) {
-        if (reception.announcementOf(hash)) this.#evidence.announced(name, hash);
-        this.#follow(name, () => reception.settled(hash, now), now);
+      for (const { name, receiveState } of this.#peers.values()) {
+        if (receiveState.announcementOf(hash)) this.#holdings.announced(name, hash);
+        this.#follow(name, () => receiveState.settled(hash, now), now);
       }
     }
   }
 
   /** Does what is due. */
   tick(now: number): void {
-    for (const { name, reception } of this.#peers.values()) {
+    for (const { name, receiveState } of this.#peers.values()) {
       this.store(name, now);
-      this.#follow(name, () => reception.tick(now), now);
+      this.#follow(name, () => receiveState.tick(now), now);
     }
     if (now >= this.#cursors.dueAt) this.storeCursors(now);
   }
 
   /** What is to be asked now; each order is handed out once. */
-  orders(now: number): Order[] {
+  orders(now: number): PeerOrder[] {
     this.#take(this.#tracker.advance(now, this.#clock.now()), now);
     const orders = this.#orders;
     this.#orders = [];
@@ -271,8 +273,8 @@ export class Receiving {
   /** When `tick` or `orders` is due; Infinity for never. */
   nextAt(): number {
     let next = Math.min(this.#tracker.nextAt() ?? Infinity, this.#cursors.dueAt);
-    for (const { reception, gathered } of this.#peers.values()) {
-      next = Math.min(next, reception.nextAt() ?? Infinity, gathered.dueAt);
+    for (const { receiveState, batch } of this.#peers.values()) {
+      next = Math.min(next, receiveState.nextAt() ?? Infinity, batch.dueAt);
     }
     return next;
   }
@@ -281,19 +283,19 @@ export class Receiving {
   storeCursors(now: number): void {
     const peers = [...this.#peers.values()];
     this.#cursors.store(
-      peers.map(({ name, reception }) => [name, reception.cursor]),
+      peers.map(({ name, receiveState }) => [name, receiveState.cursor]),
       now,
     );
   }
 
   status(peer: string): ReceivingStatus {
-    const { reception, known } = this.#peer(peer);
+    const { receiveState, known } = this.#peer(peer);
     const held = this.#tracker.heldAt(peer);
     const offset = this.#clock.now() - this.#clock.monotonic();
     return {
-      cursor: reception.cursor?.number,
-      newest: reception.newest,
-      missing: reception.missing,
+      cursor: receiveState.cursor?.number,
+      newest: receiveState.newest,
+      missing: receiveState.missing,
       inFlight: this.#tracker.inFlightAt(peer),
       known,
       held: held && { why: held.why, until: held.until + offset },
@@ -302,11 +304,11 @@ export class Receiving {
 
   #follow(
     name: string,
-    input: (reception: Reception) => readonly ReceptionOutput[],
+    input: (receiveState: ReceiveState) => readonly ReceiveOutput[],
     now: number,
     heardAt = now,
   ): void {
-    for (const output of input(this.#peer(name).reception)) {
+    for (const output of input(this.#peer(name).receiveState)) {
       switch (output.type) {
         case "list":
           this.#orders.push({ ...output, peer: name });
@@ -322,7 +324,7 @@ export class Receiving {
           break;
         case "gap": {
           const { low, high } = output;
-          this.#losses.gap(name, low, high, this.#clock.now());
+          this.#missing.gap(name, low, high, this.#clock.now());
           break;
         }
         case "reset":
@@ -357,16 +359,16 @@ export class Receiving {
 
   #lost(hash: UpdateHash, peers: readonly string[], now: number): void {
     const peersNow = [...this.#peers.values()];
-    const listed = peersNow.flatMap((peer) => peer.reception.announcementOf(hash, true) ?? []);
-    this.#losses.lost(hash, listed, peers, this.#clock.now());
-    for (const { name, reception } of this.#peers.values()) {
-      this.#follow(name, () => reception.lost(hash, now), now);
+    const listed = peersNow.flatMap((peer) => peer.receiveState.announcementOf(hash, true) ?? []);
+    this.#missing.lost(hash, listed, peers, this.#clock.now());
+    for (const { name, receiveState } of this.#peers.values()) {
+      this.#follow(name, () => receiveState.lost(hash, now), now);
     }
   }
 
   /** Notes since when something of the peer's may be waiting. */
   #look(peer: string, now: number): void {
-    const { newest, cursor } = this.#peer(peer).reception;
+    const { newest, cursor } = this.#peer(peer).receiveState;
     const hasAll = newest === cursor?.number;
     this.#since.look(peer, this.#tracker.oldestAt(peer), hasAll, now);
   }
@@ -377,7 +379,7 @@ export class Receiving {
       () => this.#log.has(hash) || this.#log.isRefused(hash, this.#clock.now()),
     );
     if (isKnown) this.#peer(name).known += 1;
-    if (isKnown) this.#evidence.announced(name, hash);
+    if (isKnown) this.#holdings.announced(name, hash);
     if (isKnown || fingerprint === undefined) return isKnown ?? false;
     // In trouble we rather fetch it in vain than miss it.
     const refusal = this.#guard.run(() => this.#rules.declines(fingerprint));

@@ -1,18 +1,18 @@
 /**
  * What a KX peer asked for, read from the log: listings and bodies. Wire numbers become positions
- * in the log here. When to answer, and how much may be unsent, is `outlet.ts`; how fast lines are
- * listed is `listing-pace.ts`.
+ * in the log here. When to answer, and how much may be unsent, is `send-queue.ts`; how fast lines
+ * are listed is `listing-pace.ts`.
  */
 import type { NumberRange } from "../kx/messages.js";
 import { MAX_NUMBER, seqOfWire } from "../kx/messages.js";
 import { serializeLines } from "../kx/serializer.js";
 import type { Session } from "../kx/session.js";
-import type { Asked, SessionOutput } from "../kx/session-output.js";
+import type { AskedNumber, SessionOutput } from "../kx/session-output.js";
 import type { Entry, UpdateLog } from "../log/update-log.js";
 import { encodeArmor } from "../openpgp/armor.js";
 import type { Rules } from "../policy.js";
 import type { Seq } from "../update.js";
-import { announcementOf } from "./news.js";
+import { announcementOf } from "./announcements.js";
 
 export const LISTING_LIMITS = {
   /**
@@ -27,7 +27,7 @@ export const LISTING_LIMITS = {
 } as const;
 
 /** An answer, and the entry whose body is in it. */
-export interface Answer {
+export interface KxAnswer {
   readonly outputs: SessionOutput[];
   readonly served: Entry | undefined;
 }
@@ -39,10 +39,10 @@ export interface Answer {
  */
 export function answerUpdate(
   session: Session,
-  { tag, number }: Asked & { readonly kind: "update" },
+  { tag, number }: AskedNumber & { readonly kind: "update" },
   log: UpdateLog | undefined,
   rules: Rules,
-): Answer {
+): KxAnswer {
   const seq = seqOfWire(number, log?.newest() ?? 0);
   const entry = seq === undefined ? undefined : log?.entry(seq);
   const isWithheld = entry === undefined || rules.withholds(entry) !== undefined;
@@ -65,7 +65,7 @@ interface Span {
  * at a time. What is blocked or forgotten is left out. What was appended after the first slice is
  * not in it; the peer is told of that by a notice.
  */
-export class Listing {
+export class ServedListing {
   readonly #ranges: readonly NumberRange[];
   readonly tag: string;
   #spans: Span[] | undefined;
@@ -73,7 +73,7 @@ export class Listing {
   readonly #lines: Uint8Array[] = [];
   #count = 0;
 
-  constructor({ tag, ranges }: Asked & { readonly kind: "list" }) {
+  constructor({ tag, ranges }: AskedNumber & { readonly kind: "list" }) {
     this.tag = tag;
     this.#ranges = ranges;
   }

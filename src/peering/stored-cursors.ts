@@ -3,10 +3,10 @@
  * storing is an fsync, for a duplicate as much as all else together, and a cursor that is behind
  * after a crash costs a few lines of listing. What a cursor has passed as lost is noted first.
  */
-import type { Position } from "../kx/reception-output.js";
+import type { WirePosition } from "../kx/receive-output.js";
 import type { UpdateLog } from "../log/update-log.js";
 import type { LogGuard } from "../log-guard.js";
-import type { Losses } from "./losses.js";
+import type { MissingUpdates } from "./missing-updates.js";
 
 const DELAY_MS = 60_000;
 const RETRY_MS = 1000;
@@ -14,30 +14,30 @@ const RETRY_MS = 1000;
 export class StoredCursors {
   readonly #log: UpdateLog;
   readonly #guard: LogGuard;
-  readonly #losses: Losses;
-  readonly #stored = new Map<string, Position | undefined>();
+  readonly #missing: MissingUpdates;
+  readonly #stored = new Map<string, WirePosition | undefined>();
   /** When cursors that moved are to be stored; Infinity when none has. */
   dueAt = Infinity;
 
-  constructor(log: UpdateLog, guard: LogGuard, losses: Losses) {
+  constructor(log: UpdateLog, guard: LogGuard, missing: MissingUpdates) {
     this.#log = log;
     this.#guard = guard;
-    this.#losses = losses;
+    this.#missing = missing;
   }
 
   /** The stored cursor of a peer. Throws `Trouble`. */
-  read(peer: string): Position | undefined {
+  read(peer: string): WirePosition | undefined {
     const at = this.#log.receiveCursor(peer);
     this.#stored.set(peer, at);
     return at;
   }
 
-  moved(peer: string, at: Position, now: number): void {
+  moved(peer: string, at: WirePosition, now: number): void {
     if (!isSame(at, this.#stored.get(peer))) this.dueAt = Math.min(this.dueAt, now + DELAY_MS);
   }
 
   /** It was stored in one transaction with the update that moved it. */
-  storedWith(peer: string, at: Position): void {
+  storedWith(peer: string, at: WirePosition): void {
     this.#stored.set(peer, at);
   }
 
@@ -47,8 +47,11 @@ export class StoredCursors {
   }
 
   /** Stores those that have moved; what fails is tried again. */
-  store(cursors: Iterable<readonly [peer: string, at: Position | undefined]>, now: number): void {
-    this.dueAt = this.#losses.flush() ? Infinity : now + RETRY_MS;
+  store(
+    cursors: Iterable<readonly [peer: string, at: WirePosition | undefined]>,
+    now: number,
+  ): void {
+    this.dueAt = this.#missing.flush() ? Infinity : now + RETRY_MS;
     if (this.dueAt !== Infinity) return;
     for (const [peer, at] of cursors) {
       if (at === undefined || isSame(at, this.#stored.get(peer))) continue;
@@ -62,6 +65,6 @@ export class StoredCursors {
   }
 }
 
-function isSame(at: Position, stored: Position | undefined): boolean {
+function isSame(at: WirePosition, stored: WirePosition | undefined): boolean {
   return at.number === stored?.number && at.hash === stored.hash;
 }

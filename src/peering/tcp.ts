@@ -8,16 +8,16 @@ import type { AddressInfo, Server, Socket } from "node:net";
 import { connect, createServer } from "node:net";
 import type { Clock } from "../clock.js";
 import type { Config, Endpoint, Neighbour } from "../config/config.js";
-import { goesByKx } from "../config/roads.js";
+import { goesByKx } from "../config/paths.js";
 import type { Diagnostics } from "../diagnostics.js";
 import { plainHost, plainIp } from "../ip-address.js";
 import type { UpdateLog } from "../log/update-log.js";
 import type { ExchangeOptions, PeerStatus } from "./connection.js";
 import type { Action } from "./exchange.js";
 import { Exchange } from "./exchange.js";
-import { Line } from "./line.js";
-import { mannersOf } from "./manners.js";
+import { fetchPolicyOf } from "./fetch-policy.js";
 import { type LookUp, PeerAddresses } from "./peer-addresses.js";
+import { PeerSocket } from "./peer-socket.js";
 import { Redial } from "./redial.js";
 import { HANDSHAKE_MS, KxTls } from "./tls.js";
 
@@ -61,7 +61,7 @@ export class KxDoor {
   readonly #exchange: Exchange;
   readonly #peers: KxPeer[];
   readonly #servers: Server[] = [];
-  readonly #lines = new Map<number, Line>();
+  readonly #lines = new Map<number, PeerSocket>();
   readonly #addresses: PeerAddresses;
   readonly #tls: KxTls | undefined;
   /** Connections that are not yet sure of their peer, and which peers they may be of. */
@@ -126,7 +126,7 @@ export class KxDoor {
       }
       given.session?.(name, isUp);
     };
-    const options = { ...given, session, observing, addresses, manners: mannersOf(config) };
+    const options = { ...given, session, observing, addresses, fetchPolicy: fetchPolicyOf(config) };
     this.#exchange = new Exchange(names, log, clock, diagnostics, options);
   }
 
@@ -452,7 +452,7 @@ export class KxDoor {
   #adopt(socket: Socket, peer: KxPeer, dialled: boolean): void {
     this.#lastId += 1;
     const id = this.#lastId;
-    const line = new Line(id, peer.name, socket, (unsentBytes) => {
+    const line = new PeerSocket(id, peer.name, socket, (unsentBytes) => {
       this.#perform(this.#exchange.flushed(id, unsentBytes, this.#now()));
       if (socket.isPaused() && !this.#exchange.isCongested(id)) socket.resume();
     });

@@ -20,7 +20,7 @@ export const HANDSHAKE_MS = 15_000;
 type Files = NonNullable<NonNullable<Config["kx"]>["tls"]>;
 
 /** Whom a certificate may belong to. */
-export interface Identity {
+export interface TlsIdentity {
   readonly name: string;
   readonly host: string;
   /** SHA-256 of its certificate as 64 upper-case hex digits, or undefined when the CA decides. */
@@ -40,7 +40,7 @@ export class KxTls {
    * handshake is done. `dialled` is the host that we dialled, undefined when the peer did. Rejects
    * with an Error that says what is wrong; `socket` is destroyed then.
    */
-  secure<T extends Identity>(
+  secure<T extends TlsIdentity>(
     socket: Socket,
     peers: readonly T[],
     dialled: string | undefined,
@@ -107,7 +107,7 @@ export class KxTls {
     server.emit("connection", socket);
   }
 
-  #problem(secured: TLSSocket, peer: Identity): string | undefined {
+  #problem(secured: TLSSocket, peer: TlsIdentity): string | undefined {
     const certificate = secured.getPeerCertificate();
     if (certificate.fingerprint256 === undefined) return "the peer showed no certificate";
     const shown = certificate.fingerprint256.replaceAll(":", "");
@@ -142,7 +142,7 @@ export class KxTls {
 
 /** What is wrong with a certificate that proves none of the peers. */
 function problemOf(
-  judged: readonly { readonly peer: Identity; readonly problem: string | undefined }[],
+  judged: readonly { readonly peer: TlsIdentity; readonly problem: string | undefined }[],
 ): string {
   const [first, ...others] = judged;
   if (others.length === 0) return first?.problem ?? "no peer is expected";

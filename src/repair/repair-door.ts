@@ -25,7 +25,7 @@ import { delayMs } from "../schedule.js";
 import { lookUp } from "./repair-hkp.js";
 import type { RepairIntake } from "./repair-intake.js";
 import { REPAIR_LIMITS, type RepairLimits } from "./repair-limits.js";
-import { type Asked, RepairSource } from "./repair-source.js";
+import { type AskedSource, RepairSource } from "./repair-source.js";
 
 /** Mails a command to a neighbour. */
 export type MailQuestion = (
@@ -227,7 +227,7 @@ export class RepairDoor {
     const { hkpPace: pace, rest, requestMs } = this.#limits;
     // Twice the largest key that is taken, in armor.
     const limits = { requestMs, bytes: 3 * this.#config.policy.maxUpdateBytes };
-    const ask = async (repair: Repair, signal: AbortSignal): Promise<Asked> => {
+    const ask = async (repair: Repair, signal: AbortSignal): Promise<AskedSource> => {
       const { fingerprint } = repair;
       if (fingerprint === undefined) throw new Error("HKP has no list of what changed");
       if (this.#isHere(repair)) return { kind: "taken", words: "", ...NOTHING };
@@ -240,7 +240,7 @@ export class RepairDoor {
 
   #mail(name: string, mail: MailQuestion): RepairSource {
     const { mailPace: pace, rest, mailTries } = this.#limits;
-    const ask = async (repair: Repair): Promise<Asked> => {
+    const ask = async (repair: Repair): Promise<AskedSource> => {
       const { fingerprint, attempts } = repair;
       if (this.#isHere(repair)) return { kind: "taken", words: "", ...NOTHING };
       if (attempts >= mailTries) return { kind: "absent", words: "does not answer", ...NOTHING };
@@ -272,7 +272,7 @@ export class RepairDoor {
     return days > 0 ? days : Math.max(1, Math.ceil(this.#config.log.rememberMs / DAY_MS));
   }
 
-  #settle(repair: Repair, answer: Asked): void {
+  #settle(repair: Repair, answer: AskedSource): void {
     switch (answer.kind) {
       case "asked":
         return this.#asked(repair);

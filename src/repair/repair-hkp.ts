@@ -6,7 +6,7 @@
 import type { Fingerprint } from "../update.js";
 
 /** What came of it. */
-export type Found =
+export type LookUpResult =
   | { readonly kind: "found"; readonly text: Uint8Array }
   /** It has no such key. */
   | { readonly kind: "absent"; readonly words: string }
@@ -28,7 +28,7 @@ export async function lookUp(
   fingerprint: Fingerprint,
   { requestMs, bytes }: LookUpLimits,
   signal: AbortSignal,
-): Promise<Found> {
+): Promise<LookUpResult> {
   const asked = `${url}/pks/lookup?op=get&options=mr&search=0x${fingerprint}`;
   const deadline = AbortSignal.timeout(requestMs);
   try {

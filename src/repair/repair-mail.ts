@@ -61,7 +61,7 @@ export class MailAnswers {
     vouched: readonly Neighbour[],
   ): boolean {
     if (vouched.includes(neighbour)) return true;
-    return inReplyTo.includes(questionMark(neighbour.name, command, this.#log.returns.secret));
+    return inReplyTo.includes(questionMark(neighbour.name, command, this.#log.bounces.secret));
   }
 
   async #judge(

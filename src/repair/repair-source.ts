@@ -18,7 +18,7 @@ import { delayMs } from "../schedule.js";
  * `asked` when the answer comes by another way, `later` when the question did not get there by no
  * fault of the keyserver.
  */
-export type Asked =
+export type AskedSource =
   | RepairAnswer
   | { readonly kind: "asked" }
   | { readonly kind: "later"; readonly words: string };
@@ -30,7 +30,7 @@ export interface SourceSettings {
   /** How long it rests after so many failures in a row. */
   readonly rest: Schedule;
   /** Asks it for what `repair` says. Rejects with `Trouble` alone. */
-  readonly ask: (repair: Repair, signal: AbortSignal) => Promise<Asked>;
+  readonly ask: (repair: Repair, signal: AbortSignal) => Promise<AskedSource>;
 }
 
 /** Timers of Node cannot wait for longer than 24 days; clocks step. */
@@ -43,7 +43,7 @@ export class RepairSource {
   readonly #log: UpdateLog;
   readonly #clock: Clock;
   readonly #guard: LogGuard;
-  readonly #settle: (repair: Repair, answer: Asked) => void;
+  readonly #settle: (repair: Repair, answer: AskedSource) => void;
   readonly #bucket: TokenBucket;
   readonly #broken = new AbortController();
   #timer: NodeJS.Timeout | undefined;
@@ -57,7 +57,7 @@ export class RepairSource {
     log: UpdateLog,
     clock: Clock,
     guard: LogGuard,
-    settle: (repair: Repair, answer: Asked) => void,
+    settle: (repair: Repair, answer: AskedSource) => void,
   ) {
     this.#settings = settings;
     this.#log = log;

@@ -4,11 +4,11 @@
  * would have been a whole mail of the average size, and a mail has a head of its own.
  */
 import type { Neighbour } from "../config/config.js";
-import { goesByKx } from "../config/roads.js";
+import { goesByKx } from "../config/paths.js";
 import type { EventName } from "../diagnostics.js";
 import type { PeerStatus } from "../peering/connection.js";
+import type { EventCounters, Which } from "./event-counters.js";
 import type { NeighbourView } from "./neighbour-view.js";
-import type { Tally, Which } from "./tally.js";
 
 /** Bytes of a mail around its armor: the head that we compose and the envelope. */
 const MAIL_HEAD_BYTES = 800;
@@ -36,9 +36,9 @@ export type FlowName = keyof typeof FLOWS;
 const NAMES = Object.keys(FLOWS) as FlowName[];
 
 /** Updates of 24 h by flow, and the same by the hour, oldest first. */
-export function flowOf(tally: Tally) {
+export function flowOf(counters: EventCounters) {
   const hours = Object.fromEntries(
-    NAMES.map((name) => [name, tally.series(FLOWS[name]).map(({ count }) => count)]),
+    NAMES.map((name) => [name, counters.series(FLOWS[name]).map(({ count }) => count)]),
   ) as Record<FlowName, number[]>;
   const day = Object.fromEntries(
     NAMES.map((name) => [name, hours[name].reduce((sum, count) => sum + count, 0)]),
@@ -47,21 +47,21 @@ export function flowOf(tally: Tally) {
 }
 
 /** What was not sent twice since the start, and about how many bytes of mail that spared. */
-export function savedOf(tally: Tally, peers: readonly PeerStatus[]) {
-  const accepted = tally.sum({ events: ["accepted"] });
+export function savedOf(counters: EventCounters, peers: readonly PeerStatus[]) {
+  const accepted = counters.sum({ events: ["accepted"] });
   const update = accepted.count === 0 ? USUAL_UPDATE_BYTES : accepted.bytes / accepted.count;
   const mail = update + MAIL_HEAD_BYTES;
   const known = peers.reduce((sum, peer) => sum + peer.known, 0);
   const kxBytes = peers.reduce((sum, peer) => sum + peer.bytesIn + peer.bytesOut, 0);
-  const carried = tally.sum(FLOWS.inKx).count + tally.sum(FLOWS.outKx).count;
-  const suppressed = tally.sum(FLOWS.suppressed).count;
+  const carried = counters.sum(FLOWS.inKx).count + counters.sum(FLOWS.outKx).count;
+  const suppressed = counters.sum(FLOWS.suppressed).count;
   return {
     /** Mails that were not written because their site had the update. */
     suppressedMails: suppressed,
     /** Duplicates that came by mail and went no further. */
-    duplicateMails: tally.sum({ ...FLOWS.duplicates, via: "mail" }).count,
+    duplicateMails: counters.sum({ ...FLOWS.duplicates, via: "mail" }).count,
     /** Of keys that came whole, what every neighbour had been told before. */
-    trimmedBytes: tally.sum({ events: ["trimmed"] }).bytes,
+    trimmedBytes: counters.sum({ events: ["trimmed"] }).bytes,
     /** Announcements of updates that were known, each a mail in the old way. */
     knownAnnouncements: known,
     kxBytes,
@@ -72,8 +72,8 @@ export function savedOf(tally: Tally, peers: readonly PeerStatus[]) {
 }
 
 /** Share of the updates of 24 h that went over KX, with one or all; undefined without any. */
-export function kxShareOf(tally: Tally, neighbour?: string): number | undefined {
-  const day = (flow: Which) => tally.day({ ...flow, ...(neighbour && { neighbour }) }).count;
+export function kxShareOf(counters: EventCounters, neighbour?: string): number | undefined {
+  const day = (flow: Which) => counters.day({ ...flow, ...(neighbour && { neighbour }) }).count;
   const kx = day(FLOWS.inKx) + day(FLOWS.outKx);
   const mail = day(FLOWS.inMail) + day(FLOWS.outMail);
   return kx + mail === 0 ? undefined : kx / (kx + mail);
@@ -81,7 +81,7 @@ export function kxShareOf(tally: Tally, neighbour?: string): number | undefined 
 
 /** How far the way from mail to KX is gone; `paths` are the roads in use by neighbour. */
 export function migrationOf(
-  tally: Tally,
+  counters: EventCounters,
   neighbours: readonly Neighbour[],
   paths: ReadonlyMap<string, NeighbourView["path"]>,
 ) {
@@ -93,6 +93,6 @@ export function migrationOf(
     mailOnly: neighbours.filter((one) => !goesByKx(one)).map(({ name }) => name),
     /** Those whose updates take this road now. */
     byPath: { mail: on("mail"), both: on("both"), kx: on("kx") },
-    kxShare24h: kxShareOf(tally) ?? null,
+    kxShare24h: kxShareOf(counters) ?? null,
   };
 }

@@ -14,8 +14,8 @@ import type { PeerStatus } from "../peering/connection.js";
 import { Policy, type Withheld } from "../policy.js";
 import { ahead, cameBy, octets, several } from "../text.js";
 import type { Fingerprint, Seq, Transport, UpdateHash } from "../update.js";
+import type { Report } from "./event-counters.js";
 import { isLocal, type Subject, subjectsOf, wordsOf } from "./neighbour-view.js";
-import type { Report } from "./tally.js";
 
 /** Entries that one question may find. */
 export const JOURNEYS = 20;

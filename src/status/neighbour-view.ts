@@ -7,12 +7,12 @@ import type { Neighbour } from "../config/config.js";
 import type { LaneStatus } from "../delivery/lane.js";
 import type { Road } from "../delivery/path.js";
 import type { EventName } from "../diagnostics.js";
-import type { Holding } from "../kx/fetch-manners.js";
+import type { Holding } from "../kx/fetch-policy.js";
 import type { Entry, UpdateLog } from "../log/update-log.js";
 import type { PeerStatus } from "../peering/connection.js";
 import { ago, ahead, octets, several, span } from "../text.js";
 import type { Seq } from "../update.js";
-import type { Tally } from "./tally.js";
+import type { EventCounters } from "./event-counters.js";
 
 /** `down`: something has to change; `behind`: it catches up; `idle`: nothing is sent to it. */
 export type State = "good" | "behind" | "down" | "paused" | "idle";
@@ -80,7 +80,7 @@ export function isLocal(name: string): boolean {
 /** Where a view comes from. */
 export interface ViewSources {
   readonly log: UpdateLog;
-  readonly tally: Tally;
+  readonly counters: EventCounters;
   readonly lane: LaneStatus | undefined;
   readonly peer: PeerStatus | undefined;
   readonly now: number;
@@ -103,10 +103,10 @@ const BADLY: readonly EventName[] = [
 
 export function viewOf(neighbour: Subject, sources: ViewSources): NeighbourView {
   const { name } = neighbour;
-  const { tally, lane, peer, log } = sources;
-  const well = tally.day({ events: WELL, neighbour: name }).count;
-  const badly = tally.day({ events: BADLY, neighbour: name }).count;
-  const flow = tally.series({ events: [...IN, ...OUT], neighbour: name });
+  const { counters, lane, peer, log } = sources;
+  const well = counters.day({ events: WELL, neighbour: name }).count;
+  const badly = counters.day({ events: BADLY, neighbour: name }).count;
+  const flow = counters.series({ events: [...IN, ...OUT], neighbour: name });
   const waiting = lane && lane.backlog > 0 ? oldestWaiting(log, lane) : undefined;
   const path = pathOf(neighbour, sources);
   return {
@@ -114,14 +114,14 @@ export function viewOf(neighbour: Subject, sources: ViewSources): NeighbourView 
     path,
     pathSince: lane?.path?.since ?? peer?.connectedSince ?? 0,
     ...stateOf(neighbour, path, sources, waiting?.receivedAt ?? 0),
-    lastIn: tally.lastAt({ events: IN, neighbour: name }),
-    lastOut: Math.max(tally.lastAt({ events: OUT, neighbour: name }), lane?.lastSuccessAt ?? 0),
+    lastIn: counters.lastAt({ events: IN, neighbour: name }),
+    lastOut: Math.max(counters.lastAt({ events: OUT, neighbour: name }), lane?.lastSuccessAt ?? 0),
     held: peer?.held?.why,
     backlog: path === "kx" ? (peer?.missing ?? 0) : (lane?.backlog ?? 0),
     oldest: path === "kx" ? 0 : (waiting?.receivedAt ?? 0),
     success: well + badly === 0 ? undefined : well / (well + badly),
     hours: flow.map(({ count }) => count),
-    lastError: lastError(name, lane, tally),
+    lastError: lastError(name, lane, counters),
     nextTry: lane?.nextAt ?? 0,
   };
 }
@@ -173,7 +173,7 @@ const LAST = Number.MAX_SAFE_INTEGER as Seq;
 
 /** What came back from the site, or else what is next for it. */
 function oldestWaiting(log: UpdateLog, { name, cursor }: LaneStatus): Entry | undefined {
-  const again = log.returns.nextWaiting(name);
+  const again = log.bounces.nextWaiting(name);
   const entry = again === undefined ? undefined : log.entry(again);
   return entry ?? log.range((cursor + 1) as Seq, LAST, 1)[0];
 }
@@ -220,8 +220,8 @@ function idleWords({ mail, via }: Subject): string {
   return "nothing is sent to it: its section is missing in the config";
 }
 
-function lastError(name: string, lane: LaneStatus | undefined, tally: Tally) {
-  const report = tally
+function lastError(name: string, lane: LaneStatus | undefined, counters: EventCounters) {
+  const report = counters
     .recent()
     .find(({ event, fields }) => BADLY.includes(event) && fields.neighbour === name);
   const told = report && wordsOf(report.fields);

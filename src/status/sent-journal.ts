@@ -9,7 +9,7 @@ import type { Sending } from "../log/sendings.js";
 import type { UpdateLog } from "../log/update-log.js";
 import { LogGuard } from "../log-guard.js";
 import type { Seq } from "../update.js";
-import type { Report, Tally } from "./tally.js";
+import type { EventCounters, Report } from "./event-counters.js";
 
 export const JOURNAL_LIMITS = {
   everyMs: 10_000,
@@ -24,10 +24,10 @@ export class SentJournal {
   #noted: Sending[] = [];
   #timer: NodeJS.Timeout | undefined;
 
-  constructor(log: UpdateLog, tally: Tally, clock: Clock) {
+  constructor(log: UpdateLog, counters: EventCounters, clock: Clock) {
     this.#log = log;
-    this.#guard = new LogGuard("journal", clock, tally);
-    this.#unsubscribe = tally.onReport((report) => this.#hear(report));
+    this.#guard = new LogGuard("journal", clock, counters);
+    this.#unsubscribe = counters.onReport((report) => this.#hear(report));
   }
 
   /** Writes what is left and hears nothing more. */

@@ -14,11 +14,11 @@ import { lastOf } from "../log/repairs.js";
 import type { UpdateLog } from "../log/update-log.js";
 import type { PeerStatus } from "../peering/connection.js";
 import { EXPIRES_SOON_MS, endWords } from "./certificates.js";
+import type { EventCounters, Report } from "./event-counters.js";
 import { flowOf, kxShareOf, migrationOf, savedOf } from "./flow.js";
 import { masked } from "./mask.js";
 import type { NeighbourView } from "./neighbour-view.js";
 import { subjectsOf, viewOf, wordsOf } from "./neighbour-view.js";
-import type { Report, Tally } from "./tally.js";
 import { verdictOf } from "./verdict.js";
 
 /** How expiry is: how often it failed in a row and why, and whether the clock has just jumped. */
@@ -32,7 +32,7 @@ export interface UpkeepState {
 export interface Sources {
   readonly config: Config;
   readonly log: UpdateLog;
-  readonly tally: Tally;
+  readonly counters: EventCounters;
   readonly clock: Clock;
   readonly startedAt: number;
   readonly version: string;
@@ -51,7 +51,7 @@ export type Status = ReturnType<typeof status>;
 
 /** With `mask`, every address in it is masked. */
 export function status(sources: Sources, mask = false) {
-  const { config, log, tally, clock, startedAt, version } = sources;
+  const { config, log, counters, clock, startedAt, version } = sources;
   const now = clock.now();
   const running = sources.running ?? true;
   const { entries, bodies, bodyBytes, fileBytes } = log.counts();
@@ -62,7 +62,7 @@ export function status(sources: Sources, mask = false) {
   const views = subjectsOf(config.neighbours, allLanes).map((neighbour) => {
     const { name } = neighbour;
     const [lane, peer] = [lanes.get(name), peers.get(name)];
-    return { neighbour, lane, peer, view: viewOf(neighbour, { log, tally, lane, peer, now }) };
+    return { neighbour, lane, peer, view: viewOf(neighbour, { log, counters, lane, peer, now }) };
   });
   const value = {
     site: config.site.address,
@@ -73,7 +73,7 @@ export function status(sources: Sources, mask = false) {
       mode: config.mode,
       running,
       views: views.map(({ view }) => view),
-      tally,
+      counters,
       now,
     }),
     time: new Date(now).toISOString(),
@@ -89,23 +89,23 @@ export function status(sources: Sources, mask = false) {
     /** Keys that were lost and are being fetched again. */
     repairs: log.repairs.count(),
     totals: {
-      accepted: tally.total("accepted").count,
-      duplicates: tally.total("duplicate").count,
-      duplicateBytes: tally.total("duplicate").bytes,
-      sent: tally.total("sent").count,
-      sentBytes: tally.total("sent").bytes,
-      wouldSend: tally.total("would-send").count,
-      suppressed: tally.total("suppressed").count,
-      undelivered: tally.total("undelivered").count,
-      refused: tally.total("mail-refused").count,
-      declined: tally.total("update-declined").count,
-      withheld: tally.total("withheld").count,
-      bounces: tally.total("bounce").count,
+      accepted: counters.total("accepted").count,
+      duplicates: counters.total("duplicate").count,
+      duplicateBytes: counters.total("duplicate").bytes,
+      sent: counters.total("sent").count,
+      sentBytes: counters.total("sent").bytes,
+      wouldSend: counters.total("would-send").count,
+      suppressed: counters.total("suppressed").count,
+      undelivered: counters.total("undelivered").count,
+      refused: counters.total("mail-refused").count,
+      declined: counters.total("update-declined").count,
+      withheld: counters.total("withheld").count,
+      bounces: counters.total("bounce").count,
     },
-    flow: flowOf(tally),
-    saved: savedOf(tally, sources.peers()),
+    flow: flowOf(counters),
+    saved: savedOf(counters, sources.peers()),
     migration: migrationOf(
-      tally,
+      counters,
       config.neighbours,
       new Map(views.map(({ view }) => [view.name, view.path])),
     ),
@@ -115,13 +115,13 @@ export function status(sources: Sources, mask = false) {
       mail: neighbour.mail ?? null,
       kx: endpointOf(config, neighbour.name),
       ...viewJson(view),
-      kxShare24h: kxShareOf(tally, neighbour.name) ?? null,
+      kxShare24h: kxShareOf(counters, neighbour.name) ?? null,
       ...repairView(log, neighbour.name, repairs.get(neighbour.name) ?? 0),
       ...laneView(lane),
       ...peerView(peer),
     })),
-    recent: tally.recent().map(recentJson),
-    counts: tally.counts().map((count) => ({ ...count, lastAt: iso(count.lastAt) })),
+    recent: counters.recent().map(recentJson),
+    counts: counters.counts().map((count) => ({ ...count, lastAt: iso(count.lastAt) })),
   };
   return mask ? maskedDeep(value) : value;
 }

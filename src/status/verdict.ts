@@ -5,9 +5,9 @@
  */
 import type { EventName } from "../diagnostics.js";
 import { ago, listed, several } from "../text.js";
+import type { EventCounters } from "./event-counters.js";
 import type { NeighbourView } from "./neighbour-view.js";
 import { wordsOf } from "./neighbour-view.js";
-import type { Tally } from "./tally.js";
 
 export interface Verdict {
   readonly state: "good" | "behind" | "bad";
@@ -28,15 +28,15 @@ export function verdictOf(given: {
   readonly mode: "bridge" | "observe";
   readonly running: boolean;
   readonly views: readonly NeighbourView[];
-  readonly tally: Tally;
+  readonly counters: EventCounters;
   readonly now: number;
 }): Verdict {
-  const { mode, running, views, tally, now } = given;
+  const { mode, running, views, counters, now } = given;
   if (!running) {
     return { state: "bad", words: "Not running. This is what the update log on disk says." };
   }
-  const trouble = tally.recent().find(({ event }) => TROUBLES.includes(event));
-  const accepted = tally.lastAt({ events: ["accepted"] });
+  const trouble = counters.recent().find(({ event }) => TROUBLES.includes(event));
+  const accepted = counters.lastAt({ events: ["accepted"] });
   const verb = mode === "observe" ? "Observing, nothing is sent." : "Bridging.";
   if (trouble && (now - trouble.at < TROUBLE_MS || trouble.at > accepted)) {
     const words = wordsOf(trouble.fields) ?? "trouble";

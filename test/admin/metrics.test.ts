@@ -56,9 +56,9 @@ describe("the metrics", () => {
   });
 
   it("observe how long a delivery took, from when they exist", async () => {
-    const { sources, tally, base } = await scrape();
-    expect(sources.tally).toBe(tally);
-    tally.report("sent", { neighbour: "oldpks", tookMs: 700, bytes: 1 });
+    const { sources, counters, base } = await scrape();
+    expect(sources.counters).toBe(counters);
+    counters.report("sent", { neighbour: "oldpks", tookMs: 700, bytes: 1 });
     const text = await (await fetch(`${base}/metrics`)).text();
     expect(value(text, 'kxgw_delivery_duration_seconds_bucket{le="0.25"}')).toBe(0);
     expect(value(text, 'kxgw_delivery_duration_seconds_bucket{le="1"}')).toBe(1);

@@ -8,9 +8,9 @@ import { parseConfig } from "../../src/config/load.js";
 import type { LaneStatus } from "../../src/delivery/lane.js";
 import { UpdateLog } from "../../src/log/update-log.js";
 import type { PeerStatus } from "../../src/peering/connection.js";
+import { EventCounters } from "../../src/status/event-counters.js";
 import { HOUR_MS } from "../../src/status/hours.js";
 import type { Sources } from "../../src/status/status.js";
-import { Tally } from "../../src/status/tally.js";
 import { update } from "../log/material.js";
 import { scratch } from "./gateway.js";
 
@@ -67,8 +67,8 @@ export function preparedSources(publicStatus = false) {
   onTestFinished(() => log.close());
   const time = { now: NOW - 24 * HOUR_MS };
   const clock = { now: () => time.now, monotonic: () => time.now, random: () => 0.5 };
-  const tally = new Tally({ report: () => {} }, clock);
-  day(log, tally, time);
+  const counters = new EventCounters({ report: () => {} }, clock);
+  day(log, counters, time);
   const lanes: LaneStatus[] = [
     { ...LANE, name: "onak-home", cursor: log.newest(), backlog: 0, lastSuccessAt: NOW - 40_000 },
     {
@@ -93,16 +93,16 @@ export function preparedSources(publicStatus = false) {
     },
   ];
   const sources: Sources = {
-    ...{ config, log, tally, clock, startedAt: NOW - 31 * HOUR_MS, version: "0.1.0" },
+    ...{ config, log, counters, clock, startedAt: NOW - 31 * HOUR_MS, version: "0.1.0" },
     lanes: () => lanes,
     peers: () => peers,
     certificates: () => [{ listener: "kx", notAfter: NOW + 13 * 24 * HOUR_MS }],
   };
-  return { sources, lanes, peers, time, tally, log };
+  return { sources, lanes, peers, time, counters, log };
 }
 
 /** 24 hours with a quiet night: updates from everybody to everybody. */
-function day(log: UpdateLog, tally: Tally, time: { now: number }): void {
+function day(log: UpdateLog, counters: EventCounters, time: { now: number }): void {
   let n = 0;
   const from = [
     ["onak-home", "mail"],
@@ -124,25 +124,26 @@ function day(log: UpdateLog, tally: Tally, time: { now: number }): void {
       log.append([{ update: one, origin, trail, receivedAt: time.now, messageId }]);
       const { hash, fingerprint } = one;
       const fields = { seq: n, hash, fingerprint, bytes: 2600 };
-      tally.report("accepted", { ...fields, neighbour, via });
+      counters.report("accepted", { ...fields, neighbour, via });
       if (neighbour !== "onak-home") {
-        tally.report("sent", { ...fields, neighbour: "onak-home", tookMs: 40 });
+        counters.report("sent", { ...fields, neighbour: "onak-home", tookMs: 40 });
       }
-      if (n % 3 === 0) tally.report("suppressed", { ...fields, neighbour: "oldpks" });
-      else tally.report("sent", { ...fields, neighbour: "oldpks", tookMs: 900 });
+      if (n % 3 === 0) counters.report("suppressed", { ...fields, neighbour: "oldpks" });
+      else counters.report("sent", { ...fields, neighbour: "oldpks", tookMs: 900 });
       if (neighbour !== "zurich" && n % 2 === 0) {
-        tally.report("served", { ...fields, neighbour: "zurich" });
+        counters.report("served", { ...fields, neighbour: "zurich" });
       }
-      if (n % 4 === 0) tally.report("duplicate", { ...fields, neighbour: "archive", via: "mail" });
+      if (n % 4 === 0)
+        counters.report("duplicate", { ...fields, neighbour: "archive", via: "mail" });
     }
-    if (quarter === 40) tally.report("peer-disconnected", { neighbour: "tokyo" });
-    if (quarter === 41) tally.report("peer-connected", { neighbour: "tokyo" });
+    if (quarter === 40) counters.report("peer-disconnected", { neighbour: "tokyo" });
+    if (quarter === 41) counters.report("peer-connected", { neighbour: "tokyo" });
     if (quarter === 94) {
       const problem = "the address is in no neighbour's accept_from";
       const client = "203.0.113.0/24";
-      tally.report("mail-refused", { client, reason: "unknown-sender", problem });
+      counters.report("mail-refused", { client, reason: "unknown-sender", problem });
       const words = "451 4.3.0 <pgp-public-keys@pks.example.net>: mailbox is busy";
-      tally.report("retry", { neighbour: "oldpks", seq: n, words, attempt: 2, waitMs: 300_000 });
+      counters.report("retry", { neighbour: "oldpks", seq: n, words, attempt: 2, waitMs: 300_000 });
     }
     time.now += HOUR_MS / 4;
   }
@@ -153,7 +154,7 @@ function day(log: UpdateLog, tally: Tally, time: { now: number }): void {
 export async function preparedDoor(sources: Sources): Promise<string> {
   const no = () => ({ done: false, words: "no" });
   const orders = { pause: no, resume: no, backfill: no, retry: no, skip: no, remove: no };
-  const door = new AdminDoor(sources, orders, sources.tally);
+  const door = new AdminDoor(sources, orders, sources.counters);
   const endpoint = await door.start();
   onTestFinished(() => door.stop());
   return `http://127.0.0.1:${endpoint?.port}`;

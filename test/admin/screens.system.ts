@@ -31,16 +31,16 @@ afterAll(() => browser.close());
 
 /** A busy day with everything that the page can show besides. */
 function fullDay() {
-  const { sources, lanes, tally, log } = preparedSources();
+  const { sources, lanes, counters, log } = preparedSources();
   lanes.push({
     ...{ name: "[local]", cursor: log.newest(), backlog: 0, attempt: 0, nextAt: 0, lastError: "" },
     ...{ lastErrorAt: 0, lastSuccessAt: NOW - 35_000, isPaused: false },
   });
   for (let n = 0; n < 12; n++) {
-    tally.report("too-fast", { neighbour: "archive", problem: "more than 100/1m" });
-    tally.report("trimmed", { neighbour: "archive", bytes: 361_000 });
+    counters.report("too-fast", { neighbour: "archive", problem: "more than 100/1m" });
+    counters.report("trimmed", { neighbour: "archive", bytes: 361_000 });
   }
-  tally.report("sent", { neighbour: "[local]", seq: log.newest(), bytes: 2600, tookMs: 12 });
+  counters.report("sent", { neighbour: "[local]", seq: log.newest(), bytes: 2600, tookMs: 12 });
   const block = { reason: "asked by its owner", until: undefined, allowRevocation: true };
   log.removals.setBlock("A".repeat(40) as Fingerprint, block, NOW);
   const ends = [

@@ -2,7 +2,7 @@
 import { describe, expect, it } from "vitest";
 import { LIMITED, REPEAT_LIMITS, RepeatLimit } from "../../src/cli/repeat-limit.js";
 import { EVENTS, type EventName, type Fields } from "../../src/diagnostics.js";
-import { Tally } from "../../src/status/tally.js";
+import { EventCounters } from "../../src/status/event-counters.js";
 
 const { lines, windowMs, windows } = REPEAT_LIMITS;
 
@@ -12,13 +12,13 @@ function limited() {
   const clock = { now: () => 0, monotonic: () => time.now, random: () => 0 };
   const next = { report: (event: EventName, fields = {}) => void written.push([event, fields]) };
   const limit = new RepeatLimit(next, clock);
-  return { written, time, limit, tally: new Tally(limit, clock) };
+  return { written, time, limit, counters: new EventCounters(limit, clock) };
 }
 
 describe("repeated lines", () => {
   it("are written up to the limit, and then counted in one line", () => {
-    const { written, time, limit, tally } = limited();
-    for (let n = 0; n < lines + 4711; n += 1) tally.report("update-lost", { seq: n });
+    const { written, time, limit, counters } = limited();
+    for (let n = 0; n < lines + 4711; n += 1) counters.report("update-lost", { seq: n });
     expect(written).toHaveLength(lines);
     time.now += windowMs - 1;
     limit.sweep();
@@ -27,8 +27,8 @@ describe("repeated lines", () => {
     limit.sweep();
     const note = "and 4711 more of these in the last minute";
     expect(written.at(-1)).toEqual(["update-lost", { neighbour: undefined, more: 4711, note }]);
-    expect(tally.total("update-lost").count).toBe(lines + 4711);
-    tally.report("update-lost", { seq: 1 });
+    expect(counters.total("update-lost").count).toBe(lines + 4711);
+    counters.report("update-lost", { seq: 1 });
     expect(written.at(-1)).toEqual(["update-lost", { seq: 1 }]);
   });
 

@@ -11,9 +11,9 @@ import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { expect, onTestFinished, test } from "vitest";
 import { systemClock } from "../../src/clock.js";
-import { MailCourier } from "../../src/delivery/courier.js";
+import { RelayDelivery } from "../../src/delivery/delivery-method.js";
 import { Lane } from "../../src/delivery/lane.js";
-import { RelayTransport } from "../../src/delivery/transport.js";
+import { SmtpRelay } from "../../src/delivery/relay.js";
 import { UpdateLog } from "../../src/log/update-log.js";
 import { Recorder } from "../ingress/door.js";
 import { rsaUpdate } from "./keys.js";
@@ -41,15 +41,15 @@ async function race(others: readonly string[]): Promise<number> {
       site: "pgp@kx.example.org",
       maxBytes: 128_000,
     };
-    const transport = new RelayTransport(url, "kx.example.org");
-    const courier = new MailCourier(envelope, () => "b@kx.example.org", transport);
+    const transport = new SmtpRelay(url, "kx.example.org");
+    const method = new RelayDelivery(envelope, () => "b@kx.example.org", transport);
     const settings = {
       name: `site${n}`,
       address: envelope.to,
       retry: [60_000] as const,
       observing: false,
     };
-    const lane = new Lane(settings, log, courier, systemClock, diagnostics);
+    const lane = new Lane(settings, log, method, systemClock, diagnostics);
     log.onAppend(() => lane.wake());
     lane.start();
     return { lane, transport };

@@ -19,7 +19,7 @@ describe("after a mail that came back, the lane wakes for what is new", () => {
     await heard("sent");
     const numbers = { first: 1 as Seq, seq: 1 as Seq };
     const said = { about: "site", code: 550, text: "No such user", at: Date.now() } as const;
-    log.returns.note({ site: "old", ...numbers, ...said });
+    log.bounces.note({ site: "old", ...numbers, ...said });
     await heard("retry");
     add(0, { trail });
     await until(() => served.status().backlog === 0);

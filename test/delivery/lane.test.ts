@@ -36,7 +36,7 @@ describe("what is sent", () => {
     await heard("sent");
     const [mail] = relay.taken;
     expect(mail).toMatchObject({ to: [ADDRESS] });
-    const mark = parseVerp("pgp-bounces@kx.example.org", mail?.from ?? "", log.returns.secret);
+    const mark = parseVerp("pgp-bounces@kx.example.org", mail?.from ?? "", log.bounces.secret);
     expect(mark).toEqual({ site: "old", first: 1, last: 1, isSealed: true });
     expect(mail?.raw.match(/^X-KeyServer-Sent: .*$/gm)).toEqual([
       "X-KeyServer-Sent: pgp@first.example",

@@ -63,7 +63,7 @@ describe("after an outage", () => {
     const mark = parseVerp(
       "pgp-bounces@kx.example.org",
       relay.taken[0]?.from ?? "",
-      log.returns.secret,
+      log.bounces.secret,
     );
     expect(mark).toEqual({ site: "old", first: 1, last: 7, isSealed: true });
   });

@@ -6,9 +6,9 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { expect, onTestFinished } from "vitest";
 import { admit } from "../../src/admit.js";
 import { type Clock, systemClock } from "../../src/clock.js";
-import { MailCourier } from "../../src/delivery/courier.js";
+import { RelayDelivery } from "../../src/delivery/delivery-method.js";
 import { Lane, type LaneSettings } from "../../src/delivery/lane.js";
-import { RelayTransport, TRANSPORT_LIMITS } from "../../src/delivery/transport.js";
+import { SmtpRelay, TRANSPORT_LIMITS } from "../../src/delivery/relay.js";
 import { UpdateLog } from "../../src/log/update-log.js";
 import { verpSender } from "../../src/mail/verp.js";
 import type { Schedule } from "../../src/schedule.js";
@@ -73,7 +73,7 @@ export async function world(path = directory(), retry: Schedule = [60, 60]): Pro
     put: append,
     add: (n, from) => append(updates[n], from),
     lane(settings = {}, clock = systemClock) {
-      const transport = new RelayTransport(relay.url, "kx.example.org", {
+      const transport = new SmtpRelay(relay.url, "kx.example.org", {
         ...TRANSPORT_LIMITS,
         silenceMs: 300,
         greetingMs: 300,
@@ -86,10 +86,10 @@ export async function world(path = directory(), retry: Schedule = [60, 60]): Pro
       const contact = "keymaster@example.org";
       const envelope = { to: ADDRESS, from: contact, site: SITE, maxBytes: maxMailBytes };
       const sender = (first: Seq, last: Seq) =>
-        bounce === undefined ? contact : verpSender(bounce, "old", first, last, log.returns.secret);
-      const courier = new MailCourier(envelope, sender, transport);
+        bounce === undefined ? contact : verpSender(bounce, "old", first, last, log.bounces.secret);
+      const method = new RelayDelivery(envelope, sender, transport);
       const ours = { name: "old", address: ADDRESS, retry, observing: false, ...others };
-      const lane = new Lane(ours, log, courier, clock, diagnostics);
+      const lane = new Lane(ours, log, method, clock, diagnostics);
       const unsubscribe = log.onAppend(() => lane.wake());
       onTestFinished(async () => {
         unsubscribe();

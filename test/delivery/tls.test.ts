@@ -8,7 +8,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { SMTPServer, type SMTPServerOptions } from "smtp-server";
 import { afterAll, describe, expect, onTestFinished, test } from "vitest";
-import { RelayTransport, type Security, TRANSPORT_LIMITS } from "../../src/delivery/transport.js";
+import { type Security, SmtpRelay, TRANSPORT_LIMITS } from "../../src/delivery/relay.js";
 import { makeCertificate } from "../certificates.js";
 import { fixture } from "../mail/fixtures.js";
 import { Relay } from "./relay.js";
@@ -48,7 +48,7 @@ async function tlsRelay(options: SMTPServerOptions = {}, host = "127.0.0.1") {
 }
 
 function deliver(url: string, security?: Security) {
-  const transport = new RelayTransport(url, "kx.example.org", TRANSPORT_LIMITS, security);
+  const transport = new SmtpRelay(url, "kx.example.org", TRANSPORT_LIMITS, security);
   onTestFinished(() => transport.close());
   return transport.deliver(RAW, FROM, TO);
 }

@@ -7,7 +7,7 @@ import type { AddressInfo } from "node:net";
 import { createTransport } from "nodemailer";
 import { onTestFinished } from "vitest";
 import { admit } from "../../src/admit.js";
-import { SessionServer } from "../../src/ingress/session.js";
+import { SmtpSessionServer } from "../../src/ingress/smtp-session.js";
 import { readHead } from "../../src/mail/head.js";
 import { recognise } from "../../src/mail/incremental.js";
 
@@ -25,10 +25,10 @@ export class Hub {
   readonly carried: Carried[] = [];
   /** Where the gateway of each site address takes mail. */
   readonly addresses = new Map<string, { readonly host: string; readonly port: number }>();
-  readonly #server: SessionServer;
+  readonly #server: SmtpSessionServer;
 
   private constructor() {
-    this.#server = new SessionServer(
+    this.#server = new SmtpSessionServer(
       {
         authOptional: true,
         disabledCommands: ["AUTH", "STARTTLS"],

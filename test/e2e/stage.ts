@@ -11,7 +11,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { onTestFinished } from "vitest";
-import type { Place } from "../../src/demo/process.js";
+import type { GatewayPlace } from "../../src/demo/process.js";
 import { GatewayProcess } from "../../src/demo/process.js";
 import { LegacySite } from "../../src/demo/site.js";
 
@@ -58,7 +58,7 @@ export async function start(file: string, program = PROGRAM): Promise<GatewayPro
 /** The same, not yet listening, with or without a config file, anywhere. */
 export function spawn(
   file: string | undefined,
-  place: Place = {},
+  place: GatewayPlace = {},
   program = PROGRAM,
 ): GatewayProcess {
   const gateway = GatewayProcess.spawn(file, program, [], place);

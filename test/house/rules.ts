@@ -92,10 +92,11 @@ const LONG_HEADER_LINES = 40;
 const LONG_HEADERS = [
   "src/kx/session.ts",
   "src/kx/fetch-tracker.ts",
-  "src/kx/reception.ts",
+  "src/kx/receive-state.ts",
   "src/delivery/path.ts",
   "src/peering/exchange.ts",
   "src/delivery/lane.ts",
+  "src/peering/receiving.ts",
 ];
 
 /** What a pure room must not say, each with what it is. */

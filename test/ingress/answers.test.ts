@@ -136,7 +136,7 @@ describe("who may write to whom", () => {
     const door = await openDoor();
     const client = await door.client();
     const raw = SAMPLES.find(({ name }) => name === "Postfix: no such user")?.raw ?? "";
-    const marked = verpSender(BOUNCE, "old", 7, 7, door.log.returns.secret);
+    const marked = verpSender(BOUNCE, "old", 7, 7, door.log.bounces.secret);
     for (const recipients of [
       [SITE, marked],
       [marked, SITE],

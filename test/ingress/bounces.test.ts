@@ -13,7 +13,7 @@ const FAILED = SAMPLES.find(({ name }) => name === "Postfix: no such user")?.raw
 
 /** Where a bounce of the updates from `first` to `last` to `site` comes in. */
 function marked({ log }: OpenDoor, first = 7, last = first, site = "old"): string {
-  return verpSender(BOUNCE, site, first, last, log.returns.secret);
+  return verpSender(BOUNCE, site, first, last, log.bounces.secret);
 }
 
 async function bounced(door: OpenDoor, recipients: readonly string[], raw: string | Uint8Array) {
@@ -42,7 +42,7 @@ describe("what is left in the log", () => {
       ]);
       expect(door.diagnostics.all(unsaid)).toEqual([]);
     }
-    const noted = door.log.returns.fresh("old");
+    const noted = door.log.bounces.fresh("old");
     if (kind === "update" || kind === "site") {
       expect(noted).toMatchObject({ site: "old", first: 7, seq: 7, about: kind, tries: 0 });
     } else expect(noted).toBeUndefined();
@@ -51,20 +51,20 @@ describe("what is left in the log", () => {
   test("the name of the site and the address in any letters", async () => {
     const door = await openDoor();
     await bounced(door, [marked(door).toUpperCase()], FAILED);
-    expect(door.log.returns.fresh("old")).toMatchObject({ site: "old", seq: 7 });
+    expect(door.log.bounces.fresh("old")).toMatchObject({ site: "old", seq: 7 });
   });
 
   test("all updates of a mail that held several", async () => {
     const door = await openDoor();
     await bounced(door, [marked(door, 7, 106)], FAILED);
-    expect(door.log.returns.fresh("old")).toMatchObject({ first: 7, seq: 106 });
+    expect(door.log.bounces.fresh("old")).toMatchObject({ first: 7, seq: 106 });
   });
 
   test("a report with our whole mail in it, too large to keep: its address is enough", async () => {
     const door = await openDoor();
     const raw = `${FAILED}${"x".repeat(70)}\n`.padEnd(220 * 1024, "y\n");
     expect(await bounced(door, [marked(door)], raw)).toBe("250 2.0.0 Noted.");
-    expect(door.log.returns.fresh("old")).toMatchObject({ seq: 7, about: "site" });
+    expect(door.log.bounces.fresh("old")).toMatchObject({ seq: 7, about: "site" });
   });
 
   test("nothing while the disk is full: the sender keeps it", async () => {
@@ -73,7 +73,7 @@ describe("what is left in the log", () => {
     const note: BounceIntake["take"] = () => {
       throw new Error("no space");
     };
-    Object.defineProperty(door.log.returns, "note", { value: note });
+    Object.defineProperty(door.log.bounces, "note", { value: note });
     expect(await bounced(door, [address], FAILED)).toMatch(/^451 4\.3\.0 /);
   });
 });
@@ -92,7 +92,7 @@ describe("what only the operator hears", () => {
     const door = await openDoor();
     expect(await bounced(door, [address(door)], FAILED)).toBe("250 2.0.0 Noted.");
     expect(door.diagnostics.all("bounce")).toMatchObject([{ reason, neighbour: undefined }]);
-    expect(door.log.returns.fresh("old")).toBeUndefined();
+    expect(door.log.bounces.fresh("old")).toBeUndefined();
   });
 });
 

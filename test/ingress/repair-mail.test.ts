@@ -46,7 +46,7 @@ test("an answer counts from the neighbour's address, or with our mark, and once"
       ...QUICK,
       mailMs: 60_000,
     });
-    const mark = questionMark("old", GET, log.returns.secret);
+    const mark = questionMark("old", GET, log.bounces.secret);
     expect(await take(`<${mark}1@x>`, [OLD])).toBe(false);
     want({ neighbours: ["old"] });
     await heard("repair-asked");

@@ -4,7 +4,7 @@
  */
 import { describe, expect, test } from "vitest";
 import { FETCH_LIMITS } from "../../src/kx/fetch-limits.js";
-import type { FetchManners } from "../../src/kx/fetch-manners.js";
+import type { FetchPolicy } from "../../src/kx/fetch-policy.js";
 import type { FetchOutput } from "../../src/kx/fetch-tracker.js";
 import { FetchTracker } from "../../src/kx/fetch-tracker.js";
 import type { UpdateHash } from "../../src/update.js";
@@ -243,19 +243,19 @@ describe("trouble of our own", () => {
   });
 });
 
-const NONE: ReadonlyMap<string, FetchManners> = new Map();
+const NONE: ReadonlyMap<string, FetchPolicy> = new Map();
 const hours = (from: number, to: number) => ({ fromMs: from * HOUR_MS, toMs: to * HOUR_MS });
 const rate = { count: 20_000, periodMs: HOUR_MS };
 /** Of four peers three have wishes. */
-const SOME: ReadonlyMap<string, FetchManners> = new Map([
+const SOME: ReadonlyMap<string, FetchPolicy> = new Map([
   ["p0", { rate: undefined, quietHours: hours(8, 18) }],
   ["p1", { rate, quietHours: undefined }],
   ["p2", { rate, quietHours: hours(22, 6) }],
 ]);
 
 describe("a peer with manners", () => {
-  const announced = (manners: FetchManners, heardAt = 0) => {
-    const t = new FetchTracker(chance(1), new Map([["a", manners]]));
+  const announced = (fetchPolicy: FetchPolicy, heardAt = 0) => {
+    const t = new FetchTracker(chance(1), new Map([["a", fetchPolicy]]));
     t.announced("a", 1, hash(1), heardAt);
     return t;
   };
@@ -304,11 +304,17 @@ describe("a peer with manners", () => {
 });
 
 /** Random commands to both; invariants after each. Returns how often what happened. */
-function compare(seed: number, peers: number, hashes: number, commands: number, manners = NONE) {
+function compare(
+  seed: number,
+  peers: number,
+  hashes: number,
+  commands: number,
+  fetchPolicy = NONE,
+) {
   const random = chance(seed);
   const pick = (n: number) => Math.floor(random() * n);
-  const real = new FetchTracker(random, manners);
-  const model = new NaiveTracker(manners);
+  const real = new FetchTracker(random, fetchPolicy);
+  const model = new NaiveTracker(fetchPolicy);
   const seen = { request: 0, "timed-out": 0, lost: 0, deferred: 0, backwards: 0 };
   const sorted = (outputs: readonly FetchOutput[]) =>
     outputs
@@ -352,7 +358,7 @@ function compare(seed: number, peers: number, hashes: number, commands: number, 
       expected = model.disconnected(peer, now);
     } else {
       const jump = random();
-      if (jump < 0.01 && manners.size > 0) now += pick(50 * HOUR_MS);
+      if (jump < 0.01 && fetchPolicy.size > 0) now += pick(50 * HOUR_MS);
       else if (jump < 0.1) now += pick(40 * 60_000);
       else if (jump < 0.2) now = Math.max(0, now - pick(120_000));
       else now += pick(8000);

@@ -4,8 +4,8 @@
  */
 import { createHash } from "node:crypto";
 import type { Announcement } from "../../src/kx/messages.js";
-import { Reception } from "../../src/kx/reception.js";
-import type { Position, ReceptionOutput } from "../../src/kx/reception-output.js";
+import type { ReceiveOutput, WirePosition } from "../../src/kx/receive-output.js";
+import { ReceiveState } from "../../src/kx/receive-state.js";
 import type { UpdateHash } from "../../src/update.js";
 
 export const ROUND = 2 ** 31;
@@ -95,7 +95,7 @@ function announcement(position: number, hash: UpdateHash): Announcement {
 
 export class Listener {
   readonly known = new Set<UpdateHash>();
-  readonly reception: Reception;
+  readonly receiveState: ReceiveState;
   now = 1_000_000;
   /** What was asked and not answered. */
   pending: { low: number; high: number } | undefined;
@@ -103,13 +103,13 @@ export class Listener {
   lists: string[] = [];
   said: string[] = [];
   wanted: Announcement[] = [];
-  onCursor: (at: Position) => void = () => {};
+  onCursor: (at: WirePosition) => void = () => {};
 
-  constructor(cursor?: Position) {
-    this.reception = new Reception(cursor, ({ hash }) => this.known.has(hash));
+  constructor(cursor?: WirePosition) {
+    this.receiveState = new ReceiveState(cursor, ({ hash }) => this.known.has(hash));
   }
 
-  take(outputs: readonly ReceptionOutput[]): this {
+  take(outputs: readonly ReceiveOutput[]): this {
     for (const output of outputs) {
       switch (output.type) {
         case "list":
@@ -139,24 +139,24 @@ export class Listener {
 
   greet(peer: ListedPeer): this {
     this.pending = undefined;
-    return this.take(this.reception.established(peer.newest(), this.now));
+    return this.take(this.receiveState.established(peer.newest(), this.now));
   }
 
   /** Another connection is used from now on, on which the peer has just greeted if it is given. */
   move(peer?: ListedPeer): this {
     this.pending = undefined;
     const greeting = peer && { newest: peer.newest() };
-    return this.take(this.reception.moved(greeting, this.now));
+    return this.take(this.receiveState.moved(greeting, this.now));
   }
 
   hangUp(): void {
     this.pending = undefined;
     this.wanted = [];
-    this.reception.disconnected();
+    this.receiveState.disconnected();
   }
 
   hear(announcements: readonly Announcement[]): this {
-    return this.take(this.reception.announced(announcements, this.now));
+    return this.take(this.receiveState.announced(announcements, this.now));
   }
 
   /** The peer answers what was asked, or that list of announcements instead. */
@@ -166,7 +166,7 @@ export class Listener {
     this.pending = undefined;
     const { low, high } = asked;
     const announcements = instead ?? peer.list(low, high);
-    return this.take(this.reception.listed(low, high, announcements, this.now));
+    return this.take(this.receiveState.listed(low, high, announcements, this.now));
   }
 
   /** Answers until nothing more is asked; throws when that has no end. */
@@ -181,7 +181,7 @@ export class Listener {
   /** An update is here. */
   hold(hash: UpdateHash): this {
     this.known.add(hash);
-    return this.take(this.reception.settled(hash, this.now));
+    return this.take(this.receiveState.settled(hash, this.now));
   }
 
   /** The first so many of what is wanted arrive. */
@@ -192,11 +192,11 @@ export class Listener {
 
   wait(ms: number): this {
     this.now += ms;
-    return this.take(this.reception.tick(this.now));
+    return this.take(this.receiveState.tick(this.now));
   }
 
   get cursor(): number | undefined {
-    return this.reception.cursor?.number;
+    return this.receiveState.cursor?.number;
   }
 }
 

@@ -4,7 +4,7 @@
  * the real one made and says whether each of them was allowed.
  */
 import { FETCH_LIMITS } from "../../src/kx/fetch-limits.js";
-import type { FetchManners } from "../../src/kx/fetch-manners.js";
+import type { FetchPolicy } from "../../src/kx/fetch-policy.js";
 import type { FetchOutput } from "../../src/kx/fetch-tracker.js";
 import type { UpdateHash } from "../../src/update.js";
 
@@ -27,7 +27,7 @@ export class NaiveTracker {
   #entries: Entry[] = [];
   readonly #rests = new Map<UpdateHash, { rounds: number; retryAt: number | undefined }>();
   readonly #windows = new Map<string, { window: number; averageBytes: number }>();
-  readonly #manners: ReadonlyMap<string, FetchManners>;
+  readonly #fetchPolicy: ReadonlyMap<string, FetchPolicy>;
   readonly #tokens = new Map<string, { left: number; at: number }>();
   #pausedUntil = -Infinity;
   #now = 0;
@@ -35,8 +35,8 @@ export class NaiveTracker {
   /** Requests that were made because nothing could wait any longer. */
   late = 0;
 
-  constructor(manners: ReadonlyMap<string, FetchManners> = new Map()) {
-    this.#manners = manners;
+  constructor(fetchPolicy: ReadonlyMap<string, FetchPolicy> = new Map()) {
+    this.#fetchPolicy = fetchPolicy;
   }
 
   announced(peer: string, number: number, hash: UpdateHash, heardAt = 0): boolean {
@@ -105,7 +105,7 @@ export class NaiveTracker {
   }
 
   took(peer: string, bytes: number, now: number): void {
-    const rate = this.#manners.get(peer)?.rate;
+    const rate = this.#fetchPolicy.get(peer)?.rate;
     if (rate === undefined) return;
     const left = Math.max(-rate.count, this.#left(peer, now) - bytes);
     this.#tokens.set(peer, { left, at: Math.max(now, this.#tokens.get(peer)?.at ?? now) });
@@ -212,7 +212,7 @@ export class NaiveTracker {
   }
 
   #isQuiet(peer: string, date: number): boolean {
-    const hours = this.#manners.get(peer)?.quietHours;
+    const hours = this.#fetchPolicy.get(peer)?.quietHours;
     if (hours === undefined) return false;
     const time = date % (24 * HOUR_MS);
     const { fromMs, toMs } = hours;
@@ -221,13 +221,13 @@ export class NaiveTracker {
   }
 
   #isSpent(peer: string): boolean {
-    if (this.#manners.get(peer)?.rate === undefined) return false;
+    if (this.#fetchPolicy.get(peer)?.rate === undefined) return false;
     const expected = this.inFlight(peer) * this.#flow(peer).averageBytes;
     return this.#left(peer, this.#now) < expected + 1;
   }
 
   #left(peer: string, now: number): number {
-    const rate = this.#manners.get(peer)?.rate;
+    const rate = this.#fetchPolicy.get(peer)?.rate;
     const known = this.#tokens.get(peer);
     if (rate === undefined || known === undefined) return rate?.count ?? Infinity;
     const back = (Math.max(0, now - known.at) * rate.count) / rate.periodMs;
@@ -240,7 +240,7 @@ export class NaiveTracker {
       const later = this.#date - (this.#date % MINUTE_MS) + minute * MINUTE_MS;
       if (!this.#isQuiet(peer, later)) return this.#now + later - this.#date;
     }
-    const rate = this.#manners.get(peer)?.rate;
+    const rate = this.#fetchPolicy.get(peer)?.rate;
     if (rate === undefined) return Infinity;
     const expected = this.inFlight(peer) * this.#flow(peer).averageBytes + 1;
     const missing = expected - this.#left(peer, this.#now);

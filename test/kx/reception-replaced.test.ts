@@ -16,7 +16,7 @@ function log(size: number, name = "log"): ListedPeer {
 function settled(listener: Listener, peer: ListedPeer): (number | undefined)[] {
   for (let n = 0; n < 50; n++) {
     listener.answerAll(peer).deliver();
-    const at = listener.reception.nextAt();
+    const at = listener.receiveState.nextAt();
     if (listener.pending === undefined && at === undefined) break;
     if (at !== undefined) listener.wait(Math.max(0, at - listener.now));
   }
@@ -61,7 +61,7 @@ describe("the greeting of another connection", () => {
     if (next === undefined) throw new Error("nothing was appended");
     listener.known.add(next.hash);
     listener.hear(other.list(101, 102));
-    expect([listener.cursor, listener.reception.cursorAfter(new Set([next.hash]))]).toEqual([
+    expect([listener.cursor, listener.receiveState.cursorAfter(new Set([next.hash]))]).toEqual([
       100,
       undefined,
     ]);
@@ -83,7 +83,7 @@ describe("the greeting of another connection", () => {
     const listener = inStep(peer);
     const greeting = { newest: peer.newest() };
     listener.hear(peer.append(2)).deliver();
-    listener.take(listener.reception.moved(greeting, listener.now)).answerAll(peer);
+    listener.take(listener.receiveState.moved(greeting, listener.now)).answerAll(peer);
     expect([listener.cursor, listener.lists]).toEqual([102, ["101-102"]]);
     expect(listener.said.filter((text) => text.startsWith("reset"))).toEqual([]);
   });
@@ -125,14 +125,14 @@ describe("in a session", () => {
   test.each([3, 900, 1700])("a probe that shows nothing any more, of a new log of %i", (size) => {
     const listener = inStep(log(5000));
     const other = log(size, "other");
-    listener.take(listener.reception.probe(listener.now));
+    listener.take(listener.receiveState.probe(listener.now));
     expect(settled(listener, other)).toEqual([size, size]);
   });
 
   test("a probe of a peer that leaves out the first number asked for shows the same log", () => {
     const peer = log(100);
     const listener = inStep(peer);
-    listener.take(listener.reception.probe(listener.now));
+    listener.take(listener.receiveState.probe(listener.now));
     listener.answer(peer, []);
     expect(listener.pending).toEqual({ low: 99, high: 100 });
     listener.answer(peer, peer.list(100, 100));
@@ -159,7 +159,7 @@ describe("a full listing that is put off", () => {
     const third = log(3, "third");
     listener.move(third).answerAll(third);
     expect([listener.cursor, listener.known.has(third.at(1) as never)]).toEqual([undefined, false]);
-    const at = listener.reception.nextAt();
+    const at = listener.receiveState.nextAt();
     expect(at).toBe(began + 600_000);
     listener.wait(600_000 - (listener.now - began));
     expect(settled(listener, third)).toEqual([3, 3]);

@@ -75,13 +75,13 @@ test("what came back stays until it has been sent again", () => {
   served(log, 5);
   const at = LATER;
   const bounce = { site: "old", first: seq(2), seq: seq(2), code: 550, text: "", at };
-  log.returns.note({ ...bounce, about: "site" });
+  log.bounces.note({ ...bounce, about: "site" });
   expireAll(log, LATER, limits(1_000_000));
   expect(bodies(log)).toEqual([2, 3, 4, 5]);
-  log.returns.putBack({ ...bounce, about: "site" }, [seq(2)], 5);
+  log.bounces.putBack({ ...bounce, about: "site" }, [seq(2)], 5);
   expireAll(log, LATER, limits(1_000_000));
   expect(bodies(log)).toEqual([2, 3, 4, 5]);
-  log.returns.sent("old", seq(2));
+  log.bounces.sent("old", seq(2));
   expireAll(log, LATER, limits(1_000_000));
   expect(bodies(log)).toEqual([5]);
 });

@@ -84,8 +84,8 @@ describe.each(NAMES)("log %s", (name) => {
     expect(log.receiveCursor("new")).toEqual({ number: 41, hash: update(2).hash });
     expect(log.lane("far")).toMatchObject({ cursor: 2, attempt: 1, lastError: "451 later" });
     expect(log.undelivered(9)).toMatchObject([{ site: "far", seq: 1, code: 552 }]);
-    expect(log.returns.nextWaiting("far")).toBe(version >= 2 ? 2 : undefined);
-    expect(log.returns.secret).toHaveLength(32);
+    expect(log.bounces.nextWaiting("far")).toBe(version >= 2 ? 2 : undefined);
+    expect(log.bounces.secret).toHaveLength(32);
     expect(log.removals.blocks()).toHaveLength(version >= 3 ? 1 : 0);
     expect(log.removals.isForgotten(seq(1))).toBe(version >= 3);
     expect(log.removals.knows(fingerprint(1))).toBe(version >= 3);

@@ -81,8 +81,8 @@ test("what is forgotten leaves its number and its hash, and nothing else", () =>
   log.openLane("far");
   log.recordUndelivered({ site: "far", seq: seq(1), code: 550, text: "no eins", at: 1 });
   const bounce = { site: "far", about: "site", code: 450, text: "not eins", at: 1 } as const;
-  log.returns.note({ ...bounce, first: seq(2), seq: seq(2) });
-  log.returns.note({ ...bounce, first: seq(1), seq: seq(3) });
+  log.bounces.note({ ...bounce, first: seq(2), seq: seq(2) });
+  log.bounces.note({ ...bounce, first: seq(1), seq: seq(3) });
   let woken = 0;
   log.onAppend(() => {
     woken += 1;
@@ -100,7 +100,7 @@ test("what is forgotten leaves its number and its hash, and nothing else", () =>
   expect(log.lookup.messageId(seq(1))).toBeUndefined();
   expect(log.undelivered(10)).toEqual([]);
   // The bounce of a mail that also held others is still to be looked at.
-  expect(log.returns.fresh("far")).toMatchObject({ first: 1, seq: 3 });
+  expect(log.bounces.fresh("far")).toMatchObject({ first: 1, seq: 3 });
   expect(log.removals.isForgotten(seq(2))).toBe(true);
   expect(log.removals.isForgotten(seq(3))).toBe(false);
   expect(log.removals.tombstone(seq(1))).toEqual({ reason: "asked", at: 5000 });

@@ -4,7 +4,7 @@
  */
 import { join } from "node:path";
 import { describe, expect, test } from "vitest";
-import type { Lane } from "../../src/log/lanes.js";
+import type { LaneRow } from "../../src/log/lanes.js";
 import { TRAIL_LIMIT } from "../../src/log/trail.js";
 import { UpdateLog } from "../../src/log/update-log.js";
 import type { Update, UpdateHash } from "../../src/update.js";
@@ -173,7 +173,7 @@ describe("receive cursors", () => {
 describe("lanes", () => {
   test("a new lane begins at the newest entry, an old one where it stood", () => {
     const log = UpdateLog.open(":memory:");
-    const fresh: Lane = {
+    const fresh: LaneRow = {
       cursor: 0,
       part: 0,
       attempt: 0,
@@ -187,7 +187,7 @@ describe("lanes", () => {
     log.append([arrival(1), arrival(2)]);
     expect(log.openLane("s")).toEqual(fresh);
     expect(log.openLane("t")).toEqual({ ...fresh, cursor: 2 });
-    const lane: Lane = {
+    const lane: LaneRow = {
       cursor: seq(1),
       part: 2,
       attempt: 3,

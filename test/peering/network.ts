@@ -7,7 +7,7 @@ import { onTestFinished } from "vitest";
 import type { Clock } from "../../src/clock.js";
 import type { Diagnostics, EventName, Fields } from "../../src/diagnostics.js";
 import { Trouble } from "../../src/errors.js";
-import type { FetchManners } from "../../src/kx/fetch-manners.js";
+import type { FetchPolicy } from "../../src/kx/fetch-policy.js";
 import { UpdateLog } from "../../src/log/update-log.js";
 import type { Action } from "../../src/peering/exchange.js";
 import { Exchange } from "../../src/peering/exchange.js";
@@ -46,7 +46,7 @@ export class Gateway implements Diagnostics {
   /** What it serves instead of every body: a liar. */
   lie: Uint8Array | undefined;
   /** When its peers may be asked for bodies; in force from the next restart on. */
-  manners: ReadonlyMap<string, FetchManners> = new Map();
+  fetchPolicy: ReadonlyMap<string, FetchPolicy> = new Map();
   hasGrown = false;
   readonly #network: Network;
   readonly #peers: readonly string[];
@@ -96,8 +96,8 @@ export class Gateway implements Diagnostics {
       monotonic: () => this.#network.now,
       random: () => this.#network.random(),
     };
-    const { manners } = this;
-    const options = { observing: this.#observing, addresses: this.#addresses, manners };
+    const { fetchPolicy } = this;
+    const options = { observing: this.#observing, addresses: this.#addresses, fetchPolicy };
     return new Exchange(this.#peers, this.log, clock, this, options);
   }
 

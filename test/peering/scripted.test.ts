@@ -9,7 +9,7 @@ import { Connection } from "../../src/log/connection.js";
 import { UpdateLog } from "../../src/log/update-log.js";
 import type { Action } from "../../src/peering/exchange.js";
 import { Exchange } from "../../src/peering/exchange.js";
-import { OUTLET_LIMITS } from "../../src/peering/outlet.js";
+import { SEND_QUEUE_LIMITS } from "../../src/peering/send-queue.js";
 import { LISTING_LIMITS } from "../../src/peering/serving.js";
 import type { Update } from "../../src/update.js";
 import { wire } from "../kx/wire.js";
@@ -98,8 +98,8 @@ describe("a peer that does not read", () => {
       stage.say(`GETUPDATE${"|1".repeat(50)}`).flush(stage.sent);
     }
     expect(stage.exchange.isCongested(1)).toBe(true);
-    expect(stage.sent).toBeGreaterThan(OUTLET_LIMITS.unsentBytes);
-    expect(stage.sent).toBeLessThan(OUTLET_LIMITS.unsentBytes + 200_000);
+    expect(stage.sent).toBeGreaterThan(SEND_QUEUE_LIMITS.unsentBytes);
+    expect(stage.sent).toBeLessThan(SEND_QUEUE_LIMITS.unsentBytes + 200_000);
     stage.wait(59_999);
     expect(stage.ended).toEqual([]);
     stage.wait(1);
@@ -121,10 +121,10 @@ describe("a peer that does not read", () => {
   });
 
   test("hears no news before it has read on, and then misses none", () => {
-    const stage = new Stage().hold([BIG]).greet().flush(OUTLET_LIMITS.unsentWithNewsBytes);
+    const stage = new Stage().hold([BIG]).greet().flush(SEND_QUEUE_LIMITS.unsentWithNewsBytes);
     for (let n = 0; n < 20; n++) stage.hold([made(4, n).update]).wait(1000);
     expect(stage.text).toBe("");
-    stage.flush(OUTLET_LIMITS.unsentWithNewsBytes - 1).wait(1000);
+    stage.flush(SEND_QUEUE_LIMITS.unsentWithNewsBytes - 1).wait(1000);
     const numbers = [...stage.text.matchAll(/^(\d+) [0-9A-F]{40} /gm)].map(([, n]) => Number(n));
     expect(numbers).toEqual(Array.from({ length: 20 }, (_, n) => n + 2));
   });

@@ -5,7 +5,7 @@
 import { expect, it } from "vitest";
 import { ADMIN_LIMITS } from "../../src/admin/admin-door.js";
 import { LIVE_LIMITS } from "../../src/admin/live.js";
-import { MAX_TRIES } from "../../src/delivery/came-back.js";
+import { MAX_TRIES } from "../../src/delivery/bounces.js";
 import { HKP_LIMITS, SMTP_LIMITS } from "../../src/ingress/limits.js";
 import { SPOOL_LIMITS } from "../../src/ingress/spool.js";
 import { REFUSED_LIMITS } from "../../src/ingress/spool-refused.js";
@@ -17,7 +17,7 @@ import { SESSION_LIMITS } from "../../src/kx/session.js";
 import { TRAIL_LIMIT } from "../../src/log/trail.js";
 import { MAX_FIELDS, MAX_HEAD_BYTES } from "../../src/mail/head.js";
 import { MAX_TRAIL } from "../../src/mail/sent-trail.js";
-import { OUTLET_LIMITS } from "../../src/peering/outlet.js";
+import { SEND_QUEUE_LIMITS } from "../../src/peering/send-queue.js";
 import { TCP_LIMITS } from "../../src/peering/tcp.js";
 import { page } from "../page.js";
 
@@ -26,7 +26,7 @@ const s = (ms: number) => `${ms / 1000} s`;
 const { sessions, strangers, perNeighbour, perStranger } = SMTP_LIMITS;
 const { bytesPerSecond, recipients, commandBytes } = SMTP_LIMITS;
 const { badMessages, errorsPerMinute } = ERROR_LIMITS;
-const { waitingRequests, unsentBytes, stallMs } = OUTLET_LIMITS;
+const { waitingRequests, unsentBytes, stallMs } = SEND_QUEUE_LIMITS;
 const { inFlight, window, tracked } = FETCH_LIMITS;
 const { heloMs, firstAnnouncementMs } = SESSION_LIMITS;
 

@@ -37,7 +37,7 @@ export interface Failure {
   readonly text: string;
 }
 
-export interface Tally {
+export interface EventCounters {
   readonly from: number;
   readonly size: "small" | "large";
   /** Worlds done; seeds are handed out in order, so these are the first ones. */
@@ -66,27 +66,27 @@ const PORTION = 5;
 const TELL_MS = 5000;
 
 /** Runs the batch, or what is left of it. */
-export async function runBatch(options: BatchOptions): Promise<Tally> {
-  const tally = restored(options) ?? fresh(options);
-  const began = performance.now() - tally.tookMs;
+export async function runBatch(options: BatchOptions): Promise<EventCounters> {
+  const counters = restored(options) ?? fresh(options);
+  const began = performance.now() - counters.tookMs;
   const end = options.from + options.seeds;
   /** Portions that are done out of turn. */
   const done = new Map<number, Outcome[]>();
-  let next = options.from + tally.worlds;
+  let next = options.from + counters.worlds;
   let toldAt = performance.now();
   const settle = () => {
     for (;;) {
-      const seed = options.from + tally.worlds;
+      const seed = options.from + counters.worlds;
       const outcomes = done.get(seed);
       if (outcomes === undefined) break;
       done.delete(seed);
-      for (const outcome of outcomes) add(tally, outcome, options.say);
+      for (const outcome of outcomes) add(counters, outcome, options.say);
     }
-    tally.tookMs = performance.now() - began;
-    if (performance.now() - toldAt < TELL_MS && tally.worlds < options.seeds) return;
+    counters.tookMs = performance.now() - began;
+    if (performance.now() - toldAt < TELL_MS && counters.worlds < options.seeds) return;
     toldAt = performance.now();
-    keep(tally, options);
-    options.say(progress(tally, options.seeds));
+    keep(counters, options);
+    options.say(progress(counters, options.seeds));
   };
   const work = async () => {
     const worker = new Worker(new URL("./worker.js", import.meta.url));
@@ -103,7 +103,7 @@ export async function runBatch(options: BatchOptions): Promise<Tally> {
     }
   };
   await Promise.all(Array.from({ length: options.workers }, work));
-  return tally;
+  return counters;
 }
 
 export interface Portion {
@@ -124,24 +124,27 @@ function ask(worker: Worker, portion: Portion): Promise<Outcome[]> {
   });
 }
 
-function add(tally: Tally, outcome: Outcome, say: (text: string) => void): void {
-  tally.worlds += 1;
-  tally.simulatedMs += outcome.simulatedMs;
-  tally.events += outcome.events;
-  tally.updates += outcome.updates;
-  addCounts(tally.counts, outcome.counts);
+function add(counters: EventCounters, outcome: Outcome, say: (text: string) => void): void {
+  counters.worlds += 1;
+  counters.simulatedMs += outcome.simulatedMs;
+  counters.events += outcome.events;
+  counters.updates += outcome.updates;
+  addCounts(counters.counts, outcome.counts);
   if (outcome.failure === undefined) return;
   const { seed, failure } = outcome;
-  tally.failures.push({ seed, ...failure });
+  counters.failures.push({ seed, ...failure });
   say(`seed ${seed} FAILED: ${failure.text}`);
 }
 
 /** Markers that were never seen, once that says something. */
-export function unseen({ worlds, counts }: Tally): string[] {
+export function unseen({ worlds, counts }: EventCounters): string[] {
   return worlds < ENOUGH ? [] : MARKERS.filter((marker) => !counts.has(marker));
 }
 
-export function progress({ worlds, tookMs, simulatedMs, failures }: Tally, seeds: number): string {
+export function progress(
+  { worlds, tookMs, simulatedMs, failures }: EventCounters,
+  seeds: number,
+): string {
   const perSecond = worlds / (tookMs / 1000);
   const left = Math.round((seeds - worlds) / Math.max(perSecond, 0.001));
   const hours = Math.round(simulatedMs / 3_600_000);
@@ -153,14 +156,14 @@ export function progress({ worlds, tookMs, simulatedMs, failures }: Tally, seeds
 
 // State.
 
-type Kept = Omit<Tally, "counts"> & { readonly counts: Counts };
+type Kept = Omit<EventCounters, "counts"> & { readonly counts: Counts };
 
-function fresh({ from, size }: BatchOptions): Tally {
+function fresh({ from, size }: BatchOptions): EventCounters {
   const sums = { worlds: 0, simulatedMs: 0, events: 0, updates: 0, tookMs: 0 };
   return { from, size, ...sums, failures: [], counts: new Map() };
 }
 
-function restored({ state, from, size, seeds, say }: BatchOptions): Tally | undefined {
+function restored({ state, from, size, seeds, say }: BatchOptions): EventCounters | undefined {
   if (state === undefined || !existsSync(state)) return undefined;
   const kept = JSON.parse(readFileSync(state, "utf8")) as Kept;
   if (kept.from !== from || kept.size !== size || kept.worlds > seeds) return undefined;
@@ -168,9 +171,9 @@ function restored({ state, from, size, seeds, say }: BatchOptions): Tally | unde
   return { ...kept, counts: new Map(Object.entries(kept.counts)) };
 }
 
-function keep(tally: Tally, { state }: BatchOptions): void {
+function keep(counters: EventCounters, { state }: BatchOptions): void {
   if (state === undefined) return;
-  const kept: Kept = { ...tally, counts: Object.fromEntries(tally.counts) };
+  const kept: Kept = { ...counters, counts: Object.fromEntries(counters.counts) };
   writeFileSync(`${state}.new`, `${JSON.stringify(kept)}\n`);
   renameSync(`${state}.new`, state);
 }

@@ -9,14 +9,14 @@
  */
 
 import type { Clock } from "../../src/clock.js";
-import { CameBack } from "../../src/delivery/came-back.js";
-import type { MailCourier, Part } from "../../src/delivery/courier.js";
-import { Freight, type Load } from "../../src/delivery/freight.js";
-import type { Outcome } from "../../src/delivery/transport.js";
+import { BounceHandler } from "../../src/delivery/bounces.js";
+import type { Part, RelayDelivery } from "../../src/delivery/delivery-method.js";
+import { type Bundle, LaneQueue } from "../../src/delivery/lane-queue.js";
+import type { Outcome } from "../../src/delivery/relay.js";
 import { recordExpired, recordUndelivered } from "../../src/delivery/undelivered.js";
 import type { Diagnostics, EventName, Fields } from "../../src/diagnostics.js";
 import { Trouble } from "../../src/errors.js";
-import type { Lane as LaneState } from "../../src/log/lanes.js";
+import type { LaneRow as LaneState } from "../../src/log/lanes.js";
 import type { Entry, UpdateLog } from "../../src/log/update-log.js";
 import { delayMs, type Schedule } from "../../src/schedule.js";
 import type { Seq, UpdateHash } from "../../src/update.js";
@@ -50,8 +50,8 @@ export class SimLane {
   readonly #log: UpdateLog;
   readonly #clock: Clock;
   readonly #diagnostics: Diagnostics;
-  readonly #freight: Freight;
-  readonly #cameBack: CameBack;
+  readonly #queue: LaneQueue;
+  readonly #bounceHandler: BounceHandler;
   #state: LaneState;
   #isStored = true;
   #refusals = 0;
@@ -62,7 +62,7 @@ export class SimLane {
   constructor(
     settings: LaneSettings,
     log: UpdateLog,
-    courier: MailCourier,
+    method: RelayDelivery,
     clock: Clock,
     diagnostics: Diagnostics,
   ) {
@@ -72,8 +72,8 @@ export class SimLane {
     this.#log = log;
     this.#clock = clock;
     this.#diagnostics = diagnostics;
-    this.#freight = new Freight(settings, log, courier, clock);
-    this.#cameBack = new CameBack(name, retry, log, clock, diagnostics);
+    this.#queue = new LaneQueue(settings, log, method, clock);
+    this.#bounceHandler = new BounceHandler(name, retry, log, clock, diagnostics);
     this.#state = log.openLane(name);
   }
 
@@ -92,7 +92,7 @@ export class SimLane {
       try {
         yield* this.#waitForRetry();
         if (!this.#isStored) this.#save({});
-        const pause = this.#cameBack.absorb(this.#state.cursor);
+        const pause = this.#bounceHandler.absorb(this.#state.cursor);
         if (pause !== undefined) {
           this.#isProbing = true;
           const at = { lastError: pause.words, lastErrorAt: this.#clock.now() };
@@ -132,22 +132,22 @@ export class SimLane {
 
   *#serveNext(): Run<boolean> {
     const { cursor, part, attempt, lastErrorAt } = this.#state;
-    const again = part > 0 ? undefined : this.#log.returns.nextWaiting(this.name);
+    const again = part > 0 ? undefined : this.#log.bounces.nextWaiting(this.name);
     if (again !== undefined) {
       const entry = this.#log.entry(again);
-      if (entry !== undefined && !this.#freight.skips(entry, 0)) yield* this.#serve(entry, true);
-      else this.#log.returns.forget(this.name, again);
+      if (entry !== undefined && !this.#queue.skips(entry, 0)) yield* this.#serve(entry, true);
+      else this.#log.bounces.forget(this.name, again);
       return true;
     }
-    const page = this.#freight.after(cursor);
+    const page = this.#queue.after(cursor);
     if (page.length === 0) return false;
     let passed: Seq | undefined;
     for (const [index, entry] of page.entries()) {
-      if (!this.#freight.skips(entry, index === 0 ? part : 0)) {
+      if (!this.#queue.skips(entry, index === 0 ? part : 0)) {
         if (passed !== undefined) this.#note(doneWith(passed));
         const isNew = this.#state.part === 0 && entry.seq > this.#aloneUpTo;
         const mayPack = isNew && attempt < PACK_TRIES;
-        const load = mayPack ? this.#freight.load(page.slice(index), lastErrorAt) : undefined;
+        const load = mayPack ? this.#queue.load(page.slice(index), lastErrorAt) : undefined;
         yield* load === undefined ? this.#serve(entry, false) : this.#serveLoad(load);
         return true;
       }
@@ -159,7 +159,7 @@ export class SimLane {
   }
 
   *#serve(entry: Entry, again: boolean): Run<void> {
-    const parts = this.#freight.parts(entry);
+    const parts = this.#queue.parts(entry);
     if (parts === undefined) {
       const at = this.#clock.now();
       recordExpired(this.#log, this.#diagnostics, { site: this.name, entry, at });
@@ -186,7 +186,7 @@ export class SimLane {
     if (refused < parts.length) this.#report("sent", entry, { mails: parts.length });
   }
 
-  *#serveLoad({ entries, last, passed, part }: Load): Run<void> {
+  *#serveLoad({ entries, last, passed, part }: Bundle): Run<void> {
     const [first] = entries;
     const outcome = yield* this.#deliver(part, entries);
     if (outcome.kind === "temporary") return this.#putOff(first, outcome);
@@ -221,7 +221,7 @@ export class SimLane {
   }
 
   #finish({ seq }: Entry, again: boolean, change: Partial<LaneState> = {}): void {
-    if (again) this.#log.returns.sent(this.name, seq);
+    if (again) this.#log.bounces.sent(this.name, seq);
     this.#save({ ...(again ? { attempt: 0, nextAt: 0 } : doneWith(seq)), ...change });
   }
 

@@ -9,7 +9,7 @@
 import { availableParallelism } from "node:os";
 import { parseArgs } from "node:util";
 import { readArguments } from "../usage.js";
-import { type BatchOptions, MARKERS, runBatch, type Tally, unseen } from "./batch.js";
+import { type BatchOptions, type EventCounters, MARKERS, runBatch, unseen } from "./batch.js";
 import { MUTANTS, withMutant } from "./mutants.js";
 import { optionsOf } from "./options.js";
 import { type Hunt, writeBatch, writeMutants } from "./report.js";
@@ -87,18 +87,18 @@ async function batch(): Promise<void> {
   const workers = Number(values.workers ?? Math.min(2, availableParallelism()));
   const state = stateFile({ seeds, from, size }, values.fresh === true);
   const options: BatchOptions = { seeds, from, size, workers, state, say };
-  const tally = await runBatch(options);
-  const missing = unseen(tally);
-  for (const { seed } of tally.failures) {
+  const counters = await runBatch(options);
+  const missing = unseen(counters);
+  for (const { seed } of counters.failures) {
     say(`seed ${seed} failed: npm run simulate -- --seed ${seed} --trace`);
     say(JSON.stringify(optionsOf(seed, size)));
   }
   if (missing.length > 0) say(`never happened: ${missing.join(", ")}`);
-  if (values.report === true) say(`written to ${writeBatch(tally, command(), workers)}`);
-  const isFine = tally.failures.length === 0 && missing.length === 0;
-  if (values.json === true) finish({ ...told(tally), missing }, isFine);
+  if (values.report === true) say(`written to ${writeBatch(counters, command(), workers)}`);
+  const isFine = counters.failures.length === 0 && missing.length === 0;
+  if (values.json === true) finish({ ...told(counters), missing }, isFine);
   else {
-    say(tellMarkers(tally));
+    say(tellMarkers(counters));
     process.exitCode = isFine ? 0 : 1;
   }
 }
@@ -130,15 +130,15 @@ function hunt(): void {
   else process.exitCode = isFine ? 0 : 1;
 }
 
-function tellMarkers({ counts }: Tally): string {
+function tellMarkers({ counts }: EventCounters): string {
   const lines = MARKERS.map(
     (marker) => `${String(counts.get(marker) ?? 0).padStart(10)} ${marker}`,
   );
   return `sometimes:\n${lines.join("\n")}`;
 }
 
-function told(tally: Tally): object {
-  return { ...tally, counts: Object.fromEntries(tally.counts) };
+function told(counters: EventCounters): object {
+  return { ...counters, counts: Object.fromEntries(counters.counts) };
 }
 
 function finish(result: object, isFine: boolean): void {

@@ -3,16 +3,16 @@
  * exchanging a method of the engine (never by a switch in src) for as long as its worlds run. The
  * simulation is worth as much as it finds of them: a mutant that survives is a hole in the checks.
  */
-import { Freight } from "../../src/delivery/freight.js";
+import { LaneQueue } from "../../src/delivery/lane-queue.js";
 import { FetchTracker } from "../../src/kx/fetch-tracker.js";
 import { LogIdentity } from "../../src/kx/log-identity.js";
 import type { Announcement } from "../../src/kx/messages.js";
-import { Reception } from "../../src/kx/reception.js";
-import type { Position } from "../../src/kx/reception-output.js";
+import type { WirePosition } from "../../src/kx/receive-output.js";
+import { ReceiveState } from "../../src/kx/receive-state.js";
+import { Bounces } from "../../src/log/bounces.js";
 import type { RetentionLimits } from "../../src/log/retention.js";
-import { Returns } from "../../src/log/returns.js";
 import { UpdateLog } from "../../src/log/update-log.js";
-import { News } from "../../src/peering/news.js";
+import { Announcements } from "../../src/peering/announcements.js";
 import { Receiving } from "../../src/peering/receiving.js";
 import type { UpdateHash } from "../../src/update.js";
 import { SimIntake } from "./intake.js";
@@ -76,21 +76,25 @@ export const MUTANTS: readonly Mutant[] = [
     name: "highest-seen",
     bug: "the receive cursor is the highest number seen (thesis 3.1)",
     plant: () => {
-      const highest = new WeakMap<object, Position>();
+      const highest = new WeakMap<object, WirePosition>();
       const see = (self: object, announcements: readonly Announcement[]) => {
         for (const { number, hash } of announcements) {
           if (number >= (highest.get(self)?.number ?? 0)) highest.set(self, { number, hash });
         }
       };
       return all(
-        exchange(Reception, "announced", (original) => (self, announcements, now) => {
+        exchange(ReceiveState, "announced", (original) => (self, announcements, now) => {
           see(self, announcements as Announcement[]);
           return original(self, announcements, now);
         }),
-        exchange(Reception, "cursorAfter", (original) => (self, hashes) => {
+        exchange(ReceiveState, "cursorAfter", (original) => (self, hashes) => {
           return highest.get(self) ?? original(self, hashes);
         }),
-        exchange(Reception, "cursor", (original) => (self) => highest.get(self) ?? original(self)),
+        exchange(
+          ReceiveState,
+          "cursor",
+          (original) => (self) => highest.get(self) ?? original(self),
+        ),
       );
     },
   },
@@ -122,7 +126,7 @@ export const MUTANTS: readonly Mutant[] = [
     name: "all-but-source",
     bug: "announced to all but the source (thesis 3.1), which leaves gaps",
     plant: () =>
-      exchange(News, "due", (original) => (self, peer, now) => {
+      exchange(Announcements, "due", (original) => (self, peer, now) => {
         const due = original(self, peer, now) as Announcement[] | undefined;
         const log = presentOnlooker().log();
         const left = due?.filter(({ hash }) => {
@@ -226,7 +230,7 @@ export const MUTANTS: readonly Mutant[] = [
   {
     name: "trail-ignored",
     bug: "mailed to sites that are in the trail",
-    plant: () => exchange(Freight, "has", () => () => false),
+    plant: () => exchange(LaneQueue, "has", () => () => false),
   },
   {
     name: "lane-ahead",
@@ -245,7 +249,7 @@ export const MUTANTS: readonly Mutant[] = [
   {
     name: "bounce-ignored",
     bug: "what comes back is not sent again",
-    plant: () => exchange(Returns, "note", () => () => {}),
+    plant: () => exchange(Bounces, "note", () => () => {}),
   },
 ];
 

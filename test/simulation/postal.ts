@@ -6,7 +6,7 @@
  * it bounces what it took, it loses it (only in worlds that allow for that, since a mail network
  * that loses cannot converge), or it takes its time.
  */
-import type { Outcome } from "../../src/delivery/transport.js";
+import type { Outcome } from "../../src/delivery/relay.js";
 import type { Dice } from "./dice.js";
 import type { EventQueue } from "./queue.js";
 import type { Trace } from "./trace.js";

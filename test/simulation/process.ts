@@ -4,8 +4,8 @@
  * lost in a crash and nothing else. All that it does happens in steps of its gateway.
  */
 import type { Clock } from "../../src/clock.js";
-import { MailCourier } from "../../src/delivery/courier.js";
-import type { Outcome } from "../../src/delivery/transport.js";
+import { RelayDelivery } from "../../src/delivery/delivery-method.js";
+import type { Outcome } from "../../src/delivery/relay.js";
 import type { Diagnostics } from "../../src/diagnostics.js";
 import type { UpdateLog } from "../../src/log/update-log.js";
 import { verpSender } from "../../src/mail/verp.js";
@@ -85,8 +85,8 @@ export class Process {
       const { domain, address } = addresses;
       const envelope = { to, from: address, site: address, maxBytes: MAIL_BYTES };
       const sender = (first: Seq, last: Seq) =>
-        verpSender(`bounces@${domain}`, name, first, last, log.returns.secret);
-      const courier = new MailCourier(envelope, sender, {
+        verpSender(`bounces@${domain}`, name, first, last, log.bounces.secret);
+      const method = new RelayDelivery(envelope, sender, {
         // Nothing can be awaited here: the mail is taken out of the box, the answer comes later.
         deliver: (raw, from, recipient) => {
           this.#outbox = { from: settings.name, sender: from, recipient, raw };
@@ -95,7 +95,7 @@ export class Process {
         close: () => {},
       });
       const site = { name, address: to, retry: settings.retry };
-      const lane = new SimLane(site, log, courier, clock, diagnostics);
+      const lane = new SimLane(site, log, method, clock, diagnostics);
       return { lane, run: lane.run(), wake: undefined, isDelivering: false };
     });
   }
@@ -105,7 +105,7 @@ export class Process {
     const newest = this.log.newest();
     return this.#lanes.every(
       ({ lane, isDelivering }) =>
-        lane.cursor >= newest && !isDelivering && this.log.returns.waiting(lane.name) === 0,
+        lane.cursor >= newest && !isDelivering && this.log.bounces.waiting(lane.name) === 0,
     );
   }
 

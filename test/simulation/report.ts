@@ -5,7 +5,7 @@
 import { readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { projectRoot } from "../torture/material.js";
-import { MARKERS, type Tally } from "./batch.js";
+import { type EventCounters, MARKERS } from "./batch.js";
 
 const PAGE = "docs/simulation.md";
 
@@ -19,8 +19,8 @@ export interface Hunt {
 }
 
 /** Puts the figures of a batch into the page and returns its name. */
-export function writeBatch(tally: Tally, command: string, workers: number): string {
-  const { worlds, from, simulatedMs, events, updates, tookMs, failures, counts } = tally;
+export function writeBatch(counters: EventCounters, command: string, workers: number): string {
+  const { worlds, from, simulatedMs, events, updates, tookMs, failures, counts } = counters;
   const seconds = tookMs / 1000;
   const failed = failures.map(({ seed, invariant }) => `${seed} (${invariant})`).join(", ");
   const rows: readonly (readonly [string, string])[] = [

@@ -6,7 +6,7 @@
 import type Database from "better-sqlite3";
 import type { UpdateRequest } from "../../src/kx/open-requests.js";
 import type { UpdateLog } from "../../src/log/update-log.js";
-import type { Order } from "../../src/peering/connection.js";
+import type { PeerOrder } from "../../src/peering/connection.js";
 import { Receiving } from "../../src/peering/receiving.js";
 import type { UpdateHash } from "../../src/update.js";
 
@@ -50,7 +50,7 @@ let isInstalled = false;
 function install(): void {
   if (isInstalled) return;
   isInstalled = true;
-  after(Receiving, "orders", (orders: Order[]) => {
+  after(Receiving, "orders", (orders: PeerOrder[]) => {
     for (const order of orders) if (order.type === "get") present?.asked(order.peer, order.hash);
   });
   const answered = (peer: string, { hash }: UpdateRequest) => present?.answered(peer, hash);

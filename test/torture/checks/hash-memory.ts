@@ -86,7 +86,7 @@ export function simulate(
     offlineFrom: 0,
   }));
   const away = nodes[2];
-  const tally = { updates: 0, zombies: 0 };
+  const counters = { updates: 0, zombies: 0 };
   const end = BEGIN_MS + DAYS * 24 * HOUR_MS;
   for (let now = BEGIN_MS; now < end; now += STEP_MS) {
     if (away !== undefined && now >= away.offlineUntil + 24 * HOUR_MS && random() < 0.02) {
@@ -96,13 +96,13 @@ export function simulate(
     const online = nodes.filter(({ offlineUntil }) => now >= offlineUntil);
     const origin = online[Math.floor(random() * online.length)];
     if (origin !== undefined && random() < 0.5) {
-      const { update } = made(seed, n * 1_000_000 + tally.updates, 8);
-      tally.updates += 1;
-      accept(origin, update, now, tally);
+      const { update } = made(seed, n * 1_000_000 + counters.updates, 8);
+      counters.updates += 1;
+      accept(origin, update, now, counters);
     }
     for (const node of online) {
       const isBack = node.offlineUntil > 0 && now < node.offlineUntil + STEP_MS;
-      for (const other of online) if (other !== node) pull(node, other, isBack, now, tally);
+      for (const other of online) if (other !== node) pull(node, other, isBack, now, counters);
       node.log.expire(now + node.skewMs, limits, PAGE);
     }
   }
@@ -112,7 +112,7 @@ export function simulate(
   // The node that is away at the end has not heard the last of it; the others have.
   const missed = everywhere.slice(0, 2).reduce((sum, count) => sum + most - count, 0);
   const accepted = everywhere.reduce((sum, count) => sum + count, 0);
-  return { ...tally, accepted, missed };
+  return { ...counters, accepted, missed };
 }
 
 /** `node` reads on in the log of `other`; from its beginning when one of them was away. */
@@ -121,7 +121,7 @@ function pull(
   other: Node,
   isBack: boolean,
   now: number,
-  tally: { zombies: number },
+  counters: { zombies: number },
 ): void {
   const wasAway = isBack || (other.offlineUntil > 0 && now < other.offlineUntil + STEP_MS);
   const from = wasAway ? 0 : (node.cursors.get(other) ?? 0);
@@ -135,13 +135,13 @@ function pull(
       node,
       { hash, digest, fingerprint, body, selfSigned: undefined, packets: [] },
       now,
-      tally,
+      counters,
     );
   }
 }
 
-function accept(node: Node, update: Update, now: number, tally: { zombies: number }): void {
-  if (node.accepted.has(update.hash)) tally.zombies += 1;
+function accept(node: Node, update: Update, now: number, counters: { zombies: number }): void {
+  if (node.accepted.has(update.hash)) counters.zombies += 1;
   node.accepted.add(update.hash);
   const digest = update.hash + update.hash;
   const origin = { neighbour: undefined, transport: "kx" } as const;

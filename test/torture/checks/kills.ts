@@ -23,7 +23,7 @@ const AHEAD = 40;
 const STALL_MS = 30_000;
 const CONTROL_KILLS = 12;
 
-interface Tally {
+interface EventCounters {
   kills: number;
   mostRepeats: number;
   readonly startMs: number[];
@@ -39,32 +39,32 @@ export const kills: Check = {
     const { directory, build } = context;
     const world = await World.make({ directory, build, peer: true, sink: true });
     const ledger = new Ledger();
-    const tally: Tally = { kills: 0, mostRepeats: 0, startMs: [] };
+    const counters: EventCounters = { kills: 0, mostRepeats: 0, startMs: [] };
     const faults: string[] = [];
     try {
       const n = { next: 0 };
-      while (goesOn(context, tally.kills, 3)) {
-        await killOnce(context, world, ledger, tally, n);
+      while (goesOn(context, counters.kills, 3)) {
+        await killOnce(context, world, ledger, counters, n);
         if (ledger.lost + ledger.faults.length > 0) break;
-        if (tally.kills % 50 === 0) context.say(`${tally.kills} kills, ${ledger.kept} rows`);
+        if (counters.kills % 50 === 0) context.say(`${counters.kills} kills, ${ledger.kept} rows`);
       }
       const repeats = world.sink?.repeats ?? 0;
       faults.push(...(await settle(world, ledger)), ...ledger.faults.slice(0, 5));
-      tally.mostRepeats = Math.max(tally.mostRepeats, (world.sink?.repeats ?? 0) - repeats);
+      counters.mostRepeats = Math.max(counters.mostRepeats, (world.sink?.repeats ?? 0) - repeats);
       if (ledger.lost > 0) faults.push(`${ledger.lost} promised updates are not there`);
-      if (tally.mostRepeats > 1) faults.push(`${tally.mostRepeats} repeats after one kill`);
+      if (counters.mostRepeats > 1) faults.push(`${counters.mostRepeats} repeats after one kill`);
     } finally {
       await world.end();
     }
     const control = await loseSome(context);
-    const p99 = Math.round(quantile(tally.startMs, 0.99));
+    const p99 = Math.round(quantile(counters.startMs, 0.99));
     return {
       faults,
       figures:
-        `${tally.kills} kills; ${ledger.acknowledged} answered 250, ${ledger.promised} promised ` +
+        `${counters.kills} kills; ${ledger.acknowledged} answered 250, ${ledger.promised} promised ` +
         `in all, ${ledger.lost} lost, ${ledger.kept} rows without a gap; ` +
         `${world.sink?.received.size ?? 0} updates mailed, ${world.sink?.repeats ?? 0} repeated ` +
-        `(at most ${tally.mostRepeats} a kill); restart p99 ${p99} ms`,
+        `(at most ${counters.mostRepeats} a kill); restart p99 ${p99} ms`,
       control: {
         caught: control.lost > 0,
         figures: `ack before commit: ${control.lost} lost in ${control.kills} kills`,
@@ -77,7 +77,7 @@ async function killOnce(
   context: Context,
   world: World,
   ledger: Ledger,
-  tally: Tally,
+  counters: EventCounters,
   n: { next: number },
 ): Promise<void> {
   const { random, seed } = context;
@@ -88,7 +88,7 @@ async function killOnce(
   if (early) await pause(random() * 400);
   else {
     await gateway.event("ready");
-    tally.startMs.push(performance.now() - startedAt);
+    counters.startMs.push(performance.now() - startedAt);
     const load = { on: true };
     const workers = Array.from({ length: CLIENTS }, () => sendMails(gateway, ledger, seed, n));
     workers.push(offerUpdates(world, ledger, seed, n, load));
@@ -98,13 +98,13 @@ async function killOnce(
     await Promise.all(workers);
   }
   await gateway.end("SIGKILL");
-  tally.kills += 1;
+  counters.kills += 1;
   for (const { event, hash } of gateway.events) {
     if (event === "accepted" || event === "duplicate") ledger.reported(String(hash));
   }
   ledger.audit(world.log, world.peer?.heard.splice(0) ?? []);
   const repeats = (world.sink?.repeats ?? 0) - repeatsBefore;
-  tally.mostRepeats = Math.max(tally.mostRepeats, repeats);
+  counters.mostRepeats = Math.max(counters.mostRepeats, repeats);
 }
 
 /** One client: mail after mail on one connection, some with two keys, until the gateway is gone. */
@@ -191,14 +191,14 @@ async function loseSome(context: Context): Promise<{ lost: number; kills: number
   const { build } = context;
   const world = await World.make({ directory, build, program: "ack-before-commit" });
   const ledger = new Ledger();
-  const tally: Tally = { kills: 0, mostRepeats: 0, startMs: [] };
+  const counters: EventCounters = { kills: 0, mostRepeats: 0, startMs: [] };
   try {
     const n = { next: 0 };
-    while (tally.kills < CONTROL_KILLS && ledger.lost === 0) {
-      await killOnce(context, world, ledger, tally, n);
+    while (counters.kills < CONTROL_KILLS && ledger.lost === 0) {
+      await killOnce(context, world, ledger, counters, n);
     }
   } finally {
     await world.end();
   }
-  return { lost: ledger.lost, kills: tally.kills };
+  return { lost: ledger.lost, kills: counters.kills };
 }

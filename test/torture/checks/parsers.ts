@@ -13,7 +13,7 @@ const SAMPLE_BYTES = 1024;
 const SAMPLES = 4;
 const CONTROL_MUTANTS = 3000;
 
-interface Tally {
+interface EventCounters {
   mutants: number;
   damaged: number;
   slowestMs: number;
@@ -27,12 +27,12 @@ export const parsers: Check = {
   runs: 1_000_000,
   share: 2,
   async run(context) {
-    const tally: Tally = { mutants: 0, damaged: 0, slowestMs: 0, faults: [] };
-    for (const target of targets) await damage(context, target, tally);
-    await breed(context, targets, tally);
-    const control: Tally = { mutants: 0, damaged: 0, slowestMs: 0, faults: [] };
+    const counters: EventCounters = { mutants: 0, damaged: 0, slowestMs: 0, faults: [] };
+    for (const target of targets) await damage(context, target, counters);
+    await breed(context, targets, counters);
+    const control: EventCounters = { mutants: 0, damaged: 0, slowestMs: 0, faults: [] };
     await breed(controlOf(context, CONTROL_MUTANTS), [fragile()], control);
-    const { mutants, damaged, slowestMs, faults } = tally;
+    const { mutants, damaged, slowestMs, faults } = counters;
     return {
       faults: faults.slice(0, 5),
       figures:
@@ -48,35 +48,39 @@ export const parsers: Check = {
 };
 
 /** Every cut and every flipped bit, as long as there is time for a sample. */
-async function damage(context: Context, target: Target, tally: Tally): Promise<void> {
+async function damage(context: Context, target: Target, counters: EventCounters): Promise<void> {
   const small = seeds(target.name).filter(({ length }) => length > 0 && length <= SAMPLE_BYTES);
   for (const [index, sample] of small.slice(0, SAMPLES).entries()) {
-    if (index > 0 && !goesOn(context, tally.damaged)) return;
+    if (index > 0 && !goesOn(context, counters.damaged)) return;
     for (let at = 0; at < sample.length; at += 1) {
-      await attempt(target, sample.subarray(0, at), tally);
+      await attempt(target, sample.subarray(0, at), counters);
       for (let bit = 0; bit < 8; bit += 1) {
         const flipped = Uint8Array.from(sample);
         flipped[at] = (flipped[at] ?? 0) ^ (1 << bit);
-        await attempt(target, flipped, tally);
+        await attempt(target, flipped, counters);
       }
-      tally.damaged += 9;
+      counters.damaged += 9;
     }
   }
 }
 
-async function breed(context: Context, all: readonly Target[], tally: Tally): Promise<void> {
+async function breed(
+  context: Context,
+  all: readonly Target[],
+  counters: EventCounters,
+): Promise<void> {
   const { random } = context;
   const pools = new Map(all.map((target) => [target, seeds(target.name)]));
-  while (goesOn(context, tally.mutants, 10)) {
+  while (goesOn(context, counters.mutants, 10)) {
     for (const [target, pool] of pools) {
       const input = pool[Math.floor(random() * pool.length)] ?? new Uint8Array(0);
-      await attempt(target, mutate(input, pool, random), tally);
-      tally.mutants += 1;
+      await attempt(target, mutate(input, pool, random), counters);
+      counters.mutants += 1;
     }
   }
 }
 
-async function attempt(target: Target, input: Uint8Array, tally: Tally): Promise<void> {
+async function attempt(target: Target, input: Uint8Array, counters: EventCounters): Promise<void> {
   const before = performance.now();
   let fault: string | undefined;
   try {
@@ -85,12 +89,12 @@ async function attempt(target: Target, input: Uint8Array, tally: Tally): Promise
     fault = error instanceof Error ? error.message : String(error);
   }
   const ms = performance.now() - before;
-  tally.slowestMs = Math.max(tally.slowestMs, ms);
+  counters.slowestMs = Math.max(counters.slowestMs, ms);
   if (ms > SLOW_MS) fault ??= `${Math.round(ms)} ms`;
   if (fault === undefined) return;
   // The fragile target of the control is nobody's bug.
   const kept = targets.includes(target) ? ` (${keep("crashes", target.name, input)})` : "";
-  tally.faults.push(`${target.name}: ${fault}${kept}`);
+  counters.faults.push(`${target.name}: ${fault}${kept}`);
 }
 
 function fragile(): Target {

@@ -1,0 +1,102 @@
+/**
+ * What a lane knows of the road: a courier says in which parts an update goes to its place, and
+ * brings them there one by one. The mail courier is here, its parts are the mails of the dialect;
+ * the couriers of the keyserver beside us are in `local-*.ts`. Knows no schedule and no log.
+ */
+import { type Envelope, MailPack, type Outmail, outmails } from "../outmail.js";
+import type { Fingerprint, Seq, UpdateHash } from "../update.js";
+import type { Outcome, Relay } from "./relay.js";
+
+/** An update as the log hands it out. */
+export interface Outgoing {
+  readonly seq: Seq;
+  readonly hash: UpdateHash;
+  readonly fingerprint: Fingerprint;
+  readonly body: Uint8Array;
+  /** What is remembered of its key. */
+  readonly skeleton: Uint8Array | undefined;
+  /** Addresses that have it. */
+  readonly trail: readonly string[];
+}
+
+/** A piece of an update that is delivered or refused as one. */
+export interface Part {
+  readonly bytes: number;
+  /** No user id is known for its key, which pksd and onak refuse then. */
+  readonly incomplete: boolean;
+  /** Larger than allowed, since one packet alone is. */
+  readonly oversized: boolean;
+  /** Never rejects; one call at a time. */
+  deliver(): Promise<Outcome>;
+}
+
+/** Several updates that become one part. */
+export interface Pack {
+  /** Puts an update in, behind those that are there; false when it does not go with them. */
+  add(update: Outgoing): boolean;
+  /** The part that holds them all. */
+  part(): Part;
+}
+
+export interface DeliveryMethod {
+  /**
+   * At least one part. They hold the same packets of the update whenever it is asked, and beside
+   * them what is known of its key at `date` (ms since 1970).
+   */
+  parts(update: Outgoing, date: number): Part[];
+  /** An empty pack; a courier that brings each update on its own has none. */
+  pack?(date: number): Pack;
+  /** Ends an attempt that has not come to its part yet; a courier that cannot tell has none. */
+  stopConnecting?(): void;
+  /** Ends whatever is under way, as a temporary failure. */
+  close(): void;
+}
+
+/** Mails to one site, each to the one recipient, so that an answer belongs to one update. */
+export class RelayDelivery implements DeliveryMethod {
+  readonly #envelope: Envelope;
+  readonly #sender: (first: Seq, last: Seq) => string;
+  readonly #transport: Relay;
+
+  /** `sender` says who sends the updates from the first to the last: a bounce comes back there. */
+  constructor(envelope: Envelope, sender: (first: Seq, last: Seq) => string, transport: Relay) {
+    this.#envelope = envelope;
+    this.#sender = sender;
+    this.#transport = transport;
+  }
+
+  parts(update: Outgoing, date: number): Part[] {
+    const mails = outmails(update, update.skeleton, update.trail, this.#envelope, date);
+    const sender = this.#sender(update.seq, update.seq);
+    return mails.map((mail) => this.#part(mail, sender));
+  }
+
+  pack(date: number): Pack {
+    const pack = new MailPack(this.#envelope, date);
+    const seqs: Seq[] = [];
+    return {
+      add: (update) => {
+        const isIn = pack.add(update, update.skeleton, update.trail);
+        if (isIn) seqs.push(update.seq);
+        return isIn;
+      },
+      part: () => {
+        const [first = 0 as Seq] = seqs;
+        return this.#part(pack.mail(), this.#sender(first, seqs.at(-1) ?? first));
+      },
+    };
+  }
+
+  #part({ raw, incomplete, oversized }: Outmail, sender: string): Part {
+    const deliver = () => this.#transport.deliver(raw, sender, this.#envelope.to);
+    return { bytes: raw.length, incomplete, oversized, deliver };
+  }
+
+  stopConnecting(): void {
+    this.#transport.stopConnecting?.();
+  }
+
+  close(): void {
+    this.#transport.close();
+  }
+}

@@ -1,0 +1,117 @@
+/**
+ * What a lane has to deliver next, out of the log and through its courier: the parts of an update,
+ * or several updates that wait and can go as one part. Decides nothing about when or whether.
+ */
+import type { Clock } from "../clock.js";
+import type { Entry, UpdateLog } from "../log/update-log.js";
+import { inTrail } from "../mail/sent-trail.js";
+import { CARRY_ALL, type Rules, type Withheld } from "../policy.js";
+import type { Seq } from "../update.js";
+import type { DeliveryMethod, Outgoing, Part } from "./delivery-method.js";
+
+/** A site whose next update has waited this long is behind. */
+const BEHIND_MS = 60_000;
+/** Entries read at once; those that the site has cost nothing but reading. */
+const PAGE = 200;
+
+/** Several updates in one part. */
+export interface Bundle {
+  /** In the order of the log. */
+  readonly entries: readonly [Entry, ...Entry[]];
+  readonly last: Entry;
+  /** What was passed over between them, since the site needs nothing of it. */
+  readonly passed: readonly Entry[];
+  readonly part: Part;
+}
+
+export class LaneQueue {
+  readonly #name: string;
+  readonly #address: string | undefined;
+  readonly #log: UpdateLog;
+  readonly #method: DeliveryMethod;
+  readonly #clock: Clock;
+  readonly #rules: Rules;
+
+  constructor(
+    site: {
+      readonly name: string;
+      readonly address: string | undefined;
+      readonly rules?: Rules | undefined;
+    },
+    log: UpdateLog,
+    method: DeliveryMethod,
+    clock: Clock,
+  ) {
+    this.#name = site.name;
+    this.#address = site.address;
+    this.#log = log;
+    this.#method = method;
+    this.#clock = clock;
+    this.#rules = site.rules ?? CARRY_ALL;
+  }
+
+  /** Why nobody gets the update any more, undefined when the site may. */
+  withholds(entry: Entry): Withheld | undefined {
+    return this.#rules.withholds(entry);
+  }
+
+  /** Whether the site needs nothing of the update, of which it has the first `part` parts. */
+  skips(entry: Entry, part: number): boolean {
+    // An update that is half sent is finished, whoever else has told of it since.
+    return this.withholds(entry) !== undefined || (part === 0 && this.has(entry));
+  }
+
+  /** What comes after `cursor` in the log, at most `limit` entries. */
+  after(cursor: number, limit = PAGE): Entry[] {
+    return this.#log.range((cursor + 1) as Seq, Number.MAX_SAFE_INTEGER as Seq, limit);
+  }
+
+  /** Whether the site has the update: it is in the trail or was the source. */
+  has(entry: Entry): boolean {
+    if (entry.origin.neighbour === this.#name) return true;
+    return this.#address !== undefined && inTrail(this.#log.trail(entry.seq), this.#address);
+  }
+
+  /** The parts of an update, undefined when its body is gone. */
+  parts(entry: Entry): Part[] | undefined {
+    const update = this.#outgoing(entry);
+    return update && this.#method.parts(update, this.#clock.now());
+  }
+
+  /**
+   * What waits from `page[0]` on and goes with it; undefined when that one goes alone, as it does
+   * unless the site is behind: it waited while something failed, at `failedAt`, or for too long.
+   */
+  load(page: readonly Entry[], failedAt: number): Bundle | undefined {
+    const pack = this.#method.pack?.(this.#clock.now());
+    const waitingSince = page[0]?.receivedAt ?? Infinity;
+    const isBehind = waitingSince <= Math.max(failedAt, this.#clock.now() - BEHIND_MS);
+    if (pack === undefined || page.length < 2 || !isBehind) return undefined;
+    const entries: Entry[] = [];
+    const passed: Entry[] = [];
+    for (const entry of page) {
+      if (entries.length > 0 && this.skips(entry, 0)) {
+        passed.push(entry);
+        continue;
+      }
+      const update = this.#outgoing(entry);
+      if (update === undefined || !pack.add(update)) break;
+      entries.push(entry);
+    }
+    const [first, ...more] = entries;
+    const last = more.at(-1);
+    if (first === undefined || last === undefined) return undefined;
+    const between = passed.filter(({ seq }) => seq < last.seq);
+    const part = pack.part();
+    return { entries: [first, ...more], last, passed: between, part };
+  }
+
+  #outgoing({ seq, hash, fingerprint }: Entry): Outgoing | undefined {
+    const body = this.#log.body(seq);
+    if (body === undefined) return undefined;
+    // A revocation that leaves although its key is blocked must not bring the user id along.
+    const isBlocked = this.#rules.blockOn(fingerprint) !== undefined;
+    const skeleton = isBlocked ? undefined : this.#log.skeleton(fingerprint);
+    return { seq, hash, fingerprint, body, skeleton, trail: this.#log.trail(seq) };
+  }
+}

@@ -1,0 +1,143 @@
+/**
+ * What peers are told of our log, unasked: it reads the log on from where it was, and keeps an
+ * announcer for each peer that is connected. When to read is the owner's business, and so is
+ * sending. In observe mode it tells nobody anything.
+ */
+import { Announcer } from "../kx/announcer.js";
+import type { Announcement } from "../kx/messages.js";
+import { wireNumber } from "../kx/messages.js";
+import type { Entry, UpdateLog } from "../log/update-log.js";
+import type { LogGuard } from "../log-guard.js";
+import type { Rules } from "../policy.js";
+import type { Seq } from "../update.js";
+
+/** Entries read at once, and how long to wait when they cannot be read. */
+const BATCH = 1000;
+const RETRY_MS = 1000;
+
+export class Announcements {
+  readonly #log: UpdateLog;
+  readonly #guard: LogGuard;
+  readonly #observing: boolean;
+  readonly #rules: Rules;
+  readonly #peers: readonly string[];
+  readonly #announcers = new Map<string, Announcer>();
+  /** Peers without a connection for which something has come since the last attempt. */
+  readonly #unheard = new Set<string>();
+  /** Position up to which the log has been read. */
+  #seen: number;
+  /** When to read again what could not be read. */
+  #readAgainAt = Infinity;
+
+  constructor(
+    peers: readonly string[],
+    log: UpdateLog,
+    guard: LogGuard,
+    observing: boolean,
+    rules: Rules,
+  ) {
+    this.#peers = peers;
+    this.#rules = rules;
+    this.#log = log;
+    this.#guard = guard;
+    this.#observing = observing;
+    this.#seen = log.newest();
+  }
+
+  /** Our newest entry for a greeting: null for an empty log, undefined for one in trouble. */
+  newest(): Entry | null | undefined {
+    if (this.#observing) return null;
+    return this.#guard.run(() => {
+      const newest = this.#log.newest();
+      return newest === 0 ? null : (this.#log.entry(newest) ?? null);
+    });
+  }
+
+  /** The peer was told of everything up to `told`; from now on it hears what is new. */
+  begin(peer: string, told: number, now: number): void {
+    if (this.#observing) return;
+    const announcer = new Announcer(told);
+    announcer.grew(this.#seen, false, now);
+    this.#announcers.set(peer, announcer);
+    this.#unheard.delete(peer);
+  }
+
+  end(peer: string): void {
+    if (this.#announcers.get(peer)?.hasNews) this.#unheard.add(peer);
+    this.#announcers.delete(peer);
+  }
+
+  /** Whether there is news for a peer that is not connected; each news is told once. */
+  takeUnheard(peer: string): boolean {
+    return this.#unheard.delete(peer);
+  }
+
+  /** Reads what was appended since the last time, tells the announcers, and returns it. */
+  read(now: number): Entry[] {
+    const added: Entry[] = [];
+    for (;;) {
+      const low = this.#seen + 1;
+      const entries = this.#guard.run(() => {
+        const newest = this.#log.newest();
+        return newest < low ? [] : this.#log.range(low as Seq, newest as Seq, BATCH);
+      });
+      this.#readAgainAt = entries === undefined ? now + RETRY_MS : Infinity;
+      const last = entries?.at(-1);
+      if (entries === undefined || last === undefined) return added;
+      this.#seen = last.seq;
+      added.push(...entries);
+      for (const peer of this.#observing ? [] : this.#peers) {
+        const isEcho = entries.every((entry) => cameFrom(entry, peer));
+        const announcer = this.#announcers.get(peer);
+        if (announcer !== undefined) announcer.grew(last.seq, isEcho, now);
+        else if (!isEcho) this.#unheard.add(peer);
+      }
+    }
+  }
+
+  /** What the peer is to be told now; undefined for nothing. It counts as told. */
+  due(peer: string, now: number): Announcement[] | undefined {
+    const announcer = this.#announcers.get(peer);
+    const span = announcer?.due(now);
+    if (announcer === undefined || span === undefined) return undefined;
+    const { low, high } = span;
+    const entries = this.#guard.run(() => {
+      const all = this.#log.range(low as Seq, high as Seq, high - low + 1);
+      return all.filter((entry) => this.#rules.withholds(entry) === undefined);
+    });
+    if (entries === undefined) {
+      announcer.postponed(now + RETRY_MS);
+      return undefined;
+    }
+    announcer.sent(high, now);
+    return entries.length === 0 ? undefined : entries.map(announcementOf);
+  }
+
+  /** Position up to which the peer was told on the connection in use; undefined for none. */
+  toldUpTo(peer: string): number | undefined {
+    return this.#announcers.get(peer)?.announced;
+  }
+
+  /** The peer has no room for news at the moment. */
+  postpone(peer: string, now: number): void {
+    this.#announcers.get(peer)?.postponed(now + RETRY_MS);
+  }
+
+  /** When something will be due; Infinity for never. */
+  nextAt(): number {
+    let next = this.#readAgainAt;
+    for (const announcer of this.#announcers.values()) {
+      next = Math.min(next, announcer.nextAt() ?? Infinity);
+    }
+    return next;
+  }
+}
+
+/** An entry as peers see it. */
+export function announcementOf({ seq, fingerprint, hash }: Entry): Announcement {
+  return { number: wireNumber(seq), fingerprint, hash };
+}
+
+function cameFrom({ origin }: Entry, peer: string): boolean {
+  return origin.transport === "kx" && origin.neighbour === peer;
+}

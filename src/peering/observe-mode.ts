@@ -1,0 +1,42 @@
+/**
+ * What would have gone out by KX in observe mode, where peers see an empty log and can fetch
+ * nothing: each new update, for each peer that is connected and is not known to have it. Whether a
+ * peer would have fetched it nobody can tell.
+ */
+import type { Diagnostics } from "../diagnostics.js";
+import type { Entry, UpdateLog } from "../log/update-log.js";
+import type { LogGuard } from "../log-guard.js";
+import { inTrail } from "../mail/sent-trail.js";
+
+export class ObserveMode {
+  readonly #addresses: ReadonlyMap<string, string>;
+  readonly #log: UpdateLog;
+  readonly #guard: LogGuard;
+  readonly #diagnostics: Diagnostics;
+
+  /** `addresses` are what stands for peers in trails, where something does. */
+  constructor(
+    addresses: ReadonlyMap<string, string>,
+    log: UpdateLog,
+    guard: LogGuard,
+    diagnostics: Diagnostics,
+  ) {
+    this.#addresses = addresses;
+    this.#log = log;
+    this.#guard = guard;
+    this.#diagnostics = diagnostics;
+  }
+
+  /** Reports what was added to the log while these peers were connected. */
+  added(entries: readonly Entry[], peers: readonly string[]): void {
+    for (const { seq, hash, fingerprint, size: bytes, origin } of entries) {
+      const trail = this.#guard.run(() => this.#log.trail(seq)) ?? [];
+      for (const neighbour of peers) {
+        const address = this.#addresses.get(neighbour);
+        if (origin.neighbour === neighbour || (address && inTrail(trail, address))) continue;
+        const subject = { seq, hash, fingerprint, neighbour };
+        this.#diagnostics.report("would-send", { ...subject, bytes, via: "kx" });
+      }
+    }
+  }
+}

@@ -1,0 +1,195 @@
+/**
+ * Counts what was reported, since the start of the process and by the hour: one number an event,
+ * neighbour and reason, and the bytes that came with it. A report that is about several updates
+ * says so in `numbers` and counts for as many. It keeps the latest reports, for the page
+ * and for the journey of an update. The events are the only source, so that the log of a day and
+ * the counters of that day tell the same story. Everything here is bounded and is forgotten at a
+ * restart; what has to last is in the update log.
+ */
+import type { Clock } from "../clock.js";
+import type { Diagnostics, EventName, Fields, Level } from "../diagnostics.js";
+import { EVENTS } from "../diagnostics.js";
+import type { Amount } from "./hours.js";
+import { HOURS, Hours } from "./hours.js";
+
+export const COUNTER_LIMITS = {
+  /** Distinct counters; events, neighbours and reasons are closed sets: it is never reached. */
+  counters: 10_000,
+  /** Latest reports of level info and above. */
+  recent: 200,
+} as const;
+
+export interface Count {
+  readonly event: EventName;
+  readonly neighbour: string | undefined;
+  readonly reason: string | undefined;
+  readonly via: string | undefined;
+  readonly count: number;
+  readonly bytes: number;
+  /** Milliseconds since 1970. */
+  readonly lastAt: number;
+}
+
+/** One report as it was made; `at` in milliseconds since 1970, `id` grows by one a report. */
+export interface Report {
+  readonly id: number;
+  readonly at: number;
+  readonly event: EventName;
+  readonly level: Level;
+  readonly fields: Fields;
+}
+
+/** Which counters to add up: these events, and of these only what else is named. */
+export interface Which {
+  readonly events: readonly EventName[];
+  readonly neighbour?: string;
+  readonly via?: string;
+}
+
+interface Counter {
+  readonly event: EventName;
+  readonly neighbour: string | undefined;
+  readonly reason: string | undefined;
+  readonly via: string | undefined;
+  count: number;
+  bytes: number;
+  lastAt: number;
+  readonly hours: Hours;
+}
+
+export class EventCounters implements Diagnostics {
+  readonly #next: Diagnostics;
+  readonly #clock: Clock;
+  readonly #counters = new Map<string, Counter>();
+  readonly #listeners = new Set<(report: Report) => void>();
+  readonly #recent: Report[] = [];
+  #lastId = 0;
+
+  /** Counts and hands on to `next`. */
+  constructor(next: Diagnostics, clock: Clock) {
+    this.#next = next;
+    this.#clock = clock;
+  }
+
+  report(event: EventName, fields: Fields = {}): void {
+    const at = this.#clock.now();
+    const { bytes, numbers } = fields;
+    const counter = this.#counter(event, fields);
+    if (counter !== undefined) {
+      const amount = {
+        count: typeof numbers === "number" ? numbers : 1,
+        bytes: typeof bytes === "number" ? bytes : 0,
+      };
+      counter.count += amount.count;
+      counter.bytes += amount.bytes;
+      counter.lastAt = at;
+      counter.hours.add(at, amount);
+    }
+    this.#lastId += 1;
+    const report = { id: this.#lastId, at, event, level: levelOf(event), fields };
+    if (report.level !== "debug") {
+      this.#recent.push(report);
+      if (this.#recent.length > COUNTER_LIMITS.recent) this.#recent.shift();
+    }
+    for (const listener of this.#listeners) listener(report);
+    this.#next.report(event, fields);
+  }
+
+  /**
+   * Books what happened at `at`, before this process: it shows by the hour and as the last time,
+   * and in no total, because totals count from the start.
+   */
+  recall(event: EventName, fields: Fields, at: number): void {
+    const counter = this.#counter(event, fields);
+    const { bytes } = fields;
+    counter?.hours.add(at, { count: 1, bytes: typeof bytes === "number" ? bytes : 0 });
+    if (counter !== undefined) counter.lastAt = Math.max(counter.lastAt, at);
+  }
+
+  /** Every counter that counted since the start. */
+  counts(): Count[] {
+    return [...this.#counters.values()]
+      .filter(({ count }) => count > 0)
+      .map(({ hours: _, ...count }) => count);
+  }
+
+  /** How often an event was reported, over all neighbours and reasons. */
+  total(event: EventName): Amount {
+    return sum([...this.#matching({ events: [event] })]);
+  }
+
+  /** Since the start. */
+  sum(which: Which): Amount {
+    return sum([...this.#matching(which)]);
+  }
+
+  /** By the hour, oldest first, this hour last. */
+  series(which: Which): Amount[] {
+    const now = this.#clock.now();
+    const all = [...this.#matching(which)].map(({ hours }) => hours.series(now));
+    return Array.from({ length: HOURS }, (_, index) =>
+      sum(all.map((series) => series[index] ?? { count: 0, bytes: 0 })),
+    );
+  }
+
+  /** This hour and the 23 before it. */
+  day(which: Which): Amount {
+    return sum(this.series(which));
+  }
+
+  /** When it was reported last, milliseconds since 1970; 0 for never. */
+  lastAt(which: Which): number {
+    return Math.max(0, ...[...this.#matching(which)].map(({ lastAt }) => lastAt));
+  }
+
+  /** The latest reports of level info and above, newest first. */
+  recent(): Report[] {
+    return this.#recent.toReversed();
+  }
+
+  /** Calls `listener`, which must not throw, on every report. Returns the way to unsubscribe. */
+  onReport(listener: (report: Report) => void): () => void {
+    this.#listeners.add(listener);
+    return () => this.#listeners.delete(listener);
+  }
+
+  *#matching({ events, neighbour, via }: Which): Generator<Counter> {
+    for (const counter of this.#counters.values()) {
+      if (!events.includes(counter.event)) continue;
+      if (neighbour !== undefined && counter.neighbour !== neighbour) continue;
+      if (via !== undefined && counter.via !== via) continue;
+      yield counter;
+    }
+  }
+
+  #counter(event: EventName, fields: Fields): Counter | undefined {
+    const neighbour = text(fields.neighbour);
+    const reason = text(fields.reason);
+    const via = text(fields.via);
+    const key = [event, neighbour, reason, via].join("\0");
+    const known = this.#counters.get(key);
+    if (known !== undefined || this.#counters.size >= COUNTER_LIMITS.counters) return known;
+    const hours = new Hours();
+    const counter = { event, neighbour, reason, via, count: 0, bytes: 0, lastAt: 0, hours };
+    this.#counters.set(key, counter);
+    return counter;
+  }
+}
+
+function levelOf(event: EventName): Level {
+  return EVENTS[event].level;
+}
+
+function sum(amounts: readonly Amount[]): Amount {
+  let count = 0;
+  let bytes = 0;
+  for (const one of amounts) {
+    count += one.count;
+    bytes += one.bytes;
+  }
+  return { count, bytes };
+}
+
+function text(value: Fields[string]): string | undefined {
+  return typeof value === "string" ? value : undefined;
+}
