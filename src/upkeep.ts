@@ -78,7 +78,7 @@ export class Upkeep {
     this.#guard = new LogGuard("upkeep", clock, diagnostics);
     this.#steadySince = clock.monotonic();
     this.#offset = clock.now() - this.#steadySince;
-    this.#newestDate = log.newestDate();
+    this.#newestDate = log.retention.newestDate();
   }
 
   /** Begins, or goes on with other limits. */
@@ -173,10 +173,10 @@ export class Upkeep {
   #expire(now: number, steadyMs: number): boolean {
     const { batch } = UPKEEP_LIMITS;
     if (this.#round === undefined) {
-      if (this.#log.redate(now, batch)) return true;
+      if (this.#log.retention.redate(now, batch)) return true;
       this.#round = this.#newRound(now, steadyMs);
     }
-    const expired = this.#log.expire(this.#round.now, this.#round.limits, batch);
+    const expired = this.#log.retention.expire(this.#round.now, this.#round.limits, batch);
     const { bodies, entries, dropped, more } = expired;
     if (dropped > 0) this.#diagnostics.report("hold-exceeded", { bodies: dropped });
     if (bodies + entries > 0) this.#diagnostics.report("expired", { bodies, entries });
@@ -186,7 +186,7 @@ export class Upkeep {
   /** What is to go, by the evidence there is now. */
   #newRound(now: number, steadyMs: number) {
     const limits = this.#limits();
-    const proven = (ageMs: number) => now - this.#log.provenBefore(ageMs, now, steadyMs);
+    const proven = (ageMs: number) => now - this.#log.retention.provenBefore(ageMs, now, steadyMs);
     const [retainMs, rememberMs] = [proven(limits.retainMs), proven(limits.rememberMs)];
     return { now, limits: { ...limits, retainMs, rememberMs } };
   }

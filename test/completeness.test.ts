@@ -160,7 +160,7 @@ async function deliver(
       if (outcome === "duplicate" || body === undefined || entry === undefined) continue;
       const [key] = readKeys(body);
       if (key === undefined || key instanceof Error) throw new Error("no key in the log");
-      const skeleton = log.skeleton(entry.fingerprint);
+      const skeleton = log.skeletons.get(entry.fingerprint);
       const stored = { seq: entry.seq, hash: entry.hash, body };
       for (const mail of outmails(stored, skeleton, [], { ...ENVELOPE, maxBytes }, now)) {
         expect(mail.raw.length).toBeLessThanOrEqual(maxBytes);

@@ -102,7 +102,7 @@ describe("the onak pairs", () => {
     const bare = only(mailsOf(second));
     expect(bare.incomplete).toBe(true);
     expect(takers(bare)).toEqual(["sks", "cks", "hockeypuck"]);
-    const healed = only(mailsOf(second, log.skeleton(second.fingerprint)));
+    const healed = only(mailsOf(second, log.skeletons.get(second.fingerprint)));
     expect(healed.incomplete).toBe(false);
     expect(takers(healed)).toEqual(ALL);
     const packets = packetsIn(healed);

@@ -229,7 +229,7 @@ describe("a date that is wrong", () => {
         expect(machine.oldestBody()).toBeLessThanOrEqual(97);
         expect(machine.log.counts().entries).toBeLessThanOrEqual(722);
         expect(machine.log.packets.lastSeen(Buffer.from(update(1).hash, "hex"))).toBeUndefined();
-        expect(machine.log.skeleton(fingerprint(1))).toBeUndefined();
+        expect(machine.log.skeletons.get(fingerprint(1))).toBeUndefined();
       }),
       { numRuns: 6 },
     );
@@ -240,7 +240,7 @@ describe("what a lane still needs", () => {
   it("stays beside a date that is wrong, and goes at its own age", () => {
     const machine = new Machine();
     machine.limits = { ...LIMITS, hold: { sites: ["old"], bytes: 1e9 } };
-    machine.log.openLane("old");
+    machine.log.lanes.open("old");
     machine.pass(300);
     expect(machine.bodies()).toHaveLength(300);
     machine.wrong = YEAR;
@@ -284,19 +284,19 @@ describe("a moment in the future that a clock left behind", () => {
   it("on a refusal, a repair or a note ends within two hours", () => {
     const day = 24 * HOUR;
     const machine = leftBy(({ log, clock }) => {
-      log.refuse(update(1000).hash, "policy-size", clock.now() + day);
+      log.refusals.add(update(1000).hash, "policy-size", clock.now() + day);
       log.repairs.want({
         ...{ fingerprint: fingerprint(9), neighbours: ["old"], why: "lost", at: clock.now() },
       });
-      log.recordUndelivered({ site: "s", seq: seq(1), code: 550, text: "", at: clock.now() });
+      log.lanes.recordUndelivered({ site: "s", seq: seq(1), code: 550, text: "", at: clock.now() });
     });
     machine.pass(2);
-    expect(machine.log.isRefused(update(1000).hash, machine.clock.now())).toBe(false);
+    expect(machine.log.refusals.holds(update(1000).hash, machine.clock.now())).toBe(false);
     const repair = machine.log.repairs.get(fingerprint(9));
     expect(repair?.nextAt).toBeLessThanOrEqual(machine.clock.now());
-    expect(machine.log.undelivered(1)[0]?.at).toBeLessThanOrEqual(machine.clock.now());
+    expect(machine.log.lanes.undelivered(1)[0]?.at).toBeLessThanOrEqual(machine.clock.now());
     machine.pass(730);
-    expect(machine.log.undelivered(1)).toEqual([]);
+    expect(machine.log.lanes.undelivered(1)).toEqual([]);
   });
 
   it("on what waits at a KX peer has everything fetched at once", () => {
@@ -310,8 +310,8 @@ describe("a moment in the future that a clock left behind", () => {
 describe("upkeep that fails", () => {
   it("says so, and that it is over", () => {
     const machine = new Machine().pass(100);
-    const { expire } = machine.log;
-    machine.log.expire = () => {
+    const { expire } = machine.log.retention;
+    machine.log.retention.expire = () => {
       throw new Trouble("disk-full", "the update log is full", "Free space.");
     };
     machine.upkeep.step();
@@ -319,7 +319,7 @@ describe("upkeep that fails", () => {
     machine.upkeep.step();
     expect(machine.upkeep.status()).toMatchObject({ failures: 2 });
     expect(machine.upkeep.status().trouble?.problem).toBe("the update log is full");
-    machine.log.expire = expire;
+    machine.log.retention.expire = expire;
     machine.upkeep.step();
     expect(machine.upkeep.status()).toMatchObject({ failures: 0, trouble: undefined });
   });

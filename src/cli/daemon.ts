@@ -75,7 +75,7 @@ function sourcesFrom(config: Config, log: UpdateLog): Sources {
   const counters = new EventCounters({ report: () => {} }, systemClock);
   const lanes = () =>
     config.neighbours.filter(goesByMail).flatMap(({ name }) => {
-      const lane = log.lane(name);
+      const lane = log.lanes.get(name);
       if (lane === undefined) return [];
       const isPaused = lane.nextAt === PAUSED_AT;
       const nextAt = isPaused ? 0 : lane.nextAt;

@@ -107,7 +107,7 @@ function waiting(config: Config, only: string | undefined) {
       let listed = 0;
       for (const entry of entriesFrom(log, cursor + 1)) {
         const { seq, origin } = entry;
-        if (origin.neighbour === name || inTrail(log.trail(seq), mail)) continue;
+        if (origin.neighbour === name || inTrail(log.trails.get(seq), mail)) continue;
         if (policy.withholds(entry) !== undefined) continue;
         listed += 1;
         if (listed <= LISTED) all.push(waitingOf(name, entry));

@@ -69,7 +69,7 @@ export class LaneQueue {
   /** Whether the site has the update: it is in the trail or was the source. */
   has(entry: Entry): boolean {
     if (entry.origin.neighbour === this.#name) return true;
-    return this.#address !== undefined && inTrail(this.#log.trail(entry.seq), this.#address);
+    return this.#address !== undefined && inTrail(this.#log.trails.get(entry.seq), this.#address);
   }
 
   /** The parts of an update, undefined when its body is gone. */
@@ -111,7 +111,7 @@ export class LaneQueue {
     if (body === undefined) return undefined;
     // A revocation that leaves although its key is blocked must not bring the user id along.
     const isBlocked = this.#rules.blockOn(fingerprint) !== undefined;
-    const skeleton = isBlocked ? undefined : this.#log.skeleton(fingerprint);
-    return { seq, hash, fingerprint, body, skeleton, trail: this.#log.trail(seq) };
+    const skeleton = isBlocked ? undefined : this.#log.skeletons.get(fingerprint);
+    return { seq, hash, fingerprint, body, skeleton, trail: this.#log.trails.get(seq) };
   }
 }

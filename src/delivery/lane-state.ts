@@ -33,7 +33,7 @@ export class LaneState {
     this.#log = log;
     this.#clock = clock;
     this.#wakeup = wakeup;
-    this.#row = log.openLane(name);
+    this.#row = log.lanes.open(name);
     this.#isPaused = this.#row.nextAt === PAUSED_AT;
     // A retry that is further away than any was put off by a clock that was ahead.
     const latest = clock.now() + this.#longestMs();
@@ -51,7 +51,7 @@ export class LaneState {
   /** Changes the row and stores it. Throws `Trouble`; the row is changed nevertheless. */
   save(change: Partial<LaneRow>): void {
     this.note(change);
-    this.#log.saveLane(this.#name, this.#row);
+    this.#log.lanes.save(this.#name, this.#row);
     this.#isStored = true;
   }
 

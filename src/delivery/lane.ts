@@ -194,7 +194,7 @@ export class Lane {
     const next = again === undefined ? this.#nextInLog() : this.#log.entry(again);
     if (this.#isBusy || next === undefined || next.seq !== seq) return false;
     const note = { code: 0, text: "skipped by the operator", at: this.#clock.now() };
-    this.#log.recordUndelivered({ site: this.name, seq: next.seq, ...note });
+    this.#log.lanes.recordUndelivered({ site: this.name, seq: next.seq, ...note });
     this.#tell.of("skipped", next);
     if (again !== undefined) this.#log.bounces.forget(this.name, next.seq);
     this.#state.save(again === undefined ? doneWith(next.seq) : { attempt: 0, nextAt: 0 });

@@ -40,6 +40,6 @@ export function recordExpired(
 export function recordUndelivered(log: UpdateLog, diagnostics: Diagnostics, what: Refused): void {
   const { site, entry, code, words, at } = what;
   const { seq, hash, fingerprint } = entry;
-  log.recordUndelivered({ site, seq, code, text: words, at });
+  log.lanes.recordUndelivered({ site, seq, code, text: words, at });
   diagnostics.report("undelivered", { seq, hash, fingerprint, neighbour: site, code, words });
 }

@@ -16,13 +16,13 @@ import { Bounces } from "./bounces.js";
 import { Connection, type Durability } from "./connection.js";
 import { type ReceiveCursor, ReceiveCursors } from "./cursors.js";
 import { FetchWaits } from "./fetch-waits.js";
-import { type LaneRow, Lanes, type Undelivered } from "./lanes.js";
+import { Lanes } from "./lanes.js";
 import { Lookup } from "./lookup.js";
 import { PacketMemory } from "./packet-memory.js";
 import { Refusals, Skeletons } from "./remembered.js";
 import { Removals } from "./removals.js";
 import { Repairs } from "./repairs.js";
-import { type Expired, Retention, type RetentionLimits, type Totals } from "./retention.js";
+import { Retention, type Totals } from "./retention.js";
 import { Sendings } from "./sendings.js";
 import { Trails, union } from "./trail.js";
 
@@ -108,12 +108,17 @@ export class UpdateLog {
   readonly sendings: Sendings;
   /** Since when something may wait at a peer. */
   readonly fetchWaits: FetchWaits;
+  /** How far the logs of our KX peers have been read. */
+  readonly cursors: ReceiveCursors;
+  /** How far each site has been served, and what it refused for good. */
+  readonly lanes: Lanes;
+  /** What completes an update of a key: see `openpgp/skeleton.ts`. */
+  readonly skeletons: Skeletons;
+  /** Names that policy refused over KX. */
+  readonly refusals: Refusals;
+  /** What leaves the log by age; call it with dates that can be trusted. */
+  readonly retention: Retention;
   readonly #connection: Connection;
-  readonly #cursors: ReceiveCursors;
-  readonly #lanes: Lanes;
-  readonly #skeletons: Skeletons;
-  readonly #refusals: Refusals;
-  readonly #retention: Retention;
   readonly #listeners = new Set<() => void>();
 
   readonly #insertUpdate: Database.Statement<UpdateParameters>;
@@ -130,17 +135,17 @@ export class UpdateLog {
   constructor(connection: Connection) {
     const { db } = connection;
     this.#connection = connection;
-    this.#cursors = new ReceiveCursors(connection);
-    this.#lanes = new Lanes(connection);
-    this.#skeletons = new Skeletons(connection);
-    this.#refusals = new Refusals(connection);
-    this.#retention = new Retention(connection);
+    this.cursors = new ReceiveCursors(connection);
+    this.lanes = new Lanes(connection);
+    this.skeletons = new Skeletons(connection);
+    this.refusals = new Refusals(connection);
+    this.retention = new Retention(connection);
     this.lookup = new Lookup(connection);
     this.packets = new PacketMemory(connection);
     const wake = () => this.#wake();
     this.bounces = new Bounces(connection, wake);
-    this.repairs = new Repairs(connection, this.#retention, wake);
-    this.removals = new Removals(connection, this.bounces, this.#retention, wake);
+    this.repairs = new Repairs(connection, this.retention, wake);
+    this.removals = new Removals(connection, this.bounces, this.retention, wake);
     this.trails = new Trails(connection);
     this.sendings = new Sendings(connection);
     this.fetchWaits = new FetchWaits(connection);
@@ -189,7 +194,7 @@ export class UpdateLog {
     const outcomes = this.#connection.write(() => {
       const stored = arrivals.map((arrival) => this.#store(arrival));
       this.#book(arrivals, stored);
-      if (cursor !== undefined) this.#cursors.set(cursor.peer, cursor.at);
+      if (cursor !== undefined) this.cursors.set(cursor.peer, cursor.at);
       return stored;
     });
     if (outcomes.some(({ outcome }) => outcome === "appended")) this.#wake();
@@ -230,7 +235,7 @@ export class UpdateLog {
     const added = arrivals.filter((_, index) => outcomes[index]?.outcome === "appended");
     if (added.length === 0) return;
     const bytes = added.reduce((sum, { update }) => sum + update.body.length, 0);
-    this.#retention.count(added.length, added.length, bytes);
+    this.retention.count(added.length, added.length, bytes);
   }
 
   #wake(): void {
@@ -280,16 +285,6 @@ export class UpdateLog {
     return bytes && new Uint8Array(bytes.buffer, bytes.byteOffset, bytes.byteLength);
   }
 
-  /** Addresses that are known to have the update; empty for a number that is not remembered. */
-  trail(seq: Seq): string[] {
-    return this.trails.get(seq);
-  }
-
-  /** What completes an update of a key: see `openpgp/skeleton.ts`. */
-  skeleton(fingerprint: Fingerprint): Uint8Array | undefined {
-    return this.#skeletons.get(fingerprint);
-  }
-
   /**
    * Learns from keys of which nothing is news what completes later updates of them, unless they
    * were forgotten: nothing of those comes back before there is news.
@@ -305,88 +300,12 @@ export class UpdateLog {
   }
 
   #learn({ fingerprint, selfSigned }: Update, at: number): void {
-    this.#skeletons.remember(fingerprint, selfSigned, at);
-  }
-
-  receiveCursor(peer: string): ReceiveCursor | undefined {
-    return this.#cursors.get(peer);
-  }
-
-  setReceiveCursor(peer: string, at: ReceiveCursor): void {
-    this.#cursors.set(peer, at);
-  }
-
-  forgetReceiveCursor(peer: string): void {
-    this.#cursors.forget(peer);
-  }
-
-  lane(site: string): LaneRow | undefined {
-    return this.#lanes.get(site);
-  }
-
-  saveLane(site: string, lane: LaneRow): void {
-    this.#lanes.save(site, lane);
-  }
-
-  /** The stored lane, or a new one at the newest entry: a new site gets what comes from now on. */
-  openLane(site: string): LaneRow {
-    return this.#lanes.open(site);
-  }
-
-  /** The first entry that a site may still be sent; undefined when it has no lane. */
-  firstNeeded(site: string): Seq | undefined {
-    return this.#lanes.firstNeeded(site);
-  }
-
-  /** Notes an update that a site refused for good; a repetition replaces the note. */
-  recordUndelivered(row: Undelivered): void {
-    this.#lanes.recordUndelivered(row);
-  }
-
-  /** At most `limit` notes, the latest first. */
-  undelivered(limit: number): Undelivered[] {
-    return this.#lanes.undelivered(limit);
-  }
-
-  /** Remembers until `until` (ms since 1970) that policy refused the update of that name. */
-  refuse(hash: UpdateHash, reason: string, until: number): void {
-    this.#refusals.add(hash, reason, until);
-  }
-
-  isRefused(hash: UpdateHash, now: number): boolean {
-    return this.#refusals.holds(hash, now);
-  }
-
-  /**
-   * Removes at most `batch` rows of each kind whose age at `now` (ms since 1970) has reached its
-   * limit; call again, from another turn of the event loop, while `more`. The newest entry and its
-   * body stay. With 1.5 million entries a batch of 100 takes 5 ms, seldom 30.
-   */
-  expire(now: number, limits: RetentionLimits, batch: number): Expired {
-    return this.#retention.expire(now, limits, batch);
-  }
-
-  /**
-   * The latest date up to which all that is in the log is `ageMs` old by evidence, when the date
-   * has been in step with the monotonic clock for `steadyMs` up to `now`. See `Retention`.
-   */
-  provenBefore(ageMs: number, now: number, steadyMs: number): number {
-    return this.#retention.provenBefore(ageMs, now, steadyMs);
-  }
-
-  /** When the newest entry came, milliseconds since 1970; undefined for an empty log. */
-  newestDate(): number | undefined {
-    return this.#retention.newestDate();
-  }
-
-  /** Dates at most `batch` rows of each kind that lie in the future by `now`; true for more. */
-  redate(now: number, batch: number): boolean {
-    return this.#retention.redate(now, batch);
+    this.skeletons.remember(fingerprint, selfSigned, at);
   }
 
   /** How much the log holds; takes microseconds at any size. */
   counts(): Counts {
-    return { ...this.#retention.totals(), fileBytes: this.#connection.fileBytes() };
+    return { ...this.retention.totals(), fileBytes: this.#connection.fileBytes() };
   }
 
   /** What stands behind the word "stored", as SQLite reports it. */

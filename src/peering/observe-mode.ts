@@ -30,7 +30,7 @@ export class ObserveMode {
   /** Reports what was added to the log while these peers were connected. */
   added(entries: readonly Entry[], peers: readonly string[]): void {
     for (const { seq, hash, fingerprint, size: bytes, origin } of entries) {
-      const trail = this.#guard.run(() => this.#log.trail(seq)) ?? [];
+      const trail = this.#guard.run(() => this.#log.trails.get(seq)) ?? [];
       for (const neighbour of peers) {
         const address = this.#addresses.get(neighbour);
         if (origin.neighbour === neighbour || (address && inTrail(trail, address))) continue;

@@ -181,7 +181,7 @@ export class Receiving {
   ): void {
     this.#diagnostics.report("update-refused", { neighbour: peer, hash, ...verdict });
     const until = this.#clock.now() + REFUSED_MS;
-    this.#guard.run(() => this.#log.refuse(hash, verdict.reason, until));
+    this.#guard.run(() => this.#log.refusals.add(hash, verdict.reason, until));
     this.held([hash], now);
   }
 
@@ -376,7 +376,7 @@ export class Receiving {
   /** Whether an update needs no fetching, known or not wanted. */
   #isKnown({ hash, fingerprint }: Announcement, name: string): boolean {
     const isKnown = this.#guard.run(
-      () => this.#log.has(hash) || this.#log.isRefused(hash, this.#clock.now()),
+      () => this.#log.has(hash) || this.#log.refusals.holds(hash, this.#clock.now()),
     );
     if (isKnown) this.#peer(name).known += 1;
     if (isKnown) this.#holdings.announced(name, hash);

@@ -27,7 +27,7 @@ export class StoredCursors {
 
   /** The stored cursor of a peer. Throws `Trouble`. */
   read(peer: string): WirePosition | undefined {
-    const at = this.#log.receiveCursor(peer);
+    const at = this.#log.cursors.get(peer);
     this.#stored.set(peer, at);
     return at;
   }
@@ -43,7 +43,7 @@ export class StoredCursors {
 
   forget(peer: string): void {
     this.#stored.delete(peer);
-    this.#guard.run(() => this.#log.forgetReceiveCursor(peer));
+    this.#guard.run(() => this.#log.cursors.forget(peer));
   }
 
   /** Stores those that have moved; what fails is tried again. */
@@ -56,7 +56,7 @@ export class StoredCursors {
     for (const [peer, at] of cursors) {
       if (at === undefined || isSame(at, this.#stored.get(peer))) continue;
       const isStored = this.#guard.run(() => {
-        this.#log.setReceiveCursor(peer, at);
+        this.#log.cursors.set(peer, at);
         return true;
       });
       if (isStored) this.#stored.set(peer, at);

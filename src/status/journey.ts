@@ -106,7 +106,7 @@ export function journeyOf(entry: Entry, sources: JourneySources): Journey {
     transport: origin.transport,
     messageId: log.lookup.messageId(seq) ?? null,
     body: log.body(seq) !== undefined,
-    trail: log.trail(seq),
+    trail: log.trails.get(seq),
     removal,
     stages: subjectsOf(config.neighbours, sources.lanes()).map((neighbour) =>
       stageOf(neighbour, entry, removal, sources),
@@ -210,7 +210,7 @@ function mailStage(
   if (taken) return ["done", `took it${taken.size}`, taken.at];
   const expired = told.find(({ event }) => event === "body-expired");
   if (expired) return ["failed", "not mailed: it expired before the site took it", expired.at];
-  if (neighbour.mail !== undefined && inTrail(log.trail(seq), neighbour.mail)) {
+  if (neighbour.mail !== undefined && inTrail(log.trails.get(seq), neighbour.mail)) {
     return ["done", "not mailed: it is in the trail, so it has it"];
   }
   if (lane.cursor >= seq) {

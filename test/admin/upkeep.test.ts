@@ -8,7 +8,7 @@ import { systemClock } from "../../src/clock.js";
 import { loadConfig } from "../../src/config/load.js";
 import { EXIT, Trouble } from "../../src/errors.js";
 import { Gateway } from "../../src/gateway.js";
-import { UpdateLog } from "../../src/log/update-log.js";
+import { Retention } from "../../src/log/retention.js";
 import { UPKEEP_LIMITS } from "../../src/upkeep.js";
 import { base, configFile, kxgw } from "../e2e/stage.js";
 
@@ -36,7 +36,7 @@ async function running(clock = systemClock) {
 
 test("expiry that fails", async () => {
   const message = "updates.db: the update log cannot be opened (SQLITE_CANTOPEN)";
-  const failing = vi.spyOn(UpdateLog.prototype, "expire").mockImplementation(() => {
+  const failing = vi.spyOn(Retention.prototype, "expire").mockImplementation(() => {
     throw new Trouble("unusable", message, "Check that its directory can be written.");
   });
   const { get, command } = await running();
@@ -63,7 +63,7 @@ test("expiry that fails", async () => {
 
 test("one failure is not told by /readyz: the disk may have been busy", async () => {
   let calls = 0;
-  vi.spyOn(UpdateLog.prototype, "expire").mockImplementation(() => {
+  vi.spyOn(Retention.prototype, "expire").mockImplementation(() => {
     calls += 1;
     if (calls % 2 === 0) throw new Trouble("busy", "another process holds it", "Wait.");
     return { bodies: 0, entries: 0, dropped: 0, more: false };

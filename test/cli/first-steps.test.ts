@@ -147,8 +147,8 @@ describe("kxgw import", () => {
       ...{ appended: 0, duplicates: 22, refused: 0, unreadable: 0 },
     });
     const log = UpdateLog.open(join(directory, "updates.db"));
-    log.saveLane("old", { ...log.openLane("old"), cursor: 0 });
-    expect(log.trail(1 as never)).toEqual(["k@old.example"]);
+    log.lanes.save("old", { ...log.lanes.open("old"), cursor: 0 });
+    expect(log.trails.get(1 as never)).toEqual(["k@old.example"]);
     log.close();
 
     // The site's lane starts before all of it, and still nothing goes out.

@@ -29,7 +29,7 @@ describe("what is sent again", () => {
     add(1);
     expect(served.status()).toMatchObject({ backlog: 2, lastError: "No such user" });
     expect(served.status().nextAt).toBeGreaterThan(Date.now());
-    expect(log.lane("old")?.nextAt).toBe(served.status().nextAt);
+    expect(log.lanes.get("old")?.nextAt).toBe(served.status().nextAt);
     await heard("sent", 3);
     expect(hashes(relay)).toEqual([hash(0), hash(0), hash(1)]);
     const [first, again, next] = relay.taken.map(({ at }) => at);
@@ -38,7 +38,7 @@ describe("what is sent again", () => {
     expect((next ?? 0) - (again ?? 0)).toBeGreaterThanOrEqual(290);
     expect(diagnostics.all("retry")).toMatchObject([{ seq: 1, attempt: 1, code: 550 }]);
     expect(served.status()).toMatchObject({ backlog: 0 });
-    expect(log.undelivered(10)).toEqual([]);
+    expect(log.lanes.undelivered(10)).toEqual([]);
   });
 
   test("a second word about one mail counts once", async () => {
@@ -94,7 +94,7 @@ describe("what is sent again", () => {
     before.log.bounces.note(bounce(1));
     await before.heard("retry");
     await lane.stop();
-    const { nextAt } = before.log.lane("old") ?? { nextAt: 0 };
+    const { nextAt } = before.log.lanes.get("old") ?? { nextAt: 0 };
     before.log.close();
 
     const after = await world(path, [800]);
@@ -136,7 +136,7 @@ describe("what is given up", () => {
     add(1);
     await heard("sent", 2);
     expect(hashes(relay)).toEqual([hash(0), hash(1)]);
-    expect(log.undelivered(10)).toMatchObject([
+    expect(log.lanes.undelivered(10)).toMatchObject([
       { site: "old", seq: 1, code: 552, text: "Too large" },
     ]);
     expect(diagnostics.all("undelivered")).toMatchObject([{ seq: 1, hash: hash(0) }]);
@@ -162,7 +162,7 @@ describe("what is given up", () => {
     await heard("undelivered");
     await sleep(100);
     expect(hashes(relay).filter((each) => each === hash(0))).toHaveLength(3);
-    expect(log.undelivered(10)).toMatchObject([{ seq: 1 }]);
+    expect(log.lanes.undelivered(10)).toMatchObject([{ seq: 1 }]);
     expect(log.bounces.waiting("old")).toBe(0);
   });
 
@@ -183,7 +183,7 @@ describe("what is given up", () => {
     await sleep(50);
     expect(relay.taken.length).toBeLessThanOrEqual(2 * MAX_TRIES);
     expect(relay.taken.length).toBeGreaterThan(MAX_TRIES);
-    expect(log.undelivered(10)).toHaveLength(2);
+    expect(log.lanes.undelivered(10)).toHaveLength(2);
   });
 
   test("what is no longer in the log", async () => {
@@ -195,7 +195,7 @@ describe("what is given up", () => {
     add(1);
     await heard("sent", 2);
     log.bounces.note(bounce(1));
-    log.expire(Date.now() + 1, { retainMs: 0, rememberMs: 3_600_000 }, 100);
+    log.retention.expire(Date.now() + 1, { retainMs: 0, rememberMs: 3_600_000 }, 100);
     await heard("body-expired");
     await sleep(50);
     expect(relay.taken).toHaveLength(2);
@@ -219,10 +219,10 @@ test("of a mail of several, each is sent again alone, and the guilty one is give
   const alone = [0, 1, 2, 4, 5].map(hash);
   expect(hashes(relay)).toEqual([...alone, ...alone]);
   expect(relay.taken).toHaveLength(6);
-  expect(log.undelivered(10)).toEqual([]);
+  expect(log.lanes.undelivered(10)).toEqual([]);
   log.bounces.note(bounce(3, "update"));
   await heard("undelivered");
-  expect(log.undelivered(10)).toMatchObject([{ seq: 3 }]);
+  expect(log.lanes.undelivered(10)).toMatchObject([{ seq: 3 }]);
   await sleep(50);
   expect(relay.taken).toHaveLength(6);
 });

@@ -16,13 +16,13 @@ test("what the site never fetched is mailed once, and the cursor is past it", as
   await sleep(300);
   // The site has fetched the first and the last one; the second it does not want.
   log.trails.note([seqs[0], seqs[2]].map((seq = 0 as Seq) => ({ seq, address: ADDRESS })));
-  await expect.poll(() => log.lane("old")?.cursor, { timeout: 5000 }).toBe(1);
+  await expect.poll(() => log.lanes.get("old")?.cursor, { timeout: 5000 }).toBe(1);
   expect(relay.taken).toEqual([]);
   expect(served.status()).toMatchObject({ path: { road: "kx", isOpen: false, opensAt: 0 } });
 
   served.path.session(false);
   await heard("sent");
-  await expect.poll(() => log.lane("old")?.cursor, { timeout: 5000 }).toBe(3);
+  await expect.poll(() => log.lanes.get("old")?.cursor, { timeout: 5000 }).toBe(3);
   expect(hashes(relay)).toEqual([hash(1)]);
 
   // KX is back and goes again: nothing of it is mailed a second time.
@@ -42,10 +42,10 @@ test("shut, it does not wait for what has expired, and holds nothing", async () 
   add(0, { receivedAt: Date.now() - 120_000 });
   add(1, { receivedAt: Date.now() });
   await sleep(100);
-  expect(log.lane("old")?.cursor).toBe(0);
-  log.expire(Date.now(), { retainMs: 60_000, rememberMs: 1e12 }, 100);
+  expect(log.lanes.get("old")?.cursor).toBe(0);
+  log.retention.expire(Date.now(), { retainMs: 60_000, rememberMs: 1e12 }, 100);
   await heard("unfetched");
-  await expect.poll(() => log.lane("old")?.cursor, { timeout: 5000 }).toBe(1);
+  await expect.poll(() => log.lanes.get("old")?.cursor, { timeout: 5000 }).toBe(1);
   expect(served.path.isOpen).toBe(false);
 });
 
@@ -59,7 +59,7 @@ test("a retry that is put off ends when KX takes over", async () => {
   served.path.session(true);
   log.trails.note([{ seq, address: ADDRESS }]);
   await expect
-    .poll(() => log.lane("old"), { timeout: 5000 })
+    .poll(() => log.lanes.get("old"), { timeout: 5000 })
     .toMatchObject({
       cursor: 1,
       attempt: 0,

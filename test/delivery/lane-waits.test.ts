@@ -51,13 +51,13 @@ test("a site that is paused while a retry is due later gets nothing then", async
 test("a retry that a clock a year ahead put off comes after the longest delay, once", async () => {
   const { add, lane, log, relay, heard } = await world(undefined, [100, 300]);
   const year = 365 * 24 * 60 * 60_000;
-  const stored = log.openLane("old");
-  log.saveLane("old", { ...stored, attempt: 1, nextAt: Date.now() + year });
+  const stored = log.lanes.open("old");
+  log.lanes.save("old", { ...stored, attempt: 1, nextAt: Date.now() + year });
   add(0);
   const before = Date.now();
   const served = lane();
   // On disk too: a gateway that is restarted again and again does not begin the wait anew.
-  const { nextAt } = log.openLane("old");
+  const { nextAt } = log.lanes.open("old");
   expect(nextAt).toBeGreaterThanOrEqual(before);
   expect(nextAt - before).toBeLessThanOrEqual(1000);
   served.start();

@@ -24,7 +24,7 @@ describe("what is sent", () => {
     await heard("sent", updates.length);
     expect(hashes(relay)).toEqual(wanted);
     expect(relay.connections).toBe(1);
-    expect(log.lane("old")).toMatchObject({ cursor: updates.length, part: 0, attempt: 0 });
+    expect(log.lanes.get("old")).toMatchObject({ cursor: updates.length, part: 0, attempt: 0 });
     expect(served.status()).toMatchObject({ name: "old", backlog: 0, nextAt: 0 });
     expect(diagnostics.all("sent")[0]).toMatchObject({ seq: 1, neighbour: "old", mails: 1 });
   });
@@ -72,7 +72,7 @@ describe("what is left out", () => {
     await heard("sent");
     expect(hashes(relay)).toEqual([updates[2]?.hash]);
     await heard("suppressed", 2);
-    expect(log.lane("old")?.cursor).toBe(3);
+    expect(log.lanes.get("old")?.cursor).toBe(3);
   });
 
   test("a duplicate that comes before the mail is out tells that the site has it", async () => {
@@ -86,7 +86,7 @@ describe("what is left out", () => {
     isDown = false;
     await heard("suppressed");
     expect(relay.taken).toEqual([]);
-    expect(log.lane("old")).toMatchObject({ cursor: 1, attempt: 0, nextAt: 0 });
+    expect(log.lanes.get("old")).toMatchObject({ cursor: 1, attempt: 0, nextAt: 0 });
     // The lane is awake again although its last attempt had failed.
     add(1);
     await heard("sent");
@@ -102,7 +102,7 @@ describe("what is left out", () => {
     await heard("would-send", 2);
     expect(diagnostics.all("would-send")).toMatchObject([{ seq: 1, mails: 1 }, { seq: 3 }]);
     expect(relay.connections).toBe(0);
-    expect(log.lane("old")?.cursor).toBe(3);
+    expect(log.lanes.get("old")?.cursor).toBe(3);
   });
 
   test("an update whose body has expired is told of and passed over", async () => {
@@ -111,7 +111,7 @@ describe("what is left out", () => {
     add(0);
     add(1);
     const limits = { retainMs: 0, rememberMs: 3_600_000 };
-    log.expire(Date.now() + 1, limits, 100);
+    log.retention.expire(Date.now() + 1, limits, 100);
     served.start();
     await heard("sent");
     expect(hashes(relay)).toEqual([updates[1]?.hash]);
@@ -139,7 +139,7 @@ describe("how it tries again", () => {
       expect(waits[index]?.waitMs).toBeGreaterThanOrEqual(base);
       expect(waits[index]?.waitMs).toBeLessThanOrEqual(base * 1.2);
     }
-    expect(log.lane("old")).toMatchObject({
+    expect(log.lanes.get("old")).toMatchObject({
       attempt: 0,
       nextAt: 0,
       lastError: expect.stringContaining("Busy"),
@@ -177,7 +177,7 @@ describe("how it tries again", () => {
     add(1);
     await heard("sent");
     expect(hashes(relay)).toEqual([updates[1]?.hash]);
-    expect(log.undelivered(10)).toMatchObject([{ site: "old", seq: 1, code: 554 }]);
+    expect(log.lanes.undelivered(10)).toMatchObject([{ site: "old", seq: 1, code: 554 }]);
     expect(diagnostics.all("undelivered")).toMatchObject([{ seq: 1, code: 554 }]);
     expect(diagnostics.all("sent")).toMatchObject([{ seq: 2 }]);
   });
@@ -190,8 +190,8 @@ describe("how it tries again", () => {
       lane().start();
       add(0);
       await heard("stalled", 3);
-      expect(log.lane("old")?.cursor).toBe(0);
-      expect(log.undelivered(10)).toEqual([]);
+      expect(log.lanes.get("old")?.cursor).toBe(0);
+      expect(log.lanes.undelivered(10)).toEqual([]);
       relay.answer = () => undefined;
       await heard("sent");
     },
@@ -221,7 +221,7 @@ describe("over a restart", () => {
     first.add(0);
     await first.heard("stalled");
     await lane.stop();
-    const { nextAt } = first.log.lane("old") ?? { nextAt: 0 };
+    const { nextAt } = first.log.lanes.get("old") ?? { nextAt: 0 };
     expect(nextAt).toBeGreaterThan(Date.now());
     first.log.close();
 
@@ -231,7 +231,7 @@ describe("over a restart", () => {
     await second.heard("sent", 2);
     expect(hashes(second.relay)).toEqual([updates[0]?.hash, updates[1]?.hash]);
     expect(Date.now()).toBeGreaterThanOrEqual(nextAt);
-    expect(second.log.lane("old")).toMatchObject({ attempt: 0, nextAt: 0 });
+    expect(second.log.lanes.get("old")).toMatchObject({ attempt: 0, nextAt: 0 });
   });
 
   test("a crash between the relay's 250 and our note repeats that mail and no other", async () => {
@@ -270,10 +270,10 @@ describe("over a restart", () => {
     await first.relay.until(() => first.relay.seen.length === 3);
     await first.heard("stalled");
     await lane.stop();
-    const state = first.log.lane("old");
+    const state = first.log.lanes.get("old");
     expect(state).toMatchObject({ cursor: 0, part: 2, attempt: 1 });
     // The minute of waiting is over.
-    if (state !== undefined) first.log.saveLane("old", { ...state, nextAt: 1 });
+    if (state !== undefined) first.log.lanes.save("old", { ...state, nextAt: 1 });
     first.log.close();
 
     const second = await world(path);

@@ -190,7 +190,7 @@ describe("a program", () => {
     add(0);
     add(1);
     await until(() => door.status().backlog === 0);
-    expect(log.undelivered(9)).toMatchObject([
+    expect(log.lanes.undelivered(9)).toMatchObject([
       { site: LOCAL_LANE, code: 65, text: "/bin/sh exited with 65: bad key" },
       { site: LOCAL_LANE, code: 65 },
     ]);

@@ -79,7 +79,7 @@ test("going down does not wait for a relay that says nothing, and forgets nothin
   add(1);
   await relay.until(() => relay.seen.length === 1);
   await door.stop(100);
-  expect(log.lane("old")).toMatchObject({ cursor: 0, attempt: 0, nextAt: 0 });
+  expect(log.lanes.get("old")).toMatchObject({ cursor: 0, attempt: 0, nextAt: 0 });
   expect(diagnostics.all("sent")).toEqual([]);
 });
 
@@ -88,6 +88,6 @@ test("going down waits for a mail that is nearly through", async () => {
   add(3);
   await relay.until(() => relay.seen.length === 1);
   await door.stop();
-  const { cursor } = log.lane("old") ?? { cursor: 0 };
+  const { cursor } = log.lanes.get("old") ?? { cursor: 0 };
   expect(cursor).toBe(relay.taken.length);
 });

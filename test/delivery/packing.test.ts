@@ -47,7 +47,7 @@ describe("after an outage", () => {
     }
     expect(hashes(relay)).toEqual(keys.map(({ hash }) => hash));
     for (const { raw } of relay.taken) expect(raw.length).toBeLessThanOrEqual(128_000);
-    expect(log.lane("old")).toMatchObject({ cursor: 300, attempt: 0 });
+    expect(log.lanes.get("old")).toMatchObject({ cursor: 300, attempt: 0 });
     const sent = diagnostics.all("sent");
     expect(sent.map(({ seq }) => seq)).toEqual(keys.map((_, n) => n + 1));
     expect(sent[0]).toMatchObject({ hash: keys[0]?.hash, mails: 1, packed: 100 });
@@ -84,7 +84,7 @@ describe("after an outage", () => {
     // The key with an attribute is two mails by itself.
     expect(sizes).toEqual([6, 2, 0, 0, 2]);
     expect(diagnostics.all("suppressed").map(({ seq }) => seq)).toEqual([4, 5]);
-    expect(log.lane("old")?.cursor).toBe(13);
+    expect(log.lanes.get("old")?.cursor).toBe(13);
   });
 
   test("the mails are no larger than the site allows", async () => {
@@ -127,7 +127,7 @@ describe("a site that refuses", () => {
     put(stage, 0, 10);
     served.start();
     await heard("sent", 9);
-    expect(log.undelivered(10)).toMatchObject([{ site: "old", seq: 5, code: 554 }]);
+    expect(log.lanes.undelivered(10)).toMatchObject([{ site: "old", seq: 5, code: 554 }]);
     expect(diagnostics.all("unpacked")).toMatchObject([{ seq: 1, updates: 10, code: 554 }]);
     expect(relay.seen).toHaveLength(11);
     // What comes behind them is packed again.
@@ -156,7 +156,7 @@ describe("a site that refuses", () => {
     expect(hashes(relay)).toEqual(keys.slice(0, 6).map(({ hash }) => hash));
     // One to six, two to six and three to six three times each, each followed by its first alone.
     expect(relay.seen).toHaveLength(3 * 4 + 1);
-    expect(log.undelivered(10)).toEqual([]);
+    expect(log.lanes.undelivered(10)).toEqual([]);
   });
 
   test("six in a row is taken for sick: no more is given up before its schedule is", async () => {
@@ -168,12 +168,12 @@ describe("a site that refuses", () => {
     served.start();
     await heard("undelivered", 5);
     await heard("stalled", 1);
-    expect(log.undelivered(20)).toHaveLength(5);
+    expect(log.lanes.undelivered(20)).toHaveLength(5);
     expect(served.status()).toMatchObject({ cursor: 5, lastError: expect.stringMatching("order") });
     relay.answer = () => undefined;
     await heard("sent", 5);
     expect(diagnostics.all("sent").map(({ seq }) => seq)).toEqual([6, 7, 8, 9, 10]);
-    expect(log.undelivered(20)).toHaveLength(5);
+    expect(log.lanes.undelivered(20)).toHaveLength(5);
   });
 
   test("and is never waited for without end", async () => {
@@ -183,7 +183,7 @@ describe("a site that refuses", () => {
     lane().start();
     put(stage, 0, 7);
     await heard("undelivered", 7);
-    expect(log.lane("old")?.cursor).toBe(7);
+    expect(log.lanes.get("old")?.cursor).toBe(7);
     // Five at once, each of the others three times.
     expect(relay.seen).toHaveLength(1 + 5 + 2 * 3);
   });

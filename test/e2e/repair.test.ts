@@ -234,13 +234,13 @@ describe("a site that took no mail for longer than bodies are kept", () => {
     const relay = await Relay.start();
     const directory = scratch();
     const log = UpdateLog.open(join(directory, "updates.db"));
-    log.openLane("far");
+    log.lanes.open("far");
     const origin = { neighbour: "pks", transport: "mail" } as const;
     const receivedAt = Date.now() - 100 * 3_600_000;
     for (const { update } of KEYS.slice(0, 2)) {
       log.append([{ update, origin, trail: [], receivedAt }]);
     }
-    log.expire(Date.now(), { retainMs: 1, rememberMs: 1e12 }, 10);
+    log.retention.expire(Date.now(), { retainMs: 1, rememberMs: 1e12 }, 10);
     log.close();
     const { told } = await gateway(
       `[outbound]\nrelay = "${relay.url}"\n` +

@@ -66,7 +66,7 @@ kx = "127.0.0.1:1"
   const origin = { neighbour: "elsewhere", transport: "kx" } as const;
   const receivedAt = Date.now();
   log.append(updates.map((one) => ({ update: one, origin, trail: [], receivedAt })));
-  if (cursor !== undefined) log.setReceiveCursor("thesis", cursor);
+  if (cursor !== undefined) log.cursors.set("thesis", cursor);
   log.close();
   return await start(file);
 }

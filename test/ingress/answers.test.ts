@@ -39,7 +39,7 @@ describe("what is taken", () => {
     await client.transact(NEIGHBOUR, [SITE.toUpperCase()], mail("pksd-two-hops"));
     const entry = door.log.entry(1 as never);
     expect(entry?.origin).toEqual({ neighbour: "old", transport: "mail" });
-    expect(door.log.trail(1 as never)).toContain(NEIGHBOUR);
+    expect(door.log.trails.get(1 as never)).toContain(NEIGHBOUR);
     expect(door.diagnostics.all("accepted")).toMatchObject([{ seq: 1, neighbour: "old" }]);
   });
 
@@ -50,7 +50,7 @@ describe("what is taken", () => {
     const [, , answer] = await client.transact("hockeypuck@localhost", [SITE], raw);
     expect(answer).toBe("250 2.0.0 Stored 1 new, 0 known.");
     expect(door.log.entry(1 as never)?.origin.neighbour).toBe("old");
-    expect(door.log.trail(1 as never)).toEqual([NEIGHBOUR]);
+    expect(door.log.trails.get(1 as never)).toEqual([NEIGHBOUR]);
   });
 
   test("a duplicate's trail is added to the entry that is there", async () => {
@@ -59,7 +59,7 @@ describe("what is taken", () => {
     await client.transact(NEIGHBOUR, [SITE], incremental(KEY));
     const again = incremental(KEY, "X-KeyServer-Sent: pgp@third.example\n");
     await client.transact(NEIGHBOUR, [SITE], again);
-    expect(door.log.trail(1 as never)).toEqual([NEIGHBOUR, "pgp@third.example"]);
+    expect(door.log.trails.get(1 as never)).toEqual([NEIGHBOUR, "pgp@third.example"]);
   });
 
   test("several keys of which one is bad: 250, and the operator hears", async () => {

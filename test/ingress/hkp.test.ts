@@ -31,7 +31,7 @@ describe("a key", () => {
       "PKS-Recipients": 'https://a.example, mailto:"pks"@b.example.,MAILTO:pks@c.example, x y',
     };
     expect((await post(form(KEY), {}, headers)).status).toBe(200);
-    expect(entries().flatMap(({ seq }) => log.trail(seq))).toEqual([
+    expect(entries().flatMap(({ seq }) => log.trails.get(seq))).toEqual([
       ...["pks@b.example", "pks@c.example", "keymaster@ks.example.com"],
       "pgp-public-keys@pks.example.net",
     ]);
@@ -48,7 +48,7 @@ describe("a key", () => {
     };
     expect((await post(form(OTHER), {}, others)).status).toBe(200);
     const site = "pgp-public-keys@pks.example.net";
-    expect(entries().map(({ seq }) => log.trail(seq))).toEqual([
+    expect(entries().map(({ seq }) => log.trails.get(seq))).toEqual([
       ["pks@ks.example.com", site],
       ["a@b.example", "pks@ks.example.com", "pks@far.example", site],
     ]);

@@ -65,7 +65,7 @@ test("header fields", async () => {
   const [body = new Uint8Array()] = door.bodies();
   const entry = door.log.entry(1 as Seq);
   if (entry === undefined) throw new Error("nothing was stored");
-  const trail = door.log.trail(1 as Seq).slice(0, 200);
+  const trail = door.log.trails.get(1 as Seq).slice(0, 200);
   expect(trail.length).toBeGreaterThan(1);
   const mails = outmails({ seq: entry.seq, hash: entry.hash, body }, undefined, trail, ENVELOPE, 0);
   for (const { raw } of mails) {

@@ -108,7 +108,7 @@ describe("a whole key that comes again", () => {
     const limits = { retainMs: 4 * DAY_MS, rememberMs: 30 * DAY_MS };
     const later = (days: number) => {
       now += days * DAY_MS;
-      while (log.expire(now, limits, 100).more);
+      while (log.retention.expire(now, limits, 100).more);
     };
     await take(grown(first, 3));
     await take(second);

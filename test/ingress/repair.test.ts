@@ -337,7 +337,7 @@ describe("an update that expired before a site took it", () => {
     const arrival = { update, origin, trail: [], receivedAt: 1000 };
     stage.log.append([arrival]);
     stage.log.append([{ ...arrival, update: key(1).update, receivedAt: 2000 }]);
-    stage.log.expire(1e12, { retainMs: 1000, rememberMs: 1e13 }, 10);
+    stage.log.retention.expire(1e12, { retainMs: 1000, rememberMs: 1e13 }, 10);
     expect([stage.log.body(1 as Seq), stage.log.counts().bodies]).toEqual([undefined, 1]);
     stage.want({ why: "expired", neighbours: ["far", "old"], site: "far", hash: update.hash });
     const fields = await stage.heard("repaired");

@@ -150,7 +150,7 @@ describe("a log in which damage is met", () => {
     }).toThrow(corrupt);
     expect(log.damage).toMatchObject({ kind: "corrupt" });
     for (let n = 0; n < 3; n += 1) expect(() => log.append([arrival(1000 + n)])).toThrow(corrupt);
-    expect(() => log.setReceiveCursor("p", { number: 1, hash: update(1).hash })).toThrow(corrupt);
+    expect(() => log.cursors.set("p", { number: 1, hash: update(1).hash })).toThrow(corrupt);
     expect(log.counts().entries).toBe(200);
     expect(told).toEqual(["corrupt"]);
     log.close();

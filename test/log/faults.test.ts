@@ -69,13 +69,13 @@ describe("a full disk", () => {
       expect(db.inTransaction).toBe(false);
       expect(log.newest()).toBe(1);
       expect(log.has(update(2).hash)).toBe(false);
-      expect(log.receiveCursor("p")?.number).toBe(1);
+      expect(log.cursors.get("p")?.number).toBe(1);
       expect({ ...log.counts(), fileBytes: 0 }).toEqual({ ...before, fileBytes: 0 });
     }
     expect(woken).toBe(0);
     db.pragma("max_page_count = 1000000");
     expect(log.append([arrival(2)], cursorAt(2))[0]?.seq).toBe(2);
-    expect([woken, log.receiveCursor("p")?.number]).toEqual([1, 2]);
+    expect([woken, log.cursors.get("p")?.number]).toEqual([1, 2]);
     expect(db.pragma("integrity_check", { simple: true })).toBe("ok");
     log.close();
   });
@@ -142,9 +142,9 @@ describe("any SQLite call that fails", () => {
       expect(error instanceof Trouble).toBe(reached);
       expect(world.log.newest()).toBe(reached ? 1 : 2);
       expect(world.db.inTransaction).toBe(false);
-      expect(world.log.trail(seq(1))).toHaveLength(reached ? 1 : 2);
-      expect(world.log.receiveCursor("p")?.number).toBe(reached ? undefined : 5);
-      expect(world.log.skeleton(named.fingerprint)).toEqual(
+      expect(world.log.trails.get(seq(1))).toHaveLength(reached ? 1 : 2);
+      expect(world.log.cursors.get("p")?.number).toBe(reached ? undefined : 5);
+      expect(world.log.skeletons.get(named.fingerprint)).toEqual(
         reached ? undefined : skeletonOf("Ann"),
       );
       expect(world.log.counts()).toMatchObject({ entries: reached ? 1 : 2 });
@@ -219,7 +219,7 @@ describe("a power cut", () => {
     for (let n = 1; n <= held; n += 1) {
       expect(log.body(seq(n))).toEqual(update(n, n === 5 ? 9000 : 300).body);
     }
-    expect(log.receiveCursor("p")?.number).toBe(held === 0 ? undefined : held);
+    expect(log.cursors.get("p")?.number).toBe(held === 0 ? undefined : held);
     expect(log.counts()).toMatchObject({ entries: held, bodies: held });
     log.close();
     const db = new Database(path, { readonly: true });

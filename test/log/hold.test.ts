@@ -16,7 +16,7 @@ const LATER = T0 + 200 * HOUR_MS;
 /** A log with lanes at 0 and `count` entries of 200 bytes, one an hour. */
 function logWith(count: number, sites: readonly string[] = ["old"]): UpdateLog {
   const log = UpdateLog.open(":memory:");
-  for (const site of sites) log.openLane(site);
+  for (const site of sites) log.lanes.open(site);
   log.append(
     Array.from({ length: count }, (_, n) => arrival(n + 1, { receivedAt: T0 + n * HOUR_MS })),
   );
@@ -28,7 +28,7 @@ function limits(bytes: number, sites: readonly string[] = ["old"]): RetentionLim
 }
 
 function served(log: UpdateLog, cursor: number, site = "old"): void {
-  log.saveLane(site, { ...log.openLane(site), cursor: seq(cursor) });
+  log.lanes.save(site, { ...log.lanes.open(site), cursor: seq(cursor) });
 }
 
 /** Numbers of the entries that have a body. */
@@ -40,7 +40,7 @@ function bodies(log: UpdateLog): number[] {
 function expireAll(log: UpdateLog, now: number, rules: RetentionLimits, batch = 100): number {
   let dropped = 0;
   for (;;) {
-    const expired = log.expire(now, rules, batch);
+    const expired = log.retention.expire(now, rules, batch);
     dropped += expired.dropped;
     if (!expired.more) return dropped;
   }
@@ -114,7 +114,7 @@ test("comes to the same in chunks of any size, with times in any order", () => {
   fc.assert(
     fc.property(times, numbers, (hours, { batch, cursor, bytes }) => {
       const log = UpdateLog.open(":memory:");
-      log.openLane("old");
+      log.lanes.open("old");
       const receivedAt = (n: number) => T0 + (hours[n] ?? 0) * HOUR_MS;
       log.append(hours.map((_, n) => arrival(n + 1, { receivedAt: receivedAt(n) })));
       served(log, cursor);

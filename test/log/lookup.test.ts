@@ -27,8 +27,8 @@ describe("lookup", () => {
     const log = UpdateLog.open(":memory:");
     log.append([arrival(1)]);
     const note = { seq: seq(1), code: 554, text: "no", at: 7 };
-    log.recordUndelivered({ ...note, site: "b" });
-    log.recordUndelivered({ ...note, site: "a" });
+    log.lanes.recordUndelivered({ ...note, site: "b" });
+    log.lanes.recordUndelivered({ ...note, site: "a" });
     expect(log.lookup.undelivered(seq(1)).map(({ site }) => site)).toEqual(["a", "b"]);
     expect(log.lookup.undelivered(seq(2))).toEqual([]);
     log.close();

@@ -80,10 +80,10 @@ describe.each(NAMES)("log %s", (name) => {
     );
     expect(log.body(seq(1))).toBeUndefined();
     expect(log.body(seq(2))).toEqual(update(2).body);
-    expect(log.trail(seq(3))).toEqual(["pgp@site3.example"]);
-    expect(log.receiveCursor("new")).toEqual({ number: 41, hash: update(2).hash });
-    expect(log.lane("far")).toMatchObject({ cursor: 2, attempt: 1, lastError: "451 later" });
-    expect(log.undelivered(9)).toMatchObject([{ site: "far", seq: 1, code: 552 }]);
+    expect(log.trails.get(seq(3))).toEqual(["pgp@site3.example"]);
+    expect(log.cursors.get("new")).toEqual({ number: 41, hash: update(2).hash });
+    expect(log.lanes.get("far")).toMatchObject({ cursor: 2, attempt: 1, lastError: "451 later" });
+    expect(log.lanes.undelivered(9)).toMatchObject([{ site: "far", seq: 1, code: 552 }]);
     expect(log.bounces.nextWaiting("far")).toBe(version >= 2 ? 2 : undefined);
     expect(log.bounces.secret).toHaveLength(32);
     expect(log.removals.blocks()).toHaveLength(version >= 3 ? 1 : 0);
@@ -119,7 +119,7 @@ describe.each(NAMES)("log %s", (name) => {
     const wrong = { neighbour: undefined, transport: "pigeon" as "mail" };
     expect(() => log.append([arrival(9, { origin: wrong })])).toThrow(/CHECK constraint failed/);
     const limits = { retainMs: 96 * 3_600_000, rememberMs: 720 * 3_600_000 };
-    while (log.expire(T0 + 1000 * 3_600_000, limits, 100).more);
+    while (log.retention.expire(T0 + 1000 * 3_600_000, limits, 100).more);
     expect(log.entry(seq(2))).toBeUndefined();
     expect(log.packets.lastSeen(packetOf(19_675))).toBeUndefined();
     log.close();

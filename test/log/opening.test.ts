@@ -269,7 +269,7 @@ describe("another process", () => {
     expect(entries.map((entry) => entry.seq)).toEqual(
       Array.from({ length: acked }, (_, index) => index + 1),
     );
-    expect(log.receiveCursor("peer")?.number).toBe(log.newest());
+    expect(log.cursors.get("peer")?.number).toBe(log.newest());
     expect(log.append([arrival(1)])[0]?.seq).toBe(log.newest());
     log.close();
   });

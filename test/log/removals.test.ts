@@ -42,8 +42,8 @@ test("a block outlives the process, and can be taken back", () => {
   const log = UpdateLog.open(path);
   log.removals.setBlock(fingerprint(1), ASKED, 1000);
   log.removals.setBlock(fingerprint(2), { ...ASKED, until: 5000, allowRevocation: true }, 2000);
-  log.refuse(update(9).hash, "blocked", 1e12);
-  log.refuse(update(8).hash, "policy-size", 1e12);
+  log.refusals.add(update(9).hash, "blocked", 1e12);
+  log.refusals.add(update(8).hash, "policy-size", 1e12);
   log.close();
 
   const again = UpdateLog.open(path);
@@ -61,8 +61,8 @@ test("a block outlives the process, and can be taken back", () => {
   expect(again.removals.unblock(fingerprint(1))).toBe(true);
   expect(again.removals.unblock(fingerprint(1))).toBe(false);
   expect(again.removals.block(fingerprint(1))).toBeUndefined();
-  expect(again.isRefused(update(9).hash, 1)).toBe(false);
-  expect(again.isRefused(update(8).hash, 1)).toBe(true);
+  expect(again.refusals.holds(update(9).hash, 1)).toBe(false);
+  expect(again.refusals.holds(update(8).hash, 1)).toBe(true);
   again.close();
   const reader = UpdateLog.open(path, { readonly: true });
   expect(reader.removals.blocks().map((one) => one.fingerprint)).toEqual([fingerprint(2)]);
@@ -78,8 +78,8 @@ test("what is forgotten leaves its number and its hash, and nothing else", () =>
     update: { ...later.update, hash: update(2).hash, digest: update(2).digest },
   };
   log.append([personal(1, "eins"), two, arrival(3)]);
-  log.openLane("far");
-  log.recordUndelivered({ site: "far", seq: seq(1), code: 550, text: "no eins", at: 1 });
+  log.lanes.open("far");
+  log.lanes.recordUndelivered({ site: "far", seq: seq(1), code: 550, text: "no eins", at: 1 });
   const bounce = { site: "far", about: "site", code: 450, text: "not eins", at: 1 } as const;
   log.bounces.note({ ...bounce, first: seq(2), seq: seq(2) });
   log.bounces.note({ ...bounce, first: seq(1), seq: seq(3) });
@@ -91,14 +91,14 @@ test("what is forgotten leaves its number and its hash, and nothing else", () =>
   const done = log.removals.forget(fingerprint(1), "asked", 5000, 0);
   expect(done).toEqual({ updates: 2, bodies: 2, isClean: true, isRebuilt: false });
   expect(woken).toBe(1);
-  expect([log.body(seq(1)), log.body(seq(2)), log.skeleton(fingerprint(1))]).toEqual([
+  expect([log.body(seq(1)), log.body(seq(2)), log.skeletons.get(fingerprint(1))]).toEqual([
     undefined,
     undefined,
     undefined,
   ]); // prettier-ignore
   expect(log.entry(seq(1))).toMatchObject({ hash: update(1).hash, fingerprint: "0".repeat(40) });
   expect(log.lookup.messageId(seq(1))).toBeUndefined();
-  expect(log.undelivered(10)).toEqual([]);
+  expect(log.lanes.undelivered(10)).toEqual([]);
   // The bounce of a mail that also held others is still to be looked at.
   expect(log.bounces.fresh("far")).toMatchObject({ first: 1, seq: 3 });
   expect(log.removals.isForgotten(seq(2))).toBe(true);
@@ -129,7 +129,7 @@ test("no byte of a forgotten key is left in the files", () => {
   log.append([personal(1, name), arrival(2), arrival(3)]);
   log.append([{ ...personal(1, name, 9000), update: personal(4, name, 9000).update }]);
   log.append(before.map((_, n) => arrival(n + 400)));
-  log.expire(1_000_001 + HOUR_MS, { retainMs: HOUR_MS, rememberMs: 720 * HOUR_MS }, 1000);
+  log.retention.expire(1_000_001 + HOUR_MS, { retainMs: HOUR_MS, rememberMs: 720 * HOUR_MS }, 1000);
   expect(traces(directory, "Mustermann")).toBeGreaterThan(2);
 
   log.removals.forget(fingerprint(1), "asked", 5000, 0);
@@ -170,10 +170,10 @@ test("a tombstone stays for as long as hashes are remembered, from the order on"
   log.append([arrival(1), arrival(2), arrival(3)]);
   log.removals.forget(fingerprint(1), "asked", 10 * HOUR_MS, 0);
   const limits = { retainMs: HOUR_MS, rememberMs: 2 * HOUR_MS };
-  log.expire(11 * HOUR_MS, limits, 100);
+  log.retention.expire(11 * HOUR_MS, limits, 100);
   expect([log.has(update(1).hash), log.has(update(2).hash)]).toEqual([true, false]);
-  log.expire(12 * HOUR_MS, limits, 100);
-  log.expire(12 * HOUR_MS, limits, 100);
+  log.retention.expire(12 * HOUR_MS, limits, 100);
+  log.retention.expire(12 * HOUR_MS, limits, 100);
   expect(log.has(update(1).hash)).toBe(false);
   expect(log.removals.tombstone(seq(1))).toBeUndefined();
   expect(log.counts()).toMatchObject({ entries: 1, bodies: 1 });
@@ -188,7 +188,7 @@ test("the keys that are known for good are those of the log, without what was fo
   log.removals.forget(fingerprint(1), "asked", 1, 0);
   expect(log.removals.adopt()).toBe(2);
   expect([1, 2, 4].map((n) => log.removals.knows(fingerprint(n)))).toEqual([false, true, false]);
-  log.expire(1e9, { retainMs: 1, rememberMs: 1 }, 100);
+  log.retention.expire(1e9, { retainMs: 1, rememberMs: 1 }, 100);
   expect(log.removals.knows(fingerprint(2))).toBe(true);
   log.close();
 });
@@ -220,8 +220,8 @@ test("a log of version 2 is brought up to date by its writer, and read only afte
   log.removals.setBlock(fingerprint(1), ASKED, 1);
   expect(log.has(update(1).hash)).toBe(true);
   // A user id becomes a skeleton, save one that was signed in the future.
-  expect(log.skeleton(fingerprint(1))).toEqual(skeletonOf("Ann"));
-  expect(log.skeleton(fingerprint(2))).toBeUndefined();
+  expect(log.skeletons.get(fingerprint(1))).toEqual(skeletonOf("Ann"));
+  expect(log.skeletons.get(fingerprint(2))).toBeUndefined();
   log.close();
   const after = read();
   expect(after.removals.block(fingerprint(1))).toBeDefined();

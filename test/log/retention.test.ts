@@ -28,14 +28,19 @@ function logWith(times: readonly number[]): UpdateLog {
 test("a body goes exactly at its age, its announcement and hash stay", () => {
   const log = logWith([T0, T0 + 1, T0 + 2]);
   const end = T0 + LIMITS.retainMs;
-  expect(log.expire(end - 1, LIMITS, 100)).toEqual({
+  expect(log.retention.expire(end - 1, LIMITS, 100)).toEqual({
     bodies: 0,
     entries: 0,
     dropped: 0,
     more: false,
   });
   expect(log.body(seq(1))).toEqual(update(1).body);
-  expect(log.expire(end, LIMITS, 100)).toEqual({ bodies: 1, entries: 0, dropped: 0, more: false });
+  expect(log.retention.expire(end, LIMITS, 100)).toEqual({
+    bodies: 1,
+    entries: 0,
+    dropped: 0,
+    more: false,
+  });
   expect(log.body(seq(1))).toBeUndefined();
   expect(log.body(seq(2))).toEqual(update(2).body);
   expect(log.has(update(1).hash)).toBe(true);
@@ -48,9 +53,14 @@ test("a body goes exactly at its age, its announcement and hash stay", () => {
 test("an entry goes exactly at its age", () => {
   const log = logWith([T0, T0 + 1, T0 + 2]);
   const end = T0 + LIMITS.rememberMs;
-  log.expire(end - 1, LIMITS, 100);
+  log.retention.expire(end - 1, LIMITS, 100);
   expect(log.has(update(1).hash)).toBe(true);
-  expect(log.expire(end, LIMITS, 100)).toEqual({ bodies: 0, entries: 1, dropped: 0, more: false });
+  expect(log.retention.expire(end, LIMITS, 100)).toEqual({
+    bodies: 0,
+    entries: 1,
+    dropped: 0,
+    more: false,
+  });
   expect(log.has(update(1).hash)).toBe(false);
   expect(log.entry(seq(1))).toBeUndefined();
   expect(log.has(update(2).hash)).toBe(true);
@@ -59,7 +69,7 @@ test("an entry goes exactly at its age", () => {
 test("the newest entry and its body always stay, also when its clock was the oldest", () => {
   const log = logWith([T0 + 5, T0 + 4, T0]);
   const later = T0 + 100 * LIMITS.rememberMs;
-  expect(log.expire(later, LIMITS, 100)).toEqual({
+  expect(log.retention.expire(later, LIMITS, 100)).toEqual({
     bodies: 2,
     entries: 2,
     dropped: 0,
@@ -68,7 +78,7 @@ test("the newest entry and its body always stay, also when its clock was the old
   expect(log.newest()).toBe(3);
   expect(log.body(seq(3))).toEqual(update(3).body);
   expect(log.counts()).toMatchObject({ entries: 1, bodies: 1, bodyBytes: 200 });
-  expect(log.expire(later, LIMITS, 100)).toEqual({
+  expect(log.retention.expire(later, LIMITS, 100)).toEqual({
     bodies: 0,
     entries: 0,
     dropped: 0,
@@ -79,23 +89,38 @@ test("the newest entry and its body always stay, also when its clock was the old
 test("works in chunks, by age and not by number, and says when there is more", () => {
   const log = logWith([T0 + 9, T0 + 1, T0 + 8, T0 + 2, T0 + 7]);
   const now = T0 + 2 * LIMITS.rememberMs;
-  expect(log.expire(now, LIMITS, 2)).toEqual({ bodies: 2, entries: 2, dropped: 0, more: true });
+  expect(log.retention.expire(now, LIMITS, 2)).toEqual({
+    bodies: 2,
+    entries: 2,
+    dropped: 0,
+    more: true,
+  });
   expect(log.range(seq(1), seq(9), 9).map((entry) => entry.seq)).toEqual([1, 3, 5]);
-  expect(log.expire(now, LIMITS, 2)).toEqual({ bodies: 2, entries: 2, dropped: 0, more: true });
-  expect(log.expire(now, LIMITS, 2)).toEqual({ bodies: 0, entries: 0, dropped: 0, more: false });
+  expect(log.retention.expire(now, LIMITS, 2)).toEqual({
+    bodies: 2,
+    entries: 2,
+    dropped: 0,
+    more: true,
+  });
+  expect(log.retention.expire(now, LIMITS, 2)).toEqual({
+    bodies: 0,
+    entries: 0,
+    dropped: 0,
+    more: false,
+  });
   expect(log.newest()).toBe(5);
 });
 
 test("a body never outlives its entry, whatever the limits", () => {
   const log = logWith([T0, T0, T0, T0]);
   const odd = { retainMs: 10 * HOUR_MS, rememberMs: HOUR_MS };
-  expect(log.expire(T0 + HOUR_MS, odd, 2)).toEqual({
+  expect(log.retention.expire(T0 + HOUR_MS, odd, 2)).toEqual({
     bodies: 2,
     entries: 2,
     dropped: 0,
     more: true,
   });
-  log.expire(T0 + HOUR_MS, odd, 2);
+  log.retention.expire(T0 + HOUR_MS, odd, 2);
   expect(log.counts()).toMatchObject({ entries: 1, bodies: 1 });
 });
 
@@ -112,23 +137,23 @@ test("skeletons, refusals and undelivered notes go at their age", () => {
       receivedAt: T0 + 24 * HOUR_MS,
     }),
   ]);
-  log.recordUndelivered({ site: "s", seq: seq(1), code: 552, text: "big", at: T0 });
+  log.lanes.recordUndelivered({ site: "s", seq: seq(1), code: 552, text: "big", at: T0 });
   const end = T0 + LIMITS.rememberMs;
-  log.refuse(update(7).hash, "too-large", end);
-  log.refuse(update(8).hash, "too-large", end + 1);
-  log.expire(end - 1, LIMITS, 100);
-  expect(log.skeleton(fingerprint(1))).toBeDefined();
-  expect(log.undelivered(9)).toHaveLength(1);
-  expect(log.isRefused(update(7).hash, end - 1)).toBe(true);
-  log.expire(end, LIMITS, 100);
-  expect(log.undelivered(9)).toEqual([]);
+  log.refusals.add(update(7).hash, "too-large", end);
+  log.refusals.add(update(8).hash, "too-large", end + 1);
+  log.retention.expire(end - 1, LIMITS, 100);
+  expect(log.skeletons.get(fingerprint(1))).toBeDefined();
+  expect(log.lanes.undelivered(9)).toHaveLength(1);
+  expect(log.refusals.holds(update(7).hash, end - 1)).toBe(true);
+  log.retention.expire(end, LIMITS, 100);
+  expect(log.lanes.undelivered(9)).toEqual([]);
   // Asked with an earlier time: the row itself is gone, not only over.
-  expect(log.isRefused(update(7).hash, 0)).toBe(false);
-  expect(log.isRefused(update(8).hash, end)).toBe(true);
+  expect(log.refusals.holds(update(7).hash, 0)).toBe(false);
+  expect(log.refusals.holds(update(8).hash, end)).toBe(true);
   // Skeletons go in days, from the end of the last one on which the key was heard of.
-  log.expire(end + 24 * HOUR_MS, LIMITS, 100);
-  expect(log.skeleton(fingerprint(1))).toBeUndefined();
-  expect(log.skeleton(fingerprint(9))).toEqual(skeletonOf("Ann"));
+  log.retention.expire(end + 24 * HOUR_MS, LIMITS, 100);
+  expect(log.skeletons.get(fingerprint(1))).toBeUndefined();
+  expect(log.skeletons.get(fingerprint(9))).toEqual(skeletonOf("Ann"));
 });
 
 test("numbers strictly grow over expire-all, restart and insert, 100 times", () => {
@@ -143,7 +168,7 @@ test("numbers strictly grow over expire-all, restart and insert, 100 times", () 
       last = outcome.seq;
     }
     next += 2;
-    log.expire(Number.MAX_SAFE_INTEGER, { retainMs: 0, rememberMs: 0 }, 1000);
+    log.retention.expire(Number.MAX_SAFE_INTEGER, { retainMs: 0, rememberMs: 0 }, 1000);
     expect(log.counts()).toMatchObject({ entries: 1, bodies: 1 });
     log.close();
   }
@@ -176,7 +201,7 @@ test("the totals equal a count of the rows after a mixed life", () => {
     log.append(fresh);
     if (step % 4 === 0) {
       const limits = { retainMs: 10 * HOUR_MS, rememberMs: 25 * HOUR_MS };
-      log.expire(T0 + step * HOUR_MS, limits, 7);
+      log.retention.expire(T0 + step * HOUR_MS, limits, 7);
     }
   }
   const db = new Database(path, { readonly: true });

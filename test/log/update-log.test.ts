@@ -42,7 +42,7 @@ describe("append", () => {
     });
     expect(log.entryByHash(hash)).toEqual(log.entry(seq(2)));
     expect(log.body(seq(2))).toEqual(body);
-    expect(log.trail(seq(2))).toEqual(["pgp@site2.example"]);
+    expect(log.trails.get(seq(2))).toEqual(["pgp@site2.example"]);
     expect(log.has(hash)).toBe(true);
   });
 
@@ -52,7 +52,7 @@ describe("append", () => {
     for (const number of [0, 2, -1]) {
       expect(log.entry(seq(number))).toBeUndefined();
       expect(log.body(seq(number))).toBeUndefined();
-      expect(log.trail(seq(number))).toEqual([]);
+      expect(log.trails.get(seq(number))).toEqual([]);
     }
     expect(log.has(NO_HASH)).toBe(false);
     expect(log.entryByHash(NO_HASH)).toBeUndefined();
@@ -78,7 +78,7 @@ describe("append", () => {
       { outcome: "duplicate", seq: 1 },
       { outcome: "appended", seq: 2, collision: false },
     ]);
-    expect(log.trail(seq(1))).toEqual(["A@x.example", "b@x.example", "C@x.example"]);
+    expect(log.trails.get(seq(1))).toEqual(["A@x.example", "b@x.example", "C@x.example"]);
     expect(log.entry(seq(1))?.receivedAt).toBe(1_000_001);
     expect(log.counts()).toMatchObject({ entries: before.entries + 1, bodies: before.bodies + 1 });
   });
@@ -87,7 +87,7 @@ describe("append", () => {
     const log = UpdateLog.open(":memory:");
     const outcomes = log.append([arrival(7), arrival(7, { trail: ["other@x.example"] })]);
     expect(outcomes.map(({ outcome }) => outcome)).toEqual(["appended", "duplicate"]);
-    expect(log.trail(seq(1))).toEqual(["pgp@site7.example", "other@x.example"]);
+    expect(log.trails.get(seq(1))).toEqual(["pgp@site7.example", "other@x.example"]);
     expect(log.counts()).toMatchObject({ entries: 1, bodies: 1, bodyBytes: 200 });
   });
 
@@ -98,8 +98,8 @@ describe("append", () => {
     log.append([arrival(1, { trail: addresses(0, TRAIL_LIMIT - 1) })]);
     log.append([arrival(1, { trail: addresses(5000, 3) })]);
     log.append([arrival(1, { trail: addresses(6000, 3) })]);
-    expect(log.trail(seq(1))).toHaveLength(TRAIL_LIMIT);
-    expect(log.trail(seq(1)).at(-1)).toBe("s5000@x.example");
+    expect(log.trails.get(seq(1))).toHaveLength(TRAIL_LIMIT);
+    expect(log.trails.get(seq(1)).at(-1)).toBe("s5000@x.example");
   });
 
   test("two updates with one MD5 are both kept, and the second is reported", () => {
@@ -121,7 +121,7 @@ describe("append", () => {
     const at = { number: 9, hash: update(9).hash };
     expect(log.append([])).toEqual([]);
     expect(log.append([], { peer: "p", at })).toEqual([]);
-    expect(log.receiveCursor("p")).toEqual(at);
+    expect(log.cursors.get("p")).toEqual(at);
     expect(log.newest()).toBe(0);
   });
 
@@ -133,7 +133,7 @@ describe("append", () => {
       expect.objectContaining({ code: "SQLITE_CONSTRAINT_CHECK" }),
     );
     expect(log.newest()).toBe(0);
-    expect(log.receiveCursor("p")).toBeUndefined();
+    expect(log.cursors.get("p")).toBeUndefined();
     expect(log.counts()).toMatchObject({ entries: 0, bodies: 0, bodyBytes: 0 });
     expect(log.append([arrival(1)])[0]?.seq).toBe(1);
   });
@@ -158,15 +158,15 @@ describe("range", () => {
 describe("receive cursors", () => {
   test("are stored with the updates, set, and forgotten, one a peer", () => {
     const log = UpdateLog.open(":memory:");
-    expect(log.receiveCursor("p")).toBeUndefined();
+    expect(log.cursors.get("p")).toBeUndefined();
     log.append([arrival(1)], { peer: "p", at: { number: 41, hash: update(1).hash } });
-    log.setReceiveCursor("q", { number: 0, hash: update(2).hash });
-    expect(log.receiveCursor("p")).toEqual({ number: 41, hash: update(1).hash });
+    log.cursors.set("q", { number: 0, hash: update(2).hash });
+    expect(log.cursors.get("p")).toEqual({ number: 41, hash: update(1).hash });
     log.append([arrival(1)], { peer: "p", at: { number: 42, hash: update(3).hash } });
-    expect(log.receiveCursor("p")).toEqual({ number: 42, hash: update(3).hash });
-    log.forgetReceiveCursor("p");
-    expect(log.receiveCursor("p")).toBeUndefined();
-    expect(log.receiveCursor("q")).toEqual({ number: 0, hash: update(2).hash });
+    expect(log.cursors.get("p")).toEqual({ number: 42, hash: update(3).hash });
+    log.cursors.forget("p");
+    expect(log.cursors.get("p")).toBeUndefined();
+    expect(log.cursors.get("q")).toEqual({ number: 0, hash: update(2).hash });
   });
 });
 
@@ -182,11 +182,11 @@ describe("lanes", () => {
       lastErrorAt: 0,
       lastSuccessAt: 0,
     };
-    expect(log.lane("s")).toBeUndefined();
-    expect(log.openLane("s")).toEqual(fresh);
+    expect(log.lanes.get("s")).toBeUndefined();
+    expect(log.lanes.open("s")).toEqual(fresh);
     log.append([arrival(1), arrival(2)]);
-    expect(log.openLane("s")).toEqual(fresh);
-    expect(log.openLane("t")).toEqual({ ...fresh, cursor: 2 });
+    expect(log.lanes.open("s")).toEqual(fresh);
+    expect(log.lanes.open("t")).toEqual({ ...fresh, cursor: 2 });
     const lane: LaneRow = {
       cursor: seq(1),
       part: 2,
@@ -196,24 +196,24 @@ describe("lanes", () => {
       lastErrorAt: 1_699_999_999_999,
       lastSuccessAt: 5,
     };
-    log.saveLane("s", lane);
-    expect(log.lane("s")).toEqual(lane);
-    expect(log.openLane("s")).toEqual(lane);
-    log.saveLane("new", lane);
-    expect(log.lane("new")).toEqual(lane);
+    log.lanes.save("s", lane);
+    expect(log.lanes.get("s")).toEqual(lane);
+    expect(log.lanes.open("s")).toEqual(lane);
+    log.lanes.save("new", lane);
+    expect(log.lanes.get("new")).toEqual(lane);
   });
 
   test("undelivered updates are listed latest first, once a site and update", () => {
     const log = UpdateLog.open(":memory:");
     const row = (site: string, number: number, at: number) =>
       ({ site, seq: seq(number), code: 552, text: "too big", at }) as const;
-    log.recordUndelivered(row("s", 1, 10));
-    log.recordUndelivered(row("s", 2, 20));
-    log.recordUndelivered(row("t", 2, 30));
-    log.recordUndelivered({ ...row("s", 1, 40), code: 550 });
+    log.lanes.recordUndelivered(row("s", 1, 10));
+    log.lanes.recordUndelivered(row("s", 2, 20));
+    log.lanes.recordUndelivered(row("t", 2, 30));
+    log.lanes.recordUndelivered({ ...row("s", 1, 40), code: 550 });
     const rows = [{ ...row("s", 1, 40), code: 550 }, row("t", 2, 30), row("s", 2, 20)];
-    expect(log.undelivered(10)).toEqual(rows);
-    expect(log.undelivered(1)).toEqual(rows.slice(0, 1));
+    expect(log.lanes.undelivered(10)).toEqual(rows);
+    expect(log.lanes.undelivered(1)).toEqual(rows.slice(0, 1));
   });
 });
 
@@ -226,17 +226,17 @@ describe("skeletons", () => {
   test("are learnt with an update, from a duplicate too, and grow", () => {
     const log = UpdateLog.open(":memory:");
     learn(log, 1, {});
-    expect(log.skeleton(fingerprint(0))).toBeUndefined();
+    expect(log.skeletons.get(fingerprint(0))).toBeUndefined();
     expect(learn(log, 1, { selfSigned: selfSigned("Bob") })).toMatchObject([
       { outcome: "duplicate" },
     ]);
-    expect(log.skeleton(fingerprint(0))).toEqual(skeletonOf("Bob"));
+    expect(log.skeletons.get(fingerprint(0))).toEqual(skeletonOf("Bob"));
     learn(log, 2, {});
-    expect(log.skeleton(fingerprint(0))).toEqual(skeletonOf("Bob"));
+    expect(log.skeletons.get(fingerprint(0))).toEqual(skeletonOf("Bob"));
     learn(log, 3, { selfSigned: selfSigned("Ann") });
-    expect(log.skeleton(fingerprint(0))).toEqual(skeletonOf("Ann"));
+    expect(log.skeletons.get(fingerprint(0))).toEqual(skeletonOf("Ann"));
     log.learn([{ ...update(4), fingerprint: fingerprint(4), selfSigned: selfSigned("Eve") }], 1);
-    expect(log.skeleton(fingerprint(4))).toEqual(skeletonOf("Eve"));
+    expect(log.skeletons.get(fingerprint(4))).toEqual(skeletonOf("Eve"));
   });
 
   test("of what was forgotten are not learnt again from what is known", () => {
@@ -244,10 +244,10 @@ describe("skeletons", () => {
     const changes = { selfSigned: selfSigned("Ann") };
     learn(log, 1, changes);
     log.removals.forget(fingerprint(0), "asked", 1, 0);
-    expect(log.skeleton(fingerprint(0))).toBeUndefined();
+    expect(log.skeletons.get(fingerprint(0))).toBeUndefined();
     expect(learn(log, 1, changes)).toMatchObject([{ outcome: "duplicate" }]);
     log.learn([{ ...update(1), fingerprint: fingerprint(0), ...changes }], 1);
-    expect(log.skeleton(fingerprint(0))).toBeUndefined();
+    expect(log.skeletons.get(fingerprint(0))).toBeUndefined();
   });
 
   test("cost no write when they stay as they are, and one a day when the key is heard of", () => {
@@ -270,11 +270,11 @@ describe("refusals", () => {
   test("hold until their end, and a later one replaces an earlier", () => {
     const log = UpdateLog.open(":memory:");
     const { hash } = update(1);
-    log.refuse(hash, "too-large", 1000);
-    expect([999, 1000].map((now) => log.isRefused(hash, now))).toEqual([true, false]);
-    log.refuse(hash, "too-large", 2000);
-    expect(log.isRefused(hash, 1999)).toBe(true);
-    expect(log.isRefused(update(2).hash, 0)).toBe(false);
+    log.refusals.add(hash, "too-large", 1000);
+    expect([999, 1000].map((now) => log.refusals.holds(hash, now))).toEqual([true, false]);
+    log.refusals.add(hash, "too-large", 2000);
+    expect(log.refusals.holds(hash, 1999)).toBe(true);
+    expect(log.refusals.holds(update(2).hash, 0)).toBe(false);
   });
 });
 

@@ -51,7 +51,11 @@ describe("a liar among the peers", () => {
   test("a body that has expired is one line to the operator, and holds up nothing", () => {
     const { network, a, b } = pair();
     a.mail(...updates(10));
-    a.log.expire(1_700_000_000_000 + 100 * 3_600_000, { retainMs: 1, rememberMs: 1e12 }, 9);
+    a.log.retention.expire(
+      1_700_000_000_000 + 100 * 3_600_000,
+      { retainMs: 1, rememberMs: 1e12 },
+      9,
+    );
     network.connect(a, b);
     network.run(MINUTE_MS);
     expect([b.cursor("a"), b.hashes().length]).toEqual([10, 1]);
@@ -91,7 +95,7 @@ describe("trouble with the log", () => {
     b.isDiskFull = false;
     network.run(MINUTE_MS);
     expect([b.hashes().length, b.cursor("a")]).toEqual([20, 20]);
-    expect(b.log.receiveCursor("a")?.number).toBe(20);
+    expect(b.log.cursors.get("a")?.number).toBe(20);
   });
 
   test("does not keep it from serving what it has", () => {
@@ -144,9 +148,9 @@ describe("trouble with the log", () => {
     b.isDiskFull = true;
     network.connect(a, b);
     network.run(MINUTE_MS);
-    expect([b.cursor("a"), b.log.receiveCursor("a")]).toEqual([20, undefined]);
+    expect([b.cursor("a"), b.log.cursors.get("a")]).toEqual([20, undefined]);
     b.isDiskFull = false;
     network.run(MINUTE_MS);
-    expect(b.log.receiveCursor("a")?.number).toBe(20);
+    expect(b.log.cursors.get("a")?.number).toBe(20);
   });
 });

@@ -36,7 +36,7 @@ describe(`two gateways, KXGW_SEED=${SEED}`, () => {
     expect(network.count(b, a, "GETUPDATE")).toBe(3000);
     expect(network.count(b, a, "LIST")).toBeLessThan(10);
     expect(b.cursor("a")).toBe(3000);
-    expect(b.log.receiveCursor("a")?.number).toBe(3000);
+    expect(b.log.cursors.get("a")?.number).toBe(3000);
   });
 
   test("pass one update on at once", () => {
@@ -108,7 +108,7 @@ describe("an update", () => {
     network.run(1000);
     const seen: unknown[] = [];
     b.log.onAppend(() => {
-      seen.push([b.hashes().length, b.log.receiveCursor("a")?.number, network.said(b, c).length]);
+      seen.push([b.hashes().length, b.log.cursors.get("a")?.number, network.said(b, c).length]);
     });
     const silent = network.said(b, c).length;
     a.mail(...updates(1));

@@ -15,8 +15,8 @@ function world() {
   const network = new Network(SEED);
   const a = network.gateway("a", ["b"], false, new Map([["b", ADDRESS]]));
   const b = network.gateway("b", ["a"]);
-  a.log.openLane("b");
-  const has = (n: number) => a.log.trail(n as Seq).includes(ADDRESS);
+  a.log.lanes.open("b");
+  const has = (n: number) => a.log.trails.get(n as Seq).includes(ADDRESS);
   return { network, a, b, has };
 }
 
@@ -78,8 +78,8 @@ describe("who has what", () => {
     expect(writes).toBeLessThanOrEqual(13);
     // Behind the lane's cursor nothing matters any more.
     const before = writes;
-    const lane = a.log.openLane("b");
-    a.log.saveLane("b", { ...lane, cursor: 500 as Seq });
+    const lane = a.log.lanes.open("b");
+    a.log.lanes.save("b", { ...lane, cursor: 500 as Seq });
     network.cutAll(b);
     b.restart();
     network.connect(a, b);

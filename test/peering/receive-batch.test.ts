@@ -103,7 +103,7 @@ test("while more are on their way, a few wait for them, and a moment at most", (
   expect(giver.commits).toEqual([]);
   giver.wait(1);
   expect(giver.commits).toEqual([3]);
-  expect(giver.log.receiveCursor("peer")?.number).toBe(3);
+  expect(giver.log.cursors.get("peer")?.number).toBe(3);
   giver.give(5);
   expect(giver.commits).toEqual([3, 5]);
 });
@@ -132,11 +132,11 @@ test("what was gathered is stored when the peer hangs up, and when we go down", 
   left.give(3);
   left.hangUp();
   expect(left.commits).toEqual([3]);
-  expect(left.log.receiveCursor("peer")?.number).toBe(3);
+  expect(left.log.cursors.get("peer")?.number).toBe(3);
 
   const stopped = new Giver(updates(8));
   stopped.give(2);
   stopped.shutDown();
   expect(stopped.commits).toEqual([2]);
-  expect(stopped.log.receiveCursor("peer")?.number).toBe(2);
+  expect(stopped.log.cursors.get("peer")?.number).toBe(2);
 });

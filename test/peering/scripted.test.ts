@@ -209,11 +209,11 @@ describe("going down", () => {
       .greet(2);
     const { hash, fingerprint } = made(5, 0).update;
     stage.say(`IHAVE|NOTIFY|1 ${fingerprint} ${hash}`);
-    expect(stage.log.receiveCursor("peer")).toBeUndefined();
+    expect(stage.log.cursors.get("peer")).toBeUndefined();
     stage.text = "";
     stage.take(stage.exchange.shutdown(stage.now));
     expect(stage.text.split("\r\nCLOSE\r\n").length - 1).toBe(2);
-    expect(stage.log.receiveCursor("peer")?.number).toBe(1);
+    expect(stage.log.cursors.get("peer")?.number).toBe(1);
     expect(stage.exchange.status()[0]?.connected).toBe(false);
   });
 });

@@ -9,8 +9,9 @@ import type { Clock } from "../../src/clock.js";
 import type { Neighbour } from "../../src/config/config.js";
 import type { Diagnostics, EventName, Fields } from "../../src/diagnostics.js";
 import { Trouble } from "../../src/errors.js";
+import type { ReceiveCursor } from "../../src/log/cursors.js";
 import type { RetentionLimits } from "../../src/log/retention.js";
-import type { UpdateLog } from "../../src/log/update-log.js";
+import type { Appended, UpdateLog } from "../../src/log/update-log.js";
 import type { Action } from "../../src/peering/exchange.js";
 import type { Schedule } from "../../src/schedule.js";
 import type { Seq } from "../../src/update.js";
@@ -268,23 +269,32 @@ export class Gateway implements Host, MailHost, Diagnostics {
   /** Sees each cursor in a peer's log that is stored. */
   #watchCursors(log: UpdateLog): void {
     const { ledger } = this;
-    const moved = (peer: string, at: Parameters<UpdateLog["setReceiveCursor"]>[1] | undefined) => {
+    const moved = (peer: string, at: ReceiveCursor | undefined) => {
       ledger.look(log, this.#world.queue.now);
       const oldest = this.#world.queue.now - this.settings.limits.rememberMs + UNSURE_MS;
       ledger.moved(peer, at, this.#world.honest(peer), oldest);
     };
-    const { append, setReceiveCursor, forgetReceiveCursor } = log;
+    const { append, cursors } = log;
+    const { set, forget } = cursors;
+    // A cursor that is stored with arrivals counts when they are committed.
+    let isAppending = false;
     log.append = (arrivals, cursor) => {
-      const outcomes = append.call(log, arrivals, cursor);
+      isAppending = true;
+      let outcomes: Appended[];
+      try {
+        outcomes = append.call(log, arrivals, cursor);
+      } finally {
+        isAppending = false;
+      }
       if (cursor !== undefined) moved(cursor.peer, cursor.at);
       return outcomes;
     };
-    log.setReceiveCursor = (peer, at) => {
-      setReceiveCursor.call(log, peer, at);
-      moved(peer, at);
+    cursors.set = (peer, at) => {
+      set.call(cursors, peer, at);
+      if (!isAppending) moved(peer, at);
     };
-    log.forgetReceiveCursor = (peer) => {
-      forgetReceiveCursor.call(log, peer);
+    cursors.forget = (peer) => {
+      forget.call(cursors, peer);
       moved(peer, undefined);
     };
   }

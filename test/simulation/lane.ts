@@ -74,7 +74,7 @@ export class SimLane {
     this.#diagnostics = diagnostics;
     this.#queue = new LaneQueue(settings, log, method, clock);
     this.#bounceHandler = new BounceHandler(name, retry, log, clock, diagnostics);
-    this.#state = log.openLane(name);
+    this.#state = log.lanes.open(name);
   }
 
   get cursor(): number {
@@ -246,7 +246,7 @@ export class SimLane {
 
   #save(change: Partial<LaneState>): void {
     this.#note(change);
-    this.#log.saveLane(this.name, this.#state);
+    this.#log.lanes.save(this.name, this.#state);
     this.#isStored = true;
   }
 }

@@ -240,9 +240,9 @@ export const MUTANTS: readonly Mutant[] = [
         const log = presentOnlooker().log();
         const { name } = self as SimLane;
         const last = (entries as { seq: never }[]).at(-1);
-        const row = log?.lane(name);
+        const row = log?.lanes.get(name);
         if (row !== undefined && last !== undefined && last.seq > row.cursor) {
-          log?.saveLane(name, { ...row, cursor: last.seq });
+          log?.lanes.save(name, { ...row, cursor: last.seq });
         }
       }),
   },

@@ -78,9 +78,9 @@ it("forgets them with the entries, and none before", () => {
   const one = { neighbour: "old", way: "lane", at: NOW } as const;
   log.sendings.note([1, 2, 3].map((n) => ({ ...one, seq: seq(n) })));
   const limits = { retainMs: 96 * HOUR_MS, rememberMs: 720 * HOUR_MS };
-  log.expire(NOW + limits.rememberMs, limits, 100);
+  log.retention.expire(NOW + limits.rememberMs, limits, 100);
   expect(log.sendings.latest(1, 9)).toHaveLength(3);
-  log.expire(NOW + 2 + limits.rememberMs, limits, 100);
+  log.retention.expire(NOW + 2 + limits.rememberMs, limits, 100);
   expect(log.sendings.latest(1, 9).map((row) => row.seq)).toEqual([3]);
   kept.stop();
   log.close();

@@ -137,7 +137,7 @@ const DOING: Record<(typeof WORK)[number], Work> = {
   },
   expiry: (log) => {
     const limits = { retainMs: DAY_MS, rememberMs: 400 * DAY_MS };
-    for (let n = 0; n < 3; n++) log.expire(Date.now(), limits, 100);
+    for (let n = 0; n < 3; n++) log.retention.expire(Date.now(), limits, 100);
   },
 };
 

@@ -103,7 +103,7 @@ export function simulate(
     for (const node of online) {
       const isBack = node.offlineUntil > 0 && now < node.offlineUntil + STEP_MS;
       for (const other of online) if (other !== node) pull(node, other, isBack, now, counters);
-      node.log.expire(now + node.skewMs, limits, PAGE);
+      node.log.retention.expire(now + node.skewMs, limits, PAGE);
     }
   }
   const everywhere = nodes.map(({ accepted }) => accepted.size);

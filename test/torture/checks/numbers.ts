@@ -53,7 +53,7 @@ async function insertAndForget(context: Context, name: string, rounds: number) {
       highest = Math.max(highest, seq);
     }
     result.inserted += batch;
-    while (log.expire(1e15, { retainMs: 1, rememberMs: 1 }, 10_000).more);
+    while (log.retention.expire(1e15, { retainMs: 1, rememberMs: 1 }, 10_000).more);
     log.close();
     const db = new Database(path);
     db.exec("DELETE FROM bodies; DELETE FROM updates; UPDATE totals SET entries = 0, bodies = 0");

@@ -29,7 +29,7 @@ Object.assign(UPKEEP_LIMITS, {
   ...(isTrusting ? { clockJumpMs: Number.POSITIVE_INFINITY } : {}),
 });
 if (isTrusting) {
-  UpdateLog.prototype.provenBefore = (ageMs: number, now: number) => now - ageMs;
+  UpdateLog.prototype.retention.provenBefore = (ageMs: number, now: number) => now - ageMs;
 }
 
 await import("../../../src/main.js");
