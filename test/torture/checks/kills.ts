@@ -62,7 +62,8 @@ export const kills: Check = {
       faults,
       figures:
         `${counters.kills} kills; ${ledger.acknowledged} answered 250, ` +
-        `${ledger.promised} promised in all, ${ledger.lost} lost, ${ledger.kept} rows without a gap; ` +
+        `${ledger.promised} promised in all, ${ledger.lost} lost, ` +
+        `${ledger.kept} rows without a gap; ` +
         `${world.sink?.received.size ?? 0} updates mailed, ${world.sink?.repeats ?? 0} repeated ` +
         `(at most ${counters.mostRepeats} a kill); restart p99 ${p99} ms`,
       control: {
