@@ -47,7 +47,7 @@ const STEP_SIGNATURES = 200;
 const SKEW_MS = 24 * 60 * 60_000;
 
 /** Where `ranked` puts user ids, save the best one. */
-const RANK_OF_NAMES = 5;
+const RANK_OF_NAMES = 6;
 
 /** Signature types, by the tag of what they confirm or revoke. */
 const CONFIRMING: Readonly<Record<number, readonly number[]>> = {
@@ -340,19 +340,20 @@ function boneOf<T extends Claim>(
 
 /**
  * The most needed first: the primary key's own, the user id with the newest certification, subkeys
- * that a pksd can hold, those first that encrypt at `at`, other subkeys of version 4, user ids,
- * what is revoked, the rest. In each group the newest comes first.
+ * that a pksd can hold (to encrypt to at `at`, to encrypt to once, others), other subkeys of version
+ * 4, user ids, what is revoked, the rest. In each group the newest comes first.
  */
 function ranked(bones: readonly Bone[], at: number): Bone[] {
   const rank = (bone: Bone): number => {
     const { packet, confirmation, revocation } = bone;
     if (packet.tag === TAG.publicKey) return 0;
-    if (confirmation === undefined) return 7;
-    if (revocation !== undefined) return 6;
+    if (confirmation === undefined) return 8;
+    if (revocation !== undefined) return 7;
     if (packet.tag === TAG.userId) return RANK_OF_NAMES;
-    if (isOdd(packet)) return 7;
-    if (!OLD_ALGORITHMS.includes(packet.body[5] ?? 0)) return 4;
-    return encrypts(packet, confirmation, at) ? 2 : 3;
+    if (isOdd(packet)) return 8;
+    if (!OLD_ALGORITHMS.includes(packet.body[5] ?? 0)) return 5;
+    if (!encrypts(packet, confirmation)) return 4;
+    return isExpired(packet, confirmation, at) ? 3 : 2;
   };
   const time = ({ confirmation }: Bone) => confirmation?.info.createdAt ?? 0;
   const sorted = bones.toSorted(
@@ -364,13 +365,16 @@ function ranked(bones: readonly Bone[], at: number): Bone[] {
   return sorted.toSpliced(best, 1).toSpliced(start, 0, ...sorted.slice(best, best + 1));
 }
 
-/** Whether a subkey of version 4 may be encrypted to at `at`, by its binding. */
-function encrypts({ body }: Packet, { info }: Claim, at: number): boolean {
-  const createdAt = Buffer.from(body.subarray(1, 5)).readUIntBE(0, Math.min(4, body.length - 1));
-  const { keyFlags, keyLifetime = 0 } = info;
-  if (keyLifetime > 0 && (createdAt + keyLifetime) * 1000 <= at) return false;
+/** Whether a subkey of version 4 is one to encrypt to, by its binding. */
+function encrypts({ body }: Packet, { info: { keyFlags } }: Claim): boolean {
   if (keyFlags !== undefined) return (keyFlags & ENCRYPTS) !== 0;
   return ENCRYPTING_ALGORITHMS.includes(body[5] ?? 0);
+}
+
+/** Whether the time of a subkey of version 4 is over at `at`, by its binding. */
+function isExpired({ body }: Packet, { info: { keyLifetime = 0 } }: Claim, at: number): boolean {
+  if (keyLifetime === 0 || body.length < 5) return false;
+  return (Buffer.from(body).readUInt32BE(1) + keyLifetime) * 1000 <= at;
 }
 
 /** What there is room for. Of user ids without any signature one is kept, and only alone. */
