@@ -159,7 +159,7 @@ export function grown(stored: Uint8Array | undefined, came: Uint8Array, at: numb
  * the skeleton has no room for.
  */
 export class Known {
-  /** By `packetKey`, the most needed first. */
+  /** By `packetKey`, the most needed first, what is remembered before the update's own. */
   readonly #bones: ReadonlyMap<string, Bone>;
   readonly #at: number;
 
@@ -180,9 +180,9 @@ export class Known {
         return boneOf(packet, newestFirst(claims, at), () => true);
       })
       .filter((bone) => !(named && isName(bone)));
-    this.#bones = new Map(
-      ranked([...bones, ...own], at).map((bone) => [packetKey(bone.packet), bone] as const),
-    );
+    // What is remembered was verified, what is not may be forged: that comes behind, however new.
+    const all = [...ranked(bones, at), ...ranked(own, at)];
+    this.#bones = new Map(all.map((bone) => [packetKey(bone.packet), bone] as const));
   }
 
   /** Whether one of the components is a user id that shows whose key it is. */

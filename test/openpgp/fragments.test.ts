@@ -165,6 +165,23 @@ describe("what travels with what", () => {
     }
   });
 
+  it("a forged subkey never comes before a genuine one, however new its binding", () => {
+    const [eve, mallory] = [new Signer(9), new Signer(8)];
+    const at = NOW / 1000 - 1e6;
+    const [name, genuine, forged] = [eve.userId("Eve"), eve.subkey(1), eve.subkey(2)];
+    const named = [name, eve.over(name, { at })];
+    const key = onlyKey(eve.key(...named, genuine, eve.over(genuine, { at, keyFlags: 0x0c })));
+    const fake = eve.over(forged, { at: at + 9, keyFlags: 0x0c }, mallory);
+    const update = onlyKey(eve.key(...named, forged, fake));
+    const before = grown(undefined, selfSigned(key) ?? new Uint8Array(), NOW);
+    const skeleton = grown(before, selfSigned(update) ?? new Uint8Array(), NOW);
+    const [fragment] = fragments(update, skeleton, CAP);
+    const sent = readPackets(fragment?.packets ?? new Uint8Array());
+    expect(sent.filter(({ tag }) => tag === 14).map(packetKey)).toEqual(
+      [genuine, forged].map(packetKey),
+    );
+  });
+
   it("a version 6 key is one modern fragment", () => {
     const key = onlyKey(vectorData("v6/as-published"));
     expect(fragments(key, remembered, CAP)).toEqual([
