@@ -340,8 +340,8 @@ function boneOf<T extends Claim>(
 
 /**
  * The most needed first: the primary key's own, the user id with the newest certification, subkeys
- * that a pksd can hold (to encrypt to at `at`, to encrypt to once, others), other subkeys of version
- * 4, user ids, what is revoked, the rest. In each group the newest comes first.
+ * that a pksd can hold (to encrypt to at `at`, to encrypt to once, others), other subkeys of
+ * version 4, user ids, what is revoked, the rest. In each group the newest comes first.
  */
 function ranked(bones: readonly Bone[], at: number): Bone[] {
   const rank = (bone: Bone): number => {
