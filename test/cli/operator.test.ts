@@ -292,7 +292,10 @@ describe("kxgw peers, queue, top and health", () => {
     const waited = healthCommand(file, { json: true, waitMs: 10_000 }, waiting, {});
     const running = await startGateway(HEAD, { directory });
     expect(await waited).toBe(0);
-    expect(JSON.parse(waiting.text)).toEqual({ ready: true, words: "ok; log: ok; space: ok" });
+    expect(JSON.parse(waiting.text)).toEqual({
+      ready: true,
+      words: "ok; log: ok; space: ok; upkeep: ok",
+    });
     await running.stop();
     writeFileSync(controlPath(running.logPath), "not a socket");
     const odd = captured();
