@@ -1,7 +1,7 @@
 /**
- * `kxgw queue ls|show|retry|skip`: what waits for each mail site, and for [local]. The log is the only queue, so
- * this lists the log behind each lane's cursor, without what the site has already. `retry` tries
- * now what was put off; `skip` gives up the first update of one site, for good.
+ * `kxgw queue ls|show|retry|skip`: what waits for each mail site, and for [local]. The log is the
+ * only queue, so this lists the log behind each lane's cursor, without what the site has already.
+ * `retry` tries now what was put off; `skip` gives up the first update of one site, for good.
  */
 
 import { several, span } from "../admin/words.js";

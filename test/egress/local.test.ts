@@ -48,7 +48,8 @@ interface Beside {
 /** A door of [local] with `lines`, stopped when the running test is finished. */
 function localDoor(lines: (directory: string) => string, retry = "20ms"): Beside {
   const directory = mkdtempSync(join(tmpdir(), "kxgw-local-"));
-  const text = `[site]\naddress = "${SITE}"\n[log]\n[local]\nretry = "${retry}"\n${lines(directory)}\n`;
+  const local = `[local]\nretry = "${retry}"\n${lines(directory)}`;
+  const text = `[site]\naddress = "${SITE}"\n[log]\n${local}\n`;
   const config = parseConfig(text, "test.toml", directory, {});
   if (config.local === undefined) throw new Error("no local section");
   const log = UpdateLog.open(config.log.path);

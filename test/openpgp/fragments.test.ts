@@ -128,7 +128,7 @@ describe("what travels with what", () => {
     expect(made(encodePackets([ann, self, bob, own]))).toEqual(expected(bob, other, own));
   });
 
-  it("the subkey to encrypt to is the first, with its newest binding: the only one at a pksd", () => {
+  it("the subkey to encrypt to is the first, with its newest binding: pksd keeps no other", () => {
     const eve = new Signer(9);
     const at = NOW / 1000 - 1e6;
     const [signing, expired, revoked] = [eve.subkey(1), eve.subkey(2), eve.subkey(3)];
