@@ -6,7 +6,7 @@
  *     something moved and that ended without a fault.
  *  2. When there is news for it, but no sooner than 5 s after the attempt before (thesis 5.2). Such
  *     an attempt changes nothing in the schedule: a dead peer costs an attempt in 5 s at most.
- *  3. When it shows itself in another way while attempts fail: it mails, or dials us. Once in 5 min.
+ *  3. When it shows itself in another way while attempts fail (mail, a connection). Once in 5 min.
  *  4. Never before the time for which it asked us to stay away has passed.
  */
 import { delayMs, type Schedule } from "../backoff.js";
