@@ -11,7 +11,7 @@ import type { Judgement } from "./admit.js";
 import type { Clock } from "./clock.js";
 import type { Config, Endpoint } from "./config/config.js";
 import { goesByKx, goesByMail } from "./config/paths.js";
-import type { Lane } from "./delivery/lane.js";
+import type { LaneDriver } from "./delivery/lane-driver.js";
 import { LOCAL_LANE, LocalDoor } from "./delivery/local-door.js";
 import { MailDoor } from "./delivery/mail-door.js";
 import { QuestionMailer } from "./delivery/mail-question.js";
@@ -172,7 +172,7 @@ function rulesOf({ policy }: Config, { log, clock, counters }: Foundation): Poli
 
 /** What the operator may order, done by the door that it concerns. */
 function ordersFor(
-  lane: (name: string) => Lane | undefined,
+  lane: (name: string) => LaneDriver | undefined,
   kxDoor: KxDoor | undefined,
   repairDoor: RepairDoor,
   { policy }: Config,
@@ -219,7 +219,7 @@ function ordersFor(
         return said(false, `${name} is paused: resume it.`);
       }
       const isDialled = kxDoor?.dialNow(name) === true;
-      const isMailed = site?.path.isOpen === true;
+      const isMailed = site?.isOpen === true;
       if (isMailed) site.resume();
       if (isDialled)
         return said(true, `${name} is dialled now${isMailed ? ", and mailed to" : ""}.`);

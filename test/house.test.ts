@@ -112,6 +112,14 @@ describe("a sample that breaks the house is found", () => {
     expect(faultsOf(purityFaults, path, code)).toEqual([expect.stringContaining(fault)]);
   });
 
+  it("and out of machines that others drive, whatever their room", () => {
+    const path = "src/delivery/lane.ts";
+    const broken = `${source.get(path)}const timer = setTimeout(run, 1);\n`;
+    const [fault, ...others] = purityFaults(new Map([[path, broken]]));
+    expect(fault).toContain("sets a timer");
+    expect(others).toEqual([]);
+  });
+
   it("but not words in comments, nor a date that is given", () => {
     const code = "// Date.now() is not called: async, setTimeout\nconst at = new Date(ms);\n";
     expect(faultsOf(purityFaults, "src/kx/x.ts", code)).toEqual([]);

@@ -8,7 +8,7 @@ import { controlPath } from "../admin/admin-door.js";
 import { systemClock } from "../clock.js";
 import type { Config } from "../config/config.js";
 import { goesByKx, goesByMail } from "../config/paths.js";
-import { PAUSED_AT } from "../delivery/lane-state.js";
+import { PAUSED_AT } from "../delivery/lane.js";
 import { LOCAL_LANE } from "../delivery/local-door.js";
 import { EXIT } from "../errors.js";
 import { UpdateLog } from "../log/update-log.js";

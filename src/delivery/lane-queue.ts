@@ -1,6 +1,6 @@
 /**
- * What a lane has to deliver next, out of the log and through its courier: the parts of an update,
- * or several updates that wait and can go as one part. Decides nothing about when or whether.
+ * What a lane delivers next, from the log and by its delivery method: the parts of an update, or
+ * several updates that wait and go as one part. Does not decide when, or whether.
  */
 import type { Clock } from "../clock.js";
 import type { Entry, UpdateLog } from "../log/update-log.js";
@@ -19,35 +19,40 @@ export interface Bundle {
   /** In the order of the log. */
   readonly entries: readonly [Entry, ...Entry[]];
   readonly last: Entry;
-  /** What was passed over between them, since the site needs nothing of it. */
+  /** Entries between them that the site does not need. */
   readonly passed: readonly Entry[];
   readonly part: Part;
+}
+
+export interface QueueComponents {
+  readonly log: Pick<UpdateLog, "range" | "body" | "trails" | "skeletons">;
+  readonly method: DeliveryMethod;
+  readonly clock: Clock;
+}
+
+export interface QueueSettings {
+  readonly name: string;
+  /** What stands for the site in a trail; undefined when nothing does. */
+  readonly address: string | undefined;
+  /** What may leave; without it everything. */
+  readonly rules?: Rules | undefined;
 }
 
 export class LaneQueue {
   readonly #name: string;
   readonly #address: string | undefined;
-  readonly #log: UpdateLog;
+  readonly #rules: Rules;
+  readonly #log: QueueComponents["log"];
   readonly #method: DeliveryMethod;
   readonly #clock: Clock;
-  readonly #rules: Rules;
 
-  constructor(
-    site: {
-      readonly name: string;
-      readonly address: string | undefined;
-      readonly rules?: Rules | undefined;
-    },
-    log: UpdateLog,
-    method: DeliveryMethod,
-    clock: Clock,
-  ) {
-    this.#name = site.name;
-    this.#address = site.address;
+  constructor({ log, method, clock }: QueueComponents, settings: QueueSettings) {
+    this.#name = settings.name;
+    this.#address = settings.address;
+    this.#rules = settings.rules ?? CARRY_ALL;
     this.#log = log;
     this.#method = method;
     this.#clock = clock;
-    this.#rules = site.rules ?? CARRY_ALL;
   }
 
   /** Why nobody gets the update any more, undefined when the site may. */
@@ -79,8 +84,9 @@ export class LaneQueue {
   }
 
   /**
-   * What waits from `page[0]` on and goes with it; undefined when that one goes alone, as it does
-   * unless the site is behind: it waited while something failed, at `failedAt`, or for too long.
+   * The updates from `page[0]` on that go in one part; undefined when that one goes alone. Updates
+   * go together when the site is behind: they waited while something failed, at `failedAt`, or
+   * for longer than `BEHIND_MS`.
    */
   load(page: readonly Entry[], failedAt: number): Bundle | undefined {
     const pack = this.#method.pack?.(this.#clock.now());
