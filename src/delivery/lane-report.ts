@@ -3,9 +3,20 @@
  * the site. Decides nothing.
  */
 import type { Clock } from "../clock.js";
-import type { Diagnostics, EventName, Fields } from "../diagnostics.js";
+import type { Diagnostics, EventName, FieldsOf } from "../diagnostics.js";
 import type { Entry } from "../log/update-log.js";
 import type { LaneQueue } from "./lane-queue.js";
+
+/** The names of the update and of the site, which each report of a lane has. */
+type Subject = "seq" | "hash" | "fingerprint" | "neighbour";
+type LaneEvent = {
+  [Event in EventName]: Subject extends keyof FieldsOf<Event> ? Event : never;
+}[EventName];
+/** What comes with the subject; nothing for many events. */
+type More<Event extends LaneEvent> =
+  Exclude<keyof FieldsOf<Event>, Subject> extends never
+    ? []
+    : [fields: Omit<FieldsOf<Event>, Subject>];
 
 export class LaneReport {
   readonly #name: string;
@@ -20,9 +31,11 @@ export class LaneReport {
     this.#diagnostics = diagnostics;
   }
 
-  of(event: EventName, { seq, hash, fingerprint }: Entry, fields: Fields = {}): void {
-    const subject = { seq, hash, fingerprint, neighbour: this.#name };
-    this.#diagnostics.report(event, { ...subject, ...fields });
+  of<Event extends LaneEvent>(event: Event, entry: Entry, ...[fields]: More<Event>): void {
+    const { seq, hash, fingerprint } = entry;
+    // The compiler does not see that the subject and the rest are the whole.
+    const all: object = { seq, hash, fingerprint, neighbour: this.#name, ...fields };
+    this.#diagnostics.report(event, all as FieldsOf<Event>);
   }
 
   /** The site took it, in so many mails, or together with others: `packed` of them. */

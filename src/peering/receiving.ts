@@ -189,7 +189,7 @@ export class Receiving {
   failed(
     peer: string,
     hash: UpdateHash,
-    fault: { readonly problem: string; readonly reason?: string },
+    fault: { readonly problem: string; readonly reason?: RefusalReason },
     now: number,
   ): void {
     const fingerprint = this.#peer(peer).receiveState.announcementOf(hash)?.fingerprint;

@@ -44,7 +44,6 @@ export const FLOORS: readonly Readonly<Record<string, Room>>[] = [
     update: { pure: true },
     errors: { pure: true },
     steps: { pure: true },
-    diagnostics: { pure: true },
     clock: {},
     schedule: { pure: true },
     "mail-address": { pure: true },
@@ -52,7 +51,11 @@ export const FLOORS: readonly Readonly<Record<string, Room>>[] = [
     "ip-address": { pure: true, node: ["net"] },
     version: { node: ["fs"] },
   },
-  { text: { pure: true }, config: { packages: ["zod", "smol-toml"], node: ["fs", "net", "tls"] } },
+  {
+    text: { pure: true },
+    diagnostics: { pure: true },
+    config: { packages: ["zod", "smol-toml"], node: ["fs", "net", "tls"] },
+  },
   {
     openpgp: { pure: true, node: ["crypto"] },
     mail: { pure: true, node: ["crypto"] },

@@ -3,6 +3,7 @@
  * bytes where chance wants it. Time passes only when nothing else can happen, and every step that a
  * gateway takes by the clock is counted.
  */
+
 import { onTestFinished } from "vitest";
 import type { Clock } from "../../src/clock.js";
 import type { Diagnostics, EventName, Fields } from "../../src/diagnostics.js";
@@ -13,6 +14,7 @@ import type { Action } from "../../src/peering/exchange.js";
 import { Exchange } from "../../src/peering/exchange.js";
 import type { Seq, Update } from "../../src/update.js";
 import { chance, SEED } from "../kx/chance.js";
+import { checkReport } from "../reported.js";
 import { made } from "../torture/material.js";
 
 /** One direction of a connection. */
@@ -119,6 +121,7 @@ export class Gateway implements Diagnostics {
   }
 
   report(event: EventName, fields: Fields = {}): void {
+    checkReport(event, fields);
     this.events.push({ event, fields });
   }
 

@@ -14,7 +14,7 @@ import type { Part, RelayDelivery } from "../../src/delivery/delivery-method.js"
 import { type Bundle, LaneQueue } from "../../src/delivery/lane-queue.js";
 import type { Outcome } from "../../src/delivery/relay.js";
 import { recordExpired, recordUndelivered } from "../../src/delivery/undelivered.js";
-import type { Diagnostics, EventName, Fields } from "../../src/diagnostics.js";
+import type { EventName, EventSink, Fields } from "../../src/diagnostics.js";
 import { Trouble } from "../../src/errors.js";
 import type { LaneRow as LaneState } from "../../src/log/lanes.js";
 import type { Entry, UpdateLog } from "../../src/log/update-log.js";
@@ -49,7 +49,7 @@ export class SimLane {
   readonly #settings: LaneSettings;
   readonly #log: UpdateLog;
   readonly #clock: Clock;
-  readonly #diagnostics: Diagnostics;
+  readonly #diagnostics: EventSink;
   readonly #queue: LaneQueue;
   readonly #bounceHandler: BounceHandler;
   #state: LaneState;
@@ -64,7 +64,7 @@ export class SimLane {
     log: UpdateLog,
     method: RelayDelivery,
     clock: Clock,
-    diagnostics: Diagnostics,
+    diagnostics: EventSink,
   ) {
     const { name, retry } = settings;
     this.name = name;
