@@ -35,6 +35,9 @@ interface Link {
   isOpen: boolean;
 }
 
+/** Methods of the log and of its stores that write. */
+const WRITES = new Set(["append", "set", "forget", "add", "want"]);
+
 export class Gateway implements Diagnostics {
   readonly name: string;
   log: UpdateLog;
@@ -103,13 +106,14 @@ export class Gateway implements Diagnostics {
     return new Exchange(this.#peers, this.log, clock, this, options);
   }
 
-  #failing(log: UpdateLog): UpdateLog {
-    const writes = new Set(["append", "setReceiveCursor", "forgetReceiveCursor", "refuse"]);
-    return new Proxy(log, {
+  /** The log, or a store of it, as it is with a disk that is full or cannot be read. */
+  #failing<Part extends object>(part: Part): Part {
+    return new Proxy(part, {
       get: (target, name) => {
         const member: unknown = Reflect.get(target, name, target);
+        if (typeof member === "object" && member !== null) return this.#failing(member);
         if (typeof member !== "function") return member;
-        if (this.isBroken || (this.isDiskFull && writes.has(String(name)))) {
+        if (this.isBroken || (this.isDiskFull && WRITES.has(String(name)))) {
           return () => {
             throw new Trouble("disk-full", "no space left", "Free space.");
           };
