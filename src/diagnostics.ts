@@ -368,7 +368,7 @@ export const EVENTS = {
   "mail-refused": {
     level: "warn",
     text: "mail refused",
-    fields: { ...CLIENT, reason: "text", problem: "text", file: "text?", door: "text?" },
+    fields: { ...CLIENT, reason: "refusal", problem: "text", file: "text?", door: "text?" },
     direction: "in",
     outcome: "refused",
     transport: "mail",

@@ -15,7 +15,7 @@
 import { admitAnnounced } from "../admit.js";
 import type { Clock } from "../clock.js";
 import type { Diagnostics } from "../diagnostics.js";
-import { Refusal, type RefusalReason } from "../errors.js";
+import { Refusal, type RefusalReason, refusalKind } from "../errors.js";
 import type { FetchPolicy } from "../kx/fetch-policy.js";
 import type { FetchOutput } from "../kx/fetch-tracker.js";
 import { FetchTracker } from "../kx/fetch-tracker.js";
@@ -167,7 +167,8 @@ export class Receiving {
     } catch (error) {
       if (!(error instanceof Refusal)) throw error;
       const { reason, message: problem } = error;
-      if (isPolicy(reason)) this.#refuse(peer, hash, { reason, problem }, now);
+      const isUnwanted = refusalKind(reason).kx === "update-refused";
+      if (isUnwanted) this.#refuse(peer, hash, { reason, problem }, now);
       else this.failed(peer, hash, { reason, problem }, now);
     }
   }
@@ -394,9 +395,4 @@ export class Receiving {
     if (peer === undefined) throw new Error(`no peer ${name}`);
     return peer;
   }
-}
-
-/** Whether a refusal is the operator's will and not the peer's fault. */
-function isPolicy(reason: RefusalReason): boolean {
-  return reason === "blocked" || reason.startsWith("policy-");
 }
