@@ -166,7 +166,7 @@ export async function openDoors(config: Config, foundation: Foundation): Promise
 /** The policy over the log; where no new keys are taken, those of the log are the known ones. */
 function rulesOf({ policy }: Config, { log, clock, counters }: Foundation): Policy {
   const isClosed = !policy.newKeys && policy.carried === undefined;
-  if (isClosed && log.removals.adopt() === 0) counters.report("takes-nothing");
+  if (isClosed && log.removals.adopt() === 0) counters.report("takes-nothing", {});
   return new Policy(policy, log, clock);
 }
 

@@ -102,7 +102,7 @@ export class Gateway {
     try {
       this.#doors = await openDoors(config, this.#foundation);
       this.#config = config;
-      counters.report("reloaded");
+      counters.report("reloaded", {});
     } catch (error) {
       const problem = error instanceof Error ? error.message : String(error);
       counters.report("reload-refused", { problem });

@@ -12,6 +12,7 @@ import {
   codeOf,
   cycleFaults,
   FLOORS,
+  floorPicture,
   formFaults,
   importFaults,
   purityFaults,
@@ -36,6 +37,14 @@ describe("the house", () => {
   it("has all its rooms, and no room that the plan does not show", () => {
     const built = new Set([...source.keys()].map(roomOf));
     expect([...built].sort()).toEqual(FLOORS.flatMap((rooms) => Object.keys(rooms)).sort());
+  });
+
+  it("is shown in docs/architecture.md as it is (vitest -u writes it)", async () => {
+    const page = readFileSync(join(ROOT, "docs/architecture.md"), "utf8");
+    const begin = page.indexOf("\n```\n", page.indexOf("\n## Who may import whom\n")) + 5;
+    const end = page.indexOf("\n```\n", begin);
+    const shown = page.slice(0, begin) + floorPicture() + page.slice(end);
+    await expect(shown).toMatchFileSnapshot("../docs/architecture.md");
   });
 
   it("imports downward only, and from outside what each room may", () => {

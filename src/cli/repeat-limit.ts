@@ -1,35 +1,12 @@
 /**
- * What stands before the lines of the log: of an event that others can cause as often as they like,
- * so many lines a minute are written for each neighbour, and then one that says how many more
- * there were. Strangers have one allowance together. Counters, page and metrics listen before it,
- * so that nothing is missing there. Pure but for what it writes to; whoever has it owns the clock.
+ * Limits the lines of the log: of an event that others can cause as often as they like (`isLimited`
+ * in the table of events), so many lines a minute are written for each neighbour, and then one
+ * that says how many more there were. Strangers share one allowance. Counters, page and metrics
+ * get every report, since they come before this limit. It has no timer: its owner calls `sweep`.
  */
 import type { Clock } from "../clock.js";
-import type { Diagnostics, EventName, Fields } from "../diagnostics.js";
-
-/**
- * What is limited. Never what happened to an update of ours (`accepted`, `sent`, `undelivered`,
- * `body-expired`), which is the record of its life, and nothing of the process, which is rare.
- */
-export const LIMITED: ReadonlySet<EventName> = new Set<EventName>([
-  // One a mail or request of anybody: a flood of rubbish, or a neighbour that is set up wrongly.
-  ...(["mail-refused", "key-refused", "too-fast", "reply-swallowed", "smtp-limited"] as const),
-  ...(["hkp-limited", "smtp-error"] as const),
-  // One a mail while the disk is full; the first lines say all there is to say.
-  "mail-deferred",
-  // One a bounce: a site that sends everything back, or somebody who makes bounces up.
-  ...(["bounce", "delivery-noted", "retry"] as const),
-  // One a connection: a peer that goes round in circles, or a port scan.
-  ...(["peer-connected", "peer-disconnected", "peer-unreachable"] as const),
-  ...(["peer-untrusted", "peer-unknown", "peer-complaint", "peer-reset", "peer-gap"] as const),
-  // One an update that a peer announced: thousands at the first contact with one whose bodies have
-  // expired, or that announces what it does not have.
-  ...(["update-refused", "update-wrong", "update-gone", "update-lost", "fetch-timeout"] as const),
-  // One of those that nobody gives: a peer may announce what never was.
-  ...(["repair-failed", "repair-retry"] as const),
-  // One an announcement of a key that a partial gateway does not carry, which is most of them.
-  "update-declined",
-]);
+import type { EventName, EventSink, Fields } from "../diagnostics.js";
+import { kindOf } from "../diagnostics.js";
 
 export const REPEAT_LIMITS = {
   /** Enough to see a pattern, few enough to see what else there is. */
@@ -47,20 +24,20 @@ interface Window {
   more: number;
 }
 
-export class RepeatLimit implements Diagnostics {
-  readonly #next: Diagnostics;
+export class RepeatLimit implements EventSink {
+  readonly #next: EventSink;
   readonly #clock: Clock;
   /** All of one length, so that the oldest one ends first. */
   readonly #windows = new Map<string, Window>();
 
-  constructor(next: Diagnostics, clock: Clock) {
+  constructor(next: EventSink, clock: Clock) {
     this.#next = next;
     this.#clock = clock;
   }
 
   report(event: EventName, fields: Fields = {}): void {
     this.sweep();
-    if (!LIMITED.has(event)) return this.#next.report(event, fields);
+    if (kindOf(event).isLimited !== true) return this.#next.report(event, fields);
     const { neighbour } = fields;
     const window = this.#window(event, typeof neighbour === "string" ? neighbour : undefined);
     if (window.lines === REPEAT_LIMITS.lines) {

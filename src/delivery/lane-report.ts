@@ -3,7 +3,7 @@
  * in the log what the site will not get. The lane and its bounces share one. Decides nothing.
  */
 import type { Clock } from "../clock.js";
-import type { Diagnostics, EventName, Fields } from "../diagnostics.js";
+import type { Diagnostics, EventName, FieldsOf } from "../diagnostics.js";
 import { TOO_MANY_REPAIRS } from "../log/repairs.js";
 import type { Entry, UpdateLog } from "../log/update-log.js";
 import type { Withheld } from "../policy.js";
@@ -28,6 +28,15 @@ export interface Reply {
   readonly words: string;
 }
 
+/** The names of the update and of the site, which each report of a lane has. */
+type Names = "seq" | "hash" | "fingerprint" | "neighbour";
+type LaneEvent = {
+  [Event in EventName]: Names extends keyof FieldsOf<Event> ? Event : never;
+}[EventName];
+/** What comes with the subject; nothing for many events. */
+type More<Event extends LaneEvent> =
+  Exclude<keyof FieldsOf<Event>, Names> extends never ? [] : [fields: Omit<FieldsOf<Event>, Names>];
+
 export class LaneReport {
   readonly #name: string;
   readonly #components: ReportComponents;
@@ -37,9 +46,11 @@ export class LaneReport {
     this.#name = name;
   }
 
-  of(event: EventName, { seq, hash, fingerprint }: Subject, fields: Fields = {}): void {
-    const subject = { seq, hash, fingerprint, neighbour: this.#name };
-    this.#components.diagnostics.report(event, { ...subject, ...fields });
+  of<Event extends LaneEvent>(event: Event, about: Subject, ...[fields]: More<Event>): void {
+    const { seq, hash, fingerprint } = about;
+    // The compiler does not see that the subject and the rest are the whole.
+    const all: object = { seq, hash, fingerprint, neighbour: this.#name, ...fields };
+    this.#components.diagnostics.report(event, all as FieldsOf<Event>);
   }
 
   /** The site took it in so many mails, or in one mail with others: `packed` of them. */
@@ -58,9 +69,9 @@ export class LaneReport {
    * The site refused it for good, at once or in a bounce. Throws `Trouble` when the log cannot be
    * written; then nothing was reported.
    */
-  undelivered(entry: Entry, { code, words }: Reply): void {
+  undelivered(entry: Entry, { code, words }: Reply & { readonly code: number }): void {
     const { log, clock } = this.#components;
-    const row = { code: code ?? 0, text: words, at: clock.now() };
+    const row = { code, text: words, at: clock.now() };
     log.lanes.recordUndelivered({ site: this.#name, seq: entry.seq, ...row });
     this.of("undelivered", entry, { code, words });
   }

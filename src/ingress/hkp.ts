@@ -15,7 +15,7 @@ import type { AddressInfo, Socket } from "node:net";
 import type { Clock } from "../clock.js";
 import type { Config, Endpoint, Neighbour } from "../config/config.js";
 import type { Diagnostics } from "../diagnostics.js";
-import { Refusal, type RefusalReason, TooFast, Trouble } from "../errors.js";
+import { Refusal, refusalKind, TooFast, Trouble } from "../errors.js";
 import type { KeyIntake, Submission, Taken } from "../intake/key-intake.js";
 import { KnownSenders, senderOf } from "../intake/senders.js";
 import { clientHost, clientNetwork } from "../ip-address.js";
@@ -27,20 +27,6 @@ import { HKP_LIMITS, type HkpLimits } from "./limits.js";
 import { NO_PKS_HEADERS, readPksHeaders, sitesByHost } from "./pks-headers.js";
 import { isOverShare, type Visitor } from "./shares.js";
 import { StrangerRates } from "./stranger-rates.js";
-
-/** Refusals whose fault is not in the key, with Hockeypuck's status for the others: 422. */
-const STATUS: Partial<Record<RefusalReason, number>> = {
-  "bad-request": 400,
-  "unknown-sender": 403,
-  "too-large": 413,
-};
-const UNPROCESSABLE = 422;
-
-/** Refusals of keys that make sense and are not carried here. */
-const DECLINED: ReadonlySet<RefusalReason> = new Set<RefusalReason>([
-  ...(["policy-size", "policy-packets", "policy-attribute", "policy-carry"] as const),
-  ...(["policy-new-key", "blocked", "too-large", "bad-packet"] as const),
-]);
 
 /** How late Node notices that a head did not come in time. */
 const CHECK_MS = 1000;
@@ -322,7 +308,6 @@ export class HkpDoor {
     if (isPassing && isKeyserver(asked)) return void request.socket.destroy();
     if (error instanceof TooFast) {
       response.setHeader("Retry-After", String(Math.max(1, Math.ceil(error.waitMs / 1000))));
-      return say(asked, 429, error.message);
     }
     if (error instanceof GaveUp) {
       response.setHeader("Retry-After", String(NO_ROOM_MS / 1000));
@@ -330,7 +315,7 @@ export class HkpDoor {
       return say(asked, 503, "too many requests at once, try again later");
     }
     if (error instanceof Refusal) {
-      return say(asked, STATUS[error.reason] ?? UNPROCESSABLE, error.message);
+      return say(asked, refusalKind(error.reason).hkp, error.message);
     }
     response.setHeader("Retry-After", "60");
     say(asked, 503, "the key could not be stored, try again later");
@@ -394,7 +379,7 @@ function isKeyserver({ request, candidates }: Asked): boolean {
 }
 
 function isDeclined(error: unknown): error is Refusal {
-  return error instanceof Refusal && DECLINED.has(error.reason);
+  return error instanceof Refusal && refusalKind(error.reason).isDeclined === true;
 }
 
 function ifGone(error: unknown): void {

@@ -14,7 +14,7 @@
 import { admittingAnnounced } from "../admit.js";
 import type { Clock } from "../clock.js";
 import type { Diagnostics } from "../diagnostics.js";
-import { Refusal, type RefusalReason } from "../errors.js";
+import { Refusal, type RefusalReason, refusalKind } from "../errors.js";
 import type { FetchPolicy } from "../kx/fetch-policy.js";
 import type { FetchOutput } from "../kx/fetch-tracker.js";
 import { FetchTracker } from "../kx/fetch-tracker.js";
@@ -175,7 +175,8 @@ export class Receiving {
     for (const { peer, hash, bytes, outcome } of checks) {
       if (outcome instanceof Refusal) {
         const { reason, message: problem } = outcome;
-        if (isPolicy(reason)) this.#refuse(peer, hash, { reason, problem }, now);
+        const isUnwanted = refusalKind(reason).kx === "update-refused";
+        if (isUnwanted) this.#refuse(peer, hash, { reason, problem }, now);
         else this.failed(peer, hash, { reason, problem }, now);
         continue;
       }
@@ -201,7 +202,7 @@ export class Receiving {
   failed(
     peer: string,
     hash: UpdateHash,
-    fault: { readonly problem: string; readonly reason?: string },
+    fault: { readonly problem: string; readonly reason?: RefusalReason },
     now: number,
   ): void {
     const fingerprint = this.#peer(peer).receiveState.announcementOf(hash)?.fingerprint;
@@ -408,9 +409,4 @@ export class Receiving {
     if (peer === undefined) throw new Error(`no peer ${name}`);
     return peer;
   }
-}
-
-/** Whether a refusal is the operator's will and not the peer's fault. */
-function isPolicy(reason: RefusalReason): boolean {
-  return reason === "blocked" || reason.startsWith("policy-");
 }

@@ -7,8 +7,8 @@
  * restart; what has to last is in the update log.
  */
 import type { Clock } from "../clock.js";
-import type { Diagnostics, EventName, Fields, Level } from "../diagnostics.js";
-import { EVENTS } from "../diagnostics.js";
+import type { Diagnostics, EventName, EventSink, Fields, FieldsOf, Level } from "../diagnostics.js";
+import { kindOf } from "../diagnostics.js";
 import type { Amount } from "./hours.js";
 import { HOURS, Hours } from "./hours.js";
 
@@ -58,7 +58,7 @@ interface Counter {
 }
 
 export class EventCounters implements Diagnostics {
-  readonly #next: Diagnostics;
+  readonly #next: EventSink;
   readonly #clock: Clock;
   readonly #counters = new Map<string, Counter>();
   readonly #listeners = new Set<(report: Report) => void>();
@@ -66,13 +66,14 @@ export class EventCounters implements Diagnostics {
   #lastId = 0;
 
   /** Counts and hands on to `next`. */
-  constructor(next: Diagnostics, clock: Clock) {
+  constructor(next: EventSink, clock: Clock) {
     this.#next = next;
     this.#clock = clock;
   }
 
-  report(event: EventName, fields: Fields = {}): void {
+  report<Event extends EventName>(event: Event, given: FieldsOf<Event>): void {
     const at = this.#clock.now();
+    const fields: Fields = given;
     const { bytes, numbers } = fields;
     const counter = this.#counter(event, fields);
     if (counter !== undefined) {
@@ -86,7 +87,7 @@ export class EventCounters implements Diagnostics {
       counter.hours.add(at, amount);
     }
     this.#lastId += 1;
-    const report = { id: this.#lastId, at, event, level: levelOf(event), fields };
+    const report = { id: this.#lastId, at, event, level: kindOf(event).level, fields };
     if (report.level !== "debug") {
       this.#recent.push(report);
       if (this.#recent.length > COUNTER_LIMITS.recent) this.#recent.shift();
@@ -174,10 +175,6 @@ export class EventCounters implements Diagnostics {
     this.#counters.set(key, counter);
     return counter;
   }
-}
-
-function levelOf(event: EventName): Level {
-  return EVENTS[event].level;
 }
 
 function sum(amounts: readonly Amount[]): Amount {

@@ -7,6 +7,7 @@
  */
 import type { Config } from "../config/config.js";
 import type { LaneStatus } from "../delivery/lane.js";
+import { kindOf } from "../diagnostics.js";
 import type { Sending } from "../log/sendings.js";
 import type { Entry, UpdateLog } from "../log/update-log.js";
 import { inTrail } from "../mail/sent-trail.js";
@@ -16,6 +17,7 @@ import { ahead, cameBy, octets, several } from "../text.js";
 import type { Fingerprint, Seq, Transport, UpdateHash } from "../update.js";
 import type { Report } from "./event-counters.js";
 import { isLocal, type Subject, subjectsOf, wordsOf } from "./neighbour-view.js";
+import { deliveryWay } from "./sent-journal.js";
 
 /** Entries that one question may find. */
 export const JOURNEYS = 20;
@@ -185,7 +187,7 @@ function takenAt(
   name: string,
   { log }: Pick<JourneySources, "log">,
 ): { readonly at: number; readonly size: string } | undefined {
-  const report = told.find(({ event }) => event === (way === "kx" ? "served" : "sent"));
+  const report = told.find(({ event }) => deliveryWay(event) === way);
   if (report) return { at: report.at, size: ` (${sizeOf(report)})` };
   const kept = log.sendings.of(seq).find((one) => one.neighbour === name && one.way === way);
   return kept && { at: kept.at, size: "" };
@@ -219,7 +221,7 @@ function mailStage(
   }
   const before = Math.max(0, seq - lane.cursor - 1);
   const place = before === 0 ? "next in its queue" : `waits behind ${several(before, "update")}`;
-  const retry = told.find(({ event }) => event === "retry" || event === "stalled");
+  const retry = told.find(({ event }) => kindOf(event).outcome === "deferred");
   if (lane.attempt === 0) return ["waiting", place];
   const words = retry ? (wordsOf(retry.fields) ?? lane.lastError) : lane.lastError;
   const attempts = several(lane.attempt, "attempt");

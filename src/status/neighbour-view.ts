@@ -6,7 +6,7 @@
 import type { Neighbour } from "../config/config.js";
 import type { LaneStatus } from "../delivery/lane.js";
 import type { Road } from "../delivery/path.js";
-import type { EventName } from "../diagnostics.js";
+import { eventsWith } from "../diagnostics.js";
 import type { Holding } from "../kx/fetch-policy.js";
 import type { Entry, UpdateLog } from "../log/update-log.js";
 import type { PeerStatus } from "../peering/connection.js";
@@ -86,20 +86,10 @@ export interface ViewSources {
   readonly now: number;
 }
 
-const IN: readonly EventName[] = ["accepted"];
-const OUT: readonly EventName[] = ["sent", "served"];
-const WELL: readonly EventName[] = ["sent", "served", "accepted", "peer-connected"];
-const BADLY: readonly EventName[] = [
-  "retry",
-  "stalled",
-  "undelivered",
-  "bounce",
-  "peer-unreachable",
-  "peer-untrusted",
-  "peer-complaint",
-  "update-wrong",
-  "fetch-timeout",
-];
+const IN = eventsWith({ direction: "in", outcome: "accepted" });
+const OUT = eventsWith({ direction: "out", outcome: "delivered" });
+const WELL = eventsWith({ attempt: "good" });
+const BADLY = eventsWith({ attempt: "bad" });
 
 export function viewOf(neighbour: Subject, sources: ViewSources): NeighbourView {
   const { name } = neighbour;

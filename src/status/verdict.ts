@@ -3,7 +3,7 @@
  * neighbours' states and the latest reports. A trouble of the log counts as long as nothing was
  * accepted after it, and for ten minutes at least.
  */
-import type { EventName } from "../diagnostics.js";
+import { eventsWith, kindOf } from "../diagnostics.js";
 import { ago, listed, several } from "../text.js";
 import type { EventCounters } from "./event-counters.js";
 import type { NeighbourView } from "./neighbour-view.js";
@@ -14,14 +14,7 @@ export interface Verdict {
   readonly words: string;
 }
 
-/** Reports that concern the whole gateway and not one neighbour. */
-const TROUBLES: readonly EventName[] = [
-  "log-damaged",
-  "log-replaced",
-  "log-trouble",
-  "mail-deferred",
-  "clock-jumped",
-];
+const ACCEPTED = eventsWith({ direction: "in", outcome: "accepted" });
 const TROUBLE_MS = 10 * 60_000;
 
 export function verdictOf(given: {
@@ -35,8 +28,8 @@ export function verdictOf(given: {
   if (!running) {
     return { state: "bad", words: "Not running. This is what the update log on disk says." };
   }
-  const trouble = counters.recent().find(({ event }) => TROUBLES.includes(event));
-  const accepted = counters.lastAt({ events: ["accepted"] });
+  const trouble = counters.recent().find(({ event }) => kindOf(event).isTrouble);
+  const accepted = counters.lastAt({ events: ACCEPTED });
   const verb = mode === "observe" ? "Observing, nothing is sent." : "Bridging.";
   if (trouble && (now - trouble.at < TROUBLE_MS || trouble.at > accepted)) {
     const words = wordsOf(trouble.fields) ?? "trouble";

@@ -6,6 +6,7 @@ import { onTestFinished } from "vitest";
 import { AdminDoor } from "../../src/admin/admin-door.js";
 import { parseConfig } from "../../src/config/load.js";
 import type { LaneStatus } from "../../src/delivery/lane.js";
+import type { EventSink } from "../../src/diagnostics.js";
 import { UpdateLog } from "../../src/log/update-log.js";
 import type { PeerStatus } from "../../src/peering/connection.js";
 import { EventCounters } from "../../src/status/event-counters.js";
@@ -102,7 +103,7 @@ export function preparedSources(publicStatus = false) {
 }
 
 /** 24 hours with a quiet night: updates from everybody to everybody. */
-function day(log: UpdateLog, counters: EventCounters, time: { now: number }): void {
+function day(log: UpdateLog, counters: EventSink, time: { now: number }): void {
   let n = 0;
   const from = [
     ["onak-home", "mail"],

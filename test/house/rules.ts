@@ -44,7 +44,6 @@ export const FLOORS: readonly Readonly<Record<string, Room>>[] = [
     update: { pure: true },
     errors: { pure: true },
     steps: { pure: true },
-    diagnostics: { pure: true },
     clock: {},
     schedule: { pure: true },
     "mail-address": { pure: true },
@@ -52,7 +51,11 @@ export const FLOORS: readonly Readonly<Record<string, Room>>[] = [
     "ip-address": { pure: true, node: ["net"] },
     version: { node: ["fs"] },
   },
-  { text: { pure: true }, config: { packages: ["zod", "smol-toml"], node: ["fs", "net", "tls"] } },
+  {
+    text: { pure: true },
+    diagnostics: { pure: true },
+    config: { packages: ["zod", "smol-toml"], node: ["fs", "net", "tls"] },
+  },
   {
     openpgp: { pure: true, node: ["crypto"] },
     mail: { pure: true, node: ["crypto"] },
@@ -83,6 +86,44 @@ export const FLOORS: readonly Readonly<Record<string, Room>>[] = [
   { cli: { packages: ["commander", "pino", "smol-toml", "zod"], node: OUTSIDE } },
   { main: { packages: ["commander"] } },
 ];
+
+/** Columns of the rooms in the picture below, and of its lines. */
+const ROOM_COLUMNS = 52;
+const PICTURE_COLUMNS = 120;
+
+/** The floors as docs/architecture.md shows them, the highest first. */
+export function floorPicture(): string {
+  return FLOORS.toReversed()
+    .flatMap((floor) => {
+      const rooms = Object.keys(floor).join(" | ");
+      const notes = floorNotes(Object.entries(floor));
+      const all = notes.join("; ");
+      const lines = ROOM_COLUMNS + all.length > PICTURE_COLUMNS ? notes : [all];
+      if (rooms.length < ROOM_COLUMNS) lines[0] = rooms.padEnd(ROOM_COLUMNS) + lines[0];
+      else lines.unshift(rooms);
+      return lines.map((line) => (line.includes(rooms) ? line : " ".repeat(ROOM_COLUMNS) + line));
+    })
+    .map((line) => line.trimEnd())
+    .join("\n");
+}
+
+/** What is said of rooms: of which of them, unless it is all. */
+function floorNotes(rooms: readonly (readonly [name: string, rules: Room])[]): string[] {
+  const about = (what: string, holds: (rules: Room) => boolean) => {
+    const names = rooms.filter(([, rules]) => holds(rules)).map(([name]) => name);
+    if (names.length === 0) return [];
+    return names.length === rooms.length ? [what] : [`${what}: ${names.join(", ")}`];
+  };
+  const packages = [...new Set(rooms.flatMap(([, rules]) => rules.packages ?? []))].toSorted();
+  return [
+    ...about("pure", ({ pure }) => pure === true),
+    ...packages.flatMap((name) => about(name, (rules) => rules.packages?.includes(name) === true)),
+    ...about("I/O", ({ node }) => node === OUTSIDE || node?.includes("fs") === true),
+    ...rooms.flatMap(([name, { typesBeside = [] }]) =>
+      typesBeside.length === 0 ? [] : [`${name} takes types of ${typesBeside.join(", ")}`],
+    ),
+  ];
+}
 
 const NAMES_SAYING_NOTHING = /^(utils?|helpers?|common|types?|misc|shared|lib|index)$/;
 const MAX_COLUMNS = 100;
