@@ -9,6 +9,7 @@ import { systemClock } from "../clock.js";
 import type { Config } from "../config/config.js";
 import { goesByKx, goesByMail } from "../config/paths.js";
 import { PAUSED_AT } from "../delivery/lane-state.js";
+import { LOCAL_LANE } from "../delivery/local-door.js";
 import { EXIT } from "../errors.js";
 import { UpdateLog } from "../log/update-log.js";
 import type { PeerStatus } from "../peering/connection.js";
@@ -73,8 +74,10 @@ export function withLog<T>(config: Config, work: (sources: Sources) => T): T {
 
 function sourcesFrom(config: Config, log: UpdateLog): Sources {
   const counters = new EventCounters({ report: () => {} }, systemClock);
+  const names = config.neighbours.filter(goesByMail).map(({ name }) => name);
+  if (config.local !== undefined) names.push(LOCAL_LANE);
   const lanes = () =>
-    config.neighbours.filter(goesByMail).flatMap(({ name }) => {
+    names.flatMap((name) => {
       const lane = log.lanes.get(name);
       if (lane === undefined) return [];
       const isPaused = lane.nextAt === PAUSED_AT;

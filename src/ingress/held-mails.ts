@@ -120,7 +120,8 @@ export class HeldMail {
     this.#written = 0;
     const file = this.#file;
     this.#file = undefined;
-    await file?.close();
+    // A file system over a network may tell of a full disk here; nobody needs the file any more.
+    await file?.close().catch(() => {});
   }
 
   /** The whole message; a long one when it is its turn. Rejects with `Trouble`. */

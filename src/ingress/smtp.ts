@@ -200,12 +200,17 @@ export class SmtpDoor {
         const connection = server.sessions().find(({ id }) => id === session.id);
         const isStranger = this.#access(session, line).candidates.length === 0;
         const held = this.#held.open(session.remoteAddress, isStranger);
+        // Over LMTP each recipient has its reply, whatever happens to the message.
+        const replies = line === "socket" ? session.envelope.rcptTo.length : 1;
         const broken: Reply = { code: 451, text: "4.4.2 The connection broke." };
         this.#data(stream, session, line, { connection, held })
-          .catch((error) => [error instanceof Trouble ? this.#failure(error, session) : broken])
+          .catch((error) => {
+            const reply = error instanceof Trouble ? this.#failure(error, session) : broken;
+            return new Array<Reply>(replies).fill(reply);
+          })
           .finally(() => held.release())
-          .then((replies) => {
-            callback(null, replies.map(toAnswer));
+          .then((given) => {
+            callback(null, given.map(toAnswer));
             if (this.#stopping) this.#dismiss(connection);
           });
       },
