@@ -1,18 +1,15 @@
 /**
  * What lies in deploy/ and what the package ships: the example configs are ones that the program
- * accepts, the unit is one that systemd accepts, the image is built from files that exist, and an
- * installed package has all that its commands need.
+ * accepts, the image is built from files that exist, and an installed package has all that its
+ * commands need. What systemd, docker-compose and promtool say of it: deploy.system.ts.
  */
-import { chmodSync, cpSync, existsSync, readFileSync, writeFileSync } from "node:fs";
-import { basename, join } from "node:path";
+import { existsSync, readFileSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
 import { expect, it } from "vitest";
 import { EXIT } from "../src/errors.js";
 import { kxgw, ROOT, run, scratch } from "./e2e/stage.js";
 
-const UNITS = ["kxgw.service", "kxgw-smtp.socket", "kxgw-lmtp.socket"];
 const UNIT = readFileSync(join(ROOT, "deploy/kxgw.service"), "utf8");
-/** What `systemd-analyze security` of systemd 252 says of it, as docs/install.md does. */
-const EXPOSURE = 1.3;
 
 it.each(["deploy/kxgw.toml", "deploy/compose/a.toml", "deploy/compose/b.toml"])(
   "%s is a config without a fault",
@@ -22,58 +19,6 @@ it.each(["deploy/kxgw.toml", "deploy/compose/a.toml", "deploy/compose/b.toml"])(
     expect(stdout).toContain("/var/lib/kxgw/updates.db");
   },
 );
-
-/** The units in a directory, with a program that is there; undefined where there is no systemd. */
-function installed(change: (text: string) => string = (text) => text): string[] | undefined {
-  if (!existsSync("/usr/bin/systemd-analyze")) {
-    process.stderr.write("systemd-analyze is not installed: the units are unverified\n");
-    return undefined;
-  }
-  const directory = scratch();
-  const program = join(directory, "kxgw");
-  writeFileSync(program, "#!/bin/sh\n");
-  chmodSync(program, 0o755);
-  return UNITS.map((name) => {
-    const text = readFileSync(join(ROOT, "deploy", name), "utf8");
-    writeFileSync(join(directory, name), change(text).replaceAll("/usr/bin/kxgw", program));
-    return join(directory, name);
-  });
-}
-
-it("the units say nothing that systemd does not understand", async () => {
-  const units = installed();
-  if (units === undefined) return;
-  const verify = (files: readonly string[]) =>
-    run("/usr/bin/systemd-analyze", ["verify", ...files]);
-  expect(await verify(units)).toEqual({ code: 0, stdout: "", stderr: "" });
-  // It exits with 0 whatever it finds, so its words are what counts.
-  const broken = installed((text) => text.replace("NoNewPrivileges", "NoNewPrivilege")) ?? [];
-  expect((await verify(broken)).stderr).toContain("Unknown key");
-});
-
-it("the unit is as tight as the docs say", async () => {
-  const [unit = ""] = installed() ?? [];
-  if (unit === "") return;
-  const args = ["security", "--offline=yes", "--no-pager", `--threshold=${EXPOSURE * 10}`, unit];
-  const { code, stdout } = await run("/usr/bin/systemd-analyze", args);
-  expect([code, stdout.slice(stdout.indexOf("Overall"))]).toEqual([
-    0,
-    expect.stringContaining(`kxgw.service: ${EXPOSURE} `),
-  ]);
-  expect(readFileSync(join(ROOT, "docs/install.md"), "utf8")).toContain(`score of ${EXPOSURE}`);
-});
-
-it("makes its user", async () => {
-  const file = join(ROOT, "deploy/kxgw.sysusers");
-  if (!existsSync("/usr/bin/systemd-sysusers")) {
-    process.stderr.write("systemd-sysusers is not installed: deploy/kxgw.sysusers is unverified\n");
-    return;
-  }
-  const args = [`--root=${scratch()}`, "--dry-run", file];
-  const { code, stdout, stderr } = await run("/usr/bin/systemd-sysusers", args);
-  expect(code).toBe(0);
-  expect(stdout + stderr).toContain("Creating user 'kxgw' (KX gateway)");
-});
 
 it("the sockets are those that the config names", async () => {
   const listen = ["kxgw-smtp.socket", "kxgw-lmtp.socket"].map((name) => {
@@ -117,34 +62,13 @@ it.each(["deploy/Dockerfile", "deploy/legacy/Dockerfile"])(
   },
 );
 
-it("docker-compose.yml fits its schema, and mounts what is there", {
-  timeout: 60_000,
-}, async () => {
+it("docker-compose.yml mounts what is there", () => {
   const text = readFileSync(join(ROOT, "docker-compose.yml"), "utf8");
   const mounted = [...text.matchAll(/^ +- (\.\/\S+?):/gm)].map(([, path = ""]) => path);
   expect(mounted).toHaveLength(6);
   for (const path of mounted) {
     expect([path, existsSync(join(ROOT, path))]).toEqual([path, true]);
   }
-  if (!existsSync("/usr/bin/docker-compose")) {
-    process.stderr.write("docker-compose is not installed: docker-compose.yml is unverified\n");
-    return;
-  }
-  const check = (file: string) => run("/usr/bin/docker-compose", ["-f", file, "config", "-q"]);
-  expect(await check(join(ROOT, "docker-compose.yml"))).toMatchObject({ code: 0, stderr: "" });
-  const broken = join(scratch(), "docker-compose.yml");
-  writeFileSync(broken, text.replace("healthcheck:", "healthchek:"));
-  expect((await check(broken)).stderr).toContain("Unsupported config option");
-});
-
-it("Prometheus of docker-compose.yml takes its config, with the alerts beside it", async () => {
-  const directory = scratch();
-  for (const file of ["compose/prometheus.yml", "prometheus/alerts.yml"]) {
-    cpSync(join(ROOT, "deploy", file), join(directory, basename(file)));
-  }
-  const args = ["check", "config", join(directory, "prometheus.yml")];
-  const { code, stdout } = await run("promtool", args);
-  expect([code, stdout]).toEqual([0, expect.stringContaining("1 rule files found")]);
 });
 
 it("the package ships what its commands need", async () => {

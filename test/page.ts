@@ -58,7 +58,7 @@ export async function walk(
 ): Promise<void> {
   const mark = (index: number) => `@@ step ${index}`;
   // Whatever fails, the gateway that a step left in the background ends with the shell.
-  let script = "trap 'jobs -p | xargs -r kill 2>/dev/null' EXIT\n";
+  let script = "trap 'for pid in $(jobs -p); do kill $pid 2>/dev/null; done' EXIT\n";
   for (const [index, step] of all.entries()) script += `echo "${mark(index)}"\n${step.script}`;
   const { text, code } = await bash(script, home, cwd, env);
   expect(code, text).toBe(0);

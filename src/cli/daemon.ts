@@ -13,6 +13,7 @@ import { systemClock } from "../clock.js";
 import type { Config } from "../config/config.js";
 import { goesByKx, goesByMail } from "../config/roads.js";
 import { PAUSED_AT } from "../egress/lane-state.js";
+import { LOCAL_LANE } from "../egress/local-door.js";
 import { EXIT } from "../errors.js";
 import type { PeerStatus } from "../peering/connection.js";
 import { UpdateLog } from "../updatelog/update-log.js";
@@ -73,8 +74,10 @@ export function withLog<T>(config: Config, work: (sources: Sources) => T): T {
 
 function sourcesFrom(config: Config, log: UpdateLog): Sources {
   const tally = new Tally({ report: () => {} }, systemClock);
+  const names = config.neighbours.filter(goesByMail).map(({ name }) => name);
+  if (config.local !== undefined) names.push(LOCAL_LANE);
   const lanes = () =>
-    config.neighbours.filter(goesByMail).flatMap(({ name }) => {
+    names.flatMap((name) => {
       const lane = log.lane(name);
       if (lane === undefined) return [];
       const isPaused = lane.nextAt === PAUSED_AT;

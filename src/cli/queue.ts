@@ -1,12 +1,13 @@
 /**
- * `kxgw queue ls|show|retry|skip`: what waits for each mail site. The log is the only queue, so
- * this lists the log behind each lane's cursor, without what the site has already. `retry` tries
- * now what was put off; `skip` gives up the first update of one site, for good.
+ * `kxgw queue ls|show|retry|skip`: what waits for each mail site, and for [local]. The log is the
+ * only queue, so this lists the log behind each lane's cursor, without what the site has already.
+ * `retry` tries now what was put off; `skip` gives up the first update of one site, for good.
  */
 
 import { several, span } from "../admin/words.js";
 import type { Config } from "../config/config.js";
 import { loadConfig } from "../config/load.js";
+import { LOCAL_LANE } from "../egress/local-door.js";
 import { EXIT } from "../errors.js";
 import { inTrail } from "../mail/sent-trail.js";
 import { Policy } from "../policy.js";
@@ -49,20 +50,24 @@ export async function queueCommand(
     const config = loadConfig(given.file, env);
     const [name, seq] = names;
     if (verb === "ls") {
-      if (name !== undefined && find(config, name, out) === undefined) return EXIT.usage;
+      if (name !== undefined && siteOf(config, name, out) === undefined) return EXIT.usage;
       return list(config, name, given.json, out);
     }
-    const neighbour = find(config, name, out);
-    if (neighbour === undefined) return EXIT.usage;
-    if (verb === "retry") {
-      return await order(config, `/queue/${neighbour.name}/retry`, given.json, out);
-    }
+    const site = siteOf(config, name, out);
+    if (site === undefined) return EXIT.usage;
+    if (verb === "retry") return await order(config, `/queue/${site}/retry`, given.json, out);
     if (seq === undefined || !/^\d+$/.test(seq)) {
       out.stderr("kxgw: name the update by its number, as kxgw queue ls shows it\n");
       return EXIT.usage;
     }
-    return await order(config, `/queue/${neighbour.name}/skip/${seq}`, given.json, out);
+    return await order(config, `/queue/${site}/skip/${seq}`, given.json, out);
   });
+}
+
+/** The site of that name, which may be the keyserver beside us; says which there are when not. */
+function siteOf(config: Config, name: string | undefined, out: Output): string | undefined {
+  if (name === LOCAL_LANE && config.local !== undefined) return name;
+  return find(config, name, out)?.name;
 }
 
 function list(config: Config, name: string | undefined, json: boolean, out: Output): number {
@@ -93,8 +98,8 @@ function list(config: Config, name: string | undefined, json: boolean, out: Outp
 }
 
 /**
- * What is behind the cursor of each mail site and is not in the trail, oldest first; of what is
- * not listed the number by site.
+ * What is behind the cursor of each mail site, and of the keyserver beside us, and is not in the
+ * trail, oldest first; of what is not listed the number by site.
  */
 function waiting(config: Config, only: string | undefined) {
   return withLog(config, ({ log, lanes, clock }) => {
@@ -102,12 +107,15 @@ function waiting(config: Config, only: string | undefined) {
     const all: Waiting[] = [];
     const more = new Map<string, number>();
     for (const { name, cursor } of lanes()) {
-      const mail = config.neighbours.find((one) => one.name === name)?.mail;
-      if (mail === undefined || (only !== undefined && only !== name)) continue;
+      const isLocal = name === LOCAL_LANE;
+      const neighbour = config.neighbours.find((one) => one.name === name);
+      const mail = isLocal ? config.local?.address : neighbour?.mail;
+      if ((mail === undefined && !isLocal) || (only !== undefined && only !== name)) continue;
+      const isKnown = (seq: Seq) => mail !== undefined && inTrail(log.trail(seq), mail);
       let listed = 0;
       for (const entry of entriesFrom(log, cursor + 1)) {
         const { seq, origin } = entry;
-        if (origin.neighbour === name || inTrail(log.trail(seq), mail)) continue;
+        if (origin.neighbour === name || isKnown(seq)) continue;
         if (policy.withholds(entry) !== undefined) continue;
         listed += 1;
         if (listed <= LISTED) all.push(waitingOf(name, entry));

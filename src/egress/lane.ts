@@ -13,7 +13,8 @@
  *     the schedule has run out its last delay repeats and the operator is told: nothing is dropped.
  *  4. A part that was read and refused for good is recorded and passed over, else one key that a
  *     site cannot take would stop all that come after it. After `REFUSALS` in a row it is the site
- *     that is sick and not our mails: each further one is tried through the schedule first.
+ *     that is sick and not our mails: each further one is tried through the schedule first. What a
+ *     keyserver says of the key itself is no such sign: a Hockeypuck may ignore many in a row.
  *  5. When a site is behind, updates go together where the courier packs them, so that it is not
  *     buried; when it refuses them for good, one by one, so that it names the guilty one. After
  *     `PACK_TRIES` failures in a row one goes alone, in case it is the mail that makes it fail.
@@ -360,7 +361,7 @@ export class Lane {
   /** Rule 4: what is refused until its schedule has run out is passed over all the same. */
   #judge(outcome: Outcome): Outcome {
     if (outcome.kind === "delivered") this.#refusals = 0;
-    if (outcome.kind !== "refused") return outcome;
+    if (outcome.kind !== "refused" || outcome.isOfKey) return outcome;
     this.#refusals += 1;
     const { retry } = this.#settings;
     if (this.#refusals <= REFUSALS || this.#state.row.attempt >= retry.length) return outcome;

@@ -6,7 +6,7 @@
  *     something moved and that ended without a fault.
  *  2. When there is news for it, but no sooner than 5 s after the attempt before (thesis 5.2). Such
  *     an attempt changes nothing in the schedule: a dead peer costs an attempt in 5 s at most.
- *  3. When it shows itself in another way while attempts fail (mail, a connection). Once in 5 min.
+ *  3. When it shows itself in another way while attempts fail, at most once in five minutes.
  *  4. Never before the time for which it asked us to stay away has passed.
  */
 import { delayMs, type Schedule } from "../backoff.js";
@@ -37,6 +37,7 @@ export class Redial {
   /** An attempt begins. */
   tried(now: number): void {
     this.#triedAt = now;
+    if (this.#plannedAt !== undefined && this.#plannedAt <= now) this.#plannedAt = undefined;
   }
 
   /** It is connected, whoever dialled. */
@@ -73,16 +74,18 @@ export class Redial {
 
   /** Milliseconds until the next attempt, after one that failed or a connection that ended. */
   laterMs(hasNews: boolean, now: number): number {
-    if (this.#plannedAt === undefined || this.#plannedAt <= now) {
+    if (this.#plannedAt === undefined || this.#plannedAt < now) {
       this.#plannedAt = now + delayMs(this.#schedule, this.#attempt, this.#random());
       this.#attempt += 1;
     }
     const at = Math.max(this.#plannedAt, this.#notBefore);
-    return hasNews ? Math.min(at - now, this.newsMs(now)) : at - now;
+    return hasNews ? this.newsMs(now) : at - now;
   }
 
-  /** Milliseconds until the next attempt when there is news for the peer. */
+  /** Milliseconds until the next attempt when there is news for the peer: never a later one. */
   newsMs(now: number): number {
-    return Math.max(0, this.#triedAt + REDIAL_LIMITS.newsMs - now, this.#notBefore - now);
+    const forNews = this.#triedAt + REDIAL_LIMITS.newsMs;
+    const at = Math.max(Math.min(forNews, this.#plannedAt ?? forNews), this.#notBefore);
+    return Math.max(0, at - now);
   }
 }

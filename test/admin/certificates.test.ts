@@ -1,6 +1,6 @@
 /**
  * Until when our certificates are good: in the metrics, the status and the page of a running
- * gateway and in `kxgw doctor`, with certificates of openssl, and anew when they are renewed.
+ * gateway and in `kxgw doctor`, and anew when they are renewed.
  */
 import { readFileSync, renameSync, writeFileSync } from "node:fs";
 import { join } from "node:path";

@@ -1,9 +1,8 @@
 /**
  * /metrics: what the page counts is counted there too, under the names and labels that dashboards
- * rely on, and Prometheus' own linter finds nothing to say. The alert rules and their tests are
- * run by promtool.
+ * rely on. Alert rules and dashboard ask for metrics that exist. What promtool says of them:
+ * metrics.system.ts.
  */
-import { spawnSync } from "node:child_process";
 import { readFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import { describe, expect, it } from "vitest";
@@ -66,16 +65,9 @@ describe("the metrics", () => {
     expect(value(text, "kxgw_delivery_duration_seconds_sum")).toBe(0.7);
   });
 
-  it("hold no fingerprint, hash or address, and please promtool", async () => {
+  it("hold no fingerprint, hash or address", async () => {
     const { text } = await scrape();
     expect(text).not.toMatch(/[0-9A-Fa-f]{32}|@|example\.(net|org)/);
-    const ours = text
-      .split("\n")
-      .filter((line) => / kxgw_|^kxgw_/.test(line))
-      .join("\n");
-    const linted = spawnSync("promtool", ["check", "metrics"], { input: `${ours}\n` });
-    expect(linted.stderr.toString() + linted.stdout.toString()).toBe("");
-    expect(linted.status).toBe(0);
   });
 });
 
@@ -84,18 +76,12 @@ describe("the alert rules", () => {
   const tests = readFileSync(`${DEPLOY}prometheus/alerts.test.yml`, "utf8");
   const names = [...rules.matchAll(/- alert: (\w+)/g)].map(([, name]) => name);
 
-  it("each fire in promtool's tests, and stay silent before", () => {
+  it("each have a test that they fire and one that they stay silent", () => {
     expect(names.length).toBeGreaterThanOrEqual(9);
     for (const name of names) {
       expect(tests, name).toMatch(new RegExp(`alertname: ${name}\\n\\s+exp_alerts:\\n\\s+- exp_`));
       expect(tests, name).toMatch(new RegExp(`alertname: ${name}\\n\\s+exp_alerts: \\[\\]`));
     }
-    const checked = spawnSync("promtool", ["test", "rules", "alerts.test.yml"], {
-      cwd: `${DEPLOY}prometheus`,
-      encoding: "utf8",
-    });
-    expect(checked.stdout + checked.stderr).toContain("SUCCESS");
-    expect(checked.status).toBe(0);
   });
 
   it("and the dashboard ask for metrics that exist", async () => {
@@ -109,13 +95,5 @@ describe("the alert rules", () => {
     );
     expect([...asked].filter((name) => !known.has(name))).toEqual([]);
     expect(asked.size).toBeGreaterThan(12);
-  });
-
-  it("are valid YAML for Prometheus, with the scrape config", () => {
-    const checked = spawnSync("promtool", ["check", "config", "scrape.yml"], {
-      cwd: `${DEPLOY}prometheus`,
-      encoding: "utf8",
-    });
-    expect(checked.stdout + checked.stderr).toContain("SUCCESS");
   });
 });

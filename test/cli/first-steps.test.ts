@@ -1,7 +1,7 @@
 /** What a newcomer types first: init, config show and schema, import, version, completion. */
-import { execFileSync, spawnSync } from "node:child_process";
+import { execFileSync } from "node:child_process";
 import { existsSync, readdirSync, readFileSync, statSync, writeFileSync } from "node:fs";
-import { dirname, join } from "node:path";
+import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { Command } from "commander";
 import { describe, expect, it } from "vitest";
@@ -244,25 +244,6 @@ describe("kxgw version and completion", () => {
     expect(offered).toEqual(expect.arrayContaining(wanted));
     const typed = words.at(-1) ?? "";
     expect(offered.filter((word) => !word.startsWith(typed))).toEqual([]);
-  });
-
-  it.each(["zsh", "fish"])("completion: %s accepts its script", (shell) => {
-    const file = join(scratch(), `kxgw.${shell}`);
-    writeFileSync(file, script(shell));
-    const checked = spawnSync(shell, ["-n", file], { encoding: "utf8" });
-    expect(checked.stderr).toBe("");
-    expect(checked.status).toBe(0);
-  });
-
-  it("completion: fish offers the verbs of a command", () => {
-    const file = join(scratch(), "kxgw.fish");
-    writeFileSync(file, script("fish"));
-    const ask = `source ${file}; complete -C 'kxgw queue '`;
-    const env = { ...process.env, HOME: dirname(file) };
-    const offered = execFileSync("fish", ["-c", ask], { encoding: "utf8", env });
-    const words = offered.split("\n").map((line) => line.split("\t")[0]);
-    expect(words).toEqual(expect.arrayContaining(["ls", "show", "retry", "skip"]));
-    expect(words).not.toContain("peers");
   });
 
   it("completion: an unknown shell is told which there are", () => {

@@ -200,6 +200,37 @@ describe("kxgw peers, queue, top and health", () => {
     expect(await queueCommand("skip", ["dead", "x"], { file, json: false }, skip, {})).toBe(64);
   });
 
+  it("queue: lists, retries and skips what waits for the keyserver beside us", async () => {
+    const local = '[local]\ntype = "hkp"\nurl = "http://127.0.0.1:1"\nretry = "1h*3"\n';
+    const { file, directory } = configFile(HEAD + local + FEEDER);
+    const running = await startGateway(HEAD + local + FEEDER, { directory });
+    await running.mail(KEY);
+    const retries = () => running.reports.filter(({ event }) => event === "retry").length;
+    await eventually(() => retries() === 1);
+    const queue = async (verb: "ls" | "retry" | "skip", ...names: string[]) => {
+      const out = captured();
+      return [await queueCommand(verb, names, { file, json: false }, out, {}), out.text];
+    };
+    const listed = [0, expect.stringMatching(/^\[local\] +1 /m)];
+    expect(await queue("ls")).toEqual(listed);
+    expect(await queue("ls", "[local]")).toEqual(listed);
+    expect(await queue("retry", "[local]")).toEqual([0, "[local] is tried now.\n"]);
+    await eventually(() => retries() === 2);
+    await running.stop();
+    // By the log alone.
+    expect(await queue("ls")).toEqual(listed);
+    const status = captured();
+    await statusCommand(file, { json: false }, status, {});
+    expect(status.text).toMatch(/^\[local\] +local +down +1 /m);
+    const again = await startGateway(HEAD + local + FEEDER, { directory });
+    expect(await queue("skip", "[local]", "1")).toEqual([
+      0,
+      "[local] does not get update 1 from us.\n",
+    ]);
+    expect(await queue("ls")).toEqual([0, "Nothing waits.\n"]);
+    await again.stop();
+  });
+
   it("queue ls: counts what it does not list", async () => {
     const { file, running } = await withUpdate();
     await running.stop();
@@ -261,7 +292,10 @@ describe("kxgw peers, queue, top and health", () => {
     const waited = healthCommand(file, { json: true, waitMs: 10_000 }, waiting, {});
     const running = await startGateway(HEAD, { directory });
     expect(await waited).toBe(0);
-    expect(JSON.parse(waiting.text)).toEqual({ ready: true, words: "ok; log: ok; space: ok" });
+    expect(JSON.parse(waiting.text)).toEqual({
+      ready: true,
+      words: "ok; log: ok; space: ok; upkeep: ok",
+    });
     await running.stop();
     writeFileSync(controlPath(running.logPath), "not a socket");
     const odd = captured();

@@ -128,7 +128,7 @@ it("an announcement of what is known causes no traffic", async () => {
   await pause(700);
   const before = [three.bytesIn, four.bytesIn];
   for (const peer of [three, four]) peer.announce(2, OTHER);
-  for (const peer of [three, four, three]) peer.announce(1, RIGHT);
+  for (const peer of [three, four, three]) peer.announce(2, OTHER);
   await pause(700);
   expect([three.bytesIn, four.bytesIn]).toEqual(before);
   expect(far.received).toHaveLength(2);

@@ -115,7 +115,11 @@ describe("a lock file that is deleted", () => {
     const { file, gateway, log } = await stage();
     expect(await mail(gateway, 1)).toMatch(/^250 /);
     for (let n = 0; n < 2; n += 1) {
-      rmSync(`${log}-lock`, { force: true });
+      await until(
+        () => existsSync(`${log}-lock`),
+        () => "the lock file",
+      );
+      rmSync(`${log}-lock`);
       const second = spawn(file);
       expect(await second.exited).toBe(EXIT.unavailable);
       expect(second.errors).toMatch(/another process has this log open|another kxgw serves/);

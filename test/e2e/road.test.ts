@@ -7,7 +7,7 @@ import { describe, expect, it } from "vitest";
 import type { LegacySite } from "../../src/demo/site.js";
 import { corpusMail, MAILS, made, mailOf, OLD, REAL_KEYS, SITE } from "./material.js";
 import { SmtpClient } from "./smtp-client.js";
-import { logOf, pause, run, until } from "./stage.js";
+import { logOf, pause, until } from "./stage.js";
 import { FAR, hashesIn, kxBytes, mergedHashes, SITE_B, world } from "./world.js";
 
 const ENVELOPE = { from: OLD, to: SITE };
@@ -90,25 +90,6 @@ describe("mail to KX to mail", () => {
     const log = await logOf(fileB);
     expect(log.map(({ hash, transport }) => [hash, transport])[1]).toEqual([asSent?.hash, "kx"]);
     expect(asSent?.hash).toMatch(/^[0-9a-f]{32}$/);
-  });
-
-  it("takes a mail that swaks sends", async () => {
-    const { far, a } = await world();
-    const key = made("swaks", 1);
-    const { code, stdout, stderr } = await run(
-      "swaks",
-      [
-        ...["--server", `127.0.0.1:${a.port("smtp")}`, "--from", OLD, "--to", SITE],
-        ...["--header", "Subject: INCREMENTAL", "--body", "-"],
-      ],
-      { input: key.armor },
-    );
-    expect([code, stderr, stdout]).toEqual([
-      0,
-      "",
-      expect.stringMatching(/250 2\.0\.0 Stored 1 new/),
-    ]);
-    await arrival(far, [key.armor]);
   });
 });
 

@@ -1,6 +1,6 @@
 /**
  * The way to the relay over TLS: used when it is offered, verified when it is asked for, and no
- * mail leaves without it then. The relay is smtp-server with certificates that openssl made.
+ * mail leaves without it then. The relay is smtp-server.
  */
 import { mkdtempSync, readFileSync, rmSync } from "node:fs";
 import type { AddressInfo } from "node:net";

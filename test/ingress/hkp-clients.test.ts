@@ -1,12 +1,7 @@
 /**
- * What HKP clients send: Hockeypuck, pages in browsers, curl, and the spellings of a request that
- * HTTP allows. gpg and sq themselves are tried in `npm run test:interop`.
+ * What HKP clients send: Hockeypuck, pages in browsers, and the spellings of a request that HTTP
+ * allows. curl, gpg and sq themselves are tried in `npm run test:system`.
  */
-import { execFile } from "node:child_process";
-import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
-import { tmpdir } from "node:os";
-import { join } from "node:path";
-import { promisify } from "node:util";
 import { describe, expect, onTestFinished, test } from "vitest";
 import { Refusal, Trouble } from "../../src/errors.js";
 import { readAddForm } from "../../src/ingress/hkp-form.js";
@@ -14,14 +9,6 @@ import type { UpdateLog } from "../../src/updatelog/update-log.js";
 import { cpuTimer } from "../cpu.js";
 import { soon } from "../soon.js";
 import { FORM, form, hkpDoor, KEY, OTHER, STRANGER } from "./hkp-door.js";
-
-const run = promisify(execFile);
-
-function scratch(): string {
-  const directory = mkdtempSync(join(tmpdir(), "kxgw-hkp-"));
-  onTestFinished(() => rmSync(directory, { recursive: true, force: true }));
-  return directory;
-}
 
 /** A request as these bytes, and its answer. */
 async function spoken(text: string, settings = "open = true") {
@@ -284,25 +271,5 @@ describe("a neighbour that is a keyserver", () => {
     await expect(post(form(KEY), {}, SENDER)).rejects.toThrow(/socket hang up|ECONNRESET/);
     expect(diagnostics.all("mail-deferred")).toMatchObject([{ kind: "disk-full" }]);
     expect((await post(form(KEY))).status).toBe(503);
-  });
-});
-
-describe("curl", () => {
-  test.each([
-    ["-F", `keytext=<KEYFILE`],
-    ["-F", `keytext=@KEYFILE`],
-    ["--data-urlencode", `keytext@KEYFILE`],
-    ["--data-urlencode", `keytext@KEYFILE`, "--http1.0"],
-    ["--data-urlencode", `keytext@KEYFILE`, "-H", "Expect: 100-continue"],
-    ["--data-urlencode", `keytext@KEYFILE`, "-H", "Transfer-Encoding: chunked"],
-  ])("%s %s %s %s", async (...args) => {
-    const { port, entries } = await hkpDoor("open = true");
-    const file = join(scratch(), "key.asc");
-    writeFileSync(file, KEY);
-    const given = args.filter(Boolean).map((word) => word.replace("KEYFILE", file));
-    const url = `http://127.0.0.1:${port}/pks/add`;
-    const { stdout } = await run("curl", ["-sS", "-w", " %{http_code}", ...given, url]);
-    expect(stdout).toMatch(/"inserted":\[\{"version":4,.* 200$/s);
-    expect(entries()).toHaveLength(1);
   });
 });

@@ -1,5 +1,5 @@
 /**
- * STARTTLS at the mail door, with certificates that openssl made: what was said in plain is
+ * STARTTLS at the mail door: what was said in plain is
  * forgotten, what fails leaves nothing behind, and a renewed certificate needs no restart.
  */
 import {

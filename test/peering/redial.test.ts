@@ -70,6 +70,15 @@ describe("news", () => {
     expect(one.newsMs(now + 5000)).toBe(0);
   });
 
+  test("never puts off an attempt that the schedule has sooner", () => {
+    const one = new Redial([1000], () => 0.5);
+    one.tried(0);
+    const planned = one.laterMs(false, 10);
+    expect(planned).toBeLessThan(5000);
+    expect(one.newsMs(10)).toBe(planned);
+    expect(one.newsMs(500)).toBe(planned - 490);
+  });
+
   test("that comes all the time costs a dead peer an attempt in 5 s, and moves no schedule", () => {
     const one = redial();
     const { now } = failing(one, 5, 0);

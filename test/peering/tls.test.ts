@@ -1,8 +1,7 @@
 /**
- * KX over TLS between two real doors with certificates that openssl made: pinned or signed by a CA,
- * and every way in which a peer fails to prove who it is.
+ * KX over TLS between two real doors: certificates that are pinned or signed by a CA, and every way
+ * in which a peer fails to prove who it is.
  */
-import { execFileSync } from "node:child_process";
 import { copyFileSync, mkdtempSync, rmSync, utimesSync } from "node:fs";
 import { connect } from "node:net";
 import { tmpdir } from "node:os";
@@ -14,26 +13,13 @@ import { parseConfig } from "../../src/config/load.js";
 import type { EventName, Fields } from "../../src/diagnostics.js";
 import { KxDoor } from "../../src/peering/tcp.js";
 import { UpdateLog } from "../../src/updatelog/update-log.js";
+import { makeCertificate } from "../certificates.js";
 
 const DIR = mkdtempSync(join(tmpdir(), "kxgw-tls-"));
 afterAll(() => rmSync(DIR, { recursive: true }));
-const openssl = (...args: string[]) => execFileSync("openssl", args, { cwd: DIR, stdio: "pipe" });
+const certificate = (name: string, ca?: string) => makeCertificate(DIR, name, ca);
 
-/** A key and a certificate NAME.key, NAME.pem for `localhost`, signed by `ca` or by itself. */
-function certificate(name: string, ca?: string): string {
-  const subject = ["-subj", `/CN=${name}`, "-addext", "subjectAltName=DNS:localhost"];
-  const key = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes"];
-  const signed = ca === undefined ? [] : ["-CA", `${ca}.pem`, "-CAkey", `${ca}.key`];
-  const out = ["-keyout", `${name}.key`, "-out", `${name}.pem`];
-  openssl("req", "-x509", "-days", "2", ...key, ...subject, ...signed, ...out);
-  const printed = openssl("x509", "-noout", "-fingerprint", "-sha256", "-in", `${name}.pem`);
-  return printed.toString().trim().split("=")[1] ?? "";
-}
-
-openssl(
-  ...["req", "-x509", "-days", "2", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256"],
-  ...["-nodes", "-subj", "/CN=ca", "-keyout", "ca.key", "-out", "ca.pem"],
-);
+certificate("ca");
 const PIN_A = certificate("a");
 const PIN_B = certificate("b");
 certificate("signed-a", "ca");

@@ -9,7 +9,12 @@ import { parseConfig } from "../../src/config/load.js";
 import { blocks, page, ROOT } from "../page.js";
 
 const PAGES = readdirSync(join(ROOT, "docs")).filter((name) => name.endsWith(".md"));
-const FILES = ["README.md", ...PAGES.map((name) => join("docs", name))];
+const FILES = [
+  "README.md",
+  "CONTRIBUTING.md",
+  "SECURITY.md",
+  ...PAGES.map((name) => join("docs", name)),
+];
 
 /** Where the links of a page lead, within the repository. */
 function linksOf(file: string): string[] {

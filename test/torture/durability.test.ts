@@ -1,10 +1,13 @@
-/** The other promises of durability, each with the gateway that breaks it and must be caught. */
+/**
+ * The other promises of durability, each with the gateway that breaks it and must be caught. The
+ * order of fdatasync and answer is in sync-order.system.ts.
+ */
 import { beforeAll, describe, expect, test } from "vitest";
 import { cutBeforeAnswer } from "./checks/cut-before-answer.js";
 import { hashMemory } from "./checks/hash-memory.js";
 import { numbers } from "./checks/numbers.js";
 import { startUp } from "./checks/start-up.js";
-import { readTrace, syncOrder } from "./checks/sync-order.js";
+import { readTrace } from "./checks/sync-order.js";
 import { walCut } from "./checks/wal-cut.js";
 import { compile, expectHeld } from "./short.js";
 
@@ -14,11 +17,6 @@ beforeAll(() => {
 });
 
 const LONG = { timeout: 60_000 };
-
-test("the WAL is on disk before each 250 (strace)", LONG, async () => {
-  const { figures } = await expectHeld(syncOrder, 25, build);
-  expect(figures).toMatch(/^25 of 25 /);
-});
 
 test("a WAL that is cut anywhere", LONG, async () => {
   await expectHeld(walCut, 200, build);

@@ -1,6 +1,7 @@
 /**
  * Where only the directory of the log can be written, as in the shipped container, a log expires,
  * forgets a key and is checked and copied as anywhere else.
+ * Needs: root, strace.
  */
 import { join } from "node:path";
 import { pathToFileURL } from "node:url";

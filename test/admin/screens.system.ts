@@ -2,6 +2,7 @@
  * The page on a telephone and on a desk, in both colour schemes: all that it has to show is there,
  * nothing is wider than the screen, no text is cut. `KXGW_SCREENS=DIR` keeps the pictures there:
  * docs/status.png is `desk-light.png`.
+ * Needs: chromium.
  */
 import { writeFileSync } from "node:fs";
 import { join } from "node:path";

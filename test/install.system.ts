@@ -1,6 +1,7 @@
 /**
  * docs/install.md, run: every `sh` block in order, in one shell, exactly as it stands, but for the
  * ports, which are exchanged for free ones. Each `text` block behind it has to come out.
+ * Needs: swaks, curl.
  */
 import { mkdtempSync, rmSync } from "node:fs";
 import type { AddressInfo } from "node:net";

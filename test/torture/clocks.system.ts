@@ -1,4 +1,7 @@
-/** Dates that jump, and dates that are wrong from the start, in small. */
+/**
+ * Dates that are wrong from the start, in small.
+ * Needs: faketime.
+ */
 import { expect, test } from "vitest";
 import { wrongStarts } from "./checks/wrong-starts.js";
 import { compile, expectHeld } from "./short.js";

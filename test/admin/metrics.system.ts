@@ -1,0 +1,35 @@
+/**
+ * Prometheus' own tool on what is ours: its linter finds nothing to say of /metrics, the alert
+ * rules pass their tests, and the example of a scrape config is one.
+ * Needs: promtool.
+ */
+import { spawnSync } from "node:child_process";
+import { fileURLToPath } from "node:url";
+import { expect, it } from "vitest";
+import { preparedDoor, preparedSources } from "./prepared.js";
+
+const RULES = fileURLToPath(new URL("../../deploy/prometheus/", import.meta.url));
+
+function promtool(args: readonly string[], input = "") {
+  const { status, stdout, stderr } = spawnSync("promtool", args, {
+    ...{ cwd: RULES, input, encoding: "utf8" },
+  });
+  return { status, text: stdout + stderr };
+}
+
+it("the metrics please its linter", async () => {
+  const base = await preparedDoor(preparedSources().sources);
+  const text = await (await fetch(`${base}/metrics`)).text();
+  const ours = text.split("\n").filter((line) => / kxgw_|^kxgw_/.test(line));
+  expect(ours.length).toBeGreaterThan(100);
+  expect(promtool(["check", "metrics"], `${ours.join("\n")}\n`)).toEqual({ status: 0, text: "" });
+  const wrong = "# HELP kxgw_x x\n# TYPE kxgw_x counter\nkxgw_x 1\n";
+  expect(promtool(["check", "metrics"], wrong).text).toContain("_total");
+});
+
+it.each([
+  ["the alert rules pass their tests", ["test", "rules", "alerts.test.yml"]],
+  ["the scrape config is one", ["check", "config", "scrape.yml"]],
+])("%s", (_, args) => {
+  expect(promtool(args)).toEqual({ status: 0, text: expect.stringContaining("SUCCESS") });
+});

@@ -1,0 +1,14 @@
+import { defineConfig } from "vitest/config";
+
+/** Rooms without sockets and processes, which are done in seconds. */
+const QUICK = ["config", "kx", "mail", "migration", "openpgp", "reference", "updatelog"];
+
+export default defineConfig({
+  test: {
+    include: ["test/*.test.ts", ...QUICK.map((room) => `test/${room}/**/*.test.ts`)],
+    // Half a minute of random configs; the pages as a shell runs them.
+    exclude: ["test/config/fuzz.test.ts", "test/migration-page.test.ts", "test/deploy.test.ts"],
+    maxWorkers: 2,
+    testTimeout: 20_000,
+  },
+});
