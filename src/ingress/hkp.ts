@@ -19,13 +19,15 @@ import { Refusal, refusalKind, TooFast, Trouble } from "../errors.js";
 import type { KeyIntake, Submission, Taken } from "../intake/key-intake.js";
 import { KnownSenders, senderOf } from "../intake/senders.js";
 import { clientHost, clientNetwork } from "../ip-address.js";
-import { readArmor } from "../openpgp/armor.js";
-import { readKeys } from "../openpgp/key.js";
+import { readingArmor } from "../openpgp/armor.js";
+import { readingKeys, readKeys } from "../openpgp/key.js";
+import type { Steps } from "../steps.js";
 import { GaveUp, Gone, readBody } from "./hkp-body.js";
 import { readAddForm } from "./hkp-form.js";
 import { HKP_LIMITS, type HkpLimits } from "./limits.js";
 import { NO_PKS_HEADERS, readPksHeaders, sitesByHost } from "./pks-headers.js";
 import { isOverShare, type Visitor } from "./shares.js";
+import { inSlices } from "./slices.js";
 import { StrangerRates } from "./stranger-rates.js";
 
 /** How late Node notices that a head did not come in time. */
@@ -73,6 +75,7 @@ export class HkpDoor {
   readonly #hkp: NonNullable<Config["hkp"]>;
   readonly #keys: KeyIntake;
   readonly #diagnostics: Diagnostics;
+  readonly #clock: Clock;
   readonly #senders: KnownSenders;
   readonly #sites: ReadonlyMap<string, string>;
   readonly #stats: (() => unknown) | undefined;
@@ -97,6 +100,7 @@ export class HkpDoor {
     this.#keys = keys;
     this.#diagnostics = diagnostics;
     this.#limits = limits;
+    this.#clock = clock;
     this.#strangers = new StrangerRates(hkp.strangerRate, limits.networks, clock);
     this.#senders = new KnownSenders(config.neighbours);
     this.#sites = sitesByHost(config);
@@ -275,7 +279,7 @@ export class HkpDoor {
     } catch (error) {
       if (!isDeclined(error) || !isProgram || asked.candidates.length === 0) throw error;
       this.#refused(error, asked);
-      return summary([], submission.armor.flatMap(keysIn));
+      return summary([], await inSlices(namingKeys(submission.armor), this.#clock));
     }
   }
 
@@ -400,15 +404,19 @@ function namesOf(taken: readonly Taken[], wanted: Taken["outcome"]): KeyName[] {
     });
 }
 
-/** The keys of an armored text, as far as they can be read. */
-function keysIn(text: Uint8Array): KeyName[] {
-  return readArmor(text)
-    .flatMap((block) => (block instanceof Refusal ? [] : readKeys(block.data)))
-    .flatMap((key) =>
-      key instanceof Refusal
-        ? []
-        : [{ version: key.version, fingerprint: key.fingerprint.toLowerCase() }],
-    );
+/** The keys of armored texts, as far as they can be read; there is one, or a few are enough. */
+function* namingKeys(texts: readonly Uint8Array[]): Steps<KeyName[]> {
+  const found: KeyName[] = [];
+  for (const text of texts) {
+    for (const block of yield* readingArmor(text)) {
+      if (block instanceof Refusal) continue;
+      for (const key of yield* readingKeys(block.data, 1)) {
+        if (key instanceof Refusal) continue;
+        found.push({ version: key.version, fingerprint: key.fingerprint.toLowerCase() });
+      }
+    }
+  }
+  return found;
 }
 
 function preflight(response: ServerResponse): void {
