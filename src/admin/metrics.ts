@@ -234,12 +234,12 @@ export class Metrics {
   }
 
   #views(): NeighbourView[] {
-    const { config, log, counters, clock, lanes, peers } = this.#sources;
+    const { config, counters, clock, lanes, peers } = this.#sources;
     const [allLanes, allPeers] = [lanes(), peers()];
     return subjectsOf(config.neighbours, allLanes).map((neighbour) => {
       const lane = allLanes.find(({ name }) => name === neighbour.name);
       const peer = allPeers.find(({ name }) => name === neighbour.name);
-      return viewOf(neighbour, { log, counters, lane, peer, now: clock.now() });
+      return viewOf(neighbour, { counters, lane, peer, now: clock.now() });
     });
   }
 

@@ -1,18 +1,16 @@
 /**
- * `kxgw queue ls|show|retry|skip`: what waits for each mail site, and for [local]. The log is the
- * only queue, so this lists the log behind each lane's cursor, without what the site has already.
- * `retry` tries now what was put off; `skip` gives up the first update of one site, for good.
+ * `kxgw queue ls|show|retry|skip`: the updates that each mail site and the local keyserver still
+ * need. The log is the only queue, and `log.pending` says what of it that is. `retry` tries now
+ * what was put off; `skip` gives up the first update of one site, for good.
  */
 
 import type { Config } from "../config/config.js";
 import { loadConfig } from "../config/load.js";
 import { LOCAL_LANE } from "../delivery/local-door.js";
 import { EXIT } from "../errors.js";
-import type { Entry, UpdateLog } from "../log/update-log.js";
-import { inTrail } from "../mail/sent-trail.js";
+import type { Entry } from "../log/update-log.js";
 import { Policy } from "../policy.js";
 import { several, span } from "../text.js";
-import type { Seq } from "../update.js";
 import { order, run, withLog } from "./daemon.js";
 import type { Output } from "./output.js";
 import { find } from "./peers.js";
@@ -23,8 +21,6 @@ export type QueueVerb = "ls" | "show" | "retry" | "skip";
 
 /** Entries of a site that are listed; the rest is counted. */
 const LISTED = 100;
-/** Entries that are read at once. */
-const CHUNK = 1000;
 
 interface Waiting {
   readonly site: string;
@@ -97,26 +93,19 @@ function list(config: Config, name: string | undefined, json: boolean, out: Outp
   return EXIT.ok;
 }
 
-/**
- * What is behind the cursor of each mail site, and of the keyserver beside us, and is not in the
- * trail, oldest first; of what is not listed the number by site.
- */
+/** What each site needs and policy lets out, next first; of what is not listed the number. */
 function waiting(config: Config, only: string | undefined) {
   return withLog(config, ({ log, lanes, clock }) => {
     const policy = new Policy(config.policy, log, clock);
     const all: Waiting[] = [];
     const more = new Map<string, number>();
-    for (const { name, cursor } of lanes()) {
-      const isLocal = name === LOCAL_LANE;
-      const neighbour = config.neighbours.find((one) => one.name === name);
-      const mail = isLocal ? config.local?.address : neighbour?.mail;
-      if ((mail === undefined && !isLocal) || (only !== undefined && only !== name)) continue;
-      const isKnown = (seq: Seq) => mail !== undefined && inTrail(log.trails.get(seq), mail);
+    for (const site of lanes()) {
+      const { name } = site;
+      if (only !== undefined && only !== name) continue;
       let listed = 0;
-      for (const entry of entriesFrom(log, cursor + 1)) {
-        const { seq, origin } = entry;
-        if (origin.neighbour === name || isKnown(seq)) continue;
-        if (policy.withholds(entry) !== undefined) continue;
+      for (const seq of log.pending.seqs(site)) {
+        const entry = log.entry(seq);
+        if (entry === undefined || policy.withholds(entry) !== undefined) continue;
         listed += 1;
         if (listed <= LISTED) all.push(waitingOf(name, entry));
         else more.set(name, listed - LISTED);
@@ -124,16 +113,6 @@ function waiting(config: Config, only: string | undefined) {
     }
     return { all, more };
   });
-}
-
-function* entriesFrom(log: UpdateLog, first: number): Generator<Entry> {
-  for (let low = first; ; ) {
-    const entries = log.range(low as Seq, Number.MAX_SAFE_INTEGER as Seq, CHUNK);
-    yield* entries;
-    const last = entries.at(-1);
-    if (last === undefined || entries.length < CHUNK) return;
-    low = last.seq + 1;
-  }
 }
 
 function waitingOf(site: string, { seq, hash, fingerprint, size, receivedAt }: Entry): Waiting {

@@ -3,8 +3,8 @@
  * several updates that wait and go as one part. Does not decide when, or whether.
  */
 import type { Clock } from "../clock.js";
+import type { Site } from "../log/pending.js";
 import type { Entry, UpdateLog } from "../log/update-log.js";
-import { inTrail } from "../mail/sent-trail.js";
 import { CARRY_ALL, type Rules, type Withheld } from "../policy.js";
 import type { Seq } from "../update.js";
 import type { DeliveryMethod, Outgoing, Part } from "./delivery-method.js";
@@ -25,30 +25,25 @@ export interface Bundle {
 }
 
 export interface QueueComponents {
-  readonly log: Pick<UpdateLog, "range" | "body" | "trails" | "skeletons">;
+  readonly log: Pick<UpdateLog, "body" | "pending" | "range" | "skeletons" | "trails">;
   readonly method: DeliveryMethod;
   readonly clock: Clock;
 }
 
-export interface QueueSettings {
-  readonly name: string;
-  /** What stands for the site in a trail; undefined when nothing does. */
-  readonly address: string | undefined;
+export interface QueueSettings extends Site {
   /** What may leave; without it everything. */
   readonly rules?: Rules | undefined;
 }
 
 export class LaneQueue {
-  readonly #name: string;
-  readonly #address: string | undefined;
+  readonly #site: Site;
   readonly #rules: Rules;
   readonly #log: QueueComponents["log"];
   readonly #method: DeliveryMethod;
   readonly #clock: Clock;
 
   constructor({ log, method, clock }: QueueComponents, settings: QueueSettings) {
-    this.#name = settings.name;
-    this.#address = settings.address;
+    this.#site = { name: settings.name, address: settings.address };
     this.#rules = settings.rules ?? CARRY_ALL;
     this.#log = log;
     this.#method = method;
@@ -63,18 +58,15 @@ export class LaneQueue {
   /** Whether the site needs nothing of the update, of which it has the first `part` parts. */
   skips(entry: Entry, part: number): boolean {
     // An update that is half sent is finished, whoever else has told of it since.
-    return this.withholds(entry) !== undefined || (part === 0 && this.has(entry));
+    return (
+      this.withholds(entry) !== undefined ||
+      (part === 0 && this.#log.pending.has(this.#site, entry))
+    );
   }
 
   /** What comes after `cursor` in the log, at most `limit` entries. */
   after(cursor: number, limit = PAGE): Entry[] {
     return this.#log.range((cursor + 1) as Seq, Number.MAX_SAFE_INTEGER as Seq, limit);
-  }
-
-  /** Whether the site has the update: it is in the trail or was the source. */
-  has(entry: Entry): boolean {
-    if (entry.origin.neighbour === this.#name) return true;
-    return this.#address !== undefined && inTrail(this.#log.trails.get(entry.seq), this.#address);
   }
 
   /** The parts of an update, undefined when its body is gone. */

@@ -35,6 +35,7 @@
 import type { Clock } from "../clock.js";
 import type { Diagnostics } from "../diagnostics.js";
 import type { LaneRow } from "../log/lanes.js";
+import type { Site } from "../log/pending.js";
 import type { Entry, UpdateLog } from "../log/update-log.js";
 import { LogGuard } from "../log-guard.js";
 import type { Rules } from "../policy.js";
@@ -61,10 +62,7 @@ export type LaneStep =
 export type LaneRun<T = void> = Generator<LaneStep, T, Outcome | undefined>;
 
 /** Who a lane serves and how, from the config. */
-export interface LaneSettings {
-  readonly name: string;
-  /** What stands for it in a trail; undefined when nothing does. */
-  readonly address: string | undefined;
+export interface LaneSettings extends Site {
   readonly retry: Schedule;
   readonly observing: boolean;
   /** Most parts in a time; undefined for as many as it takes. */
@@ -93,6 +91,7 @@ export type LaneLog = Pick<
   | "lanes"
   | "lookup"
   | "newest"
+  | "pending"
   | "range"
   | "repairs"
   | "skeletons"
@@ -100,10 +99,12 @@ export type LaneLog = Pick<
 >;
 
 /** One site as the operator sees it. */
-export interface LaneStatus {
-  readonly name: string;
+export interface LaneStatus extends Site {
   readonly cursor: number;
+  /** Updates that the site still needs. */
   readonly backlog: number;
+  /** When the first of them was received, milliseconds since 1970; 0 when there is none. */
+  readonly oldest: number;
   readonly attempt: number;
   readonly nextAt: number;
   readonly lastError: string;
@@ -189,15 +190,8 @@ export class Lane {
   }
 
   status(): LaneStatus {
-    const { cursor, attempt, nextAt, lastError, lastErrorAt, lastSuccessAt } = this.#row;
-    const { name } = this;
-    const again = this.#log.bounces.waiting(name);
-    const backlog = Math.max(0, this.#log.newest() - cursor) + again;
-    const isPaused = this.#isPaused;
-    const last = { lastError, lastErrorAt, lastSuccessAt };
-    const path = this.#path.status();
-    const common = { name, cursor, backlog, attempt, ...last, isPaused, path };
-    return { ...common, nextAt: isPaused ? 0 : nextAt };
+    const { name, address } = this.#settings;
+    return { ...laneStatus(this.#log, { name, address }, this.#row), path: this.#path.status() };
   }
 
   // Orders. After `session`, `resume`, `skip` and `stop` the driver ends the wait under way; a
@@ -227,12 +221,12 @@ export class Lane {
    * next one that the site needs, or a delivery is under way. Throws `Trouble`.
    */
   skip(seq: number): boolean {
-    const again = this.#log.bounces.nextWaiting(this.name);
-    const next = again === undefined ? this.#nextInLog() : this.#log.entry(again);
-    if (this.#isDelivering || next === undefined || next.seq !== seq) return false;
+    const next = this.#isDelivering ? undefined : this.#next();
+    if (next === undefined || next.seq !== seq) return false;
+    const isAgain = this.#log.bounces.isWaiting(this.name, next.seq);
     this.#report.skipped(next);
-    if (again !== undefined) this.#log.bounces.forget(this.name, next.seq);
-    this.#save(again === undefined ? doneWith(next.seq) : { attempt: 0, nextAt: 0 });
+    if (isAgain) this.#log.bounces.forget(this.name, next.seq);
+    this.#save(isAgain ? { attempt: 0, nextAt: 0 } : doneWith(next.seq));
     return true;
   }
 
@@ -241,9 +235,13 @@ export class Lane {
     this.#isStopping = true;
   }
 
-  #nextInLog(): Entry | undefined {
-    const { cursor, part } = this.#row;
-    return this.#queue.after(cursor).find((entry) => !this.#queue.skips(entry, part));
+  /** The next update that leaves. */
+  #next(): Entry | undefined {
+    for (const seq of this.#log.pending.seqs(this.#settings)) {
+      const entry = this.#log.entry(seq);
+      if (entry !== undefined && this.#queue.withholds(entry) === undefined) return entry;
+    }
+    return undefined;
   }
 
   /** The life of the lane; ends after `stop`. Only one run at a time. */
@@ -505,6 +503,20 @@ export class Lane {
   #longestMs(): number {
     return delayMs([Math.max(...this.#settings.retry)], 0, 1);
   }
+}
+
+/** The status of a lane out of the log, as it is also while no gateway runs. */
+export function laneStatus(
+  log: Pick<UpdateLog, "pending">,
+  { name, address }: Site,
+  row: LaneRow,
+): LaneStatus {
+  const { cursor, attempt, nextAt, lastError, lastErrorAt, lastSuccessAt } = row;
+  const { count: backlog, oldest } = log.pending.of({ name, address });
+  const isPaused = nextAt === PAUSED_AT;
+  const last = { lastError, lastErrorAt, lastSuccessAt };
+  const site = { name, address, cursor, backlog, oldest, attempt, ...last };
+  return { ...site, isPaused, nextAt: isPaused ? 0 : nextAt };
 }
 
 /** The lane's position after an entry that needs nothing more, with no retry pending. */

@@ -18,6 +18,7 @@ import type { Diagnostics } from "../diagnostics.js";
 import { Refusal, refusalKind, TooFast, Trouble } from "../errors.js";
 import type { KeyIntake, Submission, Taken } from "../intake/key-intake.js";
 import { KnownSenders, senderOf } from "../intake/senders.js";
+import { inSlices } from "../intake/slices.js";
 import { clientHost, clientNetwork } from "../ip-address.js";
 import { readingArmor } from "../openpgp/armor.js";
 import { readingKeys, readKeys } from "../openpgp/key.js";
@@ -27,7 +28,6 @@ import { readAddForm } from "./hkp-form.js";
 import { HKP_LIMITS, type HkpLimits } from "./limits.js";
 import { NO_PKS_HEADERS, readPksHeaders, sitesByHost } from "./pks-headers.js";
 import { isOverShare, type Visitor } from "./shares.js";
-import { inSlices } from "./slices.js";
 import { StrangerRates } from "./stranger-rates.js";
 
 /** How late Node notices that a head did not come in time. */

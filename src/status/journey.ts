@@ -10,7 +10,6 @@ import type { LaneStatus } from "../delivery/lane.js";
 import { kindOf } from "../diagnostics.js";
 import type { Sending } from "../log/sendings.js";
 import type { Entry, UpdateLog } from "../log/update-log.js";
-import { inTrail } from "../mail/sent-trail.js";
 import type { PeerStatus } from "../peering/connection.js";
 import { Policy, type Withheld } from "../policy.js";
 import { ahead, cameBy, octets, several } from "../text.js";
@@ -208,19 +207,33 @@ function mailStage(
     const { code, text, at } = refused;
     return ["failed", code === 0 ? text : `refused it for good: ${code} ${text}`, at];
   }
+  const isAgain = log.bounces.isWaiting(neighbour.name, seq) && !log.pending.has(lane, entry);
+  if (isAgain) return waitingStage(lane, entry, told, "came back, ", { log, now });
   const taken = takenAt("lane", told, entry, neighbour.name, { log });
   if (taken) return ["done", `took it${taken.size}`, taken.at];
   const expired = told.find(({ event }) => event === "body-expired");
   if (expired) return ["failed", "not mailed: it expired before the site took it", expired.at];
-  if (neighbour.mail !== undefined && inTrail(log.trails.get(seq), neighbour.mail)) {
+  if (log.pending.has(lane, entry)) {
     return ["done", "not mailed: it is in the trail, so it has it"];
   }
   if (lane.cursor >= seq) {
     if (config.mode === "observe") return ["none", "would have been sent (observe mode)"];
     return ["done", "passed: it is older than this neighbour here, or its time was lost"];
   }
-  const before = Math.max(0, seq - lane.cursor - 1);
-  const place = before === 0 ? "next in its queue" : `waits behind ${several(before, "update")}`;
+  return waitingStage(lane, entry, told, "", { log, now });
+}
+
+/** Its place among what the neighbour still needs, and why it has not left. */
+function waitingStage(
+  lane: LaneStatus,
+  { seq }: Entry,
+  told: readonly Report[],
+  prefix: string,
+  { log, now }: Pick<JourneySources, "log" | "now">,
+): Found {
+  const before = log.pending.before(lane, seq);
+  const behind = before === 0 ? "next in its queue" : `waits behind ${several(before, "update")}`;
+  const place = `${prefix}${behind}`;
   const retry = told.find(({ event }) => kindOf(event).outcome === "deferred");
   if (lane.attempt === 0) return ["waiting", place];
   const words = retry ? (wordsOf(retry.fields) ?? lane.lastError) : lane.lastError;

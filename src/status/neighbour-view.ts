@@ -8,10 +8,8 @@ import type { LaneStatus } from "../delivery/lane.js";
 import type { Road } from "../delivery/path.js";
 import { eventsWith } from "../diagnostics.js";
 import type { Holding } from "../kx/fetch-policy.js";
-import type { Entry, UpdateLog } from "../log/update-log.js";
 import type { PeerStatus } from "../peering/connection.js";
 import { ago, ahead, octets, several, span } from "../text.js";
-import type { Seq } from "../update.js";
 import type { EventCounters } from "./event-counters.js";
 
 /** `down`: something has to change; `behind`: it catches up; `idle`: nothing is sent to it. */
@@ -79,7 +77,6 @@ export function isLocal(name: string): boolean {
 
 /** Where a view comes from. */
 export interface ViewSources {
-  readonly log: UpdateLog;
   readonly counters: EventCounters;
   readonly lane: LaneStatus | undefined;
   readonly peer: PeerStatus | undefined;
@@ -93,22 +90,21 @@ const BADLY = eventsWith({ attempt: "bad" });
 
 export function viewOf(neighbour: Subject, sources: ViewSources): NeighbourView {
   const { name } = neighbour;
-  const { counters, lane, peer, log } = sources;
+  const { counters, lane, peer } = sources;
   const well = counters.day({ events: WELL, neighbour: name }).count;
   const badly = counters.day({ events: BADLY, neighbour: name }).count;
   const flow = counters.series({ events: [...IN, ...OUT], neighbour: name });
-  const waiting = lane && lane.backlog > 0 ? oldestWaiting(log, lane) : undefined;
   const path = pathOf(neighbour, sources);
   return {
     name,
     path,
     pathSince: lane?.path?.since ?? peer?.connectedSince ?? 0,
-    ...stateOf(neighbour, path, sources, waiting?.receivedAt ?? 0),
+    ...stateOf(neighbour, path, sources),
     lastIn: counters.lastAt({ events: IN, neighbour: name }),
     lastOut: Math.max(counters.lastAt({ events: OUT, neighbour: name }), lane?.lastSuccessAt ?? 0),
     held: peer?.held?.why,
     backlog: path === "kx" ? (peer?.missing ?? 0) : (lane?.backlog ?? 0),
-    oldest: path === "kx" ? 0 : (waiting?.receivedAt ?? 0),
+    oldest: path === "kx" ? 0 : (lane?.oldest ?? 0),
     success: well + badly === 0 ? undefined : well / (well + badly),
     hours: flow.map(({ count }) => count),
     lastError: lastError(name, lane, counters),
@@ -128,14 +124,9 @@ interface Said {
   readonly words: string;
 }
 
-function stateOf(
-  neighbour: Subject,
-  path: NeighbourView["path"],
-  sources: ViewSources,
-  oldest: number,
-): Said {
+function stateOf(neighbour: Subject, path: NeighbourView["path"], sources: ViewSources): Said {
   const { lane, peer } = sources;
-  const byMail = lane && mailState(lane, sources, oldest);
+  const byMail = lane && mailState(lane, sources);
   const byKx = peer && kxState(neighbour, peer, sources);
   if (path === "both" && byMail && byKx) return worse(byMail, byKx);
   if (path === "kx" && lane?.path && !peer?.connected) return betweenRoads(lane, sources);
@@ -159,17 +150,8 @@ function worse(a: Said, b: Said): Said {
   return RANK.indexOf(b.state) < RANK.indexOf(a.state) ? b : a;
 }
 
-const LAST = Number.MAX_SAFE_INTEGER as Seq;
-
-/** What came back from the site, or else what is next for it. */
-function oldestWaiting(log: UpdateLog, { name, cursor }: LaneStatus): Entry | undefined {
-  const again = log.bounces.nextWaiting(name);
-  const entry = again === undefined ? undefined : log.entry(again);
-  return entry ?? log.range((cursor + 1) as Seq, LAST, 1)[0];
-}
-
-function mailState(lane: LaneStatus, { now }: ViewSources, oldest: number) {
-  const { name, backlog, attempt, nextAt, lastSuccessAt } = lane;
+function mailState(lane: LaneStatus, { now }: ViewSources) {
+  const { name, backlog, oldest, attempt, nextAt, lastSuccessAt } = lane;
   const what = isLocal(name) ? "update" : "mail";
   const wait = `${several(backlog, "update")} (oldest ${span(now - oldest)})`;
   if (lane.isPaused) return { state: "paused" as const, words: `by you; ${wait} wait` };

@@ -38,6 +38,7 @@ function fullDay() {
   lanes.push({
     ...{ name: "[local]", cursor: log.newest(), backlog: 0, attempt: 0, nextAt: 0, lastError: "" },
     ...{ lastErrorAt: 0, lastSuccessAt: NOW - 35_000, isPaused: false },
+    ...{ address: undefined, oldest: 0 },
   });
   for (let n = 0; n < 12; n++) {
     sink.report("too-fast", { neighbour: "archive", problem: "more than 100/1m" });

@@ -14,6 +14,8 @@ import { statusCommand } from "../../src/cli/status.js";
 import { topCommand } from "../../src/cli/top.js";
 import { traceCommand } from "../../src/cli/trace.js";
 import { UpdateLog } from "../../src/log/update-log.js";
+import type { Status } from "../../src/status/status.js";
+import type { Seq } from "../../src/update.js";
 import { armoredKeys, eventually, FEEDER, HEAD, scratch, startGateway } from "../admin/gateway.js";
 import { KxScript } from "../e2e/kx-script.js";
 import { key } from "../ingress/keyserver.js";
@@ -69,6 +71,66 @@ describe("kxgw status", () => {
     expect(Object.keys(status)).toEqual(
       expect.arrayContaining(["site", "mode", "version", "log", "totals", "neighbours", "counts"]),
     );
+  });
+
+  it("counts what waits with the gateway as without it: bounces, trails, [local]", async () => {
+    const local = '[local]\ntype = "hkp"\nurl = "http://127.0.0.1:1"\n';
+    const config = HEAD + DEAD + local + FEEDER;
+    const { file, directory } = configFile(config);
+    const log = UpdateLog.open(join(directory, "updates.db"));
+    for (const name of ["dead", "[local]", "old"]) log.lanes.open(name);
+    const has = ["pgp-public-keys@dead.example.net"];
+    for (const [seq, trail, neighbour] of [
+      [1, []],
+      [2, has],
+      [3, [], "dead"],
+      [4, []],
+    ] as const) {
+      const origin = { neighbour, transport: "mail" } as const;
+      log.append([{ update: made(1, seq).update, origin, trail, receivedAt: 1000 * seq }]);
+    }
+    // The first one was sent to the dead site and came back.
+    const first = 1 as Seq;
+    log.lanes.save("dead", { ...log.lanes.open("dead"), cursor: first });
+    const bounce = { site: "dead", first, seq: first, about: "site", code: 550 } as const;
+    log.bounces.note({ ...bounce, text: "No", at: 1 });
+    log.bounces.putBack({ ...bounce, text: "No", at: 1 }, [first], 1);
+    log.close();
+
+    const waiting = async () => {
+      const out = captured();
+      await statusCommand(file, { json: true }, out, {});
+      const { neighbours } = JSON.parse(out.text) as Status;
+      return neighbours
+        .filter(({ site }) => site !== undefined)
+        .map(({ name, backlog, oldest, site }) => [name, backlog, site?.backlog, oldest]);
+    };
+    const queued = async (...names: string[]) => {
+      const out = captured();
+      expect(await queueCommand("ls", names, { file, json: true }, out, {})).toBe(0);
+      const lines = out.text.trim().split("\n");
+      return lines.map((line) => JSON.parse(line)).map(({ site, seq }) => [site, seq]);
+    };
+    const counts = [
+      ["dead", 2, 2, "1970-01-01T00:00:01.000Z"],
+      ["old", 4, 4, "1970-01-01T00:00:01.000Z"],
+      ["[local]", 4, 4, "1970-01-01T00:00:01.000Z"],
+    ];
+    const all = (name: string) => [1, 2, 3, 4].map((seq) => [name, seq]);
+    const lines = [["dead", 1], ["dead", 4], ...all("old"), ...all("[local]")];
+    expect(await waiting()).toEqual(counts);
+    expect(await queued()).toEqual(lines);
+    expect(await queued("[local]")).toEqual(all("[local]"));
+    const running = await startGateway(config, { directory });
+    await eventually(() => running.reports.filter(({ event }) => event === "retry").length > 2);
+    expect(await waiting()).toEqual(counts);
+    expect(await queued()).toEqual(lines);
+    // Its place is counted without what the site has.
+    const trace = captured();
+    await traceCommand("4", { file, json: false }, trace, {});
+    expect(trace.text).toMatch(/waiting +dead: waits behind 1 update;/);
+    await running.stop();
+    expect(await waiting()).toEqual(counts);
   });
 
   it("names what is in the way: the config, the log, the rights", async () => {

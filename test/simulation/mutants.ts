@@ -4,13 +4,13 @@
  * simulation is worth as much as it finds of them: a mutant that survives is a hole in the checks.
  */
 import { Lane, type LaneRun } from "../../src/delivery/lane.js";
-import { LaneQueue } from "../../src/delivery/lane-queue.js";
 import { FetchTracker } from "../../src/kx/fetch-tracker.js";
 import { LogIdentity } from "../../src/kx/log-identity.js";
 import type { Announcement } from "../../src/kx/messages.js";
 import type { WirePosition } from "../../src/kx/receive-output.js";
 import { ReceiveState } from "../../src/kx/receive-state.js";
 import { Bounces } from "../../src/log/bounces.js";
+import { Pending } from "../../src/log/pending.js";
 import type { RetentionLimits } from "../../src/log/retention.js";
 import { UpdateLog } from "../../src/log/update-log.js";
 import { Announcements } from "../../src/peering/announcements.js";
@@ -254,7 +254,7 @@ export const MUTANTS: readonly Mutant[] = [
   {
     name: "trail-ignored",
     bug: "mailed to sites that are in the trail",
-    plant: () => exchange(LaneQueue, "has", () => () => false),
+    plant: () => exchange(Pending, "has", () => () => false),
   },
   {
     name: "lane-ahead",
