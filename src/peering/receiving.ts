@@ -55,6 +55,7 @@ interface Peer {
 export class Receiving {
   readonly #log: UpdateLog;
   readonly #guard: LogGuard;
+  /** Dates what goes into the log and draws chance; `now` everywhere else is monotonic time. */
   readonly #clock: Clock;
   readonly #diagnostics: Diagnostics;
   readonly #rules: Rules;
@@ -88,7 +89,7 @@ export class Receiving {
     this.#since = new AnnouncedSince(fetchPolicy.keys(), log, guard, clock);
     this.#tracker = new FetchTracker(() => clock.random(), fetchPolicy);
     for (const name of peers) {
-      const known = (one: Announcement) => this.#isKnown(one, name);
+      const known = (one: Announcement) => this.#settle(one, name);
       const receiveState = new ReceiveState(this.#cursors.read(name), known);
       this.#peers.set(name, { name, receiveState, batch: new ReceiveBatch(), known: 0 });
     }
@@ -388,8 +389,8 @@ export class Receiving {
     this.#since.look(peer, this.#tracker.oldestAt(peer), hasAll, now);
   }
 
-  /** Whether an update needs no fetching, known or not wanted. */
-  #isKnown({ hash, fingerprint }: Announcement, name: string): boolean {
+  /** Counts and reports an update that needs no fetching, known or not wanted; false if it does. */
+  #settle({ hash, fingerprint }: Announcement, name: string): boolean {
     const isKnown = this.#guard.run(
       () => this.#log.has(hash) || this.#log.refusals.holds(hash, this.#clock.now()),
     );

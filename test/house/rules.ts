@@ -11,7 +11,11 @@ export type Tree = ReadonlyMap<string, string>;
 
 /** What a room may take from outside the house; the list is complete. */
 interface Room {
-  /** No I/O, no clock, no chance, nothing asynchronous; of rooms that are not it knows types. */
+  /**
+   * No I/O, no clock, no chance, nothing asynchronous; of rooms that are not pure it knows types.
+   * Two rooms are handed what is not pure as an argument: `policy` a clock and what the log knows
+   * of keys, `log-guard` a clock and the diagnostics.
+   */
   readonly pure?: boolean;
   readonly packages?: readonly string[];
   readonly node?: readonly string[];
