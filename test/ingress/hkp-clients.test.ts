@@ -255,7 +255,7 @@ describe("a neighbour that is a keyserver", () => {
     onTestFinished(() => meter.stop());
     const answer = await post(body, {}, SENDER);
     expect(JSON.parse(answer.body).ignored).toHaveLength(1);
-expect(meter.most()).toBeLessThan(100);
+    expect(meter.most()).toBeLessThan(100);
   });
 
   test("goes on after a key that is too large", async () => {
