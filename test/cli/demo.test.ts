@@ -128,9 +128,9 @@ describe("kxgw demo", () => {
   it("fails with the reason when a key is lost on the way", async () => {
     // The lane passes the fifth update by, as if the site had it.
     const lossy = broken(/ has\((\w+)\) \{/, " has($1) { if ($1.seq === 5) return true;");
-    const tour = join(lossy, "dist/demo/tour.js");
-    const patient = readFileSync(tour, "utf8");
-    writeFileSync(tour, patient.replace("PATIENCE_MS = 10_000", "PATIENCE_MS = 1500"));
+    const localDemo = join(lossy, "dist/demo/local-demo.js");
+    const patient = readFileSync(localDemo, "utf8");
+    writeFileSync(localDemo, patient.replace("PATIENCE_MS = 10_000", "PATIENCE_MS = 1500"));
     const { said, ended, left } = demo(lossy);
     expect(await ended).toBe(70);
     expect(said.stderr).toMatch(/kxgw demo: a key did not arrive whole at \S+: [0-9A-F]{40}\n$/);
