@@ -1,7 +1,7 @@
 /**
- * `kxgw queue ls|show|retry|skip`: what waits for each mail site. The log is the only queue, so
- * this lists the log behind each lane's cursor, without what the site has already. `retry` tries
- * now what was put off; `skip` gives up the first update of one site, for good.
+ * `kxgw queue ls|show|retry|skip`: the updates that wait for each mail site. The log is the only
+ * queue: this lists the entries after the cursor of each lane, without those that the site has.
+ * `retry` starts the next attempt now; `skip` gives up the first update of a site permanently.
  */
 
 import type { Config } from "../config/config.js";
@@ -20,9 +20,9 @@ import { traceCommand } from "./trace.js";
 
 export type QueueVerb = "ls" | "show" | "retry" | "skip";
 
-/** Entries of a site that are listed; the rest is counted. */
+/** Entries of a site that are listed; the others are counted. */
 const LISTED = 100;
-/** Entries that are read at once. */
+/** Entries per read. */
 const CHUNK = 1000;
 
 interface Waiting {
@@ -58,7 +58,7 @@ export async function queueCommand(
       return await order(config, `/queue/${neighbour.name}/retry`, given.json, out);
     }
     if (seq === undefined || !/^\d+$/.test(seq)) {
-      out.stderr("kxgw: name the update by its number, as kxgw queue ls shows it\n");
+      out.stderr("kxgw: write the number of the update, as kxgw queue ls prints it\n");
       return EXIT.usage;
     }
     return await order(config, `/queue/${neighbour.name}/skip/${seq}`, given.json, out);
@@ -72,7 +72,7 @@ function list(config: Config, name: string | undefined, json: boolean, out: Outp
     return EXIT.ok;
   }
   if (all.length === 0) {
-    out.stdout("Nothing waits.\n");
+    out.stdout("No updates wait.\n");
     return EXIT.ok;
   }
   const now = Date.now();
@@ -93,8 +93,8 @@ function list(config: Config, name: string | undefined, json: boolean, out: Outp
 }
 
 /**
- * What is behind the cursor of each mail site and is not in the trail, oldest first; of what is
- * not listed the number by site.
+ * The entries after the cursor of each lane whose trail does not name the site, oldest first, and
+ * for each site the number of those that are not listed.
  */
 function waiting(config: Config, only: string | undefined) {
   return withLog(config, ({ log, lanes, clock }) => {

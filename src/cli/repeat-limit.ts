@@ -1,41 +1,41 @@
 /**
- * What stands before the lines of the log: of an event that others can cause as often as they like,
- * so many lines a minute are written for each neighbour, and then one that says how many more
- * there were. Strangers have one allowance together. Counters, page and metrics listen before it,
- * so that nothing is missing there. Pure but for what it writes to; whoever has it owns the clock.
+ * Limits the log lines of events that others can cause at will: for each neighbour a number of
+ * lines per minute is written, and then one line that counts the others. Unknown clients share
+ * one limit. Counters, page and metrics receive the events before this filter, so they are
+ * complete. Pure except for the output; the clock is an argument.
  */
 import type { Clock } from "../clock.js";
 import type { Diagnostics, EventName, Fields } from "../diagnostics.js";
 
 /**
- * What is limited. Never what happened to an update of ours (`accepted`, `sent`, `undelivered`,
- * `body-expired`), which is the record of its life, and nothing of the process, which is rare.
+ * The limited events. Never limited are the events of an update's life (`accepted`, `sent`,
+ * `undelivered`, `body-expired`), and those of the process, which are rare.
  */
 export const LIMITED: ReadonlySet<EventName> = new Set<EventName>([
-  // One a mail or request of anybody: a flood of rubbish, or a neighbour that is set up wrongly.
+  // One per mail or request of any client: a flood, or a misconfigured neighbour.
   ...(["mail-refused", "key-refused", "too-fast", "reply-swallowed", "smtp-limited"] as const),
   ...(["hkp-limited", "smtp-error"] as const),
-  // One a mail while the disk is full; the first lines say all there is to say.
+  // One per mail while the disk is full.
   "mail-deferred",
-  // One a bounce: a site that sends everything back, or somebody who makes bounces up.
+  // One per bounce: a site that returns every mail, or forged bounces.
   ...(["bounce", "delivery-noted", "retry"] as const),
-  // One a connection: a peer that goes round in circles, or a port scan.
+  // One per connection: a peer that reconnects all the time, or a port scan.
   ...(["peer-connected", "peer-disconnected", "peer-unreachable"] as const),
   ...(["peer-untrusted", "peer-unknown", "peer-complaint", "peer-reset", "peer-gap"] as const),
-  // One an update that a peer announced: thousands at the first contact with one whose bodies have
-  // expired, or that announces what it does not have.
+  // One per announced update: thousands at the first contact with a peer whose bodies have
+  // expired, or that announces updates that it does not have.
   ...(["update-refused", "update-wrong", "update-gone", "update-lost", "fetch-timeout"] as const),
-  // One of those that nobody gives: a peer may announce what never was.
+  // One per update that cannot be fetched: a peer may announce updates that do not exist.
   ...(["repair-failed", "repair-retry"] as const),
-  // One an announcement of a key that a partial gateway does not carry, which is most of them.
+  // One per announcement of a key that a partial gateway does not carry, which is most of them.
   "update-declined",
 ]);
 
 export const REPEAT_LIMITS = {
-  /** Enough to see a pattern, few enough to see what else there is. */
+  /** Enough to see a pattern, few enough to keep other events visible. */
   lines: 20,
   windowMs: 60_000,
-  /** Pairs of event and neighbour at once; beyond, all neighbours of an event are one. */
+  /** Pairs of event and neighbour at once; beyond it all neighbours of an event are one. */
   windows: 1000,
 } as const;
 
@@ -50,7 +50,7 @@ interface Window {
 export class RepeatLimit implements Diagnostics {
   readonly #next: Diagnostics;
   readonly #clock: Clock;
-  /** All of one length, so that the oldest one ends first. */
+  /** All windows have the same length, so the oldest one ends first. */
   readonly #windows = new Map<string, Window>();
 
   constructor(next: Diagnostics, clock: Clock) {
@@ -71,7 +71,7 @@ export class RepeatLimit implements Diagnostics {
     this.#next.report(event, fields);
   }
 
-  /** Writes what is due; to be called now and then, when nothing is reported. */
+  /** Writes the counts that are due; called periodically. */
   sweep(): void {
     const now = this.#clock.monotonic();
     for (const [key, window] of this.#windows) {
@@ -80,7 +80,7 @@ export class RepeatLimit implements Diagnostics {
     }
   }
 
-  /** Writes what there is, before the end. */
+  /** Writes all counts, before the process ends. */
   flush(): void {
     for (const [key, window] of this.#windows) this.#close(key, window);
   }
@@ -101,7 +101,7 @@ export class RepeatLimit implements Diagnostics {
   #close(key: string, { event, neighbour, more }: Window): void {
     this.#windows.delete(key);
     if (more === 0) return;
-    const note = `and ${more} more of these in the last minute`;
+    const note = `${more} more of these events in the last minute`;
     this.#next.report(event, { neighbour, more, note });
   }
 }

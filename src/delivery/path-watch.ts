@@ -1,6 +1,6 @@
 /**
- * The path of a lane in real time: hears when a KX session begins and ends, rings the lane, and
- * tells the operator when the road has changed. The rules are `path.ts`.
+ * The path of a lane in real time: records when a KX session begins and ends, wakes the lane, and
+ * reports when the path has changed. The rules are in `path.ts`.
  */
 import type { Clock } from "../clock.js";
 import type { Via } from "../config/config.js";
@@ -9,24 +9,24 @@ import type { Diagnostics } from "../diagnostics.js";
 import { Path, type Road } from "./path.js";
 import type { Wakeup } from "./wakeup.js";
 
-/** What the config says of a neighbour's roads. */
+/** The settings for the paths to a neighbour. */
 export interface PathSettings {
   readonly via: Via;
   readonly fallbackMs: number;
 }
 
-/** The road as the operator sees it. */
+/** The path in use, as the status shows it. */
 export interface PathStatus {
   readonly road: Road;
   /** Milliseconds since 1970. */
   readonly since: number;
   /** Whether mail may leave. */
   readonly isOpen: boolean;
-  /** When mail will open unless KX comes before, milliseconds since 1970; 0 when that is not so. */
+  /** When mail starts unless KX connects before, milliseconds since 1970; 0 if it does not. */
   readonly opensAt: number;
 }
 
-/** Of a lane without a path. */
+/** Settings of a lane that uses mail only. */
 const OPEN: PathSettings = { via: "mail", fallbackMs: 0 };
 
 export class PathWatch {
@@ -76,7 +76,7 @@ export class PathWatch {
     return this.#path.isOpen(now);
   }
 
-  /** Milliseconds until something changes by time alone; undefined for never. */
+  /** Milliseconds until the path changes by time alone; undefined for never. */
   waitMs(): number | undefined {
     const now = this.#clock.monotonic();
     const at = this.#path.nextAt(now);
@@ -96,8 +96,9 @@ export class PathWatch {
     this.#road = road;
     this.#since = this.#clock.now();
     const { via, fallbackMs } = this.#settings;
-    const down = via === "auto" ? `KX is down since ${formatDuration(fallbackMs)}` : "KX is down";
-    const reason = road === "mail" ? down : "the KX session is healthy";
+    const down =
+      via === "auto" ? `KX has been down for ${formatDuration(fallbackMs)}` : "KX is down";
+    const reason = road === "mail" ? down : "the KX session is stable";
     this.#diagnostics.report("path-changed", { neighbour: this.#name, path: road, reason });
   }
 }
