@@ -191,7 +191,7 @@ function addOrders(program: Command, out: Output, exit: Exit): void {
   };
   queueVerb("ls", ["[site]"], "list the updates that wait", "kxgw queue ls oldpks");
   queueVerb("show", ["<number>"], "show one update in detail", "kxgw queue show 1204");
-  queueVerb("retry", ["<site>"], "retry now", "kxgw queue retry oldpks");
+  queueVerb("retry", ["<site>"], "start the next attempt now", "kxgw queue retry oldpks");
   const skip = "give up the first waiting update of a site permanently";
   queueVerb("skip", ["<site>", "<number>"], skip, "kxgw queue skip oldpks 1204");
 }

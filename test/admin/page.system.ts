@@ -105,7 +105,7 @@ describe("the page of a busy day", () => {
     const { page } = await visit(browser, base);
     expect(await page.textContent("h1")).toBe(
       "Bridging. 2 of 4 neighbours in sync; oldpks is down: takes no mail; " +
-        "14 updates (oldest 30 min) wait, next try in 3 min. Not in sync either: tokyo.",
+        "14 updates (oldest 30 min) wait, next try in 3 min. Also not in sync: tokyo.",
     );
     expect(await page.title()).toBe("✖ pgp-public-keys@kx.example.org");
     const rows = await page.locator("#neighbours tbody tr").allInnerTexts();
@@ -115,9 +115,9 @@ describe("the page of a busy day", () => {
     expect(old).toMatch(/mail never 15 min ago 14 30 min 99\.\d %/);
     expect(zurich).toMatch(/zurich in sync connected for 1 d; 1\.8 MB in, 640\.0 kB out KX/);
     expect(tokyo).toContain("behind by 3 updates to fetch");
-    expect(archive).toContain("sends mail to us; nothing is sent to it");
+    expect(archive).toContain("it sends mail to the gateway; nothing is sent to it");
     expect(await page.textContent("#migration")).toContain(
-      "Left on mail alone: onak-home, oldpks and archive (3 of 5).",
+      "Mail only: onak-home, oldpks and archive (3 of 5).",
     );
     expect(await page.textContent("#saved")).toMatch(/about 13\.\d MB/);
     // The table beside the chart has the figures that the chart draws.

@@ -128,7 +128,7 @@ describe("kxgw demo", () => {
   it("fails with the reason when a key is lost on the way", async () => {
     // The lane passes the fifth update by, as if the site had it.
     const lossy = broken(/ has\((\w+)\) \{/, " has($1) { if ($1.seq === 5) return true;");
-    const tour = join(lossy, "dist/demo/tour.js");
+    const tour = join(lossy, "dist/demo/local-demo.js");
     const patient = readFileSync(tour, "utf8");
     writeFileSync(tour, patient.replace("PATIENCE_MS = 10_000", "PATIENCE_MS = 1500"));
     const { said, ended, left } = demo(lossy);
@@ -156,7 +156,7 @@ describe("kxgw demo", () => {
 });
 
 it.each([
-  [["--smtp=127.0.0.1:1"], "belong together"],
+  [["--smtp=127.0.0.1:1"], "must be given together"],
   [["--smtp=x", "--site=a@b.example", "--keyserver=http://h"], '--smtp: "x" has no address'],
   [["--smtp=h:1", "--site=a", "--keyserver=h"], "--site: "],
 ])("says what is wrong with the stations %s", async (args, words) => {

@@ -64,7 +64,7 @@ describe("kxgw init", () => {
     const before = readFileSync(file, "utf8");
     const again = await init({ observe: true }, file);
     expect(again.code).toBe(73);
-    expect(again.out.errors).toContain("is there already");
+    expect(again.out.errors).toContain("exists already");
     expect(readFileSync(file, "utf8")).toBe(before);
     const slips: [Partial<InitOptions>, string][] = [
       [{ site: undefined }, "say who we are: kxgw init --site"],
@@ -139,7 +139,9 @@ describe("kxgw import", () => {
     const options = { json: false, progress: true };
     expect(await importCommand(file, keys, options, out, {})).toBe(0);
     expect(out.text).toBe("22 new, 0 known, 0 refused, 0 unreadable\n");
-    expect(out.errors).toContain("Nothing of it is mailed to old.\nOffered by KX to new:");
+    expect(out.errors).toContain(
+      "Imported keys are not mailed to old.\nThey are offered by KX to new, which",
+    );
     expect(out.errors).toContain(`\r${keys[0]}: 1 of 1 keys, 100 %\n`);
     const again = captured();
     await importCommand(file, keys, { json: true, progress: false }, again, {});
@@ -173,7 +175,7 @@ describe("kxgw import", () => {
     const options = { json: false, progress: false };
     expect(await importCommand(file, [empty, ...keys], options, out, {})).toBe(65);
     expect(out.text).toMatch(/^\d+ new, 0 known, [1-9]\d* refused, 0 unreadable\n$/);
-    expect(out.errors).toContain(`${empty}: there is no OpenPGP key in it`);
+    expect(out.errors).toContain(`${empty}: contains no OpenPGP key`);
     expect(out.errors).toMatch(/[0-9A-F]{40}: The update of/);
     expect(await importCommand(file, [join(directory, "none")], options, captured(), {})).toBe(66);
   });

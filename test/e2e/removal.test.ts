@@ -88,7 +88,7 @@ it("a blocked key stays out and in, a forgotten one is gone, and the others go o
   ]);
   const trace = await ways.trace(gone.fingerprint);
   expect(trace.text).toMatch(/^ {2}forgotten \d{4}-.*: asked by its owner$/m);
-  expect(trace.text).toMatch(/^ {2}none +far: not sent: it was forgotten/m);
+  expect(trace.text).toMatch(/^ {2}none +far: not sent: the update was forgotten/m);
   expect((await ways.trace("1")).text).toMatch(/^ {2}blocked +\d{4}-.*by its owner$/m);
 
   await gateway.end("SIGKILL");
