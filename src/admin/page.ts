@@ -186,7 +186,7 @@ function events({ recent }: Status, now: number): Html {
 <form action="/update" method="get"><label>Find an update by fingerprint or hash
 <input name="q" size="44" spellcheck="false" autocomplete="off" required></label>
 <button>Trace</button></form>
-${items.length === 0 ? html`<p>No events since the start.</p>` : html`<ol>${items}</ol>`}</section>`;
+${items.length === 0 ? html`<p>No events yet.</p>` : html`<ol>${items}</ol>`}</section>`;
 }
 
 /** The latest reports; consecutive equal ones are one line with their count. */

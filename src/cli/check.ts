@@ -112,7 +112,8 @@ function carriage({ carried, carry, newKeys, blocks, blocklist }: Config["policy
 function road({ name, via, fallbackMs, mail, kx, dial }: Neighbour, config: Config): string {
   const unless = (section: unknown, note: string) =>
     section ? "" : `; not used: the config has no ${note}`;
-  const endpoint = `kx ${kx ? formatEndpoint(kx) : ""}, ${dial ? "dialled by the gateway" : "dials the gateway"}`;
+  const dialler = dial ? "dialled by the gateway" : "dials the gateway";
+  const endpoint = `kx ${kx ? formatEndpoint(kx) : ""}, ${dialler}`;
   const byKx = `${endpoint}${unless(config.kx, "[kx] section")}`;
   const byMail = `mail to ${mail}${unless(config.outbound, "[outbound] section")}`;
   switch (via) {

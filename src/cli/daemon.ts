@@ -112,7 +112,7 @@ export async function run(out: Output, command: () => number | Promise<number>):
     const { code, message } = error as NodeJS.ErrnoException;
     if (code === "EACCES" || code === "EPERM") {
       out.stderr(
-        `kxgw: ${message}\n      Run the command as the user of the gateway: sudo -u kxgw kxgw ...\n`,
+        `kxgw: ${message}\n      Run it as the user of the gateway: sudo -u kxgw kxgw ...\n`,
       );
       return EXIT.noPermission;
     }

@@ -30,7 +30,7 @@ export function dbCheckCommand(file: string, out: Output, env: NodeJS.ProcessEnv
   }
 }
 
-/** Copies the log to `target`; resolves with the exit code. Progress is shown on a terminal only. */
+/** Copies the log to `target`; resolves with the exit code. A terminal shows the progress. */
 export async function dbBackupCommand(
   file: string,
   target: string,

@@ -207,7 +207,7 @@ function kxDiagnosis({ name, lastError }: NeighbourJson, { recent }: Status, tel
   const problem = sentence(`${name} is not connected by KX${words}`);
   if (strangers.length > 0) {
     const remedy =
-      "A connection from an unknown address was refused. If it was this peer, correct its kx address.";
+      "A connection from an unknown address was refused. If it was this peer, correct its kx.";
     return void tell(problem, remedy);
   }
   const remedy = 'Each side must list the other. "kxgw peers test NAME" checks the connection.';

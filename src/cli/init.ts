@@ -219,7 +219,7 @@ function configText(given: Complete, server: LocalServer | undefined): string {
     const [, name, mail, from] = /^([^=]+)=([^,]+)(?:,(.+))?$/.exec(text) ?? [];
     if (name === undefined || mail === undefined) {
       throw new Slip(
-        `${quoted(text)} is not a site: write NAME=ADDRESS,IP, as old=pgp@pks.example.net,192.0.2.7`,
+        `${quoted(text)} is not a site: write NAME=ADDRESS,IP, as old=pgp@ks.example.net,192.0.2.7`,
       );
     }
     const accept = (from ?? "").split(",").filter((part) => part !== "");

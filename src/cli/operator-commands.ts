@@ -223,7 +223,7 @@ function addRemovals(program: Command, out: Output, exit: Exit): void {
   };
   const block = "refuse and withhold all updates of a key; without a key: list the blocks";
   verb("block", "[fingerprint...]", block, '--reason "asked by its owner" --until 2027-01-31');
-  verb("unblock", "<fingerprint...>", "remove a block", '--reason "a mistake"');
+  verb("unblock", "<fingerprint...>", "remove the block of a key", '--reason "a mistake"');
   const forget =
     "delete what the log holds of a key; new updates are accepted unless it is blocked";
   verb("forget", "<fingerprint...>", forget, '--reason "asked by its owner"').addHelpText(

@@ -1,6 +1,6 @@
 /**
  * Readers for addresses in the configuration: mail addresses, IP networks and
- * the URLs of relay and keyserver. They check the syntax only and never resolve a name. Each returns
+ * the URLs of relay and keyserver. They check the syntax and never resolve a name. Each returns
  * a value or an error message. Mail addresses have their plain form (`mail-address.ts`):
  * no quoted local part, no address literal, an internationalised domain as its A-label. Nothing of
  * a relay URL is ever quoted, because it may contain a password.

@@ -1,6 +1,6 @@
 /**
- * Which paths updates take to a neighbour: the meaning of `via`, in one place, so that delivery, the
- * page and the commands agree. The choice between paths is in `delivery/path.ts`.
+ * Which paths updates take to a neighbour: the meaning of `via`, in one place, so that delivery,
+ * page and commands agree. The choice between paths is in `delivery/path.ts`.
  */
 import type { Neighbour, Via } from "./config.js";
 

@@ -18,9 +18,7 @@ import type { Retention } from "./retention.js";
 export const MOST_REPAIRS = 10_000;
 
 /** What the operator is told beyond it. */
-export const TOO_MANY_REPAIRS =
-  `${MOST_REPAIRS} repairs wait already, ` +
-  "or as many of what this neighbour announced as there is room left";
+export const TOO_MANY_REPAIRS = `${MOST_REPAIRS} repairs wait already, or the share of this neighbour is used up`;
 
 /**
  * Why something is fetched again: nobody who announced it has it, it expired before a site took

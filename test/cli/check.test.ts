@@ -143,7 +143,7 @@ describe("kxgw check", () => {
       stdout: "",
       stderr:
         `${file}:1:1: moed: is not a known key; did you mean mode?\n` +
-        `${file}:5:1: log.retain: "1h" is less than 72h, for which an update has to be served: ` +
+        `${file}:5:1: log.retain: "1h" is less than the minimum of 72h: ` +
         "write 72h or more\n" +
         `${file}: KXGW_LOGS: is not a known variable: remove it from the environment\n`,
     });

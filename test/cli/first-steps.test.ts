@@ -67,7 +67,7 @@ describe("kxgw init", () => {
     expect(again.out.errors).toContain("exists already");
     expect(readFileSync(file, "utf8")).toBe(before);
     const slips: [Partial<InitOptions>, string][] = [
-      [{ site: undefined }, "say who we are: kxgw init --site"],
+      [{ site: undefined }, "the mail address is missing: kxgw init --site"],
       [{ site: "nobody" }, "is not a mail address"],
       [{ admin: "127.0.0.1:2525" }, "are one port"],
       [{ mailPeers: ["old"] }, "write NAME=ADDRESS,IP"],
@@ -161,7 +161,7 @@ describe("kxgw import", () => {
     expect(told.filter((event) => event === "retry" || event === "sent")).toEqual([]);
     const busy = captured();
     expect(await importCommand(file, keys, options, busy, {})).toBe(69);
-    expect(busy.errors).toContain("Stop it for the import (systemctl stop kxgw)");
+    expect(busy.errors).toContain("Stop the gateway for the import (systemctl stop kxgw)");
   });
 
   it("says what it could not use, and goes on", async () => {

@@ -145,7 +145,9 @@ describe("kxs://", () => {
     );
     const unsigned = await commands(directory, ca("near"), at).test();
     expect(unsigned.code).toBe(69);
-    expect(unsigned.text).toMatch(/is not trusted: .*\n {6}Its certificate is to be of the CA/);
+    expect(unsigned.text).toMatch(
+      /is not trusted: .*\n {6}Its certificate must name this host and be signed by the CA/,
+    );
     const plain = await other("", 'kx = "127.0.0.1:1"\n');
     const noTls = `kx = "kxs://localhost:${plain.port}"\npin = "${pinFar}"\n`;
     expect((await commands(directory, near, noTls).test()).text).toContain("answers without TLS");

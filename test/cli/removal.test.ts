@@ -55,7 +55,7 @@ it("say what is wrong with a key, a reason or a date, and exit with 64", async (
   expect(await wrong("", why)).toContain("is not a fingerprint");
   expect(await wrong(FPR, { reason: "two\nlines" })).toContain("must be one line");
   expect(await wrong(FPR, { ...why, until: "soon" })).toContain("is not a date");
-  expect(await wrong(FPR, { ...why, until: "2020-01-01" })).toContain("2020-01-01 is past");
+  expect(await wrong(FPR, { ...why, until: "2020-01-01" })).toContain("2020-01-01 is in the past");
   // Nothing of it made a log.
   expect(() => UpdateLog.open(join(directory, "updates.db"), { readonly: true })).toThrow();
 });
@@ -73,8 +73,8 @@ it("write into the log while no gateway runs, and list what is blocked", async (
   expect(JSON.parse(blocked.said)).toEqual({
     done: true,
     words:
-      `${FPR} is blocked until 2099-01-31T00:00:00.000Z. The log holds no update of it; is this ` +
-      "the fingerprint of the primary key?",
+      `${FPR} is blocked until 2099-01-31T00:00:00.000Z. The log holds no update of it: check ` +
+      "that this is the fingerprint of the primary key.",
   });
   const shown = (await say("block", "")).said.split("\n");
   expect(shown).toEqual([
@@ -112,7 +112,7 @@ it("a block ends at its date, and the running gateway holds to it", async () => 
     /1 update in the log will not be sent any more/,
   );
   expect((await say("forget", FPR, why)).said).toMatch(
-    /^1 update of the key forgotten\. It is blo/,
+    /^1 update of the key forgotten\. The key is blo/,
   );
   const told = running.reports.filter(({ event }) => /^(blocked|forgotten)$/.test(event));
   expect(told.map(({ fields }) => [fields.fingerprint, fields.words])).toEqual(

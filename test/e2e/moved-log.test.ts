@@ -38,8 +38,8 @@ async function ready(gateway: GatewayProcess): Promise<string> {
 }
 
 const HAPPENINGS: Record<string, readonly [(log: string) => void, RegExp]> = {
-  "the log is deleted": [(log) => rmSync(log), /updates\.db: is gone/],
-  "the log is moved away": [(log) => renameSync(log, `${log}.old`), /updates\.db: is gone/],
+  "the log is deleted": [(log) => rmSync(log), /updates\.db: was deleted/],
+  "the log is moved away": [(log) => renameSync(log, `${log}.old`), /updates\.db: was deleted/],
   "a copy is moved over the log": [
     (log) => {
       copyFileSync(log, `${log}.copy`);
@@ -52,14 +52,14 @@ const HAPPENINGS: Record<string, readonly [(log: string) => void, RegExp]> = {
     (log) => {
       for (const end of ["", "-wal", "-shm", "-lock"]) rmSync(log + end, { force: true });
     },
-    /updates\.db: is gone/,
+    /updates\.db: was deleted/,
   ],
   "another directory covers it": [
     (log) => {
       renameSync(join(log, ".."), `${join(log, "..")}.below`);
       mkdirSync(join(log, ".."));
     },
-    /updates\.db: is gone/,
+    /updates\.db: was deleted/,
   ],
 };
 

@@ -65,7 +65,7 @@ describe("a backup", () => {
     const target = join(directory, "copy");
     writeFileSync(target, "precious");
     const replace = { ...QUIETLY, replace: true };
-    await expect(backUpLog(path, target, QUIETLY)).rejects.toThrow(/is there already/);
+    await expect(backUpLog(path, target, QUIETLY)).rejects.toThrow(/exists already/);
     expect(readFileSync(target, "utf8")).toBe("precious");
     await backUpLog(path, target, replace);
     expect(inspectLog(target).newest).toBe(10);

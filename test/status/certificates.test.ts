@@ -52,7 +52,7 @@ describe("the end of a certificate", () => {
     expect([await daysLeft(base, "smtp"), await daysLeft(base, "kx")]).toEqual([5, 90]);
     const { certificates } = JSON.parse(await (await fetch(`${base}/status.json`)).text());
     expect(certificates).toMatchObject([
-      { listener: "smtp", expiresSoon: true, words: expect.stringContaining("4 d from now") },
+      { listener: "smtp", expiresSoon: true, words: expect.stringContaining("4 d left") },
       { listener: "kx", expiresSoon: false },
     ]);
     expect(await (await fetch(`${base}/`)).text()).toMatch(
