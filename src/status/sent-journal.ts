@@ -1,8 +1,8 @@
 /**
- * Keeps the times of deliveries beyond the life of the process: it hears the reports "sent" and
- * "served" and writes them to the log, gathered for some seconds, so that no delivery waits for it
- * and none costs an fsync of its own. A kill loses the last seconds, and with them a time in
- * `kxgw trace`, nothing else. Reports of updates without a number are not for it.
+ * Stores the times of deliveries in the log: it listens to the events "sent" and
+ * "served" and writes them in batches every few seconds, so that no delivery waits for it
+ * and none needs its own fsync. A kill loses the last seconds, which only affects the times in
+ * `kxgw trace`. Events of updates without a number are ignored.
  */
 import type { Clock } from "../clock.js";
 import type { Sending } from "../log/sendings.js";

@@ -133,7 +133,7 @@ describe("kxgw demo", () => {
     writeFileSync(tour, patient.replace("PATIENCE_MS = 10_000", "PATIENCE_MS = 1500"));
     const { said, ended, left } = demo(lossy);
     expect(await ended).toBe(70);
-    expect(said.stderr).toMatch(/kxgw demo: a key did not arrive whole at \S+: [0-9A-F]{40}\n$/);
+    expect(said.stderr).toMatch(/kxgw demo: a key did not arrive complete at \S+: [0-9A-F]{40}\n$/);
     expect(said.stdout).toBe("");
     expect(left()).toEqual([]);
     expect(processesIn(lossy)).toEqual([]);

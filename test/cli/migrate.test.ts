@@ -42,7 +42,7 @@ describe("kxgw config migrate", () => {
     const file = join(CONFIGS, "pksd/pksd.conf");
     const { out } = await migrate([file]);
     expect(out.errors).toContain(
-      `${file}:26: www_redonly: no directive that is known here; did you mean www_readonly?\n`,
+      `${file}:26: www_redonly: unknown directive; did you mean www_readonly?\n`,
     );
     expect(out.errors).toContain("pksd: 10 converted, 10 not needed, 2 unknown, 3 to do by hand\n");
     const json = await migrate([file], { json: true, site: "kx@pks.example.org" });
@@ -52,7 +52,7 @@ describe("kxgw config migrate", () => {
     expect(answer.toml).toContain('address = "kx@pks.example.org"   # --site');
     expect(answer.left).toContainEqual({
       ...{ place: `${file}:27`, key: "frobnicate", kind: "unknown" },
-      why: "no directive that is known here",
+      why: "unknown directive",
     });
     expect(answer.taken).toContainEqual({ place: `${file}:16`, key: "this_site" });
   });
@@ -70,7 +70,7 @@ describe("kxgw config migrate", () => {
       [file("pksd.conf", ""), 65, "is empty"],
       [file("blank", " \n\n"), 65, "is empty"],
       [file("binary", Buffer.from([0x99, 0, 1])), 65, "is not a text file"],
-      [file("letter", "Dear operator,\n"), 65, "looks like neither"],
+      [file("letter", "Dear operator,\n"), 65, "is neither"],
       [
         file("onak.ini", "[mail]\nthis_site=a@b.example\n!\n"),
         65,

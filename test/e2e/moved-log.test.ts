@@ -45,7 +45,7 @@ const HAPPENINGS: Record<string, readonly [(log: string) => void, RegExp]> = {
       copyFileSync(log, `${log}.copy`);
       renameSync(`${log}.copy`, log);
     },
-    /updates\.db: is another file now/,
+    /updates\.db: was replaced/,
   ],
   "the WAL is deleted": [(log) => rmSync(`${log}-wal`), /updates\.db-wal: was deleted or replaced/],
   "all files are deleted": [

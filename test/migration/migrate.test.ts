@@ -58,11 +58,11 @@ describe("a pksd.conf", () => {
   it("lists what it leaves, with the reason, and shows no value of what it does not know", () => {
     const left = Object.fromEntries(draft.left.map(({ place, kind, why }) => [place, [kind, why]]));
     expect(left["pksd.conf:19"]).toEqual(["by-hand", expect.stringContaining("pksd.conf:17")]);
-    expect(left["pksd.conf:20"]).toEqual(["by-hand", "is our own address, and no neighbour"]);
+    expect(left["pksd.conf:20"]).toEqual(["by-hand", "is our own address and not a neighbour"]);
     expect(left["pksd.conf:21"]?.[1]).toContain("is not a mail address");
     expect(left["pksd.conf:26"]).toEqual([
       "unknown",
-      "no directive that is known here; did you mean www_readonly?",
+      "unknown directive; did you mean www_readonly?",
     ]);
     expect(text).toContain("#   pksd.conf:27: frobnicate: no directive");
     expect(JSON.stringify(draft) + text).not.toContain("secret-word");
@@ -102,7 +102,7 @@ describe("a pksd.conf with the KX patch of 2003", () => {
   it("leaves what the gateway does not need, and says what it does not understand", () => {
     const left = Object.fromEntries(draft.left.map(({ place, kind, why }) => [place, [kind, why]]));
     expect(left["pksd.conf:17"]).toEqual([
-      ...["by-hand", "the same endpoint stands in pksd.conf:15"],
+      ...["by-hand", "the same endpoint is in pksd.conf:15"],
     ]);
     expect(left["pksd.conf:18"]).toEqual(["by-hand", expect.stringContaining("HOST PORT")]);
     expect(left["pksd.conf:19"]).toEqual(["unneeded", expect.stringContaining("its own log")]);
@@ -257,7 +257,7 @@ describe("a hockeypuck.conf", () => {
 
 describe("what is none of these", () => {
   it.each([
-    ["prose", "notes.txt", "Dear diary,\nnothing happened.\n", /looks like neither a pksd.conf/],
+    ["prose", "notes.txt", "Dear diary,\nnothing happened.\n", /is neither a pksd.conf/],
     [
       "a broken pksd.conf",
       "pksd.conf",
