@@ -13,7 +13,7 @@ import { hostPort } from "./host-port.js";
 
 const DATABASE = "pksd keeps its own database";
 const WEB = "pksd continues to answer on the web; a gateway answers no searches";
-const ANSWERS = "is for answers of pksd to mails; a gateway sends none";
+const ANSWERS = "for answers of pksd to mails; a gateway sends none";
 
 const UNNEEDED: Unneeded = {
   db_dir: DATABASE,

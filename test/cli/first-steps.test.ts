@@ -69,11 +69,11 @@ describe("kxgw init", () => {
     const slips: [Partial<InitOptions>, string][] = [
       [{ site: undefined }, "the mail address is missing: kxgw init --site"],
       [{ site: "nobody" }, "is not a mail address"],
-      [{ admin: "127.0.0.1:2525" }, "are one port"],
+      [{ admin: "127.0.0.1:2525" }, "is the same port as"],
       [{ mailPeers: ["old"] }, "write NAME=ADDRESS,IP"],
       [{ mailPeers: ["old=pgp@pks.example.net,nowhere"] }, "is not an IP address"],
       [{ kxPeers: ["new=kx.example.net"] }, "write NAME=HOST:PORT"],
-      [{ kxPeers: ['n"\n[kx]=a:1'] }, "cannot be a name"],
+      [{ kxPeers: ['n"\n[kx]=a:1'] }, "is not a valid name"],
     ];
     for (const [changes, words] of slips) {
       const { code, out, file } = await init(changes);

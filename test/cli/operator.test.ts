@@ -248,7 +248,7 @@ describe("kxgw peers, queue, top and health", () => {
       {},
       { isTTY: true, keyboard: keys },
     );
-    await eventually(() => live.text.includes("q ends"));
+    await eventually(() => live.text.includes("q quits"));
     type?.(Buffer.from("q"));
     expect(await ended).toBe(0);
     expect(live.text.startsWith("\x1b[?1049h")).toBe(true);

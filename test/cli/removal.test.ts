@@ -80,7 +80,7 @@ it("write into the log while no gateway runs, and list what is blocked", async (
   expect(shown).toEqual([
     expect.stringMatching(/^FINGERPRINT +UNTIL +REVOCATIONS +BY +SINCE +REASON$/),
     expect.stringMatching(/^4D64\w+ +2099-01-31T00:00Z +blocked +command +20\S+Z +asked$/),
-    expect.stringMatching(/^A{40} +for good +blocked +list +- +spam$/),
+    expect.stringMatching(/^A{40} +unlimited +blocked +list +- +spam$/),
     "",
   ]);
   const [first] = (await say("block", "", { json: true })).said.split("\n");

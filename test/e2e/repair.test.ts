@@ -186,7 +186,7 @@ describe("a pksd, by mail", () => {
     pksd.maxLast = 0;
     const { code, text } = await backfill("pks", { days: 3 });
     expect([code, text.split("\n")[1]]).toEqual([
-      ...[0, "It failed: pks: LAST is not permitted by this server."],
+      ...[0, "Failed: pks: LAST is not permitted by this server."],
     ]);
     expect((await doctor()).text).toContain("LAST is not permitted");
   });
@@ -281,7 +281,7 @@ describe("kxgw backfill", () => {
       0,
       'Still running: 0 new updates received so far. "kxgw peers show pks" shows the progress.',
     ]);
-    expect(errors).toContain("pks: was asked for 2 days, no answer yet");
+    expect(errors).toContain("pks: asked for 2 days, no answer yet");
     expect((await show("pks")).text).toMatch(/repairs +asked at .* for changes of 2 days/);
   });
 });

@@ -64,7 +64,7 @@ describe("a pksd.conf", () => {
       "unknown",
       "unknown directive; did you mean www_readonly?",
     ]);
-    expect(text).toContain("#   pksd.conf:27: frobnicate: no directive");
+    expect(text).toContain("#   pksd.conf:27: frobnicate: unknown directive");
     expect(JSON.stringify(draft) + text).not.toContain("secret-word");
     const lines = draft.left.map(({ place }) => Number(place.replace(/.*:/, "")));
     expect(lines).toEqual(lines.toSorted((a, b) => a - b));
@@ -96,14 +96,12 @@ describe("a pksd.conf with the KX patch of 2003", () => {
     expect(text).toContain(
       'listen = ["192.0.2.10:11399"]   # pksd.conf:11 tcp_syncaddr, pksd.conf:12 tcp_syncport',
     );
-    expect(text).toContain("# Take tcp_sync* out of pksd.conf before the gateway starts");
+    expect(text).toContain("# Remove tcp_sync* from pksd.conf before the gateway starts");
   });
 
   it("leaves what the gateway does not need, and says what it does not understand", () => {
     const left = Object.fromEntries(draft.left.map(({ place, kind, why }) => [place, [kind, why]]));
-    expect(left["pksd.conf:17"]).toEqual([
-      ...["by-hand", "the same endpoint is in pksd.conf:15"],
-    ]);
+    expect(left["pksd.conf:17"]).toEqual([...["by-hand", "the same endpoint is in pksd.conf:15"]]);
     expect(left["pksd.conf:18"]).toEqual(["by-hand", expect.stringContaining("HOST PORT")]);
     expect(left["pksd.conf:19"]).toEqual(["unneeded", expect.stringContaining("its own log")]);
     expect(left["pksd.conf:20"]).toEqual(["unneeded", expect.stringContaining("standard output")]);
