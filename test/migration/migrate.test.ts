@@ -154,7 +154,7 @@ describe("the files of SKS", () => {
   it("as Debian ships them tell no address: a placeholder, told so", () => {
     const { config, text } = migrated(all.map((name) => fixture("debian-sks", name)));
     expect(config.site.address).toBe("pgp-public-keys@keyserver.invalid");
-    expect(text).toContain("NOBODY'S ADDRESS");
+    expect(text).toContain("PLACEHOLDER");
     const given = migrated([fixture("debian-sks", "sksconf")], { site: "pgp@ks.example.org" });
     expect(given.config.site.address).toBe("pgp@ks.example.org");
     expect(given.text).not.toContain("NOBODY");
