@@ -15,7 +15,7 @@ import {
 } from "./openpgp/key.js";
 import { namingPackets } from "./openpgp/news.js";
 import { selfSigning } from "./openpgp/skeleton.js";
-import { updateHash } from "./openpgp/update-hash.js";
+import { namingUpdate, type UpdateName } from "./openpgp/update-hash.js";
 import { finish, type Steps } from "./steps.js";
 import type { Fingerprint, Update, UpdateHash } from "./update.js";
 
@@ -186,6 +186,12 @@ function about({ reason, message }: Refusal, fingerprint: Fingerprint): Refusal 
   return new Refusal(reason, message, fingerprint);
 }
 
+/** What an UPDATE has to be. */
+export interface Announced {
+  readonly hash: UpdateHash;
+  readonly fingerprint: string | undefined;
+}
+
 /**
  * The body of a KX UPDATE: exactly one key in one block, and the very one that was announced.
  * Throws Refusal. The check closes the thesis's attack (3), a bogus UPDATE that suppresses a real
@@ -193,13 +199,22 @@ function about({ reason, message }: Refusal, fingerprint: Fingerprint): Refusal 
  */
 export function admitAnnounced(
   armor: Uint8Array,
-  announced: { readonly hash: UpdateHash; readonly fingerprint: string | undefined },
+  announced: Announced,
   judge: Judgement = ALL,
 ): Update {
-  const [key] = finish(keysIn([armor], 1)).toSorted(refusalsFirst);
+  return finish(admittingAnnounced(armor, announced, judge));
+}
+
+/** The same in steps: an UPDATE may have 8 MiB. */
+export function* admittingAnnounced(
+  armor: Uint8Array,
+  announced: Announced,
+  judge: Judgement = ALL,
+): Steps<Update> {
+  const [key] = (yield* keysIn([armor], 1)).toSorted(refusalsFirst);
   if (key === undefined) throw new Refusal("no-key", "There is no OpenPGP public key in it.");
   if (key instanceof Refusal) throw key;
-  const name = updateHash(key);
+  const name = yield* namingUpdate(key);
   const isSameKey =
     announced.fingerprint === undefined || announced.fingerprint === key.fingerprint;
   if (name.hash !== announced.hash || !isSameKey) {
@@ -208,7 +223,7 @@ export function admitAnnounced(
   // Last, so that what policy refuses is known to be the update that was announced.
   const refusal = judge(key);
   if (refusal !== undefined) throw refusal;
-  return finish(updating(key, key, name));
+  return yield* updating(key, key, name);
 }
 
 function refusalsFirst(a: TransferableKey | Refusal, b: TransferableKey | Refusal): number {
@@ -224,9 +239,10 @@ export function updateOf(key: TransferableKey, whole: TransferableKey = key): Up
 export function* updating(
   key: TransferableKey,
   whole: TransferableKey = key,
-  { hash, digest } = updateHash(key),
+  name?: UpdateName,
 ): Steps<Update> {
   const { fingerprint } = key;
+  const { hash, digest } = name ?? (yield* namingUpdate(key));
   yield;
   const selfSigned = yield* selfSigning(whole);
   const packets = yield* namingPackets(key);

@@ -1,8 +1,9 @@
 /**
  * The doors that one configuration asks for, over one log: built, started from the inside out and
  * stopped in the mirror order, but for those that send: they stop first and together, because they
- * may wait for seconds for servers that do not answer, and what comes in goes on meanwhile. Holds
- * no behaviour of its own; whoever wants to know how the rooms hang together reads this file.
+ * may wait for seconds for servers that do not answer, and what comes in goes on meanwhile. Mails
+ * and posts that are under way keep nobody waiting either. Holds no behaviour of its own; whoever
+ * wants to know how the rooms hang together reads this file.
  */
 import { AdminDoor } from "./admin/admin-door.js";
 import { hkpStats } from "./admin/hkp-stats.js";
@@ -11,7 +12,7 @@ import type { Judgement } from "./admit.js";
 import type { Clock } from "./clock.js";
 import type { Config, Endpoint } from "./config/config.js";
 import { goesByKx, goesByMail } from "./config/paths.js";
-import type { Lane } from "./delivery/lane.js";
+import type { LaneDriver } from "./delivery/lane-driver.js";
 import { LOCAL_LANE, LocalDoor } from "./delivery/local-door.js";
 import { MailDoor } from "./delivery/mail-door.js";
 import { QuestionMailer } from "./delivery/mail-question.js";
@@ -61,7 +62,11 @@ export interface Foundation {
 
 export interface Doors {
   readonly listening: Listening;
-  stop(): Promise<void>;
+  /**
+   * Closes them: when it resolves nothing is listened on any more. What is under way at the doors
+   * for mail and HKP may take some seconds more, until `drained`; other doors can open meanwhile.
+   */
+  stop(): Promise<{ readonly drained: Promise<void> }>;
 }
 
 /**
@@ -72,9 +77,11 @@ export async function openDoors(config: Config, foundation: Foundation): Promise
   const { log, clock, counters, upkeep, inherited, startedAt } = foundation;
   const stops: (() => unknown)[] = [];
   const senderStops: (() => unknown)[] = [];
+  const draining: (Promise<void> | undefined)[] = [];
   const stop = async () => {
     await Promise.all(senderStops.splice(0).map((step) => step()));
     for (const step of stops.splice(0).reverse()) await step();
+    return { drained: Promise.all(draining).then(() => {}) };
   };
   try {
     reportIdleNeighbours(config, counters);
@@ -140,14 +147,14 @@ export async function openDoors(config: Config, foundation: Foundation): Promise
     const { smtp: mail } = config;
     const smtpDoor =
       mail && new SmtpDoor(config, mail, intake, bounces, counters, SMTP_LIMITS, inherited);
-    stops.push(() => smtpDoor?.stop());
+    stops.push(() => void draining.push(smtpDoor?.stop()));
     const smtp = (await smtpDoor?.start()) ?? [];
     const spoolDoor = config.spool && new SpoolDoor(config, config.spool, intake, counters, clock);
     spoolDoor?.start();
     stops.push(() => spoolDoor?.stop());
     const stats = () => hkpStats(sources);
     const hkpDoor = config.hkp && new HkpDoor(config, config.hkp, keys, counters, clock, { stats });
-    stops.push(() => hkpDoor?.stop());
+    stops.push(() => void draining.push(hkpDoor?.stop()));
     const hkp = (await hkpDoor?.start()) ?? [];
 
     const lane = (name: string) => mailDoor?.lane(name) ?? localDoor?.lane(name);
@@ -158,7 +165,7 @@ export async function openDoors(config: Config, foundation: Foundation): Promise
     for (const name of inherited?.idle ?? []) counters.report("idle-socket", { name });
     return { listening: { smtp, hkp, kx, admin }, stop };
   } catch (error) {
-    await stop();
+    await (await stop()).drained;
     throw error;
   }
 }
@@ -166,13 +173,13 @@ export async function openDoors(config: Config, foundation: Foundation): Promise
 /** The policy over the log; where no new keys are taken, those of the log are the known ones. */
 function rulesOf({ policy }: Config, { log, clock, counters }: Foundation): Policy {
   const isClosed = !policy.newKeys && policy.carried === undefined;
-  if (isClosed && log.removals.adopt() === 0) counters.report("takes-nothing");
+  if (isClosed && log.removals.adopt() === 0) counters.report("takes-nothing", {});
   return new Policy(policy, log, clock);
 }
 
 /** The operator's orders, each carried out by the part that it concerns. */
 function ordersFor(
-  lane: (name: string) => Lane | undefined,
+  lane: (name: string) => LaneDriver | undefined,
   kxDoor: KxDoor | undefined,
   repairDoor: RepairDoor,
   { policy }: Config,
@@ -222,11 +229,11 @@ function ordersFor(
         return said(false, `${name} is paused. Resume it first.`);
       }
       const isDialled = kxDoor?.dialNow(name) === true;
-      const isMailed = site?.path.isOpen === true;
+      const isMailed = site?.isOpen === true;
       if (isMailed) site.resume();
       if (isDialled)
         return said(true, `${name} is dialled now${isMailed ? ", and mail is retried" : ""}.`);
-      if (isMailed) return said(true, `Mail to ${name} is retried now.`);
+      if (isMailed) return said(true, `Delivery to ${name} is retried now.`);
       if (peer?.connected)
         return said(false, `${name} is connected by KX; nothing waits for a retry.`);
       return said(false, `${name} is not connected by KX; the peer must dial this gateway.`);

@@ -7,28 +7,60 @@
  * are values and not errors. Messages never quote key material.
  */
 
-/** Why input was refused: a closed set, used in replies, counters and tests. */
-export type RefusalReason =
-  | "no-key"
-  | "bad-armor"
-  | "bad-crc"
-  | "bad-packet"
-  | "secret-key"
-  | "not-key-material"
-  | "too-large"
-  | "bad-mail"
-  | "bad-request"
-  | "unknown-sender"
-  | "several-keys"
-  | "too-fast"
-  | "hash-mismatch"
-  | "wrong-key"
-  | "policy-size"
-  | "policy-packets"
-  | "policy-attribute"
-  | "policy-carry"
-  | "policy-new-key"
-  | "blocked";
+/** What each way in makes of a refusal. */
+export interface RefusalKind {
+  /** Reply code and enhanced status code, over SMTP and LMTP. */
+  readonly smtp: readonly [code: number, status: string];
+  /** Status of the HTTP answer. */
+  readonly hkp: number;
+  /**
+   * What is reported of a KX peer's update. KX has no answer to an UPDATE, so the peer is sent no
+   * code: the update is not wanted, or the peer sent something else than it announced.
+   */
+  readonly kx: "update-refused" | "update-wrong";
+  /** What a repair makes of it: nothing was lost, another source is asked, the same one again. */
+  readonly repair: "refused" | "absent" | "failed";
+  /** The key makes sense and is not carried here: to a keyserver over HKP it is "ignored". */
+  readonly isDeclined?: true;
+}
+
+const BAD: RefusalKind = { smtp: [550, "5.6.0"], hkp: 422, kx: "update-wrong", repair: "failed" };
+const UNWANTED: RefusalKind = {
+  ...{ smtp: [550, "5.7.1"], hkp: 422, kx: "update-refused", repair: "refused", isDeclined: true },
+};
+/** The update may have been small and its key is too large to be taken whole: that is a loss. */
+const OVER_LIMIT: RefusalKind = { ...UNWANTED, smtp: [552, "5.3.4"], repair: "absent" };
+
+/** Why material is refused: a closed set, used in answers, counters and tests. */
+export const REFUSALS = {
+  "no-key": BAD,
+  "bad-armor": BAD,
+  "bad-crc": BAD,
+  "bad-packet": { ...BAD, isDeclined: true },
+  "secret-key": BAD,
+  "not-key-material": BAD,
+  "too-large": { ...BAD, smtp: [552, "5.3.4"], hkp: 413, isDeclined: true },
+  "bad-mail": BAD,
+  "bad-request": { ...BAD, hkp: 400 },
+  "unknown-sender": { ...BAD, smtp: [550, "5.7.1"], hkp: 403 },
+  "unknown-recipient": { ...BAD, smtp: [550, "5.7.1"] },
+  "several-keys": BAD,
+  "too-fast": { ...BAD, smtp: [450, "4.7.1"], hkp: 429 },
+  "hash-mismatch": BAD,
+  "wrong-key": BAD,
+  "policy-size": OVER_LIMIT,
+  "policy-packets": OVER_LIMIT,
+  "policy-attribute": UNWANTED,
+  "policy-carry": UNWANTED,
+  "policy-new-key": UNWANTED,
+  blocked: UNWANTED,
+} as const satisfies Record<string, RefusalKind>;
+
+export type RefusalReason = keyof typeof REFUSALS;
+
+export function refusalKind(reason: RefusalReason): RefusalKind {
+  return REFUSALS[reason];
+}
 
 /** Bad input: `reason` for programs, `message` for the sender. */
 export class Refusal extends Error {

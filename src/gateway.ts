@@ -25,6 +25,8 @@ export class Gateway {
   readonly #journal: SentJournal;
   /** Changes of the doors, one after the other. */
   #work: Promise<void> = Promise.resolve();
+  /** What is still under way at doors that a reload has closed. */
+  readonly #draining = new Set<Promise<void>>();
 
   private constructor(foundation: Foundation, config: Config, doors: Doors, journal: SentJournal) {
     this.#foundation = foundation;
@@ -84,7 +86,8 @@ export class Gateway {
   /** Closes the doors and the log. */
   stop(): Promise<void> {
     this.#work = this.#work.then(async () => {
-      await this.#doors.stop();
+      const { drained } = await this.#doors.stop();
+      await Promise.all([drained, ...this.#draining]);
       this.#journal.stop();
       this.#foundation.log.close();
     });
@@ -98,11 +101,13 @@ export class Gateway {
       counters.report("reload-refused", { problem });
       return false;
     }
-    await this.#doors.stop();
+    const { drained } = await this.#doors.stop();
+    this.#draining.add(drained);
+    void drained.then(() => this.#draining.delete(drained));
     try {
       this.#doors = await openDoors(config, this.#foundation);
       this.#config = config;
-      counters.report("reloaded");
+      counters.report("reloaded", {});
     } catch (error) {
       const problem = error instanceof Error ? error.message : String(error);
       counters.report("reload-refused", { problem });

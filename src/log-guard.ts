@@ -1,8 +1,9 @@
 /**
- * The log as a door uses it that must not stop for it: what fails is told to the operator and is
- * "not now" to the caller, since neighbours must not suffer for a full disk of ours. The same
- * trouble of one door is told at most every 10 s: thousands of look-ups, or many lanes, may meet
- * it. Doors that answer a client tell their trouble themselves, one mail at a time.
+ * Calls the log for a room that must not stop when the log fails: the trouble is reported to the
+ * operator and the caller gets undefined, since neighbours must not suffer for a full disk here.
+ * The same kind of trouble of one room is reported at most every 10 s, because thousands of
+ * look-ups or many lanes may meet it. A server that answers a client reports its trouble itself,
+ * one mail at a time. Pure but for the clock and the diagnostics that it is given.
  */
 import type { Clock } from "./clock.js";
 import type { Diagnostics } from "./diagnostics.js";
@@ -16,14 +17,14 @@ export class LogGuard {
   readonly #diagnostics: Diagnostics;
   readonly #toldAt = new Map<string, number>();
 
-  /** `door` is what the operator calls whoever uses the log; one guard a door. */
+  /** `door` names in reports who uses the log; each user has a guard of its own. */
   constructor(door: string, clock: Clock, diagnostics: Diagnostics) {
     this.#door = door;
     this.#clock = clock;
     this.#diagnostics = diagnostics;
   }
 
-  /** What `work` returns, or undefined when it threw a `Trouble`. Lets bugs pass. */
+  /** Returns what `work` returns, or undefined when it throws a `Trouble`; rethrows the rest. */
   run<T>(work: () => T): T | undefined {
     try {
       return work();
@@ -33,7 +34,7 @@ export class LogGuard {
     }
   }
 
-  /** Tells of `error`, unless that kind was told just now. Throws it when it is no `Trouble`. */
+  /** Reports a `Trouble`, unless its kind was reported just now; throws any other error. */
   tell(error: unknown): void {
     if (!(error instanceof Trouble)) throw error;
     const { kind, message: problem, remedy } = error;

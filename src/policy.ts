@@ -1,7 +1,8 @@
 /**
  * What the operator does not want to carry: keys that are blocked, forgotten or not on the list,
- * updates, packets and user ids beyond a size, photos. Pure: judges one key of one update, or a key
- * by its fingerprint alone, and says why not; what the log knows of keys is handed in.
+ * updates, packets and user ids beyond a size, photos. Judges one key of one update, or a key by
+ * its fingerprint alone, and says why not. Pure but for two arguments of the constructor: a clock,
+ * since blocks end by date, and the `Records` of keys, which the log answers.
  *
  * Every limit is on the update, never on "the key so far": a limit on what a server holds of a key
  * lets an attacker fill that up and keep the key's revocation out. For the same reason a packet
@@ -62,14 +63,16 @@ export class Policy {
   /** Why no update of the key is carried, whatever it holds; undefined when one may be. */
   declines(fingerprint: string): Refusal | undefined {
     const block = this.blockOn(fingerprint);
-    return block?.allowRevocation === false ? blocked(fingerprint) : this.#isStrange(fingerprint);
+    return block?.allowRevocation === false
+      ? blocked(fingerprint)
+      : this.#declinesUnlisted(fingerprint);
   }
 
   /** Why the key of an update is not carried, or undefined when it is. */
   judge(key: TransferableKey): Refusal | undefined {
     const block = this.blockOn(key.fingerprint);
     if (block !== undefined && !passes(block, key)) return blocked(key.fingerprint);
-    return this.#isStrange(key.fingerprint) ?? judgeSizes(key, this.#settings);
+    return this.#declinesUnlisted(key.fingerprint) ?? judgeSizes(key, this.#settings);
   }
 
   /** What is left out of a key before it is judged. */
@@ -92,8 +95,8 @@ export class Policy {
     return mayPass ? undefined : "blocked";
   }
 
-  /** Keys that are not on the list, or, without one, that nobody here has heard of. */
-  #isStrange(fingerprint: string): Refusal | undefined {
+  /** Why a key is not carried that is not on the list or, without one, that the log never had. */
+  #declinesUnlisted(fingerprint: string): Refusal | undefined {
     const { carried, newKeys } = this.#settings;
     if (carried !== undefined) {
       if (carried.has(fingerprint)) return undefined;

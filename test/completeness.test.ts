@@ -34,7 +34,7 @@ import {
   pksdStore,
   sksStore,
 } from "./mail/oracles/stores.js";
-import { realKeys } from "./openpgp/material.js";
+import { claim, realKeys } from "./openpgp/material.js";
 import { Signer } from "./openpgp/signer.js";
 
 const NOW = Date.UTC(2026, 10, 29);
@@ -69,6 +69,9 @@ function isBound(key: TransferableKey): (component: Component) => boolean {
 function part(key: TransferableKey, ...components: readonly Component[]): TransferableKey {
   return assembleKey([{ packet: key.primary.packet, signatures: [] }, ...components]);
 }
+
+/** A signature of somebody else, as the models read it; nobody verifies it. */
+const STRANGERS = claim(0x10, 1_600_000_000, "A1".repeat(8));
 
 /**
  * The updates that a key came as, in order. The first shows a user id with its self-signatures, and
@@ -114,7 +117,12 @@ const history = fc
       .map((update) => ({ update, at: order.next().value ?? 0 }))
       .toSorted((a, b) => a.at - b.at)
       .map(({ update }) => update);
-    return { key, updates: [first, ...rest, ...rest.slice(0, repeats)] };
+    // pksd stores a subkey that came alone with the next news of the key: here the last update.
+    const last = named ? [{ packet: named.packet, signatures: [STRANGERS] }] : [];
+    return {
+      key: assembleKey([...keyComponents(key), ...last]),
+      updates: [first, ...rest, ...rest.slice(0, repeats), part(key, ...last)],
+    };
   });
 
 /** Everything of a key, as the models name it, save what does not satisfy `wanted`. */
@@ -202,7 +210,7 @@ describe("whatever the shape and the order of updates", () => {
             ),
           );
           seen.runs += 1;
-          // pksd knows RSA and DSA, no attributes, and no subkey but the first that it was sent.
+          // pksd knows RSA and DSA, no attributes, and one subkey.
           const algorithm = algorithmOf([
             { ...key.primary.packet, newFormat: false, bytes: bytes("") },
           ]);
@@ -217,14 +225,10 @@ describe("whatever the shape and the order of updates", () => {
             noSubkeys(everything(key, ({ packet }) => packet.tag !== TAG.userAttribute)),
           );
           const hasSubkey = [...pksd.held.keys()].some(isSubkey);
-          const [first] = updates;
-          const wasSent = first?.subkeys.some(({ packet }) => {
-            return (
-              isBound(key)({ packet, signatures: subkeySignatures(key, packet) }) &&
-              [1, 2, 3, 16, 17].includes(packet.body[5] ?? 0)
-            );
-          });
-          expect(hasSubkey).toBe(wasSent);
+          const isHeldThere = key.subkeys.some(
+            (one) => isBound(key)(one) && [1, 2, 3, 16, 17].includes(one.packet.body[5] ?? 0),
+          );
+          expect(hasSubkey).toBe(isHeldThere);
           if (hasSubkey) seen.subkeyAtPksd += 1;
         }),
         { numRuns: 25, seed: cap, endOnFailure: true },
@@ -234,10 +238,6 @@ describe("whatever the shape and the order of updates", () => {
     },
     120_000,
   );
-
-  function subkeySignatures(key: TransferableKey, packet: Packet): readonly Packet[] {
-    return key.subkeys.find((one) => nameOf(one.packet) === nameOf(packet))?.signatures ?? [];
-  }
 });
 
 describe("forged self-signatures", () => {

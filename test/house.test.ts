@@ -12,6 +12,7 @@ import {
   codeOf,
   cycleFaults,
   FLOORS,
+  floorPicture,
   formFaults,
   importFaults,
   purityFaults,
@@ -36,6 +37,14 @@ describe("the house", () => {
   it("has all its rooms, and no room that the plan does not show", () => {
     const built = new Set([...source.keys()].map(roomOf));
     expect([...built].sort()).toEqual(FLOORS.flatMap((rooms) => Object.keys(rooms)).sort());
+  });
+
+  it("is shown in docs/architecture.md as it is (vitest -u writes it)", async () => {
+    const page = readFileSync(join(ROOT, "docs/architecture.md"), "utf8");
+    const begin = page.indexOf("\n```\n", page.indexOf("\n## Who may import whom\n")) + 5;
+    const end = page.indexOf("\n```\n", begin);
+    const shown = page.slice(0, begin) + floorPicture() + page.slice(end);
+    await expect(shown).toMatchFileSnapshot("../docs/architecture.md");
   });
 
   it("imports downward only, and from outside what each room may", () => {
@@ -110,6 +119,14 @@ describe("a sample that breaks the house is found", () => {
     ["src/peering/x.ts", "const pick = Math.random();", "clock"],
   ])("purity: %s: %s", (path, code, fault) => {
     expect(faultsOf(purityFaults, path, code)).toEqual([expect.stringContaining(fault)]);
+  });
+
+  it("and out of machines that others drive, whatever their room", () => {
+    const path = "src/delivery/lane.ts";
+    const broken = `${source.get(path)}const timer = setTimeout(run, 1);\n`;
+    const [fault, ...others] = purityFaults(new Map([[path, broken]]));
+    expect(fault).toContain("sets a timer");
+    expect(others).toEqual([]);
   });
 
   it("but not words in comments, nor a date that is given", () => {

@@ -91,30 +91,31 @@ it("what it wants in the config passes the check", () => {
   }
 });
 
-it.each(["migration.md", "install.md", "neighbours.md", "operations.md"])(
-  "%s names commands that are there",
-  (name) => {
-    const table = execFileSync(process.execPath, [PROGRAM, "completion", "bash"], {
-      encoding: "utf8",
-    });
-    const options = new Map(
-      [...table.matchAll(/^ {4}"([a-z ]*)"\) words="(.*)" ;;$/gm)].map(
-        ([, command, words = ""]) => [command, words.split(" ")],
-      ),
-    );
-    const text = page(name).replaceAll("\\\n", " ");
-    let named = 0;
-    const commands = /(?:^|[`&;|] ?|\$ |"\|\/usr\/bin\/)kxgw ([a-z]+(?![\w.])[^|&"`\n]*)/gm;
-    for (const [line, said = ""] of text.matchAll(commands)) {
-      const words = said.trim().split(/\s+/);
-      const group = `${words[0]} ${words[1]}`;
-      const command = options.has(group) ? group : words[0];
-      const known = options.get(command);
-      expect(known, `${line}: no such command`).toBeDefined();
-      const given = words.filter((word) => /^--?[a-z]/.test(word));
-      expect(known, line).toEqual(expect.arrayContaining(given));
-      named += 1;
-    }
-    expect(named).toBeGreaterThan(2);
-  },
-);
+it.each([
+  ...["migration.md", "install.md", "neighbours.md", "operations.md"],
+  ...["paths.md", "repair.md", "removal.md"],
+])("%s names commands that are there", (name) => {
+  const table = execFileSync(process.execPath, [PROGRAM, "completion", "bash"], {
+    encoding: "utf8",
+  });
+  const options = new Map(
+    [...table.matchAll(/^ {4}"([a-z ]*)"\) words="(.*)" ;;$/gm)].map(([, command, words = ""]) => [
+      command,
+      words.split(" "),
+    ]),
+  );
+  const text = page(name).replaceAll("\\\n", " ");
+  let named = 0;
+  const commands = /(?:^|[`&;|] ?|\$ |"\|\/usr\/bin\/)kxgw ([a-z]+(?![\w.])[^|&"`\n]*)/gm;
+  for (const [line, said = ""] of text.matchAll(commands)) {
+    const words = said.trim().split(/\s+/);
+    const group = `${words[0]} ${words[1]}`;
+    const command = options.has(group) ? group : words[0];
+    const known = options.get(command);
+    expect(known, `${line}: no such command`).toBeDefined();
+    const given = words.filter((word) => /^--?[a-z]/.test(word));
+    expect(known, line).toEqual(expect.arrayContaining(given));
+    named += 1;
+  }
+  expect(named).toBeGreaterThan(2);
+});

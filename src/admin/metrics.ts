@@ -1,11 +1,12 @@
 /**
  * The metrics of /metrics, in the Prometheus text format by prom-client, in a registry of their
- * own. Every value is read from the event counters and the status when it is scraped, so page and
- * metrics agree. Labels are closed sets: names of neighbours, paths,
- * results, reasons; never a fingerprint and never an address.
+ * own. Every count is read from the event counters and the doors when it is asked for, and the
+ * table of events says what an event counts for, so the page and the metrics agree. Labels are
+ * closed sets: the operator's names of neighbours, transports, results, reasons; never a
+ * fingerprint and never an address.
  */
 import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from "prom-client";
-import { EVENTS, type EventName } from "../diagnostics.js";
+import { kindOf, type Outcome } from "../diagnostics.js";
 import type { Count } from "../status/event-counters.js";
 import { savedOf } from "../status/flow.js";
 import type { NeighbourView } from "../status/neighbour-view.js";
@@ -26,69 +27,36 @@ interface Family {
   readonly amount?: (count: Count) => number;
 }
 
-const RECEIVED: Partial<Record<EventName, string>> = {
-  accepted: "accepted",
-  duplicate: "duplicate",
-  "key-refused": "refused",
-  "mail-refused": "refused",
-  "mail-deferred": "deferred",
-  "update-refused": "refused",
-  "too-fast": "deferred",
-  "update-wrong": "wrong",
-  "update-gone": "gone",
-};
-const SENT: Partial<Record<EventName, readonly [transport: string, result: string]>> = {
-  sent: ["mail", "delivered"],
-  served: ["kx", "delivered"],
-  retry: ["mail", "deferred"],
-  stalled: ["mail", "deferred"],
-  undelivered: ["mail", "refused"],
-  "body-expired": ["mail", "expired"],
-  "would-send": ["mail", "would-send"],
-};
-const SUPPRESSED: Partial<Record<EventName, string>> = {
-  duplicate: "duplicate",
-  suppressed: "in-trail",
-};
+/** Outcomes of updates that went no further; a withheld one says why in `reason`. */
+const SUPPRESSED: readonly Outcome[] = ["duplicate", "in-trail", "withheld"];
 
-const REFUSED: readonly EventName[] = [
-  "mail-refused",
-  "key-refused",
-  "update-wrong",
-  "update-refused",
-  "update-declined",
-  "too-fast",
-];
+/** Transport and result of an update that was sent, or not yet, or that never will be. */
+function sendingOf({ event, via }: Count): { transport: string; result: Outcome } | undefined {
+  const { direction, outcome, transport } = kindOf(event);
+  if (direction !== "out" || outcome === undefined || transport === undefined) return undefined;
+  return { transport: via ?? transport, result: outcome };
+}
 
-const REPAIRED: Partial<Record<EventName, string>> = {
-  repaired: "repaired",
-  "repair-asked": "asked",
-  "repair-retry": "retry",
-  "repair-failed": "failed",
-};
-
-/** The counters that are read from the event counters. */
+/** Every counter that comes from the event counters. */
 const FAMILIES: readonly Family[] = [
   {
     name: "kxgw_updates_received_total",
     help: "Updates received, by result.",
     labels: ["peer", "transport", "result"],
     of: ({ event, neighbour, via }) => {
-      const result = RECEIVED[event];
-      if (result === undefined) return undefined;
-      const transport = via ?? (event.startsWith("update-") ? "kx" : "mail");
-      return { peer: neighbour ?? "", transport, result };
+      const { direction, outcome: result, transport } = kindOf(event);
+      if (direction !== "in" || result === undefined || transport === undefined) return undefined;
+      return { peer: neighbour ?? "", transport: via ?? transport, result };
     },
   },
   {
     name: "kxgw_updates_sent_total",
     help: "Delivery attempts, by result.",
     labels: ["peer", "transport", "result"],
-    of: ({ event, neighbour, via }) => {
-      const [transport, result] = SENT[event] ?? [];
-      if (transport === undefined || result === undefined) return undefined;
-      if (neighbour !== undefined && isLocal(neighbour)) return undefined;
-      return { peer: neighbour ?? "", transport: via ?? transport, result };
+    of: (count) => {
+      const { neighbour = "" } = count;
+      const sending = isLocal(neighbour) ? undefined : sendingOf(count);
+      return sending && { peer: neighbour, ...sending };
     },
   },
   {
@@ -96,7 +64,9 @@ const FAMILIES: readonly Family[] = [
     help: "Updates not forwarded: known, in the trail, blocked or forgotten.",
     labels: ["reason"],
     of: ({ event, reason: why }) => {
-      const reason = event === "withheld" ? why : SUPPRESSED[event];
+      const { outcome } = kindOf(event);
+      if (outcome === undefined || !SUPPRESSED.includes(outcome)) return undefined;
+      const reason = outcome === "withheld" ? why : outcome;
       return reason === undefined ? undefined : { reason };
     },
   },
@@ -112,7 +82,7 @@ const FAMILIES: readonly Family[] = [
     help: "Mails, keys and announcements refused or deferred, by reason.",
     labels: ["reason"],
     of: ({ event, reason }) =>
-      REFUSED.includes(event) ? { reason: reason ?? "unspecified" } : undefined,
+      kindOf(event).isRefusal ? { reason: reason ?? "unspecified" } : undefined,
   },
   {
     name: "kxgw_bounces_total",
@@ -126,24 +96,25 @@ const FAMILIES: readonly Family[] = [
     help: "Requests for lost updates, by keyserver asked; failed: no keyserver is left.",
     labels: ["peer", "result"],
     of: ({ event, neighbour }) => {
-      const result = REPAIRED[event];
-      return result === undefined ? undefined : { peer: neighbour ?? "", result };
+      const { direction, outcome: result } = kindOf(event);
+      if (direction !== undefined || result === undefined) return undefined;
+      return { peer: neighbour ?? "", result };
     },
   },
   {
     name: "kxgw_local_inject_total",
     help: "Deliveries to the local keyserver.",
     labels: ["result"],
-    of: ({ event, neighbour = "" }) => {
-      const result = SENT[event]?.[1];
-      return result !== undefined && isLocal(neighbour) ? { result } : undefined;
+    of: (count) => {
+      const sending = isLocal(count.neighbour ?? "") ? sendingOf(count) : undefined;
+      return sending && { result: sending.result };
     },
   },
   {
     name: "kxgw_events_total",
     help: "Events; docs/events.md describes them.",
     labels: ["event", "level"],
-    of: ({ event }) => ({ event, level: EVENTS[event].level }),
+    of: ({ event }) => ({ event, level: kindOf(event).level }),
   },
 ];
 
@@ -264,12 +235,12 @@ export class Metrics {
   }
 
   #views(): NeighbourView[] {
-    const { config, log, counters, clock, lanes, peers } = this.#sources;
+    const { config, counters, clock, lanes, peers } = this.#sources;
     const [allLanes, allPeers] = [lanes(), peers()];
     return subjectsOf(config.neighbours, allLanes).map((neighbour) => {
       const lane = allLanes.find(({ name }) => name === neighbour.name);
       const peer = allPeers.find(({ name }) => name === neighbour.name);
-      return viewOf(neighbour, { log, counters, lane, peer, now: clock.now() });
+      return viewOf(neighbour, { counters, lane, peer, now: clock.now() });
     });
   }
 

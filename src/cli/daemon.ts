@@ -8,7 +8,8 @@ import { controlPath } from "../admin/admin-door.js";
 import { systemClock } from "../clock.js";
 import type { Config } from "../config/config.js";
 import { goesByKx, goesByMail } from "../config/paths.js";
-import { PAUSED_AT } from "../delivery/lane-state.js";
+import { laneStatus } from "../delivery/lane.js";
+import { LOCAL_LANE } from "../delivery/local-door.js";
 import { EXIT } from "../errors.js";
 import { UpdateLog } from "../log/update-log.js";
 import type { PeerStatus } from "../peering/connection.js";
@@ -73,14 +74,17 @@ export function withLog<T>(config: Config, work: (sources: Sources) => T): T {
 
 function sourcesFrom(config: Config, log: UpdateLog): Sources {
   const counters = new EventCounters({ report: () => {} }, systemClock);
+  const { local } = config;
+  const sites = [
+    ...config.neighbours
+      .filter((one) => one.mail !== undefined && goesByMail(one))
+      .map(({ name, mail }) => ({ name, address: mail })),
+    ...(local === undefined ? [] : [{ name: LOCAL_LANE, address: local.address }]),
+  ];
   const lanes = () =>
-    config.neighbours.filter(goesByMail).flatMap(({ name }) => {
-      const lane = log.lanes.get(name);
-      if (lane === undefined) return [];
-      const isPaused = lane.nextAt === PAUSED_AT;
-      const nextAt = isPaused ? 0 : lane.nextAt;
-      const backlog = Math.max(0, log.newest() - lane.cursor);
-      return [{ ...lane, name, nextAt, backlog, isPaused }];
+    sites.flatMap((site) => {
+      const row = log.lanes.get(site.name);
+      return row === undefined ? [] : [laneStatus(log, site, row)];
     });
   const certificates = () => new CertificateEnds(config).list();
   return {

@@ -11,7 +11,7 @@
 import { fstatSync } from "node:fs";
 import type { DestinationStream } from "pino";
 import { pino } from "pino";
-import type { Diagnostics, EventName, Fields, Level } from "../diagnostics.js";
+import type { EventName, EventSink, Fields, Level } from "../diagnostics.js";
 import { EVENTS } from "../diagnostics.js";
 import { clientNetwork } from "../ip-address.js";
 
@@ -36,7 +36,7 @@ export function diagnosticsLog(
   level: Level,
   destination?: DestinationStream,
   form: LogForm = destination === undefined ? formOf(process.env, 1) : "json",
-): Diagnostics {
+): EventSink {
   if (form === "json") return jsonLog(level, destination);
   const write = (line: string) => void (destination ?? process.stdout).write(line);
   return {
@@ -64,7 +64,7 @@ export function formOf(env: NodeJS.ProcessEnv, descriptor: number): LogForm {
   return descriptor === 1 && process.stdout.isTTY === true ? "terminal" : "json";
 }
 
-function jsonLog(level: Level, destination: DestinationStream | undefined): Diagnostics {
+function jsonLog(level: Level, destination: DestinationStream | undefined): EventSink {
   const options = {
     level,
     base: null,

@@ -1,17 +1,16 @@
 /**
- * `kxgw queue ls|show|retry|skip`: the updates that wait for each mail site. The log is the only
- * queue: this lists the entries after the cursor of each lane, without those that the site has.
- * `retry` starts the next attempt now; `skip` gives up the first update of a site permanently.
+ * `kxgw queue ls|show|retry|skip`: the updates that each mail site and the local keyserver still
+ * need. The log is the only queue, and `log.pending` selects the entries. `retry` starts the
+ * next attempt now; `skip` gives up the first update of a site permanently.
  */
 
 import type { Config } from "../config/config.js";
 import { loadConfig } from "../config/load.js";
+import { LOCAL_LANE } from "../delivery/local-door.js";
 import { EXIT } from "../errors.js";
-import type { Entry, UpdateLog } from "../log/update-log.js";
-import { inTrail } from "../mail/sent-trail.js";
+import type { Entry } from "../log/update-log.js";
 import { Policy } from "../policy.js";
 import { several, span } from "../text.js";
-import type { Seq } from "../update.js";
 import { order, run, withLog } from "./daemon.js";
 import type { Output } from "./output.js";
 import { find } from "./peers.js";
@@ -22,8 +21,6 @@ export type QueueVerb = "ls" | "show" | "retry" | "skip";
 
 /** Entries of a site that are listed; the others are counted. */
 const LISTED = 100;
-/** Entries per read. */
-const CHUNK = 1000;
 
 interface Waiting {
   readonly site: string;
@@ -49,20 +46,24 @@ export async function queueCommand(
     const config = loadConfig(given.file, env);
     const [name, seq] = names;
     if (verb === "ls") {
-      if (name !== undefined && find(config, name, out) === undefined) return EXIT.usage;
+      if (name !== undefined && siteOf(config, name, out) === undefined) return EXIT.usage;
       return list(config, name, given.json, out);
     }
-    const neighbour = find(config, name, out);
-    if (neighbour === undefined) return EXIT.usage;
-    if (verb === "retry") {
-      return await order(config, `/queue/${neighbour.name}/retry`, given.json, out);
-    }
+    const site = siteOf(config, name, out);
+    if (site === undefined) return EXIT.usage;
+    if (verb === "retry") return await order(config, `/queue/${site}/retry`, given.json, out);
     if (seq === undefined || !/^\d+$/.test(seq)) {
       out.stderr("kxgw: write the number of the update, as kxgw queue ls prints it\n");
       return EXIT.usage;
     }
-    return await order(config, `/queue/${neighbour.name}/skip/${seq}`, given.json, out);
+    return await order(config, `/queue/${site}/skip/${seq}`, given.json, out);
   });
+}
+
+/** The site of that name, which may be the keyserver beside us; says which there are when not. */
+function siteOf(config: Config, name: string | undefined, out: Output): string | undefined {
+  if (name === LOCAL_LANE && config.local !== undefined) return name;
+  return find(config, name, out)?.name;
 }
 
 function list(config: Config, name: string | undefined, json: boolean, out: Output): number {
@@ -92,23 +93,19 @@ function list(config: Config, name: string | undefined, json: boolean, out: Outp
   return EXIT.ok;
 }
 
-/**
- * The entries after the cursor of each lane whose trail does not name the site, oldest first, and
- * for each site the number of those that are not listed.
- */
+/** What each site needs and policy lets out, next first; of what is not listed the number. */
 function waiting(config: Config, only: string | undefined) {
   return withLog(config, ({ log, lanes, clock }) => {
     const policy = new Policy(config.policy, log, clock);
     const all: Waiting[] = [];
     const more = new Map<string, number>();
-    for (const { name, cursor } of lanes()) {
-      const mail = config.neighbours.find((one) => one.name === name)?.mail;
-      if (mail === undefined || (only !== undefined && only !== name)) continue;
+    for (const site of lanes()) {
+      const { name } = site;
+      if (only !== undefined && only !== name) continue;
       let listed = 0;
-      for (const entry of entriesFrom(log, cursor + 1)) {
-        const { seq, origin } = entry;
-        if (origin.neighbour === name || inTrail(log.trails.get(seq), mail)) continue;
-        if (policy.withholds(entry) !== undefined) continue;
+      for (const seq of log.pending.seqs(site)) {
+        const entry = log.entry(seq);
+        if (entry === undefined || policy.withholds(entry) !== undefined) continue;
         listed += 1;
         if (listed <= LISTED) all.push(waitingOf(name, entry));
         else more.set(name, listed - LISTED);
@@ -116,16 +113,6 @@ function waiting(config: Config, only: string | undefined) {
     }
     return { all, more };
   });
-}
-
-function* entriesFrom(log: UpdateLog, first: number): Generator<Entry> {
-  for (let low = first; ; ) {
-    const entries = log.range(low as Seq, Number.MAX_SAFE_INTEGER as Seq, CHUNK);
-    yield* entries;
-    const last = entries.at(-1);
-    if (last === undefined || entries.length < CHUNK) return;
-    low = last.seq + 1;
-  }
 }
 
 function waitingOf(site: string, { seq, hash, fingerprint, size, receivedAt }: Entry): Waiting {

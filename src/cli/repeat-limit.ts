@@ -1,35 +1,12 @@
 /**
- * Limits the log lines of events that others can cause at will: for each neighbour a number of
- * lines per minute is written, and then one line that counts the others. Unknown clients share
- * one limit. Counters, page and metrics receive the events before this filter, so they are
- * complete. Pure except for the output; the clock is an argument.
+ * Limits the lines of the log: of an event that others can cause as often as they like (`isLimited`
+ * in the table of events), so many lines a minute are written for each neighbour, and then one
+ * that says how many more there were. Strangers share one allowance. Counters, page and metrics
+ * get every report, since they come before this limit. It has no timer: its owner calls `sweep`.
  */
 import type { Clock } from "../clock.js";
-import type { Diagnostics, EventName, Fields } from "../diagnostics.js";
-
-/**
- * The limited events. Never limited are the events of an update's life (`accepted`, `sent`,
- * `undelivered`, `body-expired`), and those of the process, which are rare.
- */
-export const LIMITED: ReadonlySet<EventName> = new Set<EventName>([
-  // One per mail or request of any client: a flood, or a misconfigured neighbour.
-  ...(["mail-refused", "key-refused", "too-fast", "reply-swallowed", "smtp-limited"] as const),
-  ...(["hkp-limited", "smtp-error"] as const),
-  // One per mail while the disk is full.
-  "mail-deferred",
-  // One per bounce: a site that returns every mail, or forged bounces.
-  ...(["bounce", "delivery-noted", "retry"] as const),
-  // One per connection: a peer that reconnects all the time, or a port scan.
-  ...(["peer-connected", "peer-disconnected", "peer-unreachable"] as const),
-  ...(["peer-untrusted", "peer-unknown", "peer-complaint", "peer-reset", "peer-gap"] as const),
-  // One per announced update: thousands at the first contact with a peer whose bodies have
-  // expired, or that announces updates that it does not have.
-  ...(["update-refused", "update-wrong", "update-gone", "update-lost", "fetch-timeout"] as const),
-  // One per update that cannot be fetched: a peer may announce updates that do not exist.
-  ...(["repair-failed", "repair-retry"] as const),
-  // One per announcement of a key that a partial gateway does not carry, which is most of them.
-  "update-declined",
-]);
+import type { EventName, EventSink, Fields } from "../diagnostics.js";
+import { kindOf } from "../diagnostics.js";
 
 export const REPEAT_LIMITS = {
   /** Enough to see a pattern, few enough to keep other events visible. */
@@ -47,20 +24,20 @@ interface Window {
   more: number;
 }
 
-export class RepeatLimit implements Diagnostics {
-  readonly #next: Diagnostics;
+export class RepeatLimit implements EventSink {
+  readonly #next: EventSink;
   readonly #clock: Clock;
   /** All windows have the same length, so the oldest one ends first. */
   readonly #windows = new Map<string, Window>();
 
-  constructor(next: Diagnostics, clock: Clock) {
+  constructor(next: EventSink, clock: Clock) {
     this.#next = next;
     this.#clock = clock;
   }
 
   report(event: EventName, fields: Fields = {}): void {
     this.sweep();
-    if (!LIMITED.has(event)) return this.#next.report(event, fields);
+    if (kindOf(event).isLimited !== true) return this.#next.report(event, fields);
     const { neighbour } = fields;
     const window = this.#window(event, typeof neighbour === "string" ? neighbour : undefined);
     if (window.lines === REPEAT_LIMITS.lines) {

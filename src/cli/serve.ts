@@ -35,8 +35,9 @@ export async function serveCommand(
 ): Promise<number> {
   const signals = signalQueue();
   const hangUps = hangUpListener();
-  const diagnostics = new RepeatLimit(diagnosticsLog("info"), systemClock);
-  setInterval(() => diagnostics.sweep(), SWEEP_MS).unref();
+  const limit = new RepeatLimit(diagnosticsLog("info"), systemClock);
+  const diagnostics: Diagnostics = limit;
+  setInterval(() => limit.sweep(), SWEEP_MS).unref();
   const manager = new ServiceManager(env, diagnostics);
   let inherited: SystemdSockets | undefined;
   let gateway: Gateway;
@@ -70,8 +71,8 @@ export async function serveCommand(
     if (!(error instanceof Trouble)) throw error;
     return explain(error, out);
   }
-  diagnostics.flush();
-  diagnostics.report("stopped");
+  limit.flush();
+  diagnostics.report("stopped", {});
   setTimeout(() => process.exit(EXIT.ok), LAST_MS).unref();
   return EXIT.ok;
 }

@@ -1,6 +1,6 @@
 /**
- * What a lane makes of the mails that a site's mail system took and sent back later (ingress reads
- * them and leaves them in the log). Such an update was not delivered, so it goes on a list in the
+ * What a lane does about mails that a site's mail system took and sent back later (ingress reads
+ * them and notes them in the log). Such an update was not delivered, so it goes on a list in the
  * log and is sent again, on its own; the lane waits before it sends anything more.
  *
  *  1. What the site refused for what it holds is undelivered, as if it had been refused at once.
@@ -12,12 +12,11 @@
  */
 
 import type { Clock } from "../clock.js";
-import type { Diagnostics } from "../diagnostics.js";
 import type { Returned } from "../log/bounces.js";
 import type { Entry, UpdateLog } from "../log/update-log.js";
 import { delayMs, type Schedule } from "../schedule.js";
 import type { Seq } from "../update.js";
-import { recordUndelivered } from "./undelivered.js";
+import type { LaneReport } from "./lane-report.js";
 
 /** Rule 4; the default schedule spreads them over nearly three days. */
 export const MAX_TRIES = 20;
@@ -32,25 +31,28 @@ export interface Pause {
   readonly words: string;
 }
 
+export interface BounceComponents {
+  readonly log: Pick<UpdateLog, "bounces" | "entry" | "lookup" | "range">;
+  readonly clock: Clock;
+  readonly report: LaneReport;
+}
+
 export class BounceHandler {
   readonly #site: string;
   readonly #retry: Schedule;
-  readonly #log: UpdateLog;
+  readonly #log: BounceComponents["log"];
   readonly #clock: Clock;
-  readonly #diagnostics: Diagnostics;
+  readonly #report: LaneReport;
 
   constructor(
-    site: string,
-    retry: Schedule,
-    log: UpdateLog,
-    clock: Clock,
-    diagnostics: Diagnostics,
+    { log, clock, report }: BounceComponents,
+    { name, retry }: { readonly name: string; readonly retry: Schedule },
   ) {
-    this.#site = site;
+    this.#site = name;
     this.#retry = retry;
     this.#log = log;
     this.#clock = clock;
-    this.#diagnostics = diagnostics;
+    this.#report = report;
   }
 
   /**
@@ -109,17 +111,14 @@ export class BounceHandler {
   }
 
   #pause({ seq, tries, code, text: words }: Returned): Pause {
-    const neighbour = this.#site;
     const waitMs = delayMs(this.#retry, tries, this.#clock.random());
     const hash = this.#log.entry(seq)?.hash;
-    const attempt = tries + 1;
-    this.#diagnostics.report("retry", { seq, hash, neighbour, code, words, attempt, waitMs });
+    this.#report.of("retry", { seq, hash }, { code, words, attempt: tries + 1, waitMs });
     return { until: this.#clock.now() + waitMs, words };
   }
 
   #giveUp(entry: Entry, { code, text: words }: Returned): void {
-    const at = this.#clock.now();
-    recordUndelivered(this.#log, this.#diagnostics, { site: this.#site, entry, code, words, at });
+    this.#report.undelivered(entry, { code, words });
     this.#log.bounces.forget(this.#site, entry.seq);
   }
 }

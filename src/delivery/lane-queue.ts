@@ -1,10 +1,10 @@
 /**
- * What a lane has to deliver next, out of the log and through its courier: the parts of an update,
- * or several updates that wait and can go as one part. Decides nothing about when or whether.
+ * What a lane delivers next, from the log and by its delivery method: the parts of an update, or
+ * several updates that wait and go as one part. Does not decide when, or whether.
  */
 import type { Clock } from "../clock.js";
+import type { Site } from "../log/pending.js";
 import type { Entry, UpdateLog } from "../log/update-log.js";
-import { inTrail } from "../mail/sent-trail.js";
 import { CARRY_ALL, type Rules, type Withheld } from "../policy.js";
 import type { Seq } from "../update.js";
 import type { DeliveryMethod, Outgoing, Part } from "./delivery-method.js";
@@ -19,35 +19,35 @@ export interface Bundle {
   /** In the order of the log. */
   readonly entries: readonly [Entry, ...Entry[]];
   readonly last: Entry;
-  /** What was passed over between them, since the site needs nothing of it. */
+  /** Entries between them that the site does not need. */
   readonly passed: readonly Entry[];
   readonly part: Part;
 }
 
+export interface QueueComponents {
+  readonly log: Pick<UpdateLog, "body" | "pending" | "range" | "skeletons" | "trails">;
+  readonly method: DeliveryMethod;
+  readonly clock: Clock;
+}
+
+export interface QueueSettings extends Site {
+  /** What may leave; without it everything. */
+  readonly rules?: Rules | undefined;
+}
+
 export class LaneQueue {
-  readonly #name: string;
-  readonly #address: string | undefined;
-  readonly #log: UpdateLog;
+  readonly #site: Site;
+  readonly #rules: Rules;
+  readonly #log: QueueComponents["log"];
   readonly #method: DeliveryMethod;
   readonly #clock: Clock;
-  readonly #rules: Rules;
 
-  constructor(
-    site: {
-      readonly name: string;
-      readonly address: string | undefined;
-      readonly rules?: Rules | undefined;
-    },
-    log: UpdateLog,
-    method: DeliveryMethod,
-    clock: Clock,
-  ) {
-    this.#name = site.name;
-    this.#address = site.address;
+  constructor({ log, method, clock }: QueueComponents, settings: QueueSettings) {
+    this.#site = { name: settings.name, address: settings.address };
+    this.#rules = settings.rules ?? CARRY_ALL;
     this.#log = log;
     this.#method = method;
     this.#clock = clock;
-    this.#rules = site.rules ?? CARRY_ALL;
   }
 
   /** Why nobody gets the update any more, undefined when the site may. */
@@ -58,18 +58,15 @@ export class LaneQueue {
   /** Whether the site needs nothing of the update, of which it has the first `part` parts. */
   skips(entry: Entry, part: number): boolean {
     // An update that is half sent is finished, whoever else has told of it since.
-    return this.withholds(entry) !== undefined || (part === 0 && this.has(entry));
+    return (
+      this.withholds(entry) !== undefined ||
+      (part === 0 && this.#log.pending.has(this.#site, entry))
+    );
   }
 
   /** What comes after `cursor` in the log, at most `limit` entries. */
   after(cursor: number, limit = PAGE): Entry[] {
     return this.#log.range((cursor + 1) as Seq, Number.MAX_SAFE_INTEGER as Seq, limit);
-  }
-
-  /** Whether the site has the update: it is in the trail or was the source. */
-  has(entry: Entry): boolean {
-    if (entry.origin.neighbour === this.#name) return true;
-    return this.#address !== undefined && inTrail(this.#log.trails.get(entry.seq), this.#address);
   }
 
   /** The parts of an update, undefined when its body is gone. */
@@ -79,8 +76,9 @@ export class LaneQueue {
   }
 
   /**
-   * What waits from `page[0]` on and goes with it; undefined when that one goes alone, as it does
-   * unless the site is behind: it waited while something failed, at `failedAt`, or for too long.
+   * The updates from `page[0]` on that go in one part; undefined when that one goes alone. Updates
+   * go together when the site is behind: they waited while something failed, at `failedAt`, or
+   * for longer than `BEHIND_MS`.
    */
   load(page: readonly Entry[], failedAt: number): Bundle | undefined {
     const pack = this.#method.pack?.(this.#clock.now());

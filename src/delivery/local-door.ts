@@ -10,8 +10,8 @@ import { domainOf } from "../mail-address.js";
 import type { Envelope } from "../outmail.js";
 import type { Rules } from "../policy.js";
 import type { DeliveryMethod } from "./delivery-method.js";
-import type { LaneStatus } from "./lane.js";
-import { Lane } from "./lane.js";
+import { Lane, type LaneStatus } from "./lane.js";
+import { LaneDriver } from "./lane-driver.js";
 import { HkpDelivery } from "./local-hkp.js";
 import { ProgramDelivery } from "./local-program.js";
 import { pksdName, SpoolDelivery, sksName } from "./local-spool.js";
@@ -23,7 +23,7 @@ export const LOCAL_LANE = "[local]";
 const STOP_MS = 10_000;
 
 export class LocalDoor {
-  readonly #lane: Lane;
+  readonly #lane: LaneDriver;
   readonly #method: DeliveryMethod;
   readonly #log: UpdateLog;
   #unsubscribe: (() => void) | undefined;
@@ -43,7 +43,8 @@ export class LocalDoor {
     const observing = config.mode === "observe";
     this.#method = methodOf(local, envelope, hkpBase(config));
     const settings = { name: LOCAL_LANE, address, retry, observing, rules };
-    this.#lane = new Lane(settings, log, this.#method, clock, diagnostics);
+    const lane = new Lane({ log, method: this.#method, clock, diagnostics }, settings);
+    this.#lane = new LaneDriver(lane);
   }
 
   start(): void {
@@ -61,7 +62,7 @@ export class LocalDoor {
   }
 
   /** Its only lane, for the operator's orders. */
-  lane(name: string): Lane | undefined {
+  lane(name: string): LaneDriver | undefined {
     return name === LOCAL_LANE ? this.#lane : undefined;
   }
 

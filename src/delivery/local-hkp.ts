@@ -3,16 +3,20 @@
  * in PKS-Recipients and ourselves in PKS-Sender and PKS-From. The answer is read, not only its
  * status: Hockeypuck says in JSON what it did, SKS and onak in HTML; all refuse under a 200.
  *  - Taken: JSON with the key as inserted or updated; HTML that says it was added.
- *  - Ignored: Hockeypuck had all of it, or found nothing valid in it. The key is looked up.
+ *  - Ignored: Hockeypuck had all of it, or found nothing valid in it. The key is looked up, and so
+ *    is one of which only a part may have been taken. When something is missing that the self-
+ *    signatures which the receiver serves make valid, it is posted once more, with those.
  *  - Refused, for good: JSON with the key as invalid or nowhere; what `isRefusal` knows.
  *  - Anything else is temporary, as is an answer that nobody here understands: it is never "sent".
  */
 import { Refusal } from "../errors.js";
 import { grownTrail } from "../mail/sent-trail.js";
-import { encodeArmor, readArmor } from "../openpgp/armor.js";
+import { armoredSize, encodeArmor, readArmor } from "../openpgp/armor.js";
 import { fragments } from "../openpgp/fragments.js";
-import { readKeys } from "../openpgp/key.js";
-import { packetKey, readPackets, TAG } from "../openpgp/packet.js";
+import { assembleKey, encodeKey, keyComponents, readKeys } from "../openpgp/key.js";
+import { encodePackets, type Packet, packetKey, readPackets, TAG } from "../openpgp/packet.js";
+import { isSelfSignature } from "../openpgp/signature.js";
+import { grown, selfSigned } from "../openpgp/skeleton.js";
 import type { Fingerprint } from "../update.js";
 import type { DeliveryMethod, Outgoing, Part } from "./delivery-method.js";
 import type { Outcome } from "./relay.js";
@@ -37,7 +41,10 @@ const FINAL = [400, 413, 422];
 const FINAL_WORDS = /\bAdd failed\b|No OpenPGP packets found in input|\bKey not found\b/i;
 
 /** What an answer comes to; "ignored" says that the receiver has it or has thrown it away. */
-export type HkpAnswer = Outcome | { readonly kind: "ignored"; readonly words: string };
+export type HkpAnswer =
+  | Exclude<Outcome, { readonly kind: "delivered" }>
+  | { readonly kind: "delivered"; readonly reply: string; readonly mayBePartial: boolean }
+  | { readonly kind: "ignored"; readonly words: string };
 
 export class HkpDelivery implements DeliveryMethod {
   readonly #url: string;
@@ -60,12 +67,12 @@ export class HkpDelivery implements DeliveryMethod {
     const [key] = readKeys(body);
     if (key === undefined || key instanceof Refusal) throw new Error("a body in the log is no key");
     return fragments(key, skeleton, ARMOR_BYTES, date).map(({ packets, isNamed }) => {
-      const armor = encodeArmor(packets);
+      const bytes = armoredSize(packets.length);
       return {
-        bytes: armor.length,
+        bytes,
         incomplete: !isNamed,
-        oversized: armor.length > ARMOR_BYTES,
-        deliver: () => this.#deliver(packets, armor, fingerprint, trail),
+        oversized: bytes > ARMOR_BYTES,
+        deliver: () => this.#deliver(packets, fingerprint, trail, date),
       };
     });
   }
@@ -77,24 +84,41 @@ export class HkpDelivery implements DeliveryMethod {
 
   async #deliver(
     packets: Uint8Array,
-    armor: string,
     fingerprint: Fingerprint,
     trail: readonly string[],
+    date: number,
   ): Promise<Outcome> {
     this.#request = new AbortController();
     const deadline = setTimeout(() => {
       this.#request.abort(new Error(`No answer within ${REQUEST_MS / 1000} s.`));
     }, REQUEST_MS);
     try {
-      const answer = await this.#post(armor, trail);
-      return answer.kind === "ignored"
-        ? await this.#lookUp(packets, fingerprint, answer.words)
-        : answer;
+      const first = await this.#offer(packets, fingerprint, trail);
+      if (first.served === undefined) return first.outcome;
+      const more = completedBy(packets, first.served, date);
+      if (more === undefined) return first.outcome;
+      return (await this.#offer(more, fingerprint, trail)).outcome;
     } catch (error) {
       return { kind: "temporary", code: undefined, words: reasonOf(error) };
     } finally {
       clearTimeout(deadline);
     }
+  }
+
+  /** Posts packets; `served` is the receiver's key when it lacks some of them. */
+  async #offer(
+    packets: Uint8Array,
+    fingerprint: Fingerprint,
+    trail: readonly string[],
+  ): Promise<Offered> {
+    const answer = await this.#post(encodeArmor(packets), trail);
+    const isTaken = answer.kind === "delivered" && !(answer.mayBePartial && hasUnbound(packets));
+    if (isTaken || answer.kind === "refused" || answer.kind === "temporary") {
+      return { outcome: answer, served: undefined };
+    }
+    const words =
+      answer.kind === "delivered" ? `${answer.reply}: taken` : `${answer.words}: ignored`;
+    return await this.#lookUp(packets, fingerprint, words);
   }
 
   async #post(armor: string, trail: readonly string[]): Promise<HkpAnswer> {
@@ -115,8 +139,8 @@ export class HkpDelivery implements DeliveryMethod {
     return answerOf(response.status, (await head(response, ANSWER_BYTES)).toString("latin1"));
   }
 
-  /** Whether the receiver that ignored the packets serves them. */
-  async #lookUp(packets: Uint8Array, fingerprint: Fingerprint, words: string): Promise<Outcome> {
+  /** Whether the receiver serves the packets. */
+  async #lookUp(packets: Uint8Array, fingerprint: Fingerprint, words: string): Promise<Offered> {
     const query = `op=get&options=mr&search=0x${fingerprint}`;
     const response = await fetch(`${this.#url}/pks/lookup?${query}`, {
       redirect: "manual",
@@ -124,14 +148,25 @@ export class HkpDelivery implements DeliveryMethod {
     });
     const { status } = response;
     const text = await head(response, KEY_BYTES);
-    if (status !== 200) return ignored(words, `and it does not serve the key (${status})`);
-    return heldOf(packets, text, words);
+    if (status !== 200) {
+      const outcome = thrownAway(words, `it does not serve the key (${status})`);
+      return { outcome, served: undefined };
+    }
+    const served = packetsIn(text);
+    const outcome = heldOf(packets, served, words);
+    return { outcome, served: outcome.kind === "refused" ? served : undefined };
   }
 }
 
-/** What an "ignored" with these `words` is worth, by the key that the receiver serves in `text`. */
-export function heldOf(sent: Uint8Array, text: Uint8Array, words: string): Outcome {
-  const served = readArmor(text).flatMap((block) => {
+/** What came of packets that were posted; `served` is what the receiver has when it lacks some. */
+interface Offered {
+  readonly outcome: Outcome;
+  readonly served: readonly Packet[] | undefined;
+}
+
+/** The packets in the armor of an answer. */
+function packetsIn(text: Uint8Array): Packet[] {
+  return readArmor(text).flatMap((block) => {
     try {
       return block instanceof Refusal ? [] : readPackets(block.data);
     } catch (error) {
@@ -139,6 +174,10 @@ export function heldOf(sent: Uint8Array, text: Uint8Array, words: string): Outco
       return [];
     }
   });
+}
+
+/** What an answer with these `words` is worth, by the packets that the receiver serves. */
+export function heldOf(sent: Uint8Array, served: readonly Packet[], words: string): Outcome {
   const names = new Set(served.map(packetKey));
   const packets = readPackets(sent);
   const missing = packets.filter((packet) => !names.has(packetKey(packet)));
@@ -148,11 +187,46 @@ export function heldOf(sent: Uint8Array, text: Uint8Array, words: string): Outco
   const isShown = packets.some((one) => one.tag === TAG.signature && names.has(packetKey(one)));
   if (isBare && isShown) return { kind: "delivered", reply: `${words} (it serves its revocation)` };
   const share = `${missing.length} of ${packets.length}`;
-  return ignored(words, `and it does not serve ${share} packets`);
+  return thrownAway(words, `it does not serve ${share} packets`);
 }
 
-function ignored(words: string, why: string): Outcome {
-  return { kind: "refused", code: 200, words: `${words}: ignored, ${why}` };
+function thrownAway(words: string, why: string): Outcome {
+  return { kind: "refused", code: 200, words: `${words}, and ${why}`, isOfKey: true };
+}
+
+/** Whether a user id or subkey shows no self-signature: Hockeypuck drops it then, the rest not. */
+function hasUnbound(packets: Uint8Array): boolean {
+  const [key] = readKeys(packets);
+  if (key === undefined || key instanceof Refusal) return false;
+  return [...key.userIds, ...key.subkeys].some(
+    ({ signatures }) => !signatures.some((one) => isSelfSignature(key, one)),
+  );
+}
+
+/**
+ * The packets with the self-signatures under them that the receiver serves; undefined when it
+ * serves none that are new. Who runs the gateway beside a full keyserver needs this for the first
+ * update of each key: the log knows nothing of it yet, but the receiver does.
+ */
+export function completedBy(
+  packets: Uint8Array,
+  served: readonly Packet[],
+  date: number,
+): Uint8Array | undefined {
+  const [key] = readKeys(packets);
+  const [theirs] = readKeys(encodePackets(served));
+  if (key === undefined || key instanceof Refusal) return undefined;
+  if (theirs === undefined || theirs instanceof Refusal) return undefined;
+  if (theirs.fingerprint !== key.fingerprint) return undefined;
+  const shown = new Set(keyComponents(key).map(({ packet }) => packetKey(packet)));
+  const shared = keyComponents(theirs).filter(({ packet }) => shown.has(packetKey(packet)));
+  const came = selfSigned(assembleKey(shared));
+  if (came === undefined) return undefined;
+  const verified = grown(undefined, came, date);
+  const [bones] = readKeys(Buffer.concat([encodePackets([key.primary.packet]), verified]));
+  if (bones === undefined || bones instanceof Refusal) return undefined;
+  const more = encodeKey(assembleKey([...keyComponents(key), ...keyComponents(bones)]));
+  return more.length > packets.length ? more : undefined;
 }
 
 /** A trail as a header. One that is too long loses its oldest sites: it spares work, no more. */
@@ -184,13 +258,13 @@ async function head(response: Response, limit: number): Promise<Buffer> {
 export function answerOf(status: number, text: string): HkpAnswer {
   const words = `${status} ${plain(text)}`.trim().slice(0, WORDS);
   if (isRefusal(status, text)) return { kind: "refused", code: status, words };
-  const temporary: Outcome = { kind: "temporary", code: status, words };
+  const temporary: HkpAnswer = { kind: "temporary", code: status, words };
   if (status !== 200) return temporary;
   const summary = jsonObject(text);
   if (summary !== undefined) return answerOfSummary(summary, words) ?? temporary;
   const isAdded = /Key block added to key server database/i.test(text);
   return isAdded && !/\b(Error|0 key\(s\) added)\b/i.test(text)
-    ? { kind: "delivered", reply: words }
+    ? { kind: "delivered", reply: words, mayBePartial: false }
     : temporary;
 }
 
@@ -211,12 +285,14 @@ function answerOfSummary(summary: object, words: string): HkpAnswer | undefined 
     const list: unknown = Reflect.get(summary, name);
     return Array.isArray(list) ? list.length : 0;
   };
-  if (count("inserted") + count("updated") > 0) return { kind: "delivered", reply: words };
+  if (count("inserted") + count("updated") > 0) {
+    return { kind: "delivered", reply: words, mayBePartial: true };
+  }
   if (count("invalid") === 0 && count("ignored") > 0) return { kind: "ignored", words };
   const isSummary = ["inserted", "updated", "ignored", "invalid"].some((name) => name in summary);
   // Hockeypuck leaves empty lists out: an empty object says that it found no key in it.
   if (!isSummary && Object.keys(summary).length > 0) return undefined;
-  return { kind: "refused", code: 200, words };
+  return { kind: "refused", code: 200, words, isOfKey: true };
 }
 
 function jsonObject(text: string): object | undefined {

@@ -15,15 +15,15 @@ import { domainOf } from "../mail-address.js";
 import type { Rules } from "../policy.js";
 import type { Seq } from "../update.js";
 import { type DeliveryMethod, RelayDelivery } from "./delivery-method.js";
-import type { LaneStatus } from "./lane.js";
-import { Lane } from "./lane.js";
+import { Lane, type LaneStatus } from "./lane.js";
+import { LaneDriver } from "./lane-driver.js";
 import { certificatesIn, SmtpRelay, TRANSPORT_LIMITS } from "./relay.js";
 
 /** How long a relay may take for the mail under way when we go down. */
 const STOP_MS = 10_000;
 
 export class MailDoor {
-  readonly #all: Lane[] = [];
+  readonly #all: LaneDriver[] = [];
   /** Names of the sites that may be sent mail. */
   readonly #shown = new Set<string>();
   readonly #methods: DeliveryMethod[] = [];
@@ -57,7 +57,8 @@ export class MailDoor {
       this.#methods.push(method);
       const path = { via, fallbackMs };
       const settings = { name, address: mail, retry, observing, rate, rules, path };
-      this.#all.push(new Lane(settings, log, method, clock, diagnostics, guard));
+      const lane = new Lane({ log, method, clock, diagnostics, guard }, settings);
+      this.#all.push(new LaneDriver(lane));
       if (goesByMail(neighbour)) this.#shown.add(name);
     }
   }
@@ -85,20 +86,20 @@ export class MailDoor {
 
   /** A KX session with a neighbour began, or the last one ended. */
   session(name: string, isUp: boolean): void {
-    this.#all.find((lane) => lane.name === name)?.path.session(isUp);
+    this.#all.find((lane) => lane.name === name)?.session(isUp);
   }
 
   /** Names of the sites to which mail may leave now. */
   open(): string[] {
-    return this.#all.filter(({ path }) => path.isOpen).map(({ name }) => name);
+    return this.#all.filter(({ isOpen }) => isOpen).map(({ name }) => name);
   }
 
   /** The lane of a site, for the operator's orders. */
-  lane(name: string): Lane | undefined {
+  lane(name: string): LaneDriver | undefined {
     return this.#lanes.find((lane) => lane.name === name);
   }
 
-  get #lanes(): Lane[] {
+  get #lanes(): LaneDriver[] {
     return this.#all.filter(({ name }) => this.#shown.has(name));
   }
 

@@ -36,8 +36,16 @@ export type Outcome =
   | { readonly kind: "delivered"; readonly reply: string }
   /** Later: the relay or the site, not this mail, is the trouble; or nobody knows. */
   | { readonly kind: "temporary"; readonly code: number | undefined; readonly words: string }
-  /** Never: this mail was read and refused. */
-  | { readonly kind: "refused"; readonly code: number; readonly words: string };
+  /**
+   * Never: this mail was read and refused. `isOfKey` says that the receiver named the key, so that
+   * nothing is wrong with the receiver itself.
+   */
+  | {
+      readonly kind: "refused";
+      readonly code: number;
+      readonly words: string;
+      readonly isOfKey?: true;
+    };
 
 /** What the connection to the relay has to be. */
 export interface Security {

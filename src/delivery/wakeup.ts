@@ -15,11 +15,11 @@ export class Wakeup {
     this.#wake?.();
   }
 
-  /** Waits `ms` milliseconds, or for a ring alone when undefined. */
-  async wait(ms: number | undefined): Promise<void> {
+  /** Waits `ms` milliseconds, or for a ring alone when Infinity. */
+  async wait(ms: number): Promise<void> {
     if (!this.#rung) {
       await new Promise<void>((resolve) => {
-        const timer = ms === undefined ? undefined : setTimeout(resolve, Math.min(ms, LONGEST_MS));
+        const timer = ms === Infinity ? undefined : setTimeout(resolve, Math.min(ms, LONGEST_MS));
         this.#wake = () => {
           clearTimeout(timer);
           resolve();

@@ -8,7 +8,7 @@
  * A message that no room is left for is dropped while it is read on, and `bytes` then rejects with
  * `Trouble`: the sender keeps it.
  */
-import { type FileHandle, open, unlink } from "node:fs/promises";
+import { type FileHandle, open, rm } from "node:fs/promises";
 import { join } from "node:path";
 import { Trouble } from "../errors.js";
 
@@ -33,7 +33,6 @@ export class HeldMails {
   /** Bytes in files by client; all strangers are one. */
   readonly #used = new Map<string, number>();
   readonly #turns = new Turns();
-  #count = 0;
 
   constructor(directory: string, limits: HeldLimits = HELD_LIMITS) {
     this.directory = directory;
@@ -73,13 +72,18 @@ export class HeldMails {
 
   /** A file that has no name any more. */
   async file(): Promise<FileHandle> {
-    this.#count += 1;
-    const path = join(this.directory, `.kxgw-mail-${process.pid}-${this.#count}`);
+    files += 1;
+    const path = join(this.directory, `.kxgw-mail-${process.pid}-${files}`);
+    // In a container the process before, which may have been killed right here, had our number.
+    await rm(path, { force: true });
     const file = await open(path, "wx+", 0o600);
-    await unlink(path);
+    await rm(path, { force: true });
     return file;
   }
 }
+
+/** How many were opened; a reload makes another `HeldMails` while the former one is still used. */
+let files = 0;
 
 /** Stands for all who are no neighbours. */
 const STRANGERS = "strangers";
@@ -120,7 +124,8 @@ export class HeldMail {
     this.#written = 0;
     const file = this.#file;
     this.#file = undefined;
-    await file?.close();
+    // A file system over a network may tell of a full disk here; nobody needs the file any more.
+    await file?.close().catch(() => {});
   }
 
   /** The whole message; a long one when it is its turn. Rejects with `Trouble`. */

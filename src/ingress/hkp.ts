@@ -15,32 +15,20 @@ import type { AddressInfo, Socket } from "node:net";
 import type { Clock } from "../clock.js";
 import type { Config, Endpoint, Neighbour } from "../config/config.js";
 import type { Diagnostics } from "../diagnostics.js";
-import { Refusal, type RefusalReason, TooFast, Trouble } from "../errors.js";
+import { Refusal, refusalKind, TooFast, Trouble } from "../errors.js";
 import type { KeyIntake, Submission, Taken } from "../intake/key-intake.js";
 import { KnownSenders, senderOf } from "../intake/senders.js";
+import { inSlices } from "../intake/slices.js";
 import { clientHost, clientNetwork } from "../ip-address.js";
-import { readArmor } from "../openpgp/armor.js";
-import { readKeys } from "../openpgp/key.js";
+import { readingArmor } from "../openpgp/armor.js";
+import { readingKeys, readKeys } from "../openpgp/key.js";
+import type { Steps } from "../steps.js";
 import { GaveUp, Gone, readBody } from "./hkp-body.js";
 import { readAddForm } from "./hkp-form.js";
 import { HKP_LIMITS, type HkpLimits } from "./limits.js";
 import { NO_PKS_HEADERS, readPksHeaders, sitesByHost } from "./pks-headers.js";
 import { isOverShare, type Visitor } from "./shares.js";
 import { StrangerRates } from "./stranger-rates.js";
-
-/** Refusals whose fault is not in the key, with Hockeypuck's status for the others: 422. */
-const STATUS: Partial<Record<RefusalReason, number>> = {
-  "bad-request": 400,
-  "unknown-sender": 403,
-  "too-large": 413,
-};
-const UNPROCESSABLE = 422;
-
-/** Refusals of keys that make sense and are not carried here. */
-const DECLINED: ReadonlySet<RefusalReason> = new Set<RefusalReason>([
-  ...(["policy-size", "policy-packets", "policy-attribute", "policy-carry"] as const),
-  ...(["policy-new-key", "blocked", "too-large", "bad-packet"] as const),
-]);
 
 /** How late Node notices that a head did not come in time. */
 const CHECK_MS = 1000;
@@ -87,6 +75,7 @@ export class HkpDoor {
   readonly #hkp: NonNullable<Config["hkp"]>;
   readonly #keys: KeyIntake;
   readonly #diagnostics: Diagnostics;
+  readonly #clock: Clock;
   readonly #senders: KnownSenders;
   readonly #sites: ReadonlyMap<string, string>;
   readonly #stats: (() => unknown) | undefined;
@@ -111,6 +100,7 @@ export class HkpDoor {
     this.#keys = keys;
     this.#diagnostics = diagnostics;
     this.#limits = limits;
+    this.#clock = clock;
     this.#strangers = new StrangerRates(hkp.strangerRate, limits.networks, clock);
     this.#senders = new KnownSenders(config.neighbours);
     this.#sites = sitesByHost(config);
@@ -289,7 +279,7 @@ export class HkpDoor {
     } catch (error) {
       if (!isDeclined(error) || !isProgram || asked.candidates.length === 0) throw error;
       this.#refused(error, asked);
-      return summary([], submission.armor.flatMap(keysIn));
+      return summary([], await inSlices(namingKeys(submission.armor), this.#clock));
     }
   }
 
@@ -322,7 +312,6 @@ export class HkpDoor {
     if (isPassing && isKeyserver(asked)) return void request.socket.destroy();
     if (error instanceof TooFast) {
       response.setHeader("Retry-After", String(Math.max(1, Math.ceil(error.waitMs / 1000))));
-      return say(asked, 429, error.message);
     }
     if (error instanceof GaveUp) {
       response.setHeader("Retry-After", String(NO_ROOM_MS / 1000));
@@ -330,7 +319,7 @@ export class HkpDoor {
       return say(asked, 503, "too many requests at once, try again later");
     }
     if (error instanceof Refusal) {
-      return say(asked, STATUS[error.reason] ?? UNPROCESSABLE, error.message);
+      return say(asked, refusalKind(error.reason).hkp, error.message);
     }
     response.setHeader("Retry-After", "60");
     say(asked, 503, "the key could not be stored, try again later");
@@ -394,7 +383,7 @@ function isKeyserver({ request, candidates }: Asked): boolean {
 }
 
 function isDeclined(error: unknown): error is Refusal {
-  return error instanceof Refusal && DECLINED.has(error.reason);
+  return error instanceof Refusal && refusalKind(error.reason).isDeclined === true;
 }
 
 function ifGone(error: unknown): void {
@@ -415,15 +404,19 @@ function namesOf(taken: readonly Taken[], wanted: Taken["outcome"]): KeyName[] {
     });
 }
 
-/** The keys of an armored text, as far as they can be read. */
-function keysIn(text: Uint8Array): KeyName[] {
-  return readArmor(text)
-    .flatMap((block) => (block instanceof Refusal ? [] : readKeys(block.data)))
-    .flatMap((key) =>
-      key instanceof Refusal
-        ? []
-        : [{ version: key.version, fingerprint: key.fingerprint.toLowerCase() }],
-    );
+/** The keys of armored texts, as far as they can be read; there is one, or a few are enough. */
+function* namingKeys(texts: readonly Uint8Array[]): Steps<KeyName[]> {
+  const found: KeyName[] = [];
+  for (const text of texts) {
+    for (const block of yield* readingArmor(text)) {
+      if (block instanceof Refusal) continue;
+      for (const key of yield* readingKeys(block.data, 1)) {
+        if (key instanceof Refusal) continue;
+        found.push({ version: key.version, fingerprint: key.fingerprint.toLowerCase() });
+      }
+    }
+  }
+  return found;
 }
 
 function preflight(response: ServerResponse): void {

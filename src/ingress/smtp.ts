@@ -19,7 +19,7 @@ import type {
 } from "smtp-server";
 import type { Config, Endpoint, Neighbour } from "../config/config.js";
 import type { Diagnostics } from "../diagnostics.js";
-import { Refusal, type RefusalReason, TooFast, Trouble } from "../errors.js";
+import { Refusal, type RefusalReason, refusalKind, TooFast, Trouble } from "../errors.js";
 import { KnownSenders } from "../intake/senders.js";
 import { clientHost, clientNetwork, isLoopback } from "../ip-address.js";
 import { isBounceAddress } from "../mail/verp.js";
@@ -48,18 +48,6 @@ interface Reply {
   readonly text: string;
 }
 
-/** Refusals that have a code of their own. */
-const REFUSED: Partial<Record<RefusalReason, readonly [number, string]>> = {
-  "too-large": [552, "5.3.4"],
-  "unknown-sender": [550, "5.7.1"],
-  "policy-size": [552, "5.3.4"],
-  "policy-packets": [552, "5.3.4"],
-  "policy-attribute": [550, "5.7.1"],
-  "policy-carry": [550, "5.7.1"],
-  "policy-new-key": [550, "5.7.1"],
-  blocked: [550, "5.7.1"],
-};
-
 const NOTED: Reply = { code: 250, text: "2.0.0 Noted." };
 
 const GOING_DOWN: Reply = { code: 421, text: "4.3.2 Going down, try again later." };
@@ -67,7 +55,7 @@ const GOING_DOWN: Reply = { code: 421, text: "4.3.2 Going down, try again later.
 /** What a client hears whose message is not read to its end. */
 const GIVE_UP: Readonly<Record<GiveUp, Reply>> = {
   "too-slow": { code: 421, text: "4.4.2 The message took too long." },
-  "too-large": { code: 552, text: "5.3.4 The message is far too large." },
+  "too-large": replyFor("too-large", "The message is far too large."),
 };
 
 export class SmtpDoor {
@@ -200,12 +188,17 @@ export class SmtpDoor {
         const connection = server.sessions().find(({ id }) => id === session.id);
         const isStranger = this.#access(session, line).candidates.length === 0;
         const held = this.#held.open(session.remoteAddress, isStranger);
+        // Over LMTP each recipient has its reply, whatever happens to the message.
+        const replies = line === "socket" ? session.envelope.rcptTo.length : 1;
         const broken: Reply = { code: 451, text: "4.4.2 The connection broke." };
         this.#data(stream, session, line, { connection, held })
-          .catch((error) => [error instanceof Trouble ? this.#failure(error, session) : broken])
+          .catch((error) => {
+            const reply = error instanceof Trouble ? this.#failure(error, session) : broken;
+            return new Array<Reply>(replies).fill(reply);
+          })
           .finally(() => held.release())
-          .then((replies) => {
-            callback(null, replies.map(toAnswer));
+          .then((given) => {
+            callback(null, given.map(toAnswer));
             if (this.#stopping) this.#dismiss(connection);
           });
       },
@@ -258,14 +251,14 @@ export class SmtpDoor {
   #judgeAccess(session: SMTPServerSession, line: Line): Reply | undefined {
     if (this.#access(session, line).candidates.length > 0) return undefined;
     this.#refused(session, "unknown-sender", "the address is in no neighbour's accept_from");
-    return { code: 550, text: "5.7.1 This address is not a neighbour of this keyserver." };
+    return replyFor("unknown-sender", "This address is not a neighbour of this keyserver.");
   }
 
   #judgeRecipient(recipient: string, session: SMTPServerSession, line: Line): Reply | undefined {
     if (this.#isBounce(recipient)) return undefined;
     if (!this.#isSite(recipient)) {
       this.#refused(session, "unknown-recipient", "no such recipient");
-      return { code: 550, text: "5.7.1 No such recipient here; this host does not relay." };
+      return replyFor("unknown-recipient", "No such recipient here; this host does not relay.");
     }
     const stranger = this.#judgeAccess(session, line);
     if (stranger !== undefined) return stranger;
@@ -350,12 +343,11 @@ export class SmtpDoor {
       const { neighbour, reason, waitMs, message } = error;
       const client = clientNetwork(session.remoteAddress);
       this.#diagnostics.report("too-fast", { neighbour, client, reason, waitMs });
-      return { code: 450, text: `4.7.1 ${message}` };
+      return replyFor(reason, message);
     }
     if (error instanceof Refusal) {
       this.#refused(session, error.reason, error.message);
-      const [code, status] = REFUSED[error.reason] ?? [550, "5.6.0"];
-      return { code, text: `${status} ${error.message}` };
+      return replyFor(error.reason, error.message);
     }
     const trouble = error instanceof Trouble ? error : undefined;
     this.#diagnostics.report("mail-deferred", {
@@ -374,11 +366,16 @@ export class SmtpDoor {
     this.#diagnostics.report("smtp-limited", { neighbour, client: clientNetwork(address), reason });
   }
 
-  #refused(session: SMTPServerSession, reason: string, problem: string): void {
+  #refused(session: SMTPServerSession, reason: RefusalReason, problem: string): void {
     const neighbour = this.#senders.at(session.remoteAddress)[0]?.name;
     const client = clientNetwork(session.remoteAddress);
     this.#diagnostics.report("mail-refused", { neighbour, client, reason, problem });
   }
+}
+
+function replyFor(reason: RefusalReason, words: string): Reply {
+  const [code, status] = refusalKind(reason).smtp;
+  return { code, text: `${status} ${words}` };
 }
 
 function replyTo(intake: Intake): Reply {

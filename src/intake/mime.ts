@@ -1,15 +1,17 @@
 /**
- * The decoded bytes of a mail's parts, by mailparser: quoted-printable and base64 undone, charset
- * and line ends left alone, multipart and attached messages walked through. Armor is read from
- * these bytes, never from mailparser's `text`, which changes some shapes and is missing for
- * others. The plain shape, which is what every keyserver writes, needs no parser: its body is its
- * only part (`plainBody`; a test holds both ways to the same bytes).
+ * The decoded bytes of a mail's parts, by mailparser: base64 and quoted-printable undone (this
+ * by `quoted-printable.ts`), charset and line ends left alone, multipart and attached messages read
+ * too. Armor is read from these bytes, never from mailparser's `text`, which changes some shapes
+ * and is missing for others. The plain shape, which is what every keyserver writes, needs no
+ * parser: its body is its only part (`plainBody`; a test holds both ways to the same bytes).
  */
+import type { Transform } from "node:stream";
 import { setImmediate } from "node:timers/promises";
 import { MailParser } from "mailparser";
 import { Refusal } from "../errors.js";
 import type { HeaderField } from "../mail/head.js";
 import { headerValues } from "../mail/head.js";
+import { QuotedPrintableDecoder } from "./quoted-printable.js";
 
 /** Parts a mail may have; a keyserver writes one, a mailing list's footer makes it two. */
 export const MAX_PARTS = 100;
@@ -65,7 +67,7 @@ export async function typedParts(message: Uint8Array): Promise<MimePart[]> {
   });
   // Every leaf becomes an attachment, that is, plain bytes: mailparser decodes charsets and
   // format=flowed of what it takes for text, and armor must come through as it is.
-  Object.assign(parser, { textTypes: [] });
+  Object.assign(parser, { textTypes: [], createNode: decodingInLines });
   const parts: MimePart[] = [];
   const pending: Promise<void>[] = [];
   const finished = new Promise<void>((resolve, reject) => {
@@ -94,6 +96,20 @@ export async function typedParts(message: Uint8Array): Promise<MimePart[]> {
     throw new Refusal("bad-mail", "The MIME structure of the mail cannot be read.");
   }
   return parts;
+}
+
+/** A node of mailparser's tree, as far as it concerns us. */
+interface Node {
+  readonly encoding: unknown;
+  getDecoder: () => Transform;
+}
+
+const { createNode } = MailParser.prototype as unknown as { createNode(node: Node): unknown };
+
+/** Takes the place of `createNode`, which asks the node for what decodes it. */
+function decodingInLines(this: MailParser, node: Node): unknown {
+  if (node.encoding === "quoted-printable") node.getDecoder = () => new QuotedPrintableDecoder();
+  return createNode.call(this, node);
 }
 
 /** Hands over the message bit by bit, since a parser works on what it is given in one go. */

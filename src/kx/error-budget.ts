@@ -1,6 +1,7 @@
 /**
- * How much one connection may go wrong (rules 5 and 6 of `smtp-session.ts`): how many ERRORs we may
- * still send this minute, and how many bad messages the peer has left. Counts, and says nothing.
+ * How much may go wrong on one connection (rules 5 and 6 of `session.ts`): how many ERRORs we may
+ * still send this minute, and how many bad messages the peer may still send. It counts; the session
+ * acts.
  */
 export const ERROR_LIMITS = { badMessages: 10, errorsPerMinute: 20 } as const;
 
@@ -17,13 +18,13 @@ export class ErrorBudget {
   #sentInWindow = 0;
 
   /** Counts a bad message; true when it was one too many. */
-  isSpentBy(): boolean {
+  countBadMessage(): boolean {
     this.#badMessages += 1;
     return this.#badMessages >= ERROR_LIMITS.badMessages;
   }
 
-  /** Whether one more ERROR may leave; then it is counted. */
-  maySend(now: number): boolean {
+  /** Takes one ERROR from the minute's share; false when it has none left. */
+  takeError(now: number): boolean {
     if (now - this.#windowAt >= 60_000) {
       this.#windowAt = now;
       this.#sentInWindow = 0;

@@ -18,6 +18,8 @@ export interface ParserLimits {
   readonly messageBytes: number;
   /** Most numbers in a GETUPDATE: all that one listing of ours can show; we send one. */
   readonly numbers: number;
+  /** Most lines of an IHAVE: as many as one listing of ours can show. */
+  readonly announcements: number;
   /** Most ranges in a LIST; we send one. */
   readonly ranges: number;
 }
@@ -26,6 +28,7 @@ export const PARSER_LIMITS: ParserLimits = {
   lineBytes: 1024,
   messageBytes: 8 * 1024 * 1024,
   numbers: 50_000,
+  announcements: 50_000,
   ranges: 1000,
 };
 
@@ -202,6 +205,7 @@ function readMessage(tag: string, name: string, data: Uint8Array, limits: Parser
     case "IHAVE": {
       const [request, ...rest] = lines(data);
       if (request === undefined) return malformed("IHAVE wants a tag or NOTIFY first");
+      if (rest.length > limits.announcements) return malformed("IHAVE has too many lines");
       const announcements = [];
       for (const line of rest) {
         const announcement = readAnnouncement(line);

@@ -368,13 +368,14 @@ export class Session {
   }
 
   #countBad(outputs: SessionOutput[]): void {
-    if (this.#state !== "ended" && this.#errors.isSpentBy()) this.#end("too-many-errors", outputs);
+    if (this.#state !== "ended" && this.#errors.countBadMessage())
+      this.#end("too-many-errors", outputs);
   }
 
   /** Tells the peer, within the budget of rule 5, and the operator. */
   #complain(fault: Fault, now: number, outputs: SessionOutput[]): void {
     const { tag: inReplyTo, code, text } = fault;
-    if (this.#errors.maySend(now)) {
+    if (this.#errors.takeError(now)) {
       outputs.push(this.#send({ command: "ERROR", tag: this.#tags.next(), inReplyTo, code, text }));
     }
     outputs.push({ type: "complaint", problem: text });

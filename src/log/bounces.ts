@@ -56,6 +56,7 @@ export class Bounces {
   readonly #note: Database.Statement<[string, number, number, string, number, string, number]>;
   readonly #fresh: Database.Statement<[string], Row>;
   readonly #waiting: Database.Statement<[string], number>;
+  readonly #isWaiting: Database.Statement<[string, number]>;
   readonly #countWaiting: Database.Statement<[string], number>;
   readonly #latest: Database.Statement<[string, number], number>;
   readonly #putBack: Database.Statement<Retry>;
@@ -84,6 +85,9 @@ export class Bounces {
       "SELECT seq FROM returned WHERE site = ? AND waiting = 1 ORDER BY seq LIMIT 1",
     );
     this.#waiting.pluck();
+    this.#isWaiting = db.prepare(
+      "SELECT 1 FROM returned WHERE site = ? AND seq = ? AND waiting = 1",
+    );
     this.#countWaiting = db.prepare<[string], number>(
       "SELECT count(*) FROM returned WHERE site = ? AND waiting = 1",
     );
@@ -130,6 +134,11 @@ export class Bounces {
   /** The oldest update that is to be sent again. */
   nextWaiting(site: string): Seq | undefined {
     return this.#connection.read(() => this.#waiting.get(site)) as Seq | undefined;
+  }
+
+  /** Whether an update is to be sent again. */
+  isWaiting(site: string, seq: Seq): boolean {
+    return this.#connection.read(() => this.#isWaiting.get(site, seq)) !== undefined;
   }
 
   /** How many updates are to be sent again. */

@@ -196,22 +196,29 @@ export class Connection {
 
   /**
    * Throws `Trouble` when what is at the path of the log is not what is open here: deleted,
-   * replaced, or out of sight behind a mount. A lock file that is gone is made again.
+   * replaced, cut short, or out of sight behind a mount. A lock file that is gone is made again.
    */
   assertInPlace(): void {
     const place = this.#place;
     if (place === undefined) return;
-    if (!place.hasLock()) {
-      const lock = takeLock(this.path);
-      this.#lock?.close();
-      this.#lock = lock;
-      place.lockTaken();
+    const trouble = place.trouble(() => this.#pageBytes());
+    if (trouble !== undefined) {
+      // What is in a WAL that was deleted is lost with this process, unless it goes into the file.
+      if (place.lostWalOnly() && !this.db.inTransaction) this.checkpoint();
+      throw trouble;
     }
-    const trouble = place.trouble();
-    if (trouble === undefined) return;
-    // What is in a WAL that was deleted is lost with this process, unless it goes into the file.
-    if (place.lostWalOnly() && !this.db.inTransaction) this.checkpoint();
-    throw trouble;
+    // Last: where the log is not in its place, the lock there is another log's, or cannot be made.
+    if (place.hasLock()) return;
+    const lock = takeLock(this.path);
+    this.#lock?.close();
+    this.#lock = lock;
+    place.lockTaken();
+  }
+
+  /** Bytes of all pages, those in the WAL as well. */
+  #pageBytes(): number {
+    const pages = Number(this.db.pragma("page_count", { simple: true }));
+    return pages * Number(this.db.pragma("page_size", { simple: true }));
   }
 
   /** `asTrouble`, with a memory for damage. */
@@ -286,8 +293,7 @@ export class Connection {
       // Only stat: opening and closing the file here would drop SQLite's own locks on it.
       return sizeOf(this.path) + sizeOf(`${this.path}-wal`);
     }
-    const pages = Number(this.db.pragma("page_count", { simple: true }));
-    return pages * Number(this.db.pragma("page_size", { simple: true }));
+    return this.#pageBytes();
   }
 
   /** Checkpoints, closes and lets the lock go. A second call does nothing. */
@@ -357,7 +363,11 @@ function takeLock(path: string): Database.Database {
   } catch (error) {
     lock?.close();
     const trouble = asTrouble(error, file);
-    if (!(trouble instanceof Trouble) || trouble.kind !== "busy") throw trouble;
+    if (!(trouble instanceof Trouble)) {
+      const remedy = `Check that ${dirname(file)} exists and is writable.`;
+      throw new Trouble("unusable", `${file}: ${trouble}`, remedy, { cause: error });
+    }
+    if (trouble.kind !== "busy") throw trouble;
     const remedy = `Stop the other gateway ("fuser ${file}" finds it), or set another log.path.`;
     throw new Trouble("busy", `${path}: another kxgw serves this log`, remedy, { cause: error });
   }

@@ -47,7 +47,6 @@ export class Lanes {
   readonly #create: Database.Statement<[string]>;
   readonly #record: Database.Statement<[string, number, number, string, number]>;
   readonly #list: Database.Statement<[number], Undelivered>;
-  readonly #needed: Database.Statement<[string, string], number | null>;
 
   constructor(connection: Connection) {
     const { db } = connection;
@@ -71,12 +70,6 @@ export class Lanes {
       INSERT INTO undelivered (site, seq, code, text, at) VALUES (?, ?, ?, ?, ?)
       ON CONFLICT (site, seq) DO UPDATE SET
         code = excluded.code, text = excluded.text, at = excluded.at`);
-    this.#needed = db.prepare(`
-      SELECT min(seq) FROM (
-        SELECT cursor + 1 AS seq FROM lanes WHERE site = ?
-        UNION ALL
-        SELECT first FROM returned WHERE site = ? AND (fresh = 1 OR waiting = 1))`);
-    this.#needed.pluck();
     this.#list = db.prepare(
       "SELECT site, seq, code, text, at FROM undelivered ORDER BY at DESC, seq DESC LIMIT ?",
     );
@@ -96,14 +89,6 @@ export class Lanes {
     });
     if (created === undefined) throw new Error("a lane that was just created is missing");
     return created;
-  }
-
-  /** The first entry that the site may still be sent: the next one, or one that came back. */
-  firstNeeded(site: string): Seq | undefined {
-    if (this.get(site) === undefined) return undefined;
-    return (this.#connection.read(() => this.#needed.get(site, site)) ?? undefined) as
-      | Seq
-      | undefined;
   }
 
   save(site: string, lane: LaneRow): void {

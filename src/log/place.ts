@@ -1,7 +1,9 @@
 /**
  * Whether the files of an open log are still at their paths. A process keeps writing into a file
  * that was deleted, moved away, replaced by a backup or covered by a mount, and what it writes is
- * never found again. So the inodes are compared: a few microseconds, at every commit.
+ * never found again. So the inodes are compared: a few microseconds, at every commit. The file that
+ * is copied over in place (cp) keeps its inode; it is noticed when it gets shorter. Limit: a copy
+ * that is as long as the log is noticed only by the damage.
  *
  * It closes and opens no file of the log: that would drop SQLite's locks on it.
  */
@@ -29,6 +31,8 @@ export class LogFiles {
   /** The WAL and its index are made by the first statement; undefined until then. */
   #wal: Identity;
   #shm: Identity;
+  /** Bytes of the file at the last look. */
+  #size = 0;
 
   /** The log at `path` was just opened for writing. */
   constructor(path: string) {
@@ -58,8 +62,11 @@ export class LogFiles {
     return there !== undefined && this.#wal !== undefined && there !== this.#wal;
   }
 
-  /** What is not where it was, and what to do; undefined when all is in place. */
-  trouble(): Trouble | undefined {
+  /**
+   * What is not where it was, and what to do; undefined when all is in place. `pageBytes` are what
+   * SQLite takes for the length of the log, asked for when the file is shorter than it was.
+   */
+  trouble(pageBytes: () => number): Trouble | undefined {
     const path = this.#path;
     const there = identityOf(path);
     if (there !== this.#file) {
@@ -69,11 +76,32 @@ export class LogFiles {
         `and ${path}-shm away, restore a backup to ${path}, and start it.`;
       return this.#trouble(path, `${what}; the gateway still has the original open`, remedy);
     }
+    if (this.#isCut(pageBytes)) {
+      const remedy =
+        `Stop the gateway, move ${path}-wal and ${path}-shm away, put a backup at ${path}, and ` +
+        "start it.";
+      return this.#trouble(path, "was overwritten or cut short under the gateway", remedy);
+    }
     const [stray] = this.#strays();
     if (stray === undefined) return undefined;
     const remedy = "Restart the gateway; all acknowledged updates were saved to the file.";
     const what = "was deleted or replaced while the gateway had it open";
     return this.#trouble(stray, what, remedy);
+  }
+
+  /** Whether somebody else made the file shorter; a rebuild leaves it as long as its pages. */
+  #isCut(pageBytes: () => number): boolean {
+    const size = statSync(this.#path, { throwIfNoEntry: false })?.size ?? 0;
+    if (size < this.#size) {
+      try {
+        if (size < pageBytes()) return true;
+      } catch {
+        // SQLite does not recognise it any more.
+        return true;
+      }
+    }
+    this.#size = size;
+    return false;
   }
 
   #strays(): string[] {

@@ -12,6 +12,7 @@
 import type Database from "better-sqlite3";
 import type { Connection } from "./connection.js";
 import { DAY_MS, dayOf } from "./packet-memory.js";
+import type { Pending } from "./pending.js";
 
 export interface RetentionLimits {
   /** Age at which a body goes, in milliseconds. */
@@ -73,12 +74,12 @@ interface BodyRow {
 
 export class Retention {
   readonly #connection: Connection;
+  readonly #pending: Pick<Pending, "from">;
   readonly #totals: Database.Statement<[], Totals>;
   readonly #count: Database.Statement<[number, number, number]>;
   readonly #bodies: Database.Statement<[number, number, number], number>;
   readonly #aged: Database.Statement<[number, number, number], BodyRow>;
   readonly #body: Database.Statement<[number]>;
-  readonly #needed: Database.Statement<[string, string], number | null>;
   readonly #bodiesOfEntries: Database.Statement<[number, number, number], BodyRow>;
   readonly #entries: Database.Statement<[number, number, number]>;
   readonly #skeletons: Database.Statement<[number, number]>;
@@ -99,9 +100,10 @@ export class Retention {
   readonly #sendings: Database.Statement<[number]>;
   #walk = FROM_THE_TOP;
 
-  constructor(connection: Connection) {
+  constructor(connection: Connection, pending: Pick<Pending, "from">) {
     const { db } = connection;
     this.#connection = connection;
+    this.#pending = pending;
     this.#totals = db.prepare("SELECT entries, bodies, body_bytes AS bodyBytes FROM totals");
     this.#count = db.prepare(
       "UPDATE totals SET entries = entries + ?, bodies = bodies + ?, body_bytes = body_bytes + ?",
@@ -120,13 +122,6 @@ export class Retention {
         AND bodies.seq <> (SELECT max(seq) FROM updates)
       ORDER BY bodies.received_at DESC, bodies.seq DESC LIMIT ?`);
     this.#body = db.prepare("DELETE FROM bodies WHERE seq = ?");
-    this.#needed = db.prepare(`
-      SELECT min(seq) FROM (
-        SELECT min(cursor) + 1 AS seq FROM lanes WHERE site IN (SELECT value FROM json_each(?))
-        UNION ALL
-        SELECT min(first) FROM returned
-        WHERE site IN (SELECT value FROM json_each(?)) AND (fresh = 1 OR waiting = 1))`);
-    this.#needed.pluck();
     const oldEntries = `
       SELECT seq FROM updates
       WHERE received_at <= ? AND seq < ? AND seq <> (SELECT max(seq) FROM updates)
@@ -219,7 +214,7 @@ export class Retention {
     const forgetBefore = now - limits.rememberMs;
     const dropBefore = now - Math.min(limits.retainMs, limits.rememberMs);
     return this.#connection.write(() => {
-      const needed = limits.hold && this.#lowestNeeded(limits.hold);
+      const needed = limits.hold && this.#pending.from(limits.hold.sites);
       const aged =
         limits.hold === undefined || needed === undefined
           ? this.#dropOldest(dropBefore, this.#firstYoung(dropBefore, now), batch)
@@ -244,12 +239,6 @@ export class Retention {
       const lost = needed === undefined ? [] : late.filter(({ seq }) => seq >= needed);
       return { bodies, entries, dropped: aged.dropped + lost.length, more };
     });
-  }
-
-  /** The first entry that one of the sites may still be sent; undefined when there are no lanes. */
-  #lowestNeeded({ sites }: Hold): number | undefined {
-    const names = JSON.stringify(sites);
-    return this.#needed.get(names, names) ?? undefined;
   }
 
   /**

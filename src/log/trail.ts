@@ -7,6 +7,7 @@ import type Database from "better-sqlite3";
 import { distinctAddresses } from "../mail-address.js";
 import type { Seq } from "../update.js";
 import type { Connection } from "./connection.js";
+import type { Pending } from "./pending.js";
 
 /** Addresses a trail, so that a sender of ever new duplicates cannot make one row grow for ever. */
 export const TRAIL_LIMIT = 1000;
@@ -20,12 +21,14 @@ export interface Holder {
 
 export class Trails {
   readonly #connection: Connection;
+  readonly #pending: Pick<Pending, "grew">;
   readonly #get: Database.Statement<[number], string>;
   readonly #set: Database.Statement<[string, number]>;
 
-  constructor(connection: Connection) {
+  constructor(connection: Connection, pending: Pick<Pending, "grew">) {
     const { db } = connection;
     this.#connection = connection;
+    this.#pending = pending;
     this.#get = db.prepare<[number], string>("SELECT trail FROM updates WHERE seq = ?").pluck();
     this.#set = db.prepare("UPDATE updates SET trail = ? WHERE seq = ?");
   }
@@ -41,7 +44,9 @@ export class Trails {
     const known = this.get(seq);
     const merged = union(known, more);
     // A repetition that says nothing new must not cost a write and its fsync.
-    if (merged.length > known.length) this.#set.run(JSON.stringify(merged), seq);
+    if (merged.length === known.length) return;
+    this.#set.run(JSON.stringify(merged), seq);
+    this.#pending.grew(seq, merged.slice(known.length));
   }
 
   /** Notes who has what, in one transaction; what is not remembered any more is passed over. */

@@ -19,6 +19,7 @@ import { FetchWaits } from "./fetch-waits.js";
 import { Lanes } from "./lanes.js";
 import { Lookup } from "./lookup.js";
 import { PacketMemory } from "./packet-memory.js";
+import { Pending } from "./pending.js";
 import { Refusals, Skeletons } from "./remembered.js";
 import { Removals } from "./removals.js";
 import { Repairs } from "./repairs.js";
@@ -112,6 +113,8 @@ export class UpdateLog {
   readonly cursors: ReceiveCursors;
   /** How far each site has been served, and what it refused for good. */
   readonly lanes: Lanes;
+  /** What each site still needs. */
+  readonly pending: Pending;
   /** What completes an update of a key: see `openpgp/skeleton.ts`. */
   readonly skeletons: Skeletons;
   /** Names that policy refused over KX. */
@@ -139,14 +142,15 @@ export class UpdateLog {
     this.lanes = new Lanes(connection);
     this.skeletons = new Skeletons(connection);
     this.refusals = new Refusals(connection);
-    this.retention = new Retention(connection);
+    this.pending = new Pending(connection, this.lanes);
+    this.retention = new Retention(connection, this.pending);
     this.lookup = new Lookup(connection);
     this.packets = new PacketMemory(connection);
     const wake = () => this.#wake();
     this.bounces = new Bounces(connection, wake);
     this.repairs = new Repairs(connection, this.retention, wake);
     this.removals = new Removals(connection, this.bounces, this.retention, wake);
-    this.trails = new Trails(connection);
+    this.trails = new Trails(connection, this.pending);
     this.sendings = new Sendings(connection);
     this.fetchWaits = new FetchWaits(connection);
     this.#insertUpdate = db.prepare(`

@@ -3,7 +3,8 @@
  *  1. Every fragment shows the primary key and a user id that is known to be the key's: pksd and
  *     onak refuse a key without any.
  *  2. Each user id and subkey in it has its newest self-signature: Hockeypuck drops what lacks it.
- *     All known subkeys are in it: pksd deletes those that are not.
+ *     All known subkeys are in it, the one to encrypt to first: of the first one that it can read
+ *     pksd makes the key's only subkey, whatever it had.
  *  3. What one of the servers chokes on is a fragment of its own: keys of version 5 and above, user
  *     attributes, subkeys of another version than 4, unknown tags.
  *  4. A key above the size cap is cut into pieces of which each is complete by rules 1 and 2.
@@ -29,7 +30,7 @@ export type FragmentKind = "plain" | "attributes" | "odd" | "unknown" | "modern"
 
 export interface Fragment {
   readonly kind: FragmentKind;
-  /** Encoded packets in canonical order, the primary key first: one armor block. */
+  /** Encoded packets, the primary key first, subkeys in the order of rule 2: one armor block. */
   readonly packets: Uint8Array;
   /** Whether it shows a user id; without one pksd and onak refuse it. */
   readonly isNamed: boolean;
@@ -67,7 +68,8 @@ export function fragments(
     split(part, name, maxBytes).map((piece) => {
       const made = completed(piece, known, maxBytes, kind === "plain" || kind === "odd");
       const isNamed = made.userIds.some(({ packet }) => packet.tag === TAG.userId);
-      return { kind, packets: encodeKey(made), isNamed };
+      const ordered = { ...made, subkeys: known.inOrderOfUse(made.subkeys) };
+      return { kind, packets: encodeKey(ordered), isNamed };
     }),
   );
 }

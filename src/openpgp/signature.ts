@@ -24,12 +24,18 @@ export interface SignatureInfo {
    * anybody can write into the other one.
    */
   readonly revocationReason: number | undefined;
+  /** First octet of the key flags (RFC 9580 section 5.2.3.29), from the hashed area alone. */
+  readonly keyFlags: number | undefined;
+  /** Seconds from the creation of the key on that it may be used, from the hashed area alone. */
+  readonly keyLifetime: number | undefined;
 }
 
 const SUBPACKET = {
   createdAt: 2,
   lifetime: 3,
+  keyLifetime: 9,
   issuerKeyId: 16,
+  keyFlags: 27,
   revocationReason: 29,
   issuerFingerprint: 33,
 } as const;
@@ -76,6 +82,8 @@ function oldInfo(octets: Buffer): SignatureInfo | undefined {
     expiresAt: undefined,
     issuer: hex(octets.subarray(7, 15)),
     revocationReason: undefined,
+    keyFlags: undefined,
+    keyLifetime: undefined,
   };
 }
 
@@ -88,10 +96,10 @@ function subpacketInfo(octets: Buffer, countOctets: number): SignatureInfo | und
   if (unhashed === undefined) return undefined;
   const issuer =
     hashed.fingerprint ?? hashed.keyId ?? unhashed.fingerprint ?? unhashed.keyId ?? undefined;
-  const { createdAt, lifetime, revocationReason } = hashed;
+  const { createdAt, lifetime, revocationReason, keyFlags, keyLifetime } = hashed;
   // A lifetime of 0 says that there is none (RFC 9580 section 5.2.3.18).
   const expiresAt = lifetime === 0 ? undefined : createdAt + lifetime;
-  return { type, createdAt, expiresAt, issuer, revocationReason };
+  return { type, createdAt, expiresAt, issuer, revocationReason, keyFlags, keyLifetime };
 }
 
 interface Area {
@@ -101,6 +109,8 @@ interface Area {
   readonly keyId: string | undefined;
   readonly fingerprint: string | undefined;
   readonly revocationReason: number | undefined;
+  readonly keyFlags: number | undefined;
+  readonly keyLifetime: number | undefined;
 }
 
 /** The area whose count stands at `at`; the first subpacket of a kind counts. */
@@ -114,6 +124,8 @@ function readArea(octets: Buffer, at: number, countOctets: number): Area | undef
   let issuerKeyId: string | undefined;
   let fingerprint: string | undefined;
   let revocationReason: number | undefined;
+  let keyFlags: number | undefined;
+  let keyLifetime: number | undefined;
   while (offset < end) {
     const length = readLength(octets, offset, end);
     if (length === undefined) return undefined;
@@ -135,6 +147,10 @@ function readArea(octets: Buffer, at: number, countOctets: number): Area | undef
     } else if (kind === SUBPACKET.revocationReason) {
       if (content.length < 1) return undefined;
       revocationReason ??= content.readUInt8();
+    } else if (kind === SUBPACKET.keyFlags) {
+      keyFlags ??= content[0] ?? 0;
+    } else if (kind === SUBPACKET.keyLifetime) {
+      if (content.length === 4) keyLifetime ??= content.readUInt32BE();
     }
   }
   return {
@@ -144,6 +160,8 @@ function readArea(octets: Buffer, at: number, countOctets: number): Area | undef
     keyId: issuerKeyId,
     fingerprint,
     revocationReason,
+    keyFlags,
+    keyLifetime,
   };
 }
 

@@ -46,6 +46,9 @@ const STEP_SIGNATURES = 200;
 /** How far ahead of ours the clock of a signer may be. */
 const SKEW_MS = 24 * 60 * 60_000;
 
+/** Where `ranked` puts user ids, save the best one. */
+const RANK_OF_NAMES = 6;
+
 /** Signature types, by the tag of what they confirm or revoke. */
 const CONFIRMING: Readonly<Record<number, readonly number[]>> = {
   [TAG.publicKey]: [0x1f],
@@ -58,6 +61,10 @@ const REVOKING: Readonly<Record<number, number>> = {
 };
 /** RSA, Elgamal and DSA: what a pksd can hold. */
 const OLD_ALGORITHMS: readonly number[] = [1, 2, 3, 16, 17, 20];
+/** RSA and Elgamal, save RSA that may only sign: what encrypts when no key flags say otherwise. */
+const ENCRYPTING_ALGORITHMS: readonly number[] = [1, 2, 16, 20];
+/** Key flags: encrypts communications, encrypts storage (RFC 9580 section 5.2.3.29). */
+const ENCRYPTS = 0x04 | 0x08;
 
 /** A signature with what it says. */
 interface Claim {
@@ -144,7 +151,7 @@ export function grown(stored: Uint8Array | undefined, came: Uint8Array, at: numb
       });
     },
   );
-  return encodePackets(packetsOf(fitting(bones)));
+  return encodePackets(packetsOf(fitting(bones, at)));
 }
 
 /**
@@ -152,7 +159,7 @@ export function grown(stored: Uint8Array | undefined, came: Uint8Array, at: numb
  * the skeleton has no room for.
  */
 export class Known {
-  /** By `packetKey`, the most needed first. */
+  /** By `packetKey`, the most needed first, what is remembered before the update's own. */
   readonly #bones: ReadonlyMap<string, Bone>;
   readonly #at: number;
 
@@ -173,9 +180,9 @@ export class Known {
         return boneOf(packet, newestFirst(claims, at), () => true);
       })
       .filter((bone) => !(named && isName(bone)));
-    this.#bones = new Map(
-      ranked([...bones, ...own]).map((bone) => [packetKey(bone.packet), bone] as const),
-    );
+    // What is remembered was verified, what is not may be forged: that comes behind, however new.
+    const all = [...ranked(bones, at), ...ranked(own, at)];
+    this.#bones = new Map(all.map((bone) => [packetKey(bone.packet), bone] as const));
   }
 
   /** Whether one of the components is a user id that shows whose key it is. */
@@ -206,6 +213,22 @@ export class Known {
       if (packet.tag !== TAG.publicSubkey || isOdd(packet)) return [];
       if (confirmation === undefined || isOver(confirmation, this.#at)) return [];
       return [{ packet, signatures: [confirmation.packet] }];
+    });
+  }
+
+  /**
+   * Subkeys with the most needed first, and each with its newest binding first: of a mail a pksd
+   * keeps the first subkey that it can read, and the first binding.
+   */
+  inOrderOfUse(subkeys: readonly Component[]): Component[] {
+    const ranks = new Map([...this.#bones.keys()].map((name, rank) => [name, rank]));
+    const rank = ({ packet }: Component): number => ranks.get(packetKey(packet)) ?? ranks.size;
+    const ordered = subkeys.map((one) => ({ one, at: rank(one) })).toSorted((a, b) => a.at - b.at);
+    return ordered.map(({ one: { packet, signatures } }) => {
+      const binding = this.#bones.get(packetKey(packet))?.confirmation?.packet;
+      const isBinding = (one: Packet): boolean => binding !== undefined && isEqual(one, binding);
+      const others = signatures.filter((one) => !isBinding(one));
+      return { packet, signatures: [...signatures.filter(isBinding), ...others] };
     });
   }
 
@@ -317,34 +340,48 @@ function boneOf<T extends Claim>(
 
 /**
  * The most needed first: the primary key's own, the user id with the newest certification, subkeys
- * that a pksd can hold, other subkeys of version 4, user ids, what is revoked, the rest. In each
- * group the newest comes first.
+ * that a pksd can hold (to encrypt to at `at`, to encrypt to once, others), other subkeys of
+ * version 4, user ids, what is revoked, the rest. In each group the newest comes first.
  */
-function ranked(bones: readonly Bone[]): Bone[] {
+function ranked(bones: readonly Bone[], at: number): Bone[] {
   const rank = (bone: Bone): number => {
     const { packet, confirmation, revocation } = bone;
     if (packet.tag === TAG.publicKey) return 0;
-    if (confirmation === undefined) return 6;
-    if (revocation !== undefined) return 5;
-    if (packet.tag === TAG.userId) return 4;
-    if (isOdd(packet)) return 6;
-    return OLD_ALGORITHMS.includes(packet.body[5] ?? 0) ? 2 : 3;
+    if (confirmation === undefined) return 8;
+    if (revocation !== undefined) return 7;
+    if (packet.tag === TAG.userId) return RANK_OF_NAMES;
+    if (isOdd(packet)) return 8;
+    if (!OLD_ALGORITHMS.includes(packet.body[5] ?? 0)) return 5;
+    if (!encrypts(packet, confirmation)) return 4;
+    return isExpired(packet, confirmation, at) ? 3 : 2;
   };
   const time = ({ confirmation }: Bone) => confirmation?.info.createdAt ?? 0;
   const sorted = bones.toSorted(
     (a, b) => rank(a) - rank(b) || time(b) - time(a) || comparePackets(a.packet, b.packet),
   );
-  const best = sorted.findIndex((bone) => isName(bone) && rank(bone) === 4);
+  const best = sorted.findIndex((bone) => isName(bone) && rank(bone) === RANK_OF_NAMES);
   if (best === -1) return sorted;
   const start = sorted.findIndex(({ packet }) => packet.tag !== TAG.publicKey);
   return sorted.toSpliced(best, 1).toSpliced(start, 0, ...sorted.slice(best, best + 1));
 }
 
+/** Whether a subkey of version 4 is one to encrypt to, by its binding. */
+function encrypts({ body }: Packet, { info: { keyFlags } }: Claim): boolean {
+  if (keyFlags !== undefined) return (keyFlags & ENCRYPTS) !== 0;
+  return ENCRYPTING_ALGORITHMS.includes(body[5] ?? 0);
+}
+
+/** Whether the time of a subkey of version 4 is over at `at`, by its binding. */
+function isExpired({ body }: Packet, { info: { keyLifetime = 0 } }: Claim, at: number): boolean {
+  if (keyLifetime === 0 || body.length < 5) return false;
+  return (Buffer.from(body).readUInt32BE(1) + keyLifetime) * 1000 <= at;
+}
+
 /** What there is room for. Of user ids without any signature one is kept, and only alone. */
-function fitting(bones: readonly Bone[]): Bone[] {
+function fitting(bones: readonly Bone[], at: number): Bone[] {
   const kept: Bone[] = [];
   let bytes = 0;
-  const order = ranked(bones);
+  const order = ranked(bones, at);
   const [unsigned] = order.some((bone) => isName(bone) && bone.confirmation !== undefined)
     ? []
     : order.filter((bone) => isName(bone) && isBare(bone));

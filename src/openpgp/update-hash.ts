@@ -7,6 +7,7 @@
  * MD5 names, and the SHA-256 of the same input tells two updates with one name apart.
  */
 import { createHash, type Hash } from "node:crypto";
+import { finish, type Steps } from "../steps.js";
 import type { UpdateHash } from "../update.js";
 import { keyPackets, type TransferableKey } from "./key.js";
 
@@ -15,7 +16,17 @@ const PIECE_BYTES = 64 * 1024;
 const HEADER_BYTES = 6;
 
 /** `hash` is the MD5 (32 lower-case hex digits), `digest` the SHA-256 (64) of the same octets. */
-export function updateHash(key: TransferableKey): { hash: UpdateHash; digest: string } {
+export interface UpdateName {
+  readonly hash: UpdateHash;
+  readonly digest: string;
+}
+
+export function updateHash(key: TransferableKey): UpdateName {
+  return finish(namingUpdate(key));
+}
+
+/** The same in steps: a key may have 8 MiB and 100,000 packets. */
+export function* namingUpdate(key: TransferableKey): Steps<UpdateName> {
   const packets = keyPackets(key);
   const total = packets.reduce((sum, { body }) => sum + HEADER_BYTES + body.length, 0);
   const hashes: readonly [Hash, Hash] = [createHash("md5"), createHash("sha256")];
@@ -29,6 +40,7 @@ export function updateHash(key: TransferableKey): { hash: UpdateHash; digest: st
     if (used + HEADER_BYTES + (fits ? body.length : 0) > piece.length) {
       feed(piece.subarray(0, used));
       used = 0;
+      yield;
     }
     used = piece.writeUInt16BE(((0xc0 | tag) << 8) | 0xff, used);
     used = piece.writeUInt32BE(body.length, used);

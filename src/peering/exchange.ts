@@ -174,7 +174,9 @@ export class Exchange {
 
   /** Whether the connection's socket should not be read for now. */
   isCongested(id: number): boolean {
-    return this.#connections.get(id)?.sendQueue.isCongested ?? false;
+    const connection = this.#connections.get(id);
+    if (connection === undefined) return false;
+    return connection.sendQueue.isCongested || this.#receiving.isChecking(connection.peer.name);
   }
 
   /** Whether there is news for a peer without a connection, since this was asked last. */

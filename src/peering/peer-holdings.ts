@@ -93,7 +93,7 @@ export class PeerHoldings {
   #firstNeeded(peer: string): number {
     const known = this.#needed.get(peer);
     if (known !== undefined) return known;
-    const first = this.#guard.run(() => this.#log.lanes.firstNeeded(peer) ?? Infinity) ?? 0;
+    const first = this.#guard.run(() => this.#log.pending.from([peer]) ?? Infinity) ?? 0;
     this.#needed.set(peer, first);
     return first;
   }

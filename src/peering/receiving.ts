@@ -3,19 +3,18 @@
  * update (one fetch tracker), the gate, the append and the receive cursors. Facts come in from the
  * sessions; what is to be asked comes out of `orders`. Knows no connections.
  *
- *  1. Persist before announce: an update is appended, with the peer's cursor in the same
- *     transaction, before anything is said about it. Updates share transactions
- *     (`receive-batch.ts`).
+ *  1. Persist before announce: appended with the peer's cursor (`receive-batch.ts`), then told.
  *  2. An UPDATE is believed only when its key hashes to what was asked for. Otherwise it counts
  *     against the peer and the next announcer is asked: the thesis's attack (3) fails.
  *  3. Trouble of the log is nobody's failure: what could not be stored is asked for again later.
  *  4. A cursor that moved over known updates only is stored late (`stored-cursors.ts`).
  *  5. What policy declines by the announced fingerprint is behind us at once and is not fetched.
+ *  6. A large UPDATE is checked in slices (`checks.ts`); the peer is not read on meanwhile.
  */
-import { admitAnnounced } from "../admit.js";
+import { admittingAnnounced } from "../admit.js";
 import type { Clock } from "../clock.js";
 import type { Diagnostics } from "../diagnostics.js";
-import { Refusal, type RefusalReason } from "../errors.js";
+import { Refusal, type RefusalReason, refusalKind } from "../errors.js";
 import type { FetchPolicy } from "../kx/fetch-policy.js";
 import type { FetchOutput } from "../kx/fetch-tracker.js";
 import { FetchTracker } from "../kx/fetch-tracker.js";
@@ -29,6 +28,7 @@ import type { TransferableKey } from "../openpgp/key.js";
 import type { Rules } from "../policy.js";
 import type { UpdateHash } from "../update.js";
 import { AnnouncedSince } from "./announced-since.js";
+import { type Check, Checks } from "./checks.js";
 import type { PeerOrder, ReceivingStatus } from "./connection.js";
 import { MissingUpdates } from "./missing-updates.js";
 import type { PeerHoldings } from "./peer-holdings.js";
@@ -55,6 +55,7 @@ interface Peer {
 export class Receiving {
   readonly #log: UpdateLog;
   readonly #guard: LogGuard;
+  /** Dates what goes into the log and draws chance; `now` everywhere else is monotonic time. */
   readonly #clock: Clock;
   readonly #diagnostics: Diagnostics;
   readonly #rules: Rules;
@@ -64,6 +65,7 @@ export class Receiving {
   readonly #cursors: StoredCursors;
   readonly #since: AnnouncedSince;
   readonly #peers = new Map<string, Peer>();
+  readonly #checks: Checks;
   #orders: PeerOrder[] = [];
 
   /** Reads the stored cursors. Throws `Trouble`. */
@@ -82,11 +84,12 @@ export class Receiving {
     this.#clock = clock;
     this.#diagnostics = diagnostics;
     this.#missing = new MissingUpdates(log, guard, diagnostics);
+    this.#checks = new Checks(() => clock.monotonic());
     this.#cursors = new StoredCursors(log, guard, this.#missing);
     this.#since = new AnnouncedSince(fetchPolicy.keys(), log, guard, clock);
     this.#tracker = new FetchTracker(() => clock.random(), fetchPolicy);
     for (const name of peers) {
-      const known = (one: Announcement) => this.#isKnown(one, name);
+      const known = (one: Announcement) => this.#settle(one, name);
       const receiveState = new ReceiveState(this.#cursors.read(name), known);
       this.#peers.set(name, { name, receiveState, batch: new ReceiveBatch(), known: 0 });
     }
@@ -150,7 +153,7 @@ export class Receiving {
     this.#tracker.progressed(peer, now);
   }
 
-  /** An UPDATE that was asked for: checked here, stored with others by `store`. */
+  /** An UPDATE that was asked for: checked, a large one later, and stored by `store`. */
   delivered(
     peer: string,
     { hash }: UpdateRequest,
@@ -158,17 +161,28 @@ export class Receiving {
     now: number,
   ): void {
     this.#tracker.took(peer, armor.length, now);
-    try {
-      const { fingerprint } = announcement;
-      const judge = (key: TransferableKey) => this.#rules.judge(key);
-      const update = admitAnnounced(armor, { hash, fingerprint }, judge);
-      this.#tracker.delivered(peer, armor.length);
-      this.#peer(peer).batch.add({ update, bytes: armor.length }, now);
-    } catch (error) {
-      if (!(error instanceof Refusal)) throw error;
-      const { reason, message: problem } = error;
-      if (isPolicy(reason)) this.#refuse(peer, hash, { reason, problem }, now);
-      else this.failed(peer, hash, { reason, problem }, now);
+    const { fingerprint } = announcement;
+    const judge = (key: TransferableKey) => this.#rules.judge(key);
+    const steps = admittingAnnounced(armor, { hash, fingerprint }, judge);
+    this.#checked(this.#checks.begin({ peer, hash, bytes: armor.length, steps }), now);
+  }
+
+  /** Whether nothing more should be read from a peer, since what it delivered is being checked. */
+  isChecking(peer: string): boolean {
+    return this.#checks.isBusy(peer);
+  }
+
+  #checked(checks: readonly Check[], now: number): void {
+    for (const { peer, hash, bytes, outcome } of checks) {
+      if (outcome instanceof Refusal) {
+        const { reason, message: problem } = outcome;
+        const isUnwanted = refusalKind(reason).kx === "update-refused";
+        if (isUnwanted) this.#refuse(peer, hash, { reason, problem }, now);
+        else this.failed(peer, hash, { reason, problem }, now);
+        continue;
+      }
+      this.#tracker.delivered(peer, bytes);
+      this.#peer(peer).batch.add({ update: outcome, bytes }, now);
     }
   }
 
@@ -189,7 +203,7 @@ export class Receiving {
   failed(
     peer: string,
     hash: UpdateHash,
-    fault: { readonly problem: string; readonly reason?: string },
+    fault: { readonly problem: string; readonly reason?: RefusalReason },
     now: number,
   ): void {
     const fingerprint = this.#peer(peer).receiveState.announcementOf(hash)?.fingerprint;
@@ -255,6 +269,7 @@ export class Receiving {
 
   /** Does what is due. */
   tick(now: number): void {
+    this.#checked(this.#checks.goOn(), now);
     for (const { name, receiveState } of this.#peers.values()) {
       this.store(name, now);
       this.#follow(name, () => receiveState.tick(now), now);
@@ -272,7 +287,8 @@ export class Receiving {
 
   /** When `tick` or `orders` is due; Infinity for never. */
   nextAt(): number {
-    let next = Math.min(this.#tracker.nextAt() ?? Infinity, this.#cursors.dueAt);
+    const others = Math.min(this.#cursors.dueAt, this.#checks.dueAt);
+    let next = Math.min(this.#tracker.nextAt() ?? Infinity, others);
     for (const { receiveState, batch } of this.#peers.values()) {
       next = Math.min(next, receiveState.nextAt() ?? Infinity, batch.dueAt);
     }
@@ -373,8 +389,8 @@ export class Receiving {
     this.#since.look(peer, this.#tracker.oldestAt(peer), hasAll, now);
   }
 
-  /** Whether an update needs no fetching, known or not wanted. */
-  #isKnown({ hash, fingerprint }: Announcement, name: string): boolean {
+  /** Counts and reports an update that needs no fetching, known or not wanted; false if it does. */
+  #settle({ hash, fingerprint }: Announcement, name: string): boolean {
     const isKnown = this.#guard.run(
       () => this.#log.has(hash) || this.#log.refusals.holds(hash, this.#clock.now()),
     );
@@ -394,9 +410,4 @@ export class Receiving {
     if (peer === undefined) throw new Error(`no peer ${name}`);
     return peer;
   }
-}
-
-/** Whether a refusal is the operator's will and not the peer's fault. */
-function isPolicy(reason: RefusalReason): boolean {
-  return reason === "blocked" || reason.startsWith("policy-");
 }

@@ -335,10 +335,16 @@ export class KxDoor {
   /** Where one address has peers of both kinds, TLS begins with a byte that KX does not have. */
   #firstByte(socket: Socket, plain: KxPeer, secure: readonly KxPeer[]): void {
     this.#handshakes.set(socket, [plain, ...secure]);
-    const over = () => {
+    const settle = () => {
       clearTimeout(deadline);
       this.#handshakes.delete(socket);
+    };
+    const redial = () => {
       for (const peer of [plain, ...secure]) this.#redialWhenAlone(peer);
+    };
+    const over = () => {
+      settle();
+      redial();
     };
     const deadline = setTimeout(() => socket.destroy(), HANDSHAKE_MS);
     const failed = () => void socket.destroy();
@@ -349,9 +355,11 @@ export class KxDoor {
       socket.unshift(bytes);
       socket.off("close", over);
       socket.off("error", failed);
+      // A handshake that begins now is entered anew.
+      settle();
       if (bytes[0] === TLS_HANDSHAKE) this.#handshake(socket, secure, false);
       else this.#adopt(socket, plain, false);
-      over();
+      redial();
       process.nextTick(() => socket.resume());
     });
   }
@@ -454,7 +462,6 @@ export class KxDoor {
     const id = this.#lastId;
     const line = new PeerSocket(id, peer.name, socket, (unsentBytes) => {
       this.#perform(this.#exchange.flushed(id, unsentBytes, this.#now()));
-      if (socket.isPaused() && !this.#exchange.isCongested(id)) socket.resume();
     });
     this.#lines.set(id, line);
     if (!dialled) peer.inbound += 1;
@@ -462,7 +469,6 @@ export class KxDoor {
     peer.redial.connected();
     socket.on("data", (bytes) => {
       this.#perform(this.#exchange.received(id, bytes, this.#now()));
-      if (this.#exchange.isCongested(id)) socket.pause();
     });
     // A bare FIN is a legal goodbye; what is owed to a peer that will not ask more is dropped.
     socket.on("end", () => line.end());
@@ -499,7 +505,18 @@ export class KxDoor {
           action satisfies never;
       }
     }
+    this.#regulate();
     this.#schedule();
+  }
+
+  /** Reads the sockets that are to be read and no others. */
+  #regulate(): void {
+    for (const { id, socket } of this.#lines.values()) {
+      const isCongested = this.#exchange.isCongested(id);
+      if (isCongested === socket.isPaused()) continue;
+      if (isCongested) socket.pause();
+      else socket.resume();
+    }
   }
 
   #schedule(): void {

@@ -14,7 +14,7 @@
 
 import type { Clock } from "../clock.js";
 import type { Config } from "../config/config.js";
-import type { Diagnostics, Fields } from "../diagnostics.js";
+import type { Diagnostics } from "../diagnostics.js";
 import type { Repair, RepairAnswer } from "../log/repairs.js";
 import type { UpdateLog } from "../log/update-log.js";
 import { LogGuard } from "../log-guard.js";
@@ -298,7 +298,11 @@ export class RepairDoor {
     const { days, source, attempts } = repair;
     const nextAt = this.#clock.now() + this.#limits.mailMs;
     this.#log.repairs.save({ ...repair, attempts: attempts + 1, nextAt });
-    this.#report("repair-asked", repair, { neighbour: source, days: days || undefined });
+    this.#diagnostics.report("repair-asked", {
+      ...subjectOf(repair),
+      neighbour: source,
+      days: days || undefined,
+    });
   }
 
   #done(repair: Repair, { appended, known }: RepairAnswer): void {
@@ -306,7 +310,14 @@ export class RepairDoor {
     const via = this.#sources.find(({ name }) => name === source)?.via;
     const tookMs = this.#clock.now() - wantedAt;
     this.#log.repairs.forget(repair.what);
-    this.#report("repaired", repair, { neighbour: source, via, appended, known, tookMs });
+    this.#diagnostics.report("repaired", {
+      ...subjectOf(repair),
+      neighbour: source,
+      via,
+      appended,
+      known,
+      tookMs,
+    });
   }
 
   /** A pksd that does not answer for so many days is asked for fewer. */
@@ -321,7 +332,12 @@ export class RepairDoor {
     const nextAt = this.#clock.now();
     const again = { days, attempts: 0, nextAt, askedAt: 0, answer: undefined };
     this.#log.repairs.save({ ...repair, ...again });
-    this.#report("repair-retry", repair, { neighbour: repair.source, words, days });
+    this.#diagnostics.report("repair-retry", {
+      ...subjectOf(repair),
+      neighbour: repair.source,
+      words,
+      days,
+    });
     return true;
   }
 
@@ -334,7 +350,12 @@ export class RepairDoor {
     const nextAt = this.#clock.now() + waitMs;
     const attempts = repair.attempts + (counts ? 1 : 0);
     this.#log.repairs.save({ ...repair, attempts, nextAt, askedAt: 0, answer: undefined });
-    this.#report("repair-retry", repair, { neighbour: source, words, waitMs });
+    this.#diagnostics.report("repair-retry", {
+      ...subjectOf(repair),
+      neighbour: source,
+      words,
+      waitMs,
+    });
   }
 
   #passOn(repair: Repair, words: string): void {
@@ -354,19 +375,20 @@ export class RepairDoor {
     // What changed at one neighbour, which may be many updates or none.
     const asked = fingerprint === undefined ? { neighbour: neighbours[0], reason: why } : {};
     const fields = { neighbours: neighbours.join(" "), problem, ...asked };
-    this.#report("repair-failed", repair, fields);
+    this.#diagnostics.report("repair-failed", { ...subjectOf(repair), ...fields });
   }
 
   #refuse(repair: Repair, problem: string): void {
     this.#log.repairs.forget(repair.what);
-    this.#report("update-refused", repair, { neighbour: repair.source || undefined, problem });
+    this.#diagnostics.report("update-refused", {
+      ...subjectOf(repair),
+      neighbour: repair.source || undefined,
+      problem,
+    });
   }
+}
 
-  #report(
-    event: "repaired" | "repair-asked" | "repair-retry" | "repair-failed" | "update-refused",
-    { fingerprint, hash, why }: Repair,
-    fields: Fields,
-  ): void {
-    this.#diagnostics.report(event, { hash, fingerprint, why, ...fields });
-  }
+/** What every report of a repair says. */
+function subjectOf({ fingerprint, hash, why }: Repair) {
+  return { hash, fingerprint, why };
 }

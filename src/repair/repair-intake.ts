@@ -8,20 +8,10 @@
  */
 import type { Clock } from "../clock.js";
 import type { Neighbour } from "../config/config.js";
-import { Refusal, type RefusalReason } from "../errors.js";
+import { Refusal, refusalKind } from "../errors.js";
 import type { KeyIntake, Taken } from "../intake/key-intake.js";
 import type { Repair, RepairAnswer } from "../log/repairs.js";
 import type { UpdateLog } from "../log/update-log.js";
-
-/** Refusals that are the operator's will; nothing is lost by them. */
-const UNWANTED: readonly RefusalReason[] = [
-  "blocked",
-  "policy-attribute",
-  "policy-carry",
-  "policy-new-key",
-];
-/** The update may have been small and its key is too large to be taken whole: that is a loss. */
-const TOO_LARGE: readonly RefusalReason[] = ["policy-size", "policy-packets"];
 
 export class RepairIntake {
   readonly #log: UpdateLog;
@@ -54,9 +44,7 @@ export class RepairIntake {
     } catch (error) {
       if (!(error instanceof Refusal)) throw error;
       const { reason, message: words } = error;
-      const isFinal = TOO_LARGE.includes(reason);
-      const kind = UNWANTED.includes(reason) ? "refused" : isFinal ? "absent" : "failed";
-      return { kind, words, appended: 0, known: 0 };
+      return { kind: refusalKind(reason).repair, words, appended: 0, known: 0 };
     }
     const known = taken.filter(({ outcome }) => outcome === "duplicate");
     const at = this.#clock.now();

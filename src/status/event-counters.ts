@@ -6,8 +6,8 @@
  * Everything here is bounded and in memory only; persistent data is in the update log.
  */
 import type { Clock } from "../clock.js";
-import type { Diagnostics, EventName, Fields, Level } from "../diagnostics.js";
-import { EVENTS } from "../diagnostics.js";
+import type { Diagnostics, EventName, EventSink, Fields, FieldsOf, Level } from "../diagnostics.js";
+import { kindOf } from "../diagnostics.js";
 import type { Amount } from "./hours.js";
 import { HOURS, Hours } from "./hours.js";
 
@@ -57,21 +57,22 @@ interface Counter {
 }
 
 export class EventCounters implements Diagnostics {
-  readonly #next: Diagnostics;
+  readonly #next: EventSink;
   readonly #clock: Clock;
   readonly #counters = new Map<string, Counter>();
   readonly #listeners = new Set<(report: Report) => void>();
   readonly #recent: Report[] = [];
   #lastId = 0;
 
-  /** Counts reports and passes them to `next`. */
-  constructor(next: Diagnostics, clock: Clock) {
+  /** Counts and hands on to `next`. */
+  constructor(next: EventSink, clock: Clock) {
     this.#next = next;
     this.#clock = clock;
   }
 
-  report(event: EventName, fields: Fields = {}): void {
+  report<Event extends EventName>(event: Event, given: FieldsOf<Event>): void {
     const at = this.#clock.now();
+    const fields: Fields = given;
     const { bytes, numbers } = fields;
     const counter = this.#counter(event, fields);
     if (counter !== undefined) {
@@ -85,7 +86,7 @@ export class EventCounters implements Diagnostics {
       counter.hours.add(at, amount);
     }
     this.#lastId += 1;
-    const report = { id: this.#lastId, at, event, level: levelOf(event), fields };
+    const report = { id: this.#lastId, at, event, level: kindOf(event).level, fields };
     if (report.level !== "debug") {
       this.#recent.push(report);
       if (this.#recent.length > COUNTER_LIMITS.recent) this.#recent.shift();
@@ -173,10 +174,6 @@ export class EventCounters implements Diagnostics {
     this.#counters.set(key, counter);
     return counter;
   }
-}
-
-function levelOf(event: EventName): Level {
-  return EVENTS[event].level;
 }
 
 function sum(amounts: readonly Amount[]): Amount {

@@ -5,7 +5,7 @@
  */
 import type { Neighbour } from "../config/config.js";
 import { goesByKx } from "../config/paths.js";
-import type { EventName } from "../diagnostics.js";
+import { eventsWith, type Outcome } from "../diagnostics.js";
 import type { PeerStatus } from "../peering/connection.js";
 import type { EventCounters, Which } from "./event-counters.js";
 import type { NeighbourView } from "./neighbour-view.js";
@@ -15,21 +15,26 @@ const MAIL_HEAD_BYTES = 800;
 /** Assumed size of an update in mail before the first one. */
 const USUAL_UPDATE_BYTES = 2000;
 
-/** The flows that the page draws and the metrics count. */
+const ACCEPTED = eventsWith({ direction: "in", outcome: "accepted" });
+const out = (outcome: Outcome) => eventsWith({ direction: "out", outcome });
+const delivered = (transport: "mail" | "kx") =>
+  eventsWith({ direction: "out", outcome: "delivered", transport });
+
+/** The flows that the page draws, in terms of the table of events. */
 export const FLOWS = {
-  inMail: { events: ["accepted"], via: "mail" },
-  inKx: { events: ["accepted"], via: "kx" },
-  inHkp: { events: ["accepted"], via: "hkp" },
-  inRepair: { events: ["accepted"], via: "repair" },
-  outMail: { events: ["sent"] },
-  outKx: { events: ["served"] },
-  duplicates: { events: ["duplicate"] },
-  suppressed: { events: ["suppressed"] },
-  refused: { events: ["mail-refused", "key-refused"] },
+  inMail: { events: ACCEPTED, via: "mail" },
+  inKx: { events: ACCEPTED, via: "kx" },
+  inHkp: { events: ACCEPTED, via: "hkp" },
+  inRepair: { events: ACCEPTED, via: "repair" },
+  outMail: { events: delivered("mail") },
+  outKx: { events: delivered("kx") },
+  duplicates: { events: eventsWith({ direction: "in", outcome: "duplicate" }) },
+  suppressed: { events: out("in-trail") },
+  refused: { events: eventsWith({ direction: "in", outcome: "refused", transport: "mail" }) },
   tooFast: { events: ["too-fast"] },
-  undelivered: { events: ["undelivered", "body-expired"] },
+  undelivered: { events: [...out("refused"), ...out("expired")] },
   bounces: { events: ["bounce"] },
-} as const satisfies Record<string, Which & { readonly events: readonly EventName[] }>;
+} as const satisfies Record<string, Which>;
 
 export type FlowName = keyof typeof FLOWS;
 
@@ -48,7 +53,7 @@ export function flowOf(counters: EventCounters) {
 
 /** What was not sent twice since the start, and about how many bytes of mail were saved. */
 export function savedOf(counters: EventCounters, peers: readonly PeerStatus[]) {
-  const accepted = counters.sum({ events: ["accepted"] });
+  const accepted = counters.sum({ events: ACCEPTED });
   const update = accepted.count === 0 ? USUAL_UPDATE_BYTES : accepted.bytes / accepted.count;
   const mail = update + MAIL_HEAD_BYTES;
   const known = peers.reduce((sum, peer) => sum + peer.known, 0);

@@ -7,15 +7,16 @@
  */
 import type { Config } from "../config/config.js";
 import type { LaneStatus } from "../delivery/lane.js";
+import { kindOf } from "../diagnostics.js";
 import type { Sending } from "../log/sendings.js";
 import type { Entry, UpdateLog } from "../log/update-log.js";
-import { inTrail } from "../mail/sent-trail.js";
 import type { PeerStatus } from "../peering/connection.js";
 import { Policy, type Withheld } from "../policy.js";
 import { ahead, cameBy, octets, several } from "../text.js";
 import type { Fingerprint, Seq, Transport, UpdateHash } from "../update.js";
 import type { Report } from "./event-counters.js";
 import { isLocal, type Subject, subjectsOf, wordsOf } from "./neighbour-view.js";
+import { deliveryWay } from "./sent-journal.js";
 
 /** Maximum number of entries that a query returns. */
 export const JOURNEYS = 20;
@@ -186,7 +187,7 @@ function takenAt(
   name: string,
   { log }: Pick<JourneySources, "log">,
 ): { readonly at: number; readonly size: string } | undefined {
-  const report = told.find(({ event }) => event === (way === "kx" ? "served" : "sent"));
+  const report = told.find(({ event }) => deliveryWay(event) === way);
   if (report) return { at: report.at, size: ` (${sizeOf(report)})` };
   const kept = log.sendings.of(seq).find((one) => one.neighbour === name && one.way === way);
   return kept && { at: kept.at, size: "" };
@@ -207,22 +208,35 @@ function mailStage(
     const { code, text, at } = refused;
     return ["failed", code === 0 ? text : `refused it permanently: ${code} ${text}`, at];
   }
+  const isAgain = log.bounces.isWaiting(neighbour.name, seq) && !log.pending.has(lane, entry);
+  if (isAgain) return waitingStage(lane, entry, told, "bounced; ", { log, now });
   const taken = takenAt("lane", told, entry, neighbour.name, { log });
   if (taken) return ["done", `accepted it${taken.size}`, taken.at];
   const expired = told.find(({ event }) => event === "body-expired");
-  if (expired)
-    return ["failed", "not mailed: the update expired before the site accepted it", expired.at];
-  if (neighbour.mail !== undefined && inTrail(log.trails.get(seq), neighbour.mail)) {
+  if (expired) return ["failed", "not mailed: it expired before the site accepted it", expired.at];
+  if (log.pending.has(lane, entry)) {
     return ["done", "not mailed: its address is in the trail"];
   }
   if (lane.cursor >= seq) {
     if (config.mode === "observe") return ["none", "not sent in observe mode"];
     return ["done", "processed: older than this neighbour's lane, or the time was lost"];
   }
-  const before = Math.max(0, seq - lane.cursor - 1);
-  const place =
+  return waitingStage(lane, entry, told, "", { log, now });
+}
+
+/** Its place among what the neighbour still needs, and why it has not left. */
+function waitingStage(
+  lane: LaneStatus,
+  { seq }: Entry,
+  told: readonly Report[],
+  prefix: string,
+  { log, now }: Pick<JourneySources, "log" | "now">,
+): Found {
+  const before = log.pending.before(lane, seq);
+  const behind =
     before === 0 ? "next in the queue" : `after ${several(before, "update")} in the queue`;
-  const retry = told.find(({ event }) => event === "retry" || event === "stalled");
+  const place = `${prefix}${behind}`;
+  const retry = told.find(({ event }) => kindOf(event).outcome === "deferred");
   if (lane.attempt === 0) return ["waiting", place];
   const words = retry ? (wordsOf(retry.fields) ?? lane.lastError) : lane.lastError;
   const attempts = several(lane.attempt, "attempt");

@@ -6,12 +6,10 @@
 import type { Neighbour } from "../config/config.js";
 import type { LaneStatus } from "../delivery/lane.js";
 import type { Road } from "../delivery/path.js";
-import type { EventName } from "../diagnostics.js";
+import { eventsWith } from "../diagnostics.js";
 import type { Holding } from "../kx/fetch-policy.js";
-import type { Entry, UpdateLog } from "../log/update-log.js";
 import type { PeerStatus } from "../peering/connection.js";
 import { ago, ahead, octets, several, span } from "../text.js";
-import type { Seq } from "../update.js";
 import type { EventCounters } from "./event-counters.js";
 
 /** `down`: exchange fails; `behind`: updates wait; `idle`: nothing is sent to it. */
@@ -79,46 +77,34 @@ export function isLocal(name: string): boolean {
 
 /** The sources of a view. */
 export interface ViewSources {
-  readonly log: UpdateLog;
   readonly counters: EventCounters;
   readonly lane: LaneStatus | undefined;
   readonly peer: PeerStatus | undefined;
   readonly now: number;
 }
 
-const IN: readonly EventName[] = ["accepted"];
-const OUT: readonly EventName[] = ["sent", "served"];
-const WELL: readonly EventName[] = ["sent", "served", "accepted", "peer-connected"];
-const BADLY: readonly EventName[] = [
-  "retry",
-  "stalled",
-  "undelivered",
-  "bounce",
-  "peer-unreachable",
-  "peer-untrusted",
-  "peer-complaint",
-  "update-wrong",
-  "fetch-timeout",
-];
+const IN = eventsWith({ direction: "in", outcome: "accepted" });
+const OUT = eventsWith({ direction: "out", outcome: "delivered" });
+const WELL = eventsWith({ attempt: "good" });
+const BADLY = eventsWith({ attempt: "bad" });
 
 export function viewOf(neighbour: Subject, sources: ViewSources): NeighbourView {
   const { name } = neighbour;
-  const { counters, lane, peer, log } = sources;
+  const { counters, lane, peer } = sources;
   const well = counters.day({ events: WELL, neighbour: name }).count;
   const badly = counters.day({ events: BADLY, neighbour: name }).count;
   const flow = counters.series({ events: [...IN, ...OUT], neighbour: name });
-  const waiting = lane && lane.backlog > 0 ? oldestWaiting(log, lane) : undefined;
   const path = pathOf(neighbour, sources);
   return {
     name,
     path,
     pathSince: lane?.path?.since ?? peer?.connectedSince ?? 0,
-    ...stateOf(neighbour, path, sources, waiting?.receivedAt ?? 0),
+    ...stateOf(neighbour, path, sources),
     lastIn: counters.lastAt({ events: IN, neighbour: name }),
     lastOut: Math.max(counters.lastAt({ events: OUT, neighbour: name }), lane?.lastSuccessAt ?? 0),
     held: peer?.held?.why,
     backlog: path === "kx" ? (peer?.missing ?? 0) : (lane?.backlog ?? 0),
-    oldest: path === "kx" ? 0 : (waiting?.receivedAt ?? 0),
+    oldest: path === "kx" ? 0 : (lane?.oldest ?? 0),
     success: well + badly === 0 ? undefined : well / (well + badly),
     hours: flow.map(({ count }) => count),
     lastError: lastError(name, lane, counters),
@@ -138,14 +124,9 @@ interface Said {
   readonly words: string;
 }
 
-function stateOf(
-  neighbour: Subject,
-  path: NeighbourView["path"],
-  sources: ViewSources,
-  oldest: number,
-): Said {
+function stateOf(neighbour: Subject, path: NeighbourView["path"], sources: ViewSources): Said {
   const { lane, peer } = sources;
-  const byMail = lane && mailState(lane, sources, oldest);
+  const byMail = lane && mailState(lane, sources);
   const byKx = peer && kxState(neighbour, peer, sources);
   if (path === "both" && byMail && byKx) return worse(byMail, byKx);
   if (path === "kx" && lane?.path && !peer?.connected) return waitsForMail(lane, sources);
@@ -172,17 +153,8 @@ function worse(a: Said, b: Said): Said {
   return RANK.indexOf(b.state) < RANK.indexOf(a.state) ? b : a;
 }
 
-const LAST = Number.MAX_SAFE_INTEGER as Seq;
-
-/** The oldest bounced update of the site, or else the next one of its lane. */
-function oldestWaiting(log: UpdateLog, { name, cursor }: LaneStatus): Entry | undefined {
-  const again = log.bounces.nextWaiting(name);
-  const entry = again === undefined ? undefined : log.entry(again);
-  return entry ?? log.range((cursor + 1) as Seq, LAST, 1)[0];
-}
-
-function mailState(lane: LaneStatus, { now }: ViewSources, oldest: number) {
-  const { name, backlog, attempt, nextAt, lastSuccessAt } = lane;
+function mailState(lane: LaneStatus, { now }: ViewSources) {
+  const { name, backlog, oldest, attempt, nextAt, lastSuccessAt } = lane;
   const what = isLocal(name) ? "update" : "mail";
   const wait = `${several(backlog, "update")} ${backlog === 1 ? "waits" : "wait"}`;
   const age = backlog > 0 && oldest > 0 ? `${wait} (oldest ${span(now - oldest)})` : wait;

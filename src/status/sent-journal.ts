@@ -1,10 +1,11 @@
 /**
- * Stores the times of deliveries in the log: it listens to the events "sent" and
- * "served" and writes them in batches every few seconds, so that no delivery waits for it
- * and none needs its own fsync. A kill loses the last seconds, which only affects the times in
- * `kxgw trace`. Events of updates without a number are ignored.
+ * Keeps the times of deliveries beyond the life of the process: it listens to the reports of
+ * deliveries and writes them to the log, gathered for some seconds, so that no delivery waits for
+ * it and none costs an fsync of its own. A kill loses the last seconds, and with them a time in
+ * `kxgw trace`, nothing else.
  */
 import type { Clock } from "../clock.js";
+import { type EventName, kindOf } from "../diagnostics.js";
 import type { Sending } from "../log/sendings.js";
 import type { UpdateLog } from "../log/update-log.js";
 import { LogGuard } from "../log-guard.js";
@@ -16,6 +17,13 @@ export const JOURNAL_LIMITS = {
   /** Maximum number written at once, and kept after a failed write. */
   most: 1000,
 } as const;
+
+/** How an event says that an update went; undefined when it tells of no delivery. */
+export function deliveryWay(event: EventName): Sending["way"] | undefined {
+  const { direction, outcome, transport } = kindOf(event);
+  if (direction !== "out" || outcome !== "delivered") return undefined;
+  return transport === "kx" ? "kx" : "lane";
+}
 
 export class SentJournal {
   readonly #log: UpdateLog;
@@ -37,9 +45,10 @@ export class SentJournal {
   }
 
   #note({ event, at, fields: { seq, neighbour } }: Report): void {
-    if (event !== "sent" && event !== "served") return;
+    const way = deliveryWay(event);
+    if (way === undefined) return;
     if (typeof seq !== "number" || typeof neighbour !== "string") return;
-    this.#noted.push({ seq: seq as Seq, neighbour, way: event === "sent" ? "lane" : "kx", at });
+    this.#noted.push({ seq: seq as Seq, neighbour, way, at });
     if (this.#noted.length >= JOURNAL_LIMITS.most) this.#write();
     else this.#timer ??= setTimeout(() => this.#write(), JOURNAL_LIMITS.everyMs);
   }

@@ -62,7 +62,7 @@ export function status(sources: Sources, mask = false) {
   const views = subjectsOf(config.neighbours, allLanes).map((neighbour) => {
     const { name } = neighbour;
     const [lane, peer] = [lanes.get(name), peers.get(name)];
-    return { neighbour, lane, peer, view: viewOf(neighbour, { log, counters, lane, peer, now }) };
+    return { neighbour, lane, peer, view: viewOf(neighbour, { counters, lane, peer, now }) };
   });
   const value = {
     site: config.site.address,

@@ -3,7 +3,7 @@
  * states of the neighbours and the latest events. A fault of the log counts until an update is
  * accepted after it, and for at least ten minutes.
  */
-import type { EventName } from "../diagnostics.js";
+import { eventsWith, kindOf } from "../diagnostics.js";
 import { ago, listed, several } from "../text.js";
 import type { EventCounters } from "./event-counters.js";
 import type { NeighbourView } from "./neighbour-view.js";
@@ -14,14 +14,7 @@ export interface Verdict {
   readonly words: string;
 }
 
-/** Events that concern the whole gateway and not one neighbour. */
-const TROUBLES: readonly EventName[] = [
-  "log-damaged",
-  "log-replaced",
-  "log-trouble",
-  "mail-deferred",
-  "clock-jumped",
-];
+const ACCEPTED = eventsWith({ direction: "in", outcome: "accepted" });
 const TROUBLE_MS = 10 * 60_000;
 
 export function verdictOf(given: {
@@ -38,8 +31,8 @@ export function verdictOf(given: {
       words: "The gateway is not running. This status was read from the update log.",
     };
   }
-  const trouble = counters.recent().find(({ event }) => TROUBLES.includes(event));
-  const accepted = counters.lastAt({ events: ["accepted"] });
+  const trouble = counters.recent().find(({ event }) => kindOf(event).isTrouble);
+  const accepted = counters.lastAt({ events: ACCEPTED });
   const verb = mode === "observe" ? "Observing: nothing is sent." : "Bridging.";
   if (trouble && (now - trouble.at < TROUBLE_MS || trouble.at > accepted)) {
     const words = wordsOf(trouble.fields) ?? "unknown error";

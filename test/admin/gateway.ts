@@ -2,6 +2,7 @@
  * A gateway in this process for the tests of its operator's side: a real log in a directory of its
  * own, the configuration as a text, its reports kept, and mail handed in over its real SMTP port.
  */
+
 import { mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";
 import { request } from "node:http";
 import { tmpdir } from "node:os";
@@ -16,6 +17,7 @@ import { parseConfig } from "../../src/config/load.js";
 import type { Diagnostics, EventName, Fields } from "../../src/diagnostics.js";
 import { Gateway } from "../../src/gateway.js";
 import { composeIncremental } from "../../src/mail/compose.js";
+import { checkReport } from "../reported.js";
 
 const KEYS = fileURLToPath(new URL("../fixtures/keys", import.meta.url));
 
@@ -71,7 +73,10 @@ export async function startGateway(
   const directory = options.directory ?? scratch();
   const reports: Running["reports"] = [];
   const diagnostics: Diagnostics = {
-    report: (event, fields = {}) => void reports.push({ event, fields }),
+    report: (event, fields: Fields) => {
+      checkReport(event, fields);
+      reports.push({ event, fields });
+    },
   };
   const parsed = parseConfig(config, "kxgw.toml", directory, {});
   const gateway = await Gateway.start(parsed, options.clock ?? systemClock, diagnostics);

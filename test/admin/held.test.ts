@@ -15,8 +15,8 @@ test.each([
   const held = { why, until: now + 3 * 3_600_000 };
   const peer = { ...PEER, name: "tokyo", connected: true, connectedSince: now, held };
   const subject = { name: "tokyo", via: "kx", mail: undefined, dial: true } as const;
-  const { log, counters } = sources;
-  const view = viewOf(subject, { log, counters, now, lane: undefined, peer });
+  const { counters } = sources;
+  const view = viewOf(subject, { counters, now, lane: undefined, peer });
   expect(view).toMatchObject({ state, words, held: why, backlog: 12 });
   const metrics = new Metrics({ ...sources, peers: () => [peer] });
   expect(await metrics.text()).toContain(`kxgw_fetch_held{peer="tokyo",reason="${why}"} 12`);

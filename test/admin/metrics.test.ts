@@ -3,9 +3,11 @@
  * rely on. Alert rules and dashboard ask for metrics that exist. What promtool says of them:
  * metrics.system.ts.
  */
+
 import { readFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import { describe, expect, it } from "vitest";
+import type { EventSink } from "../../src/diagnostics.js";
 import { preparedDoor, preparedSources } from "./prepared.js";
 
 const DEPLOY = fileURLToPath(new URL("../../deploy/", import.meta.url));
@@ -58,7 +60,8 @@ describe("the metrics", () => {
   it("observe how long a delivery took, from when they exist", async () => {
     const { sources, counters, base } = await scrape();
     expect(sources.counters).toBe(counters);
-    counters.report("sent", { neighbour: "oldpks", tookMs: 700, bytes: 1 });
+    const sink: EventSink = counters;
+    sink.report("sent", { neighbour: "oldpks", tookMs: 700, bytes: 1 });
     const text = await (await fetch(`${base}/metrics`)).text();
     expect(value(text, 'kxgw_delivery_duration_seconds_bucket{le="0.25"}')).toBe(0);
     expect(value(text, 'kxgw_delivery_duration_seconds_bucket{le="1"}')).toBe(1);

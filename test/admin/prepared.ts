@@ -6,11 +6,13 @@ import { onTestFinished } from "vitest";
 import { AdminDoor } from "../../src/admin/admin-door.js";
 import { parseConfig } from "../../src/config/load.js";
 import type { LaneStatus } from "../../src/delivery/lane.js";
+import type { EventSink } from "../../src/diagnostics.js";
 import { UpdateLog } from "../../src/log/update-log.js";
 import type { PeerStatus } from "../../src/peering/connection.js";
 import { EventCounters } from "../../src/status/event-counters.js";
 import { HOUR_MS } from "../../src/status/hours.js";
 import type { Sources } from "../../src/status/status.js";
+import type { Seq } from "../../src/update.js";
 import { update } from "../log/material.js";
 import { scratch } from "./gateway.js";
 
@@ -44,7 +46,10 @@ name = "archive"
 accept_from = ["198.51.100.7"]
 `;
 
-const LANE = { attempt: 0, nextAt: 0, lastError: "", lastErrorAt: 0, isPaused: false };
+const LANE = {
+  ...{ address: undefined, oldest: 0, attempt: 0, nextAt: 0 },
+  ...{ lastError: "", lastErrorAt: 0, isPaused: false },
+};
 const PEER = {
   cursor: 900,
   newest: 900,
@@ -74,6 +79,8 @@ export function preparedSources(publicStatus = false) {
     {
       ...LANE,
       ...{ name: "oldpks", cursor: log.newest() - 14, backlog: 14, attempt: 2 },
+      address: "pgp-public-keys@pks.example.net",
+      oldest: log.entry((log.newest() - 13) as Seq)?.receivedAt ?? 0,
       nextAt: NOW + 180_000,
       lastError: "451 4.3.0 <pgp-public-keys@pks.example.net>: mailbox is busy, try again later",
       lastErrorAt: NOW - 60_000,
@@ -102,7 +109,7 @@ export function preparedSources(publicStatus = false) {
 }
 
 /** 24 hours with a quiet night: updates from everybody to everybody. */
-function day(log: UpdateLog, counters: EventCounters, time: { now: number }): void {
+function day(log: UpdateLog, counters: EventSink, time: { now: number }): void {
   let n = 0;
   const from = [
     ["onak-home", "mail"],

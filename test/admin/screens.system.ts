@@ -4,10 +4,12 @@
  * docs/status.png is `desk-light.png`.
  * Needs: chromium.
  */
+
 import { writeFileSync } from "node:fs";
 import { join } from "node:path";
 import type { Browser } from "playwright-core";
 import { afterAll, beforeAll, expect, it } from "vitest";
+import type { EventSink } from "../../src/diagnostics.js";
 import type { Fingerprint } from "../../src/update.js";
 import { launch, visit } from "./browser.js";
 import { NOW, preparedDoor, preparedSources } from "./prepared.js";
@@ -32,15 +34,17 @@ afterAll(() => browser.close());
 /** A busy day with everything that the page can show besides. */
 function fullDay() {
   const { sources, lanes, counters, log } = preparedSources();
+  const sink: EventSink = counters;
   lanes.push({
     ...{ name: "[local]", cursor: log.newest(), backlog: 0, attempt: 0, nextAt: 0, lastError: "" },
     ...{ lastErrorAt: 0, lastSuccessAt: NOW - 35_000, isPaused: false },
+    ...{ address: undefined, oldest: 0 },
   });
   for (let n = 0; n < 12; n++) {
-    counters.report("too-fast", { neighbour: "archive", problem: "more than 100/1m" });
-    counters.report("trimmed", { neighbour: "archive", bytes: 361_000 });
+    sink.report("too-fast", { neighbour: "archive", problem: "more than 100/1m" });
+    sink.report("trimmed", { neighbour: "archive", bytes: 361_000 });
   }
-  counters.report("sent", { neighbour: "[local]", seq: log.newest(), bytes: 2600, tookMs: 12 });
+  sink.report("sent", { neighbour: "[local]", seq: log.newest(), bytes: 2600, tookMs: 12 });
   const block = { reason: "asked by its owner", until: undefined, allowRevocation: true };
   log.removals.setBlock("A".repeat(40) as Fingerprint, block, NOW);
   const ends = [

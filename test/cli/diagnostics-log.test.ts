@@ -9,9 +9,9 @@ import { fileURLToPath } from "node:url";
 import { describe, expect, it } from "vitest";
 import type { LogForm } from "../../src/cli/diagnostics-log.js";
 import { diagnosticsLog, formOf } from "../../src/cli/diagnostics-log.js";
-import { LIMITED, REPEAT_LIMITS } from "../../src/cli/repeat-limit.js";
+import { REPEAT_LIMITS } from "../../src/cli/repeat-limit.js";
 import type { EventName, Fields } from "../../src/diagnostics.js";
-import { EVENTS } from "../../src/diagnostics.js";
+import { EVENTS, kindOf } from "../../src/diagnostics.js";
 import { clientNetwork } from "../../src/ip-address.js";
 import { armoredKeys, eventually, FEEDER, HEAD, scratch, startGateway } from "../admin/gateway.js";
 
@@ -145,9 +145,16 @@ describe("a gateway's diagnostics", () => {
 
 describe("docs/events.md", () => {
   it("is what the table of events says (vitest -u writes it)", async () => {
-    const rows = Object.entries(EVENTS).map(([name, { level, text }]) => {
-      const mark = LIMITED.has(name as EventName) ? " *" : "";
-      return `| \`${name}\`${mark} | ${level} | ${text} |`;
+    const list = (items: readonly (string | undefined)[]) => items.filter(Boolean).join(", ");
+    const rows = (Object.keys(EVENTS) as EventName[]).map((name) => {
+      const { level, text, isLimited, ...row } = kindOf(name);
+      const mark = isLimited ? " *" : "";
+      const fields = Object.entries(row.fields).map(([field, type]) =>
+        type.endsWith("?") ? `\`${field}\`?` : `\`${field}\``,
+      );
+      const counts = list([row.direction, row.outcome, row.transport]);
+      const cells = [`\`${name}\`${mark}`, level, text, fields.join(", "), counts];
+      return `| ${cells.map((cell) => cell || "-").join(" | ")} |`;
     });
     const page = `# Events
 
@@ -165,8 +172,12 @@ Of those with a * at most ${REPEAT_LIMITS.lines} lines a minute are written for 
 then one with \`more\`, how many there were besides. \`kxgw_events_total\` and the page count
 all of them.
 
-| event | level | says |
-|---|---|---|
+Fields with a question mark are there when they are known. The last column says which way the
+update goes, what became of it (\`result\` in \`kxgw_updates_received_total\`,
+\`kxgw_updates_sent_total\` and \`kxgw_repairs_total\`) and by which road, if no \`via\` says so.
+
+| event | level | says | fields | counts |
+|---|---|---|---|---|
 ${rows.join("\n")}
 `;
     await expect(page).toMatchFileSnapshot("../../docs/events.md");

@@ -14,6 +14,8 @@ import { statusCommand } from "../../src/cli/status.js";
 import { topCommand } from "../../src/cli/top.js";
 import { traceCommand } from "../../src/cli/trace.js";
 import { UpdateLog } from "../../src/log/update-log.js";
+import type { Status } from "../../src/status/status.js";
+import type { Seq } from "../../src/update.js";
 import { armoredKeys, eventually, FEEDER, HEAD, scratch, startGateway } from "../admin/gateway.js";
 import { KxScript } from "../e2e/kx-script.js";
 import { key } from "../ingress/keyserver.js";
@@ -73,6 +75,66 @@ describe("kxgw status", () => {
     expect(Object.keys(status)).toEqual(
       expect.arrayContaining(["site", "mode", "version", "log", "totals", "neighbours", "counts"]),
     );
+  });
+
+  it("counts what waits with the gateway as without it: bounces, trails, [local]", async () => {
+    const local = '[local]\ntype = "hkp"\nurl = "http://127.0.0.1:1"\n';
+    const config = HEAD + DEAD + local + FEEDER;
+    const { file, directory } = configFile(config);
+    const log = UpdateLog.open(join(directory, "updates.db"));
+    for (const name of ["dead", "[local]", "old"]) log.lanes.open(name);
+    const has = ["pgp-public-keys@dead.example.net"];
+    for (const [seq, trail, neighbour] of [
+      [1, []],
+      [2, has],
+      [3, [], "dead"],
+      [4, []],
+    ] as const) {
+      const origin = { neighbour, transport: "mail" } as const;
+      log.append([{ update: made(1, seq).update, origin, trail, receivedAt: 1000 * seq }]);
+    }
+    // The first one was sent to the dead site and came back.
+    const first = 1 as Seq;
+    log.lanes.save("dead", { ...log.lanes.open("dead"), cursor: first });
+    const bounce = { site: "dead", first, seq: first, about: "site", code: 550 } as const;
+    log.bounces.note({ ...bounce, text: "No", at: 1 });
+    log.bounces.putBack({ ...bounce, text: "No", at: 1 }, [first], 1);
+    log.close();
+
+    const waiting = async () => {
+      const out = captured();
+      await statusCommand(file, { json: true }, out, {});
+      const { neighbours } = JSON.parse(out.text) as Status;
+      return neighbours
+        .filter(({ site }) => site !== undefined)
+        .map(({ name, backlog, oldest, site }) => [name, backlog, site?.backlog, oldest]);
+    };
+    const queued = async (...names: string[]) => {
+      const out = captured();
+      expect(await queueCommand("ls", names, { file, json: true }, out, {})).toBe(0);
+      const lines = out.text.trim().split("\n");
+      return lines.map((line) => JSON.parse(line)).map(({ site, seq }) => [site, seq]);
+    };
+    const counts = [
+      ["dead", 2, 2, "1970-01-01T00:00:01.000Z"],
+      ["old", 4, 4, "1970-01-01T00:00:01.000Z"],
+      ["[local]", 4, 4, "1970-01-01T00:00:01.000Z"],
+    ];
+    const all = (name: string) => [1, 2, 3, 4].map((seq) => [name, seq]);
+    const lines = [["dead", 1], ["dead", 4], ...all("old"), ...all("[local]")];
+    expect(await waiting()).toEqual(counts);
+    expect(await queued()).toEqual(lines);
+    expect(await queued("[local]")).toEqual(all("[local]"));
+    const running = await startGateway(config, { directory });
+    await eventually(() => running.reports.filter(({ event }) => event === "retry").length > 2);
+    expect(await waiting()).toEqual(counts);
+    expect(await queued()).toEqual(lines);
+    // Its place is counted without what the site has.
+    const trace = captured();
+    await traceCommand("4", { file, json: false }, trace, {});
+    expect(trace.text).toMatch(/waiting +dead: after 1 update in the queue;/);
+    await running.stop();
+    expect(await waiting()).toEqual(counts);
   });
 
   it("names what is in the way: the config, the log, the rights", async () => {
@@ -202,6 +264,37 @@ describe("kxgw peers, queue, top and health", () => {
     expect(show.text).toContain(hash);
     const skip = captured();
     expect(await queueCommand("skip", ["dead", "x"], { file, json: false }, skip, {})).toBe(64);
+  });
+
+  it("queue: lists, retries and skips what waits for the keyserver beside us", async () => {
+    const local = '[local]\ntype = "hkp"\nurl = "http://127.0.0.1:1"\nretry = "1h*3"\n';
+    const { file, directory } = configFile(HEAD + local + FEEDER);
+    const running = await startGateway(HEAD + local + FEEDER, { directory });
+    await running.mail(KEY);
+    const retries = () => running.reports.filter(({ event }) => event === "retry").length;
+    await eventually(() => retries() === 1);
+    const queue = async (verb: "ls" | "retry" | "skip", ...names: string[]) => {
+      const out = captured();
+      return [await queueCommand(verb, names, { file, json: false }, out, {}), out.text];
+    };
+    const listed = [0, expect.stringMatching(/^\[local\] +1 /m)];
+    expect(await queue("ls")).toEqual(listed);
+    expect(await queue("ls", "[local]")).toEqual(listed);
+    expect(await queue("retry", "[local]")).toEqual([0, "Delivery to [local] is retried now.\n"]);
+    await eventually(() => retries() === 2);
+    await running.stop();
+    // By the log alone.
+    expect(await queue("ls")).toEqual(listed);
+    const status = captured();
+    await statusCommand(file, { json: false }, status, {});
+    expect(status.text).toMatch(/^\[local\] +local +down +1 /m);
+    const again = await startGateway(HEAD + local + FEEDER, { directory });
+    expect(await queue("skip", "[local]", "1")).toEqual([
+      0,
+      "[local] does not get update 1 from us.\n",
+    ]);
+    expect(await queue("ls")).toEqual([0, "Nothing waits.\n"]);
+    await again.stop();
   });
 
   it("queue ls: counts what it does not list", async () => {

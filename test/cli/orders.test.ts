@@ -87,7 +87,7 @@ describe("orders", () => {
     const { running, told, retry } = await gateway(port);
     await running.mail(ONE);
     await eventually(() => told("retry").length === 1);
-    expect((await retry()).said).toBe("Mail to far is retried now.\n");
+    expect((await retry()).said).toBe("Delivery to far is retried now.\n");
     await eventually(() => told("retry").length === 2);
     const back = new LegacySite(FAR);
     await back.start(port);

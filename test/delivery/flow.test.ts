@@ -13,6 +13,7 @@ import { expect, onTestFinished, test } from "vitest";
 import { systemClock } from "../../src/clock.js";
 import { RelayDelivery } from "../../src/delivery/delivery-method.js";
 import { Lane } from "../../src/delivery/lane.js";
+import { LaneDriver } from "../../src/delivery/lane-driver.js";
 import { SmtpRelay } from "../../src/delivery/relay.js";
 import { UpdateLog } from "../../src/log/update-log.js";
 import { Recorder } from "../ingress/door.js";
@@ -49,7 +50,8 @@ async function race(others: readonly string[]): Promise<number> {
       retry: [60_000] as const,
       observing: false,
     };
-    const lane = new Lane(settings, log, method, systemClock, diagnostics);
+    const parts = { log, method, clock: systemClock, diagnostics };
+    const lane = new LaneDriver(new Lane(parts, settings));
     log.onAppend(() => lane.wake());
     lane.start();
     return { lane, transport };

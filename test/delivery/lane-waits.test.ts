@@ -1,66 +1,151 @@
 /** What a lane waits for: that it wakes after a pause of any kind, and never before its end. */
-import { setTimeout as sleep } from "node:timers/promises";
 import { describe, expect, test } from "vitest";
-import type { Seq } from "../../src/update.js";
-import { until } from "../ingress/ways.js";
-import { ADDRESS, hashes, updates, world } from "./stage.js";
+import { Trouble } from "../../src/errors.js";
+import { DrivenLane, later } from "./driven-lane.js";
+import { ADDRESS, updates } from "./stage.js";
 
 const hash = (n: number) => updates[n]?.hash;
+const YEAR_MS = 365 * 24 * 60 * 60_000;
 
 describe("after a mail that came back, the lane wakes for what is new", () => {
   test.each([
     ["when it was sent again", []],
     ["when the site has got it on another way", [ADDRESS]],
-  ])("%s", async (_, trail) => {
-    const { add, lane, log, heard, diagnostics } = await world(undefined, [100]);
-    const served = lane();
-    served.start();
-    add(0);
-    await heard("sent");
-    const numbers = { first: 1 as Seq, seq: 1 as Seq };
-    const said = { about: "site", code: 550, text: "No such user", at: Date.now() } as const;
-    log.bounces.note({ site: "old", ...numbers, ...said });
-    await heard("retry");
-    add(0, { trail });
-    await until(() => served.status().backlog === 0);
-    // Longer than the pause that follows.
-    await sleep(250);
-    const sent = diagnostics.all("sent").length;
-    add(1);
-    await heard("sent", sent + 1);
+  ])("%s", (_, trail) => {
+    const site = new DrivenLane({ retry: [100] }).start();
+    site.add(0);
+    site.comesBack(1);
+    site.add(0, { trail });
+    site.pass(100);
+    expect(site.lane.status().backlog).toBe(0);
+    // The pause that follows.
+    site.pass(100);
+    expect(site.waitMs).toBe(Infinity);
+    const before = site.taken.length;
+    site.add(1);
+    expect(site.hashes.slice(before)).toEqual([hash(1)]);
   });
 });
 
-test("a site that is paused while a retry is due later gets nothing then", async () => {
-  const { add, lane, relay, heard } = await world(undefined, [100]);
-  relay.answer = (phase) => (phase === "dot" ? "451 4.3.0 Later" : undefined);
-  const served = lane();
-  served.start();
-  add(0);
-  await heard("stalled");
-  served.pause();
-  relay.answer = () => undefined;
-  await sleep(300);
-  expect(relay.taken).toEqual([]);
-  expect(served.status()).toMatchObject({ isPaused: true, attempt: 1 });
-  served.resume();
-  await heard("sent");
-  expect(hashes(relay)).toEqual([hash(0)]);
+test("a site that is paused while a retry is due later gets nothing then", () => {
+  const site = new DrivenLane({ retry: [100] }).start();
+  site.answer = () => later();
+  site.add(0);
+  site.lane.pause();
+  site.answer = () => undefined;
+  site.pass(YEAR_MS);
+  expect(site.taken).toEqual([]);
+  expect(site.lane.status()).toMatchObject({ isPaused: true, attempt: 1, nextAt: 0 });
+  expect(site.waitMs).toBe(Infinity);
+  site.resume();
+  expect(site.hashes).toEqual([hash(0)]);
 });
 
-test("a retry that a clock a year ahead put off comes after the longest delay, once", async () => {
-  const { add, lane, log, relay, heard } = await world(undefined, [100, 300]);
-  const year = 365 * 24 * 60 * 60_000;
-  const stored = log.lanes.open("old");
-  log.lanes.save("old", { ...stored, attempt: 1, nextAt: Date.now() + year });
-  add(0);
-  const before = Date.now();
-  const served = lane();
+test("a pause while a mail is under way outlasts its outcome, and a restart", () => {
+  const site = new DrivenLane({ retry: [100] }).start();
+  site.answer = () => "hold";
+  site.add(0);
+  site.lane.pause();
+  site.finish(later());
+  site.answer = () => undefined;
+  site.pass(YEAR_MS);
+  expect(site.taken).toEqual([]);
+  expect(site.stop()).toBe(true);
+  const next = new DrivenLane({ after: site }).start();
+  next.add(1);
+  expect(next.lane.status()).toMatchObject({ isPaused: true, backlog: 2 });
+  expect(next.taken).toEqual([]);
+  next.resume();
+  expect(next.hashes).toEqual([hash(0), hash(1)]);
+});
+
+test("a retry that a clock a year ahead put off comes after the longest delay, once", () => {
+  const first = new DrivenLane({ retry: [100, 300] });
+  const row = first.log.lanes.open("old");
+  first.log.lanes.save("old", { ...row, attempt: 1, nextAt: first.clock.now() + YEAR_MS });
+  first.add(0);
+  const site = new DrivenLane({ retry: [100, 300], after: first });
   // On disk too: a gateway that is restarted again and again does not begin the wait anew.
-  const { nextAt } = log.lanes.open("old");
-  expect(nextAt).toBeGreaterThanOrEqual(before);
-  expect(nextAt - before).toBeLessThanOrEqual(1000);
-  served.start();
-  await heard("sent");
-  expect(hashes(relay)).toEqual([hash(0)]);
+  expect(site.row?.nextAt).toBe(site.clock.now() + 360);
+  site.start();
+  site.pass(359);
+  expect(site.taken).toEqual([]);
+  site.pass(1);
+  expect(site.hashes).toEqual([hash(0)]);
+});
+
+test("a clock that is set back meanwhile does not lengthen a wait", () => {
+  const site = new DrivenLane({ retry: [50] }).start();
+  site.answer = () => later();
+  site.add(0);
+  site.setBackMs = 3_600_000;
+  site.answer = () => undefined;
+  site.pass(49);
+  expect(site.taken).toEqual([]);
+  site.pass(1);
+  expect(site.hashes).toEqual([hash(0)]);
+});
+
+test("a retry is neither hurried nor forgotten over a restart", () => {
+  const first = new DrivenLane({ retry: [1500] }).start();
+  first.answer = () => later();
+  first.add(0);
+  first.pass(500);
+  expect(first.stop()).toBe(true);
+  const site = new DrivenLane({ retry: [1500], after: first }).start();
+  site.add(1);
+  site.pass(999);
+  expect(site.taken).toEqual([]);
+  site.pass(1);
+  expect(site.hashes).toEqual([hash(0), hash(1)]);
+  expect(site.row).toMatchObject({ cursor: 2, attempt: 0, nextAt: 0 });
+});
+
+test("what is skipped or on its way is not skipped", () => {
+  const site = new DrivenLane({ retry: [100] }).start();
+  site.answer = () => "hold";
+  site.add(0);
+  site.add(1);
+  expect(site.lane.skip(1)).toBe(false);
+  site.finish(later());
+  expect(site.lane.skip(2)).toBe(false);
+  expect(site.lane.skip(1)).toBe(true);
+  expect(site.log.lanes.undelivered(10)).toMatchObject([{ seq: 1, code: 0 }]);
+  site.answer = () => undefined;
+  site.wake();
+  expect(site.hashes).toEqual([hash(1)]);
+});
+
+test("max_rate lets so many through at once, then by and by, and packs what waits", () => {
+  const site = new DrivenLane({ rate: { count: 2, periodMs: 800 } }).start();
+  const receivedAt = site.clock.now() - 120_000;
+  for (let n = 0; n < 6; n += 1) {
+    site.add(n, { receivedAt });
+    site.pass(20);
+  }
+  site.pass(279);
+  expect(site.taken.map(({ at }) => at)).toEqual([0, 20]);
+  site.pass(1);
+  expect(site.taken.map(({ at }) => at)).toEqual([0, 20, 400]);
+  expect(site.hashes).toEqual([0, 1, 2, 3, 4, 5].map(hash));
+});
+
+test("a full log is tried again, and the mail that went out is not repeated", () => {
+  const site = new DrivenLane().start();
+  const { lanes } = site.log;
+  const save = lanes.save.bind(lanes);
+  lanes.save = () => {
+    throw new Trouble("disk-full", "the disk is full", "Free some.");
+  };
+  site.add(0);
+  expect(site.diagnostics.all("log-trouble")).toMatchObject([
+    { door: "egress", kind: "disk-full" },
+  ]);
+  expect(site.waitMs).toBe(5000);
+  site.pass(20_000);
+  expect(site.taken).toHaveLength(1);
+  lanes.save = save;
+  site.pass(5000);
+  expect(site.row).toMatchObject({ cursor: 1 });
+  expect(site.taken).toHaveLength(1);
 });

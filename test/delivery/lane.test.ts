@@ -5,7 +5,6 @@
 import { cpSync } from "node:fs";
 import { setTimeout as sleep } from "node:timers/promises";
 import { describe, expect, test } from "vitest";
-import { systemClock } from "../../src/clock.js";
 import { parseVerp } from "../../src/mail/verp.js";
 import { ADDRESS, directory, hashes, SITE, updates, world } from "./stage.js";
 
@@ -196,44 +195,9 @@ describe("how it tries again", () => {
       await heard("sent");
     },
   );
-
-  test("a clock that was set back does not stop it", async () => {
-    const { add, lane, relay, heard } = await world(undefined, [50]);
-    let offset = 0;
-    const clock = { ...systemClock, now: () => Date.now() + offset };
-    relay.answer = (phase) => (phase === "mail" ? "451 Later" : undefined);
-    lane({}, clock).start();
-    add(0);
-    await heard("stalled");
-    offset = -3_600_000;
-    relay.answer = () => undefined;
-    await heard("sent");
-  });
 });
 
 describe("over a restart", () => {
-  test("a retry is neither hurried nor forgotten", async () => {
-    const path = directory();
-    const first = await world(path, [1500]);
-    first.relay.answer = (phase) => (phase === "mail" ? "451 Later" : undefined);
-    const lane = first.lane();
-    lane.start();
-    first.add(0);
-    await first.heard("stalled");
-    await lane.stop();
-    const { nextAt } = first.log.lanes.get("old") ?? { nextAt: 0 };
-    expect(nextAt).toBeGreaterThan(Date.now());
-    first.log.close();
-
-    const second = await world(path, [1500]);
-    second.lane().start();
-    second.add(1);
-    await second.heard("sent", 2);
-    expect(hashes(second.relay)).toEqual([updates[0]?.hash, updates[1]?.hash]);
-    expect(Date.now()).toBeGreaterThanOrEqual(nextAt);
-    expect(second.log.lanes.get("old")).toMatchObject({ attempt: 0, nextAt: 0 });
-  });
-
   test("a crash between the relay's 250 and our note repeats that mail and no other", async () => {
     const before = await world();
     const copy = directory();

@@ -190,24 +190,6 @@ describe("a site that refuses", () => {
 });
 
 describe("max_rate", () => {
-  test("lets so many through at once, then by and by, and packs what waits", async () => {
-    const stage = await world();
-    const { relay, lane, heard } = stage;
-    lane({ rate: { count: 2, periodMs: 800 } }).start();
-    const begun = performance.now();
-    for (let n = 0; n < 6; n += 1) {
-      put(stage, n, n + 1);
-      await sleep(20);
-    }
-    await heard("sent", 6);
-    const [first = 0, second = 0, third = 0] = relay.taken.map(({ at }) => at);
-    expect(second - first).toBeLessThan(300);
-    // The third mail earns its leave 400 ms after the first one took half of what there was.
-    expect(third - begun).toBeGreaterThanOrEqual(380);
-    expect(relay.taken).toHaveLength(3);
-    expect(hashes(relay)).toEqual(keys.slice(0, 6).map(({ hash }) => hash));
-  });
-
   test("does not keep anybody from going down", async () => {
     const stage = await world();
     const { lane, heard } = stage;

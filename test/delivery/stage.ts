@@ -8,6 +8,7 @@ import { admit } from "../../src/admit.js";
 import { type Clock, systemClock } from "../../src/clock.js";
 import { RelayDelivery } from "../../src/delivery/delivery-method.js";
 import { Lane, type LaneSettings } from "../../src/delivery/lane.js";
+import { LaneDriver } from "../../src/delivery/lane-driver.js";
 import { SmtpRelay, TRANSPORT_LIMITS } from "../../src/delivery/relay.js";
 import { UpdateLog } from "../../src/log/update-log.js";
 import { verpSender } from "../../src/mail/verp.js";
@@ -48,7 +49,7 @@ export interface World {
     from?: { neighbour?: string; trail?: readonly string[]; receivedAt?: number },
   ): Seq;
   /** A lane that is stopped when the test is finished. */
-  lane(settings?: Partial<LaneSettings & MailSettings>, clock?: Clock): Lane;
+  lane(settings?: Partial<LaneSettings & MailSettings>, clock?: Clock): LaneDriver;
   /** Waits for an event that satisfies. */
   heard(event: string, count?: number): Promise<void>;
 }
@@ -89,7 +90,7 @@ export async function world(path = directory(), retry: Schedule = [60, 60]): Pro
         bounce === undefined ? contact : verpSender(bounce, "old", first, last, log.bounces.secret);
       const method = new RelayDelivery(envelope, sender, transport);
       const ours = { name: "old", address: ADDRESS, retry, observing: false, ...others };
-      const lane = new Lane(ours, log, method, clock, diagnostics);
+      const lane = new LaneDriver(new Lane({ log, method, clock, diagnostics }, ours));
       const unsubscribe = log.onAppend(() => lane.wake());
       onTestFinished(async () => {
         unsubscribe();

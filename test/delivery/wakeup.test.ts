@@ -12,13 +12,13 @@ async function now(promise: Promise<void>): Promise<unknown> {
 test("ends by itself, by a ring, and at once when it rang before", async () => {
   const wakeup = new Wakeup();
   await wakeup.wait(5);
-  const long = wakeup.wait(undefined);
+  const long = wakeup.wait(Infinity);
   expect(await now(long)).toBe(pending);
   wakeup.ring();
   expect(await now(long)).toBe("over");
   wakeup.ring();
   wakeup.ring();
-  expect(await now(wakeup.wait(undefined))).toBe("over");
+  expect(await now(wakeup.wait(Infinity))).toBe("over");
   const next = wakeup.wait(60_000);
   expect(await now(next)).toBe(pending);
   wakeup.ring();

@@ -3,7 +3,7 @@
  * or within three seconds, takes nothing more, says what to do, and goes on when they are back. A
  * second gateway does not get the log, with or without a lock file.
  */
-import { copyFileSync, existsSync, mkdirSync, renameSync, rmSync } from "node:fs";
+import { copyFileSync, existsSync, mkdirSync, renameSync, rmSync, truncateSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, it } from "vitest";
 import type { GatewayProcess } from "../../src/demo/process.js";
@@ -54,6 +54,11 @@ const HAPPENINGS: Record<string, readonly [(log: string) => void, RegExp]> = {
     },
     /updates\.db: was deleted/,
   ],
+  "its directory is moved away": [
+    (log) => renameSync(join(log, ".."), `${join(log, "..")}.below`),
+    /updates\.db: is gone/,
+  ],
+  "it is emptied": [(log) => truncateSync(log), /updates\.db: was overwritten or cut short/],
   "another directory covers it": [
     (log) => {
       renameSync(join(log, ".."), `${join(log, "..")}.below`);

@@ -1,4 +1,5 @@
 /** A real SMTP door on a free port of 127.0.0.1 before a real log file, for the tests. */
+
 import { mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -13,6 +14,7 @@ import { SmtpDoor } from "../../src/ingress/smtp.js";
 import { type IntakeRules, KeyIntake } from "../../src/intake/key-intake.js";
 import { UpdateLog } from "../../src/log/update-log.js";
 import type { Seq } from "../../src/update.js";
+import { checkReport } from "../reported.js";
 import { Client } from "./client.js";
 
 export const SITE = "pgp-public-keys@kx.example.org";
@@ -46,6 +48,7 @@ export class Recorder implements Diagnostics {
   readonly events: { readonly event: EventName; readonly fields: Fields }[] = [];
 
   report(event: EventName, fields: Fields = {}): void {
+    checkReport(event, fields);
     this.events.push({ event, fields });
   }
 

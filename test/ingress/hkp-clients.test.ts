@@ -6,7 +6,9 @@ import { describe, expect, onTestFinished, test } from "vitest";
 import { Refusal, Trouble } from "../../src/errors.js";
 import { readAddForm } from "../../src/ingress/hkp-form.js";
 import type { UpdateLog } from "../../src/log/update-log.js";
-import { cpuTimer } from "../cpu.js";
+import { encodeArmor, readArmor } from "../../src/openpgp/armor.js";
+import { encodePackets, TAG } from "../../src/openpgp/packet.js";
+import { cpuTimer, stallMeter } from "../cpu.js";
 import { soon } from "../soon.js";
 import { FORM, form, hkpDoor, KEY, OTHER, STRANGER } from "./hkp-door.js";
 
@@ -235,6 +237,25 @@ describe("a neighbour that is a keyserver", () => {
     expect(diagnostics.all("mail-refused").map(({ reason }) => reason)).toEqual([
       ...["blocked", "blocked"],
     ]);
+  });
+
+  test("keeps nobody waiting with a large key that is declined", async () => {
+    const { post } = await hkpDoor('max_size = "16MiB"', decline);
+    const signatures = Array.from({ length: 100_000 }, (_, n) => {
+      const body = Buffer.alloc(60, 4);
+      // In no order, which costs most.
+      body.writeUInt32BE(Math.imul(n, 0x9e3779b1) >>> 0, 14);
+      return { tag: TAG.signature, body };
+    });
+    const [first] = readArmor(Buffer.from(KEY));
+    if (first === undefined || first instanceof Refusal) throw new Error("the fixture is no key");
+    const bytes = Buffer.concat([first.data, encodePackets(signatures)]);
+    const body = Buffer.from(form(encodeArmor(bytes)));
+    const meter = stallMeter();
+    onTestFinished(() => meter.stop());
+    const answer = await post(body, {}, SENDER);
+    expect(JSON.parse(answer.body).ignored).toHaveLength(1);
+    expect(meter.most()).toBeLessThan(100);
   });
 
   test("goes on after a key that is too large", async () => {

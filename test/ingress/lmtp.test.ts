@@ -147,6 +147,26 @@ describe("the replies to a message", () => {
     expect(await failed.repliesTo(fixture("pksd-delta.eml"))).toEqual([later, later]);
   });
 
+  test("one for each when a large message cannot be held", async () => {
+    const beside = bench(() => '[smtp]\nlisten = ["lmtp:lmtp.sock"]\n');
+    const { config, directory, intake, bounces, diagnostics } = beside;
+    if (config.smtp === undefined) throw new Error("no smtp section");
+    const elsewhere = { ...config, log: { ...config.log, path: "/nonexistent/updates.db" } };
+    await stopped(new SmtpDoor(elsewhere, config.smtp, intake, bounces, diagnostics)).start();
+    const client = await Client.openSocket(join(directory, "lmtp.sock"));
+    onTestFinished(() => void client.socket.destroy());
+    await client.reply();
+    await client.say("LHLO mx.example");
+    await client.say(`MAIL FROM:<${PKS}>`);
+    for (const recipient of [SITE, SITE]) await client.say(`RCPT TO:<${recipient}>`);
+    await client.say("DATA");
+    client.write(`${"x".repeat(70).concat("\r\n").repeat(8000)}.\r\n`);
+    expect(await client.reply()).toMatch(/^451 4\.3\.0 /);
+    expect(await client.reply()).toMatch(/^451 4\.3\.0 /);
+    expect(await client.say("NOOP")).toMatch(/^250 /);
+    expect(diagnostics.all("mail-deferred")).toHaveLength(1);
+  });
+
   test("one for each when the message is far too large", async () => {
     const { client } = await ready([SITE, SITE]);
     client.write(Buffer.alloc(1_000_000, "abc\r\n"));

@@ -60,7 +60,7 @@ describe("what makes no sense", () => {
 });
 
 describe("limits", () => {
-  const small: ParserLimits = { lineBytes: 80, messageBytes: 400, numbers: 3, ranges: 2 };
+  const small = { lineBytes: 80, messageBytes: 400, numbers: 3, announcements: 2, ranges: 2 };
 
   test.each([79, 80])("a line of %i of 80 bytes passes, with either line end", (length) => {
     for (const ending of ["\r\n", "\n"]) {
@@ -107,13 +107,17 @@ describe("limits", () => {
     expect(parseEveryWay(wire(lines(401)), small)).toMatchObject([{ command: "unframed" }]);
   });
 
-  test("as many ranges and numbers as allowed, and one more", () => {
+  test("as many ranges, numbers and announcements as allowed, and one more", () => {
     const commands = ["LIST|1|2", "LIST|1|2|3", "GETUPDATE|1|2|3", "GETUPDATE|1|2|3|4"];
+    commands.push(`IHAVE|NOTIFY|1 ${HASH}|2 ${HASH}`);
+    commands.push(`IHAVE|NOTIFY|1 ${HASH}|2 ${HASH}|3 ${HASH}`);
     const parsed = parse([Buffer.concat(commands.map((lines) => wire(`0001|${lines}`)))], small);
     expect(parsed.map(({ command }) => command)).toEqual([
       "LIST",
       "malformed",
       "GETUPDATE",
+      "malformed",
+      "IHAVE",
       "malformed",
     ]);
   });

@@ -87,7 +87,10 @@ describe("signature packets", () => {
   it("v4 with a key id among those of others", () => {
     const own = signatures(real).filter((each) => isSelfSignature(real, each));
     expect(own.map(({ body }) => signatureInfo(body))).toEqual([
-      { type: 0x13, createdAt: 0x43ba5c13, issuer: "010908312D230C5F" },
+      {
+        ...{ type: 0x13, createdAt: 0x43ba5c13, issuer: "010908312D230C5F" },
+        ...{ keyFlags: 3, keyLifetime: 34_560_000 },
+      },
     ]);
     expect(signatures(real).length).toBeGreaterThan(10);
   });
@@ -95,7 +98,10 @@ describe("signature packets", () => {
   it("v4 with a fingerprint, v6, and v3", () => {
     const key = onlyKey(realKey("F8D2585B8783D481").data);
     expect(signatures(key).map(({ body }) => signatureInfo(body))).toEqual([
-      { type: 0x13, createdAt: expect.any(Number), issuer: key.fingerprint },
+      {
+        ...{ type: 0x13, createdAt: expect.any(Number), issuer: key.fingerprint },
+        ...{ keyFlags: 3, keyLifetime: 252_288_000 },
+      },
     ]);
     expect(signatures(v6).map(({ body }) => signatureInfo(body)?.type)).toEqual([0x1f, 0x13, 0x18]);
     expect(signatures(v6).every((each) => isSelfSignature(v6, each))).toBe(true);

@@ -15,6 +15,9 @@ export interface Claims {
   readonly type?: number;
   /** Seconds from `at` on. */
   readonly lifetime?: number;
+  /** Seconds from the creation of the key on. */
+  readonly keyLifetime?: number;
+  readonly keyFlags?: number;
 }
 
 export class Signer {
@@ -51,20 +54,17 @@ export class Signer {
 
   /** A signature over `component`, made by `by` in the name of this key. */
   over(component: Packet, claims: Claims, by: Signer = this): Packet {
-    const { at, lifetime } = claims;
+    const { at, lifetime, keyLifetime, keyFlags } = claims;
     const type = claims.type ?? (component.tag === TAG.publicSubkey ? 0x18 : 0x13);
-    const time = Buffer.alloc(6);
-    time.set([5, 2]);
-    time.writeUInt32BE(at, 2);
-    const life = Buffer.alloc(lifetime === undefined ? 0 : 6);
-    if (lifetime !== undefined) {
-      life.set([5, 3]);
-      life.writeUInt32BE(lifetime, 2);
-    }
+    const life = lifetime === undefined ? [] : [number(3, lifetime)];
+    const use = [
+      ...(keyLifetime === undefined ? [] : [number(9, keyLifetime)]),
+      ...(keyFlags === undefined ? [] : [Buffer.of(2, 27, keyFlags)]),
+    ];
     const issuer = Buffer.concat([Buffer.of(22, 33, 4), Buffer.from(this.fingerprint, "hex")]);
     // SKS and onak know the issuer by its key id alone.
     const id = Buffer.concat([Buffer.of(9, 16), Buffer.from(this.fingerprint.slice(-16), "hex")]);
-    const areas = Buffer.concat([time, life, issuer, id]);
+    const areas = Buffer.concat([number(2, at), ...life, ...use, issuer, id]);
     const hashed = Buffer.concat([Buffer.of(4, type, 22, 8, 0, areas.length), areas]);
     const digest = createHash("sha256")
       .update(Buffer.concat([framed(this.primary), target(component), hashed]))
@@ -81,6 +81,13 @@ export class Signer {
   key(...packets: readonly Packet[]): Uint8Array {
     return encodePackets([this.primary, ...packets]);
   }
+}
+
+/** A subpacket of four octets. */
+function number(kind: number, value: number): Buffer {
+  const octets = Buffer.of(5, kind, 0, 0, 0, 0);
+  octets.writeUInt32BE(value, 2);
+  return octets;
 }
 
 function framed({ body }: Packet): Buffer {

@@ -3,6 +3,7 @@
  * bytes where chance wants it. Time passes only when nothing else can happen, and every step that a
  * gateway takes by the clock is counted.
  */
+
 import { onTestFinished } from "vitest";
 import type { Clock } from "../../src/clock.js";
 import type { Diagnostics, EventName, Fields } from "../../src/diagnostics.js";
@@ -13,6 +14,7 @@ import type { Action } from "../../src/peering/exchange.js";
 import { Exchange } from "../../src/peering/exchange.js";
 import type { Seq, Update } from "../../src/update.js";
 import { chance, SEED } from "../kx/chance.js";
+import { checkReport } from "../reported.js";
 import { made } from "../torture/material.js";
 
 /** One direction of a connection. */
@@ -32,6 +34,9 @@ interface Link {
   readonly pipes: readonly [Pipe, Pipe];
   isOpen: boolean;
 }
+
+/** Methods of the log and of its stores that write. */
+const WRITES = new Set(["append", "set", "forget", "add", "want"]);
 
 export class Gateway implements Diagnostics {
   readonly name: string;
@@ -101,13 +106,14 @@ export class Gateway implements Diagnostics {
     return new Exchange(this.#peers, this.log, clock, this, options);
   }
 
-  #failing(log: UpdateLog): UpdateLog {
-    const writes = new Set(["append", "setReceiveCursor", "forgetReceiveCursor", "refuse"]);
-    return new Proxy(log, {
+  /** The log, or a store of it, as it is with a disk that is full or cannot be read. */
+  #failing<Part extends object>(part: Part): Part {
+    return new Proxy(part, {
       get: (target, name) => {
         const member: unknown = Reflect.get(target, name, target);
+        if (typeof member === "object" && member !== null) return this.#failing(member);
         if (typeof member !== "function") return member;
-        if (this.isBroken || (this.isDiskFull && writes.has(String(name)))) {
+        if (this.isBroken || (this.isDiskFull && WRITES.has(String(name)))) {
           return () => {
             throw new Trouble("disk-full", "no space left", "Free space.");
           };
@@ -119,6 +125,7 @@ export class Gateway implements Diagnostics {
   }
 
   report(event: EventName, fields: Fields = {}): void {
+    checkReport(event, fields);
     this.events.push({ event, fields });
   }
 

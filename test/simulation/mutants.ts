@@ -3,20 +3,20 @@
  * exchanging a method of the engine (never by a switch in src) for as long as its worlds run. The
  * simulation is worth as much as it finds of them: a mutant that survives is a hole in the checks.
  */
-import { LaneQueue } from "../../src/delivery/lane-queue.js";
+import { Lane, type LaneRun } from "../../src/delivery/lane.js";
 import { FetchTracker } from "../../src/kx/fetch-tracker.js";
 import { LogIdentity } from "../../src/kx/log-identity.js";
 import type { Announcement } from "../../src/kx/messages.js";
 import type { WirePosition } from "../../src/kx/receive-output.js";
 import { ReceiveState } from "../../src/kx/receive-state.js";
 import { Bounces } from "../../src/log/bounces.js";
+import { Pending } from "../../src/log/pending.js";
 import type { RetentionLimits } from "../../src/log/retention.js";
 import { UpdateLog } from "../../src/log/update-log.js";
 import { Announcements } from "../../src/peering/announcements.js";
 import { Receiving } from "../../src/peering/receiving.js";
 import type { UpdateHash } from "../../src/update.js";
 import { SimIntake } from "./intake.js";
-import { SimLane } from "./lane.js";
 import { DURABLE, type StoreOptions } from "./store.js";
 import { presentOnlooker } from "./taps.js";
 
@@ -61,6 +61,30 @@ function expiring(change: (limits: RetentionLimits) => RetentionLimits): () => v
   return exchange(UpdateLog, "expire", (original) => (self, now, limits, batch) => {
     return original(self, now, change(limits as RetentionLimits), batch);
   });
+}
+
+/** The run of a lane whose cursor is stored with each delivery, before its outcome is known. */
+function* cursorAhead(name: string, run: LaneRun): LaneRun {
+  for (let next = run.next(undefined); next.done !== true; ) {
+    const step = next.value;
+    try {
+      if (step.type === "deliver") saveAhead(name, step.updates.at(-1));
+    } catch (error) {
+      // Trouble of the log, which the lane knows how to take.
+      next = run.throw(error);
+      continue;
+    }
+    next = run.next(yield step);
+  }
+}
+
+function saveAhead(name: string, hash: UpdateHash | undefined): void {
+  const log = presentOnlooker().log();
+  const last = hash && log?.entryByHash(hash);
+  const row = log?.lanes.get(name);
+  if (row !== undefined && last !== undefined && last.seq > row.cursor) {
+    log?.lanes.save(name, { ...row, cursor: last.seq });
+  }
 }
 
 export const MUTANTS: readonly Mutant[] = [
@@ -230,20 +254,14 @@ export const MUTANTS: readonly Mutant[] = [
   {
     name: "trail-ignored",
     bug: "mailed to sites that are in the trail",
-    plant: () => exchange(LaneQueue, "has", () => () => false),
+    plant: () => exchange(Pending, "has", () => () => false),
   },
   {
     name: "lane-ahead",
     bug: "the lane's cursor is stored before the mail was taken",
     plant: () =>
-      exchange(SimLane, "leaving", () => (self, entries) => {
-        const log = presentOnlooker().log();
-        const { name } = self as SimLane;
-        const last = (entries as { seq: never }[]).at(-1);
-        const row = log?.lanes.get(name);
-        if (row !== undefined && last !== undefined && last.seq > row.cursor) {
-          log?.lanes.save(name, { ...row, cursor: last.seq });
-        }
+      exchange(Lane, "run", (original) => (self) => {
+        return cursorAhead((self as Lane).name, original(self) as LaneRun);
       }),
   },
   {

@@ -1,13 +1,15 @@
 /**
- * The process of a simulated gateway, from its start to its end: the real exchange, upkeep and gate
- * over a log, with the door, the lanes and the intake of the simulation around them. Holds what is
+ * The process of a simulated gateway, from its start to its end: the real exchange, upkeep, gate
+ * and lanes over a log, with the door and the intake of the simulation around them. Holds what is
  * lost in a crash and nothing else. All that it does happens in steps of its gateway.
  */
 import type { Clock } from "../../src/clock.js";
 import { RelayDelivery } from "../../src/delivery/delivery-method.js";
+import { Lane, type LaneRun } from "../../src/delivery/lane.js";
 import type { Outcome } from "../../src/delivery/relay.js";
 import type { Diagnostics } from "../../src/diagnostics.js";
 import type { UpdateLog } from "../../src/log/update-log.js";
+import { LogGuard } from "../../src/log-guard.js";
 import { verpSender } from "../../src/mail/verp.js";
 import { type Action, Exchange } from "../../src/peering/exchange.js";
 import type { Seq, UpdateHash } from "../../src/update.js";
@@ -15,7 +17,6 @@ import { UPKEEP_LIMITS, Upkeep } from "../../src/upkeep.js";
 import { type DoorWays, SimDoor } from "./door.js";
 import type { GatewaySettings } from "./gateway.js";
 import { type Acknowledged, SimIntake } from "./intake.js";
-import { type LaneStep, SimLane } from "./lane.js";
 import type { Mail } from "./postal.js";
 import type { Event } from "./queue.js";
 import type { Line } from "./streams.js";
@@ -31,9 +32,10 @@ export interface ProcessWays extends Omit<DoorWays, "now" | "random"> {
   commitMs(): number;
 }
 
-interface Lane {
-  readonly lane: SimLane;
-  readonly run: Generator<LaneStep, never, Outcome | undefined>;
+/** A lane and what it waits for. */
+interface Driven {
+  readonly lane: Lane;
+  readonly run: LaneRun;
   wake: Event | undefined;
   isDelivering: boolean;
 }
@@ -48,7 +50,7 @@ export class Process {
   readonly #clock: Clock;
   readonly #ways: ProcessWays;
   readonly #upkeep: Upkeep;
-  readonly #lanes: readonly Lane[];
+  readonly #lanes: readonly Driven[];
   #hasGrown = false;
   #outbox: Mail | undefined;
 
@@ -81,6 +83,7 @@ export class Process {
       ways.later(ways.commitMs(), "commits", () => commit());
     });
     this.#upkeep = new Upkeep(log, () => settings.limits, clock, diagnostics);
+    const guard = new LogGuard("egress", clock, diagnostics);
     this.#lanes = settings.sites.map(({ name, mail: to = "" }) => {
       const { domain, address } = addresses;
       const envelope = { to, from: address, site: address, maxBytes: MAIL_BYTES };
@@ -94,8 +97,8 @@ export class Process {
         },
         close: () => {},
       });
-      const site = { name, address: to, retry: settings.retry };
-      const lane = new SimLane(site, log, method, clock, diagnostics);
+      const site = { name, address: to, retry: settings.retry, observing: false };
+      const lane = new Lane({ log, method, clock, diagnostics, guard }, site);
       return { lane, run: lane.run(), wake: undefined, isDelivering: false };
     });
   }
@@ -105,7 +108,9 @@ export class Process {
     const newest = this.log.newest();
     return this.#lanes.every(
       ({ lane, isDelivering }) =>
-        lane.cursor >= newest && !isDelivering && this.log.bounces.waiting(lane.name) === 0,
+        lane.status().cursor >= newest &&
+        !isDelivering &&
+        this.log.bounces.waiting(lane.name) === 0,
     );
   }
 
@@ -126,7 +131,7 @@ export class Process {
     this.#ways.later(0, "grew", () => {
       this.#hasGrown = false;
       for (const lane of this.#lanes) {
-        if (lane.lane.isReady && !lane.isDelivering) this.#drive(lane, undefined);
+        if (lane.lane.readsOn && !lane.isDelivering) this.#drive(lane, undefined);
       }
       const actions = this.exchange.grew(this.#clock.monotonic());
       this.door.grew();
@@ -141,22 +146,27 @@ export class Process {
     });
   }
 
-  #drive(lane: Lane, outcome: Outcome | undefined): void {
+  /** What `src/delivery/lane-driver.ts` does in real time. */
+  #drive(lane: Driven, outcome: Outcome | undefined): void {
     if (lane.wake !== undefined) lane.wake.isCancelled = true;
     lane.wake = undefined;
     lane.isDelivering = false;
-    const { value: step } = lane.run.next(outcome);
+    let next = lane.run.next(outcome);
+    // A step of the gateway is not interrupted, so nobody else has a turn.
+    while (next.done !== true && next.value.type === "turn") next = lane.run.next(undefined);
+    if (next.done === true) throw new Error("a lane that nobody stopped has ended");
+    const step = next.value;
     if (step.type === "wait") {
       if (step.ms === Number.POSITIVE_INFINITY) return;
       const { name } = lane.lane;
       lane.wake = this.#ways.later(step.ms, `lane ${name}`, () => this.#drive(lane, undefined));
-      return;
+    } else if (step.type === "deliver") {
+      step.part.deliver();
+      const mail = this.#outbox;
+      this.#outbox = undefined;
+      if (mail === undefined) throw new Error("a part without a mail");
+      lane.isDelivering = true;
+      this.#ways.handOver(mail, step.updates, (answer) => this.#drive(lane, answer));
     }
-    step.part.deliver();
-    const mail = this.#outbox;
-    this.#outbox = undefined;
-    if (mail === undefined) throw new Error("a part without a mail");
-    lane.isDelivering = true;
-    this.#ways.handOver(mail, step.updates, (answer) => this.#drive(lane, answer));
   }
 }

@@ -1,5 +1,6 @@
 /** The tally: totals, hours, the latest reports, and what a restart recalls from the log. */
 import { describe, expect, it } from "vitest";
+import type { EventSink } from "../../src/diagnostics.js";
 import { UpdateLog } from "../../src/log/update-log.js";
 import { COUNTER_LIMITS, EventCounters } from "../../src/status/event-counters.js";
 import { HOUR_MS, HOURS, Hours } from "../../src/status/hours.js";
@@ -12,11 +13,10 @@ function tallyAt(start: number) {
   const time = { now: start };
   const heard: string[] = [];
   const clock = { now: () => time.now, monotonic: () => 0, random: () => 0 };
-  return {
-    time,
-    heard,
-    counters: new EventCounters({ report: (event) => void heard.push(event) }, clock),
-  };
+  const counters = new EventCounters({ report: (event) => void heard.push(event) }, clock);
+  /** Takes reports with some of their fields. */
+  const sink: EventSink = counters;
+  return { time, heard, counters, sink };
 }
 
 describe("hours", () => {
@@ -51,11 +51,11 @@ describe("hours", () => {
 
 describe("the tally", () => {
   it("counts by event, neighbour, road and reason, and hands on", () => {
-    const { counters, heard, time } = tallyAt(NOW);
-    counters.report("accepted", { neighbour: "a", via: "mail", bytes: 10 });
-    counters.report("accepted", { neighbour: "a", via: "kx", bytes: 20 });
+    const { counters, sink, heard, time } = tallyAt(NOW);
+    sink.report("accepted", { neighbour: "a", via: "mail", bytes: 10 });
+    sink.report("accepted", { neighbour: "a", via: "kx", bytes: 20 });
     time.now += HOUR_MS;
-    counters.report("accepted", { neighbour: "b", via: "kx", bytes: 30 });
+    sink.report("accepted", { neighbour: "b", via: "kx", bytes: 30 });
     expect(heard).toEqual(["accepted", "accepted", "accepted"]);
     expect(counters.total("accepted")).toEqual({ count: 3, bytes: 60 });
     expect(counters.sum({ events: ["accepted"], via: "kx" })).toEqual({ count: 2, bytes: 50 });
@@ -68,10 +68,10 @@ describe("the tally", () => {
   });
 
   it("keeps the latest reports, never debug, never more than its limit", () => {
-    const { counters } = tallyAt(NOW);
+    const { counters, sink } = tallyAt(NOW);
     for (let n = 0; n < COUNTER_LIMITS.recent + 50; n++) {
-      counters.report("accepted", { seq: n });
-      counters.report("duplicate", { seq: n });
+      sink.report("accepted", { seq: n });
+      sink.report("duplicate", { seq: n });
     }
     const recent = counters.recent();
     expect(recent).toHaveLength(COUNTER_LIMITS.recent);
@@ -80,12 +80,12 @@ describe("the tally", () => {
   });
 
   it("tells listeners of everything until they leave", () => {
-    const { counters } = tallyAt(NOW);
+    const { counters, sink } = tallyAt(NOW);
     const told: string[] = [];
     const leave = counters.onReport(({ event }) => void told.push(event));
-    counters.report("duplicate");
+    sink.report("duplicate", {});
     leave();
-    counters.report("accepted");
+    sink.report("accepted", {});
     expect(told).toEqual(["duplicate"]);
   });
 

@@ -1,6 +1,7 @@
 /** Times of deliveries that outlive the process: written in batches, forgotten with entries. */
 import { join } from "node:path";
 import { expect, it } from "vitest";
+import type { EventSink } from "../../src/diagnostics.js";
 import { UpdateLog } from "../../src/log/update-log.js";
 import { EventCounters } from "../../src/status/event-counters.js";
 import { JOURNAL_LIMITS, SentJournal } from "../../src/status/sent-journal.js";
@@ -14,21 +15,23 @@ function journal(path = ":memory:") {
   const time = { now: NOW };
   const clock = { now: () => time.now, monotonic: () => time.now, random: () => 0.5 };
   const counters = new EventCounters({ report: () => {} }, clock);
-  return { log, time, counters, kept: new SentJournal(log, counters, clock) };
+  /** Takes reports with some of their fields. */
+  const sink: EventSink = counters;
+  return { log, time, sink, kept: new SentJournal(log, counters, clock) };
 }
 
 it("keeps when an update went to whom, over a restart", () => {
   const path = join(scratch(), "updates.db");
-  const { log, time, counters, kept } = journal(path);
-  counters.report("sent", { seq: 7, neighbour: "old" });
-  counters.report("retry", { seq: 8, neighbour: "old" });
-  counters.report("served", { seq: 7, neighbour: "new" });
+  const { log, time, sink, kept } = journal(path);
+  sink.report("sent", { seq: 7, neighbour: "old" });
+  sink.report("retry", { seq: 8, neighbour: "old" });
+  sink.report("served", { seq: 7, neighbour: "new" });
   time.now += 1000;
-  counters.report("served", { seq: 7, neighbour: "new" });
-  counters.report("sent", { neighbour: "old" });
+  sink.report("served", { seq: 7, neighbour: "new" });
+  sink.report("sent", { neighbour: "old" });
   expect(log.sendings.of(seq(7))).toEqual([]);
   kept.stop();
-  counters.report("sent", { seq: 9, neighbour: "old" });
+  sink.report("sent", { seq: 9, neighbour: "old" });
   log.close();
 
   const again = UpdateLog.open(path, { readonly: true });
@@ -41,11 +44,11 @@ it("keeps when an update went to whom, over a restart", () => {
 });
 
 it("writes many at once", () => {
-  const { log, counters, kept } = journal();
+  const { log, sink, kept } = journal();
   const { most } = JOURNAL_LIMITS;
-  for (let n = 1; n < most; n++) counters.report("sent", { seq: n, neighbour: "old" });
+  for (let n = 1; n < most; n++) sink.report("sent", { seq: n, neighbour: "old" });
   expect(log.sendings.of(seq(1))).toEqual([]);
-  counters.report("sent", { seq: most, neighbour: "old" });
+  sink.report("sent", { seq: most, neighbour: "old" });
   expect(log.sendings.latest(1, 2 * most)).toHaveLength(most);
   kept.stop();
   log.close();
@@ -57,6 +60,7 @@ it("lives with a log that cannot be written, and asks it no more often than befo
   const log = UpdateLog.open(path, { readonly: true });
   const clock = { now: () => NOW, monotonic: () => NOW, random: () => 0.5 };
   const counters = new EventCounters({ report: () => {} }, clock);
+  const sink: EventSink = counters;
   const kept = new SentJournal(log, counters, clock);
   let tries = 0;
   const { note } = log.sendings;
@@ -65,7 +69,7 @@ it("lives with a log that cannot be written, and asks it no more often than befo
     note.call(log.sendings, all);
   };
   const { most } = JOURNAL_LIMITS;
-  for (let n = 0; n < 3 * most; n++) counters.report("sent", { seq: n, neighbour: "old" });
+  for (let n = 0; n < 3 * most; n++) sink.report("sent", { seq: n, neighbour: "old" });
   expect(tries).toBe(5);
   expect(counters.total("log-trouble").count).toBeGreaterThan(0);
   kept.stop();

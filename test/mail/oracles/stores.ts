@@ -83,32 +83,47 @@ export function onakStore(): Store {
 }
 
 /**
- * pksd adds user ids and their signatures, and the primary key's own. Its record of a key has one
- * subkey, the first that it can read in the mail by which the key came; one that comes later is
- * ignored, and the one that it has is deleted by a mail without it. It ignores subkey revocations.
+ * pksd adds user ids and their signatures. Its record of a key has one subkey with one binding: of
+ * a mail that brings news the first subkey that it can read, with its first binding, replaces what
+ * it had, and without one it has none. News are user ids, signatures under them, the first
+ * revocation of the key, and another first user id than in the record; a mail without news changes
+ * nothing. So a subkey that comes alone is ignored, and stored with the next news. It ignores
+ * subkey revocations. Seen on pksd 0.9.6.
  */
 export function pksdStore(): Store {
   const held: Holdings = new Map();
-  let subkey: string | undefined;
+  let firstName: string | undefined;
+  let isRevoked = false;
   return {
     held,
     take(raw) {
       if (pksd.read(raw).accepted.length === 0) return;
       const groups = groupsOf(keyIn(raw));
+      const names = groups.filter(({ head }) => head.tag === TAG.userId);
       const isNew = held.size === 0;
-      const subkeys = groups.filter(({ head }) => head.tag === TAG.subkey);
+      const [primary] = groups;
+      const revokes = primary?.under.some(({ body }) => typeOf(body) === 0x20) === true;
+      const [first] = names.map(({ head }) => nameOf(head));
+      const hasNews =
+        isNew ||
+        first !== firstName ||
+        (revokes && !isRevoked) ||
+        names.some(({ head, under }) => {
+          const known = held.get(nameOf(head));
+          return known === undefined || under.some((one) => !known.has(nameOf(one)));
+        });
       for (const one of groups) if (one.head.tag !== TAG.subkey) merge(held, one);
-      const readable = subkeys.filter(({ head }) => KNOWN_SUBKEYS.includes(head.body[5] ?? 0));
-      if (isNew) {
-        const [first] = readable;
-        if (first === undefined) return;
-        subkey = nameOf(first.head);
-        const binding = first.under.filter(({ body }) => typeOf(body) === 0x18);
-        merge(held, { head: first.head, under: binding });
-      } else if (subkey !== undefined && !subkeys.some(({ head }) => nameOf(head) === subkey)) {
-        held.delete(subkey);
-        subkey = undefined;
-      }
+      isRevoked ||= revokes;
+      if (!hasNews) return;
+      firstName = first;
+      for (const name of [...held.keys()]) if (name.startsWith(`${TAG.subkey} `)) held.delete(name);
+      const isReadable = ({ head }: Group) => {
+        return head.tag === TAG.subkey && KNOWN_SUBKEYS.includes(head.body[5] ?? 0);
+      };
+      const [subkey] = groups.filter(isReadable);
+      if (subkey === undefined) return;
+      const binding = subkey.under.filter(({ body }) => typeOf(body) === 0x18).slice(0, 1);
+      merge(held, { head: subkey.head, under: binding });
     },
   };
 }

@@ -115,8 +115,6 @@ const TINY = "100,000 tiny keys";
 function shapes(): (readonly [name: string, mail: string, answer: Answer])[] {
   const ring = encodeArmor(realKeys(KEYS_BYTES));
   const part = encodeArmor(realKeys(KEYS_BYTES / 2));
-  // The parser decodes a part of this encoding in one go, 7 ms a MiB.
-  const small = encodeArmor(realKeys(KEYS_BYTES / 4));
   const tiny = Array.from({ length: 100_000 }, (_, n) => primary(n));
   const [first] = tiny;
   const user = { tag: TAG.userId, body: Buffer.from("Large <large@torture.example>") };
@@ -141,7 +139,12 @@ function shapes(): (readonly [name: string, mail: string, answer: Answer])[] {
     ["one key of 9,990 signatures", incremental([key(9990, 60)], "most"), stored],
     [TINY, incremental([encodeArmor(encodePackets(tiny))], "tiny"), tooLarge],
     ["base64", encoded("base64", wrapped(Buffer.from(part).toString("base64"))), taken],
-    ["quoted-printable", encoded("quoted-printable", printable(small)), taken],
+    ["quoted-printable", encoded("quoted-printable", printable(part)), taken],
+    [
+      "quoted-printable of no escapes",
+      encoded("quoted-printable", `${"=".repeat(30 * MIB)}\r\n`),
+      /^550 /,
+    ],
     ["a head of brackets", brackets(part), taken],
     ["text without end", incremental(["x".repeat(76).concat("\n").repeat(400_000)], "x"), /^550 /],
     ["one line", incremental(["A".repeat(30 * MIB), ""], "x"), /^550 /],
