@@ -105,12 +105,12 @@ export const EVENTS = {
   },
   reloaded: {
     level: "info",
-    text: "another configuration is in force",
+    text: "new configuration in force",
     fields: NONE,
   },
   "reload-refused": {
     level: "error",
-    text: "the configuration was not changed",
+    text: "reload failed; the previous configuration stays in force",
     fields: { problem: "text" },
   },
   blocked: {
@@ -120,32 +120,32 @@ export const EVENTS = {
   },
   unblocked: {
     level: "info",
-    text: "block on a key taken back by the operator",
+    text: "block of a key removed by the operator",
     fields: { fingerprint: "text", words: "text" },
   },
   forgotten: {
     level: "info",
-    text: "updates of a key forgotten by the operator's order",
+    text: "updates of a key deleted by the operator",
     fields: { fingerprint: "text", words: "text", updates: "number" },
   },
   "takes-nothing": {
     level: "warn",
-    text: "new_keys is false and the log knows no key: nothing is taken",
+    text: "new_keys is false and the log has no keys: all updates are refused",
     fields: NONE,
   },
   "no-control": {
     level: "warn",
-    text: "no control socket: commands read the log alone",
+    text: "no control socket; commands can only read the log",
     fields: { problem: "text" },
   },
   "idle-socket": {
     level: "warn",
-    text: "no door takes this socket that systemd opened",
+    text: "a socket from systemd is not used by the configuration",
     fields: { name: "text" },
   },
   "notify-failed": {
     level: "warn",
-    text: "systemd does not hear of our state; said once",
+    text: "systemd cannot be notified; reported once",
     fields: { problem: "text" },
   },
   "idle-neighbour": {
@@ -173,17 +173,17 @@ export const EVENTS = {
   },
   expired: {
     level: "debug",
-    text: "old entries left the log",
+    text: "old entries deleted from the log",
     fields: { bodies: "number", entries: "number" },
   },
   "hold-exceeded": {
     level: "warn",
-    text: "updates expired that a site has not got; their keys are fetched when it takes mail",
+    text: "updates expired before a site got them; their keys are fetched when it accepts mail",
     fields: { bodies: "number" },
   },
   "clock-jumped": {
     level: "error",
-    text: "the clock jumped; nothing expires until it has been steady for an hour",
+    text: "the clock jumped; nothing expires until it is stable for an hour",
     fields: { jumpMs: "number" },
     isTrouble: true,
   },
@@ -199,7 +199,7 @@ export const EVENTS = {
   },
   duplicate: {
     level: "debug",
-    text: "update known already",
+    text: "update already known",
     fields: { ...ARRIVING, seq: "number?", bytes: "number?", reason: "text?" },
     direction: "in",
     outcome: "duplicate",
@@ -207,12 +207,12 @@ export const EVENTS = {
   },
   trimmed: {
     level: "debug",
-    text: "known packets of a key were left out; its news goes on",
+    text: "known packets removed from a key; its news is forwarded",
     fields: { neighbour: "text?", via: "text", messageId: "text?", bytes: "number" },
   },
   collision: {
     level: "error",
-    text: "two different updates share one MD5; both are kept",
+    text: "two different updates have one MD5; both are kept",
     fields: ARRIVING,
   },
   sent: {
@@ -226,7 +226,7 @@ export const EVENTS = {
   },
   served: {
     level: "info",
-    text: "update handed to a KX peer",
+    text: "update sent to a KX peer on request",
     fields: { ...LEAVING, bytes: "number" },
     direction: "out",
     outcome: "delivered",
@@ -235,7 +235,7 @@ export const EVENTS = {
   },
   "would-send": {
     level: "info",
-    text: "update would have been sent",
+    text: "update not sent in observe mode",
     fields: { ...LEAVING, mails: "number?", bytes: "number", via: "text?" },
     direction: "out",
     outcome: "would-send",
@@ -243,32 +243,32 @@ export const EVENTS = {
   },
   suppressed: {
     level: "debug",
-    text: "not mailed: the site has it",
+    text: "not mailed: the site already has the update",
     fields: LEAVING,
     direction: "out",
     outcome: "in-trail",
   },
   withheld: {
     level: "info",
-    text: "not sent: its key was blocked or forgotten",
+    text: "not sent: the key is blocked or was forgotten",
     fields: { ...LEAVING, reason: "text" },
     direction: "out",
     outcome: "withheld",
   },
   unfetched: {
     level: "info",
-    text: "KX peer never fetched the update; not mailed either",
+    text: "update expired; the KX peer did not fetch it, and it was not mailed",
     fields: LEAVING,
     direction: "out",
   },
   "path-changed": {
     level: "warn",
-    text: "another road to this neighbour is in use",
+    text: "updates to this neighbour take another path",
     fields: { neighbour: "text", path: "text", reason: "text" },
   },
   retry: {
     level: "warn",
-    text: "site did not take the mail; will try again",
+    text: "delivery failed temporarily; it is retried",
     fields: { ...LEAVING, fingerprint: "text?", hash: "text?", ...WAIT },
     direction: "out",
     outcome: "deferred",
@@ -278,7 +278,7 @@ export const EVENTS = {
   },
   stalled: {
     level: "error",
-    text: "site takes no mail although the schedule has run out",
+    text: "delivery fails after the whole retry schedule; it is still retried",
     fields: { ...LEAVING, ...WAIT },
     direction: "out",
     outcome: "deferred",
@@ -302,7 +302,7 @@ export const EVENTS = {
   },
   undelivered: {
     level: "error",
-    text: "site refused the update for good; skipped",
+    text: "site refused the update permanently; skipped",
     fields: { ...LEAVING, ...REPLY },
     direction: "out",
     outcome: "refused",
@@ -311,7 +311,7 @@ export const EVENTS = {
   },
   "body-expired": {
     level: "warn",
-    text: "update expired before the site took it; its key is to be fetched again",
+    text: "update expired before delivery; its key is fetched again",
     fields: LEAVING,
     direction: "out",
     outcome: "expired",
@@ -319,49 +319,49 @@ export const EVENTS = {
   },
   unpacked: {
     level: "info",
-    text: "site refused several updates in one mail; sent one by one",
+    text: "site refused a mail with several updates; they are sent one by one",
     fields: { ...LEAVING, updates: "number", ...REPLY },
   },
   incomplete: {
     level: "warn",
-    text: "no user id known to complete the update for legacy servers",
+    text: "the update has no user id, and none is known to complete it",
     fields: LEAVING,
   },
   oversized: {
     level: "warn",
-    text: "one packet alone is larger than the site's mails may be",
+    text: "a single packet is larger than max_mail of the site",
     fields: LEAVING,
   },
   // Repair of what was lost.
   "repair-asked": {
     level: "info",
-    text: "asked by mail for what was lost",
+    text: "lost updates requested by mail",
     fields: { ...REPAIR, days: "number?" },
     outcome: "asked",
   },
   "repair-retry": {
     level: "warn",
-    text: "a keyserver did not give what was lost; will try again",
+    text: "a keyserver did not return a lost update; it is retried",
     fields: { ...REPAIR, words: "text", days: "number?", waitMs: "number?" },
     outcome: "retry",
     isLimited: true,
   },
   repaired: {
     level: "info",
-    text: "what was lost was fetched again",
+    text: "a lost update was fetched again",
     fields: { ...REPAIR, via: "text?", appended: "number", known: "number", tookMs: "number" },
     outcome: "repaired",
   },
   "repair-failed": {
     level: "error",
-    text: "updates are lost: nobody gives them again",
+    text: "updates are lost: no keyserver returned them",
     fields: { ...REPAIR, seq: "number?", neighbours: "text?", reason: "text?", problem: "text" },
     outcome: "failed",
     isLimited: true,
   },
   backfill: {
     level: "info",
-    text: "a neighbour is asked anew for what it has",
+    text: "a neighbour is asked for its updates again",
     fields: { neighbour: "text", via: "text", days: "number?" },
   },
   // Mail in.
@@ -377,7 +377,7 @@ export const EVENTS = {
   },
   "mail-deferred": {
     level: "error",
-    text: "mail could not be stored; the sender will try again",
+    text: "mail could not be stored; the sender retries it",
     fields: { ...CLIENT, kind: "text", problem: "text", remedy: "text?", door: "text?" },
     direction: "in",
     outcome: "deferred",
@@ -397,12 +397,12 @@ export const EVENTS = {
   },
   pruned: {
     level: "warn",
-    text: "packets over a limit were left out of a key; the rest goes on",
+    text: "packets over a limit removed from a key; the rest is forwarded",
     fields: { ...KEY, packets: "number", reason: "refusal", problem: "text" },
   },
   "too-fast": {
     level: "warn",
-    text: "neighbour is over its accept_rate; put off",
+    text: "neighbour exceeded its accept_rate; deferred",
     fields: { ...CLIENT, reason: "refusal", waitMs: "number", door: "text?" },
     direction: "in",
     outcome: "deferred",
@@ -412,53 +412,53 @@ export const EVENTS = {
   },
   "reply-swallowed": {
     level: "info",
-    text: "automatic reply swallowed",
+    text: "automatic reply discarded",
     fields: { neighbour: "text?" },
     isLimited: true,
   },
   "spool-stuck": {
     level: "error",
-    text: "a file or directory of mails cannot be used; left",
+    text: "a file or directory of a spool cannot be used; left unchanged",
     fields: { file: "text", problem: "text" },
   },
   "refused-removed": {
     level: "warn",
-    text: "refused mails of a spool were removed from refused/",
+    text: "refused mails of a spool deleted from refused/",
     fields: { file: "text", reason: "text", files: "number", bytes: "number", names: "list" },
   },
   bounce: {
     level: "warn",
-    text: "a mail of ours came back",
+    text: "a mail of the gateway bounced",
     fields: { ...BOUNCE, reason: "text" },
     attempt: "bad",
     isLimited: true,
   },
   "delivery-noted": {
     level: "info",
-    text: "a report says that our mail is late, or is delivered",
+    text: "report received: a mail is delayed or delivered",
     fields: BOUNCE,
     isLimited: true,
   },
   "smtp-limited": {
     level: "info",
-    text: "SMTP client over a limit; turned away",
+    text: "SMTP client over a limit; refused",
     fields: { ...CLIENT, reason: "text" },
     isLimited: true,
   },
   "hkp-limited": {
     level: "info",
-    text: "HKP client over a limit; turned away",
+    text: "HKP client over a limit; refused",
     fields: { ...CLIENT, reason: "text" },
     isLimited: true,
   },
   "certificate-renewed": {
     level: "info",
-    text: "another certificate is in force",
+    text: "new certificate in force",
     fields: { file: "text" },
   },
   "certificate-refused": {
     level: "error",
-    text: "the new certificate cannot be used; not changed",
+    text: "the new certificate cannot be used; the previous one stays in force",
     fields: { file: "text", problem: "text" },
   },
   "smtp-error": {
@@ -483,34 +483,34 @@ export const EVENTS = {
   },
   "peer-unreachable": {
     level: "warn",
-    text: "KX peer cannot be reached; will try again",
+    text: "KX peer cannot be reached; it is retried",
     fields: { neighbour: "text", problem: "text", waitMs: "number?" },
     attempt: "bad",
     isLimited: true,
   },
   "peer-untrusted": {
     level: "error",
-    text: "KX peer could not prove who it is",
+    text: "KX peer could not be authenticated",
     fields: { neighbour: "text?", neighbours: "text?", problem: "text", waitMs: "number?" },
     attempt: "bad",
     isLimited: true,
   },
   "peer-unknown": {
     level: "warn",
-    text: "KX connection from an address that is no KX peer's",
+    text: "KX connection refused: the address belongs to no KX peer",
     fields: { address: "text", neighbour: "text?", problem: "text?" },
     isLimited: true,
   },
   "peer-complaint": {
     level: "warn",
-    text: "KX peer complained or misbehaved",
+    text: "KX peer sent a complaint or violated the protocol",
     fields: { neighbour: "text?", problem: "text" },
     attempt: "bad",
     isLimited: true,
   },
   "peer-reset": {
     level: "warn",
-    text: "KX peer's numbers start anew; all is listed again",
+    text: "KX peer restarted its numbering; all updates are listed again",
     fields: { neighbour: "text", reason: "text" },
     isLimited: true,
   },
@@ -522,14 +522,14 @@ export const EVENTS = {
   },
   "update-declined": {
     level: "debug",
-    text: "not fetched: policy does not carry its key",
+    text: "not fetched: the policy excludes its key",
     fields: { neighbour: "text", hash: "text", fingerprint: "text", reason: "refusal" },
     isRefusal: true,
     isLimited: true,
   },
   "update-refused": {
     level: "warn",
-    text: "policy does not carry this update",
+    text: "refused by the policy",
     fields: {
       neighbour: "text?",
       hash: "text?",
@@ -546,7 +546,7 @@ export const EVENTS = {
   },
   "update-wrong": {
     level: "warn",
-    text: "KX peer sent an update that does not verify",
+    text: "KX peer sent an update that does not match its announcement",
     fields: {
       neighbour: "text",
       hash: "text",
@@ -563,7 +563,7 @@ export const EVENTS = {
   },
   "update-gone": {
     level: "warn",
-    text: "KX peer does not have an update any more",
+    text: "KX peer no longer has an announced update",
     fields: { neighbour: "text", number: "number", hash: "text", fingerprint: "text?" },
     direction: "in",
     outcome: "gone",
@@ -572,13 +572,13 @@ export const EVENTS = {
   },
   "update-lost": {
     level: "warn",
-    text: "nobody who announced the update delivers it; its key is to be fetched again",
+    text: "no peer that announced the update delivers it; its key is fetched again",
     fields: { hash: "text", fingerprint: "text?", neighbours: "text" },
     isLimited: true,
   },
   "fetch-timeout": {
     level: "debug",
-    text: "KX peer did not deliver in time",
+    text: "KX peer did not deliver an update in time",
     fields: { neighbour: "text", hash: "text" },
     attempt: "bad",
     isLimited: true,

@@ -105,7 +105,7 @@ export async function openDoors(config: Config, foundation: Foundation): Promise
     stops.push(() => kxDoor?.stop());
     const kx = (await kxDoor?.start()) ?? [];
 
-    // Whoever mails or posts to us is up again, so that its KX need not wait for the schedule.
+    // A neighbour that sends mail or posts is up, so its KX connection is dialled at once.
     const unsubscribe = counters.onReport(({ event, fields: { neighbour, via } }) => {
       const cameIn = (event === "accepted" || event === "duplicate") && via !== "kx";
       if (cameIn && typeof neighbour === "string") kxDoor?.showedLife(neighbour);
@@ -177,7 +177,7 @@ function rulesOf({ policy }: Config, { log, clock, counters }: Foundation): Poli
   return new Policy(policy, log, clock);
 }
 
-/** What the operator may order, done by the door that it concerns. */
+/** The operator's orders, each carried out by the part that it concerns. */
 function ordersFor(
   lane: (name: string) => LaneDriver | undefined,
   kxDoor: KxDoor | undefined,
@@ -186,20 +186,23 @@ function ordersFor(
   { log, counters, clock }: Foundation,
 ): Orders {
   const said = (done: boolean, words: string) => ({ done, words });
-  const nobody = (name: string) => said(false, `${name} has no lane and no KX connection here.`);
+  const nobody = (name: string) =>
+    said(false, `Nothing is sent to ${name}: it has neither a mail path nor a KX connection.`);
   return {
     pause(name) {
       const site = lane(name);
       site?.pause();
       const isPeer = kxDoor?.pause(name) ?? false;
-      if (site) return said(true, `${name} is paused; what is for it is kept.`);
-      return isPeer ? said(true, `${name} is paused until resumed or restarted.`) : nobody(name);
+      if (site) return said(true, `${name} is paused. Its updates are kept.`);
+      return isPeer
+        ? said(true, `${name} is paused until you resume it or the gateway restarts.`)
+        : nobody(name);
     },
     resume(name) {
       const site = lane(name);
       site?.resume();
       const isPeer = kxDoor?.resume(name) ?? false;
-      return site || isPeer ? said(true, `${name} goes on.`) : nobody(name);
+      return site || isPeer ? said(true, `${name} is resumed.`) : nobody(name);
     },
     backfill(name, days) {
       const via = kxDoor?.backfill(name)
@@ -208,14 +211,14 @@ function ordersFor(
           ? "mail"
           : undefined;
       if (via === undefined) {
-        const why = `${name} is no KX peer here and has no repair = "mail"`;
-        return said(false, `${why}; over HKP nobody can be asked for what changed.`);
+        const why = `${name} is not a KX peer and has no repair = "mail"`;
+        return said(false, `${why}. HKP has no list of changes.`);
       }
       counters.report("backfill", { neighbour: name, via, days });
       const isThere = kxDoor?.status().some((peer) => peer.name === name && peer.connected);
       const when = isThere ? "now" : "when it connects";
-      const kx = `${name} is asked by KX, ${when}, for all that it still announces.`;
-      const mail = `${name} is asked by mail for what changed in ${days} days.`;
+      const kx = `${name} is asked by KX for all its announcements, ${when}.`;
+      const mail = `${name} is asked by mail for its changes of ${days} days.`;
       return { ...said(true, via === "kx" ? kx : mail), via };
     },
     retry(name) {
@@ -223,22 +226,23 @@ function ordersFor(
       const peer = kxDoor?.status().find((one) => one.name === name);
       if (site === undefined && peer === undefined) return nobody(name);
       if (site?.status().isPaused || peer?.isPaused) {
-        return said(false, `${name} is paused: resume it.`);
+        return said(false, `${name} is paused. Resume it first.`);
       }
       const isDialled = kxDoor?.dialNow(name) === true;
       const isMailed = site?.isOpen === true;
       if (isMailed) site.resume();
       if (isDialled)
-        return said(true, `${name} is dialled now${isMailed ? ", and mailed to" : ""}.`);
-      if (isMailed) return said(true, `${name} is tried now.`);
-      if (peer?.connected) return said(false, `${name} is connected by KX: nothing is put off.`);
-      return said(false, `${name} is not connected by KX, and has to dial us.`);
+        return said(true, `${name} is dialled now${isMailed ? ", and mail is retried" : ""}.`);
+      if (isMailed) return said(true, `Delivery to ${name} is retried now.`);
+      if (peer?.connected)
+        return said(false, `${name} is connected by KX; nothing waits for a retry.`);
+      return said(false, `${name} is not connected by KX; the peer must dial this gateway.`);
     },
     skip(name, seq) {
       const site = lane(name);
       if (site === undefined) return nobody(name);
-      if (site.skip(seq)) return said(true, `${name} does not get update ${seq} from us.`);
-      return said(false, `Update ${seq} is not the next one for ${name}, or is on its way.`);
+      if (site.skip(seq)) return said(true, `Update ${seq} is given up for ${name}.`);
+      return said(false, `Update ${seq} is not the next one for ${name}, or is being sent.`);
     },
     remove(verb, fingerprint, given) {
       const order = orderOf(verb, fingerprint, given, clock.now());
@@ -252,7 +256,7 @@ function ordersFor(
   };
 }
 
-/** The keyserver beside us, when it can be asked for keys. */
+/** The local keyserver, if it can be asked for keys. */
 function localKeyserver({ local }: Config) {
   if (local?.type !== "hkp") return undefined;
   return { name: LOCAL_LANE, mail: local.address, url: local.url };
@@ -268,7 +272,7 @@ export function retentionOf({ log, local }: Config, open: readonly string[]): Re
   return { retainMs, rememberMs, hold: { sites, bytes } };
 }
 
-/** A neighbour that is configured but cannot be served is no fault, yet worth a word. */
+/** Reports configured neighbours to which nothing can be sent; this is not an error. */
 function reportIdleNeighbours(config: Config, diagnostics: Diagnostics): void {
   for (const neighbour of config.neighbours) {
     const missing = [
@@ -276,7 +280,7 @@ function reportIdleNeighbours(config: Config, diagnostics: Diagnostics): void {
       ...(goesByMail(neighbour) && config.outbound === undefined ? ["[outbound]"] : []),
     ];
     if (missing.length === 0) continue;
-    const problem = `there is no ${missing.join(" and no ")} section`;
+    const problem = `the config has no ${missing.join(" and no ")} section`;
     diagnostics.report("idle-neighbour", { neighbour: neighbour.name, problem });
   }
 }

@@ -1,10 +1,10 @@
 /**
- * The error tree on one screen.
+ * The error classes.
  *
- * Three kinds, after whose fault it is: a `Refusal` is bad input from outside and goes back to
- * whoever sent it; a `Trouble` is ours or the machine's, is temporary to the outside, and its
- * remedy goes to the operator; everything else is a bug and ends the process. Expected outcomes
- * (a duplicate, more bytes needed) are values, never errors. No text here may quote key material.
+ * A `Refusal` is bad input and is reported to its sender. A `Trouble` is a fault of this host or
+ * of the gateway: it is a temporary failure for others, and its remedy is for the operator. Every
+ * other error is a bug and ends the process. Expected outcomes (a duplicate, more bytes needed)
+ * are values and not errors. Messages never quote key material.
  */
 
 /** What each way in makes of a refusal. */
@@ -62,10 +62,10 @@ export function refusalKind(reason: RefusalReason): RefusalKind {
   return REFUSALS[reason];
 }
 
-/** Bad input from outside: `reason` for machines, `message` a sentence that a stranger may read. */
+/** Bad input: `reason` for programs, `message` for the sender. */
 export class Refusal extends Error {
   readonly reason: RefusalReason;
-  /** Fingerprint of the key that is refused, where it is known. */
+  /** Fingerprint of the refused key, if known. */
   readonly fingerprint: string | undefined;
   constructor(reason: RefusalReason, message: string, fingerprint?: string) {
     super(message);
@@ -75,11 +75,11 @@ export class Refusal extends Error {
   }
 }
 
-/** Nothing is wrong with it but the pace: the same may come again. */
+/** A rate limit is exceeded: the same input may be sent again later. */
 export class TooFast extends Refusal {
-  /** Whose pace it is; undefined when several share an address. */
+  /** The neighbour whose limit it is; undefined if several share an address. */
   readonly neighbour: string | undefined;
-  /** Milliseconds until one more is taken. */
+  /** Milliseconds until one more is accepted. */
   readonly waitMs: number;
   constructor(neighbour: string | undefined, waitMs: number, message: string) {
     super("too-fast", message);
@@ -89,16 +89,16 @@ export class TooFast extends Refusal {
   }
 }
 
-/** One fault of a configuration, where it stands and what to do. Lines and columns from 1. */
+/** One error of a configuration, with its place. Lines and columns count from 1. */
 export interface ConfigFault {
   readonly line: number | undefined;
   readonly column: number | undefined;
-  /** Dotted path, as `smtp.listen` or `peer[1].via`; empty for a fault of the whole file. */
+  /** Dotted path, as `smtp.listen` or `peer[1].via`; empty for an error of the whole file. */
   readonly key: string;
   readonly message: string;
 }
 
-/** A configuration that cannot be used: every fault at once. Exit code 78. */
+/** An invalid configuration, with all its errors. Exit code 78. */
 export class ConfigFaults extends Error {
   readonly file: string;
   readonly faults: readonly ConfigFault[];
@@ -110,10 +110,10 @@ export class ConfigFaults extends Error {
   }
 }
 
-/** What is wrong with the machine or the log, in the operator's terms. */
+/** Kinds of faults of the host or the log. */
 export type TroubleKind = "disk-full" | "read-only" | "busy" | "corrupt" | "not-ours" | "unusable";
 
-/** Our fault or the machine's: nothing was stored; `remedy` tells the operator what to do. */
+/** A fault of this host or the gateway: nothing was stored. `remedy` is for the operator. */
 export class Trouble extends Error {
   readonly kind: TroubleKind;
   readonly remedy: string;
@@ -125,7 +125,7 @@ export class Trouble extends Error {
   }
 }
 
-/** sysexits.h codes, which scripts and mail systems act upon. */
+/** Exit codes of sysexits.h, on which scripts and mail systems rely. */
 export const EXIT = {
   ok: 0,
   usage: 64,

@@ -97,7 +97,7 @@ export class Gateway {
   async #reload(config: Config): Promise<boolean> {
     const { counters } = this.#foundation;
     if (config.log.path !== this.#config.log.path) {
-      const problem = "log.path changed, which wants a restart";
+      const problem = "log.path changed, which needs a restart";
       counters.report("reload-refused", { problem });
       return false;
     }

@@ -1,8 +1,8 @@
 #!/usr/bin/env node
 /**
- * The process: arguments to a command, a command to an exit code (sysexits). Commands are one file
- * each in cli/ and return their code; their table is cli/program.ts, and only this file ends the
- * process.
+ * The process: runs the command that the arguments name and exits with its code (sysexits).
+ * Commands are one file each in cli/ and return their code; their table is cli/program.ts. Only
+ * this file and signals end the process.
  */
 import { CommanderError } from "commander";
 import type { Output } from "./cli/output.js";
@@ -14,7 +14,7 @@ const out: Output = {
   stderr: (text) => void process.stderr.write(text),
 };
 
-// `kxgw log | head` has seen enough: a reader that closes the pipe is no fault of anybody's.
+// A reader that closes the pipe, as in `kxgw log | head`, is not an error.
 process.stdout.on("error", (error: NodeJS.ErrnoException) => {
   if (error.code === "EPIPE") process.exit(process.exitCode ?? EXIT.ok);
   out.stderr(`kxgw: the output cannot be written: ${error.message}\n`);
@@ -32,6 +32,6 @@ try {
   await program.parseAsync();
 } catch (error) {
   if (!(error instanceof CommanderError)) throw error;
-  // Commander has said what is wrong; --help and --version come this way with exit code 0.
+  // Commander has printed the error; --help and --version have exit code 0.
   process.exitCode = error.exitCode === 0 ? EXIT.ok : EXIT.usage;
 }

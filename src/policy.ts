@@ -100,10 +100,16 @@ export class Policy {
     const { carried, newKeys } = this.#settings;
     if (carried !== undefined) {
       if (carried.has(fingerprint)) return undefined;
-      return new Refusal("policy-carry", `Only some keys are carried here, not ${fingerprint}.`);
+      return new Refusal(
+        "policy-carry",
+        `This gateway carries only some keys, not ${fingerprint}.`,
+      );
     }
     if (newKeys || this.#records.removals.knows(fingerprint)) return undefined;
-    return new Refusal("policy-new-key", `No new keys are taken here, as ${fingerprint} would be.`);
+    return new Refusal(
+      "policy-new-key",
+      `This gateway accepts no new keys, and ${fingerprint} is new.`,
+    );
   }
 }
 
@@ -120,7 +126,7 @@ export const CARRY_ALL: Rules = {
 };
 
 function blocked(fingerprint: string): Refusal {
-  return new Refusal("blocked", `The key ${fingerprint} is not carried here.`);
+  return new Refusal("blocked", `This gateway does not carry the key ${fingerprint}.`);
 }
 
 function passes(block: Block, key: TransferableKey): boolean {
@@ -189,7 +195,7 @@ function judgePacket({ tag, body }: Packet, policy: PolicySettings): Refusal | u
       return limited("user id", body, policy.maxUserIdBytes);
     case TAG.userAttribute:
       if (policy.attributes === "refuse") {
-        return new Refusal("policy-attribute", "User attributes are not carried here.");
+        return new Refusal("policy-attribute", "This gateway does not carry user attributes.");
       }
       return limited("user attribute", body, policy.maxAttributeBytes);
     default:

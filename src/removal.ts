@@ -58,14 +58,14 @@ export function readOrder(
   const reason = given.reason?.trim() ?? "";
   if (reason === "") return { fault: 'a reason is missing: add --reason "asked by its owner"' };
   if (reason.length > MAX_REASON || /\p{Cc}/u.test(reason)) {
-    return { fault: `the reason is not one line of at most ${MAX_REASON} characters` };
+    return { fault: `the reason must be one line of at most ${MAX_REASON} characters` };
   }
   const { allowRevocation } = given;
   const common = { verb, fingerprint: key.value, reason, allowRevocation };
   if (given.until === undefined) return { value: { ...common, until: undefined } };
   const until = parseDate(given.until);
   if ("fault" in until) return until;
-  if (until.value <= now) return { fault: `${given.until} is past: write a date to come` };
+  if (until.value <= now) return { fault: `${given.until} is in the past: write a future date` };
   return { value: { ...common, until: until.value } };
 }
 
@@ -130,11 +130,11 @@ function block(order: RemovalOrder, { log, clock, diagnostics }: Place): Removal
   const end = until === undefined ? undefined : new Date(until).toISOString();
   diagnostics.report("blocked", { fingerprint, words: reason, until: end, allowRevocation });
   const held = log.lookup.byFingerprint(fingerprint, COUNTED).length;
-  const exception = allowRevocation ? "; a hard revocation passes" : "";
+  const exception = allowRevocation ? "; hard revocations pass" : "";
   const known =
     held === 0
-      ? "The log holds no update of it; is this the fingerprint of the primary key?"
-      : `Of ${several(held, "update")} in the log none goes to anybody any more.`;
+      ? "The log holds no update of it: check that this is the fingerprint of the primary key."
+      : `${several(held, "update")} in the log will not be sent any more.`;
   const time = end === undefined ? "until it is unblocked" : `until ${end}`;
   return { done: true, words: `${fingerprint} is blocked ${time}${exception}. ${known}` };
 }
@@ -144,15 +144,16 @@ function unblock(
   { policy, log, diagnostics }: Place,
 ): RemovalOutcome {
   const list = policy.blocks.has(fingerprint) ? policy.blocklist : undefined;
-  const rest = `is on the list ${list}: take it out there, and reload the gateway.`;
+  const rest = `is in the list ${list}: remove it there and reload the gateway.`;
   if (!log.removals.unblock(fingerprint)) {
     const words = `${fingerprint} ${list === undefined ? "is not blocked." : rest}`;
     return { done: false, missing: true, words };
   }
   diagnostics.report("unblocked", { fingerprint, words: reason });
-  if (list !== undefined) return { done: true, words: `The block is taken back, but it ${rest}` };
-  const words = "What was refused or passed over meanwhile does not come by itself.";
-  return { done: true, words: `${fingerprint} is not blocked any more. ${words}` };
+  if (list !== undefined) return { done: true, words: `The block is removed, but the key ${rest}` };
+  const words =
+    "Updates that were refused or skipped during the block are not fetched automatically.";
+  return { done: true, words: `${fingerprint} is no longer blocked. ${words}` };
 }
 
 function forget({ fingerprint, reason }: RemovalOrder, place: Place): RemovalOutcome {
@@ -163,28 +164,28 @@ function forget({ fingerprint, reason }: RemovalOrder, place: Place): RemovalOut
   if (files.trouble !== undefined) {
     const { message, remedy } = files.trouble;
     const words =
-      "The key is forgotten, but copies of its rows may be left in unused parts of the file, " +
-      `which could not be rebuilt: ${message}. ${remedy} Then say it again.`;
+      "The key is forgotten, but copies of its rows may remain in unused parts of the file, " +
+      `which could not be rebuilt: ${message}. ${remedy} Then repeat the command.`;
     return { done: false, words };
   }
   if (!files.isClean) {
     const words =
-      "The key is forgotten, but somebody reads the log, so that old pages are still in it: " +
-      "say it again when that is over.";
+      "The key is forgotten, but another process reads the log, so old pages are still in it. " +
+      "Repeat the command when that process has ended.";
     return { done: false, words };
   }
   const rest = files.isRebuilt
     ? ""
-    : " Copies of single rows may be left in unused parts of the file, which is too large to be " +
-      "rebuilt while the gateway runs: to be sure stop it, and say it again.";
+    : " Copies of single rows may remain in unused parts of the file, which is too large to be " +
+      "rebuilt while the gateway runs. To remove them, stop the gateway and repeat the command.";
   if (updates === 0) {
     const words = `The log holds no update of ${fingerprint} that is not forgotten.${rest}`;
     return { done: false, missing: true, words };
   }
   const isBlocked = new Policy(policy, log, clock).blockOn(fingerprint) !== undefined;
   const next = isBlocked
-    ? "It is blocked: nothing new of it is taken."
-    : `New updates of it are taken; kxgw block ${fingerprint} keeps them out.`;
+    ? "The key is blocked, so new updates are refused."
+    : `New updates of the key are accepted; kxgw block ${fingerprint} refuses them.`;
   const held = bodies === updates ? "" : ` (${bodies} still held)`;
   return {
     done: true,

@@ -1,7 +1,7 @@
 /**
- * Figures as a person says them: "6 min", "1.2 MB", "14 updates". For the page and for the commands
- * alike, so that both tell one story. English, and on purpose without a locale: the same words on
- * every machine.
+ * Numbers as text: "6 min", "1.2 MB", "14 updates". The page and the commands use the same
+ * functions, so that they agree. English and without a locale, so the text is the same on
+ * every host.
  */
 import type { Transport } from "./update.js";
 
@@ -12,7 +12,7 @@ const SPANS = [
   ["s", 1000],
 ] as const;
 
-/** A length of time in its largest unit: "6 min". Below a second, and for negatives, "0 s". */
+/** A duration in its largest unit: "6 min". Below a second, and for negative values, "0 s". */
 export function span(ms: number): string {
   for (const [unit, size] of SPANS) {
     if (ms >= size) return `${Math.floor(ms / size)} ${unit}`;
@@ -20,13 +20,13 @@ export function span(ms: number): string {
   return "0 s";
 }
 
-/** How long before `now` a time was, "never" for 0: "6 min ago". */
+/** A time in the past relative to `now`, "never" for 0: "6 min ago". */
 export function ago(at: number, now: number): string {
   if (at === 0) return "never";
   return now - at < 1000 ? "now" : `${span(now - at)} ago`;
 }
 
-/** How long after `now` a time is: "in 6 min". */
+/** A time in the future relative to `now`: "in 6 min". */
 export function ahead(at: number, now: number): string {
   return at - now < 1000 ? "now" : `in ${span(at - now)}`;
 }
@@ -60,11 +60,11 @@ const ROADS = {
   mail: "by mail",
   kx: "by KX",
   hkp: "by HKP",
-  repair: "fetched anew, since an update was lost",
+  repair: "by repair of a lost update",
   import: "by kxgw import",
 } as const satisfies Record<Transport, string>;
 
-/** How an update came in: "by mail". */
+/** How an update was received: "by mail". */
 export function cameBy(transport: Transport): string {
   return ROADS[transport];
 }

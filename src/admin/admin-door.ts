@@ -1,13 +1,13 @@
 /**
- * The operator's HTTP doors: the one of [admin], for a browser and Prometheus, and the control
- * socket beside the log, for `kxgw status` and its kin, which is there whatever the config says.
- * Both answer the same paths; the control socket also takes orders (POST) and masks nothing,
- * because only the gateway's user may open it (mode 0600). The door of [admin] answers to its own
- * names only, and keeps room for probes and scrapes, whatever pages and idle clients do.
+ * The HTTP servers for the operator: that of [admin], for browsers and Prometheus, and the control
+ * socket next to the log, for `kxgw status` and other commands, which is always open.
+ * Both serve the same paths; the control socket also accepts orders (POST) and masks nothing,
+ * because only the gateway's user may open it (mode 0600). The server of [admin] answers only to
+ * its own names, and reserves connections for probes and scrapes.
  *
- * A socket file that is left over from a crash is replaced: who holds the lock of the log is the
- * only one who can be here. Limit: a path beyond 107 bytes cannot be a socket; then there is none,
- * and the operator is told.
+ * A socket file left by a crash is replaced: only the process that holds the lock of the log uses
+ * it. Limit: a path longer than 107 bytes cannot be a socket; then there is none,
+ * and an event reports it.
  */
 import { chmodSync, rmSync } from "node:fs";
 import type { IncomingMessage, Server, ServerResponse } from "node:http";
@@ -99,12 +99,12 @@ export class AdminDoor {
     const path = controlPath(this.#sources.config.log.path);
     try {
       if (Buffer.byteLength(path) > ADMIN_LIMITS.socketPathBytes) {
-        throw new Error(`${path} is longer than a socket's path may be`);
+        throw new Error(`${path} is too long for the path of a socket`);
       }
       rmSync(path, { force: true });
       const server = this.#server(true);
       await listening(server, () => {
-        // Born with the mode that it keeps: listen() makes the file before it returns.
+        // Created with its final mode: listen() makes the file before it returns.
         const mask = process.umask(0o177);
         server.listen(path);
         process.umask(mask);
@@ -120,7 +120,7 @@ export class AdminDoor {
     const { requestMs, checkMs, connections, perAddress } = ADMIN_LIMITS;
     const guests = new Guests({
       connections,
-      // All who come to the control socket have the same address, none.
+      // All clients of the control socket have the same, empty address.
       perAddress: isControl ? connections : perAddress,
       streams: LIVE_LIMITS.clients,
       streamsPerAddress: isControl ? LIVE_LIMITS.clients : LIVE_LIMITS.perAddress,
@@ -151,7 +151,7 @@ export class AdminDoor {
     guests: Guests,
   ): Promise<void> {
     const url = URL.parse(request.url ?? "/", "http://kxgw.invalid");
-    if (url === null) return respond(response, request, plain(400, "That is no path."));
+    if (url === null) return respond(response, request, plain(400, "The request path is invalid."));
     const { host } = url.host === "kxgw.invalid" ? request.headers : url;
     if (!isControl && !isOwn(host, this.#names)) {
       return respond(response, request, plain(421, notOwn(host ?? "")));
@@ -160,11 +160,15 @@ export class AdminDoor {
       return respond(response, request, obey(url, this.#orders));
     }
     if (request.method !== "GET" && request.method !== "HEAD") {
-      return respond(response, request, plain(405, "Only GET is answered here."));
+      return respond(response, request, plain(405, "Only GET and HEAD are allowed."));
     }
     if (url.pathname === "/events" && request.method === "GET") {
       if (guests.stream(request.socket)) return this.#live.add(response, HEADERS);
-      return respond(response, request, plain(503, "Too many pages are open; this one reloads."));
+      return respond(
+        response,
+        request,
+        plain(503, "Too many pages are open; this page reloads by itself."),
+      );
     }
     const mask = !isControl && (this.#sources.config.admin?.publicStatus ?? false);
     respond(response, request, await answerTo(url, this.#sources, this.#metrics, mask));

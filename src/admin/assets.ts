@@ -1,7 +1,6 @@
 /**
- * What the pages load besides themselves, served by us: one stylesheet, one script, one icon. No
- * build step and no other host. The script only makes the page live; without it everything is
- * there already.
+ * The assets of the pages: one stylesheet, one script, one icon. No
+ * build step and no other host. The script only refreshes the page, which is complete without it.
  */
 
 /** Colours are checked for contrast by a test: text 4.5 to 1, marks 3 to 1, in both schemes. */
@@ -125,7 +124,7 @@ export const SCRIPT = `"use strict";
       const next = new DOMParser().parseFromString(await answer.text(), "text/html");
       for (const part of next.querySelectorAll("main > section, #foot")) exchange(part);
       document.title = next.title;
-    } catch { say("The gateway does not answer."); }
+    } catch { say("The gateway does not answer"); }
     busy = false;
     if (again) { again = false; refresh(); }
   };
@@ -146,7 +145,7 @@ export const SCRIPT = `"use strict";
   source.addEventListener("open", () => say("Live"));
   source.addEventListener("change", refresh);
   source.addEventListener("error", () => {
-    say(source.readyState === 2 ? "Refreshed every 30 s" : "Connecting again");
+    say(source.readyState === 2 ? "Refreshed every 30 s" : "Reconnecting");
   });
   setInterval(refresh, 30000);
 })();

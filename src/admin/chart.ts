@@ -1,7 +1,7 @@
 /**
- * Flow charts as inline SVG, drawn here so that they need no script: updates in above the line,
- * updates out below it, mail and KX in two colours. The exact figures are in a title on each hour
- * and in the table beside the chart. Colours come from the stylesheet.
+ * Charts as inline SVG, which need no script: updates in above the line,
+ * updates out below it, mail and KX in two colours. The exact numbers are in the title of each hour
+ * and in the table below the chart. Colours come from the stylesheet.
  */
 import { HOUR_MS } from "../status/hours.js";
 import type { Html } from "./html.js";
@@ -55,7 +55,7 @@ by the hour, the last 24 hours in UTC; the table below has the figures</title>
 ${bars}<line class="axis" x1="0" x2="${WIDTH}" y1="${n(line)}" y2="${n(line)}"/>${labels}</svg>`;
 }
 
-/** A row of small bars, one an hour, as high as the highest of them allows. */
+/** A row of small bars, one per hour, scaled to the highest. */
 export function sparkline(counts: readonly number[]): Html {
   const highest = Math.max(1, ...counts);
   const bars = counts.map((count, index) => {

@@ -1,8 +1,8 @@
 /**
- * The connections of an HTTP door and who of them goes when there are too many: a share for each
- * address, a total, and room for live streams that is less than either, so that pages that stay
- * open, and connections on which nothing is asked, never keep a probe or a scrape out. What is
- * newest stays; the one that has waited longest without a request goes, and then the oldest stream.
+ * The connections of an HTTP server and which one is closed when there are too many: a limit per
+ * address, a total, and a lower limit for live streams, so that open pages
+ * and idle connections never block a probe or a scrape. The
+ * connection that is idle for the longest time is closed first, then the oldest stream.
  */
 import type { Socket } from "node:net";
 
@@ -20,14 +20,14 @@ interface Guest {
 
 export class Guests {
   readonly #limits: GuestLimits;
-  /** In the order in which they came to their state. */
+  /** In the order in which they entered their state. */
   readonly #guests = new Map<Socket, Guest>();
 
   constructor(limits: GuestLimits) {
     this.#limits = limits;
   }
 
-  /** Takes a connection in, for which another one may have to go, or itself. */
+  /** Adds a connection; this may close another one, or this one. */
   enter(socket: Socket): void {
     const address = socket.remoteAddress ?? "";
     this.#guests.set(socket, { address, state: "waiting" });
@@ -45,7 +45,7 @@ export class Guests {
     this.#guests.set(socket, { ...guest, state });
   }
 
-  /** Makes a connection a live stream; false when there is no room for one. */
+  /** Makes a connection a live stream; false if the limit is reached. */
   stream(socket: Socket): boolean {
     const guest = this.#guests.get(socket);
     if (guest === undefined) return false;
@@ -57,7 +57,7 @@ export class Guests {
     return true;
   }
 
-  /** Ends a connection of `guests`, that of the newcomer when all others are being answered. */
+  /** Closes a connection of `guests`, the new one if all others have a request. */
   #makeRoom(guests: readonly [Socket, Guest][], newcomer: Socket): void {
     const others = guests.filter(([socket]) => socket !== newcomer);
     const of = (wanted: Guest["state"]) => others.find(([, { state }]) => state === wanted);

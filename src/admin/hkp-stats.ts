@@ -1,8 +1,8 @@
 /**
  * `/pks/lookup?op=stats` in the shape of Hockeypuck's JSON, for the spiders and status pages that
- * read it from every keyserver. KX peers stand where its recon partners do, mail sites where its
- * mail targets do. Addresses are always masked, since anybody may ask. `Total` is what the log
- * remembers, updates and not keys, because a gateway holds no keys.
+ * read it from all keyservers. KX peers take the place of its recon partners, mail sites that of
+ * its mail targets. Addresses are always masked, since the path is public. `Total` counts what the
+ * log remembers: updates and not keys, because a gateway holds no keys.
  */
 import { domainOf } from "../mail-address.js";
 import { HOUR_MS, HOURS } from "../status/hours.js";

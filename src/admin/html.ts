@@ -1,6 +1,6 @@
 /**
- * HTML that cannot be got wrong: a tagged template whose values are escaped unless they are HTML
- * already. Lists are joined, undefined, null and false are nothing.
+ * Safe HTML: a tagged template whose values are escaped unless they are HTML
+ * already. Lists are joined; undefined, null and false are empty.
  */
 
 export class Html {
@@ -12,7 +12,7 @@ export class Html {
 
 export type Value = Html | string | number | false | null | undefined | readonly Value[];
 
-/** A piece of HTML; every text that is put into it is escaped, in attributes too. */
+/** A piece of HTML; every text value in it is escaped, in attributes too. */
 export function html(strings: TemplateStringsArray, ...values: readonly Value[]): Html {
   return new Html(strings.map((part, index) => part + rendered(values[index])).join(""));
 }

@@ -1,6 +1,6 @@
 /**
- * The page of one update's journey, or of the several that a fingerprint names: in, number, and
- * what became of it at each neighbour. The value comes from journey.ts.
+ * The page of one update's journey, or of several for a fingerprint: origin, number, and
+ * the state at each neighbour. The value comes from status/journey.ts.
  */
 
 import type { Journey, Stage } from "../status/journey.js";
@@ -9,15 +9,15 @@ import type { Html } from "./html.js";
 import { html } from "./html.js";
 import { shell, when } from "./page.js";
 
-/** `question` is what was asked for; `journeys` the newest first, empty when nothing was found. */
+/** `question` is the query; `journeys` has the newest first, and is empty if none was found. */
 export function journeyPage(question: string, journeys: readonly Journey[], now: number): Html {
   const found = journeys.length;
   const body =
     found === 0
       ? html`<section id="journey"><h1>No such update</h1>
-<p>The log holds no update <code>${question}</code>. Ask with the fingerprint of a key (40 digits,
-without spaces), or with the hash of an update (32 digits), as <code>kxgw hash</code> prints them.
-By Message-ID: <code>kxgw trace</code>.</p></section>`
+<p>The log has no update <code>${question}</code>. Use the fingerprint of a key (40 digits
+without spaces) or the hash of an update (32 digits), as <code>kxgw hash</code> prints them.
+<code>kxgw trace</code> also finds a Message-ID.</p></section>`
       : html`${journeys.map((journey) => section(journey, now))}`;
   return shell(found === 1 ? `Update ${journeys[0]?.seq}` : "Updates", body, now);
 }
@@ -25,14 +25,14 @@ By Message-ID: <code>kxgw trace</code>.</p></section>`
 function section(journey: Journey, now: number): Html {
   const { seq, hash, fingerprint, size, received, from, transport, messageId, trail } = journey;
   const { removal } = journey;
-  const came = `${cameBy(transport)}, from ${from ?? "an unnamed sender"}`;
+  const came = `${cameBy(transport)}, from ${from ?? "unknown sender"}`;
   return html`<section id="journey-${seq}" class="journey">
 <h1>Update ${seq}</h1>
 <dl class="facts">
 <div><dt>Key</dt><dd><a href="/update/${fingerprint}"><code>${fingerprint}</code></a></dd></div>
 <div><dt>Hash</dt><dd><a href="/update/${hash}"><code>${hash}</code></a></dd></div>
-<div><dt>Size</dt><dd>${octets(size)}${journey.body ? "" : ", no longer held"}</dd></div>
-<div><dt>Came in</dt><dd>${when(received, now)} ${came}
+<div><dt>Size</dt><dd>${octets(size)}${journey.body ? "" : ", body deleted"}</dd></div>
+<div><dt>Received</dt><dd>${when(received, now)} ${came}
 <span class="quiet">${received}</span></dd></div>
 ${messageId !== null && html`<div><dt>Mail</dt><dd><code>${messageId}</code></dd></div>`}
 ${removal !== null && html`<div><dt>Removed</dt><dd>${removal.what}: ${removal.reason}</dd></div>`}

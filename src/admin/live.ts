@@ -1,15 +1,15 @@
 /**
- * Server-sent events: tells open pages that something changed, at most four times a second, and
- * nothing more; a page then fetches itself. How many there may be is for the door to say; one that
+ * Server-sent events: notifies open pages of changes, at most four times a second; the page then
+ * fetches itself again. The server limits the number of clients; a client that
  * does not read is dropped. A comment every 25 s keeps proxies from closing a quiet stream.
  */
 import type { ServerResponse } from "node:http";
 
 export const LIVE_LIMITS = {
   clients: 20,
-  /** Of these, from one address, which may be a proxy in front of many. */
+  /** Per address, which may be that of a proxy. */
   perAddress: 10,
-  /** Reports that come together are one change; it is told when they have settled. */
+  /** Reports within this time are one change. */
   settleMs: 250,
   beatMs: 25_000,
 } as const;

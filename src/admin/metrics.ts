@@ -14,16 +14,16 @@ import { isLocal, subjectsOf, viewOf } from "../status/neighbour-view.js";
 import { freeBytes } from "../status/space.js";
 import type { Sources } from "../status/status.js";
 
-/** From the arrival of an update to the relay's 250: milliseconds when idle, days in an outage. */
+/** From the receipt of an update to the relay's 250: milliseconds when idle, days in an outage. */
 const DURATION_BUCKETS = [0.01, 0.05, 0.25, 1, 5, 30, 120, 600, 3600, 21_600, 86_400];
 
 interface Family {
   readonly name: string;
   readonly help: string;
   readonly labels: readonly string[];
-  /** Labels of a count that belongs to this family, undefined for any other. */
+  /** Labels of a count of this family, undefined for any other. */
   readonly of: (count: Count) => Record<string, string> | undefined;
-  /** What is added up, by default how many. */
+  /** The value that is added up, by default the count. */
   readonly amount?: (count: Count) => number;
 }
 
@@ -41,7 +41,7 @@ function sendingOf({ event, via }: Count): { transport: string; result: Outcome 
 const FAMILIES: readonly Family[] = [
   {
     name: "kxgw_updates_received_total",
-    help: "Updates that came in, by what became of them.",
+    help: "Updates received, by result.",
     labels: ["peer", "transport", "result"],
     of: ({ event, neighbour, via }) => {
       const { direction, outcome: result, transport } = kindOf(event);
@@ -51,7 +51,7 @@ const FAMILIES: readonly Family[] = [
   },
   {
     name: "kxgw_updates_sent_total",
-    help: "Updates that went out, or attempts that did not, by what became of them.",
+    help: "Delivery attempts, by result.",
     labels: ["peer", "transport", "result"],
     of: (count) => {
       const { neighbour = "" } = count;
@@ -61,7 +61,7 @@ const FAMILIES: readonly Family[] = [
   },
   {
     name: "kxgw_suppressed_total",
-    help: "Updates that went no further: known, in the trail, or blocked or forgotten since.",
+    help: "Updates not forwarded: known, in the trail, blocked or forgotten.",
     labels: ["reason"],
     of: ({ event, reason: why }) => {
       const { outcome } = kindOf(event);
@@ -72,28 +72,28 @@ const FAMILIES: readonly Family[] = [
   },
   {
     name: "kxgw_trimmed_bytes_total",
-    help: "Bytes of known packets that were left out of keys; [policy] forward says whether.",
+    help: "Bytes of known packets removed from keys; see [policy] forward.",
     labels: [],
     of: ({ event }) => (event === "trimmed" ? {} : undefined),
     amount: ({ bytes }) => bytes,
   },
   {
     name: "kxgw_refused_total",
-    help: "Mails, keys and announcements refused or put off, by reason.",
+    help: "Mails, keys and announcements refused or deferred, by reason.",
     labels: ["reason"],
     of: ({ event, reason }) =>
       kindOf(event).isRefusal ? { reason: reason ?? "unspecified" } : undefined,
   },
   {
     name: "kxgw_bounces_total",
-    help: "Mails of ours that came back.",
+    help: "Bounces of our mails.",
     labels: ["peer", "class"],
     of: ({ event, neighbour, reason }) =>
       event === "bounce" ? { peer: neighbour ?? "", class: reason ?? "unknown" } : undefined,
   },
   {
     name: "kxgw_repairs_total",
-    help: "Questions for what was lost, by the keyserver asked; failed: nobody is left to ask.",
+    help: "Requests for lost updates, by keyserver asked; failed: no keyserver is left.",
     labels: ["peer", "result"],
     of: ({ event, neighbour }) => {
       const { direction, outcome: result } = kindOf(event);
@@ -103,7 +103,7 @@ const FAMILIES: readonly Family[] = [
   },
   {
     name: "kxgw_local_inject_total",
-    help: "Deliveries to the keyserver beside us.",
+    help: "Deliveries to the local keyserver.",
     labels: ["result"],
     of: (count) => {
       const sending = isLocal(count.neighbour ?? "") ? sendingOf(count) : undefined;
@@ -112,7 +112,7 @@ const FAMILIES: readonly Family[] = [
   },
   {
     name: "kxgw_events_total",
-    help: "Everything that was reported; docs/events.md says what each event means.",
+    help: "Events; docs/events.md describes them.",
     labels: ["event", "level"],
     of: ({ event }) => ({ event, level: kindOf(event).level }),
   },
@@ -131,7 +131,7 @@ export class Metrics {
     this.#totals();
     const durations = new Histogram({
       name: "kxgw_delivery_duration_seconds",
-      help: "From the arrival of an update to the relay's 250 for its mail.",
+      help: "Time from the receipt of an update to the relay's 250 for its mail.",
       buckets: DURATION_BUCKETS,
       registers: [this.#registry],
     });
@@ -171,7 +171,7 @@ export class Metrics {
     });
   }
 
-  /** One gauge a fact of a neighbour; what is not known is absent, not 0. */
+  /** Gauges of neighbours; an unknown value is absent, not 0. */
   #neighbours(): void {
     const gauge = (
       name: string,
@@ -196,39 +196,40 @@ export class Metrics {
     const { clock } = this.#sources;
     gauge(
       "kxgw_queue_depth",
-      "Updates that wait for a neighbour, or that we lack of it.",
+      "Updates that wait for a neighbour, or are to be fetched from it.",
       [],
       (v) => (v.path === "none" ? [] : [[{}, v.backlog]]),
     );
     gauge(
       "kxgw_fetch_held",
-      "Updates that wait for a peer's quiet hours to end, or for its fetch_rate.",
+      "Updates that wait because of quiet_hours or fetch_rate of a peer.",
       ["reason"],
       (v) => (v.held === undefined ? [] : [[{ reason: v.held }, v.backlog]]),
     );
-    gauge("kxgw_queue_oldest_age_seconds", "Age of the oldest of them, by mail.", [], (v) =>
-      v.path === "none" ? [] : [[{}, v.oldest === 0 ? 0 : (clock.now() - v.oldest) / 1000]],
+    gauge(
+      "kxgw_queue_oldest_age_seconds",
+      "Age of the oldest update that waits for mail.",
+      [],
+      (v) =>
+        v.path === "none" ? [] : [[{}, v.oldest === 0 ? 0 : (clock.now() - v.oldest) / 1000]],
     );
     gauge(
       "kxgw_peer_last_success_timestamp_seconds",
-      "When an update last came from a neighbour (in) or went to it (out).",
+      "Time of the last update from a neighbour (in) or to it (out).",
       ["direction"],
       ({ lastIn, lastOut }) => [
         ...(lastIn === 0 ? [] : [[{ direction: "in" }, lastIn / 1000] as const]),
         ...(lastOut === 0 ? [] : [[{ direction: "out" }, lastOut / 1000] as const]),
       ],
     );
-    gauge("kxgw_peer_path", "1 for each road in use.", ["transport"], ({ path }) => {
+    gauge("kxgw_peer_path", "1 for each path in use.", ["transport"], ({ path }) => {
       const roads = path === "both" ? ["mail", "kx"] : path === "none" ? [] : [path];
       return roads.map((transport) => [{ transport }, 1]);
     });
-    gauge(
-      "kxgw_peer_up",
-      "1 when a neighbour is in sync or catches up, 0 when it is down.",
-      [],
-      (v) => (v.state === "idle" ? [] : [[{}, v.state === "down" ? 0 : 1]]),
+    gauge("kxgw_peer_up", "1 if a neighbour is not down, 0 if it is down.", [], (v) =>
+      v.state === "idle" ? [] : [[{}, v.state === "down" ? 0 : 1]],
     );
-    gauge("kxgw_peer_success_ratio", "Share of attempts of 24 hours that went well.", [], (v) =>
+    gauge("kxgw_peer_success_ratio", "Share of successful attempts in 24 hours.", [], (v) =>
       v.success === undefined ? [] : [[{}, v.success]],
     );
   }
@@ -257,22 +258,22 @@ export class Metrics {
       });
     };
     gauge("kxgw_db_size_bytes", "Bytes of the update log on disk.", () => log.counts().fileBytes);
-    gauge("kxgw_disk_free_bytes", "Bytes free beside the update log.", () =>
+    gauge("kxgw_disk_free_bytes", "Free bytes on the file system of the update log.", () =>
       freeBytes(config.log.path),
     );
-    gauge("kxgw_log_entries", "Updates that the log remembers.", () => log.counts().entries);
-    gauge("kxgw_log_bodies", "Updates that the log still holds.", () => log.counts().bodies);
-    gauge("kxgw_repairs_waiting", "Keys that were lost and are to be fetched again.", () =>
+    gauge("kxgw_log_entries", "Updates of which the log has the hash.", () => log.counts().entries);
+    gauge("kxgw_log_bodies", "Updates of which the log has the body.", () => log.counts().bodies);
+    gauge("kxgw_repairs_waiting", "Lost keys that are to be fetched again.", () =>
       log.repairs.count(),
     );
     const { upkeep } = this.#sources;
-    gauge("kxgw_upkeep_failures", "How often expiry has failed in a row.", () => {
+    gauge("kxgw_upkeep_failures", "Consecutive failures of expiry.", () => {
       return upkeep?.().failures ?? 0;
     });
     gauge("kxgw_log_newest", "Number of the newest update.", () => log.newest());
     gauge(
       "kxgw_saved_bytes",
-      "About how many bytes of mail were spared since the start.",
+      "Estimated bytes of mail saved since the start.",
       () => savedOf(counters, peers()).savedBytes,
     );
     const counter = (name: string, help: string, value: () => number) => {
@@ -289,19 +290,19 @@ export class Metrics {
     counter("kxgw_known_announcements_total", "Announcements of known updates.", () => {
       return savedOf(counters, peers()).knownAnnouncements;
     });
-    counter("kxgw_kx_bytes_total", "Bytes over KX, both ways.", () => {
+    counter("kxgw_kx_bytes_total", "Bytes over KX in both directions.", () => {
       return savedOf(counters, peers()).kxBytes;
     });
-    gauge("kxgw_config_last_reload_successful", "0 when the latest reload was refused.", () =>
+    gauge("kxgw_config_last_reload_successful", "0 if the last reload failed.", () =>
       counters.lastAt({ events: ["reload-refused"] }) > counters.lastAt({ events: ["reloaded"] })
         ? 0
         : 1,
     );
-    gauge("kxgw_start_timestamp_seconds", "When the gateway started.", () => startedAt / 1000);
+    gauge("kxgw_start_timestamp_seconds", "Start time of the gateway.", () => startedAt / 1000);
     const { certificates } = this.#sources;
     new Gauge({
       name: "kxgw_cert_not_after_timestamp_seconds",
-      help: "When the certificate of a listener expires.",
+      help: "Expiry time of the certificate of a listener.",
       labelNames: ["listener"],
       registers: register,
       collect() {

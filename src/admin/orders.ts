@@ -1,38 +1,37 @@
 /**
- * Orders that the control socket takes: POST /peers/NAME/pause, /peers/NAME/resume,
+ * Orders of the control socket: POST /peers/NAME/pause, /peers/NAME/resume,
  * /peers/NAME/backfill/DAYS, /queue/NAME/retry, /queue/NAME/skip/SEQ and, with reason, until and
- * revocations behind a question mark, /keys/FINGERPRINT/block, /unblock and /forget. What they do
- * is the doors' own; here they are read and answered in words. A door that does not know the order
- * says so in its answer.
+ * revocations as query parameters, /keys/FINGERPRINT/block, /unblock and /forget. This file parses
+ * them and formats the answers; lanes, peers and log carry them out.
  */
 import type { Answer } from "./routes.js";
 import { json } from "./routes.js";
 
-/** What came of an order, in a sentence. */
+/** The result of an order, as a sentence. */
 export interface Obeyed {
   readonly done: boolean;
   readonly words: string;
-  /** Which road was taken, where there are several. */
+  /** Which path was used, if there are several. */
   readonly via?: "kx" | "mail";
-  /** Set when there was nothing that it could be done to. */
+  /** Set if there was nothing to do. */
   readonly missing?: true;
 }
 
-/** The orders by what they are for; each gets the neighbour's name. */
+/** The orders; each gets the name of the neighbour. */
 export interface Orders {
   pause(neighbour: string): Obeyed;
   resume(neighbour: string): Obeyed;
-  /** Asks it anew for what it has, of the last `days` days where it can be told so. */
+  /** Asks it for its updates again, by mail for those of the last `days` days. */
   backfill(neighbour: string, days: number): Obeyed;
-  /** Tries now what was put off. */
+  /** Starts the next attempt now. */
   retry(neighbour: string): Obeyed;
   /** Gives up the next update of a queue, which has to be `seq`. */
   skip(neighbour: string, seq: number): Obeyed;
-  /** Blocks, unblocks or forgets a key, as `verb` says; undefined for any other verb. */
+  /** Blocks, unblocks or forgets a key; undefined for any other verb. */
   remove(verb: string, fingerprint: string, given: URLSearchParams): Obeyed | undefined;
 }
 
-/** Does what `url` orders: 200 when it is done, 409 when it could not be, 404 for no order. */
+/** Carries out the order of `url`: 200 if done, 409 if not possible, 404 for an unknown order. */
 export function obey(url: URL, orders: Orders): Answer {
   const [, room, name = "", verb = "", number, ...rest] = url.pathname.split("/");
   if (room === "keys" && number === undefined) {
@@ -53,7 +52,7 @@ export function obey(url: URL, orders: Orders): Answer {
     case "peers backfill number":
       return said(orders.backfill(name, Number(number)));
     default:
-      return json({ done: false, words: "There is no such order." }, 404);
+      return json({ done: false, words: "Unknown order." }, 404);
   }
 }
 

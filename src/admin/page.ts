@@ -1,8 +1,8 @@
 /**
- * The status page: the value of status.ts as HTML that reads the same in a text browser, without
- * script and with one. Each section has an id, by which live.ts exchanges those that changed. No
- * style and no script stands in it (the Content-Security-Policy allows none), and nothing is
- * loaded from another host.
+ * The status page: the value of status.ts as HTML that works in a text browser, without
+ * scripts and with them. Each section has an id, by which the script of assets.ts replaces those
+ * that changed. It has no inline style or script (the Content-Security-Policy forbids them), and
+ * nothing is loaded from other hosts.
  */
 
 import { stateName } from "../status/neighbour-view.js";
@@ -15,7 +15,7 @@ import { html } from "./html.js";
 type NeighbourJson = Status["neighbours"][number];
 type ReportJson = Status["recent"][number];
 
-/** Events that the page shows; /status.json has all that are kept. */
+/** Number of events on the page; /status.json has all that are kept. */
 const SHOWN_EVENTS = 25;
 
 const ROADS = { mail: "mail", kx: "KX", both: "both", local: "local", none: "none" } as const;
@@ -34,11 +34,11 @@ ${events(status, now)}`;
   return shell(`${lamp(verdict.state)} ${site}`, body, now);
 }
 
-/** What is not carried, and what was lost: nothing as long as there is neither. */
+/** Restrictions of the policy and lost keys; nothing if there are none. */
 function keys({ keys: { carried, newKeys, blocked }, repairs }: Status): Html | false {
   const said = [
-    ...(carried === null ? [] : [`carries the ${several(carried, "key")} of its list`]),
-    ...(carried === null && !newKeys ? ["takes no new keys"] : []),
+    ...(carried === null ? [] : [`carries only the ${several(carried, "key")} of its list`]),
+    ...(carried === null && !newKeys ? ["accepts no new keys"] : []),
     ...(blocked === 0 ? [] : [`${several(blocked, "key")} blocked`]),
     ...(repairs === 0 ? [] : [`${several(repairs, "lost key")} to be fetched again`]),
   ];
@@ -57,7 +57,7 @@ function certificates({ certificates: all }: Status): Html | false {
   );
 }
 
-/** The frame of every page; `now` in milliseconds since 1970. */
+/** The frame of all pages; `now` in milliseconds since 1970. */
 export function shell(title: string, body: Html, now: number): Html {
   const utc = `${new Date(now).toISOString().slice(0, 19).replace("T", " ")} UTC`;
   return html`<!DOCTYPE html>
@@ -72,7 +72,7 @@ export function shell(title: string, body: Html, now: number): Html {
 <main id="main">
 ${body}
 </main>
-<footer id="foot" class="quiet"><p>As of ${utc}. <a href="/">Again</a> ·
+<footer id="foot" class="quiet"><p>As of ${utc}. <a href="/">Reload</a> ·
 <a href="/status.json">JSON</a> · <a href="/metrics">Metrics</a></p></footer>
 </body></html>
 `;
@@ -83,7 +83,7 @@ function neighbours({ neighbours: all }: Status, now: number): Html {
   return html`<section id="neighbours"><h2>Neighbours</h2>
 ${
   all.length === 0
-    ? html`<p>None yet. Add a [[peer]] to the config.</p>`
+    ? html`<p>No neighbours. Add a [[peer]] to the config.</p>`
     : html`<div class="scroll" role="region" aria-label="Neighbours" tabindex="0"><table>
 <thead><tr><th scope="col">Neighbour</th><th scope="col">State</th><th scope="col">Path</th>
 <th scope="col">Last in</th><th scope="col">Last out</th><th scope="col" class="n">Backlog</th>
@@ -105,7 +105,7 @@ function row(one: NeighbourJson, now: number): Html {
     html`<div class="error">${lastError.words}
 <span class="quiet">(${when(lastError.at, now)})</span></div>`;
   return html`<tr class="${state}"><th scope="row">${name}</th>
-<td class="state"><span class="tag">${stateName(one)}</span> ${words}${error}</td>
+<td class="state"><span class="tag">${stateName(one)}:</span> ${words}${error}</td>
 <td data-of="Path">${ROADS[path]}${since}</td>
 <td data-of="Last in">${when(lastIn, now)}</td><td data-of="Last out">${when(lastOut, now)}</td>
 <td class="n" data-of="Backlog">${grouped(backlog)}</td>
@@ -125,22 +125,23 @@ function flow({ flow: { day, hours } }: Status, now: number): Html {
     ["Undelivered", grouped(day.undelivered), ""],
     ["Bounces", grouped(day.bounces), ""],
   ];
-  if (day.tooFast > 0) figures.splice(5, 0, ["Put off, too fast", grouped(day.tooFast), ""]);
+  if (day.tooFast > 0)
+    figures.splice(5, 0, ["Deferred, over accept_rate", grouped(day.tooFast), ""]);
   if (day.inHkp > 0) figures.splice(2, 0, ["In by HKP", grouped(day.inHkp), ""]);
-  if (day.inRepair > 0) figures.splice(2, 0, ["Repaired", grouped(day.inRepair), ""]);
+  if (day.inRepair > 0) figures.splice(2, 0, ["In by repair", grouped(day.inRepair), ""]);
   const hoursRows = hours.inMail.map((_, index) => {
     const at = new Date(hourAt(index, hours.inMail.length, now)).toISOString();
     const counts = [hours.inMail, hours.inKx, hours.outMail, hours.outKx, hours.duplicates];
     return html`<tr><th scope="row">${at.slice(5, 16).replace("T", " ")}</th>
 ${counts.map((count) => html`<td class="n">${count[index] ?? 0}</td>`)}</tr>`;
   });
-  return html`<section id="flow"><h2>Flow of 24 hours</h2>
+  return html`<section id="flow"><h2>Updates in 24 hours</h2>
 ${figureList(figures)}
 <figure>${flowChart(hours, now)}
-<figcaption class="quiet">Updates by the hour, UTC: in above the line, out below it.
+<figcaption class="quiet">Updates per hour (UTC): in above the line, out below it.
 </figcaption></figure>
-<details><summary>The figures by the hour</summary>
-<div class="scroll" role="region" aria-label="By the hour" tabindex="0"><table class="hours">
+<details><summary>Table by hour</summary>
+<div class="scroll" role="region" aria-label="Updates by hour" tabindex="0"><table class="hours">
 <thead><tr>
 <th scope="col">Hour (UTC)</th><th scope="col" class="n">In, mail</th>
 <th scope="col" class="n">In, KX</th><th scope="col" class="n">Out, mail</th>
@@ -149,33 +150,33 @@ ${figureList(figures)}
 }
 
 function saved({ saved: is }: Status): Html {
-  return html`<section id="saved"><h2>Spared against mail</h2>
+  return html`<section id="saved"><h2>Mail traffic saved</h2>
 ${figureList([
-  ["Mail not sent", `about ${octets(is.savedBytes)}`, ""],
-  ["Mails that a site did not need", grouped(is.suppressedMails), ""],
-  ["Known announcements, each once a mail", grouped(is.knownAnnouncements), ""],
-  ["Duplicate mails stopped here", grouped(is.duplicateMails), ""],
-  ["Known packets left out of keys", octets(is.trimmedBytes), ""],
-  ["Carried by KX", octets(is.kxBytes), ""],
+  ["Mail saved", `about ${octets(is.savedBytes)}`, ""],
+  ["Mails to sites that had the update", grouped(is.suppressedMails), ""],
+  ["KX announcements of known updates", grouped(is.knownAnnouncements), ""],
+  ["Duplicates received by mail", grouped(is.duplicateMails), ""],
+  ["Known packets removed from keys", octets(is.trimmedBytes), ""],
+  ["Bytes over KX", octets(is.kxBytes), ""],
 ])}</section>`;
 }
 
 function migration({ migration: { neighbours: all, mailOnly, byPath, kxShare24h } }: Status) {
   const share =
     kxShare24h === null
-      ? "Nothing moved in 24 hours."
-      : `${percent(kxShare24h)} of the updates of 24 hours went over KX.`;
+      ? "No updates in 24 hours."
+      : `${percent(kxShare24h)} of the updates in 24 hours used KX.`;
   const left =
     all === 0
       ? ""
       : mailOnly.length === 0
-        ? "No neighbour is on mail alone any more."
-        : `Left on mail alone: ${listed(mailOnly)} (${mailOnly.length} of ${all}).`;
+        ? "No neighbour uses mail only."
+        : `Mail only: ${listed(mailOnly)} (${mailOnly.length} of ${all}).`;
   const roads = (["kx", "both", "mail"] as const).flatMap((path) =>
     byPath[path].length === 0 ? [] : [`${ROADS[path]}: ${listed(byPath[path])}`],
   );
-  const now = roads.length === 0 ? "" : `On the road now by ${roads.join("; by ")}.`;
-  return html`<section id="migration"><h2>From mail to KX</h2>
+  const now = roads.length === 0 ? "" : `Paths in use: ${roads.join("; ")}.`;
+  return html`<section id="migration"><h2>Migration from mail to KX</h2>
 ${shareBar(kxShare24h ?? 0)}<p>${share} ${left} ${now}</p></section>`;
 }
 
@@ -184,11 +185,11 @@ function events({ recent }: Status, now: number): Html {
   return html`<section id="events"><h2>Recent events</h2>
 <form action="/update" method="get"><label>Find an update by fingerprint or hash
 <input name="q" size="44" spellcheck="false" autocomplete="off" required></label>
-<button>Follow it</button></form>
-${items.length === 0 ? html`<p>None since the start.</p>` : html`<ol>${items}</ol>`}</section>`;
+<button>Trace</button></form>
+${items.length === 0 ? html`<p>No events yet.</p>` : html`<ol>${items}</ol>`}</section>`;
 }
 
-/** The latest reports, each with how often it was made in a row: a flood is one line. */
+/** The latest reports; consecutive equal ones are one line with their count. */
 function runsOf(recent: readonly ReportJson[]): [ReportJson, number][] {
   const runs: [ReportJson, number][] = [];
   const isSame = (a: ReportJson, b: ReportJson) =>
@@ -230,7 +231,7 @@ function key(road: "mail" | "kx"): Html {
   return html`<span class="key ${road}" aria-hidden="true"></span>`;
 }
 
-/** A time as "6 min ago", its ISO form behind it. */
+/** A time as "6 min ago", with its ISO form as title. */
 export function when(time: string | null, now: number): Html {
   if (time === null) return html`<span class="quiet">never</span>`;
   return html`<time datetime="${time}" title="${time}">${ago(Date.parse(time), now)}</time>`;

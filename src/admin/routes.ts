@@ -1,7 +1,7 @@
 /**
- * What the operator's HTTP answers, path by path, and nothing about sockets: /livez (the process
- * answers), /readyz (it can do its work: the log can be read and written, and expires), the page,
- * its assets and its JSON twin, the journey of an update, the metrics. Reads and decides nothing.
+ * The paths of the operator's HTTP server, without sockets: /livez (the process
+ * answers), /readyz (the log can be read and written, and expiry works), the page,
+ * its assets and its JSON form, the journey of an update, and the metrics. Read-only.
  */
 
 import type { UpdateLog } from "../log/update-log.js";
@@ -24,9 +24,9 @@ export interface Answer {
 
 const HTML = "text/html; charset=utf-8";
 const HERE =
-  "Here are /, /status.json, /update/FINGERPRINT-OR-HASH, /events, /metrics, /livez and /readyz.";
+  "Paths: /, /status.json, /update/FINGERPRINT-OR-HASH, /events, /metrics, /livez and /readyz.";
 
-/** The answer to GET `url`. With `mask`, addresses in it are masked. */
+/** The answer to GET `url`; with `mask` addresses in it are masked. */
 export async function answerTo(
   url: URL,
   sources: Sources,
@@ -69,7 +69,7 @@ export function json(value: unknown, code = 200): Answer {
   return { code, type: "application/json", body: `${JSON.stringify(value, null, 2)}\n` };
 }
 
-/** From the form of the page to the page of the update. */
+/** Redirects the form of the page to the page of the update. */
 function redirect(question: string): Answer {
   const location = `/update/${encodeURIComponent(question.replace(/\s+/g, ""))}`;
   return { ...plain(303, location), location };
@@ -107,7 +107,7 @@ function decoded(text: string): string {
   }
 }
 
-/** Whether new updates can be taken and old ones go; a neighbour that is down does not count. */
+/** Whether updates can be accepted and expire; the state of neighbours does not count. */
 function readiness({ log, config, upkeep }: Sources, verbose: boolean): Answer {
   const state = upkeep?.();
   const checks: [string, string | undefined][] = [
@@ -121,16 +121,16 @@ function readiness({ log, config, upkeep }: Sources, verbose: boolean): Answer {
   return plain(failed.length === 0 ? 200 : 503, text);
 }
 
-/** The log can be read, and is where the next start looks for it. */
+/** The log can be read, and its file is still in place. */
 function readable(log: UpdateLog): void {
   log.counts();
   log.assertInPlace();
 }
 
-/** Once may be a busy disk; from the second time on in a row the log grows without end. */
+/** A single failure may be a busy disk; from the second on the log grows without limit. */
 function upkeepFault({ failures, trouble }: UpkeepState): string | undefined {
   if (failures < 2 || trouble === undefined) return undefined;
-  return `nothing expires, it failed ${failures} times in a row: ${trouble.problem}`;
+  return `expiry failed ${failures} times in a row: ${trouble.problem}`;
 }
 
 function assertSpace(path: string): void {

@@ -1,8 +1,8 @@
 /**
- * `kxgw backfill PEER`: a neighbour is asked anew for what it has. A KX peer is listed from the
- * beginning of what it still announces, whatever the days, since announcements carry no date; of a
- * pksd (`repair = "mail"`) LAST is asked for, by mail, which may take hours. HKP has no list of
- * changes. The running gateway does it; this shows how far it is until it is done, or for a while.
+ * `kxgw backfill PEER`: asks a neighbour for updates again. A KX peer is listed from its first
+ * announcement on, whatever the days, because announcements have no date. A neighbour with
+ * `repair = "mail"` is asked for LAST by mail, which may take hours. HKP has no list of
+ * changes. The running gateway does the work; this command shows its progress.
  */
 
 import { loadConfig } from "../config/load.js";
@@ -14,17 +14,17 @@ import type { Output } from "./output.js";
 import { find } from "./peers.js";
 
 const DAY_MS = 24 * 60 * 60_000;
-/** How often the gateway is asked how far it is. */
+/** How often the progress is read. */
 const LOOK_MS = 250;
-/** What a pksd may be asked for: its own `max_last` is far below. */
+/** Upper bound of the question to a pksd, whose `max_last` is far below. */
 const MOST_DAYS = 10_000;
 
 export interface BackfillOptions {
   readonly file: string;
   readonly json: boolean;
-  /** How far back, in milliseconds; undefined for as long as hashes are remembered. */
+  /** How far back, in milliseconds; undefined means log.remember. */
   readonly sinceMs: number | undefined;
-  /** How long to stay and watch. */
+  /** How long to watch the progress. */
   readonly waitMs: number;
   /** Whether progress is shown on stderr. */
   readonly progress: boolean;
@@ -36,7 +36,7 @@ interface Order {
   readonly via?: "kx" | "mail";
 }
 
-/** Exits 0 when it was ordered, 69 when it could not be, or the gateway is down. */
+/** 0 when the order was accepted, 69 when it was not or the gateway does not run. */
 export async function backfillCommand(
   name: string,
   options: BackfillOptions,
@@ -52,7 +52,7 @@ export async function backfillCommand(
     const before = await statusOf(config);
     const reply = await ask(config, `/peers/${neighbour.name}/backfill/${days}`, "POST");
     if (reply === undefined) {
-      out.stderr("kxgw: no gateway serves this log, and only a running one can ask neighbours\n");
+      out.stderr("kxgw: the gateway is not running; this command needs a running gateway\n");
       return EXIT.unavailable;
     }
     const order = JSON.parse(reply.body) as Order;
@@ -69,13 +69,13 @@ export async function backfillCommand(
   });
 }
 
-/** How it stands: whether it is over, and what came in since it was ordered. */
+/** The result: whether it is finished, and what was received since the order. */
 interface End {
   readonly finished: boolean;
   readonly appended: number;
-  /** Keys that were lost on the way and are being fetched by name. */
+  /** Lost keys that are being fetched one by one. */
   readonly repairs: number;
-  /** Why it failed, where it did. */
+  /** Why it failed, or null. */
   readonly problem: string | null;
 }
 
@@ -99,7 +99,7 @@ async function watch(
       if (shown !== "") out.stderr("\n");
       const appended = accepted(now, watched.name) - accepted(before, watched.name);
       const problem = state.isDone ? problemSince(now, before, watched.name) : null;
-      // The question by mail is a row itself.
+      // The question by mail counts as a repair itself.
       const repairs = now.repairs - (watched.via === "mail" && !state.isDone ? 1 : 0);
       return { finished: state.isDone, appended, repairs, problem };
     }
@@ -111,8 +111,8 @@ function stateOf({ neighbours }: Status, { name, via }: { name: string; via: "kx
   const view = neighbours.find((one) => one.name === name);
   if (via === "mail") {
     const changes = view?.repairs.changes ?? null;
-    if (changes === null) return { isDone: true, words: "answered" };
-    const asked = changes.asked === null ? "is being asked" : "was asked";
+    if (changes === null) return { isDone: true, words: "answer received" };
+    const asked = changes.asked === null ? "asking" : "asked";
     return { isDone: false, words: `${asked} for ${several(changes.days, "day")}, no answer yet` };
   }
   const peer = view?.peer;
@@ -122,14 +122,14 @@ function stateOf({ neighbours }: Status, { name, via }: { name: string; via: "kx
   return { isDone: cursor === newest && missing === 0, words };
 }
 
-/** Updates that came from the neighbour since the start of the gateway. */
+/** Updates received from the neighbour since the start of the gateway. */
 function accepted({ counts }: Status, name: string): number {
   return counts
     .filter(({ event, neighbour }) => event === "accepted" && neighbour === name)
     .reduce((sum, { count }) => sum + count, 0);
 }
 
-/** Why all that changed could not be had. */
+/** Why the backfill failed. */
 function problemSince(now: Status, before: Status, name: string): string | null {
   const last = before.recent[0]?.id ?? 0;
   const failed = now.recent.find(
@@ -140,9 +140,9 @@ function problemSince(now: Status, before: Status, name: string): string | null 
 }
 
 function endText(name: string, { finished, appended, repairs, problem }: End): string {
-  const came = `${several(appended, "new update")} came in`;
-  if (problem !== null) return `It failed: ${problem}.\n`;
-  const more = repairs === 0 ? "" : ` By name ${several(repairs, "key")} more are asked for.`;
+  const came = `${several(appended, "new update")} received`;
+  if (problem !== null) return `Failed: ${problem}.\n`;
+  const more = repairs === 0 ? "" : ` ${several(repairs, "lost key")} to be fetched one by one.`;
   if (finished) return `Done: ${came}.${more}\n`;
-  return `It goes on: ${came} so far.${more} "kxgw peers show ${name}" says how far it is.\n`;
+  return `Still running: ${came} so far.${more} "kxgw peers show ${name}" shows the progress.\n`;
 }

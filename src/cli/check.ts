@@ -1,8 +1,8 @@
 /**
- * `kxgw check FILE`: is this configuration usable, and what does it say. Offline: it reads the file
- * and the environment and touches neither network nor log. Faults and warnings go to stderr in the
- * form that compilers use, so that editors can jump to them; the summary goes to stdout. The relay
- * is shown without user and password.
+ * `kxgw check FILE`: validates a configuration and prints a summary. Offline: it reads the file
+ * and the environment, and uses neither network nor log. Errors and warnings go to stderr in the
+ * format of compilers, so that editors can jump to them; the summary goes to stdout. The relay
+ * is printed without user and password.
  */
 import { resolve } from "node:path";
 import { redactedRelay } from "../config/addresses.js";
@@ -29,18 +29,18 @@ export function checkCommand(file: string, out: Output, env: Environment): numbe
     return EXIT.ok;
   } catch (error) {
     if (!(error instanceof ConfigFaults)) throw error;
-    // A list that the file names has a name of its own.
+    // A key list that the config names is a file of its own.
     const name = error.file === resolve(file) ? file : error.file;
     for (const fault of error.faults) out.stderr(`${faultLine(name, fault)}\n`);
     return EXIT.config;
   }
 }
 
-/** Site, log, listeners and neighbours with their road, a line each; holds no secret. */
+/** Site, log, listeners and neighbours with their paths, one line each; contains no secret. */
 export function configSummary(config: Config): string {
   const { log, smtp, spool, hkp, kx, outbound, local, admin } = config;
   const { retainMs, rememberMs } = log;
-  const periods = `keeps ${formatDuration(retainMs)}, remembers ${formatDuration(rememberMs)}`;
+  const periods = `retain ${formatDuration(retainMs)}, remember ${formatDuration(rememberMs)}`;
   const lines: readonly (readonly [string, string])[] = [
     ["mode", config.mode === "bridge" ? "bridge" : "observe (nothing is sent)"],
     ["site", config.site.address],
@@ -48,7 +48,7 @@ export function configSummary(config: Config): string {
     ["smtp", smtp ? mailPlaces(smtp) : "none"],
     ...(spool ? [["spool", places(spool.watch)] as const] : []),
     ...(hkp
-      ? [["hkp", `${endpoints(hkp.listen)}${hkp.open ? ", open to all" : ""}`] as const]
+      ? [["hkp", `${endpoints(hkp.listen)}${hkp.open ? ", open to everyone" : ""}`] as const]
       : []),
     ["kx", kx ? endpoints(kx.listen) : "none"],
     ["outbound", outbound ? redactedRelay(outbound.relay) : "none"],
@@ -65,14 +65,14 @@ export function configSummary(config: Config): string {
 
 function neighboursAt(host: string, peers: readonly { readonly name: string }[]): string {
   const names = listed(peers.map(({ name }) => name));
-  return `${names} share ${host}; TLS and their certificates tell them apart`;
+  return `${names} share ${host}; their certificates identify them`;
 }
 
 function endpoints(listen: readonly Endpoint[]): string {
   return places(listen.map(formatEndpoint));
 }
 
-/** Where mail is taken, as the config writes it. */
+/** The listeners for mail, as the config writes them. */
 export function mailPlaces({ listen, inherited, sockets }: NonNullable<Config["smtp"]>): string {
   const ours = inherited.map((name) => `systemd:${name}`);
   return places([...listen.map(formatEndpoint), ...ours, ...sockets]);
@@ -82,12 +82,12 @@ function places(all: readonly string[]): string {
   return all.join(", ") || "nowhere";
 }
 
-/** How the keyserver beside us gets its updates. */
+/** How the local keyserver receives its updates. */
 function besides(local: LocalDelivery): string {
   switch (local.type) {
     case "pksd":
     case "sks":
-      return `${local.type}, mails left in ${local.directory}`;
+      return `${local.type}, mails written to ${local.directory}`;
     case "hkp":
       return `hkp, posted to ${redactedRelay(local.url)}`;
     case "command":
@@ -97,32 +97,36 @@ function besides(local: LocalDelivery): string {
   }
 }
 
-/** Which keys are not carried, as far as the configuration says. */
+/** Which keys the configuration excludes. */
 function carriage({ carried, carry, newKeys, blocks, blocklist }: Config["policy"]): string[] {
   const lines: string[] = [];
-  if (carried !== undefined) lines.push(`carries ${several(carried.size, "key")} of ${carry}`);
-  else if (!newKeys) lines.push("takes no new keys");
-  if (blocklist !== undefined) lines.push(`blocks ${several(blocks.size, "key")} of ${blocklist}`);
+  if (carried !== undefined)
+    lines.push(`carries only the ${several(carried.size, "key")} in ${carry}`);
+  else if (!newKeys) lines.push("accepts no new keys");
+  if (blocklist !== undefined)
+    lines.push(`blocks the ${several(blocks.size, "key")} in ${blocklist}`);
   return lines;
 }
 
-/** Name and road of a neighbour, and whether the section is missing that the road goes through. */
+/** Name and paths of a neighbour, and the section that a path needs, if it is missing. */
 function road({ name, via, fallbackMs, mail, kx, dial }: Neighbour, config: Config): string {
-  const unless = (section: unknown, note: string) => (section ? "" : `; there is no ${note}`);
-  const endpoint = `kx ${kx ? formatEndpoint(kx) : ""}, ${dial ? "dialled by us" : "dials us"}`;
-  const byKx = `${endpoint}${unless(config.kx, "[kx] to speak it")}`;
-  const byMail = `mail to ${mail}${unless(config.outbound, "[outbound] to send it")}`;
+  const unless = (section: unknown, note: string) =>
+    section ? "" : `; not used: the config has no ${note}`;
+  const dialler = dial ? "dialled by the gateway" : "dials the gateway";
+  const endpoint = `kx ${kx ? formatEndpoint(kx) : ""}, ${dialler}`;
+  const byKx = `${endpoint}${unless(config.kx, "[kx] section")}`;
+  const byMail = `mail to ${mail}${unless(config.outbound, "[outbound] section")}`;
   switch (via) {
     case "kx":
       return `${name}: ${byKx}`;
     case "both":
-      return `${name}: ${byKx}; and ${byMail}`;
+      return `${name}: ${byKx}; ${byMail}`;
     case "auto":
-      return `${name}: ${byKx}; ${byMail} when KX is down for ${formatDuration(fallbackMs)}`;
+      return `${name}: ${byKx}; ${byMail} after KX has been down for ${formatDuration(fallbackMs)}`;
     case "mail": {
       const unused = kx ? `; kx ${formatEndpoint(kx)} is not used with via = "mail"` : "";
       if (mail !== undefined) return `${name}: ${byMail}${unused}`;
-      return `${name}: mail from it only${unless(config.smtp, "[smtp] to take it")}${unused}`;
+      return `${name}: receives mail from it only${unless(config.smtp, "[smtp] section")}${unused}`;
     }
     default:
       return via satisfies never;

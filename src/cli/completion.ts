@@ -1,11 +1,11 @@
 /**
- * `kxgw completion bash|zsh|fish`: completion made from the command table itself, so that it cannot
- * be behind it. Commands, their subcommands and their options are completed; arguments as files.
+ * `kxgw completion bash|zsh|fish`: a completion script generated from the command table, so that
+ * both always agree. It completes commands, subcommands and options, and file names as arguments.
  */
 import { EXIT } from "../errors.js";
 import type { Output } from "./output.js";
 
-/** What completion needs to know of a command; commander's are of this shape. */
+/** What completion needs of a command; the classes of commander have this shape. */
 export interface CommandTable {
   name(): string;
   description(): string;
@@ -23,7 +23,7 @@ interface Words {
   readonly words: readonly { readonly word: string; readonly about: string }[];
 }
 
-/** Prints the completion script of a shell; 64 for a shell that we do not know. */
+/** Prints the completion script of a shell; 64 for an unknown shell. */
 export function completionCommand(shell: string, program: CommandTable, out: Output): number {
   const all = tableOf(program, "");
   switch (shell) {
@@ -37,7 +37,7 @@ export function completionCommand(shell: string, program: CommandTable, out: Out
       out.stdout(fish(all));
       return EXIT.ok;
     default:
-      out.stderr(`kxgw: no completion for ${JSON.stringify(shell)}: bash, zsh or fish\n`);
+      out.stderr(`kxgw: no completion for ${JSON.stringify(shell)}: write bash, zsh or fish\n`);
       return EXIT.usage;
   }
 }
@@ -48,7 +48,7 @@ function tableOf(command: CommandTable, path: string): Words[] {
     ...command.options.flatMap(({ long, short, description }) =>
       [long, short].flatMap((word) => (word === undefined ? [] : [{ word, about: description }])),
     ),
-    { word: "--help", about: "say how it is used" },
+    { word: "--help", about: "print help" },
   ];
   const below = command.commands.flatMap((one) => tableOf(one, `${path} ${one.name()}`.trim()));
   return [{ path, words }, ...below];

@@ -1,7 +1,7 @@
 /**
- * `kxgw config show [--origin]` and `kxgw config schema`: every key with the value that is in
- * force, where it comes from (line of the file, environment, default), passwords left out; and the
- * JSON schema of the file, for editors that complete TOML.
+ * `kxgw config show [--origin]` prints every key with its value in force and its origin (line of
+ * the file, environment or default), without passwords. `kxgw config schema` prints the JSON
+ * schema of the file, for editors that complete TOML.
  */
 import { readFileSync } from "node:fs";
 import { parse } from "smol-toml";
@@ -21,7 +21,7 @@ interface Setting {
   readonly origin: string;
 }
 
-/** The JSON schema of a config file, as an editor wants it. */
+/** The JSON schema of a config file, for editors. */
 export function configJsonSchema(): unknown {
   return z.toJSONSchema(configSchema, { io: "input" });
 }
@@ -32,7 +32,7 @@ export function configSchemaCommand(out: Output): number {
   return EXIT.ok;
 }
 
-/** Prints every setting in force; 78 when the file has faults, which are told as `check` does. */
+/** Prints every setting in force; 78 if the file has errors, which are printed as by `check`. */
 export async function configShowCommand(
   file: string,
   options: { readonly json: boolean; readonly origin: boolean },
@@ -55,7 +55,7 @@ export async function configShowCommand(
   });
 }
 
-/** A file that has passed the check, key by key in the order of the schema. */
+/** The settings of a valid file, in the order of the schema. */
 function settingsOf(file: string, env: NodeJS.ProcessEnv): Setting[] {
   const text = readFileSync(file, "utf8");
   const tree: Record<string, unknown> = parse(text);
@@ -88,12 +88,12 @@ function settingsOf(file: string, env: NodeJS.ProcessEnv): Setting[] {
   return settings;
 }
 
-/** The preset of a key as it would be written in the file. */
+/** The default of a key as it would be written in the file. */
 function defaultOf(field: z.ZodType): unknown {
   return z.toJSONSchema(field, { io: "input", unrepresentable: "any" }).default;
 }
 
-/** Every URL without the user and password that it may hold. */
+/** Removes user and password from a URL. */
 function redacted(value: unknown): unknown {
   return typeof value === "string" ? value.replace(/^(\w+:\/\/)[^/]*@/, "$1") : value;
 }

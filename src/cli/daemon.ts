@@ -1,7 +1,7 @@
 /**
- * Speaks to the gateway that serves a log, over the control socket beside it, or reads the log
- * while nobody serves it. Commands that only look work either way and say which it was; orders need
- * the gateway.
+ * Connects to the gateway that serves a log, over the control socket next to the log, or reads the
+ * log while no gateway runs. Read-only commands work both ways and say which one it was; orders
+ * need a running gateway.
  */
 import { request } from "node:http";
 import { controlPath } from "../admin/admin-door.js";
@@ -21,7 +21,7 @@ import { VERSION } from "../version.js";
 import type { Output } from "./output.js";
 import { explain } from "./output.js";
 
-/** A gateway that takes longer than this to answer is stuck. */
+/** A gateway that takes longer than this to answer does not respond. */
 const ANSWER_MS = 15_000;
 
 export interface Reply {
@@ -29,7 +29,7 @@ export interface Reply {
   readonly body: string;
 }
 
-/** The answer of the gateway that serves this log; undefined when none does. */
+/** The answer of the gateway that serves this log; undefined if none runs. */
 export async function ask(
   config: Config,
   path: string,
@@ -55,14 +55,14 @@ export async function ask(
   });
 }
 
-/** The status of the running gateway, or what the log says of it while it is down. */
+/** The status of the running gateway, or a status read from the log while it does not run. */
 export async function statusOf(config: Config): Promise<Status> {
   const reply = await ask(config, "/status.json");
   if (reply?.code === 200) return JSON.parse(reply.body) as Status;
   return withLog(config, (sources) => status(sources));
 }
 
-/** Runs `work` on the log as it lies on disk; the gateway may be up or down. Throws `Trouble`. */
+/** Runs `work` on the log on disk; the gateway may run or not. Throws `Trouble`. */
 export function withLog<T>(config: Config, work: (sources: Sources) => T): T {
   const log = UpdateLog.open(config.log.path, { readonly: true });
   try {
@@ -100,7 +100,7 @@ function sourcesFrom(config: Config, log: UpdateLog): Sources {
   };
 }
 
-/** Every KX peer as it is while nobody speaks to it. */
+/** The status of every KX peer while no gateway runs. */
 function absentPeers(config: Config): PeerStatus[] {
   const none = { missing: 0, inFlight: 0, bytesIn: 0, bytesOut: 0, known: 0, held: undefined };
   const nothing = { connectedSince: undefined, cursor: undefined, newest: undefined };
@@ -108,21 +108,23 @@ function absentPeers(config: Config): PeerStatus[] {
   return peers.map(({ name }) => ({ name, connected: false, ...nothing, ...none }));
 }
 
-/** Runs a command to its exit code; what stands in its way is said in the operator's words. */
+/** Runs a command and returns its exit code; errors are printed with their remedy. */
 export async function run(out: Output, command: () => number | Promise<number>): Promise<number> {
   try {
     return await command();
   } catch (error) {
     const { code, message } = error as NodeJS.ErrnoException;
     if (code === "EACCES" || code === "EPERM") {
-      out.stderr(`kxgw: ${message}\n      Run this as the gateway's user: sudo -u kxgw kxgw ...\n`);
+      out.stderr(
+        `kxgw: ${message}\n      Run it as the user of the gateway: sudo -u kxgw kxgw ...\n`,
+      );
       return EXIT.noPermission;
     }
     return explain(error, out);
   }
 }
 
-/** Gives an order to the running gateway; prints what came of it. */
+/** Sends an order to the running gateway and prints the result. */
 export async function order(
   config: Config,
   path: string,
@@ -131,7 +133,7 @@ export async function order(
 ): Promise<number> {
   const reply = await ask(config, path, "POST");
   if (reply === undefined) {
-    out.stderr("kxgw: no gateway serves this log, and only a running one takes orders\n");
+    out.stderr("kxgw: the gateway is not running; this command needs a running gateway\n");
     return EXIT.unavailable;
   }
   if (json) out.stdout(reply.body);

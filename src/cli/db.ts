@@ -1,6 +1,6 @@
 /**
- * `kxgw db check` and `kxgw db backup FILE`: is the update log sound, and a copy of it, both beside
- * a running gateway. The config says where the log is. Both exit with 74 when the log is not sound.
+ * `kxgw db check` and `kxgw db backup FILE`: check the integrity of the update log, and copy it,
+ * also while a gateway runs. The config names the log. Both exit with 74 if the log is damaged.
  */
 import { loadConfig } from "../config/load.js";
 import { EXIT } from "../errors.js";
@@ -21,8 +21,8 @@ export function dbCheckCommand(file: string, out: Output, env: NodeJS.ProcessEnv
     for (const problem of found.problems) out.stderr(`${path}: ${problem}\n`);
     out.stderr(
       `kxgw: ${path}: the update log is damaged\n` +
-        `      Stop the gateway, copy ${path} and ${path}-wal away, check the disk, and put a ` +
-        `backup in its place or rebuild it with "sqlite3 ${path} .recover".\n`,
+        `      Stop the gateway, copy ${path} and ${path}-wal elsewhere, and check the disk. ` +
+        `Then restore a backup, or rebuild the log with "sqlite3 ${path} .recover".\n`,
     );
     return EXIT.ioError;
   } catch (error) {
@@ -30,7 +30,7 @@ export function dbCheckCommand(file: string, out: Output, env: NodeJS.ProcessEnv
   }
 }
 
-/** Copies the log to `target`; resolves with the exit code. Progress goes to a terminal only. */
+/** Copies the log to `target`; resolves with the exit code. A terminal shows the progress. */
 export async function dbBackupCommand(
   file: string,
   target: string,

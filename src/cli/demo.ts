@@ -1,8 +1,8 @@
 /**
- * `kxgw demo`: the tour of `demo/local-demo.ts`, or that of `demo/remote-demo.ts` through gateways
- * that run already, with its progress on stderr and what travelled on stdout. Works in a temporary
- * directory and leaves nothing behind, neither files nor processes, also when it is interrupted.
- * Fails with the reason when a key does not arrive whole.
+ * `kxgw demo`: runs `demo/local-demo.ts`, or `demo/remote-demo.ts` through gateways that run
+ * already. Progress goes to stderr, the result to stdout. It works in a temporary
+ * directory and removes all files and processes at the end, also when it is interrupted.
+ * It fails with a reason if a key does not arrive complete.
  */
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
@@ -17,12 +17,12 @@ import { remoteDemo } from "../demo/remote-demo.js";
 import { EXIT } from "../errors.js";
 import type { Output } from "./output.js";
 
-/** What a shell reports for a process that a signal ended. */
+/** The exit code that a shell reports for a process ended by a signal. */
 const SIGNALLED = { SIGINT: 130, SIGTERM: 143 } as const;
 
 export interface DemoOptions {
   readonly json: boolean;
-  /** Where a tour through what runs elsewhere begins and ends: all three, or none. */
+  /** Start and end of a demo through running gateways: all three, or none. */
   readonly smtp: string | undefined;
   readonly site: string | undefined;
   readonly keyserver: string | undefined;
@@ -61,11 +61,11 @@ export async function demoCommand(options: DemoOptions, out: Output): Promise<nu
   }
 }
 
-/** The stations that the options name, undefined when they name none, or what is wrong. */
+/** The stations that the options name, undefined without options, or an error message. */
 function stationsOf({ smtp, site, keyserver }: DemoOptions): Stations | undefined | string {
   if (smtp === undefined && site === undefined && keyserver === undefined) return undefined;
   if (smtp === undefined || site === undefined || keyserver === undefined) {
-    return "--smtp, --site and --keyserver belong together: give all of them, or none";
+    return "--smtp, --site and --keyserver must be given together";
   }
   const [endpoint, address, url] = [
     parseEndpoint(smtp),
@@ -87,8 +87,8 @@ function visitReport({ keys, news, milliseconds: ms, ...visited }: RemoteDemo): 
   const { duplicatesKnown, duplicatesOffered } = visited;
   return [
     "",
-    `updates       ${keys} of ${keys} arrived whole, ${news} of them new to the first gateway`,
-    `on the way    ${ms.median} ms median (${ms.least} to ${ms.most} ms)`,
+    `updates       ${keys} of ${keys} arrived complete, ${news} of them new to the first gateway`,
+    `latency       ${ms.median} ms median (${ms.least} to ${ms.most} ms)`,
     `duplicates    ${duplicatesKnown} of ${duplicatesOffered} suppressed`,
     "",
   ].join("\n");
@@ -103,7 +103,7 @@ function report(journey: DemoJourney): string {
     "",
     ...Object.entries(hashes).map(([fingerprint, hash]) => `  ${fingerprint}  ${hash}`),
     "",
-    `updates       ${journey.arrived} of ${journey.keys} arrived whole`,
+    `updates       ${journey.arrived} of ${journey.keys} arrived complete`,
     `mail to mail  ${ms.median} ms median (${ms.least} to ${ms.most} ms)`,
     `by mail       ${mail} in ${mailsOut} mails`,
     `by KX         ${kib(journey.kxBytes)} both ways`,

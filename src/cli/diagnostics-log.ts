@@ -1,12 +1,12 @@
 /**
- * Diagnostics as lines on stdout, in the form that whoever reads them wants: JSON by pino, one
- * object an event, for a file or a pipe; short text with a priority for the journal, so that
+ * Writes diagnostics as lines to stdout, in the format that the reader needs: JSON by pino, one
+ * object per event, for a file or a pipe; short text with a priority for the journal, so that
  * `journalctl -p warning` works; the same text with the time and colours on a terminal. `event` is
- * the stable name, `msg` its sentence.
+ * the stable name, `msg` its text.
  *
- * Text that came from outside is cut, so that nobody fills the log with one field, and holds no
- * control character. Addresses of clients are shortened to their network: enough to find a
- * neighbour that is not configured yet, too little to follow a person.
+ * Text from outside is cut, so that one field cannot fill the log, and contains no
+ * control character. Addresses of clients are shortened to their network: enough to identify a
+ * neighbour that is not configured yet, too little to identify a person.
  */
 import { fstatSync } from "node:fs";
 import type { DestinationStream } from "pino";
@@ -15,13 +15,13 @@ import type { EventName, EventSink, Fields, Level } from "../diagnostics.js";
 import { EVENTS } from "../diagnostics.js";
 import { clientNetwork } from "../ip-address.js";
 
-/** How lines look. */
+/** The format of lines. */
 export type LogForm = "json" | "journal" | "terminal";
 
 const FIELD_CHARS = 500;
-/** What terminals obey and JSON leaves alone: DEL, C1, what ends a line or turns it round. */
+/** Controls that JSON does not escape: DEL, C1, line ends, and bidirectional controls. */
 const OBEYED = /[\x7f-\x9f\u2028-\u202e\u2066-\u2069]/g;
-/** Fields that hold the address of somebody who connected. */
+/** Fields that contain the address of a client. */
 const CLIENT_FIELDS = new Set(["client", "address"]);
 const RANK: Record<Level, number> = { error: 3, warn: 2, info: 1, debug: 0 };
 /** syslog(3): err, warning, info, debug. */
@@ -29,8 +29,8 @@ const PRIORITY: Record<Level, number> = { error: 3, warn: 4, info: 6, debug: 7 }
 const COLOUR: Record<Level, string> = { error: "31;1", warn: "33", info: "32", debug: "2" };
 
 /**
- * Writes events of `level` and above to `destination`, stdout when there is none; in the form that
- * suits stdout when none is asked for, and as JSON to any other destination.
+ * Writes events of `level` and above to `destination`, by default stdout. The default format
+ * depends on stdout, and is JSON for any other destination.
  */
 export function diagnosticsLog(
   level: Level,
@@ -52,8 +52,8 @@ export function diagnosticsLog(
 }
 
 /**
- * The form for a file descriptor: the journal's when it is the very stream that systemd names in
- * $JOURNAL_STREAM (a variable that every child of a service inherits), a terminal's on a terminal.
+ * The format for a file descriptor: that of the journal if it is the stream that systemd names in
+ * $JOURNAL_STREAM (which every child of a service inherits), that of a terminal on a terminal.
  */
 export function formOf(env: NodeJS.ProcessEnv, descriptor: number): LogForm {
   const stream = env.JOURNAL_STREAM;

@@ -1,8 +1,8 @@
 /**
- * `kxgw doctor`: what is wrong, the likeliest cause first, each with what to do. It looks at the
- * config, the log, the running gateway's own words and the network, in that order, and goes on as
- * far as it gets; nothing is changed. Exits 0 when there is nothing to do, 69 when something is
- * down, 78 when the config is at fault.
+ * `kxgw doctor`: lists problems, the likeliest cause first, each with a remedy. It checks the
+ * config, the log, the status of the running gateway and the network, in that order, as far as
+ * each can be read. It changes nothing. Exits 0 without a problem, 69 if updates do not
+ * move, 78 if the config is invalid.
  */
 
 import { systemClock } from "../clock.js";
@@ -20,7 +20,7 @@ import { faultLine } from "./output.js";
 import { plainText } from "./table.js";
 
 export interface Diagnosis {
-  /** `broken`: updates are not moving. `odd`: worth a look. */
+  /** `broken`: updates do not move. `odd`: a warning. */
   readonly kind: "broken" | "odd";
   readonly problem: string;
   readonly remedy: string;
@@ -41,11 +41,11 @@ export async function doctorCommand(
 }
 
 function doctorText(diagnoses: readonly Diagnosis[]): string {
-  if (diagnoses.length === 0) return "Nothing is wrong as far as can be seen from here.\n";
+  if (diagnoses.length === 0) return "No problems found.\n";
   return diagnoses
     .map(({ kind, problem, remedy }, index) => {
-      const mark = kind === "odd" ? " (worth a look)" : "";
-      return `${index + 1}. ${plainText(problem)}${mark}\n   ${plainText(remedy)}\n`;
+      const mark = kind === "odd" ? "Warning: " : "";
+      return `${index + 1}. ${mark}${plainText(problem)}\n   ${plainText(remedy)}\n`;
     })
     .join("");
 }
@@ -60,7 +60,7 @@ async function diagnose(
     config = loadConfig(file, env);
   } catch (error) {
     if (!(error instanceof ConfigFaults)) throw error;
-    const remedy = 'Correct it there, or start from a fresh one: "kxgw init".';
+    const remedy = 'Correct the file, or write a new one with "kxgw init".';
     const diagnoses = error.faults.map((fault) => {
       return { kind: "broken" as const, problem: faultLine(error.file, fault), remedy };
     });
@@ -86,36 +86,36 @@ async function diagnose(
 function diskDiagnoses({ log: { path } }: Config): Diagnosis[] {
   try {
     if (freeBytes(path) >= LEAST_FREE_BYTES) return [];
-    const remedy = "Free some, or move log.path. Senders keep their mails meanwhile.";
-    return [{ kind: "broken", problem: `The disk of ${path} is full.`, remedy }];
+    const remedy = "Free space, or move log.path. Senders keep their mail and retry.";
+    return [{ kind: "broken", problem: `The file system of ${path} is full.`, remedy }];
   } catch {
     return [];
   }
 }
 
-/** Our own certificates, as the files hold them; mail goes on in plain where one has expired. */
+/** Our certificates, read from their files. Mail continues without TLS when one has expired. */
 function certificateDiagnoses(config: Config): Diagnosis[] {
   const now = systemClock.now();
   return new CertificateEnds(config).list().flatMap(({ listener, file, notAfter }): Diagnosis[] => {
     if (notAfter - now >= EXPIRES_SOON_MS) return [];
     const kind = notAfter <= now && listener === "kx" ? "broken" : "odd";
     const problem = `The certificate of ${listener}, ${file}, ${endWords(notAfter, now)}.`;
-    const remedy = "Renew it in place; the gateway takes the new files at the next connection.";
+    const remedy = "Renew the files in place; the gateway uses them for the next connection.";
     return [{ kind, problem, remedy }];
   });
 }
 
-/** Why it may not be running: the log says whether it can be opened at all. */
+/** Why the gateway may not run: checks whether the log can be opened. */
 function stoppedDiagnoses(config: Config): Diagnosis[] {
   const remedy =
-    'Start it: "systemctl start kxgw" or "kxgw serve -c FILE"; if it ends again, see ' +
+    'Start it with "systemctl start kxgw" or "kxgw serve -c FILE". If it exits again, see ' +
     '"journalctl -u kxgw".';
   const problem = "The gateway is not running.";
   try {
     withLog(config, ({ log }) => log.counts());
   } catch (error) {
     if (!(error instanceof Trouble)) throw error;
-    // The first start makes the log; every other trouble with it is the likelier cause.
+    // The first start creates the log; any other fault of the log is the likelier cause.
     if (!/does not exist|unable to open/.test(error.message)) {
       return [{ kind: "broken", problem: error.message, remedy: error.remedy }];
     }
@@ -123,7 +123,7 @@ function stoppedDiagnoses(config: Config): Diagnosis[] {
   return [{ kind: "broken", problem, remedy }];
 }
 
-/** What the running gateway knows, the causes before their effects. */
+/** Problems that the running gateway reports, causes before their effects. */
 function runningDiagnoses(status: Status): Diagnosis[] {
   const { neighbours, mode, recent, site } = status;
   const found: Diagnosis[] = [];
@@ -133,30 +133,25 @@ function runningDiagnoses(status: Status): Diagnosis[] {
   const events = ["log-trouble", "log-replaced", "mail-deferred"];
   const trouble = recent.find(({ event }) => events.includes(event));
   if (trouble && status.verdict.state === "bad") {
-    broken(
-      `The update log: ${trouble.words ?? trouble.text}.`,
-      "See doctor's other lines and the journal.",
-    );
+    const words = sentence(`The update log: ${trouble.words ?? trouble.text}`);
+    broken(words, "See the other lines and the journal.");
   }
   const { failures, trouble: fault, clockJumpedMs } = status.upkeep;
   if (failures > 1 && fault !== null) {
-    broken(
-      `Nothing expires, it failed ${failures} times in a row: ${fault.problem}.`,
-      fault.remedy,
-    );
+    broken(sentence(`Expiry failed ${failures} times in a row: ${fault.problem}`), fault.remedy);
   }
   if (clockJumpedMs !== null) {
     const hours = Math.round(clockJumpedMs / 3_600_000);
     broken(
       `The clock jumped by ${hours} hours.`,
-      "Is it right now (timedatectl)? Nothing expires until it has been steady for an hour.",
+      "Check it with timedatectl. Nothing expires until the clock is stable for an hour.",
     );
   }
   const byMail = neighbours.filter(({ path }) => path === "mail" || path === "both");
   const mailDown = byMail.filter(({ state, site: lane }) => state === "down" && lane?.attempt);
   if (mailDown.length > 1 && mailDown.length === byMail.length) {
     const words = mailDown[0]?.lastError?.words ?? "no answer";
-    broken(`No site takes mail, so it is the relay: ${words}.`, RELAY_REMEDY);
+    broken(sentence(`No site accepts mail, probably because of the relay: ${words}`), RELAY_REMEDY);
   } else for (const one of mailDown) mailDiagnosis(one, broken);
   for (const one of neighbours) {
     if (one.state === "down" && !mailDown.includes(one)) kxDiagnosis(one, status, broken);
@@ -167,61 +162,61 @@ function runningDiagnoses(status: Status): Diagnosis[] {
   for (const one of neighbours) {
     if (one.state === "idle" && one.via === "kx") {
       odd(
-        `Nothing is sent to ${one.name}: ${one.words}.`,
-        "Add the section, or take the neighbour out.",
+        sentence(`${one.name} is idle: ${one.words}`),
+        "Add the section to the config, or remove the neighbour.",
       );
     }
   }
   if (neighbours.length === 0)
-    odd("There are no neighbours.", "Add a [[peer]]; README has one of each kind.");
+    odd("No neighbours are configured.", "Add a [[peer]]; README has an example of each kind.");
   if (mode === "observe")
-    odd("Mode is observe: nothing is sent.", 'Set mode = "bridge" when you trust it.');
+    odd("The mode is observe: nothing is sent.", 'Set mode = "bridge" to send.');
   return found;
 }
 
-const RELAY_REMEDY = 'Is the mail server of outbound.relay running? "kxgw check --online" asks it.';
+const RELAY_REMEDY =
+  'Check the mail server of outbound.relay, for example with "kxgw check --online".';
 
 type Tell = (problem: string, remedy: string) => unknown;
 type NeighbourJson = Status["neighbours"][number];
 
 function mailDiagnosis({ name, lastError, backlog }: NeighbourJson, tell: Tell): void {
   const words = lastError?.words ?? "";
-  const problem = `${name} takes no mail, ${several(backlog, "update")} wait: ${words}.`;
+  const problem = sentence(`${name} accepts no mail, ${several(backlog, "update")} wait: ${words}`);
   if (/ECONNREFUSED|ETIMEDOUT|EHOSTUNREACH|ECONNRESET|timed? ?out|Greeting/i.test(words)) {
     return void tell(problem, RELAY_REMEDY);
   }
   if (/\b5\d\d\b|user unknown|relay|denied/i.test(words)) {
-    const remedy = "Look for a slip in its mail address; may your relay send there for us?";
+    const remedy = "Check its mail address, and whether the relay may send to it.";
     return void tell(problem, remedy);
   }
-  tell(problem, "Its mail server asks for patience; we try again by outbound.retry.");
+  tell(problem, "Its mail server refuses temporarily. The gateway retries by outbound.retry.");
 }
 
-/** KX is wanted, and mail goes. */
+/** Mail is used instead of KX. */
 function detourDiagnosis({ name, pathSince, lastError }: NeighbourJson, tell: Tell): void {
   const since = pathSince === null ? "" : ` since ${pathSince}`;
   const words = lastError?.words === undefined ? "" : `: ${lastError.words}`;
-  const problem = `${name} gets mail${since}, for KX with it is down${words}.`;
-  tell(problem, `Nothing is lost. "kxgw peers test ${name}" shows what its KX says to us.`);
+  const problem = sentence(`${name} receives mail${since}, because KX is down${words}`);
+  tell(problem, `No updates are lost. "kxgw peers test ${name}" checks its KX connection.`);
 }
 
 function kxDiagnosis({ name, lastError }: NeighbourJson, { recent }: Status, tell: Tell): void {
   const strangers = recent.filter((one) => one.event === "peer-unknown" && !one.neighbour);
   const words = lastError?.words === undefined ? "" : `: ${lastError.words}`;
-  const problem = `${name} is not connected by KX${words}.`;
+  const problem = sentence(`${name} is not connected by KX${words}`);
   if (strangers.length > 0) {
     const remedy =
-      "Somebody from an unknown address was turned away; if that is it, correct its kx address.";
+      "A connection from an unknown address was refused. If it was this peer, correct its kx.";
     return void tell(problem, remedy);
   }
-  const remedy =
-    'Both sides have to list each other. "kxgw peers test NAME" shows what it says to us.';
+  const remedy = 'Each side must list the other. "kxgw peers test NAME" checks the connection.';
   tell(problem, remedy.replace("NAME", name));
 }
 
 /**
- * What nobody gives again; while somebody may, there is nothing to do. The counters are exact, of
- * the latest reports there are 200 of every kind together.
+ * Updates that no keyserver returned. Repairs that are still running are no problem. The counters
+ * are exact; of the latest events only 200 are kept.
  */
 function losses({ recent, counts, neighbours }: Status, tell: Tell): void {
   const failed = counts.filter(({ event }) => event === "repair-failed");
@@ -233,41 +228,43 @@ function losses({ recent, counts, neighbours }: Status, tell: Tell): void {
   if (lost > 0) {
     const example = neighbours[0]?.name ?? "PEER";
     tell(
-      `${several(lost, "update")} could not be fetched again, the last one: ${words}.`,
-      'Name keyservers that have the keys: repair = "hkp://host" in their [[peer]]; then ' +
+      sentence(`${several(lost, "update")} could not be fetched again; last error: ${words}`),
+      'Configure keyservers that have the keys, repair = "hkp://host" in their [[peer]], and run ' +
         `"kxgw backfill ${example}".`,
     );
   }
   for (const { neighbour } of failed.filter(({ reason }) => reason === "backfill")) {
-    const remedy = `Ask it anew: "kxgw backfill ${neighbour}".`;
-    tell(`${neighbour} did not say what changed, for which it was asked: ${words}.`, remedy);
+    const remedy = `Ask again: "kxgw backfill ${neighbour}".`;
+    tell(sentence(`${neighbour} did not answer the question for its changes: ${words}`), remedy);
   }
 }
 
-/** Mail that was turned away is the commonest slip of a new neighbour. */
+/** Refused mail, the most frequent configuration error of a new neighbour. */
 function strangers({ recent, counts }: Status, site: string, tell: Tell): void {
   const refused = counts.filter(({ event }) => event === "mail-refused");
   const unknown = total(refused.filter(({ reason }) => reason === "unknown-sender"));
   if (unknown > 0) {
     tell(
-      `${several(unknown, "mail")} from addresses that no accept_from names were refused.`,
-      "If a neighbour sent them, add its address: the mail-refused lines of the journal have it.",
+      `${several(unknown, "mail")} from addresses in no accept_from refused.`,
+      "If a neighbour sent them, add its address; it is in the mail-refused lines of the journal.",
     );
   }
   const elsewhere = total(refused) - unknown;
   if (elsewhere > 0) {
     const last = recent.find((one) => one.event === "mail-refused" && !isStranger(one));
     tell(
-      `${several(elsewhere, "mail")} of neighbours were refused, the last one: ` +
-        `${last?.words ?? "see the journal"}.`,
-      `Updates are taken at ${site} only, one mail an update, with a public key block.`,
+      sentence(
+        `${several(elsewhere, "mail")} from neighbours refused; last error: ` +
+          `${last?.words ?? "see the journal"}`,
+      ),
+      `Updates are accepted for ${site} only, as mails with a public key block.`,
     );
   }
   const unwanted = recent.find(({ event, neighbour }) => event === "peer-unknown" && neighbour);
   if (unwanted) {
     tell(
-      `${unwanted.neighbour} dials us by KX and is turned away: its via is "mail".`,
-      'Write via = "auto" or "both" in its [[peer]], or tell its operator that it goes by mail.',
+      `KX connections from ${unwanted.neighbour} are refused, because its via is "mail".`,
+      'Set via = "auto" or "both" in its [[peer]], or tell its operator that mail is used.',
     );
   }
 }
@@ -276,14 +273,19 @@ function isStranger({ words }: Status["recent"][number]): boolean {
   return words?.includes("accept_from") === true;
 }
 
+/** Text with one full stop at its end; replies of other servers often have one. */
+function sentence(text: string): string {
+  return `${text.replace(/[.\s]+$/, "")}.`;
+}
+
 function total(counts: readonly { readonly count: number }[]): number {
   return counts.reduce((sum, { count }) => sum + count, 0);
 }
 
-/** What is allowed in the configuration and worth a word. */
+/** Warnings about a valid configuration. */
 function warningDiagnoses(file: string, config: Config): Diagnosis[] {
   return warningsOf(file, config).map((warning) => {
-    const remedy = "Certificates tell them apart: write kxs:// and a pin for each.";
+    const remedy = "Use kxs:// with a pin for each.";
     return { kind: "odd", problem: faultLine(file, warning), remedy };
   });
 }
@@ -291,6 +293,6 @@ function warningDiagnoses(file: string, config: Config): Diagnosis[] {
 async function onlineDiagnoses(config: Config): Promise<Diagnosis[]> {
   const findings = await probeAll(config);
   return findings.flatMap(({ ok, what, words, remedy }) =>
-    ok ? [] : [{ kind: "odd" as const, problem: `${what}: ${words}.`, remedy }],
+    ok ? [] : [{ kind: "odd" as const, problem: sentence(`${what}: ${words}`), remedy }],
   );
 }

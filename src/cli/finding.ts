@@ -1,23 +1,23 @@
 /**
- * What a look at the network found, as `kxgw check --online`, `kxgw peers test` and `kxgw doctor`
+ * The result of one network check, as `kxgw check --online`, `kxgw peers test` and `kxgw doctor`
  * print it.
  */
 import { plainText } from "./table.js";
 
-/** How long a probe waits for an answer. */
+/** Time limit of a check. */
 export const PROBE_MS = 10_000;
 
 export interface Finding {
   readonly ok: boolean;
-  /** What was looked at. */
+  /** What was checked. */
   readonly what: string;
-  /** What was seen. */
+  /** The result. */
   readonly words: string;
-  /** What to do about it, empty when it is well. */
+  /** What to do, empty if the check passed. */
   readonly remedy: string;
 }
 
-/** A finding on one line, or two with its remedy. */
+/** A finding on one line, with its remedy on a second one. */
 export function findingText({ ok, what, words, remedy }: Finding): string {
   const line = plainText(`${ok ? "ok  " : "FAIL"}  ${what}: ${words}`);
   return `${line}\n${remedy === "" ? "" : `      ${plainText(remedy)}\n`}`;

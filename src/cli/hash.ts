@@ -1,9 +1,9 @@
 /**
- * `kxgw hash [FILE...]`: the update hash of every key in files or on standard input, so that two
- * keyservers can compare what they hold. Takes binary keyrings and armored text with any number of
- * blocks; the first octet tells which (bit 7 is set in every packet header and in no ASCII). Good
- * keys are printed whatever stands beside them. Limits: an input is held in memory and is at most
- * 1 GiB; the hash is of the key as it is in the file, not merged with other files.
+ * `kxgw hash [FILE...]`: prints the update hash of every key in files or on standard input, so that
+ * two keyservers can be compared. Reads binary keyrings and armored text with any number of
+ * blocks; the first octet decides which (bit 7 is set in every packet header and in no ASCII).
+ * Invalid keys do not affect the others. Limits: an input is held in memory and is at most
+ * 1 GiB; the hash is that of the key as it is in the file, not merged with other files.
  */
 import { createReadStream } from "node:fs";
 import { EXIT, Refusal } from "../errors.js";
@@ -14,15 +14,15 @@ import type { Output } from "./output.js";
 
 const MAX_INPUT_BYTES = 1024 ** 3;
 
-/** Written at once: a call a line is slow, and all lines of 1 GiB need not fit into one string. */
+/** Lines per write: one call per line is slow, and all lines of 1 GiB may not fit in a string. */
 const LINES_A_WRITE = 1000;
 
 const STDIN = "-";
 
 /**
- * Prints `FINGERPRINT hash` for each key of `files`, or of `input` when there are none or for "-".
- * Resolves to the exit code: 0; 65 when an input has bad data, is too large or has no key at all;
- * 66 when a file cannot be read, which outranks 65. Each fault is a line on stderr.
+ * Prints `FINGERPRINT hash` for each key of `files`, or of `input` without files or for "-".
+ * Resolves to the exit code: 0; 65 if an input has bad data, is too large or has no key;
+ * 66 if a file cannot be read, which takes precedence. Each error is a line on stderr.
  */
 export async function hashCommand(
   files: readonly string[],
@@ -51,11 +51,11 @@ async function hashInput(name: string, input: NodeJS.ReadableStream, out: Output
     return EXIT.noInput;
   }
   if (data === undefined) {
-    out.stderr(`${name}: is larger than 1GiB: cut it into parts\n`);
+    out.stderr(`${name}: is larger than 1 GiB: split it\n`);
     return EXIT.dataError;
   }
   const { keyCount, faults } = printHashes(data, out);
-  if (keyCount === 0 && faults.length === 0) faults.push("there is no OpenPGP key in it");
+  if (keyCount === 0 && faults.length === 0) faults.push("contains no OpenPGP key");
   for (const fault of faults) out.stderr(`${name}: ${fault}\n`);
   return faults.length > 0 ? EXIT.dataError : EXIT.ok;
 }
@@ -73,7 +73,7 @@ async function readAll(input: NodeJS.ReadableStream): Promise<Uint8Array | undef
   return Buffer.concat(chunks);
 }
 
-/** Prints a line a key; what was refused comes back, in order, with where it stands. */
+/** Prints one line per key; returns the errors, in order, with their place in the input. */
 function printHashes(data: Uint8Array, out: Output): { keyCount: number; faults: string[] } {
   const faults: string[] = [];
   let lines: string[] = [];
@@ -97,7 +97,7 @@ function printHashes(data: Uint8Array, out: Output): { keyCount: number; faults:
   return { keyCount, faults };
 }
 
-/** The binary keyrings of an input, with the beginning of a message about each. */
+/** The binary keyrings of an input, each with the prefix for messages about it. */
 function* keyrings(
   data: Uint8Array,
   faults: string[],
@@ -108,18 +108,18 @@ function* keyrings(
   }
   for (const block of readArmor(data)) {
     if (block instanceof Refusal) faults.push(block.message);
-    else yield { keyring: block.data, place: `in the block of line ${block.line}: ` };
+    else yield { keyring: block.data, place: `in the block at line ${block.line}: ` };
   }
 }
 
 function reasonOf(error: unknown): string {
   switch ((error as NodeJS.ErrnoException).code) {
     case "ENOENT":
-      return "there is no such file";
+      return "no such file";
     case "EACCES":
       return "permission denied";
     case "EISDIR":
-      return "it is a directory";
+      return "is a directory";
     default:
       return error instanceof Error ? error.message : String(error);
   }

@@ -1,6 +1,6 @@
 /**
- * `kxgw health`: is the gateway up and able to take updates? For a container's HEALTHCHECK and for
- * scripts: 0 or 69, one line. `--wait` keeps asking, for a start that takes a moment.
+ * `kxgw health`: checks that the gateway runs and can accept updates, for HEALTHCHECK of containers
+ * and for scripts: exit code 0 or 69, one line. `--wait` repeats the check while it starts.
  */
 import { loadConfig } from "../config/load.js";
 import { EXIT } from "../errors.js";
@@ -26,7 +26,7 @@ export async function healthCommand(
       await new Promise((resolve) => setTimeout(resolve, AGAIN_MS));
     }
     const ready = reply?.code === 200;
-    const words = reply?.body.trim().replaceAll("\n", "; ") ?? "no gateway serves this log";
+    const words = reply?.body.trim().replaceAll("\n", "; ") ?? "the gateway is not running";
     if (options.json) out.stdout(`${JSON.stringify({ ready, words })}\n`);
     else (ready ? out.stdout : out.stderr)(`${words}\n`);
     return ready ? EXIT.ok : EXIT.unavailable;

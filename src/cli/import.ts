@@ -1,10 +1,10 @@
 /**
- * `kxgw import FILE...`: seeds the log from keyrings, binary or armored, while the gateway is down.
- * Each key becomes one update, by the same gate and policy as any other.
+ * `kxgw import FILE...`: imports keyrings, binary or armored, into the log of a stopped gateway.
+ * Each key becomes one update and passes the same checks and policy as any other.
  *
- * No site is flooded: every mail neighbour is written into the trail as one that has it, so nothing
- * of this is mailed. KX peers are offered it, as all that the log holds, take what they lack, and
- * mail that to sites of their own; the command says so before it begins.
+ * No site is flooded: every mail neighbour is written into the trail, so no imported update is
+ * mailed. KX peers are offered the updates, fetch what they do not have, and mail it to their own
+ * sites; the command says so before it begins.
  */
 import { readFileSync } from "node:fs";
 import { isBare, updateOf } from "../admit.js";
@@ -21,7 +21,7 @@ import type { Update } from "../update.js";
 import { run } from "./daemon.js";
 import type { Output } from "./output.js";
 
-/** Updates a transaction: one fsync for all of them. */
+/** Updates per transaction, which needs one fsync. */
 const BATCH = 200;
 
 export interface ImportOptions {
@@ -37,7 +37,7 @@ interface Result {
   unreadable: number;
 }
 
-/** Imports every key of `files`; 66 when a file cannot be read, 65 when one holds no key at all. */
+/** Imports every key of `files`; 66 if a file cannot be read, 65 if one contains no key. */
 export async function importCommand(
   configFile: string,
   files: readonly string[],
@@ -93,7 +93,7 @@ async function importFile(file: string, job: Job): Promise<number> {
     out.stderr(`${file}: ${fault}\n`);
   });
   const now = systemClock.now();
-  // The keys that are imported are the known ones, where no new ones are taken.
+  // With new_keys = false the imported keys are the known ones.
   const policy = new Policy({ ...config.policy, newKeys: true }, log, systemClock);
   let batch: Update[] = [];
   const flush = () => {
@@ -110,17 +110,17 @@ async function importFile(file: string, job: Job): Promise<number> {
     if (batch.length < BATCH) continue;
     flush();
     show(index + 1, keys.length);
-    // A Control-C between two batches is heard.
+    // Lets Control-C take effect between two batches.
     await new Promise((resolve) => setImmediate(resolve));
   }
   flush();
   show(keys.length, keys.length);
   if (keys.length > 0) return EXIT.ok;
-  out.stderr(`${file}: there is no OpenPGP key in it\n`);
+  out.stderr(`${file}: contains no OpenPGP key\n`);
   return EXIT.dataError;
 }
 
-/** What is carried of a key, undefined when it is nothing, and why the rest is not. */
+/** The part of a key that is carried, undefined if there is none, and why the rest is not. */
 function carriedOf(key: TransferableKey, policy: Policy) {
   const { pruning } = policy;
   const packets = pruning.packets(key);
@@ -160,20 +160,21 @@ function openLog(config: Config): UpdateLog {
     return UpdateLog.open(config.log.path);
   } catch (error) {
     if (!(error instanceof Trouble) || error.kind !== "busy") throw error;
-    const remedy = "Stop it for the import (systemctl stop kxgw); mail waits at its senders.";
+    const remedy =
+      "Stop the gateway for the import (systemctl stop kxgw). Senders retry their mail later.";
     throw new Trouble("busy", error.message, remedy, { cause: error });
   }
 }
 
-/** Who hears of what is imported. */
+/** Which neighbours receive the imported updates. */
 function whoGetsIt({ neighbours }: Config): string {
   const sites = neighbours.filter(goesByMail);
   const peers = neighbours.filter(goesByKx);
-  const quiet = sites.length === 0 ? "" : `Nothing of it is mailed to ${names(sites)}.\n`;
+  const quiet = sites.length === 0 ? "" : `Imported keys are not mailed to ${names(sites)}.\n`;
   if (peers.length === 0) return quiet;
   return (
-    `${quiet}Offered by KX to ${names(peers)}: what they lack they fetch, and mail to sites of ` +
-    "their own.\n"
+    `${quiet}They are offered by KX to ${names(peers)}, which may fetch them and mail them to ` +
+    "their own sites.\n"
   );
 }
 
@@ -181,7 +182,7 @@ function names(neighbours: readonly { readonly name: string }[]): string {
   return neighbours.map(({ name }) => name).join(", ");
 }
 
-/** Shows how far it is, on one line of a terminal. */
+/** Shows the progress on one line of a terminal. */
 function progress(file: string, shown: boolean, out: Output) {
   let before = "";
   return (done: number, total: number) => {

@@ -1,12 +1,12 @@
 /**
- * `kxgw ingest`: one mail from an alias pipe (or a file) to the running gateway, over the LMTP
- * socket of its config. Exits 0 when the gateway has it on disk, 75 when it could not be had there
- * by any fault of ours, a broken config included, so that the mail server keeps it and tries again,
- * and 65 or 77 when the gateway refuses it for good, which bounces it with the gateway's words.
+ * `kxgw ingest`: passes one mail from an alias pipe (or a file) to the running gateway, over the
+ * LMTP socket of its config. Exits 0 when the gateway has stored it, 75 for every failure that is
+ * not caused by the mail, a config error included, so that the mail server retries it, and 65 or
+ * 77 when the gateway refuses it permanently, so that it bounces with the reply of the gateway.
  *
- * Takes the envelope from where mail servers put it: SENDER and CLIENT_ADDRESS (Postfix), or the
- * mailbox line and Return-Path; the null sender is a sender like any other. Never writes to the log
- * itself: that has one writer.
+ * Reads the envelope from where mail servers put it: SENDER and CLIENT_ADDRESS (Postfix), or the
+ * mailbox line and Return-Path; the null sender is accepted as a sender. It never writes to the
+ * log, which has one writer.
  */
 import { readFileSync } from "node:fs";
 import { connect, type Socket } from "node:net";
@@ -18,10 +18,10 @@ import { isAddress } from "../mail-address.js";
 import type { Output } from "./output.js";
 import { faultLine } from "./output.js";
 
-/** The gateway answers after its fsync; a mail server gives a pipe 1000 seconds (Postfix). */
+/** The gateway replies after its fsync; Postfix gives a pipe 1000 seconds. */
 const PATIENCE_MS = 5 * 60_000;
 
-/** Hands over `file`, or standard input when it is "-" or missing; returns the exit code. */
+/** Passes on `file`, or standard input if it is "-" or missing; returns the exit code. */
 export async function ingestCommand(
   configFile: string,
   file: string | undefined,
@@ -32,7 +32,7 @@ export async function ingestCommand(
     const { site, smtp } = loadConfig(configFile, env);
     const [path] = smtp?.sockets ?? [];
     if (path === undefined) {
-      throw new Error('there is no LMTP socket: write listen = ["lmtp:/path"] in [smtp]');
+      throw new Error('no LMTP socket is configured: write listen = ["lmtp:/path"] in [smtp]');
     }
     const message = readFileSync(file === undefined || file === "-" ? 0 : file);
     const reply = await handOver(path, message, site.address, env);
@@ -42,7 +42,7 @@ export async function ingestCommand(
     return reply.text.startsWith("5.7.") ? EXIT.noPermission : EXIT.dataError;
   } catch (error) {
     for (const line of words(error)) out.stderr(`kxgw ingest: ${line}\n`);
-    // Unless the mail itself is at fault, it must not bounce, whatever it is.
+    // The mail bounces only if the mail itself is at fault.
     return error instanceof Refusal ? EXIT.dataError : EXIT.tempFail;
   }
 }
@@ -59,7 +59,7 @@ interface Reply {
   readonly text: string;
 }
 
-/** The LMTP dialogue; resolves with the reply that decides. */
+/** The LMTP dialogue; resolves with the final reply. */
 async function handOver(
   path: string,
   message: Buffer,
@@ -110,7 +110,7 @@ async function* repliesOf(socket: Socket): AsyncGenerator<Reply, undefined> {
   return undefined;
 }
 
-/** "[192.0.2.1]" or "IPv6:2001:db8::1" as XFORWARD has it; what cannot be one is left out. */
+/** An address in the form of XFORWARD, "[UNAVAILABLE]" for anything else. */
 function addressOf(text: string): string {
   const address = text.replace(/^\[|\]$/g, "");
   return /^[0-9a-fA-F:.]+$/.test(address) ? address.replace(/^(?=.*:)/, "IPv6:") : "[UNAVAILABLE]";
@@ -127,7 +127,7 @@ function senderOf(message: Buffer, env: NodeJS.ProcessEnv): string {
   return field.flatMap(addressesIn)[0] ?? "";
 }
 
-/** CRLF, dots doubled, and the end of it. */
+/** The mail with CRLF line ends, dot stuffing and the terminating dot. */
 function onTheWire(message: Buffer): Buffer {
   const text = message.toString("latin1").replaceAll(/\r?\n/g, "\r\n");
   const ended = text.endsWith("\r\n") ? text : `${text}\r\n`;

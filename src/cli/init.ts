@@ -1,8 +1,8 @@
 /**
- * `kxgw init`: the first config, from flags or from a few questions on a terminal. It looks for the
- * mail server and the keyserver of this host. What it writes passes `kxgw check` before it is
- * written, and says beside each line what it is for. It never writes over a file. It starts on
- * loopback; the ports that strangers reach are opened by hand.
+ * `kxgw init`: writes a first config from options, or from answers on a terminal. It detects the
+ * mail server and the keyserver of this host. The text passes `kxgw check` before it is
+ * written, and each line has a comment. It never overwrites a file. Listeners are on
+ * loopback; the operator opens the public ports.
  */
 import { existsSync, mkdirSync, writeFileSync } from "node:fs";
 import { dirname, resolve } from "node:path";
@@ -44,10 +44,10 @@ export interface InitOptions {
   readonly kxPeers: readonly string[];
 }
 
-/** Asks the operator; an empty answer is the preset. */
+/** Asks the operator; an empty answer selects the preset. */
 type Question = (text: string, preset?: string) => Promise<string>;
 
-/** Writes `file`; 73 when it is there already, 64 when something is missing or cannot be read. */
+/** Writes `file`; 73 if it exists, 64 if an option is missing or invalid. */
 export async function initCommand(
   file: string,
   options: InitOptions,
@@ -59,7 +59,7 @@ export async function initCommand(
   return await run(out, async () => {
     const path = resolve(file);
     if (existsSync(path)) {
-      out.stderr(`kxgw: ${file} is there already; it is left as it is\n`);
+      out.stderr(`kxgw: ${file} exists already and was not changed\n`);
       return EXIT.cannotCreate;
     }
     const lines = terminal.isTTY
@@ -93,10 +93,10 @@ export async function initCommand(
   });
 }
 
-/** An option or an answer that will not do; the message says what would. */
+/** An invalid option or answer; the message says what is valid. */
 class Slip extends Error {}
 
-/** The keyserver beside us, as the operator wants it; none when nobody says so. */
+/** The local keyserver that the operator chooses; undefined without a choice. */
 async function besideUs(
   { local }: InitOptions,
   out: Output,
@@ -109,38 +109,38 @@ async function besideUs(
   const flags = found.map((one) => `--local ${one}`).join(" or ");
   if (word === undefined) {
     if (local === undefined) return undefined;
-    out.stderr(`No keyserver found on this host. Looked at ${whereLooked(places)}\n`);
+    out.stderr(`No keyserver was found on this host. Searched: ${whereLooked(places)}\n`);
     return undefined;
   }
   if (local === undefined && question === undefined) {
-    out.stderr(`Found a keyserver on this host; to deliver to it as well: ${flags}\n`);
+    out.stderr(`A keyserver was found on this host. To deliver to it as well: ${flags}\n`);
     return undefined;
   }
   if (local === undefined) {
     out.stderr(`Found on this host: ${found.join(", ")}\n`);
-    word = await question?.("The keyserver that gets every update, or none", word);
+    word = await question?.("Local keyserver that receives all updates, or none", word);
     if (word === undefined || word === "none") return undefined;
   } else if (found.length > 1) {
-    throw new Slip(`there are several keyservers on this host; choose one: ${flags}`);
+    throw new Slip(`several keyservers were found on this host; choose one: ${flags}`);
   }
   try {
     return serverOf(word);
   } catch (error) {
-    throw new Slip(`${obstacle(error)}; or leave it out for now: --local none`);
+    throw new Slip(`${obstacle(error)}; or use --local none`);
   }
 }
 
-/** What its own configuration has that ours lacks. */
+/** A note about the sites of the keyserver, which `init` does not take over. */
 function neighboursOf({ word, neighbours }: LocalServer): string {
   if (neighbours === 0) return "";
   const [kind, path] = [word.replace(/:.*/, ""), word.replace(/^\w+:/, "")];
   const sites = neighbours === 1 ? "a site" : `${neighbours} sites`;
-  return `${kind} mails to ${sites}; with all of them: kxgw config migrate ${path}\n`;
+  return `${kind} mails to ${sites}; to include them: kxgw config migrate ${path}\n`;
 }
 
 type Complete = InitOptions & { readonly site: string };
 
-/** The options with what the keyserver's files and the operator say. Throws `Slip`. */
+/** The options, completed from the files of the keyserver and the answers. Throws `Slip`. */
 async function complete(
   options: InitOptions,
   server: LocalServer | undefined,
@@ -151,7 +151,9 @@ async function complete(
   if (question !== undefined) return { ...(await askFor(options, server, question, out)), relay };
   const site = options.site ?? server?.site;
   if (site === undefined) {
-    throw new Slip('say who we are: kxgw init --site "pgp-public-keys@ks.example.org"');
+    throw new Slip(
+      'the mail address is missing: kxgw init --site "pgp-public-keys@ks.example.org"',
+    );
   }
   return { ...options, site, contact: options.contact ?? server?.contact, relay };
 }
@@ -164,22 +166,22 @@ async function askFor(
 ): Promise<Complete> {
   let site = options.site;
   while (site === undefined || "fault" in parseMailAddress(site)) {
-    const text = "Our mail address, which other keyservers mail their updates to";
+    const text = "Mail address of the gateway, to which other keyservers send updates";
     site = await question(text, server?.site);
   }
   const contact =
-    options.contact ?? (await question("Your own mail address", server?.contact ?? site));
+    options.contact ?? (await question("Mail address of the operator", server?.contact ?? site));
   const mailPeers = [...options.mailPeers];
   const kxPeers = [...options.kxPeers];
   if (mailPeers.length + kxPeers.length === 0) {
-    out.stderr("Neighbours, an empty answer ends each list.\n");
+    out.stderr("Neighbours; an empty answer ends each list.\n");
     for (;;) {
-      const peer = await question("A site by mail, NAME=ADDRESS,IP");
+      const peer = await question("Site by mail, NAME=ADDRESS,IP");
       if (peer === "") break;
       mailPeers.push(peer);
     }
     for (;;) {
-      const peer = await question("A KX peer, NAME=HOST:PORT");
+      const peer = await question("KX peer, NAME=HOST:PORT");
       if (peer === "") break;
       kxPeers.push(peer);
     }
@@ -188,10 +190,10 @@ async function askFor(
 }
 
 const TITLE =
-  "# Configuration of the KX gateway, made by kxgw init; kxgw check says whether it is in order.";
+  "# Configuration of the KX gateway, written by kxgw init. Validate it with kxgw check.";
 
 const NO_RELAY = `
-# Nothing listens on 127.0.0.1:25, so no mail goes out yet:
+# Nothing listens on 127.0.0.1:25, so no mail is sent yet:
 # [outbound]
 # relay = "smtp://127.0.0.1:25"`;
 
@@ -200,37 +202,37 @@ function configText(given: Complete, server: LocalServer | undefined): string {
   const { site, contact, relay, observe, smtp, kx, admin } = given;
   const quoted = tomlString;
   const sections = [
-    `mode = ${quoted(observe ? "observe" : "bridge")}   # observe: everything but sending`,
-    `[site]\naddress = ${quoted(site)}   # other keyservers mail their updates here`,
+    `mode = ${quoted(observe ? "observe" : "bridge")}   # observe: nothing is sent`,
+    `[site]\naddress = ${quoted(site)}   # other keyservers send updates to it`,
     `contact = ${quoted(contact ?? site)}   # From of our mails`,
-    `\n[log]\npath = ${quoted(given.log ?? "updates.db")}   # beside this file`,
-    `\n[smtp]   # mail in\nlisten = [${quoted(smtp)}]   # 0.0.0.0:25 makes us the MX`,
-    `\n[kx]   # KX in and out\nlisten = [${quoted(kx)}]   # 0.0.0.0:11373 for peers elsewhere`,
+    `\n[log]\npath = ${quoted(given.log ?? "updates.db")}   # relative to this file`,
+    `\n[smtp]   # incoming mail\nlisten = [${quoted(smtp)}]   # 0.0.0.0:25 for an MX`,
+    `\n[kx]   # KX\nlisten = [${quoted(kx)}]   # 0.0.0.0:11373 for other hosts`,
     relay === undefined
       ? NO_RELAY
-      : `\n[outbound]   # mail out\nrelay = ${quoted(relay)}\n` +
+      : `\n[outbound]   # outgoing mail\nrelay = ${quoted(relay)}\n` +
         `bounce = ${quoted(`pgp-bounces@${domainOf(site)}`)}`,
-    ...(server === undefined ? [] : ["\n[local]   # the keyserver beside us", ...server.lines]),
+    ...(server === undefined ? [] : ["\n[local]   # local keyserver", ...server.lines]),
     `\n[admin]   # status page and metrics\nlisten = ${quoted(admin)}`,
   ];
   for (const text of given.mailPeers) {
     const [, name, mail, from] = /^([^=]+)=([^,]+)(?:,(.+))?$/.exec(text) ?? [];
     if (name === undefined || mail === undefined) {
       throw new Slip(
-        `${quoted(text)} is no site: write NAME=ADDRESS,IP, as old=pgp@pks.example.net,192.0.2.7`,
+        `${quoted(text)} is not a site: write NAME=ADDRESS,IP, as old=pgp@ks.example.net,192.0.2.7`,
       );
     }
     const accept = (from ?? "").split(",").filter((part) => part !== "");
     sections.push(
       `\n[[peer]]\nname = ${quoted(name)}\nmail = ${quoted(mail)}\n` +
-        `accept_from = ${tomlList(accept)}   # who delivers its mail`,
+        `accept_from = ${tomlList(accept)}   # hosts that deliver its mail`,
     );
   }
   for (const text of given.kxPeers) {
     const [, name, endpoint] = /^([^=]+)=(.+)$/.exec(text) ?? [];
     if (name === undefined || endpoint === undefined || "fault" in parseEndpoint(endpoint)) {
       throw new Slip(
-        `${quoted(text)} is no KX peer: write NAME=HOST:PORT, as new=kx.example.net:11373`,
+        `${quoted(text)} is not a KX peer: write NAME=HOST:PORT, as new=kx.example.net:11373`,
       );
     }
     sections.push(`\n[[peer]]\nname = ${quoted(name)}\nkx = ${quoted(endpoint)}\ndial = true`);

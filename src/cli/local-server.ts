@@ -1,7 +1,7 @@
 /**
- * The keyserver beside us, for `kxgw init`: found by its configuration in the usual places, else by
- * what listens on the HKP port of this host, or named by the operator as KIND:PATH or hkp:URL.
- * What its files say is translated as `kxgw config migrate` does it. Looks, and changes nothing.
+ * The local keyserver, for `kxgw init`: detected by its configuration in the usual places, else by
+ * a listener on the HKP port of this host, or named by the operator as KIND:PATH or hkp:URL.
+ * Its files are translated as `kxgw config migrate` does it. Read-only.
  */
 import { existsSync } from "node:fs";
 import { connect } from "node:net";
@@ -14,7 +14,7 @@ import { KIND_NAMES, kindOf } from "../migration/recognise.js";
 import { besideLines, localLines } from "../migration/render.js";
 import { draftOf, NoInput } from "./migrate.js";
 
-/** Where to look: below `root`, and on a port of this host. */
+/** Where to search: below `root`, and on a port of this host. */
 export interface Places {
   readonly root: string;
   readonly hkpPort: number;
@@ -22,22 +22,22 @@ export interface Places {
 
 export const THIS_HOST: Places = { root: "/", hkpPort: 11371 };
 
-/** A keyserver beside us, as far as our configuration is concerned. */
+/** What our configuration needs of a local keyserver. */
 export interface LocalServer {
-  /** How `--local` names it. */
+  /** Its name as a value of `--local`. */
   readonly word: string;
   /** The lines of [local], without its header. */
   readonly lines: readonly string[];
-  /** Sections and neighbours that belong to it. */
+  /** Further sections and neighbours for it. */
   readonly beside: readonly string[];
-  /** What its own files say of the site and its operator. */
+  /** Addresses of site and operator from its own files. */
   readonly site: string | undefined;
   readonly contact: string | undefined;
   /** How many sites it mails to. */
   readonly neighbours: number;
 }
 
-/** The first of a kind that is there counts. */
+/** The first existing file of a kind is used. */
 const USUAL: readonly (readonly [Kind, string, string])[] = [
   ["pksd", "etc", "pksd.conf"],
   ["pksd", "etc/pks", "pksd.conf"],
@@ -53,10 +53,10 @@ const USUAL: readonly (readonly [Kind, string, string])[] = [
   ["hockeypuck", "usr/local/etc", "hockeypuck.conf"],
 ];
 
-/** How long something on this host may take to answer. */
+/** Time limit of a connection to this host. */
 const CONNECT_MS = 1000;
 
-/** The words for `--local` of every keyserver that is found, likeliest first. */
+/** The `--local` value of every keyserver that is found, likeliest first. */
 export async function findServers({ root, hkpPort }: Places): Promise<string[]> {
   const found = new Map<Kind, string>();
   for (const [kind, folder, file] of USUAL) {
@@ -69,25 +69,28 @@ export async function findServers({ root, hkpPort }: Places): Promise<string[]> 
   return [`hkp:http://127.0.0.1:${hkpPort}`];
 }
 
-/** Where `findServers` has looked, for the operator. */
+/** The places that `findServers` searches, for the operator. */
 export function whereLooked({ root, hkpPort }: Places): string {
   const paths = USUAL.map(([, folder, file]) => join(root, folder, file));
   return `${paths.join(", ")}; 127.0.0.1:${hkpPort}`;
 }
 
-/** The keyserver that a word of `--local` names. Throws `Refusal`, `NoInput`. */
+/** The keyserver that a value of `--local` names. Throws `Refusal`, `NoInput`. */
 export function serverOf(word: string): LocalServer {
   const [, name = "", where = ""] = /^([a-z]+):(.+)$/.exec(word) ?? [];
   if (name === "hkp") {
     const url = parseKeyserver(where);
     if ("fault" in url) throw new Refusal("bad-request", `--local ${word}: ${url.fault}`);
-    const lines = ['type = "hkp"   # updates are posted to it', `url = ${tomlString(url.value)}`];
+    const lines = [
+      'type = "hkp"   # updates are sent as POST /pks/add',
+      `url = ${tomlString(url.value)}`,
+    ];
     return { word, lines, beside: [], site: undefined, contact: undefined, neighbours: 0 };
   }
   const kind = kindOf(name);
   if (kind === undefined) {
     const kinds = KIND_NAMES.map((known) => `${known}:PATH`).join(", ");
-    throw new Refusal("bad-request", `--local is auto, none, ${kinds} or hkp:URL`);
+    throw new Refusal("bad-request", `the value of --local is auto, none, ${kinds} or hkp:URL`);
   }
   const draft = draftOf([where], kind, undefined);
   return {
@@ -100,7 +103,7 @@ export function serverOf(word: string): LocalServer {
   };
 }
 
-/** Whether something listens on a port of this host. */
+/** Whether a port of this host accepts connections. */
 export async function listens(port: number): Promise<boolean> {
   return await new Promise((resolve) => {
     const socket = connect({ host: "127.0.0.1", port, timeout: CONNECT_MS });
@@ -114,7 +117,7 @@ export async function listens(port: number): Promise<boolean> {
   });
 }
 
-/** What stands in the way of reading a keyserver's files; anything else is thrown again. */
+/** Why the files of a keyserver cannot be read; any other error is thrown again. */
 export function obstacle(error: unknown): string {
   if (error instanceof Refusal || error instanceof NoInput) return error.message;
   throw error;

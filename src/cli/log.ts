@@ -1,7 +1,7 @@
 /**
- * `kxgw log`: the update log, oldest first, for people and with --json for programs. Reads beside
- * a running gateway, in pages, so that a log of any length costs no memory. It shows what was
- * announced of each update; bodies are not shown.
+ * `kxgw log`: prints the update log, oldest first, as text or with --json as JSON. It works beside
+ * a running gateway and reads in pages, so that its memory does not depend on the length of the
+ * log. It prints what is announced of each update, not its body.
  */
 import { existsSync } from "node:fs";
 import { setImmediate } from "node:timers/promises";
@@ -17,7 +17,7 @@ const PAGE = 1000;
 
 /**
  * Prints the log of the gateway that `file` configures. Resolves with the exit code: 0, also for
- * an empty log; 66 when there is none; 74 or 78 when it cannot be read.
+ * an empty log; 66 if there is no log; 74 or 78 if it cannot be read.
  */
 export async function logCommand(
   file: string,
@@ -28,7 +28,7 @@ export async function logCommand(
   try {
     const { path } = loadConfig(file, env).log;
     if (!existsSync(path)) {
-      out.stderr(`kxgw: ${path}: there is no log\n      The gateway makes it when it starts.\n`);
+      out.stderr(`kxgw: ${path}: no such file\n      The gateway creates it when it starts.\n`);
       return EXIT.noInput;
     }
     const log = UpdateLog.open(path, { readonly: true });
@@ -50,7 +50,7 @@ async function print(log: UpdateLog, line: (entry: Entry) => string, out: Output
     if (last === undefined) return;
     out.stdout(page.map(line).join(""));
     from = last.seq + 1;
-    // A reader that has closed the pipe is noticed between two pages, not after a million lines.
+    // Lets the process notice a closed pipe between two pages.
     await setImmediate();
   }
 }

@@ -1,8 +1,8 @@
 /**
- * `kxgw config migrate FILE...`: the files of another keyserver become a configuration of ours, on
- * standard output or in a new file. It says line by line what was not taken over. What it writes
- * is put before the reader of configurations first, so that `kxgw check` accepts it. The passwords
- * that such files hold are neither copied nor shown.
+ * `kxgw config migrate FILE...`: converts the files of another keyserver to a configuration, on
+ * standard output or in a new file. It reports each line that was not converted. The result
+ * is validated before it is written, so that `kxgw check` accepts it. Passwords
+ * in the files are neither copied nor printed.
  */
 import { readdirSync, readFileSync, statSync, writeFileSync } from "node:fs";
 import { dirname, join, resolve } from "node:path";
@@ -18,19 +18,19 @@ import { run } from "./daemon.js";
 import type { Output } from "./output.js";
 
 export interface MigrateOptions {
-  /** pksd, onak, sks or hockeypuck; recognised without. */
+  /** pksd, onak, sks or hockeypuck; detected if undefined. */
   readonly from: string | undefined;
-  /** The file to write; never over another one. */
+  /** The file to write; it must not exist. */
   readonly output: string | undefined;
-  /** Our mail address, when it is to be another one than the keyserver's. */
+  /** Our mail address, if it differs from that of the keyserver. */
   readonly site: string | undefined;
   readonly json: boolean;
 }
 
-/** Longer ones are no configuration, but for a block list of many thousands. */
+/** Larger files are not configurations; a block list of thousands of keys is smaller. */
 const MAX_FILE_BYTES = 4 * 1024 * 1024;
 
-/** Translates; 64 bad options, 65 a file that is none of these, 66 unreadable, 73 FILE is there. */
+/** Converts; 64 bad options, 65 unknown kind of file, 66 unreadable, 73 the output file exists. */
 export async function migrateCommand(
   paths: readonly string[],
   options: MigrateOptions,
@@ -40,7 +40,7 @@ export async function migrateCommand(
     const { from, site } = options;
     const kind = from === undefined ? undefined : kindOf(from);
     if (from !== undefined && kind === undefined) {
-      out.stderr(`kxgw: --from knows ${KIND_NAMES.join(", ")}, one of them\n`);
+      out.stderr(`kxgw: the value of --from is one of ${KIND_NAMES.join(", ")}\n`);
       return EXIT.usage;
     }
     const reading = site === undefined ? undefined : parseMailAddress(site);
@@ -69,7 +69,7 @@ export function draftOf(
   return translate(files.map(readSource), { kind, site, directory });
 }
 
-/** A file that cannot be read: its name and why. */
+/** A file that cannot be read; the message has its name and the reason. */
 export class NoInput extends Error {}
 
 function filesOf(path: string): string[] {
@@ -81,7 +81,7 @@ function filesOf(path: string): string[] {
   } catch (error) {
     throw new NoInput(`${path}: cannot be read: ${reasonOf(error)}`);
   }
-  throw new Refusal("bad-request", `${path}: has none of ${FILE_NAMES.join(", ")} in it`);
+  throw new Refusal("bad-request", `${path}: contains none of ${FILE_NAMES.join(", ")}`);
 }
 
 function readSource(path: string): Source {
@@ -92,14 +92,15 @@ function readSource(path: string): Source {
     throw new NoInput(`${path}: cannot be read: ${reasonOf(error)}`);
   }
   const refuse = (why: string) => new Refusal("bad-request", `${path}: ${why}`);
-  if (bytes.length > MAX_FILE_BYTES) throw refuse("is larger than any configuration");
-  if (bytes.includes(0)) throw refuse("is no text file");
+  if (bytes.length > MAX_FILE_BYTES)
+    throw refuse("is larger than 4 MiB, so it is not a configuration");
+  if (bytes.includes(0)) throw refuse("is not a text file");
   const text = textOf(bytes);
   if (text.trim() === "") throw refuse("is empty");
   return { name: path, text };
 }
 
-/** UTF-8, and what is none is of the days before it. */
+/** The text as UTF-8, or as ISO 8859-1 if it is not valid UTF-8. */
 function textOf(bytes: Buffer): string {
   try {
     return new TextDecoder("utf-8", { fatal: true }).decode(bytes);
@@ -110,7 +111,7 @@ function textOf(bytes: Buffer): string {
 
 function hand(draft: Draft, options: MigrateOptions, out: Output): number {
   const text = render(draft);
-  // A fault here would be ours: the draft holds only what the readers of the config have passed.
+  // An error here is a bug: every value of the draft was accepted by the readers of the config.
   const config = parseConfig(text, "the new configuration", "/", {});
   const { output, json } = options;
   if (output !== undefined) {
@@ -118,7 +119,7 @@ function hand(draft: Draft, options: MigrateOptions, out: Output): number {
       writeFileSync(output, text, { flag: "wx", mode: 0o640 });
     } catch (error) {
       const isThere = (error as NodeJS.ErrnoException).code === "EEXIST";
-      const why = isThere ? "is there already; it is left as it is" : reasonOf(error);
+      const why = isThere ? "exists already and was not changed" : reasonOf(error);
       out.stderr(`kxgw: ${output}: ${isThere ? "" : "cannot be written: "}${why}\n`);
       return EXIT.cannotCreate;
     }
@@ -134,10 +135,11 @@ function hand(draft: Draft, options: MigrateOptions, out: Output): number {
   for (const one of left) out.stderr(`${leftLine(one)}\n`);
   const count = (wanted: string) => left.filter((one) => one.kind === wanted).length;
   const counts = `${count("unneeded")} not needed, ${count("unknown")} unknown`;
-  out.stderr(`${kind}: ${taken.length} taken over, ${counts}, ${count("by-hand")} by hand\n`);
-  if (draft.ours === undefined) out.stderr("Write our own mail address into [site] address.\n");
+  out.stderr(`${kind}: ${taken.length} converted, ${counts}, ${count("by-hand")} to do by hand\n`);
+  if (draft.ours === undefined)
+    out.stderr("Write the mail address of the gateway into [site] address.\n");
   if (output !== undefined) {
-    out.stderr(`${output}: written, in observe mode. Look at it: kxgw check -c ${output}\n`);
+    out.stderr(`${output}: written, in observe mode. Check it: kxgw check -c ${output}\n`);
   }
   return EXIT.ok;
 }

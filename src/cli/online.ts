@@ -1,8 +1,8 @@
 /**
- * What can only be seen from the network, for `kxgw check --online`, `kxgw peers test` and `kxgw
- * doctor`: does the site's name have an MX, does the relay greet and offer TLS, does a KX peer
- * answer (`probe-kx.ts`), are there peers at one address. Each probe has a deadline, sends nothing
- * that would be stored, and ends in a finding with what to do.
+ * Network checks for `kxgw check --online`, `kxgw peers test` and `kxgw doctor`: the site has an MX
+ * record, the relay greets and offers TLS, KX peers answer (`probe-kx.ts`), and no two peers
+ * resolve to one address. Each check has a time limit, sends nothing
+ * that would be stored, and returns a finding with a remedy.
  */
 import { lookup, resolve4, resolve6, resolveMx } from "node:dns/promises";
 import { readFileSync } from "node:fs";
@@ -22,7 +22,7 @@ import { probeKx } from "./probe-kx.js";
 
 const LINE_BYTES = 4096;
 
-/** Everything that the configuration reaches out to. */
+/** Checks everything that the configuration connects to. */
 export async function probeAll(config: Config): Promise<Finding[]> {
   const probes = [
     ...(config.smtp ? [probeMx(config.site.address)] : []),
@@ -34,7 +34,7 @@ export async function probeAll(config: Config): Promise<Finding[]> {
   return [...findings, ...(await probeSharedNames(config))];
 }
 
-/** Prints every finding; 69 when one is bad. */
+/** Prints all findings; 69 if a check failed. */
 export async function onlineCommand(
   file: string,
   out: Output,
@@ -45,7 +45,7 @@ export async function onlineCommand(
   return findings.every(({ ok }) => ok) ? EXIT.ok : EXIT.unavailable;
 }
 
-/** What its roads need: its domain takes mail, its KX port answers. */
+/** Checks the paths to a neighbour: the domain of its address, its KX port. */
 export async function probeNeighbour(neighbour: Neighbour, config: Config): Promise<Finding[]> {
   const { name, mail, kx } = neighbour;
   const probes: Promise<Finding>[] = [];
@@ -53,7 +53,14 @@ export async function probeNeighbour(neighbour: Neighbour, config: Config): Prom
   if (kx !== undefined && neighbour.dial) probes.push(probeKx({ ...neighbour, kx }, config));
   const findings = await Promise.all(probes);
   if (findings.length > 0) return findings;
-  return [{ ok: true, what: name, words: "comes to us; nothing to look at from here", remedy: "" }];
+  return [
+    {
+      ok: true,
+      what: name,
+      words: "connects to this gateway; nothing to check from here",
+      remedy: "",
+    },
+  ];
 }
 
 async function probeMx(address: string): Promise<Finding> {
@@ -62,9 +69,9 @@ async function probeMx(address: string): Promise<Finding> {
   const what = `mail for ${address}`;
   if (hosts.length > 0) return { ok: true, what, words: `goes to ${hosts.join(", ")}`, remedy: "" };
   const remedy =
-    `Give ${domain} an MX record that points at this host, or have your mail server hand ` +
-    "its mail on.";
-  return { ok: false, what, words: `${domain} has no MX and no address`, remedy };
+    `Add an MX record for ${domain} that names this host, or let your mail server forward its ` +
+    "mail to the gateway.";
+  return { ok: false, what, words: `${domain} has no MX and no address record`, remedy };
 }
 
 async function probeMailDomain(name: string, mail: string): Promise<Finding> {
@@ -73,8 +80,8 @@ async function probeMailDomain(name: string, mail: string): Promise<Finding> {
   const what = `${name} by mail`;
   if (hosts.length > 0)
     return { ok: true, what, words: `mail for ${domain} goes to ${hosts[0]}`, remedy: "" };
-  const remedy = `Look for a slip in mail = "${mail}"; what the relay resolves on its own is fine.`;
-  return { ok: false, what, words: `${domain} has no MX and no address`, remedy };
+  const remedy = `Check mail = "${mail}". Ignore this if the relay routes the domain itself.`;
+  return { ok: false, what, words: `${domain} has no MX and no address record`, remedy };
 }
 
 async function mailHosts(domain: string): Promise<string[]> {
@@ -84,7 +91,7 @@ async function mailHosts(domain: string): Promise<string[]> {
       return records.sort((a, b) => a.priority - b.priority).map(({ exchange }) => exchange);
     }
   } catch {
-    // Without an MX the address record counts (RFC 5321 section 5.1).
+    // Without an MX the address record is used (RFC 5321 section 5.1).
   }
   const found = await Promise.allSettled([within(resolve4(domain)), within(resolve6(domain))]);
   return found.flatMap((one) => (one.status === "fulfilled" ? one.value : []));
@@ -93,12 +100,12 @@ async function mailHosts(domain: string): Promise<string[]> {
 async function within<T>(work: Promise<T>): Promise<T> {
   let timer: NodeJS.Timeout | undefined;
   const late = new Promise<never>((_, reject) => {
-    timer = setTimeout(() => reject(new Error("no answer in time")), PROBE_MS);
+    timer = setTimeout(() => reject(new Error(`no answer within ${PROBE_MS / 1000} s`)), PROBE_MS);
   });
   return await Promise.race([work, late]).finally(() => clearTimeout(timer));
 }
 
-/** Names of KX peers that lead to one address; addresses as they are written are `check`'s. */
+/** Host names of KX peers that resolve to one address; `check` compares literal addresses. */
 async function probeSharedNames({ neighbours }: Config): Promise<Finding[]> {
   const named = neighbours.flatMap(({ name, via, kx, tls }) =>
     kx !== undefined && goesByKx({ via, kx }) && tls === undefined ? [{ name, host: kx.host }] : [],
@@ -114,13 +121,14 @@ async function probeSharedNames({ neighbours }: Config): Promise<Finding[]> {
     const other = before.find((one) => one.host !== host && one.ips.some((ip) => ips.includes(ip)));
     if (other === undefined) return [];
     const what = `${other.name} and ${name} by KX`;
-    const remedy = "Write kxs:// and a pin for each, or give them two addresses.";
-    const words = "have one address, so that a connection from there may be taken for the other's";
+    const remedy = "Use kxs:// with a pin for each, or different addresses.";
+    const words =
+      "resolve to one address, so that a connection may be attributed to the wrong peer";
     return [{ ok: false, what, words, remedy }];
   });
 }
 
-/** Greeting and EHLO of the relay, over TLS where it is smtps://; sends no mail. */
+/** Reads greeting and EHLO reply of the relay, over TLS for smtps://. Sends no mail. */
 export async function probeRelay(relay: string, ca?: string): Promise<Finding> {
   const url = new URL(relay);
   const host = url.hostname.replace(/^\[|\]$/g, "");
@@ -130,21 +138,21 @@ export async function probeRelay(relay: string, ca?: string): Promise<Finding> {
   const seen = await talk({ host, port }, isSecure ? trusted(ca) : undefined);
   const [greeting = ""] = seen.text.split(/\r?\n/);
   if (!greeting.startsWith("220")) {
-    const words = seen.error ?? (greeting || "closed without a word");
+    const words = seen.error ?? (greeting || "connection closed without a greeting");
     const isCertificate = isSecure && /certificate|altnames|self.signed/i.test(words);
     const remedy = isCertificate
-      ? "Name its CA in outbound.ca, or the host that its certificate is for."
+      ? "Set outbound.ca to its CA, or use the host name of its certificate."
       : "Start the mail server there, or correct outbound.relay.";
     return { ok: false, what, words, remedy };
   }
   const offers = /^250[ -]STARTTLS/im.test(seen.text) ? "offers STARTTLS" : "without TLS";
-  const tls = isSecure ? "over TLS with a certificate that is good" : offers;
+  const tls = isSecure ? "over TLS with a valid certificate" : offers;
   return { ok: true, what, words: `greets as "${greeting.slice(4, 120)}", ${tls}`, remedy: "" };
 }
 
 /**
- * Whether the mail server in front takes mails as large as we do. What it refuses by its SIZE never
- * gets here, so that nobody but its own log tells of it.
+ * Checks that the mail server in front accepts mails as large as the gateway does. A mail that it
+ * refuses by its SIZE limit never reaches the gateway and is only in the log of that server.
  */
 export async function probeFront(front: Endpoint, maxSizeBytes: number): Promise<Finding> {
   const what = `mail server in front, ${formatEndpoint(front)}`;
@@ -153,18 +161,18 @@ export async function probeFront(front: Endpoint, maxSizeBytes: number): Promise
     return { ok: false, what, words: error, remedy: "Start it, or correct smtp.front." };
   }
   if (!/^250[ -]/m.test(text)) {
-    const words = text.split(/\r?\n/)[0] || "closed without a word";
-    return { ok: false, what, words, remedy: "It must answer EHLO from this host." };
+    const words = text.split(/\r?\n/)[0] || "connection closed without a greeting";
+    return { ok: false, what, words, remedy: "Allow EHLO from this host there." };
   }
-  // Without a number, or with 0, it has no fixed limit (RFC 1870 section 4).
+  // No number, or 0, means no fixed limit (RFC 1870 section 4).
   const size = Number(/^250[ -]SIZE (\d{1,15})/im.exec(text)?.[1] ?? 0);
-  if (size === 0) return { ok: true, what, words: "announces no limit of size", remedy: "" };
-  const words = `takes mails of at most ${size} bytes, smtp.max_size is ${maxSizeBytes}`;
-  const remedy = "Raise the limit there (docs/mail-servers.md), or lower smtp.max_size.";
+  if (size === 0) return { ok: true, what, words: "announces no size limit", remedy: "" };
+  const words = `accepts mails up to ${size} bytes, smtp.max_size is ${maxSizeBytes}`;
+  const remedy = "Raise its limit (docs/mail-servers.md), or lower smtp.max_size.";
   return { ok: size >= maxSizeBytes, what, words, remedy };
 }
 
-/** The CAs that count for the relay, as they do when mail is sent. */
+/** The CAs that are trusted for the relay, the same as for sending mail. */
 function trusted(ca: string | undefined): { readonly ca?: string[] } {
   return ca === undefined ? {} : { ca: [...rootCertificates, readFileSync(ca, "utf8")] };
 }
@@ -174,7 +182,7 @@ interface Talk {
   readonly error: string | undefined;
 }
 
-/** Says EHLO after the greeting and QUIT after the answer to that. */
+/** Sends EHLO after the greeting and QUIT after the reply to it. */
 async function talk(
   endpoint: Endpoint,
   tls: { readonly ca?: string[] } | undefined,
@@ -207,7 +215,7 @@ async function talk(
   });
 }
 
-/** What the client names in its handshake: no address (RFC 6066 section 3). */
+/** The server name of the TLS handshake, never an address (RFC 6066 section 3). */
 function nameOf({ host }: Endpoint): string {
   return plainIp(host) === undefined ? host : "";
 }

@@ -1,6 +1,6 @@
 /**
- * The operator's commands as commander wants them: names, arguments, options, an example each.
- * What a command does is in its own file, which is loaded when the command is called.
+ * The operator's commands for commander: names, arguments, options and an example each.
+ * Each command has its own file, which is loaded when the command is called.
  */
 import type { Command } from "commander";
 import { InvalidArgumentError, Option } from "commander";
@@ -23,7 +23,7 @@ interface Backfill {
   readonly wait: number;
 }
 
-/** Adds them to `program`; each sets the exit code of the process. */
+/** Adds the commands to `program`. Each one sets the exit code of the process. */
 export function addOperatorCommands(program: Command, out: Output): void {
   const { env } = process;
   const exit = async (code: number | Promise<number>) => {
@@ -33,10 +33,10 @@ export function addOperatorCommands(program: Command, out: Output): void {
   addOrders(program, out, exit);
   addRemovals(program, out, exit);
   addFirstSteps(program, out, exit);
-  const config = program.command("config").description("what the configuration says, and may say");
+  const config = program.command("config").description("show, describe and migrate configurations");
   common(config.command("show"), "kxgw config show --origin")
-    .description("print every setting in force, without passwords")
-    .option("--origin", "say where each comes from: file and line, environment or default")
+    .description("print all settings in force, without passwords")
+    .option("--origin", "show the origin of each setting: file and line, environment or default")
     .action(async (given: Common & { readonly origin?: boolean }) => {
       const { configShowCommand } = await import("./config-show.js");
       const options = { json: given.json === true, origin: given.origin === true };
@@ -56,16 +56,21 @@ export function addOperatorCommands(program: Command, out: Output): void {
 function addMigrate(config: Command, out: Output, exit: Exit): void {
   config
     .command("migrate")
-    .description("turn pksd.conf, onak.ini, sksconf + mailsync or hockeypuck.conf into a config")
-    .argument("<file...>", "the keyserver's files, or their directory")
+    .description(
+      "convert pksd.conf, onak.ini, sksconf and mailsync, or hockeypuck.conf to a config",
+    )
+    .argument("<file...>", "files of the keyserver, or their directory")
     .addOption(
-      new Option("--from <keyserver>", "whose files they are; recognised without").choices([
+      new Option("--from <keyserver>", "kind of keyserver; default: detected").choices([
         ...["pksd", "onak", "sks", "hockeypuck"],
       ]),
     )
-    .option("-o, --output <file>", "write there, never over a file; standard output without")
-    .option("--site <address>", "our mail address; the keyserver's own without")
-    .option("--json", "for programs")
+    .option("-o, --output <file>", "file to write, must not exist; default: standard output")
+    .option(
+      "--site <address>",
+      "mail address of the gateway; default: the address of the keyserver",
+    )
+    .option("--json", "print JSON")
     .addHelpText("after", "\nExample:\n  kxgw config migrate /etc/sks -o kxgw.toml")
     .action(async (files: string[], given: Record<string, unknown>) => {
       const { migrateCommand } = await import("./migrate.js");
@@ -80,16 +85,18 @@ type Exit = (code: number | Promise<number>) => Promise<void>;
 function addWatching(program: Command, out: Output, exit: Exit): void {
   const { env } = process;
   common(program.command("status"), "kxgw status -c /etc/kxgw/kxgw.toml")
-    .description("say how the gateway is, on one screen; exits 69 while it is down")
+    .description("show the state of the gateway on one screen; exits 69 if it does not run")
     .action(async ({ config, json }: Common) => {
       const { statusCommand } = await import("./status.js");
       await exit(statusCommand(config, { json: json === true }, out, env));
     });
   common(program.command("top"), "kxgw top --interval 5s")
-    .description("the status, live; q ends it")
-    .addOption(duration("--interval <time>", "how often it is drawn", "1s"))
+    .description("show the status continuously; q quits")
+    .addOption(duration("--interval <time>", "refresh interval", "1s"))
     .addOption(
-      new Option("-n, --count <times>", "end after so many").argParser((text) => natural(text)),
+      new Option("-n, --count <times>", "exit after this many refreshes").argParser((text) =>
+        natural(text),
+      ),
     )
     .action(async (given: Common & { readonly interval: number; readonly count?: number }) => {
       const { topCommand } = await import("./top.js");
@@ -99,23 +106,23 @@ function addWatching(program: Command, out: Output, exit: Exit): void {
       await exit(topCommand(config, options, out, env, terminal));
     });
   common(program.command("trace"), "kxgw trace 0x7A9F6B5E3C1D2E4F60718293A4B5C6D7E8F90123")
-    .description("the journey of an update: how it came in, and what became of it everywhere")
+    .description("trace an update: how it was received, and its state at each neighbour")
     .argument("<update>", "fingerprint, update hash, Message-ID or number")
     .action(async (question: string, { config, json }: Common) => {
       const { traceCommand } = await import("./trace.js");
       await exit(traceCommand(question, { file: config, json: json === true }, out, env));
     });
   common(program.command("doctor"), "kxgw doctor --online")
-    .description("say what is wrong, likeliest first, and what to do; exits 0, 69 or 78")
-    .option("--online", "look at DNS, the relay and the peers as well")
+    .description("find problems and suggest remedies, likeliest cause first; exits 0, 69 or 78")
+    .option("--online", "also check DNS, the relay and the peers")
     .action(async ({ config, json, online }: Common & { readonly online?: boolean }) => {
       const { doctorCommand } = await import("./doctor.js");
       const options = { json: json === true, online: online === true };
       await exit(doctorCommand(config, options, out, env));
     });
   common(program.command("health"), "kxgw health --wait 10s")
-    .description("whether the gateway is up and can take updates; exits 0 or 69")
-    .addOption(duration("--wait <time>", "how long to wait for it", "0s"))
+    .description("check that the gateway runs and can accept updates; exits 0 or 69")
+    .addOption(duration("--wait <time>", "how long to wait until it is ready", "0s"))
     .action(async ({ config, json, wait }: Common & { readonly wait: number }) => {
       const { healthCommand } = await import("./health.js");
       await exit(healthCommand(config, { json: json === true, waitMs: wait }, out, env));
@@ -124,10 +131,12 @@ function addWatching(program: Command, out: Output, exit: Exit): void {
 
 function addOrders(program: Command, out: Output, exit: Exit): void {
   const { env } = process;
-  const peers = program.command("peers").description("the neighbours: ls, show, pause, ...");
+  const peers = program
+    .command("peers")
+    .description("list, show, pause, resume and test neighbours");
   const peersVerb = (verb: PeersVerb, argument: string, description: string, example: string) => {
     const command = common(peers.command(verb), example).description(description);
-    if (argument !== "") command.argument(argument, "the neighbour's name in the config");
+    if (argument !== "") command.argument(argument, "name of the neighbour in the config");
     command.action(async (...args: unknown[]) => {
       const { peersCommand } = await import("./peers.js");
       const { config, json } = command.opts<Common>();
@@ -135,20 +144,29 @@ function addOrders(program: Command, out: Output, exit: Exit): void {
       await exit(peersCommand(verb, name, { file: config, json: json === true }, out, env));
     });
   };
-  peersVerb("ls", "", "all neighbours, a line each", "kxgw peers ls");
-  peersVerb("show", "<name>", "one neighbour, closely", "kxgw peers show oldpks");
-  peersVerb("pause", "<name>", "send nothing more to it; all is kept", "kxgw peers pause oldpks");
-  peersVerb("resume", "<name>", "go on where it was paused", "kxgw peers resume oldpks");
-  peersVerb("test", "<name>", "look from here whether it can be reached", "kxgw peers test newks");
+  peersVerb("ls", "", "list all neighbours", "kxgw peers ls");
+  peersVerb("show", "<name>", "show one neighbour in detail", "kxgw peers show oldpks");
+  peersVerb(
+    "pause",
+    "<name>",
+    "stop sending to it; its updates are kept",
+    "kxgw peers pause oldpks",
+  );
+  peersVerb("resume", "<name>", "continue after a pause", "kxgw peers resume oldpks");
+  peersVerb("test", "<name>", "check that it can be reached from here", "kxgw peers test newks");
 
-  const days = new Option("--days <n>", "by mail: what changed in so many days").argParser(natural);
-  const since = new Option("--since <time>", "the same as a duration, as 14d").argParser(span);
+  const days = new Option("--days <n>", "by mail: ask for changes of this many days").argParser(
+    natural,
+  );
+  const since = new Option("--since <time>", "the same as a duration, for example 14d").argParser(
+    span,
+  );
   common(program.command("backfill"), "kxgw backfill oldpks --days 14")
-    .description("ask a neighbour anew: a KX peer for all it announces, a pksd by mail for LAST")
-    .argument("<peer>", "the neighbour's name in the config")
+    .description("ask a neighbour for updates again: all announcements by KX, or LAST by mail")
+    .argument("<peer>", "name of the neighbour in the config")
     .addOption(days)
     .addOption(since.conflicts("days"))
-    .addOption(duration("--wait <time>", "how long to stay and watch", "60s"))
+    .addOption(duration("--wait <time>", "how long to wait for the result", "60s"))
     .action(async (name: string, given: Common & Backfill) => {
       const { backfillCommand } = await import("./backfill.js");
       const { config: file, json, wait: waitMs, since: ms } = given;
@@ -158,7 +176,7 @@ function addOrders(program: Command, out: Output, exit: Exit): void {
       await exit(backfillCommand(name, options, out, env));
     });
 
-  const queue = program.command("queue").description("what waits for each site: ls, show, ...");
+  const queue = program.command("queue").description("list, show, retry and skip waiting updates");
   const queueVerb = (verb: QueueVerb, names: string[], description: string, example: string) => {
     const command = common(queue.command(verb), example).description(description);
     for (const name of names) command.argument(name);
@@ -171,28 +189,28 @@ function addOrders(program: Command, out: Output, exit: Exit): void {
       await exit(queueCommand(verb, given, { file: config, json: json === true }, out, env));
     });
   };
-  queueVerb("ls", ["[site]"], "updates that wait, a line each", "kxgw queue ls oldpks");
-  queueVerb("show", ["<number>"], "one of them, closely", "kxgw queue show 1204");
-  queueVerb("retry", ["<site>"], "try now what was put off", "kxgw queue retry oldpks");
-  const skip = "give up the first update of one site, for good";
+  queueVerb("ls", ["[site]"], "list the updates that wait", "kxgw queue ls oldpks");
+  queueVerb("show", ["<number>"], "show one update in detail", "kxgw queue show 1204");
+  queueVerb("retry", ["<site>"], "start the next attempt now", "kxgw queue retry oldpks");
+  const skip = "give up the first waiting update of a site permanently";
   queueVerb("skip", ["<site>", "<number>"], skip, "kxgw queue skip oldpks 1204");
 }
 
-/** Where a fingerprint may have blanks, the words that it falls into are put together again. */
+/** A fingerprint may contain blanks: the shell passes it as several words, which are joined. */
 function addRemovals(program: Command, out: Output, exit: Exit): void {
   const { env } = process;
   const fpr = "7A9F6B5E3C1D2E4F60718293A4B5C6D7E8F90123";
-  const about = "of the primary key, whole; never a key ID, nor a subkey's";
+  const about = "full fingerprint of the primary key, not a key ID and not that of a subkey";
   const verb = (name: RemovalVerb, argument: string, description: string, more: string) => {
     const example = `kxgw ${name} ${fpr} ${more}`;
     const command = common(program.command(name), example)
       .description(description)
       .argument(argument, about)
-      .option("--reason <text>", "why, for whoever asks later; no names of persons");
+      .option("--reason <text>", "reason, shown in lists; do not name persons");
     if (name === "block") {
       command
-        .option("--until <date>", "when it ends: 2027-01-31 (in UTC) or 2027-01-31T12:00Z")
-        .option("--allow-revocation", "an update that is a hard revocation and no more passes");
+        .option("--until <date>", "end of the block: 2027-01-31 (UTC) or 2027-01-31T12:00Z")
+        .option("--allow-revocation", "let updates pass that contain only a hard revocation");
     }
     command.action(async (words: string[]) => {
       const { removalCommand } = await import("./removal.js");
@@ -203,16 +221,17 @@ function addRemovals(program: Command, out: Output, exit: Exit): void {
     });
     return command;
   };
-  const block = "take no update of a key, by no way, and let none out; without a key, list them";
+  const block = "refuse and withhold all updates of a key; without a key: list the blocks";
   verb("block", "[fingerprint...]", block, '--reason "asked by its owner" --until 2027-01-31');
-  verb("unblock", "<fingerprint...>", "take a block back", '--reason "a mistake"');
-  const forget = "purge what the log holds of a key; new updates are taken unless it is blocked";
+  verb("unblock", "<fingerprint...>", "remove the block of a key", '--reason "a mistake"');
+  const forget =
+    "delete what the log holds of a key; new updates are accepted unless it is blocked";
   verb("forget", "<fingerprint...>", forget, '--reason "asked by its owner"').addHelpText(
     "after",
     `
-Its bodies, its user id and what is still to be sent go; number and hash of each
-update stay for log.remember, so that none comes back as new. Block the key first
-if nothing of it may come any more. What other keyservers have they keep.`,
+Bodies and user id of the key are deleted, and waiting updates are not sent. Number
+and hash of each update are kept for log.remember, so that it is not accepted again.
+To refuse future updates, block the key first. Other keyservers are not affected.`,
   );
 }
 
@@ -227,19 +246,22 @@ function addFirstSteps(program: Command, out: Output, exit: Exit): void {
   const collect = (text: string, all: string[]) => [...all, text];
   program
     .command("init")
-    .description("write a first config, from flags or by asking; never over a file")
-    .option("-c, --config <file>", "the file to write", CONFIG_PLACES[0])
-    .option("--site <address>", "our mail address, which other keyservers write to")
-    .option("--contact <address>", "your own mail address")
-    .option("--log <file>", "the update log, relative to the config")
-    .option("--smtp <endpoint>", "where mail is taken", "127.0.0.1:2525")
-    .option("--kx <endpoint>", "where KX is taken", "127.0.0.1:11373")
-    .option("--admin <endpoint>", "where the status page is", "127.0.0.1:9627")
-    .option("--relay <url>", "mail server that takes ours; found on 127.0.0.1:25 by itself")
-    .option("--mail-peer <name=address,ip>", "a site by mail; may be repeated", collect, [])
-    .option("--kx-peer <name=host:port>", "a KX peer that we dial; may be repeated", collect, [])
-    .option("--local <keyserver>", "beside us: auto, none, sks:/etc/sks, onak:FILE, hkp:URL, ...")
-    .option("--observe", "send nothing for now")
+    .description("write a new config from options or from answers; never overwrites a file")
+    .option("-c, --config <file>", "file to write", CONFIG_PLACES[0])
+    .option("--site <address>", "mail address of the gateway, to which other keyservers send")
+    .option("--contact <address>", "mail address of the operator")
+    .option("--log <file>", "update log, relative to the config")
+    .option("--smtp <endpoint>", "address for incoming mail", "127.0.0.1:2525")
+    .option("--kx <endpoint>", "address for incoming KX connections", "127.0.0.1:11373")
+    .option("--admin <endpoint>", "address of the status page", "127.0.0.1:9627")
+    .option("--relay <url>", "mail server for outgoing mail; default: 127.0.0.1:25 if it answers")
+    .option("--mail-peer <name=address,ip>", "site that receives mail; repeatable", collect, [])
+    .option("--kx-peer <name=host:port>", "KX peer to dial; repeatable", collect, [])
+    .option(
+      "--local <keyserver>",
+      "local keyserver: auto, none, sks:/etc/sks, onak:FILE, hkp:URL, ...",
+    )
+    .option("--observe", "start in observe mode: send nothing")
     .addHelpText(
       "after",
       "\nExample:\n  kxgw init --site pgp-public-keys@ks.example.org " +
@@ -257,7 +279,7 @@ function addFirstSteps(program: Command, out: Output, exit: Exit): void {
       );
     });
   common(program.command("import"), "kxgw import /usr/share/keyrings/debian-keyring.gpg")
-    .description("seed the log from keyrings, while the gateway is down; mails nobody")
+    .description("import keyrings into the log while the gateway is stopped; sends no mail")
     .argument("<file...>", "keyrings, binary or armored")
     .action(async (files: string[], { config, json }: Common) => {
       const { importCommand } = await import("./import.js");
@@ -266,8 +288,8 @@ function addFirstSteps(program: Command, out: Output, exit: Exit): void {
     });
   program
     .command("version")
-    .description("versions of everything that matters")
-    .option("--json", "as JSON")
+    .description("print the versions of gateway, Node, SQLite and OpenSSL")
+    .option("--json", "print JSON")
     .addHelpText("after", "\nExample:\n  kxgw version --json")
     .action(async ({ json }: { readonly json?: boolean }) => {
       const { versionCommand } = await import("./version.js");
@@ -275,7 +297,7 @@ function addFirstSteps(program: Command, out: Output, exit: Exit): void {
     });
   program
     .command("completion")
-    .description("print the completion of a shell: bash, zsh or fish")
+    .description("print the completion script for bash, zsh or fish")
     .argument("<shell>")
     .addHelpText("after", "\nExample:\n  kxgw completion bash > /etc/bash_completion.d/kxgw")
     .action(async (shell: string) => {
@@ -287,7 +309,7 @@ function addFirstSteps(program: Command, out: Output, exit: Exit): void {
 function common(command: Command, example: string): Command {
   return command
     .addOption(configOption())
-    .option("--json", "for programs")
+    .option("--json", "print JSON")
     .addHelpText("after", `\nExample:\n  ${example}`);
 }
 
@@ -303,5 +325,5 @@ function span(text: string): number {
 
 function natural(text: string): number {
   if (/^[1-9]\d{0,8}$/.test(text)) return Number(text);
-  throw new InvalidArgumentError("Write a whole number, 1 or more.");
+  throw new InvalidArgumentError("Write an integer, 1 or more.");
 }

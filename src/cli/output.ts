@@ -1,17 +1,17 @@
 /**
- * Where commands write, and how an error becomes words and an exit code: every fault of a config on
- * a line of its own, trouble with its remedy. Anything else is a bug and is not caught here.
+ * Where commands write, and how an error becomes a message and an exit code: each config error on
+ * a line of its own, `Trouble` with its remedy. Any other error is a bug and is not caught here.
  */
 import type { ConfigFault } from "../errors.js";
 import { ConfigFaults, EXIT, Refusal, Trouble } from "../errors.js";
 
-/** Both take text that is written as it is, line ends included. */
+/** Both write the text unchanged, line ends included. */
 export interface Output {
   stdout(text: string): void;
   stderr(text: string): void;
 }
 
-/** Says what is wrong and returns the exit code; throws what is a bug again. */
+/** Prints the error and returns the exit code; throws unexpected errors again. */
 export function explain(error: unknown, out: Output): number {
   if (error instanceof ConfigFaults) {
     for (const fault of error.faults) out.stderr(`${faultLine(error.file, fault)}\n`);
@@ -34,8 +34,8 @@ export function explain(error: unknown, out: Output): number {
 }
 
 /**
- * A log that is not ours is a wrong path in the config, which no restart cures (systemd stops at
- * 78); one that another process holds is as unavailable as a port in use.
+ * A file that is not a log of ours means a wrong path in the config, which a restart does not fix
+ * (systemd stops at 78). A log that another process holds is like a port in use.
  */
 function exitCodeOf({ kind }: Trouble): number {
   switch (kind) {
@@ -53,7 +53,7 @@ function exitCodeOf({ kind }: Trouble): number {
   }
 }
 
-/** One fault as `FILE:LINE:COLUMN: key: message`; position and key are left out when unknown. */
+/** One error as `FILE:LINE:COLUMN: key: message`; position and key are optional. */
 export function faultLine(file: string, { line, column, key, message }: ConfigFault): string {
   const place = line === undefined ? file : `${file}:${line}:${column ?? 1}`;
   return [place, key, message].filter((part) => part !== "").join(": ");
@@ -62,13 +62,13 @@ export function faultLine(file: string, { line, column, key, message }: ConfigFa
 function listenRemedy(code: string | undefined): string {
   switch (code) {
     case "EADDRINUSE":
-      return "Another program has that address; stop it or choose another port.";
+      return "Another program uses this address. Stop it or choose another port.";
     case "EACCES":
-      return "Ports below 1024 need the right to bind them; see deploy/kxgw-smtp.socket.";
+      return "Ports below 1024 need a privilege; see deploy/kxgw-smtp.socket.";
     case "ENOSOCKET":
-      return "Is its .socket unit started, and is NAME in systemd:NAME its FileDescriptorName?";
+      return "Start its .socket unit; NAME in systemd:NAME must be its FileDescriptorName.";
     case "EADDRNOTAVAIL":
-      return "This host does not have that address.";
+      return "This host does not have this address.";
     default:
       return "Check the listen addresses in the config.";
   }

@@ -1,6 +1,6 @@
 /**
- * `kxgw peers ls|show|pause|resume|test`: the neighbours, one of them closely, and the orders that
- * concern one. `test` goes to the neighbour from here and needs no running gateway.
+ * `kxgw peers ls|show|pause|resume|test`: lists the neighbours, shows one in detail, and sends
+ * orders about one. `test` connects to the neighbour itself and needs no running gateway.
  */
 
 import type { Config, Neighbour } from "../config/config.js";
@@ -8,7 +8,7 @@ import { loadConfig } from "../config/load.js";
 import { EXIT } from "../errors.js";
 import { stateName } from "../status/neighbour-view.js";
 import type { Status } from "../status/status.js";
-import { ago } from "../text.js";
+import { ago, several } from "../text.js";
 import { order, run, statusOf } from "./daemon.js";
 import { findingText } from "./finding.js";
 import { probeNeighbour } from "./online.js";
@@ -54,12 +54,12 @@ export async function peersCommand(
   });
 }
 
-/** The neighbour of that name; says which there are when there is no such. */
+/** The neighbour of that name; prints the known names if there is none. */
 export function find(config: Config, name: string | undefined, out: Output): Neighbour | undefined {
   const found = config.neighbours.find((one) => one.name === name);
   if (found === undefined) {
     const names = config.neighbours.map((one) => one.name).join(", ");
-    const there = names === "" ? "there are none in the config" : `there are: ${names}`;
+    const there = names === "" ? "the config has no neighbours" : `the config has ${names}`;
     out.stderr(
       `kxgw: ${name === undefined ? "name a neighbour" : `no neighbour ${name}`}; ${there}\n`,
     );
@@ -76,7 +76,7 @@ async function show(
   const status = await statusOf(config);
   const view = status.neighbours.find(({ name }) => name === neighbour.name);
   if (view === undefined) {
-    out.stderr(`kxgw: the running gateway does not know ${neighbour.name} yet: reload it\n`);
+    out.stderr(`kxgw: the running gateway does not have ${neighbour.name} yet: reload it\n`);
     return EXIT.config;
   }
   const recent = status.recent.filter((report) => report.neighbour === neighbour.name);
@@ -85,14 +85,14 @@ async function show(
   return EXIT.ok;
 }
 
-/** What is being fetched again from it. */
+/** Lost updates that are being fetched from the neighbour. */
 function repairText({ repairs }: Status["neighbours"][number]): string | undefined {
   const { waiting, changes } = repairs;
   if (changes !== null) {
-    const when = changes.asked === null ? "is being asked" : `was asked at ${changes.asked}`;
-    return `${when} for what changed in ${changes.days} days`;
+    const when = changes.asked === null ? "being asked" : `asked at ${changes.asked}`;
+    return `${when} for changes of ${several(changes.days, "day")}`;
   }
-  return waiting === 0 ? undefined : `${waiting} lost keys are to be fetched from it`;
+  return waiting === 0 ? undefined : `${several(waiting, "lost key")} to be fetched`;
 }
 
 function showText(
@@ -107,7 +107,7 @@ function showText(
     ["state", `${stateName(view)}: ${view.words}`],
     ["via", view.via],
     ["path", `${view.path}, since ${at(view.pathSince)}`],
-    ["mail from", view.site?.mailOpensAt],
+    ["mail starts", view.site?.mailOpensAt],
     ["mail", view.mail],
     ["kx", view.kx],
     ["last in", at(view.lastIn)],
@@ -126,6 +126,6 @@ function showText(
     const tail = [seq === null ? "" : `#${seq}`, words ?? ""].filter((part) => part !== "");
     return `  ${time} ${plainText([text, ...tail].join(" "))}`;
   });
-  const heard = events.length === 0 ? [] : ["", "latest events", ...events];
-  return `${[view.name, ...lines, ...heard].join("\n")}\n`;
+  const latest = events.length === 0 ? [] : ["", "latest events", ...events];
+  return `${[view.name, ...lines, ...latest].join("\n")}\n`;
 }

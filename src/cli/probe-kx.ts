@@ -1,8 +1,8 @@
 /**
- * Whether a KX peer can be spoken with from here. The probe dials as the gateway does, from
- * `[kx] source`, with TLS and the same judgement of the certificate where the peer is kxs://, says
- * HELO, waits for the peer's HELO, and takes its leave with CLOSE. It announces nothing, so the
- * peer's cursors stay as they are, and the peer's log has one connection that ended as it should.
+ * Checks the KX connection to a peer. The check dials as the gateway does, from
+ * `[kx] source`, with TLS and the same verification of the certificate for kxs:// peers. It sends
+ * HELO, waits for the peer's HELO, and ends with CLOSE. It announces nothing, so the
+ * peer's cursors do not change, and the peer logs one connection that ended normally.
  */
 import type { Socket } from "node:net";
 import { connect } from "node:net";
@@ -17,7 +17,7 @@ import { KxTls } from "../peering/tls.js";
 import type { Finding } from "./finding.js";
 import { PROBE_MS } from "./finding.js";
 
-/** How long the peer may take to answer our CLOSE. */
+/** Time limit for the peer's answer to CLOSE. */
 const LEAVE_MS = 2000;
 /** More than two greetings. */
 const HEARD_BYTES = 4096;
@@ -25,7 +25,7 @@ const HEARD_BYTES = 4096;
 /** A neighbour with a KX endpoint. */
 type KxNeighbour = Neighbour & { readonly kx: NonNullable<Neighbour["kx"]> };
 
-/** Dials the KX endpoint of a neighbour and speaks with it. */
+/** Dials the KX endpoint of a neighbour and greets it. */
 export async function probeKx(neighbour: KxNeighbour, config: Config): Promise<Finding> {
   const { name, kx, tls } = neighbour;
   const unused = goesByKx(neighbour) ? "" : ' (not used with via = "mail")';
@@ -35,12 +35,12 @@ export async function probeKx(neighbour: KxNeighbour, config: Config): Promise<F
   try {
     socket = await dialled(kx, config.kx?.source);
   } catch (error) {
-    return failed(messageOf(error), "Ask its operator whether the gateway runs and listens there.");
+    return failed(messageOf(error), "Ask its operator whether a gateway runs at this address.");
   }
   if (tls === undefined) return plainFinding(what, await conversation(socket));
   if (config.kx?.tls === undefined) {
     socket.destroy();
-    return failed("speaks TLS, for which there is no [kx] tls", "Write cert and key there.");
+    return failed("needs TLS, but [kx] tls is not configured", "Set cert and key in [kx] tls.");
   }
   const host = plainHost(kx.host);
   let secured: TLSSocket;
@@ -53,14 +53,20 @@ export async function probeKx(neighbour: KxNeighbour, config: Config): Promise<F
   const own = secured.getCertificate();
   const shown = own !== null && "fingerprint256" in own ? own.fingerprint256 : "";
   const heard = await conversation(secured);
-  const proof = tls.pin === undefined ? "a certificate of our CA" : "the pinned certificate";
+  const proof =
+    tls.pin === undefined ? "a certificate signed by the CA of [kx] tls" : "the pinned certificate";
   if (heard.version !== undefined) {
-    return { ok: true, what, words: `shows ${proof} and speaks KX/${heard.version}`, remedy: "" };
+    return {
+      ok: true,
+      what,
+      words: `presents ${proof} and speaks KX/${heard.version}`,
+      remedy: "",
+    };
   }
   if (heard.text !== "") return notKx(what, heard.text);
   return failed(
-    `shows ${proof} and then closes without a word`,
-    `It does not take us for a peer: it needs our certificate's pin, ${shown}, and our address.`,
+    `presents ${proof} and then closes the connection without HELO`,
+    `It does not know us as a peer. Its operator must add our address and the pin ${shown}.`,
   );
 }
 
@@ -72,35 +78,38 @@ function plainFinding(what: string, { version, text, error }: Heard): Finding {
     return failed(error, "Ask its operator whether the gateway runs and the port is open.");
   }
   const remedy =
-    "It does not know this host as a peer, or wants kxs://: its operator has to add us, by the " +
-    "address that we come from.";
-  return failed("takes the connection and closes it without a word", remedy);
+    "It does not know this host as a peer, or requires kxs://. Its operator must add the address " +
+    "from which this gateway connects.";
+  return failed("accepts the connection and closes it without HELO", remedy);
 }
 
 function notKx(what: string, text: string): Finding {
-  const words = `says "${text.slice(0, 80)}", which is not KX`;
-  return { ok: false, what, words, remedy: "Look for a slip in its kx endpoint." };
+  const words = `sends "${text.slice(0, 80)}", which is not KX`;
+  return { ok: false, what, words, remedy: "Check its kx endpoint in the config." };
 }
 
-/** A failed handshake in words, and what to do about it. */
+/** A failed TLS handshake as a message and its remedy. */
 function handshakeWords(message: string): [string, string] {
   if (/not the pinned one/.test(message)) {
-    return [message, "Ask its operator for the fingerprint; when it is this one, write it as pin."];
+    return [message, "Ask its operator for the fingerprint. If it is this one, set it as pin."];
   }
   if (/wrong version number|packet length|record type/i.test(message)) {
-    return ["answers without TLS", "Ask its operator whether it speaks kxs:// at this port."];
+    return ["answers without TLS", "Ask its operator whether this port speaks kxs://."];
   }
   if (/ENOENT|EACCES|PEM|no start line/.test(message)) {
-    return [`our certificate: ${message}`, "Look at the files of [kx] tls, and who may read them."];
+    return [`our certificate: ${message}`, "Check the files of [kx] tls and their permissions."];
   }
   if (/ended the TLS handshake|ECONNRESET|EPIPE|timed out/.test(message)) {
-    const remedy = "It does not know this host as a kxs:// peer: its operator has to add us.";
+    const remedy = "It does not know this host as a kxs:// peer. Its operator must add it.";
     return [message, remedy];
   }
-  return [message, "Its certificate is to be of the CA in [kx] tls and for this host, or pinned."];
+  return [
+    message,
+    "Its certificate must name this host and be signed by the CA in [kx] tls, or be pinned.",
+  ];
 }
 
-/** A connection from the address that the gateway dials from. */
+/** A connection from the local address that the gateway uses. */
 async function dialled(endpoint: NonNullable<Neighbour["kx"]>, source?: string): Promise<Socket> {
   const localAddress = source === undefined ? {} : { localAddress: source };
   return await new Promise((resolve, reject) => {
@@ -120,12 +129,12 @@ async function dialled(endpoint: NonNullable<Neighbour["kx"]>, source?: string):
 interface Heard {
   /** Of the peer's HELO. */
   readonly version: string | undefined;
-  /** What it said, at most 4 KiB. */
+  /** What the peer sent, at most 4 KiB. */
   readonly text: string;
   readonly error: string | undefined;
 }
 
-/** HELO and CLOSE, and an orderly end. */
+/** Exchanges HELO and CLOSE. */
 async function conversation(socket: Socket): Promise<Heard> {
   return await new Promise((resolve) => {
     const session = new Session(performance.now());
@@ -164,7 +173,7 @@ async function conversation(socket: Socket): Promise<Heard> {
     socket.on("data", (bytes: Buffer) => {
       if (text.length < HEARD_BYTES) text += bytes.toString("latin1").slice(0, HEARD_BYTES);
       const outputs = session.received(bytes, performance.now());
-      // What is not KX gets no complaint of ours.
+      // No complaint is sent to a server that does not speak KX.
       if (version === undefined && outputs.some(({ type }) => type === "complaint")) leave();
       else perform(outputs);
     });

@@ -1,7 +1,7 @@
 /**
- * The commands as commander wants them: names, arguments, options, an example each, the operator's
- * from a file of their own. The completion, the man page and `--help` are made of this table. A
- * command is loaded when it is called, so that `kxgw hash` does not wait for the mail libraries.
+ * The command table for commander: names, arguments, options and an example each. The operator's
+ * commands are in a file of their own. Completion, man page and `--help` derive from this table. A
+ * command is loaded when it is called, so that `kxgw hash` does not load the mail libraries.
  */
 import { Command, Option } from "commander";
 import { EXIT } from "../errors.js";
@@ -11,16 +11,16 @@ import type { DemoOptions } from "./demo.js";
 import { addOperatorCommands } from "./operator-commands.js";
 import type { Output } from "./output.js";
 
-/** Every command of ours; each writes to `out` and sets the exit code of the process. */
+/** All commands. Each one writes to `out` and sets the exit code of the process. */
 export function programOf(out: Output): Command {
   const program = new Command("kxgw")
-    .description("Gateway between the mail synchronisation of OpenPGP keyservers and KX.")
+    .description("Gateway between OpenPGP keyservers that synchronise by mail and KX peers.")
     .version(VERSION)
     .exitOverride()
     .showSuggestionAfterError()
     .addHelpText(
       "after",
-      "\nExample:\n  kxgw demo\n\nEach command has an example: kxgw help check",
+      "\nExample:\n  kxgw demo\n\nThe help of each command has an example: kxgw help check",
     );
 
   addGateway(program, out);
@@ -33,8 +33,8 @@ export function programOf(out: Output): Command {
 function addGateway(program: Command, out: Output): void {
   program
     .command("serve")
-    .description("run the gateway in the foreground; SIGTERM ends it")
-    .option("-c, --config <file>", "the config file; without one an embedded default on loopback")
+    .description("run the gateway in the foreground until SIGTERM")
+    .option("-c, --config <file>", "config file; default: a built-in config on loopback")
     .addHelpText("after", "\nExample:\n  kxgw serve -c /etc/kxgw/kxgw.toml")
     .action(async ({ config }: { config?: string }) => {
       const { serveCommand } = await import("./serve.js");
@@ -43,28 +43,28 @@ function addGateway(program: Command, out: Output): void {
 
   program
     .command("check")
-    .description("say every fault of a config file by line and key; exits 0 or 78")
+    .description("report all errors of a config file by line and key; exits 0 or 78")
     .addOption(configOption())
-    .option("-q, --quiet", "say nothing but faults")
-    .option("--online", "ask DNS, the relay and the KX peers as well; exits 69 when one fails")
+    .option("-q, --quiet", "print errors only")
+    .option("--online", "also check DNS, the relay and the KX peers; exits 69 if a check fails")
     .addHelpText("after", "\nExample:\n  kxgw check -c /etc/kxgw/kxgw.toml")
     .action(async (options: { config: string; online?: boolean; quiet?: boolean }) => {
       const { config, online, quiet } = options;
-      const heard: Output = quiet === true ? { ...out, stdout: () => {} } : out;
+      const shown: Output = quiet === true ? { ...out, stdout: () => {} } : out;
       const { checkCommand } = await import("./check.js");
-      process.exitCode = checkCommand(config, heard, process.env);
+      process.exitCode = checkCommand(config, shown, process.env);
       if (online !== true || process.exitCode !== EXIT.ok) return;
       const { onlineCommand } = await import("./online.js");
-      process.exitCode = await onlineCommand(config, heard, process.env);
+      process.exitCode = await onlineCommand(config, shown, process.env);
     });
 
   program
     .command("demo")
-    .description("two gateways and two small mail sites on loopback, real keys from end to end")
-    .option("--json", "print the result as JSON")
-    .option("--smtp <host:port>", "start nothing: mail the keys to a gateway that runs there")
-    .option("--site <address>", "its address")
-    .option("--keyserver <url>", "look for the keys in the keyserver at the other end")
+    .description("send real keys through two gateways and two mail sites on loopback")
+    .option("--json", "print JSON")
+    .option("--smtp <host:port>", "use a running gateway: mail the keys to this address")
+    .option("--site <address>", "mail address of that gateway")
+    .option("--keyserver <url>", "check that this keyserver receives the keys")
     .addHelpText("after", "\nExample:\n  kxgw demo --json | jq .milliseconds.median")
     .action(async (options: Partial<DemoOptions>) => {
       const { json = false, smtp, site, keyserver } = options;
@@ -73,11 +73,11 @@ function addGateway(program: Command, out: Output): void {
     });
 }
 
-/** What takes keys and mails rather than a gateway. */
+/** Commands that read keys and mails. */
 function addMaterial(program: Command, out: Output): void {
   program
     .command("hash")
-    .description("print FINGERPRINT and update hash of every key in files or on stdin")
+    .description("print fingerprint and update hash of each key in files or on stdin")
     .argument("[file...]", "armored or binary, any number of keys")
     .addHelpText("after", "\nExample:\n  gpg --export 0x1234 | kxgw hash")
     .action(async (files: string[]) => {
@@ -87,9 +87,9 @@ function addMaterial(program: Command, out: Output): void {
 
   program
     .command("ingest")
-    .description("hand a mail from an alias pipe to the running gateway; exits 0, 65, 75 or 77")
-    .argument("[file]", "the mail; standard input without one or with -")
-    .addOption(new Option("-c, --config <file>", "the config file").makeOptionMandatory())
+    .description("pass a mail from an alias pipe to the running gateway; exits 0, 65, 75 or 77")
+    .argument("[file]", "the mail; default or -: standard input")
+    .addOption(new Option("-c, --config <file>", "config file").makeOptionMandatory())
     .addHelpText(
       "after",
       '\nExample of an alias:\n  pgp-public-keys: "|/usr/bin/kxgw ingest -c /etc/kxgw/kxgw.toml"',
@@ -105,7 +105,7 @@ function addLog(program: Command, out: Output): void {
     .command("log")
     .description("print the update log, oldest first")
     .addOption(configOption())
-    .option("--json", "one JSON object a line")
+    .option("--json", "print one JSON object per line")
     .addHelpText("after", "\nExample:\n  kxgw log -c /etc/kxgw/kxgw.toml --json | tail -1")
     .action(async ({ config, json }: { config: string; json?: boolean }) => {
       const { logCommand } = await import("./log.js");
@@ -114,10 +114,10 @@ function addLog(program: Command, out: Output): void {
 
   const db = program
     .command("db")
-    .description("look after the update log, beside a gateway or not");
+    .description("check and back up the update log, also while the gateway runs");
 
   db.command("check")
-    .description("say whether the update log is sound; exits 0 or 74")
+    .description("check the integrity of the update log; exits 0 or 74")
     .addOption(configOption())
     .addHelpText("after", "\nExample:\n  kxgw db check -c /etc/kxgw/kxgw.toml")
     .action(async ({ config }: { config: string }) => {
@@ -127,9 +127,9 @@ function addLog(program: Command, out: Output): void {
 
   db.command("backup")
     .description("copy the update log to a file, also while the gateway runs")
-    .argument("<file>", "the copy; must not be there yet")
+    .argument("<file>", "the copy; it must not exist")
     .addOption(configOption())
-    .option("--force", "replace the file when it is there")
+    .option("--force", "overwrite an existing file")
     .addHelpText(
       "after",
       "\nExample:\n  kxgw db backup /var/backups/kxgw.db -c /etc/kxgw/kxgw.toml",

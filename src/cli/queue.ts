@@ -1,7 +1,7 @@
 /**
  * `kxgw queue ls|show|retry|skip`: the updates that each mail site and the local keyserver still
- * need. The log is the only queue, and `log.pending` says what of it that is. `retry` tries now
- * what was put off; `skip` gives up the first update of one site, for good.
+ * need. The log is the only queue, and `log.pending` selects the entries. `retry` starts the
+ * next attempt now; `skip` gives up the first update of a site permanently.
  */
 
 import type { Config } from "../config/config.js";
@@ -19,7 +19,7 @@ import { traceCommand } from "./trace.js";
 
 export type QueueVerb = "ls" | "show" | "retry" | "skip";
 
-/** Entries of a site that are listed; the rest is counted. */
+/** Entries of a site that are listed; the others are counted. */
 const LISTED = 100;
 
 interface Waiting {
@@ -53,7 +53,7 @@ export async function queueCommand(
     if (site === undefined) return EXIT.usage;
     if (verb === "retry") return await order(config, `/queue/${site}/retry`, given.json, out);
     if (seq === undefined || !/^\d+$/.test(seq)) {
-      out.stderr("kxgw: name the update by its number, as kxgw queue ls shows it\n");
+      out.stderr("kxgw: write the number of the update, as kxgw queue ls prints it\n");
       return EXIT.usage;
     }
     return await order(config, `/queue/${site}/skip/${seq}`, given.json, out);
@@ -73,7 +73,7 @@ function list(config: Config, name: string | undefined, json: boolean, out: Outp
     return EXIT.ok;
   }
   if (all.length === 0) {
-    out.stdout("Nothing waits.\n");
+    out.stdout("No updates wait.\n");
     return EXIT.ok;
   }
   const now = Date.now();

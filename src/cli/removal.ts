@@ -1,7 +1,7 @@
 /**
- * `kxgw block|unblock|forget FINGERPRINT --reason TEXT`, and `kxgw block` alone, which lists what
- * is blocked. The running gateway carries it out; while none runs it is written into the log, which
- * the next one reads.
+ * `kxgw block|unblock|forget FINGERPRINT --reason TEXT`, and `kxgw block` alone, which lists the
+ * blocks. The running gateway carries out the order. If none runs the order is written into the
+ * log, which the next start reads.
  */
 import { dirname, resolve } from "node:path";
 import { systemClock } from "../clock.js";
@@ -24,9 +24,9 @@ export interface RemovalOptions {
 }
 
 /**
- * Carries the order out or, for "block" without a fingerprint, lists; `words` are the pieces of the
- * fingerprint. 64 for one that is none, a missing reason or a past date, 66 when there was nothing
- * to do it to, 69 when it could not be done.
+ * Carries out the order, or lists the blocks for "block" without a fingerprint. `words` are the
+ * parts of the fingerprint. 64 for an invalid fingerprint, a missing reason or a past date, 66 if
+ * there was nothing to do, 69 if it failed.
  */
 export async function removalCommand(
   verb: RemovalVerb,
@@ -56,8 +56,8 @@ export async function removalCommand(
 async function obeyed(config: Config, order: RemovalOrder): Promise<RemovalOutcome> {
   const reply = await ask(config, pathOf(order), "POST");
   if (reply !== undefined) return outcomeOf(reply.body);
-  // A large log is rebuilt through a file as large as it: beside it, for nothing else need be
-  // writable. SQLite reads the variable when the first log is opened; this process starts no other.
+  // A large log is rebuilt through a temporary file of the same size, in the same directory,
+  // which is known to be writable. SQLite reads the variable when the first log is opened.
   process.env.SQLITE_TMPDIR ??= dirname(resolve(config.log.path));
   const log = UpdateLog.open(config.log.path);
   try {
@@ -69,10 +69,10 @@ async function obeyed(config: Config, order: RemovalOrder): Promise<RemovalOutco
   }
 }
 
-/** A gateway in trouble answers with its own words, in plain text. */
+/** The outcome of a reply; an error reply is plain text. */
 function outcomeOf(body: string): RemovalOutcome {
   if (body.startsWith("{")) return JSON.parse(body) as RemovalOutcome;
-  return { done: false, words: `kxgw: the gateway says: ${body.trim()}` };
+  return { done: false, words: `kxgw: the gateway replied: ${body.trim()}` };
 }
 
 interface Listed {
@@ -84,7 +84,7 @@ interface Listed {
   readonly reason: string;
 }
 
-/** What is blocked now: by commands, the latest first, then by the list of the config. */
+/** The blocks in force: by commands, the latest first, then by the list of the config. */
 function list(config: Config, json: boolean, out: Output): number {
   const now = systemClock.now();
   const stored = withLog(config, ({ log }) => log.removals.blocks());
@@ -112,5 +112,5 @@ const COLUMNS = ["fingerprint", "until", "revocations", "by", "since", "reason"]
 
 function cells({ fingerprint, until, revocations, by, since, reason }: Listed): string[] {
   const day = (iso: string | null, none: string) => iso?.slice(0, 16).concat("Z") ?? none;
-  return [fingerprint, day(until, "for good"), revocations, by, day(since, "-"), reason];
+  return [fingerprint, day(until, "unlimited"), revocations, by, day(since, "-"), reason];
 }

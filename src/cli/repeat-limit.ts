@@ -9,10 +9,10 @@ import type { EventName, EventSink, Fields } from "../diagnostics.js";
 import { kindOf } from "../diagnostics.js";
 
 export const REPEAT_LIMITS = {
-  /** Enough to see a pattern, few enough to see what else there is. */
+  /** Enough to see a pattern, few enough to keep other events visible. */
   lines: 20,
   windowMs: 60_000,
-  /** Pairs of event and neighbour at once; beyond, all neighbours of an event are one. */
+  /** Pairs of event and neighbour at once; beyond it all neighbours of an event are one. */
   windows: 1000,
 } as const;
 
@@ -27,7 +27,7 @@ interface Window {
 export class RepeatLimit implements EventSink {
   readonly #next: EventSink;
   readonly #clock: Clock;
-  /** All of one length, so that the oldest one ends first. */
+  /** All windows have the same length, so the oldest one ends first. */
   readonly #windows = new Map<string, Window>();
 
   constructor(next: EventSink, clock: Clock) {
@@ -48,7 +48,7 @@ export class RepeatLimit implements EventSink {
     this.#next.report(event, fields);
   }
 
-  /** Writes what is due; to be called now and then, when nothing is reported. */
+  /** Writes the counts that are due; called periodically. */
   sweep(): void {
     const now = this.#clock.monotonic();
     for (const [key, window] of this.#windows) {
@@ -57,7 +57,7 @@ export class RepeatLimit implements EventSink {
     }
   }
 
-  /** Writes what there is, before the end. */
+  /** Writes all counts, before the process ends. */
   flush(): void {
     for (const [key, window] of this.#windows) this.#close(key, window);
   }
@@ -78,7 +78,7 @@ export class RepeatLimit implements EventSink {
   #close(key: string, { event, neighbour, more }: Window): void {
     this.#windows.delete(key);
     if (more === 0) return;
-    const note = `and ${more} more of these in the last minute`;
+    const note = `${more} more of these events in the last minute`;
     this.#next.report(event, { neighbour, more, note });
   }
 }

@@ -1,7 +1,7 @@
 /**
- * `kxgw serve`: the gateway in the foreground until SIGTERM or SIGINT, as systemd and containers
- * want it. SIGHUP reads the config again, and systemd hears how we are. Without a config file it
- * runs the embedded default and says how to feed it. A second signal ends it at once.
+ * `kxgw serve`: runs the gateway in the foreground until SIGTERM or SIGINT, as systemd and
+ * containers require. SIGHUP reloads the config; systemd is notified of the state. Without a
+ * config file it runs the built-in config and prints first steps. A second signal ends it at once.
  */
 import { mkdirSync } from "node:fs";
 import { dirname, resolve } from "node:path";
@@ -22,9 +22,9 @@ import { explain, faultLine } from "./output.js";
 import { RepeatLimit } from "./repeat-limit.js";
 import { ServiceManager } from "./service-manager.js";
 
-/** How late a line may be that says how many more there were. */
+/** Maximum delay of the line that counts suppressed lines. */
 const SWEEP_MS = 5000;
-/** How long look-ups of names that nobody answers may keep a process that has stopped. */
+/** How long unanswered DNS queries may delay the exit of the process. */
 const LAST_MS = 1000;
 
 /** Serves until a signal ends it; resolves with the exit code. */
@@ -55,7 +55,9 @@ export async function serveCommand(
   hangUps.each(() => {
     manager.reloading();
     void reload(gateway, file, diagnostics, env).then((done) => {
-      manager.ready(`${done ? "" : "on its former config; "}${statusLine(gateway)}`);
+      manager.ready(
+        `${done ? "" : "reload failed, previous config in force; "}${statusLine(gateway)}`,
+      );
     });
   });
   const signal = await signals.next();
@@ -86,7 +88,7 @@ function statusLine({ config }: Gateway): string {
   ].join("; ");
 }
 
-/** SIGHUP: the file is read again, and put in force if it is in order; says whether it was. */
+/** SIGHUP: reads the file again and puts it in force if it is valid; returns whether it was. */
 async function reload(
   gateway: Gateway,
   file: string | undefined,
@@ -111,12 +113,12 @@ function embedded(env: NodeJS.ProcessEnv): Config {
   return config;
 }
 
-/** What a newcomer types next; the config is complete and `kxgw check` accepts it. */
+/** First steps for a new user; the config in it is complete and `kxgw check` accepts it. */
 function howToFeed(config: Config, { admin }: Listening): string {
-  return `This is the embedded default: loopback only, no neighbours, data in ./data.
-Look at it with     curl http://${admin && formatEndpoint(admin)}/status.json
+  return `The built-in config is in force: loopback only, no neighbours, data in ./data.
+Show the status with curl http://${admin && formatEndpoint(admin)}/status.json
 
-It takes mail from configured neighbours only. To feed it, stop it, write a kxgw.toml:
+Mail is accepted from configured neighbours only. Stop the gateway, write kxgw.toml:
 
   [site]
   address = "${config.site.address}"
@@ -136,7 +138,7 @@ and send a key with swaks --server 127.0.0.1:2525 --from me@localhost \\
 `;
 }
 
-/** SIGTERM and SIGINT, one after the other, from the moment of the call. */
+/** Queues SIGTERM and SIGINT from the moment of the call. */
 function signalQueue(): { next(): Promise<string> } {
   const pending: string[] = [];
   const waiting: ((signal: string) => void)[] = [];
@@ -156,7 +158,7 @@ function signalQueue(): { next(): Promise<string> } {
   };
 }
 
-/** SIGHUP from the moment of the call: one that comes before `each` waits, and ends nothing. */
+/** Handles SIGHUP from the moment of the call; one that comes before `each` is kept. */
 function hangUpListener(): { each(listener: () => void): void } {
   let waiting = false;
   let listener = () => {

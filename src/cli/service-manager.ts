@@ -1,17 +1,16 @@
 /**
- * Tells systemd how the gateway is (sd_notify(3)): ready, reloading, stopping, a line for
- * `systemctl status`, and that it is alive. Node cannot send to a datagram socket of AF_UNIX, so
- * `systemd-notify` does it, one message after the other; hence NotifyAccess=all in the unit. Does
- * nothing when $NOTIFY_SOCKET is not set. A message that cannot be sent is reported once and is
- * no reason to stop.
+ * Notifies systemd of the state of the gateway (sd_notify(3)): ready, reloading, stopping, a line
+ * for `systemctl status`, and the watchdog. Node cannot send to a datagram socket of AF_UNIX, so
+ * `systemd-notify` does it, one message at a time; hence NotifyAccess=all in the unit. It does
+ * nothing if $NOTIFY_SOCKET is not set. A message that cannot be sent is reported once and does
+ * not stop the gateway.
  *
- * The beat of the watchdog says that the event loop turns, no more: a full disk is not cured by a
- * restart.
+ * The watchdog message only shows that the event loop runs: a restart does not fix a full disk.
  */
 import { execFile } from "node:child_process";
 import type { Diagnostics } from "../diagnostics.js";
 
-/** systemd answers within milliseconds, even while it is busy with a boot within seconds. */
+/** systemd answers within milliseconds, during a boot within seconds. */
 const PATIENCE_MS = 5000;
 /** A line of `systemctl status`. */
 const STATUS_CHARS = 200;
@@ -28,7 +27,7 @@ export class ServiceManager {
     this.#diagnostics = diagnostics;
   }
 
-  /** The doors are open, at first or again after a reload. */
+  /** The gateway listens, after the start or after a reload. */
   ready(status: string): void {
     this.#say("READY=1", `STATUS=${oneLine(status)}`);
   }
@@ -42,7 +41,7 @@ export class ServiceManager {
     this.#say("STOPPING=1");
   }
 
-  /** Says that we live, twice in the time that the watchdog gives to `pid`, until we stop. */
+  /** Sends the watchdog message twice per interval that systemd sets for `pid`, until the stop. */
   keepAlive(pid: number): void {
     const { WATCHDOG_USEC: micros, WATCHDOG_PID: whose } = this.#env;
     const everyMs = Math.floor(Number(micros) / 2000);

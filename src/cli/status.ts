@@ -1,6 +1,6 @@
 /**
- * `kxgw status`: the status page on one screen of text. Speaks to the running gateway; while it is
- * down it reads the log, says so, and exits with 69, so that a script need not read the words.
+ * `kxgw status`: the status page on one screen of text. It asks the running gateway. If none runs
+ * it reads the log, says so, and exits with 69, so that scripts need not parse the text.
  */
 
 import { loadConfig } from "../config/load.js";
@@ -51,7 +51,7 @@ export function statusText(status: Status): string {
         `out ${grouped(day.outMail)} by mail, ${grouped(day.outKx)} by KX${share}`,
       `          refused ${grouped(day.refused)}, undelivered ${grouped(day.undelivered)}, ` +
         `bounced ${grouped(day.bounces)}`,
-      `spared    about ${octets(saved.savedBytes)} of mail; ` +
+      `saved     about ${octets(saved.savedBytes)} of mail; ` +
         `${several(saved.suppressedMails + saved.knownAnnouncements, "duplicate")} not sent`,
     );
   }
@@ -64,18 +64,18 @@ export function statusText(status: Status): string {
   return `${lines.join("\n")}\n`;
 }
 
-/** Which keys are not carried, where that is any. */
+/** Which keys are not carried; no line if all are. */
 function keysLines({ carried, newKeys, blocked, forgotten }: Status["keys"]): string[] {
   const words = [
     ...(carried === null ? [] : [`only ${several(carried, "key")} carried`]),
-    ...(newKeys || carried !== null ? [] : ["no new keys taken"]),
+    ...(newKeys || carried !== null ? [] : ["no new keys accepted"]),
     ...(blocked === 0 ? [] : [`${several(blocked, "key")} blocked`]),
     ...(forgotten === 0 ? [] : [`${several(forgotten, "update")} forgotten`]),
   ];
   return words.length === 0 ? [] : [`keys      ${words.join(", ")}`];
 }
 
-/** The neighbours as a table; under one that is not in sync why, and its last words. */
+/** The neighbours as a table, then a line with the reason for each one that is not in sync. */
 export function neighbourTable({ neighbours, time }: Status): string {
   if (neighbours.length === 0) return "No neighbours: add a [[peer]] to the config.\n";
   const now = Date.parse(time);
@@ -103,8 +103,8 @@ export function neighbourTable({ neighbours, time }: Status): string {
   const errors = neighbours.flatMap(({ name, state, backlog, words, lastError }) => {
     if ((state === "good" && backlog === 0) || state === "idle") return [];
     const isOver = state === "good" || lastError === null;
-    const last = isOver ? "" : `: ${lastError.words} (${at(lastError.at)})`;
-    return [plainText(`  ${name} ${words}${last}`)];
+    const last = isOver ? "" : `; last error: ${lastError.words} (${at(lastError.at)})`;
+    return [plainText(`  ${name}: ${words}${last}`)];
   });
   return `${table(columns, rows)}${errors.map((line) => `${line}\n`).join("")}`;
 }

@@ -1,6 +1,6 @@
 /**
- * Tables for a terminal: columns as wide as they need to be, numbers to the right. Control
- * characters of foreign words are shown as dots, so that a mail server cannot paint our screen.
+ * Tables for a terminal: columns as wide as their content, numbers aligned right. Control
+ * characters are shown as dots, so that text from other servers cannot control the terminal.
  */
 
 export interface Column {
@@ -8,7 +8,7 @@ export interface Column {
   readonly right?: boolean;
 }
 
-/** A table with its head, two spaces between columns, each line ended. */
+/** A table with a header line, two spaces between columns, each line ended. */
 export function table(columns: readonly Column[], rows: readonly (readonly string[])[]): string {
   const widths = columns.map(({ title }, index) =>
     Math.max(title.length, ...rows.map((row) => row[index]?.length ?? 0)),
@@ -26,7 +26,7 @@ export function table(columns: readonly Column[], rows: readonly (readonly strin
   return [head, ...rows.map(line)].map((text) => `${text}\n`).join("");
 }
 
-/** `text` without control characters. */
+/** `text` with a dot for each control character. */
 export function plainText(text: string): string {
   return text.replace(/\p{Cc}/gu, ".");
 }

@@ -1,6 +1,6 @@
 /**
- * `kxgw top`: the status, live, with the latest events below it, until q, Control-C or `count`
- * pictures. On a terminal each picture replaces the one before; into a pipe they follow each other.
+ * `kxgw top`: shows the status continuously, with the latest events, until q, Control-C or `count`
+ * refreshes. A terminal is redrawn; into a pipe the screens are written one after the other.
  */
 
 import { loadConfig } from "../config/load.js";
@@ -13,7 +13,7 @@ import { statusText } from "./status.js";
 import { plainText } from "./table.js";
 
 const EVENTS = 12;
-/** The other screen of the terminal, so that the one before comes back. */
+/** The alternate screen of the terminal, so that the previous content is restored. */
 const ENTER = "\x1b[?1049h\x1b[?25l";
 const LEAVE = "\x1b[?25h\x1b[?1049l";
 const CONTROL_C = "\x03";
@@ -22,11 +22,11 @@ const HOME = "\x1b[H\x1b[J";
 export interface TopOptions {
   readonly json: boolean;
   readonly intervalMs: number;
-  /** Pictures to show; undefined for ever. */
+  /** Refreshes before the exit; undefined for no limit. */
   readonly count: number | undefined;
 }
 
-/** What is typed, when it is a terminal. */
+/** The keyboard, if standard input is a terminal. */
 export interface Keyboard {
   readonly isTTY?: boolean;
   setRawMode?(on: boolean): unknown;
@@ -51,7 +51,7 @@ export async function topCommand(
       for (let shown = 1; ; shown++) {
         const status = await statusOf(config);
         if (options.json) out.stdout(`${JSON.stringify(status)}\n`);
-        else out.stdout(`${live ? HOME : ""}${picture(status)}${live ? "\nq ends\n" : "\n"}`);
+        else out.stdout(`${live ? HOME : ""}${picture(status)}${live ? "\nq quits\n" : "\n"}`);
         if (shown === options.count || (await quit.within(options.intervalMs))) return EXIT.ok;
       }
     } finally {
@@ -74,7 +74,7 @@ function picture(status: Status): string {
   return `${statusText(status)}\n${events.map((line) => `${line}\n`).join("")}`;
 }
 
-/** Waits that end early, with true, when q or Control-C is typed. */
+/** Waits that end early, with true, on q or Control-C. */
 function quitting(keyboard: Keyboard) {
   let wake: (() => void) | undefined;
   let quit = false;

@@ -1,7 +1,7 @@
 /**
- * `kxgw trace FINGERPRINT|HASH|MESSAGE-ID|NUMBER`: the journey of an update, from how it came in to
- * what became of it at each neighbour. The log says which updates are meant and what lasts; the
- * running gateway adds the times that it remembers.
+ * `kxgw trace FINGERPRINT|HASH|MESSAGE-ID|NUMBER`: how an update was received, and its state at
+ * each neighbour. The log finds the updates and their persistent state; the
+ * running gateway adds times that are only in memory.
  */
 
 import { loadConfig } from "../config/load.js";
@@ -12,7 +12,7 @@ import { ask, run, withLog } from "./daemon.js";
 import type { Output } from "./output.js";
 import { plainText } from "./table.js";
 
-/** Prints the journeys, newest first; 66 when nothing is found. */
+/** Prints the journeys, newest first; 66 if no update is found. */
 export async function traceCommand(
   question: string,
   given: { readonly file: string; readonly json: boolean },
@@ -41,19 +41,19 @@ export async function traceCommand(
       out.stdout(given.json ? `${JSON.stringify(journey)}\n` : journeyText(journey, Date.now()));
     }
     if (!isUp && !given.json) {
-      out.stderr("kxgw: no gateway serves this log; this is what it says on disk\n");
+      out.stderr("kxgw: the gateway is not running; this was read from the log on disk\n");
     }
     return EXIT.ok;
   });
 }
 
-const HINT = `      Ask with the fingerprint of a key (40 digits), the hash of an update (32 digits,
-      as kxgw hash prints it), the Message-ID of a mail, or a number of kxgw log.
+const HINT = `      Use the fingerprint of a key (40 digits), the hash of an update (32 digits,
+      as kxgw hash prints it), the Message-ID of a mail, or a number from kxgw log.
 `;
 
 function bodyWords({ body, removal }: Journey): string {
   if (body) return "";
-  return removal?.what === "forgotten" ? ", not held" : ", body expired";
+  return removal?.what === "forgotten" ? ", body deleted" : ", body expired";
 }
 
 function removalLines({ removal }: Journey, time: (iso: string) => string): string[] {
@@ -62,7 +62,7 @@ function removalLines({ removal }: Journey, time: (iso: string) => string): stri
   return [`  ${what.padEnd(8)} ${since === null ? "" : `${time(since)}: `}${reason}`];
 }
 
-/** As lines of text, the last one empty. */
+/** The journey as lines of text, followed by an empty line. */
 export function journeyText(journey: Journey, now: number): string {
   const { seq, hash, fingerprint, size, received, from, transport, messageId, trail } = journey;
   const time = (iso: string) => `${iso} (${ago(Date.parse(iso), now)})`;
@@ -75,7 +75,7 @@ export function journeyText(journey: Journey, now: number): string {
     `  key      ${fingerprint}`,
     `  hash     ${hash}`,
     `  size     ${octets(size)}${bodyWords(journey)}`,
-    `  came in  ${time(received)} ${cameBy(transport)}, from ${from ?? "an unnamed sender"}`,
+    `  received ${time(received)} ${cameBy(transport)}, from ${from ?? "unknown sender"}`,
     ...(messageId === null ? [] : [`  mail     ${messageId}`]),
     ...removalLines(journey, time),
     `  trail    ${trail.length === 0 ? "empty" : listed(trail)}`,

@@ -1,6 +1,6 @@
 /**
- * `kxgw version`: what runs here, for a report to us: versions of everything that matters, and
- * where a config is looked for.
+ * `kxgw version`: versions of gateway, Node, SQLite and OpenSSL for bug reports, and the places
+ * where a config is searched.
  */
 import { EXIT } from "../errors.js";
 import { SCHEMA_VERSION } from "../log/schema.js";
@@ -8,7 +8,7 @@ import { UpdateLog } from "../log/update-log.js";
 import { VERSION } from "../version.js";
 import type { Output } from "./output.js";
 
-/** Prints them; `places` is where a config is looked for. */
+/** Prints the versions; `places` are the paths where a config is searched. */
 export function versionCommand(
   options: { readonly json: boolean; readonly places: readonly string[] },
   out: Output,

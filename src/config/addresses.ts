@@ -1,9 +1,9 @@
 /**
- * Readers for what stands for somebody else in the configuration: mail addresses, IP networks and
- * the URLs of relay and keyserver. They judge the form alone and never resolve a name. Each returns
- * a value or a sentence for the operator. Mail addresses are written plainly (`mail-address.ts`):
+ * Readers for addresses in the configuration: mail addresses, IP networks and
+ * the URLs of relay and keyserver. They check the syntax and never resolve a name. Each returns
+ * a value or an error message. Mail addresses have their plain form (`mail-address.ts`):
  * no quoted local part, no address literal, an internationalised domain as its A-label. Nothing of
- * a relay URL is ever quoted, because it may hold a password.
+ * a relay URL is ever quoted, because it may contain a password.
  */
 import { isIP } from "node:net";
 import { plainIp, plainNetwork } from "../ip-address.js";
@@ -18,14 +18,14 @@ export function parseMailAddress(text: string): Reading<string> {
     fault: `${quoted(text)} is not a mail address: ${why}, as "pgp-public-keys@ks.example.org"`,
   });
   const at = text.lastIndexOf("@");
-  if (/\p{Cc}/u.test(text)) return fault("take the control characters out");
+  if (/\p{Cc}/u.test(text)) return fault("remove the control characters");
   if (/[<>\s]/.test(text)) return fault("write it without a name, spaces and angle brackets");
   if (at < 1) return fault("write user@host");
   const plain = plainAddress(text) ?? text;
-  if (plain !== text) return { fault: `${quoted(text)} is not written plainly: write "${plain}"` };
+  if (plain !== text) return { fault: `${quoted(text)} is not in plain form: write "${plain}"` };
   if (!isAddress(`${text.slice(0, at)}@x`)) return fault('write a plain ASCII name before the "@"');
   if (!isHostname(text.slice(at + 1))) return fault('write a host name after the "@"');
-  if (at > 64 || text.length > 254) return fault("write a shorter one");
+  if (at > 64 || text.length > 254) return fault("it is too long");
   return { value: text };
 }
 
@@ -54,9 +54,9 @@ export function parseRelay(text: string): Reading<string> {
   const hint = 'write "smtp://127.0.0.1:25" or "smtps://user:password@host:465"';
   if (!url || !isMail) return { fault: `is not an smtp:// or smtps:// URL: ${hint}` };
   const isHost = /^\[.*\]$/.test(url.hostname) || isIP(url.hostname) || isHostname(url.hostname);
-  if (!isHost) return { fault: `names no host: ${hint}` };
+  if (!isHost) return { fault: `has no host: ${hint}` };
   if (!["", "/"].includes(url.pathname) || url.search !== "" || url.hash !== "") {
-    return { fault: `has something behind the host and port: ${hint}` };
+    return { fault: `has text after host and port: ${hint}` };
   }
   if (/[\s\p{Cc}]/u.test(text)) return { fault: `has a space or control character: ${hint}` };
   return { value: text };
@@ -67,10 +67,10 @@ export function parseKeyserver(value: string): Reading<string> {
   const url = URL.canParse(value) ? new URL(value) : undefined;
   const isWeb = url?.protocol === "http:" || url?.protocol === "https:";
   if (isWeb && url.search === "" && url.hash === "") return { value: value.replace(/\/+$/, "") };
-  return { fault: `${quoted(value)} is no http URL: write one as "http://127.0.0.1:11371"` };
+  return { fault: `${quoted(value)} is not an HTTP URL: write one as "http://127.0.0.1:11371"` };
 }
 
-/** The relay as it may be shown: scheme, host and port, without user and password. */
+/** The relay for output: scheme, host and port, without user and password. */
 export function redactedRelay(relay: string): string {
   const { protocol, host } = new URL(relay);
   return `${protocol}//${host}`;

@@ -1,8 +1,8 @@
 /**
- * The block list of `[policy] blocklist`: one key a line, its fingerprint, then the reason, with
+ * The block list of `[policy] blocklist`: one key per line, its fingerprint, then the reason, with
  * `until=YYYY-MM-DD` and `allow-revocation` anywhere among its words. Blank lines and lines that
- * begin with # are passed over. Read with the configuration, so that a slip in it is a fault of the
- * configuration and not a key that is carried by mistake.
+ * begin with # are ignored. It is read with the configuration, so that an error in it is an error
+ * of the configuration and not a key that is carried by mistake.
  */
 import type { ConfigFault } from "../errors.js";
 import type { Block } from "./config.js";
@@ -11,7 +11,7 @@ import { parseDate } from "./units.js";
 
 const UNTIL = /^until=(\d{4}-\d{2}-\d{2})$/;
 
-/** The blocks of a list by upper-case fingerprint, and what cannot be read of it. */
+/** The blocks of a list by upper-case fingerprint, and its errors. */
 export function parseBlocklist(text: string): {
   readonly blocks: ReadonlyMap<string, Block>;
   readonly faults: readonly ConfigFault[];
@@ -25,7 +25,7 @@ export function parseBlocklist(text: string): {
       faults.push({ line: index + 1, column: 1, key: "", message });
     const name = parseFingerprint(first);
     if ("fault" in name) {
-      fault("does not begin with a whole fingerprint: write 32, 40 or 64 hex digits");
+      fault("does not begin with a full fingerprint: write 32, 40 or 64 hex digits");
       continue;
     }
     const dates = words.flatMap((word) => UNTIL.exec(word)?.[1] ?? []);
@@ -33,7 +33,7 @@ export function parseBlocklist(text: string): {
     if ("fault" in date) fault(`${dates[0]} is not a date`);
     const until = "value" in date ? date.value : undefined;
     if (words.some((word) => word.startsWith("until=") && !UNTIL.test(word))) {
-      fault("has a date that cannot be read: write until=YYYY-MM-DD");
+      fault("has an invalid date: write until=YYYY-MM-DD");
     }
     const allowRevocation = words.includes("allow-revocation");
     const reason = words

@@ -1,12 +1,12 @@
 /**
- * The file of `[policy] carry`, which makes a partial gateway (thesis 2.3, keyring.debian.org): a
- * fingerprint a line, blanks in it and 0x before it allowed, a comment behind #. Read with the
- * configuration; a file without any fingerprint is a fault, because nothing would be carried.
+ * The file of `[policy] carry`, for a partial gateway (thesis 2.3, keyring.debian.org): one
+ * fingerprint per line, with optional blanks and 0x, and comments after #. It is read with the
+ * configuration; a file without a fingerprint is an error, because nothing would be carried.
  */
 import type { ConfigFault } from "../errors.js";
 import { parseFingerprint } from "./fingerprint.js";
 
-/** The upper-case fingerprints of a file, and what cannot be read of it. */
+/** The upper-case fingerprints of a file, and its errors. */
 export function parseCarry(text: string): {
   readonly carried: ReadonlySet<string>;
   readonly faults: readonly ConfigFault[];
@@ -21,7 +21,7 @@ export function parseCarry(text: string): {
     else faults.push({ line: index + 1, column: 1, key: "", message: reading.fault });
   }
   if (carried.size === 0 && faults.length === 0) {
-    const message = "holds no fingerprint, so that nothing would be carried";
+    const message = "contains no fingerprint, so that nothing would be carried";
     faults.push({ line: undefined, column: undefined, key: "", message });
   }
   return { carried, faults };

@@ -1,8 +1,8 @@
 /**
- * Whether the certificates and keys that a configuration names can be used: read by the user of
- * this process, PEM, and of one piece. They stay paths in the `Config`, so that a key is never
- * printed with it, and a door reads them anew when they change. Does not ask who signed a
- * certificate or until when it is good.
+ * Checks the certificates and keys that a configuration names: they can be read by the user of
+ * this process, are PEM, and match. They stay paths in the `Config`, so that a key is never
+ * printed with it, and a listener reads them again when they change. Signer and
+ * expiry are not checked.
  */
 import { readFileSync } from "node:fs";
 import { createSecureContext } from "node:tls";
@@ -16,7 +16,7 @@ interface Named {
   readonly key: string;
 }
 
-/** Every file that cannot be used, by the key that names it. */
+/** All unusable files, by the key that names them. */
 export function certificateFaults({ smtp, kx, outbound }: Config): PathFault[] {
   return [
     ...(smtp?.tls === undefined ? [] : pairFaults(smtp.tls, ["smtp", "tls"])),
@@ -32,16 +32,16 @@ function pairFaults({ cert, key }: Named, path: KeyPath): PathFault[] {
   const faults = [certificate, secret].filter((file) => "message" in file);
   if (!("pem" in certificate) || !("pem" in secret)) return faults;
   const wrong = [
-    ...pemFaults({ cert: certificate.pem }, [...path, "cert"], "holds no certificate in PEM"),
+    ...pemFaults({ cert: certificate.pem }, [...path, "cert"], "contains no PEM certificate"),
     ...pemFaults(
       { key: secret.pem },
       [...path, "key"],
-      "holds no private key in PEM without a password",
+      "contains no PEM private key without a password",
     ),
   ];
   if (wrong.length > 0) return wrong;
   const together = { cert: certificate.pem, key: secret.pem };
-  return pemFaults(together, [...path, "key"], "is not the key of the certificate");
+  return pemFaults(together, [...path, "key"], "does not match the certificate");
 }
 
 function caFaults(ca: string | undefined, path: KeyPath): PathFault[] {
@@ -49,7 +49,7 @@ function caFaults(ca: string | undefined, path: KeyPath): PathFault[] {
   const file = read(ca, path);
   if (!("pem" in file)) return [file];
   if (file.pem.includes("-----BEGIN CERTIFICATE-----")) return [];
-  return [{ path, message: "holds no certificate in PEM: name another file" }];
+  return [{ path, message: "contains no PEM certificate: write another file" }];
 }
 
 function pemFaults(
@@ -61,8 +61,8 @@ function pemFaults(
     createSecureContext(options);
     return [];
   } catch {
-    // OpenSSL's own words are about ASN.1.
-    return [{ path, message: `${message}: name another file` }];
+    // The messages of OpenSSL are about ASN.1.
+    return [{ path, message: `${message}: write another file` }];
   }
 }
 

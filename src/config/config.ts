@@ -1,66 +1,66 @@
 /**
- * What the operator asked for, as every other room reads it: validated, frozen, defaults filled in,
- * durations in milliseconds, sizes in bytes, paths absolute. How a file becomes this is `load.ts`;
- * a section that the file leaves out is undefined here, and its door is not built.
+ * The validated configuration that all other folders use: frozen, with defaults,
+ * durations in milliseconds, sizes in bytes, absolute paths. `load.ts` reads it from a file;
+ * a missing section is undefined here, and its part of the gateway is not started.
  */
 
 import type { Rate } from "../rate.js";
 import type { Schedule } from "../schedule.js";
 
-/** A part of the day in UTC, milliseconds after midnight; it may go over midnight. */
+/** A part of the day in UTC, milliseconds after midnight; it may include midnight. */
 export interface QuietHours {
   readonly fromMs: number;
   readonly toMs: number;
 }
 
-/** An address to listen on or to dial. Port 0 asks for any free port. */
+/** An address to listen on or to dial. Port 0 means any free port. */
 export interface Endpoint {
   readonly host: string;
   readonly port: number;
 }
 
-/** Which roads updates take to a neighbour; "auto" is KX, and mail while that is down. */
+/** Which paths updates take to a neighbour; "auto" is KX, and mail while KX is down. */
 export type Via = "mail" | "kx" | "both" | "auto";
 
-/** Where a key that was lost is asked for: over HKP at a URL without a path, or by mail. */
+/** Where a lost key is requested: over HKP at a URL without a path, or by mail. */
 export type RepairWay = { readonly type: "hkp"; readonly url: string } | { readonly type: "mail" };
 
 /** One [[peer]] entry: a site (mail), a KX peer, or both. */
 export interface Neighbour {
   readonly name: string;
   readonly via: Via;
-  /** How long KX has to be down before mail goes instead; means something with "auto" only. */
+  /** How long KX must be down before mail is used; for "auto" only. */
   readonly fallbackMs: number;
-  /** Recipient of our incremental mail, and the address that stands for it in a trail. */
+  /** Recipient of our incremental mail, and its address in a trail. */
   readonly mail: string | undefined;
   /** Addresses and CIDR ranges that may deliver its mail to us. */
   readonly acceptFrom: readonly string[];
-  /** Most mails and requests that are taken from it in a time, or undefined for all. */
+  /** Rate limit for its mails and requests, or undefined for no limit. */
   readonly acceptRate: Rate | undefined;
   /** Upper bound of one mail to it, in bytes. */
   readonly maxMailBytes: number;
-  /** Most mails to it in a time, or undefined for as many as the relay takes. */
+  /** Rate limit for mails to it, or undefined for no limit. */
   readonly maxRate: Rate | undefined;
-  /** Whether its mail may leave over a verified TLS connection only. */
+  /** Whether its mail needs a verified TLS connection. */
   readonly requireTls: boolean;
-  /** Where its KX listener is; connections from this host are this peer's. */
+  /** Its KX listener; connections from this host are attributed to it. */
   readonly kx: Endpoint | undefined;
-  /** Set for a kxs:// endpoint: the certificate's SHA-256 that it must have, if one is pinned. */
+  /** Set for a kxs:// endpoint: the required SHA-256 of its certificate, if one is pinned. */
   readonly tls: { readonly pin: string | undefined } | undefined;
-  /** Whether we dial, or wait to be dialled. */
+  /** Whether the gateway dials it. */
   readonly dial: boolean;
-  /** Bytes of updates that are fetched from it in a time, or undefined for as many as there are. */
+  /** Rate limit for bytes fetched from it, or undefined for no limit. */
   readonly fetchRate: Rate | undefined;
-  /** When nothing is fetched from it. */
+  /** Hours without fetching from it. */
   readonly quietHours: QuietHours | undefined;
-  /** Where its keys are to be had when an update was lost. */
+  /** Where its keys are requested after an update was lost. */
   readonly repair: RepairWay | undefined;
 }
 
-/** How updates get into the keyserver beside us; paths are absolute. */
+/** How updates are delivered to the local keyserver; paths are absolute. */
 export type LocalWay =
   | {
-      /** A file for each mail, and then a command with "{}" for its path, if one is wanted. */
+      /** A file per mail, and an optional command with "{}" for its path. */
       readonly type: "pksd";
       readonly directory: string;
       readonly notify: readonly string[] | undefined;
@@ -73,18 +73,18 @@ export type LocalWay =
   | { readonly type: "command"; readonly command: readonly string[] };
 
 export type LocalDelivery = LocalWay & {
-  /** What the keyserver writes into trails; an update whose trail has it is not delivered. */
+  /** Its address in trails; an update whose trail has it is not delivered. */
   readonly address: string | undefined;
   readonly maxMailBytes: number;
   readonly retry: Schedule;
 };
 
-/** Why, and for how long, a key is not carried. */
+/** Why and until when a key is not carried. */
 export interface Block {
   readonly reason: string;
-  /** Milliseconds since 1970, or undefined for good. */
+  /** Milliseconds since 1970, or undefined for no end. */
   readonly until: number | undefined;
-  /** Whether an update that is nothing but a hard revocation of the key passes. */
+  /** Whether an update with only a hard revocation of the key passes. */
   readonly allowRevocation: boolean;
 }
 
@@ -97,17 +97,17 @@ export interface PolicySettings {
   readonly maxUserIdBytes: number;
   readonly maxAttributeBytes: number;
   readonly attributes: "accept" | "refuse";
-  /** Whether keys that came other than by KX go on as their news or as they came. */
+  /** Whether keys that did not come by KX are forwarded as their news or unchanged. */
   readonly forward: "news" | "whole";
   /** Absolute path of the block list, or undefined for none. */
   readonly blocklist: string | undefined;
-  /** What the block list says, by upper-case fingerprint. */
+  /** The entries of the block list, by upper-case fingerprint. */
   readonly blocks: ReadonlyMap<string, Block>;
   /** Absolute path of the file of keys that are carried, or undefined when all are. */
   readonly carry: string | undefined;
-  /** What that file says, upper-case fingerprints. */
+  /** The upper-case fingerprints of that file. */
   readonly carried: ReadonlySet<string> | undefined;
-  /** Whether keys are taken of which the log knows nothing; not asked where `carried` is there. */
+  /** Whether keys that the log does not know are accepted; not used with `carried`. */
   readonly newKeys: boolean;
 }
 
@@ -120,7 +120,7 @@ export interface Config {
     readonly path: string;
     readonly retainMs: number;
     readonly rememberMs: number;
-    /** Of bodies that are kept longer than `retainMs`, because a site still needs them. */
+    /** Limit for bodies that are kept beyond `retainMs` because a site still needs them. */
     readonly holdBytes: number;
   };
   readonly smtp:
@@ -134,7 +134,7 @@ export interface Config {
         readonly socketMode: number;
         readonly hostname: string;
         readonly maxSizeBytes: number;
-        /** The mail server in front of us, if it was named. */
+        /** The mail server in front of the gateway, if configured. */
         readonly front: Endpoint | undefined;
         /** Paths of PEM files, for STARTTLS; without them it is not offered. */
         readonly tls: { readonly cert: string; readonly key: string } | undefined;
@@ -145,16 +145,16 @@ export interface Config {
         /** Absolute paths of directories from which mails are taken. */
         readonly watch: readonly string[];
         readonly everyMs: number;
-        /** How long what was refused is kept aside. */
+        /** How long refused files are kept. */
         readonly keepRefusedMs: number;
       }
     | undefined;
   readonly hkp:
     | {
         readonly listen: readonly Endpoint[];
-        /** Whether strangers may post, too. */
+        /** Whether unknown clients may post. */
         readonly open: boolean;
-        /** Most requests of strangers from one network in a time. */
+        /** Rate limit for unknown clients of one network. */
         readonly strangerRate: Rate;
         /** Of one request, form-encoded. */
         readonly maxSizeBytes: number;
@@ -178,19 +178,19 @@ export interface Config {
         readonly relay: string;
         /** Absolute path of the file that the password in `relay` comes from. */
         readonly relayPasswordFile: string | undefined;
-        /** Envelope sender, marked per site and update; without one, `site.contact` unmarked. */
+        /** Envelope sender, tagged per site and update; if undefined, `site.contact` untagged. */
         readonly bounce: string | undefined;
         readonly retry: Schedule;
-        /** Path of a PEM file with CAs that are trusted beside the system's, for the relay. */
+        /** Path of a PEM file with additional CAs for the relay. */
         readonly ca: string | undefined;
       }
     | undefined;
   readonly admin:
     | {
         readonly listen: Endpoint;
-        /** Host names that it answers to, beside addresses, localhost and this host's own. */
+        /** Accepted host names, besides addresses, localhost and the name of this host. */
         readonly names: readonly string[];
-        /** Whether addresses are masked, because strangers may look. */
+        /** Whether the page is public, so that addresses are masked. */
         readonly publicStatus: boolean;
       }
     | undefined;

@@ -1,7 +1,7 @@
 /**
- * The configuration of a gateway that was started without a file: everything on loopback, data in
- * ./data, no neighbours, no mail going out. It goes through the same schema, rules and environment
- * as a file does, so that nothing is allowed here that is a fault there.
+ * The built-in configuration of a gateway without a config file: listeners on loopback, data in
+ * ./data, no neighbours, no outgoing mail. It passes the same schema, rules and environment
+ * as a file.
  */
 import type { Config } from "./config.js";
 import type { Environment } from "./environment.js";

@@ -1,9 +1,9 @@
 /**
- * Environment variables over the file: `KXGW_MODE`, and `KXGW_SECTION__KEY` for each key of a
- * section, as `KXGW_LOG__PATH`. A list is separated by commas. A variable that names a section
- * brings it into being, as its header in the file would. Every other KXGW_ variable is a fault, so
- * that a slip cannot pass for a default; neighbours stand in the file alone. Values are never
- * quoted here.
+ * Environment variables that override the file: `KXGW_MODE`, and `KXGW_SECTION__KEY` for each key
+ * of a section, as `KXGW_LOG__PATH`. A list is separated by commas. A variable of a section
+ * creates the section, as its header in the file does. Every other KXGW_ variable is an error, so
+ * that a typing error has no silent effect; neighbours are configured in the file only. Values are
+ * never quoted here.
  */
 import { z } from "zod";
 import { formatKey } from "./locate.js";
@@ -30,15 +30,15 @@ const VARIABLES: ReadonlyMap<string, Variable> = new Map([
   ),
 ]);
 
-/** What the environment did to a tree. */
+/** The result of applying the environment. */
 export interface Overlay {
   /** The variable that a key comes from, by `formatKey`. */
   readonly origins: ReadonlyMap<string, string>;
-  /** Variables that mean nothing, each with what to do. */
+  /** Unknown variables, each with a message. */
   readonly faults: readonly { readonly variable: string; readonly message: string }[];
 }
 
-/** Writes the KXGW_ variables into `tree`, over what is there. */
+/** Writes the KXGW_ variables into `tree` and overrides its values. */
 export function overlay(tree: Record<string, unknown>, env: Environment): Overlay {
   const origins = new Map<string, string>();
   const faults: { variable: string; message: string }[] = [];
@@ -55,7 +55,7 @@ export function overlay(tree: Record<string, unknown>, env: Environment): Overla
     if (key === undefined) tree[head] = read;
     else {
       const section = tree[head] ?? {};
-      // Not a table: the file is at fault there, and is told so.
+      // Not a table: the error is reported for the file.
       if (typeof section !== "object" || section === null) continue;
       tree[head] = section;
       Object.assign(section, { [key]: read });
@@ -73,18 +73,18 @@ function listOf(value: string): string[] {
 function unknownVariable(name: string): string {
   const rest = name.slice(PREFIX.length).toLowerCase();
   if (rest === "peer" || rest.startsWith("peer_")) {
-    return "is not a known variable: neighbours are written in the file, as [[peer]]";
+    return "is not a known variable: neighbours are configured in the file, as [[peer]]";
   }
   if (Object.hasOwn(sections, rest)) {
     return `is not a known variable: write a key of the section, as ${name}__KEY`;
   }
   const known = [...VARIABLES.keys()].map((variable) => variable.slice(PREFIX.length));
   const meant = suggest(rest, known);
-  const hint = meant ? `; did you mean ${PREFIX}${meant}?` : ": take it out of the environment";
+  const hint = meant ? `; did you mean ${PREFIX}${meant}?` : ": remove it from the environment";
   return `is not a known variable${hint}`;
 }
 
-/** What a key's value is written as; one that cannot be that stays a text, and is told so. */
+/** The parser for a key's value; an invalid value stays a text and is reported as an error. */
 function readerOf(field: z.ZodType): (value: string) => unknown {
   let inner: z.core.$ZodType = field;
   while (

@@ -1,7 +1,7 @@
 /**
- * The kinds of values that a configuration is written in: texts that a reader understands, lists,
- * words, sizes, counts. Each says what is wrong with a value and shows how to write it. Which keys
- * there are is `schema.ts`.
+ * The types of values in a configuration: texts with a parser, lists,
+ * words, sizes, counts. Each reports what is wrong with a value and shows a valid one. The keys
+ * are in `schema.ts`.
  */
 import { z } from "zod";
 import {
@@ -24,15 +24,15 @@ import {
   parseSize,
 } from "./units.js";
 
-/** A keyserver has to serve an update for 72 hours after it was announced (thesis 3.1). */
+/** A keyserver must serve an update for 72 hours after the announcement (thesis 3.1). */
 const MIN_RETAIN_MS = 72 * 3_600_000;
 
-/** A smaller mail could not carry an ordinary key. */
+/** A smaller mail cannot contain an ordinary key. */
 const MIN_MAX_MAIL_BYTES = 16 * 1024;
 
 /**
- * A text in quotes that `reader` understands; `example` is shown when it is something else. Both it
- * and what the reader reads go into the JSON schema, and so into the reference page.
+ * A text in quotes that `reader` accepts; `example` is shown if the value is not a text. Both it
+ * and the type go into the JSON schema, and so into the reference page.
  */
 export function text<T>(example: string, reader: (text: string) => Reading<T>) {
   const error = (issue: { readonly input?: unknown }) =>
@@ -48,7 +48,7 @@ export function text<T>(example: string, reader: (text: string) => Reading<T>) {
   });
 }
 
-/** What a reader reads, in words; what is not in the list is a text like any other. */
+/** The name of the type that a reader accepts; "text" for all that are not listed. */
 function nameOf(reader: unknown): string {
   switch (reader) {
     case parseDuration:
@@ -98,7 +98,7 @@ export function word<const T extends string>(
   });
 }
 
-/** A reader with one more condition on what it has read. */
+/** A reader with a minimum. */
 function atLeast(
   reader: (text: string) => Reading<number>,
   least: number,
@@ -111,9 +111,10 @@ function atLeast(
 }
 
 export function parsePath(value: string): Reading<string> {
-  if (value === ":memory:") return { fault: "a log in memory loses updates: name a file" };
-  if (value.trim() === "") return { fault: 'is empty: name a file, as "updates.db"' };
-  if (value.includes("\0")) return { fault: "a file name holds no NUL" };
+  if (value === ":memory:")
+    return { fault: "a log in memory loses updates: write the name of a file" };
+  if (value.trim() === "") return { fault: 'is empty: write the name of a file, as "updates.db"' };
+  if (value.includes("\0")) return { fault: "a file name must not contain NUL" };
   return { value };
 }
 
@@ -124,16 +125,16 @@ export function parseHostname(value: string): Reading<string> {
 
 export function parseWord(value: string): Reading<string> {
   if (value !== "" && !value.includes("\0")) return { value };
-  return { fault: "is empty or holds a NUL: write a program or an argument" };
+  return { fault: "is empty or contains NUL: write a program or an argument" };
 }
 
 export function parseName(value: string): Reading<string> {
   if (/^[A-Za-z0-9][A-Za-z0-9_-]{0,31}$/.test(value)) return { value };
   const hint = 'write 1 to 32 letters, digits, "_" and "-", a letter or digit first';
-  return { fault: `${quoted(value)} cannot be a name: ${hint}` };
+  return { fault: `${quoted(value)} is not a valid name: ${hint}` };
 }
 
-/** Where mail is taken: over TCP, LMTP on a Unix socket, or TCP sockets that systemd opened. */
+/** A listener for mail: TCP, LMTP on a Unix socket, or TCP sockets that systemd opened. */
 type MailListener = Endpoint | { readonly socket: string } | { readonly inherited: string };
 
 export function parseMailListener(value: string): Reading<MailListener> {
@@ -148,7 +149,7 @@ function parseInherited(value: string): Reading<MailListener> {
   const name = value.slice("systemd:".length);
   if (/^[A-Za-z0-9@._-]{1,255}$/.test(name)) return { value: { inherited: name } };
   const hint = 'write its FileDescriptorName, as "systemd:smtp"';
-  return { fault: `${quoted(value)} names no socket of systemd: ${hint}` };
+  return { fault: `${quoted(value)} is not the name of a socket of systemd: ${hint}` };
 }
 
 export function parseMode(value: string): Reading<number> {
@@ -172,7 +173,7 @@ export function parseRepair(value: string): Reading<RepairWay> {
   const reading = parseEndpoint(hasPort ? rest : `${rest}:${isSecure ? 443 : 11371}`);
   if (rest === "" || "fault" in reading) {
     const hint = 'write "hkp://host:port", "hkps://host" or "mail"';
-    return { fault: `${quoted(value)} is no way to a keyserver: ${hint}` };
+    return { fault: `${quoted(value)} is not the address of a keyserver: ${hint}` };
   }
   const url = `${isSecure ? "https" : "http"}://${formatEndpoint(reading.value)}`;
   return { value: { type: "hkp", url } };
@@ -186,18 +187,18 @@ export function parsePin(value: string): Reading<string> {
     .toUpperCase();
   if (/^[0-9A-F]{64}$/.test(digits)) return { value: digits };
   const how = "openssl x509 -noout -fingerprint -sha256 -in FILE";
-  return { fault: `${quoted(value)} is not 64 hex digits: take what "${how}" prints` };
+  return { fault: `${quoted(value)} is not 64 hex digits: copy the output of "${how}"` };
 }
 
 export const retain = atLeast(
   parseDuration,
   MIN_RETAIN_MS,
-  (value) => `${value} is less than 72h, for which an update has to be served: write 72h or more`,
+  (value) => `${value} is less than the minimum of 72h: write 72h or more`,
 );
 export const maxMail = atLeast(
   parseSize,
   MIN_MAX_MAIL_BYTES,
-  (value) => `${value} is less than 16KiB, which many a key needs: write 16KiB or more`,
+  (value) => `${value} is less than the minimum of 16KiB: write 16KiB or more`,
 );
 
 export const mailAddress = () => text("pgp-public-keys@ks.example.org", parseMailAddress);
@@ -205,13 +206,13 @@ export const endpoint = (example: string) => text(example, parseEndpoint);
 export const schedule = (example: string) => text(example, parseSchedule);
 
 export const certificate = {
-  cert: text("kx.pem", parsePath).describe("Our certificate and its chain, PEM."),
-  key: text("kx.key", parsePath).describe("Its private key, PEM."),
+  cert: text("kx.pem", parsePath).describe("The certificate with its chain, PEM."),
+  key: text("kx.key", parsePath).describe("The private key, PEM."),
 };
 
 export const size = (preset: string) => text(preset, parseSize).prefault(preset);
 export const count = (preset: number) =>
   z
-    .int({ error: `is not a whole number: write one without quotes, as ${preset}` })
+    .int({ error: `is not an integer: write one without quotes, as ${preset}` })
     .min(1, { error: "is less than 1: write 1 or more" })
     .default(preset);

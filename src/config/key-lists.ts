@@ -1,6 +1,6 @@
 /**
- * The files of keys that `[policy]` names, `blocklist` and `carry`, read with the configuration: a
- * fault in one is a fault of the configuration, under the file's own name and line.
+ * The files of keys that `[policy]` names, `blocklist` and `carry`. They are read with the config:
+ * an error in one is an error of the configuration, with name and line of the file.
  */
 import type { ConfigFault } from "../errors.js";
 import { ConfigFaults } from "../errors.js";
@@ -10,7 +10,7 @@ import type { Config } from "./config.js";
 import { reasonOf } from "./reason.js";
 import { readText } from "./text-file.js";
 
-/** 400,000 fingerprints, which take 40 MB of memory: more is no partial gateway. */
+/** Enough for 400,000 fingerprints, which use 40 MB of memory. */
 const MAX_LIST_BYTES = 16 * 1024 ** 2;
 
 /** The configuration with its lists read. Throws `ConfigFaults`. */

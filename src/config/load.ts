@@ -1,10 +1,10 @@
 /**
- * From a file to a frozen `Config`, or to every fault of it at once, each with line, column, key
- * and what to do. Environment variables go over the file, the file over the defaults. All steps but
- * the reading are pure; the path of the log is made absolute and not looked at. A fault that an
- * environment variable brought has no position and names the variable. A syntax fault hides the
- * faults behind it, because there is no tree to look at. Never quotes a line of the file: it may
- * hold the password of the relay.
+ * Turns a file into a frozen `Config`, or into all its errors at once, each with line, column, key
+ * and remedy. Environment variables override the file, the file overrides defaults. All steps but
+ * the reading are pure; the path of the log is made absolute and not checked. An error in an
+ * environment variable has no position and names the variable. A syntax error hides the
+ * errors after it, because there is no tree. Messages never quote a line of the file: it may
+ * contain the password of the relay.
  */
 import { dirname, resolve } from "node:path";
 import { parse, TomlError } from "smol-toml";
@@ -28,10 +28,10 @@ import { settingsFaults } from "./settings.js";
 import { readText } from "./text-file.js";
 import { configWarnings } from "./warnings.js";
 
-/** A configuration of a thousand neighbours fits; a disk image given by mistake does not. */
+/** A configuration of a thousand neighbours is smaller. */
 const MAX_FILE_BYTES = 1024 * 1024;
 
-/** A restart or a short cut of the network is over by then. */
+/** Longer than a restart or a short network failure. */
 const FALLBACK_MS = 10 * 60_000;
 
 /** Reads and checks `file`. Throws `ConfigFaults` (its path absolute), also when unreadable. */
@@ -54,7 +54,7 @@ export function loadConfig(file: string, env: Environment): Config {
   return deepFreeze(withKeyLists(complete));
 }
 
-/** What `configWarnings` finds in a configuration that was read from `file`, with its places. */
+/** The warnings about a configuration that was read from `file`, with their places. */
 export function warningsOf(file: string, config: Config): ConfigFault[] {
   const warnings = configWarnings(config);
   if (warnings.length === 0) return [];
@@ -72,7 +72,7 @@ export function parseConfig(
   env: Environment,
 ): Config {
   if (text.length > MAX_FILE_BYTES) {
-    const message = "is larger than 1MiB, which no configuration is";
+    const message = "is larger than 1 MiB, the limit for a configuration";
     throw new ConfigFaults(file, [{ line: undefined, column: undefined, key: "", message }]);
   }
   let tree: Record<string, unknown>;
@@ -85,9 +85,9 @@ export function parseConfig(
 }
 
 /**
- * Checks a tree of sections and keys, which may be changed, and makes a frozen `Config` of it.
- * `locate` is asked for positions only when there is a fault. Throws `ConfigFaults` under the name
- * `label`; `file` is what the result says it comes from.
+ * Checks a tree of sections and keys, which it may change, and makes a frozen `Config` of it.
+ * `locate` is called for positions only if there is an error. Throws `ConfigFaults` under the name
+ * `label`; `file` goes into the result.
  */
 export function buildConfig(
   tree: Record<string, unknown>,
@@ -201,7 +201,7 @@ function configOf(settings: Settings, file: string | undefined, directory: strin
   };
 }
 
-/** What [local] asks for; that the keys of its type are there has been checked (`rules.ts`). */
+/** The settings of [local]; `rules.ts` has checked that the keys of its type are present. */
 function localOf(
   local: NonNullable<Settings["local"]>,
   directory: string,
@@ -246,7 +246,7 @@ function neighbourOf(peer: PeerSettings): Neighbour {
   };
 }
 
-/** Faults of files that the configuration names, in the order of their keys. */
+/** Errors of files that the configuration names, in the order of their keys. */
 function locatedFaults(
   faults: readonly PathFault[],
   positions: ReadonlyMap<string, Position>,
@@ -261,8 +261,8 @@ function locatedFaults(
 
 function syntaxFault(error: unknown): ConfigFault {
   if (!(error instanceof TomlError)) {
-    // The parser gave way, and to the operator that is a fault of the file like any other.
-    const message = "cannot be understood as TOML";
+    // The parser failed; for the operator this is an error of the file.
+    const message = "cannot be parsed as TOML";
     return { line: undefined, column: undefined, key: "", message };
   }
   // The lines below the first one show the text of the file.
@@ -271,7 +271,7 @@ function syntaxFault(error: unknown): ConfigFault {
   return { line: error.line, column: error.column, key: "", message };
 }
 
-/** In the order of the file; what has no position comes last. */
+/** In the order of the file; errors without a position come last. */
 function byPosition(a: ConfigFault, b: ConfigFault): number {
   const end = Number.MAX_SAFE_INTEGER;
   return (a.line ?? end) - (b.line ?? end) || (a.column ?? end) - (b.column ?? end);

@@ -1,12 +1,12 @@
 /**
- * Where each key of a TOML text stands. The TOML library gives positions for syntax errors only, so
- * this scanner walks over a text that the library has already accepted and notes line and column of
+ * The position of each key in a TOML text. The TOML library gives positions for syntax errors only;
+ * this scanner reads a text that the library has already accepted and records line and column of
  * every table header, key and array element.
  *
- * It reads structure and no values: strings, numbers and dates are stepped over. It knows dotted
+ * It reads structure and no values: strings, numbers and dates are skipped. It supports dotted
  * and quoted keys, tables and arrays of tables, inline tables, arrays over several lines and
- * multi-line strings. Limits: on a text that is not TOML it ends, but what it says is worth
- * nothing; columns count UTF-16 units, as the library's do; nothing below 32 levels is noted.
+ * multi-line strings. Limits: on a text that is not TOML it terminates with wrong
+ * positions; columns count UTF-16 units, as in the library; deeper than 32 levels it stops.
  */
 import { quoted } from "./quote.js";
 
@@ -19,7 +19,7 @@ export interface Position {
 /** Keys and array indices from the root: `['peer', 1, 'via']`. */
 export type KeyPath = readonly (string | number)[];
 
-/** Deeper nesting than a configuration could need, and a bound on the work that one key makes. */
+/** Maximum nesting, which also bounds the work per key. */
 export const MAX_DEPTH = 32;
 
 /** The name of a key in messages: `peer[1].via`; a key that is not bare is quoted. */
@@ -40,7 +40,7 @@ export function locateKeys(text: string): ReadonlyMap<string, Position> {
   return new Scanner(text).scan();
 }
 
-/** A position for `path`, or for the nearest table round it that the text has. */
+/** The position of `path`, or of the nearest enclosing table. */
 export function positionOf(
   positions: ReadonlyMap<string, Position>,
   path: KeyPath,
@@ -79,7 +79,7 @@ class Scanner {
     }
   }
 
-  /** `[a.b]` or `[[a.b]]`: the path that the pairs below it belong to. */
+  /** `[a.b]` or `[[a.b]]`: the path of the pairs below it. */
   #header(): KeyPath {
     const start = this.#at;
     const isArray = this.#text[start + 1] === "[";
@@ -101,7 +101,7 @@ class Scanner {
     return path;
   }
 
-  /** `a.b = value`; leaves the scanner behind the value. */
+  /** `a.b = value`; moves behind the value. */
   #pair(table: KeyPath, depth: number): void {
     const start = this.#at;
     const path: (string | number)[] = [...table];
@@ -116,7 +116,7 @@ class Scanner {
     this.#value(path, depth);
   }
 
-  /** A dotted key and the blanks behind it. */
+  /** A dotted key and the blanks after it. */
   #keys(): string[] {
     const keys: string[] = [];
     do {
@@ -145,7 +145,7 @@ class Scanner {
     else this.#skip(/[^,\]}#\n]*/y);
   }
 
-  /** An array or an inline table, both of which may run over lines and hold comments. */
+  /** An array or an inline table, which may span lines and contain comments. */
   #items(path: KeyPath, depth: number): void {
     const isArray = this.#text[this.#at] === "[";
     this.#at += 1;
@@ -167,7 +167,7 @@ class Scanner {
     }
   }
 
-  /** A string in three quotes; one or two quotes more than three belong to its text. */
+  /** A string in three quotes; one or two further quotes at its end belong to the text. */
   #multiline(quotes: '"""' | "'''"): void {
     let end = this.#at + 3;
     for (;;) {
@@ -189,7 +189,7 @@ class Scanner {
     return backslashes % 2 === 1;
   }
 
-  /** Steps over what the sticky `pattern` matches here, and returns it. */
+  /** Skips the match of the sticky `pattern` and returns it. */
   #skip(pattern: RegExp): string {
     pattern.lastIndex = this.#at;
     const match = pattern.exec(this.#text)?.[0] ?? "";
@@ -197,7 +197,7 @@ class Scanner {
     return match;
   }
 
-  /** The first mention of a path is the one that counts. */
+  /** Records the first position of a path. */
   #note(path: KeyPath, at: number): void {
     const key = formatKey(path);
     if (this.#positions.has(key)) return;

@@ -1,11 +1,11 @@
 /**
- * Text of the operator's file made fit for a message: short, on one line, and without anything
- * that a terminal could obey. Knows nothing of what the text means: whoever quotes a value has to
- * know that it is no secret. Only a password in a URL, which may have slipped into the wrong key,
- * is taken out here.
+ * Quotes text of the operator's file for a message: short, on one line, and without characters
+ * that control a terminal. It does not know the meaning of the text: the caller must
+ * know that it is not secret. Only a password in a URL, which may be in a wrong key,
+ * is removed here.
  */
 
-/** Longest piece of somebody's text in a message, in characters. */
+/** Maximum length of quoted text, in characters. */
 const MAX_QUOTED = 60;
 
 /** `text` in double quotes, at most 60 characters, no user of a URL, \u for all but plain ASCII. */

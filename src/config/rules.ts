@@ -1,7 +1,7 @@
 /**
- * What keys of the configuration have to say to each other: periods in their order, one owner for
- * each name, address and port, and a road to every neighbour. Works on settings that were read only
- * in part, and stays silent about a key that is itself at fault.
+ * Rules about several keys of the configuration: periods in their order, one owner for
+ * each name, address and port, and a path to every neighbour. It works on partly read settings
+ * and ignores keys that are invalid themselves.
  */
 import type { z } from "zod";
 import { plainHost } from "../ip-address.js";
@@ -19,18 +19,18 @@ export interface PathFault {
   readonly message: string;
 }
 
-/** A section as far as it could be read, and which of its keys were there at all. */
+/** The valid keys of a section, and the names of all keys that were present. */
 export interface Partly<S extends z.ZodObject> {
   readonly values: Partial<z.output<S>>;
   readonly given: ReadonlySet<string>;
 }
 
-/** The settings as far as they could be read; a section that is left out is undefined. */
+/** The valid settings; a missing section is undefined. */
 export type PartlySettings = {
   readonly [K in keyof typeof sections]: Partly<(typeof sections)[K]> | undefined;
 } & { readonly peer: readonly (Partly<typeof peerSchema> | undefined)[] };
 
-/** Every fault that needs two keys to be seen. */
+/** All errors that concern several keys. */
 export function crossFaults(settings: PartlySettings): PathFault[] {
   return [
     ...periodFaults(settings),
@@ -49,8 +49,8 @@ function periodFaults({ log }: PartlySettings): PathFault[] {
   if (retain === undefined || remember === undefined || remember >= retain) return [];
   const kept = formatDuration(retain);
   const message =
-    `${formatDuration(remember)} is less than the ${kept} of log.retain: ` +
-    `write ${kept} or more, or an update comes back as new`;
+    `${formatDuration(remember)} is less than log.retain (${kept}), so that known updates would ` +
+    `be accepted as new: write ${kept} or more`;
   return [{ path: ["log", "remember"], message }];
 }
 
@@ -65,7 +65,7 @@ function listenerFaults({ smtp, hkp, kx, admin }: PartlySettings): PathFault[] {
     const where = `${formatEndpoint(other.endpoint)} of ${other.key}`;
     faults.push({
       path,
-      message: `${formatEndpoint(endpoint)} and ${where} are one port: write another one`,
+      message: `${formatEndpoint(endpoint)} is the same port as ${where}: write another one`,
     });
   };
   smtp?.values.listen?.forEach((listener, i) => {
@@ -82,8 +82,8 @@ function listenerFaults({ smtp, hkp, kx, admin }: PartlySettings): PathFault[] {
 }
 
 /**
- * Two listeners on one port: the same host, or one of them on every address of the family. "::"
- * is every address of both families, since Node opens such a socket for IPv4 as well.
+ * Whether two listeners use one port: on the same host, or one of them on every address of the
+ * family. "::" means both families, since Node opens such a socket for IPv4 as well.
  */
 function collide(a: Endpoint, b: Endpoint): boolean {
   if (a.port !== b.port) return false;
@@ -93,7 +93,7 @@ function collide(a: Endpoint, b: Endpoint): boolean {
   return hostA === "0.0.0.0" || hostB === "0.0.0.0";
 }
 
-/** What each type of [local] needs, an example of it, and what else it may have. */
+/** The required key of each type of [local], an example, and the optional keys. */
 const LOCAL_KEYS = {
   pksd: { needs: "directory", example: '"/var/spool/pks"', may: ["notify"] },
   sks: { needs: "directory", example: '"/var/spool/sks/messages"', may: [] },
@@ -102,7 +102,7 @@ const LOCAL_KEYS = {
   none: { needs: undefined, example: "", may: [] },
 } as const;
 
-/** The keys of [local] fit its type, and it does not write where [spool] reads. */
+/** The keys of [local] match its type, and its directory is not one of [spool]. */
 function localFaults({ local, spool }: PartlySettings): PathFault[] {
   const type = local?.values.type;
   if (local === undefined || type === undefined) return [];
@@ -110,17 +110,18 @@ function localFaults({ local, spool }: PartlySettings): PathFault[] {
   const { needs, example, may } = LOCAL_KEYS[type];
   const empty = needs === "command" && local.values.command?.length === 0;
   if (needs !== undefined && (empty || !local.given.has(needs))) {
-    const message = `is missing, "${type}" needs it: write ${needs} = ${example}`;
+    const message = `is missing and required by type = "${type}": write ${needs} = ${example}`;
     faults.push({ path: ["local", needs], message });
   }
   for (const key of ["directory", "notify", "url", "command"] as const) {
     if (!local.given.has(key) || key === needs || may.some((other) => other === key)) continue;
-    const message = `means nothing with type = "${type}": take it out or change the type`;
+    const message = `is not used with type = "${type}": remove it or change the type`;
     faults.push({ path: ["local", key], message });
   }
   const { directory } = local.values;
   if (directory !== undefined && spool?.values.watch?.includes(directory)) {
-    const message = "is watched by [spool], so that each update would come back: name another one";
+    const message =
+      "is read by [spool], so that each update would come back: write another directory";
     faults.push({ path: ["local", "directory"], message });
   }
   return faults;
@@ -128,11 +129,12 @@ function localFaults({ local, spool }: PartlySettings): PathFault[] {
 
 function bounceFaults({ site, outbound }: PartlySettings): PathFault[] {
   if (!isSameAddress(site?.values.address, outbound?.values.bounce)) return [];
-  const message = "is site.address, where bounces would be taken for keys: write another address";
+  const message =
+    "is the same as site.address, where bounces would be read as keys: write another address";
   return [{ path: ["outbound", "bounce"], message }];
 }
 
-/** A kxs:// peer needs our certificate, and something that proves its own. */
+/** A kxs:// peer needs our certificate, and a CA or pin for its own. */
 function tlsFaults({ kx, peer }: PartlySettings): PathFault[] {
   const tls = kx?.values.tls;
   return peer.flatMap((entry, index): PathFault[] => {
@@ -140,34 +142,32 @@ function tlsFaults({ kx, peer }: PartlySettings): PathFault[] {
     if (endpoint === undefined) return [];
     const path = ["peer", index, "kx"];
     if (!endpoint.secure) {
-      const message = "means nothing without kxs:// before the endpoint: add that, or take it out";
+      const message = "is not used without kxs:// in the endpoint: add kxs://, or remove the pin";
       return pin === undefined ? [] : [{ path: ["peer", index, "pin"], message }];
     }
     if (kx !== undefined && tls === undefined && !kx.given.has("tls")) {
-      const message = 'speaks TLS, for which [kx] has no tls = { cert = "...", key = "..." }';
+      const message = 'needs a certificate: write tls = { cert = "...", key = "..." } in [kx]';
       return [{ path, message }];
     }
     if (tls === undefined || tls.ca !== undefined || pin !== undefined) return [];
-    return [{ path, message: "cannot be told from others: write its pin, or a ca in [kx] tls" }];
+    return [{ path, message: "cannot be authenticated: write its pin, or a ca in [kx] tls" }];
   });
 }
 
-/** Questions by mail need an address and a relay. */
+/** Repair by mail needs an address and a relay. */
 function repairFaults({ outbound, peer }: PartlySettings): PathFault[] {
   return peer.flatMap((entry, index): PathFault[] => {
     if (entry?.values.repair?.type !== "mail") return [];
     const path = ["peer", index, "repair"];
     if (!entry.given.has("mail")) {
-      return [{ path, message: '"mail" needs an address to ask: write mail = "user@host"' }];
+      return [{ path, message: '"mail" needs a mail address: write mail = "user@host"' }];
     }
     if (outbound !== undefined) return [];
-    return [
-      { path, message: '"mail" needs a way out: write [outbound] with relay = "smtp://..."' },
-    ];
+    return [{ path, message: '"mail" needs a relay: write [outbound] with relay = "smtp://..."' }];
   });
 }
 
-/** A neighbour needs a road that can be gone. */
+/** A neighbour needs a usable path. */
 function roadFaults({ peer }: PartlySettings): PathFault[] {
   const faults: PathFault[] = [];
   peer.forEach((entry, index) => {
@@ -177,7 +177,7 @@ function roadFaults({ peer }: PartlySettings): PathFault[] {
       faults.push({ path: ["peer", index, key], message });
     };
     if (!["mail", "accept_from", "kx"].some((key) => given.has(key))) {
-      const message = 'has no road: write mail = "user@host", accept_from or kx = "host:port"';
+      const message = 'has no path: write mail = "user@host", accept_from or kx = "host:port"';
       faults.push({ path: ["peer", index], message });
       return;
     }
@@ -188,24 +188,24 @@ function roadFaults({ peer }: PartlySettings): PathFault[] {
       fault("via", '"mail" needs an address: write mail = "user@host", or via = "kx"');
     }
     if (given.has("accept_rate") && !given.has("mail") && !given.has("accept_from")) {
-      fault("accept_rate", "is about mail and HKP, for which it has no address: take it out");
+      fault("accept_rate", "applies to mail and HKP, for which the peer has no address: remove it");
     }
     if (values.via === "both" || values.via === "auto") {
-      const way = `"${values.via}" needs both roads, and there is no`;
+      const way = `"${values.via}" needs both paths, but there is no`;
       if (!given.has("kx")) fault("via", `${way} kx endpoint: write kx = "host:port"`);
       if (!given.has("mail")) fault("via", `${way} mail address: write mail = "user@host"`);
     }
     if (given.has("fallback_after") && values.via !== "auto") {
       const clear = !given.has("via") || values.via !== undefined;
-      if (clear) fault("fallback_after", 'means something with via = "auto" only: take it out');
+      if (clear) fault("fallback_after", 'is used with via = "auto" only: remove it');
     }
     for (const key of ["fetch_rate", "quiet_hours"]) {
       const via = values.via ?? defaultVia({ mail: given.has("mail"), kx: given.has("kx") });
       if (!given.has(key) || (given.has("kx") && via !== "mail")) continue;
-      fault(key, "is about KX, over which nothing is fetched from it: take it out");
+      fault(key, "applies to KX, which is not used for this peer: remove it");
     }
     if (values.dial === true && !given.has("kx")) {
-      fault("dial", 'true needs somewhere to dial: write kx = "host:port"');
+      fault("dial", 'true needs an endpoint: write kx = "host:port"');
     }
     if (values.dial === true && values.kx?.port === 0) {
       fault("kx", "port 0 cannot be dialled: write the port that the peer listens on");
@@ -232,19 +232,19 @@ function sharedFaults({ site, outbound, peer }: PartlySettings): PathFault[] {
       if (owner === undefined) owners.set(`${key} ${value}`, name);
       else faults.push({ path: ["peer", index, key], message: message(owner) });
     };
-    claim("name", values.name, (owner) => `${owner} is there already: give each its own name`);
+    claim("name", values.name, (owner) => `${owner} exists already: write another name`);
     const { kx } = values;
     const endpoint = kx && formatEndpoint({ ...kx, host: plainHost(kx.host) });
-    claim("kx", endpoint, (owner) => `is the endpoint of ${owner} as well: make them one [[peer]]`);
+    claim("kx", endpoint, (owner) => `is also the endpoint of ${owner}: make them one [[peer]]`);
     const { mail } = values;
     claim(
       "mail",
       mail && addressKey(mail),
-      (owner) => `is the address of ${owner} as well: make them one [[peer]]`,
+      (owner) => `is also the address of ${owner}: make them one [[peer]]`,
     );
     for (const [key, address] of own) {
       if (!isSameAddress(mail, address)) continue;
-      const message = `is ${key}, our own: write the address of the neighbour`;
+      const message = `is the same as ${key}: write the address of the neighbour`;
       faults.push({ path: ["peer", index, "mail"], message });
     }
   });

@@ -1,8 +1,8 @@
 /**
- * The form of a configuration: every section and key with its default, its check and a sentence
- * about it, from which the JSON schema and the reference page can be made. What one key says is
- * judged here; what two keys say together is in `rules.ts`. The input is a TOML tree, the output
- * has milliseconds, bytes and endpoints, still under the names of the file.
+ * The schema of a configuration: every section and key with its default, its check and its
+ * description, from which the JSON schema and the reference page are generated. Single keys are
+ * checked here; rules about several keys are in `rules.ts`. The input is a TOML tree; the output
+ * has milliseconds, bytes and endpoints under the names of the file.
  */
 import { z } from "zod";
 import { parseIpAddress, parseKeyserver, parseNetwork, parseRelay } from "./addresses.js";
@@ -34,11 +34,13 @@ import { parseByteRate, parseDuration, parseHours, parseRate, parseSize } from "
 export const siteSchema = z
   .strictObject({
     address: mailAddress().describe(
-      "Recipient of incremental mail, and our entry in X-KeyServer-Sent.",
+      "Mail address for incremental mail, and the gateway's entry in X-KeyServer-Sent.",
     ),
-    contact: mailAddress().optional().describe("From of our mails; by default site.address."),
+    contact: mailAddress()
+      .optional()
+      .describe("From address of the gateway's mails; by default site.address."),
   })
-  .describe("Who we are.");
+  .describe("The identity of this gateway.");
 
 export const logSchema = z
   .strictObject({
@@ -53,7 +55,7 @@ export const logSchema = z
       .describe("How long announcements and hashes are kept; at least log.retain."),
     hold: text("1GiB", parseSize)
       .prefault("1GiB")
-      .describe("How much is kept beyond log.retain for sites that have not got it yet."),
+      .describe("How much is kept beyond log.retain for sites that have not received it yet."),
   })
   .describe("The update log.");
 
@@ -61,228 +63,242 @@ export const smtpSchema = z
   .strictObject({
     listen: list("127.0.0.1:2525", text("127.0.0.1:2525", parseMailListener))
       .prefault(["127.0.0.1:2525"])
-      .describe("Where mail is taken: host:port, lmtp:/path of a Unix socket, or systemd:NAME."),
+      .describe("Listeners for mail: host:port, lmtp:/path of a Unix socket, or systemd:NAME."),
     socket_mode: text("0660", parseMode)
       .prefault("0660")
-      .describe("Who may write to Unix sockets; whoever can speaks for any neighbour."),
+      .describe("Permissions of the Unix sockets; their clients can send as any neighbour."),
     hostname: text("kx.example.org", parseHostname)
       .optional()
-      .describe("Our name in the greeting; by default the domain of site.address."),
-    max_size: text("32MiB", parseSize).prefault("32MiB").describe("Largest mail taken."),
+      .describe("Host name in the greeting; by default the domain of site.address."),
+    max_size: text("32MiB", parseSize).prefault("32MiB").describe("Largest mail accepted."),
     front: endpoint("mx.example.org:25")
       .optional()
-      .describe("Mail server in front, whose announced SIZE doctor --online compares."),
+      .describe("Mail server in front of the gateway; doctor --online compares its SIZE limit."),
     tls: z
       .strictObject(certificate, { error: 'write { cert = "kx.pem", key = "kx.key" }' })
       .optional()
-      .describe("Files for STARTTLS; without them it is not offered."),
+      .describe("Certificate for STARTTLS; without it STARTTLS is not offered."),
   })
-  .describe("Mail from other keyservers. Without this section none is taken.");
+  .describe("Mail from other keyservers. Without this section no mail is accepted.");
 
 export const spoolSchema = z
   .strictObject({
     watch: list("/var/spool/kxgw", text("/var/spool/kxgw", parsePath))
       .min(1, { error: 'is empty: name a directory, as ["/var/spool/kxgw"]' })
-      .describe("Directories from which pks-mail.*, *.ready and *.onak files are taken as mails."),
+      .describe("Directories whose pks-mail.*, *.ready and *.onak files are read as mails."),
     every: text("2s", parseDuration)
       .prefault("2s")
-      .describe("How often they are looked at; a file is read when it has not changed since."),
+      .describe(
+        "How often they are scanned; a file is read if it did not change since the last scan.",
+      ),
     keep_refused: text("30d", parseDuration)
       .prefault("30d")
       .describe("How long refused files are kept in refused/; at most 5000 files and 256 MiB."),
   })
-  .describe("Mail that a pipe of an old keyserver leaves as files. Off without this section.");
+  .describe("Mail that a pipe of a keyserver writes to files. Without this section none is read.");
 
 export const hkpSchema = z
   .strictObject({
     listen: list("127.0.0.1:11371", endpoint("127.0.0.1:11371"))
       .prefault(["127.0.0.1:11371"])
-      .describe("Where POST /pks/add is served: host:port or [v6]:port."),
+      .describe("Listeners for POST /pks/add: host:port or [v6]:port."),
     open: z
-      .boolean({ error: "is not a truth value: write true or false, without quotes" })
+      .boolean({ error: "is not a boolean: write true or false, without quotes" })
       .default(false)
-      .describe("Whether anybody may post; otherwise only who is in an accept_from."),
+      .describe("Whether any client may post; otherwise only addresses in an accept_from."),
     stranger_rate: text("60/1m", parseRate)
       .prefault("60/1m")
       .describe(
-        "Most requests of strangers from one network (/24, or /48 of IPv6) in a time; " +
-          "ten times as many from all of them.",
+        "Rate limit for unknown clients of one network (/24, or /48 of IPv6); " +
+          "for all of them together it is ten times as high.",
       ),
-    max_size: text("4MiB", parseSize).prefault("4MiB").describe("Largest request taken."),
+    max_size: text("4MiB", parseSize).prefault("4MiB").describe("Largest request accepted."),
   })
-  .describe("Keys over HKP. Without this section none are taken.");
+  .describe("Keys over HKP. Without this section no keys are accepted over HKP.");
 
 export const localSchema = z
   .strictObject({
     type: word(["pksd", "sks", "hkp", "command", "none"], (value) =>
       didYouMean(value, ["pksd", "sks", "hkp", "command", "none"]),
-    ).describe("How the keyserver beside us takes updates."),
+    ).describe("How the local keyserver accepts updates."),
     directory: text("/var/spool/sks/messages", parsePath)
       .optional()
-      .describe('Where mails are left: mail_dir of "pksd", the messages directory of "sks".'),
+      .describe('Directory for mails: mail_dir of "pksd", the messages directory of "sks".'),
     notify: list("pksdctl", text("pksdctl", parseWord))
       .optional()
-      .describe('"pksd": run after each mail; "{}" stands for its path.'),
+      .describe('"pksd": command to run after each mail; "{}" stands for its path.'),
     url: text("http://127.0.0.1:11371", parseKeyserver)
       .optional()
-      .describe('"hkp": the keyserver, to which /pks/add is added.'),
+      .describe('"hkp": URL of the keyserver, without /pks/add.'),
     command: list("/usr/bin/onak-mail.pl", text("/usr/bin/onak-mail.pl", parseWord))
       .optional()
-      .describe('"command": program and arguments; it reads one mail from standard input.'),
+      .describe(
+        '"command": program and arguments; the program reads one mail from standard input.',
+      ),
     address: mailAddress()
       .optional()
-      .describe("What it writes into X-KeyServer-Sent; what it has is not delivered to it."),
+      .describe(
+        "Its entry in X-KeyServer-Sent; updates with it in their trail are not delivered to it.",
+      ),
     max_mail: text("128000", maxMail)
       .prefault("128000")
-      .describe("Largest mail left for it; at least 16KiB. HKP has a limit of its own."),
+      .describe("Largest mail for it; at least 16KiB. HKP has its own limit."),
     retry: schedule("10s, 1m, 5m*6, 1h")
       .prefault("10s, 1m, 5m*6, 1h")
-      .describe("Delays before an update is tried again; the last one repeats."),
+      .describe("Delays before the next attempts for an update; the last one repeats."),
   })
-  .describe("The keyserver beside us. Without this section nothing is delivered locally.");
+  .describe("The local keyserver. Without this section nothing is delivered locally.");
 
 export const kxSchema = z
   .strictObject({
     listen: list("127.0.0.1:11373", endpoint("127.0.0.1:11373"))
       .prefault(["127.0.0.1:11373"])
-      .describe("Where KX connections are taken: host:port or [v6]:port."),
+      .describe("Listeners for KX: host:port or [v6]:port."),
     source: text("192.0.2.1", parseIpAddress)
       .optional()
-      .describe("IP address to dial from, on a host with several."),
+      .describe("Local IP address for outgoing connections, on a host with several."),
     tls: z
       .strictObject(
         {
           ...certificate,
-          ca: text("ca.pem", parsePath).optional().describe("CA that signed our peers, PEM."),
+          ca: text("ca.pem", parsePath)
+            .optional()
+            .describe("CA that signed the peers' certificates, PEM."),
         },
         { error: 'is not complete: write { cert = "kx.pem", key = "kx.key", ca = "ca.pem" }' },
       )
       .optional()
-      .describe("Files for kxs:// peers; without it there are none."),
+      .describe("Certificate for kxs:// peers; required for them."),
     reconnect: schedule("1s, 5s, 30s, 5m*3, 1h")
       .prefault("1s, 5s, 30s, 5m*3, 1h")
-      .describe("Delays before we dial again; the last one repeats."),
+      .describe("Delays before the next dial attempts; the last one repeats."),
   })
-  .describe("The KX protocol. Without this section it is not spoken.");
+  .describe("The KX protocol. Without this section KX is disabled.");
 
 export const outboundSchema = z
   .strictObject({
     relay: text("smtp://127.0.0.1:25", parseRelay)
       .prefault("smtp://127.0.0.1:25")
-      .describe("Mail server that delivers our mails; may hold a user and password."),
+      .describe("Mail server that delivers outgoing mail; may contain user and password."),
     relay_password_file: text("/etc/kxgw/relay-password", parsePath)
       .optional()
-      .describe("File with the password of the user in relay, on one line."),
+      .describe("File with the password for the user in relay, on one line."),
     bounce: mailAddress()
       .optional()
-      .describe("Envelope sender, marked per site and update; by default site.contact, unmarked."),
+      .describe(
+        "Envelope sender, tagged per site and update; by default site.contact, without a tag.",
+      ),
     retry: schedule("1m, 5m*2, 30m, 1h*6, 6h*8")
       .prefault("1m, 5m*2, 30m, 1h*6, 6h*8")
-      .describe("Delays before a mail is tried again; the last one repeats."),
+      .describe("Delays before the next attempts for a mail; the last one repeats."),
     ca: text("ca.pem", parsePath)
       .optional()
-      .describe("CAs of the relay beside the system's, PEM, for smtps:// and require_tls."),
+      .describe("Additional CAs for the relay, PEM, for smtps:// and require_tls."),
   })
-  .describe("Mail to other keyservers. Without this section none is sent.");
+  .describe("Mail to other keyservers. Without this section no mail is sent.");
 
 export const adminSchema = z
   .strictObject({
     listen: endpoint("127.0.0.1:9627")
       .prefault("127.0.0.1:9627")
-      .describe("Where the status page, its JSON and the metrics are served."),
+      .describe("Listener for the status page, its JSON form and the metrics."),
     names: list("kx.example.org", text("kx.example.org", parseHostname))
       .prefault([])
-      .describe("Host names that it is asked by, as a proxy hands them on; addresses always work."),
+      .describe(
+        "Host names accepted in requests, also through a proxy; IP addresses are always accepted.",
+      ),
     public_status: z
-      .boolean({ error: "is not a truth value: write true or false, without quotes" })
+      .boolean({ error: "is not a boolean: write true or false, without quotes" })
       .default(false)
-      .describe("Whether strangers may see the page; addresses in it are masked then."),
+      .describe("Whether the page is public; addresses in it are masked then."),
   })
-  .describe("The status page. Without this section there is none.");
+  .describe("The status page. Without this section it is disabled.");
 
 export const peerSchema = z
   .strictObject({
-    name: text("old", parseName).describe("Your name for this neighbour, used in all output."),
-    mail: mailAddress().optional().describe("Where its incremental mail goes."),
+    name: text("old", parseName).describe("Name of this neighbour in all output."),
+    mail: mailAddress().optional().describe("Address to which its incremental mail is sent."),
     accept_from: list("192.0.2.0/24", text("192.0.2.0/24", parseNetwork))
       .prefault([])
-      .describe("Addresses and CIDR ranges that may deliver its mail."),
+      .describe("IP addresses and CIDR ranges that may deliver its mail."),
     accept_rate: text("1000/1m", parseRate)
       .optional()
-      .describe("Most mails and HKP requests taken from it in a time; by default all of them."),
+      .describe("Rate limit for mails and HKP requests from it; by default no limit."),
     max_mail: text("128000", maxMail)
       .prefault("128000")
       .describe("Largest mail sent to it; at least 16KiB."),
     max_rate: text("100/1m", parseRate)
       .optional()
-      .describe("Most mails sent to it in a time; by default as many as the relay takes."),
+      .describe("Rate limit for mails to it; by default no limit."),
     require_tls: z
-      .boolean({ error: "is not a truth value: write true or false, without quotes" })
+      .boolean({ error: "is not a boolean: write true or false, without quotes" })
       .default(false)
-      .describe("Whether its mail waits for a relay with STARTTLS and a certificate that is good."),
+      .describe("Whether its mail is sent only to a relay with STARTTLS and a valid certificate."),
     kx: text("ks.example.org:11373", parseKxEndpoint)
       .optional()
-      .describe("Its KX endpoint, with kxs:// before it for TLS; its address tells who it is."),
+      .describe("Its KX endpoint, with kxs:// for TLS; connections are identified by its address."),
     pin: text("9F86D081884C7D659A2FEAA0C55AD015A3BF4F1B2B0B822CD15D6C15B0F00A08", parsePin)
       .optional()
-      .describe("Its certificate's SHA-256, in place of a CA that signed it."),
+      .describe("SHA-256 of its certificate, instead of a CA."),
     dial: z
-      .boolean({ error: "is not a truth value: write true or false, without quotes" })
+      .boolean({ error: "is not a boolean: write true or false, without quotes" })
       .default(false)
-      .describe("Whether we dial it, or wait to be dialled."),
+      .describe("Whether the gateway dials it; otherwise the peer must dial."),
     fetch_rate: text("10MiB/1h", parseByteRate)
       .optional()
-      .describe("Most bytes of updates fetched from it over KX in a time; by default all of them."),
+      .describe("Rate limit for bytes fetched from it over KX; by default no limit."),
     quiet_hours: text("08:00-18:00", parseHours)
       .optional()
-      .describe("When nothing is fetched from it over KX, in UTC; what is two days old still is."),
+      .describe(
+        "Hours (UTC) without fetching from it over KX; updates older than two days are fetched.",
+      ),
     repair: text("hkp://ks.example.org:11371", parseRepair)
       .optional()
-      .describe('Where its keys are asked for when an update was lost: hkp://, hkps:// or "mail".'),
+      .describe('Where to request its keys after an update was lost: hkp://, hkps:// or "mail".'),
     via: word(["mail", "kx", "both", "auto"], (value) =>
       didYouMean(value, ["mail", "kx", "both", "auto"]),
     )
       .optional()
       .describe(
-        'The road to it; "auto" is KX, and mail while that is down. With "mail" no KX is spoken: ' +
-          'kx is neither dialled nor taken. By default "mail", or "kx" where there is no mail.',
+        'The path to it; "auto" is KX, and mail while KX is down. With "mail" KX is disabled for ' +
+          'it: kx is neither dialled nor accepted. By default "mail", or "kx" if mail is not set.',
       ),
     fallback_after: text("10m", parseDuration)
       .optional()
-      .describe('"auto": how long KX has to be down before mail goes instead; by default 10m.'),
+      .describe('"auto": how long KX must be down before mail is used; by default 10m.'),
   })
   .describe("A neighbour: a keyserver that takes mail, a KX peer, or both.");
 
 const modeSchema = word(["bridge", "observe"], (value) => didYouMean(value, ["bridge", "observe"]))
   .default("bridge")
-  .describe('"observe" does everything but sending.');
+  .describe('In mode "observe" nothing is sent.');
 
 export const policySchema = z
   .strictObject({
-    max_update: size("1MiB").describe("Largest update taken, in packets without armor."),
-    max_packets: count(10_000).describe("Most packets in an update."),
+    max_update: size("1MiB").describe("Largest update accepted, in bytes without armor."),
+    max_packets: count(10_000).describe("Maximum number of packets in an update."),
     max_packet: size("8KiB").describe("Largest key or unknown packet."),
     max_signature: size("64KiB").describe("Largest signature packet."),
-    max_user_id: size("2KiB").describe("Longest user id, which is what GnuPG reads."),
-    max_attribute: size("256KiB").describe("Largest user attribute, that is, photo."),
+    max_user_id: size("2KiB").describe("Longest user id; GnuPG has the same limit."),
+    max_attribute: size("256KiB").describe("Largest user attribute (photo)."),
     attributes: word(["accept", "refuse"], (value) => didYouMean(value, ["accept", "refuse"]))
       .default("accept")
-      .describe("Whether updates with user attributes are taken."),
+      .describe("Whether updates with user attributes are accepted."),
     forward: word(["news", "whole"], (value) => didYouMean(value, ["news", "whole"]))
       .default("news")
-      .describe("Whether keys from mail, spools and HKP go on as their news or as they came."),
+      .describe("Whether keys from mail, spools and HKP are forwarded as their news or unchanged."),
     blocklist: text("blocklist.txt", parsePath)
       .optional()
-      .describe("File of keys that are not carried: FINGERPRINT reason, a line each."),
+      .describe("File of blocked keys, one line each: FINGERPRINT reason."),
     carry: text("keys.txt", parsePath)
       .optional()
-      .describe("File of the only keys that are carried: FINGERPRINT, a line each."),
+      .describe("File of the only keys that are carried, one fingerprint per line."),
     new_keys: z
-      .boolean({ error: "is not a truth value: write true or false, without quotes" })
+      .boolean({ error: "is not a boolean: write true or false, without quotes" })
       .default(true)
-      .describe("Whether keys are taken that the log does not know; with carry the file decides."),
+      .describe("Whether keys that the log does not know are accepted; not used with carry."),
   })
-  .describe("What is not carried. Every limit is on one update, never on a whole key.");
+  .describe("What is not carried. All limits are for one update, not for a whole key.");
 
 /** The whole file. */
 export const configSchema = z
@@ -316,6 +332,6 @@ export const sections = {
   policy: policySchema,
 } as const;
 
-/** What the schema makes of a file: defaults filled in, units read, names as in the file. */
+/** The output of the schema: with defaults, units parsed, names as in the file. */
 export type Settings = z.output<typeof configSchema>;
 export type PeerSettings = Settings["peer"][number];

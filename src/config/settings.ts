@@ -1,8 +1,8 @@
 /**
- * From a TOML tree to settings, key by key: whatever can be read is read, and whatever cannot is a
- * fault, so that one run of the check shows all of them. The schema says what each key may be; this
- * file walks over it, finds keys that it does not know, and says where they may belong. It knows no
- * positions: a fault carries its path.
+ * Reads settings from a TOML tree, key by key: valid keys are read, and each invalid one is an
+ * error, so that one run of the check shows all of them. The schema defines the keys; this
+ * file walks over it, finds unknown keys, and suggests where they belong. It knows no
+ * positions: an error has the path of its key.
  */
 import type { z } from "zod";
 import type { KeyPath } from "./locate.js";
@@ -16,7 +16,7 @@ type Tree = Readonly<Record<string, unknown>>;
 
 const ROOT_KEYS = Object.keys(configSchema.shape);
 
-/** Every fault of a TOML tree, in the order of the schema, then those of several keys together. */
+/** All errors of a TOML tree, in the order of the schema, then those about several keys. */
 export function settingsFaults(tree: Tree): PathFault[] {
   const faults: PathFault[] = [];
   const section = <S extends z.ZodObject>(name: string, schema: S) =>
@@ -90,7 +90,7 @@ function readTable<S extends z.ZodObject>(
   for (const [key, field] of Object.entries(schema.shape)) {
     values[key] = readKey(field as z.ZodType, raw[key], [...path, key], faults);
   }
-  // What could not be read is undefined, and the names are those of the schema: hence Partial.
+  // Invalid keys are undefined, and the names are those of the schema: hence Partial.
   return { values: values as Partial<z.output<S>>, given: new Set(Object.keys(raw)) };
 }
 
@@ -114,7 +114,7 @@ function unknownKey(path: KeyPath, known: readonly string[]): PathFault {
   if (hint === "" && path.length > 1 && ROOT_KEYS.includes(key)) {
     hint = "; it belongs at the top of the file, before the first section";
   }
-  const message = `is not a known key${hint || `: take ${formatKey([key])} out`}`;
+  const message = `is not a known key${hint || `: remove ${formatKey([key])}`}`;
   return { path, message };
 }
 

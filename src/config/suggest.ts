@@ -1,13 +1,13 @@
 /**
- * "Did you mean": the word of a short list that is nearest to what somebody wrote, by edit distance
- * with neighbouring letters swapped counted as one slip (optimal string alignment). Knows no
- * configuration. Gives up rather than guess: one slip for three letters, never more than three.
+ * "Did you mean": the word of a short list that is nearest to a given one, by edit distance
+ * in which a swap of neighbouring letters counts as one error (optimal string alignment).
+ * It allows one error per three letters, at most three, and else suggests nothing.
  */
 
-/** Longer words than this are not typing errors, and would only cost time. */
+/** Longer words are not compared. */
 const MAX_WORD = 40;
 
-/** The nearest of `candidates` to `word`, case ignored, or undefined when none is near enough. */
+/** The nearest of `candidates` to `word`, case ignored, or undefined if none is near enough. */
 export function suggest(word: string, candidates: Iterable<string>): string | undefined {
   if (word.length > MAX_WORD) return undefined;
   const wanted = word.toLowerCase();

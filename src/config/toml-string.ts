@@ -1,9 +1,9 @@
 /**
- * A text as a TOML basic string. Not JSON.stringify: TOML wants DEL escaped too, and knows no
- * escape for half of a surrogate pair, which cannot stand in UTF-8 at all and becomes U+FFFD.
+ * A text as a TOML basic string. JSON.stringify cannot be used: TOML requires DEL to be escaped and
+ * has no escape for a lone surrogate, which UTF-8 cannot represent and which becomes U+FFFD.
  */
 
-/** `text` in double quotes, on one line, so that a TOML parser reads the very text back. */
+/** `text` in double quotes, on one line; a TOML parser reads the same text back. */
 export function tomlString(text: string): string {
   const escaped = text.replace(/["\\\p{Cc}]/gu, (char) => {
     if (char === '"' || char === "\\") return `\\${char}`;

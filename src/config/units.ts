@@ -1,8 +1,8 @@
 /**
- * The small notations of the configuration: durations ("72h"), retry schedules ("1m, 5m*2, 1h"),
+ * The notations of the configuration: durations ("72h"), retry schedules ("1m, 5m*2, 1h"),
  * rates ("100/1m", "10MiB/1h"), hours ("08:00-18:00"), sizes ("2MiB"), dates and endpoints
- * ("127.0.0.1:25", "[::1]:25"), each with the formatter that undoes it. A reader returns a value or
- * a sentence for the operator, and never throws. Knows no file, no key and no default. The schedule
+ * ("127.0.0.1:25", "[::1]:25"), each with its formatter. A reader returns a value or
+ * an error message, and never throws. It knows no file, no key and no default. The schedule
  * notation is Haraka's `temp_fail_intervals`.
  */
 import { isIPv4, isIPv6 } from "node:net";
@@ -12,7 +12,7 @@ import type { Schedule } from "../schedule.js";
 import type { Endpoint, QuietHours } from "./config.js";
 import { quoted } from "./quote.js";
 
-/** What a reader makes of a text: the value, or what is wrong and what to write instead. */
+/** The result of a reader: the value, or what is wrong and what to write instead. */
 export type Reading<T> = { readonly value: T } | { readonly fault: string };
 
 const DURATION_UNITS = [
@@ -35,17 +35,18 @@ const SIZE_UNITS = [
 
 const DAY_MS = 86_400_000;
 
-/** Ten years: anything longer is a slip of the pen. */
+/** Ten years: a longer duration is a typing error. */
 const MAX_DURATION_MS = 3650 * DAY_MS;
 
-/** A timer of Node cannot wait longer than 2^31 - 1 ms, and fires at once when asked to. */
+/** A timer of Node cannot wait longer than 2^31 - 1 ms; with more it fires at once. */
 const MAX_DELAY_MS = 24 * DAY_MS;
 
-/** Attempts that a schedule may spell out; "1m*1000000000" must not fill the memory. */
+/** Maximum steps of a schedule; "1m*1000000000" must not fill the memory. */
 const MAX_ATTEMPTS = 1000;
 
 const DURATION_HINT = 'write a number and a unit, as "500ms", "1s", "10m", "72h" or "30d"';
-const SIZE_HINT = 'write a number and a unit, as "2MiB", "128kB" or "1GiB", or bytes alone';
+const SIZE_HINT =
+  'write a number and a unit, as "2MiB", "128kB" or "1GiB", or bytes without a unit';
 
 /** "72h" -> milliseconds, at most ten years. Units: ms, s, m, h, d. */
 export function parseDuration(text: string): Reading<number> {
@@ -86,10 +87,10 @@ export function parseSchedule(text: string): Reading<Schedule> {
     }
     const reading = parseDuration(match[1] ?? "");
     if ("fault" in reading) return reading;
-    if (reading.value === 0) return { fault: "a delay of a schedule is at least 1ms" };
-    if (reading.value > MAX_DELAY_MS) return { fault: "a delay of a schedule is at most 24d" };
+    if (reading.value === 0) return { fault: "the delays of a schedule are at least 1ms" };
+    if (reading.value > MAX_DELAY_MS) return { fault: "the delays of a schedule are at most 24d" };
     const times = Number(match[2] ?? 1);
-    if (times < 1) return { fault: `${quoted(part.trim())} repeats no time: write "*1" or more` };
+    if (times < 1) return { fault: `${quoted(part.trim())} has no repetition: write "*1" or more` };
     if (delays.length + times > MAX_ATTEMPTS) {
       return { fault: `a schedule has at most ${MAX_ATTEMPTS} steps; the last one repeats anyway` };
     }
@@ -112,18 +113,18 @@ export function formatSchedule(schedule: Schedule): string {
     .join(", ");
 }
 
-/** "100/1m" -> so many in a time, which is at least 1ms and at most a day. */
+/** "100/1m" -> a count per period of at least 1ms and at most a day. */
 export function parseRate(text: string): Reading<Rate> {
   const match = /^(\d{1,9})\s*\/\s*(\S+)$/.exec(text);
   if (!match) {
-    return { fault: `${quoted(text)} is not a rate: write a number and a time, as "100/1m"` };
+    return { fault: `${quoted(text)} is not a rate: write a number and a period, as "100/1m"` };
   }
   const period = parseDuration(match[2] ?? "");
   if ("fault" in period) return period;
   const count = Number(match[1]);
-  if (count < 1) return { fault: `${quoted(text)} lets nothing through: write 1 or more` };
-  if (period.value < 1) return { fault: "the time of a rate is at least 1ms" };
-  if (period.value > DAY_MS) return { fault: "the time of a rate is at most 1d" };
+  if (count < 1) return { fault: `${quoted(text)} allows nothing: write 1 or more` };
+  if (period.value < 1) return { fault: "the period of a rate is at least 1ms" };
+  if (period.value > DAY_MS) return { fault: "the period of a rate is at most 1d" };
   return { value: { count, periodMs: period.value } };
 }
 
@@ -132,19 +133,21 @@ export function formatRate({ count, periodMs }: Rate): string {
   return `${count}/${formatDuration(periodMs)}`;
 }
 
-/** "10MiB/1h" -> bytes in a time, which is at least 1s and at most a day; at least 1kB. */
+/** "10MiB/1h" -> bytes, at least 1kB, per period of at least 1s and at most a day. */
 export function parseByteRate(text: string): Reading<Rate> {
   const [, bytes = "", time = ""] = /^([^/]*\S)\s*\/\s*(\S+)$/.exec(text) ?? [];
   if (bytes === "") {
-    return { fault: `${quoted(text)} is no budget: write a size and a time, as "10MiB/1h"` };
+    return {
+      fault: `${quoted(text)} is not a byte rate: write a size and a period, as "10MiB/1h"`,
+    };
   }
   const size = parseSize(bytes);
   if ("fault" in size) return size;
   const period = parseDuration(time);
   if ("fault" in period) return period;
-  if (size.value < 1000) return { fault: "a budget is at least 1kB, which an update needs" };
-  if (period.value < 1000) return { fault: "the time of a budget is at least 1s" };
-  if (period.value > DAY_MS) return { fault: "the time of a budget is at most 1d" };
+  if (size.value < 1000) return { fault: "a byte rate is at least 1kB, which an update needs" };
+  if (period.value < 1000) return { fault: "the period of a byte rate is at least 1s" };
+  if (period.value > DAY_MS) return { fault: "the period of a byte rate is at most 1d" };
   return { value: { count: size.value, periodMs: period.value } };
 }
 
@@ -158,13 +161,13 @@ export function parseHours(text: string): Reading<QuietHours> {
   const match = /^([01]\d|2[0-3]):([0-5]\d)-([01]\d|2[0-3]):([0-5]\d)$/.exec(text);
   if (!match) {
     const hint = 'write two times of the day in UTC, as "08:00-18:00" or "22:00-06:00"';
-    return { fault: `${quoted(text)} is no part of a day: ${hint}` };
+    return { fault: `${quoted(text)} is not a part of a day: ${hint}` };
   }
   const [fromHour, fromMinute, toHour, toMinute] = match.slice(1).map(Number);
   const fromMs = minutes(fromHour, fromMinute) * 60_000;
   const toMs = minutes(toHour, toMinute) * 60_000;
   if (fromMs !== toMs) return { value: { fromMs, toMs } };
-  return { fault: `${quoted(text)} ends where it begins: no hour would be left, or all of them` };
+  return { fault: `${quoted(text)} begins and ends at the same time: write two different times` };
 }
 
 /** A part of the day -> "08:00-18:00". */
@@ -208,7 +211,7 @@ export function parseEndpoint(text: string): Reading<Endpoint> {
   const match = /^(?:\[([^[\]]*)\]|([^[\]]*)):(\d{1,5})$/.exec(text);
   if (!match) {
     const hint = isIPv6(text)
-      ? 'put an IPv6 address into brackets: "[::1]:25"'
+      ? 'write an IPv6 address in brackets: "[::1]:25"'
       : 'write host:port, as "127.0.0.1:25" or "[::1]:25"';
     return { fault: `${quoted(text)} has no address and port: ${hint}` };
   }
@@ -218,17 +221,17 @@ export function parseEndpoint(text: string): Reading<Endpoint> {
   if (bracketed !== undefined) {
     const host = isIPv6(bracketed) ? plainIp(bracketed) : undefined;
     if (host === undefined) {
-      return { fault: `${quoted(text)}: only an IPv6 address goes into brackets` };
+      return { fault: `${quoted(text)}: only an IPv6 address is written in brackets` };
     }
     const fault = zoneFault(host);
     return fault === undefined ? { value: { host, port } } : { fault: `${quoted(text)} ${fault}` };
   }
   if (isIPv4(plain) || isHostname(plain)) return { value: { host: plain, port } };
   if (plain.includes(":")) {
-    return { fault: `${quoted(text)}: put an IPv6 address into brackets: "[::1]:25"` };
+    return { fault: `${quoted(text)}: write an IPv6 address in brackets: "[::1]:25"` };
   }
   if (plain === "" || plain === "*") {
-    return { fault: `${quoted(text)} names no address: write 0.0.0.0 or [::] for all of them` };
+    return { fault: `${quoted(text)} has no address: write 0.0.0.0 or [::] for all addresses` };
   }
   return { fault: `${quoted(text)}: ${quoted(plain)} is neither an IP address nor a host name` };
 }
@@ -239,14 +242,14 @@ export function formatEndpoint({ host, port }: Endpoint): string {
 }
 
 /**
- * What is wrong with the zone of an address, or undefined. A link-local address means a host on one
- * interface only (RFC 4007), so a socket needs the interface, and reports a peer with its name.
+ * The error in the zone of an address, or undefined. A link-local address means a host on one
+ * interface only (RFC 4007), so a socket needs the interface, and reports it with a peer.
  */
 export function zoneFault(address: string): string | undefined {
   const isLinkLocal = /^fe[89ab].:/.test(address);
   const [, zone] = address.split("%");
   if (!isLinkLocal && zone === undefined) return undefined;
-  if (!isLinkLocal) return 'has a zone, which only link-local addresses have: take the "%" out';
+  if (!isLinkLocal) return 'has a zone, which is for link-local addresses only: remove the "%"';
   if (zone !== undefined && !/^\d*$/.test(zone)) return undefined;
-  return "is link-local: write the name of the interface behind it, as fe80::1%eth0";
+  return "is link-local: append the name of the interface, as fe80::1%eth0";
 }

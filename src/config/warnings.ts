@@ -1,6 +1,6 @@
 /**
- * What is allowed in a configuration and still worth a word: KX peers at one address, of which a
- * connection may not tell whose it is. Pure; names are compared as names and not looked up.
+ * Warnings about a valid configuration: KX peers at one address, so that a
+ * connection may not identify the peer. Pure; host names are compared and not resolved.
  */
 import { plainHost } from "../ip-address.js";
 import type { Config, Neighbour } from "./config.js";
@@ -10,13 +10,13 @@ import type { PathFault } from "./rules.js";
 /** Peers at one address. */
 export interface SharedAddress {
   readonly host: string;
-  /** Their places in the configuration, at least two. */
+  /** Their indices in the configuration, at least two. */
   readonly peers: readonly { readonly name: string; readonly index: number }[];
-  /** Whether certificates, or TLS beside plain KX, tell whose a connection is. */
+  /** Whether certificates, or TLS besides plain KX, identify the peer of a connection. */
   readonly isTold: boolean;
 }
 
-/** The addresses that several KX peers have, in the order of the file. */
+/** The addresses that several KX peers share, in the order of the file. */
 export function sharedAddresses({ neighbours }: Pick<Config, "neighbours">): SharedAddress[] {
   const byHost = new Map<string, { readonly peer: Neighbour; readonly index: number }[]>();
   neighbours.forEach((peer, index) => {
@@ -33,7 +33,7 @@ export function sharedAddresses({ neighbours }: Pick<Config, "neighbours">): Sha
     }));
 }
 
-/** One may speak plain KX, and one may be known by its CA alone; pins tell all others apart. */
+/** One peer may use plain KX, and one a CA without a pin; all others need different pins. */
 function isTold(peers: readonly Neighbour[]): boolean {
   const proofs = peers.map(({ tls }) => (tls === undefined ? "plain" : (tls.pin ?? "CA")));
   return new Set(proofs).size === proofs.length;
@@ -47,8 +47,8 @@ export function configWarnings(config: Pick<Config, "neighbours">): PathFault[] 
     return others.map(({ index }) => ({
       path: ["peer", index, "kx"],
       message:
-        `has the address ${host} of peer "${first.name}" as well, and a connection from there ` +
-        "may be taken for the other's: write kxs:// and a pin for each, or give them two addresses",
+        `has the same address ${host} as peer "${first.name}", so that a connection may be ` +
+        "attributed to the wrong peer: use kxs:// with a pin for each, or different addresses",
     }));
   });
 }

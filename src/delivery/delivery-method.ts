@@ -1,7 +1,7 @@
 /**
- * What a lane knows of the road: a courier says in which parts an update goes to its place, and
- * brings them there one by one. The mail courier is here, its parts are the mails of the dialect;
- * the couriers of the keyserver beside us are in `local-*.ts`. Knows no schedule and no log.
+ * What a lane needs of a delivery method: it splits an update into parts for its destination, and
+ * delivers them one by one. The mail method is here, its parts are the mails of the dialect;
+ * the methods for the local keyserver are in `local-*.ts`. It has no schedule and no log.
  */
 import { type Envelope, MailPack, type Outmail, outmails } from "../outmail.js";
 import type { Fingerprint, Seq, UpdateHash } from "../update.js";
@@ -44,9 +44,9 @@ export interface DeliveryMethod {
    * them what is known of its key at `date` (ms since 1970).
    */
   parts(update: Outgoing, date: number): Part[];
-  /** An empty pack; a courier that brings each update on its own has none. */
+  /** An empty pack; undefined for a method that delivers each update on its own. */
   pack?(date: number): Pack;
-  /** Ends an attempt that has not come to its part yet; a courier that cannot tell has none. */
+  /** Ends an attempt that has not begun its part; undefined for a method without this. */
   stopConnecting?(): void;
   /** Ends whatever is under way, as a temporary failure. */
   close(): void;

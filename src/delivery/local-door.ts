@@ -1,6 +1,6 @@
 /**
  * The door to the keyserver beside us: one lane with its own cursor over the log, like a site's,
- * and the courier that [local] asks for.
+ * and the delivery method that [local] configures.
  */
 import type { Clock } from "../clock.js";
 import type { Config, LocalDelivery } from "../config/config.js";

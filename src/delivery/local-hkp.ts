@@ -79,7 +79,7 @@ export class HkpDelivery implements DeliveryMethod {
 
   /** Ends the request under way. */
   close(): void {
-    this.#request.abort(new Error("The attempt was broken off."));
+    this.#request.abort(new Error("The attempt was cancelled."));
   }
 
   async #deliver(

@@ -179,8 +179,9 @@ export class LanePath {
     this.#road = road;
     this.#since = clock.now();
     const { via, fallbackMs } = this.#settings;
-    const down = via === "auto" ? `KX is down since ${formatDuration(fallbackMs)}` : "KX is down";
-    const reason = road === "mail" ? down : "the KX session is healthy";
+    const down =
+      via === "auto" ? `KX has been down for ${formatDuration(fallbackMs)}` : "KX is down";
+    const reason = road === "mail" ? down : "the KX session is stable";
     diagnostics.report("path-changed", { neighbour: this.#name, path: road, reason });
   }
 }

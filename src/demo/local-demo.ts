@@ -1,8 +1,8 @@
 /**
- * The whole way, gone once: two gateway processes that peer over KX, a legacy site on either side,
- * real keys. Mail into A, KX to B, mail out to the other site; then all of it once more, which must
- * move nothing. Everything is on loopback, on ports that are free, and is stopped at the end. It
- * measures; what it prints is the caller's business. It fails when a key does not arrive whole.
+ * The local demo: two gateway processes that peer over KX, with a legacy site on each side and
+ * real keys. Mail to A, KX to B, mail to the other site; then the same keys again, which must
+ * cause no mail. Everything is on loopback, on free ports, and is stopped at the end. It
+ * returns figures, which the caller prints. It fails if a key does not arrive complete.
  */
 import { writeFileSync } from "node:fs";
 import { createServer } from "node:net";
@@ -12,10 +12,10 @@ import type { SampleKey, Spread } from "./sample-keys.js";
 import { readSampleKeys, spread } from "./sample-keys.js";
 import { LegacySite } from "./site.js";
 
-/** So long may nothing arrive before we give up. */
+/** Time without an arrival after which the demo fails. */
 const PATIENCE_MS = 10_000;
 const LOOK_MS = 50;
-/** After the duplicates: long enough for an echo or a second copy to show. */
+/** Time after the duplicates in which an unwanted copy would arrive. */
 const QUIET_MS = 500;
 
 const OLD = "pgp-public-keys@old.example.net";
@@ -23,10 +23,10 @@ const FAR = "pgp-public-keys@far.example.net";
 const SITE_A = "pgp-public-keys@a.kx.example.org";
 const SITE_B = "pgp-public-keys@b.kx.example.org";
 
-/** What travelled. Times are from the submission of a key to its mail at the other site. */
+/** The result. Times are from the submission of a key to its mail at the other site. */
 export interface DemoJourney {
   readonly keys: number;
-  /** Keys that the other site holds whole. */
+  /** Keys that arrived complete at the other site. */
   readonly arrived: number;
   /** Their update hashes by fingerprint. */
   readonly hashes: Readonly<Record<string, string>>;
@@ -42,9 +42,9 @@ export interface DemoJourney {
 }
 
 /**
- * Goes the way with configs and logs in `directory`, telling its progress to `say`. Rejects with
- * the reason when something is missing at the end, or with that of `stop` when it is aborted;
- * either way everything has been stopped.
+ * Runs the demo with configs and logs in `directory`; `say` receives the progress. Rejects with
+ * the reason if something is missing at the end, or with that of `stop` if it is aborted;
+ * in every case all processes have been stopped.
  */
 export async function localDemo(
   directory: string,
@@ -112,7 +112,7 @@ export async function localDemo(
 
 type Launch = (name: string, lines: readonly string[]) => Promise<GatewayProcess>;
 
-/** Gateway A, which takes the mail, and B, which dials it and mails to the other site. */
+/** Gateway A, which receives the mail, and B, which dials it and mails to the other site. */
 async function launchPair(launch: Launch, farPort: number) {
   const kxPort = await freePort();
   const a = await launch("a", [
@@ -141,7 +141,7 @@ function common(site: string, log: string): string[] {
   ];
 }
 
-/** Submits all of them, one after the other; resolves with when each of them went off. */
+/** Submits all keys, one after the other; resolves with the time of each. */
 async function submit(site: LegacySite, sampleKeys: readonly SampleKey[], stop: AbortSignal) {
   const submittedAt = new Map<string, number>();
   for (const { fingerprint, armored } of sampleKeys) {
@@ -152,7 +152,7 @@ async function submit(site: LegacySite, sampleKeys: readonly SampleKey[], stop: 
   return submittedAt;
 }
 
-/** Waits until the site holds every packet of every key, which its update hash shows. */
+/** Waits until the site has every packet of every key, by their update hashes. */
 async function arrival(
   site: LegacySite,
   sampleKeys: readonly SampleKey[],
@@ -175,7 +175,7 @@ async function arrival(
     if (performance.now() - toldAt > PATIENCE_MS) {
       const names = missing.map(({ fingerprint }) => fingerprint).join(", ");
       const what = missing.length === 1 ? "a key" : `${missing.length} keys`;
-      throw new Error(`${what} did not arrive whole at ${site.address}: ${names}`);
+      throw new Error(`${what} did not arrive complete at ${site.address}: ${names}`);
     }
     await new Promise((resolve) => setTimeout(resolve, LOOK_MS));
   }
@@ -191,7 +191,7 @@ function readStatus(status: Readonly<Record<string, unknown>>) {
   return { kxBytes, duplicates: totals.duplicates };
 }
 
-/** A port that is free now; the gateway that is told of it binds it at once. */
+/** A free port, which the gateway binds at once. */
 async function freePort(): Promise<number> {
   const server = createServer();
   await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));

@@ -1,7 +1,7 @@
 /**
- * A gateway as a process of its own, for the demo and the tests: started on a config file, known to
- * be ready by its `ready` event, ended by a signal. KXGW_ variables of the caller's environment do
- * not reach it, since they would overrule its config.
+ * A gateway as a child process, for the demo and the tests: started with a config file, ready at
+ * its `ready` event, ended by a signal. KXGW_ variables of the caller's environment are
+ * not passed to it, because they would override its config.
  */
 import type { ChildProcess } from "node:child_process";
 import { spawn } from "node:child_process";
@@ -11,10 +11,10 @@ import { fileURLToPath } from "node:url";
 /** A diagnostics line of a gateway. */
 export type EventLine = { readonly event: string } & Readonly<Record<string, unknown>>;
 
-/** Where a gateway runs: by default here, with the environment that we have. */
+/** Directory and environment of a gateway; by default those of this process. */
 export interface GatewayPlace {
   readonly directory?: string;
-  /** Beside what is inherited. */
+  /** Added to the inherited environment. */
   readonly env?: Readonly<Record<string, string>>;
 }
 
@@ -23,13 +23,13 @@ const LAST_WORDS_MS = 1000;
 
 export class GatewayProcess {
   readonly #child: ChildProcess;
-  /** Every event so far. */
+  /** All events so far. */
   readonly events: EventLine[] = [];
   readonly #watchers = new Set<() => void>();
   #output = "";
   #errors = "";
   #exitCode: number | undefined;
-  /** The exit code, -1 when a signal ended it. */
+  /** The exit code, -1 if a signal ended it. */
   readonly exited: Promise<number>;
 
   private constructor(command: readonly string[], { directory, env }: GatewayPlace) {
@@ -52,7 +52,7 @@ export class GatewayProcess {
           this.#changed();
           resolve(this.#exitCode);
         };
-        // Its last words are read first; but a grandchild may hold the pipes for ever.
+        // The output is read to its end; but a grandchild may keep the pipes open.
         this.#child.once("close", settle);
         setTimeout(settle, LAST_WORDS_MS).unref();
       });
@@ -60,8 +60,8 @@ export class GatewayProcess {
   }
 
   /**
-   * Starts `kxgw serve` on a config file, or without one, `under` another command such as a tracer
-   * if need be; it may not listen yet.
+   * Starts `kxgw serve` with or without a config file, optionally `under` another command such as a
+   * tracer; it may not listen yet.
    */
   static spawn(
     configFile: string | undefined,
@@ -73,7 +73,7 @@ export class GatewayProcess {
     return new GatewayProcess([...under, process.execPath, program, "serve", ...config], place);
   }
 
-  /** Starts `kxgw serve` on a config file and waits until it listens. */
+  /** Starts `kxgw serve` with a config file and waits until it listens. */
   static async start(configFile: string, program = ownProgram()): Promise<GatewayProcess> {
     const gateway = GatewayProcess.spawn(configFile, program);
     await gateway.event("ready");
@@ -84,12 +84,12 @@ export class GatewayProcess {
     return this.#child.pid ?? 0;
   }
 
-  /** What it wrote to stdout so far: its events as it wrote them. */
+  /** Its output on stdout so far: the events. */
   get output(): string {
     return this.#output;
   }
 
-  /** What it wrote to stderr so far. */
+  /** Its output on stderr so far. */
   get errors(): string {
     return this.#errors;
   }
@@ -101,7 +101,7 @@ export class GatewayProcess {
     return Number(/:(\d+)$/.exec(String(first))?.[1] ?? 0);
   }
 
-  /** The first event of that name, past or to come. Rejects when the process ends before. */
+  /** The first event of that name, past or future. Rejects if the process ends before. */
   event(name: string, matches: (line: EventLine) => boolean = () => true): Promise<EventLine> {
     return new Promise((resolve, reject) => {
       const timer = setTimeout(() => done(new Error(`no event ${name} in time`)), READY_MS);
@@ -135,7 +135,7 @@ export class GatewayProcess {
     return await this.exited;
   }
 
-  /** The last line of a process that was killed may be half a line. */
+  /** The last line of a killed process may be incomplete. */
   #read(line: string): void {
     this.#output += `${line}\n`;
     if (!line.startsWith("{") || !line.endsWith("}")) return;
@@ -153,7 +153,7 @@ function inherited(): NodeJS.ProcessEnv {
   return Object.fromEntries(own);
 }
 
-/** The program that is running, or its build when it runs from source. */
+/** The running program, or its build if it runs from source. */
 function ownProgram(): string {
   return fileURLToPath(new URL("../../dist/main.js", import.meta.url));
 }

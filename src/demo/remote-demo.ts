@@ -1,8 +1,8 @@
 /**
- * The tour through gateways and a keyserver that run already, such as those of docker-compose.yml:
- * real keys are mailed to the gateway at one end and looked for, over HKP, in the keyserver at the
- * other. Then all of them once more, which the gateway has to know. Starts nothing. What it sends
- * stays where it arrives; sent a second time, the keys are known from the start.
+ * The demo with gateways and a keyserver that run already, such as those of docker-compose.yml:
+ * real keys are mailed to the gateway at one end and requested, over HKP, from the keyserver at the
+ * other. Then all of them are sent again, and the gateway must know them. It starts nothing. The
+ * keys stay in the keyserver, so that a second run finds them known.
  */
 import { createTransport } from "nodemailer";
 import type { Endpoint } from "../config/config.js";
@@ -13,23 +13,23 @@ import type { SampleKey, Spread } from "./sample-keys.js";
 import { readSampleKeys, spread } from "./sample-keys.js";
 import { keysIn } from "./site.js";
 
-/** Our name as a site, which the gateway needs in no list: it knows us by our address. */
+/** Our address as a site; the gateway identifies us by our IP address. */
 const TOURIST = "pgp-public-keys@tour.example.net";
-/** So long may nothing arrive before we give up; SKS looks for mails every ten seconds. */
+/** Time without an arrival after which the demo fails; SKS reads mails every ten seconds. */
 const PATIENCE_MS = 60_000;
 const LOOK_MS = 250;
 const ANSWER_MS = 10_000;
 
-/** Where the tour begins and ends. */
+/** Start and end of the demo. */
 export interface Stations {
   readonly smtp: Endpoint;
-  /** The site address of the gateway there. */
+  /** The site address of the gateway at the start. */
   readonly site: string;
-  /** http URL of the keyserver at the other end. */
+  /** HTTP URL of the keyserver at the end. */
   readonly keyserver: string;
 }
 
-/** What travelled. Times are from the submission of a key to when it was seen. */
+/** The result. Times are from the submission of a key until the keyserver has it. */
 export interface RemoteDemo {
   readonly keys: number;
   /** Of these, new to the first gateway. */
@@ -39,7 +39,7 @@ export interface RemoteDemo {
   readonly duplicatesKnown: number;
 }
 
-/** Goes the way, telling its progress to `say`. Rejects with the reason when a key is missing. */
+/** Runs the demo and passes its progress to `say`. Rejects with the reason if a key is missing. */
 export async function remoteDemo(
   stations: Stations,
   say: (text: string) => void,
@@ -71,7 +71,7 @@ export async function remoteDemo(
   };
 }
 
-/** Mails a key, and tells from the reply whether the gateway had it. */
+/** Mails a key, and returns from the reply whether the gateway knew it. */
 async function isNews(
   { armored, fingerprint }: SampleKey,
   { site }: Stations,
@@ -90,7 +90,7 @@ async function isNews(
   return !response.includes("0 new");
 }
 
-/** Waits until the keyserver holds every packet of every key; how long each took. */
+/** Waits until the keyserver has every packet of every key; returns the time of each. */
 async function arrivals(
   sampleKeys: readonly SampleKey[],
   sentAt: ReadonlyMap<string, number>,
@@ -116,13 +116,13 @@ async function arrivals(
     if (performance.now() - toldAt > PATIENCE_MS) {
       const missing = sampleKeys.filter((one) => !times.has(one.fingerprint));
       const names = missing.map(({ fingerprint }) => fingerprint).join(", ");
-      throw new Error(`did not arrive whole at ${keyserver}: ${names}`);
+      throw new Error(`did not arrive complete at ${keyserver}: ${names}`);
     }
     await new Promise((resolve) => setTimeout(resolve, LOOK_MS));
   }
 }
 
-/** Whether the keyserver has all of a key, which may be more than what we sent. */
+/** Whether the keyserver has all packets of a key; it may have more. */
 async function isThere({ key, fingerprint }: SampleKey, keyserver: string): Promise<boolean> {
   const url = `${keyserver}/pks/lookup?op=get&options=mr&search=0x${fingerprint}`;
   const answer = await fetch(url, { signal: AbortSignal.timeout(ANSWER_MS) });

@@ -1,6 +1,6 @@
 /**
- * What the demo sends: real keys as they were published, one in a file, and how long their ways
- * took.
+ * The keys of the demo: real keys as they were published, one per file, and statistics of their
+ * times.
  */
 import { readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
@@ -26,12 +26,12 @@ export interface Spread {
   readonly most: number;
 }
 
-/** All of them; throws when a file holds no key. */
+/** All keys; throws if a file contains no key. */
 export function readSampleKeys(): SampleKey[] {
   return readdirSync(KEYS).map((name) => {
     const armored = readFileSync(join(KEYS, name));
     const [key] = keysIn([armored]);
-    if (key === undefined) throw new Error(`${join(KEYS, name)}: there is no key in it`);
+    if (key === undefined) throw new Error(`${join(KEYS, name)}: contains no key`);
     return { armored, key, fingerprint: key.fingerprint, hash: updateHash(key).hash };
   });
 }

@@ -1,8 +1,8 @@
 /**
- * A small legacy site, as pksd was one: it takes incremental mail over SMTP, merges the keys into
- * its own collection, and mails what was news to it to its sync sites that are not in the trail.
- * For the demo and the tests beside real gateways; it speaks through real sockets. It is kinder
- * than pksd: it reads every block and any packet header.
+ * A small legacy site in the manner of pksd: it receives incremental mail, merges the keys
+ * into its collection, and mails news to its sync sites that are not in the trail.
+ * For the demo and the tests with real gateways; it uses real sockets. It accepts more
+ * than pksd: all blocks and all forms of packet headers.
  */
 import type { AddressInfo } from "node:net";
 import { createTransport } from "nodemailer";
@@ -19,7 +19,7 @@ import type { TransferableKey } from "../openpgp/key.js";
 import { assembleKey, encodeKey, keyComponents, readKeys } from "../openpgp/key.js";
 import { updateHash } from "../openpgp/update-hash.js";
 
-/** How long a client may take for a command. */
+/** Time limit for a command. */
 const COMMAND_MS = 60_000;
 
 /** One mail that a site received. */
@@ -38,7 +38,7 @@ export interface SyncSite {
 
 export class LegacySite {
   readonly address: string;
-  /** Everything that came in, in order. */
+  /** All received mails, in order. */
   readonly received: ReceivedMail[] = [];
   bytesIn = 0;
   bytesOut = 0;
@@ -69,7 +69,7 @@ export class LegacySite {
     };
     this.#server = new SmtpSessionServer(options, COMMAND_MS);
     this.#server.on("error", () => {
-      // A client that breaks off is its own problem; the test sees what is missing.
+      // Errors of clients are ignored; the tests check what was received.
     });
   }
 
@@ -83,12 +83,12 @@ export class LegacySite {
     await new Promise<void>((resolve) => this.#server.close(() => resolve()));
   }
 
-  /** Update hash of what the site holds of each key, by fingerprint. */
+  /** The update hash of each key of the site, by fingerprint. */
   hashes(): Map<string, string> {
     return new Map([...this.#keys].map(([name, key]) => [name, updateHash(key).hash]));
   }
 
-  /** A user's submission: merged, and mailed on whole to all sync sites, even if it is no news. */
+  /** A user's submission: merged and mailed in full to all sync sites, even without news. */
   async submit(armored: Uint8Array, trail: readonly string[] = []): Promise<void> {
     for (const key of keysIn([armored])) this.#merge(key);
     for (const site of this.syncSites) {
@@ -114,7 +114,7 @@ export class LegacySite {
     }
   }
 
-  /** Adds a key to the collection; true when it brought something. */
+  /** Adds a key to the collection; true if it had news. */
   #merge(key: TransferableKey): boolean {
     const held = this.#keys.get(key.fingerprint);
     const merged = held ? assembleKey([...keyComponents(held), ...keyComponents(key)]) : key;
@@ -145,7 +145,7 @@ export class LegacySite {
   }
 }
 
-/** The good keys of armored texts. */
+/** The valid keys of armored texts. */
 export function keysIn(texts: readonly Uint8Array[]): TransferableKey[] {
   return texts
     .flatMap((text) => readArmor(text))

@@ -93,7 +93,7 @@ export async function typedParts(message: Uint8Array): Promise<MimePart[]> {
     await Promise.all(pending);
   } catch (error) {
     if (error instanceof Refusal) throw error;
-    throw new Refusal("bad-mail", "The mail's MIME structure cannot be read.");
+    throw new Refusal("bad-mail", "The MIME structure of the mail cannot be read.");
   }
   return parts;
 }

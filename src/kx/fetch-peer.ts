@@ -72,7 +72,7 @@ export class FetchPeer {
     return first;
   }
 
-  /** When it may be asked for more than it could be at `now`, if only because of its manners. */
+  /** When it may be asked for more than it could be at `now`, because of its fetch policy. */
   opensAt(now: number): number {
     if (this.#held === undefined || this.ready.size === 0) return Infinity;
     for (const hash of this.hashes.keys()) {

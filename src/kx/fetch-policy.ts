@@ -18,7 +18,7 @@ export interface FetchPolicy {
 
 export type Holding = "quiet-hours" | "fetch-rate";
 
-/** The manners towards one peer, with what has been spent. */
+/** The fetch policy of one peer, with the budget that is spent. */
 export class Budget {
   readonly #quietHours: QuietHours | undefined;
   readonly #bucket: TokenBucket | undefined;

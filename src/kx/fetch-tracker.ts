@@ -25,7 +25,7 @@
  *  9. Trouble of our own, as a full disk, is nobody's failure: what was delivered in vain becomes
  *     a candidate again, and for 5 s nothing is requested. Counted as a failure, an hour of it
  *     would end in `lost`.
- * 10. A peer with manners (`fetch-policy.ts`) is not asked in its quiet hours nor over its budget;
+ * 10. A peer with a `FetchPolicy` is not asked in its quiet hours nor over its budget;
  *     what is in flight comes in. What it announced 48 h ago is asked for regardless, since the
  *     body may expire 24 h later. Another announcer is asked as if this one were not there. A hash
  *     that only waits has not failed, and takes its share of rule 8.

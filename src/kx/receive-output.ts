@@ -1,5 +1,5 @@
 /**
- * What a peer's reception orders: the outputs that each of its inputs returns, to be carried out
+ * The outputs that each input of a peer's receive state returns, to be carried out
  * in order. Types only; what causes which is the rules of `receive-state.ts`.
  */
 import type { UpdateHash } from "../update.js";

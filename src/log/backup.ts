@@ -55,8 +55,8 @@ export async function backUpLog(
     if (found.problems.length > 0) {
       throw new Trouble(
         "corrupt",
-        `${path}: the copy is not sound: ${found.problems[0]}`,
-        'See the damage with "kxgw db check", and look for an older backup.',
+        `${path}: the copy is damaged: ${found.problems[0]}`,
+        'List the damage with "kxgw db check", and use an older backup.',
       );
     }
     settle(partial, target, options.replace);
@@ -76,15 +76,16 @@ function assertFree(path: string, target: string, replace: boolean): void {
     throw new Trouble("unusable", `${target}: is the log itself`, "Give the copy another name.");
   }
   if (existsSync(`${target}-wal`) || existsSync(`${target}-lock`)) {
-    const remedy = "Give the copy another name; beside a WAL that is not its own it is worthless.";
-    throw new Trouble("unusable", `${target}: a gateway uses or used this name`, remedy);
+    const remedy =
+      "Give the copy another name; SQLite would read it with the WAL of the other file.";
+    throw new Trouble("unusable", `${target}: this is the name of the log of a gateway`, remedy);
   }
   if (!replace && existsSync(target)) throw taken(target);
 }
 
 function taken(target: string): Trouble {
-  const remedy = "Give the copy another name, or --force to replace the file.";
-  return new Trouble("unusable", `${target}: is there already`, remedy);
+  const remedy = "Give the copy another name, or use --force to overwrite the file.";
+  return new Trouble("unusable", `${target}: exists already`, remedy);
 }
 
 /** One read transaction around all steps, else each append would make the copy begin anew. */
@@ -144,6 +145,6 @@ function troubleOfFile(error: unknown, target: string): unknown {
     if (!nowhere) return error;
   }
   if (code === "EEXIST") return taken(target);
-  const remedy = `Check that the directory of ${target} exists, has room and can be written.`;
+  const remedy = `Check that the directory of ${target} exists, has free space and can be written.`;
   return new Trouble("unusable", `${target}: cannot be written: ${message}`, remedy);
 }

@@ -319,7 +319,7 @@ function resolved(path: string): string {
     throw new Trouble(
       "unusable",
       `${path}: the directory ${directory} does not exist`,
-      `Create ${directory} and give it to the gateway's user.`,
+      `Create ${directory} and make the gateway's user its owner.`,
     );
   }
   return existsSync(path) ? realpathSync(path) : join(realpathSync(directory), basename(path));
@@ -333,7 +333,7 @@ function assertWritable(path: string): void {
       accessSync(target, constants.W_OK);
     } catch (error) {
       const remedy =
-        `Give ${target} to the gateway's user, and check that its file system is not mounted ` +
+        `Make ${target} writable for the gateway's user, and check that it is not mounted ` +
         "read-only.";
       throw new Trouble("read-only", `${target}: cannot be written`, remedy, { cause: error });
     }
@@ -364,11 +364,11 @@ function takeLock(path: string): Database.Database {
     lock?.close();
     const trouble = asTrouble(error, file);
     if (!(trouble instanceof Trouble)) {
-      const remedy = `Look whether ${dirname(file)} is there and can be written to.`;
+      const remedy = `Check that ${dirname(file)} exists and is writable.`;
       throw new Trouble("unusable", `${file}: ${trouble}`, remedy, { cause: error });
     }
     if (trouble.kind !== "busy") throw trouble;
-    const remedy = `Stop the other gateway ("fuser ${file}" finds it), or give each its own log.`;
+    const remedy = `Stop the other gateway ("fuser ${file}" finds it), or set another log.path.`;
     throw new Trouble("busy", `${path}: another kxgw serves this log`, remedy, { cause: error });
   }
 }

@@ -43,7 +43,7 @@ function inspection(db: Database.Database): Inspection {
     const odd = number(
       "SELECT count(*) FROM bodies JOIN updates USING (seq) WHERE length(body) <> size",
     );
-    if (odd > 0) problems.push(`${odd} bodies are not as long as their entries say`);
+    if (odd > 0) problems.push(`${odd} bodies differ in length from their entries`);
     const counted = {
       entries: number("SELECT count(*) FROM updates"),
       bodies: number("SELECT count(*) FROM bodies"),
@@ -51,7 +51,9 @@ function inspection(db: Database.Database): Inspection {
     };
     const booked = db.prepare("SELECT entries, bodies, body_bytes AS bodyBytes FROM totals").get();
     if (JSON.stringify(booked) !== JSON.stringify(counted)) {
-      problems.push(`the totals say ${JSON.stringify(booked)}, not ${JSON.stringify(counted)}`);
+      problems.push(
+        `the totals are ${JSON.stringify(booked)} instead of ${JSON.stringify(counted)}`,
+      );
     }
     return { ...counted, problems, newest: number("SELECT max(seq) FROM updates") };
   } finally {

@@ -3,7 +3,7 @@
  * of its retries, and beside it the list of what a site refused for good. A lane is saved after
  * each part of a delivery, so that a crash repeats one mail at most.
  *
- * It does not know what a delivery is or when to retry; it keeps what egress hands it.
+ * It does not know what a delivery is or when to retry; it stores what delivery passes to it.
  */
 import type Database from "better-sqlite3";
 import type { Seq } from "../update.js";

@@ -70,11 +70,11 @@ export class LogFiles {
     const path = this.#path;
     const there = identityOf(path);
     if (there !== this.#file) {
-      const what = there === undefined ? "is gone" : "is another file now";
+      const what = there === undefined ? "was deleted" : "was replaced";
       const remedy =
-        `Put the file back that was there, and the gateway goes on; or stop it, move ${path}-wal ` +
-        `and ${path}-shm away, put a backup at ${path}, and start it.`;
-      return this.#trouble(path, `${what}; the gateway has the former one open`, remedy);
+        `Restore the original file, and the gateway continues; or stop it, move ${path}-wal ` +
+        `and ${path}-shm away, restore a backup to ${path}, and start it.`;
+      return this.#trouble(path, `${what}; the gateway still has the original open`, remedy);
     }
     if (this.#isCut(pageBytes)) {
       const remedy =
@@ -84,8 +84,8 @@ export class LogFiles {
     }
     const [stray] = this.#strays();
     if (stray === undefined) return undefined;
-    const remedy = "Restart the gateway; what it has acknowledged was moved into the file.";
-    const what = "was deleted or replaced while the gateway has it open";
+    const remedy = "Restart the gateway; all acknowledged updates were saved to the file.";
+    const what = "was deleted or replaced while the gateway had it open";
     return this.#trouble(stray, what, remedy);
   }
 
@@ -135,7 +135,7 @@ export function assertNobodyElse(path: string): void {
     // Whatever else is wrong with the file its opening says.
     if (!isBusy) return;
     rmSync(`${path}-lock`, { force: true });
-    const remedy = `Find it with "fuser ${path}", stop it or let it finish, and start again.`;
+    const remedy = `Find it with "fuser ${path}", stop it or wait until it ends, and start again.`;
     const message = `${path}: another process has this log open, and ${path}-lock was missing`;
     throw new Trouble("busy", message, remedy, { cause: error });
   } finally {

@@ -17,10 +17,10 @@ import type { Retention } from "./retention.js";
 /** At one request a second a keyserver answers these in three hours. */
 export const MOST_REPAIRS = 10_000;
 
-/** What the operator is told beyond it. */
-export const TOO_MANY_REPAIRS =
-  `${MOST_REPAIRS} repairs wait already, ` +
-  "or as many of what this neighbour announced as there is room left";
+const FULL = `${MOST_REPAIRS} repairs wait already`;
+
+/** The problem that is reported when the limit is reached. */
+export const TOO_MANY_REPAIRS = `${FULL}, or this neighbour has used its share`;
 
 /**
  * Why something is fetched again: nobody who announced it has it, it expired before a site took

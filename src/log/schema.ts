@@ -305,32 +305,31 @@ export function identify(db: Database.Database, path: string): "empty" | number 
 }
 
 function foreign(path: string, what: string, cause?: unknown): Trouble {
-  const remedy = `Point log.path at a file of the gateway's own; ${path} was left as it is.`;
+  const remedy = `Set log.path to another file; ${path} was not changed.`;
   return new Trouble("not-ours", `${path}: ${what}`, remedy, { cause });
 }
 
 function otherVersion(path: string, version: number): Trouble {
   const message =
     `${path}: was written with log version ${version}, ` +
-    `this gateway knows version ${SCHEMA_VERSION}`;
-  const remedy = "Run the gateway release that wrote it, or point log.path at a new file.";
+    `this gateway supports version ${SCHEMA_VERSION}`;
+  const remedy = "Run the gateway release that wrote it, or set log.path to a new file.";
   return new Trouble("not-ours", message, remedy);
 }
 
 /** What is said of a log whose tables are not those of its version; nothing of it was changed. */
 export function unknownTables(path: string, version: number, cause: Error): Trouble {
   const message =
-    `${path}: says that it is of log version ${version}, but has other tables ` +
-    `(${cause.message}); it was left as it is`;
-  const remedy =
-    'Run the gateway release that wrote it, or put a backup ("kxgw db backup") in its place.';
+    `${path}: has log version ${version}, but other tables ` +
+    `(${cause.message}); it was not changed`;
+  const remedy = 'Run the gateway release that wrote it, or restore a backup of "kxgw db backup".';
   return new Trouble("not-ours", message, remedy, { cause });
 }
 
 /** What a reader says of a log that its writer has not brought up to date yet. */
 export function notYetUpToDate(path: string): Trouble {
   const message = `${path}: was written by an older release, and no gateway has opened it since`;
-  return new Trouble("not-ours", message, "Start the gateway once; it brings its log up to date.");
+  return new Trouble("not-ours", message, "Start the gateway once; it upgrades the log.");
 }
 
 /** Throws `Trouble` 'unusable' when `version`, as "3.53.2", is below the floor. */
@@ -342,9 +341,9 @@ export function assertSqliteVersion(version: string): void {
     if (part < floor) {
       throw new Trouble(
         "unusable",
-        `SQLite ${version} can lose committed updates; ${SQLITE_FLOOR.join(".")} is the oldest ` +
-          "that does not",
-        "Install the better-sqlite3 release that package-lock.json names.",
+        `SQLite ${version} can lose committed updates; the minimum is ` +
+          `${SQLITE_FLOOR.join(".")}`,
+        "Install the better-sqlite3 release of package-lock.json.",
       );
     }
   }
@@ -384,7 +383,7 @@ export function assertDurable(db: Database.Database, path: string): void {
     throw new Trouble(
       "unusable",
       `${path}: the file system does not support SQLite's write-ahead log (${journal})`,
-      "Move log.path to a local file system; network file systems cannot hold it.",
+      "Move log.path to a local file system; network file systems are not supported.",
     );
   }
   const synchronous = db.pragma("synchronous", { simple: true });
@@ -392,7 +391,7 @@ export function assertDurable(db: Database.Database, path: string): void {
     throw new Trouble(
       "unusable",
       `${path}: synchronous is ${synchronous} where FULL (${SYNCHRONOUS_FULL}) was asked for`,
-      "Install the better-sqlite3 release that package-lock.json names.",
+      "Install the better-sqlite3 release of package-lock.json.",
     );
   }
 }

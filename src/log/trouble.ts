@@ -1,9 +1,9 @@
 /**
- * SQLite's complaints in the operator's words: the one place that reads an SQLite error code and
- * makes a `Trouble` of it, with a sentence that says what to do.
+ * Maps SQLite errors to `Trouble`: the only place that reads an SQLite error code and
+ * adds a remedy for the operator.
  *
- * It does not know which statement failed, and it hides no mistake of ours: a broken constraint, a
- * wrong binding or a misuse of the library comes back as it was and ends the process.
+ * It does not know which statement failed, and it hides no bug: a violated constraint, a
+ * wrong binding or a misuse of the library is returned unchanged and ends the process.
  * Codes: https://sqlite.org/rescode.html
  */
 import Database from "better-sqlite3";
@@ -22,27 +22,28 @@ const RULES: readonly Rule[] = [
     code: "SQLITE_FULL",
     kind: "disk-full",
     what: "no space left for the update log",
-    remedy: (path) => `Free space on the file system of ${path}; the gateway goes on by itself.`,
+    remedy: (path) =>
+      `Free space on the file system of ${path}. The gateway then continues by itself.`,
   },
   {
     code: "SQLITE_READONLY",
     kind: "read-only",
     what: "the update log cannot be written",
     remedy: (path) =>
-      `Make ${path}, ${path}-wal and ${path}-shm and their directory writable for the gateway's ` +
+      `Make ${path}, ${path}-wal, ${path}-shm and their directory writable for the gateway's ` +
       "user, and check that the file system is not mounted read-only.",
   },
   {
     code: "SQLITE_BUSY",
     kind: "busy",
     what: "another process holds the update log",
-    remedy: (path) => `Find the process with "fuser ${path}" and stop it or let it finish.`,
+    remedy: (path) => `Find the process with "fuser ${path}". Stop it, or wait until it ends.`,
   },
   {
     code: "SQLITE_LOCKED",
     kind: "busy",
     what: "the update log is locked",
-    remedy: (path) => `Find the process with "fuser ${path}" and stop it or let it finish.`,
+    remedy: (path) => `Find the process with "fuser ${path}". Stop it, or wait until it ends.`,
   },
   {
     code: "SQLITE_CORRUPT",
@@ -67,25 +68,25 @@ const RULES: readonly Rule[] = [
   {
     code: "SQLITE_IOERR",
     kind: "unusable",
-    what: "the disk fails under the update log",
+    what: "the disk of the update log has errors",
     remedy: (path) =>
-      `Look for disk errors in the kernel's messages (dmesg) and check the disk of ${path}.`,
+      `Look for disk errors in the kernel log (dmesg) and check the disk of ${path}.`,
   },
 ];
 
 const OTHER: Rule = {
   code: "",
   kind: "unusable",
-  what: "the update log does not work",
+  what: "the update log cannot be used",
   remedy: (path) => `Stop the gateway and run "sqlite3 ${path} 'pragma integrity_check'".`,
 };
 
-/** Codes that only our own code can cause. */
+/** Codes that only a bug in the gateway can cause. */
 const BUGS = ["SQLITE_CONSTRAINT", "SQLITE_MISUSE", "SQLITE_MISMATCH", "SQLITE_RANGE"];
 
 /**
  * The `Trouble` for an SQLite error on the file `path`, with the error as its cause. Anything that
- * is not SQLite's, is a `Trouble` already, or is a bug of ours is handed back as it came, so that
+ * is not an SQLite error, is a `Trouble` already, or is a bug, is returned unchanged, so that
  * the caller can always `throw asTrouble(error, path)`.
  */
 export function asTrouble(error: unknown, path: string): unknown {
@@ -99,8 +100,8 @@ export function asTrouble(error: unknown, path: string): unknown {
 
 function repair(path: string): string {
   return (
-    `Stop the gateway, copy ${path} and ${path}-wal away, check the disk, see the damage with ` +
-    '"kxgw db check", and put a backup ("kxgw db backup") in its place or rebuild it with ' +
-    `"sqlite3 ${path} .recover".`
+    `Stop the gateway, copy ${path} and ${path}-wal elsewhere, check the disk, and list the ` +
+    'damage with "kxgw db check". Then restore a backup of "kxgw db backup", or rebuild the log ' +
+    `with "sqlite3 ${path} .recover".`
   );
 }

@@ -1,24 +1,24 @@
 /**
- * The files that other keyservers are configured by, line by line: what was said, and where. A
- * reader is strict about the form of its file and knows nothing of what a directive means, so that
- * one of an unknown version is kept and not mistaken. What does not fit is a `Refusal` that names
+ * Readers for the configuration files of other keyservers, line by line, with positions. A
+ * reader checks the form of its file strictly and does not know the meaning of directives, so that
+ * directives of unknown versions are kept. An invalid line is a `Refusal` that names
  * the line and never quotes it, since such files hold passwords.
  *
- * Each form is read as its keyserver reads it: pksd takes "#" in the first column alone and cuts
- * lines at 1023 bytes, SKS begins a comment anywhere, onak knows ";" and "#" at the beginning.
+ * Each form is read as its keyserver reads it: pksd accepts "#" in the first column only and cuts
+ * lines at 1023 bytes, SKS allows a comment anywhere, onak has ";" and "#" at the beginning.
  */
 import { parse, TomlError } from "smol-toml";
 import type { KeyPath, Position } from "../config/locate.js";
 import { formatKey, locateKeys, positionOf } from "../config/locate.js";
 import { Refusal } from "../errors.js";
 
-/** A file as it was read: `name` is how the operator called it. */
+/** A file; `name` is as the operator wrote it. */
 export interface Source {
   readonly name: string;
   readonly text: string;
 }
 
-/** One thing that a file says. */
+/** One directive of a file. */
 export interface Directive {
   readonly key: string;
   readonly value: string;
@@ -26,10 +26,10 @@ export interface Directive {
   readonly place: string;
 }
 
-/** pksd reads into a buffer of 1024 bytes and takes the rest of a longer line for another one. */
+/** pksd reads into a buffer of 1024 bytes and reads the rest of a longer line as another one. */
 const PKSD_LINE = 1023;
 
-/** No line of such a file is longer; it bounds the work that one makes. */
+/** Maximum length of a line, which bounds the work per line. */
 const MAX_LINE = 4096;
 
 type Line = { readonly text: string; readonly place: string };
@@ -40,8 +40,8 @@ function linesOf({ name, text }: Source): Line[] {
     .split(/\r?\n/)
     .map((line, index) => {
       const place = `${name}:${index + 1}`;
-      if (line.length > MAX_LINE) throw fault(place, "is longer than any line of such a file");
-      if (/[^\P{Cc}\t]/u.test(line)) throw fault(place, "holds a control character");
+      if (line.length > MAX_LINE) throw fault(place, "is too long for a line of such a file");
+      if (/[^\P{Cc}\t]/u.test(line)) throw fault(place, "contains a control character");
       return { text: line, place };
     });
 }
@@ -54,7 +54,7 @@ function fault(place: string, message: string): Refusal {
 export function pksdDirectives(source: Source): Directive[] {
   return linesOf(source).flatMap(({ text, place }) => {
     if (text.startsWith("#") || text.trim() === "") return [];
-    if (text.length > PKSD_LINE) throw fault(place, "is longer than pksd reads a line");
+    if (text.length > PKSD_LINE) throw fault(place, "is longer than the lines that pksd reads");
     const [, key, value = ""] = /^\s*([A-Za-z]\w*)(?:\s+(.*?))?\s*$/.exec(text) ?? [];
     if (key === undefined) throw fault(place, "is not of the form WORD VALUE of pksd.conf");
     return [{ key, value, place }];
@@ -88,7 +88,7 @@ export function sksDirectives(source: Source): Directive[] {
   });
 }
 
-/** mailsync and membership: one entry a line, each a directive of the given key. */
+/** mailsync and membership: one entry per line, each a directive of the given key. */
 export function listedDirectives(source: Source, key: string): Directive[] {
   return linesOf(source).flatMap(({ text, place }) => {
     const value = text.replace(/#.*/, "").trim();
@@ -97,7 +97,7 @@ export function listedDirectives(source: Source, key: string): Directive[] {
 }
 
 /**
- * hockeypuck.conf: TOML, with or without the table [hockeypuck] round it, which is left out of the
+ * hockeypuck.conf: TOML, with or without the table [hockeypuck], which is not part of the
  * keys. A list gives a directive for each element. Throws `Refusal`.
  */
 export function tomlDirectives(source: Source): Directive[] {

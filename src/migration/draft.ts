@@ -1,8 +1,8 @@
 /**
- * A configuration under translation: what was understood of a keyserver's own files, where it
- * stood, and what was not taken over and why. The translations (one file a keyserver) fill it,
- * `render.ts` writes it down. It judges a value by the readers of our own configuration, so that
- * whatever it holds passes `kxgw check`. Values that it does not understand are never kept.
+ * A configuration during the conversion: the values from the keyserver's files with their places,
+ * and what was not converted and why. The converters (one file per keyserver) fill it,
+ * `render.ts` prints it. Values are checked by the readers of our own configuration, so that
+ * the result passes `kxgw check`. Invalid values are never kept.
  */
 import { parseMailAddress } from "../config/addresses.js";
 import type { Endpoint } from "../config/config.js";
@@ -16,50 +16,50 @@ import { addressesIn } from "../mail/sent-trail.js";
 import { isSameAddress } from "../mail-address.js";
 import type { Directive } from "./directive.js";
 
-/** Whose configuration it was. */
+/** The kind of keyserver. */
 export type Kind = "pksd" | "onak" | "sks" | "hockeypuck";
 
-/** The sections of our configuration that a translation writes into. */
+/** The sections of our configuration that a converter writes. */
 export type Section = "local" | "kx" | "outbound" | "policy";
 
 /** A line of a section. */
 export interface Setting {
   readonly key: string;
-  /** As TOML has it. */
+  /** The value as TOML. */
   readonly toml: string;
-  /** Where it comes from and what is to be known of it; stands behind it as a comment. */
+  /** Its origin and a note, printed after it as a comment. */
   readonly remark: string;
-  /** A proposal stands in the file as a comment. */
+  /** A proposal is printed as a comment. */
   readonly isProposal: boolean;
 }
 
-/** An address and where it stood. */
+/** An address and its place. */
 export interface Found {
   readonly value: string;
   readonly place: string;
   readonly key: string;
 }
 
-/** An endpoint and where it stood. */
+/** An endpoint and its place. */
 export interface FoundEndpoint {
   readonly endpoint: Endpoint;
   readonly place: string;
   readonly key: string;
 }
 
-/** A directive that is not taken over. */
+/** A directive that is not converted. */
 export interface Left {
   readonly place: string;
   readonly key: string;
-  /** "unknown" to us, "unneeded" by a gateway, or for the operator to do "by-hand". */
+  /** "unknown", "unneeded" by a gateway, or to be done "by-hand". */
   readonly kind: "unknown" | "unneeded" | "by-hand";
   readonly why: string;
 }
 
-/** What a directive is for, by its key; one that ends in "." or ":" stands for all of its kind. */
+/** The purpose of directives by key; a key that ends in "." or ":" is a prefix. */
 export type Unneeded = Readonly<Record<string, string>>;
 
-/** More than a file of ours can have lines. */
+/** More than the number of lines of a file. */
 const LINES = 2 ** 32;
 
 export class Draft {
@@ -76,31 +76,31 @@ export class Draft {
   /** Fingerprints that the keyserver refuses. */
   readonly blocked: Found[] = [];
   readonly #repairs: Found[] = [];
-  /** Sentences for the operator about what to do at the keyserver itself. */
+  /** Instructions for the operator about the keyserver itself. */
   readonly advice: string[] = [];
   readonly #given: string | undefined;
   #site: Found | undefined;
   #contact: Found | undefined;
 
-  /** `given` is the address that is ours whatever the files say. */
+  /** `given` is our address; it overrides the files. */
   constructor(kind: Kind, files: readonly string[], given: string | undefined) {
     this.kind = kind;
     this.files = files;
     this.#given = given;
   }
 
-  /** What the keyserver's own address has been. */
+  /** The previous address of the keyserver. */
   get site(): Found | undefined {
     return this.#site;
   }
 
-  /** Our address: the keyserver's, unless another one is given. */
+  /** Our address: that of the keyserver, unless another one is given. */
   get ours(): Found | undefined {
     if (this.#given === undefined) return this.#site;
     return { value: this.#given, place: "", key: "--site" };
   }
 
-  /** HKP addresses where a lost key may be asked for. */
+  /** HKP addresses where a lost key may be requested. */
   get repairs(): readonly Found[] {
     return this.#repairs;
   }
@@ -118,7 +118,7 @@ export class Draft {
     return this.#contact;
   }
 
-  /** Our address in the network; the last one counts, as with every keyserver. */
+  /** Our address in the network; the last one is used, as in all keyservers. */
   setSite(directive: Directive): void {
     const found = this.#address(directive);
     if (found === undefined) return;
@@ -134,38 +134,38 @@ export class Draft {
     this.#contact = found;
   }
 
-  /** A site that updates are mailed to. */
+  /** A site to which updates are mailed. */
   addPeer(directive: Directive): void {
     const found = this.#address(directive);
     if (found === undefined) return;
     const same = this.#peers.find(({ value }) => isSameAddress(value, found.value));
     if (same === undefined) this.#peers.push(found);
-    else this.leave(directive, "by-hand", `the same address stands in ${same.place}`);
+    else this.leave(directive, "by-hand", `the same address is in ${same.place}`);
   }
 
-  /** A site that KX is spoken with. */
+  /** A KX peer. */
   addKxPeer(directive: Directive, endpoint: Endpoint): void {
     const spelled = ({ host, port }: Endpoint) => formatEndpoint({ host: plainHost(host), port });
     const same = this.#kxPeers.find((one) => spelled(one.endpoint) === spelled(endpoint));
     if (same !== undefined) {
-      return this.leave(directive, "by-hand", `the same endpoint stands in ${same.place}`);
+      return this.leave(directive, "by-hand", `the same endpoint is in ${same.place}`);
     }
     this.take(directive);
     this.#kxPeers.push({ endpoint, place: directive.place, key: directive.key });
   }
 
-  /** A keyserver that answers over HKP at `url`; says whether that is an address of one. */
+  /** A keyserver with HKP at `url`; returns whether the URL is valid. */
   addRepair({ place, key }: Directive, url: string): boolean {
     if ("fault" in parseRepair(url)) return false;
     this.#repairs.push({ value: url.replace(/\/$/, ""), place, key });
     return true;
   }
 
-  /** At the end: our own address is no neighbour, and what was left comes in the files' order. */
+  /** The last step: removes our own address from the neighbours, and sorts what was left. */
   finish(): void {
     const index = this.#peers.findIndex(({ value }) => isSameAddress(value, this.ours?.value));
     const [own] = index < 0 ? [] : this.#peers.splice(index, 1);
-    if (own !== undefined) this.leave(own, "by-hand", "is our own address, and no neighbour");
+    if (own !== undefined) this.leave(own, "by-hand", "is our own address and not a neighbour");
     const rank = ({ place }: Left) => {
       const [, name = place, line = "0"] = /^(.*):(\d+)$/.exec(place) ?? [];
       return this.files.indexOf(name) * LINES + Number(line);
@@ -173,27 +173,27 @@ export class Draft {
     this.left.sort((a, b) => rank(a) - rank(b));
   }
 
-  /** A line of a section; `toml` is its value as TOML has it. */
+  /** A line of a section; `toml` is its value as TOML. */
   set(section: Section, key: string, toml: string, remark: string): void {
     this.settings[section].push({ key, toml, remark, isProposal: false });
   }
 
-  /** A line of a section that the operator may want. */
+  /** A line of a section as a proposal to the operator. */
   propose(section: Section, key: string, toml: string, remark: string): void {
     this.settings[section].push({ key, toml, remark, isProposal: true });
   }
 
-  /** Notes that a directive was used. */
+  /** Records that a directive was used. */
   take(directive: Directive): void {
     this.taken.push(directive);
   }
 
-  /** Notes that a directive was not used. */
+  /** Records that a directive was not used. */
   leave({ place, key }: Omit<Directive, "value">, kind: Left["kind"], why: string): void {
     this.left.push({ place, key, kind, why });
   }
 
-  /** Notes a directive that is nothing to us: known to be so, or unknown altogether. */
+  /** Records a directive without a counterpart, known or unknown. */
   leaveRest(directive: Directive, unneeded: Unneeded, known: readonly string[]): void {
     const { key } = directive;
     const prefix = Object.keys(unneeded).find((name) => /[.:]$/.test(name) && key.startsWith(name));
@@ -201,7 +201,7 @@ export class Draft {
     if (why !== undefined) this.leave(directive, "unneeded", why);
     else {
       const hint = didYouMean(key, [...known, ...Object.keys(unneeded)]);
-      this.leave(directive, "unknown", `no directive that is known here${hint}`);
+      this.leave(directive, "unknown", `unknown directive${hint}`);
     }
   }
 
@@ -219,10 +219,10 @@ export class Draft {
 }
 
 function again({ place }: Directive): string {
-  return `said again in ${place}, and the last one counts`;
+  return `overridden in ${place}`;
 }
 
-/** The last directive of a key, which is the one that counts. */
+/** The last directive of a key, which overrides the others. */
 export function lastDirective(
   directives: readonly Directive[],
   key: string,
@@ -230,23 +230,23 @@ export function lastDirective(
   return directives.findLast((directive) => directive.key === key);
 }
 
-/** How mail left the keyserver: the program is replaced by SMTP, its bounce address is shown. */
+/** The mail program of the keyserver: replaced by SMTP; its bounce address becomes a proposal. */
 export function mailProgram(draft: Draft, directive: Directive): void {
   draft.take(directive);
   const { place, key, value } = directive;
   const [, bounce] = /(?:^|\s)-f\s*(\S+)/.exec(value) ?? [];
   if (bounce === undefined || "fault" in parseMailAddress(bounce)) return;
-  const remark = `${place} ${key} -f; marked per update, so its "+..." has to reach us as well`;
+  const remark = `${place} ${key} -f; tagged per update, so addresses with "+..." must reach us`;
   draft.propose("outbound", "bounce", tomlString(bounce), remark);
 }
 
-/** The directory of a spool, if it can be one of ours. */
+/** The directory of a spool, if it is valid in our configuration. */
 export function directoryOf(draft: Draft, directive: Directive | undefined): string | undefined {
   if (directive === undefined) return undefined;
   if (directive.value.startsWith("/")) {
     draft.take(directive);
     return directive.value;
   }
-  draft.leave(directive, "by-hand", `${quoted(directive.value)} is no absolute path`);
+  draft.leave(directive, "by-hand", `${quoted(directive.value)} is not an absolute path`);
   return undefined;
 }

@@ -1,7 +1,7 @@
 /**
- * hockeypuck.conf (Hockeypuck 2.1 to 2.3) as ours: Hockeypuck becomes the keyserver beside the
- * gateway and gets updates over HKP; the mail sites of its PKS list become neighbours. It takes no
- * mail itself, so the address it mails from is the site's. Reconciliation goes on beside us.
+ * Converts hockeypuck.conf (Hockeypuck 2.1 to 2.3): Hockeypuck becomes the local keyserver of the
+ * gateway and receives updates over HKP; the sites of its PKS list become neighbours. It accepts
+ * no mail, so its From address becomes that of the site. Reconciliation continues beside us.
  * The password of its mail server is never copied.
  */
 import { tomlString } from "../config/toml-string.js";
@@ -10,8 +10,8 @@ import type { Directive } from "./directive.js";
 import type { Draft, Unneeded } from "./draft.js";
 import { lastDirective } from "./draft.js";
 
-const OWN = "Hockeypuck's own";
-const RECON = "reconciliation goes on beside the gateway";
+const OWN = "for Hockeypuck only";
+const RECON = "reconciliation continues beside the gateway";
 
 const UNNEEDED: Unneeded = {
   "hkp.": OWN,
@@ -22,7 +22,7 @@ const UNNEEDED: Unneeded = {
   "openpgp.headers.": OWN,
   "openpgp.nworkers": OWN,
   "openpgp.enumerableDomains": OWN,
-  "rateLimit.": "Hockeypuck's own; let it not slow down the gateway, which posts each update",
+  "rateLimit.": "for Hockeypuck only; exempt the gateway, which posts each update",
   indexTemplate: OWN,
   vindexTemplate: OWN,
   statsTemplate: OWN,
@@ -51,9 +51,9 @@ export function fromHockeypuck(directives: readonly Directive[], draft: Draft): 
   for (const directive of directives) translate(directive, draft);
   local(lastDirective(directives, "hkp.bind"), draft);
   draft.advice.push(
-    'In hockeypuck.conf [hockeypuck.pks] to = ["hkp://127.0.0.1:11372"] takes the place of the ' +
-      'mail sites, once the gateway bridges and has [hkp] listen = ["127.0.0.1:11372"]: what ' +
-      "users submit goes to the gateway then, and it to the others.",
+    'In hockeypuck.conf replace the mail sites by [hockeypuck.pks] to = ["hkp://127.0.0.1:11372"]' +
+      ' when the gateway is in bridge mode with [hkp] listen = ["127.0.0.1:11372"]. ' +
+      "Submissions to Hockeypuck then go to the gateway, which forwards them.",
   );
 }
 
@@ -77,12 +77,12 @@ function translate(directive: Directive, draft: Draft): void {
         "not copied: the relay may be smtp://user:password@host, or KXGW_OUTBOUND__RELAY",
       );
     case "openpgp.maxKeyLength":
-      return limit(directive, "max_update", "there of a key, here of one update of it", draft);
+      return limit(directive, "max_update", "there for a key, here for one update of it", draft);
     case "openpgp.maxPacketLength":
       return limit(
         directive,
         "max_packet",
-        "signatures, user ids and photos have their own",
+        "signatures, user ids and photos have other limits",
         draft,
       );
     case "openpgp.blacklist":
@@ -93,14 +93,14 @@ function translate(directive: Directive, draft: Draft): void {
   }
 }
 
-/** An address of the PKS list: "mailto:user@host", or a keyserver that takes HKP or VKS. */
+/** An address of the PKS list: "mailto:user@host", or a keyserver with HKP or VKS. */
 function recipient(directive: Directive, draft: Draft): void {
   const { value } = directive;
   if (/^mailto:/i.test(value)) {
     return draft.addPeer({ ...directive, value: value.slice("mailto:".length) });
   }
   draft.addRepair(directive, /^hkps?:/.test(value) ? value : "");
-  draft.leave(directive, "by-hand", "takes neither mail nor KX: leave it to Hockeypuck");
+  draft.leave(directive, "by-hand", "accepts neither mail nor KX: leave it to Hockeypuck");
 }
 
 /** Another Hockeypuck or SKS with which it reconciles. */
@@ -122,7 +122,7 @@ function relay(directive: Directive, draft: Draft): void {
 function limit(directive: Directive, name: string, words: string, draft: Draft): void {
   const { value, place, key } = directive;
   const size = parseSize(value);
-  if ("fault" in size) return draft.leave(directive, "by-hand", "is no size in bytes above 0");
+  if ("fault" in size) return draft.leave(directive, "by-hand", "is not a size in bytes above 0");
   draft.take(directive);
   draft.set("policy", name, tomlString(value), `${place} ${key}; ${words}`);
 }
@@ -130,7 +130,7 @@ function limit(directive: Directive, name: string, words: string, draft: Draft):
 function blocked(directive: Directive, draft: Draft): void {
   const fingerprint = directive.value.trim().toUpperCase().replace(/^0X/, "");
   if (!/^([0-9A-F]{32}|[0-9A-F]{40}|[0-9A-F]{64})$/.test(fingerprint)) {
-    return draft.leave(directive, "by-hand", "an element of it is no whole fingerprint");
+    return draft.leave(directive, "by-hand", "one of its elements is not a full fingerprint");
   }
   draft.take(directive);
   draft.blocked.push({ ...directive, value: fingerprint });
@@ -143,8 +143,8 @@ function local(given: Directive | undefined, draft: Draft): void {
   const isAny = address === "" || address === "0.0.0.0" || address === "[::]";
   const host = isAny ? "127.0.0.1" : address;
   if ("fault" in parseEndpoint(`${host}:${port}`)) {
-    draft.leave(directive, "by-hand", "is no address to listen on");
-    draft.set("local", "type", '"none"', "nothing says where Hockeypuck answers");
+    draft.leave(directive, "by-hand", "is not an address to listen on");
+    draft.set("local", "type", '"none"', "the address of Hockeypuck is not known");
     return;
   }
   if (given !== undefined) draft.take(given);

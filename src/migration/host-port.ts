@@ -1,11 +1,11 @@
 /**
- * Hosts with a port as the files of other keyservers write them: `HOST PORT` (SKS's membership),
+ * Hosts with a port as the files of other keyservers write them: `HOST PORT` (membership of SKS),
  * `HOST:PORT` or `HOST` alone, an IPv6 address with or without brackets.
  */
 import type { Endpoint } from "../config/config.js";
 import { parseEndpoint } from "../config/units.js";
 
-/** The endpoint that `text` writes, with the port `preset` when it has none; never port 0. */
+/** The endpoint in `text`, by default with the port `preset`; never port 0. */
 export function hostPort(text: string, preset: number): Endpoint | undefined {
   const [first = "", second, ...rest] = text.trim().split(/\s+/);
   if (rest.length > 0) return undefined;

@@ -1,14 +1,14 @@
 /**
- * onak.ini (onak 0.6) as ours, and onak.conf of the years before, whose directives are pksd's. The
- * gateway takes over the address of the site, and onak becomes the keyserver beside it: mails are
- * piped to its onak-mail.pl, which stands beside the backends in Debian's package.
+ * Converts onak.ini (onak 0.6), and onak.conf of earlier releases, which is like pksd.conf.
+ * The gateway gets the address of the site, and onak becomes its local keyserver: mails are
+ * piped to its onak-mail.pl, which is next to the backends in the Debian package.
  */
 import { tomlList, tomlString } from "../config/toml-string.js";
 import type { Directive } from "./directive.js";
 import type { Draft, Unneeded } from "./draft.js";
 import { lastDirective, mailProgram } from "./draft.js";
 
-const OWN = "onak's own";
+const OWN = "for onak only";
 
 const UNNEEDED: Unneeded = {
   "backend:": "onak keeps its own database",
@@ -24,13 +24,13 @@ const UNNEEDED: Unneeded = {
   use_keyd: OWN,
   sock_dir: OWN,
   bin_dir: OWN,
-  mail_dir: "onak-mail.pl keeps its mails there; the gateway pipes to the script",
+  mail_dir: "onak-mail.pl keeps its mails there; the gateway pipes mails to the script",
   max_reply_keys: "a gateway answers no searches",
-  check_sighash: "onak goes on checking; a gateway hands on what it gets",
-  check_packet_size: "onak goes on checking; [policy] has limits of its own, on by default",
-  drop_v3: "onak goes on dropping them; a gateway hands them on",
-  require_other_sig: "onak goes on checking; a gateway hands on what it gets",
-  verify_signatures: "onak goes on checking; a gateway hands on what it gets",
+  check_sighash: "onak continues to check; a gateway forwards all updates",
+  check_packet_size: "onak continues to check; [policy] has its own limits, on by default",
+  drop_v3: "onak continues to drop them; a gateway forwards them",
+  require_other_sig: "onak continues to check; a gateway forwards all updates",
+  verify_signatures: "onak continues to check; a gateway forwards all updates",
   default_language: OWN,
   mail_intro_file: OWN,
   help_dir: OWN,
@@ -40,7 +40,7 @@ const UNNEEDED: Unneeded = {
   debug: OWN,
 };
 
-/** What onak.conf called by pksd's names. */
+/** The directives of onak.conf that have the names of pksd. */
 const OLD_NAMES: Readonly<Record<string, string>> = {
   mail_delivery_client: "mta",
   pks_bin_dir: "bin_dir",
@@ -61,17 +61,22 @@ export function fromOnak(given: readonly Directive[], draft: Draft): void {
     draft.take(backends);
     const command = tomlList([`${library}/onak-mail.pl`]);
     draft.set("local", "type", '"command"', "mails are piped to onak-mail.pl");
-    draft.set("local", "command", command, `beside ${backends.place} backends_dir; is it there?`);
+    draft.set(
+      "local",
+      "command",
+      command,
+      `from ${backends.place} backends_dir; check that it exists`,
+    );
   } else {
-    if (backends !== undefined) draft.leave(backends, "by-hand", "is no absolute path");
-    draft.set("local", "type", '"none"', "nothing says where onak-mail.pl is");
-    draft.propose("local", "type", '"command"', "with the path of the script, as in:");
+    if (backends !== undefined) draft.leave(backends, "by-hand", "is not an absolute path");
+    draft.set("local", "type", '"none"', "the path of onak-mail.pl is not known");
+    draft.propose("local", "type", '"command"', "with the path of the script, for example:");
     draft.propose("local", "command", tomlList(["/usr/lib/onak/onak-mail.pl"]), "");
   }
   const ours = draft.ours?.value ?? "OUR ADDRESS";
   draft.advice.push(
-    `In onak.ini one line "syncsite=${ours}" takes the place of all syncsite lines, once the ` +
-      "gateway bridges: what users submit to onak goes to the gateway then, and it to the others.",
+    `In onak.ini replace all syncsite lines by one line "syncsite=${ours}" when the gateway ` +
+      "is in bridge mode. Submissions to onak then go to the gateway, which forwards them.",
   );
 }
 

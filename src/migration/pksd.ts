@@ -1,7 +1,7 @@
 /**
- * pksd.conf (pksd.conf(5), pks 0.9.6) as ours: the gateway takes over the address of the site, and
- * pksd becomes the keyserver beside it, which gets its mails where pks-queue-run.sh finds them. Of
- * the pksd with the KX patch of 2003 (thesis, appendix B.3) it takes over the KX side as well: the
+ * Converts pksd.conf (pksd.conf(5), pks 0.9.6): the gateway gets the address of the site, and
+ * pksd becomes its local keyserver, with mails in the directory that pks-queue-run.sh reads. For
+ * a pksd with the KX patch of 2003 (thesis, appendix B.3) it converts the KX settings as well: the
  * address of tcp_syncaddr and tcp_syncport, and a KX peer for each tcp_syncsite.
  */
 import { tomlList, tomlString } from "../config/toml-string.js";
@@ -12,8 +12,8 @@ import { directoryOf, lastDirective, mailProgram } from "./draft.js";
 import { hostPort } from "./host-port.js";
 
 const DATABASE = "pksd keeps its own database";
-const WEB = "pksd goes on answering on the web; a gateway answers no searches";
-const ANSWERS = "is for pksd's answers to mails; a gateway answers none";
+const WEB = "pksd continues to answer on the web; a gateway answers no searches";
+const ANSWERS = "for answers of pksd to mails; a gateway sends none";
 
 const UNNEEDED: Unneeded = {
   db_dir: DATABASE,
@@ -24,14 +24,14 @@ const UNNEEDED: Unneeded = {
   mail_intro_file: ANSWERS,
   help_dir: ANSWERS,
   default_language: ANSWERS,
-  max_last: "pksd goes on answering LAST up to this, which is what a backfill from it can ask for",
+  max_last: "pksd continues to answer LAST up to this, which also limits a backfill from it",
   max_last_reply_keys: ANSWERS,
   max_reply_keys: ANSWERS,
-  chroot_dir: "pksd's own; mail_dir is read outside of it",
-  pid_dir: "pksd's own",
-  pksd_uid: "pksd's own; let the gateway's user write into mail_dir",
-  debug: "pksd's own",
-  sync_db_dir: "the gateway keeps the updates that it announces in its own log",
+  chroot_dir: "for pksd only; mail_dir is not relative to it",
+  pid_dir: "for pksd only",
+  pksd_uid: "for pksd only; the user of the gateway must be able to write into mail_dir",
+  debug: "for pksd only",
+  sync_db_dir: "the gateway keeps announced updates in its own log",
   log_terminal: "the gateway writes its log to standard output, or to the journal as a service",
 };
 
@@ -40,7 +40,7 @@ const KNOWN = [
   ...["tcp_syncaddr", "tcp_syncport", "tcp_syncsite"],
 ];
 
-/** Our own: the thesis names no port. */
+/** Our own choice: the thesis defines no port. */
 const KX_PORT = 11373;
 
 /** Translates the directives of a pksd.conf. */
@@ -74,19 +74,19 @@ export function fromPksd(directives: readonly Directive[], draft: Draft): void {
   keyExchange(directives, draft);
   const ours = draft.ours?.value ?? "OUR ADDRESS";
   draft.advice.push(
-    `In pksd.conf one line "syncsite ${ours}" takes the place of all syncsite lines, once the ` +
-      "gateway bridges: what users submit to pksd goes to the gateway then, and it to the others.",
+    `In pksd.conf replace all syncsite lines by one line "syncsite ${ours}" when the gateway ` +
+      "is in bridge mode. Submissions to pksd then go to the gateway, which forwards them.",
   );
 }
 
-/** Where the patched pksd listens, and whom it peers with; all of them speak KX on one port. */
+/** Listener and peers of the patched pksd; all of them use one port for KX. */
 function keyExchange(directives: readonly Directive[], draft: Draft): void {
   const address = lastDirective(directives, "tcp_syncaddr");
   const port = lastDirective(directives, "tcp_syncport");
   const given = [address, port].filter((one) => one !== undefined);
   for (const one of directives) {
     const isOverruled = /^tcp_sync(addr|port)$/.test(one.key) && !given.includes(one);
-    if (isOverruled) draft.leave(one, "by-hand", "is said again, and the last one counts");
+    if (isOverruled) draft.leave(one, "by-hand", "is overridden by a later one");
   }
   const preset = port !== undefined && /^\d{1,5}$/.test(port.value) ? Number(port.value) : KX_PORT;
   const own = `${address?.value ?? "0.0.0.0"} ${port?.value ?? KX_PORT}`;
@@ -96,11 +96,11 @@ function keyExchange(directives: readonly Directive[], draft: Draft): void {
     const origin = given.map(({ place, key }) => `${place} ${key}`).join(", ");
     draft.set("kx", "listen", tomlList([formatEndpoint(listen)]), origin);
     draft.advice.push(
-      `Take tcp_sync* out of pksd.conf before the gateway starts: both would listen at ` +
-        `${formatEndpoint(listen)}, and a KX peer knows its neighbour by the address.`,
+      `Remove tcp_sync* from pksd.conf before the gateway starts: both would listen on ` +
+        `${formatEndpoint(listen)}, and a KX peer identifies its neighbour by the address.`,
     );
   } else {
-    for (const one of given) draft.leave(one, "by-hand", "is no address and port to listen on");
+    for (const one of given) draft.leave(one, "by-hand", "is not an address and port to listen on");
   }
   for (const site of directives.filter(({ key }) => key === "tcp_syncsite")) {
     const endpoint = hostPort(site.value, preset === 0 ? KX_PORT : preset);
@@ -118,13 +118,13 @@ function local(directives: readonly Directive[], draft: Draft): void {
   }
   const directory = directoryOf(draft, mailDir);
   if (mailDir === undefined || directory === undefined) {
-    draft.set("local", "type", '"none"', "no mail_dir is given: nothing is delivered to pksd yet");
+    draft.set("local", "type", '"none"', "mail_dir is missing: nothing is delivered to pksd yet");
     return;
   }
-  draft.set("local", "type", '"pksd"', "mails are left for pks-queue-run.sh");
+  draft.set("local", "type", '"pksd"', "mails are written for pks-queue-run.sh");
   draft.set("local", "directory", tomlString(directory), `${mailDir.place} mail_dir`);
   if (bin === undefined || socket === undefined) return;
   const command = tomlList([`${bin.value}/pksdctl`, socket.value, "mail {}"]);
-  const remark = `where no pks-queue-run.sh runs; ${bin.place} pks_bin_dir, ${socket.place}`;
+  const remark = `if pks-queue-run.sh does not run; ${bin.place} pks_bin_dir, ${socket.place}`;
   draft.propose("local", "notify", command, `${remark} socket_name`);
 }

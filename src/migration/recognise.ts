@@ -1,6 +1,6 @@
 /**
- * Whose configuration a file is, by what stands in it, and where that says nothing by its name;
- * and the way from files to a draft. Knows the names that the keyservers give their files.
+ * Detects the kind of keyserver of a file, by its content, or else by its name,
+ * and converts files to a draft. It knows the file names of the keyservers.
  */
 import { basename } from "node:path";
 import { Refusal } from "../errors.js";
@@ -24,7 +24,7 @@ import { fromSks } from "./sks.js";
 interface Form {
   readonly kind: Kind;
   readonly read: (source: Source) => Directive[];
-  /** A line that is in every such file, or nothing where names have to tell. */
+  /** A line that every such file contains; undefined if only the name identifies it. */
   readonly mark: RegExp | undefined;
 }
 
@@ -39,7 +39,7 @@ const FORMS = {
     read: iniDirectives,
     mark: /^[ \t]*\[(main|mail|verification|backend:[^\]\n]*)\][ \t]*$[^[]*^[ \t]*\w+[ \t]*=/m,
   },
-  // The file of onak before 0.5: read as pksd's, but its server takes no pks-mail.* files.
+  // The file of onak before 0.5: the form of pksd, but its server reads no pks-mail.* files.
   "onak.conf": { kind: "onak", read: pksdDirectives, mark: undefined },
   sksconf: {
     kind: "sks",
@@ -72,7 +72,7 @@ const KINDS: Readonly<Record<Kind, FormName>> = {
   hockeypuck: "hockeypuck.conf",
 };
 
-/** The names that the files of keyservers have: what is looked for in a directory. */
+/** The file names that are searched in a directory. */
 export const FILE_NAMES = Object.keys(FORMS);
 
 /** The keyservers whose files are understood. */
@@ -103,13 +103,13 @@ function formOf(source: Source, wanted: Kind | undefined): Form {
   if (name !== undefined) return FORMS[name];
   if (isMailsync(source)) return FORMS.mailsync;
   const known = "a pksd.conf, onak.ini, sksconf, mailsync nor hockeypuck.conf";
-  const hint = `if it is, say --from ${KIND_NAMES.join("|")}`;
-  throw new Refusal("bad-request", `${source.name}: looks like neither ${known}; ${hint}`);
+  const hint = `write --from ${KIND_NAMES.join("|")} if it is one`;
+  throw new Refusal("bad-request", `${source.name}: is neither ${known}; ${hint}`);
 }
 
-/** What the operator says beside the files. */
+/** The options of the operator. */
 export interface Asked {
-  /** Whose files they are, when they are not to be recognised. */
+  /** The kind of keyserver; undefined to detect it. */
   readonly kind: Kind | undefined;
   /** Our mail address, a valid one, in place of the keyserver's. */
   readonly site: string | undefined;
@@ -124,11 +124,12 @@ export interface Asked {
 export function translate(sources: readonly Source[], asked: Asked): Draft {
   const forms = sources.map((source) => ({ source, form: formOf(source, asked.kind) }));
   const [first] = forms;
-  if (first === undefined) throw new Error("there is no file to translate");
+  if (first === undefined) throw new Error("there is no file to convert");
   const { kind } = first.form;
   const other = forms.find(({ form }) => form.kind !== kind);
   if (other !== undefined) {
-    const whose = `${first.source.name} is ${kind}'s and ${other.source.name} ${other.form.kind}'s`;
+    const [a, b] = [first.source.name, other.source.name];
+    const whose = `${a} is of ${kind} and ${b} of ${other.form.kind}`;
     throw new Refusal("bad-request", `${whose}: migrate one keyserver at a time`);
   }
   const directives = forms.flatMap(({ source, form }) => form.read(source));

@@ -1,8 +1,8 @@
 /**
- * A draft as the text of a configuration: every line says where it comes from, and what was not
- * taken over is listed on top, so that nothing of the old file gets lost unseen. It begins in
- * observe mode, in which nothing is sent. A directive's name comes from a stranger's file and is
- * quoted like one; its value appears only where it was understood.
+ * Prints a draft as a configuration: every line has its origin, and what was not
+ * converted is listed on top, so that nothing of the old file is lost silently. It begins in
+ * observe mode, in which nothing is sent. The names of directives are quoted;
+ * their values appear only if they are valid.
  */
 
 import { quoted } from "../config/quote.js";
@@ -12,16 +12,16 @@ import { plainHost } from "../ip-address.js";
 import { domainOf } from "../mail-address.js";
 import type { Draft, Found, FoundEndpoint, Left, Section } from "./draft.js";
 
-/** Stands for an address that nothing tells; nobody has it (RFC 2606). */
+/** A placeholder for an unknown address (RFC 2606). */
 const NO_ADDRESS = "pgp-public-keys@keyserver.invalid";
 
-/** Hockeypuck sends over HKP alone, and its own port is taken. */
+/** Hockeypuck sends over HKP only, and its own port is in use. */
 const HKP = [
-  "\n[hkp]   # where Hockeypuck posts what users submit to it",
+  "\n[hkp]   # Hockeypuck posts submissions of users to it",
   'listen = ["127.0.0.1:11372"]',
 ];
 
-/** A peer's name has to fit in a table and a metric. */
+/** The name of a peer must fit in a table and a metric. */
 const NAME_LENGTH = 32;
 
 /** The lines of a section between its header and the next one. */
@@ -36,11 +36,11 @@ export function localLines(draft: Draft): string[] {
   const lines = settingLines(draft, "local");
   const isThere = draft.settings.local.every(({ toml }) => toml !== '"none"');
   if (draft.site === undefined || !isThere) return lines;
-  const remark = "what it writes into trails; what it has is not delivered to it";
+  const remark = "its address in trails; updates with it are not delivered to it";
   return [...lines, line(`address = ${tomlString(draft.site.value)}`, remark)];
 }
 
-/** What was not taken over, in words: `FILE:LINE: NAME: why`. */
+/** What was not converted: `FILE:LINE: NAME: why`. */
 export function leftLine({ place, key, kind, why }: Left): string {
   return `${place}: ${name(key)}: ${kind === "unneeded" ? "not needed: " : ""}${why}`;
 }
@@ -49,10 +49,10 @@ export function leftLine({ place, key, kind, why }: Left): string {
 export function render(draft: Draft): string {
   const { kind, files, left, advice } = draft;
   const head = [
-    `Configuration of the KX gateway, made by kxgw config migrate from ${kind}'s`,
+    `Configuration of the KX gateway, converted by kxgw config migrate from ${kind}:`,
     ...files.map((file) => `  ${quoted(file)}`),
-    '"kxgw check" says whether it is in order. Nothing is sent in observe mode.',
-    ...(left.length === 0 ? [] : ["", "Not taken over:"]),
+    'Validate it with "kxgw check". Nothing is sent in observe mode.',
+    ...(left.length === 0 ? [] : ["", "Not converted:"]),
     ...left.map((one) => `  ${leftLine(one)}`),
     "",
     ...advice,
@@ -60,17 +60,17 @@ export function render(draft: Draft): string {
   return `${[
     ...head.map((text) => (text === "" ? "#" : `# ${plain(text)}`)),
     "",
-    line('mode = "observe"', '"bridge" when what it would send looks right'),
+    line('mode = "observe"', 'set "bridge" when the updates that it would send are right'),
     ...siteLines(draft),
     "\n[log]",
-    line('path = "updates.db"', "beside this file; a service has /var/lib/kxgw/updates.db"),
-    "\n[smtp]   # mail in",
+    line('path = "updates.db"', "relative to this file; for a service /var/lib/kxgw/updates.db"),
+    "\n[smtp]   # incoming mail",
     line('listen = ["127.0.0.1:2525"]', 'and "lmtp:/run/kxgw/lmtp.sock" for kxgw ingest and LMTP'),
-    "\n[kx]   # KX in and out",
+    "\n[kx]   # KX",
     ...kxLines(draft),
-    "\n[outbound]   # mail out",
+    "\n[outbound]   # outgoing mail",
     ...outboundLines(draft),
-    `\n[local]   # ${kind}, the keyserver beside us`,
+    `\n[local]   # ${kind}, the local keyserver`,
     ...localLines(draft),
     ...policyLines(draft),
     "\n[admin]   # status page and metrics",
@@ -80,7 +80,7 @@ export function render(draft: Draft): string {
 }
 
 function siteLines({ ours, contact }: Draft): string[] {
-  const missing = "# NOBODY'S ADDRESS: the files do not tell ours, write it here.";
+  const missing = "# PLACEHOLDER: the files do not contain our address, write it here.";
   return [
     "\n[site]",
     ...(ours === undefined ? [missing] : []),
@@ -94,7 +94,7 @@ function siteLines({ ours, contact }: Draft): string[] {
 function kxLines(draft: Draft): string[] {
   const lines = settingLines(draft, "kx");
   if (lines.length > 0) return lines;
-  return [line('listen = ["127.0.0.1:11373"]', "0.0.0.0:11373 for peers elsewhere")];
+  return [line('listen = ["127.0.0.1:11373"]', "0.0.0.0:11373 for other hosts")];
 }
 
 function outboundLines(draft: Draft): string[] {
@@ -123,15 +123,18 @@ function peerLines(draft: Draft): string[] {
     const domain = domainOf(peer.value);
     const kx = kxPeers.find((one) => isHost(one, domain) && !joined.has(one));
     if (kx !== undefined) joined.add(kx);
-    const mx = `where its mail comes from: ask, or begin with  host -t MX ${domain}`;
+    const mx = `hosts that deliver its mail: ask, or begin with  host -t MX ${domain}`;
     return [
       "\n[[peer]]",
       `name = ${tomlString(nameFor(domain, names))}`,
       line(`mail = ${tomlString(peer.value)}`, origin(peer)),
       line('# accept_from = ["192.0.2.1"]', mx),
       ...(kx === undefined
-        ? [line(`# kx = ${tomlString(`${domain}:11373`)}`, "once it runs a gateway, too")]
-        : [...dialLines(kx), line('via = "both"', 'as it was; "auto" keeps mail for the worst')]),
+        ? [line(`# kx = ${tomlString(`${domain}:11373`)}`, "when it runs a gateway, too")]
+        : [
+            ...dialLines(kx),
+            line('via = "both"', 'as before; "auto" uses mail only while KX is down'),
+          ]),
       ...draft.repairs.filter(({ value }) => hostOf(value) === domain).map(repairLine),
     ];
   });
@@ -145,12 +148,12 @@ function peerLines(draft: Draft): string[] {
   return [...lines, ...others, ...besideLines(draft), ...otherRepairs(draft)];
 }
 
-/** A peer that spoke KX, and that our pksd dialled. */
+/** A KX peer that pksd dialled. */
 function dialLines(found: FoundEndpoint): string[] {
   const { endpoint, place, key } = found;
   return [
     line(`kx = ${tomlString(formatEndpoint(endpoint))}`, `${place} ${key}`),
-    line("dial = true", "one of the two sides is enough"),
+    line("dial = true", "one of the two sides is sufficient"),
   ];
 }
 
@@ -158,24 +161,24 @@ function isHost({ endpoint }: FoundEndpoint, domain: string): boolean {
   return plainHost(endpoint.host) === plainHost(domain);
 }
 
-/** The keyserver beside us has news of its own, which come from this host. */
+/** The local keyserver as a neighbour: it sends its own submissions from this host. */
 export function besideLines(draft: Draft): string[] {
   return [
     ...(draft.kind === "hockeypuck" ? HKP : []),
-    `\n# What users submit to ${draft.kind} comes from this host.`,
+    `\n# Submissions to ${draft.kind} come from this host.`,
     "[[peer]]",
     `name = ${tomlString(draft.kind)}`,
     `accept_from = ${tomlList(["127.0.0.1", "::1"])}`,
   ];
 }
 
-/** Keyservers that answer over HKP and are no neighbour by mail under that name. */
+/** Keyservers with HKP that are not mail neighbours under that name. */
 function otherRepairs({ repairs, peers }: Draft): string[] {
   const domains = peers.map(({ value }) => domainOf(value));
   const others = repairs.filter(({ value }) => !domains.includes(hostOf(value)));
   if (others.length === 0) return [];
   return [
-    "\n# Keyservers that can be asked for a key that got lost, for the [[peer]] of each:",
+    "\n# Keyservers that can be asked for a lost key, for the [[peer]] of each:",
     ...others.map(repairLine),
   ];
 }
@@ -189,7 +192,7 @@ function hostOf(url: string): string {
   return url.replace(/^hkps?:\/\//, "").replace(/:\d+\/?$/, "");
 }
 
-/** A name of its own: the domain with "-" for every dot. */
+/** A unique name: the domain with "-" for each dot. */
 function nameFor(domain: string, names: Set<string>): string {
   const base = domain.replace(/[^A-Za-z0-9_-]/g, "-").replace(/^[^A-Za-z0-9]+/, "");
   const stem = base === "" ? "site" : base;
@@ -209,12 +212,12 @@ function line(text: string, remark: string): string {
   return remark === "" ? text : `${text}   # ${plain(remark)}`;
 }
 
-/** A directive's name as it may be shown. */
+/** The name of a directive, quoted if necessary. */
 function name(key: string): string {
   return /^[\w.:-]{1,60}$/.test(key) ? key : quoted(key);
 }
 
-/** File names stand in remarks, and may hold anything. */
+/** File names in comments may contain any character. */
 function plain(text: string): string {
   return text.replace(/[\p{Cc}\p{Cs}]/gu, "?");
 }

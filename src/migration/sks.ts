@@ -1,7 +1,7 @@
 /**
- * sksconf, mailsync and membership (SKS 1.1.6) as ours: the gateway takes over the address that SKS
- * sent from, and SKS becomes the keyserver beside it. It gets mails in its messages directory and
- * not by HKP, since what comes by HKP it mails on, and what comes by mail it keeps to itself.
+ * Converts sksconf, mailsync and membership (SKS 1.1.6): the gateway gets the address that SKS
+ * sent from, and SKS becomes its local keyserver. It receives mails in its messages directory and
+ * not by HKP, because SKS mails updates from HKP to its sites, and those from mail not.
  */
 import { tomlString } from "../config/toml-string.js";
 import { formatEndpoint } from "../config/units.js";
@@ -10,7 +10,7 @@ import type { Draft, Unneeded } from "./draft.js";
 import { directoryOf, lastDirective, mailProgram } from "./draft.js";
 import { hostPort } from "./host-port.js";
 
-const OWN = "SKS's own";
+const OWN = "for SKS only";
 const TUNING = ["cache", "pagesize", "keyid_pagesize", "meta_pagesize", "subkeyid_pagesize"];
 const MORE_TUNING = ["time_pagesize", "tqueue_pagesize", "word_pagesize", "ptree_pagesize"];
 const RECON = ["recon_port", "recon_address", "gossip_interval", "dontgossip", "prob", "mbar"];
@@ -27,13 +27,13 @@ const REST = [
 
 const UNNEEDED: Unneeded = {
   ...Object.fromEntries([...TUNING, ...MORE_TUNING, ...REST].map((key) => [key, OWN])),
-  ...Object.fromEntries(RECON.map((key) => [key, "reconciliation goes on beside the gateway"])),
+  ...Object.fromEntries(RECON.map((key) => [key, "reconciliation continues beside the gateway"])),
   server_contact: "is a key, not an address; site.contact is an address",
 };
 
 const KNOWN = ["from_addr", "hostname", "sendmail_cmd", "basedir", "disable_mailsync"];
 
-/** HKP is on the port after that of reconciliation, unless somebody says otherwise. */
+/** HKP is on the port after that of reconciliation, unless configured otherwise. */
 const RECON_PORT = 11370;
 
 /** Translates the directives of all the files; `directory` is where sksconf is, absolute. */
@@ -56,7 +56,11 @@ export function fromSks(directives: readonly Directive[], draft: Draft, director
       case "hostname":
         break;
       case "disable_mailsync":
-        draft.leave(directive, "by-hand", "SKS mails nothing; take it out, or its news stay there");
+        draft.leave(
+          directive,
+          "by-hand",
+          "SKS sends no mail; remove it, or its submissions are not forwarded",
+        );
         break;
       default:
         draft.leaveRest(directive, UNNEEDED, KNOWN);
@@ -66,8 +70,8 @@ export function fromSks(directives: readonly Directive[], draft: Draft, director
   local(directives, draft, directory);
   const ours = draft.ours?.value ?? "OUR ADDRESS";
   draft.advice.push(
-    `In SKS's mailsync the one line "${ours}" takes the place of all addresses, once the gateway ` +
-      "bridges: what users submit to SKS goes to the gateway then, and it to the others.",
+    `In the mailsync file of SKS replace all addresses by the line "${ours}" when the gateway ` +
+      "is in bridge mode. Submissions to SKS then go to the gateway, which forwards them.",
   );
 }
 
@@ -81,15 +85,27 @@ function ownAddress(hostname: Directive | undefined, draft: Draft): void {
 function local(directives: readonly Directive[], draft: Draft, directory: string): void {
   const basedir = lastDirective(directives, "basedir");
   const base = directoryOf(draft, basedir);
-  // Debian's build has its spool elsewhere than its basedir.
+  // The Debian build has its spool outside of its basedir.
   const isDebian = base === undefined && /^\/etc(\/|$)/.test(directory);
   const spool = base ?? (isDebian ? "/var/spool/sks" : directory);
-  const origin = isDebian ? "where Debian's SKS looks" : (basedir?.place ?? "beside sksconf");
-  draft.set("local", "type", '"sks"', "mails are left for SKS, which looks every ten seconds");
-  draft.set("local", "directory", tomlString(`${spool}/messages`), `${origin}; is it there?`);
+  const origin = isDebian
+    ? "the directory of the Debian package"
+    : (basedir?.place ?? "next to sksconf");
+  draft.set(
+    "local",
+    "type",
+    '"sks"',
+    "mails are written for SKS, which reads them every ten seconds",
+  );
+  draft.set(
+    "local",
+    "directory",
+    tomlString(`${spool}/messages`),
+    `${origin}; check that it exists`,
+  );
 }
 
-/** `host port`: with whom SKS reconciles, and who has an HKP port as a rule. */
+/** `host port`: a reconciliation partner of SKS, which usually has an HKP port. */
 function member(directive: Directive, draft: Draft): void {
   const endpoint = hostPort(directive.value, RECON_PORT);
   const url = endpoint && `hkp://${formatEndpoint({ ...endpoint, port: endpoint.port + 1 })}`;

@@ -1,5 +1,5 @@
 /**
- * The receiving half of the exchange: what each peer has (a reception each), whom to ask for which
+ * The receiving half of the exchange: what each peer has (a `ReceiveState`), whom to ask for which
  * update (one fetch tracker), the gate, the append and the receive cursors. Facts come in from the
  * sessions; what is to be asked comes out of `orders`. Knows no connections.
  *

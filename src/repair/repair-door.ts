@@ -369,7 +369,7 @@ export class RepairDoor {
   #giveUp(repair: Repair): void {
     const { neighbours, refused, fingerprint, why } = repair;
     const said = Object.entries(refused).map(([name, words]) => `${name}: ${words}`);
-    const nobody = "nobody can be asked: no repair in the config that fits";
+    const nobody = "no keyserver to ask: no matching repair in the config";
     const problem = said.length === 0 ? nobody : said.join("; ");
     this.#log.repairs.forget(repair.what);
     // What changed at one neighbour, which may be many updates or none.

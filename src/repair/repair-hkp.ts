@@ -41,12 +41,12 @@ export async function lookUp(
       await response.body?.cancel();
       const isAbsent = ABSENT.includes(status);
       return isAbsent
-        ? { kind: "absent", words: "has not got it" }
+        ? { kind: "absent", words: "does not have it" }
         : { kind: "failed", words: `answered ${status} ${response.statusText}`.trim() };
     }
     const text = await read(response, bytes);
     return text === undefined
-      ? { kind: "failed", words: `its answer exceeds ${bytes} bytes` }
+      ? { kind: "failed", words: `the answer exceeds ${bytes} bytes` }
       : { kind: "found", text };
   } catch (error) {
     if (deadline.aborted)

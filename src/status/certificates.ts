@@ -1,7 +1,7 @@
 /**
- * Until when our own certificates are good, read from the files that the doors read: they take a
- * renewed one at the next connection, and refuse one whose key does not fit. So what is shown here
- * is the last one that could be used. Of a chain the certificate that expires first counts.
+ * When our own certificates expire, read from the files that the listeners read. A listener uses a
+ * renewed certificate for the next connection, and ignores one without a matching key. The value
+ * here is that of the last usable one. In a chain the first expiry counts.
  */
 import { X509Certificate } from "node:crypto";
 import { readFileSync, statSync } from "node:fs";
@@ -21,11 +21,11 @@ export interface CertificateEnd {
   readonly notAfter: number;
 }
 
-/** "is good until 2027-02-21", with what is left when that is little, or "expired 2 d ago". */
+/** "is valid until 2027-02-21", with the time left if that is short, or "expired 2 d ago". */
 export function endWords(notAfter: number, now: number): string {
   if (notAfter <= now) return `expired ${ago(notAfter, now)}`;
-  const left = notAfter - now < EXPIRES_SOON_MS ? `, ${span(notAfter - now)} from now` : "";
-  return `is good until ${new Date(notAfter).toISOString().slice(0, 10)}${left}`;
+  const left = notAfter - now < EXPIRES_SOON_MS ? `, ${span(notAfter - now)} left` : "";
+  return `is valid until ${new Date(notAfter).toISOString().slice(0, 10)}${left}`;
 }
 
 interface Files {
@@ -45,7 +45,7 @@ export class CertificateEnds {
     ];
   }
 
-  /** Those that could be used since this was made; files are read again when they have changed. */
+  /** The last usable certificates; files are read again when they have changed. */
   list(): CertificateEnd[] {
     return this.#files.flatMap(({ listener, cert, key }) => {
       const notAfter = this.#notAfter(listener, cert, key);
@@ -65,7 +65,7 @@ export class CertificateEnds {
       this.#known.set(listener, { stamp, notAfter });
       return notAfter;
     } catch {
-      // The door that cannot use it says why.
+      // The listener that cannot use it reports why.
       return this.#known.get(listener)?.notAfter;
     }
   }

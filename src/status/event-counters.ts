@@ -1,10 +1,9 @@
 /**
- * Counts what was reported, since the start of the process and by the hour: one number an event,
- * neighbour and reason, and the bytes that came with it. A report that is about several updates
- * says so in `numbers` and counts for as many. It keeps the latest reports, for the page
- * and for the journey of an update. The events are the only source, so that the log of a day and
- * the counters of that day tell the same story. Everything here is bounded and is forgotten at a
- * restart; what has to last is in the update log.
+ * Counts events, since the start of the process and by the hour: one counter per event,
+ * neighbour and reason, with the bytes. A report about several updates
+ * has their count in `numbers`. It keeps the latest reports for the page
+ * and for the journey of an update. Events are the only source, so log lines and counters agree.
+ * Everything here is bounded and in memory only; persistent data is in the update log.
  */
 import type { Clock } from "../clock.js";
 import type { Diagnostics, EventName, EventSink, Fields, FieldsOf, Level } from "../diagnostics.js";
@@ -13,7 +12,7 @@ import type { Amount } from "./hours.js";
 import { HOURS, Hours } from "./hours.js";
 
 export const COUNTER_LIMITS = {
-  /** Distinct counters; events, neighbours and reasons are closed sets: it is never reached. */
+  /** Distinct counters; never reached, as events, neighbours and reasons are closed sets. */
   counters: 10_000,
   /** Latest reports of level info and above. */
   recent: 200,
@@ -30,7 +29,7 @@ export interface Count {
   readonly lastAt: number;
 }
 
-/** One report as it was made; `at` in milliseconds since 1970, `id` grows by one a report. */
+/** One report; `at` in milliseconds since 1970, `id` grows by one per report. */
 export interface Report {
   readonly id: number;
   readonly at: number;
@@ -39,7 +38,7 @@ export interface Report {
   readonly fields: Fields;
 }
 
-/** Which counters to add up: these events, and of these only what else is named. */
+/** Which counters to add up: these events, restricted by the other fields. */
 export interface Which {
   readonly events: readonly EventName[];
   readonly neighbour?: string;

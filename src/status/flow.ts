@@ -1,7 +1,7 @@
 /**
- * What moved in 24 hours, and what KX spared: by the hour, by road, and beside what the same would
- * have been as mail. The comparison is an estimate that says so: an announcement of a known update
- * would have been a whole mail of the average size, and a mail has a head of its own.
+ * The updates of 24 hours by hour and path, and the mail that KX saved. The saving is an
+ * estimate: each announcement of a known update
+ * counts as a mail of the average size with its own header.
  */
 import type { Neighbour } from "../config/config.js";
 import { goesByKx } from "../config/paths.js";
@@ -10,9 +10,9 @@ import type { PeerStatus } from "../peering/connection.js";
 import type { EventCounters, Which } from "./event-counters.js";
 import type { NeighbourView } from "./neighbour-view.js";
 
-/** Bytes of a mail around its armor: the head that we compose and the envelope. */
+/** Bytes of a mail besides its armor: header and envelope. */
 const MAIL_HEAD_BYTES = 800;
-/** Size of an update in mail when none was seen yet. */
+/** Assumed size of an update in mail before the first one. */
 const USUAL_UPDATE_BYTES = 2000;
 
 const ACCEPTED = eventsWith({ direction: "in", outcome: "accepted" });
@@ -51,7 +51,7 @@ export function flowOf(counters: EventCounters) {
   return { day, hours };
 }
 
-/** What was not sent twice since the start, and about how many bytes of mail that spared. */
+/** What was not sent twice since the start, and about how many bytes of mail were saved. */
 export function savedOf(counters: EventCounters, peers: readonly PeerStatus[]) {
   const accepted = counters.sum({ events: ACCEPTED });
   const update = accepted.count === 0 ? USUAL_UPDATE_BYTES : accepted.bytes / accepted.count;
@@ -61,22 +61,22 @@ export function savedOf(counters: EventCounters, peers: readonly PeerStatus[]) {
   const carried = counters.sum(FLOWS.inKx).count + counters.sum(FLOWS.outKx).count;
   const suppressed = counters.sum(FLOWS.suppressed).count;
   return {
-    /** Mails that were not written because their site had the update. */
+    /** Mails that were not sent because the site had the update. */
     suppressedMails: suppressed,
-    /** Duplicates that came by mail and went no further. */
+    /** Duplicates that were received by mail and not forwarded. */
     duplicateMails: counters.sum({ ...FLOWS.duplicates, via: "mail" }).count,
-    /** Of keys that came whole, what every neighbour had been told before. */
+    /** Packets of whole keys that were known already. */
     trimmedBytes: counters.sum({ events: ["trimmed"] }).bytes,
-    /** Announcements of updates that were known, each a mail in the old way. */
+    /** Announcements of known updates, each of which would have been a mail. */
     knownAnnouncements: known,
     kxBytes,
-    /** What those mails and the updates that went by KX would have been as mail. */
+    /** Size of those mails and of the updates sent by KX if they had been mails. */
     asMailBytes: Math.round((suppressed + known + carried) * mail),
     savedBytes: Math.max(0, Math.round((suppressed + known + carried) * mail - kxBytes)),
   };
 }
 
-/** Share of the updates of 24 h that went over KX, with one or all; undefined without any. */
+/** Share of KX in the updates of 24 h, of one neighbour or all; undefined without updates. */
 export function kxShareOf(counters: EventCounters, neighbour?: string): number | undefined {
   const day = (flow: Which) => counters.day({ ...flow, ...(neighbour && { neighbour }) }).count;
   const kx = day(FLOWS.inKx) + day(FLOWS.outKx);
@@ -84,7 +84,7 @@ export function kxShareOf(counters: EventCounters, neighbour?: string): number |
   return kx + mail === 0 ? undefined : kx / (kx + mail);
 }
 
-/** How far the way from mail to KX is gone; `paths` are the roads in use by neighbour. */
+/** Progress of the migration from mail to KX; `paths` are the paths in use by neighbour. */
 export function migrationOf(
   counters: EventCounters,
   neighbours: readonly Neighbour[],
@@ -94,9 +94,9 @@ export function migrationOf(
     neighbours.filter(({ name }) => paths.get(name) === path).map(({ name }) => name);
   return {
     neighbours: neighbours.length,
-    /** Those with which no KX is spoken. */
+    /** Neighbours without KX. */
     mailOnly: neighbours.filter((one) => !goesByKx(one)).map(({ name }) => name),
-    /** Those whose updates take this road now. */
+    /** Neighbours by the path in use. */
     byPath: { mail: on("mail"), both: on("both"), kx: on("kx") },
     kxShare24h: kxShareOf(counters) ?? null,
   };

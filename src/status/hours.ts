@@ -1,6 +1,6 @@
 /**
- * A counter's last 24 hours: one bucket a clock hour, 24 of them, whatever the traffic. Knows no
- * clock; whoever counts says which hour it is. An hour that is older than the ring, as after the
+ * The last 24 hours of a counter: 24 buckets of a clock hour each. It has no
+ * clock; the time is an argument. An hour before the oldest bucket, as after the
  * clock was set back, is not counted.
  */
 

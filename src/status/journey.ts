@@ -1,9 +1,9 @@
 /**
- * The journey of an update: how it came in, its number, and what became of it at each neighbour,
- * each with its time. What lasts comes from the log: received, origin, trail, the lanes' cursors,
- * what a site refused, when it took what; sizes, and the words of tries in between, are of the
- * latest reports. A kill loses the last seconds of times, hence "passed" where only the cursor of
- * the lane says that the update is behind it.
+ * The journey of an update: how it was received, its number, and its state at each neighbour,
+ * each with its time. The log has the persistent part: origin, trail, the cursors of the lanes,
+ * refusals and times of delivery. Sizes and errors of earlier attempts come from the latest
+ * events. A kill loses the times of the last seconds; then only the cursor of the lane shows
+ * that the update was processed.
  */
 import type { Config } from "../config/config.js";
 import type { LaneStatus } from "../delivery/lane.js";
@@ -18,7 +18,7 @@ import type { Report } from "./event-counters.js";
 import { isLocal, type Subject, subjectsOf, wordsOf } from "./neighbour-view.js";
 import { deliveryWay } from "./sent-journal.js";
 
-/** Entries that one question may find. */
+/** Maximum number of entries that a query returns. */
 export const JOURNEYS = 20;
 
 export interface JourneySources {
@@ -31,18 +31,18 @@ export interface JourneySources {
   readonly now: number;
 }
 
-/** What became of an update at one neighbour. */
+/** The state of an update at one neighbour. */
 export interface Stage {
   readonly neighbour: string;
   readonly road: "mail" | "kx" | "hkp" | "local" | "none";
-  /** `done`: it has it. `waiting`: it will get it. `failed`: it will not. */
+  /** `done`: it has the update. `waiting`: it will get it. `failed`: it will not. */
   readonly state: "done" | "waiting" | "failed" | "none";
   readonly words: string;
-  /** ISO 8601, null when nobody remembers. */
+  /** ISO 8601, null if unknown. */
   readonly time: string | null;
 }
 
-/** An order of the operator's by which an update is held back. */
+/** The operator's order because of which an update is withheld. */
 export interface Removal {
   readonly what: Withheld;
   readonly reason: string;
@@ -62,14 +62,14 @@ export interface Journey {
   /** Whether the body is still held. */
   readonly body: boolean;
   readonly trail: readonly string[];
-  /** Why it goes to nobody any more. */
+  /** Why it is no longer sent, or null. */
   readonly removal: Removal | null;
   readonly stages: readonly Stage[];
 }
 
 /**
- * The entries that a person means by a hash, a fingerprint or a Message-ID, the newest first; the
- * Message-ID of a mail of ours names the hash. `thorough` also looks for foreign Message-IDs, which
+ * The entries for a number, a hash, a fingerprint or a Message-ID, the newest first. The
+ * Message-ID of our own mails contains the hash. `thorough` also searches other Message-IDs, which
  * reads the whole log.
  */
 export function entriesOf(log: UpdateLog, question: string, thorough: boolean): Entry[] {
@@ -148,7 +148,7 @@ function stageOf(
     const { receivedAt } = entry;
     const { transport } = entry.origin;
     if (transport === "repair") {
-      return stage("hkp", "done", "gave it to us when we asked, since an update was lost");
+      return stage("hkp", "done", "sent it to us for the repair of a lost update");
     }
     const road = transport === "import" ? "none" : transport;
     return stage(road, "done", `sent it to us ${cameBy(transport)}`, receivedAt);
@@ -158,27 +158,28 @@ function stageOf(
   const withheld = told.find(({ event }) => event === "withheld");
   const road = lane ? (isLocal(name) ? "local" : "mail") : peer ? "kx" : "none";
   if (withheld) {
-    const why = withheld.fields.reason === "forgotten" ? "it was forgotten" : "its key was blocked";
+    const why =
+      withheld.fields.reason === "forgotten" ? "the update was forgotten" : "the key is blocked";
     return stage(road, "none", `not sent: ${why}`, withheld.at);
   }
   if (removal !== null && (lane === undefined || lane.cursor < entry.seq)) {
-    return stage(road, "none", `does not get it any more: ${removal.what}`);
+    return stage(road, "none", `no longer sent: ${removal.what}`);
   }
   if (lane) {
     const [state, words, at] = mailStage(neighbour, lane, entry, told, sources);
     if (lane.path?.isOpen === false && state === "waiting") {
-      return stage("kx", state, "is offered it by KX, and has not said that it has it");
+      return stage("kx", state, "offered by KX; the peer has not confirmed that it has it");
     }
     return stage(road, state, words, at);
   }
   if (peer?.connected) {
-    return stage("kx", "done", "was offered it, and has it or fetches it when it lacks it");
+    return stage("kx", "done", "offered by KX; the peer fetches it if it does not have it");
   }
-  if (peer) return stage("kx", "waiting", "not connected; is offered it when it connects");
-  return stage("none", "none", "is not sent anything");
+  if (peer) return stage("kx", "waiting", "KX is not connected; offered when it connects");
+  return stage("none", "none", "nothing is sent to it");
 }
 
-/** When the neighbour took the update that way: as it was reported, or as the log keeps it. */
+/** When the neighbour accepted the update on this path, from the events or from the log. */
 function takenAt(
   way: Sending["way"],
   told: readonly Report[],
@@ -205,20 +206,20 @@ function mailStage(
   const refused = log.lookup.undelivered(seq).find(({ site }) => site === neighbour.name);
   if (refused) {
     const { code, text, at } = refused;
-    return ["failed", code === 0 ? text : `refused it for good: ${code} ${text}`, at];
+    return ["failed", code === 0 ? text : `refused it permanently: ${code} ${text}`, at];
   }
   const isAgain = log.bounces.isWaiting(neighbour.name, seq) && !log.pending.has(lane, entry);
-  if (isAgain) return waitingStage(lane, entry, told, "came back, ", { log, now });
+  if (isAgain) return waitingStage(lane, entry, told, "bounced; ", { log, now });
   const taken = takenAt("lane", told, entry, neighbour.name, { log });
-  if (taken) return ["done", `took it${taken.size}`, taken.at];
+  if (taken) return ["done", `accepted it${taken.size}`, taken.at];
   const expired = told.find(({ event }) => event === "body-expired");
-  if (expired) return ["failed", "not mailed: it expired before the site took it", expired.at];
+  if (expired) return ["failed", "not mailed: it expired before the site accepted it", expired.at];
   if (log.pending.has(lane, entry)) {
-    return ["done", "not mailed: it is in the trail, so it has it"];
+    return ["done", "not mailed: its address is in the trail"];
   }
   if (lane.cursor >= seq) {
-    if (config.mode === "observe") return ["none", "would have been sent (observe mode)"];
-    return ["done", "passed: it is older than this neighbour here, or its time was lost"];
+    if (config.mode === "observe") return ["none", "not sent in observe mode"];
+    return ["done", "processed: older than this neighbour's lane, or the time was lost"];
   }
   return waitingStage(lane, entry, told, "", { log, now });
 }
@@ -232,13 +233,17 @@ function waitingStage(
   { log, now }: Pick<JourneySources, "log" | "now">,
 ): Found {
   const before = log.pending.before(lane, seq);
-  const behind = before === 0 ? "next in its queue" : `waits behind ${several(before, "update")}`;
+  const behind =
+    before === 0 ? "next in the queue" : `after ${several(before, "update")} in the queue`;
   const place = `${prefix}${behind}`;
   const retry = told.find(({ event }) => kindOf(event).outcome === "deferred");
   if (lane.attempt === 0) return ["waiting", place];
   const words = retry ? (wordsOf(retry.fields) ?? lane.lastError) : lane.lastError;
   const attempts = several(lane.attempt, "attempt");
-  return ["waiting", `${place}; ${attempts}, next ${ahead(lane.nextAt, now)}: ${words}`];
+  return [
+    "waiting",
+    `${place}; ${attempts}, next ${ahead(lane.nextAt, now)}; last error: ${words}`,
+  ];
 }
 
 function sizeOf({ fields }: Report): string {

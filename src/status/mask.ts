@@ -1,8 +1,8 @@
 /**
- * What a stranger may see of an address when the page is public: enough that its owner knows it
- * again, too little to write or connect to it. Works on any text, since the words of a mail server
- * quote addresses too. Limit: a bare host name in such words looks like any word with dots in it
- * and is masked as well, file names included; that errs on the right side.
+ * Masks addresses on a public page: the owner can recognise them,
+ * but they are not usable. It works on any text, because replies of mail servers
+ * quote addresses too. Limit: a bare host name looks like any word with dots,
+ * so that file names are masked as well.
  */
 
 const MAIL = /([A-Za-z0-9!#$%&'*+/=?^_`{|}~-])[^\s@<>"(),;:]*@([A-Za-z0-9.-]+)/g;

@@ -1,7 +1,7 @@
 /**
- * One neighbour as the operator sees it: by which road, since when, what came and went last, what
- * waits, and the state of it all in a sentence. Joins what the doors say of themselves with the
- * counters; decides nothing. Times are milliseconds since 1970, 0 for never.
+ * The status of one neighbour: the path in use and since when, the last updates in and out, the
+ * updates that wait, and the state with a reason. Joins the status of lane and peer with the
+ * counters. Times are milliseconds since 1970, 0 for never.
  */
 import type { Neighbour } from "../config/config.js";
 import type { LaneStatus } from "../delivery/lane.js";
@@ -12,7 +12,7 @@ import type { PeerStatus } from "../peering/connection.js";
 import { ago, ahead, octets, several, span } from "../text.js";
 import type { EventCounters } from "./event-counters.js";
 
-/** `down`: something has to change; `behind`: it catches up; `idle`: nothing is sent to it. */
+/** `down`: exchange fails; `behind`: updates wait; `idle`: nothing is sent to it. */
 export type State = "good" | "behind" | "down" | "paused" | "idle";
 
 const STATE_NAMES = {
@@ -23,41 +23,41 @@ const STATE_NAMES = {
   idle: "idle",
 } as const satisfies Record<State, string>;
 
-/** A state as page and commands call it: what waits by the operator's wish is well, not in sync. */
+/** The name of a state. "waiting": updates wait only because of quiet_hours. */
 export function stateName({ state, backlog }: Pick<NeighbourView, "state" | "backlog">): string {
-  return state === "good" && backlog > 0 ? "waits" : STATE_NAMES[state];
+  return state === "good" && backlog > 0 ? "waiting" : STATE_NAMES[state];
 }
 
 export interface NeighbourView {
   readonly name: string;
-  /** The road in use now. */
+  /** The path in use now. */
   readonly path: Road | "local" | "none";
-  /** Since when; 0 when nobody knows. */
+  /** Since when; 0 if unknown. */
   readonly pathSince: number;
   readonly state: State;
-  /** What there is to say of that state: "is down: ...", "is behind ...". */
+  /** The reason of the state, as a clause that can follow "NAME is down: ". */
   readonly words: string;
   readonly lastIn: number;
   readonly lastOut: number;
-  /** Updates that it should get or that we should get from it. */
+  /** Updates to send to it or to fetch from it. */
   readonly backlog: number;
-  /** Why the operator's wishes keep us from fetching them now; undefined when they do not. */
+  /** The setting by which they are not fetched now; undefined if there is none. */
   readonly held: Holding | undefined;
-  /** When the oldest of them came in, as far as we know. */
+  /** When the oldest of them was received, if known. */
   readonly oldest: number;
-  /** Share of attempts of 24 h that went well; undefined without any. */
+  /** Share of successful attempts in 24 h; undefined without attempts. */
   readonly success: number | undefined;
   /** Updates in and out by the hour, oldest first. */
   readonly hours: readonly number[];
   readonly lastError: { readonly at: number; readonly words: string } | undefined;
-  /** 0 when nothing is put off. */
+  /** 0 without a scheduled retry. */
   readonly nextTry: number;
 }
 
-/** What a view has to know of a neighbour's entry in the config. */
+/** What a view needs of a neighbour's entry in the config. */
 export type Subject = Pick<Neighbour, "name" | "via" | "mail" | "dial">;
 
-/** The neighbours of the config, and behind them the keyserver beside us when it has a lane. */
+/** The neighbours of the config, followed by the local keyserver if it has a lane. */
 export function subjectsOf(
   neighbours: readonly Neighbour[],
   lanes: readonly LaneStatus[],
@@ -70,12 +70,12 @@ export function subjectsOf(
   ];
 }
 
-/** No neighbour can have such a name: it is the keyserver beside us. */
+/** Whether this is the name of the local keyserver; no neighbour can have such a name. */
 export function isLocal(name: string): boolean {
   return name.startsWith("[");
 }
 
-/** Where a view comes from. */
+/** The sources of a view. */
 export interface ViewSources {
   readonly counters: EventCounters;
   readonly lane: LaneStatus | undefined;
@@ -129,20 +129,23 @@ function stateOf(neighbour: Subject, path: NeighbourView["path"], sources: ViewS
   const byMail = lane && mailState(lane, sources);
   const byKx = peer && kxState(neighbour, peer, sources);
   if (path === "both" && byMail && byKx) return worse(byMail, byKx);
-  if (path === "kx" && lane?.path && !peer?.connected) return betweenRoads(lane, sources);
+  if (path === "kx" && lane?.path && !peer?.connected) return waitsForMail(lane, sources);
   if (path === "kx" && byKx) return byKx;
   if (byMail === undefined) return { state: "idle", words: idleWords(neighbour) };
   if (neighbour.via !== "auto" && neighbour.via !== "both") return byMail;
-  const held = lane?.path?.isOpen === false ? "KX is back and mail is held" : "KX is down";
+  const held =
+    lane?.path?.isOpen === false ? "KX is connected and mail is closed" : "KX is not connected";
   return { ...byMail, words: `${byMail.words}; ${held}` };
 }
 
-/** KX is down, and mail does not go yet. */
-function betweenRoads({ backlog, isPaused, path }: LaneStatus, { now }: ViewSources): Said {
-  if (isPaused) return { state: "paused", words: "by you, until resumed" };
-  const words = `waits for KX; mail goes ${ahead(path?.opensAt ?? now, now)}`;
+/** KX is not connected, and mail has not started yet. */
+function waitsForMail({ backlog, isPaused, path }: LaneStatus, { now }: ViewSources): Said {
+  if (isPaused) return { state: "paused", words: PAUSED };
+  const words = `KX is not connected; mail starts ${ahead(path?.opensAt ?? now, now)}`;
   return { state: backlog > 0 ? "behind" : "good", words };
 }
+
+const PAUSED = "nothing is sent until it is resumed";
 
 const RANK: readonly State[] = ["down", "paused", "behind", "good", "idle"];
 
@@ -153,34 +156,43 @@ function worse(a: Said, b: Said): Said {
 function mailState(lane: LaneStatus, { now }: ViewSources) {
   const { name, backlog, oldest, attempt, nextAt, lastSuccessAt } = lane;
   const what = isLocal(name) ? "update" : "mail";
-  const wait = `${several(backlog, "update")} (oldest ${span(now - oldest)})`;
-  if (lane.isPaused) return { state: "paused" as const, words: `by you; ${wait} wait` };
+  const wait = `${several(backlog, "update")} ${backlog === 1 ? "waits" : "wait"}`;
+  const age = backlog > 0 && oldest > 0 ? `${wait} (oldest ${span(now - oldest)})` : wait;
+  if (lane.isPaused) return { state: "paused" as const, words: `${PAUSED}; ${age}` };
   if (attempt > 0) {
     const next = `next try ${ahead(nextAt, now)}`;
-    return { state: "down" as const, words: `takes no ${what}; ${wait} wait, ${next}` };
+    return { state: "down" as const, words: `it accepts no ${what}; ${age}; ${next}` };
   }
-  if (backlog > 0) return { state: "behind" as const, words: `by ${wait}` };
-  const words = lastSuccessAt === 0 ? `no ${what} yet` : `last ${what} ${ago(lastSuccessAt, now)}`;
+  if (backlog > 0) return { state: "behind" as const, words: age };
+  const words =
+    lastSuccessAt === 0 ? `no ${what} sent yet` : `last ${what} ${ago(lastSuccessAt, now)}`;
   return { state: "good" as const, words };
 }
 
 function kxState({ dial }: Subject, peer: PeerStatus, { now }: ViewSources) {
   const { connected, connectedSince, missing, bytesIn, bytesOut, held } = peer;
   if (!connected) {
-    if (peer.isPaused) return { state: "paused" as const, words: "by you, until the next start" };
-    const how = dial ? "we dial it" : "it has to dial us";
-    return { state: "down" as const, words: `not connected by KX; ${how}` };
+    if (peer.isPaused)
+      return {
+        state: "paused" as const,
+        words: "no KX until it is resumed or the gateway restarts",
+      };
+    const how = dial ? "the gateway dials it" : "it must dial the gateway";
+    return { state: "down" as const, words: `KX is not connected; ${how}` };
   }
   if (held !== undefined && missing > 0) {
     const what = `${several(missing, "update")} to fetch`;
     const when = ahead(held.until, now);
     if (held.why === "fetch-rate") {
-      return { state: "behind" as const, words: `by ${what}; its fetch_rate is used up, ${when}` };
+      return {
+        state: "behind" as const,
+        words: `${what}; fetch_rate is used up, next fetch ${when}`,
+      };
     }
-    return { state: "good" as const, words: `waits for its hours, ${when}: ${what}` };
+    return { state: "good" as const, words: `${what}; quiet_hours end ${when}` };
   }
   if (missing > 0) {
-    return { state: "behind" as const, words: `by ${several(missing, "update")} to fetch` };
+    return { state: "behind" as const, words: `${several(missing, "update")} to fetch` };
   }
   const since = span(now - (connectedSince ?? now));
   const bytes = `${octets(bytesIn)} in, ${octets(bytesOut)} out`;
@@ -188,8 +200,9 @@ function kxState({ dial }: Subject, peer: PeerStatus, { now }: ViewSources) {
 }
 
 function idleWords({ mail, via }: Subject): string {
-  if (via === "mail" && mail === undefined) return "sends mail to us; nothing is sent to it";
-  return "nothing is sent to it: its section is missing in the config";
+  if (via === "mail" && mail === undefined)
+    return "it sends mail to the gateway; nothing is sent to it";
+  return "nothing is sent to it: the config has no section for its path";
 }
 
 function lastError(name: string, lane: LaneStatus | undefined, counters: EventCounters) {
@@ -204,7 +217,7 @@ function lastError(name: string, lane: LaneStatus | undefined, counters: EventCo
   return { at: lane.lastErrorAt, words: lane.lastError };
 }
 
-/** What a report says beyond its event: the words of the other side, or what the problem is. */
+/** The text of a report: the reply of the other side, or the problem. */
 export function wordsOf(fields: Readonly<Record<string, unknown>>): string | undefined {
   const { words, problem, reason } = fields;
   const text = [words, problem, reason].find((value) => typeof value === "string" && value !== "");

@@ -1,7 +1,7 @@
 /**
- * What the log remembers of the last 24 hours, into the counters of a process that has just
- * started, so that a restart does not make the page say "never". Reads a bounded number of rows; of
- * a busier day the early part is missing from the flow.
+ * Restores the counters of the last 24 hours from the log after a
+ * start, so that the page does not show "never". It reads a bounded number of rows; on
+ * a busy day the early hours are missing.
  */
 
 import type { UpdateLog } from "../log/update-log.js";
@@ -12,7 +12,7 @@ import { HOUR_MS, HOURS } from "./hours.js";
 /** Takes 30 ms to read. */
 const ENTRIES = 10_000;
 
-/** Books the newest arrivals and deliveries; `now` in milliseconds since 1970. */
+/** Counts the newest arrivals and deliveries; `now` in milliseconds since 1970. */
 export function restoreCounters(log: UpdateLog, counters: EventCounters, now: number): void {
   const newest = log.newest();
   const from = Math.max(1, newest - ENTRIES + 1) as Seq;

@@ -14,7 +14,7 @@ import type { EventCounters, Report } from "./event-counters.js";
 
 export const JOURNAL_LIMITS = {
   everyMs: 10_000,
-  /** So many are written at once; when that fails, no more than these are kept for later. */
+  /** Maximum number written at once, and kept after a failed write. */
   most: 1000,
 } as const;
 
@@ -35,16 +35,16 @@ export class SentJournal {
   constructor(log: UpdateLog, counters: EventCounters, clock: Clock) {
     this.#log = log;
     this.#guard = new LogGuard("journal", clock, counters);
-    this.#unsubscribe = counters.onReport((report) => this.#hear(report));
+    this.#unsubscribe = counters.onReport((report) => this.#note(report));
   }
 
-  /** Writes what is left and hears nothing more. */
+  /** Writes the remaining entries and stops listening. */
   stop(): void {
     this.#unsubscribe();
     this.#write();
   }
 
-  #hear({ event, at, fields: { seq, neighbour } }: Report): void {
+  #note({ event, at, fields: { seq, neighbour } }: Report): void {
     const way = deliveryWay(event);
     if (way === undefined) return;
     if (typeof seq !== "number" || typeof neighbour !== "string") return;
@@ -63,7 +63,7 @@ export class SentJournal {
       this.#log.sendings.note(noted);
       return true;
     });
-    // Half of them, else each further report would be another try at a log in trouble.
+    // Half of them, or each further report would cause another write to a faulty log.
     if (!isWritten) this.#noted = noted.slice(-JOURNAL_LIMITS.most / 2);
   }
 }

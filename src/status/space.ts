@@ -1,14 +1,14 @@
 /**
- * Room on the file system of the log: how much there is, and how little is too little to promise
- * that an update can be stored.
+ * Free space on the file system of the log, and the minimum for accepting
+ * updates.
  */
 import { statfsSync } from "node:fs";
 import { dirname } from "node:path";
 
-/** A log whose file system has less than this is not ready to take updates. */
+/** With less free space the gateway is not ready to accept updates. */
 export const LEAST_FREE_BYTES = 10 * 1024 * 1024;
 
-/** Bytes that are free to us beside the log at `path`. Throws the system's error. */
+/** Free bytes on the file system of the log at `path`. Throws the system's error. */
 export function freeBytes(path: string): number {
   const { bavail, bsize } = statfsSync(dirname(path));
   return bavail * bsize;

@@ -1,7 +1,7 @@
 /**
- * What the gateway would say of itself now, as one plain value: the source of /status.json, of the
- * page, of the metrics and of `kxgw status`. Reads the log's counts, the doors' own words and the
- * tally; decides nothing. Times are ISO 8601 in UTC, null for never; "24h" is this clock hour and
+ * The status of the gateway as one plain value: the source of /status.json, of the
+ * page, of the metrics and of `kxgw status`. Reads the log, the status of lanes and peers, and the
+ * event counters. Times are ISO 8601 in UTC, null for never; "24h" is this clock hour and
  * the 23 before it.
  */
 
@@ -21,14 +21,14 @@ import type { NeighbourView } from "./neighbour-view.js";
 import { subjectsOf, viewOf, wordsOf } from "./neighbour-view.js";
 import { verdictOf } from "./verdict.js";
 
-/** How expiry is: how often it failed in a row and why, and whether the clock has just jumped. */
+/** State of expiry: consecutive failures and the last reason, and a recent jump of the clock. */
 export interface UpkeepState {
   readonly failures: number;
   readonly trouble: { readonly problem: string; readonly remedy: string } | undefined;
   readonly jumpedMs: number | undefined;
 }
 
-/** What status is made of; the doors are undefined when the config has no section for them. */
+/** The sources of the status. */
 export interface Sources {
   readonly config: Config;
   readonly log: UpdateLog;
@@ -40,16 +40,16 @@ export interface Sources {
   readonly peers: () => readonly PeerStatus[];
   /** Certificates in use, `notAfter` in milliseconds since 1970. */
   readonly certificates: () => readonly { readonly listener: string; readonly notAfter: number }[];
-  /** How expiry is; undefined when no gateway runs. */
+  /** State of expiry; undefined if no gateway runs. */
   readonly upkeep?: () => UpkeepState;
-  /** False when the log is read while no gateway serves it. */
+  /** False if the log is read while no gateway runs. */
   readonly running?: boolean;
 }
 
 /** The value behind /status.json. */
 export type Status = ReturnType<typeof status>;
 
-/** With `mask`, every address in it is masked. */
+/** The status; with `mask` all addresses in it are masked. */
 export function status(sources: Sources, mask = false) {
   const { config, log, counters, clock, startedAt, version } = sources;
   const now = clock.now();
@@ -86,7 +86,7 @@ export function status(sources: Sources, mask = false) {
     log: { newest: log.newest(), entries, bodies, bodyBytes, fileBytes },
     upkeep: upkeepOf(sources),
     keys: keysOf(sources, now),
-    /** Keys that were lost and are being fetched again. */
+    /** Lost keys that are being fetched again. */
     repairs: log.repairs.count(),
     totals: {
       accepted: counters.total("accepted").count,
@@ -132,7 +132,7 @@ function upkeepOf({ upkeep }: Sources) {
   return { failures, trouble: trouble ?? null, clockJumpedMs: jumpedMs ?? null };
 }
 
-/** Which keys are carried: those of a list or all, and how many are not. */
+/** Which keys are carried, those of a list or all, and how many are blocked or forgotten. */
 function keysOf({ config, log }: Pick<Sources, "config" | "log">, now: number) {
   const { carried, newKeys, blocks } = config.policy;
   const { removals } = log;
@@ -147,7 +147,7 @@ function endpointOf({ neighbours }: Config, name: string): string | null {
   return kx === undefined ? null : formatEndpoint(kx);
 }
 
-/** One report of the latest, as the page shows it. */
+/** One of the latest reports, as the page shows it. */
 export function recentJson({ id, at, event, level, fields }: Report) {
   const { neighbour, hash, fingerprint, seq, via } = fields;
   return {
@@ -196,7 +196,7 @@ function viewJson(view: NeighbourView) {
   };
 }
 
-/** What is asked of a neighbour because it was lost, and whether it is asked for all changes. */
+/** Lost updates to fetch from a neighbour, and the question for all changes, if there is one. */
 function repairView(log: UpdateLog, name: string, waiting: number) {
   const last = log.repairs.get(lastOf(name));
   const changes = last && { days: last.days, asked: iso(last.askedAt) };
@@ -243,7 +243,7 @@ function iso(ms: number): string | null {
   return ms === 0 ? null : new Date(ms).toISOString();
 }
 
-/** Names, events and times are the gateway's own and stay; every other text may hold an address. */
+/** Fields that never contain an address; any other text is masked. */
 const PLAIN = new Set(["name", "event", "time", "version", "neighbour", "hash", "fingerprint"]);
 
 function maskedDeep<T>(value: T): T {

@@ -1,7 +1,7 @@
 /**
- * The first line of the page: is it well, in one or two sentences, the worst first. Pure: from the
- * neighbours' states and the latest reports. A trouble of the log counts as long as nothing was
- * accepted after it, and for ten minutes at least.
+ * The first line of the page: the state in one or two sentences, the worst first. Pure: from the
+ * states of the neighbours and the latest events. A fault of the log counts until an update is
+ * accepted after it, and for at least ten minutes.
  */
 import { eventsWith, kindOf } from "../diagnostics.js";
 import { ago, listed, several } from "../text.js";
@@ -26,17 +26,20 @@ export function verdictOf(given: {
 }): Verdict {
   const { mode, running, views, counters, now } = given;
   if (!running) {
-    return { state: "bad", words: "Not running. This is what the update log on disk says." };
+    return {
+      state: "bad",
+      words: "The gateway is not running. This status was read from the update log.",
+    };
   }
   const trouble = counters.recent().find(({ event }) => kindOf(event).isTrouble);
   const accepted = counters.lastAt({ events: ACCEPTED });
-  const verb = mode === "observe" ? "Observing, nothing is sent." : "Bridging.";
+  const verb = mode === "observe" ? "Observing: nothing is sent." : "Bridging.";
   if (trouble && (now - trouble.at < TROUBLE_MS || trouble.at > accepted)) {
-    const words = wordsOf(trouble.fields) ?? "trouble";
-    return { state: "bad", words: `Trouble ${ago(trouble.at, now)}: ${words}.` };
+    const words = wordsOf(trouble.fields) ?? "unknown error";
+    return { state: "bad", words: `Error ${ago(trouble.at, now)}: ${words}.` };
   }
   if (views.length === 0) {
-    return { state: "behind", words: `${verb} There are no neighbours yet: add a [[peer]].` };
+    return { state: "behind", words: `${verb} No neighbours are configured: add a [[peer]].` };
   }
   const served = views.filter(({ state }) => state !== "idle");
   const good = served.filter(({ state }) => state === "good");
@@ -47,20 +50,20 @@ export function verdictOf(given: {
     const waiting = served.filter(({ backlog }) => backlog > 0).map(({ name }) => name);
     const sync =
       served.length === 0
-        ? "Nobody is sent anything."
+        ? "Nothing is sent to any neighbour."
         : waiting.length === 0
           ? `${all} in sync.`
-          : `All is well; as you wish, we wait with ${listed(waiting)}.`;
+          : `In sync; updates from ${listed(waiting)} wait until quiet_hours end.`;
     return { state: "good", words: `${verb} ${sync}` };
   }
   const more = others.filter((view) => view !== worst).map(({ name }) => name);
-  const is = { down: "is down:", behind: "is behind", paused: "is paused", good: "", idle: "" };
-  const rest = more.length === 0 ? "" : ` Not in sync either: ${listed(more)}.`;
+  const is = { down: "is down", behind: "is behind", paused: "is paused", good: "", idle: "" };
+  const rest = more.length === 0 ? "" : ` Also not in sync: ${listed(more)}.`;
   const count = `${good.length} of ${several(served.length, "neighbour")} in sync`;
   const state = others.some((view) => view.state === "down") ? "bad" : "behind";
   return {
     state,
-    words: `${verb} ${count}; ${worst.name} ${is[worst.state]} ${worst.words}.${rest}`,
+    words: `${verb} ${count}; ${worst.name} ${is[worst.state]}: ${worst.words}.${rest}`,
   };
 }
 

@@ -44,7 +44,7 @@ describe("the control socket", () => {
     const config = HEAD.replace("[log]", `[log]\npath = "${"x".repeat(90)}.db"`);
     const { reports, base } = await startGateway(config);
     const told = reports.find(({ event }) => event === "no-control");
-    expect(told?.fields.problem).toMatch(/longer than a socket's path may be/);
+    expect(told?.fields.problem).toMatch(/is too long for the path of a socket/);
     expect((await fetch(`${base}/livez`)).status).toBe(200);
   });
 

@@ -91,7 +91,7 @@ describe("the host that a request names", () => {
     for (const path of ["/", "/status.json", "/metrics", "/events", "/update/x", "/livez"]) {
       const { code, body } = await get(base, path, host);
       expect([path, code]).toEqual([path, 421]);
-      expect(body).toMatch(/^This is not .*names of \[admin\]\.\n$/);
+      expect(body).toMatch(/^This server is not .*names of \[admin\]\.\n$/);
       expect(body).not.toContain("pgp-public-keys");
     }
   });
@@ -115,7 +115,7 @@ describe("the host that a request names", () => {
   test("is not put into the answer as it is", async () => {
     const { base } = await startGateway(CONFIG);
     const { body } = await get(base, "/", "<script>.example");
-    expect(body).toContain("This is not ?script?.example.");
+    expect(body).toContain("This server is not ?script?.example.");
   });
 });
 

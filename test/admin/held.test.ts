@@ -7,8 +7,8 @@ import { preparedSources } from "./prepared.js";
 const PEER = { cursor: 1, newest: 13, missing: 12, inFlight: 0, known: 0, bytesIn: 0, bytesOut: 0 };
 
 test.each([
-  ["quiet-hours", "good", "waits for its hours, in 3 h: 12 updates to fetch"],
-  ["fetch-rate", "behind", "by 12 updates to fetch; its fetch_rate is used up, in 3 h"],
+  ["quiet-hours", "good", "12 updates to fetch; quiet_hours end in 3 h"],
+  ["fetch-rate", "behind", "12 updates to fetch; fetch_rate is used up, next fetch in 3 h"],
 ] as const)("%s", async (why, state, words) => {
   const { sources } = preparedSources();
   const now = sources.clock.now();

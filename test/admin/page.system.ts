@@ -104,8 +104,8 @@ describe("the page of a busy day", () => {
     const base = await preparedDoor(preparedSources().sources);
     const { page } = await visit(browser, base);
     expect(await page.textContent("h1")).toBe(
-      "Bridging. 2 of 4 neighbours in sync; oldpks is down: takes no mail; " +
-        "14 updates (oldest 30 min) wait, next try in 3 min. Not in sync either: tokyo.",
+      "Bridging. 2 of 4 neighbours in sync; oldpks is down: it accepts no mail; " +
+        "14 updates wait (oldest 30 min); next try in 3 min. Also not in sync: tokyo.",
     );
     expect(await page.title()).toBe("✖ pgp-public-keys@kx.example.org");
     const rows = await page.locator("#neighbours tbody tr").allInnerTexts();
@@ -114,10 +114,10 @@ describe("the page of a busy day", () => {
     expect(old).toContain("451 4.3.0 <pgp-public-keys@pks.example.net>: mailbox is busy");
     expect(old).toMatch(/mail never 15 min ago 14 30 min 99\.\d %/);
     expect(zurich).toMatch(/zurich in sync connected for 1 d; 1\.8 MB in, 640\.0 kB out KX/);
-    expect(tokyo).toContain("behind by 3 updates to fetch");
-    expect(archive).toContain("sends mail to us; nothing is sent to it");
+    expect(tokyo).toContain("behind: 3 updates to fetch");
+    expect(archive).toContain("it sends mail to the gateway; nothing is sent to it");
     expect(await page.textContent("#migration")).toContain(
-      "Left on mail alone: onak-home, oldpks and archive (3 of 5).",
+      "Mail only: onak-home, oldpks and archive (3 of 5).",
     );
     expect(await page.textContent("#saved")).toMatch(/about 13\.\d MB/);
     // The table beside the chart has the figures that the chart draws.
@@ -146,7 +146,7 @@ describe("the page of a busy day", () => {
     const base = await preparedDoor(preparedSources().sources);
     const { stdout } = await lynx("lynx", ["-dump", "-nolist", "-width=120", base]);
     expect(stdout).toContain("Bridging. 2 of 4 neighbours in sync");
-    expect(stdout).toMatch(/oldpks\s+down takes no mail/);
+    expect(stdout).toMatch(/oldpks\s+down: it accepts no mail/);
     expect(stdout).toMatch(/In by KX\s+256/);
     expect(stdout).toMatch(/11-23 14:00(\s+\d+){5}/);
     expect(stdout).toContain("Find an update by fingerprint or hash");

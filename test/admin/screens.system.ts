@@ -64,9 +64,9 @@ it.each([
   const { page, complaints } = await visit(browser, base, { scheme });
   await page.setViewportSize({ width: WIDTHS[device], height: 800 });
   const text = ((await page.locator("main").allInnerTexts())[0] ?? "").replace(/\s+/g, " ");
-  expect(text).toMatch(/\[local\] in sync last update .* ago local/);
-  expect(text).toMatch(/Put off, too fast 12/);
-  expect(text).toMatch(/Known packets left out of keys 4\.3 MB/);
+  expect(text).toMatch(/\[local\] in sync: last update .* ago local/);
+  expect(text).toMatch(/Deferred, over accept_rate 12/);
+  expect(text).toMatch(/Known packets removed from keys 4\.3 MB/);
   expect(text).toContain("1 key blocked");
   expect(text).toContain("certificate of kx");
   expect(text).toContain("certificate of smtp");

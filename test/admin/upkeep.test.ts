@@ -40,16 +40,15 @@ test("expiry that fails", async () => {
     throw new Trouble("unusable", message, "Check that its directory can be written.");
   });
   const { get, command } = await running();
-  const words =
-    /^503 not ready\nupkeep: nothing expires, it failed \d+ times in a row: updates\.db/;
+  const words = /^503 not ready\nupkeep: expiry failed \d+ times in a row: updates\.db/;
   await expect.poll(() => get("/readyz")).toMatch(words);
   expect(await get("/livez")).toBe("200 ok\n");
   const health = await command("health");
   expect(health.code).toBe(EXIT.unavailable);
-  expect(health.stderr).toContain("upkeep: nothing expires");
+  expect(health.stderr).toContain("upkeep: expiry failed");
   const doctor = await command("doctor");
   expect(doctor.code).toBe(EXIT.unavailable);
-  expect(doctor.stdout).toMatch(/Nothing expires, it failed \d+ times in a row: .*SQLITE_CANTOPEN/);
+  expect(doctor.stdout).toMatch(/Expiry failed \d+ times in a row: .*SQLITE_CANTOPEN/);
   expect(doctor.stdout).toContain("Check that its directory can be written.");
   const { upkeep } = JSON.parse((await get("/status.json")).slice(4));
   expect(upkeep).toMatchObject({ trouble: { problem: message }, clockJumpedMs: null });

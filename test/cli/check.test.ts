@@ -41,13 +41,13 @@ describe("kxgw check", () => {
       stdout: `${file}: ok
   mode      bridge
   site      pgp-public-keys@kx.example.org
-  log       ${directory}/updates.db (keeps 4d, remembers 30d)
+  log       ${directory}/updates.db (retain 4d, remember 30d)
   smtp      127.0.0.1:2525
   kx        127.0.0.1:11373
   outbound  smtp://127.0.0.1:25
   admin     127.0.0.1:9627
   peer      old: mail to pgp-public-keys@pks.example.net
-  peer      new: kx 127.0.0.2:11373, dialled by us
+  peer      new: kx 127.0.0.2:11373, dialled by the gateway
 `,
       stderr: "",
     });
@@ -62,10 +62,10 @@ describe("kxgw check", () => {
     expect(stdout.split("\n").slice(4)).toEqual([
       "  smtp      127.0.0.1:25, /run/l.sock",
       "  spool     /in",
-      "  hkp       127.0.0.1:11371, open to all",
+      "  hkp       127.0.0.1:11371, open to everyone",
       "  kx        none",
       "  outbound  none",
-      "  local     sks, mails left in /m",
+      "  local     sks, mails written to /m",
       "  admin     none",
       "",
     ]);
@@ -84,10 +84,10 @@ describe("kxgw check", () => {
       "  kx        nowhere",
       "  outbound  none",
       "  admin     none",
-      "  peer      m: mail to k@o; there is no [outbound] to send it",
-      "  peer      r: mail from it only; there is no [smtp] to take it",
-      "  peer      x: kx [::1]:1, dials us",
-      "  peer      b: mail to b@o; there is no [outbound] to send it; " +
+      "  peer      m: mail to k@o; not used: the config has no [outbound] section",
+      "  peer      r: receives mail from it only; not used: the config has no [smtp] section",
+      "  peer      x: kx [::1]:1, dials the gateway",
+      "  peer      b: mail to b@o; not used: the config has no [outbound] section; " +
         'kx [::1]:2 is not used with via = "mail"',
       "",
     ]);
@@ -105,10 +105,10 @@ describe("kxgw check", () => {
     expect(plain.stdout).toContain(`${file}: ok\n`);
     expect(plain.stderr.split("\n")).toEqual([
       expect.stringMatching(
-        /kxgw\.toml:13:1: peer\[2\]\.kx: warning: has the address 2001:db8::1 of peer "a" as well/,
+        /kxgw\.toml:13:1: peer\[2\]\.kx: warning: has the same address 2001:db8::1 as peer "a", so/,
       ),
       expect.stringMatching(
-        /kxgw\.toml:16:1: peer\[3\]\.kx: warning: has the address ks\.example of peer "b"/,
+        /kxgw\.toml:16:1: peer\[3\]\.kx: warning: has the same address ks\.example as peer "b"/,
       ),
       "",
     ]);
@@ -128,10 +128,10 @@ describe("kxgw check", () => {
     const told = check(`${head}${secure("a", 1, pin("A"))}${secure("b", 2, pin("B"))}`);
     expect(told.stderr).toBe("");
     expect(told.stdout).toContain(
-      "  note      a and b share 192.0.2.1; TLS and their certificates",
+      "  note      a and b share 192.0.2.1; their certificates identify them",
     );
     const same = check(`${head}${secure("a", 1, pin("A"))}${secure("b", 2, pin("A"))}`);
-    expect(same.stderr).toContain("peer[1].kx: warning: has the address 192.0.2.1");
+    expect(same.stderr).toContain("peer[1].kx: warning: has the same address 192.0.2.1");
   });
 
   it("prints each fault where an editor finds it, and 78", () => {
@@ -143,9 +143,9 @@ describe("kxgw check", () => {
       stdout: "",
       stderr:
         `${file}:1:1: moed: is not a known key; did you mean mode?\n` +
-        `${file}:5:1: log.retain: "1h" is less than 72h, for which an update has to be served: ` +
+        `${file}:5:1: log.retain: "1h" is less than the minimum of 72h: ` +
         "write 72h or more\n" +
-        `${file}: KXGW_LOGS: is not a known variable: take it out of the environment\n`,
+        `${file}: KXGW_LOGS: is not a known variable: remove it from the environment\n`,
     });
   });
 
@@ -154,9 +154,7 @@ describe("kxgw check", () => {
     const out = { stdout: () => {}, stderr: (text: string) => lines.push(text) };
     const lines: string[] = [];
     expect(checkCommand(join(directory, "none"), out, {})).toBe(78);
-    expect(lines).toEqual([
-      `${directory}/none: cannot be read: there is no such file; check the name\n`,
-    ]);
+    expect(lines).toEqual([`${directory}/none: cannot be read: no such file; check the name\n`]);
   });
 
   it("shows no password", () => {

@@ -47,7 +47,7 @@ test("backup makes a copy, and then refuses to replace it without --force", asyn
   expect(await backup(false)).toBe(0);
   expect(said).toEqual({ out: expect.stringContaining(`${target}: ok\n`), err: "" });
   expect(await backup(false)).toBe(74);
-  expect(said.err).toMatch(/is there already\n +Give the copy another name, or --force/);
+  expect(said.err).toMatch(/exists already\n +Give the copy another name, or use --force/);
   expect(await backup(true, true)).toBe(0);
   expect(said.err).toMatch(/\r\d+ % of /);
   log.close();

@@ -127,13 +127,13 @@ describe("kxgw demo", () => {
 
   it("fails with the reason when a key is lost on the way", async () => {
     // The lane passes the fifth update by, as if the site had it.
-    const lossy = broken(/ has\((\w+)\) \{/, " has($1) { if ($1.seq === 5) return true;");
-    const localDemo = join(lossy, "dist/demo/local-demo.js");
-    const patient = readFileSync(localDemo, "utf8");
-    writeFileSync(localDemo, patient.replace("PATIENCE_MS = 10_000", "PATIENCE_MS = 1500"));
+    const lossy = broken(" has(site, { seq, origin }) {", "$& if (seq === 5) return true;");
+    const tour = join(lossy, "dist/demo/local-demo.js");
+    const patient = readFileSync(tour, "utf8");
+    writeFileSync(tour, patient.replace("PATIENCE_MS = 10_000", "PATIENCE_MS = 1500"));
     const { said, ended, left } = demo(lossy);
     expect(await ended).toBe(70);
-    expect(said.stderr).toMatch(/kxgw demo: a key did not arrive whole at \S+: [0-9A-F]{40}\n$/);
+    expect(said.stderr).toMatch(/kxgw demo: a key did not arrive complete at \S+: [0-9A-F]{40}\n$/);
     expect(said.stdout).toBe("");
     expect(left()).toEqual([]);
     expect(processesIn(lossy)).toEqual([]);
@@ -156,7 +156,7 @@ describe("kxgw demo", () => {
 });
 
 it.each([
-  [["--smtp=127.0.0.1:1"], "belong together"],
+  [["--smtp=127.0.0.1:1"], "must be given together"],
   [["--smtp=x", "--site=a@b.example", "--keyserver=http://h"], '--smtp: "x" has no address'],
   [["--smtp=h:1", "--site=a", "--keyserver=h"], "--site: "],
 ])("says what is wrong with the stations %s", async (args, words) => {

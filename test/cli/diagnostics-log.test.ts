@@ -50,9 +50,9 @@ describe("diagnostics", () => {
       code: undefined,
     };
     expect(lines("journal", ["retry", fields], ["stalled"], ["accepted"], ["duplicate"])).toBe(
-      "<4>retry: site did not take the mail; will try again; neighbour=old " +
+      "<4>retry: delivery failed temporarily; it is retried; neighbour=old " +
         'words="451 \\"busy\\"\\nInjected: line" seq=1\n' +
-        "<3>stalled: site takes no mail although the schedule has run out\n" +
+        "<3>stalled: delivery fails after the whole retry schedule; it is still retried\n" +
         "<6>accepted: update accepted\n",
     );
   });

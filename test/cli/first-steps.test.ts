@@ -64,16 +64,16 @@ describe("kxgw init", () => {
     const before = readFileSync(file, "utf8");
     const again = await init({ observe: true }, file);
     expect(again.code).toBe(73);
-    expect(again.out.errors).toContain("is there already");
+    expect(again.out.errors).toContain("exists already");
     expect(readFileSync(file, "utf8")).toBe(before);
     const slips: [Partial<InitOptions>, string][] = [
-      [{ site: undefined }, "say who we are: kxgw init --site"],
+      [{ site: undefined }, "the mail address is missing: kxgw init --site"],
       [{ site: "nobody" }, "is not a mail address"],
-      [{ admin: "127.0.0.1:2525" }, "are one port"],
+      [{ admin: "127.0.0.1:2525" }, "is the same port as"],
       [{ mailPeers: ["old"] }, "write NAME=ADDRESS,IP"],
       [{ mailPeers: ["old=pgp@pks.example.net,nowhere"] }, "is not an IP address"],
       [{ kxPeers: ["new=kx.example.net"] }, "write NAME=HOST:PORT"],
-      [{ kxPeers: ['n"\n[kx]=a:1'] }, "cannot be a name"],
+      [{ kxPeers: ['n"\n[kx]=a:1'] }, "is not a valid name"],
     ];
     for (const [changes, words] of slips) {
       const { code, out, file } = await init(changes);
@@ -139,7 +139,9 @@ describe("kxgw import", () => {
     const options = { json: false, progress: true };
     expect(await importCommand(file, keys, options, out, {})).toBe(0);
     expect(out.text).toBe("22 new, 0 known, 0 refused, 0 unreadable\n");
-    expect(out.errors).toContain("Nothing of it is mailed to old.\nOffered by KX to new:");
+    expect(out.errors).toContain(
+      "Imported keys are not mailed to old.\nThey are offered by KX to new, which",
+    );
     expect(out.errors).toContain(`\r${keys[0]}: 1 of 1 keys, 100 %\n`);
     const again = captured();
     await importCommand(file, keys, { json: true, progress: false }, again, {});
@@ -159,7 +161,7 @@ describe("kxgw import", () => {
     expect(told.filter((event) => event === "retry" || event === "sent")).toEqual([]);
     const busy = captured();
     expect(await importCommand(file, keys, options, busy, {})).toBe(69);
-    expect(busy.errors).toContain("Stop it for the import (systemctl stop kxgw)");
+    expect(busy.errors).toContain("Stop the gateway for the import (systemctl stop kxgw)");
   });
 
   it("says what it could not use, and goes on", async () => {
@@ -173,7 +175,7 @@ describe("kxgw import", () => {
     const options = { json: false, progress: false };
     expect(await importCommand(file, [empty, ...keys], options, out, {})).toBe(65);
     expect(out.text).toMatch(/^\d+ new, 0 known, [1-9]\d* refused, 0 unreadable\n$/);
-    expect(out.errors).toContain(`${empty}: there is no OpenPGP key in it`);
+    expect(out.errors).toContain(`${empty}: contains no OpenPGP key`);
     expect(out.errors).toMatch(/[0-9A-F]{40}: The update of/);
     expect(await importCommand(file, [join(directory, "none")], options, captured(), {})).toBe(66);
   });

@@ -86,8 +86,8 @@ describe("kxgw hash", () => {
   });
 
   it.each([
-    ["nothing", "", "there is no OpenPGP key in it"],
-    ["a text without a key", "hello\n", "there is no OpenPGP key in it"],
+    ["nothing", "", "contains no OpenPGP key"],
+    ["a text without a key", "hello\n", "contains no OpenPGP key"],
     ["a secret key", SECRET_BLOCK, "secret key (line 1)"],
     ["binary rubbish", Buffer.from("ffffffffffff", "hex"), ""],
   ])("refuses %s", async (_, input, message) => {
@@ -116,7 +116,7 @@ describe("kxgw hash", () => {
     const text = `\n\n${begin}\n\n${broken}\n${end}\n`;
     const result = await hash([], text);
     expect(result.code).toBe(65);
-    expect(result.stderr).toMatch(/^\(standard input\): in the block of line 3: .*offset \d+/);
+    expect(result.stderr).toMatch(/^\(standard input\): in the block at line 3: .*offset \d+/);
   });
 
   it("goes on behind a file that it cannot read, and ends with 66", async () => {
@@ -128,9 +128,9 @@ describe("kxgw hash", () => {
       code: 66,
       stdout: lineOf(A),
       stderr:
-        `${none}: cannot be read: there is no such file\n` +
-        `${bad}: there is no OpenPGP key in it\n` +
-        `${directory}: cannot be read: it is a directory\n`,
+        `${none}: cannot be read: no such file\n` +
+        `${bad}: contains no OpenPGP key\n` +
+        `${directory}: cannot be read: is a directory\n`,
     });
     expect((await hash([bad, A])).code).toBe(65);
   });
@@ -149,7 +149,7 @@ describe("kxgw hash", () => {
     const lines: string[] = [];
     const out = { stdout: () => {}, stderr: (text: string) => lines.push(text) };
     expect(await hashCommand([], endless, out)).toBe(65);
-    expect(lines).toEqual(["(standard input): is larger than 1GiB: cut it into parts\n"]);
+    expect(lines).toEqual(["(standard input): is larger than 1 GiB: split it\n"]);
     expect(given).toBeLessThan(20);
   });
 });

@@ -64,7 +64,7 @@ describe("kxgw init", () => {
     expect(local?.type).toBe(type === "onak" ? "command" : type);
     expect(neighbours).toMatchObject([{ acceptFrom: ["127.0.0.1", "::1"] }]);
     if (type === "onak") return;
-    expect(out.text).toContain(`mails to 2 sites; with all of them: kxgw config migrate ${root}`);
+    expect(out.text).toContain(`mails to 2 sites; to include them: kxgw config migrate ${root}`);
   });
 
   it("without the flag tells of it, and writes what it always wrote", async () => {
@@ -96,9 +96,9 @@ describe("kxgw init", () => {
     const slips: [string, string, string][] = [
       [two, "auto", `choose one: --local onak:${two}/etc/onak.ini or --local sks:${two}/etc/sks`],
       [broken, "auto", "pksd.conf:2: is not of the form"],
-      [broken, "sks:/nowhere/at/all", "cannot be read: there is no such file"],
-      [broken, "exim:/etc/exim", "--local is auto, none, pksd:PATH"],
-      [broken, "hkp:nowhere", "is no http URL"],
+      [broken, "sks:/nowhere/at/all", "cannot be read: no such file"],
+      [broken, "exim:/etc/exim", "the value of --local is auto, none, pksd:PATH"],
+      [broken, "hkp:nowhere", "is not an HTTP URL"],
     ];
     for (const [root, local, words] of slips) {
       const { code, out, file } = await init(root, { site: "a@b.example", local });
@@ -108,8 +108,10 @@ describe("kxgw init", () => {
     }
     const empty = await init(scratch(), { site: "a@b.example", local: "auto" });
     expect(empty.code).toBe(0);
-    expect(empty.out.errors).toContain("No keyserver found on this host. Looked at /");
-    expect((await init(scratch(), { local: "auto" })).out.errors).toContain("say who we are");
+    expect(empty.out.errors).toContain("No keyserver was found on this host. Searched: /");
+    expect((await init(scratch(), { local: "auto" })).out.errors).toContain(
+      "the mail address is missing",
+    );
   });
 
   it("asks on a terminal, with what the keyserver says as the answer", async () => {
@@ -120,11 +122,11 @@ describe("kxgw init", () => {
     onTestFinished(() => void child.kill());
     let screen = "";
     const answers: [RegExp, string][] = [
-      [/Our mail address.*\[pgp-public-keys@sks\.example\.org\]: $/, ""],
-      [/Your own mail address \[pgp-public-keys@sks\.example\.org\]: $/, "me@example.org"],
-      [/A site by mail.*: $/, ""],
-      [/A KX peer.*: $/, "new=kx.example.net:11373"],
-      [/A KX peer.*: $/, ""],
+      [/Mail address of the gateway.*\[pgp-public-keys@sks\.example\.org\]: $/, ""],
+      [/Mail address of the operator \[pgp-public-keys@sks\.example\.org\]: $/, "me@example.org"],
+      [/Site by mail.*: $/, ""],
+      [/KX peer.*: $/, "new=kx.example.net:11373"],
+      [/KX peer.*: $/, ""],
     ];
     child.stdout.on("data", (bytes: Buffer) => {
       screen += stripVTControlCharacters(bytes.toString());

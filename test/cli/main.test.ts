@@ -48,7 +48,7 @@ it("hash: prints what is good, says what is bad, and ends with 65 or 66", async 
   expect(await kxgw(["hash"], { input: armor })).toEqual({ code: 0, stdout: line, stderr: "" });
   const garbage = await kxgw(["hash"], { input: "not a key at all\n" });
   expect([garbage.code, garbage.stdout]).toEqual([65, ""]);
-  expect(garbage.stderr).toBe("(standard input): there is no OpenPGP key in it\n");
+  expect(garbage.stderr).toBe("(standard input): contains no OpenPGP key\n");
   const noise = await kxgw(["hash"], { input: Buffer.alloc(5000, 0xee) });
   expect([noise.code, noise.stdout]).toEqual([65, ""]);
   const half = await kxgw(["hash"], { input: `${armor}${armor.slice(0, 200)}` });
@@ -62,7 +62,7 @@ it("log: none yet is 66, an empty one is 0, and reading it makes no file", async
   const none = await kxgw(["log", "-c", file]);
   expect([none.code, none.stdout]).toEqual([66, ""]);
   expect(none.stderr).toBe(
-    `kxgw: ${path}: there is no log\n      The gateway makes it when it starts.\n`,
+    `kxgw: ${path}: no such file\n      The gateway creates it when it starts.\n`,
   );
   expect(existsSync(path)).toBe(false);
   expect(await (await start(file)).end()).toBe(0);

@@ -42,9 +42,9 @@ describe("kxgw config migrate", () => {
     const file = join(CONFIGS, "pksd/pksd.conf");
     const { out } = await migrate([file]);
     expect(out.errors).toContain(
-      `${file}:26: www_redonly: no directive that is known here; did you mean www_readonly?\n`,
+      `${file}:26: www_redonly: unknown directive; did you mean www_readonly?\n`,
     );
-    expect(out.errors).toContain("pksd: 10 taken over, 10 not needed, 2 unknown, 3 by hand\n");
+    expect(out.errors).toContain("pksd: 10 converted, 10 not needed, 2 unknown, 3 to do by hand\n");
     const json = await migrate([file], { json: true, site: "kx@pks.example.org" });
     expect(json.out.errors).toBe("");
     const answer = JSON.parse(json.out.text);
@@ -52,7 +52,7 @@ describe("kxgw config migrate", () => {
     expect(answer.toml).toContain('address = "kx@pks.example.org"   # --site');
     expect(answer.left).toContainEqual({
       ...{ place: `${file}:27`, key: "frobnicate", kind: "unknown" },
-      why: "no directive that is known here",
+      why: "unknown directive",
     });
     expect(answer.taken).toContainEqual({ place: `${file}:16`, key: "this_site" });
   });
@@ -65,18 +65,22 @@ describe("kxgw config migrate", () => {
     };
     mkdirSync(join(directory, "empty"));
     const slips: [string, number, string][] = [
-      [join(directory, "none"), 66, "cannot be read: there is no such file"],
-      [join(directory, "empty"), 65, "has none of pksd.conf, onak.ini"],
+      [join(directory, "none"), 66, "cannot be read: no such file"],
+      [join(directory, "empty"), 65, "contains none of pksd.conf, onak.ini"],
       [file("pksd.conf", ""), 65, "is empty"],
       [file("blank", " \n\n"), 65, "is empty"],
-      [file("binary", Buffer.from([0x99, 0, 1])), 65, "is no text file"],
-      [file("letter", "Dear operator,\n"), 65, "looks like neither"],
+      [file("binary", Buffer.from([0x99, 0, 1])), 65, "is not a text file"],
+      [file("letter", "Dear operator,\n"), 65, "is neither"],
       [
         file("onak.ini", "[mail]\nthis_site=a@b.example\n!\n"),
         65,
         "onak.ini:3: is not of the form",
       ],
-      [file("huge", "a\n".repeat(3 * 1024 * 1024)), 65, "is larger than any configuration"],
+      [
+        file("huge", "a\n".repeat(3 * 1024 * 1024)),
+        65,
+        "is larger than 4 MiB, so it is not a configuration",
+      ],
     ];
     for (const [path, code, words] of slips) {
       const answer = await migrate([path]);
@@ -91,7 +95,7 @@ describe("kxgw config migrate", () => {
     const output = file("mine.toml", "mine");
     const there = await migrate([pksd], { output });
     expect(there.code).toBe(73);
-    expect(there.out.errors).toContain(": is there already; it is left as it is");
+    expect(there.out.errors).toContain(": exists already and was not changed");
     expect(readFileSync(output, "utf8")).toBe("mine");
   });
 

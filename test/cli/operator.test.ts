@@ -56,13 +56,17 @@ describe("kxgw status", () => {
     expect(await statusCommand(file, { json: false }, up, {})).toBe(0);
     expect(up.text).toMatch(/^Bridging\. 0 of 2 neighbours in sync|^Bridging\. 1 of 2/);
     expect(up.text).toMatch(/^dead +mail +down +1 /m);
-    expect(up.text).toMatch(/dead takes no mail; 1 update \(oldest .*\) wait.*ECONNREFUSED/);
+    expect(up.text).toMatch(
+      /dead: it accepts no mail; 1 update waits \(oldest .*\); next try.*ECONNREFUSED/,
+    );
     expect(up.text).toMatch(/24 h +in 1 by mail, 0 by KX/);
     await running.stop();
 
     const down = captured();
     expect(await statusCommand(file, { json: false }, down, {})).toBe(69);
-    expect(down.text).toMatch(/^Not running\. This is what the update log on disk says\./);
+    expect(down.text).toMatch(
+      /^The gateway is not running\. This status was read from the update log\./,
+    );
     expect(down.text).toMatch(/^dead +mail +down +1 /m);
     const json = captured();
     expect(await statusCommand(file, { json: true }, json, {})).toBe(69);
@@ -128,7 +132,7 @@ describe("kxgw status", () => {
     // Its place is counted without what the site has.
     const trace = captured();
     await traceCommand("4", { file, json: false }, trace, {});
-    expect(trace.text).toMatch(/waiting +dead: waits behind 1 update;/);
+    expect(trace.text).toMatch(/waiting +dead: after 1 update in the queue;/);
     await running.stop();
     expect(await waiting()).toEqual(counts);
   });
@@ -168,14 +172,14 @@ describe("in quiet hours", () => {
     };
     const ls = () => said((out) => peersCommand("ls", undefined, { file, json: false }, out, {}));
     await eventually(async () => / 3 /.test(await ls()));
-    const words = /waits for its hours, in \d h: 3 updates to fetch/;
-    expect(await ls()).toMatch(/^far +KX +waits +3 /m);
+    const words = /far: 3 updates to fetch; quiet_hours end in \d h$/m;
+    expect(await ls()).toMatch(/^far +KX +waiting +3 /m);
     expect(await ls()).toMatch(words);
     const show = await said((out) => peersCommand("show", "far", { file, json: false }, out, {}));
-    expect(show).toMatch(/^ {2}state +waits: waits for its hours, in \d h: 3 updates to fetch$/m);
+    expect(show).toMatch(/^ {2}state +waiting: 3 updates to fetch; quiet_hours end in \d h$/m);
     expect(show).toMatch(/^ {2}backlog +3$/m);
     const status = await said((out) => statusCommand(file, { json: false }, out, {}));
-    expect(status).toMatch(/^Bridging\. All is well; as you wish, we wait with far\.$/m);
+    expect(status).toMatch(/^Bridging\. In sync; updates from far wait until quiet_hours end\.$/m);
     expect(status).toMatch(words);
   });
 });
@@ -199,8 +203,8 @@ describe("kxgw trace", () => {
     }
     const out = captured();
     await traceCommand(hash, { file, json: false }, out, {});
-    expect(out.text).toMatch(/came in +20.* by mail, from old/);
-    expect(out.text).toMatch(/waiting +dead: next in its queue; 1 attempt, next in .*ECONNREFUSED/);
+    expect(out.text).toMatch(/received +20.* by mail, from old/);
+    expect(out.text).toMatch(/waiting +dead: next in the queue; 1 attempt, next in .*ECONNREFUSED/);
     expect(out.text).toMatch(/done +old: sent it to us by mail, 20/);
     await running.stop();
     const down = captured();
@@ -213,7 +217,7 @@ describe("kxgw trace", () => {
     for (const name of ["f".repeat(32), "F".repeat(40), "77", "<no@such.mail>", "", "%00'"]) {
       const out = captured();
       expect(await traceCommand(name, { file, json: false }, out, {}), name).toBe(66);
-      expect(out.errors).toContain("Ask with the fingerprint");
+      expect(out.errors).toContain("Use the fingerprint of a key");
     }
   });
 });
@@ -230,10 +234,10 @@ describe("kxgw peers, queue, top and health", () => {
     const one = captured();
     expect(await peersCommand("show", "dead", given, one, {})).toBe(0);
     expect(one.text).toMatch(/cursor +0 of 1/);
-    expect(one.text).toMatch(/site did not take the mail; will try again #1 .*ECONNREFUSED/);
+    expect(one.text).toMatch(/delivery failed temporarily; it is retried #1 .*ECONNREFUSED/);
     const none = captured();
     expect(await peersCommand("show", "ded", given, none, {})).toBe(64);
-    expect(none.errors).toBe("kxgw: no neighbour ded; there are: dead, old\n");
+    expect(none.errors).toBe("kxgw: no neighbour ded; the config has dead, old\n");
     const json = captured();
     await peersCommand("ls", undefined, { file, json: true }, json, {});
     expect(JSON.parse(json.text)[0]).toMatchObject({ name: "dead", state: "down", backlog: 1 });
@@ -254,7 +258,7 @@ describe("kxgw peers, queue, top and health", () => {
     expect(text.text).toMatch(/^SITE +NUMBER +WAITS +BYTES/);
     const empty = captured();
     await queueCommand("ls", ["old"], { file, json: false }, empty, {});
-    expect(empty.text).toBe("Nothing waits.\n");
+    expect(empty.text).toBe("No updates wait.\n");
     const show = captured();
     expect(await queueCommand("show", ["1"], { file, json: false }, show, {})).toBe(0);
     expect(show.text).toContain(hash);
@@ -276,7 +280,7 @@ describe("kxgw peers, queue, top and health", () => {
     const listed = [0, expect.stringMatching(/^\[local\] +1 /m)];
     expect(await queue("ls")).toEqual(listed);
     expect(await queue("ls", "[local]")).toEqual(listed);
-    expect(await queue("retry", "[local]")).toEqual([0, "[local] is tried now.\n"]);
+    expect(await queue("retry", "[local]")).toEqual([0, "Delivery to [local] is retried now.\n"]);
     await eventually(() => retries() === 2);
     await running.stop();
     // By the log alone.
@@ -318,7 +322,7 @@ describe("kxgw peers, queue, top and health", () => {
     expect(await topCommand(file, options, plain, {}, { isTTY: false, keyboard })).toBe(0);
     expect(plain.text.match(/^Bridging/gm)).toHaveLength(2);
     expect(plain.text).not.toContain("\x1b");
-    expect(plain.text).toMatch(/dead: warn: site did not take the mail/);
+    expect(plain.text).toMatch(/dead: warn: delivery failed temporarily; it is retried/);
     let type: ((bytes: Buffer) => void) | undefined;
     const modes: boolean[] = [];
     const keys = {
@@ -337,7 +341,7 @@ describe("kxgw peers, queue, top and health", () => {
       {},
       { isTTY: true, keyboard: keys },
     );
-    await eventually(() => live.text.includes("q ends"));
+    await eventually(() => live.text.includes("q quits"));
     type?.(Buffer.from("q"));
     expect(await ended).toBe(0);
     expect(live.text.startsWith("\x1b[?1049h")).toBe(true);
@@ -349,7 +353,7 @@ describe("kxgw peers, queue, top and health", () => {
     const { file, directory } = configFile(HEAD);
     const down = captured();
     expect(await healthCommand(file, { json: false, waitMs: 0 }, down, {})).toBe(69);
-    expect(down.errors).toBe("no gateway serves this log\n");
+    expect(down.errors).toBe("the gateway is not running\n");
     const waiting = captured();
     const waited = healthCommand(file, { json: true, waitMs: 10_000 }, waiting, {});
     const running = await startGateway(HEAD, { directory });

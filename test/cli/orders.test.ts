@@ -58,11 +58,14 @@ describe("orders", () => {
     await eventually(() => far.received.length === 1);
     expect(await first.pause()).toEqual({
       code: 0,
-      said: "far is paused; what is for it is kept.\n",
+      said: "far is paused. Its updates are kept.\n",
     });
     await first.running.mail(TWO);
     expect((await first.status()).said).toMatch(/^far +mail +paused +1 /m);
-    expect(await first.retry()).toMatchObject({ code: 69, said: "far is paused: resume it.\n" });
+    expect(await first.retry()).toMatchObject({
+      code: 69,
+      said: "far is paused. Resume it first.\n",
+    });
     await first.running.stop();
     expect((await first.status()).said).toMatch(/^far +mail +paused +1 /m);
 
@@ -70,7 +73,7 @@ describe("orders", () => {
     await second.running.mail(THREE);
     await new Promise((resolve) => setTimeout(resolve, 200));
     expect(far.received).toHaveLength(1);
-    expect(await second.resume()).toEqual({ code: 0, said: "far goes on.\n" });
+    expect(await second.resume()).toEqual({ code: 0, said: "far is resumed.\n" });
     await eventually(() => far.hashes().size === 3);
     expect(second.told("resumed")).toHaveLength(1);
     expect((await second.status()).said).toMatch(/^far +mail +in sync +0 /m);
@@ -84,7 +87,7 @@ describe("orders", () => {
     const { running, told, retry } = await gateway(port);
     await running.mail(ONE);
     await eventually(() => told("retry").length === 1);
-    expect((await retry()).said).toBe("far is tried now.\n");
+    expect((await retry()).said).toBe("Delivery to far is retried now.\n");
     await eventually(() => told("retry").length === 2);
     const back = new LegacySite(FAR);
     await back.start(port);
@@ -102,7 +105,7 @@ describe("orders", () => {
     await eventually(() => told("retry").length === 1);
     const wrong = await skip(2);
     expect(wrong).toMatchObject({ code: 69, said: expect.stringContaining("not the next one") });
-    expect(await skip(1)).toMatchObject({ code: 0, said: "far does not get update 1 from us.\n" });
+    expect(await skip(1)).toMatchObject({ code: 0, said: "Update 1 is given up for far.\n" });
     expect((await trace("1")).said).toMatch(/failed +far: skipped by the operator, 20/);
     expect(told("skipped")).toHaveLength(1);
     const back = new LegacySite(FAR);
@@ -124,7 +127,7 @@ describe("orders", () => {
     await running.stop();
     expect(await pause()).toEqual({
       code: 69,
-      said: "kxgw: no gateway serves this log, and only a running one takes orders\n",
+      said: "kxgw: the gateway is not running; this command needs a running gateway\n",
     });
   });
 });
@@ -145,7 +148,7 @@ describe("orders about a KX peer", () => {
     await eventually(() => connections() === 1);
     const out = captured();
     expect(await peersCommand("pause", "b", given, out, {})).toBe(0);
-    expect(out.text).toBe("b is paused until resumed or restarted.\n");
+    expect(out.text).toBe("b is paused until you resume it or the gateway restarts.\n");
     await eventually(closed);
     const status = captured();
     await statusCommand(file, { json: false }, status, {});
@@ -197,10 +200,10 @@ describe("a KX peer that was away for long", () => {
     await eventually(() => times("peer-connected") === 1);
     expect(await retry()).toEqual({
       code: 69,
-      said: "far is connected by KX: nothing is put off.\n",
+      said: "far is connected by KX; nothing waits for a retry.\n",
     });
     await peers("pause");
-    expect(await retry()).toEqual({ code: 69, said: "far is paused: resume it.\n" });
+    expect(await retry()).toEqual({ code: 69, said: "far is paused. Resume it first.\n" });
   });
 
   it("is dialled at once by peers resume", async () => {

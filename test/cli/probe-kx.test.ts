@@ -104,7 +104,7 @@ describe("plain KX", () => {
     const far = await other(ours(directory, "far"), `kx = "kxs://127.0.0.1:1"\npin = "${pin}"\n`);
     const { code, text } = await commands(directory, "", `kx = "127.0.0.1:${far.port}"\n`).test();
     expect(code).toBe(69);
-    expect(text).toMatch(/closes it without a word\n {6}It does not know .* or wants kxs:/);
+    expect(text).toMatch(/closes it without HELO\n {6}It does not know .* or requires kxs:/);
   });
 });
 
@@ -121,7 +121,7 @@ describe("kxs://", () => {
     else {
       expect(text).toBe(
         `ok    far by KX at kxs://localhost:${far.port}: ` +
-          "shows the pinned certificate and speaks KX/1.0\n",
+          "presents the pinned certificate and speaks KX/1.0\n",
       );
     }
     await eventually(() => far.kx().length > 0);
@@ -140,10 +140,14 @@ describe("kxs://", () => {
     expect(otherPin.text).toContain(`the peer's certificate is ${pinFar}, not the pinned one`);
     const ca = (name: string) => near.replace(" }", `, ca = "${directory}/${name}.pem" }`);
     const signed = await commands(directory, ca("far"), at).test();
-    expect(signed.text).toContain("shows a certificate of our CA and speaks KX/1.0");
+    expect(signed.text).toContain(
+      "presents a certificate signed by the CA of [kx] tls and speaks KX/1.0",
+    );
     const unsigned = await commands(directory, ca("near"), at).test();
     expect(unsigned.code).toBe(69);
-    expect(unsigned.text).toMatch(/is not trusted: .*\n {6}Its certificate is to be of the CA/);
+    expect(unsigned.text).toMatch(
+      /is not trusted: .*\n {6}Its certificate must name this host and be signed by the CA/,
+    );
     const plain = await other("", 'kx = "127.0.0.1:1"\n');
     const noTls = `kx = "kxs://localhost:${plain.port}"\npin = "${pinFar}"\n`;
     expect((await commands(directory, near, noTls).test()).text).toContain("answers without TLS");
@@ -159,7 +163,9 @@ describe("kxs://", () => {
     const at = `kx = "kxs://localhost:${far.port}"\npin = "${pinFar}"\n`;
     const { code, text } = await commands(directory, ours(directory, "near"), at).test();
     expect(code).toBe(69);
-    expect(text).toContain("shows the pinned certificate and then closes without a word");
+    expect(text).toContain(
+      "presents the pinned certificate and then closes the connection without HELO",
+    );
     expect(text).toContain(pinNear.replace(/(..)(?=.)/g, "$1:"));
     await eventually(() => far.kx().length > 0);
     expect(far.kx()).toEqual([["peer-untrusted", expect.stringContaining("not the pinned one")]]);

@@ -50,12 +50,12 @@ it("say what is wrong with a key, a reason or a date, and exit with 64", async (
     return said;
   };
   expect(await wrong("F8D2585B8783D481", why)).toMatch(/is a key ID.*of the primary key, 40 hex/);
-  expect(await wrong("Erika", why)).toContain("is no fingerprint");
+  expect(await wrong("Erika", why)).toContain("is not a fingerprint");
   expect(await wrong(FPR, {})).toContain("add --reason");
-  expect(await wrong("", why)).toContain("is no fingerprint");
-  expect(await wrong(FPR, { reason: "two\nlines" })).toContain("not one line");
+  expect(await wrong("", why)).toContain("is not a fingerprint");
+  expect(await wrong(FPR, { reason: "two\nlines" })).toContain("must be one line");
   expect(await wrong(FPR, { ...why, until: "soon" })).toContain("is not a date");
-  expect(await wrong(FPR, { ...why, until: "2020-01-01" })).toContain("2020-01-01 is past");
+  expect(await wrong(FPR, { ...why, until: "2020-01-01" })).toContain("2020-01-01 is in the past");
   // Nothing of it made a log.
   expect(() => UpdateLog.open(join(directory, "updates.db"), { readonly: true })).toThrow();
 });
@@ -73,14 +73,14 @@ it("write into the log while no gateway runs, and list what is blocked", async (
   expect(JSON.parse(blocked.said)).toEqual({
     done: true,
     words:
-      `${FPR} is blocked until 2099-01-31T00:00:00.000Z. The log holds no update of it; is this ` +
-      "the fingerprint of the primary key?",
+      `${FPR} is blocked until 2099-01-31T00:00:00.000Z. The log holds no update of it: check ` +
+      "that this is the fingerprint of the primary key.",
   });
   const shown = (await say("block", "")).said.split("\n");
   expect(shown).toEqual([
     expect.stringMatching(/^FINGERPRINT +UNTIL +REVOCATIONS +BY +SINCE +REASON$/),
     expect.stringMatching(/^4D64\w+ +2099-01-31T00:00Z +blocked +command +20\S+Z +asked$/),
-    expect.stringMatching(/^A{40} +for good +blocked +list +- +spam$/),
+    expect.stringMatching(/^A{40} +unlimited +blocked +list +- +spam$/),
     "",
   ]);
   const [first] = (await say("block", "", { json: true })).said.split("\n");
@@ -91,7 +91,7 @@ it("write into the log while no gateway runs, and list what is blocked", async (
     said: `${FPR} is not blocked.\n`,
   });
   expect((await say("unblock", "A".repeat(40), why)).said).toMatch(
-    /is on the list .*list\.txt: take/,
+    /is in the list .*list\.txt: remove it there/,
   );
   expect(await say("forget", FPR, why)).toMatchObject({ code: 66 });
 });
@@ -108,9 +108,11 @@ it("a block ends at its date, and the running gateway holds to it", async () => 
   await expect(running.mail(armor)).rejects.toThrow(/550 5\.7\.1/);
   time.shift = DAY_MS + 1000;
   expect(await running.mail(armor)).toMatch(/^250 /);
-  expect((await say("block", FPR, why)).said).toMatch(/Of 1 update in the log none goes/);
+  expect((await say("block", FPR, why)).said).toMatch(
+    /1 update in the log will not be sent any more/,
+  );
   expect((await say("forget", FPR, why)).said).toMatch(
-    /^1 update of the key forgotten\. It is blo/,
+    /^1 update of the key forgotten\. The key is blo/,
   );
   const told = running.reports.filter(({ event }) => /^(blocked|forgotten)$/.test(event));
   expect(told.map(({ fields }) => [fields.fingerprint, fields.words])).toEqual(
@@ -142,7 +144,7 @@ it("a hard revocation passes where it may, and leaves without the user id", asyn
   const [fingerprint = ""] = far.received[0]?.fingerprints ?? [];
   const before = far.hashes().get(fingerprint);
   const allowed = { ...why, allowRevocation: true };
-  expect((await say("block", fingerprint, allowed)).said).toContain("; a hard revocation passes.");
+  expect((await say("block", fingerprint, allowed)).said).toContain("; hard revocations pass.");
   await expect(running.mail(`${ONE}\n`)).resolves.toMatch(/^250 /);
   expect(await running.mail(armorOf("onak-revocation-2-no-user-id.eml"))).toMatch(/^250 /);
   await eventually(() => far.received.length === 3);

@@ -28,7 +28,7 @@ describe("repeated lines", () => {
     expect(written).toHaveLength(lines);
     time.now += 1;
     limit.sweep();
-    const note = "and 4711 more of these in the last minute";
+    const note = "4711 more of these events in the last minute";
     expect(written.at(-1)).toEqual(["update-lost", { neighbour: undefined, more: 4711, note }]);
     expect(counters.total("update-lost").count).toBe(lines + 4711);
     sink.report("update-lost", { seq: 1 });

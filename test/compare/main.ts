@@ -16,7 +16,7 @@ import { readArguments, wrongUsage } from "../usage.js";
 import { differences, KINDS, type Kind, report } from "./diff.js";
 import { type RecordOptions, record } from "./record.js";
 
-const USAGE = `npm run compare -- OLD NEW                 records both checkouts, prints the differences
+const USAGE = `npm run compare -- OLD NEW                 records both and prints the differences
 npm run compare -- record CHECKOUT DIR     records one checkout into an empty directory
 npm run compare -- diff OLDDIR NEWDIR      prints the differences of two records
   --seeds N        worlds of the simulation (1000)

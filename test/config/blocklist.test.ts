@@ -30,8 +30,8 @@ describe("parseBlocklist", () => {
   });
 
   it.each([
-    ["8783D481 short key id", "whole fingerprint"],
-    [`${FPR.slice(0, 20)} ${FPR.slice(20)}`, "whole fingerprint"],
+    ["8783D481 short key id", "full fingerprint"],
+    [`${FPR.slice(0, 20)} ${FPR.slice(20)}`, "full fingerprint"],
     [`${FPR} until=2027-13-45`, "not a date"],
     [`${FPR} until=tomorrow`, "until=YYYY-MM-DD"],
   ])("finds fault with %j", (line, message) => {

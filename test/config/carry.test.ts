@@ -25,9 +25,9 @@ it.each([
   ["8783D481", "is a key ID"],
   ["F8D2585B8783D481", "is a key ID"],
   [FPR.slice(1), "39 hex digits"],
-  [`${FPR} Erika`, "is no fingerprint"],
-  ["0".repeat(40), "is no fingerprint"],
-  ["", "is no fingerprint"],
+  [`${FPR} Erika`, "is not a fingerprint"],
+  ["0".repeat(40), "is not a fingerprint"],
+  ["", "is not a fingerprint"],
 ])("finds fault with the fingerprint %j", (text, message) => {
   expect(parseFingerprint(text)).toEqual({ fault: expect.stringContaining(message) });
 });
@@ -35,7 +35,7 @@ it.each([
 it("names the line of each fault, and takes an empty file for a mistake", () => {
   const { faults } = parseCarry(`${FPR}\nnonsense\n# ok\n8783D481`);
   expect(faults.map(({ line }) => line)).toEqual([2, 4]);
-  expect(parseCarry("# none yet\n").faults[0]?.message).toMatch(/holds no fingerprint/);
+  expect(parseCarry("# none yet\n").faults[0]?.message).toMatch(/contains no fingerprint/);
 });
 
 it.each([
@@ -65,7 +65,7 @@ it("is part of the configuration: its faults are, and check says how many keys t
   });
   const good = captured();
   expect(checkCommand(file, good, {})).toBe(0);
-  expect(good.text).toContain(`policy    carries 1 key of ${list}\n`);
+  expect(good.text).toContain(`policy    carries only the 1 key in ${list}\n`);
   writeFileSync(list, `${FPR}\n8783D481\n`);
   const bad = captured();
   expect(checkCommand(file, bad, {})).toBe(78);

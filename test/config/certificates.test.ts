@@ -32,13 +32,17 @@ it("takes files that fit, relative to the config", () => {
 });
 
 it.each([
-  ["there is no such file", '[smtp]\ntls = { cert = "x.pem", key = "a.key" }', "5 smtp.tls.cert"],
-  ["there is no such file", '[smtp]\ntls = { cert = "a.pem", key = "x.key" }', "5 smtp.tls.key"],
+  ["no such file", '[smtp]\ntls = { cert = "x.pem", key = "a.key" }', "5 smtp.tls.cert"],
+  ["no such file", '[smtp]\ntls = { cert = "a.pem", key = "x.key" }', "5 smtp.tls.key"],
   ["is a directory", '[smtp]\ntls = { cert = ".", key = "a.key" }', "5 smtp.tls.cert"],
-  ["no certificate", '[smtp]\ntls = { cert = "a.key", key = "a.key" }', "5 smtp.tls.cert"],
-  ["no private key", '[kx]\ntls = { cert = "a.pem", key = "a.pem" }', "5 kx.tls.key"],
-  ["not the key of the", '[smtp]\ntls = { cert = "a.pem", key = "b.key" }', "5 smtp.tls.key"],
-  ["holds no certificate", '[outbound]\nca = "none.pem"', "5 outbound.ca"],
+  ["no PEM certificate", '[smtp]\ntls = { cert = "a.key", key = "a.key" }', "5 smtp.tls.cert"],
+  ["no PEM private key", '[kx]\ntls = { cert = "a.pem", key = "a.pem" }', "5 kx.tls.key"],
+  [
+    "does not match the certificate",
+    '[smtp]\ntls = { cert = "a.pem", key = "b.key" }',
+    "5 smtp.tls.key",
+  ],
+  ["contains no PEM certificate", '[outbound]\nca = "none.pem"', "5 outbound.ca"],
   ["no such file", '[kx.tls]\ncert = "a.pem"\nkey = "a.key"\nca = "x"', "7 kx.tls.ca"],
 ])("says that %s: %s", (words, sections, where) => {
   const faults = faultsOf(sections);

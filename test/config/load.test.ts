@@ -276,10 +276,10 @@ describe("loadConfig", () => {
   });
 
   it.each([
-    ["no file", () => join(directory, "none.toml"), "there is no such file"],
-    ["a directory", () => directory, "it is a directory"],
+    ["no file", () => join(directory, "none.toml"), "no such file"],
+    ["a directory", () => directory, "is a directory"],
     ["another encoding", () => write("latin.toml", Buffer.from([0x23, 0xfc])), "not UTF-8"],
-    ["a large file", () => write("big.toml", new Uint8Array(1_048_577)), "larger than 1MiB"],
+    ["a large file", () => write("big.toml", new Uint8Array(1_048_577)), "larger than 1 MiB"],
     [
       "a loop of links",
       () => {

@@ -31,7 +31,7 @@ describe("[smtp]", () => {
 
   it.each([
     ['listen = ["lmtp:"]', "smtp.listen[0]: is empty"],
-    ['listen = ["systemd:"]', 'smtp.listen[0]: "systemd:" names no socket of systemd'],
+    ['listen = ["systemd:"]', 'smtp.listen[0]: "systemd:" is not the name of a socket of systemd'],
     ['listen = ["systemd:a:b"]', "smtp.listen[0]"],
     ['listen = ["lmtp"]', 'smtp.listen[0]: "lmtp" has no address and port'],
     ['socket_mode = "rw"', 'smtp.socket_mode: "rw" is not a mode: write it in octal'],
@@ -60,8 +60,8 @@ describe("[hkp] and [spool]", () => {
   it.each([
     ["[spool]\n", "spool.watch: is not a list"],
     ["[spool]\nwatch = []\n", "spool.watch: is empty: name a directory"],
-    ['[hkp]\nopen = "yes"\n', "hkp.open: is not a truth value"],
-    ['[hkp]\n[kx]\nlisten = ["127.0.0.1:11371"]\n', "are one port: write another one"],
+    ['[hkp]\nopen = "yes"\n', "hkp.open: is not a boolean"],
+    ['[hkp]\n[kx]\nlisten = ["127.0.0.1:11371"]\n', "is the same port as"],
   ])("finds the fault in %j", (text, fault) => {
     expect(faults(text).join()).toContain(fault);
   });
@@ -87,12 +87,18 @@ describe("[local]", () => {
   });
 
   it.each([
-    ['type = "sks"', 'local.directory: is missing, "sks" needs it: write directory = '],
-    ['type = "hkp"', 'local.url: is missing, "hkp" needs it'],
-    ['type = "command"\ncommand = []', 'local.command: is missing, "command" needs it'],
-    ['type = "hkp"\nurl = "hkp://h"', 'local.url: "hkp://h" is no http URL'],
-    ['type = "none"\nurl = "http://h"', 'local.url: means nothing with type = "none"'],
-    ['type = "sks"\ndirectory = "d"\nnotify = ["x"]', "local.notify: means nothing"],
+    [
+      'type = "sks"',
+      'local.directory: is missing and required by type = "sks": write directory = ',
+    ],
+    ['type = "hkp"', 'local.url: is missing and required by type = "hkp": write url'],
+    [
+      'type = "command"\ncommand = []',
+      'local.command: is missing and required by type = "command": write command',
+    ],
+    ['type = "hkp"\nurl = "hkp://h"', 'local.url: "hkp://h" is not an HTTP URL'],
+    ['type = "none"\nurl = "http://h"', 'local.url: is not used with type = "none"'],
+    ['type = "sks"\ndirectory = "d"\nnotify = ["x"]', "local.notify: is not used with type"],
     ['type = "skss"\ndirectory = "d"', 'local.type: "skss" is not known'],
     ['directory = "d"', "local.type: is not a text"],
   ])("finds the fault in %j", (lines, fault) => {

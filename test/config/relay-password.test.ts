@@ -47,13 +47,16 @@ it("takes the file's name from the environment", () => {
 });
 
 it.each([
-  ["cannot be read: there is no such file", fileOf.bind(undefined, "x", undefined, "none")],
-  ["cannot be read: it is a directory", fileOf.bind(undefined, "x", undefined, ".")],
-  ["does not hold a password on one line", fileOf.bind(undefined, "")],
-  ["does not hold a password on one line", fileOf.bind(undefined, "geheim\nmehr\n")],
-  ["does not hold a password on one line", fileOf.bind(undefined, "geheim".repeat(100))],
-  ["is for nobody: write a user", fileOf.bind(undefined, "geheim", "smtp://mx.example.net")],
-  ["is one password too many", fileOf.bind(undefined, "geheim", "smtp://a:b@mx.example.net")],
+  ["cannot be read: no such file", fileOf.bind(undefined, "x", undefined, "none")],
+  ["cannot be read: is a directory", fileOf.bind(undefined, "x", undefined, ".")],
+  ["does not contain exactly one line with the password", fileOf.bind(undefined, "")],
+  ["does not contain exactly one line with the password", fileOf.bind(undefined, "geheim\nmehr\n")],
+  [
+    "does not contain exactly one line with the password",
+    fileOf.bind(undefined, "geheim".repeat(100)),
+  ],
+  ["needs a user: write it into relay", fileOf.bind(undefined, "geheim", "smtp://mx.example.net")],
+  ["is a second password", fileOf.bind(undefined, "geheim", "smtp://a:b@mx.example.net")],
 ])("says that it %s", (words, make) => {
   let said: unknown;
   try {

@@ -152,8 +152,8 @@ describe("endpoints", () => {
     ["localhost:65536", "from 0 to 65535"],
     [":25", "write 0.0.0.0 or [::]"],
     ["*:25", "write 0.0.0.0 or [::]"],
-    ["::1:25", "into brackets"],
-    ["::1", "into brackets"],
+    ["::1:25", "in brackets"],
+    ["::1", "in brackets"],
     ["[127.0.0.1]:25", "only an IPv6 address"],
     ["[]:25", "only an IPv6 address"],
     ["127.0.0.256:25", "neither an IP address nor a host name"],
@@ -178,9 +178,9 @@ describe("endpoints", () => {
   });
 
   it.each([
-    ["[fe80::1]:25", "write the name of the interface behind it, as fe80::1%eth0"],
-    ["[fe80::1%2]:25", "write the name of the interface behind it"],
-    ["[2001:db8::1%eth0]:25", "which only link-local addresses have"],
+    ["[fe80::1]:25", "append the name of the interface, as fe80::1%eth0"],
+    ["[fe80::1%2]:25", "append the name of the interface"],
+    ["[2001:db8::1%eth0]:25", "which is for link-local addresses only"],
   ])("refuses %s", (text, hint) => {
     expect(parseEndpoint(text)).toEqual({ fault: expect.stringContaining(hint) });
     const [, host = ""] = /\[(.*)\]/.exec(text) ?? [];

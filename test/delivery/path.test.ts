@@ -24,7 +24,7 @@ describe("rule 1: one road, or both, and no change", () => {
     }
   });
 
-  test("both is open whatever KX does; it is called mail when KX is down for a while", () => {
+  test("both is open whatever KX does; it is called mail once KX has been down for a while", () => {
     const one = path("both");
     expect(one.road(START)).toBe("both");
     expect(one.nextAt(START)).toBe(START + SETTLED_MS);

@@ -38,21 +38,21 @@ async function ready(gateway: GatewayProcess): Promise<string> {
 }
 
 const HAPPENINGS: Record<string, readonly [(log: string) => void, RegExp]> = {
-  "the log is deleted": [(log) => rmSync(log), /updates\.db: is gone/],
-  "the log is moved away": [(log) => renameSync(log, `${log}.old`), /updates\.db: is gone/],
+  "the log is deleted": [(log) => rmSync(log), /updates\.db: was deleted/],
+  "the log is moved away": [(log) => renameSync(log, `${log}.old`), /updates\.db: was deleted/],
   "a copy is moved over the log": [
     (log) => {
       copyFileSync(log, `${log}.copy`);
       renameSync(`${log}.copy`, log);
     },
-    /updates\.db: is another file now/,
+    /updates\.db: was replaced/,
   ],
   "the WAL is deleted": [(log) => rmSync(`${log}-wal`), /updates\.db-wal: was deleted or replaced/],
   "all files are deleted": [
     (log) => {
       for (const end of ["", "-wal", "-shm", "-lock"]) rmSync(log + end, { force: true });
     },
-    /updates\.db: is gone/,
+    /updates\.db: was deleted/,
   ],
   "its directory is moved away": [
     (log) => renameSync(join(log, ".."), `${join(log, "..")}.below`),
@@ -64,7 +64,7 @@ const HAPPENINGS: Record<string, readonly [(log: string) => void, RegExp]> = {
       renameSync(join(log, ".."), `${join(log, "..")}.below`);
       mkdirSync(join(log, ".."));
     },
-    /updates\.db: is gone/,
+    /updates\.db: was deleted/,
   ],
 };
 

@@ -1,6 +1,6 @@
 /**
  * A partial gateway (thesis 2.3): of what is announced only the keys of its file are fetched, by
- * every other way the others are refused; and one that takes no new keys, only what it knows.
+ * every other way the others are refused; and one that accepts no new keys, only what it knows.
  */
 import { writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
@@ -20,8 +20,8 @@ it("carries the keys of its file, and fetches no other", async () => {
   const ways = await opened(file);
   const { gateway } = ways;
 
-  expect(await ways.mail(STRANGE)).toMatch(/^550 5\.7\.1 Only some keys are carried here/);
-  expect(await ways.post(STRANGE)).toMatch(/^422 Only some keys are carried here/);
+  expect(await ways.mail(STRANGE)).toMatch(/^550 5\.7\.1 This gateway carries only some keys/);
+  expect(await ways.post(STRANGE)).toMatch(/^422 This gateway carries only some keys/);
   ways.spool(STRANGE);
   await gateway.event("mail-refused", ({ client }) => client === "spool");
   await until(
@@ -60,7 +60,7 @@ it("carries the keys of its file, and fetches no other", async () => {
   writeFileSync(list, `${MINE.fingerprint}\nnonsense\n`);
   process.kill(gateway.pid, "SIGHUP");
   const { problem } = await gateway.event("reload-refused");
-  expect(problem).toMatch(/keys\.txt:2:1: "nonsense" is no fingerprint/);
+  expect(problem).toMatch(/keys\.txt:2:1: "nonsense" is not a fingerprint/);
   writeFileSync(list, `${MINE.fingerprint}\n${LATER.fingerprint}\n`);
   process.kill(gateway.pid, "SIGHUP");
   await gateway.event("reloaded");
@@ -83,7 +83,7 @@ it("takes updates of the keys that it knows, and no new ones", async () => {
 
   writeFileSync(file, text);
   const ways = await opened(file);
-  expect(await ways.mail(STRANGE)).toMatch(/^550 5\.7\.1 No new keys are taken here/);
+  expect(await ways.mail(STRANGE)).toMatch(/^550 5\.7\.1 This gateway accepts no new keys/);
   expect(await ways.mail(made("partial", 1, 50))).toMatch(/^250 /);
   const three = await ways.peer();
   three.announce(1, STRANGE);
@@ -91,5 +91,5 @@ it("takes updates of the keys that it knows, and no new ones", async () => {
   expect((await three.message("GETUPDATE")).lines).toEqual(["2"]);
   await pause(50);
   expect(three.inbox.filter(({ command }) => command === "GETUPDATE")).toEqual([]);
-  expect((await ways.kxgw("status")).stdout).toContain("keys      no new keys taken\n");
+  expect((await ways.kxgw("status")).stdout).toContain("keys      no new keys accepted\n");
 });

@@ -142,7 +142,7 @@ it("auto: KX while it is there, mail when it was cut for long enough, and back",
   await carried(15);
   expect(mailed()).toEqual([...second, ...third]);
   expect(a.all("path-changed").map(({ fields }) => fields)).toEqual([
-    { neighbour: "b", path: "mail", reason: `KX is down since ${FALLBACK_MS}ms` },
+    { neighbour: "b", path: "mail", reason: `KX has been down for ${FALLBACK_MS}ms` },
   ]);
   expect(await neighbour(a.admin())).toMatchObject({ path: "mail" });
 

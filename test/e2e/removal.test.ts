@@ -57,8 +57,10 @@ it("a blocked key stays out and in, a forgotten one is gone, and the others go o
   expect((await three.message("UPDATE")).lines[1]).toContain(good.hash);
 
   // In: refused everywhere, and not even fetched.
-  expect(await ways.mail(key("bad", 1))).toMatch(/^550 5\.7\.1 The key \w+ is not carried here/);
-  expect(await ways.post(key("bad", 2))).toMatch(/^422 The key \w+ is not carried here/);
+  expect(await ways.mail(key("bad", 1))).toMatch(
+    /^550 5\.7\.1 This gateway does not carry the key \w+/,
+  );
+  expect(await ways.post(key("bad", 2))).toMatch(/^422 This gateway does not carry the key \w+/);
   ways.spool(key("bad", 3));
   await until(
     () => ways.refused() === 1,
@@ -88,7 +90,7 @@ it("a blocked key stays out and in, a forgotten one is gone, and the others go o
   ]);
   const trace = await ways.trace(gone.fingerprint);
   expect(trace.text).toMatch(/^ {2}forgotten \d{4}-.*: asked by its owner$/m);
-  expect(trace.text).toMatch(/^ {2}none +far: not sent: it was forgotten/m);
+  expect(trace.text).toMatch(/^ {2}none +far: not sent: the update was forgotten/m);
   expect((await ways.trace("1")).text).toMatch(/^ {2}blocked +\d{4}-.*by its owner$/m);
 
   await gateway.end("SIGKILL");

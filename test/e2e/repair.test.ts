@@ -83,7 +83,7 @@ describe("a KX peer that no longer has what it announced", () => {
     expect(new Set(lost)).toEqual(new Set(KEYS.slice(0, 5).map(({ update }) => update.hash)));
     expect(told("repair-failed")).toEqual([]);
     expect(told("accepted").map(({ fields }) => fields.via)).toEqual(Array(5).fill("repair"));
-    expect((await show("three")).text).toContain("what was lost was fetched again");
+    expect((await show("three")).text).toContain("a lost update was fetched again");
   });
 
   it("without anything to ask is an error, and doctor says what to do", async () => {
@@ -91,9 +91,7 @@ describe("a KX peer that no longer has what it announced", () => {
     await forgetful(port("kx"), 2);
     await eventually(() => told("repair-failed").length === 2);
     const { text } = await doctor();
-    expect(text).toMatch(
-      /\d updates could not be fetched again, the last one: nobody can be asked/,
-    );
+    expect(text).toMatch(/\d updates could not be fetched again; last error: no keyserver to ask/);
     expect(text).toContain('repair = "hkp://host"');
   });
 
@@ -131,7 +129,7 @@ describe("a KX peer that no longer has what it announced", () => {
     isEmpty = false;
     const { code, text, errors } = await backfill("three");
     expect([code, text.split("\n")[0]]).toEqual([
-      ...[0, "three is asked by KX, now, for all that it still announces."],
+      ...[0, "three is asked by KX for all its announcements, now."],
     ]);
     expect(text).toMatch(/\nDone: /);
     expect(errors).toContain("three: at 4 of 4, 0 updates to fetch");
@@ -167,8 +165,8 @@ describe("a pksd, by mail", () => {
     pksd.maxLastReplyKeys = 4;
     const { code, text } = await backfill("pks", { days: 14 });
     expect([code, ...text.split("\n")]).toEqual([
-      ...[0, "pks is asked by mail for what changed in 14 days."],
-      ...["Done: 3 new updates came in.", ""],
+      ...[0, "pks is asked by mail for its changes of 14 days."],
+      ...["Done: 3 new updates received.", ""],
     ]);
     expect(pksd.commands).toEqual(["LAST 14", "LAST 6", "LAST 3"]);
     expect(told("repaired")[0]?.fields).toMatchObject({
@@ -188,7 +186,7 @@ describe("a pksd, by mail", () => {
     pksd.maxLast = 0;
     const { code, text } = await backfill("pks", { days: 3 });
     expect([code, text.split("\n")[1]]).toEqual([
-      ...[0, "It failed: pks: LAST is not permitted by this server."],
+      ...[0, "Failed: pks: LAST is not permitted by this server."],
     ]);
     expect((await doctor()).text).toContain("LAST is not permitted");
   });
@@ -268,7 +266,7 @@ describe("kxgw backfill", () => {
     const { backfill } = await gateway(site);
     const { code, errors } = await backfill("site");
     expect(code).toBe(69);
-    expect(errors).toContain("over HKP nobody can be asked for what changed");
+    expect(errors).toContain("HKP has no list of changes");
     expect((await backfill("nobody")).code).toBe(64);
     expect(JSON.parse((await backfill("site", { json: true })).text)).toMatchObject({
       done: false,
@@ -281,9 +279,9 @@ describe("kxgw backfill", () => {
     const { code, text, errors } = await backfill("pks", { days: 2, waitMs: 600 });
     expect([code, text.split("\n")[1]]).toEqual([
       0,
-      'It goes on: 0 new updates came in so far. "kxgw peers show pks" says how far it is.',
+      'Still running: 0 new updates received so far. "kxgw peers show pks" shows the progress.',
     ]);
-    expect(errors).toContain("pks: was asked for 2 days, no answer yet");
-    expect((await show("pks")).text).toMatch(/repairs +was asked at .* for what changed in 2 days/);
+    expect(errors).toContain("pks: asked for 2 days, no answer yet");
+    expect((await show("pks")).text).toMatch(/repairs +asked at .* for changes of 2 days/);
   });
 });

@@ -27,7 +27,7 @@ it("a config with faults: all of them, by line and key, 78", async () => {
 it("no config file, and one that is no TOML: 78", async () => {
   const missing = await kxgw(["serve", "-c", "/nonexistent/kxgw.toml"]);
   expect([missing.code, missing.stdout]).toEqual([78, ""]);
-  expect(missing.stderr).toMatch(/^\/nonexistent\/kxgw\.toml: .*there is no such file/);
+  expect(missing.stderr).toMatch(/^\/nonexistent\/kxgw\.toml: .*no such file/);
   const broken = await kxgw(["serve", "-c", configFile("[site\n")]);
   expect([broken.code, broken.stderr]).toEqual([78, expect.stringMatching(/:1:\d+: not TOML/)]);
 });

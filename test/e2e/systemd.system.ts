@@ -136,7 +136,11 @@ it("refuses nobody while it reloads and restarts, and says what it does", async 
   expect(told(gateway).map((text) => text.replace(/ for .*/s, ""))).toEqual([
     ...["READY=1\nSTATUS=bridge", "RELOADING=1", "READY=1\nSTATUS=bridge"],
     ...["RELOADING=1", "READY=1\nSTATUS=bridge", "STOPPING=1", "READY=1\nSTATUS=bridge"],
-    ...["RELOADING=1", "READY=1\nSTATUS=on its former config; bridge", "STOPPING=1"],
+    ...[
+      "RELOADING=1",
+      "READY=1\nSTATUS=reload failed, previous config in force; bridge",
+      "STOPPING=1",
+    ],
   ]);
 });
 

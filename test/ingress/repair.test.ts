@@ -105,7 +105,7 @@ describe("a lost key", () => {
     stage.want({ neighbours: ["old"], hash: HASH });
     expect(await stage.heard("repair-failed")).toEqual({
       ...{ hash: HASH, fingerprint: FINGERPRINT, why: "lost", neighbours: "old" },
-      problem: "old: has not got it; other: has not got it",
+      problem: "old: does not have it; other: does not have it",
     });
     const levels = stage.diagnostics.events.map(({ event }) => EVENTS[event].level);
     expect(levels.filter((level) => level === "error")).toHaveLength(1);
@@ -116,7 +116,7 @@ describe("a lost key", () => {
     const stage = await repairStage({ old: undefined });
     stage.want({ neighbours: ["old"] });
     const { problem } = await stage.heard("repair-failed");
-    expect(problem).toBe("nobody can be asked: no repair in the config that fits");
+    expect(problem).toBe("no keyserver to ask: no matching repair in the config");
   });
 
   test("that came by another way meanwhile is not asked for", async () => {

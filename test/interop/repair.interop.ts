@@ -41,7 +41,7 @@ test("SKS gives the keys of updates that a KX peer has lost", async () => {
   const failed = gateway.events.find(({ event }) => event === "repair-failed");
   expect(failed).toMatchObject({
     fingerprint: keys[HELD]?.fingerprint,
-    problem: "forgetful: has not got it",
+    problem: "forgetful: does not have it",
   });
   const logged = stage().logged("a");
   expect(logged.map(({ fingerprint }) => fingerprint).sort()).toEqual(

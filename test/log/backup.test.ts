@@ -65,13 +65,15 @@ describe("a backup", () => {
     const target = join(directory, "copy");
     writeFileSync(target, "precious");
     const replace = { ...QUIETLY, replace: true };
-    await expect(backUpLog(path, target, QUIETLY)).rejects.toThrow(/is there already/);
+    await expect(backUpLog(path, target, QUIETLY)).rejects.toThrow(/exists already/);
     expect(readFileSync(target, "utf8")).toBe("precious");
     await backUpLog(path, target, replace);
     expect(inspectLog(target).newest).toBe(10);
     await expect(backUpLog(path, path, replace)).rejects.toThrow(/is the log itself/);
     writeFileSync(join(directory, "other-wal"), "");
-    await expect(backUpLog(path, join(directory, "other"), replace)).rejects.toThrow(/used this/);
+    await expect(backUpLog(path, join(directory, "other"), replace)).rejects.toThrow(
+      /is the name of the log of a gateway/,
+    );
     expect(log.append([arrival(11)])[0]?.seq).toBe(11);
     log.close();
   });
@@ -108,8 +110,8 @@ describe("an inspection", () => {
 
   test.each([
     ["DELETE FROM updates WHERE seq = 3", /1 bodies belong to no entry/],
-    ["UPDATE totals SET bodies = 19", /the totals say .*"bodies":19/],
-    ["UPDATE updates SET size = 7 WHERE seq = 3", /1 bodies are not as long/],
+    ["UPDATE totals SET bodies = 19", /the totals are .*"bodies":19/],
+    ["UPDATE updates SET size = 7 WHERE seq = 3", /1 bodies differ in length/],
   ])("finds what is wrong after %s", (sql, problem) => {
     const path = join(scratch(), "log");
     filled(path, 20).close();

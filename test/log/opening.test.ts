@@ -139,7 +139,7 @@ describe("a log that cannot be used", () => {
     const trouble = openedByNobody(join(directory, "log"));
     expect(trouble).toMatchObject({ kind: "read-only" });
     expect(trouble.message).toMatch(/cannot be written/);
-    expect(trouble.remedy).toContain(`Give ${directory} to the gateway's user`);
+    expect(trouble.remedy).toContain(`Make ${directory} writable for the gateway's user`);
     chmodSync(directory, 0o777);
     expect(openedByNobody(join(directory, "log"))).toEqual({});
   });

@@ -104,7 +104,7 @@ describe("what a site needs", () => {
   });
 });
 
-test("a count that is kept hears of trails, of what expires and of what the lane has passed", () => {
+test("a count that is kept follows trails, expiry and the cursor of the lane", () => {
   const log = withLane();
   for (const n of [1, 2, 3, 4, 5]) add(log, n);
   expect(log.pending.of(OLD)).toMatchObject({ count: 5, first: 1 });

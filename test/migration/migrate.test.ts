@@ -58,13 +58,13 @@ describe("a pksd.conf", () => {
   it("lists what it leaves, with the reason, and shows no value of what it does not know", () => {
     const left = Object.fromEntries(draft.left.map(({ place, kind, why }) => [place, [kind, why]]));
     expect(left["pksd.conf:19"]).toEqual(["by-hand", expect.stringContaining("pksd.conf:17")]);
-    expect(left["pksd.conf:20"]).toEqual(["by-hand", "is our own address, and no neighbour"]);
+    expect(left["pksd.conf:20"]).toEqual(["by-hand", "is our own address and not a neighbour"]);
     expect(left["pksd.conf:21"]?.[1]).toContain("is not a mail address");
     expect(left["pksd.conf:26"]).toEqual([
       "unknown",
-      "no directive that is known here; did you mean www_readonly?",
+      "unknown directive; did you mean www_readonly?",
     ]);
-    expect(text).toContain("#   pksd.conf:27: frobnicate: no directive");
+    expect(text).toContain("#   pksd.conf:27: frobnicate: unknown directive");
     expect(JSON.stringify(draft) + text).not.toContain("secret-word");
     const lines = draft.left.map(({ place }) => Number(place.replace(/.*:/, "")));
     expect(lines).toEqual(lines.toSorted((a, b) => a - b));
@@ -96,14 +96,12 @@ describe("a pksd.conf with the KX patch of 2003", () => {
     expect(text).toContain(
       'listen = ["192.0.2.10:11399"]   # pksd.conf:11 tcp_syncaddr, pksd.conf:12 tcp_syncport',
     );
-    expect(text).toContain("# Take tcp_sync* out of pksd.conf before the gateway starts");
+    expect(text).toContain("# Remove tcp_sync* from pksd.conf before the gateway starts");
   });
 
   it("leaves what the gateway does not need, and says what it does not understand", () => {
     const left = Object.fromEntries(draft.left.map(({ place, kind, why }) => [place, [kind, why]]));
-    expect(left["pksd.conf:17"]).toEqual([
-      ...["by-hand", "the same endpoint stands in pksd.conf:15"],
-    ]);
+    expect(left["pksd.conf:17"]).toEqual([...["by-hand", "the same endpoint is in pksd.conf:15"]]);
     expect(left["pksd.conf:18"]).toEqual(["by-hand", expect.stringContaining("HOST PORT")]);
     expect(left["pksd.conf:19"]).toEqual(["unneeded", expect.stringContaining("its own log")]);
     expect(left["pksd.conf:20"]).toEqual(["unneeded", expect.stringContaining("standard output")]);
@@ -156,7 +154,7 @@ describe("the files of SKS", () => {
   it("as Debian ships them tell no address: a placeholder, told so", () => {
     const { config, text } = migrated(all.map((name) => fixture("debian-sks", name)));
     expect(config.site.address).toBe("pgp-public-keys@keyserver.invalid");
-    expect(text).toContain("NOBODY'S ADDRESS");
+    expect(text).toContain("PLACEHOLDER");
     const given = migrated([fixture("debian-sks", "sksconf")], { site: "pgp@ks.example.org" });
     expect(given.config.site.address).toBe("pgp@ks.example.org");
     expect(given.text).not.toContain("NOBODY");
@@ -257,7 +255,7 @@ describe("a hockeypuck.conf", () => {
 
 describe("what is none of these", () => {
   it.each([
-    ["prose", "notes.txt", "Dear diary,\nnothing happened.\n", /looks like neither a pksd.conf/],
+    ["prose", "notes.txt", "Dear diary,\nnothing happened.\n", /is neither a pksd.conf/],
     [
       "a broken pksd.conf",
       "pksd.conf",

@@ -52,15 +52,15 @@ describe("the end of a certificate", () => {
     expect([await daysLeft(base, "smtp"), await daysLeft(base, "kx")]).toEqual([5, 90]);
     const { certificates } = JSON.parse(await (await fetch(`${base}/status.json`)).text());
     expect(certificates).toMatchObject([
-      { listener: "smtp", expiresSoon: true, words: expect.stringContaining("4 d from now") },
+      { listener: "smtp", expiresSoon: true, words: expect.stringContaining("4 d left") },
       { listener: "kx", expiresSoon: false },
     ]);
     expect(await (await fetch(`${base}/`)).text()).toMatch(
-      /certificate of smtp <strong>is good until [\d-]{10}, 4 d from now<\/strong>/,
+      /certificate of smtp <strong>is valid until [\d-]{10}, 4 d left<\/strong>/,
     );
     const before = await diagnosed(directory);
     expect(before.map(({ kind, problem }) => `${kind} ${problem}`)).toEqual([
-      expect.stringMatching(/^odd The certificate of smtp, .*mx\.pem, is good until .* 4 d from/),
+      expect.stringMatching(/^odd The certificate of smtp, .*mx\.pem, is valid until .* 4 d left/),
     ]);
     makeCertificate(directory, "next", undefined, 60);
     install(directory, "next");
@@ -91,8 +91,8 @@ describe("the end of a certificate", () => {
 
   it("is said in words", () => {
     const now = Date.UTC(2026, 10, 23, 12);
-    expect(endWords(now + 90 * DAY_MS, now)).toBe("is good until 2027-02-21");
-    expect(endWords(now + 13 * DAY_MS, now)).toBe("is good until 2026-12-06, 13 d from now");
+    expect(endWords(now + 90 * DAY_MS, now)).toBe("is valid until 2027-02-21");
+    expect(endWords(now + 13 * DAY_MS, now)).toBe("is valid until 2026-12-06, 13 d left");
     expect(endWords(now - 2 * DAY_MS, now)).toBe("expired 2 d ago");
   });
 });
