@@ -127,7 +127,7 @@ describe("kxgw demo", () => {
 
   it("fails with the reason when a key is lost on the way", async () => {
     // The lane passes the fifth update by, as if the site had it.
-    const lossy = broken(/ has\((\w+)\) \{/, " has($1) { if ($1.seq === 5) return true;");
+    const lossy = broken(/ has\(site, \{ seq, .*\{$/m, "$& if (seq === 5) return true;");
     const tour = join(lossy, "dist/demo/local-demo.js");
     const patient = readFileSync(tour, "utf8");
     writeFileSync(tour, patient.replace("PATIENCE_MS = 10_000", "PATIENCE_MS = 1500"));
