@@ -68,7 +68,7 @@ const REPAIR = { hash: "text?", fingerprint: "text?", why: "text", neighbour: "t
 /** What is wrong, and what the operator does about it. */
 const REMEDY = { problem: "text", remedy: "text" } as const;
 /** What a server answered. */
-const REPLY = { code: "number", words: "text" } as const;
+const REPLY = { code: "number?", words: "text" } as const;
 /** No field at all. */
 const NONE: Readonly<Record<string, never>> = {};
 /** What went wrong with a try, and when the next one is made. */

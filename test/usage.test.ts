@@ -26,9 +26,9 @@ afterAll(() => rmSync(built, { recursive: true }));
 const run = (path: string, ...args: string[]) =>
   spawnSync(process.execPath, [join(built, path), ...args], { encoding: "utf8", timeout: 60_000 });
 
-it("all six are looked at", () => {
+it("all seven are looked at", () => {
   expect(TOOLS.map(([name]) => name).sort()).toEqual([
-    ...["bench", "evaluate", "fuzz", "simulate", "simulate:network", "torture"],
+    ...["bench", "compare", "evaluate", "fuzz", "simulate", "simulate:network", "torture"],
   ]);
 });
 

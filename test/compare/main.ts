@@ -12,18 +12,31 @@ import { existsSync, mkdirSync, mkdtempSync, readdirSync, rmSync } from "node:fs
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
 import { parseArgs } from "node:util";
+import { readArguments, wrongUsage } from "../usage.js";
 import { differences, KINDS, type Kind, report } from "./diff.js";
 import { type RecordOptions, record } from "./record.js";
 
-const { values, positionals } = parseArgs({
-  allowPositionals: true,
-  options: {
-    seeds: { type: "string", default: "1000" },
-    from: { type: "string", default: "1" },
-    small: { type: "boolean", default: false },
-    only: { type: "string" },
-  },
-});
+const USAGE = `npm run compare -- OLD NEW                 records both checkouts, prints the differences
+npm run compare -- record CHECKOUT DIR     records one checkout into an empty directory
+npm run compare -- diff OLDDIR NEWDIR      prints the differences of two records
+  --seeds N        worlds of the simulation (1000)
+  --from S         the first seed (1)
+  --small          small worlds
+  --only KIND,...  ${KINDS.join(", ")}
+A checkout needs npm ci and npm run build. Exits with 0 when nothing differs, 1 when something does.
+`;
+
+const { values, positionals } = readArguments(USAGE, () =>
+  parseArgs({
+    allowPositionals: true,
+    options: {
+      seeds: { type: "string", default: "1000" },
+      from: { type: "string", default: "1" },
+      small: { type: "boolean", default: false },
+      only: { type: "string" },
+    },
+  }),
+);
 const kinds = values.only?.split(",") ?? KINDS;
 const unknown = kinds.filter((kind) => !(KINDS as readonly string[]).includes(kind));
 if (unknown.length > 0) usage(`There is no ${unknown.join(", ")}. Kinds: ${KINDS.join(", ")}.`);
@@ -76,6 +89,5 @@ function compare(before: string, after: string): void {
 }
 
 function usage(text: string): never {
-  process.stderr.write(`${text}\n`);
-  process.exit(64);
+  return wrongUsage(USAGE, text);
 }

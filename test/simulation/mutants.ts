@@ -11,8 +11,7 @@ import type { WirePosition } from "../../src/kx/receive-output.js";
 import { ReceiveState } from "../../src/kx/receive-state.js";
 import { Bounces } from "../../src/log/bounces.js";
 import { Pending } from "../../src/log/pending.js";
-import type { RetentionLimits } from "../../src/log/retention.js";
-import { UpdateLog } from "../../src/log/update-log.js";
+import { Retention, type RetentionLimits } from "../../src/log/retention.js";
 import { Announcements } from "../../src/peering/announcements.js";
 import { Receiving } from "../../src/peering/receiving.js";
 import type { UpdateHash } from "../../src/update.js";
@@ -58,7 +57,7 @@ function all(...undo: readonly (() => void)[]): () => void {
 }
 
 function expiring(change: (limits: RetentionLimits) => RetentionLimits): () => void {
-  return exchange(UpdateLog, "expire", (original) => (self, now, limits, batch) => {
+  return exchange(Retention, "expire", (original) => (self, now, limits, batch) => {
     return original(self, now, change(limits as RetentionLimits), batch);
   });
 }
@@ -136,7 +135,7 @@ export const MUTANTS: readonly Mutant[] = [
     name: "number-reuse",
     bug: "the newest entry expires as well, and numbers go on from what is left",
     plant: () =>
-      exchange(UpdateLog, "expire", (original) => (self, now, limits, batch) => {
+      exchange(Retention, "expire", (original) => (self, now, limits, batch) => {
         const expired = original(self, now, limits, batch);
         const db = presentOnlooker().db();
         const before = Number(now) - (limits as RetentionLimits).retainMs;

@@ -116,3 +116,9 @@ describe("a planted bug is found", () => {
     expect(runWorld(optionsOf(1, "small")).failure).toBeUndefined();
   });
 });
+
+it("each planted bug finds the method that it exchanges, and puts it back", () => {
+  for (const mutant of MUTANTS) {
+    expect(() => withMutant(mutant, () => withMutant(mutant, () => {})), mutant.name).not.toThrow();
+  }
+});
