@@ -106,7 +106,7 @@ function showText(
   const facts: [string, string | null | undefined][] = [
     ["state", `${stateName(view)}: ${view.words}`],
     ["via", view.via],
-    ["path", `${view.path}, since ${at(view.pathSince)}`],
+    ["path", view.pathSince === null ? view.path : `${view.path}, since ${at(view.pathSince)}`],
     ["mail starts", view.site?.mailOpensAt],
     ["mail", view.mail],
     ["kx", view.kx],

@@ -289,11 +289,8 @@ describe("kxgw peers, queue, top and health", () => {
     await statusCommand(file, { json: false }, status, {});
     expect(status.text).toMatch(/^\[local\] +local +down +1 /m);
     const again = await startGateway(HEAD + local + FEEDER, { directory });
-    expect(await queue("skip", "[local]", "1")).toEqual([
-      0,
-      "[local] does not get update 1 from us.\n",
-    ]);
-    expect(await queue("ls")).toEqual([0, "Nothing waits.\n"]);
+    expect(await queue("skip", "[local]", "1")).toEqual([0, "Update 1 is given up for [local].\n"]);
+    expect(await queue("ls")).toEqual([0, "No updates wait.\n"]);
     await again.stop();
   });
 

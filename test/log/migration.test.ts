@@ -171,8 +171,8 @@ describe.each(NAMES)("log %s", (name) => {
     const before = contents(path);
     const trouble = troubleOf(() => UpdateLog.open(path));
     expect(trouble.kind).toBe("not-ours");
-    expect(trouble.message).toMatch(/no column named attempt.*it was left as it is|no such column/);
-    expect(trouble.remedy).toMatch(/^Run the gateway release that wrote it, or put a backup/);
+    expect(trouble.message).toMatch(/no column named attempt.*it was not changed|no such column/);
+    expect(trouble.remedy).toMatch(/^Run the gateway release that wrote it, or restore a backup/);
     expect(contents(path)).toEqual(before);
   });
 });
