@@ -299,7 +299,7 @@ describe("kxgw ingest", () => {
     writeFileSync(configFile, `[site]\naddress = "${SITE}"\n[log]\n`);
     expect(await ingest(configFile, mail)).toMatchObject({
       code: 75,
-      words: expect.stringContaining("there is no LMTP socket"),
+      words: expect.stringContaining("no LMTP socket is configured"),
     });
     writeFileSync(configFile, `[site]\naddress = "${SITE}"\n[log]\n[smtp]\nlisten = ["lmtp:x"]\n`);
     expect(await ingest(configFile, mail)).toMatchObject({
