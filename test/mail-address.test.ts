@@ -132,7 +132,7 @@ describe("all spellings of an address", () => {
             return error.faults.map(({ message }) => message);
           }
         };
-        const said = isAddress(other) ? "is the same as site.address" : "is not written plainly";
+        const said = isAddress(other) ? "is the same as site.address" : "is not in plain form";
         fc.pre(!other.includes("'"));
         expect(faults(text(other))).toEqual([expect.stringContaining(said)]);
       }),
