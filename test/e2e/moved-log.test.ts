@@ -56,7 +56,7 @@ const HAPPENINGS: Record<string, readonly [(log: string) => void, RegExp]> = {
   ],
   "its directory is moved away": [
     (log) => renameSync(join(log, ".."), `${join(log, "..")}.below`),
-    /updates\.db: is gone/,
+    /updates\.db: was deleted/,
   ],
   "it is emptied": [(log) => truncateSync(log), /updates\.db: was overwritten or cut short/],
   "another directory covers it": [

@@ -39,7 +39,7 @@ it("a blocked key stays out and in, a forgotten one is gone, and the others go o
   expect(await listed(three)).toEqual(["1", "2", "3"]);
 
   const blocked = await ways.kxgw("block", bad.fingerprint, "--reason", "asked by its owner");
-  expect(blocked).toMatchObject({ code: 0, stdout: expect.stringContaining("Of 1 update in") });
+  expect(blocked).toMatchObject({ code: 0, stdout: expect.stringContaining("1 update in") });
   expect(ways.files()).toContain("gone 1 <1@made.example>");
   const forgotten = await ways.remove("forget", gone);
   expect(forgotten).toMatchObject({ code: 0, text: expect.stringContaining("kxgw block") });

@@ -103,9 +103,9 @@ it("an address that is taken, and one that is not ours: 69", async () => {
   const taken = base(SITE).replace('["127.0.0.1:0"]', `["127.0.0.1:${port}"]`);
   const busy = await kxgw(["serve", "-c", configFile(taken)]);
   expect([busy.code, busy.stderr]).toEqual([69, expect.stringMatching(/listen.*EADDRINUSE/)]);
-  expect(busy.stderr).toContain("Another program has that address");
+  expect(busy.stderr).toContain("Another program uses this address");
 
   const foreign = base(SITE).replace('["127.0.0.1:0"]', '["192.0.2.1:2525"]');
   const away = await kxgw(["serve", "-c", configFile(foreign)]);
-  expect([away.code, away.stderr]).toEqual([69, expect.stringContaining("does not have that")]);
+  expect([away.code, away.stderr]).toEqual([69, expect.stringContaining("does not have this address")]);
 });
