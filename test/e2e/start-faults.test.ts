@@ -107,5 +107,8 @@ it("an address that is taken, and one that is not ours: 69", async () => {
 
   const foreign = base(SITE).replace('["127.0.0.1:0"]', '["192.0.2.1:2525"]');
   const away = await kxgw(["serve", "-c", configFile(foreign)]);
-  expect([away.code, away.stderr]).toEqual([69, expect.stringContaining("does not have this address")]);
+  expect([away.code, away.stderr]).toEqual([
+    69,
+    expect.stringContaining("does not have this address"),
+  ]);
 });
