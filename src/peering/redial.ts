@@ -15,6 +15,8 @@ export const REDIAL_LIMITS = {
   healthyMs: 5 * 60_000,
   newsMs: 5000,
   signOfLifeMs: 5 * 60_000,
+  /** How early a timer of Node may fire, by a clock that counts parts of a millisecond. */
+  earlyMs: 2,
 } as const;
 
 export class Redial {
@@ -37,7 +39,8 @@ export class Redial {
   /** An attempt begins. */
   tried(now: number): void {
     this.#triedAt = now;
-    if (this.#plannedAt !== undefined && this.#plannedAt <= now) this.#plannedAt = undefined;
+    // Else an attempt whose timer fired early would be made again at its time.
+    if ((this.#plannedAt ?? Infinity) <= now + REDIAL_LIMITS.earlyMs) this.#plannedAt = undefined;
   }
 
   /** It is connected, whoever dialled. */

@@ -79,6 +79,14 @@ describe("news", () => {
     expect(one.newsMs(500)).toBe(planned - 490);
   });
 
+  test("is not needed for an attempt whose timer fired early: the next one is the next delay", () => {
+    const one = new Redial([1, HOUR_MS], () => 0.5);
+    one.tried(0);
+    const planned = one.laterMs(false, 0.4);
+    one.tried(0.4 + planned - 0.3);
+    expect(one.laterMs(false, 0.5 + planned)).toBeGreaterThan(1000);
+  });
+
   test("that comes all the time costs a dead peer an attempt in 5 s, and moves no schedule", () => {
     const one = redial();
     const { now } = failing(one, 5, 0);
