@@ -79,7 +79,7 @@ describe("news", () => {
     expect(one.newsMs(500)).toBe(planned - 490);
   });
 
-  test("is not needed for an attempt whose timer fired early: the next one is the next delay", () => {
+  test("and a timer that fires early: the next attempt is the next of the schedule", () => {
     const one = new Redial([1, HOUR_MS], () => 0.5);
     one.tried(0);
     const planned = one.laterMs(false, 0.4);
