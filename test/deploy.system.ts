@@ -9,7 +9,7 @@ import { expect, it } from "vitest";
 import { ROOT, run, scratch } from "./e2e/stage.js";
 
 const UNITS = ["kxgw.service", "kxgw-smtp.socket", "kxgw-lmtp.socket"];
-/** What `systemd-analyze security` of systemd 252 says of it, as docs/install.md does. */
+/** What `systemd-analyze security` of systemd 252 says of it, as docs/security.md does. */
 const EXPOSURE = 1.3;
 
 /** The units in a directory, with a program that is there. */
@@ -42,7 +42,9 @@ it("the unit is as tight as the docs say", async () => {
     0,
     expect.stringContaining(`kxgw.service: ${EXPOSURE} `),
   ]);
-  expect(readFileSync(join(ROOT, "docs/install.md"), "utf8")).toContain(`score of ${EXPOSURE}`);
+  expect(readFileSync(join(ROOT, "docs/security.md"), "utf8")).toContain(
+    `exposure of ${EXPOSURE} `,
+  );
 });
 
 it("makes its user", async () => {

@@ -34,7 +34,7 @@ describe("with only the directory of the log writable", () => {
       import { UpdateLog } from ${BUILT};
       const log = UpdateLog.open(process.argv[1]);
       const limits = { retainMs: ${96 * HOUR_MS}, rememberMs: ${720 * HOUR_MS} };
-      const first = log.expire(${T0 + 97 * HOUR_MS}, limits, 100);
+      const first = log.retention.expire(${T0 + 97 * HOUR_MS}, limits, 100);
       log.close();
       process.stdout.write(JSON.stringify(first));`;
     const node = [process.execPath, "--input-type=module", "--eval", script, path];
