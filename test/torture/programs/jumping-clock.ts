@@ -4,7 +4,7 @@
  * as steady after 100 ms, in place of an hour. With KXTORTURE_TRUSTING=1 upkeep believes any date,
  * which is wrong on purpose. Never shipped.
  */
-import { UpdateLog } from "../../../src/log/update-log.js";
+import { Retention } from "../../../src/log/retention.js";
 import { UPKEEP_LIMITS } from "../../../src/upkeep.js";
 
 const HOUR_MS = 3_600_000;
@@ -29,7 +29,7 @@ Object.assign(UPKEEP_LIMITS, {
   ...(isTrusting ? { clockJumpMs: Number.POSITIVE_INFINITY } : {}),
 });
 if (isTrusting) {
-  UpdateLog.prototype.retention.provenBefore = (ageMs: number, now: number) => now - ageMs;
+  Retention.prototype.provenBefore = (ageMs: number, now: number) => now - ageMs;
 }
 
 await import("../../../src/main.js");
