@@ -17,6 +17,8 @@ export class MailSink {
   taken = 0;
   /** Called with the hash of each update that comes. */
   onUpdate: ((hash: string) => void) | undefined;
+  /** Called with the update that a mail's Message-ID names; the mail may hold more of its key. */
+  onMail: ((hash: string) => void) | undefined;
   /** Mails that held something that had come before. */
   repeats = 0;
   /** What is said to the next mails instead of 250, for as long as it is set. */
@@ -78,6 +80,8 @@ export class MailSink {
     const [head = ""] = raw.split("\r\n\r\n", 1);
     for (const line of head.split(/[\r\n]+/)) this.headLines.add(line);
     for (const hash of hashes) this.onUpdate?.(hash);
+    const [, named] = /^Message-ID: <([0-9a-f]{32})\./im.exec(head) ?? [];
+    if (named !== undefined) this.onMail?.(named);
     for (const hash of hashes) this.received.set(hash, (this.received.get(hash) ?? 0) + 1);
     return "250 2.0.0 Queued.";
   }

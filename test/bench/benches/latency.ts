@@ -50,7 +50,7 @@ async function run(context: Context): Promise<Outcome> {
     const client = await SmtpClient.connect(a.port("smtp"));
     const sent = new Map<string, number>();
     const took: number[] = [];
-    sink.onUpdate = (hash) => {
+    sink.onMail = (hash) => {
       const at = sent.get(hash);
       if (at !== undefined) took.push(performance.now() - at);
     };
