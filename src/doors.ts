@@ -87,15 +87,16 @@ export async function openDoors(config: Config, foundation: Foundation): Promise
     reportIdleNeighbours(config, counters);
     const rules = rulesOf(config, foundation);
     const { outbound } = config;
-    const mailDoor = outbound && new MailDoor(config, outbound, log, clock, counters, rules);
+    const sending = { log, clock, diagnostics: counters };
+    const mailDoor = outbound && new MailDoor(sending, { config, outbound, rules });
     const retention = () => retentionOf(config, mailDoor?.open() ?? []);
     upkeep.start(retention);
     stops.push(() => upkeep.stop());
 
     mailDoor?.start();
     senderStops.push(() => mailDoor?.stop());
-    const localDoor =
-      config.local && new LocalDoor(config, config.local, log, clock, counters, rules);
+    const { local } = config;
+    const localDoor = local && new LocalDoor(sending, { config, local, rules });
     localDoor?.start();
     senderStops.push(() => localDoor?.stop());
 

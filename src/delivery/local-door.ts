@@ -10,7 +10,7 @@ import { domainOf } from "../mail-address.js";
 import type { Envelope } from "../outmail.js";
 import type { Rules } from "../policy.js";
 import type { DeliveryMethod } from "./delivery-method.js";
-import { Lane, type LaneStatus } from "./lane.js";
+import { Lane, type LaneLog, type LaneStatus } from "./lane.js";
 import { LaneDriver } from "./lane-driver.js";
 import { HkpDelivery } from "./local-hkp.js";
 import { ProgramDelivery } from "./local-program.js";
@@ -22,19 +22,28 @@ export const LOCAL_LANE = "[local]";
 /** How long the keyserver may take for the update under way when we go down. */
 const STOP_MS = 10_000;
 
+export interface LocalDoorComponents {
+  readonly log: LaneLog & Pick<UpdateLog, "onAppend">;
+  readonly clock: Clock;
+  readonly diagnostics: Diagnostics;
+}
+
+export interface LocalDoorSettings {
+  readonly config: Pick<Config, "hkp" | "mode" | "site">;
+  readonly local: LocalDelivery;
+  /** What may leave; without it everything. */
+  readonly rules?: Rules | undefined;
+}
+
 export class LocalDoor {
   readonly #lane: LaneDriver;
   readonly #method: DeliveryMethod;
-  readonly #log: UpdateLog;
+  readonly #log: LocalDoorComponents["log"];
   #unsubscribe: (() => void) | undefined;
 
   constructor(
-    config: Config,
-    local: LocalDelivery,
-    log: UpdateLog,
-    clock: Clock,
-    diagnostics: Diagnostics,
-    rules?: Rules,
+    { log, clock, diagnostics }: LocalDoorComponents,
+    { config, local, rules }: LocalDoorSettings,
   ) {
     this.#log = log;
     const { address: site, contact } = config.site;
@@ -72,7 +81,7 @@ export class LocalDoor {
 }
 
 /** Where we take keys over HKP, as others may know us. */
-function hkpBase({ hkp, site }: Config): string | undefined {
+function hkpBase({ hkp, site }: Pick<Config, "hkp" | "site">): string | undefined {
   const port = hkp?.listen[0]?.port ?? 0;
   return port === 0 ? undefined : `hkp://${domainOf(site.address)}:${port}`;
 }

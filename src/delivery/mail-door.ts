@@ -15,28 +15,37 @@ import { domainOf } from "../mail-address.js";
 import type { Rules } from "../policy.js";
 import type { Seq } from "../update.js";
 import { type DeliveryMethod, RelayDelivery } from "./delivery-method.js";
-import { Lane, type LaneStatus } from "./lane.js";
+import { Lane, type LaneLog, type LaneStatus } from "./lane.js";
 import { LaneDriver } from "./lane-driver.js";
 import { certificatesIn, SmtpRelay, TRANSPORT_LIMITS } from "./relay.js";
 
 /** How long a relay may take for the mail under way when we go down. */
 const STOP_MS = 10_000;
 
+export interface MailDoorComponents {
+  readonly log: LaneLog & Pick<UpdateLog, "onAppend">;
+  readonly clock: Clock;
+  readonly diagnostics: Diagnostics;
+}
+
+export interface MailDoorSettings {
+  readonly config: Pick<Config, "mode" | "neighbours" | "site" | "smtp">;
+  readonly outbound: NonNullable<Config["outbound"]>;
+  /** What may leave; without it everything. */
+  readonly rules?: Rules | undefined;
+}
+
 export class MailDoor {
   readonly #all: LaneDriver[] = [];
   /** Names of the sites that may be sent mail. */
   readonly #shown = new Set<string>();
   readonly #methods: DeliveryMethod[] = [];
-  readonly #log: UpdateLog;
+  readonly #log: MailDoorComponents["log"];
   #unsubscribe: (() => void) | undefined;
 
   constructor(
-    config: Config,
-    outbound: NonNullable<Config["outbound"]>,
-    log: UpdateLog,
-    clock: Clock,
-    diagnostics: Diagnostics,
-    rules?: Rules,
+    { log, clock, diagnostics }: MailDoorComponents,
+    { config, outbound, rules }: MailDoorSettings,
   ) {
     this.#log = log;
     const { address: site, contact } = config.site;

@@ -54,7 +54,8 @@ function localDoor(lines: (directory: string) => string, retry = "20ms"): Beside
   if (config.local === undefined) throw new Error("no local section");
   const log = UpdateLog.open(config.log.path);
   const diagnostics = new Recorder();
-  const door = new LocalDoor(config, config.local, log, systemClock, diagnostics);
+  const settings = { config, local: config.local };
+  const door = new LocalDoor({ log, clock: systemClock, diagnostics }, settings);
   door.start();
   onTestFinished(async () => {
     await door.stop();
@@ -526,7 +527,8 @@ test("observe mode delivers nothing and says what it would have", async () => {
   if (config.local === undefined) throw new Error("no local section");
   const log = UpdateLog.open(config.log.path);
   const diagnostics = new Recorder();
-  const door = new LocalDoor(config, config.local, log, systemClock, diagnostics);
+  const settings = { config, local: config.local };
+  const door = new LocalDoor({ log, clock: systemClock, diagnostics }, settings);
   door.start();
   const [update] = updates;
   if (update === undefined) throw new Error("no update");

@@ -27,7 +27,8 @@ async function open(peers: string) {
   if (config.outbound === undefined) throw new Error("no outbound section");
   const log = UpdateLog.open(config.log.path);
   const diagnostics = new Recorder();
-  const door = new MailDoor(config, config.outbound, log, systemClock, diagnostics);
+  const { outbound } = config;
+  const door = new MailDoor({ log, clock: systemClock, diagnostics }, { config, outbound });
   door.start();
   onTestFinished(async () => {
     await door.stop(0);
