@@ -160,7 +160,7 @@ export async function openDoors(config: Config, foundation: Foundation): Promise
 
     const lane = (name: string) => mailDoor?.lane(name) ?? localDoor?.lane(name);
     const orders = ordersFor(lane, kxDoor, repairDoor, config, foundation);
-    const adminDoor = new AdminDoor(sources, orders, counters);
+    const adminDoor = new AdminDoor({ sources, orders, diagnostics: counters });
     stops.push(() => adminDoor.stop());
     const admin = await adminDoor.start();
     for (const name of inherited?.idle ?? []) counters.report("idle-socket", { name });

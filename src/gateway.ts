@@ -48,13 +48,14 @@ export class Gateway {
   ): Promise<Gateway> {
     const log = UpdateLog.open(config.log.path);
     const counters = new EventCounters(diagnostics, clock);
-    const journal = new SentJournal(log, counters, clock);
+    const journal = new SentJournal({ log, counters, clock });
     try {
       log.onDamage(({ message: problem, remedy }) => {
         counters.report("log-damaged", { problem, remedy });
       });
       restoreCounters(log, counters, clock.now());
-      const upkeep = new Upkeep(log, () => retentionOf(config, []), clock, counters);
+      const used = { log, clock, diagnostics: counters };
+      const upkeep = new Upkeep(used, () => retentionOf(config, []));
       const foundation = { log, clock, counters, upkeep, inherited, startedAt: clock.now() };
       const doors = await openDoors(config, foundation);
       const gateway = new Gateway(foundation, config, doors, journal);

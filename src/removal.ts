@@ -103,7 +103,7 @@ export const REBUILD_BYTES = 64 * 1024 ** 2;
 /** What an order is carried out on. */
 interface Place {
   readonly policy: PolicySettings;
-  readonly log: UpdateLog;
+  readonly log: Pick<UpdateLog, "body" | "lookup" | "removals">;
   readonly clock: Clock;
   readonly diagnostics: Diagnostics;
   /** Up to which size a log is rebuilt when something was forgotten. */

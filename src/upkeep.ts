@@ -39,8 +39,14 @@ export interface UpkeepStatus {
   readonly jumpedMs: number | undefined;
 }
 
+export interface UpkeepComponents {
+  readonly log: Pick<UpdateLog, "assertInPlace" | "retention">;
+  readonly clock: Clock;
+  readonly diagnostics: Diagnostics;
+}
+
 export class Upkeep {
-  readonly #log: UpdateLog;
+  readonly #log: UpkeepComponents["log"];
   readonly #clock: Clock;
   readonly #diagnostics: Diagnostics;
   readonly #guard: LogGuard;
@@ -65,12 +71,7 @@ export class Upkeep {
    * `limits` are asked for each time, since what is held changes with the roads in use. Throws
    * `Trouble` when the log cannot be read.
    */
-  constructor(
-    log: UpdateLog,
-    limits: () => RetentionLimits,
-    clock: Clock,
-    diagnostics: Diagnostics,
-  ) {
+  constructor({ log, clock, diagnostics }: UpkeepComponents, limits: () => RetentionLimits) {
     this.#log = log;
     this.#limits = limits;
     this.#clock = clock;

@@ -5,7 +5,7 @@
 import fc from "fast-check";
 import { describe, expect, it, onTestFinished } from "vitest";
 import type { Clock } from "../src/clock.js";
-import type { EventName } from "../src/diagnostics.js";
+import type { Diagnostics, EventName } from "../src/diagnostics.js";
 import { Trouble } from "../src/errors.js";
 import type { RetentionLimits } from "../src/log/retention.js";
 import { UpdateLog } from "../src/log/update-log.js";
@@ -42,9 +42,9 @@ class Machine {
   }
 
   get upkeep(): Upkeep {
-    this.#upkeep ??= new Upkeep(this.log, () => this.limits, this.clock, {
-      report: (event) => this.events.push(event),
-    });
+    const { log, clock } = this;
+    const diagnostics: Diagnostics = { report: (event) => void this.events.push(event) };
+    this.#upkeep ??= new Upkeep({ log, clock, diagnostics }, () => this.limits);
     return this.#upkeep;
   }
 

@@ -51,6 +51,12 @@ export function controlPath(logPath: string): string {
   return `${logPath}-control`;
 }
 
+export interface AdminComponents {
+  readonly sources: Sources;
+  readonly orders: Orders;
+  readonly diagnostics: Diagnostics;
+}
+
 export class AdminDoor {
   readonly #sources: Sources;
   readonly #orders: Orders;
@@ -61,7 +67,7 @@ export class AdminDoor {
   readonly #servers: Server[] = [];
   readonly #unsubscribe: () => void;
 
-  constructor(sources: Sources, orders: Orders, diagnostics: Diagnostics) {
+  constructor({ sources, orders, diagnostics }: AdminComponents) {
     this.#sources = sources;
     this.#orders = orders;
     this.#diagnostics = diagnostics;

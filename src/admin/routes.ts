@@ -4,7 +4,6 @@
  * its assets and its JSON form, the journey of an update, and the metrics. Read-only.
  */
 
-import type { UpdateLog } from "../log/update-log.js";
 import { entriesOf, type Journey, journeyOf } from "../status/journey.js";
 import { masked } from "../status/mask.js";
 import { freeBytes, LEAST_FREE_BYTES } from "../status/space.js";
@@ -122,7 +121,7 @@ function readiness({ log, config, upkeep }: Sources, verbose: boolean): Answer {
 }
 
 /** The log can be read, and its file is still in place. */
-function readable(log: UpdateLog): void {
+function readable(log: Sources["log"]): void {
   log.counts();
   log.assertInPlace();
 }

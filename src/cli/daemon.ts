@@ -15,7 +15,7 @@ import { UpdateLog } from "../log/update-log.js";
 import type { PeerStatus } from "../peering/connection.js";
 import { CertificateEnds } from "../status/certificates.js";
 import { EventCounters } from "../status/event-counters.js";
-import type { Sources, Status } from "../status/status.js";
+import type { Sources, Status, StatusLog } from "../status/status.js";
 import { status } from "../status/status.js";
 import { VERSION } from "../version.js";
 import type { Output } from "./output.js";
@@ -72,7 +72,7 @@ export function withLog<T>(config: Config, work: (sources: Sources) => T): T {
   }
 }
 
-function sourcesFrom(config: Config, log: UpdateLog): Sources {
+function sourcesFrom(config: Config, log: StatusLog & Pick<UpdateLog, "lanes">): Sources {
   const counters = new EventCounters({ report: () => {} }, systemClock);
   const { local } = config;
   const sites = [

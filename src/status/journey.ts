@@ -21,9 +21,23 @@ import { deliveryWay } from "./sent-journal.js";
 /** Maximum number of entries that a query returns. */
 export const JOURNEYS = 20;
 
+/** What a journey reads of the log. */
+export type JourneyLog = Pick<
+  UpdateLog,
+  | "body"
+  | "bounces"
+  | "entry"
+  | "entryByHash"
+  | "lookup"
+  | "pending"
+  | "removals"
+  | "sendings"
+  | "trails"
+>;
+
 export interface JourneySources {
   readonly config: Config;
-  readonly log: UpdateLog;
+  readonly log: JourneyLog;
   readonly lanes: () => readonly LaneStatus[];
   readonly peers: () => readonly PeerStatus[];
   /** Latest reports, newest first. */
@@ -72,7 +86,7 @@ export interface Journey {
  * Message-ID of our own mails contains the hash. `thorough` also searches other Message-IDs, which
  * reads the whole log.
  */
-export function entriesOf(log: UpdateLog, question: string, thorough: boolean): Entry[] {
+export function entriesOf(log: JourneyLog, question: string, thorough: boolean): Entry[] {
   const text = question.trim().replace(/^0x/i, "");
   const entries = (seqs: readonly Seq[]) =>
     seqs.map((seq) => log.entry(seq)).filter((entry) => entry !== undefined);

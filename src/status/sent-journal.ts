@@ -25,14 +25,20 @@ export function deliveryWay(event: EventName): Sending["way"] | undefined {
   return transport === "kx" ? "kx" : "lane";
 }
 
+export interface JournalComponents {
+  readonly log: Pick<UpdateLog, "sendings">;
+  readonly counters: EventCounters;
+  readonly clock: Clock;
+}
+
 export class SentJournal {
-  readonly #log: UpdateLog;
+  readonly #log: JournalComponents["log"];
   readonly #guard: LogGuard;
   readonly #unsubscribe: () => void;
   #noted: Sending[] = [];
   #timer: NodeJS.Timeout | undefined;
 
-  constructor(log: UpdateLog, counters: EventCounters, clock: Clock) {
+  constructor({ log, counters, clock }: JournalComponents) {
     this.#log = log;
     this.#guard = new LogGuard("journal", clock, counters);
     this.#unsubscribe = counters.onReport((report) => this.#note(report));

@@ -16,6 +16,7 @@ import type { PeerStatus } from "../peering/connection.js";
 import { EXPIRES_SOON_MS, endWords } from "./certificates.js";
 import type { EventCounters, Report } from "./event-counters.js";
 import { flowOf, kxShareOf, migrationOf, savedOf } from "./flow.js";
+import type { JourneyLog } from "./journey.js";
 import { masked } from "./mask.js";
 import type { NeighbourView } from "./neighbour-view.js";
 import { subjectsOf, viewOf, wordsOf } from "./neighbour-view.js";
@@ -28,10 +29,14 @@ export interface UpkeepState {
   readonly jumpedMs: number | undefined;
 }
 
+/** What the status, the page, the metrics and the offline commands read of the log. */
+export type StatusLog = JourneyLog &
+  Pick<UpdateLog, "assertInPlace" | "counts" | "damage" | "newest" | "repairs">;
+
 /** The sources of the status. */
 export interface Sources {
   readonly config: Config;
-  readonly log: UpdateLog;
+  readonly log: StatusLog;
   readonly counters: EventCounters;
   readonly clock: Clock;
   readonly startedAt: number;
@@ -197,7 +202,7 @@ function viewJson(view: NeighbourView) {
 }
 
 /** Lost updates to fetch from a neighbour, and the question for all changes, if there is one. */
-function repairView(log: UpdateLog, name: string, waiting: number) {
+function repairView(log: Pick<StatusLog, "repairs">, name: string, waiting: number) {
   const last = log.repairs.get(lastOf(name));
   const changes = last && { days: last.days, asked: iso(last.askedAt) };
   return { repairs: { waiting, changes: changes ?? null } };

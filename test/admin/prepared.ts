@@ -161,7 +161,7 @@ function day(log: UpdateLog, counters: EventSink, time: { now: number }): void {
 export async function preparedDoor(sources: Sources): Promise<string> {
   const no = () => ({ done: false, words: "no" });
   const orders = { pause: no, resume: no, backfill: no, retry: no, skip: no, remove: no };
-  const door = new AdminDoor(sources, orders, sources.counters);
+  const door = new AdminDoor({ sources, orders, diagnostics: sources.counters });
   const endpoint = await door.start();
   onTestFinished(() => door.stop());
   return `http://127.0.0.1:${endpoint?.port}`;

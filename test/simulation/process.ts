@@ -82,7 +82,7 @@ export class Process {
     this.intake = new SimIntake(intake, log, clock, diagnostics, ways.acknowledged, (commit) => {
       ways.later(ways.commitMs(), "commits", () => commit());
     });
-    this.#upkeep = new Upkeep(log, () => settings.limits, clock, diagnostics);
+    this.#upkeep = new Upkeep({ log, clock, diagnostics }, () => settings.limits);
     const guard = new LogGuard("egress", clock, diagnostics);
     this.#lanes = settings.sites.map(({ name, mail: to = "" }) => {
       const { domain, address } = addresses;

@@ -17,7 +17,7 @@ function journal(path = ":memory:") {
   const counters = new EventCounters({ report: () => {} }, clock);
   /** Takes reports with some of their fields. */
   const sink: EventSink = counters;
-  return { log, time, sink, kept: new SentJournal(log, counters, clock) };
+  return { log, time, sink, kept: new SentJournal({ log, counters, clock }) };
 }
 
 it("keeps when an update went to whom, over a restart", () => {
@@ -61,7 +61,7 @@ it("lives with a log that cannot be written, and asks it no more often than befo
   const clock = { now: () => NOW, monotonic: () => NOW, random: () => 0.5 };
   const counters = new EventCounters({ report: () => {} }, clock);
   const sink: EventSink = counters;
-  const kept = new SentJournal(log, counters, clock);
+  const kept = new SentJournal({ log, counters, clock });
   let tries = 0;
   const { note } = log.sendings;
   log.sendings.note = (all) => {
