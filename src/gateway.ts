@@ -13,8 +13,7 @@ import { openDoors, retentionOf } from "./doors.js";
 import type { SystemdSockets } from "./ingress/systemd-sockets.js";
 import { UpdateLog } from "./log/update-log.js";
 import { EventCounters } from "./status/event-counters.js";
-import { restoreCounters } from "./status/restored-counters.js";
-import { SentJournal } from "./status/sent-journal.js";
+import { restoreCounters, SentJournal } from "./status/sent-journal.js";
 import { Upkeep } from "./upkeep.js";
 import { VERSION } from "./version.js";
 

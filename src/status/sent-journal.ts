@@ -1,8 +1,10 @@
 /**
- * Keeps the times of deliveries beyond the life of the process: it listens to the reports of
- * deliveries and writes them to the log, gathered for some seconds, so that no delivery waits for
- * it and none costs an fsync of its own. A kill loses the last seconds, and with them a time in
- * `kxgw trace`, nothing else.
+ * What the counters keep over a restart. `SentJournal` listens to the reports of deliveries and
+ * writes their times to the log every ten seconds, so that no delivery waits for it and none
+ * costs an fsync of its own. A kill loses the last seconds; only `kxgw trace` and the page show
+ * these times. `restoreCounters` reads the arrivals and deliveries of the last 24 hours at the
+ * start, so that the page does not show "never". It reads a bounded number of rows; on a busy day
+ * the early hours are missing.
  */
 import type { Clock } from "../clock.js";
 import { type EventName, kindOf } from "../diagnostics.js";
@@ -11,6 +13,7 @@ import type { UpdateLog } from "../log/update-log.js";
 import { LogGuard } from "../log-guard.js";
 import type { Seq } from "../update.js";
 import type { EventCounters, Report } from "./event-counters.js";
+import { HOUR_MS, HOURS } from "./hours.js";
 
 export const JOURNAL_LIMITS = {
   everyMs: 10_000,
@@ -18,7 +21,10 @@ export const JOURNAL_LIMITS = {
   most: 1000,
 } as const;
 
-/** How an event says that an update went; undefined when it tells of no delivery. */
+/** Takes 30 ms to read. */
+const RESTORED_ENTRIES = 10_000;
+
+/** How the update of an event was delivered; undefined when the event is no delivery. */
 export function deliveryWay(event: EventName): Sending["way"] | undefined {
   const { direction, outcome, transport } = kindOf(event);
   if (direction !== "out" || outcome !== "delivered") return undefined;
@@ -71,5 +77,24 @@ export class SentJournal {
     });
     // Half of them, or each further report would cause another write to a faulty log.
     if (!isWritten) this.#noted = noted.slice(-JOURNAL_LIMITS.most / 2);
+  }
+}
+
+/** Counts the newest arrivals and deliveries; `now` in milliseconds since 1970. */
+export function restoreCounters(
+  log: Pick<UpdateLog, "newest" | "range" | "sendings">,
+  counters: EventCounters,
+  now: number,
+): void {
+  const newest = log.newest();
+  const from = Math.max(1, newest - RESTORED_ENTRIES + 1) as Seq;
+  for (const { origin, size, receivedAt } of log.range(from, newest as Seq, RESTORED_ENTRIES)) {
+    if (receivedAt <= now - HOURS * HOUR_MS) continue;
+    const { neighbour, transport: via } = origin;
+    counters.recall("accepted", { neighbour, via, bytes: size }, receivedAt);
+  }
+  for (const { neighbour, way, at } of log.sendings.latest(from, RESTORED_ENTRIES)) {
+    if (at <= now - HOURS * HOUR_MS) continue;
+    counters.recall(way === "kx" ? "served" : "sent", { neighbour }, at);
   }
 }

@@ -4,7 +4,7 @@ import type { EventSink } from "../../src/diagnostics.js";
 import { UpdateLog } from "../../src/log/update-log.js";
 import { COUNTER_LIMITS, EventCounters } from "../../src/status/event-counters.js";
 import { HOUR_MS, HOURS, Hours } from "../../src/status/hours.js";
-import { restoreCounters } from "../../src/status/restored-counters.js";
+import { restoreCounters } from "../../src/status/sent-journal.js";
 import { arrival } from "../log/material.js";
 
 const NOW = 500_000 * HOUR_MS + 1000;
