@@ -1,6 +1,6 @@
 /**
  * The words of KX/1.0 (thesis A.2): what a message is once it left the byte stream, and how its
- * data lines read. `parser.ts` finds the messages, `serializer.ts` writes them, `smtp-session.ts`
+ * data lines read. `parser.ts` finds the messages, `serializer.ts` writes them, `session.ts`
  * says which one is legal when. A number here is a wire number: 31 bits, as the thesis has it; the
  * log's wider numbers are cut down to it and found again by `wireNumber` and `seqOfWire`.
  */

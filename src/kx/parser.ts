@@ -1,7 +1,7 @@
 /**
  * KX bytes to messages (thesis A.1): a tag line, a command line, data lines, a line that is just a
  * dot. Works on bytes, however they were cut; knows framing and the shape of each command's data,
- * not whether a message is legal now (`smtp-session.ts`) and not what is inside the armor.
+ * not whether a message is legal now (`session.ts`) and not what is inside the armor.
  *
  * There is no dot-stuffing in KX. CRLF and LF both end a line. Blank lines are passed over only
  * where a tag is due, since inside an UPDATE the blank line after the armor headers is data.

@@ -40,7 +40,6 @@ import { MAX_NUMBER } from "./messages.js";
 import { PendingNumbers } from "./pending.js";
 import type { Listed, Listing } from "./positions.js";
 import { listedBetween, numberAt, positionNear, roundOf } from "./positions.js";
-import type { ReceiveOutput, ResetReason, WirePosition } from "./receive-output.js";
 import { BackwardSearch } from "./search.js";
 
 export const RECEIVE_LIMITS = {
@@ -50,6 +49,26 @@ export const RECEIVE_LIMITS = {
   /** What was forged, failed or in doubt causes no further listing before this. */
   relistMs: 60_000,
 } as const;
+
+/** A number of the peer's with the hash that stood there. */
+export interface WirePosition {
+  readonly number: number;
+  readonly hash: UpdateHash;
+}
+
+/** Why all is listed anew: the peer's numbers began again, or the operator wants it. */
+export type ResetReason = "wrapped" | "other-log" | "ordered";
+
+export type ReceiveOutput =
+  /** Ask for the announcements of these wire numbers, both included. */
+  | { readonly type: "list"; readonly low: number; readonly high: number }
+  /** The update is not here yet, and this peer has it. */
+  | { readonly type: "want"; readonly announcement: Announcement }
+  /** The cursor moved, or was forgotten. Storing it late is safe: the numbers come again. */
+  | { readonly type: "cursor"; readonly at: WirePosition | undefined }
+  /** Numbers that the peer no longer lists: what they were is not known. */
+  | { readonly type: "gap"; readonly low: number; readonly high: number }
+  | { readonly type: "reset"; readonly reason: ResetReason };
 
 export class ReceiveState {
   readonly #known: (announcement: Announcement) => boolean;

@@ -24,18 +24,12 @@
  *     the peer's CLOSE after it, since a peer may hang up on the reply.
  */
 import type { UpdateHash } from "../update.js";
-import { CloseHandshake } from "./close-handshake.js";
-import type { Fault } from "./error-budget.js";
-import { ErrorBudget } from "./error-budget.js";
-import type { Announcement, Malformed, Message } from "./messages.js";
+import type { Announcement, Malformed, Message, NumberRange } from "./messages.js";
 import { ERROR_CODE } from "./messages.js";
-import { OpenRequests } from "./open-requests.js";
+import { OpenRequests, type UpdateRequest } from "./open-requests.js";
 import type { Parsed, ParserLimits } from "./parser.js";
 import { PARSER_LIMITS, Parser } from "./parser.js";
 import { serialize, serializeListing } from "./serializer.js";
-import type { EndReason, SessionOutput } from "./session-output.js";
-import { isAnswer } from "./session-output.js";
-import { Tags } from "./tags.js";
 
 const VERSION = "1.0";
 
@@ -47,6 +41,58 @@ export const SESSION_LIMITS = {
   /** The thesis suggests to come back later; an hour leaves the operator time to upgrade. */
   versionBackoffMs: 60 * 60_000,
 } as const;
+
+/** Something that the peer asked for, to be answered by `answerList` or `answerUpdate`. */
+export type AskedNumber =
+  | { readonly kind: "list"; readonly tag: string; readonly ranges: readonly NumberRange[] }
+  | { readonly kind: "update"; readonly tag: string; readonly number: number };
+
+export type SessionOutput =
+  | { readonly type: "send"; readonly bytes: Uint8Array }
+  /** The peer said HELO: call `greet` with our newest announcement now. */
+  | { readonly type: "greet" }
+  | { readonly type: "established"; readonly newest: Announcement | undefined }
+  | { readonly type: "announced"; readonly announcements: readonly Announcement[] }
+  | {
+      readonly type: "listed";
+      readonly low: number;
+      readonly high: number;
+      readonly announcements: readonly Announcement[];
+    }
+  | { readonly type: "list-failed"; readonly low: number; readonly high: number }
+  | { readonly type: "asked"; readonly asked: AskedNumber }
+  | {
+      readonly type: "update";
+      readonly request: UpdateRequest;
+      readonly announcement: Announcement;
+      readonly armor: Uint8Array;
+    }
+  /** The peer has no such update any more. */
+  | { readonly type: "unavailable"; readonly request: UpdateRequest }
+  /** The peer could not or would not, or sent something too large. */
+  | {
+      readonly type: "update-failed";
+      readonly request: UpdateRequest;
+      readonly problem: string;
+    }
+  /** Answers to GETUPDATEs came in, or parts of one: the requests to this peer move. */
+  | { readonly type: "progress" }
+  | { readonly type: "silent" }
+  /** For the operator: the peer misbehaved or complained. */
+  | { readonly type: "complaint"; readonly problem: string }
+  /** Close the connection once what was sent has left. */
+  | { readonly type: "end"; readonly reason: EndReason; readonly backoffMs?: number };
+
+export type EndReason =
+  | "closed"
+  | "out-of-sequence"
+  | "version"
+  | "lost-framing"
+  | "too-many-errors"
+  | "greeting-timeout"
+  | "silent";
+
+export const ERROR_LIMITS = { badMessages: 10, errorsPerMinute: 20 } as const;
 
 export class Session {
   readonly #parser: Parser;
@@ -413,4 +459,94 @@ export class Session {
 
 function errorText(message: Message & { command: "ERROR" }): string {
   return `ERROR ${message.code} ${message.text}`;
+}
+
+/** Whether an output is what a GETUPDATE was waiting for. */
+function isAnswer({ type }: SessionOutput): boolean {
+  return type === "update" || type === "unavailable" || type === "update-failed";
+}
+
+/** What we tell the peer: `tag` is the offending message's, undefined for NOTIFY. */
+interface Fault {
+  readonly tag?: string | undefined;
+  readonly code: number;
+  readonly text: string;
+}
+
+class ErrorBudget {
+  #badMessages = 0;
+  #windowAt = -Infinity;
+  #sentInWindow = 0;
+
+  /** Counts a bad message; true when it was one too many. */
+  countBadMessage(): boolean {
+    this.#badMessages += 1;
+    return this.#badMessages >= ERROR_LIMITS.badMessages;
+  }
+
+  /** Takes one ERROR from the minute's share; false when it has none left. */
+  takeError(now: number): boolean {
+    if (now - this.#windowAt >= 60_000) {
+      this.#windowAt = now;
+      this.#sentInWindow = 0;
+    }
+    this.#sentInWindow += 1;
+    return this.#sentInWindow <= ERROR_LIMITS.errorsPerMinute;
+  }
+}
+
+const FAREWELL_MS = 10_000;
+
+class CloseHandshake {
+  #dueAt: number | undefined;
+  #ownTag: string | undefined;
+  #hasAnswered = false;
+  #isAgreed = false;
+
+  /** When the connection ends, come what may; undefined while nobody has said CLOSE. */
+  get dueAt(): number | undefined {
+    return this.#dueAt;
+  }
+
+  /** The peer answered our CLOSE, or said its own. */
+  get isAgreed(): boolean {
+    return this.#isAgreed;
+  }
+
+  /** We say CLOSE with that tag. */
+  say(tag: string, now: number): void {
+    this.#ownTag = tag;
+    this.#dueAt ??= now + FAREWELL_MS;
+  }
+
+  /**
+   * The peer said CLOSE, with the tag that it quotes, if any. A first one of its own is to be
+   * answered, of a flood of them none is; one that quotes what we never said is `unasked`.
+   */
+  hear(inReplyTo: string | undefined, now: number): "answer" | "unasked" | "nothing" {
+    if (inReplyTo !== undefined && inReplyTo !== this.#ownTag) return "unasked";
+    this.#isAgreed = true;
+    if (inReplyTo !== undefined || this.#hasAnswered) return "nothing";
+    this.#hasAnswered = true;
+    this.#dueAt ??= now + FAREWELL_MS;
+    return "answer";
+  }
+}
+
+const DIGITS = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
+const PLACES = 4;
+
+class Tags {
+  #count = 0;
+
+  next(): string {
+    this.#count = (this.#count + 1) % DIGITS.length ** PLACES;
+    let rest = this.#count;
+    let tag = "";
+    for (let place = 0; place < PLACES; place++) {
+      tag = DIGITS.charAt(rest % DIGITS.length) + tag;
+      rest = Math.floor(rest / DIGITS.length);
+    }
+    return tag;
+  }
 }

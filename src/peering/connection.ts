@@ -3,10 +3,10 @@
  * Values without rules; the rules are `exchange.ts`.
  */
 
-import type { Held } from "../kx/fetch-peer.js";
 import type { FetchPolicy } from "../kx/fetch-policy.js";
+import type { Held } from "../kx/fetch-tracker.js";
+import type { EndReason } from "../kx/session.js";
 import { Session } from "../kx/session.js";
-import type { EndReason } from "../kx/session-output.js";
 import type { Rules } from "../policy.js";
 import type { UpdateHash } from "../update.js";
 import { ReadProof } from "./read-proof.js";

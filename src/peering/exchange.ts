@@ -22,7 +22,7 @@
 import type { Clock } from "../clock.js";
 import type { Diagnostics } from "../diagnostics.js";
 import type { Announcement } from "../kx/messages.js";
-import type { SessionOutput } from "../kx/session-output.js";
+import type { SessionOutput } from "../kx/session.js";
 import type { UpdateLog } from "../log/update-log.js";
 import { LogGuard } from "../log-guard.js";
 import { CARRY_ALL, type Rules } from "../policy.js";

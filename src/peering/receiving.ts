@@ -20,7 +20,7 @@ import type { FetchOutput } from "../kx/fetch-tracker.js";
 import { FetchTracker } from "../kx/fetch-tracker.js";
 import type { Announcement } from "../kx/messages.js";
 import type { UpdateRequest } from "../kx/open-requests.js";
-import type { ReceiveOutput } from "../kx/receive-output.js";
+import type { ReceiveOutput } from "../kx/receive-state.js";
 import { ReceiveState } from "../kx/receive-state.js";
 import type { UpdateLog } from "../log/update-log.js";
 import type { LogGuard } from "../log-guard.js";

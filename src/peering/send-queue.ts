@@ -3,7 +3,7 @@
  * we said is unsent. A peer that asks faster than it reads fills a queue of numbers, not our
  * memory, then its socket is not read, and when it takes nothing at all it is dropped.
  */
-import type { AskedNumber } from "../kx/session-output.js";
+import type { AskedNumber } from "../kx/session.js";
 
 export const SEND_QUEUE_LIMITS = {
   /** Nothing is read from the log for a peer while so much is unsent. */

@@ -6,8 +6,7 @@
 import type { NumberRange } from "../kx/messages.js";
 import { MAX_NUMBER, seqOfWire } from "../kx/messages.js";
 import { serializeLines } from "../kx/serializer.js";
-import type { Session } from "../kx/session.js";
-import type { AskedNumber, SessionOutput } from "../kx/session-output.js";
+import type { AskedNumber, Session, SessionOutput } from "../kx/session.js";
 import type { Entry, UpdateLog } from "../log/update-log.js";
 import { encodeArmor } from "../openpgp/armor.js";
 import type { Rules } from "../policy.js";

@@ -3,7 +3,7 @@
  * storing is an fsync, for a duplicate as much as all else together, and a cursor that is behind
  * after a crash costs a few lines of listing. What a cursor has passed as lost is noted first.
  */
-import type { WirePosition } from "../kx/receive-output.js";
+import type { WirePosition } from "../kx/receive-state.js";
 import type { UpdateLog } from "../log/update-log.js";
 import type { LogGuard } from "../log-guard.js";
 import type { MissingUpdates } from "./missing-updates.js";

@@ -3,10 +3,9 @@
  * the same rules, with time that moves both ways.
  */
 import { describe, expect, test } from "vitest";
-import { FETCH_LIMITS } from "../../src/kx/fetch-limits.js";
 import type { FetchPolicy } from "../../src/kx/fetch-policy.js";
 import type { FetchOutput } from "../../src/kx/fetch-tracker.js";
-import { FetchTracker } from "../../src/kx/fetch-tracker.js";
+import { FETCH_LIMITS, FetchTracker } from "../../src/kx/fetch-tracker.js";
 import type { UpdateHash } from "../../src/update.js";
 import { chance, SEED } from "./chance.js";
 import { NaiveTracker } from "./naive-tracker.js";

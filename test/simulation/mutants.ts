@@ -7,7 +7,7 @@ import { Lane, type LaneRun } from "../../src/delivery/lane.js";
 import { FetchTracker } from "../../src/kx/fetch-tracker.js";
 import { LogIdentity } from "../../src/kx/log-identity.js";
 import type { Announcement } from "../../src/kx/messages.js";
-import type { WirePosition } from "../../src/kx/receive-output.js";
+import type { WirePosition } from "../../src/kx/receive-state.js";
 import { ReceiveState } from "../../src/kx/receive-state.js";
 import { Bounces } from "../../src/log/bounces.js";
 import { Pending } from "../../src/log/pending.js";
