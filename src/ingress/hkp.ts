@@ -40,10 +40,17 @@ const BACKLOG = 4096;
 /** How many requests on one connection; then the client connects anew and is counted anew. */
 const REQUESTS_PER_CONNECTION = 1000;
 
-/** What may be given besides. */
-export interface HkpOptions {
-  /** What is answered to op=stats; without it op=stats is not found. */
+/** What an `HkpDoor` works with. */
+export interface HkpComponents {
+  readonly keys: Pick<KeyIntake, "rates" | "take">;
+  readonly clock: Clock;
+  readonly diagnostics: Diagnostics;
+  /** Answers op=stats; without it op=stats is not found. */
   readonly stats?: () => unknown;
+}
+
+export interface HkpSettings extends Pick<Config, "neighbours" | "local"> {
+  readonly hkp: NonNullable<Config["hkp"]>;
   readonly limits?: HkpLimits;
 }
 
@@ -73,7 +80,7 @@ interface KeyName {
 
 export class HkpDoor {
   readonly #hkp: NonNullable<Config["hkp"]>;
-  readonly #keys: KeyIntake;
+  readonly #keys: HkpComponents["keys"];
   readonly #diagnostics: Diagnostics;
   readonly #clock: Clock;
   readonly #senders: KnownSenders;
@@ -87,23 +94,18 @@ export class HkpDoor {
   #held = 0;
   #heldOfStrangers = 0;
 
-  constructor(
-    config: Config,
-    hkp: NonNullable<Config["hkp"]>,
-    keys: KeyIntake,
-    diagnostics: Diagnostics,
-    clock: Clock,
-    { stats, limits = HKP_LIMITS }: HkpOptions = {},
-  ) {
+  constructor({ keys, clock, diagnostics, stats }: HkpComponents, settings: HkpSettings) {
+    const { hkp, neighbours, limits = HKP_LIMITS } = settings;
     this.#stats = stats;
     this.#hkp = hkp;
     this.#keys = keys;
     this.#diagnostics = diagnostics;
     this.#limits = limits;
     this.#clock = clock;
-    this.#strangers = new StrangerRates(hkp.strangerRate, limits.networks, clock);
-    this.#senders = new KnownSenders(config.neighbours);
-    this.#sites = sitesByHost(config);
+    const { networks } = limits;
+    this.#strangers = new StrangerRates({ clock }, { rate: hkp.strangerRate, networks });
+    this.#senders = new KnownSenders(neighbours);
+    this.#sites = sitesByHost(settings);
   }
 
   /** Listens; resolves with the addresses in the order of the config, free ports filled in. */
