@@ -381,9 +381,15 @@ export class SmtpDoor {
   }
 }
 
-function replyFor(reason: RefusalReason, words: string): Reply {
-  const [code, status] = refusalKind(reason).smtp;
-  return { code, text: `${status} ${words}` };
+/**
+ * The reply to a refusal. Without a word about the content, a sender takes 5.7.1 for a refusal of
+ * all its mail (`mail/delivery-report.ts`), as mail servers use it for both.
+ */
+function replyFor(reason: RefusalReason, text: string): Reply {
+  const { smtp, isDeclined } = refusalKind(reason);
+  const [code, status] = smtp;
+  const about = isDeclined && status === "5.7.1" ? "Content declined by policy. " : "";
+  return { code, text: `${status} ${about}${text}` };
 }
 
 function replyTo(intake: Intake): Reply {
