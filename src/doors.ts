@@ -19,7 +19,6 @@ import { QuestionMailer } from "./delivery/mail-question.js";
 import type { Diagnostics } from "./diagnostics.js";
 import { BounceIntake } from "./ingress/bounce-intake.js";
 import { HkpDoor } from "./ingress/hkp.js";
-import { SMTP_LIMITS } from "./ingress/limits.js";
 import { MailIntake } from "./ingress/mail-intake.js";
 import { SmtpDoor } from "./ingress/smtp.js";
 import { SpoolDoor } from "./ingress/spool.js";
@@ -132,29 +131,34 @@ export async function openDoors(config: Config, foundation: Foundation): Promise
     const { forward } = config.policy;
     const { pruning } = rules;
     const keys = new KeyIntake(log, clock, counters, { judge, pruning, rates, forward });
-    const repairIntake = new RepairIntake(log, keys, clock);
+    const repairIntake = new RepairIntake({ repairs: log.repairs, keys, clock });
     const mailer = outbound && new QuestionMailer(config, outbound, log, clock);
-    const roads = { mail: mailer?.ask.bind(mailer), local: localKeyserver(config), rules };
-    const repairDoor = new RepairDoor(config, log, repairIntake, roads, clock, counters);
+    const mailQuestion = mailer?.ask.bind(mailer);
+    const repairDoor = new RepairDoor(
+      { log, intake: repairIntake, rules, mail: mailQuestion, clock, diagnostics: counters },
+      { ...config, local: localKeyserver(config) },
+    );
     repairDoor.start();
     senderStops.push(async () => {
       mailer?.close();
       await repairDoor.stop();
     });
 
-    const answers = new MailAnswers(config.neighbours, log, repairIntake);
-    const intake = new MailIntake(keys, counters, answers);
-    const bounces = new BounceIntake(config, log, clock, counters);
-    const { smtp: mail } = config;
-    const smtpDoor =
-      mail && new SmtpDoor(config, mail, intake, bounces, counters, SMTP_LIMITS, inherited);
+    const answers = new MailAnswers({ log, intake: repairIntake }, config);
+    const intake = new MailIntake({ keys, diagnostics: counters, answers });
+    const { neighbours, smtp: mail, spool, hkp: web } = config;
+    const bounce = outbound?.bounce;
+    const common = { clock, diagnostics: counters };
+    const bounces = new BounceIntake({ log, ...common }, { bounce, neighbours });
+    const smtpComponents = { intake, bounces, diagnostics: counters, inherited };
+    const smtpDoor = mail && new SmtpDoor(smtpComponents, { ...config, smtp: mail });
     stops.push(() => void draining.push(smtpDoor?.stop()));
     const smtp = (await smtpDoor?.start()) ?? [];
-    const spoolDoor = config.spool && new SpoolDoor(config, config.spool, intake, counters, clock);
+    const spoolDoor = spool && new SpoolDoor({ intake, ...common }, { ...config, spool });
     spoolDoor?.start();
     stops.push(() => spoolDoor?.stop());
     const stats = () => hkpStats(sources);
-    const hkpDoor = config.hkp && new HkpDoor(config, config.hkp, keys, counters, clock, { stats });
+    const hkpDoor = web && new HkpDoor({ keys, stats, ...common }, { ...config, hkp: web });
     stops.push(() => void draining.push(hkpDoor?.stop()));
     const hkp = (await hkpDoor?.start()) ?? [];
 

@@ -5,7 +5,7 @@
  * worth a word to the operator and no more: bounces come from anybody.
  */
 import type { Clock } from "../clock.js";
-import type { Config } from "../config/config.js";
+import type { Neighbour } from "../config/config.js";
 import type { Diagnostics } from "../diagnostics.js";
 import { Refusal } from "../errors.js";
 import { typedParts } from "../intake/mime.js";
@@ -19,17 +19,32 @@ import type { Seq } from "../update.js";
 /** What is said of a bounce that cannot be read: its address alone decides. */
 const UNREADABLE: BounceVerdict = { kind: "site", status: undefined, code: 550, words: "" };
 
+/** What a `BounceIntake` works with. */
+export interface BounceComponents {
+  readonly log: Pick<UpdateLog, "entry"> & {
+    readonly bounces: Pick<UpdateLog["bounces"], "secret" | "note">;
+  };
+  readonly clock: Clock;
+  readonly diagnostics: Diagnostics;
+}
+
+export interface BounceSettings {
+  /** The bounce address; undefined when none is configured. */
+  readonly bounce: string | undefined;
+  readonly neighbours: readonly Pick<Neighbour, "name">[];
+}
+
 export class BounceIntake {
   readonly #bounce: string;
   /** Names of the sites by their lower case. */
   readonly #sites: ReadonlyMap<string, string>;
-  readonly #log: UpdateLog;
+  readonly #log: BounceComponents["log"];
   readonly #clock: Clock;
   readonly #diagnostics: Diagnostics;
 
-  constructor(config: Config, log: UpdateLog, clock: Clock, diagnostics: Diagnostics) {
-    this.#bounce = config.outbound?.bounce ?? "";
-    this.#sites = new Map(config.neighbours.map(({ name }) => [name.toLowerCase(), name]));
+  constructor({ log, clock, diagnostics }: BounceComponents, settings: BounceSettings) {
+    this.#bounce = settings.bounce ?? "";
+    this.#sites = new Map(settings.neighbours.map(({ name }) => [name.toLowerCase(), name]));
     this.#log = log;
     this.#clock = clock;
     this.#diagnostics = diagnostics;

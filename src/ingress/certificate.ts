@@ -23,7 +23,10 @@ export class OwnCertificate {
   readonly material: TlsMaterial;
 
   /** Paths of PEM files. Throws the system's or OpenSSL's error when they cannot be used. */
-  constructor(files: { readonly cert: string; readonly key: string }, diagnostics: Diagnostics) {
+  constructor(
+    { diagnostics }: { readonly diagnostics: Diagnostics },
+    files: { readonly cert: string; readonly key: string },
+  ) {
     this.#files = files;
     this.#diagnostics = diagnostics;
     this.#stamp = this.#look();

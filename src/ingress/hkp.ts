@@ -12,6 +12,7 @@
 import type { IncomingMessage, Server, ServerResponse } from "node:http";
 import { createServer } from "node:http";
 import type { AddressInfo, Socket } from "node:net";
+import { MAX_KEYS } from "../admit.js";
 import type { Clock } from "../clock.js";
 import type { Config, Endpoint, Neighbour } from "../config/config.js";
 import type { Diagnostics } from "../diagnostics.js";
@@ -40,10 +41,17 @@ const BACKLOG = 4096;
 /** How many requests on one connection; then the client connects anew and is counted anew. */
 const REQUESTS_PER_CONNECTION = 1000;
 
-/** What may be given besides. */
-export interface HkpOptions {
-  /** What is answered to op=stats; without it op=stats is not found. */
+/** What an `HkpDoor` works with. */
+export interface HkpComponents {
+  readonly keys: Pick<KeyIntake, "rates" | "take">;
+  readonly clock: Clock;
+  readonly diagnostics: Diagnostics;
+  /** Answers op=stats; without it op=stats is not found. */
   readonly stats?: () => unknown;
+}
+
+export interface HkpSettings extends Pick<Config, "neighbours" | "local"> {
+  readonly hkp: NonNullable<Config["hkp"]>;
   readonly limits?: HkpLimits;
 }
 
@@ -73,7 +81,7 @@ interface KeyName {
 
 export class HkpDoor {
   readonly #hkp: NonNullable<Config["hkp"]>;
-  readonly #keys: KeyIntake;
+  readonly #keys: HkpComponents["keys"];
   readonly #diagnostics: Diagnostics;
   readonly #clock: Clock;
   readonly #senders: KnownSenders;
@@ -87,23 +95,18 @@ export class HkpDoor {
   #held = 0;
   #heldOfStrangers = 0;
 
-  constructor(
-    config: Config,
-    hkp: NonNullable<Config["hkp"]>,
-    keys: KeyIntake,
-    diagnostics: Diagnostics,
-    clock: Clock,
-    { stats, limits = HKP_LIMITS }: HkpOptions = {},
-  ) {
+  constructor({ keys, clock, diagnostics, stats }: HkpComponents, settings: HkpSettings) {
+    const { hkp, neighbours, limits = HKP_LIMITS } = settings;
     this.#stats = stats;
     this.#hkp = hkp;
     this.#keys = keys;
     this.#diagnostics = diagnostics;
     this.#limits = limits;
     this.#clock = clock;
-    this.#strangers = new StrangerRates(hkp.strangerRate, limits.networks, clock);
-    this.#senders = new KnownSenders(config.neighbours);
-    this.#sites = sitesByHost(config);
+    const { networks } = limits;
+    this.#strangers = new StrangerRates({ clock }, { rate: hkp.strangerRate, networks });
+    this.#senders = new KnownSenders(neighbours);
+    this.#sites = sitesByHost(settings);
   }
 
   /** Listens; resolves with the addresses in the order of the config, free ports filled in. */
@@ -238,18 +241,15 @@ export class HkpDoor {
       const form = readAddForm(request.headers["content-type"], body);
       const { keytext } = form;
       const options = query.getAll("options").flatMap((words) => words.split(","));
-      const isServer = form.isMachineReadable || options.includes("mr") || isKeyserver(asked);
-      const given = {
-        armor: [keytext],
-        single: true,
-        transport: "hkp",
-        bytes: body.length,
-      } as const;
-      return await this.#store({ ...given, sender, trail, messageId: undefined }, isServer, asked);
+      const isProgram = form.isMachineReadable || options.includes("mr") || isKeyserver(asked);
+      const given = { armor: [keytext], transport: "hkp", bytes: body.length } as const;
+      const submission = { ...given, sender, trail, messageId: undefined };
+      if (isProgram && candidates.length > 0) return await this.#storeEach(submission, asked);
+      return summary(await this.#keys.take({ ...submission, single: true }));
     } catch (error) {
       if (!isDeclined(error) || !isKeyserver(asked)) throw error;
       this.#refused(error, asked);
-      return summary([], []);
+      return summary([]);
     } finally {
       this.#hold(-held, candidates.length === 0);
     }
@@ -271,16 +271,23 @@ export class HkpDoor {
     }
   }
 
-  /** The keys that are declined are "ignored" to a neighbour that is a program. */
-  async #store(submission: Submission, isProgram: boolean, asked: Asked): Promise<Summary> {
+  /**
+   * Takes the keys of a neighbour that is a program. The answer names each key, so one that is
+   * refused affects no other. Rejects with `Refusal` when no key is taken and none makes sense.
+   */
+  async #storeEach(submission: Submission, asked: Asked): Promise<Summary> {
+    const refused: Refusal[] = [];
+    const onRefused = (refusals: readonly Refusal[]) => void refused.push(...refusals);
+    let taken: readonly Taken[] = [];
     try {
-      const taken = await this.#keys.take(submission);
-      return summary(namesOf(taken, "appended"), namesOf(taken, "duplicate"));
+      taken = await this.#keys.take({ ...submission, onRefused });
     } catch (error) {
-      if (!isDeclined(error) || !isProgram || asked.candidates.length === 0) throw error;
+      if (!(error instanceof Refusal) || !refused.some(isDeclined)) throw error;
       this.#refused(error, asked);
-      return summary([], await inSlices(namingKeys(submission.armor), this.#clock));
     }
+    if (refused.length === 0) return summary(taken);
+    const versions = await inSlices(readingVersions(submission.armor), this.#clock);
+    return summary(taken, refused, versions);
   }
 
   #body({ request }: Asked, maxBytes: number, hold = (_: number) => true): Promise<Buffer> {
@@ -377,9 +384,14 @@ export function targetOf(
   }
 }
 
-/** Whether a neighbour's keyserver is asking: only such a one writes this header. */
-function isKeyserver({ request, candidates }: Asked): boolean {
-  return candidates.length > 0 && request.headers["pks-sender"] !== undefined;
+/**
+ * Whether the client is a neighbour's keyserver. Hockeypuck sends PKS-Sender from 2.3.1 on, if its
+ * address is configured. Before, it has the user agent of Go's HTTP client, later one of its own.
+ */
+function isKeyserver({ request: { headers }, candidates }: Asked): boolean {
+  if (candidates.length === 0) return false;
+  const agent = headers["user-agent"] ?? "";
+  return headers["pks-sender"] !== undefined || /^(?:Go-http-client|Hockeypuck)\b/i.test(agent);
 }
 
 function isDeclined(error: unknown): error is Refusal {
@@ -390,8 +402,23 @@ function ifGone(error: unknown): void {
   if (error instanceof Gone) throw error;
 }
 
-function summary(inserted: readonly KeyName[], ignored: readonly KeyName[]): Summary {
-  return { inserted, updated: [], ignored, invalid: [] };
+/** The lists of an answer. A refused key is named if its fingerprint is known. */
+function summary(
+  taken: readonly Taken[],
+  refused: readonly Refusal[] = [],
+  versions: ReadonlyMap<string, number> = new Map(),
+): Summary {
+  const named = (isWanted: (refusal: Refusal) => boolean) =>
+    refused.filter(isWanted).flatMap(({ fingerprint }): KeyName[] => {
+      if (fingerprint === undefined) return [];
+      return [{ version: versions.get(fingerprint), fingerprint: fingerprint.toLowerCase() }];
+    });
+  return {
+    inserted: namesOf(taken, "appended"),
+    updated: [],
+    ignored: [...namesOf(taken, "duplicate"), ...named(isDeclined)],
+    invalid: named((refusal) => !isDeclined(refusal)),
+  };
 }
 
 function namesOf(taken: readonly Taken[], wanted: Taken["outcome"]): KeyName[] {
@@ -404,19 +431,18 @@ function namesOf(taken: readonly Taken[], wanted: Taken["outcome"]): KeyName[] {
     });
 }
 
-/** The keys of armored texts, as far as they can be read; there is one, or a few are enough. */
-function* namingKeys(texts: readonly Uint8Array[]): Steps<KeyName[]> {
-  const found: KeyName[] = [];
+/** Versions of the keys that can be read, by fingerprint. */
+function* readingVersions(texts: readonly Uint8Array[]): Steps<ReadonlyMap<string, number>> {
+  const versions = new Map<string, number>();
   for (const text of texts) {
     for (const block of yield* readingArmor(text)) {
       if (block instanceof Refusal) continue;
-      for (const key of yield* readingKeys(block.data, 1)) {
-        if (key instanceof Refusal) continue;
-        found.push({ version: key.version, fingerprint: key.fingerprint.toLowerCase() });
+      for (const key of yield* readingKeys(block.data, MAX_KEYS)) {
+        if (!(key instanceof Refusal)) versions.set(key.fingerprint, key.version);
       }
     }
   }
-  return found;
+  return versions;
 }
 
 function preflight(response: ServerResponse): void {

@@ -20,13 +20,20 @@ export type Intake =
   /** An automatic answer: thrown away, unless it answers a question of ours. */
   | { readonly kind: "reply" };
 
-export class MailIntake {
-  readonly #keys: KeyIntake;
-  readonly #diagnostics: Diagnostics;
-  readonly #answers: MailAnswers | undefined;
+/** What a `MailIntake` works with. */
+export interface MailIntakeComponents {
+  readonly keys: Pick<KeyIntake, "rates" | "take">;
+  readonly diagnostics: Diagnostics;
+  /** Takes the answers to mailed commands; undefined when no commands are mailed. */
+  readonly answers?: Pick<MailAnswers, "take">;
+}
 
-  /** `answers` takes what answers a question of ours; without it there are no questions. */
-  constructor(keys: KeyIntake, diagnostics: Diagnostics, answers?: MailAnswers) {
+export class MailIntake {
+  readonly #keys: MailIntakeComponents["keys"];
+  readonly #diagnostics: Diagnostics;
+  readonly #answers: MailIntakeComponents["answers"];
+
+  constructor({ keys, diagnostics, answers }: MailIntakeComponents) {
     this.#answers = answers;
     this.#keys = keys;
     this.#diagnostics = diagnostics;

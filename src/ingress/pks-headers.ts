@@ -35,7 +35,10 @@ export function readPksHeaders(
 }
 
 /** Mail addresses by the host of an HKP address: of the keyserver beside us and of neighbours. */
-export function sitesByHost({ local, neighbours }: Config): ReadonlyMap<string, string> {
+export function sitesByHost({
+  local,
+  neighbours,
+}: Pick<Config, "local" | "neighbours">): ReadonlyMap<string, string> {
   const sites = new Map<string, string>();
   const add = (url: string, address: string | undefined) => {
     if (address !== undefined) sites.set(new URL(url).hostname, address);

@@ -48,6 +48,20 @@ interface Reply {
   readonly text: string;
 }
 
+/** What an `SmtpDoor` works with. */
+export interface SmtpComponents {
+  readonly intake: Pick<MailIntake, "rates" | "take">;
+  readonly bounces: Pick<BounceIntake, "take">;
+  readonly diagnostics: Diagnostics;
+  /** Sockets that systemd opened. */
+  readonly inherited?: Pick<SystemdSockets, "has" | "borrow"> | undefined;
+}
+
+export interface SmtpSettings extends Pick<Config, "site" | "neighbours" | "outbound" | "log"> {
+  readonly smtp: NonNullable<Config["smtp"]>;
+  readonly limits?: SmtpLimits;
+}
+
 const NOTED: Reply = { code: 250, text: "2.0.0 Noted." };
 
 const GOING_DOWN: Reply = { code: 421, text: "4.3.2 Going down, try again later." };
@@ -59,37 +73,29 @@ const GIVE_UP: Readonly<Record<GiveUp, Reply>> = {
 };
 
 export class SmtpDoor {
-  readonly #config: Config;
+  readonly #settings: SmtpSettings;
   readonly #smtp: NonNullable<Config["smtp"]>;
-  readonly #intake: MailIntake;
-  readonly #bounces: BounceIntake;
+  readonly #intake: SmtpComponents["intake"];
+  readonly #bounces: SmtpComponents["bounces"];
   readonly #diagnostics: Diagnostics;
   readonly #limits: SmtpLimits;
   readonly #senders: KnownSenders;
   readonly #held: HeldMails;
-  readonly #inherited: SystemdSockets | undefined;
+  readonly #inherited: SmtpComponents["inherited"];
   readonly #servers: SmtpSessionServer[] = [];
   readonly #borrowed: Borrowed[] = [];
   #stopping = false;
 
-  constructor(
-    config: Config,
-    smtp: NonNullable<Config["smtp"]>,
-    intake: MailIntake,
-    bounces: BounceIntake,
-    diagnostics: Diagnostics,
-    limits: SmtpLimits = SMTP_LIMITS,
-    inherited?: SystemdSockets,
-  ) {
-    this.#config = config;
-    this.#smtp = smtp;
-    this.#intake = intake;
-    this.#bounces = bounces;
-    this.#diagnostics = diagnostics;
-    this.#limits = limits;
-    this.#inherited = inherited;
-    this.#senders = new KnownSenders(config.neighbours);
-    this.#held = new HeldMails(dirname(config.log.path));
+  constructor(components: SmtpComponents, settings: SmtpSettings) {
+    this.#settings = settings;
+    this.#smtp = settings.smtp;
+    this.#intake = components.intake;
+    this.#bounces = components.bounces;
+    this.#diagnostics = components.diagnostics;
+    this.#limits = settings.limits ?? SMTP_LIMITS;
+    this.#inherited = components.inherited;
+    this.#senders = new KnownSenders(settings.neighbours);
+    this.#held = new HeldMails(dirname(settings.log.path));
   }
 
   /** Listens; resolves with the addresses in the order of the config, free ports filled in. */
@@ -150,7 +156,9 @@ export class SmtpDoor {
     const limits = this.#limits;
     const { tls } = this.#smtp;
     const certificate =
-      line === "tcp" && tls !== undefined ? new OwnCertificate(tls, this.#diagnostics) : undefined;
+      line === "tcp" && tls !== undefined
+        ? new OwnCertificate({ diagnostics: this.#diagnostics }, tls)
+        : undefined;
     const options: SMTPServerOptions = {
       lmtp: line === "socket",
       useXForward: line === "socket",
@@ -330,12 +338,12 @@ export class SmtpDoor {
   }
 
   #isBounce(address: string): boolean {
-    const bounce = this.#config.outbound?.bounce;
+    const bounce = this.#settings.outbound?.bounce;
     return bounce !== undefined && !this.#isSite(address) && isBounceAddress(bounce, address);
   }
 
   #isSite(address: string): boolean {
-    return isSameAddress(address, this.#config.site.address);
+    return isSameAddress(address, this.#settings.site.address);
   }
 
   #failure(error: unknown, session: SMTPServerSession): Reply {
@@ -373,9 +381,15 @@ export class SmtpDoor {
   }
 }
 
-function replyFor(reason: RefusalReason, words: string): Reply {
-  const [code, status] = refusalKind(reason).smtp;
-  return { code, text: `${status} ${words}` };
+/**
+ * The reply to a refusal. Without a word about the content, a sender takes 5.7.1 for a refusal of
+ * all its mail (`mail/delivery-report.ts`), as mail servers use it for both.
+ */
+function replyFor(reason: RefusalReason, text: string): Reply {
+  const { smtp, isDeclined } = refusalKind(reason);
+  const [code, status] = smtp;
+  const about = isDeclined && status === "5.7.1" ? "Content declined by policy. " : "";
+  return { code, text: `${status} ${about}${text}` };
 }
 
 function replyTo(intake: Intake): Reply {

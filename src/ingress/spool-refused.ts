@@ -27,6 +27,20 @@ export const REFUSED_LIMITS = {
 
 export type RefusedLimits = { readonly [K in keyof typeof REFUSED_LIMITS]: number };
 
+/** What `RefusedFiles` works with. */
+export interface RefusedComponents {
+  readonly clock: Clock;
+  readonly diagnostics: Diagnostics;
+}
+
+export interface RefusedSettings {
+  /** The directory that the files come from. */
+  readonly spool: string;
+  /** How long a refused file is kept. */
+  readonly keepMs: number;
+  readonly limits?: RefusedLimits;
+}
+
 export class RefusedFiles {
   readonly #path: string;
   readonly #keepMs: number;
@@ -38,13 +52,9 @@ export class RefusedFiles {
   #newFiles = 0;
   #newBytes = 0;
 
-  /** `spool` is the directory that they came from. */
   constructor(
-    spool: string,
-    keepMs: number,
-    clock: Clock,
-    diagnostics: Diagnostics,
-    limits: RefusedLimits = REFUSED_LIMITS,
+    { clock, diagnostics }: RefusedComponents,
+    { spool, keepMs, limits = REFUSED_LIMITS }: RefusedSettings,
   ) {
     this.#path = join(spool, REFUSED);
     this.#keepMs = keepMs;

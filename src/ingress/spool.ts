@@ -44,24 +44,31 @@ interface Note {
   look: number;
 }
 
+/** What a `SpoolDoor` works with. */
+export interface SpoolComponents {
+  readonly intake: Pick<MailIntake, "take">;
+  readonly clock: Clock;
+  readonly diagnostics: Diagnostics;
+}
+
+export interface SpoolSettings extends Pick<Config, "neighbours" | "smtp"> {
+  readonly spool: NonNullable<Config["spool"]>;
+}
+
 export class SpoolDoor {
   readonly #directories: readonly Directory[];
   readonly #everyMs: number;
   readonly #stop = new AbortController();
   #loops: readonly Promise<void>[] = [];
 
-  constructor(
-    config: Config,
-    spool: NonNullable<Config["spool"]>,
-    intake: MailIntake,
-    diagnostics: Diagnostics,
-    clock: Clock,
-  ) {
-    const maxBytes = config.smtp?.maxSizeBytes ?? 32 * 1024 ** 2;
-    const senders = new KnownSenders(config.neighbours);
+  constructor({ intake, clock, diagnostics }: SpoolComponents, settings: SpoolSettings) {
+    const { spool, smtp, neighbours } = settings;
+    const maxBytes = smtp?.maxSizeBytes ?? 32 * 1024 ** 2;
+    const senders = new KnownSenders(neighbours);
     this.#everyMs = spool.everyMs;
     this.#directories = spool.watch.map((path) => {
-      const refused = new RefusedFiles(path, spool.keepRefusedMs, clock, diagnostics);
+      const kept = { spool: path, keepMs: spool.keepRefusedMs };
+      const refused = new RefusedFiles({ clock, diagnostics }, kept);
       return new Directory(path, { intake, senders, diagnostics, maxBytes, refused });
     });
   }
@@ -86,7 +93,7 @@ export class SpoolDoor {
 }
 
 interface Tools {
-  readonly intake: MailIntake;
+  readonly intake: SpoolComponents["intake"];
   readonly senders: KnownSenders;
   readonly diagnostics: Diagnostics;
   readonly maxBytes: number;

@@ -16,15 +16,24 @@ import { type Rate, TokenBucket } from "../rate.js";
 /** Buckets are looked through for full ones when there are so many more than the last time. */
 const SWEEP_EVERY = 100;
 
+export interface StrangerSettings {
+  /** Of one network. */
+  readonly rate: Rate;
+  /** All networks together may make this many times `rate`. */
+  readonly networks: number;
+}
+
 export class StrangerRates {
   readonly #rate: Rate;
-  readonly #clock: Clock;
+  readonly #clock: Pick<Clock, "monotonic">;
   readonly #all: TokenBucket;
   readonly #networks = new Map<string, TokenBucket>();
   #sweepAt = SWEEP_EVERY;
 
-  /** All networks together may ask for `networks` times `rate`. */
-  constructor(rate: Rate, networks: number, clock: Clock) {
+  constructor(
+    { clock }: { readonly clock: Pick<Clock, "monotonic"> },
+    { rate, networks }: StrangerSettings,
+  ) {
     this.#rate = rate;
     this.#clock = clock;
     this.#all = new TokenBucket({ ...rate, count: rate.count * networks }, clock.monotonic());

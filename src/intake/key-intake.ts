@@ -49,6 +49,8 @@ export interface Submission {
   readonly transport?: Transport;
   /** The key that was asked for: any other is refused. */
   readonly only?: Fingerprint | undefined;
+  /** Called once with the refusal of each key that is not taken, before anything is stored. */
+  readonly onRefused?: (refusals: readonly Refusal[]) => void;
   /** Whether all of it goes on, whatever of it is known: somebody lacks what others were told. */
   readonly whole?: boolean;
 }
@@ -143,6 +145,7 @@ export class KeyIntake {
     const { updates, known } = this.#sorted(admission);
     const found = updates.length + known.length;
     const neighbour = sender?.name;
+    submission.onRefused?.(refusals);
     if (found === 0 || (single && refusals.length > 0)) throw worst(refusals);
     for (const { reason, message: problem, fingerprint } of refusals) {
       const why = { fingerprint, reason, problem };

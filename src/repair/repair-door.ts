@@ -25,7 +25,7 @@ import { delayMs } from "../schedule.js";
 import { lookUp } from "./repair-hkp.js";
 import type { RepairIntake } from "./repair-intake.js";
 import { REPAIR_LIMITS, type RepairLimits } from "./repair-limits.js";
-import { type AskedSource, RepairSource } from "./repair-source.js";
+import { type AskedSource, RepairSource, type SourceSettings } from "./repair-source.js";
 
 /** Mails a command to a neighbour. */
 export type MailQuestion = (
@@ -40,6 +40,23 @@ interface Keyserver {
   readonly url: string;
 }
 
+/** What a `RepairDoor` works with. */
+export interface RepairComponents {
+  readonly log: Pick<UpdateLog, "has" | "onAppend" | "repairs">;
+  readonly intake: Pick<RepairIntake, "take">;
+  readonly rules: Pick<Rules, "declines">;
+  /** Undefined when no mail can be sent. */
+  readonly mail: MailQuestion | undefined;
+  readonly clock: Clock;
+  readonly diagnostics: Diagnostics;
+}
+
+export interface RepairSettings extends Pick<Config, "neighbours" | "mode" | "log" | "policy"> {
+  /** The local keyserver; undefined when there is none that answers HKP. */
+  readonly local: Keyserver | undefined;
+  readonly limits?: RepairLimits;
+}
+
 /** Whether only one peer has announced what is missing. */
 function isOfOne({ why, neighbours }: Repair): boolean {
   return why === "lost" && neighbours.length === 1;
@@ -49,9 +66,9 @@ const DAY_MS = 24 * 60 * 60_000;
 const NOTHING = { appended: 0, known: 0 };
 
 export class RepairDoor {
-  readonly #config: Config;
-  readonly #log: UpdateLog;
-  readonly #intake: RepairIntake;
+  readonly #settings: RepairSettings;
+  readonly #log: RepairComponents["log"];
+  readonly #intake: RepairComponents["intake"];
   readonly #clock: Clock;
   readonly #diagnostics: Diagnostics;
   readonly #limits: RepairLimits;
@@ -66,33 +83,21 @@ export class RepairDoor {
   #looking: NodeJS.Immediate | undefined;
   #stopping = false;
 
-  /** `mail` is undefined when no mail can be sent, `local` when no keyserver beside us answers. */
-  constructor(
-    config: Config,
-    log: UpdateLog,
-    intake: RepairIntake,
-    means: {
-      readonly mail: MailQuestion | undefined;
-      readonly local: Keyserver | undefined;
-      readonly rules: Pick<Rules, "declines">;
-    },
-    clock: Clock,
-    diagnostics: Diagnostics,
-    limits: RepairLimits = REPAIR_LIMITS,
-  ) {
-    this.#config = config;
+  constructor(components: RepairComponents, settings: RepairSettings) {
+    const { log, intake, rules, mail, clock, diagnostics } = components;
+    const { local, limits = REPAIR_LIMITS } = settings;
+    this.#settings = settings;
     this.#log = log;
     this.#intake = intake;
     this.#clock = clock;
     this.#diagnostics = diagnostics;
     this.#limits = limits;
     this.#guard = new LogGuard("repair", clock, diagnostics);
-    this.#rules = means.rules;
-    this.#local = means.local?.name;
-    const { mail, local } = means;
-    const neighbours = config.neighbours.flatMap(({ name, mail: address, repair }) => {
+    this.#rules = rules;
+    this.#local = local?.name;
+    const neighbours = settings.neighbours.flatMap(({ name, mail: address, repair }) => {
       if (repair?.type === "hkp") return [this.#hkp({ name, mail: address, url: repair.url })];
-      const canMail = repair?.type === "mail" && mail !== undefined && config.mode === "bridge";
+      const canMail = repair?.type === "mail" && mail !== undefined && settings.mode === "bridge";
       return canMail ? [this.#mail(name, mail)] : [];
     });
     this.#sources = [...neighbours, ...(local === undefined ? [] : [this.#hkp(local)])];
@@ -226,7 +231,7 @@ export class RepairDoor {
   #hkp(keyserver: Keyserver): RepairSource {
     const { hkpPace: pace, rest, requestMs } = this.#limits;
     // Twice the largest key that is taken, in armor.
-    const limits = { requestMs, bytes: 3 * this.#config.policy.maxUpdateBytes };
+    const limits = { requestMs, bytes: 3 * this.#settings.policy.maxUpdateBytes };
     const ask = async (repair: Repair, signal: AbortSignal): Promise<AskedSource> => {
       const { fingerprint } = repair;
       if (fingerprint === undefined) throw new Error("HKP has no list of what changed");
@@ -259,17 +264,24 @@ export class RepairDoor {
     return this.#source({ name, via: "mail", pace, rest, ask });
   }
 
-  #source(settings: ConstructorParameters<typeof RepairSource>[0]): RepairSource {
-    return new RepairSource(settings, this.#log, this.#clock, this.#guard, (repair, answer) => {
+  #source(settings: SourceSettings): RepairSource {
+    const settle = (repair: Repair, answer: AskedSource) => {
       // Meanwhile others may have told who else has it or needs it.
       const now = this.#log.repairs.get(repair.what);
       if (now?.source === settings.name) this.#settle(now, answer);
-    });
+    };
+    const components = {
+      repairs: this.#log.repairs,
+      clock: this.#clock,
+      guard: this.#guard,
+      settle,
+    };
+    return new RepairSource(components, settings);
   }
 
   /** What is asked for when nobody said: as far back as a known update would be noticed. */
   #daysOf({ days }: Repair): number {
-    return days > 0 ? days : Math.max(1, Math.ceil(this.#config.log.rememberMs / DAY_MS));
+    return days > 0 ? days : Math.max(1, Math.ceil(this.#settings.log.rememberMs / DAY_MS));
   }
 
   #settle(repair: Repair, answer: AskedSource): void {

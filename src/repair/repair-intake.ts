@@ -10,16 +10,22 @@ import type { Clock } from "../clock.js";
 import type { Neighbour } from "../config/config.js";
 import { Refusal, refusalKind } from "../errors.js";
 import type { KeyIntake, Taken } from "../intake/key-intake.js";
-import type { Repair, RepairAnswer } from "../log/repairs.js";
-import type { UpdateLog } from "../log/update-log.js";
+import type { Repair, RepairAnswer, Repairs } from "../log/repairs.js";
+
+/** What a `RepairIntake` works with. */
+export interface RepairIntakeComponents {
+  readonly repairs: Pick<Repairs, "again">;
+  readonly keys: Pick<KeyIntake, "take">;
+  readonly clock: Pick<Clock, "now">;
+}
 
 export class RepairIntake {
-  readonly #log: UpdateLog;
-  readonly #keys: KeyIntake;
-  readonly #clock: Clock;
+  readonly #repairs: RepairIntakeComponents["repairs"];
+  readonly #keys: RepairIntakeComponents["keys"];
+  readonly #clock: RepairIntakeComponents["clock"];
 
-  constructor(log: UpdateLog, keys: KeyIntake, clock: Clock) {
-    this.#log = log;
+  constructor({ repairs, keys, clock }: RepairIntakeComponents) {
+    this.#repairs = repairs;
     this.#keys = keys;
     this.#clock = clock;
   }
@@ -50,7 +56,7 @@ export class RepairIntake {
     const at = this.#clock.now();
     for (const { seq, update } of known) {
       if (seq === undefined || !whole) continue;
-      this.#log.repairs.again(seq, update.body, repair.sites, at);
+      this.#repairs.again(seq, update.body, repair.sites, at);
     }
     const appended = taken.length - known.length;
     return { kind: "taken", words: "", appended, known: known.length };

@@ -14,12 +14,24 @@ import type { RepairIntake } from "./repair-intake.js";
 
 const WORDS = 200;
 
+/** What `MailAnswers` works with. */
+export interface MailAnswersComponents {
+  readonly log: {
+    readonly repairs: Pick<UpdateLog["repairs"], "answered" | "get">;
+    readonly bounces: Pick<UpdateLog["bounces"], "secret">;
+  };
+  readonly intake: Pick<RepairIntake, "take">;
+}
+
 export class MailAnswers {
   readonly #neighbours: readonly Neighbour[];
-  readonly #log: UpdateLog;
-  readonly #intake: RepairIntake;
+  readonly #log: MailAnswersComponents["log"];
+  readonly #intake: MailAnswersComponents["intake"];
 
-  constructor(neighbours: readonly Neighbour[], log: UpdateLog, intake: RepairIntake) {
+  constructor(
+    { log, intake }: MailAnswersComponents,
+    { neighbours }: { readonly neighbours: readonly Neighbour[] },
+  ) {
     this.#neighbours = neighbours.filter(({ repair }) => repair?.type === "mail");
     this.#log = log;
     this.#intake = intake;

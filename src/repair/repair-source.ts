@@ -7,8 +7,7 @@
 
 import type { Clock } from "../clock.js";
 import { Trouble } from "../errors.js";
-import type { Repair, RepairAnswer } from "../log/repairs.js";
-import type { UpdateLog } from "../log/update-log.js";
+import type { Repair, RepairAnswer, Repairs } from "../log/repairs.js";
 import type { LogGuard } from "../log-guard.js";
 import { type Rate, TokenBucket } from "../rate.js";
 import type { Schedule } from "../schedule.js";
@@ -22,6 +21,15 @@ export type AskedSource =
   | RepairAnswer
   | { readonly kind: "asked" }
   | { readonly kind: "later"; readonly words: string };
+
+/** What a `RepairSource` works with. */
+export interface SourceComponents {
+  readonly repairs: Pick<Repairs, "next">;
+  readonly clock: Clock;
+  readonly guard: LogGuard;
+  /** Stores what an answer means. May throw `Trouble`. */
+  readonly settle: (repair: Repair, answer: AskedSource) => void;
+}
 
 export interface SourceSettings {
   readonly name: string;
@@ -40,10 +48,10 @@ const TROUBLE_MS = 5000;
 
 export class RepairSource {
   readonly #settings: SourceSettings;
-  readonly #log: UpdateLog;
+  readonly #repairs: SourceComponents["repairs"];
   readonly #clock: Clock;
   readonly #guard: LogGuard;
-  readonly #settle: (repair: Repair, answer: AskedSource) => void;
+  readonly #settle: SourceComponents["settle"];
   readonly #bucket: TokenBucket;
   readonly #broken = new AbortController();
   #timer: NodeJS.Timeout | undefined;
@@ -51,16 +59,9 @@ export class RepairSource {
   #restUntil = -Infinity;
   #failures = 0;
 
-  /** `settle` stores what an answer means; it may throw `Trouble`. */
-  constructor(
-    settings: SourceSettings,
-    log: UpdateLog,
-    clock: Clock,
-    guard: LogGuard,
-    settle: (repair: Repair, answer: AskedSource) => void,
-  ) {
+  constructor({ repairs, clock, guard, settle }: SourceComponents, settings: SourceSettings) {
     this.#settings = settings;
-    this.#log = log;
+    this.#repairs = repairs;
     this.#clock = clock;
     this.#guard = guard;
     this.#settle = settle;
@@ -90,7 +91,7 @@ export class RepairSource {
   }
 
   #step(): void {
-    const repair = this.#guard.run(() => this.#log.repairs.next(this.name));
+    const repair = this.#guard.run(() => this.#repairs.next(this.name));
     if (repair === undefined) return;
     const now = this.#clock.monotonic();
     const due = repair.nextAt - this.#clock.now();

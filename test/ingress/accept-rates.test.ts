@@ -31,7 +31,7 @@ function site(rate: string, sections: string) {
   const clock = { now: () => Date.now(), monotonic: () => time.ms, random: () => 0 };
   const rates = new AcceptRates(config.neighbours, clock);
   const keys = new KeyIntake(log, clock, diagnostics, { rates });
-  const intake = new MailIntake(keys, diagnostics);
+  const intake = new MailIntake({ keys, diagnostics });
   return { ...beside, time, intake, keys };
 }
 
@@ -50,7 +50,9 @@ ${sibling === undefined ? "" : `[[peer]]\nname = "sibling"\nmail = "${SIBLING}"\
   );
   const { config, intake, bounces, diagnostics, directory } = beside;
   if (config.smtp === undefined) throw new Error("no smtp section");
-  const door = stopped(new SmtpDoor(config, config.smtp, intake, bounces, diagnostics));
+  const door = stopped(
+    new SmtpDoor({ intake, bounces, diagnostics }, { ...config, smtp: config.smtp }),
+  );
   const [{ port } = { port: 0 }] = await door.start();
   const kept = (client: Client) => {
     onTestFinished(() => void client.socket.destroy());
@@ -162,7 +164,9 @@ test("over HKP it is 429, with the time to wait", async () => {
       'accept_rate = "1/10s"',
   );
   if (config.hkp === undefined) throw new Error("no hkp section");
-  const door = stopped(new HkpDoor(config, config.hkp, keys, diagnostics, systemClock));
+  const door = stopped(
+    new HkpDoor({ keys, diagnostics, clock: systemClock }, { ...config, hkp: config.hkp }),
+  );
   const [{ port } = { port: 0 }] = await door.start();
   const [key = ""] = armoredKeys();
   const post = () =>
@@ -190,7 +194,9 @@ test("in a spool a file stays until its turn, told once, and keeps no other wait
   // More than are looked at in one round, all of them older than the file of the other neighbour.
   for (let n = 0; n < 250; n += 1) writeFileSync(join(spool, `pks-mail.${n}`), RSA);
   for (const name of readdirSync(spool)) utimesSync(join(spool, name), 1000, 1000);
-  stopped(new SpoolDoor(config, config.spool, intake, diagnostics, systemClock)).start();
+  stopped(
+    new SpoolDoor({ intake, diagnostics, clock: systemClock }, { ...config, spool: config.spool }),
+  ).start();
   writeFileSync(join(spool, "x.onak"), fixture("onak-new.eml"));
   await until(() => entries().length === 2);
   await until(() => diagnostics.all("too-fast").length === 249);

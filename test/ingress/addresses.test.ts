@@ -38,9 +38,15 @@ async function client(site: string) {
     rmSync(directory, { recursive: true, force: true });
   });
   const diagnostics = new Recorder();
-  const intake = new MailIntake(new KeyIntake(log, systemClock, diagnostics), diagnostics);
-  const bounces = new BounceIntake(config, log, systemClock, diagnostics);
-  const door = stopped(new SmtpDoor(config, config.smtp, intake, bounces, diagnostics));
+  const keys = new KeyIntake(log, systemClock, diagnostics);
+  const intake = new MailIntake({ keys, diagnostics });
+  const bounces = new BounceIntake(
+    { log, clock: systemClock, diagnostics },
+    { bounce: config.outbound?.bounce, neighbours: config.neighbours },
+  );
+  const door = stopped(
+    new SmtpDoor({ intake, bounces, diagnostics }, { ...config, smtp: config.smtp }),
+  );
   const [endpoint] = await door.start();
   const session = await Client.greeted(endpoint?.port ?? 0);
   onTestFinished(() => void session.socket.destroy());

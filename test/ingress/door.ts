@@ -87,13 +87,16 @@ export async function openDoor(
   const log = UpdateLog.open(config.log.path);
   const diagnostics = new Recorder();
   const wrapped = wrap(log);
-  const intake = new Intake(new KeyIntake(wrapped, systemClock, diagnostics, rules), diagnostics);
-  const bounces = new BounceIntake(config, wrapped, systemClock, diagnostics);
-  const door = new SmtpDoor(config, config.smtp, intake, bounces, diagnostics, {
-    ...SMTP_LIMITS,
-    closeMs: 2000,
-    ...limits,
-  });
+  const keys = new KeyIntake(wrapped, systemClock, diagnostics, rules);
+  const intake = new Intake({ keys, diagnostics });
+  const bounces = new BounceIntake(
+    { log: wrapped, clock: systemClock, diagnostics },
+    { bounce: BOUNCE, neighbours: config.neighbours },
+  );
+  const door = new SmtpDoor(
+    { intake, bounces, diagnostics },
+    { ...config, smtp: config.smtp, limits: { ...SMTP_LIMITS, closeMs: 2000, ...limits } },
+  );
   const [endpoint] = await door.start();
   const clients: Client[] = [];
   onTestFinished(async () => {

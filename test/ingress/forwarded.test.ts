@@ -24,7 +24,9 @@ async function open(limits: Partial<typeof SMTP_LIMITS> = {}) {
   const { config, directory, intake, bounces, diagnostics } = beside;
   if (config.smtp === undefined) throw new Error("no smtp section");
   const all = { ...SMTP_LIMITS, closeMs: 500, ...limits };
-  const door = stopped(new SmtpDoor(config, config.smtp, intake, bounces, diagnostics, all));
+  const door = stopped(
+    new SmtpDoor({ intake, bounces, diagnostics }, { ...config, smtp: config.smtp, limits: all }),
+  );
   const [endpoint] = await door.start();
   const dial = async () => {
     const client = await Client.openSocket(join(directory, "lmtp.sock"));

@@ -140,7 +140,10 @@ describe("a rate for strangers", () => {
   test("bounds all networks together, and what is remembered of them", () => {
     let now = 0;
     const clock = { now: () => now, monotonic: () => now, random: () => 0.5 };
-    const rates = new StrangerRates({ count: 5, periodMs: 60_000 }, 10, clock);
+    const rates = new StrangerRates(
+      { clock },
+      { rate: { count: 5, periodMs: 60_000 }, networks: 10 },
+    );
     const tries = (from: number, count: number) => {
       let taken = 0;
       for (let n = from; n < from + count; n += 1) {

@@ -65,11 +65,9 @@ export async function hkpDoor(settings = "", given: HkpSetting = {}): Promise<Hk
   const rates = new AcceptRates(config.neighbours, clock);
   const rules = { rates, ...(judge === undefined ? {} : { judge }) };
   const keys = new KeyIntake(wrap(log), clock, diagnostics, rules);
-  const options = {
-    limits: { ...HKP_LIMITS, ...given.limits },
-    ...(stats === undefined ? {} : { stats }),
-  };
-  const door = stopped(new HkpDoor(config, config.hkp, keys, diagnostics, clock, options));
+  const components = { keys, clock, diagnostics, ...(stats === undefined ? {} : { stats }) };
+  const limits = { ...HKP_LIMITS, ...given.limits };
+  const door = stopped(new HkpDoor(components, { ...config, hkp: config.hkp, limits }));
   const [{ port } = { port: 0 }] = await door.start();
   return {
     ...beside,

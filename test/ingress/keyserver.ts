@@ -95,14 +95,11 @@ export async function repairStage(
   const keys = new KeyIntake(log, systemClock, diagnostics, { judge });
   const url = options.local?.replace(/^hkp/, "http");
   const local = url === undefined ? undefined : { name: "[local]", mail: undefined, url };
+  const clock = systemClock;
+  const intake = new RepairIntake({ repairs: log.repairs, keys, clock });
   const door = new RepairDoor(
-    config,
-    log,
-    new RepairIntake(log, keys, systemClock),
-    { mail: options.mail, local, rules },
-    systemClock,
-    diagnostics,
-    options.limits ?? QUICK,
+    { log, intake, rules, mail: options.mail, clock, diagnostics },
+    { ...config, local, limits: options.limits ?? QUICK },
   );
   door.start();
   onTestFinished(async () => {

@@ -38,7 +38,9 @@ async function socketDoor(
   const { config, directory, intake, bounces, diagnostics } = beside;
   if (config.smtp === undefined) throw new Error("no smtp section");
   const limits = { ...SMTP_LIMITS, closeMs: 500 };
-  const door = stopped(new SmtpDoor(config, config.smtp, intake, bounces, diagnostics, limits));
+  const door = stopped(
+    new SmtpDoor({ intake, bounces, diagnostics }, { ...config, smtp: config.smtp, limits }),
+  );
   expect(await door.start()).toEqual([]);
   const configFile = join(directory, "kxgw.toml");
   const site = `[site]\naddress = "${SITE}"\n[log]\n`;
@@ -152,7 +154,9 @@ describe("the replies to a message", () => {
     const { config, directory, intake, bounces, diagnostics } = beside;
     if (config.smtp === undefined) throw new Error("no smtp section");
     const elsewhere = { ...config, log: { ...config.log, path: "/nonexistent/updates.db" } };
-    await stopped(new SmtpDoor(elsewhere, config.smtp, intake, bounces, diagnostics)).start();
+    await stopped(
+      new SmtpDoor({ intake, bounces, diagnostics }, { ...elsewhere, smtp: config.smtp }),
+    ).start();
     const client = await Client.openSocket(join(directory, "lmtp.sock"));
     onTestFinished(() => void client.socket.destroy());
     await client.reply();
@@ -222,7 +226,9 @@ describe("the socket", () => {
     expect(existsSync(path)).toBe(true);
     const { config, intake, bounces, diagnostics } = beside;
     if (config.smtp === undefined) throw new Error("no smtp section");
-    await stopped(new SmtpDoor(config, config.smtp, intake, bounces, diagnostics)).start();
+    await stopped(
+      new SmtpDoor({ intake, bounces, diagnostics }, { ...config, smtp: config.smtp }),
+    ).start();
     expect(await deliver(path, fixture("pksd-delta.eml"), PKS)).toMatch(/^250/);
   });
 
@@ -237,7 +243,9 @@ describe("the socket", () => {
     }
     const { config, intake, bounces, diagnostics } = beside;
     if (config.smtp === undefined) throw new Error("no smtp section");
-    const door = stopped(new SmtpDoor(config, config.smtp, intake, bounces, diagnostics));
+    const door = stopped(
+      new SmtpDoor({ intake, bounces, diagnostics }, { ...config, smtp: config.smtp }),
+    );
     await expect(door.start()).rejects.toThrow("EADDRINUSE");
     expect(existsSync(path)).toBe(true);
   });

@@ -28,7 +28,9 @@ async function stage(answer: () => Awaited<ReturnType<MailQuestion>>, limits = Q
   };
   const all = await repairStage({ old: "mail" }, { mail, limits });
   const keys = new KeyIntake(all.log, systemClock, all.diagnostics);
-  const answers = new MailAnswers([OLD], all.log, new RepairIntake(all.log, keys, systemClock));
+  const { log } = all;
+  const intake = new RepairIntake({ repairs: log.repairs, keys, clock: systemClock });
+  const answers = new MailAnswers({ log, intake }, { neighbours: [OLD] });
   const head = (inReplyTo: string) => [
     { name: "Subject", value: `Your command, GET 0x${FINGERPRINT}` },
     { name: "In-Reply-To", value: inReplyTo },
@@ -90,7 +92,9 @@ test("an answer that is faster than the relay is not missed", async () => {
   };
   const all = await repairStage({ old: "mail" }, { mail: asked });
   const keys = new KeyIntake(all.log, systemClock, all.diagnostics);
-  const answers = new MailAnswers([OLD], all.log, new RepairIntake(all.log, keys, systemClock));
+  const { log } = all;
+  const intake = new RepairIntake({ repairs: log.repairs, keys, clock: systemClock });
+  const answers = new MailAnswers({ log, intake }, { neighbours: [OLD] });
   const head = [{ name: "Subject", value: `Your command, GET 0x${FINGERPRINT}` }];
   take = (_, from) => answers.take(head, ARMOR, from);
   all.want({ neighbours: ["old"] });

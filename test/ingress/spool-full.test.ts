@@ -29,7 +29,9 @@ function spools(...names: string[]) {
   const { spool } = config;
   if (spool === undefined) throw new Error("no spool section");
   const start = () =>
-    stopped(new SpoolDoor(config, spool, intake, diagnostics, systemClock)).start();
+    stopped(
+      new SpoolDoor({ intake, diagnostics, clock: systemClock }, { ...config, spool }),
+    ).start();
   const paths = names.map((name) => join(directory, name));
   return { ...beside, paths, start };
 }
@@ -94,7 +96,7 @@ describe("what was refused", () => {
       random: () => 0.5,
     };
     const diagnostics = new Recorder();
-    const refused = new RefusedFiles(spool, keepMs, clock, diagnostics, limits);
+    const refused = new RefusedFiles({ clock, diagnostics }, { spool, keepMs, limits });
     const take = async (name: string, size = 10) => {
       const from = join(spool, name);
       writeFileSync(from, "x".repeat(size));

@@ -36,7 +36,9 @@ function spoolDoor(wrap?: (log: UpdateLog) => UpdateLog, every = "20ms"): Spool 
   const beside = bench(sections, wrap);
   const { config, intake, diagnostics, directory } = beside;
   if (config.spool === undefined) throw new Error("no spool section");
-  stopped(new SpoolDoor(config, config.spool, intake, diagnostics, systemClock)).start();
+  stopped(
+    new SpoolDoor({ intake, diagnostics, clock: systemClock }, { ...config, spool: config.spool }),
+  ).start();
   const spool = join(directory, "spool");
   const refused = join(spool, "refused");
   return {

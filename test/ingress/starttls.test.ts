@@ -87,7 +87,7 @@ describe("a session", () => {
     await expect(secured(door, old)).rejects.toThrow(/protocol version|alert|closed|reset/i);
     await secured(door);
     // OpenSSL may be configured so that it refuses by itself, and we are to ask for it anyway.
-    const { material } = new OwnCertificate(door.files, door.diagnostics);
+    const { material } = new OwnCertificate(door, door.files);
     expect(material.minVersion).toBe("TLSv1.2");
   });
 

@@ -55,6 +55,7 @@ export function bench(
   const config = parseConfig(CONFIG + sections(directory), "test.toml", directory, {});
   const log = UpdateLog.open(config.log.path);
   const diagnostics = new Recorder();
+  const keys = new KeyIntake(wrap(log), systemClock, diagnostics);
   onTestFinished(() => {
     log.close();
     rmSync(directory, { recursive: true, force: true });
@@ -62,8 +63,11 @@ export function bench(
   return {
     config,
     log,
-    intake: new MailIntake(new KeyIntake(wrap(log), systemClock, diagnostics), diagnostics),
-    bounces: new BounceIntake(config, log, systemClock, diagnostics),
+    intake: new MailIntake({ keys, diagnostics }),
+    bounces: new BounceIntake(
+      { log, clock: systemClock, diagnostics },
+      { bounce: config.outbound?.bounce, neighbours: config.neighbours },
+    ),
     diagnostics,
     directory,
     entries: () => log.range(1 as Seq, Number.MAX_SAFE_INTEGER as Seq, 1000),

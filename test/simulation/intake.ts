@@ -7,7 +7,7 @@
  * a delivery report, so no MIME parser is wanted.
  */
 import type { Clock } from "../../src/clock.js";
-import type { Config, Neighbour } from "../../src/config/config.js";
+import type { Neighbour } from "../../src/config/config.js";
 import type { EventSink } from "../../src/diagnostics.js";
 import { Refusal, Trouble } from "../../src/errors.js";
 import { BounceIntake } from "../../src/ingress/bounce-intake.js";
@@ -62,9 +62,7 @@ export class SimIntake {
     this.#settings = settings;
     this.#log = log;
     this.#keys = new KeyIntake(log, clock, diagnostics);
-    const { bounce, neighbours } = settings;
-    const config = { outbound: { bounce }, neighbours } as unknown as Config;
-    this.#bounces = new BounceIntake(config, log, clock, diagnostics);
+    this.#bounces = new BounceIntake({ log, clock, diagnostics }, settings);
     this.#acknowledged = acknowledged;
     this.#soon = soon;
     this.#diagnostics = diagnostics;
