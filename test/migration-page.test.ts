@@ -4,28 +4,19 @@
  * that this page and others name are there, with the options that are given to them.
  */
 import { execFileSync } from "node:child_process";
-import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { mkdirSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { createRequire } from "node:module";
-import type { AddressInfo } from "node:net";
-import { createServer } from "node:net";
-import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { expect, it, onTestFinished } from "vitest";
+import { expect, it } from "vitest";
 import { parseConfig } from "../src/config/load.js";
 import { Relay } from "./delivery/relay.js";
 import { blocks, installIn, PROGRAM, page, ROOT, steps, walk } from "./page.js";
+import { freePort } from "./support/ports.js";
+import { scratch } from "./support/scratch.js";
 
 const PAGE = page("migration.md");
 const SITE = "pgp-public-keys@pks.example.org";
 const OLD = "pgp-public-keys@keys.example.net";
-
-async function freePort(): Promise<number> {
-  const server = createServer();
-  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
-  const { port } = server.address() as AddressInfo;
-  await new Promise((resolve) => server.close(resolve));
-  return port;
-}
 
 /** Mails a key as the neighbour does; throws unless it is taken. */
 const SEND = `
@@ -41,8 +32,7 @@ const SEND = `
 `;
 
 it("its first two steps work as they are written", { timeout: 60_000 }, async () => {
-  const home = mkdtempSync(join(tmpdir(), "kxgw-migration-"));
-  onTestFinished(() => rmSync(home, { recursive: true, force: true }));
+  const home = scratch();
   installIn(home);
   const spool = join(home, "spool");
   mkdirSync(spool);

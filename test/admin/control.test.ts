@@ -8,7 +8,8 @@ import { createServer } from "node:net";
 import { join } from "node:path";
 import { describe, expect, it } from "vitest";
 import { controlPath } from "../../src/admin/admin-door.js";
-import { control, FEEDER, HEAD, scratch, startGateway } from "./gateway.js";
+import { scratch } from "../support/scratch.js";
+import { control, FEEDER, HEAD, startGateway } from "./gateway.js";
 
 const NO_ADMIN = HEAD.replace(/\[admin\]\nlisten.*\n/, "");
 

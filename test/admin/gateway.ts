@@ -3,9 +3,8 @@
  * own, the configuration as a text, its reports kept, and mail handed in over its real SMTP port.
  */
 
-import { mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";
+import { readdirSync, readFileSync } from "node:fs";
 import { request } from "node:http";
-import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { createTransport } from "nodemailer";
@@ -18,6 +17,7 @@ import type { Diagnostics, EventName, Fields } from "../../src/diagnostics.js";
 import { Gateway } from "../../src/gateway.js";
 import { composeIncremental } from "../../src/mail/compose.js";
 import { checkReport } from "../reported.js";
+import { scratch } from "../support/scratch.js";
 
 const KEYS = fileURLToPath(new URL("../fixtures/keys", import.meta.url));
 
@@ -44,13 +44,6 @@ export function armoredKeys(): string[] {
   return readdirSync(KEYS)
     .sort()
     .map((name) => readFileSync(join(KEYS, name), "latin1"));
-}
-
-/** A directory that is gone when the running test is finished. */
-export function scratch(): string {
-  const directory = mkdtempSync(join(tmpdir(), "kxgw-admin-"));
-  onTestFinished(() => rmSync(directory, { recursive: true, force: true }));
-  return directory;
 }
 
 export interface Running {
@@ -128,13 +121,4 @@ export async function control(logPath: string, path: string, method = "GET") {
     asked.once("error", reject);
     asked.end();
   });
-}
-
-/** Waits until `check` holds, looking again every 20 ms; fails after 10 s. */
-export async function eventually(check: () => boolean | Promise<boolean>): Promise<void> {
-  const deadline = performance.now() + 10_000;
-  while (!(await check())) {
-    if (performance.now() > deadline) throw new Error("it did not happen within 10 s");
-    await new Promise((resolve) => setTimeout(resolve, 20));
-  }
 }

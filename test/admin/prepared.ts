@@ -14,7 +14,7 @@ import { HOUR_MS } from "../../src/status/hours.js";
 import type { Sources } from "../../src/status/status.js";
 import type { Seq } from "../../src/update.js";
 import { update } from "../log/material.js";
-import { scratch } from "./gateway.js";
+import { scratch } from "../support/scratch.js";
 
 export const NOW = Date.UTC(2026, 10, 23, 14, 40);
 

@@ -15,8 +15,9 @@ import { addOperatorCommands } from "../../src/cli/operator-commands.js";
 import { versionCommand } from "../../src/cli/version.js";
 import { loadConfig } from "../../src/config/load.js";
 import { UpdateLog } from "../../src/log/update-log.js";
-import { scratch, startGateway } from "../admin/gateway.js";
+import { startGateway } from "../admin/gateway.js";
 import { EXAMPLE } from "../config/example.js";
+import { scratch } from "../support/scratch.js";
 import { captured } from "./captured.js";
 
 const KEYS = fileURLToPath(new URL("../fixtures/keys", import.meta.url));

@@ -16,9 +16,11 @@ import { traceCommand } from "../../src/cli/trace.js";
 import { UpdateLog } from "../../src/log/update-log.js";
 import type { Status } from "../../src/status/status.js";
 import type { Seq } from "../../src/update.js";
-import { armoredKeys, eventually, FEEDER, HEAD, scratch, startGateway } from "../admin/gateway.js";
+import { armoredKeys, FEEDER, HEAD, startGateway } from "../admin/gateway.js";
 import { KxScript } from "../e2e/kx-script.js";
 import { key } from "../ingress/keyserver.js";
+import { scratch } from "../support/scratch.js";
+import { until } from "../support/until.js";
 import { made } from "../torture/material.js";
 import { captured } from "./captured.js";
 
@@ -44,7 +46,7 @@ async function withUpdate() {
   const { file, directory } = configFile(HEAD + DEAD + FEEDER);
   const running = await startGateway(HEAD + DEAD + FEEDER, { directory });
   await running.mail(KEY);
-  await eventually(() => running.reports.some(({ event }) => event === "retry"));
+  await until(() => running.reports.some(({ event }) => event === "retry"));
   const accepted = running.reports.find(({ event }) => event === "accepted")?.fields ?? {};
   return { file, running, hash: String(accepted.hash), fingerprint: String(accepted.fingerprint) };
 }
@@ -126,7 +128,7 @@ describe("kxgw status", () => {
     expect(await queued()).toEqual(lines);
     expect(await queued("[local]")).toEqual(all("[local]"));
     const running = await startGateway(config, { directory });
-    await eventually(() => running.reports.filter(({ event }) => event === "retry").length > 2);
+    await until(() => running.reports.filter(({ event }) => event === "retry").length > 2);
     expect(await waiting()).toEqual(counts);
     expect(await queued()).toEqual(lines);
     // Its place is counted without what the site has.
@@ -171,7 +173,7 @@ describe("in quiet hours", () => {
       return out.text;
     };
     const ls = () => said((out) => peersCommand("ls", undefined, { file, json: false }, out, {}));
-    await eventually(async () => / 3 /.test(await ls()));
+    await until(async () => / 3 /.test(await ls()));
     const words = /far: 3 updates to fetch; quiet_hours end in \d h$/m;
     expect(await ls()).toMatch(/^far +KX +waiting +3 /m);
     expect(await ls()).toMatch(words);
@@ -272,7 +274,7 @@ describe("kxgw peers, queue, top and health", () => {
     const running = await startGateway(HEAD + local + FEEDER, { directory });
     await running.mail(KEY);
     const retries = () => running.reports.filter(({ event }) => event === "retry").length;
-    await eventually(() => retries() === 1);
+    await until(() => retries() === 1);
     const queue = async (verb: "ls" | "retry" | "skip", ...names: string[]) => {
       const out = captured();
       return [await queueCommand(verb, names, { file, json: false }, out, {}), out.text];
@@ -281,7 +283,7 @@ describe("kxgw peers, queue, top and health", () => {
     expect(await queue("ls")).toEqual(listed);
     expect(await queue("ls", "[local]")).toEqual(listed);
     expect(await queue("retry", "[local]")).toEqual([0, "Delivery to [local] is retried now.\n"]);
-    await eventually(() => retries() === 2);
+    await until(() => retries() === 2);
     await running.stop();
     // By the log alone.
     expect(await queue("ls")).toEqual(listed);
@@ -338,7 +340,7 @@ describe("kxgw peers, queue, top and health", () => {
       {},
       { isTTY: true, keyboard: keys },
     );
-    await eventually(() => live.text.includes("q quits"));
+    await until(() => live.text.includes("q quits"));
     type?.(Buffer.from("q"));
     expect(await ended).toBe(0);
     expect(live.text.startsWith("\x1b[?1049h")).toBe(true);

@@ -10,7 +10,7 @@
 import { mkdirSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { GatewayProcess } from "../../src/demo/process.js";
-import { pause, until } from "../torture/check.js";
+import { holdsWithin, pause } from "../support/until.js";
 import { SmtpClient } from "../torture/smtp-client.js";
 import { type Input, inputs, SITE } from "./inputs.js";
 import { jsonKeys, metricNames } from "./names.js";
@@ -61,7 +61,7 @@ export async function observe(checkout: string, directory: string): Promise<Obse
 
     // A site gets together what waited when it last refused.
     const refused = mailSink.refusals(PACKED);
-    await until(() => mailSink.refusals(PACKED) > refused, SETTLED_MS);
+    await holdsWithin(() => mailSink.refusals(PACKED) > refused, SETTLED_MS);
     mailSink.accept(PACKED);
     await settled(a, b, [...WATCHED, "packed"]);
     await b.end();

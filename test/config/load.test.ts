@@ -2,15 +2,15 @@
  * Files that are in order: the whole example, the defaults, the environment over the file, and the
  * built-in configuration. What is at fault is in `faults.test.ts`.
  */
-import { mkdtempSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
-import { tmpdir } from "node:os";
+import { symlinkSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { afterAll, describe, expect, it } from "vitest";
+import { describe, expect, it } from "vitest";
 import { z } from "zod";
 import { embeddedConfig } from "../../src/config/embedded.js";
 import { loadConfig, parseConfig } from "../../src/config/load.js";
 import { configSchema } from "../../src/config/schema.js";
 import { ConfigFaults } from "../../src/errors.js";
+import { scratchOfFile } from "../support/scratch.js";
 import { DEFAULT_POLICY, EXAMPLE, EXAMPLE_CONFIG } from "./example.js";
 
 const FILE = "/etc/kxgw/kxgw.toml";
@@ -252,8 +252,7 @@ describe("embeddedConfig", () => {
 });
 
 describe("loadConfig", () => {
-  const directory = mkdtempSync(join(tmpdir(), "kxgw-config-"));
-  afterAll(() => rmSync(directory, { recursive: true }));
+  const directory = scratchOfFile();
   const write = (name: string, data: string | Uint8Array) => {
     const file = join(directory, name);
     writeFileSync(file, data);

@@ -33,6 +33,7 @@ import { bytes, keyArmor, keyNames } from "../mail/fixtures.js";
 import { hockeypuckStore, nameOf } from "../mail/oracles/stores.js";
 import { claim } from "../openpgp/material.js";
 import { Signer } from "../openpgp/signer.js";
+import { until } from "../support/until.js";
 
 const SITE = "pgp-public-keys@kx.example.org";
 const updates = admit(keyNames.map((name) => bytes(keyArmor(name)))).updates;
@@ -74,14 +75,6 @@ function localDoor(lines: (directory: string) => string, retry = "20ms"): Beside
       log.append([{ update, origin, trail, receivedAt: Date.now() }]);
     },
   };
-}
-
-async function until(look: () => boolean): Promise<void> {
-  const deadline = performance.now() + 10_000;
-  while (!look()) {
-    if (performance.now() > deadline) throw new Error("not within ten seconds");
-    await new Promise((resolve) => setTimeout(resolve, 10));
-  }
 }
 
 /** Fingerprints of the keys in a mail as it was left or piped. */

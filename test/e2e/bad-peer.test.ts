@@ -5,11 +5,12 @@
  */
 import { generateKey } from "openpgp";
 import { expect, it } from "vitest";
+import { pause, until } from "../support/until.js";
 import { KxScript } from "./kx-script.js";
 import type { Made } from "./material.js";
 import { made, mailOf, OLD, SITE } from "./material.js";
 import { SmtpClient } from "./smtp-client.js";
-import { base, configFile, legacySite, logOf, pause, start, until } from "./stage.js";
+import { base, configFile, legacySite, logOf, start } from "./stage.js";
 import { FAR } from "./world.js";
 
 /** Peers by address: 127.0.0.3 is "three", 127.0.0.4 is "four". */

@@ -5,9 +5,10 @@
 import { writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { expect, it } from "vitest";
+import { pause, until } from "../support/until.js";
 import { configOf, opened, prepared } from "./all-ways.js";
 import { made } from "./material.js";
-import { legacySite, logOf, pause, until } from "./stage.js";
+import { legacySite, logOf } from "./stage.js";
 import { FAR } from "./world.js";
 
 const [MINE, STRANGE, NAMELESS, LATER] = [1, 2, 3, 4].map((n) => made("partial", n));

@@ -8,11 +8,12 @@ import { systemClock } from "../../src/clock.js";
 import { parseConfig } from "../../src/config/load.js";
 import type { EventName, Fields } from "../../src/diagnostics.js";
 import { Gateway } from "../../src/gateway.js";
+import { scratch } from "../support/scratch.js";
+import { pause, until } from "../support/until.js";
 import { Wire } from "./cut.js";
 import { Hub } from "./hub.js";
 import { made, mailOf, OLD } from "./material.js";
 import { SmtpClient } from "./smtp-client.js";
-import { pause, scratch, until } from "./stage.js";
 
 const SITE_A = "pgp-public-keys@kx.example.org";
 const SITE_B = "pgp-public-keys@b.kx.example.org";

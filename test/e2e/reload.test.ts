@@ -8,9 +8,10 @@ import { createServer } from "node:net";
 import { dirname, join } from "node:path";
 import { expect, it, onTestFinished } from "vitest";
 import type { GatewayProcess } from "../../src/demo/process.js";
+import { freePort } from "../support/ports.js";
 import { made, mailOf, OLD, SITE } from "./material.js";
 import { SmtpClient } from "./smtp-client.js";
-import { base, configFile, freePort, logOf, start } from "./stage.js";
+import { base, configFile, logOf, start } from "./stage.js";
 
 const PEER = `[[peer]]
 name = "old"

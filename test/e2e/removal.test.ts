@@ -4,10 +4,11 @@
  */
 import { expect, it, onTestFinished } from "vitest";
 import { LegacySite } from "../../src/demo/site.js";
+import { freePort } from "../support/ports.js";
+import { until } from "../support/until.js";
 import { configOf, opened, prepared } from "./all-ways.js";
 import type { KxScript } from "./kx-script.js";
 import { made } from "./material.js";
-import { freePort, until } from "./stage.js";
 import { FAR } from "./world.js";
 
 /** The n-th variant of the key of a name: the same user id, another signature. */

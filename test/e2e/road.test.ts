@@ -5,9 +5,10 @@
 import { readKey } from "openpgp";
 import { describe, expect, it } from "vitest";
 import type { LegacySite } from "../../src/demo/site.js";
+import { pause, until } from "../support/until.js";
 import { corpusMail, MAILS, made, mailOf, OLD, REAL_KEYS, SITE } from "./material.js";
 import { SmtpClient } from "./smtp-client.js";
-import { logOf, pause, until } from "./stage.js";
+import { logOf } from "./stage.js";
 import { FAR, hashesIn, kxBytes, mergedHashes, SITE_B, world } from "./world.js";
 
 const ENVELOPE = { from: OLD, to: SITE };

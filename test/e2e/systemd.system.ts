@@ -8,9 +8,11 @@ import { existsSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { expect, it, onTestFinished } from "vitest";
 import { GatewayProcess } from "../../src/demo/process.js";
+import { freePort } from "../support/ports.js";
+import { pause, until } from "../support/until.js";
 import { made, mailOf, OLD, SITE } from "./material.js";
 import { SmtpClient } from "./smtp-client.js";
-import { configFile, freePort, kxgw, logOf, PROGRAM, pause, ROOT, until } from "./stage.js";
+import { configFile, kxgw, logOf, PROGRAM, ROOT } from "./stage.js";
 
 const PEER = `[[peer]]\nname = "old"\nmail = "${OLD}"\naccept_from = ["127.0.0.1"]\n`;
 

@@ -6,7 +6,7 @@
  */
 import { mkdirSync, readFileSync, rmdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { pause } from "../torture/check.js";
+import { pause } from "../support/until.js";
 
 /** Tenths of a second in which a process that was told to end does so. */
 const PATIENCE = 50;

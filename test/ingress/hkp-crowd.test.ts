@@ -9,7 +9,8 @@ import { isOverShare } from "../../src/ingress/shares.js";
 import { StrangerRates } from "../../src/ingress/stranger-rates.js";
 import { clientHost, clientNetwork } from "../../src/ip-address.js";
 import { startGateway } from "../admin/gateway.js";
-import { soon } from "../soon.js";
+import { soon } from "../support/soon.js";
+import { until } from "../support/until.js";
 import {
   FORM,
   form,
@@ -22,7 +23,6 @@ import {
   STRANGER,
   sendTo,
 } from "./hkp-door.js";
-import { until } from "./ways.js";
 
 const HEAD = `POST /pks/add HTTP/1.1\r\nHost: x\r\nContent-Type: ${FORM}\r\n`;
 /** Deadlines that a test can wait for. */

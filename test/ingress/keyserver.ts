@@ -18,8 +18,8 @@ import { type MailQuestion, RepairDoor } from "../../src/repair/repair-door.js";
 import { RepairIntake } from "../../src/repair/repair-intake.js";
 import { REPAIR_LIMITS, type RepairLimits } from "../../src/repair/repair-limits.js";
 import type { Fingerprint, Update, UpdateHash } from "../../src/update.js";
-import { scratch } from "../log/material.js";
 import { bytes, keyArmor, keyNames } from "../mail/fixtures.js";
+import { scratch } from "../support/scratch.js";
 import { Recorder } from "./door.js";
 
 /** Armor of the n-th fixture key, and the update that it is. */

@@ -17,8 +17,8 @@ import { keyPackets, readKeys, type TransferableKey } from "../../src/openpgp/ke
 import { encodePackets, TAG } from "../../src/openpgp/packet.js";
 import type { Fingerprint, Seq } from "../../src/update.js";
 import { makeCertificate } from "../certificates.js";
-import { scratch } from "../log/material.js";
 import { keyNames } from "../mail/fixtures.js";
+import { scratch } from "../support/scratch.js";
 import { FINGERPRINT, HASH, key, keyserver, QUICK, repairStage } from "./keyserver.js";
 
 const MINE = key(0);

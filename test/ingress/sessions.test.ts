@@ -6,6 +6,7 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import { describe, expect, test } from "vitest";
 import { keyArmor, keyNames, mail } from "../mail/fixtures.js";
+import { until } from "../support/until.js";
 import { Client, onTheWire } from "./client.js";
 import { BOUNCE, NEIGHBOUR, type OpenDoor, openDoor, SITE, STRANGER } from "./door.js";
 
@@ -19,12 +20,6 @@ async function atData(door: OpenDoor, from?: string): Promise<Client> {
   await client.say(from === undefined ? `RCPT TO:<${SITE}>` : `RCPT TO:<${BOUNCE}>`);
   expect(await client.say("DATA")).toMatch(/^354 /);
   return client;
-}
-
-/** Waits until `isTrue`, at most 10 s. */
-async function until(isTrue: () => boolean): Promise<void> {
-  for (let i = 0; i < 1000 && !isTrue(); i += 1) await sleep(10);
-  expect(isTrue()).toBe(true);
 }
 
 const openSockets = () => process.getActiveResourcesInfo().filter((name) => /TCP.*Wrap/.test(name));

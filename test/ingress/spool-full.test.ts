@@ -12,9 +12,10 @@ import { SpoolDoor } from "../../src/ingress/spool.js";
 import { Foremost, filesIn } from "../../src/ingress/spool-files.js";
 import { REFUSED_LIMITS, RefusedFiles } from "../../src/ingress/spool-refused.js";
 import { stallMeter } from "../cpu.js";
+import { until } from "../support/until.js";
 import { dice } from "../torture/check.js";
 import { Recorder } from "./door.js";
-import { bench, fixture, stopped, until } from "./ways.js";
+import { bench, fixture, stopped } from "./ways.js";
 
 const FILES = Number(process.env.KXGW_SPOOL_FILES ?? 20_000);
 const LONG = { timeout: 600_000 };

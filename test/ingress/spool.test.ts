@@ -16,7 +16,8 @@ import { systemClock } from "../../src/clock.js";
 import { Trouble } from "../../src/errors.js";
 import { SpoolDoor } from "../../src/ingress/spool.js";
 import type { UpdateLog } from "../../src/log/update-log.js";
-import { type Bench, bench, fixture, stopped, until } from "./ways.js";
+import { until } from "../support/until.js";
+import { type Bench, bench, fixture, stopped } from "./ways.js";
 
 /** Long enough for a door that looks every 20 ms to have looked at a file several times. */
 const SEVERAL_LOOKS_MS = 300;

@@ -10,18 +10,17 @@ import {
   rmSync,
   writeFileSync,
 } from "node:fs";
-import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { type ConnectionOptions, connect, type TLSSocket } from "node:tls";
-import { afterAll, describe, expect, onTestFinished, test } from "vitest";
+import { describe, expect, onTestFinished, test } from "vitest";
 import { OwnCertificate } from "../../src/ingress/certificate.js";
 import { makeCertificate } from "../certificates.js";
 import { mail } from "../mail/fixtures.js";
+import { scratchOfFile } from "../support/scratch.js";
 import { Client } from "./client.js";
 import { NEIGHBOUR, type OpenDoor, openDoor, SITE } from "./door.js";
 
-const DIR = mkdtempSync(join(tmpdir(), "kxgw-starttls-"));
-afterAll(() => rmSync(DIR, { recursive: true, force: true }));
+const DIR = scratchOfFile();
 for (const name of ["a", "b"]) makeCertificate(DIR, name);
 
 /** A door with the certificate `a`, in files of its own. */

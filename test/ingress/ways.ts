@@ -79,12 +79,3 @@ export function stopped<T extends { stop(): Promise<void> }>(door: T): T {
   onTestFinished(() => door.stop());
   return door;
 }
-
-/** Waits until `look` says true, at most ten seconds. */
-export async function until(look: () => boolean): Promise<void> {
-  const deadline = performance.now() + 10_000;
-  while (!look()) {
-    if (performance.now() > deadline) throw new Error("not within ten seconds");
-    await new Promise((resolve) => setTimeout(resolve, 10));
-  }
-}

@@ -4,7 +4,9 @@
  */
 import { resolve } from "node:path";
 import { expect, test } from "vitest";
-import { freePort, run, until } from "./daemon.js";
+import { freePort } from "../support/ports.js";
+import { until } from "../support/until.js";
+import { run } from "./daemon.js";
 import { debianKeys } from "./keys.js";
 import { note } from "./ledger.js";
 import { Postfix } from "./postfix.js";
@@ -75,17 +77,21 @@ test("Postfix's cached LMTP sessions: each mail is judged by its own address", a
     await stage().post(postfix.port, { ...spam, localAddress: "127.0.0.9" });
     sendmail(stage().incremental("x@nobody.example", SITE, armor(20 + i)));
   }
-  await until("Postfix holds them", () => postfix.queue().length === 40);
+  await until(() => postfix.queue().length === 40, "Postfix holds them", 30_000);
   const gateway = await stage().gateway("a", [
     `[site]\naddress = "${SITE}"`,
     `[smtp]\nlisten = ["lmtp:${socket}"]\nsocket_mode = "0666"`,
     `[[peer]]\nname = "old"\nmail = "${OLD}"\naccept_from = ["127.0.0.2"]`,
     `[[peer]]\nname = "local"\nmail = "${local}"`,
   ]);
-  await until("Postfix has delivered them", () => {
-    postfix.flush();
-    return eventCount(gateway, "accepted") + eventCount(gateway, "mail-refused") >= 40;
-  });
+  await until(
+    () => {
+      postfix.flush();
+      return eventCount(gateway, "accepted") + eventCount(gateway, "mail-refused") >= 40;
+    },
+    "Postfix has delivered them",
+    30_000,
+  );
   const origin = new Map(
     stage()
       .logged("a")
@@ -131,8 +137,8 @@ test("two aliases that lead to one LMTP recipient", async () => {
   for (const { armored } of keys) {
     await stage().post(postfix.port, { from: OLD, to: names, armored });
   }
-  await until("all are through", () => eventCount(gateway, "accepted") === keys.length);
-  await until("the queue is empty", () => postfix.waiting() === 0);
+  await until(() => eventCount(gateway, "accepted") === keys.length, "all are through", 30_000);
+  await until(() => postfix.waiting() === 0, "the queue is empty", 30_000);
   const deliveries = postfix.deliveries();
   expect(deliveries.map(({ reply }) => reply)).toEqual(
     Array.from({ length: 6 }, () => "250 2.0.0 Stored 1 new, 0 known."),
@@ -161,33 +167,41 @@ async function frontTest(name: string, postfix: Postfix, config: readonly string
   };
   const first = await stage().gateway("a", config);
   await post(0, 10);
-  await until("ten mails are through", () => eventCount(first, "accepted") === 10);
-  await until("the queue is empty", () => postfix.queue().length === 0);
+  await until(() => eventCount(first, "accepted") === 10, "ten mails are through", 30_000);
+  await until(() => postfix.queue().length === 0, "the queue is empty", 30_000);
   const [delivery] = postfix.deliveries();
   expect(delivery).toMatchObject({ to: SITE, status: "sent" });
   expect(delivery?.reply).toMatch(/^(250 2\.0\.0 Stored 1 new|delivered to command)/);
 
   expect(await first.end()).toBe(0);
   await post(10, 20);
-  await until("Postfix holds ten mails", () => {
-    const held = postfix.queue();
-    return held.length === 10 && held.every(({ reason }) => reason !== "");
-  });
+  await until(
+    () => {
+      const held = postfix.queue();
+      return held.length === 10 && held.every(({ reason }) => reason !== "");
+    },
+    "Postfix holds ten mails",
+    30_000,
+  );
   expect(stage().logged("a")).toHaveLength(10);
   const second = await stage().restart("a");
   postfix.flush();
-  await until("Postfix has delivered what it held", () => postfix.queue().length === 0);
-  await until("all of it was new", () => eventCount(second, "accepted") === 10);
+  await until(() => postfix.queue().length === 0, "Postfix has delivered what it held", 30_000);
+  await until(() => eventCount(second, "accepted") === 10, "all of it was new", 30_000);
 
   await post(20, 25);
   expect(await second.end("SIGKILL")).not.toBe(0);
   await post(25, 30);
   const third = await stage().restart("a");
   postfix.flush();
-  await until("nothing is lost by a kill either", () => {
-    postfix.flush();
-    return postfix.queue().length === 0;
-  });
+  await until(
+    () => {
+      postfix.flush();
+      return postfix.queue().length === 0;
+    },
+    "nothing is lost by a kill either",
+    30_000,
+  );
   const logged = stage().logged("a");
   expect(logged.map(({ fingerprint }) => fingerprint).sort()).toEqual(
     keys.map(({ fingerprint }) => fingerprint).sort(),

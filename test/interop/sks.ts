@@ -7,7 +7,9 @@
 import { readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { chmod, mkdir } from "node:fs/promises";
 import { join } from "node:path";
-import { Daemon, freePort, until } from "./daemon.js";
+import { freePort } from "../support/ports.js";
+import { until } from "../support/until.js";
+import { Daemon } from "./daemon.js";
 
 export class Sks {
   readonly port: number;
@@ -54,7 +56,7 @@ ptree_pagesize: 16
     writeFileSync(join(directory, "etc/sks/mailsync"), site.mailsync.join("\n").concat("\n"));
     writeFileSync(join(directory, "etc/sks/membership"), "");
     const sks = new Sks(directory, port);
-    await until("SKS answers", () => sks.#answers());
+    await until(() => sks.#answers(), "SKS answers", 30_000);
     return sks;
   }
 

@@ -6,7 +6,8 @@ import { describe, expect, test } from "vitest";
 import { backUpLog } from "../../src/log/backup.js";
 import { inspectLog } from "../../src/log/inspect.js";
 import { UpdateLog } from "../../src/log/update-log.js";
-import { arrival, scratch, seq, update } from "./material.js";
+import { scratch } from "../support/scratch.js";
+import { arrival, seq, update } from "./material.js";
 
 const QUIETLY = { replace: false, onProgress: () => {} };
 

@@ -10,7 +10,8 @@ import { Trouble, type TroubleKind } from "../../src/errors.js";
 import { Connection } from "../../src/log/connection.js";
 import { asTrouble } from "../../src/log/trouble.js";
 import { UpdateLog } from "../../src/log/update-log.js";
-import { arrival, scratch, selfSigned, seq, skeletonOf, update } from "./material.js";
+import { scratch } from "../support/scratch.js";
+import { arrival, selfSigned, seq, skeletonOf, update } from "./material.js";
 
 const KINDS: readonly (readonly [string, TroubleKind])[] = [
   ["SQLITE_FULL", "disk-full"],

@@ -7,7 +7,8 @@ import fc from "fast-check";
 import { expect, test } from "vitest";
 import type { RetentionLimits } from "../../src/log/retention.js";
 import { UpdateLog } from "../../src/log/update-log.js";
-import { arrival, HOUR_MS, scratch, seq } from "./material.js";
+import { scratch } from "../support/scratch.js";
+import { arrival, HOUR_MS, seq } from "./material.js";
 
 const T0 = 1_700_000_000_000;
 /** When all that comes at T0 and in the hours after it has reached its age. */

@@ -16,7 +16,8 @@ import { SCHEMA_VERSION } from "../../src/log/schema.js";
 import { UpdateLog } from "../../src/log/update-log.js";
 import type { PacketName } from "../../src/update.js";
 import { ROOT } from "../e2e/stage.js";
-import { arrival, fingerprint, scratch, seq, update } from "./material.js";
+import { scratch } from "../support/scratch.js";
+import { arrival, fingerprint, seq, update } from "./material.js";
 
 const FIXTURES = new URL("../fixtures/logs/", import.meta.url);
 const NAMES = readdirSync(FIXTURES)

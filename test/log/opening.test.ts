@@ -28,7 +28,8 @@ import {
 } from "../../src/log/schema.js";
 import { UpdateLog } from "../../src/log/update-log.js";
 import { ROOT } from "../e2e/stage.js";
-import { arrival, scratch, seq, update } from "./material.js";
+import { scratch } from "../support/scratch.js";
+import { arrival, seq, update } from "./material.js";
 
 function troubleOf(work: () => unknown): Trouble {
   try {

@@ -9,16 +9,8 @@ import { expect, test } from "vitest";
 import { Trouble } from "../../src/errors.js";
 import { inspectLog } from "../../src/log/inspect.js";
 import { UpdateLog } from "../../src/log/update-log.js";
-import {
-  arrival,
-  fingerprint,
-  HOUR_MS,
-  scratch,
-  selfSigned,
-  seq,
-  skeletonOf,
-  update,
-} from "./material.js";
+import { scratch } from "../support/scratch.js";
+import { arrival, fingerprint, HOUR_MS, selfSigned, seq, skeletonOf, update } from "./material.js";
 
 const ASKED = { reason: "asked by its owner", until: undefined, allowRevocation: false };
 

@@ -5,16 +5,8 @@
 import Database from "better-sqlite3";
 import { expect, test } from "vitest";
 import { UpdateLog } from "../../src/log/update-log.js";
-import {
-  arrival,
-  fingerprint,
-  HOUR_MS,
-  scratch,
-  selfSigned,
-  seq,
-  skeletonOf,
-  update,
-} from "./material.js";
+import { scratch } from "../support/scratch.js";
+import { arrival, fingerprint, HOUR_MS, selfSigned, seq, skeletonOf, update } from "./material.js";
 
 const LIMITS = { retainMs: 96 * HOUR_MS, rememberMs: 720 * HOUR_MS };
 const T0 = 1_700_000_000_000;

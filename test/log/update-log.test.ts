@@ -8,16 +8,8 @@ import type { LaneRow } from "../../src/log/lanes.js";
 import { TRAIL_LIMIT } from "../../src/log/trail.js";
 import { UpdateLog } from "../../src/log/update-log.js";
 import type { Update, UpdateHash } from "../../src/update.js";
-import {
-  arrival,
-  fingerprint,
-  HOUR_MS,
-  scratch,
-  selfSigned,
-  seq,
-  skeletonOf,
-  update,
-} from "./material.js";
+import { scratch } from "../support/scratch.js";
+import { arrival, fingerprint, HOUR_MS, selfSigned, seq, skeletonOf, update } from "./material.js";
 
 const NO_HASH = "00000000000000000000000000000000" as UpdateHash;
 

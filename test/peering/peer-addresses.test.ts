@@ -7,7 +7,7 @@ import type { EventName, Fields } from "../../src/diagnostics.js";
 import { UpdateLog } from "../../src/log/update-log.js";
 import { type LookUp, PeerAddresses } from "../../src/peering/peer-addresses.js";
 import { KxDoor, TCP_LIMITS } from "../../src/peering/tcp.js";
-import { soon } from "../soon.js";
+import { soon } from "../support/soon.js";
 
 /** Names and what is heard of them, when a test says so. */
 function nameServer() {

@@ -3,8 +3,7 @@
  * (faults row 14; by mail it is `test/ingress/secrets.test.ts`). The same search finds a public key
  * that came the same way.
  */
-import { mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";
-import { tmpdir } from "node:os";
+import { readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { generateKey } from "openpgp";
 import { expect, onTestFinished, test } from "vitest";
@@ -12,14 +11,14 @@ import { UpdateLog } from "../../src/log/update-log.js";
 import { Exchange } from "../../src/peering/exchange.js";
 import { walk } from "../mail/oracles/packets.js";
 import { armored } from "../mail/oracles/raw-mail.js";
+import { scratch } from "../support/scratch.js";
 import { made } from "../torture/material.js";
 
 const SECRET_TAGS = [5, 7];
 
 /** What is left anywhere of an UPDATE with this armor that one of two peers delivers. */
 function leftOf(armor: string, announced: { hash: string; fingerprint: string }): string {
-  const directory = mkdtempSync(join(tmpdir(), "kxgw-secret-"));
-  onTestFinished(() => rmSync(directory, { recursive: true, force: true }));
+  const directory = scratch();
   const log = UpdateLog.open(join(directory, "updates.db"));
   onTestFinished(() => log.close());
   const said: string[] = [];

@@ -13,6 +13,7 @@ import { UpdateLog } from "../../src/log/update-log.js";
 import { REDIAL_LIMITS } from "../../src/peering/redial.js";
 import { KxDoor } from "../../src/peering/tcp.js";
 import type { Update } from "../../src/update.js";
+import { until } from "../support/until.js";
 import { made } from "../torture/material.js";
 
 const GREETING = "a000|HELO|1.0|.|a001|IHAVE|NOTIFY|.|".replaceAll("|", "\r\n");
@@ -74,10 +75,6 @@ function visitor(port: number, localAddress: string, host = "127.0.0.1") {
     text: () => Buffer.concat(heard).toString("latin1"),
     bytes: () => heard.reduce((sum, { length }) => sum + length, 0),
   };
-}
-
-async function until(isTrue: () => boolean): Promise<void> {
-  await expect.poll(isTrue, { timeout: 15_000, interval: 10 }).toBe(true);
 }
 
 /** A listener that a test can take away and bring back on its port. */

@@ -2,21 +2,20 @@
  * KX over TLS between two real doors: certificates that are pinned or signed by a CA, and every way
  * in which a peer fails to prove who it is.
  */
-import { copyFileSync, mkdtempSync, rmSync, utimesSync } from "node:fs";
+import { copyFileSync, utimesSync } from "node:fs";
 import { connect } from "node:net";
-import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { connect as connectTls } from "node:tls";
-import { afterAll, describe, expect, it, onTestFinished } from "vitest";
+import { describe, expect, it, onTestFinished } from "vitest";
 import { systemClock } from "../../src/clock.js";
 import { parseConfig } from "../../src/config/load.js";
 import type { EventName, Fields } from "../../src/diagnostics.js";
 import { UpdateLog } from "../../src/log/update-log.js";
 import { KxDoor } from "../../src/peering/tcp.js";
 import { makeCertificate } from "../certificates.js";
+import { scratchOfFile } from "../support/scratch.js";
 
-const DIR = mkdtempSync(join(tmpdir(), "kxgw-tls-"));
-afterAll(() => rmSync(DIR, { recursive: true }));
+const DIR = scratchOfFile();
 const certificate = (name: string, ca?: string) => makeCertificate(DIR, name, ca);
 
 certificate("ca");

@@ -5,8 +5,8 @@ import type { EventSink } from "../../src/diagnostics.js";
 import { UpdateLog } from "../../src/log/update-log.js";
 import { EventCounters } from "../../src/status/event-counters.js";
 import { JOURNAL_LIMITS, SentJournal } from "../../src/status/sent-journal.js";
-import { scratch } from "../admin/gateway.js";
 import { arrival, HOUR_MS, seq } from "../log/material.js";
+import { scratch } from "../support/scratch.js";
 
 const NOW = 1_800_000_000_000;
 

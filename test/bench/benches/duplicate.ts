@@ -3,7 +3,8 @@
  * them through the real socket, session and log; by mail each comes whole. The peer and the mails
  * are ours, so the figures are the gateway's own CPU.
  */
-import { pause } from "../../torture/check.js";
+
+import { pause } from "../../support/until.js";
 import { KxPeer } from "../../torture/kx-peer.js";
 import { incremental } from "../../torture/material.js";
 import { SmtpClient } from "../../torture/smtp-client.js";

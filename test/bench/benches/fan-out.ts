@@ -3,7 +3,8 @@
  * sites; what one consumer more costs an update, and whether a consumer costs anything when nothing
  * happens.
  */
-import { pause } from "../../torture/check.js";
+
+import { pause } from "../../support/until.js";
 import { KxPeer } from "../../torture/kx-peer.js";
 import { MailSink } from "../../torture/mail-sink.js";
 import { incremental } from "../../torture/material.js";

@@ -2,7 +2,8 @@
  * Latency: from the submission of a mail at one gateway to its arrival at a site behind another,
  * with KX between them; idle, when nothing moved for a second before, and under a steady load.
  */
-import { pause } from "../../torture/check.js";
+
+import { pause } from "../../support/until.js";
 import { MailSink } from "../../torture/mail-sink.js";
 import { incremental } from "../../torture/material.js";
 import { SmtpClient } from "../../torture/smtp-client.js";

@@ -7,7 +7,8 @@ import { mkdirSync } from "node:fs";
 import { join } from "node:path";
 import { UpdateLog } from "../../../src/log/update-log.js";
 import type { Seq } from "../../../src/update.js";
-import { type Check, type Context, controlOf, goesOn, pause, until } from "../check.js";
+import { holdsWithin, pause } from "../../support/until.js";
+import { type Check, type Context, controlOf, goesOn } from "../check.js";
 import { incremental, made, SITE_ADDRESS } from "../material.js";
 import { SmtpClient } from "../smtp-client.js";
 import { World, type WorldOptions } from "../world.js";
@@ -64,7 +65,7 @@ async function cutOff(
   let cuts = 0;
   let behindCommit = 0;
   try {
-    await until(() => peer?.connected === true, 10_000);
+    await holdsWithin(() => peer?.connected === true, 10_000);
     const again = await SmtpClient.connect(gateway.port("smtp"));
     while (goesOn(context, cuts, CONTROL_CUTS)) {
       const batch = Math.min(20, context.runs - cuts);
@@ -79,7 +80,7 @@ async function cutOff(
       cuts += batch;
     }
     again.close();
-    await until(
+    await holdsWithin(
       () => (sink?.received.size ?? 0) >= cuts && (peer?.heard.length ?? 0) >= cuts,
       20_000,
     );

@@ -4,7 +4,8 @@
  * mail that goes on may hold one of them raw; mail goes to the configured site and nobody else.
  */
 import type { GatewayProcess } from "../../../src/demo/process.js";
-import { type Check, type Context, goesOn, until } from "../check.js";
+import { holdsWithin } from "../../support/until.js";
+import { type Check, type Context, goesOn } from "../check.js";
 import { made, SITE_ADDRESS } from "../material.js";
 import { SmtpClient } from "../smtp-client.js";
 import { World } from "../world.js";
@@ -39,7 +40,7 @@ export const injection: Check = {
     try {
       const told = await hostile(context, world, gateway);
       const { sink } = world;
-      await until(() => (sink?.received.size ?? 0) >= told.fresh, 60_000);
+      await holdsWithin(() => (sink?.received.size ?? 0) >= told.fresh, 60_000);
       await gateway.end();
       const faults = [...told.faults, ...lineFaults(gateway), ...mailFaults(world)];
       return {
