@@ -1,9 +1,9 @@
 /**
- * The doors that one configuration asks for, over one log: built, started from the inside out and
- * stopped in the mirror order, but for those that send: they stop first and together, because they
- * may wait for seconds for servers that do not answer, and what comes in goes on meanwhile. Mails
- * and posts that are under way keep nobody waiting either. Holds no behaviour of its own; whoever
- * wants to know how the rooms hang together reads this file.
+ * Builds, starts and stops the doors of one configuration over one log. This file shows how the
+ * rooms are connected; it has no other behaviour. Doors that receive start last and stop in reverse
+ * order. Doors that send stop first and together, because they may wait for seconds for servers
+ * that do not answer; updates are received meanwhile. Mail and HKP requests under way do not delay
+ * the stop either: they end while other doors open.
  */
 import { AdminDoor } from "./admin/admin-door.js";
 import { hkpStats } from "./admin/hkp-stats.js";
@@ -38,7 +38,7 @@ import type { EventCounters } from "./status/event-counters.js";
 import type { Upkeep } from "./upkeep.js";
 import { VERSION } from "./version.js";
 
-/** Where a gateway listens; ports that the config left open are filled in. */
+/** Where a gateway listens, with the actual numbers for ports that are 0 in the config. */
 export interface Listening {
   readonly smtp: readonly Endpoint[];
   readonly hkp: readonly Endpoint[];
@@ -46,14 +46,14 @@ export interface Listening {
   readonly admin: Endpoint | undefined;
 }
 
-/** What outlives a change of the configuration. */
+/** The parts that outlive a reload of the configuration. */
 export interface Foundation {
   readonly log: UpdateLog;
   readonly clock: Clock;
   readonly counters: EventCounters;
-  /** Watches the clock over every change of the configuration. */
+  /** Watches the clock across reloads. */
   readonly upkeep: Upkeep;
-  /** Sockets that systemd opened, if it started us. */
+  /** Sockets that systemd opened, if it started the gateway. */
   readonly inherited: SystemdSockets | undefined;
   /** Milliseconds since 1970. */
   readonly startedAt: number;
@@ -62,15 +62,15 @@ export interface Foundation {
 export interface Doors {
   readonly listening: Listening;
   /**
-   * Closes them: when it resolves nothing is listened on any more. What is under way at the doors
-   * for mail and HKP may take some seconds more, until `drained`; other doors can open meanwhile.
+   * Closes them; when it resolves no address is listened on. Mails and HKP requests under way may
+   * take some seconds more, until `drained`; other doors can open meanwhile.
    */
   stop(): Promise<{ readonly drained: Promise<void> }>;
 }
 
 /**
- * Opens all doors of `config`. Throws the system's error when an address cannot be listened on and
- * `Trouble` when the log fails; what was opened is closed again.
+ * Opens all doors of `config`. Throws the system's error if an address cannot be listened on, and
+ * `Trouble` if the log fails; the doors that were opened are closed again.
  */
 export async function openDoors(config: Config, foundation: Foundation): Promise<Doors> {
   const { log, clock, counters, upkeep, inherited, startedAt } = foundation;
@@ -105,7 +105,7 @@ export async function openDoors(config: Config, foundation: Foundation): Promise
     stops.push(() => kxDoor?.stop());
     const kx = (await kxDoor?.start()) ?? [];
 
-    // A neighbour that sends mail or posts is up, so its KX connection is dialled at once.
+    // A neighbour that sends mail or HKP requests is up, so its KX connection is dialled at once.
     const unsubscribe = counters.onReport(({ event, fields: { neighbour, via } }) => {
       const cameIn = (event === "accepted" || event === "duplicate") && via !== "kx";
       if (cameIn && typeof neighbour === "string") kxDoor?.showedLife(neighbour);
@@ -175,14 +175,14 @@ export async function openDoors(config: Config, foundation: Foundation): Promise
   }
 }
 
-/** The policy over the log; where no new keys are taken, those of the log are the known ones. */
+/** The policy over the log. With `new_keys = false` the keys of the log are the known ones. */
 function rulesOf({ policy }: Config, { log, clock, counters }: Foundation): Policy {
   const isClosed = !policy.newKeys && policy.carried === undefined;
   if (isClosed && log.removals.adopt() === 0) counters.report("takes-nothing", {});
   return new Policy(policy, log, clock);
 }
 
-/** The operator's orders, each carried out by the part that it concerns. */
+/** The operator's orders; the door that an order concerns carries it out. */
 function ordersFor(
   lane: (name: string) => LaneDriver | undefined,
   kxDoor: KxDoor | undefined,
@@ -268,8 +268,8 @@ function localKeyserver({ local }: Config) {
 }
 
 /**
- * How long the log keeps what, and for which lanes it holds what they have not got: for those in
- * use. Whoever is on KX fetches in time or not at all.
+ * The limits of expiry. Bodies are held for lanes that are in use; a neighbour on KX fetches
+ * updates before they expire.
  */
 export function retentionOf({ log, local }: Config, open: readonly string[]): RetentionLimits {
   const { retainMs, rememberMs, holdBytes: bytes } = log;

@@ -1,7 +1,8 @@
 /**
- * A gateway: one log, and the doors of the configuration that is in force. The log stays open for
- * life; a new configuration closes the doors and opens them anew, which costs the neighbours a
- * reconnect and nobody an update. When the new doors cannot be opened the old ones are.
+ * A gateway: one log, and the doors of the configuration in force. The log stays open for the life
+ * of the process. A reload closes the doors and opens those of the new configuration: KX peers
+ * reconnect, and no update is lost. If the new doors cannot be opened, those of the previous
+ * configuration are opened again.
  */
 
 import type { Clock } from "./clock.js";
@@ -22,9 +23,9 @@ export class Gateway {
   #config: Config;
   #doors: Doors;
   readonly #journal: SentJournal;
-  /** Changes of the doors, one after the other. */
+  /** Changes of the doors run one after the other. */
   #work: Promise<void> = Promise.resolve();
-  /** What is still under way at doors that a reload has closed. */
+  /** Sessions that are still under way at doors that a reload has closed. */
   readonly #draining = new Set<Promise<void>>();
 
   private constructor(foundation: Foundation, config: Config, doors: Doors, journal: SentJournal) {
@@ -35,9 +36,9 @@ export class Gateway {
   }
 
   /**
-   * Opens the log and the doors. Throws `Trouble` when the log cannot be used and the system's
-   * error when an address cannot be listened on; nothing stays open then. `inherited` is what
-   * systemd opened for us, and stays its caller's to close.
+   * Opens the log and the doors. Throws `Trouble` if the log cannot be used, and the system's error
+   * if an address cannot be listened on; then nothing stays open. `inherited` are the sockets that
+   * systemd opened; the caller closes them.
    */
   static async start(
     config: Config,
@@ -67,7 +68,7 @@ export class Gateway {
     }
   }
 
-  /** The configuration that is in force. */
+  /** The configuration in force. */
   get config(): Config {
     return this.#config;
   }
@@ -76,7 +77,7 @@ export class Gateway {
     return this.#doors.listening;
   }
 
-  /** Puts another configuration in force, or keeps the present one, reports why and says false. */
+  /** Puts `config` in force. If that fails it keeps the present one, reports why, returns false. */
   reload(config: Config): Promise<boolean> {
     const done = this.#work.then(() => this.#reload(config));
     this.#work = done.then(() => {});

@@ -1,9 +1,9 @@
 /**
- * Calls the log for a room that must not stop when the log fails: the trouble is reported to the
- * operator and the caller gets undefined, since neighbours must not suffer for a full disk here.
- * The same kind of trouble of one room is reported at most every 10 s, because thousands of
- * look-ups or many lanes may meet it. A server that answers a client reports its trouble itself,
- * one mail at a time. Pure but for the clock and the diagnostics that it is given.
+ * Calls the log for a room that continues when the log fails, for example because the disk is full:
+ * the trouble is reported to the operator and the caller gets undefined. The same kind of trouble
+ * in one room is reported at most every 10 s, because thousands of queries or many lanes may have
+ * it. A server that answers a client reports its trouble itself, once per mail. Clock and
+ * diagnostics are arguments of the constructor.
  */
 import type { Clock } from "./clock.js";
 import type { Diagnostics } from "./diagnostics.js";
@@ -17,7 +17,7 @@ export class LogGuard {
   readonly #diagnostics: Diagnostics;
   readonly #toldAt = new Map<string, number>();
 
-  /** `door` names in reports who uses the log; each user has a guard of its own. */
+  /** `door` names the user of the log in reports; each user has its own guard. */
   constructor(door: string, clock: Clock, diagnostics: Diagnostics) {
     this.#door = door;
     this.#clock = clock;
@@ -34,7 +34,7 @@ export class LogGuard {
     }
   }
 
-  /** Reports a `Trouble`, unless its kind was reported just now; throws any other error. */
+  /** Reports a `Trouble` unless its kind was reported recently; throws any other error. */
   tell(error: unknown): void {
     if (!(error instanceof Trouble)) throw error;
     const { kind, message: problem, remedy } = error;

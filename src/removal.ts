@@ -1,8 +1,8 @@
 /**
- * The operator's orders about a key: block it, take the block back, forget what the log holds of
- * it. Read from texts, written as the path that the control socket takes, and carried out on the
- * log, by the running gateway or, while none runs, by the command. What a block means is the
- * policy's; what other keyservers have is out of reach.
+ * The operator's orders about a key: block it, remove the block, forget its updates in the log. An
+ * order is parsed from texts, sent as a path of the control socket, and carried out on the log by
+ * the running gateway or, if none runs, by the command. `policy.ts` defines the effect of a block.
+ * Copies of the key on other keyservers are not affected.
  */
 
 import type { Clock } from "./clock.js";
@@ -20,9 +20,9 @@ export type RemovalVerb = "block" | "unblock" | "forget";
 
 const VERBS: readonly string[] = ["block", "unblock", "forget"] satisfies RemovalVerb[];
 
-/** Longest reason; it is shown in lists and has to fit into a request. */
+/** Maximum length of a reason, which is shown in lists and is part of a request. */
 const MAX_REASON = 500;
-/** Updates of one key that are counted for an answer. */
+/** Maximum number of updates of a key that is counted for an answer. */
 const COUNTED = 1000;
 
 export interface RemovalOrder {
@@ -35,14 +35,14 @@ export interface RemovalOrder {
   readonly allowRevocation: boolean;
 }
 
-/** What came of an order; `missing` when there was nothing to do it to. */
+/** The outcome of an order; `missing` if there was nothing to change. */
 export interface RemovalOutcome {
   readonly done: boolean;
   readonly words: string;
   readonly missing?: true;
 }
 
-/** An order as it was written at `now` (ms since 1970), or what is wrong with it. */
+/** An order that was given at `now` (ms since 1970), or the fault in it. */
 export function readOrder(
   verb: RemovalVerb,
   given: {
@@ -69,7 +69,7 @@ export function readOrder(
   return { value: { ...common, until: until.value } };
 }
 
-/** The path by which an order goes to a running gateway, and how it is read there. */
+/** The path of an order on the control socket of a running gateway. */
 export function pathOf({
   verb,
   fingerprint,
@@ -83,7 +83,7 @@ export function pathOf({
   return `/keys/${fingerprint}/${verb}?${query}`;
 }
 
-/** The order of such a path; undefined when `verb` is none. */
+/** The order of such a path; undefined if `verb` is not a verb of removal. */
 export function orderOf(
   verb: string,
   fingerprint: string,
@@ -97,20 +97,20 @@ export function orderOf(
   return readOrder(verb, { fingerprint, reason, until, allowRevocation }, now);
 }
 
-/** Up to this size of the log a running gateway rebuilds it: a second in which nobody is served. */
+/** Maximum size of a log that a running gateway rebuilds, which blocks it for a second. */
 export const REBUILD_BYTES = 64 * 1024 ** 2;
 
-/** What an order is carried out on. */
+/** The components and settings with which an order is carried out. */
 interface Place {
   readonly policy: PolicySettings;
   readonly log: Pick<UpdateLog, "body" | "lookup" | "removals">;
   readonly clock: Clock;
   readonly diagnostics: Diagnostics;
-  /** Up to which size a log is rebuilt when something was forgotten. */
+  /** Maximum size of a log that is rebuilt after a key was forgotten. */
   readonly rebuildBytes: number;
 }
 
-/** Does it, on disk when it returns. Throws `Trouble`; then nothing was done. */
+/** Carries out an order, durably. Throws `Trouble`; then nothing was changed. */
 export function carryOut(order: RemovalOrder, place: Place): RemovalOutcome {
   switch (order.verb) {
     case "block":

@@ -1,8 +1,15 @@
 /**
- * Holds a report against the table of events while a test runs. The compiler checks the call; here
- * also what came by a spread or under another type is checked, which it lets pass.
+ * Checks reports against the table of events while a test runs. The compiler checks the call; this
+ * also checks fields from a spread or with another type, which the compiler accepts. Every recorder
+ * of events in the tests uses it.
  */
-import { type EventName, type Fields, kindOf } from "../src/diagnostics.js";
+import {
+  type Diagnostics,
+  type EventName,
+  type EventSink,
+  type Fields,
+  kindOf,
+} from "../src/diagnostics.js";
 
 /** What is wrong with a report: fields that the table does not know, misses or has otherwise. */
 export function reportFaults(event: EventName, fields: Fields): string[] {
@@ -18,6 +25,17 @@ export function reportFaults(event: EventName, fields: Fields): string[] {
       return isA(type.replace("?", ""), value) ? [] : [`${event}: ${name} is no ${type}`];
     }),
   ];
+}
+
+/** Passes checked reports on to `record`. */
+export function checked(record: (event: EventName, fields: Fields) => unknown): Diagnostics {
+  const sink: EventSink = {
+    report: (event, fields = {}) => {
+      checkReport(event, fields);
+      record(event, fields);
+    },
+  };
+  return sink;
 }
 
 /** Throws when the report is not as the table says. */

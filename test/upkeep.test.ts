@@ -5,7 +5,7 @@
 import fc from "fast-check";
 import { describe, expect, it, onTestFinished } from "vitest";
 import type { Clock } from "../src/clock.js";
-import type { Diagnostics, EventName } from "../src/diagnostics.js";
+import type { EventName } from "../src/diagnostics.js";
 import { Trouble } from "../src/errors.js";
 import type { RetentionLimits } from "../src/log/retention.js";
 import { UpdateLog } from "../src/log/update-log.js";
@@ -13,6 +13,7 @@ import { LogGuard } from "../src/log-guard.js";
 import { AnnouncedSince } from "../src/peering/announced-since.js";
 import { UPKEEP_LIMITS, Upkeep } from "../src/upkeep.js";
 import { arrival, fingerprint, HOUR_MS as HOUR, selfSigned, seq, update } from "./log/material.js";
+import { checked } from "./reported.js";
 
 const T0 = 1_800_000_000_000;
 const YEAR = 8760 * HOUR;
@@ -43,7 +44,7 @@ class Machine {
 
   get upkeep(): Upkeep {
     const { log, clock } = this;
-    const diagnostics: Diagnostics = { report: (event) => void this.events.push(event) };
+    const diagnostics = checked((event) => this.events.push(event));
     this.#upkeep ??= new Upkeep({ log, clock, diagnostics }, () => this.limits);
     return this.#upkeep;
   }

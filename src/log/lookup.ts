@@ -1,9 +1,9 @@
 /**
- * Questions that only a person asks of the log: which entries a key has, which a mail brought, what
- * became of one at the sites. Apart from the log's own statements, because no door needs them.
+ * Queries of the page and of commands such as `kxgw trace`: the entries of a key or of a mail, and
+ * the sites that refused an entry.
  *
- * Limit: there is no index of Message-IDs, since nothing but this asks for them; that question
- * reads the whole log, a second for 1.5 million entries, and belongs into a process of its own.
+ * Limit: there is no index of Message-IDs, since only this query uses them. It reads the whole log,
+ * one second for 1.5 million entries, and must run in a process of its own.
  */
 import type Database from "better-sqlite3";
 import type { Fingerprint, Seq } from "../update.js";
@@ -43,17 +43,17 @@ export class Lookup {
     return this.#connection.read(() => this.#byFingerprint.all(key, limit)) as Seq[];
   }
 
-  /** Numbers of the entries that the mail of that Message-ID brought; reads the whole log. */
+  /** Numbers of the entries that came with the mail of this Message-ID; reads the whole log. */
   byMessageId(messageId: string, limit: number): Seq[] {
     return this.#connection.read(() => this.#byMessageId.all(messageId, limit)) as Seq[];
   }
 
-  /** Message-ID of the mail that brought an entry. */
+  /** Message-ID of the mail that an entry came with. */
   messageId(seq: Seq): string | undefined {
     return this.#connection.read(() => this.#messageId.get(seq)) ?? undefined;
   }
 
-  /** The sites that refused an entry for good. */
+  /** The permanent refusals of an entry, by site. */
   undelivered(seq: Seq): Undelivered[] {
     return this.#connection.read(() => this.#undelivered.all(seq));
   }

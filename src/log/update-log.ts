@@ -1,13 +1,13 @@
 /**
- * The update log: the gateway's only memory. An ordered record of updates, numbered from 1 without
- * gaps and never twice, to which everything that was accepted is appended once, and from which
- * each door reads on from its own cursor. "Stored" means committed and fsynced: an answer to a
- * sender may follow, never precede, `append` (RFC 5321 section 6.1; thesis, appendix A).
+ * The update log, which holds all persistent data of the gateway. Entries are numbered from 1
+ * without gaps, and no number is used twice. Each accepted update is appended once; each door reads
+ * from its own cursor. "Stored" means committed and fsynced: an answer to a sender follows `append`
+ * and never precedes it (RFC 5321 section 6.1; thesis, appendix A).
  *
- * Synchronous on purpose: a call returns when SQLite is done, so no two steps of it interleave. It
- * knows no protocol, no policy and no clock. Known limits: KX names an update by its MD5 alone, so
- * of two updates with one MD5 the second can come in by mail only; a trail holds at most
- * `TRAIL_LIMIT` addresses, and a site beyond them may get an update that it has.
+ * All calls are synchronous, so that their steps do not interleave. The log has no protocol, policy
+ * or clock. Known limits: KX identifies an update by its MD5 only, so of two updates with the same
+ * MD5 the second can be received only by mail; a trail holds at most `TRAIL_LIMIT` addresses, and a
+ * site beyond them may get an update that it has.
  */
 import type Database from "better-sqlite3";
 import type { Trouble } from "../errors.js";
@@ -26,27 +26,27 @@ import { Retention, type Totals } from "./retention.js";
 import { Sendings } from "./sendings.js";
 import { Trails, union } from "./trail.js";
 
-/** An update as a door hands it in. */
+/** An update to append. */
 export interface Arrival {
   readonly update: Update;
   readonly origin: Origin;
-  /** X-KeyServer-Sent addresses that it came with. */
+  /** Addresses of its X-KeyServer-Sent fields. */
   readonly trail: readonly string[];
   /** Milliseconds since 1970. */
   readonly receivedAt: number;
-  /** Message-ID of the mail that brought it. */
+  /** Message-ID of the mail that it came with. */
   readonly messageId?: string | undefined;
 }
 
 /**
- * What became of an arrival. `collision`: another update with the same MD5 and another SHA-256 was
- * held already; both are kept. A duplicate has the number of the entry that was there.
+ * The outcome of an arrival. `collision`: the log already has another update with the same MD5 and
+ * a different SHA-256; both are kept. The number of a duplicate is that of the existing entry.
  */
 export type Appended =
   | { readonly outcome: "appended"; readonly seq: Seq; readonly collision: boolean }
   | { readonly outcome: "duplicate"; readonly seq: Seq };
 
-/** What is announced of an update, and where it came from; its body may have expired. */
+/** What KX announces of an update, and its origin; its body may have expired. */
 export interface Entry {
   readonly seq: Seq;
   readonly hash: UpdateHash;
@@ -58,7 +58,7 @@ export interface Entry {
   readonly receivedAt: number;
 }
 
-/** How much the log holds; `fileBytes` is what it takes on disk with its WAL. */
+/** Size of the log; `fileBytes` is its size on disk with the WAL. */
 export interface Counts extends Totals {
   readonly fileBytes: number;
 }
@@ -85,40 +85,40 @@ type UpdateParameters = [
   trail: string,
 ];
 
-/** Hex is made by SQLite: 50,000 small buffers cost five times as much. */
+/** SQLite makes the hex digits: 50,000 small buffers take five times as long. */
 const ENTRY = `
   SELECT seq, lower(hex(hash)) AS name, hex(fingerprint) AS keyName, size, neighbour, transport,
     received_at AS receivedAt
   FROM updates`;
 
 export class UpdateLog {
-  /** What only people ask. */
+  /** Queries of the page and of commands. */
   readonly lookup: Lookup;
-  /** What sites' mail systems sent back. */
+  /** Bounces of our mails. */
   readonly bounces: Bounces;
-  /** What the operator has had removed. */
+  /** Blocks, and forgotten updates. */
   readonly removals: Removals;
-  /** Which packets are in the updates of the log, or were. */
+  /** Names of the packets of all updates. */
   readonly packets: PacketMemory;
-  /** What was lost and is to be fetched again. */
+  /** Lost updates that are to be fetched again. */
   readonly repairs: Repairs;
-  /** Who is known to have what. */
+  /** The addresses of sites that have an update. */
   readonly trails: Trails;
-  /** When it went to whom. */
+  /** The times of deliveries. */
   readonly sendings: Sendings;
-  /** Since when something may wait at a peer. */
+  /** Since when an update may wait at a peer. */
   readonly fetchWaits: FetchWaits;
-  /** How far the logs of our KX peers have been read. */
+  /** How far the logs of the KX peers have been read. */
   readonly cursors: ReceiveCursors;
-  /** How far each site has been served, and what it refused for good. */
+  /** The state of the lane of each site, and its permanent refusals. */
   readonly lanes: Lanes;
-  /** What each site still needs. */
+  /** The updates that each site still needs. */
   readonly pending: Pending;
-  /** What completes an update of a key: see `openpgp/skeleton.ts`. */
+  /** Packets that complete an update of a key: see `openpgp/skeleton.ts`. */
   readonly skeletons: Skeletons;
-  /** Names that policy refused over KX. */
+  /** Hashes of updates that policy refused over KX. */
   readonly refusals: Refusals;
-  /** What leaves the log by age; call it with dates that can be trusted. */
+  /** Expiry by age; call it only with a trusted time. */
   readonly retention: Retention;
   readonly #connection: Connection;
   readonly #listeners = new Set<() => void>();
@@ -133,7 +133,7 @@ export class UpdateLog {
   readonly #range: Database.Statement<[number, number, number], EntryRow>;
   readonly #body: Database.Statement<[number], Buffer>;
 
-  /** A log over an open connection; everybody but a test of faults calls `UpdateLog.open`. */
+  /** A log over an open connection. Only tests of faults call it; others use `UpdateLog.open`. */
   constructor(connection: Connection) {
     const { db } = connection;
     this.#connection = connection;
@@ -169,9 +169,9 @@ export class UpdateLog {
   }
 
   /**
-   * Opens the log in file `path`, creating it where there is none; `:memory:` is a log for tests.
-   * `readonly` reads beside a running gateway. Throws `Trouble`: 'busy' when another gateway
-   * serves the file, 'not-ours', 'corrupt', 'read-only' or 'unusable'.
+   * Opens the log in the file `path` and creates the file if it is missing; `:memory:` is a log for
+   * tests. With `readonly` the log is read beside a running gateway. Throws `Trouble`: 'busy' if
+   * another gateway serves the file, 'not-ours', 'corrupt', 'read-only' or 'unusable'.
    */
   static open(path: string, options: { readonly readonly?: boolean } = {}): UpdateLog {
     let log: UpdateLog | undefined;
@@ -186,9 +186,9 @@ export class UpdateLog {
   }
 
   /**
-   * Stores `arrivals` in order, and with them a peer's receive cursor, in one transaction: all or,
-   * with a `Trouble`, nothing. A duplicate adds its trail to the entry that is there and nothing
-   * else. Returns one outcome an arrival, when they are on disk and the doors are woken.
+   * Stores `arrivals` in order, and with them the receive cursor of a peer, in one transaction. If
+   * it throws a `Trouble`, nothing was stored. A duplicate only adds its trail to the existing
+   * entry. Returns one outcome per arrival, after they are on disk and the doors were woken.
    */
   append(
     arrivals: readonly Arrival[],
@@ -246,8 +246,8 @@ export class UpdateLog {
   }
 
   /**
-   * Calls `listener`, which must not throw, after each commit that added an entry, noted a bounce
-   * or a repair, or removed something: a signal without data. Returns the way to unsubscribe.
+   * Calls `listener`, which must not throw, after each commit that added an entry, a bounce or a
+   * repair, or removed something. Returns the function that unsubscribes.
    */
   onAppend(listener: () => void): () => void {
     const own = () => listener();
@@ -255,7 +255,7 @@ export class UpdateLog {
     return () => this.#listeners.delete(own);
   }
 
-  /** Number of the newest entry, which is always remembered; 0 when nothing was ever appended. */
+  /** Number of the newest entry, which never expires; 0 for an empty log. */
   newest(): Seq | 0 {
     return (this.#connection.read(() => this.#newest.get()) ?? 0) as Seq | 0;
   }
@@ -265,14 +265,14 @@ export class UpdateLog {
     return row && toEntry(row);
   }
 
-  /** The entry of that name; of two with one MD5 the newer. */
+  /** The entry with this hash; of two with the same MD5 the newer one. */
   entryByHash(hash: UpdateHash): Entry | undefined {
     const key = Buffer.from(hash, "hex");
     const row = this.#connection.read(() => this.#byHash.get(key));
     return row && toEntry(row);
   }
 
-  /** Whether an update of that name is remembered, with or without its body. */
+  /** Whether there is an entry with this hash, with or without its body. */
   has(hash: UpdateHash): boolean {
     return this.#connection.read(() => this.#has.get(Buffer.from(hash, "hex"))) !== undefined;
   }
@@ -282,15 +282,15 @@ export class UpdateLog {
     return this.#connection.read(() => this.#range.all(low, high, limit)).map(toEntry);
   }
 
-  /** The update's packets, or undefined once they have expired. */
+  /** The packets of the update; undefined once they have expired. */
   body(seq: Seq): Uint8Array | undefined {
     const bytes = this.#connection.read(() => this.#body.get(seq));
     return bytes && new Uint8Array(bytes.buffer, bytes.byteOffset, bytes.byteLength);
   }
 
   /**
-   * Learns from keys of which nothing is news what completes later updates of them, unless they
-   * were forgotten: nothing of those comes back before there is news.
+   * Updates the skeletons of keys whose packets are all known. The skeleton of a forgotten key is
+   * not stored again until an update of it is appended.
    */
   learn(updates: readonly Update[], at: number): void {
     const wanted = updates.filter(
@@ -306,32 +306,32 @@ export class UpdateLog {
     this.skeletons.remember(fingerprint, selfSigned, at);
   }
 
-  /** How much the log holds; takes microseconds at any size. */
+  /** Size of the log; takes microseconds at any size. */
   counts(): Counts {
     return { ...this.retention.totals(), fileBytes: this.#connection.fileBytes() };
   }
 
-  /** What stands behind the word "stored", as SQLite reports it. */
+  /** The settings that make "stored" durable, as SQLite reports them. */
   durability(): Durability {
     return this.#connection.durability();
   }
 
-  /** Throws `Trouble` when the files of the log are not at their paths any more. */
+  /** Throws `Trouble` if the files of the log are no longer at their paths. */
   assertInPlace(): void {
     this.#connection.assertInPlace();
   }
 
-  /** What is damaged, once it was met: from then on every write is refused with it. */
+  /** The first damage that was found; from then on every write throws it. */
   get damage(): Trouble | undefined {
     return this.#connection.damage;
   }
 
-  /** Calls `listener`, which must not throw, when damage is met; at most once. */
+  /** Calls `listener`, which must not throw, when damage is found; at most once. */
   onDamage(listener: (damage: Trouble) => void): void {
     this.#connection.onDamage(listener);
   }
 
-  /** Moves the WAL into the file and empties it; false when a reader was in the way. */
+  /** Moves the WAL into the file and empties it; false if a reader prevented it. */
   checkpoint(): boolean {
     return this.#connection.checkpoint();
   }

@@ -8,6 +8,7 @@ import { systemClock } from "../../src/clock.js";
 import { parseConfig } from "../../src/config/load.js";
 import type { EventName, Fields } from "../../src/diagnostics.js";
 import { Gateway } from "../../src/gateway.js";
+import { checked } from "../reported.js";
 import { scratch } from "../support/scratch.js";
 import { pause, until } from "../support/until.js";
 import { Wire } from "./cut.js";
@@ -22,9 +23,7 @@ const FALLBACK_MS = 600;
 /** A gateway of this process, and what it has reported. */
 async function gateway(text: string, directory = scratch()) {
   const events: { readonly event: EventName; readonly fields: Fields }[] = [];
-  const diagnostics = {
-    report: (event: EventName, fields: Fields = {}) => void events.push({ event, fields }),
-  };
+  const diagnostics = checked((event, fields) => events.push({ event, fields }));
   const config = (of: string) => parseConfig(of, "kxgw.toml", directory, {});
   const one = await Gateway.start(config(text), systemClock, diagnostics);
   onTestFinished(() => one.stop());

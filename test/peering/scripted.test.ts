@@ -13,6 +13,7 @@ import { SEND_QUEUE_LIMITS } from "../../src/peering/send-queue.js";
 import { LISTING_LIMITS } from "../../src/peering/serving.js";
 import type { Update } from "../../src/update.js";
 import { wire } from "../kx/wire.js";
+import { checked } from "../reported.js";
 import { made } from "../torture/material.js";
 
 class Stage {
@@ -28,7 +29,7 @@ class Stage {
   constructor() {
     onTestFinished(() => this.log.close());
     const clock: Clock = { now: () => 1e12, monotonic: () => this.now, random: () => 0.5 };
-    const diagnostics = { report: (event: EventName) => this.events.push(event) };
+    const diagnostics = checked((event) => this.events.push(event));
     this.exchange = new Exchange(["peer"], this.log, clock, diagnostics, { observing: false });
   }
 

@@ -11,6 +11,7 @@ import { UpdateLog } from "../../src/log/update-log.js";
 import { Exchange } from "../../src/peering/exchange.js";
 import { walk } from "../mail/oracles/packets.js";
 import { armored } from "../mail/oracles/raw-mail.js";
+import { checked } from "../reported.js";
 import { scratch } from "../support/scratch.js";
 import { made } from "../torture/material.js";
 
@@ -23,9 +24,7 @@ function leftOf(armor: string, announced: { hash: string; fingerprint: string })
   onTestFinished(() => log.close());
   const said: string[] = [];
   const clock = { now: () => 1e12, monotonic: () => 0, random: () => 0.5 };
-  const diagnostics = {
-    report: (...event: unknown[]) => void said.push(JSON.stringify(event)),
-  };
+  const diagnostics = checked((...event) => said.push(JSON.stringify(event)));
   const exchange = new Exchange(["giver", "taker"], log, clock, diagnostics, { observing: false });
   const take = (actions: ReturnType<Exchange["grew"]>) => {
     for (const action of actions) {

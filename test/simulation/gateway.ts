@@ -16,6 +16,7 @@ import type { Action } from "../../src/peering/exchange.js";
 import type { Schedule } from "../../src/schedule.js";
 import type { Seq } from "../../src/update.js";
 import { UPKEEP_LIMITS } from "../../src/upkeep.js";
+import { checkReport } from "../reported.js";
 import type { Dice } from "./dice.js";
 import type { PeerSettings } from "./door.js";
 import { Ledger, Violation } from "./ledger.js";
@@ -302,6 +303,7 @@ export class Gateway implements Host, MailHost, Diagnostics {
   // What it tells its operator.
 
   report(event: EventName, fields: Fields = {}): void {
+    checkReport(event, fields);
     const { queue, trace } = this.#world;
     trace.line(queue.now, `${this.name} ${event} ${spoken(fields)}`);
     trace.sometimes(event);

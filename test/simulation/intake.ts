@@ -8,7 +8,7 @@
  */
 import type { Clock } from "../../src/clock.js";
 import type { Neighbour } from "../../src/config/config.js";
-import type { EventSink } from "../../src/diagnostics.js";
+import type { Diagnostics } from "../../src/diagnostics.js";
 import { Refusal, Trouble } from "../../src/errors.js";
 import { BounceIntake } from "../../src/ingress/bounce-intake.js";
 import { KeyIntake, type Material, type Submission } from "../../src/intake/key-intake.js";
@@ -47,7 +47,7 @@ export class SimIntake {
   readonly #bounces: BounceIntake;
   readonly #acknowledged: Acknowledged;
   readonly #soon: (commit: () => void) => void;
-  readonly #diagnostics: EventSink;
+  readonly #diagnostics: Diagnostics;
   #waiting: Waiting[] = [];
 
   /** `soon` calls back in a moment, in a step of its own. */
@@ -55,7 +55,7 @@ export class SimIntake {
     settings: IntakeSettings,
     log: UpdateLog,
     clock: Clock,
-    diagnostics: EventSink,
+    diagnostics: Diagnostics,
     acknowledged: Acknowledged,
     soon: (commit: () => void) => void,
   ) {
@@ -115,7 +115,8 @@ export class SimIntake {
       }
     } catch (error) {
       if (!(error instanceof Trouble)) throw error;
-      this.#diagnostics.report("mail-deferred", { problem: error.message });
+      const { kind, message: problem, remedy } = error;
+      this.#diagnostics.report("mail-deferred", { kind, problem, remedy });
       for (const { answer } of group) answer(NOT_NOW);
     }
   }
