@@ -4,10 +4,8 @@
  * left. Pure: the monotonic time and the date are arguments. What cannot wait is the tracker's rule
  * 10; what a request will cost is its estimate, and what came is told here afterwards.
  */
-import type { QuietHours } from "../config/config.js";
 import { type Rate, TokenBucket } from "../rate.js";
-
-const DAY_MS = 24 * 3_600_000;
+import { type QuietHours, quietFor } from "../schedule.js";
 
 /** What the operator wants of one peer. */
 export interface FetchPolicy {
@@ -52,11 +50,4 @@ export class Budget {
     const waitMs = this.#bucket?.waitMs(now, expectedBytes + 1) ?? 0;
     return waitMs > 0 ? { why: "fetch-rate", waitMs } : undefined;
   }
-}
-
-/** How long the quiet hours still last at `date`; 0 when it is not in them. */
-export function quietFor({ fromMs, toMs }: QuietHours, date: number): number {
-  const time = ((date % DAY_MS) + DAY_MS) % DAY_MS;
-  const isQuiet = fromMs <= toMs ? time >= fromMs && time < toMs : time >= fromMs || time < toMs;
-  return isQuiet ? (toMs - time + DAY_MS) % DAY_MS : 0;
 }
