@@ -11,8 +11,9 @@
  * those of Hockeypuck and GnuPG, with room for photo ids, which the thesis wants to pass (3.1).
  */
 import { KEEP_ALL, type Pruned, type Pruning } from "./admit.js";
+import type { Block } from "./block.js";
 import type { Clock } from "./clock.js";
-import type { Block, PolicySettings } from "./config/config.js";
+import type { PolicySettings } from "./config/config.js";
 import { Refusal } from "./errors.js";
 import type { Component, TransferableKey } from "./openpgp/key.js";
 import { assembleKey, keyPackets, readKeys } from "./openpgp/key.js";

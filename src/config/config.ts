@@ -4,14 +4,9 @@
  * a missing section is undefined here, and its part of the gateway is not started.
  */
 
+import type { Block } from "../block.js";
 import type { Rate } from "../rate.js";
-import type { Schedule } from "../schedule.js";
-
-/** A part of the day in UTC, milliseconds after midnight; it may include midnight. */
-export interface QuietHours {
-  readonly fromMs: number;
-  readonly toMs: number;
-}
+import type { QuietHours, Schedule } from "../schedule.js";
 
 /** An address to listen on or to dial. Port 0 means any free port. */
 export interface Endpoint {
@@ -78,15 +73,6 @@ export type LocalDelivery = LocalWay & {
   readonly maxMailBytes: number;
   readonly retry: Schedule;
 };
-
-/** Why and until when a key is not carried. */
-export interface Block {
-  readonly reason: string;
-  /** Milliseconds since 1970, or undefined for no end. */
-  readonly until: number | undefined;
-  /** Whether an update with only a hard revocation of the key passes. */
-  readonly allowRevocation: boolean;
-}
 
 /** What is not carried, see `policy.ts`; sizes in bytes, each of one update or packet. */
 export interface PolicySettings {

@@ -10,7 +10,7 @@
  */
 import { createHash } from "node:crypto";
 import type Database from "better-sqlite3";
-import type { Block } from "../config/config.js";
+import type { Block } from "../block.js";
 import { Trouble } from "../errors.js";
 import type { Fingerprint, Seq } from "../update.js";
 import type { Bounces } from "./bounces.js";

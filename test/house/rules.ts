@@ -46,6 +46,7 @@ const OUTSIDE = [
 export const FLOORS: readonly Readonly<Record<string, Room>>[] = [
   {
     update: { pure: true },
+    block: { pure: true },
     errors: { pure: true },
     steps: { pure: true },
     clock: {},
@@ -58,13 +59,14 @@ export const FLOORS: readonly Readonly<Record<string, Room>>[] = [
   {
     text: { pure: true },
     diagnostics: { pure: true },
-    config: { packages: ["zod", "smol-toml"], node: ["fs", "net", "tls"] },
   },
   {
     openpgp: { pure: true, node: ["crypto"] },
     mail: { pure: true, node: ["crypto"] },
     kx: { pure: true, node: ["crypto"] },
     "log-guard": { pure: true },
+    // On the floor of the formats: these take values, not the configuration.
+    config: { packages: ["zod", "smol-toml"], node: ["fs", "net", "tls"] },
   },
   { admit: { pure: true }, outmail: { pure: true }, migration: { packages: ["smol-toml"] } },
   { policy: { pure: true } },
