@@ -1,13 +1,14 @@
 /**
- * The spool door: mails that somebody else's pipe leaves as files, so that no mail server has to be
- * changed: pks-mail.sh (`pks-mail.*`), sks_add_mail (`*.ready`), onak-mail.pl (`*.onak`).
- *  1. A file is read when size and time have been the same for one interval, because pks-mail.sh
- *     writes where it is found; and it is removed after the commit, never before.
- *  2. What is refused is moved aside into `refused/`. What cannot be read or moved, or comes faster
- *     than `accept_rate`, stays, and is told once. While the log is in trouble everything stays.
- *  3. Links, pipes and directories are not touched: a spool is written to by others.
- *  4. Each directory has its own loop, and takes of a full one the oldest files first, in portions.
- * Limit: no address vouches for a file, so a mail has to name a neighbour as its author.
+ * The spool door reads mails that the pipe of another keyserver writes as files, so that the mail
+ * server needs no change: pks-mail.sh (`pks-mail.*`), sks_add_mail (`*.ready`), onak-mail.pl
+ * (`*.onak`).
+ *  1. A file is read when size and time have not changed for one interval, because pks-mail.sh
+ *     writes files in place. It is removed after the commit, never before.
+ *  2. A refused file is moved to `refused/`. A file that cannot be read or moved, or that is over
+ *     `accept_rate`, stays and is reported once. While the log fails, all files stay.
+ *  3. Links, pipes and directories are ignored, because other users may write to a spool.
+ *  4. Each directory has its own loop, which takes the oldest files first, in portions.
+ * Limit: a file has no client address, so a mail must name a neighbour as its author.
  */
 import { constants } from "node:fs";
 import type { FileHandle } from "node:fs/promises";
@@ -27,17 +28,17 @@ import { RefusedFiles } from "./spool-refused.js";
 const NAMES = /^pks-mail\.|\.(ready|onak)$/;
 
 export const SPOOL_LIMITS = {
-  /** Files that are known to be at rest or about to be: a look at all files is for so many. */
+  /** Files whose changes are watched, from one scan of the directory to the next. */
   watched: 4000,
-  /** Files taken before the directory is looked at again, half of those that are watched. */
+  /** Files taken before the directory is scanned again, half of those that are watched. */
   taken: 2000,
-  /** Files in a row that come too fast; each of them was read in vain. */
+  /** Files in a row that are over a rate, after which a scan ends. Each was read in vain. */
   putOff: 200,
-  /** Notes about files that stay; of more the oldest note is forgotten and its file tried again. */
+  /** Notes about files that stay. Beyond, the oldest is dropped and its file is tried again. */
   notes: 50_000,
 } as const;
 
-/** A file that stays, as it was found, and in which look it was seen last. */
+/** A file that stays: its stamp, its place behind others, and the last scan that found it. */
 interface Note {
   readonly stamp: string;
   readonly turn: number;
@@ -77,7 +78,7 @@ export class SpoolDoor {
     this.#loops = this.#directories.map((directory) => this.#watch(directory));
   }
 
-  /** Finishes the files under way and ends. */
+  /** Finishes the file in progress and ends. */
   async stop(): Promise<void> {
     this.#stop.abort();
     await Promise.all(this.#loops);
@@ -100,23 +101,23 @@ interface Tools {
   readonly refused: RefusedFiles;
 }
 
-/** What became of one file: on with the next, too fast, or the log is in trouble. */
+/** The outcome of one file: finished, over a rate, or the log failed. */
 type Outcome = "done" | "put-off" | "trouble";
 
 class Directory {
   readonly #path: string;
   readonly #tools: Tools;
-  /** The watched files of the last look by name, and how they were. */
+  /** Stamps of the watched files in the last scan, by name. */
   #before: ReadonlyMap<string, string> = new Map();
   /** Files that cannot be used and stay until they change. */
   readonly #leftAlone = new Map<string, Note>();
-  /** Files that came too fast, with the turn in which that was found last. */
+  /** Files over a rate, numbered in the order in which they were last tried. */
   readonly #putOff = new Map<string, Note>();
   #look = 0;
   #turn = 0;
-  /** Whether the directory cannot be read, which has been told. */
+  /** Whether the directory cannot be read; this was reported. */
   #isStuck = false;
-  /** Whether the log is in trouble, which has been told. */
+  /** Whether the log fails; this was reported. */
   #isDeferred = false;
 
   constructor(path: string, tools: Tools) {
@@ -124,7 +125,7 @@ class Directory {
     this.#tools = tools;
   }
 
-  /** Takes what has come to rest since the last look, until `isOver`. */
+  /** Takes the files that have not changed since the last scan, until `isOver`. */
   async look(isOver: () => boolean): Promise<void> {
     const files = await this.#watched(isOver);
     if (files === undefined) return;
@@ -141,9 +142,9 @@ class Directory {
   }
 
   /**
-   * The mail files that may be taken next: oldest first, and those that came too fast behind all
-   * others, so that a heap of one neighbour's keeps nobody else waiting. Undefined when it is over,
-   * or, told once, when the directory cannot be read.
+   * The mail files that may be taken next: oldest first, and those over a rate behind all others,
+   * so that the files of one neighbour do not delay the others. Undefined after `isOver`, or if the
+   * directory cannot be read, which is reported once.
    */
   async #watched(isOver: () => boolean): Promise<readonly Seen[] | undefined> {
     this.#look += 1;
@@ -171,7 +172,7 @@ class Directory {
     return this.#putOff.get(name)?.turn ?? 0;
   }
 
-  /** Whether a file is left alone; keeps the notes about it. */
+  /** Whether a file cannot be used. Marks the notes about it as current. */
   #stays({ name, stamp }: Seen): boolean {
     const putOff = this.#putOff.get(name);
     if (putOff !== undefined) putOff.look = this.#look;
@@ -189,7 +190,7 @@ class Directory {
     }
   }
 
-  /** Takes one file. When the log is in trouble, the others need not be tried. */
+  /** Takes one file. */
   async #take(file: Seen): Promise<Outcome> {
     const { diagnostics } = this.#tools;
     try {
@@ -215,7 +216,7 @@ class Directory {
     return "done";
   }
 
-  /** The bytes of a file; undefined when it has vanished, changes, or may not be read. */
+  /** The bytes of a file. Undefined if it is gone, was changed, or cannot be read. */
   async #read(file: Seen): Promise<Uint8Array | undefined> {
     const { maxBytes } = this.#tools;
     if (file.size > maxBytes) {
@@ -240,7 +241,7 @@ class Directory {
     await intake.take(message, senders.all, envelopeSender(message), true);
   }
 
-  /** After the commit. What cannot be removed would come again and again, as a duplicate. */
+  /** Removes a file after the commit. A file that cannot be removed is not read again. */
   async #remove(file: Seen): Promise<void> {
     try {
       await unlink(join(this.#path, file.name));
@@ -284,7 +285,7 @@ class Directory {
   }
 }
 
-/** Keeps a note, the latest one last. */
+/** Stores a note as the latest one. */
 function note(notes: Map<string, Note>, name: string, what: Note): void {
   notes.delete(name);
   notes.set(name, what);
@@ -305,7 +306,7 @@ function pause(ms: number, signal: AbortSignal): Promise<void> {
   });
 }
 
-/** Who the mail server says it is from: in the mailbox line or in Return-Path. */
+/** The envelope sender that the mail server wrote: in the mailbox line or in Return-Path. */
 function envelopeSender(message: Uint8Array): string {
   const first = Buffer.from(message.subarray(0, 1000)).toString("latin1");
   const fromLine = /^>?From (\S+) /.exec(first)?.[1];

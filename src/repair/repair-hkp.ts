@@ -1,28 +1,28 @@
 /**
  * One question to a keyserver over HKP: the key of a fingerprint, as text (op=get, options=mr;
- * draft-gallagher-openpgp-hkp 3). It ends after a set time and a set size, whatever the other side
- * does; redirections are not followed. Whether it is the right key is for the reader to say.
+ * draft-gallagher-openpgp-hkp section 3). Time and size of the answer are limited, and redirects
+ * are not followed. The caller checks that it is the right key.
  */
 import type { Fingerprint } from "../update.js";
 
-/** What came of it. */
+/** The result of a question. */
 export type LookUpResult =
   | { readonly kind: "found"; readonly text: Uint8Array }
-  /** It has no such key. */
+  /** The keyserver does not have the key. */
   | { readonly kind: "absent"; readonly words: string }
-  /** It does not answer, or not as a keyserver does; the next time may be better. */
+  /** No answer, or not that of a keyserver. The question can be repeated. */
   | { readonly kind: "failed"; readonly words: string };
 
 export interface LookUpLimits {
   readonly requestMs: number;
-  /** Of an answer. */
+  /** Size of an answer. */
   readonly bytes: number;
 }
 
 const ABSENT = [404, 410];
 const WORDS = 200;
 
-/** Asks the keyserver at `url`, which has no path. Never rejects; `signal` breaks it off. */
+/** Asks the keyserver at `url`, which has no path. Never rejects. `signal` cancels. */
 export async function lookUp(
   url: string,
   fingerprint: Fingerprint,
@@ -55,13 +55,13 @@ export async function lookUp(
   }
 }
 
-/** The body, undefined when it is longer than `most`. */
+/** The body; undefined if it is longer than `most`. */
 async function read(response: Response, most: number): Promise<Uint8Array | undefined> {
   const chunks: Uint8Array[] = [];
   let size = 0;
   for await (const chunk of response.body ?? []) {
     size += chunk.length;
-    // Leaving the loop ends the connection.
+    // Leaving the loop closes the connection.
     if (size > most) return undefined;
     chunks.push(chunk);
   }
@@ -70,7 +70,7 @@ async function read(response: Response, most: number): Promise<Uint8Array | unde
 
 function reasonOf(error: unknown): string {
   if (!(error instanceof Error)) return "unknown";
-  // fetch says "fetch failed" and why in the cause.
+  // The message of fetch is "fetch failed"; the cause has the reason.
   const cause = error.cause instanceof Error ? error.cause.message : "";
   return (cause === "" ? error.message : cause).slice(0, WORDS);
 }

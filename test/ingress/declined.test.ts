@@ -163,4 +163,19 @@ describe("by HKP, a Hockeypuck that does not send PKS-Sender", () => {
     await expect(full.post(form(KEY), {}, headers)).rejects.toThrow(/socket hang up|ECONNRESET/);
     expect((await full.post(form(KEY), {}, { "User-Agent": "GnuPG/2.2" })).status).toBe(503);
   });
+
+  test("above its rate: closed without an answer, and stored when it comes again", async () => {
+    const peer = '[[peer]]\nname = "here"\naccept_from = ["127.0.0.4"]\naccept_rate = "1/10s"';
+    const time = { ms: 0 };
+    const clock = { now: () => Date.now(), monotonic: () => time.ms, random: () => 0 };
+    const { post, entries } = await hkpDoor(peer, { clock });
+    const send = (armor: string) =>
+      post(form(armor), { from: "127.0.0.4" }, { "User-Agent": "Go-http-client/1.1" });
+    expect((await send(KEY)).status).toBe(200);
+    await expect(send(OTHER)).rejects.toThrow(/socket hang up|ECONNRESET/);
+    expect(entries()).toHaveLength(1);
+    time.ms += 10_000;
+    expect((await send(OTHER)).status).toBe(200);
+    expect(entries()).toHaveLength(2);
+  });
 });

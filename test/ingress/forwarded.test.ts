@@ -71,7 +71,7 @@ describe("the address of one mail", () => {
     expect(await client.say(`XFORWARD ADDR=${NEIGHBOUR}`)).toMatch(/^250/);
     await end(client);
     const before = entries().length;
-    expect(await settle(client, ANONYMOUS)).toMatch(/^550 5\.7\.1 The mail is from no neighbour/);
+    expect(await settle(client, ANONYMOUS)).toMatch(/^550 5\.7\.1 The mail names no neighbour/);
     expect(entries()).toHaveLength(before);
   });
 
@@ -105,7 +105,7 @@ describe("the address of one mail", () => {
     const { dial } = await open();
     const client = await dial();
     for (const command of commands) await client.say(`XFORWARD ${command}`);
-    const words = isNeighbour ? /^250 2\.0\.0 Stored 1/ : /^550 5\.7\.1 The mail is from no/;
+    const words = isNeighbour ? /^250 2\.0\.0 Stored 1/ : /^550 5\.7\.1 The mail names no/;
     expect(await settle(client, ANONYMOUS)).toMatch(words);
   });
 
@@ -115,7 +115,7 @@ describe("the address of one mail", () => {
     await client.say(`XFORWARD ADDR=${NEIGHBOUR}`);
     expect(await client.say("XFORWARD ADDR=1.2.3")).toMatch(/^501/);
     await client.say("RSET");
-    expect(await settle(client, ANONYMOUS)).toMatch(/^550 5\.7\.1 The mail is from no neighbour/);
+    expect(await settle(client, ANONYMOUS)).toMatch(/^550 5\.7\.1 The mail names no neighbour/);
   });
 });
 

@@ -75,7 +75,7 @@ describe("who may deliver over a socket", () => {
   test("no other mail", async () => {
     const { path, entries, diagnostics } = await socketDoor();
     const reply = await deliver(path, fixture("sks-new-eddsa.eml"), "x@y.example");
-    expect(reply).toMatch(/^550 5\.7\.1 The mail is from no neighbour/);
+    expect(reply).toMatch(/^550 5\.7\.1 The mail names no neighbour/);
     expect(entries()).toEqual([]);
     expect(diagnostics.all("mail-refused")).toMatchObject([{ reason: "unknown-sender" }]);
   });
