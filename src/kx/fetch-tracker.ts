@@ -29,6 +29,9 @@
  *     what is in flight comes in. What it announced 48 h ago is asked for regardless, since the
  *     body may expire 24 h later. Another announcer is asked as if this one were not there. A hash
  *     that only waits has not failed, and takes its share of rule 8.
+ * 11. A hash whose update was delivered and is being stored is not requested, from nobody, until
+ *     it is settled or deferred; a disconnect of the peer that delivered it changes nothing. The
+ *     request counts as in flight until then, and has no deadline: a slow store slows requests.
  */
 import type { UpdateHash } from "../update.js";
 import { FETCH_LIMITS } from "./fetch-limits.js";
@@ -54,6 +57,8 @@ interface Candidate {
 
 interface Wanted {
   readonly candidates: Map<string, Candidate>;
+  /** Rule 11. */
+  isStoring: boolean;
   request: { readonly peer: string; readonly at: number; deadline: number } | undefined;
   /** How often all have failed. */
   rounds: number;
@@ -119,14 +124,10 @@ export class FetchTracker {
       return true;
     }
     if (state.hashes.size >= FETCH_LIMITS.tracked) return false;
-    let wanted = this.#wanted.get(hash);
-    if (wanted === undefined) {
-      wanted = { candidates: new Map(), request: undefined, rounds: 0, retryAt: undefined };
-      this.#wanted.set(hash, wanted);
-    }
+    const wanted = this.#want(hash);
     wanted.candidates.set(peer, { number, state: "candidate" });
     state.hashes.set(hash, heardAt);
-    if (wanted.request === undefined) state.ready.add(hash);
+    if (wanted.request === undefined && !wanted.isStoring) state.ready.add(hash);
     return true;
   }
 
@@ -154,6 +155,19 @@ export class FetchTracker {
     this.#peer(peer).succeeded(bytes);
   }
 
+  /**
+   * The update that the peer delivered is to be stored: rule 11, until `settled` or `deferred`.
+   * False when the same update from another peer is being stored already.
+   */
+  storing(peer: string, hash: UpdateHash): boolean {
+    const wanted = this.#want(hash);
+    if (wanted.request?.peer === peer) wanted.request.deadline = Infinity;
+    if (wanted.isStoring) return false;
+    wanted.isStoring = true;
+    for (const one of wanted.candidates.keys()) this.#peer(one).ready.delete(hash);
+    return true;
+  }
+
   /** The peer could not deliver the hash, or delivered something wrong. */
   failed(peer: string, hash: UpdateHash, now: number): FetchOutput[] {
     const wanted = this.#wanted.get(hash);
@@ -168,21 +182,29 @@ export class FetchTracker {
   }
 
   /** The peer delivered the hash and we could not store it: rule 9. */
-  deferred(peer: string, hash: UpdateHash, now: number): void {
+  deferred(peer: string, hash: UpdateHash, now: number): FetchOutput[] {
     this.#pausedUntil = now + FETCH_LIMITS.troubleMs;
     const wanted = this.#wanted.get(hash);
-    const candidate = wanted?.candidates.get(peer);
-    if (wanted === undefined || candidate === undefined) return;
-    candidate.state = "candidate";
-    if (wanted.request?.peer === peer) this.#release(hash, wanted);
-    if (wanted.request === undefined) this.#makeReady(hash, wanted);
+    if (wanted === undefined) return [];
+    wanted.isStoring = false;
+    const { request } = wanted;
+    // Another peer may have delivered the same meanwhile.
+    const isOver = request?.peer === peer || request?.deadline === Infinity;
+    for (const one of isOver ? [peer, request.peer] : [peer]) {
+      const candidate = wanted.candidates.get(one);
+      if (candidate !== undefined) candidate.state = "candidate";
+    }
+    if (isOver) this.#release(hash, wanted);
+    if (wanted.candidates.size > 0) return this.#rest(hash, wanted, now);
+    this.settled(hash);
+    return [];
   }
 
   /** The peer does not have the hash any more and will not get it again. */
   gone(peer: string, hash: UpdateHash, now: number): FetchOutput[] {
     const wanted = this.#wanted.get(hash);
     if (wanted === undefined || !this.#forget(peer, hash, wanted)) return [];
-    if (wanted.candidates.size > 0) return this.#rest(hash, wanted, now);
+    if (wanted.candidates.size > 0 || wanted.isStoring) return this.#rest(hash, wanted, now);
     this.settled(hash);
     return [{ type: "lost", hash, peers: [peer] }];
   }
@@ -206,7 +228,7 @@ export class FetchTracker {
       const wanted = this.#wanted.get(hash);
       if (wanted === undefined) continue;
       this.#forget(peer, hash, wanted);
-      if (wanted.candidates.size === 0) this.settled(hash);
+      if (wanted.candidates.size === 0 && !wanted.isStoring) this.settled(hash);
       else outputs.push(...this.#rest(hash, wanted, now));
     }
     this.#peers.delete(peer);
@@ -293,7 +315,7 @@ export class FetchTracker {
 
   /** Rule 5, when no candidate is left; otherwise the hash is ready for the next one. */
   #rest(hash: UpdateHash, wanted: Wanted, now: number): FetchOutput[] {
-    if (wanted.request !== undefined) return [];
+    if (wanted.request !== undefined || wanted.isStoring) return [];
     const left = [...wanted.candidates.values()].some((one) => one.state === "candidate");
     if (left) {
       this.#makeReady(hash, wanted);
@@ -312,7 +334,18 @@ export class FetchTracker {
     return [];
   }
 
+  #want(hash: UpdateHash): Wanted {
+    const known = this.#wanted.get(hash);
+    if (known !== undefined) return known;
+    const candidates = new Map<string, Candidate>();
+    const none = { request: undefined, retryAt: undefined };
+    const wanted = { candidates, isStoring: false, rounds: 0, ...none };
+    this.#wanted.set(hash, wanted);
+    return wanted;
+  }
+
   #makeReady(hash: UpdateHash, wanted: Wanted): void {
+    if (wanted.isStoring) return;
     for (const [peer, candidate] of wanted.candidates) {
       if (candidate.state === "candidate") this.#peer(peer).ready.add(hash);
     }

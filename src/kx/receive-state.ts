@@ -234,6 +234,14 @@ export class ReceiveState {
     return last && { number: last.number, hash: last.hash };
   }
 
+  /**
+   * The cursor was stored at `at` together with updates, after the connection was gone. With a
+   * connection `settled` moves it.
+   */
+  reached(at: WirePosition): void {
+    if (!this.#connected) this.#cursor = at;
+  }
+
   /** Asks for something, to hear whether the peer lives and to heal a lost notice. */
   probe(now: number): ReceiveOutput[] {
     const outputs: ReceiveOutput[] = [];

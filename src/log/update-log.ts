@@ -14,7 +14,7 @@ import type { Trouble } from "../errors.js";
 import type { Fingerprint, Origin, Seq, Transport, Update, UpdateHash } from "../update.js";
 import { Bounces } from "./bounces.js";
 import { Connection, type Durability } from "./connection.js";
-import { type ReceiveCursor, ReceiveCursors } from "./cursors.js";
+import { type CursorMove, ReceiveCursors } from "./cursors.js";
 import { FetchWaits } from "./fetch-waits.js";
 import { Lanes } from "./lanes.js";
 import { Lookup } from "./lookup.js";
@@ -187,18 +187,18 @@ export class UpdateLog {
   }
 
   /**
-   * Stores `arrivals` in order, and with them a peer's receive cursor, in one transaction: all or,
+   * Stores `arrivals` in order, and with them receive cursors of peers, in one transaction: all or,
    * with a `Trouble`, nothing. A duplicate adds its trail to the entry that is there and nothing
    * else. Returns one outcome an arrival, when they are on disk and the doors are woken.
    */
-  append(
-    arrivals: readonly Arrival[],
-    cursor?: { readonly peer: string; readonly at: ReceiveCursor },
-  ): Appended[] {
+  append(arrivals: readonly Arrival[], ...moves: readonly CursorMove[]): Appended[] {
     const outcomes = this.#connection.write(() => {
       const stored = arrivals.map((arrival) => this.#store(arrival));
       this.#book(arrivals, stored);
-      if (cursor !== undefined) this.cursors.set(cursor.peer, cursor.at);
+      for (const { peer, at } of moves) {
+        if (at === undefined) this.cursors.forget(peer);
+        else this.cursors.set(peer, at);
+      }
       return stored;
     });
     if (outcomes.some(({ outcome }) => outcome === "appended")) this.#wake();

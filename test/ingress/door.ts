@@ -11,6 +11,7 @@ import { BounceIntake } from "../../src/ingress/bounce-intake.js";
 import { SMTP_LIMITS, type SmtpLimits } from "../../src/ingress/limits.js";
 import { MailIntake } from "../../src/ingress/mail-intake.js";
 import { SmtpDoor } from "../../src/ingress/smtp.js";
+import { GroupCommit } from "../../src/intake/group-commit.js";
 import { type IntakeRules, KeyIntake } from "../../src/intake/key-intake.js";
 import { UpdateLog } from "../../src/log/update-log.js";
 import type { Seq } from "../../src/update.js";
@@ -87,7 +88,13 @@ export async function openDoor(
   const log = UpdateLog.open(config.log.path);
   const diagnostics = new Recorder();
   const wrapped = wrap(log);
-  const intake = new Intake(new KeyIntake(wrapped, systemClock, diagnostics, rules), diagnostics);
+  const intake = new Intake(
+    new KeyIntake(
+      { log: wrapped, appends: new GroupCommit(wrapped), clock: systemClock, diagnostics },
+      rules,
+    ),
+    diagnostics,
+  );
   const bounces = new BounceIntake(config, wrapped, systemClock, diagnostics);
   const door = new SmtpDoor(config, config.smtp, intake, bounces, diagnostics, {
     ...SMTP_LIMITS,

@@ -6,6 +6,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { expect, test } from "vitest";
 import { systemClock } from "../../src/clock.js";
 import type { Neighbour } from "../../src/config/config.js";
+import { GroupCommit } from "../../src/intake/group-commit.js";
 import { KeyIntake } from "../../src/intake/key-intake.js";
 import { commandText, type MailCommand, questionMark } from "../../src/mail/command.js";
 import type { MailQuestion } from "../../src/repair/repair-door.js";
@@ -27,7 +28,12 @@ async function stage(answer: () => Awaited<ReturnType<MailQuestion>>, limits = Q
     return answer();
   };
   const all = await repairStage({ old: "mail" }, { mail, limits });
-  const keys = new KeyIntake(all.log, systemClock, all.diagnostics);
+  const keys = new KeyIntake({
+    log: all.log,
+    appends: new GroupCommit(all.log),
+    clock: systemClock,
+    diagnostics: all.diagnostics,
+  });
   const answers = new MailAnswers([OLD], all.log, new RepairIntake(all.log, keys, systemClock));
   const head = (inReplyTo: string) => [
     { name: "Subject", value: `Your command, GET 0x${FINGERPRINT}` },
@@ -89,7 +95,12 @@ test("an answer that is faster than the relay is not missed", async () => {
     return { kind: "delivered" };
   };
   const all = await repairStage({ old: "mail" }, { mail: asked });
-  const keys = new KeyIntake(all.log, systemClock, all.diagnostics);
+  const keys = new KeyIntake({
+    log: all.log,
+    appends: new GroupCommit(all.log),
+    clock: systemClock,
+    diagnostics: all.diagnostics,
+  });
   const answers = new MailAnswers([OLD], all.log, new RepairIntake(all.log, keys, systemClock));
   const head = [{ name: "Subject", value: `Your command, GET 0x${FINGERPRINT}` }];
   take = (_, from) => answers.take(head, ARMOR, from);

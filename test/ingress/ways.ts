@@ -8,6 +8,7 @@ import type { Config } from "../../src/config/config.js";
 import { parseConfig } from "../../src/config/load.js";
 import { BounceIntake } from "../../src/ingress/bounce-intake.js";
 import { MailIntake } from "../../src/ingress/mail-intake.js";
+import { GroupCommit } from "../../src/intake/group-commit.js";
 import { KeyIntake } from "../../src/intake/key-intake.js";
 import type { Entry } from "../../src/log/update-log.js";
 import { UpdateLog } from "../../src/log/update-log.js";
@@ -62,7 +63,15 @@ export function bench(
   return {
     config,
     log,
-    intake: new MailIntake(new KeyIntake(wrap(log), systemClock, diagnostics), diagnostics),
+    intake: new MailIntake(
+      new KeyIntake({
+        log: wrap(log),
+        appends: new GroupCommit(wrap(log)),
+        clock: systemClock,
+        diagnostics,
+      }),
+      diagnostics,
+    ),
     bounces: new BounceIntake(config, log, systemClock, diagnostics),
     diagnostics,
     directory,

@@ -13,6 +13,7 @@ import { Exchange } from "../../src/peering/exchange.js";
 import { walk } from "../mail/oracles/packets.js";
 import { armored } from "../mail/oracles/raw-mail.js";
 import { made } from "../torture/material.js";
+import { withStores } from "./stores.js";
 
 const SECRET_TAGS = [5, 7];
 
@@ -27,9 +28,12 @@ function leftOf(armor: string, announced: { hash: string; fingerprint: string })
   const diagnostics = {
     report: (...event: unknown[]) => void said.push(JSON.stringify(event)),
   };
-  const exchange = new Exchange(["giver", "taker"], log, clock, diagnostics, { observing: false });
+  const exchange = new Exchange(
+    { log, clock, diagnostics },
+    { peers: ["giver", "taker"], observing: false },
+  );
   const take = (actions: ReturnType<Exchange["grew"]>) => {
-    for (const action of actions) {
+    for (const action of withStores(exchange, log, actions, 0)) {
       if (action.type === "send") said.push(Buffer.from(action.bytes).toString("latin1"));
     }
   };

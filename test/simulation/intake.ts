@@ -11,6 +11,7 @@ import type { Config, Neighbour } from "../../src/config/config.js";
 import type { EventSink } from "../../src/diagnostics.js";
 import { Refusal, Trouble } from "../../src/errors.js";
 import { BounceIntake } from "../../src/ingress/bounce-intake.js";
+import { GroupCommit } from "../../src/intake/group-commit.js";
 import { KeyIntake, type Material, type Submission } from "../../src/intake/key-intake.js";
 import { plainBody } from "../../src/intake/mime.js";
 import { senderOf } from "../../src/intake/senders.js";
@@ -61,7 +62,7 @@ export class SimIntake {
   ) {
     this.#settings = settings;
     this.#log = log;
-    this.#keys = new KeyIntake(log, clock, diagnostics);
+    this.#keys = new KeyIntake({ log, appends: new GroupCommit(log), clock, diagnostics });
     const { bounce, neighbours } = settings;
     const config = { outbound: { bounce }, neighbours } as unknown as Config;
     this.#bounces = new BounceIntake(config, log, clock, diagnostics);
