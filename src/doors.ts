@@ -24,6 +24,7 @@ import { SmtpDoor } from "./ingress/smtp.js";
 import { SpoolDoor } from "./ingress/spool.js";
 import type { SystemdSockets } from "./ingress/systemd-sockets.js";
 import { AcceptRates } from "./intake/accept-rates.js";
+import { GroupCommit } from "./intake/group-commit.js";
 import { KeyIntake } from "./intake/key-intake.js";
 import type { RetentionLimits } from "./log/retention.js";
 import type { UpdateLog } from "./log/update-log.js";
@@ -101,7 +102,9 @@ export async function openDoors(config: Config, foundation: Foundation): Promise
 
     const session = (name: string, isUp: boolean) => mailDoor?.session(name, isUp);
     const given = { rules, session };
-    const kxDoor = config.kx && new KxDoor(config, config.kx, log, clock, counters, given);
+    const appends = new GroupCommit(log);
+    const kxComponents = { log, appends, clock, diagnostics: counters, ...given };
+    const kxDoor = config.kx && new KxDoor(kxComponents, { ...config, kx: config.kx });
     stops.push(() => kxDoor?.stop());
     const kx = (await kxDoor?.start()) ?? [];
 
@@ -130,7 +133,8 @@ export async function openDoors(config: Config, foundation: Foundation): Promise
     const rates = new AcceptRates(config.neighbours, clock);
     const { forward } = config.policy;
     const { pruning } = rules;
-    const keys = new KeyIntake(log, clock, counters, { judge, pruning, rates, forward });
+    const keyComponents = { log, appends, clock, diagnostics: counters };
+    const keys = new KeyIntake(keyComponents, { judge, pruning, rates, forward });
     const repairIntake = new RepairIntake({ repairs: log.repairs, keys, clock });
     const mailer = outbound && new QuestionMailer(config, outbound, log, clock);
     const mailQuestion = mailer?.ask.bind(mailer);

@@ -7,6 +7,7 @@
 import { readFileSync } from "node:fs";
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
+import { GroupCommit } from "../src/intake/group-commit.js";
 import { KeyIntake } from "../src/intake/key-intake.js";
 import { UpdateLog } from "../src/log/update-log.js";
 import { encodeArmor } from "../src/openpgp/armor.js";
@@ -152,7 +153,12 @@ async function deliver(
   const log = UpdateLog.open(":memory:");
   let now = NOW;
   const clock = { now: () => now, monotonic: () => now, random: () => 0 };
-  const intake = new KeyIntake(log, clock, new Recorder());
+  const intake = new KeyIntake({
+    log,
+    appends: new GroupCommit(log),
+    clock,
+    diagnostics: new Recorder(),
+  });
   const stores = { pksd: pksdStore(), sks: sksStore(), onak: onakStore() };
   const hockeypuck = hockeypuckStore(isForged);
   const sksOverHkp = sksStore();

@@ -303,7 +303,8 @@ describe("a moment in the future that a clock left behind", () => {
   it("on what waits at a KX peer has everything fetched at once", () => {
     const machine = leftBy(({ log, clock }) => log.fetchWaits.setSince("new", clock.now()));
     const guard = new LogGuard("peering", machine.clock, { report: () => {} });
-    const since = new AnnouncedSince(["new"], machine.log, guard, machine.clock);
+    const { log, clock } = machine;
+    const since = new AnnouncedSince({ log, guard, clock }, ["new"]);
     expect(since.of("new")).toBe(-Infinity);
   });
 });

@@ -21,6 +21,7 @@ import type { Clock } from "../clock.js";
 import type { Neighbour } from "../config/config.js";
 import type { Diagnostics } from "../diagnostics.js";
 import { Refusal } from "../errors.js";
+import type { AppendPort } from "../log/append-port.js";
 import { dayOf } from "../log/packet-memory.js";
 import type { Appended, Arrival, UpdateLog } from "../log/update-log.js";
 import { mergeTrails } from "../mail/sent-trail.js";
@@ -30,7 +31,6 @@ import { encodedSize } from "../openpgp/packet.js";
 import { finish, type Steps } from "../steps.js";
 import type { Fingerprint, PacketName, Seq, Transport, Update } from "../update.js";
 import { AcceptRates } from "./accept-rates.js";
-import { GroupCommit } from "./group-commit.js";
 import { inSlices } from "./slices.js";
 
 /** Keys and what is known about where they come from. */
@@ -72,6 +72,16 @@ export interface IntakeRules {
   readonly forward?: "news" | "whole";
 }
 
+export interface KeyIntakeComponents {
+  readonly log: KeyIntakeLog;
+  readonly appends: AppendPort;
+  readonly clock: Clock;
+  readonly diagnostics: Diagnostics;
+}
+
+/** What the intake of keys uses of the log. */
+export type KeyIntakeLog = Pick<UpdateLog, "has" | "learn" | "packets">;
+
 /** What a submission holds, read and not yet stored. */
 export interface Material {
   readonly arrivals: readonly Arrival[];
@@ -90,15 +100,16 @@ const NAMES_AT_ONCE = 1000;
 export class KeyIntake {
   /** Who may hand in how much; asked by whoever knows the sender. */
   readonly rates: AcceptRates;
-  readonly #log: UpdateLog;
-  readonly #commit: GroupCommit;
+  readonly #log: KeyIntakeLog;
+  readonly #appends: AppendPort;
   readonly #clock: Clock;
   readonly #diagnostics: Diagnostics;
   readonly #judge: Judgement;
   readonly #pruning: Pruning;
   readonly #forward: "news" | "whole";
 
-  constructor(log: UpdateLog, clock: Clock, diagnostics: Diagnostics, rules: IntakeRules = {}) {
+  constructor(components: KeyIntakeComponents, rules: IntakeRules = {}) {
+    const { log, appends, clock, diagnostics } = components;
     const { judge = ALL, pruning = KEEP_ALL, forward = "news" } = rules;
     const { rates = new AcceptRates([], clock) } = rules;
     this.rates = rates;
@@ -106,7 +117,7 @@ export class KeyIntake {
     this.#judge = judge;
     this.#pruning = pruning;
     this.#forward = forward;
-    this.#commit = new GroupCommit(log);
+    this.#appends = appends;
     this.#clock = clock;
     this.#diagnostics = diagnostics;
   }
@@ -118,7 +129,7 @@ export class KeyIntake {
    */
   async take(submission: Submission): Promise<Taken[]> {
     const material = await inSlices(this.#reading(submission), this.#clock);
-    const outcomes = await this.#commit.append(material.arrivals);
+    const outcomes = await this.#appends.submit({ arrivals: material.arrivals });
     const { seenAgain, receivedAt, ...others } = material;
     for (let at = 0; at < seenAgain.length; at += NAMES_AT_ONCE) {
       this.#log.packets.remember(seenAgain.slice(at, at + NAMES_AT_ONCE), receivedAt);

@@ -31,6 +31,9 @@
  *     open requests are still taken. Hashes that it announced 48 h ago are requested regardless,
  *     since the body may expire 24 h later. Other announcers of a hash are asked meanwhile. A hash
  *     that waits has not failed, and counts for rule 8.
+ * 11. A hash whose update was delivered and is being stored is not requested, from nobody, until
+ *     it is settled or deferred; a disconnect of the peer that delivered it changes nothing. The
+ *     request counts as in flight until then, and has no deadline: a slow store slows requests.
  */
 import type { UpdateHash } from "../update.js";
 import { Budget, type FetchPolicy, type Holding } from "./fetch-policy.js";
@@ -82,6 +85,8 @@ interface Candidate {
 
 interface Wanted {
   readonly candidates: Map<string, Candidate>;
+  /** Rule 11. */
+  isStoring: boolean;
   request: { readonly peer: string; readonly at: number; deadline: number } | undefined;
   /** How many times all candidates have failed. */
   rounds: number;
@@ -150,14 +155,10 @@ export class FetchTracker {
       return true;
     }
     if (state.hashes.size >= FETCH_LIMITS.tracked) return false;
-    let wanted = this.#wanted.get(hash);
-    if (wanted === undefined) {
-      wanted = { candidates: new Map(), request: undefined, rounds: 0, retryAt: undefined };
-      this.#wanted.set(hash, wanted);
-    }
+    const wanted = this.#want(hash);
     wanted.candidates.set(peer, { number, state: "candidate" });
     state.hashes.set(hash, heardAt);
-    if (wanted.request === undefined) state.ready.add(hash);
+    if (wanted.request === undefined && !wanted.isStoring) state.ready.add(hash);
     return true;
   }
 
@@ -185,6 +186,19 @@ export class FetchTracker {
     this.#peer(peer).succeeded(bytes);
   }
 
+  /**
+   * The update that the peer delivered is to be stored: rule 11, until `settled` or `deferred`.
+   * False when the same update from another peer is being stored already.
+   */
+  storing(peer: string, hash: UpdateHash): boolean {
+    const wanted = this.#want(hash);
+    if (wanted.request?.peer === peer) wanted.request.deadline = Infinity;
+    if (wanted.isStoring) return false;
+    wanted.isStoring = true;
+    for (const one of wanted.candidates.keys()) this.#peer(one).ready.delete(hash);
+    return true;
+  }
+
   /** The peer did not deliver the hash, or delivered something else. */
   failed(peer: string, hash: UpdateHash, now: number): FetchOutput[] {
     const wanted = this.#wanted.get(hash);
@@ -199,21 +213,29 @@ export class FetchTracker {
   }
 
   /** The peer delivered the update, but it could not be stored: rule 9. */
-  deferred(peer: string, hash: UpdateHash, now: number): void {
+  deferred(peer: string, hash: UpdateHash, now: number): FetchOutput[] {
     this.#pausedUntil = now + FETCH_LIMITS.troubleMs;
     const wanted = this.#wanted.get(hash);
-    const candidate = wanted?.candidates.get(peer);
-    if (wanted === undefined || candidate === undefined) return;
-    candidate.state = "candidate";
-    if (wanted.request?.peer === peer) this.#release(hash, wanted);
-    if (wanted.request === undefined) this.#makeReady(hash, wanted);
+    if (wanted === undefined) return [];
+    wanted.isStoring = false;
+    const { request } = wanted;
+    // Another peer may have delivered the same meanwhile.
+    const isOver = request?.peer === peer || request?.deadline === Infinity;
+    for (const one of isOver ? [peer, request.peer] : [peer]) {
+      const candidate = wanted.candidates.get(one);
+      if (candidate !== undefined) candidate.state = "candidate";
+    }
+    if (isOver) this.#release(hash, wanted);
+    if (wanted.candidates.size > 0) return this.#rest(hash, wanted, now);
+    this.settled(hash);
+    return [];
   }
 
   /** The peer no longer has the update. */
   gone(peer: string, hash: UpdateHash, now: number): FetchOutput[] {
     const wanted = this.#wanted.get(hash);
     if (wanted === undefined || !this.#forget(peer, hash, wanted)) return [];
-    if (wanted.candidates.size > 0) return this.#rest(hash, wanted, now);
+    if (wanted.candidates.size > 0 || wanted.isStoring) return this.#rest(hash, wanted, now);
     this.settled(hash);
     return [{ type: "lost", hash, peers: [peer] }];
   }
@@ -240,7 +262,7 @@ export class FetchTracker {
       const wanted = this.#wanted.get(hash);
       if (wanted === undefined) continue;
       this.#forget(peer, hash, wanted);
-      if (wanted.candidates.size === 0) this.settled(hash);
+      if (wanted.candidates.size === 0 && !wanted.isStoring) this.settled(hash);
       else outputs.push(...this.#rest(hash, wanted, now));
     }
     this.#peers.delete(peer);
@@ -327,7 +349,7 @@ export class FetchTracker {
 
   /** Starts the wait of rule 5 when no candidate is left; otherwise makes the hash ready. */
   #rest(hash: UpdateHash, wanted: Wanted, now: number): FetchOutput[] {
-    if (wanted.request !== undefined) return [];
+    if (wanted.request !== undefined || wanted.isStoring) return [];
     const left = [...wanted.candidates.values()].some((one) => one.state === "candidate");
     if (left) {
       this.#makeReady(hash, wanted);
@@ -346,7 +368,18 @@ export class FetchTracker {
     return [];
   }
 
+  #want(hash: UpdateHash): Wanted {
+    const known = this.#wanted.get(hash);
+    if (known !== undefined) return known;
+    const candidates = new Map<string, Candidate>();
+    const none = { request: undefined, retryAt: undefined };
+    const wanted = { candidates, isStoring: false, rounds: 0, ...none };
+    this.#wanted.set(hash, wanted);
+    return wanted;
+  }
+
   #makeReady(hash: UpdateHash, wanted: Wanted): void {
+    if (wanted.isStoring) return;
     for (const [peer, candidate] of wanted.candidates) {
       if (candidate.state === "candidate") this.#peer(peer).ready.add(hash);
     }

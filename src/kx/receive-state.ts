@@ -253,6 +253,14 @@ export class ReceiveState {
     return last && { number: last.number, hash: last.hash };
   }
 
+  /**
+   * The cursor was stored at `at` together with updates, after the connection was gone. With a
+   * connection `settled` moves it.
+   */
+  reached(at: WirePosition): void {
+    if (!this.#connected) this.#cursor = at;
+  }
+
   /** Requests a listing to test the connection. It also finds updates whose notice was lost. */
   probe(now: number): ReceiveOutput[] {
     const outputs: ReceiveOutput[] = [];

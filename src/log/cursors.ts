@@ -16,6 +16,12 @@ export interface ReceiveCursor {
   readonly hash: UpdateHash;
 }
 
+/** A cursor to be stored, or to be forgotten. */
+export interface CursorMove {
+  readonly peer: string;
+  readonly at: ReceiveCursor | undefined;
+}
+
 export class ReceiveCursors {
   readonly #connection: Connection;
   readonly #get: Database.Statement<[string], { number: number; hash: Buffer }>;

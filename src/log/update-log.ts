@@ -14,7 +14,7 @@ import type { Trouble } from "../errors.js";
 import type { Fingerprint, Origin, Seq, Transport, Update, UpdateHash } from "../update.js";
 import { Bounces } from "./bounces.js";
 import { Connection, type Durability } from "./connection.js";
-import { FetchWaits, type ReceiveCursor, ReceiveCursors } from "./cursors.js";
+import { type CursorMove, FetchWaits, ReceiveCursors } from "./cursors.js";
 import { Lanes } from "./lanes.js";
 import { Lookup } from "./lookup.js";
 import { PacketMemory } from "./packet-memory.js";
@@ -186,18 +186,18 @@ export class UpdateLog {
   }
 
   /**
-   * Stores `arrivals` in order, and with them the receive cursor of a peer, in one transaction. If
-   * it throws a `Trouble`, nothing was stored. A duplicate only adds its trail to the existing
-   * entry. Returns one outcome per arrival, after they are on disk and the doors were woken.
+   * Stores `arrivals` in order, and with them receive cursors of peers, in one transaction. If it
+   * throws a `Trouble`, nothing was stored. A duplicate only adds its trail to the existing entry.
+   * Returns one outcome per arrival, after they are on disk and the doors were woken.
    */
-  append(
-    arrivals: readonly Arrival[],
-    cursor?: { readonly peer: string; readonly at: ReceiveCursor },
-  ): Appended[] {
+  append(arrivals: readonly Arrival[], ...moves: readonly CursorMove[]): Appended[] {
     const outcomes = this.#connection.write(() => {
       const stored = arrivals.map((arrival) => this.#store(arrival));
       this.#book(arrivals, stored);
-      if (cursor !== undefined) this.cursors.set(cursor.peer, cursor.at);
+      for (const { peer, at } of moves) {
+        if (at === undefined) this.cursors.forget(peer);
+        else this.cursors.set(peer, at);
+      }
       return stored;
     });
     if (outcomes.some(({ outcome }) => outcome === "appended")) this.#wake();

@@ -13,15 +13,24 @@ import type { LogGuard } from "../log-guard.js";
 /** A bound that is behind makes us fetch so much sooner than we need to; each step is a write. */
 const STORE_EVERY_MS = 3_600_000;
 
+export interface SinceComponents {
+  readonly log: SinceLog;
+  readonly guard: LogGuard;
+  readonly clock: Clock;
+}
+
+/** What these bounds use of the log. */
+export type SinceLog = Pick<UpdateLog, "fetchWaits">;
+
 export class AnnouncedSince {
-  readonly #log: UpdateLog;
+  readonly #log: SinceLog;
   readonly #guard: LogGuard;
   readonly #clock: Clock;
   /** Monotonic, and as it is on disk. */
   readonly #bounds = new Map<string, { since: number; stored: number }>();
 
   /** Reads what is stored of these peers. Throws `Trouble`. */
-  constructor(peers: Iterable<string>, log: UpdateLog, guard: LogGuard, clock: Clock) {
+  constructor({ log, guard, clock }: SinceComponents, peers: Iterable<string>) {
     this.#log = log;
     this.#guard = guard;
     this.#clock = clock;

@@ -15,8 +15,17 @@ import type { Seq } from "../update.js";
 const BATCH = 1000;
 const RETRY_MS = 1000;
 
+export interface AnnouncementsComponents {
+  readonly log: AnnouncementsLog;
+  readonly guard: LogGuard;
+  readonly rules: Rules;
+}
+
+/** What announcements use of the log. */
+export type AnnouncementsLog = Pick<UpdateLog, "entry" | "newest" | "range">;
+
 export class Announcements {
-  readonly #log: UpdateLog;
+  readonly #log: AnnouncementsLog;
   readonly #guard: LogGuard;
   readonly #observing: boolean;
   readonly #rules: Rules;
@@ -30,11 +39,8 @@ export class Announcements {
   #readAgainAt = Infinity;
 
   constructor(
-    peers: readonly string[],
-    log: UpdateLog,
-    guard: LogGuard,
-    observing: boolean,
-    rules: Rules,
+    { log, guard, rules }: AnnouncementsComponents,
+    { peers, observing }: { readonly peers: readonly string[]; readonly observing: boolean },
   ) {
     this.#peers = peers;
     this.#rules = rules;

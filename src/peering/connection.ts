@@ -1,28 +1,15 @@
 /**
- * What the exchange is told at its birth, and what it keeps of each peer and each connection.
- * Values without rules; the rules are `exchange.ts`.
+ * What the exchange keeps for each peer and for each connection, and what the operator sees of
+ * them. Values without rules; the rules are in `exchange.ts`.
  */
 
-import type { FetchPolicy } from "../kx/fetch-policy.js";
 import type { Held } from "../kx/fetch-tracker.js";
 import type { EndReason } from "../kx/session.js";
 import { Session } from "../kx/session.js";
-import type { Rules } from "../policy.js";
 import type { UpdateHash } from "../update.js";
 import { ReadProof } from "./read-proof.js";
 import { SendQueue } from "./send-queue.js";
 import type { ServedListing } from "./serving.js";
-
-export interface ExchangeOptions {
-  readonly observing: boolean;
-  readonly rules?: Rules;
-  /** When peers may be asked for bodies, those of which the operator wants something. */
-  readonly fetchPolicy?: ReadonlyMap<string, FetchPolicy>;
-  /** What stands in trails for the peers that may get mail as well, by their names. */
-  readonly addresses?: ReadonlyMap<string, string>;
-  /** Hears when a peer's first connection is open and when its last one is gone. */
-  readonly session?: (peer: string, isUp: boolean) => void;
-}
 
 export interface PeerConnection {
   readonly id: number;

@@ -21,15 +21,16 @@
  */
 import type { Clock } from "../clock.js";
 import type { Diagnostics } from "../diagnostics.js";
+import type { Trouble } from "../errors.js";
+import type { FetchPolicy } from "../kx/fetch-policy.js";
 import type { Announcement } from "../kx/messages.js";
 import type { SessionOutput } from "../kx/session.js";
-import type { UpdateLog } from "../log/update-log.js";
+import type { Appended } from "../log/update-log.js";
 import { LogGuard } from "../log-guard.js";
 import { CARRY_ALL, type Rules } from "../policy.js";
-import { Announcements, announcementOf } from "./announcements.js";
+import { Announcements, type AnnouncementsLog, announcementOf } from "./announcements.js";
 import {
   dueAt,
-  type ExchangeOptions,
   newConnection,
   openConnections,
   type Peer,
@@ -39,10 +40,10 @@ import {
   proofWantedAt,
 } from "./connection.js";
 import { ListingPace } from "./listing-pace.js";
-import { ObserveMode } from "./observe-mode.js";
-import { PeerHoldings } from "./peer-holdings.js";
-import { Receiving } from "./receiving.js";
-import { answerUpdate, ServedListing } from "./serving.js";
+import { type ObserveLog, ObserveMode } from "./observe-mode.js";
+import { type HoldingsLog, PeerHoldings } from "./peer-holdings.js";
+import { Receiving, type ReceivingLog, type Store } from "./receiving.js";
+import { answerUpdate, ServedListing, type ServingLog } from "./serving.js";
 
 export const EXCHANGE_LIMITS = {
   spareConnectionMs: [5000, 30_000] as const,
@@ -50,12 +51,42 @@ export const EXCHANGE_LIMITS = {
   answersAtOnce: 100,
 } as const;
 
-export type Action =
+/** What is to be done with a connection. */
+export type ConnectionAction =
   | { readonly type: "send"; readonly connection: number; readonly bytes: Uint8Array }
   /** Close after what was sent has left; the peer is not dialled again before `backoffMs`. */
   | { readonly type: "end"; readonly connection: number; readonly backoffMs?: number }
   /** Close now, unsent bytes and all. */
   | { readonly type: "drop"; readonly connection: number };
+
+export type Action =
+  | ConnectionAction
+  /** Submit a batch to the append port; `stored` or `storeFailed` takes the outcome. */
+  | { readonly type: "store"; readonly store: Store };
+
+export interface ExchangeComponents {
+  readonly log: ExchangeLog;
+  readonly clock: Clock;
+  readonly diagnostics: Diagnostics;
+  /** By default every update is carried. */
+  readonly rules?: Rules | undefined;
+  /** Called when the first connection of a peer is open, and when its last one is gone. */
+  readonly session?: ((peer: string, isUp: boolean) => void) | undefined;
+}
+
+/** What the exchange uses of the log: it reads, and notes what is not an update. */
+export type ExchangeLog = AnnouncementsLog & HoldingsLog & ObserveLog & ReceivingLog & ServingLog;
+
+export interface ExchangeSettings {
+  /** Names of the peers. */
+  readonly peers: readonly string[];
+  /** Rule 3. */
+  readonly observing: boolean;
+  /** When bodies may be fetched from peers; only those for which the operator limits it. */
+  readonly fetchPolicy?: ReadonlyMap<string, FetchPolicy>;
+  /** The addresses that stand in trails for peers that may get mail as well, by name. */
+  readonly addresses?: ReadonlyMap<string, string>;
+}
 
 export class Exchange {
   readonly #clock: Clock;
@@ -63,7 +94,7 @@ export class Exchange {
   readonly #guard: LogGuard;
   readonly #rules: Rules;
   /** What peers may see; undefined in observe mode. */
-  readonly #shown: UpdateLog | undefined;
+  readonly #shown: ServingLog | undefined;
   readonly #observeMode: ObserveMode | undefined;
   readonly #holdings: PeerHoldings;
   readonly #session: (peer: string, isUp: boolean) => void;
@@ -76,31 +107,22 @@ export class Exchange {
   #stopping = false;
 
   /** Throws `Trouble` when the log cannot be read. */
-  constructor(
-    peers: readonly string[],
-    log: UpdateLog,
-    clock: Clock,
-    diagnostics: Diagnostics,
-    options: ExchangeOptions,
-  ) {
+  constructor(components: ExchangeComponents, settings: ExchangeSettings) {
+    const { log, clock, diagnostics, rules = CARRY_ALL, session = () => {} } = components;
+    const { peers, observing, fetchPolicy = new Map(), addresses = new Map() } = settings;
     this.#clock = clock;
     this.#diagnostics = diagnostics;
-    this.#guard = new LogGuard("kx", clock, diagnostics);
-    const { rules = CARRY_ALL, addresses = new Map(), session = () => {} } = options;
+    const guard = new LogGuard("kx", clock, diagnostics);
+    this.#guard = guard;
     this.#rules = rules;
-    this.#shown = options.observing ? undefined : log;
+    this.#shown = observing ? undefined : log;
     this.#session = session;
-    if (options.observing) {
-      this.#observeMode = new ObserveMode(addresses, log, this.#guard, diagnostics);
-    }
-    this.#holdings = new PeerHoldings(addresses, log, this.#guard);
-    const given = {
-      rules,
-      holdings: this.#holdings,
-      fetchPolicy: options.fetchPolicy ?? new Map(),
-    };
-    this.#receiving = new Receiving(peers, log, this.#guard, clock, diagnostics, given);
-    this.#news = new Announcements(peers, log, this.#guard, options.observing, rules);
+    if (observing) this.#observeMode = new ObserveMode({ log, guard, diagnostics }, addresses);
+    const holdings = new PeerHoldings({ log, guard }, addresses);
+    this.#holdings = holdings;
+    const receiving = { log, guard, clock, diagnostics, rules, holdings };
+    this.#receiving = new Receiving(receiving, { peers, fetchPolicy });
+    this.#news = new Announcements({ log, guard, rules }, { peers, observing });
     for (const name of peers) {
       const none = { bytesIn: 0, bytesOut: 0, primary: undefined, connectedSince: undefined };
       this.#peers.set(name, { name, connections: [], ...none });
@@ -139,6 +161,16 @@ export class Exchange {
   /** The connection is gone, whoever closed it. */
   ended(id: number, now: number): Action[] {
     return this.#on(id, now, (connection) => this.#forget(connection, now));
+  }
+
+  /** A batch was stored; one outcome for each of its arrivals. */
+  stored(id: number, outcomes: readonly Appended[], now: number): Action[] {
+    return this.#input(now, () => this.#receiving.stored(id, outcomes, now));
+  }
+
+  /** A batch could not be stored. */
+  storeFailed(id: number, trouble: Trouble, now: number): Action[] {
+    return this.#input(now, () => this.#receiving.storeFailed(id, trouble, now));
   }
 
   /** The log grew. A signal without data: a lost or a doubled one does no harm. */
@@ -238,6 +270,7 @@ export class Exchange {
       if (now >= proofWantedAt(connection)) this.#askForLife(connection, now);
     }
     this.#holdings.advance(now);
+    for (const store of this.#receiving.stores()) this.#actions.push({ type: "store", store });
     const actions = this.#actions;
     this.#actions = [];
     return actions;

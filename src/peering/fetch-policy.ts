@@ -5,7 +5,9 @@
 import type { Config } from "../config/config.js";
 import type { FetchPolicy } from "../kx/fetch-policy.js";
 
-export function fetchPolicyOf({ neighbours }: Config): Map<string, FetchPolicy> {
+export function fetchPolicyOf({
+  neighbours,
+}: Pick<Config, "neighbours">): Map<string, FetchPolicy> {
   return new Map(
     neighbours
       .filter(({ fetchRate, quietHours }) => fetchRate !== undefined || quietHours !== undefined)

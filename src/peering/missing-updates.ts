@@ -16,15 +16,26 @@ import type { Fingerprint, UpdateHash } from "../update.js";
 /** A week of the thesis's load, 900 updates a day, that expired while nobody listened. */
 export const MOST_LOSSES = { count: 6300, periodMs: 24 * 3_600_000 } as const;
 
+export interface MissingComponents {
+  readonly log: MissingLog;
+  readonly guard: LogGuard;
+  readonly diagnostics: Diagnostics;
+}
+
+/** What missing updates use of the log. */
+export interface MissingLog {
+  readonly repairs: Pick<UpdateLog["repairs"], "want">;
+}
+
 export class MissingUpdates {
-  readonly #log: UpdateLog;
+  readonly #log: MissingLog;
   readonly #guard: LogGuard;
   readonly #diagnostics: Diagnostics;
   /** What could not be stored; at most what peers may have pending. */
   #unstored: Missing[] = [];
   readonly #budgets = new Map<string, TokenBucket>();
 
-  constructor(log: UpdateLog, guard: LogGuard, diagnostics: Diagnostics) {
+  constructor({ log, guard, diagnostics }: MissingComponents) {
     this.#log = log;
     this.#guard = guard;
     this.#diagnostics = diagnostics;

@@ -20,10 +20,21 @@ export const HOLDINGS_LIMITS = {
   most: 5000,
 } as const;
 
+export interface HoldingsComponents {
+  readonly log: HoldingsLog;
+  readonly guard: LogGuard;
+}
+
+/** What holdings use of the log. */
+export interface HoldingsLog extends Pick<UpdateLog, "entryByHash"> {
+  readonly pending: Pick<UpdateLog["pending"], "from">;
+  readonly trails: Pick<UpdateLog["trails"], "note">;
+}
+
 export class PeerHoldings {
   /** What stands for a peer in trails, by its name. */
   readonly #addresses: ReadonlyMap<string, string>;
-  readonly #log: UpdateLog;
+  readonly #log: HoldingsLog;
   readonly #guard: LogGuard;
   #noted: Holder[] = [];
   /** The first entry that a peer may still be sent, as it was a second ago at the most. */
@@ -31,7 +42,7 @@ export class PeerHoldings {
   #dueAt = Infinity;
   #freshUntil = -Infinity;
 
-  constructor(addresses: ReadonlyMap<string, string>, log: UpdateLog, guard: LogGuard) {
+  constructor({ log, guard }: HoldingsComponents, addresses: ReadonlyMap<string, string>) {
     this.#addresses = addresses;
     this.#log = log;
     this.#guard = guard;

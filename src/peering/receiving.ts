@@ -3,7 +3,10 @@
  * update (one fetch tracker), the gate, the append and the receive cursors. Facts come in from the
  * sessions; what is to be asked comes out of `orders`. Knows no connections.
  *
- *  1. Persist before announce: appended with the peer's cursor (`receive-batch.ts`), then told.
+ *  1. Store before announce. What a peer delivers is gathered (`receive-batch.ts`) and handed out
+ *     by `stores`, with the cursor that it moves. The outcome comes later, as `stored` or
+ *     `storeFailed`; until then the updates count as missing and nobody is asked for them. One
+ *     store of a peer is under way at a time, so that no cursor overtakes the updates before it.
  *  2. An UPDATE is believed only when its key hashes to what was asked for. Otherwise it counts
  *     against the peer and the next announcer is asked: the thesis's attack (3) fails.
  *  3. Trouble of the log is nobody's failure: what could not be stored is asked for again later.
@@ -14,35 +17,63 @@
 import { admittingAnnounced } from "../admit.js";
 import type { Clock } from "../clock.js";
 import type { Diagnostics } from "../diagnostics.js";
-import { Refusal, type RefusalReason, refusalKind } from "../errors.js";
+import { Refusal, type RefusalReason, refusalKind, type Trouble } from "../errors.js";
 import type { FetchPolicy } from "../kx/fetch-policy.js";
 import type { FetchOutput } from "../kx/fetch-tracker.js";
 import { FetchTracker } from "../kx/fetch-tracker.js";
 import type { Announcement } from "../kx/messages.js";
 import type { UpdateRequest } from "../kx/open-requests.js";
-import type { ReceiveOutput } from "../kx/receive-state.js";
+import type { ReceiveOutput, WirePosition } from "../kx/receive-state.js";
 import { ReceiveState } from "../kx/receive-state.js";
-import type { UpdateLog } from "../log/update-log.js";
+import type { Batch } from "../log/append-port.js";
+import type { CursorMove } from "../log/cursors.js";
+import type { Appended, UpdateLog } from "../log/update-log.js";
 import type { LogGuard } from "../log-guard.js";
 import type { TransferableKey } from "../openpgp/key.js";
 import type { Rules } from "../policy.js";
 import type { UpdateHash } from "../update.js";
-import { AnnouncedSince } from "./announced-since.js";
+import { AnnouncedSince, type SinceLog } from "./announced-since.js";
 import { type Check, Checks } from "./checks.js";
 import type { PeerOrder, ReceivingStatus } from "./connection.js";
-import { MissingUpdates } from "./missing-updates.js";
+import { type MissingLog, MissingUpdates } from "./missing-updates.js";
 import type { PeerHoldings } from "./peer-holdings.js";
-import { ReceiveBatch } from "./receive-batch.js";
-import { StoredCursors } from "./stored-cursors.js";
+import { type Fetched, ReceiveBatch } from "./receive-batch.js";
+import { type CursorLog, StoredCursors } from "./stored-cursors.js";
 
 /** What policy refuses is not asked for again for a day, and then it may have changed. */
 const REFUSED_MS = 24 * 60 * 60_000;
 
-/** What the exchange was told at its birth. */
-interface Given {
+export interface ReceivingComponents {
+  readonly log: ReceivingLog;
+  readonly guard: LogGuard;
+  readonly clock: Clock;
+  readonly diagnostics: Diagnostics;
   readonly rules: Rules;
   readonly holdings: PeerHoldings;
+}
+
+/** What receiving uses of the log. Updates are stored by whoever performs `stores`. */
+export type ReceivingLog = CursorLog & MissingLog & SinceLog & Pick<UpdateLog, "has" | "refusals">;
+
+export interface ReceivingSettings {
+  readonly peers: readonly string[];
   readonly fetchPolicy: ReadonlyMap<string, FetchPolicy>;
+}
+
+/** A batch to be submitted to the append port; `id` tells what its outcome is about. */
+export interface Store extends Batch {
+  readonly id: number;
+}
+
+/** A store whose outcome has not come yet. */
+interface OpenStore {
+  readonly id: number;
+  readonly fetched: readonly Fetched[];
+  readonly cursor: CursorMove | undefined;
+  /** The cursor in memory when it was handed out. */
+  readonly from: WirePosition | undefined;
+  /** Whether the cursor was reset since then. */
+  isStale: boolean;
 }
 
 interface Peer {
@@ -50,10 +81,14 @@ interface Peer {
   readonly receiveState: ReceiveState;
   readonly batch: ReceiveBatch;
   known: number;
+  /** The store that is under way. */
+  store: OpenStore | undefined;
+  /** Whether the cursor is to be stored as soon as no store is under way. */
+  isCursorDue: boolean;
 }
 
 export class Receiving {
-  readonly #log: UpdateLog;
+  readonly #log: ReceivingLog;
   readonly #guard: LogGuard;
   /** Dates what goes into the log and draws chance; `now` everywhere else is monotonic time. */
   readonly #clock: Clock;
@@ -67,31 +102,29 @@ export class Receiving {
   readonly #peers = new Map<string, Peer>();
   readonly #checks: Checks;
   #orders: PeerOrder[] = [];
+  #stores: Store[] = [];
+  #lastStore = 0;
 
   /** Reads the stored cursors. Throws `Trouble`. */
-  constructor(
-    peers: readonly string[],
-    log: UpdateLog,
-    guard: LogGuard,
-    clock: Clock,
-    diagnostics: Diagnostics,
-    { rules, holdings, fetchPolicy }: Given,
-  ) {
+  constructor(components: ReceivingComponents, { peers, fetchPolicy }: ReceivingSettings) {
+    const { log, guard, clock, diagnostics, rules, holdings } = components;
     this.#log = log;
     this.#rules = rules;
     this.#holdings = holdings;
     this.#guard = guard;
     this.#clock = clock;
     this.#diagnostics = diagnostics;
-    this.#missing = new MissingUpdates(log, guard, diagnostics);
+    this.#missing = new MissingUpdates(components);
     this.#checks = new Checks(() => clock.monotonic());
-    this.#cursors = new StoredCursors(log, guard, this.#missing);
-    this.#since = new AnnouncedSince(fetchPolicy.keys(), log, guard, clock);
+    this.#cursors = new StoredCursors(log);
+    this.#since = new AnnouncedSince(components, fetchPolicy.keys());
     this.#tracker = new FetchTracker(() => clock.random(), fetchPolicy);
     for (const name of peers) {
       const known = (one: Announcement) => this.#settle(one, name);
       const receiveState = new ReceiveState(this.#cursors.read(name), known);
-      this.#peers.set(name, { name, receiveState, batch: new ReceiveBatch(), known: 0 });
+      const batch = new ReceiveBatch();
+      const none = { known: 0, store: undefined, isCursorDue: false };
+      this.#peers.set(name, { name, receiveState, batch, ...none });
     }
   }
 
@@ -112,7 +145,7 @@ export class Receiving {
   /** The last connection of the peer is gone. */
   disconnected(peer: string, now: number): void {
     this.#look(peer, now);
-    this.#store(this.#peer(peer), now);
+    this.#submit(this.#peer(peer), now);
     this.#peer(peer).receiveState.disconnected();
     this.#take(this.#tracker.disconnected(peer, now), now);
   }
@@ -182,6 +215,8 @@ export class Receiving {
         continue;
       }
       this.#tracker.delivered(peer, bytes);
+      // The same update from another peer may be on its way to the log.
+      if (!this.#tracker.storing(peer, hash)) continue;
       this.#peer(peer).batch.add({ update: outcome, bytes }, now);
     }
   }
@@ -220,28 +255,61 @@ export class Receiving {
     this.#follow(peer, () => receiveState.lost(hash, now), now);
   }
 
-  /** Stores what the peer has delivered, if it is time to. */
+  /** Hands out what the peer has delivered, if it is time to. */
   store(name: string, now: number): void {
-    const peer = this.#peer(name);
-    const onTheirWay = this.#tracker.inFlightAt(name) - peer.batch.size;
-    if (peer.batch.isDue(onTheirWay, now)) this.#store(peer, now);
+    this.#submitDue(this.#peer(name), now);
   }
 
-  /** Rule 1. */
-  #store({ name, receiveState, batch }: Peer, now: number): void {
-    const fetched = batch.take();
-    if (fetched.length === 0) return;
-    const hashes = new Set(fetched.map(({ update }) => update.hash));
-    const at = this.#missing.flush() ? receiveState.cursorAfter(hashes) : undefined;
+  #submitDue(peer: Peer, now: number): void {
+    const { name, batch, store } = peer;
+    if (store !== undefined) return;
+    const onTheirWay = this.#tracker.inFlightAt(name) - batch.size;
+    if (peer.isCursorDue || batch.isDue(onTheirWay, now)) this.#submit(peer, now);
+  }
+
+  /** Hands out all that the peer has delivered, unless a store is under way: then after it. */
+  #submit(peer: Peer, now: number): void {
+    if (peer.store !== undefined) return;
+    const { name, receiveState } = peer;
+    const fetched = peer.batch.take();
+    const cursor = this.#cursorWith(fetched, peer, now);
+    peer.isCursorDue = false;
+    if (fetched.length === 0 && cursor === undefined) return;
+    this.#lastStore += 1;
+    const id = this.#lastStore;
+    peer.store = { id, fetched, cursor, from: receiveState.cursor, isStale: false };
     const origin = { neighbour: name, transport: "kx" } as const;
     const receivedAt = this.#clock.now();
     const arrivals = fetched.map(({ update }) => ({ update, origin, trail: [], receivedAt }));
-    const outcomes = this.#guard.run(() => this.#log.append(arrivals, at && { peer: name, at }));
-    if (outcomes === undefined) {
-      for (const hash of hashes) this.#tracker.deferred(name, hash, now);
-      return;
+    this.#stores.push({ id, arrivals, cursor });
+  }
+
+  /** The cursor to be stored with updates. What it has passed as lost must be on disk before. */
+  #cursorWith(fetched: readonly Fetched[], peer: Peer, now: number): CursorMove | undefined {
+    const { name, receiveState, isCursorDue } = peer;
+    if (!this.#missing.flush()) {
+      if (isCursorDue) this.#cursors.failed(now);
+      return undefined;
     }
-    if (at !== undefined) this.#cursors.storedWith(name, at);
+    const at = receiveState.cursorAfter(new Set(fetched.map(({ update }) => update.hash)));
+    if (at !== undefined) return { peer: name, at };
+    return isCursorDue ? this.#cursors.move(name, receiveState.cursor) : undefined;
+  }
+
+  /** The batches to be submitted now; each is handed out once, and its outcome comes back. */
+  stores(): Store[] {
+    const stores = this.#stores;
+    this.#stores = [];
+    return stores;
+  }
+
+  /** A store was committed; one outcome for each arrival. */
+  stored(id: number, outcomes: readonly Appended[], now: number): void {
+    const peer = this.#close(id);
+    if (peer === undefined) return;
+    const { name, receiveState } = peer.owner;
+    const { fetched, cursor, from, isStale } = peer.store;
+    if (cursor !== undefined) this.#cursors.stored(cursor);
     for (const [index, { update, bytes }] of fetched.entries()) {
       const outcome = outcomes[index];
       if (outcome === undefined) continue;
@@ -253,7 +321,39 @@ export class Receiving {
         if (outcome.collision) this.#diagnostics.report("collision", fields);
       }
     }
-    this.held(hashes, now);
+    this.held(
+      fetched.map(({ update }) => update.hash),
+      now,
+    );
+    if (cursor !== undefined) {
+      const isOurs = !isStale && receiveState.cursor === from;
+      if (cursor.at !== undefined && isOurs) receiveState.reached(cursor.at);
+      // It may have moved on, or have been reset, since the store was handed out.
+      this.#cursors.moved(name, receiveState.cursor, now);
+    }
+    this.#submitDue(peer.owner, now);
+  }
+
+  /** A store failed: rule 3. Parts of it that are in the log come back as news of the log. */
+  storeFailed(id: number, trouble: Trouble, now: number): void {
+    const peer = this.#close(id);
+    if (peer === undefined) return;
+    this.#guard.tell(trouble);
+    const { fetched, cursor } = peer.store;
+    for (const { update } of fetched) {
+      this.#take(this.#tracker.deferred(peer.owner.name, update.hash, now), now);
+    }
+    if (cursor !== undefined) this.#cursors.failed(now);
+    this.#submitDue(peer.owner, now);
+  }
+
+  /** The store that the outcome is about is over. */
+  #close(id: number): { readonly owner: Peer; readonly store: OpenStore } | undefined {
+    const owner = [...this.#peers.values()].find((peer) => peer.store?.id === id);
+    const store = owner?.store;
+    if (owner === undefined || store === undefined) return undefined;
+    owner.store = undefined;
+    return { owner, store };
   }
 
   /** These updates are in the log now, whichever way they came: behind us with every peer. */
@@ -289,19 +389,21 @@ export class Receiving {
   nextAt(): number {
     const others = Math.min(this.#cursors.dueAt, this.#checks.dueAt);
     let next = Math.min(this.#tracker.nextAt() ?? Infinity, others);
-    for (const { receiveState, batch } of this.#peers.values()) {
-      next = Math.min(next, receiveState.nextAt() ?? Infinity, batch.dueAt);
+    for (const { receiveState, batch, store } of this.#peers.values()) {
+      const batchAt = store === undefined ? batch.dueAt : Infinity;
+      next = Math.min(next, receiveState.nextAt() ?? Infinity, batchAt);
     }
     return next;
   }
 
   /** Stores the cursors that have moved; what fails is tried again. */
   storeCursors(now: number): void {
-    const peers = [...this.#peers.values()];
-    this.#cursors.store(
-      peers.map(({ name, receiveState }) => [name, receiveState.cursor]),
-      now,
-    );
+    this.#cursors.dueAt = Infinity;
+    for (const peer of this.#peers.values()) {
+      if (this.#cursors.move(peer.name, peer.receiveState.cursor) === undefined) continue;
+      peer.isCursorDue = true;
+      this.#submit(peer, now);
+    }
   }
 
   status(peer: string): ReceivingStatus {
@@ -335,8 +437,7 @@ export class Receiving {
           break;
         }
         case "cursor":
-          if (output.at === undefined) this.#cursors.forget(name);
-          else this.#cursors.moved(name, output.at, now);
+          this.#cursors.moved(name, output.at, now);
           break;
         case "gap": {
           const { low, high } = output;
@@ -345,6 +446,7 @@ export class Receiving {
         }
         case "reset":
           this.#diagnostics.report("peer-reset", { neighbour: name, reason: output.reason });
+          this.#reset(this.#peer(name));
           this.#take(this.#tracker.disconnected(name, now), now);
           this.#since.forget(name);
           break;
@@ -352,6 +454,11 @@ export class Receiving {
           output satisfies never;
       }
     }
+  }
+
+  /** A cursor that is on its way to the log belongs to what was reset. */
+  #reset({ store }: Peer): void {
+    if (store !== undefined) store.isStale = true;
   }
 
   #take(outputs: readonly FetchOutput[], now: number): void {

@@ -25,6 +25,9 @@ export const LISTING_LIMITS = {
   range: 4,
 } as const;
 
+/** What answers are read from. */
+export type ServingLog = Pick<UpdateLog, "body" | "entry" | "newest" | "range">;
+
 /** An answer, and the entry whose body is in it. */
 export interface KxAnswer {
   readonly outputs: SessionOutput[];
@@ -39,7 +42,7 @@ export interface KxAnswer {
 export function answerUpdate(
   session: Session,
   { tag, number }: AskedNumber & { readonly kind: "update" },
-  log: UpdateLog | undefined,
+  log: ServingLog | undefined,
   rules: Rules,
 ): KxAnswer {
   const seq = seqOfWire(number, log?.newest() ?? 0);
@@ -86,7 +89,7 @@ export class ServedListing {
   }
 
   /** Reads the next slice; returns what it cost, in lines. Throws `Trouble`. */
-  step(log: UpdateLog | undefined, rules: Rules): number {
+  step(log: ServingLog | undefined, rules: Rules): number {
     if (this.#spans === undefined) {
       this.#newest = log?.newest() ?? 0;
       this.#spans = log === undefined ? [] : spansOf(this.#ranges, this.#newest);

@@ -10,14 +10,17 @@ import type { Clock } from "../clock.js";
 import type { Config, Endpoint, Neighbour } from "../config/config.js";
 import { goesByKx } from "../config/paths.js";
 import type { Diagnostics } from "../diagnostics.js";
+import { Trouble } from "../errors.js";
 import { plainHost, plainIp } from "../ip-address.js";
-import type { UpdateLog } from "../log/update-log.js";
-import type { ExchangeOptions, PeerStatus } from "./connection.js";
-import type { Action } from "./exchange.js";
+import type { AppendPort } from "../log/append-port.js";
+import type { Appended, UpdateLog } from "../log/update-log.js";
+import type { PeerStatus } from "./connection.js";
+import type { Action, ConnectionAction, ExchangeComponents, ExchangeLog } from "./exchange.js";
 import { Exchange } from "./exchange.js";
 import { fetchPolicyOf } from "./fetch-policy.js";
 import { type LookUp, PeerAddresses } from "./peer-addresses.js";
 import { PeerSocket } from "./peer-socket.js";
+import type { Store } from "./receiving.js";
 import { Redial } from "./redial.js";
 import { HANDSHAKE_MS, KxTls } from "./tls.js";
 
@@ -27,6 +30,8 @@ export const TCP_LIMITS = {
   perPeer: 4,
   /** How long goodbyes may take when we go down. */
   closeMs: 2000,
+  /** How long stores that are under way may take then; a commit takes milliseconds. */
+  storeMs: 10_000,
   /** How long a connection from an unknown address waits for a name that is being looked up. */
   lookUpMs: 5000,
   /** Connections that wait so at once; more are closed. */
@@ -53,11 +58,28 @@ interface KxPeer {
   inbound: number;
 }
 
+export interface KxDoorComponents extends Omit<ExchangeComponents, "log"> {
+  readonly log: KxDoorLog;
+  readonly appends: AppendPort;
+  /** Looks up host names; by default the resolver of the system. */
+  readonly lookUp?: LookUp | undefined;
+}
+
+/** What KX uses of the log. */
+export type KxDoorLog = ExchangeLog & Pick<UpdateLog, "onAppend">;
+
+export interface KxDoorSettings extends Pick<Config, "mode" | "neighbours" | "outbound"> {
+  readonly kx: NonNullable<Config["kx"]>;
+}
+
 export class KxDoor {
-  readonly #kx: NonNullable<Config["kx"]>;
+  readonly #kx: KxDoorSettings["kx"];
   readonly #clock: Clock;
   readonly #diagnostics: Diagnostics;
-  readonly #log: UpdateLog;
+  readonly #log: KxDoorLog;
+  readonly #appends: AppendPort;
+  /** Batches whose outcome has not come yet. */
+  #storing = 0;
   readonly #exchange: Exchange;
   readonly #peers: KxPeer[];
   readonly #servers: Server[] = [];
@@ -73,27 +95,24 @@ export class KxDoor {
   #unsubscribe: (() => void) | undefined;
   #growing = false;
   #stopping = false;
+  /** An outcome that comes now is not looked at. */
+  #isOver = false;
   #stopped: Promise<void> | undefined;
   /** Names of peers that the operator paused. */
   readonly #paused = new Set<string>();
   #strangers = 0;
   #strangersAt = 0;
 
-  /** `given.session` hears when the first connection with a peer opens and when the last ends. */
-  constructor(
-    config: Config,
-    kx: NonNullable<Config["kx"]>,
-    log: UpdateLog,
-    clock: Clock,
-    diagnostics: Diagnostics,
-    given: Pick<ExchangeOptions, "rules" | "session"> & { readonly lookUp?: LookUp } = {},
-  ) {
+  constructor(components: KxDoorComponents, settings: KxDoorSettings) {
+    const { log, appends, clock, diagnostics, lookUp } = components;
+    const { kx, neighbours } = settings;
     this.#kx = kx;
     this.#tls = kx.tls && new KxTls(kx.tls);
     this.#clock = clock;
     this.#diagnostics = diagnostics;
     this.#log = log;
-    this.#peers = config.neighbours.flatMap(({ name, kx: endpoint, dial, via, tls }) =>
+    this.#appends = appends;
+    this.#peers = neighbours.flatMap(({ name, kx: endpoint, dial, via, tls }) =>
       endpoint === undefined || !goesByKx({ via, kx: endpoint })
         ? []
         : [
@@ -111,23 +130,28 @@ export class KxDoor {
     );
     const names = this.#peers.map(({ name }) => name);
     const hosts = new Map<string, string>();
-    for (const { name, kx: endpoint } of config.neighbours) {
+    for (const { name, kx: endpoint } of neighbours) {
       if (endpoint !== undefined) hosts.set(name, endpoint.host);
     }
     const failed = (neighbour: string, problem: string) => {
       if (names.includes(neighbour)) diagnostics.report("peer-unreachable", { neighbour, problem });
     };
-    this.#addresses = new PeerAddresses(hosts, failed, given.lookUp);
-    const observing = config.mode === "observe";
-    const addresses = mailAddresses(config);
+    this.#addresses = new PeerAddresses(hosts, failed, lookUp);
     const session = (name: string, isUp: boolean) => {
       if (isUp && this.#peers.some((peer) => peer.name === name && peer.inbound > 0)) {
         this.showedLife(name);
       }
-      given.session?.(name, isUp);
+      components.session?.(name, isUp);
     };
-    const options = { ...given, session, observing, addresses, fetchPolicy: fetchPolicyOf(config) };
-    this.#exchange = new Exchange(names, log, clock, diagnostics, options);
+    this.#exchange = new Exchange(
+      { ...components, session },
+      {
+        peers: names,
+        observing: settings.mode === "observe",
+        addresses: mailAddresses(settings),
+        fetchPolicy: fetchPolicyOf(settings),
+      },
+    );
   }
 
   /** Listens and dials; resolves with the addresses in the order of the config. */
@@ -153,8 +177,9 @@ export class KxDoor {
   }
 
   /**
-   * Says CLOSE everywhere, waits a moment for the answers, and closes. When it resolves no socket,
-   * no timer and no listener is left, and nothing touches the log any more.
+   * Says CLOSE everywhere, waits a moment for the answers, and closes. Resolves when all that was
+   * delivered is stored, or `storeMs` later; no socket, timer or listener is left then, and nothing
+   * uses the log any more.
    */
   stop(): Promise<void> {
     this.#stopped ??= this.#stop();
@@ -178,6 +203,9 @@ export class KxDoor {
     while (this.#lines.size > 0 && this.#now() < deadline) await pause();
     for (const { socket } of this.#lines.values()) socket.destroy();
     while (this.#lines.size > 0) await pause();
+    const latest = this.#now() + TCP_LIMITS.storeMs;
+    while (this.#storing > 0 && this.#now() < latest) await pause();
+    this.#isOver = true;
     clearTimeout(this.#wakeTimer);
     await Promise.all(closed);
   }
@@ -488,25 +516,47 @@ export class KxDoor {
 
   #perform(actions: readonly Action[]): void {
     for (const action of actions) {
-      const line = this.#lines.get(action.connection);
-      if (line === undefined) continue;
-      switch (action.type) {
-        case "send":
-          line.write(action.bytes);
-          break;
-        case "end":
-          this.#backOff(line.peer, action.backoffMs);
-          line.end();
-          break;
-        case "drop":
-          line.socket.destroy();
-          break;
-        default:
-          action satisfies never;
-      }
+      if (action.type === "store") void this.#store(action.store);
+      else this.#performOn(action);
     }
     this.#regulate();
     this.#schedule();
+  }
+
+  #performOn(action: ConnectionAction): void {
+    const line = this.#lines.get(action.connection);
+    if (line === undefined) return;
+    switch (action.type) {
+      case "send":
+        line.write(action.bytes);
+        break;
+      case "end":
+        this.#backOff(line.peer, action.backoffMs);
+        line.end();
+        break;
+      case "drop":
+        line.socket.destroy();
+        break;
+      default:
+        action satisfies never;
+    }
+  }
+
+  /** Stores a batch and gives the outcome to the exchange. An error that is a bug is rethrown. */
+  async #store({ id, ...batch }: Store): Promise<void> {
+    this.#storing += 1;
+    let outcomes: Appended[] | Trouble;
+    try {
+      outcomes = await this.#appends.submit(batch);
+    } catch (error) {
+      if (!(error instanceof Trouble)) throw error;
+      outcomes = error;
+    }
+    this.#storing -= 1;
+    if (this.#isOver) return;
+    const now = this.#now();
+    if (outcomes instanceof Trouble) this.#perform(this.#exchange.storeFailed(id, outcomes, now));
+    else this.#perform(this.#exchange.stored(id, outcomes, now));
   }
 
   /** Reads the sockets that are to be read and no others. */
@@ -533,7 +583,7 @@ function pause(): Promise<void> {
 }
 
 /** The peers that get mail as well, or may some day, and what stands for them in trails. */
-function mailAddresses({ neighbours, outbound }: Config): Map<string, string> {
+function mailAddresses({ neighbours, outbound }: KxDoorSettings): Map<string, string> {
   if (outbound === undefined) return new Map();
   const pairs = neighbours.map(({ name, mail }): [string, string | undefined] => [name, mail]);
   return new Map(pairs.filter((pair): pair is [string, string] => pair[1] !== undefined));

@@ -87,7 +87,7 @@ function hastyProgram(): string {
     `export class GroupCommit {
       #log;
       constructor(log) { this.#log = log; }
-      async append(arrivals) {
+      async submit({ arrivals }) {
         setTimeout(() => this.#log.append(arrivals), 200);
         return arrivals.map(() => ({ outcome: "appended", seq: 1, collision: false }));
       }

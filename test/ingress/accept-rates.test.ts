@@ -9,6 +9,7 @@ import { MailIntake } from "../../src/ingress/mail-intake.js";
 import { SmtpDoor } from "../../src/ingress/smtp.js";
 import { SpoolDoor } from "../../src/ingress/spool.js";
 import { AcceptRates } from "../../src/intake/accept-rates.js";
+import { GroupCommit } from "../../src/intake/group-commit.js";
 import { KeyIntake } from "../../src/intake/key-intake.js";
 import { armoredKeys, HEAD as GATEWAY, startGateway } from "../admin/gateway.js";
 import { until } from "../support/until.js";
@@ -31,7 +32,10 @@ function site(rate: string, sections: string) {
   const time = { ms: 0 };
   const clock = { now: () => Date.now(), monotonic: () => time.ms, random: () => 0 };
   const rates = new AcceptRates(config.neighbours, clock);
-  const keys = new KeyIntake(log, clock, diagnostics, { rates });
+  const keys = new KeyIntake(
+    { log: log, appends: new GroupCommit(log), clock: clock, diagnostics: diagnostics },
+    { rates },
+  );
   const intake = new MailIntake({ keys, diagnostics });
   return { ...beside, time, intake, keys };
 }

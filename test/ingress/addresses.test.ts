@@ -11,6 +11,7 @@ import { parseConfig } from "../../src/config/load.js";
 import { BounceIntake } from "../../src/ingress/bounce-intake.js";
 import { MailIntake } from "../../src/ingress/mail-intake.js";
 import { SmtpDoor } from "../../src/ingress/smtp.js";
+import { GroupCommit } from "../../src/intake/group-commit.js";
 import { KeyIntake } from "../../src/intake/key-intake.js";
 import { UpdateLog } from "../../src/log/update-log.js";
 import { mail } from "../mail/fixtures.js";
@@ -38,7 +39,12 @@ async function client(site: string) {
     rmSync(directory, { recursive: true, force: true });
   });
   const diagnostics = new Recorder();
-  const keys = new KeyIntake(log, systemClock, diagnostics);
+  const keys = new KeyIntake({
+    log: log,
+    appends: new GroupCommit(log),
+    clock: systemClock,
+    diagnostics: diagnostics,
+  });
   const intake = new MailIntake({ keys, diagnostics });
   const bounces = new BounceIntake(
     { log, clock: systemClock, diagnostics },

@@ -11,6 +11,7 @@ import { BounceIntake } from "../../src/ingress/bounce-intake.js";
 import { SMTP_LIMITS, type SmtpLimits } from "../../src/ingress/limits.js";
 import { MailIntake } from "../../src/ingress/mail-intake.js";
 import { SmtpDoor } from "../../src/ingress/smtp.js";
+import { GroupCommit } from "../../src/intake/group-commit.js";
 import { type IntakeRules, KeyIntake } from "../../src/intake/key-intake.js";
 import { UpdateLog } from "../../src/log/update-log.js";
 import type { Seq } from "../../src/update.js";
@@ -87,7 +88,15 @@ export async function openDoor(
   const log = UpdateLog.open(config.log.path);
   const diagnostics = new Recorder();
   const wrapped = wrap(log);
-  const keys = new KeyIntake(wrapped, systemClock, diagnostics, rules);
+  const keys = new KeyIntake(
+    {
+      log: wrapped,
+      appends: new GroupCommit(wrapped),
+      clock: systemClock,
+      diagnostics: diagnostics,
+    },
+    rules,
+  );
   const intake = new Intake({ keys, diagnostics });
   const bounces = new BounceIntake(
     { log: wrapped, clock: systemClock, diagnostics },

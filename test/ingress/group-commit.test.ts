@@ -33,9 +33,9 @@ test("what waits together is one transaction, and each gets its own outcomes", a
   const { proxy, groups } = watched(log);
   const commit = new GroupCommit(proxy);
   const outcomes = await Promise.all([
-    commit.append([arrival(1), arrival(2)]),
-    commit.append([arrival(3)]),
-    commit.append([arrival(2), arrival(4)]),
+    commit.submit({ arrivals: [arrival(1), arrival(2)] }),
+    commit.submit({ arrivals: [arrival(3)] }),
+    commit.submit({ arrivals: [arrival(2), arrival(4)] }),
   ]);
   expect(groups).toEqual([5]);
   expect(outcomes.map((each) => each.map(({ outcome, seq }) => `${outcome} ${seq}`))).toEqual([
@@ -43,7 +43,7 @@ test("what waits together is one transaction, and each gets its own outcomes", a
     ["appended 3"],
     ["duplicate 2", "appended 4"],
   ]);
-  await commit.append([arrival(5)]);
+  await commit.submit({ arrivals: [arrival(5)] });
   expect(groups).toEqual([5, 1]);
   log.close();
 });
@@ -53,15 +53,18 @@ test("a mail alone waits for nothing; after a group a moment is waited for more"
   const { proxy, groups } = watched(log);
   const commit = new GroupCommit(proxy);
   const turn = () => new Promise((resolve) => setImmediate(resolve));
-  const alone = commit.append([arrival(1)]);
+  const alone = commit.submit({ arrivals: [arrival(1)] });
   await turn();
   expect(groups).toEqual([1]);
   await alone;
 
-  await Promise.all([commit.append([arrival(2)]), commit.append([arrival(3)])]);
-  const first = commit.append([arrival(4)]);
+  await Promise.all([
+    commit.submit({ arrivals: [arrival(2)] }),
+    commit.submit({ arrivals: [arrival(3)] }),
+  ]);
+  const first = commit.submit({ arrivals: [arrival(4)] });
   await turn();
-  const second = commit.append([arrival(5)]);
+  const second = commit.submit({ arrivals: [arrival(5)] });
   await turn();
   expect(groups).toEqual([1, 2]);
   await Promise.all([first, second]);
@@ -73,7 +76,7 @@ test("a group has an end", async () => {
   const log = UpdateLog.open(":memory:");
   const { proxy, groups } = watched(log);
   const commit = new GroupCommit(proxy);
-  const many = Array.from({ length: 250 }, (_, n) => commit.append([arrival(n)]));
+  const many = Array.from({ length: 250 }, (_, n) => commit.submit({ arrivals: [arrival(n)] }));
   expect(groups).toEqual([100, 100]);
   await Promise.all(many);
   expect(groups).toEqual([100, 100, 50]);
@@ -85,11 +88,15 @@ test("a failing append rejects all, and stores nothing", async () => {
   const { proxy, state } = watched(log);
   const commit = new GroupCommit(proxy);
   state.fails = true;
-  const outcomes = await Promise.allSettled([1, 2, 3].map((n) => commit.append([arrival(n)])));
+  const outcomes = await Promise.allSettled(
+    [1, 2, 3].map((n) => commit.submit({ arrivals: [arrival(n)] })),
+  );
   expect(outcomes.map(({ status }) => status)).toEqual(["rejected", "rejected", "rejected"]);
   expect(log.newest()).toBe(0);
   state.fails = false;
-  expect(await commit.append([arrival(1)])).toMatchObject([{ outcome: "appended", seq: 1 }]);
+  expect(await commit.submit({ arrivals: [arrival(1)] })).toMatchObject([
+    { outcome: "appended", seq: 1 },
+  ]);
   log.close();
 });
 

@@ -9,6 +9,7 @@ import { onTestFinished } from "vitest";
 import { admit } from "../../src/admit.js";
 import { systemClock } from "../../src/clock.js";
 import { parseConfig } from "../../src/config/load.js";
+import { GroupCommit } from "../../src/intake/group-commit.js";
 import { KeyIntake } from "../../src/intake/key-intake.js";
 import type { Missing } from "../../src/log/repairs.js";
 import { UpdateLog } from "../../src/log/update-log.js";
@@ -92,7 +93,10 @@ export async function repairStage(
   const diagnostics = new Recorder();
   const rules = new Policy(config.policy, log, systemClock);
   const judge = (one: TransferableKey) => rules.judge(one);
-  const keys = new KeyIntake(log, systemClock, diagnostics, { judge });
+  const keys = new KeyIntake(
+    { log, appends: new GroupCommit(log), clock: systemClock, diagnostics },
+    { judge },
+  );
   const url = options.local?.replace(/^hkp/, "http");
   const local = url === undefined ? undefined : { name: "[local]", mail: undefined, url };
   const clock = systemClock;

@@ -5,6 +5,7 @@
 import { describe, expect, it, onTestFinished } from "vitest";
 import { admitAnnounced, updateOf } from "../../src/admit.js";
 import { type Clock, systemClock } from "../../src/clock.js";
+import { GroupCommit } from "../../src/intake/group-commit.js";
 import { KeyIntake, type Submission } from "../../src/intake/key-intake.js";
 import type { Entry } from "../../src/log/update-log.js";
 import { UpdateLog } from "../../src/log/update-log.js";
@@ -28,7 +29,10 @@ function stand(forward: "news" | "whole" = "news", clock: Clock = systemClock): 
   const log = UpdateLog.open(":memory:");
   onTestFinished(() => log.close());
   const diagnostics = new Recorder();
-  const intake = new KeyIntake(log, clock, diagnostics, { forward });
+  const intake = new KeyIntake(
+    { log, appends: new GroupCommit(log), clock, diagnostics },
+    { forward },
+  );
   return {
     log,
     diagnostics,

@@ -6,6 +6,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { expect, test } from "vitest";
 import { systemClock } from "../../src/clock.js";
 import type { Neighbour } from "../../src/config/config.js";
+import { GroupCommit } from "../../src/intake/group-commit.js";
 import { KeyIntake } from "../../src/intake/key-intake.js";
 import { commandText, type MailCommand, questionMark } from "../../src/mail/command.js";
 import type { MailQuestion } from "../../src/repair/repair-door.js";
@@ -27,7 +28,12 @@ async function stage(answer: () => Awaited<ReturnType<MailQuestion>>, limits = Q
     return answer();
   };
   const all = await repairStage({ old: "mail" }, { mail, limits });
-  const keys = new KeyIntake(all.log, systemClock, all.diagnostics);
+  const keys = new KeyIntake({
+    log: all.log,
+    appends: new GroupCommit(all.log),
+    clock: systemClock,
+    diagnostics: all.diagnostics,
+  });
   const { log } = all;
   const intake = new RepairIntake({ repairs: log.repairs, keys, clock: systemClock });
   const answers = new MailAnswers({ log, intake }, { neighbours: [OLD] });
@@ -91,7 +97,12 @@ test("an answer that is faster than the relay is not missed", async () => {
     return { kind: "delivered" };
   };
   const all = await repairStage({ old: "mail" }, { mail: asked });
-  const keys = new KeyIntake(all.log, systemClock, all.diagnostics);
+  const keys = new KeyIntake({
+    log: all.log,
+    appends: new GroupCommit(all.log),
+    clock: systemClock,
+    diagnostics: all.diagnostics,
+  });
   const { log } = all;
   const intake = new RepairIntake({ repairs: log.repairs, keys, clock: systemClock });
   const answers = new MailAnswers({ log, intake }, { neighbours: [OLD] });

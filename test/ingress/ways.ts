@@ -8,6 +8,7 @@ import type { Config } from "../../src/config/config.js";
 import { parseConfig } from "../../src/config/load.js";
 import { BounceIntake } from "../../src/ingress/bounce-intake.js";
 import { MailIntake } from "../../src/ingress/mail-intake.js";
+import { GroupCommit } from "../../src/intake/group-commit.js";
 import { KeyIntake } from "../../src/intake/key-intake.js";
 import type { Entry } from "../../src/log/update-log.js";
 import { UpdateLog } from "../../src/log/update-log.js";
@@ -55,7 +56,12 @@ export function bench(
   const config = parseConfig(CONFIG + sections(directory), "test.toml", directory, {});
   const log = UpdateLog.open(config.log.path);
   const diagnostics = new Recorder();
-  const keys = new KeyIntake(wrap(log), systemClock, diagnostics);
+  const keys = new KeyIntake({
+    log: wrap(log),
+    appends: new GroupCommit(wrap(log)),
+    clock: systemClock,
+    diagnostics,
+  });
   onTestFinished(() => {
     log.close();
     rmSync(directory, { recursive: true, force: true });

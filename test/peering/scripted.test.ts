@@ -15,6 +15,7 @@ import type { Update } from "../../src/update.js";
 import { wire } from "../kx/wire.js";
 import { checked } from "../reported.js";
 import { made } from "../torture/material.js";
+import { withStores } from "./stores.js";
 
 class Stage {
   readonly #connection = Connection.open(":memory:");
@@ -30,7 +31,10 @@ class Stage {
     onTestFinished(() => this.log.close());
     const clock: Clock = { now: () => 1e12, monotonic: () => this.now, random: () => 0.5 };
     const diagnostics = checked((event) => this.events.push(event));
-    this.exchange = new Exchange(["peer"], this.log, clock, diagnostics, { observing: false });
+    this.exchange = new Exchange(
+      { log: this.log, clock, diagnostics },
+      { peers: ["peer"], observing: false },
+    );
   }
 
   hold(updates: readonly Update[]): this {
@@ -78,7 +82,7 @@ class Stage {
   }
 
   take(actions: readonly Action[]): this {
-    for (const action of actions) {
+    for (const action of withStores(this.exchange, this.log, actions, this.now)) {
       if (action.type !== "send") this.ended.push(action.type);
       else {
         this.sent += action.bytes.length;

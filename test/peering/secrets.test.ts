@@ -14,6 +14,7 @@ import { armored } from "../mail/oracles/raw-mail.js";
 import { checked } from "../reported.js";
 import { scratch } from "../support/scratch.js";
 import { made } from "../torture/material.js";
+import { withStores } from "./stores.js";
 
 const SECRET_TAGS = [5, 7];
 
@@ -25,9 +26,12 @@ function leftOf(armor: string, announced: { hash: string; fingerprint: string })
   const said: string[] = [];
   const clock = { now: () => 1e12, monotonic: () => 0, random: () => 0.5 };
   const diagnostics = checked((...event) => said.push(JSON.stringify(event)));
-  const exchange = new Exchange(["giver", "taker"], log, clock, diagnostics, { observing: false });
+  const exchange = new Exchange(
+    { log, clock, diagnostics },
+    { peers: ["giver", "taker"], observing: false },
+  );
   const take = (actions: ReturnType<Exchange["grew"]>) => {
-    for (const action of actions) {
+    for (const action of withStores(exchange, log, actions, 0)) {
       if (action.type === "send") said.push(Buffer.from(action.bytes).toString("latin1"));
     }
   };

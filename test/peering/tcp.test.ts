@@ -9,6 +9,7 @@ import type { Clock } from "../../src/clock.js";
 import { systemClock } from "../../src/clock.js";
 import { parseConfig } from "../../src/config/load.js";
 import type { EventName, Fields } from "../../src/diagnostics.js";
+import { GroupCommit } from "../../src/intake/group-commit.js";
 import { UpdateLog } from "../../src/log/update-log.js";
 import { REDIAL_LIMITS } from "../../src/peering/redial.js";
 import { KxDoor } from "../../src/peering/tcp.js";
@@ -37,7 +38,10 @@ ${peers}`;
   const events: { readonly event: EventName; readonly fields: Fields }[] = [];
   const report = (event: EventName, fields: Fields = {}) => events.push({ event, fields });
   const clock: Clock = { ...systemClock, random };
-  const door = new KxDoor(config, config.kx, log, clock, { report });
+  const door = new KxDoor(
+    { log, appends: new GroupCommit(log), clock, diagnostics: { report } },
+    { ...config, kx: config.kx },
+  );
   const [bound] = await door.start();
   onTestFinished(async () => {
     await door.stop();

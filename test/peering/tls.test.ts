@@ -10,6 +10,7 @@ import { describe, expect, it, onTestFinished } from "vitest";
 import { systemClock } from "../../src/clock.js";
 import { parseConfig } from "../../src/config/load.js";
 import type { EventName, Fields } from "../../src/diagnostics.js";
+import { GroupCommit } from "../../src/intake/group-commit.js";
 import { UpdateLog } from "../../src/log/update-log.js";
 import { KxDoor } from "../../src/peering/tcp.js";
 import { makeCertificate } from "../certificates.js";
@@ -48,7 +49,10 @@ ${peer}
   const log = UpdateLog.open(":memory:");
   const report = (event: EventName, fields: Fields = {}) => events.push([event, fields]);
   if (config.kx === undefined) throw new Error("no [kx]");
-  const kx = new KxDoor(config, config.kx, log, systemClock, { report });
+  const kx = new KxDoor(
+    { log, appends: new GroupCommit(log), clock: systemClock, diagnostics: { report } },
+    { ...config, kx: config.kx },
+  );
   const [bound] = await kx.start();
   onTestFinished(async () => {
     await kx.stop();

@@ -37,6 +37,8 @@ const RESTART_MS = 5000;
 const ANSWER_MS = 60_000;
 /** How far clocks may be apart after all their jumps, and upkeep behind. */
 const UNSURE_MS = 2 * 60 * 60_000;
+/** A batch of updates is half of the time stored at once, and else on its way for up to this. */
+const STORE_MS = 300;
 /** Steps at one instant; more is a gateway that spins. */
 const SPINS = 5000;
 /** Every so many steps the caps are looked at. */
@@ -114,6 +116,7 @@ export class Gateway implements Host, MailHost, Diagnostics {
     this.#onlooker = {
       log: () => this.#process?.log,
       db: () => this.store.db,
+      monotonic: () => queue.now - this.#bootAt,
       asked: (peer, hash) => ledger.asked(peer, hash, queue.now),
       answered: (peer, hash) => ledger.answered(peer, hash),
       dropped: (peer) => ledger.dropped(peer),
@@ -187,6 +190,7 @@ export class Gateway implements Host, MailHost, Diagnostics {
         });
       },
       commitMs: () => this.#dice.int(0, 20),
+      storeMs: () => (this.#dice.next() < 0.5 ? 0 : this.#dice.int(0, STORE_MS)),
     });
   }
 
@@ -279,15 +283,15 @@ export class Gateway implements Host, MailHost, Diagnostics {
     const { set, forget } = cursors;
     // A cursor that is stored with arrivals counts when they are committed.
     let isAppending = false;
-    log.append = (arrivals, cursor) => {
+    log.append = (arrivals, ...moves) => {
       isAppending = true;
       let outcomes: Appended[];
       try {
-        outcomes = append.call(log, arrivals, cursor);
+        outcomes = append.call(log, arrivals, ...moves);
       } finally {
         isAppending = false;
       }
-      if (cursor !== undefined) moved(cursor.peer, cursor.at);
+      for (const { peer, at } of moves) moved(peer, at);
       return outcomes;
     };
     cursors.set = (peer, at) => {
@@ -296,7 +300,7 @@ export class Gateway implements Host, MailHost, Diagnostics {
     };
     cursors.forget = (peer) => {
       forget.call(cursors, peer);
-      moved(peer, undefined);
+      if (!isAppending) moved(peer, undefined);
     };
   }
 

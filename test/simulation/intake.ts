@@ -11,6 +11,7 @@ import type { Neighbour } from "../../src/config/config.js";
 import type { Diagnostics } from "../../src/diagnostics.js";
 import { Refusal, Trouble } from "../../src/errors.js";
 import { BounceIntake } from "../../src/ingress/bounce-intake.js";
+import { GroupCommit } from "../../src/intake/group-commit.js";
 import { KeyIntake, type Material, type Submission } from "../../src/intake/key-intake.js";
 import { plainBody } from "../../src/intake/mime.js";
 import { senderOf } from "../../src/intake/senders.js";
@@ -61,7 +62,12 @@ export class SimIntake {
   ) {
     this.#settings = settings;
     this.#log = log;
-    this.#keys = new KeyIntake(log, clock, diagnostics);
+    this.#keys = new KeyIntake({
+      log: log,
+      appends: new GroupCommit(log),
+      clock: clock,
+      diagnostics: diagnostics,
+    });
     this.#bounces = new BounceIntake({ log, clock, diagnostics }, settings);
     this.#acknowledged = acknowledged;
     this.#soon = soon;

@@ -13,7 +13,7 @@ import { Bounces } from "../../src/log/bounces.js";
 import { Pending } from "../../src/log/pending.js";
 import { Retention, type RetentionLimits } from "../../src/log/retention.js";
 import { Announcements } from "../../src/peering/announcements.js";
-import { Receiving } from "../../src/peering/receiving.js";
+import { Receiving, type Store } from "../../src/peering/receiving.js";
 import type { UpdateHash } from "../../src/update.js";
 import { SimIntake } from "./intake.js";
 import { DURABLE, type StoreOptions } from "./store.js";
@@ -93,6 +93,49 @@ export const MUTANTS: readonly Mutant[] = [
     plant: () =>
       exchange(SimIntake, "queued", () => (self, arrivals, answer) => {
         (self as SimIntake).acknowledge(arrivals as never, answer as never);
+      }),
+  },
+  {
+    name: "announce-early",
+    bug: "updates are announced before they are stored, under the numbers that they will have",
+    plant: () => {
+      // What was handed out by each log and was not told to each peer.
+      const early = new WeakMap<object, { readonly line: Announcement; told: Set<unknown> }[]>();
+      return all(
+        exchange(Receiving, "stores", (original) => (self) => {
+          const log = presentOnlooker().log();
+          const stores = original(self) as Store[];
+          const updates = stores.flatMap(({ arrivals }) => arrivals.map(({ update }) => update));
+          if (log === undefined || updates.length === 0) return stores;
+          const newest = log.newest();
+          const lines = updates.map(({ fingerprint, hash }, index) => ({
+            line: { number: newest + 1 + index, fingerprint, hash },
+            told: new Set<unknown>(),
+          }));
+          early.set(log, [...(early.get(log) ?? []), ...lines]);
+          return stores;
+        }),
+        exchange(Announcements, "due", (original) => (self, peer, now) => {
+          const due = original(self, peer, now) as Announcement[] | undefined;
+          const log = presentOnlooker().log();
+          const untold = (log && early.get(log))?.filter(({ told }) => !told.has(peer)) ?? [];
+          for (const { told } of untold) told.add(peer);
+          const all = [...(due ?? []), ...untold.map(({ line }) => line)];
+          return all.length === 0 ? due : all;
+        }),
+      );
+    },
+  },
+  {
+    name: "settled-early",
+    bug: "updates count as held, and the cursor passes them, before they are stored",
+    plant: () =>
+      exchange(Receiving, "stores", (original) => (self) => {
+        const stores = original(self) as Store[];
+        const hashes = stores.flatMap(({ arrivals }) => arrivals.map(({ update }) => update.hash));
+        const now = presentOnlooker().monotonic();
+        if (hashes.length > 0) (self as Receiving).held(hashes, now);
+        return stores;
       }),
   },
   {

@@ -8,12 +8,15 @@ import { RelayDelivery } from "../../src/delivery/delivery-method.js";
 import { Lane, type LaneRun } from "../../src/delivery/lane.js";
 import type { Outcome } from "../../src/delivery/relay.js";
 import type { Diagnostics } from "../../src/diagnostics.js";
+import { Trouble } from "../../src/errors.js";
 import type { UpdateLog } from "../../src/log/update-log.js";
 import { LogGuard } from "../../src/log-guard.js";
 import { verpSender } from "../../src/mail/verp.js";
 import { type Action, Exchange } from "../../src/peering/exchange.js";
+import type { Store } from "../../src/peering/receiving.js";
 import type { Seq, UpdateHash } from "../../src/update.js";
 import { UPKEEP_LIMITS, Upkeep } from "../../src/upkeep.js";
+import { append } from "../peering/stores.js";
 import { type DoorWays, SimDoor } from "./door.js";
 import type { GatewaySettings } from "./gateway.js";
 import { type Acknowledged, SimIntake } from "./intake.js";
@@ -24,12 +27,14 @@ import type { Line } from "./streams.js";
 const MAIL_BYTES = 128_000;
 
 /** What the process needs from its gateway. */
-export interface ProcessWays extends Omit<DoorWays, "now" | "random"> {
+export interface ProcessWays extends Omit<DoorWays, "now" | "random" | "store"> {
   acknowledged: Acknowledged;
   /** Hands a mail to the relay; `answered` is a step of this process, if it still lives then. */
   handOver(mail: Mail, updates: readonly UpdateHash[], answered: (outcome: Outcome) => void): void;
   /** At most so many milliseconds until a group of mails is committed. */
   commitMs(): number;
+  /** Milliseconds that a batch of updates is on its way to the log, or its outcome on the way back. */
+  storeMs(): number;
 }
 
 /** A lane and what it waits for. */
@@ -67,9 +72,10 @@ export class Process {
     this.#clock = clock;
     this.#ways = ways;
     const peers = settings.peers.map(({ name }) => name);
-    this.exchange = new Exchange(peers, log, clock, diagnostics, { observing: false });
+    this.exchange = new Exchange({ log, clock, diagnostics }, { peers, observing: false });
     this.door = new SimDoor(settings.peers, this.exchange, settings.reconnect, {
       ...ways,
+      store: (store) => this.#store(store),
       now: () => clock.monotonic(),
       random: () => clock.random(),
     });
@@ -136,6 +142,22 @@ export class Process {
       const actions = this.exchange.grew(this.#clock.monotonic());
       this.door.grew();
       return actions;
+    });
+  }
+
+  /**
+   * What `GroupCommit` and `tcp.ts` do, with the delays of a log that is not in the process: the
+   * commit is a step of its own, and so is the outcome. A crash may come before and between.
+   */
+  #store(store: Store): void {
+    this.#ways.later(this.#ways.storeMs(), "stores", () => {
+      const outcomes = append(this.log, store);
+      this.#ways.later(this.#ways.storeMs(), "hears of a store", () => {
+        const now = this.#clock.monotonic();
+        return outcomes instanceof Trouble
+          ? this.exchange.storeFailed(store.id, outcomes, now)
+          : this.exchange.stored(store.id, outcomes, now);
+      });
     });
   }
 
