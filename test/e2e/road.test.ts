@@ -5,7 +5,7 @@
 import { readKey } from "openpgp";
 import { describe, expect, it } from "vitest";
 import type { LegacySite } from "../../src/demo/site.js";
-import { pause, until } from "../support/until.js";
+import { quietFor, until } from "../support/until.js";
 import { corpusMail, MAILS, made, mailOf, OLD, REAL_KEYS, SITE } from "./material.js";
 import { SmtpClient } from "./smtp-client.js";
 import { logOf } from "./stage.js";
@@ -37,7 +37,7 @@ describe("mail to KX to mail", () => {
     }
     await arrival(old, REAL_KEYS);
     await arrival(far, REAL_KEYS);
-    await pause(300);
+    await quietFor(300, "an update that came back would be mailed once more");
     expect(far.received).toHaveLength(REAL_KEYS.length / 2);
     expect(old.received).toHaveLength(REAL_KEYS.length / 2);
     expect(new Set(far.received.map(({ trail }) => trail.join(" ")))).toEqual(new Set([SITE_B]));
@@ -115,7 +115,7 @@ describe("what is known", () => {
     const atB = await SmtpClient.connect(b.port("smtp"));
     const other = await atB.deliver(mailOf(one.armor), { from: FAR, to: SITE_B });
     expect(other.text).toContain("0 new, 1 known");
-    await pause(500);
+    await quietFor(500, "an update that was taken for new would go to B and to the far site");
     expect(await kxBytes(a)).toBe(before.kx);
     expect(far.received).toHaveLength(1);
     expect((await logOf(fileA)).map(({ hash }) => hash)).toEqual([one.hash]);

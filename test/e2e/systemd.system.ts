@@ -9,7 +9,7 @@ import { dirname, join } from "node:path";
 import { expect, it, onTestFinished } from "vitest";
 import { GatewayProcess } from "../../src/demo/process.js";
 import { freePort } from "../support/ports.js";
-import { pause, until } from "../support/until.js";
+import { quietFor, until } from "../support/until.js";
 import { made, mailOf, OLD, SITE } from "./material.js";
 import { SmtpClient } from "./smtp-client.js";
 import { configFile, kxgw, logOf, PROGRAM, ROOT } from "./stage.js";
@@ -187,7 +187,7 @@ it("beats for the watchdog, and serves on when nobody can be told", async () => 
     WATCHDOG_USEC: "20000",
   });
   expect((await deaf.event("notify-failed")).problem).toMatch(/notify/);
-  await pause(200);
+  await quietFor(200, "ten more beats would fail, and each would be reported");
   expect(await mail(port, 1)).toMatch(/^250/);
   expect(count(deaf, "notify-failed")).toBe(1);
 });

@@ -3,10 +3,10 @@
  * bytes come cut out of the network. Each payload holds something that another server takes for the
  * end, and a command behind it; it must stay one message, byte for byte, and no command may run.
  */
-import { setTimeout as sleep } from "node:timers/promises";
 import { expect, test } from "vitest";
 import { type Intake, MailIntake } from "../../src/ingress/mail-intake.js";
 import { bytes, text } from "../mail/fixtures.js";
+import { pause } from "../support/until.js";
 import type { Client } from "./client.js";
 import { NEIGHBOUR, type OpenDoor, openDoor, SITE } from "./door.js";
 
@@ -54,7 +54,7 @@ async function deliver(client: Client, pieces: readonly string[]): Promise<void>
   for (const piece of pieces) {
     client.write(piece);
     // Long enough for the other end of the loopback to read it by itself.
-    if (pieces.length > 1) await sleep(1);
+    if (pieces.length > 1) await pause(1);
   }
   expect(await client.reply()).toBe("250 2.0.0 Noted.");
   expect(await client.say("RSET")).toMatch(/^250 .*Flushed/);

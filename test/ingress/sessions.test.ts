@@ -3,10 +3,9 @@
  * Whatever happens, nothing is stored that was not complete, and nothing stays open. The limits
  * are shortened; what is measured is that they hold, not how fast this machine is.
  */
-import { setTimeout as sleep } from "node:timers/promises";
 import { describe, expect, test } from "vitest";
 import { keyArmor, keyNames, mail } from "../mail/fixtures.js";
-import { until } from "../support/until.js";
+import { pause, quietFor, until } from "../support/until.js";
 import { Client, onTheWire } from "./client.js";
 import { BOUNCE, NEIGHBOUR, type OpenDoor, openDoor, SITE, STRANGER } from "./door.js";
 
@@ -29,7 +28,8 @@ describe("a client that leaves", () => {
     const door = await openDoor();
     const client = await atData(door);
     client.write(WIRE.slice(0, -3));
-    await sleep(20);
+    // The bytes are to arrive before the reset throws away what is not read yet.
+    await pause(20);
     if (how === "end") client.socket.end();
     else client.socket.resetAndDestroy();
     await client.closed;
@@ -53,7 +53,7 @@ describe("a client that leaves", () => {
       await client.reply();
       client.write(session.slice(0, offset));
       // The bytes are to arrive before the reset throws away what is not read yet.
-      await sleep(2);
+      await pause(2);
       if (offset % 2 === 0) client.socket.resetAndDestroy();
       else client.socket.end();
       await client.closed;
@@ -105,7 +105,7 @@ describe("a client that takes its time", () => {
     const head = `From: ${NEIGHBOUR}\nSubject: add\nX-A: ${"x".repeat(60_000)}\n\n`;
     const wire = onTheWire(head + armor);
     steady.write(wire.subarray(0, 50_000));
-    await sleep(400);
+    await pause(400);
     steady.write(wire.subarray(50_000));
     expect(await steady.reply()).toMatch(/^250 /);
   });
@@ -125,7 +125,7 @@ describe("a client that takes its time", () => {
     const client = await door.client();
     for (let i = 0; i < 10; i += 1) {
       expect(await client.say("NOOP")).toMatch(/^250 /);
-      await sleep(60);
+      await pause(60);
     }
   });
 
@@ -186,9 +186,9 @@ describe("the door closes", () => {
     const door = await openDoor({ closeMs: 8000 });
     const client = await atData(door);
     client.write(WIRE.slice(0, 500));
-    await sleep(20);
+    await pause(20);
     const stopped = door.door.stop();
-    await sleep(20);
+    await quietFor(20, "a door that does not wait would cut the message off");
     client.write(WIRE.slice(500));
     expect(await client.reply()).toMatch(/^250 2\.0\.0 Stored 1 new/);
     expect(await client.reply()).toMatch(/^421 4\.3\.2 /);
@@ -201,7 +201,7 @@ describe("the door closes", () => {
     const door = await openDoor({ closeMs: 200 });
     const client = await atData(door);
     client.write(WIRE.slice(0, 500));
-    await sleep(20);
+    await pause(20);
     const stopped = door.door.stop();
     expect(await client.reply()).toMatch(/^421 /);
     client.socket.end();

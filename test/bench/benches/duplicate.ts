@@ -4,7 +4,7 @@
  * are ours, so the figures are the gateway's own CPU.
  */
 
-import { pause } from "../../support/until.js";
+import { pause, until } from "../../support/until.js";
 import { KxPeer } from "../../torture/kx-peer.js";
 import { incremental } from "../../torture/material.js";
 import { SmtpClient } from "../../torture/smtp-client.js";
@@ -43,7 +43,7 @@ async function run(context: Context): Promise<Outcome> {
           `[[peer]]\nname = "old"\nmail = "${OLD}"\naccept_from = ["127.0.0.1"]`,
         ],
       });
-      while (!peer.connected) await pause(10);
+      await until(() => peer.connected);
       await pause(500);
       let before = cpuUs(gateway.pid);
       peer.announce(updates, LINES);
