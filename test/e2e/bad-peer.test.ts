@@ -5,11 +5,11 @@
  */
 import { generateKey } from "openpgp";
 import { expect, it } from "vitest";
+import { SmtpClient } from "../support/smtp-client.js";
 import { quietFor, until } from "../support/until.js";
 import { KxScript } from "./kx-script.js";
 import type { Made } from "./material.js";
 import { made, mailOf, OLD, SITE } from "./material.js";
-import { SmtpClient } from "./smtp-client.js";
 import { base, configFile, legacySite, logOf, start } from "./stage.js";
 import { FAR } from "./world.js";
 

@@ -9,11 +9,11 @@ import { parseConfig } from "../../src/config/load.js";
 import type { EventName, Fields } from "../../src/diagnostics.js";
 import { Gateway } from "../../src/gateway.js";
 import { scratch } from "../support/scratch.js";
+import { SmtpClient } from "../support/smtp-client.js";
 import { pause, quietFor, until } from "../support/until.js";
 import { Wire } from "./cut.js";
 import { Hub } from "./hub.js";
 import { made, mailOf, OLD } from "./material.js";
-import { SmtpClient } from "./smtp-client.js";
 
 const SITE_A = "pgp-public-keys@kx.example.org";
 const SITE_B = "pgp-public-keys@b.kx.example.org";

@@ -9,9 +9,9 @@ import { dirname, join } from "node:path";
 import { expect, it, onTestFinished } from "vitest";
 import type { GatewayProcess } from "../../src/demo/process.js";
 import { freePort } from "../support/ports.js";
+import { SmtpClient } from "../support/smtp-client.js";
 import { soon } from "../support/soon.js";
 import { made, mailOf, OLD, SITE } from "./material.js";
-import { SmtpClient } from "./smtp-client.js";
 import { base, configFile, logOf, start } from "./stage.js";
 
 const PEER = `[[peer]]
@@ -22,9 +22,9 @@ accept_from = ["127.0.0.1"]
 
 async function replyTo(port: number, armor: string): Promise<string> {
   const client = await SmtpClient.connect(port);
-  const { code, text } = await client.deliver(mailOf(armor), { from: OLD, to: SITE });
+  const { text } = await client.deliver(mailOf(armor), { from: OLD, to: SITE });
   client.close();
-  return `${code} ${text}`;
+  return text;
 }
 
 /** Sends SIGHUP and waits for what the gateway says of it. */

@@ -9,9 +9,9 @@ import { dirname, join } from "node:path";
 import { expect, it, onTestFinished } from "vitest";
 import { GatewayProcess } from "../../src/demo/process.js";
 import { freePort } from "../support/ports.js";
+import { SmtpClient } from "../support/smtp-client.js";
 import { quietFor, until } from "../support/until.js";
 import { made, mailOf, OLD, SITE } from "./material.js";
-import { SmtpClient } from "./smtp-client.js";
 import { configFile, kxgw, logOf, PROGRAM, ROOT } from "./stage.js";
 
 const PEER = `[[peer]]\nname = "old"\nmail = "${OLD}"\naccept_from = ["127.0.0.1"]\n`;
@@ -64,7 +64,7 @@ async function mail(port: number, n: number): Promise<string> {
     const message = mailOf(made("s", n).armor);
     const reply = await client.deliver(message, { from: OLD, to: SITE }).catch(() => undefined);
     client.close();
-    if (reply !== undefined && reply.code !== 421) return `${reply.code} ${reply.text}`;
+    if (reply !== undefined && reply.code !== 421) return reply.text;
   }
 }
 

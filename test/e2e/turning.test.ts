@@ -9,10 +9,10 @@ import { writeFileSync } from "node:fs";
 import { expect, it } from "vitest";
 import type { EventLine, GatewayProcess } from "../../src/demo/process.js";
 import { freePort } from "../support/ports.js";
+import { SmtpClient } from "../support/smtp-client.js";
 import { pause, until } from "../support/until.js";
 import { Hub } from "./hub.js";
 import { made, mailOf, OLD } from "./material.js";
-import { SmtpClient } from "./smtp-client.js";
 import { configFile, logOf, start } from "./stage.js";
 
 const NAMES = ["ash", "elm", "fir", "oak"] as const;

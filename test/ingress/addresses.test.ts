@@ -14,7 +14,7 @@ import { SmtpDoor } from "../../src/ingress/smtp.js";
 import { KeyIntake } from "../../src/intake/key-intake.js";
 import { UpdateLog } from "../../src/log/update-log.js";
 import { mail } from "../mail/fixtures.js";
-import { Client } from "./client.js";
+import { SmtpClient } from "../support/smtp-client.js";
 import { Recorder } from "./door.js";
 import { stopped } from "./ways.js";
 
@@ -42,7 +42,7 @@ async function client(site: string) {
   const bounces = new BounceIntake(config, log, systemClock, diagnostics);
   const door = stopped(new SmtpDoor(config, config.smtp, intake, bounces, diagnostics));
   const [endpoint] = await door.start();
-  const session = await Client.greeted(endpoint?.port ?? 0);
+  const session = await SmtpClient.greeted(endpoint?.port ?? 0);
   onTestFinished(() => void session.socket.destroy());
   /** As UTF-8, which a client that believes in SMTPUTF8 may send unasked. */
   const say = (line: string) => session.say(Buffer.from(line, "utf8").toString("latin1"));

@@ -15,7 +15,7 @@ import { type IntakeRules, KeyIntake } from "../../src/intake/key-intake.js";
 import { UpdateLog } from "../../src/log/update-log.js";
 import type { Seq } from "../../src/update.js";
 import { checkReport } from "../reported.js";
-import { Client } from "./client.js";
+import { SmtpClient } from "../support/smtp-client.js";
 
 export const SITE = "pgp-public-keys@kx.example.org";
 export const BOUNCE = "pgp-bounces@kx.example.org";
@@ -65,7 +65,7 @@ export interface OpenDoor {
   readonly diagnostics: Recorder;
   readonly directory: string;
   /** A client that has said EHLO. */
-  client(from?: string): Promise<Client>;
+  client(from?: string): Promise<SmtpClient>;
   /** Bodies of everything in the log, in order. */
   bodies(): Uint8Array[];
 }
@@ -95,7 +95,7 @@ export async function openDoor(
     ...limits,
   });
   const [endpoint] = await door.start();
-  const clients: Client[] = [];
+  const clients: SmtpClient[] = [];
   onTestFinished(async () => {
     for (const { socket } of clients) socket.destroy();
     await door.stop();
@@ -110,7 +110,7 @@ export async function openDoor(
     diagnostics,
     directory,
     async client(from) {
-      const client = await Client.greeted(port, from);
+      const client = await SmtpClient.greeted(port, from);
       clients.push(client);
       return client;
     },

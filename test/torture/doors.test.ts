@@ -13,11 +13,11 @@ import { loadConfig } from "../../src/config/load.js";
 import type { Diagnostics } from "../../src/diagnostics.js";
 import { Gateway } from "../../src/gateway.js";
 import { inspectLog } from "../../src/log/inspect.js";
+import { SmtpClient } from "../support/smtp-client.js";
 import { holdsWithin, quietFor } from "../support/until.js";
 import { fail, heal, isInTransaction, type Order, openFailing } from "./failing-log.js";
 import { Ledger } from "./ledger.js";
 import { incremental, made, SITE_ADDRESS } from "./material.js";
-import { SmtpClient } from "./smtp-client.js";
 import { World } from "./world.js";
 
 const SEED = 7;

@@ -4,10 +4,10 @@
  * are ours, so the figures are the gateway's own CPU.
  */
 
+import { SmtpClient } from "../../support/smtp-client.js";
 import { pause, until } from "../../support/until.js";
 import { KxPeer } from "../../torture/kx-peer.js";
 import { incremental } from "../../torture/material.js";
-import { SmtpClient } from "../../torture/smtp-client.js";
 import { atMost, type Bench, type Context, median, type Outcome } from "../bench.js";
 import { Gateways, OLD, SITE } from "../gateways.js";
 import { armorOf } from "../material.js";

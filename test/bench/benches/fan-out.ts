@@ -4,11 +4,11 @@
  * happens.
  */
 
+import { SmtpClient } from "../../support/smtp-client.js";
 import { pause, until } from "../../support/until.js";
 import { KxPeer } from "../../torture/kx-peer.js";
 import { MailSink } from "../../torture/mail-sink.js";
 import { incremental } from "../../torture/material.js";
-import { SmtpClient } from "../../torture/smtp-client.js";
 import { atMost, type Bench, type Context, median, type Outcome } from "../bench.js";
 import { Gateways, OLD, SITE } from "../gateways.js";
 import { armorOf } from "../material.js";

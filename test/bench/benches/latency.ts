@@ -3,10 +3,10 @@
  * with KX between them; idle, when nothing moved for a second before, and under a steady load.
  */
 
+import { SmtpClient } from "../../support/smtp-client.js";
 import { pause, until } from "../../support/until.js";
 import { MailSink } from "../../torture/mail-sink.js";
 import { incremental } from "../../torture/material.js";
-import { SmtpClient } from "../../torture/smtp-client.js";
 import { atMost, type Bench, type Context, type Outcome, quantile } from "../bench.js";
 import { Gateways, OLD, SITE } from "../gateways.js";
 import { armorOf } from "../material.js";
