@@ -19,7 +19,7 @@ import { freePort, listening } from "../support/ports.js";
 import { scratch } from "../support/scratch.js";
 import { soon } from "../support/soon.js";
 import { quietFor } from "../support/until.js";
-import { FINGERPRINT, HASH, key, keyserver, QUICK, repairStage } from "./keyserver.js";
+import { FINGERPRINT, HASH, key, keyserver, QUICK, repairStage } from "./stage.js";
 
 const MINE = key(0);
 const keyOf = (body: Uint8Array) => readKeys(body)[0] as TransferableKey;

@@ -17,11 +17,11 @@ import { type MailQuestion, RepairDoor } from "../../src/repair/repair-door.js";
 import { RepairIntake } from "../../src/repair/repair-intake.js";
 import { REPAIR_LIMITS, type RepairLimits } from "../../src/repair/repair-limits.js";
 import type { Fingerprint, Update, UpdateHash } from "../../src/update.js";
+import { Recorder } from "../ingress/door.js";
 import { bytes, keyArmor, keyNames } from "../mail/fixtures.js";
 import { listening } from "../support/ports.js";
 import { scratch } from "../support/scratch.js";
 import { until } from "../support/until.js";
-import { Recorder } from "./door.js";
 
 /** Armor of the n-th fixture key, and the update that it is. */
 export function key(n: number): { readonly armor: string; readonly update: Update } {

@@ -12,7 +12,7 @@ import { RepairIntake } from "../../src/repair/repair-intake.js";
 import { MailAnswers } from "../../src/repair/repair-mail.js";
 import { bytes } from "../mail/fixtures.js";
 import { pause, quietFor } from "../support/until.js";
-import { FINGERPRINT, key, QUICK, repairStage } from "./keyserver.js";
+import { FINGERPRINT, key, QUICK, repairStage } from "./stage.js";
 
 const NEIGHBOUR = { name: "old", mail: "pks@old.example.net", repair: { type: "mail" } };
 const OLD = NEIGHBOUR as unknown as Neighbour;

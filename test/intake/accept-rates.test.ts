@@ -11,9 +11,9 @@ import { SpoolDoor } from "../../src/ingress/spool.js";
 import { AcceptRates } from "../../src/intake/accept-rates.js";
 import { KeyIntake } from "../../src/intake/key-intake.js";
 import { armoredKeys, HEAD as GATEWAY, startGateway } from "../admin/gateway.js";
+import { bench, fixture, SITE, stopped } from "../ingress/ways.js";
 import { SmtpClient } from "../support/smtp-client.js";
 import { until } from "../support/until.js";
-import { bench, fixture, SITE, stopped } from "./ways.js";
 
 const PKS = "pgp-public-keys@pks.example.net";
 const SIBLING = "pgp-public-keys@sibling.example";
