@@ -18,7 +18,7 @@ import type { Status } from "../../src/status/status.js";
 import type { Seq } from "../../src/update.js";
 import { armoredKeys, FEEDER, HEAD, startGateway } from "../admin/gateway.js";
 import { KxScript } from "../e2e/kx-script.js";
-import { key } from "../ingress/keyserver.js";
+import { key } from "../repair/stage.js";
 import { scratch } from "../support/scratch.js";
 import { until } from "../support/until.js";
 import { made } from "../torture/material.js";

@@ -14,7 +14,7 @@ import { traceCommand } from "../../src/cli/trace.js";
 import { LegacySite } from "../../src/demo/site.js";
 import { armoredKeys, FEEDER, HEAD, startGateway } from "../admin/gateway.js";
 import { scratch } from "../support/scratch.js";
-import { until } from "../support/until.js";
+import { quietFor, until } from "../support/until.js";
 import { captured } from "./captured.js";
 
 const [ONE = "", TWO = "", THREE = ""] = armoredKeys();
@@ -73,7 +73,7 @@ describe("orders", () => {
 
     const second = await gateway(port, first.directory);
     await second.running.mail(THREE);
-    await new Promise((resolve) => setTimeout(resolve, 200));
+    await quietFor(200, "a lane that is not paused would send");
     expect(far.received).toHaveLength(1);
     expect(await second.resume()).toEqual({ code: 0, said: "far is resumed.\n" });
     await until(() => far.hashes().size === 3);
@@ -155,7 +155,7 @@ describe("orders about a KX peer", () => {
     const status = captured();
     await statusCommand(file, { json: false }, status, {});
     expect(status.text).toMatch(/^b +KX +paused/m);
-    await new Promise((resolve) => setTimeout(resolve, 1500));
+    await quietFor(1500, "a peer that is not paused would be dialled again");
     expect(connections()).toBe(1);
     expect(await peersCommand("resume", "b", given, captured(), {})).toBe(0);
     await until(() => connections() === 2);

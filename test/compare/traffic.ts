@@ -10,8 +10,8 @@
 import { mkdirSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { GatewayProcess } from "../../src/demo/process.js";
+import { SmtpClient } from "../support/smtp-client.js";
 import { holdsWithin, pause } from "../support/until.js";
-import { SmtpClient } from "../torture/smtp-client.js";
 import { type Input, inputs, SITE } from "./inputs.js";
 import { jsonKeys, metricNames } from "./names.js";
 import { dateless, KeySink, MailSink } from "./sinks.js";

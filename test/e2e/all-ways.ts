@@ -10,10 +10,10 @@ import { removalCommand } from "../../src/cli/removal.js";
 import { traceCommand } from "../../src/cli/trace.js";
 import type { RemovalVerb } from "../../src/removal.js";
 import { captured } from "../cli/captured.js";
+import { SmtpClient } from "../support/smtp-client.js";
 import { KxScript } from "./kx-script.js";
 import type { Made } from "./material.js";
 import { mailOf, OLD, SITE } from "./material.js";
-import { SmtpClient } from "./smtp-client.js";
 import { base, configFile, kxgw, start } from "./stage.js";
 import { FAR } from "./world.js";
 
@@ -72,9 +72,9 @@ export async function opened(file: string) {
     /** The SMTP reply to a mail with the key. */
     async mail({ armor }: Made): Promise<string> {
       const client = await SmtpClient.connect(gateway.port("smtp"));
-      const { code, text } = await client.deliver(mailOf(armor), { from: OLD, to: SITE });
+      const { text } = await client.deliver(mailOf(armor), { from: OLD, to: SITE });
       client.close();
-      return `${code} ${text}`;
+      return text;
     },
     /** The HKP answer to the key. */
     async post({ armor }: Made): Promise<string> {

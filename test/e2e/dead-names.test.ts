@@ -9,7 +9,7 @@ import { parseConfig } from "../../src/config/load.js";
 import { armoredKeys, startGateway } from "../admin/gateway.js";
 import { sendTo } from "../ingress/hkp-door.js";
 import { freePort } from "../support/ports.js";
-import { until } from "../support/until.js";
+import { pause, until } from "../support/until.js";
 
 vi.mock("node:dns/promises", async (original) => {
   const real = await original<typeof import("node:dns/promises")>();
@@ -76,7 +76,7 @@ ${out}
       while (!isOver) {
         if ((await post(two).catch(() => 0)) === 200) lastAt = performance.now();
         longest = Math.max(longest, performance.now() - lastAt);
-        await new Promise((resolve) => setTimeout(resolve, 20));
+        await pause(20);
       }
     })();
     const reloadedAt = performance.now();

@@ -6,6 +6,7 @@
 import type { Socket } from "node:net";
 import { connect } from "node:net";
 import { onTestFinished } from "vitest";
+import { until } from "../support/until.js";
 
 /** One message as it stood on the wire. */
 export interface Message {
@@ -13,8 +14,6 @@ export interface Message {
   readonly command: string;
   readonly lines: readonly string[];
 }
-
-const MESSAGE_MS = 15_000;
 
 export class KxScript {
   readonly #socket: Socket;
@@ -98,26 +97,17 @@ export class KxScript {
 
   /** Takes the first message of that command, waiting for it if need be. */
   async message(command: string): Promise<Message> {
-    const deadline = performance.now() + MESSAGE_MS;
-    for (;;) {
-      const index = this.inbox.findIndex((one) => one.command === command);
-      const [found] = index < 0 ? [] : this.inbox.splice(index, 1);
-      if (found !== undefined) return found;
-      if (this.#isEnded || performance.now() > deadline) {
-        const came = this.inbox.map((one) => one.command).join(" ");
-        throw new Error(`no ${command}; there came: ${came}`);
-      }
-      await new Promise((resolve) => setTimeout(resolve, 5));
-    }
+    const index = () => this.inbox.findIndex((one) => one.command === command);
+    const missing = () => `${command} among ${this.inbox.map((one) => one.command).join(" ")}`;
+    await until(() => index() >= 0 || this.#isEnded, missing);
+    const [found] = index() < 0 ? [] : this.inbox.splice(index(), 1);
+    if (found === undefined) throw new Error(`the connection ended without ${missing()}`);
+    return found;
   }
 
   /** Waits until the other side has closed. */
   async end(): Promise<void> {
-    const deadline = performance.now() + MESSAGE_MS;
-    while (!this.#isEnded) {
-      if (performance.now() > deadline) throw new Error("the connection stays open");
-      await new Promise((resolve) => setTimeout(resolve, 5));
-    }
+    await until(() => this.#isEnded, "the end of the connection");
   }
 
   close(): void {

@@ -5,7 +5,7 @@
 import { writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { expect, it } from "vitest";
-import { pause, until } from "../support/until.js";
+import { quietFor, until } from "../support/until.js";
 import { configOf, opened, prepared } from "./all-ways.js";
 import { made } from "./material.js";
 import { legacySite, logOf } from "./stage.js";
@@ -90,7 +90,7 @@ it("takes updates of the keys that it knows, and no new ones", async () => {
   three.announce(1, STRANGE);
   three.announce(2, made("partial", 1, 60));
   expect((await three.message("GETUPDATE")).lines).toEqual(["2"]);
-  await pause(50);
+  await quietFor(50, "the key that is not carried would be asked for");
   expect(three.inbox.filter(({ command }) => command === "GETUPDATE")).toEqual([]);
   expect((await ways.kxgw("status")).stdout).toContain("keys      no new keys accepted\n");
 });

@@ -15,7 +15,7 @@ import { GroupCommit } from "../../src/intake/group-commit.js";
 import { KeyIntake } from "../../src/intake/key-intake.js";
 import { UpdateLog } from "../../src/log/update-log.js";
 import { mail } from "../mail/fixtures.js";
-import { Client } from "./client.js";
+import { SmtpClient } from "../support/smtp-client.js";
 import { Recorder } from "./door.js";
 import { stopped } from "./ways.js";
 
@@ -54,7 +54,7 @@ async function client(site: string) {
     new SmtpDoor({ intake, bounces, diagnostics }, { ...config, smtp: config.smtp }),
   );
   const [endpoint] = await door.start();
-  const session = await Client.greeted(endpoint?.port ?? 0);
+  const session = await SmtpClient.greeted(endpoint?.port ?? 0);
   onTestFinished(() => void session.socket.destroy());
   /** As UTF-8, which a client that believes in SMTPUTF8 may send unasked. */
   const say = (line: string) => session.say(Buffer.from(line, "utf8").toString("latin1"));

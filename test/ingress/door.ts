@@ -16,7 +16,7 @@ import { type IntakeRules, KeyIntake } from "../../src/intake/key-intake.js";
 import { UpdateLog } from "../../src/log/update-log.js";
 import type { Seq } from "../../src/update.js";
 import { checkReport } from "../reported.js";
-import { Client } from "./client.js";
+import { SmtpClient } from "../support/smtp-client.js";
 
 export const SITE = "pgp-public-keys@kx.example.org";
 export const BOUNCE = "pgp-bounces@kx.example.org";
@@ -66,7 +66,7 @@ export interface OpenDoor {
   readonly diagnostics: Recorder;
   readonly directory: string;
   /** A client that has said EHLO. */
-  client(from?: string): Promise<Client>;
+  client(from?: string): Promise<SmtpClient>;
   /** Bodies of everything in the log, in order. */
   bodies(): Uint8Array[];
 }
@@ -107,7 +107,7 @@ export async function openDoor(
     { ...config, smtp: config.smtp, limits: { ...SMTP_LIMITS, closeMs: 2000, ...limits } },
   );
   const [endpoint] = await door.start();
-  const clients: Client[] = [];
+  const clients: SmtpClient[] = [];
   onTestFinished(async () => {
     for (const { socket } of clients) socket.destroy();
     await door.stop();
@@ -122,7 +122,7 @@ export async function openDoor(
     diagnostics,
     directory,
     async client(from) {
-      const client = await Client.greeted(port, from);
+      const client = await SmtpClient.greeted(port, from);
       clients.push(client);
       return client;
     },

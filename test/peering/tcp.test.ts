@@ -14,7 +14,7 @@ import { UpdateLog } from "../../src/log/update-log.js";
 import { REDIAL_LIMITS } from "../../src/peering/redial.js";
 import { KxDoor } from "../../src/peering/tcp.js";
 import type { Update } from "../../src/update.js";
-import { until } from "../support/until.js";
+import { pause, quietFor, until } from "../support/until.js";
 import { made } from "../torture/material.js";
 
 const GREETING = "a000|HELO|1.0|.|a001|IHAVE|NOTIFY|.|".replaceAll("|", "\r\n");
@@ -214,7 +214,7 @@ describe("after a long outage", () => {
     await until(() => all("peer-unreachable").length === 4);
     await serve();
     door.showedLife("friend");
-    await new Promise((resolve) => setTimeout(resolve, 200));
+    await quietFor(200, "a second sign of life would dial at once");
     expect(isConnected()).toBe(false);
     expect(door.dialNow("friend")).toBe(true);
     await until(isConnected);
@@ -316,7 +316,7 @@ describe("a peer that never reads", () => {
     for (let n = 0; n < 4; n++) {
       guest.socket.write(`b00${n}\r\nGETUPDATE\r\n${"1\r\n".repeat(100)}.\r\n`);
     }
-    await new Promise((resolve) => setTimeout(resolve, 1000));
+    await quietFor(1000, "the door would hand all that it holds to the socket");
     expect((process.memoryUsage().rss - before) / 2 ** 20).toBeLessThan(100);
     guest.socket.resume();
     const count = () => guest.text().split("\r\nUPDATE\r\n").length - 1;
@@ -342,7 +342,7 @@ describe("two doors that dial each other", () => {
     for (let n = 0; n < 20; n++) {
       one.hold(made(1, 100 + n).update);
       two.hold(made(1, 200 + n).update);
-      await new Promise((resolve) => setTimeout(resolve, 300));
+      await pause(300);
     }
     await until(() => one.log.newest() === 41 && two.log.newest() === 41);
     for (const { all, door } of [one, two]) {
@@ -376,8 +376,7 @@ describe("stop", () => {
     hold(made(1, 4).update);
     log.close();
     await until(() => guest.state.isClosed);
-    await new Promise((resolve) => setTimeout(resolve, 50));
-    expect(handles().length).toBeLessThanOrEqual(before);
+    await until(() => handles().length <= before);
   });
 
   test("waits 2 s for a peer that does not answer, not longer", async () => {

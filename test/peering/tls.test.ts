@@ -15,6 +15,7 @@ import { UpdateLog } from "../../src/log/update-log.js";
 import { KxDoor } from "../../src/peering/tcp.js";
 import { makeCertificate } from "../certificates.js";
 import { scratchOfFile } from "../support/scratch.js";
+import { soon } from "../support/soon.js";
 
 const DIR = scratchOfFile();
 const certificate = (name: string, ca?: string) => makeCertificate(DIR, name, ca);
@@ -144,7 +145,7 @@ describe("KX over TLS", () => {
       for (const [count, name] of order.entries()) {
         await door(files(name), pin, hub.port);
         const here = names.slice(0, count + 1).sort();
-        await expect.poll(() => connected(hub).sort(), { timeout: 10_000 }).toEqual(here);
+        await soon(() => connected(hub).sort()).toEqual(here);
       }
     });
 
@@ -155,9 +156,9 @@ describe("KX over TLS", () => {
       );
       const pin = `pin = "${PIN_STRANGER}"\ndial = true`;
       await door(files("signed-b"), pin, hub.port);
-      await expect.poll(() => connected(hub), { timeout: 10_000 }).toEqual(["pinned"]);
+      await soon(() => connected(hub)).toEqual(["pinned"]);
       await door(files("signed-a"), pin, hub.port);
-      await expect.poll(() => connected(hub), { timeout: 10_000 }).toEqual(["other", "pinned"]);
+      await soon(() => connected(hub)).toEqual(["other", "pinned"]);
     });
 
     it("one that proves none of them is refused, and told as which", async () => {
@@ -180,9 +181,9 @@ describe("KX over TLS", () => {
       const socket = connect(hub.port, "127.0.0.1");
       onTestFinished(() => void socket.destroy());
       socket.write("0001\r\nHELO\r\n1.0\r\n.\r\n0002\r\nIHAVE\r\nNOTIFY\r\n.\r\n");
-      await expect.poll(() => connected(hub), { timeout: 10_000 }).toEqual(["plain"]);
+      await soon(() => connected(hub)).toEqual(["plain"]);
       await door(files("a"), `pin = "${PIN_STRANGER}"\ndial = true`, hub.port);
-      await expect.poll(() => connected(hub), { timeout: 10_000 }).toEqual(["other", "plain"]);
+      await soon(() => connected(hub)).toEqual(["other", "plain"]);
     });
   });
 

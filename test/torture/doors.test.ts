@@ -13,11 +13,11 @@ import { loadConfig } from "../../src/config/load.js";
 import { Gateway } from "../../src/gateway.js";
 import { inspectLog } from "../../src/log/inspect.js";
 import { checked } from "../reported.js";
-import { holdsWithin, pause } from "../support/until.js";
+import { SmtpClient } from "../support/smtp-client.js";
+import { holdsWithin, quietFor } from "../support/until.js";
 import { fail, heal, isInTransaction, type Order, openFailing } from "./failing-log.js";
 import { Ledger } from "./ledger.js";
 import { incremental, made, SITE_ADDRESS } from "./material.js";
-import { SmtpClient } from "./smtp-client.js";
 import { World } from "./world.js";
 
 const SEED = 7;
@@ -120,7 +120,7 @@ test("a mail that went out while nothing can be noted goes out once, not for eve
   expect(await holdsWithin(() => sink.refused > 0, 5000)).toBe(true);
   fail(log, { code: "SQLITE_FULL", from: 1, sticky: true, writesOnly: true });
   sink.refusal = undefined;
-  await pause(MAIL_MS);
+  await quietFor(MAIL_MS, "each round of the lane would repeat the mail");
   expect(heal(log)).toBeGreaterThan(0);
   expect(await holdsWithin(() => sink.received.size === 1, 10_000)).toBe(true);
   expect((await send(2)).code).toBe(250);

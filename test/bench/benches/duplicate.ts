@@ -4,10 +4,10 @@
  * are ours, so the figures are the gateway's own CPU.
  */
 
-import { pause } from "../../support/until.js";
+import { SmtpClient } from "../../support/smtp-client.js";
+import { pause, until } from "../../support/until.js";
 import { KxPeer } from "../../torture/kx-peer.js";
 import { incremental } from "../../torture/material.js";
-import { SmtpClient } from "../../torture/smtp-client.js";
 import { atMost, type Bench, type Context, median, type Outcome } from "../bench.js";
 import { Gateways, OLD, SITE } from "../gateways.js";
 import { armorOf } from "../material.js";
@@ -43,7 +43,7 @@ async function run(context: Context): Promise<Outcome> {
           `[[peer]]\nname = "old"\nmail = "${OLD}"\naccept_from = ["127.0.0.1"]`,
         ],
       });
-      while (!peer.connected) await pause(10);
+      await until(() => peer.connected);
       await pause(500);
       let before = cpuUs(gateway.pid);
       peer.announce(updates, LINES);

@@ -8,10 +8,10 @@ import { join } from "node:path";
 import type { GatewayProcess } from "../../../src/demo/process.js";
 import { UpdateLog } from "../../../src/log/update-log.js";
 import type { Seq } from "../../../src/update.js";
+import { SmtpClient } from "../../support/smtp-client.js";
 import { holdsWithin, pause } from "../../support/until.js";
 import { type Check, type Context, controlOf, goesOn } from "../check.js";
 import { incremental, made, SITE_ADDRESS } from "../material.js";
-import { SmtpClient } from "../smtp-client.js";
 import { World } from "../world.js";
 
 /**

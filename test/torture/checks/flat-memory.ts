@@ -5,11 +5,11 @@
  * SQLite's page cache and the heap take once. Only a long run says anything.
  */
 
+import { SmtpClient } from "../../support/smtp-client.js";
 import { holdsWithin } from "../../support/until.js";
 import { residentMib } from "../burden.js";
 import { type Check, type Context, goesOn } from "../check.js";
 import { incremental, made, SITE_ADDRESS } from "../material.js";
-import { SmtpClient } from "../smtp-client.js";
 import { World } from "../world.js";
 
 const KEYS_A_MAIL = 50;

@@ -8,11 +8,11 @@ import { spawnSync } from "node:child_process";
 import { mkdirSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import type { GatewayProcess } from "../../../src/demo/process.js";
+import { SmtpClient } from "../../support/smtp-client.js";
 import { holdsWithin, pause } from "../../support/until.js";
 import type { Check, Context } from "../check.js";
 import { Ledger } from "../ledger.js";
 import { incremental, made, SITE_ADDRESS } from "../material.js";
-import { SmtpClient } from "../smtp-client.js";
 import { World, type WorldOptions } from "../world.js";
 
 /** Longer than the pause after which a lane tries a log again that failed. */

@@ -7,11 +7,11 @@ import { updateOf } from "../../../src/admit.js";
 import { encodeArmor } from "../../../src/openpgp/armor.js";
 import { encodeKey, readKeys } from "../../../src/openpgp/key.js";
 import { encodePackets, type Packet, TAG } from "../../../src/openpgp/packet.js";
+import { SmtpClient } from "../../support/smtp-client.js";
 import { holdsWithin, pause } from "../../support/until.js";
 import { Burden, cpuSeconds } from "../burden.js";
 import type { Check } from "../check.js";
 import { incremental, type Made, SITE_ADDRESS } from "../material.js";
-import { SmtpClient } from "../smtp-client.js";
 import { World } from "../world.js";
 
 const MIB = 2 ** 20;

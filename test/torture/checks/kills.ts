@@ -8,11 +8,11 @@
 import { mkdirSync } from "node:fs";
 import { join } from "node:path";
 import type { GatewayProcess } from "../../../src/demo/process.js";
+import { SmtpClient } from "../../support/smtp-client.js";
 import { holdsWithin, pause } from "../../support/until.js";
 import { type Check, type Context, goesOn, quantile } from "../check.js";
 import { Ledger } from "../ledger.js";
 import { incremental, made, SITE_ADDRESS } from "../material.js";
-import { SmtpClient } from "../smtp-client.js";
 import { World } from "../world.js";
 
 const CLIENTS = 3;

@@ -11,7 +11,7 @@ import { Parser } from "../../../src/kx/parser.js";
 import { serialize } from "../../../src/kx/serializer.js";
 import { UpdateLog } from "../../../src/log/update-log.js";
 import type { Seq } from "../../../src/update.js";
-import { holdsWithin, pause } from "../../support/until.js";
+import { holdsWithin, pause, quietFor } from "../../support/until.js";
 import { type Check, type Context, controlOf } from "../check.js";
 import { rudeAddress } from "../kx-stage.js";
 import { KxVisitor } from "../kx-visitor.js";
@@ -88,7 +88,7 @@ async function deliverLate(
     for (const one of unknown) silent.unasked(one);
     const heard = () => new Set(world.peer?.heard.map(({ hash }) => hash)).size;
     await holdsWithin(() => heard() >= count && (world.sink?.received.size ?? 0) >= count, 60_000);
-    await pause(QUIET_MS);
+    await quietFor(QUIET_MS, "a second copy would be fetched or mailed");
     await gateway.end();
     return { late, ...judged(world, count, unknown) };
   } finally {

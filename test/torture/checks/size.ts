@@ -9,10 +9,10 @@ import { join } from "node:path";
 import Database from "better-sqlite3";
 import type { GatewayProcess } from "../../../src/demo/process.js";
 import { UpdateLog } from "../../../src/log/update-log.js";
+import { SmtpClient } from "../../support/smtp-client.js";
 import { holdsWithin, pause } from "../../support/until.js";
 import { type Check, type Context, goesOn } from "../check.js";
 import { incremental, made, SITE_ADDRESS } from "../material.js";
-import { SmtpClient } from "../smtp-client.js";
 import { World } from "../world.js";
 
 const HOUR_MS = 3_600_000;

@@ -5,10 +5,10 @@
  * a second is the real one. Control: a connection that keeps the pace is not ended.
  */
 import { connect, type Socket } from "node:net";
+import { SmtpClient } from "../../support/smtp-client.js";
 import { holdsWithin, pause } from "../../support/until.js";
 import type { Check, Context } from "../check.js";
 import { incremental, made, SITE_ADDRESS } from "../material.js";
-import { SmtpClient } from "../smtp-client.js";
 import { World } from "../world.js";
 
 const CROWD = 200;

@@ -2,13 +2,10 @@
  * Lost keys are fetched again over HKP: whom the door asks, in which order and how often, what it
  * takes and what it refuses, and that the operator hears an error only when nobody is left.
  */
-import { once } from "node:events";
 import { readFileSync } from "node:fs";
 import type { ServerResponse } from "node:http";
 import { createServer as createTlsServer } from "node:https";
-import { createServer } from "node:net";
 import { join } from "node:path";
-import { setTimeout as sleep } from "node:timers/promises";
 import { describe, expect, onTestFinished, test } from "vitest";
 import { EVENTS } from "../../src/diagnostics.js";
 import { Trouble } from "../../src/errors.js";
@@ -18,8 +15,11 @@ import { encodePackets, TAG } from "../../src/openpgp/packet.js";
 import type { Fingerprint, Seq } from "../../src/update.js";
 import { makeCertificate } from "../certificates.js";
 import { keyNames } from "../mail/fixtures.js";
+import { freePort, listening } from "../support/ports.js";
 import { scratch } from "../support/scratch.js";
-import { FINGERPRINT, HASH, key, keyserver, QUICK, repairStage } from "./keyserver.js";
+import { soon } from "../support/soon.js";
+import { quietFor } from "../support/until.js";
+import { FINGERPRINT, HASH, key, keyserver, QUICK, repairStage } from "./stage.js";
 
 const MINE = key(0);
 const keyOf = (body: Uint8Array) => readKeys(body)[0] as TransferableKey;
@@ -32,7 +32,6 @@ const withPhoto = () => {
 };
 const hasNot = () => keyserver((_, response) => void response.writeHead(404).end("none"));
 
-const LONG = { timeout: 15_000 };
 /** Some fingerprint that belongs to no key. */
 const madeUp = (n: number) => n.toString(16).toUpperCase().padStart(40, "0") as Fingerprint;
 
@@ -75,7 +74,7 @@ describe("a lost key", () => {
     expect([old, other, local].map(({ asked }) => asked.length)).toEqual([1, 0, 1]);
     // Its copy is known by now, and may be older than what is missing.
     stage.want({ neighbours: ["old"], hash: HASH });
-    await expect.poll(() => stage.diagnostics.all("repaired").length).toBe(2);
+    await soon(() => stage.diagnostics.all("repaired").length).toBe(2);
     expect(stage.diagnostics.all("repaired")[1]).toMatchObject({ neighbour: "other", known: 1 });
     expect([old, other, local].map(({ asked }) => asked.length)).toEqual([2, 1, 2]);
   });
@@ -88,13 +87,13 @@ describe("a lost key", () => {
       { limits: { ...QUICK, others, othersMs: 3_600_000 } },
     );
     for (let n = 0; n < 40; n++) stage.want({ fingerprint: madeUp(n), neighbours: ["old"] });
-    await expect.poll(() => old.asked.length, LONG).toBe(40);
-    await expect.poll(() => other.asked.length, LONG).toBe(5);
+    await soon(() => old.asked.length).toBe(40);
+    await soon(() => other.asked.length).toBe(5);
     // What two peers have announced was not chosen by one.
     stage.want({ fingerprint: madeUp(99), neighbours: ["old", "third"] });
-    await expect.poll(() => other.asked.length, LONG).toBe(6);
+    await soon(() => other.asked.length).toBe(6);
     const failed = () => stage.diagnostics.all("repair-failed");
-    await expect.poll(() => failed().length + stage.log.repairs.count(), LONG).toBe(41);
+    await soon(() => failed().length + stage.log.repairs.count()).toBe(41);
     expect(stage.log.repairs.count()).toBeLessThanOrEqual(35);
     expect(other.asked.length).toBe(6);
   });
@@ -125,7 +124,7 @@ describe("a lost key", () => {
     const origin = { neighbour: "old", transport: "kx" } as const;
     stage.log.append([{ update: MINE.update, origin, trail: [], receivedAt: Date.now() }]);
     stage.want({ neighbours: ["old"], hash: MINE.update.hash });
-    await expect.poll(() => stage.log.repairs.count()).toBe(0);
+    await soon(() => stage.log.repairs.count()).toBe(0);
     expect(old.asked).toEqual([]);
   });
 
@@ -135,7 +134,7 @@ describe("a lost key", () => {
     const stage = await repairStage({ old: old.repair }, { path });
     for (let n = 0; n < 20; n++) stage.want({ neighbours: ["old"] });
     await stage.heard("repaired");
-    await sleep(50);
+    await quietFor(50, "a second question would come");
     expect(old.asked).toHaveLength(1);
   });
 
@@ -232,11 +231,7 @@ describe("a keyserver that answers something else", () => {
   });
 
   test("nobody at that port: it is asked by the schedule and rests in between", async () => {
-    const server = createServer().listen(0, "127.0.0.1");
-    await once(server, "listening");
-    const { port } = server.address() as { port: number };
-    await new Promise((resolve) => server.close(resolve));
-    const stage = await repairStage({ old: `hkp://127.0.0.1:${port}` });
+    const stage = await repairStage({ old: `hkp://127.0.0.1:${await freePort()}` });
     stage.want({ neighbours: ["old"] });
     const { problem } = await stage.heard("repair-failed");
     expect(problem).toMatch(/^old: .*ECONNREFUSED/);
@@ -253,12 +248,10 @@ test("hkps is TLS, and to nobody whose certificate is not good", async () => {
     requests += 1;
     response.end(MINE.armor);
   });
-  server.listen(0, "127.0.0.1");
-  await once(server, "listening");
+  const port = await listening(server);
   onTestFinished(() => {
     server.close();
   });
-  const { port } = server.address() as { port: number };
   const stage = await repairStage({ old: `hkps://127.0.0.1:${port}` });
   stage.want({ neighbours: ["old"] });
   expect((await stage.heard("repair-failed")).problem).toMatch(/^old: self-signed certificate/);
@@ -301,7 +294,7 @@ describe("many lost keys", () => {
     const stage = await repairStage({ old: old.repair }, { limits, path });
     for (const fingerprint of names) stage.want({ neighbours: ["old"], fingerprint });
     await stage.heard("repair-retry");
-    await sleep(100);
+    await quietFor(100, "a source that does not rest would be asked for the next key");
     expect(old.asked).toHaveLength(1);
     await stage.door.stop();
     stage.log.close();
@@ -318,7 +311,7 @@ describe("many lost keys", () => {
     const silent = await keyserver(() => {});
     const first = await repairStage({ old: silent.repair }, { path });
     first.want({ neighbours: ["old"] });
-    await expect.poll(() => silent.asked.length).toBe(1);
+    await soon(() => silent.asked.length).toBe(1);
     await first.door.stop();
     expect(first.log.repairs.get(FINGERPRINT)).toMatchObject({ source: "old", attempts: 0 });
     first.log.close();

@@ -4,9 +4,9 @@ import { Trouble } from "../../src/errors.js";
 import { GroupCommit } from "../../src/intake/group-commit.js";
 import type { Arrival } from "../../src/log/update-log.js";
 import { UpdateLog } from "../../src/log/update-log.js";
+import { NEIGHBOUR, openDoor, SITE } from "../ingress/door.js";
 import { arrival } from "../log/material.js";
 import { keyArmor, keyNames } from "../mail/fixtures.js";
-import { NEIGHBOUR, openDoor, SITE } from "./door.js";
 
 /** The log with its appends counted and, while `fails`, refused. */
 function watched(log: UpdateLog) {

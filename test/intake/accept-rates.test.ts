@@ -12,9 +12,9 @@ import { AcceptRates } from "../../src/intake/accept-rates.js";
 import { GroupCommit } from "../../src/intake/group-commit.js";
 import { KeyIntake } from "../../src/intake/key-intake.js";
 import { armoredKeys, HEAD as GATEWAY, startGateway } from "../admin/gateway.js";
+import { bench, fixture, SITE, stopped } from "../ingress/ways.js";
+import { SmtpClient } from "../support/smtp-client.js";
 import { until } from "../support/until.js";
-import { Client } from "./client.js";
-import { bench, fixture, SITE, stopped } from "./ways.js";
 
 const PKS = "pgp-public-keys@pks.example.net";
 const SIBLING = "pgp-public-keys@sibling.example";
@@ -59,16 +59,16 @@ ${sibling === undefined ? "" : `[[peer]]\nname = "sibling"\nmail = "${SIBLING}"\
     new SmtpDoor({ intake, bounces, diagnostics }, { ...config, smtp: config.smtp }),
   );
   const [{ port } = { port: 0 }] = await door.start();
-  const kept = (client: Client) => {
+  const kept = (client: SmtpClient) => {
     onTestFinished(() => void client.socket.destroy());
     return client;
   };
   return {
     ...beside,
-    client: async (from = "127.0.0.2") => kept(await Client.greeted(port, from)),
+    client: async (from = "127.0.0.2") => kept(await SmtpClient.greeted(port, from)),
     socketClient: async () => {
-      const client = kept(await Client.openSocket(join(directory, "lmtp.sock")));
-      await client.reply();
+      const client = kept(await SmtpClient.openSocket(join(directory, "lmtp.sock")));
+      await client.answer();
       await client.say("LHLO mx.example");
       return client;
     },

@@ -2,7 +2,7 @@
 import { expect, test } from "vitest";
 import { Metrics } from "../../src/admin/metrics.js";
 import { viewOf } from "../../src/status/neighbour-view.js";
-import { preparedSources } from "./prepared.js";
+import { preparedSources } from "../admin/prepared.js";
 
 const PEER = { cursor: 1, newest: 13, missing: 12, inFlight: 0, known: 0, bytesIn: 0, bytesOut: 0 };
 

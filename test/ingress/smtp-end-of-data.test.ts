@@ -3,11 +3,11 @@
  * bytes come cut out of the network. Each payload holds something that another server takes for the
  * end, and a command behind it; it must stay one message, byte for byte, and no command may run.
  */
-import { setTimeout as sleep } from "node:timers/promises";
 import { expect, test } from "vitest";
 import { type Intake, MailIntake } from "../../src/ingress/mail-intake.js";
 import { bytes, text } from "../mail/fixtures.js";
-import type { Client } from "./client.js";
+import type { SmtpClient } from "../support/smtp-client.js";
+import { pause } from "../support/until.js";
 import { NEIGHBOUR, type OpenDoor, openDoor, SITE } from "./door.js";
 
 /** What stands in the message, and what is to be made of it when that is not the same. */
@@ -40,23 +40,23 @@ class Watching extends MailIntake {
 }
 
 const lanes = 40;
-async function open(): Promise<{ door: OpenDoor; clients: Client[] }> {
+async function open(): Promise<{ door: OpenDoor; clients: SmtpClient[] }> {
   const door = await openDoor({ perNeighbour: 100 }, undefined, Watching);
   const clients = await Promise.all(Array.from({ length: lanes }, () => door.client()));
   return { door, clients };
 }
 
 /** Sends one message in these pieces; anything but one reply to it shows in the next RSET. */
-async function deliver(client: Client, pieces: readonly string[]): Promise<void> {
+async function deliver(client: SmtpClient, pieces: readonly string[]): Promise<void> {
   await client.say(`MAIL FROM:<${NEIGHBOUR}>`);
   await client.say(`RCPT TO:<${SITE}>`);
   await client.say("DATA");
   for (const piece of pieces) {
     client.write(piece);
     // Long enough for the other end of the loopback to read it by itself.
-    if (pieces.length > 1) await sleep(1);
+    if (pieces.length > 1) await pause(1);
   }
-  expect(await client.reply()).toBe("250 2.0.0 Noted.");
+  expect(await client.answer()).toBe("250 2.0.0 Noted.");
   expect(await client.say("RSET")).toMatch(/^250 .*Flushed/);
 }
 
@@ -72,7 +72,7 @@ function splits(wire: string, from: number, cuts: number): string[][] {
   return found;
 }
 
-async function all(clients: readonly Client[], messages: readonly string[][]): Promise<void> {
+async function all(clients: readonly SmtpClient[], messages: readonly string[][]): Promise<void> {
   await Promise.all(
     clients.map(async (client, lane) => {
       for (let at = lane; at < messages.length; at += clients.length) {
@@ -123,8 +123,8 @@ test("what follows the real end is a command, as pipelining has it", async () =>
   await client?.say(`RCPT TO:<${SITE}>`);
   await client?.say("DATA");
   client?.write(bytes(`S: x\r\n\r\nA\r\n.\r\n${COMMAND}`));
-  expect(await client?.reply()).toBe("250 2.0.0 Noted.");
-  expect(await client?.reply()).toMatch(/^250 /);
+  expect(await client?.answer()).toBe("250 2.0.0 Noted.");
+  expect(await client?.answer()).toMatch(/^250 /);
 });
 
 test("the payloads have teeth: servers that take other line ends would run the command", () => {

@@ -3,7 +3,6 @@
  * key, with a wrong one, with nonsense, without end, or not at all.
  */
 import { createServer, type ServerResponse } from "node:http";
-import type { AddressInfo } from "node:net";
 import { join } from "node:path";
 import { onTestFinished } from "vitest";
 import { admit } from "../../src/admit.js";
@@ -19,9 +18,11 @@ import { type MailQuestion, RepairDoor } from "../../src/repair/repair-door.js";
 import { RepairIntake } from "../../src/repair/repair-intake.js";
 import { REPAIR_LIMITS, type RepairLimits } from "../../src/repair/repair-limits.js";
 import type { Fingerprint, Update, UpdateHash } from "../../src/update.js";
+import { Recorder } from "../ingress/door.js";
 import { bytes, keyArmor, keyNames } from "../mail/fixtures.js";
+import { listening } from "../support/ports.js";
 import { scratch } from "../support/scratch.js";
-import { Recorder } from "./door.js";
+import { until } from "../support/until.js";
 
 /** Armor of the n-th fixture key, and the update that it is. */
 export function key(n: number): { readonly armor: string; readonly update: Update } {
@@ -53,12 +54,12 @@ export async function keyserver(
     asked.push(`${url.pathname} ${url.searchParams.get("op")} ${search}`);
     answer(search.replace(/^0x/, ""), response);
   });
-  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
+  const port = await listening(server);
   onTestFinished(() => {
     server.closeAllConnections();
     server.close();
   });
-  return { repair: `hkp://127.0.0.1:${(server.address() as AddressInfo).port}`, asked };
+  return { repair: `hkp://127.0.0.1:${port}`, asked };
 }
 
 export interface RepairStage {
@@ -119,15 +120,12 @@ export async function repairStage(
       log.repairs.want({ fingerprint, why: "lost", at: Date.now(), ...missing });
     },
     async heard(event, count = 1) {
-      const deadline = performance.now() + 10_000;
-      for (;;) {
-        const all = diagnostics.events.filter((one) => one.event === event);
-        if (all.length >= count) return { ...all[count - 1]?.fields };
-        if (performance.now() > deadline) {
-          throw new Error(`no ${event}: ${JSON.stringify(diagnostics.events)}`);
-        }
-        await new Promise((resolve) => setTimeout(resolve, 5));
-      }
+      const all = () => diagnostics.events.filter((one) => one.event === event);
+      await until(
+        () => all().length >= count,
+        () => `${count} of ${event} in ${JSON.stringify(diagnostics.events)}`,
+      );
+      return { ...all()[count - 1]?.fields };
     },
   };
 }

@@ -13,8 +13,8 @@ import { encodeArmor } from "../../src/openpgp/armor.js";
 import { assembleKey, encodeKey, keyPackets, type TransferableKey } from "../../src/openpgp/key.js";
 import { updateHash } from "../../src/openpgp/update-hash.js";
 import type { Seq } from "../../src/update.js";
+import { Recorder } from "../ingress/door.js";
 import { claim, merged, onlyKey, realKeys } from "../openpgp/material.js";
-import { Recorder } from "./door.js";
 
 const DAY_MS = 24 * 60 * 60_000;
 

@@ -7,7 +7,7 @@ import fc from "fast-check";
 import { describe, expect, onTestFinished, test } from "vitest";
 import { SMTP_LIMITS } from "../../src/ingress/limits.js";
 import { SmtpDoor } from "../../src/ingress/smtp.js";
-import { Client } from "./client.js";
+import { SmtpClient } from "../support/smtp-client.js";
 import { bench, fixture, SITE, stopped } from "./ways.js";
 
 const PKS = "pgp-public-keys@pks.example.net";
@@ -29,9 +29,9 @@ async function open(limits: Partial<typeof SMTP_LIMITS> = {}) {
   );
   const [endpoint] = await door.start();
   const dial = async () => {
-    const client = await Client.openSocket(join(directory, "lmtp.sock"));
+    const client = await SmtpClient.openSocket(join(directory, "lmtp.sock"));
     onTestFinished(() => void client.socket.destroy());
-    await client.reply();
+    await client.answer();
     await client.say("LHLO mx.example");
     return client;
   };
@@ -39,7 +39,11 @@ async function open(limits: Partial<typeof SMTP_LIMITS> = {}) {
 }
 
 /** The reply that settles a mail of `sender`. */
-async function settle(client: Client, raw: Uint8Array, sender = "x@y.example"): Promise<string> {
+async function settle(
+  client: SmtpClient,
+  raw: Uint8Array,
+  sender = "x@y.example",
+): Promise<string> {
   const mail = await client.say(`MAIL FROM:<${sender}>`);
   if (!mail.startsWith("250")) return mail;
   const recipient = await client.say(`RCPT TO:<${SITE}>`);
@@ -49,7 +53,7 @@ async function settle(client: Client, raw: Uint8Array, sender = "x@y.example"): 
 }
 
 /** How a mail ends before another one begins in the same session. */
-const ENDS: readonly [string, (client: Client) => Promise<unknown>][] = [
+const ENDS: readonly [string, (client: SmtpClient) => Promise<unknown>][] = [
   ["a message", async (client) => expect(await settle(client, ANONYMOUS)).toMatch(/^250/)],
   ["a message that is refused", (client) => settle(client, Buffer.from("Subject: x\n\n"))],
   ["RSET", (client) => client.say("RSET")],
@@ -137,25 +141,25 @@ test("sessions over the socket take no slots of strangers, whoever they forward 
     expect(await client.say("XFORWARD ADDR=127.0.0.9")).toMatch(/^250/);
   }
   for (let i = 0; i < 2; i += 1) {
-    const stranger = await Client.open(port, "127.0.0.9");
+    const stranger = await SmtpClient.open(port, "127.0.0.9");
     onTestFinished(() => void stranger.socket.destroy());
-    expect(await stranger.reply()).toMatch(/^220/);
+    expect(await stranger.answer()).toMatch(/^220/);
   }
 });
 
 test("nor does TCP take slots of the socket", async () => {
   const { dial, port } = await open({ sessions: 2 });
   for (const expected of [/^220/, /^220/, /^421 4\.7\.0/]) {
-    const client = await Client.open(port, "127.0.0.2");
+    const client = await SmtpClient.open(port, "127.0.0.2");
     onTestFinished(() => void client.socket.destroy());
-    expect(await client.reply()).toMatch(expected);
+    expect(await client.answer()).toMatch(expected);
   }
   expect(await settle(await dial(), NAMED)).toMatch(/^250/);
 });
 
 test("XFORWARD is refused over TCP", async () => {
   const { port } = await open();
-  const client = await Client.greeted(port, "127.0.0.9");
+  const client = await SmtpClient.greeted(port, "127.0.0.9");
   onTestFinished(() => void client.socket.destroy());
   expect(client.heard).not.toContain("XFORWARD");
   expect(await client.say(`XFORWARD ADDR=${NEIGHBOUR}`)).toMatch(/^550/);

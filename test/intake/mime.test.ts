@@ -9,8 +9,8 @@ import { admit } from "../../src/admit.js";
 import { Refusal } from "../../src/errors.js";
 import { decodedParts, parsedParts, plainBody } from "../../src/intake/mime.js";
 import { readHead } from "../../src/mail/head.js";
+import { NEIGHBOUR, openDoor, SITE } from "../ingress/door.js";
 import { bytes, fixture, keyArmor, keyNames, mail, mailNames } from "../mail/fixtures.js";
-import { NEIGHBOUR, openDoor, SITE } from "./door.js";
 
 const ARMOR = keyArmor(keyNames[0] ?? "");
 const [WANTED] = admit([bytes(ARMOR)]).updates;

@@ -264,7 +264,7 @@ describe("size", () => {
     await client.say(`RCPT TO:<${SITE}>`);
     await client.say("DATA");
     client.write(Buffer.alloc(5 * LIMIT, "abc\r\n"));
-    expect(await client.reply()).toMatch(/^552 5\.3\.4 /);
+    expect(await client.answer()).toMatch(/^552 5\.3\.4 /);
     client.socket.end();
     await client.closed;
     expect(door.log.counts().entries).toBe(0);
@@ -363,7 +363,7 @@ describe("the session", () => {
     const envelope = `MAIL FROM:<${NEIGHBOUR}>\r\nRCPT TO:<${SITE}>\r\nDATA\r\n`;
     for (const name of ["pksd-delta", "onak-new", "onak-revocation-1-key"]) {
       client.write(envelope);
-      for (const code of ["250", "250", "354"]) expect(await client.reply()).toContain(code);
+      for (const code of ["250", "250", "354"]) expect(await client.answer()).toContain(code);
       expect(await client.message(mail(name))).toMatch(/^250 2\.0\.0 Stored 1 new/);
     }
   });

@@ -17,7 +17,7 @@ import { OwnCertificate } from "../../src/ingress/certificate.js";
 import { makeCertificate } from "../certificates.js";
 import { mail } from "../mail/fixtures.js";
 import { scratchOfFile } from "../support/scratch.js";
-import { Client } from "./client.js";
+import { SmtpClient } from "../support/smtp-client.js";
 import { NEIGHBOUR, type OpenDoor, openDoor, SITE } from "./door.js";
 
 const DIR = scratchOfFile();
@@ -40,7 +40,7 @@ function install(name: string, { cert, key }: { cert: string; key: string }): vo
 }
 
 /** The connection of a client behind its TLS handshake; rejects when that fails. */
-function handshake(client: Client, options: ConnectionOptions = {}): Promise<TLSSocket> {
+function handshake(client: SmtpClient, options: ConnectionOptions = {}): Promise<TLSSocket> {
   client.socket.removeAllListeners("data");
   const socket = connect({ socket: client.socket, rejectUnauthorized: false, ...options });
   onTestFinished(() => void socket.destroy());
@@ -56,7 +56,7 @@ async function secured(door: OpenDoor, options: ConnectionOptions = {}) {
   const client = await door.client();
   expect(await client.say("STARTTLS")).toMatch(/^220 /);
   const socket = await handshake(client, options);
-  const inside = Client.over(socket);
+  const inside = SmtpClient.over(socket);
   const offer = await inside.say("EHLO site.example");
   return { inside, socket, offer };
 }
@@ -64,9 +64,9 @@ async function secured(door: OpenDoor, options: ConnectionOptions = {}) {
 describe("a session", () => {
   test("is offered it, and goes on inside as if it had just begun", async () => {
     const door = await secureDoor();
-    const client = await Client.open(door.port);
+    const client = await SmtpClient.open(door.port);
     onTestFinished(() => void client.socket.destroy());
-    await client.reply();
+    await client.answer();
     expect(await client.say("EHLO site.example")).toMatch(/^250-STARTTLS$/m);
     const { inside, socket, offer } = await secured(door);
     expect(socket.getProtocol()).toBe("TLSv1.3");
@@ -126,8 +126,8 @@ describe("what is said in plain behind STARTTLS", () => {
     const door = await secureDoor();
     const client = await door.client();
     client.write(`STARTTLS\r\n${injected}`);
-    expect(await client.reply()).toMatch(/^220 /);
-    const inside = Client.over(await handshake(client));
+    expect(await client.answer()).toMatch(/^220 /);
+    const inside = SmtpClient.over(await handshake(client));
     // Whatever ran would have been answered before this.
     expect(await inside.say("RCPT TO:<nobody@nowhere.example>")).toMatch(/^503 /);
     expect(await inside.say("EHLO site.example")).toMatch(/^250-kx\.example\.org/);
@@ -142,7 +142,7 @@ describe("what is said in plain behind STARTTLS", () => {
     await client.say(`MAIL FROM:<${NEIGHBOUR}>`);
     await client.say(`RCPT TO:<${SITE}>`);
     expect(await client.say("STARTTLS")).toMatch(/^220 /);
-    const inside = Client.over(await handshake(client));
+    const inside = SmtpClient.over(await handshake(client));
     await inside.say("EHLO site.example");
     expect(await inside.say("DATA")).toMatch(/^503 /);
   });
@@ -150,10 +150,10 @@ describe("what is said in plain behind STARTTLS", () => {
 
 describe("a handshake that fails", () => {
   test.each([
-    ["is no TLS", (client: Client) => client.write("NOOP\r\n".repeat(10))],
-    ["is cut off", (client: Client) => client.socket.write(Buffer.from("160301", "hex"))],
-    ["is reset", (client: Client) => client.socket.resetAndDestroy()],
-    ["is ended", (client: Client) => client.socket.end()],
+    ["is no TLS", (client: SmtpClient) => client.write("NOOP\r\n".repeat(10))],
+    ["is cut off", (client: SmtpClient) => client.socket.write(Buffer.from("160301", "hex"))],
+    ["is reset", (client: SmtpClient) => client.socket.resetAndDestroy()],
+    ["is ended", (client: SmtpClient) => client.socket.end()],
   ])("because it %s ends the session and nothing else", async (_, fail) => {
     const door = await secureDoor({ commandMs: 400, perNeighbour: 1 });
     const client = await door.client();
@@ -161,11 +161,11 @@ describe("a handshake that fails", () => {
     fail(client);
     await client.closed;
     // Its slot, the only one, is free again.
-    let inside: Client | undefined;
+    let inside: SmtpClient | undefined;
     for (let i = 0; i < 100 && inside === undefined; i += 1) {
-      const next = await Client.open(door.port);
+      const next = await SmtpClient.open(door.port);
       onTestFinished(() => void next.socket.destroy());
-      if ((await next.reply()).startsWith("220 ")) inside = next;
+      if ((await next.answer()).startsWith("220 ")) inside = next;
       else await next.closed;
     }
     expect(await inside?.say("EHLO site.example")).toMatch(/^250-/);

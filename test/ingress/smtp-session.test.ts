@@ -3,18 +3,17 @@
  * Whatever happens, nothing is stored that was not complete, and nothing stays open. The limits
  * are shortened; what is measured is that they hold, not how fast this machine is.
  */
-import { setTimeout as sleep } from "node:timers/promises";
 import { describe, expect, test } from "vitest";
 import { keyArmor, keyNames, mail } from "../mail/fixtures.js";
-import { until } from "../support/until.js";
-import { Client, onTheWire } from "./client.js";
+import { onTheWire, SmtpClient } from "../support/smtp-client.js";
+import { pause, quietFor, until } from "../support/until.js";
 import { BOUNCE, NEIGHBOUR, type OpenDoor, openDoor, SITE, STRANGER } from "./door.js";
 
 const RAW = mail("pksd-delta");
 const WIRE = onTheWire(RAW).toString("latin1");
 
 /** A client that has said DATA. */
-async function atData(door: OpenDoor, from?: string): Promise<Client> {
+async function atData(door: OpenDoor, from?: string): Promise<SmtpClient> {
   const client = await door.client(from);
   await client.say(from === undefined ? `MAIL FROM:<${NEIGHBOUR}>` : "MAIL FROM:<>");
   await client.say(from === undefined ? `RCPT TO:<${SITE}>` : `RCPT TO:<${BOUNCE}>`);
@@ -29,7 +28,8 @@ describe("a client that leaves", () => {
     const door = await openDoor();
     const client = await atData(door);
     client.write(WIRE.slice(0, -3));
-    await sleep(20);
+    // The bytes are to arrive before the reset throws away what is not read yet.
+    await pause(20);
     if (how === "end") client.socket.end();
     else client.socket.resetAndDestroy();
     await client.closed;
@@ -49,11 +49,11 @@ describe("a client that leaves", () => {
     const offsets = Array.from({ length: complete }, (_, offset) => offset);
     const baseline = openSockets().length;
     const cut = async (offset: number) => {
-      const client = await Client.open(door.port);
-      await client.reply();
+      const client = await SmtpClient.open(door.port);
+      await client.answer();
       client.write(session.slice(0, offset));
       // The bytes are to arrive before the reset throws away what is not read yet.
-      await sleep(2);
+      await pause(2);
       if (offset % 2 === 0) client.socket.resetAndDestroy();
       else client.socket.end();
       await client.closed;
@@ -65,8 +65,8 @@ describe("a client that leaves", () => {
     await until(() => openSockets().length <= baseline);
     const client = await door.client();
     client.write(session.slice("EHLO x.example\r\n".length, complete));
-    for (const _ of ["MAIL", "RCPT", "DATA"]) await client.reply();
-    expect(await client.reply()).toMatch(/^250 2\.0\.0 Stored 1 new/);
+    for (const _ of ["MAIL", "RCPT", "DATA"]) await client.answer();
+    expect(await client.answer()).toMatch(/^250 2\.0\.0 Stored 1 new/);
   }, 60_000);
 
   test("between the commit and the 250: it sends again, and hears of a duplicate", async () => {
@@ -86,7 +86,7 @@ describe("a client that takes its time", () => {
     const door = await openDoor({ dataMs: 300, graceMs: 60_000 });
     const client = await atData(door);
     const trickle = setInterval(() => client.write("x"), 20);
-    expect(await client.reply()).toMatch(/^421 4\.4\.2 /);
+    expect(await client.answer()).toMatch(/^421 4\.4\.2 /);
     clearInterval(trickle);
     client.socket.end();
     await client.closed;
@@ -97,7 +97,7 @@ describe("a client that takes its time", () => {
     const door = await openDoor({ graceMs: 200, bytesPerSecond: 10_000 });
     const slow = await atData(door);
     const trickle = setInterval(() => slow.write("x".repeat(76).concat("\r\n")), 20);
-    expect(await slow.reply()).toMatch(/^421 4\.4\.2 /);
+    expect(await slow.answer()).toMatch(/^421 4\.4\.2 /);
     clearInterval(trickle);
     // Twice as long as the grace, and quick enough.
     const steady = await atData(door);
@@ -105,16 +105,16 @@ describe("a client that takes its time", () => {
     const head = `From: ${NEIGHBOUR}\nSubject: add\nX-A: ${"x".repeat(60_000)}\n\n`;
     const wire = onTheWire(head + armor);
     steady.write(wire.subarray(0, 50_000));
-    await sleep(400);
+    await pause(400);
     steady.write(wire.subarray(50_000));
-    expect(await steady.reply()).toMatch(/^250 /);
+    expect(await steady.answer()).toMatch(/^250 /);
   });
 
   test("a command must be complete in time, however busily it trickles", async () => {
     const door = await openDoor({ commandMs: 300 });
     const client = await door.client();
     const trickle = setInterval(() => client.write("N"), 20);
-    expect(await client.reply()).toMatch(/^421 4\.4\.2 /);
+    expect(await client.answer()).toMatch(/^421 4\.4\.2 /);
     clearInterval(trickle);
     client.socket.end();
     await client.closed;
@@ -125,7 +125,7 @@ describe("a client that takes its time", () => {
     const client = await door.client();
     for (let i = 0; i < 10; i += 1) {
       expect(await client.say("NOOP")).toMatch(/^250 /);
-      await sleep(60);
+      await pause(60);
     }
   });
 
@@ -154,8 +154,8 @@ describe("crowds from one address", () => {
   ])("%s: 421 above the limit, and again welcome below it", async (_, from, limits) => {
     const door = await openDoor(limits);
     const clients = await Promise.all(Array.from({ length: 5 }, () => door.client(from)));
-    const sixth = await Client.open(door.port, from);
-    expect(await sixth.reply()).toBe("421 4.7.0 Too many connections, try again later.");
+    const sixth = await SmtpClient.open(door.port, from);
+    expect(await sixth.answer()).toBe("421 4.7.0 Too many connections, try again later.");
     sixth.socket.end();
     await sixth.closed;
     expect(door.diagnostics.all("smtp-limited")).toHaveLength(1);
@@ -176,22 +176,22 @@ describe("the door closes", () => {
     const door = await openDoor({ closeMs: 8000 });
     const client = await door.client();
     const stopped = door.door.stop();
-    expect(await client.reply()).toMatch(/^421 4\.3\.2 /);
+    expect(await client.answer()).toMatch(/^421 4\.3\.2 /);
     client.socket.end();
     await stopped;
-    await expect(Client.open(door.port)).rejects.toThrow();
+    await expect(SmtpClient.open(door.port)).rejects.toThrow();
   });
 
   test("a message under way is finished, answered 250, and stored", async () => {
     const door = await openDoor({ closeMs: 8000 });
     const client = await atData(door);
     client.write(WIRE.slice(0, 500));
-    await sleep(20);
+    await pause(20);
     const stopped = door.door.stop();
-    await sleep(20);
+    await quietFor(20, "a door that does not wait would cut the message off");
     client.write(WIRE.slice(500));
-    expect(await client.reply()).toMatch(/^250 2\.0\.0 Stored 1 new/);
-    expect(await client.reply()).toMatch(/^421 4\.3\.2 /);
+    expect(await client.answer()).toMatch(/^250 2\.0\.0 Stored 1 new/);
+    expect(await client.answer()).toMatch(/^421 4\.3\.2 /);
     client.socket.end();
     await stopped;
     expect(door.log.counts().entries).toBe(1);
@@ -201,9 +201,9 @@ describe("the door closes", () => {
     const door = await openDoor({ closeMs: 200 });
     const client = await atData(door);
     client.write(WIRE.slice(0, 500));
-    await sleep(20);
+    await pause(20);
     const stopped = door.door.stop();
-    expect(await client.reply()).toMatch(/^421 /);
+    expect(await client.answer()).toMatch(/^421 /);
     client.socket.end();
     await stopped;
     expect(door.log.counts().entries).toBe(0);
@@ -230,7 +230,7 @@ test("one mail in 300 random segmentations: identical bytes", async () => {
       if (random(4) === 0) await new Promise((resolve) => setImmediate(resolve));
     }
     // A single changed byte would be another update, or a refusal.
-    expect(await client.reply()).toBe("250 2.0.0 Stored 0 new, 1 known.");
+    expect(await client.answer()).toBe("250 2.0.0 Stored 0 new, 1 known.");
   }
   expect(door.bodies()).toHaveLength(1);
 });

@@ -2,7 +2,6 @@
  * Repair by mail, without the mail: whose answer counts, how often is asked, and that a relay which
  * is down uses up nothing.
  */
-import { setTimeout as sleep } from "node:timers/promises";
 import { expect, test } from "vitest";
 import { systemClock } from "../../src/clock.js";
 import type { Neighbour } from "../../src/config/config.js";
@@ -13,7 +12,8 @@ import type { MailQuestion } from "../../src/repair/repair-door.js";
 import { RepairIntake } from "../../src/repair/repair-intake.js";
 import { MailAnswers } from "../../src/repair/repair-mail.js";
 import { bytes } from "../mail/fixtures.js";
-import { FINGERPRINT, key, QUICK, repairStage } from "./keyserver.js";
+import { pause, quietFor } from "../support/until.js";
+import { FINGERPRINT, key, QUICK, repairStage } from "./stage.js";
 
 const NEIGHBOUR = { name: "old", mail: "pks@old.example.net", repair: { type: "mail" } };
 const OLD = NEIGHBOUR as unknown as Neighbour;
@@ -93,7 +93,7 @@ test("an answer that is faster than the relay is not missed", async () => {
   const taken: boolean[] = [];
   const asked: MailQuestion = async () => {
     taken.push((await take?.("", [OLD])) ?? false);
-    await sleep(30);
+    await pause(30);
     return { kind: "delivered" };
   };
   const all = await repairStage({ old: "mail" }, { mail: asked });
@@ -110,6 +110,6 @@ test("an answer that is faster than the relay is not missed", async () => {
   take = (_, from) => answers.take(head, ARMOR, from);
   all.want({ neighbours: ["old"] });
   await all.heard("repaired");
-  await sleep(100);
+  await quietFor(100, "the relay's answer would come and put the question off again");
   expect([taken, all.log.repairs.count()]).toEqual([[true], 0]);
 });

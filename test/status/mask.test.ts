@@ -1,6 +1,6 @@
 /** The page for strangers (`public_status`): no address of a neighbour is in it, in any form. */
 import { describe, expect, it } from "vitest";
-import { preparedDoor, preparedSources } from "./prepared.js";
+import { preparedDoor, preparedSources } from "../admin/prepared.js";
 
 describe("a page for strangers", () => {
   it("masks every address, and only there", async () => {
