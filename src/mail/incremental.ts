@@ -115,8 +115,9 @@ function noUpdate(subject: string | undefined): Refusal {
         "HKP port (11371) of a keyserver.",
     );
   }
-  const fault = subject === undefined ? "The mail has no subject" : "The subject is no key update";
-  return new Refusal("bad-mail", `${fault}: this gateway takes INCREMENTAL and ADD.`);
+  const fault =
+    subject === undefined ? "The mail has no subject" : "The subject is not a key update";
+  return new Refusal("bad-mail", `${fault}: this gateway accepts INCREMENTAL and ADD.`);
 }
 
 /** Whether a line of `part` starts with "-----BEGIN PGP" in the first column (RFC 9580). */

@@ -27,7 +27,7 @@ export function parseTrail(values: readonly string[]): string[] {
   if (addresses.length > MAX_TRAIL) {
     throw new Refusal(
       "bad-mail",
-      `The mail names more than ${MAX_TRAIL} sites in X-KeyServer-Sent: it runs in a circle.`,
+      `The mail names more than ${MAX_TRAIL} sites in X-KeyServer-Sent: it is in a mail loop.`,
     );
   }
   return distinctAddresses(addresses);

@@ -133,12 +133,12 @@ function* readBlock(lines: Lines, scratch: Buffer): Steps<ArmorBlock | Refusal> 
     const end = line.includes(DASH) ? line.indexOf(END) : -1;
     if (end !== -1) lines.putBack(line, end);
     const text = end === -1 ? line : line.subarray(0, end);
-    if (crc !== undefined) return bad(lines.number, "something stands after the checksum");
+    if (crc !== undefined) return bad(lines.number, "there is data after the checksum");
     const crcAt = crcStart(text);
     if (crcAt !== undefined) crc = text.toString("latin1", text.length - CRC_CHARACTERS);
     for (let at = 0; at < (crcAt ?? text.length); at += PIECE) {
       const piece = text.subarray(at, Math.min(at + PIECE, crcAt ?? text.length));
-      if (!base64.add(piece)) return bad(lines.number, "a line that is not base64");
+      if (!base64.add(piece)) return bad(lines.number, "a line is not base64");
       if (text.length > PIECE) yield;
     }
   }
@@ -155,10 +155,10 @@ function finished(
   const fits = decoded !== undefined && crc === encodeCrc(decoded.crc);
   // Without padding, only the checksum shows that the last group is complete.
   if (decoded === undefined || (!decoded.isPadded && !fits)) {
-    return bad(end, "the base64 is cut off");
+    return bad(end, "the base64 data is truncated");
   }
   if (crc !== undefined && !fits) {
-    return bad(end, "the checksum does not fit the data", "bad-crc");
+    return bad(end, "the checksum does not match the data", "bad-crc");
   }
   return { label: KEY_LABEL, data: decoded.data, line: begin };
 }
@@ -275,7 +275,7 @@ function beginLabel(line: Buffer): string | undefined {
 function foreign(label: string, line: number): Refusal {
   return /PRIVATE|SECRET/.test(label)
     ? new Refusal("secret-key", `a block with a secret key (line ${line})`)
-    : new Refusal("not-key-material", `a block that is no public key (line ${line})`);
+    : new Refusal("not-key-material", `a block that is not a public key (line ${line})`);
 }
 
 function bad(line: number, what: string, reason: RefusalReason = "bad-armor"): Refusal {

@@ -338,7 +338,7 @@ class Draft {
   /** The same for a fault after the key. */
   nameBefore(): string {
     const which = this.#which();
-    return which === "" ? "" : ` behind ${which}`;
+    return which === "" ? "" : ` after ${which}`;
   }
 
   /** The fingerprint; undefined when the primary key cannot be read. */
