@@ -1,23 +1,23 @@
 /**
- * Calls the log for a room that continues when the log fails, for example because the disk is full:
- * the trouble is reported to the operator and the caller gets undefined. The same kind of trouble
- * in one room is reported at most every 10 s, because thousands of queries or many lanes may have
- * it. A server that answers a client reports its trouble itself, once per mail. Clock and
- * diagnostics are arguments of the constructor.
+ * Calls the log for a part that must continue when the log fails, for example by a full disk: the
+ * failure is reported to the operator and the caller gets undefined. Failures of one kind are
+ * reported at most every 10 s for each user, because thousands of look-ups may fail. A server that
+ * answers clients does not use this and reports each failure itself. Clock and diagnostics are
+ * arguments.
  */
 import type { Clock } from "./clock.js";
 import type { Diagnostics } from "./diagnostics.js";
 import { Trouble } from "./errors.js";
 
-const TELL_EVERY_MS = 10_000;
+const REPORT_EVERY_MS = 10_000;
 
 export class LogGuard {
   readonly #door: string;
   readonly #clock: Clock;
   readonly #diagnostics: Diagnostics;
-  readonly #toldAt = new Map<string, number>();
+  readonly #reportedAt = new Map<string, number>();
 
-  /** `door` names the user of the log in reports; each user has its own guard. */
+  /** `door` is the name of the user in reports. Each user has its own guard. */
   constructor(door: string, clock: Clock, diagnostics: Diagnostics) {
     this.#door = door;
     this.#clock = clock;
@@ -39,8 +39,8 @@ export class LogGuard {
     if (!(error instanceof Trouble)) throw error;
     const { kind, message: problem, remedy } = error;
     const now = this.#clock.monotonic();
-    if (now - (this.#toldAt.get(kind) ?? -Infinity) < TELL_EVERY_MS) return;
-    this.#toldAt.set(kind, now);
+    if (now - (this.#reportedAt.get(kind) ?? -Infinity) < REPORT_EVERY_MS) return;
+    this.#reportedAt.set(kind, now);
     this.#diagnostics.report("log-trouble", { kind, problem, remedy, door: this.#door });
   }
 }

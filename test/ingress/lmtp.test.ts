@@ -139,7 +139,7 @@ describe("the replies to a message", () => {
 
   test("one for each, also when the message is refused or cannot be stored", async () => {
     const refused = await ready([SITE, SITE]);
-    const words = /^550 5\.6\.0 The subject is no key update/;
+    const words = /^550 5\.6\.0 The subject is not a key update/;
     expect(await refused.repliesTo(`From: ${PKS}\nSubject: hello\n\n`)).toEqual([
       expect.stringMatching(words),
       expect.stringMatching(words),

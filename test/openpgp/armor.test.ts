@@ -30,7 +30,7 @@ describe("writing", () => {
     const armor = encodeArmor(data, { Comment: "a: b", Version: "" });
     expect(armor.startsWith(`${BEGIN}\nComment: a: b\nVersion: \n\n`)).toBe(true);
     expect(onlyBlock(Buffer.from(armor))).toEqual(data);
-    expect(() => encodeArmor(data, { Comment: "a\n." })).toThrow("one line");
+    expect(() => encodeArmor(data, { Comment: "a\n." })).toThrow("line end");
   });
 
   it("is undone by reading, within 64 columns, in the size foretold", () => {

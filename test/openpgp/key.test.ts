@@ -209,7 +209,7 @@ describe("refusals", () => {
     expect(found.map((one) => (one instanceof Refusal ? one.reason : one.fingerprint))).toEqual([
       ...[second, "bad-packet", fingerprint, "bad-packet", thirdName],
     ]);
-    expect(found[1]).toMatchObject({ message: match(`behind key ${second}`) });
+    expect(found[1]).toMatchObject({ message: match(`after key ${second}`) });
     expect(outcomes(Buffer.concat([garbage, other]))).toEqual(["bad-packet", second]);
   });
 
