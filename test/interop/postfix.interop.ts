@@ -141,7 +141,7 @@ test("two aliases that lead to one LMTP recipient", async () => {
   expect(eventCount(gateway, "duplicate")).toBe(0);
 });
 
-/** The far gateway carries two keys of three. Postfix returns the third one to the near gateway. */
+/** The far gateway carries two keys of three. Postfix returns the third one as a bounce. */
 test("a key that a gateway declines comes back through Postfix as that update's bounce", async () => {
   const far = "pgp-public-keys@b.kx.example.org";
   const [near, beyond] = [await freePort(), await freePort()];
