@@ -28,11 +28,8 @@ export async function collect(
     giveUp(reason);
     stream.destroy();
   };
-  const pace = new Pace(
-    () => stream.byteLength,
-    limits,
-    () => end("too-slow"),
-  );
+  const bytes = () => stream.byteLength;
+  const pace = new Pace({ bytes, onSlow: () => end("too-slow") }, limits);
   try {
     for await (const chunk of stream) {
       if (stream.sizeExceeded) await held.drop();

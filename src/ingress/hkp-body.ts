@@ -66,11 +66,8 @@ export function readBody(request: IncomingMessage, limits: BodyLimits): Promise<
     };
     const end = () => done(size > maxBytes ? tooLarge() : buffer.subarray(0, size));
     const leave = () => done(new Gone());
-    const pace = new Pace(
-      () => size,
-      limits,
-      () => done(new GaveUp("too-slow")),
-    );
+    const onSlow = () => done(new GaveUp("too-slow"));
+    const pace = new Pace({ bytes: () => size, onSlow }, limits);
     request.on("data", take).on("end", end).on("close", leave).on("error", leave);
   });
 }

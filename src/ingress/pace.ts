@@ -12,6 +12,14 @@ export interface PaceLimits {
   readonly bytesPerSecond: number;
 }
 
+/** What a `Pace` works with. */
+export interface PaceComponents {
+  /** Returns the bytes received so far. */
+  readonly bytes: () => number;
+  /** Called at most once, and not after `stop`. */
+  readonly onSlow: () => void;
+}
+
 export class Pace {
   readonly #bytes: () => number;
   readonly #limits: PaceLimits;
@@ -19,8 +27,7 @@ export class Pace {
   #waitedMs = 0;
   #timer: NodeJS.Timeout | undefined;
 
-  /** `bytes` returns the bytes received so far. `onSlow` is called at most once. */
-  constructor(bytes: () => number, limits: PaceLimits, onSlow: () => void) {
+  constructor({ bytes, onSlow }: PaceComponents, limits: PaceLimits) {
     this.#bytes = bytes;
     this.#limits = limits;
     this.#onSlow = onSlow;

@@ -70,7 +70,7 @@ export class SpoolDoor {
     this.#directories = spool.watch.map((path) => {
       const kept = { spool: path, keepMs: spool.keepRefusedMs };
       const refused = new RefusedFiles({ clock, diagnostics }, kept);
-      return new Directory(path, { intake, senders, diagnostics, maxBytes, refused });
+      return new Directory({ intake, senders, diagnostics, refused }, { path, maxBytes });
     });
   }
 
@@ -93,11 +93,10 @@ export class SpoolDoor {
   }
 }
 
-interface Tools {
+interface DirectoryComponents {
   readonly intake: SpoolComponents["intake"];
   readonly senders: KnownSenders;
   readonly diagnostics: Diagnostics;
-  readonly maxBytes: number;
   readonly refused: RefusedFiles;
 }
 
@@ -106,7 +105,8 @@ type Outcome = "done" | "put-off" | "trouble";
 
 class Directory {
   readonly #path: string;
-  readonly #tools: Tools;
+  readonly #maxBytes: number;
+  readonly #components: DirectoryComponents;
   /** Stamps of the watched files in the last scan, by name. */
   #before: ReadonlyMap<string, string> = new Map();
   /** Files that cannot be used and stay until they change. */
@@ -120,9 +120,14 @@ class Directory {
   /** Whether the log fails; this was reported. */
   #isDeferred = false;
 
-  constructor(path: string, tools: Tools) {
+  /** A mail above `maxBytes` is refused. */
+  constructor(
+    components: DirectoryComponents,
+    { path, maxBytes }: { readonly path: string; readonly maxBytes: number },
+  ) {
     this.#path = path;
-    this.#tools = tools;
+    this.#maxBytes = maxBytes;
+    this.#components = components;
   }
 
   /** Takes the files that have not changed since the last scan, until `isOver`. */
@@ -184,7 +189,7 @@ class Directory {
 
   async #sweep(): Promise<void> {
     try {
-      await this.#tools.refused.sweep();
+      await this.#components.refused.sweep();
     } catch (error) {
       this.#reportStuck(this.#path, error);
     }
@@ -192,7 +197,7 @@ class Directory {
 
   /** Takes one file. */
   async #take(file: Seen): Promise<Outcome> {
-    const { diagnostics } = this.#tools;
+    const { diagnostics } = this.#components;
     try {
       const message = await this.#read(file);
       if (message === undefined) return "done";
@@ -218,9 +223,9 @@ class Directory {
 
   /** The bytes of a file. Undefined if it is gone, was changed, or cannot be read. */
   async #read(file: Seen): Promise<Uint8Array | undefined> {
-    const { maxBytes } = this.#tools;
-    if (file.size > maxBytes) {
-      throw new Refusal("too-large", `The message exceeds the limit of ${maxBytes} bytes.`);
+    if (file.size > this.#maxBytes) {
+      const limit = `the limit of ${this.#maxBytes} bytes`;
+      throw new Refusal("too-large", `The message exceeds ${limit}.`);
     }
     let handle: FileHandle | undefined;
     try {
@@ -237,7 +242,7 @@ class Directory {
   }
 
   async #admit(message: Uint8Array): Promise<void> {
-    const { intake, senders } = this.#tools;
+    const { intake, senders } = this.#components;
     await intake.take(message, senders.all, envelopeSender(message), true);
   }
 
@@ -252,14 +257,14 @@ class Directory {
 
   async #moveAside(file: Seen, { reason, message: problem }: Refusal): Promise<void> {
     const from = join(this.#path, file.name);
-    this.#tools.diagnostics.report("mail-refused", {
+    this.#components.diagnostics.report("mail-refused", {
       client: "spool",
       reason,
       problem,
       file: from,
     });
     try {
-      await this.#tools.refused.take(from, file);
+      await this.#components.refused.take(from, file);
     } catch (error) {
       if (codeOf(error) !== "ENOENT") this.#leaveAlone(file, error);
     }
@@ -268,7 +273,7 @@ class Directory {
   #wait({ name, stamp }: Seen, { neighbour, reason, waitMs }: TooFast): void {
     if (!this.#putOff.has(name)) {
       const fields = { neighbour, client: "spool", reason, waitMs };
-      this.#tools.diagnostics.report("too-fast", fields);
+      this.#components.diagnostics.report("too-fast", fields);
     }
     this.#turn += 1;
     note(this.#putOff, name, { stamp, turn: this.#turn, look: this.#look });
@@ -281,7 +286,7 @@ class Directory {
 
   #reportStuck(file: string, error: unknown): void {
     const problem = error instanceof Error ? error.message : String(error);
-    this.#tools.diagnostics.report("spool-stuck", { file, problem });
+    this.#components.diagnostics.report("spool-stuck", { file, problem });
   }
 }
 

@@ -59,7 +59,7 @@ it("a blocked key stays out and in, a forgotten one is gone, and the others go o
 
   // In: refused everywhere, and not even fetched.
   expect(await ways.mail(key("bad", 1))).toMatch(
-    /^550 5\.7\.1 This gateway does not carry the key \w+/,
+    /^550 5\.7\.1 Content declined by policy\. .*does not carry the key \w+/,
   );
   expect(await ways.post(key("bad", 2))).toMatch(/^422 This gateway does not carry the key \w+/);
   ways.spool(key("bad", 3));

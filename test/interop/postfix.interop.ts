@@ -2,6 +2,7 @@
  * Postfix as the mail exchanger in front of the gateway, which it reaches by a transport map or an
  * alias: what it takes gets through, and while the gateway is down it holds all of it.
  */
+import { writeFileSync } from "node:fs";
 import { resolve } from "node:path";
 import { expect, test } from "vitest";
 import { freePort } from "../support/ports.js";
@@ -144,6 +145,55 @@ test("two aliases that lead to one LMTP recipient", async () => {
     Array.from({ length: 6 }, () => "250 2.0.0 Stored 1 new, 0 known."),
   );
   expect(eventCount(gateway, "duplicate")).toBe(0);
+});
+
+/** The far gateway carries two keys of three. Postfix returns the third one as a bounce. */
+test("a key that a gateway declines comes back through Postfix as that update's bounce", async () => {
+  const far = "pgp-public-keys@b.kx.example.org";
+  const [near, beyond] = [await freePort(), await freePort()];
+  const relay = {
+    "a.kx.example.org": `smtp:[127.0.0.1]:${near}`,
+    "b.kx.example.org": `smtp:[127.0.0.1]:${beyond}`,
+  };
+  const routes = { relay, pipes: {}, main: "recipient_delimiter = +\n" };
+  const postfix = stage().add(await Postfix.start(stage().path("postfix"), routes));
+  const keys = debianKeys(3);
+  const [first, declined, last] = keys.map(({ fingerprint }) => fingerprint);
+  writeFileSync(stage().path("keys.txt"), `${first}\n${last}\n`);
+  const there = await stage().gateway("b", [
+    `[site]\naddress = "${far}"`,
+    `[smtp]\nlisten = ["127.0.0.1:${beyond}"]`,
+    `[policy]\ncarry = "${stage().path("keys.txt")}"`,
+    `[[peer]]\nname = "near"\nmail = "${SITE}"\naccept_from = ["127.0.0.1"]`,
+  ]);
+  const here = await stage().gateway("a", [
+    `[site]\naddress = "${SITE}"`,
+    `[smtp]\nlisten = ["127.0.0.1:${near}"]`,
+    `[outbound]\nrelay = "smtp://127.0.0.1:${postfix.port}"`,
+    'bounce = "pgp-bounces@a.kx.example.org"',
+    `[[peer]]\nname = "old"\nmail = "${OLD}"\naccept_from = ["127.0.0.2"]`,
+    `[[peer]]\nname = "far"\nmail = "${far}"\naccept_from = ["127.0.0.1"]`,
+  ]);
+  for (const { armored } of keys) {
+    await stage().post(near, { from: OLD, to: SITE, armored, localAddress: "127.0.0.2" });
+    await until("the far gateway has judged it", () => {
+      const judged = eventCount(there, "accepted") + eventCount(there, "mail-refused");
+      return judged === eventCount(here, "accepted");
+    });
+  }
+  await until("the bounce is back", () => eventCount(here, "bounce") === 1);
+  const bounce = here.events.find(({ event }) => event === "bounce");
+  expect(bounce).toMatchObject({ neighbour: "far", reason: "update", status: "5.7.1" });
+  expect(bounce?.words).toMatch(/550 5\.7\.1 Content declined by policy\. /);
+  const hash = stage()
+    .logged("a")
+    .find(({ fingerprint }) => fingerprint === declined)?.hash;
+  expect(bounce?.hash).toBe(hash);
+  expect(
+    stage()
+      .logged("b")
+      .map(({ fingerprint }) => fingerprint),
+  ).toEqual([first, last]);
 });
 
 test("kxgw ingest in an alias pipe of Postfix", async () => {
