@@ -18,6 +18,13 @@ import { restoreCounters, SentJournal } from "./status/sent-journal.js";
 import { Upkeep } from "./upkeep.js";
 import { VERSION } from "./version.js";
 
+export interface GatewayComponents {
+  readonly clock: Clock;
+  readonly diagnostics: Diagnostics;
+  /** Sockets that systemd opened, if it started the gateway; the caller closes them. */
+  readonly inherited?: SystemdSockets;
+}
+
 export class Gateway {
   readonly #foundation: Foundation;
   #config: Config;
@@ -37,17 +44,14 @@ export class Gateway {
 
   /**
    * Opens the log and the doors. Throws `Trouble` if the log cannot be used, and the system's error
-   * if an address cannot be listened on; then nothing stays open. `inherited` are the sockets that
-   * systemd opened; the caller closes them.
+   * if an address cannot be listened on; then nothing stays open.
    */
   static async start(
+    { clock, diagnostics, inherited }: GatewayComponents,
     config: Config,
-    clock: Clock,
-    diagnostics: Diagnostics,
-    inherited?: SystemdSockets,
   ): Promise<Gateway> {
     const log = UpdateLog.open(config.log.path);
-    const counters = new EventCounters(diagnostics, clock);
+    const counters = new EventCounters({ next: diagnostics, clock });
     const journal = new SentJournal({ log, counters, clock });
     try {
       log.onDamage(({ message: problem, remedy }) => {

@@ -73,7 +73,7 @@ export function withLog<T>(config: Config, work: (sources: Sources) => T): T {
 }
 
 function sourcesFrom(config: Config, log: StatusLog & Pick<UpdateLog, "lanes">): Sources {
-  const counters = new EventCounters({ report: () => {} }, systemClock);
+  const counters = new EventCounters({ next: { report: () => {} }, clock: systemClock });
   const { local } = config;
   const sites = [
     ...config.neighbours

@@ -53,10 +53,18 @@ interface BlockRow {
   readonly at: number;
 }
 
+export interface RemovalsComponents {
+  readonly connection: Connection;
+  readonly bounces: Pick<Bounces, "secret">;
+  readonly retention: Pick<Retention, "count">;
+  /** Called when pending updates may have been withdrawn. */
+  readonly wake: () => void;
+}
+
 export class Removals {
   readonly #connection: Connection;
-  readonly #bounces: Bounces;
-  readonly #retention: Retention;
+  readonly #bounces: RemovalsComponents["bounces"];
+  readonly #retention: RemovalsComponents["retention"];
   readonly #wake: () => void;
   readonly #blocks = new Map<string, StoredBlock>();
   readonly #forgotten: Set<number>;
@@ -73,8 +81,7 @@ export class Removals {
   readonly #adopt: Database.Statement<[]>;
   readonly #known: Database.Statement<[], number>;
 
-  /** `wake` is called when pending updates may have been withdrawn. */
-  constructor(connection: Connection, bounces: Bounces, retention: Retention, wake: () => void) {
+  constructor({ connection, bounces, retention, wake }: RemovalsComponents) {
     const { db } = connection;
     this.#connection = connection;
     this.#bounces = bounces;

@@ -102,9 +102,16 @@ export function lastOf(neighbour: string): string {
   return `LAST ${neighbour}`;
 }
 
+export interface RepairsComponents {
+  readonly connection: Connection;
+  readonly retention: Pick<Retention, "count">;
+  /** Called when a row or an answer was added. */
+  readonly wake: () => void;
+}
+
 export class Repairs {
   readonly #connection: Connection;
-  readonly #retention: Retention;
+  readonly #retention: RepairsComponents["retention"];
   readonly #wake: () => void;
   /** Number of rows; a cache, since the log has one writer. */
   #count: number | undefined;
@@ -121,8 +128,7 @@ export class Repairs {
   readonly #restore: Database.Statement<[number, number, Uint8Array]>;
   readonly #again: Database.Statement<[string, number, number, number]>;
 
-  /** `wake` is called when a row or an answer was added. */
-  constructor(connection: Connection, retention: Retention, wake: () => void) {
+  constructor({ connection, retention, wake }: RepairsComponents) {
     const { db } = connection;
     this.#connection = connection;
     this.#retention = retention;

@@ -147,8 +147,9 @@ export class UpdateLog {
     this.packets = new PacketMemory(connection);
     const wake = () => this.#wake();
     this.bounces = new Bounces(connection, wake);
-    this.repairs = new Repairs(connection, this.retention, wake);
-    this.removals = new Removals(connection, this.bounces, this.retention, wake);
+    this.repairs = new Repairs({ connection, retention: this.retention, wake });
+    const { bounces, retention } = this;
+    this.removals = new Removals({ connection, bounces, retention, wake });
     this.trails = new Trails(connection, this.pending);
     this.sendings = new Sendings(connection);
     this.fetchWaits = new FetchWaits(connection);

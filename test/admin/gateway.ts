@@ -72,7 +72,7 @@ export async function startGateway(
     },
   };
   const parsed = parseConfig(config, "kxgw.toml", directory, {});
-  const gateway = await Gateway.start(parsed, options.clock ?? systemClock, diagnostics);
+  const gateway = await Gateway.start({ clock: options.clock ?? systemClock, diagnostics }, parsed);
   let stopped: Promise<void> | undefined;
   const stop = () => {
     stopped ??= gateway.stop();

@@ -72,7 +72,7 @@ export function preparedSources(publicStatus = false) {
   onTestFinished(() => log.close());
   const time = { now: NOW - 24 * HOUR_MS };
   const clock = { now: () => time.now, monotonic: () => time.now, random: () => 0.5 };
-  const counters = new EventCounters({ report: () => {} }, clock);
+  const counters = new EventCounters({ next: { report: () => {} }, clock });
   day(log, counters, time);
   const lanes: LaneStatus[] = [
     { ...LANE, name: "onak-home", cursor: log.newest(), backlog: 0, lastSuccessAt: NOW - 40_000 },

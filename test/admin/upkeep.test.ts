@@ -25,7 +25,10 @@ const PEER = '[[peer]]\nname = "old"\naccept_from = ["127.0.0.1"]\n';
 async function running(clock = systemClock) {
   Object.assign(UPKEEP_LIMITS, { everyMs: 10, againMs: 10, settleMs: 0 });
   const file = configFile(base("pgp-public-keys@kx.example.org") + PEER);
-  const gateway = await Gateway.start(loadConfig(file, {}), clock, { report: () => {} });
+  const gateway = await Gateway.start(
+    { clock, diagnostics: { report: () => {} } },
+    loadConfig(file, {}),
+  );
   onTestFinished(() => gateway.stop());
   const get = async (path: string) => {
     const answer = await fetch(`http://127.0.0.1:${gateway.listening.admin?.port}${path}`);

@@ -25,7 +25,7 @@ async function gateway(text: string, directory = scratch()) {
   const events: { readonly event: EventName; readonly fields: Fields }[] = [];
   const diagnostics = checked((event, fields) => events.push({ event, fields }));
   const config = (of: string) => parseConfig(of, "kxgw.toml", directory, {});
-  const one = await Gateway.start(config(text), systemClock, diagnostics);
+  const one = await Gateway.start({ clock: systemClock, diagnostics }, config(text));
   onTestFinished(() => one.stop());
   const all = (event: EventName) => events.filter((line) => line.event === event);
   return {

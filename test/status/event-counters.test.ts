@@ -13,7 +13,10 @@ function tallyAt(start: number) {
   const time = { now: start };
   const heard: string[] = [];
   const clock = { now: () => time.now, monotonic: () => 0, random: () => 0 };
-  const counters = new EventCounters({ report: (event) => void heard.push(event) }, clock);
+  const counters = new EventCounters({
+    next: { report: (event) => void heard.push(event) },
+    clock,
+  });
   /** Takes reports with some of their fields. */
   const sink: EventSink = counters;
   return { time, heard, counters, sink };

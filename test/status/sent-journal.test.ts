@@ -14,7 +14,7 @@ function journal(path = ":memory:") {
   const log = UpdateLog.open(path);
   const time = { now: NOW };
   const clock = { now: () => time.now, monotonic: () => time.now, random: () => 0.5 };
-  const counters = new EventCounters({ report: () => {} }, clock);
+  const counters = new EventCounters({ next: { report: () => {} }, clock });
   /** Takes reports with some of their fields. */
   const sink: EventSink = counters;
   return { log, time, sink, kept: new SentJournal({ log, counters, clock }) };
@@ -59,7 +59,7 @@ it("lives with a log that cannot be written, and asks it no more often than befo
   UpdateLog.open(path).close();
   const log = UpdateLog.open(path, { readonly: true });
   const clock = { now: () => NOW, monotonic: () => NOW, random: () => 0.5 };
-  const counters = new EventCounters({ report: () => {} }, clock);
+  const counters = new EventCounters({ next: { report: () => {} }, clock });
   const sink: EventSink = counters;
   const kept = new SentJournal({ log, counters, clock });
   let tries = 0;

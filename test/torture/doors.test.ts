@@ -44,7 +44,10 @@ async function stage(sink = false): Promise<Stage> {
   const world = await World.make({ directory, build: "", peer: true, sink });
   const events: string[] = [];
   const diagnostics = checked((event) => events.push(event));
-  const gateway = await Gateway.start(loadConfig(world.config, {}), systemClock, diagnostics);
+  const gateway = await Gateway.start(
+    { clock: systemClock, diagnostics },
+    loadConfig(world.config, {}),
+  );
   const { smtp, admin } = gateway.listening;
   const client = await SmtpClient.connect(smtp[0]?.port ?? 0);
   onTestFinished(async () => {
