@@ -12,12 +12,12 @@ import { goesByKx } from "../config/paths.js";
 import type { Diagnostics } from "../diagnostics.js";
 import { Trouble } from "../errors.js";
 import { plainHost, plainIp } from "../ip-address.js";
+import type { FetchPolicy } from "../kx/fetch-policy.js";
 import type { AppendPort } from "../log/append-port.js";
 import type { Appended, UpdateLog } from "../log/update-log.js";
 import type { PeerStatus } from "./connection.js";
 import type { Action, ConnectionAction, ExchangeComponents, ExchangeLog } from "./exchange.js";
 import { Exchange } from "./exchange.js";
-import { fetchPolicyOf } from "./fetch-policy.js";
 import { type LookUp, PeerAddresses } from "./peer-addresses.js";
 import { PeerSocket } from "./peer-socket.js";
 import type { Store } from "./receiving.js";
@@ -582,7 +582,16 @@ function pause(): Promise<void> {
   return new Promise((resolve) => setTimeout(resolve, 10));
 }
 
-/** The peers that get mail as well, or may some day, and what stands for them in trails. */
+/** `fetch_rate` and `quiet_hours` of the peers that have one of them, for the fetch tracker. */
+function fetchPolicyOf({ neighbours }: KxDoorSettings): Map<string, FetchPolicy> {
+  return new Map(
+    neighbours
+      .filter(({ fetchRate, quietHours }) => fetchRate !== undefined || quietHours !== undefined)
+      .map(({ name, fetchRate: rate, quietHours }) => [name, { rate, quietHours }]),
+  );
+}
+
+/** The mail addresses of peers that may get mail as well, which stand for them in trails. */
 function mailAddresses({ neighbours, outbound }: KxDoorSettings): Map<string, string> {
   if (outbound === undefined) return new Map();
   const pairs = neighbours.map(({ name, mail }): [string, string | undefined] => [name, mail]);

@@ -33,7 +33,7 @@ export interface ProcessWays extends Omit<DoorWays, "now" | "random" | "store"> 
   handOver(mail: Mail, updates: readonly UpdateHash[], answered: (outcome: Outcome) => void): void;
   /** At most so many milliseconds until a group of mails is committed. */
   commitMs(): number;
-  /** Milliseconds that a batch of updates is on its way to the log, or its outcome on the way back. */
+  /** Milliseconds that a batch takes to the log, or its outcome back; drawn for each. */
   storeMs(): number;
 }
 
