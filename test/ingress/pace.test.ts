@@ -16,12 +16,14 @@ function slowAt(bytesAt: (ms: number) => number): number {
   const start = Date.now();
   let at = 0;
   const pace = new Pace(
-    () => bytesAt(Date.now() - start),
-    LIMITS,
-    () => {
-      expect(at).toBe(0);
-      at = Date.now() - start;
+    {
+      bytes: () => bytesAt(Date.now() - start),
+      onSlow: () => {
+        expect(at).toBe(0);
+        at = Date.now() - start;
+      },
     },
+    LIMITS,
   );
   vi.advanceTimersByTime(60_000);
   pace.stop();
@@ -48,7 +50,7 @@ test("a client that keeps the pace ends with the time of the whole message", () 
 
 test("nothing is said after a stop", () => {
   const onSlow = vi.fn();
-  new Pace(() => 0, LIMITS, onSlow).stop();
+  new Pace({ bytes: () => 0, onSlow }, LIMITS).stop();
   vi.advanceTimersByTime(60_000);
   expect(onSlow).not.toHaveBeenCalled();
 });

@@ -176,12 +176,12 @@ test("a key that a gateway declines comes back through Postfix as that update's 
   ]);
   for (const { armored } of keys) {
     await stage().post(near, { from: OLD, to: SITE, armored, localAddress: "127.0.0.2" });
-    await until("the far gateway has judged it", () => {
+    await until(() => {
       const judged = eventCount(there, "accepted") + eventCount(there, "mail-refused");
       return judged === eventCount(here, "accepted");
-    });
+    }, "the far gateway has judged it");
   }
-  await until("the bounce is back", () => eventCount(here, "bounce") === 1);
+  await until(() => eventCount(here, "bounce") === 1, "the bounce is back");
   const bounce = here.events.find(({ event }) => event === "bounce");
   expect(bounce).toMatchObject({ neighbour: "far", reason: "update", status: "5.7.1" });
   expect(bounce?.words).toMatch(/550 5\.7\.1 Content declined by policy\. /);

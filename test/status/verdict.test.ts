@@ -30,7 +30,7 @@ function verdict(
   const { mode = "bridge", running = true, troubleAgo, acceptedAgo } = given;
   let at = NOW;
   const clock = { now: () => at, monotonic: () => 0, random: () => 0 };
-  const counters: EventCounters = new EventCounters({ report: () => {} }, clock);
+  const counters: EventCounters = new EventCounters({ next: { report: () => {} }, clock });
   const sink: EventSink = counters;
   if (acceptedAgo !== undefined) {
     at = NOW - acceptedAgo;
