@@ -43,7 +43,7 @@ const FINAL_WORDS = /\bAdd failed\b|No OpenPGP packets found in input|\bKey not 
 /** What an answer comes to; "ignored" says that the receiver has it or has thrown it away. */
 export type HkpAnswer =
   | Exclude<Outcome, { readonly kind: "delivered" }>
-  | { readonly kind: "delivered"; readonly reply: string; readonly mayBePartial: boolean }
+  | (Extract<Outcome, { readonly kind: "delivered" }> & { readonly mayBePartial: boolean })
   | { readonly kind: "ignored"; readonly words: string };
 
 export class HkpDelivery implements DeliveryMethod {
@@ -99,7 +99,8 @@ export class HkpDelivery implements DeliveryMethod {
       if (more === undefined) return first.outcome;
       return (await this.#offer(more, fingerprint, trail)).outcome;
     } catch (error) {
-      return { kind: "temporary", code: undefined, words: reasonOf(error) };
+      const words = reasonOf(error);
+      return { kind: "temporary", about: "neighbour", code: undefined, words };
     } finally {
       clearTimeout(deadline);
     }
@@ -181,13 +182,17 @@ export function heldOf(sent: Uint8Array, served: readonly Packet[], words: strin
   const names = new Set(served.map(packetKey));
   const packets = readPackets(sent);
   const missing = packets.filter((packet) => !names.has(packetKey(packet)));
-  if (missing.length === 0) return { kind: "delivered", reply: `${words} (it serves all of it)` };
+  if (missing.length === 0) return taken(`${words} (it serves all of it)`);
   // Of a key that is revoked for good Hockeypuck shows the revocation and nothing else.
   const isBare = served.every(({ tag }) => tag === TAG.signature);
   const isShown = packets.some((one) => one.tag === TAG.signature && names.has(packetKey(one)));
-  if (isBare && isShown) return { kind: "delivered", reply: `${words} (it serves its revocation)` };
+  if (isBare && isShown) return taken(`${words} (it serves its revocation)`);
   const share = `${missing.length} of ${packets.length}`;
   return thrownAway(words, `it does not serve ${share} packets`);
+}
+
+function taken(reply: string): Outcome {
+  return { kind: "delivered", how: "taken", reply };
 }
 
 function thrownAway(words: string, why: string): Outcome {
@@ -258,13 +263,15 @@ async function head(response: Response, limit: number): Promise<Buffer> {
 export function answerOf(status: number, text: string): HkpAnswer {
   const words = `${status} ${plain(text)}`.trim().slice(0, WORDS);
   if (isRefusal(status, text)) return { kind: "refused", code: status, words };
-  const temporary: HkpAnswer = { kind: "temporary", code: status, words };
+  // A 200 with words that nobody here knows is about this key; other statuses are not.
+  const about = status === 200 ? "update" : "neighbour";
+  const temporary: HkpAnswer = { kind: "temporary", about, code: status, words };
   if (status !== 200) return temporary;
   const summary = jsonObject(text);
   if (summary !== undefined) return answerOfSummary(summary, words) ?? temporary;
   const isAdded = /Key block added to key server database/i.test(text);
   return isAdded && !/\b(Error|0 key\(s\) added)\b/i.test(text)
-    ? { kind: "delivered", reply: words, mayBePartial: false }
+    ? { kind: "delivered", how: "taken", reply: words, mayBePartial: false }
     : temporary;
 }
 
@@ -286,7 +293,7 @@ function answerOfSummary(summary: object, words: string): HkpAnswer | undefined 
     return Array.isArray(list) ? list.length : 0;
   };
   if (count("inserted") + count("updated") > 0) {
-    return { kind: "delivered", reply: words, mayBePartial: true };
+    return { kind: "delivered", how: "taken", reply: words, mayBePartial: true };
   }
   if (count("invalid") === 0 && count("ignored") > 0) return { kind: "ignored", words };
   const isSummary = ["inserted", "updated", "ignored", "invalid"].some((name) => name in summary);

@@ -56,7 +56,7 @@ function outcomeOf(
   signal: NodeJS.Signals | null,
   complaint: string,
 ): Outcome {
-  if (code === EXIT.ok) return { kind: "delivered", reply: "" };
+  if (code === EXIT.ok) return { kind: "delivered", how: "exited", reply: "" };
   const end = code === null ? `was ended by ${signal}` : `exited with ${code}`;
   const said = complaint.replaceAll(/[^\x20-\x7e]+/g, " ").trim();
   const words = `${name} ${end}${said === "" ? "" : `: ${said}`}`.slice(0, WORDS);
@@ -65,7 +65,7 @@ function outcomeOf(
 }
 
 function temporary(code: number | undefined, words: string): Outcome {
-  return { kind: "temporary", code, words };
+  return { kind: "temporary", about: "neighbour", code, words };
 }
 
 /** Pipes each mail into a program, as an alias does: onak-mail.pl, for one. */

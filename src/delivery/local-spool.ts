@@ -57,9 +57,9 @@ export class SpoolDelivery implements DeliveryMethod {
     } catch (error) {
       // A full disk or a missing directory is nobody's refusal of this mail.
       const words = error instanceof Error ? error.message : String(error);
-      return { kind: "temporary", code: undefined, words };
+      return { kind: "temporary", about: "neighbour", code: undefined, words };
     }
-    if (notify === undefined) return { kind: "delivered", reply: path };
+    if (notify === undefined) return { kind: "delivered", how: "spooled", reply: path };
     return await this.#program.run(
       notify.map((word) => word.replaceAll("{}", path)),
       new Uint8Array(0),
