@@ -6,6 +6,7 @@
  *
  * The update itself stays what it is: its hash is its name. Only the mails are completed.
  */
+import type { ServerKind } from "./config/kinds.js";
 import { Refusal } from "./errors.js";
 import { composeIncremental } from "./mail/compose.js";
 import { addressKey, domainOf } from "./mail-address.js";
@@ -24,13 +25,15 @@ export interface Envelope {
   readonly site: string;
   /** Most bytes of one mail, as the site counts them. */
   readonly maxBytes: number;
+  /** What the site runs, if that is known. */
+  readonly kind?: ServerKind | undefined;
 }
 
 export interface Outmail {
   /** The message on the wire, CRLF, not dot-stuffed. */
   readonly raw: Uint8Array;
   readonly messageId: string;
-  /** Its key shows no user id, because none is known: pksd and onak will refuse it. */
+  /** Its key shows no user id, because none is known, and the site may need one. */
   readonly incomplete: boolean;
   /** Larger than allowed, since one packet alone is. */
   readonly oversized: boolean;
@@ -44,8 +47,8 @@ export interface Stored {
 }
 
 /**
- * The mails that carry one update to one site, at least one, each with its own Message-ID, which
- * is the same when the mail is made again after a crash. `skeleton` is what the log remembers of
+ * The mails that carry one update to one site, each with its own Message-ID, which is the same when
+ * the mail is made again after a crash; none when a site of its kind takes nothing of it. `skeleton` is what the log remembers of
  * the update's key; `date` in milliseconds since 1970.
  */
 export function outmails(
@@ -57,7 +60,7 @@ export function outmails(
 ): Outmail[] {
   const key = keyOf(update);
   const room = roomFor(update, trail, envelope);
-  return fragments(key, skeleton, room, date).map(({ packets, isNamed }, index) => {
+  return fragments(key, skeleton, room, date, envelope.kind).map(({ packets, isNamed }, index) => {
     const mail = compose(update, `${index + 1}`, packets, trail, envelope, date);
     return { ...mail, incomplete: !isNamed, oversized: mail.raw.length > envelope.maxBytes };
   });
@@ -94,7 +97,8 @@ export class MailPack {
     const key = keyOf(update);
     if (key.version !== 4) return false;
     const room = roomFor(update, trail, this.#envelope);
-    const [fragment, ...more] = fragments(key, skeleton, room, this.#date);
+    const { kind } = this.#envelope;
+    const [fragment, ...more] = fragments(key, skeleton, room, this.#date, kind);
     if (fragment?.kind !== "plain" || !fragment.isNamed || more.length > 0) return false;
     const bytes = this.#bytes + fragment.packets.length;
     if (armoredSize(bytes) > room) return false;

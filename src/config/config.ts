@@ -6,6 +6,7 @@
 
 import type { Rate } from "../rate.js";
 import type { Schedule } from "../schedule.js";
+import type { ServerKind } from "./kinds.js";
 
 /** A part of the day in UTC, milliseconds after midnight; it may include midnight. */
 export interface QuietHours {
@@ -33,6 +34,8 @@ export interface Neighbour {
   readonly fallbackMs: number;
   /** Recipient of our incremental mail, and its address in a trail. */
   readonly mail: string | undefined;
+  /** What it runs; undefined when that is not known. */
+  readonly kind: ServerKind | undefined;
   /** Addresses and CIDR ranges that may deliver its mail to us. */
   readonly acceptFrom: readonly string[];
   /** Rate limit for its mails and requests, or undefined for no limit. */
@@ -75,6 +78,8 @@ export type LocalWay =
 export type LocalDelivery = LocalWay & {
   /** Its address in trails; an update whose trail has it is not delivered. */
   readonly address: string | undefined;
+  /** What it runs; undefined when that is not known. */
+  readonly kind: ServerKind | undefined;
   readonly maxMailBytes: number;
   readonly retry: Schedule;
 };

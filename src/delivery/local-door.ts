@@ -38,10 +38,12 @@ export class LocalDoor {
   ) {
     this.#log = log;
     const { address: site, contact } = config.site;
-    const { address, maxMailBytes: maxBytes, retry } = local;
-    const envelope = { to: address ?? site, from: contact, site, maxBytes };
+    const { address, kind, maxMailBytes: maxBytes, retry } = local;
+    const envelope = { to: address ?? site, from: contact, site, maxBytes, kind };
+    const waiting = (path: string, waitedMs: number) =>
+      diagnostics.report("spool-waits", { neighbour: LOCAL_LANE, path, waitedMs });
     const observing = config.mode === "observe";
-    this.#method = methodOf(local, envelope, hkpBase(config));
+    this.#method = methodOf(local, envelope, hkpBase(config), waiting);
     const settings = { name: LOCAL_LANE, address, retry, observing, rules };
     const lane = new Lane({ log, method: this.#method, clock, diagnostics }, settings);
     this.#lane = new LaneDriver(lane);
@@ -56,7 +58,9 @@ export class LocalDoor {
   async stop(withinMs = STOP_MS): Promise<void> {
     this.#unsubscribe?.();
     const deadline = setTimeout(() => this.#method.close(), withinMs);
-    await this.#lane.stop();
+    const stopped = this.#lane.stop();
+    this.#method.stopConnecting?.();
+    await stopped;
     clearTimeout(deadline);
     this.#method.close();
   }
@@ -81,18 +85,20 @@ function methodOf(
   local: LocalDelivery,
   envelope: Envelope,
   base: string | undefined,
+  waiting: (path: string, waitedMs: number) => void,
 ): DeliveryMethod {
   switch (local.type) {
     case "pksd": {
       const { directory, notify } = local;
-      return new SpoolDelivery({ directory, fileName: pksdName, notify }, envelope);
+      return new SpoolDelivery({ directory, fileName: pksdName, notify, waiting }, envelope);
     }
     case "sks": {
       const { directory } = local;
-      return new SpoolDelivery({ directory, fileName: sksName, notify: undefined }, envelope);
+      const place = { directory, fileName: sksName, notify: undefined, waiting };
+      return new SpoolDelivery(place, envelope);
     }
     case "hkp":
-      return new HkpDelivery(local.url, envelope.site, base);
+      return new HkpDelivery(local.url, envelope.site, base, local.kind);
     case "command":
       return new ProgramDelivery(local.command, envelope);
     default:

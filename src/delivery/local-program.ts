@@ -7,7 +7,13 @@ import type { ChildProcess } from "node:child_process";
 import { spawn } from "node:child_process";
 import { EXIT } from "../errors.js";
 import type { Envelope } from "../outmail.js";
-import type { DeliveryMethod, Outgoing, Part } from "./delivery-method.js";
+import {
+  type DeliveryMethod,
+  deliverMail,
+  nothingFor,
+  type Outgoing,
+  type Part,
+} from "./delivery-method.js";
 import { localMails } from "./local-mail.js";
 import type { Outcome } from "./relay.js";
 
@@ -80,8 +86,12 @@ export class ProgramDelivery implements DeliveryMethod {
   }
 
   parts(update: Outgoing, date: number): Part[] {
-    return localMails(update, this.#envelope, date).map(({ text, incomplete, oversized }) => {
-      const deliver = () => this.#program.run(this.#command, text);
+    const { kind } = this.#envelope;
+    const mails = localMails(update, this.#envelope, date);
+    if (mails.length === 0) return [nothingFor(kind)];
+    return mails.map(({ text, incomplete, oversized }) => {
+      const run = () => this.#program.run(this.#command, text);
+      const deliver = () => deliverMail({ incomplete }, kind, run);
       return { bytes: text.length, incomplete, oversized, deliver };
     });
   }

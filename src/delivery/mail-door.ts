@@ -46,10 +46,10 @@ export class MailDoor {
     const observing = config.mode === "observe";
     const guard = new LogGuard("egress", clock, diagnostics);
     for (const neighbour of config.neighbours) {
-      const { name, mail, via, fallbackMs, maxMailBytes, maxRate: rate, requireTls } = neighbour;
+      const { name, mail, kind, via, fallbackMs, maxMailBytes, maxRate: rate } = neighbour;
       if (mail === undefined) continue;
-      const envelope = { to: mail, from: contact, site, maxBytes: maxMailBytes };
-      const security = { required: requireTls, ca };
+      const envelope = { to: mail, from: contact, site, maxBytes: maxMailBytes, kind };
+      const security = { required: neighbour.requireTls, ca };
       const transport = new SmtpRelay(relay, hostname, TRANSPORT_LIMITS, security);
       const sender = (first: Seq, last: Seq) =>
         bounce === undefined ? contact : verpSender(bounce, name, first, last, log.bounces.secret);
