@@ -14,7 +14,7 @@ import { Lane, type LaneStatus } from "./lane.js";
 import { LaneDriver } from "./lane-driver.js";
 import { HkpDelivery } from "./local-hkp.js";
 import { ProgramDelivery } from "./local-program.js";
-import { pksdName, SpoolDelivery, sksName } from "./local-spool.js";
+import { pksdName, SPOOL_TIMES, SpoolDelivery, type SpoolTimes, sksName } from "./local-spool.js";
 
 /** The lane's name in the log and in reports; no neighbour can be called that. */
 export const LOCAL_LANE = "[local]";
@@ -35,6 +35,7 @@ export class LocalDoor {
     clock: Clock,
     diagnostics: Diagnostics,
     rules?: Rules,
+    times: SpoolTimes = SPOOL_TIMES,
   ) {
     this.#log = log;
     const { address: site, contact } = config.site;
@@ -43,7 +44,7 @@ export class LocalDoor {
     const waiting = (path: string, waitedMs: number) =>
       diagnostics.report("spool-waits", { neighbour: LOCAL_LANE, path, waitedMs });
     const observing = config.mode === "observe";
-    this.#method = methodOf(local, envelope, hkpBase(config), waiting);
+    this.#method = methodOf(local, envelope, hkpBase(config), { waiting, times });
     const settings = { name: LOCAL_LANE, address, retry, observing, rules };
     const lane = new Lane({ log, method: this.#method, clock, diagnostics }, settings);
     this.#lane = new LaneDriver(lane);
@@ -85,17 +86,18 @@ function methodOf(
   local: LocalDelivery,
   envelope: Envelope,
   base: string | undefined,
-  waiting: (path: string, waitedMs: number) => void,
+  spool: { readonly waiting: (path: string, ms: number) => void; readonly times: SpoolTimes },
 ): DeliveryMethod {
   switch (local.type) {
     case "pksd": {
       const { directory, notify } = local;
-      return new SpoolDelivery({ directory, fileName: pksdName, notify, waiting }, envelope);
+      const place = { directory, fileName: pksdName, notify, waiting: spool.waiting };
+      return new SpoolDelivery(place, envelope, spool.times);
     }
     case "sks": {
       const { directory } = local;
-      const place = { directory, fileName: sksName, notify: undefined, waiting };
-      return new SpoolDelivery(place, envelope);
+      const place = { directory, fileName: sksName, notify: undefined, waiting: spool.waiting };
+      return new SpoolDelivery(place, envelope, spool.times);
     }
     case "hkp":
       return new HkpDelivery(local.url, envelope.site, base, local.kind);
