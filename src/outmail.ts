@@ -48,8 +48,8 @@ export interface Stored {
 
 /**
  * The mails that carry one update to one site, each with its own Message-ID, which is the same when
- * the mail is made again after a crash; none when a site of its kind takes nothing of it. `skeleton` is what the log remembers of
- * the update's key; `date` in milliseconds since 1970.
+ * the mail is made again after a crash; none when a site of its kind takes nothing of it.
+ * `skeleton` is what the log remembers of the update's key; `date` in milliseconds since 1970.
  */
 export function outmails(
   update: Stored,

@@ -44,7 +44,7 @@ export class LocalDoor {
     const waiting = (path: string, waitedMs: number) =>
       diagnostics.report("spool-waits", { neighbour: LOCAL_LANE, path, waitedMs });
     const observing = config.mode === "observe";
-    this.#method = methodOf(local, envelope, hkpBase(config), { waiting, times });
+    this.#method = methodOf(local, envelope, hkpBase(config), { waiting, clock, times });
     const settings = { name: LOCAL_LANE, address, retry, observing, rules };
     const lane = new Lane({ log, method: this.#method, clock, diagnostics }, settings);
     this.#lane = new LaneDriver(lane);
@@ -86,18 +86,22 @@ function methodOf(
   local: LocalDelivery,
   envelope: Envelope,
   base: string | undefined,
-  spool: { readonly waiting: (path: string, ms: number) => void; readonly times: SpoolTimes },
+  spool: {
+    readonly waiting: (path: string, ms: number) => void;
+    readonly clock: Clock;
+    readonly times: SpoolTimes;
+  },
 ): DeliveryMethod {
   switch (local.type) {
     case "pksd": {
       const { directory, notify } = local;
       const place = { directory, fileName: pksdName, notify, waiting: spool.waiting };
-      return new SpoolDelivery(place, envelope, spool.times);
+      return new SpoolDelivery(place, envelope, spool.clock, spool.times);
     }
     case "sks": {
       const { directory } = local;
       const place = { directory, fileName: sksName, notify: undefined, waiting: spool.waiting };
-      return new SpoolDelivery(place, envelope, spool.times);
+      return new SpoolDelivery(place, envelope, spool.clock, spool.times);
     }
     case "hkp":
       return new HkpDelivery(local.url, envelope.site, base, local.kind);

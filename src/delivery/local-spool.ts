@@ -11,6 +11,7 @@
 import { open, rename, stat, unlink } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
+import type { Clock } from "../clock.js";
 import type { Envelope } from "../outmail.js";
 import {
   type DeliveryMethod,
@@ -58,13 +59,20 @@ export const sksName = (name: string): string => `msg-${name}.ready`;
 export class SpoolDelivery implements DeliveryMethod {
   readonly #place: SpoolPlace;
   readonly #envelope: Envelope;
+  readonly #clock: Clock;
   readonly #times: SpoolTimes;
   readonly #program = new Program();
   #wait = new AbortController();
 
-  constructor(place: SpoolPlace, envelope: Envelope, times: SpoolTimes = SPOOL_TIMES) {
+  constructor(
+    place: SpoolPlace,
+    envelope: Envelope,
+    clock: Clock,
+    times: SpoolTimes = SPOOL_TIMES,
+  ) {
     this.#place = place;
     this.#envelope = envelope;
+    this.#clock = clock;
     this.#times = times;
   }
 
@@ -126,10 +134,10 @@ export class SpoolDelivery implements DeliveryMethod {
     const { lookMs, againMs, takenMs } = this.#times;
     const { signal } = this.#wait;
     const path = join(directory, file);
-    const start = performance.now();
+    const start = this.#clock.monotonic();
     let nextAt = againMs;
     while ((await nodeOf(path)) === node) {
-      const waited = performance.now() - start;
+      const waited = this.#clock.monotonic() - start;
       if (waited >= takenMs) {
         const seconds = Math.round(takenMs / 1000);
         return later(`${path} is still there after ${seconds} s: the keyserver has not taken it`);

@@ -235,7 +235,7 @@ describe("files", () => {
       /still there after .*: the keyserver has not taken it$/,
     );
     expect(diagnostics.all("sent")).toEqual([]);
-    expect(readdirSync(spool)).toHaveLength(1);
+    expect(readdirSync(spool).filter((name) => name.startsWith("pks-"))).toHaveLength(1);
     const { taken, start } = collector(spool, "pks-mail.");
     start();
     await until(() => door.status().backlog === 0);
@@ -243,6 +243,23 @@ describe("files", () => {
       new Set([updates[0]?.fingerprint]),
     );
     expect(diagnostics.all("sent")).toHaveLength(1);
+  });
+
+  test("hold several updates when the keyserver is behind", async () => {
+    const { directory, log, door } = localDoor(() => 'type = "pksd"\ndirectory = "spool"');
+    const spool = join(directory, "spool");
+    mkdirSync(spool);
+    const plain = updates.slice(0, 5);
+    const origin = { neighbour: "new", transport: "kx" } as const;
+    const receivedAt = Date.now() - 3_600_000;
+    log.append(plain.map((update) => ({ update, origin, trail: [], receivedAt })));
+    const { taken, start } = collector(spool, "pks-mail.");
+    start();
+    await until(() => door.status().backlog === 0);
+    expect(taken.map(({ name }) => name.replace(/-[0-9a-f]{32}-/, " "))).toEqual([
+      "pks-mail.000000000001 p5",
+    ]);
+    expect(keysOf(taken[0]?.mail ?? Buffer.of())).toEqual(plain.map((one) => one.fingerprint));
   });
 
   test("that SKS could not use are refused, and the next one goes on", async () => {
