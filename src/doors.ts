@@ -12,6 +12,7 @@ import type { Judgement } from "./admit.js";
 import type { Clock } from "./clock.js";
 import type { Config, Endpoint } from "./config/config.js";
 import { goesByKx, goesByMail } from "./config/paths.js";
+import { KeyCompletion } from "./delivery/completion.js";
 import type { LaneDriver } from "./delivery/lane-driver.js";
 import { LOCAL_LANE, LocalDoor } from "./delivery/local-door.js";
 import { MailDoor } from "./delivery/mail-door.js";
@@ -87,7 +88,11 @@ export async function openDoors(config: Config, foundation: Foundation): Promise
     reportIdleNeighbours(config, counters);
     const rules = rulesOf(config, foundation);
     const { outbound } = config;
-    const mailDoor = outbound && new MailDoor(config, outbound, log, clock, counters, rules);
+    const beside = localKeyserver(config);
+    const completion = beside && new KeyCompletion(beside.url, log, clock, rules);
+    senderStops.push(() => completion?.close());
+    const mailDoor =
+      outbound && new MailDoor(config, outbound, log, clock, counters, rules, completion);
     const retention = () => retentionOf(config, mailDoor?.open() ?? []);
     upkeep.start(retention);
     stops.push(() => upkeep.stop());
@@ -95,7 +100,8 @@ export async function openDoors(config: Config, foundation: Foundation): Promise
     mailDoor?.start();
     senderStops.push(() => mailDoor?.stop());
     const localDoor =
-      config.local && new LocalDoor(config, config.local, log, clock, counters, rules);
+      config.local &&
+      new LocalDoor(config, config.local, log, clock, counters, rules, { completion });
     localDoor?.start();
     senderStops.push(() => localDoor?.stop());
 
@@ -133,7 +139,7 @@ export async function openDoors(config: Config, foundation: Foundation): Promise
     const keys = new KeyIntake(log, clock, counters, { judge, pruning, rates, forward });
     const repairIntake = new RepairIntake(log, keys, clock);
     const mailer = outbound && new QuestionMailer(config, outbound, log, clock);
-    const roads = { mail: mailer?.ask.bind(mailer), local: localKeyserver(config), rules };
+    const roads = { mail: mailer?.ask.bind(mailer), local: beside, rules };
     const repairDoor = new RepairDoor(config, log, repairIntake, roads, clock, counters);
     repairDoor.start();
     senderStops.push(async () => {

@@ -6,6 +6,7 @@
 import type { ServerKind } from "../config/kinds.js";
 import { type Envelope, MailPack, type Outmail, outmails } from "../outmail.js";
 import type { Fingerprint, Seq, UpdateHash } from "../update.js";
+import type { KeyCompletion } from "./completion.js";
 import type { Outcome, Relay } from "./relay.js";
 
 /** An update as the log hands it out. */
@@ -57,6 +58,12 @@ export async function deliverMail(
   return refusal("sent without a user id, since none of this key is known; pksd and onak need one");
 }
 
+/** The keyserver that may know a user id could not be asked for it. */
+export function notAsked(why: string): Outcome {
+  const words = `no user id of this key is known, and the local keyserver does not answer: ${why}`;
+  return { kind: "temporary", about: "update", code: undefined, words };
+}
+
 function refusal(words: string): Outcome {
   return { kind: "refused", code: 0, words, isOfKey: true };
 }
@@ -88,19 +95,39 @@ export class RelayDelivery implements DeliveryMethod {
   readonly #envelope: Envelope;
   readonly #sender: (first: Seq, last: Seq) => string;
   readonly #transport: Relay;
+  readonly #completion: Pick<KeyCompletion, "learn"> | undefined;
 
   /** `sender` says who sends the updates from the first to the last: a bounce comes back there. */
-  constructor(envelope: Envelope, sender: (first: Seq, last: Seq) => string, transport: Relay) {
+  constructor(
+    envelope: Envelope,
+    sender: (first: Seq, last: Seq) => string,
+    transport: Relay,
+    completion?: Pick<KeyCompletion, "learn">,
+  ) {
     this.#envelope = envelope;
     this.#sender = sender;
     this.#transport = transport;
+    this.#completion = completion;
   }
 
   parts(update: Outgoing, date: number): Part[] {
-    const mails = outmails(update, update.skeleton, update.trail, this.#envelope, date);
+    const made = (skeleton: Uint8Array | undefined) =>
+      outmails(update, skeleton, update.trail, this.#envelope, date);
+    const mails = made(update.skeleton);
     const sender = this.#sender(update.seq, update.seq);
     if (mails.length === 0) return [nothingFor(this.#envelope.kind)];
-    return mails.map((mail) => this.#part(mail, sender));
+    return mails.map((mail, index) => {
+      const part = this.#part(mail, sender);
+      if (!mail.incomplete || this.#completion === undefined) return part;
+      const deliver = async (): Promise<Outcome> => {
+        const learnt = await this.#completion?.learn(update.fingerprint);
+        if (learnt?.kind === "failed") return notAsked(learnt.words);
+        // The same packets of the update, in as many mails.
+        const better = learnt?.kind === "learnt" ? made(learnt.skeleton)[index] : undefined;
+        return await (better === undefined ? part : this.#part(better, sender)).deliver();
+      };
+      return { ...part, deliver };
+    });
   }
 
   pack(date: number): Pack {

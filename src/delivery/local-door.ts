@@ -9,6 +9,7 @@ import type { UpdateLog } from "../log/update-log.js";
 import { domainOf } from "../mail-address.js";
 import type { Envelope } from "../outmail.js";
 import type { Rules } from "../policy.js";
+import type { KeyCompletion } from "./completion.js";
 import type { DeliveryMethod } from "./delivery-method.js";
 import { Lane, type LaneStatus } from "./lane.js";
 import { LaneDriver } from "./lane-driver.js";
@@ -35,7 +36,10 @@ export class LocalDoor {
     clock: Clock,
     diagnostics: Diagnostics,
     rules?: Rules,
-    times: SpoolTimes = SPOOL_TIMES,
+    {
+      times = SPOOL_TIMES,
+      completion,
+    }: { readonly times?: SpoolTimes; readonly completion?: KeyCompletion | undefined } = {},
   ) {
     this.#log = log;
     const { address: site, contact } = config.site;
@@ -44,7 +48,12 @@ export class LocalDoor {
     const waiting = (path: string, waitedMs: number) =>
       diagnostics.report("spool-waits", { neighbour: LOCAL_LANE, path, waitedMs });
     const observing = config.mode === "observe";
-    this.#method = methodOf(local, envelope, hkpBase(config), { waiting, clock, times });
+    this.#method = methodOf(local, envelope, hkpBase(config), {
+      waiting,
+      clock,
+      times,
+      completion,
+    });
     const settings = { name: LOCAL_LANE, address, retry, observing, rules };
     const lane = new Lane({ log, method: this.#method, clock, diagnostics }, settings);
     this.#lane = new LaneDriver(lane);
@@ -86,7 +95,8 @@ function methodOf(
   local: LocalDelivery,
   envelope: Envelope,
   base: string | undefined,
-  spool: {
+  given: {
+    readonly completion: KeyCompletion | undefined;
     readonly waiting: (path: string, ms: number) => void;
     readonly clock: Clock;
     readonly times: SpoolTimes;
@@ -95,16 +105,16 @@ function methodOf(
   switch (local.type) {
     case "pksd": {
       const { directory, notify } = local;
-      const place = { directory, fileName: pksdName, notify, waiting: spool.waiting };
-      return new SpoolDelivery(place, envelope, spool.clock, spool.times);
+      const place = { directory, fileName: pksdName, notify, waiting: given.waiting };
+      return new SpoolDelivery(place, envelope, given.clock, given.times);
     }
     case "sks": {
       const { directory } = local;
-      const place = { directory, fileName: sksName, notify: undefined, waiting: spool.waiting };
-      return new SpoolDelivery(place, envelope, spool.clock, spool.times);
+      const place = { directory, fileName: sksName, notify: undefined, waiting: given.waiting };
+      return new SpoolDelivery(place, envelope, given.clock, given.times);
     }
     case "hkp":
-      return new HkpDelivery(local.url, envelope.site, base, local.kind);
+      return new HkpDelivery(local.url, envelope.site, base, local.kind, given.completion);
     case "command":
       return new ProgramDelivery(local.command, envelope);
     default:

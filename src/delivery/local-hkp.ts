@@ -20,6 +20,7 @@ import { encodePackets, type Packet, packetKey, readPackets, TAG } from "../open
 import { isSelfSignature, signatureInfo } from "../openpgp/signature.js";
 import { grown, selfSigned } from "../openpgp/skeleton.js";
 import type { Fingerprint } from "../update.js";
+import type { KeyCompletion } from "./completion.js";
 import { type DeliveryMethod, nothingFor, type Outgoing, type Part } from "./delivery-method.js";
 import type { Outcome } from "./relay.js";
 
@@ -56,13 +57,22 @@ export class HkpDelivery implements DeliveryMethod {
   /** Our own HKP address, if there is one. */
   readonly #base: string | undefined;
   readonly #kind: ServerKind | undefined;
+  readonly #completion: Pick<KeyCompletion, "learn"> | undefined;
   #request = new AbortController();
 
   /**
    * `url` is the keyserver's, without /pks/add, `site` our mail address, `base` our own HKP
-   * address, if we have one, `kind` what the keyserver is, if that is known.
+   * address, if we have one, `kind` what the keyserver is, if that is known, `completion` asks it
+   * for user ids.
    */
-  constructor(url: string, site: string, base?: string, kind?: ServerKind) {
+  constructor(
+    url: string,
+    site: string,
+    base?: string,
+    kind?: ServerKind,
+    completion?: Pick<KeyCompletion, "learn">,
+  ) {
+    this.#completion = completion;
     this.#base = base;
     this.#kind = kind;
     this.#url = url;
@@ -72,18 +82,22 @@ export class HkpDelivery implements DeliveryMethod {
   parts({ body, fingerprint, skeleton, trail }: Outgoing, date: number): Part[] {
     const [key] = readKeys(body);
     if (key === undefined || key instanceof Refusal) throw new Error("a body in the log is no key");
-    const pieces = fragments(key, skeleton, ARMOR_BYTES, date, this.#kind);
+    const made = (known: Uint8Array | undefined) =>
+      fragments(key, known, ARMOR_BYTES, date, this.#kind);
+    const pieces = made(skeleton);
     if (pieces.length === 0) return [nothingFor(this.#kind)];
-    return pieces.map(({ packets, isNamed, kind }) => {
+    return pieces.map(({ packets, isNamed, kind }, index) => {
       const bytes = armoredSize(packets.length);
       // SKS answers "added" and drops such subkeys; others drop a key without a user id.
       const posted = { packets, isDoubtful: kind === "odd" || !isNamed };
-      return {
-        bytes,
-        incomplete: !isNamed,
-        oversized: bytes > ARMOR_BYTES,
-        deliver: () => this.#deliver(posted, fingerprint, trail, date),
+      const deliver = async (): Promise<Outcome> => {
+        const learnt = isNamed ? undefined : await this.#completion?.learn(fingerprint);
+        if (learnt?.kind === "failed") return later(`it cannot be asked: ${learnt.words}`);
+        const better = learnt?.kind === "learnt" ? made(learnt.skeleton)[index] : undefined;
+        const piece = { ...posted, packets: better?.packets ?? packets };
+        return await this.#deliver(piece, fingerprint, trail, date);
       };
+      return { bytes, incomplete: !isNamed, oversized: bytes > ARMOR_BYTES, deliver };
     });
   }
 
@@ -109,8 +123,7 @@ export class HkpDelivery implements DeliveryMethod {
       if (packets === undefined) return first.outcome;
       return (await this.#offer({ ...piece, packets }, fingerprint, trail)).outcome;
     } catch (error) {
-      const words = reasonOf(error);
-      return { kind: "temporary", about: "neighbour", code: undefined, words };
+      return later(reasonOf(error));
     } finally {
       clearTimeout(deadline);
     }
@@ -212,6 +225,10 @@ export function heldOf(sent: Uint8Array, served: readonly Packet[], words: strin
 
 function taken(reply: string): Outcome {
   return { kind: "delivered", how: "taken", reply };
+}
+
+function later(words: string): Outcome {
+  return { kind: "temporary", about: "neighbour", code: undefined, words };
 }
 
 function thrownAway(words: string, why: string): Outcome {

@@ -14,6 +14,7 @@ import { verpSender } from "../mail/verp.js";
 import { domainOf } from "../mail-address.js";
 import type { Rules } from "../policy.js";
 import type { Seq } from "../update.js";
+import type { KeyCompletion } from "./completion.js";
 import { type DeliveryMethod, RelayDelivery } from "./delivery-method.js";
 import { Lane, type LaneStatus } from "./lane.js";
 import { LaneDriver } from "./lane-driver.js";
@@ -37,6 +38,7 @@ export class MailDoor {
     clock: Clock,
     diagnostics: Diagnostics,
     rules?: Rules,
+    completion?: KeyCompletion,
   ) {
     this.#log = log;
     const { address: site, contact } = config.site;
@@ -53,7 +55,7 @@ export class MailDoor {
       const transport = new SmtpRelay(relay, hostname, TRANSPORT_LIMITS, security);
       const sender = (first: Seq, last: Seq) =>
         bounce === undefined ? contact : verpSender(bounce, name, first, last, log.bounces.secret);
-      const method = new RelayDelivery(envelope, sender, transport);
+      const method = new RelayDelivery(envelope, sender, transport, completion);
       this.#methods.push(method);
       const path = { via, fallbackMs };
       const settings = { name, address: mail, retry, observing, rate, rules, path };

@@ -21,6 +21,7 @@ import { describe, expect, onTestFinished, test } from "vitest";
 import { admit, updateOf } from "../../src/admit.js";
 import { systemClock } from "../../src/clock.js";
 import { parseConfig } from "../../src/config/load.js";
+import { KeyCompletion } from "../../src/delivery/completion.js";
 import { LOCAL_LANE, LocalDoor } from "../../src/delivery/local-door.js";
 import { answerOf, heldOf } from "../../src/delivery/local-hkp.js";
 import { UpdateLog } from "../../src/log/update-log.js";
@@ -73,8 +74,10 @@ function localDoor(lines: (directory: string) => string, retry = "20ms"): Beside
   if (config.local === undefined) throw new Error("no local section");
   const log = UpdateLog.open(config.log.path);
   const diagnostics = new Recorder();
-  const rules = undefined;
-  const door = new LocalDoor(config, config.local, log, systemClock, diagnostics, rules, TIMES);
+  const completion =
+    config.local.type === "hkp" ? new KeyCompletion(config.local.url, log, systemClock) : undefined;
+  const given = { times: TIMES, completion };
+  const door = new LocalDoor(config, config.local, log, systemClock, diagnostics, undefined, given);
   door.start();
   onTestFinished(async () => {
     await door.stop();
