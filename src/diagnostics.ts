@@ -285,6 +285,12 @@ export const EVENTS = {
     transport: "mail",
     attempt: "bad",
   },
+  "spool-waits": {
+    level: "warn",
+    text: "the local keyserver has not taken a file from its spool; it is told again",
+    fields: { neighbour: "text", path: "text", waitedMs: "number" },
+    isLimited: true,
+  },
   paused: {
     level: "info",
     text: "paused by the operator",

@@ -12,6 +12,7 @@ import type { Judgement } from "./admit.js";
 import type { Clock } from "./clock.js";
 import type { Config, Endpoint } from "./config/config.js";
 import { goesByKx, goesByMail } from "./config/paths.js";
+import { KeyCompletion } from "./delivery/completion.js";
 import type { LaneDriver } from "./delivery/lane-driver.js";
 import { LOCAL_LANE, LocalDoor } from "./delivery/local-door.js";
 import { MailDoor } from "./delivery/mail-door.js";
@@ -87,7 +88,10 @@ export async function openDoors(config: Config, foundation: Foundation): Promise
     reportIdleNeighbours(config, counters);
     const rules = rulesOf(config, foundation);
     const { outbound } = config;
-    const sending = { log, clock, diagnostics: counters };
+    const beside = localKeyserver(config);
+    const completion = beside && new KeyCompletion(beside.url, log, clock, rules);
+    senderStops.push(() => completion?.close());
+    const sending = { log, clock, diagnostics: counters, completion };
     const mailDoor = outbound && new MailDoor(sending, { config, outbound, rules });
     const retention = () => retentionOf(config, mailDoor?.open() ?? []);
     upkeep.start(retention);
@@ -140,7 +144,7 @@ export async function openDoors(config: Config, foundation: Foundation): Promise
     const mailQuestion = mailer?.ask.bind(mailer);
     const repairDoor = new RepairDoor(
       { log, intake: repairIntake, rules, mail: mailQuestion, clock, diagnostics: counters },
-      { ...config, local: localKeyserver(config) },
+      { ...config, local: beside },
     );
     repairDoor.start();
     senderStops.push(async () => {

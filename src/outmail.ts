@@ -5,6 +5,7 @@
  *
  * Only the mails are completed. The update in the log is unchanged, since its hash identifies it.
  */
+import type { ServerKind } from "./config/kinds.js";
 import { Refusal } from "./errors.js";
 import { composeIncremental } from "./mail/compose.js";
 import { addressKey, domainOf } from "./mail-address.js";
@@ -23,13 +24,15 @@ export interface Envelope {
   readonly site: string;
   /** The largest mail that the site accepts, in bytes. */
   readonly maxBytes: number;
+  /** What the site runs, if that is known. */
+  readonly kind?: ServerKind | undefined;
 }
 
 export interface Outmail {
   /** The message with CRLF, without dot-stuffing. */
   readonly raw: Uint8Array;
   readonly messageId: string;
-  /** Whether the key has no user id, because none is known: pksd and onak will refuse it. */
+  /** Whether the key has no user id, because none is known, and the site may need one. */
   readonly incomplete: boolean;
   /** Whether the mail is above the limit because a single packet is. */
   readonly oversized: boolean;
@@ -43,9 +46,9 @@ export interface Stored {
 }
 
 /**
- * The mails with one update for one site, at least one. Each has its own Message-ID, which is the
- * same when the mail is made again after a crash. `skeleton` is the stored skeleton of the key,
- * `date` is in milliseconds since 1970.
+ * The mails with one update for one site; none if a site of its kind can process nothing of it. Each
+ * has its own Message-ID, which is the same when the mail is made again after a crash. `skeleton` is
+ * the stored skeleton of the key, `date` is in milliseconds since 1970.
  */
 export function outmails(
   update: Stored,
@@ -56,7 +59,7 @@ export function outmails(
 ): Outmail[] {
   const key = keyOf(update);
   const room = roomFor(update, trail, envelope);
-  return fragments(key, skeleton, room, date).map(({ packets, isNamed }, index) => {
+  return fragments(key, skeleton, room, date, envelope.kind).map(({ packets, isNamed }, index) => {
     const mail = compose(update, `${index + 1}`, packets, trail, envelope, date);
     return { ...mail, incomplete: !isNamed, oversized: mail.raw.length > envelope.maxBytes };
   });
@@ -93,7 +96,8 @@ export class MailPack {
     const key = keyOf(update);
     if (key.version !== 4) return false;
     const room = roomFor(update, trail, this.#envelope);
-    const [fragment, ...more] = fragments(key, skeleton, room, this.#date);
+    const { kind } = this.#envelope;
+    const [fragment, ...more] = fragments(key, skeleton, room, this.#date, kind);
     if (fragment?.kind !== "plain" || !fragment.isNamed || more.length > 0) return false;
     const bytes = this.#bytes + fragment.packets.length;
     if (armoredSize(bytes) > room) return false;

@@ -154,7 +154,8 @@ function runningDiagnoses(status: Status): Diagnosis[] {
     broken(sentence(`No site accepts mail, probably because of the relay: ${words}`), RELAY_REMEDY);
   } else for (const one of mailDown) mailDiagnosis(one, broken);
   for (const one of neighbours) {
-    if (one.state === "down" && !mailDown.includes(one)) kxDiagnosis(one, status, broken);
+    if (one.state === "down" && one.path === "local") localDiagnosis(one, broken);
+    else if (one.state === "down" && !mailDown.includes(one)) kxDiagnosis(one, status, broken);
     else if (one.path === "mail" && one.peer !== undefined) detourDiagnosis(one, odd);
   }
   losses(status, odd);
@@ -191,6 +192,16 @@ function mailDiagnosis({ name, lastError, backlog }: NeighbourJson, tell: Tell):
     return void tell(problem, remedy);
   }
   tell(problem, "Its mail server refuses temporarily. The gateway retries by outbound.retry.");
+}
+
+function localDiagnosis({ lastError, backlog }: NeighbourJson, tell: Tell): void {
+  const words = lastError?.words ?? "no answer";
+  const waiting = `${several(backlog, "update")} ${backlog === 1 ? "waits" : "wait"}`;
+  const problem = sentence(`The local keyserver takes no updates, ${waiting}: ${words}`);
+  const remedy = /is still there/.test(words)
+    ? "Start the keyserver and what reads its spool: pks-queue-run.sh, or local.notify of the config."
+    : "Start the keyserver, and check [local] of the config.";
+  tell(problem, `${remedy} The gateway retries by local.retry.`);
 }
 
 /** Mail is used instead of KX. */

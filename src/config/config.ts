@@ -7,6 +7,7 @@
 import type { Block } from "../block.js";
 import type { Rate } from "../rate.js";
 import type { QuietHours, Schedule } from "../schedule.js";
+import type { ServerKind } from "./kinds.js";
 
 /** An address to listen on or to dial. Port 0 means any free port. */
 export interface Endpoint {
@@ -28,6 +29,8 @@ export interface Neighbour {
   readonly fallbackMs: number;
   /** Recipient of our incremental mail, and its address in a trail. */
   readonly mail: string | undefined;
+  /** What it runs; undefined when that is not known. */
+  readonly kind: ServerKind | undefined;
   /** Addresses and CIDR ranges that may deliver its mail to us. */
   readonly acceptFrom: readonly string[];
   /** Rate limit for its mails and requests, or undefined for no limit. */
@@ -70,6 +73,8 @@ export type LocalWay =
 export type LocalDelivery = LocalWay & {
   /** Its address in trails; an update whose trail has it is not delivered. */
   readonly address: string | undefined;
+  /** What it runs; undefined when that is not known. */
+  readonly kind: ServerKind | undefined;
   readonly maxMailBytes: number;
   readonly retry: Schedule;
 };

@@ -459,7 +459,7 @@ export class Lane {
     this.#refusals += 1;
     const { retry } = this.#settings;
     if (this.#refusals <= REFUSALS || this.#row.attempt >= retry.length) return outcome;
-    return { ...outcome, kind: "temporary" };
+    return { ...outcome, kind: "temporary", about: "neighbour" };
   }
 
   /** An update needs nothing more. */

@@ -14,6 +14,7 @@ import { verpSender } from "../mail/verp.js";
 import { domainOf } from "../mail-address.js";
 import type { Rules } from "../policy.js";
 import type { Seq } from "../update.js";
+import type { KeyCompletion } from "./completion.js";
 import { type DeliveryMethod, RelayDelivery } from "./delivery-method.js";
 import { Lane, type LaneLog, type LaneStatus } from "./lane.js";
 import { LaneDriver } from "./lane-driver.js";
@@ -26,6 +27,8 @@ export interface MailDoorComponents {
   readonly log: LaneLog & Pick<UpdateLog, "onAppend">;
   readonly clock: Clock;
   readonly diagnostics: Diagnostics;
+  /** Finds user ids for keys of which the log knows none. */
+  readonly completion?: KeyCompletion | undefined;
 }
 
 export interface MailDoorSettings {
@@ -44,7 +47,7 @@ export class MailDoor {
   #unsubscribe: (() => void) | undefined;
 
   constructor(
-    { log, clock, diagnostics }: MailDoorComponents,
+    { log, clock, diagnostics, completion }: MailDoorComponents,
     { config, outbound, rules }: MailDoorSettings,
   ) {
     this.#log = log;
@@ -55,14 +58,14 @@ export class MailDoor {
     const observing = config.mode === "observe";
     const guard = new LogGuard("egress", clock, diagnostics);
     for (const neighbour of config.neighbours) {
-      const { name, mail, via, fallbackMs, maxMailBytes, maxRate: rate, requireTls } = neighbour;
+      const { name, mail, kind, via, fallbackMs, maxMailBytes, maxRate: rate } = neighbour;
       if (mail === undefined) continue;
-      const envelope = { to: mail, from: contact, site, maxBytes: maxMailBytes };
-      const security = { required: requireTls, ca };
+      const envelope = { to: mail, from: contact, site, maxBytes: maxMailBytes, kind };
+      const security = { required: neighbour.requireTls, ca };
       const transport = new SmtpRelay(relay, hostname, TRANSPORT_LIMITS, security);
       const sender = (first: Seq, last: Seq) =>
         bounce === undefined ? contact : verpSender(bounce, name, first, last, log.bounces.secret);
-      const method = new RelayDelivery(envelope, sender, transport);
+      const method = new RelayDelivery(envelope, sender, transport, completion);
       this.#methods.push(method);
       const path = { via, fallbackMs };
       const settings = { name, address: mail, retry, observing, rate, rules, path };

@@ -1,5 +1,6 @@
 /**
  * Divides an update into fragments that legacy servers can read (docs/neighbours.md: requirements).
+ * These are the rules for a receiver of an unknown kind. A known kind needs fewer of them (`NEEDS`).
  *  1. Each fragment has the primary key and a user id, a verified one if known: pksd and onak
  *     refuse a key without any.
  *  2. Each user id and subkey has its newest self-signature: Hockeypuck drops it otherwise. All
@@ -9,6 +10,7 @@
  *     version 5 and above, user attributes, subkeys of another version than 4, unknown tags.
  *  4. A key above the size limit is cut into pieces. Each piece satisfies rules 1 and 2.
  */
+import type { ServerKind } from "../config/kinds.js";
 import { armoredSize } from "./armor.js";
 import {
   assembleKey,
@@ -32,9 +34,31 @@ export interface Fragment {
   readonly kind: FragmentKind;
   /** The encoded packets of one armor block: the primary key first, subkeys as in rule 2. */
   readonly packets: Uint8Array;
-  /** Whether it has a user id; pksd and onak refuse it otherwise. */
+  /** Whether it has a user id, or the receiver needs none; pksd and onak refuse it otherwise. */
   readonly isNamed: boolean;
 }
+
+/** What a receiver needs beside the update. */
+interface Needs {
+  /** A user id. */
+  readonly name: boolean;
+  /** The known subkeys. */
+  readonly subkeys: boolean;
+  /** The self-signature under each user id and subkey. */
+  readonly selfSignatures: boolean;
+  /** What it never takes, so that it is not sent. */
+  readonly never: readonly FragmentKind[];
+}
+
+const ALL_NEEDS: Needs = { name: true, subkeys: true, selfSignatures: true, never: [] };
+const NO_NEEDS: Needs = { name: false, subkeys: false, selfSignatures: false, never: [] };
+/** By kind; a gateway has a skeleton of its own, and takes all packets in any company. */
+const NEEDS: Readonly<Record<Exclude<ServerKind, "gateway">, Needs>> = {
+  pksd: { ...NO_NEEDS, name: true, subkeys: true, never: ["modern", "attributes", "unknown"] },
+  onak: { ...NO_NEEDS, name: true, never: ["modern"] },
+  sks: { ...NO_NEEDS, never: ["modern", "unknown"] },
+  hockeypuck: { ...NO_NEEDS, name: true, selfSignatures: true },
+};
 
 const SUBKEY_BINDING = 0x18;
 /**
@@ -50,36 +74,47 @@ const OWN_SHARE = 3 / 4;
 const REPEATED_SHARE = 3 / 4;
 
 /**
- * The fragments of an update, at least one. `skeleton` is the stored skeleton of its key, `at` the
- * time in ms since 1970. An armored fragment is at most `maxBytes` long, unless a single packet is
- * larger. When rule 2 does not fit, packets are included in this order: those of the update, a user
- * id, subkeys in the order of their use to a pksd, signatures under user ids.
+ * The fragments of an update for a receiver of a kind, undefined for an unknown kind; none if that
+ * kind can process nothing of it. `skeleton` is the stored skeleton of its key, `at` the time in ms
+ * since 1970. An armored fragment is at most `maxBytes` long, unless a single packet is larger. When
+ * not all that is needed fits, packets are included in this order: those of the update, a user id,
+ * subkeys in the order of their use to a pksd, signatures under user ids.
  */
 export function fragments(
   key: TransferableKey,
   skeleton: Uint8Array | undefined,
   maxBytes: number,
   at: number,
+  receiver?: ServerKind,
 ): Fragment[] {
+  if (receiver === "gateway") {
+    return split(key, undefined, maxBytes).map((piece) => {
+      return { kind: "plain", packets: encodeKey(piece), isNamed: true };
+    });
+  }
+  const needs = receiver === undefined ? ALL_NEEDS : NEEDS[receiver];
   const known = new Known(key, skeleton, at);
   const name = shownName(key);
   const parts = key.version >= 5 ? [{ kind: "modern" as const, key }] : divide(key);
-  return parts.flatMap(({ kind, key: part }) =>
-    split(part, name, maxBytes).map((piece) => {
-      const made = completed(piece, known, maxBytes, kind === "plain" || kind === "odd");
-      const isNamed = made.userIds.some(({ packet }) => packet.tag === TAG.userId);
-      const ordered = { ...made, subkeys: known.inOrderOfUse(made.subkeys) };
-      return { kind, packets: encodeKey(ordered), isNamed };
-    }),
-  );
+  return parts
+    .filter(({ kind }) => !needs.never.includes(kind))
+    .flatMap(({ kind, key: part }) =>
+      split(part, name, maxBytes).map((piece) => {
+        const subkeys = needs.subkeys && (kind === "plain" || kind === "odd");
+        const made = completed(piece, known, maxBytes, { ...needs, subkeys });
+        const isShown = made.userIds.some(({ packet }) => packet.tag === TAG.userId);
+        const ordered = { ...made, subkeys: known.inOrderOfUse(made.subkeys) };
+        return { kind, packets: encodeKey(ordered), isNamed: isShown || !needs.name };
+      }),
+    );
 }
 
-/** Adds the packets that rules 1 and 2 require, as far as there is room. */
+/** Adds the packets that the receiver needs, as far as there is room. */
 function completed(
   piece: TransferableKey,
   known: Known,
   maxBytes: number,
-  withSubkeys: boolean,
+  needs: Needs,
 ): TransferableKey {
   const components = keyComponents(piece);
   const shown = new Map(components.map((one) => [packetKey(one.packet), one]));
@@ -97,9 +132,9 @@ function completed(
     size += cost;
     return true;
   };
-  if (!known.isNamed(components)) known.names().some(add);
-  if (withSubkeys) for (const subkey of known.subkeys()) add(subkey);
-  for (const { packet } of components) {
+  if (needs.name && !known.isNamed(components)) known.names().some(add);
+  if (needs.subkeys) for (const subkey of known.subkeys()) add(subkey);
+  for (const { packet } of needs.selfSignatures ? components : []) {
     for (const signature of known.signaturesOf(packet)) add({ packet, signatures: [signature] });
   }
   return added.length === 0 ? piece : assembleKey([...components, ...added]);

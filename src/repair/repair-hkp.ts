@@ -3,6 +3,8 @@
  * draft-gallagher-openpgp-hkp section 3). Time and size of the answer are limited, and redirects
  * are not followed. The caller checks that it is the right key.
  */
+import { isBareSignature, wholeKey } from "../hkp-whole.js";
+import { encodeArmor } from "../openpgp/armor.js";
 import type { Fingerprint } from "../update.js";
 
 /** The result of a question. */
@@ -31,11 +33,9 @@ export async function lookUp(
 ): Promise<LookUpResult> {
   const asked = `${url}/pks/lookup?op=get&options=mr&search=0x${fingerprint}`;
   const deadline = AbortSignal.timeout(requestMs);
+  const either = AbortSignal.any([signal, deadline]);
   try {
-    const response = await fetch(asked, {
-      redirect: "manual",
-      signal: AbortSignal.any([signal, deadline]),
-    });
+    const response = await fetch(asked, { redirect: "manual", signal: either });
     const { status } = response;
     if (status !== 200) {
       await response.body?.cancel();
@@ -45,9 +45,12 @@ export async function lookUp(
         : { kind: "failed", words: `answered ${status} ${response.statusText}`.trim() };
     }
     const text = await read(response, bytes);
-    return text === undefined
-      ? { kind: "failed", words: `the answer exceeds ${bytes} bytes` }
-      : { kind: "found", text };
+    if (text === undefined) {
+      return { kind: "failed", words: `the answer exceeds ${bytes} bytes` };
+    }
+    // A key that is revoked for good, which is shown elsewhere.
+    const whole = isBareSignature(text) ? await wholeKey(url, fingerprint, either) : undefined;
+    return { kind: "found", text: whole ? Buffer.from(encodeArmor(whole)) : text };
   } catch (error) {
     if (deadline.aborted)
       return { kind: "failed", words: `no answer within ${requestMs / 1000} s` };

@@ -220,7 +220,9 @@ function mailStage(
   const refused = log.lookup.undelivered(seq).find(({ site }) => site === neighbour.name);
   if (refused) {
     const { code, text, at } = refused;
-    return ["failed", code === 0 ? text : `refused it permanently: ${code} ${text}`, at];
+    // A reply begins with its code; the text of a delivery report need not have it.
+    const reply = text.includes(`${code}`) ? text : `${code} ${text}`;
+    return ["failed", code === 0 ? text : `refused it permanently: ${reply}`, at];
   }
   const isAgain = log.bounces.isWaiting(neighbour.name, seq) && !log.pending.has(lane, entry);
   if (isAgain) return waitingStage(lane, entry, told, "bounced; ", { log, now });

@@ -3,7 +3,7 @@
  * for real, with real sockets, and has to be named with what to do about it.
  */
 import { execFileSync } from "node:child_process";
-import { readFileSync, writeFileSync } from "node:fs";
+import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import type { AddressInfo, Socket } from "node:net";
 import { createServer } from "node:net";
 import { join } from "node:path";
@@ -76,6 +76,25 @@ async function relay(reply: string, hello = "250-relay.test\r\n250 STARTTLS\r\n"
 const site = (name: string) => `[[peer]]\nname = "${name}"\nmail = "pgp@${name}.example.net"\n`;
 
 describe("kxgw doctor", () => {
+  it("names a local keyserver that takes nothing, and not a KX connection", async () => {
+    const local = '[local]\ntype = "pksd"\ndirectory = "spool"\nnotify = ["false"]\n';
+    const { directory, file } = place(HEAD + FEEDER + local);
+    mkdirSync(join(directory, "spool"));
+    const running = await startGateway(HEAD + FEEDER + local, { directory });
+    await running.mail(KEY);
+    await until(() => running.reports.some(({ event }) => event === "retry"));
+    const { code, found } = await doctor(file);
+    expect(code).toBe(69);
+    expect(found).toEqual([
+      {
+        kind: "broken",
+        problem: "The local keyserver takes no updates, 1 update waits: false exited with 1.",
+        remedy:
+          "Start the keyserver, and check [local] of the config. The gateway retries by local.retry.",
+      },
+    ]);
+  });
+
   it("finds nothing wrong where nothing is", async () => {
     const { directory, file } = place(HEAD + FEEDER);
     await startGateway(HEAD + FEEDER, { directory });

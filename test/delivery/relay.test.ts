@@ -39,6 +39,7 @@ test("delivered: the very bytes, the envelope that was asked for, one recipient"
   const raw = Buffer.from("To: a@b.example\r\n\r\n.one dot\r\n..two\r\n.\r\nend\r\n");
   expect(await transportTo(relay).deliver(raw, FROM, TO)).toEqual({
     kind: "delivered",
+    how: "relayed",
     reply: "250 2.0.0 Queued",
   });
   expect(relay.taken).toMatchObject([{ from: FROM, to: [TO], raw: raw.toString("latin1") }]);
@@ -194,5 +195,9 @@ test("words of a relay are one printable line", () => {
   const result = outcomeOf(error);
   expect(result).toMatchObject({ kind: "refused", code: 550 });
   expect("words" in result && result.words).toMatch(/^[ -~]{1,300}$/);
-  expect(outcomeOf("what")).toEqual({ kind: "temporary", code: undefined, words: "unknown" });
+  expect(outcomeOf("what")).toMatchObject({
+    kind: "temporary",
+    about: "neighbour",
+    words: "unknown",
+  });
 });

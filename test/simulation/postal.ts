@@ -92,16 +92,26 @@ export class Postal {
     this.#queue.after(this.#dice.span(...ANSWER_MS), `relay hears ${mail.from}`, () => {
       if (!isAlive() && this.#dice.chance(0.5)) return;
       if (this.#fault("refusesForNow")) {
-        return answer({ kind: "temporary", code: 451, words: "relay: not now" });
+        return answer({
+          kind: "temporary",
+          about: "neighbour",
+          code: 451,
+          words: "relay: not now",
+        });
       }
       if (this.#fault("refuses")) {
         return answer({ kind: "refused", code: 554, words: "relay: 5.6.0 not this one" });
       }
       this.post(mail);
       if (this.#fault("answerLost")) {
-        return answer({ kind: "temporary", code: undefined, words: "relay: connection lost" });
+        return answer({
+          kind: "temporary",
+          about: "neighbour",
+          code: undefined,
+          words: "relay: connection lost",
+        });
       }
-      answer({ kind: "delivered", reply: "250 queued" });
+      answer({ kind: "delivered", how: "relayed", reply: "250 queued" });
     });
   }
 
