@@ -38,7 +38,7 @@
 import type { UpdateHash } from "../update.js";
 import { Budget, type FetchPolicy, type Holding } from "./fetch-policy.js";
 
-/** Times in milliseconds; the numbers of hashes, requests and bytes are per peer, save rule 7. */
+/** The limits by rule. Times are in ms. `inFlight` is over all peers, the others are per peer. */
 export const FETCH_LIMITS = {
   /** Rule 4. */
   progressMs: 10_000,

@@ -191,7 +191,7 @@ export class ReceiveState {
     const outputs: ReceiveOutput[] = [];
     for (const one of announcements) {
       // The log was empty at the greeting. Earlier announcements may have been lost on a dead
-      // connection or sent on another one. Only below the number 1 there is certainly nothing.
+      // connection or sent on another one. Only the number 1 certainly has no number below it.
       if (this.#latest === undefined && one.number === 1) this.#high ??= 0;
       this.#latest = one.number;
       const next = this.#high === undefined ? undefined : this.#high + 1;

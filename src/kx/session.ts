@@ -103,9 +103,9 @@ export class Session {
   /** How many requests of the peer have no answer yet. */
   #owed = 0;
   #startedAt: number;
-  #heardAt: number;
+  #receivedAt: number;
   /** Whether `silent` was returned since the last received byte. */
-  #silenceTold = false;
+  #silenceReported = false;
   readonly #closeHandshake = new CloseHandshake();
   /** The tag of the peer's CLOSE until it is answered. */
   #closeTag: string | undefined;
@@ -114,7 +114,7 @@ export class Session {
   constructor(now: number, limits: ParserLimits = PARSER_LIMITS) {
     this.#parser = new Parser(limits);
     this.#startedAt = now;
-    this.#heardAt = now;
+    this.#receivedAt = now;
   }
 
   /** Both greetings are done and no CLOSE was sent: requests and announcements are allowed. */
@@ -131,8 +131,8 @@ export class Session {
   }
 
   received(bytes: Uint8Array, now: number): SessionOutput[] {
-    this.#heardAt = now;
-    this.#silenceTold = false;
+    this.#receivedAt = now;
+    this.#silenceReported = false;
     const outputs: SessionOutput[] = [];
     for (const parsed of this.#parser.push(bytes)) {
       if (this.#state === "ended") return outputs;
@@ -158,9 +158,9 @@ export class Session {
       this.#end("greeting-timeout", outputs);
     } else if (this.#state === "open") {
       const again = this.#expireLists(now, outputs);
-      const silent = !this.#silenceTold && now >= this.#heardAt + SESSION_LIMITS.silenceMs;
+      const silent = !this.#silenceReported && now >= this.#receivedAt + SESSION_LIMITS.silenceMs;
       if (this.isOpen && (again || silent)) {
-        this.#silenceTold = true;
+        this.#silenceReported = true;
         outputs.push({ type: "silent" });
       }
     }
@@ -172,7 +172,7 @@ export class Session {
     if (this.#state === "ended") return undefined;
     if (this.#closeHandshake.dueAt !== undefined) return this.#closeHandshake.dueAt;
     if (this.#state !== "open") return this.#greetingDueAt();
-    const silentAt = this.#silenceTold ? Infinity : this.#heardAt + SESSION_LIMITS.silenceMs;
+    const silentAt = this.#silenceReported ? Infinity : this.#receivedAt + SESSION_LIMITS.silenceMs;
     const next = Math.min(silentAt, this.#requests.nextAt());
     return next === Infinity ? undefined : next;
   }
@@ -336,7 +336,7 @@ export class Session {
     const request = this.#requests.settle(inReplyTo, "list");
     if (request?.kind === "list") {
       outputs.push({ type: "listed", low: request.low, high: request.high, announcements });
-    } else this.#unasked("a listing that was not asked for", outputs);
+    } else this.#unexpected("a listing that was not asked for", outputs);
     this.#endWhenDone(outputs);
   }
 
@@ -345,7 +345,7 @@ export class Session {
     outputs: SessionOutput[],
   ): void {
     const request = this.#requests.settle(parsed.inReplyTo, "update");
-    if (request?.kind !== "update") this.#unasked("an UPDATE that was not asked for", outputs);
+    if (request?.kind !== "update") this.#unexpected("an UPDATE that was not asked for", outputs);
     else if (parsed.command === "oversized") {
       outputs.push({ type: "update-failed", request, problem: "the UPDATE is too large" });
     } else {
@@ -358,7 +358,7 @@ export class Session {
   #takeError(message: Message & { command: "ERROR" }, outputs: SessionOutput[]): void {
     const request = this.#requests.settle(message.inReplyTo);
     const problem = errorText(message);
-    if (request === undefined) this.#unasked(problem, outputs);
+    if (request === undefined) this.#unexpected(problem, outputs);
     else if (request.kind === "list") {
       const { low, high } = request;
       outputs.push({ type: "list-failed", low, high }, { type: "complaint", problem });
@@ -379,9 +379,9 @@ export class Session {
   }
 
   #takeClose(message: Message & { command: "CLOSE" }, now: number, outputs: SessionOutput[]): void {
-    const heard = this.#closeHandshake.received(message.inReplyTo, now);
-    if (heard === "unasked") this.#unasked("a CLOSE that quotes an unknown tag", outputs);
-    if (heard === "answer") {
+    const outcome = this.#closeHandshake.received(message.inReplyTo, now);
+    if (outcome === "unexpected") this.#unexpected("a CLOSE that quotes an unknown tag", outputs);
+    if (outcome === "answer") {
       this.#state = "closing";
       this.#closeTag = message.tag;
     }
@@ -409,7 +409,7 @@ export class Session {
   }
 
   /** Rule 6: reports it to the operator, not to the peer. */
-  #unasked(problem: string, outputs: SessionOutput[]): void {
+  #unexpected(problem: string, outputs: SessionOutput[]): void {
     outputs.push({ type: "complaint", problem });
     this.#countBad(outputs);
   }
@@ -531,10 +531,10 @@ class CloseHandshake {
 
   /**
    * The peer sent CLOSE. `inReplyTo` is the tag that it quotes, if any. Only its first own CLOSE is
-   * answered. A CLOSE that quotes a tag that we did not send is `unasked`.
+   * answered. A CLOSE that quotes a tag that we did not send is `unexpected`.
    */
-  received(inReplyTo: string | undefined, now: number): "answer" | "unasked" | "nothing" {
-    if (inReplyTo !== undefined && inReplyTo !== this.#ownTag) return "unasked";
+  received(inReplyTo: string | undefined, now: number): "answer" | "unexpected" | "nothing" {
+    if (inReplyTo !== undefined && inReplyTo !== this.#ownTag) return "unexpected";
     this.#isAgreed = true;
     if (inReplyTo !== undefined || this.#hasAnswered) return "nothing";
     this.#hasAnswered = true;

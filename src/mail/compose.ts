@@ -66,7 +66,7 @@ export function composeIncremental(mail: Composition): Uint8Array {
 /** The lines of the armor without line ends. The last one is not empty. */
 function armorLines(armor: string): string[] {
   const lines = armor.trimEnd().split(/\r?\n/);
-  if (!lines[0]?.startsWith("-----BEGIN PGP")) throw new Error("compose: this is no armor");
+  if (!lines[0]?.startsWith("-----BEGIN PGP")) throw new Error("compose: the armor has no BEGIN line");
   for (const line of lines) {
     if (!PRINTABLE_LINE.test(line)) throw new Error("compose: the armor is not printable ASCII");
     if (line.length > MAX_ARMOR_LINE) throw new Error("compose: a line of the armor is too long");
@@ -79,6 +79,6 @@ function armorLines(armor: string): string[] {
  * Throws Error before 1970 and from year 10000 on.
  */
 export function mailDate(ms: number): string {
-  if (!(ms >= 0 && ms < YEAR_10000_MS)) throw new Error("compose: no usable date");
+  if (!(ms >= 0 && ms < YEAR_10000_MS)) throw new Error("compose: the date is out of range");
   return new Date(ms).toUTCString().replace("GMT", "+0000");
 }

@@ -59,7 +59,7 @@ export function recognise(
   if (armor.length === 0) {
     // RFC 3834: "auto-generated" is not an answer; keyservers may use it for updates.
     if (autoSubmitted(fields) === "auto-replied") return { command: "reply" };
-    throw new Refusal("no-key", "The mail holds no ASCII-armored PGP public key block.");
+    throw new Refusal("no-key", "The mail has no ASCII-armored PGP public key block.");
   }
   return {
     command,

@@ -47,7 +47,7 @@ export function verpSender(
 ): string {
   if (!isAddress(bounce)) throw new Error("verp: the bounce address is not a plain address");
   const isRange = Number.isSafeInteger(first) && Number.isSafeInteger(last) && first <= last;
-  if (!isRange || first < 1) throw new Error("verp: no sequence number");
+  if (!isRange || first < 1) throw new Error("verp: the sequence numbers are invalid");
   const domain = domainOf(bounce);
   const local = bounce.slice(0, -domain.length - 1);
   const range = first === last ? `${last}` : `${first}-${last}`;
