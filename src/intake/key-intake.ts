@@ -1,9 +1,8 @@
 /**
- * Armored keys into the log, whichever way they came in: cut down to their news where the operator
- * wants that, admitted, appended, reported. What is in a
- * mail is found by `mail-intake.ts`; HKP hands its key in as it is. Who may deliver has been
- * settled before; the outcome is put into words by the way in. Nothing is acknowledged before the
- * commit.
+ * Armored keys into the log, whichever way they came in: cut down to their news if the operator
+ * wants that, admitted, stored, reported. `mail-intake.ts` finds the keys of a mail; HKP hands its
+ * key over as it is. The way in has decided before who may deliver, and writes the reply. Nothing
+ * is acknowledged before the commit.
  */
 import { setImmediate } from "node:timers/promises";
 import {
@@ -33,42 +32,42 @@ import type { Fingerprint, PacketName, Seq, Transport, Update } from "../update.
 import { AcceptRates } from "./accept-rates.js";
 import { inSlices } from "./slices.js";
 
-/** Keys and what is known about where they come from. */
+/** Keys, and what is known of their origin. */
 export interface Submission {
   readonly armor: readonly Uint8Array[];
-  /** Who sent them; undefined when several could have. */
+  /** The sender; undefined if several neighbours may have sent them. */
   readonly sender: Pick<Neighbour, "name" | "mail"> | undefined;
-  /** Addresses that have them. */
+  /** Addresses of sites that have them. */
   readonly trail: readonly string[];
   readonly messageId: string | undefined;
   /** Size of the message or request that brought them. */
   readonly bytes: number;
-  /** Whether it may be one key only, and nothing beside it. */
+  /** Whether exactly one key is allowed. */
   readonly single?: boolean;
-  /** The road that it came by; mail unless it says so. */
+  /** The transport; mail by default. */
   readonly transport?: Transport;
-  /** The key that was asked for: any other is refused. */
+  /** The key that was asked for; any other is refused. */
   readonly only?: Fingerprint | undefined;
   /** Called once with the refusal of each key that is not taken, before anything is stored. */
   readonly onRefused?: (refusals: readonly Refusal[]) => void;
-  /** Whether all of it goes on, whatever of it is known: somebody lacks what others were told. */
+  /** Whether keys are forwarded whole, although parts are known: a site may lack these parts. */
   readonly whole?: boolean;
 }
 
-/** A key that is in the log now, or of which everything was. */
+/** A key that is in the log now, or of which every packet was known. */
 export interface Taken {
   readonly update: Update;
-  /** Its entry; undefined for a key of which nothing is news. */
+  /** Its entry; undefined for a key without news. */
   readonly seq: Seq | undefined;
   readonly outcome: Appended["outcome"];
 }
 
-/** How the operator wants it; by default everything is taken, as its news. */
+/** What the operator configured; by default every key is accepted, cut down to its news. */
 export interface IntakeRules {
   readonly judge?: Judgement;
   readonly pruning?: Pruning;
   readonly rates?: AcceptRates;
-  /** Whether keys go on as they came, or only what nobody was told of yet. */
+  /** Whether keys are forwarded whole, or only the packets that are not known yet. */
   readonly forward?: "news" | "whole";
 }
 
@@ -82,12 +81,12 @@ export interface KeyIntakeComponents {
 /** What the intake of keys uses of the log. */
 export type KeyIntakeLog = Pick<UpdateLog, "has" | "learn" | "packets">;
 
-/** What a submission holds, read and not yet stored. */
+/** A submission that was read and is not stored yet. */
 export interface Material {
   readonly arrivals: readonly Arrival[];
-  /** Keys of which nothing is news. */
+  /** Keys without news. */
   readonly known: readonly Update[];
-  /** Known packets to be remembered from now on. */
+  /** Known packets whose date of last sight is to be renewed. */
   readonly seenAgain: readonly PacketName[];
   /** Bytes of known packets that were left out. */
   readonly spared: number;
@@ -98,7 +97,7 @@ export interface Material {
 const NAMES_AT_ONCE = 1000;
 
 export class KeyIntake {
-  /** Who may hand in how much; asked by whoever knows the sender. */
+  /** How much each neighbour may hand in; checked by the way in, which knows the sender. */
   readonly rates: AcceptRates;
   readonly #log: KeyIntakeLog;
   readonly #appends: AppendPort;
@@ -123,9 +122,8 @@ export class KeyIntake {
   }
 
   /**
-   * Takes the keys that can be taken and resolves when they are on disk. Rejects with `Refusal`
-   * when there is none among them, with `Trouble` when they could not be stored: then the sender
-   * keeps them.
+   * Stores the keys that are acceptable and resolves when they are on disk. Rejects with `Refusal`
+   * if none of them is, and with `Trouble` if they could not be stored: the sender keeps them.
    */
   async take(submission: Submission): Promise<Taken[]> {
     const material = await inSlices(this.#reading(submission), this.#clock);
@@ -138,7 +136,7 @@ export class KeyIntake {
     return this.stored(submission, { ...others, receivedAt, seenAgain: [] }, outcomes);
   }
 
-  /** What is to be appended for a submission. Throws `Refusal` when nothing of it can be taken. */
+  /** Reads a submission. Throws `Refusal` if no key of it is acceptable. */
   read(submission: Submission): Material {
     return finish(this.#reading(submission));
   }
@@ -167,7 +165,7 @@ export class KeyIntake {
       const about = { fingerprint, packets, reason, problem };
       this.#diagnostics.report("pruned", { neighbour, messageId, ...about });
     }
-    // Whoever sends an update has it, whether or not it says so (Hockeypuck writes no trail).
+    // The sender of an update has it, even if its trail does not say so (Hockeypuck writes none).
     const passed = sender?.mail === undefined ? trail : mergeTrails(trail, [sender.mail]);
     const origin = { neighbour, transport };
     const arrivals = updates.map((update) => {
@@ -176,7 +174,7 @@ export class KeyIntake {
     return { arrivals, known, seenAgain, spared: spared.bytes, receivedAt };
   }
 
-  /** A known update by its own name is a duplicate that the log can tell who has it. */
+  /** A known key whose hash is in the log is appended: the duplicate extends the trail there. */
   #sorted(admission: Pick<Admission, "updates" | "known">): Pick<Admission, "updates" | "known"> {
     const updates = [...admission.updates];
     const known: Update[] = [];
@@ -186,7 +184,7 @@ export class KeyIntake {
     return { updates, known };
   }
 
-  /** Reports what became of a submission once its arrivals are on disk. */
+  /** Reports the outcomes of a submission whose arrivals are on disk. */
   stored(
     { sender, messageId, bytes, transport: via = "mail" }: Submission,
     { arrivals, known, seenAgain, spared, receivedAt }: Material,
@@ -221,7 +219,7 @@ export class KeyIntake {
     return taken;
   }
 
-  /** Policy, and before it that a key is the one that was asked for. */
+  /** Policy; before it the check that the key is the one that was asked for. */
   #judgement(wanted: Fingerprint | undefined): Judgement {
     if (wanted === undefined) return this.#judge;
     return (key) =>
@@ -230,7 +228,7 @@ export class KeyIntake {
         : new Refusal("wrong-key", "The key is not the one that was asked for.");
   }
 
-  /** What goes on of a key. Known packets not seen yet on the day of `now` go into `seenAgain`. */
+  /** The news of a key. Known packets not yet seen on the day of `now` go into `seenAgain`. */
   #cut(now: number, seenAgain: PacketName[], spared: { bytes: number }): Cut {
     if (this.#forward === "whole") return WHOLE;
     const today = dayOf(now);
@@ -251,7 +249,7 @@ function sizeOf(key: TransferableKey): number {
   return encodedSize(keyPackets(key));
 }
 
-/** The refusal that the sender should hear: that of a secret key before all others. */
+/** The refusal that the sender gets: that of a secret key before all others. */
 function worst(refusals: readonly Refusal[]): Refusal {
   const secret = refusals.find(({ reason }) => reason === "secret-key");
   const chosen = secret ?? refusals[0];

@@ -1,7 +1,7 @@
 /**
- * What would have gone out by KX in observe mode, where peers see an empty log and can fetch
- * nothing: each new update, for each peer that is connected and is not known to have it. Whether a
- * peer would have fetched it nobody can tell.
+ * Reports what would be sent by KX in observe mode, where peers see an empty log and can fetch
+ * nothing: each new update, for each connected peer that is not known to have it. Whether the peer
+ * would have fetched it is not known.
  */
 import type { Diagnostics } from "../diagnostics.js";
 import type { Entry, UpdateLog } from "../log/update-log.js";

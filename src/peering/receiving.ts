@@ -1,18 +1,22 @@
 /**
- * The receiving half of the exchange: what each peer has (a `ReceiveState`), whom to ask for which
- * update (one fetch tracker), the gate, the append and the receive cursors. Facts come in from the
- * sessions; what is to be asked comes out of `orders`. Knows no connections.
+ * The receiving part of the exchange: what each peer has (`ReceiveState`), which update is fetched
+ * from which peer (`FetchTracker`), the checks of what arrives, the batches to be stored, and the
+ * receive cursors. Sessions report facts to it; `orders` returns what is to be asked. It has no
+ * connections. `now` is milliseconds of a monotonic clock in every method. The `Clock` among the
+ * components is read for three things only: dates that go into the log or to the operator, random
+ * numbers, and the length of a slice of checking.
  *
- *  1. Store before announce. What a peer delivers is gathered (`receive-batch.ts`) and handed out
- *     by `stores`, with the cursor that it moves. The outcome comes later, as `stored` or
- *     `storeFailed`; until then the updates count as missing and nobody is asked for them. One
- *     store of a peer is under way at a time, so that no cursor overtakes the updates before it.
- *  2. An UPDATE is believed only when its key hashes to what was asked for. Otherwise it counts
- *     against the peer and the next announcer is asked: the thesis's attack (3) fails.
- *  3. Trouble of the log is nobody's failure: what could not be stored is asked for again later.
+ *  1. Store before announce. What a peer delivers is gathered (`receive-batch.ts`) and returned by
+ *     `stores`, with the cursor that it moves. The outcome comes later, as `stored` or
+ *     `storeFailed`. Until then the updates count as missing, and they are not requested again.
+ *     Each peer has at most one store under way, so that no cursor overtakes the updates below it.
+ *  2. An UPDATE is accepted only if its key hashes to the hash that was asked for. Otherwise the
+ *     peer has failed for that hash, and the next announcer is asked (attack 3 of the thesis).
+ *  3. A failure of the log is not a failure of the peer: what could not be stored is requested
+ *     again later.
  *  4. A cursor that moved over known updates only is stored late (`stored-cursors.ts`).
- *  5. What policy declines by the announced fingerprint is behind us at once and is not fetched.
- *  6. A large UPDATE is checked in slices (`checks.ts`); the peer is not read on meanwhile.
+ *  5. What policy declines by the announced fingerprint is resolved at once and not fetched.
+ *  6. A large UPDATE is checked in slices (`checks.ts`); the peer is not read meanwhile.
  */
 import { admittingAnnounced } from "../admit.js";
 import type { Clock } from "../clock.js";
@@ -40,7 +44,7 @@ import type { PeerHoldings } from "./peer-holdings.js";
 import { type Fetched, ReceiveBatch } from "./receive-batch.js";
 import { type CursorLog, StoredCursors } from "./stored-cursors.js";
 
-/** What policy refuses is not asked for again for a day, and then it may have changed. */
+/** An update that policy refused is not requested for a day; then the policy may have changed. */
 const REFUSED_MS = 24 * 60 * 60_000;
 
 export interface ReceivingComponents {
@@ -52,7 +56,7 @@ export interface ReceivingComponents {
   readonly holdings: PeerHoldings;
 }
 
-/** What receiving uses of the log. Updates are stored by whoever performs `stores`. */
+/** What receiving uses of the log. The caller stores the batches of `stores`. */
 export type ReceivingLog = CursorLog & MissingLog & SinceLog & Pick<UpdateLog, "has" | "refusals">;
 
 export interface ReceivingSettings {
@@ -133,7 +137,7 @@ export class Receiving {
     this.#follow(peer, (receiveState) => receiveState.established(newest, now), now);
   }
 
-  /** Another connection of the peer is used from now on; with its greeting, if it is new. */
+  /** Another connection of the peer is used from now on; `greeting` is given if it is new. */
   moved(
     peer: string,
     greeting: { readonly newest: Announcement | undefined } | undefined,
@@ -142,7 +146,7 @@ export class Receiving {
     this.#follow(peer, (receiveState) => receiveState.moved(greeting, now), now);
   }
 
-  /** The last connection of the peer is gone. */
+  /** The last connection of the peer ended. */
   disconnected(peer: string, now: number): void {
     this.#look(peer, now);
     this.#submit(this.#peer(peer), now);
@@ -171,22 +175,22 @@ export class Receiving {
     this.#follow(peer, (receiveState) => receiveState.listFailed(now), now);
   }
 
-  /** Lists something, to hear whether the peer lives. */
+  /** Lists something, to find out whether the peer answers. */
   probe(peer: string, now: number): void {
     this.#follow(peer, (receiveState) => receiveState.probe(now), now);
   }
 
-  /** Lists all that the peer still announces, as if we had never known it. */
+  /** Forgets the cursor and lists everything that the peer still announces. */
   startOver(peer: string, now: number): void {
     this.#follow(peer, (receiveState) => receiveState.startOver(now), now);
   }
 
-  /** Bytes of what was asked for came in. */
+  /** Bytes of a requested update arrived. */
   progressed(peer: string, now: number): void {
     this.#tracker.progressed(peer, now);
   }
 
-  /** An UPDATE that was asked for: checked, a large one later, and stored by `store`. */
+  /** A requested UPDATE arrived. It is checked, in slices if it is large, and then gathered. */
   delivered(
     peer: string,
     { hash }: UpdateRequest,
@@ -200,7 +204,7 @@ export class Receiving {
     this.#checked(this.#checks.begin({ peer, hash, bytes: armor.length, steps }), now);
   }
 
-  /** Whether nothing more should be read from a peer, since what it delivered is being checked. */
+  /** Whether the peer should not be read, because an update of it is being checked. */
   isChecking(peer: string): boolean {
     return this.#checks.isBusy(peer);
   }
@@ -221,7 +225,7 @@ export class Receiving {
     }
   }
 
-  /** The update is the one that was announced and is not wanted: no fault of the peer's. */
+  /** The update is the announced one and policy refuses it: not a failure of the peer. */
   #refuse(
     peer: string,
     hash: UpdateHash,
@@ -234,7 +238,7 @@ export class Receiving {
     this.held([hash], now);
   }
 
-  /** The peer answered a request with something else than the update. */
+  /** The peer answered a request with something other than the update. */
   failed(
     peer: string,
     hash: UpdateHash,
@@ -246,7 +250,7 @@ export class Receiving {
     this.#take(this.#tracker.failed(peer, hash, now), now);
   }
 
-  /** The peer does not have an update any more. */
+  /** The peer no longer has an update. */
   gone(peer: string, { number, hash }: UpdateRequest, now: number): void {
     const { receiveState } = this.#peer(peer);
     const fingerprint = receiveState.announcementOf(hash)?.fingerprint;
@@ -296,7 +300,7 @@ export class Receiving {
     return isCursorDue ? this.#cursors.move(name, receiveState.cursor) : undefined;
   }
 
-  /** The batches to be submitted now; each is handed out once, and its outcome comes back. */
+  /** The batches to be submitted now; each is returned once; its outcome is an input. */
   stores(): Store[] {
     const stores = this.#stores;
     this.#stores = [];
@@ -356,7 +360,7 @@ export class Receiving {
     return { owner, store };
   }
 
-  /** These updates are in the log now, whichever way they came: behind us with every peer. */
+  /** These updates are in the log, whichever way they came: resolved for every peer. */
   held(hashes: Iterable<UpdateHash>, now: number): void {
     for (const hash of hashes) {
       this.#tracker.settled(hash);
@@ -377,7 +381,7 @@ export class Receiving {
     if (now >= this.#cursors.dueAt) this.storeCursors(now);
   }
 
-  /** What is to be asked now; each order is handed out once. */
+  /** The requests to send now; each is returned once. */
   orders(now: number): PeerOrder[] {
     this.#take(this.#tracker.advance(now, this.#clock.now()), now);
     const orders = this.#orders;
@@ -396,7 +400,7 @@ export class Receiving {
     return next;
   }
 
-  /** Stores the cursors that have moved; what fails is tried again. */
+  /** Stores the cursors that moved; a failed store is tried again. */
   storeCursors(now: number): void {
     this.#cursors.dueAt = Infinity;
     for (const peer of this.#peers.values()) {
@@ -456,7 +460,7 @@ export class Receiving {
     }
   }
 
-  /** A cursor that is on its way to the log belongs to what was reset. */
+  /** A cursor that is being stored belongs to the numbers before the reset. */
   #reset({ store }: Peer): void {
     if (store !== undefined) store.isStale = true;
   }
@@ -489,14 +493,14 @@ export class Receiving {
     }
   }
 
-  /** Notes since when something of the peer's may be waiting. */
+  /** Notes since when an update of the peer may be waiting. */
   #look(peer: string, now: number): void {
     const { newest, cursor } = this.#peer(peer).receiveState;
     const hasAll = newest === cursor?.number;
     this.#since.look(peer, this.#tracker.oldestAt(peer), hasAll, now);
   }
 
-  /** Counts and reports an update that needs no fetching, known or not wanted; false if it does. */
+  /** True if an update needs no fetching: it is known or declined. Counts and reports it. */
   #settle({ hash, fingerprint }: Announcement, name: string): boolean {
     const isKnown = this.#guard.run(
       () => this.#log.has(hash) || this.#log.refusals.holds(hash, this.#clock.now()),
@@ -504,7 +508,7 @@ export class Receiving {
     if (isKnown) this.#peer(name).known += 1;
     if (isKnown) this.#holdings.announced(name, hash);
     if (isKnown || fingerprint === undefined) return isKnown ?? false;
-    // In trouble we rather fetch it in vain than miss it.
+    // If the log cannot be read, an update fetched in vain is better than one that is missed.
     const refusal = this.#guard.run(() => this.#rules.declines(fingerprint));
     if (refusal === undefined) return false;
     const { reason } = refusal;
