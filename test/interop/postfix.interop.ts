@@ -148,7 +148,7 @@ test("two aliases that lead to one LMTP recipient", async () => {
 });
 
 /** The far gateway carries two keys of three. Postfix returns the third one as a bounce. */
-test("a key that a gateway declines comes back through Postfix as that update's bounce", async () => {
+test("a key that a gateway declines, reported by Postfix as a bounce of that update", async () => {
   const far = "pgp-public-keys@b.kx.example.org";
   const [near, beyond] = [await freePort(), await freePort()];
   const relay = {
