@@ -54,7 +54,7 @@ export async function peersCommand(
   });
 }
 
-/** The neighbour of that name; prints the known names if there is none. */
+/** The neighbour with this name; prints the known names if there is none. */
 export function find(config: Config, name: string | undefined, out: Output): Neighbour | undefined {
   const found = config.neighbours.find((one) => one.name === name);
   if (found === undefined) {

@@ -60,7 +60,7 @@ export async function queueCommand(
   });
 }
 
-/** The site of that name, which may be the keyserver beside us; says which there are when not. */
+/** The site with this name, or the local keyserver; prints the known names if there is none. */
 function siteOf(config: Config, name: string | undefined, out: Output): string | undefined {
   if (name === LOCAL_LANE && config.local !== undefined) return name;
   return find(config, name, out)?.name;
@@ -93,7 +93,7 @@ function list(config: Config, name: string | undefined, json: boolean, out: Outp
   return EXIT.ok;
 }
 
-/** What each site needs and policy lets out, next first; of what is not listed the number. */
+/** The updates that each site needs and policy allows, next first, and how many are not listed. */
 function waiting(config: Config, only: string | undefined) {
   return withLog(config, ({ log, lanes, clock }) => {
     const policy = new Policy(config.policy, log, clock);
