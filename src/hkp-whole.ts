@@ -2,7 +2,7 @@
  * A key as a keyserver holds it, where op=get does not show it: Hockeypuck answers with a bare
  * revocation signature for a key that is revoked for good. Its op=index with options=json names the
  * MD5 of the key, by which POST /pks/hashquery gives all its packets (seen on 2.3.3: the primary
- * key and its revocation; it has forgotten the user ids by then). Other servers are not asked twice.
+ * key and its revocation; it has forgotten the user ids by then). Other servers are asked once.
  */
 import { Refusal } from "./errors.js";
 import { readArmor } from "./openpgp/armor.js";

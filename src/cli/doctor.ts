@@ -199,7 +199,7 @@ function localDiagnosis({ lastError, backlog }: NeighbourJson, tell: Tell): void
   const waiting = `${several(backlog, "update")} ${backlog === 1 ? "waits" : "wait"}`;
   const problem = sentence(`The local keyserver takes no updates, ${waiting}: ${words}`);
   const remedy = /is still there/.test(words)
-    ? "Start the keyserver and what reads its spool: pks-queue-run.sh, or local.notify of the config."
+    ? "Start the keyserver and what reads its spool, pks-queue-run.sh or local.notify."
     : "Start the keyserver, and check [local] of the config.";
   tell(problem, `${remedy} The gateway retries by local.retry.`);
 }

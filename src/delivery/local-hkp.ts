@@ -141,8 +141,7 @@ export class HkpDelivery implements DeliveryMethod {
     if (isTaken || answer.kind === "refused" || answer.kind === "temporary") {
       return { outcome: answer, served: undefined };
     }
-    const words =
-      answer.kind === "delivered" ? `${answer.reply}: taken` : `${answer.words}: not taken`;
+    const words = answer.kind === "delivered" ? answer.reply : answer.words;
     return await this.#lookUp(packets, fingerprint, words);
   }
 

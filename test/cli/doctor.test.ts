@@ -90,7 +90,8 @@ describe("kxgw doctor", () => {
         kind: "broken",
         problem: "The local keyserver takes no updates, 1 update waits: false exited with 1.",
         remedy:
-          "Start the keyserver, and check [local] of the config. The gateway retries by local.retry.",
+          "Start the keyserver, and check [local] of the config. " +
+          "The gateway retries by local.retry.",
       },
     ]);
   });

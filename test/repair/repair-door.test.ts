@@ -14,7 +14,9 @@ import { keyPackets, readKeys, type TransferableKey } from "../../src/openpgp/ke
 import { encodePackets, TAG } from "../../src/openpgp/packet.js";
 import type { Fingerprint, Seq } from "../../src/update.js";
 import { makeCertificate } from "../certificates.js";
+import { hockeypuck } from "../delivery/hockeypuck.js";
 import { keyNames } from "../mail/fixtures.js";
+import { Signer } from "../openpgp/signer.js";
 import { freePort, listening } from "../support/ports.js";
 import { scratch } from "../support/scratch.js";
 import { soon } from "../support/soon.js";
@@ -109,6 +111,18 @@ describe("a lost key", () => {
     const levels = stage.diagnostics.events.map(({ event }) => EVENTS[event].level);
     expect(levels.filter((level) => level === "error")).toHaveLength(1);
     expect(stage.log.repairs.count()).toBe(0);
+  });
+
+  test("that is revoked for good is read where Hockeypuck shows it", async () => {
+    const ann = new Signer(1);
+    const revocation = ann.over(ann.primary, { at: 1_700_000_000, type: 0x20 });
+    const { url, asked } = await hockeypuck(ann.key(revocation));
+    const stage = await repairStage({ old: url.replace("http:", "hkp:") });
+    stage.want({ fingerprint: ann.fingerprint as Fingerprint, neighbours: ["old"] });
+    expect(await stage.heard("repaired")).toMatchObject({ neighbour: "old", appended: 1 });
+    const body = stage.log.body(1 as Seq);
+    expect(body && Buffer.from(body)).toEqual(Buffer.from(ann.key(revocation)));
+    expect(asked).toEqual(["/pks/lookup get", "/pks/lookup index", "/pks/hashquery"]);
   });
 
   test("without anybody to ask is that error at once", async () => {

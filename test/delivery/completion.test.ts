@@ -1,0 +1,157 @@
+/**
+ * A revocation comes alone, of a key that the gateway never saw: it leaves with a user id that the
+ * keyserver beside us shows. The doors out with their real sockets, a relay, a small Hockeypuck.
+ */
+import { mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { expect, onTestFinished, test } from "vitest";
+import { updateOf } from "../../src/admit.js";
+import { systemClock } from "../../src/clock.js";
+import { parseConfig } from "../../src/config/load.js";
+import { KeyCompletion } from "../../src/delivery/completion.js";
+import { LocalDoor } from "../../src/delivery/local-door.js";
+import { MailDoor } from "../../src/delivery/mail-door.js";
+import { md5In, onlyKeyIn, wholeKey } from "../../src/hkp-whole.js";
+import { UpdateLog } from "../../src/log/update-log.js";
+import { readArmor } from "../../src/openpgp/armor.js";
+import { readKeys } from "../../src/openpgp/key.js";
+import { packetKey, readPackets } from "../../src/openpgp/packet.js";
+import { CARRY_ALL, type Rules } from "../../src/policy.js";
+import type { Fingerprint } from "../../src/update.js";
+import { Recorder } from "../ingress/door.js";
+import { bytes } from "../mail/fixtures.js";
+import { Signer } from "../openpgp/signer.js";
+import { hockeypuck } from "./hockeypuck.js";
+import { Relay } from "./relay.js";
+
+const PATIENT = { timeout: 10_000 };
+const at = 1_700_000_000;
+const ann = new Signer(1);
+const name = ann.userId("Ann");
+const own = ann.over(name, { at });
+const revocation = ann.over(ann.primary, { at: at + 1, type: 0x20 });
+const WHOLE = ann.key(name, own);
+const ALONE = ann.key(revocation);
+const sites = ["one", "two", "three"];
+
+/** The doors out over a new log, beside the keyserver at `url`; the revocation comes at once. */
+async function gateway(url: string, rules: Rules = CARRY_ALL) {
+  const directory = mkdtempSync(join(tmpdir(), "kxgw-completion-"));
+  const relay = await Relay.start();
+  const peers = sites.map((site) => `[[peer]]\nname = "${site}"\nmail = "pgp@${site}.example"\n`);
+  const text =
+    `[site]\naddress = "pgp-public-keys@kx.example.org"\n[log]\npath = "updates.db"\n` +
+    `[outbound]\nrelay = "${relay.url}"\nretry = "30ms"\n` +
+    `[local]\ntype = "hkp"\nurl = "${url}"\nretry = "30ms"\n${peers.join("")}`;
+  const config = parseConfig(text, "test.toml", directory, {});
+  const { outbound, local } = config;
+  if (outbound === undefined || local === undefined) throw new Error("a section is missing");
+  const log = UpdateLog.open(config.log.path);
+  const told = new Recorder();
+  const completion = new KeyCompletion(url, log, systemClock, rules);
+  const doors = [
+    new LocalDoor(config, local, log, systemClock, told, rules, { completion }),
+    new MailDoor(config, outbound, log, systemClock, told, rules, completion),
+  ];
+  for (const door of doors) door.start();
+  onTestFinished(async () => {
+    completion.close();
+    await Promise.all(doors.map((door) => door.stop(0)));
+    log.close();
+    rmSync(directory, { recursive: true, force: true });
+  });
+  const [key] = readKeys(ALONE);
+  if (key === undefined || key instanceof Error) throw new Error("no key");
+  const origin = { neighbour: "new", transport: "kx" } as const;
+  log.append([{ update: updateOf(key), origin, trail: [], receivedAt: Date.now() }]);
+  /** The packets of each mail that left. */
+  const mails = () =>
+    relay.taken.map(({ raw }) => {
+      const [block] = readArmor(bytes(raw));
+      if (block === undefined || block instanceof Error) throw new Error("no armor");
+      return readPackets(block.data).map(packetKey);
+    });
+  return { told, mails, log };
+}
+
+const all = [ann.primary, revocation, name, own].map(packetKey);
+
+test("it leaves with the user id for every site, and the keyserver is asked first", async () => {
+  const keyserver = await hockeypuck(WHOLE);
+  const { told, mails } = await gateway(keyserver.url);
+  await expect.poll(() => told.all("sent").length, PATIENT).toBe(sites.length + 1);
+  expect(mails()).toEqual(sites.map(() => all));
+  expect(told.all("undelivered")).toEqual([]);
+  // One question for all lanes, and only then the revocation, which ends what it knows.
+  expect(keyserver.asked).toEqual(["/pks/lookup get", "/pks/add"]);
+  expect(keyserver.held().map(packetKey)).toEqual([ann.primary, revocation].map(packetKey));
+});
+
+test("it waits while the keyserver does not answer", async () => {
+  const keyserver = await hockeypuck(WHOLE);
+  keyserver.down(true);
+  const { told, mails } = await gateway(keyserver.url);
+  await expect
+    .poll(() => told.all("retry").length + told.all("stalled").length, PATIENT)
+    .toBeGreaterThan(4);
+  expect(mails()).toEqual([]);
+  expect(told.all("stalled").map(({ words }) => words)).toContain(
+    "no user id of this key is known, and the local keyserver does not answer: it answered 503",
+  );
+  keyserver.down(false);
+  await expect.poll(() => told.all("sent").length, PATIENT).toBe(sites.length + 1);
+  expect(mails()).toEqual(sites.map(() => all));
+});
+
+test("it does not count as delivered when the keyserver knows no user id", async () => {
+  const keyserver = await hockeypuck();
+  const { told, mails } = await gateway(keyserver.url);
+  await expect.poll(() => told.all("undelivered").length, PATIENT).toBe(sites.length);
+  expect(mails()).toEqual(sites.map(() => [ann.primary, revocation].map(packetKey)));
+  expect(told.all("sent")).toMatchObject([{ neighbour: "[local]" }]);
+});
+
+test("nobody is asked for a key that is blocked", async () => {
+  const keyserver = await hockeypuck(WHOLE);
+  const block = { reason: "a court", until: undefined, allowRevocation: true };
+  const { told, mails } = await gateway(keyserver.url, { ...CARRY_ALL, blockOn: () => block });
+  await expect.poll(() => told.all("undelivered").length, PATIENT).toBe(sites.length);
+  expect(mails().flat()).not.toContain(packetKey(name));
+  expect(keyserver.asked.filter((path) => path.endsWith("get"))).toEqual([]);
+});
+
+test("a forged key in its answer teaches nothing", async () => {
+  const mallory = new Signer(2);
+  const keyserver = await hockeypuck(ann.key(name, ann.over(name, { at }, mallory)));
+  const { log, told } = await gateway(keyserver.url);
+  await expect
+    .poll(() => told.all("undelivered").length + told.all("sent").length, PATIENT)
+    .toBe(4);
+  const skeleton = log.skeletons.get(ann.fingerprint as Fingerprint);
+  const learnt = skeleton === undefined ? [] : readPackets(skeleton).map(({ tag }) => tag);
+  expect(learnt).not.toContain(2);
+});
+
+test("a hard-revoked key is read by the index and a hashquery", async () => {
+  const keyserver = await hockeypuck(ann.key(revocation, name, own));
+  const { signal } = new AbortController();
+  const found = await wholeKey(keyserver.url, ann.fingerprint as Fingerprint, signal);
+  expect(found && Buffer.from(found)).toEqual(Buffer.from(ALONE));
+  expect(await wholeKey(keyserver.url, new Signer(2).fingerprint as Fingerprint, signal)).toBe(
+    undefined,
+  );
+});
+
+test.each(["", "{}", "[null, 3]", '[{"fingerprint":"AB"}]', '[{"fingerprint":"AB","md5":"zz"}]'])(
+  "an index that says %j names no MD5",
+  (text) => expect(md5In(text, "AB" as Fingerprint)).toBe(undefined),
+);
+
+test.each(["", "00000000", "0000000000000000", "00000001000000ff01", "0000000200000001aa"])(
+  "an answer of %j to a hashquery holds no key",
+  (hex) => {
+    const key = onlyKeyIn(Buffer.from(hex, "hex"));
+    expect(key === undefined || key.length === 0).toBe(true);
+  },
+);
