@@ -98,7 +98,8 @@ describe("kxgw status", () => {
     log.lanes.save("dead", { ...log.lanes.open("dead"), cursor: first });
     const bounce = { site: "dead", first, seq: first, about: "site", code: 550 } as const;
     log.bounces.note({ ...bounce, text: "No", at: 1 });
-    log.bounces.putBack({ ...bounce, text: "No", at: 1 }, [first], 1);
+    log.bounces.dismiss({ ...bounce, text: "No", at: 1 });
+    log.exceptions.cameBack("dead", first, { code: 550, text: "No", at: 1 }, 1);
     log.close();
 
     const waiting = async () => {

@@ -35,7 +35,7 @@ describe("what is sent again", () => {
     expect(site.hashes).toEqual([hash(0), hash(0), hash(1)]);
     expect(site.diagnostics.all("retry")).toMatchObject([{ seq: 1, attempt: 1, code: 550 }]);
     expect(site.lane.status()).toMatchObject({ backlog: 0 });
-    expect(site.log.lanes.undelivered(10)).toEqual([]);
+    expect(site.log.exceptions.list("old", "refused", 10)).toEqual([]);
   });
 
   test("a second word about one mail counts once", () => {
@@ -56,7 +56,7 @@ describe("what is sent again", () => {
     site.pass(10_000);
     expect(site.diagnostics.all("suppressed")).toHaveLength(1);
     expect(site.taken).toHaveLength(1);
-    expect(site.log.bounces.waiting("old")).toBe(0);
+    expect(site.log.exceptions.counts("old").waiting).toBe(0);
   });
 
   test("and when that was given up, what is new goes out as ever", () => {
@@ -116,7 +116,7 @@ describe("what is given up", () => {
     site.comesBack(1, "update", { code: 552, text: "Too large" });
     site.add(1);
     expect(site.hashes).toEqual([hash(0), hash(1)]);
-    expect(site.log.lanes.undelivered(10)).toMatchObject([
+    expect(site.log.exceptions.list("old", "refused", 10)).toMatchObject([
       { site: "old", seq: 1, code: 552, text: "Too large" },
     ]);
     expect(site.diagnostics.all("undelivered")).toMatchObject([{ seq: 1, hash: hash(0) }]);
@@ -141,8 +141,8 @@ describe("what is given up", () => {
     }
     expect(site.diagnostics.all("undelivered")).toHaveLength(1);
     expect(site.hashes.filter((each) => each === hash(0))).toHaveLength(3);
-    expect(site.log.lanes.undelivered(10)).toMatchObject([{ seq: 1 }]);
-    expect(site.log.bounces.waiting("old")).toBe(0);
+    expect(site.log.exceptions.list("old", "refused", 10)).toMatchObject([{ seq: 1 }]);
+    expect(site.log.exceptions.counts("old").waiting).toBe(0);
   });
 
   test(`where all comes back, after ${MAX_TRIES} times, and never without end`, () => {
@@ -156,7 +156,7 @@ describe("what is given up", () => {
     expect(site.diagnostics.all("undelivered")).toHaveLength(2);
     expect(site.taken.length).toBeLessThanOrEqual(2 * MAX_TRIES);
     expect(site.taken.length).toBeGreaterThan(MAX_TRIES);
-    expect(site.log.lanes.undelivered(10)).toHaveLength(2);
+    expect(site.log.exceptions.list("old", "refused", 10)).toHaveLength(2);
   });
 
   test("what is no longer in the log", () => {
@@ -171,7 +171,7 @@ describe("what is given up", () => {
     site.pass(1000);
     expect(site.diagnostics.all("body-expired")).toMatchObject([{ seq: 1 }]);
     expect(site.taken).toHaveLength(2);
-    expect(site.log.bounces.waiting("old")).toBe(0);
+    expect(site.log.exceptions.counts("old").waiting).toBe(0);
   });
 });
 
@@ -188,9 +188,9 @@ test("of a mail of several, each is sent again alone, and the guilty one is give
   const alone = [0, 1, 2, 4, 5].map(hash);
   expect(site.hashes).toEqual([...alone, ...alone]);
   expect(site.taken).toHaveLength(6);
-  expect(site.log.lanes.undelivered(10)).toEqual([]);
+  expect(site.log.exceptions.list("old", "refused", 10)).toEqual([]);
   site.comesBack(3, "update");
-  expect(site.log.lanes.undelivered(10)).toMatchObject([{ seq: 3 }]);
+  expect(site.log.exceptions.list("old", "refused", 10)).toMatchObject([{ seq: 3 }]);
   site.pass(1000);
   expect(site.taken).toHaveLength(6);
 });

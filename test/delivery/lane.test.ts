@@ -176,7 +176,9 @@ describe("how it tries again", () => {
     add(1);
     await heard("sent");
     expect(hashes(relay)).toEqual([updates[1]?.hash]);
-    expect(log.lanes.undelivered(10)).toMatchObject([{ site: "old", seq: 1, code: 554 }]);
+    expect(log.exceptions.list("old", "refused", 10)).toMatchObject([
+      { site: "old", seq: 1, code: 554 },
+    ]);
     expect(diagnostics.all("undelivered")).toMatchObject([{ seq: 1, code: 554 }]);
     expect(diagnostics.all("sent")).toMatchObject([{ seq: 2 }]);
   });
@@ -190,7 +192,7 @@ describe("how it tries again", () => {
       add(0);
       await heard("stalled", 3);
       expect(log.lanes.get("old")?.cursor).toBe(0);
-      expect(log.lanes.undelivered(10)).toEqual([]);
+      expect(log.exceptions.list("old", "refused", 10)).toEqual([]);
       relay.answer = () => undefined;
       await heard("sent");
     },

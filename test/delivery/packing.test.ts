@@ -127,7 +127,9 @@ describe("a site that refuses", () => {
     put(stage, 0, 10);
     served.start();
     await heard("sent", 9);
-    expect(log.lanes.undelivered(10)).toMatchObject([{ site: "old", seq: 5, code: 554 }]);
+    expect(log.exceptions.list("old", "refused", 10)).toMatchObject([
+      { site: "old", seq: 5, code: 554 },
+    ]);
     expect(diagnostics.all("unpacked")).toMatchObject([{ seq: 1, updates: 10, code: 554 }]);
     expect(relay.seen).toHaveLength(11);
     // What comes behind them is packed again.
@@ -156,7 +158,7 @@ describe("a site that refuses", () => {
     expect(hashes(relay)).toEqual(keys.slice(0, 6).map(({ hash }) => hash));
     // One to six, two to six and three to six three times each, each followed by its first alone.
     expect(relay.seen).toHaveLength(3 * 4 + 1);
-    expect(log.lanes.undelivered(10)).toEqual([]);
+    expect(log.exceptions.list("old", "refused", 10)).toEqual([]);
   });
 
   test("six in a row is taken for sick: no more is given up before its schedule is", async () => {
@@ -168,12 +170,12 @@ describe("a site that refuses", () => {
     served.start();
     await heard("undelivered", 5);
     await heard("stalled", 1);
-    expect(log.lanes.undelivered(20)).toHaveLength(5);
+    expect(log.exceptions.list("old", "refused", 20)).toHaveLength(5);
     expect(served.status()).toMatchObject({ cursor: 5, lastError: expect.stringMatching("order") });
     relay.answer = () => undefined;
     await heard("sent", 5);
     expect(diagnostics.all("sent").map(({ seq }) => seq)).toEqual([6, 7, 8, 9, 10]);
-    expect(log.lanes.undelivered(20)).toHaveLength(5);
+    expect(log.exceptions.list("old", "refused", 20)).toHaveLength(5);
   });
 
   test("and is never waited for without end", async () => {

@@ -195,5 +195,9 @@ test("words of a relay are one printable line", () => {
   const result = outcomeOf(error);
   expect(result).toMatchObject({ kind: "refused", code: 550 });
   expect("words" in result && result.words).toMatch(/^[ -~]{1,300}$/);
-  expect(outcomeOf("what")).toMatchObject({ kind: "temporary", about: "neighbour", words: "unknown" });
+  expect(outcomeOf("what")).toMatchObject({
+    kind: "temporary",
+    about: "neighbour",
+    words: "unknown",
+  });
 });

@@ -58,8 +58,8 @@ test("a block outlives the process, and can be taken back", () => {
     [5000, true],
     [undefined, false],
   ]); // prettier-ignore
-  expect(again.removals.unblock(fingerprint(1))).toBe(true);
-  expect(again.removals.unblock(fingerprint(1))).toBe(false);
+  expect(again.removals.unblock(fingerprint(1), 1)).toBe(true);
+  expect(again.removals.unblock(fingerprint(1), 1)).toBe(false);
   expect(again.removals.block(fingerprint(1))).toBeUndefined();
   expect(again.refusals.holds(update(9).hash, 1)).toBe(false);
   expect(again.refusals.holds(update(8).hash, 1)).toBe(true);
@@ -79,7 +79,9 @@ test("what is forgotten leaves its number and its hash, and nothing else", () =>
   };
   log.append([personal(1, "eins"), two, arrival(3)]);
   log.lanes.open("far");
-  log.lanes.recordUndelivered({ site: "far", seq: seq(1), code: 550, text: "no eins", at: 1 });
+  const said = { code: 550, text: "no eins", at: 1 };
+  const mine = { site: "far", seq: seq(1), fingerprint: fingerprint(1) };
+  log.exceptions.set({ ...mine, ...said, state: "refused", reason: "refused" });
   const bounce = { site: "far", about: "site", code: 450, text: "not eins", at: 1 } as const;
   log.bounces.note({ ...bounce, first: seq(2), seq: seq(2) });
   log.bounces.note({ ...bounce, first: seq(1), seq: seq(3) });
@@ -98,7 +100,7 @@ test("what is forgotten leaves its number and its hash, and nothing else", () =>
   ]); // prettier-ignore
   expect(log.entry(seq(1))).toMatchObject({ hash: update(1).hash, fingerprint: "0".repeat(40) });
   expect(log.lookup.messageId(seq(1))).toBeUndefined();
-  expect(log.lanes.undelivered(10)).toEqual([]);
+  expect(log.exceptions.list("far", "refused", 10)).toEqual([]);
   // The bounce of a mail that also held others is still to be looked at.
   expect(log.bounces.fresh("far")).toMatchObject({ first: 1, seq: 3 });
   expect(log.removals.isForgotten(seq(2))).toBe(true);

@@ -79,7 +79,7 @@ it("lives with a log that cannot be written, and asks it no more often than befo
 it("forgets them with the entries, and none before", () => {
   const { log, kept } = journal();
   log.append([1, 2, 3].map((n) => arrival(n, { receivedAt: NOW + n })));
-  const one = { neighbour: "old", way: "lane", at: NOW } as const;
+  const one = { neighbour: "old", way: "lane", at: NOW, how: "relayed", reply: "" } as const;
   log.sendings.note([1, 2, 3].map((n) => ({ ...one, seq: seq(n) })));
   const limits = { retainMs: 96 * HOUR_MS, rememberMs: 720 * HOUR_MS };
   log.retention.expire(NOW + limits.rememberMs, limits, 100);
