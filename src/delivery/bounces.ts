@@ -119,7 +119,9 @@ export class BounceHandler {
 
   #numbers(first: Seq, last: Seq): Seq[] {
     const entries = this.#log.range(first, last, EXCEPTION_LIMITS.waiting);
-    return entries.map(({ seq }) => seq).filter((seq) => !this.#isGivenUp(seq));
+    // What the site sent itself was not in the mail. What others said of it does not count any more.
+    const sent = entries.filter(({ origin }) => origin.neighbour !== this.#site);
+    return sent.map(({ seq }) => seq).filter((seq) => !this.#isGivenUp(seq));
   }
 
   #pause({ seq, code, text: words }: Bounce, tries: number): Pause {

@@ -48,15 +48,17 @@ describe("what is sent again", () => {
     expect(site.diagnostics.all("retry")).toHaveLength(1);
   });
 
-  test("not when the site has got it on another way meanwhile", () => {
+  test("not when the site says itself that it has got it meanwhile", () => {
     const site = new DrivenLane({ retry: [100] }).start();
     site.add(0);
     site.comesBack(1);
-    site.add(0, { trail: [ADDRESS] });
-    site.pass(10_000);
-    expect(site.diagnostics.all("suppressed")).toHaveLength(1);
-    expect(site.taken).toHaveLength(1);
+    // What others say of it does not count any more.
+    site.add(0, { neighbour: "third", trail: [ADDRESS] });
+    expect(site.log.exceptions.counts("old").waiting).toBe(1);
+    site.add(0, { neighbour: "old" });
     expect(site.log.exceptions.counts("old").waiting).toBe(0);
+    site.pass(10_000);
+    expect(site.taken).toHaveLength(1);
   });
 
   test("and when that was given up, what is new goes out as ever", () => {
