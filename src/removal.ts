@@ -152,8 +152,8 @@ function unblock(
   diagnostics.report("unblocked", { fingerprint, words: reason });
   if (list !== undefined) return { done: true, words: `The block is removed, but the key ${rest}` };
   const words =
-    "What was withheld from neighbours is sent to them. What was refused on its way in comes when " +
-    "it is sent again.";
+    "What was withheld from neighbours is sent to them. What was refused on its way in is " +
+    "accepted when it is sent again.";
   return { done: true, words: `${fingerprint} is no longer blocked. ${words}` };
 }
 

@@ -1,7 +1,7 @@
 /**
  * What a lane does about mails that a site's mail system took and sent back later (ingress reads
  * them and notes them in the log). Such an update was not delivered, so it becomes an exception
- * (`log/exceptions.ts`) and is sent again, on its own; the lane waits before it sends anything more.
+ * (`log/exceptions.ts`) and is sent again, on its own; the lane waits before it sends more.
  *
  *  1. What the site refused for what it holds is refused, as if the refusal had come at once.
  *  2. Of a mail of several updates nobody knows which one was meant: each is sent again, alone.
@@ -119,7 +119,7 @@ export class BounceHandler {
 
   #numbers(first: Seq, last: Seq): Seq[] {
     const entries = this.#log.range(first, last, EXCEPTION_LIMITS.waiting);
-    // What the site sent itself was not in the mail. What others said of it does not count any more.
+    // What the site sent itself was not in the mail. What others claim does not count any more.
     const sent = entries.filter(({ origin }) => origin.neighbour !== this.#site);
     return sent.map(({ seq }) => seq).filter((seq) => !this.#isGivenUp(seq));
   }

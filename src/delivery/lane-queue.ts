@@ -78,8 +78,8 @@ export class LaneQueue {
   }
 
   /**
-   * The parts of an update, undefined when its body is gone; or those of `offered`, which came again
-   * of its key.
+   * The parts of an update, undefined when its body is gone; or those of `offered`, which came
+   * again of its key.
    */
   parts(entry: Entry, offered?: Uint8Array): Part[] | undefined {
     const update = this.#outgoing(entry, offered);

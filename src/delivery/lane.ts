@@ -569,7 +569,7 @@ export class Lane {
     this.#diagnostics.report("reopened", { neighbour: this.name, updates, reason });
   }
 
-  /** Ends the exceptions that the site needs no more, since it took the entry or what was offered. */
+  /** Ends the exceptions of which the site took all, in the entry or in what was offered. */
   #settle(entry: Entry, again: Exception | undefined, offered: Uint8Array | undefined): void {
     const { exceptions } = this.#log;
     const rows = exceptions.ofKey(this.name, entry.fingerprint);

@@ -215,7 +215,7 @@ export class KeyIntake {
     return taken;
   }
 
-  /** What came again, by whatever road, is offered to the sites that did not take the key before. */
+  /** Offers what came again, by whatever road, to the sites that did not take the key. */
   #offer(
     taken: readonly Taken[],
     known: readonly Update[],

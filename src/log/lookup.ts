@@ -1,5 +1,6 @@
 /**
- * Questions that only a person asks of the log: which entries a key has, which a mail brought. Apart from the log's own statements, because no door needs them.
+ * Questions that only a person asks of the log: which entries a key has, which a mail brought.
+ * Apart from the log's own statements, because no door needs them.
  *
  * Limit: there is no index of Message-IDs, since nothing but this asks for them; that question
  * reads the whole log, a second for 1.5 million entries, and belongs into a process of its own.
