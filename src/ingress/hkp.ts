@@ -243,7 +243,8 @@ export class HkpDoor {
       const options = query.getAll("options").flatMap((words) => words.split(","));
       const isProgram = form.isMachineReadable || options.includes("mr") || isKeyserver(asked);
       const given = { armor: [keytext], transport: "hkp", bytes: body.length } as const;
-      const submission = { ...given, sender, trail, messageId: undefined };
+      const from = { sender, trail, isKnown: candidates.length > 0 };
+      const submission = { ...given, ...from, messageId: undefined };
       if (isProgram && candidates.length > 0) return await this.#storeEach(submission, asked);
       return summary(await this.#keys.take({ ...submission, single: true }));
     } catch (error) {

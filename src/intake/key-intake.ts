@@ -37,6 +37,12 @@ export interface Submission {
   readonly armor: readonly Uint8Array[];
   /** The sender; undefined if several neighbours may have sent them. */
   readonly sender: Pick<Neighbour, "name" | "mail"> | undefined;
+  /**
+   * Whether the connection is that of a neighbour, or of one of several; by default when the sender
+   * is given. The trail counts only then: otherwise a stranger could name all sites in it, and the
+   * keys would be sent to none.
+   */
+  readonly isKnown?: boolean;
   /** Addresses of sites that have them. */
   readonly trail: readonly string[];
   readonly messageId: string | undefined;
@@ -79,7 +85,7 @@ export interface KeyIntakeComponents {
 }
 
 /** What the intake of keys uses of the log. */
-export type KeyIntakeLog = Pick<UpdateLog, "has" | "learn" | "packets">;
+export type KeyIntakeLog = Pick<UpdateLog, "cameAgain" | "has" | "learn" | "packets">;
 
 /** A submission that was read and is not stored yet. */
 export interface Material {
@@ -165,8 +171,9 @@ export class KeyIntake {
       const about = { fingerprint, packets, reason, problem };
       this.#diagnostics.report("pruned", { neighbour, messageId, ...about });
     }
+    const told = (submission.isKnown ?? sender !== undefined) ? trail : [];
     // The sender of an update has it, even if its trail does not say so (Hockeypuck writes none).
-    const passed = sender?.mail === undefined ? trail : mergeTrails(trail, [sender.mail]);
+    const passed = sender?.mail === undefined ? told : mergeTrails(told, [sender.mail]);
     const origin = { neighbour, transport };
     const arrivals = updates.map((update) => {
       return { update, origin, trail: passed, receivedAt, messageId };
@@ -210,6 +217,7 @@ export class KeyIntake {
     }
     if (seenAgain.length > 0) this.#log.packets.remember(seenAgain, receivedAt);
     this.#log.learn(known, receivedAt);
+    this.#offer(taken, known, sender?.name, receivedAt);
     for (const update of known) {
       const { hash, fingerprint } = update;
       const fields = { hash, fingerprint, neighbour, via, messageId, bytes };
@@ -217,6 +225,23 @@ export class KeyIntake {
       taken.push({ update, seq: undefined, outcome: "duplicate" });
     }
     return taken;
+  }
+
+  /** Offers what came again, by whatever road, to the sites that did not take the key. */
+  #offer(
+    taken: readonly Taken[],
+    known: readonly Update[],
+    from: string | undefined,
+    now: number,
+  ): void {
+    const again = taken.filter(({ outcome }) => outcome === "duplicate");
+    this.#log.cameAgain(
+      [
+        ...again.map(({ update, seq }) => ({ ...cameAs(update, from), seq })),
+        ...known.map((update) => cameAs(update, from)),
+      ],
+      now,
+    );
   }
 
   /** Policy; before it the check that the key is the one that was asked for. */
@@ -243,6 +268,10 @@ export class KeyIntake {
       return news;
     };
   }
+}
+
+function cameAs({ fingerprint, body }: Update, from: string | undefined) {
+  return { fingerprint, seq: undefined, body, from };
 }
 
 function sizeOf(key: TransferableKey): number {

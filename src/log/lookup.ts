@@ -1,6 +1,5 @@
 /**
- * Queries of the page and of commands such as `kxgw trace`: the entries of a key or of a mail, and
- * the sites that refused an entry.
+ * Queries of the page and of commands such as `kxgw trace`: the entries of a key or of a mail.
  *
  * Limit: there is no index of Message-IDs, since only this query uses them. It reads the whole log,
  * one second for 1.5 million entries, and must run in a process of its own.
@@ -8,14 +7,12 @@
 import type Database from "better-sqlite3";
 import type { Fingerprint, Seq } from "../update.js";
 import type { Connection } from "./connection.js";
-import type { Undelivered } from "./lanes.js";
 
 export class Lookup {
   readonly #connection: Connection;
   readonly #byFingerprint: Database.Statement<[Buffer, number], number>;
   readonly #byMessageId: Database.Statement<[string, number], number>;
   readonly #messageId: Database.Statement<[number], string | null>;
-  readonly #undelivered: Database.Statement<[number], Undelivered>;
 
   constructor(connection: Connection) {
     const { db } = connection;
@@ -32,9 +29,6 @@ export class Lookup {
       "SELECT message_id FROM updates WHERE seq = ?",
     );
     this.#messageId.pluck();
-    this.#undelivered = db.prepare(
-      "SELECT site, seq, code, text, at FROM undelivered WHERE seq = ? ORDER BY site",
-    );
   }
 
   /** Numbers of the entries of a key, the newest first, at most `limit`. */
@@ -51,10 +45,5 @@ export class Lookup {
   /** Message-ID of the mail that an entry came with. */
   messageId(seq: Seq): string | undefined {
     return this.#connection.read(() => this.#messageId.get(seq)) ?? undefined;
-  }
-
-  /** The permanent refusals of an entry, by site. */
-  undelivered(seq: Seq): Undelivered[] {
-    return this.#connection.read(() => this.#undelivered.all(seq));
   }
 }

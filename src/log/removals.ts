@@ -15,6 +15,7 @@ import { Trouble } from "../errors.js";
 import type { Fingerprint, Seq } from "../update.js";
 import type { Bounces } from "./bounces.js";
 import type { Connection } from "./connection.js";
+import type { Exceptions } from "./exceptions.js";
 import type { Retention } from "./retention.js";
 
 /** Why and when an update was forgotten. */
@@ -56,6 +57,7 @@ interface BlockRow {
 export interface RemovalsComponents {
   readonly connection: Connection;
   readonly bounces: Pick<Bounces, "secret">;
+  readonly exceptions: Pick<Exceptions, "unblocked">;
   readonly retention: Pick<Retention, "count">;
   /** Called when pending updates may have been withdrawn. */
   readonly wake: () => void;
@@ -64,6 +66,7 @@ export interface RemovalsComponents {
 export class Removals {
   readonly #connection: Connection;
   readonly #bounces: RemovalsComponents["bounces"];
+  readonly #exceptions: RemovalsComponents["exceptions"];
   readonly #retention: RemovalsComponents["retention"];
   readonly #wake: () => void;
   readonly #blocks = new Map<string, StoredBlock>();
@@ -81,10 +84,11 @@ export class Removals {
   readonly #adopt: Database.Statement<[]>;
   readonly #known: Database.Statement<[], number>;
 
-  constructor({ connection, bounces, retention, wake }: RemovalsComponents) {
+  constructor({ connection, bounces, exceptions, retention, wake }: RemovalsComponents) {
     const { db } = connection;
     this.#connection = connection;
     this.#bounces = bounces;
+    this.#exceptions = exceptions;
     this.#retention = retention;
     this.#wake = wake;
     this.#block = db.prepare(`
@@ -106,10 +110,12 @@ export class Removals {
       "DELETE FROM skeletons WHERE fingerprint = ?",
       "DELETE FROM known_keys WHERE fingerprint = ?",
       "DELETE FROM repairs WHERE what = hex(?)",
-      `DELETE FROM undelivered WHERE seq IN ${ofKey}`,
+      "DELETE FROM exceptions WHERE fingerprint = ?",
+      `DELETE FROM offers WHERE seq IN ${ofKey}`,
       // A bounce of a mail with several updates also concerns the others.
-      `DELETE FROM returned WHERE first = seq AND seq IN ${ofKey}`,
-      `UPDATE returned SET text = '' WHERE seq IN ${ofKey}`,
+      `DELETE FROM bounces WHERE first = seq AND seq IN ${ofKey}`,
+      `UPDATE bounces SET text = '' WHERE seq IN ${ofKey}`,
+      `UPDATE sendings SET reply = '' WHERE seq IN ${ofKey}`,
       // Last, since the statements before find the entries by the fingerprint.
       `UPDATE updates SET fingerprint = zeroblob(length(fingerprint)), message_id = NULL
        WHERE fingerprint = ?`,
@@ -154,15 +160,17 @@ export class Removals {
   }
 
   /**
-   * Removes the block of a key; false if there is none. The hashes that were refused because of
-   * any block are deleted too, so that these updates are fetched when they are announced again.
+   * Removes the block of a key at `now` (ms since 1970); false if there is none. The hashes that
+   * were refused because of any block are deleted too, so that these updates are fetched when they
+   * are announced again. Updates that were withheld from sites are sent to them.
    */
-  unblock(fingerprint: Fingerprint): boolean {
+  unblock(fingerprint: Fingerprint, now: number): boolean {
     const isGone = this.#connection.write(() => {
       this.#dropRefusals.run();
       return this.#unblock.run(blobOf(fingerprint)).changes > 0;
     });
     this.#blocks.delete(fingerprint);
+    if (isGone) this.#exceptions.unblocked(fingerprint, now);
     return isGone;
   }
 

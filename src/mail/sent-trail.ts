@@ -8,29 +8,21 @@
  * itself and the earlier hops; duplicates are recognised by their hash. Address literals and
  * quoted local parts are dropped: no keyserver writes them, and pksd could not match them.
  */
-import { Refusal } from "../errors.js";
 import { addressKey, distinctAddresses, isSameAddress, plainAddress } from "../mail-address.js";
 
 /**
  * Most addresses in one trail. The network of mail keyservers never had a hundred sites, so more
- * indicate a mail loop. This also limits the head of our mails to about 70 kB.
+ * indicate a padded trail. This also limits the head of our mails to about 70 kB.
  */
 export const MAX_TRAIL = 256;
 
 /**
  * The addresses of raw X-KeyServer-Sent values (unfolded or not), in order, each once in its first
- * spelling. Addresses that have no plain form are dropped. Throws Refusal 'bad-mail' above
- * MAX_TRAIL entries. Repeated entries count, since a mail loop produces them.
+ * spelling. Addresses that have no plain form are dropped, and of more than MAX_TRAIL the first
+ * ones: the last one is the sender. A mail is not refused for its trail, which is a hint.
  */
 export function parseTrail(values: readonly string[]): string[] {
-  const addresses = values.flatMap(addressesIn);
-  if (addresses.length > MAX_TRAIL) {
-    throw new Refusal(
-      "bad-mail",
-      `The mail names more than ${MAX_TRAIL} sites in X-KeyServer-Sent: it is in a mail loop.`,
-    );
-  }
-  return distinctAddresses(addresses);
+  return distinctAddresses(values.flatMap(addressesIn)).slice(-MAX_TRAIL);
 }
 
 /** Whether the site of `address` already has the update. */

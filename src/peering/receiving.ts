@@ -57,7 +57,10 @@ export interface ReceivingComponents {
 }
 
 /** What receiving uses of the log. The caller stores the batches of `stores`. */
-export type ReceivingLog = CursorLog & MissingLog & SinceLog & Pick<UpdateLog, "has" | "refusals">;
+export type ReceivingLog = CursorLog &
+  MissingLog &
+  SinceLog &
+  Pick<UpdateLog, "announcedAgain" | "cameAgain" | "has" | "refusals">;
 
 export interface ReceivingSettings {
   readonly peers: readonly string[];
@@ -319,8 +322,11 @@ export class Receiving {
       if (outcome === undefined) continue;
       const { hash, fingerprint } = update;
       const fields = { seq: outcome.seq, hash, fingerprint, neighbour: name, via: "kx" };
-      if (outcome.outcome === "duplicate") this.#diagnostics.report("duplicate", fields);
-      else {
+      if (outcome.outcome === "duplicate") {
+        this.#diagnostics.report("duplicate", fields);
+        const again = { fingerprint, seq: outcome.seq, body: update.body, from: name };
+        this.#guard.run(() => this.#log.cameAgain([again], this.#clock.now()));
+      } else {
         this.#diagnostics.report("accepted", { ...fields, bytes });
         if (outcome.collision) this.#diagnostics.report("collision", fields);
       }
@@ -506,7 +512,10 @@ export class Receiving {
       () => this.#log.has(hash) || this.#log.refusals.holds(hash, this.#clock.now()),
     );
     if (isKnown) this.#peer(name).known += 1;
-    if (isKnown) this.#holdings.announced(name, hash);
+    if (isKnown) {
+      this.#holdings.announced(name, hash);
+      this.#guard.run(() => this.#log.announcedAgain(hash, name, this.#clock.now()));
+    }
     if (isKnown || fingerprint === undefined) return isKnown ?? false;
     // If the log cannot be read, an update fetched in vain is better than one that is missed.
     const refusal = this.#guard.run(() => this.#rules.declines(fingerprint));

@@ -211,6 +211,7 @@ function repairView(log: Pick<StatusLog, "repairs">, name: string, waiting: numb
 function laneView(lane: LaneStatus | undefined) {
   if (lane === undefined) return {};
   const { cursor, backlog, attempt, nextAt, lastError, lastErrorAt, lastSuccessAt } = lane;
+  const { exceptions, refusesAll } = lane;
   return {
     site: {
       cursor,
@@ -221,6 +222,9 @@ function laneView(lane: LaneStatus | undefined) {
       lastErrorAt: iso(lastErrorAt),
       lastSuccessAt: iso(lastSuccessAt),
       mailOpensAt: iso(lane.path?.opensAt ?? 0),
+      /** What it did not take, by state. */
+      exceptions,
+      refusesAll,
     },
   };
 }

@@ -50,9 +50,10 @@ async function gateway(url: string, rules: Rules = CARRY_ALL) {
   const log = UpdateLog.open(config.log.path);
   const told = new Recorder();
   const completion = new KeyCompletion(url, log, systemClock, rules);
+  const components = { log, clock: systemClock, diagnostics: told, completion };
   const doors = [
-    new LocalDoor(config, local, log, systemClock, told, rules, { completion }),
-    new MailDoor(config, outbound, log, systemClock, told, rules, completion),
+    new LocalDoor(components, { config, local, rules }),
+    new MailDoor(components, { config, outbound, rules }),
   ];
   for (const door of doors) door.start();
   onTestFinished(async () => {
