@@ -66,7 +66,8 @@ export function composeIncremental(mail: Composition): Uint8Array {
 /** The lines of the armor without line ends. The last one is not empty. */
 function armorLines(armor: string): string[] {
   const lines = armor.trimEnd().split(/\r?\n/);
-  if (!lines[0]?.startsWith("-----BEGIN PGP")) throw new Error("compose: the armor has no BEGIN line");
+  if (!lines[0]?.startsWith("-----BEGIN PGP"))
+    throw new Error("compose: the armor has no BEGIN line");
   for (const line of lines) {
     if (!PRINTABLE_LINE.test(line)) throw new Error("compose: the armor is not printable ASCII");
     if (line.length > MAX_ARMOR_LINE) throw new Error("compose: a line of the armor is too long");
