@@ -42,6 +42,14 @@ export class ReceiveBatch {
   }
 
   /**
+   * The store before it is over, and the wait of the batch starts now. Otherwise a batch that began
+   * during a long commit would be stored at once, with the few updates that came before it.
+   */
+  restart(now: number): void {
+    if (this.#all.length > 0) this.#since = now;
+  }
+
+  /**
    * Whether the batch is due while `onTheirWay` more updates are expected. The number is negative
    * if updates are here whose requests were given up.
    */

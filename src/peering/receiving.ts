@@ -312,7 +312,7 @@ export class Receiving {
 
   /** A store was committed; one outcome for each arrival. */
   stored(id: number, outcomes: readonly Appended[], now: number): void {
-    const peer = this.#close(id);
+    const peer = this.#close(id, now);
     if (peer === undefined) return;
     const { name, receiveState } = peer.owner;
     const { fetched, cursor, from, isStale } = peer.store;
@@ -346,7 +346,7 @@ export class Receiving {
 
   /** A store failed: rule 3. Parts of it that are in the log come back as news of the log. */
   storeFailed(id: number, trouble: Trouble, now: number): void {
-    const peer = this.#close(id);
+    const peer = this.#close(id, now);
     if (peer === undefined) return;
     this.#guard.tell(trouble);
     const { fetched, cursor } = peer.store;
@@ -358,11 +358,12 @@ export class Receiving {
   }
 
   /** The store that the outcome is about is over. */
-  #close(id: number): { readonly owner: Peer; readonly store: OpenStore } | undefined {
+  #close(id: number, now: number): { readonly owner: Peer; readonly store: OpenStore } | undefined {
     const owner = [...this.#peers.values()].find((peer) => peer.store?.id === id);
     const store = owner?.store;
     if (owner === undefined || store === undefined) return undefined;
     owner.store = undefined;
+    owner.batch.restart(now);
     return { owner, store };
   }
 
