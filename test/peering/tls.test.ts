@@ -12,7 +12,7 @@ import { parseConfig } from "../../src/config/load.js";
 import type { EventName, Fields } from "../../src/diagnostics.js";
 import { UpdateLog } from "../../src/log/update-log.js";
 import { KxDoor } from "../../src/peering/tcp.js";
-import { makeCertificate } from "../certificates.js";
+import { makeCertificate } from "../support/certificates.js";
 import { scratchOfFile } from "../support/scratch.js";
 import { soon } from "../support/soon.js";
 

@@ -2,7 +2,7 @@
  * Holds a report against the table of events while a test runs. The compiler checks the call; here
  * also what came by a spread or under another type is checked, which it lets pass.
  */
-import { type EventName, type Fields, kindOf } from "../src/diagnostics.js";
+import { type EventName, type Fields, kindOf } from "../../src/diagnostics.js";
 
 /** What is wrong with a report: fields that the table does not know, misses or has otherwise. */
 export function reportFaults(event: EventName, fields: Fields): string[] {
