@@ -4,7 +4,7 @@
  * Needs: swaks, curl.
  */
 import { expect, it } from "vitest";
-import { installIn, page, ROOT, steps, walk } from "./page.js";
+import { installIn, page, ROOT, steps, walk } from "./support/page.js";
 import { freePort } from "./support/ports.js";
 import { scratch } from "./support/scratch.js";
 

@@ -3,7 +3,7 @@ import { describe, expect, it } from "vitest";
 import type { Fields } from "../src/diagnostics.js";
 import { Trouble } from "../src/errors.js";
 import { LogGuard } from "../src/log-guard.js";
-import { checked } from "./reported.js";
+import { checked } from "./support/reported.js";
 
 const full = () => {
   throw new Trouble("disk-full", "the disk is full", "make room");

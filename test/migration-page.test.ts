@@ -10,7 +10,7 @@ import { join } from "node:path";
 import { expect, it } from "vitest";
 import { parseConfig } from "../src/config/load.js";
 import { Relay } from "./delivery/relay.js";
-import { blocks, installIn, PROGRAM, page, ROOT, steps, walk } from "./page.js";
+import { blocks, installIn, PROGRAM, page, ROOT, steps, walk } from "./support/page.js";
 import { freePort } from "./support/ports.js";
 import { scratch } from "./support/scratch.js";
 

@@ -13,7 +13,7 @@ import { LogGuard } from "../src/log-guard.js";
 import { AnnouncedSince } from "../src/peering/announced-since.js";
 import { UPKEEP_LIMITS, Upkeep } from "../src/upkeep.js";
 import { arrival, fingerprint, HOUR_MS as HOUR, selfSigned, seq, update } from "./log/material.js";
-import { checked } from "./reported.js";
+import { checked } from "./support/reported.js";
 
 const T0 = 1_800_000_000_000;
 const YEAR = 8760 * HOUR;

@@ -16,7 +16,7 @@ import { parseConfig } from "../../src/config/load.js";
 import type { Diagnostics, EventName, Fields } from "../../src/diagnostics.js";
 import { Gateway } from "../../src/gateway.js";
 import { composeIncremental } from "../../src/mail/compose.js";
-import { checkReport } from "../reported.js";
+import { checkReport } from "../support/reported.js";
 import { scratch } from "../support/scratch.js";
 
 const KEYS = fileURLToPath(new URL("../fixtures/keys", import.meta.url));

@@ -4,7 +4,7 @@ import { join } from "node:path";
 import { expect, it } from "vitest";
 import { loadConfig } from "../../src/config/load.js";
 import { ConfigFaults } from "../../src/errors.js";
-import { makeCertificate } from "../certificates.js";
+import { makeCertificate } from "../support/certificates.js";
 import { scratchOfFile } from "../support/scratch.js";
 
 const DIR = scratchOfFile();

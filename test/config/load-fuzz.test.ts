@@ -3,7 +3,7 @@ import fc from "fast-check";
 import { expect, it } from "vitest";
 import { parseConfig } from "../../src/config/load.js";
 import { ConfigFaults } from "../../src/errors.js";
-import { cpuTimer } from "../cpu.js";
+import { cpuTimer } from "../support/cpu.js";
 import { EXAMPLE } from "./example.js";
 
 const SLOW_MS = 1000;

@@ -5,9 +5,9 @@
  */
 import { generateKey } from "openpgp";
 import { expect, it } from "vitest";
+import { KxScript } from "../support/kx-script.js";
 import { SmtpClient } from "../support/smtp-client.js";
 import { quietFor, until } from "../support/until.js";
-import { KxScript } from "./kx-script.js";
 import type { Made } from "./material.js";
 import { made, mailOf, OLD, SITE } from "./material.js";
 import { base, configFile, legacySite, logOf, start } from "./stage.js";

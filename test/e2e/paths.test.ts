@@ -8,7 +8,7 @@ import { systemClock } from "../../src/clock.js";
 import { parseConfig } from "../../src/config/load.js";
 import type { EventName, Fields } from "../../src/diagnostics.js";
 import { Gateway } from "../../src/gateway.js";
-import { checked } from "../reported.js";
+import { checked } from "../support/reported.js";
 import { scratch } from "../support/scratch.js";
 import { SmtpClient } from "../support/smtp-client.js";
 import { pause, quietFor, until } from "../support/until.js";

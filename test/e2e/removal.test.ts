@@ -4,10 +4,10 @@
  */
 import { expect, it, onTestFinished } from "vitest";
 import { LegacySite } from "../../src/demo/site.js";
+import type { KxScript } from "../support/kx-script.js";
 import { freePort } from "../support/ports.js";
 import { until } from "../support/until.js";
 import { configOf, opened, prepared } from "./all-ways.js";
-import type { KxScript } from "./kx-script.js";
 import { made } from "./material.js";
 import { FAR } from "./world.js";
 

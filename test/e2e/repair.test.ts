@@ -14,10 +14,11 @@ import { HEAD, startGateway } from "../admin/gateway.js";
 import { captured } from "../cli/captured.js";
 import { Relay } from "../delivery/relay.js";
 import { bytes } from "../mail/fixtures.js";
-import { key, keyserver } from "../repair/stage.js";
+import { key } from "../repair/stage.js";
+import { keyserver } from "../support/keyserver.js";
+import { KxScript } from "../support/kx-script.js";
 import { scratch } from "../support/scratch.js";
 import { until } from "../support/until.js";
-import { KxScript } from "./kx-script.js";
 import { Pksd } from "./pksd.js";
 
 const KEYS = Array.from({ length: 8 }, (_, index) => key(index));

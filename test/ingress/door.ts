@@ -15,7 +15,7 @@ import { GroupCommit } from "../../src/intake/group-commit.js";
 import { type IntakeRules, KeyIntake } from "../../src/intake/key-intake.js";
 import { UpdateLog } from "../../src/log/update-log.js";
 import type { Seq } from "../../src/update.js";
-import { checkReport } from "../reported.js";
+import { checkReport } from "../support/reported.js";
 import { SmtpClient } from "../support/smtp-client.js";
 
 export const SITE = "pgp-public-keys@kx.example.org";

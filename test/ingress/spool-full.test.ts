@@ -11,7 +11,7 @@ import { systemClock } from "../../src/clock.js";
 import { SpoolDoor } from "../../src/ingress/spool.js";
 import { Foremost, filesIn } from "../../src/ingress/spool-files.js";
 import { REFUSED_LIMITS, RefusedFiles } from "../../src/ingress/spool-refused.js";
-import { stallMeter } from "../cpu.js";
+import { stallMeter } from "../support/cpu.js";
 import { until } from "../support/until.js";
 import { dice } from "../torture/check.js";
 import { Recorder } from "./door.js";

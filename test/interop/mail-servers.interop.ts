@@ -6,7 +6,7 @@
 import { mkdirSync, writeFileSync } from "node:fs";
 import { createTransport } from "nodemailer";
 import { expect, test } from "vitest";
-import { blocks, page } from "../page.js";
+import { blocks, page } from "../support/page.js";
 import { freePort } from "../support/ports.js";
 import { until } from "../support/until.js";
 import { debianKeys } from "./keys.js";

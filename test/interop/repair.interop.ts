@@ -4,7 +4,7 @@
  */
 import { expect, test } from "vitest";
 import { admit } from "../../src/admit.js";
-import { KxScript } from "../e2e/kx-script.js";
+import { KxScript } from "../support/kx-script.js";
 import { until } from "../support/until.js";
 import { debianKeys, packetCount } from "./keys.js";
 import { note } from "./ledger.js";

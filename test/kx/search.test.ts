@@ -5,7 +5,7 @@ import { BackwardSearch } from "../../src/kx/search.js";
 import { ROUND } from "./listed-peer.js";
 import { HASH } from "./talk.js";
 
-/** Searches a log that has the positions `first` to `last`; what was listed, and what came of it. */
+/** Searches a log of the positions `first` to `last`; what was listed, and what came of it. */
 function search(first: number, last: number, floor: number, windowSize = 10) {
   const search = new BackwardSearch(last, floor, windowSize);
   const windows: (readonly [number, number])[] = [];

@@ -10,7 +10,7 @@ import {
   parseTrail,
 } from "../../src/mail/sent-trail.js";
 import { isAddress } from "../../src/mail-address.js";
-import { cpuTimer } from "../cpu.js";
+import { cpuTimer } from "../support/cpu.js";
 
 const many = (count: number) => Array.from({ length: count }, (_, i) => `site${i}@example.org`);
 

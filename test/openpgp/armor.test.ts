@@ -3,7 +3,7 @@ import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { Refusal } from "../../src/errors.js";
 import { armoredSize, encodeArmor, readArmor } from "../../src/openpgp/armor.js";
-import { cpuTimer } from "../cpu.js";
+import { cpuTimer } from "../support/cpu.js";
 import { mail, onlyBlock, onlyKey, realKey, realKeys } from "./material.js";
 
 const BEGIN = "-----BEGIN PGP PUBLIC KEY BLOCK-----";

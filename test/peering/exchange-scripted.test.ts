@@ -13,7 +13,7 @@ import { SEND_QUEUE_LIMITS } from "../../src/peering/send-queue.js";
 import { LISTING_LIMITS } from "../../src/peering/serving.js";
 import type { Update } from "../../src/update.js";
 import { wire } from "../kx/wire.js";
-import { checked } from "../reported.js";
+import { checked } from "../support/reported.js";
 import { made } from "../torture/material.js";
 import { withStores } from "./stores.js";
 

@@ -14,7 +14,7 @@ import type { Action } from "../../src/peering/exchange.js";
 import { Exchange } from "../../src/peering/exchange.js";
 import type { Seq, Update } from "../../src/update.js";
 import { chance, SEED } from "../kx/chance.js";
-import { checkReport } from "../reported.js";
+import { checkReport } from "../support/reported.js";
 import { made } from "../torture/material.js";
 import { withStores } from "./stores.js";
 

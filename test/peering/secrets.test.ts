@@ -11,7 +11,7 @@ import { UpdateLog } from "../../src/log/update-log.js";
 import { Exchange } from "../../src/peering/exchange.js";
 import { walk } from "../mail/oracles/packets.js";
 import { armored } from "../mail/oracles/raw-mail.js";
-import { checked } from "../reported.js";
+import { checked } from "../support/reported.js";
 import { scratch } from "../support/scratch.js";
 import { made } from "../torture/material.js";
 import { withStores } from "./stores.js";

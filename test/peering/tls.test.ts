@@ -13,7 +13,7 @@ import type { EventName, Fields } from "../../src/diagnostics.js";
 import { GroupCommit } from "../../src/intake/group-commit.js";
 import { UpdateLog } from "../../src/log/update-log.js";
 import { KxDoor } from "../../src/peering/tcp.js";
-import { makeCertificate } from "../certificates.js";
+import { makeCertificate } from "../support/certificates.js";
 import { scratchOfFile } from "../support/scratch.js";
 import { soon } from "../support/soon.js";
 

@@ -18,7 +18,7 @@ import { MAX_FIELDS, MAX_HEAD_BYTES } from "../../src/mail/head.js";
 import { MAX_TRAIL } from "../../src/mail/sent-trail.js";
 import { SEND_QUEUE_LIMITS } from "../../src/peering/send-queue.js";
 import { TCP_LIMITS } from "../../src/peering/tcp.js";
-import { page } from "../page.js";
+import { page } from "../support/page.js";
 
 const min = (ms: number) => `${ms / 60_000} min`;
 const s = (ms: number) => `${ms / 1000} s`;

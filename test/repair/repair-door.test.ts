@@ -13,15 +13,16 @@ import { encodeArmor } from "../../src/openpgp/armor.js";
 import { keyPackets, readKeys, type TransferableKey } from "../../src/openpgp/key.js";
 import { encodePackets, TAG } from "../../src/openpgp/packet.js";
 import type { Fingerprint, Seq } from "../../src/update.js";
-import { makeCertificate } from "../certificates.js";
 import { hockeypuck } from "../delivery/hockeypuck.js";
 import { keyNames } from "../mail/fixtures.js";
 import { Signer } from "../openpgp/signer.js";
+import { makeCertificate } from "../support/certificates.js";
+import { keyserver } from "../support/keyserver.js";
 import { freePort, listening } from "../support/ports.js";
 import { scratch } from "../support/scratch.js";
 import { soon } from "../support/soon.js";
 import { quietFor } from "../support/until.js";
-import { FINGERPRINT, HASH, key, keyserver, QUICK, repairStage } from "./stage.js";
+import { FINGERPRINT, HASH, key, QUICK, repairStage } from "./stage.js";
 
 const MINE = key(0);
 const keyOf = (body: Uint8Array) => readKeys(body)[0] as TransferableKey;

@@ -1,8 +1,4 @@
-/**
- * A repair door over a real log, beside small keyservers that answer HKP as a test says: with a
- * key, with a wrong one, with nonsense, without end, or not at all.
- */
-import { createServer, type ServerResponse } from "node:http";
+/** A repair door over a real log, whose neighbours have the ways of repair that a test says. */
 import { join } from "node:path";
 import { onTestFinished } from "vitest";
 import { admit } from "../../src/admit.js";
@@ -20,7 +16,6 @@ import { REPAIR_LIMITS, type RepairLimits } from "../../src/repair/repair-limits
 import type { Fingerprint, Update, UpdateHash } from "../../src/update.js";
 import { Recorder } from "../ingress/door.js";
 import { bytes, keyArmor, keyNames } from "../mail/fixtures.js";
-import { listening } from "../support/ports.js";
 import { scratch } from "../support/scratch.js";
 import { until } from "../support/until.js";
 
@@ -42,25 +37,6 @@ export const QUICK: RepairLimits = {
   requestMs: 5000,
   mailMs: 100,
 };
-
-/** An HKP server; `answer` gets what was searched for. Resolves with its repair address. */
-export async function keyserver(
-  answer: (fingerprint: string, response: ServerResponse) => void,
-): Promise<{ readonly repair: string; readonly asked: string[] }> {
-  const asked: string[] = [];
-  const server = createServer((request, response) => {
-    const url = new URL(request.url ?? "", "http://x");
-    const search = url.searchParams.get("search") ?? "";
-    asked.push(`${url.pathname} ${url.searchParams.get("op")} ${search}`);
-    answer(search.replace(/^0x/, ""), response);
-  });
-  const port = await listening(server);
-  onTestFinished(() => {
-    server.closeAllConnections();
-    server.close();
-  });
-  return { repair: `hkp://127.0.0.1:${port}`, asked };
-}
 
 export interface RepairStage {
   readonly log: UpdateLog;

@@ -16,7 +16,7 @@ import type { Action } from "../../src/peering/exchange.js";
 import type { Schedule } from "../../src/schedule.js";
 import type { Seq } from "../../src/update.js";
 import { UPKEEP_LIMITS } from "../../src/upkeep.js";
-import { checkReport } from "../reported.js";
+import { checkReport } from "../support/reported.js";
 import type { Dice } from "./dice.js";
 import type { PeerSettings } from "./door.js";
 import { Ledger, Violation } from "./ledger.js";

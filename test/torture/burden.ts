@@ -3,9 +3,9 @@
  * its process, read from /proc, and how long an honest KX peer waits for an answer meanwhile.
  */
 import { readFileSync } from "node:fs";
+import type { KxPeer } from "../support/kx-peer.js";
 import { pause } from "../support/until.js";
 import { quantile } from "./check.js";
-import type { KxPeer } from "./kx-peer.js";
 
 const LOOK_MS = 20;
 const TICKS_A_SECOND = 100;

@@ -12,7 +12,7 @@ import { systemClock } from "../../src/clock.js";
 import { loadConfig } from "../../src/config/load.js";
 import { Gateway } from "../../src/gateway.js";
 import { inspectLog } from "../../src/log/inspect.js";
-import { checked } from "../reported.js";
+import { checked } from "../support/reported.js";
 import { SmtpClient } from "../support/smtp-client.js";
 import { holdsWithin, quietFor } from "../support/until.js";
 import { fail, heal, isInTransaction, type Order, openFailing } from "./failing-log.js";

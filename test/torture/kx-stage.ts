@@ -3,9 +3,9 @@
  * for rude ones: configured peers at 127.0.0.2 and up that nobody plays yet.
  */
 import type { GatewayProcess } from "../../src/demo/process.js";
+import type { KxPeer } from "../support/kx-peer.js";
 import { holdsWithin } from "../support/until.js";
 import type { Context } from "./check.js";
-import type { KxPeer } from "./kx-peer.js";
 import { made } from "./material.js";
 import { World } from "./world.js";
 

@@ -21,7 +21,7 @@ export interface Made {
 }
 
 /** The n-th key of a seed; its one signature has `filler` octets. */
-export function made(seed: number, n: number, filler = 100): Made {
+export function made(seed: number | string, n: number, filler = 100): Made {
   const digest = createHash("sha256").update(`${seed}/${n}`).digest();
   const packets = encodePackets([
     { tag: TAG.publicKey, body: Uint8Array.of(4, ...CREATED, ...ED25519, ...digest) },

@@ -4,9 +4,9 @@
  * are ours, so the figures are the gateway's own CPU.
  */
 
+import { KxPeer } from "../../support/kx-peer.js";
 import { SmtpClient } from "../../support/smtp-client.js";
 import { pause, until } from "../../support/until.js";
-import { KxPeer } from "../../torture/kx-peer.js";
 import { incremental } from "../../torture/material.js";
 import { atMost, type Bench, type Context, median, type Outcome } from "../bench.js";
 import { Gateways, OLD, SITE } from "../gateways.js";

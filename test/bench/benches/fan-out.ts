@@ -4,9 +4,9 @@
  * happens.
  */
 
+import { KxPeer } from "../../support/kx-peer.js";
 import { SmtpClient } from "../../support/smtp-client.js";
 import { pause, until } from "../../support/until.js";
-import { KxPeer } from "../../torture/kx-peer.js";
 import { MailSink } from "../../torture/mail-sink.js";
 import { incremental } from "../../torture/material.js";
 import { atMost, type Bench, type Context, median, type Outcome } from "../bench.js";

@@ -15,7 +15,7 @@ import {
   type TransferableKey,
 } from "../../../src/openpgp/key.js";
 import { isSelfSignature } from "../../../src/openpgp/signature.js";
-import { cpuTimer } from "../../cpu.js";
+import { cpuTimer } from "../../support/cpu.js";
 import { atLeast, type Bench, type Context, type Outcome } from "../bench.js";
 import { armorOfKey } from "../material.js";
 

@@ -3,11 +3,11 @@
  * tracked of it has a cap, the others are served as before, and what an honest peer has comes in.
  */
 
+import { KxVisitor } from "../../support/kx-visitor.js";
 import { holdsWithin, pause } from "../../support/until.js";
 import { Burden, type Waits, whileAttacked } from "../burden.js";
 import { type Check, type Context, goesOn } from "../check.js";
 import { type KxStage, kxStage, rudeAddress } from "../kx-stage.js";
-import { KxVisitor } from "../kx-visitor.js";
 import { made } from "../material.js";
 
 const LINES = 500;

@@ -4,11 +4,11 @@
  * to the last request, what makes no sense ends its own connection, and memory stays where it is.
  */
 
+import { KxVisitor } from "../../support/kx-visitor.js";
 import { holdsWithin, pause } from "../../support/until.js";
 import { Burden, whileAttacked } from "../burden.js";
 import { type Check, type Context, goesOn } from "../check.js";
 import { type KxStage, kxStage, rudeAddress } from "../kx-stage.js";
-import { KxVisitor } from "../kx-visitor.js";
 
 const MIB = 2 ** 20;
 const STRANGER = "127.0.0.200";

@@ -11,10 +11,10 @@ import { Parser } from "../../../src/kx/parser.js";
 import { serialize } from "../../../src/kx/serializer.js";
 import { UpdateLog } from "../../../src/log/update-log.js";
 import type { Seq } from "../../../src/update.js";
+import { KxVisitor } from "../../support/kx-visitor.js";
 import { holdsWithin, pause, quietFor } from "../../support/until.js";
 import { type Check, type Context, controlOf } from "../check.js";
 import { rudeAddress } from "../kx-stage.js";
-import { KxVisitor } from "../kx-visitor.js";
 import { type Made, made } from "../material.js";
 import { World } from "../world.js";
 

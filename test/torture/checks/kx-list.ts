@@ -8,11 +8,11 @@ import { mkdirSync } from "node:fs";
 import { join } from "node:path";
 import Database from "better-sqlite3";
 import { UpdateLog } from "../../../src/log/update-log.js";
+import { KxVisitor } from "../../support/kx-visitor.js";
 import { SmtpClient } from "../../support/smtp-client.js";
 import { holdsWithin, pause } from "../../support/until.js";
 import { type Check, type Context, quantile } from "../check.js";
 import { rudeAddress } from "../kx-stage.js";
-import { KxVisitor } from "../kx-visitor.js";
 import { incremental, made, SITE_ADDRESS } from "../material.js";
 import { World } from "../world.js";
 

@@ -4,11 +4,11 @@
  * a byte moving they are cut off. Control: the same clients reading get a multiple of that.
  */
 
+import { KxVisitor } from "../../support/kx-visitor.js";
 import { holdsWithin, pause } from "../../support/until.js";
 import { Burden, tcpOf, whileAttacked } from "../burden.js";
 import type { Check, Context } from "../check.js";
 import { type KxStage, kxStage, rudeAddress } from "../kx-stage.js";
-import { KxVisitor } from "../kx-visitor.js";
 
 const ADDRESSES = 5;
 const PER_ADDRESS = 4;

@@ -9,7 +9,7 @@ import {
   type EventSink,
   type Fields,
   kindOf,
-} from "../src/diagnostics.js";
+} from "../../src/diagnostics.js";
 
 /** What is wrong with a report: fields that the table does not know, misses or has otherwise. */
 export function reportFaults(event: EventName, fields: Fields): string[] {

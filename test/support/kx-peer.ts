@@ -8,8 +8,8 @@ import type { Announcement, Message } from "../../src/kx/messages.js";
 import { Parser } from "../../src/kx/parser.js";
 import { serialize } from "../../src/kx/serializer.js";
 import type { Update } from "../../src/update.js";
+import type { Made } from "../torture/material.js";
 import { Listener } from "./listener.js";
-import type { Made } from "./material.js";
 
 const ANSWER_MS = 20_000;
 

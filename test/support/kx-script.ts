@@ -6,7 +6,7 @@
 import type { Socket } from "node:net";
 import { connect } from "node:net";
 import { onTestFinished } from "vitest";
-import { until } from "../support/until.js";
+import { until } from "./until.js";
 
 /** One message as it stood on the wire. */
 export interface Message {
