@@ -37,6 +37,7 @@ import { RepairIntake } from "./repair/repair-intake.js";
 import { MailAnswers } from "./repair/repair-mail.js";
 import { CertificateEnds } from "./status/certificates.js";
 import type { EventCounters } from "./status/event-counters.js";
+import { several } from "./text.js";
 import type { Upkeep } from "./upkeep.js";
 import { VERSION } from "./version.js";
 
@@ -227,8 +228,9 @@ function ordersFor(
       const mail = `${name} is asked by mail for its changes of ${days} days.`;
       return { ...said(true, via === "kx" ? kx : mail), via };
     },
-    retry(name) {
+    retry(name, which) {
       const site = lane(name);
+      if (which !== undefined) return retryExceptions(name, site, which);
       const peer = kxDoor?.status().find((one) => one.name === name);
       if (site === undefined && peer === undefined) return nobody(name);
       if (site?.status().isPaused || peer?.isPaused) {
@@ -236,7 +238,10 @@ function ordersFor(
       }
       const isDialled = kxDoor?.dialNow(name) === true;
       const isMailed = site?.isOpen === true;
-      if (isMailed) site.resume();
+      if (isMailed) {
+        site.reopen();
+        site.resume();
+      }
       if (isDialled)
         return said(true, `${name} is dialled now${isMailed ? ", and mail is retried" : ""}.`);
       if (isMailed) return said(true, `Delivery to ${name} is retried now.`);
@@ -248,7 +253,8 @@ function ordersFor(
       const site = lane(name);
       if (site === undefined) return nobody(name);
       if (site.skip(seq)) return said(true, `Update ${seq} is given up for ${name}.`);
-      return said(false, `Update ${seq} is not the next one for ${name}, or is being sent.`);
+      const why = "neither the next one nor waits for a retry, or is being sent";
+      return said(false, `Update ${seq} of ${name} is ${why}.`);
     },
     remove(verb, fingerprint, given) {
       const order = orderOf(verb, fingerprint, given, clock.now());
@@ -260,6 +266,20 @@ function ordersFor(
           });
     },
   };
+}
+
+/** Sends again what a site did not take: one update, or all of them. */
+function retryExceptions(name: string, site: LaneDriver | undefined, which: number | "all") {
+  if (site === undefined) return { done: false, words: `Nothing is sent to ${name} by mail.` };
+  if (site.status().isPaused) return { done: false, words: `${name} is paused. Resume it first.` };
+  const count = site.reopen(which);
+  site.resume();
+  if (count > 0) return { done: true, words: `${name} is sent ${several(count, "update")} again.` };
+  const words =
+    which === "all"
+      ? `${name} has taken everything: there is nothing to send again.`
+      : `Update ${which} has no exception at ${name}.`;
+  return { done: false, words };
 }
 
 /** The local keyserver, if it can be asked for keys. */

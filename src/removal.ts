@@ -141,18 +141,19 @@ function block(order: RemovalOrder, { log, clock, diagnostics }: Place): Removal
 
 function unblock(
   { fingerprint, reason }: RemovalOrder,
-  { policy, log, diagnostics }: Place,
+  { policy, log, clock, diagnostics }: Place,
 ): RemovalOutcome {
   const list = policy.blocks.has(fingerprint) ? policy.blocklist : undefined;
   const rest = `is in the list ${list}: remove it there and reload the gateway.`;
-  if (!log.removals.unblock(fingerprint)) {
+  if (!log.removals.unblock(fingerprint, clock.now())) {
     const words = `${fingerprint} ${list === undefined ? "is not blocked." : rest}`;
     return { done: false, missing: true, words };
   }
   diagnostics.report("unblocked", { fingerprint, words: reason });
   if (list !== undefined) return { done: true, words: `The block is removed, but the key ${rest}` };
   const words =
-    "Updates that were refused or skipped during the block are not fetched automatically.";
+    "What was withheld from neighbours is sent to them. What was refused on its way in is " +
+    "accepted when it is sent again.";
   return { done: true, words: `${fingerprint} is no longer blocked. ${words}` };
 }
 

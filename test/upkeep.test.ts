@@ -288,15 +288,18 @@ describe("a moment in the future that a clock left behind", () => {
       log.repairs.want({
         ...{ fingerprint: fingerprint(9), neighbours: ["old"], why: "lost", at: clock.now() },
       });
-      log.lanes.recordUndelivered({ site: "s", seq: seq(1), code: 550, text: "", at: clock.now() });
+      log.exceptions.set({
+        ...{ site: "s", seq: seq(1), fingerprint: fingerprint(1), reason: "refused" },
+        ...{ state: "refused", code: 550, text: "", at: clock.now() },
+      });
     });
     machine.pass(2);
     expect(machine.log.refusals.holds(update(1000).hash, machine.clock.now())).toBe(false);
     const repair = machine.log.repairs.get(fingerprint(9));
     expect(repair?.nextAt).toBeLessThanOrEqual(machine.clock.now());
-    expect(machine.log.lanes.undelivered(1)[0]?.at).toBeLessThanOrEqual(machine.clock.now());
+    expect(machine.log.exceptions.get("s", seq(1))?.at).toBeLessThanOrEqual(machine.clock.now());
     machine.pass(730);
-    expect(machine.log.lanes.undelivered(1)).toEqual([]);
+    expect(machine.log.exceptions.get("s", seq(1))).toBeUndefined();
   });
 
   it("on what waits at a KX peer has everything fetched at once", () => {

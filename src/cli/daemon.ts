@@ -136,6 +136,11 @@ export async function order(
     out.stderr("kxgw: the gateway is not running; this command needs a running gateway\n");
     return EXIT.unavailable;
   }
+  return printed(reply, json, out);
+}
+
+/** Prints the result of an order and returns the exit code. */
+export function printed(reply: Reply, json: boolean, out: Output): number {
   if (json) out.stdout(reply.body);
   else {
     const { words } = JSON.parse(reply.body) as { readonly words: string };

@@ -1,17 +1,21 @@
 /**
  * `kxgw queue ls|show|retry|skip`: the updates that each mail site and the local keyserver still
- * need. The log is the only queue, and `log.pending` selects the entries. `retry` starts the
- * next attempt now; `skip` gives up the first update of a site permanently.
+ * need, and those that they did not take. The log is the only queue, and `log.pending` selects the
+ * entries. `retry SITE` starts the next attempt now; `retry SITE NUMBER` and `retry SITE all` send
+ * again what a site did not take, also while no gateway runs. `skip` gives up an update for a site.
  */
 
+import { systemClock } from "../clock.js";
 import type { Config } from "../config/config.js";
 import { loadConfig } from "../config/load.js";
 import { LOCAL_LANE } from "../delivery/local-door.js";
 import { EXIT } from "../errors.js";
-import type { Entry } from "../log/update-log.js";
+import type { Exception, ExceptionState } from "../log/exceptions.js";
+import { type Entry, UpdateLog } from "../log/update-log.js";
 import { Policy } from "../policy.js";
 import { several, span } from "../text.js";
-import { order, run, withLog } from "./daemon.js";
+import type { Seq } from "../update.js";
+import { ask, order, printed, run, withLog } from "./daemon.js";
 import type { Output } from "./output.js";
 import { find } from "./peers.js";
 import { table } from "./table.js";
@@ -29,6 +33,14 @@ interface Waiting {
   readonly fingerprint: string;
   readonly size: number;
   readonly received: string;
+  /** "pending" for what was not tried or is next, else that of the exception. */
+  readonly state: "pending" | ExceptionState;
+  readonly reason: string | null;
+  /** What the site said. */
+  readonly reply: string | null;
+  readonly tries: number;
+  /** When it is tried again, null for what has no time of its own. */
+  readonly next: string | null;
 }
 
 export async function queueCommand(
@@ -51,13 +63,42 @@ export async function queueCommand(
     }
     const site = siteOf(config, name, out);
     if (site === undefined) return EXIT.usage;
-    if (verb === "retry") return await order(config, `/queue/${site}/retry`, given.json, out);
+    if (verb === "retry" && seq === undefined) {
+      return await order(config, `/queue/${site}/retry`, given.json, out);
+    }
+    if (verb === "retry" && seq === "all") return await retry(config, site, seq, given.json, out);
     if (seq === undefined || !/^\d+$/.test(seq)) {
       out.stderr("kxgw: write the number of the update, as kxgw queue ls prints it\n");
       return EXIT.usage;
     }
+    if (verb === "retry") return await retry(config, site, Number(seq), given.json, out);
     return await order(config, `/queue/${site}/skip/${seq}`, given.json, out);
   });
+}
+
+/** By the running gateway, or on the log while none runs. */
+async function retry(
+  config: Config,
+  site: string,
+  which: number | "all",
+  json: boolean,
+  out: Output,
+): Promise<number> {
+  const reply = await ask(config, `/queue/${site}/retry/${which}`, "POST");
+  if (reply !== undefined) return printed(reply, json, out);
+  const log = UpdateLog.open(config.log.path);
+  try {
+    const count = log.exceptions.reopen(site, which as Seq | "all", systemClock.now());
+    const words =
+      count === 0
+        ? `${site} has no such exception: there is nothing to send again.`
+        : `${site} is sent ${several(count, "update")} again when the gateway starts.`;
+    if (json) out.stdout(`${JSON.stringify({ done: count > 0, words })}\n`);
+    else (count > 0 ? out.stdout : out.stderr)(`${words}\n`);
+    return count > 0 ? EXIT.ok : EXIT.unavailable;
+  } finally {
+    log.close();
+  }
 }
 
 /** The site of that name, which may be the keyserver beside us; says which there are when not. */
@@ -81,13 +122,17 @@ function list(config: Config, name: string | undefined, json: boolean, out: Outp
     { title: "site" },
     { title: "number", right: true },
     { title: "waits" },
+    { title: "state" },
     { title: "bytes", right: true },
     { title: "fingerprint" },
     { title: "hash" },
   ];
-  const rows = all.map(({ site, seq, hash, fingerprint, size, received }) => [
-    ...[site, String(seq), span(now - Date.parse(received)), String(size), fingerprint, hash],
-  ]);
+  const rows = all.map((one) => {
+    const { site, seq, hash, fingerprint, size, received, state, reason } = one;
+    const what = reason === null || reason === state ? state : `${state}: ${reason}`;
+    const waits = span(now - Date.parse(received));
+    return [site, String(seq), waits, what, String(size), fingerprint, hash];
+  });
   out.stdout(table(columns, rows));
   for (const [site, count] of more) out.stdout(`${site}: ${several(count, "update")} more\n`);
   return EXIT.ok;
@@ -107,14 +152,39 @@ function waiting(config: Config, only: string | undefined) {
         const entry = log.entry(seq);
         if (entry === undefined || policy.withholds(entry) !== undefined) continue;
         listed += 1;
-        if (listed <= LISTED) all.push(waitingOf(name, entry));
-        else more.set(name, listed - LISTED);
+        if (listed > LISTED) more.set(name, listed - LISTED);
+        else all.push(waitingOf(name, entry, log.exceptions.get(name, seq)));
+      }
+      for (const state of ["refused", "withheld"] as const) {
+        const count = log.exceptions.counts(name)[state];
+        if (count > LISTED) more.set(name, (more.get(name) ?? 0) + count - LISTED);
+        for (const exception of log.exceptions.list(name, state, LISTED)) {
+          const entry = log.entry(exception.seq);
+          if (entry !== undefined) all.push(waitingOf(name, entry, exception));
+        }
       }
     }
     return { all, more };
   });
 }
 
-function waitingOf(site: string, { seq, hash, fingerprint, size, receivedAt }: Entry): Waiting {
-  return { site, seq, hash, fingerprint, size, received: new Date(receivedAt).toISOString() };
+function waitingOf(
+  site: string,
+  { seq, hash, fingerprint, size, receivedAt }: Entry,
+  exception: Exception | undefined,
+): Waiting {
+  const {
+    state = "pending",
+    reason = null,
+    code = 0,
+    text = "",
+    tries = 0,
+    nextAt = 0,
+  } = exception ?? {};
+  const reply = `${code === 0 ? "" : `${code} `}${text}`;
+  return {
+    ...{ site, seq, hash, fingerprint, size, received: new Date(receivedAt).toISOString() },
+    ...{ state, reason, reply: reply === "" ? null : reply, tries },
+    next: state === "waiting" && nextAt > 0 ? new Date(nextAt).toISOString() : null,
+  };
 }

@@ -3,10 +3,13 @@
  * several updates that wait and go as one part. Does not decide when, or whether.
  */
 import type { Clock } from "../clock.js";
+import { Refusal } from "../errors.js";
 import type { Site } from "../log/pending.js";
 import type { Entry, UpdateLog } from "../log/update-log.js";
+import { readKeys } from "../openpgp/key.js";
+import { updateHash } from "../openpgp/update-hash.js";
 import { CARRY_ALL, type Rules, type Withheld } from "../policy.js";
-import type { Seq } from "../update.js";
+import type { Fingerprint, Seq, UpdateHash } from "../update.js";
 import type { DeliveryMethod, Outgoing, Part } from "./delivery-method.js";
 
 /** A site whose next update has waited this long is behind. */
@@ -69,9 +72,17 @@ export class LaneQueue {
     return this.#log.range((cursor + 1) as Seq, Number.MAX_SAFE_INTEGER as Seq, limit);
   }
 
-  /** The parts of an update, undefined when its body is gone. */
-  parts(entry: Entry): Part[] | undefined {
-    const update = this.#outgoing(entry);
+  /** Whether the key is blocked at present. */
+  isBlocked(fingerprint: Fingerprint): boolean {
+    return this.#rules.blockOn(fingerprint) !== undefined;
+  }
+
+  /**
+   * The parts of an update, undefined when its body is gone; or those of `offered`, which came
+   * again of its key.
+   */
+  parts(entry: Entry, offered?: Uint8Array): Part[] | undefined {
+    const update = this.#outgoing(entry, offered);
     return update && this.#method.parts(update, this.#clock.now());
   }
 
@@ -104,12 +115,20 @@ export class LaneQueue {
     return { entries: [first, ...more], last, passed: between, part };
   }
 
-  #outgoing({ seq, hash, fingerprint }: Entry): Outgoing | undefined {
-    const body = this.#log.body(seq);
+  #outgoing({ seq, hash: name, fingerprint }: Entry, offered?: Uint8Array): Outgoing | undefined {
+    const body = offered ?? this.#log.body(seq);
     if (body === undefined) return undefined;
+    // Mails of another content need Message-IDs of their own.
+    const hash = offered === undefined ? name : hashOf(offered, name);
     // A revocation that leaves although its key is blocked must not bring the user id along.
     const isBlocked = this.#rules.blockOn(fingerprint) !== undefined;
     const skeleton = isBlocked ? undefined : this.#log.skeletons.get(fingerprint);
     return { seq, hash, fingerprint, body, skeleton, trail: this.#log.trails.get(seq) };
   }
+}
+
+/** The name of a body as an update of its own. */
+function hashOf(body: Uint8Array, otherwise: UpdateHash): UpdateHash {
+  const [key] = readKeys(body);
+  return key === undefined || key instanceof Refusal ? otherwise : updateHash(key).hash;
 }

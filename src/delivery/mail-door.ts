@@ -18,6 +18,7 @@ import type { KeyCompletion } from "./completion.js";
 import { type DeliveryMethod, RelayDelivery } from "./delivery-method.js";
 import { Lane, type LaneStatus } from "./lane.js";
 import { LaneDriver } from "./lane-driver.js";
+import { LOCAL_LANE } from "./local-door.js";
 import { certificatesIn, SmtpRelay, TRANSPORT_LIMITS } from "./relay.js";
 
 /** How long a relay may take for the mail under way when we go down. */
@@ -47,6 +48,7 @@ export class MailDoor {
     const ca = certificatesIn(outbound.ca);
     const observing = config.mode === "observe";
     const guard = new LogGuard("egress", clock, diagnostics);
+    const names = [...config.neighbours.map(({ name }) => name), LOCAL_LANE];
     for (const neighbour of config.neighbours) {
       const { name, mail, kind, via, fallbackMs, maxMailBytes, maxRate: rate } = neighbour;
       if (mail === undefined) continue;
@@ -58,7 +60,7 @@ export class MailDoor {
       const method = new RelayDelivery(envelope, sender, transport, completion);
       this.#methods.push(method);
       const path = { via, fallbackMs };
-      const settings = { name, address: mail, retry, observing, rate, rules, path };
+      const settings = { name, address: mail, retry, observing, rate, rules, path, names };
       const lane = new Lane({ log, method, clock, diagnostics, guard }, settings);
       this.#all.push(new LaneDriver(lane));
       if (goesByMail(neighbour)) this.#shown.add(name);

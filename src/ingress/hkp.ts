@@ -244,6 +244,7 @@ export class HkpDoor {
         single: true,
         transport: "hkp",
         bytes: body.length,
+        isKnown: candidates.length > 0,
       } as const;
       return await this.#store({ ...given, sender, trail, messageId: undefined }, isServer, asked);
     } catch (error) {

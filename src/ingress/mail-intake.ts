@@ -69,7 +69,8 @@ export class MailIntake {
     }
     if (!isTold) this.rates.take(sender === undefined ? candidates : [sender]);
     const bytes = message.length;
-    const taken = await this.#keys.take({ armor, sender, trail, messageId, bytes });
+    const isKnown = !mustBeNamed && candidates.length > 0;
+    const taken = await this.#keys.take({ armor, sender, isKnown, trail, messageId, bytes });
     const appended = taken.filter(({ outcome }) => outcome === "appended").length;
     return { kind: "stored", appended, duplicates: taken.length - appended };
   }

@@ -38,6 +38,12 @@ export interface Submission {
   readonly armor: readonly Uint8Array[];
   /** Who sent them; undefined when several could have. */
   readonly sender: Pick<Neighbour, "name" | "mail"> | undefined;
+  /**
+   * Whether the connection is that of a neighbour, or of one of several; by default when the sender
+   * is told. Only then the trail counts: a stranger could else name everybody in it, and nobody
+   * would be sent the keys.
+   */
+  readonly isKnown?: boolean;
   /** Addresses that have them. */
   readonly trail: readonly string[];
   readonly messageId: string | undefined;
@@ -154,7 +160,8 @@ export class KeyIntake {
       this.#diagnostics.report("pruned", { neighbour, messageId, ...about });
     }
     // Whoever sends an update has it, whether or not it says so (Hockeypuck writes no trail).
-    const passed = sender?.mail === undefined ? trail : mergeTrails(trail, [sender.mail]);
+    const told = (submission.isKnown ?? sender !== undefined) ? trail : [];
+    const passed = sender?.mail === undefined ? told : mergeTrails(told, [sender.mail]);
     const origin = { neighbour, transport };
     const arrivals = updates.map((update) => {
       return { update, origin, trail: passed, receivedAt, messageId };
@@ -198,6 +205,7 @@ export class KeyIntake {
     }
     if (seenAgain.length > 0) this.#log.packets.remember(seenAgain, receivedAt);
     this.#log.learn(known, receivedAt);
+    this.#offer(taken, known, sender?.name, receivedAt);
     for (const update of known) {
       const { hash, fingerprint } = update;
       const fields = { hash, fingerprint, neighbour, via, messageId, bytes };
@@ -205,6 +213,23 @@ export class KeyIntake {
       taken.push({ update, seq: undefined, outcome: "duplicate" });
     }
     return taken;
+  }
+
+  /** Offers what came again, by whatever road, to the sites that did not take the key. */
+  #offer(
+    taken: readonly Taken[],
+    known: readonly Update[],
+    from: string | undefined,
+    now: number,
+  ): void {
+    const again = taken.filter(({ outcome }) => outcome === "duplicate");
+    this.#log.cameAgain(
+      [
+        ...again.map(({ update, seq }) => ({ ...cameAs(update, from), seq })),
+        ...known.map((update) => cameAs(update, from)),
+      ],
+      now,
+    );
   }
 
   /** Policy, and before it that a key is the one that was asked for. */
@@ -231,6 +256,10 @@ export class KeyIntake {
       return news;
     };
   }
+}
+
+function cameAs({ fingerprint, body }: Update, from: string | undefined) {
+  return { fingerprint, seq: undefined, body, from };
 }
 
 function sizeOf(key: TransferableKey): number {

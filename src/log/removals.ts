@@ -15,6 +15,7 @@ import { Trouble } from "../errors.js";
 import type { Fingerprint, Seq } from "../update.js";
 import type { Bounces } from "./bounces.js";
 import type { Connection } from "./connection.js";
+import type { Exceptions } from "./exceptions.js";
 import type { Retention } from "./retention.js";
 
 /** Why and when an update was forgotten. */
@@ -45,6 +46,13 @@ export interface StoredBlock extends Block {
   readonly at: number;
 }
 
+/** The parts of the log that a removal concerns. */
+interface RemovalParts {
+  readonly bounces: Pick<Bounces, "secret">;
+  readonly exceptions: Pick<Exceptions, "unblocked">;
+  readonly retention: Retention;
+}
+
 interface BlockRow {
   readonly fingerprint: Buffer;
   readonly reason: string;
@@ -55,7 +63,8 @@ interface BlockRow {
 
 export class Removals {
   readonly #connection: Connection;
-  readonly #bounces: Bounces;
+  readonly #bounces: Pick<Bounces, "secret">;
+  readonly #exceptions: Pick<Exceptions, "unblocked">;
   readonly #retention: Retention;
   readonly #wake: () => void;
   readonly #blocks = new Map<string, StoredBlock>();
@@ -74,10 +83,15 @@ export class Removals {
   readonly #known: Database.Statement<[], number>;
 
   /** `wake` is called when something pending may have become none. */
-  constructor(connection: Connection, bounces: Bounces, retention: Retention, wake: () => void) {
+  constructor(
+    connection: Connection,
+    { bounces, exceptions, retention }: RemovalParts,
+    wake: () => void,
+  ) {
     const { db } = connection;
     this.#connection = connection;
     this.#bounces = bounces;
+    this.#exceptions = exceptions;
     this.#retention = retention;
     this.#wake = wake;
     this.#block = db.prepare(`
@@ -99,10 +113,12 @@ export class Removals {
       "DELETE FROM skeletons WHERE fingerprint = ?",
       "DELETE FROM known_keys WHERE fingerprint = ?",
       "DELETE FROM repairs WHERE what = hex(?)",
-      `DELETE FROM undelivered WHERE seq IN ${ofKey}`,
+      "DELETE FROM exceptions WHERE fingerprint = ?",
+      `DELETE FROM offers WHERE seq IN ${ofKey}`,
       // The bounce of a mail of several updates is about the others, too.
-      `DELETE FROM returned WHERE first = seq AND seq IN ${ofKey}`,
-      `UPDATE returned SET text = '' WHERE seq IN ${ofKey}`,
+      `DELETE FROM bounces WHERE first = seq AND seq IN ${ofKey}`,
+      `UPDATE bounces SET text = '' WHERE seq IN ${ofKey}`,
+      `UPDATE sendings SET reply = '' WHERE seq IN ${ofKey}`,
       // Last, since the others find the entries by it.
       `UPDATE updates SET fingerprint = zeroblob(length(fingerprint)), message_id = NULL
        WHERE fingerprint = ?`,
@@ -147,15 +163,17 @@ export class Removals {
   }
 
   /**
-   * Takes the block off a key; false when there is none. What was refused for any block within the
-   * last day is forgotten with it, so that it is fetched when it is announced anew.
+   * Takes the block off a key at `now` (ms since 1970); false when there is none. What was refused
+   * for any block within the last day is forgotten with it, so that it is fetched when it is
+   * announced anew, and what was withheld from sites is sent to them.
    */
-  unblock(fingerprint: Fingerprint): boolean {
+  unblock(fingerprint: Fingerprint, now: number): boolean {
     const isGone = this.#connection.write(() => {
       this.#dropRefusals.run();
       return this.#unblock.run(blobOf(fingerprint)).changes > 0;
     });
     this.#blocks.delete(fingerprint);
+    if (isGone) this.#exceptions.unblocked(fingerprint, now);
     return isGone;
   }
 

@@ -118,7 +118,7 @@ export class Repairs {
   readonly #forget: Database.Statement<[string]>;
   readonly #counts: Database.Statement<[], { source: string; count: number }>;
   readonly #restore: Database.Statement<[number, number, Uint8Array]>;
-  readonly #again: Database.Statement<[string, number, number, number]>;
+  readonly #again: Database.Statement<[string, number, number]>;
 
   /** `wake` is called when there is something new to do. */
   constructor(connection: Connection, retention: Retention, wake: () => void) {
@@ -144,10 +144,9 @@ export class Repairs {
     this.#restore = db.prepare(`
       INSERT OR IGNORE INTO bodies (seq, received_at, body) VALUES (?, ?, ?)`);
     this.#again = db.prepare(`
-      INSERT INTO returned (site, seq, first, about, code, text, at, fresh, waiting, tries,
-                            last_at, cursor)
-      VALUES (?, ?, ?, 'site', 0, '', ?, 0, 1, 0, 0, 0)
-      ON CONFLICT (site, seq) DO UPDATE SET waiting = 1`);
+      INSERT INTO exceptions (site, seq, fingerprint, state, reason, code, text, tries, at, next_at)
+      SELECT ?, seq, fingerprint, 'waiting', 'expired', 0, '', 0, ?, 0 FROM updates WHERE seq = ?
+      ON CONFLICT (site, seq) DO UPDATE SET state = 'waiting', next_at = 0`);
   }
 
   /**
@@ -258,7 +257,7 @@ export class Repairs {
     this.#connection.write(() => {
       const { changes } = this.#restore.run(seq, at, body);
       if (changes > 0) this.#retention.count(0, 1, body.length);
-      for (const site of sites) this.#again.run(site, seq, seq, at);
+      for (const site of sites) this.#again.run(site, at, seq);
     });
     if (sites.length > 0) this.#wake();
   }

@@ -84,8 +84,7 @@ export class Retention {
   readonly #entries: Database.Statement<[number, number, number]>;
   readonly #skeletons: Database.Statement<[number, number]>;
   readonly #packets: Database.Statement<[number, number]>;
-  readonly #undelivered: Database.Statement<[number, number]>;
-  readonly #returned: Database.Statement<[number, number]>;
+  readonly #exceptions: readonly Database.Statement<[number]>[];
   readonly #refusals: Database.Statement<[number, number]>;
   readonly #tombstones: Database.Statement<[number, number]>;
   readonly #blocks: Database.Statement<[number, number]>;
@@ -136,12 +135,12 @@ export class Retention {
         SELECT rowid FROM skeletons WHERE day < ? ORDER BY day LIMIT ?)`);
     this.#packets = db.prepare(`
       DELETE FROM packets WHERE day < ? AND id IN (SELECT id FROM packets ORDER BY id LIMIT ?)`);
-    this.#undelivered = db.prepare(`
-      DELETE FROM undelivered WHERE rowid IN (
-        SELECT rowid FROM undelivered WHERE at <= ? ORDER BY at LIMIT ?)`);
-    this.#returned = db.prepare(`
-      DELETE FROM returned WHERE rowid IN (
-        SELECT rowid FROM returned WHERE at <= ? ORDER BY at LIMIT ?)`);
+    this.#exceptions = ["exceptions", "bounces", "offers"].map((table) =>
+      db.prepare<[number]>(`
+        DELETE FROM ${table} WHERE rowid IN (
+          SELECT rowid FROM ${table} WHERE seq < (SELECT min(seq) FROM updates)
+          ORDER BY seq LIMIT ?)`),
+    );
     this.#refusals = db.prepare(`
       DELETE FROM refusals WHERE rowid IN (
         SELECT rowid FROM refusals WHERE until <= ? ORDER BY until LIMIT ?)`);
@@ -172,8 +171,10 @@ export class Retention {
     const datedAhead = [
       ["updates", "received_at"],
       ["bodies", "received_at"],
-      ["undelivered", "at"],
-      ["returned", "at"],
+      ["exceptions", "at"],
+      ["exceptions", "last_at"],
+      ["exceptions", "offered_at"],
+      ["bounces", "at"],
       ["forgotten", "at"],
     ] as const;
     this.#redate = [
@@ -182,7 +183,7 @@ export class Retention {
         return `UPDATE ${table} SET ${at} = @now WHERE rowid IN (${ahead})`;
       }),
       // These are put off by two days at most.
-      ...(["refusals.until", "repairs.next_at"] as const).map((column) => {
+      ...(["refusals.until", "repairs.next_at", "exceptions.next_at"] as const).map((column) => {
         const [table, at] = column.split(".");
         const ahead = `SELECT rowid FROM ${table} WHERE ${at} > @ahead + ${2 * UNPROVEN_MS}`;
         return `UPDATE ${table} SET ${at} = @now WHERE rowid IN (${ahead} LIMIT @batch)`;
@@ -228,8 +229,7 @@ export class Retention {
       const others = [
         this.#skeletons.run(dayOf(forgetBefore), batch).changes,
         this.#dropPackets(forgetBefore, now, batch),
-        this.#undelivered.run(forgetBefore, batch).changes,
-        this.#returned.run(forgetBefore, batch).changes,
+        ...(entries > 0 ? this.#exceptions.map((one) => one.run(batch).changes) : []),
         this.#refusals.run(now, batch).changes,
         this.#tombstones.run(forgetBefore, batch).changes,
         this.#blocks.run(forgetBefore, batch).changes,

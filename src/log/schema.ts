@@ -14,7 +14,7 @@ import { Trouble } from "../errors.js";
 export const APPLICATION_ID = 0x4b584757;
 
 /** `user_version` of a file that this code reads and writes. */
-export const SCHEMA_VERSION = 7;
+export const SCHEMA_VERSION = 8;
 
 /** The oldest version that a writer brings up to date. */
 const OLDEST_VERSION = 1;
@@ -214,6 +214,76 @@ INSERT INTO skeletons (fingerprint, packets, day)
 DROP TABLE identities;
 `;
 
+/**
+ * What came with version 8: see `exceptions.ts`, `bounces.ts` and `lanes.ts`. What was refused for
+ * good and what came back become exceptions; of entries that are not remembered nothing is left.
+ */
+const TABLES_8 = `
+CREATE TABLE exceptions (
+  site TEXT NOT NULL,
+  seq INTEGER NOT NULL,
+  fingerprint BLOB NOT NULL,
+  state TEXT NOT NULL CHECK (state IN ('waiting', 'refused', 'withheld', 'resent')),
+  reason TEXT NOT NULL,
+  code INTEGER NOT NULL,
+  text TEXT NOT NULL,
+  tries INTEGER NOT NULL,
+  at INTEGER NOT NULL,
+  next_at INTEGER NOT NULL,
+  offered_at INTEGER NOT NULL DEFAULT 0,
+  reopened INTEGER NOT NULL DEFAULT 0,
+  last_at INTEGER NOT NULL DEFAULT 0,
+  cursor INTEGER NOT NULL DEFAULT 0,
+  PRIMARY KEY (site, seq)
+) STRICT;
+CREATE INDEX exceptions_by_key ON exceptions (fingerprint);
+CREATE INDEX exceptions_by_state ON exceptions (site, state, next_at, seq);
+CREATE INDEX exceptions_by_seq ON exceptions (seq);
+
+CREATE TABLE offers (
+  site TEXT NOT NULL,
+  seq INTEGER NOT NULL,
+  body BLOB NOT NULL,
+  PRIMARY KEY (site, seq)
+) STRICT;
+
+CREATE TABLE bounces (
+  site TEXT NOT NULL,
+  seq INTEGER NOT NULL,
+  first INTEGER NOT NULL,
+  about TEXT NOT NULL CHECK (about IN ('update', 'site')),
+  code INTEGER NOT NULL,
+  text TEXT NOT NULL,
+  at INTEGER NOT NULL,
+  PRIMARY KEY (site, seq)
+) STRICT;
+
+ALTER TABLE lanes ADD COLUMN address TEXT;
+ALTER TABLE lanes ADD COLUMN failed INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE lanes ADD COLUMN refused INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE lanes ADD COLUMN bad_since INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE sendings ADD COLUMN how TEXT NOT NULL DEFAULT '';
+ALTER TABLE sendings ADD COLUMN reply TEXT NOT NULL DEFAULT '';
+
+INSERT INTO exceptions (site, seq, fingerprint, state, reason, code, text, tries, at, next_at)
+  SELECT site, seq, fingerprint,
+    iif(undelivered.code = 0, 'withheld', 'refused'),
+    iif(undelivered.code = 0, 'skipped', 'refused'),
+    undelivered.code, undelivered.text, 1, undelivered.at, 0
+  FROM undelivered JOIN updates USING (seq)
+  WHERE seq NOT IN (SELECT seq FROM forgotten);
+INSERT OR IGNORE INTO exceptions
+  (site, seq, fingerprint, state, reason, code, text, tries, at, next_at, last_at, cursor)
+  SELECT site, seq, fingerprint, iif(waiting = 1, 'waiting', 'resent'), 'bounced',
+    returned.code, returned.text, tries, returned.at, 0, last_at, cursor
+  FROM returned JOIN updates USING (seq)
+  WHERE (waiting = 1 OR tries > 0) AND seq NOT IN (SELECT seq FROM forgotten);
+INSERT INTO bounces (site, seq, first, about, code, text, at)
+  SELECT site, seq, first, about, code, text, at FROM returned WHERE fresh = 1;
+DROP TABLE undelivered;
+DROP TABLE returned;
+`;
+
 /** What makes each version out of the one before. */
 const STEPS: readonly (readonly [version: number, step: (db: Database.Database) => void])[] = [
   [2, (db) => void db.exec(TABLES_2)],
@@ -228,6 +298,7 @@ const STEPS: readonly (readonly [version: number, step: (db: Database.Database) 
   [5, (db) => void db.exec(TABLES_5)],
   [6, (db) => void db.exec(TABLES_6)],
   [7, (db) => void db.exec(TABLES_7)],
+  [8, (db) => void db.exec(TABLES_8)],
 ];
 
 /**

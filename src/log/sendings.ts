@@ -16,11 +16,23 @@ export interface Sending {
   readonly way: "kx" | "lane";
   /** Milliseconds since 1970. */
   readonly at: number;
+  /**
+   * How that is known: "relayed", "taken", "spooled", "collected" or "exited" as `Proof` of
+   * `delivery/relay.ts` says, "fetched" over KX; empty where an earlier release did not note it.
+   */
+  readonly how: string;
+  /** What the other side said, at most `REPLY_LENGTH` characters. */
+  readonly reply: string;
 }
+
+/** More than a relay says with its queue id, or a keyserver of one key. */
+export const REPLY_LENGTH = 300;
+
+const COLUMNS = "seq, neighbour, way, at, how, reply";
 
 export class Sendings {
   readonly #connection: Connection;
-  readonly #insert: Database.Statement<[number, string, string, number]>;
+  readonly #insert: Database.Statement<[number, string, string, number, string, string]>;
   readonly #of: Database.Statement<[number], Sending>;
   readonly #latest: Database.Statement<[number, number], Sending>;
 
@@ -28,18 +40,21 @@ export class Sendings {
     const { db } = connection;
     this.#connection = connection;
     this.#insert = db.prepare(`
-      INSERT INTO sendings (seq, neighbour, way, at) VALUES (?, ?, ?, ?)
-      ON CONFLICT (seq, neighbour, way) DO UPDATE SET at = excluded.at`);
-    this.#of = db.prepare("SELECT seq, neighbour, way, at FROM sendings WHERE seq = ?");
+      INSERT INTO sendings (seq, neighbour, way, at, how, reply) VALUES (?, ?, ?, ?, ?, ?)
+      ON CONFLICT (seq, neighbour, way) DO UPDATE SET
+        at = excluded.at, how = excluded.how, reply = excluded.reply`);
+    this.#of = db.prepare(`SELECT ${COLUMNS} FROM sendings WHERE seq = ?`);
     this.#latest = db.prepare(
-      "SELECT seq, neighbour, way, at FROM sendings WHERE seq >= ? ORDER BY seq DESC LIMIT ?",
+      `SELECT ${COLUMNS} FROM sendings WHERE seq >= ? ORDER BY seq DESC LIMIT ?`,
     );
   }
 
   /** Keeps them, in one transaction; of two for one neighbour and way the later one stays. */
   note(all: readonly Sending[]): void {
     this.#connection.write(() => {
-      for (const { seq, neighbour, way, at } of all) this.#insert.run(seq, neighbour, way, at);
+      for (const { seq, neighbour, way, at, how, reply } of all) {
+        this.#insert.run(seq, neighbour, way, at, how, reply.slice(0, REPLY_LENGTH));
+      }
     });
   }
 

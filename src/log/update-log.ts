@@ -11,10 +11,12 @@
  */
 import type Database from "better-sqlite3";
 import type { Trouble } from "../errors.js";
+import { isCovered } from "../openpgp/cover.js";
 import type { Fingerprint, Origin, Seq, Transport, Update, UpdateHash } from "../update.js";
 import { Bounces } from "./bounces.js";
 import { Connection, type Durability } from "./connection.js";
 import { type ReceiveCursor, ReceiveCursors } from "./cursors.js";
+import { type CameAgain, Exceptions } from "./exceptions.js";
 import { FetchWaits } from "./fetch-waits.js";
 import { Lanes } from "./lanes.js";
 import { Lookup } from "./lookup.js";
@@ -25,7 +27,7 @@ import { Removals } from "./removals.js";
 import { Repairs } from "./repairs.js";
 import { Retention, type Totals } from "./retention.js";
 import { Sendings } from "./sendings.js";
-import { Trails, union } from "./trail.js";
+import { Trails } from "./trail.js";
 
 /** An update as a door hands it in. */
 export interface Arrival {
@@ -111,7 +113,9 @@ export class UpdateLog {
   readonly fetchWaits: FetchWaits;
   /** How far the logs of our KX peers have been read. */
   readonly cursors: ReceiveCursors;
-  /** How far each site has been served, and what it refused for good. */
+  /** What the sites did not take, and why. */
+  readonly exceptions: Exceptions;
+  /** How far each site has been served. */
   readonly lanes: Lanes;
   /** What each site still needs. */
   readonly pending: Pending;
@@ -142,15 +146,16 @@ export class UpdateLog {
     this.lanes = new Lanes(connection);
     this.skeletons = new Skeletons(connection);
     this.refusals = new Refusals(connection);
-    this.pending = new Pending(connection, this.lanes);
+    const wake = () => this.#wake();
+    this.exceptions = new Exceptions(connection, wake);
+    this.pending = new Pending(connection, this.lanes, this.exceptions);
     this.retention = new Retention(connection, this.pending);
     this.lookup = new Lookup(connection);
     this.packets = new PacketMemory(connection);
-    const wake = () => this.#wake();
     this.bounces = new Bounces(connection, wake);
     this.repairs = new Repairs(connection, this.retention, wake);
-    this.removals = new Removals(connection, this.bounces, this.retention, wake);
-    this.trails = new Trails(connection, this.pending);
+    this.removals = new Removals(connection, this, wake);
+    this.trails = new Trails(connection, this);
     this.sendings = new Sendings(connection);
     this.fetchWaits = new FetchWaits(connection);
     this.#insertUpdate = db.prepare(`
@@ -213,7 +218,7 @@ export class UpdateLog {
     const same = namesakes.find((row) => digest.equals(row.digest));
     if (same !== undefined) {
       const seq = same.seq as Seq;
-      this.trails.extend(seq, arrival.trail);
+      this.trails.extend(seq, arrival.trail, origin.neighbour);
       if (!this.removals.isForgotten(seq)) this.#learn(update, receivedAt);
       return { outcome: "duplicate", seq };
     }
@@ -226,7 +231,7 @@ export class UpdateLog {
       origin.transport,
       receivedAt,
       arrival.messageId ?? null,
-      JSON.stringify(union([], arrival.trail)),
+      JSON.stringify(this.trails.counting(arrival.trail, origin.neighbour)),
     );
     const seq = Number(lastInsertRowid) as Seq;
     this.#insertBody.run(seq, receivedAt, update.body);
@@ -301,6 +306,27 @@ export class UpdateLog {
     this.#connection.write(() => {
       for (const update of wanted) this.#learn(update, at);
     });
+  }
+
+  /**
+   * Keys came again of which nothing, or not all, is news, by any road and in any form: each is
+   * offered to the sites that have a refused or withheld exception of the key. A failure of the log
+   * loses the offer and nothing else.
+   */
+  cameAgain(keys: readonly CameAgain[], now: number): void {
+    if (keys.length === 0 || this.exceptions.isEmpty) return;
+    for (const key of keys) {
+      this.exceptions.cameAgain(key, now, (body, seq) => isCovered(this.body(seq), body));
+    }
+  }
+
+  /** The update of that name was announced again, by a neighbour that has it. */
+  announcedAgain(hash: UpdateHash, from: string, now: number): void {
+    if (this.exceptions.isEmpty) return;
+    const entry = this.entryByHash(hash);
+    if (entry === undefined) return;
+    const { fingerprint, seq } = entry;
+    this.cameAgain([{ fingerprint, seq, body: undefined, from }], now);
   }
 
   #learn({ fingerprint, selfSigned }: Update, at: number): void {

@@ -9,29 +9,21 @@
  * mail server and no configuration. Address literals, and local parts that need their quotes, are
  * dropped: no keyserver writes them and pksd could not match them.
  */
-import { Refusal } from "../errors.js";
 import { addressKey, distinctAddresses, isSameAddress, plainAddress } from "../mail-address.js";
 
 /**
  * Addresses in one trail. The whole network of mail keyservers never had a hundred sites, so more
- * means that a mail runs in a circle. It also bounds our own head, to some 70 kB at the very worst.
+ * means that a trail is padded. It also bounds our own head, to some 70 kB at the very worst.
  */
 export const MAX_TRAIL = 256;
 
 /**
  * The addresses of raw X-KeyServer-Sent values (unfolded or not), in order, first spelling kept,
- * each once. What cannot be written as a plain address is dropped.
- * Throws Refusal 'bad-mail' above MAX_TRAIL entries, repeats counted: they are how a circle looks.
+ * each once. What cannot be written as a plain address is dropped, and of more than `MAX_TRAIL`
+ * the first ones: the last one is the sender. A mail is not refused for its trail, which is a hint.
  */
 export function parseTrail(values: readonly string[]): string[] {
-  const addresses = values.flatMap(addressesIn);
-  if (addresses.length > MAX_TRAIL) {
-    throw new Refusal(
-      "bad-mail",
-      `The mail names more than ${MAX_TRAIL} sites in X-KeyServer-Sent: it runs in a circle.`,
-    );
-  }
-  return distinctAddresses(addresses);
+  return distinctAddresses(values.flatMap(addressesIn)).slice(-MAX_TRAIL);
 }
 
 /** Whether the site of `address` already has the update. */

@@ -247,8 +247,11 @@ export class Receiving {
       if (outcome === undefined) continue;
       const { hash, fingerprint } = update;
       const fields = { seq: outcome.seq, hash, fingerprint, neighbour: name, via: "kx" };
-      if (outcome.outcome === "duplicate") this.#diagnostics.report("duplicate", fields);
-      else {
+      if (outcome.outcome === "duplicate") {
+        this.#diagnostics.report("duplicate", fields);
+        const again = { fingerprint, seq: outcome.seq, body: update.body, from: name };
+        this.#guard.run(() => this.#log.cameAgain([again], receivedAt));
+      } else {
         this.#diagnostics.report("accepted", { ...fields, bytes });
         if (outcome.collision) this.#diagnostics.report("collision", fields);
       }
@@ -395,7 +398,10 @@ export class Receiving {
       () => this.#log.has(hash) || this.#log.refusals.holds(hash, this.#clock.now()),
     );
     if (isKnown) this.#peer(name).known += 1;
-    if (isKnown) this.#holdings.announced(name, hash);
+    if (isKnown) {
+      this.#holdings.announced(name, hash);
+      this.#guard.run(() => this.#log.announcedAgain(hash, name, this.#clock.now()));
+    }
     if (isKnown || fingerprint === undefined) return isKnown ?? false;
     // In trouble we rather fetch it in vain than miss it.
     const refusal = this.#guard.run(() => this.#rules.declines(fingerprint));

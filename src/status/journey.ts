@@ -8,6 +8,7 @@
 import type { Config } from "../config/config.js";
 import type { LaneStatus } from "../delivery/lane.js";
 import { kindOf } from "../diagnostics.js";
+import type { Exception } from "../log/exceptions.js";
 import type { Sending } from "../log/sendings.js";
 import type { Entry, UpdateLog } from "../log/update-log.js";
 import type { PeerStatus } from "../peering/connection.js";
@@ -186,11 +187,15 @@ function takenAt(
   { seq }: Entry,
   name: string,
   { log }: Pick<JourneySources, "log">,
-): { readonly at: number; readonly size: string } | undefined {
+): (Pick<Sending, "at" | "how" | "reply"> & { readonly size: string }) | undefined {
   const report = told.find(({ event }) => deliveryWay(event) === way);
-  if (report) return { at: report.at, size: ` (${sizeOf(report)})` };
+  if (report) {
+    const { how, words } = report.fields;
+    const known = { how: String(how ?? ""), reply: String(words ?? "") };
+    return { at: report.at, ...known, size: ` (${sizeOf(report)})` };
+  }
   const kept = log.sendings.of(seq).find((one) => one.neighbour === name && one.way === way);
-  return kept && { at: kept.at, size: "" };
+  return kept && { ...kept, size: "" };
 }
 
 type Found = readonly [state: Stage["state"], words: string, at?: number];
@@ -203,17 +208,12 @@ function mailStage(
   { log, config, now }: JourneySources,
 ): Found {
   const { seq } = entry;
-  const refused = log.lookup.undelivered(seq).find(({ site }) => site === neighbour.name);
-  if (refused) {
-    const { code, text, at } = refused;
-    // A reply begins with its code; the text of a delivery report need not have it.
-    const reply = text.includes(`${code}`) ? text : `${code} ${text}`;
-    return ["failed", code === 0 ? text : `refused it permanently: ${reply}`, at];
+  const exception = log.exceptions.get(neighbour.name, seq);
+  if (exception !== undefined) {
+    return exceptionStage(exception, lane, entry, told, { log, now });
   }
-  const isAgain = log.bounces.isWaiting(neighbour.name, seq) && !log.pending.has(lane, entry);
-  if (isAgain) return waitingStage(lane, entry, told, "bounced; ", { log, now });
   const taken = takenAt("lane", told, entry, neighbour.name, { log });
-  if (taken) return ["done", `accepted it${taken.size}`, taken.at];
+  if (taken) return ["done", `${provenWords(taken)}${taken.size}`, taken.at];
   const expired = told.find(({ event }) => event === "body-expired");
   if (expired) return ["failed", "not mailed: it expired before the site accepted it", expired.at];
   if (log.pending.has(lane, entry)) {
@@ -224,6 +224,49 @@ function mailStage(
     return ["done", "processed: older than this neighbour's lane, or the time was lost"];
   }
   return waitingStage(lane, entry, told, "", { log, now });
+}
+
+/** What a site did not take. */
+function exceptionStage(
+  { state, reason, code, text, at, nextAt, tries }: Exception,
+  lane: LaneStatus,
+  entry: Entry,
+  told: readonly Report[],
+  sources: Pick<JourneySources, "log" | "now">,
+): Found {
+  // A reply begins with its code; the text of a delivery report need not have it.
+  const reply = code === 0 || text.includes(`${code}`) ? text : `${code} ${text}`;
+  if (state === "refused") {
+    return ["failed", `refused it: ${reply}; offered again when its key comes again`, at];
+  }
+  if (state === "withheld") {
+    const until = reason === "blocked" ? "sent when it is unblocked" : "queue retry sends it";
+    return ["none", `withheld: ${text}; ${until}`, at];
+  }
+  if (reason !== "failed" && reason !== "overflow") {
+    return waitingStage(lane, entry, told, reason === "bounced" ? "bounced; " : "", sources);
+  }
+  const next = ahead(nextAt, sources.now);
+  return ["waiting", `set aside after ${several(tries, "attempt")}, next ${next}; ${reply}`, at];
+}
+
+/** How a delivery is known, in words. */
+function provenWords({ how, reply }: Pick<Sending, "how" | "reply">): string {
+  const said = reply === "" ? "" : `: ${reply}`;
+  switch (how) {
+    case "relayed":
+      return `handed to the relay${said}`;
+    case "taken":
+      return `taken by the keyserver${said}`;
+    case "spooled":
+      return "left in the spool of the keyserver";
+    case "collected":
+      return "taken from the spool by the keyserver";
+    case "exited":
+      return "given to the program of [local]";
+    default:
+      return "accepted it";
+  }
 }
 
 /** Its place among what the neighbour still needs, and why it has not left. */

@@ -159,6 +159,10 @@ function mailState(lane: LaneStatus, { now }: ViewSources) {
   const wait = `${several(backlog, "update")} ${backlog === 1 ? "waits" : "wait"}`;
   const age = backlog > 0 && oldest > 0 ? `${wait} (oldest ${span(now - oldest)})` : wait;
   if (lane.isPaused) return { state: "paused" as const, words: `${PAUSED}; ${age}` };
+  if (lane.refusesAll) {
+    const next = `next try ${ahead(nextAt, now)}`;
+    return { state: "down" as const, words: `it refuses every ${what}; ${age}; ${next}` };
+  }
   if (attempt > 0) {
     const next = `next try ${ahead(nextAt, now)}`;
     return { state: "down" as const, words: `it accepts no ${what}; ${age}; ${next}` };

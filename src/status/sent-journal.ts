@@ -44,11 +44,13 @@ export class SentJournal {
     this.#write();
   }
 
-  #note({ event, at, fields: { seq, neighbour } }: Report): void {
+  #note({ event, at, fields: { seq, neighbour, how, words } }: Report): void {
     const way = deliveryWay(event);
     if (way === undefined) return;
     if (typeof seq !== "number" || typeof neighbour !== "string") return;
-    this.#noted.push({ seq: seq as Seq, neighbour, way, at });
+    const known = way === "kx" ? "fetched" : typeof how === "string" ? how : "";
+    const reply = typeof words === "string" ? words : "";
+    this.#noted.push({ seq: seq as Seq, neighbour, way, at, how: known, reply });
     if (this.#noted.length >= JOURNAL_LIMITS.most) this.#write();
     else this.#timer ??= setTimeout(() => this.#write(), JOURNAL_LIMITS.everyMs);
   }

@@ -206,6 +206,7 @@ function repairView(log: UpdateLog, name: string, waiting: number) {
 function laneView(lane: LaneStatus | undefined) {
   if (lane === undefined) return {};
   const { cursor, backlog, attempt, nextAt, lastError, lastErrorAt, lastSuccessAt } = lane;
+  const { exceptions, refusesAll } = lane;
   return {
     site: {
       cursor,
@@ -216,6 +217,9 @@ function laneView(lane: LaneStatus | undefined) {
       lastErrorAt: iso(lastErrorAt),
       lastSuccessAt: iso(lastSuccessAt),
       mailOpensAt: iso(lane.path?.opensAt ?? 0),
+      /** What it did not take, by state. */
+      exceptions,
+      refusesAll,
     },
   };
 }

@@ -47,6 +47,8 @@ accept_from = ["198.51.100.7"]
 `;
 
 const LANE = {
+  exceptions: { waiting: 0, refused: 0, withheld: 0 },
+  refusesAll: false,
   ...{ address: undefined, oldest: 0, attempt: 0, nextAt: 0 },
   ...{ lastError: "", lastErrorAt: 0, isPaused: false },
 };

@@ -38,13 +38,21 @@ function fullDay() {
   lanes.push({
     ...{ name: "[local]", cursor: log.newest(), backlog: 0, attempt: 0, nextAt: 0, lastError: "" },
     ...{ lastErrorAt: 0, lastSuccessAt: NOW - 35_000, isPaused: false },
-    ...{ address: undefined, oldest: 0 },
+    ...{ address: undefined, oldest: 0, refusesAll: false },
+    exceptions: { waiting: 0, refused: 0, withheld: 0 },
   });
   for (let n = 0; n < 12; n++) {
     sink.report("too-fast", { neighbour: "archive", problem: "more than 100/1m" });
     sink.report("trimmed", { neighbour: "archive", bytes: 361_000 });
   }
-  sink.report("sent", { neighbour: "[local]", seq: log.newest(), bytes: 2600, tookMs: 12 });
+  sink.report("sent", {
+    neighbour: "[local]",
+    seq: log.newest(),
+    bytes: 2600,
+    tookMs: 12,
+    how: "taken",
+    words: "",
+  });
   const block = { reason: "asked by its owner", until: undefined, allowRevocation: true };
   log.removals.setBlock("A".repeat(40) as Fingerprint, block, NOW);
   const ends = [

@@ -98,7 +98,8 @@ describe("kxgw status", () => {
     log.lanes.save("dead", { ...log.lanes.open("dead"), cursor: first });
     const bounce = { site: "dead", first, seq: first, about: "site", code: 550 } as const;
     log.bounces.note({ ...bounce, text: "No", at: 1 });
-    log.bounces.putBack({ ...bounce, text: "No", at: 1 }, [first], 1);
+    log.bounces.dismiss({ ...bounce, text: "No", at: 1 });
+    log.exceptions.cameBack("dead", first, { code: 550, text: "No", at: 1 }, 1);
     log.close();
 
     const waiting = async () => {
@@ -252,10 +253,14 @@ describe("kxgw peers, queue, top and health", () => {
       .trim()
       .split("\n")
       .map((line) => JSON.parse(line));
-    expect(lines).toEqual([expect.objectContaining({ site: "dead", seq: 1, hash })]);
+    // What others claim of a site that fails does not count.
+    expect(lines).toEqual([
+      expect.objectContaining({ site: "dead", seq: 1, hash, state: "pending" }),
+      expect.objectContaining({ site: "dead", seq: 2 }),
+    ]);
     const text = captured();
     await queueCommand("ls", ["dead"], { file, json: false }, text, {});
-    expect(text.text).toMatch(/^SITE +NUMBER +WAITS +BYTES/);
+    expect(text.text).toMatch(/^SITE +NUMBER +WAITS +STATE +BYTES/);
     const empty = captured();
     await queueCommand("ls", ["old"], { file, json: false }, empty, {});
     expect(empty.text).toBe("No updates wait.\n");
@@ -290,8 +295,19 @@ describe("kxgw peers, queue, top and health", () => {
     expect(status.text).toMatch(/^\[local\] +local +down +1 /m);
     const again = await startGateway(HEAD + local + FEEDER, { directory });
     expect(await queue("skip", "[local]", "1")).toEqual([0, "Update 1 is given up for [local].\n"]);
-    expect(await queue("ls")).toEqual([0, "No updates wait.\n"]);
+    const withheld = [0, expect.stringMatching(/^\[local\] +1 .* withheld: skipped /m)];
+    expect(await queue("ls")).toEqual(withheld);
+    const reopened = "[local] is sent 1 update again.\n";
+    expect(await queue("retry", "[local]", "1")).toEqual([0, reopened]);
+    await eventually(() => again.reports.some(({ event }) => event === "retry"));
+    expect(await queue("skip", "[local]", "1")).toEqual([0, "Update 1 is given up for [local].\n"]);
     await again.stop();
+    // While no gateway runs, too.
+    const next = "[local] is sent 1 update again when the gateway starts.\n";
+    expect(await queue("retry", "[local]", "all")).toEqual([0, next]);
+    expect(await queue("ls")).toEqual([0, expect.stringMatching(/ waiting: skipped /)]);
+    expect((await queue("retry", "[local]", "7"))[0]).toBe(69);
+    expect((await queue("retry", "[local]", "x"))[0]).toBe(64);
   });
 
   it("queue ls: counts what it does not list", async () => {
@@ -299,10 +315,8 @@ describe("kxgw peers, queue, top and health", () => {
     await running.stop();
     const log = UpdateLog.open(join(running.directory, "updates.db"));
     const origin = { neighbour: undefined, transport: "mail" } as const;
-    // The site has the first 150 of them.
-    for (let seq = 1; seq <= 300; seq++) {
-      const trail = seq <= 150 ? ["pgp-public-keys@dead.example.net"] : [];
-      log.append([{ update: made(1, seq).update, origin, trail, receivedAt: 1 }]);
+    for (let seq = 1; seq <= 150; seq++) {
+      log.append([{ update: made(1, seq).update, origin, trail: [], receivedAt: 1 }]);
     }
     log.close();
     const out = captured();

@@ -341,7 +341,7 @@ describe("a program", () => {
     add(0);
     add(1);
     await until(() => door.status().backlog === 0);
-    expect(log.lanes.undelivered(9)).toMatchObject([
+    expect(log.exceptions.list(LOCAL_LANE, "refused", 9)).toMatchObject([
       { site: LOCAL_LANE, code: 65, text: "/bin/sh exited with 65: bad key" },
       { site: LOCAL_LANE, code: 65 },
     ]);

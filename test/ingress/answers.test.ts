@@ -6,6 +6,7 @@
 import { describe, expect, test } from "vitest";
 import { Trouble, type TroubleKind } from "../../src/errors.js";
 import { verpSender } from "../../src/mail/verp.js";
+import type { Seq } from "../../src/update.js";
 import { fixture, keyArmor, keyNames, mail, mailNames } from "../mail/fixtures.js";
 import { SAMPLES } from "../mail/reports.js";
 import { BOUNCE, NEIGHBOUR, openDoor, SITE, STRANGER } from "./door.js";
@@ -196,12 +197,6 @@ describe("what is refused", () => {
       "bad-mail",
     ],
     ["no subject", `From: ${NEIGHBOUR}\n\n${KEY}`, /^550 5\.6\.0 /, "bad-mail"],
-    [
-      "a trail that runs in a circle",
-      incremental(KEY, "X-KeyServer-Sent: pgp@a.example\n".repeat(300)),
-      /^550 5\.6\.0 .*circle/,
-      "bad-mail",
-    ],
   ];
 
   test.each(CASES)("%s", async (_, raw, answer, reason) => {
@@ -213,6 +208,17 @@ describe("what is refused", () => {
     const replies = await client.transact(NEIGHBOUR, [SITE], mail("pksd-delta"));
     expect(replies.at(-1)).toMatch(/^250 /);
   });
+});
+
+test("a padded trail of 300 sites is cut, and the mail is taken", async () => {
+  const door = await openDoor();
+  const client = await door.client();
+  const trail = Array.from({ length: 300 }, (_, n) => `X-KeyServer-Sent: pgp@a${n}.example\n`);
+  const raw = incremental(KEY, trail.join(""));
+  expect((await client.transact(NEIGHBOUR, [SITE], raw)).at(-1)).toMatch(/^250 /);
+  const kept = door.log.trails.get(1 as Seq);
+  expect(kept.length).toBeLessThanOrEqual(256);
+  expect(kept).toContain("pgp@a299.example");
 });
 
 describe("size", () => {

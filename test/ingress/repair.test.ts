@@ -358,7 +358,7 @@ describe("an update that expired before a site took it", () => {
     expect(fields).toMatchObject({ neighbour: "old", appended: 0, known: 1 });
     expect(stage.log.body(1 as Seq)).toEqual(update.body);
     expect(stage.log.counts().bodies).toBe(2);
-    expect(stage.log.bounces.nextWaiting("far")).toBe(1);
+    expect(stage.log.exceptions.next("far")?.seq).toBe(1);
   });
 });
 

@@ -78,10 +78,12 @@ test("what came back stays until it has been sent again", () => {
   log.bounces.note({ ...bounce, about: "site" });
   expireAll(log, LATER, limits(1_000_000));
   expect(bodies(log)).toEqual([2, 3, 4, 5]);
-  log.bounces.putBack({ ...bounce, about: "site" }, [seq(2)], 5);
+  log.bounces.dismiss({ ...bounce, about: "site" }, () =>
+    log.exceptions.cameBack("old", seq(2), bounce, 5),
+  );
   expireAll(log, LATER, limits(1_000_000));
   expect(bodies(log)).toEqual([2, 3, 4, 5]);
-  log.bounces.sent("old", seq(2));
+  log.exceptions.resent("old", seq(2));
   expireAll(log, LATER, limits(1_000_000));
   expect(bodies(log)).toEqual([5]);
 });

@@ -181,6 +181,9 @@ describe("lanes", () => {
       lastError: "",
       lastErrorAt: 0,
       lastSuccessAt: 0,
+      failed: 0,
+      refused: 0,
+      badSince: 0,
     };
     expect(log.lanes.get("s")).toBeUndefined();
     expect(log.lanes.open("s")).toEqual(fresh);
@@ -195,25 +198,15 @@ describe("lanes", () => {
       lastError: "451 come back later",
       lastErrorAt: 1_699_999_999_999,
       lastSuccessAt: 5,
+      failed: 2,
+      refused: 21,
+      badSince: 4,
     };
     log.lanes.save("s", lane);
     expect(log.lanes.get("s")).toEqual(lane);
     expect(log.lanes.open("s")).toEqual(lane);
     log.lanes.save("new", lane);
     expect(log.lanes.get("new")).toEqual(lane);
-  });
-
-  test("undelivered updates are listed latest first, once a site and update", () => {
-    const log = UpdateLog.open(":memory:");
-    const row = (site: string, number: number, at: number) =>
-      ({ site, seq: seq(number), code: 552, text: "too big", at }) as const;
-    log.lanes.recordUndelivered(row("s", 1, 10));
-    log.lanes.recordUndelivered(row("s", 2, 20));
-    log.lanes.recordUndelivered(row("t", 2, 30));
-    log.lanes.recordUndelivered({ ...row("s", 1, 40), code: 550 });
-    const rows = [{ ...row("s", 1, 40), code: 550 }, row("t", 2, 30), row("s", 2, 20)];
-    expect(log.lanes.undelivered(10)).toEqual(rows);
-    expect(log.lanes.undelivered(1)).toEqual(rows.slice(0, 1));
   });
 });
 

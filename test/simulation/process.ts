@@ -110,7 +110,7 @@ export class Process {
       ({ lane, isDelivering }) =>
         lane.status().cursor >= newest &&
         !isDelivering &&
-        this.log.bounces.waiting(lane.name) === 0,
+        this.log.exceptions.counts(lane.name).waiting === 0,
     );
   }
 

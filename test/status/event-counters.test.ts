@@ -93,7 +93,13 @@ describe("the tally", () => {
     const log = UpdateLog.open(":memory:");
     const ages = [30 * HOUR_MS, 3 * HOUR_MS, 1000];
     log.append(ages.map((age, n) => arrival(n, { receivedAt: NOW - age })));
-    const took = { neighbour: "far", way: "lane", at: NOW - 2000 } as const;
+    const took = {
+      neighbour: "far",
+      way: "lane",
+      at: NOW - 2000,
+      how: "relayed",
+      reply: "",
+    } as const;
     log.sendings.note([
       { ...took, seq: 3 as never },
       { ...took, seq: 1 as never, at: 1 },

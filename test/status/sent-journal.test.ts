@@ -23,7 +23,7 @@ function journal(path = ":memory:") {
 it("keeps when an update went to whom, over a restart", () => {
   const path = join(scratch(), "updates.db");
   const { log, time, sink, kept } = journal(path);
-  sink.report("sent", { seq: 7, neighbour: "old" });
+  sink.report("sent", { seq: 7, neighbour: "old", how: "relayed", words: "250 queued as 4F" });
   sink.report("retry", { seq: 8, neighbour: "old" });
   sink.report("served", { seq: 7, neighbour: "new" });
   time.now += 1000;
@@ -37,8 +37,8 @@ it("keeps when an update went to whom, over a restart", () => {
   const again = UpdateLog.open(path, { readonly: true });
   const kept7 = again.sendings.latest(1, 10).sort((a, b) => a.way.localeCompare(b.way));
   expect(kept7).toEqual([
-    { seq: 7, neighbour: "new", way: "kx", at: NOW + 1000 },
-    { seq: 7, neighbour: "old", way: "lane", at: NOW },
+    { seq: 7, neighbour: "new", way: "kx", at: NOW + 1000, how: "fetched", reply: "" },
+    { seq: 7, neighbour: "old", way: "lane", at: NOW, how: "relayed", reply: "250 queued as 4F" },
   ]);
   again.close();
 });
@@ -79,7 +79,7 @@ it("lives with a log that cannot be written, and asks it no more often than befo
 it("forgets them with the entries, and none before", () => {
   const { log, kept } = journal();
   log.append([1, 2, 3].map((n) => arrival(n, { receivedAt: NOW + n })));
-  const one = { neighbour: "old", way: "lane", at: NOW } as const;
+  const one = { neighbour: "old", way: "lane", at: NOW, how: "relayed", reply: "" } as const;
   log.sendings.note([1, 2, 3].map((n) => ({ ...one, seq: seq(n) })));
   const limits = { retainMs: 96 * HOUR_MS, rememberMs: 720 * HOUR_MS };
   log.retention.expire(NOW + limits.rememberMs, limits, 100);
