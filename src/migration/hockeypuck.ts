@@ -149,5 +149,6 @@ function local(given: Directive | undefined, draft: Draft): void {
   }
   if (given !== undefined) draft.take(given);
   draft.set("local", "type", '"hkp"', "updates are posted to Hockeypuck");
+  draft.set("local", "kind", '"hockeypuck"', "what is sent beside an update");
   draft.set("local", "url", tomlString(`http://${host}:${port}`), `${place} bind`);
 }

@@ -249,7 +249,8 @@ function exceptionStage(
   told: readonly Report[],
   sources: Pick<JourneySources, "log" | "now">,
 ): Found {
-  const reply = `${code === 0 ? "" : `${code} `}${text}`;
+  // A reply begins with its code; the text of a delivery report need not have it.
+  const reply = code === 0 || text.includes(`${code}`) ? text : `${code} ${text}`;
   if (state === "refused") {
     return ["failed", `refused it: ${reply}; offered again when its key comes again`, at];
   }
