@@ -366,6 +366,13 @@ export class Exceptions {
     return this.#connection.read(() => this.#any.get()) === undefined;
   }
 
+  /** Whether some site did not take something of the key. */
+  hasKey(fingerprint: Fingerprint): boolean {
+    if (this.isEmpty) return false;
+    const key = Buffer.from(fingerprint, "hex");
+    return this.#connection.read(() => this.#ofKey.get(key)) !== undefined;
+  }
+
   /**
    * A key came again, by any road and in any form: `body` is what came, or undefined where it is
    * the very update `seq` of the log. Each site with a refused or withheld exception of the key is
