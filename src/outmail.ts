@@ -5,7 +5,7 @@
  *
  * Only the mails are completed. The update in the log is unchanged, since its hash identifies it.
  */
-import type { ServerKind } from "./config/kinds.js";
+import type { ServerKind } from "./server-kinds.js";
 import { Refusal } from "./errors.js";
 import { composeIncremental } from "./mail/compose.js";
 import { addressKey, domainOf } from "./mail-address.js";

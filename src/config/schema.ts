@@ -28,7 +28,7 @@ import {
   text,
   word,
 } from "./fields.js";
-import { SERVER_KINDS } from "./kinds.js";
+import { SERVER_KINDS } from "../server-kinds.js";
 import { didYouMean } from "./suggest.js";
 import { parseByteRate, parseDuration, parseHours, parseRate, parseSize } from "./units.js";
 

@@ -10,7 +10,7 @@
  *  - Refused, for good: JSON with the key nowhere; what `isRefusal` knows.
  *  - Anything else is temporary, also an answer that is not understood: it is never "sent".
  */
-import type { ServerKind } from "../config/kinds.js";
+import type { ServerKind } from "../server-kinds.js";
 import { Refusal } from "../errors.js";
 import { grownTrail } from "../mail/sent-trail.js";
 import { armoredSize, encodeArmor, readArmor } from "../openpgp/armor.js";

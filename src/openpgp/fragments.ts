@@ -10,7 +10,7 @@
  *     version 5 and above, user attributes, subkeys of another version than 4, unknown tags.
  *  4. A key above the size limit is cut into pieces. Each piece satisfies rules 1 and 2.
  */
-import type { ServerKind } from "../config/kinds.js";
+import type { ServerKind } from "../server-kinds.js";
 import { armoredSize } from "./armor.js";
 import {
   assembleKey,
