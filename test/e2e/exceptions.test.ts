@@ -113,7 +113,7 @@ it("what a site refuses or fails on stops nothing, and comes when it can", async
   expect(await gateway.end()).toBe(0);
 });
 
-it("a site that is down gets what others claim that it has; trails of strangers are dropped", async () => {
+it("a site that is down gets what others claim for it; trails of strangers are dropped", async () => {
   const relay = await Relay.start();
   const file = configFile(config(relay).replace("[outbound]", '[outbound]\nretry = "1s"'));
   let isDown = true;
