@@ -40,18 +40,29 @@ describe("what is kept", () => {
     ]);
   });
 
-  test("so many that wait: the next one is refused, and may be opened again", () => {
+  test("so many that wait, and so many in all: then the oldest that do not wait go", () => {
+    const limits = EXCEPTION_LIMITS as { waiting: number; rows: number };
+    const usual = { ...limits };
+    onTestFinished(() => void Object.assign(limits, usual));
+    Object.assign(limits, { waiting: 100, rows: 300 });
     const log = opened(1);
-    const { waiting } = EXCEPTION_LIMITS;
-    const db = (log.exceptions as unknown as { set(one: NewException): number }).set.bind(
-      log.exceptions,
-    );
-    for (let n = 1; n <= waiting; n += 1) db(row(n, { state: "waiting", reason: "failed" }));
-    db(row(waiting + 1, { state: "waiting", reason: "failed" }));
-    expect(log.exceptions.counts("far")).toEqual({ waiting, refused: 1, withheld: 0 });
+    for (let n = 1; n <= 200; n += 1) {
+      log.exceptions.set(row(n, { state: "waiting", reason: "failed" }));
+    }
+    const { waiting, refused } = log.exceptions.counts("far");
+    expect(waiting).toBeGreaterThanOrEqual(100);
+    expect(waiting).toBeLessThan(100 + 64);
+    expect(waiting + refused).toBe(200);
     // One that waits already stays.
-    db(row(1, { state: "waiting", reason: "failed", tries: 9 }));
+    log.exceptions.set(row(1, { state: "waiting", reason: "failed", tries: 9 }));
     expect(log.exceptions.get("far", seq(1))).toMatchObject({ state: "waiting", tries: 9 });
+    let dropped = 0;
+    for (let n = 201; n <= 1000; n += 1) dropped += log.exceptions.set(row(n, { at: T0 + n }));
+    const left = log.exceptions.counts("far");
+    expect(left.waiting).toBe(waiting);
+    expect(left.refused + left.waiting + dropped).toBe(1000);
+    expect(left.refused + left.waiting).toBeLessThan(300 + 64);
+    expect(log.exceptions.get("far", seq(1000))).toBeDefined();
   });
 
   test("as long as its entry, and no longer", () => {
