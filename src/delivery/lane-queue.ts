@@ -6,6 +6,7 @@ import type { Clock } from "../clock.js";
 import { Refusal } from "../errors.js";
 import type { Site } from "../log/pending.js";
 import type { Entry, UpdateLog } from "../log/update-log.js";
+import { isSameAddress } from "../mail-address.js";
 import { readKeys } from "../openpgp/key.js";
 import { updateHash } from "../openpgp/update-hash.js";
 import { CARRY_ALL, type Rules, type Withheld } from "../policy.js";
@@ -123,7 +124,10 @@ export class LaneQueue {
     // A revocation that leaves although its key is blocked must not bring the user id along.
     const isBlocked = this.#rules.blockOn(fingerprint) !== undefined;
     const skeleton = isBlocked ? undefined : this.#log.skeletons.get(fingerprint);
-    return { seq, hash, fingerprint, body, skeleton, trail: this.#log.trails.get(seq) };
+    // A server may drop a mail whose trail names it; what others claimed of it may stand there.
+    const { address } = this.#site;
+    const trail = this.#log.trails.get(seq).filter((one) => !isSameAddress(one, address));
+    return { seq, hash, fingerprint, body, skeleton, trail };
   }
 }
 

@@ -195,7 +195,9 @@ export class Lane {
     this.#bounceHandler = new BounceHandler({ log, clock, report: this.#report }, settings);
     this.#bucket = rate && new TokenBucket(rate, clock.monotonic());
     this.#path = new LanePath(components, name, settings.path);
-    this.#row = log.lanes.open(name, { address, names });
+    const onRename = (former: string) =>
+      diagnostics.report("lane-renamed", { neighbour: name, former });
+    this.#row = log.lanes.open(name, { address, names: names ?? [], onRename });
     this.#isPaused = this.#row.nextAt === PAUSED_AT;
     // A retry that is further away than any delay was put off by a clock that was ahead.
     const latest = clock.now() + this.#longestMs();

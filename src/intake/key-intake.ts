@@ -24,7 +24,7 @@ import { Refusal } from "../errors.js";
 import { dayOf } from "../log/packet-memory.js";
 import type { Appended, Arrival, UpdateLog } from "../log/update-log.js";
 import { mergeTrails } from "../mail/sent-trail.js";
-import { keyPackets, type TransferableKey } from "../openpgp/key.js";
+import { encodeKey, keyPackets, type TransferableKey } from "../openpgp/key.js";
 import { findingNews } from "../openpgp/news.js";
 import { encodedSize } from "../openpgp/packet.js";
 import { finish, type Steps } from "../steps.js";
@@ -81,6 +81,8 @@ export interface Material {
   readonly arrivals: readonly Arrival[];
   /** Keys of which nothing is news. */
   readonly known: readonly Update[];
+  /** Whole keys of which a part is news, where a site did not take something of the key. */
+  readonly wholes: ReadonlyMap<Fingerprint, Uint8Array>;
   /** Known packets to be remembered from now on. */
   readonly seenAgain: readonly PacketName[];
   /** Bytes of known packets that were left out. */
@@ -141,7 +143,8 @@ export class KeyIntake {
     const receivedAt = this.#clock.now();
     const seenAgain: PacketName[] = [];
     const spared = { bytes: 0 };
-    const cut = submission.whole ? WHOLE : this.#cut(receivedAt, seenAgain, spared);
+    const wholes = new Map<Fingerprint, Uint8Array>();
+    const cut = submission.whole ? WHOLE : this.#cut(receivedAt, seenAgain, spared, wholes);
     const judge = this.#judgement(submission.only);
     const maxKeys = single ? 1 : MAX_KEYS;
     const options = { judge, cut, pruning: this.#pruning, maxKeys };
@@ -166,7 +169,7 @@ export class KeyIntake {
     const arrivals = updates.map((update) => {
       return { update, origin, trail: passed, receivedAt, messageId };
     });
-    return { arrivals, known, seenAgain, spared: spared.bytes, receivedAt };
+    return { arrivals, known, wholes, seenAgain, spared: spared.bytes, receivedAt };
   }
 
   /** A known update by its own name is a duplicate that the log can tell who has it. */
@@ -182,7 +185,7 @@ export class KeyIntake {
   /** Reports what became of a submission once its arrivals are on disk. */
   stored(
     { sender, messageId, bytes, transport: via = "mail" }: Submission,
-    { arrivals, known, seenAgain, spared, receivedAt }: Material,
+    { arrivals, known, wholes, seenAgain, spared, receivedAt }: Material,
     outcomes: readonly Appended[],
   ): Taken[] {
     const neighbour = sender?.name;
@@ -205,7 +208,7 @@ export class KeyIntake {
     }
     if (seenAgain.length > 0) this.#log.packets.remember(seenAgain, receivedAt);
     this.#log.learn(known, receivedAt);
-    this.#offer(taken, known, sender?.name, receivedAt);
+    this.#offer(taken, { known, wholes, receivedAt }, sender?.name);
     for (const update of known) {
       const { hash, fingerprint } = update;
       const fields = { hash, fingerprint, neighbour, via, messageId, bytes };
@@ -218,17 +221,17 @@ export class KeyIntake {
   /** Offers what came again, by whatever road, to the sites that did not take the key. */
   #offer(
     taken: readonly Taken[],
-    known: readonly Update[],
+    { known, wholes, receivedAt }: Pick<Material, "known" | "wholes" | "receivedAt">,
     from: string | undefined,
-    now: number,
   ): void {
     const again = taken.filter(({ outcome }) => outcome === "duplicate");
+    const parts = [...wholes].map(([fingerprint, body]) => ({ fingerprint, body }));
     this.#log.cameAgain(
       [
         ...again.map(({ update, seq }) => ({ ...cameAs(update, from), seq })),
-        ...known.map((update) => cameAs(update, from)),
+        ...[...known, ...parts].map((update) => cameAs(update, from)),
       ],
-      now,
+      receivedAt,
     );
   }
 
@@ -242,7 +245,12 @@ export class KeyIntake {
   }
 
   /** What goes on of a key. Known packets not seen yet on the day of `now` go into `seenAgain`. */
-  #cut(now: number, seenAgain: PacketName[], spared: { bytes: number }): Cut {
+  #cut(
+    now: number,
+    seenAgain: PacketName[],
+    spared: { bytes: number },
+    wholes: Map<Fingerprint, Uint8Array>,
+  ): Cut {
     if (this.#forward === "whole") return WHOLE;
     const today = dayOf(now);
     const isKnown = (name: PacketName) => {
@@ -250,15 +258,21 @@ export class KeyIntake {
       if (day !== undefined && day < today) seenAgain.push(name);
       return day !== undefined;
     };
+    const { exceptions } = this.#log;
     return function* (key) {
       const news = yield* findingNews(key, isKnown, now);
-      if (news !== undefined && news !== key) spared.bytes += sizeOf(key) - sizeOf(news);
+      if (news === undefined || news === key) return news;
+      spared.bytes += sizeOf(key) - sizeOf(news);
+      if (exceptions.hasKey(key.fingerprint)) wholes.set(key.fingerprint, encodeKey(key));
       return news;
     };
   }
 }
 
-function cameAs({ fingerprint, body }: Update, from: string | undefined) {
+function cameAs(
+  { fingerprint, body }: Pick<Update, "fingerprint" | "body">,
+  from: string | undefined,
+) {
   return { fingerprint, seq: undefined, body, from };
 }
 

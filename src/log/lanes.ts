@@ -47,6 +47,8 @@ export interface Opener {
   readonly address?: string | undefined;
   /** Names of all sites of the config. */
   readonly names?: readonly string[] | undefined;
+  /** Called when the lane had another name. */
+  readonly onRename?: (former: string) => void;
 }
 
 type LaneParameters = [
@@ -117,7 +119,7 @@ export class Lanes {
    * more, under its new name, with all its exceptions; or a new one at the newest entry: a new site
    * gets what comes from now on.
    */
-  open(site: string, { address, names = [] }: Opener = {}): LaneRow {
+  open(site: string, { address, names = [], onRename }: Opener = {}): LaneRow {
     const stored = this.get(site);
     const former = stored === undefined ? this.#former(address, names) : undefined;
     const row =
@@ -131,6 +133,7 @@ export class Lanes {
         return this.#get.get(site);
       });
     if (row === undefined) throw new Error("a lane that was just created is missing");
+    if (former !== undefined) onRename?.(former.site);
     if (address !== undefined) {
       const isOther = this.#addresses().get(site) !== address;
       if (isOther) this.#connection.write(() => this.#setAddress.run(address, site, address));

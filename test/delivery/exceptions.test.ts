@@ -365,6 +365,9 @@ describe("a neighbour that gets another name", () => {
     expect(site.log.exceptions.get("new", 1 as Seq)).toMatchObject({ state: "refused" });
     expect(site.log.lanes.get("old")).toBeUndefined();
     expect(site.log.lanes.unowned(names)).toEqual([]);
+    expect(site.diagnostics.all("lane-renamed")).toMatchObject([
+      { neighbour: "new", former: "old" },
+    ]);
   });
 
   test("not while the old name is in the config, nor with another address", () => {

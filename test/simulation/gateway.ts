@@ -12,9 +12,10 @@ import { Trouble } from "../../src/errors.js";
 import type { ReceiveCursor } from "../../src/log/cursors.js";
 import type { RetentionLimits } from "../../src/log/retention.js";
 import type { Appended, UpdateLog } from "../../src/log/update-log.js";
+import { isSameAddress } from "../../src/mail-address.js";
 import type { Action } from "../../src/peering/exchange.js";
 import type { Schedule } from "../../src/schedule.js";
-import type { Seq } from "../../src/update.js";
+import type { Seq, UpdateHash } from "../../src/update.js";
 import { UPKEEP_LIMITS } from "../../src/upkeep.js";
 import type { Dice } from "./dice.js";
 import type { PeerSettings } from "./door.js";
@@ -173,12 +174,16 @@ export class Gateway implements Host, MailHost, Diagnostics {
       end: (line) => streams.end(line, this),
       destroy: (line) => streams.destroy(line, this),
       later: (delay, what, step) => this.#later(delay, what, step),
-      acknowledged: (hashes, trail) => {
+      acknowledged: (hashes) => {
         this.ledger.acknowledged(log, hashes);
-        this.ledger.has(hashes, trail);
+        // Claims that do not count are not in the trail.
+        for (const hash of hashes) {
+          const entry = log.entryByHash(hash);
+          if (entry !== undefined) this.ledger.has([hash], log.trails.get(entry.seq));
+        }
       },
       handOver: (mail, updates, answered) => {
-        this.wiretap.mailed(mail, updates);
+        this.wiretap.mailed(mail, updates, firstTries(log, mail.recipient, updates));
         const process = this.#process;
         const isAlive = () => this.#process === process;
         postal.handOver(mail, isAlive, (outcome) => {
@@ -408,4 +413,17 @@ export class Gateway implements Host, MailHost, Diagnostics {
     this.#world.trace.bytes(bytes);
     this.#world.streams.write(line, this, bytes);
   }
+}
+
+/** Those of the updates that the site has no exception for: of others only its own word counts. */
+function firstTries(
+  log: UpdateLog,
+  recipient: string,
+  updates: readonly UpdateHash[],
+): UpdateHash[] {
+  const lane = log.lanes.addressed().find(({ address }) => isSameAddress(address, recipient));
+  return updates.filter((hash) => {
+    const entry = log.entryByHash(hash);
+    return !lane || !entry || log.exceptions.get(lane.site, entry.seq) === undefined;
+  });
 }

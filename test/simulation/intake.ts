@@ -30,7 +30,7 @@ export interface IntakeSettings {
 }
 
 /** What hears of an acknowledgement: the updates, and who is known to have them. */
-export type Acknowledged = (hashes: readonly UpdateHash[], trail: readonly string[]) => void;
+export type Acknowledged = (hashes: readonly UpdateHash[]) => void;
 
 interface Waiting {
   readonly submission: Submission;
@@ -125,7 +125,7 @@ export class SimIntake {
   /** 250. */
   acknowledge(arrivals: readonly Arrival[], answer: (answer: Answer) => void): void {
     const hashes = arrivals.map(({ update }) => update.hash);
-    this.#acknowledged(hashes, arrivals[0]?.trail ?? []);
+    this.#acknowledged(hashes);
     answer("taken");
   }
 

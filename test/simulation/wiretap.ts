@@ -68,10 +68,14 @@ export class Wiretap {
     }
   }
 
-  /** A mail leaves with these updates. */
-  mailed({ raw, recipient }: Mail, updates: readonly UpdateHash[]): void {
+  /** A mail leaves with these updates; `first` are those that were not tried before. */
+  mailed(
+    { raw, recipient }: Mail,
+    updates: readonly UpdateHash[],
+    first: readonly UpdateHash[],
+  ): void {
     this.#count("mail");
-    for (const hash of updates) this.#ledger.mails(hash, recipient);
+    for (const hash of first) this.#ledger.mails(hash, recipient);
     const trail = headerValues(readHead(raw).fields, "X-KeyServer-Sent");
     if (updates.length > 0 && inTrail(trail, recipient)) {
       const text = `${recipient} is in the trail of its mail`;
