@@ -5,7 +5,8 @@ import Database from "better-sqlite3";
 import { describe, expect, onTestFinished, test } from "vitest";
 import { EXCEPTION_LIMITS, type NewException } from "../../src/log/exceptions.js";
 import { UpdateLog } from "../../src/log/update-log.js";
-import { arrival, fingerprint, scratch, seq, update } from "./material.js";
+import { scratch } from "../support/scratch.js";
+import { arrival, fingerprint, seq, update } from "./material.js";
 
 const T0 = 1_700_000_000_000;
 const HOUR = 3_600_000;

@@ -12,7 +12,7 @@ import { outmails } from "../../src/outmail.js";
 import type { Seq } from "../../src/update.js";
 import { claim, realKey } from "../openpgp/material.js";
 import { Signer } from "../openpgp/signer.js";
-import { page } from "../page.js";
+import { page } from "../support/page.js";
 import { delivered } from "./fixtures.js";
 import { hockeypuckStore, nameOf, onakStore, pksdStore, sksStore } from "./oracles/stores.js";
 
