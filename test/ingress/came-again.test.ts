@@ -24,7 +24,7 @@ function intake() {
   return { log, take };
 }
 
-test("a key of which a part is news is offered whole to a site that refused a part of it", async () => {
+test("a key with some news is offered whole to a site that refused a part of it", async () => {
   const { log, take } = intake();
   const whole = updates.find(({ body }) => body.length > 8000);
   const [key] = whole === undefined ? [] : readKeys(whole.body);
