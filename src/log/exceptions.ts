@@ -414,20 +414,21 @@ export class Exceptions {
     { seq, body }: Pick<CameAgain, "seq" | "body">,
     now: number,
   ): boolean {
-    const { everyMs, offer, offers } = EXCEPTION_LIMITS;
+    const { offer, offers } = EXCEPTION_LIMITS;
     const isOpen = ({ state, reason }: Row) => state !== "waiting" && reason !== "blocked";
     const same = rows.find((row) => row.seq === seq);
     const row = same ?? rows.find(isOpen);
     if (row === undefined || !isOpen(row)) return false;
-    // The very update may be refused again; in another form it may be taken.
     const last = Math.max(...rows.map(({ offeredAt }) => offeredAt), same?.at ?? 0);
-    if (last <= now && now - last < everyMs) return false;
+    const at = offerTime(last, now);
+    // The same update is likely to be refused again. Another form may be accepted: it is sent later.
+    if (at === undefined || (at > now && body === undefined)) return false;
     if (body !== undefined) {
       const held = this.#offerBytes.get(site) ?? 0;
       if (body.length > offer || held + body.length > offers) return false;
       this.#offer.run(site, row.seq, body);
     }
-    this.#offered.run(now, now, site, row.seq);
+    this.#offered.run(at, at, site, row.seq);
     return true;
   }
 
@@ -502,6 +503,17 @@ type CameBackParameters = [
   cursor: number,
   seq: number,
 ];
+
+/**
+ * When a site may be offered something of a key, after it was offered something at `last`, both in
+ * milliseconds since 1970; undefined if an offer is scheduled already. A date that is further ahead
+ * than that comes from a clock that was wrong.
+ */
+function offerTime(last: number, now: number): number | undefined {
+  const { everyMs } = EXCEPTION_LIMITS;
+  if (last <= now - everyMs || last > now + 2 * everyMs) return now;
+  return last <= now ? last + everyMs : undefined;
+}
 
 function toException({ keyName, ...row }: Row & { readonly offeredAt?: number }): Exception {
   const { site, seq, state, reason, code, text, tries, at, nextAt } = row;

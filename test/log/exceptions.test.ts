@@ -91,9 +91,17 @@ describe("what comes again", () => {
     expect(log.exceptions.offerOf("far", seq(1))).toEqual(update(9).body);
     expect(log.exceptions.get("far", seq(2))?.state).toBe("refused");
     log.exceptions.set(row(1));
-    log.cameAgain([came(1)], T0 + HOUR);
+    log.cameAgain([came(1, { seq: seq(1), body: undefined })], T0 + HOUR);
     expect(log.exceptions.get("far", seq(1))?.state).toBe("refused");
-    log.cameAgain([came(1)], T0 + 1 + HOUR);
+    // Another form waits until the hour has passed.
+    log.cameAgain([came(1, { body: update(8).body })], T0 + HOUR);
+    const later = { seq: 1, state: "waiting", nextAt: T0 + 1 + HOUR };
+    expect(log.exceptions.get("far", seq(1))).toMatchObject(later);
+    expect(log.exceptions.offerOf("far", seq(1))).toEqual(update(8).body);
+    log.cameAgain([came(1)], T0 + HOUR + 2);
+    expect(log.exceptions.get("far", seq(1))).toMatchObject(later);
+    log.exceptions.set(row(1));
+    log.cameAgain([came(1, { seq: seq(1), body: undefined })], T0 + 1 + 2 * HOUR);
     expect(log.exceptions.get("far", seq(1))?.state).toBe("waiting");
   });
 

@@ -5,6 +5,7 @@
 import { expect, onTestFinished, test } from "vitest";
 import { admit } from "../../src/admit.js";
 import { systemClock } from "../../src/clock.js";
+import { GroupCommit } from "../../src/intake/group-commit.js";
 import { KeyIntake } from "../../src/intake/key-intake.js";
 import { UpdateLog } from "../../src/log/update-log.js";
 import { encodeArmor } from "../../src/openpgp/armor.js";
@@ -16,7 +17,12 @@ import { bytes, keyArmor, keyNames } from "../mail/fixtures.js";
 function intake() {
   const log = UpdateLog.open(":memory:");
   onTestFinished(() => log.close());
-  const keys = new KeyIntake(log, systemClock, { report: () => {} });
+  const keys = new KeyIntake({
+    log,
+    appends: new GroupCommit(log),
+    clock: systemClock,
+    diagnostics: { report: () => {} },
+  });
   const take = (armor: Uint8Array, more: object = {}) => {
     const given = { armor: [armor], sender: undefined, trail: [], messageId: undefined };
     return keys.take({ ...given, bytes: armor.length, ...more });
