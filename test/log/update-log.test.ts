@@ -223,10 +223,12 @@ describe("skeletons", () => {
     learn(log, 3, { selfSigned: selfSigned("Ann") });
     expect(log.skeletons.get(fingerprint(0))).toEqual(skeletonOf("Ann"));
     // An update of another hash without news.
-    const changes = { packets: update(3).packets, selfSigned: selfSigned("Eve") };
-    log.packets.remember(update(3).packets, 1);
+    const changes = {
+      ...{ packets: KNOWN, selfSigned: selfSigned("Eve"), fingerprint: fingerprint(4) },
+    };
+    log.packets.remember(KNOWN, 1);
     expect(learn(log, 4, changes)).toEqual([{ outcome: "duplicate", covers: [] }]);
-    expect(log.skeletons.get(fingerprint(0))).toEqual(skeletonOf("Eve"));
+    expect(log.skeletons.get(fingerprint(4))).toEqual(skeletonOf("Eve"));
   });
 
   test("of what was forgotten are not learnt again from what is known", () => {
