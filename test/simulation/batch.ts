@@ -24,6 +24,7 @@ export const MARKERS: readonly string[] = [
     "relay slow",
   ],
   ...["accepted", "duplicate", "served", "sent", "suppressed", "retry", "bounce", "undelivered"],
+  ...["pruned", "no news"],
   ...["log-trouble", "mail-deferred", "fetch-timeout", "update-wrong", "update-lost"],
   ...["peer-connected", "peer-disconnected", "peer-complaint", "peer-reset", "expired", "unpacked"],
 ];

@@ -21,6 +21,7 @@ import { checkReport } from "../support/reported.js";
 import type { Dice } from "./dice.js";
 import type { PeerSettings } from "./door.js";
 import { Ledger, Violation } from "./ledger.js";
+import type { PolicyName } from "./policies.js";
 import type { Answer, Mail, MailHost, Postal } from "./postal.js";
 import { Process } from "./process.js";
 import type { Event, EventQueue } from "./queue.js";
@@ -47,6 +48,7 @@ const INSPECT_EVERY = 20;
 
 export interface GatewaySettings {
   readonly name: string;
+  readonly policy: PolicyName;
   readonly peers: readonly PeerSettings[];
   /** Sites that get mail from us, and those whose mail we take. */
   readonly sites: readonly Neighbour[];
@@ -181,9 +183,8 @@ export class Gateway implements Host, MailHost, Diagnostics {
       acknowledged: (hashes) => {
         this.ledger.acknowledged(log, hashes);
         // Claims that do not count are not in the trail.
-        for (const hash of hashes) {
-          const entry = log.entryByHash(hash);
-          if (entry !== undefined) this.ledger.has([hash], log.trails.get(entry.seq));
+        for (const entry of hashes.flatMap((hash) => log.entriesOf(hash))) {
+          this.ledger.has([entry.hash], log.trails.get(entry.seq));
         }
       },
       handOver: (mail, updates, answered) => {
@@ -282,7 +283,7 @@ export class Gateway implements Host, MailHost, Diagnostics {
     const moved = (peer: string, at: ReceiveCursor | undefined) => {
       ledger.look(log, this.#world.queue.now);
       const oldest = this.#world.queue.now - this.settings.limits.rememberMs + UNSURE_MS;
-      ledger.moved(peer, at, this.#world.honest(peer), oldest);
+      ledger.moved(log, peer, at, this.#world.honest(peer), oldest);
     };
     const { append, cursors } = log;
     const { set, forget } = cursors;
@@ -316,6 +317,7 @@ export class Gateway implements Host, MailHost, Diagnostics {
     const { queue, trace } = this.#world;
     trace.line(queue.now, `${this.name} ${event} ${spoken(fields)}`);
     trace.sometimes(event);
+    if (fields.reason === "no-news") trace.sometimes("no news");
     const { hash, neighbour, seq } = fields;
     if (typeof hash === "string") {
       if (event === "update-gone" || event === "update-lost" || event === "update-refused") {

@@ -20,6 +20,7 @@ import { judgeBounce } from "../../src/mail/delivery-report.js";
 import { readHead } from "../../src/mail/head.js";
 import { recognise } from "../../src/mail/incremental.js";
 import { isBounceAddress } from "../../src/mail/verp.js";
+import { CARRY_ALL, type Rules } from "../../src/policy.js";
 import type { UpdateHash } from "../../src/update.js";
 import type { Answer, Mail } from "./postal.js";
 
@@ -59,15 +60,13 @@ export class SimIntake {
     diagnostics: Diagnostics,
     acknowledged: Acknowledged,
     soon: (commit: () => void) => void,
+    rules: Rules = CARRY_ALL,
   ) {
     this.#settings = settings;
     this.#log = log;
-    this.#keys = new KeyIntake({
-      log: log,
-      appends: new GroupCommit(log),
-      clock: clock,
-      diagnostics: diagnostics,
-    });
+    const components = { log, appends: new GroupCommit(log), clock, diagnostics };
+    const { pruning } = rules;
+    this.#keys = new KeyIntake(components, { judge: (key) => rules.judge(key), pruning });
     this.#bounces = new BounceIntake({ log, clock, diagnostics }, settings);
     this.#acknowledged = acknowledged;
     this.#soon = soon;

@@ -48,8 +48,8 @@ export class Ledger {
   readonly coincided = new Set<number>();
   /** Every position in the log of a peer that was stored, by the peer. */
   readonly passed = new Map<string, Set<number>>();
-  /** Pieces of keys that it has ever stored. */
-  readonly content = new Set<string>();
+  /** Pieces of keys that it has ever stored, and when. */
+  readonly content = new Map<string, number>();
   /** Updates that it reported as gone, lost or refused: behind it without being stored. */
   readonly givenUp = new Set<string>();
   /** Sites with keys that they may miss, as the operator was told: "site fingerprint". */
@@ -101,11 +101,11 @@ export class Ledger {
       if (this.former.some((log) => log.get(seq)?.hash === hash)) this.coincided.add(seq);
       this.stored.set(hash, now);
       this.#requests.delete(hash);
-      this.#examine(seq, hash, log.body(seq));
+      this.#examine(seq, hash, log.body(seq), now);
     }
   }
 
-  #examine(seq: Seq, hash: UpdateHash, body: Uint8Array | undefined): void {
+  #examine(seq: Seq, hash: UpdateHash, body: Uint8Array | undefined, now: number): void {
     const [key] = body === undefined ? [] : readKeys(body);
     if (key === undefined || key instanceof Refusal || updateOf(key).hash !== hash) {
       throw new Violation(
@@ -113,7 +113,12 @@ export class Ledger {
         `${this.name}: entry ${seq} is not ${hash}`,
       );
     }
-    for (const piece of contentOf(key)) this.content.add(piece);
+    const news = contentOf(key).filter((piece) => !this.content.has(piece));
+    if (news.length === 0) {
+      const text = `${this.name}: entry ${seq} has no packet that is not in an earlier one`;
+      throw new Violation("only news is appended", text);
+    }
+    for (const piece of news) this.content.set(piece, now);
   }
 
   /** A process begins: what was promised must be there. */
@@ -127,7 +132,7 @@ export class Ledger {
   /** Somebody was told that these are stored. */
   acknowledged(log: UpdateLog, hashes: readonly UpdateHash[]): void {
     for (const hash of hashes) {
-      if (!log.has(hash)) {
+      if (!log.has(hash) && log.variants.entriesOf(hash) === undefined) {
         throw new Violation("acknowledged is stored", `${this.name} has acknowledged ${hash}`);
       }
     }
@@ -166,9 +171,11 @@ export class Ledger {
 
   /**
    * A cursor in the log of `peer` was stored; undefined ledger for a peer that may lie. What is
-   * older than `oldest` is not listed any more and may be missed.
+   * older than `oldest` is not listed any more and may be missed. What the log remembers as a
+   * variant of what it holds is resolved.
    */
   moved(
+    log: UpdateLog,
     peer: string,
     at: ReceiveCursor | undefined,
     theirs: Ledger | undefined,
@@ -186,7 +193,8 @@ export class Ledger {
       const text = `${this.name} is at ${at.number} ${at.hash} of ${peer}, which is not there`;
       throw new Violation("cursors pass nothing unresolved", text);
     }
-    const missed = fitting.map((log) => this.#missed(log, before, at.number, oldest));
+    const isVariant = (hash: UpdateHash) => log.variants.entriesOf(hash) !== undefined;
+    const missed = fitting.map((one) => this.#missed(one, before, at.number, oldest, isVariant));
     if (missed.includes(undefined)) return;
     const text = `${this.name} is at ${at.number} of ${peer} without ${missed[0]}`;
     throw new Violation("cursors pass nothing unresolved", text);
@@ -198,10 +206,12 @@ export class Ledger {
     from: number,
     to: number,
     oldest: number,
+    isVariant: (hash: UpdateHash) => boolean,
   ): string | undefined {
     for (let number = from + 1; number <= to; number += 1) {
       const { hash, at: since } = log.get(number) ?? { hash: undefined, at: 0 };
       if (hash === undefined || this.stored.has(hash) || this.givenUp.has(hash)) continue;
+      if (isVariant(hash)) continue;
       if (since >= oldest) return `${number} ${hash}`;
     }
     return undefined;

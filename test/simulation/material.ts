@@ -1,6 +1,7 @@
 /**
  * The updates of a simulated world: small public keys of version 4 that the gate admits, and news
  * of them later: a user id more, a signature more, or a revocation that shows no user id at all.
+ * Where gateways have different policies some news holds a photo, too.
  * The signatures verify nowhere; the hashes, the armor and the CRC are the real ones. And what a
  * key holds, packet by packet, by which a world compares what its servers have come to know.
  */
@@ -24,10 +25,13 @@ export interface News {
 /** Makes the news of one world. */
 export class Keys {
   readonly #dice: Dice;
+  /** Dice of their own: the keys of worlds without photos stay as they are. */
+  readonly #photos: Dice | undefined;
   readonly #made: Packet[][] = [];
 
-  constructor(dice: Dice) {
+  constructor(dice: Dice, hasPhotos = false) {
     this.#dice = dice;
+    this.#photos = hasPhotos ? dice.fork("photos") : undefined;
   }
 
   /** A new key, or something new about an old one. */
@@ -44,7 +48,7 @@ export class Keys {
       body: Uint8Array.of(4, 0x60, 0, 0, 0, ...ED25519, ...point),
     };
     this.#made.push([primary]);
-    const packets = [primary, this.#userId(n, 0), this.#signature(0x13, 60)];
+    const packets = [primary, this.#userId(n, 0), this.#signature(0x13, 60), ...this.#photo()];
     return { name: `key ${n}`, key: keyFrom(packets), isBare: false };
   }
 
@@ -56,8 +60,21 @@ export class Keys {
     const added = isBare
       ? [this.#signature(0x20, 40)]
       : [this.#userId(n, history.length), this.#signature(0x13, this.#dice.span(40, 4000))];
+    if (!isBare) added.push(...this.#photo());
     history.push(...added);
     return { name: `news of key ${n}`, key: keyFrom([primary, ...added]), isBare };
+  }
+
+  /** Sometimes a photo with a signature. */
+  #photo(): Packet[] {
+    const photos = this.#photos;
+    if (photos === undefined || !photos.chance(0.3)) return [];
+    const bytes = (length: number) => Uint8Array.from({ length }, () => photos.int(0, 255));
+    const signature = Uint8Array.of(4, 0x13, 22, 8, 0, 0, 0, 0, 0, 0, ...bytes(50));
+    return [
+      { tag: TAG.userAttribute, body: bytes(photos.span(20, 2000)) },
+      { tag: TAG.signature, body: signature },
+    ];
   }
 
   #userId(n: number, m: number): Packet {
@@ -83,10 +100,10 @@ export function armored(key: TransferableKey): string {
   return encodeArmor(encodeKey(key));
 }
 
-/** The packets of a key under what they belong to, each as a short text. */
+/** The packets of a key under what they belong to, each as a short text with tag and length. */
 export function contentOf(key: TransferableKey): string[] {
   const name = ({ tag, body }: Packet) =>
-    `${tag}:${createHash("md5").update(body).digest("base64url").slice(0, 16)}`;
+    `${tag}:${createHash("md5").update(body).digest("base64url").slice(0, 16)}:${body.length}`;
   return keyComponents(key).flatMap(({ packet, signatures }) => {
     const own = `${key.fingerprint}/${name(packet)}`;
     return [own, ...signatures.map((signature) => `${own}/${name(signature)}`)];

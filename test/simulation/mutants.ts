@@ -10,8 +10,10 @@ import type { Announcement } from "../../src/kx/messages.js";
 import type { WirePosition } from "../../src/kx/receive-state.js";
 import { ReceiveState } from "../../src/kx/receive-state.js";
 import { Bounces } from "../../src/log/bounces.js";
+import { PacketMemory } from "../../src/log/packet-memory.js";
 import { Pending } from "../../src/log/pending.js";
 import { Retention, type RetentionLimits } from "../../src/log/retention.js";
+import { Variants } from "../../src/log/variants.js";
 import { Announcements } from "../../src/peering/announcements.js";
 import { Receiving, type Store } from "../../src/peering/receiving.js";
 import type { UpdateHash } from "../../src/update.js";
@@ -310,6 +312,31 @@ export const MUTANTS: readonly Mutant[] = [
     name: "bounce-ignored",
     bug: "what comes back is not sent again",
     plant: () => exchange(Bounces, "note", () => () => {}),
+  },
+  {
+    name: "old-hash",
+    bug: "what policy left of an announced update is announced under the hash of the whole",
+    plant: () =>
+      exchange(Receiving, "stores", (original) => (self) => {
+        const stores = original(self) as Store[];
+        return stores.map((store) => ({
+          ...store,
+          arrivals: store.arrivals.map((arrival) => {
+            const hash = arrival.cutFrom?.hash ?? arrival.update.hash;
+            return { ...arrival, update: { ...arrival.update, hash } };
+          }),
+        }));
+      }),
+  },
+  {
+    name: "no-news",
+    bug: "an update is appended although all its packets are known",
+    plant: () => exchange(PacketMemory, "knowsAll", () => () => false),
+  },
+  {
+    name: "variants-forgotten",
+    bug: "the hash of what is not appended is not remembered",
+    plant: () => exchange(Variants, "add", () => () => {}),
   },
 ];
 

@@ -10,6 +10,7 @@ import type { Schedule } from "../../src/schedule.js";
 import { Dice } from "./dice.js";
 import type { LegacyKind } from "./legacy.js";
 import { LIES, type Lie } from "./liar.js";
+import { POLICIES, type PolicyName } from "./policies.js";
 import type { PostalOptions } from "./postal.js";
 import type { StreamOptions } from "./streams.js";
 
@@ -41,6 +42,7 @@ export interface GatewayPlan {
   readonly skewMs: number;
   /** Empty for a gateway that is honest. */
   readonly lies: readonly Lie[];
+  readonly policy: PolicyName;
 }
 
 export interface LegacyPlan {
@@ -82,7 +84,13 @@ export function optionsOf(seed: number, size: "small" | "large" = "large"): Worl
   const isSmall = size === "small";
   const isLong = dice.chance(isSmall ? 0.01 : 0.06);
   const count = dice.int(2, isSmall ? 3 : 5);
-  const gateways = Array.from({ length: count }, (_, n) => gatewayPlan(`gw${n}`, [], dice));
+  // Dice of their own, as below.
+  const policies = new Dice(seed).fork("policies");
+  const differ = policies.chance(0.35);
+  const gateways = Array.from({ length: count }, (_, n) => {
+    const policy = differ && policies.chance(0.5) ? policies.pick(POLICIES.slice(1)) : "all";
+    return { ...gatewayPlan(`gw${n}`, [], dice), policy };
+  });
   const links = linked(gateways, dice);
   const liars = dice.chance(isSmall ? 0.25 : 0.35) ? dice.int(1, isSmall ? 1 : 2) : 0;
   for (let n = liars; n > 0; n -= 1) {
@@ -159,7 +167,7 @@ export function optionsOf(seed: number, size: "small" | "large" = "large"): Worl
 
 function gatewayPlan(name: string, lies: readonly Lie[], dice: Dice): GatewayPlan {
   const skewMs = dice.chance(0.5) ? dice.int(-120, 120) * 1000 : 0;
-  return { name, skewMs, lies };
+  return { name, skewMs, lies, policy: "all" };
 }
 
 /** A tree over all, and some more: no liar is in it, so honest gateways reach each other. */

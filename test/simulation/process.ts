@@ -14,12 +14,14 @@ import { LogGuard } from "../../src/log-guard.js";
 import { verpSender } from "../../src/mail/verp.js";
 import { type Action, Exchange } from "../../src/peering/exchange.js";
 import type { Store } from "../../src/peering/receiving.js";
+import { Policy } from "../../src/policy.js";
 import type { Seq, UpdateHash } from "../../src/update.js";
 import { UPKEEP_LIMITS, Upkeep } from "../../src/upkeep.js";
 import { append } from "../peering/stores.js";
 import { type DoorWays, SimDoor } from "./door.js";
 import type { GatewaySettings } from "./gateway.js";
 import { type Acknowledged, SimIntake } from "./intake.js";
+import { settingsFor } from "./policies.js";
 import type { Mail } from "./postal.js";
 import type { Event } from "./queue.js";
 import type { Line } from "./streams.js";
@@ -72,7 +74,8 @@ export class Process {
     this.#clock = clock;
     this.#ways = ways;
     const peers = settings.peers.map(({ name }) => name);
-    this.exchange = new Exchange({ log, clock, diagnostics }, { peers, observing: false });
+    const rules = new Policy(settingsFor(settings.policy), log, clock);
+    this.exchange = new Exchange({ log, clock, diagnostics, rules }, { peers, observing: false });
     this.door = new SimDoor(settings.peers, this.exchange, settings.reconnect, {
       ...ways,
       store: (store) => this.#store(store),
@@ -85,9 +88,10 @@ export class Process {
       candidates: (host: string) =>
         settings.senders.filter(({ name }) => settings.sharedRelay || name === host),
     };
-    this.intake = new SimIntake(intake, log, clock, diagnostics, ways.acknowledged, (commit) => {
-      ways.later(ways.commitMs(), "commits", () => commit());
-    });
+    const soon = (commit: () => void) =>
+      void ways.later(ways.commitMs(), "commits", () => commit());
+    const heard = ways.acknowledged;
+    this.intake = new SimIntake(intake, log, clock, diagnostics, heard, soon, rules);
     this.#upkeep = new Upkeep({ log, clock, diagnostics }, () => settings.limits);
     const guard = new LogGuard("egress", clock, diagnostics);
     this.#lanes = settings.sites.map(({ name, mail: to = "" }) => {
@@ -103,7 +107,7 @@ export class Process {
         },
         close: () => {},
       });
-      const site = { name, address: to, retry: settings.retry, observing: false };
+      const site = { name, address: to, retry: settings.retry, observing: false, rules };
       const lane = new Lane({ log, method, clock, diagnostics, guard }, site);
       return { lane, run: lane.run(), wake: undefined, isDelivering: false };
     });

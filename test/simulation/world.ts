@@ -12,7 +12,8 @@ import { Violation } from "./ledger.js";
 import { addressOf, LegacySite } from "./legacy.js";
 import { Liar } from "./liar.js";
 import { armored, contentOf, Keys, type News } from "./material.js";
-import type { WorldOptions } from "./options.js";
+import type { GatewayPlan, WorldOptions } from "./options.js";
+import { carries } from "./policies.js";
 import { Postal } from "./postal.js";
 import { EventQueue } from "./queue.js";
 import { DURABLE, Store, type StoreOptions } from "./store.js";
@@ -101,7 +102,8 @@ class World {
     this.#queue = queue;
     this.#streams = new Streams(queue, dice.fork("streams"), options.streams);
     this.#postal = new Postal(queue, dice.fork("postal"), trace, options.postal);
-    this.#keys = new Keys(dice.fork("keys"));
+    const differ = options.gateways.some(({ policy }) => policy !== "all");
+    this.#keys = new Keys(dice.fork("keys"), differ);
     const around: Surroundings = {
       queue,
       trace,
@@ -111,10 +113,10 @@ class World {
       honest: (name) => this.#honest.find((one) => one.name === name)?.ledger,
     };
     const liars: Liar[] = [];
-    this.#gateways = options.gateways.map(({ name, skewMs, lies }) => {
+    this.#gateways = options.gateways.map(({ name, skewMs, lies, policy }) => {
       const own = dice.fork(name);
       const disk = new Store(own.fork("disk"), store);
-      const gateway = new Gateway(settingsOf(name, skewMs, options), disk, around, own);
+      const gateway = new Gateway(settingsOf(name, { skewMs, policy }, options), disk, around, own);
       if (lies.length > 0) {
         const liar = new Liar(lies, queue, own.fork("lies"), trace, new Keys(own.fork("bogus")));
         liars.push(liar);
@@ -276,18 +278,39 @@ class World {
   /** The first thing that somebody should have and has not. */
   #missing(healedAt: number): string | undefined {
     const youngerThan = healedAt - this.#options.limits.retainMs / 2;
-    const wanted = new Set<string>();
-    for (const { ledger } of this.#honest) {
-      for (const [hash, at] of ledger.stored) if (at >= youngerThan) wanted.add(hash);
+    const down = this.#honest.find(({ isUp }) => !isUp);
+    if (down !== undefined) return `${down.name} is down`;
+    const holders = new Map<string, Gateway[]>();
+    for (const gateway of this.#honest) {
+      for (const [piece, at] of gateway.ledger.content) {
+        if (at < youngerThan) continue;
+        const all = holders.get(piece);
+        if (all === undefined) holders.set(piece, [gateway]);
+        else all.push(gateway);
+      }
     }
-    for (const { name, ledger, isUp } of this.#honest) {
-      if (!isUp) return `${name} is down`;
-      for (const hash of wanted) {
-        if (!ledger.stored.has(hash as never)) return `${name} has no ${hash}`;
+    for (const [piece, from] of holders) {
+      for (const { name, ledger } of this.#reached(piece, from)) {
+        if (!ledger.content.has(piece)) return `${name} has no ${piece}`;
       }
     }
     if (this.#options.postal.loses > 0) return undefined;
     return this.#missingContent(youngerThan);
+  }
+
+  /** Gateways that carry a piece and are joined to one of `from` by others that carry it. */
+  #reached(piece: string, from: readonly Gateway[]): ReadonlySet<Gateway> {
+    const takers = this.#honest.filter(({ settings }) => carries(settings.policy, piece));
+    if (takers.length === this.#honest.length) return new Set(takers);
+    const { links } = this.#options;
+    const reached = new Set(from);
+    for (const { name } of reached) {
+      const peers = links.flatMap((link) => {
+        return link.includes(name) ? link.filter((one) => one !== name) : [];
+      });
+      for (const taker of takers) if (peers.includes(taker.name)) reached.add(taker);
+    }
+    return reached;
   }
 
   /** The same by what the keys hold, over all servers, since sites have no hashes. */
@@ -295,7 +318,10 @@ class World {
     const takers = this.#legacy.filter(({ kind }) => kind !== "hockeypuck");
     for (const { news, at } of this.#promised) {
       if (at < youngerThan) continue;
-      const pieces = contentOf(news.key);
+      // What some gateway does not carry may get nowhere.
+      const pieces = contentOf(news.key).filter((piece) =>
+        this.#honest.every(({ settings }) => carries(settings.policy, piece)),
+      );
       for (const { name, ledger } of this.#honest) {
         if (pieces.some((piece) => !ledger.content.has(piece))) return `${name} lacks ${news.name}`;
       }
@@ -346,7 +372,11 @@ class World {
   }
 }
 
-function settingsOf(name: string, skewMs: number, options: WorldOptions): GatewaySettings {
+function settingsOf(
+  name: string,
+  plan: Pick<GatewayPlan, "policy" | "skewMs">,
+  options: WorldOptions,
+): GatewaySettings {
   const dials = new Map<string, boolean>();
   for (const [from, to] of options.links) {
     if (from === name) dials.set(to, true);
@@ -360,13 +390,13 @@ function settingsOf(name: string, skewMs: number, options: WorldOptions): Gatewa
   const hold = holds ? { sites: takers.map((one) => one.name), bytes: 2 ** 30 } : undefined;
   return {
     name,
+    ...plan,
     peers: [...dials].map(([peer, dial]) => ({ name: peer, dial })),
     sites: takers.map((one) => neighbour(one.name)),
     senders: sites.map((one) => neighbour(one.name)),
     limits: { ...limits, hold },
     reconnect,
     retry,
-    skewMs,
     sharedRelay,
   };
 }
