@@ -31,6 +31,13 @@ export interface Known {
 const PROGRESS_MS = 10_000 + 1000;
 const REQUEST_MS = 120_000 + 1000;
 
+/**
+ * How often one update may be handed over for one site: answers that are lost, mails that come
+ * back and crashes repeat some; a schedule and what comes again of its key add some an hour.
+ */
+const MAILS_AN_UPDATE = 20;
+const MAILS_AN_HOUR = 5;
+
 interface Request {
   readonly at: number;
   readonly peer: string;
@@ -50,12 +57,21 @@ export class Ledger {
   readonly passed = new Map<string, Set<number>>();
   /** Pieces of keys that it has ever stored. */
   readonly content = new Set<string>();
+  /** The pieces of each update that it has ever stored, by its hash. */
+  readonly pieces = new Map<UpdateHash, readonly string[]>();
+  /** The number of the entry that brought a piece first. */
+  readonly order = new Map<string, number>();
+  /** The pieces of the first entry of each key. */
+  readonly firsts = new Map<string, readonly string[]>();
   /** Updates that it reported as gone, lost or refused: behind it without being stored. */
   readonly givenUp = new Set<string>();
   /** Sites with keys that they may miss, as the operator was told: "site fingerprint". */
   readonly excused = new Set<string>();
+  /** The same of those whose body expired before a site took it: only a repair brings them. */
+  readonly expired = new Set<string>();
   /** Sites that have an update, by its hash, as far as the gateway was told and said "stored". */
   readonly told = new Map<UpdateHash, Set<string>>();
+  readonly #handed = new Map<string, { readonly count: number; readonly since: number }>();
   readonly #cursors = new Map<string, number>();
   readonly #requests = new Map<UpdateHash, Request>();
   readonly #progress = new Map<string, number>();
@@ -74,6 +90,7 @@ export class Ledger {
     this.former.unshift(this.entries);
     this.entries = new Map();
     for (const memory of [this.stored, this.content, this.givenUp, this.told]) memory.clear();
+    for (const memory of [this.order, this.firsts]) memory.clear();
     this.#cursors.clear();
     this.passed.clear();
     this.#newest = 0;
@@ -113,7 +130,19 @@ export class Ledger {
         `${this.name}: entry ${seq} is not ${hash}`,
       );
     }
-    for (const piece of contentOf(key)) this.content.add(piece);
+    const pieces = contentOf(key);
+    this.pieces.set(hash, pieces);
+    if (!this.firsts.has(key.fingerprint)) this.firsts.set(key.fingerprint, pieces);
+    for (const piece of pieces) {
+      this.content.add(piece);
+      if (!this.order.has(piece)) this.order.set(piece, seq);
+    }
+  }
+
+  /** Whether every packet of an update of `theirs` is stored here, in whatever updates. */
+  holds(hash: UpdateHash, theirs: Ledger): boolean {
+    if (this.stored.has(hash)) return true;
+    return theirs.pieces.get(hash)?.every((piece) => this.content.has(piece)) === true;
   }
 
   /** A process begins: what was promised must be there. */
@@ -152,6 +181,19 @@ export class Ledger {
     }
   }
 
+  /** The contents of a mail with these updates were handed over for a site, taken or not. */
+  handed(hashes: readonly string[], address: string, now: number): void {
+    for (const hash of hashes) {
+      const name = `${hash} to ${address}`;
+      const { count, since } = this.#handed.get(name) ?? { count: 0, since: now };
+      this.#handed.set(name, { count: count + 1, since });
+      const most = MAILS_AN_UPDATE + (MAILS_AN_HOUR * (now - since)) / 3_600_000;
+      if (count < most) continue;
+      const text = `${this.name}: ${count + 1} mails with ${name} in ${now - since} ms`;
+      throw new Violation("nobody is buried", text);
+    }
+  }
+
   /** A line of an IHAVE leaves. */
   announces(number: number, hash: string): void {
     const known = this.entries.get(number);
@@ -186,7 +228,7 @@ export class Ledger {
       const text = `${this.name} is at ${at.number} ${at.hash} of ${peer}, which is not there`;
       throw new Violation("cursors pass nothing unresolved", text);
     }
-    const missed = fitting.map((log) => this.#missed(log, before, at.number, oldest));
+    const missed = fitting.map((log) => this.#missed(theirs, log, before, at.number, oldest));
     if (missed.includes(undefined)) return;
     const text = `${this.name} is at ${at.number} of ${peer} without ${missed[0]}`;
     throw new Violation("cursors pass nothing unresolved", text);
@@ -194,6 +236,7 @@ export class Ledger {
 
   /** The first entry of a log between two numbers that is not resolved here. */
   #missed(
+    theirs: Ledger,
     log: ReadonlyMap<number, Known>,
     from: number,
     to: number,
@@ -201,7 +244,7 @@ export class Ledger {
   ): string | undefined {
     for (let number = from + 1; number <= to; number += 1) {
       const { hash, at: since } = log.get(number) ?? { hash: undefined, at: 0 };
-      if (hash === undefined || this.stored.has(hash) || this.givenUp.has(hash)) continue;
+      if (hash === undefined || this.holds(hash, theirs) || this.givenUp.has(hash)) continue;
       if (since >= oldest) return `${number} ${hash}`;
     }
     return undefined;

@@ -83,6 +83,11 @@ export class Wiretap {
     }
   }
 
+  /** A key is posted to the keyserver beside it. */
+  posted(): void {
+    this.#count("post");
+  }
+
   #count(kind: string): void {
     this.#said.set(kind, (this.#said.get(kind) ?? 0) + 1);
   }
