@@ -71,6 +71,8 @@ export interface Surroundings {
   readonly trace: Trace;
   readonly streams: Streams;
   readonly postal: Postal;
+  /** Keys that some operator has blocked or removed so far. */
+  readonly uncarried: ReadonlySet<string>;
   host(name: string): Host;
   /** The ledger of a peer that does not lie. */
   honest(name: string): Ledger | undefined;
@@ -126,7 +128,7 @@ export class Gateway implements Host, MailHost, Diagnostics {
     this.#world = world;
     this.#dice = dice;
     this.#clockOffsetMs = settings.skewMs;
-    const ledger = new Ledger(this.name);
+    const ledger = new Ledger(this.name, world.uncarried);
     this.ledger = ledger;
     this.wiretap = new Wiretap(ledger);
     const { queue } = world;

@@ -71,14 +71,22 @@ export class Ledger {
   readonly expired = new Set<string>();
   /** Sites that have an update, by its hash, as far as the gateway was told and said "stored". */
   readonly told = new Map<UpdateHash, Set<string>>();
+  readonly #uncarried: ReadonlySet<string>;
   readonly #handed = new Map<string, { readonly count: number; readonly since: number }>();
   readonly #cursors = new Map<string, number>();
   readonly #requests = new Map<UpdateHash, Request>();
   readonly #progress = new Map<string, number>();
   #newest = 0;
 
-  constructor(name: string) {
+  /** `uncarried` are the keys that some operator has blocked or removed so far. */
+  constructor(name: string, uncarried: ReadonlySet<string> = new Set()) {
     this.name = name;
+    this.#uncarried = uncarried;
+  }
+
+  /** Whether an update may be passed over, since an operator does not want its key. */
+  isUncarried(hash: UpdateHash): boolean {
+    return this.#uncarried.has(this.pieces.get(hash)?.[0]?.split("/")[0] ?? "");
   }
 
   get newest(): number {
@@ -245,6 +253,7 @@ export class Ledger {
     for (let number = from + 1; number <= to; number += 1) {
       const { hash, at: since } = log.get(number) ?? { hash: undefined, at: 0 };
       if (hash === undefined || this.holds(hash, theirs) || this.givenUp.has(hash)) continue;
+      if (theirs.isUncarried(hash)) continue;
       if (since >= oldest) return `${number} ${hash}`;
     }
     return undefined;

@@ -41,13 +41,13 @@ export interface Scene {
   readonly locals: readonly LegacySite[];
   /** A stranger hands something in, with a trail that names these sites. */
   bring(where: Gateway, trail: readonly string[]): void;
+  /** Keys that some gateway did not carry for a while: what came meanwhile may be missing. */
+  readonly uncarried: Set<string>;
   /** Each key with all that was made of it. */
   wholes(): readonly TransferableKey[];
 }
 
 export class Troubles {
-  /** Keys that some gateway did not carry for a while: what came of them meanwhile may be missing. */
-  readonly unsettled = new Set<string>();
   /** Keys that some operator has removed. */
   readonly forgotten = new Set<string>();
   readonly #plan: TroublePlan;
@@ -200,11 +200,12 @@ export class Troubles {
     const fingerprint = this.#someKey();
     if (fingerprint === undefined) return false;
     const block = { reason: "test", until: undefined, allowRevocation: false };
+    if (!gateway.isUp) return false;
+    this.#scene.uncarried.add(fingerprint);
     const isDone = gateway.operate(({ log }) => {
       log.removals.setBlock(fingerprint, block, gateway.now());
     });
     if (!isDone) return false;
-    this.unsettled.add(fingerprint);
     const keys = this.#blocked.get(gateway) ?? new Set();
     this.#blocked.set(gateway, keys.add(fingerprint));
     this.#scene.queue.after(this.#outage(), `${gateway.name} unblocks`, () => {
@@ -224,6 +225,7 @@ export class Troubles {
     const fingerprint = this.#someKey();
     if (fingerprint === undefined) return false;
     this.forgotten.add(fingerprint);
+    this.#scene.uncarried.add(fingerprint);
     return gateway.operate(({ log }) => {
       log.removals.forget(fingerprint, "test", gateway.now(), 0);
     });

@@ -5,11 +5,10 @@
  * and nothing else. A world that fails says so in its outcome, with the invariant.
  */
 import type { Neighbour } from "../../src/config/config.js";
-import type { UpdateHash } from "../../src/update.js";
 import { Dice } from "./dice.js";
 import { Faults, planOf } from "./faults.js";
 import { Gateway, type GatewaySettings, type Surroundings } from "./gateway.js";
-import { type Ledger, Violation } from "./ledger.js";
+import { Violation } from "./ledger.js";
 import { addressOf, LegacySite } from "./legacy.js";
 import { Liar } from "./liar.js";
 import { armored, isOfSubkey, Keys, type News } from "./material.js";
@@ -104,6 +103,7 @@ class World {
   readonly #legacy: readonly LegacySite[];
   readonly #targets: readonly Target[];
   readonly #troubles: Troubles;
+  readonly #uncarried = new Set<string>();
   /** What somebody was told is safe, and when it was handed in. */
   #promised: { readonly news: News; readonly at: number }[] = [];
   events = 0;
@@ -125,6 +125,7 @@ class World {
       trace,
       streams: this.#streams,
       postal: this.#postal,
+      uncarried: this.#uncarried,
       host: (name) => this.#host(name),
       honest: (name) => this.#honest.find((one) => one.name === name)?.ledger,
     };
@@ -179,6 +180,7 @@ class World {
       gateways: this.#honest,
       sites: this.#legacy,
       locals: [...locals.values()],
+      uncarried: this.#uncarried,
       bring: (where, trail) => this.#bring(where, trail),
       wholes: () => this.#keys.wholes(),
     };
@@ -329,16 +331,12 @@ class World {
   /** The first thing that somebody should have and has not. */
   #missing(healedAt: number): string | undefined {
     const youngerThan = healedAt - this.#options.limits.retainMs / 2;
-    const { unsettled, forgotten } = this.#troubles;
-    const isOpen = (hash: UpdateHash, { pieces }: Ledger) => {
-      const fingerprint = pieces.get(hash)?.[0]?.split("/")[0] ?? "";
-      return unsettled.has(fingerprint) || forgotten.has(fingerprint);
-    };
     for (const { name, ledger, isUp } of this.#honest) {
       if (!isUp) return `${name} is down`;
       for (const { ledger: theirs } of this.#honest) {
         for (const [hash, at] of theirs.stored) {
-          if (at < youngerThan || ledger.holds(hash, theirs) || isOpen(hash, theirs)) continue;
+          if (at < youngerThan || ledger.holds(hash, theirs)) continue;
+          if (theirs.isUncarried(hash)) continue;
           return `${name} lacks packets of ${hash}`;
         }
       }
@@ -352,11 +350,11 @@ class World {
    * all keys came again: then only what a server never takes is missing there.
    */
   #missingContent(youngerThan: number, strictly: boolean): string | undefined {
-    const { unsettled, forgotten } = this.#troubles;
+    const { forgotten } = this.#troubles;
     for (const { news, at } of this.#promised) {
       const { fingerprint } = news.key;
       if (at < youngerThan || forgotten.has(fingerprint)) continue;
-      if (!strictly && unsettled.has(fingerprint)) continue;
+      if (!strictly && this.#uncarried.has(fingerprint)) continue;
       for (const { name, ledger } of this.#honest) {
         const missing = news.pieces.find((piece) => !ledger.content.has(piece));
         if (missing !== undefined) return `${name} lacks ${news.name}: ${missing}`;
