@@ -5,19 +5,35 @@
  */
 import type { PolicySettings } from "../../src/config/config.js";
 import { TAG } from "../../src/openpgp/packet.js";
-import { DEFAULT_POLICY } from "../config/example.js";
 
 /** Carries everything, no photos, or no signature over `LARGEST`. */
 export const POLICIES = ["all", "no photos", "small signatures"] as const;
 export type PolicyName = (typeof POLICIES)[number];
 
+/** The defaults of the configuration. */
+const POLICY: PolicySettings = {
+  maxUpdateBytes: 4 * 1024 ** 2,
+  maxPackets: 50_000,
+  maxPacketBytes: 64 * 1024,
+  maxSignatureBytes: 64 * 1024,
+  maxUserIdBytes: 2048,
+  maxAttributeBytes: 256 * 1024,
+  attributes: "accept",
+  forward: "news",
+  blocklist: undefined,
+  blocks: new Map(),
+  carry: undefined,
+  carried: undefined,
+  newKeys: true,
+};
+
 /** Octets of a signature; those of the simulation have 50 to 4010. */
 const LARGEST = 1000;
 
 export function settingsFor(name: PolicyName): PolicySettings {
-  if (name === "no photos") return { ...DEFAULT_POLICY, attributes: "refuse" };
-  if (name === "small signatures") return { ...DEFAULT_POLICY, maxSignatureBytes: LARGEST };
-  return DEFAULT_POLICY;
+  if (name === "no photos") return { ...POLICY, attributes: "refuse" };
+  if (name === "small signatures") return { ...POLICY, maxSignatureBytes: LARGEST };
+  return POLICY;
 }
 
 /** Whether a gateway of this policy carries the piece, with all that it stands under. */
