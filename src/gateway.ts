@@ -13,8 +13,11 @@ import type { Doors, Foundation, Listening } from "./doors.js";
 import { openDoors, retentionOf } from "./doors.js";
 import type { SystemdSockets } from "./ingress/systemd-sockets.js";
 import { UpdateLog } from "./log/update-log.js";
+import { LogGuard } from "./log-guard.js";
+import { passRevocations } from "./removal.js";
 import { EventCounters } from "./status/event-counters.js";
 import { restoreCounters, SentJournal } from "./status/sent-journal.js";
+import type { Fingerprint } from "./update.js";
 import { Upkeep } from "./upkeep.js";
 import { VERSION } from "./version.js";
 
@@ -63,6 +66,7 @@ export class Gateway {
       const foundation = { log, clock, counters, upkeep, inherited, startedAt: clock.now() };
       const doors = await openDoors(config, foundation);
       const gateway = new Gateway(foundation, config, doors, journal);
+      gateway.#passRevocations();
       gateway.#reportReady();
       return gateway;
     } catch (error) {
@@ -113,6 +117,7 @@ export class Gateway {
       this.#doors = await openDoors(config, this.#foundation);
       this.#config = config;
       counters.report("reloaded", {});
+      this.#passRevocations();
     } catch (error) {
       const problem = error instanceof Error ? error.message : String(error);
       counters.report("reload-refused", { problem });
@@ -120,6 +125,17 @@ export class Gateway {
     }
     this.#reportReady();
     return this.#config === config;
+  }
+
+  /** For the blocks of the list; those of commands did it when they were given. */
+  #passRevocations(): void {
+    const { log, clock, counters } = this.#foundation;
+    const now = clock.now();
+    const guard = new LogGuard("policy", clock, counters);
+    for (const [fingerprint, { allowRevocation, until = Infinity }] of this.#config.policy.blocks) {
+      if (!allowRevocation || until <= now) continue;
+      guard.run(() => passRevocations(log, fingerprint as Fingerprint, now));
+    }
   }
 
   #reportReady(): void {

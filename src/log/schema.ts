@@ -14,7 +14,7 @@ import { Trouble } from "../errors.js";
 export const APPLICATION_ID = 0x4b584757;
 
 /** `user_version` of a file that this code reads and writes. */
-export const SCHEMA_VERSION = 8;
+export const SCHEMA_VERSION = 9;
 
 /** The oldest version that a writer brings up to date. */
 const OLDEST_VERSION = 1;
@@ -284,6 +284,17 @@ DROP TABLE undelivered;
 DROP TABLE returned;
 `;
 
+/** What came with version 9: see `variants.ts`. */
+const TABLES_9 = `
+CREATE TABLE variants (
+  hash BLOB PRIMARY KEY CHECK (length(hash) = 16),
+  seqs TEXT NOT NULL,
+  reason TEXT NOT NULL,
+  at INTEGER NOT NULL
+) STRICT;
+CREATE INDEX variants_by_time ON variants (at);
+`;
+
 /** What makes each version out of the one before. */
 const STEPS: readonly (readonly [version: number, step: (db: Database.Database) => void])[] = [
   [2, (db) => void db.exec(TABLES_2)],
@@ -299,6 +310,7 @@ const STEPS: readonly (readonly [version: number, step: (db: Database.Database) 
   [6, (db) => void db.exec(TABLES_6)],
   [7, (db) => void db.exec(TABLES_7)],
   [8, (db) => void db.exec(TABLES_8)],
+  [9, (db) => void db.exec(TABLES_9)],
 ];
 
 /**
