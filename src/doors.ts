@@ -281,7 +281,10 @@ function retryExceptions(name: string, site: LaneDriver | undefined, which: numb
   if (site.status().isPaused) return { done: false, words: `${name} is paused. Resume it first.` };
   const count = site.reopen(which);
   site.resume();
-  if (count > 0) return { done: true, words: `${name} is sent ${several(count, "update")} again.` };
+  if (count > 0) {
+    const later = site.isOpen ? "" : " when mail opens, since KX is in use now";
+    return { done: true, words: `${name} is sent ${several(count, "update")} again${later}.` };
+  }
   const words =
     which === "all"
       ? `${name} has taken everything: there is nothing to send again.`
