@@ -260,8 +260,8 @@ function ordersFor(
       const site = lane(name);
       if (site === undefined) return nobody(name);
       if (site.skip(seq)) return said(true, `Update ${seq} is given up for ${name}.`);
-      const why = "neither the next one nor waits for a retry, or is being sent";
-      return said(false, `Update ${seq} of ${name} is ${why}.`);
+      const why = "does not wait there for a retry, or it is being sent just now";
+      return said(false, `Update ${seq} is not the next one for ${name} and ${why}.`);
     },
     remove(verb, fingerprint, given) {
       const order = orderOf(verb, fingerprint, given, clock.now());

@@ -230,7 +230,8 @@ export function laneDiagnoses(
       rows > NEARLY_FULL * EXCEPTION_LIMITS.rows ||
       exceptions.waiting > NEARLY_FULL * EXCEPTION_LIMITS.waiting;
     if (isNearlyFull) {
-      const problem = `${name} did not take ${several(rows, "update")}: soon the oldest are dropped.`;
+      const words = `${name} did not take ${several(rows, "update")}`;
+      const problem = `${words}: soon the oldest are no longer remembered.`;
       found.push({ kind: "odd", problem, remedy: `${list}. Remove the cause, then retry all.` });
     }
   }

@@ -7,7 +7,7 @@ import { access, constants, opendir, stat } from "node:fs/promises";
 import { delimiter, join } from "node:path";
 import { redactedRelay } from "../config/addresses.js";
 import type { LocalDelivery } from "../config/config.js";
-import { span } from "../text.js";
+import { several, span } from "../text.js";
 import { type Finding, PROBE_MS } from "./finding.js";
 
 /** The lane's own limit for a file: SKS looks every 10 s, pks-queue-run.sh sooner. */
@@ -57,11 +57,12 @@ export async function probeSpool(
     const { files, oldest, isMore } = await waitingFiles(directory, MAIL_FILES[type]);
     const waited = oldest === undefined ? 0 : Date.now() - oldest;
     if (waited > SPOOL_MS || isMore) {
-      const words = `is not emptied: ${isMore ? "more than " : ""}${files} files, the oldest for ${span(waited)}`;
+      const many = `${isMore ? "more than " : ""}${several(files, "file")}`;
+      const words = `is not emptied: ${many}, the oldest for ${span(waited)}`;
       const reader = type === "sks" ? "SKS" : "pksd and pks-queue-run.sh, or set local.notify";
       return { ok: false, what, words, remedy: `Start ${reader}. Nothing is lost meanwhile.` };
     }
-    const words = files === 0 ? "is empty" : `has ${files} new files`;
+    const words = files === 0 ? "is empty" : `has ${several(files, "new file")}`;
     return { ok: true, what, words, remedy: "" };
   } catch (error) {
     const remedy = "Create it, or let the gateway's user write to it; check local.directory.";

@@ -1,9 +1,9 @@
 /**
  * `kxgw queue ls|show|retry|skip`: the updates that each mail site and the local keyserver still
  * need, and those that they did not take. The log is the only queue, and `log.pending` selects the
- * entries. `ls` ends with the counts by reason; `ls --counts` prints only these. `retry SITE` starts
- * the next attempt now; `retry SITE NUMBER` and `retry SITE all` send again what a site did not
- * take. `skip` gives up an update for a site. Both also change the exceptions of a log that no
+ * entries. `ls` ends with the counts by reason; `ls --counts` prints only these. `retry SITE`
+ * starts the next attempt now; `retry SITE NUMBER` and `retry SITE all` send again what a site did
+ * not take. `skip` gives up an update for a site. Both also change the exceptions of a log that no
  * gateway has open.
  */
 

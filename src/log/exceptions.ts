@@ -280,7 +280,7 @@ export class Exceptions {
     return all;
   }
 
-  /** How many rows a site has by state and reason, and how many of them are not older than `since`. */
+  /** How many rows a site has by state and reason, and how many of them since then. */
   reasons(site: string, since: number): ReasonCount[] {
     return this.#connection.read(() => this.#reasons.all(since, site));
   }

@@ -215,7 +215,7 @@ DROP TABLE identities;
 `;
 
 /**
- * What came with version 8: see `exceptions.ts`, `bounces.ts`, `lanes.ts` and `observed.ts`. What was
+ * What came with version 8: see `exceptions.ts`, `bounces.ts`, `lanes.ts`, `observed.ts`. What was
  * refused for good and what came back become exceptions; of entries that are not remembered nothing
  * is left.
  */

@@ -2,7 +2,7 @@
  * The journey of an update: how it was received, its number, and its state at each neighbour,
  * each with its time. The log has the persistent part: origin, trail, the cursors of the lanes,
  * exceptions and times of delivery. Sizes and errors of earlier attempts come from the latest
- * events. A kill loses the times of the last seconds; then the journey says that there is no record.
+ * events. A kill loses the times of the last seconds; then there is no record of a delivery.
  *
  * "Done" needs a proof, and the words say which: the relay took the mail, the keyserver answered,
  * the peer fetched or announced the update. A relay's reply proves nothing of the server behind it.
@@ -56,7 +56,7 @@ export interface Stage {
   readonly neighbour: string;
   readonly road: "mail" | "kx" | "hkp" | "local" | "none";
   /**
-   * `done`: there is a proof, which `how` names. `waiting`: it will get it. `failed`: it refused it.
+   * `done`: there is a proof, which `how` names. `waiting`: it will get it. `failed`: refused.
    * `none`: it is not sent, or there is no record.
    */
   readonly state: "done" | "waiting" | "failed" | "none";
@@ -81,8 +81,8 @@ export interface Stage {
 
 /**
  * `origin`: it sent the update. `relayed` to `exited` are those of `Proof` in `delivery/relay.ts`;
- * `accepted` is a delivery of which an earlier release noted no more. `fetched` and `announced`: over
- * KX. `named`: its address is in the trail of a mail. `offered`: over KX, without an answer.
+ * `accepted` is a delivery of which an earlier release noted no more. `fetched` and `announced`:
+ * over KX. `named`: its address is in the trail of a mail. `offered`: over KX, without an answer.
  */
 export type Knowledge =
   | "origin"

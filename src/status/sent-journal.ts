@@ -1,10 +1,10 @@
 /**
  * What the counters keep over a restart. `SentJournal` listens to the reports of deliveries, and of
- * what observe mode would have sent, and writes them to the log every ten seconds, so that no delivery waits for it and none
- * costs an fsync of its own. A kill loses the last seconds; only `kxgw trace` and the page show
- * these times. `restoreCounters` reads the arrivals and deliveries of the last 24 hours at the
- * start, so that the page does not show "never". It reads a bounded number of rows; on a busy day
- * the early hours are missing.
+ * what observe mode would have sent, and writes them to the log every ten seconds, so that no
+ * delivery waits for it and none costs an fsync of its own. A kill loses the last seconds; only
+ * `kxgw trace` and the page show these times. `restoreCounters` reads the arrivals and deliveries
+ * of the last 24 hours at the start, so that the page does not show "never". It reads a bounded
+ * number of rows; on a busy day the early hours are missing.
  */
 import type { Clock } from "../clock.js";
 import { type EventName, kindOf } from "../diagnostics.js";
