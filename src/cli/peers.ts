@@ -36,7 +36,9 @@ export async function peersCommand(
       out.stdout(given.json ? `${JSON.stringify(neighbours)}\n` : neighbourTable(status));
       return EXIT.ok;
     }
-    const neighbour = name === LOCAL_LANE && config.local ? { name } : find(config, name, out);
+    // The local keyserver has a lane like a neighbour.
+    const isLocal = name === LOCAL_LANE && config.local !== undefined;
+    const neighbour = isLocal ? { name } : find(config, name, out);
     if (neighbour === undefined) return EXIT.usage;
     switch (verb) {
       case "show":
@@ -45,12 +47,7 @@ export async function peersCommand(
       case "resume":
         return await order(config, `/peers/${neighbour.name}/${verb}`, given.json, out);
       case "test": {
-        const findings =
-          "via" in neighbour
-            ? await probeNeighbour(neighbour, config)
-            : config.local
-              ? [await probeLocal(config.local)]
-              : [];
+        const findings = await findingsOf(neighbour, config);
         const failed = findings.some(({ ok }) => !ok);
         if (given.json) out.stdout(`${JSON.stringify(findings)}\n`);
         else out.stdout(findings.map(findingText).join(""));
@@ -60,6 +57,11 @@ export async function peersCommand(
         return verb satisfies never;
     }
   });
+}
+
+async function findingsOf(one: Neighbour | { readonly name: string }, config: Config) {
+  if ("via" in one) return await probeNeighbour(one, config);
+  return config.local === undefined ? [] : [await probeLocal(config.local)];
 }
 
 /** The neighbour with this name; prints the known names if there is none. */

@@ -70,6 +70,9 @@ export const EXCEPTION_LIMITS = {
   everyMs: 60 * 60_000,
 } as const;
 
+/** Rows between two looks at the limits of a site. */
+const CHECK_EVERY = 64;
+
 /** What a row is set to; `tries` is 0 when it is left out. */
 export type NewException = Omit<Exception, "tries" | "nextAt"> &
   Partial<Pick<Exception, "tries" | "nextAt">>;
@@ -84,6 +87,9 @@ const NO_COUNTS: ExceptionCounts = { waiting: 0, refused: 0, withheld: 0 };
 export class Exceptions {
   readonly #connection: Connection;
   readonly #wake: () => void;
+  /** How often a row of a site was set, and the sites of which too many wait. */
+  readonly #sets = new Map<string, number>();
+  readonly #full = new Set<string>();
   readonly #get: Database.Statement<[string, number], Row>;
   readonly #of: Database.Statement<[number], Row>;
   readonly #ofKey: Database.Statement<[Buffer], Row & { readonly offeredAt: number }>;
@@ -128,9 +134,7 @@ export class Exceptions {
       `SELECT ${COLUMNS} FROM exceptions WHERE site = ? AND seq = ? AND ${shown}`,
     );
     this.#of = db.prepare(
-      `SELECT ${COLUMNS} FROM exceptions
-       WHERE fingerprint = (SELECT fingerprint FROM updates WHERE seq = ?1) AND seq = ?1
-         AND ${shown} ORDER BY site`,
+      `SELECT ${COLUMNS} FROM exceptions WHERE seq = ? AND ${shown} ORDER BY site`,
     );
     this.#ofKey = db.prepare(
       `SELECT ${COLUMNS}, offered_at AS offeredAt FROM exceptions
@@ -287,24 +291,29 @@ export class Exceptions {
 
   /**
    * Sets the row of a site and update. Returns the number of rows that were dropped to make room;
-   * a waiting row beyond the limit becomes a refused one.
+   * a waiting row beyond the limit becomes a refused one. The rows are counted once in
+   * `CHECK_EVERY` times, since a count reads all of them.
    */
   set(row: NewException): number {
     const { site, seq, fingerprint, state, reason, code, text, at } = row;
     const { tries = 0, nextAt = 0 } = row;
     return this.#connection.write(() => {
-      const isFull =
-        state === "waiting" &&
-        this.get(site, seq)?.state !== "waiting" &&
-        this.counts(site).waiting >= EXCEPTION_LIMITS.waiting;
+      const dropped = this.#checkRoom(site);
+      const isNew = this.get(site, seq)?.state !== "waiting";
+      const isFull = state === "waiting" && isNew && this.#full.has(site);
       const kept = isFull ? (["refused", "overflow"] as const) : ([state, reason] as const);
       const key = Buffer.from(fingerprint, "hex");
       this.#put.run(...[site, seq, key], ...kept, ...[code, text, tries, at, nextAt]);
-      return this.#makeRoom(site);
+      return dropped;
     });
   }
 
-  #makeRoom(site: string): number {
+  #checkRoom(site: string): number {
+    const sets = this.#sets.get(site) ?? 0;
+    this.#sets.set(site, sets + 1);
+    if (sets % CHECK_EVERY > 0) return 0;
+    if (this.counts(site).waiting >= EXCEPTION_LIMITS.waiting) this.#full.add(site);
+    else this.#full.delete(site);
     const surplus = (this.#total.get(site) ?? 0) - EXCEPTION_LIMITS.rows;
     if (surplus <= 0) return 0;
     const dropped = this.#oldest.all(site, surplus);
@@ -413,20 +422,21 @@ export class Exceptions {
     { seq, body }: Pick<CameAgain, "seq" | "body">,
     now: number,
   ): boolean {
-    const { everyMs, offer, offers } = EXCEPTION_LIMITS;
+    const { offer, offers } = EXCEPTION_LIMITS;
     const isOpen = ({ state, reason }: Row) => state !== "waiting" && reason !== "blocked";
     const same = rows.find((row) => row.seq === seq);
     const row = same ?? rows.find(isOpen);
     if (row === undefined || !isOpen(row)) return false;
-    // The very update may be refused again; in another form it may be taken.
     const last = Math.max(...rows.map(({ offeredAt }) => offeredAt), same?.at ?? 0);
-    if (last <= now && now - last < everyMs) return false;
+    const at = offerTime(last, now);
+    // The same update is likely to be refused again. Another form may be accepted: it is sent later.
+    if (at === undefined || (at > now && body === undefined)) return false;
     if (body !== undefined) {
       const held = this.#offerBytes.get(site) ?? 0;
       if (body.length > offer || held + body.length > offers) return false;
       this.#offer.run(site, row.seq, body);
     }
-    this.#offered.run(now, now, site, row.seq);
+    this.#offered.run(at, at, site, row.seq);
     return true;
   }
 
@@ -501,6 +511,17 @@ type CameBackParameters = [
   cursor: number,
   seq: number,
 ];
+
+/**
+ * When a site may be offered something of a key, after it was offered something at `last`, both in
+ * milliseconds since 1970; undefined if an offer is scheduled already. A date that is further ahead
+ * than that comes from a clock that was wrong.
+ */
+function offerTime(last: number, now: number): number | undefined {
+  const { everyMs } = EXCEPTION_LIMITS;
+  if (last <= now - everyMs || last > now + 2 * everyMs) return now;
+  return last <= now ? last + everyMs : undefined;
+}
 
 function toException({ keyName, ...row }: Row & { readonly offeredAt?: number }): Exception {
   const { site, seq, state, reason, code, text, tries, at, nextAt } = row;

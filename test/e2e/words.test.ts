@@ -218,7 +218,7 @@ it(
 
     // Nobody in the config owns the lane any more, until it is there again under another name.
     writeFileSync(file, base(SITE) + FEEDER);
-    const checked = await run("check", file);
+    const checked = await run("check");
     expect(checked.code).toBe(0);
     expect(checked.stderr).toMatch(/warning: the log has a queue of far \(pgp-public-keys@far/);
     expect(checked.stderr).toMatch(/a queue of \[local\] with 4 updates/);
@@ -226,7 +226,7 @@ it(
     expect(left).toMatchObject({ kind: "odd", remedy: expect.stringMatching(/same mail address/) });
     expect((await status()).unowned.map(({ name }) => name).sort()).toEqual(["[local]", "far"]);
     writeFileSync(file, base(SITE) + local + far(relay).replace('"far"', '"other"') + FEEDER);
-    expect((await run("check", file)).stderr).toBe("");
+    expect((await run("check")).stderr).toBe("");
   },
   LONG_MS,
 );
