@@ -215,8 +215,9 @@ DROP TABLE identities;
 `;
 
 /**
- * What came with version 8: see `exceptions.ts`, `bounces.ts` and `lanes.ts`. What was refused for
- * good and what came back become exceptions; of entries that are not remembered nothing is left.
+ * What came with version 8: see `exceptions.ts`, `bounces.ts`, `lanes.ts`, `observed.ts`. What was
+ * refused for good and what came back become exceptions; of entries that are not remembered nothing
+ * is left.
  */
 const TABLES_8 = `
 CREATE TABLE exceptions (
@@ -264,6 +265,22 @@ ALTER TABLE lanes ADD COLUMN refused INTEGER NOT NULL DEFAULT 0;
 ALTER TABLE lanes ADD COLUMN bad_since INTEGER NOT NULL DEFAULT 0;
 ALTER TABLE sendings ADD COLUMN how TEXT NOT NULL DEFAULT '';
 ALTER TABLE sendings ADD COLUMN reply TEXT NOT NULL DEFAULT '';
+
+CREATE INDEX exceptions_by_reason ON exceptions (site, state, reason, at);
+
+CREATE TABLE observed (
+  neighbour TEXT NOT NULL,
+  way TEXT NOT NULL CHECK (way IN ('kx', 'lane')),
+  updates INTEGER NOT NULL,
+  mails INTEGER NOT NULL,
+  bytes INTEGER NOT NULL,
+  first INTEGER NOT NULL,
+  last INTEGER NOT NULL,
+  since INTEGER NOT NULL,
+  at INTEGER NOT NULL,
+  ended INTEGER NOT NULL DEFAULT 0,
+  PRIMARY KEY (neighbour, way)
+) STRICT;
 
 INSERT INTO exceptions (site, seq, fingerprint, state, reason, code, text, tries, at, next_at)
   SELECT site, seq, fingerprint,

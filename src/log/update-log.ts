@@ -19,6 +19,7 @@ import { type CursorMove, FetchWaits, ReceiveCursors } from "./cursors.js";
 import { type CameAgain, Exceptions } from "./exceptions.js";
 import { Lanes } from "./lanes.js";
 import { Lookup } from "./lookup.js";
+import { ObservedTotals } from "./observed.js";
 import { PacketMemory } from "./packet-memory.js";
 import { Pending } from "./pending.js";
 import { Refusals, Skeletons } from "./remembered.js";
@@ -122,6 +123,8 @@ export class UpdateLog {
   readonly trails: Trails;
   /** The times of deliveries. */
   readonly sendings: Sendings;
+  /** What would have been sent in observe mode. */
+  readonly observed: ObservedTotals;
   /** Since when an update may wait at a peer. */
   readonly fetchWaits: FetchWaits;
   /** How far the logs of the KX peers have been read. */
@@ -174,6 +177,7 @@ export class UpdateLog {
     this.removals = new Removals({ connection, bounces, exceptions, retention, variants, wake });
     this.trails = new Trails(connection, this);
     this.sendings = new Sendings(connection);
+    this.observed = new ObservedTotals(connection);
     this.fetchWaits = new FetchWaits(connection);
     this.#insertUpdate = db.prepare(`
       INSERT INTO updates (hash, digest, fingerprint, size, neighbour, transport, received_at,
