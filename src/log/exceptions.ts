@@ -58,8 +58,10 @@ export const EXCEPTION_LIMITS = {
   /** Bytes of keys a site that came again in another form, and of one of them. */
   offers: 16 * 1024 ** 2,
   offer: 4 * 1024 ** 2,
-  /** A site is offered what comes again of a key no more often than this. */
+  /** A site is offered what comes again of a key no more often than this; what is early waits. */
   everyMs: 60 * 60_000,
+  /** Updates of a key that are sent again at once when it is completed, and in each hour after. */
+  completed: 100,
 } as const;
 
 /** What a row is set to; `tries` is 0 when it is left out. */
@@ -359,6 +361,33 @@ export class Exceptions {
     });
   }
 
+  /**
+   * More of a key is known than before (`openpgp/skeleton.ts`), so that its updates leave in
+   * another form: what was refused without a user id or a self-signature may be taken with it.
+   */
+  completed(fingerprint: Fingerprint, now: number): number {
+    if (this.isEmpty) return 0;
+    const { everyMs, completed, waiting } = EXCEPTION_LIMITS;
+    const key = Buffer.from(fingerprint, "hex");
+    const rows = this.#connection.read(() => this.#ofKey.all(key));
+    let count = 0;
+    this.#connection.write(() => {
+      for (const site of new Set(rows.map((row) => row.site))) {
+        const own = rows.filter((row) => row.site === site).toReversed();
+        const start = dueAt(Math.max(...own.map(({ offeredAt }) => offeredAt)), now);
+        const room = Math.max(0, waiting - this.counts(site).waiting);
+        const refused = own.filter(({ state }) => state === "refused").slice(0, room);
+        for (const [index, { seq }] of refused.entries()) {
+          const at = start + Math.floor(index / completed) * everyMs;
+          this.#offered.run(at, at, site, seq);
+        }
+        count += refused.length;
+      }
+    });
+    if (count > 0) this.#wake();
+    return count;
+  }
+
   // What comes again.
 
   /** Whether there are any rows at all. */
@@ -376,7 +405,8 @@ export class Exceptions {
   /**
    * A key came again, by any road and in any form: `body` is what came, or undefined where it is
    * the very update `seq` of the log. Each site with a refused or withheld exception of the key is
-   * offered it, but for `from`, which has it. Returns the sites that are offered something.
+   * offered it, but for `from`, which has it: now, or when an hour has passed since the last time.
+   * Returns the sites that are offered something.
    */
   cameAgain(
     { fingerprint, seq, body, from }: CameAgain,
@@ -405,20 +435,20 @@ export class Exceptions {
     { seq, body }: Pick<CameAgain, "seq" | "body">,
     now: number,
   ): boolean {
-    const { everyMs, offer, offers } = EXCEPTION_LIMITS;
+    const { offer, offers } = EXCEPTION_LIMITS;
     const isOpen = ({ state, reason }: Row) => state !== "waiting" && reason !== "blocked";
     const same = rows.find((row) => row.seq === seq);
     const row = same ?? rows.find(isOpen);
     if (row === undefined || !isOpen(row)) return false;
     // The very update may be refused again; in another form it may be taken.
     const last = Math.max(...rows.map(({ offeredAt }) => offeredAt), same?.at ?? 0);
-    if (last <= now && now - last < everyMs) return false;
+    const at = dueAt(last, now);
     if (body !== undefined) {
       const held = this.#offerBytes.get(site) ?? 0;
       if (body.length > offer || held + body.length > offers) return false;
       this.#offer.run(site, row.seq, body);
     }
-    this.#offered.run(now, now, site, row.seq);
+    this.#offered.run(at, at, site, row.seq);
     return true;
   }
 
@@ -493,6 +523,13 @@ type CameBackParameters = [
   cursor: number,
   seq: number,
 ];
+
+/** When a site may be offered something of a key that it was offered at `last`. */
+function dueAt(last: number, now: number): number {
+  const next = last + EXCEPTION_LIMITS.everyMs;
+  // A time that is further away was noted by a clock that was ahead.
+  return last <= now + EXCEPTION_LIMITS.everyMs ? Math.max(now, next) : now;
+}
 
 function toException({ keyName, ...row }: Row & { readonly offeredAt?: number }): Exception {
   const { site, seq, state, reason, code, text, tries, at, nextAt } = row;
