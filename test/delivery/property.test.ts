@@ -115,6 +115,12 @@ const step = fc.oneof(
       ms: fc.constantFrom(10_000, 70_000, 20 * 60_000, HOUR, 26 * HOUR),
     }),
   },
+  fc.record({
+    /** All pieces of a key, one by one: enough to be refused in a row, and to wait together. */
+    do: fc.constant("burst" as const),
+    key: fc.nat(1),
+    from: fc.constantFrom(...SENDERS),
+  }),
   fc.record({ do: fc.constant("block" as const), isOn: fc.boolean(), key: fc.nat(1) }),
   fc.record({
     do: fc.constantFrom(
@@ -152,10 +158,16 @@ function wanted(site: ModelSite, key: TransferableKey | undefined): unknown {
   const isNamed = key.userIds.some(({ packet }) => packet.tag === TAG.userId);
   const algorithm = algorithmOf([{ ...key.primary.packet, newFormat: false, bytes: Buffer.of() }]);
   const isOdd = ({ packet }: Component) => packet.tag === TAG.publicSubkey && packet.body[0] !== 4;
+  const isPlain = (one: Component) => {
+    return !isOdd(one) && (one.packet.tag !== TAG.publicKey || one.signatures.length > 0);
+  };
   const kept = (isKept: (one: Component) => boolean) => sorted(holdingsOf(all.filter(isKept)));
   switch (ware) {
-    case "sks":
-      return kept((one) => !isOdd(one));
+    case "sks": {
+      // A key of which nothing else came than an odd subkey is lost with it.
+      const isThere = !all.some(isOdd) || all.some(isPlain);
+      return isThere ? kept((one) => !isOdd(one)) : [];
+    }
     case "onak":
       return isNamed ? kept(() => true) : [];
     case "hockeypuck": {
@@ -261,6 +273,10 @@ describe("each site has in the end what it can take", () => {
               const pieces = piecesOf(key);
               const chosen = one.pieces.map((n) => pieces[n % pieces.length] as TransferableKey);
               await give(one.key, part(key, ...chosen.flatMap(keyComponents)), one.from);
+            } else if (one.do === "burst") {
+              for (const piece of piecesOf(keys[one.key] as TransferableKey)) {
+                await give(one.key, piece, one.from);
+              }
             } else if (one.do === "mood") {
               const site = sites[one.site] as ModelSite;
               site.mood = one.mood;
