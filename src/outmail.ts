@@ -5,13 +5,14 @@
  *
  * Only the mails are completed. The update in the log is unchanged, since its hash identifies it.
  */
-import type { ServerKind } from "./config/kinds.js";
+
 import { Refusal } from "./errors.js";
 import { composeIncremental } from "./mail/compose.js";
 import { addressKey, domainOf } from "./mail-address.js";
 import { armoredSize, encodeArmor } from "./openpgp/armor.js";
 import { fragments } from "./openpgp/fragments.js";
 import { readKeys, type TransferableKey } from "./openpgp/key.js";
+import type { ServerKind } from "./server-kinds.js";
 import type { Seq, UpdateHash } from "./update.js";
 
 /** The addresses and the size limit of a mail. */
@@ -46,9 +47,9 @@ export interface Stored {
 }
 
 /**
- * The mails with one update for one site; none if a site of its kind can process nothing of it. Each
- * has its own Message-ID, which is the same when the mail is made again after a crash. `skeleton` is
- * the stored skeleton of the key, `date` is in milliseconds since 1970.
+ * The mails with one update for one site; none if a site of its kind can process nothing of it.
+ * Each has its own Message-ID, which is the same when the mail is made again after a crash.
+ * `skeleton` is the stored skeleton of the key, `date` is in milliseconds since 1970.
  */
 export function outmails(
   update: Stored,

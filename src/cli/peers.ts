@@ -5,6 +5,7 @@
 
 import type { Config, Neighbour } from "../config/config.js";
 import { loadConfig } from "../config/load.js";
+import { LOCAL_LANE } from "../delivery/local-door.js";
 import { EXIT } from "../errors.js";
 import { stateName } from "../status/neighbour-view.js";
 import type { Status } from "../status/status.js";
@@ -32,6 +33,11 @@ export async function peersCommand(
       const { neighbours } = status;
       out.stdout(given.json ? `${JSON.stringify(neighbours)}\n` : neighbourTable(status));
       return EXIT.ok;
+    }
+    // The local keyserver has a lane like a neighbour.
+    const isLocal = name === LOCAL_LANE && config.local !== undefined;
+    if (isLocal && (verb === "pause" || verb === "resume")) {
+      return await order(config, `/peers/${name}/${verb}`, given.json, out);
     }
     const neighbour = find(config, name, out);
     if (neighbour === undefined) return EXIT.usage;

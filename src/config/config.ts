@@ -7,7 +7,7 @@
 import type { Block } from "../block.js";
 import type { Rate } from "../rate.js";
 import type { QuietHours, Schedule } from "../schedule.js";
-import type { ServerKind } from "./kinds.js";
+import type { ServerKind } from "../server-kinds.js";
 
 /** An address to listen on or to dial. Port 0 means any free port. */
 export interface Endpoint {

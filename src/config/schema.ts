@@ -5,6 +5,7 @@
  * has milliseconds, bytes and endpoints under the names of the file.
  */
 import { z } from "zod";
+import { SERVER_KINDS } from "../server-kinds.js";
 import { parseIpAddress, parseKeyserver, parseNetwork, parseRelay } from "./addresses.js";
 import {
   certificate,
@@ -28,7 +29,6 @@ import {
   text,
   word,
 } from "./fields.js";
-import { SERVER_KINDS } from "./kinds.js";
 import { didYouMean } from "./suggest.js";
 import { parseByteRate, parseDuration, parseHours, parseRate, parseSize } from "./units.js";
 

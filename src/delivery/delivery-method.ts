@@ -3,8 +3,9 @@
  * delivers them one by one. The mail method is here, its parts are the mails of the dialect;
  * the methods for the local keyserver are in `local-*.ts`. It has no schedule and no log.
  */
-import type { ServerKind } from "../config/kinds.js";
+
 import { type Envelope, MailPack, type Outmail, outmails } from "../outmail.js";
+import type { ServerKind } from "../server-kinds.js";
 import type { Fingerprint, Seq, UpdateHash } from "../update.js";
 import type { KeyCompletion } from "./completion.js";
 import type { Outcome, Relay } from "./relay.js";

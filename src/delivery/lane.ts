@@ -22,7 +22,8 @@
  *     which makes no difference, since a keyserver merges both.
  *  5. An update that was read and refused for good becomes a refused exception, and the lane goes
  *     on at once. After `REFUSALS` in a row the site refuses all: one at a time is tried by the
- *     schedule, and when one is taken, the refused ones of that run are tried again, once.
+ *     schedule, and when one is taken, the refused ones of that run are tried again, once. A
+ *     refusal that names the key does not count: a server may ignore many keys in a row.
  *  6. When a site is behind, updates go together where the delivery method packs them. When the
  *     site refuses them for good, or fails on them, they go one by one, which shows the update that
  *     is at fault. After `PACK_TRIES` failures of the neighbour in a row one goes alone, in case
@@ -654,9 +655,10 @@ export class Lane {
   }
 
   /** Rule 5. */
-  #refused({ seq }: Entry, again: Exception | undefined, { code, words }: Refused): void {
+  #refused({ seq }: Entry, again: Exception | undefined, outcome: Refused): void {
+    const { code, words, isOfKey = false } = outcome;
     const now = this.#clock.now();
-    const refused = this.#row.refused + 1;
+    const refused = this.#row.refused + (isOfKey ? 0 : 1);
     const steps = refused - REFUSALS;
     const wait = steps < 0 ? 0 : delayMs(this.#settings.retry, steps, this.#clock.random());
     const place =
@@ -665,7 +667,7 @@ export class Lane {
       { ...(again ? {} : doneWith(seq)), ...place, refused, badSince: this.#row.badSince || now },
       () => this.#log.exceptions.dropOffer(this.name, seq),
     );
-    if (steps !== 0) return;
+    if (steps !== 0 || isOfKey) return;
     const about = { neighbour: this.name, updates: refused };
     this.#diagnostics.report("refuses-all", { ...about, code, words });
   }

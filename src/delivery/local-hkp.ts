@@ -10,7 +10,7 @@
  *  - Refused, for good: JSON with the key nowhere; what `isRefusal` knows.
  *  - Anything else is temporary, also an answer that is not understood: it is never "sent".
  */
-import type { ServerKind } from "../config/kinds.js";
+
 import { Refusal } from "../errors.js";
 import { grownTrail } from "../mail/sent-trail.js";
 import { armoredSize, encodeArmor, readArmor } from "../openpgp/armor.js";
@@ -19,6 +19,7 @@ import { assembleKey, encodeKey, keyComponents, readKeys } from "../openpgp/key.
 import { encodePackets, type Packet, packetKey, readPackets, TAG } from "../openpgp/packet.js";
 import { isSelfSignature, signatureInfo } from "../openpgp/signature.js";
 import { grown, selfSigned } from "../openpgp/skeleton.js";
+import type { ServerKind } from "../server-kinds.js";
 import type { Fingerprint } from "../update.js";
 import type { KeyCompletion } from "./completion.js";
 import { type DeliveryMethod, nothingFor, type Outgoing, type Part } from "./delivery-method.js";

@@ -212,10 +212,15 @@ class Connection {
   /** Resolves with the relay's words after the final dot. */
   async send(raw: Uint8Array, sender: string, recipient: string): Promise<string> {
     const bytes = Buffer.from(raw.buffer, raw.byteOffset, raw.byteLength);
-    const info = await this.#run<{ readonly response: string }>((done) =>
-      this.#smtp.send({ from: sender, to: recipient }, bytes, done),
-    );
-    return info?.response ?? "";
+    try {
+      const info = await this.#run<{ readonly response: string }>((done) =>
+        this.#smtp.send({ from: sender, to: recipient }, bytes, done),
+      );
+      return info?.response ?? "";
+    } catch (error) {
+      const said = String(Reflect.get(this.#smtp, "lastServerResponse"));
+      throw said.startsWith("354") ? Object.assign(error as Error, { isInData: true }) : error;
+    }
   }
 
   /** Says goodbye where nothing is under way, and breaks off what is. */
@@ -244,16 +249,20 @@ function isClosed(error: unknown): boolean {
 /**
  * The one translation from nodemailer's errors. A reply after DATA is about the mail, as is a
  * refusal of its size in the reply to MAIL. A 5xx among these is final; 503 says that the session
- * was out of step. A connection that ends without a reply is the neighbour's failure, and so is a
- * 421 at any time (RFC 5321 section 3.8).
+ * was out of step. A connection that ends without a reply is the neighbour's failure, but not while
+ * the mail is on its way: there may be mails that a filter breaks at. A 421 is the neighbour's at
+ * any time (RFC 5321 section 3.8).
  */
 export function outcomeOf(error: unknown): Outcome {
   if (!(error instanceof Error)) {
     return { kind: "temporary", about: "neighbour", code: undefined, words: "unknown" };
   }
-  const { code, responseCode, command } = error as SmtpError;
+  const { code, responseCode, command, isInData } = error as SmtpError;
   const words = plain(error.message);
   const isSize = command === "MAIL FROM" && isSizeRefusal(responseCode, words);
+  if (responseCode === undefined && isInData === true) {
+    return { kind: "temporary", about: "update", code: undefined, words };
+  }
   const isOfMail = isSize || (code === "EMESSAGE" && responseCode !== undefined);
   if (responseCode === undefined || !isOfMail || [421, 503].includes(responseCode)) {
     return { kind: "temporary", about: "neighbour", code: responseCode, words };
@@ -266,6 +275,8 @@ interface SmtpError {
   readonly code?: string;
   readonly responseCode?: number;
   readonly command?: string;
+  /** Set here: the relay had said 354 and nothing since. */
+  readonly isInData?: boolean;
 }
 
 /** RFC 1870: 552, or another 5xx with the enhanced code 5.3.4. A full mailbox is 5.2.2. */

@@ -85,7 +85,10 @@ export interface KeyIntakeComponents {
 }
 
 /** What the intake of keys uses of the log. */
-export type KeyIntakeLog = Pick<UpdateLog, "cameAgain" | "exceptions" | "has" | "learn" | "packets">;
+export type KeyIntakeLog = Pick<
+  UpdateLog,
+  "cameAgain" | "exceptions" | "has" | "learn" | "packets"
+>;
 
 /** A submission that was read and is not stored yet. */
 export interface Material {

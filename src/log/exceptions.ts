@@ -62,7 +62,12 @@ export const EXCEPTION_LIMITS = {
   everyMs: 60 * 60_000,
   /** Updates of a key that are sent again at once when it is completed, and in each hour after. */
   completed: 100,
+  /** Hours for which such a site is scheduled at most. */
+  ahead: 24,
 } as const;
+
+/** Rows between two looks at the limits of a site. */
+const CHECK_EVERY = 64;
 
 /** What a row is set to; `tries` is 0 when it is left out. */
 export type NewException = Omit<Exception, "tries" | "nextAt"> &
@@ -78,6 +83,9 @@ const NO_COUNTS: ExceptionCounts = { waiting: 0, refused: 0, withheld: 0 };
 export class Exceptions {
   readonly #connection: Connection;
   readonly #wake: () => void;
+  /** How often a row of a site was set, and the sites of which too many wait. */
+  readonly #sets = new Map<string, number>();
+  readonly #full = new Set<string>();
   readonly #get: Database.Statement<[string, number], Row>;
   readonly #of: Database.Statement<[number], Row>;
   readonly #ofKey: Database.Statement<[Buffer], Row & { readonly offeredAt: number }>;
@@ -122,9 +130,7 @@ export class Exceptions {
       `SELECT ${COLUMNS} FROM exceptions WHERE site = ? AND seq = ? AND ${shown}`,
     );
     this.#of = db.prepare(
-      `SELECT ${COLUMNS} FROM exceptions
-       WHERE fingerprint = (SELECT fingerprint FROM updates WHERE seq = ?1) AND seq = ?1
-         AND ${shown} ORDER BY site`,
+      `SELECT ${COLUMNS} FROM exceptions WHERE seq = ? AND ${shown} ORDER BY site`,
     );
     this.#ofKey = db.prepare(
       `SELECT ${COLUMNS}, offered_at AS offeredAt FROM exceptions
@@ -281,24 +287,29 @@ export class Exceptions {
 
   /**
    * Sets the row of a site and update. Returns the number of rows that were dropped to make room;
-   * a waiting row beyond the limit becomes a refused one.
+   * a waiting row beyond the limit becomes a refused one. The rows are counted once in
+   * `CHECK_EVERY` times, since a count reads all of them.
    */
   set(row: NewException): number {
     const { site, seq, fingerprint, state, reason, code, text, at } = row;
     const { tries = 0, nextAt = 0 } = row;
     return this.#connection.write(() => {
-      const isFull =
-        state === "waiting" &&
-        this.get(site, seq)?.state !== "waiting" &&
-        this.counts(site).waiting >= EXCEPTION_LIMITS.waiting;
+      const dropped = this.#checkRoom(site);
+      const isNew = this.get(site, seq)?.state !== "waiting";
+      const isFull = state === "waiting" && isNew && this.#full.has(site);
       const kept = isFull ? (["refused", "overflow"] as const) : ([state, reason] as const);
       const key = Buffer.from(fingerprint, "hex");
       this.#put.run(...[site, seq, key], ...kept, ...[code, text, tries, at, nextAt]);
-      return this.#makeRoom(site);
+      return dropped;
     });
   }
 
-  #makeRoom(site: string): number {
+  #checkRoom(site: string): number {
+    const sets = this.#sets.get(site) ?? 0;
+    this.#sets.set(site, sets + 1);
+    if (sets % CHECK_EVERY > 0) return 0;
+    if (this.counts(site).waiting >= EXCEPTION_LIMITS.waiting) this.#full.add(site);
+    else this.#full.delete(site);
     const surplus = (this.#total.get(site) ?? 0) - EXCEPTION_LIMITS.rows;
     if (surplus <= 0) return 0;
     const dropped = this.#oldest.all(site, surplus);
@@ -374,7 +385,8 @@ export class Exceptions {
     this.#connection.write(() => {
       for (const site of new Set(rows.map((row) => row.site))) {
         const own = rows.filter((row) => row.site === site).toReversed();
-        const start = dueAt(Math.max(...own.map(({ offeredAt }) => offeredAt)), now);
+        const last = Math.max(...own.map(({ offeredAt }) => offeredAt));
+        const start = offerTime(last, now) ?? last;
         const room = Math.max(0, waiting - this.counts(site).waiting);
         const refused = own.filter(({ state }) => state === "refused").slice(0, room);
         for (const [index, { seq }] of refused.entries()) {
@@ -435,20 +447,32 @@ export class Exceptions {
     { seq, body }: Pick<CameAgain, "seq" | "body">,
     now: number,
   ): boolean {
-    const { offer, offers } = EXCEPTION_LIMITS;
     const isOpen = ({ state, reason }: Row) => state !== "waiting" && reason !== "blocked";
     const same = rows.find((row) => row.seq === seq);
-    const row = same ?? rows.find(isOpen);
-    if (row === undefined || !isOpen(row)) return false;
-    // The very update may be refused again; in another form it may be taken.
+    const row = same ?? rows.find(isOpen) ?? rows.find((one) => this.#waitsAsItWas(one));
+    if (row === undefined) return false;
+    if (!isOpen(row)) return row !== same && this.#keepOffer(site, row.seq, body);
     const last = Math.max(...rows.map(({ offeredAt }) => offeredAt), same?.at ?? 0);
-    const at = dueAt(last, now);
-    if (body !== undefined) {
-      const held = this.#offerBytes.get(site) ?? 0;
-      if (body.length > offer || held + body.length > offers) return false;
-      this.#offer.run(site, row.seq, body);
+    const at = offerTime(last, now);
+    if (at === undefined || (body !== undefined && !this.#keepOffer(site, row.seq, body))) {
+      return false;
     }
     this.#offered.run(at, at, site, row.seq);
+    return true;
+  }
+
+  /** Refused before, and opened again in its own form. */
+  #waitsAsItWas({ site, seq, state, reason }: Row): boolean {
+    const wasRefused = reason === "refused" || reason === "returned";
+    return state === "waiting" && wasRefused && this.#offerOf.get(site, seq) === undefined;
+  }
+
+  /** Keeps what came to be sent with a row; false when it is too large. */
+  #keepOffer(site: string, seq: Seq, body: Uint8Array | undefined): boolean {
+    const { offer, offers } = EXCEPTION_LIMITS;
+    if (body === undefined || body.length > offer) return false;
+    if ((this.#offerBytes.get(site) ?? 0) + body.length > offers) return false;
+    this.#offer.run(site, seq, body);
     return true;
   }
 
@@ -524,11 +548,15 @@ type CameBackParameters = [
   seq: number,
 ];
 
-/** When a site may be offered something of a key that it was offered at `last`. */
-function dueAt(last: number, now: number): number {
-  const next = last + EXCEPTION_LIMITS.everyMs;
-  // A time that is further away was noted by a clock that was ahead.
-  return last <= now + EXCEPTION_LIMITS.everyMs ? Math.max(now, next) : now;
+/**
+ * When a site may be offered something of a key, after it was offered something at `last`, both in
+ * milliseconds since 1970; undefined if so much is scheduled already. A date that is further ahead
+ * than that comes from a clock that was wrong.
+ */
+function offerTime(last: number, now: number): number | undefined {
+  const { everyMs, ahead } = EXCEPTION_LIMITS;
+  if (last > now + (ahead + 1) * everyMs) return now;
+  return last > now + ahead * everyMs ? undefined : Math.max(now, last + everyMs);
 }
 
 function toException({ keyName, ...row }: Row & { readonly offeredAt?: number }): Exception {

@@ -185,7 +185,7 @@ CREATE INDEX repairs_by_source ON repairs (source, next_at);
 CREATE INDEX repairs_answered ON repairs (source) WHERE answer <> '';
 `;
 
-/** What came with version 5: see `fetch-waits.ts`. */
+/** What came with version 5: see `cursors.ts`. */
 const TABLES_5 = "CREATE TABLE fetch_waits (peer TEXT PRIMARY KEY, since INTEGER NOT NULL) STRICT;";
 
 /** What came with version 6: see `sendings.ts`. */

@@ -1,6 +1,6 @@
 /**
  * Divides an update into fragments that legacy servers can read (docs/neighbours.md: requirements).
- * These are the rules for a receiver of an unknown kind. A known kind needs fewer of them (`NEEDS`).
+ * These rules are for a receiver of an unknown kind. A known kind needs fewer of them (`NEEDS`).
  *  1. Each fragment has the primary key and a user id, a verified one if known: pksd and onak
  *     refuse a key without any.
  *  2. Each user id and subkey has its newest self-signature: Hockeypuck drops it otherwise. All
@@ -10,7 +10,7 @@
  *     version 5 and above, user attributes, subkeys of another version than 4, unknown tags.
  *  4. A key above the size limit is cut into pieces. Each piece satisfies rules 1 and 2.
  */
-import type { ServerKind } from "../config/kinds.js";
+import type { ServerKind } from "../server-kinds.js";
 import { armoredSize } from "./armor.js";
 import {
   assembleKey,
@@ -76,7 +76,7 @@ const REPEATED_SHARE = 3 / 4;
 /**
  * The fragments of an update for a receiver of a kind, undefined for an unknown kind; none if that
  * kind can process nothing of it. `skeleton` is the stored skeleton of its key, `at` the time in ms
- * since 1970. An armored fragment is at most `maxBytes` long, unless a single packet is larger. When
+ * since 1970. An armored fragment is at most `maxBytes` long, unless a single packet is larger. If
  * not all that is needed fits, packets are included in this order: those of the update, a user id,
  * subkeys in the order of their use to a pksd, signatures under user ids.
  */

@@ -289,6 +289,15 @@ describe("kxgw peers, queue, top and health", () => {
     expect(await queue("ls", "[local]")).toEqual(listed);
     expect(await queue("retry", "[local]")).toEqual([0, "Delivery to [local] is retried now.\n"]);
     await until(() => retries() === 2);
+    const peers = async (verb: "pause" | "resume") => {
+      const out = captured();
+      return [await peersCommand(verb, "[local]", { file, json: false }, out, {}), out.text];
+    };
+    expect(await peers("pause")).toEqual([0, "[local] is paused. Its updates are kept.\n"]);
+    expect((await queue("retry", "[local]"))[0]).toBe(69);
+    expect(await peers("resume")).toEqual([0, "[local] is resumed.\n"]);
+    // The schedule has three delays.
+    await until(() => running.reports.some(({ event }) => event === "stalled"));
     await running.stop();
     // By the log alone.
     expect(await queue("ls")).toEqual(listed);

@@ -11,6 +11,7 @@ import { systemClock } from "../../src/clock.js";
 import { parseConfig } from "../../src/config/load.js";
 import { KeyCompletion } from "../../src/delivery/completion.js";
 import { LocalDoor } from "../../src/delivery/local-door.js";
+import { HkpDelivery } from "../../src/delivery/local-hkp.js";
 import { MailDoor } from "../../src/delivery/mail-door.js";
 import { md5In, onlyKeyIn, wholeKey } from "../../src/hkp-whole.js";
 import { UpdateLog } from "../../src/log/update-log.js";
@@ -18,7 +19,7 @@ import { readArmor } from "../../src/openpgp/armor.js";
 import { readKeys } from "../../src/openpgp/key.js";
 import { packetKey, readPackets } from "../../src/openpgp/packet.js";
 import { CARRY_ALL, type Rules } from "../../src/policy.js";
-import type { Fingerprint } from "../../src/update.js";
+import type { Fingerprint, Seq } from "../../src/update.js";
 import { Recorder } from "../ingress/door.js";
 import { bytes } from "../mail/fixtures.js";
 import { Signer } from "../openpgp/signer.js";
@@ -87,6 +88,22 @@ test("it leaves with the user id for every site, and the keyserver is asked firs
   // One question for all lanes, and only then the revocation, which ends what it knows.
   expect(keyserver.asked).toEqual(["/pks/lookup get", "/pks/add"]);
   expect(keyserver.held().map(packetKey)).toEqual([ann.primary, revocation].map(packetKey));
+});
+
+test("the keyserver's own lane asks before it posts, whatever other lanes do", async () => {
+  const keyserver = await hockeypuck(WHOLE);
+  const log = UpdateLog.open(":memory:");
+  onTestFinished(() => log.close());
+  const completion = new KeyCompletion(keyserver.url, log, systemClock);
+  const method = new HkpDelivery(keyserver.url, "a@b.example", undefined, undefined, completion);
+  const [key] = readKeys(ALONE);
+  if (key === undefined || key instanceof Error) throw new Error("no key");
+  const { hash, fingerprint, body } = updateOf(key);
+  const outgoing = { seq: 1 as Seq, hash, fingerprint, body, skeleton: undefined, trail: [] };
+  const [part] = method.parts(outgoing, Date.now());
+  expect((await part?.deliver())?.kind).toBe("delivered");
+  expect(keyserver.asked).toEqual(["/pks/lookup get", "/pks/add"]);
+  expect(log.skeletons.get(fingerprint)).toBeDefined();
 });
 
 test("it waits while the keyserver does not answer", async () => {

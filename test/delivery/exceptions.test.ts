@@ -161,6 +161,19 @@ describe("refusals", () => {
     expect(site.diagnostics.all("reopened")).toMatchObject([{ updates: 20 }]);
   });
 
+  test("that name the key, however many: the site is not down, and nothing waits", () => {
+    const site = new DrivenLane({ retry: DEFAULT }).start();
+    const last = updates.length - 1;
+    const ignored: Outcome = { kind: "refused", code: 200, words: "ignored", isOfKey: true };
+    site.answer = ({ raw }) => (raw.includes(`<${hash(last)}.`) ? undefined : ignored);
+    for (let n = 0; n <= last; n += 1) site.add(n);
+    site.pass(3000);
+    expect(last).toBeGreaterThan(20);
+    expect(site.hashes).toEqual([hash(last)]);
+    expect(site.diagnostics.all("refuses-all")).toEqual([]);
+    expect(states(site)).toEqual({ waiting: 0, refused: last, withheld: 0 });
+  });
+
   test("that come again after that are not opened a second time", () => {
     const { site } = manyRefused();
     site.answer = onlyFor(
@@ -172,17 +185,6 @@ describe("refusals", () => {
     const tries = site.seen.length;
     site.pass(100 * HOUR);
     expect(site.seen).toHaveLength(tries);
-  });
-
-  test("in which the receiver names the key count as well", () => {
-    const site = new DrivenLane({ retry: DEFAULT }).start();
-    site.answer = () => ({
-      ...(refused("200 ignored") as Outcome & { kind: "refused" }),
-      isOfKey: true,
-    });
-    for (let n = 0; n < updates.length; n += 1) site.add(n);
-    expect(site.seen).toHaveLength(20);
-    expect(site.lane.status().refusesAll).toBe(true);
   });
 });
 

@@ -162,7 +162,8 @@ describe("how it tries again", () => {
       expect(hashes(relay)).toEqual([updates[0]?.hash]);
       // A 4xx to EHLO is answered with HELO, as RFC 5321 section 3.2 would have it.
       const expected = at === "ehlo" ? answers.length - 1 : answers.length;
-      const failures = [...diagnostics.all("stalled"), ...diagnostics.all("retry")];
+      const events = ["stalled", "retry", "set-aside"] as const;
+      const failures = events.flatMap((event) => diagnostics.all(event));
       expect(failures).toHaveLength(expected);
       expect(diagnostics.all("undelivered")).toEqual([]);
     },

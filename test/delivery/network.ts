@@ -7,7 +7,6 @@
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
 import type { AddressInfo } from "node:net";
 import type { Clock } from "../../src/clock.js";
-import type { ServerKind } from "../../src/config/kinds.js";
 import { type DeliveryMethod, RelayDelivery } from "../../src/delivery/delivery-method.js";
 import { Lane, type LaneRun, type LaneStep } from "../../src/delivery/lane.js";
 import { HkpDelivery } from "../../src/delivery/local-hkp.js";
@@ -26,6 +25,7 @@ import {
   type TransferableKey,
 } from "../../src/openpgp/key.js";
 import { Policy } from "../../src/policy.js";
+import type { ServerKind } from "../../src/server-kinds.js";
 import type { Fingerprint, Seq } from "../../src/update.js";
 import { DEFAULT_POLICY } from "../config/example.js";
 import { Recorder } from "../ingress/door.js";

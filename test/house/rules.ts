@@ -46,6 +46,7 @@ const OUTSIDE = [
 export const FLOORS: readonly Readonly<Record<string, Room>>[] = [
   {
     update: { pure: true },
+    "server-kinds": { pure: true },
     block: { pure: true },
     errors: { pure: true },
     steps: { pure: true },

@@ -228,7 +228,7 @@ test("what is being stored is not fetched from another peer, however long it tak
   expect([stage.cursor("a"), stage.cursor("b"), stage.asked]).toEqual([1, 1, []]);
 });
 
-test("a peer that hangs up leaves its store under way, and the cursor is where it was stored", () => {
+test("a peer that hangs up leaves its store under way; its cursor is the stored one", () => {
   const stage = new Stage(["a", "b"]);
   const one = UPDATES.slice(0, 1);
   stage.greet(1, "a");
