@@ -162,11 +162,13 @@ export class UpdateLog {
     this.#connection = connection;
     this.cursors = new ReceiveCursors(connection);
     this.lanes = new Lanes(connection);
-    this.skeletons = new Skeletons(connection);
     this.refusals = new Refusals(connection);
     this.variants = new Variants(connection);
     const wake = () => this.#wake();
     this.exceptions = new Exceptions(connection, wake);
+    this.skeletons = new Skeletons(connection, (fingerprint, at) => {
+      this.exceptions.completed(fingerprint, at);
+    });
     this.pending = new Pending(connection, this.lanes, this.exceptions);
     this.retention = new Retention(connection, this.pending);
     this.lookup = new Lookup(connection);

@@ -93,10 +93,14 @@ describe("what comes again", () => {
     expect(log.exceptions.get("far", seq(2))?.state).toBe("refused");
     log.exceptions.set(row(1));
     log.cameAgain([came(1, { seq: seq(1), body: undefined })], T0 + HOUR);
-    expect(log.exceptions.get("far", seq(1))?.state).toBe("refused");
-    // Another form waits until the hour has passed.
-    log.cameAgain([came(1, { body: update(8).body })], T0 + HOUR);
     const later = { seq: 1, state: "waiting", nextAt: T0 + 1 + HOUR };
+    expect(log.exceptions.get("far", seq(1))).toMatchObject(later);
+    log.exceptions.settle("far", seq(1));
+    log.exceptions.set(row(1));
+    // What is early waits until the hour has passed.
+    log.cameAgain([came(1)], T0 + 1);
+    log.exceptions.set(row(1));
+    log.cameAgain([came(1, { body: update(8).body })], T0 + HOUR);
     expect(log.exceptions.get("far", seq(1))).toMatchObject(later);
     expect(log.exceptions.offerOf("far", seq(1))).toEqual(update(8).body);
     log.cameAgain([came(1)], T0 + HOUR + 2);
