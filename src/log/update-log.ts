@@ -20,6 +20,7 @@ import { Lanes } from "./lanes.js";
 import { Lookup } from "./lookup.js";
 import { PacketMemory } from "./packet-memory.js";
 import { Pending } from "./pending.js";
+import { ReconStore } from "./recon.js";
 import { Refusals, Skeletons } from "./remembered.js";
 import { Removals } from "./removals.js";
 import { Repairs } from "./repairs.js";
@@ -109,6 +110,8 @@ export class UpdateLog {
   readonly sendings: Sendings;
   /** Since when something may wait at a peer. */
   readonly fetchWaits: FetchWaits;
+  /** What is known of servers that are followed by recon. */
+  readonly recon: ReconStore;
   /** How far the logs of our KX peers have been read. */
   readonly cursors: ReceiveCursors;
   /** How far each site has been served, and what it refused for good. */
@@ -153,6 +156,7 @@ export class UpdateLog {
     this.trails = new Trails(connection, this.pending);
     this.sendings = new Sendings(connection);
     this.fetchWaits = new FetchWaits(connection);
+    this.recon = new ReconStore(connection);
     this.#insertUpdate = db.prepare(`
       INSERT INTO updates (hash, digest, fingerprint, size, neighbour, transport, received_at,
                            message_id, trail)

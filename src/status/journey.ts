@@ -150,6 +150,7 @@ function stageOf(
     if (transport === "repair") {
       return stage("hkp", "done", "sent it to us for the repair of a lost update");
     }
+    if (transport === "recon") return stage("hkp", "done", "has it: we found it there by recon");
     const road = transport === "import" ? "none" : transport;
     return stage(road, "done", `sent it to us ${cameBy(transport)}`, receivedAt);
   }

@@ -64,6 +64,7 @@ export const FLOORS: readonly Readonly<Record<string, Room>>[] = [
     openpgp: { pure: true, node: ["crypto"] },
     mail: { pure: true, node: ["crypto"] },
     kx: { pure: true, node: ["crypto"] },
+    recon: { pure: true, node: ["crypto"] },
     "log-guard": { pure: true },
   },
   { admit: { pure: true }, outmail: { pure: true }, migration: { packages: ["smol-toml"] } },
@@ -73,11 +74,12 @@ export const FLOORS: readonly Readonly<Record<string, Room>>[] = [
   {
     ingress: { packages: ["smtp-server"], node: OUTSIDE, typesBeside: ["repair"] },
     repair: { node: OUTSIDE },
+    following: { node: OUTSIDE },
     peering: { node: OUTSIDE },
     delivery: { packages: ["nodemailer"], node: OUTSIDE },
     status: {
       node: [...OUTSIDE, "crypto"],
-      typesBeside: ["delivery", "peering", "ingress", "repair"],
+      typesBeside: ["delivery", "peering", "ingress", "repair", "following"],
     },
   },
   {
@@ -135,6 +137,7 @@ const MAX_COLUMNS = 100;
 const HEADER_LINES = 10;
 const LONG_HEADER_LINES = 40;
 const LONG_HEADERS = [
+  "src/recon/session.ts",
   "src/kx/session.ts",
   "src/kx/fetch-tracker.ts",
   "src/kx/receive-state.ts",
