@@ -26,6 +26,7 @@ import { SpoolDoor } from "./ingress/spool.js";
 import type { SystemdSockets } from "./ingress/systemd-sockets.js";
 import { AcceptRates } from "./intake/accept-rates.js";
 import { KeyIntake } from "./intake/key-intake.js";
+import { ReconDoor } from "./following/recon-door.js";
 import type { RetentionLimits } from "./log/retention.js";
 import type { UpdateLog } from "./log/update-log.js";
 import { KxDoor } from "./peering/tcp.js";
@@ -113,6 +114,7 @@ export async function openDoors(config: Config, foundation: Foundation): Promise
     stops.push(unsubscribe);
 
     const certificates = new CertificateEnds(config);
+    let reconDoor: ReconDoor | undefined;
     const sources = {
       config,
       log,
@@ -122,6 +124,7 @@ export async function openDoors(config: Config, foundation: Foundation): Promise
       version: VERSION,
       lanes: () => [...(mailDoor?.status() ?? []), ...(localDoor ? [localDoor.status()] : [])],
       peers: () => kxDoor?.status() ?? [],
+      recon: () => reconDoor?.status() ?? [],
       certificates: () => certificates.list(),
       upkeep: () => upkeep.status(),
     };
@@ -140,6 +143,11 @@ export async function openDoors(config: Config, foundation: Foundation): Promise
       mailer?.close();
       await repairDoor.stop();
     });
+
+    const beside = followedKeyserver(config);
+    reconDoor = new ReconDoor(config, log, keys, beside, clock, counters);
+    reconDoor.start();
+    senderStops.push(() => reconDoor?.stop());
 
     const answers = new MailAnswers(config.neighbours, log, repairIntake);
     const intake = new MailIntake(keys, counters, answers);
@@ -260,6 +268,13 @@ function ordersFor(
 function localKeyserver({ local }: Config) {
   if (local?.type !== "hkp") return undefined;
   return { name: LOCAL_LANE, mail: local.address, url: local.url };
+}
+
+/** The local keyserver, if it can be one that is followed by recon: an onak or pksd is none. */
+function followedKeyserver({ local }: Config) {
+  if (local?.type !== "hkp" && local?.type !== "sks") return undefined;
+  const url = local.type === "hkp" ? local.url : undefined;
+  return { name: LOCAL_LANE, mail: local.address, url };
 }
 
 /**

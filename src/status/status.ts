@@ -10,6 +10,7 @@ import type { Config } from "../config/config.js";
 import { formatEndpoint } from "../config/units.js";
 import type { LaneStatus } from "../delivery/lane.js";
 import { EVENTS } from "../diagnostics.js";
+import type { FollowerStatus } from "../following/follower.js";
 import { lastOf } from "../log/repairs.js";
 import type { UpdateLog } from "../log/update-log.js";
 import type { PeerStatus } from "../peering/connection.js";
@@ -38,6 +39,8 @@ export interface Sources {
   readonly version: string;
   readonly lanes: () => readonly LaneStatus[];
   readonly peers: () => readonly PeerStatus[];
+  /** Servers that are followed; undefined if no gateway runs. */
+  readonly recon?: () => readonly FollowerStatus[];
   /** Certificates in use, `notAfter` in milliseconds since 1970. */
   readonly certificates: () => readonly { readonly listener: string; readonly notAfter: number }[];
   /** State of expiry; undefined if no gateway runs. */

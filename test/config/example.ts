@@ -140,4 +140,5 @@ export const EXAMPLE_CONFIG: Config = {
       repair: undefined,
     },
   ],
+  recon: [],
 };

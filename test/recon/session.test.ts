@@ -194,7 +194,7 @@ function chance(seed: number): () => number {
 }
 
 /** A session into which frames are pushed after a configuration that passed. */
-function after(...frames: Buffer[]) {
+function heard(...frames: Buffer[]) {
   const session = new ReconSession(() => undefined, 0);
   const octets = [configMessage(SKS_SHAPE), Buffer.from("\0\0\0\x06passed"), ...frames];
   const outputs = octets.flatMap((part) => session.received(part, 0));
@@ -247,7 +247,7 @@ describe("bad input", () => {
     ],
     ["its configuration twice", [configMessage(SKS_SHAPE)], "its configuration twice"],
   ])("%s ends the session", (_, frames, words) => {
-    const end = after(...frames);
+    const end = heard(...frames);
     expect(end).toMatchObject({ why: "fault" });
     expect(end?.words).toContain(words);
   });
@@ -307,7 +307,7 @@ describe("bad input", () => {
     const samples = Buffer.alloc(102);
     const frames: Buffer[] = [];
     for (let bits = 0; bits <= 128; bits += 2) frames.push(poly("0".repeat(bits), 9, samples));
-    expect(after(...frames)).toMatchObject({ words: "it sent a tree that is too deep" });
+    expect(heard(...frames)).toMatchObject({ words: "it sent a tree that is too deep" });
   });
 
   test("a frame is not kept beyond its limit", () => {
