@@ -15,6 +15,8 @@ export interface FollowLimits {
   readonly retry: Schedule;
   /** Delays before a key that did not come is asked for again. */
   readonly missing: Schedule;
+  /** How long a key waits at which a question for it alone failed. */
+  readonly singleMs: number;
   /** How often such a key is asked for. */
   readonly tries: number;
   /** In a question for so few, the size of the answer is not why a key is missing. */
@@ -37,6 +39,7 @@ export const FOLLOW_LIMITS: FollowLimits = {
   question: { requestMs: 2 * MINUTE_MS, octets: 16 * 1024 * 1024 },
   retry: [2000, 5000, 10_000, 30_000, MINUTE_MS],
   missing: [2000, 5000, 30_000, 5 * MINUTE_MS],
+  singleMs: 30_000,
   tries: 6,
   fewKeys: 10,
   changes: 500,

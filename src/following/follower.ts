@@ -342,23 +342,9 @@ export class Follower {
     const result = await askForKeys(hkp, md5s, this.#limits.question, signal);
     if (this.#isStopping) return 0;
     switch (result.kind) {
-      case "failed": {
-        const waitMs = delayMs(
-          this.#limits.retry,
-          this.#fetchFailures,
-          this.#clock.random(),
-        );
-        this.#fetchFailures += 1;
-        this.#batch = Math.max(1, Math.floor(this.#batch / 2));
-        const problem = `hashquery: ${result.words}`;
-        if (this.#fetchProblem !== problem && this.#fetchFailures > 1) {
-          this.#fetchProblem = problem;
-          const remedy = `Check that ${hkp} is the HKP address of the same server.`;
-          this.#diagnostics.report("recon-down", { server, problem, remedy });
-        }
-        await this.#sleep(waitMs);
+      case "failed":
+        await this.#sleep(this.#failed(id, wanted, result));
         return 0;
-      }
       case "too-large":
         this.#batch = Math.max(1, Math.floor(md5s.length / 2));
         if (md5s.length === 1) this.#giveUp(id, md5s, "the key is too large");
@@ -388,6 +374,39 @@ export class Follower {
     this.#missing(id, missing, md5s.length, keys.length > 0);
     this.#wanted = recon.waiting(id);
     return 0;
+  }
+
+  /**
+   * A question without an answer: its keys go behind the others, so that one at which the server
+   * fails does not hold them up. Returns how long the server is left alone.
+   */
+  #failed(
+    id: number,
+    wanted: readonly WantedKey[],
+    { words, isFault }: { readonly words: string; readonly isFault: boolean },
+  ): number {
+    const { retry, tries, singleMs } = this.#limits;
+    const waitMs = delayMs(retry, this.#fetchFailures, this.#clock.random());
+    this.#fetchFailures += 1;
+    this.#batch = Math.max(1, Math.floor(wanted.length / 2));
+    const { name: server, hkp } = this.#settings;
+    const problem = `hashquery: ${words}`;
+    if (this.#fetchProblem !== problem && this.#fetchFailures > 1) {
+      this.#fetchProblem = problem;
+      const remedy = `Check that ${hkp} is the HKP address of the same server.`;
+      this.#diagnostics.report("recon-down", { server, problem, remedy });
+    }
+    const isAlone = wanted.length === 1;
+    const lost = wanted.filter(({ attempts }) => isAlone && isFault && attempts + 1 >= tries);
+    this.#giveUp(
+      id,
+      lost.map(({ md5 }) => md5),
+      problem,
+    );
+    const others = wanted.filter((one) => !lost.includes(one)).map(({ md5 }) => md5);
+    const nextAt = this.#clock.now() + (isAlone ? Math.max(waitMs, singleMs) : waitMs);
+    this.#log.recon.putOff(id, others, nextAt, isAlone && isFault ? 1 : 0);
+    return waitMs;
   }
 
   /**

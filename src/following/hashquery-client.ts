@@ -3,7 +3,7 @@
  * a set size, whatever the other side does; redirections are not followed, and an answer is not
  * decompressed. What came is compared with what was asked for: a key is named by its digest alone.
  */
-import { type IncomingMessage, request as httpRequest } from "node:http";
+import { request as httpRequest, type IncomingMessage } from "node:http";
 import { request as httpsRequest } from "node:https";
 import { Refusal } from "../errors.js";
 import { sksDigests } from "../openpgp/sks-digest.js";
@@ -33,7 +33,12 @@ export type QuestionResult =
   /** The answer has more octets than are read. */
   | { readonly kind: "too-large" }
   /** It does not answer, or not as a keyserver does; the next time may be better. */
-  | { readonly kind: "failed"; readonly words: string };
+  | {
+      readonly kind: "failed";
+      readonly words: string;
+      /** Whether it answered, with something that is no answer. */
+      readonly isFault: boolean;
+    };
 
 const WORDS = 200;
 
@@ -54,10 +59,12 @@ export async function askForKeys(
   } catch (error) {
     if (error instanceof TooLarge) return { kind: "too-large" };
     if (deadline.aborted) {
-      return { kind: "failed", words: `no answer within ${limits.requestMs / 1000} s` };
+      const words = `no answer within ${limits.requestMs / 1000} s`;
+      return { kind: "failed", words, isFault: false };
     }
-    const words = error instanceof ReconFault ? `it sent ${error.message}` : reasonOf(error);
-    return { kind: "failed", words };
+    const isFault = error instanceof ReconFault;
+    const words = isFault ? `it sent ${error.message}` : reasonOf(error);
+    return { kind: "failed", words, isFault };
   }
 }
 

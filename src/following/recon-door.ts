@@ -6,11 +6,11 @@
 import type { Clock } from "../clock.js";
 import type { Config, ReconServerSettings } from "../config/config.js";
 import type { Diagnostics } from "../diagnostics.js";
-import { plainHost } from "../ip-address.js";
 import type { KeyIntake } from "../intake/key-intake.js";
+import { plainHost } from "../ip-address.js";
 import type { UpdateLog } from "../log/update-log.js";
-import { domainOf } from "../mail-address.js";
 import { LogGuard } from "../log-guard.js";
+import { domainOf } from "../mail-address.js";
 import { FOLLOW_LIMITS, type FollowLimits } from "./follow-limits.js";
 import { type FollowedAs, Follower, type FollowerStatus } from "./follower.js";
 
