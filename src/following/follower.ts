@@ -41,6 +41,8 @@ export interface FollowerStatus {
   readonly state: "first" | "up" | "down";
   /** Why it is down, or why no keys come. */
   readonly problem: string | undefined;
+  /** What the operator can do about it. */
+  readonly remedy: string | undefined;
   /** Keys that it says it has; undefined before the first session. */
   readonly keys: number | undefined;
   /** Keys that are to be fetched, without those of `start = "all"`. */
@@ -52,6 +54,11 @@ export interface FollowerStatus {
   readonly octetsOut: number;
   /** Milliseconds since 1970 of the last session that was whole; 0 for never. */
   readonly wholeAt: number;
+}
+
+interface Obstacle {
+  readonly problem: string;
+  readonly remedy: string;
 }
 
 interface Ended {
@@ -84,8 +91,9 @@ export class Follower {
   #fetchFailures = 0;
   /** Sessions in a row that said they are done and were not whole. */
   #uneven = 0;
-  #problem: string | undefined;
-  #fetchProblem: string | undefined;
+  /** What keeps sessions from being whole, and keys from coming, once it was reported. */
+  #trouble: Obstacle | undefined;
+  #fetchTrouble: Obstacle | undefined;
   #isCrawled = false;
   #isUp = false;
   #sessions = 0;
@@ -133,7 +141,8 @@ export class Follower {
     return {
       ...{ server, hkp, neighbour: this.#as.name },
       state: this.#isUp ? (this.#isCrawled ? "up" : "first") : "down",
-      problem: this.#problem ?? this.#fetchProblem,
+      problem: this.#trouble?.problem ?? this.#fetchTrouble?.problem,
+      remedy: this.#trouble?.remedy ?? this.#fetchTrouble?.remedy,
       keys: this.#size,
       wanted: this.#wanted,
       filters: this.#config?.filters,
@@ -177,7 +186,7 @@ export class Follower {
     this.#sessions += 1;
     if (why === "done") {
       this.#failures = 0;
-      this.#problem = undefined;
+      this.#trouble = undefined;
       if (!this.#isUp) {
         this.#isUp = true;
         const { version = "", filters = "" } = this.#config ?? {};
@@ -206,12 +215,14 @@ export class Follower {
     this.#failures += 1;
     const isRefused = why === "refused";
     // A session that breaks once is no news: a server that restarts, or a short time-out of it.
-    const isNews = this.#problem !== words && (isRefused || this.#failures > 1);
+    const isNews = this.#trouble?.problem !== words && (isRefused || this.#failures > 1);
     if (!isNews) return waitMs;
-    this.#problem = words;
     this.#isUp = false;
-    const remedy = isRefused ? refusalRemedy(words) : brokenRemedy(words);
-    const report = { server, problem: words, remedy };
+    this.#trouble = {
+      problem: words,
+      remedy: isRefused ? refusalRemedy(words) : brokenRemedy(words),
+    };
+    const report = { server, ...this.#trouble };
     if (isRefused) this.#diagnostics.report("recon-refused", report);
     else this.#diagnostics.report("recon-down", report);
     return waitMs;
@@ -351,7 +362,7 @@ export class Follower {
         return 0;
       case "answer":
         this.#fetchFailures = 0;
-        this.#fetchProblem = undefined;
+        this.#fetchTrouble = undefined;
         break;
       default:
         return result satisfies never;
@@ -391,9 +402,9 @@ export class Follower {
     this.#batch = Math.max(1, Math.floor(wanted.length / 2));
     const { name: server, hkp } = this.#settings;
     const problem = `hashquery: ${words}`;
-    if (this.#fetchProblem !== problem && this.#fetchFailures > 1) {
-      this.#fetchProblem = problem;
+    if (this.#fetchTrouble?.problem !== problem && this.#fetchFailures > 1) {
       const remedy = `Check that ${hkp} is the HKP address of the same server.`;
+      this.#fetchTrouble = { problem, remedy };
       this.#diagnostics.report("recon-down", { server, problem, remedy });
     }
     const isAlone = wanted.length === 1;

@@ -14,6 +14,7 @@ import type { FollowerStatus } from "../following/follower.js";
 import { lastOf } from "../log/repairs.js";
 import type { UpdateLog } from "../log/update-log.js";
 import type { PeerStatus } from "../peering/connection.js";
+import { several } from "../text.js";
 import { EXPIRES_SOON_MS, endWords } from "./certificates.js";
 import type { EventCounters, Report } from "./event-counters.js";
 import { flowOf, kxShareOf, migrationOf, savedOf } from "./flow.js";
@@ -78,6 +79,7 @@ export function status(sources: Sources, mask = false) {
       views: views.map(({ view }) => view),
       counters,
       now,
+      recon: sources.recon?.() ?? [],
     }),
     time: new Date(now).toISOString(),
     started: iso(startedAt),
@@ -123,10 +125,38 @@ export function status(sources: Sources, mask = false) {
       ...laneView(lane),
       ...peerView(peer),
     })),
+    recon: (sources.recon?.() ?? []).map(reconView),
     recent: counters.recent().map(recentJson),
     counts: counters.counts().map((count) => ({ ...count, lastAt: iso(count.lastAt) })),
   };
   return mask ? maskedDeep(value) : value;
+}
+
+/** A server that is followed, with its state in words. */
+function reconView(one: FollowerStatus) {
+  const { state, problem, remedy, keys, wanted, wholeAt, filters } = one;
+  const waiting = wanted === 0 ? "" : `, ${several(wanted, "key")} to fetch`;
+  const words =
+    problem !== undefined
+      ? problem
+      : state === "down"
+        ? "the first session is under way"
+        : state === "first"
+          ? `its ${several(keys ?? 0, "key")} are being learnt`
+          : `${several(keys ?? 0, "key")}${waiting}`;
+  return {
+    ...{ server: one.server, hkp: one.hkp, neighbour: one.neighbour, state, words },
+    problem: problem ?? null,
+    remedy: remedy ?? null,
+    keys: keys ?? null,
+    wanted,
+    filters: filters ?? null,
+    sessions: one.sessions,
+    fetched: one.fetched,
+    bytesIn: one.octetsIn,
+    bytesOut: one.octetsOut,
+    whole: iso(wholeAt),
+  };
 }
 
 function upkeepOf({ upkeep }: Sources) {
