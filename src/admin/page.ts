@@ -31,7 +31,8 @@ export function statusPage(status: Status): Html {
 up ${span(uptimeSeconds * 1000)} ·
 ${several(status.log.entries, "update")} in the log, ${octets(status.log.fileBytes)}</p>
 ${keys(status)}${certificates(status)}</section>
-${neighbours(status, now)}${followed(status, now)}${flow(status, now)}${migration(status)}${saved(status)}
+${neighbours(status, now)}${followed(status, now)}${flow(status, now)}
+${migration(status)}${saved(status)}
 ${events(status, now)}`;
   return shell(`${lamp(verdict.state)} ${site}`, body, now);
 }

@@ -59,6 +59,7 @@ describe("parseConfig", () => {
       admin: undefined,
       policy: DEFAULT_POLICY,
       neighbours: [],
+      recon: [],
     });
   });
 
@@ -222,6 +223,7 @@ describe("the environment", () => {
       },
       policy: DEFAULT_POLICY,
       neighbours: [],
+      recon: [],
     });
   });
 
@@ -242,6 +244,7 @@ describe("embeddedConfig", () => {
       smtp: { ...EXAMPLE_CONFIG.smtp, hostname: "localhost" },
       outbound: undefined,
       neighbours: [],
+      recon: [],
     });
   });
 
@@ -307,7 +310,7 @@ describe("the schema", () => {
       ]);
     };
     const all = keys(schema, "");
-    expect(all.filter((line) => line.endsWith("NONE") && !line.startsWith("peer:"))).toEqual([]);
+    expect(all.filter((line) => line.endsWith("NONE") && !/^(peer|recon):/.test(line))).toEqual([]);
     expect(all.length).toBeGreaterThanOrEqual(39);
     expect(schema.required).toEqual(["site", "log"]);
   });

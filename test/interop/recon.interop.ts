@@ -33,7 +33,7 @@ function took(figures: readonly number[]): string {
   return `${Math.max(...figures)} ms at most`;
 }
 
-test("SKS is followed by recon: to KX and mail, back to SKS and the next one, no echo", async () => {
+test("SKS followed by recon: to KX and mail, back to SKS and the next, no echo", async () => {
   const gpg = new Gpg();
   const [recon1, recon2, kxPort] = [await freePort(), await freePort(), await freePort()];
   const quietMail = { from: "sks@sks.example.net", mailsync: [], sendmail: "/bin/true" };

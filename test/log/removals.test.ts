@@ -200,7 +200,8 @@ test("a log of version 2 is brought up to date by its writer, and read only afte
   made.close();
   const db = new Database(path);
   const later = ["blocks", "forgotten", "known_keys", "packets", "repairs", "fetch_waits"];
-  for (const table of [...later, "sendings", "skeletons"]) db.exec(`DROP TABLE ${table}`);
+  const recon = ["servers", "nodes", "known", "later", "wanted"].map((name) => `recon_${name}`);
+  for (const table of [...later, "sendings", "skeletons", ...recon]) db.exec(`DROP TABLE ${table}`);
   db.exec(`
     CREATE TABLE identities (fingerprint BLOB PRIMARY KEY, packets BLOB NOT NULL,
       signed_at INTEGER NOT NULL, remembered_at INTEGER NOT NULL) STRICT;

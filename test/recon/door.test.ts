@@ -1,4 +1,4 @@
-/** A gateway that follows a model server over real sockets: what arrives, and what bad input does. */
+/** A gateway that follows a model server over real sockets: what comes, and bad input. */
 import { gzipSync } from "node:zlib";
 import { describe, expect, test } from "vitest";
 import { systemClock } from "../../src/clock.js";
@@ -72,7 +72,7 @@ describe("an honest server", () => {
     expect(gateway.known()).toEqual([nameOf(FIRST)]);
   });
 
-  test("a server that lost its keys and got them again costs questions, and nothing is new", async () => {
+  test("a server that lost its keys and got them again: nothing is new", async () => {
     const server = await serverWith([FIRST, SECOND]);
     const gateway = followed(server);
     await soon(() => gateway.entries().length).toBe(2);
@@ -354,7 +354,7 @@ describe("bad sessions", () => {
     await soon(() => gateway.entries().length).toBe(1);
   });
 
-  test("a server that changes its parameters is learnt anew, and nothing is fetched again", async () => {
+  test("other parameters: the tree is learnt anew, and nothing is fetched again", async () => {
     const keys = Array.from({ length: 200 }, (_, n) => rsaUpdate(n).body);
     const server = await serverWith(keys);
     const gateway = followed(server);
@@ -370,7 +370,7 @@ describe("bad sessions", () => {
     expect(gateway.known()).toEqual(server.tree.all().sort());
   });
 
-  test("cut connections, again and again: after quiet exactly the server's keys are known", async () => {
+  test("connections that are cut: after quiet exactly its keys are known", async () => {
     const keys = Array.from({ length: 400 }, (_, n) => rsaUpdate(n).body);
     const server = await serverWith(keys.slice(0, 100));
     const gateway = followed(server);

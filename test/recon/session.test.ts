@@ -264,7 +264,7 @@ describe("bad input", () => {
     expect(JSON.stringify(outputs)).toContain(words);
   });
 
-  test("counts that do not add up: the node is not remembered, and the next session is the same", () => {
+  test("counts that do not add up: the node is not remembered", () => {
     const one = client();
     const tree = grown(new ModelTree(), some(3000));
     const lies: Lies = {
