@@ -1,4 +1,4 @@
-/** `check --online` and a server that is to be followed: it lets us in, refuses, or says nothing. */
+/** `check --online` and a server to be followed: it lets us in, refuses, or says nothing. */
 import { type AddressInfo, createServer } from "node:net";
 import { expect, onTestFinished, test } from "vitest";
 import { probeRecon } from "../../src/cli/probe-recon.js";
