@@ -20,7 +20,7 @@ const DOWN: FollowerStatus = {
 
 function shown(one: FollowerStatus) {
   const value = status({ ...preparedSources().sources, recon: () => [one] });
-  return { value, text: statusText(value), page: String(statusPage(value)) };
+  return { value, text: statusText(value), page: statusPage(value).text };
 }
 
 test("a server that is followed", () => {
@@ -47,7 +47,7 @@ test("words of a server are text and no markup", () => {
 });
 
 test("a page without such servers has no section for them", () => {
-  const page = String(statusPage(status(preparedSources().sources)));
+  const page = statusPage(status(preparedSources().sources)).text;
   expect(page).not.toContain("Followed by recon");
 });
 
