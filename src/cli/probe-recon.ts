@@ -6,8 +6,8 @@
 import { connect } from "node:net";
 import { systemClock } from "../clock.js";
 import type { ReconServerSettings } from "../config/config.js";
-import { askForKeys } from "../following/hashquery-client.js";
 import { brokenRemedy, refusalRemedy } from "../following/remedy.js";
+import { askForKeys } from "../intake/hashquery-client.js";
 import { ReconSession, type SessionOutput } from "../recon/session.js";
 import type { ReconConfig } from "../recon/wire.js";
 import { grouped } from "../text.js";

@@ -2,9 +2,10 @@
  * How hard servers are followed, as numbers with their reasons. The door takes them as a parameter,
  * so that a test need not wait for hours.
  */
+
+import type { QuestionLimits } from "../intake/hashquery-client.js";
 import { SESSION_LIMITS, type SessionLimits } from "../recon/session.js";
 import type { Schedule } from "../schedule.js";
-import type { QuestionLimits } from "./hashquery-client.js";
 
 const MINUTE_MS = 60_000;
 

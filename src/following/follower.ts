@@ -9,6 +9,7 @@ import type { Clock } from "../clock.js";
 import type { ReconServerSettings } from "../config/config.js";
 import type { Diagnostics } from "../diagnostics.js";
 import { Refusal, Trouble } from "../errors.js";
+import { askForKeys, type FetchedKey } from "../intake/hashquery-client.js";
 import type { KeyIntake } from "../intake/key-intake.js";
 import type { Fresh, ReconChange, WantedKey } from "../log/recon.js";
 import type { UpdateLog } from "../log/update-log.js";
@@ -20,7 +21,6 @@ import { type Ending, ReconSession, type SessionLimits } from "../recon/session.
 import type { ReconConfig } from "../recon/wire.js";
 import { delayMs, type Schedule } from "../schedule.js";
 import type { FollowLimits } from "./follow-limits.js";
-import { askForKeys, type FetchedKey } from "./hashquery-client.js";
 import { brokenRemedy, refusalRemedy } from "./remedy.js";
 
 /** Who a server is to the rest of the gateway, so that nothing is echoed to it. */

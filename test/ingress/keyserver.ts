@@ -43,14 +43,14 @@ export const QUICK: RepairLimits = {
 
 /** An HKP server; `answer` gets what was searched for. Resolves with its repair address. */
 export async function keyserver(
-  answer: (fingerprint: string, response: ServerResponse) => void,
+  answer: (fingerprint: string, response: ServerResponse, op: string) => void,
 ): Promise<{ readonly repair: string; readonly asked: string[] }> {
   const asked: string[] = [];
   const server = createServer((request, response) => {
     const url = new URL(request.url ?? "", "http://x");
     const search = url.searchParams.get("search") ?? "";
     asked.push(`${url.pathname} ${url.searchParams.get("op")} ${search}`);
-    answer(search.replace(/^0x/, ""), response);
+    answer(search.replace(/^0x/, ""), response, url.searchParams.get("op") ?? "hashquery");
   });
   await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
   onTestFinished(() => {

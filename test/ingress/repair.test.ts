@@ -12,13 +12,15 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { describe, expect, onTestFinished, test } from "vitest";
 import { EVENTS } from "../../src/diagnostics.js";
 import { Trouble } from "../../src/errors.js";
-import { encodeArmor } from "../../src/openpgp/armor.js";
+import { encodeArmor, readArmor } from "../../src/openpgp/armor.js";
 import { keyPackets, readKeys, type TransferableKey } from "../../src/openpgp/key.js";
-import { encodePackets, TAG } from "../../src/openpgp/packet.js";
+import { encodePackets, readPackets, TAG } from "../../src/openpgp/packet.js";
+import { sksDigests } from "../../src/openpgp/sks-digest.js";
 import type { Fingerprint, Seq } from "../../src/update.js";
 import { makeCertificate } from "../certificates.js";
 import { scratch } from "../log/material.js";
-import { keyNames } from "../mail/fixtures.js";
+import { bytes, keyNames } from "../mail/fixtures.js";
+import { answerOf } from "../recon/model-server.js";
 import { FINGERPRINT, HASH, key, keyserver, QUICK, repairStage } from "./keyserver.js";
 
 const MINE = key(0);
@@ -50,6 +52,45 @@ describe("a lost key", () => {
     expect(stage.log.entryByHash(hash)?.origin).toEqual({ neighbour: "old", transport: "repair" });
     expect(stage.log.repairs.count()).toBe(0);
     expect(stage.diagnostics.all("accepted")).toMatchObject([{ via: "repair", neighbour: "old" }]);
+  });
+
+  describe("of which op=get gives a revocation alone", () => {
+    const [block] = readArmor(bytes(MINE.armor));
+    if (block === undefined || block instanceof Error) throw new Error("a fixture without a key");
+    const [signature] = readPackets(block.data).filter(({ tag }) => tag === TAG.signature);
+    if (signature === undefined) throw new Error("a fixture without a signature");
+    const bare = encodeArmor(encodePackets([signature]));
+    const md5 = sksDigests(block.data)[0]?.toString("hex");
+    /** Hockeypuck, with this index. */
+    const revoked = (index: string, key: Uint8Array = block.data) =>
+      keyserver((_, response, op) => {
+        if (op === "get") response.end(bare);
+        else response.end(op === "index" ? index : answerOf([key]));
+      });
+
+    test("comes whole by its index and hashquery", async () => {
+      const old = await revoked(JSON.stringify([{ fingerprint: FINGERPRINT.toLowerCase(), md5 }]));
+      const stage = await repairStage({ old: old.repair });
+      stage.want({ neighbours: ["old"], hash: HASH });
+      expect(await stage.heard("repaired")).toMatchObject({ neighbour: "old", appended: 1 });
+      const asked = ["/pks/lookup get", "/pks/lookup index"].map(
+        (one) => `${one} 0x${FINGERPRINT}`,
+      );
+      expect(old.asked).toEqual([...asked, "/pks/hashquery null "]);
+      expect(stage.log.entryByHash(MINE.update.hash)).toBeDefined();
+    });
+
+    test.each([
+      ["no JSON", "<html>", block.data],
+      ["another key", JSON.stringify([{ fingerprint: "AA", md5 }]), block.data],
+      ["no MD5", JSON.stringify([null, { fingerprint: FINGERPRINT, md5: 7 }]), block.data],
+      ["another answer", JSON.stringify([{ fingerprint: FINGERPRINT, md5 }]), Buffer.alloc(9)],
+    ])("with %s is not there", async (_, index, key) => {
+      const [old, other] = [await revoked(index, key), await has()];
+      const stage = await repairStage({ old: old.repair, other: other.repair });
+      stage.want({ neighbours: ["old", "other"], hash: HASH });
+      expect(await stage.heard("repaired")).toMatchObject({ neighbour: "other" });
+    });
   });
 
   test("is asked of others when he has not got it, of the keyserver beside us last", async () => {
