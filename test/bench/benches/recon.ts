@@ -78,7 +78,7 @@ function follow({ directory, runs, say, quick }: Context, size: number) {
         grow(changes);
         costs.push(session(log, id, tree));
       }
-      const what = changes === 0 ? "no change" : `${changes} new keys`;
+      const what = changes === 0 ? "no change" : `${changes} new ${changes === 1 ? "key" : "keys"}`;
       const octets = costs.map((cost) => cost.octets);
       if (changes === 0) idle = octets;
       figures.push(
