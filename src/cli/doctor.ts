@@ -166,6 +166,10 @@ function runningDiagnoses(status: Status): Diagnosis[] {
     else if (one.state === "down" && !mailDown.includes(one)) kxDiagnosis(one, status, broken);
     else if (one.path === "mail" && one.peer !== undefined) detourDiagnosis(one, odd);
   }
+  for (const { server, problem, remedy } of status.recon) {
+    if (problem === null) continue;
+    broken(sentence(`${server} is not followed by recon: ${problem}`), remedy ?? "");
+  }
   losses(status, odd);
   strangers(status, site, odd);
   for (const one of neighbours) {

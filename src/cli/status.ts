@@ -43,6 +43,7 @@ export function statusText(status: Status): string {
     const share = kxShare24h === null ? "" : `, ${percent(kxShare24h)} over KX`;
     const more = [
       day.inHkp > 0 ? `, ${grouped(day.inHkp)} by HKP` : "",
+      day.inRecon > 0 ? `, ${grouped(day.inRecon)} by recon` : "",
       day.inRepair > 0 ? `, ${grouped(day.inRepair)} repaired` : "",
     ].join("");
     lines.push(
@@ -56,6 +57,9 @@ export function statusText(status: Status): string {
     );
   }
   lines.push(...untakenLines(status), ...observedLines(status));
+  for (const { server, words } of status.recon) {
+    lines.push(plainText(`recon     ${server}: ${words}`));
+  }
   for (const { listener, words } of status.certificates)
     lines.push(`cert      ${listener} ${words}`);
   lines.push(...keysLines(status.keys));
