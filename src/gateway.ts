@@ -60,6 +60,7 @@ export class Gateway {
       log.onDamage(({ message: problem, remedy }) => {
         counters.report("log-damaged", { problem, remedy });
       });
+      if (config.mode === "bridge") log.observed.end();
       restoreCounters(log, counters, clock.now());
       const used = { log, clock, diagnostics: counters };
       const upkeep = new Upkeep(used, () => retentionOf(config, []));
@@ -114,6 +115,8 @@ export class Gateway {
     this.#draining.add(drained);
     void drained.then(() => this.#draining.delete(drained));
     try {
+      this.#journal.flush();
+      if (config.mode === "bridge") this.#foundation.log.observed.end();
       this.#doors = await openDoors(config, this.#foundation);
       this.#config = config;
       counters.report("reloaded", {});

@@ -14,7 +14,7 @@ import { Trouble } from "../errors.js";
 export const APPLICATION_ID = 0x4b584757;
 
 /** `user_version` of a file that this code reads and writes. */
-export const SCHEMA_VERSION = 9;
+export const SCHEMA_VERSION = 10;
 
 /** The oldest version that a writer brings up to date. */
 const OLDEST_VERSION = 1;
@@ -215,8 +215,9 @@ DROP TABLE identities;
 `;
 
 /**
- * What came with version 8: see `exceptions.ts`, `bounces.ts` and `lanes.ts`. What was refused for
- * good and what came back become exceptions; of entries that are not remembered nothing is left.
+ * What came with version 8: see `exceptions.ts`, `bounces.ts`, `lanes.ts`, `observed.ts`. What was
+ * refused for good and what came back become exceptions; of entries that are not remembered nothing
+ * is left.
  */
 const TABLES_8 = `
 CREATE TABLE exceptions (
@@ -265,6 +266,22 @@ ALTER TABLE lanes ADD COLUMN bad_since INTEGER NOT NULL DEFAULT 0;
 ALTER TABLE sendings ADD COLUMN how TEXT NOT NULL DEFAULT '';
 ALTER TABLE sendings ADD COLUMN reply TEXT NOT NULL DEFAULT '';
 
+CREATE INDEX exceptions_by_reason ON exceptions (site, state, reason, at);
+
+CREATE TABLE observed (
+  neighbour TEXT NOT NULL,
+  way TEXT NOT NULL CHECK (way IN ('kx', 'lane')),
+  updates INTEGER NOT NULL,
+  mails INTEGER NOT NULL,
+  bytes INTEGER NOT NULL,
+  first INTEGER NOT NULL,
+  last INTEGER NOT NULL,
+  since INTEGER NOT NULL,
+  at INTEGER NOT NULL,
+  ended INTEGER NOT NULL DEFAULT 0,
+  PRIMARY KEY (neighbour, way)
+) STRICT;
+
 INSERT INTO exceptions (site, seq, fingerprint, state, reason, code, text, tries, at, next_at)
   SELECT site, seq, fingerprint,
     iif(undelivered.code = 0, 'withheld', 'refused'),
@@ -295,6 +312,38 @@ CREATE TABLE variants (
 CREATE INDEX variants_by_time ON variants (at);
 `;
 
+/** What came with version 10, for servers that are followed by recon: see `recon.ts`. */
+const TABLES_10 = `
+CREATE TABLE recon_servers (
+  id INTEGER PRIMARY KEY,
+  name TEXT NOT NULL UNIQUE,
+  shape TEXT NOT NULL,
+  crawled INTEGER NOT NULL CHECK (crawled IN (0, 1))
+) STRICT;
+CREATE TABLE recon_nodes (
+  server INTEGER NOT NULL,
+  prefix TEXT NOT NULL,
+  mark BLOB NOT NULL CHECK (length(mark) = 16),
+  PRIMARY KEY (server, prefix)
+) STRICT, WITHOUT ROWID;
+CREATE TABLE recon_known (id INTEGER PRIMARY KEY, md5s BLOB NOT NULL) STRICT;
+CREATE TABLE recon_later (id INTEGER PRIMARY KEY, md5s BLOB NOT NULL) STRICT;
+CREATE TABLE recon_wanted (
+  server INTEGER NOT NULL,
+  md5 BLOB NOT NULL CHECK (length(md5) = 16),
+  attempts INTEGER NOT NULL,
+  next_at INTEGER NOT NULL,
+  PRIMARY KEY (server, md5)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX recon_wanted_by_time ON recon_wanted (server, next_at);
+`;
+
+/** Adds the tables of recon, and "recon" to the ways in which an update may have come. */
+function makeRecon(db: Database.Database): void {
+  db.exec(TABLES_10);
+  loosen(db, "updates", "'repair', 'import')", "'repair', 'import', 'recon')");
+}
+
 /** What makes each version out of the one before. */
 const STEPS: readonly (readonly [version: number, step: (db: Database.Database) => void])[] = [
   [2, (db) => void db.exec(TABLES_2)],
@@ -311,6 +360,7 @@ const STEPS: readonly (readonly [version: number, step: (db: Database.Database) 
   [7, (db) => void db.exec(TABLES_7)],
   [8, (db) => void db.exec(TABLES_8)],
   [9, (db) => void db.exec(TABLES_9)],
+  [10, makeRecon],
 ];
 
 /**

@@ -19,8 +19,10 @@ import { type CursorMove, FetchWaits, ReceiveCursors } from "./cursors.js";
 import { type CameAgain, Exceptions } from "./exceptions.js";
 import { Lanes } from "./lanes.js";
 import { Lookup } from "./lookup.js";
+import { ObservedTotals } from "./observed.js";
 import { PacketMemory } from "./packet-memory.js";
 import { Pending } from "./pending.js";
+import { ReconStore } from "./recon.js";
 import { Refusals, Skeletons } from "./remembered.js";
 import { Removals } from "./removals.js";
 import { Repairs } from "./repairs.js";
@@ -122,8 +124,12 @@ export class UpdateLog {
   readonly trails: Trails;
   /** The times of deliveries. */
   readonly sendings: Sendings;
+  /** What would have been sent in observe mode. */
+  readonly observed: ObservedTotals;
   /** Since when an update may wait at a peer. */
   readonly fetchWaits: FetchWaits;
+  /** What is known of the servers that are followed by recon. */
+  readonly recon: ReconStore;
   /** How far the logs of the KX peers have been read. */
   readonly cursors: ReceiveCursors;
   /** Updates that sites did not take, with the reasons. */
@@ -159,11 +165,13 @@ export class UpdateLog {
     this.#connection = connection;
     this.cursors = new ReceiveCursors(connection);
     this.lanes = new Lanes(connection);
-    this.skeletons = new Skeletons(connection);
     this.refusals = new Refusals(connection);
     this.variants = new Variants(connection);
     const wake = () => this.#wake();
     this.exceptions = new Exceptions(connection, wake);
+    this.skeletons = new Skeletons(connection, (fingerprint, at) => {
+      this.exceptions.completed(fingerprint, at);
+    });
     this.pending = new Pending(connection, this.lanes, this.exceptions);
     this.retention = new Retention(connection, this.pending);
     this.lookup = new Lookup(connection);
@@ -174,7 +182,9 @@ export class UpdateLog {
     this.removals = new Removals({ connection, bounces, exceptions, retention, variants, wake });
     this.trails = new Trails(connection, this);
     this.sendings = new Sendings(connection);
+    this.observed = new ObservedTotals(connection);
     this.fetchWaits = new FetchWaits(connection);
+    this.recon = new ReconStore(connection);
     this.#insertUpdate = db.prepare(`
       INSERT INTO updates (hash, digest, fingerprint, size, neighbour, transport, received_at,
                            message_id, trail)

@@ -4,6 +4,7 @@
  * accepted after it, and for at least ten minutes.
  */
 import { eventsWith, kindOf } from "../diagnostics.js";
+import type { FollowerStatus } from "../following/follower.js";
 import { ago, listed, several } from "../text.js";
 import type { EventCounters } from "./event-counters.js";
 import type { NeighbourView } from "./neighbour-view.js";
@@ -23,8 +24,9 @@ export function verdictOf(given: {
   readonly views: readonly NeighbourView[];
   readonly counters: EventCounters;
   readonly now: number;
+  readonly recon: readonly Pick<FollowerStatus, "server" | "problem">[];
 }): Verdict {
-  const { mode, running, views, counters, now } = given;
+  const { mode, running, views, counters, now, recon } = given;
   if (!running) {
     return {
       state: "bad",
@@ -37,6 +39,11 @@ export function verdictOf(given: {
   if (trouble && (now - trouble.at < TROUBLE_MS || trouble.at > accepted)) {
     const words = wordsOf(trouble.fields) ?? "unknown error";
     return { state: "bad", words: `Error ${ago(trouble.at, now)}: ${words}.` };
+  }
+  const lost = recon.find(({ problem }) => problem !== undefined);
+  if (lost !== undefined) {
+    const words = `${verb} ${lost.server} is not followed by recon: ${lost.problem}.`;
+    return { state: "bad", words };
   }
   if (views.length === 0) {
     return { state: "behind", words: `${verb} No neighbours are configured: add a [[peer]].` };
