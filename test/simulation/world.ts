@@ -375,13 +375,12 @@ class World {
       if (site.content.has(piece)) return false;
       if (site.kind !== "verifier" || (isLocal && strictly)) return true;
       // A mail that went before the self-signature was known was dropped, and nobody said so.
-      const own = this.#keys.selfSignatureOver(piece);
-      return (
-        own === undefined ||
-        partners.every(({ ledger: { order } }) => {
-          return (order.get(own) ?? Infinity) <= (order.get(piece) ?? 0);
-        })
-      );
+      const owns = this.#keys.selfSignaturesFor(piece);
+      const comesAgain = piece.split("/").length === 2 && !isOfSubkey(piece);
+      return partners.every(({ ledger: { order } }) => {
+        const known = Math.min(...owns.map((own) => order.get(own) ?? Infinity));
+        return known < Infinity && (comesAgain || known <= (order.get(piece) ?? 0));
+      });
     });
     if (missing !== undefined) return missing;
     const { fingerprint } = news.key;
