@@ -13,12 +13,18 @@ import { dayOf } from "./packet-memory.js";
 
 export class Skeletons {
   readonly #connection: Connection;
+  readonly #onGrown: (fingerprint: Fingerprint, at: number) => void;
   readonly #get: Database.Statement<[Buffer], { packets: Buffer; day: number }>;
   readonly #put: Database.Statement<[Buffer, Uint8Array, number]>;
 
-  constructor(connection: Connection) {
+  /** `onGrown` is called when more of a key is known, in the transaction that stores it. */
+  constructor(
+    connection: Connection,
+    onGrown: (fingerprint: Fingerprint, at: number) => void = () => {},
+  ) {
     const { db } = connection;
     this.#connection = connection;
+    this.#onGrown = onGrown;
     this.#get = db.prepare("SELECT packets, day FROM skeletons WHERE fingerprint = ?");
     this.#put = db.prepare(`
       INSERT INTO skeletons (fingerprint, packets, day) VALUES (?, ?, ?)
@@ -43,6 +49,7 @@ export class Skeletons {
       const day = Math.max(row?.day ?? 0, dayOf(at));
       if (row?.day === day && row.packets.equals(packets)) return false;
       this.#put.run(key, packets, day);
+      if (row?.packets.equals(packets) !== true) this.#onGrown(fingerprint, at);
       return true;
     });
   }

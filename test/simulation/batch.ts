@@ -16,7 +16,7 @@ export const MARKERS: readonly string[] = [
   ...LIES.map((lie) => `lie: ${lie}`),
   ...TROUBLE.map((trouble) => `trouble: ${trouble}`),
   ...["site refuses a key", "site fails on a key", "local refuses"],
-  ...["set-aside", "reopened", "withheld", "skipped", "lane-renamed", "pruned"],
+  ...["set-aside", "reopened", "withheld", "skipped", "lane-renamed", "pruned", "no news"],
   ...["crash before commit", "crash after commit", "start failed"],
   ...[
     "relay refusesForNow",

@@ -23,6 +23,7 @@ import type { PeerSettings } from "./door.js";
 import { Ledger, Violation } from "./ledger.js";
 import type { LegacySite } from "./legacy.js";
 import { SimHkpServer } from "./local.js";
+import type { PolicyName } from "./policies.js";
 import type { Answer, Mail, MailHost, Postal } from "./postal.js";
 import { Process } from "./process.js";
 import type { Event, EventQueue } from "./queue.js";
@@ -52,6 +53,7 @@ const EXCUSES: readonly EventName[] = ["undelivered", "incomplete", "body-expire
 
 export interface GatewaySettings {
   readonly name: string;
+  readonly policy: PolicyName;
   readonly peers: readonly PeerSettings[];
   /** Sites that get mail from us, and those whose mail we take. */
   readonly sites: readonly Neighbour[];
@@ -128,7 +130,7 @@ export class Gateway implements Host, MailHost, Diagnostics {
     this.#world = world;
     this.#dice = dice;
     this.#clockOffsetMs = settings.skewMs;
-    const ledger = new Ledger(this.name, world.uncarried);
+    const ledger = new Ledger(this.name, world.uncarried, settings.policy);
     this.ledger = ledger;
     this.wiretap = new Wiretap(ledger);
     const { queue } = world;
@@ -200,9 +202,8 @@ export class Gateway implements Host, MailHost, Diagnostics {
       acknowledged: (hashes) => {
         this.ledger.acknowledged(log, hashes);
         // Claims that do not count are not in the trail.
-        for (const hash of hashes) {
-          const entry = log.entryByHash(hash);
-          if (entry !== undefined) this.ledger.has([hash], log.trails.get(entry.seq));
+        for (const entry of hashes.flatMap((hash) => log.entriesOf(hash))) {
+          this.ledger.has([entry.hash], log.trails.get(entry.seq));
         }
       },
       handOver: (mail, updates, answered) => {
@@ -385,6 +386,7 @@ export class Gateway implements Host, MailHost, Diagnostics {
     const { queue, trace } = this.#world;
     trace.line(queue.now, `${this.name} ${event} ${spoken(fields)}`);
     trace.sometimes(event);
+    if (fields.reason === "no-news") trace.sometimes("no news");
     const { hash, neighbour, seq } = fields;
     if (typeof hash === "string") {
       if (event === "update-gone" || event === "update-lost" || event === "update-refused") {

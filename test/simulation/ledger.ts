@@ -11,6 +11,7 @@ import type { UpdateLog } from "../../src/log/update-log.js";
 import { readKeys } from "../../src/openpgp/key.js";
 import type { Seq, UpdateHash } from "../../src/update.js";
 import { contentOf } from "./material.js";
+import { carries, type PolicyName } from "./policies.js";
 
 /** An invariant does not hold: the world ends here. */
 export class Violation extends Error {
@@ -45,6 +46,7 @@ interface Request {
 
 export class Ledger {
   readonly name: string;
+  readonly policy: PolicyName;
   /** Every entry that was ever in the log, by its number. */
   entries = new Map<number, Known>();
   /** The same of logs that are gone with their disks, the latest first. */
@@ -79,8 +81,13 @@ export class Ledger {
   #newest = 0;
 
   /** `uncarried` are the keys that some operator has blocked or removed so far. */
-  constructor(name: string, uncarried: ReadonlySet<string> = new Set()) {
+  constructor(
+    name: string,
+    uncarried: ReadonlySet<string> = new Set(),
+    policy: PolicyName = "all",
+  ) {
     this.name = name;
+    this.policy = policy;
     this.#uncarried = uncarried;
   }
 
@@ -139,6 +146,10 @@ export class Ledger {
       );
     }
     const pieces = contentOf(key);
+    if (pieces.every((piece) => this.content.has(piece))) {
+      const text = `${this.name}: entry ${seq} has no packet that is not in an earlier one`;
+      throw new Violation("only news is appended", text);
+    }
     this.pieces.set(hash, pieces);
     if (!this.firsts.has(key.fingerprint)) this.firsts.set(key.fingerprint, pieces);
     for (const piece of pieces) {
@@ -147,10 +158,15 @@ export class Ledger {
     }
   }
 
-  /** Whether every packet of an update of `theirs` is stored here, in whatever updates. */
+  /** Whether every packet that is carried of an update of `theirs` is stored here somewhere. */
   holds(hash: UpdateHash, theirs: Ledger): boolean {
-    if (this.stored.has(hash)) return true;
-    return theirs.pieces.get(hash)?.every((piece) => this.content.has(piece)) === true;
+    return this.stored.has(hash) || this.lacking(hash, theirs)?.length === 0;
+  }
+
+  /** What is carried and not stored of an update of `theirs`; undefined for one unknown there. */
+  lacking(hash: UpdateHash, theirs: Ledger): string[] | undefined {
+    const pieces = theirs.pieces.get(hash);
+    return pieces?.filter((piece) => !this.content.has(piece) && carries(this.policy, piece));
   }
 
   /** A process begins: what was promised must be there. */
@@ -164,7 +180,7 @@ export class Ledger {
   /** Somebody was told that these are stored. */
   acknowledged(log: UpdateLog, hashes: readonly UpdateHash[]): void {
     for (const hash of hashes) {
-      if (!log.has(hash)) {
+      if (!log.has(hash) && log.variants.entriesOf(hash) === undefined) {
         throw new Violation("acknowledged is stored", `${this.name} has acknowledged ${hash}`);
       }
     }

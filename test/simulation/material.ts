@@ -3,7 +3,8 @@
  * news of them later: a user id or a subkey more, a signature of somebody else (with or without the
  * self-signature of the user id, as pksd sends it), a revocation that shows no user id at all, or a
  * revocation in one key with packets that no gateway carries. Also what a key holds, packet by
- * packet, by which a world compares what its servers have come to know.
+ * packet, by which a world compares what its servers have come to know. Where gateways have
+ * different policies some news holds a photo, too.
  */
 import { createHash, createPrivateKey, createPublicKey, type KeyObject, sign } from "node:crypto";
 import { Refusal } from "../../src/errors.js";
@@ -55,13 +56,16 @@ interface Made {
 /** Makes the news of one world. */
 export class Keys {
   readonly #dice: Dice;
+  /** Dice of their own: the keys of worlds without photos stay as they are. */
+  readonly #photos: Dice | undefined;
   readonly #made: Made[] = [];
   /** The self-signature of each user id, as pieces. */
   readonly #owns = new Map<string, string>();
   #signatures = 0;
 
-  constructor(dice: Dice) {
+  constructor(dice: Dice, hasPhotos = false) {
     this.#dice = dice;
+    this.#photos = hasPhotos ? dice.fork("photos") : undefined;
   }
 
   /** A new key, or something new about an old one. */
@@ -122,7 +126,7 @@ export class Keys {
     };
     switch (kind) {
       case "name":
-        return news(flat([this.#name(made, n, this.#dice.span(40, 4000))]));
+        return news(flat([this.#name(made, n, this.#dice.span(40, 4000))]), this.#photo());
       case "foreign":
         return news(this.#foreign(made));
       case "subkey":
@@ -139,6 +143,18 @@ export class Keys {
       default:
         return kind satisfies never;
     }
+  }
+
+  /** Sometimes a photo with a signature. */
+  #photo(): Packet[] {
+    const photos = this.#photos;
+    if (photos === undefined || !photos.chance(0.5)) return [];
+    const bytes = (length: number) => Uint8Array.from({ length }, () => photos.int(0, 255));
+    const signature = Uint8Array.of(4, CERTIFICATION, 22, 8, 0, 0, 0, 0, 0, 0, ...bytes(50));
+    return [
+      { tag: TAG.userAttribute, body: bytes(photos.span(20, 2000)) },
+      { tag: TAG.signature, body: signature },
+    ];
   }
 
   #name(made: Made, n: number, filler: number): Signed {
@@ -276,10 +292,10 @@ export function armored(key: TransferableKey): string {
   return encodeArmor(encodeKey(key));
 }
 
-/** The packets of a key under what they belong to, each as a short text. */
+/** The packets of a key under what they belong to, each as a short text with tag and length. */
 export function contentOf(key: TransferableKey): string[] {
   const name = ({ tag, body }: Packet) =>
-    `${tag}:${createHash("md5").update(body).digest("base64url").slice(0, 16)}`;
+    `${tag}:${createHash("md5").update(body).digest("base64url").slice(0, 16)}:${body.length}`;
   return keyComponents(key).flatMap(({ packet, signatures }) => {
     const own = `${key.fingerprint}/${name(packet)}`;
     return [own, ...signatures.map((signature) => `${own}/${name(signature)}`)];

@@ -13,6 +13,7 @@ import { ReceiveState } from "../../src/kx/receive-state.js";
 import { Bounces } from "../../src/log/bounces.js";
 import { Exceptions, type NewException } from "../../src/log/exceptions.js";
 import { Lanes } from "../../src/log/lanes.js";
+import { PacketMemory } from "../../src/log/packet-memory.js";
 import { Pending } from "../../src/log/pending.js";
 import { Skeletons } from "../../src/log/remembered.js";
 import { Retention, type RetentionLimits } from "../../src/log/retention.js";
@@ -334,6 +335,26 @@ export const MUTANTS: readonly Mutant[] = [
     name: "bounce-ignored",
     bug: "what comes back is not sent again",
     plant: () => exchange(Bounces, "note", () => () => {}),
+  },
+  {
+    name: "old-hash",
+    bug: "what policy left of an announced update is announced under the hash of the whole",
+    plant: () =>
+      exchange(Receiving, "stores", (original) => (self) => {
+        const stores = original(self) as Store[];
+        return stores.map((store) => ({
+          ...store,
+          arrivals: store.arrivals.map((arrival) => {
+            const hash = arrival.cutFrom?.hash ?? arrival.update.hash;
+            return { ...arrival, update: { ...arrival.update, hash } };
+          }),
+        }));
+      }),
+  },
+  {
+    name: "no-news",
+    bug: "an update is appended although all its packets are known",
+    plant: () => exchange(PacketMemory, "knowsAll", () => () => false),
   },
   {
     name: "refused-forgotten",

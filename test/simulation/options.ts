@@ -10,6 +10,7 @@ import type { Schedule } from "../../src/schedule.js";
 import { Dice } from "./dice.js";
 import { EVEN, type LegacyKind, type Temper } from "./legacy.js";
 import { LIES, type Lie } from "./liar.js";
+import { POLICIES, type PolicyName } from "./policies.js";
 import type { PostalOptions } from "./postal.js";
 import type { StreamOptions } from "./streams.js";
 
@@ -57,6 +58,7 @@ export interface GatewayPlan {
   readonly lies: readonly Lie[];
   /** What the keyserver beside it does with some keys; undefined when there is none. */
   readonly local: Temper | undefined;
+  readonly policy: PolicyName;
 }
 
 export interface LegacyPlan {
@@ -103,7 +105,13 @@ export function optionsOf(seed: number, size: "small" | "large" = "large"): Worl
   const isSmall = size === "small";
   const isLong = dice.chance(isSmall ? 0.01 : 0.06);
   const count = dice.int(2, isSmall ? 3 : 5);
-  const gateways = Array.from({ length: count }, (_, n) => gatewayPlan(`gw${n}`, [], dice));
+  // Dice of their own, as below.
+  const policies = new Dice(seed).fork("policies");
+  const differ = policies.chance(0.35);
+  const gateways = Array.from({ length: count }, (_, n) => {
+    const policy = differ && policies.chance(0.5) ? policies.pick(POLICIES.slice(1)) : "all";
+    return { ...gatewayPlan(`gw${n}`, [], dice), policy };
+  });
   const links = linked(gateways, dice);
   const liars = dice.chance(isSmall ? 0.25 : 0.35) ? dice.int(1, isSmall ? 1 : 2) : 0;
   for (let n = liars; n > 0; n -= 1) {
@@ -191,7 +199,8 @@ function gatewayPlan(name: string, lies: readonly Lie[], dice: Dice): GatewayPla
   const skewMs = dice.chance(0.5) ? dice.int(-120, 120) * 1000 : 0;
   const own = dice.fork(`local of ${name}`);
   const hasLocal = lies.length === 0 && own.chance(0.3);
-  return { name, skewMs, lies, local: hasLocal ? temperOf(own) : undefined };
+  const local = hasLocal ? temperOf(own) : undefined;
+  return { name, skewMs, lies, local, policy: "all" };
 }
 
 /** Half of the servers take whatever they can read. */

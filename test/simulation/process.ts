@@ -4,7 +4,6 @@
  * lost in a crash and nothing else. All that it does happens in steps of its gateway.
  */
 import type { Clock } from "../../src/clock.js";
-import type { PolicySettings } from "../../src/config/config.js";
 import { provenBy, RelayDelivery } from "../../src/delivery/delivery-method.js";
 import { Lane, type LaneRun } from "../../src/delivery/lane.js";
 import type { Outcome } from "../../src/delivery/relay.js";
@@ -25,6 +24,7 @@ import type { GatewaySettings } from "./gateway.js";
 import { type Acknowledged, SimIntake } from "./intake.js";
 import { addressOf } from "./legacy.js";
 import { type Offer, SimHkp } from "./local.js";
+import { settingsFor } from "./policies.js";
 import type { Mail } from "./postal.js";
 import type { Event } from "./queue.js";
 import type { Line } from "./streams.js";
@@ -35,22 +35,6 @@ export const LOCAL = "local";
 const LOCAL_RETRY = [5000, 15_000, 60_000, 10 * 60_000] as const;
 /** An outcome that a part does not wait for. */
 const LATER = new Proxy({}, { get: () => () => {} }) as never;
-/** The defaults of the configuration. */
-const POLICY: PolicySettings = {
-  maxUpdateBytes: 4 * 1024 ** 2,
-  maxPackets: 50_000,
-  maxPacketBytes: 64 * 1024,
-  maxSignatureBytes: 64 * 1024,
-  maxUserIdBytes: 2048,
-  maxAttributeBytes: 256 * 1024,
-  attributes: "accept",
-  forward: "news",
-  blocklist: undefined,
-  blocks: new Map(),
-  carry: undefined,
-  carried: undefined,
-  newKeys: true,
-};
 
 /** What the process needs from its gateway. */
 export interface ProcessWays extends Omit<DoorWays, "now" | "random" | "store"> {
@@ -101,7 +85,7 @@ export class Process {
     this.#clock = clock;
     this.#ways = ways;
     const peers = settings.peers.map(({ name }) => name);
-    const rules = new Policy(POLICY, log, clock);
+    const rules = new Policy(settingsFor(settings.policy), log, clock);
     this.exchange = new Exchange({ log, clock, diagnostics, rules }, { peers, observing: false });
     this.door = new SimDoor(settings.peers, this.exchange, settings.reconnect, {
       ...ways,

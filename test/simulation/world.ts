@@ -12,7 +12,8 @@ import { Violation } from "./ledger.js";
 import { addressOf, LegacySite } from "./legacy.js";
 import { Liar } from "./liar.js";
 import { armored, isOfSubkey, Keys, type News } from "./material.js";
-import type { WorldOptions } from "./options.js";
+import type { GatewayPlan, WorldOptions } from "./options.js";
+import { carries } from "./policies.js";
 import { type Answer, Postal } from "./postal.js";
 import { LOCAL } from "./process.js";
 import { EventQueue } from "./queue.js";
@@ -119,7 +120,8 @@ class World {
     this.#queue = queue;
     this.#streams = new Streams(queue, dice.fork("streams"), options.streams);
     this.#postal = new Postal(queue, dice.fork("postal"), trace, options.postal);
-    this.#keys = new Keys(dice.fork("keys"));
+    const differ = options.gateways.some(({ policy }) => policy !== "all");
+    this.#keys = new Keys(dice.fork("keys"), differ);
     const around: Surroundings = {
       queue,
       trace,
@@ -131,12 +133,12 @@ class World {
     };
     const liars: Liar[] = [];
     const locals = new Map<string, LegacySite>();
-    this.#gateways = options.gateways.map(({ name, skewMs, lies, local }) => {
+    this.#gateways = options.gateways.map(({ name, skewMs, lies, local, policy }) => {
       const own = dice.fork(name);
       const beside = local && new LegacySite(`local-${name}`, "verifier", [], this.#postal, local);
       if (beside !== undefined) locals.set(name, beside);
       const disk = new Store(own.fork("disk"), store);
-      const settings = settingsOf(name, skewMs, options);
+      const settings = settingsOf(name, { skewMs, policy }, options);
       const gateway = new Gateway(settings, disk, around, own, beside);
       if (lies.length > 0) {
         const liar = new Liar(lies, queue, own.fork("lies"), trace, new Keys(own.fork("bogus")));
@@ -331,18 +333,45 @@ class World {
   /** The first thing that somebody should have and has not. */
   #missing(healedAt: number): string | undefined {
     const youngerThan = healedAt - this.#options.limits.retainMs / 2;
-    for (const { name, ledger, isUp } of this.#honest) {
+    for (const gateway of this.#honest) {
+      const { name, ledger, isUp } = gateway;
       if (!isUp) return `${name} is down`;
-      for (const { ledger: theirs } of this.#honest) {
+      for (const from of this.#honest) {
+        const { ledger: theirs } = from;
         for (const [hash, at] of theirs.stored) {
           if (at < youngerThan || ledger.holds(hash, theirs)) continue;
           if (theirs.isUncarried(hash)) continue;
-          return `${name} lacks packets of ${hash}`;
+          const lacking = ledger.lacking(hash, theirs)?.filter((piece) => {
+            return this.#isJoined(from, gateway, piece);
+          });
+          if (lacking?.length !== 0) return `${name} lacks packets of ${hash}: ${lacking?.[0]}`;
         }
       }
     }
     if (this.#options.postal.loses > 0) return undefined;
     return this.#missingContent(youngerThan, false);
+  }
+
+  /** Whether a piece gets from one gateway to another by KX, over gateways that carry it. */
+  #isJoined(from: Gateway, to: Gateway, piece: string): boolean {
+    const takers = this.#honest.filter(({ settings }) => carries(settings.policy, piece));
+    if (takers.length === this.#honest.length) return true;
+    const { links } = this.#options;
+    const reached = new Set([from]);
+    for (const { name } of reached) {
+      for (const taker of takers) {
+        const isPeer = links.some((link) => link.includes(name) && link.includes(taker.name));
+        if (isPeer) reached.add(taker);
+      }
+    }
+    return reached.has(to);
+  }
+
+  /** What of some news every gateway carries: the rest may get nowhere. */
+  #carried({ pieces }: News): string[] {
+    return pieces.filter((piece) =>
+      this.#honest.every(({ settings }) => carries(settings.policy, piece)),
+    );
   }
 
   /**
@@ -356,7 +385,7 @@ class World {
       if (at < youngerThan || forgotten.has(fingerprint)) continue;
       if (!strictly && this.#uncarried.has(fingerprint)) continue;
       for (const { name, ledger } of this.#honest) {
-        const missing = news.pieces.find((piece) => !ledger.content.has(piece));
+        const missing = this.#carried(news).find((piece) => !ledger.content.has(piece));
         if (missing !== undefined) return `${name} lacks ${news.name}: ${missing}`;
       }
       for (const target of this.#targets) {
@@ -371,7 +400,7 @@ class World {
   /** What of some news a server should have by its kind, and has not. */
   #missingAt(target: Target, news: News, strictly: boolean): string | undefined {
     const { site, partners, isLocal } = target;
-    const missing = site.expected(news.pieces).find((piece) => {
+    const missing = site.expected(this.#carried(news)).find((piece) => {
       if (site.content.has(piece)) return false;
       if (site.kind !== "verifier" || (isLocal && strictly)) return true;
       // A mail that went before the self-signature was known was dropped, and nobody said so.
@@ -461,7 +490,11 @@ function isExcused({ site, name, partners }: Target, key: string, strictly: bool
   );
 }
 
-function settingsOf(name: string, skewMs: number, options: WorldOptions): GatewaySettings {
+function settingsOf(
+  name: string,
+  plan: Pick<GatewayPlan, "policy" | "skewMs">,
+  options: WorldOptions,
+): GatewaySettings {
   const dials = new Map<string, boolean>();
   for (const [from, to] of options.links) {
     if (from === name) dials.set(to, true);
@@ -475,13 +508,13 @@ function settingsOf(name: string, skewMs: number, options: WorldOptions): Gatewa
   const hold = holds ? { sites: takers.map((one) => one.name), bytes: 2 ** 30 } : undefined;
   return {
     name,
+    ...plan,
     peers: [...dials].map(([peer, dial]) => ({ name: peer, dial })),
     sites: takers.map((one) => neighbour(one.name)),
     senders: sites.map((one) => neighbour(one.name)),
     limits: { ...limits, hold },
     reconnect,
     retry,
-    skewMs,
     sharedRelay,
   };
 }
