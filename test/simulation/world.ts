@@ -406,17 +406,16 @@ class World {
     const missing = site.expected(carried).find((piece) => {
       if (site.content.has(piece)) return false;
       if (site.kind !== "verifier") return true;
-      const own = this.#keys.selfSignatureOver(piece);
-      // Without the self-signature, which some gateway does not carry, it is never taken.
-      if (own !== undefined && !this.#isCarried(own)) return false;
+      const owns = this.#keys.selfSignaturesFor(piece);
+      // Without a self-signature, which some gateway does not carry, it is never taken.
+      if (owns.length > 0 && !owns.some((own) => this.#isCarried(own))) return false;
       if (isLocal && strictly) return true;
       // A mail that went before the self-signature was known was dropped, and nobody said so.
-      return (
-        own === undefined ||
-        partners.every(({ ledger: { order } }) => {
-          return (order.get(own) ?? Infinity) <= (order.get(piece) ?? 0);
-        })
-      );
+      const comesAgain = piece.split("/").length === 2 && !isOfSubkey(piece);
+      return partners.every(({ ledger: { order } }) => {
+        const known = Math.min(...owns.map((own) => order.get(own) ?? Infinity));
+        return known < Infinity && (comesAgain || known <= (order.get(piece) ?? 0));
+      });
     });
     if (missing !== undefined) return missing;
     const { fingerprint } = news.key;
