@@ -369,9 +369,11 @@ class World {
 
   /** What of some news every gateway carries: the rest may get nowhere. */
   #carried({ pieces }: News): string[] {
-    return pieces.filter((piece) =>
-      this.#honest.every(({ settings }) => carries(settings.policy, piece)),
-    );
+    return pieces.filter((piece) => this.#isCarried(piece));
+  }
+
+  #isCarried(piece: string): boolean {
+    return this.#honest.every(({ settings }) => carries(settings.policy, piece));
   }
 
   /**
@@ -400,17 +402,20 @@ class World {
   /** What of some news a server should have by its kind, and has not. */
   #missingAt(target: Target, news: News, strictly: boolean): string | undefined {
     const { site, partners, isLocal } = target;
-    const missing = site.expected(this.#carried(news)).find((piece) => {
+    const carried = this.#carried(news);
+    const missing = site.expected(carried).find((piece) => {
       if (site.content.has(piece)) return false;
-      if (site.kind !== "verifier" || (isLocal && strictly)) return true;
+      if (site.kind !== "verifier") return true;
+      const owns = this.#keys.selfSignaturesFor(piece);
+      // Without a self-signature, which some gateway does not carry, it is never taken.
+      if (owns.length > 0 && !owns.some((own) => this.#isCarried(own))) return false;
+      if (isLocal && strictly) return true;
       // A mail that went before the self-signature was known was dropped, and nobody said so.
-      const own = this.#keys.selfSignatureOver(piece);
-      return (
-        own === undefined ||
-        partners.every(({ ledger: { order } }) => {
-          return (order.get(own) ?? Infinity) <= (order.get(piece) ?? 0);
-        })
-      );
+      const comesAgain = piece.split("/").length === 2 && !isOfSubkey(piece);
+      return partners.every(({ ledger: { order } }) => {
+        const known = Math.min(...owns.map((own) => order.get(own) ?? Infinity));
+        return known < Infinity && (comesAgain || known <= (order.get(piece) ?? 0));
+      });
     });
     if (missing !== undefined) return missing;
     const { fingerprint } = news.key;
