@@ -1,8 +1,8 @@
 /**
  * A gateway between model keyservers, for the property of `completeness.test.ts`: the real intake,
- * policy, log, lanes and delivery methods, a clock that the test moves, and sites that take, refuse
- * and fail as they are told. A site of mail is a relay that answers in nodemailer's terms; a site of
- * HKP answers over a real socket, as Hockeypuck 2.3.3 and SKS 1.1.6 do. Nothing waits for time.
+ * policy, log, lanes and delivery methods, a clock that the test moves, and sites that take,
+ * refuse and fail as they are told. A site of mail is a relay that answers in nodemailer's terms; a
+ * site of HKP answers over a real socket, as Hockeypuck 2.3.3 and SKS 1.1.6 do. Nothing waits.
  */
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
 import type { AddressInfo } from "node:net";
@@ -41,8 +41,8 @@ const BOUNCE = "pgp-bounces@kx.example.org";
 const RETRY = [60_000, 300_000, 300_000, 3_600_000] as const;
 
 /**
- * How a site is: as it should be; not there; there and saying 421; breaking off after the data, with
- * or without the mail; failing on everything that it reads; refusing everything that it reads;
+ * How a site is: as it should be; not there; there and saying 421; breaking off after the data,
+ * without the mail or with it; failing on everything that it reads; refusing all that it reads;
  * failing on the keys of `failing`; taking mails and sending them back.
  */
 export const MOODS = ["well", "down", "busy", "drops", "hides", "full", "sick", "picky", "bounces"];
