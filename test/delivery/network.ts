@@ -281,8 +281,8 @@ export class Network {
 function mailOutcome(site: ModelSite, raw: Uint8Array, from: string): Outcome {
   const mail = delivered(raw);
   const found = keysOf(walk(packetsIn(mail)) ?? []).map(fingerprintOf);
-  const failure = (words: string, code: string, responseCode?: number) =>
-    outcomeOf(Object.assign(new Error(words), { code, responseCode, command: "DATA" }));
+  const failure = (words: string, code: string, responseCode?: number, isInData = false) =>
+    outcomeOf(Object.assign(new Error(words), { code, responseCode, command: "DATA", isInData }));
   switch (site.receive(mail, found)) {
     case "taken":
       if (site.mood === "bounces") {
@@ -295,7 +295,7 @@ function mailOutcome(site: ModelSite, raw: Uint8Array, from: string): Outcome {
     case "busy":
       return failure("421 4.3.2 Too busy", "EMESSAGE", 421);
     case "broken off":
-      return failure("Connection closed", "ECONNECTION");
+      return failure("Connection closed", "ECONNECTION", undefined, true);
     case "failed":
       return failure("451 4.3.0 Scan failed", "EMESSAGE", 451);
     default:
