@@ -248,6 +248,11 @@ CREATE TABLE offers (
   PRIMARY KEY (site, seq)
 ) STRICT;
 
+CREATE TABLE former_names (
+  name TEXT PRIMARY KEY,
+  site TEXT NOT NULL
+) STRICT;
+
 CREATE TABLE bounces (
   site TEXT NOT NULL,
   seq INTEGER NOT NULL,
