@@ -60,6 +60,8 @@ export const EXCEPTION_LIMITS = {
   offer: 4 * 1024 ** 2,
   /** A site is offered what comes again of a key no more often than this. */
   everyMs: 60 * 60_000,
+  /** Rows of a key that are reopened at once when more is known of it. */
+  completed: 1000,
 } as const;
 
 /** Rows between two looks at the limits of a site. */
@@ -430,6 +432,29 @@ export class Exceptions {
     }
     this.#offered.run(at, at, site, row.seq);
     return true;
+  }
+
+  /**
+   * More is known of a key that completes its updates, such as a self-signature: what sites refused
+   * of the key is sent again with that, each update at most once an hour. Returns how many are.
+   */
+  completed(fingerprint: Fingerprint, now: number): number {
+    if (this.isEmpty) return 0;
+    const rows = this.#connection.read(() => this.#ofKey.all(Buffer.from(fingerprint, "hex")));
+    const refused = rows.filter(({ state, reason }) => {
+      return state === "refused" && (reason === "refused" || reason === "returned");
+    });
+    let count = 0;
+    this.#connection.write(() => {
+      for (const { site, seq, offeredAt } of refused) {
+        const at = offerTime(offeredAt, now);
+        if (at === undefined || count === EXCEPTION_LIMITS.completed) continue;
+        this.#offered.run(at, at, site, seq);
+        count++;
+      }
+    });
+    if (count > 0) this.#wake();
+    return count;
   }
 
   /** What came again of the key of a waiting update, to be sent instead of it. */

@@ -15,10 +15,16 @@ export class Skeletons {
   readonly #connection: Connection;
   readonly #get: Database.Statement<[Buffer], { packets: Buffer; day: number }>;
   readonly #put: Database.Statement<[Buffer, Uint8Array, number]>;
+  readonly #onGrowth: (fingerprint: Fingerprint, at: number) => void;
 
-  constructor(connection: Connection) {
+  /** `onGrowth` is called within the transaction in which the packets of a skeleton change. */
+  constructor(
+    connection: Connection,
+    onGrowth: (fingerprint: Fingerprint, at: number) => void = () => {},
+  ) {
     const { db } = connection;
     this.#connection = connection;
+    this.#onGrowth = onGrowth;
     this.#get = db.prepare("SELECT packets, day FROM skeletons WHERE fingerprint = ?");
     this.#put = db.prepare(`
       INSERT INTO skeletons (fingerprint, packets, day) VALUES (?, ?, ?)
@@ -41,8 +47,10 @@ export class Skeletons {
       const packets = selfSigned === undefined ? row?.packets : grown(row?.packets, selfSigned, at);
       if (packets === undefined || packets.length === 0) return false;
       const day = Math.max(row?.day ?? 0, dayOf(at));
-      if (row?.day === day && row.packets.equals(packets)) return false;
+      const isSame = row?.packets.equals(packets) ?? false;
+      if (row?.day === day && isSame) return false;
       this.#put.run(key, packets, day);
+      if (!isSame) this.#onGrowth(fingerprint, at);
       return true;
     });
   }

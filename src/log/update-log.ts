@@ -143,7 +143,9 @@ export class UpdateLog {
     this.#connection = connection;
     this.cursors = new ReceiveCursors(connection);
     this.lanes = new Lanes(connection);
-    this.skeletons = new Skeletons(connection);
+    this.skeletons = new Skeletons(connection, (fingerprint, at) => {
+      this.exceptions.completed(fingerprint, at);
+    });
     this.refusals = new Refusals(connection);
     const wake = () => this.#wake();
     this.exceptions = new Exceptions(connection, wake);
