@@ -436,8 +436,8 @@ export const EVENTS = {
   },
   pruned: {
     level: "warn",
-    text: "packets over a limit removed from a key; the rest is forwarded",
-    fields: { ...KEY, packets: "number", reason: "refusal", problem: "text" },
+    text: "packets that the policy excludes removed from a key; the rest is forwarded",
+    fields: { ...KEY, hash: "text?", packets: "number", reason: "refusal", problem: "text" },
   },
   "too-fast": {
     level: "warn",

@@ -260,8 +260,8 @@ function ordersFor(
       const site = lane(name);
       if (site === undefined) return nobody(name);
       if (site.skip(seq)) return said(true, `Update ${seq} is given up for ${name}.`);
-      const why = "neither the next one nor waits for a retry, or is being sent";
-      return said(false, `Update ${seq} of ${name} is ${why}.`);
+      const why = "does not wait there for a retry, or it is being sent just now";
+      return said(false, `Update ${seq} is not the next one for ${name} and ${why}.`);
     },
     remove(verb, fingerprint, given) {
       const order = orderOf(verb, fingerprint, given, clock.now());
@@ -281,7 +281,10 @@ function retryExceptions(name: string, site: LaneDriver | undefined, which: numb
   if (site.status().isPaused) return { done: false, words: `${name} is paused. Resume it first.` };
   const count = site.reopen(which);
   site.resume();
-  if (count > 0) return { done: true, words: `${name} is sent ${several(count, "update")} again.` };
+  if (count > 0) {
+    const later = site.isOpen ? "" : " when mail opens, since KX is in use now";
+    return { done: true, words: `${name} is sent ${several(count, "update")} again${later}.` };
+  }
   const words =
     which === "all"
       ? `${name} has taken everything: there is nothing to send again.`

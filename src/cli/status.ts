@@ -5,7 +5,7 @@
 
 import { loadConfig } from "../config/load.js";
 import { EXIT } from "../errors.js";
-import { stateName } from "../status/neighbour-view.js";
+import { exceptionWords, observedWords, reasonWords, stateName } from "../status/neighbour-view.js";
 import type { Status } from "../status/status.js";
 import { ago, grouped, listed, octets, percent, several, span } from "../text.js";
 import { run, statusOf } from "./daemon.js";
@@ -55,6 +55,7 @@ export function statusText(status: Status): string {
         `${several(saved.suppressedMails + saved.knownAnnouncements, "duplicate")} not sent`,
     );
   }
+  lines.push(...untakenLines(status), ...observedLines(status));
   for (const { listener, words } of status.certificates)
     lines.push(`cert      ${listener} ${words}`);
   lines.push(...keysLines(status.keys));
@@ -62,6 +63,29 @@ export function statusText(status: Status): string {
     lines.push(`mail only ${listed(mailOnly)} (${mailOnly.length} of ${neighbours})`);
   }
   return `${lines.join("\n")}\n`;
+}
+
+/** What neighbours did not take by reason, and lanes without a neighbour. */
+function untakenLines({ neighbours, unowned }: Status): string[] {
+  const lines = neighbours.flatMap((one) => {
+    const words = one.site && exceptionWords(one.site.exceptions);
+    if (!one.site || !words) return [];
+    return [`not taken ${one.name}: ${words} (${reasonWords(one.site.reasons)})`];
+  });
+  const left = unowned.map(({ name, backlog, exceptions }) => {
+    const words = [`${several(backlog, "update")} wait`, exceptionWords(exceptions)];
+    return `no owner  ${name} is not in the config: ${words.filter(Boolean).join(", ")}`;
+  });
+  return [...lines, ...left].map(plainText);
+}
+
+/** What observe mode would have sent. */
+function observedLines({ observed, time }: Status): string[] {
+  const now = Date.parse(time);
+  return (observed ?? []).map((one) => {
+    const since = ago(Date.parse(one.since ?? time), now);
+    return plainText(`observed  ${one.neighbour}: ${observedWords(one)} ${since}`);
+  });
 }
 
 /** Which keys are not carried; no line if all are. */

@@ -42,7 +42,7 @@
  */
 import type { Clock } from "../clock.js";
 import type { Diagnostics } from "../diagnostics.js";
-import type { Exception, ExceptionCounts } from "../log/exceptions.js";
+import { EXCEPTION_LIMITS, type Exception, type ExceptionCounts } from "../log/exceptions.js";
 import type { LaneRow } from "../log/lanes.js";
 import type { Site } from "../log/pending.js";
 import type { Entry, UpdateLog } from "../log/update-log.js";
@@ -595,8 +595,10 @@ export class Lane {
       } else if (taken !== undefined && isCovered(this.#log.body(row.seq), taken)) {
         exceptions.settle(this.name, row.seq);
       } else if (isIt) {
-        const state = row.reason === "skipped" ? "withheld" : "refused";
-        exceptions.set({ ...row, state, nextAt: 0 });
+        // The site takes updates of this key: the rest goes once more, unless it was given up.
+        const nextAt = this.#clock.now() + EXCEPTION_LIMITS.everyMs;
+        const state = row.reason === "skipped" ? "withheld" : "waiting";
+        exceptions.set({ ...row, state, nextAt });
         exceptions.dropOffer(this.name, row.seq);
       }
     }

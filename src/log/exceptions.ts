@@ -50,6 +50,14 @@ export interface Exception {
 /** How many rows a site has in each state. */
 export type ExceptionCounts = Readonly<Record<ExceptionState, number>>;
 
+/** Rows of a site that have the same reason. */
+export interface ReasonCount {
+  readonly state: ExceptionState;
+  readonly reason: ExceptionReason;
+  readonly count: number;
+  readonly recent: number;
+}
+
 export const EXCEPTION_LIMITS = {
   /** Waiting rows a site: what fails beyond them is refused, since each costs a try an hour. */
   waiting: 10_000,
@@ -58,10 +66,12 @@ export const EXCEPTION_LIMITS = {
   /** Bytes of keys a site that came again in another form, and of one of them. */
   offers: 16 * 1024 ** 2,
   offer: 4 * 1024 ** 2,
-  /** A site is offered what comes again of a key no more often than this. */
+  /** A site is offered what comes again of a key no more often than this; what is early waits. */
   everyMs: 60 * 60_000,
-  /** Rows of a key that are reopened at once when more is known of it. */
-  completed: 1000,
+  /** Updates of a key that are sent again at once when it is completed, and in each hour after. */
+  completed: 100,
+  /** Hours for which such a site is scheduled at most. */
+  ahead: 24,
 } as const;
 
 /** Rows between two looks at the limits of a site. */
@@ -95,7 +105,7 @@ export class Exceptions {
   readonly #next: Database.Statement<[string], Row>;
   readonly #counts: Database.Statement<[string], { state: string; count: number }>;
   readonly #bySite: Database.Statement<[], { site: string; state: string; count: number }>;
-  readonly #reasons: Database.Statement<[string], { state: string; reason: string; count: number }>;
+  readonly #reasons: Database.Statement<[number, string], ReasonCount>;
   readonly #waiting: Database.Statement<[string], Seq>;
   readonly #settle: Database.Statement<[string, number]>;
   readonly #settleKey: Database.Statement<[Buffer, string], Row>;
@@ -156,7 +166,7 @@ export class Exceptions {
       `SELECT site, state, count(*) AS count FROM exceptions WHERE ${shown} GROUP BY site, state`,
     );
     this.#reasons = db.prepare(
-      `SELECT state, reason, count(*) AS count FROM exceptions
+      `SELECT state, reason, count(*) AS count, sum(at >= ?) AS recent FROM exceptions
        WHERE site = ? AND ${shown} GROUP BY state, reason ORDER BY state, reason`,
     );
     this.#waiting = db.prepare<[string], Seq>(
@@ -278,9 +288,9 @@ export class Exceptions {
     return all;
   }
 
-  /** How many rows a site has by state and reason. */
-  reasons(site: string): readonly { state: string; reason: string; count: number }[] {
-    return this.#connection.read(() => this.#reasons.all(site));
+  /** How many rows a site has by state and reason, and how many of them since then. */
+  reasons(site: string, since: number): ReasonCount[] {
+    return this.#connection.read(() => this.#reasons.all(since, site));
   }
 
   /**
@@ -370,6 +380,34 @@ export class Exceptions {
     });
   }
 
+  /**
+   * More of a key is known than before (`openpgp/skeleton.ts`), so that its updates leave in
+   * another form: what was refused without a user id or a self-signature may be taken with it.
+   */
+  completed(fingerprint: Fingerprint, now: number): number {
+    if (this.isEmpty) return 0;
+    const { everyMs, completed, waiting } = EXCEPTION_LIMITS;
+    const key = Buffer.from(fingerprint, "hex");
+    const rows = this.#connection.read(() => this.#ofKey.all(key));
+    let count = 0;
+    this.#connection.write(() => {
+      for (const site of new Set(rows.map((row) => row.site))) {
+        const own = rows.filter((row) => row.site === site).toReversed();
+        const last = Math.max(...own.map(({ offeredAt }) => offeredAt));
+        const start = offerTime(last, now) ?? last;
+        const room = Math.max(0, waiting - this.counts(site).waiting);
+        const refused = own.filter(({ state }) => state === "refused").slice(0, room);
+        for (const [index, { seq }] of refused.entries()) {
+          const at = start + Math.floor(index / completed) * everyMs;
+          this.#offered.run(at, at, site, seq);
+        }
+        count += refused.length;
+      }
+    });
+    if (count > 0) this.#wake();
+    return count;
+  }
+
   // What comes again.
 
   /** Whether there are any rows at all. */
@@ -387,7 +425,8 @@ export class Exceptions {
   /**
    * A key came again, by any road and in any form: `body` is what came, or undefined where it is
    * the very update `seq` of the log. Each site with a refused or withheld exception of the key is
-   * offered it, but for `from`, which has it. Returns the sites that are offered something.
+   * offered it, but for `from`, which has it: now, or when an hour has passed since the last time.
+   * Returns the sites that are offered something.
    */
   cameAgain(
     { fingerprint, seq, body, from }: CameAgain,
@@ -416,45 +455,33 @@ export class Exceptions {
     { seq, body }: Pick<CameAgain, "seq" | "body">,
     now: number,
   ): boolean {
-    const { offer, offers } = EXCEPTION_LIMITS;
     const isOpen = ({ state, reason }: Row) => state !== "waiting" && reason !== "blocked";
     const same = rows.find((row) => row.seq === seq);
-    const row = same ?? rows.find(isOpen);
-    if (row === undefined || !isOpen(row)) return false;
+    const row = same ?? rows.find(isOpen) ?? rows.find((one) => this.#waitsAsItWas(one));
+    if (row === undefined) return false;
+    if (!isOpen(row)) return row !== same && this.#keepOffer(site, row.seq, body);
     const last = Math.max(...rows.map(({ offeredAt }) => offeredAt), same?.at ?? 0);
     const at = offerTime(last, now);
-    // The same update is likely to be refused again. Another form may be accepted: it is sent later.
-    if (at === undefined || (at > now && body === undefined)) return false;
-    if (body !== undefined) {
-      const held = this.#offerBytes.get(site) ?? 0;
-      if (body.length > offer || held + body.length > offers) return false;
-      this.#offer.run(site, row.seq, body);
+    if (at === undefined || (body !== undefined && !this.#keepOffer(site, row.seq, body))) {
+      return false;
     }
     this.#offered.run(at, at, site, row.seq);
     return true;
   }
 
-  /**
-   * More is known of a key that completes its updates, such as a self-signature: what sites refused
-   * of the key is sent again with that, each update at most once an hour. Returns how many are.
-   */
-  completed(fingerprint: Fingerprint, now: number): number {
-    if (this.isEmpty) return 0;
-    const rows = this.#connection.read(() => this.#ofKey.all(Buffer.from(fingerprint, "hex")));
-    const refused = rows.filter(({ state, reason }) => {
-      return state === "refused" && (reason === "refused" || reason === "returned");
-    });
-    let count = 0;
-    this.#connection.write(() => {
-      for (const { site, seq, offeredAt } of refused) {
-        const at = offerTime(offeredAt, now);
-        if (at === undefined || count === EXCEPTION_LIMITS.completed) continue;
-        this.#offered.run(at, at, site, seq);
-        count++;
-      }
-    });
-    if (count > 0) this.#wake();
-    return count;
+  /** Refused before, and opened again in its own form. */
+  #waitsAsItWas({ site, seq, state, reason }: Row): boolean {
+    const wasRefused = reason === "refused" || reason === "returned";
+    return state === "waiting" && wasRefused && this.#offerOf.get(site, seq) === undefined;
+  }
+
+  /** Keeps what came to be sent with a row; false when it is too large. */
+  #keepOffer(site: string, seq: Seq, body: Uint8Array | undefined): boolean {
+    const { offer, offers } = EXCEPTION_LIMITS;
+    if (body === undefined || body.length > offer) return false;
+    if ((this.#offerBytes.get(site) ?? 0) + body.length > offers) return false;
+    this.#offer.run(site, seq, body);
+    return true;
   }
 
   /** What came again of the key of a waiting update, to be sent instead of it. */
@@ -531,13 +558,13 @@ type CameBackParameters = [
 
 /**
  * When a site may be offered something of a key, after it was offered something at `last`, both in
- * milliseconds since 1970; undefined if an offer is scheduled already. A date that is further ahead
+ * milliseconds since 1970; undefined if so much is scheduled already. A date that is further ahead
  * than that comes from a clock that was wrong.
  */
 function offerTime(last: number, now: number): number | undefined {
-  const { everyMs } = EXCEPTION_LIMITS;
-  if (last <= now - everyMs || last > now + 2 * everyMs) return now;
-  return last <= now ? last + everyMs : undefined;
+  const { everyMs, ahead } = EXCEPTION_LIMITS;
+  if (last > now + (ahead + 1) * everyMs) return now;
+  return last > now + ahead * everyMs ? undefined : Math.max(now, last + everyMs);
 }
 
 function toException({ keyName, ...row }: Row & { readonly offeredAt?: number }): Exception {

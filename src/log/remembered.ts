@@ -13,18 +13,18 @@ import { dayOf } from "./packet-memory.js";
 
 export class Skeletons {
   readonly #connection: Connection;
+  readonly #onGrown: (fingerprint: Fingerprint, at: number) => void;
   readonly #get: Database.Statement<[Buffer], { packets: Buffer; day: number }>;
   readonly #put: Database.Statement<[Buffer, Uint8Array, number]>;
-  readonly #onGrowth: (fingerprint: Fingerprint, at: number) => void;
 
-  /** `onGrowth` is called within the transaction in which the packets of a skeleton change. */
+  /** `onGrown` is called when more of a key is known, in the transaction that stores it. */
   constructor(
     connection: Connection,
-    onGrowth: (fingerprint: Fingerprint, at: number) => void = () => {},
+    onGrown: (fingerprint: Fingerprint, at: number) => void = () => {},
   ) {
     const { db } = connection;
     this.#connection = connection;
-    this.#onGrowth = onGrowth;
+    this.#onGrown = onGrown;
     this.#get = db.prepare("SELECT packets, day FROM skeletons WHERE fingerprint = ?");
     this.#put = db.prepare(`
       INSERT INTO skeletons (fingerprint, packets, day) VALUES (?, ?, ?)
@@ -47,10 +47,9 @@ export class Skeletons {
       const packets = selfSigned === undefined ? row?.packets : grown(row?.packets, selfSigned, at);
       if (packets === undefined || packets.length === 0) return false;
       const day = Math.max(row?.day ?? 0, dayOf(at));
-      const isSame = row?.packets.equals(packets) ?? false;
-      if (row?.day === day && isSame) return false;
+      if (row?.day === day && row.packets.equals(packets)) return false;
       this.#put.run(key, packets, day);
-      if (!isSame) this.#onGrowth(fingerprint, at);
+      if (row?.packets.equals(packets) !== true) this.#onGrown(fingerprint, at);
       return true;
     });
   }

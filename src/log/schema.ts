@@ -14,7 +14,7 @@ import { Trouble } from "../errors.js";
 export const APPLICATION_ID = 0x4b584757;
 
 /** `user_version` of a file that this code reads and writes. */
-export const SCHEMA_VERSION = 8;
+export const SCHEMA_VERSION = 9;
 
 /** The oldest version that a writer brings up to date. */
 const OLDEST_VERSION = 1;
@@ -215,8 +215,9 @@ DROP TABLE identities;
 `;
 
 /**
- * What came with version 8: see `exceptions.ts`, `bounces.ts` and `lanes.ts`. What was refused for
- * good and what came back become exceptions; of entries that are not remembered nothing is left.
+ * What came with version 8: see `exceptions.ts`, `bounces.ts`, `lanes.ts`, `observed.ts`. What was
+ * refused for good and what came back become exceptions; of entries that are not remembered nothing
+ * is left.
  */
 const TABLES_8 = `
 CREATE TABLE exceptions (
@@ -265,6 +266,22 @@ ALTER TABLE lanes ADD COLUMN bad_since INTEGER NOT NULL DEFAULT 0;
 ALTER TABLE sendings ADD COLUMN how TEXT NOT NULL DEFAULT '';
 ALTER TABLE sendings ADD COLUMN reply TEXT NOT NULL DEFAULT '';
 
+CREATE INDEX exceptions_by_reason ON exceptions (site, state, reason, at);
+
+CREATE TABLE observed (
+  neighbour TEXT NOT NULL,
+  way TEXT NOT NULL CHECK (way IN ('kx', 'lane')),
+  updates INTEGER NOT NULL,
+  mails INTEGER NOT NULL,
+  bytes INTEGER NOT NULL,
+  first INTEGER NOT NULL,
+  last INTEGER NOT NULL,
+  since INTEGER NOT NULL,
+  at INTEGER NOT NULL,
+  ended INTEGER NOT NULL DEFAULT 0,
+  PRIMARY KEY (neighbour, way)
+) STRICT;
+
 INSERT INTO exceptions (site, seq, fingerprint, state, reason, code, text, tries, at, next_at)
   SELECT site, seq, fingerprint,
     iif(undelivered.code = 0, 'withheld', 'refused'),
@@ -284,6 +301,17 @@ DROP TABLE undelivered;
 DROP TABLE returned;
 `;
 
+/** What came with version 9: see `variants.ts`. */
+const TABLES_9 = `
+CREATE TABLE variants (
+  hash BLOB PRIMARY KEY CHECK (length(hash) = 16),
+  seqs TEXT NOT NULL,
+  reason TEXT NOT NULL,
+  at INTEGER NOT NULL
+) STRICT;
+CREATE INDEX variants_by_time ON variants (at);
+`;
+
 /** What makes each version out of the one before. */
 const STEPS: readonly (readonly [version: number, step: (db: Database.Database) => void])[] = [
   [2, (db) => void db.exec(TABLES_2)],
@@ -299,6 +327,7 @@ const STEPS: readonly (readonly [version: number, step: (db: Database.Database) 
   [6, (db) => void db.exec(TABLES_6)],
   [7, (db) => void db.exec(TABLES_7)],
   [8, (db) => void db.exec(TABLES_8)],
+  [9, (db) => void db.exec(TABLES_9)],
 ];
 
 /**

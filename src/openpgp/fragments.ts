@@ -56,7 +56,7 @@ const NO_NEEDS: Needs = { name: false, subkeys: false, selfSignatures: false, ne
 const NEEDS: Readonly<Record<Exclude<ServerKind, "gateway">, Needs>> = {
   pksd: { ...NO_NEEDS, name: true, subkeys: true, never: ["modern", "attributes", "unknown"] },
   onak: { ...NO_NEEDS, name: true, never: ["modern"] },
-  sks: { ...NO_NEEDS, never: ["modern", "unknown"] },
+  sks: { ...NO_NEEDS, never: ["modern", "odd", "unknown"] },
   hockeypuck: { ...NO_NEEDS, name: true, selfSignatures: true },
 };
 

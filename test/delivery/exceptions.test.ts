@@ -189,7 +189,7 @@ describe("refusals", () => {
 });
 
 describe("what comes again", () => {
-  test("the very update, an hour after it was refused and not before", () => {
+  test("the very update, an hour after it was refused and not before, however often", () => {
     const site = new DrivenLane().start();
     site.answer = () => refused();
     const seq = site.add(0);
@@ -199,20 +199,23 @@ describe("what comes again", () => {
       site.log.cameAgain([{ fingerprint, seq, body: undefined, from: "third" }], site.clock.now());
     };
     again();
+    again();
     expect(site.seen).toHaveLength(1);
-    site.pass(HOUR);
-    again();
-    again();
+    site.pass(HOUR - 1);
+    expect(site.seen).toHaveLength(1);
+    site.pass(1);
     expect(site.seen).toHaveLength(2);
     expect(states(site).refused).toBe(1);
+    // Nothing came since: nothing is sent.
+    site.pass(5 * HOUR);
+    expect(site.seen).toHaveLength(2);
     site.answer = () => undefined;
-    site.pass(HOUR);
     again();
     expect(site.hashes).toEqual([hash(0)]);
-    expect(states(site).refused).toBe(0);
+    expect(states(site)).toEqual({ waiting: 0, refused: 0, withheld: 0 });
   });
 
-  test("in another form, at once; what it covers is settled, the rest stays", () => {
+  test("in another form, at once; what it covers is settled, the rest goes once more", () => {
     const site = new DrivenLane().start();
     site.answer = () => refused();
     const one = updates[0];
@@ -224,10 +227,15 @@ describe("what comes again", () => {
     const came = { fingerprint: one.fingerprint, seq: undefined, from: "third" };
     site.log.cameAgain([{ ...came, body: less }], site.clock.now());
     expect(site.seen).toHaveLength(2);
-    expect(states(site)).toEqual({ waiting: 0, refused: 1, withheld: 0 });
+    expect(states(site)).toEqual({ waiting: 1, refused: 0, withheld: 0 });
+    // The site takes something of the key, so the rest is tried once more.
+    site.answer = () => refused();
     site.pass(HOUR);
-    site.log.cameAgain([{ ...came, body: one.body }], site.clock.now());
     expect(site.seen).toHaveLength(3);
+    expect(states(site)).toEqual({ waiting: 0, refused: 1, withheld: 0 });
+    site.answer = () => undefined;
+    site.log.cameAgain([{ ...came, body: one.body }], site.clock.now());
+    expect(site.seen).toHaveLength(4);
     expect(states(site)).toEqual({ waiting: 0, refused: 0, withheld: 0 });
   });
 

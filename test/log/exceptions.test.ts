@@ -35,9 +35,10 @@ describe("what is kept", () => {
     expect(log.exceptions.of(seq(2)).map(({ site }) => site)).toEqual(["b", "far"]);
     expect([...log.exceptions.countsBySite().keys()]).toEqual(["b", "far"]);
     expect(log.exceptions.next("far")).toMatchObject({ seq: 2, nextAt: T0 + 5 });
-    expect(log.exceptions.reasons("far")).toEqual([
-      { state: "refused", reason: "refused", count: 1 },
-      { state: "waiting", reason: "failed", count: 1 },
+    log.exceptions.set(row(3, { at: T0 + 9 }));
+    expect(log.exceptions.reasons("far", T0 + 9)).toEqual([
+      { state: "refused", reason: "refused", count: 2, recent: 1 },
+      { state: "waiting", reason: "failed", count: 1, recent: 0 },
     ]);
   });
 
@@ -92,10 +93,14 @@ describe("what comes again", () => {
     expect(log.exceptions.get("far", seq(2))?.state).toBe("refused");
     log.exceptions.set(row(1));
     log.cameAgain([came(1, { seq: seq(1), body: undefined })], T0 + HOUR);
-    expect(log.exceptions.get("far", seq(1))?.state).toBe("refused");
-    // Another form waits until the hour has passed.
-    log.cameAgain([came(1, { body: update(8).body })], T0 + HOUR);
     const later = { seq: 1, state: "waiting", nextAt: T0 + 1 + HOUR };
+    expect(log.exceptions.get("far", seq(1))).toMatchObject(later);
+    log.exceptions.settle("far", seq(1));
+    log.exceptions.set(row(1));
+    // What is early waits until the hour has passed.
+    log.cameAgain([came(1)], T0 + 1);
+    log.exceptions.set(row(1));
+    log.cameAgain([came(1, { body: update(8).body })], T0 + HOUR);
     expect(log.exceptions.get("far", seq(1))).toMatchObject(later);
     expect(log.exceptions.offerOf("far", seq(1))).toEqual(update(8).body);
     log.cameAgain([came(1)], T0 + HOUR + 2);
