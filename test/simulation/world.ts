@@ -402,10 +402,12 @@ class World {
     const { site, partners, isLocal } = target;
     const missing = site.expected(this.#carried(news)).find((piece) => {
       if (site.content.has(piece)) return false;
-      if (site.kind !== "verifier" || (isLocal && strictly)) return true;
-      // A mail that went before the self-signature was known was dropped, and nobody said so.
+      if (site.kind !== "verifier") return true;
+      // A mail that went before the self-signature was known was dropped, and nobody said so. Of
+      // the keyserver beside a gateway it is known what it dropped.
       const owns = this.#keys.selfSignaturesFor(piece);
-      const comesAgain = piece.split("/").length === 2 && !isOfSubkey(piece);
+      const isComponent = piece.split("/").length === 2 && !isOfSubkey(piece);
+      const comesAgain = isComponent || (isLocal && strictly);
       return partners.every(({ ledger: { order } }) => {
         const known = Math.min(...owns.map((own) => order.get(own) ?? Infinity));
         return known < Infinity && (comesAgain || known <= (order.get(piece) ?? 0));
