@@ -7,7 +7,11 @@ export default defineConfig({
   test: {
     include: ["test/*.test.ts", ...QUICK.map((room) => `test/${room}/**/*.test.ts`)],
     // Half a minute of random configs; the pages as a shell runs them.
-    exclude: ["test/config/fuzz.test.ts", "test/migration-page.test.ts", "test/deploy.test.ts"],
+    exclude: [
+      "test/config/load-fuzz.test.ts",
+      "test/migration-page.test.ts",
+      "test/deploy.test.ts",
+    ],
     maxWorkers: 2,
     testTimeout: 20_000,
   },

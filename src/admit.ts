@@ -1,8 +1,8 @@
 /**
- * The one gate: key material from outside becomes updates here, or a refusal with its reason.
- * Mail, KX and every later way in come through it, so that what is in the log is always one key in
- * canonical order with its hash, and never a secret one. Pure; knows neither where the material
- * came from nor what is already known.
+ * Converts received key material to updates, or to refusals with a reason. Mail, KX, HKP and all
+ * other inputs use it, so each update in the log is one public key in canonical order with its
+ * hash, and never a secret key. The origin of the material and the contents of the log are not
+ * known here; policy and news are functions in the arguments.
  */
 import { Refusal } from "./errors.js";
 import { type ArmorBlock, readingArmor } from "./openpgp/armor.js";
@@ -19,95 +19,94 @@ import { namingUpdate, type UpdateName } from "./openpgp/update-hash.js";
 import { finish, type Steps } from "./steps.js";
 import type { Fingerprint, Update, UpdateHash } from "./update.js";
 
-/** What a piece of material came to: one update a key, and what was refused of it. */
+/** The result for key material: one update per key, and the refusals. */
 export interface Admission {
+  /** A key without news is among them as it came: the log finds no unknown packet in it. */
   readonly updates: readonly Update[];
-  /** Whole keys of which nothing is news. */
-  readonly known: readonly Update[];
-  /** Each names a key that was not taken. */
+  /** The reasons for keys that were refused. */
   readonly refusals: readonly Refusal[];
-  /** Keys that were taken without some of their packets. */
+  /** Keys that were accepted without some of their packets. */
   readonly pruned: readonly Loss[];
 }
 
-/** What was left out of a key. */
+/** The packets that were dropped from a key. */
 export interface Loss {
   readonly fingerprint: Fingerprint;
-  /** How many packets were over a limit; the signatures under them are not counted. */
+  /** The number of packets above a limit, without the signatures under them. */
   readonly packets: number;
-  /** Why the first of them was. */
+  /** The reason for the first of them. */
   readonly why: Refusal;
 }
 
-/** Why a key is not carried, or undefined when it is: the operator's policy, see `policy.ts`. */
+/** The policy for a key (`policy.ts`): a refusal, or undefined for a key that is carried. */
 export type Judgement = (key: TransferableKey) => Refusal | undefined;
 
-/** Carries everything. */
+/** A policy without refusals. */
 export const ALL: Judgement = () => undefined;
 
-/** A key without what is not carried of it, and why, a reason for each packet. */
+/** A key without the dropped packets, and a reason for each of them. */
 export interface Pruned {
   readonly key: TransferableKey;
   readonly dropped: readonly Refusal[];
 }
 
-/** What of a key is not carried: single packets of it, and then what is too much as a whole. */
+/** Drops packets by policy: single packets first, then those above the limits of a whole key. */
 export interface Pruning {
   packets(key: TransferableKey): Pruned;
   total(key: TransferableKey): Pruned;
 }
 
 const KEEP = (key: TransferableKey): Pruned => ({ key, dropped: [] });
-/** Leaves nothing out. */
+/** Drops nothing. */
 export const KEEP_ALL: Pruning = { packets: KEEP, total: KEEP };
 
-/** What goes on of a key, or undefined when nothing of it is news: see `openpgp/news.ts`. */
+/** The part of a key that is forwarded, or undefined without news (`openpgp/news.ts`). */
 export type Cut = (key: TransferableKey) => Steps<TransferableKey | undefined>;
 
-/** Everything goes on as it came. */
-// biome-ignore lint/correctness/useYield: nothing of it takes long.
+/** Forwards keys unchanged. */
+// biome-ignore lint/correctness/useYield: it takes no time.
 export const WHOLE: Cut = function* (key) {
   return key;
 };
 
 /**
- * Keys taken from one mail: pksd sends a whole submission, and all answers to LAST, as one. Several
- * thousand real keys fill the largest mail; 100,000 tiny ones are told by their headers.
+ * Most keys in one mail. pksd sends a whole submission, and the answer to LAST, as one mail. The
+ * largest mail has room for several thousand real keys. 100,000 tiny ones are recognised by their
+ * packet headers.
  */
 export const MAX_KEYS = 10_000;
 
-/** Blocks that cannot be read and are looked at beside the keys: `readArmor` stops at fewer. */
+/** Refused blocks that are read in addition to the keys. `readArmor` stops at fewer. */
 const MAX_BAD_BLOCKS = 1001;
 
-/** How material is taken. */
+/** Settings of `admit`. */
 export interface AdmitOptions {
   readonly judge?: Judgement;
   readonly cut?: Cut;
   readonly pruning?: Pruning;
-  /** Keys in all, beyond which everything is refused. */
+  /** Most keys in total; above it all of them are refused. */
   readonly maxKeys?: number;
 }
 
 /**
- * Every key of every armor block in `texts`, each as an update of its own (pksd puts all keys of a
- * submission into one block). Equal updates are returned once. Nothing found at all is a refusal.
- * Throws Refusal 'too-large' ('several-keys' when one is allowed) for more keys than `maxKeys`.
+ * Converts each key of each armor block in `texts` to an update (pksd puts all keys of a submission
+ * into one block). Equal updates are returned once. Texts without any key give a refusal. Throws
+ * Refusal 'too-large' ('several-keys' when `maxKeys` is 1) for more keys than `maxKeys`.
  */
 export function admit(texts: readonly Uint8Array[], options: AdmitOptions = {}): Admission {
   return finish(admitting(texts, options));
 }
 
 /**
- * The same in steps. Single packets are pruned first, then the key is cut down to its news, then
- * that is limited: a limit on a whole merged key would let anybody pad it until its revocation is
- * refused.
+ * The same in steps. Single packets are dropped first, then the key is cut to its news, then the
+ * limits of a whole key apply to the news. If they applied to the merged key, anybody could pad a
+ * key until its revocation is refused.
  */
 export function* admitting(
   texts: readonly Uint8Array[],
   { judge = ALL, cut = WHOLE, pruning = KEEP_ALL, maxKeys = MAX_KEYS }: AdmitOptions,
 ): Steps<Admission> {
   const updates = new Map<string, Update>();
-  const known = new Map<string, Update>();
   const refusals: Refusal[] = [];
   const pruned: Loss[] = [];
   for (const key of yield* keysIn(texts, maxKeys)) {
@@ -115,42 +114,62 @@ export function* admitting(
       refusals.push(key);
       continue;
     }
-    const { fingerprint } = key;
-    // A key may have 100,000 packets, and each look at all of them takes milliseconds.
-    yield;
-    const first = pruning.packets(key);
-    const [why] = first.dropped;
-    if (why !== undefined && isBare(first.key)) {
-      refusals.push(about(why, fingerprint));
+    const taken = yield* takingOver(key, { judge, cut, pruning });
+    if (taken instanceof Refusal) {
+      refusals.push(taken);
       continue;
     }
-    const cutDown = yield* cut(first.key);
-    yield;
-    const last = pruning.total(cutDown ?? bare(key));
-    yield;
-    const refusal = judge(last.key);
-    if (refusal !== undefined) {
-      refusals.push(about(refusal, fingerprint));
-      continue;
-    }
-    const [reason] = [...first.dropped, ...last.dropped];
-    const packets = first.dropped.length + last.dropped.length;
-    if (reason !== undefined) pruned.push({ fingerprint, packets, why: reason });
-    const update = yield* updating(cutDown === undefined ? first.key : last.key, first.key);
-    (cutDown === undefined ? known : updates).set(update.digest, update);
+    const { rest, kept, loss } = taken;
+    if (loss !== undefined) pruned.push(loss);
+    const update = yield* updating(rest, kept);
+    updates.set(update.digest, update);
     yield;
   }
-  if (updates.size + known.size === 0 && refusals.length === 0) {
-    refusals.push(new Refusal("no-key", "There is no OpenPGP public key in it."));
+  if (updates.size === 0 && refusals.length === 0) {
+    refusals.push(new Refusal("no-key", "No OpenPGP public key was found."));
   }
-  return { updates: [...updates.values()], known: [...known.values()], refusals, pruned };
+  return { updates: [...updates.values()], refusals, pruned };
 }
 
-/** The keys of all blocks. Throws Refusal for more than `most`, before they are put in order. */
+/** What of a key goes on. */
+interface TakenOver {
+  readonly rest: TransferableKey;
+  /** The key without the single packets that policy drops: the skeleton learns from it. */
+  readonly kept: TransferableKey;
+  readonly loss: Loss | undefined;
+}
+
+/**
+ * What policy and news leave of a key, or why nothing is left. Without news the rest is the whole
+ * key, of which the log finds that nothing is unknown.
+ */
+function* takingOver(
+  key: TransferableKey,
+  { judge, cut, pruning }: Required<AnnouncedOptions>,
+): Steps<TakenOver | Refusal> {
+  const { fingerprint } = key;
+  // A key may have 100,000 packets; each pass over them takes milliseconds.
+  yield;
+  const first = pruning.packets(key);
+  const [why] = first.dropped;
+  if (why !== undefined && isBare(first.key)) return about(why, fingerprint);
+  const cutDown = yield* cut(first.key);
+  yield;
+  const last = pruning.total(cutDown ?? bare(key));
+  yield;
+  const refusal = judge(last.key);
+  if (refusal !== undefined) return about(refusal, fingerprint);
+  const [reason] = [...first.dropped, ...last.dropped];
+  const packets = first.dropped.length + last.dropped.length;
+  const loss = reason && { fingerprint, packets, why: reason };
+  return { rest: cutDown === undefined ? first.key : last.key, kept: first.key, loss };
+}
+
+/** The keys of all blocks. Throws Refusal for more than `most` keys, before they are sorted. */
 function* keysIn(texts: readonly Uint8Array[], most: number): Steps<(TransferableKey | Refusal)[]> {
   const blocks: (ArmorBlock | Refusal)[] = [];
   for (const text of texts) {
-    // One at a time, since the rest need not be decoded when there are too many already.
+    // `most` limits the blocks of each text, so that not all are decoded when there are too many.
     for (const block of yield* readingArmor(text, most + MAX_BAD_BLOCKS)) {
       blocks.push(block);
     }
@@ -176,43 +195,56 @@ function* keysIn(texts: readonly Uint8Array[], most: number): Steps<(Transferabl
 }
 
 function tooMany(most: number): Refusal {
-  if (most === 1) return new Refusal("several-keys", "There is more than one key in it.");
+  if (most === 1) return new Refusal("several-keys", "More than one key was found.");
   const advice = "send them in several mails";
-  return new Refusal("too-large", `There are more than ${most} keys in it; ${advice}.`);
+  return new Refusal("too-large", `More than ${most} keys were found; ${advice}.`);
 }
 
-/** The refusal of a key whose name is known. */
+/** The refusal with the fingerprint of its key. */
 function about({ reason, message }: Refusal, fingerprint: Fingerprint): Refusal {
   return new Refusal(reason, message, fingerprint);
 }
 
-/** What an UPDATE has to be. */
+/** The announcement that an UPDATE must match. */
 export interface Announced {
   readonly hash: UpdateHash;
   readonly fingerprint: string | undefined;
 }
 
+/** What of an announced update is to be appended. */
+export interface AdmittedAnnounced {
+  /** The announced update, or what policy left of it: an update with a hash of its own. */
+  readonly update: Update;
+  readonly loss: Loss | undefined;
+}
+
+/** What is done with an announced update that is the right one. */
+export type AnnouncedOptions = Pick<AdmitOptions, "judge" | "cut" | "pruning">;
+
 /**
- * The body of a KX UPDATE: exactly one key in one block, and the very one that was announced.
- * Throws Refusal. The check closes the thesis's attack (3), a bogus UPDATE that suppresses a real
- * one: what does not verify is not marked as seen, and the next announcer is asked.
+ * Converts the body of a KX UPDATE: exactly one key in one block, with the announced hash. Throws
+ * Refusal. This prevents attack (3) of the thesis, a bogus UPDATE that suppresses a real one: an
+ * UPDATE with another hash is not remembered, and the next announcer is asked.
  */
 export function admitAnnounced(
   armor: Uint8Array,
   announced: Announced,
-  judge: Judgement = ALL,
-): Update {
-  return finish(admittingAnnounced(armor, announced, judge));
+  options: AnnouncedOptions = {},
+): AdmittedAnnounced {
+  return finish(admittingAnnounced(armor, announced, options));
 }
 
-/** The same in steps: an UPDATE may have 8 MiB. */
+/**
+ * The same in steps: an UPDATE may have 8 MiB. The key is not cut to its news, so that its hash
+ * stays the announced one. Only a key above the limits of a whole key is cut, as one from a mail.
+ */
 export function* admittingAnnounced(
   armor: Uint8Array,
   announced: Announced,
-  judge: Judgement = ALL,
-): Steps<Update> {
+  { judge = ALL, cut = WHOLE, pruning = KEEP_ALL }: AnnouncedOptions = {},
+): Steps<AdmittedAnnounced> {
   const [key] = (yield* keysIn([armor], 1)).toSorted(refusalsFirst);
-  if (key === undefined) throw new Refusal("no-key", "There is no OpenPGP public key in it.");
+  if (key === undefined) throw new Refusal("no-key", "No OpenPGP public key was found.");
   if (key instanceof Refusal) throw key;
   const name = yield* namingUpdate(key);
   const isSameKey =
@@ -220,17 +252,20 @@ export function* admittingAnnounced(
   if (name.hash !== announced.hash || !isSameKey) {
     throw new Refusal("hash-mismatch", "The key is not the one that was announced.");
   }
-  // Last, so that what policy refuses is known to be the update that was announced.
-  const refusal = judge(key);
-  if (refusal !== undefined) throw refusal;
-  return yield* updating(key, key, name);
+  // Policy is last, so that a refused update is certainly the announced one.
+  const isOver = pruning.total(pruning.packets(key).key).dropped.length > 0;
+  const taken = yield* takingOver(key, { judge, cut: isOver ? cut : WHOLE, pruning });
+  if (taken instanceof Refusal) throw taken;
+  const { rest, kept, loss } = taken;
+  const update = yield* updating(rest, kept, rest === key ? name : undefined);
+  return { update, loss };
 }
 
 function refusalsFirst(a: TransferableKey | Refusal, b: TransferableKey | Refusal): number {
   return Number(b instanceof Refusal) - Number(a instanceof Refusal);
 }
 
-/** One key as an update. `whole` is the key that it was cut from: more can be learnt from that. */
+/** One key as an update. `whole` is the key that it was cut from, for the skeleton. */
 export function updateOf(key: TransferableKey, whole: TransferableKey = key): Update {
   return finish(updating(key, whole));
 }
@@ -249,12 +284,12 @@ export function* updating(
   return { hash, digest, fingerprint, body: encodeKey(key), selfSigned, packets };
 }
 
-/** Whether nothing but the primary key is left. */
+/** Whether a key has only its primary key packet. */
 export function isBare({ primary, userIds, subkeys }: TransferableKey): boolean {
   return primary.signatures.length + userIds.length + subkeys.length === 0;
 }
 
-/** What says no more than which key it is. */
+/** The key with only its primary key packet. */
 function bare({ primary }: TransferableKey): TransferableKey {
   return assembleKey([{ packet: primary.packet, signatures: [] }]);
 }

@@ -218,7 +218,10 @@ export const EVENTS = {
   sent: {
     level: "info",
     text: "update delivered",
-    fields: { ...LEAVING, mails: "number", packed: "number?", bytes: "number", tookMs: "number" },
+    fields: {
+      ...{ ...LEAVING, mails: "number", packed: "number?", bytes: "number", tookMs: "number" },
+      ...{ how: "text", words: "text" },
+    },
     direction: "out",
     outcome: "delivered",
     transport: "mail",
@@ -285,6 +288,42 @@ export const EVENTS = {
     transport: "mail",
     attempt: "bad",
   },
+  "spool-waits": {
+    level: "warn",
+    text: "the local keyserver has not taken a file from its spool; it is told again",
+    fields: { neighbour: "text", path: "text", waitedMs: "number" },
+    isLimited: true,
+  },
+  "set-aside": {
+    level: "warn",
+    text: "an update fails for itself; it is retried apart from the others",
+    fields: { ...LEAVING, ...WAIT },
+    direction: "out",
+    outcome: "deferred",
+    transport: "mail",
+    attempt: "bad",
+    isLimited: true,
+  },
+  "refuses-all": {
+    level: "error",
+    text: "the site refuses every update; one is tried at a time until it takes one",
+    fields: { neighbour: "text", updates: "number", ...REPLY },
+  },
+  reopened: {
+    level: "info",
+    text: "updates that a site did not take are sent again",
+    fields: { neighbour: "text", updates: "number", reason: "text", fingerprint: "text?" },
+  },
+  "exceptions-dropped": {
+    level: "error",
+    text: "too many updates that a site did not take; the oldest of them are no longer remembered",
+    fields: { neighbour: "text", updates: "number" },
+  },
+  "lane-renamed": {
+    level: "info",
+    text: "a neighbour was renamed; its queue is kept",
+    fields: { neighbour: "text", former: "text" },
+  },
   paused: {
     level: "info",
     text: "paused by the operator",
@@ -302,7 +341,7 @@ export const EVENTS = {
   },
   undelivered: {
     level: "error",
-    text: "site refused the update permanently; skipped",
+    text: "site refused the update; it is offered again when its key comes again",
     fields: { ...LEAVING, ...REPLY },
     direction: "out",
     outcome: "refused",
@@ -443,8 +482,8 @@ export const EVENTS = {
   },
   pruned: {
     level: "warn",
-    text: "packets over a limit removed from a key; the rest is forwarded",
-    fields: { ...KEY, packets: "number", reason: "refusal", problem: "text" },
+    text: "packets that the policy excludes removed from a key; the rest is forwarded",
+    fields: { ...KEY, hash: "text?", packets: "number", reason: "refusal", problem: "text" },
   },
   "too-fast": {
     level: "warn",

@@ -1,9 +1,9 @@
 /**
- * The doors that one configuration asks for, over one log: built, started from the inside out and
- * stopped in the mirror order, but for those that send: they stop first and together, because they
- * may wait for seconds for servers that do not answer, and what comes in goes on meanwhile. Mails
- * and posts that are under way keep nobody waiting either. Holds no behaviour of its own; whoever
- * wants to know how the rooms hang together reads this file.
+ * Builds, starts and stops the doors of one configuration over one log. This file shows how the
+ * rooms are connected; it has no other behaviour. Doors that receive start last and stop in reverse
+ * order. Doors that send stop first and together, because they may wait for seconds for servers
+ * that do not answer; updates are received meanwhile. Mail and HKP requests under way do not delay
+ * the stop either: they end while other doors open.
  */
 import { AdminDoor } from "./admin/admin-door.js";
 import { hkpStats } from "./admin/hkp-stats.js";
@@ -12,6 +12,7 @@ import type { Judgement } from "./admit.js";
 import type { Clock } from "./clock.js";
 import type { Config, Endpoint } from "./config/config.js";
 import { goesByKx, goesByMail } from "./config/paths.js";
+import { KeyCompletion } from "./delivery/completion.js";
 import type { LaneDriver } from "./delivery/lane-driver.js";
 import { LOCAL_LANE, LocalDoor } from "./delivery/local-door.js";
 import { MailDoor } from "./delivery/mail-door.js";
@@ -20,12 +21,12 @@ import type { Diagnostics } from "./diagnostics.js";
 import { ReconDoor } from "./following/recon-door.js";
 import { BounceIntake } from "./ingress/bounce-intake.js";
 import { HkpDoor } from "./ingress/hkp.js";
-import { SMTP_LIMITS } from "./ingress/limits.js";
 import { MailIntake } from "./ingress/mail-intake.js";
 import { SmtpDoor } from "./ingress/smtp.js";
 import { SpoolDoor } from "./ingress/spool.js";
 import type { SystemdSockets } from "./ingress/systemd-sockets.js";
 import { AcceptRates } from "./intake/accept-rates.js";
+import { GroupCommit } from "./intake/group-commit.js";
 import { KeyIntake } from "./intake/key-intake.js";
 import type { RetentionLimits } from "./log/retention.js";
 import type { UpdateLog } from "./log/update-log.js";
@@ -37,10 +38,11 @@ import { RepairIntake } from "./repair/repair-intake.js";
 import { MailAnswers } from "./repair/repair-mail.js";
 import { CertificateEnds } from "./status/certificates.js";
 import type { EventCounters } from "./status/event-counters.js";
+import { several } from "./text.js";
 import type { Upkeep } from "./upkeep.js";
 import { VERSION } from "./version.js";
 
-/** Where a gateway listens; ports that the config left open are filled in. */
+/** Where a gateway listens, with the actual numbers for ports that are 0 in the config. */
 export interface Listening {
   readonly smtp: readonly Endpoint[];
   readonly hkp: readonly Endpoint[];
@@ -48,14 +50,14 @@ export interface Listening {
   readonly admin: Endpoint | undefined;
 }
 
-/** What outlives a change of the configuration. */
+/** The parts that outlive a reload of the configuration. */
 export interface Foundation {
   readonly log: UpdateLog;
   readonly clock: Clock;
   readonly counters: EventCounters;
-  /** Watches the clock over every change of the configuration. */
+  /** Watches the clock across reloads. */
   readonly upkeep: Upkeep;
-  /** Sockets that systemd opened, if it started us. */
+  /** Sockets that systemd opened, if it started the gateway. */
   readonly inherited: SystemdSockets | undefined;
   /** Milliseconds since 1970. */
   readonly startedAt: number;
@@ -64,15 +66,15 @@ export interface Foundation {
 export interface Doors {
   readonly listening: Listening;
   /**
-   * Closes them: when it resolves nothing is listened on any more. What is under way at the doors
-   * for mail and HKP may take some seconds more, until `drained`; other doors can open meanwhile.
+   * Closes them; when it resolves no address is listened on. Mails and HKP requests under way may
+   * take some seconds more, until `drained`; other doors can open meanwhile.
    */
   stop(): Promise<{ readonly drained: Promise<void> }>;
 }
 
 /**
- * Opens all doors of `config`. Throws the system's error when an address cannot be listened on and
- * `Trouble` when the log fails; what was opened is closed again.
+ * Opens all doors of `config`. Throws the system's error if an address cannot be listened on, and
+ * `Trouble` if the log fails; the doors that were opened are closed again.
  */
 export async function openDoors(config: Config, foundation: Foundation): Promise<Doors> {
   const { log, clock, counters, upkeep, inherited, startedAt } = foundation;
@@ -88,25 +90,31 @@ export async function openDoors(config: Config, foundation: Foundation): Promise
     reportIdleNeighbours(config, counters);
     const rules = rulesOf(config, foundation);
     const { outbound } = config;
-    const mailDoor = outbound && new MailDoor(config, outbound, log, clock, counters, rules);
+    const beside = localKeyserver(config);
+    const completion = beside && new KeyCompletion(beside.url, log, clock, rules);
+    senderStops.push(() => completion?.close());
+    const sending = { log, clock, diagnostics: counters, completion };
+    const mailDoor = outbound && new MailDoor(sending, { config, outbound, rules });
     const retention = () => retentionOf(config, mailDoor?.open() ?? []);
     upkeep.start(retention);
     stops.push(() => upkeep.stop());
 
     mailDoor?.start();
     senderStops.push(() => mailDoor?.stop());
-    const localDoor =
-      config.local && new LocalDoor(config, config.local, log, clock, counters, rules);
+    const { local } = config;
+    const localDoor = local && new LocalDoor(sending, { config, local, rules });
     localDoor?.start();
     senderStops.push(() => localDoor?.stop());
 
     const session = (name: string, isUp: boolean) => mailDoor?.session(name, isUp);
     const given = { rules, session };
-    const kxDoor = config.kx && new KxDoor(config, config.kx, log, clock, counters, given);
+    const appends = new GroupCommit(log);
+    const kxComponents = { log, appends, clock, diagnostics: counters, ...given };
+    const kxDoor = config.kx && new KxDoor(kxComponents, { ...config, kx: config.kx });
     stops.push(() => kxDoor?.stop());
     const kx = (await kxDoor?.start()) ?? [];
 
-    // A neighbour that sends mail or posts is up, so its KX connection is dialled at once.
+    // A neighbour that sends mail or HKP requests is up, so its KX connection is dialled at once.
     const unsubscribe = counters.onReport(({ event, fields: { neighbour, via } }) => {
       const cameIn = (event === "accepted" || event === "duplicate") && via !== "kx";
       if (cameIn && typeof neighbour === "string") kxDoor?.showedLife(neighbour);
@@ -133,41 +141,47 @@ export async function openDoors(config: Config, foundation: Foundation): Promise
     const rates = new AcceptRates(config.neighbours, clock);
     const { forward } = config.policy;
     const { pruning } = rules;
-    const keys = new KeyIntake(log, clock, counters, { judge, pruning, rates, forward });
-    const repairIntake = new RepairIntake(log, keys, clock);
+    const keyComponents = { log, appends, clock, diagnostics: counters };
+    const keys = new KeyIntake(keyComponents, { judge, pruning, rates, forward });
+    const repairIntake = new RepairIntake({ repairs: log.repairs, keys, clock });
     const mailer = outbound && new QuestionMailer(config, outbound, log, clock);
-    const roads = { mail: mailer?.ask.bind(mailer), local: localKeyserver(config), rules };
-    const repairDoor = new RepairDoor(config, log, repairIntake, roads, clock, counters);
+    const mailQuestion = mailer?.ask.bind(mailer);
+    const repairDoor = new RepairDoor(
+      { log, intake: repairIntake, rules, mail: mailQuestion, clock, diagnostics: counters },
+      { ...config, local: beside },
+    );
     repairDoor.start();
     senderStops.push(async () => {
       mailer?.close();
       await repairDoor.stop();
     });
 
-    const beside = followedKeyserver(config);
-    reconDoor = new ReconDoor(config, log, keys, beside, clock, counters);
+    const following = { log, keys, clock, diagnostics: counters };
+    reconDoor = new ReconDoor(following, { ...config, local: followedKeyserver(config) });
     reconDoor.start();
     senderStops.push(() => reconDoor?.stop());
 
-    const answers = new MailAnswers(config.neighbours, log, repairIntake);
-    const intake = new MailIntake(keys, counters, answers);
-    const bounces = new BounceIntake(config, log, clock, counters);
-    const { smtp: mail } = config;
-    const smtpDoor =
-      mail && new SmtpDoor(config, mail, intake, bounces, counters, SMTP_LIMITS, inherited);
+    const answers = new MailAnswers({ log, intake: repairIntake }, config);
+    const intake = new MailIntake({ keys, diagnostics: counters, answers });
+    const { neighbours, smtp: mail, spool, hkp: web } = config;
+    const bounce = outbound?.bounce;
+    const common = { clock, diagnostics: counters };
+    const bounces = new BounceIntake({ log, ...common }, { bounce, neighbours });
+    const smtpComponents = { intake, bounces, diagnostics: counters, inherited };
+    const smtpDoor = mail && new SmtpDoor(smtpComponents, { ...config, smtp: mail });
     stops.push(() => void draining.push(smtpDoor?.stop()));
     const smtp = (await smtpDoor?.start()) ?? [];
-    const spoolDoor = config.spool && new SpoolDoor(config, config.spool, intake, counters, clock);
+    const spoolDoor = spool && new SpoolDoor({ intake, ...common }, { ...config, spool });
     spoolDoor?.start();
     stops.push(() => spoolDoor?.stop());
     const stats = () => hkpStats(sources);
-    const hkpDoor = config.hkp && new HkpDoor(config, config.hkp, keys, counters, clock, { stats });
+    const hkpDoor = web && new HkpDoor({ keys, stats, ...common }, { ...config, hkp: web });
     stops.push(() => void draining.push(hkpDoor?.stop()));
     const hkp = (await hkpDoor?.start()) ?? [];
 
     const lane = (name: string) => mailDoor?.lane(name) ?? localDoor?.lane(name);
     const orders = ordersFor(lane, kxDoor, repairDoor, config, foundation);
-    const adminDoor = new AdminDoor(sources, orders, counters);
+    const adminDoor = new AdminDoor({ sources, orders, diagnostics: counters });
     stops.push(() => adminDoor.stop());
     const admin = await adminDoor.start();
     for (const name of inherited?.idle ?? []) counters.report("idle-socket", { name });
@@ -178,14 +192,14 @@ export async function openDoors(config: Config, foundation: Foundation): Promise
   }
 }
 
-/** The policy over the log; where no new keys are taken, those of the log are the known ones. */
+/** The policy over the log. With `new_keys = false` the keys of the log are the known ones. */
 function rulesOf({ policy }: Config, { log, clock, counters }: Foundation): Policy {
   const isClosed = !policy.newKeys && policy.carried === undefined;
   if (isClosed && log.removals.adopt() === 0) counters.report("takes-nothing", {});
   return new Policy(policy, log, clock);
 }
 
-/** The operator's orders, each carried out by the part that it concerns. */
+/** The operator's orders; the door that an order concerns carries it out. */
 function ordersFor(
   lane: (name: string) => LaneDriver | undefined,
   kxDoor: KxDoor | undefined,
@@ -229,8 +243,9 @@ function ordersFor(
       const mail = `${name} is asked by mail for its changes of ${days} days.`;
       return { ...said(true, via === "kx" ? kx : mail), via };
     },
-    retry(name) {
+    retry(name, which) {
       const site = lane(name);
+      if (which !== undefined) return retryExceptions(name, site, which);
       const peer = kxDoor?.status().find((one) => one.name === name);
       if (site === undefined && peer === undefined) return nobody(name);
       if (site?.status().isPaused || peer?.isPaused) {
@@ -238,7 +253,10 @@ function ordersFor(
       }
       const isDialled = kxDoor?.dialNow(name) === true;
       const isMailed = site?.isOpen === true;
-      if (isMailed) site.resume();
+      if (isMailed) {
+        site.reopen();
+        site.resume();
+      }
       if (isDialled)
         return said(true, `${name} is dialled now${isMailed ? ", and mail is retried" : ""}.`);
       if (isMailed) return said(true, `Delivery to ${name} is retried now.`);
@@ -250,7 +268,8 @@ function ordersFor(
       const site = lane(name);
       if (site === undefined) return nobody(name);
       if (site.skip(seq)) return said(true, `Update ${seq} is given up for ${name}.`);
-      return said(false, `Update ${seq} is not the next one for ${name}, or is being sent.`);
+      const why = "does not wait there for a retry, or it is being sent just now";
+      return said(false, `Update ${seq} is not the next one for ${name} and ${why}.`);
     },
     remove(verb, fingerprint, given) {
       const order = orderOf(verb, fingerprint, given, clock.now());
@@ -262,6 +281,23 @@ function ordersFor(
           });
     },
   };
+}
+
+/** Sends again what a site did not take: one update, or all of them. */
+function retryExceptions(name: string, site: LaneDriver | undefined, which: number | "all") {
+  if (site === undefined) return { done: false, words: `Nothing is sent to ${name} by mail.` };
+  if (site.status().isPaused) return { done: false, words: `${name} is paused. Resume it first.` };
+  const count = site.reopen(which);
+  site.resume();
+  if (count > 0) {
+    const later = site.isOpen ? "" : " when mail opens, since KX is in use now";
+    return { done: true, words: `${name} is sent ${several(count, "update")} again${later}.` };
+  }
+  const words =
+    which === "all"
+      ? `${name} has taken everything: there is nothing to send again.`
+      : `Update ${which} has no exception at ${name}.`;
+  return { done: false, words };
 }
 
 /** The local keyserver, if it can be asked for keys. */
@@ -278,8 +314,8 @@ function followedKeyserver({ local }: Config) {
 }
 
 /**
- * How long the log keeps what, and for which lanes it holds what they have not got: for those in
- * use. Whoever is on KX fetches in time or not at all.
+ * The limits of expiry. Bodies are held for lanes that are in use; a neighbour on KX fetches
+ * updates before they expire.
  */
 export function retentionOf({ log, local }: Config, open: readonly string[]): RetentionLimits {
   const { retainMs, rememberMs, holdBytes: bytes } = log;

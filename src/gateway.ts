@@ -1,7 +1,8 @@
 /**
- * A gateway: one log, and the doors of the configuration that is in force. The log stays open for
- * life; a new configuration closes the doors and opens them anew, which costs the neighbours a
- * reconnect and nobody an update. When the new doors cannot be opened the old ones are.
+ * A gateway: one log, and the doors of the configuration in force. The log stays open for the life
+ * of the process. A reload closes the doors and opens those of the new configuration: KX peers
+ * reconnect, and no update is lost. If the new doors cannot be opened, those of the previous
+ * configuration are opened again.
  */
 
 import type { Clock } from "./clock.js";
@@ -12,20 +13,29 @@ import type { Doors, Foundation, Listening } from "./doors.js";
 import { openDoors, retentionOf } from "./doors.js";
 import type { SystemdSockets } from "./ingress/systemd-sockets.js";
 import { UpdateLog } from "./log/update-log.js";
+import { LogGuard } from "./log-guard.js";
+import { passRevocations } from "./removal.js";
 import { EventCounters } from "./status/event-counters.js";
-import { restoreCounters } from "./status/restored-counters.js";
-import { SentJournal } from "./status/sent-journal.js";
+import { restoreCounters, SentJournal } from "./status/sent-journal.js";
+import type { Fingerprint } from "./update.js";
 import { Upkeep } from "./upkeep.js";
 import { VERSION } from "./version.js";
+
+export interface GatewayComponents {
+  readonly clock: Clock;
+  readonly diagnostics: Diagnostics;
+  /** Sockets that systemd opened, if it started the gateway; the caller closes them. */
+  readonly inherited?: SystemdSockets;
+}
 
 export class Gateway {
   readonly #foundation: Foundation;
   #config: Config;
   #doors: Doors;
   readonly #journal: SentJournal;
-  /** Changes of the doors, one after the other. */
+  /** Changes of the doors run one after the other. */
   #work: Promise<void> = Promise.resolve();
-  /** What is still under way at doors that a reload has closed. */
+  /** Sessions that are still under way at doors that a reload has closed. */
   readonly #draining = new Set<Promise<void>>();
 
   private constructor(foundation: Foundation, config: Config, doors: Doors, journal: SentJournal) {
@@ -36,28 +46,28 @@ export class Gateway {
   }
 
   /**
-   * Opens the log and the doors. Throws `Trouble` when the log cannot be used and the system's
-   * error when an address cannot be listened on; nothing stays open then. `inherited` is what
-   * systemd opened for us, and stays its caller's to close.
+   * Opens the log and the doors. Throws `Trouble` if the log cannot be used, and the system's error
+   * if an address cannot be listened on; then nothing stays open.
    */
   static async start(
+    { clock, diagnostics, inherited }: GatewayComponents,
     config: Config,
-    clock: Clock,
-    diagnostics: Diagnostics,
-    inherited?: SystemdSockets,
   ): Promise<Gateway> {
     const log = UpdateLog.open(config.log.path);
-    const counters = new EventCounters(diagnostics, clock);
-    const journal = new SentJournal(log, counters, clock);
+    const counters = new EventCounters({ next: diagnostics, clock });
+    const journal = new SentJournal({ log, counters, clock });
     try {
       log.onDamage(({ message: problem, remedy }) => {
         counters.report("log-damaged", { problem, remedy });
       });
+      if (config.mode === "bridge") log.observed.end();
       restoreCounters(log, counters, clock.now());
-      const upkeep = new Upkeep(log, () => retentionOf(config, []), clock, counters);
+      const used = { log, clock, diagnostics: counters };
+      const upkeep = new Upkeep(used, () => retentionOf(config, []));
       const foundation = { log, clock, counters, upkeep, inherited, startedAt: clock.now() };
       const doors = await openDoors(config, foundation);
       const gateway = new Gateway(foundation, config, doors, journal);
+      gateway.#passRevocations();
       gateway.#reportReady();
       return gateway;
     } catch (error) {
@@ -67,7 +77,7 @@ export class Gateway {
     }
   }
 
-  /** The configuration that is in force. */
+  /** The configuration in force. */
   get config(): Config {
     return this.#config;
   }
@@ -76,7 +86,7 @@ export class Gateway {
     return this.#doors.listening;
   }
 
-  /** Puts another configuration in force, or keeps the present one, reports why and says false. */
+  /** Puts `config` in force. If that fails it keeps the present one, reports why, returns false. */
   reload(config: Config): Promise<boolean> {
     const done = this.#work.then(() => this.#reload(config));
     this.#work = done.then(() => {});
@@ -105,9 +115,12 @@ export class Gateway {
     this.#draining.add(drained);
     void drained.then(() => this.#draining.delete(drained));
     try {
+      this.#journal.flush();
+      if (config.mode === "bridge") this.#foundation.log.observed.end();
       this.#doors = await openDoors(config, this.#foundation);
       this.#config = config;
       counters.report("reloaded", {});
+      this.#passRevocations();
     } catch (error) {
       const problem = error instanceof Error ? error.message : String(error);
       counters.report("reload-refused", { problem });
@@ -115,6 +128,17 @@ export class Gateway {
     }
     this.#reportReady();
     return this.#config === config;
+  }
+
+  /** For the blocks of the list; those of commands did it when they were given. */
+  #passRevocations(): void {
+    const { log, clock, counters } = this.#foundation;
+    const now = clock.now();
+    const guard = new LogGuard("policy", clock, counters);
+    for (const [fingerprint, { allowRevocation, until = Infinity }] of this.#config.policy.blocks) {
+      if (!allowRevocation || until <= now) continue;
+      guard.run(() => passRevocations(log, fingerprint as Fingerprint, now));
+    }
   }
 
   #reportReady(): void {

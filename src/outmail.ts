@@ -1,42 +1,45 @@
 /**
- * The gate out to legacy sites, the mirror of `admit.ts`: an update from the log becomes the mails
- * that pksd, SKS, onak and CKS can take, or several that wait become one. Pure: puts the OpenPGP
- * fragments (completion, what must travel alone, the size cap) into mails of the dialect. Sends
- * nothing, and knows no schedule.
+ * Converts an update from the log to the mails that pksd, SKS, onak and CKS can process, or several
+ * waiting updates to one mail. The counterpart of `admit.ts`. `openpgp/fragments.ts` completes and
+ * divides the update, `mail/compose.ts` writes the mails. Nothing is sent here.
  *
- * The update itself stays what it is: its hash is its name. Only the mails are completed.
+ * Only the mails are completed. The update in the log is unchanged, since its hash identifies it.
  */
+
 import { Refusal } from "./errors.js";
 import { composeIncremental } from "./mail/compose.js";
 import { addressKey, domainOf } from "./mail-address.js";
 import { armoredSize, encodeArmor } from "./openpgp/armor.js";
 import { fragments } from "./openpgp/fragments.js";
 import { readKeys, type TransferableKey } from "./openpgp/key.js";
+import type { ServerKind } from "./server-kinds.js";
 import type { Seq, UpdateHash } from "./update.js";
 
-/** Who a mail goes to and comes from. */
+/** The addresses and the size limit of a mail. */
 export interface Envelope {
-  /** The site's address. */
+  /** The address of the site. */
   readonly to: string;
   /** Our contact address. */
   readonly from: string;
-  /** Our own address in the trail. */
+  /** Our own address for the trail. */
   readonly site: string;
-  /** Most bytes of one mail, as the site counts them. */
+  /** The largest mail that the site accepts, in bytes. */
   readonly maxBytes: number;
+  /** What the site runs, if that is known. */
+  readonly kind?: ServerKind | undefined;
 }
 
 export interface Outmail {
-  /** The message on the wire, CRLF, not dot-stuffed. */
+  /** The message with CRLF, without dot-stuffing. */
   readonly raw: Uint8Array;
   readonly messageId: string;
-  /** Its key shows no user id, because none is known: pksd and onak will refuse it. */
+  /** Whether the key has no user id, because none is known, and the site may need one. */
   readonly incomplete: boolean;
-  /** Larger than allowed, since one packet alone is. */
+  /** Whether the mail is above the limit because a single packet is. */
   readonly oversized: boolean;
 }
 
-/** An update as the log holds it: its body is one key. */
+/** An update in the log; its body is one key. */
 export interface Stored {
   readonly seq: Seq;
   readonly hash: UpdateHash;
@@ -44,9 +47,9 @@ export interface Stored {
 }
 
 /**
- * The mails that carry one update to one site, at least one, each with its own Message-ID, which
- * is the same when the mail is made again after a crash. `skeleton` is what the log remembers of
- * the update's key; `date` in milliseconds since 1970.
+ * The mails with one update for one site; none if a site of its kind can process nothing of it.
+ * Each has its own Message-ID, which is the same when the mail is made again after a crash.
+ * `skeleton` is the stored skeleton of the key, `date` is in milliseconds since 1970.
  */
 export function outmails(
   update: Stored,
@@ -57,18 +60,18 @@ export function outmails(
 ): Outmail[] {
   const key = keyOf(update);
   const room = roomFor(update, trail, envelope);
-  return fragments(key, skeleton, room, date).map(({ packets, isNamed }, index) => {
+  return fragments(key, skeleton, room, date, envelope.kind).map(({ packets, isNamed }, index) => {
     const mail = compose(update, `${index + 1}`, packets, trail, envelope, date);
     return { ...mail, incomplete: !isNamed, oversized: mail.raw.length > envelope.maxBytes };
   });
 }
 
-/** Updates in one mail: pksd works through a mail of 200 at once, and its queue by one in 3 s. */
+/** Most updates in one mail. pksd processes a mail of 200 at once, and one mail in 3 s. */
 const MAX_PACKED = 100;
 
 /**
- * Several updates in one armor block, for a site that has to catch up. Only what every server is
- * known to read on behind goes in: of a block, some lose all that follows a key they choke on.
+ * Several updates in one armor block, for a site that has to catch up. It takes only keys that all
+ * servers can process, since some lose all keys of a block after one that they cannot process.
  */
 export class MailPack {
   readonly #envelope: Envelope;
@@ -85,8 +88,8 @@ export class MailPack {
   }
 
   /**
-   * Adds an update, unless it has to travel alone or in company of its own: a key of version 4 and
-   * one plain fragment with a user id, known to the same sites as the others, while there is room.
+   * Adds an update and returns true, if it is a version 4 key with one plain fragment and a user
+   * id, its trail has the same sites as the others, and there is room. Otherwise returns false.
    */
   add(update: Stored, skeleton: Uint8Array | undefined, trail: readonly string[]): boolean {
     if (this.#packets.length === MAX_PACKED) return false;
@@ -94,7 +97,8 @@ export class MailPack {
     const key = keyOf(update);
     if (key.version !== 4) return false;
     const room = roomFor(update, trail, this.#envelope);
-    const [fragment, ...more] = fragments(key, skeleton, room, this.#date);
+    const { kind } = this.#envelope;
+    const [fragment, ...more] = fragments(key, skeleton, room, this.#date, kind);
     if (fragment?.kind !== "plain" || !fragment.isNamed || more.length > 0) return false;
     const bytes = this.#bytes + fragment.packets.length;
     if (armoredSize(bytes) > room) return false;
@@ -105,9 +109,9 @@ export class MailPack {
     return true;
   }
 
-  /** The mail that carries all of them, at least one. */
+  /** The mail with all added updates. Throws Error without any. */
   mail(): Outmail {
-    if (this.#last === undefined) throw new Error("an empty pack is no mail");
+    if (this.#last === undefined) throw new Error("a mail needs at least one update");
     const packets = Buffer.concat(this.#packets);
     const part = `p${this.#packets.length}`;
     const mail = compose(this.#last, part, packets, this.#trail, this.#envelope, this.#date);
@@ -117,7 +121,8 @@ export class MailPack {
 
 function keyOf({ body }: Stored): TransferableKey {
   const [key] = readKeys(body);
-  if (key === undefined || key instanceof Refusal) throw new Error("a body in the log is no key");
+  if (key === undefined || key instanceof Refusal)
+    throw new Error("a body in the log is not a key");
   return key;
 }
 
@@ -137,10 +142,10 @@ function compose(
   };
 }
 
-/** How much armor a mail may hold. */
+/** Bytes of armor that fit in a mail. */
 function roomFor(update: Stored, trail: readonly string[], envelope: Envelope): number {
   const empty = compose(update, "p999", new Uint8Array(0), trail, envelope, 0).raw.length;
-  // Armor comes in lines of 64 and LF; on the wire each line has a CR more.
+  // A line of armor has 64 characters and LF; in the mail it has CRLF.
   return Math.floor(((envelope.maxBytes - empty) * 65) / 66);
 }
 

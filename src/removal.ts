@@ -1,18 +1,21 @@
 /**
- * The operator's orders about a key: block it, take the block back, forget what the log holds of
- * it. Read from texts, written as the path that the control socket takes, and carried out on the
- * log, by the running gateway or, while none runs, by the command. What a block means is the
- * policy's; what other keyservers have is out of reach.
+ * The operator's orders about a key: block it, remove the block, forget its updates in the log. An
+ * order is parsed from texts, sent as a path of the control socket, and carried out on the log by
+ * the running gateway or, if none runs, by the command. `policy.ts` defines the effect of a block.
+ * Copies of the key on other keyservers are not affected.
  */
 
+import { updateOf } from "./admit.js";
 import type { Clock } from "./clock.js";
 import type { PolicySettings } from "./config/config.js";
 import { parseFingerprint } from "./config/fingerprint.js";
 import type { Reading } from "./config/units.js";
 import { parseDate } from "./config/units.js";
 import type { Diagnostics } from "./diagnostics.js";
+import { Refusal } from "./errors.js";
 import type { UpdateLog } from "./log/update-log.js";
-import { Policy } from "./policy.js";
+import { assembleKey, type Component, keyPackets, readKeys } from "./openpgp/key.js";
+import { hardRevocations, Policy } from "./policy.js";
 import { several } from "./text.js";
 import type { Fingerprint } from "./update.js";
 
@@ -20,9 +23,9 @@ export type RemovalVerb = "block" | "unblock" | "forget";
 
 const VERBS: readonly string[] = ["block", "unblock", "forget"] satisfies RemovalVerb[];
 
-/** Longest reason; it is shown in lists and has to fit into a request. */
+/** Maximum length of a reason, which is shown in lists and is part of a request. */
 const MAX_REASON = 500;
-/** Updates of one key that are counted for an answer. */
+/** Maximum number of updates of a key that is counted for an answer. */
 const COUNTED = 1000;
 
 export interface RemovalOrder {
@@ -35,14 +38,14 @@ export interface RemovalOrder {
   readonly allowRevocation: boolean;
 }
 
-/** What came of an order; `missing` when there was nothing to do it to. */
+/** The outcome of an order; `missing` if there was nothing to change. */
 export interface RemovalOutcome {
   readonly done: boolean;
   readonly words: string;
   readonly missing?: true;
 }
 
-/** An order as it was written at `now` (ms since 1970), or what is wrong with it. */
+/** An order that was given at `now` (ms since 1970), or the fault in it. */
 export function readOrder(
   verb: RemovalVerb,
   given: {
@@ -69,7 +72,7 @@ export function readOrder(
   return { value: { ...common, until: until.value } };
 }
 
-/** The path by which an order goes to a running gateway, and how it is read there. */
+/** The path of an order on the control socket of a running gateway. */
 export function pathOf({
   verb,
   fingerprint,
@@ -83,7 +86,7 @@ export function pathOf({
   return `/keys/${fingerprint}/${verb}?${query}`;
 }
 
-/** The order of such a path; undefined when `verb` is none. */
+/** The order of such a path; undefined if `verb` is not a verb of removal. */
 export function orderOf(
   verb: string,
   fingerprint: string,
@@ -97,20 +100,20 @@ export function orderOf(
   return readOrder(verb, { fingerprint, reason, until, allowRevocation }, now);
 }
 
-/** Up to this size of the log a running gateway rebuilds it: a second in which nobody is served. */
+/** Maximum size of a log that a running gateway rebuilds, which blocks it for a second. */
 export const REBUILD_BYTES = 64 * 1024 ** 2;
 
-/** What an order is carried out on. */
+/** The components and settings with which an order is carried out. */
 interface Place {
   readonly policy: PolicySettings;
-  readonly log: UpdateLog;
+  readonly log: RevocationLog & Pick<UpdateLog, "removals">;
   readonly clock: Clock;
   readonly diagnostics: Diagnostics;
-  /** Up to which size a log is rebuilt when something was forgotten. */
+  /** Maximum size of a log that is rebuilt after a key was forgotten. */
   readonly rebuildBytes: number;
 }
 
-/** Does it, on disk when it returns. Throws `Trouble`; then nothing was done. */
+/** Carries out an order, durably. Throws `Trouble`; then nothing was changed. */
 export function carryOut(order: RemovalOrder, place: Place): RemovalOutcome {
   switch (order.verb) {
     case "block":
@@ -124,13 +127,55 @@ export function carryOut(order: RemovalOrder, place: Place): RemovalOutcome {
   }
 }
 
+/** What `passRevocations` uses of the log. */
+export type RevocationLog = Pick<UpdateLog, "append" | "body" | "lookup" | "trails">;
+
+/**
+ * Appends the hard revocations of a blocked key that the log holds only together with packets that
+ * are withheld now, as an update of their own: KX names an update by its hash, so an entry cannot
+ * leave in part. Returns how many there were. Throws `Trouble`.
+ */
+export function passRevocations(log: RevocationLog, fingerprint: Fingerprint, at: number): number {
+  let bundled: Component | undefined;
+  const passing = new Set<string>();
+  const trails: string[][] = [];
+  for (const seq of log.lookup.byFingerprint(fingerprint, COUNTED)) {
+    const [key] = readKeys(log.body(seq) ?? new Uint8Array());
+    if (key === undefined || key instanceof Refusal) continue;
+    const { primary } = hardRevocations(key);
+    if (primary.signatures.length === 0) continue;
+    if (keyPackets(key).length === primary.signatures.length + 1) {
+      for (const { body } of primary.signatures) passing.add(nameOf(body));
+      continue;
+    }
+    const signatures = [...(bundled?.signatures ?? []), ...primary.signatures];
+    bundled = { packet: primary.packet, signatures };
+    trails.push(log.trails.get(seq));
+  }
+  const missing = bundled?.signatures.filter(({ body }) => !passing.has(nameOf(body))) ?? [];
+  if (bundled === undefined || missing.length === 0) return 0;
+  const update = updateOf(assembleKey([{ packet: bundled.packet, signatures: missing }]));
+  // A site has all of them when it has each entry that they came in.
+  const [first = [], ...others] = trails;
+  const trail = first.filter((one) => others.every((trail) => trail.includes(one)));
+  const origin = { neighbour: undefined, transport: "import" } as const;
+  log.append([{ update, origin, trail, receivedAt: at, evenKnown: true }]);
+  return update.packets.length - 1;
+}
+
+function nameOf(body: Uint8Array): string {
+  return Buffer.from(body).toString("base64");
+}
+
 function block(order: RemovalOrder, { log, clock, diagnostics }: Place): RemovalOutcome {
   const { fingerprint, reason, until, allowRevocation } = order;
   log.removals.setBlock(fingerprint, { reason, until, allowRevocation }, clock.now());
   const end = until === undefined ? undefined : new Date(until).toISOString();
   diagnostics.report("blocked", { fingerprint, words: reason, until: end, allowRevocation });
   const held = log.lookup.byFingerprint(fingerprint, COUNTED).length;
-  const exception = allowRevocation ? "; hard revocations pass" : "";
+  const passed = allowRevocation ? passRevocations(log, fingerprint, clock.now()) : 0;
+  const also = passed > 0 ? `, and ${several(passed, "revocation")} of the log is sent alone` : "";
+  const exception = allowRevocation ? `; hard revocations pass${also}` : "";
   const known =
     held === 0
       ? "The log holds no update of it: check that this is the fingerprint of the primary key."
@@ -141,18 +186,19 @@ function block(order: RemovalOrder, { log, clock, diagnostics }: Place): Removal
 
 function unblock(
   { fingerprint, reason }: RemovalOrder,
-  { policy, log, diagnostics }: Place,
+  { policy, log, clock, diagnostics }: Place,
 ): RemovalOutcome {
   const list = policy.blocks.has(fingerprint) ? policy.blocklist : undefined;
   const rest = `is in the list ${list}: remove it there and reload the gateway.`;
-  if (!log.removals.unblock(fingerprint)) {
+  if (!log.removals.unblock(fingerprint, clock.now())) {
     const words = `${fingerprint} ${list === undefined ? "is not blocked." : rest}`;
     return { done: false, missing: true, words };
   }
   diagnostics.report("unblocked", { fingerprint, words: reason });
   if (list !== undefined) return { done: true, words: `The block is removed, but the key ${rest}` };
   const words =
-    "Updates that were refused or skipped during the block are not fetched automatically.";
+    "What was withheld from neighbours is sent to them. What was refused on its way in is " +
+    "accepted when it is sent again.";
   return { done: true, words: `${fingerprint} is no longer blocked. ${words}` };
 }
 

@@ -56,7 +56,7 @@ export function percent(share: number): string {
   return `${(share * 100).toFixed(1).replace(/\.0$/, "")} %`;
 }
 
-const ROADS = {
+const RECEIVED_BY = {
   mail: "by mail",
   kx: "by KX",
   hkp: "by HKP",
@@ -67,7 +67,7 @@ const ROADS = {
 
 /** How an update was received: "by mail". */
 export function cameBy(transport: Transport): string {
-  return ROADS[transport];
+  return RECEIVED_BY[transport];
 }
 
 /** "a", "a and b", "a, b and c". */

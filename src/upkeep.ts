@@ -1,16 +1,16 @@
 /**
- * What the log needs by the clock: old bodies and old announcements leave it, in small batches so
- * that nobody waits for them; what a site still needs is held for a while. Lives as long as the
- * process, over every change of the configuration, since it watches the clock.
+ * Periodic work on the log: old bodies and announcements expire, in small batches that do not block
+ * other work; bodies that a site still needs are held for a while. There is one for the life of the
+ * process, across reloads of the configuration, since it watches the clock.
  *
  *  1. Nothing expires in the first hour after the start, nor in the hour after the date has moved
- *     against the monotonic clock by more than a day: whoever corrects a clock does it by then.
- *  2. After that the date counts as right from the hour's beginning on. What was before has to be
- *     borne out by the log (`UpdateLog.provenBefore`). So a date that is wrong for days empties
- *     nothing, and one that is corrected needs no restart.
- *  3. What is dated in the future is dated anew, else it would stay until then.
+ *     against the monotonic clock by more than a day. In this time a wrong clock can be corrected.
+ *  2. After that hour the date is trusted from the beginning of the hour on. Earlier dates must be
+ *     confirmed by the entries of the log (`Retention.provenBefore`). So a date that is wrong for
+ *     days deletes nothing, and no restart is needed after it is corrected.
+ *  3. Rows with a date in the future get the present date; otherwise they would stay until then.
  *
- * Every three seconds it looks whether the log is where it was, also when nobody writes to it.
+ * Every three seconds it checks that the files of the log are in place, even without writes.
  */
 import type { Clock } from "./clock.js";
 import type { Diagnostics } from "./diagnostics.js";
@@ -21,7 +21,7 @@ import { LogGuard } from "./log-guard.js";
 
 export const UPKEEP_LIMITS = {
   everyMs: 10 * 60_000,
-  /** How soon what failed is tried again. */
+  /** Time until the next attempt after a failure. */
   againMs: 60_000,
   batch: 100,
   clockJumpMs: 24 * 60 * 60_000,
@@ -29,18 +29,24 @@ export const UPKEEP_LIMITS = {
   lookMs: 3000,
 } as const;
 
-/** How upkeep is, for whoever asks whether all is well. */
+/** The state of upkeep, for /readyz and the status. */
 export interface UpkeepStatus {
-  /** How often it has failed in a row. */
+  /** Number of consecutive failures. */
   readonly failures: number;
-  /** What it said the last time, and what to do; undefined when it did not fail. */
+  /** The error of the last attempt with its remedy; undefined if it did not fail. */
   readonly trouble: { readonly problem: string; readonly remedy: string } | undefined;
-  /** By how much the clock jumped within the last hour; undefined when it did not. */
+  /** How far the clock jumped within the last hour; undefined if it did not jump. */
   readonly jumpedMs: number | undefined;
 }
 
+export interface UpkeepComponents {
+  readonly log: Pick<UpdateLog, "assertInPlace" | "retention">;
+  readonly clock: Clock;
+  readonly diagnostics: Diagnostics;
+}
+
 export class Upkeep {
-  readonly #log: UpdateLog;
+  readonly #log: UpkeepComponents["log"];
   readonly #clock: Clock;
   readonly #diagnostics: Diagnostics;
   readonly #guard: LogGuard;
@@ -50,9 +56,9 @@ export class Upkeep {
   /** Monotonic. */
   #steadySince: number;
   #jumpedMs: number | undefined;
-  /** The date of the newest entry when we began, until it is compared with the clock. */
+  /** The date of the newest entry at the start, until it was compared with the clock. */
   #newestDate: number | undefined;
-  /** What goes in the batches that are under way; undefined between them. */
+  /** The time and limits of the current round of batches; undefined between two rounds. */
   #round: { readonly now: number; readonly limits: RetentionLimits } | undefined;
   #failures = 0;
   #trouble: Trouble | undefined;
@@ -62,15 +68,10 @@ export class Upkeep {
   #isRunning = false;
 
   /**
-   * `limits` are asked for each time, since what is held changes with the roads in use. Throws
-   * `Trouble` when the log cannot be read.
+   * `limits` is called for each round, since the bodies to hold depend on the paths in use. Throws
+   * `Trouble` if the log cannot be read.
    */
-  constructor(
-    log: UpdateLog,
-    limits: () => RetentionLimits,
-    clock: Clock,
-    diagnostics: Diagnostics,
-  ) {
+  constructor({ log, clock, diagnostics }: UpkeepComponents, limits: () => RetentionLimits) {
     this.#log = log;
     this.#limits = limits;
     this.#clock = clock;
@@ -81,7 +82,7 @@ export class Upkeep {
     this.#newestDate = log.retention.newestDate();
   }
 
-  /** Begins, or goes on with other limits. */
+  /** Starts, or continues with other limits. */
   start(limits = this.#limits): void {
     this.#limits = limits;
     this.#isRunning = true;
@@ -89,14 +90,14 @@ export class Upkeep {
     this.#watch = setInterval(() => this.look(), UPKEEP_LIMITS.lookMs);
   }
 
-  /** Rests until the next `start`. */
+  /** Stops until the next `start`. */
   stop(): void {
     this.#isRunning = false;
     clearTimeout(this.#timer);
     clearInterval(this.#watch);
   }
 
-  /** Says once when the files of the log are not in their places any more. */
+  /** Reports once that the files of the log are no longer in place. */
   look(): void {
     try {
       this.#log.assertInPlace();
@@ -125,7 +126,7 @@ export class Upkeep {
     this.#timer = setTimeout(() => this.#run(), wait);
   }
 
-  /** One batch; true when there is more to do now. For whoever has a clock of its own to go by. */
+  /** Runs one batch; true if there is more to do now. Tests and the simulation call it too. */
   step(): boolean {
     const now = this.#clock.now();
     try {
@@ -144,7 +145,7 @@ export class Upkeep {
     }
   }
 
-  /** Rule 1: for how long the date has been in step with the monotonic clock. */
+  /** Rule 1: returns for how long the date has agreed with the monotonic clock. */
   #lookAtClock(now: number): number {
     const monotonic = this.#clock.monotonic();
     const { clockJumpMs, settleMs } = UPKEEP_LIMITS;
@@ -155,7 +156,7 @@ export class Upkeep {
       this.#round = undefined;
       this.#jumped(jumpMs);
     } else if (this.#newestDate !== undefined && this.#newestDate - now > clockJumpMs) {
-      // A clock that is ahead looks like a time in which we were down; one that is behind does not.
+      // A clock that is ahead cannot be told from a long stop; one that is behind can.
       this.#jumped(now - this.#newestDate);
     }
     this.#newestDate = undefined;
@@ -183,7 +184,7 @@ export class Upkeep {
     return more;
   }
 
-  /** What is to go, by the evidence there is now. */
+  /** The limits of a round, as far as the dates are proven now. */
   #newRound(now: number, steadyMs: number) {
     const limits = this.#limits();
     const proven = (ageMs: number) => now - this.#log.retention.provenBefore(ageMs, now, steadyMs);

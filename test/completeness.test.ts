@@ -7,6 +7,7 @@
 import { readFileSync } from "node:fs";
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
+import { GroupCommit } from "../src/intake/group-commit.js";
 import { KeyIntake } from "../src/intake/key-intake.js";
 import { UpdateLog } from "../src/log/update-log.js";
 import { encodeArmor } from "../src/openpgp/armor.js";
@@ -148,16 +149,23 @@ async function deliver(
   updates: readonly TransferableKey[],
   maxBytes: number,
   isForged?: (signature: Packet) => boolean,
+  kinds: "unknown" | "known" = "unknown",
 ) {
   const log = UpdateLog.open(":memory:");
   let now = NOW;
   const clock = { now: () => now, monotonic: () => now, random: () => 0 };
-  const intake = new KeyIntake(log, clock, new Recorder());
+  const intake = new KeyIntake({
+    log,
+    appends: new GroupCommit(log),
+    clock,
+    diagnostics: new Recorder(),
+  });
   const stores = { pksd: pksdStore(), sks: sksStore(), onak: onakStore() };
   const hockeypuck = hockeypuckStore(isForged);
   const sksOverHkp = sksStore();
   const bound = new Set<string>();
   const possible: Holdings = new Map();
+  let octets = 0;
   for (const update of updates) {
     now += 60_000;
     const armor = [bytes(encodeArmor(encodeKey(update)))];
@@ -170,12 +178,19 @@ async function deliver(
       if (key === undefined || key instanceof Error) throw new Error("no key in the log");
       const skeleton = log.skeletons.get(entry.fingerprint);
       const stored = { seq: entry.seq, hash: entry.hash, body };
-      for (const mail of outmails(stored, skeleton, [], { ...ENVELOPE, maxBytes }, now)) {
-        expect(mail.raw.length).toBeLessThanOrEqual(maxBytes);
-        for (const store of Object.values(stores)) store.take(delivered(mail.raw));
+      const as = <T>(kind: T) => (kinds === "known" ? kind : undefined);
+      for (const kind of ["pksd", "sks", "onak"] as const) {
+        const envelope = { ...ENVELOPE, maxBytes, kind: as(kind) };
+        for (const mail of outmails(stored, skeleton, [], envelope, now)) {
+          expect(mail.raw.length).toBeLessThanOrEqual(maxBytes);
+          octets += mail.raw.length;
+          stores[kind].take(delivered(mail.raw));
+        }
       }
-      for (const { packets } of fragments(key, skeleton, HKP_BYTES, now)) {
+      for (const { packets } of fragments(key, skeleton, HKP_BYTES, now, as("hockeypuck"))) {
         hockeypuck.take(packets);
+      }
+      for (const { packets } of fragments(key, skeleton, HKP_BYTES, now, as("sks"))) {
         sksOverHkp.take(bytes(encodeArmor(packets)));
       }
       for (const component of keyComponents(key)) {
@@ -189,17 +204,25 @@ async function deliver(
     }
   }
   log.close();
-  return { ...stores, hockeypuck, sksOverHkp, possible };
+  return { ...stores, hockeypuck, sksOverHkp, possible, octets };
 }
 
 describe("whatever the shape and the order of updates", () => {
-  test.each([128_000, 64_000])(
-    "each server has all that it can take, %i bytes a mail",
-    async (cap) => {
+  test.each([
+    [128_000, "unknown"],
+    [64_000, "unknown"],
+    [128_000, "known"],
+  ] as const)(
+    "each server has all that it can take, %i bytes a mail, its kind %s",
+    async (cap, kinds) => {
       const seen = { runs: 0, subkeyAtPksd: 0 };
       await fc.assert(
         fc.asyncProperty(history, async ({ key, updates }) => {
-          const { pksd, sks, onak, hockeypuck, sksOverHkp, possible } = await deliver(updates, cap);
+          const held = await deliver(updates, cap, undefined, kinds);
+          const { pksd, sks, onak, hockeypuck, sksOverHkp, possible } = held;
+          if (kinds === "known") {
+            expect(held.octets).toBeLessThanOrEqual((await deliver(updates, cap)).octets);
+          }
           const all = sorted(everything(key, () => true));
           expect(sorted(sks.held)).toEqual(all);
           expect(sorted(sksOverHkp.held)).toEqual(all);

@@ -6,7 +6,8 @@
 import { chmodSync, cpSync, readFileSync, writeFileSync } from "node:fs";
 import { basename, join } from "node:path";
 import { expect, it } from "vitest";
-import { ROOT, run, scratch } from "./e2e/stage.js";
+import { ROOT, run } from "./e2e/stage.js";
+import { scratch } from "./support/scratch.js";
 
 const UNITS = ["kxgw.service", "kxgw-smtp.socket", "kxgw-lmtp.socket"];
 /** What `systemd-analyze security` of systemd 252 says of it, as docs/security.md does. */

@@ -7,7 +7,8 @@ import { existsSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { expect, it } from "vitest";
 import { EXIT } from "../src/errors.js";
-import { kxgw, ROOT, run, scratch } from "./e2e/stage.js";
+import { kxgw, ROOT, run } from "./e2e/stage.js";
+import { scratch } from "./support/scratch.js";
 
 const UNIT = readFileSync(join(ROOT, "deploy/kxgw.service"), "utf8");
 

@@ -10,7 +10,7 @@ import {
   eventsWith,
   kindOf,
 } from "../src/diagnostics.js";
-import { reportFaults } from "./reported.js";
+import { reportFaults } from "./support/reported.js";
 
 const heard: EventName[] = [];
 const diagnostics: Diagnostics = { report: (event) => void heard.push(event) };

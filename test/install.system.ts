@@ -3,28 +3,16 @@
  * ports, which are exchanged for free ones. Each `text` block behind it has to come out.
  * Needs: swaks, curl.
  */
-import { mkdtempSync, rmSync } from "node:fs";
-import type { AddressInfo } from "node:net";
-import { createServer } from "node:net";
-import { tmpdir } from "node:os";
-import { join } from "node:path";
-import { expect, it, onTestFinished } from "vitest";
-import { installIn, page, ROOT, steps, walk } from "./page.js";
+import { expect, it } from "vitest";
+import { installIn, page, ROOT, steps, walk } from "./support/page.js";
+import { freePort } from "./support/ports.js";
+import { scratch } from "./support/scratch.js";
 
 const PAGE = page("install.md");
 const PORTS = ["2525", "9627", "11373"];
 
-async function freePort(): Promise<string> {
-  const server = createServer();
-  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
-  const { port } = server.address() as AddressInfo;
-  await new Promise((resolve) => server.close(resolve));
-  return String(port);
-}
-
 it("docs/install.md works as it is written", { timeout: 60_000 }, async () => {
-  const home = mkdtempSync(join(tmpdir(), "kxgw-install-"));
-  onTestFinished(() => rmSync(home, { recursive: true, force: true }));
+  const home = scratch();
   installIn(home);
   let all = steps(PAGE);
   expect(all.length).toBeGreaterThanOrEqual(6);

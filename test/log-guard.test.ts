@@ -3,6 +3,7 @@ import { describe, expect, it } from "vitest";
 import type { Fields } from "../src/diagnostics.js";
 import { Trouble } from "../src/errors.js";
 import { LogGuard } from "../src/log-guard.js";
+import { checked } from "./support/reported.js";
 
 const full = () => {
   throw new Trouble("disk-full", "the disk is full", "make room");
@@ -12,7 +13,7 @@ function guarded() {
   const told: Fields[] = [];
   const time = { now: 0 };
   const clock = { now: () => 0, monotonic: () => time.now, random: () => 0 };
-  const diagnostics = { report: (_: string, fields: Fields = {}) => told.push(fields) };
+  const diagnostics = checked((_, fields) => told.push(fields));
   return { told, time, guard: new LogGuard("egress", clock, diagnostics) };
 }
 

@@ -4,28 +4,19 @@
  * that this page and others name are there, with the options that are given to them.
  */
 import { execFileSync } from "node:child_process";
-import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { mkdirSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { createRequire } from "node:module";
-import type { AddressInfo } from "node:net";
-import { createServer } from "node:net";
-import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { expect, it, onTestFinished } from "vitest";
+import { expect, it } from "vitest";
 import { parseConfig } from "../src/config/load.js";
 import { Relay } from "./delivery/relay.js";
-import { blocks, installIn, PROGRAM, page, ROOT, steps, walk } from "./page.js";
+import { blocks, installIn, PROGRAM, page, ROOT, steps, walk } from "./support/page.js";
+import { freePort } from "./support/ports.js";
+import { scratch } from "./support/scratch.js";
 
 const PAGE = page("migration.md");
 const SITE = "pgp-public-keys@pks.example.org";
 const OLD = "pgp-public-keys@keys.example.net";
-
-async function freePort(): Promise<number> {
-  const server = createServer();
-  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
-  const { port } = server.address() as AddressInfo;
-  await new Promise((resolve) => server.close(resolve));
-  return port;
-}
 
 /** Mails a key as the neighbour does; throws unless it is taken. */
 const SEND = `
@@ -41,11 +32,11 @@ const SEND = `
 `;
 
 it("its first two steps work as they are written", { timeout: 60_000 }, async () => {
-  const home = mkdtempSync(join(tmpdir(), "kxgw-migration-"));
-  onTestFinished(() => rmSync(home, { recursive: true, force: true }));
+  const home = scratch();
   installIn(home);
   const spool = join(home, "spool");
-  mkdirSync(spool);
+  const taken = join(home, "taken");
+  for (const directory of [spool, taken]) mkdirSync(directory);
   const pksd = readFileSync(join(ROOT, "test/fixtures/configs/pksd/pksd.conf"), "utf8");
   writeFileSync(join(home, "pksd.conf"), pksd.replace("/var/spool/pks/incoming", spool));
   writeFileSync(join(home, "send.mjs"), SEND);
@@ -58,9 +49,12 @@ it("its first two steps work as they are written", { timeout: 60_000 }, async ()
     KXGW_OUTBOUND__RELAY: `smtp://127.0.0.1:${relay.port}`,
   };
   /** A neighbour mails a key, of which both others are to get to know. */
-  const mailed = (key: string, event: string) =>
+  const mailed = (key: string, event: string, meanwhile = "") =>
     `"${process.execPath}" send.mjs ${smtp} ${ROOT}test/fixtures/keys/${key}.asc\n` +
+    meanwhile +
     waitFor(event, 2);
+  // What pks-queue-run.sh does.
+  const collect = `until mv ${spool}/pks-mail.* ${taken}/ 2>/dev/null; do sleep 0.05; done\n`;
   const waitFor = (event: string, times: number) =>
     `until [ "$(grep -c '"event":"${event}"' kxgw.log)" -ge ${times} ]; do sleep 0.05; done\n`;
   const all = steps(PAGE).map(({ script, wanted }) => {
@@ -69,7 +63,7 @@ it("its first two steps work as they are written", { timeout: 60_000 }, async ()
       text += mailed("role-4D270D06F42584E6", "would-send");
     }
     if (text.includes("kill -HUP")) {
-      text += waitFor("reloaded", 1) + mailed("role-6FB2A1C265FFB764", "sent");
+      text += waitFor("reloaded", 1) + mailed("role-6FB2A1C265FFB764", "sent", collect);
     }
     return { script: text, wanted };
   });
@@ -78,7 +72,8 @@ it("its first two steps work as they are written", { timeout: 60_000 }, async ()
   // One of both keys, for the other was only observed: to the other neighbour, and into the spool.
   expect(relay.taken.map(({ to }) => to)).toEqual([["pgp-public-keys@pks.example.com"]]);
   expect(relay.taken[0]?.raw).toContain(`X-KeyServer-Sent: ${OLD}\r\nX-KeyServer-Sent: ${SITE}`);
-  expect(readdirSync(spool)).toHaveLength(1);
+  expect(readdirSync(taken)).toHaveLength(1);
+  expect(readdirSync(spool)).toEqual([]);
 });
 
 it("what it wants in the config passes the check", () => {

@@ -2,7 +2,8 @@
 import { readdirSync, readFileSync } from "node:fs";
 import { describe, expect, it } from "vitest";
 import { admit } from "../src/admit.js";
-import type { Block, PolicySettings } from "../src/config/config.js";
+import type { Block } from "../src/block.js";
+import type { PolicySettings } from "../src/config/config.js";
 import { Refusal } from "../src/errors.js";
 import { readArmor } from "../src/openpgp/armor.js";
 import type { TransferableKey } from "../src/openpgp/key.js";

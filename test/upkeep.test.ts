@@ -13,6 +13,7 @@ import { LogGuard } from "../src/log-guard.js";
 import { AnnouncedSince } from "../src/peering/announced-since.js";
 import { UPKEEP_LIMITS, Upkeep } from "../src/upkeep.js";
 import { arrival, fingerprint, HOUR_MS as HOUR, selfSigned, seq, update } from "./log/material.js";
+import { checked } from "./support/reported.js";
 
 const T0 = 1_800_000_000_000;
 const YEAR = 8760 * HOUR;
@@ -42,9 +43,9 @@ class Machine {
   }
 
   get upkeep(): Upkeep {
-    this.#upkeep ??= new Upkeep(this.log, () => this.limits, this.clock, {
-      report: (event) => this.events.push(event),
-    });
+    const { log, clock } = this;
+    const diagnostics = checked((event) => this.events.push(event));
+    this.#upkeep ??= new Upkeep({ log, clock, diagnostics }, () => this.limits);
     return this.#upkeep;
   }
 
@@ -288,21 +289,25 @@ describe("a moment in the future that a clock left behind", () => {
       log.repairs.want({
         ...{ fingerprint: fingerprint(9), neighbours: ["old"], why: "lost", at: clock.now() },
       });
-      log.lanes.recordUndelivered({ site: "s", seq: seq(1), code: 550, text: "", at: clock.now() });
+      log.exceptions.set({
+        ...{ site: "s", seq: seq(1), fingerprint: fingerprint(1), reason: "refused" },
+        ...{ state: "refused", code: 550, text: "", at: clock.now() },
+      });
     });
     machine.pass(2);
     expect(machine.log.refusals.holds(update(1000).hash, machine.clock.now())).toBe(false);
     const repair = machine.log.repairs.get(fingerprint(9));
     expect(repair?.nextAt).toBeLessThanOrEqual(machine.clock.now());
-    expect(machine.log.lanes.undelivered(1)[0]?.at).toBeLessThanOrEqual(machine.clock.now());
+    expect(machine.log.exceptions.get("s", seq(1))?.at).toBeLessThanOrEqual(machine.clock.now());
     machine.pass(730);
-    expect(machine.log.lanes.undelivered(1)).toEqual([]);
+    expect(machine.log.exceptions.get("s", seq(1))).toBeUndefined();
   });
 
   it("on what waits at a KX peer has everything fetched at once", () => {
     const machine = leftBy(({ log, clock }) => log.fetchWaits.setSince("new", clock.now()));
     const guard = new LogGuard("peering", machine.clock, { report: () => {} });
-    const since = new AnnouncedSince(["new"], machine.log, guard, machine.clock);
+    const { log, clock } = machine;
+    const since = new AnnouncedSince({ log, guard, clock }, ["new"]);
     expect(since.of("new")).toBe(-Infinity);
   });
 });

@@ -12,13 +12,12 @@
 import { chmodSync, rmSync } from "node:fs";
 import type { IncomingMessage, Server, ServerResponse } from "node:http";
 import { createServer } from "node:http";
-import type { AddressInfo } from "node:net";
+import { type AddressInfo, isIP } from "node:net";
 import { hostname } from "node:os";
 import type { Endpoint } from "../config/config.js";
 import type { Diagnostics } from "../diagnostics.js";
 import type { Sources } from "../status/status.js";
 import { Guests } from "./guests.js";
-import { isOwn, notOwn, ownNames } from "./hosts.js";
 import { LIVE_LIMITS, LiveClients } from "./live.js";
 import { Metrics } from "./metrics.js";
 import type { Orders } from "./orders.js";
@@ -51,6 +50,12 @@ export function controlPath(logPath: string): string {
   return `${logPath}-control`;
 }
 
+export interface AdminComponents {
+  readonly sources: Sources;
+  readonly orders: Orders;
+  readonly diagnostics: Diagnostics;
+}
+
 export class AdminDoor {
   readonly #sources: Sources;
   readonly #orders: Orders;
@@ -61,7 +66,7 @@ export class AdminDoor {
   readonly #servers: Server[] = [];
   readonly #unsubscribe: () => void;
 
-  constructor(sources: Sources, orders: Orders, diagnostics: Diagnostics) {
+  constructor({ sources, orders, diagnostics }: AdminComponents) {
     this.#sources = sources;
     this.#orders = orders;
     this.#diagnostics = diagnostics;
@@ -194,4 +199,33 @@ function respond(response: ServerResponse, request: IncomingMessage, answer: Ans
     ...(code === 405 ? { Allow: "GET, HEAD" } : {}),
   });
   response.end(request.method === "HEAD" ? undefined : body);
+}
+
+/*
+ * The Host header shows whether a request is meant for this server. A page of another site can
+ * resolve its own name to our address (DNS rebinding), and a browser would then let the page read
+ * our answers; but the request still has the name of that site. IP addresses and localhost are
+ * always accepted, so that probes and scrapes by address need no setting.
+ */
+
+/** The set of names in normalised form. */
+function ownNames(names: readonly string[]): ReadonlySet<string> {
+  return new Set(["localhost", ...names].map(plainName));
+}
+
+/** `host` is the Host header, with or without a port; browsers always send one. */
+function isOwn(host: string | undefined, names: ReadonlySet<string>): boolean {
+  if (host === undefined) return true;
+  const name = plainName(host.replace(/:\d*$/, ""));
+  return names.has(name) || isIP(name.replace(/^\[(.*)\]$/, "$1")) !== 0;
+}
+
+/** The reply to a request with another host name. */
+function notOwn(host: string): string {
+  const shown = host.replace(/[^\w.:[\]-]/g, "?").slice(0, 100);
+  return `This server is not ${shown}. Use its IP address, or add the name to names of [admin].`;
+}
+
+function plainName(name: string): string {
+  return name.trim().toLowerCase().replace(/\.$/, "");
 }

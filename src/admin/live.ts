@@ -20,7 +20,7 @@ export class LiveClients {
   #beat: NodeJS.Timeout | undefined;
   #changes = 0;
 
-  /** Makes a stream of `response`, with these headers besides its own. */
+  /** Makes `response` a stream, with these additional headers. */
   add(response: ServerResponse, headers: Readonly<Record<string, string>>): void {
     response.writeHead(200, { ...headers, "Content-Type": "text/event-stream" });
     response.write("retry: 3000\n\n");

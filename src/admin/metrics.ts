@@ -13,7 +13,7 @@ import { savedOf } from "../status/flow.js";
 import type { NeighbourView } from "../status/neighbour-view.js";
 import { isLocal, subjectsOf, viewOf } from "../status/neighbour-view.js";
 import { freeBytes } from "../status/space.js";
-import type { Sources } from "../status/status.js";
+import { type Sources, unownedLanes } from "../status/status.js";
 
 /** From the receipt of an update to the relay's 250: milliseconds when idle, days in an outage. */
 const DURATION_BUCKETS = [0.01, 0.05, 0.25, 1, 5, 30, 120, 600, 3600, 21_600, 86_400];
@@ -231,6 +231,16 @@ export class Metrics {
     gauge("kxgw_peer_up", "1 if a neighbour is not down, 0 if it is down.", [], (v) =>
       v.state === "idle" ? [] : [[{}, v.state === "down" ? 0 : 1]],
     );
+    gauge(
+      "kxgw_exceptions",
+      "Updates that a neighbour did not take: waiting (retried), refused, withheld.",
+      ["state"],
+      ({ exceptions }) =>
+        Object.entries(exceptions ?? {}).map(([state, count]) => [{ state }, count]),
+    );
+    gauge("kxgw_peer_refuses_all", "1 if a neighbour refuses every update.", [], (v) =>
+      v.exceptions === undefined ? [] : [[{}, v.refusesAll ? 1 : 0]],
+    );
     gauge("kxgw_peer_success_ratio", "Share of successful attempts in 24 hours.", [], (v) =>
       v.success === undefined ? [] : [[{}, v.success]],
     );
@@ -333,6 +343,9 @@ export class Metrics {
     const { upkeep } = this.#sources;
     gauge("kxgw_upkeep_failures", "Consecutive failures of expiry.", () => {
       return upkeep?.().failures ?? 0;
+    });
+    gauge("kxgw_unowned_lanes", "Lanes with updates whose neighbour is not in the config.", () => {
+      return unownedLanes({ config, log }).length;
     });
     gauge("kxgw_log_newest", "Number of the newest update.", () => log.newest());
     gauge(

@@ -1,8 +1,9 @@
 /**
  * Orders of the control socket: POST /peers/NAME/pause, /peers/NAME/resume,
- * /peers/NAME/backfill/DAYS, /queue/NAME/retry, /queue/NAME/skip/SEQ and, with reason, until and
- * revocations as query parameters, /keys/FINGERPRINT/block, /unblock and /forget. This file parses
- * them and formats the answers; lanes, peers and log carry them out.
+ * /peers/NAME/backfill/DAYS, /queue/NAME/retry, /queue/NAME/retry/SEQ, /queue/NAME/retry/all,
+ * /queue/NAME/skip/SEQ and, with reason, until and revocations as query parameters,
+ * /keys/FINGERPRINT/block, /unblock and /forget. This file parses them and formats the answers;
+ * lanes, peers and log carry them out.
  */
 import type { Answer } from "./routes.js";
 import { json } from "./routes.js";
@@ -23,9 +24,9 @@ export interface Orders {
   resume(neighbour: string): Obeyed;
   /** Asks it for its updates again, by mail for those of the last `days` days. */
   backfill(neighbour: string, days: number): Obeyed;
-  /** Starts the next attempt now. */
-  retry(neighbour: string): Obeyed;
-  /** Gives up the next update of a queue, which has to be `seq`. */
+  /** Starts the next attempt now; with `which` that of updates that the site did not take. */
+  retry(neighbour: string, which?: number | "all"): Obeyed;
+  /** Gives up an update that is next or waits. */
   skip(neighbour: string, seq: number): Obeyed;
   /** Blocks, unblocks or forgets a key; undefined for any other verb. */
   remove(verb: string, fingerprint: string, given: URLSearchParams): Obeyed | undefined;
@@ -47,6 +48,8 @@ export function obey(url: URL, orders: Orders): Answer {
       return said(orders.resume(name));
     case "queue retry":
       return said(orders.retry(name));
+    case "queue retry number":
+      return said(orders.retry(name, number === "all" ? number : Number(number)));
     case "queue skip number":
       return said(orders.skip(name, Number(number)));
     case "peers backfill number":

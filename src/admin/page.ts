@@ -5,7 +5,13 @@
  * nothing is loaded from other hosts.
  */
 
-import { stateName } from "../status/neighbour-view.js";
+import {
+  exceptionWords,
+  observedWords,
+  reasonWords,
+  stateName,
+  waitWords,
+} from "../status/neighbour-view.js";
 import type { Status } from "../status/status.js";
 import { ago, grouped, listed, octets, percent, several, span } from "../text.js";
 import { flowChart, hourAt, shareBar, sparkline } from "./chart.js";
@@ -81,7 +87,8 @@ ${body}
 `;
 }
 
-function neighbours({ neighbours: all }: Status, now: number): Html {
+function neighbours(status: Status, now: number): Html {
+  const { neighbours: all } = status;
   const rows = all.map((one) => row(one, now));
   return html`<section id="neighbours"><h2>Neighbours</h2>
 ${
@@ -94,7 +101,55 @@ ${
 </tr></thead>
 <tbody>${rows}</tbody></table></div>`
 }
-</section>`;
+${untaken(status)}${observed(status, now)}</section>`;
+}
+
+/** What neighbours did not take, one line each, and the lanes without a neighbour. */
+function untaken({ neighbours: all, unowned }: Status): Html | false {
+  const lines = all.flatMap(({ name, ...one }) => {
+    const site = "site" in one ? one.site : undefined;
+    if (site === undefined || site.reasons.length === 0) return [];
+    const recent = site.reasons.reduce((sum, each) => sum + each.recent, 0);
+    const news = recent > 0 && html` <span class="quiet">(${grouped(recent)} in 24 hours)</span>`;
+    return [
+      html`<li><strong>${name}</strong> ${reasonWords(site.reasons)}${news}
+${site.refusesAll && html` <span class="error">It refuses every update.</span>`}</li>
+`,
+    ];
+  });
+  const left = unowned.map(({ name, backlog, exceptions }) => {
+    const words = [waitWords(backlog), exceptionWords(exceptions)];
+    return html`<li><strong>${name}</strong> is not in the config any more:
+${words.filter(Boolean).join(", ")}</li>
+`;
+  });
+  return (
+    lines.length + left.length > 0 &&
+    html`<h3>Not taken</h3>
+<ul class="untaken">${lines}${left}</ul>
+<p class="quiet"><code>kxgw queue ls</code> lists each update with its answer,
+<code>kxgw queue retry NAME all</code> sends them again.</p>
+`
+  );
+}
+
+/** What observe mode would have sent. */
+function observed({ observed: all }: Status, now: number): Html | false {
+  return (
+    all !== null &&
+    html`<h3>What would have been sent</h3>
+${
+  all.length === 0
+    ? html`<p>Nothing so far.</p>
+`
+    : html`<ul class="untaken">${all.map(
+        (one) => html`<li><strong>${one.neighbour}</strong> ${observedWords(one)}
+${when(one.since, now)}</li>
+`,
+      )}</ul>
+`
+}`
+  );
 }
 
 function row(one: NeighbourJson, now: number): Html {

@@ -4,7 +4,6 @@
  * its assets and its JSON form, the journey of an update, and the metrics. Read-only.
  */
 
-import type { UpdateLog } from "../log/update-log.js";
 import { entriesOf, type Journey, journeyOf } from "../status/journey.js";
 import { masked } from "../status/mask.js";
 import { freeBytes, LEAST_FREE_BYTES } from "../status/space.js";
@@ -95,7 +94,10 @@ function maskedJourney(journey: Journey): Journey {
     ...journey,
     messageId: journey.messageId && masked(journey.messageId),
     trail: journey.trail.map(masked),
-    stages: journey.stages.map((stage) => ({ ...stage, words: masked(stage.words) })),
+    stages: journey.stages.map((stage) => {
+      const { words, reply } = stage;
+      return { ...stage, words: masked(words), reply: reply && masked(reply) };
+    }),
   };
 }
 
@@ -122,7 +124,7 @@ function readiness({ log, config, upkeep }: Sources, verbose: boolean): Answer {
 }
 
 /** The log can be read, and its file is still in place. */
-function readable(log: UpdateLog): void {
+function readable(log: Sources["log"]): void {
   log.counts();
   log.assertInPlace();
 }

@@ -15,7 +15,7 @@ import { UpdateLog } from "../log/update-log.js";
 import type { PeerStatus } from "../peering/connection.js";
 import { CertificateEnds } from "../status/certificates.js";
 import { EventCounters } from "../status/event-counters.js";
-import type { Sources, Status } from "../status/status.js";
+import type { Sources, Status, StatusLog } from "../status/status.js";
 import { status } from "../status/status.js";
 import { VERSION } from "../version.js";
 import type { Output } from "./output.js";
@@ -72,8 +72,8 @@ export function withLog<T>(config: Config, work: (sources: Sources) => T): T {
   }
 }
 
-function sourcesFrom(config: Config, log: UpdateLog): Sources {
-  const counters = new EventCounters({ report: () => {} }, systemClock);
+function sourcesFrom(config: Config, log: StatusLog & Pick<UpdateLog, "lanes">): Sources {
+  const counters = new EventCounters({ next: { report: () => {} }, clock: systemClock });
   const { local } = config;
   const sites = [
     ...config.neighbours
@@ -136,6 +136,11 @@ export async function order(
     out.stderr("kxgw: the gateway is not running; this command needs a running gateway\n");
     return EXIT.unavailable;
   }
+  return printed(reply, json, out);
+}
+
+/** Prints the result of an order and returns the exit code. */
+export function printed(reply: Reply, json: boolean, out: Output): number {
   if (json) out.stdout(reply.body);
   else {
     const { words } = JSON.parse(reply.body) as { readonly words: string };

@@ -72,7 +72,7 @@ export async function importCommand(
 
 interface Job {
   readonly config: Config;
-  readonly log: UpdateLog;
+  readonly log: Pick<UpdateLog, "append" | "body" | "removals">;
   readonly options: ImportOptions;
   readonly out: Output;
   readonly result: Result;

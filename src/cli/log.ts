@@ -43,7 +43,11 @@ export async function logCommand(
   }
 }
 
-async function print(log: UpdateLog, line: (entry: Entry) => string, out: Output): Promise<void> {
+async function print(
+  log: Pick<UpdateLog, "range">,
+  line: (entry: Entry) => string,
+  out: Output,
+): Promise<void> {
   for (let from = 0; ; ) {
     const page = log.range(from as Seq, Number.MAX_SAFE_INTEGER as Seq, PAGE);
     const last = page.at(-1);

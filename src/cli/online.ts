@@ -19,6 +19,7 @@ import type { Finding } from "./finding.js";
 import { findingText, PROBE_MS } from "./finding.js";
 import type { Output } from "./output.js";
 import { probeKx } from "./probe-kx.js";
+import { probeLocal } from "./probe-local.js";
 import { probeRecon } from "./probe-recon.js";
 
 const LINE_BYTES = 4096;
@@ -28,6 +29,7 @@ export async function probeAll(config: Config): Promise<Finding[]> {
   const probes = [
     ...(config.smtp ? [probeMx(config.site.address)] : []),
     ...(config.outbound ? [probeRelay(config.outbound.relay, config.outbound.ca)] : []),
+    ...(config.local ? [probeLocal(config.local)] : []),
     ...(config.smtp?.front ? [probeFront(config.smtp.front, config.smtp.maxSizeBytes)] : []),
   ];
   const neighbours = config.neighbours.map((neighbour) => probeNeighbour(neighbour, config));

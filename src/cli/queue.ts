@@ -1,26 +1,33 @@
 /**
  * `kxgw queue ls|show|retry|skip`: the updates that each mail site and the local keyserver still
- * need. The log is the only queue, and `log.pending` selects the entries. `retry` starts the
- * next attempt now; `skip` gives up the first update of a site permanently.
+ * need, and those that they did not take. The log is the only queue, and `log.pending` selects the
+ * entries. `ls` ends with the counts by reason; `ls --counts` prints only these. `retry SITE`
+ * starts the next attempt now; `retry SITE NUMBER` and `retry SITE all` send again what a site did
+ * not take. `skip` gives up an update for a site. Both also change the exceptions of a log that no
+ * gateway has open.
  */
 
+import { systemClock } from "../clock.js";
 import type { Config } from "../config/config.js";
 import { loadConfig } from "../config/load.js";
 import { LOCAL_LANE } from "../delivery/local-door.js";
 import { EXIT } from "../errors.js";
-import type { Entry } from "../log/update-log.js";
+import type { Exception, ExceptionState, ReasonCount } from "../log/exceptions.js";
+import { type Entry, UpdateLog } from "../log/update-log.js";
 import { Policy } from "../policy.js";
-import { several, span } from "../text.js";
-import { order, run, withLog } from "./daemon.js";
+import { grouped, several, span } from "../text.js";
+import type { Seq } from "../update.js";
+import { ask, order, printed, run, withLog } from "./daemon.js";
 import type { Output } from "./output.js";
 import { find } from "./peers.js";
-import { table } from "./table.js";
+import { plainText, table } from "./table.js";
 import { traceCommand } from "./trace.js";
 
 export type QueueVerb = "ls" | "show" | "retry" | "skip";
 
 /** Entries of a site that are listed; the others are counted. */
 const LISTED = 100;
+const DAY_MS = 24 * 3_600_000;
 
 interface Waiting {
   readonly site: string;
@@ -29,12 +36,20 @@ interface Waiting {
   readonly fingerprint: string;
   readonly size: number;
   readonly received: string;
+  /** "pending" for what was not tried or is next, else that of the exception. */
+  readonly state: "pending" | ExceptionState;
+  readonly reason: string | null;
+  /** What the site said. */
+  readonly reply: string | null;
+  readonly tries: number;
+  /** When it is tried again, null for what has no time of its own. */
+  readonly next: string | null;
 }
 
 export async function queueCommand(
   verb: QueueVerb,
   names: readonly string[],
-  given: { readonly file: string; readonly json: boolean },
+  given: { readonly file: string; readonly json: boolean; readonly counts?: boolean },
   out: Output,
   env: NodeJS.ProcessEnv,
 ): Promise<number> {
@@ -47,23 +62,138 @@ export async function queueCommand(
     const [name, seq] = names;
     if (verb === "ls") {
       if (name !== undefined && siteOf(config, name, out) === undefined) return EXIT.usage;
+      if (given.counts === true) return listCounts(config, name, given.json, out);
       return list(config, name, given.json, out);
     }
     const site = siteOf(config, name, out);
     if (site === undefined) return EXIT.usage;
-    if (verb === "retry") return await order(config, `/queue/${site}/retry`, given.json, out);
+    if (verb === "retry" && seq === undefined) {
+      return await order(config, `/queue/${site}/retry`, given.json, out);
+    }
+    if (verb === "retry" && seq === "all") return await retry(config, site, seq, given.json, out);
     if (seq === undefined || !/^\d+$/.test(seq)) {
       out.stderr("kxgw: write the number of the update, as kxgw queue ls prints it\n");
       return EXIT.usage;
     }
-    return await order(config, `/queue/${site}/skip/${seq}`, given.json, out);
+    if (verb === "retry") return await retry(config, site, Number(seq), given.json, out);
+    return await skip(config, site, Number(seq), given.json, out);
   });
 }
 
-/** The site of that name, which may be the keyserver beside us; says which there are when not. */
+/** By the running gateway, or on the log while none runs. */
+async function retry(
+  config: Config,
+  site: string,
+  which: number | "all",
+  json: boolean,
+  out: Output,
+): Promise<number> {
+  const reply = await ask(config, `/queue/${site}/retry/${which}`, "POST");
+  if (reply !== undefined) return printed(reply, json, out);
+  const log = UpdateLog.open(config.log.path);
+  try {
+    const count = log.exceptions.reopen(site, which as Seq | "all", systemClock.now());
+    const words =
+      count === 0
+        ? `${site} has no such exception: there is nothing to send again.`
+        : `${site} is sent ${several(count, "update")} again when the gateway starts.`;
+    if (json) out.stdout(`${JSON.stringify({ done: count > 0, words })}\n`);
+    else (count > 0 ? out.stdout : out.stderr)(`${words}\n`);
+    return count > 0 ? EXIT.ok : EXIT.unavailable;
+  } finally {
+    log.close();
+  }
+}
+
+/** By the running gateway; while none runs, only an update that waits as an exception. */
+async function skip(
+  config: Config,
+  site: string,
+  seq: number,
+  json: boolean,
+  out: Output,
+): Promise<number> {
+  const reply = await ask(config, `/queue/${site}/skip/${seq}`, "POST");
+  if (reply !== undefined) return printed(reply, json, out);
+  const log = UpdateLog.open(config.log.path);
+  try {
+    const exception = log.exceptions.get(site, seq as Seq);
+    const isThere = exception?.state === "waiting";
+    if (isThere) {
+      const text = "skipped by the operator";
+      const given = { state: "withheld", reason: "skipped", code: 0, text, nextAt: 0 } as const;
+      log.exceptions.set({ ...exception, ...given, at: systemClock.now() });
+    }
+    const words = isThere
+      ? `Update ${seq} is given up for ${site}.`
+      : `Update ${seq} of ${site} was not set aside. The first of the queue is skipped by the ` +
+        "running gateway: start it.";
+    if (json) out.stdout(`${JSON.stringify({ done: isThere, words })}\n`);
+    else (isThere ? out.stdout : out.stderr)(`${words}\n`);
+    return isThere ? EXIT.ok : EXIT.unavailable;
+  } finally {
+    log.close();
+  }
+}
+
+/** The site with this name, or the local keyserver; prints the known names if there is none. */
 function siteOf(config: Config, name: string | undefined, out: Output): string | undefined {
   if (name === LOCAL_LANE && config.local !== undefined) return name;
   return find(config, name, out)?.name;
+}
+
+interface SiteCounts {
+  readonly site: string;
+  /** Updates after its lane's cursor. */
+  readonly pending: number;
+  readonly exceptions: readonly ReasonCount[];
+}
+
+/** What each site still needs and did not take; `recent` counts the last 24 hours. */
+function countsOf(config: Config, only: string | undefined): SiteCounts[] {
+  return withLog(config, ({ log, lanes, clock }) =>
+    lanes()
+      .filter(({ name }) => only === undefined || only === name)
+      .map(({ name, backlog, exceptions }) => {
+        const reasons = log.exceptions.reasons(name, clock.now() - DAY_MS);
+        return { site: name, pending: backlog - exceptions.waiting, exceptions: reasons };
+      }),
+  );
+}
+
+function listCounts(config: Config, name: string | undefined, json: boolean, out: Output): number {
+  const all = countsOf(config, name);
+  if (json) for (const one of all) out.stdout(`${JSON.stringify(one)}\n`);
+  else {
+    const columns = [
+      { title: "site" },
+      { title: "state" },
+      { title: "reason" },
+      { title: "updates", right: true },
+      { title: "in 24 h", right: true },
+    ];
+    const rows = all.flatMap(({ site, pending, exceptions }) => [
+      [site, "pending", "-", String(pending), "-"],
+      ...exceptions.map(({ state, reason, count, recent }) => {
+        return [site, state, reason, String(count), String(recent)];
+      }),
+    ]);
+    out.stdout(rows.length === 0 ? "No site has a queue.\n" : table(columns, rows));
+  }
+  return EXIT.ok;
+}
+
+/** The counts of sites with exceptions, for the end of a list. */
+function countLines(config: Config, name: string | undefined): string {
+  return countsOf(config, name)
+    .filter(({ exceptions }) => exceptions.length > 0)
+    .map(({ site, pending, exceptions }) => {
+      const parts = exceptions.map(({ state, reason, count }) => {
+        return `${grouped(count)} ${state === reason ? state : `${state} (${reason})`}`;
+      });
+      return `${plainText(`${site}: ${grouped(pending)} pending, ${parts.join(", ")}`)}\n`;
+    })
+    .join("");
 }
 
 function list(config: Config, name: string | undefined, json: boolean, out: Output): number {
@@ -81,19 +211,24 @@ function list(config: Config, name: string | undefined, json: boolean, out: Outp
     { title: "site" },
     { title: "number", right: true },
     { title: "waits" },
+    { title: "state" },
     { title: "bytes", right: true },
     { title: "fingerprint" },
     { title: "hash" },
   ];
-  const rows = all.map(({ site, seq, hash, fingerprint, size, received }) => [
-    ...[site, String(seq), span(now - Date.parse(received)), String(size), fingerprint, hash],
-  ]);
+  const rows = all.map((one) => {
+    const { site, seq, hash, fingerprint, size, received, state, reason } = one;
+    const what = reason === null || reason === state ? state : `${state}: ${reason}`;
+    const waits = span(now - Date.parse(received));
+    return [site, String(seq), waits, what, String(size), fingerprint, hash];
+  });
   out.stdout(table(columns, rows));
   for (const [site, count] of more) out.stdout(`${site}: ${several(count, "update")} more\n`);
+  out.stdout(countLines(config, name));
   return EXIT.ok;
 }
 
-/** What each site needs and policy lets out, next first; of what is not listed the number. */
+/** The updates that each site needs and policy allows, next first, and how many are not listed. */
 function waiting(config: Config, only: string | undefined) {
   return withLog(config, ({ log, lanes, clock }) => {
     const policy = new Policy(config.policy, log, clock);
@@ -107,14 +242,39 @@ function waiting(config: Config, only: string | undefined) {
         const entry = log.entry(seq);
         if (entry === undefined || policy.withholds(entry) !== undefined) continue;
         listed += 1;
-        if (listed <= LISTED) all.push(waitingOf(name, entry));
-        else more.set(name, listed - LISTED);
+        if (listed > LISTED) more.set(name, listed - LISTED);
+        else all.push(waitingOf(name, entry, log.exceptions.get(name, seq)));
+      }
+      for (const state of ["refused", "withheld"] as const) {
+        const count = log.exceptions.counts(name)[state];
+        if (count > LISTED) more.set(name, (more.get(name) ?? 0) + count - LISTED);
+        for (const exception of log.exceptions.list(name, state, LISTED)) {
+          const entry = log.entry(exception.seq);
+          if (entry !== undefined) all.push(waitingOf(name, entry, exception));
+        }
       }
     }
     return { all, more };
   });
 }
 
-function waitingOf(site: string, { seq, hash, fingerprint, size, receivedAt }: Entry): Waiting {
-  return { site, seq, hash, fingerprint, size, received: new Date(receivedAt).toISOString() };
+function waitingOf(
+  site: string,
+  { seq, hash, fingerprint, size, receivedAt }: Entry,
+  exception: Exception | undefined,
+): Waiting {
+  const {
+    state = "pending",
+    reason = null,
+    code = 0,
+    text = "",
+    tries = 0,
+    nextAt = 0,
+  } = exception ?? {};
+  const reply = `${code === 0 ? "" : `${code} `}${text}`;
+  return {
+    ...{ site, seq, hash, fingerprint, size, received: new Date(receivedAt).toISOString() },
+    ...{ state, reason, reply: reply === "" ? null : reply, tries },
+    next: state === "waiting" && nextAt > 0 ? new Date(nextAt).toISOString() : null,
+  };
 }

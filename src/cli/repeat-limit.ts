@@ -24,13 +24,18 @@ interface Window {
   more: number;
 }
 
+export interface RepeatLimitComponents {
+  readonly next: EventSink;
+  readonly clock: Clock;
+}
+
 export class RepeatLimit implements EventSink {
   readonly #next: EventSink;
   readonly #clock: Clock;
   /** All windows have the same length, so the oldest one ends first. */
   readonly #windows = new Map<string, Window>();
 
-  constructor(next: EventSink, clock: Clock) {
+  constructor({ next, clock }: RepeatLimitComponents) {
     this.#next = next;
     this.#clock = clock;
   }

@@ -35,16 +35,16 @@ export async function serveCommand(
 ): Promise<number> {
   const signals = signalQueue();
   const hangUps = hangUpListener();
-  const limit = new RepeatLimit(diagnosticsLog("info"), systemClock);
+  const limit = new RepeatLimit({ next: diagnosticsLog("info"), clock: systemClock });
   const diagnostics: Diagnostics = limit;
   setInterval(() => limit.sweep(), SWEEP_MS).unref();
-  const manager = new ServiceManager(env, diagnostics);
+  const manager = new ServiceManager({ diagnostics }, env);
   let inherited: SystemdSockets | undefined;
   let gateway: Gateway;
   try {
     const config = file === undefined ? embedded(env) : loadConfig(file, env);
     inherited = await SystemdSockets.open(env, process.pid);
-    gateway = await Gateway.start(config, systemClock, diagnostics, inherited);
+    gateway = await Gateway.start({ clock: systemClock, diagnostics, inherited }, config);
     if (file === undefined) out.stderr(howToFeed(config, gateway.listening));
   } catch (error) {
     inherited?.close();

@@ -22,7 +22,7 @@ export class ServiceManager {
   #hasFailed = false;
   #beat: NodeJS.Timeout | undefined;
 
-  constructor(env: NodeJS.ProcessEnv, diagnostics: Diagnostics) {
+  constructor({ diagnostics }: { readonly diagnostics: Diagnostics }, env: NodeJS.ProcessEnv) {
     this.#env = env;
     this.#diagnostics = diagnostics;
   }

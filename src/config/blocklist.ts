@@ -4,8 +4,9 @@
  * begin with # are ignored. It is read with the configuration, so that an error in it is an error
  * of the configuration and not a key that is carried by mistake.
  */
+
+import type { Block } from "../block.js";
 import type { ConfigFault } from "../errors.js";
-import type { Block } from "./config.js";
 import { parseFingerprint } from "./fingerprint.js";
 import { parseDate } from "./units.js";
 

@@ -4,14 +4,10 @@
  * a missing section is undefined here, and its part of the gateway is not started.
  */
 
+import type { Block } from "../block.js";
 import type { Rate } from "../rate.js";
-import type { Schedule } from "../schedule.js";
-
-/** A part of the day in UTC, milliseconds after midnight; it may include midnight. */
-export interface QuietHours {
-  readonly fromMs: number;
-  readonly toMs: number;
-}
+import type { QuietHours, Schedule } from "../schedule.js";
+import type { ServerKind } from "../server-kinds.js";
 
 /** An address to listen on or to dial. Port 0 means any free port. */
 export interface Endpoint {
@@ -33,6 +29,8 @@ export interface Neighbour {
   readonly fallbackMs: number;
   /** Recipient of our incremental mail, and its address in a trail. */
   readonly mail: string | undefined;
+  /** What it runs; undefined when that is not known. */
+  readonly kind: ServerKind | undefined;
   /** Addresses and CIDR ranges that may deliver its mail to us. */
   readonly acceptFrom: readonly string[];
   /** Rate limit for its mails and requests, or undefined for no limit. */
@@ -75,18 +73,11 @@ export type LocalWay =
 export type LocalDelivery = LocalWay & {
   /** Its address in trails; an update whose trail has it is not delivered. */
   readonly address: string | undefined;
+  /** What it runs; undefined when that is not known. */
+  readonly kind: ServerKind | undefined;
   readonly maxMailBytes: number;
   readonly retry: Schedule;
 };
-
-/** Why and until when a key is not carried. */
-export interface Block {
-  readonly reason: string;
-  /** Milliseconds since 1970, or undefined for no end. */
-  readonly until: number | undefined;
-  /** Whether an update with only a hard revocation of the key passes. */
-  readonly allowRevocation: boolean;
-}
 
 /** What is not carried, see `policy.ts`; sizes in bytes, each of one update or packet. */
 export interface PolicySettings {

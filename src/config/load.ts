@@ -209,13 +209,13 @@ function localOf(
   directory: string,
 ): LocalDelivery | undefined {
   const { type, address, max_mail: maxMailBytes, retry } = local;
-  const ours = { address, maxMailBytes, retry };
+  const ours = { address, kind: local.kind, maxMailBytes, retry };
   const path = resolve(directory, local.directory ?? "");
   switch (type) {
     case "pksd":
-      return { type, directory: path, notify: local.notify, ...ours };
+      return { type, directory: path, notify: local.notify, ...ours, kind: type };
     case "sks":
-      return { type, directory: path, ...ours };
+      return { type, directory: path, ...ours, kind: type };
     case "hkp":
       return { type, url: local.url ?? "", ...ours };
     case "command":
@@ -234,6 +234,7 @@ function neighbourOf(peer: PeerSettings): Neighbour {
     via: peer.via ?? defaultVia(given),
     fallbackMs: peer.fallback_after ?? FALLBACK_MS,
     mail: peer.mail,
+    kind: peer.kind,
     acceptFrom: peer.accept_from,
     acceptRate: peer.accept_rate,
     maxMailBytes: peer.max_mail,

@@ -121,7 +121,11 @@ function localFaults({ local, spool }: PartlySettings): PathFault[] {
     const message = `is not used with type = "${type}": remove it or change the type`;
     faults.push({ path: ["local", key], message });
   }
-  const { directory } = local.values;
+  const { directory, kind } = local.values;
+  if (kind !== undefined && kind !== type && (type === "pksd" || type === "sks")) {
+    const message = `is "${kind}", but type = "${type}" is for ${type} alone: remove kind`;
+    faults.push({ path: ["local", "kind"], message });
+  }
   if (directory !== undefined && spool?.values.watch?.includes(directory)) {
     const message =
       "is read by [spool], so that each update would come back: write another directory";

@@ -5,6 +5,7 @@
  * has milliseconds, bytes and endpoints under the names of the file.
  */
 import { z } from "zod";
+import { SERVER_KINDS } from "../server-kinds.js";
 import { parseIpAddress, parseKeyserver, parseNetwork, parseRelay } from "./addresses.js";
 import {
   certificate,
@@ -118,6 +119,10 @@ export const hkpSchema = z
   })
   .describe("Keys over HKP. Without this section no keys are accepted over HKP.");
 
+/** The software of a keyserver. */
+const kindOfServer = () =>
+  word(SERVER_KINDS, (value) => didYouMean(value, [...SERVER_KINDS])).optional();
+
 export const localSchema = z
   .strictObject({
     type: word(["pksd", "sks", "hkp", "command", "none"], (value) =>
@@ -142,11 +147,15 @@ export const localSchema = z
       .describe(
         "Its entry in X-KeyServer-Sent; updates with it in their trail are not delivered to it.",
       ),
+    kind: kindOfServer().describe(
+      "What it runs: pksd, sks, onak, hockeypuck or gateway. By default pksd and sks by type; " +
+        '"hkp" and "command" send what suits all kinds.',
+    ),
     max_mail: text("128000", maxMail)
       .prefault("128000")
       .describe("Largest mail for it; at least 16KiB. HKP has its own limit."),
-    retry: schedule("10s, 1m, 5m*6, 1h")
-      .prefault("10s, 1m, 5m*6, 1h")
+    retry: schedule("2s, 5s, 10s*5, 20s")
+      .prefault("2s, 5s, 10s*5, 20s")
       .describe("Delays before the next attempts for an update; the last one repeats."),
   })
   .describe("The local keyserver. Without this section nothing is delivered locally.");
@@ -220,6 +229,10 @@ export const peerSchema = z
   .strictObject({
     name: text("old", parseName).describe("Name of this neighbour in all output."),
     mail: mailAddress().optional().describe("Address to which its incremental mail is sent."),
+    kind: kindOfServer().describe(
+      "What it runs: pksd, sks, onak, hockeypuck or gateway; decides what is sent beside an " +
+        "update. By default what suits all kinds is sent.",
+    ),
     accept_from: list("192.0.2.0/24", text("192.0.2.0/24", parseNetwork))
       .prefault([])
       .describe("IP addresses and CIDR ranges that may deliver its mail."),

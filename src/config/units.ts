@@ -8,8 +8,8 @@
 import { isIPv4, isIPv6 } from "node:net";
 import { plainIp } from "../ip-address.js";
 import type { Rate } from "../rate.js";
-import type { Schedule } from "../schedule.js";
-import type { Endpoint, QuietHours } from "./config.js";
+import type { QuietHours, Schedule } from "../schedule.js";
+import type { Endpoint } from "./config.js";
 import { quoted } from "./quote.js";
 
 /** The result of a reader: the value, or what is wrong and what to write instead. */

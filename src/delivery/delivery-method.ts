@@ -3,8 +3,11 @@
  * delivers them one by one. The mail method is here, its parts are the mails of the dialect;
  * the methods for the local keyserver are in `local-*.ts`. It has no schedule and no log.
  */
+
 import { type Envelope, MailPack, type Outmail, outmails } from "../outmail.js";
+import type { ServerKind } from "../server-kinds.js";
 import type { Fingerprint, Seq, UpdateHash } from "../update.js";
+import type { KeyCompletion } from "./completion.js";
 import type { Outcome, Relay } from "./relay.js";
 
 /** An update as the log hands it out. */
@@ -22,12 +25,53 @@ export interface Outgoing {
 /** A piece of an update that is delivered or refused as one. */
 export interface Part {
   readonly bytes: number;
-  /** No user id is known for its key, which pksd and onak refuse then. */
+  /** No user id is known for its key, and the receiver may need one. */
   readonly incomplete: boolean;
   /** Larger than allowed, since one packet alone is. */
   readonly oversized: boolean;
   /** Never rejects; one call at a time. */
   deliver(): Promise<Outcome>;
+}
+
+/** The only part of an update of which a server of this kind takes nothing; it is not sent. */
+export function nothingFor(kind: ServerKind | undefined): Part {
+  const words = `not sent: a server of kind "${kind}" takes nothing of this update`;
+  const deliver = async (): Promise<Outcome> => refusal(words);
+  return { bytes: 0, incomplete: false, oversized: false, deliver };
+}
+
+/**
+ * Delivers a mail, and says what it is worth. A mail without a user id is not sent to a server that
+ * is known to refuse it.
+ */
+export async function deliverMail(
+  mail: Pick<Outmail, "incomplete">,
+  kind: ServerKind | undefined,
+  deliver: () => Promise<Outcome>,
+): Promise<Outcome> {
+  if (mail.incomplete && kind !== undefined) {
+    return refusal(`not sent: no user id of this key is known, and a ${kind} needs one`);
+  }
+  return provenBy(mail, await deliver());
+}
+
+/**
+ * What the answer to a mail proves. To a mail without a user id it proves nothing: the outcome is a
+ * refusal of this update, so that it is offered again when more of its key is known.
+ */
+export function provenBy({ incomplete }: Pick<Outmail, "incomplete">, outcome: Outcome): Outcome {
+  if (!incomplete || outcome.kind !== "delivered") return outcome;
+  return refusal("sent without a user id, since none of this key is known; pksd and onak need one");
+}
+
+/** The keyserver that may know a user id could not be asked for it. */
+export function notAsked(why: string): Outcome {
+  const words = `no user id of this key is known, and the local keyserver does not answer: ${why}`;
+  return { kind: "temporary", about: "update", code: undefined, words };
+}
+
+function refusal(words: string): Outcome {
+  return { kind: "refused", code: 0, words, isOfKey: true };
 }
 
 /** Several updates that become one part. */
@@ -57,18 +101,39 @@ export class RelayDelivery implements DeliveryMethod {
   readonly #envelope: Envelope;
   readonly #sender: (first: Seq, last: Seq) => string;
   readonly #transport: Relay;
+  readonly #completion: Pick<KeyCompletion, "learn"> | undefined;
 
   /** `sender` says who sends the updates from the first to the last: a bounce comes back there. */
-  constructor(envelope: Envelope, sender: (first: Seq, last: Seq) => string, transport: Relay) {
+  constructor(
+    envelope: Envelope,
+    sender: (first: Seq, last: Seq) => string,
+    transport: Relay,
+    completion?: Pick<KeyCompletion, "learn">,
+  ) {
     this.#envelope = envelope;
     this.#sender = sender;
     this.#transport = transport;
+    this.#completion = completion;
   }
 
   parts(update: Outgoing, date: number): Part[] {
-    const mails = outmails(update, update.skeleton, update.trail, this.#envelope, date);
+    const made = (skeleton: Uint8Array | undefined) =>
+      outmails(update, skeleton, update.trail, this.#envelope, date);
+    const mails = made(update.skeleton);
     const sender = this.#sender(update.seq, update.seq);
-    return mails.map((mail) => this.#part(mail, sender));
+    if (mails.length === 0) return [nothingFor(this.#envelope.kind)];
+    return mails.map((mail, index) => {
+      const part = this.#part(mail, sender);
+      if (!mail.incomplete || this.#completion === undefined) return part;
+      const deliver = async (): Promise<Outcome> => {
+        const learnt = await this.#completion?.learn(update.fingerprint);
+        if (learnt?.kind === "failed") return notAsked(learnt.words);
+        // The same packets of the update, in as many mails.
+        const better = learnt?.kind === "learnt" ? made(learnt.skeleton)[index] : undefined;
+        return await (better === undefined ? part : this.#part(better, sender)).deliver();
+      };
+      return { ...part, deliver };
+    });
   }
 
   pack(date: number): Pack {
@@ -88,7 +153,9 @@ export class RelayDelivery implements DeliveryMethod {
   }
 
   #part({ raw, incomplete, oversized }: Outmail, sender: string): Part {
-    const deliver = () => this.#transport.deliver(raw, sender, this.#envelope.to);
+    const { to, kind } = this.#envelope;
+    const send = () => this.#transport.deliver(raw, sender, to);
+    const deliver = () => deliverMail({ incomplete }, kind, send);
     return { bytes: raw.length, incomplete, oversized, deliver };
   }
 

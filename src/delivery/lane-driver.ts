@@ -62,7 +62,14 @@ export class LaneDriver {
     this.#wakeup.ring();
   }
 
-  /** Gives up the next update for good; false when `seq` is not the next one, or on its way. */
+  /** Sends exceptions again: one, all, or those that wait anyway. Returns how many. */
+  reopen(which?: number | "all"): number {
+    const count = this.#lane.reopen(which);
+    this.#wakeup.ring();
+    return count;
+  }
+
+  /** Gives up an update that is next or waits; false when `seq` is neither, or on its way. */
   skip(seq: number): boolean {
     const isSkipped = this.#lane.skip(seq);
     if (isSkipped) this.#wakeup.ring();

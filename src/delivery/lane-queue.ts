@@ -3,10 +3,14 @@
  * several updates that wait and go as one part. Does not decide when, or whether.
  */
 import type { Clock } from "../clock.js";
+import { Refusal } from "../errors.js";
 import type { Site } from "../log/pending.js";
 import type { Entry, UpdateLog } from "../log/update-log.js";
+import { isSameAddress } from "../mail-address.js";
+import { readKeys } from "../openpgp/key.js";
+import { updateHash } from "../openpgp/update-hash.js";
 import { CARRY_ALL, type Rules, type Withheld } from "../policy.js";
-import type { Seq } from "../update.js";
+import type { Fingerprint, Seq, UpdateHash } from "../update.js";
 import type { DeliveryMethod, Outgoing, Part } from "./delivery-method.js";
 
 /** A site whose next update has waited this long is behind. */
@@ -64,14 +68,29 @@ export class LaneQueue {
     );
   }
 
+  /** Whether the skeleton of the key is another one than `known` by now. */
+  isStale(known: Uint8Array | undefined, { fingerprint }: Entry): boolean {
+    const skeleton = this.#log.skeletons.get(fingerprint);
+    if (skeleton === undefined || known === undefined) return skeleton !== known;
+    return !Buffer.from(known).equals(skeleton);
+  }
+
   /** What comes after `cursor` in the log, at most `limit` entries. */
   after(cursor: number, limit = PAGE): Entry[] {
     return this.#log.range((cursor + 1) as Seq, Number.MAX_SAFE_INTEGER as Seq, limit);
   }
 
-  /** The parts of an update, undefined when its body is gone. */
-  parts(entry: Entry): Part[] | undefined {
-    const update = this.#outgoing(entry);
+  /** Whether the key is blocked at present. */
+  isBlocked(fingerprint: Fingerprint): boolean {
+    return this.#rules.blockOn(fingerprint) !== undefined;
+  }
+
+  /**
+   * The parts of an update, undefined when its body is gone; or those of `offered`, which came
+   * again of its key.
+   */
+  parts(entry: Entry, offered?: Uint8Array): Part[] | undefined {
+    const update = this.#outgoing(entry, offered);
     return update && this.#method.parts(update, this.#clock.now());
   }
 
@@ -104,12 +123,25 @@ export class LaneQueue {
     return { entries: [first, ...more], last, passed: between, part };
   }
 
-  #outgoing({ seq, hash, fingerprint }: Entry): Outgoing | undefined {
-    const body = this.#log.body(seq);
-    if (body === undefined) return undefined;
-    // A revocation that leaves although its key is blocked must not bring the user id along.
+  #outgoing({ seq, hash: name, fingerprint }: Entry, offered?: Uint8Array): Outgoing | undefined {
+    // A revocation that leaves although its key is blocked must not bring the user id along, nor
+    // what came again of the key before the block.
     const isBlocked = this.#rules.blockOn(fingerprint) !== undefined;
+    const instead = isBlocked ? undefined : offered;
+    const body = instead ?? this.#log.body(seq);
+    if (body === undefined) return undefined;
+    // Mails of another content need Message-IDs of their own.
+    const hash = instead === undefined ? name : hashOf(instead, name);
     const skeleton = isBlocked ? undefined : this.#log.skeletons.get(fingerprint);
-    return { seq, hash, fingerprint, body, skeleton, trail: this.#log.trails.get(seq) };
+    // A server may drop a mail whose trail names it; what others claimed of it may stand there.
+    const { address } = this.#site;
+    const trail = this.#log.trails.get(seq).filter((one) => !isSameAddress(one, address));
+    return { seq, hash, fingerprint, body, skeleton, trail };
   }
+}
+
+/** The name of a body as an update of its own. */
+function hashOf(body: Uint8Array, otherwise: UpdateHash): UpdateHash {
+  const [key] = readKeys(body);
+  return key === undefined || key instanceof Refusal ? otherwise : updateHash(key).hash;
 }

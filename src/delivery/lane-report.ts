@@ -1,16 +1,18 @@
 /**
  * What a lane puts on record of an update: events with the names of the update and the site, and
- * in the log what the site will not get. The lane and its bounces share one. Decides nothing.
+ * in the log the exceptions of the site. The lane and its bounces share one. Decides nothing.
  */
 import type { Clock } from "../clock.js";
 import type { Diagnostics, EventName, FieldsOf } from "../diagnostics.js";
+import type { Exception, NewException } from "../log/exceptions.js";
 import { TOO_MANY_REPAIRS } from "../log/repairs.js";
 import type { Entry, UpdateLog } from "../log/update-log.js";
 import type { Withheld } from "../policy.js";
 import type { Fingerprint, Seq, UpdateHash } from "../update.js";
+import type { Outcome } from "./relay.js";
 
 export interface ReportComponents {
-  readonly log: Pick<UpdateLog, "lanes" | "repairs">;
+  readonly log: Pick<UpdateLog, "exceptions" | "repairs">;
   readonly clock: Clock;
   readonly diagnostics: Diagnostics;
 }
@@ -27,6 +29,10 @@ export interface Reply {
   readonly code: number | undefined;
   readonly words: string;
 }
+
+type FinalReply = Reply & { readonly code: number };
+/** How a delivery is known. */
+type Proven = Pick<Extract<Outcome, { readonly kind: "delivered" }>, "how" | "reply">;
 
 /** The names of the update and of the site, which each report of a lane has. */
 type Names = "seq" | "hash" | "fingerprint" | "neighbour";
@@ -54,9 +60,10 @@ export class LaneReport {
   }
 
   /** The site took it in so many mails, or in one mail with others: `packed` of them. */
-  sent(entry: Entry, mails: number, bytes: number, packed?: number): void {
+  sent(entry: Entry, mails: number, bytes: number, by: Proven, packed?: number): void {
     const tookMs = this.#components.clock.now() - entry.receivedAt;
-    this.of("sent", entry, { mails, packed, bytes, tookMs });
+    const { how, reply: words } = by;
+    this.of("sent", entry, { mails, packed, bytes, tookMs, how, words });
   }
 
   /** It was passed over: the site has it, or nobody gets it any more for the `reason`. */
@@ -69,24 +76,53 @@ export class LaneReport {
    * The site refused it for good, at once or in a bounce. Throws `Trouble` when the log cannot be
    * written; then nothing was reported.
    */
-  undelivered(entry: Entry, { code, words }: Reply & { readonly code: number }): void {
-    const { log, clock } = this.#components;
-    const row = { code, text: words, at: clock.now() };
-    log.lanes.recordUndelivered({ site: this.#name, seq: entry.seq, ...row });
+  refused(entry: Entry, reason: "refused" | "returned", { code, words }: FinalReply): void {
+    const tries = this.#row(entry)?.tries ?? 0;
+    this.#set(entry, { state: "refused", reason, code, text: words, tries: tries + 1 });
     this.of("undelivered", entry, { code, words });
   }
 
-  /** The operator gives it up for the site. Throws `Trouble` like `undelivered`. */
+  /** It failed for now, for itself, and is tried again later. Throws `Trouble` like `refused`. */
+  setAside(entry: Entry, { code = 0, words }: Reply, tries: number, waitMs: number): void {
+    const now = this.#components.clock.now();
+    const failed = { state: "waiting", reason: "failed", nextAt: now + waitMs } as const;
+    this.#set(entry, { ...failed, code, text: words, tries });
+    this.of("set-aside", entry, { code, words, attempt: tries, waitMs });
+  }
+
+  /** It is not sent: its key is blocked. Throws `Trouble` like `refused`. */
+  blocked(entry: Entry): void {
+    const text = "the key is blocked";
+    this.#set(entry, { state: "withheld", reason: "blocked", code: 0, text });
+    this.of("withheld", entry, { reason: "blocked" });
+  }
+
+  /** The operator gives it up for the site. Throws `Trouble` like `refused`. */
   skipped(entry: Entry): void {
-    const { log, clock } = this.#components;
-    const row = { code: 0, text: "skipped by the operator", at: clock.now() };
-    log.lanes.recordUndelivered({ site: this.#name, seq: entry.seq, ...row });
+    const text = "skipped by the operator";
+    this.#set(entry, { state: "withheld", reason: "skipped", code: 0, text });
     this.of("skipped", entry);
+  }
+
+  #row({ seq }: Entry): Exception | undefined {
+    return this.#components.log.exceptions.get(this.#name, seq);
+  }
+
+  #set(
+    { seq, fingerprint }: Entry,
+    row: Omit<NewException, "site" | "seq" | "at" | "fingerprint">,
+  ) {
+    const { log, clock, diagnostics } = this.#components;
+    const about = { site: this.#name, seq, fingerprint, at: clock.now() };
+    const dropped = log.exceptions.set({ ...about, ...row });
+    if (dropped > 0) {
+      diagnostics.report("exceptions-dropped", { neighbour: this.#name, updates: dropped });
+    }
   }
 
   /**
    * Its body expired before the site took it: the key is to be fetched again. Throws `Trouble` like
-   * `undelivered`.
+   * `refused`.
    */
   expired(entry: Entry): void {
     const { log, clock } = this.#components;

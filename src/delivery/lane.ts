@@ -7,37 +7,47 @@
  * the event loop or the outcome of a delivery, and `lane-driver.ts` or the simulation resumes it.
  * Between two yields nothing else runs. The log is written synchronously, in between.
  *
- *  1. An update is skipped when the site is in its trail or was its source. A later announcement
- *     or duplicate counts too, since its trail is merged into the log's. An update that was blocked
- *     or forgotten since is skipped as well, half sent or not.
+ *  1. An update is skipped when the site is in its trail or was its source. What others claim of
+ *     the site counts before the first try only (`log/trail.ts`). A forgotten update is skipped as
+ *     well, half sent or not; one of a blocked key is withheld until it is unblocked.
  *  2. One part at a time, so that each answer belongs to one mail. The cursor moves after the part
  *     was taken: a crash in between repeats one part and never loses one.
- *  3. A temporary failure is tried again by the schedule; the lane waits, and order is kept. When
- *     the schedule has run out its last delay repeats and the operator is told: nothing is dropped.
- *  4. A part that was read and refused for good is recorded and passed over, else one key that a
- *     site cannot take would stop all that come after it. After `REFUSALS` in a row the fault is
- *     the site's and not the mails': each further one is tried through the schedule first. A
- *     refusal in which the receiver names the key does not count: Hockeypuck may ignore many.
- *  5. When a site is behind, updates go together where the delivery method packs them. When the
- *     site refuses them for good they go one by one, which shows the update that is at fault. After
- *     `PACK_TRIES` failures in a row one goes alone, in case the mail makes the site fail.
- *  6. What came back after it was taken is sent again before anything new (`bounces.ts`). Then the
- *     lane waits once more, for as long as a mail takes to come back.
- *  7. No more parts than the site's rate, where it has one.
- *  8. The lane's state is in the log, so that a restart neither hurries nor forgets a retry.
- *  9. The operator's orders change the same state: a pause is a retry that never comes.
- * 10. In observe mode the lane reports what it would have sent and moves on.
- * 11. A lane whose path is shut (`path.ts`) sends nothing, since KX carries the updates. It moves
+ *  3. A failure of the neighbour is tried again by the schedule; the lane waits, and order is kept.
+ *     When the schedule has run out its last delay repeats and the operator is told.
+ *  4. A failure of the update is tried `UPDATE_TRIES` times after short delays. Then the update
+ *     becomes a waiting exception with a schedule of its own, and the next one is tried. When that
+ *     fails as well, the neighbour is down: one update at a time is tried by the schedule, each
+ *     time the next one, so that no update stops the lane. The first success ends this, and what
+ *     failed since then is tried at once. An update may so be overtaken by a later one of its key,
+ *     which makes no difference, since a keyserver merges both.
+ *  5. An update that was read and refused for good becomes a refused exception, and the lane goes
+ *     on at once. After `REFUSALS` in a row the site refuses all: one at a time is tried by the
+ *     schedule, and when one is taken, the refused ones of that run are tried again, once. A
+ *     refusal that names the key does not count: a server may ignore many keys in a row.
+ *  6. When a site is behind, updates go together where the delivery method packs them. When the
+ *     site refuses them for good, or fails on them, they go one by one, which shows the update that
+ *     is at fault. After `PACK_TRIES` failures of the neighbour in a row one goes alone, in case
+ *     the mail makes it fail.
+ *  7. Exceptions that are due go before what is new, but while the site is down or refuses all.
+ *     After what came back (`bounces.ts`) the lane waits once more, for as long as a mail takes to
+ *     come back.
+ *  8. No more parts than the site's rate, where it has one.
+ *  9. The lane's state is in the log, so that a restart neither hurries nor forgets a retry.
+ * 10. The operator's orders change the same state: a pause is a retry that never comes.
+ * 11. In observe mode the lane reports what it would have sent and moves on.
+ * 12. A lane whose path is shut (`path.ts`) sends nothing, since KX carries the updates. It moves
  *     over those that the site is known to have, which KX notes in the trail, and stops at the
  *     first other one until that is noted or its body expires. When the path opens it goes on
  *     there.
  */
 import type { Clock } from "../clock.js";
 import type { Diagnostics } from "../diagnostics.js";
+import { EXCEPTION_LIMITS, type Exception, type ExceptionCounts } from "../log/exceptions.js";
 import type { LaneRow } from "../log/lanes.js";
 import type { Site } from "../log/pending.js";
 import type { Entry, UpdateLog } from "../log/update-log.js";
 import { LogGuard } from "../log-guard.js";
+import { isCovered } from "../openpgp/cover.js";
 import type { Rules } from "../policy.js";
 import { type Rate, TokenBucket } from "../rate.js";
 import { delayMs, type Schedule } from "../schedule.js";
@@ -48,6 +58,10 @@ import { type Bundle, LaneQueue } from "./lane-queue.js";
 import { LaneReport } from "./lane-report.js";
 import { LanePath, type PathSettings, type PathStatus } from "./path.js";
 import type { Outcome } from "./relay.js";
+
+type Delivered = Extract<Outcome, { readonly kind: "delivered" }>;
+type Temporary = Extract<Outcome, { readonly kind: "temporary" }>;
+type Refused = Extract<Outcome, { readonly kind: "refused" }>;
 
 /** What a lane waits for. */
 export type LaneStep =
@@ -67,6 +81,8 @@ export interface LaneSettings extends Site {
   readonly observing: boolean;
   /** Most parts in a time; undefined for as many as it takes. */
   readonly rate?: Rate | undefined;
+  /** Names of all sites of the config: a lane of another name and this address is this one. */
+  readonly names?: readonly string[];
   /** What may leave; without it everything. */
   readonly rules?: Rules | undefined;
   /** Undefined for a lane that is always open. */
@@ -88,8 +104,8 @@ export type LaneLog = Pick<
   | "body"
   | "bounces"
   | "entry"
+  | "exceptions"
   | "lanes"
-  | "lookup"
   | "newest"
   | "pending"
   | "range"
@@ -111,6 +127,10 @@ export interface LaneStatus extends Site {
   readonly lastErrorAt: number;
   readonly lastSuccessAt: number;
   readonly isPaused: boolean;
+  /** What it did not take, by state. */
+  readonly exceptions: ExceptionCounts;
+  /** Whether it has refused everything for a while. */
+  readonly refusesAll: boolean;
   /** Undefined when no gateway runs. */
   readonly path?: PathStatus;
 }
@@ -119,13 +139,19 @@ export interface LaneStatus extends Site {
 export const PAUSED_AT = 8_640_000_000_000_000;
 /** How long to wait before the log is tried again when it cannot be read or written. */
 const TROUBLE_MS = 5000;
-/** Rule 4. */
-const REFUSALS = 5;
+/** Rule 4: of one update, and the longest delay between them. */
+const UPDATE_TRIES = 3;
+const SHORT_MS = 5000;
 /** Rule 5. */
+const REFUSALS = 20;
+/** Rule 6. */
 const PACK_TRIES = 3;
-/** Rule 6: most mail systems know within a minute. */
+/** How often withheld updates are looked at whether the block of their key has ended. */
+const BLOCKS_MS = 60 * 60_000;
+const BLOCKS_AT_ONCE = 1000;
+/** Rule 7: most mail systems know within a minute. */
 const PROBE_MS = 60_000;
-/** Rule 11: how often a shut lane looks whether the site has what it lacked: one fsync each. */
+/** Rule 12: how often a shut lane looks whether the site has what it lacked: one fsync each. */
 const NAP_MS = 1000;
 
 export class Lane {
@@ -145,19 +171,21 @@ export class Lane {
   #isPaused: boolean;
   #isStopping = false;
   #isDelivering = false;
-  /** Parts refused for good in a row. */
-  #refusals = 0;
+  /** Rule 4: how often the next update has failed for itself. */
+  #tries = { seq: 0, count: 0 };
+  /** When to look at blocks again, by the monotonic clock. */
+  #blocksAt = 0;
   /** Up to this entry each update goes alone, because the site refused them together. */
   #aloneUpTo = 0;
   /** What is sent next shows whether the site takes mail again. */
   #isProbing = false;
-  /** Rule 11: the lane looks again by itself. */
+  /** Rule 12: the lane looks again by itself. */
   #isNapping = false;
 
   /** Reads the stored state, or creates it. Throws `Trouble`. */
   constructor(components: LaneComponents, settings: LaneSettings) {
     const { log, clock, diagnostics, guard } = components;
-    const { name, rate } = settings;
+    const { name, address, rate, names } = settings;
     this.#settings = settings;
     this.#log = log;
     this.#clock = clock;
@@ -168,7 +196,9 @@ export class Lane {
     this.#bounceHandler = new BounceHandler({ log, clock, report: this.#report }, settings);
     this.#bucket = rate && new TokenBucket(rate, clock.monotonic());
     this.#path = new LanePath(components, name, settings.path);
-    this.#row = log.lanes.open(name);
+    const onRename = (former: string) =>
+      diagnostics.report("lane-renamed", { neighbour: name, former });
+    this.#row = log.lanes.open(name, { address, names: names ?? [], onRename });
     this.#isPaused = this.#row.nextAt === PAUSED_AT;
     // A retry that is further away than any delay was put off by a clock that was ahead.
     const latest = clock.now() + this.#longestMs();
@@ -179,7 +209,7 @@ export class Lane {
     return this.#settings.name;
   }
 
-  /** Whether mail may leave now (rule 11). */
+  /** Whether mail may leave now (rule 12). */
   get isOpen(): boolean {
     return this.#path.isOpen;
   }
@@ -217,17 +247,33 @@ export class Lane {
   }
 
   /**
-   * Gives up the next update for good, and notes it as undelivered. False when `seq` is not the
-   * next one that the site needs, or a delivery is under way. Throws `Trouble`.
+   * Gives up an update: the next one that the site needs, or one that waits as an exception. False
+   * when `seq` is neither, or a delivery is under way. Throws `Trouble`.
    */
   skip(seq: number): boolean {
-    const next = this.#isDelivering ? undefined : this.#next();
-    if (next === undefined || next.seq !== seq) return false;
-    const isAgain = this.#log.bounces.isWaiting(this.name, next.seq);
-    this.#report.skipped(next);
-    if (isAgain) this.#log.bounces.forget(this.name, next.seq);
-    this.#save(isAgain ? { attempt: 0, nextAt: 0 } : doneWith(next.seq));
+    if (this.#isDelivering) return false;
+    const waiting = this.#log.exceptions.get(this.name, seq as Seq)?.state === "waiting";
+    const entry = waiting ? this.#log.entry(seq as Seq) : this.#next();
+    if (entry === undefined || entry.seq !== seq) return false;
+    const change = waiting ? { attempt: 0, nextAt: 0 } : doneWith(entry.seq);
+    this.#save(change, () => this.#report.skipped(entry));
     return true;
+  }
+
+  /**
+   * Sends exceptions again: one, all, or without `which` those that wait anyway. Returns how many
+   * there are. Throws `Trouble`.
+   */
+  reopen(which?: number | "all"): number {
+    const { exceptions } = this.#log;
+    const now = this.#clock.now();
+    if (which === undefined) return exceptions.retry(this.name, now);
+    const updates = exceptions.reopen(this.name, which as Seq | "all", now);
+    const neighbour = this.name;
+    if (updates > 0) {
+      this.#diagnostics.report("reopened", { neighbour, updates, reason: "by the operator" });
+    }
+    return updates;
   }
 
   /** `run` ends after the part under way. */
@@ -235,9 +281,10 @@ export class Lane {
     this.#isStopping = true;
   }
 
-  /** The next update that leaves. */
+  /** The next update after the cursor that leaves. */
   #next(): Entry | undefined {
     for (const seq of this.#log.pending.seqs(this.#settings)) {
+      if (seq <= this.#row.cursor) continue;
       const entry = this.#log.entry(seq);
       if (entry !== undefined && this.#queue.withholds(entry) === undefined) return entry;
     }
@@ -253,6 +300,7 @@ export class Lane {
         if (this.#isStopping) break;
         // A row that was lost is stored, else a mail would go out again while the disk is full.
         if (!this.#isStored) this.#save({});
+        this.#lookAtBlocks();
         const pause = this.#bounceHandler.absorb(this.#row.cursor);
         if (pause !== undefined) this.#obey(pause);
         else if (!this.#path.isOpen) yield* this.#rest();
@@ -289,20 +337,35 @@ export class Lane {
     }
   }
 
-  /** Rule 6. */
+  /** What was withheld for blocks that have ended meanwhile waits from now on. */
+  #lookAtBlocks(): void {
+    const now = this.#clock.monotonic();
+    if (now < this.#blocksAt) return;
+    const { exceptions } = this.#log;
+    const keys = exceptions.blockedKeys(this.name, BLOCKS_AT_ONCE);
+    this.#blocksAt = keys.length === 0 ? now : now + BLOCKS_MS;
+    for (const key of keys) {
+      if (this.#queue.isBlocked(key)) continue;
+      const updates = exceptions.unblocked(key, this.#clock.now());
+      const about = { neighbour: this.name, updates, fingerprint: key };
+      this.#diagnostics.report("reopened", { ...about, reason: "the block has ended" });
+    }
+  }
+
+  /** Rule 7. */
   #obey({ until, words }: Pause): void {
     this.#isProbing = true;
     this.#save({ nextAt: until, lastError: words, lastErrorAt: this.#clock.now() });
   }
 
-  /** Rule 7: true when no part was allowed yet and the lane waited; then it looks at all anew. */
+  /** Rule 8: true when no part was allowed yet and the lane waited; then it looks at all anew. */
   *#waitForRate(): LaneRun<boolean> {
     const wait = this.#bucket?.waitMs(this.#clock.monotonic()) ?? 0;
     if (wait > 0) yield* this.#wait(wait);
     return wait > 0;
   }
 
-  /** Rule 11: moves over what needs no mail, or waits for more of it or for the path to open. */
+  /** Rule 12: moves over what needs no mail, or waits for more of it or for the path to open. */
   *#rest(): LaneRun {
     if (this.#moveOver()) {
       yield { type: "turn" };
@@ -315,19 +378,20 @@ export class Lane {
 
   /** Moves over what needs no mail, at most a page; false when there is nothing to move over. */
   #moveOver(): boolean {
-    const again = this.#log.bounces.nextWaiting(this.name);
-    if (again !== undefined && this.#dropBounce(again)) return true;
     const { cursor } = this.#row;
     const [next] = this.#queue.after(cursor, 1);
     if (next === undefined || !this.#needsNoMail(next)) return false;
-    let last = next.seq;
+    const passed: Entry[] = [];
     for (const entry of this.#queue.after(cursor)) {
       if (!this.#needsNoMail(entry)) break;
-      if (this.#settings.observing || this.#queue.skips(entry, 0)) this.#passed(entry);
-      else this.#report.of("unfetched", entry);
-      last = entry.seq;
+      passed.push(entry);
     }
-    this.#save(doneWith(last));
+    this.#save(doneWith((passed.at(-1) ?? next).seq), () => {
+      for (const entry of passed) {
+        if (this.#settings.observing || this.#queue.skips(entry, 0)) this.#passed(entry);
+        else this.#report.of("unfetched", entry);
+      }
+    });
     return true;
   }
 
@@ -336,57 +400,86 @@ export class Lane {
     return this.#log.body(entry.seq) === undefined;
   }
 
-  /** Takes an update that came back off the list unless the site needs it; true when it did. */
-  #dropBounce(seq: Seq): boolean {
-    const entry = this.#log.entry(seq);
-    if (entry !== undefined && !this.#queue.skips(entry, 0)) return false;
-    this.#log.bounces.forget(this.name, seq);
-    if (entry !== undefined) this.#passed(entry);
-    return true;
-  }
-
   /** Serves what is next, or waits until there is something. */
   *#step(): LaneRun {
     const isServed = yield* this.#serveNext();
-    if (!isServed) yield* this.#wait(Infinity);
+    if (!isServed) yield* this.#wait(this.#untilDue());
     else if (this.#isProbing && this.#row.nextAt === 0) {
       this.#isProbing = false;
       this.#save({ nextAt: this.#clock.now() + Math.min(PROBE_MS, this.#settings.retry[0]) });
     }
   }
 
+  /** How long nothing has to be done unless the log grows. */
+  #untilDue(): number {
+    const next = this.#settings.observing ? undefined : this.#log.exceptions.next(this.name);
+    const due = next === undefined ? Infinity : this.#waitMsFor(next);
+    const blocks = this.#blocksAt - this.#clock.monotonic();
+    return Math.min(due, blocks > 0 ? blocks : Infinity);
+  }
+
+  /** Bounded by the longest delay of the schedule, in case the clock was set back meanwhile. */
+  #waitMsFor({ nextAt, at }: Exception): number {
+    const now = this.#clock.now();
+    return at > now + this.#longestMs() ? 0 : Math.max(0, nextAt - now);
+  }
+
+  /** Rule 7: the exception that is due, where it goes first. */
+  #dueException(isNewWaiting: boolean): Exception | undefined {
+    if (this.#settings.observing || this.#row.part > 0) return undefined;
+    const next = this.#log.exceptions.next(this.name);
+    if (next === undefined || this.#waitMsFor(next) > 0) return undefined;
+    const isDown = this.#row.failed > 1 || this.#row.refused >= REFUSALS;
+    return isDown && isNewWaiting && next.reason !== "bounced" ? undefined : next;
+  }
+
   /** Serves the next update that the site needs; false when there is none. */
   *#serveNext(): LaneRun<boolean> {
     const { cursor, part, attempt, lastErrorAt } = this.#row;
-    const again = part > 0 ? undefined : this.#log.bounces.nextWaiting(this.name);
-    if (again !== undefined) {
-      const entry = this.#log.entry(again);
-      if (!this.#dropBounce(again) && entry !== undefined) yield* this.#serve(entry, true);
+    const page = this.#queue.after(cursor);
+    const due = this.#dueException(page.length > 0);
+    if (due !== undefined) {
+      const entry = this.#log.entry(due.seq);
+      if (entry === undefined) this.#log.exceptions.settle(this.name, due.seq);
+      else yield* this.#serve(entry, due);
       return true;
     }
-    const page = this.#queue.after(cursor);
     if (page.length === 0) return false;
-    let passed: Seq | undefined;
+    const passed: Entry[] = [];
     for (const [index, entry] of page.entries()) {
       if (!this.#queue.skips(entry, index === 0 ? part : 0)) {
-        if (passed !== undefined) this.#note(doneWith(passed));
+        this.#pass(passed, false);
         const isNew = this.#row.part === 0 && entry.seq > this.#aloneUpTo;
         const mayPack = isNew && attempt < PACK_TRIES && !this.#settings.observing;
         const load = mayPack ? this.#queue.load(page.slice(index), lastErrorAt) : undefined;
-        yield* load === undefined ? this.#serve(entry, false) : this.#serveLoad(load);
+        yield* load === undefined ? this.#serve(entry) : this.#serveLoad(load);
         return true;
       }
-      passed = entry.seq;
-      this.#passed(entry);
+      passed.push(entry);
     }
-    if (passed !== undefined) this.#save(doneWith(passed));
+    this.#pass(passed, true);
     yield { type: "turn" };
     return true;
   }
 
-  /** Delivers an update; `again` when it came back, which leaves the cursor where it is. */
-  *#serve(entry: Entry, again: boolean): LaneRun {
-    const parts = this.#queue.parts(entry);
+  /** Moves over updates that the site is not sent; without `must` the next `save` stores it. */
+  #pass(passed: readonly Entry[], must: boolean): void {
+    const last = passed.at(-1);
+    if (last === undefined) return;
+    const report = () => {
+      for (const entry of passed) this.#passed(entry);
+    };
+    const isNoted = passed.some((entry) => this.#queue.withholds(entry) === "blocked");
+    if (must || isNoted) return this.#save(doneWith(last.seq), report);
+    this.#note(doneWith(last.seq));
+    report();
+  }
+
+  /** Delivers an update; `again` is its exception when it has one, and the cursor stays then. */
+  *#serve(entry: Entry, again?: Exception): LaneRun {
+    const offered = again && this.#log.exceptions.offerOf(this.name, entry.seq);
+    const known = this.#log.skeletons.get(entry.fingerprint);
+    const parts = this.#queue.parts(entry, offered);
     if (parts === undefined) {
       this.#report.expired(entry);
       return this.#finish(entry, again);
@@ -398,92 +491,233 @@ export class Lane {
       this.#report.of("would-send", entry, { mails: parts.length, bytes });
       return this.#finish(entry, again);
     }
-    let refused = 0;
+    let refusal: Refused | undefined;
+    let proof: Delivered | undefined;
     const from = again ? 0 : this.#row.part;
     for (const [index, part] of parts.entries()) {
       if (index < from) continue;
-      if (this.#queue.withholds(entry) !== undefined) {
-        this.#passed(entry);
-        return this.#finish(entry, again);
-      }
-      const outcome = this.#judge(yield* this.#deliver(part, index > 0 ? [] : [entry]));
-      if (outcome.kind === "temporary") return this.#putOff(entry, outcome);
-      if (outcome.kind === "refused") {
-        refused += 1;
-        this.#report.undelivered(entry, outcome);
-        this.#note({ lastError: outcome.words, lastErrorAt: this.#clock.now() });
-      }
-      const change = outcome.kind === "delivered" ? { lastSuccessAt: this.#clock.now() } : {};
+      if (this.#queue.withholds(entry) !== undefined) return this.#withheld(entry, again);
+      const outcome = yield* this.#deliver(part, [entry], index === 0);
+      if (outcome.kind === "temporary") return this.#failed(entry, again, outcome);
+      if (outcome.kind === "refused") refusal ??= this.#refuse(entry, outcome);
+      else proof = outcome;
       const isLast = index + 1 === parts.length;
-      if (isLast) this.#finish(entry, again, change);
-      else if (!again) this.#save({ part: index + 1, attempt: 0, nextAt: 0, ...change });
+      if (!isLast && !again) {
+        const change = proof === outcome ? { lastSuccessAt: this.#clock.now() } : {};
+        this.#save({ part: index + 1, attempt: 0, nextAt: 0, ...change });
+      }
       if ((this.#isStopping || !this.#path.isOpen) && !isLast) return;
     }
-    if (refused < parts.length) this.#report.sent(entry, parts.length, bytes);
+    if (refusal !== undefined) {
+      this.#refused(entry, again, refusal);
+      // More of the key came while the refused parts were on their way.
+      if (this.#queue.isStale(known, entry)) {
+        this.#log.exceptions.completed(entry.fingerprint, this.#clock.now());
+      }
+      return;
+    }
+    if (proof === undefined) return this.#finish(entry, again);
+    this.#took([entry], again, offered);
+    this.#report.sent(entry, parts.length, bytes, proof);
   }
 
-  /** Rule 5. */
+  /** Rule 6. */
   *#serveLoad({ entries, last, passed, part }: Bundle): LaneRun {
     const [first] = entries;
-    const outcome = yield* this.#deliver(part, entries);
-    if (outcome.kind === "temporary") return this.#putOff(first, outcome);
-    if (outcome.kind === "refused") {
+    const outcome = yield* this.#deliver(part, entries, true);
+    const isOfMail = outcome.kind === "refused" || outcome.kind === "temporary";
+    if (outcome.kind === "temporary" && (outcome.about === "neighbour" || this.#isStopping)) {
+      return this.#putOff(first, outcome);
+    }
+    if (isOfMail) {
       this.#aloneUpTo = last.seq;
       const { code, words } = outcome;
       this.#report.of("unpacked", first, { updates: entries.length, code, words });
       return;
     }
-    this.#refusals = 0;
-    this.#save({ ...doneWith(last.seq), lastSuccessAt: this.#clock.now() });
+    this.#took(entries);
     for (const entry of passed) this.#passed(entry);
     const share = Math.round(part.bytes / entries.length);
-    for (const entry of entries) this.#report.sent(entry, 1, share, entries.length);
+    for (const entry of entries) this.#report.sent(entry, 1, share, outcome, entries.length);
   }
 
-  *#deliver(part: Part, entries: readonly Entry[]): LaneRun<Outcome> {
+  /** `isFirst`: the site has no part of the updates yet. */
+  *#deliver(part: Part, entries: readonly Entry[], isFirst: boolean): LaneRun<Outcome> {
     this.#bucket?.take(this.#clock.monotonic());
     this.#isDelivering = true;
+    const seqs = entries.map(({ seq }) => seq);
+    this.#log.lanes.tries(this.name, seqs);
+    const updates = isFirst ? entries.map(({ hash }) => hash) : [];
     try {
-      const outcome = yield { type: "deliver", part, updates: entries.map(({ hash }) => hash) };
+      const outcome = yield { type: "deliver", part, updates };
       if (outcome === undefined) throw new Error("a delivery without an outcome");
       return outcome;
     } finally {
+      this.#log.lanes.tries(this.name);
       this.#isDelivering = false;
     }
   }
 
-  /** Rule 4: a part that is refused until its schedule has run out is passed over all the same. */
-  #judge(outcome: Outcome): Outcome {
-    if (outcome.kind === "delivered") this.#refusals = 0;
-    if (outcome.kind !== "refused" || outcome.isOfKey) return outcome;
-    this.#refusals += 1;
+  /** The site took all of these, which are next, or one that was an exception. */
+  #took(entries: readonly Entry[], again?: Exception, offered?: Uint8Array): void {
+    const now = this.#clock.now();
+    const { failed, refused, badSince } = this.#row;
+    const [wasDown, refusedAll] = [failed > 1, refused >= REFUSALS];
+    const { exceptions } = this.#log;
+    const change = { lastSuccessAt: now, failed: 0, refused: 0, badSince: 0 };
+    const last = entries.at(-1);
+    if (last === undefined) return;
+    const place = again ? { attempt: 0, nextAt: 0 } : doneWith(last.seq);
+    let updates = 0;
+    this.#save({ ...place, ...change }, () => {
+      for (const entry of entries) this.#settle(entry, again, offered);
+      if (wasDown || refusedAll) {
+        updates = exceptions.recovered(this.name, badSince, now, refusedAll);
+      }
+    });
+    if (updates === 0) return;
+    const reason = "the site takes updates again";
+    this.#diagnostics.report("reopened", { neighbour: this.name, updates, reason });
+  }
+
+  /** Ends the exceptions of which the site took all, in the entry or in what was offered. */
+  #settle(entry: Entry, again: Exception | undefined, offered: Uint8Array | undefined): void {
+    const { exceptions } = this.#log;
+    const rows = exceptions.ofKey(this.name, entry.fingerprint);
+    if (rows.length === 0) return;
+    const taken = offered ?? this.#log.body(entry.seq);
+    for (const row of rows) {
+      const isIt = row.seq === again?.seq;
+      if (isIt && offered === undefined) {
+        // A mail that has come back may come back again.
+        if (row.reason === "bounced") exceptions.resent(this.name, row.seq);
+        else exceptions.settle(this.name, row.seq);
+      } else if (taken !== undefined && isCovered(this.#log.body(row.seq), taken)) {
+        exceptions.settle(this.name, row.seq);
+      } else if (isIt) {
+        // The site takes updates of this key: the rest goes once more, unless it was given up.
+        const nextAt = this.#clock.now() + EXCEPTION_LIMITS.everyMs;
+        const state = row.reason === "skipped" ? "withheld" : "waiting";
+        exceptions.set({ ...row, state, nextAt });
+        exceptions.dropOffer(this.name, row.seq);
+      }
+    }
+  }
+
+  /** An update failed for now. */
+  #failed(entry: Entry, again: Exception | undefined, outcome: Temporary): void {
+    // A delivery that was broken off because the gateway stops is no failure of the site.
+    if (this.#isStopping) return;
+    if (outcome.about === "neighbour") return this.#putOff(entry, outcome);
+    if (again !== undefined) return this.#failedAgain(entry, again, outcome);
+    const { seq } = entry;
+    const count = (this.#tries.seq === seq ? this.#tries.count : 0) + 1;
+    this.#tries = { seq, count };
+    if (this.#row.failed === 0 && count < UPDATE_TRIES) {
+      const { retry } = this.#settings;
+      const wait = Math.min(SHORT_MS, delayMs(retry, count - 1, this.#clock.random()));
+      return this.#putOff(entry, outcome, wait);
+    }
+    this.#setAside(entry, outcome, count);
+  }
+
+  /** Rule 4. */
+  #setAside(entry: Entry, outcome: Temporary, count: number): void {
     const { retry } = this.#settings;
-    if (this.#refusals <= REFUSALS || this.#row.attempt >= retry.length) return outcome;
-    return { ...outcome, kind: "temporary" };
+    const now = this.#clock.now();
+    const failed = this.#row.failed + 1;
+    const isDown = failed > 1;
+    const wait = isDown ? delayMs(retry, failed - 2, this.#clock.random()) : 0;
+    const own = delayMs(retry, 0, this.#clock.random());
+    const place = isDown ? { attempt: failed - 1, nextAt: now + wait } : {};
+    const error = { lastError: outcome.words, lastErrorAt: now };
+    const change = { ...doneWith(entry.seq), ...place, ...error, failed };
+    this.#save({ ...change, badSince: this.#row.badSince || now }, () =>
+      this.#report.setAside(entry, outcome, count, own),
+    );
+    if (!isDown) return;
+    const { code, words } = outcome;
+    const event = failed > retry.length ? "stalled" : "retry";
+    this.#report.of(event, entry, { code, words, attempt: failed - 1, waitMs: wait });
+  }
+
+  /** An exception failed once more: its own schedule goes on. */
+  #failedAgain(entry: Entry, again: Exception, { code = 0, words }: Temporary): void {
+    const { retry } = this.#settings;
+    const now = this.#clock.now();
+    const tries = again.tries + 1;
+    const wait = delayMs(retry, tries - 1, this.#clock.random());
+    // A date that the clock has not reached again, since it was set back, would mean "now" for ever.
+    const at = Math.min(again.at, now);
+    const row = { ...again, at, code, text: words, tries, nextAt: now + wait };
+    this.#save({ attempt: 0, nextAt: 0, lastError: words, lastErrorAt: now }, () => {
+      this.#log.exceptions.set(row);
+    });
+    const event = tries >= retry.length ? "stalled" : "retry";
+    this.#report.of(event, entry, { code, words, attempt: tries, waitMs: wait });
+  }
+
+  /** Records the refusal of a part. */
+  #refuse(entry: Entry, outcome: Refused): Refused {
+    this.#report.refused(entry, "refused", outcome);
+    this.#note({ lastError: outcome.words, lastErrorAt: this.#clock.now() });
+    return outcome;
+  }
+
+  /** Rule 5. */
+  #refused({ seq }: Entry, again: Exception | undefined, outcome: Refused): void {
+    const { code, words, isOfKey = false } = outcome;
+    const now = this.#clock.now();
+    const refused = this.#row.refused + (isOfKey ? 0 : 1);
+    const steps = refused - REFUSALS;
+    const wait = steps < 0 ? 0 : delayMs(this.#settings.retry, steps, this.#clock.random());
+    const place =
+      steps < 0 ? { attempt: 0, nextAt: 0 } : { attempt: steps + 1, nextAt: now + wait };
+    this.#save(
+      { ...(again ? {} : doneWith(seq)), ...place, refused, badSince: this.#row.badSince || now },
+      () => this.#log.exceptions.dropOffer(this.name, seq),
+    );
+    if (steps !== 0 || isOfKey) return;
+    const about = { neighbour: this.name, updates: refused };
+    this.#diagnostics.report("refuses-all", { ...about, code, words });
+  }
+
+  /** Nobody gets the update any more, half sent or not. */
+  #withheld(entry: Entry, again: Exception | undefined): void {
+    if (again === undefined) return this.#save(doneWith(entry.seq), () => this.#passed(entry));
+    this.#passed(entry);
+    const isBlocked = this.#queue.withholds(entry) === "blocked";
+    if (!isBlocked) this.#log.exceptions.settle(this.name, entry.seq);
   }
 
   /** An update needs nothing more. */
-  #finish({ seq }: Entry, again: boolean, change: Partial<LaneRow> = {}): void {
-    if (again) this.#log.bounces.sent(this.name, seq);
-    this.#save({ ...(again ? { attempt: 0, nextAt: 0 } : doneWith(seq)), ...change });
+  #finish({ seq }: Entry, again: Exception | undefined): void {
+    if (again === undefined) return this.#save(doneWith(seq));
+    this.#log.exceptions.settle(this.name, seq);
+    this.#save({ attempt: 0, nextAt: 0 });
   }
 
-  #putOff(entry: Entry, outcome: Outcome & { readonly kind: "temporary" }): void {
-    // A delivery that was broken off because the gateway stops is no failure of the site.
+  /** Rule 3; `shortly` is the delay of an update that failed for itself. */
+  #putOff(entry: Entry, outcome: Temporary, shortly?: number): void {
     if (this.#isStopping) return;
     const { retry } = this.#settings;
     const now = this.#clock.now();
     const { attempt } = this.#row;
-    const wait = delayMs(retry, attempt, this.#clock.random());
+    const wait = shortly ?? delayMs(retry, attempt, this.#clock.random());
     const { code, words } = outcome;
-    const event = attempt + 1 >= retry.length ? "stalled" : "retry";
+    const isLong = shortly === undefined && attempt + 1 >= retry.length;
+    const event = isLong ? "stalled" : "retry";
     this.#report.of(event, entry, { code, words, attempt: attempt + 1, waitMs: wait });
     const error = { lastError: words, lastErrorAt: now };
     this.#save({ attempt: attempt + 1, nextAt: now + wait, ...error });
   }
 
+  /** The site is not sent an update: it has it, or nobody gets it. */
   #passed(entry: Entry): void {
-    this.#report.passed(entry, this.#queue.withholds(entry));
+    const reason = this.#queue.withholds(entry);
+    const isNoted = reason === "blocked" && !this.#settings.observing;
+    if (isNoted && !this.#log.pending.has(this.#settings, entry)) this.#report.blocked(entry);
+    else this.#report.passed(entry, reason);
   }
 
   /** Changes the row; the next `save` stores it. A pause outlasts every change but `resume`. */
@@ -492,10 +726,13 @@ export class Lane {
     this.#row = { ...this.#row, ...change, ...held };
   }
 
-  /** Changes the row and stores it. Throws `Trouble`; the row is changed nevertheless. */
-  #save(change: Partial<LaneRow>): void {
+  /**
+   * Changes the row and stores it, with what `also` writes. Throws `Trouble`; the row is changed
+   * nevertheless.
+   */
+  #save(change: Partial<LaneRow>, also?: () => void): void {
     this.#note(change);
-    this.#log.lanes.save(this.name, this.#row);
+    this.#log.lanes.save(this.name, this.#row, also);
     this.#isStored = true;
   }
 
@@ -507,7 +744,7 @@ export class Lane {
 
 /** The status of a lane out of the log, as it is also while no gateway runs. */
 export function laneStatus(
-  log: Pick<UpdateLog, "pending">,
+  log: Pick<UpdateLog, "exceptions" | "pending">,
   { name, address }: Site,
   row: LaneRow,
 ): LaneStatus {
@@ -516,7 +753,9 @@ export function laneStatus(
   const isPaused = nextAt === PAUSED_AT;
   const last = { lastError, lastErrorAt, lastSuccessAt };
   const site = { name, address, cursor, backlog, oldest, attempt, ...last };
-  return { ...site, isPaused, nextAt: isPaused ? 0 : nextAt };
+  const exceptions = log.exceptions.counts(name);
+  const refusesAll = row.refused >= REFUSALS;
+  return { ...site, isPaused, nextAt: isPaused ? 0 : nextAt, exceptions, refusesAll };
 }
 
 /** The lane's position after an entry that needs nothing more, with no retry pending. */

@@ -9,12 +9,13 @@ import type { UpdateLog } from "../log/update-log.js";
 import { domainOf } from "../mail-address.js";
 import type { Envelope } from "../outmail.js";
 import type { Rules } from "../policy.js";
+import type { KeyCompletion } from "./completion.js";
 import type { DeliveryMethod } from "./delivery-method.js";
-import { Lane, type LaneStatus } from "./lane.js";
+import { Lane, type LaneLog, type LaneStatus } from "./lane.js";
 import { LaneDriver } from "./lane-driver.js";
 import { HkpDelivery } from "./local-hkp.js";
 import { ProgramDelivery } from "./local-program.js";
-import { pksdName, SpoolDelivery, sksName } from "./local-spool.js";
+import { pksdName, SPOOL_TIMES, SpoolDelivery, type SpoolTimes, sksName } from "./local-spool.js";
 
 /** The lane's name in the log and in reports; no neighbour can be called that. */
 export const LOCAL_LANE = "[local]";
@@ -22,26 +23,45 @@ export const LOCAL_LANE = "[local]";
 /** How long the keyserver may take for the update under way when we go down. */
 const STOP_MS = 10_000;
 
+export interface LocalDoorComponents {
+  readonly log: LaneLog & Pick<UpdateLog, "onAppend">;
+  readonly clock: Clock;
+  readonly diagnostics: Diagnostics;
+  /** Finds user ids for keys of which the log knows none. */
+  readonly completion?: KeyCompletion | undefined;
+}
+
+export interface LocalDoorSettings {
+  readonly config: Pick<Config, "hkp" | "mode" | "site">;
+  readonly local: LocalDelivery;
+  /** What may leave; without it everything. */
+  readonly rules?: Rules | undefined;
+  readonly times?: SpoolTimes;
+}
+
 export class LocalDoor {
   readonly #lane: LaneDriver;
   readonly #method: DeliveryMethod;
-  readonly #log: UpdateLog;
+  readonly #log: LocalDoorComponents["log"];
   #unsubscribe: (() => void) | undefined;
 
   constructor(
-    config: Config,
-    local: LocalDelivery,
-    log: UpdateLog,
-    clock: Clock,
-    diagnostics: Diagnostics,
-    rules?: Rules,
+    { log, clock, diagnostics, completion }: LocalDoorComponents,
+    { config, local, rules, times = SPOOL_TIMES }: LocalDoorSettings,
   ) {
     this.#log = log;
     const { address: site, contact } = config.site;
-    const { address, maxMailBytes: maxBytes, retry } = local;
-    const envelope = { to: address ?? site, from: contact, site, maxBytes };
+    const { address, kind, maxMailBytes: maxBytes, retry } = local;
+    const envelope = { to: address ?? site, from: contact, site, maxBytes, kind };
+    const waiting = (path: string, waitedMs: number) =>
+      diagnostics.report("spool-waits", { neighbour: LOCAL_LANE, path, waitedMs });
     const observing = config.mode === "observe";
-    this.#method = methodOf(local, envelope, hkpBase(config));
+    this.#method = methodOf(local, envelope, hkpBase(config), {
+      waiting,
+      clock,
+      times,
+      completion,
+    });
     const settings = { name: LOCAL_LANE, address, retry, observing, rules };
     const lane = new Lane({ log, method: this.#method, clock, diagnostics }, settings);
     this.#lane = new LaneDriver(lane);
@@ -56,7 +76,9 @@ export class LocalDoor {
   async stop(withinMs = STOP_MS): Promise<void> {
     this.#unsubscribe?.();
     const deadline = setTimeout(() => this.#method.close(), withinMs);
-    await this.#lane.stop();
+    const stopped = this.#lane.stop();
+    this.#method.stopConnecting?.();
+    await stopped;
     clearTimeout(deadline);
     this.#method.close();
   }
@@ -72,7 +94,7 @@ export class LocalDoor {
 }
 
 /** Where we take keys over HKP, as others may know us. */
-function hkpBase({ hkp, site }: Config): string | undefined {
+function hkpBase({ hkp, site }: Pick<Config, "hkp" | "site">): string | undefined {
   const port = hkp?.listen[0]?.port ?? 0;
   return port === 0 ? undefined : `hkp://${domainOf(site.address)}:${port}`;
 }
@@ -81,18 +103,26 @@ function methodOf(
   local: LocalDelivery,
   envelope: Envelope,
   base: string | undefined,
+  given: {
+    readonly completion: KeyCompletion | undefined;
+    readonly waiting: (path: string, ms: number) => void;
+    readonly clock: Clock;
+    readonly times: SpoolTimes;
+  },
 ): DeliveryMethod {
   switch (local.type) {
     case "pksd": {
       const { directory, notify } = local;
-      return new SpoolDelivery({ directory, fileName: pksdName, notify }, envelope);
+      const place = { directory, fileName: pksdName, notify, waiting: given.waiting };
+      return new SpoolDelivery(place, envelope, given.clock, given.times);
     }
     case "sks": {
       const { directory } = local;
-      return new SpoolDelivery({ directory, fileName: sksName, notify: undefined }, envelope);
+      const place = { directory, fileName: sksName, notify: undefined, waiting: given.waiting };
+      return new SpoolDelivery(place, envelope, given.clock, given.times);
     }
     case "hkp":
-      return new HkpDelivery(local.url, envelope.site, base);
+      return new HkpDelivery(local.url, envelope.site, base, local.kind, given.completion);
     case "command":
       return new ProgramDelivery(local.command, envelope);
     default:

@@ -3,22 +3,26 @@
  * in PKS-Recipients and ourselves in PKS-Sender and PKS-From. The answer is read, not only its
  * status: Hockeypuck says in JSON what it did, SKS and onak in HTML; all refuse under a 200.
  *  - Taken: JSON with the key as inserted or updated; HTML that says it was added.
- *  - Ignored: Hockeypuck had all of it, or found nothing valid in it. The key is looked up, and so
- *    is one of which only a part may have been taken. When something is missing that the self-
- *    signatures which the receiver serves make valid, it is posted once more, with those.
- *  - Refused, for good: JSON with the key as invalid or nowhere; what `isRefusal` knows.
- *  - Anything else is temporary, as is an answer that nobody here understands: it is never "sent".
+ *  - Unclear: Hockeypuck lists the key as ignored or invalid. In 2.3 "ignored" means that it had
+ *    all of it or found nothing valid in it, in 2.4 the latter is "invalid". The key is looked up,
+ *    and so is one of which only a part may have been taken. When something is missing that the
+ *    self-signatures which the receiver serves make valid, it is posted once more, with those.
+ *  - Refused, for good: JSON with the key nowhere; what `isRefusal` knows.
+ *  - Anything else is temporary, also an answer that is not understood: it is never "sent".
  */
+
 import { Refusal } from "../errors.js";
 import { grownTrail } from "../mail/sent-trail.js";
 import { armoredSize, encodeArmor, readArmor } from "../openpgp/armor.js";
 import { fragments } from "../openpgp/fragments.js";
 import { assembleKey, encodeKey, keyComponents, readKeys } from "../openpgp/key.js";
 import { encodePackets, type Packet, packetKey, readPackets, TAG } from "../openpgp/packet.js";
-import { isSelfSignature } from "../openpgp/signature.js";
+import { isSelfSignature, signatureInfo } from "../openpgp/signature.js";
 import { grown, selfSigned } from "../openpgp/skeleton.js";
+import type { ServerKind } from "../server-kinds.js";
 import type { Fingerprint } from "../update.js";
-import type { DeliveryMethod, Outgoing, Part } from "./delivery-method.js";
+import type { KeyCompletion } from "./completion.js";
+import { type DeliveryMethod, nothingFor, type Outgoing, type Part } from "./delivery-method.js";
 import type { Outcome } from "./relay.js";
 
 const REQUEST_MS = 60_000;
@@ -37,28 +41,41 @@ const HEADER_BYTES = 6000;
 
 /** Statuses that say that the key was read and will not do. */
 const FINAL = [400, 413, 422];
+/** 4xx statuses that do not depend on the key. */
+const OF_SERVER = [401, 403, 404, 405, 407, 408, 421, 429, 431];
 /** What SKS and onak say with 200 of a key that they cannot read, and always will. */
 const FINAL_WORDS = /\bAdd failed\b|No OpenPGP packets found in input|\bKey not found\b/i;
 
-/** What an answer comes to; "ignored" says that the receiver has it or has thrown it away. */
+/** What an answer comes to; "unclear" says that the receiver has it or has thrown it away. */
 export type HkpAnswer =
   | Exclude<Outcome, { readonly kind: "delivered" }>
-  | { readonly kind: "delivered"; readonly reply: string; readonly mayBePartial: boolean }
-  | { readonly kind: "ignored"; readonly words: string };
+  | (Extract<Outcome, { readonly kind: "delivered" }> & { readonly verifies: boolean })
+  | { readonly kind: "unclear"; readonly words: string };
 
 export class HkpDelivery implements DeliveryMethod {
   readonly #url: string;
   readonly #site: string;
   /** Our own HKP address, if there is one. */
   readonly #base: string | undefined;
+  readonly #kind: ServerKind | undefined;
+  readonly #completion: Pick<KeyCompletion, "learn"> | undefined;
   #request = new AbortController();
 
   /**
    * `url` is the keyserver's, without /pks/add, `site` our mail address, `base` our own HKP
-   * address, if we have one.
+   * address, if we have one, `kind` what the keyserver is, if that is known, `completion` asks it
+   * for user ids.
    */
-  constructor(url: string, site: string, base?: string) {
+  constructor(
+    url: string,
+    site: string,
+    base?: string,
+    kind?: ServerKind,
+    completion?: Pick<KeyCompletion, "learn">,
+  ) {
+    this.#completion = completion;
     this.#base = base;
+    this.#kind = kind;
     this.#url = url;
     this.#site = site;
   }
@@ -66,14 +83,22 @@ export class HkpDelivery implements DeliveryMethod {
   parts({ body, fingerprint, skeleton, trail }: Outgoing, date: number): Part[] {
     const [key] = readKeys(body);
     if (key === undefined || key instanceof Refusal) throw new Error("a body in the log is no key");
-    return fragments(key, skeleton, ARMOR_BYTES, date).map(({ packets, isNamed }) => {
+    const made = (known: Uint8Array | undefined) =>
+      fragments(key, known, ARMOR_BYTES, date, this.#kind);
+    const pieces = made(skeleton);
+    if (pieces.length === 0) return [nothingFor(this.#kind)];
+    return pieces.map(({ packets, isNamed, kind }, index) => {
       const bytes = armoredSize(packets.length);
-      return {
-        bytes,
-        incomplete: !isNamed,
-        oversized: bytes > ARMOR_BYTES,
-        deliver: () => this.#deliver(packets, fingerprint, trail, date),
+      // SKS answers "added" and drops such subkeys; others drop a key without a user id.
+      const posted = { packets, isDoubtful: kind === "odd" || !isNamed };
+      const deliver = async (): Promise<Outcome> => {
+        const learnt = isNamed ? undefined : await this.#completion?.learn(fingerprint);
+        if (learnt?.kind === "failed") return later(`it cannot be asked: ${learnt.words}`);
+        const better = learnt?.kind === "learnt" ? made(learnt.skeleton)[index] : undefined;
+        const piece = { ...posted, packets: better?.packets ?? packets };
+        return await this.#deliver(piece, fingerprint, trail, date);
       };
+      return { bytes, incomplete: !isNamed, oversized: bytes > ARMOR_BYTES, deliver };
     });
   }
 
@@ -83,7 +108,7 @@ export class HkpDelivery implements DeliveryMethod {
   }
 
   async #deliver(
-    packets: Uint8Array,
+    piece: Piece,
     fingerprint: Fingerprint,
     trail: readonly string[],
     date: number,
@@ -93,13 +118,13 @@ export class HkpDelivery implements DeliveryMethod {
       this.#request.abort(new Error(`No answer within ${REQUEST_MS / 1000} s.`));
     }, REQUEST_MS);
     try {
-      const first = await this.#offer(packets, fingerprint, trail);
+      const first = await this.#offer(piece, fingerprint, trail);
       if (first.served === undefined) return first.outcome;
-      const more = completedBy(packets, first.served, date);
-      if (more === undefined) return first.outcome;
-      return (await this.#offer(more, fingerprint, trail)).outcome;
+      const packets = completedBy(piece.packets, first.served, date);
+      if (packets === undefined) return first.outcome;
+      return (await this.#offer({ ...piece, packets }, fingerprint, trail)).outcome;
     } catch (error) {
-      return { kind: "temporary", code: undefined, words: reasonOf(error) };
+      return later(reasonOf(error));
     } finally {
       clearTimeout(deadline);
     }
@@ -107,17 +132,17 @@ export class HkpDelivery implements DeliveryMethod {
 
   /** Posts packets; `served` is the receiver's key when it lacks some of them. */
   async #offer(
-    packets: Uint8Array,
+    { packets, isDoubtful }: Piece,
     fingerprint: Fingerprint,
     trail: readonly string[],
   ): Promise<Offered> {
     const answer = await this.#post(encodeArmor(packets), trail);
-    const isTaken = answer.kind === "delivered" && !(answer.mayBePartial && hasUnbound(packets));
+    const isTaken =
+      answer.kind === "delivered" && !(answer.verifies ? hasUnbound(packets) : isDoubtful);
     if (isTaken || answer.kind === "refused" || answer.kind === "temporary") {
       return { outcome: answer, served: undefined };
     }
-    const words =
-      answer.kind === "delivered" ? `${answer.reply}: taken` : `${answer.words}: ignored`;
+    const words = answer.kind === "delivered" ? answer.reply : answer.words;
     return await this.#lookUp(packets, fingerprint, words);
   }
 
@@ -158,6 +183,12 @@ export class HkpDelivery implements DeliveryMethod {
   }
 }
 
+/** What is posted; `isDoubtful` when a server that does not verify may drop it all the same. */
+interface Piece {
+  readonly packets: Uint8Array;
+  readonly isDoubtful: boolean;
+}
+
 /** What came of packets that were posted; `served` is what the receiver has when it lacks some. */
 interface Offered {
   readonly outcome: Outcome;
@@ -181,13 +212,23 @@ export function heldOf(sent: Uint8Array, served: readonly Packet[], words: strin
   const names = new Set(served.map(packetKey));
   const packets = readPackets(sent);
   const missing = packets.filter((packet) => !names.has(packetKey(packet)));
-  if (missing.length === 0) return { kind: "delivered", reply: `${words} (it serves all of it)` };
+  if (missing.length === 0) return taken(`${words} (it serves all of it)`);
   // Of a key that is revoked for good Hockeypuck shows the revocation and nothing else.
   const isBare = served.every(({ tag }) => tag === TAG.signature);
   const isShown = packets.some((one) => one.tag === TAG.signature && names.has(packetKey(one)));
-  if (isBare && isShown) return { kind: "delivered", reply: `${words} (it serves its revocation)` };
+  if (isBare && isShown) return taken(`${words} (it serves its revocation)`);
+  const isRevoked = isBare && served.some(({ body }) => signatureInfo(body)?.type === 0x20);
+  if (isRevoked) return thrownAway(words, "it serves a revocation and nothing else of the key");
   const share = `${missing.length} of ${packets.length}`;
   return thrownAway(words, `it does not serve ${share} packets`);
+}
+
+function taken(reply: string): Outcome {
+  return { kind: "delivered", how: "taken", reply };
+}
+
+function later(words: string): Outcome {
+  return { kind: "temporary", about: "neighbour", code: undefined, words };
 }
 
 function thrownAway(words: string, why: string): Outcome {
@@ -257,15 +298,26 @@ async function head(response: Response, limit: number): Promise<Buffer> {
 /** What an answer of a keyserver comes to. */
 export function answerOf(status: number, text: string): HkpAnswer {
   const words = `${status} ${plain(text)}`.trim().slice(0, WORDS);
-  if (isRefusal(status, text)) return { kind: "refused", code: status, words };
-  const temporary: HkpAnswer = { kind: "temporary", code: status, words };
+  if (isRefusal(status, text)) return { kind: "refused", code: status, words, isOfKey: true };
+  const about = isOfServer(status) ? "neighbour" : "update";
+  const temporary: HkpAnswer = { kind: "temporary", about, code: status, words };
   if (status !== 200) return temporary;
   const summary = jsonObject(text);
   if (summary !== undefined) return answerOfSummary(summary, words) ?? temporary;
   const isAdded = /Key block added to key server database/i.test(text);
   return isAdded && !/\b(Error|0 key\(s\) added)\b/i.test(text)
-    ? { kind: "delivered", reply: words, mayBePartial: false }
+    ? { kind: "delivered", how: "taken", reply: words, verifies: false }
     : temporary;
+}
+
+/**
+ * Whether another key would be answered with the same status: redirections, access, a wrong path,
+ * too many requests, and what a proxy says of a keyserver that is down. A 500 may be the fault of
+ * this key, as is a 200 with a sentence that is not known here.
+ */
+function isOfServer(status: number): boolean {
+  if (status >= 300 && status < 400) return true;
+  return OF_SERVER.includes(status) || status > 500;
 }
 
 /** Whether an answer that is no JSON says that this key will never do, whoever else's may. */
@@ -277,8 +329,8 @@ function isRefusal(status: number, text: string): boolean {
 
 /**
  * Hockeypuck's summary; undefined when it is another JSON object. "inserted" says that it had no
- * such key, "updated" that its key grew by the update, "ignored" that it did not: 2.3 says so of a
- * key of which it has all, and of one in which it found nothing valid.
+ * such key, "updated" that its key grew by the update, "ignored" and "invalid" that it did not.
+ * None of them says that it took all of it.
  */
 function answerOfSummary(summary: object, words: string): HkpAnswer | undefined {
   const count = (name: string) => {
@@ -286,9 +338,9 @@ function answerOfSummary(summary: object, words: string): HkpAnswer | undefined 
     return Array.isArray(list) ? list.length : 0;
   };
   if (count("inserted") + count("updated") > 0) {
-    return { kind: "delivered", reply: words, mayBePartial: true };
+    return { kind: "delivered", how: "taken", reply: words, verifies: true };
   }
-  if (count("invalid") === 0 && count("ignored") > 0) return { kind: "ignored", words };
+  if (count("ignored") + count("invalid") > 0) return { kind: "unclear", words };
   const isSummary = ["inserted", "updated", "ignored", "invalid"].some((name) => name in summary);
   // Hockeypuck leaves empty lists out: an empty object says that it found no key in it.
   if (!isSummary && Object.keys(summary).length > 0) return undefined;

@@ -3,31 +3,77 @@
  * spool: LF line ends, and the mailbox line on top that local delivery puts there (pksd, SKS, onak
  * and CKS all expect what such a pipe delivers). Pure; writes nothing anywhere.
  */
-import { type Envelope, outmails } from "../outmail.js";
+import { type Envelope, MailPack, type Outmail, outmails } from "../outmail.js";
+import type { Seq } from "../update.js";
 import type { Outgoing } from "./delivery-method.js";
 
 export interface LocalMail {
-  /** Names the mail among all, the same whenever it is made: letters, digits and "-". */
+  /**
+   * Names the mail among all, the same whenever it is made: letters, digits and "-". In the order
+   * of the log, since pks-queue-run.sh takes files in the order of their names.
+   */
   readonly name: string;
   readonly text: Buffer;
   readonly incomplete: boolean;
   readonly oversized: boolean;
 }
 
-/** The mails of an update; `date` in milliseconds since 1970. */
+/** Digits of a number in a name. */
+const DIGITS = 12;
+
+/** The mails of an update, maybe none; `date` in milliseconds since 1970. */
 export function localMails(update: Outgoing, envelope: Envelope, date: number): LocalMail[] {
   const mails = outmails(update, update.skeleton, update.trail, envelope, date);
-  const line = `From ${envelope.from} ${mailboxDate(date)}\n`;
-  return mails.map(({ raw, incomplete, oversized }, index) => {
-    const text = Buffer.from(raw).toString("latin1").replaceAll("\r\n", "\n");
-    return {
-      // The hash, since numbers begin anew with a new log while the old file may still be there.
-      name: `${update.hash}-${index + 1}`,
-      text: Buffer.from(line + text, "latin1"),
-      incomplete,
-      oversized,
-    };
-  });
+  return mails.map((mail, index) => localMail(mail, update, `${index + 1}`, envelope, date));
+}
+
+/** Several updates in one mail; see `MailPack`. */
+export class LocalMailPack {
+  readonly #envelope: Envelope;
+  readonly #date: number;
+  readonly #pack: MailPack;
+  readonly #updates: Outgoing[] = [];
+
+  constructor(envelope: Envelope, date: number) {
+    this.#envelope = envelope;
+    this.#date = date;
+    this.#pack = new MailPack(envelope, date);
+  }
+
+  /** Puts an update in; false when it does not go with those that are there. */
+  add(update: Outgoing): boolean {
+    const isIn = this.#pack.add(update, update.skeleton, update.trail);
+    if (isIn) this.#updates.push(update);
+    return isIn;
+  }
+
+  /** The mail that holds them all, at least one. */
+  mail(): LocalMail {
+    const mail = this.#pack.mail();
+    const [first] = this.#updates;
+    const last = this.#updates.at(-1);
+    if (first === undefined || last === undefined) throw new Error("an empty pack is no mail");
+    const named = { seq: first.seq, hash: last.hash };
+    return localMail(mail, named, `p${this.#updates.length}`, this.#envelope, this.#date);
+  }
+}
+
+function localMail(
+  { raw, incomplete, oversized }: Outmail,
+  { seq, hash }: { readonly seq: Seq; readonly hash: string },
+  part: string,
+  { from }: Envelope,
+  date: number,
+): LocalMail {
+  const text = Buffer.from(raw).toString("latin1").replaceAll("\r\n", "\n");
+  const line = `From ${from} ${mailboxDate(date)}\n`;
+  return {
+    // With the hash, since numbers begin anew with a new log while old files may still be there.
+    name: `${`${seq}`.padStart(DIGITS, "0")}-${hash}-${part}`,
+    text: Buffer.from(line + text, "latin1"),
+    incomplete,
+    oversized,
+  };
 }
 
 /** "Mon Nov 23 11:00:00 2026", as asctime(3) has it, in UTC. */

@@ -7,7 +7,13 @@ import type { ChildProcess } from "node:child_process";
 import { spawn } from "node:child_process";
 import { EXIT } from "../errors.js";
 import type { Envelope } from "../outmail.js";
-import type { DeliveryMethod, Outgoing, Part } from "./delivery-method.js";
+import {
+  type DeliveryMethod,
+  deliverMail,
+  nothingFor,
+  type Outgoing,
+  type Part,
+} from "./delivery-method.js";
 import { localMails } from "./local-mail.js";
 import type { Outcome } from "./relay.js";
 
@@ -56,7 +62,7 @@ function outcomeOf(
   signal: NodeJS.Signals | null,
   complaint: string,
 ): Outcome {
-  if (code === EXIT.ok) return { kind: "delivered", reply: "" };
+  if (code === EXIT.ok) return { kind: "delivered", how: "exited", reply: "" };
   const end = code === null ? `was ended by ${signal}` : `exited with ${code}`;
   const said = complaint.replaceAll(/[^\x20-\x7e]+/g, " ").trim();
   const words = `${name} ${end}${said === "" ? "" : `: ${said}`}`.slice(0, WORDS);
@@ -65,7 +71,7 @@ function outcomeOf(
 }
 
 function temporary(code: number | undefined, words: string): Outcome {
-  return { kind: "temporary", code, words };
+  return { kind: "temporary", about: "neighbour", code, words };
 }
 
 /** Pipes each mail into a program, as an alias does: onak-mail.pl, for one. */
@@ -80,8 +86,12 @@ export class ProgramDelivery implements DeliveryMethod {
   }
 
   parts(update: Outgoing, date: number): Part[] {
-    return localMails(update, this.#envelope, date).map(({ text, incomplete, oversized }) => {
-      const deliver = () => this.#program.run(this.#command, text);
+    const { kind } = this.#envelope;
+    const mails = localMails(update, this.#envelope, date);
+    if (mails.length === 0) return [nothingFor(kind)];
+    return mails.map(({ text, incomplete, oversized }) => {
+      const run = () => this.#program.run(this.#command, text);
+      const deliver = () => deliverMail({ incomplete }, kind, run);
       return { bytes: text.length, incomplete, oversized, deliver };
     });
   }

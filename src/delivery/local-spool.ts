@@ -4,19 +4,44 @@
  * and on disk, by rename, since both read whatever they find. Its name comes from the update, so
  * that a repetition after a crash replaces the file instead of adding one.
  *
- * Known limit: that the file is there is all that can be known; what the server makes of it stands
- * in its own log.
+ * Both servers remove a file when they have read it, which is the only proof: pksdctl exits with 0
+ * when pksd is dead and its socket is still there. SKS moves a file that it cannot use to the
+ * directory failed_messages. What pksd makes of a mail that it has read is only in its own log.
  */
-import { open, rename, unlink } from "node:fs/promises";
-import { join } from "node:path";
+import { open, rename, stat, unlink } from "node:fs/promises";
+import { dirname, join } from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
+import type { Clock } from "../clock.js";
 import type { Envelope } from "../outmail.js";
-import type { DeliveryMethod, Outgoing, Part } from "./delivery-method.js";
-import { localMails } from "./local-mail.js";
+import {
+  type DeliveryMethod,
+  deliverMail,
+  nothingFor,
+  type Outgoing,
+  type Pack,
+  type Part,
+} from "./delivery-method.js";
+import { type LocalMail, LocalMailPack, localMails } from "./local-mail.js";
 import { Program } from "./local-program.js";
 import type { Outcome } from "./relay.js";
 
 /** The server runs as somebody else, and keys are public. */
 const FILE_MODE = 0o644;
+
+/** Where SKS puts what it cannot use, beside its messages directory. */
+const FAILED = "failed_messages";
+
+export interface SpoolTimes {
+  /** Between two looks whether a file is still there. */
+  readonly lookMs: number;
+  /** After which `notify` is run again, and `waiting` called. */
+  readonly againMs: number;
+  /** After which the attempt has failed. */
+  readonly takenMs: number;
+}
+
+/** SKS looks every 10 s; pks-queue-run.sh takes a file in 3 s, and those of others first. */
+export const SPOOL_TIMES: SpoolTimes = { lookMs: 100, againMs: 20_000, takenMs: 60_000 };
 
 export interface SpoolPlace {
   readonly directory: string;
@@ -24,6 +49,8 @@ export interface SpoolPlace {
   readonly fileName: (name: string) => string;
   /** Run after each file, with "{}" for its path: pksdctl, where no pks-queue-run.sh runs. */
   readonly notify: readonly string[] | undefined;
+  /** Called when a file that was left `ms` ago is still there. */
+  readonly waiting?: (path: string, ms: number) => void;
 }
 
 export const pksdName = (name: string): string => `pks-mail.${name}`;
@@ -32,53 +59,136 @@ export const sksName = (name: string): string => `msg-${name}.ready`;
 export class SpoolDelivery implements DeliveryMethod {
   readonly #place: SpoolPlace;
   readonly #envelope: Envelope;
+  readonly #clock: Clock;
+  readonly #times: SpoolTimes;
   readonly #program = new Program();
+  #wait = new AbortController();
 
-  constructor(place: SpoolPlace, envelope: Envelope) {
+  constructor(
+    place: SpoolPlace,
+    envelope: Envelope,
+    clock: Clock,
+    times: SpoolTimes = SPOOL_TIMES,
+  ) {
     this.#place = place;
     this.#envelope = envelope;
+    this.#clock = clock;
+    this.#times = times;
   }
 
   parts(update: Outgoing, date: number): Part[] {
-    return localMails(update, this.#envelope, date).map(({ name, text, ...marks }) => {
-      return { bytes: text.length, ...marks, deliver: () => this.#leave(name, text) };
-    });
+    const mails = localMails(update, this.#envelope, date);
+    if (mails.length === 0) return [nothingFor(this.#envelope.kind)];
+    return mails.map((mail) => this.#part(mail));
+  }
+
+  pack(date: number): Pack {
+    const pack = new LocalMailPack(this.#envelope, date);
+    return { add: (update) => pack.add(update), part: () => this.#part(pack.mail()) };
+  }
+
+  /** Ends the wait for a server that has not taken its file. */
+  stopConnecting(): void {
+    this.#wait.abort();
   }
 
   close(): void {
     this.#program.close();
+    this.#wait.abort();
+  }
+
+  #part({ name, text, incomplete, oversized }: LocalMail): Part {
+    const leave = () => this.#leave(name, text);
+    const deliver = () => deliverMail({ incomplete }, this.#envelope.kind, leave);
+    return { bytes: text.length, incomplete, oversized, deliver };
   }
 
   async #leave(name: string, text: Buffer): Promise<Outcome> {
-    const { directory, fileName, notify } = this.#place;
-    const path = join(directory, fileName(name));
+    const { directory, fileName } = this.#place;
+    const file = fileName(name);
+    this.#wait = new AbortController();
     try {
-      await writeWhole(directory, `.kxgw-${name}.tmp`, path, text);
+      const node = await writeWhole(directory, `.kxgw-${name}.tmp`, join(directory, file), text);
+      return (await this.#notify(file)) ?? (await this.#taken(file, node));
     } catch (error) {
-      // A full disk or a missing directory is nobody's refusal of this mail.
-      const words = error instanceof Error ? error.message : String(error);
-      return { kind: "temporary", code: undefined, words };
+      // A full disk or a missing directory is not a refusal of this mail.
+      return later(error instanceof Error ? error.message : String(error));
     }
-    if (notify === undefined) return { kind: "delivered", reply: path };
-    return await this.#program.run(
-      notify.map((word) => word.replaceAll("{}", path)),
-      new Uint8Array(0),
-    );
+  }
+
+  /** Tells the server of a file; undefined when that went well. */
+  async #notify(file: string): Promise<Outcome | undefined> {
+    const { directory, notify } = this.#place;
+    if (notify === undefined) return undefined;
+    const path = join(directory, file);
+    const command = notify.map((word) => word.replaceAll("{}", path));
+    const outcome = await this.#program.run(command, new Uint8Array(0));
+    if (outcome.kind === "delivered") return undefined;
+    // Whatever the exit code: the command has not read the mail.
+    return outcome.kind === "refused" ? later(outcome.words) : outcome;
+  }
+
+  /** Waits until the server has removed the file with this inode. */
+  async #taken(file: string, node: bigint): Promise<Outcome> {
+    const { directory, waiting } = this.#place;
+    const { lookMs, againMs, takenMs } = this.#times;
+    const { signal } = this.#wait;
+    const path = join(directory, file);
+    const start = this.#clock.monotonic();
+    let nextAt = againMs;
+    while ((await nodeOf(path)) === node) {
+      const waited = this.#clock.monotonic() - start;
+      if (waited >= takenMs) {
+        const seconds = Math.round(takenMs / 1000);
+        return later(`${path} is still there after ${seconds} s: the keyserver has not taken it`);
+      }
+      if (waited >= nextAt) {
+        if (nextAt === againMs) waiting?.(path, Math.round(waited));
+        nextAt += againMs;
+        const failure = await this.#notify(file);
+        if (failure !== undefined) return failure;
+      }
+      await sleep(lookMs, undefined, { signal }).catch(() => {});
+      if (signal.aborted) return later(`${path} is still there`);
+    }
+    const failed = join(dirname(directory), FAILED, file);
+    if ((await nodeOf(failed)) === node) {
+      const words = `the keyserver could not use it and moved it to ${failed}`;
+      return { kind: "refused", code: 0, words, isOfKey: true };
+    }
+    return { kind: "delivered", how: "collected", reply: `the keyserver took ${path}` };
   }
 }
 
+function later(words: string): Outcome {
+  return { kind: "temporary", about: "neighbour", code: undefined, words };
+}
+
+/** The inode of a file, undefined when there is none. Throws other errors of the system. */
+async function nodeOf(path: string): Promise<bigint | undefined> {
+  try {
+    return (await stat(path, { bigint: true })).ino;
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === "ENOENT") return undefined;
+    throw error;
+  }
+}
+
+/** Writes the file; returns its inode. */
 async function writeWhole(
   directory: string,
   temporaryName: string,
   path: string,
   bytes: Buffer,
-): Promise<void> {
+): Promise<bigint> {
   const temporary = join(directory, temporaryName);
   const file = await open(temporary, "w", FILE_MODE);
+  let node: bigint;
   try {
     await file.writeFile(bytes);
     await file.chmod(FILE_MODE);
     await file.sync();
+    node = (await file.stat({ bigint: true })).ino;
   } catch (error) {
     await unlink(temporary).catch(() => {});
     throw error;
@@ -92,4 +202,5 @@ async function writeWhole(
   } finally {
     await parent.close();
   }
+  return node;
 }

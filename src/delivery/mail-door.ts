@@ -14,29 +14,42 @@ import { verpSender } from "../mail/verp.js";
 import { domainOf } from "../mail-address.js";
 import type { Rules } from "../policy.js";
 import type { Seq } from "../update.js";
+import type { KeyCompletion } from "./completion.js";
 import { type DeliveryMethod, RelayDelivery } from "./delivery-method.js";
-import { Lane, type LaneStatus } from "./lane.js";
+import { Lane, type LaneLog, type LaneStatus } from "./lane.js";
 import { LaneDriver } from "./lane-driver.js";
+import { LOCAL_LANE } from "./local-door.js";
 import { certificatesIn, SmtpRelay, TRANSPORT_LIMITS } from "./relay.js";
 
 /** How long a relay may take for the mail under way when we go down. */
 const STOP_MS = 10_000;
+
+export interface MailDoorComponents {
+  readonly log: LaneLog & Pick<UpdateLog, "onAppend">;
+  readonly clock: Clock;
+  readonly diagnostics: Diagnostics;
+  /** Finds user ids for keys of which the log knows none. */
+  readonly completion?: KeyCompletion | undefined;
+}
+
+export interface MailDoorSettings {
+  readonly config: Pick<Config, "mode" | "neighbours" | "site" | "smtp">;
+  readonly outbound: NonNullable<Config["outbound"]>;
+  /** What may leave; without it everything. */
+  readonly rules?: Rules | undefined;
+}
 
 export class MailDoor {
   readonly #all: LaneDriver[] = [];
   /** Names of the sites that may be sent mail. */
   readonly #shown = new Set<string>();
   readonly #methods: DeliveryMethod[] = [];
-  readonly #log: UpdateLog;
+  readonly #log: MailDoorComponents["log"];
   #unsubscribe: (() => void) | undefined;
 
   constructor(
-    config: Config,
-    outbound: NonNullable<Config["outbound"]>,
-    log: UpdateLog,
-    clock: Clock,
-    diagnostics: Diagnostics,
-    rules?: Rules,
+    { log, clock, diagnostics, completion }: MailDoorComponents,
+    { config, outbound, rules }: MailDoorSettings,
   ) {
     this.#log = log;
     const { address: site, contact } = config.site;
@@ -45,18 +58,19 @@ export class MailDoor {
     const ca = certificatesIn(outbound.ca);
     const observing = config.mode === "observe";
     const guard = new LogGuard("egress", clock, diagnostics);
+    const names = [...config.neighbours.map(({ name }) => name), LOCAL_LANE];
     for (const neighbour of config.neighbours) {
-      const { name, mail, via, fallbackMs, maxMailBytes, maxRate: rate, requireTls } = neighbour;
+      const { name, mail, kind, via, fallbackMs, maxMailBytes, maxRate: rate } = neighbour;
       if (mail === undefined) continue;
-      const envelope = { to: mail, from: contact, site, maxBytes: maxMailBytes };
-      const security = { required: requireTls, ca };
+      const envelope = { to: mail, from: contact, site, maxBytes: maxMailBytes, kind };
+      const security = { required: neighbour.requireTls, ca };
       const transport = new SmtpRelay(relay, hostname, TRANSPORT_LIMITS, security);
       const sender = (first: Seq, last: Seq) =>
         bounce === undefined ? contact : verpSender(bounce, name, first, last, log.bounces.secret);
-      const method = new RelayDelivery(envelope, sender, transport);
+      const method = new RelayDelivery(envelope, sender, transport, completion);
       this.#methods.push(method);
       const path = { via, fallbackMs };
-      const settings = { name, address: mail, retry, observing, rate, rules, path };
+      const settings = { name, address: mail, retry, observing, rate, rules, path, names };
       const lane = new Lane({ log, method, clock, diagnostics, guard }, settings);
       this.#all.push(new LaneDriver(lane));
       if (goesByMail(neighbour)) this.#shown.add(name);

@@ -31,14 +31,28 @@ export const TRANSPORT_LIMITS: TransportLimits = {
   idleMs: 10_000,
 };
 
+/**
+ * How a delivery is known: "relayed" means that a mail server took it on its way, "taken" that the
+ * keyserver itself answered for it, "spooled" that a file lies where the keyserver looks for it,
+ * "collected" that the keyserver has removed that file, "exited" that a program ended well.
+ */
+export type Proof = "relayed" | "taken" | "spooled" | "collected" | "exited";
+
 /** What a delivery attempt came to. An unknown error is temporary: nothing is given up for it. */
 export type Outcome =
-  | { readonly kind: "delivered"; readonly reply: string }
-  /** Later: the relay or the site, not this mail, is the trouble; or nobody knows. */
-  | { readonly kind: "temporary"; readonly code: number | undefined; readonly words: string }
+  | { readonly kind: "delivered"; readonly how: Proof; readonly reply: string }
   /**
-   * Never: this mail was read and refused. `isOfKey` says that the receiver named the key, so that
-   * nothing is wrong with the receiver itself.
+   * Later. `about` says what failed: the way to the neighbour or the neighbour itself, so that any
+   * other update would fail as well, or this update.
+   */
+  | {
+      readonly kind: "temporary";
+      readonly about: "update" | "neighbour";
+      readonly code: number | undefined;
+      readonly words: string;
+    }
+  /**
+   * Never: this update was read and refused. `isOfKey` says that the receiver named the key.
    */
   | {
       readonly kind: "refused";
@@ -152,7 +166,7 @@ export class SmtpRelay implements Relay {
       await connection.open(this.#login);
       const reply = await connection.send(raw, sender, recipient);
       this.#idle = setTimeout(() => this.close(), idleMs);
-      return { kind: "delivered", reply };
+      return { kind: "delivered", how: "relayed", reply };
     } catch (error) {
       this.close();
       throw error;
@@ -198,10 +212,15 @@ class Connection {
   /** Resolves with the relay's words after the final dot. */
   async send(raw: Uint8Array, sender: string, recipient: string): Promise<string> {
     const bytes = Buffer.from(raw.buffer, raw.byteOffset, raw.byteLength);
-    const info = await this.#run<{ readonly response: string }>((done) =>
-      this.#smtp.send({ from: sender, to: recipient }, bytes, done),
-    );
-    return info?.response ?? "";
+    try {
+      const info = await this.#run<{ readonly response: string }>((done) =>
+        this.#smtp.send({ from: sender, to: recipient }, bytes, done),
+      );
+      return info?.response ?? "";
+    } catch (error) {
+      const said = String(Reflect.get(this.#smtp, "lastServerResponse"));
+      throw said.startsWith("354") ? Object.assign(error as Error, { isInData: true }) : error;
+    }
   }
 
   /** Says goodbye where nothing is under way, and breaks off what is. */
@@ -228,16 +247,42 @@ function isClosed(error: unknown): boolean {
 }
 
 /**
- * The one translation from nodemailer's errors. Only a 5xx after the final dot is final, for only
- * then was the mail read; 503 says that the session was out of step.
+ * The one translation from nodemailer's errors. A reply after DATA is about the mail, as is a
+ * refusal of its size in the reply to MAIL. A 5xx among these is final; 503 says that the session
+ * was out of step. A connection that ends without a reply is the neighbour's failure, but not while
+ * the mail is on its way: there may be mails that a filter breaks at. A 421 is the neighbour's at
+ * any time (RFC 5321 section 3.8).
  */
 export function outcomeOf(error: unknown): Outcome {
-  if (!(error instanceof Error)) return { kind: "temporary", code: undefined, words: "unknown" };
-  const { code, responseCode } = error as { code?: string; responseCode?: number };
+  if (!(error instanceof Error)) {
+    return { kind: "temporary", about: "neighbour", code: undefined, words: "unknown" };
+  }
+  const { code, responseCode, command, isInData } = error as SmtpError;
   const words = plain(error.message);
-  const isFinal = responseCode !== undefined && responseCode >= 500 && responseCode !== 503;
-  if (isFinal && code === "EMESSAGE") return { kind: "refused", code: responseCode, words };
-  return { kind: "temporary", code: responseCode, words };
+  const isSize = command === "MAIL FROM" && isSizeRefusal(responseCode, words);
+  if (responseCode === undefined && isInData === true) {
+    return { kind: "temporary", about: "update", code: undefined, words };
+  }
+  const isOfMail = isSize || (code === "EMESSAGE" && responseCode !== undefined);
+  if (responseCode === undefined || !isOfMail || [421, 503].includes(responseCode)) {
+    return { kind: "temporary", about: "neighbour", code: responseCode, words };
+  }
+  if (responseCode >= 500) return { kind: "refused", code: responseCode, words };
+  return { kind: "temporary", about: "update", code: responseCode, words };
+}
+
+interface SmtpError {
+  readonly code?: string;
+  readonly responseCode?: number;
+  readonly command?: string;
+  /** Set here: the relay had said 354 and nothing since. */
+  readonly isInData?: boolean;
+}
+
+/** RFC 1870: 552, or another 5xx with the enhanced code 5.3.4. A full mailbox is 5.2.2. */
+function isSizeRefusal(code: number | undefined, words: string): boolean {
+  if (code === undefined || code < 500) return false;
+  return /\b5\.3\.4\b/.test(words) || (code === 552 && !/\b5\.2\.\d+\b/.test(words));
 }
 
 function plain(text: string): string {

@@ -67,10 +67,26 @@ interface Ended {
   readonly isWhole: boolean;
 }
 
+/** What a follower uses of the log. */
+export type FollowerLog = Pick<UpdateLog, "recon">;
+
+export interface FollowerComponents {
+  readonly log: FollowerLog;
+  readonly keys: KeyIntake;
+  readonly clock: Clock;
+  readonly diagnostics: Diagnostics;
+}
+
+export interface FollowerSettings {
+  readonly server: ReconServerSettings;
+  readonly as: FollowedAs;
+  readonly limits: FollowLimits;
+}
+
 export class Follower {
   readonly #settings: ReconServerSettings;
   readonly #as: FollowedAs;
-  readonly #log: UpdateLog;
+  readonly #log: FollowerLog;
   readonly #keys: KeyIntake;
   readonly #clock: Clock;
   readonly #diagnostics: Diagnostics;
@@ -104,13 +120,8 @@ export class Follower {
   #wanted = 0;
 
   constructor(
-    settings: ReconServerSettings,
-    as: FollowedAs,
-    log: UpdateLog,
-    keys: KeyIntake,
-    clock: Clock,
-    diagnostics: Diagnostics,
-    limits: FollowLimits,
+    { log, keys, clock, diagnostics }: FollowerComponents,
+    { server: settings, as, limits }: FollowerSettings,
   ) {
     this.#settings = settings;
     this.#as = as;

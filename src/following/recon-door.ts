@@ -8,11 +8,10 @@ import type { Config, ReconServerSettings } from "../config/config.js";
 import type { Diagnostics } from "../diagnostics.js";
 import type { KeyIntake } from "../intake/key-intake.js";
 import { plainHost } from "../ip-address.js";
-import type { UpdateLog } from "../log/update-log.js";
 import { LogGuard } from "../log-guard.js";
 import { domainOf } from "../mail-address.js";
 import { FOLLOW_LIMITS, type FollowLimits } from "./follow-limits.js";
-import { type FollowedAs, Follower, type FollowerStatus } from "./follower.js";
+import { type FollowedAs, Follower, type FollowerLog, type FollowerStatus } from "./follower.js";
 
 /** The keyserver beside us, when it is one that may be followed. */
 interface LocalKeyserver {
@@ -22,32 +21,39 @@ interface LocalKeyserver {
   readonly url: string | undefined;
 }
 
+export interface ReconDoorComponents {
+  readonly log: FollowerLog;
+  readonly keys: KeyIntake;
+  readonly clock: Clock;
+  readonly diagnostics: Diagnostics;
+}
+
+export interface ReconDoorSettings extends Pick<Config, "neighbours" | "recon"> {
+  /** The local keyserver, if it may be one of the servers. */
+  readonly local: LocalKeyserver | undefined;
+  readonly limits?: FollowLimits;
+}
+
 export class ReconDoor {
-  readonly #config: Config;
-  readonly #log: UpdateLog;
+  readonly #settings: ReconDoorSettings;
+  readonly #log: FollowerLog;
   readonly #guard: LogGuard;
   readonly #followers: readonly Follower[];
 
-  constructor(
-    config: Config,
-    log: UpdateLog,
-    keys: KeyIntake,
-    local: LocalKeyserver | undefined,
-    clock: Clock,
-    diagnostics: Diagnostics,
-    limits: FollowLimits = FOLLOW_LIMITS,
-  ) {
-    this.#config = config;
+  constructor(components: ReconDoorComponents, settings: ReconDoorSettings) {
+    const { log, clock, diagnostics } = components;
+    const { local, limits = FOLLOW_LIMITS } = settings;
+    this.#settings = settings;
     this.#log = log;
     this.#guard = new LogGuard("recon", clock, diagnostics);
-    this.#followers = config.recon.map((server) => {
-      const as = followedAs(server, config, local);
-      return new Follower(server, as, log, keys, clock, diagnostics, limits);
+    this.#followers = settings.recon.map((server) => {
+      const as = followedAs(server, settings, local);
+      return new Follower(components, { server, as, limits });
     });
   }
 
   start(): void {
-    const names = this.#config.recon.map(({ name }) => name);
+    const names = this.#settings.recon.map(({ name }) => name);
     this.#guard.run(() => this.#log.recon.keepServers(names));
     for (const follower of this.#followers) follower.start();
   }

@@ -1,11 +1,11 @@
 /**
- * One mail to the bounce address: what it says (`mail/delivery-report.ts`) and whom it is about,
- * by the mark of the address, go into the log, where the lane of the site finds it. Nothing of it
- * is ever answered, and nothing is taken for an update. A mark that we did not write, or none, is
- * worth a word to the operator and no more: bounces come from anybody.
+ * Takes one mail to the bounce address. `mail/delivery-report.ts` reads what the mail says, and the
+ * mark in the address says which site and which updates it is about. Both are written to the log,
+ * where the lane of the site reads them. The mail is never answered, and no update is taken from
+ * it. Anybody can send a bounce, so one with a missing or forged mark is reported and nothing else.
  */
 import type { Clock } from "../clock.js";
-import type { Config } from "../config/config.js";
+import type { Neighbour } from "../config/config.js";
 import type { Diagnostics } from "../diagnostics.js";
 import { Refusal } from "../errors.js";
 import { typedParts } from "../intake/mime.js";
@@ -16,29 +16,45 @@ import { parseVerp } from "../mail/verp.js";
 import { distinctAddresses } from "../mail-address.js";
 import type { Seq } from "../update.js";
 
-/** What is said of a bounce that cannot be read: its address alone decides. */
+/** The verdict on a bounce that cannot be read: only its address counts. */
 const UNREADABLE: BounceVerdict = { kind: "site", status: undefined, code: 550, words: "" };
+
+/** What a `BounceIntake` works with. */
+export interface BounceComponents {
+  readonly log: Pick<UpdateLog, "entry"> & {
+    readonly bounces: Pick<UpdateLog["bounces"], "secret" | "note">;
+    readonly lanes: Pick<UpdateLog["lanes"], "nameNow">;
+  };
+  readonly clock: Clock;
+  readonly diagnostics: Diagnostics;
+}
+
+export interface BounceSettings {
+  /** The bounce address; undefined when none is configured. */
+  readonly bounce: string | undefined;
+  readonly neighbours: readonly Pick<Neighbour, "name">[];
+}
 
 export class BounceIntake {
   readonly #bounce: string;
-  /** Names of the sites by their lower case. */
+  /** Names of the sites by the name in lower case. */
   readonly #sites: ReadonlyMap<string, string>;
-  readonly #log: UpdateLog;
+  readonly #log: BounceComponents["log"];
   readonly #clock: Clock;
   readonly #diagnostics: Diagnostics;
 
-  constructor(config: Config, log: UpdateLog, clock: Clock, diagnostics: Diagnostics) {
-    this.#bounce = config.outbound?.bounce ?? "";
-    this.#sites = new Map(config.neighbours.map(({ name }) => [name.toLowerCase(), name]));
+  constructor({ log, clock, diagnostics }: BounceComponents, settings: BounceSettings) {
+    this.#bounce = settings.bounce ?? "";
+    this.#sites = new Map(settings.neighbours.map(({ name }) => [name.toLowerCase(), name]));
     this.#log = log;
     this.#clock = clock;
     this.#diagnostics = diagnostics;
   }
 
   /**
-   * Takes the mail `message` (undefined when it was too large to be kept) that came to
-   * `recipients`, the bounce address in any marking. Resolves when what follows from it is on disk.
-   * Rejects with `Trouble` when that could not be stored: then the sender keeps it.
+   * Takes the mail `message` (undefined if it was too large to be kept) to `recipients`, each the
+   * bounce address with any mark. Resolves when the result is on disk. Rejects with `Trouble` if it
+   * could not be stored; the sender then keeps the mail.
    */
   async take(message: Uint8Array | undefined, recipients: readonly string[]): Promise<void> {
     const verdict = message === undefined ? UNREADABLE : await this.#judge(message);
@@ -54,10 +70,16 @@ export class BounceIntake {
     }
   }
 
-  /** Puts into the log what a mail to `recipient` said. Throws `Trouble`. */
+  /** The site of that name in lower case, or the one that had it when the mail left. */
+  #siteOf(name: string): string | undefined {
+    const now = this.#sites.get(name) ?? this.#log.lanes.nameNow(name);
+    return now && this.#sites.get(now.toLowerCase());
+  }
+
+  /** Writes the verdict on a mail to `recipient` to the log. Throws `Trouble`. */
   note(recipient: string, { kind, status, code, words }: BounceVerdict): void {
     const mark = parseVerp(this.#bounce, recipient, this.#log.bounces.secret);
-    const site = this.#sites.get(mark?.site.toLowerCase() ?? "");
+    const site = mark && this.#siteOf(mark.site.toLowerCase());
     const ours = mark?.isSealed === true && site !== undefined ? { ...mark, site } : undefined;
     if (kind === "answer") {
       this.#diagnostics.report("reply-swallowed", { neighbour: ours?.site });

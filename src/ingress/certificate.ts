@@ -1,13 +1,13 @@
 /**
- * The certificate that the SMTP door shows after STARTTLS: read from its files when the door opens
- * and looked at anew at each connection, so that a renewed one is in force without a signal. What
- * cannot be used is reported once and changes nothing: the one in force stays. Knows no session.
+ * The server certificate for STARTTLS. It is read from its files when the SMTP door opens. The
+ * files are checked at each connection, so a renewed certificate is used without a signal. A
+ * certificate that cannot be used is reported once, and the previous one stays in use.
  */
 import { readFileSync, statSync } from "node:fs";
 import { createSecureContext } from "node:tls";
 import type { Diagnostics } from "../diagnostics.js";
 
-/** What smtp-server takes, TLS 1.2 at least. */
+/** TLS options of smtp-server; TLS 1.2 or newer. */
 export interface TlsMaterial {
   readonly cert: Buffer;
   readonly key: Buffer;
@@ -17,20 +17,23 @@ export interface TlsMaterial {
 export class OwnCertificate {
   readonly #files: { readonly cert: string; readonly key: string };
   readonly #diagnostics: Diagnostics;
-  /** Of the files as they were last read, in order or not. */
+  /** Stamp of the files at the last read, whether or not they could be used. */
   #stamp: string;
-  /** What they held then. */
+  /** Content of the files when the object was created. */
   readonly material: TlsMaterial;
 
-  /** Paths of PEM files. Throws the system's or OpenSSL's error when they cannot be used. */
-  constructor(files: { readonly cert: string; readonly key: string }, diagnostics: Diagnostics) {
+  /** `files` are paths of PEM files. Throws the error of the system or OpenSSL if they are bad. */
+  constructor(
+    { diagnostics }: { readonly diagnostics: Diagnostics },
+    files: { readonly cert: string; readonly key: string },
+  ) {
     this.#files = files;
     this.#diagnostics = diagnostics;
     this.#stamp = this.#look();
     this.material = this.#read();
   }
 
-  /** Another one, when the files have changed since the last call and can be used. */
+  /** The new certificate, if the files have changed since the last call and can be used. */
   renewed(): TlsMaterial | undefined {
     try {
       const stamp = this.#look();
@@ -51,7 +54,7 @@ export class OwnCertificate {
     return [cert, key].map((file) => this.#stampOf(file)).join(" ");
   }
 
-  /** Both may be replaced one after the other: a file that is missing for a moment is a change. */
+  /** The two files may be replaced one after the other, so a missing file counts as a change. */
   #stampOf(file: string): string {
     const found = statSync(file, { throwIfNoEntry: false });
     return found === undefined ? "none" : `${found.mtimeMs}/${found.ino}/${found.size}`;
@@ -60,7 +63,7 @@ export class OwnCertificate {
   #read(): TlsMaterial {
     const cert = readFileSync(this.#files.cert);
     const key = readFileSync(this.#files.key);
-    // Before anybody takes it over: a key that is not the certificate's is found out here.
+    // Throws if the key does not belong to the certificate.
     createSecureContext({ cert, key });
     return { cert, key, minVersion: "TLSv1.2" };
   }

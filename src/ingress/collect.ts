@@ -1,21 +1,21 @@
 /**
- * The bytes of one message after DATA: all of them up to the size cap, at a pace that does not hold
- * a slot for ever. Knows what smtp-server's stream counts (bytes after the dots are undone) and
- * nothing of sessions; who gives up on a client is told why.
+ * Reads one message after DATA, up to the size limit, and enforces a minimum pace so that a slow
+ * client cannot keep a session for ever. Sizes are those of smtp-server's stream: bytes after the
+ * dot-stuffing is removed (RFC 5321 section 4.5.2). The caller ends the session when it has to end.
  */
 import type { SMTPServerDataStream } from "smtp-server";
 import type { HeldMail } from "./held-mails.js";
 import type { SmtpLimits } from "./limits.js";
 import { Pace } from "./pace.js";
 
-/** Why a message is not waited for any longer. */
+/** Why the rest of a message is not read. */
 export type GiveUp = "too-slow" | "too-large";
 
 /**
- * Resolves with the message, or with undefined when it is over the cap: then it was read to its
- * end, so that a reply can follow. Meanwhile it is in `held`, whose turn may have to be waited for.
- * Rejects when the client leaves, and after `giveUp`, which is to end the connection; with
- * `Trouble` when there is no room for it.
+ * Resolves with the message, or with undefined if it exceeds `maxBytes`; such a message is read to
+ * its end, so that a reply can follow. `held` stores the message meanwhile, and may wait for its
+ * turn. Rejects if the client disconnects, after a call of `giveUp`, which must end the connection,
+ * and with `Trouble` if there is no room for the message.
  */
 export async function collect(
   stream: SMTPServerDataStream,
@@ -28,11 +28,8 @@ export async function collect(
     giveUp(reason);
     stream.destroy();
   };
-  const pace = new Pace(
-    () => stream.byteLength,
-    limits,
-    () => end("too-slow"),
-  );
+  const bytes = () => stream.byteLength;
+  const pace = new Pace({ bytes, onSlow: () => end("too-slow") }, limits);
   try {
     for await (const chunk of stream) {
       if (stream.sizeExceeded) await held.drop();

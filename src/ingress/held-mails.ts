@@ -1,12 +1,11 @@
 /**
- * Messages while they come in and are read, so that memory is bounded however many sessions send
- * mails of the largest size. The first part of a message stays in memory; what is longer goes to a
- * file beside the log, the one directory that is sure to be writable. The file is unlinked as soon
- * as it is open, so that a crash leaves nothing. Of long messages one is read back at a time; the
- * clients take turns.
+ * Stores messages while they are received and read. Memory is bounded even if every session sends a
+ * mail of the largest size: a message above `memoryBytes` is written to a file in the directory of
+ * the log, which is always writable. The file is unlinked as soon as it is open, so a crash leaves
+ * no files. Long messages are read back one at a time, and the clients take turns.
  *
- * A message that no room is left for is dropped while it is read on, and `bytes` then rejects with
- * `Trouble`: the sender keeps it.
+ * If there is no room for a message, its bytes are dropped while it is received, and `bytes`
+ * rejects with `Trouble`. The sender then keeps the message.
  */
 import { type FileHandle, open, rm } from "node:fs/promises";
 import { join } from "node:path";
@@ -15,13 +14,13 @@ import { Trouble } from "../errors.js";
 const MIB = 1024 ** 2;
 
 export const HELD_LIMITS = {
-  /** Of one message in memory; nearly every mail is smaller. 200 sessions make 50 MiB. */
+  /** Bytes of one message in memory. Most mails are smaller. 200 sessions use 50 MiB. */
   memoryBytes: 256 * 1024,
-  /** Of all messages in files: 32 of the largest size. */
+  /** Bytes of all messages in files: 32 messages of the largest size. */
   fileBytes: 1024 * MIB,
-  /** Of that for one client, which may be a relay of several neighbours. */
+  /** The share of one client, which may be a relay of several neighbours. */
   clientBytes: 512 * MIB,
-  /** Of that for all who are no neighbours; they send reports about our mails, which are small. */
+  /** The share of all strangers. They send delivery reports, which are small. */
   strangerBytes: 64 * MIB,
 } as const;
 
@@ -30,7 +29,7 @@ export type HeldLimits = { readonly [name in keyof typeof HELD_LIMITS]: number }
 export class HeldMails {
   readonly directory: string;
   readonly limits: HeldLimits;
-  /** Bytes in files by client; all strangers are one. */
+  /** Bytes in files by client. All strangers count as one client. */
   readonly #used = new Map<string, number>();
   readonly #turns = new Turns();
 
@@ -39,17 +38,17 @@ export class HeldMails {
     this.limits = limits;
   }
 
-  /** Room for one message of the client with this address; `release` has to follow. */
+  /** Opens a store for one message of this client. The caller must call `release` at the end. */
   open(client: string, isStranger: boolean): HeldMail {
     return new HeldMail(this, isStranger ? STRANGERS : client);
   }
 
-  /** Bytes that are in files now. */
+  /** Bytes in files now. */
   get fileBytes(): number {
     return [...this.#used.values()].reduce((sum, bytes) => sum + bytes, 0);
   }
 
-  /** Whether there is room for so many bytes more. */
+  /** Reserves `bytes` more in files. Returns false, and reserves nothing, if there is no room. */
   reserve(client: string, bytes: number): boolean {
     const { fileBytes, clientBytes, strangerBytes } = this.limits;
     const own = (this.#used.get(client) ?? 0) + bytes;
@@ -65,16 +64,16 @@ export class HeldMails {
     else this.#used.delete(client);
   }
 
-  /** Resolves, when it is the client's turn, with the way to end the turn. */
+  /** Resolves when it is the client's turn, with a function that ends the turn. */
   turn(client: string): Promise<() => void> {
     return this.#turns.take(client);
   }
 
-  /** A file that has no name any more. */
+  /** Opens a new file and removes its name. */
   async file(): Promise<FileHandle> {
     files += 1;
     const path = join(this.directory, `.kxgw-mail-${process.pid}-${files}`);
-    // In a container the process before, which may have been killed right here, had our number.
+    // In a container a previous process that was killed here may have had the same process id.
     await rm(path, { force: true });
     const file = await open(path, "wx+", 0o600);
     await rm(path, { force: true });
@@ -82,10 +81,10 @@ export class HeldMails {
   }
 }
 
-/** How many were opened; a reload makes another `HeldMails` while the former one is still used. */
+/** Number of files opened. Global, because two `HeldMails` exist for a time after a reload. */
 let files = 0;
 
-/** Stands for all who are no neighbours. */
+/** Name for all clients that are not neighbours. */
 const STRANGERS = "strangers";
 
 export class HeldMail {
@@ -110,13 +109,13 @@ export class HeldMail {
     this.#size += chunk.length;
     if (this.#size <= this.#mails.limits.memoryBytes) return;
     if (this.#mails.reserve(this.#client, this.#size)) return await this.#spill();
-    const full = "there is no room for another large mail at the moment";
+    const full = "no room for another large mail at the moment";
     await this.#give(
-      new Trouble("disk-full", full, "Large mails come in faster than they are read."),
+      new Trouble("disk-full", full, "Large mails arrive faster than they are processed."),
     );
   }
 
-  /** Forgets what came, for nobody will read it. */
+  /** Drops the bytes received so far. */
   async drop(): Promise<void> {
     this.#chunks = [];
     this.#size = 0;
@@ -124,11 +123,11 @@ export class HeldMail {
     this.#written = 0;
     const file = this.#file;
     this.#file = undefined;
-    // A file system over a network may tell of a full disk here; nobody needs the file any more.
+    // A network file system may report a full disk here. The file is not needed any more.
     await file?.close().catch(() => {});
   }
 
-  /** The whole message; a long one when it is its turn. Rejects with `Trouble`. */
+  /** The whole message. A long message waits for its turn. Rejects with `Trouble`. */
   async bytes(): Promise<Uint8Array> {
     if (this.#trouble !== undefined) throw this.#trouble;
     if (this.#file === undefined) return Buffer.concat(this.#chunks);
@@ -152,7 +151,7 @@ export class HeldMail {
     return whole;
   }
 
-  /** Ends the turn and gives back what it took. May be called at any time, and again. */
+  /** Ends the turn and frees memory and file. May be called at any time, also repeatedly. */
   async release(): Promise<void> {
     await this.drop();
     this.#endTurn?.();
@@ -182,7 +181,7 @@ export class HeldMail {
   }
 }
 
-/** One at a time; whoever waits longest of the client that was served least recently is next. */
+/** One turn at a time. Next is the oldest waiter of the client that was served least recently. */
 class Turns {
   readonly #waiting = new Map<string, (() => void)[]>();
   #isTaken = false;
@@ -207,7 +206,7 @@ class Turns {
     }
     const [client, queue] = first;
     const resolve = queue.shift();
-    // Behind the others, if it has more.
+    // Moves the client behind the others.
     this.#waiting.delete(client);
     if (queue.length > 0) this.#waiting.set(client, queue);
     resolve?.();
@@ -216,7 +215,8 @@ class Turns {
 
 function asTrouble(error: unknown): Trouble {
   const { code, message } = error as NodeJS.ErrnoException;
-  const remedy = "Mails above 256 KiB are held beside the log while they come in.";
+  const remedy =
+    "Mails above 256 KiB are stored in the directory of the log while they are received.";
   if (code === "ENOSPC" || code === "EDQUOT") return new Trouble("disk-full", message, remedy);
-  return new Trouble("unusable", `a large mail could not be held: ${message}`, remedy);
+  return new Trouble("unusable", `a large mail could not be stored: ${message}`, remedy);
 }

@@ -1,7 +1,8 @@
 /**
- * The body of one HKP request: all of it up to the size cap, at a pace that does not hold a slot
- * for ever, within what all requests together may hold. Bytes are copied into one buffer as they
- * come, because a client can send them one by one, each of which would cost a hundred here.
+ * Reads the body of one HKP request, up to the size limit and the limit for all requests together,
+ * and enforces a minimum pace so that a slow client cannot keep a connection for ever. Bytes are
+ * copied into one buffer on arrival: a client can send single bytes, and a chunk of one byte costs
+ * about a hundred bytes of memory.
  */
 import type { IncomingMessage } from "node:http";
 import { Refusal } from "../errors.js";
@@ -9,17 +10,17 @@ import { Pace, type PaceLimits } from "./pace.js";
 
 const FIRST_BYTES = 64 * 1024;
 
-/** How much a body may ask for. */
+/** Limits of one body. */
 export interface BodyLimits extends PaceLimits {
-  /** What is kept; of a longer one nothing is. */
+  /** Bytes kept. Nothing is kept of a longer body. */
   readonly maxBytes: number;
-  /** What is read at most, so that the client comes to read its answer. */
+  /** Bytes read. A client reads the answer only after it has sent its body. */
   readonly readBytes: number;
-  /** Asked for as many bytes more; false when others hold too much. */
+  /** Reserves `bytes` more of memory. Returns false if other requests hold too much. */
   readonly hold: (bytes: number) => boolean;
 }
 
-/** Why a body was not read to its end, beside its size. */
+/** The body was not read to its end, for another reason than its size. */
 export class GaveUp extends Error {
   readonly why: "too-slow" | "no-room";
   constructor(why: GaveUp["why"]) {
@@ -28,7 +29,7 @@ export class GaveUp extends Error {
   }
 }
 
-/** The client left: there is nobody to answer. */
+/** The client disconnected, so no answer can be sent. */
 export class Gone extends Error {}
 
 /** Throws Refusal 'too-large', `GaveUp` or `Gone`. */
@@ -41,7 +42,7 @@ export function readBody(request: IncomingMessage, limits: BodyLimits): Promise<
     const done = (outcome: Buffer | Error) => {
       pace.stop();
       request.off("data", take).off("end", end).off("close", leave).off("error", leave);
-      // What comes late is nobody's any more.
+      // A later error of the socket has no other listener.
       request.on("error", () => {});
       if (outcome instanceof Error) reject(outcome);
       else resolve(outcome);
@@ -65,11 +66,8 @@ export function readBody(request: IncomingMessage, limits: BodyLimits): Promise<
     };
     const end = () => done(size > maxBytes ? tooLarge() : buffer.subarray(0, size));
     const leave = () => done(new Gone());
-    const pace = new Pace(
-      () => size,
-      limits,
-      () => done(new GaveUp("too-slow")),
-    );
+    const onSlow = () => done(new GaveUp("too-slow"));
+    const pace = new Pace({ bytes: () => size, onSlow }, limits);
     request.on("data", take).on("end", end).on("close", leave).on("error", leave);
   });
 }

@@ -1,26 +1,27 @@
 /**
- * The form that a client posts to /pks/add, from bytes to its keytext. Read are
- * application/x-www-form-urlencoded, which the draft asks for and gpg, sq and Hockeypuck send, and
- * multipart/form-data, which `curl -F` and upload forms of web pages send. A body without a content
- * type is taken for the first. Linear in any input: URLSearchParams takes 0.4 s for 4 MiB of "+".
+ * Parses the form that a client posts to /pks/add. Two content types are accepted:
+ * application/x-www-form-urlencoded, which the draft requires and gpg, sq and Hockeypuck send, and
+ * multipart/form-data, which `curl -F` and upload forms of web pages send. Without a content type
+ * the first is assumed. The time is linear in the input; URLSearchParams takes 0.4 s for 4 MiB of
+ * "+".
  */
 import { Refusal } from "../errors.js";
 
-/** What is in the form. */
+/** The fields that are used. */
 export interface AddForm {
   readonly keytext: Uint8Array;
-  /** Whether the client asks for an answer that a program reads: options=mr. */
+  /** Whether the client asks for a machine-readable answer: options=mr. */
   readonly isMachineReadable: boolean;
 }
 
-/** keytext and options; more are a mistake or an attack. */
+/** keytext, options and some to spare. */
 const MAX_PARTS = 20;
 const MAX_PART_HEAD = 2000;
 
 const [AMPERSAND, EQUALS, PLUS, PERCENT, BLANK] = [0x26, 0x3d, 0x2b, 0x25, 0x20];
 const EMPTY = Buffer.alloc(0);
 
-/** Throws Refusal 'bad-request', in words for who wrote the client. */
+/** Throws Refusal 'bad-request' with a message for the author of the client. */
 export function readAddForm(contentType: string | undefined, body: Buffer): AddForm {
   const [type = ""] = (contentType ?? "application/x-www-form-urlencoded").split(";");
   switch (type.trim().toLowerCase()) {
@@ -40,13 +41,13 @@ export function readAddForm(contentType: string | undefined, body: Buffer): AddF
     default:
       throw new Refusal(
         "bad-request",
-        "the request is not application/x-www-form-urlencoded, nor multipart/form-data",
+        "the content type is neither application/x-www-form-urlencoded nor multipart/form-data",
       );
   }
 }
 
 function addForm(keytexts: readonly Uint8Array[], options: readonly string[]): AddForm {
-  if (keytexts.length > 1) throw new Refusal("bad-request", "there is more than one keytext");
+  if (keytexts.length > 1) throw new Refusal("bad-request", "more than one keytext");
   const [keytext] = keytexts;
   if (keytext === undefined || keytext.length === 0) {
     throw new Refusal("bad-request", "missing required parameter: keytext");
@@ -55,7 +56,7 @@ function addForm(keytexts: readonly Uint8Array[], options: readonly string[]): A
   return { keytext, isMachineReadable: words.includes("mr") };
 }
 
-/** Name and value of each field; the value as it is written. */
+/** Name and value of each field. The value is still encoded. */
 function urlencoded(body: Buffer): [name: string, value: Buffer][] {
   const fields: [string, Buffer][] = [];
   for (let from = 0, end = 0; from < body.length; from = end + 1) {
@@ -70,7 +71,7 @@ function urlencoded(body: Buffer): [name: string, value: Buffer][] {
   return fields;
 }
 
-/** "+" is a blank and "%41" an octet; an escape that is none stays as it is (WHATWG URL, 5.1). */
+/** "+" is a blank and "%41" an octet. An invalid escape stays as it is (WHATWG URL, 5.1). */
 function unescaped(text: Buffer): Buffer {
   const octets = Buffer.allocUnsafe(text.length);
   let size = 0;
@@ -90,7 +91,7 @@ function unescaped(text: Buffer): Buffer {
   return octets.subarray(0, size);
 }
 
-/** NaN for what is none. */
+/** NaN if the character is not a hexadecimal digit. */
 function hexDigit(character = 0): number {
   if (character >= 0x30 && character <= 0x39) return character - 0x30;
   const letter = character | 0x20;

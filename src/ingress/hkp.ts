@@ -1,17 +1,18 @@
 /**
- * The HKP door: POST /pks/add (draft-gallagher-openpgp-hkp 5), one key a request. Who posts is a
- * neighbour by its address; strangers may only when the operator says so. Answered as Hockeypuck
- * does: JSON with the key under "inserted", or "ignored" when the very update is known; bad input
- * is 4xx with one line (429: over a rate), our trouble 5xx, so that nobody takes it for stored.
- * A neighbour that is a keyserver is answered as Hockeypuck 2.3 needs it, which gives up its round
- * at any status from 300 on: a key that we decline is "ignored", and a failure that passes is a
- * connection closed without an answer. PKS-Recipients, PKS-From and PKS-Sender are the trail, of
- * neighbours only. Limits: "updated" never occurs, as we hold no keys; TLS is up to a proxy.
+ * The HKP door: POST /pks/add (draft-gallagher-openpgp-hkp section 5). Neighbours are recognised by
+ * address; with `open` anybody may post. A request has one key; several from a neighbour that is a
+ * program. Answers are those of Hockeypuck: JSON that lists a key as "inserted" or "ignored"
+ * (known). Bad input is 4xx with one line (429: over a rate), a failure of the gateway 5xx.
+ * Hockeypuck 2.3 gives up its round at any status from 300 on. To a neighbour's keyserver a key
+ * that is declined is therefore "ignored", and a temporary failure is a connection closed without
+ * an answer. PKS-Recipients, PKS-From and PKS-Sender of neighbours are the trail. Limits: "updated"
+ * is always empty, as the gateway holds no keys; TLS needs a proxy.
  */
 
 import type { IncomingMessage, Server, ServerResponse } from "node:http";
 import { createServer } from "node:http";
 import type { AddressInfo, Socket } from "node:net";
+import { MAX_KEYS } from "../admit.js";
 import type { Clock } from "../clock.js";
 import type { Config, Endpoint, Neighbour } from "../config/config.js";
 import type { Diagnostics } from "../diagnostics.js";
@@ -30,35 +31,42 @@ import { NO_PKS_HEADERS, readPksHeaders, sitesByHost } from "./pks-headers.js";
 import { isOverShare, type Visitor } from "./shares.js";
 import { StrangerRates } from "./stranger-rates.js";
 
-/** How late Node notices that a head did not come in time. */
+/** How often Node checks for request heads that are late. */
 const CHECK_MS = 1000;
 const NO_ROOM_MS = 5000;
 
-/** Connections that wait to be looked at: the most of the kernel (somaxconn), so none is late. */
+/** Connections that wait to be accepted: the maximum of the kernel (somaxconn). */
 const BACKLOG = 4096;
 
-/** How many requests on one connection; then the client connects anew and is counted anew. */
+/** Requests on one connection. Then the client must connect again, and is counted again. */
 const REQUESTS_PER_CONNECTION = 1000;
 
-/** What may be given besides. */
-export interface HkpOptions {
-  /** What is answered to op=stats; without it op=stats is not found. */
+/** What an `HkpDoor` works with. */
+export interface HkpComponents {
+  readonly keys: Pick<KeyIntake, "rates" | "take">;
+  readonly clock: Clock;
+  readonly diagnostics: Diagnostics;
+  /** Answers op=stats; without it op=stats is not found. */
   readonly stats?: () => unknown;
+}
+
+export interface HkpSettings extends Pick<Config, "neighbours" | "local"> {
+  readonly hkp: NonNullable<Config["hkp"]>;
   readonly limits?: HkpLimits;
 }
 
-/** A request and who makes it, asked for at once, since a client that leaves has no address. */
+/** A request and its client. The address is read at once; a closed socket has none. */
 interface Asked {
   readonly request: IncomingMessage;
   readonly response: ServerResponse;
   readonly address: string;
-  /** The neighbours at this address; none for a stranger. */
+  /** The neighbours at this address; empty for a stranger. */
   readonly candidates: readonly Neighbour[];
-  /** Whether the client sends its body only when told so (Expect: 100-continue). */
+  /** Whether the client waits for 100 before it sends its body (Expect: 100-continue). */
   readonly awaitsContinue: boolean;
 }
 
-/** Hockeypuck's lists of keys, by what was done with them. */
+/** The JSON answer of Hockeypuck: keys by result. */
 interface Summary {
   readonly inserted: readonly KeyName[];
   readonly updated: readonly KeyName[];
@@ -73,7 +81,7 @@ interface KeyName {
 
 export class HkpDoor {
   readonly #hkp: NonNullable<Config["hkp"]>;
-  readonly #keys: KeyIntake;
+  readonly #keys: HkpComponents["keys"];
   readonly #diagnostics: Diagnostics;
   readonly #clock: Clock;
   readonly #senders: KnownSenders;
@@ -83,27 +91,22 @@ export class HkpDoor {
   readonly #strangers: StrangerRates;
   readonly #servers: Server[] = [];
   readonly #open = new Map<Socket, Visitor>();
-  /** Bytes of bodies that are held now, and of these, bodies of strangers. */
+  /** Bytes of bodies in memory, and of these, bodies of strangers. */
   #held = 0;
   #heldOfStrangers = 0;
 
-  constructor(
-    config: Config,
-    hkp: NonNullable<Config["hkp"]>,
-    keys: KeyIntake,
-    diagnostics: Diagnostics,
-    clock: Clock,
-    { stats, limits = HKP_LIMITS }: HkpOptions = {},
-  ) {
+  constructor({ keys, clock, diagnostics, stats }: HkpComponents, settings: HkpSettings) {
+    const { hkp, neighbours, limits = HKP_LIMITS } = settings;
     this.#stats = stats;
     this.#hkp = hkp;
     this.#keys = keys;
     this.#diagnostics = diagnostics;
     this.#limits = limits;
     this.#clock = clock;
-    this.#strangers = new StrangerRates(hkp.strangerRate, limits.networks, clock);
-    this.#senders = new KnownSenders(config.neighbours);
-    this.#sites = sitesByHost(config);
+    const { networks } = limits;
+    this.#strangers = new StrangerRates({ clock }, { rate: hkp.strangerRate, networks });
+    this.#senders = new KnownSenders(neighbours);
+    this.#sites = sitesByHost(settings);
   }
 
   /** Listens; resolves with the addresses in the order of the config, free ports filled in. */
@@ -121,7 +124,7 @@ export class HkpDoor {
     return bound;
   }
 
-  /** Answers what is under way, for a while, and closes. */
+  /** Stops listening, waits a limited time for requests in progress, and closes. */
   async stop(): Promise<void> {
     const patience = setTimeout(() => {
       for (const server of this.#servers) server.closeAllConnections();
@@ -141,7 +144,7 @@ export class HkpDoor {
     const server = createServer({
       maxHeaderSize: headerBytes,
       headersTimeout: headersMs,
-      // A backstop: a body has a pace of its own.
+      // `readBody` enforces the pace of a body.
       requestTimeout: headersMs + dataMs,
       keepAliveTimeout: idleMs,
       connectionsCheckingInterval: Math.min(CHECK_MS, headersMs),
@@ -153,14 +156,14 @@ export class HkpDoor {
     return server;
   }
 
-  /** Ends a connection that is one too many, a stranger's with a word. */
+  /** Closes a connection that is over a limit. Only a stranger gets an answer. */
   #admit(socket: Socket): void {
     const address = socket.remoteAddress ?? "";
     const isStranger = this.#senders.at(address).length === 0;
     const visitor = { client: clientHost(address), isStranger };
     this.#open.set(socket, visitor);
     socket.once("close", () => this.#open.delete(socket));
-    // Whoever does not read its answers holds a connection no longer than its request may take.
+    // Ends connections of clients that do not read their answers.
     socket.setTimeout(this.#limits.headersMs + this.#limits.dataMs, () => socket.destroy());
     if (!isOverShare([...this.#open.values()], visitor, this.#limits)) return;
     this.#limited(address, "too many connections");
@@ -181,7 +184,7 @@ export class HkpDoor {
     const address = request.socket.remoteAddress ?? "";
     const candidates = this.#senders.at(address);
     const asked: Asked = { request, response, address, candidates, awaitsContinue };
-    // The body may fail after nobody reads it any more.
+    // The body may fail after it was read.
     request.on("error", () => {});
     try {
       await this.#answer(asked);
@@ -193,10 +196,10 @@ export class HkpDoor {
   async #answer(asked: Asked): Promise<void> {
     const { request, response, address, candidates } = asked;
     const target = targetOf(request.url ?? "");
-    if (target === undefined) return say(asked, 400, "that is no request target");
+    if (target === undefined) return say(asked, 400, "invalid request target");
     const { path, query } = target;
     if (this.#hkp.open) {
-      // Pages of other sites may post keys where anybody may, and read what became of them.
+      // Pages of other sites may post keys and read the answer (CORS).
       response.setHeader("Access-Control-Allow-Origin", "*");
       response.setHeader("Access-Control-Expose-Headers", "Retry-After");
     }
@@ -222,7 +225,7 @@ export class HkpDoor {
     const sender = senderOf(candidates, { trail: [], addresses: authors });
     const refusal = this.#reasonAgainst(asked, sender);
     if (refusal !== undefined) {
-      // Read and dropped, so that the client comes to read its answer.
+      // The body is read and dropped, because a client reads the answer after it.
       if (!awaitsContinue) await this.#body(asked, 0).catch(ifGone);
       throw refusal;
     }
@@ -238,24 +241,22 @@ export class HkpDoor {
       const form = readAddForm(request.headers["content-type"], body);
       const { keytext } = form;
       const options = query.getAll("options").flatMap((words) => words.split(","));
-      const isServer = form.isMachineReadable || options.includes("mr") || isKeyserver(asked);
-      const given = {
-        armor: [keytext],
-        single: true,
-        transport: "hkp",
-        bytes: body.length,
-      } as const;
-      return await this.#store({ ...given, sender, trail, messageId: undefined }, isServer, asked);
+      const isProgram = form.isMachineReadable || options.includes("mr") || isKeyserver(asked);
+      const given = { armor: [keytext], transport: "hkp", bytes: body.length } as const;
+      const from = { sender, trail, isKnown: candidates.length > 0 };
+      const submission = { ...given, ...from, messageId: undefined };
+      if (isProgram && candidates.length > 0) return await this.#storeEach(submission, asked);
+      return summary(await this.#keys.take({ ...submission, single: true }));
     } catch (error) {
       if (!isDeclined(error) || !isKeyserver(asked)) throw error;
       this.#refused(error, asked);
-      return summary([], []);
+      return summary([]);
     } finally {
       this.#hold(-held, candidates.length === 0);
     }
   }
 
-  /** Why nothing is taken from a client now; its request is counted when something is. */
+  /** Why a client may not post now. Counts the request if it may. */
   #reasonAgainst(
     { address, candidates }: Asked,
     sender: Neighbour | undefined,
@@ -271,16 +272,23 @@ export class HkpDoor {
     }
   }
 
-  /** The keys that are declined are "ignored" to a neighbour that is a program. */
-  async #store(submission: Submission, isProgram: boolean, asked: Asked): Promise<Summary> {
+  /**
+   * Takes the keys of a neighbour that is a program. The answer names each key, so one that is
+   * refused affects no other. Rejects with `Refusal` when no key is taken and none makes sense.
+   */
+  async #storeEach(submission: Submission, asked: Asked): Promise<Summary> {
+    const refused: Refusal[] = [];
+    const onRefused = (refusals: readonly Refusal[]) => void refused.push(...refusals);
+    let taken: readonly Taken[] = [];
     try {
-      const taken = await this.#keys.take(submission);
-      return summary(namesOf(taken, "appended"), namesOf(taken, "duplicate"));
+      taken = await this.#keys.take({ ...submission, onRefused });
     } catch (error) {
-      if (!isDeclined(error) || !isProgram || asked.candidates.length === 0) throw error;
+      if (!(error instanceof Refusal) || !refused.some(isDeclined)) throw error;
       this.#refused(error, asked);
-      return summary([], await inSlices(namingKeys(submission.armor), this.#clock));
     }
+    if (refused.length === 0) return summary(taken);
+    const versions = await inSlices(readingVersions(submission.armor), this.#clock);
+    return summary(taken, refused, versions);
   }
 
   #body({ request }: Asked, maxBytes: number, hold = (_: number) => true): Promise<Buffer> {
@@ -289,7 +297,7 @@ export class HkpDoor {
     return readBody(request, { dataMs, graceMs, bytesPerSecond, maxBytes, readBytes, hold });
   }
 
-  /** Books bytes of a body; false, and nothing booked, when others hold too much. */
+  /** Reserves memory for a body. Returns false, and reserves nothing, if others hold too much. */
   #hold(bytes: number, isStranger: boolean): boolean {
     const { strangerBytes, heldBytes } = this.#limits;
     const { maxSizeBytes } = this.#hkp;
@@ -308,7 +316,7 @@ export class HkpDoor {
     const { request, response } = asked;
     const isPassing = !(error instanceof Refusal) || error instanceof TooFast;
     this.#report(error, asked);
-    // Hockeypuck 2.4 takes an answer of 429 or 503 for "sent".
+    // Hockeypuck 2.4 counts a key as sent after 429 or 503.
     if (isPassing && isKeyserver(asked)) return void request.socket.destroy();
     if (error instanceof TooFast) {
       response.setHeader("Retry-After", String(Math.max(1, Math.ceil(error.waitMs / 1000))));
@@ -360,8 +368,8 @@ export class HkpDoor {
 }
 
 /**
- * Path and query of a request target, in origin form or absolute form (RFC 9112 3.2), with
- * percent-encoding undone and empty segments left out; undefined when it is neither.
+ * Path and query of a request target in origin form or absolute form (RFC 9112 section 3.2). The
+ * path is percent-decoded and has no empty segments. Undefined for any other form.
  */
 export function targetOf(
   url: string,
@@ -377,9 +385,14 @@ export function targetOf(
   }
 }
 
-/** Whether a neighbour's keyserver is asking: only such a one writes this header. */
-function isKeyserver({ request, candidates }: Asked): boolean {
-  return candidates.length > 0 && request.headers["pks-sender"] !== undefined;
+/**
+ * Whether the client is a neighbour's keyserver. Hockeypuck sends PKS-Sender from 2.3.1 on, if its
+ * address is configured. Before, it has the user agent of Go's HTTP client, later one of its own.
+ */
+function isKeyserver({ request: { headers }, candidates }: Asked): boolean {
+  if (candidates.length === 0) return false;
+  const agent = headers["user-agent"] ?? "";
+  return headers["pks-sender"] !== undefined || /^(?:Go-http-client|Hockeypuck)\b/i.test(agent);
 }
 
 function isDeclined(error: unknown): error is Refusal {
@@ -390,8 +403,23 @@ function ifGone(error: unknown): void {
   if (error instanceof Gone) throw error;
 }
 
-function summary(inserted: readonly KeyName[], ignored: readonly KeyName[]): Summary {
-  return { inserted, updated: [], ignored, invalid: [] };
+/** The lists of an answer. A refused key is named if its fingerprint is known. */
+function summary(
+  taken: readonly Taken[],
+  refused: readonly Refusal[] = [],
+  versions: ReadonlyMap<string, number> = new Map(),
+): Summary {
+  const named = (isWanted: (refusal: Refusal) => boolean) =>
+    refused.filter(isWanted).flatMap(({ fingerprint }): KeyName[] => {
+      if (fingerprint === undefined) return [];
+      return [{ version: versions.get(fingerprint), fingerprint: fingerprint.toLowerCase() }];
+    });
+  return {
+    inserted: namesOf(taken, "appended"),
+    updated: [],
+    ignored: [...namesOf(taken, "duplicate"), ...named(isDeclined)],
+    invalid: named((refusal) => !isDeclined(refusal)),
+  };
 }
 
 function namesOf(taken: readonly Taken[], wanted: Taken["outcome"]): KeyName[] {
@@ -404,25 +432,24 @@ function namesOf(taken: readonly Taken[], wanted: Taken["outcome"]): KeyName[] {
     });
 }
 
-/** The keys of armored texts, as far as they can be read; there is one, or a few are enough. */
-function* namingKeys(texts: readonly Uint8Array[]): Steps<KeyName[]> {
-  const found: KeyName[] = [];
+/** Versions of the keys that can be read, by fingerprint. */
+function* readingVersions(texts: readonly Uint8Array[]): Steps<ReadonlyMap<string, number>> {
+  const versions = new Map<string, number>();
   for (const text of texts) {
     for (const block of yield* readingArmor(text)) {
       if (block instanceof Refusal) continue;
-      for (const key of yield* readingKeys(block.data, 1)) {
-        if (key instanceof Refusal) continue;
-        found.push({ version: key.version, fingerprint: key.fingerprint.toLowerCase() });
+      for (const key of yield* readingKeys(block.data, MAX_KEYS)) {
+        if (!(key instanceof Refusal)) versions.set(key.fingerprint, key.version);
       }
     }
   }
-  return found;
+  return versions;
 }
 
 function preflight(response: ServerResponse): void {
   response.writeHead(204, {
     "Access-Control-Allow-Methods": "GET, POST, OPTIONS",
-    // PKS- headers are not for pages.
+    // Pages may not set PKS- headers.
     "Access-Control-Allow-Headers": "Content-Type",
     "Access-Control-Max-Age": "86400",
   });
@@ -434,7 +461,7 @@ function tell(response: ServerResponse, value: unknown): void {
   response.end(`${JSON.stringify(value)}\n`);
 }
 
-/** One line of text. A request that was not read to its end ends the connection. */
+/** Answers with one line of text. Closes the connection if the request was not read to its end. */
 function say({ request, response, awaitsContinue }: Asked, status: number, line: string): void {
   if (!request.complete && (awaitsContinue || request.method === "POST")) {
     response.setHeader("Connection", "close");

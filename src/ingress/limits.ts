@@ -1,38 +1,37 @@
 /**
- * How much a client of the SMTP and the HKP door may ask of us, as numbers with their reasons. A
- * door takes them as a parameter, so that a test need not wait for minutes. RFC 5321 section 4.5.3
- * names minima for what strangers may expect; mail from strangers is bounces only, hence the small
- * share of slots.
+ * Limits for clients of the SMTP and HKP doors, each with its reason. A door takes them as a
+ * setting, so that tests can use shorter times. RFC 5321 section 4.5.3 gives the minima. Strangers
+ * send only bounces, so their share of sessions is small.
  */
 import type { PaceLimits } from "./pace.js";
 import type { Shares } from "./shares.js";
 
 export interface SmtpLimits {
-  /** From one reply to the next command, however busily it trickles. RFC 5321 4.5.3.2.7. */
+  /** From one reply to the end of the next command. RFC 5321 section 4.5.3.2.7. */
   readonly commandMs: number;
-  /** A whole message, whatever its pace: the longest an honest sender waits for our final reply. */
+  /** A whole message, whatever its pace: senders wait this long for the reply to a message. */
   readonly dataMs: number;
-  /** How long a message may stand still or start slowly before its pace counts. */
+  /** How long a message may be slow before its pace counts. */
   readonly graceMs: number;
-  /** The pace that a message must keep on the whole, Postfix's smtpd_min_data_rate. */
+  /** Minimum average pace of a message. The value is Postfix's smtpd_min_data_rate. */
   readonly bytesPerSecond: number;
-  /** How long a session may finish its message when we go down. */
+  /** How long a session may finish its message at shutdown. */
   readonly closeMs: number;
-  /** Sessions at once. */
+  /** Sessions at the same time. */
   readonly sessions: number;
-  /** Of these, sessions from addresses that are no neighbour's. */
+  /** Of these, sessions from addresses that belong to no neighbour. */
   readonly strangers: number;
-  /** Sessions from one address of a neighbour, which may be a relay of many. */
+  /** Sessions from one address of a neighbour, which may be a relay of several neighbours. */
   readonly perNeighbour: number;
   /** Sessions from any other address. */
   readonly perStranger: number;
-  /** RFC 5321 4.5.3.1.4 asks for 512 and more with extensions. */
+  /** RFC 5321 section 4.5.3.1.4 requires 512, and more with extensions. */
   readonly commandBytes: number;
-  /** RFC 5321 4.5.3.1.8. */
+  /** RFC 5321 section 4.5.3.1.8. */
   readonly recipients: number;
   /**
-   * An oversized message is read to its end, to be answered, up to so many times the size cap:
-   * 2 MiB of lines that are a dot each cost the parser 2 s.
+   * An oversized message is read to its end and answered, up to this many times the size limit.
+   * The parser takes 2 s for 2 MiB of lines of one dot.
    */
   readonly oversizeFactor: number;
 }
@@ -55,23 +54,23 @@ export const SMTP_LIMITS: SmtpLimits = {
 export interface HkpLimits extends Shares, PaceLimits {
   /** From the connection, or the first byte of a further request, to the end of its head. */
   readonly headersMs: number;
-  /** How long a connection without a request is kept. */
+  /** How long an idle connection is kept. */
   readonly idleMs: number;
-  /** How long a request may take when we go down. */
+  /** How long a request may take at shutdown. */
   readonly closeMs: number;
-  /** Of a head. */
+  /** Size of a request head. */
   readonly headerBytes: number;
-  /** An oversized request is read to its end, to be answered, up to so many times the size cap. */
+  /** An oversized request is read to its end and answered, up to this many times the size limit. */
   readonly oversizeFactor: number;
-  /** Bodies of strangers that are held at once; never less than one largest request. */
+  /** Memory for bodies of strangers; at least one request of the largest size. */
   readonly strangerBytes: number;
-  /** Bodies of all clients that are held at once; never less than two largest requests. */
+  /** Memory for bodies of all clients; at least two requests of the largest size. */
   readonly heldBytes: number;
-  /** Strangers of all networks together may post so many times what one network may. */
+  /** Strangers of all networks together may post this many times the rate of one network. */
   readonly networks: number;
 }
 
-/** Shares and pace are those of SMTP. A client waits for its answer, so that times are shorter. */
+/** Shares and pace are those of SMTP. Times are shorter, because a client waits for its answer. */
 export const HKP_LIMITS: HkpLimits = {
   sessions: 200,
   strangers: 100,

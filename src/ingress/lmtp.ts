@@ -1,18 +1,18 @@
 /**
- * LMTP on a Unix socket (RFC 2033), the way in for a mail server on this host: Postfix with
- * `lmtp:unix:/path`, and `kxgw ingest`. What is said over it is `smtp.ts`; here is only how a
- * socket comes into being. Who may write to the file may speak for any neighbour, so its mode is
- * the operator's choice. A mail server that is asked to (Postfix: lmtp_send_xforward_command)
- * tells which address a mail came from, and then that address decides, as it does over TCP.
+ * Creates the Unix socket for LMTP (RFC 2033), which a mail server on this host uses: Postfix with
+ * `lmtp:unix:/path`, or `kxgw ingest`. `smtp.ts` implements the protocol. A process that may write
+ * to the socket can send as any neighbour, so its mode is configurable. If the mail server passes
+ * on the client's address (Postfix: lmtp_send_xforward_command), that address is judged as over
+ * TCP.
  */
 import { chmod, lstat, unlink } from "node:fs/promises";
 import { connect, type Server } from "node:net";
 import type { SmtpSessionServer } from "./smtp-session.js";
 
 /**
- * Listens on the Unix socket `path` with permissions `mode`, in place of one that a gateway left
- * behind when it was killed. Rejects with the system's error, EADDRINUSE when somebody listens
- * there or the path is another kind of file.
+ * Listens on the Unix socket `path` with permissions `mode`. Replaces a socket that a killed
+ * gateway left. Rejects with the error of the system: EADDRINUSE if another process listens there
+ * or the path is another kind of file.
  */
 export async function listenOnSocket(
   server: SmtpSessionServer,
@@ -31,7 +31,7 @@ export async function listenOnSocket(
 async function removeStale(path: string): Promise<void> {
   const status = await lstat(path).catch(() => undefined);
   if (!status?.isSocket() || (await isServed(path))) return;
-  // In a directory that is not ours it stays, and listening says so.
+  // If the socket cannot be removed, listen reports the error.
   await unlink(path).catch(() => {});
 }
 
@@ -42,7 +42,7 @@ function isServed(path: string): Promise<boolean> {
       socket.destroy();
       resolve(true);
     });
-    // Anything but a refusal, as a socket that we may not touch, is not ours to remove.
+    // Only a socket that refuses connections is stale; one without permission, say, is not.
     socket.once("error", ({ code }: NodeJS.ErrnoException) => resolve(code !== "ECONNREFUSED"));
   });
 }

@@ -1,7 +1,7 @@
 /**
- * One incremental mail into the log, whichever way it came in: head and parts read, recognised, and
- * its keys handed to `key-intake.ts`. The way in (SMTP, LMTP, a spool) has settled who may deliver
- * and turns the outcome into its own words; here is what all mail has in common.
+ * Processes one incremental mail, whichever way it came in: parses head and parts, recognises the
+ * command, and passes the keys to `key-intake.ts`. The way in (SMTP, LMTP, spool) decides before
+ * who may deliver, and afterwards turns the outcome into its own reply.
  */
 import type { Neighbour } from "../config/config.js";
 import type { Diagnostics } from "../diagnostics.js";
@@ -14,34 +14,42 @@ import { readHead } from "../mail/head.js";
 import { recognise } from "../mail/incremental.js";
 import type { MailAnswers } from "../repair/repair-mail.js";
 
-/** What became of a mail that was understood; a `Refusal` or `Trouble` is thrown otherwise. */
+/** The outcome of a mail. A `Refusal` or `Trouble` is thrown if it was not accepted. */
 export type Intake =
   | { readonly kind: "stored"; readonly appended: number; readonly duplicates: number }
-  /** An automatic answer: thrown away, unless it answers a question of ours. */
+  /** An automatic answer. It is dropped unless it answers a command of the gateway. */
   | { readonly kind: "reply" };
 
-export class MailIntake {
-  readonly #keys: KeyIntake;
-  readonly #diagnostics: Diagnostics;
-  readonly #answers: MailAnswers | undefined;
+/** What a `MailIntake` works with. */
+export interface MailIntakeComponents {
+  readonly keys: Pick<KeyIntake, "rates" | "take">;
+  readonly diagnostics: Diagnostics;
+  /** Takes the answers to mailed commands; undefined when no commands are mailed. */
+  readonly answers?: Pick<MailAnswers, "take">;
+}
 
-  /** `answers` takes what answers a question of ours; without it there are no questions. */
-  constructor(keys: KeyIntake, diagnostics: Diagnostics, answers?: MailAnswers) {
+export class MailIntake {
+  readonly #keys: MailIntakeComponents["keys"];
+  readonly #diagnostics: Diagnostics;
+  readonly #answers: MailIntakeComponents["answers"];
+
+  constructor({ keys, diagnostics, answers }: MailIntakeComponents) {
     this.#answers = answers;
     this.#keys = keys;
     this.#diagnostics = diagnostics;
   }
 
-  /** Who may hand in how much. */
+  /** The accept rates of the neighbours. */
   get rates(): AcceptRates {
     return this.#keys.rates;
   }
 
   /**
-   * Takes the mail `message` (head and body, not dot-stuffed) from one of `candidates`, which the
-   * mail has to name in trail, envelope or From if it `mustBeNamed`, because no address vouches for
-   * it. Resolves when it is on disk. Rejects with `Refusal` when nothing of it can be taken (with
-   * `TooFast` for now), with `Trouble` when it could not be stored: then the sender keeps it.
+   * Takes the mail `message` (head and body, not dot-stuffed) from one of `candidates`. With
+   * `mustBeNamed`, which is set if no address identifies the sender, the mail must name one of them
+   * in its trail, envelope or From. Resolves when the mail is on disk. Rejects with `Refusal` if
+   * nothing of it can be taken (`TooFast` if it may be sent again later), and with `Trouble` if it
+   * could not be stored; the sender then keeps it.
    */
   async take(
     message: Uint8Array,
@@ -65,11 +73,15 @@ export class MailIntake {
     const marks = { trail, addresses: [envelopeSender, from] };
     const sender = mustBeNamed ? authorOf(candidates, marks) : senderOf(candidates, marks);
     if (mustBeNamed && sender === undefined) {
-      throw new Refusal("unknown-sender", "The mail is from no neighbour of this keyserver.");
+      throw new Refusal(
+        "unknown-sender",
+        "The mail names no neighbour of this keyserver as its sender.",
+      );
     }
     if (!isTold) this.rates.take(sender === undefined ? candidates : [sender]);
     const bytes = message.length;
-    const taken = await this.#keys.take({ armor, sender, trail, messageId, bytes });
+    const isKnown = !mustBeNamed && candidates.length > 0;
+    const taken = await this.#keys.take({ armor, sender, isKnown, trail, messageId, bytes });
     const appended = taken.filter(({ outcome }) => outcome === "appended").length;
     return { kind: "stored", appended, duplicates: taken.length - appended };
   }

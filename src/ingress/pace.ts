@@ -1,15 +1,23 @@
 /**
- * Watches that what a client sends keeps moving: a grace at the start, then a pace on the whole,
- * and an end after which nothing helps. Knows a number of bytes and no protocol.
+ * Enforces a minimum pace on the data that a client sends: a grace period first, then an average
+ * pace, and a limit for the whole time. Works on a count of bytes, for any protocol.
  */
 
 export interface PaceLimits {
-  /** A whole message, whatever its pace. */
+  /** The longest time for a whole message. */
   readonly dataMs: number;
-  /** How long a message may stand still or start slowly before its pace counts. */
+  /** How long a message may be slow before its pace counts. */
   readonly graceMs: number;
-  /** The pace that a message must keep on the whole. */
+  /** Minimum average pace. */
   readonly bytesPerSecond: number;
+}
+
+/** What a `Pace` works with. */
+export interface PaceComponents {
+  /** Returns the bytes received so far. */
+  readonly bytes: () => number;
+  /** Called at most once, and not after `stop`. */
+  readonly onSlow: () => void;
 }
 
 export class Pace {
@@ -19,8 +27,7 @@ export class Pace {
   #waitedMs = 0;
   #timer: NodeJS.Timeout | undefined;
 
-  /** `bytes` says how many have come so far; `onSlow` is called once, unless `stop` comes first. */
-  constructor(bytes: () => number, limits: PaceLimits, onSlow: () => void) {
+  constructor({ bytes, onSlow }: PaceComponents, limits: PaceLimits) {
     this.#bytes = bytes;
     this.#limits = limits;
     this.#onSlow = onSlow;

@@ -1,8 +1,8 @@
 /**
- * The headers in which keyservers say who sends a key and who has it already: PKS-Sender,
- * PKS-From and PKS-Recipients. Entries are mailto: addresses or HKP base addresses, of which the
- * ports do not count. Only a site whose mail address is known can stand in a trail. Whether the
- * client may say so is for the door to judge.
+ * Parses the headers in which keyservers name the sender of a key and the servers that have it:
+ * PKS-Sender, PKS-From and PKS-Recipients. Entries are mailto: addresses or HKP base addresses, of
+ * which ports are ignored. A site with an unknown mail address is left out of the trail. The HKP
+ * door decides whether the client is trusted.
  */
 import type { IncomingHttpHeaders } from "node:http";
 import type { Config } from "../config/config.js";
@@ -10,16 +10,16 @@ import { addressesIn } from "../mail/sent-trail.js";
 import { plainAddress } from "../mail-address.js";
 
 export interface PksHeaders {
-  /** Who has the key already, its sender last. */
+  /** Mail addresses of the sites that have the key, the sender last. */
   readonly trail: readonly string[];
-  /** Who sends it, by its own words. */
+  /** Mail addresses that the sender claims as its own. */
   readonly authors: readonly string[];
 }
 
-/** What a client says of whom we do not know: nothing that counts. */
+/** Used for strangers, whose headers are ignored. */
 export const NO_PKS_HEADERS: PksHeaders = { trail: [], authors: [] };
 
-/** `sites` are mail addresses by the host of an HKP address, as `sitesByHost` gives them. */
+/** `sites` maps hosts of HKP addresses to mail addresses, see `sitesByHost`. */
 export function readPksHeaders(
   headers: IncomingHttpHeaders,
   sites: ReadonlyMap<string, string>,
@@ -34,8 +34,11 @@ export function readPksHeaders(
   return { trail: [...addresses("pks-recipients"), ...authors.toReversed()], authors };
 }
 
-/** Mail addresses by the host of an HKP address: of the keyserver beside us and of neighbours. */
-export function sitesByHost({ local, neighbours }: Config): ReadonlyMap<string, string> {
+/** Hosts of HKP addresses to mail addresses, of the local keyserver and of neighbours. */
+export function sitesByHost({
+  local,
+  neighbours,
+}: Pick<Config, "local" | "neighbours">): ReadonlyMap<string, string> {
   const sites = new Map<string, string>();
   const add = (url: string, address: string | undefined) => {
     if (address !== undefined) sites.set(new URL(url).hostname, address);

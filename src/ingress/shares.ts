@@ -1,28 +1,28 @@
 /**
- * Who may hold how many connections at once, so that strangers cannot shut neighbours out: a total,
- * a share of it for strangers, and a share for each client. The same rule for SMTP and HKP; how
- * somebody is turned away is up to the door.
+ * Limits the connections that are open at the same time, so that strangers cannot use up those of
+ * neighbours: a total, a share of it for strangers, and a share for each client. SMTP and HKP use
+ * the same rule; each door has its own reply.
  */
 
 export interface Shares {
-  /** Connections at once. */
+  /** Connections at the same time. */
   readonly sessions: number;
-  /** Of these, connections from addresses that are no neighbour's. */
+  /** Of these, connections from addresses that belong to no neighbour. */
   readonly strangers: number;
-  /** Connections from one address of a neighbour, which may be a relay of many. */
+  /** Connections from one address of a neighbour, which may be a relay of several neighbours. */
   readonly perNeighbour: number;
   /** Connections from any other address. */
   readonly perStranger: number;
 }
 
-/** Who holds a connection. */
+/** The client of a connection. */
 export interface Visitor {
-  /** As `clientHost` says. */
+  /** As returned by `clientHost`. */
   readonly client: string;
   readonly isStranger: boolean;
 }
 
-/** Whether `visitor`, who is one of `open`, is one too many. */
+/** Whether `visitor`, which is in `open`, exceeds a limit. */
 export function isOverShare(
   open: readonly Visitor[],
   visitor: Visitor,

@@ -1,13 +1,12 @@
 /**
- * smtp-server with habits of our own, by overriding methods that it declares public; each method
- * says what the package does instead. Greetings come at once, enhanced codes are ours, commands
- * have a deadline, certificates are renewed, a recipient that is named twice counts twice.
+ * Changes the behaviour of smtp-server by overriding methods that it declares public. Each method
+ * says what the package does instead. The greeting is sent at once, enhanced status codes are those
+ * of the gateway, commands have a deadline, certificates are renewed, and a recipient that is named
+ * twice counts twice.
  *
- * State that belongs to one mail ends with it: the envelope, and what XFORWARD said of the client.
- * A mail server keeps its session and sends the next mail without XFORWARD. State of the connection
- * is its address, TLS, and the name that the client gave itself in EHLO.
- *
- * Knows no policy: who may connect or write is the door's business.
+ * The envelope and the attributes of XFORWARD belong to one mail: a mail server keeps its session
+ * and sends the next mail without XFORWARD. The client address, TLS and the EHLO name belong to the
+ * connection. The SMTP door decides who may connect and send.
  */
 import type { Socket } from "node:net";
 import type { TLSSocket } from "node:tls";
@@ -18,17 +17,17 @@ import { addressParts } from "../mail-address.js";
 
 /** MAIL or RCPT up to the path, the path, and the parameters. */
 const PATH = /^([^:<]*:[ \t]*)<((?:"(?:[^"\\]|\\.)*"|[^"<>])*)>(.*)$/s;
-/** "@relay.example:", which is to be ignored (RFC 5321 appendix C). */
+/** "@relay.example:", which a server ignores (RFC 5321 appendix C). */
 const SOURCE_ROUTE = /^@[^\s,:@]+(?:,@[^\s,:@]+)*:/;
 const ENHANCED_CODE = /^[245]\.\d{1,3}\.\d{1,3} /;
 
-/** One client's connection. */
+/** The connection of one client. */
 export class SmtpSession extends SMTPConnection {
   readonly #patience: NodeJS.Timeout;
   readonly #ended: () => void;
   #isGreeted = false;
   #isReceiving = false;
-  /** Attributes of the connection while an XFORWARD command is carried out. */
+  /** Attributes of the connection during an XFORWARD command. */
   #own: Pick<SmtpSession, "clientHostname" | "hostNameAppearsAs" | "remotePort"> | undefined;
 
   constructor(
@@ -43,24 +42,24 @@ export class SmtpSession extends SMTPConnection {
     this.#patience = setTimeout(() => this.#overdue(), commandMs);
   }
 
-  /** After the plain connection, and after the TLS connection that may have come over it. */
+  /** Called for the plain connection and, after STARTTLS, for the TLS connection. */
   override _onClose(): void {
     clearTimeout(this.#patience);
     super._onClose();
     this.#ended();
   }
 
-  /** Whether a message is under way: from our 354 to our answer to it. */
+  /** Whether a message is being received: from the reply 354 to the reply to the message. */
   get isReceiving(): boolean {
     return this.#isReceiving;
   }
 
-  /** The address that is connected, whoever it forwards a mail for; "" for a Unix socket. */
+  /** The address of the connection, unchanged by XFORWARD; "" for a Unix socket. */
   get clientAddress(): string {
     return this._originalRemoteAddress;
   }
 
-  /** The address that a mail comes from is told for that mail and no other one. */
+  /** Attributes of XFORWARD hold for one mail. The package keeps them for the connection. */
   override handler_XFORWARD(command: Buffer, callback: () => void): void {
     const { clientHostname, hostNameAppearsAs, remotePort } = this;
     this.#own = { clientHostname, hostNameAppearsAs, remotePort };
@@ -70,7 +69,7 @@ export class SmtpSession extends SMTPConnection {
     });
   }
 
-  /** Begins another mail: after a message, RSET and EHLO. An accepted XFORWARD comes here too. */
+  /** Called before each mail: after a message, RSET, EHLO, and after an accepted XFORWARD. */
   override _resetSession(): void {
     if (this.#own === undefined) this._xForward.clear();
     else Object.assign(this, this.#own);
@@ -80,8 +79,8 @@ export class SmtpSession extends SMTPConnection {
   }
 
   /**
-   * Reads an address as it was written. The package refuses some that are in use, as "_" in a
-   * domain or a quoted "@", and shows an internationalised domain in another spelling.
+   * Keeps an address as it was written. The package refuses some addresses that are in use ("_" in
+   * a domain, a quoted "@") and converts internationalised domains.
    */
   override _parseAddressCommand(
     name: string,
@@ -97,9 +96,9 @@ export class SmtpSession extends SMTPConnection {
     return parsed && { ...parsed, address };
   }
 
-  /** Keeps each accepted recipient, the same one twice too: LMTP has a reply for each RCPT. */
+  /** Keeps each accepted recipient, also repeated ones: LMTP has a reply for each RCPT. */
   override handler_RCPT(command: Buffer, callback: () => void): void {
-    // The package looks a repeated recipient up here, to put it in place of the first one.
+    // The package uses this index to replace the first of two equal recipients.
     this._rcptIndex.clear();
     super.handler_RCPT(command, callback);
   }
@@ -110,20 +109,20 @@ export class SmtpSession extends SMTPConnection {
   }
 
   /**
-   * Greets at once. The package waits for 100 ms, to catch spammers who talk early; whoever may
-   * write to us is known by address, and each of its mails would wait.
+   * Sends the greeting at once. The package waits 100 ms to detect spammers that send early. Here
+   * senders are known by address, and each of their mails would wait.
    */
   override connectionReady(next?: () => void): void {
-    // The package's own timer comes here too, 100 ms later.
+    // The timer of the package calls this again after 100 ms.
     if (this.#isGreeted) return;
     this.#isGreeted = true;
     super.connectionReady(next);
   }
 
   /**
-   * Enhanced codes (RFC 2034) are ours where the text begins with one: the package has 5.1.1 for
-   * any 550. A reply also begins the time for the next command; the package counts idle time only,
-   * so that one byte a minute would hold a slot for ever.
+   * Sends a reply. If the text begins with an enhanced status code (RFC 2034), that one is used;
+   * the package sends 5.1.1 for every 550. A reply also starts the deadline of the next command.
+   * The package limits only idle time, so one byte a minute would keep a session for ever.
    */
   override send(code: number, data?: string | string[] | null, context?: string | false): void {
     this.#isReceiving = code === 354;
@@ -133,9 +132,9 @@ export class SmtpSession extends SMTPConnection {
   }
 
   #overdue(): void {
-    // A message has deadlines of its own.
+    // A message has other deadlines.
     if (this.#isReceiving) this.#patience.refresh();
-    else this.send(421, "4.4.2 No command in time.");
+    else this.send(421, "4.4.2 No command was received in time.");
   }
 }
 
@@ -145,7 +144,7 @@ export class SmtpSessionServer extends SMTPServer {
   readonly #renewed: () => SMTPServerOptions | undefined;
   #drained: (() => void) | undefined;
 
-  /** `renewed` is asked for other TLS options; undefined when there are none. */
+  /** `renewed` returns new TLS options, or undefined if they have not changed. */
   constructor(
     options: SMTPServerOptions,
     commandMs: number,
@@ -156,7 +155,7 @@ export class SmtpSessionServer extends SMTPServer {
     this.#renewed = renewed;
   }
 
-  /** Serves a client, under the certificate that is in force now: the files may have changed. */
+  /** Serves a client with the current certificate, whose files may have changed. */
   override connect(socket: Socket | TLSSocket, options?: SMTPConnectionOptions | null): void {
     const other = this.#renewed();
     if (other !== undefined) this.updateSecureContext(other);
@@ -168,12 +167,12 @@ export class SmtpSessionServer extends SMTPServer {
     session.init();
   }
 
-  /** Serves a client that connected to a socket of somebody else. */
+  /** Serves a connection that another listener accepted. */
   take(socket: Socket): void {
     this.server.emit("connection", socket);
   }
 
-  /** Waits for the sessions on sockets that are not its own, too. */
+  /** Waits for sessions of `take` as well. The package waits only for its own listener. */
   override close(callback: () => void): void {
     if (this.server.listening || this.connections.size === 0) {
       super.close(callback);
@@ -181,7 +180,7 @@ export class SmtpSessionServer extends SMTPServer {
     }
     const patience = setTimeout(() => {
       for (const session of this.sessions()) {
-        session.send(421, "4.3.2 Going down, try again later.");
+        session.send(421, "4.3.2 The gateway is shutting down, try again later.");
         session.close();
       }
       callback();
@@ -192,7 +191,7 @@ export class SmtpSessionServer extends SMTPServer {
     };
   }
 
-  /** The connections that are not closing. */
+  /** Open connections, without those that are closing. */
   sessions(): SmtpSession[] {
     return [...this.connections].filter((connection) => connection instanceof SmtpSession);
   }

@@ -1,13 +1,13 @@
 /**
- * The SMTP door: smtp-server as MX for incremental mail, and over Unix sockets as LMTP for a mail
- * server in front (`lmtp.ts`). Configured neighbours may write to the site's address, with the null
- * sender too; anybody may write to the bounce address with the null sender. Nothing else is taken,
- * so that the gateway never relays and never bounces: everything is decided in the session.
+ * The SMTP door: an MX for incremental mail over TCP, and LMTP over Unix sockets for a mail server
+ * in front (`lmtp.ts`). Neighbours may send to the address of the site, with the null sender too.
+ * Anybody may send to the bounce address with the null sender. All other mail is refused in the
+ * session, so the gateway never relays and never bounces.
  *
- * Outcomes become SMTP replies here. 250 comes after the commit, for a new update and for a
- * duplicate alike (RFC 5321 section 6.1). The protocol is kept in `smtp-session.ts`, the time
- * limits in `collect.ts`. STARTTLS is offered over TCP when there is a certificate. Limit: mail to
- * postmaster is refused like any other; its address is [site] contact.
+ * This file turns outcomes into SMTP replies. 250 is sent after the commit, both for a new update
+ * and for a duplicate (RFC 5321 section 6.1). `smtp-session.ts` has the protocol, `collect.ts` the
+ * time limits. STARTTLS is offered over TCP if a certificate is configured. Limit: mail to
+ * postmaster is refused; the contact address is [site] contact.
  */
 import type { AddressInfo } from "node:net";
 import { dirname } from "node:path";
@@ -35,9 +35,10 @@ import { isOverShare } from "./shares.js";
 import { type SmtpSession, SmtpSessionServer } from "./smtp-session.js";
 import type { Borrowed, SystemdSockets, Wanted } from "./systemd-sockets.js";
 
-/** What a client is connected by. */
+/** The kind of a connection: SMTP over TCP, or LMTP over a Unix socket. */
 type Line = "tcp" | "socket";
 
+/** The neighbours that may be sending. `mustBeNamed`: the mail must name one of them. */
 interface Access {
   readonly candidates: readonly Neighbour[];
   readonly mustBeNamed: boolean;
@@ -48,48 +49,57 @@ interface Reply {
   readonly text: string;
 }
 
+/** What an `SmtpDoor` works with. */
+export interface SmtpComponents {
+  readonly intake: Pick<MailIntake, "rates" | "take">;
+  readonly bounces: Pick<BounceIntake, "take">;
+  readonly diagnostics: Diagnostics;
+  /** Sockets that systemd opened. */
+  readonly inherited?: Pick<SystemdSockets, "has" | "borrow"> | undefined;
+}
+
+export interface SmtpSettings extends Pick<Config, "site" | "neighbours" | "outbound" | "log"> {
+  readonly smtp: NonNullable<Config["smtp"]>;
+  readonly limits?: SmtpLimits;
+}
+
 const NOTED: Reply = { code: 250, text: "2.0.0 Noted." };
 
-const GOING_DOWN: Reply = { code: 421, text: "4.3.2 Going down, try again later." };
+const GOING_DOWN: Reply = {
+  code: 421,
+  text: "4.3.2 The gateway is shutting down, try again later.",
+};
 
-/** What a client hears whose message is not read to its end. */
+/** Replies to a message that is not read to its end. */
 const GIVE_UP: Readonly<Record<GiveUp, Reply>> = {
   "too-slow": { code: 421, text: "4.4.2 The message took too long." },
-  "too-large": replyFor("too-large", "The message is far too large."),
+  "too-large": replyFor("too-large", "The message is much too large."),
 };
 
 export class SmtpDoor {
-  readonly #config: Config;
+  readonly #settings: SmtpSettings;
   readonly #smtp: NonNullable<Config["smtp"]>;
-  readonly #intake: MailIntake;
-  readonly #bounces: BounceIntake;
+  readonly #intake: SmtpComponents["intake"];
+  readonly #bounces: SmtpComponents["bounces"];
   readonly #diagnostics: Diagnostics;
   readonly #limits: SmtpLimits;
   readonly #senders: KnownSenders;
   readonly #held: HeldMails;
-  readonly #inherited: SystemdSockets | undefined;
+  readonly #inherited: SmtpComponents["inherited"];
   readonly #servers: SmtpSessionServer[] = [];
   readonly #borrowed: Borrowed[] = [];
   #stopping = false;
 
-  constructor(
-    config: Config,
-    smtp: NonNullable<Config["smtp"]>,
-    intake: MailIntake,
-    bounces: BounceIntake,
-    diagnostics: Diagnostics,
-    limits: SmtpLimits = SMTP_LIMITS,
-    inherited?: SystemdSockets,
-  ) {
-    this.#config = config;
-    this.#smtp = smtp;
-    this.#intake = intake;
-    this.#bounces = bounces;
-    this.#diagnostics = diagnostics;
-    this.#limits = limits;
-    this.#inherited = inherited;
-    this.#senders = new KnownSenders(config.neighbours);
-    this.#held = new HeldMails(dirname(config.log.path));
+  constructor(components: SmtpComponents, settings: SmtpSettings) {
+    this.#settings = settings;
+    this.#smtp = settings.smtp;
+    this.#intake = components.intake;
+    this.#bounces = components.bounces;
+    this.#diagnostics = components.diagnostics;
+    this.#limits = settings.limits ?? SMTP_LIMITS;
+    this.#inherited = components.inherited;
+    this.#senders = new KnownSenders(settings.neighbours);
+    this.#held = new HeldMails(dirname(settings.log.path));
   }
 
   /** Listens; resolves with the addresses in the order of the config, free ports filled in. */
@@ -117,7 +127,7 @@ export class SmtpDoor {
     return bound;
   }
 
-  /** Takes no new connection, lets messages under way finish for a while, and closes. */
+  /** Stops listening, waits a limited time for messages in progress, and closes. */
   async stop(): Promise<void> {
     this.#stopping = true;
     for (const { giveBack } of this.#borrowed) giveBack();
@@ -127,9 +137,9 @@ export class SmtpDoor {
     );
   }
 
-  /** Takes the connections of sockets that systemd opened. */
+  /** Serves the connections of sockets that systemd opened. */
   #borrow(wanted: Wanted, line: Line): readonly Endpoint[] {
-    if (this.#inherited === undefined) throw new Error("there is nobody to borrow sockets from");
+    if (this.#inherited === undefined) throw new Error("no sockets of systemd");
     const server = this.#server(line);
     const borrowed = this.#inherited.borrow(wanted, (socket) => server.take(socket));
     this.#servers.push(server);
@@ -137,7 +147,7 @@ export class SmtpDoor {
     return borrowed.endpoints;
   }
 
-  /** Ends a session, unless a message is under way: that is answered first. */
+  /** Ends a session, unless it is receiving a message; that one is answered first. */
   #dismiss(session: SmtpSession | undefined): void {
     if (session?.isReceiving === false) session.send(GOING_DOWN.code, GOING_DOWN.text);
   }
@@ -150,7 +160,9 @@ export class SmtpDoor {
     const limits = this.#limits;
     const { tls } = this.#smtp;
     const certificate =
-      line === "tcp" && tls !== undefined ? new OwnCertificate(tls, this.#diagnostics) : undefined;
+      line === "tcp" && tls !== undefined
+        ? new OwnCertificate({ diagnostics: this.#diagnostics }, tls)
+        : undefined;
     const options: SMTPServerOptions = {
       lmtp: line === "socket",
       useXForward: line === "socket",
@@ -158,8 +170,8 @@ export class SmtpDoor {
       banner: "KX gateway",
       size: this.#smtp.maxSizeBytes,
       authOptional: true,
-      // STARTTLS without a certificate of our own would use smtp-server's published key; the last
-      // three of the others are jokes of the package.
+      // STARTTLS without a certificate would use smtp-server's published key. The package
+      // implements WIZ, SHELL and KILL as jokes.
       disabledCommands: [
         ...["AUTH", "WIZ", "SHELL", "KILL"],
         ...(certificate === undefined ? ["STARTTLS"] : []),
@@ -171,7 +183,7 @@ export class SmtpDoor {
       maxRecipients: limits.recipients,
       maxCommandLength: limits.commandBytes,
       maxAllowedUnauthenticatedCommands: false,
-      // A backstop: sessions and messages have deadlines of their own, which a trickle cannot move.
+      // Sessions and messages have other deadlines, which single bytes do not extend.
       socketTimeout: limits.commandMs,
       closeTimeout: limits.closeMs,
       logger: false,
@@ -188,9 +200,9 @@ export class SmtpDoor {
         const connection = server.sessions().find(({ id }) => id === session.id);
         const isStranger = this.#access(session, line).candidates.length === 0;
         const held = this.#held.open(session.remoteAddress, isStranger);
-        // Over LMTP each recipient has its reply, whatever happens to the message.
+        // LMTP has one reply for each recipient, also when the message fails.
         const replies = line === "socket" ? session.envelope.rcptTo.length : 1;
-        const broken: Reply = { code: 451, text: "4.4.2 The connection broke." };
+        const broken: Reply = { code: 451, text: "4.4.2 The connection was lost." };
         this.#data(stream, session, line, { connection, held })
           .catch((error) => {
             const reply = error instanceof Trouble ? this.#failure(error, session) : broken;
@@ -212,10 +224,10 @@ export class SmtpDoor {
     return server;
   }
 
-  /** Who may be writing, and whether the mail itself has to say so. */
+  /** Which neighbours may be sending, and whether the mail must name one of them. */
   #access({ remoteAddress }: SMTPServerSession, line: Line): Access {
     const candidates = this.#senders.at(remoteAddress);
-    // A mail server that names this host, or no address, says as much as none.
+    // An address of this host identifies no neighbour, just like a missing address.
     const isUntold = remoteAddress === "" || isLoopback(remoteAddress);
     if (line === "tcp" || !isUntold || candidates.length > 0) {
       return { candidates, mustBeNamed: false };
@@ -225,7 +237,7 @@ export class SmtpDoor {
 
   #judgeClient({ remoteAddress }: SMTPServerSession, line: Line): Reply | undefined {
     if (this.#stopping) return GOING_DOWN;
-    // Neither line takes the slots of the other one. Over a Unix socket nobody has an address.
+    // TCP and Unix sockets are counted separately. Clients of a Unix socket have no address.
     const isLocal = line === "socket";
     const visitor = (address: string) => {
       return { client: clientHost(address), isStranger: this.#senders.at(address).length === 0 };
@@ -243,7 +255,7 @@ export class SmtpDoor {
 
   #judgeSender(sender: string, session: SMTPServerSession, line: Line): Reply | undefined {
     if (this.#stopping) return GOING_DOWN;
-    // Anybody's bounces are taken, which have the null sender; the recipient decides.
+    // Anybody may send a bounce, which has the null sender. RCPT decides.
     return sender === "" ? undefined : this.#judgeAccess(session, line);
   }
 
@@ -266,14 +278,14 @@ export class SmtpDoor {
     return tooFast && this.#failure(tooFast, session);
   }
 
-  /** The reply to a message, or one for each recipient over LMTP (RFC 2033 section 4.2). */
+  /** The reply to a message. Over LMTP one reply for each recipient (RFC 2033 section 4.2). */
   async #data(
     stream: SMTPServerDataStream,
     session: SMTPServerSession,
     line: Line,
     { connection, held }: { readonly connection: SmtpSession | undefined; readonly held: HeldMail },
   ): Promise<Reply[]> {
-    // The envelope is reset when the client leaves, and a message may still be on its way to disk.
+    // The envelope is reset when the client disconnects, possibly before the message is stored.
     const { envelope } = session;
     const recipients = envelope.rcptTo.map(({ address }) => address);
     const { maxSizeBytes } = this.#smtp;
@@ -286,7 +298,7 @@ export class SmtpDoor {
     const update = recipients.some((address) => this.#isSite(address))
       ? await this.#update(message, session, line, envelope)
       : undefined;
-    // What was stored is an update and no bounce, wherever else it was sent to.
+    // A message that was stored as an update is not also a bounce.
     const bounces = update?.isStored ? [] : recipients.filter((one) => this.#isBounce(one));
     const bounced = await this.#bounce(message, session, bounces);
     const taken = update?.reply ?? bounced;
@@ -294,7 +306,7 @@ export class SmtpDoor {
     return [taken.code < 300 && bounced.code >= 300 ? bounced : taken];
   }
 
-  /** Takes a message that came to the site's address. */
+  /** Takes a message to the address of the site. */
   async #update(
     message: Uint8Array | undefined,
     session: SMTPServerSession,
@@ -315,7 +327,7 @@ export class SmtpDoor {
     }
   }
 
-  /** Takes a message that came to `recipients`, which are bounce addresses. */
+  /** Takes a message to `recipients`, which are bounce addresses. */
   async #bounce(
     message: Uint8Array | undefined,
     session: SMTPServerSession,
@@ -330,12 +342,12 @@ export class SmtpDoor {
   }
 
   #isBounce(address: string): boolean {
-    const bounce = this.#config.outbound?.bounce;
+    const bounce = this.#settings.outbound?.bounce;
     return bounce !== undefined && !this.#isSite(address) && isBounceAddress(bounce, address);
   }
 
   #isSite(address: string): boolean {
-    return isSameAddress(address, this.#config.site.address);
+    return isSameAddress(address, this.#settings.site.address);
   }
 
   #failure(error: unknown, session: SMTPServerSession): Reply {
@@ -357,7 +369,7 @@ export class SmtpDoor {
       remedy: trouble?.remedy,
     });
     return trouble?.kind === "disk-full"
-      ? { code: 452, text: "4.3.1 No space to store the update, try again later." }
+      ? { code: 452, text: "4.3.1 No disk space for the update, try again later." }
       : { code: 451, text: "4.3.0 The update could not be stored, try again later." };
   }
 
@@ -373,9 +385,15 @@ export class SmtpDoor {
   }
 }
 
-function replyFor(reason: RefusalReason, words: string): Reply {
-  const [code, status] = refusalKind(reason).smtp;
-  return { code, text: `${status} ${words}` };
+/**
+ * The reply to a refusal. Without a word about the content, a sender takes 5.7.1 for a refusal of
+ * all its mail (`mail/delivery-report.ts`), as mail servers use it for both.
+ */
+function replyFor(reason: RefusalReason, text: string): Reply {
+  const { smtp, isDeclined } = refusalKind(reason);
+  const [code, status] = smtp;
+  const about = isDeclined && status === "5.7.1" ? "Content declined by policy. " : "";
+  return { code, text: `${status} ${about}${text}` };
 }
 
 function replyTo(intake: Intake): Reply {
@@ -384,7 +402,7 @@ function replyTo(intake: Intake): Reply {
   return { code: 250, text: `2.0.0 Stored ${appended} new, ${duplicates} known.` };
 }
 
-/** A reply as smtp-server sends one of several. */
+/** A reply in the form that smtp-server takes after DATA. */
 function toAnswer(reply: Reply): SMTPServerDataResult {
   return reply.code < 300 ? reply.text : failed(reply);
 }

@@ -1,27 +1,27 @@
 /**
- * The files of a directory as values, in batches, so that a hundred thousand of them neither stop
- * the event loop nor fill the memory: names come from the directory piece by piece, each piece is
- * looked at, and of all of them the first ones in an order are kept. Reads and changes nothing.
+ * Lists the files of a directory in batches, so that 100,000 files neither block the event loop nor
+ * fill the memory. Names are read in pieces, each piece is examined, and only the first files of an
+ * order are kept. Changes no file.
  */
 import type { Stats } from "node:fs";
 import { lstat, opendir } from "node:fs/promises";
 import { join } from "node:path";
 
-/** Files that are looked at together: enough to keep the disk busy, some milliseconds of work. */
+/** Files examined at the same time: enough to keep the disk busy, a few milliseconds of work. */
 const BATCH = 256;
 
-/** A file as it was seen. */
+/** A file as it was when it was examined. */
 export interface Seen {
   readonly name: string;
   readonly size: number;
-  /** Another one when the file has changed. */
+  /** Differs if the file has changed. */
   readonly stamp: string;
   readonly modifiedMs: number;
-  /** When its name or its content was changed last. */
+  /** When content, name or permissions last changed (ctime). */
   readonly changedMs: number;
 }
 
-/** The regular files of a directory whose names are wanted, in the order of the directory. */
+/** The regular files of a directory with wanted names, in the order of the directory. */
 export async function* filesIn(
   path: string,
   isWanted: (name: string) => boolean,
@@ -40,12 +40,12 @@ export async function* filesIn(
   if (names.length > 0) yield await look();
 }
 
-/** The first so many of all that are put in, in an order, whatever order they come in. */
+/** Keeps the first `most` of all items that are added, by an order. */
 export class Foremost<T> {
   readonly #most: number;
   readonly #compare: (a: T, b: T) => number;
   #items: T[] = [];
-  /** The last one that is kept, once there are too many. */
+  /** The last item kept, once items were dropped. */
   #last: T | undefined;
 
   constructor(most: number, compare: (a: T, b: T) => number) {
@@ -53,14 +53,14 @@ export class Foremost<T> {
     this.#compare = compare;
   }
 
-  /** Puts one in; returns those that are out for good. */
+  /** Adds an item. Returns the items that are dropped. */
   add(item: T): readonly T[] {
     if (this.#last !== undefined && this.#compare(item, this.#last) > 0) return [item];
     this.#items.push(item);
     return this.#items.length < 2 * this.#most ? [] : this.#cut();
   }
 
-  /** Those that are kept, in order, and those that were put in and are out only now. */
+  /** Returns the items that are kept, in order, and those that are dropped now. */
   finish(): { readonly kept: readonly T[]; readonly out: readonly T[] } {
     const out = this.#cut();
     return { kept: this.#items, out };
@@ -74,17 +74,17 @@ export class Foremost<T> {
   }
 }
 
-/** Oldest first; of one time by name, so that the order is always the same. */
+/** Oldest first. Files of the same time are ordered by name, so that the order is fixed. */
 export function olderFirst(a: Seen, b: Seen): number {
   return a.modifiedMs - b.modifiedMs || byName(a, b);
 }
 
-/** What came here last first. */
+/** Latest change first. */
 export function latestFirst(a: Seen, b: Seen): number {
   return b.changedMs - a.changedMs || byName(b, a);
 }
 
-/** The time of change moves with the permissions, too: whoever mends those need do no more. */
+/** The stamp has the ctime, which a change of permissions moves: the file is then read again. */
 export function seen(name: string, { ino, size, mtimeMs, ctimeMs }: Stats): Seen {
   const stamp = `${ino} ${size} ${ctimeMs}`;
   return { name, size, stamp, modifiedMs: mtimeMs, changedMs: ctimeMs };

@@ -1,7 +1,7 @@
 /**
- * What a spool refused, kept in `refused/` for the operator to look at: for `keep_refused`, and of
- * it no more than so many files and bytes, the latest ones. Whatever goes is told. A date is
- * believed only while the clock has run evenly for an hour, so that a wrong one removes nothing.
+ * Keeps the refused files of a spool in `refused/` for the operator: for `keep_refused`, and at
+ * most so many files and bytes, the latest ones. Removals are reported. Files are removed by age
+ * only after the clock has run evenly for an hour, so that a wrong date removes nothing.
  */
 import { mkdir, rename, unlink } from "node:fs/promises";
 import { join } from "node:path";
@@ -12,20 +12,34 @@ import { codeOf, Foremost, filesIn, latestFirst, type Seen } from "./spool-files
 const REFUSED = "refused";
 
 export const REFUSED_LIMITS = {
-  /** More than a person looks at; and a directory of so many files is still quick. */
+  /** More than a person reads. A directory of this size is still fast. */
   files: 5000,
-  /** Of a spool on a small disk this may be most; a single mail may be 2 MiB and more. */
+  /** A single mail may have 32 MiB. The spool may be on a small disk. */
   bytes: 256 * 1024 ** 2,
-  /** How much may come before it is looked at again. */
+  /** New files and bytes after which the limits are checked again. */
   slackFiles: 500,
   slackBytes: 32 * 1024 ** 2,
-  /** How often it is looked at for what is too old; and how long the clock must run evenly. */
+  /** Interval of the check for old files, and how long the clock must run evenly before it. */
   everyMs: 3_600_000,
-  /** How many names one report has. */
+  /** Names in one report. */
   names: 20,
 } as const;
 
 export type RefusedLimits = { readonly [K in keyof typeof REFUSED_LIMITS]: number };
+
+/** What `RefusedFiles` works with. */
+export interface RefusedComponents {
+  readonly clock: Clock;
+  readonly diagnostics: Diagnostics;
+}
+
+export interface RefusedSettings {
+  /** The directory that the files come from. */
+  readonly spool: string;
+  /** How long a refused file is kept. */
+  readonly keepMs: number;
+  readonly limits?: RefusedLimits;
+}
 
 export class RefusedFiles {
   readonly #path: string;
@@ -38,13 +52,9 @@ export class RefusedFiles {
   #newFiles = 0;
   #newBytes = 0;
 
-  /** `spool` is the directory that they came from. */
   constructor(
-    spool: string,
-    keepMs: number,
-    clock: Clock,
-    diagnostics: Diagnostics,
-    limits: RefusedLimits = REFUSED_LIMITS,
+    { clock, diagnostics }: RefusedComponents,
+    { spool, keepMs, limits = REFUSED_LIMITS }: RefusedSettings,
   ) {
     this.#path = join(spool, REFUSED);
     this.#keepMs = keepMs;
@@ -54,16 +64,16 @@ export class RefusedFiles {
     this.#startedAt = { date: clock.now(), monotonic: clock.monotonic() };
   }
 
-  /** Moves a file of the spool here. Throws the system's error. */
+  /** Moves a file from the spool to `refused/`. Throws the error of the system. */
   async take(from: string, { name, size, modifiedMs }: Seen): Promise<void> {
     await mkdir(this.#path, { recursive: true });
-    // A pipe uses its names again.
+    // A pipe reuses its file names.
     await rename(from, join(this.#path, `${name}.${Math.trunc(modifiedMs)}`));
     this.#newFiles += 1;
     this.#newBytes += size;
   }
 
-  /** Removes what is too old or too much, when it is time to look. Throws the system's error. */
+  /** Removes files over a limit, if a check is due. Throws the error of the system. */
   async sweep(): Promise<void> {
     const now = this.#clock.monotonic();
     const { everyMs, slackFiles, slackBytes } = this.#limits;
@@ -99,7 +109,7 @@ export class RefusedFiles {
     removed.report(this.#path, this.#diagnostics);
   }
 
-  /** What was changed before is too old; undefined when the date is not to be believed. */
+  /** Files changed before this date are too old. Undefined if the clock is not trusted. */
   #oldestDate(): number | undefined {
     const { everyMs } = this.#limits;
     const elapsed = this.#clock.monotonic() - this.#startedAt.monotonic;
@@ -120,7 +130,7 @@ export class RefusedFiles {
   }
 }
 
-/** What one sweep removed, told in one report a reason. */
+/** Collects the files that one check removed, for one report for each reason. */
 class Removed {
   readonly #most: number;
   readonly #byReason = new Map<string, { names: string[]; files: number; bytes: number }>();

@@ -1,13 +1,14 @@
 /**
- * The spool door: mails that somebody else's pipe leaves as files, so that no mail server has to be
- * changed: pks-mail.sh (`pks-mail.*`), sks_add_mail (`*.ready`), onak-mail.pl (`*.onak`).
- *  1. A file is read when size and time have been the same for one interval, because pks-mail.sh
- *     writes where it is found; and it is removed after the commit, never before.
- *  2. What is refused is moved aside into `refused/`. What cannot be read or moved, or comes faster
- *     than `accept_rate`, stays, and is told once. While the log is in trouble everything stays.
- *  3. Links, pipes and directories are not touched: a spool is written to by others.
- *  4. Each directory has its own loop, and takes of a full one the oldest files first, in portions.
- * Limit: no address vouches for a file, so a mail has to name a neighbour as its author.
+ * The spool door reads mails that the pipe of another keyserver writes as files, so that the mail
+ * server needs no change: pks-mail.sh (`pks-mail.*`), sks_add_mail (`*.ready`), onak-mail.pl
+ * (`*.onak`).
+ *  1. A file is read when size and time have not changed for one interval, because pks-mail.sh
+ *     writes files in place. It is removed after the commit, never before.
+ *  2. A refused file is moved to `refused/`. A file that cannot be read or moved, or that is over
+ *     `accept_rate`, stays and is reported once. While the log fails, all files stay.
+ *  3. Links, pipes and directories are ignored, because other users may write to a spool.
+ *  4. Each directory has its own loop, which takes the oldest files first, in portions.
+ * Limit: a file has no client address, so a mail must name a neighbour as its author.
  */
 import { constants } from "node:fs";
 import type { FileHandle } from "node:fs/promises";
@@ -27,21 +28,32 @@ import { RefusedFiles } from "./spool-refused.js";
 const NAMES = /^pks-mail\.|\.(ready|onak)$/;
 
 export const SPOOL_LIMITS = {
-  /** Files that are known to be at rest or about to be: a look at all files is for so many. */
+  /** Files whose changes are watched, from one scan of the directory to the next. */
   watched: 4000,
-  /** Files taken before the directory is looked at again, half of those that are watched. */
+  /** Files taken before the directory is scanned again, half of those that are watched. */
   taken: 2000,
-  /** Files in a row that come too fast; each of them was read in vain. */
+  /** Files in a row that are over a rate, after which a scan ends. Each was read in vain. */
   putOff: 200,
-  /** Notes about files that stay; of more the oldest note is forgotten and its file tried again. */
+  /** Notes about files that stay. Beyond, the oldest is dropped and its file is tried again. */
   notes: 50_000,
 } as const;
 
-/** A file that stays, as it was found, and in which look it was seen last. */
+/** A file that stays: its stamp, its place behind others, and the last scan that found it. */
 interface Note {
   readonly stamp: string;
   readonly turn: number;
   look: number;
+}
+
+/** What a `SpoolDoor` works with. */
+export interface SpoolComponents {
+  readonly intake: Pick<MailIntake, "take">;
+  readonly clock: Clock;
+  readonly diagnostics: Diagnostics;
+}
+
+export interface SpoolSettings extends Pick<Config, "neighbours" | "smtp"> {
+  readonly spool: NonNullable<Config["spool"]>;
 }
 
 export class SpoolDoor {
@@ -50,19 +62,15 @@ export class SpoolDoor {
   readonly #stop = new AbortController();
   #loops: readonly Promise<void>[] = [];
 
-  constructor(
-    config: Config,
-    spool: NonNullable<Config["spool"]>,
-    intake: MailIntake,
-    diagnostics: Diagnostics,
-    clock: Clock,
-  ) {
-    const maxBytes = config.smtp?.maxSizeBytes ?? 32 * 1024 ** 2;
-    const senders = new KnownSenders(config.neighbours);
+  constructor({ intake, clock, diagnostics }: SpoolComponents, settings: SpoolSettings) {
+    const { spool, smtp, neighbours } = settings;
+    const maxBytes = smtp?.maxSizeBytes ?? 32 * 1024 ** 2;
+    const senders = new KnownSenders(neighbours);
     this.#everyMs = spool.everyMs;
     this.#directories = spool.watch.map((path) => {
-      const refused = new RefusedFiles(path, spool.keepRefusedMs, clock, diagnostics);
-      return new Directory(path, { intake, senders, diagnostics, maxBytes, refused });
+      const kept = { spool: path, keepMs: spool.keepRefusedMs };
+      const refused = new RefusedFiles({ clock, diagnostics }, kept);
+      return new Directory({ intake, senders, diagnostics, refused }, { path, maxBytes });
     });
   }
 
@@ -70,7 +78,7 @@ export class SpoolDoor {
     this.#loops = this.#directories.map((directory) => this.#watch(directory));
   }
 
-  /** Finishes the files under way and ends. */
+  /** Finishes the file in progress and ends. */
   async stop(): Promise<void> {
     this.#stop.abort();
     await Promise.all(this.#loops);
@@ -85,39 +93,44 @@ export class SpoolDoor {
   }
 }
 
-interface Tools {
-  readonly intake: MailIntake;
+interface DirectoryComponents {
+  readonly intake: SpoolComponents["intake"];
   readonly senders: KnownSenders;
   readonly diagnostics: Diagnostics;
-  readonly maxBytes: number;
   readonly refused: RefusedFiles;
 }
 
-/** What became of one file: on with the next, too fast, or the log is in trouble. */
+/** The outcome of one file: finished, over a rate, or the log failed. */
 type Outcome = "done" | "put-off" | "trouble";
 
 class Directory {
   readonly #path: string;
-  readonly #tools: Tools;
-  /** The watched files of the last look by name, and how they were. */
+  readonly #maxBytes: number;
+  readonly #components: DirectoryComponents;
+  /** Stamps of the watched files in the last scan, by name. */
   #before: ReadonlyMap<string, string> = new Map();
   /** Files that cannot be used and stay until they change. */
   readonly #leftAlone = new Map<string, Note>();
-  /** Files that came too fast, with the turn in which that was found last. */
+  /** Files over a rate, numbered in the order in which they were last tried. */
   readonly #putOff = new Map<string, Note>();
   #look = 0;
   #turn = 0;
-  /** Whether the directory cannot be read, which has been told. */
+  /** Whether the directory cannot be read; this was reported. */
   #isStuck = false;
-  /** Whether the log is in trouble, which has been told. */
+  /** Whether the log fails; this was reported. */
   #isDeferred = false;
 
-  constructor(path: string, tools: Tools) {
+  /** A mail above `maxBytes` is refused. */
+  constructor(
+    components: DirectoryComponents,
+    { path, maxBytes }: { readonly path: string; readonly maxBytes: number },
+  ) {
     this.#path = path;
-    this.#tools = tools;
+    this.#maxBytes = maxBytes;
+    this.#components = components;
   }
 
-  /** Takes what has come to rest since the last look, until `isOver`. */
+  /** Takes the files that have not changed since the last scan, until `isOver`. */
   async look(isOver: () => boolean): Promise<void> {
     const files = await this.#watched(isOver);
     if (files === undefined) return;
@@ -134,9 +147,9 @@ class Directory {
   }
 
   /**
-   * The mail files that may be taken next: oldest first, and those that came too fast behind all
-   * others, so that a heap of one neighbour's keeps nobody else waiting. Undefined when it is over,
-   * or, told once, when the directory cannot be read.
+   * The mail files that may be taken next: oldest first, and those over a rate behind all others,
+   * so that the files of one neighbour do not delay the others. Undefined after `isOver`, or if the
+   * directory cannot be read, which is reported once.
    */
   async #watched(isOver: () => boolean): Promise<readonly Seen[] | undefined> {
     this.#look += 1;
@@ -164,7 +177,7 @@ class Directory {
     return this.#putOff.get(name)?.turn ?? 0;
   }
 
-  /** Whether a file is left alone; keeps the notes about it. */
+  /** Whether a file cannot be used. Marks the notes about it as current. */
   #stays({ name, stamp }: Seen): boolean {
     const putOff = this.#putOff.get(name);
     if (putOff !== undefined) putOff.look = this.#look;
@@ -176,15 +189,15 @@ class Directory {
 
   async #sweep(): Promise<void> {
     try {
-      await this.#tools.refused.sweep();
+      await this.#components.refused.sweep();
     } catch (error) {
       this.#reportStuck(this.#path, error);
     }
   }
 
-  /** Takes one file. When the log is in trouble, the others need not be tried. */
+  /** Takes one file. */
   async #take(file: Seen): Promise<Outcome> {
-    const { diagnostics } = this.#tools;
+    const { diagnostics } = this.#components;
     try {
       const message = await this.#read(file);
       if (message === undefined) return "done";
@@ -208,11 +221,11 @@ class Directory {
     return "done";
   }
 
-  /** The bytes of a file; undefined when it has vanished, changes, or may not be read. */
+  /** The bytes of a file. Undefined if it is gone, was changed, or cannot be read. */
   async #read(file: Seen): Promise<Uint8Array | undefined> {
-    const { maxBytes } = this.#tools;
-    if (file.size > maxBytes) {
-      throw new Refusal("too-large", `The message exceeds the limit of ${maxBytes} bytes.`);
+    if (file.size > this.#maxBytes) {
+      const limit = `the limit of ${this.#maxBytes} bytes`;
+      throw new Refusal("too-large", `The message exceeds ${limit}.`);
     }
     let handle: FileHandle | undefined;
     try {
@@ -229,11 +242,11 @@ class Directory {
   }
 
   async #admit(message: Uint8Array): Promise<void> {
-    const { intake, senders } = this.#tools;
+    const { intake, senders } = this.#components;
     await intake.take(message, senders.all, envelopeSender(message), true);
   }
 
-  /** After the commit. What cannot be removed would come again and again, as a duplicate. */
+  /** Removes a file after the commit. A file that cannot be removed is not read again. */
   async #remove(file: Seen): Promise<void> {
     try {
       await unlink(join(this.#path, file.name));
@@ -244,14 +257,14 @@ class Directory {
 
   async #moveAside(file: Seen, { reason, message: problem }: Refusal): Promise<void> {
     const from = join(this.#path, file.name);
-    this.#tools.diagnostics.report("mail-refused", {
+    this.#components.diagnostics.report("mail-refused", {
       client: "spool",
       reason,
       problem,
       file: from,
     });
     try {
-      await this.#tools.refused.take(from, file);
+      await this.#components.refused.take(from, file);
     } catch (error) {
       if (codeOf(error) !== "ENOENT") this.#leaveAlone(file, error);
     }
@@ -260,7 +273,7 @@ class Directory {
   #wait({ name, stamp }: Seen, { neighbour, reason, waitMs }: TooFast): void {
     if (!this.#putOff.has(name)) {
       const fields = { neighbour, client: "spool", reason, waitMs };
-      this.#tools.diagnostics.report("too-fast", fields);
+      this.#components.diagnostics.report("too-fast", fields);
     }
     this.#turn += 1;
     note(this.#putOff, name, { stamp, turn: this.#turn, look: this.#look });
@@ -273,11 +286,11 @@ class Directory {
 
   #reportStuck(file: string, error: unknown): void {
     const problem = error instanceof Error ? error.message : String(error);
-    this.#tools.diagnostics.report("spool-stuck", { file, problem });
+    this.#components.diagnostics.report("spool-stuck", { file, problem });
   }
 }
 
-/** Keeps a note, the latest one last. */
+/** Stores a note as the latest one. */
 function note(notes: Map<string, Note>, name: string, what: Note): void {
   notes.delete(name);
   notes.set(name, what);
@@ -298,7 +311,7 @@ function pause(ms: number, signal: AbortSignal): Promise<void> {
   });
 }
 
-/** Who the mail server says it is from: in the mailbox line or in Return-Path. */
+/** The envelope sender that the mail server wrote: in the mailbox line or in Return-Path. */
 function envelopeSender(message: Uint8Array): string {
   const first = Buffer.from(message.subarray(0, 1000)).toString("latin1");
   const fromLine = /^>?From (\S+) /.exec(first)?.[1];

@@ -1,10 +1,10 @@
 /**
- * How fast strangers may ask: one rate for each network (`stranger_rate` of the config), and so
- * many times of it for all networks together. Neighbours have rates of their own
- * (`accept-rates.ts`) and are not counted here.
+ * Limits the requests of strangers: a rate for each network (`stranger_rate` of the configuration),
+ * and a multiple of it for all networks together. Neighbours are limited by `accept-rates.ts`.
  *
- * A bucket that is full again is forgotten, and only who is let in has one, so there are never more
- * buckets than the total lets in within one period and a full burst of it.
+ * A network gets a bucket when its first request is accepted, and a bucket that is full again is
+ * removed. The number of buckets is therefore at most what the total admits in one period plus one
+ * burst.
  */
 
 import type { Clock } from "../clock.js";
@@ -13,29 +13,38 @@ import { TooFast } from "../errors.js";
 import { clientNetwork } from "../ip-address.js";
 import { type Rate, TokenBucket } from "../rate.js";
 
-/** Buckets are looked through for full ones when there are so many more than the last time. */
+/** Full buckets are removed when this many buckets were added since the last time. */
 const SWEEP_EVERY = 100;
+
+export interface StrangerSettings {
+  /** Of one network. */
+  readonly rate: Rate;
+  /** All networks together may make this many times `rate`. */
+  readonly networks: number;
+}
 
 export class StrangerRates {
   readonly #rate: Rate;
-  readonly #clock: Clock;
+  readonly #clock: Pick<Clock, "monotonic">;
   readonly #all: TokenBucket;
   readonly #networks = new Map<string, TokenBucket>();
   #sweepAt = SWEEP_EVERY;
 
-  /** All networks together may ask for `networks` times `rate`. */
-  constructor(rate: Rate, networks: number, clock: Clock) {
+  constructor(
+    { clock }: { readonly clock: Pick<Clock, "monotonic"> },
+    { rate, networks }: StrangerSettings,
+  ) {
     this.#rate = rate;
     this.#clock = clock;
     this.#all = new TokenBucket({ ...rate, count: rate.count * networks }, clock.monotonic());
   }
 
-  /** How many networks are remembered. */
+  /** Number of buckets. */
   get size(): number {
     return this.#networks.size;
   }
 
-  /** Counts a request from `address`. Throws `TooFast`, and counts nothing, when it is one more. */
+  /** Counts a request from `address`. Throws `TooFast`, without counting, if it is over a rate. */
   take(address: string): void {
     const now = this.#clock.monotonic();
     const network = clientNetwork(address);

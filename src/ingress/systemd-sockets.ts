@@ -1,24 +1,25 @@
 /**
- * Sockets that systemd opened and handed over, after sd_listen_fds(3): port 25 without a privilege,
- * and nobody refused while we restart, because systemd goes on listening.
+ * Sockets that systemd opens and passes to the process (sd_listen_fds(3)). The gateway needs no
+ * privilege for port 25, and no connection is refused during a restart, because systemd keeps the
+ * sockets open.
  *
- * They live as long as the process: a descriptor that was closed cannot be had again, so that the
- * doors of one configuration borrow them. Who connects between two of these waits here, for a while
- * and not in any number. Knows no protocol. Known limit: Node accepts what is in the kernel's queue
- * at any time, so that there is no way to leave it there meanwhile.
+ * A descriptor that was closed cannot be opened again, so the sockets stay open for the life of the
+ * process, and the SMTP door of each configuration borrows them. A connection that arrives between
+ * two configurations waits here; time and number are limited. Limit: Node accepts connections from
+ * the kernel's queue at once, so they cannot wait there.
  */
 import { readFileSync, readlinkSync } from "node:fs";
 import type { AddressInfo, Server, Socket } from "node:net";
 import { createServer } from "node:net";
 import type { Endpoint } from "../config/config.js";
 
-/** sd_listen_fds(3): the first of them. */
+/** SD_LISTEN_FDS_START of sd_listen_fds(3). */
 const FIRST_DESCRIPTOR = 3;
-/** More than a service has, so that a broken LISTEN_FDS does not keep us busy. */
+/** More than a service has. Bounds the work for a broken LISTEN_FDS. */
 const MAX_DESCRIPTORS = 64;
-/** A change of the configuration takes as long as the doors need to close, 10 s at most. */
+/** A reload takes as long as the doors need to close, 10 s at most. */
 const WAIT_MS = 30_000;
-/** As many as the SMTP door takes at once. */
+/** As many connections as the SMTP door takes at the same time. */
 const MAX_WAITING = 200;
 
 /** Takes the connections of a listener. */
@@ -29,15 +30,15 @@ interface Listener {
   readonly server: Server;
   /** Absolute path of a Unix socket. */
   readonly path: string | undefined;
-  /** Who waits, each with the way to let it go on. */
+  /** Connections that wait, each with a function that ends its waiting. */
   readonly waiting: Map<Socket, () => void>;
   taker: Taker | undefined;
 }
 
-/** Which of them a door wants: TCP sockets by their name, a Unix socket by its path. */
+/** Selects sockets: TCP sockets by name, a Unix socket by path. */
 export type Wanted = { readonly name: string } | { readonly path: string };
 
-/** Where connections come from that were borrowed, and the way to give them back. */
+/** Borrowed sockets. */
 export interface Borrowed {
   /** Empty for a Unix socket. */
   readonly endpoints: readonly Endpoint[];
@@ -48,8 +49,8 @@ export class SystemdSockets {
   readonly #listeners: Listener[] = [];
 
   /**
-   * Listens on what the environment says was handed over to the process `pid`; nothing when that is
-   * another one. Rejects with the system's error when a descriptor is no listening socket.
+   * Listens on the sockets that the environment passes to the process `pid`, on none if it names
+   * another process. Rejects with the error of the system if a descriptor is no listening socket.
    */
   static async open(env: NodeJS.ProcessEnv, pid: number): Promise<SystemdSockets> {
     const sockets = new SystemdSockets();
@@ -62,17 +63,17 @@ export class SystemdSockets {
     return sockets;
   }
 
-  /** Names of sockets that no door takes. */
+  /** Names of sockets that no door has borrowed. */
   get idle(): string[] {
     return this.#listeners.filter(({ taker }) => !taker).map(({ name }) => name);
   }
 
-  /** Whether there is such a socket. */
+  /** Whether systemd passed such a socket. */
   has(wanted: Wanted): boolean {
     return this.#find(wanted).length > 0;
   }
 
-  /** Hands all connections of these sockets to `taker`. Throws when there is no such socket. */
+  /** Passes all connections of these sockets to `taker`. Throws if there is no such socket. */
   borrow(wanted: Wanted, taker: Taker): Borrowed {
     const found = this.#find(wanted);
     if (found.length === 0) throw missing("name" in wanted ? wanted.name : wanted.path);
@@ -93,7 +94,7 @@ export class SystemdSockets {
     };
   }
 
-  /** Listens no more; systemd does. Who still waits is hung up on. */
+  /** Stops listening; systemd continues. Closes connections that wait. */
   close(): void {
     for (const { server, waiting } of this.#listeners.splice(0)) {
       server.close();
@@ -120,19 +121,19 @@ export class SystemdSockets {
       server.listen({ fd }, resolve);
     });
     server.removeAllListeners("error");
-    // Out of descriptors, say: who is in the kernel's queue is taken later.
+    // For example EMFILE. Connections in the kernel's queue are accepted later.
     server.on("error", () => {});
     this.#listeners.push(listener);
   }
 }
 
-/** Each descriptor with its name. */
+/** The descriptors with their names. */
 function handedOver(env: NodeJS.ProcessEnv, pid: number): [number, string][] {
   const count = Number(env.LISTEN_FDS);
   if (env.LISTEN_PID !== String(pid) || !(count > 0)) return [];
   const names = (env.LISTEN_FDNAMES ?? "").split(":");
   return Array.from({ length: Math.min(count, MAX_DESCRIPTORS) }, (_, index) => {
-    // What sd_listen_fds_with_names(3) calls a socket without a name.
+    // The name that sd_listen_fds_with_names(3) gives to a socket without a name.
     return [FIRST_DESCRIPTOR + index, names[index] || "unknown"];
   });
 }
@@ -150,7 +151,7 @@ function keep(socket: Socket, waiting: Listener["waiting"]): void {
   socket.on("error", hangUp).on("close", release);
 }
 
-/** Where the kernel says that a Unix socket is, which Node does not ask it. */
+/** Path of a Unix socket, read from /proc because Node does not report it. */
 function pathOf(descriptor: number): string | undefined {
   const inode = /^socket:\[(\d+)\]$/.exec(readlinkSync(`/proc/self/fd/${descriptor}`))?.[1];
   const sockets = readFileSync("/proc/self/net/unix", "utf8").split("\n");
@@ -164,8 +165,8 @@ function endpointOf(server: Server): Endpoint {
   return { host: address, port };
 }
 
-/** In the form of the system's errors, since it takes the place of one. */
+/** An error in the form of a system error, so that it is reported like one. */
 function missing(name: string): Error {
-  const message = `systemd handed over no TCP socket by the name "${name}"`;
+  const message = `systemd passed no socket named "${name}"`;
   return Object.assign(new Error(message), { syscall: "listen", code: "ENOSOCKET" });
 }

@@ -1,13 +1,12 @@
 /**
- * How fast each neighbour may hand in, over all ways in together: `accept_rate` of the config. A
- * mail or a request takes one from its neighbour's bucket, whatever comes of it, since a duplicate
- * and a mail that is refused cost the same reading and looking up as a new update. KX is not
- * counted, for there we fetch at our own pace; nor are bounces, which bring no key.
+ * How fast each neighbour may hand in, over all ways in together: `accept_rate` of the config. Each
+ * mail or request takes one from the bucket of its neighbour, whatever its outcome, because a
+ * duplicate or a refused mail costs as much reading as a new update. KX is not counted, because we
+ * fetch at our own rate; bounces are not counted, because they bring no key.
  *
- * The address says who it is where it is one neighbour's alone. Of several that share one (a relay
- * in front), the mail says who wrote it, and so it is read first; before that it is turned away
- * only when none of them has anything left. A mail that names none of them counts for the first
- * that has something left: together they never get in more than the sum of their rates.
+ * If an address belongs to one neighbour only, the address decides. If several share it (a relay),
+ * the mail decides and is therefore read first; it is refused before that only if none of them has
+ * anything left. A mail that names none of them counts for the first that has something left.
  */
 import type { Clock } from "../clock.js";
 import type { Neighbour } from "../config/config.js";
@@ -16,7 +15,7 @@ import { TooFast } from "../errors.js";
 import { TokenBucket } from "../rate.js";
 
 export class AcceptRates {
-  /** By the name of the neighbour; one that is missing has no limit. */
+  /** By the name of the neighbour; a neighbour without a limit is not in it. */
   readonly #buckets: ReadonlyMap<string, TokenBucket>;
   readonly #clock: Clock;
 
@@ -30,7 +29,7 @@ export class AcceptRates {
     );
   }
 
-  /** Why nothing is taken from any of `senders` now; undefined when it is. Changes nothing. */
+  /** Why nothing is accepted from any of `senders` now; undefined if it is. Changes nothing. */
   refusal(senders: readonly Neighbour[]): TooFast | undefined {
     if (senders.length === 0 || this.#open(senders) !== undefined) return undefined;
     const now = this.#clock.monotonic();
@@ -43,7 +42,7 @@ export class AcceptRates {
     return new TooFast(others.length > 0 ? undefined : only?.name, waitMs, text);
   }
 
-  /** Counts one that comes from one of `senders`. Throws `TooFast` when none has any left. */
+  /** Counts one submission of one of `senders`. Throws `TooFast` if none has anything left. */
   take(senders: readonly Neighbour[]): void {
     const refusal = this.refusal(senders);
     if (refusal !== undefined) throw refusal;
@@ -51,7 +50,7 @@ export class AcceptRates {
     if (open !== undefined) this.#buckets.get(open.name)?.take(this.#clock.monotonic());
   }
 
-  /** One who has no limit, or else the first with something left. */
+  /** A sender without a limit, or else the first with something left. */
   #open(senders: readonly Neighbour[]): Neighbour | undefined {
     const now = this.#clock.monotonic();
     const free = senders.find(({ name }) => !this.#buckets.has(name));

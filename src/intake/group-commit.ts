@@ -1,55 +1,61 @@
 /**
- * Many waiting mails, one transaction, one fsync: what is submitted within a moment is appended
- * together, and every submitter gets its own outcomes after the commit. When the append fails
- * nothing of the group is stored and all of them hear it.
+ * The append port over the update log. Batches that are submitted within a moment are appended in
+ * one transaction, with one fsync, and each submitter gets its own outcomes after the commit. When
+ * the append fails, nothing of the group is stored and each submitter gets the error.
  *
- * A mail alone waits for nothing. Where several came together, more are waited for: without it a
- * dozen busy connections are stored by threes, and each commit writes the pages of the log's
- * indexes anew.
+ * A batch alone does not wait. If the last group held several batches, the next one waits a
+ * millisecond for more: a dozen busy connections would otherwise be stored by threes, and each
+ * commit writes the pages of the log's indexes anew.
  *
- * What is too much for one transaction is stored in several, with others' mails in between, and
- * answered after the last. When one of them fails what was stored before stays: the sender hears of
- * a failure, sends all of it again, and that is known then.
+ * A batch that is too large for one transaction is stored in several, with batches of others in
+ * between; its outcomes come after the last. When one of them fails, what was stored before stays.
+ * The submitter gets the error and submits all of it again, and the log knows that part then.
  */
+import type { AppendPort, Batch } from "../log/append-port.js";
 import type { Appended, Arrival, UpdateLog } from "../log/update-log.js";
 
-interface Submission {
-  readonly arrivals: readonly Arrival[];
+interface Submission extends Batch {
   readonly resolve: (outcomes: Appended[]) => void;
   readonly reject: (error: unknown) => void;
 }
 
 const GROUP_LIMITS = {
-  /** How long a group waits for more; a client nearby takes less for its next command. */
+  /** How long a group waits for more; a client in the same network needs less for a command. */
   waitMs: 1,
   submissions: 100,
-  /** Packets in one transaction, each of which is a row: some tens of milliseconds. */
+  /** Packets in one transaction. Each is a row; so many take some tens of milliseconds. */
   packets: 2000,
 } as const;
 
-export class GroupCommit {
-  readonly #log: UpdateLog;
+/** What group commit needs of the log. */
+export type GroupLog = Pick<UpdateLog, "append">;
+
+export class GroupCommit implements AppendPort {
+  readonly #log: GroupLog;
   #waiting: Submission[] = [];
-  /** Packets of those that wait. */
+  /** Number of packets in the batches that wait. */
   #packets = 0;
-  /** Whether the last group had several in it, so that more than one sender is at work. */
+  /** Whether the last group held several batches: more than one sender is at work. */
   #areMany = false;
   #timer: NodeJS.Timeout | undefined;
 
-  constructor(log: UpdateLog) {
+  constructor(log: GroupLog) {
     this.#log = log;
   }
 
-  /** Appends the arrivals together with whoever else waits; rejects with `Trouble`. */
-  async append(arrivals: readonly Arrival[]): Promise<Appended[]> {
+  async submit({ arrivals, cursor }: Batch): Promise<Appended[]> {
     const outcomes: Appended[] = [];
-    for (const piece of pieces(arrivals)) outcomes.push(...(await this.#appendPiece(piece)));
+    const all = [...pieces(arrivals)];
+    for (const [index, piece] of all.entries()) {
+      const isLast = index === all.length - 1;
+      outcomes.push(...(await this.#submitPiece(piece, isLast ? cursor : undefined)));
+    }
     return outcomes;
   }
 
-  #appendPiece(arrivals: readonly Arrival[]): Promise<Appended[]> {
+  #submitPiece(arrivals: readonly Arrival[], cursor: Batch["cursor"]): Promise<Appended[]> {
     return new Promise((resolve, reject) => {
-      this.#waiting.push({ arrivals, resolve, reject });
+      this.#waiting.push({ arrivals, cursor, resolve, reject });
       this.#packets += weightOf(arrivals);
       const isFull = this.#packets >= GROUP_LIMITS.packets;
       if (this.#waiting.length === 1) setImmediate(() => this.#gather());
@@ -58,7 +64,7 @@ export class GroupCommit {
   }
 
   #gather(): void {
-    // A full group did not wait for this.
+    // A full group was committed before this.
     if (this.#waiting.length === 0) return;
     if (this.#waiting.length === 1 && !this.#areMany) return this.#commit();
     this.#timer ??= setTimeout(() => this.#commit(), GROUP_LIMITS.waitMs);
@@ -72,7 +78,9 @@ export class GroupCommit {
     this.#packets = 0;
     this.#areMany = group.length > 1;
     try {
-      const outcomes = this.#log.append(group.flatMap(({ arrivals }) => arrivals));
+      const arrivals = group.flatMap((one) => one.arrivals);
+      const moves = group.flatMap(({ cursor }) => cursor ?? []);
+      const outcomes = this.#log.append(arrivals, ...moves);
       let start = 0;
       for (const { arrivals, resolve } of group) {
         resolve(outcomes.slice(start, start + arrivals.length));

@@ -1,13 +1,11 @@
 /**
- * Armored keys into the log, whichever way they came in: cut down to their news where the operator
- * wants that, admitted, appended, reported. What is in a
- * mail is found by `mail-intake.ts`; HKP hands its key in as it is. Who may deliver has been
- * settled before; the outcome is put into words by the way in. Nothing is acknowledged before the
- * commit.
+ * Armored keys into the log, whichever way they came in: cut down to their news if the operator
+ * wants that, admitted, stored, reported. `mail-intake.ts` finds the keys of a mail; HKP hands its
+ * key over as it is. The way in has decided before who may deliver, and writes the reply. Nothing
+ * is acknowledged before the commit.
  */
 import { setImmediate } from "node:timers/promises";
 import {
-  type Admission,
   ALL,
   admitting,
   type Cut,
@@ -21,61 +19,79 @@ import type { Clock } from "../clock.js";
 import type { Neighbour } from "../config/config.js";
 import type { Diagnostics } from "../diagnostics.js";
 import { Refusal } from "../errors.js";
+import type { AppendPort } from "../log/append-port.js";
 import { dayOf } from "../log/packet-memory.js";
 import type { Appended, Arrival, UpdateLog } from "../log/update-log.js";
 import { mergeTrails } from "../mail/sent-trail.js";
-import { keyPackets, type TransferableKey } from "../openpgp/key.js";
+import { encodeKey, keyPackets, type TransferableKey } from "../openpgp/key.js";
 import { findingNews } from "../openpgp/news.js";
 import { encodedSize } from "../openpgp/packet.js";
 import { finish, type Steps } from "../steps.js";
 import type { Fingerprint, PacketName, Seq, Transport, Update } from "../update.js";
 import { AcceptRates } from "./accept-rates.js";
-import { GroupCommit } from "./group-commit.js";
 import { inSlices } from "./slices.js";
 
-/** Keys and what is known about where they come from. */
+/** Keys, and what is known of their origin. */
 export interface Submission {
   readonly armor: readonly Uint8Array[];
-  /** Who sent them; undefined when several could have. */
+  /** The sender; undefined if several neighbours may have sent them. */
   readonly sender: Pick<Neighbour, "name" | "mail"> | undefined;
-  /** Addresses that have them. */
+  /**
+   * Whether the connection is that of a neighbour, or of one of several; by default when the sender
+   * is given. The trail counts only then: otherwise a stranger could name all sites in it, and the
+   * keys would be sent to none.
+   */
+  readonly isKnown?: boolean;
+  /** Addresses of sites that have them. */
   readonly trail: readonly string[];
   readonly messageId: string | undefined;
   /** Size of the message or request that brought them. */
   readonly bytes: number;
-  /** Whether it may be one key only, and nothing beside it. */
+  /** Whether exactly one key is allowed. */
   readonly single?: boolean;
-  /** The road that it came by; mail unless it says so. */
+  /** The transport; mail by default. */
   readonly transport?: Transport;
-  /** The key that was asked for: any other is refused. */
+  /** The key that was asked for; any other is refused. */
   readonly only?: Fingerprint | undefined;
-  /** Whether all of it goes on, whatever of it is known: somebody lacks what others were told. */
+  /** Called once with the refusal of each key that is not taken, before anything is stored. */
+  readonly onRefused?: (refusals: readonly Refusal[]) => void;
+  /** Whether keys are forwarded whole, although parts are known: a site may lack these parts. */
   readonly whole?: boolean;
 }
 
-/** A key that is in the log now, or of which everything was. */
+/** A key that is in the log now, or of which every packet was known. */
 export interface Taken {
   readonly update: Update;
-  /** Its entry; undefined for a key of which nothing is news. */
+  /** Its entry; undefined for a key without news. */
   readonly seq: Seq | undefined;
   readonly outcome: Appended["outcome"];
 }
 
-/** How the operator wants it; by default everything is taken, as its news. */
+/** What the operator configured; by default every key is accepted, cut down to its news. */
 export interface IntakeRules {
   readonly judge?: Judgement;
   readonly pruning?: Pruning;
   readonly rates?: AcceptRates;
-  /** Whether keys go on as they came, or only what nobody was told of yet. */
+  /** Whether keys are forwarded whole, or only the packets that are not known yet. */
   readonly forward?: "news" | "whole";
 }
 
-/** What a submission holds, read and not yet stored. */
+export interface KeyIntakeComponents {
+  readonly log: KeyIntakeLog;
+  readonly appends: AppendPort;
+  readonly clock: Clock;
+  readonly diagnostics: Diagnostics;
+}
+
+/** What the intake of keys uses of the log. */
+export type KeyIntakeLog = Pick<UpdateLog, "cameAgain" | "exceptions" | "packets">;
+
+/** A submission that was read and is not stored yet. */
 export interface Material {
   readonly arrivals: readonly Arrival[];
-  /** Keys of which nothing is news. */
-  readonly known: readonly Update[];
-  /** Known packets to be remembered from now on. */
+  /** Whole keys of which a part is news, where a site did not take something of the key. */
+  readonly wholes: ReadonlyMap<Fingerprint, Uint8Array>;
+  /** Known packets whose date of last sight is to be renewed. */
   readonly seenAgain: readonly PacketName[];
   /** Bytes of known packets that were left out. */
   readonly spared: number;
@@ -86,17 +102,18 @@ export interface Material {
 const NAMES_AT_ONCE = 1000;
 
 export class KeyIntake {
-  /** Who may hand in how much; asked by whoever knows the sender. */
+  /** How much each neighbour may hand in; checked by the way in, which knows the sender. */
   readonly rates: AcceptRates;
-  readonly #log: UpdateLog;
-  readonly #commit: GroupCommit;
+  readonly #log: KeyIntakeLog;
+  readonly #appends: AppendPort;
   readonly #clock: Clock;
   readonly #diagnostics: Diagnostics;
   readonly #judge: Judgement;
   readonly #pruning: Pruning;
   readonly #forward: "news" | "whole";
 
-  constructor(log: UpdateLog, clock: Clock, diagnostics: Diagnostics, rules: IntakeRules = {}) {
+  constructor(components: KeyIntakeComponents, rules: IntakeRules = {}) {
+    const { log, appends, clock, diagnostics } = components;
     const { judge = ALL, pruning = KEEP_ALL, forward = "news" } = rules;
     const { rates = new AcceptRates([], clock) } = rules;
     this.rates = rates;
@@ -104,19 +121,18 @@ export class KeyIntake {
     this.#judge = judge;
     this.#pruning = pruning;
     this.#forward = forward;
-    this.#commit = new GroupCommit(log);
+    this.#appends = appends;
     this.#clock = clock;
     this.#diagnostics = diagnostics;
   }
 
   /**
-   * Takes the keys that can be taken and resolves when they are on disk. Rejects with `Refusal`
-   * when there is none among them, with `Trouble` when they could not be stored: then the sender
-   * keeps them.
+   * Stores the keys that are acceptable and resolves when they are on disk. Rejects with `Refusal`
+   * if none of them is, and with `Trouble` if they could not be stored: the sender keeps them.
    */
   async take(submission: Submission): Promise<Taken[]> {
     const material = await inSlices(this.#reading(submission), this.#clock);
-    const outcomes = await this.#commit.append(material.arrivals);
+    const outcomes = await this.#appends.submit({ arrivals: material.arrivals });
     const { seenAgain, receivedAt, ...others } = material;
     for (let at = 0; at < seenAgain.length; at += NAMES_AT_ONCE) {
       this.#log.packets.remember(seenAgain.slice(at, at + NAMES_AT_ONCE), receivedAt);
@@ -125,7 +141,7 @@ export class KeyIntake {
     return this.stored(submission, { ...others, receivedAt, seenAgain: [] }, outcomes);
   }
 
-  /** What is to be appended for a submission. Throws `Refusal` when nothing of it can be taken. */
+  /** Reads a submission. Throws `Refusal` if no key of it is acceptable. */
   read(submission: Submission): Material {
     return finish(this.#reading(submission));
   }
@@ -135,14 +151,15 @@ export class KeyIntake {
     const receivedAt = this.#clock.now();
     const seenAgain: PacketName[] = [];
     const spared = { bytes: 0 };
-    const cut = submission.whole ? WHOLE : this.#cut(receivedAt, seenAgain, spared);
+    const wholes = new Map<Fingerprint, Uint8Array>();
+    const cut = submission.whole ? WHOLE : this.#cut(receivedAt, seenAgain, spared, wholes);
     const judge = this.#judgement(submission.only);
     const maxKeys = single ? 1 : MAX_KEYS;
     const options = { judge, cut, pruning: this.#pruning, maxKeys };
-    const { refusals, pruned, ...admission } = yield* admitting(armor, options);
-    const { updates, known } = this.#sorted(admission);
-    const found = updates.length + known.length;
+    const { updates, refusals, pruned } = yield* admitting(armor, options);
+    const found = updates.length;
     const neighbour = sender?.name;
+    submission.onRefused?.(refusals);
     if (found === 0 || (single && refusals.length > 0)) throw worst(refusals);
     for (const { reason, message: problem, fingerprint } of refusals) {
       const why = { fingerprint, reason, problem };
@@ -153,29 +170,21 @@ export class KeyIntake {
       const about = { fingerprint, packets, reason, problem };
       this.#diagnostics.report("pruned", { neighbour, messageId, ...about });
     }
-    // Whoever sends an update has it, whether or not it says so (Hockeypuck writes no trail).
-    const passed = sender?.mail === undefined ? trail : mergeTrails(trail, [sender.mail]);
+    const told = (submission.isKnown ?? sender !== undefined) ? trail : [];
+    // The sender of an update has it, even if its trail does not say so (Hockeypuck writes none).
+    const passed = sender?.mail === undefined ? told : mergeTrails(told, [sender.mail]);
     const origin = { neighbour, transport };
     const arrivals = updates.map((update) => {
-      return { update, origin, trail: passed, receivedAt, messageId };
+      const evenKnown = submission.whole;
+      return { update, origin, trail: passed, receivedAt, messageId, evenKnown };
     });
-    return { arrivals, known, seenAgain, spared: spared.bytes, receivedAt };
+    return { arrivals, wholes, seenAgain, spared: spared.bytes, receivedAt };
   }
 
-  /** A known update by its own name is a duplicate that the log can tell who has it. */
-  #sorted(admission: Pick<Admission, "updates" | "known">): Pick<Admission, "updates" | "known"> {
-    const updates = [...admission.updates];
-    const known: Update[] = [];
-    for (const update of admission.known) {
-      (this.#log.has(update.hash) ? updates : known).push(update);
-    }
-    return { updates, known };
-  }
-
-  /** Reports what became of a submission once its arrivals are on disk. */
+  /** Reports the outcomes of a submission whose arrivals are on disk. */
   stored(
     { sender, messageId, bytes, transport: via = "mail" }: Submission,
-    { arrivals, known, seenAgain, spared, receivedAt }: Material,
+    { arrivals, wholes, seenAgain, spared, receivedAt }: Material,
     outcomes: readonly Appended[],
   ): Taken[] {
     const neighbour = sender?.name;
@@ -184,12 +193,15 @@ export class KeyIntake {
       const outcome = outcomes[index];
       if (outcome === undefined) continue;
       const { hash, fingerprint, body } = update;
-      const fields = { seq: outcome.seq, hash, fingerprint, neighbour, via, messageId };
+      const about = { hash, fingerprint, neighbour, via, messageId };
       taken.push({ update, seq: outcome.seq, outcome: outcome.outcome });
       if (outcome.outcome === "duplicate") {
-        this.#diagnostics.report("duplicate", { ...fields, bytes });
+        const { seq } = outcome;
+        const reason = seq === undefined ? "no-news" : undefined;
+        this.#diagnostics.report("duplicate", { ...about, seq, bytes, reason });
         continue;
       }
+      const fields = { ...about, seq: outcome.seq };
       this.#diagnostics.report("accepted", { ...fields, bytes: body.length });
       if (outcome.collision) this.#diagnostics.report("collision", fields);
     }
@@ -197,17 +209,28 @@ export class KeyIntake {
       this.#diagnostics.report("trimmed", { neighbour, via, messageId, bytes: spared });
     }
     if (seenAgain.length > 0) this.#log.packets.remember(seenAgain, receivedAt);
-    this.#log.learn(known, receivedAt);
-    for (const update of known) {
-      const { hash, fingerprint } = update;
-      const fields = { hash, fingerprint, neighbour, via, messageId, bytes };
-      this.#diagnostics.report("duplicate", { ...fields, reason: "no-news" });
-      taken.push({ update, seq: undefined, outcome: "duplicate" });
-    }
+    this.#offer(taken, { wholes, receivedAt }, sender?.name);
     return taken;
   }
 
-  /** Policy, and before it that a key is the one that was asked for. */
+  /** Offers what came again, by whatever road, to the sites that did not take the key. */
+  #offer(
+    taken: readonly Taken[],
+    { wholes, receivedAt }: Pick<Material, "wholes" | "receivedAt">,
+    from: string | undefined,
+  ): void {
+    const again = taken.filter(({ outcome }) => outcome === "duplicate");
+    const parts = [...wholes].map(([fingerprint, body]) => ({ fingerprint, body }));
+    this.#log.cameAgain(
+      [
+        ...again.map(({ update, seq }) => ({ ...cameAs(update, from), seq })),
+        ...parts.map((part) => cameAs(part, from)),
+      ],
+      receivedAt,
+    );
+  }
+
+  /** Policy; before it the check that the key is the one that was asked for. */
   #judgement(wanted: Fingerprint | undefined): Judgement {
     if (wanted === undefined) return this.#judge;
     return (key) =>
@@ -216,8 +239,13 @@ export class KeyIntake {
         : new Refusal("wrong-key", "The key is not the one that was asked for.");
   }
 
-  /** What goes on of a key. Known packets not seen yet on the day of `now` go into `seenAgain`. */
-  #cut(now: number, seenAgain: PacketName[], spared: { bytes: number }): Cut {
+  /** The news of a key. Known packets not yet seen on the day of `now` go into `seenAgain`. */
+  #cut(
+    now: number,
+    seenAgain: PacketName[],
+    spared: { bytes: number },
+    wholes: Map<Fingerprint, Uint8Array>,
+  ): Cut {
     if (this.#forward === "whole") return WHOLE;
     const today = dayOf(now);
     const isKnown = (name: PacketName) => {
@@ -225,19 +253,29 @@ export class KeyIntake {
       if (day !== undefined && day < today) seenAgain.push(name);
       return day !== undefined;
     };
+    const { exceptions } = this.#log;
     return function* (key) {
       const news = yield* findingNews(key, isKnown, now);
-      if (news !== undefined && news !== key) spared.bytes += sizeOf(key) - sizeOf(news);
+      if (news === undefined || news === key) return news;
+      spared.bytes += sizeOf(key) - sizeOf(news);
+      if (exceptions.hasKey(key.fingerprint)) wholes.set(key.fingerprint, encodeKey(key));
       return news;
     };
   }
+}
+
+function cameAs(
+  { fingerprint, body }: Pick<Update, "fingerprint" | "body">,
+  from: string | undefined,
+) {
+  return { fingerprint, seq: undefined, body, from };
 }
 
 function sizeOf(key: TransferableKey): number {
   return encodedSize(keyPackets(key));
 }
 
-/** The refusal that the sender should hear: that of a secret key before all others. */
+/** The refusal that the sender gets: that of a secret key before all others. */
 function worst(refusals: readonly Refusal[]): Refusal {
   const secret = refusals.find(({ reason }) => reason === "secret-key");
   const chosen = secret ?? refusals[0];

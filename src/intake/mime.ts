@@ -1,9 +1,9 @@
 /**
- * The decoded bytes of a mail's parts, by mailparser: base64 and quoted-printable undone (this
- * by `quoted-printable.ts`), charset and line ends left alone, multipart and attached messages read
- * too. Armor is read from these bytes, never from mailparser's `text`, which changes some shapes
- * and is missing for others. The plain shape, which is what every keyserver writes, needs no
- * parser: its body is its only part (`plainBody`; a test holds both ways to the same bytes).
+ * The decoded bytes of the parts of a mail, by mailparser: base64 and quoted-printable are decoded
+ * (the latter by `quoted-printable.ts`), charset and line ends are unchanged, multipart and
+ * attached messages are read too. Armor is read from these bytes, not from mailparser's `text`,
+ * which changes some shapes and is missing for others. A mail in one plain part, as every keyserver
+ * writes it, needs no parser: its body is its only part (`plainBody`; a test compares both ways).
  */
 import type { Transform } from "node:stream";
 import { setImmediate } from "node:timers/promises";
@@ -13,9 +13,9 @@ import type { HeaderField } from "../mail/head.js";
 import { headerValues } from "../mail/head.js";
 import { QuotedPrintableDecoder } from "./quoted-printable.js";
 
-/** Parts a mail may have; a keyserver writes one, a mailing list's footer makes it two. */
+/** Parts that a mail may have. A keyserver writes one; the footer of a mailing list adds one. */
 export const MAX_PARTS = 100;
-/** Bytes that are parsed in one go: some milliseconds for the dearest input. */
+/** Bytes that are parsed in one turn: some milliseconds for the slowest input. */
 const PIECE = 16 * 1024;
 
 /** The decoded parts of `message`, whose head has `fields` and ends before `bodyStart`. */
@@ -53,20 +53,20 @@ export interface MimePart {
   readonly bytes: Uint8Array;
 }
 
-/** The same through mailparser, for every shape. Throws Refusal 'bad-mail' over its limits. */
+/** The same by mailparser, for every shape. Throws Refusal 'bad-mail' above its limits. */
 export async function parsedParts(message: Uint8Array): Promise<Uint8Array[]> {
   return (await typedParts(message)).map(({ bytes }) => bytes);
 }
 
-/** The leaves of `message` with their types. Throws Refusal 'bad-mail' over its limits. */
+/** The leaves of `message` with their types. Throws Refusal 'bad-mail' above its limits. */
 export async function typedParts(message: Uint8Array): Promise<MimePart[]> {
   const parser = new MailParser({
     checksumAlgo: false,
     skipHtmlToText: true,
     skipTextToHtml: true,
   });
-  // Every leaf becomes an attachment, that is, plain bytes: mailparser decodes charsets and
-  // format=flowed of what it takes for text, and armor must come through as it is.
+  // Every leaf becomes an attachment, that is, plain bytes: mailparser decodes the charset and
+  // format=flowed of parts that it takes for text, and armor must stay unchanged.
   Object.assign(parser, { textTypes: [], createNode: decodingInLines });
   const parts: MimePart[] = [];
   const pending: Promise<void>[] = [];
@@ -98,7 +98,7 @@ export async function typedParts(message: Uint8Array): Promise<MimePart[]> {
   return parts;
 }
 
-/** A node of mailparser's tree, as far as it concerns us. */
+/** The members of a node of mailparser's tree that are used here. */
 interface Node {
   readonly encoding: unknown;
   getDecoder: () => Transform;
@@ -106,13 +106,13 @@ interface Node {
 
 const { createNode } = MailParser.prototype as unknown as { createNode(node: Node): unknown };
 
-/** Takes the place of `createNode`, which asks the node for what decodes it. */
+/** Replaces `createNode`, which asks the node for its decoder. */
 function decodingInLines(this: MailParser, node: Node): unknown {
   if (node.encoding === "quoted-printable") node.getDecoder = () => new QuotedPrintableDecoder();
   return createNode.call(this, node);
 }
 
-/** Hands over the message bit by bit, since a parser works on what it is given in one go. */
+/** Writes the message in pieces, because the parser works on each write without a pause. */
 async function feed(parser: MailParser, message: Uint8Array): Promise<void> {
   for (let at = 0; at < message.length && !parser.destroyed; at += PIECE) {
     const isReady = parser.write(message.subarray(at, at + PIECE));
@@ -122,7 +122,7 @@ async function feed(parser: MailParser, message: Uint8Array): Promise<void> {
   parser.end();
 }
 
-/** All of a stream. It comes in lines: half a million small buffers would be dear to keep. */
+/** The whole of a stream. It comes in lines; half a million small buffers would be too much. */
 async function collect(stream: AsyncIterable<Uint8Array>): Promise<Uint8Array> {
   let whole = Buffer.allocUnsafe(PIECE);
   let length = 0;

@@ -1,23 +1,22 @@
 /**
- * Quoted-printable (RFC 2045 section 6.7) undone line by line, as the octets come in. mailparser's
- * own decoder keeps a part until its end and decodes it in one go: 30 MiB take up to 800 ms.
+ * Decodes quoted-printable (RFC 2045 section 6.7) line by line, as octets arrive. The decoder of
+ * mailparser keeps a part until its end and decodes it in one turn: 30 MiB take up to 800 ms.
  *
- * Blanks at the end of a line are padding; "=" that begins no escape stays as it is. Line ends are
- * kept as they were written. Limit: of a line above 64 KiB, which RFC 2045 ends after 76 octets,
- * blanks may stay.
+ * Blanks at the end of a line are removed; "=" that starts no escape is kept. Line ends are kept as
+ * they are. Limit: in a line of more than 64 KiB (RFC 2045 allows 76 octets) blanks may be kept.
  */
 import { Transform, type TransformCallback } from "node:stream";
 
 const [LF, CR, EQUALS, BLANK, TAB] = [0x0a, 0x0d, 0x3d, 0x20, 0x09];
-/** A line that is longer is not waited for. */
+/** The end of a longer line is not waited for. */
 const LINE_BYTES = 64 * 1024;
-/** Octets that an escape or a soft line break has. */
+/** Octets of an escape, and of a soft line break at most. */
 const LONGEST_ESCAPE = 3;
 
 export class QuotedPrintableDecoder extends Transform {
-  /** Beginning of a line whose end has not come yet. */
+  /** Start of a line whose end has not arrived. */
   #rest: Uint8Array = new Uint8Array(0);
-  /** What may be the beginning of an escape that goes on behind a soft line break. */
+  /** The possible start of an escape that continues after a soft line break. */
   #begun: Uint8Array = new Uint8Array(0);
 
   override _transform(chunk: Uint8Array, _encoding: string, done: TransformCallback): void {
@@ -41,7 +40,7 @@ export class QuotedPrintableDecoder extends Transform {
   }
 }
 
-/** Lines without padding and soft line breaks; the last one may lack its end. */
+/** Lines without blanks at their ends and soft line breaks; the last may have no line end. */
 function joined(octets: Uint8Array): Buffer {
   const found = Buffer.allocUnsafe(octets.length);
   let length = 0;
@@ -63,7 +62,7 @@ function joined(octets: Uint8Array): Buffer {
   return found.subarray(0, length);
 }
 
-/** Undoes the escapes, in place. */
+/** Decodes the escapes, in place. */
 function unescaped(octets: Buffer): Buffer {
   let length = octets.indexOf(EQUALS);
   if (length < 0) return octets;
@@ -77,7 +76,7 @@ function unescaped(octets: Buffer): Buffer {
   return octets.subarray(0, length);
 }
 
-/** How many octets at the end may be the beginning of an escape. */
+/** How many octets at the end may be the start of an escape. */
 function begun(octets: Uint8Array): number {
   if (octets.at(-1) === EQUALS) return 1;
   return octets.at(-2) === EQUALS && digit(octets.at(-1) ?? 0) >= 0 ? 2 : 0;

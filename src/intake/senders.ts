@@ -1,14 +1,14 @@
 /**
- * Who is on the line: the neighbours whose `accept_from` holds the address that connects. The
- * address decides who may deliver; where several neighbours share one (a relay in front), the
- * mail itself tells which of them it is from. Knows no protocol.
+ * Which neighbours may deliver from an address: those whose `accept_from` contains it. If several
+ * neighbours share an address (a relay), the mail decides which of them it is from. It does not
+ * know the protocol.
  */
 import type { Neighbour } from "../config/config.js";
 import { IpNetworks } from "../ip-address.js";
 import { isSameAddress } from "../mail-address.js";
 
 export class KnownSenders {
-  /** Every neighbour: who may be meant where no address is known. */
+  /** Every neighbour: the candidates where no address is known. */
   readonly all: readonly Neighbour[];
   readonly #senders: readonly { readonly neighbour: Neighbour; readonly from: IpNetworks }[];
 
@@ -19,13 +19,13 @@ export class KnownSenders {
       .map((neighbour) => ({ neighbour, from: new IpNetworks(neighbour.acceptFrom) }));
   }
 
-  /** The neighbours that may deliver from `address`, in any spelling. */
+  /** The neighbours that may deliver from `address`, in any notation. */
   at(address: string): Neighbour[] {
     return this.#senders.filter(({ from }) => from.has(address)).map(({ neighbour }) => neighbour);
   }
 }
 
-/** What a mail says about who wrote it. */
+/** What a mail says about its author. */
 interface Marks {
   readonly trail: readonly string[];
   /** Sender of the envelope and From. */
@@ -33,15 +33,15 @@ interface Marks {
 }
 
 /**
- * The one of `candidates` that wrote a mail: the only one, else the one that it names. Undefined
- * when none fits: then the update counts as nobody's, and the trail alone keeps it from going back,
- * which repeats but never loses.
+ * The one of `candidates` that wrote a mail: the only candidate, or the one that the mail names.
+ * Undefined if none fits. Then the update has no neighbour as its origin, and only the trail keeps
+ * it from going back: it may be sent twice and is not lost.
  */
 export function senderOf(candidates: readonly Neighbour[], marks: Marks): Neighbour | undefined {
   return candidates.length === 1 ? candidates[0] : authorOf(candidates, marks);
 }
 
-/** The one whose address is the last of the trail, the sender of the envelope or in From. */
+/** The candidate whose address is last in the trail, the envelope sender or in From. */
 export function authorOf(candidates: readonly Neighbour[], marks: Marks): Neighbour | undefined {
   for (const mark of [marks.trail.at(-1), ...marks.addresses]) {
     const found = candidates.find(({ mail }) => isSameAddress(mail, mark));

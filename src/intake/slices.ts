@@ -1,13 +1,13 @@
 /**
- * Work in steps (`steps.ts`) in slices of a few milliseconds, with the event loop running in
- * between: a submission of 32 MiB takes seconds to read, and nobody else is to wait for it.
+ * Performs work in steps (`steps.ts`) in slices of a few milliseconds, and lets the event loop run
+ * in between: reading a submission of 32 MiB takes seconds and must not delay others.
  */
 import { setImmediate } from "node:timers/promises";
 import type { Clock } from "../clock.js";
 import { SLICE_MS, type Steps } from "../steps.js";
 
 export const SLICE_LIMITS = {
-  /** How long work may go on; a program of the torture run removes the limit. */
+  /** Length of a slice; a program of the torture run removes the limit. */
   ms: SLICE_MS as number,
 };
 

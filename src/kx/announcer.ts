@@ -1,24 +1,22 @@
 /**
- * When one peer hears of our new updates: one integer and one deadline, no queue, so that a slow
- * peer costs nothing. Pure; whoever owns it reads the lines from the log and says what was sent.
- *
- *  1. Announcements are contiguous. Leaving out what the peer itself supplied (thesis 3.1, "to all
- *     other neighbours") would show as a gap in the numbers and cost a LIST each time.
- *  2. At most one message in 20 ms, with at most 500 lines: alone an update goes at once, and a
- *     burst becomes few messages. The frame of a message is a quarter of a line, so that longer
- *     gathering would save little; the design's 200 ms were most of the time that a mail was on
- *     its way through two gateways under load.
- *  3. What the peer gave us causes no message. It rides with the next one, or goes after 60 s.
- *  4. What could not be sent (a log in trouble, a peer that does not read) is due again later.
+ * Decides when new updates are announced to one peer. The state is one position and one deadline,
+ * not a queue, so a slow peer costs no memory. The caller reads the lines from the log.
+ *  1. Announcements are contiguous. An update that the peer itself supplied is announced to it as
+ *     well (unlike thesis 3.1): a gap in the numbers would cost a LIST each time.
+ *  2. At most one message is sent in 20 ms, with at most 500 lines. A single update is announced at
+ *     once. A longer interval saves little, since the frame of a message is a quarter of a line; it
+ *     would add its delay to each update at each gateway.
+ *  3. An update from the peer itself goes with the next message, or is sent after 60 s.
+ *  4. Announcements that could not be sent (the log fails, the peer does not read) are retried.
  */
 export const ANNOUNCER_LIMITS = {
   lines: 500,
   gatherMs: 20,
-  /** How long the peer's own update may wait for company. */
+  /** How long an update from the peer itself may wait for another one. */
   echoMs: 60_000,
 } as const;
 
-/** Positions in our log, both included. */
+/** A range of positions in our log, inclusive. */
 export interface Span {
   readonly low: number;
   readonly high: number;
@@ -29,16 +27,16 @@ export class Announcer {
   #newest: number;
   #lastAt = -Infinity;
   #dueAt: number | undefined;
-  /** Whether something waits that did not come from the peer itself. */
+  /** Whether an update is waiting that did not come from the peer itself. */
   #hasNews = false;
 
-  /** `announced` is the position that the greeting told the peer. */
+  /** `announced` is the position that the greeting announced. */
   constructor(announced: number) {
     this.#announced = announced;
     this.#newest = announced;
   }
 
-  /** The position up to which the peer was told. */
+  /** The position up to which updates were announced. */
   get announced(): number {
     return this.#announced;
   }
@@ -47,7 +45,7 @@ export class Announcer {
     return this.#hasNews;
   }
 
-  /** The log grew to `newest`; `isEcho` says that all of it came from this very peer. */
+  /** The log grew to `newest`; `isEcho` means that all new entries came from this peer. */
   grew(newest: number, isEcho: boolean, now: number): void {
     if (newest <= this.#newest) return;
     this.#newest = newest;
@@ -57,14 +55,17 @@ export class Announcer {
     this.#dueAt = Math.min(this.#dueAt ?? Infinity, dueAt);
   }
 
-  /** What to announce now, or undefined when it is not yet time; then `sent` or `postponed`. */
+  /**
+   * The positions to announce now, or undefined when nothing is due. The caller then calls `sent`
+   * or `postponed`.
+   */
   due(now: number): Span | undefined {
     if (this.#dueAt === undefined || now < this.#dueAt) return undefined;
     const high = Math.min(this.#newest, this.#announced + ANNOUNCER_LIMITS.lines);
     return { low: this.#announced + 1, high };
   }
 
-  /** The positions up to `high` are on their way. */
+  /** The positions up to `high` were written to the connection. */
   sent(high: number, now: number): void {
     this.#announced = high;
     this.#lastAt = now;

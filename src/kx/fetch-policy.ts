@@ -1,46 +1,46 @@
 /**
- * When a peer may be asked for what can wait (thesis 3.1: "at a later time, for example when the
- * network load is lower"): outside of its quiet hours, and as long as its byte budget has something
- * left. Pure: the monotonic time and the date are arguments. What cannot wait is the tracker's rule
- * 10; what a request will cost is its estimate, and what came is told here afterwards.
+ * When updates may be requested from a peer (thesis 3.1: "at a later time, for example when the
+ * network load is lower"): outside its quiet hours, and while its byte budget lasts. The monotonic
+ * time and the date are arguments. Rule 10 of `fetch-tracker.ts` says which updates are requested
+ * regardless. The tracker estimates the size of an answer before a request and reports the real
+ * size here afterwards.
  */
-import type { QuietHours } from "../config/config.js";
 import { type Rate, TokenBucket } from "../rate.js";
+import { type QuietHours, quietFor } from "../schedule.js";
 
-const DAY_MS = 24 * 3_600_000;
-
-/** What the operator wants of one peer. */
+/** The configured limits for fetching from one peer. */
 export interface FetchPolicy {
-  /** Bytes of armored updates in a time: so many at once, and then as they come back. */
+  /** Bytes of armored updates in a period, as a token bucket. */
   readonly rate: Rate | undefined;
   readonly quietHours: QuietHours | undefined;
 }
 
 export type Holding = "quiet-hours" | "fetch-rate";
 
-/** The fetch policy of one peer, with the budget that is spent. */
+/** The fetch policy of one peer, with the state of its byte budget. */
 export class Budget {
   readonly #quietHours: QuietHours | undefined;
   readonly #bucket: TokenBucket | undefined;
-  /** The most that may be owed: with more, one catch-up would keep us from asking for days. */
+  /** Upper bound of the debt. With more, one catch-up would stop requests for days. */
   readonly #credit: number;
 
-  /** A budget begins full, also after a restart. */
+  /** A budget starts full, also after a restart. */
   constructor({ rate, quietHours }: FetchPolicy) {
     this.#quietHours = quietHours;
     this.#bucket = rate && new TokenBucket(rate, -Infinity);
     this.#credit = rate?.count ?? 0;
   }
 
-  /** So many bytes came, in time or late; at most what one period brings is owed for them. */
+  /** Takes received bytes off the budget. The debt is at most the amount of one period. */
   took(bytes: number, now: number): void {
     const left = this.#bucket?.left(now) ?? 0;
     this.#bucket?.take(now, Math.min(bytes, left + this.#credit));
   }
 
   /**
-   * What keeps us from asking while answers of `expectedBytes` are on their way, and for how long
-   * as far as that can be said; undefined when nothing does. `date` is the wall clock, UTC.
+   * Why nothing may be requested now, and for how long as far as it is known; undefined when
+   * requests are allowed. `expectedBytes` is the expected size of the answers that are still to
+   * come. `date` is the wall clock, UTC.
    */
   holding(
     expectedBytes: number,
@@ -52,11 +52,4 @@ export class Budget {
     const waitMs = this.#bucket?.waitMs(now, expectedBytes + 1) ?? 0;
     return waitMs > 0 ? { why: "fetch-rate", waitMs } : undefined;
   }
-}
-
-/** How long the quiet hours still last at `date`; 0 when it is not in them. */
-export function quietFor({ fromMs, toMs }: QuietHours, date: number): number {
-  const time = ((date % DAY_MS) + DAY_MS) % DAY_MS;
-  const isQuiet = fromMs <= toMs ? time >= fromMs && time < toMs : time >= fromMs || time < toMs;
-  return isQuiet ? (toMs - time + DAY_MS) % DAY_MS : 0;
 }

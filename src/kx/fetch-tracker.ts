@@ -1,39 +1,70 @@
 /**
- * Whom to ask for which update. Announced hashes come in from all peers, GETUPDATE orders go out;
- * the manner is that of Bitcoin's transaction request tracker (src/txrequest.h). Pure: time and
- * chance are handed in.
+ * Decides which peer is asked for which update. Inputs are the announced hashes of all peers,
+ * outputs are requests for GETUPDATE. The design follows Bitcoin's transaction request tracker
+ * (src/txrequest.h). Time and random numbers are arguments.
  *
- * For each hash, each peer that announced it is a candidate, requested, or failed.
- *  1. At most one request a hash is out, at whichever peer. The others are alternates.
- *     Otherwise a well-connected gateway would fetch everything once per peer.
- *  2. The peer is drawn at random among the candidates that have room. "First announcer wins"
- *     would let one fast liar be asked for everything.
- *  3. A repeated announcement changes nothing, above all no deadline: a liar cannot keep a hash
- *     for itself by announcing it again and again.
- *  4. No progress for 10 s, an ERROR, or an update that was refused: the peer has failed for this
- *     hash and the next candidate is asked at once. Progress is bytes of an UPDATE from that peer;
- *     it moves the deadline, but to no more than 2 minutes after the request, so that a trickle
- *     does not hold a hash for ever.
- *  5. When all have failed, they become candidates again after 1, 5 and 30 minutes. After that the
- *     update is lost as far as we know, and whoever listed it is told so by the `lost` output.
- *     A new announcer is asked at once, whatever happened before; when it fails as well, the
- *     others' turn comes when it would have come, so that a liar cannot use up their turns.
- *  6. A disconnect forgets the peer's announcements and frees its requests.
- *  7. In flight a peer: 1 to 128, starting at 8, one more for a success and half for a failure, and
- *     at most 2 MiB by the average size seen; 256 over all peers. A slow peer is asked less.
- *  8. Tracked a peer: 5000 hashes. What is over is refused here and listed again later.
- *  9. Trouble of our own, as a full disk, is nobody's failure: what was delivered in vain becomes
- *     a candidate again, and for 5 s nothing is requested. Counted as a failure, an hour of it
+ * For each hash, each peer that announced it is in one of three states: candidate, requested, or
+ * failed.
+ *  1. At most one request for a hash is open over all peers. Otherwise a well-connected gateway
+ *     would fetch everything once from each peer.
+ *  2. The peer is drawn at random among the candidates that have room. If the first announcer were
+ *     asked, a fast hostile peer would be asked for everything.
+ *  3. A repeated announcement changes no deadline. A hostile peer cannot hold a hash by announcing
+ *     it again and again.
+ *  4. A peer fails for a hash after 10 s without progress, by an ERROR, or by an update that is
+ *     refused. The next candidate is asked at once. Progress is bytes of an UPDATE from that peer.
+ *     It moves the deadline, to at most 2 minutes after the request, so that a peer that sends
+ *     slowly cannot hold a hash for ever.
+ *  5. When all candidates have failed, they become candidates again after 1, 5 and 30 minutes.
+ *     After that the update counts as lost (output `lost`). A new announcer is asked at once. When
+ *     it fails too, the time of the next round does not change, so a hostile peer cannot use up
+ *     the rounds of the others.
+ *  6. A disconnect removes the announcements and the requests of the peer.
+ *  7. Open requests per peer: 1 to 128, starting at 8. A success adds one, a failure halves the
+ *     number. Their expected size is at most 2 MiB, by the average size seen. Over all peers at
+ *     most 256 requests are open.
+ *  8. Tracked hashes per peer: 5000. Further ones are refused here and listed again later.
+ *  9. A local failure, such as a full disk, does not count as a failure of the peer. The hash
+ *     becomes a candidate again, and nothing is requested for 5 s. If it counted, an hour of it
  *     would end in `lost`.
- * 10. A peer with a `FetchPolicy` is not asked in its quiet hours nor over its budget;
- *     what is in flight comes in. What it announced 48 h ago is asked for regardless, since the
- *     body may expire 24 h later. Another announcer is asked as if this one were not there. A hash
- *     that only waits has not failed, and takes its share of rule 8.
+ * 10. A peer with a `FetchPolicy` is not asked in its quiet hours or over its budget. Answers to
+ *     open requests are still taken. Hashes that it announced 48 h ago are requested regardless,
+ *     since the body may expire 24 h later. Other announcers of a hash are asked meanwhile. A hash
+ *     that waits has not failed, and counts for rule 8.
+ * 11. A hash whose update was delivered and is being stored is not requested, from nobody, until
+ *     it is settled or deferred; a disconnect of the peer that delivered it changes nothing. The
+ *     request counts as in flight until then, and has no deadline: a slow store slows requests.
  */
 import type { UpdateHash } from "../update.js";
-import { FETCH_LIMITS } from "./fetch-limits.js";
-import { FetchPeer, type Held } from "./fetch-peer.js";
-import { Budget, type FetchPolicy } from "./fetch-policy.js";
+import { Budget, type FetchPolicy, type Holding } from "./fetch-policy.js";
+
+/** The limits by rule. Times are in ms. `inFlight` is over all peers, the others are per peer. */
+export const FETCH_LIMITS = {
+  /** Rule 4. */
+  progressMs: 10_000,
+  requestMs: 120_000,
+  /** Rule 5. */
+  retryMs: [60_000, 5 * 60_000, 30 * 60_000] as readonly number[],
+  /** Rule 8. */
+  tracked: 5000,
+  /** Rule 7. */
+  inFlight: 256,
+  window: { least: 1, start: 8, most: 128 },
+  windowBytes: 2 * 1024 * 1024,
+  /** Rule 9. */
+  troubleMs: 5000,
+  /**
+   * Rule 10: a hash is requested regardless of the fetch policy after this time. A body is kept
+   * for at least 72 h after its announcement (thesis 3.1); a day is left for failed connections.
+   */
+  patienceMs: 48 * 3_600_000,
+} as const;
+
+/** Why the fetch policy of a peer forbids requests, and when it has to be evaluated again. */
+export interface Held {
+  readonly why: Holding;
+  readonly until: number;
+}
 
 export type FetchOutput =
   | {
@@ -42,9 +73,9 @@ export type FetchOutput =
       readonly number: number;
       readonly hash: UpdateHash;
     }
-  /** No answer in time: the peer was given up for this hash. */
+  /** The peer did not answer in time; it has failed for this hash. */
   | { readonly type: "timed-out"; readonly peer: string; readonly hash: UpdateHash }
-  /** Nobody who announced it delivers it: not asked for again unless it is announced anew. */
+  /** No announcer delivered it. It is not requested again unless it is announced again. */
   | { readonly type: "lost"; readonly hash: UpdateHash; readonly peers: readonly string[] };
 
 interface Candidate {
@@ -54,8 +85,10 @@ interface Candidate {
 
 interface Wanted {
   readonly candidates: Map<string, Candidate>;
+  /** Rule 11. */
+  isStoring: boolean;
   request: { readonly peer: string; readonly at: number; deadline: number } | undefined;
-  /** How often all have failed. */
+  /** How many times all candidates have failed. */
   rounds: number;
   retryAt: number | undefined;
 }
@@ -70,10 +103,10 @@ export class FetchTracker {
   #inFlight = 0;
   /** When `advance` was called last. */
   #now = -Infinity;
-  /** Nothing is requested before this. */
+  /** Nothing is requested before this time. */
   #pausedUntil = -Infinity;
 
-  /** `random` returns numbers in [0, 1); `fetchPolicy` are those of the peers that have any. */
+  /** `random` returns numbers in [0, 1). `fetchPolicy` has the peers that have a policy. */
   constructor(random: () => number, fetchPolicy: ReadonlyMap<string, FetchPolicy> = new Map()) {
     this.#random = random;
     this.#budgets = new Map([...fetchPolicy].map(([peer, its]) => [peer, new Budget(its)]));
@@ -95,21 +128,24 @@ export class FetchTracker {
     return this.#peers.get(peer)?.hashes.size ?? 0;
   }
 
-  /** Why a peer is not asked for something that it has for us, as of the last `advance`. */
+  /**
+   * Why a peer is not asked for a hash that could be requested from it, as of the last `advance`;
+   * undefined when nothing prevents it.
+   */
   heldAt(peer: string): Held | undefined {
     const state = this.#peers.get(peer);
     return state !== undefined && state.ready.size > 0 ? state.held : undefined;
   }
 
-  /** When the oldest hash that we want of a peer was announced; undefined when there is none. */
+  /** When the oldest tracked hash of a peer was announced; undefined without tracked hashes. */
   oldestAt(peer: string): number | undefined {
     const [oldest] = this.#peers.get(peer)?.hashes.values() ?? [];
     return oldest;
   }
 
   /**
-   * The peer has `hash` under `number`, and announced it at `heardAt` or later. False when its
-   * share is full: list it again later.
+   * The peer announced `hash` under `number`, at `heardAt` or later. Returns false when rule 8
+   * refuses it; it must be listed again later.
    */
   announced(peer: string, number: number, hash: UpdateHash, heardAt = 0): boolean {
     const state = this.#peer(peer);
@@ -119,18 +155,14 @@ export class FetchTracker {
       return true;
     }
     if (state.hashes.size >= FETCH_LIMITS.tracked) return false;
-    let wanted = this.#wanted.get(hash);
-    if (wanted === undefined) {
-      wanted = { candidates: new Map(), request: undefined, rounds: 0, retryAt: undefined };
-      this.#wanted.set(hash, wanted);
-    }
+    const wanted = this.#want(hash);
     wanted.candidates.set(peer, { number, state: "candidate" });
     state.hashes.set(hash, heardAt);
-    if (wanted.request === undefined) state.ready.add(hash);
+    if (wanted.request === undefined && !wanted.isStoring) state.ready.add(hash);
     return true;
   }
 
-  /** The update is here, or is wanted no more: forget it everywhere. */
+  /** The update is stored, or is no longer wanted. Removes it from all peers. */
   settled(hash: UpdateHash): void {
     const wanted = this.#wanted.get(hash);
     if (wanted === undefined) return;
@@ -144,17 +176,30 @@ export class FetchTracker {
     this.#wanted.delete(hash);
   }
 
-  /** So many bytes of bodies came from the peer, good or not: they are taken off its budget. */
+  /** Takes received bytes of bodies, valid or not, off the budget of the peer. */
   took(peer: string, bytes: number, now: number): void {
     this.#peer(peer).took(bytes, now);
   }
 
-  /** The peer delivered `bytes` for the hash; call `settled` when the update was good, too. */
+  /** The peer delivered `bytes` for a hash. The caller also calls `settled` for a valid update. */
   delivered(peer: string, bytes: number): void {
     this.#peer(peer).succeeded(bytes);
   }
 
-  /** The peer could not deliver the hash, or delivered something wrong. */
+  /**
+   * The update that the peer delivered is to be stored: rule 11, until `settled` or `deferred`.
+   * False when the same update from another peer is being stored already.
+   */
+  storing(peer: string, hash: UpdateHash): boolean {
+    const wanted = this.#want(hash);
+    if (wanted.request?.peer === peer) wanted.request.deadline = Infinity;
+    if (wanted.isStoring) return false;
+    wanted.isStoring = true;
+    for (const one of wanted.candidates.keys()) this.#peer(one).ready.delete(hash);
+    return true;
+  }
+
+  /** The peer did not deliver the hash, or delivered something else. */
   failed(peer: string, hash: UpdateHash, now: number): FetchOutput[] {
     const wanted = this.#wanted.get(hash);
     const candidate = wanted?.candidates.get(peer);
@@ -167,27 +212,38 @@ export class FetchTracker {
     return this.#rest(hash, wanted, now);
   }
 
-  /** The peer delivered the hash and we could not store it: rule 9. */
-  deferred(peer: string, hash: UpdateHash, now: number): void {
+  /** The peer delivered the update, but it could not be stored: rule 9. */
+  deferred(peer: string, hash: UpdateHash, now: number): FetchOutput[] {
     this.#pausedUntil = now + FETCH_LIMITS.troubleMs;
     const wanted = this.#wanted.get(hash);
-    const candidate = wanted?.candidates.get(peer);
-    if (wanted === undefined || candidate === undefined) return;
-    candidate.state = "candidate";
-    if (wanted.request?.peer === peer) this.#release(hash, wanted);
-    if (wanted.request === undefined) this.#makeReady(hash, wanted);
+    if (wanted === undefined) return [];
+    wanted.isStoring = false;
+    const { request } = wanted;
+    // Another peer may have delivered the same meanwhile.
+    const isOver = request?.peer === peer || request?.deadline === Infinity;
+    for (const one of isOver ? [peer, request.peer] : [peer]) {
+      const candidate = wanted.candidates.get(one);
+      if (candidate !== undefined) candidate.state = "candidate";
+    }
+    if (isOver) this.#release(hash, wanted);
+    if (wanted.candidates.size > 0) return this.#rest(hash, wanted, now);
+    this.settled(hash);
+    return [];
   }
 
-  /** The peer does not have the hash any more and will not get it again. */
+  /** The peer no longer has the update. */
   gone(peer: string, hash: UpdateHash, now: number): FetchOutput[] {
     const wanted = this.#wanted.get(hash);
     if (wanted === undefined || !this.#forget(peer, hash, wanted)) return [];
-    if (wanted.candidates.size > 0) return this.#rest(hash, wanted, now);
+    if (wanted.candidates.size > 0 || wanted.isStoring) return this.#rest(hash, wanted, now);
     this.settled(hash);
     return [{ type: "lost", hash, peers: [peer] }];
   }
 
-  /** Bytes of an UPDATE came from the peer: its requests are served in order, so all move. */
+  /**
+   * Bytes of an UPDATE came from the peer. A peer answers in order, so the deadlines of all its
+   * requests move.
+   */
   progressed(peer: string, now: number): void {
     for (const hash of this.#peer(peer).inFlight) {
       const request = this.#wanted.get(hash)?.request;
@@ -206,7 +262,7 @@ export class FetchTracker {
       const wanted = this.#wanted.get(hash);
       if (wanted === undefined) continue;
       this.#forget(peer, hash, wanted);
-      if (wanted.candidates.size === 0) this.settled(hash);
+      if (wanted.candidates.size === 0 && !wanted.isStoring) this.settled(hash);
       else outputs.push(...this.#rest(hash, wanted, now));
     }
     this.#peers.delete(peer);
@@ -214,8 +270,8 @@ export class FetchTracker {
   }
 
   /**
-   * Gives up what is overdue, wakes what has rested, makes what requests there is room for. `date`
-   * is the wall clock, which only the quiet hours of peers are about.
+   * Ends overdue requests, starts new rounds (rule 5), and makes requests while there is room.
+   * `date` is the wall clock in milliseconds since 1970; only quiet hours use it.
    */
   advance(now: number, date = 0): FetchOutput[] {
     const outputs: FetchOutput[] = [];
@@ -286,14 +342,14 @@ export class FetchTracker {
     return this.#pausedUntil !== -Infinity;
   }
 
-  /** Of each peer that may be asked for something, the first such hash. */
+  /** For each peer that may be asked now, the first hash that can be requested from it. */
   #askable(now: number): UpdateHash[] {
     return [...this.#peers.values()].flatMap((state) => state.first(now) ?? []);
   }
 
-  /** Rule 5, when no candidate is left; otherwise the hash is ready for the next one. */
+  /** Starts the wait of rule 5 when no candidate is left; otherwise makes the hash ready. */
   #rest(hash: UpdateHash, wanted: Wanted, now: number): FetchOutput[] {
-    if (wanted.request !== undefined) return [];
+    if (wanted.request !== undefined || wanted.isStoring) return [];
     const left = [...wanted.candidates.values()].some((one) => one.state === "candidate");
     if (left) {
       this.#makeReady(hash, wanted);
@@ -312,7 +368,18 @@ export class FetchTracker {
     return [];
   }
 
+  #want(hash: UpdateHash): Wanted {
+    const known = this.#wanted.get(hash);
+    if (known !== undefined) return known;
+    const candidates = new Map<string, Candidate>();
+    const none = { request: undefined, retryAt: undefined };
+    const wanted = { candidates, isStoring: false, rounds: 0, ...none };
+    this.#wanted.set(hash, wanted);
+    return wanted;
+  }
+
   #makeReady(hash: UpdateHash, wanted: Wanted): void {
+    if (wanted.isStoring) return;
     for (const [peer, candidate] of wanted.candidates) {
       if (candidate.state === "candidate") this.#peer(peer).ready.add(hash);
     }
@@ -340,5 +407,92 @@ export class FetchTracker {
       this.#peers.set(name, state);
     }
     return state;
+  }
+}
+
+/**
+ * The state of one peer: the tracked hashes that it announced, which of them can be requested now,
+ * its open requests, and how many more it may get (rules 7 and 10). The other announcers of a hash
+ * are not known here.
+ */
+class FetchPeer {
+  /** The earliest time at which each hash was announced, in the order of announcement. */
+  readonly hashes = new Map<UpdateHash, number>();
+  /** Hashes that could be requested from this peer now, oldest first. */
+  readonly ready = new Set<UpdateHash>();
+  readonly inFlight = new Set<UpdateHash>();
+  readonly #budget: Budget | undefined;
+  #held: Held | undefined;
+  #window: number = FETCH_LIMITS.window.start;
+  #averageBytes = 2048;
+
+  /** Without a budget the peer may be asked at any time. */
+  constructor(budget: Budget | undefined) {
+    this.#budget = budget;
+  }
+
+  /** The result of the last `hold`. */
+  get held(): Held | undefined {
+    return this.#held;
+  }
+
+  get hasRoom(): boolean {
+    const { size } = this.inFlight;
+    if (size >= this.#window) return false;
+    return size === 0 || (size + 1) * this.#averageBytes <= FETCH_LIMITS.windowBytes;
+  }
+
+  succeeded(bytes: number): void {
+    this.#window = Math.min(FETCH_LIMITS.window.most, this.#window + 1);
+    this.#averageBytes += (bytes - this.#averageBytes) / 8;
+  }
+
+  failed(): void {
+    this.#window = Math.max(FETCH_LIMITS.window.least, Math.floor(this.#window / 2));
+  }
+
+  took(bytes: number, now: number): void {
+    this.#budget?.took(bytes, now);
+  }
+
+  /** Evaluates the quiet hours and the budget. */
+  hold(now: number, date: number): void {
+    const expected = this.inFlight.size * this.#averageBytes;
+    const holding = this.#budget?.holding(expected, now, date);
+    this.#held = holding && { why: holding.why, until: now + holding.waitMs };
+  }
+
+  /** Whether the hash may be requested from it, as of the last `hold`. */
+  mayBeAsked(hash: UpdateHash, now: number): boolean {
+    return this.hasRoom && (this.#held === undefined || this.#ripeAt(hash) <= now);
+  }
+
+  /** The first hash that may be requested from it, as of the last `hold`. */
+  first(now: number): UpdateHash | undefined {
+    if (this.ready.size === 0 || !this.hasRoom) return undefined;
+    const [first] = this.#held === undefined ? this.ready : this.#ripe(now);
+    return first;
+  }
+
+  /** When its fetch policy will allow a request that it forbids at `now`; Infinity for never. */
+  opensAt(now: number): number {
+    if (this.#held === undefined || this.ready.size === 0) return Infinity;
+    for (const hash of this.hashes.keys()) {
+      const ripeAt = this.#ripeAt(hash);
+      if (ripeAt > now) return Math.min(this.#held.until, ripeAt);
+    }
+    return this.#held.until;
+  }
+
+  /** The ready hashes that are requested regardless of the policy (rule 10). */
+  *#ripe(now: number): Generator<UpdateHash> {
+    for (const hash of this.hashes.keys()) {
+      if (this.#ripeAt(hash) > now) return;
+      if (this.ready.has(hash)) yield hash;
+    }
+  }
+
+  #ripeAt(hash: UpdateHash): number {
+    return (this.hashes.get(hash) ?? Infinity) + FETCH_LIMITS.patienceMs;
   }
 }

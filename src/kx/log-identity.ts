@@ -1,45 +1,45 @@
 /**
- * Whether the log that a peer shows is still the one that our cursor belongs to. A peer that lost
- * its log begins a new one under the same numbers, and may do so while we are connected or while a
- * dead connection of it is still open here. KX gives a log no name, so that a log is recognised by
- * one number of it and the hash that stood there. This file keeps the state of the question; what
- * raises it and what is listed is rules 2 and 8 of `receive-state.ts`. Pure.
+ * Whether a peer still has the log that our cursor refers to. A peer that lost its log starts a new
+ * one with the same numbers. This can happen during a connection, or while a dead connection of the
+ * peer is still open here. KX has no name for a log, so a log is recognised by one number and the
+ * hash at it. This class is the state of that check. Rules 2 and 8 of `receive-state.ts` say when
+ * it starts and what is listed.
  */
 import type { UpdateHash } from "../update.js";
 
 export class LogIdentity {
   #state: "known" | "contradicted" | "asked" = "known";
-  /** Whether a listing that does not show the number at all proves another log. */
+  /** Whether a listing without the number proves that the log is another one. */
   #needsProof = false;
 
-  /** Nothing speaks against it: the cursor may move. */
+  /** Nothing contradicts it; the cursor may move. */
   get isKnown(): boolean {
     return this.#state === "known";
   }
 
-  /** Something was announced or listed that does not fit what we hold. */
+  /** An announcement or a listing does not match what is known of the log. */
   get isContradicted(): boolean {
     return this.#state === "contradicted";
   }
 
-  /** The number by which the log is recognised is to be listed, or is being listed. */
+  /** The number that identifies the log has to be listed, or is being listed. */
   get isAsked(): boolean {
     return this.#state === "asked";
   }
 
-  /** Something does not fit; the question is asked when its time has come. */
+  /** Notes a contradiction. The caller starts the check, by `ask`, when it is due. */
   contradict(): void {
     if (this.#state === "known") this.#state = "contradicted";
     this.#needsProof = true;
   }
 
-  /** From now on the answer is wanted; with `needsProof`, "not listed" means another log. */
+  /** Starts the check. With `needsProof`, a number that is not listed means another log. */
   ask(needsProof: boolean): void {
     this.#state = "asked";
     this.#needsProof ||= needsProof;
   }
 
-  /** What was listed where `expected` stood; true when it is the same log. Ends the question. */
+  /** Ends the check: `shown` was listed where `expected` was. Returns true for the same log. */
   judge(expected: UpdateHash, shown: UpdateHash | undefined): boolean {
     const isSame = shown === undefined ? !this.#needsProof : shown === expected;
     this.settle();

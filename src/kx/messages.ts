@@ -1,26 +1,26 @@
 /**
- * The words of KX/1.0 (thesis A.2): what a message is once it left the byte stream, and how its
- * data lines read. `parser.ts` finds the messages, `serializer.ts` writes them, `smtp-session.ts`
- * says which one is legal when. A number here is a wire number: 31 bits, as the thesis has it; the
- * log's wider numbers are cut down to it and found again by `wireNumber` and `seqOfWire`.
+ * The messages of KX/1.0 (thesis A.2) as types, and the readers of their data lines. `parser.ts`
+ * reads messages from bytes, `serializer.ts` writes them, `session.ts` says which message is legal
+ * when. Numbers here are wire numbers of 31 bits, as in the thesis. `wireNumber` and `seqOfWire`
+ * convert from and to the wider numbers of the log.
  */
 import type { Seq, UpdateHash } from "../update.js";
 
-/** One IHAVE line: the announcer's own number, the key it is about, and the update's name. */
+/** One IHAVE line: the announcer's own number, the fingerprint of the key, the update hash. */
 export interface Announcement {
   readonly number: number;
-  /** Upper-case hex, or undefined when the line came without one, which 2003 code may do. */
+  /** Upper-case hex, or undefined: the implementation of 2003 may leave it out. */
   readonly fingerprint: string | undefined;
   readonly hash: UpdateHash;
 }
 
-/** Inclusive; `low` undefined is "from the first", `high` undefined "to the newest". */
+/** Inclusive; `low` undefined means "from the first", `high` undefined "to the newest". */
 export interface NumberRange {
   readonly low: number | undefined;
   readonly high: number | undefined;
 }
 
-/** A message whose data read well. `inReplyTo` undefined stands for NOTIFY. */
+/** A well-formed message. `inReplyTo` undefined stands for NOTIFY. */
 export type Message =
   | { readonly command: "HELO"; readonly tag: string; readonly version: string }
   | {
@@ -49,30 +49,30 @@ export type Message =
 
 export type Command = Message["command"];
 
-/** A complete message that makes no sense by its command or data; the stream is still framed. */
+/** A complete message with an unknown command or malformed data; the framing is intact. */
 export interface Malformed {
   readonly command: "malformed";
   readonly tag: string;
-  /** The command as it was written, upper case. */
+  /** The command as received, in upper case. */
   readonly name: string;
-  /** A sentence for the peer's ERROR line. */
+  /** The text for the ERROR message to the peer. */
   readonly problem: string;
 }
 
 /** Error codes of thesis A.2.6. */
 export const ERROR_CODE = { generic: 500, troubleWithError: 501, sequence: 551 } as const;
 
-/** Highest wire number; the next one is 0 (thesis 5.3, attack 1). */
+/** Highest wire number; the number after it is 0 (thesis 5.3, attack 1). */
 export const MAX_NUMBER = 0x7fff_ffff;
 
-/** The number that peers see for a position in our log. */
+/** The wire number of a position in our log. */
 export function wireNumber(seq: Seq | number): number {
   return seq % (MAX_NUMBER + 1);
 }
 
 /**
- * The newest position in our log that shows as `number`, given our newest position; undefined when
- * no position has shown as it yet. Announcements live 30 days, so no two of them share a number.
+ * The newest position in our log with this wire number, given our newest position; undefined when
+ * no position has had it yet. Announcements are kept for 30 days, so no two of them share a number.
  */
 export function seqOfWire(number: number, newest: Seq | number): Seq | undefined {
   const modulus = MAX_NUMBER + 1;
@@ -84,7 +84,10 @@ export function seqOfWire(number: number, newest: Seq | number): Seq | undefined
 const ANNOUNCEMENT =
   /^(\d{1,10}) +(?:([0-9A-Fa-f]{32}|[0-9A-Fa-f]{40}|[0-9A-Fa-f]{64}) +)?([0-9A-Fa-f]{32}) *$/;
 
-/** Reads an IHAVE line, in any case, with fingerprint or without; undefined when it is none. */
+/**
+ * Reads an IHAVE line, in upper or lower case, with or without fingerprint. Returns undefined for
+ * a malformed line.
+ */
 export function readAnnouncement(line: string): Announcement | undefined {
   const match = ANNOUNCEMENT.exec(line);
   const number = readNumber(match?.[1]);
@@ -100,7 +103,7 @@ export function readNumber(text: string | undefined): number | undefined {
   return number <= MAX_NUMBER ? number : undefined;
 }
 
-/** Reads a LIST line: `n`, `n-m`, `n-`, and of the kinder sort `-m` and `-`. */
+/** Reads a LIST line: `n`, `n-m`, `n-`, and also `-m` and `-`. */
 export function readRange(line: string): NumberRange | undefined {
   const match = /^(\d{1,10})?(-)?(\d{1,10})?$/.exec(line.trim());
   if (match === null) return undefined;

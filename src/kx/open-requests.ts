@@ -1,7 +1,7 @@
 /**
- * What a session has asked for and not yet heard of, by the tag that the answer will quote. A
- * request that the owner gave up stays here, since its answer may only be late; of such requests
- * the oldest are forgotten, so that a peer that answers nothing costs no memory. Knows no messages.
+ * The open requests of a session, by the tag that the answer will quote. A request that the owner
+ * gave up stays here, since its answer may still come. Above the limits the oldest requests are
+ * removed, so a peer that never answers costs no memory.
  */
 import type { UpdateHash } from "../update.js";
 
@@ -14,15 +14,15 @@ export interface ListRequest {
 export interface UpdateRequest {
   readonly kind: "update";
   readonly number: number;
-  /** The name that the number stood for when it was asked for. */
+  /** The hash that was announced under the number. */
   readonly hash: UpdateHash;
 }
 
 export type OpenRequest = ListRequest | UpdateRequest;
 
-/** More than can be in flight at one peer (64), so that only what was given up is forgotten. */
+/** More than can be open at one peer (128), so only requests that were given up are removed. */
 const MOST_UPDATES = 256;
-/** Few are out at a time, and the connection ends with the second one that gets no answer. */
+/** Few are open at a time, and the second one without an answer ends the connection. */
 const MOST_LISTS = 8;
 
 export class OpenRequests {
@@ -30,7 +30,7 @@ export class OpenRequests {
   readonly #updates = new Map<string, UpdateRequest>();
   #unansweredLists = 0;
 
-  /** How many listings in a row have expired. */
+  /** How many LISTs in a row have expired. */
   get unansweredLists(): number {
     return this.#unansweredLists;
   }
@@ -39,7 +39,7 @@ export class OpenRequests {
     return this.#lists.size + this.#updates.size;
   }
 
-  /** Notes a LIST; `expired` names it when it was not settled by `dueAt`. */
+  /** Adds a LIST. `expired` returns it when it was not settled by `dueAt`. */
   addList(tag: string, low: number, high: number, dueAt: number): void {
     this.#lists.set(tag, { request: { kind: "list", low, high }, dueAt });
     forgetOldest(this.#lists, MOST_LISTS);
@@ -50,7 +50,7 @@ export class OpenRequests {
     forgetOldest(this.#updates, MOST_UPDATES);
   }
 
-  /** Takes out the request that an answer quotes; undefined when there is none of that kind. */
+  /** Removes and returns the request that an answer quotes; undefined without a match. */
   settle(tag: string | undefined, kind?: OpenRequest["kind"]): OpenRequest | undefined {
     if (tag === undefined) return undefined;
     const request = this.#updates.get(tag) ?? this.#lists.get(tag)?.request;
@@ -60,7 +60,7 @@ export class OpenRequests {
     return request;
   }
 
-  /** The listings that are overdue, each once; a late answer still settles them. */
+  /** The overdue LISTs, each returned once. A late answer still settles them. */
   expired(now: number): ListRequest[] {
     const overdue = [...this.#lists.values()].filter(({ dueAt }) => now >= dueAt);
     for (const one of overdue) one.dueAt = Infinity;
@@ -68,7 +68,7 @@ export class OpenRequests {
     return overdue.map(({ request }) => request);
   }
 
-  /** When the next listing is overdue; Infinity when none will be. */
+  /** When the next LIST will be overdue; Infinity without open LISTs. */
   nextAt(): number {
     let next = Infinity;
     for (const { dueAt } of this.#lists.values()) next = Math.min(next, dueAt);

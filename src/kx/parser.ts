@@ -1,26 +1,25 @@
 /**
- * KX bytes to messages (thesis A.1): a tag line, a command line, data lines, a line that is just a
- * dot. Works on bytes, however they were cut; knows framing and the shape of each command's data,
- * not whether a message is legal now (`smtp-session.ts`) and not what is inside the armor.
+ * Parses KX bytes to messages (thesis A.1): a tag line, a command line, data lines, and a line with
+ * a single dot. The bytes may arrive in pieces of any size. The parser checks the framing and the
+ * form of the data of each command. `session.ts` checks whether a message is legal at that point.
  *
- * There is no dot-stuffing in KX. CRLF and LF both end a line. Blank lines are passed over only
- * where a tag is due, since inside an UPDATE the blank line after the armor headers is data.
- * Every length is bounded: a line that will not end or a message that will not end costs at most
- * its cap, and an UPDATE that is too large is skipped to its end so that the connection lives on.
+ * KX has no dot-stuffing. CRLF and LF both end a line. Blank lines are skipped only before a tag,
+ * since in an UPDATE the blank line after the armor headers is data. Lines and messages have a
+ * length limit. An UPDATE above the limit is skipped to its end, and the connection continues.
  */
 import type { Malformed, Message } from "./messages.js";
 import { readAnnouncement, readNumber, readRange } from "./messages.js";
 
 export interface ParserLimits {
-  /** Longest line in bytes; the longest line that we know of, an IHAVE with a v6 key, has 110. */
+  /** Longest line in bytes. The longest line in use, an IHAVE with a v6 key, has 110. */
   readonly lineBytes: number;
-  /** Largest message in bytes: the largest real key has 362 kB, a listing of 50,000 lines 5 MB. */
+  /** Largest message in bytes. The largest real key has 362 kB, a listing of 50,000 lines 5 MB. */
   readonly messageBytes: number;
-  /** Most numbers in a GETUPDATE: all that one listing of ours can show; we send one. */
+  /** Most numbers in a GETUPDATE: as many as one of our listings can have. We send one. */
   readonly numbers: number;
-  /** Most lines of an IHAVE: as many as one listing of ours can show. */
+  /** Most lines in an IHAVE: as many as one of our listings can have. */
   readonly announcements: number;
-  /** Most ranges in a LIST; we send one. */
+  /** Most ranges in a LIST. We send one. */
   readonly ranges: number;
 }
 
@@ -35,16 +34,16 @@ export const PARSER_LIMITS: ParserLimits = {
 export type Parsed =
   | Message
   | Malformed
-  /** An UPDATE over a cap, skipped. `inReplyTo` is the request it quoted, if that was read. */
+  /** An UPDATE above a limit, skipped. `inReplyTo` is the quoted tag, if it was read. */
   | { readonly command: "oversized"; readonly tag: string; readonly inReplyTo: string | undefined }
-  /** The stream makes no sense any more; nothing after it is read. */
+  /** The framing is lost; nothing after it is read. */
   | { readonly command: "unframed"; readonly problem: string };
 
 const LF = 0x0a;
 const CR = 0x0d;
 const DOT = 0x2e;
 
-/** As much of a command as is kept; the longest has 9. */
+/** Bytes of a command that are kept; the longest command has 9. */
 const COMMAND_BYTES = 32;
 
 const NO_COMMAND = { command: "malformed", name: "", problem: "a command was due" } as const;
@@ -54,24 +53,24 @@ export class Parser {
   #state: "tag" | "command" | "data" | "skip" | "lost" = "tag";
   #tag = "";
   #name = "";
-  /** Start of a line whose end has not come yet. */
+  /** The start of a line whose end was not received yet. */
   #partial: Uint8Array = new Uint8Array(0);
-  /** Data of the message under way as it came, in a buffer that is larger than it. */
+  /** The data of the current message as received; the buffer may be larger than the data. */
   #data: Buffer = Buffer.alloc(0);
   #dataBytes = 0;
-  /** First data line of what is skipped. */
+  /** The first data line of the message that is skipped. */
   #skippedRequest: string | undefined;
 
   constructor(limits: ParserLimits = PARSER_LIMITS) {
     this.#limits = limits;
   }
 
-  /** True while an UPDATE is on its way in: whoever waits for it can see that it moves. */
+  /** True while an UPDATE is being received, so that the owner can see progress. */
   get insideUpdate(): boolean {
     return (this.#state === "data" || this.#state === "skip") && this.#name === "UPDATE";
   }
 
-  /** Takes the next bytes and returns what they completed, in order. */
+  /** Takes the next bytes and returns the messages that they complete, in order. */
   push(bytes: Uint8Array): Parsed[] {
     const parsed: Parsed[] = [];
     let start = 0;
@@ -88,14 +87,14 @@ export class Parser {
     return parsed;
   }
 
-  /** Keeps the start of a line until its end comes, or notices that it is too long already. */
+  /** Keeps the start of a line until its end is received. Also checks its length. */
   #keep(tail: Uint8Array, parsed: Parsed[]): void {
-    // A copy: the caller's buffer may be a small window of a large one that it wants back.
+    // A copy, since the caller's buffer may be a small view of a large one.
     this.#partial = Buffer.concat([this.#partial, tail]);
     const ending = this.#partial[this.#partial.length - 1] === CR ? 1 : 0;
     if (this.#partial.length - ending <= this.#limits.lineBytes) return;
     this.#overlongLine(parsed);
-    // What is skipped anyway needs no keeping, only that it cannot be the closing dot any more.
+    // The rest of the line is skipped. Three bytes are enough to tell it from the closing dot.
     this.#partial = Uint8Array.from(this.#partial.subarray(0, 3));
   }
 
@@ -150,7 +149,7 @@ export class Parser {
     this.#state = "data";
   }
 
-  /** One buffer that doubles: a million short lines must not become a million objects. */
+  /** Appends to one buffer that doubles; one object per line would cost too much memory. */
   #append(raw: Uint8Array): void {
     const needed = this.#dataBytes + raw.length;
     if (needed > this.#data.length) {
@@ -187,7 +186,7 @@ export class Parser {
   #finish(message: Parsed, parsed: Parsed[]): void {
     parsed.push(message);
     this.#state = "tag";
-    // Not used again: what was read out of it may be a view of it.
+    // The buffer is not reused, since the message may hold views of it.
     this.#data = Buffer.alloc(0);
     this.#dataBytes = 0;
     this.#skippedRequest = undefined;
@@ -209,7 +208,7 @@ function readMessage(tag: string, name: string, data: Uint8Array, limits: Parser
       const announcements = [];
       for (const line of rest) {
         const announcement = readAnnouncement(line);
-        // One unread line spoils the message: passed over, its number would look like a gap.
+        // One malformed line refuses the message: if it were skipped, its number would be a gap.
         if (announcement === undefined) return malformed("IHAVE has a line that is none");
         announcements.push(announcement);
       }

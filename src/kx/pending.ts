@@ -1,20 +1,21 @@
 /**
- * The numbers of one peer above its cursor, in ascending order: which are resolved, and which wait
- * for their update. Remembers as many as are unresolved, and of each run of resolved numbers only
- * the last one, so that one update that does not come holds the cursor and nothing else. Numbers
- * here are positions (`receive-state.ts`), not wire numbers; each is added above all that are here.
+ * The numbers of one peer above its cursor, in ascending order, resolved or waiting for their
+ * update. All unresolved numbers are kept, and the last one of each run of resolved numbers. Memory
+ * is therefore bounded by the unresolved numbers, even when one missing update holds the cursor.
+ * Numbers here are positions (`positions.ts`), not wire numbers. A number that is added must be
+ * above all others.
  */
 import type { UpdateHash } from "../update.js";
 import type { Announcement } from "./messages.js";
 
 interface Pending {
   readonly announcement: Announcement;
-  /** Whether a listing has shown it; a notice alone may be forged. */
+  /** Whether a listing has shown it. An announcement alone may be forged. */
   listed: boolean;
   resolved: boolean;
 }
 
-/** Runs of resolved numbers are cut down when so many more numbers are kept than unresolved. */
+/** Runs of resolved numbers are shortened above this many numbers; see `trim`. */
 const SLACK = 1000;
 
 export class PendingNumbers {
@@ -40,23 +41,23 @@ export class PendingNumbers {
     return undefined;
   }
 
-  /** The announcement of a number, unless it was never here or is behind us. */
+  /** The announcement of a number; undefined when the number is not kept. */
   get(number: number): Announcement | undefined {
     return this.#numbers.get(number)?.announcement;
   }
 
-  /** The unresolved numbers of an update. */
+  /** The unresolved numbers of an update. Empty when it does not wait. */
   numbersOf(hash: UpdateHash): readonly number[] {
     return this.#waiting.get(hash) ?? [];
   }
 
-  /** The announcement of an update that waits. */
+  /** The announcement of an unresolved update. */
   announcementOf(hash: UpdateHash): Announcement | undefined {
     const [number] = this.numbersOf(hash);
     return number === undefined ? undefined : this.get(number);
   }
 
-  /** The same, when one of its numbers was listed and not only noticed. */
+  /** The same, for an update that a listing has shown. */
   listedOf(hash: UpdateHash): Announcement | undefined {
     const number = this.numbersOf(hash).find((one) => this.isListed(one));
     return number === undefined ? undefined : this.get(number);
@@ -66,7 +67,7 @@ export class PendingNumbers {
     return this.#numbers.get(number)?.listed ?? false;
   }
 
-  /** A listing has shown the number as we have it. */
+  /** A listing has shown the number with the hash that is kept. */
   confirm(number: number): void {
     const pending = this.#numbers.get(number);
     if (pending !== undefined) pending.listed = true;
@@ -86,7 +87,7 @@ export class PendingNumbers {
     else numbers.push(number);
   }
 
-  /** These numbers of an update are behind us. */
+  /** Marks these numbers of an update as resolved. */
   resolve(hash: UpdateHash, numbers: readonly number[]): void {
     for (const number of numbers) {
       const pending = this.#numbers.get(number);
@@ -98,7 +99,7 @@ export class PendingNumbers {
     else this.#waiting.set(hash, left);
   }
 
-  /** Forgets this number and all above it. */
+  /** Removes this number and all above it. */
   dropFrom(number: number): void {
     for (const [at, { announcement, resolved }] of this.#numbers) {
       if (at < number) continue;
@@ -108,7 +109,7 @@ export class PendingNumbers {
     this.#last = undefined;
   }
 
-  /** The last number of which all below are resolved or among `hashes`; undefined for none. */
+  /** The last number up to which all are resolved or among `hashes`; undefined without one. */
   resolvedWith(hashes: ReadonlySet<UpdateHash>): Announcement | undefined {
     let last: Announcement | undefined;
     for (const { announcement, resolved } of this.#numbers.values()) {
@@ -118,7 +119,7 @@ export class PendingNumbers {
     return last;
   }
 
-  /** Takes out all that is resolved at the bottom and returns the last of it. */
+  /** Removes the resolved numbers at the bottom and returns the last of them. */
   takeResolved(): Announcement | undefined {
     let last: Announcement | undefined;
     for (const [number, { announcement, resolved }] of this.#numbers) {
@@ -130,7 +131,7 @@ export class PendingNumbers {
     return last;
   }
 
-  /** Keeps memory bounded while nothing is taken out. */
+  /** Bounds memory while nothing can be removed at the bottom. */
   trim(): void {
     if (this.#numbers.size > 2 * this.#unresolved + SLACK) this.#shorten();
   }
@@ -142,7 +143,7 @@ export class PendingNumbers {
     this.#last = undefined;
   }
 
-  /** Keeps only the last number of each run of resolved ones. */
+  /** Keeps only the last number of each run of resolved numbers. */
   #shorten(): void {
     const kept = new Map<number, Pending>();
     let before: number | undefined;

@@ -1,6 +1,7 @@
 /**
- * Numbers of a peer that outlast a wrap: a position is the wire number (31 bits, thesis 5.3) plus
- * 2^31 for each wrap since the greeting, or minus that for what was numbered before the last one.
+ * Positions: numbers of a peer that keep growing over a wrap. A position is the wire number (31
+ * bits, thesis 5.3) plus 2^31 for each wrap since the greeting. Numbers from before the last wrap
+ * before the greeting have negative positions.
  */
 import type { UpdateHash } from "../update.js";
 import type { Announcement } from "./messages.js";
@@ -12,32 +13,32 @@ export interface Listed {
   readonly announcement: Announcement;
 }
 
-/** A LIST that is out, in positions. */
+/** An open LIST, in positions. */
 export interface Listing {
   readonly low: number;
   readonly high: number;
   readonly purpose: "forwards" | "search" | "identity" | "sign of life";
-  /** What `low` ("forwards") or `high` ("identity") shows if this is the log that we know. */
+  /** The hash that `low` ("forwards") or `high` ("identity") has in the log that we know. */
   readonly expected?: UpdateHash | undefined;
 }
 
-/** The number that stands on the wire for a position. */
+/** The wire number of a position. */
 export function numberAt(position: number): number {
   return position - roundOf(position);
 }
 
-/** Position of the number 0 in the round of a position. */
+/** The position of the number 0 in the round of a position. */
 export function roundOf(position: number): number {
   return Math.floor(position / (MAX_NUMBER + 1)) * (MAX_NUMBER + 1);
 }
 
-/** The position of a number that was announced after `claimed`: one far below has wrapped. */
+/** The position of a number announced after `claimed`. A number far below it has wrapped. */
 export function positionNear(claimed: number, number: number): number {
   const position = roundOf(claimed) + number;
   return claimed - position > MAX_NUMBER / 2 ? position + MAX_NUMBER + 1 : position;
 }
 
-/** What a listing of the positions `low` to `high` shows: ascending, each once, no others. */
+/** The entries of a listing from `low` to `high`, in ascending order, each once, no others. */
 export function listedBetween(
   low: number,
   high: number,

@@ -1,37 +1,37 @@
 /**
- * What one peer has, and how far we are with it: the receive cursor (design of KX/1.0, "Numbers
- * and cursors"). Pure: announcements and listings in, orders out. One per peer, however many
- * connections there are. Which peer is asked for a body is `fetch-tracker.ts`'s business; this
- * room only says which updates are wanted and when a number is behind us.
+ * The receive state of one peer: which updates it has, and the receive cursor (design of KX/1.0,
+ * "Numbers and cursors"). Inputs are announcements and listings, outputs are listings to request
+ * and updates that are wanted. There is one state per peer, whatever the number of connections.
+ * `fetch-tracker.ts` decides which peer is asked for an update. A "notice" is an IHAVE NOTIFY.
  *
- *  1. The cursor is the highest number up to which everything is resolved: held, known from
- *     elsewhere, refused or gone. It is stored with its hash. "Highest number seen" (thesis 3.1)
- *     would lose every update whose connection died between IHAVE and UPDATE.
- *  2. After the greeting the numbers from the cursor on are listed, one more than needed. The same
- *     hash there, or none, means the same log. Another one, or a newest number below the cursor,
- *     means that the peer's numbers wrapped or its log was replaced: the cursor is forgotten and
- *     all that is available is listed, at most once in 10 minutes.
- *  3. Listings go forwards in windows of 1000. Where to begin without a cursor nobody knows, so
+ *  1. The cursor is the highest number up to which all numbers are resolved: stored, known from
+ *     another peer, refused, or gone. It is stored with its hash. The "highest number seen" (thesis
+ *     3.1) would lose each update whose connection ended between IHAVE and UPDATE.
+ *  2. After the greeting the numbers from the cursor on are listed, including the cursor itself.
+ *     The same hash at the cursor, or no entry, means the same log. Another hash, or a newest
+ *     number below the cursor, means that the numbers wrapped or that the log was replaced: the
+ *     cursor is dropped and all available numbers are listed, at most once in 10 minutes.
+ *  3. Numbers are listed forwards in windows of 1000. Without a cursor the start is unknown, so
  *     windows are searched backwards from the newest announced number until one is empty, and
- *     listed forwards from there. Numbers wrap from 2^31-1 to 0, so a search that finds a 0 goes
- *     on at the top.
- *  4. Only a number that follows the last one without a gap counts as known through a notice. One
- *     beyond a gap causes a listing and moves nothing. When the listing shows nothing new, a search
- *     from the announced number, one in 60 s, decides: either there is a hole larger than a window,
- *     or the announcement was forged; then it is forgotten, and for 60 s none causes a listing.
- *  5. A number that is missing from a listing below one that is there is gone: counted and told.
- *  6. What was resolved without having been delivered must have been listed: a notice of it alone
- *     may be forged, and the number may stand for another update. Such a number, and one that is
- *     announced anew with an unknown hash, is in doubt: it is listed again, with all above it, at
- *     most once in 60 s.
- *  7. At most 5000 numbers wait for their update. Beyond that only the newest number is noted and
- *     listed later: nothing is dropped, since the peer's log is the queue.
- *  8. A peer that lost its log may show it at any time: by the greeting of another connection, by
- *     a notice of a number that we are past, or by a listing that no longer shows where we are.
- *     Then the number by which we know its log (the cursor, or else the lowest number that waits)
- *     is listed, at most once in 60 s, and at once on another connection. The same hash there
- *     means the same log. Another one, or none where something spoke against it, is rule 2: all is
- *     listed, not only the number that was named. The cursor does not move before the answer.
+ *     listed forwards from there. Numbers wrap from 2^31-1 to 0, so a search that finds the
+ *     number 0 continues at 2^31-1.
+ *  4. A notice adds a number only when it follows the last known one without a gap. A number beyond
+ *     a gap only causes a listing. When the listing shows nothing new, a search from the announced
+ *     number follows, at most once in 60 s. It finds either a hole larger than a window, or
+ *     nothing: then the notice was forged and is dropped, and for 60 s no notice causes a listing.
+ *  5. A number that a listing omits below a number that it shows is gone. It is reported as a gap.
+ *  6. A number that is resolved without a delivery must have been listed, since a notice may be
+ *     forged and the number may belong to another update. A number that was not listed, or that is
+ *     announced again with an unknown hash, is in doubt. It is listed again, with all numbers above
+ *     it, at most once in 60 s.
+ *  7. At most 5000 numbers wait for their update. Above that only the newest number is kept, and
+ *     the others are listed later. Nothing is lost, since the peer's log is the queue.
+ *  8. A peer that lost its log may show this at any time: by the greeting of another connection, by
+ *     a notice of a number below the known ones, or by a listing that omits the cursor. The number
+ *     that identifies its log (the cursor, or else the lowest waiting number) is then listed, at
+ *     once on another connection, otherwise at most once in 60 s. The same hash means the same log.
+ *     Another hash, or no entry after a contradiction, means another log: rule 2 applies, and all
+ *     numbers are listed. The cursor does not move before the answer.
  */
 import type { UpdateHash } from "../update.js";
 import { LogIdentity } from "./log-identity.js";
@@ -40,47 +40,66 @@ import { MAX_NUMBER } from "./messages.js";
 import { PendingNumbers } from "./pending.js";
 import type { Listed, Listing } from "./positions.js";
 import { listedBetween, numberAt, positionNear, roundOf } from "./positions.js";
-import type { ReceiveOutput, ResetReason, WirePosition } from "./receive-output.js";
 import { BackwardSearch } from "./search.js";
 
 export const RECEIVE_LIMITS = {
   window: 1000,
   tracked: 5000,
   fullListingMs: 10 * 60_000,
-  /** What was forged, failed or in doubt causes no further listing before this. */
+  /** Time before the next listing after a forged notice, a failed listing, or a doubt. */
   relistMs: 60_000,
 } as const;
+
+/** A number of the peer and the hash at it. */
+export interface WirePosition {
+  readonly number: number;
+  readonly hash: UpdateHash;
+}
+
+/** Why all numbers are listed again: wrapped numbers, another log, or an operator's command. */
+export type ResetReason = "wrapped" | "other-log" | "ordered";
+
+export type ReceiveOutput =
+  /** Request the announcements of these wire numbers, inclusive. */
+  | { readonly type: "list"; readonly low: number; readonly high: number }
+  /** The update is not stored, and this peer has it. */
+  | { readonly type: "want"; readonly announcement: Announcement }
+  /** The cursor moved or was dropped. It may be stored late: the numbers are then listed again. */
+  | { readonly type: "cursor"; readonly at: WirePosition | undefined }
+  /** Numbers that the peer no longer lists; their updates are unknown. */
+  | { readonly type: "gap"; readonly low: number; readonly high: number }
+  | { readonly type: "reset"; readonly reason: ResetReason };
 
 export class ReceiveState {
   readonly #known: (announcement: Announcement) => boolean;
   readonly #pending = new PendingNumbers();
   #cursor: WirePosition | undefined;
   #connected = false;
-  /** Top of what is known without a gap; undefined while nothing is. */
+  /** The highest known number without a gap below it; undefined while none is known. */
   #high: number | undefined;
   #highHash: UpdateHash | undefined;
-  /** Newest position that was announced, true or forged. */
+  /** The highest announced position, genuine or forged. */
   #claimed: number | undefined;
-  /** The latest number that was announced, newest or not; undefined while the log was empty. */
+  /** The number of the last announcement; undefined while the log was empty. */
   #latest: number | undefined;
   #listing: Listing | undefined;
   #search: BackwardSearch | undefined;
   readonly #identity = new LogIdentity();
-  /** Where the search under way began. */
+  /** Where the current search started. */
   #searchedFrom = 0;
-  /** Lowest position in doubt. */
+  /** The lowest position in doubt (rule 6). */
   #doubt: number | undefined;
   #doubtAt = -Infinity;
   #fullListingAt = -Infinity;
   #relistAt = -Infinity;
-  /** No search for the far side of a hole before this. */
+  /** No search for the upper end of a hole before this time. */
   #searchAt = -Infinity;
-  /** No listing at all before this, since the last one failed. */
+  /** No listing before this time, since the last one failed. */
   #retryAt = -Infinity;
 
   /**
-   * `cursor` is the stored one; `known` says whether an update needs no fetching, being held,
-   * remembered or refused by policy.
+   * `cursor` is the stored cursor. `known` returns whether an update need not be fetched, because
+   * it is stored, remembered, or refused by policy.
    */
   constructor(cursor: WirePosition | undefined, known: (announcement: Announcement) => boolean) {
     this.#cursor = cursor;
@@ -91,22 +110,22 @@ export class ReceiveState {
     return this.#cursor;
   }
 
-  /** How many numbers wait for their update. */
+  /** How many numbers wait for their update (rule 7). */
   get missing(): number {
     return this.#pending.unresolved;
   }
 
-  /** The newest number that the peer has announced. */
+  /** The newest announced number. */
   get newest(): number | undefined {
     return this.#claimed === undefined ? undefined : numberAt(this.#claimed);
   }
 
-  /** How the peer announced an update that we wait for; if `listed`, no notice counts (rule 6). */
+  /** The announcement of a waiting update; with `listed`, only one from a listing (rule 6). */
   announcementOf(hash: UpdateHash, listed = false): Announcement | undefined {
     return listed ? this.#pending.listedOf(hash) : this.#pending.announcementOf(hash);
   }
 
-  /** The first connection of the peer is open, and this was its first IHAVE. */
+  /** The first connection of the peer is open. `newest` is from its greeting. */
   established(newest: Announcement | undefined, now: number): ReceiveOutput[] {
     const outputs: ReceiveOutput[] = [];
     this.#forget();
@@ -129,8 +148,8 @@ export class ReceiveState {
   }
 
   /**
-   * Another connection of the peer is used from now on, and `greeting` was its first IHAVE, if it
-   * is a new one. Its log may be another one, and what was being listed is listed again.
+   * Another connection of the peer is used from now on. `greeting` is its first IHAVE when it is a
+   * new connection. It may show another log. An open listing is requested again.
    */
   moved(
     greeting: { readonly newest: Announcement | undefined } | undefined,
@@ -152,8 +171,8 @@ export class ReceiveState {
     else {
       const position = positionNear(this.#claimed ?? 0, newest.number);
       this.#claimed = Math.max(this.#claimed ?? position, position);
-      // It may be older than what came on the connection before: below the number that we know it
-      // is no proof of another log.
+      // The greeting may be older than announcements on the former connection, so a number below
+      // the known one does not prove another log.
       const isBelow = positionNear(known.number, newest.number) < known.number;
       const isThere = newest.number === known.number;
       if (!isThere || newest.hash !== known.hash) this.#identity.ask(isBelow || isThere);
@@ -161,18 +180,18 @@ export class ReceiveState {
     return this.#continue(now, outputs);
   }
 
-  /** The last connection is gone; its announcements with it. The cursor stays. */
+  /** The last connection has ended. Announcements are dropped; the cursor stays. */
   disconnected(): void {
     this.#connected = false;
     this.#forget();
   }
 
-  /** IHAVE NOTIFY. */
+  /** Takes the announcements of an IHAVE NOTIFY. */
   announced(announcements: readonly Announcement[], now: number): ReceiveOutput[] {
     const outputs: ReceiveOutput[] = [];
     for (const one of announcements) {
-      // The log was empty when it greeted. What came before this may have got lost on a connection
-      // that hangs, or have been told on another one: only below the first of all there is nothing.
+      // The log was empty at the greeting. Earlier announcements may have been lost on a dead
+      // connection or sent on another one. Only the number 1 certainly has no number below it.
       if (this.#latest === undefined && one.number === 1) this.#high ??= 0;
       this.#latest = one.number;
       const next = this.#high === undefined ? undefined : this.#high + 1;
@@ -186,7 +205,7 @@ export class ReceiveState {
     return this.#continue(now, outputs);
   }
 
-  /** The answer to a `list` output. Numbers outside of what was asked are passed over. */
+  /** Takes the answer to a `list` output. Numbers outside the requested range are ignored. */
   listed(
     low: number,
     high: number,
@@ -205,7 +224,7 @@ export class ReceiveState {
     return this.#continue(now, outputs);
   }
 
-  /** A `list` was answered by an ERROR or by nothing. */
+  /** A `list` was answered by an ERROR, or not at all. */
   listFailed(now: number): ReceiveOutput[] {
     if (this.#listing === undefined) return [];
     this.#listing = undefined;
@@ -213,13 +232,13 @@ export class ReceiveState {
     return [];
   }
 
-  /** An update is here, or is known by now: wherever this peer has it, it is behind us. */
+  /** An update is stored or known. All numbers of it are resolved. */
   settled(hash: UpdateHash, now: number): ReceiveOutput[] {
     const numbers = this.#pending.numbersOf(hash);
     return numbers.length === 0 ? [] : this.#resolve(hash, numbers, now);
   }
 
-  /** An update will not come from this peer: its numbers are behind us if they were listed. */
+  /** This peer will not deliver the update. Its numbers that were listed are resolved (rule 6). */
   lost(hash: UpdateHash, now: number): ReceiveOutput[] {
     const numbers = this.#pending.numbersOf(hash);
     for (const number of numbers) if (!this.#pending.isListed(number)) this.#doubted(number);
@@ -227,14 +246,22 @@ export class ReceiveState {
     return this.#resolve(hash, listed, now);
   }
 
-  /** Where the cursor will stand once these are settled: to store it together with them. */
+  /** The cursor after these updates are settled, to be stored in their transaction. */
   cursorAfter(hashes: ReadonlySet<UpdateHash>): WirePosition | undefined {
     if (!this.#identity.isKnown) return undefined;
     const last = this.#pending.resolvedWith(hashes);
     return last && { number: last.number, hash: last.hash };
   }
 
-  /** Asks for something, to hear whether the peer lives and to heal a lost notice. */
+  /**
+   * The cursor was stored at `at` together with updates, after the connection was gone. With a
+   * connection `settled` moves it.
+   */
+  reached(at: WirePosition): void {
+    if (!this.#connected) this.#cursor = at;
+  }
+
+  /** Requests a listing to test the connection. It also finds updates whose notice was lost. */
   probe(now: number): ReceiveOutput[] {
     const outputs: ReceiveOutput[] = [];
     if (!this.#connected || this.#listing !== undefined) return outputs;
@@ -244,7 +271,7 @@ export class ReceiveState {
     if (this.#listing !== undefined) return outputs;
     if (this.#high !== undefined) this.#listForwards(this.#high, outputs);
     else if (this.#claimed === undefined && now >= this.#fullListingAt) {
-      // An empty log when it greeted: here are the first numbers that it can have by now.
+      // The log was empty at the greeting. The search covers the first numbers that it can have.
       this.#startSearch(RECEIVE_LIMITS.window - 1, -Infinity, outputs);
     } else {
       const at = this.#claimed ?? 0;
@@ -253,7 +280,7 @@ export class ReceiveState {
     return outputs;
   }
 
-  /** Forgets the cursor, by an order, so that all that is available is listed (rule 2). */
+  /** Drops the cursor by command, so that all available numbers are listed (rule 2). */
   startOver(now: number): ReceiveOutput[] {
     const outputs: ReceiveOutput[] = [];
     this.#reset("ordered", now, outputs);
@@ -272,13 +299,13 @@ export class ReceiveState {
     return next === Infinity ? undefined : next;
   }
 
-  /** When the next doubt is to be looked into. */
+  /** When the next doubt or contradiction may cause a listing; Infinity without one. */
   #nextDoubtAt(): number {
     const isInDoubt = this.#doubt !== undefined || this.#identity.isContradicted;
     return isInDoubt ? this.#doubtAt : Infinity;
   }
 
-  /** When there is something to list, doubts aside. */
+  /** When the next window may be listed or searched; Infinity when none has to be. */
   #nextListingAt(): number {
     if (this.#search !== undefined) return -Infinity;
     if (this.#claimed === undefined) return Infinity;
@@ -288,7 +315,7 @@ export class ReceiveState {
     return this.#claimed > this.#high && hasRoom ? this.#relistAt : Infinity;
   }
 
-  /** Does what is due: a doubt, the search, or the next window. */
+  /** Requests the listing that is due: for a doubt, for the search, or the next window. */
   #continue(now: number, outputs: ReceiveOutput[]): ReceiveOutput[] {
     if (!this.#connected || this.#listing !== undefined || now < this.#retryAt) return outputs;
     if (now >= this.#nextDoubtAt()) {
@@ -319,14 +346,14 @@ export class ReceiveState {
   ): void {
     const there = listed.find(({ position }) => position === low)?.announcement.hash;
     if (expected && there && there !== expected) return this.#reset("other-log", now, outputs);
-    // A peer lists its newest update always, and here was one.
+    // A peer always lists its newest update, so an empty answer contradicts the known number.
     if (expected && listed.length === 0) this.#identity.contradict();
     const before = this.#high ?? -Infinity;
     const hasAll = this.#addAll(listed, outputs);
     const high = this.#high ?? before;
     const claimed = this.#claimed ?? high;
     if (high > before || !hasAll || claimed <= high) return;
-    // Rule 4: more was announced than is listed here.
+    // Rule 4: a higher number was announced than the listing shows.
     if (claimed <= asked) this.#disbelieve(now);
     else if (now < this.#searchAt) this.#relistAt = this.#searchAt;
     else {
@@ -335,19 +362,19 @@ export class ReceiveState {
     }
   }
 
-  /** Rule 8: what is listed to recognise the log; undefined while nothing of it is known. */
+  /** Rule 8: the number that identifies the log; undefined while none is known. */
   #landmark(): WirePosition | undefined {
     return this.#cursor ?? this.#pending.lowest?.announcement;
   }
 
-  /** False when there is nothing to recognise, and so nothing that another log could hide. */
+  /** Returns false when no number of the log is known, so that no check is needed. */
   #askIdentity(outputs: ReceiveOutput[]): boolean {
     const known = this.#landmark();
     if (known === undefined) {
       this.#identity.settle();
       return false;
     }
-    // One more than needed: the 2003 implementation leaves out the first.
+    // One number more than needed, since the 2003 implementation omits the first one.
     const low = Math.max(0, known.number - 1);
     const { number: high, hash: expected } = known;
     this.#request({ low, high, purpose: "identity", expected }, outputs);
@@ -378,12 +405,12 @@ export class ReceiveState {
     if (found === undefined) return;
     this.#search = undefined;
     if (found[0] === undefined) {
-      // What was announced last may belong to a log that is gone; a new one begins at 1.
+      // The last announcement may be from a log that is gone. A new log starts at 1.
       const { window } = RECEIVE_LIMITS;
       if (this.#high !== undefined || this.#searchedFrom < window) return this.#disbelieve(now);
       return this.#startSearch(window - 1, -Infinity, outputs);
     }
-    // Without a cursor this is where the log begins; with one it is the far side of a hole.
+    // Without a cursor this is the start of the log, otherwise the upper end of a hole.
     this.#high ??= found[0].position - 1;
     this.#addAll(found, outputs);
   }
@@ -393,7 +420,7 @@ export class ReceiveState {
     this.#relistAt = now + RECEIVE_LIMITS.relistMs;
   }
 
-  /** Notes what a listing shows, as far as there is room; false when there was not. */
+  /** Adds the entries of a listing. Returns false when there was no room for all (rule 7). */
   #addAll(listed: readonly Listed[], outputs: ReceiveOutput[]): boolean {
     for (const one of listed) {
       const high = this.#high ?? one.position - 1;
@@ -407,7 +434,7 @@ export class ReceiveState {
     return true;
   }
 
-  /** Notes a number on top of all others; false when there is no room for it. */
+  /** Adds a number above all others. Returns false when there is no room for it (rule 7). */
   #add({ position, announcement }: Listed, listed: boolean, outputs: ReceiveOutput[]): boolean {
     const isKnown = this.#known(announcement);
     if (!isKnown && this.#pending.unresolved >= RECEIVE_LIMITS.tracked) return false;
@@ -419,7 +446,7 @@ export class ReceiveState {
     return true;
   }
 
-  /** A number that we are past was announced or listed again. */
+  /** Compares a number that is already known with its new announcement or listing. */
   #compare(position: number, one: Announcement, listed: boolean): void {
     const { number, hash } = one;
     const isSame =
@@ -428,7 +455,7 @@ export class ReceiveState {
       (number === this.#cursor?.number && hash === this.#cursor.hash);
     if (isSame && listed) this.#pending.confirm(position);
     if (isSame) return;
-    // Known or not: a peer announces a number once on a connection, unless its log began anew.
+    // A peer announces a number once on a connection, unless its log was replaced.
     if (!listed) this.#identity.contradict();
     if (!this.#known(one)) this.#doubted(position);
   }
@@ -437,14 +464,14 @@ export class ReceiveState {
     this.#doubt = Math.min(this.#doubt ?? position, position);
   }
 
-  /** Rule 6: what stands at the position in doubt and above it is to be listed again. */
+  /** Rule 6: the position in doubt and all above it are listed again. */
   #goBack(now: number): void {
     const position = this.#doubt;
     this.#doubt = undefined;
     this.#doubtAt = now + RECEIVE_LIMITS.relistMs;
     const high = this.#high;
     if (position === undefined || high === undefined || position > high) return;
-    // It is the log that we know: what is far behind the cursor was listed when we passed it.
+    // The log is the known one. A number far below the cursor was listed before it was passed.
     const isBehind = position < (this.#pending.lowest?.position ?? high + 1);
     if (isBehind && high - position >= RECEIVE_LIMITS.window) return;
     this.#pending.dropFrom(position);
@@ -462,7 +489,7 @@ export class ReceiveState {
     return this.#continue(now, outputs);
   }
 
-  /** Moves the cursor over what is resolved. */
+  /** Moves the cursor over resolved numbers. */
   #advance(outputs: ReceiveOutput[]): void {
     if (!this.#identity.isKnown) return this.#pending.trim();
     const last = this.#pending.takeResolved();

@@ -1,12 +1,12 @@
 /**
- * Where a peer's log begins, or the far side of a hole in it: windows of numbers are listed
- * backwards until one is empty (rules 3 and 4 of `receive-state.ts`). Says which window is next and
- * keeps what the lowest one has shown; sends nothing.
+ * Searches the start of a peer's log, or the upper end of a hole in it: windows of numbers are
+ * listed backwards until one is empty (rules 3 and 4 of `receive-state.ts`). This class computes
+ * the next window and keeps the entries of the lowest one. The caller sends the LIST.
  */
 import type { Listed } from "./positions.js";
 import { numberAt, roundOf } from "./positions.js";
 
-/** A search that goes back further, over a million numbers, is led astray. */
+/** A search over more than a million numbers is stopped: the answers are forged. */
 const MOST_WINDOWS = 1000;
 
 export class BackwardSearch {
@@ -16,14 +16,14 @@ export class BackwardSearch {
   #windows = 0;
   #found: readonly Listed[] = [];
 
-  /** From position `from` down to just above `floor`, which is -Infinity when nothing is known. */
+  /** Searches from `from` down to just above `floor`; -Infinity for no known lower bound. */
   constructor(from: number, floor: number, windowSize: number) {
     this.#next = from;
     this.#floor = floor;
     this.#windowSize = windowSize;
   }
 
-  /** The positions to list next, both included, all of one round. */
+  /** The positions to list next, inclusive. All are in one round. */
   get window(): { readonly low: number; readonly high: number } {
     const high = this.#next;
     const low = Math.max(high - this.#windowSize + 1, roundOf(high), this.#floor + 1);
@@ -31,8 +31,8 @@ export class BackwardSearch {
   }
 
   /**
-   * The window's listing, ascending. Returns undefined when there is more to search, else what the
-   * lowest window that was not empty has shown: nothing at all if there was none.
+   * Takes the listing of the window, in ascending order. Returns undefined when the search goes on,
+   * otherwise the entries of the lowest window that was not empty, or [] when all were empty.
    */
   listed(listed: readonly Listed[]): readonly Listed[] | undefined {
     const lowest = listed[0];
@@ -41,7 +41,7 @@ export class BackwardSearch {
     this.#found = listed;
     this.#windows += 1;
     this.#next = low - 1;
-    // There is a number 0 only after a wrap; then the log goes on below it, at the top.
+    // A number 0 exists only after a wrap. The log then continues below it, at 2^31-1.
     const isStart = numberAt(low) === 0 && lowest.position > low;
     const isDone = isStart || low <= this.#floor + 1 || this.#windows >= MOST_WINDOWS;
     return isDone ? this.#found : undefined;

@@ -1,11 +1,11 @@
 /**
- * KX messages to bytes, the other half of `parser.ts`: CRLF always, upper-case commands, no line
- * that is a lone dot unless it ends the message. Armor is written by us (`openpgp/armor.ts`), so
- * it has no such line; the text of an ERROR is made printable here.
+ * Writes KX messages as bytes, for `parser.ts` to read: CRLF, upper-case commands, and a line with
+ * a single dot only at the end. `openpgp/armor.ts` writes the armor and never writes such a line.
+ * The text of an ERROR is made printable here.
  */
 import type { Announcement, Message, NumberRange } from "./messages.js";
 
-/** Longest ERROR text; a person reads it, and a peer's line cap must hold it. */
+/** Longest ERROR text. It must fit the line limit of the peer. */
 const ERROR_TEXT_CHARS = 200;
 
 /** The bytes of one message. */
@@ -13,13 +13,13 @@ export function serialize(message: Message): Uint8Array {
   return Buffer.from(`${message.tag}\r\n${message.command}\r\n${data(message)}.\r\n`, "latin1");
 }
 
-/** The lines of announcements as they stand in an IHAVE. */
+/** Announcements as the lines of an IHAVE. */
 export function serializeLines(announcements: readonly Announcement[]): Uint8Array {
   const text = announcements.map((one) => `${announcementLine(one)}\r\n`).join("");
   return Buffer.from(text, "latin1");
 }
 
-/** An IHAVE in answer to a LIST, of lines that are serialized. */
+/** An IHAVE that answers a LIST, from lines of `serializeLines`. */
 export function serializeListing(
   tag: string,
   inReplyTo: string,
@@ -29,7 +29,7 @@ export function serializeListing(
   return Buffer.concat([head, ...lines, Buffer.from(".\r\n", "latin1")]);
 }
 
-/** The data line of an announcement, without line end. */
+/** The data line of an announcement, without its line end. */
 export function announcementLine(announcement: Announcement): string {
   const fingerprint = announcement.fingerprint === undefined ? "" : `${announcement.fingerprint} `;
   return `${announcement.number} ${fingerprint}${announcement.hash}`;

@@ -1,41 +1,36 @@
 /**
- * One KX connection, sans-IO: what may be said when (thesis A.2.5 to A.2.7, design of KX/1.0).
- * Bytes and orders go in, each call returns its outputs in the order in which they are to be
- * carried out. Time is an argument in milliseconds of a monotonic clock. A session knows nothing
- * of the log, of other peers or of what an update is; cursors and requests that outlive the
- * connection are `receive-state.ts` and `fetch-tracker.ts`.
+ * The state machine of one KX connection: which message is legal when (thesis A.2.5 to A.2.7,
+ * design of KX/1.0). It does no I/O. Inputs are received bytes and calls of the owner; each returns
+ * its outputs in the order in which the owner performs them. Time is an argument, in milliseconds
+ * of a monotonic clock. Cursors and requests that outlive the connection are in `receive-state.ts`
+ * and `fetch-tracker.ts`.
  *
  *  1. Both sides send HELO at once. On the peer's HELO the session asks its owner for the newest
- *     announcement (`greet`) and sends it as IHAVE NOTIFY before anything else; an empty log sends
- *     one without a line, since silence would be a sequence error at the other side.
- *  2. Anything but HELO first, or but IHAVE NOTIFY after it, is 551 and the end. HELO is due in
- *     30 s, the first IHAVE in 60 s. A second HELO is 551 and is otherwise passed over.
- *  3. Another major version is 500, CLOSE, and no new attempt for an hour.
- *  4. What makes no sense as a message is 500 and the connection lives. What makes no sense as a
- *     stream is ERROR NOTIFY 500 and the end.
- *  5. An ERROR is never answered by an ERROR but 501, a 501 by none, and no more than 20 a minute
- *     leave beside those that say "not available", so that two confused servers fall silent.
- *  6. A reply is believed only when it quotes a request that is open (`open-requests.ts`); what
- *     nobody asked for is dropped. Such a reply, an ERROR that concerns no request, and all of
- *     rule 4 are bad messages; the tenth ends the connection, so that a flood ends itself.
- *  7. After 5 minutes without a byte the owner is told (`silent`) and lists something. A LIST that
- *     stays unanswered for 60 s makes the owner list again at once; two in a row are the end.
- *  8. After CLOSE, either way, nothing new is asked; what is owed is answered for up to 10 s, and
- *     the peer's CLOSE after it, since a peer may hang up on the reply.
+ *     announcement (`greet`) and sends it as IHAVE NOTIFY before any other message. For an empty
+ *     log it sends an IHAVE without a line, since the peer requires one.
+ *  2. The first message must be HELO and the next one IHAVE NOTIFY. Any other message is answered
+ *     by 551 and ends the connection. HELO is due in 30 s, the first IHAVE in 60 s. A second HELO
+ *     is answered by 551 and otherwise ignored.
+ *  3. Another major version is answered by 500 and CLOSE. There is no new attempt for an hour.
+ *  4. A malformed message is answered by 500 and the connection continues. When the framing is
+ *     lost, ERROR NOTIFY 500 is sent and the connection ends.
+ *  5. An ERROR is answered only when it is malformed, by 501. At most 20 ERRORs a minute are sent,
+ *     those with "not available" not counted, so two servers cannot send each other ERRORs forever.
+ *  6. A reply is accepted only when it quotes an open request (`open-requests.ts`), and is dropped
+ *     otherwise. Such a reply, an ERROR without a request, and all of rule 4 count as bad messages.
+ *     The tenth bad message ends the connection.
+ *  7. After 5 minutes without a received byte the owner is told (`silent`) and sends a LIST. A LIST
+ *     without an answer for 60 s has the same effect. Two in a row end the connection.
+ *  8. After CLOSE from either side nothing new is requested. Open requests of the peer are answered
+ *     for up to 10 s. Its CLOSE is answered last, since a peer may disconnect on the reply.
  */
 import type { UpdateHash } from "../update.js";
-import { CloseHandshake } from "./close-handshake.js";
-import type { Fault } from "./error-budget.js";
-import { ErrorBudget } from "./error-budget.js";
-import type { Announcement, Malformed, Message } from "./messages.js";
+import type { Announcement, Malformed, Message, NumberRange } from "./messages.js";
 import { ERROR_CODE } from "./messages.js";
-import { OpenRequests } from "./open-requests.js";
+import { OpenRequests, type UpdateRequest } from "./open-requests.js";
 import type { Parsed, ParserLimits } from "./parser.js";
 import { PARSER_LIMITS, Parser } from "./parser.js";
 import { serialize, serializeListing } from "./serializer.js";
-import type { EndReason, SessionOutput } from "./session-output.js";
-import { isAnswer } from "./session-output.js";
-import { Tags } from "./tags.js";
 
 const VERSION = "1.0";
 
@@ -44,33 +39,85 @@ export const SESSION_LIMITS = {
   firstAnnouncementMs: 60_000,
   silenceMs: 5 * 60_000,
   listMs: 60_000,
-  /** The thesis suggests to come back later; an hour leaves the operator time to upgrade. */
+  /** The thesis says to try again later; an hour leaves the operator time to upgrade. */
   versionBackoffMs: 60 * 60_000,
 } as const;
+
+/** A request of the peer, to be answered by `answerList` or `answerUpdate`. */
+export type AskedNumber =
+  | { readonly kind: "list"; readonly tag: string; readonly ranges: readonly NumberRange[] }
+  | { readonly kind: "update"; readonly tag: string; readonly number: number };
+
+export type SessionOutput =
+  | { readonly type: "send"; readonly bytes: Uint8Array }
+  /** The peer sent HELO. The owner now calls `greet` with our newest announcement. */
+  | { readonly type: "greet" }
+  | { readonly type: "established"; readonly newest: Announcement | undefined }
+  | { readonly type: "announced"; readonly announcements: readonly Announcement[] }
+  | {
+      readonly type: "listed";
+      readonly low: number;
+      readonly high: number;
+      readonly announcements: readonly Announcement[];
+    }
+  | { readonly type: "list-failed"; readonly low: number; readonly high: number }
+  | { readonly type: "asked"; readonly asked: AskedNumber }
+  | {
+      readonly type: "update";
+      readonly request: UpdateRequest;
+      readonly announcement: Announcement;
+      readonly armor: Uint8Array;
+    }
+  /** The peer no longer has the update. */
+  | { readonly type: "unavailable"; readonly request: UpdateRequest }
+  /** The peer answered with another ERROR, or with an UPDATE that is too large. */
+  | {
+      readonly type: "update-failed";
+      readonly request: UpdateRequest;
+      readonly problem: string;
+    }
+  /** Answers to GETUPDATEs were received, or a part of one. */
+  | { readonly type: "progress" }
+  | { readonly type: "silent" }
+  /** For the operator: the peer violated the protocol or sent an ERROR. */
+  | { readonly type: "complaint"; readonly problem: string }
+  /** Close the connection after all output was written. */
+  | { readonly type: "end"; readonly reason: EndReason; readonly backoffMs?: number };
+
+export type EndReason =
+  | "closed"
+  | "out-of-sequence"
+  | "version"
+  | "lost-framing"
+  | "too-many-errors"
+  | "greeting-timeout"
+  | "silent";
+
+export const ERROR_LIMITS = { badMessages: 10, errorsPerMinute: 20 } as const;
 
 export class Session {
   readonly #parser: Parser;
   #state: "helo" | "newest" | "open" | "closing" | "ended" = "helo";
   readonly #tags = new Tags();
   readonly #requests = new OpenRequests();
-  /** Answers that the peer still waits for. */
+  /** How many requests of the peer have no answer yet. */
   #owed = 0;
   #startedAt: number;
-  #heardAt: number;
-  /** Whether `silent` was reported, so that it is said once a silence. */
-  #silenceTold = false;
+  #receivedAt: number;
+  /** Whether `silent` was returned since the last received byte. */
+  #silenceReported = false;
   readonly #closeHandshake = new CloseHandshake();
-  /** Tag of the peer's CLOSE while it is not answered. */
+  /** The tag of the peer's CLOSE until it is answered. */
   #closeTag: string | undefined;
   readonly #errors = new ErrorBudget();
 
   constructor(now: number, limits: ParserLimits = PARSER_LIMITS) {
     this.#parser = new Parser(limits);
     this.#startedAt = now;
-    this.#heardAt = now;
+    this.#receivedAt = now;
   }
 
-  /** Both greetings are done and nobody has said CLOSE: requests and announcements may be made. */
+  /** Both greetings are done and no CLOSE was sent: requests and announcements are allowed. */
   get isOpen(): boolean {
     return this.#state === "open";
   }
@@ -84,8 +131,8 @@ export class Session {
   }
 
   received(bytes: Uint8Array, now: number): SessionOutput[] {
-    this.#heardAt = now;
-    this.#silenceTold = false;
+    this.#receivedAt = now;
+    this.#silenceReported = false;
     const outputs: SessionOutput[] = [];
     for (const parsed of this.#parser.push(bytes)) {
       if (this.#state === "ended") return outputs;
@@ -95,7 +142,7 @@ export class Session {
     return outputs;
   }
 
-  /** Does what has become due; call at `nextAt` or any time. */
+  /** Performs what is due. It may be called at any time, and must be called at `nextAt`. */
   tick(now: number): SessionOutput[] {
     const outputs: SessionOutput[] = [];
     if (this.#state === "ended") return outputs;
@@ -111,33 +158,33 @@ export class Session {
       this.#end("greeting-timeout", outputs);
     } else if (this.#state === "open") {
       const again = this.#expireLists(now, outputs);
-      const silent = !this.#silenceTold && now >= this.#heardAt + SESSION_LIMITS.silenceMs;
+      const silent = !this.#silenceReported && now >= this.#receivedAt + SESSION_LIMITS.silenceMs;
       if (this.isOpen && (again || silent)) {
-        this.#silenceTold = true;
+        this.#silenceReported = true;
         outputs.push({ type: "silent" });
       }
     }
     return outputs;
   }
 
-  /** When `tick` is next due, or undefined when only the peer can move things. */
+  /** When `tick` is due, or undefined when nothing is due before the next input. */
   nextAt(): number | undefined {
     if (this.#state === "ended") return undefined;
     if (this.#closeHandshake.dueAt !== undefined) return this.#closeHandshake.dueAt;
     if (this.#state !== "open") return this.#greetingDueAt();
-    const silentAt = this.#silenceTold ? Infinity : this.#heardAt + SESSION_LIMITS.silenceMs;
+    const silentAt = this.#silenceReported ? Infinity : this.#receivedAt + SESSION_LIMITS.silenceMs;
     const next = Math.min(silentAt, this.#requests.nextAt());
     return next === Infinity ? undefined : next;
   }
 
-  /** When the peer's next part of the greeting is due; Infinity once it is done. */
+  /** The deadline of the peer's next greeting message; Infinity after the greeting. */
   #greetingDueAt(): number {
     if (this.#state === "helo") return this.#startedAt + SESSION_LIMITS.heloMs;
     if (this.#state === "newest") return this.#startedAt + SESSION_LIMITS.firstAnnouncementMs;
     return Infinity;
   }
 
-  /** Answers `greet`: our newest announcement, or none when the log is empty. */
+  /** Answers the output `greet`: our newest announcement, undefined for an empty log. */
   greet(newest: Announcement | undefined): SessionOutput[] {
     return [this.#announcement(newest === undefined ? [] : [newest], undefined)];
   }
@@ -146,7 +193,7 @@ export class Session {
     return this.isOpen ? [this.#announcement(announcements, undefined)] : [];
   }
 
-  /** Asks for the announcements from `low` to `high`, wire numbers. */
+  /** Requests the announcements from `low` to `high`, as wire numbers. */
   list(low: number, high: number, now: number): SessionOutput[] {
     if (!this.isOpen) return [];
     const tag = this.#tags.next();
@@ -154,7 +201,7 @@ export class Session {
     return [this.#send({ command: "LIST", tag, ranges: [{ low, high }] })];
   }
 
-  /** Asks for one update; each request carries one number, so that each answer has its own tag. */
+  /** Requests one update. Each GETUPDATE has one number, so that each answer has its own tag. */
   get(number: number, hash: UpdateHash): SessionOutput[] {
     if (!this.isOpen) return [];
     const tag = this.#tags.next();
@@ -162,7 +209,7 @@ export class Session {
     return [this.#send({ command: "GETUPDATE", tag, numbers: [number] })];
   }
 
-  /** Answers a LIST by lines of `serializeLines`. */
+  /** Answers a LIST with lines of `serializeLines`. */
   answerList(tag: string, lines: readonly Uint8Array[]): SessionOutput[] {
     if (this.#state === "ended") return [];
     return this.#answer([{ type: "send", bytes: serializeListing(this.#tags.next(), tag, lines) }]);
@@ -175,19 +222,19 @@ export class Session {
     ]);
   }
 
-  /** The answer for a number that we do not have (any more). */
+  /** Answers a request for a number that we do not have, or no longer have. */
   answerUnavailable(tag: string, number: number): SessionOutput[] {
     const text = `${number} update not available`;
     const error = { tag: this.#tags.next(), inReplyTo: tag, code: ERROR_CODE.generic, text };
     return this.#answer([this.#send({ command: "ERROR", ...error })]);
   }
 
-  /** Says CLOSE; the `end` follows when the peer agrees, or after 10 s. */
+  /** Sends CLOSE. The output `end` follows when the peer answers, or after 10 s. */
   close(now: number): SessionOutput[] {
     if (this.#state === "ended" || this.#state === "closing") return [];
     this.#state = "closing";
     const tag = this.#tags.next();
-    this.#closeHandshake.say(tag, now);
+    this.#closeHandshake.sent(tag, now);
     return [this.#send({ command: "CLOSE", tag, inReplyTo: undefined })];
   }
 
@@ -250,7 +297,7 @@ export class Session {
   }
 
   #takeSecondHelo(tag: string, now: number, outputs: SessionOutput[]): void {
-    // The peer's greeting may cross our early CLOSE.
+    // The peer may have sent its greeting before it received our early CLOSE.
     if (this.#state === "closing") return;
     this.#bad({ tag, code: ERROR_CODE.sequence, text: "HELO was said already" }, now, outputs);
   }
@@ -261,7 +308,7 @@ export class Session {
     }
     this.#state = "open";
     outputs.push({ type: "established", newest: parsed.announcements.at(-1) });
-    // More than the newest is not forbidden; whatever was announced counts as announced.
+    // The thesis does not forbid more than the newest announcement.
     if (parsed.announcements.length > 1) {
       outputs.push({ type: "announced", announcements: parsed.announcements });
     }
@@ -270,7 +317,7 @@ export class Session {
   #outOfSequence(parsed: Parsed, due: string, now: number, outputs: SessionOutput[]): void {
     const isMalformedError = parsed.command === "malformed" && parsed.name === "ERROR";
     if (parsed.command === "ERROR" || isMalformedError) {
-      // Rule 5 goes before rule 2: the peer gave up, and hears nothing more about it.
+      // Rule 5 overrides rule 2: an ERROR is not answered.
       const problem = parsed.command === "ERROR" ? errorText(parsed) : parsed.problem;
       outputs.push({ type: "complaint", problem });
     } else {
@@ -289,7 +336,7 @@ export class Session {
     const request = this.#requests.settle(inReplyTo, "list");
     if (request?.kind === "list") {
       outputs.push({ type: "listed", low: request.low, high: request.high, announcements });
-    } else this.#unasked("a listing that was not asked for", outputs);
+    } else this.#unexpected("a listing that was not asked for", outputs);
     this.#endWhenDone(outputs);
   }
 
@@ -298,7 +345,7 @@ export class Session {
     outputs: SessionOutput[],
   ): void {
     const request = this.#requests.settle(parsed.inReplyTo, "update");
-    if (request?.kind !== "update") this.#unasked("an UPDATE that was not asked for", outputs);
+    if (request?.kind !== "update") this.#unexpected("an UPDATE that was not asked for", outputs);
     else if (parsed.command === "oversized") {
       outputs.push({ type: "update-failed", request, problem: "the UPDATE is too large" });
     } else {
@@ -311,7 +358,7 @@ export class Session {
   #takeError(message: Message & { command: "ERROR" }, outputs: SessionOutput[]): void {
     const request = this.#requests.settle(message.inReplyTo);
     const problem = errorText(message);
-    if (request === undefined) this.#unasked(problem, outputs);
+    if (request === undefined) this.#unexpected(problem, outputs);
     else if (request.kind === "list") {
       const { low, high } = request;
       outputs.push({ type: "list-failed", low, high }, { type: "complaint", problem });
@@ -326,22 +373,22 @@ export class Session {
 
   #takeMalformed(message: Malformed, now: number, outputs: SessionOutput[]): void {
     const { tag, name, problem: text } = message;
-    // Rule 5: the only answer that an ERROR may get.
+    // Rule 5: the only answer to an ERROR.
     const code = name === "ERROR" ? ERROR_CODE.troubleWithError : ERROR_CODE.generic;
     this.#bad({ tag, code, text }, now, outputs);
   }
 
   #takeClose(message: Message & { command: "CLOSE" }, now: number, outputs: SessionOutput[]): void {
-    const heard = this.#closeHandshake.hear(message.inReplyTo, now);
-    if (heard === "unasked") this.#unasked("a CLOSE in reply to none", outputs);
-    if (heard === "answer") {
+    const outcome = this.#closeHandshake.received(message.inReplyTo, now);
+    if (outcome === "unexpected") this.#unexpected("a CLOSE that quotes an unknown tag", outputs);
+    if (outcome === "answer") {
       this.#state = "closing";
       this.#closeTag = message.tag;
     }
     this.#endWhenDone(outputs);
   }
 
-  /** Rule 8: the reply to CLOSE is the last thing that the peer gets. */
+  /** Rule 8: answers the CLOSE of the peer, as the last message. */
   #agree(outputs: SessionOutput[]): void {
     const inReplyTo = this.#closeTag;
     if (inReplyTo === undefined) return;
@@ -349,7 +396,7 @@ export class Session {
     outputs.push(this.#send({ command: "CLOSE", tag: this.#tags.next(), inReplyTo }));
   }
 
-  /** Rule 8: the end, once neither side waits for anything. */
+  /** Rule 8: ends the connection when no request is open on either side. */
   #endWhenDone(outputs: SessionOutput[]): void {
     if (this.#state !== "closing" || !this.#closeHandshake.isAgreed || this.#owed > 0) return;
     this.#agree(outputs);
@@ -361,8 +408,8 @@ export class Session {
     this.#countBad(outputs);
   }
 
-  /** Rule 6: the operator hears of it, the peer does not. */
-  #unasked(problem: string, outputs: SessionOutput[]): void {
+  /** Rule 6: reports it to the operator, not to the peer. */
+  #unexpected(problem: string, outputs: SessionOutput[]): void {
     outputs.push({ type: "complaint", problem });
     this.#countBad(outputs);
   }
@@ -372,7 +419,7 @@ export class Session {
       this.#end("too-many-errors", outputs);
   }
 
-  /** Tells the peer, within the budget of rule 5, and the operator. */
+  /** Sends an ERROR, within the limit of rule 5, and reports to the operator. */
   #complain(fault: Fault, now: number, outputs: SessionOutput[]): void {
     const { tag: inReplyTo, code, text } = fault;
     if (this.#errors.takeError(now)) {
@@ -381,7 +428,7 @@ export class Session {
     outputs.push({ type: "complaint", problem: text });
   }
 
-  /** Rule 7; true when the owner has to list once more. */
+  /** Rule 7. Returns true when the owner has to send another LIST. */
   #expireLists(now: number, outputs: SessionOutput[]): boolean {
     const overdue = this.#requests.expired(now);
     for (const { low, high } of overdue) outputs.push({ type: "list-failed", low, high });
@@ -413,4 +460,107 @@ export class Session {
 
 function errorText(message: Message & { command: "ERROR" }): string {
   return `ERROR ${message.code} ${message.text}`;
+}
+
+/** Whether an output is the result of a GETUPDATE. */
+function isAnswer({ type }: SessionOutput): boolean {
+  return type === "update" || type === "unavailable" || type === "update-failed";
+}
+
+/** The content of an ERROR. `tag` is the one of the faulty message, undefined for NOTIFY. */
+interface Fault {
+  readonly tag?: string | undefined;
+  readonly code: number;
+  readonly text: string;
+}
+
+/**
+ * Counts bad messages of the peer (rule 6) and the ERRORs that were sent in the last minute
+ * (rule 5). The session acts on the results.
+ */
+class ErrorBudget {
+  #badMessages = 0;
+  #windowAt = -Infinity;
+  #sentInWindow = 0;
+
+  /** Counts a bad message. Returns true when the limit is reached. */
+  countBadMessage(): boolean {
+    this.#badMessages += 1;
+    return this.#badMessages >= ERROR_LIMITS.badMessages;
+  }
+
+  /** Counts one ERROR. Returns false when the limit of this minute is reached. */
+  takeError(now: number): boolean {
+    if (now - this.#windowAt >= 60_000) {
+      this.#windowAt = now;
+      this.#sentInWindow = 0;
+    }
+    this.#sentInWindow += 1;
+    return this.#sentInWindow <= ERROR_LIMITS.errorsPerMinute;
+  }
+}
+
+/** Rule 8. */
+const CLOSE_MS = 10_000;
+
+/**
+ * The state of the CLOSE handshake (thesis A.2.7, rule 8): either side sends CLOSE, and the other
+ * one answers with a CLOSE that quotes the tag.
+ */
+class CloseHandshake {
+  #dueAt: number | undefined;
+  #ownTag: string | undefined;
+  #hasAnswered = false;
+  #isAgreed = false;
+
+  /** When the connection ends at the latest; undefined before the first CLOSE. */
+  get dueAt(): number | undefined {
+    return this.#dueAt;
+  }
+
+  /** The peer has answered our CLOSE, or has sent its own. */
+  get isAgreed(): boolean {
+    return this.#isAgreed;
+  }
+
+  /** We send CLOSE with this tag. */
+  sent(tag: string, now: number): void {
+    this.#ownTag = tag;
+    this.#dueAt ??= now + CLOSE_MS;
+  }
+
+  /**
+   * The peer sent CLOSE. `inReplyTo` is the tag that it quotes, if any. Only its first own CLOSE is
+   * answered. A CLOSE that quotes a tag that we did not send is `unexpected`.
+   */
+  received(inReplyTo: string | undefined, now: number): "answer" | "unexpected" | "nothing" {
+    if (inReplyTo !== undefined && inReplyTo !== this.#ownTag) return "unexpected";
+    this.#isAgreed = true;
+    if (inReplyTo !== undefined || this.#hasAnswered) return "nothing";
+    this.#hasAnswered = true;
+    this.#dueAt ??= now + CLOSE_MS;
+    return "answer";
+  }
+}
+
+const DIGITS = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
+const PLACES = 4;
+
+/**
+ * The tags of our messages (thesis A.1): four characters, each unique on its connection. They are
+ * numbers in base 62 from 0001, unique for the first 14 million messages.
+ */
+class Tags {
+  #count = 0;
+
+  next(): string {
+    this.#count = (this.#count + 1) % DIGITS.length ** PLACES;
+    let rest = this.#count;
+    let tag = "";
+    for (let place = 0; place < PLACES; place++) {
+      tag = DIGITS.charAt(rest % DIGITS.length) + tag;
+      rest = Math.floor(rest / DIGITS.length);
+    }
+    return tag;
+  }
 }

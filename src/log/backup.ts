@@ -1,10 +1,10 @@
 /**
- * A copy of a log, made while its gateway runs: the state of one moment, as one file without a WAL
- * beside it, inspected before it gets its name. Copying the files by hand would do for neither: the
- * newest updates are in the WAL.
+ * Copies a log while its gateway runs. The copy is a snapshot in a single file without a WAL, and
+ * is inspected before it gets its final name. A copy made with cp is not a snapshot, and lacks the
+ * newest updates, which are in the WAL.
  *
- * It never writes over a file unless it is told to, and never over the log itself. Limits: while it
- * runs the WAL of the log cannot be emptied and grows; the copy is as large as the log.
+ * A file is overwritten only with `replace`, and the log itself never. Limits: the WAL of the log
+ * cannot be emptied during the copy and grows; the copy is as large as the log.
  */
 import {
   closeSync,
@@ -23,20 +23,20 @@ import { Connection, makePrivate } from "./connection.js";
 import { type Inspection, inspectLog } from "./inspect.js";
 import { asTrouble } from "./trouble.js";
 
-/** Pages a step: 4 MiB, so that progress shows and a signal is heard. */
+/** Pages per step, 4 MiB: progress is shown and signals are handled between two steps. */
 const STEP_PAGES = 1000;
 
 export interface BackupOptions {
   /** Whether a file of that name may be replaced. */
   readonly replace: boolean;
-  /** Called after each step with the share that is done, 0 to 1. */
+  /** Called after each step with the completed share, 0 to 1. */
   readonly onProgress: (share: number) => void;
 }
 
 /**
- * Copies the log at `path` to the file `target` and resolves with what the copy holds. Throws
- * `Trouble` when the log cannot be read, the copy cannot be written or is not sound; then `target`
- * is as it was.
+ * Copies the log at `path` to the file `target` and resolves with the inspection of the copy.
+ * Throws `Trouble` when the log cannot be read, or the copy cannot be written or is damaged; then
+ * `target` is unchanged.
  */
 export async function backUpLog(
   path: string,
@@ -88,7 +88,7 @@ function taken(target: string): Trouble {
   return new Trouble("unusable", `${target}: exists already`, remedy);
 }
 
-/** One read transaction around all steps, else each append would make the copy begin anew. */
+/** All steps are in one read transaction; otherwise each append would restart the copy. */
 async function copy(
   db: Database.Database,
   partial: string,
@@ -108,7 +108,7 @@ async function copy(
   }
 }
 
-/** Without WAL mode the copy needs no file beside it; a gateway that uses it turns it on again. */
+/** Turns WAL mode off, so that the copy is one file. A gateway that opens it turns it on again. */
 function asOneFile(partial: string): void {
   const db = new Database(partial);
   try {
@@ -119,11 +119,11 @@ function asOneFile(partial: string): void {
   }
 }
 
-/** Gives the finished copy its name, on disk for good. */
+/** Gives the finished copy its final name and makes both durable. */
 function settle(partial: string, target: string, replace: boolean): void {
   sync(partial);
   if (replace) renameSync(partial, target);
-  // A link fails where a file has appeared meanwhile; a rename would replace it.
+  // A link fails if a file of this name has appeared meanwhile; a rename would replace it.
   else linkSync(partial, target);
   sync(dirname(target));
 }
@@ -137,7 +137,7 @@ function sync(path: string): void {
   }
 }
 
-/** An error of the file system in the operator's words; anything else as it came. */
+/** A `Trouble` for an error of the file system; any other error is returned unchanged. */
 function troubleOfFile(error: unknown, target: string): unknown {
   const { code, message } = error as NodeJS.ErrnoException;
   if (typeof code !== "string" || error instanceof Database.SqliteError) {

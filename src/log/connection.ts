@@ -1,13 +1,12 @@
 /**
- * One open update log file: taking it, proving that it can be trusted, and the two ways through
- * which every statement runs, `read` and `write`. Both turn SQLite's errors into `Trouble`, and
- * `write` leaves no transaction open and no partial row, whatever fails.
+ * One open log file: the lock, the checks at opening, and `read` and `write`, through which every
+ * statement runs. Both turn SQLite's errors into `Trouble`. `write` leaves no open transaction and
+ * no partial row, whatever fails. The meaning of the tables is in the stores.
  *
- * It does not know what the tables mean. One writer at a time: it holds an exclusive lock on the
- * side file PATH-lock for life, which the operating system lets go when the process dies in any
- * way. A file that is deleted or replaced under it is noticed before and after each commit
- * (`place.ts`). Limit: a hard link to the file would be another name with another lock; a symbolic
- * link is followed.
+ * There is one writer: it holds an exclusive lock on the file PATH-lock, which the operating system
+ * releases when the process ends in any way. Before and after each commit it checks that the file
+ * was not deleted or replaced (`place.ts`). Symbolic links are followed. Limit: a hard link to the
+ * file has a lock of its own.
  */
 import { accessSync, constants, existsSync, realpathSync, statSync, writeFileSync } from "node:fs";
 import { basename, dirname, join } from "node:path";
@@ -30,24 +29,24 @@ import { asTrouble } from "./trouble.js";
 
 const MEMORY = ":memory:";
 
-/** How long a statement waits for another process: only a reader's recovery can be in the way. */
+/** How long a statement waits for another process; only the recovery by a reader can block it. */
 const BUSY_TIMEOUT_MS = 5000;
 
-/** Largest log of which a copy is made in memory: what a running gateway rebuilds, and no more. */
+/** Largest log that is copied in memory for a rebuild; a running gateway rebuilds no larger one. */
 const VACUUM_BYTES = 64 * 1024 ** 2;
 
 /** How a log is opened. */
 export interface Opening {
   readonly readonly?: boolean;
   /**
-   * Prepares every statement that the caller will need; throws what SQLite throws. Where tables
-   * have to be made or changed, this is part of the same transaction: a file that does not fit is
-   * left as it was. Without it an outdated log can be opened to read.
+   * Prepares all statements of the caller; throws the errors of SQLite. If tables are created or
+   * changed, it runs in the same transaction, so that an unknown file is left unchanged. Without it
+   * an outdated log can be opened for reading.
    */
   readonly prepare?: (connection: Connection) => void;
 }
 
-/** What stands behind the word "stored", for `doctor` and tests. */
+/** The settings that make "stored" durable, for `doctor` and tests. */
 export interface Durability {
   readonly sqliteVersion: string;
   /** 'wal', or 'memory' for an in-memory log. */
@@ -58,10 +57,10 @@ export interface Durability {
 
 export class Connection {
   readonly db: Database.Database;
-  /** The file as SQLite sees it, symbolic links resolved, or ':memory:'. */
+  /** The path of the file with symbolic links resolved, or ':memory:'. */
   readonly path: string;
   #lock: Database.Database | undefined;
-  /** Where the files of a writer are; undefined for a reader, and in memory. */
+  /** The files of a writer; undefined for a reader and in memory. */
   #place: LogFiles | undefined;
   readonly #begin: Database.Statement<[]>;
   readonly #commit: Database.Statement<[]>;
@@ -80,9 +79,9 @@ export class Connection {
   }
 
   /**
-   * Opens `path` as its one writer, creating the log where there is none, or beside a writer with
-   * `readonly`. Throws `Trouble`: 'busy' when another gateway serves the file, 'not-ours',
-   * 'corrupt', 'read-only' or 'unusable'; then nothing is held.
+   * Opens `path` as its only writer and creates the file if it is missing, or opens it beside a
+   * writer with `readonly`. Throws `Trouble`: 'busy' if another gateway has it, 'not-ours',
+   * 'corrupt', 'read-only' or 'unusable'; then no lock is held.
    */
   static open(path: string, options: Opening = {}): Connection {
     const readonly = options.readonly ?? false;
@@ -116,7 +115,7 @@ export class Connection {
     }
   }
 
-  /** Makes or changes the tables where that is needed, and has all statements prepared. */
+  /** Creates or changes the tables if necessary, and prepares all statements. */
   #understand(found: "empty" | number, { readonly = false, prepare }: Opening): void {
     if (found === "empty") {
       if (readonly) {
@@ -148,17 +147,17 @@ export class Connection {
     }
   }
 
-  /** The first damage that was met; from then on nothing is written any more. */
+  /** The first damage that was found; from then on nothing is written. */
   get damage(): Trouble | undefined {
     return this.#damage;
   }
 
-  /** Calls `listener`, which must not throw, once, when damage is met. */
+  /** Calls `listener`, which must not throw, when damage is found; at most once. */
   onDamage(listener: (damage: Trouble) => void): void {
     this.#onDamage = listener;
   }
 
-  /** Runs statements that only read. Throws `Trouble`. */
+  /** Runs `work`, whose statements only read. Throws `Trouble`. */
   read<T>(work: () => T): T {
     try {
       this.#settle();
@@ -169,9 +168,9 @@ export class Connection {
   }
 
   /**
-   * Runs `work` in one immediate transaction, or as part of the one that is open, and returns once
-   * it is on disk. Throws `Trouble`, or what `work` throws; then nothing of it remains. A damaged
-   * file is not written to: each further page could be lost with it, or make the damage larger.
+   * Runs `work` in an immediate transaction, or as part of the open one, and returns when it is on
+   * disk. Throws `Trouble`, or the error of `work`; then nothing was changed. A damaged file is not
+   * written: further pages could be lost, or increase the damage.
    */
   write<T>(work: () => T): T {
     if (this.#writing) return work();
@@ -183,7 +182,7 @@ export class Connection {
       this.#writing = true;
       const result = work();
       this.#commit.run();
-      // What went into a file that is not at its path any more would not be found again.
+      // A commit to a file that is no longer at its path would be lost.
       this.assertInPlace();
       return result;
     } catch (error) {
@@ -195,19 +194,19 @@ export class Connection {
   }
 
   /**
-   * Throws `Trouble` when what is at the path of the log is not what is open here: deleted,
-   * replaced, cut short, or out of sight behind a mount. A lock file that is gone is made again.
+   * Throws `Trouble` if the open file is no longer at its path: deleted, replaced, truncated or
+   * hidden by a mount. A missing lock file is created again.
    */
   assertInPlace(): void {
     const place = this.#place;
     if (place === undefined) return;
     const trouble = place.trouble(() => this.#pageBytes());
     if (trouble !== undefined) {
-      // What is in a WAL that was deleted is lost with this process, unless it goes into the file.
+      // The content of a deleted WAL is lost with this process unless it is moved into the file.
       if (place.lostWalOnly() && !this.db.inTransaction) this.checkpoint();
       throw trouble;
     }
-    // Last: where the log is not in its place, the lock there is another log's, or cannot be made.
+    // Last: if the log is not in place, the lock file there belongs to another log.
     if (place.hasLock()) return;
     const lock = takeLock(this.path);
     this.#lock?.close();
@@ -215,13 +214,13 @@ export class Connection {
     place.lockTaken();
   }
 
-  /** Bytes of all pages, those in the WAL as well. */
+  /** Bytes of all pages, including those in the WAL. */
   #pageBytes(): number {
     const pages = Number(this.db.pragma("page_count", { simple: true }));
     return pages * Number(this.db.pragma("page_size", { simple: true }));
   }
 
-  /** `asTrouble`, with a memory for damage. */
+  /** `asTrouble`; also notes the first damage. */
   #troubleOf(error: unknown): unknown {
     const trouble = asTrouble(error, this.path);
     if (trouble instanceof Trouble && trouble.kind === "corrupt" && this.#damage === undefined) {
@@ -231,23 +230,23 @@ export class Connection {
     return trouble;
   }
 
-  /** Ends a transaction that failed. SQLite has done so itself after some errors, not after all. */
+  /** Ends a failed transaction. SQLite does so itself after some errors, but not after all. */
   #abandon(): void {
     try {
       this.#settle();
     } catch {
-      // The error that led here is already on its way; the next call tries again before its work.
+      // The first error is thrown already; the next call tries again before its work.
     }
   }
 
-  /** Never work on top of a transaction that was not ended: it would be lost, or seen too early. */
+  /** Rolls back a transaction that was left open, so that no work becomes part of it. */
   #settle(): void {
     if (this.db.inTransaction && !this.#writing) this.#rollback.run();
   }
 
   /**
-   * Moves the WAL into the file and cuts it to nothing, without waiting for readers. Returns
-   * whether that was possible; false is harmless, the WAL shrinks another time. Throws `Trouble`.
+   * Moves the WAL into the file and truncates it, without waiting for readers. Returns whether that
+   * was possible; false is harmless, since a later checkpoint does it. Throws `Trouble`.
    */
   checkpoint(): boolean {
     return this.read(() => {
@@ -262,10 +261,9 @@ export class Connection {
   }
 
   /**
-   * Writes the file anew, without what is unused in it; nobody else gets a turn meanwhile, some ten
-   * milliseconds a megabyte. The copy is made in memory, that of a log above `VACUUM_BYTES` in a
-   * file in SQLite's directory for temporary files (SQLITE_TMPDIR). Throws `Trouble`, also when
-   * there is no room for it.
+   * Rebuilds the file without its unused parts (VACUUM). This blocks the event loop for about ten
+   * milliseconds per megabyte. The copy is in memory, or for a log above `VACUUM_BYTES` in SQLite's
+   * directory for temporary files (SQLITE_TMPDIR). Throws `Trouble`, also if there is no space.
    */
   rebuild(): void {
     this.read(() => {
@@ -278,7 +276,7 @@ export class Connection {
     });
   }
 
-  /** The durable settings as SQLite reports them now. */
+  /** The settings for durability, as SQLite reports them now. */
   durability(): Durability {
     return this.read(() => ({
       sqliteVersion: sqliteVersion(this.db),
@@ -287,32 +285,32 @@ export class Connection {
     }));
   }
 
-  /** Bytes that the log takes on disk with its WAL; for an in-memory log the bytes of its pages. */
+  /** Bytes of the log on disk with its WAL; for a log in memory the bytes of its pages. */
   fileBytes(): number {
     if (this.path !== MEMORY) {
-      // Only stat: opening and closing the file here would drop SQLite's own locks on it.
+      // Only stat: to open and close the file here would drop the locks of SQLite on it.
       return sizeOf(this.path) + sizeOf(`${this.path}-wal`);
     }
     return this.#pageBytes();
   }
 
-  /** Checkpoints, closes and lets the lock go. A second call does nothing. */
+  /** Checkpoints, closes the file and releases the lock. A second call does nothing. */
   close(): void {
     if (!this.db.open) return;
     try {
       if (!this.db.readonly && !this.db.memory) this.checkpoint();
     } catch (error) {
-      // Nothing is lost: the WAL stays beside the file and the next start replays it.
+      // Nothing is lost: the WAL stays beside the file, and the next start recovers it.
       if (!(error instanceof Trouble)) throw error;
     } finally {
-      // SQLite deletes the WAL by its name, which may be another log's by now.
+      // SQLite deletes the WAL by its name, and another log may have this name now.
       if (this.#place?.isWalOfAnother() !== true) this.db.close();
       this.#lock?.close();
     }
   }
 }
 
-/** The path with symbolic links followed, so that two names of one file share one lock. */
+/** The path with symbolic links resolved, so that two names of a file have one lock. */
 function resolved(path: string): string {
   const directory = dirname(path);
   if (!existsSync(directory)) {
@@ -325,7 +323,7 @@ function resolved(path: string): string {
   return existsSync(path) ? realpathSync(path) : join(realpathSync(directory), basename(path));
 }
 
-/** SQLite opens what it may not write as read-only without a word; and a lock needs writing. */
+/** SQLite opens a file without write permission read-only and reports nothing. */
 function assertWritable(path: string): void {
   for (const target of [dirname(path), path, `${path}-wal`, `${path}-shm`, `${path}-lock`]) {
     if (!existsSync(target)) continue;
@@ -341,14 +339,14 @@ function assertWritable(path: string): void {
 }
 
 /**
- * Makes the file that SQLite is about to make, for our own user alone: it holds a secret, and its
- * WAL gets the same mode. One that is there keeps its mode. What stands in the way SQLite says.
+ * Creates the file before SQLite does, with mode 0600: it contains a secret, and its WAL gets the
+ * same mode. An existing file keeps its mode. SQLite reports an error if the file cannot be made.
  */
 export function makePrivate(path: string): void {
   try {
     writeFileSync(path, "", { flag: "wx", mode: 0o600 });
   } catch {
-    // It is there, or SQLite cannot make it either.
+    // The file exists, or SQLite cannot create it either.
   }
 }
 

@@ -1,9 +1,9 @@
 /**
- * How far we have read the logs of our KX peers: one row a peer, the wire number up to which
- * everything is resolved and the hash that stood there (thesis, appendix A). The hash tells a
- * peer's number that we know from the same number after a wrap or a reset.
- *
- * It does not know whether a cursor moves forward; that rule is the session's.
+ * How far the logs of the KX peers have been read, and since when an update may wait there. Both
+ * tables have one row per peer and outlive the process. The receive cursor is the wire number up to
+ * which every announcement is resolved, with the hash that the peer announced under that number
+ * (thesis, appendix A). The hash distinguishes this number from the same number after a wrap or a
+ * reset. The session, not this store, ensures that a cursor only moves forward.
  */
 import type Database from "better-sqlite3";
 import type { UpdateHash } from "../update.js";
@@ -14,6 +14,12 @@ export interface ReceiveCursor {
   readonly number: number;
   /** Hash of the update that the peer has under that number. */
   readonly hash: UpdateHash;
+}
+
+/** A cursor to be stored, or to be forgotten. */
+export interface CursorMove {
+  readonly peer: string;
+  readonly at: ReceiveCursor | undefined;
 }
 
 export class ReceiveCursors {
@@ -39,6 +45,42 @@ export class ReceiveCursors {
 
   set(peer: string, at: ReceiveCursor): void {
     this.#connection.write(() => this.#set.run(peer, at.number, Buffer.from(at.hash, "hex")));
+  }
+
+  forget(peer: string): void {
+    this.#connection.write(() => this.#forget.run(peer));
+  }
+}
+
+/**
+ * Since when an update may wait at a peer that is fetched from at some hours only. Everything above
+ * the receive cursor of the peer was announced at that time or later. After a restart the gateway
+ * knows from it how much time is left before the peer expires the body.
+ */
+export class FetchWaits {
+  readonly #connection: Connection;
+  readonly #get: Database.Statement<[string], number>;
+  readonly #set: Database.Statement<[string, number]>;
+  readonly #forget: Database.Statement<[string]>;
+
+  constructor(connection: Connection) {
+    const { db } = connection;
+    this.#connection = connection;
+    const get = db.prepare<[string], number>("SELECT since FROM fetch_waits WHERE peer = ?");
+    this.#get = get.pluck();
+    this.#set = db.prepare(`
+      INSERT INTO fetch_waits (peer, since) VALUES (?, ?)
+      ON CONFLICT (peer) DO UPDATE SET since = excluded.since`);
+    this.#forget = db.prepare("DELETE FROM fetch_waits WHERE peer = ?");
+  }
+
+  /** Milliseconds since 1970; undefined when it is unknown. */
+  since(peer: string): number | undefined {
+    return this.#connection.read(() => this.#get.get(peer));
+  }
+
+  setSince(peer: string, since: number): void {
+    this.#connection.write(() => this.#set.run(peer, Math.floor(since)));
   }
 
   forget(peer: string): void {

@@ -1,26 +1,25 @@
 /**
- * Whether a log file is what it should be: SQLite's own integrity check, rows that refer to
- * nothing, the totals against a count, bodies against their sizes. Reads beside a running gateway,
- * in one transaction, and changes nothing; takes about a second a gigabyte from memory, longer from
- * a disk.
+ * Checks a log file: SQLite's integrity check, rows without a parent row, the stored totals, and
+ * the sizes of the bodies. It reads in one transaction beside a running gateway and changes
+ * nothing. It takes about a second per gigabyte from memory, longer from a disk.
  *
- * It does not know OpenPGP: that a body still has its hash is not looked at.
+ * Limit: it does not compare the bodies with their hashes.
  */
 import Database from "better-sqlite3";
 import { Connection } from "./connection.js";
 import type { Totals } from "./retention.js";
 
 export interface Inspection extends Totals {
-  /** What is wrong, a sentence each; empty for a sound log. */
+  /** The problems, one sentence each; empty for a sound log. */
   readonly problems: readonly string[];
   /** Number of the newest entry, 0 for an empty log. */
   readonly newest: number;
 }
 
-/** Complaints of SQLite that are handed on; one damaged page causes hundreds. */
+/** Messages of the integrity check that are returned; one damaged page causes hundreds. */
 const MOST_PROBLEMS = 20;
 
-/** Inspects the log at `path`. Throws `Trouble` when it is too damaged to be opened, or no log. */
+/** Inspects the log at `path`. Throws `Trouble` if it cannot be opened or is not a log. */
 export function inspectLog(path: string): Inspection {
   const connection = Connection.open(path, { readonly: true });
   try {
@@ -32,11 +31,11 @@ export function inspectLog(path: string): Inspection {
 
 function inspection(db: Database.Database): Inspection {
   const number = (sql: string) => Number(db.prepare(sql).pluck().get() ?? 0);
-  // One snapshot, else an append in the middle would look like a wrong total.
+  // One snapshot: an append between two queries would look like a wrong total.
   db.exec("BEGIN");
   try {
     const problems = integrityProblems(db);
-    // On a damaged file the rest would count what is not there.
+    // The counts of a damaged file are not reliable.
     if (problems.length > 0) return { problems, newest: 0, entries: 0, bodies: 0, bodyBytes: 0 };
     const strays = (db.pragma("foreign_key_check") as unknown[]).length;
     if (strays > 0) problems.push(`${strays} bodies belong to no entry`);
@@ -67,7 +66,7 @@ function integrityProblems(db: Database.Database): string[] {
     const lines = rows.map((row) => String(Object.values(row)[0]).replaceAll("\n", " "));
     return lines.filter((line) => line !== "ok");
   } catch (error) {
-    // Some damage keeps even the check from reading on.
+    // The check itself fails on some damage.
     const isDamage =
       error instanceof Database.SqliteError && error.code.startsWith("SQLITE_CORRUPT");
     if (!isDamage) throw error;

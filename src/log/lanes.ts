@@ -1,16 +1,18 @@
 /**
- * How far each mail site has been served: one lane a site, its position in the log and the state
- * of its retries, and beside it the list of what a site refused for good. A lane is saved after
- * each part of a delivery, so that a crash repeats one mail at most.
+ * How far each site has been served: one lane a site, its position in the log and the state of its
+ * retries. A lane is saved after each part of a delivery, so that a crash repeats one mail at most.
+ * It keeps the site's address, by which a neighbour that was given another name in the config is
+ * known again, and a claim in a trail is known to be about it.
  *
  * It does not know what a delivery is or when to retry; it stores what delivery passes to it.
  */
 import type Database from "better-sqlite3";
+import { addressKey } from "../mail-address.js";
 import type { Seq } from "../update.js";
 import type { Connection } from "./connection.js";
 
 export interface LaneRow {
-  /** Everything up to this entry is delivered or given up; 0 before the first. */
+  /** Everything up to this entry is delivered or an exception; 0 before the first. */
   readonly cursor: Seq | 0;
   /** How many mails of the next update are already delivered. */
   readonly part: number;
@@ -24,54 +26,93 @@ export interface LaneRow {
   readonly lastErrorAt: number;
   /** Milliseconds since 1970, 0 for never. */
   readonly lastSuccessAt: number;
+  /** Updates in a row that failed, and that were refused, with nothing taken in between. */
+  readonly failed: number;
+  readonly refused: number;
+  /** When the first of them did, milliseconds since 1970; 0 when there are none. */
+  readonly badSince: number;
 }
 
-/** An update that a site refused for good and that was skipped for it. */
-export interface Undelivered {
+/** A lane of the log with whom it serves. */
+export interface LaneOwner {
   readonly site: string;
-  readonly seq: Seq;
-  /** SMTP reply code. */
-  readonly code: number;
-  /** The site's words. */
-  readonly text: string;
-  /** Milliseconds since 1970. */
-  readonly at: number;
+  /** What stands for the site in trails; null when nothing does, or when it is not known yet. */
+  readonly address: string | null;
+  readonly cursor: number;
+  readonly lastSuccessAt: number;
 }
 
-type LaneParameters = [string, number, number, number, number, string, number, number];
+/** Who opens a lane. */
+export interface Opener {
+  readonly address?: string | undefined;
+  /** Names of all sites of the config. */
+  readonly names?: readonly string[] | undefined;
+  /** Called when the lane had another name. */
+  readonly onRename?: (former: string) => void;
+}
+
+type LaneParameters = [
+  ...[string, number, number, number, number, string, number, number],
+  ...[number, number, number],
+];
 
 export class Lanes {
   readonly #connection: Connection;
+  /** What the lanes are trying just now. */
+  readonly #trying = new Map<string, ReadonlySet<Seq>>();
   readonly #get: Database.Statement<[string], LaneRow>;
   readonly #save: Database.Statement<LaneParameters>;
   readonly #create: Database.Statement<[string]>;
-  readonly #record: Database.Statement<[string, number, number, string, number]>;
-  readonly #list: Database.Statement<[number], Undelivered>;
+  readonly #setAddress: Database.Statement<[string | null, string, string | null]>;
+  readonly #owners: Database.Statement<[], LaneOwner>;
+  readonly #addressed: Database.Statement<[], { site: string; address: string; failing: 0 | 1 }>;
+  readonly #rename: readonly Database.Statement<[string, string]>[];
+  readonly #formerly: Database.Statement<[string, string]>;
+  readonly #nameNow: Database.Statement<[string], string>;
+  readonly #renameOrigin: Database.Statement<[string, string, number]>;
 
   constructor(connection: Connection) {
     const { db } = connection;
     this.#connection = connection;
     this.#get = db.prepare(`
       SELECT cursor, part, attempt, next_at AS nextAt, last_error AS lastError,
-             last_error_at AS lastErrorAt, last_success_at AS lastSuccessAt
+             last_error_at AS lastErrorAt, last_success_at AS lastSuccessAt,
+             failed, refused, bad_since AS badSince
       FROM lanes WHERE site = ?`);
     this.#save = db.prepare(`
       INSERT INTO lanes (site, cursor, part, attempt, next_at, last_error, last_error_at,
-                         last_success_at)
-      VALUES (?, ?, ?, ?, ?, ?, ?, ?)
+                         last_success_at, failed, refused, bad_since)
+      VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
       ON CONFLICT (site) DO UPDATE SET
         cursor = excluded.cursor, part = excluded.part, attempt = excluded.attempt,
         next_at = excluded.next_at, last_error = excluded.last_error,
-        last_error_at = excluded.last_error_at, last_success_at = excluded.last_success_at`);
+        last_error_at = excluded.last_error_at, last_success_at = excluded.last_success_at,
+        failed = excluded.failed, refused = excluded.refused, bad_since = excluded.bad_since`);
     this.#create = db.prepare(`
-      INSERT OR IGNORE INTO lanes
+      INSERT OR IGNORE INTO lanes (site, cursor, part, attempt, next_at, last_error, last_error_at,
+                                   last_success_at)
       SELECT ?, coalesce(max(seq), 0), 0, 0, 0, '', 0, 0 FROM updates`);
-    this.#record = db.prepare(`
-      INSERT INTO undelivered (site, seq, code, text, at) VALUES (?, ?, ?, ?, ?)
-      ON CONFLICT (site, seq) DO UPDATE SET
-        code = excluded.code, text = excluded.text, at = excluded.at`);
-    this.#list = db.prepare(
-      "SELECT site, seq, code, text, at FROM undelivered ORDER BY at DESC, seq DESC LIMIT ?",
+    this.#setAddress = db.prepare(
+      "UPDATE lanes SET address = ? WHERE site = ? AND address IS NOT ?",
+    );
+    this.#owners = db.prepare(`
+      SELECT site, address, cursor, last_success_at AS lastSuccessAt FROM lanes
+      ORDER BY last_success_at DESC, cursor DESC`);
+    this.#addressed = db.prepare(`
+      SELECT site, address, attempt > 0 AS failing
+      FROM lanes WHERE address IS NOT NULL`);
+    this.#rename = [
+      "UPDATE lanes SET site = ? WHERE site = ?",
+      "UPDATE OR REPLACE exceptions SET site = ? WHERE site = ?",
+      "UPDATE OR REPLACE offers SET site = ? WHERE site = ?",
+      "UPDATE OR REPLACE bounces SET site = ? WHERE site = ?",
+      "UPDATE former_names SET site = ? WHERE site = ?",
+    ].map((sql) => db.prepare<[string, string]>(sql));
+    this.#formerly = db.prepare("INSERT OR REPLACE INTO former_names (name, site) VALUES (?, ?)");
+    this.#nameNow = db.prepare<[string], string>("SELECT site FROM former_names WHERE name = ?");
+    this.#nameNow.pluck();
+    this.#renameOrigin = db.prepare(
+      "UPDATE updates SET neighbour = ? WHERE neighbour = ? AND seq > ?",
     );
   }
 
@@ -79,31 +120,84 @@ export class Lanes {
     return this.#connection.read(() => this.#get.get(site));
   }
 
-  /** The stored lane, or a new one at the newest entry: a new site gets what comes from now on. */
-  open(site: string): LaneRow {
+  /**
+   * The stored lane; or that of a site of the same address whose name is not in the config any
+   * more, under its new name, with all its exceptions; or a new one at the newest entry: a new site
+   * gets what comes from now on.
+   */
+  open(site: string, { address, names = [], onRename }: Opener = {}): LaneRow {
     const stored = this.get(site);
-    if (stored !== undefined) return stored;
-    const created = this.#connection.write(() => {
-      this.#create.run(site);
-      return this.#get.get(site);
-    });
-    if (created === undefined) throw new Error("a lane that was just created is missing");
-    return created;
+    const former = stored === undefined ? this.#former(address, names) : undefined;
+    const row =
+      stored ??
+      this.#connection.write(() => {
+        if (former === undefined) this.#create.run(site);
+        else {
+          for (const statement of this.#rename) statement.run(site, former.site);
+          this.#renameOrigin.run(site, former.site, former.cursor);
+          this.#formerly.run(former.site.toLowerCase(), site);
+        }
+        return this.#get.get(site);
+      });
+    if (row === undefined) throw new Error("a lane that was just created is missing");
+    if (former !== undefined) onRename?.(former.site);
+    if (address !== undefined) {
+      const isOther = this.#addresses().get(site) !== address;
+      if (isOther) this.#connection.write(() => this.#setAddress.run(address, site, address));
+    }
+    return row;
   }
 
-  save(site: string, lane: LaneRow): void {
+  /** The lane that a site of that address had under a name that is in no config. */
+  #former(address: string | undefined, names: readonly string[]): LaneOwner | undefined {
+    if (address === undefined || names.length === 0) return undefined;
+    const key = addressKey(address);
+    return this.unowned(names).find((lane) => lane.address && addressKey(lane.address) === key);
+  }
+
+  /** The present name of a site that had this one, in any case; its mails may still come back. */
+  nameNow(former: string): string | undefined {
+    return this.#connection.read(() => this.#nameNow.get(former.toLowerCase()));
+  }
+
+  /** Lanes of sites that are not among `names`, which are those of the config. */
+  unowned(names: readonly string[]): LaneOwner[] {
+    const owned = new Set(names);
+    return this.#connection.read(() => this.#owners.all()).filter(({ site }) => !owned.has(site));
+  }
+
+  #addresses(): Map<string, string> {
+    const rows = this.#connection.read(() => this.#addressed.all());
+    return new Map(rows.map(({ site, address }) => [site, address]));
+  }
+
+  /** The sites that have lanes and addresses, and whether they take nothing at present. */
+  addressed(): { readonly site: string; readonly address: string; readonly isFailing: boolean }[] {
+    const rows = this.#connection.read(() => this.#addressed.all());
+    return rows.map(({ failing, ...row }) => ({ ...row, isFailing: failing === 1 }));
+  }
+
+  /** What a lane is trying from now on; nothing when it is left out. */
+  tries(site: string, seqs: readonly Seq[] = []): void {
+    if (seqs.length === 0) this.#trying.delete(site);
+    else this.#trying.set(site, new Set(seqs));
+  }
+
+  /** Whether the lane of a site is trying an update just now. */
+  isTrying(site: string, seq: Seq): boolean {
+    return this.#trying.get(site)?.has(seq) === true;
+  }
+
+  /** Stores the lane; what `also` writes is stored with it or not at all. */
+  save(site: string, lane: LaneRow, also?: () => void): void {
     const { cursor, part, attempt, nextAt, lastError, lastErrorAt, lastSuccessAt } = lane;
-    this.#connection.write(() =>
-      this.#save.run(site, cursor, part, attempt, nextAt, lastError, lastErrorAt, lastSuccessAt),
-    );
-  }
-
-  recordUndelivered(row: Undelivered): void {
-    this.#connection.write(() => this.#record.run(row.site, row.seq, row.code, row.text, row.at));
-  }
-
-  /** At most `limit` rows, the latest first. */
-  undelivered(limit: number): Undelivered[] {
-    return this.#connection.read(() => this.#list.all(limit));
+    const { failed, refused, badSince } = lane;
+    this.#connection.write(() => {
+      also?.();
+      this.#save.run(
+        ...([site, cursor, part, attempt, nextAt, lastError, lastErrorAt, lastSuccessAt] as const),
+        ...([failed, refused, badSince] as const),
+      );
+    });
   }
 }

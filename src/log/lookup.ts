@@ -1,21 +1,18 @@
 /**
- * Questions that only a person asks of the log: which entries a key has, which a mail brought, what
- * became of one at the sites. Apart from the log's own statements, because no door needs them.
+ * Queries of the page and of commands such as `kxgw trace`: the entries of a key or of a mail.
  *
- * Limit: there is no index of Message-IDs, since nothing but this asks for them; that question
- * reads the whole log, a second for 1.5 million entries, and belongs into a process of its own.
+ * Limit: there is no index of Message-IDs, since only this query uses them. It reads the whole log,
+ * one second for 1.5 million entries, and must run in a process of its own.
  */
 import type Database from "better-sqlite3";
 import type { Fingerprint, Seq } from "../update.js";
 import type { Connection } from "./connection.js";
-import type { Undelivered } from "./lanes.js";
 
 export class Lookup {
   readonly #connection: Connection;
   readonly #byFingerprint: Database.Statement<[Buffer, number], number>;
   readonly #byMessageId: Database.Statement<[string, number], number>;
   readonly #messageId: Database.Statement<[number], string | null>;
-  readonly #undelivered: Database.Statement<[number], Undelivered>;
 
   constructor(connection: Connection) {
     const { db } = connection;
@@ -32,9 +29,6 @@ export class Lookup {
       "SELECT message_id FROM updates WHERE seq = ?",
     );
     this.#messageId.pluck();
-    this.#undelivered = db.prepare(
-      "SELECT site, seq, code, text, at FROM undelivered WHERE seq = ? ORDER BY site",
-    );
   }
 
   /** Numbers of the entries of a key, the newest first, at most `limit`. */
@@ -43,18 +37,13 @@ export class Lookup {
     return this.#connection.read(() => this.#byFingerprint.all(key, limit)) as Seq[];
   }
 
-  /** Numbers of the entries that the mail of that Message-ID brought; reads the whole log. */
+  /** Numbers of the entries that came with the mail of this Message-ID; reads the whole log. */
   byMessageId(messageId: string, limit: number): Seq[] {
     return this.#connection.read(() => this.#byMessageId.all(messageId, limit)) as Seq[];
   }
 
-  /** Message-ID of the mail that brought an entry. */
+  /** Message-ID of the mail that an entry came with. */
   messageId(seq: Seq): string | undefined {
     return this.#connection.read(() => this.#messageId.get(seq)) ?? undefined;
-  }
-
-  /** The sites that refused an entry for good. */
-  undelivered(seq: Seq): Undelivered[] {
-    return this.#connection.read(() => this.#undelivered.all(seq));
   }
 }

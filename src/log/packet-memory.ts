@@ -1,9 +1,10 @@
 /**
- * Which packets everybody was told of, by their names (`openpgp/news.ts`): what comes again in a
- * whole merged key is no news. A name is remembered in days, from the last day on which it was
- * seen, as long as hashes are; to the day, so that what is seen every minute is written once a day.
- * A name that is seen again is written anew, behind all others, so that the oldest are the first
- * rows and no index by day is needed. A clock that goes back delays the end of a few.
+ * The packets that were already sent to all neighbours, by their names (`openpgp/news.ts`). When
+ * they come again in a whole merged key they are left out. A name is kept as long as a hash,
+ * counted from the last day on which it was seen. The resolution is a day, so that a packet that is
+ * seen every minute is written once a day. A name that is seen again is inserted as the last row;
+ * so the oldest names are the first rows, and no index by day is needed. Limit: after the clock was
+ * set back some names are kept longer.
  */
 import type Database from "better-sqlite3";
 import type { PacketName } from "../update.js";
@@ -28,12 +29,18 @@ export class PacketMemory {
     this.#remember = db.prepare("INSERT OR REPLACE INTO packets (name, day) VALUES (?, ?)");
   }
 
-  /** The last day on which the packet was seen, undefined when it is not remembered. */
+  /** The last day on which the packet was seen; undefined if its name is not kept. */
   lastSeen(name: PacketName): number | undefined {
     return this.#connection.read(() => this.#day.get(name));
   }
 
-  /** Remembers the packets from `at` (ms since 1970) on. */
+  /** Whether all of them are known: an update of such packets has no news. */
+  knowsAll(names: readonly PacketName[]): boolean {
+    if (names.length === 0) return false;
+    return this.#connection.read(() => names.every((name) => this.#day.get(name) !== undefined));
+  }
+
+  /** Notes that the packets were seen at `at` (ms since 1970). */
   remember(names: readonly PacketName[], at: number): void {
     const day = dayOf(at);
     this.#connection.write(() => {

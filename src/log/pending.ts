@@ -1,6 +1,6 @@
 /**
- * What a site still needs: the updates that came back from it and are to be sent again, then the
- * entries after its lane's cursor that did not come from it and in whose trail it is not. The lane,
+ * What a site still needs: the exceptions that wait (`exceptions.ts`), then the entries after its
+ * lane's cursor that did not come from it and in whose trail it is not. The lane,
  * the queue, status, page, doctor and the commands that read the log ask here.
  *
  * Cost: SQL compares the trails, and a count that was made is kept and continued: later questions
@@ -12,6 +12,7 @@ import type Database from "better-sqlite3";
 import { addressKey, addressParts, isSameAddress } from "../mail-address.js";
 import type { Origin, Seq } from "../update.js";
 import type { Connection } from "./connection.js";
+import type { Exceptions } from "./exceptions.js";
 import type { Lanes } from "./lanes.js";
 
 /** Who gets updates from a lane. */
@@ -75,7 +76,8 @@ const MAY_HAVE = "(instr(lower(trail), @domain) > 0 OR trail GLOB '*[^ -~]*')";
 
 export class Pending {
   readonly #connection: Connection;
-  readonly #lanes: Lanes;
+  readonly #lanes: Pick<Lanes, "get">;
+  readonly #exceptions: Pick<Exceptions, "waiting">;
   readonly #counts = new Map<string, Counted>();
   readonly #bounds: Database.Statement<[], Bounds>;
   readonly #all: Database.Statement<[{ low: number; high: number }], number>;
@@ -85,13 +87,19 @@ export class Pending {
   readonly #page: Database.Statement<[number, number], Seq>;
   readonly #receivedAt: Database.Statement<[number], number>;
   readonly #trail: Database.Statement<[number], string>;
-  readonly #again: Database.Statement<[string], Row>;
-  readonly #from: Database.Statement<[string, string], number | null>;
+  readonly #again: Database.Statement<[string], number>;
+  readonly #firstAgain: Database.Statement<[string], Seq | null>;
+  readonly #from: Database.Statement<[string, string, string], number | null>;
 
-  constructor(connection: Connection, lanes: Lanes) {
+  constructor(
+    connection: Connection,
+    lanes: Pick<Lanes, "get">,
+    exceptions: Pick<Exceptions, "waiting">,
+  ) {
     const { db } = connection;
     this.#connection = connection;
     this.#lanes = lanes;
+    this.#exceptions = exceptions;
     this.#bounds = db.prepare(`
       SELECT coalesce((SELECT max(seq) FROM updates), 0) AS newest, entries FROM totals`);
     this.#all = db.prepare("SELECT count(*) FROM updates WHERE seq > @low AND seq <= @high");
@@ -114,15 +122,23 @@ export class Pending {
     );
     this.#receivedAt.pluck();
     this.#trail = db.prepare<[number], string>("SELECT trail FROM updates WHERE seq = ?").pluck();
-    this.#again = db.prepare(`
-      SELECT seq, neighbour, trail FROM returned JOIN updates USING (seq)
-      WHERE site = ? AND waiting = 1 ORDER BY seq`);
+    this.#again = db.prepare<[string], number>(
+      "SELECT count(*) FROM exceptions WHERE site = ? AND state = 'waiting'",
+    );
+    this.#again.pluck();
+    this.#firstAgain = db.prepare<[string], Seq | null>(
+      "SELECT min(seq) FROM exceptions WHERE site = ? AND state = 'waiting'",
+    );
+    this.#firstAgain.pluck();
     this.#from = db.prepare(`
       SELECT min(seq) FROM (
         SELECT min(cursor) + 1 AS seq FROM lanes WHERE site IN (SELECT value FROM json_each(?))
         UNION ALL
-        SELECT min(first) FROM returned JOIN lanes USING (site)
-        WHERE site IN (SELECT value FROM json_each(?)) AND (fresh = 1 OR waiting = 1))`);
+        SELECT min(seq) FROM exceptions JOIN lanes USING (site)
+        WHERE site IN (SELECT value FROM json_each(?)) AND state = 'waiting'
+        UNION ALL
+        SELECT min(first) FROM bounces JOIN lanes USING (site)
+        WHERE site IN (SELECT value FROM json_each(?)))`);
     this.#from.pluck();
   }
 
@@ -136,16 +152,16 @@ export class Pending {
 
   /** How much the site still needs, and what is next. */
   of(site: Site): Backlog {
-    const again = this.#waiting(site);
+    const again = this.#connection.read(() => this.#again.get(site.name)) ?? 0;
     const inLog = this.#counted(site);
-    const first = again[0] ?? inLog.first;
+    const first = (again === 0 ? undefined : this.#firstWaiting(site)) ?? inLog.first;
     const oldest = first && this.#connection.read(() => this.#receivedAt.get(first));
-    return { count: again.length + inLog.count, first, oldest: oldest ?? 0 };
+    return { count: again + inLog.count, first, oldest: oldest ?? 0 };
   }
 
   /** The numbers of all that the site still needs, in the order in which it is sent. */
   *seqs(site: Site): Generator<Seq> {
-    yield* this.#waiting(site);
+    yield* this.#exceptions.waiting(site.name);
     const { cursor, half } = this.#position(site.name);
     for (let low = cursor; ; ) {
       const page = this.#connection.read(() => this.#page.all(low, PAGE));
@@ -159,7 +175,7 @@ export class Pending {
 
   /** How many of them are sent before an entry that the site needs. */
   before(site: Site, seq: Seq): number {
-    const again = this.#waiting(site);
+    const again = this.#exceptions.waiting(site.name);
     if (again.includes(seq)) return again.indexOf(seq);
     const { cursor, half } = this.#position(site.name);
     const extra = half !== undefined && half < seq && this.#hasOne(site, half) ? 1 : 0;
@@ -169,7 +185,7 @@ export class Pending {
   /** The first entry that one of the sites may be sent; undefined when none has a lane. */
   from(sites: readonly string[]): Seq | undefined {
     const names = JSON.stringify(sites);
-    return (this.#connection.read(() => this.#from.get(names, names)) ?? undefined) as
+    return (this.#connection.read(() => this.#from.get(names, names, names)) ?? undefined) as
       | Seq
       | undefined;
   }
@@ -194,10 +210,8 @@ export class Pending {
     return { cursor, half };
   }
 
-  /** What came back from the site, is to be sent again, and is not there by another way. */
-  #waiting(site: Site): Seq[] {
-    const rows = this.#connection.read(() => this.#again.all(site.name));
-    return rows.filter((row) => !isHad(row, site)).map(({ seq }) => seq);
+  #firstWaiting(site: Site): Seq | undefined {
+    return this.#connection.read(() => this.#firstAgain.get(site.name)) ?? undefined;
   }
 
   #counted(site: Site): { readonly count: number; readonly first: Seq | undefined } {

@@ -1,17 +1,17 @@
 /**
- * Whether the files of an open log are still at their paths. A process keeps writing into a file
- * that was deleted, moved away, replaced by a backup or covered by a mount, and what it writes is
- * never found again. So the inodes are compared: a few microseconds, at every commit. The file that
- * is copied over in place (cp) keeps its inode; it is noticed when it gets shorter. Limit: a copy
- * that is as long as the log is noticed only by the damage.
+ * Detects that the files of an open log are no longer at their paths. A process can write to a
+ * file that was deleted, moved, replaced by a backup or hidden by a mount, and these writes are
+ * lost. Therefore the inodes are compared at every commit, which takes a few microseconds. A file
+ * that cp overwrites keeps its inode; this is detected if the file gets shorter. Limit: a copy that
+ * is not shorter than the log is detected only as damage.
  *
- * It closes and opens no file of the log: that would drop SQLite's locks on it.
+ * The files are not opened or closed here, since closing one would drop SQLite's locks on it.
  */
 import { rmSync, statSync } from "node:fs";
 import Database from "better-sqlite3";
 import { Trouble } from "../errors.js";
 
-/** Device and inode, or nothing where there is no file. */
+/** Device and inode; undefined if there is no file. */
 type Identity = string | undefined;
 
 function identityOf(path: string): Identity {
@@ -19,7 +19,7 @@ function identityOf(path: string): Identity {
     const found = statSync(path, { bigint: true, throwIfNoEntry: false });
     return found && `${found.dev}:${found.ino}`;
   } catch {
-    // Its directory cannot be read any more, which is as good as gone.
+    // The directory cannot be read, so the file cannot be found either.
     return undefined;
   }
 }
@@ -28,13 +28,13 @@ export class LogFiles {
   readonly #path: string;
   readonly #file: Identity;
   #lock: Identity;
-  /** The WAL and its index are made by the first statement; undefined until then. */
+  /** The first statement creates the WAL and its index; undefined until then. */
   #wal: Identity;
   #shm: Identity;
-  /** Bytes of the file at the last look. */
+  /** Size of the file at the last check, in bytes. */
   #size = 0;
 
-  /** The log at `path` was just opened for writing. */
+  /** For a log at `path` that was just opened for writing. */
   constructor(path: string) {
     this.#path = path;
     this.#file = identityOf(path);
@@ -51,20 +51,20 @@ export class LogFiles {
     this.#lock = identityOf(`${this.#path}-lock`);
   }
 
-  /** The file is in its place, and one of those beside it is not. */
+  /** Whether the log file is in place, but its WAL or its index is not. */
   lostWalOnly(): boolean {
     return identityOf(this.#path) === this.#file && this.#strays().length > 0;
   }
 
-  /** Whether another log has a WAL where ours was. */
+  /** Whether the WAL at our path belongs to another log. */
   isWalOfAnother(): boolean {
     const there = identityOf(`${this.#path}-wal`);
     return there !== undefined && this.#wal !== undefined && there !== this.#wal;
   }
 
   /**
-   * What is not where it was, and what to do; undefined when all is in place. `pageBytes` are what
-   * SQLite takes for the length of the log, asked for when the file is shorter than it was.
+   * The file that is not in place, with a remedy; undefined if all are. `pageBytes` returns the
+   * size of the log according to SQLite; it is called when the file has become shorter.
    */
   trouble(pageBytes: () => number): Trouble | undefined {
     const path = this.#path;
@@ -89,14 +89,14 @@ export class LogFiles {
     return this.#trouble(stray, what, remedy);
   }
 
-  /** Whether somebody else made the file shorter; a rebuild leaves it as long as its pages. */
+  /** Whether another process made the file shorter; after a rebuild it holds all its pages. */
   #isCut(pageBytes: () => number): boolean {
     const size = statSync(this.#path, { throwIfNoEntry: false })?.size ?? 0;
     if (size < this.#size) {
       try {
         if (size < pageBytes()) return true;
       } catch {
-        // SQLite does not recognise it any more.
+        // SQLite cannot read the file any more.
         return true;
       }
     }
@@ -120,9 +120,9 @@ export class LogFiles {
 }
 
 /**
- * Throws `Trouble` 'busy' when any process has the log at `path` open. Asked where the lock file
- * was missing and had just to be made: it may have been deleted under a gateway, whose lock on it
- * is out of sight. A command that only reads the log is in the way as well; it ends by itself.
+ * Throws `Trouble` 'busy' if any process has the log at `path` open. Called when the lock file was
+ * missing: it may have been deleted while a gateway held its lock, which nobody else can see then.
+ * A command that only reads the log also counts; it ends by itself.
  */
 export function assertNobodyElse(path: string): void {
   if ((statSync(path, { throwIfNoEntry: false })?.size ?? 0) === 0) return;
@@ -132,7 +132,7 @@ export function assertNobodyElse(path: string): void {
     db.prepare("SELECT count(*) FROM sqlite_schema").get();
   } catch (error) {
     const isBusy = error instanceof Database.SqliteError && error.code.startsWith("SQLITE_BUSY");
-    // Whatever else is wrong with the file its opening says.
+    // Any other error is reported when the log is opened.
     if (!isBusy) return;
     rmSync(`${path}-lock`, { force: true });
     const remedy = `Find it with "fuser ${path}", stop it or wait until it ends, and start again.`;

@@ -1,10 +1,9 @@
 /**
- * What the gateway remembers beside the log itself: the skeleton of each key, so that an update can
- * be completed for servers that need more than it holds, and the hashes that policy refused, so
- * that they are not asked for again.
+ * Two memories beside the entries. A skeleton per key completes an update for servers that need
+ * more packets than it contains. The hashes of updates that policy refused are not fetched again.
  *
- * A skeleton is kept in days, from the last day on which an update of its key came, as long as
- * hashes are; what changes nothing is written once a day.
+ * A skeleton is kept as long as a hash, counted from the day of the last update of its key. An
+ * update that does not change the skeleton is noted once a day.
  */
 import type Database from "better-sqlite3";
 import { grown } from "../openpgp/skeleton.js";
@@ -14,12 +13,18 @@ import { dayOf } from "./packet-memory.js";
 
 export class Skeletons {
   readonly #connection: Connection;
+  readonly #onGrown: (fingerprint: Fingerprint, at: number) => void;
   readonly #get: Database.Statement<[Buffer], { packets: Buffer; day: number }>;
   readonly #put: Database.Statement<[Buffer, Uint8Array, number]>;
 
-  constructor(connection: Connection) {
+  /** `onGrown` is called when more of a key is known, in the transaction that stores it. */
+  constructor(
+    connection: Connection,
+    onGrown: (fingerprint: Fingerprint, at: number) => void = () => {},
+  ) {
     const { db } = connection;
     this.#connection = connection;
+    this.#onGrown = onGrown;
     this.#get = db.prepare("SELECT packets, day FROM skeletons WHERE fingerprint = ?");
     this.#put = db.prepare(`
       INSERT INTO skeletons (fingerprint, packets, day) VALUES (?, ?, ?)
@@ -32,8 +37,8 @@ export class Skeletons {
   }
 
   /**
-   * Learns what an update that came at `at` (ms) says of its key, and counts the key as heard of;
-   * `selfSigned` is that of `Update`. Returns whether something was written.
+   * Adds the self-signed packets of an update (`Update.selfSigned`) that was received at `at` (ms
+   * since 1970) to the skeleton, and notes the day. Returns whether anything was written.
    */
   remember(fingerprint: Fingerprint, selfSigned: Uint8Array | undefined, at: number): boolean {
     const key = Buffer.from(fingerprint, "hex");
@@ -44,6 +49,7 @@ export class Skeletons {
       const day = Math.max(row?.day ?? 0, dayOf(at));
       if (row?.day === day && row.packets.equals(packets)) return false;
       this.#put.run(key, packets, day);
+      if (row?.packets.equals(packets) !== true) this.#onGrown(fingerprint, at);
       return true;
     });
   }

@@ -1,21 +1,23 @@
 /**
- * What the operator has had removed: blocks on keys, tombstones of forgotten updates, and the keys
- * that were known when no new ones were to be taken any more. Blocks and tombstones are few and are
- * asked for at every turn, so they are kept in memory as well.
+ * Removals by the operator: blocks on keys, tombstones of forgotten updates, and the keys that were
+ * known when `new_keys = false` came into force. Blocks and tombstones are few and are read for
+ * every update, so they are also kept in memory. `policy.ts` defines the effect of a block.
  *
- * A forgotten update keeps its number, its hash and its trail, so that it does not come back as
- * new; its body, its key's skeleton, its fingerprint and the Message-ID of its mail go. In place of
- * the fingerprint a salted mark stays, by which whoever knows that fingerprint finds it again. What
- * a block means is the policy's business.
+ * A forgotten update keeps its number, its hash and its trail, so that it is not accepted again as
+ * new. Its body, the skeleton of its key, its fingerprint and the Message-ID of its mail are
+ * deleted. A salted mark replaces the fingerprint; with the fingerprint the entry can still be
+ * found by it.
  */
 import { createHash } from "node:crypto";
 import type Database from "better-sqlite3";
-import type { Block } from "../config/config.js";
+import type { Block } from "../block.js";
 import { Trouble } from "../errors.js";
 import type { Fingerprint, Seq } from "../update.js";
 import type { Bounces } from "./bounces.js";
 import type { Connection } from "./connection.js";
+import type { Exceptions } from "./exceptions.js";
 import type { Retention } from "./retention.js";
+import type { Variants } from "./variants.js";
 
 /** Why and when an update was forgotten. */
 export interface Tombstone {
@@ -24,24 +26,24 @@ export interface Tombstone {
   readonly at: number;
 }
 
-/** What a forgetting came to. */
+/** The result of `forget`. */
 export interface Forgotten {
-  /** Updates of the key that were remembered. */
+  /** Number of updates of the key that were forgotten. */
   readonly updates: number;
-  /** Of these, how many were still held. */
+  /** How many of them still had a body. */
   readonly bodies: number;
-  /** Whether the WAL could be emptied; while it could not, old pages are still in it. */
+  /** Whether the WAL was emptied; otherwise it still contains old pages. */
   readonly isClean: boolean;
-  /** Whether the file was written anew; else copies may be left where rows were moved. */
+  /** Whether the file was rebuilt; otherwise copies of rows may remain in unused space. */
   readonly isRebuilt: boolean;
-  /** Why the file or the WAL could not be rid of copies; the key is forgotten all the same. */
+  /** Why the copies could not be removed; the key is forgotten nevertheless. */
   readonly trouble: Trouble | undefined;
 }
 
-/** A block that a command has put on a key. */
+/** A block of a key by a command. */
 export interface StoredBlock extends Block {
   readonly fingerprint: Fingerprint;
-  /** When it was put there, milliseconds since 1970. */
+  /** Time of the command, milliseconds since 1970. */
   readonly at: number;
 }
 
@@ -53,10 +55,22 @@ interface BlockRow {
   readonly at: number;
 }
 
+export interface RemovalsComponents {
+  readonly connection: Connection;
+  readonly bounces: Pick<Bounces, "secret">;
+  readonly exceptions: Pick<Exceptions, "unblocked">;
+  readonly retention: Pick<Retention, "count">;
+  readonly variants: Pick<Variants, "forget">;
+  /** Called when pending updates may have been withdrawn. */
+  readonly wake: () => void;
+}
+
 export class Removals {
   readonly #connection: Connection;
-  readonly #bounces: Bounces;
-  readonly #retention: Retention;
+  readonly #bounces: RemovalsComponents["bounces"];
+  readonly #exceptions: RemovalsComponents["exceptions"];
+  readonly #retention: RemovalsComponents["retention"];
+  readonly #variants: RemovalsComponents["variants"];
   readonly #wake: () => void;
   readonly #blocks = new Map<string, StoredBlock>();
   readonly #forgotten: Set<number>;
@@ -73,12 +87,14 @@ export class Removals {
   readonly #adopt: Database.Statement<[]>;
   readonly #known: Database.Statement<[], number>;
 
-  /** `wake` is called when something pending may have become none. */
-  constructor(connection: Connection, bounces: Bounces, retention: Retention, wake: () => void) {
+  constructor(components: RemovalsComponents) {
+    const { connection, bounces, exceptions, retention, variants, wake } = components;
     const { db } = connection;
     this.#connection = connection;
     this.#bounces = bounces;
+    this.#exceptions = exceptions;
     this.#retention = retention;
+    this.#variants = variants;
     this.#wake = wake;
     this.#block = db.prepare(`
       INSERT OR REPLACE INTO blocks (fingerprint, reason, until, allow_revocation, at)
@@ -99,11 +115,13 @@ export class Removals {
       "DELETE FROM skeletons WHERE fingerprint = ?",
       "DELETE FROM known_keys WHERE fingerprint = ?",
       "DELETE FROM repairs WHERE what = hex(?)",
-      `DELETE FROM undelivered WHERE seq IN ${ofKey}`,
-      // The bounce of a mail of several updates is about the others, too.
-      `DELETE FROM returned WHERE first = seq AND seq IN ${ofKey}`,
-      `UPDATE returned SET text = '' WHERE seq IN ${ofKey}`,
-      // Last, since the others find the entries by it.
+      "DELETE FROM exceptions WHERE fingerprint = ?",
+      `DELETE FROM offers WHERE seq IN ${ofKey}`,
+      // A bounce of a mail with several updates also concerns the others.
+      `DELETE FROM bounces WHERE first = seq AND seq IN ${ofKey}`,
+      `UPDATE bounces SET text = '' WHERE seq IN ${ofKey}`,
+      `UPDATE sendings SET reply = '' WHERE seq IN ${ofKey}`,
+      // Last, since the statements before find the entries by the fingerprint.
       `UPDATE updates SET fingerprint = zeroblob(length(fingerprint)), message_id = NULL
        WHERE fingerprint = ?`,
     ].map((sql) => db.prepare<[Buffer]>(sql));
@@ -125,17 +143,17 @@ export class Removals {
     this.#forgotten = new Set(connection.read(() => seqs.all()));
   }
 
-  /** The block that a command has put on the key, whether or not its time is over. */
+  /** The block of the key by a command; it may have expired. */
   block(fingerprint: string): StoredBlock | undefined {
     return this.#blocks.get(fingerprint);
   }
 
-  /** All of them, the latest first. */
+  /** All blocks by commands, the latest first. */
   blocks(): StoredBlock[] {
     return [...this.#blocks.values()].sort((a, b) => b.at - a.at);
   }
 
-  /** Puts a block on a key from `now` (ms since 1970) on, in place of one that is there. */
+  /** Blocks a key from `now` (ms since 1970) on; this replaces an earlier block. */
   setBlock(fingerprint: Fingerprint, block: Block, now: number): void {
     const { reason, until, allowRevocation } = block;
     const allow = allowRevocation ? 1 : 0;
@@ -147,22 +165,25 @@ export class Removals {
   }
 
   /**
-   * Takes the block off a key; false when there is none. What was refused for any block within the
-   * last day is forgotten with it, so that it is fetched when it is announced anew.
+   * Removes the block of a key at `now` (ms since 1970); false if there is none. The hashes that
+   * were refused because of any block are deleted too, so that these updates are fetched when they
+   * are announced again. Updates that were withheld from sites are sent to them.
    */
-  unblock(fingerprint: Fingerprint): boolean {
+  unblock(fingerprint: Fingerprint, now: number): boolean {
     const isGone = this.#connection.write(() => {
       this.#dropRefusals.run();
+      this.#variants.forget("blocked");
       return this.#unblock.run(blobOf(fingerprint)).changes > 0;
     });
     this.#blocks.delete(fingerprint);
+    if (isGone) this.#exceptions.unblocked(fingerprint, now);
     return isGone;
   }
 
   /**
-   * Forgets all updates of the key that are remembered at `now` (ms since 1970). What is deleted is
-   * overwritten, but SQLite leaves copies of rows in the slack of pages between which it moved
-   * them, of one key in fifty; so the file is written anew, up to a size of `rebuildBytes`.
+   * Forgets all updates of the key in the log at `now` (ms since 1970). SQLite overwrites deleted
+   * rows, but when it moved rows between pages, copies remain in unused space, of one key in fifty.
+   * Therefore the file is rebuilt if it is not larger than `rebuildBytes`.
    */
   forget(fingerprint: Fingerprint, reason: string, now: number, rebuildBytes: number): Forgotten {
     const key = blobOf(fingerprint);
@@ -180,7 +201,7 @@ export class Removals {
     return { updates: done.seqs.length, bodies: done.bodies, ...this.#scrub(rebuildBytes) };
   }
 
-  /** Removes the copies of deleted rows from the file and the WAL, as far as that is possible. */
+  /** Removes the copies of deleted rows from the file and the WAL if possible. */
   #scrub(rebuildBytes: number): Pick<Forgotten, "isClean" | "isRebuilt" | "trouble"> {
     let isRebuilt = false;
     try {
@@ -195,12 +216,12 @@ export class Removals {
     }
   }
 
-  /** Whether the update of that number was forgotten. */
+  /** Whether the update with this number was forgotten. */
   isForgotten(seq: Seq): boolean {
     return this.#forgotten.has(seq);
   }
 
-  /** How many forgotten updates are still known by their hash. */
+  /** Number of forgotten updates whose hash is still kept. */
   get forgotten(): number {
     return this.#forgotten.size;
   }
@@ -215,12 +236,12 @@ export class Removals {
     return this.#connection.read(() => this.#marked.all(mark, limit)) as Seq[];
   }
 
-  /** Whether the key was among those that `adopt` found. */
+  /** Whether `adopt` has noted the key as known. */
   knows(fingerprint: string): boolean {
     return this.#connection.read(() => this.#knows.get(blobOf(fingerprint))) !== undefined;
   }
 
-  /** Adds the keys of all remembered updates to those that are known for good; returns how many. */
+  /** Notes the keys of all updates of the log as known; returns how many keys are known. */
   adopt(): number {
     return this.#connection.write(() => {
       this.#adopt.run();

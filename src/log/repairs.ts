@@ -1,20 +1,20 @@
 /**
- * What was lost and is to be fetched again: one row a key, and one a neighbour that is asked for
- * all that changed lately. Rooms that miss something say so here (`want`), the repair door asks
- * around, and an answer that comes by mail is left here for it (`answered`). Rows outlive a
- * restart; a row goes when the key is here or nobody is left to ask.
+ * Lost updates that are to be fetched again: one row per key, and one row per neighbour that is
+ * asked for all its recent changes. `want` adds a row. The repair door asks the neighbours;
+ * `answered` stores an answer that comes by mail. Rows outlive a restart. A row is deleted when the
+ * key was received or no neighbour is left to ask.
  *
- * It does not know who can be asked or how. Limit: beyond `MOST_REPAIRS` rows no more are taken,
- * and of what one neighbour announced and nobody delivers no more than there is room left, so that
- * one that announces what it does not have leaves room for the others. Whoever wanted what is not
- * taken has to tell the operator.
+ * Limit: at most `MOST_REPAIRS` rows. Rows for updates that one neighbour announced and nobody
+ * delivers may use at most half of the space that the other rows leave, so that a neighbour that
+ * announces updates it does not have leaves space for others. The caller of `want` reports a row
+ * that was not added.
  */
 import type Database from "better-sqlite3";
 import type { Fingerprint, Seq, UpdateHash } from "../update.js";
 import type { Connection } from "./connection.js";
 import type { Retention } from "./retention.js";
 
-/** At one request a second a keyserver answers these in three hours. */
+/** At one request per second a keyserver answers these in three hours. */
 export const MOST_REPAIRS = 10_000;
 
 const FULL = `${MOST_REPAIRS} repairs wait already`;
@@ -23,42 +23,43 @@ const FULL = `${MOST_REPAIRS} repairs wait already`;
 export const TOO_MANY_REPAIRS = `${FULL}, or this neighbour has used its share`;
 
 /**
- * Why something is fetched again: nobody who announced it has it, it expired before a site took
- * it, a peer no longer lists its numbers, or the operator wants it.
+ * Why a key is fetched again. `lost`: no peer that announced the update delivers it. `expired`: its
+ * body expired before a site accepted it. `gap`: a peer no longer lists numbers that were not read.
+ * `backfill`: the operator ordered it.
  */
 export type RepairReason = "lost" | "expired" | "gap" | "backfill";
 
-/** What is missing: a key, or what changed at a neighbour. */
+/** A key to fetch, or the recent changes of a neighbour. */
 export interface Missing {
-  /** The key; undefined for all that changed in the last `days` days at the only neighbour. */
+  /** The key; undefined for all changes of the last `days` days at the only neighbour. */
   readonly fingerprint: Fingerprint | undefined;
-  /** 0 for as many as hashes are remembered. */
+  /** 0 for the time that hashes are kept. */
   readonly days?: number;
   readonly why: RepairReason;
-  /** The update that was lost, where there is one. */
+  /** The lost update, if there is one. */
   readonly hash?: UpdateHash | undefined;
-  /** Who should have it, likeliest first. */
+  /** Neighbours that should have the key, the most likely first. */
   readonly neighbours: readonly string[];
-  /** The site that has to get it. */
+  /** The site that still needs the update. */
   readonly site?: string;
   /** Milliseconds since 1970. */
   readonly at: number;
 }
 
-/** What a keyserver said to a question. */
+/** The answer of a keyserver. */
 export interface RepairAnswer {
   /**
-   * `taken`: the keys are in the log. `absent`: it has not got it. `refused`: policy does not
-   * carry it. `failed`: it could not say, or said something else.
+   * `taken`: the keys are in the log. `absent`: it does not have the key. `refused`: policy does
+   * not carry the key. `failed`: no answer, or another one.
    */
   readonly kind: "taken" | "absent" | "refused" | "failed";
   readonly words: string;
-  /** Keys that were new, and keys that were known. */
+  /** Number of new keys, and of known ones. */
   readonly appended: number;
   readonly known: number;
 }
 
-/** One row: what is missing, whom it is to be had from, and how far that is. */
+/** One row: what is missing, where it can be fetched, and the state of the fetch. */
 export interface Repair {
   /** Name of the row: the fingerprint, or "LAST neighbour". */
   readonly what: string;
@@ -69,15 +70,15 @@ export interface Repair {
   readonly neighbours: readonly string[];
   readonly sites: readonly string[];
   readonly wantedAt: number;
-  /** Who is asked next or was asked by mail; empty when that is to be decided. */
+  /** The neighbour that is asked next or was asked by mail; empty if none is chosen yet. */
   readonly source: string;
-  /** Failed attempts at this source. */
+  /** Failed attempts with this source. */
   readonly attempts: number;
-  /** When it is asked again, milliseconds since 1970. */
+  /** Time of the next attempt, milliseconds since 1970. */
   readonly nextAt: number;
-  /** When it was asked by mail, 0 for never. */
+  /** When it was asked by mail, milliseconds since 1970; 0 for never. */
   readonly askedAt: number;
-  /** Who was asked in vain, each with its words: "old: has not got it". */
+  /** The sources that did not deliver it, each with its answer. */
   readonly refused: Readonly<Record<string, string>>;
   readonly answer: RepairAnswer | undefined;
 }
@@ -96,18 +97,25 @@ const ROW = `
          next_at AS nextAt, asked_at AS askedAt, refused, answer
   FROM repairs`;
 
-/** Name of the row that asks a neighbour for all that changed. */
+/** Name of the row for the recent changes of a neighbour. */
 export function lastOf(neighbour: string): string {
   return `LAST ${neighbour}`;
 }
 
+export interface RepairsComponents {
+  readonly connection: Connection;
+  readonly retention: Pick<Retention, "count">;
+  /** Called when a row or an answer was added. */
+  readonly wake: () => void;
+}
+
 export class Repairs {
   readonly #connection: Connection;
-  readonly #retention: Retention;
+  readonly #retention: RepairsComponents["retention"];
   readonly #wake: () => void;
-  /** Of the rows, once it was asked for: there is one writer. */
+  /** Number of rows; a cache, since the log has one writer. */
   #count: number | undefined;
-  /** How many rows wait for what each neighbour announced first, and is lost. */
+  /** Number of `lost` rows by the neighbour that announced the update first. */
   #lostOf: Map<string, number> | undefined;
   readonly #announcers: Database.Statement<[], { name: string | null; count: number }>;
   readonly #get: Database.Statement<[string], RawRow>;
@@ -118,10 +126,9 @@ export class Repairs {
   readonly #forget: Database.Statement<[string]>;
   readonly #counts: Database.Statement<[], { source: string; count: number }>;
   readonly #restore: Database.Statement<[number, number, Uint8Array]>;
-  readonly #again: Database.Statement<[string, number, number, number]>;
+  readonly #again: Database.Statement<[string, number, number]>;
 
-  /** `wake` is called when there is something new to do. */
-  constructor(connection: Connection, retention: Retention, wake: () => void) {
+  constructor({ connection, retention, wake }: RepairsComponents) {
     const { db } = connection;
     this.#connection = connection;
     this.#retention = retention;
@@ -144,15 +151,14 @@ export class Repairs {
     this.#restore = db.prepare(`
       INSERT OR IGNORE INTO bodies (seq, received_at, body) VALUES (?, ?, ?)`);
     this.#again = db.prepare(`
-      INSERT INTO returned (site, seq, first, about, code, text, at, fresh, waiting, tries,
-                            last_at, cursor)
-      VALUES (?, ?, ?, 'site', 0, '', ?, 0, 1, 0, 0, 0)
-      ON CONFLICT (site, seq) DO UPDATE SET waiting = 1`);
+      INSERT INTO exceptions (site, seq, fingerprint, state, reason, code, text, tries, at, next_at)
+      SELECT ?, seq, fingerprint, 'waiting', 'expired', 0, '', 0, ?, 0 FROM updates WHERE seq = ?
+      ON CONFLICT (site, seq) DO UPDATE SET state = 'waiting', next_at = 0`);
   }
 
   /**
-   * Notes what is missing and wakes the doors; what is missing already only learns who else has it
-   * and who else needs it. False when there is no room. Throws `Trouble`.
+   * Adds a row and wakes the doors. If there is a row already, its neighbours and sites are
+   * extended. Returns false if there is no space. Throws `Trouble`.
    */
   want(missing: Missing): boolean {
     const { fingerprint, days = 0, why, hash, at, site } = missing;
@@ -180,17 +186,17 @@ export class Repairs {
     return toRepair(this.#connection.read(() => this.#get.get(what)));
   }
 
-  /** What is to be asked of `source` before anything else, due or not; "" for what has none. */
+  /** The row with the earliest `nextAt` of a source, due or not; "" for rows without a source. */
   next(source: string): Repair | undefined {
     return toRepair(this.#connection.read(() => this.#next.get(source)));
   }
 
-  /** Something that `source` has answered by mail. */
+  /** A row for which `source` has answered by mail. */
   nextAnswered(source: string): Repair | undefined {
     return toRepair(this.#connection.read(() => this.#answered.get(source)));
   }
 
-  /** Stores a row that is there as it is now. */
+  /** Replaces a row. */
   save(row: Repair): void {
     const { what, why, hash, days, wantedAt, source, attempts, nextAt, askedAt, answer } = row;
     const lists = [row.neighbours, row.sites].map((list) => JSON.stringify(list));
@@ -205,7 +211,7 @@ export class Repairs {
     );
   }
 
-  /** Leaves the answer to a question for the door that asked it, and wakes it. */
+  /** Stores the answer to a question by mail, and wakes the doors. */
   answered(what: string, answer: RepairAnswer): void {
     const row = this.get(what);
     if (row === undefined) return;
@@ -213,7 +219,7 @@ export class Repairs {
     this.#wake();
   }
 
-  /** What waits for somebody who is not among `sources` waits for a decision again. */
+  /** Clears the source of each row whose source is not among `sources`. */
   keepSources(sources: readonly string[]): void {
     const names = JSON.stringify(["", ...sources]);
     this.#connection.write(() => this.#unassign.run(names));
@@ -242,29 +248,29 @@ export class Repairs {
     return this.#lostOf;
   }
 
-  /** How many rows there are. */
+  /** Number of rows. */
   count(): number {
     this.#count ??= this.counts().reduce((sum, { count }) => sum + count, 0);
     return this.#count;
   }
 
-  /** How many rows wait for each source; "" for those that have none yet. */
+  /** Number of rows by source; "" for rows without a source. */
   counts(): { readonly source: string; readonly count: number }[] {
     return this.#connection.read(() => this.#counts.all());
   }
 
-  /** Gives `body` back to an entry that has lost it, and has `sites` sent the entry again. */
+  /** Restores the body of an entry, and queues the entry for `sites` again. */
   again(seq: Seq, body: Uint8Array, sites: readonly string[], at: number): void {
     this.#connection.write(() => {
       const { changes } = this.#restore.run(seq, at, body);
       if (changes > 0) this.#retention.count(0, 1, body.length);
-      for (const site of sites) this.#again.run(site, seq, seq, at);
+      for (const site of sites) this.#again.run(site, at, seq);
     });
     if (sites.length > 0) this.#wake();
   }
 }
 
-/** Who is answerable for a row: the neighbour that announced what nobody delivers. */
+/** The neighbour whose share a row counts in: the one that announced a lost update first. */
 function announcerOf({ why, neighbours }: Pick<Missing, "why" | "neighbours">): string | undefined {
   return why === "lost" ? neighbours[0] : undefined;
 }

@@ -1,13 +1,13 @@
 /**
- * What the log forgets, and how much it holds. Bodies go first (thesis: at least 72 h),
- * announcements and hashes much later, for an update that is forgotten as soon as it expires comes
- * back from the first peer with a slower clock. The newest entry and its body always stay, so a
- * greeting has a number to show even after a silent month; and bodies that a site has not got yet
- * stay longer, up to a size.
+ * Expiry of the log by age, and its totals. Bodies expire first (thesis: after at least 72 h).
+ * Announcements and hashes are kept much longer; otherwise a peer with a slower clock would send an
+ * expired update back as new. The newest entry and its body never expire, so that a KX greeting
+ * has a number after a month without updates. Bodies that a site still needs are held longer, up to
+ * a total size.
  *
- * Works in chunks; the totals are kept beside the rows, because counting 1.5 million of them takes
- * a second. It does not know the clock: who calls must not hand in a time that it distrusts, and
- * asks `provenBefore` which dates the log bears out. Limit: the file does not shrink.
+ * Expiry works in batches. The totals are stored, because counting 1.5 million rows takes a second.
+ * The time is an argument: the caller must not pass a time that it does not trust, and uses
+ * `provenBefore` to find out which dates the log confirms. Limit: the file does not shrink.
  */
 import type Database from "better-sqlite3";
 import type { Connection } from "./connection.js";
@@ -15,15 +15,15 @@ import { DAY_MS, dayOf } from "./packet-memory.js";
 import type { Pending } from "./pending.js";
 
 export interface RetentionLimits {
-  /** Age at which a body goes, in milliseconds. */
+  /** Age at which a body expires, in milliseconds. */
   readonly retainMs: number;
-  /** Age at which an announcement, a hash, a skeleton, a packet, a tombstone or a note goes. */
+  /** Age at which all other rows expire: announcements, hashes, skeletons, tombstones, notes. */
   readonly rememberMs: number;
-  /** Bodies past their age that stay nevertheless; by default none. */
+  /** Bodies that are held beyond their age; by default none. */
   readonly hold?: Hold | undefined;
 }
 
-/** Which bodies stay: those that the lanes of `sites` have not passed, of that many bytes. */
+/** Bodies to hold: those that the lanes of `sites` still need, up to a total of `bytes`. */
 export interface Hold {
   readonly sites: readonly string[];
   readonly bytes: number;
@@ -32,9 +32,9 @@ export interface Hold {
 export interface Expired {
   readonly bodies: number;
   readonly entries: number;
-  /** Of the bodies, how many a site would still have needed. */
+  /** Number of these bodies that a site still needed. */
   readonly dropped: number;
-  /** Whether a full chunk was found, so that there may be more to do at once. */
+  /** Whether a batch was full, so that more rows may have expired. */
   readonly more: boolean;
 }
 
@@ -44,7 +44,7 @@ export interface Totals {
   readonly bodyBytes: number;
 }
 
-/** How far a walk over the bodies past their age has come, from the youngest to the oldest. */
+/** Position in a scan of the bodies beyond their age, from the youngest to the oldest. */
 interface Walk {
   readonly receivedAt: number;
   readonly seq: number;
@@ -58,12 +58,12 @@ const FROM_THE_TOP: Walk = {
 };
 
 /**
- * How much a gap between two dates counts as evidence: a longer one may be a clock that was wrong
- * as well as a time in which nothing came. Dates that differ by less are not told apart.
+ * The part of a gap between two dates that counts as proven time. A longer gap may be a wrong clock
+ * as well as a time without updates. Dates that differ by less are treated as equal.
  */
 export const UNPROVEN_MS = 24 * 60 * 60_000;
 
-/** Before every date; nothing has it. */
+/** Earlier than every date. */
 const NEVER = Number.MIN_SAFE_INTEGER;
 
 interface BodyRow {
@@ -84,9 +84,9 @@ export class Retention {
   readonly #entries: Database.Statement<[number, number, number]>;
   readonly #skeletons: Database.Statement<[number, number]>;
   readonly #packets: Database.Statement<[number, number]>;
-  readonly #undelivered: Database.Statement<[number, number]>;
-  readonly #returned: Database.Statement<[number, number]>;
+  readonly #exceptions: readonly Database.Statement<[number]>[];
   readonly #refusals: Database.Statement<[number, number]>;
+  readonly #variants: Database.Statement<[number, number]>;
   readonly #tombstones: Database.Statement<[number, number]>;
   readonly #blocks: Database.Statement<[number, number]>;
   readonly #newestDate: Database.Statement<[], number>;
@@ -96,7 +96,7 @@ export class Retention {
   readonly #redate: readonly Database.Statement<[{ now: number; ahead: number; batch: number }]>[];
   readonly #oldestPackets: Database.Statement<[number], { name: Buffer; day: number }>;
   readonly #packetAgain: Database.Statement<[Buffer, number]>;
-  /** A few neighbours an entry. */
+  /** There are a few of these rows per entry. */
   readonly #sendings: Database.Statement<[number]>;
   #walk = FROM_THE_TOP;
 
@@ -136,15 +136,18 @@ export class Retention {
         SELECT rowid FROM skeletons WHERE day < ? ORDER BY day LIMIT ?)`);
     this.#packets = db.prepare(`
       DELETE FROM packets WHERE day < ? AND id IN (SELECT id FROM packets ORDER BY id LIMIT ?)`);
-    this.#undelivered = db.prepare(`
-      DELETE FROM undelivered WHERE rowid IN (
-        SELECT rowid FROM undelivered WHERE at <= ? ORDER BY at LIMIT ?)`);
-    this.#returned = db.prepare(`
-      DELETE FROM returned WHERE rowid IN (
-        SELECT rowid FROM returned WHERE at <= ? ORDER BY at LIMIT ?)`);
+    this.#exceptions = ["exceptions", "bounces", "offers"].map((table) =>
+      db.prepare<[number]>(`
+        DELETE FROM ${table} WHERE rowid IN (
+          SELECT rowid FROM ${table} WHERE seq < (SELECT min(seq) FROM updates)
+          ORDER BY seq LIMIT ?)`),
+    );
     this.#refusals = db.prepare(`
       DELETE FROM refusals WHERE rowid IN (
         SELECT rowid FROM refusals WHERE until <= ? ORDER BY until LIMIT ?)`);
+    this.#variants = db.prepare(`
+      DELETE FROM variants WHERE rowid IN (
+        SELECT rowid FROM variants WHERE at <= ? ORDER BY at LIMIT ?)`);
     this.#tombstones = db.prepare(`
       DELETE FROM forgotten WHERE seq IN (
         SELECT seq FROM forgotten WHERE at <= ? ORDER BY at LIMIT ?)`);
@@ -172,17 +175,20 @@ export class Retention {
     const datedAhead = [
       ["updates", "received_at"],
       ["bodies", "received_at"],
-      ["undelivered", "at"],
-      ["returned", "at"],
+      ["exceptions", "at"],
+      ["exceptions", "last_at"],
+      ["exceptions", "offered_at"],
+      ["bounces", "at"],
       ["forgotten", "at"],
+      ["variants", "at"],
     ] as const;
     this.#redate = [
       ...datedAhead.map(([table, at]) => {
         const ahead = `SELECT rowid FROM ${table} WHERE ${at} > @ahead LIMIT @batch`;
         return `UPDATE ${table} SET ${at} = @now WHERE rowid IN (${ahead})`;
       }),
-      // These are put off by two days at most.
-      ...(["refusals.until", "repairs.next_at"] as const).map((column) => {
+      // These dates are at most two days ahead of the time at which they were written.
+      ...(["refusals.until", "repairs.next_at", "exceptions.next_at"] as const).map((column) => {
         const [table, at] = column.split(".");
         const ahead = `SELECT rowid FROM ${table} WHERE ${at} > @ahead + ${2 * UNPROVEN_MS}`;
         return `UPDATE ${table} SET ${at} = @now WHERE rowid IN (${ahead} LIMIT @batch)`;
@@ -194,7 +200,7 @@ export class Retention {
     this.#packetAgain = db.prepare("INSERT OR REPLACE INTO packets (name, day) VALUES (?, ?)");
   }
 
-  /** Books rows that came or, negative, went. Belongs into the transaction that moved them. */
+  /** Adds to the totals, or subtracts; called in the transaction that changes the rows. */
   count(entries: number, bodies: number, bodyBytes: number): void {
     this.#count.run(entries, bodies, bodyBytes);
   }
@@ -206,9 +212,10 @@ export class Retention {
   }
 
   /**
-   * Removes at most `batch` rows of each kind that have reached their age at `now`, in one
-   * transaction. A body never outlives its entry, whatever the limits say. An entry whose date is
-   * more than a day older than that of an earlier one that stays has a wrong date, and stays.
+   * Deletes at most `batch` rows of each kind that have reached their age at `now`, in one
+   * transaction. A body never outlives its entry, whatever the limits are. If the date of an entry
+   * is more than a day before that of an earlier entry that is kept, the date is wrong, and the
+   * entry is kept too.
    */
   expire(now: number, limits: RetentionLimits, batch: number): Expired {
     const forgetBefore = now - limits.rememberMs;
@@ -228,9 +235,9 @@ export class Retention {
       const others = [
         this.#skeletons.run(dayOf(forgetBefore), batch).changes,
         this.#dropPackets(forgetBefore, now, batch),
-        this.#undelivered.run(forgetBefore, batch).changes,
-        this.#returned.run(forgetBefore, batch).changes,
+        ...(entries > 0 ? this.#exceptions.map((one) => one.run(batch).changes) : []),
         this.#refusals.run(now, batch).changes,
+        this.#variants.run(forgetBefore, batch).changes,
         this.#tombstones.run(forgetBefore, batch).changes,
         this.#blocks.run(forgetBefore, batch).changes,
         this.#sendings.run(10 * batch).changes / 10,
@@ -242,11 +249,10 @@ export class Retention {
   }
 
   /**
-   * The latest date up to which everything in the log is `ageMs` old, as far as there is evidence
-   * for it. The date has been in step with the monotonic clock for `steadyMs` up to `now`: in that
-   * time, ages are exact. Before, it is the log that counts: the time between two entries, and of a
-   * longer gap one day, so that a clock that was wrong by years makes the log a day older and not
-   * years. Takes some sixty look-ups.
+   * The latest date before which all entries are proven to be at least `ageMs` old. In the last
+   * `steadyMs` before `now` the date agreed with the monotonic clock, and ages are exact. Before
+   * that, the gaps between entries count, each with at most one day. So a clock that was wrong by
+   * years makes the log one day older, not years. Needs about sixty look-ups.
    */
   provenBefore(ageMs: number, now: number, steadyMs: number): number {
     if (ageMs <= steadyMs) return now - ageMs;
@@ -269,14 +275,15 @@ export class Retention {
     });
   }
 
-  /** The date of the newest entry; undefined when there is none. */
+  /** The date of the newest entry; undefined for an empty log. */
   newestDate(): number | undefined {
     return this.#connection.read(() => this.#newestDate.get());
   }
 
   /**
-   * Dates what lies more than a day in the future, at most `batch` rows of each kind, by `now`: a
-   * clock that was a year ahead must not keep it for a year. Returns whether there is more to do.
+   * Sets dates that are more than a day in the future to `now`, in at most `batch` rows of each
+   * kind; otherwise a clock that was a year ahead would keep these rows for a year. Returns whether
+   * there may be more such rows.
    */
   redate(now: number, batch: number): boolean {
     const ahead = now + UNPROVEN_MS;
@@ -287,9 +294,9 @@ export class Retention {
   }
 
   /**
-   * The oldest packets, in the order in which they were seen last: what has reached its age goes.
-   * One of a day to come was seen by a wrong clock: as seen today it goes behind all others, where
-   * it does not stand before them.
+   * Deletes the packets that have reached their age; the rows are in the order in which they were
+   * last seen. A packet with a future day was seen by a wrong clock. It is inserted again as the
+   * last row with the day of today, so that it does not keep the packets behind it.
    */
   #dropPackets(before: number, now: number, batch: number): number {
     const today = dayOf(now);
@@ -303,9 +310,9 @@ export class Retention {
   }
 
   /**
-   * The number of the oldest entry that is too young to go at a date; beyond all when there is
-   * none. Dates may be wrong, since clocks are, and the order of entries is not: what stands behind
-   * this entry is not older than it, whatever its date says.
+   * The number of the first entry that has not expired at the date `before`; a number beyond all
+   * entries if there is none. Dates may be wrong, but the order of entries is not: no entry after
+   * this one is older, whatever its date is.
    */
   #firstYoung(before: number, now: number): number {
     const young = this.#young.get(before + UNPROVEN_MS, now + UNPROVEN_MS);
@@ -319,8 +326,8 @@ export class Retention {
   }
 
   /**
-   * The next `batch` bodies of a walk that is begun anew when it has come to its end: what is held
-   * is passed over, and what is beyond `limit` is the oldest.
+   * Handles the next `batch` bodies of the scan, which starts again when it reaches the end. Held
+   * bodies are skipped. When they exceed `limit` bytes the oldest ones are deleted.
    */
   #dropButHeld(before: number, now: number, needed: number, limit: number, batch: number) {
     const young = this.#firstYoung(before, now);

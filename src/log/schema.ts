@@ -185,7 +185,7 @@ CREATE INDEX repairs_by_source ON repairs (source, next_at);
 CREATE INDEX repairs_answered ON repairs (source) WHERE answer <> '';
 `;
 
-/** What came with version 5: see `fetch-waits.ts`. */
+/** What came with version 5: see `cursors.ts`. */
 const TABLES_5 = "CREATE TABLE fetch_waits (peer TEXT PRIMARY KEY, since INTEGER NOT NULL) STRICT;";
 
 /** What came with version 6: see `sendings.ts`. */
@@ -214,8 +214,105 @@ INSERT INTO skeletons (fingerprint, packets, day)
 DROP TABLE identities;
 `;
 
-/** Servers that are followed by recon: see `recon.ts`. */
-const RECON_TABLES = `
+/**
+ * What came with version 8: see `exceptions.ts`, `bounces.ts`, `lanes.ts`, `observed.ts`,
+ * `variants.ts` and `recon.ts`. What was refused for good and what came back become exceptions; of
+ * entries that are not remembered nothing is left.
+ */
+const TABLES_8 = `
+CREATE TABLE exceptions (
+  site TEXT NOT NULL,
+  seq INTEGER NOT NULL,
+  fingerprint BLOB NOT NULL,
+  state TEXT NOT NULL CHECK (state IN ('waiting', 'refused', 'withheld', 'resent')),
+  reason TEXT NOT NULL,
+  code INTEGER NOT NULL,
+  text TEXT NOT NULL,
+  tries INTEGER NOT NULL,
+  at INTEGER NOT NULL,
+  next_at INTEGER NOT NULL,
+  offered_at INTEGER NOT NULL DEFAULT 0,
+  reopened INTEGER NOT NULL DEFAULT 0,
+  last_at INTEGER NOT NULL DEFAULT 0,
+  cursor INTEGER NOT NULL DEFAULT 0,
+  PRIMARY KEY (site, seq)
+) STRICT;
+CREATE INDEX exceptions_by_key ON exceptions (fingerprint);
+CREATE INDEX exceptions_by_state ON exceptions (site, state, next_at, seq);
+CREATE INDEX exceptions_by_seq ON exceptions (seq);
+
+CREATE TABLE offers (
+  site TEXT NOT NULL,
+  seq INTEGER NOT NULL,
+  body BLOB NOT NULL,
+  PRIMARY KEY (site, seq)
+) STRICT;
+
+CREATE TABLE former_names (
+  name TEXT PRIMARY KEY,
+  site TEXT NOT NULL
+) STRICT;
+
+CREATE TABLE bounces (
+  site TEXT NOT NULL,
+  seq INTEGER NOT NULL,
+  first INTEGER NOT NULL,
+  about TEXT NOT NULL CHECK (about IN ('update', 'site')),
+  code INTEGER NOT NULL,
+  text TEXT NOT NULL,
+  at INTEGER NOT NULL,
+  PRIMARY KEY (site, seq)
+) STRICT;
+
+ALTER TABLE lanes ADD COLUMN address TEXT;
+ALTER TABLE lanes ADD COLUMN failed INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE lanes ADD COLUMN refused INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE lanes ADD COLUMN bad_since INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE sendings ADD COLUMN how TEXT NOT NULL DEFAULT '';
+ALTER TABLE sendings ADD COLUMN reply TEXT NOT NULL DEFAULT '';
+
+CREATE INDEX exceptions_by_reason ON exceptions (site, state, reason, at);
+
+CREATE TABLE observed (
+  neighbour TEXT NOT NULL,
+  way TEXT NOT NULL CHECK (way IN ('kx', 'lane')),
+  updates INTEGER NOT NULL,
+  mails INTEGER NOT NULL,
+  bytes INTEGER NOT NULL,
+  first INTEGER NOT NULL,
+  last INTEGER NOT NULL,
+  since INTEGER NOT NULL,
+  at INTEGER NOT NULL,
+  ended INTEGER NOT NULL DEFAULT 0,
+  PRIMARY KEY (neighbour, way)
+) STRICT;
+
+INSERT INTO exceptions (site, seq, fingerprint, state, reason, code, text, tries, at, next_at)
+  SELECT site, seq, fingerprint,
+    iif(undelivered.code = 0, 'withheld', 'refused'),
+    iif(undelivered.code = 0, 'skipped', 'refused'),
+    undelivered.code, undelivered.text, 1, undelivered.at, 0
+  FROM undelivered JOIN updates USING (seq)
+  WHERE seq NOT IN (SELECT seq FROM forgotten);
+INSERT OR IGNORE INTO exceptions
+  (site, seq, fingerprint, state, reason, code, text, tries, at, next_at, last_at, cursor)
+  SELECT site, seq, fingerprint, iif(waiting = 1, 'waiting', 'resent'), 'bounced',
+    returned.code, returned.text, tries, returned.at, 0, last_at, cursor
+  FROM returned JOIN updates USING (seq)
+  WHERE (waiting = 1 OR tries > 0) AND seq NOT IN (SELECT seq FROM forgotten);
+INSERT INTO bounces (site, seq, first, about, code, text, at)
+  SELECT site, seq, first, about, code, text, at FROM returned WHERE fresh = 1;
+DROP TABLE undelivered;
+DROP TABLE returned;
+
+CREATE TABLE variants (
+  hash BLOB PRIMARY KEY CHECK (length(hash) = 16),
+  seqs TEXT NOT NULL,
+  reason TEXT NOT NULL,
+  at INTEGER NOT NULL
+) STRICT;
+CREATE INDEX variants_by_time ON variants (at);
+
 CREATE TABLE recon_servers (
   id INTEGER PRIMARY KEY,
   name TEXT NOT NULL UNIQUE,
@@ -240,12 +337,6 @@ CREATE TABLE recon_wanted (
 CREATE INDEX recon_wanted_by_time ON recon_wanted (server, next_at);
 `;
 
-/** Adds the tables of recon, and "recon" to the ways in which an update may have come. */
-function makeRecon(db: Database.Database): void {
-  db.exec(RECON_TABLES);
-  loosen(db, "updates", "'repair', 'import')", "'repair', 'import', 'recon')");
-}
-
 /** What makes each version out of the one before. */
 const STEPS: readonly (readonly [version: number, step: (db: Database.Database) => void])[] = [
   [2, (db) => void db.exec(TABLES_2)],
@@ -260,7 +351,13 @@ const STEPS: readonly (readonly [version: number, step: (db: Database.Database) 
   [5, (db) => void db.exec(TABLES_5)],
   [6, (db) => void db.exec(TABLES_6)],
   [7, (db) => void db.exec(TABLES_7)],
-  [8, makeRecon],
+  [
+    8,
+    (db) => {
+      db.exec(TABLES_8);
+      loosen(db, "updates", "'repair', 'import')", "'repair', 'import', 'recon')");
+    },
+  ],
 ];
 
 /**

@@ -2,12 +2,19 @@
  * The trail of an entry as the log keeps it: who is known to have the update, because its mails
  * said so or because it was learned over KX; each address once, and it only ever grows. What a
  * mail shows of it is the mail dialect's business.
+ *
+ * What others claim of a site is a hint, and it counts before the first try only: while the site's
+ * lane fails, while it tries the update, or when it has an exception for it, the claim is left out
+ * of the trail. What the site says itself settles the update, exception or not.
  */
 import type Database from "better-sqlite3";
-import { distinctAddresses } from "../mail-address.js";
+import { addressKey, distinctAddresses } from "../mail-address.js";
 import type { Seq } from "../update.js";
 import type { Connection } from "./connection.js";
+import type { Exceptions } from "./exceptions.js";
+import type { Lanes } from "./lanes.js";
 import type { Pending } from "./pending.js";
+import type { Sendings } from "./sendings.js";
 
 /** Addresses a trail, so that a sender of ever new duplicates cannot make one row grow for ever. */
 export const TRAIL_LIMIT = 1000;
@@ -19,16 +26,24 @@ export interface Holder {
   readonly address: string;
 }
 
+/** What a trail has to do with: the lanes of the sites in it. */
+export interface TrailContext {
+  readonly pending: Pick<Pending, "grew">;
+  readonly lanes: Pick<Lanes, "addressed" | "isTrying">;
+  readonly exceptions: Pick<Exceptions, "get" | "settle">;
+  readonly sendings: Pick<Sendings, "announced">;
+}
+
 export class Trails {
   readonly #connection: Connection;
-  readonly #pending: Pick<Pending, "grew">;
+  readonly #context: TrailContext;
   readonly #get: Database.Statement<[number], string>;
   readonly #set: Database.Statement<[string, number]>;
 
-  constructor(connection: Connection, pending: Pick<Pending, "grew">) {
+  constructor(connection: Connection, context: TrailContext) {
     const { db } = connection;
     this.#connection = connection;
-    this.#pending = pending;
+    this.#context = context;
     this.#get = db.prepare<[number], string>("SELECT trail FROM updates WHERE seq = ?").pluck();
     this.#set = db.prepare("UPDATE updates SET trail = ? WHERE seq = ?");
   }
@@ -39,20 +54,60 @@ export class Trails {
     return text === undefined ? [] : (JSON.parse(text) as string[]);
   }
 
-  /** Adds addresses to the trail of an update. Belongs into a transaction. */
-  extend(seq: Seq, more: readonly string[]): void {
+  /** The trail of a new update without the claims that do not count; `from` sent it. */
+  counting(trail: readonly string[], from: string | undefined): string[] {
+    return union([], this.#believed(undefined, trail, from));
+  }
+
+  /**
+   * Adds addresses to the trail of an update that came again, from the neighbour `from`, which has
+   * it. Belongs into a transaction.
+   */
+  extend(seq: Seq, more: readonly string[], from: string | undefined): void {
+    if (from !== undefined) this.#context.exceptions.settle(from, seq);
+    this.#add(seq, this.#believed(seq, more, from));
+  }
+
+  #add(seq: Seq, more: readonly string[]): void {
     const known = this.get(seq);
     const merged = union(known, more);
     // A repetition that says nothing new must not cost a write and its fsync.
     if (merged.length === known.length) return;
     this.#set.run(JSON.stringify(merged), seq);
-    this.#pending.grew(seq, merged.slice(known.length));
+    this.#context.pending.grew(seq, merged.slice(known.length));
   }
 
-  /** Notes who has what, in one transaction; what is not remembered any more is passed over. */
+  /** Without what others than the site itself claim of it once its lane has tried. */
+  #believed(seq: Seq | undefined, claims: readonly string[], from: string | undefined): string[] {
+    if (claims.length === 0) return [];
+    const { lanes, exceptions } = this.#context;
+    const doubted = new Set<string>();
+    for (const { site, address, isFailing } of lanes.addressed()) {
+      if (site === from) continue;
+      const hasTried =
+        seq !== undefined && (lanes.isTrying(site, seq) || exceptions.get(site, seq) !== undefined);
+      if (isFailing || hasTried) doubted.add(addressKey(address));
+    }
+    if (doubted.size === 0) return [...claims];
+    return claims.filter((claim) => !doubted.has(addressKey(claim)));
+  }
+
+  /**
+   * Notes who has what by its own word, in one transaction; what is not remembered any more is
+   * passed over.
+   */
   note(holders: readonly Holder[]): void {
+    const lanes = this.#context.lanes.addressed();
     this.#connection.write(() => {
-      for (const { seq, address } of holders) this.extend(seq, [address]);
+      for (const { seq, address } of holders) {
+        const key = addressKey(address);
+        for (const lane of lanes) {
+          if (addressKey(lane.address) !== key) continue;
+          this.#context.exceptions.settle(lane.site, seq);
+          this.#context.sendings.announced(seq, lane.site);
+        }
+        this.#add(seq, [address]);
+      }
     });
   }
 }

@@ -1,10 +1,8 @@
 /**
- * Maps SQLite errors to `Trouble`: the only place that reads an SQLite error code and
- * adds a remedy for the operator.
- *
- * It does not know which statement failed, and it hides no bug: a violated constraint, a
- * wrong binding or a misuse of the library is returned unchanged and ends the process.
- * Codes: https://sqlite.org/rescode.html
+ * Maps SQLite errors to `Trouble` with a remedy for the operator. Only this file maps SQLite's
+ * result codes (https://sqlite.org/rescode.html). Errors that only a bug can cause, such as a
+ * violated constraint, a wrong binding or a misuse of the library, are returned unchanged and end
+ * the process.
  */
 import Database from "better-sqlite3";
 import { Trouble, type TroubleKind } from "../errors.js";

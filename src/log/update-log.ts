@@ -1,23 +1,25 @@
 /**
- * The update log: the gateway's only memory. An ordered record of updates, numbered from 1 without
- * gaps and never twice, to which everything that was accepted is appended once, and from which
- * each door reads on from its own cursor. "Stored" means committed and fsynced: an answer to a
- * sender may follow, never precede, `append` (RFC 5321 section 6.1; thesis, appendix A).
+ * The update log, which holds all persistent data of the gateway. Entries are numbered from 1
+ * without gaps, and no number is used twice. Each accepted update is appended once; each door reads
+ * from its own cursor. "Stored" means committed and fsynced: an answer to a sender follows `append`
+ * and never precedes it (RFC 5321 section 6.1; thesis, appendix A).
  *
- * Synchronous on purpose: a call returns when SQLite is done, so no two steps of it interleave. It
- * knows no protocol, no policy and no clock. Known limits: KX names an update by its MD5 alone, so
- * of two updates with one MD5 the second can come in by mail only; a trail holds at most
- * `TRAIL_LIMIT` addresses, and a site beyond them may get an update that it has.
+ * All calls are synchronous, so that their steps do not interleave. The log has no protocol, policy
+ * or clock. Known limits: KX identifies an update by its MD5 only, so of two updates with the same
+ * MD5 the second can be received only by mail; a trail holds at most `TRAIL_LIMIT` addresses, and a
+ * site beyond them may get an update that it has.
  */
 import type Database from "better-sqlite3";
 import type { Trouble } from "../errors.js";
+import { coveredBy, isCovered } from "../openpgp/cover.js";
 import type { Fingerprint, Origin, Seq, Transport, Update, UpdateHash } from "../update.js";
 import { Bounces } from "./bounces.js";
 import { Connection, type Durability } from "./connection.js";
-import { type ReceiveCursor, ReceiveCursors } from "./cursors.js";
-import { FetchWaits } from "./fetch-waits.js";
+import { type CursorMove, FetchWaits, ReceiveCursors } from "./cursors.js";
+import { type CameAgain, Exceptions } from "./exceptions.js";
 import { Lanes } from "./lanes.js";
 import { Lookup } from "./lookup.js";
+import { ObservedTotals } from "./observed.js";
 import { PacketMemory } from "./packet-memory.js";
 import { Pending } from "./pending.js";
 import { ReconStore } from "./recon.js";
@@ -26,29 +28,40 @@ import { Removals } from "./removals.js";
 import { Repairs } from "./repairs.js";
 import { Retention, type Totals } from "./retention.js";
 import { Sendings } from "./sendings.js";
-import { Trails, union } from "./trail.js";
+import { Trails } from "./trail.js";
+import { Variants } from "./variants.js";
 
-/** An update as a door hands it in. */
+/** An update to append. */
 export interface Arrival {
   readonly update: Update;
   readonly origin: Origin;
-  /** X-KeyServer-Sent addresses that it came with. */
+  /** Addresses of its X-KeyServer-Sent fields. */
   readonly trail: readonly string[];
   /** Milliseconds since 1970. */
   readonly receivedAt: number;
-  /** Message-ID of the mail that brought it. */
+  /** Message-ID of the mail that it came with. */
   readonly messageId?: string | undefined;
+  /** The hash of what came, where policy dropped packets of it, and the reason for the first. */
+  readonly cutFrom?: { readonly hash: UpdateHash; readonly reason: string } | undefined;
+  /** Appended although all its packets are known: a site lacks them. */
+  readonly evenKnown?: boolean | undefined;
 }
 
 /**
- * What became of an arrival. `collision`: another update with the same MD5 and another SHA-256 was
- * held already; both are kept. A duplicate has the number of the entry that was there.
+ * The outcome of an arrival. `collision`: the log already has another update with the same MD5 and
+ * a different SHA-256; both are kept. The number of a duplicate is that of the existing entry. An
+ * update without an unknown packet is a duplicate without a number; `covers` are entries that some
+ * site still needs and that it has all packets of.
  */
 export type Appended =
   | { readonly outcome: "appended"; readonly seq: Seq; readonly collision: boolean }
-  | { readonly outcome: "duplicate"; readonly seq: Seq };
+  | {
+      readonly outcome: "duplicate";
+      readonly seq: Seq | undefined;
+      readonly covers?: readonly Seq[];
+    };
 
-/** What is announced of an update, and where it came from; its body may have expired. */
+/** What KX announces of an update, and its origin; its body may have expired. */
 export interface Entry {
   readonly seq: Seq;
   readonly hash: UpdateHash;
@@ -60,7 +73,7 @@ export interface Entry {
   readonly receivedAt: number;
 }
 
-/** How much the log holds; `fileBytes` is what it takes on disk with its WAL. */
+/** Size of the log; `fileBytes` is its size on disk with the WAL. */
 export interface Counts extends Totals {
   readonly fileBytes: number;
 }
@@ -87,42 +100,51 @@ type UpdateParameters = [
   trail: string,
 ];
 
-/** Hex is made by SQLite: 50,000 small buffers cost five times as much. */
+/** Entries of a key that are compared with an update of it that has no news. */
+const COVERED = 100;
+
+/** SQLite makes the hex digits: 50,000 small buffers take five times as long. */
 const ENTRY = `
   SELECT seq, lower(hex(hash)) AS name, hex(fingerprint) AS keyName, size, neighbour, transport,
     received_at AS receivedAt
   FROM updates`;
 
 export class UpdateLog {
-  /** What only people ask. */
+  /** Queries of the page and of commands. */
   readonly lookup: Lookup;
-  /** What sites' mail systems sent back. */
+  /** Bounces of our mails. */
   readonly bounces: Bounces;
-  /** What the operator has had removed. */
+  /** Blocks, and forgotten updates. */
   readonly removals: Removals;
-  /** Which packets are in the updates of the log, or were. */
+  /** Names of the packets of all updates. */
   readonly packets: PacketMemory;
-  /** What was lost and is to be fetched again. */
+  /** Lost updates that are to be fetched again. */
   readonly repairs: Repairs;
-  /** Who is known to have what. */
+  /** The addresses of sites that have an update. */
   readonly trails: Trails;
-  /** When it went to whom. */
+  /** The times of deliveries. */
   readonly sendings: Sendings;
-  /** Since when something may wait at a peer. */
+  /** What would have been sent in observe mode. */
+  readonly observed: ObservedTotals;
+  /** Since when an update may wait at a peer. */
   readonly fetchWaits: FetchWaits;
-  /** What is known of servers that are followed by recon. */
+  /** What is known of the servers that are followed by recon. */
   readonly recon: ReconStore;
-  /** How far the logs of our KX peers have been read. */
+  /** How far the logs of the KX peers have been read. */
   readonly cursors: ReceiveCursors;
-  /** How far each site has been served, and what it refused for good. */
+  /** Updates that sites did not take, with the reasons. */
+  readonly exceptions: Exceptions;
+  /** The state of the lane of each site. */
   readonly lanes: Lanes;
-  /** What each site still needs. */
+  /** The updates that each site still needs. */
   readonly pending: Pending;
-  /** What completes an update of a key: see `openpgp/skeleton.ts`. */
+  /** Packets that complete an update of a key: see `openpgp/skeleton.ts`. */
   readonly skeletons: Skeletons;
-  /** Names that policy refused over KX. */
+  /** Hashes of updates that policy refused over KX. */
   readonly refusals: Refusals;
-  /** What leaves the log by age; call it with dates that can be trusted. */
+  /** Hashes of updates without news, and of those that policy cut. */
+  readonly variants: Variants;
+  /** Expiry by age; call it only with a trusted time. */
   readonly retention: Retention;
   readonly #connection: Connection;
   readonly #listeners = new Set<() => void>();
@@ -137,24 +159,30 @@ export class UpdateLog {
   readonly #range: Database.Statement<[number, number, number], EntryRow>;
   readonly #body: Database.Statement<[number], Buffer>;
 
-  /** A log over an open connection; everybody but a test of faults calls `UpdateLog.open`. */
+  /** A log over an open connection. Only tests of faults call it; others use `UpdateLog.open`. */
   constructor(connection: Connection) {
     const { db } = connection;
     this.#connection = connection;
     this.cursors = new ReceiveCursors(connection);
     this.lanes = new Lanes(connection);
-    this.skeletons = new Skeletons(connection);
     this.refusals = new Refusals(connection);
-    this.pending = new Pending(connection, this.lanes);
+    this.variants = new Variants(connection);
+    const wake = () => this.#wake();
+    this.exceptions = new Exceptions(connection, wake);
+    this.skeletons = new Skeletons(connection, (fingerprint, at) => {
+      this.exceptions.completed(fingerprint, at);
+    });
+    this.pending = new Pending(connection, this.lanes, this.exceptions);
     this.retention = new Retention(connection, this.pending);
     this.lookup = new Lookup(connection);
     this.packets = new PacketMemory(connection);
-    const wake = () => this.#wake();
     this.bounces = new Bounces(connection, wake);
-    this.repairs = new Repairs(connection, this.retention, wake);
-    this.removals = new Removals(connection, this.bounces, this.retention, wake);
-    this.trails = new Trails(connection, this.pending);
+    this.repairs = new Repairs({ connection, retention: this.retention, wake });
+    const { bounces, exceptions, retention, variants } = this;
+    this.removals = new Removals({ connection, bounces, exceptions, retention, variants, wake });
+    this.trails = new Trails(connection, this);
     this.sendings = new Sendings(connection);
+    this.observed = new ObservedTotals(connection);
     this.fetchWaits = new FetchWaits(connection);
     this.recon = new ReconStore(connection);
     this.#insertUpdate = db.prepare(`
@@ -174,9 +202,9 @@ export class UpdateLog {
   }
 
   /**
-   * Opens the log in file `path`, creating it where there is none; `:memory:` is a log for tests.
-   * `readonly` reads beside a running gateway. Throws `Trouble`: 'busy' when another gateway
-   * serves the file, 'not-ours', 'corrupt', 'read-only' or 'unusable'.
+   * Opens the log in the file `path` and creates the file if it is missing; `:memory:` is a log for
+   * tests. With `readonly` the log is read beside a running gateway. Throws `Trouble`: 'busy' if
+   * another gateway serves the file, 'not-ours', 'corrupt', 'read-only' or 'unusable'.
    */
   static open(path: string, options: { readonly readonly?: boolean } = {}): UpdateLog {
     let log: UpdateLog | undefined;
@@ -191,18 +219,19 @@ export class UpdateLog {
   }
 
   /**
-   * Stores `arrivals` in order, and with them a peer's receive cursor, in one transaction: all or,
-   * with a `Trouble`, nothing. A duplicate adds its trail to the entry that is there and nothing
-   * else. Returns one outcome an arrival, when they are on disk and the doors are woken.
+   * Stores `arrivals` in order, and with them receive cursors of peers, in one transaction. If it
+   * throws a `Trouble`, nothing was stored. A duplicate only adds its trail to the existing entry;
+   * so does an update without an unknown packet, to the entries whose packets it contains.
+   * Returns one outcome per arrival, after they are on disk and the doors were woken.
    */
-  append(
-    arrivals: readonly Arrival[],
-    cursor?: { readonly peer: string; readonly at: ReceiveCursor },
-  ): Appended[] {
+  append(arrivals: readonly Arrival[], ...moves: readonly CursorMove[]): Appended[] {
     const outcomes = this.#connection.write(() => {
       const stored = arrivals.map((arrival) => this.#store(arrival));
       this.#book(arrivals, stored);
-      if (cursor !== undefined) this.cursors.set(cursor.peer, cursor.at);
+      for (const { peer, at } of moves) {
+        if (at === undefined) this.cursors.forget(peer);
+        else this.cursors.set(peer, at);
+      }
       return stored;
     });
     if (outcomes.some(({ outcome }) => outcome === "appended")) this.#wake();
@@ -210,6 +239,18 @@ export class UpdateLog {
   }
 
   #store(arrival: Arrival): Appended {
+    const { update, cutFrom, receivedAt } = arrival;
+    const outcome = this.#storeUpdate(arrival);
+    const { seq } = outcome;
+    const seqs = outcome.outcome === "duplicate" ? (outcome.covers ?? listed(seq)) : listed(seq);
+    if (seq === undefined) this.variants.add(update.hash, seqs, "", receivedAt);
+    if (cutFrom !== undefined && cutFrom.hash !== update.hash) {
+      this.variants.add(cutFrom.hash, seqs, cutFrom.reason, receivedAt);
+    }
+    return outcome;
+  }
+
+  #storeUpdate(arrival: Arrival): Appended {
     const { update, origin, receivedAt } = arrival;
     const hash = Buffer.from(update.hash, "hex");
     const digest = Buffer.from(update.digest, "hex");
@@ -217,9 +258,12 @@ export class UpdateLog {
     const same = namesakes.find((row) => digest.equals(row.digest));
     if (same !== undefined) {
       const seq = same.seq as Seq;
-      this.trails.extend(seq, arrival.trail);
+      this.trails.extend(seq, arrival.trail, origin.neighbour);
       if (!this.removals.isForgotten(seq)) this.#learn(update, receivedAt);
       return { outcome: "duplicate", seq };
+    }
+    if (arrival.evenKnown !== true && this.packets.knowsAll(update.packets)) {
+      return this.#known(arrival);
     }
     const { lastInsertRowid } = this.#insertUpdate.run(
       hash,
@@ -230,13 +274,34 @@ export class UpdateLog {
       origin.transport,
       receivedAt,
       arrival.messageId ?? null,
-      JSON.stringify(union([], arrival.trail)),
+      JSON.stringify(this.trails.counting(arrival.trail, origin.neighbour)),
     );
     const seq = Number(lastInsertRowid) as Seq;
     this.#insertBody.run(seq, receivedAt, update.body);
     this.#learn(update, receivedAt);
     this.packets.remember(update.packets, receivedAt);
     return { outcome: "appended", seq, collision: namesakes.length > 0 };
+  }
+
+  /**
+   * All packets are known: nothing is appended, but who brought them has them. The skeleton of a
+   * forgotten key is not stored again until an update of it is appended.
+   */
+  #known({ update, origin, trail, receivedAt }: Arrival): Appended {
+    const { fingerprint, body, packets } = update;
+    this.packets.remember(packets, receivedAt);
+    if (this.removals.forgottenOf(fingerprint, 1).length === 0) this.#learn(update, receivedAt);
+    const sites = this.lanes.addressed().map(({ site }) => site);
+    const first = this.pending.from(sites);
+    const entries =
+      first === undefined
+        ? []
+        : this.lookup.byFingerprint(fingerprint, COVERED).filter((seq) => seq >= first);
+    if (entries.length === 0) return { outcome: "duplicate", seq: undefined, covers: [] };
+    const isCoveredHere = coveredBy(body);
+    const covers = entries.filter((seq) => isCoveredHere(this.body(seq)));
+    for (const seq of covers) this.trails.extend(seq, trail, origin.neighbour);
+    return { outcome: "duplicate", seq: undefined, covers };
   }
 
   #book(arrivals: readonly Arrival[], outcomes: readonly Appended[]): void {
@@ -251,8 +316,8 @@ export class UpdateLog {
   }
 
   /**
-   * Calls `listener`, which must not throw, after each commit that added an entry, noted a bounce
-   * or a repair, or removed something: a signal without data. Returns the way to unsubscribe.
+   * Calls `listener`, which must not throw, after each commit that added an entry, a bounce or a
+   * repair, or removed something. Returns the function that unsubscribes.
    */
   onAppend(listener: () => void): () => void {
     const own = () => listener();
@@ -260,7 +325,7 @@ export class UpdateLog {
     return () => this.#listeners.delete(own);
   }
 
-  /** Number of the newest entry, which is always remembered; 0 when nothing was ever appended. */
+  /** Number of the newest entry, which never expires; 0 for an empty log. */
   newest(): Seq | 0 {
     return (this.#connection.read(() => this.#newest.get()) ?? 0) as Seq | 0;
   }
@@ -270,14 +335,14 @@ export class UpdateLog {
     return row && toEntry(row);
   }
 
-  /** The entry of that name; of two with one MD5 the newer. */
+  /** The entry with this hash; of two with the same MD5 the newer one. */
   entryByHash(hash: UpdateHash): Entry | undefined {
     const key = Buffer.from(hash, "hex");
     const row = this.#connection.read(() => this.#byHash.get(key));
     return row && toEntry(row);
   }
 
-  /** Whether an update of that name is remembered, with or without its body. */
+  /** Whether there is an entry with this hash, with or without its body. */
   has(hash: UpdateHash): boolean {
     return this.#connection.read(() => this.#has.get(Buffer.from(hash, "hex"))) !== undefined;
   }
@@ -287,56 +352,71 @@ export class UpdateLog {
     return this.#connection.read(() => this.#range.all(low, high, limit)).map(toEntry);
   }
 
-  /** The update's packets, or undefined once they have expired. */
+  /** The packets of the update; undefined once they have expired. */
   body(seq: Seq): Uint8Array | undefined {
     const bytes = this.#connection.read(() => this.#body.get(seq));
     return bytes && new Uint8Array(bytes.buffer, bytes.byteOffset, bytes.byteLength);
   }
 
   /**
-   * Learns from keys of which nothing is news what completes later updates of them, unless they
-   * were forgotten: nothing of those comes back before there is news.
+   * Keys came again of which nothing, or not all, is news, by any road and in any form: each is
+   * offered to the sites that have a refused or withheld exception of the key. A failure of the log
+   * loses the offer and nothing else.
    */
-  learn(updates: readonly Update[], at: number): void {
-    const wanted = updates.filter(
-      ({ fingerprint }) => this.removals.forgottenOf(fingerprint, 1).length === 0,
-    );
-    if (wanted.length === 0) return;
-    this.#connection.write(() => {
-      for (const update of wanted) this.#learn(update, at);
-    });
+  cameAgain(keys: readonly CameAgain[], now: number): void {
+    if (keys.length === 0 || this.exceptions.isEmpty) return;
+    for (const key of keys) {
+      this.exceptions.cameAgain(key, now, (body, seq) => isCovered(this.body(seq), body));
+    }
+  }
+
+  /** The update of that name was announced again, by a neighbour that has it. */
+  announcedAgain(hash: UpdateHash, from: string, now: number): void {
+    if (this.exceptions.isEmpty) return;
+    for (const entry of this.entriesOf(hash)) {
+      const { fingerprint, seq } = entry;
+      this.cameAgain([{ fingerprint, seq, body: undefined, from }], now);
+    }
+  }
+
+  /** The entry with this hash, or those whose packets an update of that hash is known to have. */
+  entriesOf(hash: UpdateHash): Entry[] {
+    const own = this.entryByHash(hash);
+    if (own !== undefined) return [own];
+    const seqs = this.variants.entriesOf(hash) ?? [];
+    return seqs.flatMap((seq) => this.entry(seq) ?? []);
   }
 
   #learn({ fingerprint, selfSigned }: Update, at: number): void {
     this.skeletons.remember(fingerprint, selfSigned, at);
   }
 
-  /** How much the log holds; takes microseconds at any size. */
+  /** Size of the log; takes microseconds at any size. */
   counts(): Counts {
     return { ...this.retention.totals(), fileBytes: this.#connection.fileBytes() };
   }
 
-  /** What stands behind the word "stored", as SQLite reports it. */
+  /** The settings that make "stored" durable, as SQLite reports them. */
   durability(): Durability {
     return this.#connection.durability();
   }
 
-  /** Throws `Trouble` when the files of the log are not at their paths any more. */
+  /** Throws `Trouble` if the files of the log are no longer at their paths. */
   assertInPlace(): void {
     this.#connection.assertInPlace();
   }
 
-  /** What is damaged, once it was met: from then on every write is refused with it. */
+  /** The first damage that was found; from then on every write throws it. */
   get damage(): Trouble | undefined {
     return this.#connection.damage;
   }
 
-  /** Calls `listener`, which must not throw, when damage is met; at most once. */
+  /** Calls `listener`, which must not throw, when damage is found; at most once. */
   onDamage(listener: (damage: Trouble) => void): void {
     this.#connection.onDamage(listener);
   }
 
-  /** Moves the WAL into the file and empties it; false when a reader was in the way. */
+  /** Moves the WAL into the file and empties it; false if a reader prevented it. */
   checkpoint(): boolean {
     return this.#connection.checkpoint();
   }
@@ -345,6 +425,10 @@ export class UpdateLog {
   close(): void {
     this.#connection.close();
   }
+}
+
+function listed<T>(item: T | undefined): T[] {
+  return item === undefined ? [] : [item];
 }
 
 function toEntry(row: EntryRow): Entry {

@@ -1,12 +1,12 @@
 /**
- * Commands to a pksd by mail, and its answers: `GET 0xFINGERPRINT` for a key, `LAST n` for all keys
- * that changed in n days. The subject is the command; the answer says "Your command, GET ..." and
- * whether it failed, quotes our Message-ID in In-Reply-To, and has the keys in one armor block
- * behind an introduction (pksd 0.9.6; `mail_req.c`). The Message-ID is sealed with our secret, so
- * that an answer can show that it answers us. Knows no socket and no clock.
+ * Mail commands to pksd, and its answers: `GET 0xFINGERPRINT` for one key, `LAST n` for all keys
+ * that changed in n days. The command is the subject. The subject of the answer is "Your command,
+ * GET ..." and a note if it failed. The answer quotes our Message-ID in In-Reply-To, and has the
+ * keys in one armor block after an introduction (pksd 0.9.6; `mail_req.c`). The Message-ID has a
+ * mark made with our secret, so that genuine answers can be recognised.
  *
- * Limit: pksd finds a key by the last eight digits of a version 4 fingerprint and no other; what
- * else it sends has to be sorted out by whoever reads the keys.
+ * Limit: pksd looks up a key by the last eight digits of a version 4 fingerprint. The caller has to
+ * discard other keys with the same digits.
  */
 import { createHash } from "node:crypto";
 import { domainOf, isAddress } from "../mail-address.js";
@@ -18,38 +18,38 @@ export type MailCommand =
   | { readonly verb: "get"; readonly fingerprint: Fingerprint }
   | { readonly verb: "last"; readonly days: number };
 
-/** What an answer says of itself. */
+/** The fields of an answer. */
 export interface CommandAnswer {
   readonly command: MailCommand;
-  /** Whether its text says why there are no keys in it. */
+  /** Whether the command failed; the text of the mail then has the reason. */
   readonly failed: boolean;
-  /** Message-ID of the question, where the answer quotes one. */
+  /** The Message-ID of the question, if the answer quotes it. */
   readonly inReplyTo: string | undefined;
 }
 
-/** Whether a pksd can be asked for that key by name. */
+/** Whether pksd can look up this fingerprint: version 4 only. */
 export function canAsk(fingerprint: Fingerprint): boolean {
   return fingerprint.length === 40;
 }
 
-/** As it stands in the subject. */
+/** The command as the subject of a mail. */
 export function commandText(command: MailCommand): string {
   return command.verb === "get" ? `GET 0x${command.fingerprint}` : `LAST ${command.days}`;
 }
 
-/** What tells that an answer is one to us: the first part of the Message-ID of the question. */
+/** The mark of a question: the first part of its Message-ID, made with our secret. */
 export function questionMark(neighbour: string, command: MailCommand, secret: Uint8Array): string {
   const said = `${neighbour}\0${commandText(command)}`;
   return `ask.${createHash("sha256").update(secret).update(said).digest("hex").slice(0, 32)}.`;
 }
 
-/** The question as it goes after DATA. Throws Error for an address that is not plain. */
+/** The mail with a command, as sent after DATA. Throws Error for an address that is not plain. */
 export function composeCommand(question: {
   readonly command: MailCommand;
   readonly to: string;
   /** Our contact address. */
   readonly from: string;
-  /** Where the answer goes: our address for incremental mail. */
+  /** Where the answer is sent: our address for incremental mail. */
   readonly replyTo: string;
   /** From `questionMark`. */
   readonly mark: string;
@@ -76,7 +76,7 @@ export function composeCommand(question: {
   return new Uint8Array(Buffer.from(lines.join("\r\n"), "latin1"));
 }
 
-/** What the head of a mail answers; undefined when it is no answer to such a command. */
+/** Reads an answer from the head of a mail; undefined for any other mail. */
 export function readAnswer(fields: readonly HeaderField[]): CommandAnswer | undefined {
   const subject = headerValues(fields, "Subject")[0] ?? "";
   const match = /^your command,\s*(get\s+0x([0-9a-f]{40})|last\s+(\d{1,5}))\s*(,.*)?$/i.exec(
@@ -93,9 +93,9 @@ export function readAnswer(fields: readonly HeaderField[]): CommandAnswer | unde
 }
 
 /**
- * How many days to ask for instead when a pksd does not answer LAST for `days`: its own limit
- * (`max_last`), or half of them when there are too many keys (`max_last_reply_keys`). Undefined
- * when its words say neither, or nothing less is left.
+ * The number of days to ask for after pksd refused LAST for `days`: its own limit (`max_last`), or
+ * half of `days` when there are too many keys (`max_last_reply_keys`). Undefined when `words`, the
+ * text of the answer, has neither reason, or when the result would not be smaller.
  */
 export function fewerDays(words: string, days: number): number | undefined {
   const limit = /LAST argument must be less than or \w+ to (\d{1,5})\b/i.exec(words)?.[1];

@@ -1,60 +1,61 @@
 /**
- * What a mail to the bounce address says: that one of ours came back, and whether for what it
- * holds or for where it went; or nothing that anybody must act upon. Reads delivery reports
- * (RFC 3464) as far as they can be read, and the bare texts of qmail, Exim and the rest, of which
- * the address that they came to tells enough. Knows neither sites nor updates.
+ * Classifies a mail to the bounce address: a bounce because of the contents of our mail, a bounce
+ * because of its destination, or a mail that needs no action. The input is a delivery report
+ * (RFC 3464), malformed or not, or a plain text as qmail and Exim send it. The bounce address
+ * itself names the site and the update (`verp.ts`).
  *
- * Bounces and automatic answers look alike (Postfix and Exim mark both "auto-replied", RFC 3834),
- * so what is not plainly an answer counts as a bounce: to send a mail once more costs less than to
- * lose it. Limit: texts are understood in English; in other languages the status codes decide.
+ * Bounces and automatic answers look alike (Postfix and Exim mark both "auto-replied", RFC 3834). A
+ * mail counts as a bounce unless it is clearly an answer, since sending a mail again costs less
+ * than losing it. Limit: only English texts are understood; otherwise the status codes decide.
  */
 import { Refusal } from "../errors.js";
 import { type HeaderField, headerValues, readHead } from "./head.js";
 import { isAutomaticAnswer } from "./incremental.js";
 
-/** A decoded leaf of the mail's MIME tree. */
+/** A decoded leaf of the MIME tree of a mail. */
 export interface ReportPart {
   /** Media type in lower case, without parameters. */
   readonly type: string;
   readonly bytes: Uint8Array;
 }
 
-/** The fields of one recipient in a report, as far as they are there and make sense. */
+/** The fields of one recipient in a report, as far as they are present and well-formed. */
 export interface RecipientReport {
   readonly action: "failed" | "delayed" | "delivered" | "relayed" | "expanded" | undefined;
   /** Enhanced status code (RFC 3463), as "5.1.1". */
   readonly status: string | undefined;
-  /** The other side's words, printable; may be empty. */
+  /** The text of the other server, printable; may be empty. */
   readonly diagnostic: string;
   /** Address, printable. */
   readonly recipient: string | undefined;
 }
 
-/** What became of our mail. */
+/** The result for our mail. */
 export interface BounceVerdict {
   /**
-   * 'update': refused for what it holds or how large it is. 'site': the mailbox, the host or the
-   * way there is the trouble, or nobody knows. 'noted': delayed or delivered. 'answer': no report.
+   * 'update': refused because of its contents or its size. 'site': refused because of the mailbox,
+   * the host or the route, or for an unknown reason. 'noted': delayed or delivered. 'answer': not a
+   * report.
    */
   readonly kind: "update" | "site" | "noted" | "answer";
   readonly status: string | undefined;
-  /** SMTP reply code, 550 when none was told. */
+  /** SMTP reply code; 550 when the report has none. */
   readonly code: number;
-  /** In the other side's words, printable, at most 300 characters. */
+  /** The text of the other server, printable, at most 300 characters. */
   readonly words: string;
 }
 
 const MAX_GROUPS = 100;
-/** Of a text, what is searched for codes. */
+/** Octets of a text that are searched for codes. */
 const MAX_TEXT = 65_536;
 const LF = 0x0a;
 
 const ACTION = /^(failed|delayed|delivered|relayed|expanded)\b/i;
 const STATUS = /\b([245]\.\d{1,3}\.\d{1,3})\b/;
-/** A reply as mail systems quote it: "550 5.1.1 ..." or "550-5.1.1". */
+/** An SMTP reply as mail systems quote it: "550 5.1.1 ..." or "550-5.1.1". */
 const REPLY = /(?:^|[^\d.])([45]\d\d)(?:[ -]#?([45]\.\d{1,3}\.\d{1,3})\b|[ -](?=\D))/;
 
-/** Message too large for mailbox or system, or a content that cannot be taken (RFC 3463). */
+/** Message too large for mailbox or system, or content not supported (RFC 3463). */
 const ABOUT_UPDATE = /^5\.(2\.3|3\.4|6\.\d+)$/;
 const ABOUT_CONTENT =
   /content|spam|virus|malware|infected|attachment|banned|phish|unsolicited|\bjunk\b/i;
@@ -65,12 +66,12 @@ const FROM_MACHINE = /mailer-daemon|postmaster|mail delivery (sub)?system/i;
 const FAILURE_SUBJECT =
   /failure notice|undeliver|non-?deliver|return(ed mail|ing)|delivery .*fail|fail.* delivery/i;
 const DELAY_SUBJECT = /\bdelay|\bwarning\b|still being retried|not yet|could not send .* for/i;
-/** That somebody read a mail, or complained about it (RFC 8098, RFC 5965). */
+/** Disposition notifications (RFC 8098) and feedback reports (RFC 5965). */
 const OTHER_REPORT = /report-type\s*=\s*"?(disposition-notification|feedback-report)/i;
-/** What a returned text ends with: our own mail, whose words are not the other side's. */
+/** Marks the start of our own mail in a bounce; the text after it is not a report. */
 const OUR_COPY = /below this line is a copy|this is a copy of the message|original message/i;
 
-/** Judges a mail by the fields of its head and its decoded parts. Never throws. */
+/** Classifies a mail by the fields of its head and its decoded parts. Never throws. */
 export function judgeBounce(
   fields: readonly HeaderField[],
   parts: readonly ReportPart[],
@@ -102,11 +103,11 @@ export function judgeBounce(
   return failureOf(undefined, said === "" ? subject : said);
 }
 
-/** The recipients of the first part that is a delivery report; none is an empty list. */
+/** The recipients of the first part that is a delivery report; [] without one. */
 function reportsIn(parts: readonly ReportPart[]): RecipientReport[] {
   const declared = parts.find(({ type }) => /^message\/(global-)?delivery-status$/.test(type));
   if (declared !== undefined) return readDeliveryStatus(declared.bytes);
-  // Some say text/plain, and some relays take the type away.
+  // Some systems send the report as text/plain, and some relays remove the type.
   for (const { type, bytes } of parts) {
     if (type !== "" && type !== "text/plain" && type !== "application/octet-stream") continue;
     const reports = readDeliveryStatus(bytes);
@@ -115,7 +116,7 @@ function reportsIn(parts: readonly ReportPart[]): RecipientReport[] {
   return [];
 }
 
-/** The recipients of a message/delivery-status part. Skips what it does not understand. */
+/** The recipients of a message/delivery-status part. Unknown fields are ignored. */
 export function readDeliveryStatus(part: Uint8Array): RecipientReport[] {
   const reports: RecipientReport[] = [];
   for (const fields of groupsOf(part)) {
@@ -134,7 +135,7 @@ export function readDeliveryStatus(part: Uint8Array): RecipientReport[] {
   return reports;
 }
 
-/** Blocks of header fields, apart by empty lines; lines that are no field end a block. */
+/** Groups of header fields. An empty line or a line that is not a field ends a group. */
 function groupsOf(part: Uint8Array): (readonly HeaderField[])[] {
   const groups: (readonly HeaderField[])[] = [];
   let at = 0;
@@ -158,12 +159,12 @@ function groupsOf(part: Uint8Array): (readonly HeaderField[])[] {
   return groups;
 }
 
-/** Said to have failed; of those that do not say what was done, those with a final status. */
+/** Whether the action is "failed", or, without an action, the status is permanent. */
 function isFailure({ action, status }: RecipientReport): boolean {
   return action === undefined ? status?.startsWith("5.") === true : action === "failed";
 }
 
-/** What failed, by the most exact code that can be found. */
+/** The result for a failure, by the most specific code in the report. */
 function failureOf(told: string | undefined, text: string): BounceVerdict {
   const [, reply, quoted] = REPLY.exec(text) ?? [];
   const found = quoted ?? STATUS.exec(text)?.[1];
@@ -181,7 +182,7 @@ function isAboutUpdate(status: string | undefined, code: number, text: string): 
   return isVague && code === 552 && ABOUT_SIZE.test(text) && !ABOUT_QUOTA.test(text);
 }
 
-/** The text of a bounce up to our own mail in it, from the first code on where there is one. */
+/** The first line of a bounce with a code, or its text; without the copy of our own mail. */
 function spoken(bytes: Uint8Array): string {
   const piece = bytes.subarray(0, MAX_TEXT);
   const text = Buffer.from(piece.buffer, piece.byteOffset, piece.length).toString("latin1");

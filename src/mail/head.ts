@@ -1,15 +1,14 @@
 /**
- * The head of a mail: raw bytes to header fields in order (RFC 5322 section 2.2), with the values
- * unfolded and otherwise untouched, because subject and trail are matched on the raw line. Knows
- * no field's meaning, no MIME and no encoded words; bytes are shown as Latin-1, one a character.
+ * Parses the head of a mail to header fields in order (RFC 5322 section 2.2). Values are unfolded
+ * and otherwise unchanged, because subject and trail are matched on the raw line. MIME and encoded
+ * words are not decoded. Bytes are converted as Latin-1, one character each.
  *
- * Forgiving as a mail server is: LF or CRLF, blanks before the colon, an mbox "From " line on top,
- * and the first line that is no field begins the body, which is how Postfix sees it too. One pass,
- * so the time is linear whatever the input.
+ * The parser is tolerant: it accepts LF or CRLF, blanks before the colon, and an mbox "From " line
+ * at the top. The first line that is not a field starts the body, as in Postfix. Time is linear.
  */
 import { Refusal } from "../errors.js";
 
-/** One header field: `name` as it was spelled, `value` unfolded and without outer blanks. */
+/** One header field: `name` as spelled in the mail, `value` unfolded, without outer blanks. */
 export interface HeaderField {
   readonly name: string;
   readonly value: string;
@@ -21,10 +20,10 @@ export interface Head {
   readonly bodyStart: number;
 }
 
-/** Fields of one head: a full trail, fifty Received lines, and a lot to spare. */
+/** Most fields in a head. A full trail with fifty Received lines has about 320. */
 export const MAX_FIELDS = 1000;
 
-/** Bytes of one head: Postfix stops at 102,400, and the longest lawful trail takes some 70,000. */
+/** Most bytes in a head. Postfix stops at 102,400; the longest valid trail has about 70,000. */
 export const MAX_HEAD_BYTES = 131_072;
 
 const LF = 0x0a;
@@ -35,9 +34,9 @@ const COLON = 0x3a;
 const FIELD_NAME = /^[!-9;-~]+$/;
 
 /**
- * Reads the head of `message`. A message that begins with no field has no head: no fields, body
- * from 0 (or after the blank line). Throws Refusal 'bad-mail' for more than MAX_FIELDS fields or
- * more than MAX_HEAD_BYTES bytes.
+ * Reads the head of `message`. When the message does not start with a field, there are no fields
+ * and the body starts at 0 (or after the blank line). Throws Refusal 'bad-mail' for more than
+ * MAX_FIELDS fields or more than MAX_HEAD_BYTES bytes.
  */
 export function readHead(message: Uint8Array): Head {
   const fields: { name: string; lines: string[] }[] = [];
@@ -71,18 +70,18 @@ export function readHead(message: Uint8Array): Head {
   };
 }
 
-/** The values of every field of that name, in any case and in order; empty when there is none. */
+/** The values of all fields with this name, in order. Names are case-insensitive. */
 export function headerValues(fields: readonly HeaderField[], name: string): string[] {
   const wanted = name.toLowerCase();
   return fields.filter((field) => field.name.toLowerCase() === wanted).map((field) => field.value);
 }
 
-/** Where the text of a line ends: at its line feed, or at the carriage return before it. */
+/** The end of the text of a line: its line feed, or the carriage return before that. */
 function endOfText(message: Uint8Array, start: number, lineFeed: number): number {
   return lineFeed > start && message[lineFeed - 1] === CR ? lineFeed - 1 : lineFeed;
 }
 
-/** Index of the colon when the line is a field, else undefined. */
+/** The index of the colon if the line is a field, otherwise undefined. */
 function colonOfField(message: Uint8Array, start: number, end: number): number | undefined {
   const colon = message.subarray(start, end).indexOf(COLON);
   if (colon === -1) return undefined;
@@ -90,7 +89,7 @@ function colonOfField(message: Uint8Array, start: number, end: number): number |
   return FIELD_NAME.test(name) ? start + colon : undefined;
 }
 
-/** Whether the message begins as in a mailbox file or a pipe: "From sender date". */
+/** Whether the message starts with an mbox line: "From sender date". */
 function isMailboxLine(message: Uint8Array): boolean {
   const opening = latin1(message, 0, 6);
   return opening.startsWith("From ") || opening === ">From ";

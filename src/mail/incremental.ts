@@ -1,31 +1,30 @@
 /**
- * Recognises a key update in a mail: which command it is, which sites have it, and which of its
- * parts hold armor (thesis 2.1; pksd's INCREMENTAL and ADD). The subject is matched on the raw
- * line, as pksd does it. The caller decodes MIME and hands in bytes, because armor is never taken
- * from somebody's idea of text; whoever reads the armor judges it.
+ * Recognises a key update in a mail: its command, the sites that have it, and the parts with armor
+ * (thesis 2.1; pksd's INCREMENTAL and ADD). The subject is matched on the raw line, as in pksd. The
+ * caller decodes MIME and passes the bytes of the parts. The armor is not decoded here.
  *
- * Knows neither who may send nor the envelope: the null sender says nothing about a mail, since
- * keyservers use it for updates too. A multipart/report is never an update. Limit: an automatic
- * answer without a mark or a known wording is refused like any other mail that is no update.
+ * The envelope is not used: keyservers send updates with the null sender as well. A
+ * multipart/report is never an update. Limit: an automatic answer without a mark or a known wording
+ * is refused like any other mail that is not an update.
  */
 import { Refusal } from "../errors.js";
 import { type HeaderField, headerValues } from "./head.js";
 import { addressesIn, parseTrail } from "./sent-trail.js";
 
-/** A mail that brings key updates. */
+/** A mail with key updates. */
 export interface IncrementalMail {
   readonly command: "incremental" | "add";
-  /** X-KeyServer-Sent addresses in order, spelled as they came, each once; plain addresses. */
+  /** The X-KeyServer-Sent addresses in order, in their first spelling, each once; all plain. */
   readonly trail: string[];
-  /** First plain address of From, or undefined (Hockeypuck sends none). */
+  /** The first plain address of From, or undefined (Hockeypuck sends none). */
   readonly from: string | undefined;
-  /** Message-ID with its angle brackets, printable ASCII, or undefined. */
+  /** The Message-ID with its angle brackets, printable ASCII, or undefined. */
   readonly messageId: string | undefined;
-  /** The decoded parts that hold a "-----BEGIN PGP" line, in order, never empty. */
+  /** The decoded parts with a "-----BEGIN PGP" line, in order, at least one. */
   readonly armor: readonly Uint8Array[];
 }
 
-/** An answer of a machine, such as pksd's "Your command, ADD": to be swallowed, never relayed. */
+/** An automatic answer, such as pksd's "Your command, ADD": accepted and discarded. */
 export interface ReplyMail {
   readonly command: "reply";
 }
@@ -41,9 +40,9 @@ const LF = 0x0a;
 const ARMOR_BEGIN = Buffer.from("-----BEGIN PGP", "latin1");
 
 /**
- * Reads what a mail is. `fields` are those of its outer head, `parts` the decoded bytes of its
- * MIME parts in order. Throws Refusal 'bad-mail' for a subject that is no update and for a trail
- * that runs in a circle, 'no-key' for an update without armor.
+ * Classifies a mail. `fields` are those of its outer head, `parts` the decoded bytes of its MIME
+ * parts in order. Throws Refusal 'bad-mail' for a subject that is not an update and for a trail
+ * above MAX_TRAIL (a mail loop), 'no-key' for an update without armor.
  */
 export function recognise(
   fields: readonly HeaderField[],
@@ -58,9 +57,9 @@ export function recognise(
   }
   const armor = parts.filter(holdsArmor);
   if (armor.length === 0) {
-    // RFC 3834: "auto-generated" is what a machine wrote unasked, as a keyserver writes an update.
+    // RFC 3834: "auto-generated" is not an answer; keyservers may use it for updates.
     if (autoSubmitted(fields) === "auto-replied") return { command: "reply" };
-    throw new Refusal("no-key", "The mail holds no ASCII-armored PGP public key block.");
+    throw new Refusal("no-key", "The mail has no ASCII-armored PGP public key block.");
   }
   return {
     command,
@@ -76,19 +75,19 @@ function commandOf(subject: string): IncrementalMail["command"] | undefined {
   return word === "incremental" || word === "add" ? word : undefined;
 }
 
-/** Whether a mail is a report on another one (RFC 6522), which it may hold with its key block. */
+/** Whether a mail is a report on another mail (RFC 6522); it may include that mail and its key. */
 function isReport(fields: readonly HeaderField[]): boolean {
   return /^multipart\/report\b/i.test(headerValues(fields, "Content-Type")[0] ?? "");
 }
 
-/** Whether a mail marks itself as the answer of a machine, or keeps to a wording that is known. */
+/** Whether a mail has the mark or a known subject of an automatic answer. */
 export function isAutomaticAnswer(fields: readonly HeaderField[]): boolean {
   return answers(fields, headerValues(fields, "Subject")[0] ?? "");
 }
 
 /**
- * Whether a mail answers one of ours: pksd's own wording, RFC 3834's field, or the marks of older
- * responders. Our updates may carry "Precedence: list".
+ * Whether a mail is an automatic answer: the wording of pksd, the field of RFC 3834, or the marks
+ * of older responders. "Precedence: list" does not count, since our own updates have it.
  */
 function answers(fields: readonly HeaderField[], subject: string): boolean {
   if (PKSD_ANSWER.test(subject)) return true;
@@ -102,7 +101,7 @@ function answers(fields: readonly HeaderField[], subject: string): boolean {
   );
 }
 
-/** The keyword of Auto-Submitted (RFC 3834 section 5) in lower case; 'no' when there is none. */
+/** The keyword of Auto-Submitted (RFC 3834 section 5) in lower case; 'no' without the field. */
 function autoSubmitted(fields: readonly HeaderField[]): string {
   const value = headerValues(fields, "Auto-Submitted")[0] ?? "";
   return /^[a-z-]+/i.exec(value)?.[0].toLowerCase() ?? "no";
@@ -116,11 +115,12 @@ function noUpdate(subject: string | undefined): Refusal {
         "HKP port (11371) of a keyserver.",
     );
   }
-  const fault = subject === undefined ? "The mail has no subject" : "The subject is no key update";
-  return new Refusal("bad-mail", `${fault}: this gateway takes INCREMENTAL and ADD.`);
+  const fault =
+    subject === undefined ? "The mail has no subject" : "The subject is not a key update";
+  return new Refusal("bad-mail", `${fault}: this gateway accepts INCREMENTAL and ADD.`);
 }
 
-/** Whether a line of `part` begins as armor does, in its first column as RFC 9580 has it. */
+/** Whether a line of `part` starts with "-----BEGIN PGP" in the first column (RFC 9580). */
 function holdsArmor(part: Uint8Array): boolean {
   const bytes = Buffer.from(part.buffer, part.byteOffset, part.length);
   let begin = bytes.indexOf(ARMOR_BEGIN);

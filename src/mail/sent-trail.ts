@@ -1,37 +1,28 @@
 /**
- * The trail of a mail: the X-KeyServer-Sent addresses, that is, the sites that already have what it
- * holds (thesis 2.1). Reads them in every spelling that servers and relays produce, and grows and
- * merges them. pksd compares the addresses as text, so a plain address keeps the spelling it came
- * in; any other spelling is written plainly. When two are one site, `mail-address.ts` says.
+ * The trail of a mail: the X-KeyServer-Sent addresses of the sites that already have the update
+ * (thesis 2.1). Addresses are read in all spellings that servers and relays produce. pksd compares
+ * them as text, so a plain address keeps its spelling; any other spelling is written as a plain
+ * address. `mail-address.ts` decides whether two addresses are equal.
  *
- * A trail is a hint that spares mail and never the proof that something is known: a sender lists
- * only itself and the earlier hops, so duplicates are told by their content, elsewhere. Knows no
- * mail server and no configuration. Address literals, and local parts that need their quotes, are
- * dropped: no keyserver writes them and pksd could not match them.
+ * A trail only saves mail. It does not prove that an update is known, since a sender lists only
+ * itself and the earlier hops; duplicates are recognised by their hash. Address literals and
+ * quoted local parts are dropped: no keyserver writes them, and pksd could not match them.
  */
-import { Refusal } from "../errors.js";
 import { addressKey, distinctAddresses, isSameAddress, plainAddress } from "../mail-address.js";
 
 /**
- * Addresses in one trail. The whole network of mail keyservers never had a hundred sites, so more
- * means that a mail runs in a circle. It also bounds our own head, to some 70 kB at the very worst.
+ * Most addresses in one trail. The network of mail keyservers never had a hundred sites, so more
+ * indicate a padded trail. This also limits the head of our mails to about 70 kB.
  */
 export const MAX_TRAIL = 256;
 
 /**
- * The addresses of raw X-KeyServer-Sent values (unfolded or not), in order, first spelling kept,
- * each once. What cannot be written as a plain address is dropped.
- * Throws Refusal 'bad-mail' above MAX_TRAIL entries, repeats counted: they are how a circle looks.
+ * The addresses of raw X-KeyServer-Sent values (unfolded or not), in order, each once in its first
+ * spelling. Addresses that have no plain form are dropped, and of more than MAX_TRAIL the first
+ * ones: the last one is the sender. A mail is not refused for its trail, which is a hint.
  */
 export function parseTrail(values: readonly string[]): string[] {
-  const addresses = values.flatMap(addressesIn);
-  if (addresses.length > MAX_TRAIL) {
-    throw new Refusal(
-      "bad-mail",
-      `The mail names more than ${MAX_TRAIL} sites in X-KeyServer-Sent: it runs in a circle.`,
-    );
-  }
-  return distinctAddresses(addresses);
+  return distinctAddresses(values.flatMap(addressesIn)).slice(-MAX_TRAIL);
 }
 
 /** Whether the site of `address` already has the update. */
@@ -41,8 +32,8 @@ export function inTrail(trail: readonly string[], address: string): boolean {
 }
 
 /**
- * The trail that we send: what came, then ourselves, once and last. A full trail loses its newest
- * entries to make room for us, for ours is the one that the next hop has to see.
+ * The trail to send: the received one, then our own address, once and at the end. Above MAX_TRAIL
+ * the newest of the received entries are dropped, since the next hop must see our address.
  */
 export function grownTrail(trail: readonly string[], ours: string): string[] {
   const others = distinctAddresses(trail).filter((entry) => !isSameAddress(entry, ours));
@@ -50,17 +41,17 @@ export function grownTrail(trail: readonly string[], ours: string): string[] {
 }
 
 /**
- * Both trails as one, those of `a` first. Never throws: above MAX_TRAIL the newest are left out,
- * which costs a superfluous mail and nothing else.
+ * Merges two trails, the entries of `a` first. Above MAX_TRAIL the last entries are dropped, which
+ * costs at most a redundant mail.
  */
 export function mergeTrails(a: readonly string[], b: readonly string[]): string[] {
   return distinctAddresses([...a, ...b]).slice(0, MAX_TRAIL);
 }
 
 /**
- * The addresses of one address-list header value, written plainly and in order: bare, in angle
- * brackets behind a display name, with a quoted local part, or all of that in quotes as SKS writes
- * its own. Linear in the length of the value, which is UTF-8 shown as Latin-1.
+ * The addresses of one address-list header value, as plain addresses in order. An address may be
+ * bare, in angle brackets after a display name, have a quoted local part, or be in quotes as a
+ * whole, as SKS writes its own. `value` is UTF-8 bytes as Latin-1. Time is linear.
  */
 export function addressesIn(value: string): string[] {
   const found: string[] = [];
@@ -103,22 +94,23 @@ export function addressesIn(value: string): string[] {
 }
 
 /**
- * The address of an entry that has a quoted text and `rest` outside of it: a local part before
- * "@domain", or the whole from_addr of SKS, "Name <address>", when its config has it in quotes.
+ * The address of an entry with a quoted string and the text `rest` outside of it. The quoted string
+ * is a local part before "@domain", or the whole from_addr of SKS, "Name <address>", when its
+ * configuration has quotes.
  */
 function quotedAddress(quoted: string, rest: string): string {
   if (rest.startsWith("@")) return quoted.includes("@") ? "" : `${quoted}${rest}`;
   return rest === "" ? (/<([^<>]*)>$/.exec(quoted.trim())?.[1] ?? quoted) : "";
 }
 
-/** Bytes that are shown as Latin-1 as the UTF-8 that they are; undefined when they are none. */
+/** Decodes Latin-1 characters as the UTF-8 bytes that they are; undefined for invalid UTF-8. */
 function utf8(text: string): string | undefined {
   if (/^[\0-\x7f]*$/.test(text)) return text;
   const decoded = Buffer.from(text, "latin1").toString("utf8");
   return decoded.includes("\ufffd") ? undefined : decoded;
 }
 
-/** Index of the closing quote of the quoted string at `start`, or the end of the value. */
+/** The index of the closing quote of the quoted string at `start`, or the end of the value. */
 function endOfQuotes(value: string, start: number): number {
   for (let at = start + 1; at < value.length; at += 1) {
     if (value[at] === '"') return at;
@@ -127,7 +119,7 @@ function endOfQuotes(value: string, start: number): number {
   return value.length;
 }
 
-/** Index of the bracket that closes the comment at `start`, or the end of the value. */
+/** The index of the closing parenthesis of the comment at `start`, or the end of the value. */
 function endOfComment(value: string, start: number): number {
   let depth = 0;
   for (let at = start; at < value.length; at += 1) {

@@ -1,31 +1,30 @@
 /**
- * The bounce address with its mark: local+site=seq=seal@domain names the site and the update in the
- * envelope sender, so that a bounce from any mail system in any language can be told apart by the
- * address that it comes back to (VERP). A mail of several updates has site=first-last. The seal
- * depends on a secret, because bounces come from anybody and must not be made up by anybody. Knows
- * neither which sites exist nor what a bounce says.
+ * Variable envelope return paths (VERP): local+site=seq=seal@domain as the envelope sender names
+ * the site and the update, so that a bounce of any mail system in any language can be assigned by
+ * its recipient address. A mail with several updates has site=first-last. The seal depends on a
+ * secret, so that bounces cannot be forged.
  *
- * A site is the operator's name for a neighbour. Letters, digits and hyphens stand for themselves,
- * every other byte of its UTF-8 as _XX. A mail system on the way may change the case of it all:
- * look the name up without regard to case.
+ * A site is the operator's name for a neighbour. Letters, digits and hyphens are written as they
+ * are, any other byte of its UTF-8 as _XX. Mail systems may change the case of the address, so the
+ * name has to be looked up case-insensitively.
  */
 import { createHash } from "node:crypto";
 import { addressParts, domainOf, isAddress, isSameAddress } from "../mail-address.js";
 
-/** What a marked bounce address says. */
+/** The contents of a marked bounce address. */
 export interface VerpMark {
-  /** The site's name, in the case in which it came back. */
+  /** The name of the site, in the case of the received address. */
   readonly site: string;
-  /** Sequence number of the first update in the mail, and of the last one. */
+  /** The sequence numbers of the first and of the last update in the mail. */
   readonly first: number;
   readonly last: number;
-  /** Whether we wrote the mark. */
+  /** Whether the seal is valid, so that we wrote the mark. */
   readonly isSealed: boolean;
 }
 
-/** RFC 5321 section 4.5.3.1.1: octets of a local part. */
+/** Most octets of a local part (RFC 5321 section 4.5.3.1.1). */
 const MAX_LOCAL_BYTES = 64;
-/** Hex digits: 40 bits, guessed over SMTP in some thousand years. */
+/** Hex digits: 40 bits. Guessing them over SMTP takes thousands of years. */
 const SEAL_LENGTH = 10;
 const SEQ = "[1-9][0-9]{0,15}";
 const MARK = new RegExp(
@@ -34,10 +33,10 @@ const MARK = new RegExp(
 );
 
 /**
- * The envelope sender for the updates from `first` (from 1) to `last`, one or several, to `site`.
- * When it would be longer than a mail system has to accept, it is `bounce` without a mark: an
- * unnamed bounce is better than a mail that nobody takes. Throws Error for a bounce address that is
- * not plain or a number that is none.
+ * The envelope sender for the updates `first` (at least 1) to `last` to `site`. When the marked
+ * address is longer than mail systems have to accept, the result is `bounce` without a mark: the
+ * bounce cannot be assigned, but the mail is accepted. Throws Error for a bounce address that is
+ * not plain, and for an invalid number.
  */
 export function verpSender(
   bounce: string,
@@ -48,7 +47,7 @@ export function verpSender(
 ): string {
   if (!isAddress(bounce)) throw new Error("verp: the bounce address is not a plain address");
   const isRange = Number.isSafeInteger(first) && Number.isSafeInteger(last) && first <= last;
-  if (!isRange || first < 1) throw new Error("verp: no sequence number");
+  if (!isRange || first < 1) throw new Error("verp: the sequence numbers are invalid");
   const domain = domainOf(bounce);
   const local = bounce.slice(0, -domain.length - 1);
   const range = first === last ? `${last}` : `${first}-${last}`;
@@ -57,7 +56,7 @@ export function verpSender(
   return site !== "" && marked.length <= MAX_LOCAL_BYTES && isAddress(sender) ? sender : bounce;
 }
 
-/** The mark of `recipient`, or undefined when it is not our bounce address or has none. */
+/** The mark of `recipient`; undefined for another address and for one without a mark. */
 export function parseVerp(
   bounce: string,
   recipient: string,
@@ -86,7 +85,7 @@ export function isBounceAddress(bounce: string, recipient: string): boolean {
   return parseVerp(bounce, recipient, new Uint8Array()) !== undefined;
 }
 
-/** What only we can write, in lower case; the same for any case of the name. */
+/** The seal, in lower case. It does not depend on the case of the name. */
 function sealOf(site: string, first: number, last: number, secret: Uint8Array): string {
   const said = `${first}-${last}-${encodeSite(site).toLowerCase()}`;
   return createHash("sha256").update(secret).update(said).digest("hex").slice(0, SEAL_LENGTH);
@@ -100,7 +99,7 @@ function encodeSite(site: string): string {
   }).join("");
 }
 
-/** The name that `encodeSite` wrote, or undefined when it never wrote that. */
+/** The name that `encodeSite` encodes as `encoded`; undefined without one. */
 function decodeSite(encoded: string): string | undefined {
   const raw = encoded.replaceAll(/_([0-9a-f]{2})/gi, (_, hex: string) =>
     String.fromCharCode(Number.parseInt(hex, 16)),

@@ -160,6 +160,7 @@ function local(given: Directive | undefined, recon: Directive | undefined, draft
   }
   if (given !== undefined) draft.take(given);
   draft.set("local", "type", '"hkp"', "updates are posted to Hockeypuck");
+  draft.set("local", "kind", '"hockeypuck"', "what is sent beside an update");
   draft.set("local", "url", tomlString(`http://${host}:${port}`), `${place} bind`);
   const server = loopbackOf(recon?.value ?? DEFAULT_RECON);
   if (server !== undefined) draft.followed = { server, hkp: `http://${host}:${port}` };

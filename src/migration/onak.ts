@@ -61,6 +61,7 @@ export function fromOnak(given: readonly Directive[], draft: Draft): void {
     draft.take(backends);
     const command = tomlList([`${library}/onak-mail.pl`]);
     draft.set("local", "type", '"command"', "mails are piped to onak-mail.pl");
+    draft.set("local", "kind", '"onak"', "what is sent beside an update");
     draft.set(
       "local",
       "command",

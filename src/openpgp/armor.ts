@@ -1,18 +1,17 @@
 /**
- * ASCII armor both ways (RFC 9580 section 6): octets to one PUBLIC KEY BLOCK, and every block that
- * stands anywhere in a text back to octets.
+ * Encodes octets as one PUBLIC KEY BLOCK and decodes all blocks in a text (RFC 9580 section 6).
  *
- * Reads what gpg reads without a warning: LF or CR LF, blanks and tabs anywhere but inside the
- * checksum, any line width, header lines, a missing blank line, a checksum or END on the last data
- * line, no checksum, and with a checksum no padding. Refuses what could change octets unseen:
- * anything that is not base64, a checksum that does not fit, data behind it, a block without END.
- * BEGIN stands in the first column, as gpg wants it. Time is linear in the input. What is written
- * always has the CRC-24 line, for pksd and SKS refuse a block without.
+ * The decoder accepts what gpg accepts without a warning: LF or CRLF, blanks and tabs anywhere
+ * except in the checksum, any line width, header lines, a missing blank line, a checksum or END on
+ * the last data line, no checksum, and no padding when there is a checksum. It refuses what could
+ * change octets unnoticed: characters that are not base64, a checksum that does not match, data
+ * after the checksum, a block without END. BEGIN must be in the first column, as for gpg. Time is
+ * linear in the input. The encoder always writes the CRC-24 line, which pksd and SKS require.
  */
 import { Refusal, type RefusalReason } from "../errors.js";
 import { finish, type Steps } from "../steps.js";
 
-/** One block of a text: its octets and the line, from 1, that its BEGIN stands on. */
+/** One block: its octets, and the number of its BEGIN line, from 1. */
 export interface ArmorBlock {
   readonly label: string;
   readonly data: Uint8Array;
@@ -23,18 +22,18 @@ const KEY_LABEL = "PGP PUBLIC KEY BLOCK";
 const BEGIN = "-----BEGIN PGP ";
 const END = `-----END ${KEY_LABEL}-----`;
 const COLUMNS = 64;
-/** A longer line is no BEGIN line: the longest label in use has 30 characters. */
+/** Longest BEGIN line; the longest label in use has 30 characters. */
 const MAX_BEGIN_LINE = 80;
-/** A refusal costs some 10 us and 1 KiB, and 2 MiB could hold 50,000 of them. */
+/** A refusal costs about 10 us and 1 KiB; 2 MiB of text could cause 50,000 of them. */
 const MAX_REFUSALS = 1000;
 const DASH = 0x2d;
 const EQUALS = 0x3d;
 const COLON = 0x3a;
-/** Characters of base64 that make a group, and the most of them that are padding. */
+/** Characters in a group of base64, and how many of them may be padding. */
 const GROUP = 4;
 const PADDING = 2;
 const CRC_CHARACTERS = 4;
-/** Characters that are decoded at once; a multiple of four. */
+/** Characters that are decoded in one piece; a multiple of four. */
 const PIECE = 64 * 1024;
 /** Octets of text after which there is a step. */
 const STEP_OCTETS = 64 * 1024;
@@ -44,8 +43,8 @@ const CRC_TABLE = crcTable();
 const IS_BASE64 = base64Table();
 
 /**
- * The data as one PUBLIC KEY BLOCK: 64 columns, CRC-24 line, LF line ends, one at the end.
- * A header's name or value must not hold a line end.
+ * Encodes data as one PUBLIC KEY BLOCK: 64 columns, CRC-24 line, LF line ends, also at the end.
+ * Throws Error for a line end in the name or value of a header.
  */
 export function encodeArmor(
   data: Uint8Array,
@@ -53,7 +52,7 @@ export function encodeArmor(
 ): string {
   const lines = [`-----BEGIN ${KEY_LABEL}-----`];
   for (const [name, value] of Object.entries(headers)) {
-    if (/[\r\n]/.test(name + value)) throw new Error("an armor header is one line");
+    if (/[\r\n]/.test(name + value)) throw new Error("an armor header must not contain a line end");
     lines.push(`${name}: ${value}`);
   }
   lines.push("");
@@ -63,7 +62,7 @@ export function encodeArmor(
   return lines.join("\n");
 }
 
-/** How many octets `encodeArmor` makes of `byteCount` octets without headers. */
+/** The size of the output of `encodeArmor` for `byteCount` octets, without headers. */
 export function armoredSize(byteCount: number): number {
   const characters = 4 * Math.ceil(byteCount / 3);
   const frame = `-----BEGIN ${KEY_LABEL}-----\n\n=CRC=\n${END}\n`.length;
@@ -71,16 +70,16 @@ export function armoredSize(byteCount: number): number {
 }
 
 /**
- * Every block of a text in order. A block that cannot be taken is a Refusal in its place with the
- * line in its message, and the next one is still read: 'bad-armor', 'bad-crc', 'secret-key' for a
- * private key, 'not-key-material' for messages and signatures. Text without a block gives [].
+ * Decodes all blocks of a text, in order. A block that is refused is returned as a Refusal with the
+ * line number in its message, and reading continues: 'bad-armor', 'bad-crc', 'secret-key' for a
+ * private key, 'not-key-material' for messages and signatures. A text without a block gives [].
  * After 1000 refusals the rest is not read ('too-large').
  */
 export function readArmor(text: Uint8Array): (ArmorBlock | Refusal)[] {
   return finish(readingArmor(text));
 }
 
-/** The same in steps; no more than one block beyond `most` is read. */
+/** The same in steps. Reading stops after `most` + 1 blocks. */
 export function* readingArmor(text: Uint8Array, most = Infinity): Steps<(ArmorBlock | Refusal)[]> {
   const lines = new Lines(text);
   const found: (ArmorBlock | Refusal)[] = [];
@@ -103,7 +102,7 @@ export function* readingArmor(text: Uint8Array, most = Infinity): Steps<(ArmorBl
   return found;
 }
 
-/** CRC-24 of RFC 9580 section 6.1, of `data` after what gave `crc`. */
+/** CRC-24 (RFC 9580 section 6.1), continued from `before`. */
 function crc24(data: Uint8Array, before = CRC_INIT): number {
   let crc = before;
   for (let i = 0; i < data.length; i++) {
@@ -112,7 +111,7 @@ function crc24(data: Uint8Array, before = CRC_INIT): number {
   return crc;
 }
 
-/** The block whose BEGIN line was just read. */
+/** Reads the block after its BEGIN line. */
 function* readBlock(lines: Lines, scratch: Buffer): Steps<ArmorBlock | Refusal> {
   const begin = lines.number;
   const base64 = new Base64Collector(scratch);
@@ -134,12 +133,12 @@ function* readBlock(lines: Lines, scratch: Buffer): Steps<ArmorBlock | Refusal> 
     const end = line.includes(DASH) ? line.indexOf(END) : -1;
     if (end !== -1) lines.putBack(line, end);
     const text = end === -1 ? line : line.subarray(0, end);
-    if (crc !== undefined) return bad(lines.number, "something stands after the checksum");
+    if (crc !== undefined) return bad(lines.number, "there is data after the checksum");
     const crcAt = crcStart(text);
     if (crcAt !== undefined) crc = text.toString("latin1", text.length - CRC_CHARACTERS);
     for (let at = 0; at < (crcAt ?? text.length); at += PIECE) {
       const piece = text.subarray(at, Math.min(at + PIECE, crcAt ?? text.length));
-      if (!base64.add(piece)) return bad(lines.number, "a line that is not base64");
+      if (!base64.add(piece)) return bad(lines.number, "a line is not base64");
       if (text.length > PIECE) yield;
     }
   }
@@ -154,17 +153,17 @@ function finished(
 ): ArmorBlock | Refusal {
   const decoded = base64.decode();
   const fits = decoded !== undefined && crc === encodeCrc(decoded.crc);
-  // Without its padding the last group is complete only if the checksum says so.
+  // Without padding, only the checksum shows that the last group is complete.
   if (decoded === undefined || (!decoded.isPadded && !fits)) {
-    return bad(end, "the base64 is cut off");
+    return bad(end, "the base64 data is truncated");
   }
   if (crc !== undefined && !fits) {
-    return bad(end, "the checksum does not fit the data", "bad-crc");
+    return bad(end, "the checksum does not match the data", "bad-crc");
   }
   return { label: KEY_LABEL, data: decoded.data, line: begin };
 }
 
-/** The lines of a text without their ends and the blanks around them, counted from 1. */
+/** The lines of a text, numbered from 1, without line ends and without outer blanks. */
 class Lines {
   readonly #text: Buffer;
   #offset = 0;
@@ -177,17 +176,17 @@ class Lines {
     this.#text = bufferOf(text);
   }
 
-  /** Number of the line that `next` returned last. */
+  /** The number of the line that `next` returned last. */
   get number(): number {
     return this.#number;
   }
 
-  /** Whether blanks stand before the line that `next` returned last. */
+  /** Whether the line that `next` returned last began with blanks. */
   get isIndented(): boolean {
     return this.#isIndented;
   }
 
-  /** Whether enough was read since the last step. */
+  /** Whether STEP_OCTETS were read since this last returned true. */
   isStepDue(): boolean {
     if (this.#offset < this.#stepAt) return false;
     this.#stepAt = this.#offset + STEP_OCTETS;
@@ -209,7 +208,7 @@ class Lines {
     return this.#text.subarray(start, end);
   }
 
-  /** Makes what stands after the first `kept` octets of the last line the next line to read. */
+  /** Keeps the first `kept` octets of the last line; the rest of it becomes the next line. */
   putBack(line: Buffer, kept: number): void {
     if (kept === line.length) return;
     this.#offset = this.#start + kept;
@@ -217,9 +216,9 @@ class Lines {
   }
 }
 
-/** Decodes base64 line by line, strictly: Buffer skips what it cannot read. */
+/** A strict decoder of base64 lines. Buffer skips invalid characters, so they are checked here. */
 class Base64Collector {
-  /** Characters that are not decoded yet. */
+  /** Characters that are not yet decoded. */
   readonly #characters: Buffer;
   #length = 0;
   #padding = 0;
@@ -230,7 +229,9 @@ class Base64Collector {
     this.#characters = scratch;
   }
 
-  /** False when the line holds anything but base64 and blanks, or anything after the padding. */
+  /**
+   * Returns false for a character that is neither base64 nor a blank, and for data after padding.
+   */
   add(line: Buffer): boolean {
     const characters = this.#characters;
     for (let i = 0; i < line.length; i++) {
@@ -246,7 +247,7 @@ class Base64Collector {
     return this.#padding <= PADDING;
   }
 
-  /** The octets and their checksum, or undefined when the last group of four cannot be complete. */
+  /** The octets and their checksum, or undefined when the last group of four is incomplete. */
   decode():
     | { readonly data: Uint8Array; readonly crc: number; readonly isPadded: boolean }
     | undefined {
@@ -265,7 +266,7 @@ class Base64Collector {
   }
 }
 
-/** `PGP ...` of a BEGIN line, undefined for any other line. */
+/** The label of a BEGIN line, such as "PGP MESSAGE"; undefined for any other line. */
 function beginLabel(line: Buffer): string | undefined {
   if (line.length > MAX_BEGIN_LINE || !startsWith(line, BEGIN)) return undefined;
   return /^-----BEGIN (PGP [A-Z0-9 ,/]+)-----$/.exec(line.toString("latin1"))?.[1];
@@ -274,14 +275,14 @@ function beginLabel(line: Buffer): string | undefined {
 function foreign(label: string, line: number): Refusal {
   return /PRIVATE|SECRET/.test(label)
     ? new Refusal("secret-key", `a block with a secret key (line ${line})`)
-    : new Refusal("not-key-material", `a block that is no public key (line ${line})`);
+    : new Refusal("not-key-material", `a block that is not a public key (line ${line})`);
 }
 
 function bad(line: number, what: string, reason: RefusalReason = "bad-armor"): Refusal {
   return new Refusal(reason, `${what} (line ${line})`);
 }
 
-/** Where the checksum begins with which a line ends: `=`, blanks, four characters in one piece. */
+/** Where the checksum at the end of a line starts: `=`, blanks, four adjacent characters. */
 function crcStart(line: Buffer): number | undefined {
   let at = line.length - CRC_CHARACTERS;
   for (let i = at; i < line.length; i++) if (IS_BASE64[line[i] ?? 0] !== 1) return undefined;
@@ -291,7 +292,7 @@ function crcStart(line: Buffer): number | undefined {
 }
 
 function startsWith(line: Buffer, start: string): boolean {
-  // Nearly every line is base64: the first octet settles it without making a string.
+  // Nearly all lines are base64. The first octet rules them out without creating a string.
   return line[0] === DASH && line.toString("latin1", 0, start.length) === start;
 }
 

@@ -1,22 +1,25 @@
 /**
- * Names of keys: fingerprint and key id from the body of a primary key packet, versions 2 to 6
+ * Computes the fingerprint and the key id from the body of a primary key packet of version 2 to 6
  * (RFC 9580 section 5.5.4; version 5 as GnuPG writes it).
  *
- * Reads no further into the key than the hash demands: from version 4 on the body is hashed as it
- * is, and only versions 2 and 3 have their two RSA integers taken apart. Checks no key material.
+ * From version 4 on the body is hashed unchanged. For versions 2 and 3 the two RSA integers are
+ * read. The key material is not checked otherwise.
  */
 import { createHash } from "node:crypto";
 import { Refusal } from "../errors.js";
 import type { Fingerprint } from "../update.js";
 
-/** Version octet and creation time; then validity (v3) or algorithm (v4) or both counts. */
+/**
+ * Octets before the key material: version and creation time, then validity and algorithm (v3),
+ * algorithm (v4), or algorithm and a length (v5, v6).
+ */
 const V3_INTEGERS_AT = 8;
 const V4_MIN_OCTETS = 6;
 const V5_MATERIAL_AT = 10;
 
 /**
  * The fingerprint of a primary key packet as upper-case hex: MD5 (v2, v3), SHA-1 (v4), SHA-256
- * (v5, v6). Throws Refusal 'bad-packet' for any other version and for a body that is cut off.
+ * (v5, v6). Throws Refusal 'bad-packet' for any other version and for a truncated body.
  */
 export function fingerprintOf(body: Uint8Array): Fingerprint {
   switch (body[0]) {
@@ -57,8 +60,8 @@ export function fingerprintOf(body: Uint8Array): Fingerprint {
 }
 
 /**
- * The key id as 16 upper-case hex digits, given the fingerprint of the same body: the low 64 bits
- * of the modulus (v2, v3), the end (v4) or the start (v5, v6) of the fingerprint.
+ * The key id as 16 upper-case hex digits: the low 64 bits of the modulus (v2, v3), or the end (v4)
+ * or the start (v5, v6) of the fingerprint. `fingerprint` is the one of the same body.
  */
 export function keyId(body: Uint8Array, fingerprint: Fingerprint): string {
   switch (fingerprint.length) {
@@ -74,7 +77,7 @@ export function keyId(body: Uint8Array, fingerprint: Fingerprint): string {
   }
 }
 
-/** The two integers without their bit counts; refused unless they fill the body exactly. */
+/** The two integers without their bit counts. Throws Refusal unless they fill the body exactly. */
 function rsaIntegers(body: Uint8Array): { n: Uint8Array; e: Uint8Array } {
   const nEnd = integerEnd(body, V3_INTEGERS_AT);
   const eEnd = integerEnd(body, nEnd);
@@ -97,7 +100,7 @@ function requireMaterial(body: Uint8Array): void {
   if (V5_MATERIAL_AT + count > body.length) throw damaged();
 }
 
-/** The octets that stand before the body in the hash: a marker and the length of the body. */
+/** The octets that are hashed before the body: a marker and the length of the body. */
 function prefix(marker: number, lengthOctets: number, body: Uint8Array): Uint8Array {
   const octets = Buffer.alloc(1 + lengthOctets);
   octets.writeUInt8(marker);

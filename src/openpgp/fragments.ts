@@ -1,14 +1,16 @@
 /**
- * One update as the armor blocks that old servers can take (docs/neighbours.md: who needs what).
- *  1. Every fragment shows the primary key and a user id that is known to be the key's: pksd and
- *     onak refuse a key without any.
- *  2. Each user id and subkey in it has its newest self-signature: Hockeypuck drops what lacks it.
- *     All known subkeys are in it, the one to encrypt to first: of the first one that it can read
- *     pksd makes the key's only subkey, whatever it had.
- *  3. What one of the servers chokes on is a fragment of its own: keys of version 5 and above, user
- *     attributes, subkeys of another version than 4, unknown tags.
- *  4. A key above the size cap is cut into pieces of which each is complete by rules 1 and 2.
+ * Divides an update into fragments that legacy servers can read (docs/neighbours.md: requirements).
+ * These rules are for a receiver of an unknown kind. A known kind needs fewer of them (`NEEDS`).
+ *  1. Each fragment has the primary key and a user id, a verified one if known: pksd and onak
+ *     refuse a key without any.
+ *  2. Each user id and subkey has its newest self-signature: Hockeypuck drops it otherwise. All
+ *     known subkeys are included, the encryption subkey first: pksd replaces all subkeys of the key
+ *     by the first one of a mail that it can read.
+ *  3. Packets that one of the servers cannot process are in a fragment of their own: keys of
+ *     version 5 and above, user attributes, subkeys of another version than 4, unknown tags.
+ *  4. A key above the size limit is cut into pieces. Each piece satisfies rules 1 and 2.
  */
+import type { ServerKind } from "../server-kinds.js";
 import { armoredSize } from "./armor.js";
 import {
   assembleKey,
@@ -23,63 +25,96 @@ import { selfSignatureInfo } from "./signature.js";
 import { isOdd, Known, shownName } from "./skeleton.js";
 
 /**
- * Which servers can take it: all (plain), all but pksd (attributes), all but SKS (odd: a subkey of
- * another version than 4), only onak (unknown), or who knows its version (modern).
+ * Which servers can process it: all (plain), all but pksd (attributes), all but SKS (odd: a subkey
+ * of another version than 4), only onak (unknown), or those that support its version (modern).
  */
 export type FragmentKind = "plain" | "attributes" | "odd" | "unknown" | "modern";
 
 export interface Fragment {
   readonly kind: FragmentKind;
-  /** Encoded packets, the primary key first, subkeys in the order of rule 2: one armor block. */
+  /** The encoded packets of one armor block: the primary key first, subkeys as in rule 2. */
   readonly packets: Uint8Array;
-  /** Whether it shows a user id; without one pksd and onak refuse it. */
+  /** Whether it has a user id, or the receiver needs none; pksd and onak refuse it otherwise. */
   readonly isNamed: boolean;
 }
 
+/** What a receiver needs beside the update. */
+interface Needs {
+  /** A user id. */
+  readonly name: boolean;
+  /** The known subkeys. */
+  readonly subkeys: boolean;
+  /** The self-signature under each user id and subkey. */
+  readonly selfSignatures: boolean;
+  /** What it never takes, so that it is not sent. */
+  readonly never: readonly FragmentKind[];
+}
+
+const ALL_NEEDS: Needs = { name: true, subkeys: true, selfSignatures: true, never: [] };
+const NO_NEEDS: Needs = { name: false, subkeys: false, selfSignatures: false, never: [] };
+/** By kind; a gateway has a skeleton of its own, and takes all packets in any company. */
+const NEEDS: Readonly<Record<Exclude<ServerKind, "gateway">, Needs>> = {
+  pksd: { ...NO_NEEDS, name: true, subkeys: true, never: ["modern", "attributes", "unknown"] },
+  onak: { ...NO_NEEDS, name: true, never: ["modern"] },
+  sks: { ...NO_NEEDS, never: ["modern", "odd", "unknown"] },
+  hockeypuck: { ...NO_NEEDS, name: true, selfSignatures: true },
+};
+
 const SUBKEY_BINDING = 0x18;
 /**
- * Of the cap, what the update itself may fill when it is cut; the rest is for what completes it.
- * A fixed share, so that the cuts are the same when the update is sent again after more was learnt
- * of its key: the lane counts pieces.
+ * The share of the size limit for the packets of the update itself when it is cut. The rest is for
+ * packets that complete it. The share is fixed, so that the pieces are the same when the update is
+ * sent again with a larger skeleton: the lane counts pieces.
  */
 const OWN_SHARE = 3 / 4;
 /**
- * What a piece may spend on packets of the update that are repeated in other pieces, else it is not
- * cut: many small signatures under one huge user id would come out as gigabytes.
+ * The largest share of a piece for packets that are repeated in each piece. Above it the update is
+ * not cut: many small signatures under one huge user id would become gigabytes.
  */
 const REPEATED_SHARE = 3 / 4;
 
 /**
- * The fragments of an update, at least one. `skeleton` is what is remembered of its key, `at` the
- * time in ms since 1970. No fragment is longer than `maxBytes` once armored, save where a single
- * packet is too large. When not all of rule 2 fits, first come the update's own packets, then a
- * user id, then subkeys in the order of their use to a pksd, then signatures under user ids.
+ * The fragments of an update for a receiver of a kind, undefined for an unknown kind; none if that
+ * kind can process nothing of it. `skeleton` is the stored skeleton of its key, `at` the time in ms
+ * since 1970. An armored fragment is at most `maxBytes` long, unless a single packet is larger. If
+ * not all that is needed fits, packets are included in this order: those of the update, a user id,
+ * subkeys in the order of their use to a pksd, signatures under user ids.
  */
 export function fragments(
   key: TransferableKey,
   skeleton: Uint8Array | undefined,
   maxBytes: number,
   at: number,
+  receiver?: ServerKind,
 ): Fragment[] {
+  if (receiver === "gateway") {
+    return split(key, undefined, maxBytes).map((piece) => {
+      return { kind: "plain", packets: encodeKey(piece), isNamed: true };
+    });
+  }
+  const needs = receiver === undefined ? ALL_NEEDS : NEEDS[receiver];
   const known = new Known(key, skeleton, at);
   const name = shownName(key);
   const parts = key.version >= 5 ? [{ kind: "modern" as const, key }] : divide(key);
-  return parts.flatMap(({ kind, key: part }) =>
-    split(part, name, maxBytes).map((piece) => {
-      const made = completed(piece, known, maxBytes, kind === "plain" || kind === "odd");
-      const isNamed = made.userIds.some(({ packet }) => packet.tag === TAG.userId);
-      const ordered = { ...made, subkeys: known.inOrderOfUse(made.subkeys) };
-      return { kind, packets: encodeKey(ordered), isNamed };
-    }),
-  );
+  return parts
+    .filter(({ kind }) => !needs.never.includes(kind))
+    .flatMap(({ kind, key: part }) =>
+      split(part, name, maxBytes).map((piece) => {
+        const subkeys = needs.subkeys && (kind === "plain" || kind === "odd");
+        const made = completed(piece, known, maxBytes, { ...needs, subkeys });
+        const isShown = made.userIds.some(({ packet }) => packet.tag === TAG.userId);
+        const ordered = { ...made, subkeys: known.inOrderOfUse(made.subkeys) };
+        return { kind, packets: encodeKey(ordered), isNamed: isShown || !needs.name };
+      }),
+    );
 }
 
-/** The piece with what its receivers need beside it, as far as there is room. */
+/** Adds the packets that the receiver needs, as far as there is room. */
 function completed(
   piece: TransferableKey,
   known: Known,
   maxBytes: number,
-  withSubkeys: boolean,
+  needs: Needs,
 ): TransferableKey {
   const components = keyComponents(piece);
   const shown = new Map(components.map((one) => [packetKey(one.packet), one]));
@@ -97,9 +132,9 @@ function completed(
     size += cost;
     return true;
   };
-  if (!known.isNamed(components)) known.names().some(add);
-  if (withSubkeys) for (const subkey of known.subkeys()) add(subkey);
-  for (const { packet } of components) {
+  if (needs.name && !known.isNamed(components)) known.names().some(add);
+  if (needs.subkeys) for (const subkey of known.subkeys()) add(subkey);
+  for (const { packet } of needs.selfSignatures ? components : []) {
     for (const signature of known.signaturesOf(packet)) add({ packet, signatures: [signature] });
   }
   return added.length === 0 ? piece : assembleKey([...components, ...added]);
@@ -110,7 +145,7 @@ interface Part {
   readonly key: TransferableKey;
 }
 
-/** The update by who can take it; empty parts are left out. */
+/** Divides the update by rule 3; empty parts are left out. */
 function divide(key: TransferableKey): Part[] {
   const known = keyComponents(key).map((component) => only(component, isSignature));
   const isAttribute = ({ packet }: Component): boolean => packet.tag === TAG.userAttribute;
@@ -137,7 +172,7 @@ function divide(key: TransferableKey): Part[] {
   return parts;
 }
 
-/** The part with the user id that the update shows, as one key or as pieces that each fit. */
+/** The part with the user id of the update, as one key or as pieces that fit. */
 function split(
   part: TransferableKey,
   name: Component | undefined,
@@ -153,7 +188,7 @@ function split(
     return { packet, signatures, binding, size: encodedSize([packet, ...listed(binding)]) };
   });
   const largest = heads.reduce((most, { size }) => Math.max(most, size), 0) + sizeOf(lead);
-  // What leaves so little room for itself gets all of it.
+  // A component that leaves so little room may use the whole limit.
   const isLarge = armoredSize(largest) > room * REPEATED_SHARE;
   const splitter = new Splitter(lead, isLarge ? maxBytes : room);
   for (const { binding, ...component } of heads) splitter.add(component, binding);
@@ -161,8 +196,8 @@ function split(
 }
 
 /**
- * What every piece starts with: the primary key and the user id, or, when that is too long to be
- * repeated, the shortest user id alone. Undefined when even this is too long.
+ * The components that each piece starts with: the primary key and the user id, or the shortest user
+ * id without signatures when that is too long to be repeated. Undefined when this is too long, too.
  */
 function leadOf(
   key: TransferableKey,
@@ -179,7 +214,7 @@ function leadOf(
   ].find((lead) => armoredSize(sizeOf(lead)) <= maxBytes * REPEATED_SHARE);
 }
 
-/** Fills pieces one after the other; each starts with the lead. */
+/** Fills pieces one after the other. Each piece starts with the lead. */
 class Splitter {
   readonly #lead: readonly Component[];
   readonly #leadSize: number;
@@ -195,7 +230,7 @@ class Splitter {
     this.#size = this.#leadSize;
   }
 
-  /** Shares the signatures out; the component, with its binding, is repeated where they go. */
+  /** Distributes the signatures. Each piece with some of them has the component and its binding. */
   add(component: Component, binding: Packet | undefined): void {
     const led = this.#lead.find(({ packet }) => isEqual(packet, component.packet));
     const head = { packet: component.packet, signatures: listed(binding) };
@@ -226,7 +261,7 @@ class Splitter {
     return this.#pieces;
   }
 
-  /** Opens the component with one signature, in this piece or in the next; returns its list. */
+  /** Adds the component with one signature, to this piece or the next; returns its signatures. */
   #place(head: Component, headSize: number, packet: Packet | undefined): Packet[] {
     const signatures = [...head.signatures, ...listed(packet)];
     const cost = headSize + encodedSize(listed(packet));

@@ -1,35 +1,35 @@
 /**
- * Whether octets are a primary key packet and nothing else: its integers, as its algorithm has
- * them, fill it exactly. Used to find the next key in a keyring whose framing is broken, where a
- * header octet alone means nothing. Knows the algorithms that sign (RFC 9580 section 9.1); a key of
- * another one is read in a sound keyring and is not found again behind a fault.
+ * Tests whether a packet is certainly a primary key: the integers of its algorithm fill it exactly.
+ * This finds the next key in a keyring with broken framing, where a header octet alone proves
+ * nothing. Only algorithms that can sign are known here (RFC 9580 section 9.1). A key with another
+ * algorithm is read from an intact keyring, but not found after a fault.
  */
 import { type Packet, TAG } from "./packet.js";
 
-/** How many integers the public part of a key has, by its algorithm: RSA, ElGamal, DSA. */
+/** The number of integers in the public part of a key, by algorithm: RSA, Elgamal, DSA. */
 const INTEGERS: ReadonlyMap<number, number> = new Map([
   ...[1, 2, 3].map((algorithm) => [algorithm, 2] as const),
   ...[16, 20].map((algorithm) => [algorithm, 3] as const),
   [17, 4],
 ]);
-/** ECDSA and EdDSA: the name of a curve and a point. */
+/** ECDSA and EdDSA: a curve OID and a point. */
 const WITH_CURVE: readonly number[] = [19, 22];
-/** Ed25519 and Ed448: octets of the point. */
+/** Ed25519 and Ed448: the octets of the point. */
 const POINTS: ReadonlyMap<number, number> = new Map([
   [27, 32],
   [28, 57],
 ]);
 
-/** Whether `packet` is a public or secret primary key that is complete in itself. */
+/** Whether `packet` is a complete public or secret primary key. */
 export function isPrimaryKey({ tag, body }: Packet): boolean {
   if (tag !== TAG.publicKey && tag !== TAG.secretKey) return false;
   const end = materialEnd(body);
   if (end === undefined) return false;
-  // Of a secret key the secret part follows.
+  // In a secret key the secret part follows.
   return tag === TAG.publicKey ? end === body.length : end < body.length;
 }
 
-/** Where the public key material ends; undefined when it is none. */
+/** Where the public key material ends; undefined for an unknown or damaged format. */
 function materialEnd(body: Uint8Array): number | undefined {
   switch (body[0]) {
     case 2:

@@ -1,11 +1,11 @@
 /**
- * A transferable public key in canonical order, and a keyring cut into such keys.
+ * Reads a keyring as transferable public keys in canonical order.
  *
- * The order is the one of thesis 4.2, so that equal packets make equal updates wherever they were
- * merged: primary key and its direct signatures, user ids and attributes as one group, subkeys as
- * another, siblings by memcmp, equal ones once. A packet belongs to the component that it follows,
- * whatever its tag. Nothing here verifies a signature or knows whether a user id is bound at all.
- * Signatures are not moved to where they would verify: a misplaced one stays misplaced.
+ * The order is that of thesis 4.2, so that equal packets make equal updates at every server: the
+ * primary key and its direct signatures, user ids and attributes as one group, subkeys as another.
+ * Siblings are sorted by memcmp, and duplicates are removed. A packet belongs to the component that
+ * it follows, whatever its tag. No signature is verified, and a user id may have none. A signature
+ * under the wrong component stays there.
  */
 import { Refusal } from "../errors.js";
 import { finish, type Steps } from "../steps.js";
@@ -21,17 +21,19 @@ import {
   walkPackets,
 } from "./packet.js";
 
-/** A primary key, user id, attribute or subkey, and all that stands under it: signatures (tag 2)
- * and packets of unknown tags, in canonical order, each once. */
+/**
+ * A primary key, user id, attribute or subkey, and the packets under it: signatures (tag 2) and
+ * packets with unknown tags, in canonical order, each once.
+ */
 export interface Component {
   readonly packet: Packet;
   readonly signatures: readonly Packet[];
 }
 
-/** One public key, always in canonical order. */
+/** One public key in canonical order. */
 export interface TransferableKey {
   readonly primary: Component;
-  /** User ids (tag 13) and user attributes (tag 17): one group. */
+  /** User ids (tag 13) and user attributes (tag 17), as one group. */
   readonly userIds: readonly Component[];
   readonly subkeys: readonly Component[];
   /** Version octet of the primary key: 2 to 6. */
@@ -39,17 +41,17 @@ export interface TransferableKey {
   readonly fingerprint: Fingerprint;
 }
 
-/** Local to one keyring, or without content: not part of an update (RFC 9580 5.8, 5.10, 5.14). */
+/** Packets that are local to a keyring or empty are dropped (RFC 9580 5.8, 5.10, 5.14). */
 const DROPPED: ReadonlySet<number> = new Set([TAG.marker, TAG.trust, TAG.padding]);
 /** Encrypted, compressed, literal and signed data, and the reserved tag 0. */
 const NOT_KEY_MATERIAL: ReadonlySet<number> = new Set([0, 1, 3, 4, 8, 9, 11, 18, 19, 20]);
 
-/** What stands under a primary key. */
+/** Tags that follow a primary key. */
 const KEY_PARTS: ReadonlySet<number> = new Set([
   ...[TAG.signature, TAG.userId, TAG.userAttribute, TAG.publicSubkey, TAG.secretSubkey],
 ]);
 const PRIMARY_KEYS: ReadonlySet<number> = new Set([TAG.secretKey, TAG.publicKey]);
-/** First octets of packets of tags 5 and 6 with a length that keys may have. */
+/** The possible first octets of a packet with tag 5 or 6; indeterminate lengths are refused. */
 const KEY_HEADERS: ReadonlySet<number> = new Set(
   [...PRIMARY_KEYS].flatMap((tag) => [
     ...[0, 1, 2].map((lengthType) => 0x80 | (tag << 2) | lengthType),
@@ -57,34 +59,34 @@ const KEY_HEADERS: ReadonlySet<number> = new Set(
   ]),
 );
 
-/** A refusal costs some 10 us and 1 KiB, and 2 MiB could hold a million of them. */
+/** A refusal costs about 10 us and 1 KiB; 2 MiB of data could cause a million of them. */
 const MAX_REFUSALS = 1000;
-/** Octets that are read again after faults, as a multiple of all of them. */
+/** Octets that may be read again after faults, as a multiple of the length of the data. */
 const MAX_REREAD = 4;
-/** Packets after which there is a step; each costs a microsecond. */
+/** Packets between steps; each costs a microsecond. */
 const STEP_PACKETS = 500;
-/** Keys after which there is a step; a small one costs 20 us. */
+/** Keys between steps; a small one costs 20 us. */
 const STEP_KEYS = 50;
-/** As many are sorted in half a millisecond. */
+/** Items that are sorted in one step; this takes half a millisecond. */
 const SORT_RUN = 1000;
-/** Octets after which there is a step in the search for the next key. */
+/** Octets between steps in the search for the next key. */
 const STEP_OCTETS = 64 * 1024;
 
 /**
- * The keys of a keyring, cut at every public key packet, each in canonical order.
+ * Reads the keys of a keyring, each in canonical order. A key starts at each public key packet.
  *
- * A key that cannot be taken is a Refusal in its place and the next one is still read: 'secret-key'
- * (tags 5, 7), 'not-key-material' (also packets before the first primary key), 'bad-packet'. Where
- * the framing breaks, reading goes on at the next primary key packet: a key that is cut short costs
- * itself, octets between two keys that are no packet cost neither. Each refusal names the key by
- * its fingerprint, or by its number and offset. Empty data has no keys. After 1000 refusals the
+ * A key that is refused is returned as a Refusal, and reading continues: 'secret-key' (tags 5, 7),
+ * 'not-key-material' (also for packets before the first primary key), 'bad-packet'. Where the
+ * framing breaks, reading continues at the next primary key packet. A truncated key is lost, but
+ * octets between two keys that are no packet do not affect these keys. Each refusal names the key
+ * by its fingerprint, or by its number and offset. Empty data gives []. After 1000 refusals the
  * rest is not read ('too-large').
  */
 export function readKeys(data: Uint8Array): (TransferableKey | Refusal)[] {
   return finish(readingKeys(data));
 }
 
-/** The same in steps; no more than some keys beyond `most` are read. */
+/** The same in steps. Reading stops a few keys after `most`. */
 export function* readingKeys(
   data: Uint8Array,
   most = Infinity,
@@ -96,8 +98,8 @@ export function* readingKeys(
 }
 
 /**
- * Whether there are more than `most` public keys in `data`, found by the headers alone, so that it
- * is known before any of them is put in order. What stands behind a fault is not counted.
+ * Whether `data` has more than `most` public keys. Only packet headers are read, so this is cheap
+ * before keys are sorted. Keys after a framing fault are not counted.
  */
 export function* hasMoreKeys(data: Uint8Array, most: number): Steps<boolean> {
   let [keys, packets] = [0, 0];
@@ -114,7 +116,7 @@ export function* hasMoreKeys(data: Uint8Array, most: number): Steps<boolean> {
   return false;
 }
 
-/** A keyring while it is read. */
+/** The state of reading a keyring. */
 class Ring {
   readonly found: (TransferableKey | Refusal)[] = [];
   readonly #data: Uint8Array;
@@ -127,7 +129,7 @@ class Ring {
     this.#octetsLeft = MAX_REREAD * data.length;
   }
 
-  /** Reads from `start` to the end or to the next fault; returns where to go on after that. */
+  /** Reads from `start` to the end or to the next fault; returns the offset to continue at. */
   *read(start: number): Steps<number | undefined> {
     let draft = new Draft(undefined, start, 0);
     let end = start;
@@ -160,14 +162,14 @@ class Ring {
     return undefined;
   }
 
-  /** After a fault at `end`: returns where the next key begins, if there is one. */
+  /** Handles a fault at `end`; returns the offset of the next key, if there is one. */
   *#recover(
     draft: Draft,
     { start, end, next }: { start: number; end: number; next: number | undefined },
     { reason, message }: Refusal,
   ): Steps<number | undefined> {
-    // A packet of the key that is cut short swallows the beginning of the next one, or lacks an
-    // end. Anything else stands between two keys, and the one before is complete.
+    // A truncated packet of the key includes the start of the next key, or reaches beyond the end.
+    // Any other fault is between two keys, and the key before it is complete.
     const tag = tagAt(this.#data, end);
     const isCutShort = (next ?? Infinity) < end || KEY_PARTS.has(tag);
     const lost = isCutShort ? draft : undefined;
@@ -198,7 +200,7 @@ class Ring {
   }
 }
 
-/** The offset of the first packet from `start` to `end` that can be nothing but a primary key. */
+/** The offset of the first packet from `start` to `end` that is certainly a primary key. */
 function* nextKey(data: Uint8Array, start: number, end = data.length): Steps<number | undefined> {
   for (let at = start; at < end; at++) {
     if (at % STEP_OCTETS === 0) yield;
@@ -210,7 +212,7 @@ function* nextKey(data: Uint8Array, start: number, end = data.length): Steps<num
   return undefined;
 }
 
-/** Tag of the packet header at `offset`, -1 when there is none. */
+/** The tag of the packet header at `offset`, or -1 without one. */
 function tagAt(data: Uint8Array, offset: number): number {
   const octet = data[offset] ?? 0;
   if ((octet & 0x80) === 0) return -1;
@@ -218,9 +220,9 @@ function tagAt(data: Uint8Array, offset: number): number {
 }
 
 /**
- * The key that these components make up, whatever their order: equal ones are merged, each group
- * sorted. Exactly one primary key must be among them (several equal ones count as one).
- * Throws Refusal 'bad-packet' when the primary key has no fingerprint that we know.
+ * Makes a key of components in any order: equal components are merged and each group is sorted.
+ * Throws Error unless they include exactly one primary key (equal ones count as one), and Refusal
+ * 'bad-packet' when its fingerprint cannot be computed.
  */
 export function assembleKey(components: readonly Component[]): TransferableKey {
   return finish(assembling(components));
@@ -265,11 +267,11 @@ interface OpenComponent {
   readonly signatures: Packet[];
 }
 
-/** A key while it is read; without a primary key it is what stands before the first one. */
+/** A key that is being read. Without a primary key: the packets before the first primary key. */
 class Draft {
   readonly #primary: Packet | undefined;
   readonly #offset: number;
-  /** Which key of the keyring it is, from 1. */
+  /** The number of the key in the keyring, from 1. */
   readonly #number: number;
   readonly #components: OpenComponent[] = [];
   #refusal: Refusal | undefined;
@@ -283,27 +285,27 @@ class Draft {
     if (primary !== undefined) this.#components.push({ packet: primary, signatures: [] });
   }
 
-  /** The refusal for a secret key packet that stands before `offset`. */
+  /** The refusal for a secret key packet before `offset`. */
   secretBefore(offset: number): Refusal | undefined {
     const isSecret = this.#refusal?.reason === "secret-key";
     return isSecret && this.#refusedAt < offset ? this.#refusal : undefined;
   }
 
-  /** The offset from which on another key may begin. */
+  /** The lowest offset at which the next key may start. */
   get afterPrimary(): number {
-    // Of a primary packet that is none, the header alone is certain.
+    // When the primary key packet is malformed, only its header octet is certain.
     if (this.#primary === undefined) return this.#offset;
     return this.#offset + (isPrimaryKey(this.#primary) ? this.#primary.body.length : 1);
   }
 
-  /** Adds a packet; returns how many were added. */
+  /** Adds a packet; returns the number of packets added so far. */
   add(packet: Packet, offset: number): number {
     this.#packets += 1;
     if (packet.tag === TAG.secretKey || packet.tag === TAG.secretSubkey) {
-      // Whatever else is wrong, a secret key is what its owner must hear about.
+      // A secret key overrides any other refusal, since its owner must learn of it.
       this.#refuse("secret-key", "a secret key packet", offset);
     } else if (this.#refusal !== undefined || DROPPED.has(packet.tag)) {
-      // It is neither kept nor judged.
+      // The packet is dropped.
     } else if (NOT_KEY_MATERIAL.has(packet.tag)) {
       this.#refuse("not-key-material", `a packet of tag ${packet.tag}`, offset);
     } else if (this.#primary === undefined) {
@@ -316,7 +318,7 @@ class Draft {
     return this.#packets;
   }
 
-  /** The key or why not; undefined when there is nothing before the first primary key. */
+  /** The key, or its refusal. Undefined without packets before the first primary key. */
   *outcome(): Steps<TransferableKey | Refusal | undefined> {
     if (this.#refusal !== undefined || this.#primary === undefined) return this.#refusal;
     try {
@@ -327,19 +329,19 @@ class Draft {
     }
   }
 
-  /** What to add to a message so that the reader knows which key is meant. */
+  /** A suffix for a message that names the key. */
   name(): string {
     const which = this.#which();
     return which === "" ? "" : ` in ${which}`;
   }
 
-  /** The same for what stands behind the key. */
+  /** The same for a fault after the key. */
   nameBefore(): string {
     const which = this.#which();
-    return which === "" ? "" : ` behind ${which}`;
+    return which === "" ? "" : ` after ${which}`;
   }
 
-  /** Undefined when the primary key cannot be read. */
+  /** The fingerprint; undefined when the primary key cannot be read. */
   fingerprint(): Fingerprint | undefined {
     try {
       return this.#primary && fingerprintOf(this.#primary.body);
@@ -375,7 +377,7 @@ function isTag(...tags: number[]): (component: Component) => boolean {
   return ({ packet }) => tags.includes(packet.tag);
 }
 
-/** The components of one group in order, equal ones merged. */
+/** The components of one group in canonical order, equal ones merged. */
 function* canonical(group: readonly Component[]): Steps<Component[]> {
   const sorted = yield* sort(group, (a, b) => comparePackets(a.packet, b.packet));
   const merged: OpenComponent[] = [];
@@ -395,7 +397,7 @@ function* canonical(group: readonly Component[]): Steps<Component[]> {
   return found;
 }
 
-/** Sorted, each once. */
+/** The packets in canonical order, each once. */
 function* distinct(packets: readonly Packet[]): Steps<Packet[]> {
   const sorted = yield* sort(packets, comparePackets);
   const found: Packet[] = [];
@@ -407,7 +409,7 @@ function* distinct(packets: readonly Packet[]): Steps<Packet[]> {
   return found;
 }
 
-/** Sorted by `compare`, stable: short runs at once, and then merged in steps. */
+/** A stable sort: short runs are sorted at once and then merged in steps. */
 function* sort<T>(items: readonly T[], compare: (a: T, b: T) => number): Steps<T[]> {
   if (items.length <= SORT_RUN) return items.toSorted(compare);
   const middle = items.length >> 1;

@@ -1,17 +1,12 @@
 /**
- * What of a key is news: old keyservers send whole merged keys, SKS and Hockeypuck always, of which
- * one signature may be new. A packet is known by its name, which says where it stands: key, parent,
- * packet. Who remembers names, and for how long, is not known here.
- *
- * News is cut so that every receiver can merge it, and nothing is withheld that one may lack:
- *
- *  1. A parent that has news goes with its self-signatures.
- *  2. One user id goes along, for pksd and onak refuse a key without any.
- *  3. A parent of which no self-signature was known goes with all that stands under it, and a key
- *     of which no user id was known with one goes whole: a receiver that verifies threw away what
- *     it had of them before.
- *
- * A forged packet is news as well; only the user id of rule 2 has a signature that verifies.
+ * Reduces a key to its unknown packets ("news"). Old keyservers often send whole merged keys of
+ * which one signature is new; SKS and Hockeypuck always do. A packet name identifies the key, the
+ * parent and the packet. The caller knows which names are known. Every receiver can merge the news:
+ *  1. A parent with news includes its self-signatures.
+ *  2. One user id is included, since pksd and onak refuse a key without one.
+ *  3. A parent without a known self-signature includes all packets under it, and a key without a
+ *     user id with one is sent whole: a receiver that verifies has discarded the earlier packets.
+ * Forged packets are news as well. Only the signature on the user id of rule 2 is verified.
  */
 import { createHash } from "node:crypto";
 import { finish, type Steps } from "../steps.js";
@@ -22,9 +17,9 @@ import { type Packet, TAG } from "./packet.js";
 import { isSelfSignature } from "./signature.js";
 import { namingAt } from "./skeleton.js";
 
-/** Octets of a SHA-256 that make a name: no two packets share one by accident or on purpose. */
+/** Octets of a SHA-256 in a name. Collisions are infeasible, by chance or on purpose. */
 const NAME_OCTETS = 16;
-/** Packets after which there is a step; a name costs a few microseconds, and looking it up more. */
+/** Packets between steps. A name costs a few microseconds, and its look-up more. */
 const STEP_PACKETS = 50;
 
 /** The names of all packets, in canonical order. */
@@ -48,8 +43,8 @@ export function* namingPackets(key: TransferableKey): Steps<PacketName[]> {
 }
 
 /**
- * The key cut down to what is not known, in canonical order: the whole key when its primary packet
- * is not known, undefined when all of it is. `at` is now, in milliseconds since 1970.
+ * The news of a key, in canonical order: the whole key when its primary packet is unknown,
+ * undefined when all packets are known. `at` is the current time in milliseconds since 1970.
  */
 export function newsOf(
   key: TransferableKey,
@@ -81,12 +76,12 @@ export function* findingNews(
   return yield* assembling([primary, ...news, ...(name === undefined ? [] : [name])]);
 }
 
-/** A component as it stands to what is known. */
+/** What is known of a component. */
 interface View {
   readonly hasNews: boolean;
   /** Whether a self-signature under it was known. */
   readonly wasBound: boolean;
-  /** What goes on of it when it has news. */
+  /** What is sent of it when it has news. */
   readonly news: Component;
 }
 

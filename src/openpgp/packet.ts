@@ -1,14 +1,14 @@
 /**
- * OpenPGP packet framing, both ways: octets to (tag, body) and back (RFC 9580 section 4.2).
+ * Reads and writes OpenPGP packet framing: octets to (tag, body) and back (RFC 9580 section 4.2).
  *
- * Bodies are views of the input, never copies, so a caller that keeps a packet keeps its input.
- * This file deliberately does not know what a packet means; it looks at no body. Partial and
- * indeterminate lengths are refused, for keys must not use them and one key must have one framing.
- * What is written is the shape that pksd 0.9.6 can read: old-format headers wherever the tag fits.
+ * Bodies are views of the input, so a caller that keeps a packet keeps the whole input. Bodies are
+ * not interpreted. Partial and indeterminate lengths are refused, since keys must not use them and
+ * a key must have only one framing. Headers are written in the old format up to tag 15, which
+ * pksd 0.9.6 requires.
  */
 import { Refusal } from "../errors.js";
 
-/** The tags that this room tells apart. */
+/** The packet tags that the gateway distinguishes. */
 export const TAG = {
   signature: 2,
   secretKey: 5,
@@ -31,8 +31,8 @@ export interface Packet {
 const MAX_OLD_TAG = 15;
 
 /**
- * The packets of `data` in turn, each with the offset of its header in octets, from `start` on.
- * Throws Refusal 'bad-packet' where the framing breaks; what was yielded before remains good.
+ * Yields the packets of `data` from offset `start` on, each with the offset of its header.
+ * Throws Refusal 'bad-packet' where the framing breaks; packets yielded before remain valid.
  */
 export function* walkPackets(
   data: Uint8Array,
@@ -48,7 +48,7 @@ export function* walkPackets(
   }
 }
 
-/** The packet whose header is at `offset`; undefined when none is there, or only a part of it. */
+/** The packet whose header is at `offset`; undefined without a complete packet there. */
 export function packetAt(data: Uint8Array, offset: number): Packet | undefined {
   try {
     return walkPackets(data, offset).next().value?.packet;
@@ -63,12 +63,12 @@ export function readPackets(data: Uint8Array): Packet[] {
   return Array.from(walkPackets(data), ({ packet }) => packet);
 }
 
-/** The packet with an old-format header of the shortest length up to tag 15, new format above. */
+/** Encodes a packet with the shortest header: old format up to tag 15, new format above. */
 export function encodePacket(packet: Packet): Uint8Array {
   return encodePackets([packet]);
 }
 
-/** As `encodePacket`, all packets in one piece. */
+/** Encodes packets like `encodePacket`, concatenated. */
 export function encodePackets(packets: readonly Packet[]): Uint8Array {
   const out = new Uint8Array(encodedSize(packets));
   const view = new DataView(out.buffer);
@@ -81,19 +81,19 @@ export function encodePackets(packets: readonly Packet[]): Uint8Array {
   return out;
 }
 
-/** How many octets `encodePackets` makes of these packets. */
+/** The size of the output of `encodePackets`. */
 export function encodedSize(packets: readonly Packet[]): number {
   let size = 0;
   for (const { tag, body } of packets) size += headerSize(tag, body.length) + body.length;
   return size;
 }
 
-/** The order of siblings: memcmp of `0xC0|tag` and the body; a prefix sorts first (thesis 4.2). */
+/** Canonical order: memcmp of `0xC0|tag` and the body; a prefix sorts first (thesis 4.2). */
 export function comparePackets(a: Packet, b: Packet): number {
   return a.tag - b.tag || Buffer.compare(a.body, b.body);
 }
 
-/** A string that equal packets share, and no others. */
+/** A string that is equal exactly for equal packets. */
 export function packetKey({ tag, body }: Packet): string {
   const octets = Buffer.from(body.buffer, body.byteOffset, body.byteLength);
   return `${tag} ${octets.toString("latin1")}`;
@@ -150,7 +150,7 @@ function headerSize(tag: number, length: number): number {
   return length < 192 ? 2 : length < 8384 ? 3 : 6;
 }
 
-/** Writes the header and returns the offset behind it. */
+/** Writes the header and returns the offset after it. */
 function writeHeader(view: DataView, offset: number, tag: number, length: number): number {
   const size = headerSize(tag, length);
   if (tag <= MAX_OLD_TAG) {

@@ -1,15 +1,16 @@
 /**
- * Whether a signature under a key was made by that key's primary key (RFC 9580 section 5.2.4).
+ * Verifies that a signature was made by the primary key of its key (RFC 9580 section 5.2.4).
  *
- * The gateway passes on what it gets without verifying it. What it adds to a mail on its own is
- * verified here first, else anybody could make it repeat a forged self-signature and leave out the
- * genuine one. Knows RSA, DSA, ECDSA on the NIST curves, and EdDSA, signatures of version 3 to 6.
- * Whatever cannot be checked (another algorithm, a key of unusual size) is undefined, not false.
+ * The gateway passes on updates without verification. Packets that it adds to a mail itself are
+ * verified here first; otherwise anybody could make it send a forged self-signature in place of the
+ * genuine one. Supported are RSA, DSA, ECDSA on the NIST curves and EdDSA, and signatures of
+ * version 3 to 6. When the key cannot be used (another algorithm, an unusual size), the result is
+ * undefined, not false.
  */
 import { createHash, createPublicKey, type KeyObject, verify } from "node:crypto";
 import { type Packet, TAG } from "./packet.js";
 
-/** Names of the hash algorithms for node:crypto, by their numbers (RFC 9580 section 9.5). */
+/** Hash algorithms as node:crypto names them, by number (RFC 9580 section 9.5). */
 const HASHES: Readonly<Record<number, string>> = {
   1: "md5",
   2: "sha1",
@@ -22,7 +23,7 @@ const HASHES: Readonly<Record<number, string>> = {
   14: "sha3-512",
 };
 
-/** NIST curves by their OID in hex: the name in a JWK and the octets of a coordinate. */
+/** NIST curves by OID in hex: the name in a JWK, and the octets of a coordinate. */
 const CURVES: Readonly<Record<string, readonly [name: string, octets: number]>> = {
   "2a8648ce3d030107": ["P-256", 32],
   "2b81040022": ["P-384", 48],
@@ -30,7 +31,7 @@ const CURVES: Readonly<Record<string, readonly [name: string, octets: number]>> 
 };
 const ED25519_OID = "2b06010401da470f01";
 
-/** Above these a check takes longer than a millisecond. No real key is refused for it. */
+/** Above these sizes a check takes more than a millisecond. No real key is larger. */
 const MAX_RSA_OCTETS = 1024;
 const MAX_EXPONENT_OCTETS = 8;
 const MAX_DSA_OCTETS = 384;
@@ -53,7 +54,7 @@ export class SelfCheck {
 
   /**
    * Whether the primary key made `signature` over `component` (itself, a user id, an attribute or a
-   * subkey). Undefined when this cannot be checked for any signature of the key. Never throws.
+   * subkey). Undefined when no signature of this key can be checked. Never throws.
    */
   holds(component: Packet, signature: Packet): boolean | undefined {
     try {
@@ -77,12 +78,12 @@ function holds(checker: Checker, primary: Packet, component: Packet, body: Uint8
   const name = HASHES[hash];
   if (name === undefined || !checker.algorithms.includes(algorithm)) return false;
   const data = Buffer.concat([salt, ...targetOf(primary, component, octets[0] === 3), trailer]);
-  // Cheap, and it tells nearly all signatures that stand in a wrong place.
+  // This test is cheap and rejects nearly all signatures on another component.
   if (!createHash(name).update(data).digest().subarray(0, 2).equals(check)) return false;
   return checker.check(name, data, values);
 }
 
-/** What is hashed of the key itself and of what the signature is about. */
+/** The octets that are hashed of the primary key and of the signed component. */
 function targetOf(primary: Packet, component: Packet, isOld: boolean): Uint8Array[] {
   const key = framedKey(primary.body);
   if (component.tag === TAG.publicKey) return [...key];
@@ -102,7 +103,7 @@ function framedKey(body: Uint8Array): [Uint8Array, Uint8Array] {
   return [head, body];
 }
 
-/** The fields of a signature packet. Throws when it is cut off or of an unknown version. */
+/** The fields of a signature packet. Throws when it is truncated or of an unknown version. */
 function partsOf(octets: Buffer) {
   const version = octets.readUInt8(0);
   if (version === 3) {
@@ -136,7 +137,7 @@ function partsOf(octets: Buffer) {
   };
 }
 
-/** Reads integers and octets in turn. Throws at the end. */
+/** Reads integers and octets in sequence. Throws RangeError at the end. */
 class Reader {
   #rest: Buffer;
 
@@ -158,20 +159,20 @@ class Reader {
     return start === -1 ? Buffer.alloc(0) : taken.subarray(start);
   }
 
-  /** The same in a fixed number of octets. */
+  /** The same, padded with leading zeros to `count` octets. */
   fixed(count: number): Buffer {
     const value = this.integer();
     if (value.length > count) throw new RangeError("too long");
     return Buffer.concat([Buffer.alloc(count - value.length), value]);
   }
 
-  /** As many octets as the one in front of them says. */
+  /** Octets after a length octet. */
   counted(): Buffer {
     return this.take(this.take(1).readUInt8());
   }
 }
 
-/** How to check with a primary key; undefined when it cannot be. Throws for a damaged key. */
+/** The checker for a primary key; undefined for an unsupported key. Throws for a damaged one. */
 function checkerOf(body: Uint8Array): Checker | undefined {
   const octets = Buffer.from(body.buffer, body.byteOffset, body.byteLength);
   const version = octets.readUInt8(0);
@@ -255,7 +256,7 @@ function okp(crv: string, point: Buffer): KeyObject {
   });
 }
 
-/** OpenPGP signs the digest, not the data. */
+/** EdDSA in OpenPGP signs the digest, not the data. */
 function edwards(algorithm: number, key: KeyObject, read: (from: Reader) => Buffer): Checker {
   return {
     algorithms: [algorithm],

@@ -1,10 +1,10 @@
 /**
- * The least that can be read of a signature packet: kind, times, and who claims to have made it
- * (RFC 9580 section 5.2; versions 2 to 6).
+ * Reads the fields of a signature packet that the gateway uses: type, times and issuer (RFC 9580
+ * section 5.2; versions 2 to 6).
  *
- * All of this is a claim. Updates are passed on whatever their signatures are worth; only what the
- * gateway adds to a mail on its own is verified first (`self-check.ts`). The unhashed area is read
- * too, because older software puts the issuer there.
+ * The values are not verified. Updates are passed on without verification; only packets that the
+ * gateway itself adds to a mail are verified (`self-check.ts`). The unhashed area is read as well,
+ * because older software puts the issuer there.
  */
 import { keyId } from "./fingerprint.js";
 import type { TransferableKey } from "./key.js";
@@ -13,20 +13,20 @@ import { type Packet, TAG } from "./packet.js";
 export interface SignatureInfo {
   /** Signature type octet, as 0x13 for a certification or 0x18 for a subkey binding. */
   readonly type: number;
-  /** Unix seconds; 0 when the signature does not say. */
+  /** Unix seconds; 0 when the signature has no creation time. */
   readonly createdAt: number;
-  /** Unix seconds from which on the signature is over; undefined when it never is. */
+  /** Unix seconds at which the signature expires; undefined when it does not expire. */
   readonly expiresAt: number | undefined;
-  /** Upper-case hex key id (16 digits) or fingerprint (32, 40, 64), the latter preferred. */
+  /** Upper-case hex fingerprint (32, 40, 64 digits), otherwise key id (16 digits). */
   readonly issuer: string | undefined;
   /**
-   * Code of the reason for revocation (RFC 9580 section 5.2.3.31), from the hashed area alone:
-   * anybody can write into the other one.
+   * Code of the reason for revocation (RFC 9580 section 5.2.3.31), from the hashed area only:
+   * anybody can change the unhashed area.
    */
   readonly revocationReason: number | undefined;
-  /** First octet of the key flags (RFC 9580 section 5.2.3.29), from the hashed area alone. */
+  /** First octet of the key flags (RFC 9580 section 5.2.3.29), from the hashed area only. */
   readonly keyFlags: number | undefined;
-  /** Seconds from the creation of the key on that it may be used, from the hashed area alone. */
+  /** Seconds from the creation of the key until it expires, from the hashed area only. */
   readonly keyLifetime: number | undefined;
 }
 
@@ -39,10 +39,10 @@ const SUBPACKET = {
   revocationReason: 29,
   issuerFingerprint: 33,
 } as const;
-/** Octets of an issuer fingerprint subpacket by the version octet it starts with. */
+/** Octets of the fingerprint in an issuer fingerprint subpacket, by its version octet. */
 const FINGERPRINT_OCTETS: Readonly<Record<number, number>> = { 3: 16, 4: 20, 5: 32, 6: 32 };
 
-/** What the body of a signature packet says; undefined for anything odd. Never throws. */
+/** The fields of the body of a signature packet; undefined when it is malformed. Never throws. */
 export function signatureInfo(body: Uint8Array): SignatureInfo | undefined {
   const octets = Buffer.from(body.buffer, body.byteOffset, body.byteLength);
   switch (octets[0]) {
@@ -59,12 +59,12 @@ export function signatureInfo(body: Uint8Array): SignatureInfo | undefined {
   }
 }
 
-/** Whether the packet is a signature that names this key's primary key as its issuer. */
+/** Whether the packet is a signature whose issuer is this key's primary key. */
 export function isSelfSignature(key: TransferableKey, packet: Packet): boolean {
   return selfSignatureInfo(key, packet) !== undefined;
 }
 
-/** What a self-signature of this key says; undefined when the packet is none. */
+/** The fields of a self-signature of this key; undefined for any other packet. */
 export function selfSignatureInfo(key: TransferableKey, packet: Packet): SignatureInfo | undefined {
   if (packet.tag !== TAG.signature) return undefined;
   const info = signatureInfo(packet.body);
@@ -87,7 +87,7 @@ function oldInfo(octets: Buffer): SignatureInfo | undefined {
   };
 }
 
-/** Version, type and two algorithms, then two areas, each after a count of `countOctets`. */
+/** Version, type and two algorithms, then two areas, each after a length of `countOctets`. */
 function subpacketInfo(octets: Buffer, countOctets: number): SignatureInfo | undefined {
   const type = octets[1];
   const hashed = readArea(octets, 4, countOctets);
@@ -97,7 +97,7 @@ function subpacketInfo(octets: Buffer, countOctets: number): SignatureInfo | und
   const issuer =
     hashed.fingerprint ?? hashed.keyId ?? unhashed.fingerprint ?? unhashed.keyId ?? undefined;
   const { createdAt, lifetime, revocationReason, keyFlags, keyLifetime } = hashed;
-  // A lifetime of 0 says that there is none (RFC 9580 section 5.2.3.18).
+  // A lifetime of 0 means that the signature does not expire (RFC 9580 section 5.2.3.18).
   const expiresAt = lifetime === 0 ? undefined : createdAt + lifetime;
   return { type, createdAt, expiresAt, issuer, revocationReason, keyFlags, keyLifetime };
 }
@@ -113,7 +113,7 @@ interface Area {
   readonly keyLifetime: number | undefined;
 }
 
-/** The area whose count stands at `at`; the first subpacket of a kind counts. */
+/** Reads the area whose length is at `at`. The first subpacket of each type is used. */
 function readArea(octets: Buffer, at: number, countOctets: number): Area | undefined {
   let offset = at + countOctets;
   if (offset > octets.length) return undefined;
@@ -165,7 +165,7 @@ function readArea(octets: Buffer, at: number, countOctets: number): Area | undef
   };
 }
 
-/** A subpacket's length octets at `at`: where its kind octet stands and where it ends. */
+/** Reads the length of the subpacket at `at`: the offset of its type octet, and its end. */
 function readLength(
   octets: Buffer,
   at: number,

@@ -1,12 +1,12 @@
 /**
  * The skeleton of a key: each user id with its newest certification, each subkey with its newest
- * binding, and their revocations. An update is often less than a receiver needs: pksd deletes a
- * subkey that a mail leaves out, Hockeypuck drops a user id without a self-signature in the same
- * request. What is missing comes from the skeleton.
+ * binding, and their revocations. An update alone is often not enough for a receiver: pksd deletes
+ * a subkey that a mail omits, and Hockeypuck drops a user id without a self-signature in the same
+ * request. The missing packets are taken from the skeleton.
  *
- * Only self-signatures that verify get in, and none from the future or over, or anybody could have
- * one repeated in place of the genuine one. Signatures of others are no part of it, nor are user
- * attributes, which no server needs. Times are arguments.
+ * The skeleton has only self-signatures that verify, that are not from the future, and that have
+ * not expired. Otherwise anybody could have a forged signature sent in place of the genuine one. It
+ * has no signatures of other keys and no user attributes, which no server needs.
  */
 import { Refusal } from "../errors.js";
 import { finish, type Steps } from "../steps.js";
@@ -31,25 +31,25 @@ import { SelfCheck } from "./self-check.js";
 import { type SignatureInfo, selfSignatureInfo } from "./signature.js";
 
 /**
- * The largest skeleton in Debian's keyring has 57 components and 70 kB. What does not fit is left
- * out from the end of the order in `ranked`.
+ * Size limits. The largest skeleton in Debian's keyring has 57 components and 70 kB. Components
+ * above the limits are omitted, from the end of the order of `ranked`.
  */
 export const SKELETON_LIMITS = { bytes: 100_000, components: 200 } as const;
-/** Most signatures that one update may make us verify, some 0.1 ms each. */
+/** Most signatures that are verified for one update; each takes about 0.1 ms. */
 const MAX_CHECKS = 128;
-/** Components, signatures under each, and signatures in all that are kept of a flood. */
+/** Most components, signatures under each component, and signatures in total of an update. */
 const MAX_SIGNED = 500;
 const MAX_RIVALS = 64;
 const MAX_CLAIMS = 2000;
-/** Signatures after which there is a step; each costs about a microsecond. */
+/** Signatures between steps; each costs about a microsecond. */
 const STEP_SIGNATURES = 200;
-/** How far ahead of ours the clock of a signer may be. */
+/** How far the clock of a signer may be ahead of ours. */
 const SKEW_MS = 24 * 60 * 60_000;
 
-/** Where `ranked` puts user ids, save the best one. */
+/** The rank of user ids in `ranked`, except the best one. */
 const RANK_OF_NAMES = 6;
 
-/** Signature types, by the tag of what they confirm or revoke. */
+/** Signature types, by the tag of the component that they confirm or revoke. */
 const CONFIRMING: Readonly<Record<number, readonly number[]>> = {
   [TAG.publicKey]: [0x1f],
   [TAG.userId]: [0x10, 0x11, 0x12, 0x13],
@@ -59,27 +59,30 @@ const REVOKING: Readonly<Record<number, number>> = {
   [TAG.userId]: 0x30,
   [TAG.publicSubkey]: 0x28,
 };
-/** RSA, Elgamal and DSA: what a pksd can hold. */
+/** RSA, Elgamal and DSA: the algorithms that pksd supports. */
 const OLD_ALGORITHMS: readonly number[] = [1, 2, 3, 16, 17, 20];
-/** RSA and Elgamal, save RSA that may only sign: what encrypts when no key flags say otherwise. */
+/** RSA and Elgamal except sign-only RSA: used for encryption when there are no key flags. */
 const ENCRYPTING_ALGORITHMS: readonly number[] = [1, 2, 16, 20];
 /** Key flags: encrypts communications, encrypts storage (RFC 9580 section 5.2.3.29). */
 const ENCRYPTS = 0x04 | 0x08;
 
-/** A signature with what it says. */
+/** A signature and its unverified fields. */
 interface Claim {
   readonly packet: Packet;
   readonly info: SignatureInfo;
 }
 
-/** A component with the newest of its self-signatures. */
+/** A component with its newest confirmation and its newest revocation. */
 interface Bone {
   readonly packet: Packet;
   readonly confirmation: Claim | undefined;
   readonly revocation: Claim | undefined;
 }
 
-/** The key with its self-signatures alone, encoded; undefined when it has nothing to remember. */
+/**
+ * The key with only its self-signatures, encoded: the input of `grown`. Undefined when it has no
+ * self-signature and no user id.
+ */
 export function selfSigned(key: TransferableKey): Uint8Array | undefined {
   return finish(selfSigning(key));
 }
@@ -103,7 +106,7 @@ export function* selfSigning(key: TransferableKey): Steps<Uint8Array | undefined
   return encodeKey(yield* assembling([primary, ...signed]));
 }
 
-/** The newest claims under a component, at most `MAX_RIVALS`, in steps. */
+/** The newest self-signatures under a component, at most `MAX_RIVALS`, in steps. */
 function* newestClaims(
   key: TransferableKey,
   parent: Packet,
@@ -121,9 +124,9 @@ function* newestClaims(
 }
 
 /**
- * The skeleton after an update of which `came` is what `selfSigned` made, at `at` (ms since 1970).
- * `stored` is what was returned the last time. The order of updates makes no difference, as long
- * as all fits.
+ * The new skeleton after an update at `at` (ms since 1970). `came` is the result of `selfSigned`
+ * for the update, `stored` the former skeleton. The order of updates makes no difference as long as
+ * the limits are not reached.
  */
 export function grown(stored: Uint8Array | undefined, came: Uint8Array, at: number): Uint8Array {
   const [key] = readKeys(came);
@@ -146,7 +149,7 @@ export function grown(stored: Uint8Array | undefined, came: Uint8Array, at: numb
         return isKnown || isTimely(claim, at) ? [{ ...claim, isKnown }] : [];
       });
       return boneOf(packet, newestFirst(claims, at), (claim, rivals) => {
-        // Alone it was verified when it came; beside others it is what they have to beat.
+        // A known signature was verified before. It is verified again only with rivals.
         return (claim.isKnown && rivals === 0) || holds(packet, claim.packet);
       });
     },
@@ -155,15 +158,15 @@ export function grown(stored: Uint8Array | undefined, came: Uint8Array, at: numb
 }
 
 /**
- * What is known of a key when an update of it leaves: its skeleton, and of the update itself what
- * the skeleton has no room for.
+ * What is known of a key when an update is sent: its skeleton, and components of the update that
+ * are not in the skeleton.
  */
 export class Known {
-  /** By `packetKey`, the most needed first, what is remembered before the update's own. */
+  /** By `packetKey`: first the skeleton, then the update's own, each in the order of `ranked`. */
   readonly #bones: ReadonlyMap<string, Bone>;
   readonly #at: number;
 
-  /** `at` in milliseconds since 1970. Without a skeleton the update's own claims are believed. */
+  /** `at` in ms since 1970. Without a skeleton the update's own signatures are used unverified. */
   constructor(update: TransferableKey, skeleton: Uint8Array | undefined, at: number) {
     this.#at = at;
     const { packet: primary } = update.primary;
@@ -180,12 +183,12 @@ export class Known {
         return boneOf(packet, newestFirst(claims, at), () => true);
       })
       .filter((bone) => !(named && isName(bone)));
-    // What is remembered was verified, what is not may be forged: that comes behind, however new.
+    // The skeleton is verified, the rest may be forged. The rest comes last, whatever its age.
     const all = [...ranked(bones, at), ...ranked(own, at)];
     this.#bones = new Map(all.map((bone) => [packetKey(bone.packet), bone] as const));
   }
 
-  /** Whether one of the components is a user id that shows whose key it is. */
+  /** Whether the components include a valid user id, or any user id when no valid one is known. */
   isNamed(components: readonly Component[]): boolean {
     const shown = components.filter(({ packet }) => packet.tag === TAG.userId);
     const isAnyGood = [...this.#bones.values()].some((bone) => this.#isGoodName(bone));
@@ -196,18 +199,18 @@ export class Known {
     });
   }
 
-  /** User ids to show with a key that has none, the best first. */
+  /** User ids to add to a key that has none, the best first. */
   names(): Component[] {
     const names = [...this.#bones.values()].filter(isName);
     const [best] = names.filter((bone) => this.#isGoodName(bone));
     const bare = (bone: Bone) => ({ packet: bone.packet, signatures: [] });
     if (best !== undefined) return [whole(best), bare(best)];
-    // A user id is shown as revoked, or without a signature, rather than a revocation not at all.
+    // Without a valid user id, a revoked or unsigned one is used, so that a revocation can be sent.
     const unsigned = names.filter(({ revocation }) => revocation === undefined).map(bare);
     return [...unsigned, ...names.filter(({ revocation }) => revocation !== undefined).map(whole)];
   }
 
-  /** The subkeys that every server can read, each with its binding, the most needed first. */
+  /** The subkeys that every server can read, each with its binding, in the order of `ranked`. */
   subkeys(): Component[] {
     return [...this.#bones.values()].flatMap(({ packet, confirmation }) => {
       if (packet.tag !== TAG.publicSubkey || isOdd(packet)) return [];
@@ -217,8 +220,8 @@ export class Known {
   }
 
   /**
-   * Subkeys with the most needed first, and each with its newest binding first: of a mail a pksd
-   * keeps the first subkey that it can read, and the first binding.
+   * Sorts subkeys in the order of `ranked`, each with its newest binding first: pksd keeps only the
+   * first subkey of a mail that it can read, and its first binding.
    */
   inOrderOfUse(subkeys: readonly Component[]): Component[] {
     const ranks = new Map([...this.#bones.keys()].map((name, rank) => [name, rank]));
@@ -248,12 +251,12 @@ export class Known {
   }
 }
 
-/** Whether SKS loses a key of version 4 that has this subkey: any but a version 4 one. */
+/** Whether SKS loses a version 4 key with this subkey: a subkey of another version than 4. */
 export function isOdd({ tag, body }: Packet): boolean {
   return tag === TAG.publicSubkey && body[0] !== 4;
 }
 
-/** The newest self-certification of a user id of the key, as it claims; see `fragments.ts`. */
+/** The user id with the newest self-certification, unverified, and that certification. */
 export function shownName(key: TransferableKey): Component | undefined {
   const names = key.userIds.filter(({ packet }) => packet.tag === TAG.userId);
   const claims = names.flatMap(({ packet, signatures }) =>
@@ -267,9 +270,9 @@ export function shownName(key: TransferableKey): Component | undefined {
 }
 
 /**
- * The user id that goes along with news of a key that shows none: the one with the newest
- * certification that verifies, is not revoked and is in force at `at` (ms since 1970); else one
- * without a signature.
+ * The user id to add to news of a key without one: the one with the newest certification that
+ * verifies, is not revoked and is in force at `at` (ms since 1970); otherwise one without a
+ * signature.
  */
 export function nameAt(key: TransferableKey, at: number): Component | undefined {
   return finish(namingAt(key, at));
@@ -284,12 +287,12 @@ export function* namingAt(key: TransferableKey, at: number): Steps<Component | u
   return name;
 }
 
-/** What a self-signature says, when it is one that counts under this packet. */
+/** A self-signature of a type that confirms or revokes this component; otherwise undefined. */
 function claimOf(key: TransferableKey, parent: Packet, packet: Packet): Claim | undefined {
   const info = selfSignatureInfo(key, packet);
   if (info === undefined) return undefined;
   const types = [...(CONFIRMING[parent.tag] ?? []), REVOKING[parent.tag]];
-  // A key of version 4 needs no direct signature to be complete, one of version 6 does.
+  // A version 4 key is complete without a direct signature; a version 6 key is not.
   if (parent.tag === TAG.publicKey && key.version < 5) return undefined;
   return types.includes(info.type) ? { packet, info } : undefined;
 }
@@ -298,7 +301,7 @@ function claimsOf(key: TransferableKey, parent: Packet, signatures: readonly Pac
   return signatures.flatMap((signature) => claimOf(key, parent, signature) ?? []);
 }
 
-/** Whether a signature that comes at `at` may be used at all. */
+/** Whether a signature received at `at` is neither from the future nor expired. */
 function isTimely(claim: Claim, at: number): boolean {
   return claim.info.createdAt * 1000 <= at + SKEW_MS && !isOver(claim, at);
 }
@@ -307,7 +310,7 @@ function isOver({ info: { expiresAt } }: Claim, at: number): boolean {
   return expiresAt !== undefined && expiresAt * 1000 <= at;
 }
 
-/** What is over goes last; of one second the order of packets decides. */
+/** Sorts expired signatures last, then by time, newest first, then in canonical order. */
 function newestFirst<T extends Claim>(claims: readonly T[], at: number): T[] {
   return claims.toSorted(
     (a, b) =>
@@ -317,7 +320,7 @@ function newestFirst<T extends Claim>(claims: readonly T[], at: number): T[] {
   );
 }
 
-/** The first confirmation and the first revocation that `holds`. */
+/** The first confirmation and the first revocation for which `holds` returns true. */
 function boneOf<T extends Claim>(
   packet: Packet,
   claims: readonly T[],
@@ -329,7 +332,7 @@ function boneOf<T extends Claim>(
   };
   const confirmation = first((type) => CONFIRMING[packet.tag]?.includes(type) ?? false);
   const revocation = first((type) => type === REVOKING[packet.tag]);
-  // A user id that was certified again is in use again; a subkey stays revoked.
+  // A later certification makes a user id valid again. A subkey stays revoked.
   const isRenewed =
     packet.tag === TAG.userId &&
     confirmation !== undefined &&
@@ -339,9 +342,9 @@ function boneOf<T extends Claim>(
 }
 
 /**
- * The most needed first: the primary key's own, the user id with the newest certification, subkeys
- * that a pksd can hold (to encrypt to at `at`, to encrypt to once, others), other subkeys of
- * version 4, user ids, what is revoked, the rest. In each group the newest comes first.
+ * Sorts by importance: the primary key, the user id with the newest certification, subkeys that
+ * pksd supports (encryption subkeys in force at `at`, expired encryption subkeys, others), other
+ * subkeys of version 4, user ids, revoked components, the rest. In each group the newest is first.
  */
 function ranked(bones: readonly Bone[], at: number): Bone[] {
   const rank = (bone: Bone): number => {
@@ -365,19 +368,22 @@ function ranked(bones: readonly Bone[], at: number): Bone[] {
   return sorted.toSpliced(best, 1).toSpliced(start, 0, ...sorted.slice(best, best + 1));
 }
 
-/** Whether a subkey of version 4 is one to encrypt to, by its binding. */
+/** Whether a version 4 subkey is an encryption subkey, by its binding. */
 function encrypts({ body }: Packet, { info: { keyFlags } }: Claim): boolean {
   if (keyFlags !== undefined) return (keyFlags & ENCRYPTS) !== 0;
   return ENCRYPTING_ALGORITHMS.includes(body[5] ?? 0);
 }
 
-/** Whether the time of a subkey of version 4 is over at `at`, by its binding. */
+/** Whether a version 4 subkey has expired at `at`, by its binding. */
 function isExpired({ body }: Packet, { info: { keyLifetime = 0 } }: Claim, at: number): boolean {
   if (keyLifetime === 0 || body.length < 5) return false;
   return (Buffer.from(body).readUInt32BE(1) + keyLifetime) * 1000 <= at;
 }
 
-/** What there is room for. Of user ids without any signature one is kept, and only alone. */
+/**
+ * The components within the limits. One user id without a signature is kept, and only when no
+ * user id has a certification.
+ */
 function fitting(bones: readonly Bone[], at: number): Bone[] {
   const kept: Bone[] = [];
   let bytes = 0;
@@ -396,7 +402,7 @@ function fitting(bones: readonly Bone[], at: number): Bone[] {
   return kept.toSorted((a, b) => comparePackets(a.packet, b.packet));
 }
 
-/** The packets of a skeleton: the primary key itself is in every update, and left out. */
+/** The packets of a skeleton, without the primary key: each update has it. */
 function packetsOf(bones: readonly Bone[]): Packet[] {
   return bones.flatMap(({ packet, confirmation, revocation }) => [
     ...(packet.tag === TAG.publicKey ? [] : [packet]),

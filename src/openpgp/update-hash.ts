@@ -1,17 +1,17 @@
 /**
- * The update hash: the name by which every server knows an update (thesis 4.2).
+ * The update hash, by which all servers identify an update (thesis 4.2).
  *
- * Each packet in canonical order goes in as `0xC0|tag`, `0xFF`, a four-octet length, the body: the
- * same key with the one spelling of its lengths that is always possible. The thesis leaves the
- * length out; then octets could move from a packet into its neighbour under the same hash.
- * MD5 names, and the SHA-256 of the same input tells two updates with one name apart.
+ * The input is each packet in canonical order as `0xC0|tag`, `0xFF`, a four-octet length, and the
+ * body. This length format is possible for every packet. The thesis omits the length; then octets
+ * could move from one packet to the next one without a change of the hash. The hash is MD5. The
+ * SHA-256 of the same input distinguishes two updates with the same MD5.
  */
 import { createHash, type Hash } from "node:crypto";
 import { finish, type Steps } from "../steps.js";
 import type { UpdateHash } from "../update.js";
 import { keyPackets, type TransferableKey } from "./key.js";
 
-/** Packets are gathered to pieces of this size: one call a piece instead of two a packet. */
+/** Packets are hashed in pieces of this size: one call per piece instead of two per packet. */
 const PIECE_BYTES = 64 * 1024;
 const HEADER_BYTES = 6;
 

@@ -1,40 +1,49 @@
 /**
- * How old what a peer lists may be, for peers that are fetched from at some hours only (rule 10 of
- * `kx/fetch-tracker.ts`). A listing has no times, so a lower bound is kept: all that lies above the
- * receive cursor was announced then or later. It is now while we have all that the peer announced,
- * else the time of the oldest that waits; it stands still while there is no connection; it is on
- * disk at most an hour behind. Where nothing is known of a peer everything may be about to expire,
- * and is fetched at once.
+ * How old the updates may be that a peer lists, for peers with quiet hours or a fetch rate (rule 10
+ * of `kx/fetch-tracker.ts`). A listing has no times, so a lower bound is kept: everything above the
+ * receive cursor was announced at that time or later. The bound is the present while we have
+ * everything that the peer announced, else the time of the oldest update that waits. It stands
+ * still without a connection, and is at most an hour behind on disk. If nothing is known of a peer,
+ * each of its updates may be about to expire and is fetched at once.
  */
 import type { Clock } from "../clock.js";
 import type { UpdateLog } from "../log/update-log.js";
 import type { LogGuard } from "../log-guard.js";
 
-/** A bound that is behind makes us fetch so much sooner than we need to; each step is a write. */
+/** How far the stored bound may be behind: a step is a write, the lag means early fetches. */
 const STORE_EVERY_MS = 3_600_000;
 
+export interface SinceComponents {
+  readonly log: SinceLog;
+  readonly guard: LogGuard;
+  readonly clock: Clock;
+}
+
+/** What these bounds use of the log. */
+export type SinceLog = Pick<UpdateLog, "fetchWaits">;
+
 export class AnnouncedSince {
-  readonly #log: UpdateLog;
+  readonly #log: SinceLog;
   readonly #guard: LogGuard;
   readonly #clock: Clock;
   /** Monotonic, and as it is on disk. */
   readonly #bounds = new Map<string, { since: number; stored: number }>();
 
-  /** Reads what is stored of these peers. Throws `Trouble`. */
-  constructor(peers: Iterable<string>, log: UpdateLog, guard: LogGuard, clock: Clock) {
+  /** Reads the stored bounds of these peers. Throws `Trouble`. */
+  constructor({ log, guard, clock }: SinceComponents, peers: Iterable<string>) {
     this.#log = log;
     this.#guard = guard;
     this.#clock = clock;
     for (const peer of peers) {
       const date = log.fetchWaits.since(peer);
       const age = date === undefined ? Infinity : clock.now() - date;
-      // A date to come was noted by a clock that was wrong: nothing is known then.
+      // A date in the future was written by a wrong clock and says nothing.
       const since = age < 0 ? -Infinity : clock.monotonic() - age;
       this.#bounds.set(peer, { since, stored: since });
     }
   }
 
-  /** When what the peer lists was announced at the earliest. */
+  /** The earliest time at which what the peer lists was announced. */
   of(peer: string): number {
     return this.#bounds.get(peer)?.since ?? 0;
   }
@@ -55,7 +64,7 @@ export class AnnouncedSince {
     });
   }
 
-  /** All that the peer still has is listed anew, and may be of any age. */
+  /** Everything that the peer still has is listed again and may be of any age. */
   forget(peer: string): void {
     const bound = this.#bounds.get(peer);
     if (bound === undefined) return;

@@ -1,7 +1,7 @@
 /**
- * What peers are told of our log, unasked: it reads the log on from where it was, and keeps an
- * announcer for each peer that is connected. When to read is the owner's business, and so is
- * sending. In observe mode it tells nobody anything.
+ * What peers are told of our log without asking. It reads the log on from its position and keeps an
+ * announcer for each connected peer. The owner decides when to read, and sends. In observe mode
+ * nothing is announced.
  */
 import { Announcer } from "../kx/announcer.js";
 import type { Announcement } from "../kx/messages.js";
@@ -11,30 +11,36 @@ import type { LogGuard } from "../log-guard.js";
 import type { Rules } from "../policy.js";
 import type { Seq } from "../update.js";
 
-/** Entries read at once, and how long to wait when they cannot be read. */
+/** Entries read at once, and the wait after a failed read. */
 const BATCH = 1000;
 const RETRY_MS = 1000;
 
+export interface AnnouncementsComponents {
+  readonly log: AnnouncementsLog;
+  readonly guard: LogGuard;
+  readonly rules: Rules;
+}
+
+/** What announcements use of the log. */
+export type AnnouncementsLog = Pick<UpdateLog, "entry" | "newest" | "range">;
+
 export class Announcements {
-  readonly #log: UpdateLog;
+  readonly #log: AnnouncementsLog;
   readonly #guard: LogGuard;
   readonly #observing: boolean;
   readonly #rules: Rules;
   readonly #peers: readonly string[];
   readonly #announcers = new Map<string, Announcer>();
-  /** Peers without a connection for which something has come since the last attempt. */
+  /** Peers without a connection for which there is news since they were asked about last. */
   readonly #unheard = new Set<string>();
   /** Position up to which the log has been read. */
   #seen: number;
-  /** When to read again what could not be read. */
+  /** When a failed read is tried again. */
   #readAgainAt = Infinity;
 
   constructor(
-    peers: readonly string[],
-    log: UpdateLog,
-    guard: LogGuard,
-    observing: boolean,
-    rules: Rules,
+    { log, guard, rules }: AnnouncementsComponents,
+    { peers, observing }: { readonly peers: readonly string[]; readonly observing: boolean },
   ) {
     this.#peers = peers;
     this.#rules = rules;
@@ -44,7 +50,7 @@ export class Announcements {
     this.#seen = log.newest();
   }
 
-  /** Our newest entry for a greeting: null for an empty log, undefined for one in trouble. */
+  /** Our newest entry, for a greeting; null for an empty log, undefined if it cannot be read. */
   newest(): Entry | null | undefined {
     if (this.#observing) return null;
     return this.#guard.run(() => {
@@ -53,7 +59,7 @@ export class Announcements {
     });
   }
 
-  /** The peer was told of everything up to `told`; from now on it hears what is new. */
+  /** A connection is used on which the peer was told of everything up to `told`. */
   begin(peer: string, told: number, now: number): void {
     if (this.#observing) return;
     const announcer = new Announcer(told);
@@ -67,12 +73,12 @@ export class Announcements {
     this.#announcers.delete(peer);
   }
 
-  /** Whether there is news for a peer that is not connected; each news is told once. */
+  /** Whether there is news for a peer that is not connected; true once for each piece of news. */
   takeUnheard(peer: string): boolean {
     return this.#unheard.delete(peer);
   }
 
-  /** Reads what was appended since the last time, tells the announcers, and returns it. */
+  /** Reads and returns what was appended since the last call, and informs the announcers. */
   read(now: number): Entry[] {
     const added: Entry[] = [];
     for (;;) {
@@ -95,7 +101,7 @@ export class Announcements {
     }
   }
 
-  /** What the peer is to be told now; undefined for nothing. It counts as told. */
+  /** What to announce to the peer now, or undefined. It counts as announced. */
   due(peer: string, now: number): Announcement[] | undefined {
     const announcer = this.#announcers.get(peer);
     const span = announcer?.due(now);
@@ -113,17 +119,17 @@ export class Announcements {
     return entries.length === 0 ? undefined : entries.map(announcementOf);
   }
 
-  /** Position up to which the peer was told on the connection in use; undefined for none. */
+  /** Position up to which the peer was told on the connection in use; undefined without one. */
   toldUpTo(peer: string): number | undefined {
     return this.#announcers.get(peer)?.announced;
   }
 
-  /** The peer has no room for news at the moment. */
+  /** The connection has no room for announcements now. */
   postpone(peer: string, now: number): void {
     this.#announcers.get(peer)?.postponed(now + RETRY_MS);
   }
 
-  /** When something will be due; Infinity for never. */
+  /** When something is due; Infinity for never. */
   nextAt(): number {
     let next = this.#readAgainAt;
     for (const announcer of this.#announcers.values()) {

@@ -1,37 +1,38 @@
 /**
  * UPDATEs while they are checked. A small one is checked at once. One of 8 MiB takes a quarter of a
- * second, so that it is checked in slices with the event loop running in between; what the same
- * peer delivers after it waits behind it, and peers take turns. Knows no connections and no log.
+ * second, so it is checked in slices, and the event loop runs in between. Further updates of the
+ * same peer wait behind it, and peers take turns. It has no connections and no log.
  */
+import type { AdmittedAnnounced } from "../admit.js";
 import { Refusal } from "../errors.js";
 import { SLICE_MS, type Steps } from "../steps.js";
-import type { Update, UpdateHash } from "../update.js";
+import type { UpdateHash } from "../update.js";
 
 interface Unchecked {
   readonly peer: string;
   readonly hash: UpdateHash;
-  /** Of its armor. */
+  /** Size of its armor. */
   readonly bytes: number;
-  readonly steps: Steps<Update>;
+  readonly steps: Steps<AdmittedAnnounced>;
 }
 
-/** An UPDATE that was checked: the update, or what is wrong with it. */
+/** A checked UPDATE: what is to be appended of it, or why it is refused. */
 export interface Check extends Unchecked {
-  readonly outcome: Update | Refusal;
+  readonly outcome: AdmittedAnnounced | Refusal;
 }
 
 export class Checks {
   readonly #monotonic: () => number;
-  /** By peer, in the order in which they came; the peer whose turn is next comes first. */
+  /** By peer, in order of arrival; the peer whose turn is next comes first. */
   readonly #waiting = new Map<string, Unchecked[]>();
   #dueAt = Infinity;
 
-  /** `monotonic` reads the clock while the work goes on. */
+  /** `monotonic` reads a clock, which is needed during the work. */
   constructor(monotonic: () => number) {
     this.#monotonic = monotonic;
   }
 
-  /** When `goOn` is due; Infinity when there is nothing to check. */
+  /** When `goOn` is due; Infinity if nothing waits. */
   get dueAt(): number {
     return this.#dueAt;
   }
@@ -40,7 +41,7 @@ export class Checks {
     return this.#waiting.has(peer);
   }
 
-  /** Begins a check; returns it if it is done. */
+  /** Starts a check; returns it if it is done at once. */
   begin(check: Unchecked): Check[] {
     const queue = this.#waiting.get(check.peer);
     if (queue !== undefined) {
@@ -54,7 +55,7 @@ export class Checks {
     return [];
   }
 
-  /** Goes on for a slice; returns what is done, of each peer in its order. */
+  /** Works for one slice; returns the checks that are done, those of each peer in order. */
   goOn(): Check[] {
     const found: Check[] = [];
     const end = this.#monotonic() + SLICE_MS;
@@ -76,7 +77,7 @@ export class Checks {
     return found;
   }
 
-  /** Undefined when it is not done by `end`. */
+  /** Undefined if the check is not done by `end`. */
   #work(check: Unchecked, end: number): Check | undefined {
     try {
       for (;;) {

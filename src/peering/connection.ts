@@ -1,45 +1,32 @@
 /**
- * What the exchange is told at its birth, and what it keeps of each peer and each connection.
- * Values without rules; the rules are `exchange.ts`.
+ * What the exchange keeps for each peer and for each connection, and what the operator sees of
+ * them. Values without rules; the rules are in `exchange.ts`.
  */
 
-import type { Held } from "../kx/fetch-peer.js";
-import type { FetchPolicy } from "../kx/fetch-policy.js";
+import type { Held } from "../kx/fetch-tracker.js";
+import type { EndReason } from "../kx/session.js";
 import { Session } from "../kx/session.js";
-import type { EndReason } from "../kx/session-output.js";
-import type { Rules } from "../policy.js";
 import type { UpdateHash } from "../update.js";
 import { ReadProof } from "./read-proof.js";
 import { SendQueue } from "./send-queue.js";
 import type { ServedListing } from "./serving.js";
-
-export interface ExchangeOptions {
-  readonly observing: boolean;
-  readonly rules?: Rules;
-  /** When peers may be asked for bodies, those of which the operator wants something. */
-  readonly fetchPolicy?: ReadonlyMap<string, FetchPolicy>;
-  /** What stands in trails for the peers that may get mail as well, by their names. */
-  readonly addresses?: ReadonlyMap<string, string>;
-  /** Hears when a peer's first connection is open and when its last one is gone. */
-  readonly session?: (peer: string, isUp: boolean) => void;
-}
 
 export interface PeerConnection {
   readonly id: number;
   readonly peer: Peer;
   readonly session: Session;
   readonly sendQueue: SendQueue;
-  /** Undefined when nobody asks what the peer has. */
+  /** Undefined if it is not noted what the peer has. */
   readonly proof: ReadProof | undefined;
   readonly dialled: boolean;
   /** Position in our log up to which the peer was told on this connection, from the greeting on. */
   told: number;
-  /** The LIST that is being answered, and when it is gone on with; Infinity for at once. */
+  /** The LIST that is being answered, and when its next slice is due; Infinity for no timer. */
   listing: ServedListing | undefined;
   listsAt: number;
   closeAt: number | undefined;
   reason: EndReason | "dropped" | undefined;
-  /** Whether an update or an announcement has passed, either way, beside the greeting. */
+  /** Whether an update or an announcement passed after the greeting, in either direction. */
   isUseful: boolean;
 }
 
@@ -53,7 +40,7 @@ export interface Peer {
   bytesOut: number;
 }
 
-/** Something to ask a peer for, on the connection in use. */
+/** A request to be sent to a peer on the connection in use. */
 export type PeerOrder =
   | { readonly type: "list"; readonly peer: string; readonly low: number; readonly high: number }
   | {
@@ -63,15 +50,15 @@ export type PeerOrder =
       readonly hash: UpdateHash;
     };
 
-/** How far we are with a peer. */
+/** How far a peer has been received. */
 export interface ReceivingStatus {
   readonly cursor: number | undefined;
   readonly newest: number | undefined;
   readonly missing: number;
   readonly inFlight: number;
-  /** Announcements of updates that were known: what would have been duplicate mails. */
+  /** Announcements of known updates: each would have been a duplicate mail. */
   readonly known: number;
-  /** Why what can wait does, until when in ms since 1970; undefined when nothing does. */
+  /** Why fetching waits, and until when in ms since 1970; undefined if it does not. */
   readonly held: Held | undefined;
 }
 
@@ -83,16 +70,16 @@ export interface PeerStatus extends ReceivingStatus {
   readonly connectedSince: number | undefined;
   readonly bytesIn: number;
   readonly bytesOut: number;
-  /** Whether the operator wants no connection with it for now. */
+  /** Whether the operator paused the peer. */
   readonly isPaused?: boolean;
 }
 
-/** The connections of a peer on which requests may be made, the oldest first. */
+/** The connections of a peer on which requests may be sent, oldest first. */
 export function openConnections(peer: Peer): PeerConnection[] {
   return peer.connections.filter((connection) => connection.session.isOpen);
 }
 
-/** A connection that nothing was said on yet; `isProven` when somebody asks what the peer has. */
+/** A new connection; `isProven` if it is noted what the peer has. */
 export function newConnection(
   id: number,
   peer: Peer,
@@ -116,7 +103,7 @@ export function newConnection(
   };
 }
 
-/** When the peer is to be asked whether it has read what it fetched; Infinity for not now. */
+/** When the peer is asked whether it has read what it fetched; Infinity for not now. */
 export function proofWantedAt({ session, sendQueue, proof }: PeerConnection): number {
   if (proof === undefined || !session.isOpen || !sendQueue.isNearlyEmpty) return Infinity;
   return proof.nextAt();

@@ -1,35 +1,39 @@
 /**
- * The KX side of a gateway without its sockets: all peers, all connections, one log. It carries
- * the outputs of the sessions to the receiving half (`receiving.ts`) and to what we have to say
- * (`announcements.ts`, `serving.ts`), and their orders back. Inputs are what happened on which
- * connection and what time it is (milliseconds of a monotonic clock); each returns the actions to
- * perform, in order. `tcp.ts` performs them; a simulation can as well.
+ * The KX side of a gateway without its sockets: all peers and all connections over one log. It
+ * passes the outputs of the sessions to the receiving part (`receiving.ts`) and to the parts that
+ * announce and serve (`announcements.ts`, `serving.ts`), and sends their orders. An input says what
+ * happened on which connection, and when, in milliseconds of a monotonic clock. It returns the
+ * actions to perform, in order. `tcp.ts` performs them; the simulation has a driver of its own.
  *
- *  1. One set of cursors and requests a peer, not a connection. Of two open connections the newer
- *     is used, since a peer that connects again may have lost the older one, and its log with it;
- *     the older one is asked for a sign of life. A connection that we dialled is closed after 5 to
- *     30 s, at random, so that two sides that dialled each other do not both hang up. News and
- *     updates count on either, but what is listed or said to be gone counts on the one in use.
- *  2. Requests of a peer wait in a queue while 4 MiB of answers are unsent (`send-queue.ts`); at
- *     1000 waiting numbers its socket is not read. A peer that takes nothing for 60 s is dropped.
- *     Lines of listings are read in slices, at a pace (`listing-pace.ts`).
- *  3. In observe mode everything comes in and nothing goes out: the log shows as empty.
- *  4. A log in trouble shows as nothing at all: a connection that needs it is dropped. Shown as
- *     empty, it would make the peer forget its cursor and list everything again.
- *  5. Who may get mail as well is asked whether it has read what it fetched (`peer-holdings.ts`),
- *     and whoever wants to know hears when its first connection opens and its last one ends.
+ *  1. Cursors and requests belong to a peer, not to a connection. Of two open connections the newer
+ *     one is used, since a peer that connects again may have lost the older one, and its log with
+ *     it. The older one is probed by a LIST. If we dialled one of them, it is closed after 5 to
+ *     30 s, at random, so that two sides that dialled each other do not both hang up.
+ *     Announcements and updates are taken from either connection; listings and "not available"
+ *     only from the one in use.
+ *  2. Requests of a peer wait in a queue while 4 MiB of answers are unsent (`send-queue.ts`). At
+ *     1000 waiting requests its socket is not read. A peer that reads nothing for 60 s is dropped.
+ *     Lines of listings are read in slices, at a limited rate (`listing-pace.ts`).
+ *  3. In observe mode updates are received and none is sent: peers see an empty log.
+ *  4. If the log cannot be read, a connection that needs it is dropped. An empty log must not be
+ *     shown instead: the peer would forget its cursor and list everything again.
+ *  5. A peer that may get mail as well is asked whether it has read what it fetched
+ *     (`peer-holdings.ts`). The caller is told when the first connection of a peer opens and when
+ *     its last one ends.
+ *  6. Updates are stored by the caller: see rule 1 of `receiving.ts`.
  */
 import type { Clock } from "../clock.js";
 import type { Diagnostics } from "../diagnostics.js";
+import type { Trouble } from "../errors.js";
+import type { FetchPolicy } from "../kx/fetch-policy.js";
 import type { Announcement } from "../kx/messages.js";
-import type { SessionOutput } from "../kx/session-output.js";
-import type { UpdateLog } from "../log/update-log.js";
+import type { SessionOutput } from "../kx/session.js";
+import type { Appended } from "../log/update-log.js";
 import { LogGuard } from "../log-guard.js";
 import { CARRY_ALL, type Rules } from "../policy.js";
-import { Announcements, announcementOf } from "./announcements.js";
+import { Announcements, type AnnouncementsLog, announcementOf } from "./announcements.js";
 import {
   dueAt,
-  type ExchangeOptions,
   newConnection,
   openConnections,
   type Peer,
@@ -39,31 +43,61 @@ import {
   proofWantedAt,
 } from "./connection.js";
 import { ListingPace } from "./listing-pace.js";
-import { ObserveMode } from "./observe-mode.js";
-import { PeerHoldings } from "./peer-holdings.js";
-import { Receiving } from "./receiving.js";
-import { answerUpdate, ServedListing } from "./serving.js";
+import { type ObserveLog, ObserveMode } from "./observe-mode.js";
+import { type HoldingsLog, PeerHoldings } from "./peer-holdings.js";
+import { Receiving, type ReceivingLog, type Store } from "./receiving.js";
+import { answerUpdate, ServedListing, type ServingLog } from "./serving.js";
 
 export const EXCHANGE_LIMITS = {
   spareConnectionMs: [5000, 30_000] as const,
-  /** Answers in one go: a queue of numbers that are gone must not hold up everything else. */
+  /** Answers in one turn: a queue of numbers that are gone must not delay other peers. */
   answersAtOnce: 100,
 } as const;
 
-export type Action =
+/** What is to be done with a connection. */
+export type ConnectionAction =
   | { readonly type: "send"; readonly connection: number; readonly bytes: Uint8Array }
-  /** Close after what was sent has left; the peer is not dialled again before `backoffMs`. */
+  /** Close after all bytes are sent; the peer is not dialled again for `backoffMs`. */
   | { readonly type: "end"; readonly connection: number; readonly backoffMs?: number }
-  /** Close now, unsent bytes and all. */
+  /** Close now and discard unsent bytes. */
   | { readonly type: "drop"; readonly connection: number };
+
+export type Action =
+  | ConnectionAction
+  /** Submit a batch to the append port; `stored` or `storeFailed` takes the outcome. */
+  | { readonly type: "store"; readonly store: Store };
+
+export interface ExchangeComponents {
+  readonly log: ExchangeLog;
+  readonly clock: Clock;
+  readonly diagnostics: Diagnostics;
+  /** By default every update is carried. */
+  readonly rules?: Rules | undefined;
+  /** Called when the first connection of a peer is open, and when its last one is gone. */
+  readonly session?: ((peer: string, isUp: boolean) => void) | undefined;
+}
+
+/** What the exchange uses of the log: it reads, and notes what is not an update. */
+export type ExchangeLog = AnnouncementsLog & HoldingsLog & ObserveLog & ReceivingLog & ServingLog;
+
+export interface ExchangeSettings {
+  /** Names of the peers. */
+  readonly peers: readonly string[];
+  /** Rule 3. */
+  readonly observing: boolean;
+  /** When bodies may be fetched from peers; only those for which the operator limits it. */
+  readonly fetchPolicy?: ReadonlyMap<string, FetchPolicy>;
+  /** The addresses that stand in trails for peers that may get mail as well, by name. */
+  readonly addresses?: ReadonlyMap<string, string>;
+}
 
 export class Exchange {
   readonly #clock: Clock;
   readonly #diagnostics: Diagnostics;
   readonly #guard: LogGuard;
   readonly #rules: Rules;
-  /** What peers may see; undefined in observe mode. */
-  readonly #shown: UpdateLog | undefined;
+  /** The log that peers may see; undefined in observe mode. */
+  readonly #shown: ServingLog | undefined;
   readonly #observeMode: ObserveMode | undefined;
   readonly #holdings: PeerHoldings;
   readonly #session: (peer: string, isUp: boolean) => void;
@@ -76,38 +110,29 @@ export class Exchange {
   #stopping = false;
 
   /** Throws `Trouble` when the log cannot be read. */
-  constructor(
-    peers: readonly string[],
-    log: UpdateLog,
-    clock: Clock,
-    diagnostics: Diagnostics,
-    options: ExchangeOptions,
-  ) {
+  constructor(components: ExchangeComponents, settings: ExchangeSettings) {
+    const { log, clock, diagnostics, rules = CARRY_ALL, session = () => {} } = components;
+    const { peers, observing, fetchPolicy = new Map(), addresses = new Map() } = settings;
     this.#clock = clock;
     this.#diagnostics = diagnostics;
-    this.#guard = new LogGuard("kx", clock, diagnostics);
-    const { rules = CARRY_ALL, addresses = new Map(), session = () => {} } = options;
+    const guard = new LogGuard("kx", clock, diagnostics);
+    this.#guard = guard;
     this.#rules = rules;
-    this.#shown = options.observing ? undefined : log;
+    this.#shown = observing ? undefined : log;
     this.#session = session;
-    if (options.observing) {
-      this.#observeMode = new ObserveMode(addresses, log, this.#guard, diagnostics);
-    }
-    this.#holdings = new PeerHoldings(addresses, log, this.#guard);
-    const given = {
-      rules,
-      holdings: this.#holdings,
-      fetchPolicy: options.fetchPolicy ?? new Map(),
-    };
-    this.#receiving = new Receiving(peers, log, this.#guard, clock, diagnostics, given);
-    this.#news = new Announcements(peers, log, this.#guard, options.observing, rules);
+    if (observing) this.#observeMode = new ObserveMode({ log, guard, diagnostics }, addresses);
+    const holdings = new PeerHoldings({ log, guard }, addresses);
+    this.#holdings = holdings;
+    const receiving = { log, guard, clock, diagnostics, rules, holdings };
+    this.#receiving = new Receiving(receiving, { peers, fetchPolicy });
+    this.#news = new Announcements({ log, guard, rules }, { peers, observing });
     for (const name of peers) {
       const none = { bytesIn: 0, bytesOut: 0, primary: undefined, connectedSince: undefined };
       this.#peers.set(name, { name, connections: [], ...none });
     }
   }
 
-  /** A connection with a configured peer is there; `id` is the caller's name for it. */
+  /** A connection with a configured peer opened; `id` is the caller's number for it. */
   opened(id: number, peerName: string, dialled: boolean, now: number): Action[] {
     const peer = this.#peers.get(peerName);
     if (peer === undefined) throw new Error(`no peer ${peerName}`);
@@ -128,7 +153,7 @@ export class Exchange {
     });
   }
 
-  /** So many bytes of what was sent are still unsent. */
+  /** Bytes were sent; `unsentBytes` are left. */
   flushed(id: number, unsentBytes: number, now: number): Action[] {
     return this.#on(id, now, (connection) => {
       connection.sendQueue.flushed(unsentBytes, now);
@@ -136,17 +161,27 @@ export class Exchange {
     });
   }
 
-  /** The connection is gone, whoever closed it. */
+  /** The connection ended, whichever side closed it. */
   ended(id: number, now: number): Action[] {
     return this.#on(id, now, (connection) => this.#forget(connection, now));
   }
 
-  /** The log grew. A signal without data: a lost or a doubled one does no harm. */
+  /** A batch was stored; one outcome for each of its arrivals. */
+  stored(id: number, outcomes: readonly Appended[], now: number): Action[] {
+    return this.#input(now, () => this.#receiving.stored(id, outcomes, now));
+  }
+
+  /** A batch could not be stored. */
+  storeFailed(id: number, trouble: Trouble, now: number): Action[] {
+    return this.#input(now, () => this.#receiving.storeFailed(id, trouble, now));
+  }
+
+  /** The log grew. The signal carries no data; a lost or repeated one does no harm. */
   grew(now: number): Action[] {
     return this.#input(now, () => {});
   }
 
-  /** Does what has become due; call at `nextAt`. */
+  /** Does what is due; to be called at `nextAt`. */
   tick(now: number): Action[] {
     return this.#input(now, () => {
       for (const connection of [...this.#connections.values()]) {
@@ -160,12 +195,12 @@ export class Exchange {
     });
   }
 
-  /** Has all that a peer still announces listed anew. */
+  /** Lists everything that a peer still announces, from the beginning. */
   startOver(peerName: string, now: number): Action[] {
     return this.#input(now, () => this.#receiving.startOver(peerName, now));
   }
 
-  /** When `tick` is next due; undefined when only a peer or the log can move things. */
+  /** When `tick` is next due; undefined if only an input can cause the next action. */
   nextAt(): number | undefined {
     const rooms = [this.#receiving, this.#news, this.#holdings].map((room) => room.nextAt());
     const next = Math.min(...rooms, ...[...this.#connections.values()].map(dueAt));
@@ -179,19 +214,19 @@ export class Exchange {
     return connection.sendQueue.isCongested || this.#receiving.isChecking(connection.peer.name);
   }
 
-  /** Whether there is news for a peer without a connection, since this was asked last. */
+  /** Whether there is news for a peer without a connection; true once for each piece of news. */
   takeNews(peerName: string): boolean {
     return this.#news.takeUnheard(peerName);
   }
 
-  /** Whether something has moved on a connection, and nothing was wrong with it so far. */
+  /** Whether an update or an announcement passed on a connection, and no fault ended it. */
   isUseful(id: number): boolean {
     const connection = this.#connections.get(id);
     if (connection === undefined || !connection.isUseful) return false;
     return connection.reason === undefined || connection.reason === "closed";
   }
 
-  /** Says CLOSE on every connection and stores the cursors: the gateway goes down. */
+  /** The gateway stops: sends CLOSE on every connection and stores the cursors. */
   shutdown(now: number): Action[] {
     return this.#input(now, () => {
       this.#stopping = true;
@@ -227,7 +262,7 @@ export class Exchange {
       added.map(({ hash }) => hash),
       now,
     );
-    // Whatever an order brings about may lead to the next one.
+    // Performing an order may cause further orders.
     for (;;) {
       const orders = this.#receiving.orders(now);
       if (orders.length === 0) break;
@@ -238,6 +273,7 @@ export class Exchange {
       if (now >= proofWantedAt(connection)) this.#askForLife(connection, now);
     }
     this.#holdings.advance(now);
+    for (const store of this.#receiving.stores()) this.#actions.push({ type: "store", store });
     const actions = this.#actions;
     this.#actions = [];
     return actions;
@@ -261,7 +297,7 @@ export class Exchange {
     this.#perform(connection, session.list(low, high, now), now);
   }
 
-  /** What is listed does not matter: rule 5, or a connection that is not in use (rule 1). */
+  /** A LIST whose lines are not used: rule 5, or a connection that is not in use (rule 1). */
   #askForLife(connection: PeerConnection, now: number): void {
     const at = this.#receiving.status(connection.peer.name).newest ?? 0;
     this.#list(connection, at, at, now);
@@ -348,7 +384,7 @@ export class Exchange {
     this.#session(peer.name, true);
   }
 
-  /** The connection in use is of no use any more: take another one, or none. */
+  /** The connection in use has ended: another one is used, if there is one. */
   #retire(peer: Peer, now: number): void {
     const next = this.#stopping ? undefined : openConnections(peer).at(-1);
     if (next === undefined) {
@@ -361,7 +397,7 @@ export class Exchange {
     } else this.#useInstead(next, undefined, now);
   }
 
-  /** Rule 1: another connection is used, which has just greeted if `greeting` is given. */
+  /** Rule 1: another connection is used. `greeting` is given if it has just greeted. */
   #useInstead(
     connection: PeerConnection,
     greeting: { readonly newest: Announcement | undefined } | undefined,
@@ -369,12 +405,12 @@ export class Exchange {
   ): void {
     const { peer, told } = connection;
     peer.primary = connection;
-    // What was said on the connection before may be lost.
+    // What was sent on the connection before may be lost.
     this.#news.begin(peer.name, told, now);
     this.#receiving.moved(peer.name, greeting, now);
   }
 
-  /** Rule 1: of several open connections, those that we dialled are to be closed. */
+  /** Rule 1: of several open connections, the ones that we dialled are closed later. */
   #thinOut(peer: Peer, now: number): void {
     const open = openConnections(peer);
     if (open.length < 2) return;
@@ -391,7 +427,7 @@ export class Exchange {
     this.#perform(connection, connection.session.close(now), now);
   }
 
-  /** Rule 2: answers what there is room for. */
+  /** Rule 2: answers requests while there is room. */
   #serve(connection: PeerConnection, now: number): void {
     const { session, sendQueue, peer } = connection;
     for (let answers = 0; answers < EXCHANGE_LIMITS.answersAtOnce; answers++) {
@@ -419,7 +455,7 @@ export class Exchange {
     if (connection.listing !== undefined) connection.listsAt = now;
   }
 
-  /** Reads on in a listing; false when that has to wait, or the connection was dropped. */
+  /** Reads the next slice of a listing; false if it must wait or the connection was dropped. */
   #listOn(connection: PeerConnection, listing: ServedListing, now: number): boolean {
     const { id, peer, session } = connection;
     const waitMs = this.#pace.waitMs(peer.name, now);
@@ -431,7 +467,7 @@ export class Exchange {
       return false;
     }
     this.#pace.took(peer.name, lines, now);
-    // Its turn comes again when all others that list had theirs.
+    // Its next turn comes after those of the other connections.
     this.#connections.delete(id);
     this.#connections.set(id, connection);
     if (!listing.isDone) return true;
@@ -450,7 +486,7 @@ export class Exchange {
     this.#perform(primary, primary.session.announce(announcements), now);
   }
 
-  /** Closes at once; without a problem of the peer's, since the log is in trouble. */
+  /** Closes at once. Without `problem` the cause is the log, and the peer is not blamed. */
   #drop(connection: PeerConnection, problem: string | undefined, now: number): void {
     if (problem !== undefined) this.#complain(connection.peer, problem);
     connection.reason ??= "dropped";

@@ -1,8 +1,8 @@
 /**
- * How fast announcements are listed for peers, so that one that lists everything again and again
- * costs the others nothing: so many lines a second for each peer, and for all together, which also
- * keeps the event loop free between two slices. A line costs 3 to 4 microseconds. Pure; time is an
- * argument in milliseconds of a clock that never goes back.
+ * The rate at which announcements are listed for peers, so that a peer that lists everything again
+ * and again does not slow the others: a number of lines a second for each peer, and one for all
+ * together, which also leaves the event loop free between two slices. A line costs 3 to 4
+ * microseconds. Pure; time is an argument, milliseconds of a monotonic clock.
  */
 import { TokenBucket } from "../rate.js";
 

@@ -1,8 +1,8 @@
 /**
- * What peers announced and nobody delivers: handed to the log for repair. Nothing of it may be
- * forgotten before it is on disk, so a cursor that moved past it is not stored sooner: `flush`
- * comes first. Reports what no repair can be asked for, and asks for so many a day of what only one
- * peer announced: such a peer may make them up.
+ * Updates that peers announced and none of them delivers: they are written to the log for repair. A
+ * cursor that moved past such an update is not stored before the update is noted: `flush` comes
+ * first. What cannot be repaired is reported. Of updates that only one peer announced a limited
+ * number a day is noted, because such a peer may have made them up.
  */
 import type { Diagnostics } from "../diagnostics.js";
 import type { Announcement } from "../kx/messages.js";
@@ -13,26 +13,37 @@ import type { LogGuard } from "../log-guard.js";
 import { TokenBucket } from "../rate.js";
 import type { Fingerprint, UpdateHash } from "../update.js";
 
-/** A week of the thesis's load, 900 updates a day, that expired while nobody listened. */
+/** A week of the thesis's load, 900 updates a day, that expired without a connection. */
 export const MOST_LOSSES = { count: 6300, periodMs: 24 * 3_600_000 } as const;
 
+export interface MissingComponents {
+  readonly log: MissingLog;
+  readonly guard: LogGuard;
+  readonly diagnostics: Diagnostics;
+}
+
+/** What missing updates use of the log. */
+export interface MissingLog {
+  readonly repairs: Pick<UpdateLog["repairs"], "want">;
+}
+
 export class MissingUpdates {
-  readonly #log: UpdateLog;
+  readonly #log: MissingLog;
   readonly #guard: LogGuard;
   readonly #diagnostics: Diagnostics;
-  /** What could not be stored; at most what peers may have pending. */
+  /** What could not be stored yet; at most as many as peers may have pending. */
   #unstored: Missing[] = [];
   readonly #budgets = new Map<string, TokenBucket>();
 
-  constructor(log: UpdateLog, guard: LogGuard, diagnostics: Diagnostics) {
+  constructor({ log, guard, diagnostics }: MissingComponents) {
     this.#log = log;
     this.#guard = guard;
     this.#diagnostics = diagnostics;
   }
 
   /**
-   * An update that `neighbours` announced; `at` in milliseconds since 1970. `listed` is how peers
-   * list it: what was only noticed is listed first, and lost then, if it is there at all.
+   * An update that `neighbours` announced is lost; `at` in milliseconds since 1970. `listed` is
+   * how peers list it. One that was only in a notice is ignored: it is listed first.
    */
   lost(
     hash: UpdateHash,
@@ -67,7 +78,7 @@ export class MissingUpdates {
     return true;
   }
 
-  /** Numbers that a peer no longer lists: which keys they were about nobody knows. */
+  /** Numbers that a peer no longer lists; it is not known which keys they were about. */
   gap(neighbour: string, low: number, high: number, at: number): void {
     // After MAX_NUMBER comes 0.
     const numbers = high - low + 1 + (high < low ? MAX_NUMBER + 1 : 0);
@@ -76,7 +87,7 @@ export class MissingUpdates {
     this.flush();
   }
 
-  /** Stores what is not stored yet; false when that cannot be done now. */
+  /** Stores what is not stored yet; false if that fails now. */
   flush(): boolean {
     for (let missing = this.#unstored[0]; missing !== undefined; missing = this.#unstored[0]) {
       const one = missing;

@@ -1,26 +1,33 @@
 /**
- * What would have gone out by KX in observe mode, where peers see an empty log and can fetch
- * nothing: each new update, for each peer that is connected and is not known to have it. Whether a
- * peer would have fetched it nobody can tell.
+ * Reports what would be sent by KX in observe mode, where peers see an empty log and can fetch
+ * nothing: each new update, for each connected peer that is not known to have it. Whether the peer
+ * would have fetched it is not known.
  */
 import type { Diagnostics } from "../diagnostics.js";
 import type { Entry, UpdateLog } from "../log/update-log.js";
 import type { LogGuard } from "../log-guard.js";
 import { inTrail } from "../mail/sent-trail.js";
 
+export interface ObserveComponents {
+  readonly log: ObserveLog;
+  readonly guard: LogGuard;
+  readonly diagnostics: Diagnostics;
+}
+
+/** What observe mode uses of the log. */
+export interface ObserveLog {
+  readonly trails: Pick<UpdateLog["trails"], "get">;
+}
+
 export class ObserveMode {
   readonly #addresses: ReadonlyMap<string, string>;
-  readonly #log: UpdateLog;
+  readonly #log: ObserveLog;
   readonly #guard: LogGuard;
   readonly #diagnostics: Diagnostics;
 
-  /** `addresses` are what stands for peers in trails, where something does. */
-  constructor(
-    addresses: ReadonlyMap<string, string>,
-    log: UpdateLog,
-    guard: LogGuard,
-    diagnostics: Diagnostics,
-  ) {
+  /** `addresses` stand for peers in trails; a peer without mail has none. */
+  constructor(components: ObserveComponents, addresses: ReadonlyMap<string, string>) {
+    const { log, guard, diagnostics } = components;
     this.#addresses = addresses;
     this.#log = log;
     this.#guard = guard;

@@ -1,8 +1,8 @@
 /**
- * Which peers connect from an address. Peers that are configured by name are looked up at the
- * start, every 10 minutes, and when a stranger comes, who may be a peer that has moved. A name that
- * cannot be looked up keeps the addresses that it had. Nobody waits for a look-up but a connection
- * from an unknown address, and that for seconds: a name server that is gone holds up no door.
+ * Which peers connect from which address. Peers that are configured by name are looked up at the
+ * start, every 10 minutes, and when an unknown address connects, which may be a peer that moved. A
+ * name that cannot be looked up keeps its addresses. Only a connection from an unknown address
+ * waits for a look-up, for some seconds, so a name server that does not answer delays nothing else.
  */
 import { lookup } from "node:dns/promises";
 import { plainIp } from "../ip-address.js";
@@ -11,7 +11,7 @@ import { plainIp } from "../ip-address.js";
 export type LookUp = (host: string) => Promise<readonly { readonly address: string }[]>;
 
 const EVERY_MS = 10 * 60_000;
-/** Strangers cause no more than one look-up in this time. */
+/** Unknown addresses cause at most one look-up in this time. */
 const AT_MOST_EVERY_MS = 30_000;
 
 export class PeerAddresses {
@@ -19,14 +19,14 @@ export class PeerAddresses {
   readonly #addresses = new Map<string, ReadonlySet<string>>();
   readonly #failed: (peer: string, problem: string) => void;
   readonly #look: LookUp;
-  /** Names that are being looked up, and what is called when one has an answer. */
+  /** Peers whose names are being looked up, and callbacks for the next answer. */
   readonly #pending = new Set<string>();
   readonly #waiting = new Set<() => void>();
   #lookedUpAt = -Infinity;
   #timer: NodeJS.Timeout | undefined;
   #isStopped = false;
 
-  /** `hosts` are addresses or names by peer; `failed` hears of a name that has no address. */
+  /** `hosts` are addresses or names by peer; `failed` is called for a failed look-up. */
   constructor(
     hosts: ReadonlyMap<string, string>,
     failed: (peer: string, problem: string) => void,
@@ -43,7 +43,7 @@ export class PeerAddresses {
     this.#names = named;
   }
 
-  /** Looks all names up, now and from time to time, until `stop`. Waits for no answer. */
+  /** Looks all names up, now and every 10 minutes, until `stop`. Does not wait for answers. */
   start(now: number): void {
     if (this.#names.length === 0 || this.#isStopped) return;
     this.#lookUp(now);
@@ -57,12 +57,12 @@ export class PeerAddresses {
     this.#told();
   }
 
-  /** Whether a name has been asked for and nothing has been heard of it yet. */
+  /** Whether a look-up is under way. */
   get isLooking(): boolean {
     return this.#pending.size > 0 && !this.#isStopped;
   }
 
-  /** Resolves when one of the names that are looked up has an answer, or after so long. */
+  /** Resolves when a look-up ends, or after `mostMs`. */
   async news(mostMs: number): Promise<void> {
     if (!this.isLooking) return;
     await new Promise<void>((resolve) => {
@@ -76,7 +76,7 @@ export class PeerAddresses {
     });
   }
 
-  /** The peers at an address, in any spelling. `now` is monotonic milliseconds. */
+  /** The peers at an address, in any notation. `now` is milliseconds of a monotonic clock. */
   at(address: string, now: number): Set<string> {
     const plain = plainIp(address) ?? address;
     const peers = [...this.#addresses].filter(([, addresses]) => addresses.has(plain));
@@ -84,7 +84,7 @@ export class PeerAddresses {
     return new Set(peers.map(([peer]) => peer));
   }
 
-  /** Asks for every name that is not being asked for: one that hangs is asked for once. */
+  /** Looks up each name for which no look-up is under way. */
   #lookUp(now: number): void {
     this.#lookedUpAt = now;
     for (const { peer, host } of this.#names) {

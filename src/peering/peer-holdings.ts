@@ -1,12 +1,11 @@
 /**
- * What the KX side knows of who has what, for those peers that may get mail as well: an update that
- * a peer announced, or has read (`read-proof.ts`), is not to be mailed to it. The knowledge goes
- * into the trails of the log, where the mail side finds it and a restart leaves it. It is gathered
- * for a second, so that an announcement costs no fsync; a kill loses that second, and whoever is
- * mailed instead may get so much twice.
+ * Which peers have which updates, for peers that may get mail as well: an update that a peer
+ * announced or has read (`read-proof.ts`) is not mailed to it. The notes go into the trails of the
+ * log, where the mail side reads them. They are gathered for a second, so that an announcement
+ * costs no fsync. A crash loses that second, and the peer may get these updates twice.
  *
- * Only what the peer may still be sent is worth a note: a month of listings is passed over. Time is
- * an argument, milliseconds of a clock that never goes back.
+ * An update that is no longer to be sent to the peer is not noted: a listing of a month would be
+ * work for nothing. Time is an argument, milliseconds of a monotonic clock.
  */
 
 import type { Holder } from "../log/trail.js";
@@ -16,37 +15,49 @@ import type { Seq, UpdateHash } from "../update.js";
 
 export const HOLDINGS_LIMITS = {
   everyMs: 1000,
-  /** Notes that may wait; more are written at once, and forgotten when that fails. */
+  /** Notes that may wait. More are written at once; if that fails, the older half is dropped. */
   most: 5000,
 } as const;
 
+export interface HoldingsComponents {
+  readonly log: HoldingsLog;
+  readonly guard: LogGuard;
+}
+
+/** What holdings use of the log. */
+export interface HoldingsLog extends Pick<UpdateLog, "entriesOf"> {
+  readonly pending: Pick<UpdateLog["pending"], "from">;
+  readonly trails: Pick<UpdateLog["trails"], "note">;
+}
+
 export class PeerHoldings {
-  /** What stands for a peer in trails, by its name. */
+  /** The address that stands for a peer in trails, by its name. */
   readonly #addresses: ReadonlyMap<string, string>;
-  readonly #log: UpdateLog;
+  readonly #log: HoldingsLog;
   readonly #guard: LogGuard;
   #noted: Holder[] = [];
-  /** The first entry that a peer may still be sent, as it was a second ago at the most. */
+  /** The first entry that may still be sent to a peer; at most a second old. */
   readonly #needed = new Map<string, number>();
   #dueAt = Infinity;
   #freshUntil = -Infinity;
 
-  constructor(addresses: ReadonlyMap<string, string>, log: UpdateLog, guard: LogGuard) {
+  constructor({ log, guard }: HoldingsComponents, addresses: ReadonlyMap<string, string>) {
     this.#addresses = addresses;
     this.#log = log;
     this.#guard = guard;
   }
 
-  /** Whether anybody wants to know what the peer has. */
+  /** Whether it is noted what the peer has. */
   concerns(peer: string): boolean {
     return this.#addresses.has(peer);
   }
 
-  /** The peer announced an update, which counts when the log holds it. */
+  /** The peer announced an update; noted if the log holds it, or what it consists of. */
   announced(peer: string, hash: UpdateHash): void {
     if (!this.concerns(peer)) return;
-    const entry = this.#guard.run(() => this.#log.entryByHash(hash));
-    if (entry !== undefined && entry.origin.neighbour !== peer) this.has(peer, entry.seq);
+    for (const { origin, seq } of this.#guard.run(() => this.#log.entriesOf(hash)) ?? []) {
+      if (origin.neighbour !== peer) this.has(peer, seq);
+    }
   }
 
   /** The peer has an update of the log. */
@@ -57,7 +68,7 @@ export class PeerHoldings {
     if (this.#noted.length >= HOLDINGS_LIMITS.most) this.#write();
   }
 
-  /** Writes what is due; `everyMs` after the first note at the latest. */
+  /** Writes the notes, at most `everyMs` after the first one. */
   advance(now: number): void {
     if (now >= this.#freshUntil) {
       this.#needed.clear();
@@ -76,7 +87,7 @@ export class PeerHoldings {
     return this.#dueAt;
   }
 
-  /** Writes all that was noted. What fails is tried again. */
+  /** Writes all notes. A failed write is tried again. */
   flush(): void {
     if (this.#noted.length > 0) this.#write();
   }

@@ -1,13 +1,13 @@
 /**
- * One socket of a KX peer: writes what is said in one turn of the event loop as one, and much of it
- * in parts, tells in one word a turn what has left, and gives a peer that does not close its side a
- * limited patience. Knows no protocol.
+ * One socket of a KX peer. It joins the messages of one turn of the event loop into one write,
+ * splits large ones, reports once a turn how much is unsent, and destroys the socket of a peer that
+ * does not close its side in time. It does not know the protocol.
  */
 import type { Socket } from "node:net";
 
-/** Written at once, so that a slow peer is seen to move while a large answer leaves. */
+/** Bytes in one write: progress of a slow peer is seen while a large answer is sent. */
 const WRITE_BYTES = 64 * 1024;
-/** How long a peer may take to read the rest and to close its side after we closed ours. */
+/** How long a peer may take to read the rest and close its side after we closed ours. */
 const LINGER_MS = 10_000;
 
 export class PeerSocket {
@@ -16,12 +16,12 @@ export class PeerSocket {
   readonly socket: Socket;
   readonly #flushed: (unsentBytes: number) => void;
   #lingering: NodeJS.Timeout | undefined;
-  /** Said in this turn and not yet written. A system call a message would cost more than it. */
+  /** Messages of this turn that are not written yet. One system call each would be dear. */
   #said: Uint8Array[] = [];
   #saidBytes = 0;
   #isFlushing = false;
 
-  /** `flushed` hears how much is still unsent, at most once in a turn of the event loop. */
+  /** `flushed` gets the number of unsent bytes, at most once in a turn of the event loop. */
   constructor(id: number, peer: string, socket: Socket, flushed: (unsentBytes: number) => void) {
     this.id = id;
     this.peer = peer;
@@ -48,7 +48,7 @@ export class PeerSocket {
     }
   }
 
-  /** Closes our side once what was written has left, and the other one if the peer does not. */
+  /** Closes our side after the last write, and destroys the socket if the peer does not close. */
   end(): void {
     this.#writeSaid();
     this.socket.end();

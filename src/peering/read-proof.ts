@@ -1,31 +1,32 @@
 /**
- * What one connection proves: that the peer has read what we served. KX has no receipt for an
- * UPDATE, and bytes that left may be in a buffer of a host that is gone. But a peer reads in order:
- * who answers a LIST that was sent after an UPDATE has read the UPDATE, and one of our kind has
- * stored it. Pure; counts LISTs of whatever purpose, and says when one more is wanted.
+ * Finds out, for one connection, which of the served updates the peer has read. KX has no receipt
+ * for an UPDATE, and bytes that were sent may be in a buffer of a host that is gone. But a peer
+ * reads in order: one that answers a LIST sent after an UPDATE has read the UPDATE, and a gateway
+ * of our kind has stored it. Pure: counts LISTs of any purpose, and says when another one is
+ * wanted.
  *
  * Known limits: a peer that could not store what it read asks again, and counts as having it all
- * the same. A LIST that gets no answer ends the proving on its connection; what is left unproven
- * costs a repeat, should it ever be mailed.
+ * the same. A LIST that is not answered ends the proof on its connection; updates that are unproven
+ * may be mailed as well.
  */
 import type { Seq } from "../update.js";
 
 export const PROOF_LIMITS = {
-  /** A question has some 200 bytes with its answer; bodies have more. */
+  /** A LIST and its answer have some 200 bytes; a body has more. */
   askEveryMs: 200,
-  /** Updates that wait for their proof; the oldest are forgotten. */
+  /** Updates that wait for proof; above that the oldest are forgotten. */
   unproven: 10_000,
 } as const;
 
 export class ReadProof {
-  /** LISTs that were sent, and those of them that were answered. */
+  /** LISTs sent, and LISTs answered. */
   #asked = 0;
   #answered = 0;
   #askedAt = -Infinity;
-  /** What was served, and the LIST whose answer proves it, oldest first. */
+  /** Updates served, each with the LIST whose answer proves it; oldest first. */
   #served: { readonly seq: Seq; readonly list: number }[] = [];
 
-  /** An UPDATE is on its way. */
+  /** An UPDATE was sent. */
   served(seq: Seq): void {
     this.#served.push({ seq, list: this.#asked + 1 });
     if (this.#served.length > 2 * PROOF_LIMITS.unproven) {
@@ -33,13 +34,13 @@ export class ReadProof {
     }
   }
 
-  /** A LIST is on its way. */
+  /** A LIST was sent. */
   asked(now: number): void {
     this.#asked += 1;
     this.#askedAt = now;
   }
 
-  /** A LIST was answered: what the peer has read by now, each told once. */
+  /** A LIST was answered; returns the updates that this proves, each once. */
   answered(): Seq[] {
     this.#answered += 1;
     const isProven = ({ list }: { readonly list: number }) => list <= this.#answered;
@@ -48,7 +49,7 @@ export class ReadProof {
     return proven.map(({ seq }) => seq);
   }
 
-  /** When a LIST is wanted for what no LIST that is out will prove; Infinity for not at all. */
+  /** When another LIST is wanted, for updates that no open LIST will prove; Infinity for never. */
   nextAt(): number {
     const last = this.#served.at(-1);
     const isWanted = last !== undefined && last.list > this.#asked;

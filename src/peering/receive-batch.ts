@@ -1,13 +1,14 @@
 /**
- * What a peer has delivered and is not in the log yet. A commit costs an fsync and writes each page
- * that it touches, however little of it is new, so that updates are stored together: as soon as
- * enough have come, when no more are on their way, or a moment after the first. Nobody was told
- * that they are here, so nothing is promised meanwhile.
+ * Updates that a peer delivered and that are to be stored together. A commit costs an fsync and
+ * writes each page that it touches, however little of it is new. A batch is therefore due when it
+ * is full, when no more updates are expected, or a moment after its first update. No other peer is
+ * told of these updates before they are stored, so the wait breaks no promise.
  */
-import type { Update } from "../update.js";
+import type { Arrival } from "../log/update-log.js";
+import type { Update, UpdateHash } from "../update.js";
 
 export const RECEIVE_BATCH_LIMITS = {
-  /** Half of what a peer is asked for at once: it sends one half while the other is stored. */
+  /** Half of the requests that a peer gets at once: it sends one half while the other is stored. */
   updates: 64,
   bytes: 1024 * 1024,
   /** Well below the 20 ms that announcements are gathered for. */
@@ -16,8 +17,12 @@ export const RECEIVE_BATCH_LIMITS = {
 
 /** An update that was checked. */
 export interface Fetched {
+  /** The hash that was announced and asked for. */
+  readonly announced: UpdateHash;
+  /** What is to be appended; its hash is another one where policy dropped packets. */
   readonly update: Update;
-  /** Of its armor. */
+  readonly cutFrom: Arrival["cutFrom"];
+  /** Size of its armor. */
   readonly bytes: number;
 }
 
@@ -30,7 +35,7 @@ export class ReceiveBatch {
     return this.#all.length;
   }
 
-  /** When they are to be stored at the latest; Infinity when there are none. */
+  /** When the batch is due at the latest; Infinity if it is empty. */
   get dueAt(): number {
     return this.#since + RECEIVE_BATCH_LIMITS.waitMs;
   }
@@ -42,8 +47,16 @@ export class ReceiveBatch {
   }
 
   /**
-   * Whether it is time to store them, while `onTheirWay` more are; less than none, when requests
-   * were given up whose updates are here.
+   * The store before it is over, and the wait of the batch starts now. Otherwise a batch that began
+   * during a long commit would be stored at once, with the few updates that came before it.
+   */
+  restart(now: number): void {
+    if (this.#all.length > 0) this.#since = now;
+  }
+
+  /**
+   * Whether the batch is due while `onTheirWay` more updates are expected. The number is negative
+   * if updates are here whose requests were given up.
    */
   isDue(onTheirWay: number, now: number): boolean {
     const isEnough =
@@ -51,7 +64,7 @@ export class ReceiveBatch {
     return this.#all.length > 0 && (isEnough || onTheirWay <= 0 || now >= this.dueAt);
   }
 
-  /** Hands them out, in the order in which they came. */
+  /** Empties the batch and returns its updates in the order of arrival. */
   take(): Fetched[] {
     const all = this.#all;
     this.#all = [];

@@ -1,48 +1,90 @@
 /**
- * The receiving half of the exchange: what each peer has (a `ReceiveState`), whom to ask for which
- * update (one fetch tracker), the gate, the append and the receive cursors. Facts come in from the
- * sessions; what is to be asked comes out of `orders`. Knows no connections.
+ * The receiving part of the exchange: what each peer has (`ReceiveState`), which update is fetched
+ * from which peer (`FetchTracker`), the checks of what arrives, the batches to be stored, and the
+ * receive cursors. Sessions report facts to it; `orders` returns what is to be asked. It has no
+ * connections. `now` is milliseconds of a monotonic clock in every method. The `Clock` among the
+ * components is read for three things only: dates that go into the log or to the operator, random
+ * numbers, and the length of a slice of checking.
  *
- *  1. Persist before announce: appended with the peer's cursor (`receive-batch.ts`), then told.
- *  2. An UPDATE is believed only when its key hashes to what was asked for. Otherwise it counts
- *     against the peer and the next announcer is asked: the thesis's attack (3) fails.
- *  3. Trouble of the log is nobody's failure: what could not be stored is asked for again later.
+ *  1. Store before announce. What a peer delivers is gathered (`receive-batch.ts`) and returned by
+ *     `stores`, with the cursor that it moves. The outcome comes later, as `stored` or
+ *     `storeFailed`. Until then the updates count as missing, and they are not requested again.
+ *     Each peer has at most one store under way, so that no cursor overtakes the updates below it.
+ *  2. An UPDATE is accepted only if its key hashes to the hash that was asked for. Otherwise the
+ *     peer has failed for that hash, and the next announcer is asked (attack 3 of the thesis).
+ *     Then policy drops packets of it. What is left is appended under its own hash, and only when
+ *     it has an unknown packet; the log remembers the announced hash in either case.
+ *  3. A failure of the log is not a failure of the peer: what could not be stored is requested
+ *     again later.
  *  4. A cursor that moved over known updates only is stored late (`stored-cursors.ts`).
- *  5. What policy declines by the announced fingerprint is behind us at once and is not fetched.
- *  6. A large UPDATE is checked in slices (`checks.ts`); the peer is not read on meanwhile.
+ *  5. What policy declines by the announced fingerprint is resolved at once and not fetched.
+ *  6. A large UPDATE is checked in slices (`checks.ts`); the peer is not read meanwhile.
  */
 import { admittingAnnounced } from "../admit.js";
 import type { Clock } from "../clock.js";
 import type { Diagnostics } from "../diagnostics.js";
-import { Refusal, type RefusalReason, refusalKind } from "../errors.js";
+import { Refusal, type RefusalReason, refusalKind, type Trouble } from "../errors.js";
 import type { FetchPolicy } from "../kx/fetch-policy.js";
 import type { FetchOutput } from "../kx/fetch-tracker.js";
 import { FetchTracker } from "../kx/fetch-tracker.js";
 import type { Announcement } from "../kx/messages.js";
 import type { UpdateRequest } from "../kx/open-requests.js";
-import type { ReceiveOutput } from "../kx/receive-output.js";
+import type { ReceiveOutput, WirePosition } from "../kx/receive-state.js";
 import { ReceiveState } from "../kx/receive-state.js";
-import type { UpdateLog } from "../log/update-log.js";
+import type { Batch } from "../log/append-port.js";
+import type { CursorMove } from "../log/cursors.js";
+import type { Appended, UpdateLog } from "../log/update-log.js";
 import type { LogGuard } from "../log-guard.js";
 import type { TransferableKey } from "../openpgp/key.js";
+import { findingNews } from "../openpgp/news.js";
 import type { Rules } from "../policy.js";
-import type { UpdateHash } from "../update.js";
-import { AnnouncedSince } from "./announced-since.js";
+import type { Steps } from "../steps.js";
+import type { PacketName, UpdateHash } from "../update.js";
+import { AnnouncedSince, type SinceLog } from "./announced-since.js";
 import { type Check, Checks } from "./checks.js";
 import type { PeerOrder, ReceivingStatus } from "./connection.js";
-import { MissingUpdates } from "./missing-updates.js";
+import { type MissingLog, MissingUpdates } from "./missing-updates.js";
 import type { PeerHoldings } from "./peer-holdings.js";
-import { ReceiveBatch } from "./receive-batch.js";
-import { StoredCursors } from "./stored-cursors.js";
+import { type Fetched, ReceiveBatch } from "./receive-batch.js";
+import { type CursorLog, StoredCursors } from "./stored-cursors.js";
 
-/** What policy refuses is not asked for again for a day, and then it may have changed. */
+/** An update that policy refused is not requested for a day; then the policy may have changed. */
 const REFUSED_MS = 24 * 60 * 60_000;
 
-/** What the exchange was told at its birth. */
-interface Given {
+export interface ReceivingComponents {
+  readonly log: ReceivingLog;
+  readonly guard: LogGuard;
+  readonly clock: Clock;
+  readonly diagnostics: Diagnostics;
   readonly rules: Rules;
   readonly holdings: PeerHoldings;
+}
+
+/** What receiving uses of the log. The caller stores the batches of `stores`. */
+export type ReceivingLog = CursorLog &
+  MissingLog &
+  SinceLog &
+  Pick<UpdateLog, "announcedAgain" | "cameAgain" | "has" | "packets" | "refusals" | "variants">;
+
+export interface ReceivingSettings {
+  readonly peers: readonly string[];
   readonly fetchPolicy: ReadonlyMap<string, FetchPolicy>;
+}
+
+/** A batch to be submitted to the append port; `id` tells what its outcome is about. */
+export interface Store extends Batch {
+  readonly id: number;
+}
+
+/** A store whose outcome has not come yet. */
+interface OpenStore {
+  readonly id: number;
+  readonly fetched: readonly Fetched[];
+  readonly cursor: CursorMove | undefined;
+  /** The cursor in memory when it was handed out. */
+  readonly from: WirePosition | undefined;
+  /** Whether the cursor was reset since then. */
+  isStale: boolean;
 }
 
 interface Peer {
@@ -50,10 +92,14 @@ interface Peer {
   readonly receiveState: ReceiveState;
   readonly batch: ReceiveBatch;
   known: number;
+  /** The store that is under way. */
+  store: OpenStore | undefined;
+  /** Whether the cursor is to be stored as soon as no store is under way. */
+  isCursorDue: boolean;
 }
 
 export class Receiving {
-  readonly #log: UpdateLog;
+  readonly #log: ReceivingLog;
   readonly #guard: LogGuard;
   /** Dates what goes into the log and draws chance; `now` everywhere else is monotonic time. */
   readonly #clock: Clock;
@@ -67,31 +113,29 @@ export class Receiving {
   readonly #peers = new Map<string, Peer>();
   readonly #checks: Checks;
   #orders: PeerOrder[] = [];
+  #stores: Store[] = [];
+  #lastStore = 0;
 
   /** Reads the stored cursors. Throws `Trouble`. */
-  constructor(
-    peers: readonly string[],
-    log: UpdateLog,
-    guard: LogGuard,
-    clock: Clock,
-    diagnostics: Diagnostics,
-    { rules, holdings, fetchPolicy }: Given,
-  ) {
+  constructor(components: ReceivingComponents, { peers, fetchPolicy }: ReceivingSettings) {
+    const { log, guard, clock, diagnostics, rules, holdings } = components;
     this.#log = log;
     this.#rules = rules;
     this.#holdings = holdings;
     this.#guard = guard;
     this.#clock = clock;
     this.#diagnostics = diagnostics;
-    this.#missing = new MissingUpdates(log, guard, diagnostics);
+    this.#missing = new MissingUpdates(components);
     this.#checks = new Checks(() => clock.monotonic());
-    this.#cursors = new StoredCursors(log, guard, this.#missing);
-    this.#since = new AnnouncedSince(fetchPolicy.keys(), log, guard, clock);
+    this.#cursors = new StoredCursors(log);
+    this.#since = new AnnouncedSince(components, fetchPolicy.keys());
     this.#tracker = new FetchTracker(() => clock.random(), fetchPolicy);
     for (const name of peers) {
       const known = (one: Announcement) => this.#settle(one, name);
       const receiveState = new ReceiveState(this.#cursors.read(name), known);
-      this.#peers.set(name, { name, receiveState, batch: new ReceiveBatch(), known: 0 });
+      const batch = new ReceiveBatch();
+      const none = { known: 0, store: undefined, isCursorDue: false };
+      this.#peers.set(name, { name, receiveState, batch, ...none });
     }
   }
 
@@ -100,7 +144,7 @@ export class Receiving {
     this.#follow(peer, (receiveState) => receiveState.established(newest, now), now);
   }
 
-  /** Another connection of the peer is used from now on; with its greeting, if it is new. */
+  /** Another connection of the peer is used from now on; `greeting` is given if it is new. */
   moved(
     peer: string,
     greeting: { readonly newest: Announcement | undefined } | undefined,
@@ -109,10 +153,10 @@ export class Receiving {
     this.#follow(peer, (receiveState) => receiveState.moved(greeting, now), now);
   }
 
-  /** The last connection of the peer is gone. */
+  /** The last connection of the peer ended. */
   disconnected(peer: string, now: number): void {
     this.#look(peer, now);
-    this.#store(this.#peer(peer), now);
+    this.#submit(this.#peer(peer), now);
     this.#peer(peer).receiveState.disconnected();
     this.#take(this.#tracker.disconnected(peer, now), now);
   }
@@ -138,22 +182,22 @@ export class Receiving {
     this.#follow(peer, (receiveState) => receiveState.listFailed(now), now);
   }
 
-  /** Lists something, to hear whether the peer lives. */
+  /** Lists something, to find out whether the peer answers. */
   probe(peer: string, now: number): void {
     this.#follow(peer, (receiveState) => receiveState.probe(now), now);
   }
 
-  /** Lists all that the peer still announces, as if we had never known it. */
+  /** Forgets the cursor and lists everything that the peer still announces. */
   startOver(peer: string, now: number): void {
     this.#follow(peer, (receiveState) => receiveState.startOver(now), now);
   }
 
-  /** Bytes of what was asked for came in. */
+  /** Bytes of a requested update arrived. */
   progressed(peer: string, now: number): void {
     this.#tracker.progressed(peer, now);
   }
 
-  /** An UPDATE that was asked for: checked, a large one later, and stored by `store`. */
+  /** A requested UPDATE arrived. It is checked, in slices if it is large, and then gathered. */
   delivered(
     peer: string,
     { hash }: UpdateRequest,
@@ -162,12 +206,26 @@ export class Receiving {
   ): void {
     this.#tracker.took(peer, armor.length, now);
     const { fingerprint } = announcement;
-    const judge = (key: TransferableKey) => this.#rules.judge(key);
-    const steps = admittingAnnounced(armor, { hash, fingerprint }, judge);
+    const steps = admittingAnnounced(
+      armor,
+      { hash, fingerprint },
+      {
+        judge: (key) => this.#rules.judge(key),
+        pruning: this.#rules.pruning,
+        cut: (key) => this.#news(key),
+      },
+    );
     this.#checked(this.#checks.begin({ peer, hash, bytes: armor.length, steps }), now);
   }
 
-  /** Whether nothing more should be read from a peer, since what it delivered is being checked. */
+  /** The news of a key that is over a limit as a whole; all of it when the log cannot be read. */
+  *#news(key: TransferableKey): Steps<TransferableKey | undefined> {
+    const isKnown = (name: PacketName) =>
+      this.#guard.run(() => this.#log.packets.lastSeen(name)) !== undefined;
+    return yield* findingNews(key, isKnown, this.#clock.now());
+  }
+
+  /** Whether the peer should not be read, because an update of it is being checked. */
   isChecking(peer: string): boolean {
     return this.#checks.isBusy(peer);
   }
@@ -182,11 +240,27 @@ export class Receiving {
         continue;
       }
       this.#tracker.delivered(peer, bytes);
-      this.#peer(peer).batch.add({ update: outcome, bytes }, now);
+      // The same update from another peer may be on its way to the log.
+      if (!this.#tracker.storing(peer, hash)) continue;
+      const { update, loss } = outcome;
+      if (loss !== undefined) {
+        const { fingerprint, packets, why } = loss;
+        const told = { reason: why.reason, problem: why.message };
+        this.#diagnostics.report("pruned", {
+          neighbour: peer,
+          hash,
+          fingerprint,
+          packets,
+          ...told,
+        });
+      }
+      const isCut = update.hash !== hash;
+      const cutFrom = isCut ? { hash, reason: loss?.why.reason ?? "" } : undefined;
+      this.#peer(peer).batch.add({ announced: hash, update, cutFrom, bytes }, now);
     }
   }
 
-  /** The update is the one that was announced and is not wanted: no fault of the peer's. */
+  /** The update is the announced one and policy refuses it: not a failure of the peer. */
   #refuse(
     peer: string,
     hash: UpdateHash,
@@ -199,7 +273,7 @@ export class Receiving {
     this.held([hash], now);
   }
 
-  /** The peer answered a request with something else than the update. */
+  /** The peer answered a request with something other than the update. */
   failed(
     peer: string,
     hash: UpdateHash,
@@ -211,7 +285,7 @@ export class Receiving {
     this.#take(this.#tracker.failed(peer, hash, now), now);
   }
 
-  /** The peer does not have an update any more. */
+  /** The peer no longer has an update. */
   gone(peer: string, { number, hash }: UpdateRequest, now: number): void {
     const { receiveState } = this.#peer(peer);
     const fingerprint = receiveState.announcementOf(hash)?.fingerprint;
@@ -220,43 +294,117 @@ export class Receiving {
     this.#follow(peer, () => receiveState.lost(hash, now), now);
   }
 
-  /** Stores what the peer has delivered, if it is time to. */
+  /** Hands out what the peer has delivered, if it is time to. */
   store(name: string, now: number): void {
-    const peer = this.#peer(name);
-    const onTheirWay = this.#tracker.inFlightAt(name) - peer.batch.size;
-    if (peer.batch.isDue(onTheirWay, now)) this.#store(peer, now);
+    this.#submitDue(this.#peer(name), now);
   }
 
-  /** Rule 1. */
-  #store({ name, receiveState, batch }: Peer, now: number): void {
-    const fetched = batch.take();
-    if (fetched.length === 0) return;
-    const hashes = new Set(fetched.map(({ update }) => update.hash));
-    const at = this.#missing.flush() ? receiveState.cursorAfter(hashes) : undefined;
+  #submitDue(peer: Peer, now: number): void {
+    const { name, batch, store } = peer;
+    if (store !== undefined) return;
+    const onTheirWay = this.#tracker.inFlightAt(name) - batch.size;
+    if (peer.isCursorDue || batch.isDue(onTheirWay, now)) this.#submit(peer, now);
+  }
+
+  /** Hands out all that the peer has delivered, unless a store is under way: then after it. */
+  #submit(peer: Peer, now: number): void {
+    if (peer.store !== undefined) return;
+    const { name, receiveState } = peer;
+    const fetched = peer.batch.take();
+    const cursor = this.#cursorWith(fetched, peer, now);
+    peer.isCursorDue = false;
+    if (fetched.length === 0 && cursor === undefined) return;
+    this.#lastStore += 1;
+    const id = this.#lastStore;
+    peer.store = { id, fetched, cursor, from: receiveState.cursor, isStale: false };
     const origin = { neighbour: name, transport: "kx" } as const;
     const receivedAt = this.#clock.now();
-    const arrivals = fetched.map(({ update }) => ({ update, origin, trail: [], receivedAt }));
-    const outcomes = this.#guard.run(() => this.#log.append(arrivals, at && { peer: name, at }));
-    if (outcomes === undefined) {
-      for (const hash of hashes) this.#tracker.deferred(name, hash, now);
-      return;
+    const arrivals = fetched.map(({ update, cutFrom }) => {
+      return { update, cutFrom, origin, trail: [], receivedAt };
+    });
+    this.#stores.push({ id, arrivals, cursor });
+  }
+
+  /** The cursor to be stored with updates. What it has passed as lost must be on disk before. */
+  #cursorWith(fetched: readonly Fetched[], peer: Peer, now: number): CursorMove | undefined {
+    const { name, receiveState, isCursorDue } = peer;
+    if (!this.#missing.flush()) {
+      if (isCursorDue) this.#cursors.failed(now);
+      return undefined;
     }
-    if (at !== undefined) this.#cursors.storedWith(name, at);
+    const at = receiveState.cursorAfter(new Set(fetched.map(({ announced }) => announced)));
+    if (at !== undefined) return { peer: name, at };
+    return isCursorDue ? this.#cursors.move(name, receiveState.cursor) : undefined;
+  }
+
+  /** The batches to be submitted now; each is returned once; its outcome is an input. */
+  stores(): Store[] {
+    const stores = this.#stores;
+    this.#stores = [];
+    return stores;
+  }
+
+  /** A store was committed; one outcome for each arrival. */
+  stored(id: number, outcomes: readonly Appended[], now: number): void {
+    const peer = this.#close(id, now);
+    if (peer === undefined) return;
+    const { name, receiveState } = peer.owner;
+    const { fetched, cursor, from, isStale } = peer.store;
+    if (cursor !== undefined) this.#cursors.stored(cursor);
     for (const [index, { update, bytes }] of fetched.entries()) {
       const outcome = outcomes[index];
       if (outcome === undefined) continue;
       const { hash, fingerprint } = update;
-      const fields = { seq: outcome.seq, hash, fingerprint, neighbour: name, via: "kx" };
-      if (outcome.outcome === "duplicate") this.#diagnostics.report("duplicate", fields);
-      else {
+      const about = { hash, fingerprint, neighbour: name, via: "kx" };
+      if (outcome.outcome === "duplicate") {
+        const { seq } = outcome;
+        const reason = seq === undefined ? "no-news" : undefined;
+        this.#diagnostics.report("duplicate", { ...about, seq, reason });
+        const again = { fingerprint, seq, body: update.body, from: name };
+        this.#guard.run(() => this.#log.cameAgain([again], this.#clock.now()));
+      } else {
+        const fields = { ...about, seq: outcome.seq };
         this.#diagnostics.report("accepted", { ...fields, bytes });
         if (outcome.collision) this.#diagnostics.report("collision", fields);
       }
     }
-    this.held(hashes, now);
+    this.held(
+      fetched.map(({ announced }) => announced),
+      now,
+    );
+    if (cursor !== undefined) {
+      const isOurs = !isStale && receiveState.cursor === from;
+      if (cursor.at !== undefined && isOurs) receiveState.reached(cursor.at);
+      // It may have moved on, or have been reset, since the store was handed out.
+      this.#cursors.moved(name, receiveState.cursor, now);
+    }
+    this.#submitDue(peer.owner, now);
   }
 
-  /** These updates are in the log now, whichever way they came: behind us with every peer. */
+  /** A store failed: rule 3. Parts of it that are in the log come back as news of the log. */
+  storeFailed(id: number, trouble: Trouble, now: number): void {
+    const peer = this.#close(id, now);
+    if (peer === undefined) return;
+    this.#guard.tell(trouble);
+    const { fetched, cursor } = peer.store;
+    for (const { announced } of fetched) {
+      this.#take(this.#tracker.deferred(peer.owner.name, announced, now), now);
+    }
+    if (cursor !== undefined) this.#cursors.failed(now);
+    this.#submitDue(peer.owner, now);
+  }
+
+  /** The store that the outcome is about is over. */
+  #close(id: number, now: number): { readonly owner: Peer; readonly store: OpenStore } | undefined {
+    const owner = [...this.#peers.values()].find((peer) => peer.store?.id === id);
+    const store = owner?.store;
+    if (owner === undefined || store === undefined) return undefined;
+    owner.store = undefined;
+    owner.batch.restart(now);
+    return { owner, store };
+  }
+
+  /** These updates are in the log, by any road and name: resolved for every peer. */
   held(hashes: Iterable<UpdateHash>, now: number): void {
     for (const hash of hashes) {
       this.#tracker.settled(hash);
@@ -277,7 +425,7 @@ export class Receiving {
     if (now >= this.#cursors.dueAt) this.storeCursors(now);
   }
 
-  /** What is to be asked now; each order is handed out once. */
+  /** The requests to send now; each is returned once. */
   orders(now: number): PeerOrder[] {
     this.#take(this.#tracker.advance(now, this.#clock.now()), now);
     const orders = this.#orders;
@@ -289,19 +437,21 @@ export class Receiving {
   nextAt(): number {
     const others = Math.min(this.#cursors.dueAt, this.#checks.dueAt);
     let next = Math.min(this.#tracker.nextAt() ?? Infinity, others);
-    for (const { receiveState, batch } of this.#peers.values()) {
-      next = Math.min(next, receiveState.nextAt() ?? Infinity, batch.dueAt);
+    for (const { receiveState, batch, store } of this.#peers.values()) {
+      const batchAt = store === undefined ? batch.dueAt : Infinity;
+      next = Math.min(next, receiveState.nextAt() ?? Infinity, batchAt);
     }
     return next;
   }
 
-  /** Stores the cursors that have moved; what fails is tried again. */
+  /** Stores the cursors that moved; a failed store is tried again. */
   storeCursors(now: number): void {
-    const peers = [...this.#peers.values()];
-    this.#cursors.store(
-      peers.map(({ name, receiveState }) => [name, receiveState.cursor]),
-      now,
-    );
+    this.#cursors.dueAt = Infinity;
+    for (const peer of this.#peers.values()) {
+      if (this.#cursors.move(peer.name, peer.receiveState.cursor) === undefined) continue;
+      peer.isCursorDue = true;
+      this.#submit(peer, now);
+    }
   }
 
   status(peer: string): ReceivingStatus {
@@ -335,8 +485,7 @@ export class Receiving {
           break;
         }
         case "cursor":
-          if (output.at === undefined) this.#cursors.forget(name);
-          else this.#cursors.moved(name, output.at, now);
+          this.#cursors.moved(name, output.at, now);
           break;
         case "gap": {
           const { low, high } = output;
@@ -345,6 +494,7 @@ export class Receiving {
         }
         case "reset":
           this.#diagnostics.report("peer-reset", { neighbour: name, reason: output.reason });
+          this.#reset(this.#peer(name));
           this.#take(this.#tracker.disconnected(name, now), now);
           this.#since.forget(name);
           break;
@@ -352,6 +502,11 @@ export class Receiving {
           output satisfies never;
       }
     }
+  }
+
+  /** A cursor that is being stored belongs to the numbers before the reset. */
+  #reset({ store }: Peer): void {
+    if (store !== undefined) store.isStale = true;
   }
 
   #take(outputs: readonly FetchOutput[], now: number): void {
@@ -382,22 +537,28 @@ export class Receiving {
     }
   }
 
-  /** Notes since when something of the peer's may be waiting. */
+  /** Notes since when an update of the peer may be waiting. */
   #look(peer: string, now: number): void {
     const { newest, cursor } = this.#peer(peer).receiveState;
     const hasAll = newest === cursor?.number;
     this.#since.look(peer, this.#tracker.oldestAt(peer), hasAll, now);
   }
 
-  /** Counts and reports an update that needs no fetching, known or not wanted; false if it does. */
+  /** True if an update needs no fetching: it is known or declined. Counts and reports it. */
   #settle({ hash, fingerprint }: Announcement, name: string): boolean {
     const isKnown = this.#guard.run(
-      () => this.#log.has(hash) || this.#log.refusals.holds(hash, this.#clock.now()),
+      () =>
+        this.#log.has(hash) ||
+        this.#log.variants.entriesOf(hash) !== undefined ||
+        this.#log.refusals.holds(hash, this.#clock.now()),
     );
     if (isKnown) this.#peer(name).known += 1;
-    if (isKnown) this.#holdings.announced(name, hash);
+    if (isKnown) {
+      this.#holdings.announced(name, hash);
+      this.#guard.run(() => this.#log.announcedAgain(hash, name, this.#clock.now()));
+    }
     if (isKnown || fingerprint === undefined) return isKnown ?? false;
-    // In trouble we rather fetch it in vain than miss it.
+    // If the log cannot be read, an update fetched in vain is better than one that is missed.
     const refusal = this.#guard.run(() => this.#rules.declines(fingerprint));
     if (refusal === undefined) return false;
     const { reason } = refusal;

@@ -1,13 +1,13 @@
 /**
- * When a peer without a connection is dialled. Pure: time is an argument, milliseconds of a clock
- * that never goes back, and chance is handed in. Who dials keeps the timer.
+ * When a peer without a connection is dialled. Pure: time is an argument, milliseconds of a
+ * monotonic clock, and random numbers are handed in. The caller keeps the timer.
  *
- *  1. By the schedule, which begins anew after a connection of five minutes, or one on which
- *     something moved and that ended without a fault.
- *  2. When there is news for it, but no sooner than 5 s after the attempt before (thesis 5.2). Such
- *     an attempt changes nothing in the schedule: a dead peer costs an attempt in 5 s at most.
- *  3. When it shows itself in another way while attempts fail, at most once in five minutes.
- *  4. Never before the time for which it asked us to stay away has passed.
+ *  1. By the schedule, which starts again after a connection of five minutes, or after one on which
+ *     something was exchanged and that ended without a fault.
+ *  2. When there is news for it, but at least 5 s after the last attempt (thesis 5.2). Such an
+ *     attempt does not change the schedule.
+ *  3. When the peer is heard from in another way while attempts fail, at most once in five minutes.
+ *  4. Never within the time for which the peer asked not to be dialled.
  */
 import { delayMs, type Schedule } from "../schedule.js";
 
@@ -15,7 +15,7 @@ export const REDIAL_LIMITS = {
   healthyMs: 5 * 60_000,
   newsMs: 5000,
   signOfLifeMs: 5 * 60_000,
-  /** How early a timer of Node may fire, by a clock that counts parts of a millisecond. */
+  /** How early a timer of Node may fire, by a clock with fractions of a millisecond. */
   earlyMs: 2,
 } as const;
 
@@ -24,10 +24,10 @@ export class Redial {
   readonly #random: () => number;
   #attempt = 0;
   #triedAt = -Infinity;
-  /** When the schedule has the next attempt; undefined when it has none yet. */
+  /** When the schedule plans the next attempt; undefined if none is planned. */
   #plannedAt: number | undefined;
   #notBefore = -Infinity;
-  /** When a sign of life last counted. */
+  /** When rule 3 last applied. */
   #aliveAt = -Infinity;
 
   /** `random` returns numbers in [0, 1). */
@@ -36,29 +36,29 @@ export class Redial {
     this.#random = random;
   }
 
-  /** An attempt begins. */
+  /** An attempt starts. */
   tried(now: number): void {
     this.#triedAt = now;
-    // Else an attempt whose timer fired early would be made again at its time.
+    // Without this, an attempt whose timer fired early would be repeated at the planned time.
     if ((this.#plannedAt ?? Infinity) <= now + REDIAL_LIMITS.earlyMs) this.#plannedAt = undefined;
   }
 
-  /** It is connected, whoever dialled. */
+  /** The peer is connected, whichever side dialled. */
   connected(): void {
     this.#plannedAt = undefined;
   }
 
-  /** Its last connection ended. `isUseful`: something moved on it, and it ended without a fault. */
+  /** The last connection ended. `isUseful`: something was exchanged, and no fault ended it. */
   ended(openedAt: number, isUseful: boolean, now: number): void {
     if (isUseful || now - openedAt >= REDIAL_LIMITS.healthyMs) this.#attempt = 0;
   }
 
-  /** The peer wants to be left alone for so long. */
+  /** The peer asked not to be dialled for `ms`. */
   stayAway(ms: number, now: number): void {
     this.#notBefore = Math.max(this.#notBefore, now + ms);
   }
 
-  /** The peer showed itself in another way. Returns whether it is to be dialled now. */
+  /** The peer was heard from in another way. Returns whether it is to be dialled now. */
   showedLife(now: number): boolean {
     const isTooSoon = now < Math.max(this.#aliveAt + REDIAL_LIMITS.signOfLifeMs, this.#notBefore);
     if (this.#attempt === 0 || isTooSoon) return false;
@@ -68,7 +68,7 @@ export class Redial {
     return true;
   }
 
-  /** The operator wants it now. */
+  /** The operator orders an attempt: the schedule starts again, and rule 4 no longer applies. */
   forget(): void {
     this.#attempt = 0;
     this.#plannedAt = undefined;
@@ -85,7 +85,7 @@ export class Redial {
     return hasNews ? this.newsMs(now) : at - now;
   }
 
-  /** Milliseconds until the next attempt when there is news for the peer: never a later one. */
+  /** Milliseconds until the next attempt if there is news; not later than by the schedule. */
   newsMs(now: number): number {
     const forNews = this.#triedAt + REDIAL_LIMITS.newsMs;
     const at = Math.max(Math.min(forNews, this.#plannedAt ?? forNews), this.#notBefore);

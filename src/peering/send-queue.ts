@@ -1,16 +1,16 @@
 /**
- * The flow control of one connection: what the peer has asked for and not got, and how much of what
- * we said is unsent. A peer that asks faster than it reads fills a queue of numbers, not our
- * memory, then its socket is not read, and when it takes nothing at all it is dropped.
+ * The flow control of one connection: the requests of the peer that wait for an answer, and how
+ * many bytes are unsent. If a peer asks faster than it reads, first a queue of numbers grows, then
+ * its socket is not read, and if it reads nothing for a minute it is dropped.
  */
-import type { AskedNumber } from "../kx/session-output.js";
+import type { AskedNumber } from "../kx/session.js";
 
 export const SEND_QUEUE_LIMITS = {
-  /** Nothing is read from the log for a peer while so much is unsent. */
+  /** Above this nothing is read from the log for the peer. */
   unsentBytes: 4 * 1024 * 1024,
-  /** Announcements are short and may overtake bodies, up to here. */
+  /** Announcements are short and are sent up to this. */
   unsentWithNewsBytes: 8 * 1024 * 1024,
-  /** A question is asked when no more than this is ahead of it, so that its answer is soon here. */
+  /** A LIST as proof (`read-proof.ts`) is sent only below this, so that its answer comes soon. */
   unsentWithQuestionBytes: 256 * 1024,
   waitingRequests: 1000,
   stallMs: 60_000,
@@ -18,7 +18,7 @@ export const SEND_QUEUE_LIMITS = {
 
 export class SendQueue {
   #waiting: AskedNumber[] = [];
-  /** Index of the first one that still waits: taking from the front of an array moves the rest. */
+  /** Index of the first that waits; removing from the front of an array would move the rest. */
   #first = 0;
   #unsentBytes = 0;
   #movedAt: number;
@@ -44,7 +44,7 @@ export class SendQueue {
     return this.#unsentBytes < SEND_QUEUE_LIMITS.unsentWithQuestionBytes;
   }
 
-  /** When the connection is to be dropped unless something moves; Infinity when all is sent. */
+  /** When the connection is dropped unless bytes leave; Infinity if all bytes are sent. */
   get stallsAt(): number {
     return this.#unsentBytes > 0 ? this.#movedAt + SEND_QUEUE_LIMITS.stallMs : Infinity;
   }
@@ -53,7 +53,7 @@ export class SendQueue {
     this.#waiting.push(asked);
   }
 
-  /** The next request to answer, or undefined while there is none or no room for its answer. */
+  /** The next request to answer; undefined if there is none, or no room for an answer. */
   next(): AskedNumber | undefined {
     if (this.#unsentBytes >= SEND_QUEUE_LIMITS.unsentBytes) return undefined;
     const asked = this.#waiting[this.#first];
@@ -71,7 +71,7 @@ export class SendQueue {
     this.#unsentBytes += bytes;
   }
 
-  /** Some of it left; so much is still unsent. */
+  /** Bytes were sent; `unsentBytes` are left. */
   flushed(unsentBytes: number, now: number): void {
     this.#unsentBytes = unsentBytes;
     this.#movedAt = now;

@@ -1,13 +1,12 @@
 /**
- * What a KX peer asked for, read from the log: listings and bodies. Wire numbers become positions
- * in the log here. When to answer, and how much may be unsent, is `send-queue.ts`; how fast lines
- * are listed is `listing-pace.ts`.
+ * Answers to what a KX peer asks for, read from the log: listings and bodies. Wire numbers become
+ * positions in the log here. `send-queue.ts` decides when to answer and how much may be unsent,
+ * `listing-pace.ts` how fast lines are listed.
  */
 import type { NumberRange } from "../kx/messages.js";
 import { MAX_NUMBER, seqOfWire } from "../kx/messages.js";
 import { serializeLines } from "../kx/serializer.js";
-import type { Session } from "../kx/session.js";
-import type { AskedNumber, SessionOutput } from "../kx/session-output.js";
+import type { AskedNumber, Session, SessionOutput } from "../kx/session.js";
 import type { Entry, UpdateLog } from "../log/update-log.js";
 import { encodeArmor } from "../openpgp/armor.js";
 import type { Rules } from "../policy.js";
@@ -17,30 +16,32 @@ import { announcementOf } from "./announcements.js";
 export const LISTING_LIMITS = {
   /**
    * Lines in one listing. The thesis wants a single IHAVE for any range; 50,000 lines are 5 MB, a
-   * month of five times the thesis's load. Who asks for more gets the oldest and asks on.
+   * month of five times the thesis's load. A peer that asks for more gets the oldest lines.
    */
   lines: 50_000,
-  /** Lines that are read in one go: a millisecond. */
+  /** Lines that are read in one turn: a millisecond. */
   slice: 256,
-  /** What a range costs beside its lines, in lines. */
+  /** Cost of a range beside its lines, in lines. */
   range: 4,
 } as const;
 
-/** An answer, and the entry whose body is in it. */
+/** What answers are read from. */
+export type ServingLog = Pick<UpdateLog, "body" | "entry" | "newest" | "range">;
+
+/** An answer, and the entry whose body is in it, if one is. */
 export interface KxAnswer {
   readonly outputs: SessionOutput[];
   readonly served: Entry | undefined;
 }
 
 /**
- * The answer to a GETUPDATE, from a log or, when there is none to show, as from an empty one. The
- * body of what is blocked or forgotten is not available. Throws `Trouble`; then nothing was
- * answered.
+ * The answer to a GETUPDATE. Without a log (observe mode) it is that of an empty one. The body of
+ * a blocked or forgotten update is not available. Throws `Trouble`; then nothing was answered.
  */
 export function answerUpdate(
   session: Session,
   { tag, number }: AskedNumber & { readonly kind: "update" },
-  log: UpdateLog | undefined,
+  log: ServingLog | undefined,
   rules: Rules,
 ): KxAnswer {
   const seq = seqOfWire(number, log?.newest() ?? 0);
@@ -61,9 +62,9 @@ interface Span {
 }
 
 /**
- * The answer to one LIST on its way: the entries of all ranges, each once, ascending, read a slice
- * at a time. What is blocked or forgotten is left out. What was appended after the first slice is
- * not in it; the peer is told of that by a notice.
+ * The answer to one LIST while it is read: the entries of all ranges, each once, ascending, a slice
+ * at a time. Blocked and forgotten updates are left out. Updates that are appended after the first
+ * slice are not in it; they are announced by a notice.
  */
 export class ServedListing {
   readonly #ranges: readonly NumberRange[];
@@ -87,7 +88,7 @@ export class ServedListing {
   }
 
   /** Reads the next slice; returns what it cost, in lines. Throws `Trouble`. */
-  step(log: UpdateLog | undefined, rules: Rules): number {
+  step(log: ServingLog | undefined, rules: Rules): number {
     if (this.#spans === undefined) {
       this.#newest = log?.newest() ?? 0;
       this.#spans = log === undefined ? [] : spansOf(this.#ranges, this.#newest);
@@ -107,7 +108,7 @@ export class ServedListing {
       else this.#spans[0] = { low: last + 1, high };
     }
     if (this.#count >= LISTING_LIMITS.lines) this.#spans = [];
-    // The newest is what we greet with: left out, it would look like a forged announcement.
+    // The greeting names the newest entry: without it in the listing it would look forged.
     const isShown = (one: Entry) => one.seq === this.#newest || !rules.withholds(one);
     const shown = entries.filter(isShown);
     if (shown.length > 0) this.#lines.push(serializeLines(shown.map(announcementOf)));

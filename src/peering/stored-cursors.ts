@@ -1,28 +1,24 @@
 /**
- * The receive cursors on disk. One that moved over known updates only is stored a minute late: each
- * storing is an fsync, for a duplicate as much as all else together, and a cursor that is behind
- * after a crash costs a few lines of listing. What a cursor has passed as lost is noted first.
+ * Which receive cursor of each peer is on disk, and when another one is to be stored. A cursor that
+ * moved over known updates only is stored up to a minute later: each store is an fsync, and a
+ * duplicate must not cost one. A cursor that is behind after a crash costs a few lines of listing.
+ * A cursor that is to be forgotten is due at once.
  */
-import type { WirePosition } from "../kx/receive-output.js";
+import type { WirePosition } from "../kx/receive-state.js";
+import type { CursorMove } from "../log/cursors.js";
 import type { UpdateLog } from "../log/update-log.js";
-import type { LogGuard } from "../log-guard.js";
-import type { MissingUpdates } from "./missing-updates.js";
 
 const DELAY_MS = 60_000;
 const RETRY_MS = 1000;
 
 export class StoredCursors {
-  readonly #log: UpdateLog;
-  readonly #guard: LogGuard;
-  readonly #missing: MissingUpdates;
+  readonly #log: CursorLog;
   readonly #stored = new Map<string, WirePosition | undefined>();
-  /** When cursors that moved are to be stored; Infinity when none has. */
+  /** When cursors that moved are to be stored; Infinity for never. */
   dueAt = Infinity;
 
-  constructor(log: UpdateLog, guard: LogGuard, missing: MissingUpdates) {
+  constructor(log: CursorLog) {
     this.#log = log;
-    this.#guard = guard;
-    this.#missing = missing;
   }
 
   /** The stored cursor of a peer. Throws `Trouble`. */
@@ -32,39 +28,30 @@ export class StoredCursors {
     return at;
   }
 
-  moved(peer: string, at: WirePosition, now: number): void {
-    if (!isSame(at, this.#stored.get(peer))) this.dueAt = Math.min(this.dueAt, now + DELAY_MS);
+  /** The cursor of a peer is at `at` now; undefined for forgotten. */
+  moved(peer: string, at: WirePosition | undefined, now: number): void {
+    if (this.move(peer, at) === undefined) return;
+    this.dueAt = Math.min(this.dueAt, at === undefined ? now : now + DELAY_MS);
   }
 
-  /** It was stored in one transaction with the update that moved it. */
-  storedWith(peer: string, at: WirePosition): void {
+  /** What is to be stored for a cursor at `at`; undefined when it is on disk. */
+  move(peer: string, at: WirePosition | undefined): CursorMove | undefined {
+    const stored = this.#stored.get(peer);
+    const isSame = at?.number === stored?.number && at?.hash === stored?.hash;
+    return isSame ? undefined : { peer, at };
+  }
+
+  stored({ peer, at }: CursorMove): void {
     this.#stored.set(peer, at);
   }
 
-  forget(peer: string): void {
-    this.#stored.delete(peer);
-    this.#guard.run(() => this.#log.cursors.forget(peer));
-  }
-
-  /** Stores those that have moved; what fails is tried again. */
-  store(
-    cursors: Iterable<readonly [peer: string, at: WirePosition | undefined]>,
-    now: number,
-  ): void {
-    this.dueAt = this.#missing.flush() ? Infinity : now + RETRY_MS;
-    if (this.dueAt !== Infinity) return;
-    for (const [peer, at] of cursors) {
-      if (at === undefined || isSame(at, this.#stored.get(peer))) continue;
-      const isStored = this.#guard.run(() => {
-        this.#log.cursors.set(peer, at);
-        return true;
-      });
-      if (isStored) this.#stored.set(peer, at);
-      else this.dueAt = now + RETRY_MS;
-    }
+  /** Cursors could not be stored. */
+  failed(now: number): void {
+    this.dueAt = Math.min(this.dueAt, now + RETRY_MS);
   }
 }
 
-function isSame(at: WirePosition, stored: WirePosition | undefined): boolean {
-  return at.number === stored?.number && at.hash === stored.hash;
+/** What stored cursors need of the log. */
+export interface CursorLog {
+  readonly cursors: Pick<UpdateLog["cursors"], "get">;
 }

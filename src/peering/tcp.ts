@@ -1,8 +1,9 @@
 /**
- * KX over TCP: the sockets and timers around `exchange.ts`. It listens, dials, tells the exchange
- * what happened and performs its actions. A peer is known by the address that it connects from
- * (thesis 5.3); any other is closed before a byte is sent. Of several peers at one address those
- * that speak TLS are told apart by their certificates. When a peer is dialled is in `redial.ts`.
+ * KX over TCP: the sockets and timers around `exchange.ts`. It listens and dials, reports what
+ * happens to the exchange, and performs the actions that the exchange returns. A peer is known by
+ * the address that it connects from (thesis 5.3); a connection from another address is closed
+ * before a byte is sent. Peers at one address are told apart by their certificates if they use TLS.
+ * `redial.ts` decides when a peer is dialled.
  */
 import type { AddressInfo, Server, Socket } from "node:net";
 import { connect, createServer } from "node:net";
@@ -10,28 +11,33 @@ import type { Clock } from "../clock.js";
 import type { Config, Endpoint, Neighbour } from "../config/config.js";
 import { goesByKx } from "../config/paths.js";
 import type { Diagnostics } from "../diagnostics.js";
+import { Trouble } from "../errors.js";
 import { plainHost, plainIp } from "../ip-address.js";
-import type { UpdateLog } from "../log/update-log.js";
-import type { ExchangeOptions, PeerStatus } from "./connection.js";
-import type { Action } from "./exchange.js";
+import type { FetchPolicy } from "../kx/fetch-policy.js";
+import type { AppendPort } from "../log/append-port.js";
+import type { Appended, UpdateLog } from "../log/update-log.js";
+import type { PeerStatus } from "./connection.js";
+import type { Action, ConnectionAction, ExchangeComponents, ExchangeLog } from "./exchange.js";
 import { Exchange } from "./exchange.js";
-import { fetchPolicyOf } from "./fetch-policy.js";
 import { type LookUp, PeerAddresses } from "./peer-addresses.js";
 import { PeerSocket } from "./peer-socket.js";
+import type { Store } from "./receiving.js";
 import { Redial } from "./redial.js";
 import { HANDSHAKE_MS, KxTls } from "./tls.js";
 
 export const TCP_LIMITS = {
   connectMs: 30_000,
-  /** Connections that peers may hold at once; two of one peer happen, more do not. */
+  /** Connections that a peer may have at once. Two occur in normal operation. */
   perPeer: 4,
-  /** How long goodbyes may take when we go down. */
+  /** How long the exchange of CLOSE may take when the gateway stops. */
   closeMs: 2000,
+  /** How long the stop waits for stores that are under way; a commit takes milliseconds. */
+  storeMs: 10_000,
   /** How long a connection from an unknown address waits for a name that is being looked up. */
   lookUpMs: 5000,
   /** Connections that wait so at once; more are closed. */
   waiting: 20,
-  /** Complaints about strangers a minute: a port scan must not fill the disk. */
+  /** Reports of unknown addresses a minute: a port scan must not fill the disk. */
   strangersPerMinute: 10,
 } as const;
 
@@ -42,58 +48,72 @@ interface KxPeer {
   readonly name: string;
   readonly endpoint: Endpoint;
   readonly dial: boolean;
-  /** Set for a peer that speaks TLS. */
+  /** Set for a peer that uses TLS. */
   readonly tls: Neighbour["tls"];
   readonly redial: Redial;
-  /** Until the next attempt. */
+  /** Runs until the next attempt. */
   timer: NodeJS.Timeout | undefined;
   /** The attempt that is under way. */
   dialling: Socket | undefined;
-  /** Connections that it made and that live. */
+  /** Open connections that the peer dialled. */
   inbound: number;
 }
 
+export interface KxDoorComponents extends Omit<ExchangeComponents, "log"> {
+  readonly log: KxDoorLog;
+  readonly appends: AppendPort;
+  /** Looks up host names; by default the resolver of the system. */
+  readonly lookUp?: LookUp | undefined;
+}
+
+/** What KX uses of the log. */
+export type KxDoorLog = ExchangeLog & Pick<UpdateLog, "onAppend">;
+
+export interface KxDoorSettings extends Pick<Config, "mode" | "neighbours" | "outbound"> {
+  readonly kx: NonNullable<Config["kx"]>;
+}
+
 export class KxDoor {
-  readonly #kx: NonNullable<Config["kx"]>;
+  readonly #kx: KxDoorSettings["kx"];
   readonly #clock: Clock;
   readonly #diagnostics: Diagnostics;
-  readonly #log: UpdateLog;
+  readonly #log: KxDoorLog;
+  readonly #appends: AppendPort;
+  /** Batches whose outcome has not come yet. */
+  #storing = 0;
   readonly #exchange: Exchange;
   readonly #peers: KxPeer[];
   readonly #servers: Server[] = [];
   readonly #lines = new Map<number, PeerSocket>();
   readonly #addresses: PeerAddresses;
   readonly #tls: KxTls | undefined;
-  /** Connections that are not yet sure of their peer, and which peers they may be of. */
+  /** Connections whose peer is not proven yet, with the peers to which they may belong. */
   readonly #handshakes = new Map<Socket, readonly KxPeer[]>();
-  /** Connections whose address may be that of a name that is being looked up. */
+  /** Connections whose address may belong to a name that is being looked up. */
   readonly #unsettled = new Set<Socket>();
   #lastId = 0;
   #wakeTimer: NodeJS.Timeout | undefined;
   #unsubscribe: (() => void) | undefined;
   #growing = false;
   #stopping = false;
+  /** Whether `stop` is done: outcomes that come later are ignored. */
+  #isOver = false;
   #stopped: Promise<void> | undefined;
-  /** Names of peers that the operator paused. */
+  /** Names of the peers that the operator paused. */
   readonly #paused = new Set<string>();
   #strangers = 0;
   #strangersAt = 0;
 
-  /** `given.session` hears when the first connection with a peer opens and when the last ends. */
-  constructor(
-    config: Config,
-    kx: NonNullable<Config["kx"]>,
-    log: UpdateLog,
-    clock: Clock,
-    diagnostics: Diagnostics,
-    given: Pick<ExchangeOptions, "rules" | "session"> & { readonly lookUp?: LookUp } = {},
-  ) {
+  constructor(components: KxDoorComponents, settings: KxDoorSettings) {
+    const { log, appends, clock, diagnostics, lookUp } = components;
+    const { kx, neighbours } = settings;
     this.#kx = kx;
     this.#tls = kx.tls && new KxTls(kx.tls);
     this.#clock = clock;
     this.#diagnostics = diagnostics;
     this.#log = log;
-    this.#peers = config.neighbours.flatMap(({ name, kx: endpoint, dial, via, tls }) =>
+    this.#appends = appends;
+    this.#peers = neighbours.flatMap(({ name, kx: endpoint, dial, via, tls }) =>
       endpoint === undefined || !goesByKx({ via, kx: endpoint })
         ? []
         : [
@@ -111,23 +131,28 @@ export class KxDoor {
     );
     const names = this.#peers.map(({ name }) => name);
     const hosts = new Map<string, string>();
-    for (const { name, kx: endpoint } of config.neighbours) {
+    for (const { name, kx: endpoint } of neighbours) {
       if (endpoint !== undefined) hosts.set(name, endpoint.host);
     }
     const failed = (neighbour: string, problem: string) => {
       if (names.includes(neighbour)) diagnostics.report("peer-unreachable", { neighbour, problem });
     };
-    this.#addresses = new PeerAddresses(hosts, failed, given.lookUp);
-    const observing = config.mode === "observe";
-    const addresses = mailAddresses(config);
+    this.#addresses = new PeerAddresses(hosts, failed, lookUp);
     const session = (name: string, isUp: boolean) => {
       if (isUp && this.#peers.some((peer) => peer.name === name && peer.inbound > 0)) {
         this.showedLife(name);
       }
-      given.session?.(name, isUp);
+      components.session?.(name, isUp);
     };
-    const options = { ...given, session, observing, addresses, fetchPolicy: fetchPolicyOf(config) };
-    this.#exchange = new Exchange(names, log, clock, diagnostics, options);
+    this.#exchange = new Exchange(
+      { ...components, session },
+      {
+        peers: names,
+        observing: settings.mode === "observe",
+        addresses: mailAddresses(settings),
+        fetchPolicy: fetchPolicyOf(settings),
+      },
+    );
   }
 
   /** Listens and dials; resolves with the addresses in the order of the config. */
@@ -153,8 +178,9 @@ export class KxDoor {
   }
 
   /**
-   * Says CLOSE everywhere, waits a moment for the answers, and closes. When it resolves no socket,
-   * no timer and no listener is left, and nothing touches the log any more.
+   * Says CLOSE everywhere, waits a moment for the answers, and closes. Resolves when all that was
+   * delivered is stored, or `storeMs` later; no socket, timer or listener is left then, and nothing
+   * uses the log any more.
    */
   stop(): Promise<void> {
     this.#stopped ??= this.#stop();
@@ -178,6 +204,9 @@ export class KxDoor {
     while (this.#lines.size > 0 && this.#now() < deadline) await pause();
     for (const { socket } of this.#lines.values()) socket.destroy();
     while (this.#lines.size > 0) await pause();
+    const latest = this.#now() + TCP_LIMITS.storeMs;
+    while (this.#storing > 0 && this.#now() < latest) await pause();
+    this.#isOver = true;
     clearTimeout(this.#wakeTimer);
     await Promise.all(closed);
   }
@@ -188,7 +217,7 @@ export class KxDoor {
     });
   }
 
-  /** Ends the connections with a peer and takes none until `resume` or the next start. */
+  /** Ends the connections with a peer and accepts none until `resume` or the next start. */
   pause(name: string): boolean {
     const peer = this.#peers.find((one) => one.name === name);
     if (peer === undefined) return false;
@@ -202,7 +231,7 @@ export class KxDoor {
     return true;
   }
 
-  /** Dials a peer at once, or takes its connection again. */
+  /** Dials a peer at once, or accepts its connections again. */
   resume(name: string): boolean {
     if (!this.#peers.some((one) => one.name === name)) return false;
     if (this.#paused.delete(name)) this.#diagnostics.report("resumed", { neighbour: name });
@@ -211,8 +240,8 @@ export class KxDoor {
   }
 
   /**
-   * Dials a peer without waiting for the schedule, which starts anew. Undefined when it is no KX
-   * peer here, false when there is nothing to dial: it is connected, is paused, or has to dial us.
+   * Dials a peer without waiting for the schedule, which starts again. Undefined if it is not a KX
+   * peer, false if it is not dialled: it is connected or paused, or it has to dial us.
    */
   dialNow(name: string): boolean | undefined {
     const peer = this.#peers.find((one) => one.name === name);
@@ -224,7 +253,7 @@ export class KxDoor {
     return peer.dialling !== undefined;
   }
 
-  /** A peer spoke to us in another way, so its host is up: it is dialled, but not too often. */
+  /** A peer was heard from in another way, so its host is up: it is dialled (see `redial.ts`). */
   showedLife(name: string): void {
     const peer = this.#peers.find((one) => one.name === name);
     if (peer?.dial !== true || !peer.redial.showedLife(this.#now())) return;
@@ -233,7 +262,7 @@ export class KxDoor {
     this.#dial(peer);
   }
 
-  /** Has all that a peer still announces listed anew; false when it is no KX peer here. */
+  /** Lists everything that a peer still announces again; false if it is not a KX peer. */
   backfill(name: string): boolean {
     if (!this.#peers.some((one) => one.name === name)) return false;
     this.#perform(this.#exchange.startOver(name, this.#now()));
@@ -250,14 +279,14 @@ export class KxDoor {
     this.#growing = true;
     setImmediate(() => {
       this.#growing = false;
-      // What is appended while we close is announced by the greeting of the next connection.
+      // What is appended during the stop is announced by the greeting of the next connection.
       if (this.#stopping) return;
       this.#perform(this.#exchange.grew(this.#now()));
       for (const peer of this.#peers) this.#dialForNews(peer);
     });
   }
 
-  /** Brings the next attempt forward if there is news for a peer that has no connection. */
+  /** Brings the next attempt forward if there is news for a peer without a connection. */
   #dialForNews(peer: KxPeer): void {
     if (peer.timer === undefined || !this.#exchange.takeNews(peer.name)) return;
     clearTimeout(peer.timer);
@@ -278,7 +307,7 @@ export class KxDoor {
     return this.#addresses.at(address, this.#now()).size === 0;
   }
 
-  /** Waits for the names that are being looked up, one of which may be this peer's. */
+  /** Waits for the names that are being looked up: one of them may have this address. */
   async #settle(socket: Socket, address: string): Promise<void> {
     this.#unsettled.add(socket);
     socket.on("error", () => socket.destroy());
@@ -306,7 +335,7 @@ export class KxDoor {
       socket.destroy();
       return;
     }
-    // A pin is asked first: the CA may have signed a pinned certificate as well.
+    // Peers with a pin come first: the CA may have signed a pinned certificate as well.
     const pinned = taken.filter(({ tls }) => tls?.pin !== undefined);
     const secure = [...pinned, ...taken.filter(({ tls }) => tls && tls.pin === undefined)];
     const [plain] = taken.filter(({ tls }) => tls === undefined);
@@ -320,7 +349,7 @@ export class KxDoor {
     return this.#connectionsOf(peer) < TCP_LIMITS.perPeer && !this.#paused.has(peer.name);
   }
 
-  /** Whose connection it is likeliest: peers without one first, of these the ones that dial us. */
+  /** By likelihood: peers without a connection first, and of these the ones that dial us. */
   #inOrder(peers: readonly KxPeer[]): KxPeer[] {
     const rank = (peer: KxPeer) => (this.#connectionsOf(peer) > 0 ? 2 : peer.dial ? 1 : 0);
     return peers.toSorted((a, b) => rank(a) - rank(b));
@@ -332,7 +361,7 @@ export class KxDoor {
     return lines.length + handshakes.length;
   }
 
-  /** Where one address has peers of both kinds, TLS begins with a byte that KX does not have. */
+  /** With peers of both kinds at an address, the first byte decides: TLS begins unlike KX. */
   #firstByte(socket: Socket, plain: KxPeer, secure: readonly KxPeer[]): void {
     this.#handshakes.set(socket, [plain, ...secure]);
     const settle = () => {
@@ -355,7 +384,7 @@ export class KxDoor {
       socket.unshift(bytes);
       socket.off("close", over);
       socket.off("error", failed);
-      // A handshake that begins now is entered anew.
+      // A handshake that starts now is registered by `#handshake`.
       settle();
       if (bytes[0] === TLS_HANDSHAKE) this.#handshake(socket, secure, false);
       else this.#adopt(socket, plain, false);
@@ -364,7 +393,7 @@ export class KxDoor {
     });
   }
 
-  /** `neighbour` has the address and does not speak KX with us. */
+  /** `neighbour` has the address, but is not a KX peer. */
   #stranger(address: string, neighbour: string | undefined): void {
     const now = this.#now();
     if (now - this.#strangersAt >= 60_000) {
@@ -380,7 +409,7 @@ export class KxDoor {
 
   #dial(peer: KxPeer): void {
     peer.timer = undefined;
-    // The peer came to us meanwhile; its connection's end brings us back here.
+    // The peer connected meanwhile; the end of its connection leads here again.
     if (this.#stopping || peer.dialling !== undefined || this.#connectionsOf(peer) > 0) return;
     if (this.#paused.has(peer.name)) return;
     peer.redial.tried(this.#now());
@@ -412,7 +441,7 @@ export class KxDoor {
     });
   }
 
-  /** Puts TLS around a connection; KX begins when it is done and one of the peers is proven. */
+  /** Secures a connection by TLS; KX starts when the certificate proves one of the peers. */
   #handshake(socket: Socket, peers: readonly KxPeer[], dialled: boolean): void {
     this.#handshakes.set(socket, peers);
     const expected = peers.map((peer) => {
@@ -438,7 +467,7 @@ export class KxDoor {
       });
   }
 
-  /** Milliseconds until a peer is dialled again that has no connection and should have one. */
+  /** Dials a peer later if it has no connection; returns the milliseconds until then. */
   #redialWhenAlone(peer: KxPeer): number | undefined {
     const isWaiting = peer.timer !== undefined || peer.dialling !== undefined;
     if (!peer.dial || isWaiting || this.#stopping) return undefined;
@@ -470,7 +499,7 @@ export class KxDoor {
     socket.on("data", (bytes) => {
       this.#perform(this.#exchange.received(id, bytes, this.#now()));
     });
-    // A bare FIN is a legal goodbye; what is owed to a peer that will not ask more is dropped.
+    // A FIN without CLOSE is allowed. Answers that the peer still waits for are dropped.
     socket.on("end", () => line.end());
     socket.on("error", (error) => {
       this.#diagnostics.report("peer-complaint", { neighbour: peer.name, problem: error.message });
@@ -488,28 +517,50 @@ export class KxDoor {
 
   #perform(actions: readonly Action[]): void {
     for (const action of actions) {
-      const line = this.#lines.get(action.connection);
-      if (line === undefined) continue;
-      switch (action.type) {
-        case "send":
-          line.write(action.bytes);
-          break;
-        case "end":
-          this.#backOff(line.peer, action.backoffMs);
-          line.end();
-          break;
-        case "drop":
-          line.socket.destroy();
-          break;
-        default:
-          action satisfies never;
-      }
+      if (action.type === "store") void this.#store(action.store);
+      else this.#performOn(action);
     }
     this.#regulate();
     this.#schedule();
   }
 
-  /** Reads the sockets that are to be read and no others. */
+  #performOn(action: ConnectionAction): void {
+    const line = this.#lines.get(action.connection);
+    if (line === undefined) return;
+    switch (action.type) {
+      case "send":
+        line.write(action.bytes);
+        break;
+      case "end":
+        this.#backOff(line.peer, action.backoffMs);
+        line.end();
+        break;
+      case "drop":
+        line.socket.destroy();
+        break;
+      default:
+        action satisfies never;
+    }
+  }
+
+  /** Stores a batch and gives the outcome to the exchange. An error that is a bug is rethrown. */
+  async #store({ id, ...batch }: Store): Promise<void> {
+    this.#storing += 1;
+    let outcomes: Appended[] | Trouble;
+    try {
+      outcomes = await this.#appends.submit(batch);
+    } catch (error) {
+      if (!(error instanceof Trouble)) throw error;
+      outcomes = error;
+    }
+    this.#storing -= 1;
+    if (this.#isOver) return;
+    const now = this.#now();
+    if (outcomes instanceof Trouble) this.#perform(this.#exchange.storeFailed(id, outcomes, now));
+    else this.#perform(this.#exchange.stored(id, outcomes, now));
+  }
+
+  /** Pauses and resumes the reading of the sockets. */
   #regulate(): void {
     for (const { id, socket } of this.#lines.values()) {
       const isCongested = this.#exchange.isCongested(id);
@@ -532,8 +583,17 @@ function pause(): Promise<void> {
   return new Promise((resolve) => setTimeout(resolve, 10));
 }
 
-/** The peers that get mail as well, or may some day, and what stands for them in trails. */
-function mailAddresses({ neighbours, outbound }: Config): Map<string, string> {
+/** `fetch_rate` and `quiet_hours` of the peers that have one of them, for the fetch tracker. */
+function fetchPolicyOf({ neighbours }: KxDoorSettings): Map<string, FetchPolicy> {
+  return new Map(
+    neighbours
+      .filter(({ fetchRate, quietHours }) => fetchRate !== undefined || quietHours !== undefined)
+      .map(({ name, fetchRate: rate, quietHours }) => [name, { rate, quietHours }]),
+  );
+}
+
+/** The mail addresses of peers that may get mail as well, which stand for them in trails. */
+function mailAddresses({ neighbours, outbound }: KxDoorSettings): Map<string, string> {
   if (outbound === undefined) return new Map();
   const pairs = neighbours.map(({ name, mail }): [string, string | undefined] => [name, mail]);
   return new Map(pairs.filter((pair): pair is [string, string] => pair[1] !== undefined));

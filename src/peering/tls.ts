@@ -1,11 +1,12 @@
 /**
- * TLS for KX: a connection with a `kxs://` peer is wrapped before KX says a word, whoever dialled,
- * and both sides show a certificate. A peer's certificate is the pinned one, or one that our CA
- * signed for the peer's host name; anything else ends the connection. TLS 1.2 at least. Changed
- * files are read again at the next handshake, so that a renewed certificate needs no signal.
+ * TLS for KX. A connection with a `kxs://` peer is secured before the first KX message, whichever
+ * side dialled, and both sides show a certificate. The certificate of a peer is the pinned one, or
+ * one that our CA signed for the host name of the peer; any other ends the connection. TLS 1.2 is
+ * the minimum. Files are read again at the next handshake after a change, so that a renewed
+ * certificate needs no signal.
  *
- * The thesis knows peers by address alone (5.3) and asks for this. The address says which peers it
- * may be; the certificate proves which one it is.
+ * The thesis knows peers by address only (5.3) and asks for TLS. The address says which peers a
+ * connection may belong to; the certificate proves which one it is.
  */
 import { readFileSync, statSync } from "node:fs";
 import type { Socket } from "node:net";
@@ -19,7 +20,7 @@ export const HANDSHAKE_MS = 15_000;
 
 type Files = NonNullable<NonNullable<Config["kx"]>["tls"]>;
 
-/** Whom a certificate may belong to. */
+/** A peer to which a certificate may belong. */
 export interface TlsIdentity {
   readonly name: string;
   readonly host: string;
@@ -36,9 +37,9 @@ export class KxTls {
   }
 
   /**
-   * The connection over `socket` and the first of `peers` whom the certificate proves, when the
-   * handshake is done. `dialled` is the host that we dialled, undefined when the peer did. Rejects
-   * with an Error that says what is wrong; `socket` is destroyed then.
+   * Resolves after the handshake with the secured connection and the first of `peers` that the
+   * certificate proves. `dialled` is the host that we dialled; undefined if the peer dialled.
+   * Rejects with an Error that says what is wrong; `socket` is destroyed then.
    */
   secure<T extends TlsIdentity>(
     socket: Socket,
@@ -80,7 +81,7 @@ export class KxTls {
     fail: (error: Error) => void,
   ): void {
     const servername = isIP(host) === 0 ? { servername: host } : {};
-    // Who it is is decided afterwards, so that a pinned certificate may be signed by anybody.
+    // The certificate is judged afterwards: a pinned one needs no trusted signature.
     const secured = connect({
       ...this.#current(),
       rejectUnauthorized: false,
@@ -96,7 +97,7 @@ export class KxTls {
     done: (secured: TLSSocket) => void,
     fail: (error: Error) => void,
   ): void {
-    // A server that never listens: tls.Server documents that a connection may be handed to it.
+    // The server never listens: tls.Server documents that a connection may be given to it.
     const asking = { requestCert: true, rejectUnauthorized: false };
     const server = createServer({ ...this.#current(), ...asking });
     server.once("tlsClientError", fail);
@@ -123,7 +124,7 @@ export class KxTls {
     return checkServerIdentity(peer.host, certificate)?.message;
   }
 
-  /** What the files hold now. Throws the system's error when one cannot be read. */
+  /** The contents of the files. Throws the error of the system if one cannot be read. */
   #current(): SecureContextOptions {
     const { cert, key, ca } = this.#files;
     const paths = [cert, key, ...(ca === undefined ? [] : [ca])];
@@ -140,7 +141,7 @@ export class KxTls {
   }
 }
 
-/** What is wrong with a certificate that proves none of the peers. */
+/** Why a certificate proves none of the peers. */
 function problemOf(
   judged: readonly { readonly peer: TlsIdentity; readonly problem: string | undefined }[],
 ): string {

@@ -1,15 +1,15 @@
 /**
- * The repair door: what was lost is fetched again from keyservers, so that the operator need not
- * (the thesis leaves it to the administrator, section 5.2). Rooms that miss something say so in the
- * log (`log/repairs.ts`); this door decides whom to ask, asks, and tells how it ended.
+ * The repair door fetches lost updates from keyservers (the thesis leaves this to the
+ * administrator, section 5.2). Other rooms write what they miss to the log (`log/repairs.ts`). This
+ * door chooses the keyservers, asks them, and reports the result.
  *
- *  1. Who announced or sent the update is asked first, then the other neighbours with an HKP
- *     address, the keyserver beside us last: its copy of the key may be older than the update. A
- *     site that waits for the key is not asked for it. See `#nextSource` for the exception.
- *  2. Who has not got it is not asked again. Who fails is asked again by the schedule, and when
- *     that has run out the next one is. When nobody is left the update is lost: one error.
- *  3. By mail an answer may take a day; three questions are asked before that is given up.
- *  4. What came by another way meanwhile is not asked for.
+ *  1. Neighbours that announced or sent the update are asked first, then other neighbours with an
+ *     HKP address, then the local keyserver, whose copy of the key may be older than the update. A
+ *     site that waits for the key is not asked for it. `#nextSource` has an exception.
+ *  2. A keyserver that does not have the key is not asked again. One that fails is asked again by
+ *     the schedule, then the next one is asked. If none is left, the update is lost: one error.
+ *  3. An answer by mail may take a day. A question by mail is repeated twice.
+ *  4. An update that came by another way meanwhile is not asked for.
  */
 
 import type { Clock } from "../clock.js";
@@ -25,22 +25,39 @@ import { delayMs } from "../schedule.js";
 import { lookUp } from "./repair-hkp.js";
 import type { RepairIntake } from "./repair-intake.js";
 import { REPAIR_LIMITS, type RepairLimits } from "./repair-limits.js";
-import { type AskedSource, RepairSource } from "./repair-source.js";
+import { type AskedSource, RepairSource, type SourceSettings } from "./repair-source.js";
 
-/** Mails a command to a neighbour. */
+/** Sends a command to a neighbour by mail. */
 export type MailQuestion = (
   neighbour: string,
   command: MailCommand,
 ) => Promise<{ readonly kind: "delivered" | "temporary" | "refused"; readonly words?: string }>;
 
-/** A keyserver that answers HKP, and what stands for it in the log and in trails. */
+/** A keyserver that answers HKP, with its name in the log and its address in trails. */
 interface Keyserver {
   readonly name: string;
   readonly mail: string | undefined;
   readonly url: string;
 }
 
-/** Whether only one peer has announced what is missing. */
+/** What a `RepairDoor` works with. */
+export interface RepairComponents {
+  readonly log: Pick<UpdateLog, "has" | "onAppend" | "repairs">;
+  readonly intake: Pick<RepairIntake, "take">;
+  readonly rules: Pick<Rules, "declines">;
+  /** Undefined when no mail can be sent. */
+  readonly mail: MailQuestion | undefined;
+  readonly clock: Clock;
+  readonly diagnostics: Diagnostics;
+}
+
+export interface RepairSettings extends Pick<Config, "neighbours" | "mode" | "log" | "policy"> {
+  /** The local keyserver; undefined when there is none that answers HKP. */
+  readonly local: Keyserver | undefined;
+  readonly limits?: RepairLimits;
+}
+
+/** Whether only one peer announced the missing update. */
 function isOfOne({ why, neighbours }: Repair): boolean {
   return why === "lost" && neighbours.length === 1;
 }
@@ -49,50 +66,38 @@ const DAY_MS = 24 * 60 * 60_000;
 const NOTHING = { appended: 0, known: 0 };
 
 export class RepairDoor {
-  readonly #config: Config;
-  readonly #log: UpdateLog;
-  readonly #intake: RepairIntake;
+  readonly #settings: RepairSettings;
+  readonly #log: RepairComponents["log"];
+  readonly #intake: RepairComponents["intake"];
   readonly #clock: Clock;
   readonly #diagnostics: Diagnostics;
   readonly #limits: RepairLimits;
   readonly #guard: LogGuard;
   readonly #sources: readonly RepairSource[];
   readonly #rules: Pick<Rules, "declines">;
-  /** What each peer may have other keyservers asked for. */
+  /** Rates of the questions that each peer causes at other keyservers. */
   readonly #budgets = new Map<string, TokenBucket>();
-  /** Name of the keyserver beside us. */
+  /** Name of the local keyserver. */
   readonly #local: string | undefined;
   #unsubscribe: (() => void) | undefined;
   #looking: NodeJS.Immediate | undefined;
   #stopping = false;
 
-  /** `mail` is undefined when no mail can be sent, `local` when no keyserver beside us answers. */
-  constructor(
-    config: Config,
-    log: UpdateLog,
-    intake: RepairIntake,
-    means: {
-      readonly mail: MailQuestion | undefined;
-      readonly local: Keyserver | undefined;
-      readonly rules: Pick<Rules, "declines">;
-    },
-    clock: Clock,
-    diagnostics: Diagnostics,
-    limits: RepairLimits = REPAIR_LIMITS,
-  ) {
-    this.#config = config;
+  constructor(components: RepairComponents, settings: RepairSettings) {
+    const { log, intake, rules, mail, clock, diagnostics } = components;
+    const { local, limits = REPAIR_LIMITS } = settings;
+    this.#settings = settings;
     this.#log = log;
     this.#intake = intake;
     this.#clock = clock;
     this.#diagnostics = diagnostics;
     this.#limits = limits;
     this.#guard = new LogGuard("repair", clock, diagnostics);
-    this.#rules = means.rules;
-    this.#local = means.local?.name;
-    const { mail, local } = means;
-    const neighbours = config.neighbours.flatMap(({ name, mail: address, repair }) => {
+    this.#rules = rules;
+    this.#local = local?.name;
+    const neighbours = settings.neighbours.flatMap(({ name, mail: address, repair }) => {
       if (repair?.type === "hkp") return [this.#hkp({ name, mail: address, url: repair.url })];
-      const canMail = repair?.type === "mail" && mail !== undefined && config.mode === "bridge";
+      const canMail = repair?.type === "mail" && mail !== undefined && settings.mode === "bridge";
       return canMail ? [this.#mail(name, mail)] : [];
     });
     this.#sources = [...neighbours, ...(local === undefined ? [] : [this.#hkp(local)])];
@@ -111,7 +116,7 @@ export class RepairDoor {
     await Promise.all(this.#sources.map((source) => source.stop()));
   }
 
-  /** Asks a neighbour by mail for all that changed in `days`; false when it cannot be asked so. */
+  /** Asks a neighbour by mail for its changes of `days`. False if it cannot be asked by mail. */
   askForChanges(neighbour: string, days: number): boolean {
     const source = this.#sources.find(({ name }) => name === neighbour);
     if (source?.via !== "mail") return false;
@@ -126,7 +131,7 @@ export class RepairDoor {
     });
   }
 
-  /** Several signals in one turn of the event loop are one. */
+  /** Runs `#look` once for all signals of one turn of the event loop. */
   #wake(): void {
     if (this.#stopping || this.#looking !== undefined) return;
     this.#looking = setImmediate(() => {
@@ -135,7 +140,7 @@ export class RepairDoor {
     });
   }
 
-  /** Decides what is to be decided; true when there is more. */
+  /** Handles repairs that wait for a decision. Returns true if there are more. */
   #look(): boolean {
     for (let count = 0; count < this.#limits.atOnce; count++) {
       const repair = this.#log.repairs.next("") ?? this.#nextAnswered();
@@ -176,9 +181,10 @@ export class RepairDoor {
   }
 
   /**
-   * Rule 1. What one peer alone announced it may have made up, and so choose what keyservers are
-   * asked for. Then the keyserver beside us comes second, and it and all others are asked for no
-   * more than `others` of such keys; the rest waits its turn, for at most `othersMs`.
+   * Rule 1. An update that only one peer announced may be invented, so that the peer chooses what
+   * keyservers are asked for. For such an update the local keyserver is asked second, and the rate
+   * of questions to keyservers other than the peer's own is limited (`others`). A question waits
+   * for at most `othersMs`.
    */
   #nextSource(repair: Repair): RepairSource | undefined {
     const { fingerprint, neighbours, sites, refused } = repair;
@@ -196,7 +202,7 @@ export class RepairDoor {
       });
   }
 
-  /** How long a question waits that a peer caused alone, at a keyserver that is not its own. */
+  /** How long a question waits that one peer causes at a keyserver other than its own. */
   #foreignWaitMs(repair: Repair, source: string): number {
     const [announcer] = repair.neighbours;
     if (announcer === undefined || source === announcer || !isOfOne(repair)) return 0;
@@ -208,7 +214,7 @@ export class RepairDoor {
     return waitMs;
   }
 
-  /** The copy of the keyserver beside us may be older than the update that is missing. */
+  /** Whether the local keyserver's copy may be older than the missing update. */
   #mayBeOlder(repair: Repair, { appended }: RepairAnswer): boolean {
     const { source, sites } = repair;
     if (source !== this.#local || !isOfOne(repair) || appended > 0 || sites.length > 0) {
@@ -225,11 +231,11 @@ export class RepairDoor {
 
   #hkp(keyserver: Keyserver): RepairSource {
     const { hkpPace: pace, rest, requestMs } = this.#limits;
-    // Twice the largest key that is taken, in armor.
-    const limits = { requestMs, bytes: 3 * this.#config.policy.maxUpdateBytes };
+    // Twice the size limit of an update, in armor.
+    const limits = { requestMs, bytes: 3 * this.#settings.policy.maxUpdateBytes };
     const ask = async (repair: Repair, signal: AbortSignal): Promise<AskedSource> => {
       const { fingerprint } = repair;
-      if (fingerprint === undefined) throw new Error("HKP has no list of what changed");
+      if (fingerprint === undefined) throw new Error("HKP has no list of changes");
       if (this.#isHere(repair)) return { kind: "taken", words: "", ...NOTHING };
       const found = await lookUp(keyserver.url, fingerprint, limits, signal);
       if (found.kind !== "found") return { ...found, ...NOTHING };
@@ -248,7 +254,7 @@ export class RepairDoor {
         fingerprint === undefined
           ? { verb: "last", days: this.#daysOf(repair) }
           : { verb: "get", fingerprint };
-      // Before it goes out, since the answer may be faster than the relay.
+      // Stored before the mail is sent: the answer may arrive before the relay replies.
       const asked = { days: command.verb === "last" ? command.days : 0, answer: undefined };
       this.#log.repairs.save({ ...repair, ...asked, askedAt: this.#clock.now() });
       const { kind, words = "" } = await mail(name, command);
@@ -259,17 +265,24 @@ export class RepairDoor {
     return this.#source({ name, via: "mail", pace, rest, ask });
   }
 
-  #source(settings: ConstructorParameters<typeof RepairSource>[0]): RepairSource {
-    return new RepairSource(settings, this.#log, this.#clock, this.#guard, (repair, answer) => {
-      // Meanwhile others may have told who else has it or needs it.
+  #source(settings: SourceSettings): RepairSource {
+    const settle = (repair: Repair, answer: AskedSource) => {
+      // Other rooms may have added neighbours or sites to the row meanwhile.
       const now = this.#log.repairs.get(repair.what);
       if (now?.source === settings.name) this.#settle(now, answer);
-    });
+    };
+    const components = {
+      repairs: this.#log.repairs,
+      clock: this.#clock,
+      guard: this.#guard,
+      settle,
+    };
+    return new RepairSource(components, settings);
   }
 
-  /** What is asked for when nobody said: as far back as a known update would be noticed. */
+  /** By default as many days as the log remembers updates. */
   #daysOf({ days }: Repair): number {
-    return days > 0 ? days : Math.max(1, Math.ceil(this.#config.log.rememberMs / DAY_MS));
+    return days > 0 ? days : Math.max(1, Math.ceil(this.#settings.log.rememberMs / DAY_MS));
   }
 
   #settle(repair: Repair, answer: AskedSource): void {
@@ -320,7 +333,7 @@ export class RepairDoor {
     });
   }
 
-  /** A pksd that does not answer for so many days is asked for fewer. */
+  /** Asks for fewer days if a pksd refuses the number. Returns false for any other answer. */
   #fewer(repair: Repair, words: string): boolean {
     if (repair.fingerprint !== undefined) return false;
     if (/^No matching keys/i.test(words)) {
@@ -369,10 +382,10 @@ export class RepairDoor {
   #giveUp(repair: Repair): void {
     const { neighbours, refused, fingerprint, why } = repair;
     const said = Object.entries(refused).map(([name, words]) => `${name}: ${words}`);
-    const nobody = "no keyserver to ask: no matching repair in the config";
-    const problem = said.length === 0 ? nobody : said.join("; ");
+    const unasked = "no keyserver to ask: no matching repair in the config";
+    const problem = said.length === 0 ? unasked : said.join("; ");
     this.#log.repairs.forget(repair.what);
-    // What changed at one neighbour, which may be many updates or none.
+    // A repair without a fingerprint is for all changes of one neighbour.
     const asked = fingerprint === undefined ? { neighbour: neighbours[0], reason: why } : {};
     const fields = { neighbours: neighbours.join(" "), problem, ...asked };
     this.#diagnostics.report("repair-failed", { ...subjectOf(repair), ...fields });
@@ -388,7 +401,7 @@ export class RepairDoor {
   }
 }
 
-/** What every report of a repair says. */
+/** Fields of every event about a repair. */
 function subjectOf({ fingerprint, hash, why }: Repair) {
   return { hash, fingerprint, why };
 }

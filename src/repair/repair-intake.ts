@@ -1,31 +1,37 @@
 /**
- * What a keyserver gave when it was asked for a lost key, into the log: by the same gate and policy
- * as all that comes in, as news of that keyserver's. Whoever asked, over HKP or by mail, gets back
- * what came of it; a key that came unasked among others is refused.
+ * Stores the keys that a keyserver returned for a lost update, with the same checks and policy as
+ * any other input and with that keyserver as the sender. The result is returned to the caller, for
+ * HKP or mail. Keys that were not asked for are refused.
  *
- * A key that is known word for word is no news: then the body that the log may have lost is given
- * back to it, and the sites that wait for it are sent it again.
+ * If the update is known, its body is written to the log again, which may have lost it, and the
+ * sites that wait for it are sent it again.
  */
 import type { Clock } from "../clock.js";
 import type { Neighbour } from "../config/config.js";
 import { Refusal, refusalKind } from "../errors.js";
 import type { KeyIntake, Taken } from "../intake/key-intake.js";
-import type { Repair, RepairAnswer } from "../log/repairs.js";
-import type { UpdateLog } from "../log/update-log.js";
+import type { Repair, RepairAnswer, Repairs } from "../log/repairs.js";
+
+/** What a `RepairIntake` works with. */
+export interface RepairIntakeComponents {
+  readonly repairs: Pick<Repairs, "again">;
+  readonly keys: Pick<KeyIntake, "take">;
+  readonly clock: Pick<Clock, "now">;
+}
 
 export class RepairIntake {
-  readonly #log: UpdateLog;
-  readonly #keys: KeyIntake;
-  readonly #clock: Clock;
+  readonly #repairs: RepairIntakeComponents["repairs"];
+  readonly #keys: RepairIntakeComponents["keys"];
+  readonly #clock: RepairIntakeComponents["clock"];
 
-  constructor(log: UpdateLog, keys: KeyIntake, clock: Clock) {
-    this.#log = log;
+  constructor({ repairs, keys, clock }: RepairIntakeComponents) {
+    this.#repairs = repairs;
     this.#keys = keys;
     this.#clock = clock;
   }
 
   /**
-   * Takes the keys that `repair` asks for out of what `from` sent. Rejects with `Trouble` when they
+   * Takes the keys that `repair` asks for from the answer of `from`. Rejects with `Trouble` if they
    * could not be stored.
    */
   async take(
@@ -34,7 +40,7 @@ export class RepairIntake {
     armor: readonly Uint8Array[],
   ): Promise<RepairAnswer> {
     const bytes = armor.reduce((sum, { length }) => sum + length, 0);
-    // A site that waits for the key lacks what others were told long ago.
+    // A site that waits for the key also lacks packets that are known here.
     const whole = repair.sites.length > 0;
     const asked = { only: repair.fingerprint, whole, transport: "repair" } as const;
     const given = { armor, sender: from, trail: [], messageId: undefined, bytes };
@@ -50,7 +56,7 @@ export class RepairIntake {
     const at = this.#clock.now();
     for (const { seq, update } of known) {
       if (seq === undefined || !whole) continue;
-      this.#log.repairs.again(seq, update.body, repair.sites, at);
+      this.#repairs.again(seq, update.body, repair.sites, at);
     }
     const appended = taken.length - known.length;
     return { kind: "taken", words: "", appended, known: known.length };

@@ -1,6 +1,6 @@
 /**
- * How hard keyservers are asked for lost keys, as numbers with their reasons. The door takes them
- * as a parameter, so that a test need not wait for days.
+ * Limits of the questions to keyservers, each with its reason. The repair door takes them as a
+ * setting, so that tests can use shorter times.
  */
 
 import type { Rate } from "../rate.js";
@@ -10,32 +10,32 @@ const MINUTE_MS = 60_000;
 const HOUR_MS = 60 * MINUTE_MS;
 
 export interface RepairLimits {
-  /** Delays before a keyserver that failed is asked for the same key again. */
+  /** Delays before a keyserver that failed is asked again for the same key. */
   readonly schedule: Schedule;
-  /** How long a keyserver is left alone after so many failures in a row. */
+  /** Delays before any question to a keyserver, by its failures in a row. */
   readonly rest: Schedule;
-  /** Questions over HKP to one keyserver: a public one shuts out who asks for more. */
+  /** Questions over HKP to one keyserver. Public keyservers block clients that ask more. */
   readonly hkpPace: Rate;
   /** Questions by mail to one site: pksd's queue takes one mail in three seconds. */
   readonly mailPace: Rate;
-  /** For one question over HKP, from the connection to the last byte. */
+  /** Time for one question over HKP, from the connection to the last byte. */
   readonly requestMs: number;
-  /** How long an answer by mail is waited for: mail systems try for hours. */
+  /** Time for an answer by mail. Mail systems retry for hours. */
   readonly mailMs: number;
-  /** How often a question by mail is asked. */
+  /** How often a question is sent by mail. */
   readonly mailTries: number;
   /**
-   * Keys that keyservers other than a peer's own are asked for because that peer alone announced
-   * them: it may choose them freely.
+   * Questions to keyservers other than a peer's own, for keys that only this peer announced. The
+   * peer can choose such keys freely.
    */
   readonly others: Rate;
-  /** How long such a question may wait; one that would wait longer is given up. */
+  /** How long such a question may wait. A question that would wait longer is given up. */
   readonly othersMs: number;
-  /** Rows that are decided in one turn of the event loop; each is an fsync. */
+  /** Rows handled in one turn of the event loop. Each row is an fsync. */
   readonly atOnce: number;
 }
 
-/** Three days in all, as long as an update is held at least by whoever announced it. */
+/** The schedule lasts three days: a peer keeps the body of an update for at least as long. */
 export const REPAIR_LIMITS: RepairLimits = {
   schedule: [MINUTE_MS, 10 * MINUTE_MS, HOUR_MS, 6 * HOUR_MS, 24 * HOUR_MS, 40 * HOUR_MS],
   rest: [5000, 30_000, 2 * MINUTE_MS, 10 * MINUTE_MS],

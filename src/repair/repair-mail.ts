@@ -1,9 +1,9 @@
 /**
- * Answers of pksd neighbours to commands that we mailed: the keys in them go into the log, and what
- * came of it is left in the row of the repair, where the repair door finds it. An answer counts
- * when its command is one that was asked and is not answered yet, and when it comes from the
- * address of the neighbour that was asked or quotes the sealed Message-ID of the question. Any
- * other is what it always was: an automatic answer to be swallowed.
+ * Processes the answers of pksd neighbours to commands that the gateway mailed. The keys are
+ * stored, and the result is written to the row of the repair, where the repair door reads it. An
+ * answer is accepted if its command was sent and is not answered yet, and if it comes from the
+ * address of the neighbour or quotes the sealed Message-ID of the command. Any other answer is an
+ * automatic answer, which is dropped.
  */
 import type { Neighbour } from "../config/config.js";
 import { lastOf, type Repair, type RepairAnswer } from "../log/repairs.js";
@@ -14,21 +14,33 @@ import type { RepairIntake } from "./repair-intake.js";
 
 const WORDS = 200;
 
+/** What `MailAnswers` works with. */
+export interface MailAnswersComponents {
+  readonly log: {
+    readonly repairs: Pick<UpdateLog["repairs"], "answered" | "get">;
+    readonly bounces: Pick<UpdateLog["bounces"], "secret">;
+  };
+  readonly intake: Pick<RepairIntake, "take">;
+}
+
 export class MailAnswers {
   readonly #neighbours: readonly Neighbour[];
-  readonly #log: UpdateLog;
-  readonly #intake: RepairIntake;
+  readonly #log: MailAnswersComponents["log"];
+  readonly #intake: MailAnswersComponents["intake"];
 
-  constructor(neighbours: readonly Neighbour[], log: UpdateLog, intake: RepairIntake) {
+  constructor(
+    { log, intake }: MailAnswersComponents,
+    { neighbours }: { readonly neighbours: readonly Neighbour[] },
+  ) {
     this.#neighbours = neighbours.filter(({ repair }) => repair?.type === "mail");
     this.#log = log;
     this.#intake = intake;
   }
 
   /**
-   * Takes the mail with this head and these parts if it answers a question of ours; false when it
-   * does not. `vouched` are the neighbours that the address of the client may be. Resolves when the
-   * keys are on disk. Rejects with `Trouble` when they could not be stored.
+   * Takes the mail with this head and these parts if it answers a command of the gateway. Resolves
+   * with false if it does not, with true when the keys are on disk. `vouched` are the neighbours at
+   * the address of the client. Rejects with `Trouble` if the keys could not be stored.
    */
   async take(
     fields: readonly HeaderField[],
@@ -46,7 +58,7 @@ export class MailAnswers {
     return false;
   }
 
-  /** The row of the question, while it is open. */
+  /** The row of the command, if it is not answered yet. */
   #asked({ name }: Neighbour, { command }: CommandAnswer): Repair | undefined {
     const what = command.verb === "get" ? command.fingerprint : lastOf(name);
     const repair = this.#log.repairs.get(what);
@@ -75,7 +87,7 @@ export class MailAnswers {
   }
 }
 
-/** Why there are no keys: the last part, behind the introduction. */
+/** Why there are no keys: the text of the last part, which follows the introduction. */
 function wordsOf(parts: readonly Uint8Array[]): string {
   const text = Buffer.from(parts.at(-1) ?? []).toString("latin1");
   const words = text.replaceAll(/[^\x21-\x7e]+/g, " ").trim();

@@ -1,49 +1,57 @@
 /**
- * One keyserver that can be asked for lost keys: one question at a time, in the order in which they
- * are due, no faster than its pace, and not at all for a while after it has failed, so that ten
- * thousand lost keys neither bury it nor use up their attempts while it is down. How a question is
- * asked is handed in, what an answer means is the repair door's.
+ * One keyserver that can be asked for lost keys. It is asked one question at a time, in the order
+ * in which they are due and at a limited rate. After a failure it is not asked for a while, so that
+ * 10,000 lost keys neither overload it nor use up their attempts while it is down. The repair door
+ * passes in how to ask, and interprets the answers.
  */
 
 import type { Clock } from "../clock.js";
 import { Trouble } from "../errors.js";
-import type { Repair, RepairAnswer } from "../log/repairs.js";
-import type { UpdateLog } from "../log/update-log.js";
+import type { Repair, RepairAnswer, Repairs } from "../log/repairs.js";
 import type { LogGuard } from "../log-guard.js";
 import { type Rate, TokenBucket } from "../rate.js";
 import type { Schedule } from "../schedule.js";
 import { delayMs } from "../schedule.js";
 
 /**
- * `asked` when the answer comes by another way, `later` when the question did not get there by no
- * fault of the keyserver.
+ * The result of a question. `asked`: the answer will come by mail. `later`: the question was not
+ * delivered, through no fault of the keyserver.
  */
 export type AskedSource =
   | RepairAnswer
   | { readonly kind: "asked" }
   | { readonly kind: "later"; readonly words: string };
 
+/** What a `RepairSource` works with. */
+export interface SourceComponents {
+  readonly repairs: Pick<Repairs, "next">;
+  readonly clock: Clock;
+  readonly guard: LogGuard;
+  /** Stores what an answer means. May throw `Trouble`. */
+  readonly settle: (repair: Repair, answer: AskedSource) => void;
+}
+
 export interface SourceSettings {
   readonly name: string;
   readonly via: "hkp" | "mail";
   readonly pace: Rate;
-  /** How long it rests after so many failures in a row. */
+  /** How long it is not asked, by its failures in a row. */
   readonly rest: Schedule;
-  /** Asks it for what `repair` says. Rejects with `Trouble` alone. */
+  /** Asks for the key of `repair`. Rejects with `Trouble` only. */
   readonly ask: (repair: Repair, signal: AbortSignal) => Promise<AskedSource>;
 }
 
-/** Timers of Node cannot wait for longer than 24 days; clocks step. */
+/** Node's timers are limited to 24 days, and the clock may jump meanwhile. */
 const LONGEST_WAIT_MS = 60_000;
-/** How long it rests when the log is in trouble. */
+/** How long it is not asked after a failure of the log. */
 const TROUBLE_MS = 5000;
 
 export class RepairSource {
   readonly #settings: SourceSettings;
-  readonly #log: UpdateLog;
+  readonly #repairs: SourceComponents["repairs"];
   readonly #clock: Clock;
   readonly #guard: LogGuard;
-  readonly #settle: (repair: Repair, answer: AskedSource) => void;
+  readonly #settle: SourceComponents["settle"];
   readonly #bucket: TokenBucket;
   readonly #broken = new AbortController();
   #timer: NodeJS.Timeout | undefined;
@@ -51,16 +59,9 @@ export class RepairSource {
   #restUntil = -Infinity;
   #failures = 0;
 
-  /** `settle` stores what an answer means; it may throw `Trouble`. */
-  constructor(
-    settings: SourceSettings,
-    log: UpdateLog,
-    clock: Clock,
-    guard: LogGuard,
-    settle: (repair: Repair, answer: AskedSource) => void,
-  ) {
+  constructor({ repairs, clock, guard, settle }: SourceComponents, settings: SourceSettings) {
     this.#settings = settings;
-    this.#log = log;
+    this.#repairs = repairs;
     this.#clock = clock;
     this.#guard = guard;
     this.#settle = settle;
@@ -75,22 +76,22 @@ export class RepairSource {
     return this.#settings.via;
   }
 
-  /** There may be something to ask. */
+  /** Checks for questions that are due. */
   wake(): void {
     if (this.#broken.signal.aborted || this.#asking !== undefined) return;
     clearTimeout(this.#timer);
     this.#timer = setTimeout(() => this.#step(), 0);
   }
 
-  /** Breaks off the question under way, which is asked again after the next start. */
+  /** Cancels the question in progress, which is asked again after the next start. */
   async stop(): Promise<void> {
-    this.#broken.abort(new Error("The question was broken off."));
+    this.#broken.abort(new Error("The question was cancelled."));
     clearTimeout(this.#timer);
     await this.#asking;
   }
 
   #step(): void {
-    const repair = this.#guard.run(() => this.#log.repairs.next(this.name));
+    const repair = this.#guard.run(() => this.#repairs.next(this.name));
     if (repair === undefined) return;
     const now = this.#clock.monotonic();
     const due = repair.nextAt - this.#clock.now();
@@ -110,7 +111,7 @@ export class RepairSource {
     const { signal } = this.#broken;
     try {
       const answer = await this.#settings.ask(repair, signal);
-      // What was broken off because we go down is no failure of the keyserver.
+      // A question cancelled at shutdown is not a failure of the keyserver.
       if (signal.aborted) return;
       this.#settle(repair, answer);
       if (answer.kind === "failed" || answer.kind === "later") this.#rest();

@@ -56,6 +56,12 @@ interface Counter {
   readonly hours: Hours;
 }
 
+export interface EventCountersComponents {
+  /** Every report is passed on to it. */
+  readonly next: EventSink;
+  readonly clock: Clock;
+}
+
 export class EventCounters implements Diagnostics {
   readonly #next: EventSink;
   readonly #clock: Clock;
@@ -64,8 +70,7 @@ export class EventCounters implements Diagnostics {
   readonly #recent: Report[] = [];
   #lastId = 0;
 
-  /** Counts and hands on to `next`. */
-  constructor(next: EventSink, clock: Clock) {
+  constructor({ next, clock }: EventCountersComponents) {
     this.#next = next;
     this.#clock = clock;
   }

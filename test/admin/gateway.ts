@@ -3,9 +3,8 @@
  * own, the configuration as a text, its reports kept, and mail handed in over its real SMTP port.
  */
 
-import { mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";
+import { readdirSync, readFileSync } from "node:fs";
 import { request } from "node:http";
-import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { createTransport } from "nodemailer";
@@ -17,7 +16,8 @@ import { parseConfig } from "../../src/config/load.js";
 import type { Diagnostics, EventName, Fields } from "../../src/diagnostics.js";
 import { Gateway } from "../../src/gateway.js";
 import { composeIncremental } from "../../src/mail/compose.js";
-import { checkReport } from "../reported.js";
+import { checkReport } from "../support/reported.js";
+import { scratch } from "../support/scratch.js";
 
 const KEYS = fileURLToPath(new URL("../fixtures/keys", import.meta.url));
 
@@ -46,13 +46,6 @@ export function armoredKeys(): string[] {
     .map((name) => readFileSync(join(KEYS, name), "latin1"));
 }
 
-/** A directory that is gone when the running test is finished. */
-export function scratch(): string {
-  const directory = mkdtempSync(join(tmpdir(), "kxgw-admin-"));
-  onTestFinished(() => rmSync(directory, { recursive: true, force: true }));
-  return directory;
-}
-
 export interface Running {
   readonly gateway: Gateway;
   readonly directory: string;
@@ -79,7 +72,7 @@ export async function startGateway(
     },
   };
   const parsed = parseConfig(config, "kxgw.toml", directory, {});
-  const gateway = await Gateway.start(parsed, options.clock ?? systemClock, diagnostics);
+  const gateway = await Gateway.start({ clock: options.clock ?? systemClock, diagnostics }, parsed);
   let stopped: Promise<void> | undefined;
   const stop = () => {
     stopped ??= gateway.stop();
@@ -128,13 +121,4 @@ export async function control(logPath: string, path: string, method = "GET") {
     asked.once("error", reject);
     asked.end();
   });
-}
-
-/** Waits until `check` holds, looking again every 20 ms; fails after 10 s. */
-export async function eventually(check: () => boolean | Promise<boolean>): Promise<void> {
-  const deadline = performance.now() + 10_000;
-  while (!(await check())) {
-    if (performance.now() > deadline) throw new Error("it did not happen within 10 s");
-    await new Promise((resolve) => setTimeout(resolve, 20));
-  }
 }

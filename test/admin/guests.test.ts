@@ -8,7 +8,7 @@ import { describe, expect, onTestFinished, test } from "vitest";
 import { ADMIN_LIMITS } from "../../src/admin/admin-door.js";
 import { Guests } from "../../src/admin/guests.js";
 import { LIVE_LIMITS } from "../../src/admin/live.js";
-import { soon } from "../soon.js";
+import { soon } from "../support/soon.js";
 import { control, FEEDER, HEAD, startGateway } from "./gateway.js";
 
 const NAMES = 'names = ["KX.example.org", "ops.example.net"]\n';

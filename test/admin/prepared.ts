@@ -14,7 +14,7 @@ import { HOUR_MS } from "../../src/status/hours.js";
 import type { Sources } from "../../src/status/status.js";
 import type { Seq } from "../../src/update.js";
 import { update } from "../log/material.js";
-import { scratch } from "./gateway.js";
+import { scratch } from "../support/scratch.js";
 
 export const NOW = Date.UTC(2026, 10, 23, 14, 40);
 
@@ -47,6 +47,8 @@ accept_from = ["198.51.100.7"]
 `;
 
 const LANE = {
+  exceptions: { waiting: 0, refused: 0, withheld: 0 },
+  refusesAll: false,
   ...{ address: undefined, oldest: 0, attempt: 0, nextAt: 0 },
   ...{ lastError: "", lastErrorAt: 0, isPaused: false },
 };
@@ -72,7 +74,7 @@ export function preparedSources(publicStatus = false) {
   onTestFinished(() => log.close());
   const time = { now: NOW - 24 * HOUR_MS };
   const clock = { now: () => time.now, monotonic: () => time.now, random: () => 0.5 };
-  const counters = new EventCounters({ report: () => {} }, clock);
+  const counters = new EventCounters({ next: { report: () => {} }, clock });
   day(log, counters, time);
   const lanes: LaneStatus[] = [
     { ...LANE, name: "onak-home", cursor: log.newest(), backlog: 0, lastSuccessAt: NOW - 40_000 },
@@ -161,7 +163,7 @@ function day(log: UpdateLog, counters: EventSink, time: { now: number }): void {
 export async function preparedDoor(sources: Sources): Promise<string> {
   const no = () => ({ done: false, words: "no" });
   const orders = { pause: no, resume: no, backfill: no, retry: no, skip: no, remove: no };
-  const door = new AdminDoor(sources, orders, sources.counters);
+  const door = new AdminDoor({ sources, orders, diagnostics: sources.counters });
   const endpoint = await door.start();
   onTestFinished(() => door.stop());
   return `http://127.0.0.1:${endpoint?.port}`;

@@ -11,6 +11,7 @@ import { Gateway } from "../../src/gateway.js";
 import { Retention } from "../../src/log/retention.js";
 import { UPKEEP_LIMITS } from "../../src/upkeep.js";
 import { base, configFile, kxgw } from "../e2e/stage.js";
+import { soon } from "../support/soon.js";
 
 const USUAL = { ...UPKEEP_LIMITS };
 afterEach(() => {
@@ -24,7 +25,10 @@ const PEER = '[[peer]]\nname = "old"\naccept_from = ["127.0.0.1"]\n';
 async function running(clock = systemClock) {
   Object.assign(UPKEEP_LIMITS, { everyMs: 10, againMs: 10, settleMs: 0 });
   const file = configFile(base("pgp-public-keys@kx.example.org") + PEER);
-  const gateway = await Gateway.start(loadConfig(file, {}), clock, { report: () => {} });
+  const gateway = await Gateway.start(
+    { clock, diagnostics: { report: () => {} } },
+    loadConfig(file, {}),
+  );
   onTestFinished(() => gateway.stop());
   const get = async (path: string) => {
     const answer = await fetch(`http://127.0.0.1:${gateway.listening.admin?.port}${path}`);
@@ -41,7 +45,7 @@ test("expiry that fails", async () => {
   });
   const { get, command } = await running();
   const words = /^503 not ready\nupkeep: expiry failed \d+ times in a row: updates\.db/;
-  await expect.poll(() => get("/readyz")).toMatch(words);
+  await soon(() => get("/readyz")).toMatch(words);
   expect(await get("/livez")).toBe("200 ok\n");
   const health = await command("health");
   expect(health.code).toBe(EXIT.unavailable);
@@ -55,7 +59,7 @@ test("expiry that fails", async () => {
   expect(await get("/metrics")).toMatch(/^kxgw_upkeep_failures ([2-9]|\d\d+)$/m);
 
   failing.mockRestore();
-  await expect.poll(() => get("/readyz")).toBe("200 ok\n");
+  await soon(() => get("/readyz")).toBe("200 ok\n");
   expect((await command("health")).code).toBe(EXIT.ok);
   expect(await get("/metrics")).toMatch(/^kxgw_upkeep_failures 0$/m);
 });
@@ -80,11 +84,11 @@ test("a clock that has jumped", async () => {
   Object.assign(UPKEEP_LIMITS, { settleMs: 3_600_000 });
   wrong = 50 * 3_600_000;
   const jumped = /"clockJumpedMs": (179|180)\d{6}/;
-  await expect.poll(() => get("/status.json")).toMatch(jumped);
+  await soon(() => get("/status.json")).toMatch(jumped);
   const doctor = await command("doctor");
   expect(doctor.code).toBe(EXIT.unavailable);
   expect(doctor.stdout).toContain("The clock jumped by 50 hours.");
   expect(await get("/readyz")).toBe("200 ok\n");
   Object.assign(UPKEEP_LIMITS, { settleMs: 0 });
-  await expect.poll(() => get("/status.json")).toMatch(/"clockJumpedMs": null/);
+  await soon(() => get("/status.json")).toMatch(/"clockJumpedMs": null/);
 });

@@ -9,7 +9,7 @@ import { chmodSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:f
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
 import { parseArgs } from "node:util";
-import { readArguments } from "../usage.js";
+import { readArguments } from "../support/usage.js";
 import type { Bench, Context } from "./bench.js";
 import { catchUp } from "./benches/catch-up.js";
 import { duplicate } from "./benches/duplicate.js";

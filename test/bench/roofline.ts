@@ -8,7 +8,7 @@ import { join } from "node:path";
 import Database from "better-sqlite3";
 import { encodePacket, readPackets } from "../../src/openpgp/packet.js";
 import type { Update } from "../../src/update.js";
-import { cpuTimer } from "../cpu.js";
+import { cpuTimer } from "../support/cpu.js";
 
 /** CPU microseconds an update, and its parts. */
 export interface Roofline {

@@ -1,15 +1,14 @@
 /** `kxgw check`: the exit code, what stands where, and that no password is shown. */
 import { execFileSync } from "node:child_process";
-import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
-import { tmpdir } from "node:os";
+import { writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { afterAll, describe, expect, it } from "vitest";
+import { describe, expect, it } from "vitest";
 import { checkCommand } from "../../src/cli/check.js";
 import { EXAMPLE } from "../config/example.js";
+import { scratchOfFile } from "../support/scratch.js";
 
-const directory = mkdtempSync(join(tmpdir(), "kxgw-check-"));
+const directory = scratchOfFile();
 const file = join(directory, "kxgw.toml");
-afterAll(() => rmSync(directory, { recursive: true }));
 
 /** A certificate for [kx] tls beside the file. */
 function openssl(): void {

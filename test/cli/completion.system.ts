@@ -6,7 +6,8 @@ import { execFileSync, spawnSync } from "node:child_process";
 import { writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { expect, it } from "vitest";
-import { kxgw, scratch } from "../e2e/stage.js";
+import { kxgw } from "../e2e/stage.js";
+import { scratch } from "../support/scratch.js";
 
 async function script(shell: string): Promise<string> {
   const { code, stdout } = await kxgw(["completion", shell]);

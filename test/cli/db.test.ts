@@ -1,15 +1,14 @@
 /** `kxgw db`: what is printed and which exit code it comes with. */
-import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
-import { tmpdir } from "node:os";
+import { existsSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { expect, onTestFinished, test } from "vitest";
+import { expect, test } from "vitest";
 import { dbBackupCommand, dbCheckCommand } from "../../src/cli/db.js";
 import { UpdateLog } from "../../src/log/update-log.js";
 import { arrival } from "../log/material.js";
+import { scratch } from "../support/scratch.js";
 
 function stage() {
-  const directory = mkdtempSync(join(tmpdir(), "kxgw-db-"));
-  onTestFinished(() => rmSync(directory, { recursive: true, force: true }));
+  const directory = scratch();
   const config = join(directory, "kxgw.toml");
   const path = join(directory, "updates.db");
   writeFileSync(config, '[site]\naddress = "pks@kx.example.org"\n[log]\npath = "updates.db"\n');

@@ -3,27 +3,18 @@
  * however it ends, and that it fails, with the reason, when something is missing.
  */
 import { spawn } from "node:child_process";
-import {
-  cpSync,
-  mkdirSync,
-  mkdtempSync,
-  readdirSync,
-  readFileSync,
-  rmSync,
-  symlinkSync,
-  writeFileSync,
-} from "node:fs";
-import { tmpdir } from "node:os";
+import { cpSync, mkdirSync, readdirSync, readFileSync, symlinkSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { afterAll, describe, expect, it } from "vitest";
+import { describe, expect, it } from "vitest";
 import { demoCommand } from "../../src/cli/demo.js";
 import { REAL_KEYS } from "../e2e/material.js";
-import { ROOT, scratch, until } from "../e2e/stage.js";
+import { ROOT } from "../e2e/stage.js";
 import { mergedHashes } from "../e2e/world.js";
+import { scratch, scratchOfFile } from "../support/scratch.js";
+import { until } from "../support/until.js";
 import { captured } from "./captured.js";
 
-const installed = mkdtempSync(join(tmpdir(), "kxgw-demo-test-"));
-afterAll(() => rmSync(installed, { recursive: true, force: true }));
+const installed = scratchOfFile();
 
 /** What "files" of package.json ships, with the dependencies in their place. */
 function install(directory: string): void {

@@ -13,7 +13,9 @@ import { REPEAT_LIMITS } from "../../src/cli/repeat-limit.js";
 import type { EventName, Fields } from "../../src/diagnostics.js";
 import { EVENTS, kindOf } from "../../src/diagnostics.js";
 import { clientNetwork } from "../../src/ip-address.js";
-import { armoredKeys, eventually, FEEDER, HEAD, scratch, startGateway } from "../admin/gateway.js";
+import { armoredKeys, FEEDER, HEAD, startGateway } from "../admin/gateway.js";
+import { scratch } from "../support/scratch.js";
+import { until } from "../support/until.js";
 
 const PROGRAM = fileURLToPath(new URL("../../dist/main.js", import.meta.url));
 
@@ -112,7 +114,7 @@ describe("diagnostics", () => {
     });
     const exited = new Promise((resolve) => child.once("exit", resolve));
     closeSync(descriptor);
-    await eventually(() => readFileSync(file, "utf8").includes("ready"));
+    await until(() => readFileSync(file, "utf8").includes("ready"));
     child.kill("SIGTERM");
     expect(await exited).toBe(0);
     const text = readFileSync(file, "utf8");
@@ -130,7 +132,7 @@ describe("a gateway's diagnostics", () => {
     );
     await running.mail(key);
     await running.mail(key, ["pgp@elsewhere.example"]);
-    await eventually(() => running.reports.some(({ event }) => event === "retry"));
+    await until(() => running.reports.some(({ event }) => event === "retry"));
     const life = running.reports.filter(({ fields }) => fields.seq !== undefined);
     expect(new Set(life.map(({ event }) => event))).toEqual(
       new Set(["accepted", "suppressed", "duplicate", "retry"]),

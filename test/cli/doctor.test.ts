@@ -3,7 +3,7 @@
  * for real, with real sockets, and has to be named with what to do about it.
  */
 import { execFileSync } from "node:child_process";
-import { readFileSync, writeFileSync } from "node:fs";
+import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import type { AddressInfo, Socket } from "node:net";
 import { createServer } from "node:net";
 import { join } from "node:path";
@@ -14,7 +14,9 @@ import type { Diagnosis } from "../../src/cli/doctor.js";
 import { doctorCommand } from "../../src/cli/doctor.js";
 import { onlineCommand } from "../../src/cli/online.js";
 import { peersCommand } from "../../src/cli/peers.js";
-import { armoredKeys, eventually, FEEDER, HEAD, scratch, startGateway } from "../admin/gateway.js";
+import { armoredKeys, FEEDER, HEAD, startGateway } from "../admin/gateway.js";
+import { scratch } from "../support/scratch.js";
+import { until } from "../support/until.js";
 import { captured } from "./captured.js";
 
 const [KEY = ""] = armoredKeys();
@@ -74,6 +76,26 @@ async function relay(reply: string, hello = "250-relay.test\r\n250 STARTTLS\r\n"
 const site = (name: string) => `[[peer]]\nname = "${name}"\nmail = "pgp@${name}.example.net"\n`;
 
 describe("kxgw doctor", () => {
+  it("names a local keyserver that takes nothing, and not a KX connection", async () => {
+    const local = '[local]\ntype = "pksd"\ndirectory = "spool"\nnotify = ["false"]\n';
+    const { directory, file } = place(HEAD + FEEDER + local);
+    mkdirSync(join(directory, "spool"));
+    const running = await startGateway(HEAD + FEEDER + local, { directory });
+    await running.mail(KEY);
+    await until(() => running.reports.some(({ event }) => event === "retry"));
+    const { code, found } = await doctor(file);
+    expect(code).toBe(69);
+    expect(found).toEqual([
+      {
+        kind: "broken",
+        problem: "The local keyserver takes no updates, 1 update waits: false exited with 1.",
+        remedy:
+          "Start the keyserver, and check [local] of the config. " +
+          "The gateway retries by local.retry.",
+      },
+    ]);
+  });
+
   it("finds nothing wrong where nothing is", async () => {
     const { directory, file } = place(HEAD + FEEDER);
     await startGateway(HEAD + FEEDER, { directory });
@@ -107,7 +129,7 @@ describe("kxgw doctor", () => {
     const { directory, file } = place(config);
     const running = await startGateway(config, { directory });
     await running.mail(KEY);
-    await eventually(() => running.reports.filter(({ event }) => event === "retry").length >= 2);
+    await until(() => running.reports.filter(({ event }) => event === "retry").length >= 2);
     const { code, found } = await doctor(file);
     expect(code).toBe(69);
     expect(found[0]?.problem).toContain("accepts no mail, 1 update wait: connect ECONNREFUSED");
@@ -118,7 +140,7 @@ describe("kxgw doctor", () => {
     const other = place(busy);
     const second = await startGateway(busy, { directory: other.directory });
     await second.mail(KEY);
-    await eventually(() => second.reports.some(({ event }) => event === "retry"));
+    await until(() => second.reports.some(({ event }) => event === "retry"));
     const asked = await doctor(other.file);
     expect(asked.found[0]?.problem).toContain("451 4.3.0 busy");
     expect(asked.found[0]?.remedy).toContain("refuses temporarily");
@@ -135,7 +157,7 @@ describe("kxgw doctor", () => {
     const mail = { from: "x@stranger.test", to: "pgp-public-keys@kx.example.org", text: "hello" };
     await expect(stranger.sendMail(mail)).rejects.toThrow(/550/);
     stranger.close();
-    await eventually(() => running.reports.some(({ event }) => event === "peer-unreachable"));
+    await until(() => running.reports.some(({ event }) => event === "peer-unreachable"));
     const { code, found } = await doctor(file);
     expect(code).toBe(69);
     expect(found.map(({ kind }) => kind)).toEqual(["broken", "odd"]);

@@ -15,8 +15,10 @@ import { addOperatorCommands } from "../../src/cli/operator-commands.js";
 import { versionCommand } from "../../src/cli/version.js";
 import { loadConfig } from "../../src/config/load.js";
 import { UpdateLog } from "../../src/log/update-log.js";
-import { scratch, startGateway } from "../admin/gateway.js";
+import { startGateway } from "../admin/gateway.js";
 import { EXAMPLE } from "../config/example.js";
+import { scratch } from "../support/scratch.js";
+import { quietFor, until } from "../support/until.js";
 import { captured } from "./captured.js";
 
 const KEYS = fileURLToPath(new URL("../fixtures/keys", import.meta.url));
@@ -155,7 +157,8 @@ describe("kxgw import", () => {
 
     // The site's lane starts before all of it, and still nothing goes out.
     const running = await startGateway(text, { directory });
-    await new Promise((resolve) => setTimeout(resolve, 300));
+    await until(() => running.reports.filter(({ event }) => event === "suppressed").length === 22);
+    await quietFor(300, "a lane that started before them would send");
     const told = running.reports.map(({ event }) => event);
     expect(told.filter((event) => event === "suppressed")).toHaveLength(22);
     expect(told.filter((event) => event === "retry" || event === "sent")).toEqual([]);

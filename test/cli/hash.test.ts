@@ -3,14 +3,14 @@
  * with an input, and on a large keyring.
  */
 import { execFileSync } from "node:child_process";
-import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
-import { tmpdir } from "node:os";
+import { readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { Readable } from "node:stream";
-import { afterAll, describe, expect, it } from "vitest";
+import { describe, expect, it } from "vitest";
 import { hashCommand } from "../../src/cli/hash.js";
 import { readArmor } from "../../src/openpgp/armor.js";
 import { PROGRAM, ROOT } from "../e2e/stage.js";
+import { scratchOfFile } from "../support/scratch.js";
 
 const KEYS = join(ROOT, "test/fixtures/keys");
 const FILES = readdirSync(KEYS).map((file) => join(KEYS, file));
@@ -37,8 +37,7 @@ function binary(file: string): Uint8Array {
   return block.data;
 }
 
-const directory = mkdtempSync(join(tmpdir(), "kxgw-hash-"));
-afterAll(() => rmSync(directory, { recursive: true }));
+const directory = scratchOfFile();
 
 async function hash(files: readonly string[], ...input: (Uint8Array | string)[]) {
   let stdout = "";

@@ -10,7 +10,7 @@ import { describe, expect, it, onTestFinished } from "vitest";
 import type { InitOptions } from "../../src/cli/init.js";
 import { initCommand } from "../../src/cli/init.js";
 import { loadConfig } from "../../src/config/load.js";
-import { scratch } from "../admin/gateway.js";
+import { scratch } from "../support/scratch.js";
 import { captured } from "./captured.js";
 
 const CONFIGS = "test/fixtures/configs";

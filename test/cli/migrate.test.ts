@@ -5,7 +5,7 @@ import { describe, expect, it } from "vitest";
 import { checkCommand } from "../../src/cli/check.js";
 import type { MigrateOptions } from "../../src/cli/migrate.js";
 import { migrateCommand } from "../../src/cli/migrate.js";
-import { scratch } from "../admin/gateway.js";
+import { scratch } from "../support/scratch.js";
 import { captured } from "./captured.js";
 
 const CONFIGS = "test/fixtures/configs";

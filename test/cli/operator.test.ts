@@ -16,9 +16,11 @@ import { traceCommand } from "../../src/cli/trace.js";
 import { UpdateLog } from "../../src/log/update-log.js";
 import type { Status } from "../../src/status/status.js";
 import type { Seq } from "../../src/update.js";
-import { armoredKeys, eventually, FEEDER, HEAD, scratch, startGateway } from "../admin/gateway.js";
-import { KxScript } from "../e2e/kx-script.js";
-import { key } from "../ingress/keyserver.js";
+import { armoredKeys, FEEDER, HEAD, startGateway } from "../admin/gateway.js";
+import { key } from "../repair/stage.js";
+import { KxScript } from "../support/kx-script.js";
+import { scratch } from "../support/scratch.js";
+import { until } from "../support/until.js";
 import { made } from "../torture/material.js";
 import { captured } from "./captured.js";
 
@@ -44,7 +46,7 @@ async function withUpdate() {
   const { file, directory } = configFile(HEAD + DEAD + FEEDER);
   const running = await startGateway(HEAD + DEAD + FEEDER, { directory });
   await running.mail(KEY);
-  await eventually(() => running.reports.some(({ event }) => event === "retry"));
+  await until(() => running.reports.some(({ event }) => event === "retry"));
   const accepted = running.reports.find(({ event }) => event === "accepted")?.fields ?? {};
   return { file, running, hash: String(accepted.hash), fingerprint: String(accepted.fingerprint) };
 }
@@ -98,7 +100,8 @@ describe("kxgw status", () => {
     log.lanes.save("dead", { ...log.lanes.open("dead"), cursor: first });
     const bounce = { site: "dead", first, seq: first, about: "site", code: 550 } as const;
     log.bounces.note({ ...bounce, text: "No", at: 1 });
-    log.bounces.putBack({ ...bounce, text: "No", at: 1 }, [first], 1);
+    log.bounces.dismiss({ ...bounce, text: "No", at: 1 });
+    log.exceptions.cameBack("dead", first, { code: 550, text: "No", at: 1 }, 1);
     log.close();
 
     const waiting = async () => {
@@ -126,7 +129,7 @@ describe("kxgw status", () => {
     expect(await queued()).toEqual(lines);
     expect(await queued("[local]")).toEqual(all("[local]"));
     const running = await startGateway(config, { directory });
-    await eventually(() => running.reports.filter(({ event }) => event === "retry").length > 2);
+    await until(() => running.reports.filter(({ event }) => event === "retry").length > 2);
     expect(await waiting()).toEqual(counts);
     expect(await queued()).toEqual(lines);
     // Its place is counted without what the site has.
@@ -171,7 +174,7 @@ describe("in quiet hours", () => {
       return out.text;
     };
     const ls = () => said((out) => peersCommand("ls", undefined, { file, json: false }, out, {}));
-    await eventually(async () => / 3 /.test(await ls()));
+    await until(async () => / 3 /.test(await ls()));
     const words = /far: 3 updates to fetch; quiet_hours end in \d h$/m;
     expect(await ls()).toMatch(/^far +KX +waiting +3 /m);
     expect(await ls()).toMatch(words);
@@ -252,10 +255,14 @@ describe("kxgw peers, queue, top and health", () => {
       .trim()
       .split("\n")
       .map((line) => JSON.parse(line));
-    expect(lines).toEqual([expect.objectContaining({ site: "dead", seq: 1, hash })]);
+    // What others claim of a site that fails does not count.
+    expect(lines).toEqual([
+      expect.objectContaining({ site: "dead", seq: 1, hash, state: "pending" }),
+      expect.objectContaining({ site: "dead", seq: 2 }),
+    ]);
     const text = captured();
     await queueCommand("ls", ["dead"], { file, json: false }, text, {});
-    expect(text.text).toMatch(/^SITE +NUMBER +WAITS +BYTES/);
+    expect(text.text).toMatch(/^SITE +NUMBER +WAITS +STATE +BYTES/);
     const empty = captured();
     await queueCommand("ls", ["old"], { file, json: false }, empty, {});
     expect(empty.text).toBe("No updates wait.\n");
@@ -272,7 +279,7 @@ describe("kxgw peers, queue, top and health", () => {
     const running = await startGateway(HEAD + local + FEEDER, { directory });
     await running.mail(KEY);
     const retries = () => running.reports.filter(({ event }) => event === "retry").length;
-    await eventually(() => retries() === 1);
+    await until(() => retries() === 1);
     const queue = async (verb: "ls" | "retry" | "skip", ...names: string[]) => {
       const out = captured();
       return [await queueCommand(verb, names, { file, json: false }, out, {}), out.text];
@@ -281,7 +288,16 @@ describe("kxgw peers, queue, top and health", () => {
     expect(await queue("ls")).toEqual(listed);
     expect(await queue("ls", "[local]")).toEqual(listed);
     expect(await queue("retry", "[local]")).toEqual([0, "Delivery to [local] is retried now.\n"]);
-    await eventually(() => retries() === 2);
+    await until(() => retries() === 2);
+    const peers = async (verb: "pause" | "resume") => {
+      const out = captured();
+      return [await peersCommand(verb, "[local]", { file, json: false }, out, {}), out.text];
+    };
+    expect(await peers("pause")).toEqual([0, "[local] is paused. Its updates are kept.\n"]);
+    expect((await queue("retry", "[local]"))[0]).toBe(69);
+    expect(await peers("resume")).toEqual([0, "[local] is resumed.\n"]);
+    // The schedule has three delays.
+    await until(() => running.reports.some(({ event }) => event === "stalled"));
     await running.stop();
     // By the log alone.
     expect(await queue("ls")).toEqual(listed);
@@ -290,8 +306,19 @@ describe("kxgw peers, queue, top and health", () => {
     expect(status.text).toMatch(/^\[local\] +local +down +1 /m);
     const again = await startGateway(HEAD + local + FEEDER, { directory });
     expect(await queue("skip", "[local]", "1")).toEqual([0, "Update 1 is given up for [local].\n"]);
-    expect(await queue("ls")).toEqual([0, "No updates wait.\n"]);
+    const withheld = [0, expect.stringMatching(/^\[local\] +1 .* withheld: skipped /m)];
+    expect(await queue("ls")).toEqual(withheld);
+    const reopened = "[local] is sent 1 update again.\n";
+    expect(await queue("retry", "[local]", "1")).toEqual([0, reopened]);
+    await until(() => again.reports.some(({ event }) => event === "retry"));
+    expect(await queue("skip", "[local]", "1")).toEqual([0, "Update 1 is given up for [local].\n"]);
     await again.stop();
+    // While no gateway runs, too.
+    const next = "[local] is sent 1 update again when the gateway starts.\n";
+    expect(await queue("retry", "[local]", "all")).toEqual([0, next]);
+    expect(await queue("ls")).toEqual([0, expect.stringMatching(/ waiting: skipped /)]);
+    expect((await queue("retry", "[local]", "7"))[0]).toBe(69);
+    expect((await queue("retry", "[local]", "x"))[0]).toBe(64);
   });
 
   it("queue ls: counts what it does not list", async () => {
@@ -299,10 +326,8 @@ describe("kxgw peers, queue, top and health", () => {
     await running.stop();
     const log = UpdateLog.open(join(running.directory, "updates.db"));
     const origin = { neighbour: undefined, transport: "mail" } as const;
-    // The site has the first 150 of them.
-    for (let seq = 1; seq <= 300; seq++) {
-      const trail = seq <= 150 ? ["pgp-public-keys@dead.example.net"] : [];
-      log.append([{ update: made(1, seq).update, origin, trail, receivedAt: 1 }]);
+    for (let seq = 1; seq <= 150; seq++) {
+      log.append([{ update: made(1, seq).update, origin, trail: [], receivedAt: 1 }]);
     }
     log.close();
     const out = captured();
@@ -338,7 +363,7 @@ describe("kxgw peers, queue, top and health", () => {
       {},
       { isTTY: true, keyboard: keys },
     );
-    await eventually(() => live.text.includes("q quits"));
+    await until(() => live.text.includes("q quits"));
     type?.(Buffer.from("q"));
     expect(await ended).toBe(0);
     expect(live.text.startsWith("\x1b[?1049h")).toBe(true);

@@ -9,7 +9,9 @@ import { describe, expect, it } from "vitest";
 import { doctorCommand } from "../../src/cli/doctor.js";
 import { onlineCommand } from "../../src/cli/online.js";
 import { peersCommand } from "../../src/cli/peers.js";
-import { armoredKeys, eventually, FEEDER, HEAD, scratch, startGateway } from "../admin/gateway.js";
+import { armoredKeys, FEEDER, HEAD, startGateway } from "../admin/gateway.js";
+import { scratch } from "../support/scratch.js";
+import { until } from "../support/until.js";
 import { captured } from "./captured.js";
 
 const [KEY = ""] = armoredKeys();
@@ -78,7 +80,7 @@ describe("plain KX", () => {
     if (name === "doctor") expect(text).not.toContain("far by KX");
     else expect(text).toBe(`ok    far by KX at 127.0.0.1:${far.port}: speaks KX/1.0\n`);
     expect(code).toBe(name === "doctor" ? 69 : 0);
-    await eventually(() => far.kx().length > 0);
+    await until(() => far.kx().length > 0);
     expect(far.kx()).toEqual(ENDED_WELL);
   });
 
@@ -89,12 +91,12 @@ describe("plain KX", () => {
     const near = await startGateway(
       `${HEAD}[kx]\nlisten = ["127.0.0.1:0"]\n[[peer]]\nname = "far"\ndial = true\n${peer}`,
     );
-    await eventually(() => near.reports.some(({ event }) => event === "accepted"));
+    await until(() => near.reports.some(({ event }) => event === "accepted"));
     expect((await commands(directory, "", peer).test()).code).toBe(0);
-    await eventually(() => far.kx().some(([event]) => event === "peer-disconnected"));
+    await until(() => far.kx().some(([event]) => event === "peer-disconnected"));
     expect(far.kx()).toEqual([["peer-connected", undefined], ...ENDED_WELL]);
     await far.running.mail(armoredKeys()[1] ?? "");
-    await eventually(() => near.reports.filter(({ event }) => event === "accepted").length === 2);
+    await until(() => near.reports.filter(({ event }) => event === "accepted").length === 2);
     expect(near.reports.filter(({ event }) => event === "peer-reset")).toEqual([]);
   });
 
@@ -124,7 +126,7 @@ describe("kxs://", () => {
           "presents the pinned certificate and speaks KX/1.0\n",
       );
     }
-    await eventually(() => far.kx().length > 0);
+    await until(() => far.kx().length > 0);
     expect(far.kx()).toEqual(ENDED_WELL);
   });
 
@@ -167,7 +169,7 @@ describe("kxs://", () => {
       "presents the pinned certificate and then closes the connection without HELO",
     );
     expect(text).toContain(pinNear.replace(/(..)(?=.)/g, "$1:"));
-    await eventually(() => far.kx().length > 0);
+    await until(() => far.kx().length > 0);
     expect(far.kx()).toEqual([["peer-untrusted", expect.stringContaining("not the pinned one")]]);
   });
 });

@@ -10,15 +10,9 @@ import { systemClock } from "../../src/clock.js";
 import { LegacySite } from "../../src/demo/site.js";
 import { UpdateLog } from "../../src/log/update-log.js";
 import type { RemovalVerb } from "../../src/removal.js";
-import {
-  armoredKeys,
-  control,
-  eventually,
-  FEEDER,
-  HEAD,
-  scratch,
-  startGateway,
-} from "../admin/gateway.js";
+import { armoredKeys, control, FEEDER, HEAD, startGateway } from "../admin/gateway.js";
+import { scratch } from "../support/scratch.js";
+import { until } from "../support/until.js";
 import { captured } from "./captured.js";
 
 const FPR = "4D64FEC119C2029067D6E791F8D2585B8783D481";
@@ -140,14 +134,14 @@ it("a hard revocation passes where it may, and leaves without the user id", asyn
     return mail.slice(mail.indexOf("-----BEGIN"));
   };
   await running.mail(armorOf("onak-revocation-1-key.eml"));
-  await eventually(() => far.received.length === 1);
+  await until(() => far.received.length === 1);
   const [fingerprint = ""] = far.received[0]?.fingerprints ?? [];
   const before = far.hashes().get(fingerprint);
   const allowed = { ...why, allowRevocation: true };
   expect((await say("block", fingerprint, allowed)).said).toContain("; hard revocations pass.");
   await expect(running.mail(`${ONE}\n`)).resolves.toMatch(/^250 /);
   expect(await running.mail(armorOf("onak-revocation-2-no-user-id.eml"))).toMatch(/^250 /);
-  await eventually(() => far.received.length === 3);
+  await until(() => far.received.length === 3);
   expect(far.received[2]?.fingerprints).toEqual([fingerprint]);
   expect(far.hashes().get(fingerprint)).not.toBe(before);
   // Without a block the mail would be completed with the user id that is remembered.

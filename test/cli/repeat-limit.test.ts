@@ -11,8 +11,8 @@ function limited() {
   const time = { now: 1000 };
   const clock = { now: () => 0, monotonic: () => time.now, random: () => 0 };
   const next = { report: (event: EventName, fields = {}) => void written.push([event, fields]) };
-  const limit = new RepeatLimit(next, clock);
-  const counters = new EventCounters(limit, clock);
+  const limit = new RepeatLimit({ next, clock });
+  const counters = new EventCounters({ next: limit, clock });
   /** Takes reports with some of their fields. */
   const sink: EventSink = counters;
   return { written, time, limit, counters, sink };

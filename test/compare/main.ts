@@ -12,7 +12,7 @@ import { existsSync, mkdirSync, mkdtempSync, readdirSync, rmSync } from "node:fs
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
 import { parseArgs } from "node:util";
-import { readArguments, wrongUsage } from "../usage.js";
+import { readArguments, wrongUsage } from "../support/usage.js";
 import { differences, KINDS, type Kind, report } from "./diff.js";
 import { type RecordOptions, record } from "./record.js";
 

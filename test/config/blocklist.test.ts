@@ -1,11 +1,11 @@
 /** The block list's lines, one by one, and through a configuration that names the file. */
-import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
-import { tmpdir } from "node:os";
+import { rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { afterAll, describe, expect, it } from "vitest";
+import { describe, expect, it } from "vitest";
 import { parseBlocklist } from "../../src/config/blocklist.js";
 import { loadConfig } from "../../src/config/load.js";
 import { ConfigFaults } from "../../src/errors.js";
+import { scratchOfFile } from "../support/scratch.js";
 
 const FPR = "4D64FEC119C2029067D6E791F8D2585B8783D481";
 
@@ -43,8 +43,7 @@ describe("parseBlocklist", () => {
 });
 
 describe("a configuration with a block list", () => {
-  const directory = mkdtempSync(join(tmpdir(), "kxgw-blocklist-"));
-  afterAll(() => rmSync(directory, { recursive: true }));
+  const directory = scratchOfFile();
   const config = join(directory, "kxgw.toml");
   const list = join(directory, "list.txt");
   writeFileSync(

@@ -1,8 +1,7 @@
 /** The file of keys that are carried, and fingerprints and dates as people write them. */
-import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
-import { tmpdir } from "node:os";
+import { writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { expect, it, onTestFinished } from "vitest";
+import { expect, it } from "vitest";
 import { checkCommand } from "../../src/cli/check.js";
 import { parseCarry } from "../../src/config/carry.js";
 import { parseFingerprint } from "../../src/config/fingerprint.js";
@@ -10,6 +9,7 @@ import { loadConfig } from "../../src/config/load.js";
 import { parseDate } from "../../src/config/units.js";
 import { ConfigFaults } from "../../src/errors.js";
 import { captured } from "../cli/captured.js";
+import { scratch } from "../support/scratch.js";
 
 const FPR = "4D64FEC119C2029067D6E791F8D2585B8783D481";
 const GROUPS = "4d64 fec1 19c2 0290 67d6  e791 f8d2 585b 8783 d481";
@@ -50,8 +50,7 @@ it.each(["2027-02-30", "2027-1-1", "31.1.2027", "tomorrow", "", "2027-01-31T12:0
 );
 
 it("is part of the configuration: its faults are, and check says how many keys there are", () => {
-  const directory = mkdtempSync(join(tmpdir(), "kxgw-carry-"));
-  onTestFinished(() => rmSync(directory, { recursive: true }));
+  const directory = scratch();
   const file = join(directory, "kxgw.toml");
   const list = join(directory, "keys.txt");
   const policy = '[policy]\ncarry = "keys.txt"\nnew_keys = false\n';

@@ -1,14 +1,13 @@
 /** Certificates and keys that a file names: found, read, fitting, or a fault at their place. */
-import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
-import { tmpdir } from "node:os";
+import { writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { afterAll, expect, it } from "vitest";
+import { expect, it } from "vitest";
 import { loadConfig } from "../../src/config/load.js";
 import { ConfigFaults } from "../../src/errors.js";
-import { makeCertificate } from "../certificates.js";
+import { makeCertificate } from "../support/certificates.js";
+import { scratchOfFile } from "../support/scratch.js";
 
-const DIR = mkdtempSync(join(tmpdir(), "kxgw-certificates-"));
-afterAll(() => rmSync(DIR, { recursive: true, force: true }));
+const DIR = scratchOfFile();
 makeCertificate(DIR, "a");
 makeCertificate(DIR, "b");
 writeFileSync(join(DIR, "none.pem"), "nothing\n");

@@ -2,15 +2,15 @@
  * Files that are in order: the whole example, the defaults, the environment over the file, and the
  * built-in configuration. What is at fault is in `faults.test.ts`.
  */
-import { mkdtempSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
-import { tmpdir } from "node:os";
+import { symlinkSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { afterAll, describe, expect, it } from "vitest";
+import { describe, expect, it } from "vitest";
 import { z } from "zod";
 import { embeddedConfig } from "../../src/config/embedded.js";
 import { loadConfig, parseConfig } from "../../src/config/load.js";
 import { configSchema } from "../../src/config/schema.js";
 import { ConfigFaults } from "../../src/errors.js";
+import { scratchOfFile } from "../support/scratch.js";
 import { DEFAULT_POLICY, EXAMPLE, EXAMPLE_CONFIG } from "./example.js";
 
 const FILE = "/etc/kxgw/kxgw.toml";
@@ -156,6 +156,7 @@ describe("the environment", () => {
       KXGW_LOCAL__TYPE: "hkp",
       KXGW_LOCAL__URL: "http://localhost:5/",
       KXGW_LOCAL__ADDRESS: "l@b.example",
+      KXGW_LOCAL__KIND: "onak",
       KXGW_LOCAL__MAX_MAIL: "64KiB",
       KXGW_LOCAL__RETRY: "1s",
       KXGW_KX__LISTEN: "localhost:2",
@@ -213,6 +214,7 @@ describe("the environment", () => {
         type: "hkp",
         url: "http://localhost:5",
         address: "l@b.example",
+        kind: "onak",
         maxMailBytes: 65_536,
         retry: [1000],
       },
@@ -255,8 +257,7 @@ describe("embeddedConfig", () => {
 });
 
 describe("loadConfig", () => {
-  const directory = mkdtempSync(join(tmpdir(), "kxgw-config-"));
-  afterAll(() => rmSync(directory, { recursive: true }));
+  const directory = scratchOfFile();
   const write = (name: string, data: string | Uint8Array) => {
     const file = join(directory, name);
     writeFileSync(file, data);

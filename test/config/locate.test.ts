@@ -6,7 +6,7 @@ import fc from "fast-check";
 import { parse, stringify } from "smol-toml";
 import { describe, expect, it } from "vitest";
 import { formatKey, locateKeys, positionOf } from "../../src/config/locate.js";
-import { cpuTimer } from "../cpu.js";
+import { cpuTimer } from "../support/cpu.js";
 
 /** Every position as `key LINE:COLUMN`. */
 const located = (text: string) =>

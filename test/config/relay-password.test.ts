@@ -1,16 +1,15 @@
 /** The relay's password in its own file: read, shown nowhere, or a fault where it is named. */
-import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
-import { tmpdir } from "node:os";
+import { writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { afterAll, expect, it } from "vitest";
+import { expect, it } from "vitest";
 import { checkCommand, configSummary } from "../../src/cli/check.js";
 import { configShowCommand } from "../../src/cli/config-show.js";
 import { loadConfig } from "../../src/config/load.js";
 import { ConfigFaults } from "../../src/errors.js";
 import { captured } from "../cli/captured.js";
+import { scratchOfFile } from "../support/scratch.js";
 
-const DIR = mkdtempSync(join(tmpdir(), "kxgw-password-"));
-afterAll(() => rmSync(DIR, { recursive: true, force: true }));
+const DIR = scratchOfFile();
 
 function fileOf(password: string, relay = "smtp://kx@mx.example.net:587", named = "password") {
   writeFileSync(join(DIR, "password"), password);

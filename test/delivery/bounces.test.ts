@@ -35,7 +35,7 @@ describe("what is sent again", () => {
     expect(site.hashes).toEqual([hash(0), hash(0), hash(1)]);
     expect(site.diagnostics.all("retry")).toMatchObject([{ seq: 1, attempt: 1, code: 550 }]);
     expect(site.lane.status()).toMatchObject({ backlog: 0 });
-    expect(site.log.lanes.undelivered(10)).toEqual([]);
+    expect(site.log.exceptions.list("old", "refused", 10)).toEqual([]);
   });
 
   test("a second word about one mail counts once", () => {
@@ -48,15 +48,17 @@ describe("what is sent again", () => {
     expect(site.diagnostics.all("retry")).toHaveLength(1);
   });
 
-  test("not when the site has got it on another way meanwhile", () => {
+  test("not when the site says itself that it has got it meanwhile", () => {
     const site = new DrivenLane({ retry: [100] }).start();
     site.add(0);
     site.comesBack(1);
-    site.add(0, { trail: [ADDRESS] });
+    // What others say of it does not count any more.
+    site.add(0, { neighbour: "third", trail: [ADDRESS] });
+    expect(site.log.exceptions.counts("old").waiting).toBe(1);
+    site.add(0, { neighbour: "old" });
+    expect(site.log.exceptions.counts("old").waiting).toBe(0);
     site.pass(10_000);
-    expect(site.diagnostics.all("suppressed")).toHaveLength(1);
     expect(site.taken).toHaveLength(1);
-    expect(site.log.bounces.waiting("old")).toBe(0);
   });
 
   test("and when that was given up, what is new goes out as ever", () => {
@@ -116,7 +118,7 @@ describe("what is given up", () => {
     site.comesBack(1, "update", { code: 552, text: "Too large" });
     site.add(1);
     expect(site.hashes).toEqual([hash(0), hash(1)]);
-    expect(site.log.lanes.undelivered(10)).toMatchObject([
+    expect(site.log.exceptions.list("old", "refused", 10)).toMatchObject([
       { site: "old", seq: 1, code: 552, text: "Too large" },
     ]);
     expect(site.diagnostics.all("undelivered")).toMatchObject([{ seq: 1, hash: hash(0) }]);
@@ -141,8 +143,8 @@ describe("what is given up", () => {
     }
     expect(site.diagnostics.all("undelivered")).toHaveLength(1);
     expect(site.hashes.filter((each) => each === hash(0))).toHaveLength(3);
-    expect(site.log.lanes.undelivered(10)).toMatchObject([{ seq: 1 }]);
-    expect(site.log.bounces.waiting("old")).toBe(0);
+    expect(site.log.exceptions.list("old", "refused", 10)).toMatchObject([{ seq: 1 }]);
+    expect(site.log.exceptions.counts("old").waiting).toBe(0);
   });
 
   test(`where all comes back, after ${MAX_TRIES} times, and never without end`, () => {
@@ -156,7 +158,7 @@ describe("what is given up", () => {
     expect(site.diagnostics.all("undelivered")).toHaveLength(2);
     expect(site.taken.length).toBeLessThanOrEqual(2 * MAX_TRIES);
     expect(site.taken.length).toBeGreaterThan(MAX_TRIES);
-    expect(site.log.lanes.undelivered(10)).toHaveLength(2);
+    expect(site.log.exceptions.list("old", "refused", 10)).toHaveLength(2);
   });
 
   test("what is no longer in the log", () => {
@@ -171,7 +173,7 @@ describe("what is given up", () => {
     site.pass(1000);
     expect(site.diagnostics.all("body-expired")).toMatchObject([{ seq: 1 }]);
     expect(site.taken).toHaveLength(2);
-    expect(site.log.bounces.waiting("old")).toBe(0);
+    expect(site.log.exceptions.counts("old").waiting).toBe(0);
   });
 });
 
@@ -188,9 +190,9 @@ test("of a mail of several, each is sent again alone, and the guilty one is give
   const alone = [0, 1, 2, 4, 5].map(hash);
   expect(site.hashes).toEqual([...alone, ...alone]);
   expect(site.taken).toHaveLength(6);
-  expect(site.log.lanes.undelivered(10)).toEqual([]);
+  expect(site.log.exceptions.list("old", "refused", 10)).toEqual([]);
   site.comesBack(3, "update");
-  expect(site.log.lanes.undelivered(10)).toMatchObject([{ seq: 3 }]);
+  expect(site.log.exceptions.list("old", "refused", 10)).toMatchObject([{ seq: 3 }]);
   site.pass(1000);
   expect(site.taken).toHaveLength(6);
 });

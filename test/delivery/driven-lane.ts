@@ -44,7 +44,7 @@ export interface DrivenOptions extends Partial<LaneSettings> {
 }
 
 export const later = (words = "451 4.3.0 Later"): Outcome => {
-  return { kind: "temporary", code: Number(words.slice(0, 3)), words };
+  return { kind: "temporary", about: "neighbour", code: Number(words.slice(0, 3)), words };
 };
 export const refused = (words = "554 5.7.1 Bad key"): Outcome => {
   return { kind: "refused", code: Number(words.slice(0, 3)), words };
@@ -154,7 +154,7 @@ export class DrivenLane {
   }
 
   /** The outcome of the delivery that was held. */
-  finish(outcome: Outcome = { kind: "delivered", reply: "250 Ok" }): void {
+  finish(outcome: Outcome = { kind: "delivered", how: "relayed", reply: "250 Ok" }): void {
     expect(this.#step?.type).toBe("deliver");
     const mail = this.seen.at(-1);
     if (outcome.kind === "delivered" && mail !== undefined) this.taken.push(mail);
@@ -214,7 +214,7 @@ export class DrivenLane {
     this.#outbox = undefined;
     if (mail === undefined) throw new Error("a part without a mail");
     this.seen.push(mail);
-    const answer = this.answer(mail) ?? { kind: "delivered", reply: "250 Ok" };
+    const answer = this.answer(mail) ?? { kind: "delivered", how: "relayed", reply: "250 Ok" };
     if (answer === "hold") return undefined;
     if (answer.kind === "delivered") this.taken.push(mail);
     return answer;

@@ -1,5 +1,6 @@
 /** What a lane waits for: that it wakes after a pause of any kind, and never before its end. */
 import { describe, expect, test } from "vitest";
+import { parseConfig } from "../../src/config/load.js";
 import { Trouble } from "../../src/errors.js";
 import { DrivenLane, later } from "./driven-lane.js";
 import { ADDRESS, updates } from "./stage.js";
@@ -110,7 +111,7 @@ test("what is skipped or on its way is not skipped", () => {
   site.finish(later());
   expect(site.lane.skip(2)).toBe(false);
   expect(site.lane.skip(1)).toBe(true);
-  expect(site.log.lanes.undelivered(10)).toMatchObject([{ seq: 1, code: 0 }]);
+  expect(site.log.exceptions.list("old", "withheld", 10)).toMatchObject([{ seq: 1, code: 0 }]);
   site.answer = () => undefined;
   site.wake();
   expect(site.hashes).toEqual([hash(1)]);
@@ -148,4 +149,27 @@ test("a full log is tried again, and the mail that went out is not repeated", ()
   site.pass(5000);
   expect(site.row).toMatchObject({ cursor: 1 });
   expect(site.taken).toHaveLength(1);
+});
+
+test.each([
+  ["a second", 1000],
+  ["five minutes", 5 * 60_000],
+  ["a day", 86_400_000],
+])("the local keyserver gets what waits within 30 s of its return after %s", (_, outage) => {
+  const text = `[site]\naddress = "a@b.example"\n[log]\n[local]\ntype = "hkp"\nurl = "http://x"\n`;
+  const { local } = parseConfig(text, "test.toml", "/", {});
+  if (local === undefined) throw new Error("no local section");
+  const site = new DrivenLane({ retry: local.retry }).start();
+  site.answer = () => later();
+  for (const n of [0, 1, 2]) site.add(n);
+  site.pass(outage);
+  const returned = site.ms;
+  site.answer = () => undefined;
+  site.pass(60_000);
+  expect(site.lane.status().backlog).toBe(0);
+  const last = Math.max(...site.taken.map(({ at }) => at));
+  // A fifth is added at random at most; this clock adds nothing.
+  expect((last - returned) * 1.2).toBeLessThanOrEqual(30_000);
+  // No more than one attempt in 15 s once it is down for a while.
+  expect(site.seen.length).toBeLessThan(20 + outage / 15_000);
 });

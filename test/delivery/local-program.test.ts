@@ -23,7 +23,7 @@ test("no file descriptor left for its pipes: tried again later, and nobody falls
   });
   expect(ended.stderr).toBe("");
   expect(JSON.parse(ended.stdout)).toEqual([
-    { kind: "delivered", reply: "" },
-    { kind: "temporary", words: expect.stringContaining("EMFILE") },
+    { kind: "delivered", how: "exited", reply: "" },
+    { kind: "temporary", about: "neighbour", words: expect.stringContaining("EMFILE") },
   ]);
 });

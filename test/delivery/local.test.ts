@@ -8,6 +8,7 @@ import {
   mkdtempSync,
   readdirSync,
   readFileSync,
+  renameSync,
   rmdirSync,
   rmSync,
   writeFileSync,
@@ -20,6 +21,7 @@ import { describe, expect, onTestFinished, test } from "vitest";
 import { admit, updateOf } from "../../src/admit.js";
 import { systemClock } from "../../src/clock.js";
 import { parseConfig } from "../../src/config/load.js";
+import { KeyCompletion } from "../../src/delivery/completion.js";
 import { LOCAL_LANE, LocalDoor } from "../../src/delivery/local-door.js";
 import { answerOf, heldOf } from "../../src/delivery/local-hkp.js";
 import { UpdateLog } from "../../src/log/update-log.js";
@@ -27,12 +29,20 @@ import { readHead } from "../../src/mail/head.js";
 import { recognise } from "../../src/mail/incremental.js";
 import { encodeArmor, readArmor } from "../../src/openpgp/armor.js";
 import { readKeys } from "../../src/openpgp/key.js";
-import { encodePackets, type Packet, readPackets, TAG } from "../../src/openpgp/packet.js";
+import {
+  encodePackets,
+  type Packet,
+  packetKey,
+  readPackets,
+  TAG,
+} from "../../src/openpgp/packet.js";
 import { Recorder } from "../ingress/door.js";
 import { bytes, keyArmor, keyNames } from "../mail/fixtures.js";
 import { hockeypuckStore, nameOf } from "../mail/oracles/stores.js";
 import { claim } from "../openpgp/material.js";
 import { Signer } from "../openpgp/signer.js";
+import { SpoolCollector } from "../support/spool-collector.js";
+import { until } from "../support/until.js";
 
 const SITE = "pgp-public-keys@kx.example.org";
 const updates = admit(keyNames.map((name) => bytes(keyArmor(name)))).updates;
@@ -43,7 +53,19 @@ interface Beside {
   readonly diagnostics: Recorder;
   readonly door: LocalDoor;
   add(n: number, trail?: readonly string[]): void;
+  /** Appends a key, encoded. */
+  append(packets: Uint8Array): void;
 }
+
+/** The page of SKS. */
+const SKS_ADDED =
+  "<html><body>Key block added to key server database.\n  New public keys added: " +
+  "<br>1 key(s) added successfully.<br></body></html>";
+/** A primary key of version 6. */
+const V6 = Buffer.from([6, 0, 0, 0, 0, 27, 0, 0, 0, 32, ...new Uint8Array(32)]);
+
+/** Short enough for a test, in the proportions of the real ones. */
+const TIMES = { lookMs: 5, againMs: 100, takenMs: 300 };
 
 /** A door of [local] with `lines`, stopped when the running test is finished. */
 function localDoor(lines: (directory: string) => string, retry = "20ms"): Beside {
@@ -54,7 +76,12 @@ function localDoor(lines: (directory: string) => string, retry = "20ms"): Beside
   if (config.local === undefined) throw new Error("no local section");
   const log = UpdateLog.open(config.log.path);
   const diagnostics = new Recorder();
-  const door = new LocalDoor(config, config.local, log, systemClock, diagnostics);
+  const completion =
+    config.local.type === "hkp" ? new KeyCompletion(config.local.url, log, systemClock) : undefined;
+  const door = new LocalDoor(
+    { log, clock: systemClock, diagnostics, completion },
+    { config, local: config.local, times: TIMES },
+  );
   door.start();
   onTestFinished(async () => {
     await door.stop();
@@ -72,15 +99,14 @@ function localDoor(lines: (directory: string) => string, retry = "20ms"): Beside
       const origin = { neighbour: "new", transport: "kx" } as const;
       log.append([{ update, origin, trail, receivedAt: Date.now() }]);
     },
+    append(packets) {
+      const [key] = readKeys(packets);
+      if (key === undefined || key instanceof Error) throw new Error("no key");
+      const origin = { neighbour: "new", transport: "mail" } as const;
+      const update = updateOf(key);
+      log.append([{ update, origin, trail: [], receivedAt: Date.now() }]);
+    },
   };
-}
-
-async function until(look: () => boolean): Promise<void> {
-  const deadline = performance.now() + 10_000;
-  while (!look()) {
-    if (performance.now() > deadline) throw new Error("not within ten seconds");
-    await new Promise((resolve) => setTimeout(resolve, 10));
-  }
 }
 
 /** Fingerprints of the keys in a mail as it was left or piped. */
@@ -96,32 +122,39 @@ function keysOf(mail: Buffer): string[] {
   return admit(read.armor).updates.map(({ fingerprint }) => fingerprint);
 }
 
+/** A keyserver that is stopped when the test is finished. */
+function collector(spool: string, prefix: string): SpoolCollector {
+  const keyserver = new SpoolCollector(spool, prefix);
+  onTestFinished(() => keyserver.stop());
+  return keyserver;
+}
+
 describe("files", () => {
   test.each([
-    ["pksd", /^pks-mail\.[0-9a-f]{32}-\d+$/],
-    ["sks", /^msg-[0-9a-f]{32}-\d+\.ready$/],
-  ])("of %s hold one mail each, once, and nothing else is seen", async (type, name) => {
+    ["pksd", "pks-mail.", /^pks-mail\.\d{12}-[0-9a-f]{32}-\d+$/],
+    ["sks", "msg-", /^msg-\d{12}-[0-9a-f]{32}-\d+\.ready$/],
+  ])("of %s hold one mail each, once, in the order of the log", async (type, prefix, pattern) => {
     const { directory, add, door, diagnostics } = localDoor(() => {
       return `type = "${type}"\ndirectory = "spool"\naddress = "pks@ks.example.org"`;
     });
     const spool = join(directory, "spool");
     mkdirSync(spool);
-    const seen = new Set<string>();
-    add(0);
-    add(1, ["PKS@ks.example.org"]);
-    add(2);
-    await until(() => {
-      for (const file of readdirSync(spool)) seen.add(file);
-      return door.status().backlog === 0;
-    });
-    const files = readdirSync(spool);
-    expect([...seen].filter((file) => !file.startsWith(".")).sort()).toEqual(files.sort());
-    for (const file of files) expect(file).toMatch(name);
-    const keys = files.flatMap((file) => keysOf(readFileSync(join(spool, file))));
-    expect([...new Set(keys)].sort()).toEqual(
-      [updates[0]?.fingerprint, updates[2]?.fingerprint].sort(),
+    const keyserver = collector(spool, prefix);
+    for (const n of [0, 1, 2, 3]) add(n, n === 1 ? ["PKS@ks.example.org"] : []);
+    await until(() => readdirSync(spool).some((name) => name.startsWith(prefix)));
+    expect(diagnostics.all("sent")).toEqual([]);
+    keyserver.start();
+    await until(() => door.status().backlog === 0);
+    for (const { name } of keyserver.taken) expect(name).toMatch(pattern);
+    expect(keyserver.taken.map(({ name }) => name)).toEqual(
+      keyserver.taken.map(({ name }) => name).toSorted(),
     );
+    expect(keyserver.taken.flatMap(({ mail }) => keysOf(mail))).toEqual(
+      [0, 2, 3].map((n) => updates[n]?.fingerprint),
+    );
+    expect(readdirSync(spool)).toEqual([]);
     expect(diagnostics.all("sent")).toMatchObject([
+      { neighbour: LOCAL_LANE },
       { neighbour: LOCAL_LANE },
       { neighbour: LOCAL_LANE },
     ]);
@@ -134,13 +167,16 @@ describe("files", () => {
       return `type = "pksd"\ndirectory = "spool"\nnotify = ${JSON.stringify(notify)}`;
     });
     const spool = join(directory, "spool");
+    const keyserver = collector(spool, "pks-mail.");
     add(0);
     await until(() => diagnostics.all("stalled").length > 1);
-    expect(door.status()).toMatchObject({ backlog: 1, lastError: /ENOENT/ });
+    expect(door.status()).toMatchObject({ backlog: 1, lastError: expect.stringMatching(/ENOENT/) });
     mkdirSync(spool);
+    await until(() => existsSync(join(directory, "told")));
+    keyserver.start();
     await until(() => door.status().backlog === 0);
     const told = readFileSync(join(directory, "told"), "utf8").trim().split("\n");
-    expect(told.sort()).toEqual(readdirSync(spool).map((name) => `mail ${join(spool, name)}`));
+    expect(told).toContain(`mail ${join(spool, keyserver.taken[0]?.name ?? "")}`);
   });
 
   test("are not doubled by a notice that fails, and wait for it", async () => {
@@ -148,13 +184,101 @@ describe("files", () => {
       const notify = ["test", "-e", `${path}/pksd-is-up`];
       return `type = "pksd"\ndirectory = "spool"\nnotify = ${JSON.stringify(notify)}`;
     });
-    mkdirSync(join(directory, "spool"));
+    const spool = join(directory, "spool");
+    mkdirSync(spool);
     add(0);
     await until(() => diagnostics.all("stalled").length > 2);
-    expect(readdirSync(join(directory, "spool"))).toHaveLength(1);
+    expect(readdirSync(spool)).toHaveLength(1);
     expect(door.status().lastError).toBe("test exited with 1");
+    const keyserver = collector(spool, "pks-mail.");
+    keyserver.start();
+    await until(() => keyserver.taken.length > 0);
     writeFileSync(join(directory, "pksd-is-up"), "");
     await until(() => door.status().backlog === 0);
+  });
+
+  test("are not sent while pksd is dead and pksdctl exits with 0", async () => {
+    const { directory, add, door, diagnostics } = localDoor((path) => {
+      const notify = ["/bin/sh", "-c", `echo "$0" >> ${path}/told`, "mail {}"];
+      return `type = "pksd"\ndirectory = "spool"\nnotify = ${JSON.stringify(notify)}`;
+    });
+    const spool = join(directory, "spool");
+    mkdirSync(spool);
+    add(0);
+    await until(() => diagnostics.all("stalled").length > 0);
+    const path = expect.stringContaining(`${spool}/pks-mail.0000`);
+    // Told at once, and again within the wait: twice, unless the machine is busy.
+    const told = readFileSync(join(directory, "told"), "utf8").trim().split("\n");
+    expect(told.length).toBeGreaterThanOrEqual(2);
+    expect(new Set(told).size).toBe(1);
+    expect(diagnostics.all("spool-waits")[0]).toMatchObject({ neighbour: LOCAL_LANE, path });
+    expect(door.status().lastError).toMatch(
+      /still there after .*: the keyserver has not taken it$/,
+    );
+    expect(diagnostics.all("sent")).toEqual([]);
+    expect(readdirSync(spool).filter((name) => name.startsWith("pks-"))).toHaveLength(1);
+    const keyserver = collector(spool, "pks-mail.");
+    keyserver.start();
+    await until(() => door.status().backlog === 0);
+    expect(new Set(keyserver.taken.flatMap(({ mail }) => keysOf(mail)))).toEqual(
+      new Set([updates[0]?.fingerprint]),
+    );
+    expect(diagnostics.all("sent")).toHaveLength(1);
+  });
+
+  test("hold several updates when the keyserver is behind", async () => {
+    const { directory, log, door } = localDoor(() => 'type = "pksd"\ndirectory = "spool"');
+    const spool = join(directory, "spool");
+    mkdirSync(spool);
+    const plain = updates.slice(0, 5);
+    const origin = { neighbour: "new", transport: "kx" } as const;
+    const receivedAt = Date.now() - 3_600_000;
+    log.append(plain.map((update) => ({ update, origin, trail: [], receivedAt })));
+    const keyserver = collector(spool, "pks-mail.");
+    keyserver.start();
+    await until(() => door.status().backlog === 0);
+    expect(keyserver.taken.map(({ name }) => name.replace(/-[0-9a-f]{32}-/, " "))).toEqual([
+      "pks-mail.000000000001 p5",
+    ]);
+    expect(keysOf(keyserver.taken[0]?.mail ?? Buffer.of())).toEqual(
+      plain.map((one) => one.fingerprint),
+    );
+  });
+
+  test("that SKS could not use are refused, and the next one goes on", async () => {
+    const { directory, add, door, diagnostics } = localDoor(
+      () => 'type = "sks"\ndirectory = "messages"',
+    );
+    const [messages, failed] = [join(directory, "messages"), join(directory, "failed_messages")];
+    mkdirSync(messages);
+    mkdirSync(failed);
+    add(0);
+    await until(() => readdirSync(messages).some((name) => name.startsWith("msg-")));
+    const [name = ""] = readdirSync(messages);
+    renameSync(join(messages, name), join(failed, name));
+    const keyserver = collector(messages, "msg-");
+    keyserver.start();
+    add(1);
+    await until(() => door.status().backlog === 0);
+    expect(diagnostics.all("undelivered")).toMatchObject([
+      {
+        fingerprint: updates[0]?.fingerprint,
+        words: expect.stringMatching(/could not use it and moved it to .*\/failed_/),
+      },
+    ]);
+    expect(diagnostics.all("sent")).toMatchObject([{ fingerprint: updates[1]?.fingerprint }]);
+  });
+
+  test("that nobody takes do not keep the gateway from stopping", async () => {
+    const { directory, add, door } = localDoor(() => 'type = "sks"\ndirectory = "spool"', "1h");
+    const spool = join(directory, "spool");
+    mkdirSync(spool);
+    add(0);
+    await until(() => readdirSync(spool).some((name) => name.startsWith("msg-")));
+    const start = performance.now();
+    await door.stop(60_000);
+    expect(performance.now() - start).toBeLessThan(200);
+    expect(door.status()).toMatchObject({ backlog: 1, attempt: 0 });
   });
 });
 
@@ -183,7 +307,10 @@ describe("a program", () => {
     );
     add(0);
     await until(() => diagnostics.all("stalled").length > 1);
-    expect(door.status()).toMatchObject({ backlog: 1, lastError: /not now/ });
+    expect(door.status()).toMatchObject({
+      backlog: 1,
+      lastError: expect.stringMatching(/not now/),
+    });
     writeFileSync(join(directory, "ok"), "");
     await until(() => door.status().backlog === 0);
     expect(diagnostics.all("undelivered")).toEqual([]);
@@ -194,7 +321,7 @@ describe("a program", () => {
     add(0);
     add(1);
     await until(() => door.status().backlog === 0);
-    expect(log.lanes.undelivered(9)).toMatchObject([
+    expect(log.exceptions.list(LOCAL_LANE, "refused", 9)).toMatchObject([
       { site: LOCAL_LANE, code: 65, text: "/bin/sh exited with 65: bad key" },
       { site: LOCAL_LANE, code: 65 },
     ]);
@@ -351,7 +478,10 @@ describe("HKP", () => {
       const [sent, undelivered] = await delivered((response) => response.end(other));
       expect(sent).toBe(0);
       expect(undelivered).toMatchObject([
-        { code: 200, words: /ignored, and it does not serve \d+ of \d+ packets$/ },
+        {
+          code: 200,
+          words: expect.stringMatching(/"ignored".*, and it does not serve \d+ of \d+ packets$/),
+        },
       ]);
     });
 
@@ -361,13 +491,17 @@ describe("HKP", () => {
     ])("is refused when it serves %s", async (_, text) => {
       const [sent, undelivered] = await delivered((response) => response.end(text));
       expect(sent).toBe(0);
-      expect(undelivered).toMatchObject([{ words: /ignored, and it does not serve/ }]);
+      expect(undelivered).toMatchObject([
+        { words: expect.stringMatching(/"ignored".*, and it does not serve/) },
+      ]);
     });
 
     test("is refused when it serves no such key", async () => {
       const [sent, undelivered] = await delivered((response) => response.writeHead(404).end());
       expect(sent).toBe(0);
-      expect(undelivered).toMatchObject([{ words: /does not serve the key \(404\)$/ }]);
+      expect(undelivered).toMatchObject([
+        { words: expect.stringMatching(/does not serve the key \(404\)$/) },
+      ]);
     });
 
     test("goes once more with the self-signatures that it serves, and is sent then", async () => {
@@ -422,6 +556,50 @@ describe("HKP", () => {
       expect(diagnostics.all("undelivered")).toEqual([]);
     });
 
+    test("under a name of 2.4 goes once more as well", async () => {
+      const ann = new Signer(1);
+      const name = ann.userId("Ann");
+      const own = ann.over(name, { at: 1_700_000_000 });
+      const theirs = claim(0x10, 1_700_000_001, "2".repeat(16));
+      const summary = (word: string) =>
+        JSON.stringify({ [word]: [{ version: 4, fingerprint: ann.fingerprint }] });
+      const { url, posted } = await keyserver(
+        (response, count) => response.end(summary(count === 1 ? "invalid" : "updated")),
+        (response) => response.end(encodeArmor(ann.key(name, own))),
+      );
+      const { door, diagnostics, append } = localDoor(() => `type = "hkp"\nurl = "${url}"`);
+      append(ann.key(name, theirs));
+      await until(() => door.status().backlog === 0);
+      const [block] = readArmor(Buffer.from(posted[1]?.form.get("keytext") ?? ""));
+      if (block === undefined || block instanceof Error) throw new Error("no armor");
+      const second = readPackets(block.data).map(packetKey);
+      expect(second.sort()).toEqual([ann.primary, name, own, theirs].map(packetKey).sort());
+      expect(diagnostics.all("sent")).toHaveLength(1);
+    });
+
+    test("because it knows a revocation is refused, since it takes nothing more", async () => {
+      const ann = new Signer(1);
+      const name = ann.userId("Ann");
+      const revocation = ann.over(ann.primary, { at: 1_700_000_009, type: 0x20 });
+      const { url } = await keyserver(ignoring, (response) =>
+        response.end(encodeArmor(encodePackets([revocation]))),
+      );
+      const { door, diagnostics, append } = localDoor(() => `type = "hkp"\nurl = "${url}"`);
+      append(ann.key(name, ann.over(name, { at: 1_700_000_000 })));
+      await until(() => door.status().backlog === 0);
+      expect(diagnostics.all("undelivered")).toMatchObject([
+        {
+          code: 200,
+          words: expect.stringMatching(
+            /^200 .*, and it serves a revocation and nothing else of the key$/,
+          ),
+        },
+      ]);
+      append(ann.key(revocation, name));
+      await until(() => door.status().backlog === 0);
+      expect(diagnostics.all("sent")).toHaveLength(1);
+    });
+
     test("never holds the lane, however many there are in a row", async () => {
       const { url } = await keyserver(
         (response, count) => response.end(count > 8 ? '{"updated":[{}]}' : '{"ignored":[{}]}'),
@@ -463,6 +641,45 @@ describe("HKP", () => {
     });
   });
 
+  describe("an answer of SKS", () => {
+    const ann = new Signer(1);
+    const name = ann.userId("Ann");
+    const own = ann.over(name, { at: 1_700_000_000 });
+    const odd = ann.subkey(1, 8, 5);
+    const binding = ann.over(odd, { at: 1_700_000_000 });
+
+    test.each([
+      ["sent when it serves the subkey", ann.key(name, own, odd, binding), 1],
+      ["refused when it dropped it, whatever it said", ann.key(name, own), 0],
+    ])("to a subkey of version 5 is looked up: %s", async (_, served, sent) => {
+      const { url, posted, asked } = await keyserver(
+        (response) => response.end(SKS_ADDED),
+        (response) => response.end(encodeArmor(served)),
+      );
+      const { door, diagnostics, append } = localDoor(() => `type = "hkp"\nurl = "${url}"`);
+      append(ann.key(odd, binding, name, own));
+      await until(() => door.status().backlog === 0);
+      // The user id was posted alone; its page is believed.
+      expect(posted).toHaveLength(2);
+      expect(asked).toHaveLength(1);
+      expect(diagnostics.all("undelivered")).toHaveLength(1 - sent);
+    });
+
+    test("to a kind of key that it never takes is not waited for", async () => {
+      const { url, posted } = await keyserver((response) => response.end(SKS_ADDED));
+      const { door, diagnostics, append } = localDoor(
+        () => `type = "hkp"\nurl = "${url}"\nkind = "sks"`,
+      );
+      append(encodePackets([{ tag: TAG.publicKey, body: V6 }, name]));
+      await until(() => door.status().backlog === 0);
+      expect(posted).toEqual([]);
+      expect(diagnostics.all("undelivered")).toMatchObject([
+        { words: 'not sent: a server of kind "sks" takes nothing of this update' },
+      ]);
+      expect(diagnostics.all("sent")).toEqual([]);
+    });
+  });
+
   test("a key above the largest mail goes in one piece: that limit is about mails", async () => {
     const { url, posted } = await keyserver((response) => response.end('{"updated":[{}]}'));
     const { log, door } = localDoor(() => `type = "hkp"\nurl = "${url}"\nmax_mail = "16KiB"`);
@@ -479,40 +696,42 @@ describe("HKP", () => {
     expect(posted[0]?.form.get("keytext")?.length).toBeGreaterThan(200_000);
   });
 
-  const SKS_ADDED =
-    "<html><body>Key block added to key server database.\n  New public keys added: " +
-    "<br>1 key(s) added successfully.<br></body></html>";
-
   test.each([
     [200, '{"inserted":[{"version":4,"fingerprint":"ab"}]}', "delivered"],
-    [200, '{"inserted":null,"updated":null,"ignored":["rsa4096/ab"]}', "ignored"],
+    [200, '{"inserted":null,"updated":null,"ignored":["rsa4096/ab"]}', "unclear"],
     [200, '{"updated":["rsa4096/ab"],"ignored":["rsa4096/cd"]}', "delivered"],
-    [200, '{"ignored":["rsa4096/ab"],"invalid":["rsa4096/ab"]}', "refused"],
+    [200, '{"ignored":["rsa4096/ab"],"invalid":["rsa4096/ab"]}', "unclear"],
     [200, '{"inserted":[{}],"invalid":[{}]}', "delivered"],
-    [200, '{"invalid":[{"fingerprint":"ab","comment":"no self-signature"}]}', "refused"],
+    [200, '{"invalid":[{"fingerprint":"ab","comment":"no self-signature"}]}', "unclear"],
     [200, "{}", "refused"],
-    [200, '{"error":"database is locked"}', "temporary"],
-    [200, "[]", "temporary"],
-    [200, "", "temporary"],
+    [200, '{"error":"database is locked"}', "temporary update"],
+    [200, "[]", "temporary update"],
+    [200, "", "temporary update"],
     [200, SKS_ADDED, "delivered"],
-    [200, SKS_ADDED.replace("1 key", "0 key"), "temporary"],
+    [200, SKS_ADDED.replace("1 key", "0 key"), "temporary update"],
     [200, "<html>Add failed: a packet of version 6 is not for us<br>", "refused"],
     [200, "<html>No OpenPGP packets found in input.\n", "refused"],
     [200, "<html>Key not found\n", "refused"],
     [200, "<HTML>Key block added to key server database.\n  New public keys added: 0", "delivered"],
-    [200, "<HTML>Error: No keytext to add supplied.", "temporary"],
+    [200, "<HTML>Error: No keytext to add supplied.", "temporary update"],
     [500, "<h1>Error handling request</h1>Error handling request. Exception raised.", "refused"],
-    [500, "Internal Server Error", "temporary"],
+    [500, "Internal Server Error", "temporary update"],
     [400, "Bad Request", "refused"],
     [413, "Request Entity Too Large", "refused"],
     [422, "Unprocessable Entity", "refused"],
-    [401, "Unauthorized", "temporary"],
-    [404, "Not Found", "temporary"],
-    [429, "Too Many Requests", "temporary"],
-    [502, "Bad Gateway", "temporary"],
-    [204, "", "temporary"],
-  ])("status %i with %j is %s", (status, text, kind) => {
-    expect(answerOf(status, text).kind).toBe(kind);
+    [401, "Unauthorized", "temporary neighbour"],
+    [404, "Not Found", "temporary neighbour"],
+    [302, "Found", "temporary neighbour"],
+    [405, "Method Not Allowed", "temporary neighbour"],
+    [409, "Conflict", "temporary update"],
+    [503, "Service Unavailable", "temporary neighbour"],
+    [429, "Too Many Requests", "temporary neighbour"],
+    [502, "Bad Gateway", "temporary neighbour"],
+    [204, "", "temporary update"],
+  ])("status %i with %j is %s", (status, text, expected) => {
+    const { kind, ...more } = answerOf(status, text);
+    const about = "about" in more ? ` ${more.about}` : "";
+    expect(`${kind}${about}`).toBe(expected);
   });
 });
 
@@ -526,7 +745,8 @@ test("observe mode delivers nothing and says what it would have", async () => {
   if (config.local === undefined) throw new Error("no local section");
   const log = UpdateLog.open(config.log.path);
   const diagnostics = new Recorder();
-  const door = new LocalDoor(config, config.local, log, systemClock, diagnostics);
+  const settings = { config, local: config.local };
+  const door = new LocalDoor({ log, clock: systemClock, diagnostics }, settings);
   door.start();
   const [update] = updates;
   if (update === undefined) throw new Error("no update");

@@ -127,7 +127,9 @@ describe("a site that refuses", () => {
     put(stage, 0, 10);
     served.start();
     await heard("sent", 9);
-    expect(log.lanes.undelivered(10)).toMatchObject([{ site: "old", seq: 5, code: 554 }]);
+    expect(log.exceptions.list("old", "refused", 10)).toMatchObject([
+      { site: "old", seq: 5, code: 554 },
+    ]);
     expect(diagnostics.all("unpacked")).toMatchObject([{ seq: 1, updates: 10, code: 554 }]);
     expect(relay.seen).toHaveLength(11);
     // What comes behind them is packed again.
@@ -140,7 +142,7 @@ describe("a site that refuses", () => {
     expect(relay.taken.at(-1)?.raw).toSatisfy((raw: string) => holds(raw, 19) && holds(raw, 18));
   });
 
-  test("for now what comes together gets it one by one, too, after three tries", async () => {
+  test("for now what comes together gets it one by one, too", async () => {
     const stage = await world(undefined, [10]);
     const { relay, lane, heard, log } = stage;
     relay.answer = (phase) => {
@@ -154,38 +156,8 @@ describe("a site that refuses", () => {
     served.start();
     await heard("sent", 6);
     expect(hashes(relay)).toEqual(keys.slice(0, 6).map(({ hash }) => hash));
-    // One to six, two to six and three to six three times each, each followed by its first alone.
-    expect(relay.seen).toHaveLength(3 * 4 + 1);
-    expect(log.lanes.undelivered(10)).toEqual([]);
-  });
-
-  test("six in a row is taken for sick: no more is given up before its schedule is", async () => {
-    const stage = await world(undefined, [30, 30]);
-    const { relay, lane, heard, log, diagnostics } = stage;
-    relay.answer = (phase) => (phase === "dot" ? "554 5.3.0 Out of order" : undefined);
-    const served = lane();
-    put(stage, 0, 10);
-    served.start();
-    await heard("undelivered", 5);
-    await heard("stalled", 1);
-    expect(log.lanes.undelivered(20)).toHaveLength(5);
-    expect(served.status()).toMatchObject({ cursor: 5, lastError: expect.stringMatching("order") });
-    relay.answer = () => undefined;
-    await heard("sent", 5);
-    expect(diagnostics.all("sent").map(({ seq }) => seq)).toEqual([6, 7, 8, 9, 10]);
-    expect(log.lanes.undelivered(20)).toHaveLength(5);
-  });
-
-  test("and is never waited for without end", async () => {
-    const stage = await world(undefined, [10, 10]);
-    const { relay, lane, heard, log } = stage;
-    relay.answer = (phase) => (phase === "dot" ? "554 5.3.0 Out of order" : undefined);
-    lane().start();
-    put(stage, 0, 7);
-    await heard("undelivered", 7);
-    expect(log.lanes.get("old")?.cursor).toBe(7);
-    // Five at once, each of the others three times.
-    expect(relay.seen).toHaveLength(1 + 5 + 2 * 3);
+    expect(relay.seen).toHaveLength(1 + 6);
+    expect(log.exceptions.list("old", "refused", 10)).toEqual([]);
   });
 });
 

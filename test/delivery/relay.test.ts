@@ -39,6 +39,7 @@ test("delivered: the very bytes, the envelope that was asked for, one recipient"
   const raw = Buffer.from("To: a@b.example\r\n\r\n.one dot\r\n..two\r\n.\r\nend\r\n");
   expect(await transportTo(relay).deliver(raw, FROM, TO)).toEqual({
     kind: "delivered",
+    how: "relayed",
     reply: "250 2.0.0 Queued",
   });
   expect(relay.taken).toMatchObject([{ from: FROM, to: [TO], raw: raw.toString("latin1") }]);
@@ -53,13 +54,15 @@ test("delivered: the very bytes, the envelope that was asked for, one recipient"
 describe("each answer in each phase", () => {
   test.each(PHASES)("%s: 4xx is temporary, with the code", async (phase) => {
     const result = await outcome(phase, "451 4.7.1 Greylisted");
-    expect(result).toMatchObject({ kind: "temporary", code: 451 });
+    const about = phase === "dot" ? "update" : "neighbour";
+    expect(result).toMatchObject({ kind: "temporary", about, code: 451 });
     expect(result).toMatchObject({ words: expect.stringContaining("Greylisted") });
   });
 
   test.each(PHASES)("%s: 421 is temporary, with the code", async (phase) => {
     expect(await outcome(phase, "421 4.3.2 Going down")).toMatchObject({
       kind: "temporary",
+      about: "neighbour",
       code: 421,
     });
   });
@@ -69,6 +72,19 @@ describe("each answer in each phase", () => {
       kind: phase === "dot" ? "refused" : "temporary",
       code: 554,
     });
+  });
+
+  test("mail: a refusal of the size is the mail's, one of a full mailbox is not", async () => {
+    for (const reply of ["552 Too large", "552 5.3.4 Too large", "554 5.3.4 Too large"]) {
+      expect(await outcome("mail", reply)).toMatchObject({ kind: "refused" });
+    }
+    for (const [phase, reply] of [
+      ["mail", "552 5.2.2 Full"],
+      ["rcpt", "552 5.3.4 Too large"],
+      ["mail", "452 4.3.1 Full"],
+    ] as const) {
+      expect(await outcome(phase, reply)).toMatchObject({ kind: "temporary", about: "neighbour" });
+    }
   });
 
   test("dot: 503 says that the session is out of step, not that the mail is bad", async () => {
@@ -85,7 +101,9 @@ describe("each answer in each phase", () => {
 
   test.each(PHASES)("%s: hanging up and resetting are temporary", async (phase) => {
     for (const answer of ["hang up", "reset"] as const) {
-      expect(await outcome(phase, answer)).toMatchObject({ kind: "temporary", code: undefined });
+      const about = phase === "dot" ? "update" : "neighbour";
+      const result = { kind: "temporary", about, code: undefined };
+      expect(await outcome(phase, answer)).toMatchObject(result);
     }
   });
 
@@ -194,5 +212,9 @@ test("words of a relay are one printable line", () => {
   const result = outcomeOf(error);
   expect(result).toMatchObject({ kind: "refused", code: 550 });
   expect("words" in result && result.words).toMatch(/^[ -~]{1,300}$/);
-  expect(outcomeOf("what")).toEqual({ kind: "temporary", code: undefined, words: "unknown" });
+  expect(outcomeOf("what")).toMatchObject({
+    kind: "temporary",
+    about: "neighbour",
+    words: "unknown",
+  });
 });

@@ -9,8 +9,8 @@ import { join } from "node:path";
 import { SMTPServer, type SMTPServerOptions } from "smtp-server";
 import { afterAll, describe, expect, onTestFinished, test } from "vitest";
 import { type Security, SmtpRelay, TRANSPORT_LIMITS } from "../../src/delivery/relay.js";
-import { makeCertificate } from "../certificates.js";
 import { fixture } from "../mail/fixtures.js";
+import { makeCertificate } from "../support/certificates.js";
 import { Relay } from "./relay.js";
 
 const DIR = mkdtempSync(join(tmpdir(), "kxgw-relay-tls-"));

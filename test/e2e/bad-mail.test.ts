@@ -9,8 +9,8 @@ import { generateKey, type PrivateKey, readPrivateKey } from "openpgp";
 import { expect, it } from "vitest";
 import type { GatewayProcess } from "../../src/demo/process.js";
 import { encodeArmor } from "../../src/openpgp/armor.js";
+import { SmtpClient } from "../support/smtp-client.js";
 import { made, mailOf, OLD, SITE } from "./material.js";
-import { SmtpClient } from "./smtp-client.js";
 import { base, configFile, logOf, start } from "./stage.js";
 
 const CONFIG = `${base(SITE, 'max_size = "64KiB"')}[[peer]]
@@ -78,7 +78,8 @@ it("answers each, takes the good mail that follows, and stores no bad one", asyn
   const client = await SmtpClient.connect(gateway.port("smtp"));
   for (const [index, [name, mail, code, text]] of BAD.entries()) {
     const reply = await client.deliver(mail, ENVELOPE);
-    expect([name, reply.code, reply.text]).toEqual([name, code, expect.stringMatching(text)]);
+    expect([name, reply.code]).toEqual([name, code]);
+    expect(reply.text.slice("550 ".length)).toMatch(text);
     expect((await client.deliver(mailOf(good(index).armor), ENVELOPE)).code).toBe(250);
   }
   expect(await hashes(file)).toEqual(BAD.map((_, index) => good(index).hash));
@@ -96,7 +97,7 @@ it("takes the good keys of a mail that holds a secret one, and says what it left
   const client = await SmtpClient.connect(gateway.port("smtp"));
   const blocks = [good(1).armor, SECRET.armored, good(2).armor, encodeArmor(SECRET.binary)];
   const reply = await client.deliver(mailOf(blocks.join("\n")), ENVELOPE);
-  expect([reply.code, reply.text]).toEqual([250, "2.0.0 Stored 2 new, 0 known."]);
+  expect([reply.code, reply.text]).toEqual([250, "250 2.0.0 Stored 2 new, 0 known."]);
   expect(await hashes(file)).toEqual([good(1).hash, good(2).hash]);
   expectNoSecret(file, gateway);
   await gateway.end();
@@ -121,7 +122,7 @@ it("knows who may write, and to whom", async () => {
     }),
     await (await SmtpClient.connect(port)).deliver("", { ...ENVELOPE, parameters: "SIZE=65537" }),
   ];
-  expect(answers.map(({ code, text }) => [code, text.slice(0, 6)])).toEqual([
+  expect(answers.map(({ code, text }) => [code, text.slice(4, 10)])).toEqual([
     [550, "5.7.1 "],
     [550, "5.7.1 "],
     [550, "5.7.1 "],

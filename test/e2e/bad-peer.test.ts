@@ -5,11 +5,12 @@
  */
 import { generateKey } from "openpgp";
 import { expect, it } from "vitest";
-import { KxScript } from "./kx-script.js";
+import { KxScript } from "../support/kx-script.js";
+import { SmtpClient } from "../support/smtp-client.js";
+import { quietFor, until } from "../support/until.js";
 import type { Made } from "./material.js";
 import { made, mailOf, OLD, SITE } from "./material.js";
-import { SmtpClient } from "./smtp-client.js";
-import { base, configFile, legacySite, logOf, pause, start, until } from "./stage.js";
+import { base, configFile, legacySite, logOf, start } from "./stage.js";
 import { FAR } from "./world.js";
 
 /** Peers by address: 127.0.0.3 is "three", 127.0.0.4 is "four". */
@@ -76,7 +77,7 @@ it("a wrong body from one peer does not keep the right one of another out", asyn
     expect([name, asked.lines]).toEqual([name, [String(number)]]);
     // The second announcer is an alternate while the first one is asked.
     four.announce(number + 100, right);
-    await pause(50);
+    await quietFor(50, "a second announcer would be asked at once");
     expect(four.inbox.filter(({ command }) => command === "GETUPDATE")).toEqual([]);
 
     three.send("UPDATE", ...updateLines(asked.tag, number, right, wrongBody(number)));
@@ -123,13 +124,13 @@ it("an announcement of what is known causes no traffic", async () => {
     () => far.received.length === 2,
     () => "both mails",
   );
-  // The first announcement after an empty log is listed once, to see what came before it.
+  // What the gateway says by itself is both announcements, to each of them.
+  for (const peer of [three, four, three, four]) await peer.message("IHAVE");
   for (const peer of [three, four]) peer.announce(1, RIGHT);
-  await pause(700);
   const before = [three.bytesIn, four.bytesIn];
   for (const peer of [three, four]) peer.announce(2, OTHER);
   for (const peer of [three, four, three]) peer.announce(2, OTHER);
-  await pause(700);
+  await quietFor(700, "an update that is not known would be asked for");
   expect([three.bytesIn, four.bytesIn]).toEqual(before);
   expect(far.received).toHaveLength(2);
   expect(await logOf(file)).toHaveLength(2);

@@ -6,9 +6,10 @@
 import { expect, it } from "vitest";
 import { Relay } from "../delivery/relay.js";
 import { SAMPLES } from "../mail/reports.js";
+import { SmtpClient } from "../support/smtp-client.js";
+import { until } from "../support/until.js";
 import { made, mailOf, OLD, SITE } from "./material.js";
-import { SmtpClient } from "./smtp-client.js";
-import { base, configFile, kxgw, start, until } from "./stage.js";
+import { base, configFile, kxgw, start } from "./stage.js";
 
 const FAR = "pgp-public-keys@far.example.net";
 const ADDRESS = /^pgp-bounces\+Far-Site=\d+=[0-9a-f]{10}@kx\.example\.org$/;

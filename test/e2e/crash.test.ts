@@ -7,9 +7,11 @@ import { cpSync, symlinkSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { expect, it } from "vitest";
 import type { GatewayProcess } from "../../src/demo/process.js";
+import { scratch } from "../support/scratch.js";
+import { SmtpClient } from "../support/smtp-client.js";
+import { pause, until } from "../support/until.js";
 import { made, mailOf, OLD, SITE } from "./material.js";
-import { SmtpClient } from "./smtp-client.js";
-import { logOf, pause, ROOT, scratch, start, until } from "./stage.js";
+import { logOf, ROOT, start } from "./stage.js";
 import type { World } from "./world.js";
 import { world } from "./world.js";
 
@@ -85,7 +87,7 @@ function hastyProgram(): string {
     `export class GroupCommit {
       #log;
       constructor(log) { this.#log = log; }
-      async append(arrivals) {
+      async submit({ arrivals }) {
         setTimeout(() => this.#log.append(arrivals), 200);
         return arrivals.map(() => ({ outcome: "appended", seq: 1, collision: false }));
       }

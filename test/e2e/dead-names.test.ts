@@ -6,9 +6,10 @@ import { lookup } from "node:dns/promises";
 import { createServer } from "node:net";
 import { expect, onTestFinished, test, vi } from "vitest";
 import { parseConfig } from "../../src/config/load.js";
-import { armoredKeys, eventually, startGateway } from "../admin/gateway.js";
+import { armoredKeys, startGateway } from "../admin/gateway.js";
 import { sendTo } from "../ingress/hkp-door.js";
-import { freePort } from "./stage.js";
+import { freePort } from "../support/ports.js";
+import { pause, until } from "../support/until.js";
 
 vi.mock("node:dns/promises", async (original) => {
   const real = await original<typeof import("node:dns/promises")>();
@@ -67,7 +68,7 @@ ${out}
       new Promise<boolean>((resolve) => {
         silent.getConnections((_, count) => resolve(count > 0));
       });
-    await eventually(isConnected);
+    await until(isConnected);
 
     let [lastAt, longest] = [performance.now(), 0];
     let isOver = false;
@@ -75,7 +76,7 @@ ${out}
       while (!isOver) {
         if ((await post(two).catch(() => 0)) === 200) lastAt = performance.now();
         longest = Math.max(longest, performance.now() - lastAt);
-        await new Promise((resolve) => setTimeout(resolve, 20));
+        await pause(20);
       }
     })();
     const reloadedAt = performance.now();

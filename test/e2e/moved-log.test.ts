@@ -9,9 +9,10 @@ import { describe, expect, it } from "vitest";
 import type { GatewayProcess } from "../../src/demo/process.js";
 import { EXIT } from "../../src/errors.js";
 import { inspectLog } from "../../src/log/inspect.js";
+import { SmtpClient } from "../support/smtp-client.js";
+import { until } from "../support/until.js";
 import { incremental, made, SITE_ADDRESS } from "../torture/material.js";
-import { SmtpClient } from "../torture/smtp-client.js";
-import { base, configFile, kxgw, spawn, start, until } from "./stage.js";
+import { base, configFile, kxgw, spawn, start } from "./stage.js";
 
 const PEER = '[[peer]]\nname = "old"\naccept_from = ["127.0.0.1"]\n';
 

@@ -5,7 +5,9 @@
 import { existsSync } from "node:fs";
 import { join } from "node:path";
 import { expect, it } from "vitest";
-import { scratch, spawn, until } from "./stage.js";
+import { scratch } from "../support/scratch.js";
+import { until } from "../support/until.js";
+import { spawn } from "./stage.js";
 
 const FREE = {
   KXGW_SMTP__LISTEN: "127.0.0.1:0",

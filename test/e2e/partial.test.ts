@@ -5,9 +5,10 @@
 import { writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { expect, it } from "vitest";
+import { quietFor, until } from "../support/until.js";
 import { configOf, opened, prepared } from "./all-ways.js";
 import { made } from "./material.js";
-import { legacySite, logOf, pause, until } from "./stage.js";
+import { legacySite, logOf } from "./stage.js";
 import { FAR } from "./world.js";
 
 const [MINE, STRANGE, NAMELESS, LATER] = [1, 2, 3, 4].map((n) => made("partial", n));
@@ -20,7 +21,7 @@ it("carries the keys of its file, and fetches no other", async () => {
   const ways = await opened(file);
   const { gateway } = ways;
 
-  expect(await ways.mail(STRANGE)).toMatch(/^550 5\.7\.1 This gateway carries only some keys/);
+  expect(await ways.mail(STRANGE)).toMatch(/^550 5\.7\.1 .*This gateway carries only some keys/);
   expect(await ways.post(STRANGE)).toMatch(/^422 This gateway carries only some keys/);
   ways.spool(STRANGE);
   await gateway.event("mail-refused", ({ client }) => client === "spool");
@@ -83,13 +84,13 @@ it("takes updates of the keys that it knows, and no new ones", async () => {
 
   writeFileSync(file, text);
   const ways = await opened(file);
-  expect(await ways.mail(STRANGE)).toMatch(/^550 5\.7\.1 This gateway accepts no new keys/);
+  expect(await ways.mail(STRANGE)).toMatch(/^550 5\.7\.1 .*This gateway accepts no new keys/);
   expect(await ways.mail(made("partial", 1, 50))).toMatch(/^250 /);
   const three = await ways.peer();
   three.announce(1, STRANGE);
   three.announce(2, made("partial", 1, 60));
   expect((await three.message("GETUPDATE")).lines).toEqual(["2"]);
-  await pause(50);
+  await quietFor(50, "the key that is not carried would be asked for");
   expect(three.inbox.filter(({ command }) => command === "GETUPDATE")).toEqual([]);
   expect((await ways.kxgw("status")).stdout).toContain("keys      no new keys accepted\n");
 });

@@ -8,11 +8,13 @@ import { systemClock } from "../../src/clock.js";
 import { parseConfig } from "../../src/config/load.js";
 import type { EventName, Fields } from "../../src/diagnostics.js";
 import { Gateway } from "../../src/gateway.js";
+import { checked } from "../support/reported.js";
+import { scratch } from "../support/scratch.js";
+import { SmtpClient } from "../support/smtp-client.js";
+import { pause, quietFor, until } from "../support/until.js";
 import { Wire } from "./cut.js";
 import { Hub } from "./hub.js";
 import { made, mailOf, OLD } from "./material.js";
-import { SmtpClient } from "./smtp-client.js";
-import { pause, scratch, until } from "./stage.js";
 
 const SITE_A = "pgp-public-keys@kx.example.org";
 const SITE_B = "pgp-public-keys@b.kx.example.org";
@@ -21,11 +23,9 @@ const FALLBACK_MS = 600;
 /** A gateway of this process, and what it has reported. */
 async function gateway(text: string, directory = scratch()) {
   const events: { readonly event: EventName; readonly fields: Fields }[] = [];
-  const diagnostics = {
-    report: (event: EventName, fields: Fields = {}) => void events.push({ event, fields }),
-  };
+  const diagnostics = checked((event, fields) => events.push({ event, fields }));
   const config = (of: string) => parseConfig(of, "kxgw.toml", directory, {});
-  const one = await Gateway.start(config(text), systemClock, diagnostics);
+  const one = await Gateway.start({ clock: systemClock, diagnostics }, config(text));
   onTestFinished(() => one.stop());
   const all = (event: EventName) => events.filter((line) => line.event === event);
   return {
@@ -128,7 +128,7 @@ it("auto: KX while it is there, mail when it was cut for long enough, and back",
   await arrived(first);
   expect(mailed()).toEqual([]);
   // Longer than the fallback: a healthy session mails nothing, and what was served is proven.
-  await pause(FALLBACK_MS + 400);
+  await quietFor(FALLBACK_MS + 400, "a session that counts as down would have mail sent");
   expect(await neighbour(a.admin())).toMatchObject({ path: "kx", via: "auto", state: "good" });
 
   await wire.cut();
@@ -177,7 +177,7 @@ it("one cursor over every change of via: nothing lost, nothing twice, nobody bur
 
   // To auto in the midst of it: what mail has not taken KX takes.
   const many = put(40);
-  await pause(100);
+  await until(() => mailed().length > 10);
   await a.reload(textA(auto));
   const halves = await many;
   expect(halves.length).toBeGreaterThan(0);
@@ -187,6 +187,7 @@ it("one cursor over every change of via: nothing lost, nothing twice, nobody bur
   await arrived(halves);
 
   // To kx, whose lane goes on unseen.
+  // What was served counts as read once a later LIST is answered, which nothing outside shows.
   await pause(1300);
   await a.reload(textA('via = "kx"'));
   await connected(3);
@@ -197,14 +198,14 @@ it("one cursor over every change of via: nothing lost, nothing twice, nobody bur
   await wire.cut();
   const before = mailed();
   const left = await put(3);
-  await pause(2 * FALLBACK_MS);
+  await quietFor(2 * FALLBACK_MS, 'via = "auto" would fall back to mail');
   expect(mailed()).toEqual(before);
 
   // And back to mail: what KX did not get across, and no more.
   await a.reload(textA('via = "mail"'));
   await arrived(left);
   await carried(before.length + 3);
-  await pause(300);
+  await quietFor(300, "a mail too many would be sent");
   expect(mailed().slice(before.length)).toEqual(left);
   const carriedAll = [...mailed(), ...served()];
   const wanted = [...byMail, ...rest, ...byKx, ...left];
@@ -222,7 +223,7 @@ it("observe: sends by neither road, and says by which it would have", async () =
     () => "KX",
   );
   const [byKx] = await put(1);
-  await pause(300);
+  await until(() => a.all("would-send").length === 1);
   await wire.cut();
   await pause(FALLBACK_MS + 300);
   const [byMail] = await put(1);
@@ -230,7 +231,7 @@ it("observe: sends by neither road, and says by which it would have", async () =
     () => a.all("would-send").length >= 2,
     () => "two words",
   );
-  await pause(300);
+  await quietFor(300, "a third word or a mail would come");
   const would = a.all("would-send").map(({ fields }) => [fields.hash, fields.via ?? "mail"]);
   expect(would).toEqual([
     [byKx, "kx"],

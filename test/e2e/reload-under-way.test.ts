@@ -6,9 +6,11 @@ import { connect } from "node:net";
 import { expect, it, onTestFinished } from "vitest";
 import type { GatewayProcess } from "../../src/demo/process.js";
 import { inspectLog } from "../../src/log/inspect.js";
+import { freePort } from "../support/ports.js";
+import { SmtpClient } from "../support/smtp-client.js";
+import { until } from "../support/until.js";
 import { incremental, made, SITE_ADDRESS } from "../torture/material.js";
-import { SmtpClient } from "../torture/smtp-client.js";
-import { base, configFile, freePort, start, until } from "./stage.js";
+import { base, configFile, start } from "./stage.js";
 
 const AT_ONCE_MS = 2000;
 

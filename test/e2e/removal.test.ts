@@ -4,10 +4,11 @@
  */
 import { expect, it, onTestFinished } from "vitest";
 import { LegacySite } from "../../src/demo/site.js";
+import type { KxScript } from "../support/kx-script.js";
+import { freePort } from "../support/ports.js";
+import { until } from "../support/until.js";
 import { configOf, opened, prepared } from "./all-ways.js";
-import type { KxScript } from "./kx-script.js";
 import { made } from "./material.js";
-import { freePort, until } from "./stage.js";
 import { FAR } from "./world.js";
 
 /** The n-th variant of the key of a name: the same user id, another signature. */
@@ -58,7 +59,7 @@ it("a blocked key stays out and in, a forgotten one is gone, and the others go o
 
   // In: refused everywhere, and not even fetched.
   expect(await ways.mail(key("bad", 1))).toMatch(
-    /^550 5\.7\.1 This gateway does not carry the key \w+/,
+    /^550 5\.7\.1 Content declined by policy\. .*does not carry the key \w+/,
   );
   expect(await ways.post(key("bad", 2))).toMatch(/^422 This gateway does not carry the key \w+/);
   ways.spool(key("bad", 3));

@@ -10,12 +10,15 @@ import { backfillCommand } from "../../src/cli/backfill.js";
 import { doctorCommand } from "../../src/cli/doctor.js";
 import { peersCommand } from "../../src/cli/peers.js";
 import { UpdateLog } from "../../src/log/update-log.js";
-import { eventually, HEAD, scratch, startGateway } from "../admin/gateway.js";
+import { HEAD, startGateway } from "../admin/gateway.js";
 import { captured } from "../cli/captured.js";
 import { Relay } from "../delivery/relay.js";
-import { key, keyserver } from "../ingress/keyserver.js";
 import { bytes } from "../mail/fixtures.js";
-import { KxScript } from "./kx-script.js";
+import { key } from "../repair/stage.js";
+import { keyserver } from "../support/keyserver.js";
+import { KxScript } from "../support/kx-script.js";
+import { scratch } from "../support/scratch.js";
+import { until } from "../support/until.js";
 import { Pksd } from "./pksd.js";
 
 const KEYS = Array.from({ length: 8 }, (_, index) => key(index));
@@ -78,7 +81,7 @@ describe("a KX peer that no longer has what it announced", () => {
     });
     const { told, port, show } = await gateway(`${KX}repair = "${found.repair}"\n`);
     await forgetful(port("kx"), 5);
-    await eventually(() => told("repaired").length === 5);
+    await until(() => told("repaired").length === 5);
     const lost = told("update-lost").map(({ fields }) => fields.hash);
     expect(new Set(lost)).toEqual(new Set(KEYS.slice(0, 5).map(({ update }) => update.hash)));
     expect(told("repair-failed")).toEqual([]);
@@ -89,7 +92,7 @@ describe("a KX peer that no longer has what it announced", () => {
   it("without anything to ask is an error, and doctor says what to do", async () => {
     const { told, port, doctor } = await gateway(KX);
     await forgetful(port("kx"), 2);
-    await eventually(() => told("repair-failed").length === 2);
+    await until(() => told("repair-failed").length === 2);
     const { text } = await doctor();
     expect(text).toMatch(/\d updates could not be fetched again; last error: no keyserver to ask/);
     expect(text).toContain('repair = "hkp://host"');
@@ -105,14 +108,14 @@ describe("a KX peer that no longer has what it announced", () => {
     // 2 to 20 are not listed any more.
     peer.announce(21, second.update);
     await peer.give(21, second);
-    await eventually(() => told("repair-failed").length === 1);
+    await until(() => told("repair-failed").length === 1);
     expect(told("peer-gap")[0]?.fields).toMatchObject({ low: 2, high: 20, numbers: 19 });
     expect((await doctor()).text).toContain("19 updates could not be fetched again");
     const [third] = others;
     if (third === undefined) throw new Error("there is no third key");
     peer.announce(22, third.update);
     hasNothing(peer);
-    await eventually(() => told("repair-failed").length === 2);
+    await until(() => told("repair-failed").length === 2);
     expect((await doctor()).text).toContain("20 updates could not be fetched again");
   });
 
@@ -125,7 +128,7 @@ describe("a KX peer that no longer has what it announced", () => {
     });
     const { told, port, backfill } = await gateway(`${KX}repair = "${found.repair}"\n`);
     await forgetful(port("kx"), 4);
-    await eventually(() => told("repair-failed").length === 4);
+    await until(() => told("repair-failed").length === 4);
     isEmpty = false;
     const { code, text, errors } = await backfill("three");
     expect([code, text.split("\n")[0]]).toEqual([
@@ -133,7 +136,7 @@ describe("a KX peer that no longer has what it announced", () => {
     ]);
     expect(text).toMatch(/\nDone: /);
     expect(errors).toContain("three: at 4 of 4, 0 updates to fetch");
-    await eventually(() => told("repaired").length === 4);
+    await until(() => told("repaired").length === 4);
     expect(told("peer-reset").map(({ fields }) => fields.reason)).toEqual(["ordered"]);
   });
 });
@@ -204,7 +207,7 @@ describe("a pksd, by mail", () => {
     await pksd.mail("pgp-public-keys@kx.example.org", { ...unasked, part });
     expect(told("reply-swallowed")).toHaveLength(1);
     await forgetful(port("kx"), 1);
-    await eventually(() => told("repaired").length === 1);
+    await until(() => told("repaired").length === 1);
     expect(pksd.commands).toEqual([`GET 0x${mine.fingerprint}`]);
     expect(told("accepted").map(({ fields }) => fields.fingerprint)).toEqual([mine.fingerprint]);
     expect(told("key-refused").map(({ fields }) => fields.reason)).toEqual(["wrong-key"]);
@@ -220,7 +223,7 @@ describe("a pksd, by mail", () => {
     const mail = 'via = "kx"\nmail = "pks@three.example.net"\nrepair = "mail"\n';
     const { told, port } = await besidePksd(`${three}${mail}accept_from = ["127.0.0.1"]\n`);
     await forgetful(port("kx"), 1);
-    await eventually(() => told("repair-failed").length === 1);
+    await until(() => told("repair-failed").length === 1);
     const problem = "three: No matching keys in database";
     expect(told("repair-failed")[0]?.fields).toMatchObject({ why: "lost", problem });
   });
@@ -246,7 +249,7 @@ describe("a site that took no mail for longer than bodies are kept", () => {
         `[[peer]]\nname = "pks"\naccept_from = ["127.0.0.1"]\nrepair = "${found.repair}"\n`,
       directory,
     );
-    await eventually(() => told("sent").length === 2);
+    await until(() => told("sent").length === 2);
     expect(told("body-expired")).toHaveLength(1);
     expect(told("repaired")[0]?.fields).toMatchObject({ why: "expired", appended: 0, known: 1 });
     expect(relay.taken.map(({ to }) => to[0])).toEqual(Array(2).fill("pks@far.example.net"));

@@ -8,9 +8,11 @@ import { dirname, join } from "node:path";
 import { expect, it } from "vitest";
 import type { GatewayProcess } from "../../src/demo/process.js";
 import type { LegacySite } from "../../src/demo/site.js";
+import { scratch } from "../support/scratch.js";
+import { SmtpClient } from "../support/smtp-client.js";
+import { until } from "../support/until.js";
 import { made, mailOf, OLD, SITE } from "./material.js";
-import { SmtpClient } from "./smtp-client.js";
-import { kxgw, logOf, scratch, start, until } from "./stage.js";
+import { kxgw, logOf, start } from "./stage.js";
 import { FAR, SITE_B, world } from "./world.js";
 
 const keys = Array.from({ length: 8 }, (_, n) => made("restore", n + 1));

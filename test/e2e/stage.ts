@@ -5,27 +5,19 @@
  * on an old build is told so, for a test of yesterday's program proves nothing.
  */
 import { execFile } from "node:child_process";
-import { existsSync, mkdtempSync, readdirSync, rmSync, statSync, writeFileSync } from "node:fs";
-import { createServer } from "node:net";
-import { tmpdir } from "node:os";
+import { existsSync, readdirSync, statSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { onTestFinished } from "vitest";
 import type { GatewayPlace } from "../../src/demo/process.js";
 import { GatewayProcess } from "../../src/demo/process.js";
 import { LegacySite } from "../../src/demo/site.js";
+import { scratch } from "../support/scratch.js";
 
 export const ROOT = fileURLToPath(new URL("../../", import.meta.url));
 export const PROGRAM = join(ROOT, "dist/main.js");
 
 assertFreshBuild();
-
-/** A directory that is gone when the running test is finished. */
-export function scratch(): string {
-  const directory = mkdtempSync(join(tmpdir(), "kxgw-e2e-"));
-  onTestFinished(() => rmSync(directory, { recursive: true, force: true }));
-  return directory;
-}
 
 /** A config file of this text; the log of its gateway lies beside it. */
 export function configFile(text: string, name = "kxgw"): string {
@@ -125,33 +117,6 @@ export async function logOf(file: string): Promise<LogLine[]> {
   if (code !== 0) throw new Error(`kxgw log: ${code}: ${stderr}`);
   const lines = stdout.split("\n").filter((line) => line !== "");
   return lines.map((line) => JSON.parse(line) as LogLine);
-}
-
-/** Waits until `isSo`, and fails with `what` when that does not come. */
-export async function until(
-  isSo: () => boolean | Promise<boolean>,
-  what: () => string,
-  ms = 15_000,
-): Promise<void> {
-  const deadline = performance.now() + ms;
-  while (!(await isSo())) {
-    if (performance.now() > deadline) throw new Error(`never came: ${what()}`);
-    await pause(20);
-  }
-}
-
-export function pause(ms: number): Promise<void> {
-  return new Promise((resolve) => setTimeout(resolve, ms));
-}
-
-/** A port that is free now on an address of loopback. */
-export async function freePort(host = "127.0.0.1"): Promise<number> {
-  const server = createServer();
-  await new Promise<void>((resolve) => server.listen(0, host, resolve));
-  const address = server.address();
-  await new Promise<void>((resolve) => server.close(() => resolve()));
-  if (typeof address !== "object" || address === null) throw new Error("no port is free");
-  return address.port;
 }
 
 function assertFreshBuild(): void {

@@ -7,8 +7,9 @@ import { createServer } from "node:net";
 import { dirname, join } from "node:path";
 import Database from "better-sqlite3";
 import { expect, it, onTestFinished } from "vitest";
+import { freePort } from "../support/ports.js";
 import { SITE } from "./material.js";
-import { base, configFile, freePort, kxgw, start } from "./stage.js";
+import { base, configFile, kxgw, start } from "./stage.js";
 
 it("a config with faults: all of them, by line and key, 78", async () => {
   const text = `${base(SITE)}lisen = "x"\n[kx]\nreconnect = "soon"\n[smpt]\n`;

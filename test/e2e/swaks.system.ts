@@ -6,8 +6,10 @@
 import { writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { expect, it } from "vitest";
+import { scratch } from "../support/scratch.js";
+import { until } from "../support/until.js";
 import { made, OLD, SITE } from "./material.js";
-import { kxgw, logOf, run, scratch, spawn, start, until } from "./stage.js";
+import { kxgw, logOf, run, spawn, start } from "./stage.js";
 import { mergedHashes, world } from "./world.js";
 
 const FREE = {

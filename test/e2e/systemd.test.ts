@@ -11,6 +11,6 @@ it("says what to do when systemd hands over nothing by that name", async () => {
   );
   const gateway = spawn(file);
   expect(await gateway.exited).toBe(69);
-  expect(gateway.errors).toContain('systemd handed over no TCP socket by the name "smtp"');
+  expect(gateway.errors).toContain('systemd passed no socket named "smtp"');
   expect(gateway.errors).toContain("Start its .socket unit");
 });

@@ -15,6 +15,7 @@ import { admit } from "../../src/admit.js";
 import { UpdateLog } from "../../src/log/update-log.js";
 import { encodeArmor } from "../../src/openpgp/armor.js";
 import type { Fingerprint, Update, UpdateHash } from "../../src/update.js";
+import { soon } from "../support/soon.js";
 import { base, configFile, start } from "./stage.js";
 
 const KEY = new URL("../fixtures/keys/role-F8D2585B8783D481.asc", import.meta.url);
@@ -93,8 +94,8 @@ class Wire {
   /** The next message is these lines after its tag, and nothing else; returns the tag. */
   async hear(...lines: readonly string[]): Promise<string> {
     const rest = `\r\n${lines.join("\r\n")}\r\n.\r\n`;
-    await expect.poll(() => this.#heard.length, { timeout: 15_000 }).toBeGreaterThan(rest.length);
-    await expect.poll(() => this.#heard.slice(4, 4 + rest.length)).toBe(rest);
+    await soon(() => this.#heard.length).toBeGreaterThan(rest.length);
+    await soon(() => this.#heard.slice(4, 4 + rest.length)).toBe(rest);
     const tag = this.#heard.slice(0, 4);
     expect(tag).toMatch(/^[0-9A-Za-z]{4}$/);
     this.#heard = this.#heard.slice(4 + rest.length);

@@ -8,10 +8,12 @@
 import { writeFileSync } from "node:fs";
 import { expect, it } from "vitest";
 import type { EventLine, GatewayProcess } from "../../src/demo/process.js";
+import { freePort } from "../support/ports.js";
+import { SmtpClient } from "../support/smtp-client.js";
+import { pause, until } from "../support/until.js";
 import { Hub } from "./hub.js";
 import { made, mailOf, OLD } from "./material.js";
-import { SmtpClient } from "./smtp-client.js";
-import { configFile, freePort, logOf, pause, start, until } from "./stage.js";
+import { configFile, logOf, start } from "./stage.js";
 
 const NAMES = ["ash", "elm", "fir", "oak"] as const;
 type Name = (typeof NAMES)[number];
@@ -150,10 +152,11 @@ it("loses nothing and repeats nothing while neighbours turn from mail to KX", as
       await pause(10);
     }
   })();
-  await pause(500);
+  await until(() => accepted.length >= 20);
   for (const [index, [a, b]] of pairs.entries()) {
     await turn(a, b, "auto");
-    await pause(300);
+    const sofar = accepted.length;
+    await until(() => accepted.length >= sofar + 10);
     if (index === 2) await kill(KILLED);
   }
   for (const [a, b] of pairs) await turn(a, b, "kx");

@@ -10,8 +10,9 @@ import { keysIn } from "../../src/demo/site.js";
 import type { TransferableKey } from "../../src/openpgp/key.js";
 import { assembleKey, keyComponents } from "../../src/openpgp/key.js";
 import { updateHash } from "../../src/openpgp/update-hash.js";
+import { freePort } from "../support/ports.js";
 import { OLD, SITE } from "./material.js";
-import { base, configFile, freePort, kxgw, legacySite, start } from "./stage.js";
+import { base, configFile, kxgw, legacySite, start } from "./stage.js";
 
 export const FAR = "pgp-public-keys@far.example.net";
 export const SITE_B = "pgp-public-keys@b.kx.example.org";

@@ -7,7 +7,7 @@ import { mkdirSync } from "node:fs";
 import { join } from "node:path";
 import type { Update } from "../../src/update.js";
 import type { Material } from "../bench/material.js";
-import { pause } from "../torture/check.js";
+import { pause } from "../support/until.js";
 import { KxPath } from "./kx-path.js";
 import { MailPath } from "./mail-path.js";
 import { repeatCount, repeatsOf, spreadOut } from "./material.js";

@@ -6,10 +6,10 @@
  */
 import { mkdirSync, readFileSync, rmdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { pause } from "../torture/check.js";
+import { holdsWithin } from "../support/until.js";
 
 /** Tenths of a second in which a process that was told to end does so. */
-const PATIENCE = 50;
+const PATIENCE_MS = 5000;
 
 export interface Usage {
   /** User and system time, microseconds. */
@@ -55,9 +55,9 @@ export class ProcessGroup {
 
   /** Removes the group; what still runs in it has been told to end, and is killed after a while. */
   async remove(): Promise<void> {
-    for (let wait = 0; this.#pids().length > 0 && wait < PATIENCE; wait++) await pause(100);
+    await holdsWithin(() => this.#pids().length === 0, PATIENCE_MS, 100);
     for (const pid of this.#pids()) process.kill(Number(pid), "SIGKILL");
-    for (let wait = 0; this.#pids().length > 0 && wait < PATIENCE; wait++) await pause(100);
+    await holdsWithin(() => this.#pids().length === 0, PATIENCE_MS, 100);
     rmdirSync(this.#directory);
   }
 

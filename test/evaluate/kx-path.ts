@@ -9,8 +9,8 @@ import { join } from "node:path";
 import { GatewayProcess } from "../../src/demo/process.js";
 import type { Update } from "../../src/update.js";
 import { held } from "../bench/gateways.js";
-import { pause, until } from "../torture/check.js";
-import { KxPeer } from "../torture/kx-peer.js";
+import { KxPeer } from "../support/kx-peer.js";
+import { holdsWithin, pause } from "../support/until.js";
 import { ProcessGroup } from "./group.js";
 import type { NeighbourName, Repeat } from "./material.js";
 import { post } from "./post.js";
@@ -229,6 +229,7 @@ export class KxPath {
   }
 
   async #until(look: () => boolean | Promise<boolean>): Promise<void> {
-    if (!(await until(look, PATIENCE_MS, 200))) throw new Error("the updates do not get through");
+    if (!(await holdsWithin(look, PATIENCE_MS, 200)))
+      throw new Error("the updates do not get through");
   }
 }

@@ -8,7 +8,7 @@ import { join } from "node:path";
 import type { Update } from "../../src/update.js";
 import { Onak } from "../interop/onak.js";
 import { Postfix } from "../interop/postfix.js";
-import { until } from "../torture/check.js";
+import { holdsWithin } from "../support/until.js";
 import { MailSink } from "../torture/mail-sink.js";
 import { ProcessGroup } from "./group.js";
 import { addressOf, NEIGHBOURS, type NeighbourName, type Repeat } from "./material.js";
@@ -135,6 +135,7 @@ export class MailPath {
   }
 
   async #until(look: () => boolean): Promise<void> {
-    if (!(await until(look, PATIENCE_MS, 100))) throw new Error("the mail does not get through");
+    if (!(await holdsWithin(look, PATIENCE_MS, 100)))
+      throw new Error("the mail does not get through");
   }
 }

@@ -10,7 +10,7 @@ import { join, resolve } from "node:path";
 import { parseArgs } from "node:util";
 import { realMaterial } from "../bench/material.js";
 import { machine } from "../bench/report.js";
-import { readArguments } from "../usage.js";
+import { readArguments } from "../support/usage.js";
 import { measure, type Sizes } from "./figures.js";
 import { ProcessGroup } from "./group.js";
 import { asText, type Report, writePage } from "./page.js";

@@ -2,7 +2,7 @@
 import { composeIncremental } from "../../src/mail/compose.js";
 import type { Update } from "../../src/update.js";
 import { armorOf } from "../bench/material.js";
-import { SmtpClient } from "../torture/smtp-client.js";
+import { SmtpClient } from "../support/smtp-client.js";
 
 export interface Post {
   readonly port: number;

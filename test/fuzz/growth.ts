@@ -24,7 +24,7 @@ import { encodePackets, type Packet, TAG, walkPackets } from "../../src/openpgp/
 import { updateHash } from "../../src/openpgp/update-hash.js";
 import { outmails } from "../../src/outmail.js";
 import type { Seq } from "../../src/update.js";
-import { cpuTimer } from "../cpu.js";
+import { cpuTimer } from "../support/cpu.js";
 
 export const MOST_RATIO = 2.5;
 

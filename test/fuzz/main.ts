@@ -5,8 +5,8 @@
  * takes more than a second, is made smaller and kept in crashes/. Exits with 1 when there was any.
  */
 import { parseArgs } from "node:util";
+import { readArguments, wrongUsage } from "../support/usage.js";
 import { dice, seedFor } from "../torture/check.js";
-import { readArguments, wrongUsage } from "../usage.js";
 import { keep, seeds } from "./corpus.js";
 import { mutate } from "./mutate.js";
 import { type Target, targets } from "./targets.js";

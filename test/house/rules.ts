@@ -46,6 +46,8 @@ const OUTSIDE = [
 export const FLOORS: readonly Readonly<Record<string, Room>>[] = [
   {
     update: { pure: true },
+    "server-kinds": { pure: true },
+    block: { pure: true },
     errors: { pure: true },
     steps: { pure: true },
     clock: {},
@@ -58,7 +60,6 @@ export const FLOORS: readonly Readonly<Record<string, Room>>[] = [
   {
     text: { pure: true },
     diagnostics: { pure: true },
-    config: { packages: ["zod", "smol-toml"], node: ["fs", "net", "tls"] },
   },
   {
     openpgp: { pure: true, node: ["crypto"] },
@@ -66,11 +67,13 @@ export const FLOORS: readonly Readonly<Record<string, Room>>[] = [
     kx: { pure: true, node: ["crypto"] },
     recon: { pure: true, node: ["crypto"] },
     "log-guard": { pure: true },
+    // On the floor of the formats: these take values, not the configuration.
+    config: { packages: ["zod", "smol-toml"], node: ["fs", "net", "tls"] },
   },
   { admit: { pure: true }, outmail: { pure: true }, migration: { packages: ["smol-toml"] } },
   { policy: { pure: true } },
   { log: { packages: ["better-sqlite3"], node: ["fs", "crypto"] } },
-  { intake: { packages: ["mailparser"], node: OUTSIDE } },
+  { intake: { packages: ["mailparser"], node: OUTSIDE }, "hkp-whole": {} },
   {
     ingress: { packages: ["smtp-server"], node: OUTSIDE, typesBeside: ["repair"] },
     repair: { node: OUTSIDE },

@@ -11,10 +11,11 @@ import { parseConfig } from "../../src/config/load.js";
 import { BounceIntake } from "../../src/ingress/bounce-intake.js";
 import { MailIntake } from "../../src/ingress/mail-intake.js";
 import { SmtpDoor } from "../../src/ingress/smtp.js";
+import { GroupCommit } from "../../src/intake/group-commit.js";
 import { KeyIntake } from "../../src/intake/key-intake.js";
 import { UpdateLog } from "../../src/log/update-log.js";
 import { mail } from "../mail/fixtures.js";
-import { Client } from "./client.js";
+import { SmtpClient } from "../support/smtp-client.js";
 import { Recorder } from "./door.js";
 import { stopped } from "./ways.js";
 
@@ -38,11 +39,22 @@ async function client(site: string) {
     rmSync(directory, { recursive: true, force: true });
   });
   const diagnostics = new Recorder();
-  const intake = new MailIntake(new KeyIntake(log, systemClock, diagnostics), diagnostics);
-  const bounces = new BounceIntake(config, log, systemClock, diagnostics);
-  const door = stopped(new SmtpDoor(config, config.smtp, intake, bounces, diagnostics));
+  const keys = new KeyIntake({
+    log: log,
+    appends: new GroupCommit(log),
+    clock: systemClock,
+    diagnostics: diagnostics,
+  });
+  const intake = new MailIntake({ keys, diagnostics });
+  const bounces = new BounceIntake(
+    { log, clock: systemClock, diagnostics },
+    { bounce: config.outbound?.bounce, neighbours: config.neighbours },
+  );
+  const door = stopped(
+    new SmtpDoor({ intake, bounces, diagnostics }, { ...config, smtp: config.smtp }),
+  );
   const [endpoint] = await door.start();
-  const session = await Client.greeted(endpoint?.port ?? 0);
+  const session = await SmtpClient.greeted(endpoint?.port ?? 0);
   onTestFinished(() => void session.socket.destroy());
   /** As UTF-8, which a client that believes in SMTPUTF8 may send unasked. */
   const say = (line: string) => session.say(Buffer.from(line, "utf8").toString("latin1"));

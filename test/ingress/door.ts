@@ -11,11 +11,12 @@ import { BounceIntake } from "../../src/ingress/bounce-intake.js";
 import { SMTP_LIMITS, type SmtpLimits } from "../../src/ingress/limits.js";
 import { MailIntake } from "../../src/ingress/mail-intake.js";
 import { SmtpDoor } from "../../src/ingress/smtp.js";
+import { GroupCommit } from "../../src/intake/group-commit.js";
 import { type IntakeRules, KeyIntake } from "../../src/intake/key-intake.js";
 import { UpdateLog } from "../../src/log/update-log.js";
 import type { Seq } from "../../src/update.js";
-import { checkReport } from "../reported.js";
-import { Client } from "./client.js";
+import { checkReport } from "../support/reported.js";
+import { SmtpClient } from "../support/smtp-client.js";
 
 export const SITE = "pgp-public-keys@kx.example.org";
 export const BOUNCE = "pgp-bounces@kx.example.org";
@@ -65,7 +66,7 @@ export interface OpenDoor {
   readonly diagnostics: Recorder;
   readonly directory: string;
   /** A client that has said EHLO. */
-  client(from?: string): Promise<Client>;
+  client(from?: string): Promise<SmtpClient>;
   /** Bodies of everything in the log, in order. */
   bodies(): Uint8Array[];
 }
@@ -87,15 +88,26 @@ export async function openDoor(
   const log = UpdateLog.open(config.log.path);
   const diagnostics = new Recorder();
   const wrapped = wrap(log);
-  const intake = new Intake(new KeyIntake(wrapped, systemClock, diagnostics, rules), diagnostics);
-  const bounces = new BounceIntake(config, wrapped, systemClock, diagnostics);
-  const door = new SmtpDoor(config, config.smtp, intake, bounces, diagnostics, {
-    ...SMTP_LIMITS,
-    closeMs: 2000,
-    ...limits,
-  });
+  const keys = new KeyIntake(
+    {
+      log: wrapped,
+      appends: new GroupCommit(wrapped),
+      clock: systemClock,
+      diagnostics: diagnostics,
+    },
+    rules,
+  );
+  const intake = new Intake({ keys, diagnostics });
+  const bounces = new BounceIntake(
+    { log: wrapped, clock: systemClock, diagnostics },
+    { bounce: BOUNCE, neighbours: config.neighbours },
+  );
+  const door = new SmtpDoor(
+    { intake, bounces, diagnostics },
+    { ...config, smtp: config.smtp, limits: { ...SMTP_LIMITS, closeMs: 2000, ...limits } },
+  );
   const [endpoint] = await door.start();
-  const clients: Client[] = [];
+  const clients: SmtpClient[] = [];
   onTestFinished(async () => {
     for (const { socket } of clients) socket.destroy();
     await door.stop();
@@ -110,7 +122,7 @@ export async function openDoor(
     diagnostics,
     directory,
     async client(from) {
-      const client = await Client.greeted(port, from);
+      const client = await SmtpClient.greeted(port, from);
       clients.push(client);
       return client;
     },

@@ -1,17 +1,15 @@
 /** Large mails while they come in: memory and disk are bounded, shares and turns are kept. */
-import { mkdtempSync, readdirSync, readlinkSync, rmSync } from "node:fs";
-import { tmpdir } from "node:os";
-import { join } from "node:path";
-import { expect, onTestFinished, test } from "vitest";
+import { readdirSync, readlinkSync } from "node:fs";
+import { expect, test } from "vitest";
 import { Trouble } from "../../src/errors.js";
 import { HELD_LIMITS, type HeldLimits, HeldMails } from "../../src/ingress/held-mails.js";
+import { scratch } from "../support/scratch.js";
 
 const SMALL = { memoryBytes: 10, fileBytes: 100, clientBytes: 60, strangerBytes: 20 };
 const piece = (text: string) => Buffer.from(text);
 
 function held(limits: Partial<HeldLimits> = SMALL): HeldMails {
-  const directory = mkdtempSync(join(tmpdir(), "kxgw-held-"));
-  onTestFinished(() => rmSync(directory, { recursive: true, force: true }));
+  const directory = scratch();
   return new HeldMails(directory, { ...HELD_LIMITS, ...limits });
 }
 

@@ -8,8 +8,8 @@ import { readAddForm } from "../../src/ingress/hkp-form.js";
 import type { UpdateLog } from "../../src/log/update-log.js";
 import { encodeArmor, readArmor } from "../../src/openpgp/armor.js";
 import { encodePackets, TAG } from "../../src/openpgp/packet.js";
-import { cpuTimer, stallMeter } from "../cpu.js";
-import { soon } from "../soon.js";
+import { cpuTimer, stallMeter } from "../support/cpu.js";
+import { soon } from "../support/soon.js";
 import { FORM, form, hkpDoor, KEY, OTHER, STRANGER } from "./hkp-door.js";
 
 /** A request as these bytes, and its answer. */

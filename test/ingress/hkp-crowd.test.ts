@@ -9,7 +9,8 @@ import { isOverShare } from "../../src/ingress/shares.js";
 import { StrangerRates } from "../../src/ingress/stranger-rates.js";
 import { clientHost, clientNetwork } from "../../src/ip-address.js";
 import { startGateway } from "../admin/gateway.js";
-import { soon } from "../soon.js";
+import { soon } from "../support/soon.js";
+import { until } from "../support/until.js";
 import {
   FORM,
   form,
@@ -22,7 +23,6 @@ import {
   STRANGER,
   sendTo,
 } from "./hkp-door.js";
-import { until } from "./ways.js";
 
 const HEAD = `POST /pks/add HTTP/1.1\r\nHost: x\r\nContent-Type: ${FORM}\r\n`;
 /** Deadlines that a test can wait for. */
@@ -140,7 +140,10 @@ describe("a rate for strangers", () => {
   test("bounds all networks together, and what is remembered of them", () => {
     let now = 0;
     const clock = { now: () => now, monotonic: () => now, random: () => 0.5 };
-    const rates = new StrangerRates({ count: 5, periodMs: 60_000 }, 10, clock);
+    const rates = new StrangerRates(
+      { clock },
+      { rate: { count: 5, periodMs: 60_000 }, networks: 10 },
+    );
     const tries = (from: number, count: number) => {
       let taken = 0;
       for (let n = from; n < from + count; n += 1) {

@@ -3,20 +3,14 @@
  * Needs: curl.
  */
 import { execFile } from "node:child_process";
-import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
-import { tmpdir } from "node:os";
+import { writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { promisify } from "node:util";
-import { describe, expect, onTestFinished, test } from "vitest";
+import { describe, expect, test } from "vitest";
+import { scratch } from "../support/scratch.js";
 import { hkpDoor, KEY } from "./hkp-door.js";
 
 const run = promisify(execFile);
-
-function scratch(): string {
-  const directory = mkdtempSync(join(tmpdir(), "kxgw-hkp-"));
-  onTestFinished(() => rmSync(directory, { recursive: true, force: true }));
-  return directory;
-}
 
 describe("curl", () => {
   test.each([

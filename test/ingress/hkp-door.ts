@@ -9,6 +9,7 @@ import { type Clock, systemClock } from "../../src/clock.js";
 import { HkpDoor } from "../../src/ingress/hkp.js";
 import { HKP_LIMITS, type HkpLimits } from "../../src/ingress/limits.js";
 import { AcceptRates } from "../../src/intake/accept-rates.js";
+import { GroupCommit } from "../../src/intake/group-commit.js";
 import { KeyIntake } from "../../src/intake/key-intake.js";
 import type { UpdateLog } from "../../src/log/update-log.js";
 import { type Bench, bench, stopped } from "./ways.js";
@@ -64,12 +65,13 @@ export async function hkpDoor(settings = "", given: HkpSetting = {}): Promise<Hk
   if (config.hkp === undefined) throw new Error("no hkp section");
   const rates = new AcceptRates(config.neighbours, clock);
   const rules = { rates, ...(judge === undefined ? {} : { judge }) };
-  const keys = new KeyIntake(wrap(log), clock, diagnostics, rules);
-  const options = {
-    limits: { ...HKP_LIMITS, ...given.limits },
-    ...(stats === undefined ? {} : { stats }),
-  };
-  const door = stopped(new HkpDoor(config, config.hkp, keys, diagnostics, clock, options));
+  const keys = new KeyIntake(
+    { log: wrap(log), appends: new GroupCommit(wrap(log)), clock: clock, diagnostics: diagnostics },
+    rules,
+  );
+  const components = { keys, clock, diagnostics, ...(stats === undefined ? {} : { stats }) };
+  const limits = { ...HKP_LIMITS, ...given.limits };
+  const door = stopped(new HkpDoor(components, { ...config, hkp: config.hkp, limits }));
   const [{ port } = { port: 0 }] = await door.start();
   return {
     ...beside,

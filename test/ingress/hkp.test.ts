@@ -4,6 +4,7 @@ import { generateKey } from "openpgp";
 import { describe, expect, test } from "vitest";
 import { Trouble } from "../../src/errors.js";
 import type { UpdateLog } from "../../src/log/update-log.js";
+import { pause } from "../support/until.js";
 import { FORM, form, hkpDoor, KEY, OTHER } from "./hkp-door.js";
 
 describe("a key", () => {
@@ -128,7 +129,8 @@ test("a client that leaves in the middle is forgotten", async () => {
   for (const head of ["", `Content-Type: ${FORM}\r\nContent-Length: 5000\r\n\r\nkeytext=`]) {
     const socket = connect({ port, host: "127.0.0.1", localAddress: "127.0.0.2" });
     socket.write(`POST /pks/add HTTP/1.1\r\nHost: x\r\n${head}`);
-    await new Promise((resolve) => setTimeout(resolve, 50));
+    // The door is to read it before the client leaves.
+    await pause(50);
     socket.destroy();
   }
   expect((await post(form(KEY))).status).toBe(200);

@@ -8,7 +8,8 @@ import { connect } from "node:net";
 import { createTransport } from "nodemailer";
 import { expect, test } from "vitest";
 import { composeIncremental } from "../../src/mail/compose.js";
-import { armoredKeys, SITE, scratch, startGateway } from "../admin/gateway.js";
+import { armoredKeys, SITE, startGateway } from "../admin/gateway.js";
+import { scratch } from "../support/scratch.js";
 
 const [KEY = ""] = armoredKeys();
 const FROM = "pgp-public-keys@pks.example.net";

@@ -9,7 +9,7 @@ import { Trouble } from "../../src/errors.js";
 import { SMTP_LIMITS } from "../../src/ingress/limits.js";
 import { SmtpDoor } from "../../src/ingress/smtp.js";
 import type { UpdateLog } from "../../src/log/update-log.js";
-import { Client } from "./client.js";
+import { SmtpClient } from "../support/smtp-client.js";
 import { type Bench, bench, fixture, SITE, stopped } from "./ways.js";
 
 const PKS = "pgp-public-keys@pks.example.net";
@@ -38,7 +38,9 @@ async function socketDoor(
   const { config, directory, intake, bounces, diagnostics } = beside;
   if (config.smtp === undefined) throw new Error("no smtp section");
   const limits = { ...SMTP_LIMITS, closeMs: 500 };
-  const door = stopped(new SmtpDoor(config, config.smtp, intake, bounces, diagnostics, limits));
+  const door = stopped(
+    new SmtpDoor({ intake, bounces, diagnostics }, { ...config, smtp: config.smtp, limits }),
+  );
   expect(await door.start()).toEqual([]);
   const configFile = join(directory, "kxgw.toml");
   const site = `[site]\naddress = "${SITE}"\n[log]\n`;
@@ -48,9 +50,9 @@ async function socketDoor(
 
 /** The replies to a mail whose client the mail server says is at `address`. */
 async function deliver(path: string, raw: Buffer, from: string, address?: string): Promise<string> {
-  const client = await Client.openSocket(path);
+  const client = await SmtpClient.openSocket(path);
   onTestFinished(() => void client.socket.destroy());
-  expect(await client.reply()).toMatch(/^220 .* LMTP/);
+  expect(await client.answer()).toMatch(/^220 .* LMTP/);
   await client.say("LHLO mx.example");
   if (address !== undefined) expect(await client.say(`XFORWARD ADDR=${address}`)).toMatch(/^250/);
   for (const line of [`MAIL FROM:<${from}>`, `RCPT TO:<${SITE}>`]) {
@@ -73,7 +75,7 @@ describe("who may deliver over a socket", () => {
   test("no other mail", async () => {
     const { path, entries, diagnostics } = await socketDoor();
     const reply = await deliver(path, fixture("sks-new-eddsa.eml"), "x@y.example");
-    expect(reply).toMatch(/^550 5\.7\.1 The mail is from no neighbour/);
+    expect(reply).toMatch(/^550 5\.7\.1 The mail names no neighbour/);
     expect(entries()).toEqual([]);
     expect(diagnostics.all("mail-refused")).toMatchObject([{ reason: "unknown-sender" }]);
   });
@@ -90,9 +92,9 @@ describe("who may deliver over a socket", () => {
 
   test("nobody to any other recipient", async () => {
     const { path } = await socketDoor();
-    const client = await Client.openSocket(path);
+    const client = await SmtpClient.openSocket(path);
     onTestFinished(() => void client.socket.destroy());
-    await client.reply();
+    await client.answer();
     await client.say("LHLO mx.example");
     await client.say(`MAIL FROM:<${PKS}>`);
     expect(await client.say("RCPT TO:<a@b.example>")).toMatch(/^550 5\.7\.1/);
@@ -105,9 +107,9 @@ describe("the replies to a message", () => {
   /** A session whose envelope is `recipients`, after 354. */
   async function ready(recipients: readonly string[], sender = PKS, wrap?: Wrap) {
     const door = await socketDoor(wrap, `[outbound]\nbounce = "${BOUNCE}"\n`);
-    const client = await Client.openSocket(door.path);
+    const client = await SmtpClient.openSocket(door.path);
     onTestFinished(() => void client.socket.destroy());
-    await client.reply();
+    await client.answer();
     await client.say("LHLO mx.example");
     await client.say(`MAIL FROM:<${sender}>`);
     for (const recipient of recipients) await client.say(`RCPT TO:<${recipient}>`);
@@ -116,7 +118,7 @@ describe("the replies to a message", () => {
     const repliesTo = async (raw: Uint8Array | string) => {
       const replies = [await client.message(raw)];
       client.write("NOOP\r\n");
-      while (!/ OK$/.test(replies.at(-1) ?? "")) replies.push(await client.reply());
+      while (!/ OK$/.test(replies.at(-1) ?? "")) replies.push(await client.answer());
       return replies.slice(0, -1);
     };
     return { ...door, client, repliesTo };
@@ -137,7 +139,7 @@ describe("the replies to a message", () => {
 
   test("one for each, also when the message is refused or cannot be stored", async () => {
     const refused = await ready([SITE, SITE]);
-    const words = /^550 5\.6\.0 The subject is no key update/;
+    const words = /^550 5\.6\.0 The subject is not a key update/;
     expect(await refused.repliesTo(`From: ${PKS}\nSubject: hello\n\n`)).toEqual([
       expect.stringMatching(words),
       expect.stringMatching(words),
@@ -152,17 +154,19 @@ describe("the replies to a message", () => {
     const { config, directory, intake, bounces, diagnostics } = beside;
     if (config.smtp === undefined) throw new Error("no smtp section");
     const elsewhere = { ...config, log: { ...config.log, path: "/nonexistent/updates.db" } };
-    await stopped(new SmtpDoor(elsewhere, config.smtp, intake, bounces, diagnostics)).start();
-    const client = await Client.openSocket(join(directory, "lmtp.sock"));
+    await stopped(
+      new SmtpDoor({ intake, bounces, diagnostics }, { ...elsewhere, smtp: config.smtp }),
+    ).start();
+    const client = await SmtpClient.openSocket(join(directory, "lmtp.sock"));
     onTestFinished(() => void client.socket.destroy());
-    await client.reply();
+    await client.answer();
     await client.say("LHLO mx.example");
     await client.say(`MAIL FROM:<${PKS}>`);
     for (const recipient of [SITE, SITE]) await client.say(`RCPT TO:<${recipient}>`);
     await client.say("DATA");
     client.write(`${"x".repeat(70).concat("\r\n").repeat(8000)}.\r\n`);
-    expect(await client.reply()).toMatch(/^451 4\.3\.0 /);
-    expect(await client.reply()).toMatch(/^451 4\.3\.0 /);
+    expect(await client.answer()).toMatch(/^451 4\.3\.0 /);
+    expect(await client.answer()).toMatch(/^451 4\.3\.0 /);
     expect(await client.say("NOOP")).toMatch(/^250 /);
     expect(diagnostics.all("mail-deferred")).toHaveLength(1);
   });
@@ -170,9 +174,9 @@ describe("the replies to a message", () => {
   test("one for each when the message is far too large", async () => {
     const { client } = await ready([SITE, SITE]);
     client.write(Buffer.alloc(1_000_000, "abc\r\n"));
-    expect(await client.reply()).toMatch(/^552 5\.3\.4 /);
-    expect(await client.reply()).toMatch(/^552 5\.3\.4 /);
-    expect(await client.reply()).toBe("");
+    expect(await client.answer()).toMatch(/^552 5\.3\.4 /);
+    expect(await client.answer()).toMatch(/^552 5\.3\.4 /);
+    expect(await client.answer()).toBe("");
   });
 
   test("each recipient has its own", async () => {
@@ -193,7 +197,7 @@ describe("the replies to a message", () => {
   test("no recipient above the limit, the same one either", async () => {
     const { client } = await ready([SITE]);
     client.write(".\r\n");
-    await client.reply();
+    await client.answer();
     await client.say(`MAIL FROM:<${PKS}>`);
     const replies: string[] = [];
     for (let i = 0; i < 101; i += 1) replies.push(await client.say(`RCPT TO:<${SITE}>`));
@@ -222,7 +226,9 @@ describe("the socket", () => {
     expect(existsSync(path)).toBe(true);
     const { config, intake, bounces, diagnostics } = beside;
     if (config.smtp === undefined) throw new Error("no smtp section");
-    await stopped(new SmtpDoor(config, config.smtp, intake, bounces, diagnostics)).start();
+    await stopped(
+      new SmtpDoor({ intake, bounces, diagnostics }, { ...config, smtp: config.smtp }),
+    ).start();
     expect(await deliver(path, fixture("pksd-delta.eml"), PKS)).toMatch(/^250/);
   });
 
@@ -237,7 +243,9 @@ describe("the socket", () => {
     }
     const { config, intake, bounces, diagnostics } = beside;
     if (config.smtp === undefined) throw new Error("no smtp section");
-    const door = stopped(new SmtpDoor(config, config.smtp, intake, bounces, diagnostics));
+    const door = stopped(
+      new SmtpDoor({ intake, bounces, diagnostics }, { ...config, smtp: config.smtp }),
+    );
     await expect(door.start()).rejects.toThrow("EADDRINUSE");
     expect(existsSync(path)).toBe(true);
   });

@@ -11,10 +11,11 @@ import { systemClock } from "../../src/clock.js";
 import { SpoolDoor } from "../../src/ingress/spool.js";
 import { Foremost, filesIn } from "../../src/ingress/spool-files.js";
 import { REFUSED_LIMITS, RefusedFiles } from "../../src/ingress/spool-refused.js";
-import { stallMeter } from "../cpu.js";
+import { stallMeter } from "../support/cpu.js";
+import { until } from "../support/until.js";
 import { dice } from "../torture/check.js";
 import { Recorder } from "./door.js";
-import { bench, fixture, stopped, until } from "./ways.js";
+import { bench, fixture, stopped } from "./ways.js";
 
 const FILES = Number(process.env.KXGW_SPOOL_FILES ?? 20_000);
 const LONG = { timeout: 600_000 };
@@ -29,7 +30,9 @@ function spools(...names: string[]) {
   const { spool } = config;
   if (spool === undefined) throw new Error("no spool section");
   const start = () =>
-    stopped(new SpoolDoor(config, spool, intake, diagnostics, systemClock)).start();
+    stopped(
+      new SpoolDoor({ intake, diagnostics, clock: systemClock }, { ...config, spool }),
+    ).start();
   const paths = names.map((name) => join(directory, name));
   return { ...beside, paths, start };
 }
@@ -94,7 +97,7 @@ describe("what was refused", () => {
       random: () => 0.5,
     };
     const diagnostics = new Recorder();
-    const refused = new RefusedFiles(spool, keepMs, clock, diagnostics, limits);
+    const refused = new RefusedFiles({ clock, diagnostics }, { spool, keepMs, limits });
     const take = async (name: string, size = 10) => {
       const from = join(spool, name);
       writeFileSync(from, "x".repeat(size));

@@ -16,7 +16,8 @@ import { systemClock } from "../../src/clock.js";
 import { Trouble } from "../../src/errors.js";
 import { SpoolDoor } from "../../src/ingress/spool.js";
 import type { UpdateLog } from "../../src/log/update-log.js";
-import { type Bench, bench, fixture, stopped, until } from "./ways.js";
+import { pause, quietFor, until } from "../support/until.js";
+import { type Bench, bench, fixture, stopped } from "./ways.js";
 
 /** Long enough for a door that looks every 20 ms to have looked at a file several times. */
 const SEVERAL_LOOKS_MS = 300;
@@ -36,7 +37,9 @@ function spoolDoor(wrap?: (log: UpdateLog) => UpdateLog, every = "20ms"): Spool 
   const beside = bench(sections, wrap);
   const { config, intake, diagnostics, directory } = beside;
   if (config.spool === undefined) throw new Error("no spool section");
-  stopped(new SpoolDoor(config, config.spool, intake, diagnostics, systemClock)).start();
+  stopped(
+    new SpoolDoor({ intake, diagnostics, clock: systemClock }, { ...config, spool: config.spool }),
+  ).start();
   const spool = join(directory, "spool");
   const refused = join(spool, "refused");
   return {
@@ -46,8 +49,6 @@ function spoolDoor(wrap?: (log: UpdateLog) => UpdateLog, every = "20ms"): Spool 
     refused: () => (existsSync(refused) ? readdirSync(refused) : []),
   };
 }
-
-const pause = (ms: number) => new Promise((resolve) => setTimeout(resolve, ms));
 
 test("the null sender says nothing about a mail", async () => {
   const { spool, files, entries, refused } = spoolDoor();
@@ -98,7 +99,7 @@ test("moves aside what it refuses, told once, and keeps one of each name", async
   await until(() => files().length === 0);
   writeFileSync(join(spool, "x.ready"), "nor is this");
   await until(() => files().length === 0);
-  await pause(SEVERAL_LOOKS_MS);
+  await quietFor(SEVERAL_LOOKS_MS, "a refused file would be refused again");
   const names = refused().map((name) => name.replace(/\.\d+$/, ""));
   expect(names.sort()).toEqual(["pks-mail.1", "x.ready", "x.ready", "y.ready", "z.onak"]);
   const kept = refused().find((name) => name.startsWith("pks-mail"));
@@ -131,7 +132,7 @@ test("leaves everything while the log is in trouble, told once, and takes it the
   writeFileSync(join(spool, "pks-mail.1"), fixture("pksd-delta.eml"));
   writeFileSync(join(spool, "pks-mail.2"), fixture("pksd-new-rsa4096.eml"));
   await until(() => diagnostics.all("mail-deferred").length > 0);
-  await pause(SEVERAL_LOOKS_MS);
+  await quietFor(SEVERAL_LOOKS_MS, "each look would report the full disk");
   expect(files()).toEqual(["pks-mail.1", "pks-mail.2"]);
   expect(diagnostics.all("mail-deferred")).toHaveLength(1);
   isFull = false;
@@ -144,7 +145,7 @@ test("touches neither links nor directories", async () => {
   writeFileSync(join(directory, "elsewhere"), fixture("pksd-delta.eml"));
   symlinkSync(join(directory, "elsewhere"), join(spool, "pks-mail.1"));
   mkdirSync(join(spool, "pks-mail.2"));
-  await pause(SEVERAL_LOOKS_MS);
+  await quietFor(SEVERAL_LOOKS_MS, "each look would take what it finds");
   expect(files()).toEqual(["pks-mail.1", "pks-mail.2"]);
   expect(entries()).toEqual([]);
   expect(diagnostics.events).toEqual([]);
@@ -154,7 +155,7 @@ test("tells once that a directory is gone, and goes on when it is back", async (
   const { spool, files, entries, diagnostics } = spoolDoor();
   rmSync(spool, { recursive: true });
   await until(() => diagnostics.all("spool-stuck").length > 0);
-  await pause(SEVERAL_LOOKS_MS);
+  await quietFor(SEVERAL_LOOKS_MS, "each look would report the directory");
   expect(diagnostics.all("spool-stuck")).toMatchObject([{ file: spool }]);
   mkdirSync(spool);
   writeFileSync(join(spool, "pks-mail.1"), fixture("pksd-delta.eml"));
@@ -176,7 +177,7 @@ test("tells once what it may not read or remove", async () => {
     chmodSync(join(spool, "pks-mail.1"), 0o644);
     if (isRoot) process.seteuid?.(65534);
     await until(() => diagnostics.all("spool-stuck").length === 2);
-    await pause(SEVERAL_LOOKS_MS);
+    await quietFor(SEVERAL_LOOKS_MS, "each look would report the file");
   } finally {
     if (isRoot) process.seteuid?.(0);
     chmodSync(spool, 0o755);

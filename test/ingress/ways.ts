@@ -8,6 +8,7 @@ import type { Config } from "../../src/config/config.js";
 import { parseConfig } from "../../src/config/load.js";
 import { BounceIntake } from "../../src/ingress/bounce-intake.js";
 import { MailIntake } from "../../src/ingress/mail-intake.js";
+import { GroupCommit } from "../../src/intake/group-commit.js";
 import { KeyIntake } from "../../src/intake/key-intake.js";
 import type { Entry } from "../../src/log/update-log.js";
 import { UpdateLog } from "../../src/log/update-log.js";
@@ -55,6 +56,12 @@ export function bench(
   const config = parseConfig(CONFIG + sections(directory), "test.toml", directory, {});
   const log = UpdateLog.open(config.log.path);
   const diagnostics = new Recorder();
+  const keys = new KeyIntake({
+    log: wrap(log),
+    appends: new GroupCommit(wrap(log)),
+    clock: systemClock,
+    diagnostics,
+  });
   onTestFinished(() => {
     log.close();
     rmSync(directory, { recursive: true, force: true });
@@ -62,8 +69,11 @@ export function bench(
   return {
     config,
     log,
-    intake: new MailIntake(new KeyIntake(wrap(log), systemClock, diagnostics), diagnostics),
-    bounces: new BounceIntake(config, log, systemClock, diagnostics),
+    intake: new MailIntake({ keys, diagnostics }),
+    bounces: new BounceIntake(
+      { log, clock: systemClock, diagnostics },
+      { bounce: config.outbound?.bounce, neighbours: config.neighbours },
+    ),
     diagnostics,
     directory,
     entries: () => log.range(1 as Seq, Number.MAX_SAFE_INTEGER as Seq, 1000),
@@ -74,13 +84,4 @@ export function bench(
 export function stopped<T extends { stop(): Promise<void> }>(door: T): T {
   onTestFinished(() => door.stop());
   return door;
-}
-
-/** Waits until `look` says true, at most ten seconds. */
-export async function until(look: () => boolean): Promise<void> {
-  const deadline = performance.now() + 10_000;
-  while (!look()) {
-    if (performance.now() > deadline) throw new Error("not within ten seconds");
-    await new Promise((resolve) => setTimeout(resolve, 10));
-  }
 }

@@ -7,7 +7,6 @@ import type { ChildProcess } from "node:child_process";
 import { spawn, spawnSync } from "node:child_process";
 import { mkdtempSync } from "node:fs";
 import { chmod } from "node:fs/promises";
-import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 
@@ -103,34 +102,4 @@ export async function openDirectory(): Promise<string> {
   const directory = mkdtempSync(join(tmpdir(), "kxgw-interop-"));
   await chmod(directory, 0o755);
   return directory;
-}
-
-/** Waits until `look` says true. Rejects with `what` and the last thing that `look` threw. */
-export async function until(
-  what: string,
-  look: () => boolean | Promise<boolean>,
-  timeoutMs = 30_000,
-): Promise<void> {
-  const deadline = performance.now() + timeoutMs;
-  for (;;) {
-    let failure: unknown;
-    try {
-      if (await look()) return;
-    } catch (error) {
-      failure = error;
-    }
-    if (performance.now() > deadline) {
-      throw new Error(`${what}: not within ${timeoutMs / 1000} s`, { cause: failure });
-    }
-    await new Promise((resolve) => setTimeout(resolve, 100));
-  }
-}
-
-/** A port of 127.0.0.1 that is free now; whoever is told of it binds it soon. */
-export async function freePort(): Promise<number> {
-  const server = createServer();
-  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
-  const address = server.address();
-  await new Promise<void>((resolve) => server.close(() => resolve()));
-  return typeof address === "object" && address !== null ? address.port : 0;
 }

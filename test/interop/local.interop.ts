@@ -4,7 +4,8 @@
  */
 import { readFileSync } from "node:fs";
 import { expect, test } from "vitest";
-import { run, until } from "./daemon.js";
+import { until } from "../support/until.js";
+import { run } from "./daemon.js";
 import { debianKeys, packetCount, packetsOf, type RealKey } from "./keys.js";
 import { note } from "./ledger.js";
 import { Onak } from "./onak.js";
@@ -32,11 +33,13 @@ async function feed(
     await stage().post(gateway.port("smtp"), { from: OLD, to: SITE, armored });
   }
   for (const key of keys) {
-    await until(`${key.fingerprint} is there`, async () =>
-      isWhole(key, await get(key.fingerprint)),
+    await until(
+      async () => isWhole(key, await get(key.fingerprint)),
+      `${key.fingerprint} is there`,
+      30_000,
     );
   }
-  await until("all of it is sent", () => eventCount(gateway, "sent") === keys.length);
+  await until(() => eventCount(gateway, "sent") === keys.length, "all of it is sent", 30_000);
   expect(eventCount(gateway, "retry") + eventCount(gateway, "undelivered")).toBe(0);
 }
 
@@ -93,14 +96,18 @@ test.each(["sks", "hkp"])("SKS by %s: a revocation beside a version 5 subkey", a
   const mail = readFileSync("test/fixtures/cases/v4-key-with-v5-subkey-and-revocation.eml");
   const armored = mail.toString("latin1").slice(mail.indexOf("-----BEGIN"));
   await stage().post(gateway.port("smtp"), { from: OLD, to: SITE, armored });
-  await until("all of it is sent", () => eventCount(gateway, "sent") === 1);
+  await until(() => eventCount(gateway, "sent") === 1, "all of it is sent", 30_000);
   const fingerprint = "6D25DDF2DADEE1E18FC2C80EA37A4779542E0265";
   let tags: string[] = [];
-  await until("SKS has the revocation", async () => {
-    const held = await sks.get(fingerprint);
-    tags = packetsOf(held ?? "").map(({ tag, body }) => (tag === 2 ? `2/${body[1]}` : `${tag}`));
-    return tags.includes("2/32");
-  });
+  await until(
+    async () => {
+      const held = await sks.get(fingerprint);
+      tags = packetsOf(held ?? "").map(({ tag, body }) => (tag === 2 ? `2/${body[1]}` : `${tag}`));
+      return tags.includes("2/32");
+    },
+    "SKS has the revocation",
+    30_000,
+  );
   // Everything but the odd subkey, which SKS refuses alone.
   expect(tags).toEqual(["6", "2/32", "13", "2/19"]);
 });

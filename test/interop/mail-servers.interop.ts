@@ -6,8 +6,9 @@
 import { mkdirSync, writeFileSync } from "node:fs";
 import { createTransport } from "nodemailer";
 import { expect, test } from "vitest";
-import { blocks, page } from "../page.js";
-import { freePort, until } from "./daemon.js";
+import { blocks, page } from "../support/page.js";
+import { freePort } from "../support/ports.js";
+import { until } from "../support/until.js";
 import { debianKeys } from "./keys.js";
 import { note } from "./ledger.js";
 import { Postfix } from "./postfix.js";
@@ -58,21 +59,25 @@ async function frontTest(front: Front, smtp: string): Promise<void> {
   };
   const first = await stage().gateway("a", config);
   await post(one.armored);
-  await until("a mail is through", () => eventCount(first, "accepted") === 1);
+  await until(() => eventCount(first, "accepted") === 1, "a mail is through", 30_000);
   expect(await offer("127.0.0.9", "", BOUNCE)).toBe("taken");
-  await until("a bounce is through", () => eventCount(first, "bounce") === 1);
+  await until(() => eventCount(first, "bounce") === 1, "a bounce is through", 30_000);
   expect(await offer("127.0.0.9", OLD, SITE)).toMatch(/^5[05]/);
-  await until("nothing waits", () => front.held() === 0);
+  await until(() => front.held() === 0, "nothing waits", 30_000);
 
   expect(await first.end()).toBe(0);
   await post(two.armored);
-  await until("the mail is held", () => front.held() === 1);
+  await until(() => front.held() === 1, "the mail is held", 30_000);
   const second = await stage().restart("a");
-  await until("it is delivered", () => {
-    front.flush();
-    return eventCount(second, "accepted") === 1;
-  });
-  await until("nothing waits", () => front.held() === 0);
+  await until(
+    () => {
+      front.flush();
+      return eventCount(second, "accepted") === 1;
+    },
+    "it is delivered",
+    30_000,
+  );
+  await until(() => front.held() === 0, "nothing waits", 30_000);
   expect(
     stage()
       .logged("a")

@@ -8,7 +8,9 @@ import { existsSync, readFileSync } from "node:fs";
 import { expect, test } from "vitest";
 import { migrateCommand } from "../../src/cli/migrate.js";
 import { LegacySite } from "../../src/demo/site.js";
-import { freePort, NOBODY, run, until } from "./daemon.js";
+import { freePort } from "../support/ports.js";
+import { until } from "../support/until.js";
+import { NOBODY, run } from "./daemon.js";
 import { debianKeys } from "./keys.js";
 import { note } from "./ledger.js";
 import { Onak } from "./onak.js";
@@ -60,14 +62,14 @@ test("a migrated onak: its address is the gateway's, and nothing goes round", as
   if (mine === undefined) throw new Error("no keys");
   for (const { armored } of theirs) await stage().post(port, { from: OLD, to: SITE, armored });
   const has = (fingerprint: string) => onak.get(fingerprint) !== undefined;
-  await until("onak has them", () => theirs.every(({ fingerprint }) => has(fingerprint)));
+  await until(() => theirs.every(({ fingerprint }) => has(fingerprint)), "onak has them", 30_000);
   await quiet([gateway], () => postfix.deliveries().length);
   expect(postfix.deliveries()).toEqual([]);
   expect(eventCount(gateway, "sent")).toBe(theirs.length);
 
   const mail = `From: user@example.org\nSubject: ADD\n\n${mine.armored}`;
   run(Onak.pipe(stage().path("onak")), [], { input: mail, ...NOBODY });
-  await until("the neighbour has it", () => old.received.length === 1);
+  await until(() => old.received.length === 1, "the neighbour has it", 30_000);
   await quiet([gateway], () => postfix.deliveries().length);
   expect(has(mine.fingerprint)).toBe(true);
   const toSites = postfix.deliveries().filter(({ to }) => to === SITE || to === OLD);

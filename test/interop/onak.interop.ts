@@ -5,7 +5,8 @@
  */
 import { expect, test } from "vitest";
 import { LegacySite } from "../../src/demo/site.js";
-import { freePort, until } from "./daemon.js";
+import { freePort } from "../support/ports.js";
+import { until } from "../support/until.js";
 import { debianKeys, firstVersion, packetCount } from "./keys.js";
 import { note } from "./ledger.js";
 import { Onak } from "./onak.js";
@@ -53,10 +54,14 @@ test("an update through onak: stored, the delta forwarded, the trail grown, no e
   const keys = debianKeys(5, 40);
   const firsts = keys.map((key) => ({ ...key, armored: firstVersion(key) }));
   for (const { armored } of firsts) await stage().post(portB, { from: OLD, to: B, armored });
-  await until("A has the first versions, by way of onak", () => eventCount(a, "accepted") === 5);
+  await until(
+    () => eventCount(a, "accepted") === 5,
+    "A has the first versions, by way of onak",
+    30_000,
+  );
   for (const { armored } of keys) await stage().post(portB, { from: OLD, to: B, armored });
-  await until("A has the rest", () => eventCount(a, "accepted") === 10);
-  await until("the watcher has all of it", () => watcher.received.length >= 10);
+  await until(() => eventCount(a, "accepted") === 10, "A has the rest", 30_000);
+  await until(() => watcher.received.length >= 10, "the watcher has all of it", 30_000);
   await quiet([a, b], () => postfix.deliveries().length);
 
   for (const { fingerprint, armored } of keys) {

@@ -2,9 +2,12 @@
  * Postfix as the mail exchanger in front of the gateway, which it reaches by a transport map or an
  * alias: what it takes gets through, and while the gateway is down it holds all of it.
  */
+import { writeFileSync } from "node:fs";
 import { resolve } from "node:path";
 import { expect, test } from "vitest";
-import { freePort, run, until } from "./daemon.js";
+import { freePort } from "../support/ports.js";
+import { until } from "../support/until.js";
+import { run } from "./daemon.js";
 import { debianKeys } from "./keys.js";
 import { note } from "./ledger.js";
 import { Postfix } from "./postfix.js";
@@ -75,17 +78,21 @@ test("Postfix's cached LMTP sessions: each mail is judged by its own address", a
     await stage().post(postfix.port, { ...spam, localAddress: "127.0.0.9" });
     sendmail(stage().incremental("x@nobody.example", SITE, armor(20 + i)));
   }
-  await until("Postfix holds them", () => postfix.queue().length === 40);
+  await until(() => postfix.queue().length === 40, "Postfix holds them", 30_000);
   const gateway = await stage().gateway("a", [
     `[site]\naddress = "${SITE}"`,
     `[smtp]\nlisten = ["lmtp:${socket}"]\nsocket_mode = "0666"`,
     `[[peer]]\nname = "old"\nmail = "${OLD}"\naccept_from = ["127.0.0.2"]`,
     `[[peer]]\nname = "local"\nmail = "${local}"`,
   ]);
-  await until("Postfix has delivered them", () => {
-    postfix.flush();
-    return eventCount(gateway, "accepted") + eventCount(gateway, "mail-refused") >= 40;
-  });
+  await until(
+    () => {
+      postfix.flush();
+      return eventCount(gateway, "accepted") + eventCount(gateway, "mail-refused") >= 40;
+    },
+    "Postfix has delivered them",
+    30_000,
+  );
   const origin = new Map(
     stage()
       .logged("a")
@@ -131,13 +138,62 @@ test("two aliases that lead to one LMTP recipient", async () => {
   for (const { armored } of keys) {
     await stage().post(postfix.port, { from: OLD, to: names, armored });
   }
-  await until("all are through", () => eventCount(gateway, "accepted") === keys.length);
-  await until("the queue is empty", () => postfix.waiting() === 0);
+  await until(() => eventCount(gateway, "accepted") === keys.length, "all are through", 30_000);
+  await until(() => postfix.waiting() === 0, "the queue is empty", 30_000);
   const deliveries = postfix.deliveries();
   expect(deliveries.map(({ reply }) => reply)).toEqual(
     Array.from({ length: 6 }, () => "250 2.0.0 Stored 1 new, 0 known."),
   );
   expect(eventCount(gateway, "duplicate")).toBe(0);
+});
+
+/** The far gateway carries two keys of three. Postfix returns the third one as a bounce. */
+test("a key that a gateway declines, reported by Postfix as a bounce of that update", async () => {
+  const far = "pgp-public-keys@b.kx.example.org";
+  const [near, beyond] = [await freePort(), await freePort()];
+  const relay = {
+    "a.kx.example.org": `smtp:[127.0.0.1]:${near}`,
+    "b.kx.example.org": `smtp:[127.0.0.1]:${beyond}`,
+  };
+  const routes = { relay, pipes: {}, main: "recipient_delimiter = +\n" };
+  const postfix = stage().add(await Postfix.start(stage().path("postfix"), routes));
+  const keys = debianKeys(3);
+  const [first, declined, last] = keys.map(({ fingerprint }) => fingerprint);
+  writeFileSync(stage().path("keys.txt"), `${first}\n${last}\n`);
+  const there = await stage().gateway("b", [
+    `[site]\naddress = "${far}"`,
+    `[smtp]\nlisten = ["127.0.0.1:${beyond}"]`,
+    `[policy]\ncarry = "${stage().path("keys.txt")}"`,
+    `[[peer]]\nname = "near"\nmail = "${SITE}"\naccept_from = ["127.0.0.1"]`,
+  ]);
+  const here = await stage().gateway("a", [
+    `[site]\naddress = "${SITE}"`,
+    `[smtp]\nlisten = ["127.0.0.1:${near}"]`,
+    `[outbound]\nrelay = "smtp://127.0.0.1:${postfix.port}"`,
+    'bounce = "pgp-bounces@a.kx.example.org"',
+    `[[peer]]\nname = "old"\nmail = "${OLD}"\naccept_from = ["127.0.0.2"]`,
+    `[[peer]]\nname = "far"\nmail = "${far}"\naccept_from = ["127.0.0.1"]`,
+  ]);
+  for (const { armored } of keys) {
+    await stage().post(near, { from: OLD, to: SITE, armored, localAddress: "127.0.0.2" });
+    await until(() => {
+      const judged = eventCount(there, "accepted") + eventCount(there, "mail-refused");
+      return judged === eventCount(here, "accepted");
+    }, "the far gateway has judged it");
+  }
+  await until(() => eventCount(here, "bounce") === 1, "the bounce is back");
+  const bounce = here.events.find(({ event }) => event === "bounce");
+  expect(bounce).toMatchObject({ neighbour: "far", reason: "update", status: "5.7.1" });
+  expect(bounce?.words).toMatch(/550 5\.7\.1 Content declined by policy\. /);
+  const hash = stage()
+    .logged("a")
+    .find(({ fingerprint }) => fingerprint === declined)?.hash;
+  expect(bounce?.hash).toBe(hash);
+  expect(
+    stage()
+      .logged("b")
+      .map(({ fingerprint }) => fingerprint),
+  ).toEqual([first, last]);
 });
 
 test("kxgw ingest in an alias pipe of Postfix", async () => {
@@ -161,33 +217,41 @@ async function frontTest(name: string, postfix: Postfix, config: readonly string
   };
   const first = await stage().gateway("a", config);
   await post(0, 10);
-  await until("ten mails are through", () => eventCount(first, "accepted") === 10);
-  await until("the queue is empty", () => postfix.queue().length === 0);
+  await until(() => eventCount(first, "accepted") === 10, "ten mails are through", 30_000);
+  await until(() => postfix.queue().length === 0, "the queue is empty", 30_000);
   const [delivery] = postfix.deliveries();
   expect(delivery).toMatchObject({ to: SITE, status: "sent" });
   expect(delivery?.reply).toMatch(/^(250 2\.0\.0 Stored 1 new|delivered to command)/);
 
   expect(await first.end()).toBe(0);
   await post(10, 20);
-  await until("Postfix holds ten mails", () => {
-    const held = postfix.queue();
-    return held.length === 10 && held.every(({ reason }) => reason !== "");
-  });
+  await until(
+    () => {
+      const held = postfix.queue();
+      return held.length === 10 && held.every(({ reason }) => reason !== "");
+    },
+    "Postfix holds ten mails",
+    30_000,
+  );
   expect(stage().logged("a")).toHaveLength(10);
   const second = await stage().restart("a");
   postfix.flush();
-  await until("Postfix has delivered what it held", () => postfix.queue().length === 0);
-  await until("all of it was new", () => eventCount(second, "accepted") === 10);
+  await until(() => postfix.queue().length === 0, "Postfix has delivered what it held", 30_000);
+  await until(() => eventCount(second, "accepted") === 10, "all of it was new", 30_000);
 
   await post(20, 25);
   expect(await second.end("SIGKILL")).not.toBe(0);
   await post(25, 30);
   const third = await stage().restart("a");
   postfix.flush();
-  await until("nothing is lost by a kill either", () => {
-    postfix.flush();
-    return postfix.queue().length === 0;
-  });
+  await until(
+    () => {
+      postfix.flush();
+      return postfix.queue().length === 0;
+    },
+    "nothing is lost by a kill either",
+    30_000,
+  );
   const logged = stage().logged("a");
   expect(logged.map(({ fingerprint }) => fingerprint).sort()).toEqual(
     keys.map(({ fingerprint }) => fingerprint).sort(),

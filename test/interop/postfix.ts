@@ -15,7 +15,9 @@ import {
 import { chmod, chown } from "node:fs/promises";
 import { connect } from "node:net";
 import { join } from "node:path";
-import { Daemon, freePort, run, until } from "./daemon.js";
+import { freePort } from "../support/ports.js";
+import { until } from "../support/until.js";
+import { Daemon, run } from "./daemon.js";
 
 const SERVICES = `
 pickup    unix  n - n 1     1 pickup
@@ -85,7 +87,7 @@ export class Postfix {
     await layOut(directory);
     writeConfig(directory, port, routes);
     const postfix = new Postfix(directory, port, under);
-    await until("Postfix takes mail", () => isOpen(port));
+    await until(() => isOpen(port), "Postfix takes mail", 30_000);
     return postfix;
   }
 

@@ -6,7 +6,8 @@
 import { expect, test } from "vitest";
 import type { GatewayProcess } from "../../src/demo/process.js";
 import { LegacySite } from "../../src/demo/site.js";
-import { freePort, until } from "./daemon.js";
+import { freePort } from "../support/ports.js";
+import { until } from "../support/until.js";
 import { debianKeys, Gpg, packetCount } from "./keys.js";
 import { note } from "./ledger.js";
 import { Sks } from "./sks.js";
@@ -25,7 +26,7 @@ const stage = stagePerTest();
 /** How long it takes until `look` says true, in milliseconds; at most `PROMISED_MS`. */
 async function within(what: string, look: () => boolean | Promise<boolean>): Promise<number> {
   const from = performance.now();
-  await until(what, look, PROMISED_MS);
+  await until(look, what, PROMISED_MS);
   return Math.round(performance.now() - from);
 }
 
@@ -82,10 +83,10 @@ test("SKS followed by recon: to KX and mail, back to SKS and the next, no echo",
   const keys = debianKeys(KEYS);
   for (const { armored } of keys) expect((await sks.add(armored)).status).toBe(200);
   const many = await within(`${KEYS} keys by KX`, () => arrived() >= KEYS);
-  await until("the site has them all", () => {
+  await until(() => {
     const there = new Set(site.received.flatMap(({ fingerprints }) => fingerprints));
     return keys.every((key) => there.has(key.fingerprint));
-  });
+  }, "the site has them all");
 
   // A key of a user who goes on with it: new, grown, revoked.
   const figures: number[] = [];
@@ -112,10 +113,10 @@ test("SKS followed by recon: to KX and mail, back to SKS and the next, no echo",
   const [other] = debianKeys(1, KEYS);
   if (other === undefined) throw new Error("the keyring has too few keys");
   await stage().post(b.port("smtp"), { from: OLD, to: B, armored: other.armored });
-  await until("the second SKS has it", async () => {
+  await until(async () => {
     const held = await second.get(other.fingerprint);
     return held !== undefined && packetCount(held) === packetCount(other.armored);
-  });
+  }, "the second SKS has it");
 
   // The server is gone for a while, and the gateway is killed meanwhile.
   const killed = a;
@@ -126,7 +127,7 @@ test("SKS followed by recon: to KX and mail, back to SKS and the next, no echo",
   await sks.restart();
   for (const { armored } of more.slice(10)) expect((await sks.add(armored)).status).toBe(200);
   const total = KEYS + figures.length + 1 + more.length;
-  await until("what came in meanwhile", () => arrived() === total);
+  await until(() => arrived() === total, "what came in meanwhile");
 
   await quiet([a, b], mailed);
   const logged = stage().logged("a");

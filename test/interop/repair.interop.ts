@@ -4,8 +4,8 @@
  */
 import { expect, test } from "vitest";
 import { admit } from "../../src/admit.js";
-import { KxScript } from "../e2e/kx-script.js";
-import { until } from "./daemon.js";
+import { KxScript } from "../support/kx-script.js";
+import { until } from "../support/until.js";
 import { debianKeys, packetCount } from "./keys.js";
 import { note } from "./ledger.js";
 import { Sks } from "./sks.js";
@@ -30,13 +30,18 @@ test("SKS gives the keys of updates that a KX peer has lost", async () => {
   for (const [index, { fingerprint }] of keys.entries()) {
     peer.announce(index + 1, { fingerprint, hash: String(index).padStart(32, "f") });
   }
-  await until("everything is fetched or given up", () => {
-    for (const { tag, command, lines } of peer.inbox.splice(0)) {
-      if (command !== "GETUPDATE") continue;
-      for (const number of lines) peer.send("ERROR", tag, "500", `${number} update not available`);
-    }
-    return eventCount(gateway, "repaired") + eventCount(gateway, "repair-failed") > HELD;
-  });
+  await until(
+    () => {
+      for (const { tag, command, lines } of peer.inbox.splice(0)) {
+        if (command !== "GETUPDATE") continue;
+        for (const number of lines)
+          peer.send("ERROR", tag, "500", `${number} update not available`);
+      }
+      return eventCount(gateway, "repaired") + eventCount(gateway, "repair-failed") > HELD;
+    },
+    "everything is fetched or given up",
+    30_000,
+  );
   expect(eventCount(gateway, "repaired")).toBe(HELD);
   const failed = gateway.events.find(({ event }) => event === "repair-failed");
   expect(failed).toMatchObject({

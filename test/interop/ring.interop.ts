@@ -6,7 +6,8 @@
  * INTEROP_QUIET_S is how long "nothing moves" is watched: 60 seconds unless it says otherwise.
  */
 import { expect, test } from "vitest";
-import { freePort, until } from "./daemon.js";
+import { freePort } from "../support/ports.js";
+import { until } from "../support/until.js";
 import { debianKeys, packetCount } from "./keys.js";
 import { note } from "./ledger.js";
 import { Onak } from "./onak.js";
@@ -66,14 +67,14 @@ test(`onak, A, KX, B, SKS: ${2 * HALF} keys from both ends`, { timeout: 600_000 
   };
   await Promise.all([handIn(), submitAll(sks, atSks)]);
   const accepted = () => eventCount(a, "accepted") + eventCount(b, "accepted");
-  await until("both gateways have all", () => accepted() === 4 * HALF, 300_000);
-  await until("the queue is empty", () => postfix.queue().length === 0, 120_000);
+  await until(() => accepted() === 4 * HALF, "both gateways have all", 300_000);
+  await until(() => postfix.queue().length === 0, "the queue is empty", 120_000);
   const everywhere = `${2 * HALF} keys are in SKS`;
   const inSks = async () => {
     const held = await Promise.all(keys.map(({ fingerprint }) => sks.get(fingerprint)));
     return held.every((armored) => armored !== undefined);
   };
-  await until(everywhere, inSks, 120_000);
+  await until(inSks, everywhere, 120_000);
   const tookS = (performance.now() - startedAt) / 1000;
   await quiet([a, b], () => postfix.deliveries().length, QUIET_S * 1000);
 

@@ -3,7 +3,8 @@
  * in SKS over HKP, and what a user submits to SKS reaches A, through SKS's own incremental mail.
  */
 import { expect, test } from "vitest";
-import { freePort, until } from "./daemon.js";
+import { freePort } from "../support/ports.js";
+import { until } from "../support/until.js";
 import { debianKeys, Gpg, packetCount } from "./keys.js";
 import { note } from "./ledger.js";
 import { Postfix } from "./postfix.js";
@@ -49,10 +50,14 @@ test("SKS: our mail through its spool, its own mail to KX, no echo", async () =>
   const [mailed, submitted] = [keys.slice(0, 3), keys.slice(3)];
   for (const { armored } of mailed) await stage().post(portA, { from: OLD, to: A, armored });
   for (const { fingerprint, armored } of mailed) {
-    await until(`SKS has ${fingerprint}`, async () => {
-      const held = await sks.get(fingerprint);
-      return held !== undefined && packetCount(held) === packetCount(armored);
-    });
+    await until(
+      async () => {
+        const held = await sks.get(fingerprint);
+        return held !== undefined && packetCount(held) === packetCount(armored);
+      },
+      `SKS has ${fingerprint}`,
+      30_000,
+    );
   }
   const gpg = new Gpg();
   try {
@@ -63,7 +68,7 @@ test("SKS: our mail through its spool, its own mail to KX, no echo", async () =>
   } finally {
     gpg.close();
   }
-  await until("A has what gpg sent to SKS", () => eventCount(a, "accepted") === 6);
+  await until(() => eventCount(a, "accepted") === 6, "A has what gpg sent to SKS", 30_000);
   await quiet([a, b], () => postfix.deliveries().length);
 
   const expected = (from: string) => [...Array(3).fill("old"), ...Array(3).fill(from)];

@@ -7,7 +7,9 @@
 import { readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { chmod, mkdir } from "node:fs/promises";
 import { join } from "node:path";
-import { Daemon, freePort, until } from "./daemon.js";
+import { freePort } from "../support/ports.js";
+import { until } from "../support/until.js";
+import { Daemon } from "./daemon.js";
 
 export class Sks {
   readonly port: number;
@@ -59,7 +61,7 @@ ptree_pagesize: 16
     const members = (site.recon?.partners ?? []).map((partner) => `127.0.0.1 ${partner}\n`);
     writeFileSync(join(directory, "etc/sks/membership"), members.join(""));
     const sks = new Sks(directory, port);
-    await until("SKS answers", () => sks.#answers());
+    await until(() => sks.#answers(), "SKS answers", 30_000);
     if (site.recon !== undefined) sks.startRecon();
     return sks;
   }
@@ -78,7 +80,7 @@ ptree_pagesize: 16
   async restart(): Promise<void> {
     await this.stop();
     this.#server = this.#daemon("db");
-    await until("SKS answers", () => this.#answers());
+    await until(() => this.#answers(), "SKS answers", 30_000);
     this.startRecon();
   }
 

@@ -9,6 +9,7 @@ import { createTransport } from "nodemailer";
 import { afterEach, beforeEach } from "vitest";
 import { GatewayProcess } from "../../src/demo/process.js";
 import { composeIncremental } from "../../src/mail/compose.js";
+import { pause } from "../support/until.js";
 import { openDirectory, run } from "./daemon.js";
 
 /** A line of `kxgw log --json`. */
@@ -130,7 +131,7 @@ export async function quiet(
   let since = performance.now();
   const deadline = since + 4 * quietMs;
   while (performance.now() - since < quietMs) {
-    await new Promise((resolve) => setTimeout(resolve, 500));
+    await pause(500);
     const now = await state();
     if (now !== last) since = performance.now();
     last = now;

@@ -7,7 +7,9 @@
 import { chownSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { connect } from "node:net";
 import { join } from "node:path";
-import { Daemon, freePort, run, until } from "./daemon.js";
+import { freePort } from "../support/ports.js";
+import { until } from "../support/until.js";
+import { Daemon, run } from "./daemon.js";
 import { unpack } from "./debian.js";
 
 /** What the tests need of a mail server in front of the gateway. */
@@ -70,7 +72,7 @@ begin retry
     readdirSync(join(directory, "log"))
       .map((name) => readFileSync(join(directory, "log", name), "latin1"))
       .join("") + daemon.output;
-  await until("Exim takes mail", () => isOpen(port)).catch((error: Error) => {
+  await until(() => isOpen(port), "Exim takes mail", 30_000).catch((error: Error) => {
     throw new Error(log(), { cause: error });
   });
   return {
@@ -104,7 +106,7 @@ export async function startOpenSmtpd(directory: string, rules: string): Promise<
     const smtpctl = join(directory, "usr/sbin/smtpctl");
     return run("nsenter", ["-t", String(daemon.pid), "-m", ...group, smtpctl, ...args]);
   };
-  await until("OpenSMTPD takes mail", () => isOpen(port)).catch((error: Error) => {
+  await until(() => isOpen(port), "OpenSMTPD takes mail", 30_000).catch((error: Error) => {
     throw new Error(daemon.output, { cause: error });
   });
   return {

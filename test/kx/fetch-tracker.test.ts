@@ -3,10 +3,9 @@
  * the same rules, with time that moves both ways.
  */
 import { describe, expect, test } from "vitest";
-import { FETCH_LIMITS } from "../../src/kx/fetch-limits.js";
 import type { FetchPolicy } from "../../src/kx/fetch-policy.js";
 import type { FetchOutput } from "../../src/kx/fetch-tracker.js";
-import { FetchTracker } from "../../src/kx/fetch-tracker.js";
+import { FETCH_LIMITS, FetchTracker } from "../../src/kx/fetch-tracker.js";
 import type { UpdateHash } from "../../src/update.js";
 import { chance, SEED } from "./chance.js";
 import { NaiveTracker } from "./naive-tracker.js";
@@ -240,6 +239,59 @@ describe("trouble of our own", () => {
     t.announced("b", 2, hash(2));
     expect(t.advance(4999)).toEqual([]);
     expect(requests(t.advance(5000)).length).toBe(2);
+  });
+});
+
+describe("an update that is being stored", () => {
+  test("is requested from nobody, and its request is not overdue", () => {
+    const t = tracker();
+    t.announced("a", 1, hash(1));
+    t.advance(0);
+    expect(t.storing("a", hash(1))).toBe(true);
+    t.announced("b", 2, hash(1));
+    expect(t.advance(HOUR_MS)).toEqual([]);
+    expect([t.inFlightAt("a"), t.nextAt()]).toEqual([1, undefined]);
+    t.settled(hash(1));
+    expect([t.inFlightAt("a"), t.tracked, t.advance(HOUR_MS)]).toEqual([0, 0, []]);
+  });
+
+  test("is not lost and not requested when its peer goes, or says that it is gone", () => {
+    for (const leave of ["disconnected", "gone"] as const) {
+      const t = tracker();
+      t.announced("a", 1, hash(1));
+      t.advance(0);
+      t.storing("a", hash(1));
+      const left = leave === "gone" ? t.gone("a", hash(1), 0) : t.disconnected("a", 0);
+      expect([left, t.tracked]).toEqual([[], 1]);
+      t.announced("b", 2, hash(1));
+      expect(t.advance(1000)).toEqual([]);
+      expect(t.deferred("a", hash(1), 1000)).toEqual([]);
+      expect(requests(t.advance(6000))).toEqual(["b 2"]);
+    }
+  });
+
+  test("stays so when all who announced it have failed before and their rest ends", () => {
+    const t = tracker();
+    t.announced("a", 1, hash(1));
+    t.advance(0);
+    t.failed("a", hash(1), 0);
+    expect(t.storing("a", hash(1))).toBe(true);
+    expect(t.advance(2 * HOUR_MS)).toEqual([]);
+    t.deferred("a", hash(1), 2 * HOUR_MS);
+    expect(requests(t.advance(2 * HOUR_MS + 5000))).toEqual(["a 1"]);
+  });
+
+  test("comes from one peer: the same from another is not stored as well", () => {
+    const t = tracker();
+    t.announced("a", 1, hash(1));
+    t.advance(0);
+    t.announced("b", 2, hash(1));
+    expect(requests(t.advance(10_000))).toEqual(["b 2"]);
+    expect([t.storing("a", hash(1)), t.storing("b", hash(1))]).toEqual([true, false]);
+    expect(t.advance(HOUR_MS)).toEqual([]);
+    t.deferred("a", hash(1), HOUR_MS);
+    expect(t.inFlight).toBe(0);
+    expect(requests(t.advance(HOUR_MS + 5000))).toHaveLength(1);
   });
 });
 

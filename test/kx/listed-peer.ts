@@ -4,7 +4,7 @@
  */
 import { createHash } from "node:crypto";
 import type { Announcement } from "../../src/kx/messages.js";
-import type { ReceiveOutput, WirePosition } from "../../src/kx/receive-output.js";
+import type { ReceiveOutput, WirePosition } from "../../src/kx/receive-state.js";
 import { ReceiveState } from "../../src/kx/receive-state.js";
 import type { UpdateHash } from "../../src/update.js";
 

@@ -3,9 +3,9 @@
  * what, searched from end to end for every question. It draws no lots: it is told which requests
  * the real one made and says whether each of them was allowed.
  */
-import { FETCH_LIMITS } from "../../src/kx/fetch-limits.js";
 import type { FetchPolicy } from "../../src/kx/fetch-policy.js";
 import type { FetchOutput } from "../../src/kx/fetch-tracker.js";
+import { FETCH_LIMITS } from "../../src/kx/fetch-tracker.js";
 import type { UpdateHash } from "../../src/update.js";
 
 const MINUTE_MS = 60_000;

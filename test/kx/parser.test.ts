@@ -6,7 +6,7 @@ import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import type { ParserLimits } from "../../src/kx/parser.js";
 import { PARSER_LIMITS, Parser } from "../../src/kx/parser.js";
-import { cpuTimer } from "../cpu.js";
+import { cpuTimer } from "../support/cpu.js";
 import { bytewise, HASH, parse, parseEveryWay, TABLE, V3, V4, wire } from "./wire.js";
 
 describe("what makes no sense", () => {

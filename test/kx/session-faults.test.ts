@@ -2,8 +2,7 @@
  * What goes wrong on one KX connection, and how it ends: bad messages, silence, CLOSE.
  */
 import { describe, expect, test } from "vitest";
-import { ERROR_LIMITS } from "../../src/kx/error-budget.js";
-import { SESSION_LIMITS } from "../../src/kx/session.js";
+import { ERROR_LIMITS, SESSION_LIMITS } from "../../src/kx/session.js";
 import { greeted, HASH, LINE, Line, NEWEST, told, UPDATE } from "./talk.js";
 
 describe("what goes wrong", () => {

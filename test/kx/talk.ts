@@ -4,8 +4,8 @@
  */
 import { expect } from "vitest";
 import type { Announcement } from "../../src/kx/messages.js";
+import type { SessionOutput } from "../../src/kx/session.js";
 import { Session } from "../../src/kx/session.js";
-import type { SessionOutput } from "../../src/kx/session-output.js";
 import type { UpdateHash } from "../../src/update.js";
 
 export const HASH = "9b4f7cbf22b6def1f8d579b969fd4d58" as UpdateHash;

@@ -6,7 +6,8 @@ import { describe, expect, test } from "vitest";
 import { backUpLog } from "../../src/log/backup.js";
 import { inspectLog } from "../../src/log/inspect.js";
 import { UpdateLog } from "../../src/log/update-log.js";
-import { arrival, scratch, seq, update } from "./material.js";
+import { scratch } from "../support/scratch.js";
+import { arrival, seq, update } from "./material.js";
 
 const QUIETLY = { replace: false, onProgress: () => {} };
 
@@ -141,7 +142,7 @@ describe("a log in which damage is met", () => {
     filled(path, 200).close();
     const bytes = readFileSync(path);
     // The schema and the first pages are spared, so that there is something left to read.
-    writeFileSync(path, bytes.fill(0xa5, 40 * 4096));
+    writeFileSync(path, bytes.fill(0xa5, 80 * 4096));
     const log = UpdateLog.open(path);
     const told: string[] = [];
     log.onDamage(({ kind }) => told.push(kind));

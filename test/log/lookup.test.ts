@@ -1,4 +1,4 @@
-/** What people ask of the log: the entries of a key and of a mail, and who refused one. */
+/** What people ask of the log: the entries of a key and of a mail. */
 import { describe, expect, it } from "vitest";
 import { UpdateLog } from "../../src/log/update-log.js";
 import { arrival, fingerprint, seq, update } from "./material.js";
@@ -20,17 +20,6 @@ describe("lookup", () => {
     expect(log.lookup.messageId(seq(1))).toBe("<one@mail>");
     expect(log.lookup.messageId(seq(3))).toBeUndefined();
     expect(log.lookup.messageId(seq(4))).toBeUndefined();
-    log.close();
-  });
-
-  it("says which sites refused an entry", () => {
-    const log = UpdateLog.open(":memory:");
-    log.append([arrival(1)]);
-    const note = { seq: seq(1), code: 554, text: "no", at: 7 };
-    log.lanes.recordUndelivered({ ...note, site: "b" });
-    log.lanes.recordUndelivered({ ...note, site: "a" });
-    expect(log.lookup.undelivered(seq(1)).map(({ site }) => site)).toEqual(["a", "b"]);
-    expect(log.lookup.undelivered(seq(2))).toEqual([]);
     log.close();
   });
 });

@@ -4,10 +4,6 @@
  * Only what it learns of a key has to be one.
  */
 import { createHash } from "node:crypto";
-import { mkdtempSync, rmSync } from "node:fs";
-import { tmpdir } from "node:os";
-import { join } from "node:path";
-import { onTestFinished } from "vitest";
 import type { Arrival } from "../../src/log/update-log.js";
 import { encodePackets, TAG } from "../../src/openpgp/packet.js";
 import type { Fingerprint, Seq, Update, UpdateHash } from "../../src/update.js";
@@ -56,11 +52,4 @@ export function arrival(n: number, changes: Partial<Arrival> = {}): Arrival {
 
 export function seq(n: number): Seq {
   return n as Seq;
-}
-
-/** A directory that is gone when the running test is finished. */
-export function scratch(): string {
-  const directory = mkdtempSync(join(tmpdir(), "kxgw-updatelog-"));
-  onTestFinished(() => rmSync(directory, { recursive: true, force: true }));
-  return directory;
 }

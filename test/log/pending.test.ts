@@ -19,7 +19,7 @@ function opened(): UpdateLog {
 /** A log with a lane for `site` at its beginning. */
 function withLane(site: Site = OLD): UpdateLog {
   const log = opened();
-  log.lanes.open(site.name);
+  log.lanes.open(site.name, site);
   return log;
 }
 
@@ -32,10 +32,8 @@ function moveTo(log: UpdateLog, site: Site, cursor: number, part = 0): void {
 }
 
 function comesBack(log: UpdateLog, site: Site, n: number): void {
-  const bounce = { site: site.name, first: seq(n), seq: seq(n), about: "site" } as const;
-  const said = { ...bounce, code: 550, text: "No", at: 1 };
-  log.bounces.note(said);
-  log.bounces.putBack(said, [seq(n)], n);
+  const said = { code: 550, text: "No", at: 1 };
+  log.exceptions.cameBack(site.name, seq(n), said, n);
 }
 
 /** The answer by the definition, entry for entry. */
@@ -45,7 +43,7 @@ function byHand(log: UpdateLog, { name, address }: Site): number[] {
   const has = (entry: (typeof entries)[number]) =>
     entry.origin.neighbour === name ||
     (address !== undefined && inTrail(log.trails.get(entry.seq), address));
-  const again = entries.filter((one) => log.bounces.isWaiting(name, one.seq) && !has(one));
+  const again = entries.filter((one) => log.exceptions.get(name, one.seq)?.state === "waiting");
   const after = entries.filter((one) => one.seq > cursor);
   const left = after.filter((one, index) => (index === 0 && part > 0) || !has(one));
   return [...again, ...left].map((one) => one.seq);
@@ -130,7 +128,7 @@ test("a count that is kept is the count by hand, whatever happens in between", (
     fc.property(fc.array(step, { maxLength: 40 }), (steps) => {
       const log = UpdateLog.open(":memory:");
       try {
-        log.lanes.open("old");
+        log.lanes.open("old", OLD);
         let n = 0;
         for (const one of steps) {
           if ("trail" in one) {

@@ -9,16 +9,8 @@ import { expect, test } from "vitest";
 import { Trouble } from "../../src/errors.js";
 import { inspectLog } from "../../src/log/inspect.js";
 import { UpdateLog } from "../../src/log/update-log.js";
-import {
-  arrival,
-  fingerprint,
-  HOUR_MS,
-  scratch,
-  selfSigned,
-  seq,
-  skeletonOf,
-  update,
-} from "./material.js";
+import { scratch } from "../support/scratch.js";
+import { arrival, fingerprint, HOUR_MS, selfSigned, seq, skeletonOf, update } from "./material.js";
 
 const ASKED = { reason: "asked by its owner", until: undefined, allowRevocation: false };
 
@@ -58,8 +50,8 @@ test("a block outlives the process, and can be taken back", () => {
     [5000, true],
     [undefined, false],
   ]); // prettier-ignore
-  expect(again.removals.unblock(fingerprint(1))).toBe(true);
-  expect(again.removals.unblock(fingerprint(1))).toBe(false);
+  expect(again.removals.unblock(fingerprint(1), 1)).toBe(true);
+  expect(again.removals.unblock(fingerprint(1), 1)).toBe(false);
   expect(again.removals.block(fingerprint(1))).toBeUndefined();
   expect(again.refusals.holds(update(9).hash, 1)).toBe(false);
   expect(again.refusals.holds(update(8).hash, 1)).toBe(true);
@@ -79,7 +71,9 @@ test("what is forgotten leaves its number and its hash, and nothing else", () =>
   };
   log.append([personal(1, "eins"), two, arrival(3)]);
   log.lanes.open("far");
-  log.lanes.recordUndelivered({ site: "far", seq: seq(1), code: 550, text: "no eins", at: 1 });
+  const said = { code: 550, text: "no eins", at: 1 };
+  const mine = { site: "far", seq: seq(1), fingerprint: fingerprint(1) };
+  log.exceptions.set({ ...mine, ...said, state: "refused", reason: "refused" });
   const bounce = { site: "far", about: "site", code: 450, text: "not eins", at: 1 } as const;
   log.bounces.note({ ...bounce, first: seq(2), seq: seq(2) });
   log.bounces.note({ ...bounce, first: seq(1), seq: seq(3) });
@@ -98,7 +92,7 @@ test("what is forgotten leaves its number and its hash, and nothing else", () =>
   ]); // prettier-ignore
   expect(log.entry(seq(1))).toMatchObject({ hash: update(1).hash, fingerprint: "0".repeat(40) });
   expect(log.lookup.messageId(seq(1))).toBeUndefined();
-  expect(log.lanes.undelivered(10)).toEqual([]);
+  expect(log.exceptions.list("far", "refused", 10)).toEqual([]);
   // The bounce of a mail that also held others is still to be looked at.
   expect(log.bounces.fresh("far")).toMatchObject({ first: 1, seq: 3 });
   expect(log.removals.isForgotten(seq(2))).toBe(true);
@@ -195,34 +189,25 @@ test("the keys that are known for good are those of the log, without what was fo
 
 test("a log of version 2 is brought up to date by its writer, and read only afterwards", () => {
   const path = join(scratch(), "log");
-  const made = UpdateLog.open(path);
-  made.append([arrival(1)]);
-  made.close();
   const db = new Database(path);
-  const later = ["blocks", "forgotten", "known_keys", "packets", "repairs", "fetch_waits"];
-  const recon = ["servers", "nodes", "known", "later", "wanted"].map((name) => `recon_${name}`);
-  for (const table of [...later, "sendings", "skeletons", ...recon]) db.exec(`DROP TABLE ${table}`);
-  db.exec(`
-    CREATE TABLE identities (fingerprint BLOB PRIMARY KEY, packets BLOB NOT NULL,
-      signed_at INTEGER NOT NULL, remembered_at INTEGER NOT NULL) STRICT;
-    CREATE INDEX identities_by_time ON identities (remembered_at)`);
+  db.pragma("journal_mode = WAL");
+  db.exec(readFileSync(new URL("../fixtures/logs/2.sql", import.meta.url), "utf8"));
   const remembered = db.prepare("INSERT INTO identities VALUES (?, ?, ?, ?)");
   const key = (n: number) => Buffer.from(fingerprint(n), "hex");
   const now = 20_000 * 24 * HOUR_MS;
-  remembered.run(key(1), skeletonOf("Ann"), now / 1000 + 86_400, now);
-  remembered.run(key(2), skeletonOf("Mallory"), now / 1000 + 86_401, now);
-  db.pragma("user_version = 2");
+  remembered.run(key(8), skeletonOf("Ann"), now / 1000 + 86_400, now);
+  remembered.run(key(9), skeletonOf("Mallory"), now / 1000 + 86_401, now);
   db.close();
   const read = () => UpdateLog.open(path, { readonly: true });
   expect(read).toThrow(Trouble);
   expect(read).toThrow(/older release/);
-  expect(inspectLog(path)).toMatchObject({ problems: [], newest: 1 });
+  expect(inspectLog(path)).toMatchObject({ problems: [], newest: 3 });
   const log = UpdateLog.open(path);
   log.removals.setBlock(fingerprint(1), ASKED, 1);
   expect(log.has(update(1).hash)).toBe(true);
   // A user id becomes a skeleton, save one that was signed in the future.
-  expect(log.skeletons.get(fingerprint(1))).toEqual(skeletonOf("Ann"));
-  expect(log.skeletons.get(fingerprint(2))).toBeUndefined();
+  expect(log.skeletons.get(fingerprint(8))).toEqual(skeletonOf("Ann"));
+  expect(log.skeletons.get(fingerprint(9))).toBeUndefined();
   log.close();
   const after = read();
   expect(after.removals.block(fingerprint(1))).toBeDefined();

@@ -3,7 +3,8 @@ import { join } from "node:path";
 import { expect, test } from "vitest";
 import { MOST_REPAIRS } from "../../src/log/repairs.js";
 import { UpdateLog } from "../../src/log/update-log.js";
-import { fingerprint, scratch, update } from "./material.js";
+import { scratch } from "../support/scratch.js";
+import { fingerprint, update } from "./material.js";
 
 const lost = (n: number, neighbours: readonly string[] = ["old"]) => {
   return { fingerprint: fingerprint(n), neighbours, why: "lost" as const, at: 1000 + n };

@@ -5,16 +5,8 @@
 import Database from "better-sqlite3";
 import { expect, test } from "vitest";
 import { UpdateLog } from "../../src/log/update-log.js";
-import {
-  arrival,
-  fingerprint,
-  HOUR_MS,
-  scratch,
-  selfSigned,
-  seq,
-  skeletonOf,
-  update,
-} from "./material.js";
+import { scratch } from "../support/scratch.js";
+import { arrival, fingerprint, HOUR_MS, selfSigned, seq, skeletonOf, update } from "./material.js";
 
 const LIMITS = { retainMs: 96 * HOUR_MS, rememberMs: 720 * HOUR_MS };
 const T0 = 1_700_000_000_000;
@@ -124,7 +116,7 @@ test("a body never outlives its entry, whatever the limits", () => {
   expect(log.counts()).toMatchObject({ entries: 1, bodies: 1 });
 });
 
-test("skeletons, refusals and undelivered notes go at their age", () => {
+test("skeletons and refusals go at their age, exceptions with their entries", () => {
   const log = UpdateLog.open(":memory:");
   const named = (n: number) => update(n, 20, selfSigned("Ann"));
   const heardOf = { ...named(2), fingerprint: fingerprint(9) };
@@ -137,16 +129,19 @@ test("skeletons, refusals and undelivered notes go at their age", () => {
       receivedAt: T0 + 24 * HOUR_MS,
     }),
   ]);
-  log.lanes.recordUndelivered({ site: "s", seq: seq(1), code: 552, text: "big", at: T0 });
+  log.exceptions.set({
+    ...{ site: "s", seq: seq(1), fingerprint: fingerprint(1), state: "refused", reason: "refused" },
+    ...{ code: 552, text: "big", at: T0 },
+  });
   const end = T0 + LIMITS.rememberMs;
   log.refusals.add(update(7).hash, "too-large", end);
   log.refusals.add(update(8).hash, "too-large", end + 1);
   log.retention.expire(end - 1, LIMITS, 100);
   expect(log.skeletons.get(fingerprint(1))).toBeDefined();
-  expect(log.lanes.undelivered(9)).toHaveLength(1);
+  expect(log.exceptions.list("s", "refused", 9)).toHaveLength(1);
   expect(log.refusals.holds(update(7).hash, end - 1)).toBe(true);
   log.retention.expire(end, LIMITS, 100);
-  expect(log.lanes.undelivered(9)).toEqual([]);
+  expect(log.exceptions.list("s", "refused", 9)).toEqual([]);
   // Asked with an earlier time: the row itself is gone, not only over.
   expect(log.refusals.holds(update(7).hash, 0)).toBe(false);
   expect(log.refusals.holds(update(8).hash, end)).toBe(true);
@@ -165,7 +160,7 @@ test("numbers strictly grow over expire-all, restart and insert, 100 times", () 
     expect(log.newest()).toBe(last);
     for (const outcome of log.append([arrival(next), arrival(next + 1)])) {
       expect(outcome).toEqual({ outcome: "appended", seq: last + 1, collision: false });
-      last = outcome.seq;
+      last = outcome.seq ?? 0;
     }
     next += 2;
     log.retention.expire(Number.MAX_SAFE_INTEGER, { retainMs: 0, rememberMs: 0 }, 1000);

@@ -8,16 +8,8 @@ import type { LaneRow } from "../../src/log/lanes.js";
 import { TRAIL_LIMIT } from "../../src/log/trail.js";
 import { UpdateLog } from "../../src/log/update-log.js";
 import type { Update, UpdateHash } from "../../src/update.js";
-import {
-  arrival,
-  fingerprint,
-  HOUR_MS,
-  scratch,
-  selfSigned,
-  seq,
-  skeletonOf,
-  update,
-} from "./material.js";
+import { scratch } from "../support/scratch.js";
+import { arrival, fingerprint, HOUR_MS, selfSigned, seq, skeletonOf, update } from "./material.js";
 
 const NO_HASH = "00000000000000000000000000000000" as UpdateHash;
 
@@ -181,6 +173,9 @@ describe("lanes", () => {
       lastError: "",
       lastErrorAt: 0,
       lastSuccessAt: 0,
+      failed: 0,
+      refused: 0,
+      badSince: 0,
     };
     expect(log.lanes.get("s")).toBeUndefined();
     expect(log.lanes.open("s")).toEqual(fresh);
@@ -195,6 +190,9 @@ describe("lanes", () => {
       lastError: "451 come back later",
       lastErrorAt: 1_699_999_999_999,
       lastSuccessAt: 5,
+      failed: 2,
+      refused: 21,
+      badSince: 4,
     };
     log.lanes.save("s", lane);
     expect(log.lanes.get("s")).toEqual(lane);
@@ -202,20 +200,9 @@ describe("lanes", () => {
     log.lanes.save("new", lane);
     expect(log.lanes.get("new")).toEqual(lane);
   });
-
-  test("undelivered updates are listed latest first, once a site and update", () => {
-    const log = UpdateLog.open(":memory:");
-    const row = (site: string, number: number, at: number) =>
-      ({ site, seq: seq(number), code: 552, text: "too big", at }) as const;
-    log.lanes.recordUndelivered(row("s", 1, 10));
-    log.lanes.recordUndelivered(row("s", 2, 20));
-    log.lanes.recordUndelivered(row("t", 2, 30));
-    log.lanes.recordUndelivered({ ...row("s", 1, 40), code: 550 });
-    const rows = [{ ...row("s", 1, 40), code: 550 }, row("t", 2, 30), row("s", 2, 20)];
-    expect(log.lanes.undelivered(10)).toEqual(rows);
-    expect(log.lanes.undelivered(1)).toEqual(rows.slice(0, 1));
-  });
 });
+
+const KNOWN = [Buffer.alloc(16, 7)];
 
 describe("skeletons", () => {
   const learn = (log: UpdateLog, n: number, changes: Partial<Update>, receivedAt = 1_000_000) =>
@@ -235,7 +222,12 @@ describe("skeletons", () => {
     expect(log.skeletons.get(fingerprint(0))).toEqual(skeletonOf("Bob"));
     learn(log, 3, { selfSigned: selfSigned("Ann") });
     expect(log.skeletons.get(fingerprint(0))).toEqual(skeletonOf("Ann"));
-    log.learn([{ ...update(4), fingerprint: fingerprint(4), selfSigned: selfSigned("Eve") }], 1);
+    // An update of another hash without news.
+    const changes = {
+      ...{ packets: KNOWN, selfSigned: selfSigned("Eve"), fingerprint: fingerprint(4) },
+    };
+    log.packets.remember(KNOWN, 1);
+    expect(learn(log, 4, changes)).toEqual([{ outcome: "duplicate", covers: [] }]);
     expect(log.skeletons.get(fingerprint(4))).toEqual(skeletonOf("Eve"));
   });
 
@@ -246,21 +238,24 @@ describe("skeletons", () => {
     log.removals.forget(fingerprint(0), "asked", 1, 0);
     expect(log.skeletons.get(fingerprint(0))).toBeUndefined();
     expect(learn(log, 1, changes)).toMatchObject([{ outcome: "duplicate" }]);
-    log.learn([{ ...update(1), fingerprint: fingerprint(0), ...changes }], 1);
+    log.packets.remember(KNOWN, 1);
+    expect(learn(log, 2, { ...changes, packets: KNOWN })).toMatchObject([{ outcome: "duplicate" }]);
     expect(log.skeletons.get(fingerprint(0))).toBeUndefined();
   });
 
   test("cost no write when they stay as they are, and one a day when the key is heard of", () => {
     const path = join(scratch(), "log");
     const log = UpdateLog.open(path);
-    const bob = { ...update(1), fingerprint: fingerprint(0), selfSigned: selfSigned("Bob") };
+    log.packets.remember(KNOWN, 1);
+    const bob = { packets: KNOWN, selfSigned: selfSigned("Bob") };
     const day = 24 * HOUR_MS;
-    log.learn([bob], 10 * day);
+    learn(log, 1, bob, 10 * day);
     const size = () => log.counts().fileBytes;
     const before = size();
-    for (let n = 0; n < 100; n += 1) log.learn([bob], 10 * day + n);
+    for (let n = 0; n < 100; n += 1) learn(log, 1, bob, 10 * day + n);
     expect(size()).toBe(before);
-    log.learn([bob], 11 * day);
+    expect(log.newest()).toBe(0);
+    learn(log, 1, bob, 11 * day);
     expect(size()).toBeGreaterThan(before);
     log.close();
   });

@@ -206,7 +206,7 @@ describe("the date", () => {
 
   test.each([-1, Number.NaN, Number.POSITIVE_INFINITY, Date.UTC(9999, 11, 31, 24)])(
     "refuses %d",
-    (ms) => expect(() => mailDate(ms)).toThrow("no usable date"),
+    (ms) => expect(() => mailDate(ms)).toThrow("date is out of range"),
   );
 });
 

@@ -4,7 +4,7 @@ import { describe, expect, test } from "vitest";
 import { typedParts } from "../../src/intake/mime.js";
 import { judgeBounce, readDeliveryStatus } from "../../src/mail/delivery-report.js";
 import { readHead } from "../../src/mail/head.js";
-import { cpuTimer } from "../cpu.js";
+import { cpuTimer } from "../support/cpu.js";
 import { bytes } from "./fixtures.js";
 import { SAMPLES } from "./reports.js";
 

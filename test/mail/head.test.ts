@@ -2,7 +2,7 @@
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { headerValues, MAX_FIELDS, MAX_HEAD_BYTES, readHead } from "../../src/mail/head.js";
-import { cpuTimer } from "../cpu.js";
+import { cpuTimer } from "../support/cpu.js";
 import { bytes, text } from "./fixtures.js";
 
 function read(message: string): { fields: string[]; body: string } {

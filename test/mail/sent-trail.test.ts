@@ -10,7 +10,7 @@ import {
   parseTrail,
 } from "../../src/mail/sent-trail.js";
 import { isAddress } from "../../src/mail-address.js";
-import { cpuTimer } from "../cpu.js";
+import { cpuTimer } from "../support/cpu.js";
 
 const many = (count: number) => Array.from({ length: count }, (_, i) => `site${i}@example.org`);
 
@@ -47,11 +47,11 @@ describe("parseTrail", () => {
     expect(parseTrail(values)).toEqual(expected);
   });
 
-  test("takes 256 entries and refuses the 257th, also when it is a repeat", () => {
+  test("takes 256 entries, of more the last ones", () => {
+    const [padded] = [parseTrail(many(MAX_TRAIL + 44))];
     expect(parseTrail(many(MAX_TRAIL))).toHaveLength(256);
-    const circle = expect.objectContaining({ name: "Refusal", reason: "bad-mail" });
-    expect(() => parseTrail(many(MAX_TRAIL + 1))).toThrow(circle);
-    expect(() => parseTrail(Array(MAX_TRAIL + 1).fill("a@x.org"))).toThrow(circle);
+    expect(padded).toEqual(parseTrail(many(MAX_TRAIL + 44).slice(44)));
+    expect(parseTrail(Array(MAX_TRAIL + 44).fill("a@x.org"))).toEqual(["a@x.org"]);
   });
 
   test("lets nothing but plain addresses through, whatever comes", () => {

@@ -14,7 +14,7 @@ import {
 import { encodePackets, type Packet, readPackets, walkPackets } from "../../src/openpgp/packet.js";
 import { grown, selfSigned } from "../../src/openpgp/skeleton.js";
 import { updateHash } from "../../src/openpgp/update-hash.js";
-import { cpuTimer } from "../cpu.js";
+import { cpuTimer } from "../support/cpu.js";
 import { mail, onlyBlock, onlyKey, packet, realKey, realKeys, vectorData } from "./material.js";
 
 const sample = realKey("DFD993306D849617").data;
@@ -209,7 +209,7 @@ describe("refusals", () => {
     expect(found.map((one) => (one instanceof Refusal ? one.reason : one.fingerprint))).toEqual([
       ...[second, "bad-packet", fingerprint, "bad-packet", thirdName],
     ]);
-    expect(found[1]).toMatchObject({ message: match(`behind key ${second}`) });
+    expect(found[1]).toMatchObject({ message: match(`after key ${second}`) });
     expect(outcomes(Buffer.concat([garbage, other]))).toEqual(["bad-packet", second]);
   });
 

@@ -12,6 +12,7 @@ import { SLICE_MS } from "../../src/steps.js";
 import type { Seq, Update } from "../../src/update.js";
 import { wire } from "../kx/wire.js";
 import { made } from "../torture/material.js";
+import { withStores } from "./stores.js";
 
 /** A key with so many signatures. */
 function large(n: number, signatures: number): Update {
@@ -46,8 +47,10 @@ class Asker {
     };
     const clock: Clock = { now: () => 1e12, monotonic, random: () => 0.5 };
     const names = [...this.#peers.keys()];
-    const options = { observing: false };
-    this.#exchange = new Exchange(names, this.log, clock, { report: () => {} }, options);
+    this.#exchange = new Exchange(
+      { log: this.log, clock, diagnostics: { report: () => {} } },
+      { peers: names, observing: false },
+    );
     for (const [peer, updates] of this.#peers) {
       this.#take(peer, this.#exchange.opened(this.#id(peer), peer, false, this.#now));
       this.say(peer, "HELO|1.0");
@@ -108,7 +111,7 @@ class Asker {
   }
 
   #take(peer: string, actions: readonly Action[]): void {
-    for (const action of actions) {
+    for (const action of withStores(this.#exchange, this.log, actions, this.#now)) {
       if (action.type !== "send") continue;
       const text = Buffer.from(action.bytes).toString("latin1");
       for (const [, tag = "", number] of text.matchAll(/(\S{4})\r\nGETUPDATE\r\n(\d+)\r\n/g)) {

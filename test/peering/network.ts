@@ -14,8 +14,9 @@ import type { Action } from "../../src/peering/exchange.js";
 import { Exchange } from "../../src/peering/exchange.js";
 import type { Seq, Update } from "../../src/update.js";
 import { chance, SEED } from "../kx/chance.js";
-import { checkReport } from "../reported.js";
+import { checkReport } from "../support/reported.js";
 import { made } from "../torture/material.js";
+import { withStores } from "./stores.js";
 
 /** One direction of a connection. */
 interface Pipe {
@@ -102,8 +103,11 @@ export class Gateway implements Diagnostics {
       random: () => this.#network.random(),
     };
     const { fetchPolicy } = this;
-    const options = { observing: this.#observing, addresses: this.#addresses, fetchPolicy };
-    return new Exchange(this.#peers, this.log, clock, this, options);
+    const settings = { observing: this.#observing, addresses: this.#addresses, fetchPolicy };
+    return new Exchange(
+      { log: this.log, clock, diagnostics: this },
+      { peers: this.#peers, ...settings },
+    );
   }
 
   /** The log, or a store of it, as it is with a disk that is full or cannot be read. */
@@ -280,7 +284,7 @@ export class Network {
   }
 
   #perform(gateway: Gateway, actions: readonly Action[]): void {
-    for (const action of actions) {
+    for (const action of withStores(gateway.exchange, gateway.log, actions, this.now)) {
       const link = this.links[action.connection - 1];
       const pipe = link?.pipes.find(({ from }) => from === gateway);
       if (link === undefined || pipe === undefined || !link.isOpen) continue;

@@ -4,10 +4,11 @@ import { describe, expect, onTestFinished, test, vi } from "vitest";
 import { systemClock } from "../../src/clock.js";
 import { parseConfig } from "../../src/config/load.js";
 import type { EventName, Fields } from "../../src/diagnostics.js";
+import { GroupCommit } from "../../src/intake/group-commit.js";
 import { UpdateLog } from "../../src/log/update-log.js";
 import { type LookUp, PeerAddresses } from "../../src/peering/peer-addresses.js";
 import { KxDoor, TCP_LIMITS } from "../../src/peering/tcp.js";
-import { soon } from "../soon.js";
+import { soon } from "../support/soon.js";
 
 /** Names and what is heard of them, when a test says so. */
 function nameServer() {
@@ -40,7 +41,10 @@ async function openDoor(peers: readonly string[], lookUp: LookUp) {
   const log = UpdateLog.open(":memory:");
   const events: { readonly event: EventName; readonly fields: Fields }[] = [];
   const report = (event: EventName, fields: Fields = {}) => events.push({ event, fields });
-  const door = new KxDoor(config, config.kx, log, systemClock, { report }, { lookUp });
+  const door = new KxDoor(
+    { log, appends: new GroupCommit(log), clock: systemClock, diagnostics: { report }, lookUp },
+    { ...config, kx: config.kx },
+  );
   onTestFinished(async () => {
     await door.stop();
     log.close();

@@ -9,6 +9,7 @@ import { RECEIVE_BATCH_LIMITS } from "../../src/peering/receive-batch.js";
 import type { Update } from "../../src/update.js";
 import { wire } from "../kx/wire.js";
 import { made } from "../torture/material.js";
+import { withStores } from "./stores.js";
 
 /** A peer that announces updates and answers GETUPDATEs when it is told to. */
 class Giver {
@@ -31,8 +32,10 @@ class Giver {
     });
     this.#updates = updates;
     const clock: Clock = { now: () => 1e12, monotonic: () => this.#now, random: () => 0.5 };
-    const options = { observing: false };
-    this.#exchange = new Exchange(["peer"], this.log, clock, { report: () => {} }, options);
+    this.#exchange = new Exchange(
+      { log: this.log, clock, diagnostics: { report: () => {} } },
+      { peers: ["peer"], observing: false },
+    );
     this.#take(this.#exchange.opened(1, "peer", false, this.#now));
     this.#say("HELO|1.0");
     this.#say("IHAVE|NOTIFY");
@@ -71,7 +74,7 @@ class Giver {
   }
 
   #take(actions: readonly Action[]): void {
-    for (const action of actions) {
+    for (const action of withStores(this.#exchange, this.log, actions, this.#now)) {
       if (action.type !== "send") continue;
       const text = Buffer.from(action.bytes).toString("latin1");
       for (const [, tag = "", number] of text.matchAll(/(\S{4})\r\nGETUPDATE\r\n(\d+)\r\n/g)) {

@@ -3,8 +3,7 @@
  * (faults row 14; by mail it is `test/ingress/secrets.test.ts`). The same search finds a public key
  * that came the same way.
  */
-import { mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";
-import { tmpdir } from "node:os";
+import { readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { generateKey } from "openpgp";
 import { expect, onTestFinished, test } from "vitest";
@@ -12,24 +11,27 @@ import { UpdateLog } from "../../src/log/update-log.js";
 import { Exchange } from "../../src/peering/exchange.js";
 import { walk } from "../mail/oracles/packets.js";
 import { armored } from "../mail/oracles/raw-mail.js";
+import { checked } from "../support/reported.js";
+import { scratch } from "../support/scratch.js";
 import { made } from "../torture/material.js";
+import { withStores } from "./stores.js";
 
 const SECRET_TAGS = [5, 7];
 
 /** What is left anywhere of an UPDATE with this armor that one of two peers delivers. */
 function leftOf(armor: string, announced: { hash: string; fingerprint: string }): string {
-  const directory = mkdtempSync(join(tmpdir(), "kxgw-secret-"));
-  onTestFinished(() => rmSync(directory, { recursive: true, force: true }));
+  const directory = scratch();
   const log = UpdateLog.open(join(directory, "updates.db"));
   onTestFinished(() => log.close());
   const said: string[] = [];
   const clock = { now: () => 1e12, monotonic: () => 0, random: () => 0.5 };
-  const diagnostics = {
-    report: (...event: unknown[]) => void said.push(JSON.stringify(event)),
-  };
-  const exchange = new Exchange(["giver", "taker"], log, clock, diagnostics, { observing: false });
+  const diagnostics = checked((...event) => said.push(JSON.stringify(event)));
+  const exchange = new Exchange(
+    { log, clock, diagnostics },
+    { peers: ["giver", "taker"], observing: false },
+  );
   const take = (actions: ReturnType<Exchange["grew"]>) => {
-    for (const action of actions) {
+    for (const action of withStores(exchange, log, actions, 0)) {
       if (action.type === "send") said.push(Buffer.from(action.bytes).toString("latin1"));
     }
   };

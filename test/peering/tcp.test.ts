@@ -9,19 +9,28 @@ import type { Clock } from "../../src/clock.js";
 import { systemClock } from "../../src/clock.js";
 import { parseConfig } from "../../src/config/load.js";
 import type { EventName, Fields } from "../../src/diagnostics.js";
+import { Trouble } from "../../src/errors.js";
+import { GroupCommit } from "../../src/intake/group-commit.js";
+import type { AppendPort } from "../../src/log/append-port.js";
 import { UpdateLog } from "../../src/log/update-log.js";
+import { encodeArmor } from "../../src/openpgp/armor.js";
 import { REDIAL_LIMITS } from "../../src/peering/redial.js";
 import { KxDoor } from "../../src/peering/tcp.js";
 import type { Update } from "../../src/update.js";
+import { pause, quietFor, until } from "../support/until.js";
 import { made } from "../torture/material.js";
 
 const GREETING = "a000|HELO|1.0|.|a001|IHAVE|NOTIFY|.|".replaceAll("|", "\r\n");
+
+function ownPort(log: UpdateLog): AppendPort {
+  return new GroupCommit(log);
+}
 
 /** A door before a log in memory; `peers` is its configuration of them. */
 async function openDoor(
   peers: string,
   random = systemClock.random,
-  { listen = "127.0.0.1:0", reconnect = "30ms" } = {},
+  { listen = "127.0.0.1:0", reconnect = "30ms", appends = ownPort } = {},
 ) {
   const text = `[site]
 address = "keys@kx.example.org"
@@ -36,7 +45,10 @@ ${peers}`;
   const events: { readonly event: EventName; readonly fields: Fields }[] = [];
   const report = (event: EventName, fields: Fields = {}) => events.push({ event, fields });
   const clock: Clock = { ...systemClock, random };
-  const door = new KxDoor(config, config.kx, log, clock, { report });
+  const door = new KxDoor(
+    { log, appends: appends(log), clock, diagnostics: { report } },
+    { ...config, kx: config.kx },
+  );
   const [bound] = await door.start();
   onTestFinished(async () => {
     await door.stop();
@@ -74,10 +86,6 @@ function visitor(port: number, localAddress: string, host = "127.0.0.1") {
     text: () => Buffer.concat(heard).toString("latin1"),
     bytes: () => heard.reduce((sum, { length }) => sum + length, 0),
   };
-}
-
-async function until(isTrue: () => boolean): Promise<void> {
-  await expect.poll(isTrue, { timeout: 15_000, interval: 10 }).toBe(true);
 }
 
 /** A listener that a test can take away and bring back on its port. */
@@ -213,7 +221,7 @@ describe("after a long outage", () => {
     await until(() => all("peer-unreachable").length === 4);
     await serve();
     door.showedLife("friend");
-    await new Promise((resolve) => setTimeout(resolve, 200));
+    await quietFor(200, "a second sign of life would dial at once");
     expect(isConnected()).toBe(false);
     expect(door.dialNow("friend")).toBe(true);
     await until(isConnected);
@@ -315,7 +323,7 @@ describe("a peer that never reads", () => {
     for (let n = 0; n < 4; n++) {
       guest.socket.write(`b00${n}\r\nGETUPDATE\r\n${"1\r\n".repeat(100)}.\r\n`);
     }
-    await new Promise((resolve) => setTimeout(resolve, 1000));
+    await quietFor(1000, "the door would hand all that it holds to the socket");
     expect((process.memoryUsage().rss - before) / 2 ** 20).toBeLessThan(100);
     guest.socket.resume();
     const count = () => guest.text().split("\r\nUPDATE\r\n").length - 1;
@@ -341,7 +349,7 @@ describe("two doors that dial each other", () => {
     for (let n = 0; n < 20; n++) {
       one.hold(made(1, 100 + n).update);
       two.hold(made(1, 200 + n).update);
-      await new Promise((resolve) => setTimeout(resolve, 300));
+      await pause(300);
     }
     await until(() => one.log.newest() === 41 && two.log.newest() === 41);
     for (const { all, door } of [one, two]) {
@@ -375,8 +383,54 @@ describe("stop", () => {
     hold(made(1, 4).update);
     log.close();
     await until(() => guest.state.isClosed);
-    await new Promise((resolve) => setTimeout(resolve, 50));
-    expect(handles().length).toBeLessThanOrEqual(before);
+    await until(() => handles().length <= before);
+  });
+
+  test("stores what is under way before it resolves, after a failure as well", async () => {
+    const waiting: (() => void)[] = [];
+    const appends = (log: UpdateLog): AppendPort => ({
+      submit: ({ arrivals, cursor }) =>
+        new Promise((resolve, reject) => {
+          waiting.push(() => {
+            if (waiting.length === 1) reject(new Trouble("disk-full", "full", "Free space."));
+            else resolve(log.append(arrivals, ...(cursor === undefined ? [] : [cursor])));
+          });
+        }),
+    });
+    const { door, log, port, all } = await openDoor(
+      peer("friend", "127.0.0.2:1"),
+      systemClock.random,
+      { appends },
+    );
+    const { hash, fingerprint, body } = made(1, 5).update;
+    const line = `1 ${fingerprint} ${hash}`;
+    const armor = encodeArmor(body).trimEnd().replaceAll(/\r?\n/g, "\r\n");
+    const guest = visitor(port, "127.0.0.2");
+    const asked = () => [...guest.text().matchAll(/(\S{4})\r\nGETUPDATE\r\n1\r\n/g)];
+    const give = (nth: number) =>
+      guest.socket.write(
+        `a01${nth}\r\nUPDATE\r\n${asked()[nth]?.[1]}\r\n${line}\r\n${armor}\r\n.\r\n`,
+      );
+    guest.socket.write(`${GREETING}a002\r\nIHAVE\r\nNOTIFY\r\n${line}\r\n.\r\n`);
+    await until(() => asked().length === 1);
+    give(0);
+    await until(() => waiting.length === 1);
+    waiting[0]?.();
+    // Requested again after 5 s.
+    await until(() => asked().length === 2);
+    expect([all("log-trouble").length, log.newest()]).toEqual([1, 0]);
+    give(1);
+    await until(() => waiting.length === 2);
+    let isStopped = false;
+    const stopped = door.stop().then(() => {
+      isStopped = true;
+    });
+    await until(() => guest.state.isClosed);
+    expect([isStopped, log.newest()]).toEqual([false, 0]);
+    waiting[1]?.();
+    await stopped;
+    expect([log.newest(), log.cursors.get("friend")?.number]).toEqual([1, 1]);
+    expect(all("accepted")).toHaveLength(1);
   });
 
   test("waits 2 s for a peer that does not answer, not longer", async () => {

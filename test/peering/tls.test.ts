@@ -2,21 +2,22 @@
  * KX over TLS between two real doors: certificates that are pinned or signed by a CA, and every way
  * in which a peer fails to prove who it is.
  */
-import { copyFileSync, mkdtempSync, rmSync, utimesSync } from "node:fs";
+import { copyFileSync, utimesSync } from "node:fs";
 import { connect } from "node:net";
-import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { connect as connectTls } from "node:tls";
-import { afterAll, describe, expect, it, onTestFinished } from "vitest";
+import { describe, expect, it, onTestFinished } from "vitest";
 import { systemClock } from "../../src/clock.js";
 import { parseConfig } from "../../src/config/load.js";
 import type { EventName, Fields } from "../../src/diagnostics.js";
+import { GroupCommit } from "../../src/intake/group-commit.js";
 import { UpdateLog } from "../../src/log/update-log.js";
 import { KxDoor } from "../../src/peering/tcp.js";
-import { makeCertificate } from "../certificates.js";
+import { makeCertificate } from "../support/certificates.js";
+import { scratchOfFile } from "../support/scratch.js";
+import { soon } from "../support/soon.js";
 
-const DIR = mkdtempSync(join(tmpdir(), "kxgw-tls-"));
-afterAll(() => rmSync(DIR, { recursive: true }));
+const DIR = scratchOfFile();
 const certificate = (name: string, ca?: string) => makeCertificate(DIR, name, ca);
 
 certificate("ca");
@@ -49,7 +50,10 @@ ${peer}
   const log = UpdateLog.open(":memory:");
   const report = (event: EventName, fields: Fields = {}) => events.push([event, fields]);
   if (config.kx === undefined) throw new Error("no [kx]");
-  const kx = new KxDoor(config, config.kx, log, systemClock, { report });
+  const kx = new KxDoor(
+    { log, appends: new GroupCommit(log), clock: systemClock, diagnostics: { report } },
+    { ...config, kx: config.kx },
+  );
   const [bound] = await kx.start();
   onTestFinished(async () => {
     await kx.stop();
@@ -141,7 +145,7 @@ describe("KX over TLS", () => {
       for (const [count, name] of order.entries()) {
         await door(files(name), pin, hub.port);
         const here = names.slice(0, count + 1).sort();
-        await expect.poll(() => connected(hub).sort(), { timeout: 10_000 }).toEqual(here);
+        await soon(() => connected(hub).sort()).toEqual(here);
       }
     });
 
@@ -152,9 +156,9 @@ describe("KX over TLS", () => {
       );
       const pin = `pin = "${PIN_STRANGER}"\ndial = true`;
       await door(files("signed-b"), pin, hub.port);
-      await expect.poll(() => connected(hub), { timeout: 10_000 }).toEqual(["pinned"]);
+      await soon(() => connected(hub)).toEqual(["pinned"]);
       await door(files("signed-a"), pin, hub.port);
-      await expect.poll(() => connected(hub), { timeout: 10_000 }).toEqual(["other", "pinned"]);
+      await soon(() => connected(hub)).toEqual(["other", "pinned"]);
     });
 
     it("one that proves none of them is refused, and told as which", async () => {
@@ -177,9 +181,9 @@ describe("KX over TLS", () => {
       const socket = connect(hub.port, "127.0.0.1");
       onTestFinished(() => void socket.destroy());
       socket.write("0001\r\nHELO\r\n1.0\r\n.\r\n0002\r\nIHAVE\r\nNOTIFY\r\n.\r\n");
-      await expect.poll(() => connected(hub), { timeout: 10_000 }).toEqual(["plain"]);
+      await soon(() => connected(hub)).toEqual(["plain"]);
       await door(files("a"), `pin = "${PIN_STRANGER}"\ndial = true`, hub.port);
-      await expect.poll(() => connected(hub), { timeout: 10_000 }).toEqual(["other", "plain"]);
+      await soon(() => connected(hub)).toEqual(["other", "plain"]);
     });
   });
 

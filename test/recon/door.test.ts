@@ -4,12 +4,13 @@ import { describe, expect, test } from "vitest";
 import { systemClock } from "../../src/clock.js";
 import { Refusal } from "../../src/errors.js";
 import { followedAs } from "../../src/following/recon-door.js";
+import { GroupCommit } from "../../src/intake/group-commit.js";
 import { KeyIntake } from "../../src/intake/key-intake.js";
 import { encodeArmor } from "../../src/openpgp/armor.js";
 import { assembleKey, encodeKey, readKeys } from "../../src/openpgp/key.js";
 import { rsaUpdate } from "../delivery/keys.js";
-import { until } from "../ingress/ways.js";
-import { soon } from "../soon.js";
+import { soon } from "../support/soon.js";
+import { until } from "../support/until.js";
 import { followed, give, KEYS, modelServer, nameOf, sessions, take } from "./followed.js";
 import { answerOf, int, type ModelServer, string } from "./model-server.js";
 
@@ -165,7 +166,12 @@ describe("loops", () => {
     await soon(() => gateway.entries().length).toBe(1);
     // The key grows by mail here, and is posted to the server.
 
-    const keys = new KeyIntake(gateway.log, systemClock, gateway.diagnostics);
+    const keys = new KeyIntake({
+      log: gateway.log,
+      appends: new GroupCommit(gateway.log),
+      clock: systemClock,
+      diagnostics: gateway.diagnostics,
+    });
     const armor = [Buffer.from(encodeArmor(FIRST), "latin1")];
     const given = { armor, sender: undefined, trail: [], messageId: undefined, bytes: 1 };
     await keys.take(given);

@@ -7,10 +7,12 @@ import { systemClock } from "../../src/clock.js";
 import { Refusal } from "../../src/errors.js";
 import { FOLLOW_LIMITS, type FollowLimits } from "../../src/following/follow-limits.js";
 import { ReconDoor } from "../../src/following/recon-door.js";
+import { GroupCommit } from "../../src/intake/group-commit.js";
 import { KeyIntake } from "../../src/intake/key-intake.js";
 import { readArmor } from "../../src/openpgp/armor.js";
 import { sksDigests } from "../../src/openpgp/sks-digest.js";
-import { bench, until } from "../ingress/ways.js";
+import { bench } from "../ingress/ways.js";
+import { until } from "../support/until.js";
 import { ModelServer } from "./model-server.js";
 
 /** Real keys in binary form. */
@@ -81,13 +83,19 @@ ${sections}`,
     recon: stage.config.recon.map((one) => ({ ...one, pollMs: 30 })),
   };
   const rules = judge === undefined ? {} : { judge };
-  const keys = new KeyIntake(log, systemClock, diagnostics, rules);
+  const keys = new KeyIntake(
+    { log, appends: new GroupCommit(log), clock: systemClock, diagnostics },
+    rules,
+  );
   const { local } = config;
   const beside =
     local?.type === "hkp" ? { name: "[local]", mail: local.address, url: local.url } : undefined;
   const open = () => {
     const limitsOf = { ...QUICK, ...limits };
-    const made = new ReconDoor(config, log, keys, beside, systemClock, diagnostics, limitsOf);
+    const made = new ReconDoor(
+      { log, keys, clock: systemClock, diagnostics },
+      { ...config, local: beside, limits: limitsOf },
+    );
     made.start();
     return made;
   };

@@ -6,9 +6,9 @@ import { mkdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { expect, it } from "vitest";
 import { parseConfig } from "../../src/config/load.js";
-import { scratch } from "../admin/gateway.js";
 import { kxgw } from "../e2e/stage.js";
-import { page } from "../page.js";
+import { page } from "../support/page.js";
+import { scratch } from "../support/scratch.js";
 import { allSections, type Key, topKeys } from "./settings.js";
 
 const MIN = '[site]\naddress = "pgp-public-keys@kx.example.org"\n[log]\n';

@@ -6,7 +6,7 @@ import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { expect, it } from "vitest";
 import { parseConfig } from "../../src/config/load.js";
-import { blocks, page, ROOT } from "../page.js";
+import { blocks, page, ROOT } from "../support/page.js";
 
 const PAGES = readdirSync(join(ROOT, "docs")).filter((name) => name.endsWith(".md"));
 const FILES = [

@@ -8,7 +8,7 @@ import { admit } from "../../src/admit.js";
 import type { Message } from "../../src/kx/messages.js";
 import { Parser } from "../../src/kx/parser.js";
 import { serialize } from "../../src/kx/serializer.js";
-import { blocks, page } from "../page.js";
+import { blocks, page } from "../support/page.js";
 
 const [TALK = ""] = blocks(page("protocol.md"), "kx");
 

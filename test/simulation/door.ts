@@ -6,6 +6,7 @@
  */
 
 import type { Action, Exchange } from "../../src/peering/exchange.js";
+import type { Store } from "../../src/peering/receiving.js";
 import { Redial } from "../../src/peering/redial.js";
 import type { Schedule } from "../../src/schedule.js";
 import type { Event } from "./queue.js";
@@ -27,6 +28,8 @@ export interface DoorWays {
   write(line: Line, peer: string, bytes: Uint8Array): void;
   end(line: Line): void;
   destroy(line: Line): void;
+  /** Hands a batch to the log; the exchange hears of the outcome in a step of its own. */
+  store(store: Store): void;
   /** A step of this process later; actions that it returns are performed. */
   later(delay: number, what: string, step: () => readonly Action[] | unknown): Event;
 }
@@ -126,6 +129,10 @@ export class SimDoor {
 
   perform(actions: readonly Action[]): void {
     for (const action of actions) {
+      if (action.type === "store") {
+        this.#ways.store(action.store);
+        continue;
+      }
       const open = this.#open.get(action.connection);
       if (open === undefined) continue;
       if (action.type === "send") this.#ways.write(open.line, open.peer.name, action.bytes);

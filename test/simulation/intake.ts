@@ -6,11 +6,13 @@
  * (`KeyIntake`), bounces through the real judgement and `BounceIntake`. All mails here are plain or
  * a delivery report, so no MIME parser is wanted.
  */
+import type { Judgement } from "../../src/admit.js";
 import type { Clock } from "../../src/clock.js";
-import type { Config, Neighbour } from "../../src/config/config.js";
-import type { EventSink } from "../../src/diagnostics.js";
+import type { Neighbour } from "../../src/config/config.js";
+import type { Diagnostics } from "../../src/diagnostics.js";
 import { Refusal, Trouble } from "../../src/errors.js";
 import { BounceIntake } from "../../src/ingress/bounce-intake.js";
+import { GroupCommit } from "../../src/intake/group-commit.js";
 import { KeyIntake, type Material, type Submission } from "../../src/intake/key-intake.js";
 import { plainBody } from "../../src/intake/mime.js";
 import { senderOf } from "../../src/intake/senders.js";
@@ -19,6 +21,7 @@ import { judgeBounce } from "../../src/mail/delivery-report.js";
 import { readHead } from "../../src/mail/head.js";
 import { recognise } from "../../src/mail/incremental.js";
 import { isBounceAddress } from "../../src/mail/verp.js";
+import type { Rules } from "../../src/policy.js";
 import type { UpdateHash } from "../../src/update.js";
 import type { Answer, Mail } from "./postal.js";
 
@@ -30,7 +33,7 @@ export interface IntakeSettings {
 }
 
 /** What hears of an acknowledgement: the updates, and who is known to have them. */
-export type Acknowledged = (hashes: readonly UpdateHash[], trail: readonly string[]) => void;
+export type Acknowledged = (hashes: readonly UpdateHash[]) => void;
 
 interface Waiting {
   readonly submission: Submission;
@@ -47,7 +50,7 @@ export class SimIntake {
   readonly #bounces: BounceIntake;
   readonly #acknowledged: Acknowledged;
   readonly #soon: (commit: () => void) => void;
-  readonly #diagnostics: EventSink;
+  readonly #diagnostics: Diagnostics;
   #waiting: Waiting[] = [];
 
   /** `soon` calls back in a moment, in a step of its own. */
@@ -55,16 +58,17 @@ export class SimIntake {
     settings: IntakeSettings,
     log: UpdateLog,
     clock: Clock,
-    diagnostics: EventSink,
+    diagnostics: Diagnostics,
+    rules: Rules,
     acknowledged: Acknowledged,
     soon: (commit: () => void) => void,
   ) {
     this.#settings = settings;
     this.#log = log;
-    this.#keys = new KeyIntake(log, clock, diagnostics);
-    const { bounce, neighbours } = settings;
-    const config = { outbound: { bounce }, neighbours } as unknown as Config;
-    this.#bounces = new BounceIntake(config, log, clock, diagnostics);
+    const components = { log, appends: new GroupCommit(log), clock, diagnostics };
+    const judge: Judgement = (key) => rules.judge(key);
+    this.#keys = new KeyIntake(components, { judge, pruning: rules.pruning });
+    this.#bounces = new BounceIntake({ log, clock, diagnostics }, settings);
     this.#acknowledged = acknowledged;
     this.#soon = soon;
     this.#diagnostics = diagnostics;
@@ -85,14 +89,24 @@ export class SimIntake {
       this.submit({ armor, sender, trail, messageId, bytes: mail.raw.length }, answer);
     } catch (error) {
       if (!(error instanceof Refusal)) throw error;
-      this.#diagnostics.report("mail-refused", { reason: error.reason, problem: error.message });
-      answer({ code: 550, words: `5.6.0 ${error.message}` });
+      this.#refuse(error, answer);
     }
+  }
+
+  #refuse({ reason, message: problem }: Refusal, answer: (answer: Answer) => void): void {
+    this.#diagnostics.report("mail-refused", { reason, problem });
+    answer({ code: 550, words: `5.6.0 ${problem}` });
   }
 
   /** Keys by any way in: admitted now, appended with whatever else comes within a moment. */
   submit(submission: Submission, answer: (answer: Answer) => void): void {
-    const material = this.#keys.read(submission);
+    let material: Material;
+    try {
+      material = this.#keys.read(submission);
+    } catch (error) {
+      if (!(error instanceof Refusal)) throw error;
+      return this.#refuse(error, answer);
+    }
     this.#waiting.push({ submission, material, answer });
     this.queued(material.arrivals, answer);
     if (this.#waiting.length === 1) this.#soon(() => this.commit());
@@ -117,7 +131,8 @@ export class SimIntake {
       }
     } catch (error) {
       if (!(error instanceof Trouble)) throw error;
-      this.#diagnostics.report("mail-deferred", { problem: error.message });
+      const { kind, message: problem, remedy } = error;
+      this.#diagnostics.report("mail-deferred", { kind, problem, remedy });
       for (const { answer } of group) answer(NOT_NOW);
     }
   }
@@ -125,7 +140,7 @@ export class SimIntake {
   /** 250. */
   acknowledge(arrivals: readonly Arrival[], answer: (answer: Answer) => void): void {
     const hashes = arrivals.map(({ update }) => update.hash);
-    this.#acknowledged(hashes, arrivals[0]?.trail ?? []);
+    this.#acknowledged(hashes);
     answer("taken");
   }
 

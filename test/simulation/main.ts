@@ -8,7 +8,7 @@
  */
 import { availableParallelism } from "node:os";
 import { parseArgs } from "node:util";
-import { readArguments } from "../usage.js";
+import { readArguments } from "../support/usage.js";
 import { type BatchOptions, type EventCounters, MARKERS, runBatch, unseen } from "./batch.js";
 import { MUTANTS, withMutant } from "./mutants.js";
 import { optionsOf } from "./options.js";

@@ -15,6 +15,8 @@ export interface Onlooker {
   /** The log of the gateway, and the database under it: mutants want them. */
   log(): UpdateLog | undefined;
   db(): Database.Database;
+  /** The monotonic clock of its process. */
+  monotonic(): number;
   /** A GETUPDATE is to leave. */
   asked(peer: string, hash: UpdateHash): void;
   /** A request is over, whatever came of it. */

@@ -58,7 +58,8 @@ export class Wiretap {
     this.#announced.set(line, number);
     if (last === undefined) return;
     for (let missing = last + 1; missing < number; missing += 1) {
-      if (log.entry(missing as Seq) === undefined) continue;
+      const entry = log.entry(missing as Seq);
+      if (entry === undefined || this.#ledger.isUncarried(entry.hash)) continue;
       const text = `${this.#ledger.name} says ${number} on line ${line} after ${last}`;
       throw new Violation("announcements leave no gap", text);
     }
@@ -68,15 +69,24 @@ export class Wiretap {
     }
   }
 
-  /** A mail leaves with these updates. */
-  mailed({ raw, recipient }: Mail, updates: readonly UpdateHash[]): void {
+  /** A mail leaves with these updates; `first` are those that were not tried before. */
+  mailed(
+    { raw, recipient }: Mail,
+    updates: readonly UpdateHash[],
+    first: readonly UpdateHash[],
+  ): void {
     this.#count("mail");
-    for (const hash of updates) this.#ledger.mails(hash, recipient);
+    for (const hash of first) this.#ledger.mails(hash, recipient);
     const trail = headerValues(readHead(raw).fields, "X-KeyServer-Sent");
     if (updates.length > 0 && inTrail(trail, recipient)) {
       const text = `${recipient} is in the trail of its mail`;
       throw new Violation("never mailed to a site in the trail", text);
     }
+  }
+
+  /** A key is posted to the keyserver beside it. */
+  posted(): void {
+    this.#count("post");
   }
 
   #count(kind: string): void {

@@ -9,9 +9,10 @@ import type { Diagnosis } from "../../src/cli/doctor.js";
 import { doctorCommand } from "../../src/cli/doctor.js";
 import { parseConfig } from "../../src/config/load.js";
 import { CertificateEnds, endWords } from "../../src/status/certificates.js";
-import { FEEDER, HEAD, scratch, startGateway } from "../admin/gateway.js";
-import { makeCertificate } from "../certificates.js";
+import { FEEDER, HEAD, startGateway } from "../admin/gateway.js";
 import { captured } from "../cli/captured.js";
+import { makeCertificate } from "../support/certificates.js";
+import { scratch } from "../support/scratch.js";
 
 const DAY_MS = 24 * 3_600_000;
 const NAME = "kxgw_cert_not_after_timestamp_seconds";

@@ -4,7 +4,7 @@ import type { EventSink } from "../../src/diagnostics.js";
 import { UpdateLog } from "../../src/log/update-log.js";
 import { COUNTER_LIMITS, EventCounters } from "../../src/status/event-counters.js";
 import { HOUR_MS, HOURS, Hours } from "../../src/status/hours.js";
-import { restoreCounters } from "../../src/status/restored-counters.js";
+import { restoreCounters } from "../../src/status/sent-journal.js";
 import { arrival } from "../log/material.js";
 
 const NOW = 500_000 * HOUR_MS + 1000;
@@ -13,7 +13,10 @@ function tallyAt(start: number) {
   const time = { now: start };
   const heard: string[] = [];
   const clock = { now: () => time.now, monotonic: () => 0, random: () => 0 };
-  const counters = new EventCounters({ report: (event) => void heard.push(event) }, clock);
+  const counters = new EventCounters({
+    next: { report: (event) => void heard.push(event) },
+    clock,
+  });
   /** Takes reports with some of their fields. */
   const sink: EventSink = counters;
   return { time, heard, counters, sink };
@@ -93,7 +96,13 @@ describe("the tally", () => {
     const log = UpdateLog.open(":memory:");
     const ages = [30 * HOUR_MS, 3 * HOUR_MS, 1000];
     log.append(ages.map((age, n) => arrival(n, { receivedAt: NOW - age })));
-    const took = { neighbour: "far", way: "lane", at: NOW - 2000 } as const;
+    const took = {
+      neighbour: "far",
+      way: "lane",
+      at: NOW - 2000,
+      how: "relayed",
+      reply: "",
+    } as const;
     log.sendings.note([
       { ...took, seq: 3 as never },
       { ...took, seq: 1 as never, at: 1 },

@@ -5,8 +5,8 @@ import type { EventSink } from "../../src/diagnostics.js";
 import { UpdateLog } from "../../src/log/update-log.js";
 import { EventCounters } from "../../src/status/event-counters.js";
 import { JOURNAL_LIMITS, SentJournal } from "../../src/status/sent-journal.js";
-import { scratch } from "../admin/gateway.js";
 import { arrival, HOUR_MS, seq } from "../log/material.js";
+import { scratch } from "../support/scratch.js";
 
 const NOW = 1_800_000_000_000;
 
@@ -14,16 +14,16 @@ function journal(path = ":memory:") {
   const log = UpdateLog.open(path);
   const time = { now: NOW };
   const clock = { now: () => time.now, monotonic: () => time.now, random: () => 0.5 };
-  const counters = new EventCounters({ report: () => {} }, clock);
+  const counters = new EventCounters({ next: { report: () => {} }, clock });
   /** Takes reports with some of their fields. */
   const sink: EventSink = counters;
-  return { log, time, sink, kept: new SentJournal(log, counters, clock) };
+  return { log, time, sink, kept: new SentJournal({ log, counters, clock }) };
 }
 
 it("keeps when an update went to whom, over a restart", () => {
   const path = join(scratch(), "updates.db");
   const { log, time, sink, kept } = journal(path);
-  sink.report("sent", { seq: 7, neighbour: "old" });
+  sink.report("sent", { seq: 7, neighbour: "old", how: "relayed", words: "250 queued as 4F" });
   sink.report("retry", { seq: 8, neighbour: "old" });
   sink.report("served", { seq: 7, neighbour: "new" });
   time.now += 1000;
@@ -37,8 +37,8 @@ it("keeps when an update went to whom, over a restart", () => {
   const again = UpdateLog.open(path, { readonly: true });
   const kept7 = again.sendings.latest(1, 10).sort((a, b) => a.way.localeCompare(b.way));
   expect(kept7).toEqual([
-    { seq: 7, neighbour: "new", way: "kx", at: NOW + 1000 },
-    { seq: 7, neighbour: "old", way: "lane", at: NOW },
+    { seq: 7, neighbour: "new", way: "kx", at: NOW + 1000, how: "fetched", reply: "" },
+    { seq: 7, neighbour: "old", way: "lane", at: NOW, how: "relayed", reply: "250 queued as 4F" },
   ]);
   again.close();
 });
@@ -59,9 +59,9 @@ it("lives with a log that cannot be written, and asks it no more often than befo
   UpdateLog.open(path).close();
   const log = UpdateLog.open(path, { readonly: true });
   const clock = { now: () => NOW, monotonic: () => NOW, random: () => 0.5 };
-  const counters = new EventCounters({ report: () => {} }, clock);
+  const counters = new EventCounters({ next: { report: () => {} }, clock });
   const sink: EventSink = counters;
-  const kept = new SentJournal(log, counters, clock);
+  const kept = new SentJournal({ log, counters, clock });
   let tries = 0;
   const { note } = log.sendings;
   log.sendings.note = (all) => {
@@ -79,7 +79,7 @@ it("lives with a log that cannot be written, and asks it no more often than befo
 it("forgets them with the entries, and none before", () => {
   const { log, kept } = journal();
   log.append([1, 2, 3].map((n) => arrival(n, { receivedAt: NOW + n })));
-  const one = { neighbour: "old", way: "lane", at: NOW } as const;
+  const one = { neighbour: "old", way: "lane", at: NOW, how: "relayed", reply: "" } as const;
   log.sendings.note([1, 2, 3].map((n) => ({ ...one, seq: seq(n) })));
   const limits = { retainMs: 96 * HOUR_MS, rememberMs: 720 * HOUR_MS };
   log.retention.expire(NOW + limits.rememberMs, limits, 100);

@@ -3,8 +3,9 @@
  * its process, read from /proc, and how long an honest KX peer waits for an answer meanwhile.
  */
 import { readFileSync } from "node:fs";
+import type { KxPeer } from "../support/kx-peer.js";
+import { pause } from "../support/until.js";
 import { quantile } from "./check.js";
-import type { KxPeer } from "./kx-peer.js";
 
 const LOOK_MS = 20;
 const TICKS_A_SECOND = 100;
@@ -62,7 +63,7 @@ export async function whileAttacked(peer: KxPeer, attack: Promise<unknown>): Pro
     const asked = performance.now();
     if ((await peer.fetch(1))?.command !== "UPDATE") unanswered += 1;
     waits.push(performance.now() - asked);
-    await new Promise((resolve) => setTimeout(resolve, 5));
+    await pause(5);
   }
   await over;
   const p99 = Math.round(quantile(waits, 0.99));

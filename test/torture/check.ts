@@ -68,24 +68,6 @@ export function seedFor(seed: number, name: string): number {
   return createHash("sha256").update(`${seed}/${name}`).digest().readUInt32BE(0);
 }
 
-export function pause(ms: number): Promise<void> {
-  return new Promise((resolve) => setTimeout(resolve, ms));
-}
-
-/** Waits until `holds` does; false when it did not within `ms`. */
-export async function until(
-  holds: () => boolean | Promise<boolean>,
-  ms: number,
-  everyMs = 20,
-): Promise<boolean> {
-  const deadline = performance.now() + ms;
-  for (;;) {
-    if (await holds()) return true;
-    if (performance.now() > deadline) return false;
-    await pause(everyMs);
-  }
-}
-
 /** The value below which `share` of the values lie; 0 for none. */
 export function quantile(values: readonly number[], share: number): number {
   const sorted = [...values].sort((a, b) => a - b);

@@ -10,14 +10,14 @@ import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, onTestFinished, test } from "vitest";
 import { systemClock } from "../../src/clock.js";
 import { loadConfig } from "../../src/config/load.js";
-import type { Diagnostics } from "../../src/diagnostics.js";
 import { Gateway } from "../../src/gateway.js";
 import { inspectLog } from "../../src/log/inspect.js";
-import { pause, until } from "./check.js";
+import { checked } from "../support/reported.js";
+import { SmtpClient } from "../support/smtp-client.js";
+import { holdsWithin, quietFor } from "../support/until.js";
 import { fail, heal, isInTransaction, type Order, openFailing } from "./failing-log.js";
 import { Ledger } from "./ledger.js";
 import { incremental, made, SITE_ADDRESS } from "./material.js";
-import { SmtpClient } from "./smtp-client.js";
 import { World } from "./world.js";
 
 const SEED = 7;
@@ -43,8 +43,11 @@ async function stage(sink = false): Promise<Stage> {
   const directory = mkdtempSync(join(tmpdir(), "kxgw-doors-"));
   const world = await World.make({ directory, build: "", peer: true, sink });
   const events: string[] = [];
-  const diagnostics: Diagnostics = { report: (event) => void events.push(event) };
-  const gateway = await Gateway.start(loadConfig(world.config, {}), systemClock, diagnostics);
+  const diagnostics = checked((event) => events.push(event));
+  const gateway = await Gateway.start(
+    { clock: systemClock, diagnostics },
+    loadConfig(world.config, {}),
+  );
   const { smtp, admin } = gateway.listening;
   const client = await SmtpClient.connect(smtp[0]?.port ?? 0);
   onTestFinished(async () => {
@@ -53,7 +56,7 @@ async function stage(sink = false): Promise<Stage> {
     await world.end();
     rmSync(directory, { recursive: true, force: true });
   });
-  await until(() => world.peer?.connected === true, 5000);
+  await holdsWithin(() => world.peer?.connected === true, 5000);
   const send = (n: number) =>
     client.deliver(incremental([made(SEED, n).armor], `doors.${n}`), SITE_ADDRESS);
   return { world, log: world.log, events, admin: admin?.port ?? 0, send };
@@ -117,14 +120,14 @@ test("a mail that went out while nothing can be noted goes out once, not for eve
   if (sink === undefined) throw new Error("there is no sink");
   sink.refusal = "451 4.3.2 Later.";
   expect((await send(1)).code).toBe(250);
-  expect(await until(() => sink.refused > 0, 5000)).toBe(true);
+  expect(await holdsWithin(() => sink.refused > 0, 5000)).toBe(true);
   fail(log, { code: "SQLITE_FULL", from: 1, sticky: true, writesOnly: true });
   sink.refusal = undefined;
-  await pause(MAIL_MS);
+  await quietFor(MAIL_MS, "each round of the lane would repeat the mail");
   expect(heal(log)).toBeGreaterThan(0);
-  expect(await until(() => sink.received.size === 1, 10_000)).toBe(true);
+  expect(await holdsWithin(() => sink.received.size === 1, 10_000)).toBe(true);
   expect((await send(2)).code).toBe(250);
-  expect(await until(() => sink.received.size === 2, 10_000)).toBe(true);
+  expect(await holdsWithin(() => sink.received.size === 2, 10_000)).toBe(true);
   expect(sink.repeats).toBe(0);
 }, 60_000);
 
@@ -138,14 +141,14 @@ async function kxBringsUpdates(order: Order): Promise<number> {
   for (let n = 100; n < 110; n += 1) peer?.add(made(SEED, n));
   const all = () => Array.from({ length: 10 }, (_, n) => n + 100).every((n) => holds(log, n));
   if (order.sticky) {
-    expect(await until(() => events.includes("log-trouble"), 10_000)).toBe(true);
+    expect(await holdsWithin(() => events.includes("log-trouble"), 10_000)).toBe(true);
     if (writesOnly) {
       expect((await peer?.fetch(1))?.command).toBe("UPDATE");
       expect((await peer?.list(1, 9))?.command).toBe("IHAVE");
     }
-  } else await until(() => events.includes("log-trouble"), 1000);
+  } else await holdsWithin(() => events.includes("log-trouble"), 1000);
   const hits = heal(log);
-  expect(await until(all, 30_000, 500)).toBe(true);
+  expect(await holdsWithin(all, 30_000, 500)).toBe(true);
   expect(inspectLog(log)).toMatchObject({ problems: [], entries: 11 });
   return hits;
 }

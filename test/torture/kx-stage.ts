@@ -3,8 +3,9 @@
  * for rude ones: configured peers at 127.0.0.2 and up that nobody plays yet.
  */
 import type { GatewayProcess } from "../../src/demo/process.js";
-import { type Context, until } from "./check.js";
-import type { KxPeer } from "./kx-peer.js";
+import type { KxPeer } from "../support/kx-peer.js";
+import { holdsWithin } from "../support/until.js";
+import type { Context } from "./check.js";
 import { made } from "./material.js";
 import { World } from "./world.js";
 
@@ -37,10 +38,10 @@ export async function kxStage(
   const gateway = await world.start();
   const { peer } = world;
   if (peer === undefined) throw new Error("a stage without its peer");
-  await until(() => peer.connected, 20_000);
+  await holdsWithin(() => peer.connected, 20_000);
   peer.add(made(seed, 0, filler));
   const isThere = async () => (await peer.fetch(1))?.command === "UPDATE";
-  if (!(await until(isThere, 20_000))) throw new Error("the first update did not come");
+  if (!(await holdsWithin(isThere, 20_000))) throw new Error("the first update did not come");
   const end = async () => {
     await gateway.end();
     await world.end();

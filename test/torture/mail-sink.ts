@@ -6,7 +6,7 @@
  */
 import type { Socket } from "node:net";
 import { admit } from "../../src/admit.js";
-import { Listener } from "./listener.js";
+import { Listener } from "../support/listener.js";
 
 const FINAL_DOT = "\r\n.\r\n";
 

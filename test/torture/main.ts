@@ -9,7 +9,7 @@ import { mkdirSync, mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
 import { parseArgs } from "node:util";
-import { readArguments, wrongUsage } from "../usage.js";
+import { readArguments, wrongUsage } from "../support/usage.js";
 import { type Check, dice, type Outcome, seedFor } from "./check.js";
 import { CHECKS } from "./checks/all.js";
 import { type Line, table, writeFigures } from "./report.js";

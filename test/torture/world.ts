@@ -7,10 +7,10 @@
 import { writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { GatewayProcess } from "../../src/demo/process.js";
-import { KxPeer } from "./kx-peer.js";
+import { KxPeer } from "../support/kx-peer.js";
+import { SmtpClient } from "../support/smtp-client.js";
 import { MailSink } from "./mail-sink.js";
 import { SITE_ADDRESS } from "./material.js";
-import { SmtpClient } from "./smtp-client.js";
 
 export interface WorldOptions {
   readonly directory: string;

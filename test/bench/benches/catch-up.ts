@@ -3,7 +3,8 @@
  * processes; what each side spends is held against the roofline, and the fetching side must not
  * grow with what it fetches.
  */
-import { pause } from "../../torture/check.js";
+
+import { pause } from "../../support/until.js";
 import { atLeast, atMost, type Bench, type Context, median, type Outcome } from "../bench.js";
 import { Gateways, held } from "../gateways.js";
 import { cpuUs, residentBytes } from "../processes.js";

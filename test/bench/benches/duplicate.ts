@@ -3,10 +3,11 @@
  * them through the real socket, session and log; by mail each comes whole. The peer and the mails
  * are ours, so the figures are the gateway's own CPU.
  */
-import { pause } from "../../torture/check.js";
-import { KxPeer } from "../../torture/kx-peer.js";
+
+import { KxPeer } from "../../support/kx-peer.js";
+import { SmtpClient } from "../../support/smtp-client.js";
+import { pause, until } from "../../support/until.js";
 import { incremental } from "../../torture/material.js";
-import { SmtpClient } from "../../torture/smtp-client.js";
 import { atMost, type Bench, type Context, median, type Outcome } from "../bench.js";
 import { Gateways, OLD, SITE } from "../gateways.js";
 import { armorOf } from "../material.js";
@@ -42,7 +43,7 @@ async function run(context: Context): Promise<Outcome> {
           `[[peer]]\nname = "old"\nmail = "${OLD}"\naccept_from = ["127.0.0.1"]`,
         ],
       });
-      while (!peer.connected) await pause(10);
+      await until(() => peer.connected);
       await pause(500);
       let before = cpuUs(gateway.pid);
       peer.announce(updates, LINES);

@@ -3,11 +3,12 @@
  * sites; what one consumer more costs an update, and whether a consumer costs anything when nothing
  * happens.
  */
-import { pause } from "../../torture/check.js";
-import { KxPeer } from "../../torture/kx-peer.js";
+
+import { KxPeer } from "../../support/kx-peer.js";
+import { SmtpClient } from "../../support/smtp-client.js";
+import { pause, until } from "../../support/until.js";
 import { MailSink } from "../../torture/mail-sink.js";
 import { incremental } from "../../torture/material.js";
-import { SmtpClient } from "../../torture/smtp-client.js";
 import { atMost, type Bench, type Context, median, type Outcome } from "../bench.js";
 import { Gateways, OLD, SITE } from "../gateways.js";
 import { armorOf } from "../material.js";
@@ -86,7 +87,7 @@ async function cost(context: Context, peerCount: number, siteCount: number): Pro
         ...sites,
       ],
     });
-    while (!peers.every(({ connected }) => connected)) await pause(20);
+    await until(() => peers.every(({ connected }) => connected));
     await pause(1500);
     const client = await SmtpClient.connect(gateway.port("smtp"));
     const deliver = async (mails: readonly string[]) => {
@@ -101,9 +102,7 @@ async function cost(context: Context, peerCount: number, siteCount: number): Pro
     const isDone = () =>
       peers.every(({ fetched }) => fetched >= updates.length) &&
       sink.taken >= updates.length * siteCount;
-    for (const at = performance.now(); !isDone(); await pause(50)) {
-      if (performance.now() - at > PATIENCE_MS) throw new Error("not everybody has everything");
-    }
+    await until(isDone, "everybody has everything", PATIENCE_MS);
     const cpu = (cpuUs(gateway.pid) - before) / (updates.length - 1);
     client.close();
     await pause(2000);

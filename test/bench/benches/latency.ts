@@ -2,10 +2,11 @@
  * Latency: from the submission of a mail at one gateway to its arrival at a site behind another,
  * with KX between them; idle, when nothing moved for a second before, and under a steady load.
  */
-import { pause } from "../../torture/check.js";
+
+import { SmtpClient } from "../../support/smtp-client.js";
+import { pause, until } from "../../support/until.js";
 import { MailSink } from "../../torture/mail-sink.js";
 import { incremental } from "../../torture/material.js";
-import { SmtpClient } from "../../torture/smtp-client.js";
 import { atMost, type Bench, type Context, type Outcome, quantile } from "../bench.js";
 import { Gateways, OLD, SITE } from "../gateways.js";
 import { armorOf } from "../material.js";
@@ -65,8 +66,10 @@ async function run(context: Context): Promise<Outcome> {
         await client.deliver(incremental([armorOf(update)], `latency.${next}`), SITE);
         await pause(Math.max(0, began + (n + 1) * everyMs - performance.now()));
       }
-      for (let wait = 0; took.length < count && wait < 200; wait++) await pause(50);
-      if (took.length < count) throw new Error(`${count - took.length} mails did not arrive`);
+      await until(
+        () => took.length >= count,
+        () => `${count - took.length} mails that did not arrive`,
+      );
       return [...took];
     };
     await submit(LOAD_EVERY_MS, 20);

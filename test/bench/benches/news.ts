@@ -4,6 +4,7 @@
  * forwards the news, once to one that forwards what came. In one process, on logs in memory.
  */
 import { systemClock } from "../../../src/clock.js";
+import { GroupCommit } from "../../../src/intake/group-commit.js";
 import { KeyIntake } from "../../../src/intake/key-intake.js";
 import { UpdateLog } from "../../../src/log/update-log.js";
 import {
@@ -14,7 +15,7 @@ import {
   type TransferableKey,
 } from "../../../src/openpgp/key.js";
 import { isSelfSignature } from "../../../src/openpgp/signature.js";
-import { cpuTimer } from "../../cpu.js";
+import { cpuTimer } from "../../support/cpu.js";
 import { atLeast, type Bench, type Context, type Outcome } from "../bench.js";
 import { armorOfKey } from "../material.js";
 
@@ -58,7 +59,10 @@ async function forward(
   how: "news" | "whole",
 ): Promise<Forwarded> {
   const log = UpdateLog.open(":memory:");
-  const intake = new KeyIntake(log, systemClock, { report: () => {} }, { forward: how });
+  const intake = new KeyIntake(
+    { log, appends: new GroupCommit(log), clock: systemClock, diagnostics: { report: () => {} } },
+    { forward: how },
+  );
   const cpuMs = cpuTimer();
   for (const key of stream) {
     const armor = [Buffer.from(armorOfKey(key), "latin1")];

@@ -9,7 +9,7 @@ import { join } from "node:path";
 import Database from "better-sqlite3";
 import { UpdateLog } from "../../../src/log/update-log.js";
 import type { Fingerprint, Seq, Update, UpdateHash } from "../../../src/update.js";
-import { cpuTimer } from "../../cpu.js";
+import { cpuTimer } from "../../support/cpu.js";
 import { atLeast, atMost, type Bench, type Context, median, type Outcome } from "../bench.js";
 import { Gateways } from "../gateways.js";
 import { residentBytes } from "../processes.js";

@@ -1,7 +1,7 @@
 /**
  * What a keyserver holds after all that it was sent, as running servers were seen to merge (pksd
  * 0.9.6, SKS 1.1.6, onak 0.6.2, Hockeypuck 2.3.3; 2026-11). The oracles beside this one say whether
- * a key is taken at all. One key a store: the test sends only pieces of one.
+ * a key is taken at all. A store holds one key; a ring has a store for each key.
  *
  * Not modelled: which signatures verify. Hockeypuck's store believes that a signature which names
  * the key is the key's own, save those that the test calls forged.
@@ -10,7 +10,7 @@
 import * as onak from "./onak.js";
 import { fingerprintOf, keysOf, type Packet, TAG, versionOf, walk } from "./packets.js";
 import * as pksd from "./pksd.js";
-import { firstBlock, textOf } from "./raw-mail.js";
+import { firstBlock, type Reading, textOf } from "./raw-mail.js";
 import * as sks from "./sks.js";
 
 /** A primary key, user id, attribute or subkey, and what stands under it. */
@@ -52,34 +52,40 @@ function keyIn(raw: Uint8Array): Packet[] {
   return keysOf(packets)[0] ?? [];
 }
 
+type Reader = (raw: Uint8Array) => Reading;
+
 export interface Store {
   readonly held: Holdings;
+  /** Reads a mail as the server does. */
   take(raw: Uint8Array): void;
+  /** Merges a key that the server has accepted. */
+  add(key: readonly Packet[]): void;
+}
+
+function storeOf(read: Reader, held: Holdings, add: Store["add"]): Store {
+  return {
+    held,
+    add,
+    take(raw) {
+      if (read(raw).accepted.length > 0) add(keyIn(raw));
+    },
+  };
 }
 
 /** SKS adds what a key has to what it has of it. It loses a key with a subkey that is not v4. */
 export function sksStore(): Store {
   const held: Holdings = new Map();
-  return {
-    held,
-    take(raw) {
-      if (sks.read(raw).accepted.length > 0)
-        for (const one of groupsOf(keyIn(raw))) merge(held, one);
-    },
-  };
+  return storeOf(sks.read, held, (key) => {
+    for (const one of groupsOf(key)) merge(held, one);
+  });
 }
 
 /** So does onak. */
 export function onakStore(): Store {
   const held: Holdings = new Map();
-  return {
-    held,
-    take(raw) {
-      if (onak.read(raw).accepted.length > 0) {
-        for (const one of groupsOf(keyIn(raw))) merge(held, one);
-      }
-    },
-  };
+  return storeOf(onak.read, held, (key) => {
+    for (const one of groupsOf(key)) merge(held, one);
+  });
 }
 
 /**
@@ -94,38 +100,66 @@ export function pksdStore(): Store {
   const held: Holdings = new Map();
   let firstName: string | undefined;
   let isRevoked = false;
-  return {
-    held,
-    take(raw) {
-      if (pksd.read(raw).accepted.length === 0) return;
-      const groups = groupsOf(keyIn(raw));
-      const names = groups.filter(({ head }) => head.tag === TAG.userId);
-      const isNew = held.size === 0;
-      const [primary] = groups;
-      const revokes = primary?.under.some(({ body }) => typeOf(body) === 0x20) === true;
-      const [first] = names.map(({ head }) => nameOf(head));
-      const hasNews =
-        isNew ||
-        first !== firstName ||
-        (revokes && !isRevoked) ||
-        names.some(({ head, under }) => {
-          const known = held.get(nameOf(head));
-          return known === undefined || under.some((one) => !known.has(nameOf(one)));
-        });
-      for (const one of groups) if (one.head.tag !== TAG.subkey) merge(held, one);
-      isRevoked ||= revokes;
-      if (!hasNews) return;
-      firstName = first;
-      for (const name of [...held.keys()]) if (name.startsWith(`${TAG.subkey} `)) held.delete(name);
-      const isReadable = ({ head }: Group) => {
-        return head.tag === TAG.subkey && KNOWN_SUBKEYS.includes(head.body[5] ?? 0);
-      };
-      const [subkey] = groups.filter(isReadable);
-      if (subkey === undefined) return;
-      const binding = subkey.under.filter(({ body }) => typeOf(body) === 0x18).slice(0, 1);
-      merge(held, { head: subkey.head, under: binding });
-    },
-  };
+  return storeOf(pksd.read, held, (key) => {
+    const groups = groupsOf(key);
+    const names = groups.filter(({ head }) => head.tag === TAG.userId);
+    const isNew = held.size === 0;
+    const [primary] = groups;
+    const revokes = primary?.under.some(({ body }) => typeOf(body) === 0x20) === true;
+    const [first] = names.map(({ head }) => nameOf(head));
+    const hasNews =
+      isNew ||
+      first !== firstName ||
+      (revokes && !isRevoked) ||
+      names.some(({ head, under }) => {
+        const known = held.get(nameOf(head));
+        return known === undefined || under.some((one) => !known.has(nameOf(one)));
+      });
+    for (const one of groups) if (one.head.tag !== TAG.subkey) merge(held, one);
+    isRevoked ||= revokes;
+    if (!hasNews) return;
+    firstName = first;
+    for (const name of [...held.keys()]) if (name.startsWith(`${TAG.subkey} `)) held.delete(name);
+    const isReadable = ({ head }: Group) => {
+      const isOld = (head.body[0] ?? 0) <= 4;
+      return head.tag === TAG.subkey && isOld && KNOWN_SUBKEYS.includes(head.body[5] ?? 0);
+    };
+    const [subkey] = groups.filter(isReadable);
+    if (subkey === undefined) return;
+    const binding = subkey.under.filter(({ body }) => typeOf(body) === 0x18).slice(0, 1);
+    merge(held, { head: subkey.head, under: binding });
+  });
+}
+
+/** A server that reads mails, with all its keys. */
+export class Ring {
+  readonly #read: Reader;
+  readonly #make: () => Store;
+  readonly #stores = new Map<string, Store>();
+
+  constructor(kind: "pksd" | "sks" | "onak") {
+    this.#read = { pksd, sks, onak }[kind].read;
+    this.#make = { pksd: pksdStore, sks: sksStore, onak: onakStore }[kind];
+  }
+
+  /** What it holds of a key. */
+  held(fingerprint: string): Holdings {
+    return this.#stores.get(fingerprint)?.held ?? new Map();
+  }
+
+  /** Reads a mail; returns the fingerprints of the keys that it took. */
+  take(raw: Uint8Array): readonly string[] {
+    const { accepted } = this.#read(raw);
+    const packets = walk(firstBlock(textOf(raw))?.packets ?? new Uint8Array()) ?? [];
+    for (const key of keysOf(packets)) {
+      const fingerprint = fingerprintOf(key);
+      if (!accepted.includes(fingerprint)) continue;
+      const store = this.#stores.get(fingerprint) ?? this.#make();
+      this.#stores.set(fingerprint, store);
+      store.add(key);
+    }
+    return accepted;
+  }
 }
 
 /**

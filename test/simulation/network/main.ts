@@ -10,7 +10,7 @@
 import { existsSync, readFileSync, writeFileSync } from "node:fs";
 import { parseArgs } from "node:util";
 import { realMaterial } from "../../bench/material.js";
-import { readArguments } from "../../usage.js";
+import { readArguments } from "../../support/usage.js";
 import type { Result } from "./measure.js";
 import { compareProcesses } from "./processes.js";
 import { type Outcome, table, writeReport, writeSection } from "./report.js";

@@ -4,15 +4,16 @@
  * the processes count at their connections, less the greetings, is held against the model.
  */
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
-import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
 import { GatewayProcess } from "../../../src/demo/process.js";
 import { encodeArmor } from "../../../src/openpgp/armor.js";
 import type { Update } from "../../../src/update.js";
-import { dice, pause } from "../../torture/check.js";
+import { freePort } from "../../support/ports.js";
+import { SmtpClient } from "../../support/smtp-client.js";
+import { pause, until } from "../../support/until.js";
+import { dice } from "../../torture/check.js";
 import { incremental, SITE_ADDRESS } from "../../torture/material.js";
-import { SmtpClient } from "../../torture/smtp-client.js";
 import { flood } from "./flood.js";
 import type { KxCounts } from "./measure.js";
 import { randomRegular, type Topology } from "./topology.js";
@@ -54,7 +55,9 @@ export async function compareProcesses(
     for (let n = 0; n < SERVERS; n++) {
       gateways.push(await start(join(directory, `g${n}`), n, topology, port));
     }
-    await until(gateways, (peers) => peers.every(({ connected }) => connected), 60_000);
+    const areConnected = async () =>
+      (await Promise.all(gateways.map(peersOf))).flat().every(({ connected }) => connected);
+    await until(areConnected, "the processes find each other", 60_000);
     await pause(3000);
     const before = await octets(gateways);
     say(`${SERVERS} processes are connected; ${updates.length} updates, one every ${EVERY_MS} ms`);
@@ -136,26 +139,4 @@ async function octets(gateways: readonly GatewayProcess[]): Promise<number> {
 async function entries(gateway: GatewayProcess): Promise<number> {
   const { log } = (await gateway.status()) as { readonly log: { readonly entries: number } };
   return log.entries;
-}
-
-async function until(
-  gateways: readonly GatewayProcess[],
-  holds: (peers: readonly PeerLine[]) => boolean,
-  ms: number,
-): Promise<void> {
-  const deadline = performance.now() + ms;
-  while (!holds((await Promise.all(gateways.map(peersOf))).flat())) {
-    if (performance.now() > deadline) throw new Error("the processes do not find each other");
-    await pause(200);
-  }
-}
-
-/** A port that was free on 127.0.0.1 a moment ago; the addresses beside it have nobody. */
-async function freePort(): Promise<number> {
-  const server = createServer();
-  await new Promise<void>((done) => server.listen(0, "127.0.0.1", done));
-  const bound = server.address();
-  await new Promise((done) => server.close(done));
-  if (bound === null || typeof bound === "string") throw new Error("no port");
-  return bound.port;
 }

@@ -8,9 +8,10 @@ import { join } from "node:path";
 import type { GatewayProcess } from "../../../src/demo/process.js";
 import { UpdateLog } from "../../../src/log/update-log.js";
 import type { Seq } from "../../../src/update.js";
-import { type Check, type Context, controlOf, goesOn, pause, until } from "../check.js";
+import { SmtpClient } from "../../support/smtp-client.js";
+import { holdsWithin, pause } from "../../support/until.js";
+import { type Check, type Context, controlOf, goesOn } from "../check.js";
 import { incremental, made, SITE_ADDRESS } from "../material.js";
-import { SmtpClient } from "../smtp-client.js";
 import { World } from "../world.js";
 
 /**
@@ -65,7 +66,7 @@ async function jump(context: Context, name: string, trusting: boolean, jumps: re
     }
     client.close();
     const mailed = () => world.sink?.received.size ?? 0;
-    await until(() => mailed() >= told.acknowledged, RESUME_MS);
+    await holdsWithin(() => mailed() >= told.acknowledged, RESUME_MS);
     if (!trusting && mailed() < told.acknowledged) told.faults.push("not every update was mailed");
     await gateway.end();
     const lost = withoutBody(world);
@@ -93,13 +94,13 @@ async function thereAndBack(
   const refusedBefore = sink.refused;
   sink.refusal = "451 4.3.2 Later.";
   await mail();
-  await until(() => sink.refused > refusedBefore, 10_000);
+  await holdsWithin(() => sink.refused > refusedBefore, 10_000);
   // Retries are put off by the date of now, which is about to be another.
   await step(gateway, told);
   sink.refusal = undefined;
   const began = performance.now();
   await mail();
-  const came = await until(() => sink.received.size >= told.acknowledged, RESUME_MS);
+  const came = await holdsWithin(() => sink.received.size >= told.acknowledged, RESUME_MS);
   told.longestMs = Math.max(told.longestMs, performance.now() - began);
   if (!came) told.faults.push(`after jump ${told.jumps} mail was held up`);
   await pause(100);
@@ -123,7 +124,7 @@ async function step(gateway: GatewayProcess, told: { jumps: number }): Promise<v
   told.jumps += 1;
   process.kill(gateway.pid, "SIGUSR2");
   const jumps = () => gateway.errors.split("jumped to").length - 1;
-  await until(() => jumps() >= told.jumps, 10_000);
+  await holdsWithin(() => jumps() >= told.jumps, 10_000);
 }
 
 function withoutBody(world: World): number {

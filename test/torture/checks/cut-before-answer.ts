@@ -7,9 +7,10 @@ import { mkdirSync } from "node:fs";
 import { join } from "node:path";
 import { UpdateLog } from "../../../src/log/update-log.js";
 import type { Seq } from "../../../src/update.js";
-import { type Check, type Context, controlOf, goesOn, pause, until } from "../check.js";
+import { onTheWire, SmtpClient } from "../../support/smtp-client.js";
+import { holdsWithin, pause, quietFor } from "../../support/until.js";
+import { type Check, type Context, controlOf, goesOn } from "../check.js";
 import { incremental, made, SITE_ADDRESS } from "../material.js";
-import { SmtpClient } from "../smtp-client.js";
 import { World, type WorldOptions } from "../world.js";
 
 const CONTROL_CUTS = 10;
@@ -64,7 +65,7 @@ async function cutOff(
   let cuts = 0;
   let behindCommit = 0;
   try {
-    await until(() => peer?.connected === true, 10_000);
+    await holdsWithin(() => peer?.connected === true, 10_000);
     const again = await SmtpClient.connect(gateway.port("smtp"));
     while (goesOn(context, cuts, CONTROL_CUTS)) {
       const batch = Math.min(20, context.runs - cuts);
@@ -79,12 +80,11 @@ async function cutOff(
       cuts += batch;
     }
     again.close();
-    await until(
+    await holdsWithin(
       () => (sink?.received.size ?? 0) >= cuts && (peer?.heard.length ?? 0) >= cuts,
       20_000,
     );
-    // Long enough for a second copy to show.
-    await pause(QUIET_MS);
+    await quietFor(QUIET_MS, "a second copy would show");
   } finally {
     await gateway.end();
     await world.end();
@@ -107,7 +107,7 @@ async function breakOff(context: Context, port: number, n: number): Promise<void
   for (const line of ["MAIL FROM:<a@old.example.net>", `RCPT TO:<${SITE_ADDRESS}>`, "DATA"]) {
     await client.command(line);
   }
-  client.content(incremental([made(context.seed, n).armor], `cut.${n}`));
+  client.write(onTheWire(incremental([made(context.seed, n).armor], `cut.${n}`)));
   await pause(context.random() * 6);
   client.reset();
 }

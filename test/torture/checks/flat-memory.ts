@@ -4,10 +4,12 @@
  * outside; what counts is how fast it still grows in the second half, the first half being what
  * SQLite's page cache and the heap take once. Only a long run says anything.
  */
+
+import { SmtpClient } from "../../support/smtp-client.js";
+import { holdsWithin } from "../../support/until.js";
 import { residentMib } from "../burden.js";
-import { type Check, type Context, goesOn, until } from "../check.js";
+import { type Check, type Context, goesOn } from "../check.js";
 import { incremental, made, SITE_ADDRESS } from "../material.js";
-import { SmtpClient } from "../smtp-client.js";
 import { World } from "../world.js";
 
 const KEYS_A_MAIL = 50;
@@ -34,7 +36,7 @@ export const flatMemory: Check = {
       gateway.events.length = 0;
     }, 500);
     try {
-      await until(() => world.peer?.connected === true, 10_000);
+      await holdsWithin(() => world.peer?.connected === true, 10_000);
       const port = gateway.port("smtp");
       await Promise.all(Array.from({ length: CLIENTS }, () => feed(context, world, port, count)));
     } finally {

@@ -8,10 +8,11 @@ import { spawnSync } from "node:child_process";
 import { mkdirSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import type { GatewayProcess } from "../../../src/demo/process.js";
-import { type Check, type Context, pause, until } from "../check.js";
+import { SmtpClient } from "../../support/smtp-client.js";
+import { holdsWithin, pause } from "../../support/until.js";
+import type { Check, Context } from "../check.js";
 import { Ledger } from "../ledger.js";
 import { incremental, made, SITE_ADDRESS } from "../material.js";
-import { SmtpClient } from "../smtp-client.js";
 import { World, type WorldOptions } from "../world.js";
 
 /** Longer than the pause after which a lane tries a log again that failed. */
@@ -56,7 +57,7 @@ async function fillAndFree(context: Context, world: World, disk: Disk) {
     if (holds !== true) faults.push(fault);
   };
   await gateway.event("ready");
-  await until(() => peer?.connected === true, 10_000);
+  await holdsWithin(() => peer?.connected === true, 10_000);
   const client = await SmtpClient.connect(gateway.port("smtp"));
   let n = 0;
   const mail = async () => {
@@ -87,16 +88,19 @@ async function fillAndFree(context: Context, world: World, disk: Disk) {
   const deferred = gateway.events.filter(({ event }) => event === "mail-deferred").length;
   disk.free(gateway);
   const freedAt = performance.now();
-  await until(async () => (await mail()).code === 250, RECOVERY_MS, 50);
+  await holdsWithin(async () => (await mail()).code === 250, RECOVERY_MS, 50);
   const mailSeconds = (performance.now() - freedAt) / 1000;
   const fetched = () => {
     ledger.audit(world.log, []);
     return ledger.holds(during.update.hash);
   };
-  expect(await until(fetched, RECOVERY_MS, 100), "what KX offered meanwhile was never stored");
+  expect(
+    await holdsWithin(fetched, RECOVERY_MS, 100),
+    "what KX offered meanwhile was never stored",
+  );
   const kxSeconds = (performance.now() - freedAt) / 1000;
   const sent = () => (sink?.received.size ?? 0) >= ledger.kept;
-  expect(await until(sent, RECOVERY_MS), "not every update was mailed");
+  expect(await holdsWithin(sent, RECOVERY_MS), "not every update was mailed");
   client.close();
   expect((await gateway.end()) === 0, "the process did not end in peace");
   ledger.audit(world.log, peer?.heard ?? [], true);

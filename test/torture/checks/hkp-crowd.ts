@@ -9,7 +9,8 @@ import { readFileSync } from "node:fs";
 import { request } from "node:http";
 import { connect, type Socket } from "node:net";
 import type { GatewayProcess } from "../../../src/demo/process.js";
-import { type Check, type Context, pause, until } from "../check.js";
+import { holdsWithin, pause } from "../../support/until.js";
+import type { Check, Context } from "../check.js";
 import { made } from "../material.js";
 import { World } from "../world.js";
 
@@ -96,7 +97,10 @@ async function besieged(context: Context, name: string, env: readonly string[]):
     for (const one of crowd) one.giveUp();
     const ended = performance.now();
     const last = made(context.seed, from + 500_000).armor;
-    const isOver = await until(async () => (await post(port, "127.0.9.9", last)) === 200, 20_000);
+    const isOver = await holdsWithin(
+      async () => (await post(port, "127.0.9.9", last)) === 200,
+      20_000,
+    );
     const backMs = performance.now() - ended;
     return { posts, failed, slowestMs, grownMiB: most - before, isOver, backMs };
   } finally {

@@ -7,10 +7,11 @@ import { updateOf } from "../../../src/admit.js";
 import { encodeArmor } from "../../../src/openpgp/armor.js";
 import { encodeKey, readKeys } from "../../../src/openpgp/key.js";
 import { encodePackets, type Packet, TAG } from "../../../src/openpgp/packet.js";
+import { SmtpClient } from "../../support/smtp-client.js";
+import { holdsWithin, pause } from "../../support/until.js";
 import { Burden, cpuSeconds } from "../burden.js";
-import { type Check, pause, until } from "../check.js";
+import type { Check } from "../check.js";
 import { incremental, type Made, SITE_ADDRESS } from "../material.js";
-import { SmtpClient } from "../smtp-client.js";
 import { World } from "../world.js";
 
 const MIB = 2 ** 20;
@@ -37,12 +38,12 @@ export const hostileMail: Check = {
     const burden = new Burden(gateway.pid);
     const stage = new Stage(gateway.port("smtp"), gateway.pid);
     try {
-      await until(() => world.peer?.connected === true, 20_000);
+      await holdsWithin(() => world.peer?.connected === true, 20_000);
       const byMail = await poisonByMail(stage);
       for (const [, one] of poisons()) world.peer?.add(one);
       const refused = () => gateway.events.filter(({ event }) => event === "update-refused").length;
       const wanted = poisons().length;
-      if (!(await until(() => refused() >= wanted, 30_000))) {
+      if (!(await holdsWithin(() => refused() >= wanted, 30_000))) {
         stage.faults.push(`${refused()} of ${wanted} poisoned updates refused by KX`);
       }
       const sizes = await sizeLies(stage);

@@ -4,9 +4,10 @@
  * mail that goes on may hold one of them raw; mail goes to the configured site and nobody else.
  */
 import type { GatewayProcess } from "../../../src/demo/process.js";
-import { type Check, type Context, goesOn, until } from "../check.js";
+import { onTheWire, SmtpClient } from "../../support/smtp-client.js";
+import { holdsWithin } from "../../support/until.js";
+import { type Check, type Context, goesOn } from "../check.js";
 import { made, SITE_ADDRESS } from "../material.js";
-import { SmtpClient } from "../smtp-client.js";
 import { World } from "../world.js";
 
 const CLIENTS = 8;
@@ -39,7 +40,7 @@ export const injection: Check = {
     try {
       const told = await hostile(context, world, gateway);
       const { sink } = world;
-      await until(() => (sink?.received.size ?? 0) >= told.fresh, 60_000);
+      await holdsWithin(() => (sink?.received.size ?? 0) >= told.fresh, 60_000);
       await gateway.end();
       const faults = [...told.faults, ...lineFaults(gateway), ...mailFaults(world)];
       return {
@@ -80,14 +81,13 @@ async function hostile(context: Context, _world: World, gateway: GatewayProcess)
       lines.push("RSET", "MAIL FROM:<k@old.example.net>", `RCPT TO:<${SITE_ADDRESS}>`, "DATA");
       const head = `From: ${nasty()}\r\nX-KeyServer-Sent: ${nasty()}\r\nMessage-ID: <${nasty()}>`;
       const mail = `Subject: incremental ${inLine()}\r\n${head}\r\n\r\n${made(seed, n).armor}`;
-      const wire = mail.replaceAll(/\r?\n/g, "\r\n").replaceAll(/^\./gm, "..");
       try {
         for (const line of lines) {
           const { text } = await client.command(line);
           told.replies += 1;
           if (!text.split("\n").every((part) => PRINTABLE.test(part))) told.faults.push(text);
         }
-        client.content(wire);
+        client.write(onTheWire(mail));
         const { code } = await client.reply();
         if (code === 250) told.taken += 1;
         if (code === 250 && n > 1) told.fresh += 1;

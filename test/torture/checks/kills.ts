@@ -8,10 +8,11 @@
 import { mkdirSync } from "node:fs";
 import { join } from "node:path";
 import type { GatewayProcess } from "../../../src/demo/process.js";
-import { type Check, type Context, goesOn, pause, quantile, until } from "../check.js";
+import { SmtpClient } from "../../support/smtp-client.js";
+import { holdsWithin, pause } from "../../support/until.js";
+import { type Check, type Context, goesOn, quantile } from "../check.js";
 import { Ledger } from "../ledger.js";
 import { incremental, made, SITE_ADDRESS } from "../material.js";
-import { SmtpClient } from "../smtp-client.js";
 import { World } from "../world.js";
 
 const CLIENTS = 3;
@@ -181,7 +182,7 @@ async function settle(world: World, ledger: Ledger): Promise<string[]> {
 async function settled(holds: () => boolean, count: () => number): Promise<boolean> {
   for (;;) {
     const before = count();
-    if (await until(holds, STALL_MS, 100)) return true;
+    if (await holdsWithin(holds, STALL_MS, 100)) return true;
     if (count() === before) return false;
   }
 }

@@ -2,10 +2,12 @@
  * One peer announces a million updates as fast as it can and delivers none (row 13). What is
  * tracked of it has a cap, the others are served as before, and what an honest peer has comes in.
  */
+
+import { KxVisitor } from "../../support/kx-visitor.js";
+import { holdsWithin, pause } from "../../support/until.js";
 import { Burden, type Waits, whileAttacked } from "../burden.js";
-import { type Check, type Context, goesOn, pause, until } from "../check.js";
+import { type Check, type Context, goesOn } from "../check.js";
 import { type KxStage, kxStage, rudeAddress } from "../kx-stage.js";
-import { KxVisitor } from "../kx-visitor.js";
 import { made } from "../material.js";
 
 const LINES = 500;
@@ -40,7 +42,7 @@ async function flood(context: Context, { gateway, peer, port }: KxStage) {
   const { update, armor } = made(context.seed, 1);
   peer.add({ update, armor });
   const stored = () => gateway.events.some(({ hash }) => hash === update.hash);
-  const came = await until(stored, 20_000);
+  const came = await holdsWithin(stored, 20_000);
   const { grewMib, cpu } = burden.end();
   if (!came) faults.push("what the honest peer announced did not come in");
   if (during.unanswered > 0) faults.push(`${during.unanswered} requests were not answered`);
@@ -70,7 +72,7 @@ async function announce(context: Context, port: number, state: { said: number })
   }
   // The end of it has arrived when a LIST behind it is answered.
   await rude.say("b001|LIST|1|.|");
-  await until(() => rude.isClosed || rude.text.includes("\r\nb001\r\n"), 60_000);
+  await holdsWithin(() => rude.isClosed || rude.text.includes("\r\nb001\r\n"), 60_000);
   rude.socket.destroy();
 }
 

@@ -3,10 +3,12 @@
  * nothing, a million requests in one breath, and crowds of strangers. What may be asked is answered
  * to the last request, what makes no sense ends its own connection, and memory stays where it is.
  */
+
+import { KxVisitor } from "../../support/kx-visitor.js";
+import { holdsWithin, pause } from "../../support/until.js";
 import { Burden, whileAttacked } from "../burden.js";
-import { type Check, type Context, goesOn, pause, until } from "../check.js";
+import { type Check, type Context, goesOn } from "../check.js";
 import { type KxStage, kxStage, rudeAddress } from "../kx-stage.js";
-import { KxVisitor } from "../kx-visitor.js";
 
 const MIB = 2 ** 20;
 const STRANGER = "127.0.0.200";
@@ -73,7 +75,7 @@ async function nonsense(_context: Context, { port, peer }: KxStage, faults: stri
     if (unanswered > 0) faults.push(`${name}: ${unanswered} honest requests were not answered`);
     if (end !== undefined) await rude.say(`${end}c001|LIST|1|.|`);
     const isLive = () => rude.text.includes("\r\nc001\r\n");
-    if (!(await until(end === undefined ? () => rude.isClosed : isLive, 20_000))) {
+    if (!(await holdsWithin(end === undefined ? () => rude.isClosed : isLive, 20_000))) {
       faults.push(`${name}: the connection ${end === undefined ? "goes" : "does not live"} on`);
     }
     rude.socket.destroy();
@@ -91,7 +93,7 @@ async function pipelined(context: Context, { port, peer }: KxStage, faults: stri
       await rude.write(burst);
       await pause(0);
     }
-    await until(() => rude.isClosed || rude.count(GONE) >= asked, 60_000);
+    await holdsWithin(() => rude.isClosed || rude.count(GONE) >= asked, 60_000);
   };
   const waits = await whileAttacked(peer, attack());
   const answered = rude.count(GONE);

@@ -11,9 +11,10 @@ import { Parser } from "../../../src/kx/parser.js";
 import { serialize } from "../../../src/kx/serializer.js";
 import { UpdateLog } from "../../../src/log/update-log.js";
 import type { Seq } from "../../../src/update.js";
-import { type Check, type Context, controlOf, pause, until } from "../check.js";
+import { KxVisitor } from "../../support/kx-visitor.js";
+import { holdsWithin, pause, quietFor } from "../../support/until.js";
+import { type Check, type Context, controlOf } from "../check.js";
 import { rudeAddress } from "../kx-stage.js";
-import { KxVisitor } from "../kx-visitor.js";
 import { type Made, made } from "../material.js";
 import { World } from "../world.js";
 
@@ -69,13 +70,13 @@ async function deliverLate(
   const updates = Array.from({ length: count }, (_, n) => made(context.seed, n + 1));
   const unknown = Array.from({ length: UNASKED }, (_, n) => made(context.seed, count + n + 1));
   try {
-    await until(() => world.peer?.connected === true, 20_000);
+    await holdsWithin(() => world.peer?.connected === true, 20_000);
     const port = gateway.port("kx");
     const [silent, other] = [new Player(updates), new Player(updates)];
     // It answers the first half, so that it is trusted with many requests at once.
     silent.promised = Math.floor(count / 2);
     await silent.enter(port, rudeAddress(0));
-    await until(() => silent.asked.size > 0, 10_000);
+    await holdsWithin(() => silent.asked.size > 0, 10_000);
     await pause(LATE_MS / 2);
     await other.enter(port, rudeAddress(1));
     await pause(LATE_MS);
@@ -86,8 +87,8 @@ async function deliverLate(
     }
     for (const one of unknown) silent.unasked(one);
     const heard = () => new Set(world.peer?.heard.map(({ hash }) => hash)).size;
-    await until(() => heard() >= count && (world.sink?.received.size ?? 0) >= count, 60_000);
-    await pause(QUIET_MS);
+    await holdsWithin(() => heard() >= count && (world.sink?.received.size ?? 0) >= count, 60_000);
+    await quietFor(QUIET_MS, "a second copy would be fetched or mailed");
     await gateway.end();
     return { late, ...judged(world, count, unknown) };
   } finally {

@@ -8,11 +8,12 @@ import { mkdirSync } from "node:fs";
 import { join } from "node:path";
 import Database from "better-sqlite3";
 import { UpdateLog } from "../../../src/log/update-log.js";
-import { type Check, type Context, pause, quantile, until } from "../check.js";
+import { KxVisitor } from "../../support/kx-visitor.js";
+import { SmtpClient } from "../../support/smtp-client.js";
+import { holdsWithin, pause } from "../../support/until.js";
+import { type Check, type Context, quantile } from "../check.js";
 import { rudeAddress } from "../kx-stage.js";
-import { KxVisitor } from "../kx-visitor.js";
 import { incremental, made, SITE_ADDRESS } from "../material.js";
-import { SmtpClient } from "../smtp-client.js";
 import { World } from "../world.js";
 
 const ROWS = 60_000;
@@ -73,7 +74,7 @@ async function attack(context: Context, name: string, spanMs: number, program?: 
   fill(world.log);
   const gateway = await world.start();
   try {
-    await until(() => world.peer?.connected === true, 20_000);
+    await holdsWithin(() => world.peer?.connected === true, 20_000);
     const quiet = await mails(context, gateway.port("smtp"), pause(spanMs), 0);
     const rude = await KxVisitor.greeted(gateway.port("kx"), rudeAddress(0), ["\r\n"]);
     let isOver = false;

@@ -3,10 +3,12 @@
  * takes, nothing of theirs is produced beyond that, others are served, and after a minute without
  * a byte moving they are cut off. Control: the same clients reading get a multiple of that.
  */
+
+import { KxVisitor } from "../../support/kx-visitor.js";
+import { holdsWithin, pause } from "../../support/until.js";
 import { Burden, tcpOf, whileAttacked } from "../burden.js";
-import { type Check, type Context, pause, until } from "../check.js";
+import type { Check, Context } from "../check.js";
 import { type KxStage, kxStage, rudeAddress } from "../kx-stage.js";
-import { KxVisitor } from "../kx-visitor.js";
 
 const ADDRESSES = 5;
 const PER_ADDRESS = 4;
@@ -36,7 +38,7 @@ async function stall(context: Context, { gateway, peer, port }: KxStage) {
   const faults: string[] = [];
   const reader = await KxVisitor.greeted(port, rudeAddress(0));
   await ask(reader);
-  await until(() => reader.heardBytes > 50e6, 60_000);
+  await holdsWithin(() => reader.heardBytes > 50e6, 60_000);
   const control = reader.heardBytes;
   reader.socket.destroy();
   await reader.closed;
@@ -55,7 +57,7 @@ async function stall(context: Context, { gateway, peer, port }: KxStage) {
   // The minute is waited for in a long run; npm test has it with a clock of its own.
   const waits = context.runs > 1 && context.endsAt - performance.now() > STALL_MS;
   const open = () => connectionsOf(gateway.pid, port) - 1;
-  if (waits) await until(() => open() === 0, STALL_MS + 15_000, 200);
+  if (waits) await holdsWithin(() => open() === 0, STALL_MS + 15_000, 200);
   const seconds = Math.round((performance.now() - began) / 1000);
   const left = open();
   const { grewMib } = burden.end();

@@ -9,10 +9,10 @@ import { join } from "node:path";
 import type { GatewayProcess } from "../../../src/demo/process.js";
 import { encodeArmor } from "../../../src/openpgp/armor.js";
 import { encodePackets, type Packet, TAG, walkPackets } from "../../../src/openpgp/packet.js";
+import { LONG_REPLY_MS, SmtpClient } from "../../support/smtp-client.js";
 import { Burden, cpuSeconds } from "../burden.js";
 import type { Check, Context } from "../check.js";
 import { incremental, made, SITE_ADDRESS } from "../material.js";
-import { LONG_REPLY_MS, SmtpClient } from "../smtp-client.js";
 import { World } from "../world.js";
 import { lagOf } from "./size.js";
 
@@ -100,7 +100,7 @@ async function live(context: Context, name: string, isGreedy: boolean) {
 }
 
 async function deliver(gateway: GatewayProcess, mail: string): Promise<string> {
-  const client = await SmtpClient.connect(gateway.port("smtp"), LONG_REPLY_MS);
+  const client = await SmtpClient.connect(gateway.port("smtp"), undefined, LONG_REPLY_MS);
   try {
     return (await client.deliver(mail, SITE_ADDRESS)).text;
   } catch (error) {

@@ -4,9 +4,10 @@
  * taken for the same.
  */
 import type { GatewayProcess } from "../../../src/demo/process.js";
-import { type Check, type Context, controlOf, goesOn, pause } from "../check.js";
+import { SmtpClient } from "../../support/smtp-client.js";
+import { pause } from "../../support/until.js";
+import { type Check, type Context, controlOf, goesOn } from "../check.js";
 import { incremental, made, SITE_ADDRESS } from "../material.js";
-import { SmtpClient } from "../smtp-client.js";
 import { World } from "../world.js";
 
 const CLIENTS = 20;

@@ -6,10 +6,11 @@
 import { mkdirSync } from "node:fs";
 import { join } from "node:path";
 import type { GatewayProcess } from "../../../src/demo/process.js";
-import { type Check, type Context, controlOf, goesOn, pause, quantile, until } from "../check.js";
+import { SmtpClient } from "../../support/smtp-client.js";
+import { holdsWithin, pause } from "../../support/until.js";
+import { type Check, type Context, controlOf, goesOn, quantile } from "../check.js";
 import { Ledger } from "../ledger.js";
 import { incremental, made, SITE_ADDRESS } from "../material.js";
-import { SmtpClient } from "../smtp-client.js";
 import { World } from "../world.js";
 
 const CLIENTS = 4;
@@ -100,7 +101,7 @@ async function oneLife(
       await pause(50 * context.random());
     }
   }
-  await until(() => ledger.acknowledged >= before + 20, 10_000);
+  await holdsWithin(() => ledger.acknowledged >= before + 20, 10_000);
   await pause(200 * context.random());
   const twice = told.terms % 3 === 2;
   told.terms += 1;

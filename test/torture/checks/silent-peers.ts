@@ -4,8 +4,7 @@
  * whatever order the liars announced in; Bitcoin's bound is P/(H+1). Control: the first announcer
  * wins, and the liars were first.
  */
-import { FETCH_LIMITS } from "../../../src/kx/fetch-limits.js";
-import { FetchTracker } from "../../../src/kx/fetch-tracker.js";
+import { FETCH_LIMITS, FetchTracker } from "../../../src/kx/fetch-tracker.js";
 import type { UpdateHash } from "../../../src/update.js";
 import { type Check, goesOn } from "../check.js";
 

@@ -9,9 +9,10 @@ import { join } from "node:path";
 import Database from "better-sqlite3";
 import type { GatewayProcess } from "../../../src/demo/process.js";
 import { UpdateLog } from "../../../src/log/update-log.js";
-import { type Check, type Context, goesOn, pause, until } from "../check.js";
+import { SmtpClient } from "../../support/smtp-client.js";
+import { holdsWithin, pause } from "../../support/until.js";
+import { type Check, type Context, goesOn } from "../check.js";
 import { incremental, made, SITE_ADDRESS } from "../material.js";
-import { SmtpClient } from "../smtp-client.js";
 import { World } from "../world.js";
 
 const HOUR_MS = 3_600_000;
@@ -92,7 +93,7 @@ async function live(context: Context, name: string, rows: number, greedy: boolea
     const startedAt = performance.now();
     // What starting takes is no lag; where all goes at once, it goes while we start.
     if (!greedy) await lagOf(gateway);
-    await until(() => world.peer?.connected === true, 20_000);
+    await holdsWithin(() => world.peer?.connected === true, 20_000);
     const mails = await mailUntil(context, gateway, held);
     const left = (await bodiesIn(gateway)) - held - mails;
     if (left !== 0) faults.push(`${due - left} of ${due} bodies expired`);
@@ -212,7 +213,7 @@ export async function lagOf(gateway: GatewayProcess): Promise<Lag> {
   const before = gateway.errors.length;
   process.kill(gateway.pid, "SIGUSR2");
   const told = () => /lag (\{.*\})\n/.exec(gateway.errors.slice(before))?.[1];
-  await until(() => told() !== undefined, 20_000);
+  await holdsWithin(() => told() !== undefined, 20_000);
   await pause(0);
   return JSON.parse(told() ?? "{}") as Lag;
 }

@@ -5,9 +5,10 @@
  * a second is the real one. Control: a connection that keeps the pace is not ended.
  */
 import { connect, type Socket } from "node:net";
-import { type Check, type Context, pause, until } from "../check.js";
+import { SmtpClient } from "../../support/smtp-client.js";
+import { holdsWithin, pause } from "../../support/until.js";
+import type { Check, Context } from "../check.js";
 import { incremental, made, SITE_ADDRESS } from "../material.js";
-import { SmtpClient } from "../smtp-client.js";
 import { World } from "../world.js";
 
 const CROWD = 200;
@@ -37,10 +38,10 @@ export const slowClients: Check = {
         crowd.push(new Trickle(port, `127.0.1.${1 + Math.floor(n / PER_ADDRESS)}`, n % 2 === 0));
       }
       const steady = keepPace(context, port);
-      await until(() => crowd.filter(({ isIn }) => isIn).length >= CROWD / 2, 10_000);
+      await holdsWithin(() => crowd.filter(({ isIn }) => isIn).length >= CROWD / 2, 10_000);
       const held = crowd.filter(({ isIn, isClosed }) => isIn && !isClosed).length;
       const among = await rate(context, port, 1000);
-      const areGone = await until(() => crowd.every(({ isClosed }) => isClosed), 60_000);
+      const areGone = await holdsWithin(() => crowd.every(({ isClosed }) => isClosed), 60_000);
       const seconds = (performance.now() - began) / 1000;
       const faults: string[] = [];
       if (!areGone) faults.push("trickling clients are still there");

@@ -6,9 +6,10 @@
 import { spawnSync } from "node:child_process";
 import { mkdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
-import { type Check, type Context, goesOn, until } from "../check.js";
+import { SmtpClient } from "../../support/smtp-client.js";
+import { holdsWithin } from "../../support/until.js";
+import { type Check, type Context, goesOn } from "../check.js";
 import { incremental, made, SITE_ADDRESS } from "../material.js";
-import { SmtpClient } from "../smtp-client.js";
 import { World, type WorldOptions } from "../world.js";
 
 const CALLS = "fdatasync,fsync,write,writev,pwrite64,pwritev,sendto,sendmsg";
@@ -71,7 +72,10 @@ async function traced(
     await gateway.end();
     await world.end();
   }
-  await until(() => /\+\+\+ exited with/.test(readFileSync(trace, "latin1").slice(-200)), 10_000);
+  await holdsWithin(
+    () => /\+\+\+ exited with/.test(readFileSync(trace, "latin1").slice(-200)),
+    10_000,
+  );
   return readTrace(readFileSync(trace, "latin1"));
 }
 

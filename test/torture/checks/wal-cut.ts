@@ -9,9 +9,10 @@ import { join } from "node:path";
 import Database from "better-sqlite3";
 import { UpdateLog } from "../../../src/log/update-log.js";
 import type { Seq } from "../../../src/update.js";
-import { type Check, type Context, controlOf, goesOn, pause } from "../check.js";
+import { SmtpClient } from "../../support/smtp-client.js";
+import { pause } from "../../support/until.js";
+import { type Check, type Context, controlOf, goesOn } from "../check.js";
 import { incremental, made, SITE_ADDRESS } from "../material.js";
-import { SmtpClient } from "../smtp-client.js";
 import { World, type WorldOptions } from "../world.js";
 
 const WAL_HEADER_BYTES = 32;

@@ -9,7 +9,8 @@ import { join } from "node:path";
 import type { GatewayProcess } from "../../../src/demo/process.js";
 import { UpdateLog } from "../../../src/log/update-log.js";
 import type { Seq } from "../../../src/update.js";
-import { type Check, type Context, controlOf, goesOn, pause, until } from "../check.js";
+import { holdsWithin, pause } from "../../support/until.js";
+import { type Check, type Context, controlOf, goesOn } from "../check.js";
 import { incremental, made } from "../material.js";
 import { World } from "../world.js";
 
@@ -78,7 +79,7 @@ async function life(context: Context, name: string, trusting: boolean, starts: r
       for (const hours of starts) {
         const right = await begin(0);
         await receive(right);
-        await until(() => sink.received.size >= told.acknowledged, RESUME_MS);
+        await holdsWithin(() => sink.received.size >= told.acknowledged, RESUME_MS);
         await right.end();
         // Twice, since a date that was wrong before may pass for evidence.
         for (const refusal of [undefined, "451 4.3.2 Later."]) {
@@ -87,10 +88,10 @@ async function life(context: Context, name: string, trusting: boolean, starts: r
           const refused = sink.refused;
           sink.refusal = refusal;
           await receive(wrong);
-          if (refusal !== undefined) await until(() => sink.refused > refused, RESUME_MS);
+          if (refusal !== undefined) await holdsWithin(() => sink.refused > refused, RESUME_MS);
           process.kill(wrong.pid, "SIGHUP");
           const isReady = ({ event }: { readonly event: string }) => event === "ready";
-          await until(() => wrong.events.filter(isReady).length === 2, RESUME_MS);
+          await holdsWithin(() => wrong.events.filter(isReady).length === 2, RESUME_MS);
           await receive(wrong);
           await pause(ROUNDS_MS);
           await wrong.end();
@@ -99,7 +100,7 @@ async function life(context: Context, name: string, trusting: boolean, starts: r
         sink.refusal = undefined;
         const began = performance.now();
         await receive(corrected);
-        const came = await until(() => sink.received.size >= told.acknowledged, RESUME_MS);
+        const came = await holdsWithin(() => sink.received.size >= told.acknowledged, RESUME_MS);
         told.longestMs = Math.max(told.longestMs, performance.now() - began);
         if (!came && !trusting)
           told.faults.push(`after a start off by ${hours} h mail was held up`);

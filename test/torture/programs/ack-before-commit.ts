@@ -9,8 +9,8 @@ import type { Seq } from "../../../src/update.js";
 const LATE_MS = 60;
 
 const commit = UpdateLog.prototype.append;
-UpdateLog.prototype.append = function append(arrivals, cursor) {
-  setTimeout(() => commit.call(this, arrivals, cursor), LATE_MS);
+UpdateLog.prototype.append = function append(arrivals, ...moves) {
+  setTimeout(() => commit.call(this, arrivals, ...moves), LATE_MS);
   const newest = this.newest();
   return arrivals.map((_, index) => ({
     outcome: "appended",

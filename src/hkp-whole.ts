@@ -1,0 +1,94 @@
+/**
+ * A key as a keyserver holds it, where op=get does not show it: Hockeypuck answers with a bare
+ * revocation signature for a key that is revoked for good. Its op=index with options=json names the
+ * MD5 of the key, by which POST /pks/hashquery gives all its packets (seen on 2.3.3: the primary
+ * key and its revocation; it has forgotten the user ids by then). Other servers are asked once.
+ */
+import { Refusal } from "./errors.js";
+import { readArmor } from "./openpgp/armor.js";
+import { readPackets, TAG } from "./openpgp/packet.js";
+import type { Fingerprint } from "./update.js";
+
+/** Of an index with its packets in base64, or of a key. */
+const ANSWER_BYTES = 8 * 1024 * 1024;
+
+/**
+ * The packets of the key at the keyserver `url`, which has no path; undefined when it does not say.
+ * Rejects like `fetch`, also when `signal` breaks it off.
+ */
+export async function wholeKey(
+  url: string,
+  fingerprint: Fingerprint,
+  signal: AbortSignal,
+): Promise<Uint8Array | undefined> {
+  const query = `op=index&options=json&search=0x${fingerprint}`;
+  const index = await answer(`${url}/pks/lookup?${query}`, { signal });
+  const md5 = index && md5In(index.toString("utf8"), fingerprint);
+  if (md5 === undefined) return undefined;
+  const body = Buffer.concat([integer(1), integer(md5.length), md5]);
+  const headers = { "Content-Type": "application/octet-stream" };
+  const found = await answer(`${url}/pks/hashquery`, { method: "POST", body, headers, signal });
+  return found && onlyKeyIn(found);
+}
+
+/** Whether an answer to op=get begins with a signature, so that it shows no key. */
+export function isBareSignature(text: Uint8Array): boolean {
+  const [block] = readArmor(text);
+  if (block === undefined || block instanceof Refusal) return false;
+  try {
+    return readPackets(block.data)[0]?.tag === TAG.signature;
+  } catch (error) {
+    if (!(error instanceof Refusal)) throw error;
+    return false;
+  }
+}
+
+/** The body of a 200; undefined for anything else, and for one that is too long. */
+async function answer(url: string, request: RequestInit): Promise<Buffer | undefined> {
+  const response = await fetch(url, { ...request, redirect: "manual" });
+  if (response.status !== 200) {
+    await response.body?.cancel();
+    return undefined;
+  }
+  const chunks: Uint8Array[] = [];
+  let size = 0;
+  for await (const chunk of response.body ?? []) {
+    size += chunk.length;
+    // Leaving the loop ends the connection.
+    if (size > ANSWER_BYTES) return undefined;
+    chunks.push(chunk);
+  }
+  return Buffer.concat(chunks);
+}
+
+/** The MD5 that an index gives for the key. */
+export function md5In(text: string, fingerprint: Fingerprint): Buffer | undefined {
+  let index: unknown;
+  try {
+    index = JSON.parse(text);
+  } catch {
+    return undefined;
+  }
+  if (!Array.isArray(index)) return undefined;
+  for (const entry of index) {
+    if (typeof entry !== "object" || entry === null) continue;
+    const { fingerprint: name, md5 } = entry as { fingerprint?: unknown; md5?: unknown };
+    if (typeof name !== "string" || name.toUpperCase() !== fingerprint) continue;
+    if (typeof md5 === "string" && /^[0-9a-f]{32}$/i.test(md5)) return Buffer.from(md5, "hex");
+  }
+  return undefined;
+}
+
+/** The key in an answer to a hashquery for one: a count, a length, the octets; then a line end. */
+export function onlyKeyIn(octets: Buffer): Uint8Array | undefined {
+  if (octets.length < 8 || octets.readUInt32BE(0) !== 1) return undefined;
+  const length = octets.readUInt32BE(4);
+  const key = octets.subarray(8, 8 + length);
+  return key.length === length ? key : undefined;
+}
+
+function integer(value: number): Buffer {
+  const octets = Buffer.alloc(4);
+  octets.writeUInt32BE(value);
+  return octets;
+}

@@ -1,0 +1,126 @@
+/** Many waiting mails, one transaction; one failure, and nothing of the group is stored. */
+import { expect, test } from "vitest";
+import { Trouble } from "../../src/errors.js";
+import { GroupCommit } from "../../src/intake/group-commit.js";
+import type { Arrival } from "../../src/log/update-log.js";
+import { UpdateLog } from "../../src/log/update-log.js";
+import { NEIGHBOUR, openDoor, SITE } from "../ingress/door.js";
+import { arrival } from "../log/material.js";
+import { keyArmor, keyNames } from "../mail/fixtures.js";
+
+/** The log with its appends counted and, while `fails`, refused. */
+function watched(log: UpdateLog) {
+  const groups: number[] = [];
+  const state = { fails: false };
+  const proxy = new Proxy(log, {
+    get(target, name) {
+      if (name !== "append") {
+        const value: unknown = Reflect.get(target, name);
+        return typeof value === "function" ? value.bind(target) : value;
+      }
+      return (arrivals: readonly Arrival[]) => {
+        groups.push(arrivals.length);
+        if (state.fails) throw new Trouble("disk-full", "full", "free space");
+        return target.append(arrivals);
+      };
+    },
+  });
+  return { proxy, groups, state };
+}
+
+test("what waits together is one transaction, and each gets its own outcomes", async () => {
+  const log = UpdateLog.open(":memory:");
+  const { proxy, groups } = watched(log);
+  const commit = new GroupCommit(proxy);
+  const outcomes = await Promise.all([
+    commit.submit({ arrivals: [arrival(1), arrival(2)] }),
+    commit.submit({ arrivals: [arrival(3)] }),
+    commit.submit({ arrivals: [arrival(2), arrival(4)] }),
+  ]);
+  expect(groups).toEqual([5]);
+  expect(outcomes.map((each) => each.map(({ outcome, seq }) => `${outcome} ${seq}`))).toEqual([
+    ["appended 1", "appended 2"],
+    ["appended 3"],
+    ["duplicate 2", "appended 4"],
+  ]);
+  await commit.submit({ arrivals: [arrival(5)] });
+  expect(groups).toEqual([5, 1]);
+  log.close();
+});
+
+test("a mail alone waits for nothing; after a group a moment is waited for more", async () => {
+  const log = UpdateLog.open(":memory:");
+  const { proxy, groups } = watched(log);
+  const commit = new GroupCommit(proxy);
+  const turn = () => new Promise((resolve) => setImmediate(resolve));
+  const alone = commit.submit({ arrivals: [arrival(1)] });
+  await turn();
+  expect(groups).toEqual([1]);
+  await alone;
+
+  await Promise.all([
+    commit.submit({ arrivals: [arrival(2)] }),
+    commit.submit({ arrivals: [arrival(3)] }),
+  ]);
+  const first = commit.submit({ arrivals: [arrival(4)] });
+  await turn();
+  const second = commit.submit({ arrivals: [arrival(5)] });
+  await turn();
+  expect(groups).toEqual([1, 2]);
+  await Promise.all([first, second]);
+  expect(groups).toEqual([1, 2, 2]);
+  log.close();
+});
+
+test("a group has an end", async () => {
+  const log = UpdateLog.open(":memory:");
+  const { proxy, groups } = watched(log);
+  const commit = new GroupCommit(proxy);
+  const many = Array.from({ length: 250 }, (_, n) => commit.submit({ arrivals: [arrival(n)] }));
+  expect(groups).toEqual([100, 100]);
+  await Promise.all(many);
+  expect(groups).toEqual([100, 100, 50]);
+  log.close();
+});
+
+test("a failing append rejects all, and stores nothing", async () => {
+  const log = UpdateLog.open(":memory:");
+  const { proxy, state } = watched(log);
+  const commit = new GroupCommit(proxy);
+  state.fails = true;
+  const outcomes = await Promise.allSettled(
+    [1, 2, 3].map((n) => commit.submit({ arrivals: [arrival(n)] })),
+  );
+  expect(outcomes.map(({ status }) => status)).toEqual(["rejected", "rejected", "rejected"]);
+  expect(log.newest()).toBe(0);
+  state.fails = false;
+  expect(await commit.submit({ arrivals: [arrival(1)] })).toMatchObject([
+    { outcome: "appended", seq: 1 },
+  ]);
+  log.close();
+});
+
+test("through the door: sessions that finish together share a commit and its failure", async () => {
+  let seen: ReturnType<typeof watched> | undefined;
+  const door = await openDoor({}, (log) => {
+    seen = watched(log);
+    return seen.proxy;
+  });
+  const names = keyNames.slice(0, 6);
+  const clients = await Promise.all(names.map(() => door.client()));
+  const deliver = () =>
+    Promise.all(
+      clients.map(async (client, index) => {
+        const raw = `From: ${NEIGHBOUR}\nSubject: add\n\n${keyArmor(names[index] ?? "")}`;
+        return (await client.transact(NEIGHBOUR, [SITE], raw)).at(-1);
+      }),
+    );
+  if (seen === undefined) throw new Error("the log was not wrapped");
+  seen.state.fails = true;
+  for (const answer of await deliver()) expect(answer).toMatch(/^452 4\.3\.1 /);
+  expect(door.log.newest()).toBe(0);
+  seen.state.fails = false;
+  for (const answer of await deliver()) expect(answer).toBe("250 2.0.0 Stored 1 new, 0 known.");
+  expect(door.log.newest()).toBe(names.length);
+  expect(Math.max(...seen.groups)).toBeGreaterThan(1);
+});
