@@ -21,9 +21,8 @@ import type { Fingerprint, Update, UpdateHash } from "./update.js";
 
 /** The result for key material: one update per key, and the refusals. */
 export interface Admission {
+  /** A key without news is among them as it came: the log finds no unknown packet in it. */
   readonly updates: readonly Update[];
-  /** Whole keys without news. */
-  readonly known: readonly Update[];
   /** The reasons for keys that were refused. */
   readonly refusals: readonly Refusal[];
   /** Keys that were accepted without some of their packets. */
@@ -108,7 +107,6 @@ export function* admitting(
   { judge = ALL, cut = WHOLE, pruning = KEEP_ALL, maxKeys = MAX_KEYS }: AdmitOptions,
 ): Steps<Admission> {
   const updates = new Map<string, Update>();
-  const known = new Map<string, Update>();
   const refusals: Refusal[] = [];
   const pruned: Loss[] = [];
   for (const key of yield* keysIn(texts, maxKeys)) {
@@ -116,35 +114,55 @@ export function* admitting(
       refusals.push(key);
       continue;
     }
-    const { fingerprint } = key;
-    // A key may have 100,000 packets; each pass over them takes milliseconds.
-    yield;
-    const first = pruning.packets(key);
-    const [why] = first.dropped;
-    if (why !== undefined && isBare(first.key)) {
-      refusals.push(about(why, fingerprint));
+    const taken = yield* takingOver(key, { judge, cut, pruning });
+    if (taken instanceof Refusal) {
+      refusals.push(taken);
       continue;
     }
-    const cutDown = yield* cut(first.key);
-    yield;
-    const last = pruning.total(cutDown ?? bare(key));
-    yield;
-    const refusal = judge(last.key);
-    if (refusal !== undefined) {
-      refusals.push(about(refusal, fingerprint));
-      continue;
-    }
-    const [reason] = [...first.dropped, ...last.dropped];
-    const packets = first.dropped.length + last.dropped.length;
-    if (reason !== undefined) pruned.push({ fingerprint, packets, why: reason });
-    const update = yield* updating(cutDown === undefined ? first.key : last.key, first.key);
-    (cutDown === undefined ? known : updates).set(update.digest, update);
+    const { rest, kept, loss } = taken;
+    if (loss !== undefined) pruned.push(loss);
+    const update = yield* updating(rest, kept);
+    updates.set(update.digest, update);
     yield;
   }
-  if (updates.size + known.size === 0 && refusals.length === 0) {
+  if (updates.size === 0 && refusals.length === 0) {
     refusals.push(new Refusal("no-key", "No OpenPGP public key was found."));
   }
-  return { updates: [...updates.values()], known: [...known.values()], refusals, pruned };
+  return { updates: [...updates.values()], refusals, pruned };
+}
+
+/** What of a key goes on. */
+interface TakenOver {
+  readonly rest: TransferableKey;
+  /** The key without the single packets that policy drops: the skeleton learns from it. */
+  readonly kept: TransferableKey;
+  readonly loss: Loss | undefined;
+}
+
+/**
+ * What policy and news leave of a key, or why nothing is left. Without news the rest is the whole
+ * key, of which the log finds that nothing is unknown.
+ */
+function* takingOver(
+  key: TransferableKey,
+  { judge, cut, pruning }: Required<AnnouncedOptions>,
+): Steps<TakenOver | Refusal> {
+  const { fingerprint } = key;
+  // A key may have 100,000 packets; each pass over them takes milliseconds.
+  yield;
+  const first = pruning.packets(key);
+  const [why] = first.dropped;
+  if (why !== undefined && isBare(first.key)) return about(why, fingerprint);
+  const cutDown = yield* cut(first.key);
+  yield;
+  const last = pruning.total(cutDown ?? bare(key));
+  yield;
+  const refusal = judge(last.key);
+  if (refusal !== undefined) return about(refusal, fingerprint);
+  const [reason] = [...first.dropped, ...last.dropped];
+  const packets = first.dropped.length + last.dropped.length;
+  const loss = reason && { fingerprint, packets, why: reason };
+  return { rest: cutDown === undefined ? first.key : last.key, kept: first.key, loss };
 }
 
 /** The keys of all blocks. Throws Refusal for more than `most` keys, before they are sorted. */
@@ -193,6 +211,16 @@ export interface Announced {
   readonly fingerprint: string | undefined;
 }
 
+/** What of an announced update is to be appended. */
+export interface AdmittedAnnounced {
+  /** The announced update, or what policy left of it: an update with a hash of its own. */
+  readonly update: Update;
+  readonly loss: Loss | undefined;
+}
+
+/** What is done with an announced update that is the right one. */
+export type AnnouncedOptions = Pick<AdmitOptions, "judge" | "cut" | "pruning">;
+
 /**
  * Converts the body of a KX UPDATE: exactly one key in one block, with the announced hash. Throws
  * Refusal. This prevents attack (3) of the thesis, a bogus UPDATE that suppresses a real one: an
@@ -201,17 +229,20 @@ export interface Announced {
 export function admitAnnounced(
   armor: Uint8Array,
   announced: Announced,
-  judge: Judgement = ALL,
-): Update {
-  return finish(admittingAnnounced(armor, announced, judge));
+  options: AnnouncedOptions = {},
+): AdmittedAnnounced {
+  return finish(admittingAnnounced(armor, announced, options));
 }
 
-/** The same in steps: an UPDATE may have 8 MiB. */
+/**
+ * The same in steps: an UPDATE may have 8 MiB. The key is not cut to its news, so that its hash
+ * stays the announced one. Only a key above the limits of a whole key is cut, as one from a mail.
+ */
 export function* admittingAnnounced(
   armor: Uint8Array,
   announced: Announced,
-  judge: Judgement = ALL,
-): Steps<Update> {
+  { judge = ALL, cut = WHOLE, pruning = KEEP_ALL }: AnnouncedOptions = {},
+): Steps<AdmittedAnnounced> {
   const [key] = (yield* keysIn([armor], 1)).toSorted(refusalsFirst);
   if (key === undefined) throw new Refusal("no-key", "No OpenPGP public key was found.");
   if (key instanceof Refusal) throw key;
@@ -222,9 +253,12 @@ export function* admittingAnnounced(
     throw new Refusal("hash-mismatch", "The key is not the one that was announced.");
   }
   // Policy is last, so that a refused update is certainly the announced one.
-  const refusal = judge(key);
-  if (refusal !== undefined) throw refusal;
-  return yield* updating(key, key, name);
+  const isOver = pruning.total(pruning.packets(key).key).dropped.length > 0;
+  const taken = yield* takingOver(key, { judge, cut: isOver ? cut : WHOLE, pruning });
+  if (taken instanceof Refusal) throw taken;
+  const { rest, kept, loss } = taken;
+  const update = yield* updating(rest, kept, rest === key ? name : undefined);
+  return { update, loss };
 }
 
 function refusalsFirst(a: TransferableKey | Refusal, b: TransferableKey | Refusal): number {

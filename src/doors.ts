@@ -18,6 +18,7 @@ import { LOCAL_LANE, LocalDoor } from "./delivery/local-door.js";
 import { MailDoor } from "./delivery/mail-door.js";
 import { QuestionMailer } from "./delivery/mail-question.js";
 import type { Diagnostics } from "./diagnostics.js";
+import { ReconDoor } from "./following/recon-door.js";
 import { BounceIntake } from "./ingress/bounce-intake.js";
 import { HkpDoor } from "./ingress/hkp.js";
 import { MailIntake } from "./ingress/mail-intake.js";
@@ -121,6 +122,7 @@ export async function openDoors(config: Config, foundation: Foundation): Promise
     stops.push(unsubscribe);
 
     const certificates = new CertificateEnds(config);
+    let reconDoor: ReconDoor | undefined;
     const sources = {
       config,
       log,
@@ -130,6 +132,7 @@ export async function openDoors(config: Config, foundation: Foundation): Promise
       version: VERSION,
       lanes: () => [...(mailDoor?.status() ?? []), ...(localDoor ? [localDoor.status()] : [])],
       peers: () => kxDoor?.status() ?? [],
+      recon: () => reconDoor?.status() ?? [],
       certificates: () => certificates.list(),
       upkeep: () => upkeep.status(),
     };
@@ -152,6 +155,11 @@ export async function openDoors(config: Config, foundation: Foundation): Promise
       mailer?.close();
       await repairDoor.stop();
     });
+
+    const following = { log, keys, clock, diagnostics: counters };
+    reconDoor = new ReconDoor(following, { ...config, local: followedKeyserver(config) });
+    reconDoor.start();
+    senderStops.push(() => reconDoor?.stop());
 
     const answers = new MailAnswers({ log, intake: repairIntake }, config);
     const intake = new MailIntake({ keys, diagnostics: counters, answers });
@@ -260,8 +268,8 @@ function ordersFor(
       const site = lane(name);
       if (site === undefined) return nobody(name);
       if (site.skip(seq)) return said(true, `Update ${seq} is given up for ${name}.`);
-      const why = "neither the next one nor waits for a retry, or is being sent";
-      return said(false, `Update ${seq} of ${name} is ${why}.`);
+      const why = "does not wait there for a retry, or it is being sent just now";
+      return said(false, `Update ${seq} is not the next one for ${name} and ${why}.`);
     },
     remove(verb, fingerprint, given) {
       const order = orderOf(verb, fingerprint, given, clock.now());
@@ -281,7 +289,10 @@ function retryExceptions(name: string, site: LaneDriver | undefined, which: numb
   if (site.status().isPaused) return { done: false, words: `${name} is paused. Resume it first.` };
   const count = site.reopen(which);
   site.resume();
-  if (count > 0) return { done: true, words: `${name} is sent ${several(count, "update")} again.` };
+  if (count > 0) {
+    const later = site.isOpen ? "" : " when mail opens, since KX is in use now";
+    return { done: true, words: `${name} is sent ${several(count, "update")} again${later}.` };
+  }
   const words =
     which === "all"
       ? `${name} has taken everything: there is nothing to send again.`
@@ -293,6 +304,13 @@ function retryExceptions(name: string, site: LaneDriver | undefined, which: numb
 function localKeyserver({ local }: Config) {
   if (local?.type !== "hkp") return undefined;
   return { name: LOCAL_LANE, mail: local.address, url: local.url };
+}
+
+/** The local keyserver, if it can be one that is followed by recon: an onak or pksd is none. */
+function followedKeyserver({ local }: Config) {
+  if (local?.type !== "hkp" && local?.type !== "sks") return undefined;
+  const url = local.type === "hkp" ? local.url : undefined;
+  return { name: LOCAL_LANE, mail: local.address, url };
 }
 
 /**

@@ -13,8 +13,11 @@ import type { Doors, Foundation, Listening } from "./doors.js";
 import { openDoors, retentionOf } from "./doors.js";
 import type { SystemdSockets } from "./ingress/systemd-sockets.js";
 import { UpdateLog } from "./log/update-log.js";
+import { LogGuard } from "./log-guard.js";
+import { passRevocations } from "./removal.js";
 import { EventCounters } from "./status/event-counters.js";
 import { restoreCounters, SentJournal } from "./status/sent-journal.js";
+import type { Fingerprint } from "./update.js";
 import { Upkeep } from "./upkeep.js";
 import { VERSION } from "./version.js";
 
@@ -57,12 +60,14 @@ export class Gateway {
       log.onDamage(({ message: problem, remedy }) => {
         counters.report("log-damaged", { problem, remedy });
       });
+      if (config.mode === "bridge") log.observed.end();
       restoreCounters(log, counters, clock.now());
       const used = { log, clock, diagnostics: counters };
       const upkeep = new Upkeep(used, () => retentionOf(config, []));
       const foundation = { log, clock, counters, upkeep, inherited, startedAt: clock.now() };
       const doors = await openDoors(config, foundation);
       const gateway = new Gateway(foundation, config, doors, journal);
+      gateway.#passRevocations();
       gateway.#reportReady();
       return gateway;
     } catch (error) {
@@ -110,9 +115,12 @@ export class Gateway {
     this.#draining.add(drained);
     void drained.then(() => this.#draining.delete(drained));
     try {
+      this.#journal.flush();
+      if (config.mode === "bridge") this.#foundation.log.observed.end();
       this.#doors = await openDoors(config, this.#foundation);
       this.#config = config;
       counters.report("reloaded", {});
+      this.#passRevocations();
     } catch (error) {
       const problem = error instanceof Error ? error.message : String(error);
       counters.report("reload-refused", { problem });
@@ -120,6 +128,17 @@ export class Gateway {
     }
     this.#reportReady();
     return this.#config === config;
+  }
+
+  /** For the blocks of the list; those of commands did it when they were given. */
+  #passRevocations(): void {
+    const { log, clock, counters } = this.#foundation;
+    const now = clock.now();
+    const guard = new LogGuard("policy", clock, counters);
+    for (const [fingerprint, { allowRevocation, until = Infinity }] of this.#config.policy.blocks) {
+      if (!allowRevocation || until <= now) continue;
+      guard.run(() => passRevocations(log, fingerprint as Fingerprint, now));
+    }
   }
 
   #reportReady(): void {

@@ -7,8 +7,9 @@
  * Every limit is on the update, never on "the key so far": a limit on what a server holds of a key
  * lets an attacker fill that up and keep the key's revocation out. For the same reason a packet
  * over a limit costs itself and the signatures under it: `pruning` leaves it out, and the rest is
- * an update. What was announced over KX is judged whole, since its hash is its name. Defaults are
- * those of Hockeypuck and GnuPG, with room for photo ids, which the thesis wants to pass (3.1).
+ * an update. What was announced over KX is checked against its hash before. Of a blocked key whose
+ * revocations pass, `pruning` leaves the primary key with its hard revocations. Defaults are those
+ * of Hockeypuck and GnuPG, with room for photo ids, which the thesis wants to pass (3.1).
  */
 import { KEEP_ALL, type Pruned, type Pruning } from "./admit.js";
 import type { Block } from "./block.js";
@@ -80,7 +81,10 @@ export class Policy {
   get pruning(): Pruning {
     const settings = this.#settings;
     return {
-      packets: (key) => prunePackets(key, settings),
+      packets: (key) => {
+        const block = this.blockOn(key.fingerprint);
+        return block?.allowRevocation ? pruneBlocked(key) : prunePackets(key, settings);
+      },
       total: (key) => pruneTotal(key, settings),
     };
   }
@@ -155,6 +159,14 @@ function judgeTotal(key: TransferableKey, policy: PolicySettings): Refusal | und
   return undefined;
 }
 
+/** Leaves the primary key and its hard revocations. */
+function pruneBlocked(key: TransferableKey): Pruned {
+  const rest = hardRevocations(key);
+  const count = keyPackets(key).length - keyPackets(rest).length;
+  if (count === 0) return { key, dropped: [] };
+  return { key: rest, dropped: new Array<Refusal>(count).fill(blocked(key.fingerprint)) };
+}
+
 /** Leaves out each packet over its limit, a user id, attribute or subkey with what is under it. */
 function prunePackets(key: TransferableKey, policy: PolicySettings): Pruned {
   const dropped: Refusal[] = [];
@@ -176,16 +188,16 @@ function prunePackets(key: TransferableKey, policy: PolicySettings): Pruned {
 
 /**
  * Leaves out, where an update is too large as a whole, all but the primary key and what stands
- * directly under it: its revocations get through, whatever comes with them.
+ * directly under it, or all but its hard revocations if that is too large as well: they get
+ * through, whatever comes with them.
  */
 function pruneTotal(key: TransferableKey, policy: PolicySettings): Pruned {
   const refusal = judgeTotal(key, policy);
-  const { primary, userIds, subkeys } = key;
-  const others = userIds.length + subkeys.length;
-  if (refusal === undefined || others === 0 || primary.signatures.length === 0) {
-    return { key, dropped: [] };
-  }
-  return { key: assembleKey([primary]), dropped: [refusal] };
+  if (refusal === undefined) return { key, dropped: [] };
+  const rest = [assembleKey([key.primary]), hardRevocations(key)].find(
+    (one) => one.primary.signatures.length > 0 && judgeTotal(one, policy) === undefined,
+  );
+  return rest === undefined ? { key, dropped: [] } : { key: rest, dropped: [refusal] };
 }
 
 function judgePacket({ tag, body }: Packet, policy: PolicySettings): Refusal | undefined {
@@ -216,11 +228,16 @@ function over(what: string, size: number, limit: number): Refusal {
  * The primary key with its own revocations and nothing that names anybody, none of them because the
  * key was replaced or is out of use: those only say that it is not to be used from now on.
  */
-function isHardRevocation(key: TransferableKey): boolean {
-  const { primary, userIds, subkeys } = key;
-  if (userIds.length > 0 || subkeys.length > 0 || primary.signatures.length === 0) return false;
-  return primary.signatures.every((packet) => {
-    const info = selfSignatureInfo(key, packet);
+export function hardRevocations(key: TransferableKey): TransferableKey {
+  const { packet, signatures } = key.primary;
+  const hard = signatures.filter((signature) => {
+    const info = selfSignatureInfo(key, signature);
     return info?.type === KEY_REVOCATION && HARD_REASONS.includes(info.revocationReason);
   });
+  return { ...key, primary: { packet, signatures: hard }, userIds: [], subkeys: [] };
+}
+
+function isHardRevocation(key: TransferableKey): boolean {
+  const count = keyPackets(key).length;
+  return count > 1 && count === keyPackets(hardRevocations(key)).length;
 }

@@ -5,14 +5,17 @@
  * Copies of the key on other keyservers are not affected.
  */
 
+import { updateOf } from "./admit.js";
 import type { Clock } from "./clock.js";
 import type { PolicySettings } from "./config/config.js";
 import { parseFingerprint } from "./config/fingerprint.js";
 import type { Reading } from "./config/units.js";
 import { parseDate } from "./config/units.js";
 import type { Diagnostics } from "./diagnostics.js";
+import { Refusal } from "./errors.js";
 import type { UpdateLog } from "./log/update-log.js";
-import { Policy } from "./policy.js";
+import { assembleKey, type Component, keyPackets, readKeys } from "./openpgp/key.js";
+import { hardRevocations, Policy } from "./policy.js";
 import { several } from "./text.js";
 import type { Fingerprint } from "./update.js";
 
@@ -103,7 +106,7 @@ export const REBUILD_BYTES = 64 * 1024 ** 2;
 /** The components and settings with which an order is carried out. */
 interface Place {
   readonly policy: PolicySettings;
-  readonly log: Pick<UpdateLog, "body" | "lookup" | "removals">;
+  readonly log: RevocationLog & Pick<UpdateLog, "removals">;
   readonly clock: Clock;
   readonly diagnostics: Diagnostics;
   /** Maximum size of a log that is rebuilt after a key was forgotten. */
@@ -124,13 +127,55 @@ export function carryOut(order: RemovalOrder, place: Place): RemovalOutcome {
   }
 }
 
+/** What `passRevocations` uses of the log. */
+export type RevocationLog = Pick<UpdateLog, "append" | "body" | "lookup" | "trails">;
+
+/**
+ * Appends the hard revocations of a blocked key that the log holds only together with packets that
+ * are withheld now, as an update of their own: KX names an update by its hash, so an entry cannot
+ * leave in part. Returns how many there were. Throws `Trouble`.
+ */
+export function passRevocations(log: RevocationLog, fingerprint: Fingerprint, at: number): number {
+  let bundled: Component | undefined;
+  const passing = new Set<string>();
+  const trails: string[][] = [];
+  for (const seq of log.lookup.byFingerprint(fingerprint, COUNTED)) {
+    const [key] = readKeys(log.body(seq) ?? new Uint8Array());
+    if (key === undefined || key instanceof Refusal) continue;
+    const { primary } = hardRevocations(key);
+    if (primary.signatures.length === 0) continue;
+    if (keyPackets(key).length === primary.signatures.length + 1) {
+      for (const { body } of primary.signatures) passing.add(nameOf(body));
+      continue;
+    }
+    const signatures = [...(bundled?.signatures ?? []), ...primary.signatures];
+    bundled = { packet: primary.packet, signatures };
+    trails.push(log.trails.get(seq));
+  }
+  const missing = bundled?.signatures.filter(({ body }) => !passing.has(nameOf(body))) ?? [];
+  if (bundled === undefined || missing.length === 0) return 0;
+  const update = updateOf(assembleKey([{ packet: bundled.packet, signatures: missing }]));
+  // A site has all of them when it has each entry that they came in.
+  const [first = [], ...others] = trails;
+  const trail = first.filter((one) => others.every((trail) => trail.includes(one)));
+  const origin = { neighbour: undefined, transport: "import" } as const;
+  log.append([{ update, origin, trail, receivedAt: at, evenKnown: true }]);
+  return update.packets.length - 1;
+}
+
+function nameOf(body: Uint8Array): string {
+  return Buffer.from(body).toString("base64");
+}
+
 function block(order: RemovalOrder, { log, clock, diagnostics }: Place): RemovalOutcome {
   const { fingerprint, reason, until, allowRevocation } = order;
   log.removals.setBlock(fingerprint, { reason, until, allowRevocation }, clock.now());
   const end = until === undefined ? undefined : new Date(until).toISOString();
   diagnostics.report("blocked", { fingerprint, words: reason, until: end, allowRevocation });
   const held = log.lookup.byFingerprint(fingerprint, COUNTED).length;
-  const exception = allowRevocation ? "; hard revocations pass" : "";
+  const passed = allowRevocation ? passRevocations(log, fingerprint, clock.now()) : 0;
+  const also = passed > 0 ? `, and ${several(passed, "revocation")} of the log is sent alone` : "";
+  const exception = allowRevocation ? `; hard revocations pass${also}` : "";
   const known =
     held === 0
       ? "The log holds no update of it: check that this is the fingerprint of the primary key."

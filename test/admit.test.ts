@@ -109,7 +109,7 @@ describe("admit", () => {
       yield;
       return undefined;
     };
-    expect(admit([bytes(first)], { cut: known }).known).toEqual([whole]);
+    expect(admit([bytes(first)], { cut: known }).updates).toEqual([whole]);
   });
 });
 
@@ -119,8 +119,9 @@ describe("admitAnnounced", () => {
 
   test("the announced one", () => {
     const { hash, fingerprint } = update;
-    expect(admitAnnounced(armor, { hash, fingerprint })).toEqual(update);
-    expect(admitAnnounced(armor, { hash, fingerprint: undefined })).toEqual(update);
+    const taken = { update, loss: undefined };
+    expect(admitAnnounced(armor, { hash, fingerprint })).toEqual(taken);
+    expect(admitAnnounced(armor, { hash, fingerprint: undefined })).toEqual(taken);
   });
 
   test.each<[string, Uint8Array, UpdateHash, string | undefined, string]>([

@@ -3,7 +3,7 @@
  * the state at each neighbour. The value comes from status/journey.ts.
  */
 
-import type { Journey, Stage } from "../status/journey.js";
+import { bridgeWords, type Journey, type Stage } from "../status/journey.js";
 import { cameBy, listed, octets } from "../text.js";
 import type { Html } from "./html.js";
 import { html } from "./html.js";
@@ -24,7 +24,7 @@ without spaces) or the hash of an update (32 digits), as <code>kxgw hash</code> 
 
 function section(journey: Journey, now: number): Html {
   const { seq, hash, fingerprint, size, received, from, transport, messageId, trail } = journey;
-  const { removal } = journey;
+  const { removal, bridgeFrom } = journey;
   const came = `${cameBy(transport)}, from ${from ?? "unknown sender"}`;
   return html`<section id="journey-${seq}" class="journey">
 <h1>Update ${seq}</h1>
@@ -37,6 +37,7 @@ function section(journey: Journey, now: number): Html {
 ${messageId !== null && html`<div><dt>Mail</dt><dd><code>${messageId}</code></dd></div>`}
 ${removal !== null && html`<div><dt>Removed</dt><dd>${removal.what}: ${removal.reason}</dd></div>`}
 <div><dt>Trail</dt><dd>${trail.length === 0 ? "empty" : listed(trail)}</dd></div>
+${bridgeFrom !== null && html`<div><dt>Observe</dt><dd>${bridgeWords(bridgeFrom)}</dd></div>`}
 </dl>
 <h2>At the neighbours</h2>
 <ol class="stages">${journey.stages.map((stage) => item(stage, now))}</ol></section>

@@ -7,12 +7,13 @@
  */
 import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from "prom-client";
 import { kindOf, type Outcome } from "../diagnostics.js";
+import type { FollowerStatus } from "../following/follower.js";
 import type { Count } from "../status/event-counters.js";
 import { savedOf } from "../status/flow.js";
 import type { NeighbourView } from "../status/neighbour-view.js";
 import { isLocal, subjectsOf, viewOf } from "../status/neighbour-view.js";
 import { freeBytes } from "../status/space.js";
-import type { Sources } from "../status/status.js";
+import { type Sources, unownedLanes } from "../status/status.js";
 
 /** From the receipt of an update to the relay's 250: milliseconds when idle, days in an outage. */
 const DURATION_BUCKETS = [0.01, 0.05, 0.25, 1, 5, 30, 120, 600, 3600, 21_600, 86_400];
@@ -128,6 +129,7 @@ export class Metrics {
     collectDefaultMetrics({ register: this.#registry });
     for (const family of FAMILIES) this.#counter(family);
     this.#neighbours();
+    this.#followed();
     this.#totals();
     const durations = new Histogram({
       name: "kxgw_delivery_duration_seconds",
@@ -229,6 +231,16 @@ export class Metrics {
     gauge("kxgw_peer_up", "1 if a neighbour is not down, 0 if it is down.", [], (v) =>
       v.state === "idle" ? [] : [[{}, v.state === "down" ? 0 : 1]],
     );
+    gauge(
+      "kxgw_exceptions",
+      "Updates that a neighbour did not take: waiting (retried), refused, withheld.",
+      ["state"],
+      ({ exceptions }) =>
+        Object.entries(exceptions ?? {}).map(([state, count]) => [{ state }, count]),
+    );
+    gauge("kxgw_peer_refuses_all", "1 if a neighbour refuses every update.", [], (v) =>
+      v.exceptions === undefined ? [] : [[{}, v.refusesAll ? 1 : 0]],
+    );
     gauge("kxgw_peer_success_ratio", "Share of successful attempts in 24 hours.", [], (v) =>
       v.success === undefined ? [] : [[{}, v.success]],
     );
@@ -242,6 +254,68 @@ export class Metrics {
       const peer = allPeers.find(({ name }) => name === neighbour.name);
       return viewOf(neighbour, { counters, lane, peer, now: clock.now() });
     });
+  }
+
+  /** Servers that are followed by recon, by the address in the configuration. */
+  #followed(): void {
+    const recon = () => this.#sources.recon?.() ?? [];
+    const family = (
+      Kind: typeof Gauge | typeof Counter,
+      name: string,
+      help: string,
+      value: (one: FollowerStatus) => number | undefined,
+    ) => {
+      new Kind({
+        name,
+        help,
+        labelNames: ["server"],
+        registers: [this.#registry],
+        collect() {
+          this.reset();
+          for (const one of recon()) {
+            const amount = value(one);
+            if (amount !== undefined) this.inc({ server: one.server }, amount);
+          }
+        },
+      });
+    };
+    family(
+      Gauge,
+      "kxgw_recon_up",
+      "1 if a server is followed by recon, 0 if it cannot be.",
+      (one) => (one.problem === undefined ? 1 : 0),
+    );
+    family(Gauge, "kxgw_recon_keys", "Keys that a followed server has.", ({ keys }) => keys);
+    family(
+      Gauge,
+      "kxgw_recon_wanted",
+      "Keys of a followed server that are to be fetched.",
+      ({ wanted }) => wanted,
+    );
+    family(
+      Gauge,
+      "kxgw_recon_complete_timestamp_seconds",
+      "Time of the last session after which all keys of a server were known.",
+      ({ wholeAt }) => (wholeAt === 0 ? undefined : wholeAt / 1000),
+    );
+    family(
+      Counter,
+      "kxgw_recon_sessions_total",
+      "Recon sessions with a server.",
+      ({ sessions }) => sessions,
+    );
+    family(
+      Counter,
+      "kxgw_recon_fetched_total",
+      "Keys that were fetched from a server because recon named them.",
+      ({ fetched }) => fetched,
+    );
+    family(
+      Counter,
+      "kxgw_recon_bytes_total",
+      "Bytes of recon with a server in both directions, without the keys.",
+      ({ octetsIn, octetsOut }) => octetsIn + octetsOut,
+    );
   }
 
   #totals(): void {
@@ -269,6 +343,9 @@ export class Metrics {
     const { upkeep } = this.#sources;
     gauge("kxgw_upkeep_failures", "Consecutive failures of expiry.", () => {
       return upkeep?.().failures ?? 0;
+    });
+    gauge("kxgw_unowned_lanes", "Lanes with updates whose neighbour is not in the config.", () => {
+      return unownedLanes({ config, log }).length;
     });
     gauge("kxgw_log_newest", "Number of the newest update.", () => log.newest());
     gauge(

@@ -94,7 +94,10 @@ function maskedJourney(journey: Journey): Journey {
     ...journey,
     messageId: journey.messageId && masked(journey.messageId),
     trail: journey.trail.map(masked),
-    stages: journey.stages.map((stage) => ({ ...stage, words: masked(stage.words) })),
+    stages: journey.stages.map((stage) => {
+      const { words, reply } = stage;
+      return { ...stage, words: masked(words), reply: reply && masked(reply) };
+    }),
   };
 }
 

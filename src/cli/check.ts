@@ -1,18 +1,28 @@
 /**
  * `kxgw check FILE`: validates a configuration and prints a summary. Offline: it reads the file
- * and the environment, and uses neither network nor log. Errors and warnings go to stderr in the
+ * and the environment and does not use the network. Of the update log, if there is one, it reads
+ * which queues have no neighbour in the file. Errors and warnings go to stderr in the
  * format of compilers, so that editors can jump to them; the summary goes to stdout. The relay
  * is printed without user and password.
  */
+import { existsSync } from "node:fs";
 import { resolve } from "node:path";
 import { redactedRelay } from "../config/addresses.js";
-import type { Config, Endpoint, LocalDelivery, Neighbour } from "../config/config.js";
+import type {
+  Config,
+  Endpoint,
+  LocalDelivery,
+  Neighbour,
+  ReconServerSettings,
+} from "../config/config.js";
 import type { Environment } from "../config/environment.js";
 import { loadConfig, warningsOf } from "../config/load.js";
 import { formatDuration, formatEndpoint } from "../config/units.js";
 import { sharedAddresses } from "../config/warnings.js";
-import { ConfigFaults, EXIT } from "../errors.js";
+import { ConfigFaults, EXIT, Trouble } from "../errors.js";
+import { unownedLanes } from "../status/status.js";
 import { listed, several } from "../text.js";
+import { withLog } from "./daemon.js";
 import { faultLine, type Output } from "./output.js";
 
 /**
@@ -25,6 +35,10 @@ export function checkCommand(file: string, out: Output, env: Environment): numbe
     for (const { message, ...place } of warningsOf(file, config)) {
       out.stderr(`${faultLine(file, { ...place, message: `warning: ${message}` })}\n`);
     }
+    for (const message of lostQueues(config)) {
+      const place = { line: undefined, column: undefined, key: "peer" };
+      out.stderr(`${faultLine(file, { ...place, message: `warning: ${message}` })}\n`);
+    }
     out.stdout(`${file}: ok\n${configSummary(config)}`);
     return EXIT.ok;
   } catch (error) {
@@ -33,6 +47,23 @@ export function checkCommand(file: string, out: Output, env: Environment): numbe
     const name = error.file === resolve(file) ? file : error.file;
     for (const fault of error.faults) out.stderr(`${faultLine(name, fault)}\n`);
     return EXIT.config;
+  }
+}
+
+/** Queues of the log that nobody in the file owns; none if the log cannot be read. */
+function lostQueues(config: Config): string[] {
+  if (!existsSync(config.log.path)) return [];
+  try {
+    return withLog(config, (sources) => unownedLanes(sources)).map(({ name, address, backlog }) => {
+      const at = address === null ? "" : ` (${address})`;
+      const words = `the log has a queue of ${name}${at} with ${several(backlog, "update")}`;
+      return `${words}, and no neighbour has this name or address`;
+    });
+  } catch (error) {
+    const { code } = error as NodeJS.ErrnoException;
+    // Who may not read the log may still check the file.
+    if (error instanceof Trouble || code === "EACCES" || code === "EPERM") return [];
+    throw error;
   }
 }
 
@@ -56,6 +87,7 @@ export function configSummary(config: Config): string {
     ...carriage(config.policy).map((line) => ["policy", line] as const),
     ["admin", admin ? formatEndpoint(admin.listen) : "none"],
     ...config.neighbours.map((neighbour) => ["peer", road(neighbour, config)] as const),
+    ...config.recon.map((server) => ["recon", following(server)] as const),
     ...sharedAddresses(config)
       .filter(({ isTold }) => isTold)
       .map(({ host, peers }) => ["note", neighboursAt(host, peers)] as const),
@@ -66,6 +98,12 @@ export function configSummary(config: Config): string {
 function neighboursAt(host: string, peers: readonly { readonly name: string }[]): string {
   const names = listed(peers.map(({ name }) => name));
   return `${names} share ${host}; their certificates identify them`;
+}
+
+/** A server that is followed, and what is fetched of it. */
+function following({ name, hkp, pollMs, start }: ReconServerSettings): string {
+  const what = start === "all" ? "all keys" : "what changes from now on";
+  return `${name} is followed every ${formatDuration(pollMs)}, ${what} from ${hkp}`;
 }
 
 function endpoints(listen: readonly Endpoint[]): string {

@@ -9,14 +9,17 @@ import { systemClock } from "../clock.js";
 import type { Config } from "../config/config.js";
 import { loadConfig, warningsOf } from "../config/load.js";
 import { ConfigFaults, EXIT, Trouble } from "../errors.js";
+import { EXCEPTION_LIMITS } from "../log/exceptions.js";
 import { CertificateEnds, EXPIRES_SOON_MS, endWords } from "../status/certificates.js";
+import { exceptionWords, isLocal, reasonWords, waitWords } from "../status/neighbour-view.js";
 import { freeBytes, LEAST_FREE_BYTES } from "../status/space.js";
-import type { Status } from "../status/status.js";
+import { type Status, status } from "../status/status.js";
 import { several } from "../text.js";
 import { ask, run, withLog } from "./daemon.js";
 import { probeAll } from "./online.js";
 import type { Output } from "./output.js";
 import { faultLine } from "./output.js";
+import { probeSpool } from "./probe-local.js";
 import { plainText } from "./table.js";
 
 export interface Diagnosis {
@@ -67,12 +70,15 @@ async function diagnose(
     return { diagnoses, code: EXIT.config };
   }
   const reply = await ask(config, "/status.json");
+  const told = reply?.code === 200 ? (JSON.parse(reply.body) as Status) : undefined;
   const found = [
     ...diskDiagnoses(config),
     ...certificateDiagnoses(config),
     ...warningDiagnoses(file, config),
     ...(reply === undefined ? stoppedDiagnoses(config) : []),
-    ...(reply?.code === 200 ? runningDiagnoses(JSON.parse(reply.body) as Status) : []),
+    ...(told === undefined ? [] : runningDiagnoses(told)),
+    ...laneDiagnoses(told ?? storedStatus(config)),
+    ...(await spoolDiagnoses(config, online)),
     ...(online ? await onlineDiagnoses(config) : []),
   ];
   const diagnoses = [
@@ -148,15 +154,21 @@ function runningDiagnoses(status: Status): Diagnosis[] {
     );
   }
   const byMail = neighbours.filter(({ path }) => path === "mail" || path === "both");
-  const mailDown = byMail.filter(({ state, site: lane }) => state === "down" && lane?.attempt);
+  const mailDown = byMail.filter(({ state, site: lane }) => {
+    return state === "down" && lane?.attempt && !lane.refusesAll;
+  });
   if (mailDown.length > 1 && mailDown.length === byMail.length) {
     const words = mailDown[0]?.lastError?.words ?? "no answer";
     broken(sentence(`No site accepts mail, probably because of the relay: ${words}`), RELAY_REMEDY);
   } else for (const one of mailDown) mailDiagnosis(one, broken);
-  for (const one of neighbours) {
+  for (const one of neighbours.filter(({ site: lane }) => !lane?.refusesAll)) {
     if (one.state === "down" && one.path === "local") localDiagnosis(one, broken);
     else if (one.state === "down" && !mailDown.includes(one)) kxDiagnosis(one, status, broken);
     else if (one.path === "mail" && one.peer !== undefined) detourDiagnosis(one, odd);
+  }
+  for (const { server, problem, remedy } of status.recon) {
+    if (problem === null) continue;
+    broken(sentence(`${server} is not followed by recon: ${problem}`), remedy ?? "");
   }
   losses(status, odd);
   strangers(status, site, odd);
@@ -173,6 +185,79 @@ function runningDiagnoses(status: Status): Diagnosis[] {
   if (mode === "observe")
     odd("The mode is observe: nothing is sent.", 'Set mode = "bridge" to send.');
   return found;
+}
+
+/** The status out of the log, if it can be read. */
+function storedStatus(config: Config): Status | undefined {
+  try {
+    return withLog(config, (sources) => status(sources));
+  } catch (error) {
+    if (error instanceof Trouble) return undefined;
+    throw error;
+  }
+}
+
+/** A neighbour of which so many updates became exceptions in 24 hours has a fault of its own. */
+const GROWS = 20;
+/** A site with more than this share of the rows that it may have loses the oldest soon. */
+const NEARLY_FULL = 0.8;
+
+/** What neighbours did not take, and lanes without a neighbour. */
+export function laneDiagnoses(
+  stored: Pick<Status, "neighbours" | "unowned"> | undefined,
+): Diagnosis[] {
+  if (stored === undefined) return [];
+  const found: Diagnosis[] = [];
+  for (const one of stored.neighbours) {
+    if (one.site === undefined) continue;
+    const { name } = one;
+    const { reasons, refusesAll, exceptions } = one.site;
+    const list = `"kxgw queue ls ${name}" shows each with its answer`;
+    const last = one.lastError === null ? "" : `: ${one.lastError.words}`;
+    if (refusesAll) {
+      const problem = sentence(`${name} refuses every update${last}`);
+      const remedy =
+        `${list}. Ask its operator; if it is another kind of server, set kind in its [[peer]]. ` +
+        "One update is tried at a time, and when one is taken the refused ones are sent again.";
+      found.push({ kind: "broken", problem, remedy });
+    }
+    const open = reasons.filter(({ state }) => state !== "withheld");
+    const recent = open.reduce((sum, each) => sum + each.recent, 0);
+    if (recent >= GROWS && !refusesAll) {
+      const why = reasonWords(open.map(({ recent: count, ...one }) => ({ ...one, count })));
+      const words = `${name} did not take ${several(recent, "update")} of the last 24 hours`;
+      const remedy = `${list}; "kxgw queue retry ${name} all" sends them again.`;
+      found.push({ kind: "odd", problem: sentence(`${words} (${why})${last}`), remedy });
+    }
+    const rows = exceptions.waiting + exceptions.refused + exceptions.withheld;
+    const isNearlyFull =
+      rows > NEARLY_FULL * EXCEPTION_LIMITS.rows ||
+      exceptions.waiting > NEARLY_FULL * EXCEPTION_LIMITS.waiting;
+    if (isNearlyFull) {
+      const words = `${name} did not take ${several(rows, "update")}`;
+      const problem = `${words}: soon the oldest are no longer remembered.`;
+      found.push({ kind: "odd", problem, remedy: `${list}. Remove the cause, then retry all.` });
+    }
+  }
+  for (const { name, address, backlog, exceptions } of stored.unowned) {
+    const at = address === null ? "" : ` (${address})`;
+    const not = exceptionWords(exceptions);
+    const words = [waitWords(backlog), not].filter(Boolean).join(", ");
+    const remedy = isLocal(name)
+      ? "Configure [local] again to deliver them. Without it this ends when the log forgets them."
+      : "Add the neighbour again, under any name with the same mail address, to send them. If it " +
+        "is gone for good, this ends when the log forgets them (log.remember).";
+    const problem = `The queue of ${name}${at} has no neighbour in the config: ${words}.`;
+    found.push({ kind: "odd", problem, remedy });
+  }
+  return found;
+}
+
+/** Whether the keyserver beside us empties its spool; `--online` asks all that is beside us. */
+async function spoolDiagnoses({ local }: Config, online: boolean): Promise<Diagnosis[]> {
+  if (online || (local?.type !== "pksd" && local?.type !== "sks")) return [];
+  const { ok, what, words, remedy } = await probeSpool(local.directory, local.type);
+  return ok ? [] : [{ kind: "broken", problem: sentence(`${what}: ${words}`), remedy }];
 }
 
 const RELAY_REMEDY =

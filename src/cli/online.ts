@@ -19,6 +19,8 @@ import type { Finding } from "./finding.js";
 import { findingText, PROBE_MS } from "./finding.js";
 import type { Output } from "./output.js";
 import { probeKx } from "./probe-kx.js";
+import { probeLocal } from "./probe-local.js";
+import { probeRecon } from "./probe-recon.js";
 
 const LINE_BYTES = 4096;
 
@@ -27,10 +29,15 @@ export async function probeAll(config: Config): Promise<Finding[]> {
   const probes = [
     ...(config.smtp ? [probeMx(config.site.address)] : []),
     ...(config.outbound ? [probeRelay(config.outbound.relay, config.outbound.ca)] : []),
+    ...(config.local ? [probeLocal(config.local)] : []),
     ...(config.smtp?.front ? [probeFront(config.smtp.front, config.smtp.maxSizeBytes)] : []),
   ];
   const neighbours = config.neighbours.map((neighbour) => probeNeighbour(neighbour, config));
-  const findings = [...(await Promise.all(probes)), ...(await Promise.all(neighbours)).flat()];
+  const followed = config.recon.map((server) => probeRecon(server));
+  const findings = [
+    ...(await Promise.all(probes)),
+    ...(await Promise.all([...neighbours, ...followed])).flat(),
+  ];
   return [...findings, ...(await probeSharedNames(config))];
 }
 

@@ -136,7 +136,8 @@ function addOrders(program: Command, out: Output, exit: Exit): void {
     .description("list, show, pause, resume and test neighbours");
   const peersVerb = (verb: PeersVerb, argument: string, description: string, example: string) => {
     const command = common(peers.command(verb), example).description(description);
-    if (argument !== "") command.argument(argument, "name of the neighbour in the config");
+    if (argument !== "")
+      command.argument(argument, "name of the neighbour in the config, or [local]");
     command.action(async (...args: unknown[]) => {
       const { peersCommand } = await import("./peers.js");
       const { config, json } = command.opts<Common>();
@@ -182,15 +183,20 @@ function addOrders(program: Command, out: Output, exit: Exit): void {
     for (const name of names) command.argument(name);
     command.action(async (...args: unknown[]) => {
       const { queueCommand } = await import("./queue.js");
-      const { config, json } = command.opts<Common>();
+      const { config, json, counts } = command.opts<Common & { readonly counts?: boolean }>();
       const given = args
         .slice(0, names.length)
         .flatMap((one) => (one === undefined ? [] : [String(one)]));
-      await exit(queueCommand(verb, given, { file: config, json: json === true }, out, env));
+      const options = { file: config, json: json === true, counts: counts === true };
+      await exit(queueCommand(verb, given, options, out, env));
     });
+    return command;
   };
   const list = "list the updates that wait, and those that were refused or withheld";
-  queueVerb("ls", ["[site]"], list, "kxgw queue ls oldpks");
+  queueVerb("ls", ["[site]"], list, "kxgw queue ls oldpks").option(
+    "--counts",
+    "print only how many there are, by state and reason",
+  );
   queueVerb("show", ["<number>"], "show one update in detail", "kxgw queue show 1204");
   const retry = "start the next attempt now, or send again one update or all that was not taken";
   queueVerb("retry", ["<site>", "[number|all]"], retry, "kxgw queue retry oldpks all");

@@ -1,6 +1,7 @@
 /**
  * `kxgw peers ls|show|pause|resume|test`: lists the neighbours, shows one in detail, and sends
- * orders about one. `test` connects to the neighbour itself and needs no running gateway.
+ * orders about one. `[local]` is the keyserver beside the gateway. `test` connects to the neighbour
+ * itself and needs no running gateway.
  */
 
 import type { Config, Neighbour } from "../config/config.js";
@@ -14,6 +15,7 @@ import { order, run, statusOf } from "./daemon.js";
 import { findingText } from "./finding.js";
 import { probeNeighbour } from "./online.js";
 import type { Output } from "./output.js";
+import { probeLocal } from "./probe-local.js";
 import { neighbourTable } from "./status.js";
 import { plainText } from "./table.js";
 
@@ -36,10 +38,7 @@ export async function peersCommand(
     }
     // The local keyserver has a lane like a neighbour.
     const isLocal = name === LOCAL_LANE && config.local !== undefined;
-    if (isLocal && (verb === "pause" || verb === "resume")) {
-      return await order(config, `/peers/${name}/${verb}`, given.json, out);
-    }
-    const neighbour = find(config, name, out);
+    const neighbour = isLocal ? { name } : find(config, name, out);
     if (neighbour === undefined) return EXIT.usage;
     switch (verb) {
       case "show":
@@ -48,7 +47,7 @@ export async function peersCommand(
       case "resume":
         return await order(config, `/peers/${neighbour.name}/${verb}`, given.json, out);
       case "test": {
-        const findings = await probeNeighbour(neighbour, config);
+        const findings = await findingsOf(neighbour, config);
         const failed = findings.some(({ ok }) => !ok);
         if (given.json) out.stdout(`${JSON.stringify(findings)}\n`);
         else out.stdout(findings.map(findingText).join(""));
@@ -60,11 +59,17 @@ export async function peersCommand(
   });
 }
 
+async function findingsOf(one: Neighbour | { readonly name: string }, config: Config) {
+  if ("via" in one) return await probeNeighbour(one, config);
+  return config.local === undefined ? [] : [await probeLocal(config.local)];
+}
+
 /** The neighbour with this name; prints the known names if there is none. */
 export function find(config: Config, name: string | undefined, out: Output): Neighbour | undefined {
   const found = config.neighbours.find((one) => one.name === name);
   if (found === undefined) {
-    const names = config.neighbours.map((one) => one.name).join(", ");
+    const local = config.local === undefined ? [] : [LOCAL_LANE];
+    const names = [...config.neighbours.map((one) => one.name), ...local].join(", ");
     const there = names === "" ? "the config has no neighbours" : `the config has ${names}`;
     out.stderr(
       `kxgw: ${name === undefined ? "name a neighbour" : `no neighbour ${name}`}; ${there}\n`,
@@ -75,7 +80,7 @@ export function find(config: Config, name: string | undefined, out: Output): Nei
 
 async function show(
   config: Config,
-  neighbour: Neighbour,
+  neighbour: Pick<Neighbour, "name">,
   json: boolean,
   out: Output,
 ): Promise<number> {

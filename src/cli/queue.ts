@@ -1,8 +1,10 @@
 /**
  * `kxgw queue ls|show|retry|skip`: the updates that each mail site and the local keyserver still
  * need, and those that they did not take. The log is the only queue, and `log.pending` selects the
- * entries. `retry SITE` starts the next attempt now; `retry SITE NUMBER` and `retry SITE all` send
- * again what a site did not take, also while no gateway runs. `skip` gives up an update for a site.
+ * entries. `ls` ends with the counts by reason; `ls --counts` prints only these. `retry SITE`
+ * starts the next attempt now; `retry SITE NUMBER` and `retry SITE all` send again what a site did
+ * not take. `skip` gives up an update for a site. Both also change the exceptions of a log that no
+ * gateway has open.
  */
 
 import { systemClock } from "../clock.js";
@@ -10,21 +12,22 @@ import type { Config } from "../config/config.js";
 import { loadConfig } from "../config/load.js";
 import { LOCAL_LANE } from "../delivery/local-door.js";
 import { EXIT } from "../errors.js";
-import type { Exception, ExceptionState } from "../log/exceptions.js";
+import type { Exception, ExceptionState, ReasonCount } from "../log/exceptions.js";
 import { type Entry, UpdateLog } from "../log/update-log.js";
 import { Policy } from "../policy.js";
-import { several, span } from "../text.js";
+import { grouped, several, span } from "../text.js";
 import type { Seq } from "../update.js";
 import { ask, order, printed, run, withLog } from "./daemon.js";
 import type { Output } from "./output.js";
 import { find } from "./peers.js";
-import { table } from "./table.js";
+import { plainText, table } from "./table.js";
 import { traceCommand } from "./trace.js";
 
 export type QueueVerb = "ls" | "show" | "retry" | "skip";
 
 /** Entries of a site that are listed; the others are counted. */
 const LISTED = 100;
+const DAY_MS = 24 * 3_600_000;
 
 interface Waiting {
   readonly site: string;
@@ -46,7 +49,7 @@ interface Waiting {
 export async function queueCommand(
   verb: QueueVerb,
   names: readonly string[],
-  given: { readonly file: string; readonly json: boolean },
+  given: { readonly file: string; readonly json: boolean; readonly counts?: boolean },
   out: Output,
   env: NodeJS.ProcessEnv,
 ): Promise<number> {
@@ -59,6 +62,7 @@ export async function queueCommand(
     const [name, seq] = names;
     if (verb === "ls") {
       if (name !== undefined && siteOf(config, name, out) === undefined) return EXIT.usage;
+      if (given.counts === true) return listCounts(config, name, given.json, out);
       return list(config, name, given.json, out);
     }
     const site = siteOf(config, name, out);
@@ -72,7 +76,7 @@ export async function queueCommand(
       return EXIT.usage;
     }
     if (verb === "retry") return await retry(config, site, Number(seq), given.json, out);
-    return await order(config, `/queue/${site}/skip/${seq}`, given.json, out);
+    return await skip(config, site, Number(seq), given.json, out);
   });
 }
 
@@ -101,10 +105,95 @@ async function retry(
   }
 }
 
+/** By the running gateway; while none runs, only an update that waits as an exception. */
+async function skip(
+  config: Config,
+  site: string,
+  seq: number,
+  json: boolean,
+  out: Output,
+): Promise<number> {
+  const reply = await ask(config, `/queue/${site}/skip/${seq}`, "POST");
+  if (reply !== undefined) return printed(reply, json, out);
+  const log = UpdateLog.open(config.log.path);
+  try {
+    const exception = log.exceptions.get(site, seq as Seq);
+    const isThere = exception?.state === "waiting";
+    if (isThere) {
+      const text = "skipped by the operator";
+      const given = { state: "withheld", reason: "skipped", code: 0, text, nextAt: 0 } as const;
+      log.exceptions.set({ ...exception, ...given, at: systemClock.now() });
+    }
+    const words = isThere
+      ? `Update ${seq} is given up for ${site}.`
+      : `Update ${seq} of ${site} was not set aside. The first of the queue is skipped by the ` +
+        "running gateway: start it.";
+    if (json) out.stdout(`${JSON.stringify({ done: isThere, words })}\n`);
+    else (isThere ? out.stdout : out.stderr)(`${words}\n`);
+    return isThere ? EXIT.ok : EXIT.unavailable;
+  } finally {
+    log.close();
+  }
+}
+
 /** The site with this name, or the local keyserver; prints the known names if there is none. */
 function siteOf(config: Config, name: string | undefined, out: Output): string | undefined {
   if (name === LOCAL_LANE && config.local !== undefined) return name;
   return find(config, name, out)?.name;
+}
+
+interface SiteCounts {
+  readonly site: string;
+  /** Updates after its lane's cursor. */
+  readonly pending: number;
+  readonly exceptions: readonly ReasonCount[];
+}
+
+/** What each site still needs and did not take; `recent` counts the last 24 hours. */
+function countsOf(config: Config, only: string | undefined): SiteCounts[] {
+  return withLog(config, ({ log, lanes, clock }) =>
+    lanes()
+      .filter(({ name }) => only === undefined || only === name)
+      .map(({ name, backlog, exceptions }) => {
+        const reasons = log.exceptions.reasons(name, clock.now() - DAY_MS);
+        return { site: name, pending: backlog - exceptions.waiting, exceptions: reasons };
+      }),
+  );
+}
+
+function listCounts(config: Config, name: string | undefined, json: boolean, out: Output): number {
+  const all = countsOf(config, name);
+  if (json) for (const one of all) out.stdout(`${JSON.stringify(one)}\n`);
+  else {
+    const columns = [
+      { title: "site" },
+      { title: "state" },
+      { title: "reason" },
+      { title: "updates", right: true },
+      { title: "in 24 h", right: true },
+    ];
+    const rows = all.flatMap(({ site, pending, exceptions }) => [
+      [site, "pending", "-", String(pending), "-"],
+      ...exceptions.map(({ state, reason, count, recent }) => {
+        return [site, state, reason, String(count), String(recent)];
+      }),
+    ]);
+    out.stdout(rows.length === 0 ? "No site has a queue.\n" : table(columns, rows));
+  }
+  return EXIT.ok;
+}
+
+/** The counts of sites with exceptions, for the end of a list. */
+function countLines(config: Config, name: string | undefined): string {
+  return countsOf(config, name)
+    .filter(({ exceptions }) => exceptions.length > 0)
+    .map(({ site, pending, exceptions }) => {
+      const parts = exceptions.map(({ state, reason, count }) => {
+        return `${grouped(count)} ${state === reason ? state : `${state} (${reason})`}`;
+      });
+      return `${plainText(`${site}: ${grouped(pending)} pending, ${parts.join(", ")}`)}\n`;
+    })
+    .join("");
 }
 
 function list(config: Config, name: string | undefined, json: boolean, out: Output): number {
@@ -135,6 +224,7 @@ function list(config: Config, name: string | undefined, json: boolean, out: Outp
   });
   out.stdout(table(columns, rows));
   for (const [site, count] of more) out.stdout(`${site}: ${several(count, "update")} more\n`);
+  out.stdout(countLines(config, name));
   return EXIT.ok;
 }
 

@@ -6,7 +6,7 @@
 
 import { loadConfig } from "../config/load.js";
 import { EXIT } from "../errors.js";
-import { entriesOf, type Journey, journeyOf } from "../status/journey.js";
+import { bridgeWords, entriesOf, type Journey, journeyOf } from "../status/journey.js";
 import { ago, cameBy, listed, octets } from "../text.js";
 import { ask, run, withLog } from "./daemon.js";
 import type { Output } from "./output.js";
@@ -65,6 +65,7 @@ function removalLines({ removal }: Journey, time: (iso: string) => string): stri
 /** The journey as lines of text, followed by an empty line. */
 export function journeyText(journey: Journey, now: number): string {
   const { seq, hash, fingerprint, size, received, from, transport, messageId, trail } = journey;
+  const { bridgeFrom } = journey;
   const time = (iso: string) => `${iso} (${ago(Date.parse(iso), now)})`;
   const stages = journey.stages.map((stage) => {
     const when = stage.time === null ? "" : `, ${time(stage.time)}`;
@@ -79,6 +80,7 @@ export function journeyText(journey: Journey, now: number): string {
     ...(messageId === null ? [] : [`  mail     ${messageId}`]),
     ...removalLines(journey, time),
     `  trail    ${trail.length === 0 ? "empty" : listed(trail)}`,
+    ...(bridgeFrom === null ? [] : [`  observe  ${bridgeWords(bridgeFrom)}`]),
     ...stages,
   ];
   return `${lines.map(plainText).join("\n")}\n\n`;

@@ -42,20 +42,25 @@ export function nothingFor(kind: ServerKind | undefined): Part {
 
 /**
  * Delivers a mail, and says what it is worth. A mail without a user id is not sent to a server that
- * is known to refuse it. To others it is sent, and is still no proof: the outcome is a refusal of
- * this update, so that it is offered again when more of its key is known.
+ * is known to refuse it.
  */
 export async function deliverMail(
-  { incomplete }: Pick<Outmail, "incomplete">,
+  mail: Pick<Outmail, "incomplete">,
   kind: ServerKind | undefined,
   deliver: () => Promise<Outcome>,
 ): Promise<Outcome> {
-  if (!incomplete) return await deliver();
-  if (kind !== undefined) {
+  if (mail.incomplete && kind !== undefined) {
     return refusal(`not sent: no user id of this key is known, and a ${kind} needs one`);
   }
-  const outcome = await deliver();
-  if (outcome.kind !== "delivered") return outcome;
+  return provenBy(mail, await deliver());
+}
+
+/**
+ * What the answer to a mail proves. To a mail without a user id it proves nothing: the outcome is a
+ * refusal of this update, so that it is offered again when more of its key is known.
+ */
+export function provenBy({ incomplete }: Pick<Outmail, "incomplete">, outcome: Outcome): Outcome {
+  if (!incomplete || outcome.kind !== "delivered") return outcome;
   return refusal("sent without a user id, since none of this key is known; pksd and onak need one");
 }
 

@@ -68,6 +68,13 @@ export class LaneQueue {
     );
   }
 
+  /** Whether the skeleton of the key is another one than `known` by now. */
+  isStale(known: Uint8Array | undefined, { fingerprint }: Entry): boolean {
+    const skeleton = this.#log.skeletons.get(fingerprint);
+    if (skeleton === undefined || known === undefined) return skeleton !== known;
+    return !Buffer.from(known).equals(skeleton);
+  }
+
   /** What comes after `cursor` in the log, at most `limit` entries. */
   after(cursor: number, limit = PAGE): Entry[] {
     return this.#log.range((cursor + 1) as Seq, Number.MAX_SAFE_INTEGER as Seq, limit);
@@ -117,12 +124,14 @@ export class LaneQueue {
   }
 
   #outgoing({ seq, hash: name, fingerprint }: Entry, offered?: Uint8Array): Outgoing | undefined {
-    const body = offered ?? this.#log.body(seq);
+    // A revocation that leaves although its key is blocked must not bring the user id along, nor
+    // what came again of the key before the block.
+    const isBlocked = this.#rules.blockOn(fingerprint) !== undefined;
+    const instead = isBlocked ? undefined : offered;
+    const body = instead ?? this.#log.body(seq);
     if (body === undefined) return undefined;
     // Mails of another content need Message-IDs of their own.
-    const hash = offered === undefined ? name : hashOf(offered, name);
-    // A revocation that leaves although its key is blocked must not bring the user id along.
-    const isBlocked = this.#rules.blockOn(fingerprint) !== undefined;
+    const hash = instead === undefined ? name : hashOf(instead, name);
     const skeleton = isBlocked ? undefined : this.#log.skeletons.get(fingerprint);
     // A server may drop a mail whose trail names it; what others claimed of it may stand there.
     const { address } = this.#site;

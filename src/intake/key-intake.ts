@@ -6,7 +6,6 @@
  */
 import { setImmediate } from "node:timers/promises";
 import {
-  type Admission,
   ALL,
   admitting,
   type Cut,
@@ -85,16 +84,11 @@ export interface KeyIntakeComponents {
 }
 
 /** What the intake of keys uses of the log. */
-export type KeyIntakeLog = Pick<
-  UpdateLog,
-  "cameAgain" | "exceptions" | "has" | "learn" | "packets"
->;
+export type KeyIntakeLog = Pick<UpdateLog, "cameAgain" | "exceptions" | "packets">;
 
 /** A submission that was read and is not stored yet. */
 export interface Material {
   readonly arrivals: readonly Arrival[];
-  /** Keys without news. */
-  readonly known: readonly Update[];
   /** Whole keys of which a part is news, where a site did not take something of the key. */
   readonly wholes: ReadonlyMap<Fingerprint, Uint8Array>;
   /** Known packets whose date of last sight is to be renewed. */
@@ -162,9 +156,8 @@ export class KeyIntake {
     const judge = this.#judgement(submission.only);
     const maxKeys = single ? 1 : MAX_KEYS;
     const options = { judge, cut, pruning: this.#pruning, maxKeys };
-    const { refusals, pruned, ...admission } = yield* admitting(armor, options);
-    const { updates, known } = this.#sorted(admission);
-    const found = updates.length + known.length;
+    const { updates, refusals, pruned } = yield* admitting(armor, options);
+    const found = updates.length;
     const neighbour = sender?.name;
     submission.onRefused?.(refusals);
     if (found === 0 || (single && refusals.length > 0)) throw worst(refusals);
@@ -182,25 +175,16 @@ export class KeyIntake {
     const passed = sender?.mail === undefined ? told : mergeTrails(told, [sender.mail]);
     const origin = { neighbour, transport };
     const arrivals = updates.map((update) => {
-      return { update, origin, trail: passed, receivedAt, messageId };
+      const evenKnown = submission.whole;
+      return { update, origin, trail: passed, receivedAt, messageId, evenKnown };
     });
-    return { arrivals, known, wholes, seenAgain, spared: spared.bytes, receivedAt };
-  }
-
-  /** A known key whose hash is in the log is appended: the duplicate extends the trail there. */
-  #sorted(admission: Pick<Admission, "updates" | "known">): Pick<Admission, "updates" | "known"> {
-    const updates = [...admission.updates];
-    const known: Update[] = [];
-    for (const update of admission.known) {
-      (this.#log.has(update.hash) ? updates : known).push(update);
-    }
-    return { updates, known };
+    return { arrivals, wholes, seenAgain, spared: spared.bytes, receivedAt };
   }
 
   /** Reports the outcomes of a submission whose arrivals are on disk. */
   stored(
     { sender, messageId, bytes, transport: via = "mail" }: Submission,
-    { arrivals, known, wholes, seenAgain, spared, receivedAt }: Material,
+    { arrivals, wholes, seenAgain, spared, receivedAt }: Material,
     outcomes: readonly Appended[],
   ): Taken[] {
     const neighbour = sender?.name;
@@ -209,12 +193,15 @@ export class KeyIntake {
       const outcome = outcomes[index];
       if (outcome === undefined) continue;
       const { hash, fingerprint, body } = update;
-      const fields = { seq: outcome.seq, hash, fingerprint, neighbour, via, messageId };
+      const about = { hash, fingerprint, neighbour, via, messageId };
       taken.push({ update, seq: outcome.seq, outcome: outcome.outcome });
       if (outcome.outcome === "duplicate") {
-        this.#diagnostics.report("duplicate", { ...fields, bytes });
+        const { seq } = outcome;
+        const reason = seq === undefined ? "no-news" : undefined;
+        this.#diagnostics.report("duplicate", { ...about, seq, bytes, reason });
         continue;
       }
+      const fields = { ...about, seq: outcome.seq };
       this.#diagnostics.report("accepted", { ...fields, bytes: body.length });
       if (outcome.collision) this.#diagnostics.report("collision", fields);
     }
@@ -222,21 +209,14 @@ export class KeyIntake {
       this.#diagnostics.report("trimmed", { neighbour, via, messageId, bytes: spared });
     }
     if (seenAgain.length > 0) this.#log.packets.remember(seenAgain, receivedAt);
-    this.#log.learn(known, receivedAt);
-    this.#offer(taken, { known, wholes, receivedAt }, sender?.name);
-    for (const update of known) {
-      const { hash, fingerprint } = update;
-      const fields = { hash, fingerprint, neighbour, via, messageId, bytes };
-      this.#diagnostics.report("duplicate", { ...fields, reason: "no-news" });
-      taken.push({ update, seq: undefined, outcome: "duplicate" });
-    }
+    this.#offer(taken, { wholes, receivedAt }, sender?.name);
     return taken;
   }
 
   /** Offers what came again, by whatever road, to the sites that did not take the key. */
   #offer(
     taken: readonly Taken[],
-    { known, wholes, receivedAt }: Pick<Material, "known" | "wholes" | "receivedAt">,
+    { wholes, receivedAt }: Pick<Material, "wholes" | "receivedAt">,
     from: string | undefined,
   ): void {
     const again = taken.filter(({ outcome }) => outcome === "duplicate");
@@ -244,7 +224,7 @@ export class KeyIntake {
     this.#log.cameAgain(
       [
         ...again.map(({ update, seq }) => ({ ...cameAs(update, from), seq })),
-        ...[...known, ...parts].map((update) => cameAs(update, from)),
+        ...parts.map((part) => cameAs(part, from)),
       ],
       receivedAt,
     );

@@ -53,6 +53,14 @@ const WERE_REFUSED: readonly ExceptionReason[] = ["refused", "returned"];
 /** How many rows a site has in each state. */
 export type ExceptionCounts = Readonly<Record<ExceptionState, number>>;
 
+/** Rows of a site that have the same reason. */
+export interface ReasonCount {
+  readonly state: ExceptionState;
+  readonly reason: ExceptionReason;
+  readonly count: number;
+  readonly recent: number;
+}
+
 export const EXCEPTION_LIMITS = {
   /** Waiting rows a site: what fails beyond them is refused, since each costs a try an hour. */
   waiting: 10_000,
@@ -100,7 +108,7 @@ export class Exceptions {
   readonly #next: Database.Statement<[string], Row>;
   readonly #counts: Database.Statement<[string], { state: string; count: number }>;
   readonly #bySite: Database.Statement<[], { site: string; state: string; count: number }>;
-  readonly #reasons: Database.Statement<[string], { state: string; reason: string; count: number }>;
+  readonly #reasons: Database.Statement<[number, string], ReasonCount>;
   readonly #waiting: Database.Statement<[string], Seq>;
   readonly #settle: Database.Statement<[string, number]>;
   readonly #settleKey: Database.Statement<[Buffer, string], Row>;
@@ -161,7 +169,7 @@ export class Exceptions {
       `SELECT site, state, count(*) AS count FROM exceptions WHERE ${shown} GROUP BY site, state`,
     );
     this.#reasons = db.prepare(
-      `SELECT state, reason, count(*) AS count FROM exceptions
+      `SELECT state, reason, count(*) AS count, sum(at >= ?) AS recent FROM exceptions
        WHERE site = ? AND ${shown} GROUP BY state, reason ORDER BY state, reason`,
     );
     this.#waiting = db.prepare<[string], Seq>(
@@ -283,9 +291,9 @@ export class Exceptions {
     return all;
   }
 
-  /** How many rows a site has by state and reason. */
-  reasons(site: string): readonly { state: string; reason: string; count: number }[] {
-    return this.#connection.read(() => this.#reasons.all(site));
+  /** How many rows a site has by state and reason, and how many of them since then. */
+  reasons(site: string, since: number): ReasonCount[] {
+    return this.#connection.read(() => this.#reasons.all(since, site));
   }
 
   /**

@@ -34,6 +34,12 @@ export class PacketMemory {
     return this.#connection.read(() => this.#day.get(name));
   }
 
+  /** Whether all of them are known: an update of such packets has no news. */
+  knowsAll(names: readonly PacketName[]): boolean {
+    if (names.length === 0) return false;
+    return this.#connection.read(() => names.every((name) => this.#day.get(name) !== undefined));
+  }
+
   /** Notes that the packets were seen at `at` (ms since 1970). */
   remember(names: readonly PacketName[], at: number): void {
     const day = dayOf(at);

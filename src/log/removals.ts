@@ -17,6 +17,7 @@ import type { Bounces } from "./bounces.js";
 import type { Connection } from "./connection.js";
 import type { Exceptions } from "./exceptions.js";
 import type { Retention } from "./retention.js";
+import type { Variants } from "./variants.js";
 
 /** Why and when an update was forgotten. */
 export interface Tombstone {
@@ -59,6 +60,7 @@ export interface RemovalsComponents {
   readonly bounces: Pick<Bounces, "secret">;
   readonly exceptions: Pick<Exceptions, "unblocked">;
   readonly retention: Pick<Retention, "count">;
+  readonly variants: Pick<Variants, "forget">;
   /** Called when pending updates may have been withdrawn. */
   readonly wake: () => void;
 }
@@ -68,6 +70,7 @@ export class Removals {
   readonly #bounces: RemovalsComponents["bounces"];
   readonly #exceptions: RemovalsComponents["exceptions"];
   readonly #retention: RemovalsComponents["retention"];
+  readonly #variants: RemovalsComponents["variants"];
   readonly #wake: () => void;
   readonly #blocks = new Map<string, StoredBlock>();
   readonly #forgotten: Set<number>;
@@ -84,12 +87,14 @@ export class Removals {
   readonly #adopt: Database.Statement<[]>;
   readonly #known: Database.Statement<[], number>;
 
-  constructor({ connection, bounces, exceptions, retention, wake }: RemovalsComponents) {
+  constructor(components: RemovalsComponents) {
+    const { connection, bounces, exceptions, retention, variants, wake } = components;
     const { db } = connection;
     this.#connection = connection;
     this.#bounces = bounces;
     this.#exceptions = exceptions;
     this.#retention = retention;
+    this.#variants = variants;
     this.#wake = wake;
     this.#block = db.prepare(`
       INSERT OR REPLACE INTO blocks (fingerprint, reason, until, allow_revocation, at)
@@ -167,6 +172,7 @@ export class Removals {
   unblock(fingerprint: Fingerprint, now: number): boolean {
     const isGone = this.#connection.write(() => {
       this.#dropRefusals.run();
+      this.#variants.forget("blocked");
       return this.#unblock.run(blobOf(fingerprint)).changes > 0;
     });
     this.#blocks.delete(fingerprint);

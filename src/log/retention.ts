@@ -86,6 +86,7 @@ export class Retention {
   readonly #packets: Database.Statement<[number, number]>;
   readonly #exceptions: readonly Database.Statement<[number]>[];
   readonly #refusals: Database.Statement<[number, number]>;
+  readonly #variants: Database.Statement<[number, number]>;
   readonly #tombstones: Database.Statement<[number, number]>;
   readonly #blocks: Database.Statement<[number, number]>;
   readonly #newestDate: Database.Statement<[], number>;
@@ -144,6 +145,9 @@ export class Retention {
     this.#refusals = db.prepare(`
       DELETE FROM refusals WHERE rowid IN (
         SELECT rowid FROM refusals WHERE until <= ? ORDER BY until LIMIT ?)`);
+    this.#variants = db.prepare(`
+      DELETE FROM variants WHERE rowid IN (
+        SELECT rowid FROM variants WHERE at <= ? ORDER BY at LIMIT ?)`);
     this.#tombstones = db.prepare(`
       DELETE FROM forgotten WHERE seq IN (
         SELECT seq FROM forgotten WHERE at <= ? ORDER BY at LIMIT ?)`);
@@ -176,6 +180,7 @@ export class Retention {
       ["exceptions", "offered_at"],
       ["bounces", "at"],
       ["forgotten", "at"],
+      ["variants", "at"],
     ] as const;
     this.#redate = [
       ...datedAhead.map(([table, at]) => {
@@ -232,6 +237,7 @@ export class Retention {
         this.#dropPackets(forgetBefore, now, batch),
         ...(entries > 0 ? this.#exceptions.map((one) => one.run(batch).changes) : []),
         this.#refusals.run(now, batch).changes,
+        this.#variants.run(forgetBefore, batch).changes,
         this.#tombstones.run(forgetBefore, batch).changes,
         this.#blocks.run(forgetBefore, batch).changes,
         this.#sendings.run(10 * batch).changes / 10,

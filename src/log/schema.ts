@@ -215,8 +215,9 @@ DROP TABLE identities;
 `;
 
 /**
- * What came with version 8: see `exceptions.ts`, `bounces.ts` and `lanes.ts`. What was refused for
- * good and what came back become exceptions; of entries that are not remembered nothing is left.
+ * What came with version 8: see `exceptions.ts`, `bounces.ts`, `lanes.ts`, `observed.ts`,
+ * `variants.ts` and `recon.ts`. What was refused for good and what came back become exceptions; of
+ * entries that are not remembered nothing is left.
  */
 const TABLES_8 = `
 CREATE TABLE exceptions (
@@ -270,6 +271,22 @@ ALTER TABLE lanes ADD COLUMN bad_since INTEGER NOT NULL DEFAULT 0;
 ALTER TABLE sendings ADD COLUMN how TEXT NOT NULL DEFAULT '';
 ALTER TABLE sendings ADD COLUMN reply TEXT NOT NULL DEFAULT '';
 
+CREATE INDEX exceptions_by_reason ON exceptions (site, state, reason, at);
+
+CREATE TABLE observed (
+  neighbour TEXT NOT NULL,
+  way TEXT NOT NULL CHECK (way IN ('kx', 'lane')),
+  updates INTEGER NOT NULL,
+  mails INTEGER NOT NULL,
+  bytes INTEGER NOT NULL,
+  first INTEGER NOT NULL,
+  last INTEGER NOT NULL,
+  since INTEGER NOT NULL,
+  at INTEGER NOT NULL,
+  ended INTEGER NOT NULL DEFAULT 0,
+  PRIMARY KEY (neighbour, way)
+) STRICT;
+
 INSERT INTO exceptions (site, seq, fingerprint, state, reason, code, text, tries, at, next_at)
   SELECT site, seq, fingerprint,
     iif(undelivered.code = 0, 'withheld', 'refused'),
@@ -287,6 +304,37 @@ INSERT INTO bounces (site, seq, first, about, code, text, at)
   SELECT site, seq, first, about, code, text, at FROM returned WHERE fresh = 1;
 DROP TABLE undelivered;
 DROP TABLE returned;
+
+CREATE TABLE variants (
+  hash BLOB PRIMARY KEY CHECK (length(hash) = 16),
+  seqs TEXT NOT NULL,
+  reason TEXT NOT NULL,
+  at INTEGER NOT NULL
+) STRICT;
+CREATE INDEX variants_by_time ON variants (at);
+
+CREATE TABLE recon_servers (
+  id INTEGER PRIMARY KEY,
+  name TEXT NOT NULL UNIQUE,
+  shape TEXT NOT NULL,
+  crawled INTEGER NOT NULL CHECK (crawled IN (0, 1))
+) STRICT;
+CREATE TABLE recon_nodes (
+  server INTEGER NOT NULL,
+  prefix TEXT NOT NULL,
+  mark BLOB NOT NULL CHECK (length(mark) = 16),
+  PRIMARY KEY (server, prefix)
+) STRICT, WITHOUT ROWID;
+CREATE TABLE recon_known (id INTEGER PRIMARY KEY, md5s BLOB NOT NULL) STRICT;
+CREATE TABLE recon_later (id INTEGER PRIMARY KEY, md5s BLOB NOT NULL) STRICT;
+CREATE TABLE recon_wanted (
+  server INTEGER NOT NULL,
+  md5 BLOB NOT NULL CHECK (length(md5) = 16),
+  attempts INTEGER NOT NULL,
+  next_at INTEGER NOT NULL,
+  PRIMARY KEY (server, md5)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX recon_wanted_by_time ON recon_wanted (server, next_at);
 `;
 
 /** What makes each version out of the one before. */
@@ -303,7 +351,13 @@ const STEPS: readonly (readonly [version: number, step: (db: Database.Database) 
   [5, (db) => void db.exec(TABLES_5)],
   [6, (db) => void db.exec(TABLES_6)],
   [7, (db) => void db.exec(TABLES_7)],
-  [8, (db) => void db.exec(TABLES_8)],
+  [
+    8,
+    (db) => {
+      db.exec(TABLES_8);
+      loosen(db, "updates", "'repair', 'import')", "'repair', 'import', 'recon')");
+    },
+  ],
 ];
 
 /**

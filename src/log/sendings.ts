@@ -14,11 +14,12 @@ export interface Sending {
   readonly neighbour: string;
   /** "kx" when it fetched the update, "lane" when it was brought to it. */
   readonly way: "kx" | "lane";
-  /** Milliseconds since 1970. */
+  /** Milliseconds since 1970; 0 where the time is not known. */
   readonly at: number;
   /**
    * How that is known: "relayed", "taken", "spooled", "collected" or "exited" as `Proof` of
-   * `delivery/relay.ts` says, "fetched" over KX; empty where an earlier release did not note it.
+   * `delivery/relay.ts` says, "fetched" or "announced" over KX; empty where an
+   * earlier release did not note it.
    */
   readonly how: string;
   /** What the other side said, at most `REPLY_LENGTH` characters. */
@@ -33,6 +34,7 @@ const COLUMNS = "seq, neighbour, way, at, how, reply";
 export class Sendings {
   readonly #connection: Connection;
   readonly #insert: Database.Statement<[number, string, string, number, string, string]>;
+  readonly #announced: Database.Statement<[number, string]>;
   readonly #of: Database.Statement<[number], Sending>;
   readonly #latest: Database.Statement<[number, number], Sending>;
 
@@ -43,9 +45,13 @@ export class Sendings {
       INSERT INTO sendings (seq, neighbour, way, at, how, reply) VALUES (?, ?, ?, ?, ?, ?)
       ON CONFLICT (seq, neighbour, way) DO UPDATE SET
         at = excluded.at, how = excluded.how, reply = excluded.reply`);
+    this.#announced = db.prepare(`
+      INSERT OR IGNORE INTO sendings (seq, neighbour, way, at, how)
+      VALUES (?, ?, 'kx', 0, 'announced')`);
     this.#of = db.prepare(`SELECT ${COLUMNS} FROM sendings WHERE seq = ?`);
     this.#latest = db.prepare(
-      `SELECT ${COLUMNS} FROM sendings WHERE seq >= ? ORDER BY seq DESC LIMIT ?`,
+      `SELECT ${COLUMNS} FROM sendings WHERE seq >= ? AND how <> 'announced'
+       ORDER BY seq DESC LIMIT ?`,
     );
   }
 
@@ -58,12 +64,17 @@ export class Sendings {
     });
   }
 
+  /** A neighbour says over KX that it has an update. Belongs into a transaction. */
+  announced(seq: Seq, neighbour: string): void {
+    this.#announced.run(seq, neighbour);
+  }
+
   /** To whom an update went, in no order. */
   of(seq: Seq): Sending[] {
     return this.#connection.read(() => this.#of.all(seq));
   }
 
-  /** Those of updates from number `from` on, the newest updates first, at most `limit`. */
+  /** The deliveries of updates from number `from` on, the newest updates first, at most `limit`. */
   latest(from: number, limit: number): Sending[] {
     return this.#connection.read(() => this.#latest.all(from, limit));
   }

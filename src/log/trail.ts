@@ -14,6 +14,7 @@ import type { Connection } from "./connection.js";
 import type { Exceptions } from "./exceptions.js";
 import type { Lanes } from "./lanes.js";
 import type { Pending } from "./pending.js";
+import type { Sendings } from "./sendings.js";
 
 /** Addresses a trail, so that a sender of ever new duplicates cannot make one row grow for ever. */
 export const TRAIL_LIMIT = 1000;
@@ -30,6 +31,7 @@ export interface TrailContext {
   readonly pending: Pick<Pending, "grew">;
   readonly lanes: Pick<Lanes, "addressed" | "isTrying">;
   readonly exceptions: Pick<Exceptions, "get" | "settle">;
+  readonly sendings: Pick<Sendings, "announced">;
 }
 
 export class Trails {
@@ -100,7 +102,9 @@ export class Trails {
       for (const { seq, address } of holders) {
         const key = addressKey(address);
         for (const lane of lanes) {
-          if (addressKey(lane.address) === key) this.#context.exceptions.settle(lane.site, seq);
+          if (addressKey(lane.address) !== key) continue;
+          this.#context.exceptions.settle(lane.site, seq);
+          this.#context.sendings.announced(seq, lane.site);
         }
         this.#add(seq, [address]);
       }

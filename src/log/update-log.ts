@@ -11,7 +11,7 @@
  */
 import type Database from "better-sqlite3";
 import type { Trouble } from "../errors.js";
-import { isCovered } from "../openpgp/cover.js";
+import { coveredBy, isCovered } from "../openpgp/cover.js";
 import type { Fingerprint, Origin, Seq, Transport, Update, UpdateHash } from "../update.js";
 import { Bounces } from "./bounces.js";
 import { Connection, type Durability } from "./connection.js";
@@ -19,14 +19,17 @@ import { type CursorMove, FetchWaits, ReceiveCursors } from "./cursors.js";
 import { type CameAgain, Exceptions } from "./exceptions.js";
 import { Lanes } from "./lanes.js";
 import { Lookup } from "./lookup.js";
+import { ObservedTotals } from "./observed.js";
 import { PacketMemory } from "./packet-memory.js";
 import { Pending } from "./pending.js";
+import { ReconStore } from "./recon.js";
 import { Refusals, Skeletons } from "./remembered.js";
 import { Removals } from "./removals.js";
 import { Repairs } from "./repairs.js";
 import { Retention, type Totals } from "./retention.js";
 import { Sendings } from "./sendings.js";
 import { Trails } from "./trail.js";
+import { Variants } from "./variants.js";
 
 /** An update to append. */
 export interface Arrival {
@@ -38,15 +41,25 @@ export interface Arrival {
   readonly receivedAt: number;
   /** Message-ID of the mail that it came with. */
   readonly messageId?: string | undefined;
+  /** The hash of what came, where policy dropped packets of it, and the reason for the first. */
+  readonly cutFrom?: { readonly hash: UpdateHash; readonly reason: string } | undefined;
+  /** Appended although all its packets are known: a site lacks them. */
+  readonly evenKnown?: boolean | undefined;
 }
 
 /**
  * The outcome of an arrival. `collision`: the log already has another update with the same MD5 and
- * a different SHA-256; both are kept. The number of a duplicate is that of the existing entry.
+ * a different SHA-256; both are kept. The number of a duplicate is that of the existing entry. An
+ * update without an unknown packet is a duplicate without a number; `covers` are entries that some
+ * site still needs and that it has all packets of.
  */
 export type Appended =
   | { readonly outcome: "appended"; readonly seq: Seq; readonly collision: boolean }
-  | { readonly outcome: "duplicate"; readonly seq: Seq };
+  | {
+      readonly outcome: "duplicate";
+      readonly seq: Seq | undefined;
+      readonly covers?: readonly Seq[];
+    };
 
 /** What KX announces of an update, and its origin; its body may have expired. */
 export interface Entry {
@@ -87,6 +100,9 @@ type UpdateParameters = [
   trail: string,
 ];
 
+/** Entries of a key that are compared with an update of it that has no news. */
+const COVERED = 100;
+
 /** SQLite makes the hex digits: 50,000 small buffers take five times as long. */
 const ENTRY = `
   SELECT seq, lower(hex(hash)) AS name, hex(fingerprint) AS keyName, size, neighbour, transport,
@@ -108,8 +124,12 @@ export class UpdateLog {
   readonly trails: Trails;
   /** The times of deliveries. */
   readonly sendings: Sendings;
+  /** What would have been sent in observe mode. */
+  readonly observed: ObservedTotals;
   /** Since when an update may wait at a peer. */
   readonly fetchWaits: FetchWaits;
+  /** What is known of the servers that are followed by recon. */
+  readonly recon: ReconStore;
   /** How far the logs of the KX peers have been read. */
   readonly cursors: ReceiveCursors;
   /** Updates that sites did not take, with the reasons. */
@@ -122,6 +142,8 @@ export class UpdateLog {
   readonly skeletons: Skeletons;
   /** Hashes of updates that policy refused over KX. */
   readonly refusals: Refusals;
+  /** Hashes of updates without news, and of those that policy cut. */
+  readonly variants: Variants;
   /** Expiry by age; call it only with a trusted time. */
   readonly retention: Retention;
   readonly #connection: Connection;
@@ -144,6 +166,7 @@ export class UpdateLog {
     this.cursors = new ReceiveCursors(connection);
     this.lanes = new Lanes(connection);
     this.refusals = new Refusals(connection);
+    this.variants = new Variants(connection);
     const wake = () => this.#wake();
     this.exceptions = new Exceptions(connection, wake);
     this.skeletons = new Skeletons(connection, (fingerprint, at) => {
@@ -155,11 +178,13 @@ export class UpdateLog {
     this.packets = new PacketMemory(connection);
     this.bounces = new Bounces(connection, wake);
     this.repairs = new Repairs({ connection, retention: this.retention, wake });
-    const { bounces, exceptions, retention } = this;
-    this.removals = new Removals({ connection, bounces, exceptions, retention, wake });
+    const { bounces, exceptions, retention, variants } = this;
+    this.removals = new Removals({ connection, bounces, exceptions, retention, variants, wake });
     this.trails = new Trails(connection, this);
     this.sendings = new Sendings(connection);
+    this.observed = new ObservedTotals(connection);
     this.fetchWaits = new FetchWaits(connection);
+    this.recon = new ReconStore(connection);
     this.#insertUpdate = db.prepare(`
       INSERT INTO updates (hash, digest, fingerprint, size, neighbour, transport, received_at,
                            message_id, trail)
@@ -195,7 +220,8 @@ export class UpdateLog {
 
   /**
    * Stores `arrivals` in order, and with them receive cursors of peers, in one transaction. If it
-   * throws a `Trouble`, nothing was stored. A duplicate only adds its trail to the existing entry.
+   * throws a `Trouble`, nothing was stored. A duplicate only adds its trail to the existing entry;
+   * so does an update without an unknown packet, to the entries whose packets it contains.
    * Returns one outcome per arrival, after they are on disk and the doors were woken.
    */
   append(arrivals: readonly Arrival[], ...moves: readonly CursorMove[]): Appended[] {
@@ -213,6 +239,18 @@ export class UpdateLog {
   }
 
   #store(arrival: Arrival): Appended {
+    const { update, cutFrom, receivedAt } = arrival;
+    const outcome = this.#storeUpdate(arrival);
+    const { seq } = outcome;
+    const seqs = outcome.outcome === "duplicate" ? (outcome.covers ?? listed(seq)) : listed(seq);
+    if (seq === undefined) this.variants.add(update.hash, seqs, "", receivedAt);
+    if (cutFrom !== undefined && cutFrom.hash !== update.hash) {
+      this.variants.add(cutFrom.hash, seqs, cutFrom.reason, receivedAt);
+    }
+    return outcome;
+  }
+
+  #storeUpdate(arrival: Arrival): Appended {
     const { update, origin, receivedAt } = arrival;
     const hash = Buffer.from(update.hash, "hex");
     const digest = Buffer.from(update.digest, "hex");
@@ -223,6 +261,9 @@ export class UpdateLog {
       this.trails.extend(seq, arrival.trail, origin.neighbour);
       if (!this.removals.isForgotten(seq)) this.#learn(update, receivedAt);
       return { outcome: "duplicate", seq };
+    }
+    if (arrival.evenKnown !== true && this.packets.knowsAll(update.packets)) {
+      return this.#known(arrival);
     }
     const { lastInsertRowid } = this.#insertUpdate.run(
       hash,
@@ -240,6 +281,27 @@ export class UpdateLog {
     this.#learn(update, receivedAt);
     this.packets.remember(update.packets, receivedAt);
     return { outcome: "appended", seq, collision: namesakes.length > 0 };
+  }
+
+  /**
+   * All packets are known: nothing is appended, but who brought them has them. The skeleton of a
+   * forgotten key is not stored again until an update of it is appended.
+   */
+  #known({ update, origin, trail, receivedAt }: Arrival): Appended {
+    const { fingerprint, body, packets } = update;
+    this.packets.remember(packets, receivedAt);
+    if (this.removals.forgottenOf(fingerprint, 1).length === 0) this.#learn(update, receivedAt);
+    const sites = this.lanes.addressed().map(({ site }) => site);
+    const first = this.pending.from(sites);
+    const entries =
+      first === undefined
+        ? []
+        : this.lookup.byFingerprint(fingerprint, COVERED).filter((seq) => seq >= first);
+    if (entries.length === 0) return { outcome: "duplicate", seq: undefined, covers: [] };
+    const isCoveredHere = coveredBy(body);
+    const covers = entries.filter((seq) => isCoveredHere(this.body(seq)));
+    for (const seq of covers) this.trails.extend(seq, trail, origin.neighbour);
+    return { outcome: "duplicate", seq: undefined, covers };
   }
 
   #book(arrivals: readonly Arrival[], outcomes: readonly Appended[]): void {
@@ -297,20 +359,6 @@ export class UpdateLog {
   }
 
   /**
-   * Updates the skeletons of keys whose packets are all known. The skeleton of a forgotten key is
-   * not stored again until an update of it is appended.
-   */
-  learn(updates: readonly Update[], at: number): void {
-    const wanted = updates.filter(
-      ({ fingerprint }) => this.removals.forgottenOf(fingerprint, 1).length === 0,
-    );
-    if (wanted.length === 0) return;
-    this.#connection.write(() => {
-      for (const update of wanted) this.#learn(update, at);
-    });
-  }
-
-  /**
    * Keys came again of which nothing, or not all, is news, by any road and in any form: each is
    * offered to the sites that have a refused or withheld exception of the key. A failure of the log
    * loses the offer and nothing else.
@@ -325,10 +373,18 @@ export class UpdateLog {
   /** The update of that name was announced again, by a neighbour that has it. */
   announcedAgain(hash: UpdateHash, from: string, now: number): void {
     if (this.exceptions.isEmpty) return;
-    const entry = this.entryByHash(hash);
-    if (entry === undefined) return;
-    const { fingerprint, seq } = entry;
-    this.cameAgain([{ fingerprint, seq, body: undefined, from }], now);
+    for (const entry of this.entriesOf(hash)) {
+      const { fingerprint, seq } = entry;
+      this.cameAgain([{ fingerprint, seq, body: undefined, from }], now);
+    }
+  }
+
+  /** The entry with this hash, or those whose packets an update of that hash is known to have. */
+  entriesOf(hash: UpdateHash): Entry[] {
+    const own = this.entryByHash(hash);
+    if (own !== undefined) return [own];
+    const seqs = this.variants.entriesOf(hash) ?? [];
+    return seqs.flatMap((seq) => this.entry(seq) ?? []);
   }
 
   #learn({ fingerprint, selfSigned }: Update, at: number): void {
@@ -369,6 +425,10 @@ export class UpdateLog {
   close(): void {
     this.#connection.close();
   }
+}
+
+function listed<T>(item: T | undefined): T[] {
+  return item === undefined ? [] : [item];
 }
 
 function toEntry(row: EntryRow): Entry {

@@ -7,10 +7,13 @@ import { type Packet, packetKey, readPackets } from "./packet.js";
 
 /** False when either cannot be read, or when there is no `part`. */
 export function isCovered(part: Uint8Array | undefined, whole: Uint8Array): boolean {
-  const [some, all] = [packetsOf(part), packetsOf(whole)];
-  if (some === undefined || all === undefined) return false;
-  const names = new Set(all.map(packetKey));
-  return some.every((packet) => names.has(packetKey(packet)));
+  return coveredBy(whole)(part);
+}
+
+/** The same for several parts of one key, which is read once. */
+export function coveredBy(whole: Uint8Array): (part: Uint8Array | undefined) => boolean {
+  const names = new Set(packetsOf(whole)?.map(packetKey));
+  return (part) => packetsOf(part)?.every((packet) => names.has(packetKey(packet))) ?? false;
 }
 
 function packetsOf(bytes: Uint8Array | undefined): Packet[] | undefined {

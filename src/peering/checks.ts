@@ -3,21 +3,22 @@
  * second, so it is checked in slices, and the event loop runs in between. Further updates of the
  * same peer wait behind it, and peers take turns. It has no connections and no log.
  */
+import type { AdmittedAnnounced } from "../admit.js";
 import { Refusal } from "../errors.js";
 import { SLICE_MS, type Steps } from "../steps.js";
-import type { Update, UpdateHash } from "../update.js";
+import type { UpdateHash } from "../update.js";
 
 interface Unchecked {
   readonly peer: string;
   readonly hash: UpdateHash;
   /** Size of its armor. */
   readonly bytes: number;
-  readonly steps: Steps<Update>;
+  readonly steps: Steps<AdmittedAnnounced>;
 }
 
-/** A checked UPDATE: the update, or why it is refused. */
+/** A checked UPDATE: what is to be appended of it, or why it is refused. */
 export interface Check extends Unchecked {
-  readonly outcome: Update | Refusal;
+  readonly outcome: AdmittedAnnounced | Refusal;
 }
 
 export class Checks {

@@ -25,7 +25,7 @@ export interface HoldingsComponents {
 }
 
 /** What holdings use of the log. */
-export interface HoldingsLog extends Pick<UpdateLog, "entryByHash"> {
+export interface HoldingsLog extends Pick<UpdateLog, "entriesOf"> {
   readonly pending: Pick<UpdateLog["pending"], "from">;
   readonly trails: Pick<UpdateLog["trails"], "note">;
 }
@@ -52,11 +52,12 @@ export class PeerHoldings {
     return this.#addresses.has(peer);
   }
 
-  /** The peer announced an update; noted if the log holds it. */
+  /** The peer announced an update; noted if the log holds it, or what it consists of. */
   announced(peer: string, hash: UpdateHash): void {
     if (!this.concerns(peer)) return;
-    const entry = this.#guard.run(() => this.#log.entryByHash(hash));
-    if (entry !== undefined && entry.origin.neighbour !== peer) this.has(peer, entry.seq);
+    for (const { origin, seq } of this.#guard.run(() => this.#log.entriesOf(hash)) ?? []) {
+      if (origin.neighbour !== peer) this.has(peer, seq);
+    }
   }
 
   /** The peer has an update of the log. */

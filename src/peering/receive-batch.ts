@@ -4,7 +4,8 @@
  * is full, when no more updates are expected, or a moment after its first update. No other peer is
  * told of these updates before they are stored, so the wait breaks no promise.
  */
-import type { Update } from "../update.js";
+import type { Arrival } from "../log/update-log.js";
+import type { Update, UpdateHash } from "../update.js";
 
 export const RECEIVE_BATCH_LIMITS = {
   /** Half of the requests that a peer gets at once: it sends one half while the other is stored. */
@@ -16,7 +17,11 @@ export const RECEIVE_BATCH_LIMITS = {
 
 /** An update that was checked. */
 export interface Fetched {
+  /** The hash that was announced and asked for. */
+  readonly announced: UpdateHash;
+  /** What is to be appended; its hash is another one where policy dropped packets. */
   readonly update: Update;
+  readonly cutFrom: Arrival["cutFrom"];
   /** Size of its armor. */
   readonly bytes: number;
 }

@@ -12,6 +12,8 @@
  *     Each peer has at most one store under way, so that no cursor overtakes the updates below it.
  *  2. An UPDATE is accepted only if its key hashes to the hash that was asked for. Otherwise the
  *     peer has failed for that hash, and the next announcer is asked (attack 3 of the thesis).
+ *     Then policy drops packets of it. What is left is appended under its own hash, and only when
+ *     it has an unknown packet; the log remembers the announced hash in either case.
  *  3. A failure of the log is not a failure of the peer: what could not be stored is requested
  *     again later.
  *  4. A cursor that moved over known updates only is stored late (`stored-cursors.ts`).
@@ -34,8 +36,10 @@ import type { CursorMove } from "../log/cursors.js";
 import type { Appended, UpdateLog } from "../log/update-log.js";
 import type { LogGuard } from "../log-guard.js";
 import type { TransferableKey } from "../openpgp/key.js";
+import { findingNews } from "../openpgp/news.js";
 import type { Rules } from "../policy.js";
-import type { UpdateHash } from "../update.js";
+import type { Steps } from "../steps.js";
+import type { PacketName, UpdateHash } from "../update.js";
 import { AnnouncedSince, type SinceLog } from "./announced-since.js";
 import { type Check, Checks } from "./checks.js";
 import type { PeerOrder, ReceivingStatus } from "./connection.js";
@@ -60,7 +64,7 @@ export interface ReceivingComponents {
 export type ReceivingLog = CursorLog &
   MissingLog &
   SinceLog &
-  Pick<UpdateLog, "announcedAgain" | "cameAgain" | "has" | "refusals">;
+  Pick<UpdateLog, "announcedAgain" | "cameAgain" | "has" | "packets" | "refusals" | "variants">;
 
 export interface ReceivingSettings {
   readonly peers: readonly string[];
@@ -202,9 +206,23 @@ export class Receiving {
   ): void {
     this.#tracker.took(peer, armor.length, now);
     const { fingerprint } = announcement;
-    const judge = (key: TransferableKey) => this.#rules.judge(key);
-    const steps = admittingAnnounced(armor, { hash, fingerprint }, judge);
+    const steps = admittingAnnounced(
+      armor,
+      { hash, fingerprint },
+      {
+        judge: (key) => this.#rules.judge(key),
+        pruning: this.#rules.pruning,
+        cut: (key) => this.#news(key),
+      },
+    );
     this.#checked(this.#checks.begin({ peer, hash, bytes: armor.length, steps }), now);
+  }
+
+  /** The news of a key that is over a limit as a whole; all of it when the log cannot be read. */
+  *#news(key: TransferableKey): Steps<TransferableKey | undefined> {
+    const isKnown = (name: PacketName) =>
+      this.#guard.run(() => this.#log.packets.lastSeen(name)) !== undefined;
+    return yield* findingNews(key, isKnown, this.#clock.now());
   }
 
   /** Whether the peer should not be read, because an update of it is being checked. */
@@ -224,7 +242,21 @@ export class Receiving {
       this.#tracker.delivered(peer, bytes);
       // The same update from another peer may be on its way to the log.
       if (!this.#tracker.storing(peer, hash)) continue;
-      this.#peer(peer).batch.add({ update: outcome, bytes }, now);
+      const { update, loss } = outcome;
+      if (loss !== undefined) {
+        const { fingerprint, packets, why } = loss;
+        const told = { reason: why.reason, problem: why.message };
+        this.#diagnostics.report("pruned", {
+          neighbour: peer,
+          hash,
+          fingerprint,
+          packets,
+          ...told,
+        });
+      }
+      const isCut = update.hash !== hash;
+      const cutFrom = isCut ? { hash, reason: loss?.why.reason ?? "" } : undefined;
+      this.#peer(peer).batch.add({ announced: hash, update, cutFrom, bytes }, now);
     }
   }
 
@@ -287,7 +319,9 @@ export class Receiving {
     peer.store = { id, fetched, cursor, from: receiveState.cursor, isStale: false };
     const origin = { neighbour: name, transport: "kx" } as const;
     const receivedAt = this.#clock.now();
-    const arrivals = fetched.map(({ update }) => ({ update, origin, trail: [], receivedAt }));
+    const arrivals = fetched.map(({ update, cutFrom }) => {
+      return { update, cutFrom, origin, trail: [], receivedAt };
+    });
     this.#stores.push({ id, arrivals, cursor });
   }
 
@@ -298,7 +332,7 @@ export class Receiving {
       if (isCursorDue) this.#cursors.failed(now);
       return undefined;
     }
-    const at = receiveState.cursorAfter(new Set(fetched.map(({ update }) => update.hash)));
+    const at = receiveState.cursorAfter(new Set(fetched.map(({ announced }) => announced)));
     if (at !== undefined) return { peer: name, at };
     return isCursorDue ? this.#cursors.move(name, receiveState.cursor) : undefined;
   }
@@ -321,18 +355,21 @@ export class Receiving {
       const outcome = outcomes[index];
       if (outcome === undefined) continue;
       const { hash, fingerprint } = update;
-      const fields = { seq: outcome.seq, hash, fingerprint, neighbour: name, via: "kx" };
+      const about = { hash, fingerprint, neighbour: name, via: "kx" };
       if (outcome.outcome === "duplicate") {
-        this.#diagnostics.report("duplicate", fields);
-        const again = { fingerprint, seq: outcome.seq, body: update.body, from: name };
+        const { seq } = outcome;
+        const reason = seq === undefined ? "no-news" : undefined;
+        this.#diagnostics.report("duplicate", { ...about, seq, reason });
+        const again = { fingerprint, seq, body: update.body, from: name };
         this.#guard.run(() => this.#log.cameAgain([again], this.#clock.now()));
       } else {
+        const fields = { ...about, seq: outcome.seq };
         this.#diagnostics.report("accepted", { ...fields, bytes });
         if (outcome.collision) this.#diagnostics.report("collision", fields);
       }
     }
     this.held(
-      fetched.map(({ update }) => update.hash),
+      fetched.map(({ announced }) => announced),
       now,
     );
     if (cursor !== undefined) {
@@ -350,8 +387,8 @@ export class Receiving {
     if (peer === undefined) return;
     this.#guard.tell(trouble);
     const { fetched, cursor } = peer.store;
-    for (const { update } of fetched) {
-      this.#take(this.#tracker.deferred(peer.owner.name, update.hash, now), now);
+    for (const { announced } of fetched) {
+      this.#take(this.#tracker.deferred(peer.owner.name, announced, now), now);
     }
     if (cursor !== undefined) this.#cursors.failed(now);
     this.#submitDue(peer.owner, now);
@@ -367,7 +404,7 @@ export class Receiving {
     return { owner, store };
   }
 
-  /** These updates are in the log, whichever way they came: resolved for every peer. */
+  /** These updates are in the log, by any road and name: resolved for every peer. */
   held(hashes: Iterable<UpdateHash>, now: number): void {
     for (const hash of hashes) {
       this.#tracker.settled(hash);
@@ -510,7 +547,10 @@ export class Receiving {
   /** True if an update needs no fetching: it is known or declined. Counts and reports it. */
   #settle({ hash, fingerprint }: Announcement, name: string): boolean {
     const isKnown = this.#guard.run(
-      () => this.#log.has(hash) || this.#log.refusals.holds(hash, this.#clock.now()),
+      () =>
+        this.#log.has(hash) ||
+        this.#log.variants.entriesOf(hash) !== undefined ||
+        this.#log.refusals.holds(hash, this.#clock.now()),
     );
     if (isKnown) this.#peer(name).known += 1;
     if (isKnown) {

@@ -1,9 +1,11 @@
 /**
  * The journey of an update: how it was received, its number, and its state at each neighbour,
  * each with its time. The log has the persistent part: origin, trail, the cursors of the lanes,
- * refusals and times of delivery. Sizes and errors of earlier attempts come from the latest
- * events. A kill loses the times of the last seconds; then only the cursor of the lane shows
- * that the update was processed.
+ * exceptions and times of delivery. Sizes and errors of earlier attempts come from the latest
+ * events. A kill loses the times of the last seconds; then there is no record of a delivery.
+ *
+ * "Done" needs a proof, and the words say which: the relay took the mail, the keyserver answered,
+ * the peer fetched or announced the update. A relay's reply proves nothing of the server behind it.
  */
 import type { Config } from "../config/config.js";
 import type { LaneStatus } from "../delivery/lane.js";
@@ -31,6 +33,8 @@ export type JourneyLog = Pick<
   | "entryByHash"
   | "exceptions"
   | "lookup"
+  | "newest"
+  | "observed"
   | "pending"
   | "removals"
   | "sendings"
@@ -51,12 +55,54 @@ export interface JourneySources {
 export interface Stage {
   readonly neighbour: string;
   readonly road: "mail" | "kx" | "hkp" | "local" | "none";
-  /** `done`: it has the update. `waiting`: it will get it. `failed`: it will not. */
+  /**
+   * `done`: there is a proof, which `how` names. `waiting`: it will get it. `failed`: refused.
+   * `none`: it is not sent, or there is no record.
+   */
   readonly state: "done" | "waiting" | "failed" | "none";
   readonly words: string;
   /** ISO 8601, null if unknown. */
   readonly time: string | null;
+  /** How it is known, or why it has not got it. */
+  readonly how: Knowledge;
+  /** Of its exception: "refused", "skipped" and so on; null without one. */
+  readonly reason: string | null;
+  /** What the other side said: the relay, the keyserver or the site that refused it. */
+  readonly reply: string | null;
+  /** Its reply code, null if there is none. */
+  readonly code: number | null;
+  /** The relay's name for the mail, if its reply has one. */
+  readonly queueId: string | null;
+  /** Failed attempts so far. */
+  readonly tries: number;
+  /** When it is tried next; null if nothing is put off. */
+  readonly next: string | null;
 }
+
+/**
+ * `origin`: it sent the update. `relayed` to `exited` are those of `Proof` in `delivery/relay.ts`;
+ * `accepted` is a delivery of which an earlier release noted no more. `fetched` and `announced`:
+ * over KX. `named`: its address is in the trail of a mail. `offered`: over KX, without an answer.
+ */
+export type Knowledge =
+  | "origin"
+  | "relayed"
+  | "taken"
+  | "spooled"
+  | "collected"
+  | "exited"
+  | "accepted"
+  | "fetched"
+  | "announced"
+  | "named"
+  | "offered"
+  | "refused"
+  | "waiting"
+  | "withheld"
+  | "expired"
+  | "observed"
+  | "unknown"
+  | "nothing";
 
 /** The operator's order because of which an update is withheld. */
 export interface Removal {
@@ -78,6 +124,8 @@ export interface Journey {
   /** Whether the body is still held. */
   readonly body: boolean;
   readonly trail: readonly string[];
+  /** In observe mode: the first update that is sent after a switch to mode "bridge"; else null. */
+  readonly bridgeFrom: number | null;
   /** Why it is no longer sent, or null. */
   readonly removal: Removal | null;
   readonly stages: readonly Stage[];
@@ -124,6 +172,7 @@ export function journeyOf(entry: Entry, sources: JourneySources): Journey {
     messageId: log.lookup.messageId(seq) ?? null,
     body: log.body(seq) !== undefined,
     trail: log.trails.get(seq),
+    bridgeFrom: config.mode === "observe" ? log.newest() + 1 : null,
     removal,
     stages: subjectsOf(config.neighbours, sources.lanes()).map((neighbour) =>
       stageOf(neighbour, entry, removal, sources),
@@ -144,6 +193,22 @@ function removalOf(entry: Entry, { config, log, now }: JourneySources): Removal 
   return { what, reason: order?.reason ?? "", since };
 }
 
+/** What a switch from observe mode to mode "bridge" means. */
+export function bridgeWords(from: number): string {
+  return (
+    `nothing is sent; after a switch to mode = "bridge" mail leaves from update ${from} on, ` +
+    "and KX peers are offered what the log holds"
+  );
+}
+
+/** What a stage says beside the neighbour and its path. */
+type Found = Pick<Stage, "state" | "words" | "how"> &
+  Partial<Pick<Stage, "reason" | "reply" | "code" | "tries">> & {
+    /** Milliseconds since 1970; undefined or 0 if unknown. */
+    readonly at?: number | undefined;
+    readonly nextAt?: number;
+  };
+
 function stageOf(
   neighbour: Subject,
   entry: Entry,
@@ -156,43 +221,70 @@ function stageOf(
   const told = sources.recent.filter(
     ({ fields }) => fields.hash === entry.hash && fields.neighbour === name,
   );
-  const stage = (road: Stage["road"], state: Stage["state"], words: string, at?: number): Stage => {
-    const time = at === undefined ? null : new Date(at).toISOString();
-    return { neighbour: name, road, state, words, time };
+  const stage = (road: Stage["road"], found: Found): Stage => {
+    const { state, words, at = 0, nextAt = 0, how, reason, reply = "", code, tries } = found;
+    const queueId = how === "relayed" ? queueIdOf(reply ?? "") : undefined;
+    return {
+      ...{ neighbour: name, road, state, words, time: iso(at), how, reason: reason ?? null },
+      ...{ reply: reply === "" ? null : reply, code: code || null, queueId: queueId ?? null },
+      ...{ tries: tries ?? 0, next: iso(nextAt) },
+    };
   };
-  if (entry.origin.neighbour === name) {
-    const { receivedAt } = entry;
-    const { transport } = entry.origin;
-    if (transport === "repair") {
-      return stage("hkp", "done", "sent it to us for the repair of a lost update");
-    }
-    const road = transport === "import" ? "none" : transport;
-    return stage(road, "done", `sent it to us ${cameBy(transport)}`, receivedAt);
-  }
+  if (entry.origin.neighbour === name) return stage(...originStage(entry));
   const fetched = takenAt("kx", told, entry, name, sources);
-  if (fetched) return stage("kx", "done", `fetched it${fetched.size}`, fetched.at);
+  if (fetched?.how === "fetched" || fetched?.how === "") {
+    const words = `fetched it over KX${fetched.size}`;
+    return stage("kx", { state: "done", words, at: fetched.at, how: "fetched" });
+  }
   const withheld = told.find(({ event }) => event === "withheld");
   const road = lane ? (isLocal(name) ? "local" : "mail") : peer ? "kx" : "none";
-  if (withheld) {
+  const hasException = lane !== undefined && sources.log.exceptions.get(name, entry.seq);
+  if (withheld && !hasException) {
     const why =
       withheld.fields.reason === "forgotten" ? "the update was forgotten" : "the key is blocked";
-    return stage(road, "none", `not sent: ${why}`, withheld.at);
+    const words = `withheld: ${why}`;
+    return stage(road, { state: "none", words, at: withheld.at, how: "withheld" });
   }
   if (removal !== null && (lane === undefined || lane.cursor < entry.seq)) {
-    return stage(road, "none", `no longer sent: ${removal.what}`);
+    return stage(road, { state: "none", words: `withheld: ${removal.what}`, how: "withheld" });
   }
   if (lane) {
-    const [state, words, at] = mailStage(neighbour, lane, entry, told, sources);
-    if (lane.path?.isOpen === false && state === "waiting") {
-      return stage("kx", state, "offered by KX; the peer has not confirmed that it has it");
+    const found = mailStage(neighbour, lane, entry, told, sources);
+    if (found.how === "waiting" && !hasException && lane.path?.isOpen === false) {
+      return stage("kx", { state: "waiting", words: OFFERED, how: "offered" });
     }
-    return stage(road, state, words, at);
+    if (found.how !== "announced") return stage(road, found);
+    return stage("kx", found);
   }
-  if (peer?.connected) {
-    return stage("kx", "done", "offered by KX; the peer fetches it if it does not have it");
+  if (peer && sources.config.mode === "observe") {
+    return stage("kx", { state: "none", words: OBSERVED_KX, how: "observed" });
   }
-  if (peer) return stage("kx", "waiting", "KX is not connected; offered when it connects");
-  return stage("none", "none", "nothing is sent to it");
+  if (peer?.connected) return stage("kx", { state: "waiting", words: OFFERED, how: "offered" });
+  if (peer) {
+    const words = "KX is not connected; offered when it connects";
+    return stage("kx", { state: "waiting", words, how: "waiting" });
+  }
+  return stage("none", { state: "none", words: "nothing is sent to it", how: "nothing" });
+}
+
+const OFFERED = "offered over KX; the peer has neither fetched nor announced it";
+const OBSERVED_KX =
+  "not offered in observe mode; after a switch to bridge the peer sees the log and may fetch it";
+
+function originStage({ origin: { transport }, receivedAt }: Entry): [Stage["road"], Found] {
+  const state = "done" as const;
+  if (transport === "repair") {
+    return [
+      "hkp",
+      { state, words: "sent it to us for the repair of a lost update", how: "origin" },
+    ];
+  }
+  if (transport === "recon") {
+    return ["hkp", { state, words: "has it: we found it there by recon", how: "origin" }];
+  }
+  const road = transport === "import" ? "none" : transport;
+  const words = `sent it to us ${cameBy(transport)}`;
+  return [road, { state, words, at: receivedAt, how: "origin" }];
 }
 
 /** When the neighbour accepted the update on this path, from the events or from the log. */
@@ -205,40 +297,66 @@ function takenAt(
 ): (Pick<Sending, "at" | "how" | "reply"> & { readonly size: string }) | undefined {
   const report = told.find(({ event }) => deliveryWay(event) === way);
   if (report) {
-    const { how, words } = report.fields;
-    const known = { how: String(how ?? ""), reply: String(words ?? "") };
+    const { how = "", words = "" } = report.fields;
+    const known = { how: way === "kx" ? "fetched" : String(how), reply: String(words) };
     return { at: report.at, ...known, size: ` (${sizeOf(report)})` };
   }
   const kept = log.sendings.of(seq).find((one) => one.neighbour === name && one.way === way);
   return kept && { ...kept, size: "" };
 }
 
-type Found = readonly [state: Stage["state"], words: string, at?: number];
-
 function mailStage(
   neighbour: Subject,
   lane: LaneStatus,
   entry: Entry,
   told: readonly Report[],
-  { log, config, now }: JourneySources,
+  sources: JourneySources,
 ): Found {
+  const { log, config, now } = sources;
   const { seq } = entry;
-  const exception = log.exceptions.get(neighbour.name, seq);
+  const { name } = neighbour;
+  const exception = log.exceptions.get(name, seq);
   if (exception !== undefined) {
-    return exceptionStage(exception, lane, entry, told, { log, now });
+    const found = exceptionStage(exception, lane, entry, told, { log, now });
+    const isHeld = config.mode === "observe" && exception.state === "waiting";
+    return isHeld ? { ...found, words: `${found.words}; not before mode = "bridge"` } : found;
   }
-  const taken = takenAt("lane", told, entry, neighbour.name, { log });
-  if (taken) return ["done", `${provenWords(taken)}${taken.size}`, taken.at];
+  const taken = takenAt("lane", told, entry, name, { log });
+  if (taken) return { state: "done", ...proven(taken) };
   const expired = told.find(({ event }) => event === "body-expired");
-  if (expired) return ["failed", "not mailed: it expired before the site accepted it", expired.at];
-  if (log.pending.has(lane, entry)) {
-    return ["done", "not mailed: its address is in the trail"];
+  if (expired) {
+    const words = "not sent: it expired before the site took it";
+    return { state: "failed", words, at: expired.at, how: "expired" };
   }
-  if (lane.cursor >= seq) {
-    if (config.mode === "observe") return ["none", "not sent in observe mode"];
-    return ["done", "processed: older than this neighbour's lane, or the time was lost"];
+  if (log.pending.has(lane, entry)) return named(name, entry, sources);
+  if (config.mode === "observe") return observedStage(lane, seq);
+  if (lane.cursor < seq) return waitingStage(lane, entry, told, "", { log, now });
+  const observed = log.observed.all().find((one) => one.neighbour === name && one.way === "lane");
+  if (observed !== undefined && observed.first <= seq && seq <= observed.last) {
+    const words = `not sent: mode was "observe" until update ${observed.last}`;
+    return { state: "none", words, how: "observed" };
   }
-  return waitingStage(lane, entry, told, "", { log, now });
+  const words = "no record of a delivery: its lane began after this update, or the record was lost";
+  return { state: "none", words, how: "unknown" };
+}
+
+/** Another than the lane knows that the neighbour has it. */
+function named(name: string, { seq }: Entry, { log }: JourneySources): Found {
+  const kept = log.sendings.of(seq).find((one) => one.neighbour === name && one.way === "kx");
+  if (kept?.how === "announced") {
+    return { state: "done", words: "announced by it over KX; not mailed", how: "announced" };
+  }
+  const words = "not mailed: a mail with this update names it among those that have it";
+  return { state: "done", words, how: "named" };
+}
+
+function observedStage({ cursor }: LaneStatus, seq: Seq): Found {
+  const from = `after a switch to bridge it is sent what comes after update ${cursor}`;
+  const isPassed = cursor >= seq;
+  const words = isPassed
+    ? `not sent in observe mode; ${from}, and so never this one`
+    : `not sent in observe mode; ${from}`;
+  return { state: "none", words, how: "observed" };
 }
 
 /** What a site did not take. */
@@ -250,38 +368,59 @@ function exceptionStage(
   sources: Pick<JourneySources, "log" | "now">,
 ): Found {
   // A reply begins with its code; the text of a delivery report need not have it.
-  const reply = code === 0 || text.includes(`${code}`) ? text : `${code} ${text}`;
+  const said = code === 0 || text.includes(`${code}`) ? text : `${code} ${text}`;
+  const about = { reason, code, reply: text, tries, at };
   if (state === "refused") {
-    return ["failed", `refused it: ${reply}; offered again when its key comes again`, at];
+    const when = reason === "returned" ? "returned it after the relay took it" : "refused it";
+    const words =
+      reason === "overflow"
+        ? `set aside for good, because too many wait: ${said}`
+        : `${when}: ${said}; offered again when its key comes again`;
+    return { ...about, state: "failed", words, how: "refused" };
   }
   if (state === "withheld") {
     const until = reason === "blocked" ? "sent when it is unblocked" : "queue retry sends it";
-    return ["none", `withheld: ${text}; ${until}`, at];
+    return { ...about, state: "none", words: `withheld: ${text}; ${until}`, how: "withheld" };
   }
-  if (reason !== "failed" && reason !== "overflow") {
-    return waitingStage(lane, entry, told, reason === "bounced" ? "bounced; " : "", sources);
+  if (reason !== "failed") {
+    const prefix = reason === "bounced" ? "it bounced and is sent again" : "it is sent again";
+    return { ...waitingStage(lane, entry, told, `${prefix}: `, sources), reason, tries, code };
   }
-  const next = ahead(nextAt, sources.now);
-  return ["waiting", `set aside after ${several(tries, "attempt")}, next ${next}; ${reply}`, at];
+  const next = tries === 0 ? "now" : ahead(nextAt, sources.now);
+  const words = `set aside after ${several(tries, "attempt")}, next ${next}; ${said}`;
+  return { ...about, state: "waiting", words, nextAt, how: "waiting" };
 }
 
 /** How a delivery is known, in words. */
-function provenWords({ how, reply }: Pick<Sending, "how" | "reply">): string {
+function proven({ how, reply, at, size }: NonNullable<ReturnType<typeof takenAt>>) {
   const said = reply === "" ? "" : `: ${reply}`;
+  const found = (known: Knowledge, words: string) => {
+    return { how: known, words: `${words}${size}`, reply, at };
+  };
   switch (how) {
     case "relayed":
-      return `handed to the relay${said}`;
+      return found(how, `handed to the relay${said}`);
     case "taken":
-      return `taken by the keyserver${said}`;
+      return found(how, `taken by the keyserver${said}`);
     case "spooled":
-      return "left in the spool of the keyserver";
+      return found(how, "left in the spool of the keyserver; it has not shown that it read it");
     case "collected":
-      return "taken from the spool by the keyserver";
+      return found(how, "taken from the spool by the keyserver");
     case "exited":
-      return "given to the program of [local]";
+      return found(how, "given to the program of [local], which ended with 0");
     default:
-      return "accepted it";
+      return found("accepted", "accepted by the next server; an earlier release noted no more");
   }
+}
+
+/** The relay's name for a mail in its reply, as Postfix, Sendmail, Exim, OpenSMTPD write it. */
+export function queueIdOf(reply: string): string | undefined {
+  const [, id] =
+    /\bqueued as <?([\w.-]{4,64})/i.exec(reply) ??
+    /^250[ -](?:2\.\d\.\d )?OK,? id=([\w.-]{4,64})/i.exec(reply) ??
+    /^250[ -]2\.0\.0:? ([\w.-]{6,64}) Message accepted/i.exec(reply) ??
+    [];
+  return id;
 }
 
 /** Its place among what the neighbour still needs, and why it has not left. */
@@ -296,14 +435,18 @@ function waitingStage(
   const behind =
     before === 0 ? "next in the queue" : `after ${several(before, "update")} in the queue`;
   const place = `${prefix}${behind}`;
+  const found = { state: "waiting", how: "waiting", nextAt: lane.nextAt } as const;
+  if (lane.isPaused) return { ...found, words: `${place}; paused by the operator` };
   const retry = told.find(({ event }) => kindOf(event).outcome === "deferred");
-  if (lane.attempt === 0) return ["waiting", place];
-  const words = retry ? (wordsOf(retry.fields) ?? lane.lastError) : lane.lastError;
+  if (lane.attempt === 0) return { ...found, words: place };
+  const reply = retry ? (wordsOf(retry.fields) ?? lane.lastError) : lane.lastError;
   const attempts = several(lane.attempt, "attempt");
-  return [
-    "waiting",
-    `${place}; ${attempts}, next ${ahead(lane.nextAt, now)}; last error: ${words}`,
-  ];
+  const words = `${place}; ${attempts}, next ${ahead(lane.nextAt, now)}; last error: ${reply}`;
+  return { ...found, words, reply, tries: before === 0 ? lane.attempt : 0 };
+}
+
+function iso(ms: number): string | null {
+  return ms === 0 ? null : new Date(ms).toISOString();
 }
 
 function sizeOf({ fields }: Report): string {

@@ -8,8 +8,15 @@ import type { LaneStatus } from "../delivery/lane.js";
 import type { Road } from "../delivery/path.js";
 import { eventsWith } from "../diagnostics.js";
 import type { Holding } from "../kx/fetch-policy.js";
+import type {
+  ExceptionCounts,
+  ExceptionReason,
+  ExceptionState,
+  ReasonCount,
+} from "../log/exceptions.js";
+import type { Observed } from "../log/observed.js";
 import type { PeerStatus } from "../peering/connection.js";
-import { ago, ahead, octets, several, span } from "../text.js";
+import { ago, ahead, grouped, octets, several, span } from "../text.js";
 import type { EventCounters } from "./event-counters.js";
 
 /** `down`: exchange fails; `behind`: updates wait; `idle`: nothing is sent to it. */
@@ -52,6 +59,10 @@ export interface NeighbourView {
   readonly lastError: { readonly at: number; readonly words: string } | undefined;
   /** 0 without a scheduled retry. */
   readonly nextTry: number;
+  /** What it did not take, by state; undefined without a lane. */
+  readonly exceptions: ExceptionCounts | undefined;
+  /** Whether it has refused everything for a while. */
+  readonly refusesAll: boolean;
 }
 
 /** What a view needs of a neighbour's entry in the config. */
@@ -99,7 +110,7 @@ export function viewOf(neighbour: Subject, sources: ViewSources): NeighbourView 
     name,
     path,
     pathSince: lane?.path?.since ?? peer?.connectedSince ?? 0,
-    ...stateOf(neighbour, path, sources),
+    ...withUntaken(stateOf(neighbour, path, sources), lane),
     lastIn: counters.lastAt({ events: IN, neighbour: name }),
     lastOut: Math.max(counters.lastAt({ events: OUT, neighbour: name }), lane?.lastSuccessAt ?? 0),
     held: peer?.held?.why,
@@ -109,6 +120,8 @@ export function viewOf(neighbour: Subject, sources: ViewSources): NeighbourView 
     hours: flow.map(({ count }) => count),
     lastError: lastError(name, lane, counters),
     nextTry: lane?.nextAt ?? 0,
+    exceptions: lane?.exceptions,
+    refusesAll: lane?.refusesAll ?? false,
   };
 }
 
@@ -136,6 +149,57 @@ function stateOf(neighbour: Subject, path: NeighbourView["path"], sources: ViewS
   const held =
     lane?.path?.isOpen === false ? "KX is connected and mail is closed" : "KX is not connected";
   return { ...byMail, words: `${byMail.words}; ${held}` };
+}
+
+/** States of exceptions in words; a waiting one is apart from the queue and is tried again. */
+const EXCEPTION_WORDS = { waiting: "set aside", refused: "refused", withheld: "withheld" } as const;
+
+/** As "3 refused, 1 withheld"; empty if there are none. */
+export function exceptionWords(counts: ExceptionCounts): string {
+  const states = ["refused", "waiting", "withheld"] as const;
+  const some = states.filter((state) => counts[state] > 0);
+  return some.map((state) => `${grouped(counts[state])} ${EXCEPTION_WORDS[state]}`).join(", ");
+}
+
+/** As "10 refused, 2 set aside". */
+export function reasonWords(
+  reasons: readonly Pick<ReasonCount, "state" | "reason" | "count">[],
+): string {
+  const sums = new Map<string, number>();
+  for (const { state, reason, count } of reasons) {
+    const words = REASON_WORDS[state][reason] ?? (state === "waiting" ? "to be sent again" : state);
+    sums.set(words, (sums.get(words) ?? 0) + count);
+  }
+  const some = [...sums].filter(([, count]) => count > 0);
+  return some.map(([words, count]) => `${grouped(count)} ${words}`).join(", ");
+}
+
+/** A reason outlives the order to send an update again, so that its state decides. */
+const REASON_WORDS: Record<ExceptionState, Partial<Record<ExceptionReason, string>>> = {
+  waiting: { failed: "set aside", bounced: "bounced", expired: "fetched again" },
+  refused: { returned: "refused in a bounce", overflow: "given up since too many wait" },
+  withheld: { blocked: "withheld (key blocked)", skipped: "withheld (skipped)" },
+};
+
+/** As "12 updates in 12 mails, 34 kB, the first"; a time follows. */
+export function observedWords(
+  one: Pick<Observed, "way" | "updates" | "mails" | "bytes" | "neighbour">,
+): string {
+  const { way, updates, mails, bytes, neighbour } = one;
+  const parts = isLocal(neighbour) ? "deliveries" : "mails";
+  const how = way === "kx" ? "over KX" : `in ${grouped(mails)} ${parts}`;
+  return `${several(updates, "update")} ${how}, ${octets(bytes)}, the first`;
+}
+
+/** As "3 updates wait"; empty for none. */
+export function waitWords(count: number): string {
+  return count === 0 ? "" : `${several(count, "update")} ${count === 1 ? "waits" : "wait"}`;
+}
+
+/** What a neighbour did not take belongs to its state: it is not in sync without these. */
+function withUntaken(said: Said, lane: LaneStatus | undefined): Said {
+  const words = lane === undefined ? "" : exceptionWords(lane.exceptions);
+  return words === "" ? said : { ...said, words: `${said.words}; not taken: ${words}` };
 }
 
 /** KX is not connected, and mail has not started yet. */

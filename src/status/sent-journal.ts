@@ -1,13 +1,14 @@
 /**
- * What the counters keep over a restart. `SentJournal` listens to the reports of deliveries and
- * writes their times to the log every ten seconds, so that no delivery waits for it and none
- * costs an fsync of its own. A kill loses the last seconds; only `kxgw trace` and the page show
- * these times. `restoreCounters` reads the arrivals and deliveries of the last 24 hours at the
- * start, so that the page does not show "never". It reads a bounded number of rows; on a busy day
- * the early hours are missing.
+ * What the counters keep over a restart. `SentJournal` listens to the reports of deliveries, and of
+ * what observe mode would have sent, and writes them to the log every ten seconds, so that no
+ * delivery waits for it and none costs an fsync of its own. A kill loses the last seconds; only
+ * `kxgw trace` and the page show these times. `restoreCounters` reads the arrivals and deliveries
+ * of the last 24 hours at the start, so that the page does not show "never". It reads a bounded
+ * number of rows; on a busy day the early hours are missing.
  */
 import type { Clock } from "../clock.js";
 import { type EventName, kindOf } from "../diagnostics.js";
+import type { Observed } from "../log/observed.js";
 import type { Sending } from "../log/sendings.js";
 import type { UpdateLog } from "../log/update-log.js";
 import { LogGuard } from "../log-guard.js";
@@ -32,7 +33,7 @@ export function deliveryWay(event: EventName): Sending["way"] | undefined {
 }
 
 export interface JournalComponents {
-  readonly log: Pick<UpdateLog, "sendings">;
+  readonly log: Pick<UpdateLog, "observed" | "sendings">;
   readonly counters: EventCounters;
   readonly clock: Clock;
 }
@@ -42,6 +43,8 @@ export class SentJournal {
   readonly #guard: LogGuard;
   readonly #unsubscribe: () => void;
   #noted: Sending[] = [];
+  /** By neighbour and way; as many as the config has, twice. */
+  #observed = new Map<string, Observed>();
   #timer: NodeJS.Timeout | undefined;
 
   constructor({ log, counters, clock }: JournalComponents) {
@@ -56,7 +59,10 @@ export class SentJournal {
     this.#write();
   }
 
-  #note({ event, at, fields: { seq, neighbour, how, words } }: Report): void {
+  #note(report: Report): void {
+    if (report.event === "would-send") return this.#observe(report);
+    const { event, at, fields } = report;
+    const { seq, neighbour, how, words } = fields;
     const way = deliveryWay(event);
     if (way === undefined) return;
     if (typeof seq !== "number" || typeof neighbour !== "string") return;
@@ -64,12 +70,43 @@ export class SentJournal {
     const reply = typeof words === "string" ? words : "";
     this.#noted.push({ seq: seq as Seq, neighbour, way, at, how: known, reply });
     if (this.#noted.length >= JOURNAL_LIMITS.most) this.#write();
-    else this.#timer ??= setTimeout(() => this.#write(), JOURNAL_LIMITS.everyMs);
+    else this.#writeSoon();
+  }
+
+  #observe({ at, fields: { seq, neighbour, via, mails, bytes } }: Report): void {
+    if (typeof seq !== "number" || typeof neighbour !== "string") return;
+    const way = via === "kx" ? "kx" : "lane";
+    const key = `${way} ${neighbour}`;
+    const known = this.#observed.get(key);
+    this.#observed.set(key, {
+      ...{ neighbour, way, updates: (known?.updates ?? 0) + 1 },
+      mails: (known?.mails ?? 0) + (typeof mails === "number" ? mails : 0),
+      bytes: (known?.bytes ?? 0) + (typeof bytes === "number" ? bytes : 0),
+      ...{ first: known?.first ?? seq, last: seq, since: known?.since ?? at, at },
+    });
+    this.#writeSoon();
+  }
+
+  #writeSoon(): void {
+    this.#timer ??= setTimeout(() => this.#write(), JOURNAL_LIMITS.everyMs);
+  }
+
+  /** Writes what was noted so far. */
+  flush(): void {
+    this.#write();
   }
 
   #write(): void {
     clearTimeout(this.#timer);
     this.#timer = undefined;
+    const observed = [...this.#observed.values()];
+    if (observed.length > 0) {
+      const isAdded = this.#guard.run(() => {
+        this.#log.observed.add(observed);
+        return true;
+      });
+      if (isAdded) this.#observed.clear();
+    }
     const noted = this.#noted;
     this.#noted = [];
     if (noted.length === 0) return;

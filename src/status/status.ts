@@ -10,17 +10,24 @@ import type { Config } from "../config/config.js";
 import { formatEndpoint } from "../config/units.js";
 import type { LaneStatus } from "../delivery/lane.js";
 import { EVENTS } from "../diagnostics.js";
+import type { FollowerStatus } from "../following/follower.js";
+import type { ExceptionCounts } from "../log/exceptions.js";
 import { lastOf } from "../log/repairs.js";
 import type { UpdateLog } from "../log/update-log.js";
+import { isSameAddress } from "../mail-address.js";
 import type { PeerStatus } from "../peering/connection.js";
+import { several } from "../text.js";
+import type { Seq } from "../update.js";
 import { EXPIRES_SOON_MS, endWords } from "./certificates.js";
 import type { EventCounters, Report } from "./event-counters.js";
 import { flowOf, kxShareOf, migrationOf, savedOf } from "./flow.js";
 import type { JourneyLog } from "./journey.js";
 import { masked } from "./mask.js";
 import type { NeighbourView } from "./neighbour-view.js";
-import { subjectsOf, viewOf, wordsOf } from "./neighbour-view.js";
+import { isLocal, subjectsOf, viewOf, wordsOf } from "./neighbour-view.js";
 import { verdictOf } from "./verdict.js";
+
+const DAY_MS = 24 * 3_600_000;
 
 /** State of expiry: consecutive failures and the last reason, and a recent jump of the clock. */
 export interface UpkeepState {
@@ -31,7 +38,7 @@ export interface UpkeepState {
 
 /** What the status, the page, the metrics and the offline commands read of the log. */
 export type StatusLog = JourneyLog &
-  Pick<UpdateLog, "assertInPlace" | "counts" | "damage" | "newest" | "repairs">;
+  Pick<UpdateLog, "assertInPlace" | "counts" | "damage" | "lanes" | "range" | "repairs">;
 
 /** The sources of the status. */
 export interface Sources {
@@ -43,6 +50,8 @@ export interface Sources {
   readonly version: string;
   readonly lanes: () => readonly LaneStatus[];
   readonly peers: () => readonly PeerStatus[];
+  /** Servers that are followed; undefined if no gateway runs. */
+  readonly recon?: () => readonly FollowerStatus[];
   /** Certificates in use, `notAfter` in milliseconds since 1970. */
   readonly certificates: () => readonly { readonly listener: string; readonly notAfter: number }[];
   /** State of expiry; undefined if no gateway runs. */
@@ -80,6 +89,7 @@ export function status(sources: Sources, mask = false) {
       views: views.map(({ view }) => view),
       counters,
       now,
+      recon: sources.recon?.() ?? [],
     }),
     time: new Date(now).toISOString(),
     started: iso(startedAt),
@@ -93,6 +103,12 @@ export function status(sources: Sources, mask = false) {
     keys: keysOf(sources, now),
     /** Lost keys that are being fetched again. */
     repairs: log.repairs.count(),
+    /** Updates that neighbours did not take, by state. */
+    exceptions: exceptionsOf(allLanes),
+    /** Lanes whose neighbour is not in the config. */
+    unowned: unownedLanes(sources),
+    /** What would have been sent so far; null in mode "bridge". */
+    observed: observedOf(sources),
     totals: {
       accepted: counters.total("accepted").count,
       duplicates: counters.total("duplicate").count,
@@ -122,13 +138,41 @@ export function status(sources: Sources, mask = false) {
       ...viewJson(view),
       kxShare24h: kxShareOf(counters, neighbour.name) ?? null,
       ...repairView(log, neighbour.name, repairs.get(neighbour.name) ?? 0),
-      ...laneView(lane),
+      ...laneView(lane, log, now),
       ...peerView(peer),
     })),
+    recon: (sources.recon?.() ?? []).map(reconView),
     recent: counters.recent().map(recentJson),
     counts: counters.counts().map((count) => ({ ...count, lastAt: iso(count.lastAt) })),
   };
   return mask ? maskedDeep(value) : value;
+}
+
+/** A server that is followed, with its state in words. */
+function reconView(one: FollowerStatus) {
+  const { state, problem, remedy, keys, wanted, wholeAt, filters } = one;
+  const waiting = wanted === 0 ? "" : `, ${several(wanted, "key")} to fetch`;
+  const words =
+    problem !== undefined
+      ? problem
+      : state === "down"
+        ? "the first session is under way"
+        : state === "first"
+          ? `its ${several(keys ?? 0, "key")} are being learnt`
+          : `${several(keys ?? 0, "key")}${waiting}`;
+  return {
+    ...{ server: one.server, hkp: one.hkp, neighbour: one.neighbour, state, words },
+    problem: problem ?? null,
+    remedy: remedy ?? null,
+    keys: keys ?? null,
+    wanted,
+    filters: filters ?? null,
+    sessions: one.sessions,
+    fetched: one.fetched,
+    bytesIn: one.octetsIn,
+    bytesOut: one.octetsOut,
+    whole: iso(wholeAt),
+  };
 }
 
 function upkeepOf({ upkeep }: Sources) {
@@ -208,7 +252,47 @@ function repairView(log: Pick<StatusLog, "repairs">, name: string, waiting: numb
   return { repairs: { waiting, changes: changes ?? null } };
 }
 
-function laneView(lane: LaneStatus | undefined) {
+function exceptionsOf(lanes: readonly LaneStatus[]): ExceptionCounts {
+  const sum = (state: keyof ExceptionCounts) =>
+    lanes.reduce((all, { exceptions }) => all + exceptions[state], 0);
+  return { waiting: sum("waiting"), refused: sum("refused"), withheld: sum("withheld") };
+}
+
+/**
+ * Lanes that nobody in the config owns and that lack something. One is shown as long as the log
+ * remembers what comes next in it; then nothing of it could be sent any more.
+ */
+export function unownedLanes({ config, log }: Pick<Sources, "config" | "log">) {
+  const names = config.neighbours.map(({ name }) => name);
+  // The lane of a neighbour that was renamed goes over to it at the next start.
+  const takesOver = (address: string) =>
+    config.neighbours.some(
+      ({ name, mail = "" }) => isSameAddress(mail, address) && log.lanes.get(name) === undefined,
+    );
+  const unowned = log.lanes.unowned(names).filter(({ site, address }) => {
+    return isLocal(site) ? !config.local : address === null || !takesOver(address);
+  });
+  if (unowned.length === 0) return [];
+  const [oldest] = log.range(1 as Seq, log.newest() as Seq, 1);
+  return unowned.flatMap(({ site: name, address, cursor, lastSuccessAt }) => {
+    const exceptions = log.exceptions.counts(name);
+    const inLog = cursor + 1 >= (oldest?.seq ?? 0);
+    const { count } = log.pending.of({ name, address: address ?? undefined });
+    const backlog = inLog ? count : exceptions.waiting;
+    const lacks = backlog + exceptions.refused + exceptions.withheld;
+    if (lacks === 0) return [];
+    return [{ name, address, cursor, lastSuccessAt: iso(lastSuccessAt), backlog, exceptions }];
+  });
+}
+
+function observedOf({ config, log }: Pick<Sources, "config" | "log">) {
+  if (config.mode !== "observe") return null;
+  return log.observed.all().map(({ since, at, ...counts }) => {
+    return { ...counts, since: iso(since), lastAt: iso(at) };
+  });
+}
+
+function laneView(lane: LaneStatus | undefined, log: Pick<StatusLog, "exceptions">, now: number) {
   if (lane === undefined) return {};
   const { cursor, backlog, attempt, nextAt, lastError, lastErrorAt, lastSuccessAt } = lane;
   const { exceptions, refusesAll } = lane;
@@ -225,6 +309,8 @@ function laneView(lane: LaneStatus | undefined) {
       /** What it did not take, by state. */
       exceptions,
       refusesAll,
+      /** The same by reason; `recent` of them are of the last 24 hours. */
+      reasons: log.exceptions.reasons(lane.name, now - DAY_MS),
     },
   };
 }

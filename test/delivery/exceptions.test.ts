@@ -72,6 +72,18 @@ describe("an update that fails for itself", () => {
     expect(states(site)).toEqual({ waiting: 0, refused: 0, withheld: 0 });
   });
 
+  test("is not tried without end when the clock was set back since it was set aside", () => {
+    const site = new DrivenLane({ retry: DEFAULT }).start();
+    site.answer = onlyFor([0], ofUpdate());
+    site.add(0);
+    site.pass(20_000);
+    expect(states(site).waiting).toBe(1);
+    site.setBackMs = 5 * HOUR;
+    site.pass(3 * HOUR);
+    expect(site.seen.length).toBeLessThan(3 + 3 + 4);
+    expect(states(site).waiting).toBe(1);
+  });
+
   test("is not what is wrong when the next one fails too: one at a time, by the schedule", () => {
     const site = new DrivenLane({ retry: DEFAULT }).start();
     site.answer = () => ofUpdate("452 4.3.1 Disk full");

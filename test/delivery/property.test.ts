@@ -148,10 +148,10 @@ const trouble: fc.Arbitrary<Step[]> = fc
     mood: fc.constantFrom(...MOODS),
     key: fc.nat(1),
     pieces: fc.array(fc.nat(40), { minLength: 1, maxLength: 3 }),
-    meanwhile: fc.constantFrom("rename", "block", "restart", "skip", "again", "nothing"),
+    next: fc.constantFrom("rename", "block", "restart", "skip", "again", "nothing"),
     ms: fc.constantFrom(70_000, HOUR),
   })
-  .map(({ site, mood, key, pieces, meanwhile, ms }): Step[] => {
+  .map(({ site, mood, key, pieces, next, ms }): Step[] => {
     const come = pieces.map((n): Step => ({ do: "give", key, pieces: [n], from: "nobody" }));
     const pass: Step = { do: "pass", ms };
     const more: Record<string, Step[]> = {
@@ -162,7 +162,7 @@ const trouble: fc.Arbitrary<Step[]> = fc
       again: come,
     };
     const well: Step = { do: "mood", site, mood: "well", key };
-    return [{ do: "mood", site, mood, key }, ...come, pass, ...(more[meanwhile] ?? []), well, pass];
+    return [{ do: "mood", site, mood, key }, ...come, pass, ...(more[next] ?? []), well, pass];
   });
 
 const step: fc.Arbitrary<Step[]> = fc.oneof(

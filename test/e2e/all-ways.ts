@@ -4,6 +4,7 @@
  */
 import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
+import { admit } from "../../src/admit.js";
 import type { Output } from "../../src/cli/output.js";
 import { queueCommand } from "../../src/cli/queue.js";
 import { removalCommand } from "../../src/cli/removal.js";
@@ -12,6 +13,7 @@ import type { RemovalVerb } from "../../src/removal.js";
 import { captured } from "../cli/captured.js";
 import { KxScript } from "../support/kx-script.js";
 import { SmtpClient } from "../support/smtp-client.js";
+import { SpoolCollector } from "../support/spool-collector.js";
 import type { Made } from "./material.js";
 import { mailOf, OLD, SITE } from "./material.js";
 import { base, configFile, kxgw, start } from "./stage.js";
@@ -67,6 +69,7 @@ export async function opened(file: string) {
   const gateway = await start(file);
   const directory = dirname(file);
   let mails = 0;
+  const keyserver = new SpoolCollector(join(directory, "local"), "msg-").start();
   return {
     gateway,
     /** The SMTP reply to a mail with the key. */
@@ -94,7 +97,8 @@ export async function opened(file: string) {
       return existsSync(aside) ? readdirSync(aside).length : 0;
     },
     /** Hashes of the updates that were left for the keyserver beside us. */
-    local: () => readdirSync(join(directory, "local")).map((name) => name.slice(4, 36)),
+    local: () =>
+      keyserver.taken.flatMap(({ mail }) => admit([mail]).updates.map(({ hash }) => hash)),
     peer: () => KxScript.greeted(gateway.port("kx"), "127.0.0.3"),
     /** `kxgw` on this config. */
     kxgw: (...args: string[]) => kxgw([...args, "-c", file]),

@@ -35,9 +35,10 @@ describe("what is kept", () => {
     expect(log.exceptions.of(seq(2)).map(({ site }) => site)).toEqual(["b", "far"]);
     expect([...log.exceptions.countsBySite().keys()]).toEqual(["b", "far"]);
     expect(log.exceptions.next("far")).toMatchObject({ seq: 2, nextAt: T0 + 5 });
-    expect(log.exceptions.reasons("far")).toEqual([
-      { state: "refused", reason: "refused", count: 1 },
-      { state: "waiting", reason: "failed", count: 1 },
+    log.exceptions.set(row(3, { at: T0 + 9 }));
+    expect(log.exceptions.reasons("far", T0 + 9)).toEqual([
+      { state: "refused", reason: "refused", count: 2, recent: 1 },
+      { state: "waiting", reason: "failed", count: 1, recent: 0 },
     ]);
   });
 

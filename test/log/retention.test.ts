@@ -160,7 +160,7 @@ test("numbers strictly grow over expire-all, restart and insert, 100 times", () 
     expect(log.newest()).toBe(last);
     for (const outcome of log.append([arrival(next), arrival(next + 1)])) {
       expect(outcome).toEqual({ outcome: "appended", seq: last + 1, collision: false });
-      last = outcome.seq;
+      last = outcome.seq ?? 0;
     }
     next += 2;
     log.retention.expire(Number.MAX_SAFE_INTEGER, { retainMs: 0, rememberMs: 0 }, 1000);

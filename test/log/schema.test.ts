@@ -107,11 +107,11 @@ describe.each(NAMES)("log %s", (name) => {
     const path = made(name);
     const log = UpdateLog.open(path);
     const roads = ["mail", "kx", "hkp", "repair", "import"] as const;
-    const packets = [Buffer.alloc(16, 1)];
     const stored = log.append(
       [3, 4, 5, 6, 7, 8].map((n, index) => {
         const origin = { neighbour: "old", transport: roads[index % 5] ?? "mail" };
         const receivedAt = T0 + 1000 * 3_600_000;
+        const packets = [Buffer.alloc(16, n)];
         return arrival(n, { update: { ...update(n), packets }, origin, receivedAt });
       }),
     );

@@ -202,6 +202,8 @@ describe("lanes", () => {
   });
 });
 
+const KNOWN = [Buffer.alloc(16, 7)];
+
 describe("skeletons", () => {
   const learn = (log: UpdateLog, n: number, changes: Partial<Update>, receivedAt = 1_000_000) =>
     log.append([
@@ -220,7 +222,12 @@ describe("skeletons", () => {
     expect(log.skeletons.get(fingerprint(0))).toEqual(skeletonOf("Bob"));
     learn(log, 3, { selfSigned: selfSigned("Ann") });
     expect(log.skeletons.get(fingerprint(0))).toEqual(skeletonOf("Ann"));
-    log.learn([{ ...update(4), fingerprint: fingerprint(4), selfSigned: selfSigned("Eve") }], 1);
+    // An update of another hash without news.
+    const changes = {
+      ...{ packets: KNOWN, selfSigned: selfSigned("Eve"), fingerprint: fingerprint(4) },
+    };
+    log.packets.remember(KNOWN, 1);
+    expect(learn(log, 4, changes)).toEqual([{ outcome: "duplicate", covers: [] }]);
     expect(log.skeletons.get(fingerprint(4))).toEqual(skeletonOf("Eve"));
   });
 
@@ -231,21 +238,24 @@ describe("skeletons", () => {
     log.removals.forget(fingerprint(0), "asked", 1, 0);
     expect(log.skeletons.get(fingerprint(0))).toBeUndefined();
     expect(learn(log, 1, changes)).toMatchObject([{ outcome: "duplicate" }]);
-    log.learn([{ ...update(1), fingerprint: fingerprint(0), ...changes }], 1);
+    log.packets.remember(KNOWN, 1);
+    expect(learn(log, 2, { ...changes, packets: KNOWN })).toMatchObject([{ outcome: "duplicate" }]);
     expect(log.skeletons.get(fingerprint(0))).toBeUndefined();
   });
 
   test("cost no write when they stay as they are, and one a day when the key is heard of", () => {
     const path = join(scratch(), "log");
     const log = UpdateLog.open(path);
-    const bob = { ...update(1), fingerprint: fingerprint(0), selfSigned: selfSigned("Bob") };
+    log.packets.remember(KNOWN, 1);
+    const bob = { packets: KNOWN, selfSigned: selfSigned("Bob") };
     const day = 24 * HOUR_MS;
-    log.learn([bob], 10 * day);
+    learn(log, 1, bob, 10 * day);
     const size = () => log.counts().fileBytes;
     const before = size();
-    for (let n = 0; n < 100; n += 1) log.learn([bob], 10 * day + n);
+    for (let n = 0; n < 100; n += 1) learn(log, 1, bob, 10 * day + n);
     expect(size()).toBe(before);
-    log.learn([bob], 11 * day);
+    expect(log.newest()).toBe(0);
+    learn(log, 1, bob, 11 * day);
     expect(size()).toBeGreaterThan(before);
     log.close();
   });

@@ -6,7 +6,7 @@
 import { existsSync, readFileSync, renameSync, writeFileSync } from "node:fs";
 import { Worker } from "node:worker_threads";
 import { LIES } from "./liar.js";
-import { FAULTS } from "./options.js";
+import { FAULTS, TROUBLE } from "./options.js";
 import { addCounts, type Counts } from "./trace.js";
 import type { Outcome } from "./world.js";
 
@@ -14,6 +14,9 @@ import type { Outcome } from "./world.js";
 export const MARKERS: readonly string[] = [
   ...FAULTS.map((fault) => `fault: ${fault}`),
   ...LIES.map((lie) => `lie: ${lie}`),
+  ...TROUBLE.map((trouble) => `trouble: ${trouble}`),
+  ...["site refuses a key", "site fails on a key", "local refuses"],
+  ...["set-aside", "reopened", "withheld", "skipped", "lane-renamed", "pruned", "no news"],
   ...["crash before commit", "crash after commit", "start failed"],
   ...[
     "relay refusesForNow",

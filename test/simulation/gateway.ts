@@ -21,6 +21,9 @@ import { checkReport } from "../support/reported.js";
 import type { Dice } from "./dice.js";
 import type { PeerSettings } from "./door.js";
 import { Ledger, Violation } from "./ledger.js";
+import type { LegacySite } from "./legacy.js";
+import { SimHkpServer } from "./local.js";
+import type { PolicyName } from "./policies.js";
 import type { Answer, Mail, MailHost, Postal } from "./postal.js";
 import { Process } from "./process.js";
 import type { Event, EventQueue } from "./queue.js";
@@ -45,8 +48,12 @@ const SPINS = 5000;
 /** Every so many steps the caps are looked at. */
 const INSPECT_EVERY = 20;
 
+/** What an operator is told of an update that a site may miss. */
+const EXCUSES: readonly EventName[] = ["undelivered", "incomplete", "body-expired", "skipped"];
+
 export interface GatewaySettings {
   readonly name: string;
+  readonly policy: PolicyName;
   readonly peers: readonly PeerSettings[];
   /** Sites that get mail from us, and those whose mail we take. */
   readonly sites: readonly Neighbour[];
@@ -66,6 +73,8 @@ export interface Surroundings {
   readonly trace: Trace;
   readonly streams: Streams;
   readonly postal: Postal;
+  /** Keys that some operator has blocked or removed so far. */
+  readonly uncarried: ReadonlySet<string>;
   host(name: string): Host;
   /** The ledger of a peer that does not lie. */
   honest(name: string): Ledger | undefined;
@@ -87,6 +96,9 @@ export class Gateway implements Host, MailHost, Diagnostics {
   readonly wiretap: Wiretap;
   /** Set for a liar. */
   mangle: Mangle | undefined;
+  /** What the operator calls its sites now, by their names in the settings. */
+  readonly #names = new Map<string, string>();
+  readonly #local: SimHkpServer | undefined;
   readonly #world: Surroundings;
   readonly #dice: Dice;
   readonly #onlooker: Onlooker;
@@ -101,7 +113,15 @@ export class Gateway implements Host, MailHost, Diagnostics {
   #spins = 0;
   #spinsAt = -1;
 
-  constructor(settings: GatewaySettings, store: Store, world: Surroundings, dice: Dice) {
+  /** `local` is the keyserver beside it. */
+  constructor(
+    settings: GatewaySettings,
+    store: Store,
+    world: Surroundings,
+    dice: Dice,
+    local?: LegacySite,
+  ) {
+    this.#local = local && new SimHkpServer(local);
     this.settings = settings;
     this.name = settings.name;
     this.domain = `${settings.name}.example`;
@@ -110,7 +130,7 @@ export class Gateway implements Host, MailHost, Diagnostics {
     this.#world = world;
     this.#dice = dice;
     this.#clockOffsetMs = settings.skewMs;
-    const ledger = new Ledger(this.name);
+    const ledger = new Ledger(this.name, world.uncarried, settings.policy);
     this.ledger = ledger;
     this.wiretap = new Wiretap(ledger);
     const { queue } = world;
@@ -172,7 +192,8 @@ export class Gateway implements Host, MailHost, Diagnostics {
 
   #begin(log: UpdateLog, clock: Clock): Process {
     const { streams, postal } = this.#world;
-    return new Process(this.settings, this, log, clock, this, {
+    const local = this.#local;
+    return new Process(this.#named(), this, log, clock, this, {
       dial: (peer) => streams.dial(this, this.#world.host(peer)),
       write: (line, peer, bytes) => this.#write(line, peer, bytes),
       end: (line) => streams.end(line, this),
@@ -181,9 +202,8 @@ export class Gateway implements Host, MailHost, Diagnostics {
       acknowledged: (hashes) => {
         this.ledger.acknowledged(log, hashes);
         // Claims that do not count are not in the trail.
-        for (const hash of hashes) {
-          const entry = log.entryByHash(hash);
-          if (entry !== undefined) this.ledger.has([hash], log.trails.get(entry.seq));
+        for (const entry of hashes.flatMap((hash) => log.entriesOf(hash))) {
+          this.ledger.has([entry.hash], log.trails.get(entry.seq));
         }
       },
       handOver: (mail, updates, answered) => {
@@ -191,12 +211,62 @@ export class Gateway implements Host, MailHost, Diagnostics {
         const process = this.#process;
         const isAlive = () => this.#process === process;
         postal.handOver(mail, isAlive, (outcome) => {
+          const wasRead = outcome.kind !== "temporary" || outcome.about === "update";
+          if (wasRead) this.ledger.handed(updates, mail.recipient, this.#world.queue.now);
           if (this.#process === process) this.#step(() => answered(outcome));
         });
       },
+      local:
+        local &&
+        ((offer, answered) => {
+          this.wiretap.posted();
+          this.#later(this.#dice.int(5, 500), "hears of its keyserver", () => {
+            const outcome = local.take(offer);
+            if (outcome.kind === "refused") this.#world.trace.sometimes("local refuses");
+            answered(outcome);
+          });
+        }),
       commitMs: () => this.#dice.int(0, 20),
       storeMs: () => (this.#dice.next() < 0.5 ? 0 : this.#dice.int(0, STORE_MS)),
     });
+  }
+
+  /** The settings with the names that the operator gives now. */
+  #named(): GatewaySettings {
+    const { sites, senders, limits } = this.settings;
+    const rename = (all: readonly Neighbour[]) =>
+      all.map((one) => ({ ...one, name: this.nameOf(one.name) }));
+    const hold = limits.hold && {
+      ...limits.hold,
+      sites: limits.hold.sites.map((name) => this.nameOf(name)),
+    };
+    const named = { sites: rename(sites), senders: rename(senders) };
+    return { ...this.settings, ...named, limits: { ...limits, hold } };
+  }
+
+  /** What the operator calls a site of the settings now. */
+  nameOf(site: string): string {
+    return this.#names.get(site) ?? site;
+  }
+
+  /** The operator calls a site otherwise, and restarts the process for it. */
+  rename(site: string, name: string): void {
+    this.#names.set(site, name);
+    this.kill(false, 1000);
+  }
+
+  /** An order of the operator, or a look at the log; false when there is no process for it. */
+  operate(work: (process: Process) => void): boolean {
+    if (this.#process === undefined) return false;
+    this.#step((process) => {
+      try {
+        work(process);
+      } catch (error) {
+        // A full disk, as the operator is told.
+        if (!(error instanceof Trouble)) throw error;
+      }
+    });
+    return true;
   }
 
   /** The process is gone; `silently`, with the whole machine, so that no peer hears of it. */
@@ -316,14 +386,15 @@ export class Gateway implements Host, MailHost, Diagnostics {
     const { queue, trace } = this.#world;
     trace.line(queue.now, `${this.name} ${event} ${spoken(fields)}`);
     trace.sometimes(event);
+    if (fields.reason === "no-news") trace.sometimes("no news");
     const { hash, neighbour, seq } = fields;
     if (typeof hash === "string") {
       if (event === "update-gone" || event === "update-lost" || event === "update-refused") {
         this.ledger.givenUp.add(hash);
       }
-      if (event === "undelivered" || event === "incomplete" || event === "body-expired") {
-        this.ledger.excused.add(`${neighbour} ${fields.fingerprint}`);
-      }
+      const site = siteOf(String(neighbour));
+      if (EXCUSES.includes(event)) this.ledger.excused.add(`${site} ${fields.fingerprint}`);
+      if (event === "body-expired") this.ledger.expired.add(`${site} ${fields.fingerprint}`);
       if (event === "fetch-timeout") this.ledger.answered(String(neighbour), hash as never);
     }
     if (event === "peer-reset") this.ledger.dropped(String(neighbour));
@@ -365,10 +436,13 @@ export class Gateway implements Host, MailHost, Diagnostics {
     this.#step(({ intake }) => intake.mail(mail, once));
   }
 
-  /** A key by HKP. `answer` hears "taken" once it is stored, or something else, or nothing. */
-  submit(armor: string, answer: (answer: Answer) => void): void {
+  /**
+   * A key from somebody unknown, who may claim that the sites of a trail have it. `answer` hears
+   * "taken" once it is stored, or something else, or nothing.
+   */
+  submit(armor: string, answer: (answer: Answer) => void, trail: readonly string[] = []): void {
     const bytes = Buffer.from(armor, "latin1");
-    const who = { sender: undefined, trail: [], messageId: undefined };
+    const who = { sender: undefined, trail, messageId: undefined };
     this.#step(({ intake }) => {
       intake.submit({ armor: [bytes], ...who, bytes: bytes.length }, answer);
     });
@@ -419,6 +493,16 @@ export class Gateway implements Host, MailHost, Diagnostics {
     this.#world.trace.bytes(bytes);
     this.#world.streams.write(line, this, bytes);
   }
+}
+
+/** The name of a site in the settings, by one that an operator gives it. */
+function siteOf(name: string): string {
+  return name.replace(/-\d+$/, "");
+}
+
+/** A name that an operator may give a site. */
+export function renamed(site: string, times: number): string {
+  return `${site}-${times}`;
 }
 
 /** Those of the updates that the site has no exception for: of others only its own word counts. */

@@ -6,6 +6,7 @@
  * (`KeyIntake`), bounces through the real judgement and `BounceIntake`. All mails here are plain or
  * a delivery report, so no MIME parser is wanted.
  */
+import type { Judgement } from "../../src/admit.js";
 import type { Clock } from "../../src/clock.js";
 import type { Neighbour } from "../../src/config/config.js";
 import type { Diagnostics } from "../../src/diagnostics.js";
@@ -20,6 +21,7 @@ import { judgeBounce } from "../../src/mail/delivery-report.js";
 import { readHead } from "../../src/mail/head.js";
 import { recognise } from "../../src/mail/incremental.js";
 import { isBounceAddress } from "../../src/mail/verp.js";
+import type { Rules } from "../../src/policy.js";
 import type { UpdateHash } from "../../src/update.js";
 import type { Answer, Mail } from "./postal.js";
 
@@ -57,17 +59,15 @@ export class SimIntake {
     log: UpdateLog,
     clock: Clock,
     diagnostics: Diagnostics,
+    rules: Rules,
     acknowledged: Acknowledged,
     soon: (commit: () => void) => void,
   ) {
     this.#settings = settings;
     this.#log = log;
-    this.#keys = new KeyIntake({
-      log: log,
-      appends: new GroupCommit(log),
-      clock: clock,
-      diagnostics: diagnostics,
-    });
+    const components = { log, appends: new GroupCommit(log), clock, diagnostics };
+    const judge: Judgement = (key) => rules.judge(key);
+    this.#keys = new KeyIntake(components, { judge, pruning: rules.pruning });
     this.#bounces = new BounceIntake({ log, clock, diagnostics }, settings);
     this.#acknowledged = acknowledged;
     this.#soon = soon;
@@ -89,14 +89,24 @@ export class SimIntake {
       this.submit({ armor, sender, trail, messageId, bytes: mail.raw.length }, answer);
     } catch (error) {
       if (!(error instanceof Refusal)) throw error;
-      this.#diagnostics.report("mail-refused", { reason: error.reason, problem: error.message });
-      answer({ code: 550, words: `5.6.0 ${error.message}` });
+      this.#refuse(error, answer);
     }
+  }
+
+  #refuse({ reason, message: problem }: Refusal, answer: (answer: Answer) => void): void {
+    this.#diagnostics.report("mail-refused", { reason, problem });
+    answer({ code: 550, words: `5.6.0 ${problem}` });
   }
 
   /** Keys by any way in: admitted now, appended with whatever else comes within a moment. */
   submit(submission: Submission, answer: (answer: Answer) => void): void {
-    const material = this.#keys.read(submission);
+    let material: Material;
+    try {
+      material = this.#keys.read(submission);
+    } catch (error) {
+      if (!(error instanceof Refusal)) throw error;
+      return this.#refuse(error, answer);
+    }
     this.#waiting.push({ submission, material, answer });
     this.queued(material.arrivals, answer);
     if (this.#waiting.length === 1) this.#soon(() => this.commit());

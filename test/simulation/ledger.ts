@@ -11,6 +11,7 @@ import type { UpdateLog } from "../../src/log/update-log.js";
 import { readKeys } from "../../src/openpgp/key.js";
 import type { Seq, UpdateHash } from "../../src/update.js";
 import { contentOf } from "./material.js";
+import { carries, type PolicyName } from "./policies.js";
 
 /** An invariant does not hold: the world ends here. */
 export class Violation extends Error {
@@ -31,6 +32,13 @@ export interface Known {
 const PROGRESS_MS = 10_000 + 1000;
 const REQUEST_MS = 120_000 + 1000;
 
+/**
+ * How often one update may be handed over for one site: answers that are lost, mails that come
+ * back and crashes repeat some; a schedule and what comes again of its key add some an hour.
+ */
+const MAILS_AN_UPDATE = 20;
+const MAILS_AN_HOUR = 5;
+
 interface Request {
   readonly at: number;
   readonly peer: string;
@@ -38,6 +46,7 @@ interface Request {
 
 export class Ledger {
   readonly name: string;
+  readonly policy: PolicyName;
   /** Every entry that was ever in the log, by its number. */
   entries = new Map<number, Known>();
   /** The same of logs that are gone with their disks, the latest first. */
@@ -50,19 +59,41 @@ export class Ledger {
   readonly passed = new Map<string, Set<number>>();
   /** Pieces of keys that it has ever stored. */
   readonly content = new Set<string>();
+  /** The pieces of each update that it has ever stored, by its hash. */
+  readonly pieces = new Map<UpdateHash, readonly string[]>();
+  /** The number of the entry that brought a piece first. */
+  readonly order = new Map<string, number>();
+  /** The pieces of the first entry of each key. */
+  readonly firsts = new Map<string, readonly string[]>();
   /** Updates that it reported as gone, lost or refused: behind it without being stored. */
   readonly givenUp = new Set<string>();
   /** Sites with keys that they may miss, as the operator was told: "site fingerprint". */
   readonly excused = new Set<string>();
+  /** The same of those whose body expired before a site took it: only a repair brings them. */
+  readonly expired = new Set<string>();
   /** Sites that have an update, by its hash, as far as the gateway was told and said "stored". */
   readonly told = new Map<UpdateHash, Set<string>>();
+  readonly #uncarried: ReadonlySet<string>;
+  readonly #handed = new Map<string, { readonly count: number; readonly since: number }>();
   readonly #cursors = new Map<string, number>();
   readonly #requests = new Map<UpdateHash, Request>();
   readonly #progress = new Map<string, number>();
   #newest = 0;
 
-  constructor(name: string) {
+  /** `uncarried` are the keys that some operator has blocked or removed so far. */
+  constructor(
+    name: string,
+    uncarried: ReadonlySet<string> = new Set(),
+    policy: PolicyName = "all",
+  ) {
     this.name = name;
+    this.policy = policy;
+    this.#uncarried = uncarried;
+  }
+
+  /** Whether an update may be passed over, since an operator does not want its key. */
+  isUncarried(hash: UpdateHash): boolean {
+    return this.#uncarried.has(this.pieces.get(hash)?.[0]?.split("/")[0] ?? "");
   }
 
   get newest(): number {
@@ -74,6 +105,7 @@ export class Ledger {
     this.former.unshift(this.entries);
     this.entries = new Map();
     for (const memory of [this.stored, this.content, this.givenUp, this.told]) memory.clear();
+    for (const memory of [this.order, this.firsts]) memory.clear();
     this.#cursors.clear();
     this.passed.clear();
     this.#newest = 0;
@@ -113,7 +145,28 @@ export class Ledger {
         `${this.name}: entry ${seq} is not ${hash}`,
       );
     }
-    for (const piece of contentOf(key)) this.content.add(piece);
+    const pieces = contentOf(key);
+    if (pieces.every((piece) => this.content.has(piece))) {
+      const text = `${this.name}: entry ${seq} has no packet that is not in an earlier one`;
+      throw new Violation("only news is appended", text);
+    }
+    this.pieces.set(hash, pieces);
+    if (!this.firsts.has(key.fingerprint)) this.firsts.set(key.fingerprint, pieces);
+    for (const piece of pieces) {
+      this.content.add(piece);
+      if (!this.order.has(piece)) this.order.set(piece, seq);
+    }
+  }
+
+  /** Whether every packet that is carried of an update of `theirs` is stored here somewhere. */
+  holds(hash: UpdateHash, theirs: Ledger): boolean {
+    return this.stored.has(hash) || this.lacking(hash, theirs)?.length === 0;
+  }
+
+  /** What is carried and not stored of an update of `theirs`; undefined for one unknown there. */
+  lacking(hash: UpdateHash, theirs: Ledger): string[] | undefined {
+    const pieces = theirs.pieces.get(hash);
+    return pieces?.filter((piece) => !this.content.has(piece) && carries(this.policy, piece));
   }
 
   /** A process begins: what was promised must be there. */
@@ -127,7 +180,7 @@ export class Ledger {
   /** Somebody was told that these are stored. */
   acknowledged(log: UpdateLog, hashes: readonly UpdateHash[]): void {
     for (const hash of hashes) {
-      if (!log.has(hash)) {
+      if (!log.has(hash) && log.variants.entriesOf(hash) === undefined) {
         throw new Violation("acknowledged is stored", `${this.name} has acknowledged ${hash}`);
       }
     }
@@ -149,6 +202,19 @@ export class Ledger {
         "never mailed to a site in the trail",
         `${this.name}: ${hash} to ${address}`,
       );
+    }
+  }
+
+  /** The contents of a mail with these updates were handed over for a site, taken or not. */
+  handed(hashes: readonly string[], address: string, now: number): void {
+    for (const hash of hashes) {
+      const name = `${hash} to ${address}`;
+      const { count, since } = this.#handed.get(name) ?? { count: 0, since: now };
+      this.#handed.set(name, { count: count + 1, since });
+      const most = MAILS_AN_UPDATE + (MAILS_AN_HOUR * (now - since)) / 3_600_000;
+      if (count < most) continue;
+      const text = `${this.name}: ${count + 1} mails with ${name} in ${now - since} ms`;
+      throw new Violation("nobody is buried", text);
     }
   }
 
@@ -186,7 +252,7 @@ export class Ledger {
       const text = `${this.name} is at ${at.number} ${at.hash} of ${peer}, which is not there`;
       throw new Violation("cursors pass nothing unresolved", text);
     }
-    const missed = fitting.map((log) => this.#missed(log, before, at.number, oldest));
+    const missed = fitting.map((log) => this.#missed(theirs, log, before, at.number, oldest));
     if (missed.includes(undefined)) return;
     const text = `${this.name} is at ${at.number} of ${peer} without ${missed[0]}`;
     throw new Violation("cursors pass nothing unresolved", text);
@@ -194,6 +260,7 @@ export class Ledger {
 
   /** The first entry of a log between two numbers that is not resolved here. */
   #missed(
+    theirs: Ledger,
     log: ReadonlyMap<number, Known>,
     from: number,
     to: number,
@@ -201,7 +268,8 @@ export class Ledger {
   ): string | undefined {
     for (let number = from + 1; number <= to; number += 1) {
       const { hash, at: since } = log.get(number) ?? { hash: undefined, at: 0 };
-      if (hash === undefined || this.stored.has(hash) || this.givenUp.has(hash)) continue;
+      if (hash === undefined || this.holds(hash, theirs) || this.givenUp.has(hash)) continue;
+      if (theirs.isUncarried(hash)) continue;
       if (since >= oldest) return `${number} ${hash}`;
     }
     return undefined;

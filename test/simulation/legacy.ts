@@ -1,10 +1,12 @@
 /**
- * The servers of the mail network, as models: pksd (merges into its own key database and mails the
- * delta to those of its syncsites that are not in the trail, with itself added to it), SKS (merges,
- * passes nothing on that came by mail, mails the whole key for what users hand in) and Hockeypuck
- * (takes no mail; mails whole keys without any header but the subject). They refuse what was seen
- * to be refused: new-format packet headers, a broken CRC, a key that shows no user id (pksd). They
- * live on disks that never fail: their faults are those of the mail between them.
+ * The servers of the mail network, as models of what was seen of the real ones: pksd merges into
+ * its own key database, keeps one subkey of the mail that came last and so loses one that the mail
+ * omits, refuses keys without a user id, and mails the delta to those of its syncsites that are not
+ * in the trail. SKS merges, loses a key with a subkey of version 5, passes nothing on that came by
+ * mail, and mails the whole key for what users hand in. A verifying server drops what shows no
+ * self-signature, in silence. Hockeypuck mails whole keys without any header but the subject.
+ * All refuse new-format packet headers and a broken CRC. Some refuse some keys for good, or fail on
+ * them, at the end of DATA. They live on disks that never fail.
  */
 import { Refusal } from "../../src/errors.js";
 import { readHead } from "../../src/mail/head.js";
@@ -18,15 +20,32 @@ import {
   type TransferableKey,
 } from "../../src/openpgp/key.js";
 import { TAG } from "../../src/openpgp/packet.js";
-import { contentOf } from "./material.js";
+import { isSelfSignature } from "../../src/openpgp/signature.js";
+import { contentOf, isOfSubkey } from "./material.js";
 import type { Answer, Mail, MailHost, Postal } from "./postal.js";
 
-export type LegacyKind = "pksd" | "sks" | "hockeypuck";
+export const LEGACY_KINDS = ["pksd", "sks", "verifier", "hockeypuck"] as const;
+export type LegacyKind = (typeof LEGACY_KINDS)[number];
+
+/** What a site does with some keys: a share of them, by their fingerprints. */
+export interface Temper {
+  /** Refuses them for good. */
+  readonly refuses: number;
+  /** Fails on them for now. */
+  readonly fails: number;
+  /** Whether it takes them in the end; else it never does. */
+  readonly relents: boolean;
+}
+
+export const EVEN: Temper = { refuses: 0, fails: 0, relents: true };
 
 /** Where a site's mail goes. */
 export interface SyncSite {
   readonly address: string;
 }
+
+/** What came of a key that was handed to a server. */
+export type Taken = "inserted" | "updated" | "ignored";
 
 export class LegacySite implements MailHost {
   readonly name: string;
@@ -36,26 +55,104 @@ export class LegacySite implements MailHost {
   readonly sites: readonly SyncSite[];
   /** Pieces of keys that it has. */
   readonly content = new Set<string>();
+  readonly #temper: Temper;
   readonly #postal: Postal;
   readonly #keys = new Map<string, TransferableKey>();
   #mails = 0;
+  #hasRelented = false;
   /** Mails that it could not read, as it told nobody. */
   refused = 0;
+  /** Takes no connection at present. */
+  isDown = false;
+  /** Keys that came by another way than from gateways. */
+  readonly ownKeys = new Set<string>();
 
-  constructor(name: string, kind: LegacyKind, sites: readonly SyncSite[], postal: Postal) {
+  constructor(
+    name: string,
+    kind: LegacyKind,
+    sites: readonly SyncSite[],
+    postal: Postal,
+    temper: Temper = EVEN,
+  ) {
     this.name = name;
     this.domain = `${name}.example`;
     this.address = addressOf(name);
     this.kind = kind;
     this.sites = sites;
     this.#postal = postal;
+    this.#temper = temper;
+  }
+
+  /** From now on it takes what it only refused or failed on for a while. */
+  relent(): void {
+    this.#hasRelented = this.#temper.relents;
+  }
+
+  /** It fails on nothing any more, but refuses what it never takes. */
+  settle(): void {
+    this.#hasRelented = true;
+  }
+
+  /** Whether it takes a key in the end. */
+  everTakes(fingerprint: string): boolean {
+    return this.#temper.relents || this.#verdictOn(fingerprint) === undefined;
+  }
+
+  /** What it has of the pieces of a key, without those that a server of its kind cannot take. */
+  expected(pieces: readonly string[]): string[] {
+    return this.kind === "pksd" ? pieces.filter((piece) => !isOfSubkey(piece)) : [...pieces];
+  }
+
+  /** Whether it has a subkey of the key. */
+  hasSubkey(fingerprint: string): boolean {
+    return (this.#keys.get(fingerprint)?.subkeys.length ?? 0) > 0;
+  }
+
+  /** The packets of a key as it serves them. */
+  served(fingerprint: string): TransferableKey | undefined {
+    return this.#keys.get(fingerprint);
+  }
+
+  /** At the end of DATA or of a request: what it has against these keys. */
+  judge(keys: readonly TransferableKey[]): "refuses" | "fails" | undefined {
+    const verdicts = keys.map(({ fingerprint }) => this.#verdictOn(fingerprint));
+    const isOver = this.#hasRelented && this.#temper.relents;
+    if (isOver) return undefined;
+    if (verdicts.includes("refuses")) return "refuses";
+    return this.#hasRelented ? undefined : verdicts.find((one) => one === "fails");
+  }
+
+  #verdictOn(fingerprint: string): "refuses" | "fails" | undefined {
+    const { refuses, fails } = this.#temper;
+    const [low = 0, salt = 0] = [fingerprint.slice(-8), `${this.name}`].map((text, index) =>
+      index === 0 ? Number.parseInt(text, 16) : text.charCodeAt(text.length - 1),
+    );
+    const share = ((low ^ (salt * 0x9e3779b1)) >>> 0) / 2 ** 32;
+    if (share < refuses) return "refuses";
+    return share < refuses + fails ? "fails" : undefined;
+  }
+
+  /** What its mail system says at the end of DATA; undefined when it takes the mail. */
+  screen(mail: Mail): { readonly code: number; readonly words: string } | undefined {
+    const verdict = this.judge(this.#read(mail));
+    if (verdict === undefined) return undefined;
+    return verdict === "refuses"
+      ? { code: 554, words: "5.6.0 this key is not taken here" }
+      : { code: 451, words: "4.3.0 the key database is busy" };
+  }
+
+  #read({ raw }: Mail): TransferableKey[] {
+    const { bodyStart } = readHead(raw);
+    const [block] = readArmor(raw.subarray(bodyStart));
+    if (block === undefined || block instanceof Refusal || isNewFormat(block.data)) return [];
+    return readKeys(block.data).filter((key) => !(key instanceof Refusal)) as TransferableKey[];
   }
 
   /** A mail; the mail system says 250 whatever the keyserver makes of it. */
   deliver(mail: Mail, answer: (answer: Answer) => void): void {
     answer("taken");
     if (this.kind === "hockeypuck") return;
-    const { fields, bodyStart } = readHead(mail.raw);
+    const { fields } = readHead(mail.raw);
     const text = Buffer.from(mail.raw).toString("latin1").replaceAll("\r\n", "\n").toLowerCase();
     const passed = (address: string) =>
       text.includes(`x-keyserver-sent: ${address.toLowerCase()}\n`);
@@ -63,47 +160,85 @@ export class LegacySite implements MailHost {
     const trail = fields
       .filter(({ name }) => name.toLowerCase() === "x-keyserver-sent")
       .map(({ value }) => value);
-    const [block] = readArmor(mail.raw.subarray(bodyStart));
-    if (block === undefined || block instanceof Refusal || isNewFormat(block.data)) {
-      this.refused += 1;
-      return;
-    }
-    for (const key of readKeys(block.data)) {
-      const delta = key instanceof Refusal ? undefined : this.#merge(key);
+    const keys = this.#read(mail);
+    if (keys.length === 0) this.refused += 1;
+    for (const key of keys) {
+      const delta = this.#merge(key);
       if (delta === undefined || this.kind !== "pksd") continue;
       const left = this.sites.filter(({ address }) => !passed(address));
       this.#send(delta, left, trail);
     }
   }
 
+  /** A key by HKP, as a gateway posts it. */
+  post(key: TransferableKey): Taken {
+    const isKnown = this.#keys.has(key.fingerprint);
+    if (this.#merge(key) === undefined) return "ignored";
+    return isKnown ? "updated" : "inserted";
+  }
+
   /** A key from a user; true when it was news and is passed on. */
   submit(key: TransferableKey): boolean {
-    const delta = this.#merge(key);
+    this.ownKeys.add(key.fingerprint);
+    const delta = this.#merge(key, false);
     if (delta === undefined) return false;
     const whole = this.#keys.get(key.fingerprint) ?? delta;
     this.#send(this.kind === "pksd" ? delta : whole, this.sites, []);
     return true;
   }
 
+  /** A key that it has from somewhere; nobody hears of it. */
+  learn(key: TransferableKey): void {
+    this.ownKeys.add(key.fingerprint);
+    this.#merge(key, false);
+  }
+
+  /** A mail with a key, whose trail claims that another site has it as well. */
+  claim(key: TransferableKey, to: string, other: string): Mail {
+    this.#mails += 1;
+    const raw = Buffer.from(this.#incremental(key, to, [other]), "latin1");
+    return { from: this.name, sender: this.address, recipient: to, raw };
+  }
+
   /** Adds what is new; returns that, or undefined when nothing is or the key is refused. */
-  #merge(key: TransferableKey): TransferableKey | undefined {
-    const known = this.#keys.get(key.fingerprint);
-    const isBare = !key.userIds.some(({ packet }) => packet.tag === TAG.userId);
-    if (this.kind === "pksd" && isBare) {
+  #merge(came: TransferableKey, isMail = true): TransferableKey | undefined {
+    const key = this.#usable(came);
+    if (key === undefined) {
       this.refused += 1;
       return undefined;
     }
+    const known = this.#keys.get(key.fingerprint);
     const components = keyComponents(key).flatMap((component, index) => {
       const news = this.#newsOf(key, component);
       return news === undefined && index > 0 ? [] : [news ?? { ...component, signatures: [] }];
     });
     const isNews = contentOf(key).some((piece) => !this.content.has(piece));
-    if (!isNews) return undefined;
-    const delta = assembleKey(components);
     const all = known === undefined ? [] : keyComponents(known);
-    this.#keys.set(key.fingerprint, assembleKey([...all, ...keyComponents(key)]));
-    for (const piece of contentOf(key)) this.content.add(piece);
-    return delta;
+    const isSubkey = ({ packet }: Component) => packet.tag === TAG.publicSubkey;
+    // pksd has the subkey of what came last, or none.
+    const kept = this.kind === "pksd" && isMail ? all.filter((one) => !isSubkey(one)) : all;
+    if (!isNews && kept.length === all.length) return undefined;
+    const merged = assembleKey([...kept, ...keyComponents(key)]);
+    this.#keys.set(key.fingerprint, merged);
+    for (const piece of known === undefined ? [] : contentOf(known)) this.content.delete(piece);
+    for (const piece of contentOf(merged)) this.content.add(piece);
+    return isNews ? assembleKey(components) : undefined;
+  }
+
+  /** What a server of its kind reads of a key; undefined when it takes nothing. */
+  #usable(key: TransferableKey): TransferableKey | undefined {
+    const isNamed = key.userIds.some(({ packet }) => packet.tag === TAG.userId);
+    const isOdd = ({ packet }: Component) => packet.body[0] !== 4;
+    if (this.kind === "sks") return key.subkeys.some(isOdd) ? undefined : key;
+    if (this.kind === "pksd") {
+      if (!isNamed) return undefined;
+      return { ...key, subkeys: key.subkeys.filter((one) => !isOdd(one)).slice(0, 1) };
+    }
+    const isBound = ({ signatures }: Component) =>
+      signatures.some((one) => isSelfSignature(key, one));
+    const [userIds, subkeys] = [key.userIds.filter(isBound), key.subkeys.filter(isBound)];
+    const isAny = userIds.length > 0 || this.#keys.has(key.fingerprint);
+    return isAny ? { ...key, userIds, subkeys } : undefined;
   }
 
   /** A component with those of its signatures that are new; undefined when nothing of it is. */
@@ -131,8 +266,11 @@ export class LegacySite implements MailHost {
   }
 
   #compose(key: TransferableKey, to: string, trail: readonly string[]): string {
-    const armor = encodeArmor(encodeKey(key)).replaceAll(/\r?\n/g, "\r\n");
-    if (this.kind === "hockeypuck") return `Subject: ADD\r\n\r\n${armor}`;
+    if (this.kind !== "hockeypuck") return this.#incremental(key, to, trail);
+    return `Subject: ADD\r\n\r\n${armorOf(key)}`;
+  }
+
+  #incremental(key: TransferableKey, to: string, trail: readonly string[]): string {
     return [
       `To: ${to}`,
       `From: PGP Key Server Administrator <${this.address}>`,
@@ -143,13 +281,17 @@ export class LegacySite implements MailHost {
       "MIME-Version: 1.0",
       "Content-type: application/pgp-keys",
       "",
-      armor,
+      armorOf(key),
     ].join("\r\n");
   }
 }
 
 export function addressOf(name: string): string {
   return `keys@${name}.example`;
+}
+
+function armorOf(key: TransferableKey): string {
+  return encodeArmor(encodeKey(key)).replaceAll(/\r?\n/g, "\r\n");
 }
 
 /** Whether a packet has a header that pksd cannot read. */

@@ -4,18 +4,27 @@
  * simulation is worth as much as it finds of them: a mutant that survives is a hole in the checks.
  */
 import { Lane, type LaneRun } from "../../src/delivery/lane.js";
+import { KeyIntake, type Submission } from "../../src/intake/key-intake.js";
 import { FetchTracker } from "../../src/kx/fetch-tracker.js";
 import { LogIdentity } from "../../src/kx/log-identity.js";
 import type { Announcement } from "../../src/kx/messages.js";
 import type { WirePosition } from "../../src/kx/receive-state.js";
 import { ReceiveState } from "../../src/kx/receive-state.js";
 import { Bounces } from "../../src/log/bounces.js";
+import { Exceptions, type NewException } from "../../src/log/exceptions.js";
+import { Lanes } from "../../src/log/lanes.js";
+import { PacketMemory } from "../../src/log/packet-memory.js";
 import { Pending } from "../../src/log/pending.js";
+import { Skeletons } from "../../src/log/remembered.js";
 import { Retention, type RetentionLimits } from "../../src/log/retention.js";
+import { Trails } from "../../src/log/trail.js";
+import { UpdateLog } from "../../src/log/update-log.js";
 import { Announcements } from "../../src/peering/announcements.js";
 import { Receiving, type Store } from "../../src/peering/receiving.js";
-import type { UpdateHash } from "../../src/update.js";
+import type { Seq, UpdateHash } from "../../src/update.js";
 import { SimIntake } from "./intake.js";
+import { SimHkpServer } from "./local.js";
+import { LOCAL } from "./process.js";
 import { DURABLE, type StoreOptions } from "./store.js";
 import { presentOnlooker } from "./taps.js";
 
@@ -83,6 +92,22 @@ function saveAhead(name: string, hash: UpdateHash | undefined): void {
   const row = log?.lanes.get(name);
   if (row !== undefined && last !== undefined && last.seq > row.cursor) {
     log?.lanes.save(name, { ...row, cursor: last.seq });
+  }
+}
+
+/** Exceptions of some kind are not stored. */
+function withoutRows(isLost: (row: NewException) => boolean): () => void {
+  return exchange(Exceptions, "set", (original) => (self, row) => {
+    return isLost(row as NewException) ? 0 : original(self, row);
+  });
+}
+
+/** The run of a lane that takes every failure for one of the site. */
+function* blaming(run: LaneRun): LaneRun {
+  for (let next = run.next(undefined); next.done !== true; ) {
+    const outcome = yield next.value;
+    const isFailure = outcome?.kind === "temporary";
+    next = run.next(isFailure ? { ...outcome, about: "neighbour" } : outcome);
   }
 }
 
@@ -310,6 +335,109 @@ export const MUTANTS: readonly Mutant[] = [
     name: "bounce-ignored",
     bug: "what comes back is not sent again",
     plant: () => exchange(Bounces, "note", () => () => {}),
+  },
+  {
+    name: "old-hash",
+    bug: "what policy left of an announced update is announced under the hash of the whole",
+    plant: () =>
+      exchange(Receiving, "stores", (original) => (self) => {
+        const stores = original(self) as Store[];
+        return stores.map((store) => ({
+          ...store,
+          arrivals: store.arrivals.map((arrival) => {
+            const hash = arrival.cutFrom?.hash ?? arrival.update.hash;
+            return { ...arrival, update: { ...arrival.update, hash } };
+          }),
+        }));
+      }),
+  },
+  {
+    name: "no-news",
+    bug: "an update is appended although all its packets are known",
+    plant: () => exchange(PacketMemory, "knowsAll", () => () => false),
+  },
+  {
+    name: "refused-forgotten",
+    bug: "an update that a site refused leaves no exception",
+    plant: () => withoutRows(({ state }) => state === "refused"),
+  },
+  {
+    name: "failed-forgotten",
+    bug: "an update that fails three times is given up without an exception",
+    plant: () => withoutRows(({ reason }) => reason === "failed"),
+  },
+  {
+    name: "duplicate-closed",
+    bug: "a key that comes again is not offered to the sites that did not take it",
+    plant: () => exchange(UpdateLog, "cameAgain", () => () => {}),
+  },
+  {
+    name: "offered-always",
+    bug: "a key that comes again is offered at once, however often it comes",
+    plant: () => {
+      let hours = 0;
+      return exchange(Exceptions, "cameAgain", (original) => (self, key, now, covers) => {
+        hours += 2;
+        return original(self, key, Number(now) + hours * 3_600_000, covers);
+      });
+    },
+  },
+  {
+    name: "stranger-believed",
+    bug: "sites that a stranger names in a trail are taken to have the update",
+    plant: () =>
+      exchange(KeyIntake, "read", (original) => (self, submission) => {
+        return original(self, { ...(submission as Submission), isKnown: true });
+      }),
+  },
+  {
+    name: "claim-after-try",
+    bug: "a claim settles an update that its site did not take",
+    plant: () =>
+      exchange(Trails, "extend", () => (self, seq, more) => {
+        const holders = (more as string[]).map((address) => ({ seq: seq as Seq, address }));
+        (self as Trails).note(holders);
+      }),
+  },
+  {
+    name: "lane-blamed",
+    bug: "a failure of one update counts as the site's, and the lane waits for it",
+    plant: () => exchange(Lane, "run", (original) => (self) => blaming(original(self) as LaneRun)),
+  },
+  {
+    name: "bare-pieces",
+    bug: "mails have only the packets of their update, nothing of the skeleton",
+    plant: () => exchange(Skeletons, "get", () => () => undefined),
+  },
+  {
+    name: "ignored-is-taken",
+    bug: "a key that Hockeypuck lists as ignored or updated counts as taken",
+    plant: () =>
+      exchange(SimHkpServer, "judge", () => (_, words) => {
+        return { kind: "delivered", how: "taken", reply: words };
+      }),
+  },
+  {
+    name: "renamed-anew",
+    bug: "a site that is given another name starts at the end of the log",
+    plant: () => exchange(Lanes, "open", (original) => (self, site) => original(self, site, {})),
+  },
+  {
+    name: "local-no-retry",
+    bug: "what the keyserver beside the gateway did not take is not tried again",
+    plant: () =>
+      exchange(Exceptions, "next", (original) => (self, site) => {
+        return site === LOCAL ? undefined : original(self, site);
+      }),
+  },
+  {
+    name: "unblock-closed",
+    bug: "the end of a block does not reopen what was withheld",
+    plant: () =>
+      all(
+        exchange(Exceptions, "unblocked", () => () => 0),
+        exchange(Exceptions, "blockedKeys", () => () => []),
+      ),
   },
 ];
 

@@ -8,8 +8,9 @@
 import type { RetentionLimits } from "../../src/log/retention.js";
 import type { Schedule } from "../../src/schedule.js";
 import { Dice } from "./dice.js";
-import type { LegacyKind } from "./legacy.js";
+import { EVEN, type LegacyKind, type Temper } from "./legacy.js";
 import { LIES, type Lie } from "./liar.js";
+import { POLICIES, type PolicyName } from "./policies.js";
 import type { PostalOptions } from "./postal.js";
 import type { StreamOptions } from "./streams.js";
 
@@ -36,16 +37,34 @@ export const FAULTS = [
 ] as const;
 export type Fault = (typeof FAULTS)[number];
 
+/** What sites, strangers and operators do to lanes, by what it is called in the trace. */
+export const TROUBLE = [
+  "site down",
+  "site renamed",
+  "stranger claims",
+  "neighbour claims",
+  "repeats",
+  "block",
+  "skip",
+  "retry",
+  "forget",
+] as const;
+export type Trouble = (typeof TROUBLE)[number];
+
 export interface GatewayPlan {
   readonly name: string;
   readonly skewMs: number;
   /** Empty for a gateway that is honest. */
   readonly lies: readonly Lie[];
+  /** What the keyserver beside it does with some keys; undefined when there is none. */
+  readonly local: Temper | undefined;
+  readonly policy: PolicyName;
 }
 
 export interface LegacyPlan {
   readonly name: string;
   readonly kind: LegacyKind;
+  readonly temper: Temper;
 }
 
 export interface WorldOptions {
@@ -70,6 +89,10 @@ export interface WorldOptions {
   readonly sharedRelay: boolean;
   readonly streams: StreamOptions;
   readonly postal: PostalOptions;
+  /** The same for what sites, strangers and operators do. */
+  readonly trouble: Partial<Record<Trouble, number>>;
+  /** Whether users hand all keys in again in the end, whole. */
+  readonly again: boolean;
   /** Mean time between two faults of a kind; a kind that is not here does not happen. */
   readonly faults: Partial<Record<Fault, number>>;
   /** Whether servers stay away for longer than bodies are kept. */
@@ -82,7 +105,13 @@ export function optionsOf(seed: number, size: "small" | "large" = "large"): Worl
   const isSmall = size === "small";
   const isLong = dice.chance(isSmall ? 0.01 : 0.06);
   const count = dice.int(2, isSmall ? 3 : 5);
-  const gateways = Array.from({ length: count }, (_, n) => gatewayPlan(`gw${n}`, [], dice));
+  // Dice of their own, as below.
+  const policies = new Dice(seed).fork("policies");
+  const differ = policies.chance(0.35);
+  const gateways = Array.from({ length: count }, (_, n) => {
+    const policy = differ && policies.chance(0.5) ? policies.pick(POLICIES.slice(1)) : "all";
+    return { ...gatewayPlan(`gw${n}`, [], dice), policy };
+  });
   const links = linked(gateways, dice);
   const liars = dice.chance(isSmall ? 0.25 : 0.35) ? dice.int(1, isSmall ? 1 : 2) : 0;
   for (let n = liars; n > 0; n -= 1) {
@@ -94,9 +123,10 @@ export function optionsOf(seed: number, size: "small" | "large" = "large"): Worl
     gateways.push(liar);
   }
   const sites = dice.chance(0.7) ? dice.int(1, isSmall ? 2 : 3) : 0;
-  const kinds: readonly LegacyKind[] = ["pksd", "pksd", "sks", "hockeypuck"];
+  const kinds: readonly LegacyKind[] = ["pksd", "pksd", "sks", "verifier", "hockeypuck"];
+  const delivery = dice.fork("delivery");
   const legacy = Array.from({ length: sites }, (_, n) => {
-    return { name: `site${n}`, kind: dice.pick(kinds) };
+    return { name: `site${n}`, kind: dice.pick(kinds), temper: temperOf(delivery) };
   });
   const limits = isLong
     ? { retainMs: 3 * HOUR_MS, rememberMs: 24 * HOUR_MS }
@@ -116,6 +146,12 @@ export function optionsOf(seed: number, size: "small" | "large" = "large"): Worl
     // A world that loses disks all the time has little left to be consistent about.
     const isOn = dice.chance(fault === "disk lost" ? 0.15 : 0.4);
     if (isOn) faults[fault] = dice.span(mean / 2, mean * 4);
+  }
+  const trouble: Partial<Record<Trouble, number>> = {};
+  for (const kind of TROUBLE) {
+    // What is forgotten or loses its place is not held against anybody: not in all worlds.
+    const isOn = delivery.chance(kind === "forget" ? 0.1 : 0.4);
+    if (isOn) trouble[kind] = delivery.span(mean / 2, mean * 4);
   }
   const share = (most: number) => (dice.chance(0.4) ? dice.next() * most : 0);
   return {
@@ -152,6 +188,8 @@ export function optionsOf(seed: number, size: "small" | "large" = "large"): Worl
       slowMs: dice.span(MINUTE_MS, isLong ? 2 * HOUR_MS : HOUR_MS),
       lifetimeMs: isLong ? 6 * HOUR_MS : 120 * HOUR_MS,
     },
+    trouble,
+    again: delivery.chance(0.5),
     faults,
     isLong,
   };
@@ -159,7 +197,17 @@ export function optionsOf(seed: number, size: "small" | "large" = "large"): Worl
 
 function gatewayPlan(name: string, lies: readonly Lie[], dice: Dice): GatewayPlan {
   const skewMs = dice.chance(0.5) ? dice.int(-120, 120) * 1000 : 0;
-  return { name, skewMs, lies };
+  const own = dice.fork(`local of ${name}`);
+  const hasLocal = lies.length === 0 && own.chance(0.3);
+  const local = hasLocal ? temperOf(own) : undefined;
+  return { name, skewMs, lies, local, policy: "all" };
+}
+
+/** Half of the servers take whatever they can read. */
+function temperOf(dice: Dice): Temper {
+  if (dice.chance(0.5)) return EVEN;
+  const [refuses, fails] = [dice.pick([0, 0.2, 0.5]), dice.pick([0, 0.1, 0.3])];
+  return { refuses, fails, relents: dice.chance(0.6) };
 }
 
 /** A tree over all, and some more: no liar is in it, so honest gateways reach each other. */

@@ -4,7 +4,8 @@
  * refused or has become too old. Faults, by chance and only while they are on: it takes nothing for
  * now, it takes a mail and its answer is lost, a host's answer is lost so that it comes twice,
  * it bounces what it took, it loses it (only in worlds that allow for that, since a mail network
- * that loses cannot converge), or it takes its time.
+ * that loses cannot converge), or it takes its time. It asks the host about each mail while the
+ * sender waits, so a site that is down, or has something against the keys in it, says so there.
  */
 import type { Outcome } from "../../src/delivery/relay.js";
 import type { Dice } from "./dice.js";
@@ -29,6 +30,10 @@ export interface MailHost {
   readonly domain: string;
   /** Answers once, later or at once; undefined when the connection broke. */
   deliver(mail: Mail, answer: (answer: Answer | undefined) => void): void;
+  /** What its mail system has against a mail at the end of DATA; nothing when it takes it. */
+  screen?(mail: Mail): { readonly code: number; readonly words: string } | undefined;
+  /** Whether it takes no connection at present. */
+  readonly isDown?: boolean;
 }
 
 export interface PostalOptions {
@@ -91,6 +96,20 @@ export class Postal {
   handOver(mail: Mail, isAlive: () => boolean, answer: (outcome: Outcome) => void): void {
     this.#queue.after(this.#dice.span(...ANSWER_MS), `relay hears ${mail.from}`, () => {
       if (!isAlive() && this.#dice.chance(0.5)) return;
+      const host = this.#hostOf(mail);
+      if (host?.isDown === true) {
+        const words = "relay: 4.4.1 no connection to that site";
+        return answer({ kind: "temporary", about: "neighbour", code: 421, words });
+      }
+      const said = host?.screen?.(mail);
+      if (said !== undefined) {
+        this.#trace.sometimes(said.code >= 500 ? "site refuses a key" : "site fails on a key");
+        return answer(
+          said.code >= 500
+            ? { kind: "refused", ...said }
+            : { kind: "temporary", about: "update", ...said },
+        );
+      }
       if (this.#fault("refusesForNow")) {
         return answer({
           kind: "temporary",
@@ -130,9 +149,12 @@ export class Postal {
     this.#queue.after(delay, `mail to ${mail.recipient}`, () => this.#attempt(mail, since));
   }
 
+  #hostOf({ recipient }: Mail): MailHost | undefined {
+    return this.#hosts.get(recipient.slice(recipient.lastIndexOf("@") + 1).toLowerCase());
+  }
+
   #attempt(mail: Mail, since: number): void {
-    const domain = mail.recipient.slice(mail.recipient.lastIndexOf("@") + 1).toLowerCase();
-    const host = this.#hosts.get(domain);
+    const host = this.#hostOf(mail);
     if (host === undefined) return this.#giveBack(mail, 550, "5.1.2 no such domain");
     // Old keyservers do not read what comes back: a bounce to them is a loss.
     if (mail.sender.startsWith("bounces") && this.#fault("bounces")) {

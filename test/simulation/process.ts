@@ -4,7 +4,7 @@
  * lost in a crash and nothing else. All that it does happens in steps of its gateway.
  */
 import type { Clock } from "../../src/clock.js";
-import { RelayDelivery } from "../../src/delivery/delivery-method.js";
+import { provenBy, RelayDelivery } from "../../src/delivery/delivery-method.js";
 import { Lane, type LaneRun } from "../../src/delivery/lane.js";
 import type { Outcome } from "../../src/delivery/relay.js";
 import type { Diagnostics } from "../../src/diagnostics.js";
@@ -12,25 +12,37 @@ import { Trouble } from "../../src/errors.js";
 import type { UpdateLog } from "../../src/log/update-log.js";
 import { LogGuard } from "../../src/log-guard.js";
 import { verpSender } from "../../src/mail/verp.js";
+import { isSameAddress } from "../../src/mail-address.js";
 import { type Action, Exchange } from "../../src/peering/exchange.js";
 import type { Store } from "../../src/peering/receiving.js";
+import { Policy } from "../../src/policy.js";
 import type { Seq, UpdateHash } from "../../src/update.js";
 import { UPKEEP_LIMITS, Upkeep } from "../../src/upkeep.js";
 import { append } from "../peering/stores.js";
 import { type DoorWays, SimDoor } from "./door.js";
 import type { GatewaySettings } from "./gateway.js";
 import { type Acknowledged, SimIntake } from "./intake.js";
+import { addressOf } from "./legacy.js";
+import { type Offer, SimHkp } from "./local.js";
+import { settingsFor } from "./policies.js";
 import type { Mail } from "./postal.js";
 import type { Event } from "./queue.js";
 import type { Line } from "./streams.js";
 
 const MAIL_BYTES = 128_000;
+/** The lane of the keyserver beside the gateway. */
+export const LOCAL = "local";
+const LOCAL_RETRY = [5000, 15_000, 60_000, 10 * 60_000] as const;
+/** An outcome that a part does not wait for. */
+const LATER = new Proxy({}, { get: () => () => {} }) as never;
 
 /** What the process needs from its gateway. */
 export interface ProcessWays extends Omit<DoorWays, "now" | "random" | "store"> {
   acknowledged: Acknowledged;
   /** Hands a mail to the relay; `answered` is a step of this process, if it still lives then. */
   handOver(mail: Mail, updates: readonly UpdateHash[], answered: (outcome: Outcome) => void): void;
+  /** Offers packets to the keyserver beside the gateway, if there is one. */
+  readonly local: ((offer: Offer, answered: (outcome: Outcome) => void) => void) | undefined;
   /** At most so many milliseconds until a group of mails is committed. */
   commitMs(): number;
   /** Milliseconds that a batch takes to the log, or its outcome back; drawn for each. */
@@ -55,9 +67,10 @@ export class Process {
   readonly #clock: Clock;
   readonly #ways: ProcessWays;
   readonly #upkeep: Upkeep;
-  readonly #lanes: readonly Driven[];
+  readonly #lanes: Driven[];
   #hasGrown = false;
   #outbox: Mail | undefined;
+  #offer: Offer | undefined;
 
   /** Throws `Trouble` when the log cannot be used. */
   constructor(
@@ -72,7 +85,8 @@ export class Process {
     this.#clock = clock;
     this.#ways = ways;
     const peers = settings.peers.map(({ name }) => name);
-    this.exchange = new Exchange({ log, clock, diagnostics }, { peers, observing: false });
+    const rules = new Policy(settingsFor(settings.policy), log, clock);
+    this.exchange = new Exchange({ log, clock, diagnostics, rules }, { peers, observing: false });
     this.door = new SimDoor(settings.peers, this.exchange, settings.reconnect, {
       ...ways,
       store: (store) => this.#store(store),
@@ -83,15 +97,20 @@ export class Process {
       bounce: `bounces@${addresses.domain}`,
       neighbours: settings.senders,
       candidates: (host: string) =>
-        settings.senders.filter(({ name }) => settings.sharedRelay || name === host),
+        settings.senders.filter(({ mail = "" }) => {
+          return settings.sharedRelay || isSameAddress(mail, addressOf(host));
+        }),
     };
-    this.intake = new SimIntake(intake, log, clock, diagnostics, ways.acknowledged, (commit) => {
+    const { acknowledged } = ways;
+    this.intake = new SimIntake(intake, log, clock, diagnostics, rules, acknowledged, (commit) => {
       ways.later(ways.commitMs(), "commits", () => commit());
     });
     this.#upkeep = new Upkeep({ log, clock, diagnostics }, () => settings.limits);
     const guard = new LogGuard("egress", clock, diagnostics);
+    const names = [...settings.sites.map(({ name }) => name), LOCAL];
+    const components = { log, clock, diagnostics, guard };
+    const { domain, address } = addresses;
     this.#lanes = settings.sites.map(({ name, mail: to = "" }) => {
-      const { domain, address } = addresses;
       const envelope = { to, from: address, site: address, maxBytes: MAIL_BYTES };
       const sender = (first: Seq, last: Seq) =>
         verpSender(`bounces@${domain}`, name, first, last, log.bounces.secret);
@@ -99,14 +118,39 @@ export class Process {
         // Nothing can be awaited here: the mail is taken out of the box, the answer comes later.
         deliver: (raw, from, recipient) => {
           this.#outbox = { from: settings.name, sender: from, recipient, raw };
-          return undefined as never;
+          return LATER;
         },
         close: () => {},
       });
-      const site = { name, address: to, retry: settings.retry, observing: false };
-      const lane = new Lane({ log, method, clock, diagnostics, guard }, site);
-      return { lane, run: lane.run(), wake: undefined, isDelivering: false };
+      const { retry } = settings;
+      const site = { name, address: to, retry, observing: false, names, rules };
+      return driven(new Lane({ ...components, method }, site));
     });
+    const { local } = ways;
+    if (local === undefined) return;
+    const method = new SimHkp((offer) => {
+      this.#offer = offer;
+    });
+    const beside = { name: LOCAL, address: undefined, retry: LOCAL_RETRY, observing: false, rules };
+    this.#lanes.push(driven(new Lane({ ...components, method }, beside)));
+  }
+
+  /** The lanes, for the operator's orders. */
+  get lanes(): Lane[] {
+    return this.#lanes.map(({ lane }) => lane);
+  }
+
+  /** An order of the operator, which ends what its lane waits for. */
+  order(name: string, give: (lane: Lane) => void): void {
+    const found = this.#lanes.find(({ lane }) => lane.name === name);
+    if (found === undefined) return;
+    try {
+      give(found.lane);
+    } catch (error) {
+      // A full disk, as the operator is told.
+      if (!(error instanceof Trouble)) throw error;
+    }
+    if (!found.isDelivering) this.#drive(found, undefined);
   }
 
   /** Whether every lane has read all there is and nothing waits to be sent again. */
@@ -183,12 +227,20 @@ export class Process {
       const { name } = lane.lane;
       lane.wake = this.#ways.later(step.ms, `lane ${name}`, () => this.#drive(lane, undefined));
     } else if (step.type === "deliver") {
-      step.part.deliver();
-      const mail = this.#outbox;
+      const { part, updates } = step;
+      void part.deliver();
+      const [mail, offer] = [this.#outbox, this.#offer];
       this.#outbox = undefined;
-      if (mail === undefined) throw new Error("a part without a mail");
+      this.#offer = undefined;
       lane.isDelivering = true;
-      this.#ways.handOver(mail, step.updates, (answer) => this.#drive(lane, answer));
+      const answered = (answer: Outcome) => this.#drive(lane, answer);
+      if (offer !== undefined) this.#ways.local?.(offer, answered);
+      else if (mail === undefined) throw new Error("a part without a mail");
+      else this.#ways.handOver(mail, updates, (said) => answered(provenBy(part, said)));
     }
   }
+}
+
+function driven(lane: Lane): Driven {
+  return { lane, run: lane.run(), wake: undefined, isDelivering: false };
 }

@@ -58,7 +58,8 @@ export class Wiretap {
     this.#announced.set(line, number);
     if (last === undefined) return;
     for (let missing = last + 1; missing < number; missing += 1) {
-      if (log.entry(missing as Seq) === undefined) continue;
+      const entry = log.entry(missing as Seq);
+      if (entry === undefined || this.#ledger.isUncarried(entry.hash)) continue;
       const text = `${this.#ledger.name} says ${number} on line ${line} after ${last}`;
       throw new Violation("announcements leave no gap", text);
     }
@@ -81,6 +82,11 @@ export class Wiretap {
       const text = `${recipient} is in the trail of its mail`;
       throw new Violation("never mailed to a site in the trail", text);
     }
+  }
+
+  /** A key is posted to the keyserver beside it. */
+  posted(): void {
+    this.#count("post");
   }
 
   #count(kind: string): void {

@@ -11,13 +11,16 @@ import { Gateway, type GatewaySettings, type Surroundings } from "./gateway.js";
 import { Violation } from "./ledger.js";
 import { addressOf, LegacySite } from "./legacy.js";
 import { Liar } from "./liar.js";
-import { armored, contentOf, Keys, type News } from "./material.js";
-import type { WorldOptions } from "./options.js";
-import { Postal } from "./postal.js";
+import { armored, isOfSubkey, Keys, type News } from "./material.js";
+import type { GatewayPlan, WorldOptions } from "./options.js";
+import { carries } from "./policies.js";
+import { type Answer, Postal } from "./postal.js";
+import { LOCAL } from "./process.js";
 import { EventQueue } from "./queue.js";
 import { DURABLE, Store, type StoreOptions } from "./store.js";
 import { type Host, Streams } from "./streams.js";
 import { type Counts, Trace } from "./trace.js";
+import { type Scene, Troubles } from "./trouble.js";
 
 const MINUTE_MS = 60_000;
 /** How long a world is waited for in which that may be in vain. */
@@ -34,6 +37,10 @@ const PHANTOMS_MS = 6 * 60 * MINUTE_MS;
 const REST_MS = 15 * MINUTE_MS;
 /** How long it must be silent then. */
 const SILENCE_MS = 15 * MINUTE_MS;
+
+/** How often all keys come again, and how far apart: a site is offered a key once an hour. */
+const ROUNDS = 4;
+const ROUND_MS = 65 * MINUTE_MS;
 
 export interface Outcome {
   readonly seed: number;
@@ -74,6 +81,15 @@ export function runWorld(options: WorldOptions, { print, store }: RunOptions = {
   return { seed, failure, hash, simulatedMs, events, updates, counts: trace.counts };
 }
 
+/** A server that gets updates from gateways. */
+interface Target {
+  readonly site: LegacySite;
+  /** What it is called in the reports of its gateways. */
+  readonly name: string;
+  readonly partners: readonly Gateway[];
+  readonly isLocal: boolean;
+}
+
 class World {
   readonly #options: WorldOptions;
   readonly #trace: Trace;
@@ -86,6 +102,9 @@ class World {
   readonly #honest: readonly Gateway[];
   readonly #liars: readonly Liar[];
   readonly #legacy: readonly LegacySite[];
+  readonly #targets: readonly Target[];
+  readonly #troubles: Troubles;
+  readonly #uncarried = new Set<string>();
   /** What somebody was told is safe, and when it was handed in. */
   #promised: { readonly news: News; readonly at: number }[] = [];
   events = 0;
@@ -101,20 +120,26 @@ class World {
     this.#queue = queue;
     this.#streams = new Streams(queue, dice.fork("streams"), options.streams);
     this.#postal = new Postal(queue, dice.fork("postal"), trace, options.postal);
-    this.#keys = new Keys(dice.fork("keys"));
+    const differ = options.gateways.some(({ policy }) => policy !== "all");
+    this.#keys = new Keys(dice.fork("keys"), differ);
     const around: Surroundings = {
       queue,
       trace,
       streams: this.#streams,
       postal: this.#postal,
+      uncarried: this.#uncarried,
       host: (name) => this.#host(name),
       honest: (name) => this.#honest.find((one) => one.name === name)?.ledger,
     };
     const liars: Liar[] = [];
-    this.#gateways = options.gateways.map(({ name, skewMs, lies }) => {
+    const locals = new Map<string, LegacySite>();
+    this.#gateways = options.gateways.map(({ name, skewMs, lies, local, policy }) => {
       const own = dice.fork(name);
+      const beside = local && new LegacySite(`local-${name}`, "verifier", [], this.#postal, local);
+      if (beside !== undefined) locals.set(name, beside);
       const disk = new Store(own.fork("disk"), store);
-      const gateway = new Gateway(settingsOf(name, skewMs, options), disk, around, own);
+      const settings = settingsOf(name, { skewMs, policy }, options);
+      const gateway = new Gateway(settings, disk, around, own, beside);
       if (lies.length > 0) {
         const liar = new Liar(lies, queue, own.fork("lies"), trace, new Keys(own.fork("bogus")));
         liars.push(liar);
@@ -130,12 +155,39 @@ class World {
     });
     this.#liars = liars;
     this.#honest = this.#gateways.filter(({ mangle }) => mangle === undefined);
-    this.#legacy = options.legacy.map(({ name, kind }) => {
+    this.#legacy = options.legacy.map(({ name, kind, temper }) => {
       const partners = partnersOf(name, options).map((one) => ({ address: addressOf(one) }));
-      const site = new LegacySite(name, kind, partners, this.#postal);
+      const site = new LegacySite(name, kind, partners, this.#postal, temper);
       this.#postal.register(site);
       return site;
     });
+    const takers = this.#legacy.filter(({ kind }) => kind !== "hockeypuck");
+    this.#targets = [
+      ...takers.map((site) => {
+        const names = partnersOf(site.name, options);
+        const partners = this.#honest.filter((one) => names.includes(one.name));
+        return { site, name: site.name, partners, isLocal: false };
+      }),
+      ...this.#honest.flatMap((gateway) => {
+        const site = locals.get(gateway.name);
+        return site === undefined
+          ? []
+          : [{ site, name: LOCAL, partners: [gateway], isLocal: true }];
+      }),
+    ];
+    const { trouble: every, isLong } = options;
+    const scene: Scene = {
+      queue,
+      trace,
+      gateways: this.#honest,
+      sites: this.#legacy,
+      locals: [...locals.values()],
+      uncarried: this.#uncarried,
+      bring: (where, trail) => this.#bring(where, trail),
+      wholes: () => this.#keys.wholes(),
+    };
+    const { outageMs } = planOf({}, isLong);
+    this.#troubles = new Troubles({ every, outageMs }, scene, dice.fork("trouble"));
   }
 
   get now(): number {
@@ -160,11 +212,16 @@ class World {
     }
     this.#bringUpdates();
     faults.start();
+    this.#troubles.start();
     this.#pass(safetyMs);
     this.#trace.line(this.now, "the faults are over");
     faults.stop();
+    this.#troubles.stop();
+    for (const { site } of this.#targets) site.relent();
     this.#postal.heal();
     this.#converge();
+    if (this.#options.again && this.#options.postal.loses === 0) this.#handInAgain();
+    for (const { site } of this.#targets) site.settle();
     for (const liar of this.#liars) liar.isQuiet = true;
     this.#silence();
   }
@@ -206,7 +263,7 @@ class World {
     }
   }
 
-  #bring(where?: Gateway): void {
+  #bring(where?: Gateway, trail: readonly string[] = []): void {
     const news = this.#keys.next();
     const places = [...this.#honest, ...this.#legacy];
     const place = where ?? this.#dice.pick(places);
@@ -217,9 +274,10 @@ class World {
       if (place.submit(news.key)) this.#promise(news, at);
       return;
     }
-    place.submit(armored(news.key), (answer) => {
+    const taken = (answer: Answer) => {
       if (answer === "taken") this.#promise(news, at);
-    });
+    };
+    place.submit(armored(news.key), taken, trail);
   }
 
   #promise(news: News, at: number): void {
@@ -231,8 +289,7 @@ class World {
   #release(lost: Gateway): void {
     const others = this.#honest.filter((one) => one !== lost);
     this.#promised = this.#promised.filter(({ news }) => {
-      const pieces = contentOf(news.key);
-      return others.some(({ ledger }) => pieces.every((piece) => ledger.content.has(piece)));
+      return others.some(({ ledger }) => news.pieces.every((piece) => ledger.content.has(piece)));
     });
   }
 
@@ -276,37 +333,123 @@ class World {
   /** The first thing that somebody should have and has not. */
   #missing(healedAt: number): string | undefined {
     const youngerThan = healedAt - this.#options.limits.retainMs / 2;
-    const wanted = new Set<string>();
-    for (const { ledger } of this.#honest) {
-      for (const [hash, at] of ledger.stored) if (at >= youngerThan) wanted.add(hash);
-    }
-    for (const { name, ledger, isUp } of this.#honest) {
+    for (const gateway of this.#honest) {
+      const { name, ledger, isUp } = gateway;
       if (!isUp) return `${name} is down`;
-      for (const hash of wanted) {
-        if (!ledger.stored.has(hash as never)) return `${name} has no ${hash}`;
+      for (const from of this.#honest) {
+        const { ledger: theirs } = from;
+        for (const [hash, at] of theirs.stored) {
+          if (at < youngerThan || ledger.holds(hash, theirs)) continue;
+          if (theirs.isUncarried(hash)) continue;
+          const lacking = ledger.lacking(hash, theirs)?.filter((piece) => {
+            return this.#isJoined(from, gateway, piece);
+          });
+          if (lacking?.length !== 0) return `${name} lacks packets of ${hash}: ${lacking?.[0]}`;
+        }
       }
     }
     if (this.#options.postal.loses > 0) return undefined;
-    return this.#missingContent(youngerThan);
+    return this.#missingContent(youngerThan, false);
   }
 
-  /** The same by what the keys hold, over all servers, since sites have no hashes. */
-  #missingContent(youngerThan: number): string | undefined {
-    const takers = this.#legacy.filter(({ kind }) => kind !== "hockeypuck");
-    for (const { news, at } of this.#promised) {
-      if (at < youngerThan) continue;
-      const pieces = contentOf(news.key);
-      for (const { name, ledger } of this.#honest) {
-        if (pieces.some((piece) => !ledger.content.has(piece))) return `${name} lacks ${news.name}`;
+  /** Whether a piece gets from one gateway to another by KX, over gateways that carry it. */
+  #isJoined(from: Gateway, to: Gateway, piece: string): boolean {
+    const takers = this.#honest.filter(({ settings }) => carries(settings.policy, piece));
+    if (takers.length === this.#honest.length) return true;
+    const { links } = this.#options;
+    const reached = new Set([from]);
+    for (const { name } of reached) {
+      for (const taker of takers) {
+        const isPeer = links.some((link) => link.includes(name) && link.includes(taker.name));
+        if (isPeer) reached.add(taker);
       }
-      for (const { name, content } of takers) {
-        // Refused for good, expired, or of a key without user id: the operator has been told.
-        const excuse = `${name} ${news.key.fingerprint}`;
-        if (this.#honest.some(({ ledger }) => ledger.excused.has(excuse))) continue;
-        if (pieces.some((piece) => !content.has(piece))) return `${name} lacks ${news.name}`;
+    }
+    return reached.has(to);
+  }
+
+  /** What of some news every gateway carries: the rest may get nowhere. */
+  #carried({ pieces }: News): string[] {
+    return pieces.filter((piece) => this.#isCarried(piece));
+  }
+
+  #isCarried(piece: string): boolean {
+    return this.#honest.every(({ settings }) => carries(settings.policy, piece));
+  }
+
+  /**
+   * The same by what the keys hold, over all servers, since sites have no hashes. `strictly` when
+   * all keys came again: then only what a server never takes is missing there.
+   */
+  #missingContent(youngerThan: number, strictly: boolean): string | undefined {
+    const { forgotten } = this.#troubles;
+    for (const { news, at } of this.#promised) {
+      const { fingerprint } = news.key;
+      if (at < youngerThan || forgotten.has(fingerprint)) continue;
+      if (!strictly && this.#uncarried.has(fingerprint)) continue;
+      for (const { name, ledger } of this.#honest) {
+        const missing = this.#carried(news).find((piece) => !ledger.content.has(piece));
+        if (missing !== undefined) return `${name} lacks ${news.name}: ${missing}`;
+      }
+      for (const target of this.#targets) {
+        if (isExcused(target, fingerprint, strictly)) continue;
+        const missing = this.#missingAt(target, news, strictly);
+        if (missing !== undefined) return `${target.site.name} lacks ${news.name}: ${missing}`;
       }
     }
     return undefined;
+  }
+
+  /** What of some news a server should have by its kind, and has not. */
+  #missingAt(target: Target, news: News, strictly: boolean): string | undefined {
+    const { site, partners, isLocal } = target;
+    const carried = this.#carried(news);
+    const missing = site.expected(carried).find((piece) => {
+      if (site.content.has(piece)) return false;
+      if (site.kind !== "verifier") return true;
+      const owns = this.#keys.selfSignaturesFor(piece);
+      // Without a self-signature, which some gateway does not carry, it is never taken.
+      if (owns.length > 0 && !owns.some((own) => this.#isCarried(own))) return false;
+      // A mail that went before the self-signature was known was dropped, and nobody said so. Of
+      // the keyserver beside a gateway it is known what it dropped.
+      const isComponent = piece.split("/").length === 2 && !isOfSubkey(piece);
+      const comesAgain = isComponent || (isLocal && strictly);
+      return partners.every(({ ledger: { order } }) => {
+        const known = Math.min(...owns.map((own) => order.get(own) ?? Infinity));
+        return known < Infinity && (comesAgain || known <= (order.get(piece) ?? 0));
+      });
+    });
+    if (missing !== undefined) return missing;
+    const { fingerprint } = news.key;
+    // Each mail must have shown the subkey: a single gateway has known it from the beginning.
+    const [gateway, ...others] = partners;
+    const isSafe = site.sites.length === 1 && others.length === 0 && !site.ownKeys.has(fingerprint);
+    if (site.kind !== "pksd" || gateway === undefined || !isSafe) return undefined;
+    const { firsts, former } = gateway.ledger;
+    const isKnown = former.length === 0 && firsts.get(fingerprint)?.some(isOfSubkey) === true;
+    return isKnown && !site.hasSubkey(fingerprint) ? "its subkey" : undefined;
+  }
+
+  /**
+   * Users hand all keys in again, whole, at each gateway, and once more after more than an hour as
+   * long as something is missing: then everybody has everything that it ever takes.
+   */
+  #handInAgain(): void {
+    const youngerThan = this.now - this.#options.limits.retainMs / 2;
+    let missing: string | undefined;
+    for (let round = 0; round < ROUNDS; round += 1) {
+      this.#troubles.finish();
+      this.#trace.line(this.now, "all keys are handed in again");
+      for (const gateway of this.#honest) {
+        for (const key of this.#keys.wholes()) gateway.submit(armored(key), () => {});
+      }
+      const beganAt = this.now;
+      while (this.now - beganAt < ROUND_MS) {
+        this.#pass(LOOK_MS);
+        missing = this.#missingContent(youngerThan, true);
+        if (missing === undefined) return;
+      }
+    }
+    throw new Violation("what comes again is delivered", `${missing}, ${ROUNDS} times handed in`);
   }
 
   /** Nothing moves any more: no mail, no announcement, no update. */
@@ -346,7 +489,19 @@ class World {
   }
 }
 
-function settingsOf(name: string, skewMs: number, options: WorldOptions): GatewaySettings {
+/** Whether a server may miss updates of a key, as the operators were told. */
+function isExcused({ site, name, partners }: Target, key: string, strictly: boolean): boolean {
+  if (!site.everTakes(key)) return true;
+  return partners.some(({ ledger: { expired, excused } }) =>
+    (strictly ? expired : excused).has(`${name} ${key}`),
+  );
+}
+
+function settingsOf(
+  name: string,
+  plan: Pick<GatewayPlan, "policy" | "skewMs">,
+  options: WorldOptions,
+): GatewaySettings {
   const dials = new Map<string, boolean>();
   for (const [from, to] of options.links) {
     if (from === name) dials.set(to, true);
@@ -360,13 +515,13 @@ function settingsOf(name: string, skewMs: number, options: WorldOptions): Gatewa
   const hold = holds ? { sites: takers.map((one) => one.name), bytes: 2 ** 30 } : undefined;
   return {
     name,
+    ...plan,
     peers: [...dials].map(([peer, dial]) => ({ name: peer, dial })),
     sites: takers.map((one) => neighbour(one.name)),
     senders: sites.map((one) => neighbour(one.name)),
     limits: { ...limits, hold },
     reconnect,
     retry,
-    skewMs,
     sharedRelay,
   };
 }

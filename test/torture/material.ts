@@ -20,12 +20,19 @@ export interface Made {
   readonly armor: string;
 }
 
-/** The n-th key of a seed; its one signature has `filler` octets. */
+/**
+ * The n-th key of a seed, which is in its user id if it is a word. Its one signature has `filler`
+ * octets.
+ */
 export function made(seed: number | string, n: number, filler = 100): Made {
+  const name =
+    typeof seed === "string"
+      ? `${seed} ${n} <${n}@made.example>`
+      : `Torture ${n} <${n}@torture.example>`;
   const digest = createHash("sha256").update(`${seed}/${n}`).digest();
   const packets = encodePackets([
     { tag: TAG.publicKey, body: Uint8Array.of(4, ...CREATED, ...ED25519, ...digest) },
-    { tag: TAG.userId, body: Buffer.from(`Torture ${n} <${n}@torture.example>`) },
+    { tag: TAG.userId, body: Buffer.from(name) },
     { tag: TAG.signature, body: signature(digest, filler) },
   ]);
   const [key] = readKeys(packets);

@@ -48,7 +48,7 @@ async function insertAndForget(context: Context, name: string, rounds: number) {
   for (let round = 0; round < rounds && goesOn(context, result.inserted, 3); round += 1) {
     const log = UpdateLog.open(path);
     const arrivals = Array.from({ length: batch }, (_, index) => arrival(result.inserted + index));
-    for (const { seq } of log.append(arrivals)) {
+    for (const { seq = 0 } of log.append(arrivals)) {
       if (seq <= highest) result.reused += 1;
       highest = Math.max(highest, seq);
     }
