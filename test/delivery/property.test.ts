@@ -141,7 +141,7 @@ const single = fc.oneof(
 
 type Step = typeof single extends fc.Arbitrary<infer T> ? T : never;
 
-/** A site in trouble: pieces come, something happens while they wait, and the site is well again. */
+/** A site in trouble: pieces come, something happens while they wait, the site is well again. */
 const trouble: fc.Arbitrary<Step[]> = fc
   .record({
     site: fc.nat(4),
