@@ -647,7 +647,9 @@ export class Lane {
     const now = this.#clock.now();
     const tries = again.tries + 1;
     const wait = delayMs(retry, tries - 1, this.#clock.random());
-    const row = { ...again, code, text: words, tries, nextAt: now + wait };
+    // After the clock was set back, a date that it has not reached again would mean "now".
+    const at = Math.min(again.at, now);
+    const row = { ...again, at, code, text: words, tries, nextAt: now + wait };
     this.#save({ attempt: 0, nextAt: 0, lastError: words, lastErrorAt: now }, () => {
       this.#log.exceptions.set(row);
     });

@@ -5,6 +5,7 @@
 import { describe, expect, test } from "vitest";
 import { admit } from "../../src/admit.js";
 import type { Outcome } from "../../src/delivery/relay.js";
+import { BounceIntake } from "../../src/ingress/bounce-intake.js";
 import type { Policy } from "../../src/policy.js";
 import { CARRY_ALL } from "../../src/policy.js";
 import type { Schedule } from "../../src/schedule.js";
@@ -69,6 +70,18 @@ describe("an update that fails for itself", () => {
     site.pass(HOUR);
     expect(site.hashes).toEqual([hash(1), hash(0)]);
     expect(states(site)).toEqual({ waiting: 0, refused: 0, withheld: 0 });
+  });
+
+  test("is not tried without end when the clock was set back since it was set aside", () => {
+    const site = new DrivenLane({ retry: DEFAULT }).start();
+    site.answer = onlyFor([0], ofUpdate());
+    site.add(0);
+    site.pass(20_000);
+    expect(states(site).waiting).toBe(1);
+    site.setBackMs = 5 * HOUR;
+    site.pass(3 * HOUR);
+    expect(site.seen.length).toBeLessThan(3 + 3 + 4);
+    expect(states(site).waiting).toBe(1);
   });
 
   test("is not what is wrong when the next one fails too: one at a time, by the schedule", () => {
@@ -378,6 +391,26 @@ describe("a neighbour that gets another name", () => {
     expect(site.diagnostics.all("lane-renamed")).toMatchObject([
       { neighbour: "new", former: "old" },
     ]);
+  });
+
+  test("gets what comes back under a name that it had", () => {
+    const first = new DrivenLane({ names: ["old"] }).start();
+    first.add(0);
+    const sender = first.taken[0]?.from ?? "";
+    first.stop();
+    const second = new DrivenLane({ after: first, name: "new", names: ["new"] }).start();
+    second.stop();
+    const site = new DrivenLane({ after: second, name: "newest", names: ["newest"] }).start();
+    const { log, clock, diagnostics } = site;
+    const settings = { bounce: "pgp-bounces@kx.example.org", neighbours: [{ name: "newest" }] };
+    const words = { status: "5.1.1", code: 550, words: "No such user" };
+    new BounceIntake({ log, clock, diagnostics }, settings).note(sender, {
+      kind: "site",
+      ...words,
+    });
+    expect(diagnostics.all("bounce")).toMatchObject([{ neighbour: "newest", reason: "site" }]);
+    site.pass(HOUR);
+    expect(site.hashes).toEqual([hash(0)]);
   });
 
   test("not while the old name is in the config, nor with another address", () => {

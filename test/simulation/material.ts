@@ -81,11 +81,15 @@ export class Keys {
     );
   }
 
-  /** The self-signature of the user id that a piece is or stands under, if it is another piece. */
-  selfSignatureOver(piece: string): string | undefined {
-    const [fingerprint, parent] = piece.split("/");
+  /**
+   * The self-signatures of which a server that verifies needs one to take a piece: that of the user
+   * id which the piece is or stands under, and else any of the key.
+   */
+  selfSignaturesFor(piece: string): string[] {
+    const [fingerprint = "", parent = ""] = piece.split("/");
     const own = this.#owns.get(`${fingerprint}/${parent}`);
-    return own === piece ? undefined : own;
+    if (own !== undefined) return [own];
+    return [...this.#owns.values()].filter((one) => one.startsWith(`${fingerprint}/`));
   }
 
   #fresh(): News {
