@@ -458,9 +458,12 @@ class World {
     const isOnItsWay = () =>
       this.#postal.waiting > 0 || this.#honest.some(({ process }) => !process?.lanesAreDone);
     // A slow mail may still be about, or one that is put off: what it brings is known by now.
-    while (isOnItsWay() && this.now - restsAt < this.#options.livenessMs) this.#pass(LOOK_MS);
-    this.#settlePhantoms();
-    this.#pass(REST_MS);
+    // So may what came again of a key that a site has refused: it is offered an hour after that.
+    do {
+      while (isOnItsWay() && this.now - restsAt < this.#options.livenessMs) this.#pass(LOOK_MS);
+      this.#settlePhantoms();
+      this.#pass(REST_MS);
+    } while (isOnItsWay() && this.now - restsAt < this.#options.livenessMs);
     for (const { wiretap } of this.#honest) wiretap.take();
     this.#pass(SILENCE_MS);
     for (const { name, wiretap } of this.#honest) {
