@@ -403,6 +403,52 @@ export const EVENTS = {
     text: "a neighbour is asked for its updates again",
     fields: { neighbour: "text", via: "text", days: "number?" },
   },
+  // Servers that are followed by recon.
+  "recon-up": {
+    level: "info",
+    text: "a server is followed by recon",
+    fields: { server: "text", version: "text", filters: "text", keys: "number" },
+  },
+  "recon-crawled": {
+    level: "info",
+    text: "all keys of a server are known; what changes from now on is fetched",
+    fields: { server: "text", keys: "number", start: "text" },
+  },
+  "recon-changes": {
+    level: "debug",
+    text: "keys of a server changed",
+    fields: { server: "text", fresh: "number", gone: "number" },
+  },
+  "recon-refused": {
+    level: "error",
+    text: "a server refuses recon",
+    fields: { server: "text", ...REMEDY },
+    isLimited: true,
+  },
+  "recon-down": {
+    level: "warn",
+    text: "a server cannot be followed by recon; it is tried again",
+    fields: { server: "text", ...REMEDY },
+    isLimited: true,
+  },
+  "recon-uneven": {
+    level: "warn",
+    text: "the counts of a server's recon tree do not add up; its changes are still looked for",
+    fields: { server: "text", sessions: "number" },
+    isLimited: true,
+  },
+  "recon-wrong": {
+    level: "warn",
+    text: "a server returned keys that were not asked for; they were not taken",
+    fields: { server: "text", problem: "text" },
+    isLimited: true,
+  },
+  "recon-missing": {
+    level: "warn",
+    text: "a key that a server lists cannot be fetched from it",
+    fields: { server: "text", md5: "text", problem: "text" },
+    isLimited: true,
+  },
   // Mail in.
   "mail-refused": {
     level: "warn",

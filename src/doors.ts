@@ -18,6 +18,7 @@ import { LOCAL_LANE, LocalDoor } from "./delivery/local-door.js";
 import { MailDoor } from "./delivery/mail-door.js";
 import { QuestionMailer } from "./delivery/mail-question.js";
 import type { Diagnostics } from "./diagnostics.js";
+import { ReconDoor } from "./following/recon-door.js";
 import { BounceIntake } from "./ingress/bounce-intake.js";
 import { HkpDoor } from "./ingress/hkp.js";
 import { MailIntake } from "./ingress/mail-intake.js";
@@ -121,6 +122,7 @@ export async function openDoors(config: Config, foundation: Foundation): Promise
     stops.push(unsubscribe);
 
     const certificates = new CertificateEnds(config);
+    let reconDoor: ReconDoor | undefined;
     const sources = {
       config,
       log,
@@ -130,6 +132,7 @@ export async function openDoors(config: Config, foundation: Foundation): Promise
       version: VERSION,
       lanes: () => [...(mailDoor?.status() ?? []), ...(localDoor ? [localDoor.status()] : [])],
       peers: () => kxDoor?.status() ?? [],
+      recon: () => reconDoor?.status() ?? [],
       certificates: () => certificates.list(),
       upkeep: () => upkeep.status(),
     };
@@ -152,6 +155,11 @@ export async function openDoors(config: Config, foundation: Foundation): Promise
       mailer?.close();
       await repairDoor.stop();
     });
+
+    const following = { log, keys, clock, diagnostics: counters };
+    reconDoor = new ReconDoor(following, { ...config, local: followedKeyserver(config) });
+    reconDoor.start();
+    senderStops.push(() => reconDoor?.stop());
 
     const answers = new MailAnswers({ log, intake: repairIntake }, config);
     const intake = new MailIntake({ keys, diagnostics: counters, answers });
@@ -296,6 +304,13 @@ function retryExceptions(name: string, site: LaneDriver | undefined, which: numb
 function localKeyserver({ local }: Config) {
   if (local?.type !== "hkp") return undefined;
   return { name: LOCAL_LANE, mail: local.address, url: local.url };
+}
+
+/** The local keyserver, if it can be one that is followed by recon: an onak or pksd is none. */
+function followedKeyserver({ local }: Config) {
+  if (local?.type !== "hkp" && local?.type !== "sks") return undefined;
+  const url = local.type === "hkp" ? local.url : undefined;
+  return { name: LOCAL_LANE, mail: local.address, url };
 }
 
 /**

@@ -62,6 +62,7 @@ const RECEIVED_BY = {
   hkp: "by HKP",
   repair: "by repair of a lost update",
   import: "by kxgw import",
+  recon: "by recon",
 } as const satisfies Record<Transport, string>;
 
 /** How an update was received: "by mail". */

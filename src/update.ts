@@ -39,9 +39,10 @@ export interface Update {
 
 /**
  * Which road an update came in by: "hkp" was posted to us, "repair" is a key that we asked a
- * keyserver for because an update was lost, "import" came from a keyring.
+ * keyserver for because an update was lost, "import" came from a keyring, "recon" is a key that we
+ * fetched because a server that is followed by recon has it.
  */
-export type Transport = "mail" | "kx" | "hkp" | "repair" | "import";
+export type Transport = "mail" | "kx" | "hkp" | "repair" | "import" | "recon";
 
 /** Where an update came from: the operator's name for the neighbour and the road. */
 export interface Origin {

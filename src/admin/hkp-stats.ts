@@ -53,7 +53,7 @@ export function hkpStats(sources: Sources) {
     ),
     Total: log.entries,
     Hourly: flow.hours.inMail.map((count, index) => ({
-      Inserted: [flow.hours.inKx, flow.hours.inHkp, flow.hours.inRepair].reduce(
+      Inserted: [flow.hours.inKx, flow.hours.inHkp, flow.hours.inRecon, flow.hours.inRepair].reduce(
         (sum, hours) => sum + (hours[index] ?? 0),
         count,
       ),

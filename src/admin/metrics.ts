@@ -7,6 +7,7 @@
  */
 import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from "prom-client";
 import { kindOf, type Outcome } from "../diagnostics.js";
+import type { FollowerStatus } from "../following/follower.js";
 import type { Count } from "../status/event-counters.js";
 import { savedOf } from "../status/flow.js";
 import type { NeighbourView } from "../status/neighbour-view.js";
@@ -128,6 +129,7 @@ export class Metrics {
     collectDefaultMetrics({ register: this.#registry });
     for (const family of FAMILIES) this.#counter(family);
     this.#neighbours();
+    this.#followed();
     this.#totals();
     const durations = new Histogram({
       name: "kxgw_delivery_duration_seconds",
@@ -252,6 +254,68 @@ export class Metrics {
       const peer = allPeers.find(({ name }) => name === neighbour.name);
       return viewOf(neighbour, { counters, lane, peer, now: clock.now() });
     });
+  }
+
+  /** Servers that are followed by recon, by the address in the configuration. */
+  #followed(): void {
+    const recon = () => this.#sources.recon?.() ?? [];
+    const family = (
+      Kind: typeof Gauge | typeof Counter,
+      name: string,
+      help: string,
+      value: (one: FollowerStatus) => number | undefined,
+    ) => {
+      new Kind({
+        name,
+        help,
+        labelNames: ["server"],
+        registers: [this.#registry],
+        collect() {
+          this.reset();
+          for (const one of recon()) {
+            const amount = value(one);
+            if (amount !== undefined) this.inc({ server: one.server }, amount);
+          }
+        },
+      });
+    };
+    family(
+      Gauge,
+      "kxgw_recon_up",
+      "1 if a server is followed by recon, 0 if it cannot be.",
+      (one) => (one.problem === undefined ? 1 : 0),
+    );
+    family(Gauge, "kxgw_recon_keys", "Keys that a followed server has.", ({ keys }) => keys);
+    family(
+      Gauge,
+      "kxgw_recon_wanted",
+      "Keys of a followed server that are to be fetched.",
+      ({ wanted }) => wanted,
+    );
+    family(
+      Gauge,
+      "kxgw_recon_complete_timestamp_seconds",
+      "Time of the last session after which all keys of a server were known.",
+      ({ wholeAt }) => (wholeAt === 0 ? undefined : wholeAt / 1000),
+    );
+    family(
+      Counter,
+      "kxgw_recon_sessions_total",
+      "Recon sessions with a server.",
+      ({ sessions }) => sessions,
+    );
+    family(
+      Counter,
+      "kxgw_recon_fetched_total",
+      "Keys that were fetched from a server because recon named them.",
+      ({ fetched }) => fetched,
+    );
+    family(
+      Counter,
+      "kxgw_recon_bytes_total",
+      "Bytes of recon with a server in both directions, without the keys.",
+      ({ octetsIn, octetsOut }) => octetsIn + octetsOut,
+    );
   }
 
   #totals(): void {

@@ -5,7 +5,13 @@
  * nothing is loaded from other hosts.
  */
 
-import { exceptionWords, observedWords, reasonWords, stateName } from "../status/neighbour-view.js";
+import {
+  exceptionWords,
+  observedWords,
+  reasonWords,
+  stateName,
+  waitWords,
+} from "../status/neighbour-view.js";
 import type { Status } from "../status/status.js";
 import { ago, grouped, listed, octets, percent, several, span } from "../text.js";
 import { flowChart, hourAt, shareBar, sparkline } from "./chart.js";
@@ -20,6 +26,8 @@ const SHOWN_EVENTS = 25;
 
 const ROADS = { mail: "mail", kx: "KX", both: "both", local: "local", none: "none" } as const;
 
+const RECON_STATES = { up: "followed", first: "being learnt", down: "down" } as const;
+
 export function statusPage(status: Status): Html {
   const { site, version, mode, uptimeSeconds, time, verdict } = status;
   const now = Date.parse(time);
@@ -29,7 +37,8 @@ export function statusPage(status: Status): Html {
 up ${span(uptimeSeconds * 1000)} ·
 ${several(status.log.entries, "update")} in the log, ${octets(status.log.fileBytes)}</p>
 ${keys(status)}${certificates(status)}</section>
-${neighbours(status, now)}${flow(status, now)}${migration(status)}${saved(status)}
+${neighbours(status, now)}${followed(status, now)}${flow(status, now)}
+${migration(status)}${saved(status)}
 ${events(status, now)}`;
   return shell(`${lamp(verdict.state)} ${site}`, body, now);
 }
@@ -99,19 +108,17 @@ ${untaken(status)}${observed(status, now)}</section>`;
 function untaken({ neighbours: all, unowned }: Status): Html | false {
   const lines = all.flatMap(({ name, ...one }) => {
     const site = "site" in one ? one.site : undefined;
-    const words = site && exceptionWords(site.exceptions);
-    if (site === undefined || words === undefined || words === "") return [];
+    if (site === undefined || site.reasons.length === 0) return [];
     const recent = site.reasons.reduce((sum, each) => sum + each.recent, 0);
-    const news = recent === 0 ? "" : `; ${grouped(recent)} of them in the last 24 hours`;
-    const why = reasonWords(site.reasons);
+    const news = recent > 0 && html` <span class="quiet">(${grouped(recent)} in 24 hours)</span>`;
     return [
-      html`<li><strong>${name}</strong> ${words} <span class="quiet">(${why}${news})</span>
+      html`<li><strong>${name}</strong> ${reasonWords(site.reasons)}${news}
 ${site.refusesAll && html` <span class="error">It refuses every update.</span>`}</li>
 `,
     ];
   });
   const left = unowned.map(({ name, backlog, exceptions }) => {
-    const words = [`${several(backlog, "update")} wait`, exceptionWords(exceptions)];
+    const words = [waitWords(backlog), exceptionWords(exceptions)];
     return html`<li><strong>${name}</strong> is not in the config any more:
 ${words.filter(Boolean).join(", ")}</li>
 `;
@@ -166,6 +173,26 @@ function row(one: NeighbourJson, now: number): Html {
 `;
 }
 
+/** The servers that are followed by recon; no section when there is none. */
+function followed({ recon }: Status, now: number): Html {
+  if (recon.length === 0) return html``;
+  const rows = recon.map(({ server, state, words, keys, wanted, whole }) => {
+    const mark = { up: "good", first: "behind", down: "down" }[state];
+    return html`<tr class="${mark}"><th scope="row">${server}</th>
+<td class="state"><span class="tag">${RECON_STATES[state]}:</span> ${words}</td>
+<td class="n" data-of="Keys">${keys === null ? "–" : grouped(keys)}</td>
+<td class="n" data-of="To fetch">${grouped(wanted)}</td>
+<td data-of="Last complete">${when(whole, now)}</td></tr>
+`;
+  });
+  return html`<section id="recon"><h2>Followed by recon</h2>
+<div class="scroll" role="region" aria-label="Followed by recon" tabindex="0"><table>
+<thead><tr><th scope="col">Server</th><th scope="col">State</th>
+<th scope="col" class="n">Keys</th><th scope="col" class="n">To fetch</th>
+<th scope="col">Last complete</th></tr></thead>
+<tbody>${rows}</tbody></table></div></section>`;
+}
+
 function flow({ flow: { day, hours } }: Status, now: number): Html {
   const figures: [string, Value, Value][] = [
     ["In by mail", grouped(day.inMail), key("mail")],
@@ -179,6 +206,7 @@ function flow({ flow: { day, hours } }: Status, now: number): Html {
   if (day.tooFast > 0)
     figures.splice(5, 0, ["Deferred, over accept_rate", grouped(day.tooFast), ""]);
   if (day.inHkp > 0) figures.splice(2, 0, ["In by HKP", grouped(day.inHkp), ""]);
+  if (day.inRecon > 0) figures.splice(2, 0, ["In by recon", grouped(day.inRecon), ""]);
   if (day.inRepair > 0) figures.splice(2, 0, ["In by repair", grouped(day.inRepair), ""]);
   const hoursRows = hours.inMail.map((_, index) => {
     const at = new Date(hourAt(index, hours.inMail.length, now)).toISOString();

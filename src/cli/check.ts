@@ -8,7 +8,13 @@
 import { existsSync } from "node:fs";
 import { resolve } from "node:path";
 import { redactedRelay } from "../config/addresses.js";
-import type { Config, Endpoint, LocalDelivery, Neighbour } from "../config/config.js";
+import type {
+  Config,
+  Endpoint,
+  LocalDelivery,
+  Neighbour,
+  ReconServerSettings,
+} from "../config/config.js";
 import type { Environment } from "../config/environment.js";
 import { loadConfig, warningsOf } from "../config/load.js";
 import { formatDuration, formatEndpoint } from "../config/units.js";
@@ -81,6 +87,7 @@ export function configSummary(config: Config): string {
     ...carriage(config.policy).map((line) => ["policy", line] as const),
     ["admin", admin ? formatEndpoint(admin.listen) : "none"],
     ...config.neighbours.map((neighbour) => ["peer", road(neighbour, config)] as const),
+    ...config.recon.map((server) => ["recon", following(server)] as const),
     ...sharedAddresses(config)
       .filter(({ isTold }) => isTold)
       .map(({ host, peers }) => ["note", neighboursAt(host, peers)] as const),
@@ -91,6 +98,12 @@ export function configSummary(config: Config): string {
 function neighboursAt(host: string, peers: readonly { readonly name: string }[]): string {
   const names = listed(peers.map(({ name }) => name));
   return `${names} share ${host}; their certificates identify them`;
+}
+
+/** A server that is followed, and what is fetched of it. */
+function following({ name, hkp, pollMs, start }: ReconServerSettings): string {
+  const what = start === "all" ? "all keys" : "what changes from now on";
+  return `${name} is followed every ${formatDuration(pollMs)}, ${what} from ${hkp}`;
 }
 
 function endpoints(listen: readonly Endpoint[]): string {

@@ -9,7 +9,7 @@ import { z } from "zod";
 import { overlay } from "../config/environment.js";
 import { loadConfig } from "../config/load.js";
 import { formatKey, locateKeys } from "../config/locate.js";
-import { configSchema, peerSchema, sections } from "../config/schema.js";
+import { configSchema, lists, sections } from "../config/schema.js";
 import { EXIT } from "../errors.js";
 import { run } from "./daemon.js";
 import type { Output } from "./output.js";
@@ -79,10 +79,12 @@ function settingsOf(file: string, env: NodeJS.ProcessEnv): Setting[] {
       add([name, key], given?.[key], defaultOf(field));
     }
   }
-  const peers = (tree.peer ?? []) as Record<string, unknown>[];
-  for (const [index, peer] of peers.entries()) {
-    for (const [key, field] of Object.entries(peerSchema.shape)) {
-      add(["peer", index, key], peer[key], defaultOf(field));
+  for (const [name, { shape }] of Object.entries(lists)) {
+    const entries = (tree[name] ?? []) as Record<string, unknown>[];
+    for (const [index, entry] of entries.entries()) {
+      for (const [key, field] of Object.entries(shape)) {
+        add([name, index, key], entry[key], defaultOf(field));
+      }
     }
   }
   return settings;

@@ -85,7 +85,8 @@ export function serverOf(word: string): LocalServer {
       'type = "hkp"   # updates are sent as POST /pks/add',
       `url = ${tomlString(url.value)}`,
     ];
-    return { word, lines, beside: [], site: undefined, contact: undefined, neighbours: 0 };
+    const beside = followLines(url.value);
+    return { word, lines, beside, site: undefined, contact: undefined, neighbours: 0 };
   }
   const kind = kindOf(name);
   if (kind === undefined) {
@@ -101,6 +102,19 @@ export function serverOf(word: string): LocalServer {
     contact: draft.contact?.value,
     neighbours: draft.peers.length,
   };
+}
+
+/** A proposal to follow a keyserver whose kind is not known, on the usual port before HKP's. */
+function followLines(url: string): string[] {
+  const { hostname, port } = new URL(url);
+  const recon = Number(port) - 1;
+  if (recon < 1) return [];
+  return [
+    "\n# If it is a Hockeypuck or SKS, its changes can be followed (docs/neighbours.md):",
+    "# [[recon]]",
+    `# server = ${tomlString(`${hostname}:${recon}`)}`,
+    `# hkp = ${tomlString(url)}`,
+  ];
 }
 
 /** Whether a port of this host accepts connections. */

@@ -20,6 +20,7 @@ import { findingText, PROBE_MS } from "./finding.js";
 import type { Output } from "./output.js";
 import { probeKx } from "./probe-kx.js";
 import { probeLocal } from "./probe-local.js";
+import { probeRecon } from "./probe-recon.js";
 
 const LINE_BYTES = 4096;
 
@@ -32,7 +33,11 @@ export async function probeAll(config: Config): Promise<Finding[]> {
     ...(config.smtp?.front ? [probeFront(config.smtp.front, config.smtp.maxSizeBytes)] : []),
   ];
   const neighbours = config.neighbours.map((neighbour) => probeNeighbour(neighbour, config));
-  const findings = [...(await Promise.all(probes)), ...(await Promise.all(neighbours)).flat()];
+  const followed = config.recon.map((server) => probeRecon(server));
+  const findings = [
+    ...(await Promise.all(probes)),
+    ...(await Promise.all([...neighbours, ...followed])).flat(),
+  ];
   return [...findings, ...(await probeSharedNames(config))];
 }
 

@@ -102,6 +102,20 @@ export interface PolicySettings {
   readonly newKeys: boolean;
 }
 
+/** One [[recon]] entry: a server that is followed. */
+export interface ReconServerSettings {
+  /** Its address as text: its name in all output. */
+  readonly name: string;
+  readonly server: Endpoint;
+  /** URL without a path, for POST /pks/hashquery. */
+  readonly hkp: string;
+  readonly pollMs: number;
+  /** Whether the keys that it has at first are fetched, or only what changes afterwards. */
+  readonly start: "now" | "all";
+  /** Rate limit for keys that are fetched. */
+  readonly rate: Rate;
+}
+
 export interface Config {
   /** Absolute path of the file, or undefined for the embedded default. */
   readonly file: string | undefined;
@@ -187,4 +201,5 @@ export interface Config {
     | undefined;
   readonly policy: PolicySettings;
   readonly neighbours: readonly Neighbour[];
+  readonly recon: readonly ReconServerSettings[];
 }

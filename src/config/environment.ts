@@ -75,6 +75,9 @@ function unknownVariable(name: string): string {
   if (rest === "peer" || rest.startsWith("peer_")) {
     return "is not a known variable: neighbours are configured in the file, as [[peer]]";
   }
+  if (rest === "recon" || rest.startsWith("recon_")) {
+    return "is not a known variable: servers are configured in the file, as [[recon]]";
+  }
   if (Object.hasOwn(sections, rest)) {
     return `is not a known variable: write a key of the section, as ${name}__KEY`;
   }

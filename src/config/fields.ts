@@ -164,6 +164,13 @@ export function parseKxEndpoint(value: string): Reading<Endpoint & { readonly se
   return "fault" in reading ? reading : { value: { ...reading.value, secure } };
 }
 
+/** "host:port" of a server. */
+export function parseDialled(value: string): Reading<Endpoint> {
+  const reading = parseEndpoint(value);
+  if ("fault" in reading || reading.value.port !== 0) return reading;
+  return { fault: "port 0 cannot be dialled: write the port that the server listens on" };
+}
+
 /** "mail", or "hkp://host[:port]" or "hkps://host[:port]" with the ports 11371 and 443. */
 export function parseRepair(value: string): Reading<RepairWay> {
   if (value === "mail") return { value: { type: "mail" } };
@@ -194,6 +201,12 @@ export const retain = atLeast(
   parseDuration,
   MIN_RETAIN_MS,
   (value) => `${value} is less than the minimum of 72h: write 72h or more`,
+);
+/** More often is of no use: servers take up changes every few seconds. */
+export const pollPeriod = atLeast(
+  parseDuration,
+  1000,
+  (value) => `${value} is less than the minimum of 1s: write 1s or more`,
 );
 export const maxMail = atLeast(
   parseSize,

@@ -12,7 +12,7 @@ import type { ConfigFault } from "../errors.js";
 import { ConfigFaults } from "../errors.js";
 import { domainOf } from "../mail-address.js";
 import { certificateFaults } from "./certificates.js";
-import type { Config, LocalDelivery, Neighbour } from "./config.js";
+import type { Config, LocalDelivery, Neighbour, ReconServerSettings } from "./config.js";
 import type { Environment } from "./environment.js";
 import { overlay } from "./environment.js";
 import { withKeyLists } from "./key-lists.js";
@@ -22,10 +22,11 @@ import { defaultVia } from "./paths.js";
 import { reasonOf } from "./reason.js";
 import { withRelayPassword } from "./relay-password.js";
 import type { PathFault } from "./rules.js";
-import type { PeerSettings, Settings } from "./schema.js";
+import type { PeerSettings, ReconSettings, Settings } from "./schema.js";
 import { configSchema } from "./schema.js";
 import { settingsFaults } from "./settings.js";
 import { readText } from "./text-file.js";
+import { formatEndpoint } from "./units.js";
 import { configWarnings } from "./warnings.js";
 
 /** A configuration of a thousand neighbours is smaller. */
@@ -119,7 +120,7 @@ export function buildConfig(
 }
 
 function configOf(settings: Settings, file: string | undefined, directory: string): Config {
-  const { mode, site, log, smtp, spool, hkp, kx, outbound, local, admin, policy, peer } = settings;
+  const { mode, site, log, smtp, spool, hkp, kx, outbound, local, admin, policy } = settings;
   return {
     file,
     mode,
@@ -197,7 +198,8 @@ function configOf(settings: Settings, file: string | undefined, directory: strin
       carried: undefined,
       newKeys: policy.new_keys,
     },
-    neighbours: peer.map(neighbourOf),
+    neighbours: settings.peer.map(neighbourOf),
+    recon: settings.recon.map(reconOf),
   };
 }
 
@@ -244,6 +246,19 @@ function neighbourOf(peer: PeerSettings): Neighbour {
     fetchRate: peer.fetch_rate,
     quietHours: peer.quiet_hours,
     repair: peer.repair,
+  };
+}
+
+function reconOf({ server, hkp, poll, start, rate }: ReconSettings): ReconServerSettings {
+  // SKS and Hockeypuck have HKP on the port behind that of recon.
+  const beside = { host: server.host, port: server.port + 1 };
+  return {
+    name: formatEndpoint(server),
+    server,
+    hkp: hkp ?? `http://${formatEndpoint(beside)}`,
+    pollMs: poll,
+    start,
+    rate,
   };
 }
 

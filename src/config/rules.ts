@@ -10,7 +10,7 @@ import type { Endpoint } from "./config.js";
 import type { KeyPath } from "./locate.js";
 import { defaultVia } from "./paths.js";
 import { quoted } from "./quote.js";
-import type { peerSchema, sections } from "./schema.js";
+import type { lists, sections } from "./schema.js";
 import { formatDuration, formatEndpoint } from "./units.js";
 
 /** A fault by the path of its key. */
@@ -28,7 +28,9 @@ export interface Partly<S extends z.ZodObject> {
 /** The valid settings; a missing section is undefined. */
 export type PartlySettings = {
   readonly [K in keyof typeof sections]: Partly<(typeof sections)[K]> | undefined;
-} & { readonly peer: readonly (Partly<typeof peerSchema> | undefined)[] };
+} & {
+  readonly [K in keyof typeof lists]: readonly (Partly<(typeof lists)[K]> | undefined)[];
+};
 
 /** All errors that concern several keys. */
 export function crossFaults(settings: PartlySettings): PathFault[] {
@@ -41,6 +43,7 @@ export function crossFaults(settings: PartlySettings): PathFault[] {
     ...repairFaults(settings),
     ...tlsFaults(settings),
     ...sharedFaults(settings),
+    ...reconFaults(settings),
   ];
 }
 
@@ -253,4 +256,21 @@ function sharedFaults({ site, outbound, peer }: PartlySettings): PathFault[] {
     }
   });
   return faults;
+}
+
+/** A server is followed once, and what it is depends on its address. */
+function reconFaults({ recon }: PartlySettings): PathFault[] {
+  const taken = new Set<string>();
+  return recon.flatMap((entry, index): PathFault[] => {
+    const path = ["recon", index, "server"];
+    if (entry === undefined) return [];
+    const { server } = entry.values;
+    if (server === undefined) return [];
+    const name = formatEndpoint({ ...server, host: plainHost(server.host) });
+    if (!taken.has(name)) {
+      taken.add(name);
+      return [];
+    }
+    return [{ path, message: "is followed by another [[recon]]: remove one of them" }];
+  });
 }

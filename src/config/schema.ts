@@ -14,6 +14,7 @@ import {
   list,
   mailAddress,
   maxMail,
+  parseDialled,
   parseHostname,
   parseKxEndpoint,
   parseMailListener,
@@ -23,6 +24,7 @@ import {
   parsePin,
   parseRepair,
   parseWord,
+  pollPeriod,
   retain,
   schedule,
   size,
@@ -282,6 +284,28 @@ export const peerSchema = z
   })
   .describe("A neighbour: a keyserver that takes mail, a KX peer, or both.");
 
+export const reconSchema = z
+  .strictObject({
+    server: text("127.0.0.1:11370", parseDialled).describe(
+      "Recon address of the server; it must allow the gateway's address.",
+    ),
+    hkp: text("http://127.0.0.1:11371", parseKeyserver)
+      .optional()
+      .describe(
+        "URL where its keys are fetched by POST /pks/hashquery; by default the next port, as http.",
+      ),
+    poll: text("2s", pollPeriod)
+      .prefault("2s")
+      .describe("How often it is asked whether something changed; at least 1s."),
+    start: word(["now", "all"], (value) => didYouMean(value, ["now", "all"]))
+      .default("now")
+      .describe('Which of its keys are fetched: "now" those that change from now on, or "all".'),
+    rate: text("1000/10s", parseRate)
+      .prefault("1000/10s")
+      .describe("Rate limit for keys that are fetched from it."),
+  })
+  .describe("A Hockeypuck or SKS that is followed by recon: its changes enter the gateway.");
+
 const modeSchema = word(["bridge", "observe"], (value) => didYouMean(value, ["bridge", "observe"]))
   .default("bridge")
   .describe('In mode "observe" nothing is sent.');
@@ -328,6 +352,7 @@ export const configSchema = z
     admin: adminSchema.optional(),
     policy: policySchema.prefault({}),
     peer: z.array(peerSchema).default([]),
+    recon: z.array(reconSchema).default([]),
   })
   .describe("Configuration of the KX gateway.");
 
@@ -345,6 +370,10 @@ export const sections = {
   policy: policySchema,
 } as const;
 
+/** What may be in the file several times, by the name in double brackets. */
+export const lists = { peer: peerSchema, recon: reconSchema } as const;
+
 /** The output of the schema: with defaults, units parsed, names as in the file. */
 export type Settings = z.output<typeof configSchema>;
 export type PeerSettings = Settings["peer"][number];
+export type ReconSettings = Settings["recon"][number];

@@ -7,9 +7,9 @@
 import type { z } from "zod";
 import type { KeyPath } from "./locate.js";
 import { formatKey } from "./locate.js";
-import type { Partly, PartlySettings, PathFault } from "./rules.js";
+import type { Partly, PathFault } from "./rules.js";
 import { crossFaults } from "./rules.js";
-import { configSchema, peerSchema, sections } from "./schema.js";
+import { configSchema, lists, sections } from "./schema.js";
 import { didYouMean } from "./suggest.js";
 
 type Tree = Readonly<Record<string, unknown>>;
@@ -36,7 +36,8 @@ export function settingsFaults(tree: Tree): PathFault[] {
     local: section("local", sections.local),
     admin: section("admin", sections.admin),
     policy: section("policy", sections.policy),
-    peer: readPeers(tree.peer, faults),
+    peer: readList(tree.peer, "peer", lists.peer, faults),
+    recon: readList(tree.recon, "recon", lists.recon, faults),
   };
   return [...faults, ...crossFaults(partly)];
 }
@@ -62,16 +63,22 @@ function readSection<S extends z.ZodObject>(
   return undefined;
 }
 
-function readPeers(raw: unknown, faults: PathFault[]): PartlySettings["peer"] {
+function readList<S extends z.ZodObject>(
+  raw: unknown,
+  name: string,
+  schema: S,
+  faults: PathFault[],
+): (Partly<S> | undefined)[] {
   if (raw === undefined) return [];
   if (!Array.isArray(raw)) {
-    faults.push({ path: ["peer"], message: "is not a list: write [[peer]] in double brackets" });
+    const message = `is not a list: write [[${name}]] in double brackets`;
+    faults.push({ path: [name], message });
     return [];
   }
   return raw.map((entry: unknown, index) => {
-    const path = ["peer", index];
-    if (isTable(entry)) return readTable(peerSchema, entry, path, faults);
-    faults.push({ path, message: "is not a section: write [[peer]] on a line of its own" });
+    const path = [name, index];
+    if (isTable(entry)) return readTable(schema, entry, path, faults);
+    faults.push({ path, message: `is not a section: write [[${name}]] on a line of its own` });
     return undefined;
   });
 }
@@ -106,9 +113,9 @@ function readKey(schema: z.ZodType, raw: unknown, path: KeyPath, faults: PathFau
 
 function unknownKey(path: KeyPath, known: readonly string[]): PathFault {
   const key = String(path.at(-1));
-  const elsewhere = [...Object.entries(sections), ["peer", peerSchema] as const]
+  const elsewhere = [...Object.entries(sections), ...Object.entries(lists)]
     .filter(([, { shape }]) => Object.hasOwn(shape, key))
-    .map(([name]) => (name === "peer" ? "[[peer]]" : `[${name}]`));
+    .map(([name]) => (Object.hasOwn(lists, name) ? `[[${name}]]` : `[${name}]`));
   let hint = didYouMean(key, known);
   if (hint === "" && elsewhere.length > 0) hint = `; it belongs in ${elsewhere.join(" or ")}`;
   if (hint === "" && path.length > 1 && ROOT_KEYS.includes(key)) {

@@ -22,6 +22,7 @@ import { Lookup } from "./lookup.js";
 import { ObservedTotals } from "./observed.js";
 import { PacketMemory } from "./packet-memory.js";
 import { Pending } from "./pending.js";
+import { ReconStore } from "./recon.js";
 import { Refusals, Skeletons } from "./remembered.js";
 import { Removals } from "./removals.js";
 import { Repairs } from "./repairs.js";
@@ -127,6 +128,8 @@ export class UpdateLog {
   readonly observed: ObservedTotals;
   /** Since when an update may wait at a peer. */
   readonly fetchWaits: FetchWaits;
+  /** What is known of the servers that are followed by recon. */
+  readonly recon: ReconStore;
   /** How far the logs of the KX peers have been read. */
   readonly cursors: ReceiveCursors;
   /** Updates that sites did not take, with the reasons. */
@@ -181,6 +184,7 @@ export class UpdateLog {
     this.sendings = new Sendings(connection);
     this.observed = new ObservedTotals(connection);
     this.fetchWaits = new FetchWaits(connection);
+    this.recon = new ReconStore(connection);
     this.#insertUpdate = db.prepare(`
       INSERT INTO updates (hash, digest, fingerprint, size, neighbour, transport, received_at,
                            message_id, trail)

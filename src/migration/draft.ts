@@ -76,6 +76,8 @@ export class Draft {
   /** Fingerprints that the keyserver refuses. */
   readonly blocked: Found[] = [];
   readonly #repairs: Found[] = [];
+  /** Where the keyserver can be followed by recon. */
+  followed: { readonly server: Endpoint; readonly hkp: string } | undefined;
   /** Instructions for the operator about the keyserver itself. */
   readonly advice: string[] = [];
   readonly #given: string | undefined;

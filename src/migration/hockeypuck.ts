@@ -4,6 +4,8 @@
  * no mail, so its From address becomes that of the site. Reconciliation continues beside us.
  * The password of its mail server is never copied.
  */
+
+import type { Endpoint } from "../config/config.js";
 import { tomlString } from "../config/toml-string.js";
 import { parseEndpoint, parseSize } from "../config/units.js";
 import type { Directive } from "./directive.js";
@@ -46,10 +48,13 @@ const LIMITS = ["openpgp.maxPacketLength", "openpgp.blacklist"];
 
 const DEFAULT_BIND: Directive = { key: "hkp.bind", value: ":11371", place: "Hockeypuck's default" };
 
+const DEFAULT_RECON = ":11370";
+
 /** Translates the directives of a hockeypuck.conf. */
 export function fromHockeypuck(directives: readonly Directive[], draft: Draft): void {
   for (const directive of directives) translate(directive, draft);
-  local(lastDirective(directives, "hkp.bind"), draft);
+  const recon = lastDirective(directives, "conflux.recon.reconAddr");
+  local(lastDirective(directives, "hkp.bind"), recon, draft);
   draft.advice.push(
     'In hockeypuck.conf replace the mail sites by [hockeypuck.pks] to = ["hkp://127.0.0.1:11372"]' +
       ' when the gateway is in bridge mode with [hkp] listen = ["127.0.0.1:11372"]. ' +
@@ -136,7 +141,13 @@ function blocked(directive: Directive, draft: Draft): void {
   draft.blocked.push({ ...directive, value: fingerprint });
 }
 
-function local(given: Directive | undefined, draft: Draft): void {
+/** An address that it listens on, as it is reached from this host. */
+function loopbackOf(bind: string): Endpoint | undefined {
+  const reading = parseEndpoint(bind.replace(/^(0\.0\.0\.0|\[::\])?:/, "127.0.0.1:"));
+  return "fault" in reading || reading.value.port === 0 ? undefined : reading.value;
+}
+
+function local(given: Directive | undefined, recon: Directive | undefined, draft: Draft): void {
   const directive = given ?? DEFAULT_BIND;
   const { value, place } = directive;
   const [, address = "", port = ""] = /^(.*):(\d+)$/.exec(value) ?? [];
@@ -151,4 +162,6 @@ function local(given: Directive | undefined, draft: Draft): void {
   draft.set("local", "type", '"hkp"', "updates are posted to Hockeypuck");
   draft.set("local", "kind", '"hockeypuck"', "what is sent beside an update");
   draft.set("local", "url", tomlString(`http://${host}:${port}`), `${place} bind`);
+  const server = loopbackOf(recon?.value ?? DEFAULT_RECON);
+  if (server !== undefined) draft.followed = { server, hkp: `http://${host}:${port}` };
 }

@@ -169,6 +169,22 @@ export function besideLines(draft: Draft): string[] {
     "[[peer]]",
     `name = ${tomlString(draft.kind)}`,
     `accept_from = ${tomlList(["127.0.0.1", "::1"])}`,
+    ...reconLines(draft),
+  ];
+}
+
+/** A proposal to follow the keyserver: what reaches it by reconciliation comes in as well. */
+function reconLines({ followed, kind }: Draft): string[] {
+  if (followed === undefined) return [];
+  const allow =
+    kind === "sks"
+      ? 'SKS needs the line "127.0.0.1 1" in its membership file'
+      : "Hockeypuck lets this host in";
+  return [
+    "\n# To receive what reaches it by reconciliation as well (docs/neighbours.md):",
+    "# [[recon]]",
+    line(`# server = ${tomlString(formatEndpoint(followed.server))}`, allow),
+    line(`# hkp = ${tomlString(followed.hkp)}`, "its keys are fetched there"),
   ];
 }
 

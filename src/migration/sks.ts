@@ -3,8 +3,10 @@
  * sent from, and SKS becomes its local keyserver. It receives mails in its messages directory and
  * not by HKP, because SKS mails updates from HKP to its sites, and those from mail not.
  */
+
+import type { Endpoint } from "../config/config.js";
 import { tomlString } from "../config/toml-string.js";
-import { formatEndpoint } from "../config/units.js";
+import { formatEndpoint, parseEndpoint } from "../config/units.js";
 import type { Directive } from "./directive.js";
 import type { Draft, Unneeded } from "./draft.js";
 import { directoryOf, lastDirective, mailProgram } from "./draft.js";
@@ -68,11 +70,29 @@ export function fromSks(directives: readonly Directive[], draft: Draft, director
   }
   ownAddress(lastDirective(directives, "hostname"), draft);
   local(directives, draft, directory);
+  draft.followed = followed(directives);
   const ours = draft.ours?.value ?? "OUR ADDRESS";
   draft.advice.push(
     `In the mailsync file of SKS replace all addresses by the line "${ours}" when the gateway ` +
       "is in bridge mode. Submissions to SKS then go to the gateway, which forwards them.",
   );
+}
+
+/** Its recon address, with HKP on the port behind it unless configured otherwise. */
+function followed(directives: readonly Directive[]): Draft["followed"] {
+  const value = (key: string) => lastDirective(directives, key)?.value;
+  const recon = endpointOf(value("recon_address"), value("recon_port") ?? `${RECON_PORT}`);
+  const hkp = endpointOf(value("hkp_address"), value("hkp_port") ?? `${RECON_PORT + 1}`);
+  if (recon === undefined || hkp === undefined) return undefined;
+  return { server: recon, hkp: `http://${formatEndpoint(hkp)}` };
+}
+
+/** Of the addresses that SKS listens on the first counts. */
+function endpointOf(addresses = "", port: string): Endpoint | undefined {
+  const [first = ""] = addresses.replace(/"/g, "").split(/[\s,]+/);
+  const host = ["", "0.0.0.0", "::"].includes(first) ? "127.0.0.1" : first;
+  const reading = parseEndpoint(`${host.includes(":") ? `[${host}]` : host}:${port}`);
+  return "fault" in reading || reading.value.port === 0 ? undefined : reading.value;
 }
 
 /** Without from_addr SKS sends from pgp-public-keys at its host name. */

@@ -25,6 +25,7 @@ export const FLOWS = {
   inMail: { events: ACCEPTED, via: "mail" },
   inKx: { events: ACCEPTED, via: "kx" },
   inHkp: { events: ACCEPTED, via: "hkp" },
+  inRecon: { events: ACCEPTED, via: "recon" },
   inRepair: { events: ACCEPTED, via: "repair" },
   outMail: { events: delivered("mail") },
   outKx: { events: delivered("kx") },

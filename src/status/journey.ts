@@ -279,6 +279,9 @@ function originStage({ origin: { transport }, receivedAt }: Entry): [Stage["road
       { state, words: "sent it to us for the repair of a lost update", how: "origin" },
     ];
   }
+  if (transport === "recon") {
+    return ["hkp", { state, words: "has it: we found it there by recon", how: "origin" }];
+  }
   const road = transport === "import" ? "none" : transport;
   const words = `sent it to us ${cameBy(transport)}`;
   return [road, { state, words, at: receivedAt, how: "origin" }];

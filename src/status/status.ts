@@ -10,11 +10,13 @@ import type { Config } from "../config/config.js";
 import { formatEndpoint } from "../config/units.js";
 import type { LaneStatus } from "../delivery/lane.js";
 import { EVENTS } from "../diagnostics.js";
+import type { FollowerStatus } from "../following/follower.js";
 import type { ExceptionCounts } from "../log/exceptions.js";
 import { lastOf } from "../log/repairs.js";
 import type { UpdateLog } from "../log/update-log.js";
 import { isSameAddress } from "../mail-address.js";
 import type { PeerStatus } from "../peering/connection.js";
+import { several } from "../text.js";
 import type { Seq } from "../update.js";
 import { EXPIRES_SOON_MS, endWords } from "./certificates.js";
 import type { EventCounters, Report } from "./event-counters.js";
@@ -48,6 +50,8 @@ export interface Sources {
   readonly version: string;
   readonly lanes: () => readonly LaneStatus[];
   readonly peers: () => readonly PeerStatus[];
+  /** Servers that are followed; undefined if no gateway runs. */
+  readonly recon?: () => readonly FollowerStatus[];
   /** Certificates in use, `notAfter` in milliseconds since 1970. */
   readonly certificates: () => readonly { readonly listener: string; readonly notAfter: number }[];
   /** State of expiry; undefined if no gateway runs. */
@@ -85,6 +89,7 @@ export function status(sources: Sources, mask = false) {
       views: views.map(({ view }) => view),
       counters,
       now,
+      recon: sources.recon?.() ?? [],
     }),
     time: new Date(now).toISOString(),
     started: iso(startedAt),
@@ -136,10 +141,38 @@ export function status(sources: Sources, mask = false) {
       ...laneView(lane, log, now),
       ...peerView(peer),
     })),
+    recon: (sources.recon?.() ?? []).map(reconView),
     recent: counters.recent().map(recentJson),
     counts: counters.counts().map((count) => ({ ...count, lastAt: iso(count.lastAt) })),
   };
   return mask ? maskedDeep(value) : value;
+}
+
+/** A server that is followed, with its state in words. */
+function reconView(one: FollowerStatus) {
+  const { state, problem, remedy, keys, wanted, wholeAt, filters } = one;
+  const waiting = wanted === 0 ? "" : `, ${several(wanted, "key")} to fetch`;
+  const words =
+    problem !== undefined
+      ? problem
+      : state === "down"
+        ? "the first session is under way"
+        : state === "first"
+          ? `its ${several(keys ?? 0, "key")} are being learnt`
+          : `${several(keys ?? 0, "key")}${waiting}`;
+  return {
+    ...{ server: one.server, hkp: one.hkp, neighbour: one.neighbour, state, words },
+    problem: problem ?? null,
+    remedy: remedy ?? null,
+    keys: keys ?? null,
+    wanted,
+    filters: filters ?? null,
+    sessions: one.sessions,
+    fetched: one.fetched,
+    bytesIn: one.octetsIn,
+    bytesOut: one.octetsOut,
+    whole: iso(wholeAt),
+  };
 }
 
 function upkeepOf({ upkeep }: Sources) {

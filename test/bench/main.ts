@@ -18,6 +18,7 @@ import { ingest } from "./benches/ingest.js";
 import { latency } from "./benches/latency.js";
 import { news } from "./benches/news.js";
 import { primitives } from "./benches/primitives.js";
+import { recon } from "./benches/recon.js";
 import { size } from "./benches/size.js";
 import { realMaterial } from "./material.js";
 import { asText, type Result, writeResults } from "./report.js";
@@ -32,6 +33,7 @@ const BENCHES: readonly Bench[] = [
   fanOut,
   size,
   news,
+  recon,
 ];
 const RUNS = 5;
 

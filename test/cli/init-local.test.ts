@@ -84,8 +84,9 @@ describe("kxgw init", () => {
     await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
     onTestFinished(() => void server.close());
     const { port } = server.address() as AddressInfo;
-    const { config } = await init(scratch(), { site: "a@b.example", local: "auto" }, port);
+    const { config, file } = await init(scratch(), { site: "a@b.example", local: "auto" }, port);
     expect(config().local).toMatchObject({ type: "hkp", url: `http://127.0.0.1:${port}` });
+    expect(readFileSync(file, "utf8")).toContain(`# server = "127.0.0.1:${port - 1}"`);
   });
 
   it("says what to do when it cannot tell", async () => {

@@ -142,4 +142,5 @@ export const EXAMPLE_CONFIG: Config = {
       repair: undefined,
     },
   ],
+  recon: [],
 };

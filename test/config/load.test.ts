@@ -59,6 +59,7 @@ describe("parseConfig", () => {
       admin: undefined,
       policy: DEFAULT_POLICY,
       neighbours: [],
+      recon: [],
     });
   });
 
@@ -224,6 +225,7 @@ describe("the environment", () => {
       },
       policy: DEFAULT_POLICY,
       neighbours: [],
+      recon: [],
     });
   });
 
@@ -244,6 +246,7 @@ describe("embeddedConfig", () => {
       smtp: { ...EXAMPLE_CONFIG.smtp, hostname: "localhost" },
       outbound: undefined,
       neighbours: [],
+      recon: [],
     });
   });
 
@@ -308,7 +311,7 @@ describe("the schema", () => {
       ]);
     };
     const all = keys(schema, "");
-    expect(all.filter((line) => line.endsWith("NONE") && !line.startsWith("peer:"))).toEqual([]);
+    expect(all.filter((line) => line.endsWith("NONE") && !/^(peer|recon):/.test(line))).toEqual([]);
     expect(all.length).toBeGreaterThanOrEqual(39);
     expect(schema.required).toEqual(["site", "log"]);
   });

@@ -22,6 +22,7 @@ import { CARRY_ALL, type Rules } from "../../src/policy.js";
 import type { Fingerprint, Seq } from "../../src/update.js";
 import { Recorder } from "../ingress/door.js";
 import { bytes } from "../mail/fixtures.js";
+import { claim } from "../openpgp/material.js";
 import { Signer } from "../openpgp/signer.js";
 import { hockeypuck } from "./hockeypuck.js";
 import { Relay } from "./relay.js";
@@ -36,8 +37,8 @@ const WHOLE = ann.key(name, own);
 const ALONE = ann.key(revocation);
 const sites = ["one", "two", "three"];
 
-/** The doors out over a new log, beside the keyserver at `url`; the revocation comes at once. */
-async function gateway(url: string, rules: Rules = CARRY_ALL) {
+/** The doors out over a new log, beside the keyserver at `url`; `first` comes at once. */
+async function gateway(url: string, rules: Rules = CARRY_ALL, first: Uint8Array = ALONE) {
   const directory = mkdtempSync(join(tmpdir(), "kxgw-completion-"));
   const relay = await Relay.start();
   const peers = sites.map((site) => `[[peer]]\nname = "${site}"\nmail = "pgp@${site}.example"\n`);
@@ -63,10 +64,14 @@ async function gateway(url: string, rules: Rules = CARRY_ALL) {
     log.close();
     rmSync(directory, { recursive: true, force: true });
   });
-  const [key] = readKeys(ALONE);
-  if (key === undefined || key instanceof Error) throw new Error("no key");
-  const origin = { neighbour: "new", transport: "kx" } as const;
-  log.append([{ update: updateOf(key), origin, trail: [], receivedAt: Date.now() }]);
+  /** An update of another gateway. */
+  const come = (octets: Uint8Array) => {
+    const [key] = readKeys(octets);
+    if (key === undefined || key instanceof Error) throw new Error("no key");
+    const origin = { neighbour: "new", transport: "kx" } as const;
+    log.append([{ update: updateOf(key), origin, trail: [], receivedAt: Date.now() }]);
+  };
+  come(first);
   /** The packets of each mail that left. */
   const mails = () =>
     relay.taken.map(({ raw }) => {
@@ -74,7 +79,7 @@ async function gateway(url: string, rules: Rules = CARRY_ALL) {
       if (block === undefined || block instanceof Error) throw new Error("no armor");
       return readPackets(block.data).map(packetKey);
     });
-  return { told, mails, log };
+  return { told, mails, log, come };
 }
 
 const all = [ann.primary, revocation, name, own].map(packetKey);
@@ -126,6 +131,32 @@ test("it does not count as delivered when the keyserver knows no user id", async
   await expect.poll(() => told.all("undelivered").length, PATIENT).toBe(sites.length);
   expect(mails()).toEqual(sites.map(() => [ann.primary, revocation].map(packetKey)));
   expect(told.all("sent")).toMatchObject([{ neighbour: "[local]" }]);
+});
+
+test("a user id that comes later is sent with it, once", async () => {
+  const keyserver = await hockeypuck();
+  const { told, mails, come } = await gateway(keyserver.url);
+  await expect.poll(() => told.all("undelivered").length, PATIENT).toBe(sites.length);
+  come(WHOLE);
+  // The revocation with the user id, and the user id, for each site.
+  const named = () => mails().filter((mail) => mail.includes(packetKey(name)));
+  await expect.poll(() => named().length, PATIENT).toBe(2 * sites.length);
+  const revoked = named().filter((mail) => mail.includes(packetKey(revocation)));
+  expect(revoked).toHaveLength(sites.length);
+  expect(told.all("sent").filter(({ seq }) => seq === 1)).toHaveLength(1 + sites.length);
+});
+
+// Seen on 2.3.3: a mail of pksd, [6, 13, a signature of somebody else], then the whole key.
+test("a signature before the self-signature of its user id reaches a Hockeypuck", async () => {
+  const keyserver = await hockeypuck();
+  const theirs = claim(0x10, at + 2, "A1".repeat(8));
+  const { told, come, log } = await gateway(keyserver.url, CARRY_ALL, ann.key(name, theirs));
+  await expect.poll(() => told.all("undelivered").length, PATIENT).toBe(1);
+  expect(keyserver.held()).toEqual([]);
+  come(WHOLE);
+  const held = () => keyserver.held().map(packetKey).sort();
+  await expect.poll(held, PATIENT).toEqual([ann.primary, name, own, theirs].map(packetKey).sort());
+  await expect.poll(() => log.exceptions.counts("[local]").refused, PATIENT).toBe(0);
 });
 
 test("nobody is asked for a key that is blocked", async () => {

@@ -5,6 +5,7 @@
 import { describe, expect, test } from "vitest";
 import { admit } from "../../src/admit.js";
 import type { Outcome } from "../../src/delivery/relay.js";
+import { BounceIntake } from "../../src/ingress/bounce-intake.js";
 import type { Policy } from "../../src/policy.js";
 import { CARRY_ALL } from "../../src/policy.js";
 import type { Schedule } from "../../src/schedule.js";
@@ -390,6 +391,26 @@ describe("a neighbour that gets another name", () => {
     expect(site.diagnostics.all("lane-renamed")).toMatchObject([
       { neighbour: "new", former: "old" },
     ]);
+  });
+
+  test("gets what comes back under a name that it had", () => {
+    const first = new DrivenLane({ names: ["old"] }).start();
+    first.add(0);
+    const sender = first.taken[0]?.from ?? "";
+    first.stop();
+    const second = new DrivenLane({ after: first, name: "new", names: ["new"] }).start();
+    second.stop();
+    const site = new DrivenLane({ after: second, name: "newest", names: ["newest"] }).start();
+    const { log, clock, diagnostics } = site;
+    const settings = { bounce: "pgp-bounces@kx.example.org", neighbours: [{ name: "newest" }] };
+    const words = { status: "5.1.1", code: 550, words: "No such user" };
+    new BounceIntake({ log, clock, diagnostics }, settings).note(sender, {
+      kind: "site",
+      ...words,
+    });
+    expect(diagnostics.all("bounce")).toMatchObject([{ neighbour: "newest", reason: "site" }]);
+    site.pass(HOUR);
+    expect(site.hashes).toEqual([hash(0)]);
   });
 
   test("not while the old name is in the config, nor with another address", () => {

@@ -9,7 +9,10 @@ import { join } from "node:path";
 import { Refusal } from "../../src/errors.js";
 import { serialize } from "../../src/kx/serializer.js";
 import { readArmor } from "../../src/openpgp/armor.js";
+import { ReconSession } from "../../src/recon/session.js";
 import type { UpdateHash } from "../../src/update.js";
+import { answerOf, ModelSession } from "../recon/model-server.js";
+import { ModelTree } from "../recon/model-tree.js";
 import { projectRoot } from "../torture/material.js";
 
 const FUZZ = join(projectRoot(), "test/fuzz");
@@ -33,9 +36,34 @@ export function seeds(target: string): Uint8Array[] {
     case "kx":
     case "session":
       return [conversation(armored), ...own];
+    case "recon":
+      return [...reconTalk(), ...own];
     default:
       return own.length > 0 ? own : [Buffer.alloc(0)];
   }
+}
+
+/** What a server of some keys sends, whole trees and small ones, and an answer to hashquery. */
+function reconTalk(): Uint8Array[] {
+  const talks = [0, 3, 120, 600].map((count) => {
+    const tree = new ModelTree();
+    for (let n = 0; n < count; n++) {
+      tree.add(createHash("md5").update(`key ${n}`).digest("hex"));
+    }
+    const server = new ModelSession(tree);
+    const client = new ReconSession(() => undefined, 0);
+    const heard: Buffer[] = [];
+    let octets = server.begin();
+    while (octets.length > 0) {
+      heard.push(octets);
+      const sent = client.received(octets, 0).flatMap((output) => {
+        return output.kind === "send" ? [Buffer.from(output.octets)] : [];
+      });
+      octets = server.receive(Buffer.concat(sent));
+    }
+    return Buffer.concat(heard);
+  });
+  return [...talks, answerOf([Buffer.from("a key"), Buffer.from("another")])];
 }
 
 /** Every message of KX/1.0 once, with real armor. */

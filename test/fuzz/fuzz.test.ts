@@ -21,6 +21,7 @@ const SEEN: Readonly<Record<string, readonly RegExp[]>> = {
   kx: [/UPDATE/, /malformed/, /unframed/, /LIST/],
   session: [/asked/, /complaint/, /end/, /announced/],
   config: [/^ok$/, /unknown|not/],
+  recon: [/list.* done/, /changed/, /fault/, /some keys/, /no answer/],
   address: [/plain/, /odd/, /none/, /listed\+/],
 };
 

@@ -22,6 +22,9 @@ import { encodeKey, readKeys } from "../../src/openpgp/key.js";
 import { readPackets, TAG } from "../../src/openpgp/packet.js";
 import { updateHash } from "../../src/openpgp/update-hash.js";
 import { outmails } from "../../src/outmail.js";
+import { readAnswer } from "../../src/recon/hashquery.js";
+import { ReconSession, SESSION_LIMITS } from "../../src/recon/session.js";
+import { isUnder, ReconFault } from "../../src/recon/wire.js";
 import type { Seq } from "../../src/update.js";
 
 export interface Target {
@@ -40,6 +43,7 @@ export const targets: readonly Target[] = [
   { name: "session", run: session },
   { name: "config", run: config },
   { name: "address", run: address },
+  { name: "recon", run: recon },
 ];
 
 /** Blocks come back the same from our own armor. */
@@ -164,6 +168,43 @@ function session(input: Uint8Array): string {
   }
   ok(sent <= 2000 + 4 * input.length, `${sent} octets for ${input.length}`);
   return word(outputs.map(({ type }) => type));
+}
+
+/**
+ * A recon session tells of a prefix once, lists only what is under it, and says less than it hears;
+ * an answer to hashquery is keys or a fault.
+ */
+function recon(input: Uint8Array): string {
+  const limits = { ...SESSION_LIMITS, nodes: 5000 };
+  const it = new ReconSession(() => undefined, 0, limits);
+  const outputs = it.received(input, 1);
+  const first = outputs.find(({ kind }) => kind === "send");
+  const most = input.length + 100;
+  const lists = new Set<string>();
+  let sent = 0;
+  for (const output of outputs) {
+    if (output.kind === "send") sent += output.octets.length;
+    if (output.kind !== "list") continue;
+    ok(!lists.has(output.prefix), "a prefix twice");
+    lists.add(output.prefix);
+    ok(
+      output.md5s.every((md5) => md5.length === 16 && isUnder(output.prefix, md5)),
+      "an element elsewhere",
+    );
+  }
+  ok(sent <= most + (first?.kind === "send" ? first.octets.length : 0), `${sent} octets`);
+  const end = outputs.find((output) => output.kind === "end");
+  if (end !== undefined) ok(it.received(input, 2).length === 0, "more after the end");
+  return `${word(outputs.map(({ kind }) => kind))} ${end?.why ?? ""} ${answer(input)}`;
+}
+
+function answer(input: Uint8Array): string {
+  try {
+    return `${readAnswer(input, 100).length > 0 ? "some" : "no"} keys`;
+  } catch (error) {
+    if (error instanceof ReconFault) return "no answer";
+    throw error;
+  }
 }
 
 /** Every spelling has one key, of which the plain one is a spelling; a list has plain ones only. */

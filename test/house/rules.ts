@@ -65,6 +65,7 @@ export const FLOORS: readonly Readonly<Record<string, Room>>[] = [
     openpgp: { pure: true, node: ["crypto"] },
     mail: { pure: true, node: ["crypto"] },
     kx: { pure: true, node: ["crypto"] },
+    recon: { pure: true, node: ["crypto"] },
     "log-guard": { pure: true },
     // On the floor of the formats: these take values, not the configuration.
     config: { packages: ["zod", "smol-toml"], node: ["fs", "net", "tls"] },
@@ -76,11 +77,12 @@ export const FLOORS: readonly Readonly<Record<string, Room>>[] = [
   {
     ingress: { packages: ["smtp-server"], node: OUTSIDE, typesBeside: ["repair"] },
     repair: { node: OUTSIDE },
+    following: { node: OUTSIDE },
     peering: { node: OUTSIDE },
     delivery: { packages: ["nodemailer"], node: OUTSIDE },
     status: {
       node: [...OUTSIDE, "crypto"],
-      typesBeside: ["delivery", "peering", "ingress", "repair"],
+      typesBeside: ["delivery", "peering", "ingress", "repair", "following"],
     },
   },
   {
@@ -138,6 +140,7 @@ const MAX_COLUMNS = 100;
 const HEADER_LINES = 10;
 const LONG_HEADER_LINES = 40;
 const LONG_HEADERS = [
+  "src/recon/session.ts",
   "src/kx/session.ts",
   "src/kx/fetch-tracker.ts",
   "src/kx/receive-state.ts",

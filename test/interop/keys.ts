@@ -72,6 +72,24 @@ export class Gpg {
     this.#run(["--keyserver", keyserver, "--send-keys", fingerprint]);
   }
 
+  /** Makes a key without a passphrase; returns its fingerprint. */
+  make(userId: string): string {
+    this.#run(["--passphrase", "", "--quick-gen-key", userId, "ed25519", "sign", "never"]);
+    const listed = this.#run(["--with-colons", "--list-keys", userId]);
+    return /^fpr:+([0-9A-F]{40}):/m.exec(listed)?.[1] ?? "";
+  }
+
+  /** Adds a user id to a key of its own. */
+  addUserId(fingerprint: string, userId: string): void {
+    this.#run(["--passphrase", "", "--quick-add-uid", fingerprint, userId]);
+  }
+
+  /** Takes in the revocation that was made with a key of its own. */
+  revoke(fingerprint: string): void {
+    const file = join(this.#home, "openpgp-revocs.d", `${fingerprint}.rev`);
+    this.import(readFileSync(file, "latin1").replace(/^:-----/m, "-----"));
+  }
+
   close(): void {
     run("gpgconf", ["--homedir", this.#home, "--kill", "all"]);
     rmSync(this.#home, { recursive: true, force: true });

@@ -14,12 +14,13 @@ import { Daemon } from "./daemon.js";
 export class Sks {
   readonly port: number;
   readonly #directory: string;
-  readonly #server: Daemon;
+  #server: Daemon;
+  #recon: Daemon | undefined;
 
   private constructor(directory: string, port: number) {
     this.#directory = directory;
     this.port = port;
-    this.#server = new Daemon("/usr/sbin/sks", ["db", "-basedir", directory], { cwd: directory });
+    this.#server = this.#daemon("db");
   }
 
   /** Starts one on an empty database in `directory`, which is made. */
@@ -29,6 +30,8 @@ export class Sks {
       readonly from: string;
       readonly mailsync: readonly string[];
       readonly sendmail: string;
+      /** Its recon port, and those of other servers on this host that it exchanges with. */
+      readonly recon?: { readonly port: number; readonly partners: readonly number[] };
     },
   ): Promise<Sks> {
     const paths = ["etc/sks", "var/log/sks", "var/run/sks", "var/lib/sks/DB", "var/lib/sks/PTree"];
@@ -46,7 +49,8 @@ export class Sks {
 hkp_address: 127.0.0.1
 hkp_port: ${port}
 recon_address: 127.0.0.1
-recon_port: ${await freePort()}
+recon_port: ${site.recon?.port ?? (await freePort())}
+gossip_interval: 0.05
 from_addr: ${site.from}
 sendmail_cmd: ${site.sendmail} -t -oi
 pagesize: 16
@@ -54,10 +58,30 @@ ptree_pagesize: 16
 `;
     writeFileSync(join(directory, "etc/sks/sksconf"), config);
     writeFileSync(join(directory, "etc/sks/mailsync"), site.mailsync.join("\n").concat("\n"));
-    writeFileSync(join(directory, "etc/sks/membership"), "");
+    const members = (site.recon?.partners ?? []).map((partner) => `127.0.0.1 ${partner}\n`);
+    writeFileSync(join(directory, "etc/sks/membership"), members.join(""));
     const sks = new Sks(directory, port);
     await until(() => sks.#answers(), "SKS answers", 30_000);
+    if (site.recon !== undefined) sks.startRecon();
     return sks;
+  }
+
+  /** Starts `sks recon`, which listens when it has read the database. */
+  startRecon(): void {
+    this.#recon = this.#daemon("recon");
+  }
+
+  async stopRecon(): Promise<void> {
+    await this.#recon?.stop();
+    this.#recon = undefined;
+  }
+
+  /** Ends it by a signal and starts it again. */
+  async restart(): Promise<void> {
+    await this.stop();
+    this.#server = this.#daemon("db");
+    await until(() => this.#answers(), "SKS answers", 30_000);
+    this.startRecon();
   }
 
   /** Where it looks for mails, for an SKS in `directory`. */
@@ -95,7 +119,13 @@ ptree_pagesize: 16
   }
 
   async stop(): Promise<void> {
+    await this.stopRecon();
     await this.#server.stop();
+  }
+
+  #daemon(part: "db" | "recon"): Daemon {
+    const args = [part, "-basedir", this.#directory];
+    return new Daemon("/usr/sbin/sks", args, { cwd: this.#directory });
   }
 
   async #answers(): Promise<boolean> {

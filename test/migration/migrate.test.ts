@@ -194,6 +194,46 @@ describe("the files of SKS", () => {
   });
 });
 
+describe("a keyserver that can be followed by recon", () => {
+  /** The proposal without its comment signs, as a config reads it. */
+  const proposed = (text: string) => {
+    const lines = text.replace(/^# (\[\[recon\]\]|server = |hkp = )/gm, "$1");
+    return parseConfig(lines, "kxgw.toml", "/etc/kxgw", {}).recon;
+  };
+  const sks = (text: string) =>
+    migrated([{ name: "sksconf", text: `hostname: ks.example.org\n${text}` }]).text;
+
+  it.each([
+    ["SKS", sks(""), "127.0.0.1:11370", "http://127.0.0.1:11371"],
+    [
+      ...(["SKS on other ports", sks("recon_port: 12370\nhkp_port: 12371\n")] as const),
+      ...(["127.0.0.1:12370", "http://127.0.0.1:12371"] as const),
+    ],
+    [
+      ...(["SKS on an address", sks('recon_address: "2001:db8::1 192.0.2.1"\n')] as const),
+      ...(["[2001:db8::1]:11370", "http://127.0.0.1:11371"] as const),
+    ],
+    [
+      ...(["Hockeypuck", one("x.conf", '[hkp]\nbind = ":11371"\n').text] as const),
+      ...(["127.0.0.1:11370", "http://127.0.0.1:11371"] as const),
+    ],
+    [
+      ...([
+        "Hockeypuck on other ports",
+        one("x.conf", '[hkp]\nbind = ":80"\n[conflux.recon]\nreconAddr = "[::1]:12370"\n').text,
+      ] as const),
+      ...(["[::1]:12370", "http://127.0.0.1:80"] as const),
+    ],
+  ])("%s is proposed as a comment", (_, text, name, hkp) => {
+    expect(parseConfig(text, "kxgw.toml", "/etc/kxgw", {}).recon).toEqual([]);
+    expect(proposed(text)).toMatchObject([{ name, hkp, start: "now" }]);
+  });
+
+  it("SKS is to let the gateway in first", () => {
+    expect(sks("")).toContain('SKS needs the line "127.0.0.1 1" in its membership file');
+  });
+});
+
 describe("an onak.ini", () => {
   it("as Debian ships it", () => {
     const { config, draft, text } = migrated([fixture("debian-onak", "onak.ini")]);

@@ -369,9 +369,11 @@ class World {
 
   /** What of some news every gateway carries: the rest may get nowhere. */
   #carried({ pieces }: News): string[] {
-    return pieces.filter((piece) =>
-      this.#honest.every(({ settings }) => carries(settings.policy, piece)),
-    );
+    return pieces.filter((piece) => this.#isCarried(piece));
+  }
+
+  #isCarried(piece: string): boolean {
+    return this.#honest.every(({ settings }) => carries(settings.policy, piece));
   }
 
   /**
@@ -400,12 +402,15 @@ class World {
   /** What of some news a server should have by its kind, and has not. */
   #missingAt(target: Target, news: News, strictly: boolean): string | undefined {
     const { site, partners, isLocal } = target;
-    const missing = site.expected(this.#carried(news)).find((piece) => {
+    const carried = this.#carried(news);
+    const missing = site.expected(carried).find((piece) => {
       if (site.content.has(piece)) return false;
       if (site.kind !== "verifier") return true;
+      const owns = this.#keys.selfSignaturesFor(piece);
+      // Without a self-signature, which some gateway does not carry, it is never taken.
+      if (owns.length > 0 && !owns.some((own) => this.#isCarried(own))) return false;
       // A mail that went before the self-signature was known was dropped, and nobody said so. Of
       // the keyserver beside a gateway it is known what it dropped.
-      const owns = this.#keys.selfSignaturesFor(piece);
       const isComponent = piece.split("/").length === 2 && !isOfSubkey(piece);
       const comesAgain = isComponent || (isLocal && strictly);
       return partners.every(({ ledger: { order } }) => {

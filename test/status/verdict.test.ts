@@ -41,7 +41,7 @@ function verdict(
     sink.report("log-trouble", { problem: "no space", remedy: "make some" });
   }
   const all = views as readonly NeighbourView[];
-  return verdictOf({ mode, running, views: all, counters, now: NOW });
+  return verdictOf({ mode, running, views: all, counters, now: NOW, recon: [] });
 }
 
 describe("the verdict", () => {

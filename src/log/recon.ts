@@ -1,0 +1,423 @@
+/**
+ * What is known of the servers that are followed by recon: the marks of their trees' nodes, the
+ * MD5s of the keys that they have, and which of these are to be fetched. MD5s lie in buckets by
+ * their first 16 bits, some 20 octets a key with 7 million keys; a row for each MD5 would take 33.
+ * Changes come in the order in which a session told them, many in one transaction. It knows neither
+ * the protocol nor the clock.
+ */
+import type Database from "better-sqlite3";
+import type { Connection } from "./connection.js";
+
+/** A change of the tree, as `recon/session.ts` tells it. Prefixes are digits 0 and 1. */
+export type ReconChange =
+  | { readonly kind: "list"; readonly prefix: string; readonly md5s: readonly Uint8Array[] }
+  | { readonly kind: "changed"; readonly prefix: string }
+  | { readonly kind: "known"; readonly prefix: string; readonly mark: Buffer };
+
+/** What is done with MD5s that were not known: noted only, fetched when there is time, or soon. */
+export type Fresh = "note" | "later" | "fetch";
+
+/** What changes came to. */
+export interface ReconDifference {
+  /** MD5s that were not known. */
+  readonly fresh: number;
+  /** MD5s that the server has no more. */
+  readonly gone: number;
+}
+
+/** A server as the log knows it. */
+export interface ReconServer {
+  readonly id: number;
+  /** Whether all of its tree was known once: what comes after that is news. */
+  readonly isCrawled: boolean;
+}
+
+export interface ReconCounts {
+  readonly known: number;
+  /** Of them, keys that are to be fetched, at once or when there is time. */
+  readonly wanted: number;
+  readonly later: number;
+}
+
+/** A key to be fetched, and how often that was tried. */
+export interface WantedKey {
+  readonly md5: Buffer;
+  readonly attempts: number;
+}
+
+const MD5_OCTETS = 16;
+const BUCKET_BITS = 16;
+const BUCKETS = 2 ** BUCKET_BITS;
+/** Servers; their numbers are small, so that the id of a bucket is exact. */
+const MAX_SERVERS = 1000;
+
+export class ReconStore {
+  readonly #connection: Connection;
+  readonly #known: Md5Set;
+  readonly #later: Md5Set;
+  readonly #server: Database.Statement<[string], ServerRow>;
+  readonly #servers: Database.Statement<[], { id: number; name: string }>;
+  readonly #addServer: Database.Statement<[number, string]>;
+  readonly #setShape: Database.Statement<[string, number]>;
+  readonly #setCrawled: Database.Statement<[number]>;
+  readonly #mark: Database.Statement<[number, string], Buffer>;
+  readonly #setMark: Database.Statement<[number, string, Buffer]>;
+  readonly #dropMark: Database.Statement<[number, string]>;
+  readonly #dropBelow: Database.Statement<[number, string, string]>;
+  readonly #dropMarks: Database.Statement<[number]>;
+  readonly #want: Database.Statement<[number, Buffer, number]>;
+  readonly #unwant: Database.Statement<[number, Buffer]>;
+  readonly #dropWanted: Database.Statement<[number]>;
+  readonly #putOff: Database.Statement<[number, number, number, Buffer]>;
+  readonly #due: Database.Statement<[number, number, number], WantedKey>;
+  readonly #nextAt: Database.Statement<[number], number | null>;
+  readonly #countWanted: Database.Statement<[number], number>;
+  readonly #dropServer: Database.Statement<[number]>;
+
+  constructor(connection: Connection) {
+    const { db } = connection;
+    this.#connection = connection;
+    this.#known = new Md5Set(db, "recon_known");
+    this.#later = new Md5Set(db, "recon_later");
+    this.#server = db.prepare("SELECT id, shape, crawled FROM recon_servers WHERE name = ?");
+    this.#servers = db.prepare("SELECT id, name FROM recon_servers ORDER BY id");
+    this.#addServer = db.prepare(
+      "INSERT INTO recon_servers (id, name, shape, crawled) VALUES (?, ?, '', 0)",
+    );
+    this.#setShape = db.prepare("UPDATE recon_servers SET shape = ? WHERE id = ?");
+    this.#setCrawled = db.prepare("UPDATE recon_servers SET crawled = 1 WHERE id = ?");
+    this.#mark = db
+      .prepare<[number, string], Buffer>(
+        "SELECT mark FROM recon_nodes WHERE server = ? AND prefix = ?",
+      )
+      .pluck();
+    this.#setMark = db.prepare("INSERT OR REPLACE INTO recon_nodes VALUES (?, ?, ?)");
+    this.#dropMark = db.prepare("DELETE FROM recon_nodes WHERE server = ? AND prefix = ?");
+    this.#dropBelow = db.prepare(
+      "DELETE FROM recon_nodes WHERE server = ? AND prefix >= ? AND prefix < ?",
+    );
+    this.#dropMarks = db.prepare("DELETE FROM recon_nodes WHERE server = ?");
+    this.#want = db.prepare(`
+      INSERT INTO recon_wanted (server, md5, attempts, next_at) VALUES (?, ?, 0, ?)
+      ON CONFLICT (server, md5) DO NOTHING`);
+    this.#unwant = db.prepare("DELETE FROM recon_wanted WHERE server = ? AND md5 = ?");
+    this.#dropWanted = db.prepare("DELETE FROM recon_wanted WHERE server = ?");
+    this.#putOff = db.prepare(`
+      UPDATE recon_wanted SET attempts = attempts + ?, next_at = ? WHERE server = ? AND md5 = ?`);
+    this.#due = db.prepare(`
+      SELECT md5, attempts FROM recon_wanted
+      WHERE server = ? AND next_at <= ? ORDER BY next_at LIMIT ?`);
+    this.#nextAt = db
+      .prepare<[number], number | null>("SELECT min(next_at) FROM recon_wanted WHERE server = ?")
+      .pluck();
+    this.#countWanted = db
+      .prepare<[number], number>("SELECT count(*) FROM recon_wanted WHERE server = ?")
+      .pluck();
+    this.#dropServer = db.prepare("DELETE FROM recon_servers WHERE id = ?");
+  }
+
+  /** The server of this name, which is added when it is not there. */
+  server(name: string): ReconServer {
+    const found = this.#connection.read(() => this.#server.get(name));
+    if (found !== undefined) return { id: found.id, isCrawled: found.crawled === 1 };
+    return this.#connection.write(() => {
+      const used = new Set(this.#servers.all().map(({ id }) => id));
+      let id = 1;
+      while (used.has(id)) id += 1;
+      if (id > MAX_SERVERS) throw new Error(`more than ${MAX_SERVERS} servers are followed`);
+      this.#addServer.run(id, name);
+      return { id, isCrawled: false };
+    });
+  }
+
+  /** Forgets what is stored of servers with other names. */
+  keepServers(names: readonly string[]): void {
+    const others = this.#connection
+      .read(() => this.#servers.all())
+      .filter(({ name }) => !names.includes(name));
+    for (const { id } of others) {
+      this.#connection.write(() => {
+        this.#dropMarks.run(id);
+        this.#dropWanted.run(id);
+        this.#known.clear(id);
+        this.#later.clear(id);
+        this.#dropServer.run(id);
+      });
+    }
+  }
+
+  /** The form of a server's tree, as text. The marks of another form are of no use. */
+  setShape(name: string, shape: string): void {
+    const row = this.#connection.read(() => this.#server.get(name));
+    if (row === undefined || row.shape === shape) return;
+    this.#connection.write(() => {
+      this.#dropMarks.run(row.id);
+      this.#setShape.run(shape, row.id);
+    });
+  }
+
+  /** All of the server's tree is known. */
+  setCrawled(server: number): void {
+    this.#connection.write(() => this.#setCrawled.run(server));
+  }
+
+  /** What stands for the stored set of a node. */
+  mark(server: number, prefix: string): Buffer | undefined {
+    return this.#connection.read(() => this.#mark.get(server, prefix));
+  }
+
+  /** Stores changes in their order; MD5s that were not known are treated as `fresh` says. */
+  apply(
+    server: number,
+    changes: readonly ReconChange[],
+    fresh: Fresh,
+    now: number,
+  ): ReconDifference {
+    return this.#connection.write(() => {
+      const sum = { fresh: 0, gone: 0 };
+      for (const change of changes) {
+        if (change.kind === "changed") this.#dropMark.run(server, change.prefix);
+        else if (change.kind === "known") this.#setMark.run(server, change.prefix, change.mark);
+        else {
+          const { added, removed } = this.#list(server, change, fresh, now);
+          sum.fresh += added;
+          sum.gone += removed;
+        }
+      }
+      return sum;
+    });
+  }
+
+  #list(
+    server: number,
+    { prefix, md5s }: { readonly prefix: string; readonly md5s: readonly Uint8Array[] },
+    fresh: Fresh,
+    now: number,
+  ): { added: number; removed: number } {
+    // What is stored of nodes below is of a set that changed since.
+    this.#dropBelow.run(server, prefix, `${prefix}2`);
+    const { added, removed } = this.#known.replace(server, prefix, md5s);
+    for (const md5 of removed) this.#unwant.run(server, md5);
+    this.#later.remove(server, removed);
+    if (fresh === "later") this.#later.add(server, added);
+    if (fresh === "fetch") for (const md5 of added) this.#want.run(server, md5, now);
+    return { added: added.length, removed: removed.length };
+  }
+
+  /** Keys that are due to be fetched at `now`, those that wait for longest first. */
+  due(server: number, now: number, most: number): WantedKey[] {
+    return this.#connection.read(() => this.#due.all(server, now, most));
+  }
+
+  /** Keys to be fetched when nothing else is. */
+  later(server: number, most: number): WantedKey[] {
+    return this.#connection.read(() =>
+      this.#later.first(server, most).map((md5) => ({ md5, attempts: 0 })),
+    );
+  }
+
+  /** When the next key is due; undefined when none is. */
+  nextAt(server: number): number | undefined {
+    return this.#connection.read(() => this.#nextAt.get(server)) ?? undefined;
+  }
+
+  /** These keys are not to be fetched any more. */
+  settle(server: number, md5s: readonly Buffer[]): void {
+    if (md5s.length === 0) return;
+    this.#connection.write(() => {
+      for (const md5 of md5s) this.#unwant.run(server, md5);
+      this.#later.remove(server, md5s);
+    });
+  }
+
+  /** These keys are to be fetched at `nextAt`; `attempts` are added to those made. */
+  putOff(server: number, md5s: readonly Buffer[], nextAt: number, attempts: number): void {
+    if (md5s.length === 0) return;
+    this.#connection.write(() => {
+      this.#later.remove(server, md5s);
+      for (const md5 of md5s) {
+        this.#want.run(server, md5, nextAt);
+        this.#putOff.run(attempts, nextAt, server, md5);
+      }
+    });
+  }
+
+  /** Reads all buckets of the server: a second for 7 million keys. */
+  counts(server: number): ReconCounts {
+    return this.#connection.read(() => ({
+      known: this.#known.count(server),
+      wanted: this.#countWanted.get(server) ?? 0,
+      later: this.#later.count(server),
+    }));
+  }
+
+  /** How many keys wait to be fetched, at most `most` of those that wait for time. */
+  waiting(server: number): number {
+    return this.#connection.read(() => this.#countWanted.get(server) ?? 0);
+  }
+
+  /** All known MD5s of a server, for tests and repairs. */
+  *known(server: number): Generator<Buffer> {
+    yield* this.#known.all(server);
+  }
+}
+
+interface ServerRow {
+  readonly id: number;
+  readonly shape: string;
+  readonly crawled: number;
+}
+
+interface Bucket {
+  readonly id: number;
+  readonly md5s: Buffer;
+}
+
+/** A set of MD5s for each server, in buckets. */
+class Md5Set {
+  readonly #range: Database.Statement<[number, number], Bucket>;
+  readonly #one: Database.Statement<[number], Buffer>;
+  readonly #put: Database.Statement<[number, Buffer]>;
+  readonly #drop: Database.Statement<[number]>;
+  readonly #dropAll: Database.Statement<[number, number]>;
+  readonly #octets: Database.Statement<[number, number], number | null>;
+  readonly #first: Database.Statement<[number, number], Bucket>;
+
+  constructor(db: Database.Database, table: string) {
+    this.#range = db.prepare(`SELECT id, md5s FROM ${table} WHERE id BETWEEN ? AND ?`);
+    this.#one = db.prepare<[number], Buffer>(`SELECT md5s FROM ${table} WHERE id = ?`).pluck();
+    this.#put = db.prepare(`INSERT OR REPLACE INTO ${table} (id, md5s) VALUES (?, ?)`);
+    this.#drop = db.prepare(`DELETE FROM ${table} WHERE id = ?`);
+    this.#dropAll = db.prepare(`DELETE FROM ${table} WHERE id BETWEEN ? AND ?`);
+    this.#octets = db
+      .prepare<[number, number], number | null>(
+        `SELECT sum(length(md5s)) FROM ${table} WHERE id BETWEEN ? AND ?`,
+      )
+      .pluck();
+    this.#first = db.prepare(
+      `SELECT id, md5s FROM ${table} WHERE id BETWEEN ? AND ? ORDER BY id LIMIT 1`,
+    );
+  }
+
+  /** Makes `md5s` the set under the prefix; returns what is new in it and what was there. */
+  replace(
+    server: number,
+    prefix: string,
+    md5s: readonly Uint8Array[],
+  ): { added: Buffer[]; removed: Buffer[] } {
+    const head = prefix.slice(0, BUCKET_BITS);
+    const low = server * BUCKETS + Number.parseInt(head.padEnd(BUCKET_BITS, "0"), 2);
+    const high = server * BUCKETS + Number.parseInt(head.padEnd(BUCKET_BITS, "1"), 2);
+    const before = new Map<string, Buffer>();
+    /** What stays of the one bucket that is larger than the prefix. */
+    const beside: Buffer[] = [];
+    const ids = new Set<number>();
+    for (const { id, md5s: stored } of this.#range.iterate(low, high)) {
+      ids.add(id);
+      for (const md5 of split(stored)) {
+        if (isUnder(prefix, md5)) before.set(md5.toString("latin1"), md5);
+        else beside.push(md5);
+      }
+    }
+    const added: Buffer[] = [];
+    const buckets = new Map<number, Buffer[]>();
+    if (beside.length > 0) buckets.set(low, beside);
+    for (const one of md5s) {
+      const md5 = Buffer.from(one);
+      const id = bucketOf(server, md5);
+      const bucket = buckets.get(id);
+      if (bucket === undefined) buckets.set(id, [md5]);
+      else bucket.push(md5);
+      if (!before.delete(md5.toString("latin1"))) added.push(md5);
+    }
+    const removed = [...before.values()];
+    if (added.length + removed.length > 0) {
+      const changed = new Set([...added, ...removed].map((md5) => bucketOf(server, md5)));
+      for (const id of new Set([...ids, ...buckets.keys()])) {
+        if (changed.has(id)) this.#write(id, buckets.get(id) ?? []);
+      }
+    }
+    return { added, removed };
+  }
+
+  add(server: number, md5s: readonly Buffer[]): void {
+    for (const [id, more] of grouped(server, md5s)) {
+      const stored = split(this.#one.get(id) ?? Buffer.alloc(0));
+      const there = new Set(stored.map((md5) => md5.toString("latin1")));
+      this.#write(id, [...stored, ...more.filter((md5) => !there.has(md5.toString("latin1")))]);
+    }
+  }
+
+  remove(server: number, md5s: readonly Buffer[]): void {
+    for (const [id, some] of grouped(server, md5s)) {
+      const stored = this.#one.get(id);
+      if (stored === undefined) continue;
+      const going = new Set(some.map((md5) => md5.toString("latin1")));
+      const rest = split(stored).filter((md5) => !going.has(md5.toString("latin1")));
+      this.#write(id, rest);
+    }
+  }
+
+  /** Up to `most` of them. */
+  first(server: number, most: number): Buffer[] {
+    const found: Buffer[] = [];
+    let id = server * BUCKETS;
+    while (found.length < most) {
+      const bucket = this.#first.get(id, server * BUCKETS + BUCKETS - 1);
+      if (bucket === undefined) break;
+      found.push(...split(bucket.md5s));
+      id = bucket.id + 1;
+    }
+    return found.slice(0, most);
+  }
+
+  *all(server: number): Generator<Buffer> {
+    for (const { md5s } of this.#range.iterate(server * BUCKETS, (server + 1) * BUCKETS - 1)) {
+      yield* split(md5s);
+    }
+  }
+
+  count(server: number): number {
+    const octets = this.#octets.get(server * BUCKETS, (server + 1) * BUCKETS - 1) ?? 0;
+    return octets / MD5_OCTETS;
+  }
+
+  clear(server: number): void {
+    this.#dropAll.run(server * BUCKETS, (server + 1) * BUCKETS - 1);
+  }
+
+  #write(id: number, md5s: readonly Buffer[]): void {
+    if (md5s.length === 0) this.#drop.run(id);
+    else this.#put.run(id, Buffer.concat(md5s));
+  }
+}
+
+function grouped(server: number, md5s: readonly Buffer[]): Map<number, Buffer[]> {
+  const groups = new Map<number, Buffer[]>();
+  for (const md5 of md5s) {
+    const id = bucketOf(server, md5);
+    const group = groups.get(id);
+    if (group === undefined) groups.set(id, [md5]);
+    else group.push(md5);
+  }
+  return groups;
+}
+
+function bucketOf(server: number, md5: Buffer): number {
+  return server * BUCKETS + md5.readUInt16BE(0);
+}
+
+function split(md5s: Buffer): Buffer[] {
+  return Array.from({ length: md5s.length / MD5_OCTETS }, (_, index) =>
+    md5s.subarray(index * MD5_OCTETS, (index + 1) * MD5_OCTETS),
+  );
+}
+
+/** Whether the MD5 begins with these bits. */
+function isUnder(prefix: string, md5: Buffer): boolean {
+  for (let bit = 0; bit < prefix.length; bit++) {
+    const digit = ((md5[bit >> 3] ?? 0) >> (7 - (bit & 7))) & 1;
+    if (prefix.charCodeAt(bit) - 48 !== digit) return false;
+  }
+  return true;
+}

@@ -1,0 +1,44 @@
+/**
+ * The question and the answer of POST /pks/hashquery: a count, then each MD5 with its length; back
+ * come a count and each key with its length, and CRLF. The keys have no names: whoever asked
+ * compares their digests. Pure.
+ */
+import { MD5_OCTETS, ReconFault } from "./wire.js";
+
+/** MD5s in one question: Hockeypuck answers no more. */
+export const MAX_ASKED = 100;
+
+/** What may stand behind the last key. */
+const TAIL_OCTETS = 2;
+
+/** The body of a question for keys. */
+export function encodeQuestion(md5s: readonly Uint8Array[]): Buffer {
+  const body = Buffer.alloc(4 + md5s.length * (4 + MD5_OCTETS));
+  body.writeUInt32BE(md5s.length);
+  for (const [index, md5] of md5s.entries()) {
+    const at = 4 + index * (4 + MD5_OCTETS);
+    body.writeUInt32BE(MD5_OCTETS, at);
+    body.set(md5, at + 4);
+  }
+  return body;
+}
+
+/** The keys of an answer to a question for `asked` keys. Throws ReconFault. */
+export function readAnswer(body: Uint8Array, asked: number): Uint8Array[] {
+  const view = new DataView(body.buffer, body.byteOffset, body.byteLength);
+  if (body.length < 4) throw new ReconFault("an answer without a count");
+  const count = view.getUint32(0);
+  if (count > asked) throw new ReconFault(`${count} keys where ${asked} were asked for`);
+  const keys: Uint8Array[] = [];
+  let at = 4;
+  for (let key = 0; key < count; key++) {
+    const start = at + 4;
+    if (start > body.length) throw new ReconFault("an answer that is cut short");
+    const end = start + view.getUint32(at);
+    if (end > body.length) throw new ReconFault("an answer that is cut short");
+    keys.push(body.subarray(start, end));
+    at = end;
+  }
+  if (body.length - at > TAIL_OCTETS) throw new ReconFault("more than the keys in an answer");
+  return keys;
+}
