@@ -639,7 +639,7 @@ export class Lane {
     const now = this.#clock.now();
     const tries = again.tries + 1;
     const wait = delayMs(retry, tries - 1, this.#clock.random());
-    // A date that the clock has not reached again, since it was set back, would mean "now" for ever.
+    // A date that the clock has not reached again, since it was set back, would be "now" for ever.
     const at = Math.min(again.at, now);
     const row = { ...again, at, code, text: words, tries, nextAt: now + wait };
     this.#save({ attempt: 0, nextAt: 0, lastError: words, lastErrorAt: now }, () => {
