@@ -53,6 +53,7 @@ td { white-space: nowrap; } td.state { white-space: normal; min-width: 17em; }
 td:last-child, th:last-child { padding-right: 0; }
 th.n, td.n { text-align: right; }
 .tag { color: var(--state); font-weight: 620; }
+h3 { font-size: .95rem; font-weight: 620; margin: 16px 0 6px; }
 ul.untaken { margin: 0; padding-left: 1.2em; overflow-wrap: anywhere; }
 .untaken .error { color: var(--bad); }
 div.error { color: var(--bad); font-size: .9rem; overflow-wrap: anywhere; }

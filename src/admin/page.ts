@@ -5,7 +5,13 @@
  * nothing is loaded from other hosts.
  */
 
-import { exceptionWords, observedWords, reasonWords, stateName } from "../status/neighbour-view.js";
+import {
+  exceptionWords,
+  observedWords,
+  reasonWords,
+  stateName,
+  waitWords,
+} from "../status/neighbour-view.js";
 import type { Status } from "../status/status.js";
 import { ago, grouped, listed, octets, percent, several, span } from "../text.js";
 import { flowChart, hourAt, shareBar, sparkline } from "./chart.js";
@@ -102,19 +108,17 @@ ${untaken(status)}${observed(status, now)}</section>`;
 function untaken({ neighbours: all, unowned }: Status): Html | false {
   const lines = all.flatMap(({ name, ...one }) => {
     const site = "site" in one ? one.site : undefined;
-    const words = site && exceptionWords(site.exceptions);
-    if (site === undefined || words === undefined || words === "") return [];
+    if (site === undefined || site.reasons.length === 0) return [];
     const recent = site.reasons.reduce((sum, each) => sum + each.recent, 0);
-    const news = recent === 0 ? "" : `; ${grouped(recent)} of them in the last 24 hours`;
-    const why = reasonWords(site.reasons);
+    const news = recent > 0 && html` <span class="quiet">(${grouped(recent)} in 24 hours)</span>`;
     return [
-      html`<li><strong>${name}</strong> ${words} <span class="quiet">(${why}${news})</span>
+      html`<li><strong>${name}</strong> ${reasonWords(site.reasons)}${news}
 ${site.refusesAll && html` <span class="error">It refuses every update.</span>`}</li>
 `,
     ];
   });
   const left = unowned.map(({ name, backlog, exceptions }) => {
-    const words = [`${several(backlog, "update")} wait`, exceptionWords(exceptions)];
+    const words = [waitWords(backlog), exceptionWords(exceptions)];
     return html`<li><strong>${name}</strong> is not in the config any more:
 ${words.filter(Boolean).join(", ")}</li>
 `;

@@ -11,7 +11,7 @@ import { loadConfig, warningsOf } from "../config/load.js";
 import { ConfigFaults, EXIT, Trouble } from "../errors.js";
 import { EXCEPTION_LIMITS } from "../log/exceptions.js";
 import { CertificateEnds, EXPIRES_SOON_MS, endWords } from "../status/certificates.js";
-import { exceptionWords, isLocal, reasonWords } from "../status/neighbour-view.js";
+import { exceptionWords, isLocal, reasonWords, waitWords } from "../status/neighbour-view.js";
 import { freeBytes, LEAST_FREE_BYTES } from "../status/space.js";
 import { type Status, status } from "../status/status.js";
 import { several } from "../text.js";
@@ -224,7 +224,7 @@ export function laneDiagnoses(
     const open = reasons.filter(({ state }) => state !== "withheld");
     const recent = open.reduce((sum, each) => sum + each.recent, 0);
     if (recent >= GROWS && !refusesAll) {
-      const why = reasonWords(open.map(({ reason, recent: count }) => ({ reason, count })));
+      const why = reasonWords(open.map(({ recent: count, ...one }) => ({ ...one, count })));
       const words = `${name} did not take ${several(recent, "update")} of the last 24 hours`;
       const remedy = `${list}; "kxgw queue retry ${name} all" sends them again.`;
       found.push({ kind: "odd", problem: sentence(`${words} (${why})${last}`), remedy });
@@ -242,7 +242,7 @@ export function laneDiagnoses(
   for (const { name, address, backlog, exceptions } of stored.unowned) {
     const at = address === null ? "" : ` (${address})`;
     const not = exceptionWords(exceptions);
-    const words = [`${several(backlog, "update")} wait`, not].filter(Boolean).join(", ");
+    const words = [waitWords(backlog), not].filter(Boolean).join(", ");
     const remedy = isLocal(name)
       ? "Configure [local] again to deliver them. Without it this ends when the log forgets them."
       : "Add the neighbour again, under any name with the same mail address, to send them. If it " +

@@ -5,7 +5,13 @@
 
 import { loadConfig } from "../config/load.js";
 import { EXIT } from "../errors.js";
-import { exceptionWords, observedWords, reasonWords, stateName } from "../status/neighbour-view.js";
+import {
+  exceptionWords,
+  observedWords,
+  reasonWords,
+  stateName,
+  waitWords,
+} from "../status/neighbour-view.js";
 import type { Status } from "../status/status.js";
 import { ago, grouped, listed, octets, percent, several, span } from "../text.js";
 import { run, statusOf } from "./daemon.js";
@@ -72,12 +78,11 @@ export function statusText(status: Status): string {
 /** What neighbours did not take by reason, and lanes without a neighbour. */
 function untakenLines({ neighbours, unowned }: Status): string[] {
   const lines = neighbours.flatMap((one) => {
-    const words = one.site && exceptionWords(one.site.exceptions);
-    if (!one.site || !words) return [];
-    return [`not taken ${one.name}: ${words} (${reasonWords(one.site.reasons)})`];
+    const words = one.site === undefined ? "" : reasonWords(one.site.reasons);
+    return words === "" ? [] : [`not taken ${one.name}: ${words}`];
   });
   const left = unowned.map(({ name, backlog, exceptions }) => {
-    const words = [`${several(backlog, "update")} wait`, exceptionWords(exceptions)];
+    const words = [waitWords(backlog), exceptionWords(exceptions)];
     return `no owner  ${name} is not in the config: ${words.filter(Boolean).join(", ")}`;
   });
   return [...lines, ...left].map(plainText);

@@ -68,6 +68,13 @@ export class LaneQueue {
     );
   }
 
+  /** Whether the skeleton of the key is another one than `known` by now. */
+  isStale(known: Uint8Array | undefined, { fingerprint }: Entry): boolean {
+    const skeleton = this.#log.skeletons.get(fingerprint);
+    if (skeleton === undefined || known === undefined) return skeleton !== known;
+    return !Buffer.from(known).equals(skeleton);
+  }
+
   /** What comes after `cursor` in the log, at most `limit` entries. */
   after(cursor: number, limit = PAGE): Entry[] {
     return this.#log.range((cursor + 1) as Seq, Number.MAX_SAFE_INTEGER as Seq, limit);

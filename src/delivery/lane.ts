@@ -478,6 +478,7 @@ export class Lane {
   /** Delivers an update; `again` is its exception when it has one, and the cursor stays then. */
   *#serve(entry: Entry, again?: Exception): LaneRun {
     const offered = again && this.#log.exceptions.offerOf(this.name, entry.seq);
+    const known = this.#log.skeletons.get(entry.fingerprint);
     const parts = this.#queue.parts(entry, offered);
     if (parts === undefined) {
       this.#report.expired(entry);
@@ -507,7 +508,14 @@ export class Lane {
       }
       if ((this.#isStopping || !this.#path.isOpen) && !isLast) return;
     }
-    if (refusal !== undefined) return this.#refused(entry, again, refusal);
+    if (refusal !== undefined) {
+      this.#refused(entry, again, refusal);
+      // More of the key came while the refused parts were on their way.
+      if (this.#queue.isStale(known, entry)) {
+        this.#log.exceptions.completed(entry.fingerprint, this.#clock.now());
+      }
+      return;
+    }
     if (proof === undefined) return this.#finish(entry, again);
     this.#took([entry], again, offered);
     this.#report.sent(entry, parts.length, bytes, proof);
@@ -639,7 +647,7 @@ export class Lane {
     const now = this.#clock.now();
     const tries = again.tries + 1;
     const wait = delayMs(retry, tries - 1, this.#clock.random());
-    // A date that the clock has not reached again, since it was set back, would be "now" for ever.
+    // After the clock was set back, a date that it has not reached again would mean "now".
     const at = Math.min(again.at, now);
     const row = { ...again, at, code, text: words, tries, nextAt: now + wait };
     this.#save({ attempt: 0, nextAt: 0, lastError: words, lastErrorAt: now }, () => {

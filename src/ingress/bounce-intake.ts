@@ -23,6 +23,7 @@ const UNREADABLE: BounceVerdict = { kind: "site", status: undefined, code: 550, 
 export interface BounceComponents {
   readonly log: Pick<UpdateLog, "entry"> & {
     readonly bounces: Pick<UpdateLog["bounces"], "secret" | "note">;
+    readonly lanes: Pick<UpdateLog["lanes"], "nameNow">;
   };
   readonly clock: Clock;
   readonly diagnostics: Diagnostics;
@@ -69,10 +70,16 @@ export class BounceIntake {
     }
   }
 
+  /** The site of that name in lower case, or the one that had it when the mail left. */
+  #siteOf(name: string): string | undefined {
+    const now = this.#sites.get(name) ?? this.#log.lanes.nameNow(name);
+    return now && this.#sites.get(now.toLowerCase());
+  }
+
   /** Writes the verdict on a mail to `recipient` to the log. Throws `Trouble`. */
   note(recipient: string, { kind, status, code, words }: BounceVerdict): void {
     const mark = parseVerp(this.#bounce, recipient, this.#log.bounces.secret);
-    const site = this.#sites.get(mark?.site.toLowerCase() ?? "");
+    const site = mark && this.#siteOf(mark.site.toLowerCase());
     const ours = mark?.isSealed === true && site !== undefined ? { ...mark, site } : undefined;
     if (kind === "answer") {
       this.#diagnostics.report("reply-swallowed", { neighbour: ours?.site });

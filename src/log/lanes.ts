@@ -67,6 +67,8 @@ export class Lanes {
   readonly #owners: Database.Statement<[], LaneOwner>;
   readonly #addressed: Database.Statement<[], { site: string; address: string; failing: 0 | 1 }>;
   readonly #rename: readonly Database.Statement<[string, string]>[];
+  readonly #formerly: Database.Statement<[string, string]>;
+  readonly #nameNow: Database.Statement<[string], string>;
   readonly #renameOrigin: Database.Statement<[string, string, number]>;
 
   constructor(connection: Connection) {
@@ -104,7 +106,11 @@ export class Lanes {
       "UPDATE OR REPLACE exceptions SET site = ? WHERE site = ?",
       "UPDATE OR REPLACE offers SET site = ? WHERE site = ?",
       "UPDATE OR REPLACE bounces SET site = ? WHERE site = ?",
+      "UPDATE former_names SET site = ? WHERE site = ?",
     ].map((sql) => db.prepare<[string, string]>(sql));
+    this.#formerly = db.prepare("INSERT OR REPLACE INTO former_names (name, site) VALUES (?, ?)");
+    this.#nameNow = db.prepare<[string], string>("SELECT site FROM former_names WHERE name = ?");
+    this.#nameNow.pluck();
     this.#renameOrigin = db.prepare(
       "UPDATE updates SET neighbour = ? WHERE neighbour = ? AND seq > ?",
     );
@@ -129,6 +135,7 @@ export class Lanes {
         else {
           for (const statement of this.#rename) statement.run(site, former.site);
           this.#renameOrigin.run(site, former.site, former.cursor);
+          this.#formerly.run(former.site.toLowerCase(), site);
         }
         return this.#get.get(site);
       });
@@ -146,6 +153,11 @@ export class Lanes {
     if (address === undefined || names.length === 0) return undefined;
     const key = addressKey(address);
     return this.unowned(names).find((lane) => lane.address && addressKey(lane.address) === key);
+  }
+
+  /** The present name of a site that had this one, in any case; its mails may still come back. */
+  nameNow(former: string): string | undefined {
+    return this.#connection.read(() => this.#nameNow.get(former.toLowerCase()));
   }
 
   /** Lanes of sites that are not among `names`, which are those of the config. */

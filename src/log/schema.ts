@@ -14,7 +14,7 @@ import { Trouble } from "../errors.js";
 export const APPLICATION_ID = 0x4b584757;
 
 /** `user_version` of a file that this code reads and writes. */
-export const SCHEMA_VERSION = 10;
+export const SCHEMA_VERSION = 8;
 
 /** The oldest version that a writer brings up to date. */
 const OLDEST_VERSION = 1;
@@ -215,9 +215,9 @@ DROP TABLE identities;
 `;
 
 /**
- * What came with version 8: see `exceptions.ts`, `bounces.ts`, `lanes.ts`, `observed.ts`. What was
- * refused for good and what came back become exceptions; of entries that are not remembered nothing
- * is left.
+ * What came with version 8: see `exceptions.ts`, `bounces.ts`, `lanes.ts`, `observed.ts`,
+ * `variants.ts` and `recon.ts`. What was refused for good and what came back become exceptions; of
+ * entries that are not remembered nothing is left.
  */
 const TABLES_8 = `
 CREATE TABLE exceptions (
@@ -246,6 +246,11 @@ CREATE TABLE offers (
   seq INTEGER NOT NULL,
   body BLOB NOT NULL,
   PRIMARY KEY (site, seq)
+) STRICT;
+
+CREATE TABLE former_names (
+  name TEXT PRIMARY KEY,
+  site TEXT NOT NULL
 ) STRICT;
 
 CREATE TABLE bounces (
@@ -299,10 +304,7 @@ INSERT INTO bounces (site, seq, first, about, code, text, at)
   SELECT site, seq, first, about, code, text, at FROM returned WHERE fresh = 1;
 DROP TABLE undelivered;
 DROP TABLE returned;
-`;
 
-/** What came with version 9: see `variants.ts`. */
-const TABLES_9 = `
 CREATE TABLE variants (
   hash BLOB PRIMARY KEY CHECK (length(hash) = 16),
   seqs TEXT NOT NULL,
@@ -310,10 +312,7 @@ CREATE TABLE variants (
   at INTEGER NOT NULL
 ) STRICT;
 CREATE INDEX variants_by_time ON variants (at);
-`;
 
-/** What came with version 10, for servers that are followed by recon: see `recon.ts`. */
-const TABLES_10 = `
 CREATE TABLE recon_servers (
   id INTEGER PRIMARY KEY,
   name TEXT NOT NULL UNIQUE,
@@ -338,12 +337,6 @@ CREATE TABLE recon_wanted (
 CREATE INDEX recon_wanted_by_time ON recon_wanted (server, next_at);
 `;
 
-/** Adds the tables of recon, and "recon" to the ways in which an update may have come. */
-function makeRecon(db: Database.Database): void {
-  db.exec(TABLES_10);
-  loosen(db, "updates", "'repair', 'import')", "'repair', 'import', 'recon')");
-}
-
 /** What makes each version out of the one before. */
 const STEPS: readonly (readonly [version: number, step: (db: Database.Database) => void])[] = [
   [2, (db) => void db.exec(TABLES_2)],
@@ -358,9 +351,13 @@ const STEPS: readonly (readonly [version: number, step: (db: Database.Database) 
   [5, (db) => void db.exec(TABLES_5)],
   [6, (db) => void db.exec(TABLES_6)],
   [7, (db) => void db.exec(TABLES_7)],
-  [8, (db) => void db.exec(TABLES_8)],
-  [9, (db) => void db.exec(TABLES_9)],
-  [10, makeRecon],
+  [
+    8,
+    (db) => {
+      db.exec(TABLES_8);
+      loosen(db, "updates", "'repair', 'import')", "'repair', 'import', 'recon')");
+    },
+  ],
 ];
 
 /**

@@ -8,7 +8,12 @@ import type { LaneStatus } from "../delivery/lane.js";
 import type { Road } from "../delivery/path.js";
 import { eventsWith } from "../diagnostics.js";
 import type { Holding } from "../kx/fetch-policy.js";
-import type { ExceptionCounts, ExceptionReason, ReasonCount } from "../log/exceptions.js";
+import type {
+  ExceptionCounts,
+  ExceptionReason,
+  ExceptionState,
+  ReasonCount,
+} from "../log/exceptions.js";
 import type { Observed } from "../log/observed.js";
 import type { PeerStatus } from "../peering/connection.js";
 import { ago, ahead, grouped, octets, several, span } from "../text.js";
@@ -156,32 +161,39 @@ export function exceptionWords(counts: ExceptionCounts): string {
   return some.map((state) => `${grouped(counts[state])} ${EXCEPTION_WORDS[state]}`).join(", ");
 }
 
-/** As "10 refused, 2 bounced". */
-export function reasonWords(reasons: readonly Pick<ReasonCount, "reason" | "count">[]): string {
+/** As "10 refused, 2 set aside". */
+export function reasonWords(
+  reasons: readonly Pick<ReasonCount, "state" | "reason" | "count">[],
+): string {
   const sums = new Map<string, number>();
-  for (const { reason, count } of reasons) sums.set(reason, (sums.get(reason) ?? 0) + count);
-  return [...sums].map(([reason, count]) => `${grouped(count)} ${REASON_WORDS[reason]}`).join(", ");
+  for (const { state, reason, count } of reasons) {
+    const words = REASON_WORDS[state][reason] ?? (state === "waiting" ? "to be sent again" : state);
+    sums.set(words, (sums.get(words) ?? 0) + count);
+  }
+  const some = [...sums].filter(([, count]) => count > 0);
+  return some.map(([words, count]) => `${grouped(count)} ${words}`).join(", ");
 }
 
-const REASON_WORDS: Readonly<Record<string, string>> = {
-  failed: "failed",
-  bounced: "bounced",
-  refused: "refused by it",
-  returned: "returned by it",
-  overflow: "over the limit",
-  expired: "expired and fetched again",
-  blocked: "of blocked keys",
-  skipped: "skipped by the operator",
-} satisfies Record<ExceptionReason, string>;
+/** A reason outlives the order to send an update again, so that its state decides. */
+const REASON_WORDS: Record<ExceptionState, Partial<Record<ExceptionReason, string>>> = {
+  waiting: { failed: "set aside", bounced: "bounced", expired: "fetched again" },
+  refused: { returned: "refused in a bounce", overflow: "given up since too many wait" },
+  withheld: { blocked: "withheld (key blocked)", skipped: "withheld (skipped)" },
+};
 
-/** As "12 updates in 12 mails, 34 kB, since"; a time follows. */
+/** As "12 updates in 12 mails, 34 kB, the first"; a time follows. */
 export function observedWords(
   one: Pick<Observed, "way" | "updates" | "mails" | "bytes" | "neighbour">,
 ): string {
   const { way, updates, mails, bytes, neighbour } = one;
   const parts = isLocal(neighbour) ? "deliveries" : "mails";
   const how = way === "kx" ? "over KX" : `in ${grouped(mails)} ${parts}`;
-  return `${several(updates, "update")} ${how}, ${octets(bytes)}, since`;
+  return `${several(updates, "update")} ${how}, ${octets(bytes)}, the first`;
+}
+
+/** As "3 updates wait"; empty for none. */
+export function waitWords(count: number): string {
+  return count === 0 ? "" : `${several(count, "update")} ${count === 1 ? "waits" : "wait"}`;
 }
 
 /** What a neighbour did not take belongs to its state: it is not in sync without these. */

@@ -61,17 +61,27 @@ export function verdictOf(given: {
         : waiting.length === 0
           ? `${all} in sync.`
           : `In sync; updates from ${listed(waiting)} wait until quiet_hours end.`;
-    return { state: "good", words: `${verb} ${sync}` };
+    return { state: "good", words: `${verb} ${sync}${untaken(views)}` };
   }
   const more = others.filter((view) => view !== worst).map(({ name }) => name);
   const is = { down: "is down", behind: "is behind", paused: "is paused", good: "", idle: "" };
   const rest = more.length === 0 ? "" : ` Also not in sync: ${listed(more)}.`;
   const count = `${good.length} of ${several(served.length, "neighbour")} in sync`;
   const state = others.some((view) => view.state === "down") ? "bad" : "behind";
-  return {
-    state,
-    words: `${verb} ${count}; ${worst.name} ${is[worst.state]}: ${worst.words}.${rest}`,
-  };
+  const about = `${count}; ${worst.name} ${is[worst.state]}: ${worst.words}`;
+  return { state, words: `${verb} ${about}.${rest}${untaken(views)}` };
+}
+
+/** In sync is who got what it takes; what some did not take is said beside it. */
+function untaken(views: readonly NeighbourView[]): string {
+  const some = views.flatMap(({ name, exceptions }) => {
+    const count = exceptions === undefined ? 0 : exceptions.refused + exceptions.waiting;
+    return count === 0 ? [] : [{ name, count }];
+  });
+  if (some.length === 0) return "";
+  const sum = some.reduce((all, { count }) => all + count, 0);
+  const by = some.length > 3 ? `${some.length} neighbours` : listed(some.map(({ name }) => name));
+  return ` ${several(sum, "update")} not taken by ${by}.`;
 }
 
 function rank({ state }: NeighbourView): number {

@@ -5,11 +5,15 @@
 import { describe, expect, test } from "vitest";
 import { admit } from "../../src/admit.js";
 import type { Outcome } from "../../src/delivery/relay.js";
+import { BounceIntake } from "../../src/ingress/bounce-intake.js";
+import { encodeArmor } from "../../src/openpgp/armor.js";
 import type { Policy } from "../../src/policy.js";
 import { CARRY_ALL } from "../../src/policy.js";
 import type { Schedule } from "../../src/schedule.js";
 import type { Seq } from "../../src/update.js";
 import { bytes } from "../mail/fixtures.js";
+import { claim } from "../openpgp/material.js";
+import { Signer } from "../openpgp/signer.js";
 import type { Answer } from "./driven-lane.js";
 import { DrivenLane, later, refused } from "./driven-lane.js";
 import { ADDRESS, updates } from "./stage.js";
@@ -251,6 +255,24 @@ describe("what comes again", () => {
     expect(states(site)).toEqual({ waiting: 0, refused: 0, withheld: 0 });
   });
 
+  test("a self-signature that comes while the update is refused: it goes again at once", () => {
+    const site = new DrivenLane().start();
+    const ann = new Signer(1);
+    const name = ann.userId("Ann");
+    const update = (octets: Uint8Array) => admit([bytes(encodeArmor(octets))]).updates[0];
+    const own = update(ann.key(name, ann.over(name, { at: 1_700_000_000 })));
+    site.answer = () => {
+      if (own === undefined) throw new Error("no update");
+      const { fingerprint, selfSigned } = own;
+      site.log.skeletons.remember(fingerprint, selfSigned, site.clock.now());
+      return site.seen.length === 1 ? refused() : undefined;
+    };
+    site.put(update(ann.key(name, claim(0x10, 1_700_000_001, "A1".repeat(8)))));
+    site.pass(1000);
+    expect(site.seen).toHaveLength(2);
+    expect(states(site)).toEqual({ waiting: 0, refused: 0, withheld: 0 });
+  });
+
   test("from the site itself settles it, and nothing is sent", () => {
     const site = new DrivenLane().start();
     site.answer = () => refused();
@@ -390,6 +412,26 @@ describe("a neighbour that gets another name", () => {
     expect(site.diagnostics.all("lane-renamed")).toMatchObject([
       { neighbour: "new", former: "old" },
     ]);
+  });
+
+  test("gets what comes back under a name that it had", () => {
+    const first = new DrivenLane({ names: ["old"] }).start();
+    first.add(0);
+    const sender = first.taken[0]?.from ?? "";
+    first.stop();
+    const second = new DrivenLane({ after: first, name: "new", names: ["new"] }).start();
+    second.stop();
+    const site = new DrivenLane({ after: second, name: "newest", names: ["newest"] }).start();
+    const { log, clock, diagnostics } = site;
+    const settings = { bounce: "pgp-bounces@kx.example.org", neighbours: [{ name: "newest" }] };
+    const words = { status: "5.1.1", code: 550, words: "No such user" };
+    new BounceIntake({ log, clock, diagnostics }, settings).note(sender, {
+      kind: "site",
+      ...words,
+    });
+    expect(diagnostics.all("bounce")).toMatchObject([{ neighbour: "newest", reason: "site" }]);
+    site.pass(HOUR);
+    expect(site.hashes).toEqual([hash(0)]);
   });
 
   test("not while the old name is in the config, nor with another address", () => {

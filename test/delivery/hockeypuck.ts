@@ -2,6 +2,8 @@
  * A small Hockeypuck with the answers of 2.3.3, as they were seen of the running program
  * (2026-11): one key, over HTTP. Of a key that is revoked for good it forgets all but the primary
  * key and the revocation; op=get shows the revocation alone, the index and hashquery both packets.
+ * A user id of which a request shows no self-signature is dropped with everything under it, and a
+ * key of which nothing else is left is "ignored".
  */
 import { createHash } from "node:crypto";
 import { createServer, type IncomingMessage, type ServerResponse } from "node:http";
@@ -10,12 +12,20 @@ import { onTestFinished } from "vitest";
 import { encodeArmor, readArmor } from "../../src/openpgp/armor.js";
 import { fingerprintOf } from "../../src/openpgp/fingerprint.js";
 import {
+  assembleKey,
+  type Component,
+  keyComponents,
+  keyPackets,
+  readKeys,
+} from "../../src/openpgp/key.js";
+import {
   encodePackets,
   type Packet,
   packetKey,
   readPackets,
   TAG,
 } from "../../src/openpgp/packet.js";
+import { isSelfSignature } from "../../src/openpgp/signature.js";
 
 export interface HockeypuckDouble {
   readonly url: string;
@@ -40,11 +50,11 @@ export async function hockeypuck(key?: Uint8Array): Promise<HockeypuckDouble> {
     if (block === undefined || block instanceof Error) throw new Error("no armor");
     const isNew = held.length === 0;
     const known = new Set(held.map(packetKey));
-    const more = readPackets(block.data).filter((packet) => !known.has(packetKey(packet)));
+    const more = verified(block.data).filter((packet) => !known.has(packetKey(packet)));
     const next = kept([...held, ...more]);
     const hasChanged = next.length !== held.length;
     held = next;
-    const word = isNew ? "inserted" : hasChanged ? "updated" : "ignored";
+    const word = !hasChanged ? "ignored" : isNew ? "inserted" : "updated";
     const lists = { inserted: null, updated: null, ignored: null };
     return `${JSON.stringify({ ...lists, [word]: ["(4)eddsa_Curve25519/ab"] })}\n`;
   };
@@ -99,6 +109,16 @@ export async function hockeypuck(key?: Uint8Array): Promise<HockeypuckDouble> {
       isDown = is;
     },
   };
+}
+
+/** What it finds valid in a request; nothing if that is the primary key alone. */
+function verified(octets: Uint8Array): Packet[] {
+  const [key] = readKeys(octets);
+  if (key === undefined || key instanceof Error) return [];
+  const isShown = ({ packet, signatures }: Component) =>
+    packet.tag !== TAG.userId || signatures.some((one) => isSelfSignature(key, one));
+  const packets = keyPackets(assembleKey(keyComponents(key).filter(isShown)));
+  return packets.length === 1 ? [] : [...packets];
 }
 
 /** What it keeps of these packets. */

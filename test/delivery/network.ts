@@ -1,8 +1,8 @@
 /**
  * A gateway between model keyservers, for the property of `completeness.test.ts`: the real intake,
- * policy, log, lanes and delivery methods, a clock that the test moves, and sites that take, refuse
- * and fail as they are told. A site of mail is a relay that answers in nodemailer's terms; a site of
- * HKP answers over a real socket, as Hockeypuck 2.3.3 and SKS 1.1.6 do. Nothing waits for time.
+ * policy, log, lanes and delivery methods, a clock that the test moves, and sites that take,
+ * refuse and fail as they are told. A site of mail is a relay that answers in nodemailer's terms; a
+ * site of HKP answers over a real socket, as Hockeypuck 2.3.3 and SKS 1.1.6 do. Nothing waits.
  */
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
 import type { AddressInfo } from "node:net";
@@ -41,8 +41,8 @@ const BOUNCE = "pgp-bounces@kx.example.org";
 const RETRY = [60_000, 300_000, 300_000, 3_600_000] as const;
 
 /**
- * How a site is: as it should be; not there; there and saying 421; breaking off after the data, with
- * or without the mail; failing on everything that it reads; refusing everything that it reads;
+ * How a site is: as it should be; not there; there and saying 421; breaking off after the data,
+ * without the mail or with it; failing on everything that it reads; refusing all that it reads;
  * failing on the keys of `failing`; taking mails and sending them back.
  */
 export const MOODS = ["well", "down", "busy", "drops", "hides", "full", "sick", "picky", "bounces"];
@@ -281,8 +281,8 @@ export class Network {
 function mailOutcome(site: ModelSite, raw: Uint8Array, from: string): Outcome {
   const mail = delivered(raw);
   const found = keysOf(walk(packetsIn(mail)) ?? []).map(fingerprintOf);
-  const failure = (words: string, code: string, responseCode?: number) =>
-    outcomeOf(Object.assign(new Error(words), { code, responseCode, command: "DATA" }));
+  const failure = (words: string, code: string, responseCode?: number, isInData = false) =>
+    outcomeOf(Object.assign(new Error(words), { code, responseCode, command: "DATA", isInData }));
   switch (site.receive(mail, found)) {
     case "taken":
       if (site.mood === "bounces") {
@@ -295,7 +295,7 @@ function mailOutcome(site: ModelSite, raw: Uint8Array, from: string): Outcome {
     case "busy":
       return failure("421 4.3.2 Too busy", "EMESSAGE", 421);
     case "broken off":
-      return failure("Connection closed", "ECONNECTION");
+      return failure("Connection closed", "ECONNECTION", undefined, true);
     case "failed":
       return failure("451 4.3.0 Scan failed", "EMESSAGE", 451);
     default:

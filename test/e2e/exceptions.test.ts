@@ -6,7 +6,10 @@
 import { writeFileSync } from "node:fs";
 import { expect, it } from "vitest";
 import { admit } from "../../src/admit.js";
+import { encodeArmor } from "../../src/openpgp/armor.js";
+import { type Packet, packetKey, readPackets, TAG } from "../../src/openpgp/packet.js";
 import { Relay } from "../delivery/relay.js";
+import { Signer } from "../openpgp/signer.js";
 import { SmtpClient } from "../support/smtp-client.js";
 import { until } from "../support/until.js";
 import { type Made, made, mailOf, OLD, SITE } from "./material.js";
@@ -140,5 +143,39 @@ it("a site that is down gets what others claim that it has", async () => {
     return relay.taken.some(({ raw }) => isHeld(one, raw));
   }
   expect(gateway.events.filter(({ event }) => event === "suppressed")).toEqual([]);
+  expect(await gateway.end()).toBe(0);
+});
+
+it("a revocation of a key that nobody knew goes again when a user id of it comes", async () => {
+  const relay = await Relay.start();
+  const gateway = await start(configFile(config(relay)));
+  const neighbour = await SmtpClient.connect(gateway.port("smtp"));
+  const owner = new Signer(77);
+  const at = Math.floor(Date.now() / 1000) - 60;
+  const name = owner.userId("Ann <ann@made.example>");
+  const give = async (...packets: Packet[]) => {
+    const mail = mailOf(Buffer.from(encodeArmor(owner.key(...packets))).toString("latin1"));
+    expect(await neighbour.deliver(mail, { from: OLD, to: SITE })).toMatchObject({ code: 250 });
+  };
+  const revocation = owner.over(owner.primary, { at, type: 0x20 });
+  await give(revocation);
+  await gateway.event("undelivered");
+  const isNamed = (raw: string) => {
+    const [update] = admit([Buffer.from(raw, "latin1")]).updates;
+    const tags = update === undefined ? [] : readPackets(update.body).map(({ tag }) => tag);
+    return tags.includes(TAG.userId);
+  };
+  expect(relay.taken.map(({ raw }) => isNamed(raw))).toEqual([false]);
+  await give(name, owner.over(name, { at: at - 1000 }));
+  await relay.until(() => relay.taken.length === 3);
+  expect(relay.taken.map(({ raw }) => isNamed(raw))).toEqual([false, true, true]);
+  // What waited goes before what is new.
+  const held = relay.taken.map(({ raw }) => {
+    const [update] = admit([Buffer.from(raw, "latin1")]).updates;
+    return update === undefined ? [] : readPackets(update.body).map(packetKey);
+  });
+  expect(held[1]).toContain(packetKey(revocation));
+  expect(held[2]).not.toContain(packetKey(revocation));
+  neighbour.close();
   expect(await gateway.end()).toBe(0);
 });

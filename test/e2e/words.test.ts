@@ -160,7 +160,7 @@ it(
     expect(line?.words).toMatch(/; not taken: 1 refused, 1 set aside, 1 withheld$/);
     expect(line?.site?.reasons).toEqual(expected);
     expect((await run("status")).stdout).toMatch(
-      /not taken far: 1 refused, 1 set aside, 1 withheld/,
+      /^not taken far: 1 refused, 1 set aside, 1 withheld \(key blocked\)$/m,
     );
     const admin = (await gateway.event("ready")).admin;
     const metrics = await (await fetch(`http://${admin}/metrics`)).text();
@@ -168,7 +168,9 @@ it(
     expect(metrics).toContain('kxgw_exceptions{peer="[local]",state="waiting"} 0\n');
     expect(metrics).toContain('kxgw_peer_refuses_all{peer="far"} 0\n');
     const page = await (await fetch(`http://${admin}/`)).text();
-    expect(page).toMatch(/<strong>far<\/strong> 1 refused, 1 set aside, 1 withheld/);
+    expect(page).toMatch(
+      /<strong>far<\/strong> 1 refused, 1 set aside, 1 withheld \(key blocked\)/,
+    );
 
     // A retry sends at once, whatever was put off.
     const tries = () => relay.seen.filter(({ raw }) => holds(stuck, raw)).length;
@@ -296,7 +298,7 @@ it(
       expect.objectContaining({ neighbour: "far", way: "lane", ...counts }),
     ]);
     expect((await run("status")).stdout).toMatch(
-      /^observed {2}far: 3 updates in 3 mails, .* since /m,
+      /^observed {2}far: 3 updates in 3 mails, .*, the first /m,
     );
     expect((await run("trace", "2")).stdout).toMatch(
       / observe +nothing is sent; after a switch to mode = "bridge" mail leaves from update 4 on/,

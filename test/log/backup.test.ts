@@ -142,7 +142,7 @@ describe("a log in which damage is met", () => {
     filled(path, 200).close();
     const bytes = readFileSync(path);
     // The schema and the first pages are spared, so that there is something left to read.
-    writeFileSync(path, bytes.fill(0xa5, 40 * 4096));
+    writeFileSync(path, bytes.fill(0xa5, 80 * 4096));
     const log = UpdateLog.open(path);
     const told: string[] = [];
     log.onDamage(({ kind }) => told.push(kind));

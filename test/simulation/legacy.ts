@@ -98,7 +98,7 @@ export class LegacySite implements MailHost {
     return this.#temper.relents || this.#verdictOn(fingerprint) === undefined;
   }
 
-  /** What it has of the pieces of a key: those that a server of its kind cannot take are left out. */
+  /** What it has of the pieces of a key, without those that a server of its kind cannot take. */
   expected(pieces: readonly string[]): string[] {
     return this.kind === "pksd" ? pieces.filter((piece) => !isOfSubkey(piece)) : [...pieces];
   }

@@ -409,9 +409,10 @@ class World {
       const owns = this.#keys.selfSignaturesFor(piece);
       // Without a self-signature, which some gateway does not carry, it is never taken.
       if (owns.length > 0 && !owns.some((own) => this.#isCarried(own))) return false;
-      if (isLocal && strictly) return true;
-      // A mail that went before the self-signature was known was dropped, and nobody said so.
-      const comesAgain = piece.split("/").length === 2 && !isOfSubkey(piece);
+      // A mail that went before the self-signature was known was dropped, and nobody said so. Of
+      // the keyserver beside a gateway it is known what it dropped.
+      const isComponent = piece.split("/").length === 2 && !isOfSubkey(piece);
+      const comesAgain = isComponent || (isLocal && strictly);
       return partners.every(({ ledger: { order } }) => {
         const known = Math.min(...owns.map((own) => order.get(own) ?? Infinity));
         return known < Infinity && (comesAgain || known <= (order.get(piece) ?? 0));
@@ -457,9 +458,12 @@ class World {
     const isOnItsWay = () =>
       this.#postal.waiting > 0 || this.#honest.some(({ process }) => !process?.lanesAreDone);
     // A slow mail may still be about, or one that is put off: what it brings is known by now.
-    while (isOnItsWay() && this.now - restsAt < this.#options.livenessMs) this.#pass(LOOK_MS);
-    this.#settlePhantoms();
-    this.#pass(REST_MS);
+    // So may what came again of a key that a site has refused: it is offered an hour after that.
+    do {
+      while (isOnItsWay() && this.now - restsAt < this.#options.livenessMs) this.#pass(LOOK_MS);
+      this.#settlePhantoms();
+      this.#pass(REST_MS);
+    } while (isOnItsWay() && this.now - restsAt < this.#options.livenessMs);
     for (const { wiretap } of this.#honest) wiretap.take();
     this.#pass(SILENCE_MS);
     for (const { name, wiretap } of this.#honest) {

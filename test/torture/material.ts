@@ -20,7 +20,10 @@ export interface Made {
   readonly armor: string;
 }
 
-/** The n-th key of a seed, which is in its user id if it is a word; its one signature has `filler` octets. */
+/**
+ * The n-th key of a seed, which is in its user id if it is a word. Its one signature has `filler`
+ * octets.
+ */
 export function made(seed: number | string, n: number, filler = 100): Made {
   const name =
     typeof seed === "string"
