@@ -402,11 +402,14 @@ describe("a neighbour that gets another name", () => {
     expect(first.hashes).toEqual([1, 2].map(hash));
     first.stop();
     first.log.lanes.save("old", { ...first.log.lanes.open("old"), cursor: 2 as Seq });
+    const sending = { seq: 2 as Seq, way: "lane", at: 1, how: "relayed", reply: "250 Ok" } as const;
+    first.log.sendings.note([{ ...sending, neighbour: "old" }]);
     const address = ADDRESS.toUpperCase();
     const names = ["new", "third"];
     const site = new DrivenLane({ after: first, name: "new", address, names }).start();
     expect(site.hashes).toEqual([hash(2)]);
     expect(site.log.exceptions.get("new", 1 as Seq)).toMatchObject({ state: "refused" });
+    expect(site.log.sendings.of(2 as Seq)).toMatchObject([{ neighbour: "new" }]);
     expect(site.log.lanes.get("old")).toBeUndefined();
     expect(site.log.lanes.unowned(names)).toEqual([]);
     expect(site.diagnostics.all("lane-renamed")).toMatchObject([
