@@ -5,16 +5,21 @@
  * key and its revocation; it has forgotten the user ids by then). Other servers are asked once.
  */
 import { Refusal } from "./errors.js";
+import { askForKeys } from "./intake/hashquery-client.js";
 import { readArmor } from "./openpgp/armor.js";
 import { readPackets, TAG } from "./openpgp/packet.js";
 import type { Fingerprint } from "./update.js";
 
-/** Of an index with its packets in base64, or of a key. */
+/** Size of an index with its packets in base64, or of a key. */
 const ANSWER_BYTES = 8 * 1024 * 1024;
+
+/** The caller's signal usually ends a question earlier. */
+const HASHQUERY = { requestMs: 60_000, octets: ANSWER_BYTES };
 
 /**
  * The packets of the key at the keyserver `url`, which has no path; undefined when it does not say.
- * Rejects like `fetch`, also when `signal` breaks it off.
+ * The caller compares the fingerprint; the MD5 may be that of the key before packets were dropped.
+ * Rejects when the keyserver cannot be reached, and when `signal` breaks the question off.
  */
 export async function wholeKey(
   url: string,
@@ -25,10 +30,10 @@ export async function wholeKey(
   const index = await answer(`${url}/pks/lookup?${query}`, { signal });
   const md5 = index && md5In(index.toString("utf8"), fingerprint);
   if (md5 === undefined) return undefined;
-  const body = Buffer.concat([integer(1), integer(md5.length), md5]);
-  const headers = { "Content-Type": "application/octet-stream" };
-  const found = await answer(`${url}/pks/hashquery`, { method: "POST", body, headers, signal });
-  return found && onlyKeyIn(found);
+  const result = await askForKeys(url, [md5], HASHQUERY, signal);
+  signal.throwIfAborted();
+  if (result.kind === "failed" && !result.hasAnswered) throw new Error(result.words);
+  return result.kind === "answer" ? (result.keys[0]?.key ?? result.foreign[0]) : undefined;
 }
 
 /** Whether an answer to op=get begins with a signature, so that it shows no key. */
@@ -50,12 +55,17 @@ async function answer(url: string, request: RequestInit): Promise<Buffer | undef
     await response.body?.cancel();
     return undefined;
   }
+  return await bodyWithin(response, ANSWER_BYTES);
+}
+
+/** The body of an answer; undefined if it is longer than `most`. */
+export async function bodyWithin(response: Response, most: number): Promise<Buffer | undefined> {
   const chunks: Uint8Array[] = [];
   let size = 0;
   for await (const chunk of response.body ?? []) {
     size += chunk.length;
-    // Leaving the loop ends the connection.
-    if (size > ANSWER_BYTES) return undefined;
+    // Leaving the loop closes the connection.
+    if (size > most) return undefined;
     chunks.push(chunk);
   }
   return Buffer.concat(chunks);
@@ -77,18 +87,4 @@ export function md5In(text: string, fingerprint: Fingerprint): Buffer | undefine
     if (typeof md5 === "string" && /^[0-9a-f]{32}$/i.test(md5)) return Buffer.from(md5, "hex");
   }
   return undefined;
-}
-
-/** The key in an answer to a hashquery for one: a count, a length, the octets; then a line end. */
-export function onlyKeyIn(octets: Buffer): Uint8Array | undefined {
-  if (octets.length < 8 || octets.readUInt32BE(0) !== 1) return undefined;
-  const length = octets.readUInt32BE(4);
-  const key = octets.subarray(8, 8 + length);
-  return key.length === length ? key : undefined;
-}
-
-function integer(value: number): Buffer {
-  const octets = Buffer.alloc(4);
-  octets.writeUInt32BE(value);
-  return octets;
 }

@@ -379,8 +379,9 @@ export class Follower {
         return result satisfies never;
     }
     const { keys, foreign } = result;
-    if (foreign > 0) {
-      const problem = `${foreign} of ${keys.length + foreign} keys have another MD5`;
+    if (foreign.length > 0) {
+      const all = keys.length + foreign.length;
+      const problem = `${foreign.length} of ${all} keys have another MD5`;
       this.#diagnostics.report("recon-wrong", { server, problem });
     }
     for (let at = 0; at < keys.length; at += AT_ONCE) {

@@ -27,8 +27,8 @@ export type QuestionResult =
   | {
       readonly kind: "answer";
       readonly keys: readonly FetchedKey[];
-      /** Keys in the answer that nobody asked for. */
-      readonly foreign: number;
+      /** Keys in the answer with an MD5 that was not asked for. */
+      readonly foreign: readonly Uint8Array[];
     }
   /** The answer has more octets than are read. */
   | { readonly kind: "too-large" }
@@ -36,13 +36,18 @@ export type QuestionResult =
   | {
       readonly kind: "failed";
       readonly words: string;
-      /** Whether it answered, with something that is no answer. */
+      /** Whether the body of its answer breaks the protocol. */
       readonly isFault: boolean;
+      /** Whether it answered over HTTP: with such a body, or with another status than 200. */
+      readonly hasAnswered: boolean;
     };
 
 const WORDS = 200;
 
 class TooLarge extends Error {}
+
+/** An answer with a head that is not that of an answer to a hashquery. */
+class WrongHead extends Error {}
 
 /** Asks the keyserver at `url` for keys. Never rejects; `signal` breaks it off. */
 export async function askForKeys(
@@ -60,11 +65,12 @@ export async function askForKeys(
     if (error instanceof TooLarge) return { kind: "too-large" };
     if (deadline.aborted) {
       const words = `no answer within ${limits.requestMs / 1000} s`;
-      return { kind: "failed", words, isFault: false };
+      return { kind: "failed", words, isFault: false, hasAnswered: false };
     }
     const isFault = error instanceof ReconFault;
     const words = isFault ? `it sent ${error.message}` : reasonOf(error);
-    return { kind: "failed", words, isFault };
+    const hasAnswered = isFault || error instanceof WrongHead;
+    return { kind: "failed", words, isFault, hasAnswered };
   }
 }
 
@@ -72,12 +78,12 @@ export async function askForKeys(
 function sorted(keys: readonly Uint8Array[], md5s: readonly Buffer[]): QuestionResult {
   const asked = new Map(md5s.map((md5) => [md5.toString("hex"), md5]));
   const found: FetchedKey[] = [];
-  let foreign = 0;
+  const foreign: Uint8Array[] = [];
   for (const key of keys) {
     const name = digestsOf(key).find((digest) => asked.has(digest)) ?? "";
     const md5 = asked.get(name);
     asked.delete(name);
-    if (md5 === undefined) foreign += 1;
+    if (md5 === undefined) foreign.push(key);
     else found.push({ md5, key });
   }
   return { kind: "answer", keys: found, foreign };
@@ -106,7 +112,7 @@ function post(url: string, body: Buffer, most: number, signal: AbortSignal): Pro
       const wrong = wrongHead(response);
       if (wrong !== undefined) {
         request.destroy();
-        return reject(new Error(wrong));
+        return reject(new WrongHead(wrong));
       }
       const chunks: Buffer[] = [];
       let size = 0;

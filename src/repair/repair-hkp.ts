@@ -3,7 +3,7 @@
  * draft-gallagher-openpgp-hkp section 3). Time and size of the answer are limited, and redirects
  * are not followed. The caller checks that it is the right key.
  */
-import { isBareSignature, wholeKey } from "../hkp-whole.js";
+import { bodyWithin, isBareSignature, wholeKey } from "../hkp-whole.js";
 import { encodeArmor } from "../openpgp/armor.js";
 import type { Fingerprint } from "../update.js";
 
@@ -44,7 +44,7 @@ export async function lookUp(
         ? { kind: "absent", words: "does not have it" }
         : { kind: "failed", words: `answered ${status} ${response.statusText}`.trim() };
     }
-    const text = await read(response, bytes);
+    const text = await bodyWithin(response, bytes);
     if (text === undefined) {
       return { kind: "failed", words: `the answer exceeds ${bytes} bytes` };
     }
@@ -56,19 +56,6 @@ export async function lookUp(
       return { kind: "failed", words: `no answer within ${requestMs / 1000} s` };
     return { kind: "failed", words: reasonOf(error) };
   }
-}
-
-/** The body; undefined if it is longer than `most`. */
-async function read(response: Response, most: number): Promise<Uint8Array | undefined> {
-  const chunks: Uint8Array[] = [];
-  let size = 0;
-  for await (const chunk of response.body ?? []) {
-    size += chunk.length;
-    // Leaving the loop closes the connection.
-    if (size > most) return undefined;
-    chunks.push(chunk);
-  }
-  return Buffer.concat(chunks);
 }
 
 function reasonOf(error: unknown): string {

@@ -15,7 +15,7 @@ import { HkpDelivery } from "../../src/delivery/local-hkp.js";
 import { ProgramDelivery } from "../../src/delivery/local-program.js";
 import { SpoolDelivery } from "../../src/delivery/local-spool.js";
 import { MailDoor } from "../../src/delivery/mail-door.js";
-import { md5In, onlyKeyIn, wholeKey } from "../../src/hkp-whole.js";
+import { md5In, wholeKey } from "../../src/hkp-whole.js";
 import { UpdateLog } from "../../src/log/update-log.js";
 import { readArmor } from "../../src/openpgp/armor.js";
 import { readKeys } from "../../src/openpgp/key.js";
@@ -246,12 +246,4 @@ test("a hard-revoked key is read by the index and a hashquery", async () => {
 test.each(["", "{}", "[null, 3]", '[{"fingerprint":"AB"}]', '[{"fingerprint":"AB","md5":"zz"}]'])(
   "an index that says %j names no MD5",
   (text) => expect(md5In(text, "AB" as Fingerprint)).toBe(undefined),
-);
-
-test.each(["", "00000000", "0000000000000000", "00000001000000ff01", "0000000200000001aa"])(
-  "an answer of %j to a hashquery holds no key",
-  (hex) => {
-    const key = onlyKeyIn(Buffer.from(hex, "hex"));
-    expect(key === undefined || key.length === 0).toBe(true);
-  },
 );

@@ -73,7 +73,8 @@ export const FLOORS: readonly Readonly<Record<string, Room>>[] = [
   { admit: { pure: true }, outmail: { pure: true }, migration: { packages: ["smol-toml"] } },
   { policy: { pure: true } },
   { log: { packages: ["better-sqlite3"], node: ["fs", "crypto"] } },
-  { intake: { packages: ["mailparser"], node: OUTSIDE }, "hkp-whole": {} },
+  { intake: { packages: ["mailparser"], node: OUTSIDE } },
+  { "hkp-whole": {} },
   {
     ingress: { packages: ["smtp-server"], node: OUTSIDE, typesBeside: ["repair"] },
     repair: { node: OUTSIDE },
