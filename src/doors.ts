@@ -302,7 +302,7 @@ function retryExceptions(name: string, site: LaneDriver | undefined, which: numb
 
 /** The local keyserver, if it can be asked for keys. */
 function localKeyserver({ local }: Config) {
-  if (local?.type !== "hkp") return undefined;
+  if (local?.url === undefined) return undefined;
   return { name: LOCAL_LANE, mail: local.address, url: local.url };
 }
 

@@ -75,6 +75,8 @@ export type LocalDelivery = LocalWay & {
   readonly address: string | undefined;
   /** What it runs; undefined when that is not known. */
   readonly kind: ServerKind | undefined;
+  /** Where its keys are looked up, without a path; undefined when it cannot be asked. */
+  readonly url: string | undefined;
   readonly maxMailBytes: number;
   readonly retry: Schedule;
 };

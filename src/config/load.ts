@@ -209,7 +209,7 @@ function localOf(
   directory: string,
 ): LocalDelivery | undefined {
   const { type, address, max_mail: maxMailBytes, retry } = local;
-  const ours = { address, kind: local.kind, maxMailBytes, retry };
+  const ours = { address, kind: local.kind, url: local.url, maxMailBytes, retry };
   const path = resolve(directory, local.directory ?? "");
   switch (type) {
     case "pksd":
@@ -217,7 +217,7 @@ function localOf(
     case "sks":
       return { type, directory: path, ...ours, kind: type };
     case "hkp":
-      return { type, url: local.url ?? "", ...ours };
+      return { type, ...ours, url: local.url ?? "" };
     case "command":
       return { type, command: local.command ?? [], ...ours };
     case "none":

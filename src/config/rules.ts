@@ -98,10 +98,10 @@ function collide(a: Endpoint, b: Endpoint): boolean {
 
 /** The required key of each type of [local], an example, and the optional keys. */
 const LOCAL_KEYS = {
-  pksd: { needs: "directory", example: '"/var/spool/pks"', may: ["notify"] },
-  sks: { needs: "directory", example: '"/var/spool/sks/messages"', may: [] },
+  pksd: { needs: "directory", example: '"/var/spool/pks"', may: ["notify", "url"] },
+  sks: { needs: "directory", example: '"/var/spool/sks/messages"', may: ["url"] },
   hkp: { needs: "url", example: '"http://127.0.0.1:11371"', may: [] },
-  command: { needs: "command", example: '["/usr/bin/onak-mail.pl"]', may: [] },
+  command: { needs: "command", example: '["/usr/bin/onak-mail.pl"]', may: ["url"] },
   none: { needs: undefined, example: "", may: [] },
 } as const;
 

@@ -136,7 +136,9 @@ export const localSchema = z
       .describe('"pksd": command to run after each mail; "{}" stands for its path.'),
     url: text("http://127.0.0.1:11371", parseKeyserver)
       .optional()
-      .describe('"hkp": URL of the keyserver, without /pks/add.'),
+      .describe(
+        'URL of the keyserver, without /pks/add. "hkp" posts there; the others look up keys there.',
+      ),
     command: list("/usr/bin/onak-mail.pl", text("/usr/bin/onak-mail.pl", parseWord))
       .optional()
       .describe(

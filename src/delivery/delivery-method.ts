@@ -4,6 +4,9 @@
  * the methods for the local keyserver are in `local-*.ts`. It has no schedule and no log.
  */
 
+import { Refusal } from "../errors.js";
+import { neverSent } from "../openpgp/fragments.js";
+import { keyPackets, readKeys } from "../openpgp/key.js";
 import { type Envelope, MailPack, type Outmail, outmails } from "../outmail.js";
 import type { ServerKind } from "../server-kinds.js";
 import type { Fingerprint, Seq, UpdateHash } from "../update.js";
@@ -38,6 +41,46 @@ export function nothingFor(kind: ServerKind | undefined): Part {
   const words = `not sent: a server of kind "${kind}" takes nothing of this update`;
   const deliver = async (): Promise<Outcome> => refusal(words);
   return { bytes: 0, incomplete: false, oversized: false, deliver };
+}
+
+/** What stands for the packets of an update that are not sent, behind the parts with the rest. */
+export function restFor(body: Uint8Array, kind: ServerKind | undefined): Part[] {
+  const [key] = readKeys(body);
+  if (key === undefined || key instanceof Refusal) return [];
+  const count = neverSent(key, kind);
+  if (count === 0) return [];
+  const share = `${count} of ${keyPackets(key).length} packets`;
+  const words = `not sent: a server of kind "${kind}" never takes ${share} of this update`;
+  const deliver = async (): Promise<Outcome> => refusal(words);
+  return [{ bytes: 0, incomplete: false, oversized: false, deliver }];
+}
+
+/**
+ * The parts of an update that leaves as mails. `made` makes them with a skeleton of its key. For a
+ * mail without a user id `completion` asks the local keyserver, which may know one.
+ */
+export function mailParts<Mail extends Pick<Outmail, "incomplete">>(
+  update: Outgoing,
+  kind: ServerKind | undefined,
+  completion: Pick<KeyCompletion, "learn"> | undefined,
+  made: (skeleton: Uint8Array | undefined) => readonly Mail[],
+  partOf: (mail: Mail) => Part,
+): Part[] {
+  const mails = made(update.skeleton);
+  if (mails.length === 0) return [nothingFor(kind)];
+  const parts = mails.map((mail, index) => {
+    const part = partOf(mail);
+    if (!mail.incomplete || completion === undefined) return part;
+    const deliver = async (): Promise<Outcome> => {
+      const learnt = await completion.learn(update.fingerprint);
+      if (learnt.kind === "failed") return notAsked(learnt.words);
+      // The same packets of the update, in as many mails.
+      const better = learnt.kind === "learnt" ? made(learnt.skeleton)[index] : undefined;
+      return await (better === undefined ? part : partOf(better)).deliver();
+    };
+    return { ...part, deliver };
+  });
+  return [...parts, ...restFor(update.body, kind)];
 }
 
 /**
@@ -119,21 +162,9 @@ export class RelayDelivery implements DeliveryMethod {
   parts(update: Outgoing, date: number): Part[] {
     const made = (skeleton: Uint8Array | undefined) =>
       outmails(update, skeleton, update.trail, this.#envelope, date);
-    const mails = made(update.skeleton);
     const sender = this.#sender(update.seq, update.seq);
-    if (mails.length === 0) return [nothingFor(this.#envelope.kind)];
-    return mails.map((mail, index) => {
-      const part = this.#part(mail, sender);
-      if (!mail.incomplete || this.#completion === undefined) return part;
-      const deliver = async (): Promise<Outcome> => {
-        const learnt = await this.#completion?.learn(update.fingerprint);
-        if (learnt?.kind === "failed") return notAsked(learnt.words);
-        // The same packets of the update, in as many mails.
-        const better = learnt?.kind === "learnt" ? made(learnt.skeleton)[index] : undefined;
-        return await (better === undefined ? part : this.#part(better, sender)).deliver();
-      };
-      return { ...part, deliver };
-    });
+    const partOf = (mail: Outmail) => this.#part(mail, sender);
+    return mailParts(update, this.#envelope.kind, this.#completion, made, partOf);
   }
 
   pack(date: number): Pack {

@@ -114,17 +114,17 @@ function methodOf(
     case "pksd": {
       const { directory, notify } = local;
       const place = { directory, fileName: pksdName, notify, waiting: given.waiting };
-      return new SpoolDelivery(place, envelope, given.clock, given.times);
+      return new SpoolDelivery(place, envelope, given);
     }
     case "sks": {
       const { directory } = local;
       const place = { directory, fileName: sksName, notify: undefined, waiting: given.waiting };
-      return new SpoolDelivery(place, envelope, given.clock, given.times);
+      return new SpoolDelivery(place, envelope, given);
     }
     case "hkp":
       return new HkpDelivery(local.url, envelope.site, base, local.kind, given.completion);
     case "command":
-      return new ProgramDelivery(local.command, envelope);
+      return new ProgramDelivery(local.command, envelope, given.completion);
     default:
       return local satisfies never;
   }

@@ -22,7 +22,13 @@ import { grown, selfSigned } from "../openpgp/skeleton.js";
 import type { ServerKind } from "../server-kinds.js";
 import type { Fingerprint } from "../update.js";
 import type { KeyCompletion } from "./completion.js";
-import { type DeliveryMethod, nothingFor, type Outgoing, type Part } from "./delivery-method.js";
+import {
+  type DeliveryMethod,
+  nothingFor,
+  type Outgoing,
+  type Part,
+  restFor,
+} from "./delivery-method.js";
 import type { Outcome } from "./relay.js";
 
 const REQUEST_MS = 60_000;
@@ -87,7 +93,7 @@ export class HkpDelivery implements DeliveryMethod {
       fragments(key, known, ARMOR_BYTES, date, this.#kind);
     const pieces = made(skeleton);
     if (pieces.length === 0) return [nothingFor(this.#kind)];
-    return pieces.map(({ packets, isNamed, kind }, index) => {
+    const parts = pieces.map(({ packets, isNamed, kind }, index) => {
       const bytes = armoredSize(packets.length);
       // SKS answers "added" and drops such subkeys; others drop a key without a user id.
       const posted = { packets, isDoubtful: kind === "odd" || !isNamed };
@@ -100,6 +106,7 @@ export class HkpDelivery implements DeliveryMethod {
       };
       return { bytes, incomplete: !isNamed, oversized: bytes > ARMOR_BYTES, deliver };
     });
+    return [...parts, ...restFor(body, this.#kind)];
   }
 
   /** Ends the request under way. */

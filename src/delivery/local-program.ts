@@ -7,10 +7,11 @@ import type { ChildProcess } from "node:child_process";
 import { spawn } from "node:child_process";
 import { EXIT } from "../errors.js";
 import type { Envelope } from "../outmail.js";
+import type { KeyCompletion } from "./completion.js";
 import {
   type DeliveryMethod,
   deliverMail,
-  nothingFor,
+  mailParts,
   type Outgoing,
   type Part,
 } from "./delivery-method.js";
@@ -78,18 +79,24 @@ function temporary(code: number | undefined, words: string): Outcome {
 export class ProgramDelivery implements DeliveryMethod {
   readonly #command: readonly string[];
   readonly #envelope: Envelope;
+  readonly #completion: Pick<KeyCompletion, "learn"> | undefined;
   readonly #program = new Program();
 
-  constructor(command: readonly string[], envelope: Envelope) {
+  constructor(
+    command: readonly string[],
+    envelope: Envelope,
+    completion?: Pick<KeyCompletion, "learn">,
+  ) {
     this.#command = command;
     this.#envelope = envelope;
+    this.#completion = completion;
   }
 
   parts(update: Outgoing, date: number): Part[] {
     const { kind } = this.#envelope;
-    const mails = localMails(update, this.#envelope, date);
-    if (mails.length === 0) return [nothingFor(kind)];
-    return mails.map(({ text, incomplete, oversized }) => {
+    const made = (skeleton: Uint8Array | undefined) =>
+      localMails({ ...update, skeleton }, this.#envelope, date);
+    return mailParts(update, kind, this.#completion, made, ({ text, incomplete, oversized }) => {
       const run = () => this.#program.run(this.#command, text);
       const deliver = () => deliverMail({ incomplete }, kind, run);
       return { bytes: text.length, incomplete, oversized, deliver };

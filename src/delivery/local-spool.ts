@@ -13,10 +13,11 @@ import { dirname, join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import type { Clock } from "../clock.js";
 import type { Envelope } from "../outmail.js";
+import type { KeyCompletion } from "./completion.js";
 import {
   type DeliveryMethod,
   deliverMail,
-  nothingFor,
+  mailParts,
   type Outgoing,
   type Pack,
   type Part,
@@ -56,30 +57,38 @@ export interface SpoolPlace {
 export const pksdName = (name: string): string => `pks-mail.${name}`;
 export const sksName = (name: string): string => `msg-${name}.ready`;
 
+export interface SpoolComponents {
+  readonly clock: Clock;
+  readonly times?: SpoolTimes;
+  readonly completion?: Pick<KeyCompletion, "learn"> | undefined;
+}
+
 export class SpoolDelivery implements DeliveryMethod {
   readonly #place: SpoolPlace;
   readonly #envelope: Envelope;
   readonly #clock: Clock;
   readonly #times: SpoolTimes;
+  readonly #completion: Pick<KeyCompletion, "learn"> | undefined;
   readonly #program = new Program();
   #wait = new AbortController();
 
   constructor(
     place: SpoolPlace,
     envelope: Envelope,
-    clock: Clock,
-    times: SpoolTimes = SPOOL_TIMES,
+    { clock, times = SPOOL_TIMES, completion }: SpoolComponents,
   ) {
     this.#place = place;
     this.#envelope = envelope;
     this.#clock = clock;
     this.#times = times;
+    this.#completion = completion;
   }
 
   parts(update: Outgoing, date: number): Part[] {
-    const mails = localMails(update, this.#envelope, date);
-    if (mails.length === 0) return [nothingFor(this.#envelope.kind)];
-    return mails.map((mail) => this.#part(mail));
+    const made = (skeleton: Uint8Array | undefined) =>
+      localMails({ ...update, skeleton }, this.#envelope, date);
+    const partOf = (mail: LocalMail) => this.#part(mail);
+    return mailParts(update, this.#envelope.kind, this.#completion, made, partOf);
   }
 
   pack(date: number): Pack {

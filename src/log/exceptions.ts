@@ -47,6 +47,9 @@ export interface Exception {
   readonly nextAt: number;
 }
 
+/** Reasons of what a site refused, also while it waits to be sent again. */
+const WERE_REFUSED: readonly ExceptionReason[] = ["refused", "returned"];
+
 /** How many rows a site has in each state. */
 export type ExceptionCounts = Readonly<Record<ExceptionState, number>>;
 
@@ -393,6 +396,10 @@ export class Exceptions {
     this.#connection.write(() => {
       for (const site of new Set(rows.map((row) => row.site))) {
         const own = rows.filter((row) => row.site === site).toReversed();
+        // What waits in another form goes in its own, which holds at least as much.
+        for (const { seq, state, reason } of own) {
+          if (state === "waiting" && WERE_REFUSED.includes(reason)) this.#dropOffer.run(site, seq);
+        }
         const last = Math.max(...own.map(({ offeredAt }) => offeredAt));
         const start = offerTime(last, now) ?? last;
         const room = Math.max(0, waiting - this.counts(site).waiting);
@@ -471,7 +478,7 @@ export class Exceptions {
 
   /** Refused before, and opened again in its own form. */
   #waitsAsItWas({ site, seq, state, reason }: Row): boolean {
-    const wasRefused = reason === "refused" || reason === "returned";
+    const wasRefused = WERE_REFUSED.includes(reason);
     return state === "waiting" && wasRefused && this.#offerOf.get(site, seq) === undefined;
   }
 

@@ -26,7 +26,7 @@ import { isOdd, Known, shownName } from "./skeleton.js";
 
 /**
  * Which servers can process it: all (plain), all but pksd (attributes), all but SKS (odd: a subkey
- * of another version than 4), only onak (unknown), or those that support its version (modern).
+ * of another version than 4), none (unknown), or those that support its version (modern).
  */
 export type FragmentKind = "plain" | "attributes" | "odd" | "unknown" | "modern";
 
@@ -107,6 +107,15 @@ export function fragments(
         return { kind, packets: encodeKey(ordered), isNamed: isShown || !needs.name };
       }),
     );
+}
+
+/** How many packets of an update are not sent, because a receiver of the kind never takes them. */
+export function neverSent(key: TransferableKey, receiver: ServerKind | undefined): number {
+  if (receiver === undefined || receiver === "gateway" || key.version >= 5) return 0;
+  const { never } = NEEDS[receiver];
+  return divide(key)
+    .filter(({ kind }) => never.includes(kind))
+    .reduce((count, { key: part }) => count + keyPackets(part).length - 1, 0);
 }
 
 /** Adds the packets that the receiver needs, as far as there is room. */

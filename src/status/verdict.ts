@@ -68,8 +68,8 @@ export function verdictOf(given: {
   const rest = more.length === 0 ? "" : ` Also not in sync: ${listed(more)}.`;
   const count = `${good.length} of ${several(served.length, "neighbour")} in sync`;
   const state = others.some((view) => view.state === "down") ? "bad" : "behind";
-  const most = `${worst.name} ${is[worst.state]}: ${worst.words}`;
-  return { state, words: `${verb} ${count}; ${most}.${rest}${untaken(views)}` };
+  const about = `${count}; ${worst.name} ${is[worst.state]}: ${worst.words}`;
+  return { state, words: `${verb} ${about}.${rest}${untaken(views)}` };
 }
 
 /** In sync is who got what it takes; what some did not take is said beside it. */

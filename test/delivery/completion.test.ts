@@ -2,9 +2,9 @@
  * A revocation comes alone, of a key that the gateway never saw: it leaves with a user id that the
  * keyserver beside us shows. The doors out with their real sockets, a relay, a small Hockeypuck.
  */
-import { mkdtempSync, rmSync } from "node:fs";
+import { mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
-import { join } from "node:path";
+import { dirname, join } from "node:path";
 import { expect, onTestFinished, test } from "vitest";
 import { updateOf } from "../../src/admit.js";
 import { systemClock } from "../../src/clock.js";
@@ -17,7 +17,7 @@ import { md5In, onlyKeyIn, wholeKey } from "../../src/hkp-whole.js";
 import { UpdateLog } from "../../src/log/update-log.js";
 import { readArmor } from "../../src/openpgp/armor.js";
 import { readKeys } from "../../src/openpgp/key.js";
-import { packetKey, readPackets } from "../../src/openpgp/packet.js";
+import { packetKey, readPackets, TAG } from "../../src/openpgp/packet.js";
 import { CARRY_ALL, type Rules } from "../../src/policy.js";
 import type { Fingerprint, Seq } from "../../src/update.js";
 import { Recorder } from "../ingress/door.js";
@@ -38,14 +38,19 @@ const ALONE = ann.key(revocation);
 const sites = ["one", "two", "three"];
 
 /** The doors out over a new log, beside the keyserver at `url`; `first` comes at once. */
-async function gateway(url: string, rules: Rules = CARRY_ALL, first: Uint8Array = ALONE) {
+async function gateway(
+  url: string,
+  rules: Rules = CARRY_ALL,
+  first: Uint8Array = ALONE,
+  type = `type = "hkp"`,
+) {
   const directory = mkdtempSync(join(tmpdir(), "kxgw-completion-"));
   const relay = await Relay.start();
   const peers = sites.map((site) => `[[peer]]\nname = "${site}"\nmail = "pgp@${site}.example"\n`);
   const text =
     `[site]\naddress = "pgp-public-keys@kx.example.org"\n[log]\npath = "updates.db"\n` +
     `[outbound]\nrelay = "${relay.url}"\nretry = "30ms"\n` +
-    `[local]\ntype = "hkp"\nurl = "${url}"\nretry = "30ms"\n${peers.join("")}`;
+    `[local]\n${type}\nurl = "${url}"\nretry = "30ms"\n${peers.join("")}`;
   const config = parseConfig(text, "test.toml", directory, {});
   const { outbound, local } = config;
   if (outbound === undefined || local === undefined) throw new Error("a section is missing");
@@ -109,6 +114,35 @@ test("the keyserver's own lane asks before it posts, whatever other lanes do", a
   expect((await part?.deliver())?.kind).toBe("delivered");
   expect(keyserver.asked).toEqual(["/pks/lookup get", "/pks/add"]);
   expect(log.skeletons.get(fingerprint)).toBeDefined();
+});
+
+// Seen on pksd 0.9.6: it was refused there and at its neighbours, beside a pksd that had the key.
+test("a keyserver that takes files or runs as a program is asked as well", async () => {
+  const keyserver = await hockeypuck(WHOLE);
+  const file = join(mkdtempSync(join(tmpdir(), "kxgw-mail-")), "mail");
+  onTestFinished(() => rmSync(dirname(file), { recursive: true, force: true }));
+  const command = `type = "command"\ncommand = ["/bin/sh", "-c", "cat > ${file}"]`;
+  const { told, mails } = await gateway(keyserver.url, CARRY_ALL, ALONE, command);
+  await expect.poll(() => told.all("sent").length, PATIENT).toBe(sites.length + 1);
+  expect(mails()).toEqual(sites.map(() => all));
+  const [block] = readArmor(readFileSync(file));
+  if (block === undefined || block instanceof Error) throw new Error("no armor");
+  expect(readPackets(block.data).map(packetKey)).toEqual(all);
+});
+
+test("of a photo for a pksd the rest is left, and the photo is on record as refused", async () => {
+  const photo = { tag: TAG.userAttribute, body: Buffer.from("photo") };
+  const theirs = claim(0x10, at + 2, "A1".repeat(8));
+  const spool = mkdtempSync(join(tmpdir(), "kxgw-spool-"));
+  onTestFinished(() => rmSync(spool, { recursive: true, force: true }));
+  const take = `type = "pksd"\ndirectory = "${spool}"\nnotify = ["/bin/sh", "-c", "rm {}"]`;
+  const whole = ann.key(name, own, photo, theirs);
+  const { log, told } = await gateway("http://127.0.0.1:9", CARRY_ALL, whole, take);
+  await expect.poll(() => log.exceptions.counts("[local]").refused, PATIENT).toBe(1);
+  expect(log.exceptions.list("[local]", "refused", 9)).toMatchObject([
+    { text: 'not sent: a server of kind "pksd" never takes 2 of 5 packets of this update' },
+  ]);
+  expect(told.all("sent").filter(({ neighbour }) => neighbour === "[local]")).toEqual([]);
 });
 
 test("it waits while the keyserver does not answer", async () => {

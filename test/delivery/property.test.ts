@@ -141,17 +141,17 @@ const single = fc.oneof(
 
 type Step = typeof single extends fc.Arbitrary<infer T> ? T : never;
 
-/** A site in trouble: pieces come, something happens while they wait, and the site is well again. */
+/** A site in trouble: pieces come, something happens while they wait, the site is well again. */
 const trouble: fc.Arbitrary<Step[]> = fc
   .record({
     site: fc.nat(4),
     mood: fc.constantFrom(...MOODS),
     key: fc.nat(1),
     pieces: fc.array(fc.nat(40), { minLength: 1, maxLength: 3 }),
-    next: fc.constantFrom("rename", "block", "restart", "skip", "again", "nothing"),
+    meanwhile: fc.constantFrom("rename", "block", "restart", "skip", "again", "nothing"),
     ms: fc.constantFrom(70_000, HOUR),
   })
-  .map(({ site, mood, key, pieces, next, ms }): Step[] => {
+  .map(({ site, mood, key, pieces, meanwhile, ms }): Step[] => {
     const come = pieces.map((n): Step => ({ do: "give", key, pieces: [n], from: "nobody" }));
     const pass: Step = { do: "pass", ms };
     const more: Record<string, Step[]> = {
@@ -162,7 +162,7 @@ const trouble: fc.Arbitrary<Step[]> = fc
       again: come,
     };
     const well: Step = { do: "mood", site, mood: "well", key };
-    return [{ do: "mood", site, mood, key }, ...come, pass, ...(more[next] ?? []), well, pass];
+    return [{ do: "mood", site, mood, key }, ...come, pass, ...(more[meanwhile] ?? []), well, pass];
   });
 
 const step: fc.Arbitrary<Step[]> = fc.oneof(

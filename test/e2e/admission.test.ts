@@ -116,7 +116,7 @@ via = "kx"
 }
 
 describe("an announced update of which the policy excludes something", () => {
-  it("goes on as an update of its own, and the announced one is never asked for again", async () => {
+  it("goes on as an update of its own; the announced one is never asked for again", async () => {
     const policy = '[policy]\nattributes = "refuse"\n[kx]\nlisten = ["127.0.0.1:0"]\n';
     const place = await world(policy);
     const { one, two } = place;

@@ -1,6 +1,6 @@
 /**
- * What the journey of an update claims of a neighbour, over a real log: done only with a proof, which
- * it names. The states at a running gateway are in `test/e2e/words.test.ts`.
+ * What the journey of an update claims of a neighbour, over a real log: done only with a proof,
+ * which it names. The states at a running gateway are in `test/e2e/words.test.ts`.
  */
 import { expect, it, onTestFinished } from "vitest";
 import { parseConfig } from "../../src/config/load.js";

@@ -1,8 +1,9 @@
 /**
  * onak 0.6.2 behind onak-mail.pl as it was measured: the subject is exactly INCREMENTAL or ADD in
  * any case; the raw body, its first armor block, CRC not needed; CRLF is refused; a key without a
- * user id is refused; a key of version 5 or above loses itself and all that follows. Takes unknown
- * tags, attributes, new headers and EdDSA. Trail by a line regex, compared exactly, not unfolded.
+ * user id is refused; a key of version 5 or above loses itself and all that follows. Reads unknown
+ * tags (it does not keep them), attributes, new headers and EdDSA. Trail by a line regex, compared
+ * exactly, not unfolded.
  */
 import { fingerprintOf, keysOf, TAG, versionOf, walk } from "./packets.js";
 import { cut, field, firstBlock, type Reading, refuseAll, textOf } from "./raw-mail.js";

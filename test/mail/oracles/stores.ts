@@ -80,12 +80,16 @@ export function sksStore(): Store {
   });
 }
 
-/** So does onak. */
+/** So does onak, which keeps no packet of an unknown tag. Seen on 0.6.2. */
 export function onakStore(): Store {
   const held: Holdings = new Map();
   return storeOf(onak.read, held, (key) => {
-    for (const one of groupsOf(key)) merge(held, one);
+    for (const one of groupsOf(key.filter(isKnownTag))) merge(held, one);
   });
+}
+
+function isKnownTag({ tag }: { readonly tag: number }): boolean {
+  return [TAG.key, TAG.subkey, TAG.userId, TAG.attribute, TAG.signature].includes(tag);
 }
 
 /**
