@@ -325,7 +325,10 @@ export const policySchema = z
       .describe("Whether updates with user attributes are accepted."),
     forward: word(["news", "whole"], (value) => didYouMean(value, ["news", "whole"]))
       .default("news")
-      .describe("Whether keys from mail, spools and HKP are forwarded as their news or unchanged."),
+      .describe(
+        "Whether keys from mail, spools and HKP are forwarded as their news or unchanged. Keys " +
+          "without news are not forwarded.",
+      ),
     blocklist: text("blocklist.txt", parsePath)
       .optional()
       .describe("File of blocked keys, one line each: FINGERPRINT reason."),

@@ -509,7 +509,7 @@ export class Lane {
       if ((this.#isStopping || !this.#path.isOpen) && !isLast) return;
     }
     if (refusal !== undefined) {
-      this.#refused(entry, again, refusal);
+      this.#refused(entry, again, refusal, offered);
       // More of the key came while the refused parts were on their way.
       if (this.#queue.isStale(known, entry)) {
         this.#log.exceptions.completed(entry.fingerprint, this.#clock.now());
@@ -665,7 +665,12 @@ export class Lane {
   }
 
   /** Rule 5. */
-  #refused({ seq }: Entry, again: Exception | undefined, outcome: Refused): void {
+  #refused(
+    { seq }: Entry,
+    again: Exception | undefined,
+    outcome: Refused,
+    offered?: Uint8Array,
+  ): void {
     const { code, words, isOfKey = false } = outcome;
     const now = this.#clock.now();
     const refused = this.#row.refused + (isOfKey ? 0 : 1);
@@ -675,7 +680,15 @@ export class Lane {
       steps < 0 ? { attempt: 0, nextAt: 0 } : { attempt: steps + 1, nextAt: now + wait };
     this.#save(
       { ...(again ? {} : doneWith(seq)), ...place, refused, badSince: this.#row.badSince || now },
-      () => this.#log.exceptions.dropOffer(this.name, seq),
+      () => {
+        const { exceptions } = this.#log;
+        exceptions.dropOffer(this.name, seq);
+        const row = exceptions.get(this.name, seq);
+        if (row === undefined || offered === undefined || again?.reason === "skipped") return;
+        // What came took the turn of the update itself, of which more may be known by now.
+        if (isCovered(this.#log.body(seq), offered)) return;
+        exceptions.set({ ...row, state: "waiting", nextAt: now + EXCEPTION_LIMITS.everyMs });
+      },
     );
     if (steps !== 0 || isOfKey) return;
     const about = { neighbour: this.name, updates: refused };

@@ -106,6 +106,7 @@ export class Lanes {
       "UPDATE OR REPLACE exceptions SET site = ? WHERE site = ?",
       "UPDATE OR REPLACE offers SET site = ? WHERE site = ?",
       "UPDATE OR REPLACE bounces SET site = ? WHERE site = ?",
+      "UPDATE OR REPLACE sendings SET neighbour = ? WHERE neighbour = ?",
       "UPDATE former_names SET site = ? WHERE site = ?",
     ].map((sql) => db.prepare<[string, string]>(sql));
     this.#formerly = db.prepare("INSERT OR REPLACE INTO former_names (name, site) VALUES (?, ?)");

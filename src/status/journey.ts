@@ -239,7 +239,10 @@ function stageOf(
   const withheld = told.find(({ event }) => event === "withheld");
   const road = lane ? (isLocal(name) ? "local" : "mail") : peer ? "kx" : "none";
   const hasException = lane !== undefined && sources.log.exceptions.get(name, entry.seq);
-  if (withheld && !hasException) {
+  // It was sent since, if the block has ended.
+  const taken = lane && takenAt("lane", told, entry, name, sources);
+  const isSince = withheld !== undefined && taken !== undefined && taken.at >= withheld.at;
+  if (withheld && !hasException && !isSince) {
     const why =
       withheld.fields.reason === "forgotten" ? "the update was forgotten" : "the key is blocked";
     const words = `withheld: ${why}`;

@@ -12,6 +12,8 @@ import { parseConfig } from "../../src/config/load.js";
 import { KeyCompletion } from "../../src/delivery/completion.js";
 import { LocalDoor } from "../../src/delivery/local-door.js";
 import { HkpDelivery } from "../../src/delivery/local-hkp.js";
+import { ProgramDelivery } from "../../src/delivery/local-program.js";
+import { SpoolDelivery } from "../../src/delivery/local-spool.js";
 import { MailDoor } from "../../src/delivery/mail-door.js";
 import { md5In, wholeKey } from "../../src/hkp-whole.js";
 import { UpdateLog } from "../../src/log/update-log.js";
@@ -117,14 +119,31 @@ test("the keyserver's own lane asks before it posts, whatever other lanes do", a
 });
 
 // Seen on pksd 0.9.6: it was refused there and at its neighbours, beside a pksd that had the key.
-test("a keyserver that takes files or runs as a program is asked as well", async () => {
+test.each(["command", "pksd"])("a keyserver of type %s is asked as well", async (type) => {
   const keyserver = await hockeypuck(WHOLE);
   const file = join(mkdtempSync(join(tmpdir(), "kxgw-mail-")), "mail");
   onTestFinished(() => rmSync(dirname(file), { recursive: true, force: true }));
-  const command = `type = "command"\ncommand = ["/bin/sh", "-c", "cat > ${file}"]`;
-  const { told, mails } = await gateway(keyserver.url, CARRY_ALL, ALONE, command);
-  await expect.poll(() => told.all("sent").length, PATIENT).toBe(sites.length + 1);
-  expect(mails()).toEqual(sites.map(() => all));
+  const log = UpdateLog.open(":memory:");
+  onTestFinished(() => log.close());
+  const completion = new KeyCompletion(keyserver.url, log, systemClock);
+  const envelope = { to: "a@b.example", from: "c@d.example", site: "e@f.example" };
+  const command = ["/bin/sh", "-c", `cat > ${file}`];
+  const place = {
+    directory: dirname(file),
+    fileName: () => "left",
+    notify: ["/bin/sh", "-c", `mv {} ${file}`],
+  };
+  const limited = { ...envelope, maxBytes: 128_000 };
+  const method =
+    type === "command"
+      ? new ProgramDelivery(command, limited, completion)
+      : new SpoolDelivery(place, { ...limited, kind: "pksd" }, { clock: systemClock, completion });
+  const [key] = readKeys(ALONE);
+  if (key === undefined || key instanceof Error) throw new Error("no key");
+  const { hash, fingerprint, body } = updateOf(key);
+  const outgoing = { seq: 1 as Seq, hash, fingerprint, body, skeleton: undefined, trail: [] };
+  const [part] = method.parts(outgoing, Date.now());
+  expect((await part?.deliver())?.kind).toBe("delivered");
   const [block] = readArmor(readFileSync(file));
   if (block === undefined || block instanceof Error) throw new Error("no armor");
   expect(readPackets(block.data).map(packetKey)).toEqual(all);

@@ -6,11 +6,14 @@ import { describe, expect, test } from "vitest";
 import { admit } from "../../src/admit.js";
 import type { Outcome } from "../../src/delivery/relay.js";
 import { BounceIntake } from "../../src/ingress/bounce-intake.js";
+import { encodeArmor } from "../../src/openpgp/armor.js";
 import type { Policy } from "../../src/policy.js";
 import { CARRY_ALL } from "../../src/policy.js";
 import type { Schedule } from "../../src/schedule.js";
 import type { Seq } from "../../src/update.js";
 import { bytes } from "../mail/fixtures.js";
+import { claim } from "../openpgp/material.js";
+import { Signer } from "../openpgp/signer.js";
 import type { Answer } from "./driven-lane.js";
 import { DrivenLane, later, refused } from "./driven-lane.js";
 import { ADDRESS, updates } from "./stage.js";
@@ -252,6 +255,24 @@ describe("what comes again", () => {
     expect(states(site)).toEqual({ waiting: 0, refused: 0, withheld: 0 });
   });
 
+  test("a self-signature that comes while the update is refused: it goes again at once", () => {
+    const site = new DrivenLane().start();
+    const ann = new Signer(1);
+    const name = ann.userId("Ann");
+    const update = (octets: Uint8Array) => admit([bytes(encodeArmor(octets))]).updates[0];
+    const own = update(ann.key(name, ann.over(name, { at: 1_700_000_000 })));
+    site.answer = () => {
+      if (own === undefined) throw new Error("no update");
+      const { fingerprint, selfSigned } = own;
+      site.log.skeletons.remember(fingerprint, selfSigned, site.clock.now());
+      return site.seen.length === 1 ? refused() : undefined;
+    };
+    site.put(update(ann.key(name, claim(0x10, 1_700_000_001, "A1".repeat(8)))));
+    site.pass(1000);
+    expect(site.seen).toHaveLength(2);
+    expect(states(site)).toEqual({ waiting: 0, refused: 0, withheld: 0 });
+  });
+
   test("from the site itself settles it, and nothing is sent", () => {
     const site = new DrivenLane().start();
     site.answer = () => refused();
@@ -381,11 +402,14 @@ describe("a neighbour that gets another name", () => {
     expect(first.hashes).toEqual([1, 2].map(hash));
     first.stop();
     first.log.lanes.save("old", { ...first.log.lanes.open("old"), cursor: 2 as Seq });
+    const sending = { seq: 2 as Seq, way: "lane", at: 1, how: "relayed", reply: "250 Ok" } as const;
+    first.log.sendings.note([{ ...sending, neighbour: "old" }]);
     const address = ADDRESS.toUpperCase();
     const names = ["new", "third"];
     const site = new DrivenLane({ after: first, name: "new", address, names }).start();
     expect(site.hashes).toEqual([hash(2)]);
     expect(site.log.exceptions.get("new", 1 as Seq)).toMatchObject({ state: "refused" });
+    expect(site.log.sendings.of(2 as Seq)).toMatchObject([{ neighbour: "new" }]);
     expect(site.log.lanes.get("old")).toBeUndefined();
     expect(site.log.lanes.unowned(names)).toEqual([]);
     expect(site.diagnostics.all("lane-renamed")).toMatchObject([

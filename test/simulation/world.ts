@@ -38,8 +38,11 @@ const REST_MS = 15 * MINUTE_MS;
 /** How long it must be silent then. */
 const SILENCE_MS = 15 * MINUTE_MS;
 
-/** How often all keys come again, and how far apart: a site is offered a key once an hour. */
-const ROUNDS = 4;
+/**
+ * How often all keys come again, and how far apart: a site is offered a key once an hour, and later
+ * where the clock was set back since the last time.
+ */
+const ROUNDS = 8;
 const ROUND_MS = 65 * MINUTE_MS;
 
 export interface Outcome {

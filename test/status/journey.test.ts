@@ -7,6 +7,7 @@ import { parseConfig } from "../../src/config/load.js";
 import { laneStatus } from "../../src/delivery/lane.js";
 import { UpdateLog } from "../../src/log/update-log.js";
 import type { PeerStatus } from "../../src/peering/connection.js";
+import type { Report } from "../../src/status/event-counters.js";
 import { journeyOf, queueIdOf } from "../../src/status/journey.js";
 import type { Seq } from "../../src/update.js";
 import { update } from "../log/material.js";
@@ -44,13 +45,13 @@ function stage() {
   const nothing = { cursor: undefined, newest: undefined, missing: 0, inFlight: 0 };
   const none = { bytesIn: 0, bytesOut: 0, known: 0, held: undefined, connectedSince: undefined };
   const peer: PeerStatus = { name: "peer", connected: true, ...nothing, ...none };
-  const of = (seq: Seq, connected = true) => {
+  const of = (seq: Seq, connected = true, recent: readonly Report[] = []) => {
     const entry = log.entry(seq);
     if (entry === undefined) throw new Error(`no entry ${seq}`);
     const lane = laneStatus(log, { name: "far", address: ADDRESS }, log.lanes.get("far") ?? row);
     const peers = () => [{ ...peer, connected }];
     const { stages } = journeyOf(entry, {
-      ...{ config, log, lanes: () => [lane], peers, recent: [], now: NOW },
+      ...{ config, log, lanes: () => [lane], peers, recent, now: NOW },
     });
     return Object.fromEntries(stages.map(({ neighbour, ...told }) => [neighbour, told]));
   };
@@ -93,6 +94,24 @@ it("has no delivery without a record, and no announcement without an answer", ()
   });
   expect(of(seq).peer).toMatchObject({ state: "waiting", how: "offered" });
   expect(of(seq, false).peer).toMatchObject({ state: "waiting", how: "waiting" });
+});
+
+it("what was withheld and sent after the block is sent", () => {
+  const { append, of, pass, log } = stage();
+  const seq = append(1);
+  pass(seq);
+  const about = { neighbour: "far", hash: log.entry(seq)?.hash ?? "" };
+  const withheld = {
+    id: 1,
+    level: "info",
+    event: "withheld",
+    at: NOW,
+    fields: { ...about, reason: "blocked" },
+  } as const;
+  expect(of(seq, true, [withheld]).far).toMatchObject({ state: "none", how: "withheld" });
+  const said = { ...about, mails: 1, bytes: 9, tookMs: 1, how: "relayed", words: "250 Ok" };
+  const sent = { id: 2, level: "info", event: "sent", at: NOW + 1, fields: said } as const;
+  expect(of(seq, true, [sent, withheld]).far).toMatchObject({ state: "done", how: "relayed" });
 });
 
 it("a peer that fetched the update has it", () => {
