@@ -5,9 +5,10 @@
  * as its entry is remembered, so that the update is offered again when its key comes again, when a
  * block ends, or when the operator asks for it.
  *
- * A fourth state, "resent", stands for what came back, was sent again and may come back once more;
- * it counts tries and nobody else is shown it. What came again of a key in another form is kept
- * with the row that it reopened until the site has answered. Decides nothing about schedules.
+ * A fourth state, "resent", stands for an update that came back, was sent again and may come back
+ * once more. It only counts tries and is not listed. When a key comes again in another form, that
+ * form is kept with the row that it reopened until the site has answered. Schedules are decided
+ * elsewhere (`delivery/lane.ts`).
  */
 import type Database from "better-sqlite3";
 import type { Fingerprint, Seq } from "../update.js";
@@ -41,7 +42,7 @@ export interface Exception {
   readonly text: string;
   /** Failures so far. */
   readonly tries: number;
-  /** When it became what it is, milliseconds since 1970. */
+  /** When it got its state, milliseconds since 1970. */
   readonly at: number;
   /** When a waiting one is tried again, milliseconds since 1970. */
   readonly nextAt: number;
