@@ -278,6 +278,9 @@ function ordersFor(
         ? said(false, order.fault)
         : carryOut(order.value, {
             ...{ policy, log, clock, diagnostics: counters, rebuildBytes: REBUILD_BYTES },
+            listAgain: () => {
+              for (const { name } of kxDoor?.status() ?? []) kxDoor?.backfill(name);
+            },
           });
     },
   };

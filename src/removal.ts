@@ -111,6 +111,8 @@ interface Place {
   readonly diagnostics: Diagnostics;
   /** Maximum size of a log that is rebuilt after a key was forgotten. */
   readonly rebuildBytes: number;
+  /** Lists the announcements of all KX peers again, from the oldest. */
+  readonly listAgain: () => void;
 }
 
 /** Carries out an order, durably. Throws `Trouble`; then nothing was changed. */
@@ -186,7 +188,7 @@ function block(order: RemovalOrder, { log, clock, diagnostics }: Place): Removal
 
 function unblock(
   { fingerprint, reason }: RemovalOrder,
-  { policy, log, clock, diagnostics }: Place,
+  { policy, log, clock, diagnostics, listAgain }: Place,
 ): RemovalOutcome {
   const list = policy.blocks.has(fingerprint) ? policy.blocklist : undefined;
   const rest = `is in the list ${list}: remove it there and reload the gateway.`;
@@ -196,9 +198,11 @@ function unblock(
   }
   diagnostics.report("unblocked", { fingerprint, words: reason });
   if (list !== undefined) return { done: true, words: `The block is removed, but the key ${rest}` };
+  // The receive cursors have passed the announcements that were declined.
+  listAgain();
   const words =
-    "What was withheld from neighbours is sent to them. What was refused on its way in is " +
-    "accepted when it is sent again.";
+    "What was withheld from neighbours is sent to them. KX peers are asked again for what was " +
+    "declined; what was refused by mail and HKP is accepted when it is sent again.";
   return { done: true, words: `${fingerprint} is no longer blocked. ${words}` };
 }
 

@@ -63,7 +63,8 @@ async function obeyed(config: Config, order: RemovalOrder): Promise<RemovalOutco
   try {
     const { policy } = config;
     const quiet = { diagnostics: { report: () => {} }, rebuildBytes: Number.POSITIVE_INFINITY };
-    return carryOut(order, { policy, log, clock: systemClock, ...quiet });
+    const listAgain = () => log.cursors.forgetAll();
+    return carryOut(order, { policy, log, clock: systemClock, ...quiet, listAgain });
   } finally {
     log.close();
   }

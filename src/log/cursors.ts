@@ -27,6 +27,7 @@ export class ReceiveCursors {
   readonly #get: Database.Statement<[string], { number: number; hash: Buffer }>;
   readonly #set: Database.Statement<[string, number, Buffer]>;
   readonly #forget: Database.Statement<[string]>;
+  readonly #forgetAll: Database.Statement<[]>;
 
   constructor(connection: Connection) {
     const { db } = connection;
@@ -36,6 +37,7 @@ export class ReceiveCursors {
       INSERT INTO receive_cursors (peer, number, hash) VALUES (?, ?, ?)
       ON CONFLICT (peer) DO UPDATE SET number = excluded.number, hash = excluded.hash`);
     this.#forget = db.prepare("DELETE FROM receive_cursors WHERE peer = ?");
+    this.#forgetAll = db.prepare("DELETE FROM receive_cursors");
   }
 
   get(peer: string): ReceiveCursor | undefined {
@@ -49,6 +51,11 @@ export class ReceiveCursors {
 
   forget(peer: string): void {
     this.#connection.write(() => this.#forget.run(peer));
+  }
+
+  /** All peers are listed from their oldest announcement when they connect. */
+  forgetAll(): void {
+    this.#connection.write(() => this.#forgetAll.run());
   }
 }
 

@@ -91,7 +91,7 @@ it("a blocked key stays out and in, a forgotten one is gone, and the others go o
   ]);
   const trace = await ways.trace(gone.fingerprint);
   expect(trace.text).toMatch(/^ {2}forgotten \d{4}-.*: asked by its owner$/m);
-  expect(trace.text).toMatch(/^ {2}none +far: not sent: the update was forgotten/m);
+  expect(trace.text).toMatch(/^ {2}none +far: withheld: the update was forgotten/m);
   expect((await ways.trace("1")).text).toMatch(/^ {2}blocked +\d{4}-.*by its owner$/m);
 
   await gateway.end("SIGKILL");
@@ -101,7 +101,12 @@ it("a blocked key stays out and in, a forgotten one is gone, and the others go o
   const peer = await after.peer();
   // The last number is always shown; it is what we greet with.
   expect(await listed(peer)).toEqual(["3"]);
+  peer.announce(1, key("bad", 4));
+  peer.announce(2, key("good", 5));
+  expect((await peer.message("GETUPDATE")).lines).toEqual(["2"]);
   expect((await after.remove("unblock", bad)).code).toBe(0);
+  // What was declined meanwhile is listed again, and fetched.
+  expect((await peer.message("GETUPDATE")).lines).toEqual(["1"]);
   expect(await after.mail(key("bad", 7))).toMatch(/^250 /);
   expect(await listed(peer)).toEqual(["1", "3", "4"]);
   expect((await after.gateway.status()).keys).toMatchObject({ blocked: 0, forgotten: 1 });
