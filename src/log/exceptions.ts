@@ -283,7 +283,7 @@ export class Exceptions {
     return counts;
   }
 
-  /** By site, also of sites that nobody in the config is. */
+  /** By site, also for sites that are not in the config. */
   countsBySite(): Map<string, ExceptionCounts> {
     const all = new Map<string, ExceptionCounts>();
     for (const { site, state, count } of this.#connection.read(() => this.#bySite.all())) {
@@ -329,7 +329,7 @@ export class Exceptions {
     return dropped.length;
   }
 
-  /** The site has the update, or nobody gets it any more: there is no exception. */
+  /** Removes the exception: the site has the update, or the update is not sent any more. */
   settle(site: string, seq: Seq): void {
     this.#connection.write(() => {
       this.#settle.run(site, seq);

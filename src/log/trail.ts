@@ -16,7 +16,7 @@ import type { Lanes } from "./lanes.js";
 import type { Pending } from "./pending.js";
 import type { Sendings } from "./sendings.js";
 
-/** Addresses a trail, so that a sender of ever new duplicates cannot make one row grow for ever. */
+/** Addresses in a trail, so that a sender of duplicates cannot make a row grow without limit. */
 export const TRAIL_LIMIT = 1000;
 
 /** A site that is known to have an update. */
