@@ -4,8 +4,8 @@
  * entries and are never announced. They are remembered as long as hashes, so that KX does not fetch
  * them again. Each has the entries whose packets it contains: a peer with the variant has those.
  *
- * Limit: `VARIANT_LIMITS.rows` hashes, since a stranger can make any number of variants of one key. The
- * oldest are dropped; a dropped variant is fetched once more and is again without news.
+ * Limit: `VARIANT_LIMITS.rows` hashes, since a stranger can make any number of variants of a key.
+ * The oldest are dropped; a dropped variant is fetched once more and is again without news.
  */
 import type Database from "better-sqlite3";
 import type { Seq, UpdateHash } from "../update.js";
