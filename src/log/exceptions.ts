@@ -7,7 +7,8 @@
  *
  * A fourth state, "resent", stands for what came back, was sent again and may come back once more;
  * it counts tries and nobody else is shown it. What came again of a key in another form is kept
- * with the row that it reopened until the site has answered. Decides nothing about schedules.
+ * with the row that it reopened until the site has answered; it goes before the update itself, never
+ * instead of it. Decides nothing about schedules.
  */
 import type Database from "better-sqlite3";
 import type { Fingerprint, Seq } from "../update.js";
@@ -396,10 +397,6 @@ export class Exceptions {
     this.#connection.write(() => {
       for (const site of new Set(rows.map((row) => row.site))) {
         const own = rows.filter((row) => row.site === site).toReversed();
-        // What waits in another form goes in its own, which holds at least as much.
-        for (const { seq, state, reason } of own) {
-          if (state === "waiting" && WERE_REFUSED.includes(reason)) this.#dropOffer.run(site, seq);
-        }
         const last = Math.max(...own.map(({ offeredAt }) => offeredAt));
         const start = offerTime(last, now) ?? last;
         const room = Math.max(0, waiting - this.counts(site).waiting);
