@@ -7,8 +7,8 @@
  *
  * A fourth state, "resent", stands for an update that came back, was sent again and may come back
  * once more. It only counts tries and is not listed. When a key comes again in another form, that
- * form is kept with the row that it reopened until the site has answered. Schedules are decided
- * elsewhere (`delivery/lane.ts`).
+ * form is kept with the row that it reopened until the site has answered. It is sent before the
+ * update itself, never instead of it. Schedules are decided elsewhere (`delivery/lane.ts`).
  */
 import type Database from "better-sqlite3";
 import type { Fingerprint, Seq } from "../update.js";
@@ -397,10 +397,6 @@ export class Exceptions {
     this.#connection.write(() => {
       for (const site of new Set(rows.map((row) => row.site))) {
         const own = rows.filter((row) => row.site === site).toReversed();
-        // What waits in another form goes in its own, which holds at least as much.
-        for (const { seq, state, reason } of own) {
-          if (state === "waiting" && WERE_REFUSED.includes(reason)) this.#dropOffer.run(site, seq);
-        }
         const last = Math.max(...own.map(({ offeredAt }) => offeredAt));
         const start = offerTime(last, now) ?? last;
         const room = Math.max(0, waiting - this.counts(site).waiting);
