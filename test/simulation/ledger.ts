@@ -305,8 +305,13 @@ export class Ledger {
   }
 
   /** No request waits for longer than it may. */
-  overdue(now: number): void {
+  overdue(now: number, log: UpdateLog): void {
     for (const [hash, { peer, at }] of this.#requests) {
+      // It came from another peer meanwhile without news, so that no entry of the log shows it.
+      if (log.variants.entriesOf(hash) !== undefined) {
+        this.#requests.delete(hash);
+        continue;
+      }
       const moved = Math.max(at, this.#progress.get(peer) ?? 0);
       if (now - moved <= PROGRESS_MS && now - at <= REQUEST_MS) continue;
       const text = `${this.name} waits for ${hash} from ${peer} since ${now - at} ms`;
