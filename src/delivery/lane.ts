@@ -168,6 +168,11 @@ export class Lane {
   #row: LaneRow;
   /** False from a failure of the log on, until the row is stored again. */
   #isStored = true;
+  /**
+   * What is to be written with the row: also after a failure of the log, since the row has moved
+   * over the update that it is about. A lane does nothing before it is stored.
+   */
+  #unsaved: (() => void)[] = [];
   #isPaused: boolean;
   #isStopping = false;
   #isDelivering = false;
@@ -252,6 +257,7 @@ export class Lane {
    */
   skip(seq: number): boolean {
     if (this.#isDelivering) return false;
+    if (!this.#isStored) this.#save({});
     const waiting = this.#log.exceptions.get(this.name, seq as Seq)?.state === "waiting";
     const entry = waiting ? this.#log.entry(seq as Seq) : this.#next();
     if (entry === undefined || entry.seq !== seq) return false;
@@ -766,11 +772,16 @@ export class Lane {
 
   /**
    * Changes the row and stores it, with what `also` writes. Throws `Trouble`; the row is changed
-   * nevertheless.
+   * nevertheless, and the next call stores it with what `also` writes.
    */
   #save(change: Partial<LaneRow>, also?: () => void): void {
     this.#note(change);
-    this.#log.lanes.save(this.name, this.#row, also);
+    if (also !== undefined) this.#unsaved.push(also);
+    this.#isStored = false;
+    this.#log.lanes.save(this.name, this.#row, () => {
+      for (const write of this.#unsaved) write();
+    });
+    this.#unsaved = [];
     this.#isStored = true;
   }
 

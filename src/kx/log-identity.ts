@@ -9,7 +9,6 @@ import type { UpdateHash } from "../update.js";
 
 export class LogIdentity {
   #state: "known" | "contradicted" | "asked" = "known";
-  /** Whether a listing without the number proves that the log is another one. */
   #needsProof = false;
 
   /** Nothing contradicts it; the cursor may move. */
@@ -25,6 +24,11 @@ export class LogIdentity {
   /** The number that identifies the log has to be listed, or is being listed. */
   get isAsked(): boolean {
     return this.#state === "asked";
+  }
+
+  /** Whether a listing without the number proves that the log is another one. */
+  get needsProof(): boolean {
+    return this.#needsProof;
   }
 
   /** Notes a contradiction. The caller starts the check, by `ask`, when it is due. */

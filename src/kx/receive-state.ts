@@ -8,9 +8,10 @@
  *     another peer, refused, or gone. It is stored with its hash. The "highest number seen" (thesis
  *     3.1) would lose each update whose connection ended between IHAVE and UPDATE.
  *  2. After the greeting the numbers from the cursor on are listed, including the cursor itself.
- *     The same hash at the cursor, or no entry, means the same log. Another hash, or a newest
- *     number below the cursor, means that the numbers wrapped or that the log was replaced: the
- *     cursor is dropped and all available numbers are listed, at most once in 10 minutes.
+ *     The same hash at the cursor means the same log. So does no entry, since the peer may
+ *     withhold it, when the window below the cursor shows nothing unknown. Another hash, or a
+ *     newest number below the cursor, means that the numbers wrapped or that the log was replaced:
+ *     the cursor is dropped and all available numbers are listed, at most once in 10 minutes.
  *  3. Numbers are listed forwards in windows of 1000. Without a cursor the start is unknown, so
  *     windows are searched backwards from the newest announced number until one is empty, and
  *     listed forwards from there. Numbers wrap from 2^31-1 to 0, so a search that finds the
@@ -85,6 +86,8 @@ export class ReceiveState {
   #listing: Listing | undefined;
   #search: BackwardSearch | undefined;
   readonly #identity = new LogIdentity();
+  /** Nothing has been listed since the greeting. */
+  #isUnproven = false;
   /** Where the current search started. */
   #searchedFrom = 0;
   /** The lowest position in doubt (rule 6). */
@@ -142,6 +145,7 @@ export class ReceiveState {
       else {
         this.#high = cursor.number;
         this.#highHash = cursor.hash;
+        this.#isUnproven = true;
       }
     }
     return this.#continue(now, outputs);
@@ -346,6 +350,9 @@ export class ReceiveState {
   ): void {
     const there = listed.find(({ position }) => position === low)?.announcement.hash;
     if (expected && there && there !== expected) return this.#reset("other-log", now, outputs);
+    // The entry at the cursor is withheld or gone, which says nothing about the log.
+    if (this.#isUnproven && expected && !there) this.#identity.ask(false);
+    this.#isUnproven = false;
     // A peer always lists its newest update, so an empty answer contradicts the known number.
     if (expected && listed.length === 0) this.#identity.contradict();
     const before = this.#high ?? -Infinity;
@@ -382,12 +389,20 @@ export class ReceiveState {
   }
 
   #listedIdentity(
-    { high, expected }: Listing,
+    listing: Listing,
     listed: readonly Listed[],
     now: number,
     outputs: ReceiveOutput[],
   ): void {
+    const { low, high, expected } = listing;
     const shown = listed.find(({ position }) => position === high)?.announcement.hash;
+    if (shown === undefined && this.#cursor?.number === high && !this.#identity.needsProof) {
+      const first = Math.max(0, high - RECEIVE_LIMITS.window + 1);
+      if (low > first) return this.#request({ ...listing, low: first }, outputs);
+      // All below the cursor is known, or was given up: else the cursor is not of this log.
+      const isOther = listed.some(({ announcement }) => !this.#known(announcement));
+      if (isOther) return this.#reset("other-log", now, outputs);
+    }
     if (expected !== undefined && !this.#identity.judge(expected, shown)) {
       return this.#reset(shown === undefined ? "wrapped" : "other-log", now, outputs);
     }
@@ -520,6 +535,7 @@ export class ReceiveState {
     this.#listing = undefined;
     this.#search = undefined;
     this.#doubt = undefined;
+    this.#isUnproven = false;
     this.#identity.settle();
   }
 }

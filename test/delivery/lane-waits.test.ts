@@ -2,10 +2,12 @@
 import { describe, expect, test } from "vitest";
 import { parseConfig } from "../../src/config/load.js";
 import { Trouble } from "../../src/errors.js";
+import { CARRY_ALL } from "../../src/policy.js";
 import { DrivenLane, later } from "./driven-lane.js";
 import { ADDRESS, updates } from "./stage.js";
 
 const hash = (n: number) => updates[n]?.hash;
+const busy = { kind: "temporary", about: "update", code: 451, words: "451 Busy" } as const;
 const YEAR_MS = 365 * 24 * 60 * 60_000;
 
 describe("after a mail that came back, the lane wakes for what is new", () => {
@@ -149,6 +151,73 @@ test("a full log is tried again, and the mail that went out is not repeated", ()
   site.pass(5000);
   expect(site.row).toMatchObject({ cursor: 1 });
   expect(site.taken).toHaveLength(1);
+});
+
+describe("what a log that cannot be written should have kept of an update is kept later", () => {
+  const failing = (site: DrivenLane) => {
+    const { lanes } = site.log;
+    const save = lanes.save.bind(lanes);
+    lanes.save = () => {
+      throw new Trouble("unusable", "the disk has errors", "Look for them.");
+    };
+    return () => {
+      lanes.save = save;
+    };
+  };
+
+  test("an update that failed for itself is tried again", () => {
+    const site = new DrivenLane({ retry: [100] }).start();
+    let tries = 0;
+    let mend = () => {};
+    site.answer = () => {
+      tries += 1;
+      // The third failure sets it aside.
+      if (tries === 3) mend = failing(site);
+      return tries <= 3 ? busy : undefined;
+    };
+    site.add(0);
+    site.pass(1000);
+    expect(tries).toBe(3);
+    expect(site.log.exceptions.waiting("old")).toEqual([]);
+    mend();
+    site.pass(10_000);
+    expect(site.hashes).toEqual([hash(0)]);
+    expect(site.log.exceptions.waiting("old")).toEqual([]);
+  });
+
+  test("an update of a blocked key is withheld, and leaves when the block ends", () => {
+    let isBlocked = true;
+    const rules = {
+      ...CARRY_ALL,
+      withholds: () => (isBlocked ? ("blocked" as const) : undefined),
+      blockOn: () => undefined,
+    };
+    const site = new DrivenLane({ rules }).start();
+    const mend = failing(site);
+    site.add(0);
+    mend();
+    site.pass(5000);
+    expect(site.log.exceptions.list("old", "withheld", 10)).toHaveLength(1);
+    isBlocked = false;
+    site.lane.reopen("all");
+    site.wake();
+    expect(site.hashes).toEqual([hash(0)]);
+  });
+
+  test("an order to skip that the log could not keep counts as soon as it can", () => {
+    const site = new DrivenLane({ retry: [100] }).start();
+    site.answer = () => later();
+    site.add(0);
+    const mend = failing(site);
+    expect(() => site.lane.skip(1)).toThrow(Trouble);
+    expect(() => site.lane.skip(1)).toThrow(Trouble);
+    mend();
+    site.wake();
+    site.pass(5000);
+    const skipped = site.log.exceptions.list("old", "withheld", 10);
+    expect(skipped).toMatchObject([{ seq: 1, reason: "skipped" }]);
+    expect(site.diagnostics.all("skipped")).toHaveLength(1);
+  });
 });
 
 test.each([

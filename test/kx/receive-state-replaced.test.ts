@@ -24,6 +24,64 @@ function settled(listener: Listener, peer: ListedPeer): (number | undefined)[] {
   return [listener.cursor, held.length];
 }
 
+describe("the peer withholds the number of the cursor", () => {
+  /** The log with a number that is not listed. */
+  function without(peer: ListedPeer, ...numbers: number[]): ListedPeer {
+    for (const number of numbers) peer.entries.delete(number);
+    return peer;
+  }
+  /** A cursor that was stored at an earlier connection. */
+  function after(peer: ListedPeer): Listener {
+    const listener = inStep(peer);
+    listener.hangUp();
+    listener.lists = [];
+    listener.said = [];
+    return listener;
+  }
+
+  // The numbers that are withheld: that of the cursor, and those right below it.
+  test.each([
+    ["greets on the first connection", [100]],
+    ["greets on the first connection, some before it are withheld, too", [97, 98, 99, 100]],
+  ])("another log that %s", (_, numbers) => {
+    const listener = after(log(100));
+    const other = without(log(120, "other"), ...numbers);
+    listener.greet(other);
+    expect(settled(listener, other)).toEqual([120, 120 - numbers.length]);
+    expect(listener.said[0]).toBe("reset other-log");
+  });
+
+  test("another log that greets on another connection", () => {
+    const listener = inStep(log(100));
+    const other = without(log(120, "other"), 100);
+    listener.move(other);
+    expect(settled(listener, other)).toEqual([120, 119]);
+  });
+
+  test("another log of which only the oldest updates are unknown", () => {
+    const listener = after(log(100));
+    const other = without(log(120, "other"), 100);
+    for (const { hash } of other.list(3, 120)) listener.known.add(hash);
+    listener.greet(other);
+    expect(settled(listener, other)).toEqual([120, 119]);
+  });
+
+  test("the same log costs two more listings a connection, and none while it is open", () => {
+    const peer = log(100);
+    const listener = after(peer);
+    without(peer, 100).append(5);
+    listener.greet(peer);
+    expect(settled(listener, peer)).toEqual([105, 104]);
+    expect(listener.lists).toEqual(["100-1099", "99-100", "0-100"]);
+    expect(listener.said.filter((one) => one.startsWith("reset"))).toEqual([]);
+    without(peer, 105);
+    peer.append(1);
+    listener.take(listener.receiveState.probe(listener.now));
+    listener.answerAll(peer).deliver();
+    expect(listener.lists.slice(3)).toEqual(["105-1104"]);
+  });
+});
+
 describe("the greeting of another connection", () => {
   // Below, at, just above and far above the cursor, which is 100.
   test.each([1, 4, 99, 100, 101, 102, 150, 2500])("of a new log of %i", (size) => {

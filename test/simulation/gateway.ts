@@ -342,7 +342,7 @@ export class Gateway implements Host, MailHost, Diagnostics {
   #inspect(process: Process): void {
     this.#steps += 1;
     if (this.#steps % INSPECT_EVERY !== 0) return;
-    this.ledger.overdue(this.#world.queue.now);
+    this.ledger.overdue(this.#world.queue.now, process.log);
     this.ledger.counted(process.exchange.status().map(({ inFlight }) => inFlight));
   }
 

@@ -63,8 +63,8 @@ export class Ledger {
   readonly pieces = new Map<UpdateHash, readonly string[]>();
   /** The number of the entry that brought a piece first. */
   readonly order = new Map<string, number>();
-  /** The pieces of the first entry of each key. */
-  readonly firsts = new Map<string, readonly string[]>();
+  /** Each key, and whether its first entry shows a subkey of version 4. */
+  readonly subkeyFirst = new Map<string, boolean>();
   /** Updates that it reported as gone, lost or refused: behind it without being stored. */
   readonly givenUp = new Set<string>();
   /** Sites with keys that they may miss, as the operator was told: "site fingerprint". */
@@ -105,7 +105,7 @@ export class Ledger {
     this.former.unshift(this.entries);
     this.entries = new Map();
     for (const memory of [this.stored, this.content, this.givenUp, this.told]) memory.clear();
-    for (const memory of [this.order, this.firsts]) memory.clear();
+    for (const memory of [this.order, this.subkeyFirst]) memory.clear();
     this.#cursors.clear();
     this.passed.clear();
     this.#newest = 0;
@@ -151,7 +151,11 @@ export class Ledger {
       throw new Violation("only news is appended", text);
     }
     this.pieces.set(hash, pieces);
-    if (!this.firsts.has(key.fingerprint)) this.firsts.set(key.fingerprint, pieces);
+    if (!this.subkeyFirst.has(key.fingerprint)) {
+      // A pksd drops a subkey of another version, so the first entry may show one in vain.
+      const hasSubkey = key.subkeys.some(({ packet }) => packet.body[0] === 4);
+      this.subkeyFirst.set(key.fingerprint, hasSubkey);
+    }
     for (const piece of pieces) {
       this.content.add(piece);
       if (!this.order.has(piece)) this.order.set(piece, seq);
@@ -301,8 +305,13 @@ export class Ledger {
   }
 
   /** No request waits for longer than it may. */
-  overdue(now: number): void {
+  overdue(now: number, log: UpdateLog): void {
     for (const [hash, { peer, at }] of this.#requests) {
+      // It came from another peer meanwhile without news, so that no entry of the log shows it.
+      if (log.variants.entriesOf(hash) !== undefined) {
+        this.#requests.delete(hash);
+        continue;
+      }
       const moved = Math.max(at, this.#progress.get(peer) ?? 0);
       if (now - moved <= PROGRESS_MS && now - at <= REQUEST_MS) continue;
       const text = `${this.name} waits for ${hash} from ${peer} since ${now - at} ms`;

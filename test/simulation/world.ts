@@ -271,7 +271,7 @@ class World {
     const places = [...this.#honest, ...this.#legacy];
     const place = where ?? this.#dice.pick(places);
     const at = this.now;
-    this.#trace.line(at, `${news.name} at ${place.name}`);
+    this.#trace.line(at, `${news.name} at ${place.name}, ${news.key.fingerprint}`);
     if (place instanceof LegacySite) {
       if (news.isBare && place.kind === "pksd") return;
       if (place.submit(news.key)) this.#promise(news, at);
@@ -427,8 +427,8 @@ class World {
     const [gateway, ...others] = partners;
     const isSafe = site.sites.length === 1 && others.length === 0 && !site.ownKeys.has(fingerprint);
     if (site.kind !== "pksd" || gateway === undefined || !isSafe) return undefined;
-    const { firsts, former } = gateway.ledger;
-    const isKnown = former.length === 0 && firsts.get(fingerprint)?.some(isOfSubkey) === true;
+    const { subkeyFirst, former } = gateway.ledger;
+    const isKnown = former.length === 0 && subkeyFirst.get(fingerprint) === true;
     return isKnown && !site.hasSubkey(fingerprint) ? "its subkey" : undefined;
   }
 
