@@ -7,8 +7,8 @@
  *
  * A fourth state, "resent", stands for what came back, was sent again and may come back once more;
  * it counts tries and nobody else is shown it. What came again of a key in another form is kept
- * with the row that it reopened until the site has answered; it goes before the update itself, never
- * instead of it. Decides nothing about schedules.
+ * with the row that it reopened until the site has answered; it goes before the update itself,
+ * never instead of it. Decides nothing about schedules.
  */
 import type Database from "better-sqlite3";
 import type { Fingerprint, Seq } from "../update.js";
