@@ -1,8 +1,8 @@
 /**
- * A key as a keyserver holds it, where op=get does not show it: Hockeypuck answers with a bare
- * revocation signature for a key that is revoked for good. Its op=index with options=json names the
- * MD5 of the key, by which POST /pks/hashquery gives all its packets (seen on 2.3.3: the primary
- * key and its revocation; it has forgotten the user ids by then). Other servers are asked once.
+ * Reads a key that op=get does not show: Hockeypuck answers with a bare revocation signature for a
+ * key with a hard revocation. Its op=index with options=json names the MD5 of the key, and POST
+ * /pks/hashquery returns all packets of the key with that MD5 (seen on 2.3.3: the primary key and
+ * its revocation; the user ids are dropped by then). A server without either does not say.
  */
 import { Refusal } from "./errors.js";
 import { askForKeys } from "./intake/hashquery-client.js";

@@ -21,7 +21,7 @@ const UNICODE_DOMAIN = /^[A-Za-z0-9_.\u0080-\u{10ffff}-]+$/u;
 /** The dots of IDNA (RFC 3490 section 3.1). */
 const DOTS = /[.\u3002\uff0e\uff61]/;
 const FINAL_DOT = /[.\u3002\uff0e\uff61]$/;
-/** Control characters, and those that nobody sees. */
+/** Control characters, and characters that are not visible. */
 const UNSAFE = /[\p{Cc}\u200b\u2060\ufeff]/u;
 const QUOTED = /^"((?:[^"\\]|\\.)*)"$/s;
 /** More than a dot-atom: many mail systems write "a..b@" and "a.@" without quotes. */
@@ -77,7 +77,7 @@ export function addressKey(text: string): string {
   return `${isPlain ? local : `"${local.replaceAll(/["\\]/g, "\\$&")}"`}@${parts.domain}`;
 }
 
-/** Whether both are one address. Undefined is nobody's. */
+/** Whether both are one address. Undefined equals no address. */
 export function isSameAddress(a: string | undefined, b: string | undefined): boolean {
   if (a === undefined || b === undefined) return false;
   return a === b || addressKey(a) === addressKey(b);

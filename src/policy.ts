@@ -89,7 +89,7 @@ export class Policy {
     };
   }
 
-  /** Why an update of the log goes to nobody; undefined when it may. */
+  /** Why an update of the log is not sent; undefined when it may be. */
   withholds(entry: { readonly seq: Seq; readonly fingerprint: Fingerprint }): Withheld | undefined {
     if (this.#records.removals.isForgotten(entry.seq)) return "forgotten";
     const block = this.blockOn(entry.fingerprint);

@@ -1,6 +1,6 @@
 /**
- * A rate as a value: so many in a period, all of them at once if one likes, and then as they come
- * back, evenly. Pure; whoever waits owns the clock.
+ * A rate as a value, as a token bucket: so many in a period, all of them at once or spread, and the
+ * used ones come back evenly. Pure: the caller has the clock.
  */
 
 export interface Rate {

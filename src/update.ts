@@ -1,5 +1,5 @@
 /**
- * The noun of the house: an update, and the names that everything else gives to it.
+ * The central value of the program: an update, and the names by which it is known.
  *
  * An update is one OpenPGP key's worth of news: a whole new key, or the primary key with what was
  * added to it (thesis 3.1, footnote 3). It is immutable, its hash is its name, and every room from

@@ -50,7 +50,7 @@ export function checkCommand(file: string, out: Output, env: Environment): numbe
   }
 }
 
-/** Queues of the log that nobody in the file owns; none if the log cannot be read. */
+/** Queues of the log without a neighbour in the file; none if the log cannot be read. */
 function lostQueues(config: Config): string[] {
   if (!existsSync(config.log.path)) return [];
   try {

@@ -253,7 +253,7 @@ export function laneDiagnoses(
   return found;
 }
 
-/** Whether the keyserver beside us empties its spool; `--online` asks all that is beside us. */
+/** Whether the local keyserver empties its spool; `--online` tests every kind of `[local]`. */
 async function spoolDiagnoses({ local }: Config, online: boolean): Promise<Diagnosis[]> {
   if (online || (local?.type !== "pksd" && local?.type !== "sks")) return [];
   const { ok, what, words, remedy } = await probeSpool(local.directory, local.type);

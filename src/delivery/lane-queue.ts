@@ -124,14 +124,12 @@ export class LaneQueue {
   }
 
   #outgoing({ seq, hash: name, fingerprint }: Entry, offered?: Uint8Array): Outgoing | undefined {
-    // A revocation that leaves although its key is blocked must not bring the user id along, nor
-    // what came again of the key before the block.
-    const isBlocked = this.#rules.blockOn(fingerprint) !== undefined;
-    const instead = isBlocked ? undefined : offered;
-    const body = instead ?? this.#log.body(seq);
+    const body = offered ?? this.#log.body(seq);
     if (body === undefined) return undefined;
     // Mails of another content need Message-IDs of their own.
-    const hash = instead === undefined ? name : hashOf(instead, name);
+    const hash = offered === undefined ? name : hashOf(offered, name);
+    // A revocation that leaves although its key is blocked must not bring the user id along.
+    const isBlocked = this.isBlocked(fingerprint);
     const skeleton = isBlocked ? undefined : this.#log.skeletons.get(fingerprint);
     // A server may drop a mail whose trail names it; what others claimed of it may stand there.
     const { address } = this.#site;

@@ -483,7 +483,20 @@ export class Lane {
 
   /** Delivers an update; `again` is its exception when it has one, and the cursor stays then. */
   *#serve(entry: Entry, again?: Exception): LaneRun {
-    const offered = again && this.#log.exceptions.offerOf(this.name, entry.seq);
+    const { exceptions } = this.#log;
+    // What came before a block does not leave, although a revocation may.
+    const mayOffer = again !== undefined && !this.#queue.isBlocked(entry.fingerprint);
+    const offered = mayOffer ? exceptions.offerOf(this.name, entry.seq) : undefined;
+    yield* this.#serveForm(entry, again, offered);
+    if (offered === undefined || exceptions.offerOf(this.name, entry.seq) !== undefined) return;
+    if (this.#isStopping || !this.#path.isOpen || this.#row.nextAt !== 0) return;
+    // The offer has its answer. The update itself goes at once, before something else is offered.
+    const rest = exceptions.get(this.name, entry.seq);
+    if (rest?.state === "waiting") yield* this.#serveForm(entry, rest);
+  }
+
+  /** Delivers an update as it is in the log, or `offered` instead of it. */
+  *#serveForm(entry: Entry, again?: Exception, offered?: Uint8Array): LaneRun {
     const known = this.#log.skeletons.get(entry.fingerprint);
     const parts = this.#queue.parts(entry, offered);
     if (parts === undefined) {
@@ -497,16 +510,16 @@ export class Lane {
       this.#report.of("would-send", entry, { mails: parts.length, bytes });
       return this.#finish(entry, again);
     }
-    let refusal: Refused | undefined;
-    let proof: Delivered | undefined;
     const from = again ? 0 : this.#row.part;
+    let refusal = from > 0 ? this.#refusalOf(entry) : undefined;
+    let proof: Delivered | undefined;
     for (const [index, part] of parts.entries()) {
       if (index < from) continue;
       if (this.#queue.withholds(entry) !== undefined) return this.#withheld(entry, again);
       const outcome = yield* this.#deliver(part, [entry], index === 0);
       if (outcome.kind === "temporary") return this.#failed(entry, again, outcome);
-      if (outcome.kind === "refused") refusal ??= this.#refuse(entry, outcome);
-      else proof = outcome;
+      if (outcome.kind === "delivered") proof = outcome;
+      else refusal ??= again ? outcome : this.#refuse(entry, outcome);
       const isLast = index + 1 === parts.length;
       if (!isLast && !again) {
         const change = proof === outcome ? { lastSuccessAt: this.#clock.now() } : {};
@@ -515,7 +528,7 @@ export class Lane {
       if ((this.#isStopping || !this.#path.isOpen) && !isLast) return;
     }
     if (refusal !== undefined) {
-      this.#refused(entry, again, refusal, offered);
+      this.#refused(entry, refusal, again, offered);
       // More of the key came while the refused parts were on their way.
       if (this.#queue.isStale(known, entry)) {
         this.#log.exceptions.completed(entry.fingerprint, this.#clock.now());
@@ -600,14 +613,15 @@ export class Lane {
         else exceptions.settle(this.name, row.seq);
       } else if (taken !== undefined && isCovered(this.#log.body(row.seq), taken)) {
         exceptions.settle(this.name, row.seq);
-      } else if (isIt) {
-        // The site takes updates of this key: the rest goes once more, unless it was given up.
-        const nextAt = this.#clock.now() + EXCEPTION_LIMITS.everyMs;
-        const state = row.reason === "skipped" ? "withheld" : "waiting";
-        exceptions.set({ ...row, state, nextAt });
-        exceptions.dropOffer(this.name, row.seq);
-      }
+      } else if (isIt) this.#answered(row);
     }
+  }
+
+  /** What was offered has its answer: the update itself goes next, unless it was given up. */
+  #answered(row: Exception): void {
+    const state = row.reason === "skipped" ? "withheld" : "waiting";
+    this.#log.exceptions.set({ ...row, state, nextAt: this.#clock.now() });
+    this.#log.exceptions.dropOffer(this.name, row.seq);
   }
 
   /** An update failed for now. */
@@ -663,42 +677,53 @@ export class Lane {
     this.#report.of(event, entry, { code, words, attempt: tries, waitMs: wait });
   }
 
-  /** Records the refusal of a part. */
+  /**
+   * What is on record of parts that went before: the site does not have all of the update, whatever
+   * it says of the other parts.
+   */
+  #refusalOf({ seq }: Entry): Refused | undefined {
+    const row = this.#log.exceptions.get(this.name, seq);
+    if (row === undefined) return undefined;
+    return { kind: "refused", code: row.code, words: row.text, isOfKey: true };
+  }
+
+  /**
+   * Records the refusal of a part of a new update. Of one that is sent again the row changes when
+   * all parts are answered, so that a restart in between sends all of them.
+   */
   #refuse(entry: Entry, outcome: Refused): Refused {
     this.#report.refused(entry, "refused", outcome);
     this.#note({ lastError: outcome.words, lastErrorAt: this.#clock.now() });
     return outcome;
   }
 
-  /** Rule 5. */
-  #refused(
-    { seq }: Entry,
-    again: Exception | undefined,
-    outcome: Refused,
-    offered?: Uint8Array,
-  ): void {
+  /** Rule 5. A refusal is about the form that was sent, the update itself or what was offered. */
+  #refused(entry: Entry, outcome: Refused, again?: Exception, offered?: Uint8Array): void {
     const { code, words, isOfKey = false } = outcome;
+    const { exceptions } = this.#log;
     const now = this.#clock.now();
     const refused = this.#row.refused + (isOfKey ? 0 : 1);
     const steps = refused - REFUSALS;
     const wait = steps < 0 ? 0 : delayMs(this.#settings.retry, steps, this.#clock.random());
     const place =
       steps < 0 ? { attempt: 0, nextAt: 0 } : { attempt: steps + 1, nextAt: now + wait };
-    this.#save(
-      { ...(again ? {} : doneWith(seq)), ...place, refused, badSince: this.#row.badSince || now },
-      () => {
-        const { exceptions } = this.#log;
-        exceptions.dropOffer(this.name, seq);
-        const row = exceptions.get(this.name, seq);
-        if (row === undefined || offered === undefined || again?.reason === "skipped") return;
-        // What came took the turn of the update itself, of which more may be known by now.
-        if (isCovered(this.#log.body(seq), offered)) return;
-        exceptions.set({ ...row, state: "waiting", nextAt: now + EXCEPTION_LIMITS.everyMs });
-      },
-    );
+    const error = again ? { lastError: words, lastErrorAt: now } : doneWith(entry.seq);
+    this.#save({ ...error, ...place, refused, badSince: this.#row.badSince || now }, () => {
+      if (again) this.#report.refused(entry, "refused", outcome);
+      if (again && offered) this.#answered(again);
+      else if (exceptions.offerOf(this.name, entry.seq)) this.#waitForOffer(entry);
+    });
     if (steps !== 0 || isOfKey) return;
     const about = { neighbour: this.name, updates: refused };
     this.#diagnostics.report("refuses-all", { ...about, code, words });
+  }
+
+  /** Another form of the key came while the update was on its way, and is due in an hour. */
+  #waitForOffer({ seq }: Entry): void {
+    const { exceptions } = this.#log;
+    const row = exceptions.get(this.name, seq);
+    const nextAt = this.#clock.now() + EXCEPTION_LIMITS.everyMs;
+    if (row) exceptions.set({ ...row, state: "waiting", nextAt });
   }
 
   /** Nobody gets the update any more, half sent or not. */

@@ -1,8 +1,8 @@
 /**
- * One server that is followed by recon: sessions at the pace of `poll`, and beside them questions
- * for the keys that are new. What a session tells goes into the log in a few commits; keys enter as
- * any whole key does, so their known packets go no further and a key that we delivered there
- * ourselves costs one question. It waits longer after failures, and never stops.
+ * Follows one server by recon: sessions at the interval `poll`, and hashqueries for the keys that
+ * are new. What a session learns is stored in a few commits. A fetched key enters like any whole
+ * key, cut to its news, so a key that the gateway itself delivered to the server costs one
+ * hashquery. After failures the follower waits longer; it never gives up.
  */
 import { connect, type Socket } from "node:net";
 import type { Clock } from "../clock.js";

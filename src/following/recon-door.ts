@@ -1,7 +1,7 @@
 /**
- * The recon door: one follower for each [[recon]] server. A server that is the local keyserver or a
- * neighbour, by the host and port of its HKP address, counts as that one: what comes from it is not
- * sent to it, and what was sent to it and comes back is known.
+ * The recon door: one follower for each [[recon]] server. A server with the HKP address (host and
+ * port) of the local keyserver or of a neighbour counts as that one: what comes from it is not sent
+ * to it, and what was sent to it and comes back is known.
  */
 import type { Clock } from "../clock.js";
 import type { Config, ReconServerSettings } from "../config/config.js";
@@ -13,7 +13,7 @@ import { domainOf } from "../mail-address.js";
 import { FOLLOW_LIMITS, type FollowLimits } from "./follow-limits.js";
 import { type FollowedAs, Follower, type FollowerLog, type FollowerStatus } from "./follower.js";
 
-/** The keyserver beside us, when it is one that may be followed. */
+/** The local keyserver, when it can be followed. */
 interface LocalKeyserver {
   readonly name: string;
   readonly mail: string | undefined;
@@ -67,7 +67,10 @@ export class ReconDoor {
   }
 }
 
-/** The neighbour that a server is; all others that are it go into the trail of what it sends. */
+/**
+ * The neighbour that a server counts as. When several neighbours have its address, the others are
+ * added to the trail of what it sends.
+ */
 export function followedAs(
   { name, hkp }: ReconServerSettings,
   { neighbours }: Pick<Config, "neighbours">,

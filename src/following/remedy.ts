@@ -1,6 +1,6 @@
 /**
- * What the operator can do when a server does not let itself be followed: its words, or the way in
- * which it closed the connection, as a remedy. Pure.
+ * What the operator can do when a server cannot be followed. The remedy is chosen by the text of
+ * its refusal, or by the way in which the connection ended. Pure.
  */
 
 /** Words of a server that refuses the session, as a remedy. */
@@ -15,7 +15,7 @@ export function refusalRemedy(words: string): string {
   return `Look into its log for the reason. ${MEMBERSHIP}`;
 }
 
-/** What a server does that does not know us: it closes the connection without a word. */
+/** For a server that does not know the gateway: it closes the connection without a message. */
 export const MEMBERSHIP =
   "Allow the gateway's address: a line in SKS's membership file, or allowCIDRs or a [partner] of " +
   "Hockeypuck's [hockeypuck.conflux.recon].";

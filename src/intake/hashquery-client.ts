@@ -1,7 +1,7 @@
 /**
- * Fetches whole keys from a keyserver by POST /pks/hashquery. A question ends after a set time and
- * a set size, whatever the other side does; redirections are not followed, and an answer is not
- * decompressed. What came is compared with what was asked for: a key is named by its digest alone.
+ * Fetches whole keys from a keyserver by POST /pks/hashquery. Time and size of an answer are
+ * limited. Redirections are not followed, and an answer is not decompressed. Each key in the answer
+ * is compared with the MD5s of the question, because the answer does not name its keys.
  */
 import { request as httpRequest, type IncomingMessage } from "node:http";
 import { request as httpsRequest } from "node:https";

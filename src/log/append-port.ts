@@ -3,9 +3,9 @@
  * receive updates use this port and not `UpdateLog.append`, so that none of them relies on an
  * outcome in the same turn of the event loop. `intake/group-commit.ts` implements it over SQLite.
  *
- * The port decides how many batches form one transaction, and it must settle every promise: the
- * limit of a wait for the storage is the port's. Batches that are submitted without waiting for
- * each other may be stored in any order.
+ * The port decides how many batches form one transaction. It must settle every promise, and so
+ * limits the wait for the storage. Batches that are submitted without waiting for each other may be
+ * stored in any order.
  */
 import type { CursorMove } from "./cursors.js";
 import type { Appended, Arrival } from "./update-log.js";

@@ -5,9 +5,10 @@
  * as its entry is remembered, so that the update is offered again when its key comes again, when a
  * block ends, or when the operator asks for it.
  *
- * A fourth state, "resent", stands for what came back, was sent again and may come back once more;
- * it counts tries and nobody else is shown it. What came again of a key in another form is kept
- * with the row that it reopened until the site has answered. Decides nothing about schedules.
+ * A fourth state, "resent", stands for an update that came back, was sent again and may come back
+ * once more. It only counts tries and is not listed. When a key comes again in another form, that
+ * form is kept with the row that it reopened until the site has answered. It is sent before the
+ * update itself, never instead of it. Schedules are decided elsewhere (`delivery/lane.ts`).
  */
 import type Database from "better-sqlite3";
 import type { Fingerprint, Seq } from "../update.js";
@@ -41,7 +42,7 @@ export interface Exception {
   readonly text: string;
   /** Failures so far. */
   readonly tries: number;
-  /** When it became what it is, milliseconds since 1970. */
+  /** When it got its state, milliseconds since 1970. */
   readonly at: number;
   /** When a waiting one is tried again, milliseconds since 1970. */
   readonly nextAt: number;
@@ -282,7 +283,7 @@ export class Exceptions {
     return counts;
   }
 
-  /** By site, also of sites that nobody in the config is. */
+  /** By site, also for sites that are not in the config. */
   countsBySite(): Map<string, ExceptionCounts> {
     const all = new Map<string, ExceptionCounts>();
     for (const { site, state, count } of this.#connection.read(() => this.#bySite.all())) {
@@ -328,7 +329,7 @@ export class Exceptions {
     return dropped.length;
   }
 
-  /** The site has the update, or nobody gets it any more: there is no exception. */
+  /** Removes the exception: the site has the update, or the update is not sent any more. */
   settle(site: string, seq: Seq): void {
     this.#connection.write(() => {
       this.#settle.run(site, seq);
@@ -396,10 +397,6 @@ export class Exceptions {
     this.#connection.write(() => {
       for (const site of new Set(rows.map((row) => row.site))) {
         const own = rows.filter((row) => row.site === site).toReversed();
-        // What waits in another form goes in its own, which holds at least as much.
-        for (const { seq, state, reason } of own) {
-          if (state === "waiting" && WERE_REFUSED.includes(reason)) this.#dropOffer.run(site, seq);
-        }
         const last = Math.max(...own.map(({ offeredAt }) => offeredAt));
         const start = offerTime(last, now) ?? last;
         const room = Math.max(0, waiting - this.counts(site).waiting);

@@ -1,10 +1,9 @@
 /**
  * How far each site has been served: one lane a site, its position in the log and the state of its
  * retries. A lane is saved after each part of a delivery, so that a crash repeats one mail at most.
- * It keeps the site's address, by which a neighbour that was given another name in the config is
- * known again, and a claim in a trail is known to be about it.
- *
- * It does not know what a delivery is or when to retry; it stores what delivery passes to it.
+ * The row has the site's address. By it a neighbour that was given another name in the config is
+ * recognised, and a claim in a trail is assigned to the site. What a delivery is and when to retry
+ * is decided in `delivery/`, which passes the values to store.
  */
 import type Database from "better-sqlite3";
 import { addressKey } from "../mail-address.js";

@@ -1,14 +1,14 @@
 /**
  * What would have been sent in observe mode: how many updates, mails and bytes to each neighbour,
  * and since when. It is kept over a restart, and a count begins anew when the gateway observes
- * again after it has sent. Written in batches by who counts the reports, so that a kill loses the
- * last seconds. One row a neighbour and way, so that the names of the config bound it.
+ * again after it has sent. The sent journal writes it in batches, so that a kill loses the last
+ * seconds. There is one row for each neighbour and way, so the configuration limits their number.
  */
 import type Database from "better-sqlite3";
 import type { Connection } from "./connection.js";
 
 export interface Observed {
-  /** Its name in the config, or that of the lane beside us. */
+  /** Its name in the config, or `[local]`. */
   readonly neighbour: string;
   /** "lane" for mail and the local keyserver, "kx" for what a peer would have been offered. */
   readonly way: "lane" | "kx";

@@ -1,7 +1,7 @@
 /**
  * What a site still needs: the exceptions that wait (`exceptions.ts`), then the entries after its
- * lane's cursor that did not come from it and in whose trail it is not. The lane,
- * the queue, status, page, doctor and the commands that read the log ask here.
+ * lane's cursor that did not come from it and in whose trail it is not. Lane, queue, status, page,
+ * doctor and the commands that read the log use this query.
  *
  * Cost: SQL compares the trails, and a count that was made is kept and continued: later questions
  * read only what was appended or passed since. A first count of 100,000 entries takes some 60 ms,
@@ -236,7 +236,7 @@ export class Pending {
     const first = count === 0 ? undefined : isAhead ? known.first : this.#first(site, cursor);
     if (this.#counts.size >= MAX_COUNTS) this.#counts.clear();
     this.#counts.set(name, { key, cursor, upTo: newest, count, first, entries });
-    // What is half sent is finished, whoever else has told of it since.
+    // An update that is half sent is finished, also when its trail has grown since.
     if (half === undefined || !this.#hasOne(site, half)) return { count, first };
     return { count: count + 1, first: half };
   }

@@ -1,9 +1,9 @@
 /**
- * What is known of the servers that are followed by recon: the marks of their trees' nodes, the
- * MD5s of the keys that they have, and which of these are to be fetched. MD5s lie in buckets by
- * their first 16 bits, some 20 octets a key with 7 million keys; a row for each MD5 would take 33.
- * Changes come in the order in which a session told them, many in one transaction. It knows neither
- * the protocol nor the clock.
+ * Stores what is known of the servers that are followed by recon: the marks of the nodes of their
+ * trees, the MD5s of the keys that they have, and which of these are to be fetched. MD5s are stored
+ * in buckets by their first 16 bits, which takes about 20 octets for each of 7 million keys; a row
+ * for each MD5 would take 33. Changes are applied in the order in which a session returns them,
+ * many in one transaction. Protocol and clock are not known here.
  */
 import type Database from "better-sqlite3";
 import type { Connection } from "./connection.js";
@@ -14,10 +14,10 @@ export type ReconChange =
   | { readonly kind: "changed"; readonly prefix: string }
   | { readonly kind: "known"; readonly prefix: string; readonly mark: Buffer };
 
-/** What is done with MD5s that were not known: noted only, fetched when there is time, or soon. */
+/** What is done with MD5s that were not known: only noted, fetched last, or fetched soon. */
 export type Fresh = "note" | "later" | "fetch";
 
-/** What changes came to. */
+/** The effect of a batch of changes. */
 export interface ReconDifference {
   /** MD5s that were not known. */
   readonly fresh: number;
@@ -25,10 +25,10 @@ export interface ReconDifference {
   readonly gone: number;
 }
 
-/** A server as the log knows it. */
+/** The row of a server. */
 export interface ReconServer {
   readonly id: number;
-  /** Whether all of its tree was known once: what comes after that is news. */
+  /** Whether all of its tree was once known. MD5s that come after that are new keys. */
   readonly isCrawled: boolean;
 }
 

@@ -10,7 +10,7 @@ import type { Connection } from "./connection.js";
 /** An update that a neighbour took. */
 export interface Sending {
   readonly seq: Seq;
-  /** Its name in the config, or that of the lane beside us. */
+  /** Its name in the config, or `[local]`. */
   readonly neighbour: string;
   /** "kx" when it fetched the update, "lane" when it was brought to it. */
   readonly way: "kx" | "lane";

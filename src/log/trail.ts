@@ -1,11 +1,11 @@
 /**
- * The trail of an entry as the log keeps it: who is known to have the update, because its mails
- * said so or because it was learned over KX; each address once, and it only ever grows. What a
- * mail shows of it is the mail dialect's business.
+ * The trail of an entry in the log: the addresses of the sites that are known to have the update,
+ * from its mails or from KX. Each address is in it once, and a trail only grows. `mail/` decides
+ * what a mail shows of it.
  *
- * What others claim of a site is a hint, and it counts before the first try only: while the site's
- * lane fails, while it tries the update, or when it has an exception for it, the claim is left out
- * of the trail. What the site says itself settles the update, exception or not.
+ * What others claim of a site is a hint, and counts before the first try only. The claim is left
+ * out while the site's lane fails, while it tries the update, or when the site has an exception for
+ * the update. What the site says itself always settles the update.
  */
 import type Database from "better-sqlite3";
 import { addressKey, distinctAddresses } from "../mail-address.js";
@@ -16,7 +16,7 @@ import type { Lanes } from "./lanes.js";
 import type { Pending } from "./pending.js";
 import type { Sendings } from "./sendings.js";
 
-/** Addresses a trail, so that a sender of ever new duplicates cannot make one row grow for ever. */
+/** Addresses in a trail, so that a sender of duplicates cannot make a row grow without limit. */
 export const TRAIL_LIMIT = 1000;
 
 /** A site that is known to have an update. */

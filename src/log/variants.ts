@@ -1,11 +1,11 @@
 /**
- * Hashes that stand for nothing new: updates without an unknown packet, and updates of which policy
- * dropped packets, so that what is left has a hash of its own. They are not entries and are never
- * announced. They are remembered as long as hashes, so that KX does not fetch them again, whoever
- * announces them, and with the entries whose packets they contain: who has the variant has those.
+ * Hashes of updates that were not appended as they came: updates without an unknown packet, and
+ * updates of which policy dropped packets, so that the rest has a hash of its own. They are not
+ * entries and are never announced. They are remembered as long as hashes, so that KX does not fetch
+ * them again. Each has the entries whose packets it contains: a peer with the variant has those.
  *
- * Limit: `LIMITS.rows` hashes, since a stranger can make any number of variants of one key. The
- * oldest are dropped; a dropped variant is fetched once more and is again without news.
+ * Limit: `VARIANT_LIMITS.rows` hashes, since a stranger can make any number of variants of a key.
+ * The oldest are dropped; a dropped variant is fetched once more and is again without news.
  */
 import type Database from "better-sqlite3";
 import type { Seq, UpdateHash } from "../update.js";

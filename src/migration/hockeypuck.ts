@@ -1,7 +1,7 @@
 /**
  * Converts hockeypuck.conf (Hockeypuck 2.1 to 2.3): Hockeypuck becomes the local keyserver of the
  * gateway and receives updates over HKP; the sites of its PKS list become neighbours. It accepts
- * no mail, so its From address becomes that of the site. Reconciliation continues beside us.
+ * no mail, so its From address becomes that of the site. Its recon goes on as before.
  * The password of its mail server is never copied.
  */
 

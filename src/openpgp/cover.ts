@@ -1,6 +1,6 @@
 /**
- * Whether one transferable key holds all packets of another: who took the first needs nothing of
- * the second. Packets are compared by their contents; where they stand makes no difference. Pure.
+ * Whether one transferable key holds all packets of another. A server that took the first then
+ * needs nothing of the second. Packets are compared by their contents and not by position. Pure.
  */
 import { Refusal } from "../errors.js";
 import { type Packet, packetKey, readPackets } from "./packet.js";

@@ -1,14 +1,14 @@
 /**
- * The question and the answer of POST /pks/hashquery: a count, then each MD5 with its length; back
- * come a count and each key with its length, and CRLF. The keys have no names: whoever asked
- * compares their digests. Pure.
+ * The question and the answer of POST /pks/hashquery. The question is a count, then each MD5 after
+ * its length. The answer is a count, then each key after its length, then CRLF. Keys in the answer
+ * have no names, so the caller compares their digests. Pure.
  */
 import { MD5_OCTETS, ReconFault } from "./wire.js";
 
 /** MD5s in one question: Hockeypuck answers no more. */
 export const MAX_ASKED = 100;
 
-/** What may stand behind the last key. */
+/** Octets that may follow the last key. */
 const TAIL_OCTETS = 2;
 
 /** The body of a question for keys. */

@@ -231,28 +231,103 @@ describe("what comes again", () => {
     expect(states(site)).toEqual({ waiting: 0, refused: 0, withheld: 0 });
   });
 
-  test("in another form, at once; what it covers is settled, the rest goes once more", () => {
+  /** The first update and something of its key, which is less than the update has. */
+  function forms() {
+    const [own] = updates;
+    if (own === undefined) throw new Error("no update");
+    const less = own.body.subarray(0, primaryLength(own.body));
+    const comes = (site: DrivenLane, body = less) => {
+      const came = { fingerprint: own.fingerprint, seq: undefined, from: "third", body };
+      site.log.cameAgain([came], site.clock.now());
+    };
+    const isOwn = (raw: string) => raw.includes(`<${own.hash}.`);
+    const sent = (site: DrivenLane) => {
+      return site.seen.map(({ raw }) => (isOwn(raw) ? "own" : "other"));
+    };
+    return { own, comes, isOwn, sent };
+  }
+
+  test("in another form, at once; what it covers is settled, the rest goes with it, once", () => {
+    const { own, comes, isOwn, sent } = forms();
     const site = new DrivenLane().start();
-    site.answer = () => refused();
-    const one = updates[0];
-    if (one === undefined) throw new Error("no update");
+    site.answer = ({ raw }) => (isOwn(raw) ? refused() : undefined);
     site.add(0);
-    site.answer = () => undefined;
     // Less than the update has: it is taken and does not settle it.
-    const less = one.body.subarray(0, primaryLength(one.body));
-    const came = { fingerprint: one.fingerprint, seq: undefined, from: "third" };
-    site.log.cameAgain([{ ...came, body: less }], site.clock.now());
-    expect(site.seen).toHaveLength(2);
-    expect(states(site)).toEqual({ waiting: 1, refused: 0, withheld: 0 });
-    // The site takes something of the key, so the rest is tried once more.
-    site.answer = () => refused();
-    site.pass(HOUR);
-    expect(site.seen).toHaveLength(3);
+    comes(site);
+    expect(sent(site)).toEqual(["own", "other", "own"]);
     expect(states(site)).toEqual({ waiting: 0, refused: 1, withheld: 0 });
+    site.pass(5 * HOUR);
+    expect(site.seen).toHaveLength(3);
     site.answer = () => undefined;
-    site.log.cameAgain([{ ...came, body: one.body }], site.clock.now());
+    comes(site, own.body);
     expect(site.seen).toHaveLength(4);
     expect(states(site)).toEqual({ waiting: 0, refused: 0, withheld: 0 });
+  });
+
+  test("in another form that is refused as well: the update keeps its turn", () => {
+    const { own, comes, isOwn, sent } = forms();
+    const site = new DrivenLane().start();
+    site.answer = () => refused();
+    site.add(0);
+    // More of the key is known, so that the update is due; before that another form comes.
+    site.log.exceptions.completed(own.fingerprint, site.clock.now());
+    site.log.exceptions.completed(own.fingerprint, site.clock.now());
+    expect(sent(site)).toEqual(["own", "own"]);
+    expect(states(site).waiting).toBe(1);
+    comes(site);
+    site.answer = ({ raw }) => (isOwn(raw) ? undefined : refused());
+    site.pass(HOUR);
+    expect(sent(site)).toEqual(["own", "own", "other", "own"]);
+    expect(states(site)).toEqual({ waiting: 0, refused: 0, withheld: 0 });
+  });
+
+  test("in other forms without end does not keep the update from its turn", () => {
+    const { comes, sent } = forms();
+    const site = new DrivenLane().start();
+    site.answer = () => refused();
+    site.add(0);
+    for (let hours = 0; hours < 5; hours += 1) {
+      comes(site);
+      site.pass(HOUR / 2);
+      comes(site);
+      site.pass(HOUR / 2);
+    }
+    const turns = sent(site).slice(1);
+    expect(turns.filter((form) => form === "own")).toHaveLength(turns.length / 2);
+    // An offer an hour and the update with it.
+    expect(turns.length).toBeLessThanOrEqual(2 * 6);
+  });
+
+  test("in another form while the update is on its way: in an hour", () => {
+    const { own, comes, sent } = forms();
+    const site = new DrivenLane().start();
+    site.answer = () => (site.seen.length === 2 ? "hold" : refused());
+    site.add(0);
+    site.log.exceptions.completed(own.fingerprint, site.clock.now());
+    comes(site);
+    site.finish(refused());
+    expect(sent(site)).toEqual(["own", "own"]);
+    site.pass(HOUR);
+    expect(sent(site)).toEqual(["own", "own", "other", "own"]);
+    site.pass(5 * HOUR);
+    expect(site.seen).toHaveLength(4);
+    expect(states(site)).toEqual({ waiting: 0, refused: 1, withheld: 0 });
+  });
+
+  test("of what was skipped: what came goes, the skipped update does not", () => {
+    const { comes, sent } = forms();
+    const site = new DrivenLane().start();
+    site.answer = () => later();
+    site.add(0);
+    expect(site.lane.skip(1)).toBe(true);
+    site.answer = () => refused();
+    site.wake();
+    comes(site);
+    site.pass(5 * HOUR);
+    expect(sent(site)).toEqual(["own", "other"]);
+    expect(site.log.exceptions.get("old", 1 as Seq)).toMatchObject({
+      ...{ state: "withheld", reason: "skipped" },
+    });
   });
 
   test("a self-signature that comes while the update is refused: it goes again at once", () => {
@@ -314,6 +389,29 @@ describe("what is withheld", () => {
     expect(states(site).withheld).toBe(0);
   });
 
+  test("a revocation leaves in spite of a block, what was offered of the key does not", () => {
+    const { blocked, rules } = blocking();
+    const site = new DrivenLane({ rules: { ...rules, withholds: () => undefined } }).start();
+    const ann = new Signer(1);
+    const name = ann.userId("Ann");
+    const signed = ann.over(name, { at: 1_700_000_000 });
+    const theirs = claim(0x10, 1_700_000_001, "A1".repeat(8));
+    const update = (octets: Uint8Array) => admit([bytes(encodeArmor(octets))]).updates[0];
+    site.answer = () => refused();
+    site.put(update(ann.key(name, signed)));
+    site.put(update(ann.key(name, theirs)));
+    const whole = update(ann.key(name, signed, theirs));
+    if (whole === undefined) throw new Error("no update");
+    const { fingerprint, body } = whole;
+    blocked.add(fingerprint);
+    site.answer = () => undefined;
+    site.log.cameAgain([{ fingerprint, seq: undefined, body, from: "third" }], site.clock.now());
+    site.pass(2 * HOUR);
+    expect(site.hashes).toEqual([site.log.entry(2 as Seq)?.hash]);
+    // The site did not get the other update, which the offer held.
+    expect(site.log.exceptions.get("old", 1 as Seq)?.state).toBe("refused");
+  });
+
   test("for a block that ends by itself is sent within an hour", () => {
     const { blocked, rules } = blocking();
     const site = new DrivenLane({ rules }).start();
@@ -356,6 +454,42 @@ describe("what is withheld", () => {
     site.pass(10 * HOUR);
     expect(site.seen).toHaveLength(tries);
     expect(states(site)).toEqual({ waiting: 0, refused: 0, withheld: 1 });
+  });
+});
+
+describe("an update in several parts", () => {
+  const isFirst = (raw: string) => /^Message-ID: <\w+\.\d+\.1@/m.test(raw);
+  const [large = -1] = [...updates.keys()].filter((n) => (updates[n]?.body.length ?? 0) > 6000);
+
+  test("of which one part is refused stays on record when another one fails at first", () => {
+    const site = new DrivenLane({ maxMailBytes: 3000 }).start();
+    site.answer = ({ raw }) => {
+      if (isFirst(raw)) return refused();
+      return site.seen.length === 2 ? later() : undefined;
+    };
+    site.add(large);
+    site.pass(HOUR);
+    expect(site.taken.length).toBeGreaterThan(0);
+    expect(states(site)).toEqual({ waiting: 0, refused: 1, withheld: 0 });
+  });
+
+  test("sent again, with a restart after one that is refused: all others are sent", () => {
+    const site = new DrivenLane({ maxMailBytes: 3000 }).start();
+    site.answer = () => refused();
+    site.add(large);
+    const parts = site.seen.length;
+    expect(parts).toBeGreaterThan(2);
+    site.answer = ({ raw }) => (isFirst(raw) ? refused() : "hold");
+    expect(site.lane.reopen("all")).toBe(1);
+    site.wake();
+    site.lane.stop();
+    site.finish(later());
+    expect(states(site)).toEqual({ waiting: 1, refused: 0, withheld: 0 });
+    const next = new DrivenLane({ maxMailBytes: 3000, after: site });
+    next.answer = ({ raw }) => (isFirst(raw) ? refused() : undefined);
+    next.start();
+    expect(next.taken).toHaveLength(parts - 1);
+    expect(states(next)).toEqual({ waiting: 0, refused: 1, withheld: 0 });
   });
 });
 

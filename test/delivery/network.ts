@@ -16,6 +16,7 @@ import { BounceIntake } from "../../src/ingress/bounce-intake.js";
 import { GroupCommit } from "../../src/intake/group-commit.js";
 import { KeyIntake, type Submission } from "../../src/intake/key-intake.js";
 import { UpdateLog } from "../../src/log/update-log.js";
+import type { BounceVerdict } from "../../src/mail/delivery-report.js";
 import { verpSender } from "../../src/mail/verp.js";
 import { encodeArmor } from "../../src/openpgp/armor.js";
 import {
@@ -43,10 +44,20 @@ const RETRY = [60_000, 300_000, 300_000, 3_600_000] as const;
 /**
  * How a site is: as it should be; not there; there and saying 421; breaking off after the data,
  * without the mail or with it; failing on everything that it reads; refusing all that it reads;
- * failing on the keys of `failing`; taking mails and sending them back.
+ * failing on the keys of `failing`; taking mails and sending them back, because of the address or
+ * because of what they hold.
  */
-export const MOODS = ["well", "down", "busy", "drops", "hides", "full", "sick", "picky", "bounces"];
+export const MOODS = [
+  ...["well", "down", "busy", "drops", "hides", "full", "sick", "picky"],
+  ...["bounces", "returns"],
+];
 export type Mood = (typeof MOODS)[number];
+
+/** What a site says of a mail that it sends back. */
+const BACK: Readonly<Record<Mood, BounceVerdict>> = {
+  bounces: { kind: "site", status: "5.1.1", code: 550, words: "No such user" },
+  returns: { kind: "update", status: "5.6.0", code: 554, words: "Bad content" },
+};
 
 type Ware = "pksd" | "sks" | "onak" | "hockeypuck";
 
@@ -74,8 +85,8 @@ export class ModelSite {
   failing: readonly string[] = [];
   /** Whether it refused what it might have taken, so that somebody has to help it. */
   wasHurt = false;
-  /** Senders of mails that it will send back. */
-  readonly backs: string[] = [];
+  /** Senders of mails that it will send back, and what it says of them. */
+  readonly backs: { readonly sender: string; readonly verdict: BounceVerdict }[] = [];
   readonly #ring: Ring | undefined;
   readonly #hockeypucks = new Map<string, ReturnType<typeof hockeypuckStore>>();
 
@@ -104,7 +115,7 @@ export class ModelSite {
       this.wasHurt ||= this.mood === "sick";
       return "refused";
     }
-    if (this.mood === "bounces" && this.options.over === "mail") return "taken";
+    if (this.mood in BACK && this.options.over === "mail") return "taken";
     this.take(raw);
     return this.mood === "hides" ? "broken off" : "taken";
   }
@@ -265,9 +276,7 @@ export class Network {
     const neighbours = this.sites.map(({ name }) => ({ name }));
     const intake = new BounceIntake({ log, clock, diagnostics }, { bounce: BOUNCE, neighbours });
     for (const site of this.sites) {
-      for (const sender of site.backs.splice(0)) {
-        intake.note(sender, { kind: "site", status: "5.1.1", code: 550, words: "No such user" });
-      }
+      for (const { sender, verdict } of site.backs.splice(0)) intake.note(sender, verdict);
     }
     await this.settle();
   }
@@ -284,12 +293,14 @@ function mailOutcome(site: ModelSite, raw: Uint8Array, from: string): Outcome {
   const failure = (words: string, code: string, responseCode?: number, isInData = false) =>
     outcomeOf(Object.assign(new Error(words), { code, responseCode, command: "DATA", isInData }));
   switch (site.receive(mail, found)) {
-    case "taken":
-      if (site.mood === "bounces") {
+    case "taken": {
+      const verdict = BACK[site.mood];
+      if (verdict !== undefined) {
         site.wasHurt = true;
-        site.backs.push(from);
+        site.backs.push({ sender: from, verdict });
       }
       return { kind: "delivered", how: "relayed", reply: "250 2.0.0 Ok" };
+    }
     case "gone":
       return failure("connect ECONNREFUSED", "ESOCKET");
     case "busy":

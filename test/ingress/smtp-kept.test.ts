@@ -148,7 +148,7 @@ test("armor with a blank before each line is read", async () => {
 
 test("an update that says auto-generated and holds nothing readable is refused", async () => {
   const { answer, door } = await answerTo("auto-generated-indented-armor");
-  expect(answer).toMatch(/^550 5\.6\.0 The mail holds no ASCII-armored/);
+  expect(answer).toMatch(/^550 5\.6\.0 The mail has no ASCII-armored/);
   expect(door.diagnostics.all("reply-swallowed")).toEqual([]);
 });
 

@@ -19,6 +19,8 @@ const WAL_HEADER_BYTES = 32;
 const FRAME_BYTES = 24 + 4096;
 const MAILS = 40;
 const CONTROL_CUTS = 200;
+/** Bytes of a frame that are left behind the last whole one; undefined for any number. */
+const TORN = [0, 11, 24, undefined] as const;
 
 interface Acked {
   readonly hash: string;
@@ -71,10 +73,13 @@ async function cutEverywhere(
   const wal = readFileSync(`${world.log}-wal`);
   const copy = join(directory, "cut.db");
   const result: Cuts = { cuts: 0, commits: acked.length, faults: [] };
-  for (let start = WAL_HEADER_BYTES; start <= wal.length; start += FRAME_BYTES) {
+  // Spread over the whole WAL: its first frames are the tables of a new log.
+  const frames = (wal.length - WAL_HEADER_BYTES) / FRAME_BYTES;
+  const step = FRAME_BYTES * Math.max(1, Math.ceil((frames * TORN.length) / context.runs));
+  for (let start = WAL_HEADER_BYTES; start <= wal.length; start += step) {
     if (!goesOn(context, result.cuts, 40)) break;
-    for (const torn of [0, 11, 24, 24 + Math.floor(context.random() * 4096)]) {
-      const length = start + torn;
+    for (const torn of TORN) {
+      const length = start + (torn ?? 24 + Math.floor(context.random() * 4096));
       if (length > wal.length) continue;
       copyFileSync(world.log, copy);
       rmSync(`${copy}-shm`, { force: true });

@@ -6,12 +6,13 @@ import { randomBytes } from "node:crypto";
 import { UpdateLog } from "../../../src/log/update-log.js";
 
 const append = UpdateLog.prototype.append;
-UpdateLog.prototype.append = function forgetful(arrivals, cursor) {
+UpdateLog.prototype.append = function forgetful(arrivals, ...moves) {
   const strangers = arrivals.map((arrival) => {
     const digest = randomBytes(32).toString("hex");
-    return { ...arrival, update: { ...arrival.update, digest } };
+    const packets = arrival.update.packets.map(({ length }) => randomBytes(length));
+    return { ...arrival, update: { ...arrival.update, digest, packets } };
   });
-  return append.call(this, strangers, cursor);
+  return append.call(this, strangers, ...moves);
 };
 
 await import("../../../src/main.js");
