@@ -1,10 +1,11 @@
 /**
  * The servers of the mail network, as models of what was seen of the real ones: pksd merges into
  * its own key database, keeps one subkey of the mail that came last and so loses one that the mail
- * omits, refuses keys without a user id, and mails the delta to those of its syncsites that are not
- * in the trail. SKS merges, loses a key with a subkey of version 5, passes nothing on that came by
- * mail, and mails the whole key for what users hand in. A verifying server drops what shows no
- * self-signature, in silence. Hockeypuck mails whole keys without any header but the subject.
+ * omits, refuses keys without a user id or with a user attribute, and mails the delta to those of
+ * its syncsites that are not in the trail. SKS merges, loses a key with a subkey of version 5,
+ * passes nothing on that came by mail, and mails the whole key for what users hand in. A verifying
+ * server drops what shows no self-signature, in silence. Hockeypuck mails whole keys without any
+ * header but the subject.
  * All refuse new-format packet headers and a broken CRC. Some refuse some keys for good, or fail on
  * them, at the end of DATA. They live on disks that never fail.
  */
@@ -187,10 +188,11 @@ export class LegacySite implements MailHost {
     return true;
   }
 
-  /** A key that it has from somewhere; nobody hears of it. */
-  learn(key: TransferableKey): void {
+  /** A key that it has from somewhere; nobody hears of it. False when it does not take all. */
+  learn(key: TransferableKey): boolean {
     this.ownKeys.add(key.fingerprint);
     this.#merge(key, false);
+    return this.expected(contentOf(key)).every((piece) => this.content.has(piece));
   }
 
   /** A mail with a key, whose trail claims that another site has it as well. */
@@ -231,7 +233,9 @@ export class LegacySite implements MailHost {
     const isOdd = ({ packet }: Component) => packet.body[0] !== 4;
     if (this.kind === "sks") return key.subkeys.some(isOdd) ? undefined : key;
     if (this.kind === "pksd") {
-      if (!isNamed) return undefined;
+      // Its parser gives up at a user attribute, so that the mail that has it changes nothing.
+      const isIllustrated = key.userIds.some(({ packet }) => packet.tag === TAG.userAttribute);
+      if (!isNamed || isIllustrated) return undefined;
       return { ...key, subkeys: key.subkeys.filter((one) => !isOdd(one)).slice(0, 1) };
     }
     const isBound = ({ signatures }: Component) =>

@@ -103,7 +103,7 @@ export interface WorldOptions {
 export function optionsOf(seed: number, size: "small" | "large" = "large"): WorldOptions {
   const dice = new Dice(seed).fork("options");
   const isSmall = size === "small";
-  const isLong = dice.chance(isSmall ? 0.01 : 0.06);
+  const isLong = dice.chance(0.06);
   const count = dice.int(2, isSmall ? 3 : 5);
   // Dice of their own, as below.
   const policies = new Dice(seed).fork("policies");

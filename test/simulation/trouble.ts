@@ -178,7 +178,8 @@ export class Troubles {
     );
     if (key === undefined || key instanceof Error || claimers.length === 0) return false;
     const claimer = this.#dice.pick(claimers);
-    claimer.learn(key);
+    // A server mails what it holds: a pksd that takes no key without a user id has no mail with it.
+    if (!claimer.learn(key)) return false;
     gateway.deliver(claimer.claim(key, gateway.address, address ?? ""), () => {});
     return true;
   }
