@@ -31,7 +31,7 @@ describe("the peer withholds the number of the cursor", () => {
     return peer;
   }
   /** A cursor that was stored at an earlier connection. */
-  function after(peer: ListedPeer): Listener {
+  function listening(peer: ListedPeer): Listener {
     const listener = inStep(peer);
     listener.hangUp();
     listener.lists = [];
@@ -44,7 +44,7 @@ describe("the peer withholds the number of the cursor", () => {
     ["greets on the first connection", [100]],
     ["greets on the first connection, some before it are withheld, too", [97, 98, 99, 100]],
   ])("another log that %s", (_, numbers) => {
-    const listener = after(log(100));
+    const listener = listening(log(100));
     const other = without(log(120, "other"), ...numbers);
     listener.greet(other);
     expect(settled(listener, other)).toEqual([120, 120 - numbers.length]);
@@ -59,7 +59,7 @@ describe("the peer withholds the number of the cursor", () => {
   });
 
   test("another log of which only the oldest updates are unknown", () => {
-    const listener = after(log(100));
+    const listener = listening(log(100));
     const other = without(log(120, "other"), 100);
     for (const { hash } of other.list(3, 120)) listener.known.add(hash);
     listener.greet(other);
@@ -68,7 +68,7 @@ describe("the peer withholds the number of the cursor", () => {
 
   test("the same log costs two more listings a connection, and none while it is open", () => {
     const peer = log(100);
-    const listener = after(peer);
+    const listener = listening(peer);
     without(peer, 100).append(5);
     listener.greet(peer);
     expect(settled(listener, peer)).toEqual([105, 104]);
