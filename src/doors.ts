@@ -144,7 +144,7 @@ export async function openDoors(config: Config, foundation: Foundation): Promise
     const keyComponents = { log, appends, clock, diagnostics: counters };
     const keys = new KeyIntake(keyComponents, { judge, pruning, rates, forward });
     const repairIntake = new RepairIntake({ repairs: log.repairs, keys, clock });
-    const mailer = outbound && new QuestionMailer(config, outbound, log, clock);
+    const mailer = outbound && new QuestionMailer({ log, clock }, { ...config, outbound });
     const mailQuestion = mailer?.ask.bind(mailer);
     const repairDoor = new RepairDoor(
       { log, intake: repairIntake, rules, mail: mailQuestion, clock, diagnostics: counters },

@@ -1,7 +1,7 @@
 /**
- * Questions to pksd neighbours by mail, on their way to the relay: composed in `mail/command.ts`,
- * one transport a neighbour, one mail a call. Who asks what and when is not decided here, and the
- * answer comes in at the mail door.
+ * Sends commands to pksd neighbours by mail: `mail/command.ts` composes them, and each neighbour has
+ * a transport to the relay. The repair door decides what is asked and when; the answer comes in by
+ * mail.
  */
 
 import type { Clock } from "../clock.js";
@@ -11,21 +11,26 @@ import { composeCommand, type MailCommand, questionMark } from "../mail/command.
 import { domainOf } from "../mail-address.js";
 import { certificatesIn, type Outcome, SmtpRelay, TRANSPORT_LIMITS } from "./relay.js";
 
+export interface QuestionMailerComponents {
+  readonly log: { readonly bounces: Pick<UpdateLog["bounces"], "secret"> };
+  readonly clock: Clock;
+}
+
+export interface QuestionMailerSettings extends Pick<Config, "neighbours" | "site" | "smtp"> {
+  readonly outbound: NonNullable<Config["outbound"]>;
+}
+
 export class QuestionMailer {
   readonly #site: Config["site"];
   readonly #sender: string;
-  readonly #log: UpdateLog;
+  readonly #log: QuestionMailerComponents["log"];
   readonly #clock: Clock;
   readonly #addresses = new Map<string, string>();
   readonly #transports = new Map<string, SmtpRelay>();
 
   /** Throws the system's error when the file of `outbound.ca` cannot be read. */
-  constructor(
-    config: Config,
-    outbound: NonNullable<Config["outbound"]>,
-    log: UpdateLog,
-    clock: Clock,
-  ) {
+  constructor({ log, clock }: QuestionMailerComponents, settings: QuestionMailerSettings) {
+    const { outbound, ...config } = settings;
     this.#site = config.site;
     this.#sender = outbound.bounce ?? config.site.contact;
     this.#log = log;
