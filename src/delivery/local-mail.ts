@@ -21,6 +21,9 @@ export interface LocalMail {
 /** Digits of a number in a name. */
 const DIGITS = 12;
 
+/** The form of a name, as the source of a regular expression. */
+export const MAIL_NAME = `\\d{${DIGITS},}-[0-9a-f]+-p?\\d+`;
+
 /** The mails of an update, maybe none; `date` in milliseconds since 1970. */
 export function localMails(update: Outgoing, envelope: Envelope, date: number): LocalMail[] {
   const mails = outmails(update, update.skeleton, update.trail, envelope, date);
