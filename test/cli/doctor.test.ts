@@ -15,6 +15,7 @@ import { doctorCommand } from "../../src/cli/doctor.js";
 import { onlineCommand } from "../../src/cli/online.js";
 import { peersCommand } from "../../src/cli/peers.js";
 import { armoredKeys, FEEDER, HEAD, startGateway } from "../admin/gateway.js";
+import { modelServer } from "../recon/followed.js";
 import { scratch } from "../support/scratch.js";
 import { until } from "../support/until.js";
 import { captured } from "./captured.js";
@@ -168,6 +169,63 @@ describe("kxgw doctor", () => {
     expect(online.found.map(({ problem }) => problem)).toContainEqual(
       expect.stringContaining("far by KX at 127.0.0.1:1: connect ECONNREFUSED"),
     );
+  });
+});
+
+describe("kxgw doctor, with a server that is followed", () => {
+  async function following() {
+    const server = await modelServer();
+    const recon =
+      `[[recon]]\nserver = "127.0.0.1:${server.reconPort}"\n` +
+      `hkp = "http://127.0.0.1:${server.httpPort}"\npoll = "1s"\n`;
+    const config = HEAD + FEEDER + recon;
+    const { directory, file } = place(config);
+    const name = `127.0.0.1:${server.reconPort}`;
+    const start = async () => (await startGateway(config, { directory })).reports;
+    return { server, name, file, start };
+  }
+
+  it("says nothing of a server that lets itself be followed", async () => {
+    const { file, start } = await following();
+    const reports = await start();
+    await until(() => reports.some(({ event }) => event === "recon-crawled"));
+    expect(await doctor(file)).toEqual({ code: 0, found: [] });
+    const online = await doctor(file, true);
+    expect(online.found.filter(({ problem }) => problem.includes("recon"))).toEqual([]);
+  });
+
+  it("names a server that refuses, with its words and what to do", async () => {
+    const { server, name, file, start } = await following();
+    server.lies = { refusal: "not in membership file" };
+    const reports = await start();
+    await until(() => reports.some(({ event }) => event === "recon-refused"));
+    const problem = `${name} is not followed by recon: not in membership file.`;
+    const found = [{ kind: "broken", problem, remedy: expect.stringContaining("membership file") }];
+    expect(await doctor(file)).toEqual({ code: 69, found });
+    const online = await doctor(file, true);
+    expect(online.found.filter((one) => one.problem.includes(name))).toEqual([
+      ...found,
+      expect.objectContaining({ kind: "odd", problem: expect.stringContaining("refuses: not in") }),
+    ]);
+  });
+
+  it("names a server whose keys cannot be fetched", async () => {
+    const { server, name, file, start } = await following();
+    const reports = await start();
+    await until(() => reports.some(({ event }) => event === "recon-crawled"));
+    server.answering = (_, response) => void response.writeHead(500).end();
+    for (const md5 of ["0".repeat(32), "1".repeat(32)]) server.tree.add(md5);
+    await until(() => reports.some(({ event }) => event === "recon-down"));
+    expect(await doctor(file)).toEqual({
+      code: 69,
+      found: [
+        {
+          kind: "broken",
+          problem: expect.stringMatching(`^${name} is not followed by recon: hashquery: .*500`),
+          remedy: `Check that http://127.0.0.1:${server.httpPort} is the HKP address of the same server.`,
+        },
+      ],
+    });
   });
 });
 
