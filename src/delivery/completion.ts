@@ -18,7 +18,7 @@ import { selfSigned } from "../openpgp/skeleton.js";
 import type { Rules } from "../policy.js";
 import type { Fingerprint } from "../update.js";
 
-/** Timeout of a request. The keyserver runs on the same host or network. */
+/** Timeout of a request. The keyserver is local. */
 const REQUEST_MS = 10_000;
 /** Maximum size of a key. */
 const KEY_BYTES = 8 * 1024 * 1024;

@@ -67,7 +67,7 @@ export class LaneQueue {
    * delivered.
    */
   skips(entry: Entry, part: number): boolean {
-    // A partly sent update is finished, even if the site has been added to its trail since.
+    // A partly sent update is finished, even if it has been received from another source since.
     return (
       this.withholds(entry) !== undefined ||
       (part === 0 && this.#log.pending.has(this.#site, entry))
