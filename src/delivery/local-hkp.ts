@@ -1,15 +1,14 @@
 /**
  * Posts updates to /pks/add of the local keyserver, as `gpg --send-keys` does, with the trail in
- * PKS-Recipients and the gateway in PKS-Sender and PKS-From. The body of the reply decides, not the
- * status alone: Hockeypuck replies with JSON, SKS and onak with HTML, and all may refuse with a
- * 200.
+ * PKS-Recipients and the gateway in PKS-Sender and PKS-From. The body of the reply decides:
+ * Hockeypuck replies with JSON, SKS and onak with HTML, and all may refuse with a 200.
  * - Taken: JSON that lists the key as inserted or updated; HTML that says the key was added.
  * - Unclear: Hockeypuck lists the key as ignored or invalid. In 2.3 "ignored" means that it had all
  *   of it or found nothing valid; in 2.4 the latter is "invalid". The key is looked up, also if
- *   only a part of it may have been taken. If packets are missing that become valid with
- *   self-signatures the receiver serves, the key is posted once more with these.
- * - Refused permanently: JSON that does not list the key; the replies that `isRefusal` recognises.
- * - Temporary: any other reply. A reply that is not understood never counts as "sent".
+ *   only a part may have been taken. If packets are missing that become valid with self-signatures
+ *   that the receiver serves, the key is posted once more with these.
+ * - Refused permanently: JSON without the key; replies that `isRefusal` recognises.
+ * - Temporary: all else. A reply that is not understood never counts as "sent".
  */
 
 import { Refusal } from "../errors.js";
