@@ -5,8 +5,7 @@
  *
  * The lane is a state machine without timers and promises. `run` yields what the lane waits for: a
  * period of time, a turn of the event loop or the outcome of a delivery. `lane-driver.ts` or the
- * simulation resumes it. No other code runs between two yields. The log is written synchronously,
- * between yields.
+ * simulation resumes it. Between two yields no other code runs, and the log is written.
  *
  * 1. An update is skipped if the site is in its trail or was its source. Claims of other sites
  *    about the site count only before the first attempt (`log/trail.ts`). A forgotten update is
