@@ -14,7 +14,11 @@ export type ReconChange =
   | { readonly kind: "changed"; readonly prefix: string }
   | { readonly kind: "known"; readonly prefix: string; readonly mark: Buffer };
 
-/** What is done with MD5s that were not known: only noted, fetched last, or fetched soon. */
+/**
+ * What is done with MD5s that were not known: only noted, fetched last, or fetched soon. Before all
+ * of a tree was known once, this is for the MD5s of nodes that were not listed before; an MD5 that
+ * is new in a node that was listed is a change, and is fetched soon.
+ */
 export type Fresh = "note" | "later" | "fetch";
 
 /** The effect of a batch of changes. */
@@ -61,8 +65,9 @@ export class ReconStore {
   readonly #setShape: Database.Statement<[string, number]>;
   readonly #setCrawled: Database.Statement<[number]>;
   readonly #mark: Database.Statement<[number, string], Buffer>;
+  readonly #wasKnown: Database.Statement<[number, string], number>;
   readonly #setMark: Database.Statement<[number, string, Buffer]>;
-  readonly #dropMark: Database.Statement<[number, string]>;
+  readonly #voidMark: Database.Statement<[number, string]>;
   readonly #dropBelow: Database.Statement<[number, string, string]>;
   readonly #dropMarks: Database.Statement<[number]>;
   readonly #want: Database.Statement<[number, Buffer, number]>;
@@ -88,11 +93,20 @@ export class ReconStore {
     this.#setCrawled = db.prepare("UPDATE recon_servers SET crawled = 1 WHERE id = ?");
     this.#mark = db
       .prepare<[number, string], Buffer>(
-        "SELECT mark FROM recon_nodes WHERE server = ? AND prefix = ?",
+        `SELECT mark FROM recon_nodes
+         WHERE server = ? AND prefix = ? AND mark <> zeroblob(16)`,
+      )
+      .pluck();
+    this.#wasKnown = db
+      .prepare<[number, string], number>(
+        "SELECT 1 FROM recon_nodes WHERE server = ? AND prefix = ?",
       )
       .pluck();
     this.#setMark = db.prepare("INSERT OR REPLACE INTO recon_nodes VALUES (?, ?, ?)");
-    this.#dropMark = db.prepare("DELETE FROM recon_nodes WHERE server = ? AND prefix = ?");
+    // The row stays, because it says that all of the node was known once.
+    this.#voidMark = db.prepare(
+      "UPDATE recon_nodes SET mark = zeroblob(16) WHERE server = ? AND prefix = ?",
+    );
     this.#dropBelow = db.prepare(
       "DELETE FROM recon_nodes WHERE server = ? AND prefix >= ? AND prefix < ?",
     );
@@ -161,7 +175,7 @@ export class ReconStore {
     this.#connection.write(() => this.#setCrawled.run(server));
   }
 
-  /** What stands for the stored set of a node. */
+  /** What stands for the stored set of a node; undefined when it is not known, or has changed. */
   mark(server: number, prefix: string): Buffer | undefined {
     return this.#connection.read(() => this.#mark.get(server, prefix));
   }
@@ -176,7 +190,7 @@ export class ReconStore {
     return this.#connection.write(() => {
       const sum = { fresh: 0, gone: 0 };
       for (const change of changes) {
-        if (change.kind === "changed") this.#dropMark.run(server, change.prefix);
+        if (change.kind === "changed") this.#voidMark.run(server, change.prefix);
         else if (change.kind === "known") this.#setMark.run(server, change.prefix, change.mark);
         else {
           const { added, removed } = this.#list(server, change, fresh, now);
@@ -194,14 +208,24 @@ export class ReconStore {
     fresh: Fresh,
     now: number,
   ): { added: number; removed: number } {
+    const { added, removed, kept } = this.#known.replace(server, prefix, md5s);
+    const wasListed = removed.length + kept > 0 || this.#isBelowKnown(server, prefix);
     // What is stored of nodes below is of a set that changed since.
     this.#dropBelow.run(server, prefix, `${prefix}2`);
-    const { added, removed } = this.#known.replace(server, prefix, md5s);
     for (const md5 of removed) this.#unwant.run(server, md5);
     this.#later.remove(server, removed);
-    if (fresh === "later") this.#later.add(server, added);
-    if (fresh === "fetch") for (const md5 of added) this.#want.run(server, md5, now);
+    const treated = wasListed ? "fetch" : fresh;
+    if (treated === "later") this.#later.add(server, added);
+    if (treated === "fetch") for (const md5 of added) this.#want.run(server, md5, now);
     return { added: added.length, removed: removed.length };
+  }
+
+  /** Whether a node, or one above it, was whole in a session before. */
+  #isBelowKnown(server: number, prefix: string): boolean {
+    for (let length = prefix.length; length >= 0; length--) {
+      if (this.#wasKnown.get(server, prefix.slice(0, length)) !== undefined) return true;
+    }
+    return false;
   }
 
   /** Keys that are due to be fetched at `now`, those that wait for longest first. */
@@ -299,12 +323,12 @@ class Md5Set {
     );
   }
 
-  /** Makes `md5s` the set under the prefix; returns what is new in it and what was there. */
+  /** Makes `md5s` the set under the prefix; returns what is new, what went and how many stay. */
   replace(
     server: number,
     prefix: string,
     md5s: readonly Uint8Array[],
-  ): { added: Buffer[]; removed: Buffer[] } {
+  ): { added: Buffer[]; removed: Buffer[]; kept: number } {
     const head = prefix.slice(0, BUCKET_BITS);
     const low = server * BUCKETS + Number.parseInt(head.padEnd(BUCKET_BITS, "0"), 2);
     const high = server * BUCKETS + Number.parseInt(head.padEnd(BUCKET_BITS, "1"), 2);
@@ -337,7 +361,7 @@ class Md5Set {
         if (changed.has(id)) this.#write(id, buckets.get(id) ?? []);
       }
     }
-    return { added, removed };
+    return { added, removed, kept: md5s.length - added.length };
   }
 
   add(server: number, md5s: readonly Buffer[]): void {

@@ -1,11 +1,13 @@
 /**
  * Converts pksd.conf (pksd.conf(5), pks 0.9.6): the gateway gets the address of the site, and
- * pksd becomes its local keyserver, with mails in the directory that pks-queue-run.sh reads. For
- * a pksd with the KX patch of 2003 (thesis, appendix B.3) it converts the KX settings as well: the
- * address of tcp_syncaddr and tcp_syncport, and a KX peer for each tcp_syncsite.
+ * pksd becomes its local keyserver, with mails in the directory that pks-queue-run.sh reads, and
+ * with lookups at its www_port. For a pksd with the KX patch of 2003 (thesis, appendix B.3) it
+ * converts the KX settings as well: the address of tcp_syncaddr and tcp_syncport, and a KX peer for
+ * each tcp_syncsite.
  */
 import { tomlList, tomlString } from "../config/toml-string.js";
 import { formatEndpoint } from "../config/units.js";
+import { plainIp } from "../ip-address.js";
 import type { Directive } from "./directive.js";
 import type { Draft, Unneeded } from "./draft.js";
 import { directoryOf, lastDirective, mailProgram } from "./draft.js";
@@ -18,7 +20,6 @@ const ANSWERS = "for answers of pksd to mails; a gateway sends none";
 const UNNEEDED: Unneeded = {
   db_dir: DATABASE,
   www_dir: WEB,
-  www_port: WEB,
   www_addr: WEB,
   www_readonly: WEB,
   mail_intro_file: ANSWERS,
@@ -37,7 +38,7 @@ const UNNEEDED: Unneeded = {
 
 const KNOWN = [
   ...["this_site", "syncsite", "maintainer_email", "mail_delivery_client", "mail_dir"],
-  ...["tcp_syncaddr", "tcp_syncport", "tcp_syncsite"],
+  ...["tcp_syncaddr", "tcp_syncport", "tcp_syncsite", "www_port"],
 ];
 
 /** Our own choice: the thesis defines no port. */
@@ -65,6 +66,7 @@ export function fromPksd(directives: readonly Directive[], draft: Draft): void {
       case "tcp_syncaddr":
       case "tcp_syncport":
       case "tcp_syncsite":
+      case "www_port":
         break;
       default:
         draft.leaveRest(directive, UNNEEDED, [...KNOWN, "pks_bin_dir", "socket_name"]);
@@ -117,14 +119,43 @@ function local(directives: readonly Directive[], draft: Draft): void {
     if (directive !== undefined) draft.take(directive);
   }
   const directory = directoryOf(draft, mailDir);
-  if (mailDir === undefined || directory === undefined) {
+  const isThere = mailDir !== undefined && directory !== undefined;
+  const url = lookups(directives, draft, isThere);
+  if (!isThere) {
     draft.set("local", "type", '"none"', "mail_dir is missing: nothing is delivered to pksd yet");
     return;
   }
   draft.set("local", "type", '"pksd"', "mails are written for pks-queue-run.sh");
   draft.set("local", "directory", tomlString(directory), `${mailDir.place} mail_dir`);
+  if (url !== undefined) draft.set("local", "url", tomlString(url.value), url.remark);
   if (bin === undefined || socket === undefined) return;
   const command = tomlList([`${bin.value}/pksdctl`, socket.value, "mail {}"]);
   const remark = `if pks-queue-run.sh does not run; ${bin.place} pks_bin_dir, ${socket.place}`;
   draft.propose("local", "notify", command, `${remark} socket_name`);
+}
+
+/** The URL at which pksd answers lookups of keys, from www_port. The last one is used. */
+function lookups(directives: readonly Directive[], draft: Draft, isThere: boolean) {
+  const port = lastDirective(directives, "www_port");
+  for (const one of directives) {
+    if (one.key === "www_port" && one !== port) {
+      draft.leave(one, "by-hand", "is overridden by a later one");
+    }
+  }
+  if (port === undefined) return undefined;
+  if (!isThere) {
+    draft.leave(port, "unneeded", WEB);
+    return undefined;
+  }
+  const number = /^\d{1,5}$/.test(port.value) ? Number(port.value) : 0;
+  if (number < 1 || number > 65_535) {
+    draft.leave(port, "by-hand", "is not a port from 1 to 65535");
+    return undefined;
+  }
+  draft.take(port);
+  // With www_addr pksd listens on that address alone.
+  const own = plainIp(lastDirective(directives, "www_addr")?.value ?? "");
+  const host = own === undefined || /^(0\.0\.0\.0|::)$/.test(own) ? "127.0.0.1" : own;
+  const value = `http://${formatEndpoint({ host, port: number })}`;
+  return { value, remark: `${port.place} www_port; keys are looked up there` };
 }

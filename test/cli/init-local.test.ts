@@ -62,6 +62,7 @@ describe("kxgw init", () => {
     const { site, local, neighbours } = config();
     expect(site.address).toBe(`pgp-public-keys@${domain}`);
     expect(local?.type).toBe(type === "onak" ? "command" : type);
+    if (type === "pksd") expect(local?.url).toBe("http://127.0.0.1:11371");
     expect(neighbours).toMatchObject([{ acceptFrom: ["127.0.0.1", "::1"] }]);
     if (type === "onak") return;
     expect(out.text).toContain(`mails to 2 sites; to include them: kxgw config migrate ${root}`);

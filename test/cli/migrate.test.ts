@@ -44,7 +44,7 @@ describe("kxgw config migrate", () => {
     expect(out.errors).toContain(
       `${file}:26: www_redonly: unknown directive; did you mean www_readonly?\n`,
     );
-    expect(out.errors).toContain("pksd: 10 converted, 10 not needed, 2 unknown, 3 to do by hand\n");
+    expect(out.errors).toContain("pksd: 11 converted, 9 not needed, 2 unknown, 3 to do by hand\n");
     const json = await migrate([file], { json: true, site: "kx@pks.example.org" });
     expect(json.out.errors).toBe("");
     const answer = JSON.parse(json.out.text);

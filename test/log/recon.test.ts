@@ -32,6 +32,38 @@ function opened(path = ":memory:") {
 
 const hex = (keys: Iterable<Buffer>) => [...keys].map((key) => key.toString("hex")).sort();
 
+describe("MD5s of a crawl that is not finished", () => {
+  const known = (prefix: string): ReconChange => ({ kind: "known", prefix, mark: MARK });
+  const changed = (prefix: string): ReconChange => ({ kind: "changed", prefix });
+  const keys = some(400);
+  /** A leaf without a key, below a node that is whole in the first session. */
+  const leaf = "0111";
+  const before = keys.filter((key) => prefixOf(key, 4) !== leaf);
+
+  test.each(["note", "later"] as const)("%s: what is new where all was known is fetched", (how) => {
+    const recon = opened();
+    const { id } = recon.server("a");
+    const below = ["0100", "0101", "0110", leaf].map((prefix) => list(prefix, before));
+    recon.apply(id, [changed(""), changed("01"), ...below, known("01")], how, 0);
+    expect(recon.counts(id).wanted).toBe(0);
+    // A session that breaks after it told that the node changed.
+    recon.apply(id, [changed(""), changed("01")], how, 1);
+    expect(recon.mark(id, "01")).toBeUndefined();
+    recon.apply(id, [changed(""), changed("01"), list(leaf, keys), list("00", keys)], how, 2);
+    const inside = keys.filter((key) => prefixOf(key, 4) === leaf);
+    expect(hex(recon.due(id, 2, 100).map(({ md5 }) => md5))).toEqual(hex(inside));
+  });
+
+  test("what is new in a list that came before its node was whole is fetched", () => {
+    const recon = opened();
+    const { id } = recon.server("a");
+    recon.apply(id, [changed(""), list("01", before)], "note", 0);
+    recon.apply(id, [changed(""), list("01", keys), list("10", keys)], "note", 1);
+    const inside = keys.filter((key) => prefixOf(key, 4) === leaf);
+    expect(hex(recon.due(id, 2, 100).map(({ md5 }) => md5))).toEqual(hex(inside));
+  });
+});
+
 describe("known MD5s", () => {
   test("a list is exactly what is under its prefix, whatever its length", () => {
     const recon = opened();

@@ -37,6 +37,7 @@ describe("a pksd.conf", () => {
       local: {
         type: "pksd",
         directory: "/var/spool/pks/incoming",
+        url: "http://127.0.0.1:11371",
         notify: undefined,
         address: "pgp-public-keys@pks.example.org",
       },
@@ -48,7 +49,25 @@ describe("a pksd.conf", () => {
     });
   });
 
+  it.each([
+    ["mail_dir /s\nwww_port 80\nwww_port 11381", "http://127.0.0.1:11381"],
+    ["mail_dir /s\nwww_port 11371\nwww_addr 192.0.2.7", "http://192.0.2.7:11371"],
+    ["mail_dir /s\nwww_port 11371\nwww_addr 0.0.0.0", "http://127.0.0.1:11371"],
+    ["mail_dir /s\nwww_port 65536", undefined],
+    ["mail_dir /s\nwww_port 0", undefined],
+    ["mail_dir /s\nwww_port many", undefined],
+    ["mail_dir /s", undefined],
+    ["www_port 11371", undefined],
+  ])("gives where pksd answers lookups: %j", (lines, url) => {
+    const all = `this_site a@b.example\n${lines}\n`;
+    const { config: made, draft: drawn } = one("pksd.conf", all);
+    expect(made.local?.url).toBe(url);
+    // Every line is accounted for.
+    expect(drawn.taken.length + drawn.left.length).toBe(all.trim().split("\n").length);
+  });
+
   it("says of each line where it comes from", () => {
+    expect(text).toContain('url = "http://127.0.0.1:11371"   # pksd.conf:5 www_port; keys are');
     expect(text).toMatch(/^mail = "pgp-public-keys@keys.example.net" +# pksd.conf:17 syncsite$/m);
     expect(text).toMatch(/^# accept_from = .*host -t MX keys.example.net$/m);
     expect(text).toContain('# bounce = "pks-bounces@pks.example.org"   # pksd.conf:9');

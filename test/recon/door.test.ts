@@ -60,6 +60,34 @@ describe("an honest server", () => {
     expect(server.questions).toEqual([[name]]);
   });
 
+  test("a change between two sessions of the first crawl is fetched, the others are not", async () => {
+    const fresh = Array.from({ length: 460 }, (_, n) => rsaUpdate(n).body);
+    const server = await serverWith(fresh.slice(0, 400));
+    server.lies = { breakAfter: 12 };
+    const gateway = followed(server, { settings: 'start = "now"' });
+    await until(() => gateway.known().length > 0);
+    await gateway.stop();
+    const leafOf = (md5: string) => md5.slice(0, 1);
+    const listed = new Set(gateway.known().map(leafOf));
+    expect(listed.size).toBeLessThan(12);
+    const wasListed = (key: Uint8Array) => listed.has(leafOf(nameOf(key)));
+    const added = fresh.slice(400);
+    const changed = added.find(wasListed);
+    const first = added.find((key) => !wasListed(key));
+    const gone = fresh.slice(0, 400).find(wasListed);
+    if (!changed || !first || !gone) throw new Error("no keys for the case");
+    give(server, first);
+    const name = give(server, changed, gone);
+    server.lies = {};
+    gateway.again();
+    await soon(() => gateway.status().state).toBe("up");
+    expect(gateway.diagnostics.all("recon-crawled")).toHaveLength(1);
+    await soon(() => gateway.entries().length).toBe(1);
+    await sessions(server);
+    expect(server.questions).toEqual([[name]]);
+    expect(gateway.known()).toEqual(server.tree.all().sort());
+  });
+
   test("a grown key comes as its news", async () => {
     const server = await serverWith([smaller(FIRST)]);
     const gateway = followed(server);
