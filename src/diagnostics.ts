@@ -593,6 +593,13 @@ export const EVENTS = {
     attempt: "bad",
     isLimited: true,
   },
+  "kx-error": {
+    level: "warn",
+    text: "KX connection failed",
+    fields: { neighbour: "text?", problem: "text" },
+    attempt: "bad",
+    isLimited: true,
+  },
   "peer-reset": {
     level: "warn",
     text: "KX peer restarted its numbering; all updates are listed again",

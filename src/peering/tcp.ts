@@ -167,7 +167,7 @@ export class KxDoor {
       });
       server.removeAllListeners("error");
       server.on("error", (error) => {
-        this.#diagnostics.report("peer-complaint", { problem: error.message });
+        this.#diagnostics.report("kx-error", { problem: error.message });
       });
       this.#servers.push(server);
       bound.push({ host, port: (server.address() as AddressInfo).port });
@@ -502,7 +502,7 @@ export class KxDoor {
     // A FIN without CLOSE is allowed. Answers that the peer still waits for are dropped.
     socket.on("end", () => line.end());
     socket.on("error", (error) => {
-      this.#diagnostics.report("peer-complaint", { neighbour: peer.name, problem: error.message });
+      this.#diagnostics.report("kx-error", { neighbour: peer.name, problem: brokenWords(error) });
     });
     socket.on("close", (hadError) => {
       this.#lines.delete(id);
@@ -577,6 +577,12 @@ export class KxDoor {
     const wait = Math.max(0, Math.ceil(at - this.#now()));
     this.#wakeTimer = setTimeout(() => this.#perform(this.#exchange.tick(this.#now())), wait);
   }
+}
+
+/** How a connection broke. A peer that is killed resets it. */
+function brokenWords({ message, code }: NodeJS.ErrnoException): string {
+  const isReset = code === "ECONNRESET" || code === "EPIPE";
+  return isReset ? `the peer ended the connection without CLOSE (${message})` : message;
 }
 
 function pause(): Promise<void> {

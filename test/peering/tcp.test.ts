@@ -291,6 +291,18 @@ describe("a peer that goes away", () => {
     }
   }, 40_000);
 
+  test("by a reset is told as that, and not as a complaint of the peer", async () => {
+    const { port, all } = await openDoor(peer("friend", "127.0.0.2:1"));
+    const guest = visitor(port, "127.0.0.2");
+    guest.socket.write(GREETING);
+    await until(() => all("peer-connected").length === 1);
+    guest.socket.resetAndDestroy();
+    await until(() => all("peer-disconnected").length === 1);
+    const problem = "the peer ended the connection without CLOSE (read ECONNRESET)";
+    expect(all("kx-error").map(({ fields }) => fields)).toEqual([{ neighbour: "friend", problem }]);
+    expect(all("peer-complaint")).toEqual([]);
+  });
+
   test("by a reset, at any byte, leaves nothing behind", async () => {
     const { door, port, hold, all } = await openDoor(peer("friend", "127.0.0.2:1"));
     hold(made(1, 1).update);
