@@ -226,12 +226,10 @@ function ordersFor(
       const isPeer = kxDoor?.resume(name) ?? false;
       return site || isPeer ? said(true, `${name} is resumed.`) : nobody(name);
     },
-    backfill(name, days) {
-      const via = kxDoor?.backfill(name)
-        ? "kx"
-        : repairDoor.askForChanges(name, days)
-          ? "mail"
-          : undefined;
+    async backfill(name, days) {
+      const isStored = await kxDoor?.backfill(name);
+      const byMail = isStored === undefined && repairDoor.askForChanges(name, days);
+      const via = byMail ? "mail" : isStored === undefined ? undefined : "kx";
       if (via === undefined) {
         const why = `${name} is not a KX peer and has no repair = "mail"`;
         return said(false, `${why}. HKP has no list of changes.`);
@@ -239,7 +237,8 @@ function ordersFor(
       counters.report("backfill", { neighbour: name, via, days });
       const isThere = kxDoor?.status().some((peer) => peer.name === name && peer.connected);
       const when = isThere ? "now" : "when it connects";
-      const kx = `${name} is asked by KX for all its announcements, ${when}.`;
+      const lost = isStored ? "" : " The log cannot store this now; a restart would forget it.";
+      const kx = `${name} is asked by KX for all its announcements, ${when}.${lost}`;
       const mail = `${name} is asked by mail for its changes of ${days} days.`;
       return { ...said(true, via === "kx" ? kx : mail), via };
     },
@@ -271,17 +270,21 @@ function ordersFor(
       const why = "does not wait there for a retry, or it is being sent just now";
       return said(false, `Update ${seq} is not the next one for ${name} and ${why}.`);
     },
-    remove(verb, fingerprint, given) {
+    async remove(verb, fingerprint, given) {
       const order = orderOf(verb, fingerprint, given, clock.now());
       if (order === undefined) return undefined;
-      return "fault" in order
-        ? said(false, order.fault)
-        : carryOut(order.value, {
-            ...{ policy, log, clock, diagnostics: counters, rebuildBytes: REBUILD_BYTES },
-            listAgain: () => {
-              for (const { name } of kxDoor?.status() ?? []) kxDoor?.backfill(name);
-            },
-          });
+      if ("fault" in order) return said(false, order.fault);
+      const listings: Promise<unknown>[] = [];
+      const obeyed = carryOut(order.value, {
+        ...{ policy, log, clock, diagnostics: counters, rebuildBytes: REBUILD_BYTES },
+        listAgain: () => {
+          for (const { name } of kxDoor?.status() ?? []) {
+            if (kxDoor !== undefined) listings.push(kxDoor.backfill(name));
+          }
+        },
+      });
+      await Promise.all(listings);
+      return obeyed;
     },
   };
 }

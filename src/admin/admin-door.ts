@@ -162,7 +162,7 @@ export class AdminDoor {
       return respond(response, request, plain(421, notOwn(host ?? "")));
     }
     if (isControl && request.method === "POST") {
-      return respond(response, request, obey(url, this.#orders));
+      return respond(response, request, await obey(url, this.#orders));
     }
     if (request.method !== "GET" && request.method !== "HEAD") {
       return respond(response, request, plain(405, "Only GET and HEAD are allowed."));

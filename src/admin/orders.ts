@@ -18,25 +18,25 @@ export interface Obeyed {
   readonly missing?: true;
 }
 
-/** The orders; each gets the name of the neighbour. */
+/** The orders; each gets the name of the neighbour. A promise resolves when the order is stored. */
 export interface Orders {
   pause(neighbour: string): Obeyed;
   resume(neighbour: string): Obeyed;
   /** Asks it for its updates again, by mail for those of the last `days` days. */
-  backfill(neighbour: string, days: number): Obeyed;
+  backfill(neighbour: string, days: number): Promise<Obeyed>;
   /** Starts the next attempt now; with `which` that of updates that the site did not take. */
   retry(neighbour: string, which?: number | "all"): Obeyed;
   /** Gives up an update that is next or waits. */
   skip(neighbour: string, seq: number): Obeyed;
   /** Blocks, unblocks or forgets a key; undefined for any other verb. */
-  remove(verb: string, fingerprint: string, given: URLSearchParams): Obeyed | undefined;
+  remove(verb: string, fingerprint: string, given: URLSearchParams): Promise<Obeyed | undefined>;
 }
 
 /** Carries out the order of `url`: 200 if done, 409 if not possible, 404 for an unknown order. */
-export function obey(url: URL, orders: Orders): Answer {
+export async function obey(url: URL, orders: Orders): Promise<Answer> {
   const [, room, name = "", verb = "", number, ...rest] = url.pathname.split("/");
   if (room === "keys" && number === undefined) {
-    const obeyed = orders.remove(verb, name, url.searchParams);
+    const obeyed = await orders.remove(verb, name, url.searchParams);
     if (obeyed !== undefined) return said(obeyed);
   }
   const hasNumber = number === undefined ? "" : " number";
@@ -53,7 +53,7 @@ export function obey(url: URL, orders: Orders): Answer {
     case "queue skip number":
       return said(orders.skip(name, Number(number)));
     case "peers backfill number":
-      return said(orders.backfill(name, Number(number)));
+      return said(await orders.backfill(name, Number(number)));
     default:
       return json({ done: false, words: "Unknown order." }, 404);
   }

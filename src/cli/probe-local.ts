@@ -7,6 +7,7 @@ import { access, constants, opendir, stat } from "node:fs/promises";
 import { delimiter, join } from "node:path";
 import { redactedRelay } from "../config/addresses.js";
 import type { LocalDelivery } from "../config/config.js";
+import { OWN_FILES } from "../delivery/local-spool.js";
 import { several, span } from "../text.js";
 import { type Finding, PROBE_MS } from "./finding.js";
 
@@ -14,8 +15,6 @@ import { type Finding, PROBE_MS } from "./finding.js";
 const SPOOL_MS = 60_000;
 /** Files that are looked at; more than these are not emptied for certain. */
 const MOST_FILES = 1000;
-/** What pksd and SKS take for a mail. */
-const MAIL_FILES = { pksd: /^pks-mail\./, sks: /^msg-.*\.ready$/ } as const;
 
 export async function probeLocal(local: LocalDelivery): Promise<Finding> {
   switch (local.type) {
@@ -49,12 +48,12 @@ async function probeHkp(url: string): Promise<Finding> {
 /** Whether the gateway may write to the spool, and whether the keyserver empties it. */
 export async function probeSpool(
   directory: string,
-  type: keyof typeof MAIL_FILES,
+  type: keyof typeof OWN_FILES,
 ): Promise<Finding> {
   const what = `[local] spool ${directory}`;
   try {
     await access(directory, constants.W_OK | constants.X_OK);
-    const { files, oldest, isMore } = await waitingFiles(directory, MAIL_FILES[type]);
+    const { files, oldest, isMore } = await waitingFiles(directory, OWN_FILES[type]);
     const waited = oldest === undefined ? 0 : Date.now() - oldest;
     if (waited > SPOOL_MS || isMore) {
       const many = `${isMore ? "more than " : ""}${several(files, "file")}`;
@@ -70,7 +69,7 @@ export async function probeSpool(
   }
 }
 
-/** Mails in the spool, at most `MOST_FILES`, and the time of the oldest of them. */
+/** Mails of the gateway in the spool, at most `MOST_FILES`, and the time of the oldest. */
 async function waitingFiles(directory: string, pattern: RegExp) {
   let files = 0;
   let oldest: number | undefined;
@@ -79,7 +78,7 @@ async function waitingFiles(directory: string, pattern: RegExp) {
     if (files >= MOST_FILES) return { files, oldest, isMore: true };
     const found = await stat(join(directory, name)).catch(() => undefined);
     // The server took it in between.
-    if (found === undefined) continue;
+    if (found?.isFile() !== true) continue;
     files += 1;
     oldest = Math.min(oldest ?? found.mtimeMs, found.mtimeMs);
   }

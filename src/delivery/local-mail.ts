@@ -21,6 +21,9 @@ export interface LocalMail {
 /** Number of digits of a number in a name. */
 const DIGITS = 12;
 
+/** The form of a name, as the source of a regular expression. */
+export const MAIL_NAME = `\\d{${DIGITS},}-[0-9a-f]+-p?\\d+`;
+
 /** Returns the mails of an update, possibly none. `date` is in milliseconds since 1970. */
 export function localMails(update: Outgoing, envelope: Envelope, date: number): LocalMail[] {
   const mails = outmails(update, update.skeleton, update.trail, envelope, date);

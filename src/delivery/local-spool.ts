@@ -22,7 +22,7 @@ import {
   type Pack,
   type Part,
 } from "./delivery-method.js";
-import { type LocalMail, LocalMailPack, localMails } from "./local-mail.js";
+import { type LocalMail, LocalMailPack, localMails, MAIL_NAME } from "./local-mail.js";
 import { Program } from "./local-program.js";
 import type { Outcome } from "./relay.js";
 
@@ -59,6 +59,12 @@ export interface SpoolPlace {
 
 export const pksdName = (name: string): string => `pks-mail.${name}`;
 export const sksName = (name: string): string => `msg-${name}.ready`;
+
+/** The files that the gateway wrote: others in a spool are of other programs, or no mails. */
+export const OWN_FILES = {
+  pksd: new RegExp(`^pks-mail\\.${MAIL_NAME}$`),
+  sks: new RegExp(`^msg-${MAIL_NAME}\\.ready$`),
+} as const;
 
 export interface SpoolComponents {
   readonly clock: Clock;

@@ -200,6 +200,11 @@ export class Exchange {
     return this.#input(now, () => this.#receiving.startOver(peerName, now));
   }
 
+  /** Whether an order to start over is not on disk yet, so that a crash would lose it. */
+  isOrderOpen(peerName: string): boolean {
+    return this.#receiving.isOrderOpen(peerName);
+  }
+
   /** When `tick` is next due; undefined if only an input can cause the next action. */
   nextAt(): number | undefined {
     const rooms = [this.#receiving, this.#news, this.#holdings].map((room) => room.nextAt());

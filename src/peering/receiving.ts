@@ -96,6 +96,8 @@ interface Peer {
   store: OpenStore | undefined;
   /** Whether the cursor is to be stored as soon as no store is under way. */
   isCursorDue: boolean;
+  /** Whether it was ordered to start over, and the cursor on disk is the one from before. */
+  isOrderOpen: boolean;
 }
 
 export class Receiving {
@@ -134,7 +136,7 @@ export class Receiving {
       const known = (one: Announcement) => this.#settle(one, name);
       const receiveState = new ReceiveState(this.#cursors.read(name), known);
       const batch = new ReceiveBatch();
-      const none = { known: 0, store: undefined, isCursorDue: false };
+      const none = { known: 0, store: undefined, isCursorDue: false, isOrderOpen: false };
       this.#peers.set(name, { name, receiveState, batch, ...none });
     }
   }
@@ -187,9 +189,27 @@ export class Receiving {
     this.#follow(peer, (receiveState) => receiveState.probe(now), now);
   }
 
-  /** Forgets the cursor and lists everything that the peer still announces. */
-  startOver(peer: string, now: number): void {
-    this.#follow(peer, (receiveState) => receiveState.startOver(now), now);
+  /**
+   * Forgets the cursor and lists everything that the peer still announces. The order outlives a
+   * crash when `isOrderOpen` is false.
+   */
+  startOver(name: string, now: number): void {
+    const peer = this.#peer(name);
+    this.#follow(name, (receiveState) => receiveState.startOver(now), now);
+    peer.isOrderOpen = true;
+    this.#closeOrder(peer);
+  }
+
+  /** Whether an order to start over would be lost by a crash now. */
+  isOrderOpen(peer: string): boolean {
+    return this.#peer(peer).isOrderOpen;
+  }
+
+  /** An order is carried out when what is on disk of the cursor is what is in memory. */
+  #closeOrder(peer: Peer): void {
+    if (peer.store?.cursor !== undefined) return;
+    if (this.#cursors.move(peer.name, peer.receiveState.cursor) !== undefined) return;
+    peer.isOrderOpen = false;
   }
 
   /** Bytes of a requested update arrived. */
@@ -377,7 +397,9 @@ export class Receiving {
       if (cursor.at !== undefined && isOurs) receiveState.reached(cursor.at);
       // It may have moved on, or have been reset, since the store was handed out.
       this.#cursors.moved(name, receiveState.cursor, now);
+      if (!isStale) peer.owner.isOrderOpen = false;
     }
+    this.#closeOrder(peer.owner);
     this.#submitDue(peer.owner, now);
   }
 
@@ -391,6 +413,7 @@ export class Receiving {
       this.#take(this.#tracker.deferred(peer.owner.name, announced, now), now);
     }
     if (cursor !== undefined) this.#cursors.failed(now);
+    this.#closeOrder(peer.owner);
     this.#submitDue(peer.owner, now);
   }
 

@@ -33,6 +33,8 @@ export const TCP_LIMITS = {
   closeMs: 2000,
   /** How long the stop waits for stores that are under way; a commit takes milliseconds. */
   storeMs: 10_000,
+  /** How long the answer to an order waits until it is stored; a commit takes milliseconds. */
+  orderMs: 3000,
   /** How long a connection from an unknown address waits for a name that is being looked up. */
   lookUpMs: 5000,
   /** Connections that wait so at once; more are closed. */
@@ -262,11 +264,16 @@ export class KxDoor {
     this.#dial(peer);
   }
 
-  /** Lists everything that a peer still announces again; false if it is not a KX peer. */
-  backfill(name: string): boolean {
-    if (!this.#peers.some((one) => one.name === name)) return false;
+  /**
+   * Lists everything that a peer still announces again. Resolves with whether the order is on disk,
+   * so that it outlives a crash; with undefined if it is not a KX peer.
+   */
+  async backfill(name: string): Promise<boolean | undefined> {
+    if (!this.#peers.some((one) => one.name === name)) return undefined;
     this.#perform(this.#exchange.startOver(name, this.#now()));
-    return true;
+    const latest = this.#now() + TCP_LIMITS.orderMs;
+    while (this.#exchange.isOrderOpen(name) && this.#now() < latest) await pause();
+    return !this.#exchange.isOrderOpen(name);
   }
 
   #now(): number {

@@ -162,7 +162,8 @@ function day(log: UpdateLog, counters: EventSink, time: { now: number }): void {
 /** The door over prepared sources, started; resolves with the page's address. */
 export async function preparedDoor(sources: Sources): Promise<string> {
   const no = () => ({ done: false, words: "no" });
-  const orders = { pause: no, resume: no, backfill: no, retry: no, skip: no, remove: no };
+  const later = async () => no();
+  const orders = { pause: no, resume: no, backfill: later, retry: no, skip: no, remove: later };
   const door = new AdminDoor({ sources, orders, diagnostics: sources.counters });
   const endpoint = await door.start();
   onTestFinished(() => door.stop());

@@ -24,6 +24,7 @@ import { parseConfig } from "../../src/config/load.js";
 import { KeyCompletion } from "../../src/delivery/completion.js";
 import { LOCAL_LANE, LocalDoor } from "../../src/delivery/local-door.js";
 import { answerOf, heldOf } from "../../src/delivery/local-hkp.js";
+import { OWN_FILES } from "../../src/delivery/local-spool.js";
 import { UpdateLog } from "../../src/log/update-log.js";
 import { readHead } from "../../src/mail/head.js";
 import { recognise } from "../../src/mail/incremental.js";
@@ -131,8 +132,8 @@ function collector(spool: string, prefix: string): SpoolCollector {
 
 describe("files", () => {
   test.each([
-    ["pksd", "pks-mail.", /^pks-mail\.\d{12}-[0-9a-f]{32}-\d+$/],
-    ["sks", "msg-", /^msg-\d{12}-[0-9a-f]{32}-\d+\.ready$/],
+    ["pksd" as const, "pks-mail.", /^pks-mail\.\d{12}-[0-9a-f]{32}-\d+$/],
+    ["sks" as const, "msg-", /^msg-\d{12}-[0-9a-f]{32}-\d+\.ready$/],
   ])("of %s hold one mail each, once, in the order of the log", async (type, prefix, pattern) => {
     const { directory, add, door, diagnostics } = localDoor(() => {
       return `type = "${type}"\ndirectory = "spool"\naddress = "pks@ks.example.org"`;
@@ -145,7 +146,10 @@ describe("files", () => {
     expect(diagnostics.all("sent")).toEqual([]);
     keyserver.start();
     await until(() => door.status().backlog === 0);
-    for (const { name } of keyserver.taken) expect(name).toMatch(pattern);
+    for (const { name } of keyserver.taken) {
+      expect(name).toMatch(pattern);
+      expect(name).toMatch(OWN_FILES[type]);
+    }
     expect(keyserver.taken.map(({ name }) => name)).toEqual(
       keyserver.taken.map(({ name }) => name).toSorted(),
     );
@@ -239,6 +243,7 @@ describe("files", () => {
     const keyserver = collector(spool, "pks-mail.");
     keyserver.start();
     await until(() => door.status().backlog === 0);
+    expect(keyserver.taken[0]?.name).toMatch(OWN_FILES.pksd);
     expect(keyserver.taken.map(({ name }) => name.replace(/-[0-9a-f]{32}-/, " "))).toEqual([
       "pks-mail.000000000001 p5",
     ]);

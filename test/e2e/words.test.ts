@@ -190,8 +190,15 @@ it(
       /^ok +\[local\] spool .*spool: /,
     );
     const old = new Date(Date.now() - 3_600_000);
-    writeFileSync(join(spool, "pks-mail.left"), "");
-    utimesSync(join(spool, "pks-mail.left"), old, old);
+    // Files that are no mails of the gateway do not count, however old they are.
+    const mail = `pks-mail.000000000009-${"a".repeat(32)}-1`;
+    const put = (name: string) => {
+      writeFileSync(join(spool, name), "");
+      utimesSync(join(spool, name), old, old);
+    };
+    for (const name of [`.kxgw-${mail.slice(9)}.tmp`, `${mail}.bak`, "pks-mail.left"]) put(name);
+    expect((await run("peers", "test", "[local]")).code).toBe(0);
+    put(mail);
     const full = await run("peers", "test", "[local]");
     expect(full.code).toBe(69);
     expect(full.stdout).toMatch(

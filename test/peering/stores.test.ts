@@ -117,6 +117,10 @@ class Stage {
     this.#take(this.#exchange.startOver(peer, this.now));
   }
 
+  isOrderOpen(peer: string): boolean {
+    return this.#exchange.isOrderOpen(peer);
+  }
+
   cursor(peer: string): number | undefined {
     return this.#exchange.status().find(({ name }) => name === peer)?.cursor;
   }
@@ -324,13 +328,31 @@ test("a cursor that was reset while it was stored is forgotten after that", () =
   stage.give(1, one);
   stage.hangUp(1);
   stage.startOver("a");
+  expect(stage.isOrderOpen("a")).toBe(true);
   stage.commit();
   expect(stage.log.cursors.get("a")?.number).toBe(1);
   expect(stage.cursor("a")).toBeUndefined();
+  expect(stage.isOrderOpen("a")).toBe(true);
   stage.wait(0);
   expect(stage.stores.map(({ cursor }) => cursor)).toEqual([{ peer: "a", at: undefined }]);
   stage.commit();
   expect(stage.log.cursors.get("a")).toBeUndefined();
+  expect(stage.isOrderOpen("a")).toBe(false);
+});
+
+test("an order to start over is open until the cursor from before is not on disk", () => {
+  const stage = new Stage(["a"]);
+  const one = UPDATES.slice(0, 1);
+  stage.startOver("a");
+  expect(stage.isOrderOpen("a")).toBe(false);
+  stage.greet(1, "a");
+  stage.announce(1, ...lines(one));
+  stage.give(1, one);
+  // The first cursor is on its way to the disk, and does not get there.
+  stage.startOver("a");
+  expect(stage.isOrderOpen("a")).toBe(true);
+  stage.fail();
+  expect(stage.isOrderOpen("a")).toBe(false);
 });
 
 test("a cursor that cannot be stored is tried again a second later", () => {

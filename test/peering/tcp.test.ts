@@ -372,6 +372,52 @@ describe("two doors that dial each other", () => {
   });
 });
 
+describe("an order to list everything again", () => {
+  /** A door with a cursor of "friend"; what it stores waits for the gate. */
+  async function ordered(gate: Promise<void>) {
+    const submitted: unknown[] = [];
+    const appends = (log: UpdateLog): AppendPort => {
+      log.cursors.set("friend", { number: 7, hash: made(1, 1).update.hash });
+      const port = ownPort(log);
+      const submit: AppendPort["submit"] = async (batch) => {
+        submitted.push(batch);
+        await gate;
+        return await port.submit(batch);
+      };
+      return { submit };
+    };
+    const opened = await openDoor(peer("friend", "127.0.0.2:1"), () => 0, { appends });
+    return { ...opened, submitted, cursor: () => opened.log.cursors.get("friend")?.number };
+  }
+
+  test("is answered when the log has forgotten the cursor", async () => {
+    let open = () => {};
+    const gate = new Promise<void>((resolve) => {
+      open = resolve;
+    });
+    const { door, submitted, cursor } = await ordered(gate);
+    const answers: unknown[] = [];
+    const answer = door.backfill("friend").then((isStored) => answers.push(isStored));
+    await until(() => submitted.length === 1);
+    expect([answers, cursor()]).toEqual([[], 7]);
+    open();
+    await answer;
+    expect([answers, cursor()]).toEqual([[true], undefined]);
+    // Nothing is left to forget.
+    expect(await door.backfill("friend")).toBe(true);
+    expect(await door.backfill("foe")).toBeUndefined();
+  });
+
+  test("is answered with a warning when the log cannot store it", async () => {
+    const full = new Trouble("disk-full", "no space left", "Free space.");
+    const gate = Promise.reject(full);
+    gate.catch(() => {});
+    const { door, cursor } = await ordered(gate);
+    expect(await door.backfill("friend")).toBe(false);
+    expect(cursor()).toBe(7);
+  });
+});
+
 describe("stop", () => {
   function handles(): string[] {
     return process.getActiveResourcesInfo().filter((name) => /TCP|Timeout/.test(name));
