@@ -1,14 +1,14 @@
 /**
- * What a lane does about mails that a site's mail system took and sent back later (ingress reads
- * them and notes them in the log). Such an update was not delivered, so it becomes an exception
- * (`log/exceptions.ts`) and is sent again, on its own; the lane waits before it sends more.
+ * Handles mails that a site's mail system accepted and returned later. Ingress parses the bounces
+ * and records them in the log. A returned update was not delivered: it becomes an exception
+ * (`log/exceptions.ts`) and is sent again on its own. The lane pauses before it sends more.
  *
- *  1. What the site refused for what it holds is refused, as if the refusal had come at once.
- *  2. Of a mail of several updates nobody knows which one was meant: each is sent again, alone.
- *  3. Anything else is the site's trouble: the lane waits by the schedule, the longer the more
- *     often the update has come back, and tries with that update first.
- *  4. Never an endless loop: an update is refused when it comes back the third time although
- *     others that left since have not, and after `MAX_TRIES` times in any case.
+ * 1. A bounce that refuses the update's content is treated as an immediate refusal.
+ * 2. If the mail held several updates, the faulty one is unknown: each is sent again, alone.
+ * 3. Any other bounce is a failure of the site. The lane waits by the schedule, longer each time
+ *    the update returns, and retries with that update first.
+ * 4. Retries are bounded. An update is refused at its third return if updates sent after it have
+ *    not returned, and after `MAX_TRIES` attempts in any case.
  */
 
 import type { Clock } from "../clock.js";
@@ -19,11 +19,11 @@ import { delayMs, type Schedule } from "../schedule.js";
 import type { Seq } from "../update.js";
 import type { LaneReport } from "./lane-report.js";
 
-/** Rule 4; the default schedule spreads them over nearly three days. */
+/** Rule 4. The default schedule spreads these attempts over nearly three days. */
 export const MAX_TRIES = 20;
 const MAX_TRIES_ALONE = 3;
 
-/** A reason to wait. */
+/** A pause of the lane and its reason. */
 export interface Pause {
   /** Milliseconds since 1970. */
   readonly until: number;
@@ -55,8 +55,8 @@ export class BounceHandler {
   }
 
   /**
-   * Works off every bounce that is new, while the lane stands at `cursor`. Returns how long to wait
-   * for it, undefined for not at all.
+   * Processes every new bounce; the lane's cursor is at `cursor`. Returns the pause that the lane
+   * must make, or undefined.
    */
   absorb(cursor: number): Pause | undefined {
     let pause: Pause | undefined;
@@ -80,7 +80,7 @@ export class BounceHandler {
     const back = exceptions.back(this.#site, seq);
     const isWaiting = back?.waiting === true;
     if (entry === undefined || this.#isGivenUp(seq) || isWaiting) {
-      // Too late, or a second word about the same mail, or about another part of the same update.
+      // Too late, or a second report about the same mail or about another part of the same update.
       bounces.dismiss(bounce);
     } else if (bounce.about === "update" || this.#isHopeless(bounce, cursor)) {
       bounces.dismiss(bounce, () => this.#report.refused(entry, "returned", wordsOf(bounce)));
@@ -111,7 +111,7 @@ export class BounceHandler {
     return tries + 1 >= MAX_TRIES_ALONE && haveOthersLeft && !haveOthersReturned;
   }
 
-  /** Refused or withheld by now. */
+  /** Whether the update is already refused or withheld. */
   #isGivenUp(seq: Seq): boolean {
     const state = this.#log.exceptions.get(this.#site, seq)?.state;
     return state === "refused" || state === "withheld";
@@ -119,7 +119,8 @@ export class BounceHandler {
 
   #numbers(first: Seq, last: Seq): Seq[] {
     const entries = this.#log.range(first, last, EXCEPTION_LIMITS.waiting);
-    // What the site sent itself was not in the mail. What others claim does not count any more.
+    // Updates received from the site were not in the mail. Trail claims of other sites do not count
+    // any more.
     const sent = entries.filter(({ origin }) => origin.neighbour !== this.#site);
     return sent.map(({ seq }) => seq).filter((seq) => !this.#isGivenUp(seq));
   }

@@ -1,11 +1,12 @@
 /**
- * Asks the keyserver beside us for a key of which an update is to leave and no user id is known: a
- * revocation that came alone, which pksd and onak refuse. What the keyserver shows is verified and
- * remembered like what an update says, so that all neighbours and later updates have it.
+ * Asks the local keyserver for a key if an update of it must be sent and no user id is known. The
+ * usual case is a lone revocation, which pksd and onak refuse. The returned key is verified and
+ * stored like the content of an update, so that all neighbours and later updates can use it.
  *
- * Each key is asked for once at a time, and again after `AGAIN_MS` at the earliest: several lanes
- * want the same key at once. The keyserver's own lane asks before it posts the update, because
- * Hockeypuck forgets the user ids of a key when it learns that the key is revoked.
+ * Each key has at most one query at a time, and is queried again after `AGAIN_MS` at the earliest,
+ * because several lanes need the same key at once. The lane of the local keyserver queries before
+ * it posts the update, because Hockeypuck drops the user ids of a key when it learns that the key
+ * is revoked.
  */
 import type { Clock } from "../clock.js";
 import { Refusal } from "../errors.js";
@@ -17,17 +18,17 @@ import { selfSigned } from "../openpgp/skeleton.js";
 import type { Rules } from "../policy.js";
 import type { Fingerprint } from "../update.js";
 
-/** The keyserver is a program beside us. */
+/** Timeout of a request. The keyserver is local. */
 const REQUEST_MS = 10_000;
-/** Of a key. */
+/** Maximum size of a key. */
 const KEY_BYTES = 8 * 1024 * 1024;
 const AGAIN_MS = 10 * 60_000;
-/** Questions that are remembered; each holds a fingerprint and an answer of a few words. */
+/** Maximum number of cached queries. Each holds a fingerprint and a short answer. */
 const MAX_ASKED = 1000;
 
-/** What came of a question. */
+/** The result of a query. */
 export type Learnt =
-  /** The skeleton of the key now. */
+  /** The current skeleton of the key. */
   | { readonly kind: "learnt"; readonly skeleton: Uint8Array }
   /** The keyserver knows no user id of the key. */
   | { readonly kind: "nothing" }
@@ -46,7 +47,7 @@ export class KeyCompletion {
   readonly #asked = new Map<Fingerprint, Asked>();
   readonly #closing = new AbortController();
 
-  /** `url` is the keyserver's, without a path. */
+  /** `url` is the base URL of the keyserver, without a path. */
   constructor(
     url: string,
     log: Pick<UpdateLog, "skeletons">,
@@ -61,7 +62,7 @@ export class KeyCompletion {
 
   /** Never rejects. */
   async learn(fingerprint: Fingerprint): Promise<Learnt> {
-    // A revocation that leaves although its key is blocked must not bring the user id along.
+    // A revocation of a blocked key may be sent, but must not carry the key's user id.
     if (this.#rules?.blockOn(fingerprint) !== undefined) return { kind: "nothing" };
     const now = this.#clock.monotonic();
     const asked = this.#asked.get(fingerprint);
@@ -72,12 +73,12 @@ export class KeyCompletion {
     const [oldest] = this.#asked.keys();
     if (this.#asked.size > MAX_ASKED && oldest !== undefined) this.#asked.delete(oldest);
     const learnt = await answer;
-    // A keyserver that is back has more to say.
+    // A failure is not cached: the keyserver may answer when it is available again.
     if (learnt.kind === "failed") this.#asked.delete(fingerprint);
     return learnt;
   }
 
-  /** Ends the questions under way. */
+  /** Aborts the queries in progress. */
   close(): void {
     this.#closing.abort();
   }
@@ -99,7 +100,7 @@ export class KeyCompletion {
     }
   }
 
-  /** The packets of the key as op=get shows them, or as a hashquery does. */
+  /** Returns the packets of the key as served by op=get or by a hashquery. */
   async #get(fingerprint: Fingerprint, signal: AbortSignal): Promise<Uint8Array | undefined> {
     const query = `op=get&options=mr&search=0x${fingerprint}`;
     const response = await fetch(`${this.#url}/pks/lookup?${query}`, {
@@ -111,7 +112,7 @@ export class KeyCompletion {
     let size = 0;
     for await (const chunk of response.body ?? []) {
       size += chunk.length;
-      // Leaving the loop ends the connection.
+      // Leaving the loop closes the connection.
       if (size > KEY_BYTES) return undefined;
       chunks.push(chunk);
     }

@@ -1,7 +1,8 @@
 /**
- * What a lane needs of a delivery method: it splits an update into parts for its destination, and
- * delivers them one by one. The mail method is here, its parts are the mails of the dialect;
- * the methods for the local keyserver are in `local-*.ts`. It has no schedule and no log.
+ * The interface between a lane and a delivery method. A method splits an update into parts for its
+ * destination and delivers them one by one. This file implements the mail method, whose parts are
+ * mails of the dialect. `local-*.ts` implement the methods for the local keyserver. A method has no
+ * retry schedule and does not access the log.
  */
 
 import { Refusal } from "../errors.js";
@@ -13,37 +14,40 @@ import type { Fingerprint, Seq, UpdateHash } from "../update.js";
 import type { KeyCompletion } from "./completion.js";
 import type { Outcome, Relay } from "./relay.js";
 
-/** An update as the log hands it out. */
+/** An update as read from the log. */
 export interface Outgoing {
   readonly seq: Seq;
   readonly hash: UpdateHash;
   readonly fingerprint: Fingerprint;
   readonly body: Uint8Array;
-  /** What is remembered of its key. */
+  /** The stored skeleton of its key. */
   readonly skeleton: Uint8Array | undefined;
-  /** Addresses that have it. */
+  /** Addresses of sites that have the update. */
   readonly trail: readonly string[];
 }
 
-/** A piece of an update that is delivered or refused as one. */
+/** A piece of an update that is delivered or refused as a unit. */
 export interface Part {
   readonly bytes: number;
-  /** No user id is known for its key, and the receiver may need one. */
+  /** Whether no user id is known for the key. The receiver may need one. */
   readonly incomplete: boolean;
-  /** Larger than allowed, since one packet alone is. */
+  /** Whether the part exceeds the size limit, because a single packet does. */
   readonly oversized: boolean;
-  /** Never rejects; one call at a time. */
+  /** Never rejects. Only one call at a time is allowed. */
   deliver(): Promise<Outcome>;
 }
 
-/** The only part of an update of which a server of this kind takes nothing; it is not sent. */
+/** The only part of an update of which a server of this kind accepts nothing. It is not sent. */
 export function nothingFor(kind: ServerKind | undefined): Part {
   const words = `not sent: a server of kind "${kind}" takes nothing of this update`;
   const deliver = async (): Promise<Outcome> => refusal(words);
   return { bytes: 0, incomplete: false, oversized: false, deliver };
 }
 
-/** What stands for the packets of an update that are not sent, behind the parts with the rest. */
+/**
+ * Represents the packets of an update that are not sent. It follows the parts with the other
+ * packets.
+ */
 export function restFor(body: Uint8Array, kind: ServerKind | undefined): Part[] {
   const [key] = readKeys(body);
   if (key === undefined || key instanceof Refusal) return [];
@@ -56,8 +60,8 @@ export function restFor(body: Uint8Array, kind: ServerKind | undefined): Part[] 
 }
 
 /**
- * The parts of an update that leaves as mails. `made` makes them with a skeleton of its key. For a
- * mail without a user id `completion` asks the local keyserver, which may know one.
+ * Returns the parts of an update that is sent as mails. `made` builds the mails with a skeleton of
+ * its key. For a mail without a user id, `completion` queries the local keyserver.
  */
 export function mailParts<Mail extends Pick<Outmail, "incomplete">>(
   update: Outgoing,
@@ -74,7 +78,7 @@ export function mailParts<Mail extends Pick<Outmail, "incomplete">>(
     const deliver = async (): Promise<Outcome> => {
       const learnt = await completion.learn(update.fingerprint);
       if (learnt.kind === "failed") return notAsked(learnt.words);
-      // The same packets of the update, in as many mails.
+      // The same packets of the update, in the same number of mails.
       const better = learnt.kind === "learnt" ? made(learnt.skeleton)[index] : undefined;
       return await (better === undefined ? part : partOf(better)).deliver();
     };
@@ -84,8 +88,8 @@ export function mailParts<Mail extends Pick<Outmail, "incomplete">>(
 }
 
 /**
- * Delivers a mail, and says what it is worth. A mail without a user id is not sent to a server that
- * is known to refuse it.
+ * Delivers a mail and returns what the result proves. A mail without a user id is not sent to a
+ * server that is known to refuse it.
  */
 export async function deliverMail(
   mail: Pick<Outmail, "incomplete">,
@@ -99,15 +103,16 @@ export async function deliverMail(
 }
 
 /**
- * What the answer to a mail proves. To a mail without a user id it proves nothing: the outcome is a
- * refusal of this update, so that it is offered again when more of its key is known.
+ * Returns what the reply to a mail proves. A positive reply to a mail without a user id proves
+ * nothing: the outcome is a refusal of this update, so that it is offered again when more of its
+ * key is known.
  */
 export function provenBy({ incomplete }: Pick<Outmail, "incomplete">, outcome: Outcome): Outcome {
   if (!incomplete || outcome.kind !== "delivered") return outcome;
   return refusal("sent without a user id, since none of this key is known; pksd and onak need one");
 }
 
-/** The keyserver that may know a user id could not be asked for it. */
+/** The local keyserver may know a user id, but the query failed. */
 export function notAsked(why: string): Outcome {
   const words = `no user id of this key is known, and the local keyserver does not answer: ${why}`;
   return { kind: "temporary", about: "update", code: undefined, words };
@@ -117,36 +122,43 @@ function refusal(words: string): Outcome {
   return { kind: "refused", code: 0, words, isOfKey: true };
 }
 
-/** Several updates that become one part. */
+/** Several updates that form one part. */
 export interface Pack {
-  /** Puts an update in, behind those that are there; false when it does not go with them. */
+  /** Appends an update. Returns false if it cannot be combined with the updates already added. */
   add(update: Outgoing): boolean;
-  /** The part that holds them all. */
+  /** The part that holds all added updates. */
   part(): Part;
 }
 
 export interface DeliveryMethod {
   /**
-   * At least one part. They hold the same packets of the update whenever it is asked, and beside
-   * them what is known of its key at `date` (ms since 1970).
+   * Returns at least one part. The packets of the update in them are the same at every call. They
+   * also hold what is known of its key at `date` (ms since 1970).
    */
   parts(update: Outgoing, date: number): Part[];
-  /** An empty pack; undefined for a method that delivers each update on its own. */
+  /** Returns an empty pack. Undefined for a method that delivers each update on its own. */
   pack?(date: number): Pack;
-  /** Ends an attempt that has not begun its part; undefined for a method without this. */
+  /**
+   * Aborts an attempt whose part has not been started. Undefined for a method without this phase.
+   */
   stopConnecting?(): void;
-  /** Ends whatever is under way, as a temporary failure. */
+  /** Aborts the delivery in progress, as a temporary failure. */
   close(): void;
 }
 
-/** Mails to one site, each to the one recipient, so that an answer belongs to one update. */
+/**
+ * Sends mails to one site. Each mail has a single recipient, so that a reply belongs to one update.
+ */
 export class RelayDelivery implements DeliveryMethod {
   readonly #envelope: Envelope;
   readonly #sender: (first: Seq, last: Seq) => string;
   readonly #transport: Relay;
   readonly #completion: Pick<KeyCompletion, "learn"> | undefined;
 
-  /** `sender` says who sends the updates from the first to the last: a bounce comes back there. */
+  /**
+   * `sender` returns the envelope sender for a range of updates. Bounces are returned to that
+   * address.
+   */
   constructor(
     envelope: Envelope,
     sender: (first: Seq, last: Seq) => string,

@@ -1,6 +1,7 @@
 /**
  * Runs a lane (`lane.ts`) in real time: waits with timers, performs its deliveries, and wakes it
- * for news and for orders. Decides nothing; the simulation drives the same lane without it.
+ * when the log grows or an order arrives. It makes no decisions. The simulation drives the same
+ * lane without this class.
  */
 import { setImmediate } from "node:timers/promises";
 import type { Lane, LaneStatus, LaneStep } from "./lane.js";
@@ -20,7 +21,7 @@ export class LaneDriver {
     return this.#lane.name;
   }
 
-  /** Whether mail may leave now. */
+  /** Whether mail may be sent now. */
   get isOpen(): boolean {
     return this.#lane.isOpen;
   }
@@ -33,43 +34,46 @@ export class LaneDriver {
     this.#running ??= this.#run();
   }
 
-  /** The log grew. */
+  /** Call this when the log has grown. */
   wake(): void {
     if (this.#lane.readsOn) this.#wakeup.ring();
   }
 
-  /** Finishes the part under way and ends. */
+  /** Finishes the part in progress and stops. */
   async stop(): Promise<void> {
     this.#lane.stop();
     this.#wakeup.ring();
     await this.#running;
   }
 
-  /** A KX session with the neighbour began, or the last one ended. */
+  /** Reports that the first KX session with the neighbour began, or that the last one ended. */
   session(isUp: boolean): void {
     this.#lane.session(isUp);
     this.#wakeup.ring();
   }
 
-  /** Sends nothing more, over restarts too, until `resume`; the delivery under way is finished. */
+  /** Stops sending until `resume`, across restarts. The delivery in progress is finished. */
   pause(): void {
     this.#lane.pause();
   }
 
-  /** Goes on at once, also with what was put off. */
+  /** Resumes sending at once, and cancels a pending retry delay. */
   resume(): void {
     this.#lane.resume();
     this.#wakeup.ring();
   }
 
-  /** Sends exceptions again: one, all, or those that wait anyway. Returns how many. */
+  /** Sends exceptions again: one, all, or those already waiting. Returns how many. */
   reopen(which?: number | "all"): number {
     const count = this.#lane.reopen(which);
     this.#wakeup.ring();
     return count;
   }
 
-  /** Gives up an update that is next or waits; false when `seq` is neither, or on its way. */
+  /**
+   * Gives up an update that is next or waiting. Returns false if `seq` is neither, or is in
+   * delivery.
+   */
   skip(seq: number): boolean {
     const isSkipped = this.#lane.skip(seq);
     if (isSkipped) this.#wakeup.ring();

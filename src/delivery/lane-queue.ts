@@ -1,6 +1,6 @@
 /**
- * What a lane delivers next, from the log and by its delivery method: the parts of an update, or
- * several updates that wait and go as one part. Does not decide when, or whether.
+ * Determines what a lane delivers next, from the log and the delivery method: the parts of one
+ * update, or several waiting updates as one part. The lane decides when to deliver and whether to.
  */
 import type { Clock } from "../clock.js";
 import { Refusal } from "../errors.js";
@@ -13,14 +13,17 @@ import { CARRY_ALL, type Rules, type Withheld } from "../policy.js";
 import type { Fingerprint, Seq, UpdateHash } from "../update.js";
 import type { DeliveryMethod, Outgoing, Part } from "./delivery-method.js";
 
-/** A site whose next update has waited this long is behind. */
+/** A site is behind if its next update has waited this long. */
 const BEHIND_MS = 60_000;
-/** Entries read at once; those that the site has cost nothing but reading. */
+/**
+ * Number of entries read at once. For entries that the site does not need, reading is the only
+ * cost.
+ */
 const PAGE = 200;
 
 /** Several updates in one part. */
 export interface Bundle {
-  /** In the order of the log. */
+  /** In log order. */
   readonly entries: readonly [Entry, ...Entry[]];
   readonly last: Entry;
   /** Entries between them that the site does not need. */
@@ -35,7 +38,7 @@ export interface QueueComponents {
 }
 
 export interface QueueSettings extends Site {
-  /** What may leave; without it everything. */
+  /** Decides which updates may be sent. If undefined, all may. */
   readonly rules?: Rules | undefined;
 }
 
@@ -54,40 +57,43 @@ export class LaneQueue {
     this.#clock = clock;
   }
 
-  /** Why nobody gets the update any more, undefined when the site may. */
+  /** Returns why the update is sent to no site any more, or undefined if it may be sent. */
   withholds(entry: Entry): Withheld | undefined {
     return this.#rules.withholds(entry);
   }
 
-  /** Whether the site needs nothing of the update, of which it has the first `part` parts. */
+  /**
+   * Whether the site needs nothing more of the update. `part` is the number of parts already
+   * delivered.
+   */
   skips(entry: Entry, part: number): boolean {
-    // An update that is half sent is finished, whoever else has told of it since.
+    // A partly sent update is finished, even if it has been received from another source since.
     return (
       this.withholds(entry) !== undefined ||
       (part === 0 && this.#log.pending.has(this.#site, entry))
     );
   }
 
-  /** Whether the skeleton of the key is another one than `known` by now. */
+  /** Whether the current skeleton of the key differs from `known`. */
   isStale(known: Uint8Array | undefined, { fingerprint }: Entry): boolean {
     const skeleton = this.#log.skeletons.get(fingerprint);
     if (skeleton === undefined || known === undefined) return skeleton !== known;
     return !Buffer.from(known).equals(skeleton);
   }
 
-  /** What comes after `cursor` in the log, at most `limit` entries. */
+  /** Returns the entries after `cursor` in the log, at most `limit`. */
   after(cursor: number, limit = PAGE): Entry[] {
     return this.#log.range((cursor + 1) as Seq, Number.MAX_SAFE_INTEGER as Seq, limit);
   }
 
-  /** Whether the key is blocked at present. */
+  /** Whether the key is currently blocked. */
   isBlocked(fingerprint: Fingerprint): boolean {
     return this.#rules.blockOn(fingerprint) !== undefined;
   }
 
   /**
-   * The parts of an update, undefined when its body is gone; or those of `offered`, which came
-   * again of its key.
+   * Returns the parts of an update, or undefined if its body has expired. If `offered` is given,
+   * returns the parts of that later form of the key instead.
    */
   parts(entry: Entry, offered?: Uint8Array): Part[] | undefined {
     const update = this.#outgoing(entry, offered);
@@ -95,9 +101,9 @@ export class LaneQueue {
   }
 
   /**
-   * The updates from `page[0]` on that go in one part; undefined when that one goes alone. Updates
-   * go together when the site is behind: they waited while something failed, at `failedAt`, or
-   * for longer than `BEHIND_MS`.
+   * Returns the updates from `page[0]` on that are sent as one part, or undefined if the first one
+   * is sent alone. Updates are combined if the site is behind: they were waiting when a delivery
+   * failed (`failedAt`), or have waited for longer than `BEHIND_MS`.
    */
   load(page: readonly Entry[], failedAt: number): Bundle | undefined {
     const pack = this.#method.pack?.(this.#clock.now());
@@ -126,19 +132,20 @@ export class LaneQueue {
   #outgoing({ seq, hash: name, fingerprint }: Entry, offered?: Uint8Array): Outgoing | undefined {
     const body = offered ?? this.#log.body(seq);
     if (body === undefined) return undefined;
-    // Mails of another content need Message-IDs of their own.
+    // A mail with different content needs a Message-ID of its own.
     const hash = offered === undefined ? name : hashOf(offered, name);
-    // A revocation that leaves although its key is blocked must not bring the user id along.
+    // A revocation of a blocked key may be sent, but must not carry the key's user id.
     const isBlocked = this.isBlocked(fingerprint);
     const skeleton = isBlocked ? undefined : this.#log.skeletons.get(fingerprint);
-    // A server may drop a mail whose trail names it; what others claimed of it may stand there.
+    // A server may drop a mail whose trail names it. Another site's claim may have put it into the
+    // trail.
     const { address } = this.#site;
     const trail = this.#log.trails.get(seq).filter((one) => !isSameAddress(one, address));
     return { seq, hash, fingerprint, body, skeleton, trail };
   }
 }
 
-/** The name of a body as an update of its own. */
+/** The hash of a body as an update of its own. */
 function hashOf(body: Uint8Array, otherwise: UpdateHash): UpdateHash {
   const [key] = readKeys(body);
   return key === undefined || key instanceof Refusal ? otherwise : updateHash(key).hash;

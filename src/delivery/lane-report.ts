@@ -1,6 +1,6 @@
 /**
- * What a lane puts on record of an update: events with the names of the update and the site, and
- * in the log the exceptions of the site. The lane and its bounces share one. Decides nothing.
+ * Records the results of a lane: events with the names of the update and the site, and the site's
+ * exceptions in the log. A lane and its bounce handler share one instance. It makes no decisions.
  */
 import type { Clock } from "../clock.js";
 import type { Diagnostics, EventName, FieldsOf } from "../diagnostics.js";
@@ -17,29 +17,29 @@ export interface ReportComponents {
   readonly diagnostics: Diagnostics;
 }
 
-/** The update that an event is about; its names are missing when the log forgot them. */
+/** The update that an event is about. Fields are undefined if the log no longer has the entry. */
 interface Subject {
   readonly seq: Seq;
   readonly hash: UpdateHash | undefined;
   readonly fingerprint?: Fingerprint;
 }
 
-/** A reply of the site: an SMTP code, undefined when there was none, and its text. */
+/** A reply of the site: its text and its SMTP code, undefined if there was no reply. */
 export interface Reply {
   readonly code: number | undefined;
   readonly words: string;
 }
 
 type FinalReply = Reply & { readonly code: number };
-/** How a delivery is known. */
+/** How a delivery is proven. */
 type Proven = Pick<Extract<Outcome, { readonly kind: "delivered" }>, "how" | "reply">;
 
-/** The names of the update and of the site, which each report of a lane has. */
+/** Fields that name the update and the site. Every lane event has them. */
 type Names = "seq" | "hash" | "fingerprint" | "neighbour";
 type LaneEvent = {
   [Event in EventName]: Names extends keyof FieldsOf<Event> ? Event : never;
 }[EventName];
-/** What comes with the subject; nothing for many events. */
+/** The other fields of an event. Many events have none. */
 type More<Event extends LaneEvent> =
   Exclude<keyof FieldsOf<Event>, Names> extends never ? [] : [fields: Omit<FieldsOf<Event>, Names>];
 
@@ -54,27 +54,27 @@ export class LaneReport {
 
   of<Event extends LaneEvent>(event: Event, about: Subject, ...[fields]: More<Event>): void {
     const { seq, hash, fingerprint } = about;
-    // The compiler does not see that the subject and the rest are the whole.
+    // The compiler cannot infer that the subject and the other fields form the complete event.
     const all: object = { seq, hash, fingerprint, neighbour: this.#name, ...fields };
     this.#components.diagnostics.report(event, all as FieldsOf<Event>);
   }
 
-  /** The site took it in so many mails, or in one mail with others: `packed` of them. */
+  /** The site accepted the update, in `mails` mails, or in one mail that holds `packed` updates. */
   sent(entry: Entry, mails: number, bytes: number, by: Proven, packed?: number): void {
     const tookMs = this.#components.clock.now() - entry.receivedAt;
     const { how, reply: words } = by;
     this.of("sent", entry, { mails, packed, bytes, tookMs, how, words });
   }
 
-  /** It was passed over: the site has it, or nobody gets it any more for the `reason`. */
+  /** The update was passed over: the site has it, or it is withheld from all sites for `reason`. */
   passed(entry: Entry, reason: Withheld | undefined): void {
     if (reason === undefined) this.of("suppressed", entry);
     else this.of("withheld", entry, { reason });
   }
 
   /**
-   * The site refused it for good, at once or in a bounce. Throws `Trouble` when the log cannot be
-   * written; then nothing was reported.
+   * The site refused the update permanently, at once or in a bounce. Throws `Trouble` if the log
+   * cannot be written; in that case nothing was reported.
    */
   refused(entry: Entry, reason: "refused" | "returned", { code, words }: FinalReply): void {
     const tries = this.#row(entry)?.tries ?? 0;
@@ -82,7 +82,10 @@ export class LaneReport {
     this.of("undelivered", entry, { code, words });
   }
 
-  /** It failed for now, for itself, and is tried again later. Throws `Trouble` like `refused`. */
+  /**
+   * The update failed temporarily for a reason of its own and is retried later. Throws `Trouble`
+   * like `refused`.
+   */
   setAside(entry: Entry, { code = 0, words }: Reply, tries: number, waitMs: number): void {
     const now = this.#components.clock.now();
     const failed = { state: "waiting", reason: "failed", nextAt: now + waitMs } as const;
@@ -90,14 +93,14 @@ export class LaneReport {
     this.of("set-aside", entry, { code, words, attempt: tries, waitMs });
   }
 
-  /** It is not sent: its key is blocked. Throws `Trouble` like `refused`. */
+  /** The update is not sent because its key is blocked. Throws `Trouble` like `refused`. */
   blocked(entry: Entry): void {
     const text = "the key is blocked";
     this.#set(entry, { state: "withheld", reason: "blocked", code: 0, text });
     this.of("withheld", entry, { reason: "blocked" });
   }
 
-  /** The operator gives it up for the site. Throws `Trouble` like `refused`. */
+  /** The operator gave up the update for this site. Throws `Trouble` like `refused`. */
   skipped(entry: Entry): void {
     const text = "skipped by the operator";
     this.#set(entry, { state: "withheld", reason: "skipped", code: 0, text });
@@ -121,8 +124,8 @@ export class LaneReport {
   }
 
   /**
-   * Its body expired before the site took it: the key is to be fetched again. Throws `Trouble` like
-   * `refused`.
+   * The body expired before the site accepted the update. The key must be fetched again. Throws
+   * `Trouble` like `refused`.
    */
   expired(entry: Entry): void {
     const { log, clock } = this.#components;

@@ -1,44 +1,46 @@
 /**
- * The lane of one mail site, or of the local keyserver: it reads the log from the site's own cursor
- * and has its delivery method bring each update that the site does not have. Lanes are independent,
- * so a dead site delays nobody. A part may be a mail, a file or a request.
+ * The lane of one mail site or of the local keyserver. A lane reads the log from its own cursor and
+ * delivers each update that the site does not have by its delivery method. Lanes are independent,
+ * so a dead site delays no other site. A part may be a mail, a file or a request.
  *
- * A machine without timers and promises: `run` yields what the lane waits for, a time, a turn of
- * the event loop or the outcome of a delivery, and `lane-driver.ts` or the simulation resumes it.
- * Between two yields nothing else runs. The log is written synchronously, in between.
+ * The lane is a state machine without timers and promises. `run` yields what the lane waits for: a
+ * period of time, a turn of the event loop or the outcome of a delivery. `lane-driver.ts` or the
+ * simulation resumes it. Between two yields no other code runs, and the log is written.
  *
- *  1. An update is skipped when the site is in its trail or was its source. What others claim of
- *     the site counts before the first try only (`log/trail.ts`). A forgotten update is skipped as
- *     well, half sent or not; one of a blocked key is withheld until it is unblocked.
- *  2. One part at a time, so that each answer belongs to one mail. The cursor moves after the part
- *     was taken: a crash in between repeats one part and never loses one.
- *  3. A failure of the neighbour is tried again by the schedule; the lane waits, and order is kept.
- *     When the schedule has run out its last delay repeats and the operator is told.
- *  4. A failure of the update is tried `UPDATE_TRIES` times after short delays. Then the update
- *     becomes a waiting exception with a schedule of its own, and the next one is tried. When that
- *     fails as well, the neighbour is down: one update at a time is tried by the schedule, each
- *     time the next one, so that no update stops the lane. The first success ends this, and what
- *     failed since then is tried at once. An update may so be overtaken by a later one of its key,
- *     which makes no difference, since a keyserver merges both.
- *  5. An update that was read and refused for good becomes a refused exception, and the lane goes
- *     on at once. After `REFUSALS` in a row the site refuses all: one at a time is tried by the
- *     schedule, and when one is taken, the refused ones of that run are tried again, once. A
- *     refusal that names the key does not count: a server may ignore many keys in a row.
- *  6. When a site is behind, updates go together where the delivery method packs them. When the
- *     site refuses them for good, or fails on them, they go one by one, which shows the update that
- *     is at fault. After `PACK_TRIES` failures of the neighbour in a row one goes alone, in case
- *     the mail makes it fail.
- *  7. Exceptions that are due go before what is new, but while the site is down or refuses all.
- *     After what came back (`bounces.ts`) the lane waits once more, for as long as a mail takes to
- *     come back.
- *  8. No more parts than the site's rate, where it has one.
- *  9. The lane's state is in the log, so that a restart neither hurries nor forgets a retry.
- * 10. The operator's orders change the same state: a pause is a retry that never comes.
+ * 1. An update is skipped if the site is in its trail or was its source. Claims of other sites
+ *    about the site count only before the first attempt (`log/trail.ts`). A forgotten update is
+ *    skipped as well, even if partly sent. An update of a blocked key is withheld until the key is
+ *    unblocked.
+ * 2. Parts are sent one at a time, so that each reply belongs to one mail. The cursor moves after
+ *    the part was accepted: a crash in between repeats one part and never loses one.
+ * 3. A failure of the neighbour is retried by the schedule. The lane waits, and order is kept. When
+ *    the schedule is exhausted, its last delay repeats and the operator is told.
+ * 4. A failure of the update is retried after short delays, up to `UPDATE_TRIES` attempts. Then the
+ *    update becomes a waiting exception with a schedule of its own, and the next update is tried.
+ *    If that fails as well, the neighbour is down: updates are tried one at a time by the schedule,
+ *    each time the next one, so that no update blocks the lane. The first success ends this state,
+ *    and the updates that failed during it are retried at once. A later update of the same key may
+ *    therefore overtake an earlier one. This is harmless, since a keyserver merges both.
+ * 5. An update that was read and refused permanently becomes a refused exception, and the lane
+ *    continues at once. After `REFUSALS` refusals in a row the site is considered to refuse
+ *    everything: updates are tried one at a time by the schedule. When one is accepted, the refused
+ *    updates of that run are retried once. A refusal that names the key does not count: a server
+ *    may ignore many keys in a row.
+ * 6. If a site is behind, updates are combined where the delivery method supports packs. If the
+ *    site refuses a pack permanently, or fails on it, its updates are sent one by one, which
+ *    identifies the faulty update. After `PACK_TRIES` failures of the neighbour in a row, one
+ *    update is sent alone, in case the combined mail causes the failure.
+ * 7. Due exceptions are sent before new updates, except while the site is down or refuses
+ *    everything. After sending returned updates (`bounces.ts`) the lane waits once more, for as
+ *    long as a mail takes to bounce.
+ * 8. The lane sends no more parts than the site's rate allows, if a rate is configured.
+ * 9. The lane's state is in the log, so that a restart neither hastens nor loses a retry.
+ * 10. The operator's orders change the same state: a pause is a retry that never becomes due.
  * 11. In observe mode the lane reports what it would have sent and moves on.
- * 12. A lane whose path is shut (`path.ts`) sends nothing, since KX carries the updates. It moves
- *     over those that the site is known to have, which KX notes in the trail, and stops at the
- *     first other one until that is noted or its body expires. When the path opens it goes on
- *     there.
+ * 12. A lane whose path is closed (`path.ts`) sends nothing, since KX carries the updates. It moves
+ *     over the updates that the site is known to have, which KX records in the trail. It stops at
+ *     the first other update until that is recorded or its body expires. When the path opens, the
+ *     lane continues from there.
  */
 import type { Clock } from "../clock.js";
 import type { Diagnostics } from "../diagnostics.js";
@@ -63,27 +65,31 @@ type Delivered = Extract<Outcome, { readonly kind: "delivered" }>;
 type Temporary = Extract<Outcome, { readonly kind: "temporary" }>;
 type Refused = Extract<Outcome, { readonly kind: "refused" }>;
 
-/** What a lane waits for. */
+/** A step that a lane yields. */
 export type LaneStep =
-  /** So many milliseconds, or until it is woken; Infinity: until it is woken. */
+  /** Wait `ms` milliseconds or until woken. Infinity waits until woken. */
   | { readonly type: "wait"; readonly ms: number }
-  /** A turn of the event loop, so that a long log does not keep others from theirs. */
+  /** Yield one turn of the event loop, so that a long log does not starve other work. */
   | { readonly type: "turn" }
-  /** The outcome of a delivery. `updates`: those of which the site has no part yet. */
+  /** Deliver `part`. `updates` are those of which the site has no part yet. */
   | { readonly type: "deliver"; readonly part: Part; readonly updates: readonly UpdateHash[] };
 
-/** Yields steps; resumed with the outcome of a delivery, or with nothing after a wait or a turn. */
+/**
+ * Yields steps. Resumed with the outcome after a delivery, with undefined after a wait or a turn.
+ */
 export type LaneRun<T = void> = Generator<LaneStep, T, Outcome | undefined>;
 
-/** Who a lane serves and how, from the config. */
+/** The site that a lane serves, and the settings from the configuration. */
 export interface LaneSettings extends Site {
   readonly retry: Schedule;
   readonly observing: boolean;
-  /** Most parts in a time; undefined for as many as it takes. */
+  /** Maximum rate of parts. Undefined means unlimited. */
   readonly rate?: Rate | undefined;
-  /** Names of all sites of the config: a lane of another name and this address is this one. */
+  /**
+   * Names of all configured sites. A stored lane with another name and this address is this lane.
+   */
   readonly names?: readonly string[];
-  /** What may leave; without it everything. */
+  /** Decides which updates may be sent. If undefined, all may. */
   readonly rules?: Rules | undefined;
   /** Undefined for a lane that is always open. */
   readonly path?: PathSettings;
@@ -94,11 +100,11 @@ export interface LaneComponents {
   readonly method: DeliveryMethod;
   readonly clock: Clock;
   readonly diagnostics: Diagnostics;
-  /** Reports trouble of the log; one for all lanes of a door. */
+  /** Reports failures of the log. All lanes of a door share one. */
   readonly guard?: LogGuard;
 }
 
-/** What a lane uses of the log. */
+/** The parts of the log that a lane uses. */
 export type LaneLog = Pick<
   UpdateLog,
   | "body"
@@ -114,12 +120,12 @@ export type LaneLog = Pick<
   | "trails"
 >;
 
-/** One site as the operator sees it. */
+/** The status of one site for the operator. */
 export interface LaneStatus extends Site {
   readonly cursor: number;
-  /** Updates that the site still needs. */
+  /** Number of updates that the site still needs. */
   readonly backlog: number;
-  /** When the first of them was received, milliseconds since 1970; 0 when there is none. */
+  /** Receive time of the oldest of them, milliseconds since 1970; 0 if the backlog is empty. */
   readonly oldest: number;
   readonly attempt: number;
   readonly nextAt: number;
@@ -127,31 +133,34 @@ export interface LaneStatus extends Site {
   readonly lastErrorAt: number;
   readonly lastSuccessAt: number;
   readonly isPaused: boolean;
-  /** What it did not take, by state. */
+  /** Number of exceptions, by state. */
   readonly exceptions: ExceptionCounts;
-  /** Whether it has refused everything for a while. */
+  /** Whether the site has refused everything for a while. */
   readonly refusesAll: boolean;
-  /** Undefined when no gateway runs. */
+  /** Undefined if no gateway is running. */
   readonly path?: PathStatus;
 }
 
-/** `nextAt` of a lane that the operator paused: kept over a restart, and no clock gets there. */
+/** `nextAt` of a paused lane. It is stored across restarts, and no clock reaches it. */
 export const PAUSED_AT = 8_640_000_000_000_000;
-/** How long to wait before the log is tried again when it cannot be read or written. */
+/** Delay before the log is retried after it could not be read or written. */
 const TROUBLE_MS = 5000;
-/** Rule 4: of one update, and the longest delay between them. */
+/** Rule 4: maximum attempts of one update, and the longest delay between them. */
 const UPDATE_TRIES = 3;
 const SHORT_MS = 5000;
 /** Rule 5. */
 const REFUSALS = 20;
 /** Rule 6. */
 const PACK_TRIES = 3;
-/** How often withheld updates are looked at whether the block of their key has ended. */
+/** How often the lane checks whether the blocks of withheld updates have ended. */
 const BLOCKS_MS = 60 * 60_000;
 const BLOCKS_AT_ONCE = 1000;
-/** Rule 7: most mail systems know within a minute. */
+/** Rule 7: most mail systems detect a failure within a minute. */
 const PROBE_MS = 60_000;
-/** Rule 12: how often a shut lane looks whether the site has what it lacked: one fsync each. */
+/**
+ * Rule 12: how often a closed lane checks whether the site has the missing update. Each check costs
+ * one fsync.
+ */
 const NAP_MS = 1000;
 
 export class Lane {
@@ -166,28 +175,28 @@ export class Lane {
   readonly #bucket: TokenBucket | undefined;
   readonly #path: LanePath;
   #row: LaneRow;
-  /** False from a failure of the log on, until the row is stored again. */
+  /** False after a failure of the log, until the row is stored again. */
   #isStored = true;
   /**
-   * What is to be written with the row: also after a failure of the log, since the row has moved
-   * over the update that it is about. A lane does nothing before it is stored.
+   * Writes to be committed with the row. They are kept after a failure of the log, since the row
+   * has already moved past their update. A lane does nothing else before they are stored.
    */
   #unsaved: (() => void)[] = [];
   #isPaused: boolean;
   #isStopping = false;
   #isDelivering = false;
-  /** Rule 4: how often the next update has failed for itself. */
+  /** Rule 4: number of failures of the next update for a reason of its own. */
   #tries = { seq: 0, count: 0 };
-  /** When to look at blocks again, by the monotonic clock. */
+  /** When to check blocks again, on the monotonic clock. */
   #blocksAt = 0;
-  /** Up to this entry each update goes alone, because the site refused them together. */
+  /** Updates up to this entry are sent alone, because the site refused them in a pack. */
   #aloneUpTo = 0;
-  /** What is sent next shows whether the site takes mail again. */
+  /** The next delivery shows whether the site accepts mail again. */
   #isProbing = false;
-  /** Rule 12: the lane looks again by itself. */
+  /** Rule 12: the lane is polling. */
   #isNapping = false;
 
-  /** Reads the stored state, or creates it. Throws `Trouble`. */
+  /** Reads the stored state or creates it. Throws `Trouble`. */
   constructor(components: LaneComponents, settings: LaneSettings) {
     const { log, clock, diagnostics, guard } = components;
     const { name, address, rate, names } = settings;
@@ -205,7 +214,7 @@ export class Lane {
       diagnostics.report("lane-renamed", { neighbour: name, former });
     this.#row = log.lanes.open(name, { address, names: names ?? [], onRename });
     this.#isPaused = this.#row.nextAt === PAUSED_AT;
-    // A retry that is further away than any delay was put off by a clock that was ahead.
+    // A retry later than the longest delay was scheduled while the clock was ahead.
     const latest = clock.now() + this.#longestMs();
     if (!this.#isPaused && this.#row.nextAt > latest) this.#save({ nextAt: latest });
   }
@@ -214,12 +223,14 @@ export class Lane {
     return this.#settings.name;
   }
 
-  /** Whether mail may leave now (rule 12). */
+  /** Whether mail may be sent now (rule 12). */
   get isOpen(): boolean {
     return this.#path.isOpen;
   }
 
-  /** Whether to wake it when the log grew: not when it waits for a time or looks by itself. */
+  /**
+   * Whether to wake the lane when the log grows. False while it waits for a fixed time or polls.
+   */
   get readsOn(): boolean {
     return !this.#isNapping && (this.#row.nextAt === 0 || !this.#path.isOpen);
   }
@@ -229,22 +240,22 @@ export class Lane {
     return { ...laneStatus(this.#log, { name, address }, this.#row), path: this.#path.status() };
   }
 
-  // Orders. After `session`, `resume`, `skip` and `stop` the driver ends the wait under way; a
+  // Orders. After `session`, `resume`, `skip` and `stop` the driver ends the current wait. A
   // delivery is finished first.
 
-  /** A KX session with the neighbour began, or the last one ended. */
+  /** Reports that the first KX session with the neighbour began, or that the last one ended. */
   session(isUp: boolean): void {
     this.#path.session(isUp);
   }
 
-  /** Sends nothing more, over restarts too, until `resume`. Throws `Trouble`. */
+  /** Stops sending until `resume`, across restarts. Throws `Trouble`. */
   pause(): void {
     this.#isPaused = true;
     this.#save({});
     this.#diagnostics.report("paused", { neighbour: this.name });
   }
 
-  /** Ends a pause, and whatever else is waited for. Throws `Trouble`. */
+  /** Ends a pause and any other delay. Throws `Trouble`. */
   resume(): void {
     if (this.#isPaused) this.#diagnostics.report("resumed", { neighbour: this.name });
     this.#isPaused = false;
@@ -252,8 +263,8 @@ export class Lane {
   }
 
   /**
-   * Gives up an update: the next one that the site needs, or one that waits as an exception. False
-   * when `seq` is neither, or a delivery is under way. Throws `Trouble`.
+   * Gives up an update: the next one that the site needs, or a waiting exception. Returns false if
+   * `seq` is neither, or if a delivery is in progress. Throws `Trouble`.
    */
   skip(seq: number): boolean {
     if (this.#isDelivering) return false;
@@ -267,8 +278,8 @@ export class Lane {
   }
 
   /**
-   * Sends exceptions again: one, all, or without `which` those that wait anyway. Returns how many
-   * there are. Throws `Trouble`.
+   * Sends exceptions again: one, all, or without `which` those already waiting. Returns their
+   * number. Throws `Trouble`.
    */
   reopen(which?: number | "all"): number {
     const { exceptions } = this.#log;
@@ -282,12 +293,12 @@ export class Lane {
     return updates;
   }
 
-  /** `run` ends after the part under way. */
+  /** Ends `run` after the part in progress. */
   stop(): void {
     this.#isStopping = true;
   }
 
-  /** The next update after the cursor that leaves. */
+  /** Returns the next update after the cursor that is to be sent. */
   #next(): Entry | undefined {
     for (const seq of this.#log.pending.seqs(this.#settings)) {
       if (seq <= this.#row.cursor) continue;
@@ -297,14 +308,14 @@ export class Lane {
     return undefined;
   }
 
-  /** The life of the lane; ends after `stop`. Only one run at a time. */
+  /** The main loop of the lane. It ends after `stop`. Only one run at a time is allowed. */
   *run(): LaneRun {
     while (!this.#isStopping) {
       try {
         this.#path.report();
         if (this.#path.isOpen) yield* this.#waitForRetry();
         if (this.#isStopping) break;
-        // A row that was lost is stored, else a mail would go out again while the disk is full.
+        // Store an unsaved row first. Otherwise a mail would be sent again while the disk is full.
         if (!this.#isStored) this.#save({});
         this.#lookAtBlocks();
         const pause = this.#bounceHandler.absorb(this.#row.cursor);
@@ -325,25 +336,25 @@ export class Lane {
     this.#path.report();
   }
 
-  /** Waits until nothing is put off or paused any more, the path is shut, or the lane stops. */
+  /** Waits until no retry or pause is pending, the path closes, or the lane stops. */
   *#waitForRetry(): LaneRun {
     const mayWait = () => !this.#isStopping && this.#path.isOpen;
     while (this.#row.nextAt !== 0 && mayWait()) {
       const { nextAt } = this.#row;
-      // Bounded by the longest delay of the schedule, in case the clock was set back meanwhile.
+      // Bounded by the longest delay of the schedule, in case the clock has been set back.
       const put = Math.min(nextAt - this.#clock.now(), this.#longestMs());
       const until = this.#isPaused ? Infinity : this.#clock.monotonic() + put;
       // An order may change `nextAt` while the lane waits.
       while (this.#row.nextAt === nextAt && mayWait()) {
         const wait = until - this.#clock.monotonic();
-        // From here on nothing is put off: else the lane would not be woken when the log grows.
+        // Clear the retry. Otherwise the lane would not be woken when the log grows.
         if (wait <= 0) this.#note({ nextAt: 0 });
         else yield* this.#wait(wait);
       }
     }
   }
 
-  /** What was withheld for blocks that have ended meanwhile waits from now on. */
+  /** Updates withheld for a block that has ended become waiting exceptions. */
   #lookAtBlocks(): void {
     const now = this.#clock.monotonic();
     if (now < this.#blocksAt) return;
@@ -364,14 +375,20 @@ export class Lane {
     this.#save({ nextAt: until, lastError: words, lastErrorAt: this.#clock.now() });
   }
 
-  /** Rule 8: true when no part was allowed yet and the lane waited; then it looks at all anew. */
+  /**
+   * Rule 8: returns true if the lane had to wait for the rate. The caller then evaluates everything
+   * again.
+   */
   *#waitForRate(): LaneRun<boolean> {
     const wait = this.#bucket?.waitMs(this.#clock.monotonic()) ?? 0;
     if (wait > 0) yield* this.#wait(wait);
     return wait > 0;
   }
 
-  /** Rule 12: moves over what needs no mail, or waits for more of it or for the path to open. */
+  /**
+   * Rule 12: moves over entries that need no mail, or waits for more of them or for the path to
+   * open.
+   */
   *#rest(): LaneRun {
     if (this.#moveOver()) {
       yield { type: "turn" };
@@ -382,7 +399,7 @@ export class Lane {
     this.#isNapping = false;
   }
 
-  /** Moves over what needs no mail, at most a page; false when there is nothing to move over. */
+  /** Moves over at most a page of entries that need no mail. Returns false if there are none. */
   #moveOver(): boolean {
     const { cursor } = this.#row;
     const [next] = this.#queue.after(cursor, 1);
@@ -406,7 +423,7 @@ export class Lane {
     return this.#log.body(entry.seq) === undefined;
   }
 
-  /** Serves what is next, or waits until there is something. */
+  /** Serves the next update, or waits until there is one. */
   *#step(): LaneRun {
     const isServed = yield* this.#serveNext();
     if (!isServed) yield* this.#wait(this.#untilDue());
@@ -416,7 +433,7 @@ export class Lane {
     }
   }
 
-  /** How long nothing has to be done unless the log grows. */
+  /** Time until the next action if the log does not grow. */
   #untilDue(): number {
     const next = this.#settings.observing ? undefined : this.#log.exceptions.next(this.name);
     const due = next === undefined ? Infinity : this.#waitMsFor(next);
@@ -424,13 +441,13 @@ export class Lane {
     return Math.min(due, blocks > 0 ? blocks : Infinity);
   }
 
-  /** Bounded by the longest delay of the schedule, in case the clock was set back meanwhile. */
+  /** Time until an exception is due, bounded in case the clock has been set back. */
   #waitMsFor({ nextAt, at }: Exception): number {
     const now = this.#clock.now();
     return at > now + this.#longestMs() ? 0 : Math.max(0, nextAt - now);
   }
 
-  /** Rule 7: the exception that is due, where it goes first. */
+  /** Rule 7: returns the due exception, if it precedes new updates. */
   #dueException(isNewWaiting: boolean): Exception | undefined {
     if (this.#settings.observing || this.#row.part > 0) return undefined;
     const next = this.#log.exceptions.next(this.name);
@@ -439,7 +456,7 @@ export class Lane {
     return isDown && isNewWaiting && next.reason !== "bounced" ? undefined : next;
   }
 
-  /** Serves the next update that the site needs; false when there is none. */
+  /** Serves the next update that the site needs. Returns false if there is none. */
   *#serveNext(): LaneRun<boolean> {
     const { cursor, part, attempt, lastErrorAt } = this.#row;
     const page = this.#queue.after(cursor);
@@ -468,7 +485,10 @@ export class Lane {
     return true;
   }
 
-  /** Moves over updates that the site is not sent; without `must` the next `save` stores it. */
+  /**
+   * Moves over updates that are not sent to the site. Without `must` the next `save` stores the
+   * move.
+   */
   #pass(passed: readonly Entry[], must: boolean): void {
     const last = passed.at(-1);
     if (last === undefined) return;
@@ -481,21 +501,21 @@ export class Lane {
     report();
   }
 
-  /** Delivers an update; `again` is its exception when it has one, and the cursor stays then. */
+  /** Delivers an update. `again` is its exception, if it has one; the cursor then stays. */
   *#serve(entry: Entry, again?: Exception): LaneRun {
     const { exceptions } = this.#log;
-    // What came before a block does not leave, although a revocation may.
+    // A form received before a block is not sent, although a revocation may be.
     const mayOffer = again !== undefined && !this.#queue.isBlocked(entry.fingerprint);
     const offered = mayOffer ? exceptions.offerOf(this.name, entry.seq) : undefined;
     yield* this.#serveForm(entry, again, offered);
     if (offered === undefined || exceptions.offerOf(this.name, entry.seq) !== undefined) return;
     if (this.#isStopping || !this.#path.isOpen || this.#row.nextAt !== 0) return;
-    // The offer has its answer. The update itself goes at once, before something else is offered.
+    // The offer has been answered. The update itself is sent at once, before another offer.
     const rest = exceptions.get(this.name, entry.seq);
     if (rest?.state === "waiting") yield* this.#serveForm(entry, rest);
   }
 
-  /** Delivers an update as it is in the log, or `offered` instead of it. */
+  /** Delivers an update as stored in the log, or the form `offered` instead. */
   *#serveForm(entry: Entry, again?: Exception, offered?: Uint8Array): LaneRun {
     const known = this.#log.skeletons.get(entry.fingerprint);
     const parts = this.#queue.parts(entry, offered);
@@ -529,7 +549,7 @@ export class Lane {
     }
     if (refusal !== undefined) {
       this.#refused(entry, refusal, again, offered);
-      // More of the key came while the refused parts were on their way.
+      // The key was completed while the refused parts were in delivery.
       if (this.#queue.isStale(known, entry)) {
         this.#log.exceptions.completed(entry.fingerprint, this.#clock.now());
       }
@@ -577,7 +597,7 @@ export class Lane {
     }
   }
 
-  /** The site took all of these, which are next, or one that was an exception. */
+  /** Records that the site accepted these next updates, or one that was an exception. */
   #took(entries: readonly Entry[], again?: Exception, offered?: Uint8Array): void {
     const now = this.#clock.now();
     const { failed, refused, badSince } = this.#row;
@@ -599,7 +619,10 @@ export class Lane {
     this.#diagnostics.report("reopened", { neighbour: this.name, updates, reason });
   }
 
-  /** Ends the exceptions of which the site took all, in the entry or in what was offered. */
+  /**
+   * Ends the exceptions whose content the site has accepted completely, in the entry or in the
+   * offer.
+   */
   #settle(entry: Entry, again: Exception | undefined, offered: Uint8Array | undefined): void {
     const { exceptions } = this.#log;
     const rows = exceptions.ofKey(this.name, entry.fingerprint);
@@ -608,7 +631,7 @@ export class Lane {
     for (const row of rows) {
       const isIt = row.seq === again?.seq;
       if (isIt && offered === undefined) {
-        // A mail that has come back may come back again.
+        // A mail that bounced once may bounce again.
         if (row.reason === "bounced") exceptions.resent(this.name, row.seq);
         else exceptions.settle(this.name, row.seq);
       } else if (taken !== undefined && isCovered(this.#log.body(row.seq), taken)) {
@@ -617,16 +640,16 @@ export class Lane {
     }
   }
 
-  /** What was offered has its answer: the update itself goes next, unless it was given up. */
+  /** The offer has been answered. The update itself is next, unless it was given up. */
   #answered(row: Exception): void {
     const state = row.reason === "skipped" ? "withheld" : "waiting";
     this.#log.exceptions.set({ ...row, state, nextAt: this.#clock.now() });
     this.#log.exceptions.dropOffer(this.name, row.seq);
   }
 
-  /** An update failed for now. */
+  /** Handles a temporary failure of an update. */
   #failed(entry: Entry, again: Exception | undefined, outcome: Temporary): void {
-    // A delivery that was broken off because the gateway stops is no failure of the site.
+    // A delivery aborted by the shutdown of the gateway is not a failure of the site.
     if (this.#isStopping) return;
     if (outcome.about === "neighbour") return this.#putOff(entry, outcome);
     if (again !== undefined) return this.#failedAgain(entry, again, outcome);
@@ -661,13 +684,13 @@ export class Lane {
     this.#report.of(event, entry, { code, words, attempt: failed - 1, waitMs: wait });
   }
 
-  /** An exception failed once more: its own schedule goes on. */
+  /** An exception failed again. Its own schedule continues. */
   #failedAgain(entry: Entry, again: Exception, { code = 0, words }: Temporary): void {
     const { retry } = this.#settings;
     const now = this.#clock.now();
     const tries = again.tries + 1;
     const wait = delayMs(retry, tries - 1, this.#clock.random());
-    // After the clock was set back, a date that it has not reached again would mean "now".
+    // If the clock was set back, a date in the future would mean "due now".
     const at = Math.min(again.at, now);
     const row = { ...again, at, code, text: words, tries, nextAt: now + wait };
     this.#save({ attempt: 0, nextAt: 0, lastError: words, lastErrorAt: now }, () => {
@@ -678,8 +701,8 @@ export class Lane {
   }
 
   /**
-   * What is on record of parts that went before: the site does not have all of the update, whatever
-   * it says of the other parts.
+   * Returns the recorded refusal of earlier parts. The site does not have all of the update,
+   * whatever its reply to the other parts.
    */
   #refusalOf({ seq }: Entry): Refused | undefined {
     const row = this.#log.exceptions.get(this.name, seq);
@@ -688,8 +711,8 @@ export class Lane {
   }
 
   /**
-   * Records the refusal of a part of a new update. Of one that is sent again the row changes when
-   * all parts are answered, so that a restart in between sends all of them.
+   * Records the refusal of a part of a new update. For an update that is sent again, the row
+   * changes after all parts are answered, so that a restart in between sends all of them.
    */
   #refuse(entry: Entry, outcome: Refused): Refused {
     this.#report.refused(entry, "refused", outcome);
@@ -697,7 +720,7 @@ export class Lane {
     return outcome;
   }
 
-  /** Rule 5. A refusal is about the form that was sent, the update itself or what was offered. */
+  /** Rule 5. A refusal applies to the form that was sent: the update itself or the offer. */
   #refused(entry: Entry, outcome: Refused, again?: Exception, offered?: Uint8Array): void {
     const { code, words, isOfKey = false } = outcome;
     const { exceptions } = this.#log;
@@ -718,7 +741,7 @@ export class Lane {
     this.#diagnostics.report("refuses-all", { ...about, code, words });
   }
 
-  /** Another form of the key came while the update was on its way, and is due in an hour. */
+  /** Another form of the key arrived during the delivery. It is due in an hour. */
   #waitForOffer({ seq }: Entry): void {
     const { exceptions } = this.#log;
     const row = exceptions.get(this.name, seq);
@@ -726,7 +749,7 @@ export class Lane {
     if (row) exceptions.set({ ...row, state: "waiting", nextAt });
   }
 
-  /** Nobody gets the update any more, half sent or not. */
+  /** The update is sent to no site any more, even if partly sent. */
   #withheld(entry: Entry, again: Exception | undefined): void {
     if (again === undefined) return this.#save(doneWith(entry.seq), () => this.#passed(entry));
     this.#passed(entry);
@@ -734,14 +757,14 @@ export class Lane {
     if (!isBlocked) this.#log.exceptions.settle(this.name, entry.seq);
   }
 
-  /** An update needs nothing more. */
+  /** The update needs no further action. */
   #finish({ seq }: Entry, again: Exception | undefined): void {
     if (again === undefined) return this.#save(doneWith(seq));
     this.#log.exceptions.settle(this.name, seq);
     this.#save({ attempt: 0, nextAt: 0 });
   }
 
-  /** Rule 3; `shortly` is the delay of an update that failed for itself. */
+  /** Rule 3. `shortly` is the delay for an update that failed for a reason of its own. */
   #putOff(entry: Entry, outcome: Temporary, shortly?: number): void {
     if (this.#isStopping) return;
     const { retry } = this.#settings;
@@ -756,7 +779,7 @@ export class Lane {
     this.#save({ attempt: attempt + 1, nextAt: now + wait, ...error });
   }
 
-  /** The site is not sent an update: it has it, or nobody gets it. */
+  /** The update is not sent to the site: the site has it, or it is withheld. */
   #passed(entry: Entry): void {
     const reason = this.#queue.withholds(entry);
     const isNoted = reason === "blocked" && !this.#settings.observing;
@@ -764,15 +787,15 @@ export class Lane {
     else this.#report.passed(entry, reason);
   }
 
-  /** Changes the row; the next `save` stores it. A pause outlasts every change but `resume`. */
+  /** Changes the row. The next `save` stores it. Only `resume` ends a pause. */
   #note(change: Partial<LaneRow>): void {
     const held = this.#isPaused ? { nextAt: PAUSED_AT } : {};
     this.#row = { ...this.#row, ...change, ...held };
   }
 
   /**
-   * Changes the row and stores it, with what `also` writes. Throws `Trouble`; the row is changed
-   * nevertheless, and the next call stores it with what `also` writes.
+   * Changes the row and stores it together with the writes of `also`. Throws `Trouble`. The row in
+   * memory is changed nevertheless, and the next call stores it with these writes.
    */
   #save(change: Partial<LaneRow>, also?: () => void): void {
     this.#note(change);
@@ -791,7 +814,7 @@ export class Lane {
   }
 }
 
-/** The status of a lane out of the log, as it is also while no gateway runs. */
+/** Returns the status of a lane from the log. It also works while no gateway is running. */
 export function laneStatus(
   log: Pick<UpdateLog, "exceptions" | "pending">,
   { name, address }: Site,
@@ -807,7 +830,7 @@ export function laneStatus(
   return { ...site, isPaused, nextAt: isPaused ? 0 : nextAt, exceptions, refusesAll };
 }
 
-/** The lane's position after an entry that needs nothing more, with no retry pending. */
+/** The position of a lane after an entry that needs no further action, with no retry pending. */
 function doneWith(seq: Seq): Partial<LaneRow> {
   return { cursor: seq, part: 0, attempt: 0, nextAt: 0 };
 }

@@ -1,6 +1,6 @@
 /**
- * The door to the keyserver beside us: one lane with its own cursor over the log, like a site's,
- * and the delivery method that [local] configures.
+ * Delivers updates to the local keyserver: one lane with its own cursor over the log, like the lane
+ * of a site, with the delivery method that [local] configures.
  */
 import type { Clock } from "../clock.js";
 import type { Config, LocalDelivery } from "../config/config.js";
@@ -17,10 +17,10 @@ import { HkpDelivery } from "./local-hkp.js";
 import { ProgramDelivery } from "./local-program.js";
 import { pksdName, SPOOL_TIMES, SpoolDelivery, type SpoolTimes, sksName } from "./local-spool.js";
 
-/** The lane's name in the log and in reports; no neighbour can be called that. */
+/** The lane's name in the log and in reports. No neighbour can have this name. */
 export const LOCAL_LANE = "[local]";
 
-/** How long the keyserver may take for the update under way when we go down. */
+/** Time that the delivery in progress has to finish at shutdown. */
 const STOP_MS = 10_000;
 
 export interface LocalDoorComponents {
@@ -34,7 +34,7 @@ export interface LocalDoorComponents {
 export interface LocalDoorSettings {
   readonly config: Pick<Config, "hkp" | "mode" | "site">;
   readonly local: LocalDelivery;
-  /** What may leave; without it everything. */
+  /** Decides which updates may be sent. If undefined, all may. */
   readonly rules?: Rules | undefined;
   readonly times?: SpoolTimes;
 }
@@ -72,7 +72,9 @@ export class LocalDoor {
     this.#unsubscribe = this.#log.onAppend(() => this.#lane.wake());
   }
 
-  /** Lets the delivery under way finish for a while; what was broken off is delivered again. */
+  /**
+   * Waits at most `withinMs` for the delivery in progress. An aborted delivery is repeated later.
+   */
   async stop(withinMs = STOP_MS): Promise<void> {
     this.#unsubscribe?.();
     const deadline = setTimeout(() => this.#method.close(), withinMs);
@@ -93,7 +95,7 @@ export class LocalDoor {
   }
 }
 
-/** Where we take keys over HKP, as others may know us. */
+/** The URL at which the gateway accepts keys over HKP, as other servers may know it. */
 function hkpBase({ hkp, site }: Pick<Config, "hkp" | "site">): string | undefined {
   const port = hkp?.listen[0]?.port ?? 0;
   return port === 0 ? undefined : `hkp://${domainOf(site.address)}:${port}`;

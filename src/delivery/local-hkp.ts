@@ -1,14 +1,14 @@
 /**
- * Posts updates to /pks/add of the keyserver beside us, as `gpg --send-keys` does, with our trail
- * in PKS-Recipients and ourselves in PKS-Sender and PKS-From. The answer is read, not only its
- * status: Hockeypuck says in JSON what it did, SKS and onak in HTML; all refuse under a 200.
- *  - Taken: JSON with the key as inserted or updated; HTML that says it was added.
- *  - Unclear: Hockeypuck lists the key as ignored or invalid. In 2.3 "ignored" means that it had
- *    all of it or found nothing valid in it, in 2.4 the latter is "invalid". The key is looked up,
- *    and so is one of which only a part may have been taken. When something is missing that the
- *    self-signatures which the receiver serves make valid, it is posted once more, with those.
- *  - Refused, for good: JSON with the key nowhere; what `isRefusal` knows.
- *  - Anything else is temporary, also an answer that is not understood: it is never "sent".
+ * Posts updates to /pks/add of the local keyserver, as `gpg --send-keys` does, with the trail in
+ * PKS-Recipients and the gateway in PKS-Sender and PKS-From. The body of the reply decides:
+ * Hockeypuck replies with JSON, SKS and onak with HTML, and all may refuse with a 200.
+ * - Taken: JSON that lists the key as inserted or updated; HTML that says the key was added.
+ * - Unclear: Hockeypuck lists the key as ignored or invalid. In 2.3 "ignored" means that it had all
+ *   of it or found nothing valid; in 2.4 the latter is "invalid". The key is looked up, also if
+ *   only a part may have been taken. If packets are missing that become valid with self-signatures
+ *   that the receiver serves, the key is posted once more with these.
+ * - Refused permanently: JSON without the key; replies that `isRefusal` recognises.
+ * - Temporary: all else. A reply that is not understood never counts as "sent".
  */
 
 import { Refusal } from "../errors.js";
@@ -33,26 +33,26 @@ import type { Outcome } from "./relay.js";
 
 const REQUEST_MS = 60_000;
 /**
- * Of one armor. Hockeypuck takes 4 MiB and SKS more; the encoding of a form adds a tenth. The
- * `max_mail` of the config is about mails.
+ * Maximum size of one armor. Hockeypuck accepts 4 MiB and SKS more. The form encoding adds a tenth.
+ * The `max_mail` setting applies to mails only.
  */
 const ARMOR_BYTES = 3_500_000;
-/** Of an answer that counts; no keyserver says more about one key. */
+/** Maximum size of a reply that is read. No keyserver writes more about one key. */
 const ANSWER_BYTES = 64 * 1024;
-/** Of a key that is looked up. */
+/** Maximum size of a key that is looked up. */
 const KEY_BYTES = 8 * 1024 * 1024;
 const WORDS = 300;
-/** Of PKS-Recipients; many servers take 8 KiB of headers or refuse the request. */
+/** Maximum size of PKS-Recipients. Many servers accept 8 KiB of headers or refuse the request. */
 const HEADER_BYTES = 6000;
 
-/** Statuses that say that the key was read and will not do. */
+/** Statuses that mean that the key was read and is not acceptable. */
 const FINAL = [400, 413, 422];
 /** 4xx statuses that do not depend on the key. */
 const OF_SERVER = [401, 403, 404, 405, 407, 408, 421, 429, 431];
-/** What SKS and onak say with 200 of a key that they cannot read, and always will. */
+/** Texts of SKS and onak, with status 200, for a key that they can never read. */
 const FINAL_WORDS = /\bAdd failed\b|No OpenPGP packets found in input|\bKey not found\b/i;
 
-/** What an answer comes to; "unclear" says that the receiver has it or has thrown it away. */
+/** The meaning of a reply. "unclear": the receiver already has the key or has discarded it. */
 export type HkpAnswer =
   | Exclude<Outcome, { readonly kind: "delivered" }>
   | (Extract<Outcome, { readonly kind: "delivered" }> & { readonly verifies: boolean })
@@ -61,16 +61,16 @@ export type HkpAnswer =
 export class HkpDelivery implements DeliveryMethod {
   readonly #url: string;
   readonly #site: string;
-  /** Our own HKP address, if there is one. */
+  /** The HKP address of the gateway, if it has one. */
   readonly #base: string | undefined;
   readonly #kind: ServerKind | undefined;
   readonly #completion: Pick<KeyCompletion, "learn"> | undefined;
   #request = new AbortController();
 
   /**
-   * `url` is the keyserver's, without /pks/add, `site` our mail address, `base` our own HKP
-   * address, if we have one, `kind` what the keyserver is, if that is known, `completion` asks it
-   * for user ids.
+   * `url` is the base URL of the keyserver, without /pks/add. `site` is the mail address of the
+   * gateway. `base` is the HKP address of the gateway, if it has one. `kind` is the keyserver's
+   * software, if known. `completion` asks the keyserver for user ids.
    */
   constructor(
     url: string,
@@ -95,7 +95,7 @@ export class HkpDelivery implements DeliveryMethod {
     if (pieces.length === 0) return [nothingFor(this.#kind)];
     const parts = pieces.map(({ packets, isNamed, kind }, index) => {
       const bytes = armoredSize(packets.length);
-      // SKS answers "added" and drops such subkeys; others drop a key without a user id.
+      // SKS replies "added" and drops such subkeys. Others drop a key without a user id.
       const posted = { packets, isDoubtful: kind === "odd" || !isNamed };
       const deliver = async (): Promise<Outcome> => {
         const learnt = isNamed ? undefined : await this.#completion?.learn(fingerprint);
@@ -109,7 +109,7 @@ export class HkpDelivery implements DeliveryMethod {
     return [...parts, ...restFor(body, this.#kind)];
   }
 
-  /** Ends the request under way. */
+  /** Aborts the request in progress. */
   close(): void {
     this.#request.abort(new Error("The attempt was cancelled."));
   }
@@ -137,7 +137,7 @@ export class HkpDelivery implements DeliveryMethod {
     }
   }
 
-  /** Posts packets; `served` is the receiver's key when it lacks some of them. */
+  /** Posts packets. `served` is the receiver's key if it lacks some of them. */
   async #offer(
     { packets, isDoubtful }: Piece,
     fingerprint: Fingerprint,
@@ -156,10 +156,11 @@ export class HkpDelivery implements DeliveryMethod {
   async #post(armor: string, trail: readonly string[]): Promise<HkpAnswer> {
     const response = await fetch(`${this.#url}/pks/add`, {
       method: "POST",
-      // Machine-readable, so that Hockeypuck answers in JSON whatever its templates.
+      // "mr" makes Hockeypuck reply in JSON, whatever its templates.
       body: new URLSearchParams({ keytext: armor, options: "mr" }).toString(),
       headers: {
-        // onak compares it with exactly this; of URLSearchParams fetch makes one with a charset.
+        // onak compares for exact equality. With a URLSearchParams body, fetch would append a
+        // charset.
         "Content-Type": "application/x-www-form-urlencoded",
         "PKS-Sender": this.#site,
         ...(this.#base === undefined ? {} : { "PKS-From": this.#base }),
@@ -171,7 +172,7 @@ export class HkpDelivery implements DeliveryMethod {
     return answerOf(response.status, (await head(response, ANSWER_BYTES)).toString("latin1"));
   }
 
-  /** Whether the receiver serves the packets. */
+  /** Checks whether the receiver serves the packets. */
   async #lookUp(packets: Uint8Array, fingerprint: Fingerprint, words: string): Promise<Offered> {
     const query = `op=get&options=mr&search=0x${fingerprint}`;
     const response = await fetch(`${this.#url}/pks/lookup?${query}`, {
@@ -190,19 +191,19 @@ export class HkpDelivery implements DeliveryMethod {
   }
 }
 
-/** What is posted; `isDoubtful` when a server that does not verify may drop it all the same. */
+/** The packets to post. `isDoubtful`: a server that does not verify may accept and drop them. */
 interface Piece {
   readonly packets: Uint8Array;
   readonly isDoubtful: boolean;
 }
 
-/** What came of packets that were posted; `served` is what the receiver has when it lacks some. */
+/** The result of a post. `served` is the receiver's key if it lacks some of the packets. */
 interface Offered {
   readonly outcome: Outcome;
   readonly served: readonly Packet[] | undefined;
 }
 
-/** The packets in the armor of an answer. */
+/** Returns the packets in the armor of a reply. */
 function packetsIn(text: Uint8Array): Packet[] {
   return readArmor(text).flatMap((block) => {
     try {
@@ -214,13 +215,13 @@ function packetsIn(text: Uint8Array): Packet[] {
   });
 }
 
-/** What an answer with these `words` is worth, by the packets that the receiver serves. */
+/** Returns what a reply with these `words` proves, given the packets that the receiver serves. */
 export function heldOf(sent: Uint8Array, served: readonly Packet[], words: string): Outcome {
   const names = new Set(served.map(packetKey));
   const packets = readPackets(sent);
   const missing = packets.filter((packet) => !names.has(packetKey(packet)));
   if (missing.length === 0) return taken(`${words} (it serves all of it)`);
-  // Of a key that is revoked for good Hockeypuck shows the revocation and nothing else.
+  // For a permanently revoked key Hockeypuck serves the revocation and nothing else.
   const isBare = served.every(({ tag }) => tag === TAG.signature);
   const isShown = packets.some((one) => one.tag === TAG.signature && names.has(packetKey(one)));
   if (isBare && isShown) return taken(`${words} (it serves its revocation)`);
@@ -242,7 +243,10 @@ function thrownAway(words: string, why: string): Outcome {
   return { kind: "refused", code: 200, words: `${words}, and ${why}`, isOfKey: true };
 }
 
-/** Whether a user id or subkey shows no self-signature: Hockeypuck drops it then, the rest not. */
+/**
+ * Whether a user id or subkey has no self-signature in the packets. Hockeypuck drops such a
+ * component only.
+ */
 function hasUnbound(packets: Uint8Array): boolean {
   const [key] = readKeys(packets);
   if (key === undefined || key instanceof Refusal) return false;
@@ -252,9 +256,9 @@ function hasUnbound(packets: Uint8Array): boolean {
 }
 
 /**
- * The packets with the self-signatures under them that the receiver serves; undefined when it
- * serves none that are new. Who runs the gateway beside a full keyserver needs this for the first
- * update of each key: the log knows nothing of it yet, but the receiver does.
+ * Returns the packets with the self-signatures of their components that the receiver serves, or
+ * undefined if it serves no new ones. A gateway that runs beside a full keyserver needs this for
+ * the first update of each key: the receiver knows the key, but the log does not yet.
  */
 export function completedBy(
   packets: Uint8Array,
@@ -277,7 +281,10 @@ export function completedBy(
   return more.length > packets.length ? more : undefined;
 }
 
-/** A trail as a header. One that is too long loses its oldest sites: it spares work, no more. */
+/**
+ * Formats a trail as a header. If it is too long, the oldest sites are dropped: the trail is only
+ * an optimisation.
+ */
 function recipients(trail: readonly string[]): string {
   const entries: string[] = [];
   let bytes = 0;
@@ -289,7 +296,7 @@ function recipients(trail: readonly string[]): string {
   return entries.join(", ");
 }
 
-/** The beginning of an answer. */
+/** Reads the beginning of a reply, `limit` octets or a little more. */
 async function head(response: Response, limit: number): Promise<Buffer> {
   const chunks: Buffer[] = [];
   let bytes = 0;
@@ -302,7 +309,7 @@ async function head(response: Response, limit: number): Promise<Buffer> {
   return Buffer.concat(chunks);
 }
 
-/** What an answer of a keyserver comes to. */
+/** Interprets a reply of a keyserver. */
 export function answerOf(status: number, text: string): HkpAnswer {
   const words = `${status} ${plain(text)}`.trim().slice(0, WORDS);
   if (isRefusal(status, text)) return { kind: "refused", code: status, words, isOfKey: true };
@@ -318,16 +325,18 @@ export function answerOf(status: number, text: string): HkpAnswer {
 }
 
 /**
- * Whether another key would be answered with the same status: redirections, access, a wrong path,
- * too many requests, and what a proxy says of a keyserver that is down. A 500 may be the fault of
- * this key, as is a 200 with a sentence that is not known here.
+ * Whether any other key would get the same status: redirects, access control, a wrong path, too
+ * many requests, and replies of a proxy for a keyserver that is down. A 500 may be caused by this
+ * key, and so may a 200 with an unknown text.
  */
 function isOfServer(status: number): boolean {
   if (status >= 300 && status < 400) return true;
   return OF_SERVER.includes(status) || status > 500;
 }
 
-/** Whether an answer that is no JSON says that this key will never do, whoever else's may. */
+/**
+ * Whether a reply that is not JSON refuses this key permanently, while other keys may be accepted.
+ */
 function isRefusal(status: number, text: string): boolean {
   if (FINAL.includes(status)) return true;
   if (status === 500) return /Error handling request\. Exception raised/.test(text);
@@ -335,9 +344,9 @@ function isRefusal(status: number, text: string): boolean {
 }
 
 /**
- * Hockeypuck's summary; undefined when it is another JSON object. "inserted" says that it had no
- * such key, "updated" that its key grew by the update, "ignored" and "invalid" that it did not.
- * None of them says that it took all of it.
+ * Interprets Hockeypuck's summary; undefined for any other JSON object. "inserted": the key was
+ * new. "updated": its key grew by the update. "ignored" and "invalid": its key did not grow. None
+ * of them proves that it accepted the whole update.
  */
 function answerOfSummary(summary: object, words: string): HkpAnswer | undefined {
   const count = (name: string) => {
@@ -349,7 +358,7 @@ function answerOfSummary(summary: object, words: string): HkpAnswer | undefined 
   }
   if (count("ignored") + count("invalid") > 0) return { kind: "unclear", words };
   const isSummary = ["inserted", "updated", "ignored", "invalid"].some((name) => name in summary);
-  // Hockeypuck leaves empty lists out: an empty object says that it found no key in it.
+  // Hockeypuck omits empty lists: an empty object means that it found no key in the post.
   if (!isSummary && Object.keys(summary).length > 0) return undefined;
   return { kind: "refused", code: 200, words, isOfKey: true };
 }
@@ -364,7 +373,7 @@ function jsonObject(text: string): object | undefined {
   }
 }
 
-/** Without markup and style, for the operator. */
+/** Removes markup and style sheets, for display to the operator. */
 function plain(text: string): string {
   return text
     .replaceAll(/<style[\s\S]*?<\/style>|<[^>]*>/gi, " ")
@@ -374,7 +383,7 @@ function plain(text: string): string {
 
 function reasonOf(error: unknown): string {
   if (!(error instanceof Error)) return "unknown";
-  // fetch says "fetch failed" and why in the cause.
+  // fetch reports "fetch failed" and gives the reason in `cause`.
   const cause = error.cause instanceof Error ? error.cause.message : "";
   return (cause === "" ? error.message : cause).slice(0, WORDS);
 }

@@ -1,7 +1,7 @@
 /**
- * Mails for the keyserver beside us, as a mail server hands them to a pipe or leaves them in a
- * spool: LF line ends, and the mailbox line on top that local delivery puts there (pksd, SKS, onak
- * and CKS all expect what such a pipe delivers). Pure; writes nothing anywhere.
+ * Builds mails for the local keyserver in the form in which a mail server passes them to a pipe or
+ * stores them in a spool: LF line ends, and a leading mailbox line as local delivery adds it. pksd,
+ * SKS, onak and CKS all expect the output of such a pipe. Pure: this file writes nothing.
  */
 import { type Envelope, MailPack, type Outmail, outmails } from "../outmail.js";
 import type { Seq } from "../update.js";
@@ -9,8 +9,8 @@ import type { Outgoing } from "./delivery-method.js";
 
 export interface LocalMail {
   /**
-   * Names the mail among all, the same whenever it is made: letters, digits and "-". In the order
-   * of the log, since pks-queue-run.sh takes files in the order of their names.
+   * A unique name, the same whenever the mail is made: letters, digits and "-". Names sort in log
+   * order, since pks-queue-run.sh takes files in the order of their names.
    */
   readonly name: string;
   readonly text: Buffer;
@@ -18,19 +18,19 @@ export interface LocalMail {
   readonly oversized: boolean;
 }
 
-/** Digits of a number in a name. */
+/** Number of digits of a number in a name. */
 const DIGITS = 12;
 
 /** The form of a name, as the source of a regular expression. */
 export const MAIL_NAME = `\\d{${DIGITS},}-[0-9a-f]+-p?\\d+`;
 
-/** The mails of an update, maybe none; `date` in milliseconds since 1970. */
+/** Returns the mails of an update, possibly none. `date` is in milliseconds since 1970. */
 export function localMails(update: Outgoing, envelope: Envelope, date: number): LocalMail[] {
   const mails = outmails(update, update.skeleton, update.trail, envelope, date);
   return mails.map((mail, index) => localMail(mail, update, `${index + 1}`, envelope, date));
 }
 
-/** Several updates in one mail; see `MailPack`. */
+/** Several updates in one mail. See `MailPack`. */
 export class LocalMailPack {
   readonly #envelope: Envelope;
   readonly #date: number;
@@ -43,14 +43,14 @@ export class LocalMailPack {
     this.#pack = new MailPack(envelope, date);
   }
 
-  /** Puts an update in; false when it does not go with those that are there. */
+  /** Appends an update. Returns false if it cannot be combined with those already added. */
   add(update: Outgoing): boolean {
     const isIn = this.#pack.add(update, update.skeleton, update.trail);
     if (isIn) this.#updates.push(update);
     return isIn;
   }
 
-  /** The mail that holds them all, at least one. */
+  /** The mail that holds all added updates. Requires at least one. */
   mail(): LocalMail {
     const mail = this.#pack.mail();
     const [first] = this.#updates;
@@ -71,7 +71,7 @@ function localMail(
   const text = Buffer.from(raw).toString("latin1").replaceAll("\r\n", "\n");
   const line = `From ${from} ${mailboxDate(date)}\n`;
   return {
-    // With the hash, since numbers begin anew with a new log while old files may still be there.
+    // The name includes the hash: a new log numbers from 1 again while old files may still exist.
     name: `${`${seq}`.padStart(DIGITS, "0")}-${hash}-${part}`,
     text: Buffer.from(line + text, "latin1"),
     incomplete,
@@ -79,7 +79,7 @@ function localMail(
   };
 }
 
-/** "Mon Nov 23 11:00:00 2026", as asctime(3) has it, in UTC. */
+/** Formats a date as asctime(3) does, in UTC: "Mon Nov 23 11:00:00 2026". */
 function mailboxDate(date: number): string {
   const [weekday, day = "", month, year, time] = new Date(date).toUTCString().split(" ");
   return `${weekday?.slice(0, 3)} ${month} ${day.replace(/^0/, " ")} ${time} ${year}`;

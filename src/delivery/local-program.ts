@@ -1,7 +1,7 @@
 /**
- * A program of the operator's: argument vector, no shell, one input, one exit code. What the code
- * means is said by sysexits.h: 0 is done, 65 (EX_DATAERR) refuses this very input, and everything
- * else, 75 and a signal included, is temporary: the program is at fault, not the update.
+ * Runs a program of the operator: an argument vector, no shell, one input, one exit code. The codes
+ * follow sysexits.h: 0 is success, 65 (EX_DATAERR) refuses this input permanently. Everything else,
+ * 75 and a signal included, is temporary and is attributed to the program, not to the update.
  */
 import type { ChildProcess } from "node:child_process";
 import { spawn } from "node:child_process";
@@ -18,14 +18,17 @@ import {
 import { localMails } from "./local-mail.js";
 import type { Outcome } from "./relay.js";
 
-/** A pipe of Postfix may take 1000 s; a keyserver that merges one key is done much sooner. */
+/** Timeout. A pipe of Postfix may take 1000 s, but a keyserver merges one key much sooner. */
 const PROGRAM_MS = 120_000;
 const WORDS = 300;
 
 export class Program {
   #child: ChildProcess | undefined;
 
-  /** Runs `command` with `input` on its standard input. Never rejects; one call at a time. */
+  /**
+   * Runs `command` with `input` on its standard input. Never rejects. Only one call at a time is
+   * allowed.
+   */
   run(command: readonly string[], input: Uint8Array): Promise<Outcome> {
     const [name = "", ...args] = command;
     return new Promise((resolve) => {
@@ -39,19 +42,20 @@ export class Program {
         resolve(outcome);
       };
       child.once("error", (error) => end(temporary(undefined, error.message)));
-      // Without file descriptors there are no pipes, whatever the types say; the error says so.
+      // Without free file descriptors there are no pipes, contrary to the types. "error" reports
+      // it.
       if (child.stdin === undefined) return;
       child.once("exit", (code, signal) => end(outcomeOf(name, code, signal, complaint)));
       child.stderr.on("data", (text: Buffer) => {
         if (complaint.length < WORDS) complaint += text.toString("latin1");
       });
-      // A program need not read all of it.
+      // A program may exit without reading all of its input.
       child.stdin.on("error", () => {});
       child.stdin.end(input);
     });
   }
 
-  /** Ends what is running. */
+  /** Kills the running program. */
   close(): void {
     this.#child?.kill("SIGKILL");
   }
@@ -75,7 +79,7 @@ function temporary(code: number | undefined, words: string): Outcome {
   return { kind: "temporary", about: "neighbour", code, words };
 }
 
-/** Pipes each mail into a program, as an alias does: onak-mail.pl, for one. */
+/** Pipes each mail into a program, as a mail alias does. Example: onak-mail.pl. */
 export class ProgramDelivery implements DeliveryMethod {
   readonly #command: readonly string[];
   readonly #envelope: Envelope;

@@ -1,12 +1,12 @@
 /**
- * Leaves mails as files where the keyserver beside us looks for them: pksd's mail_dir, which
- * pks-queue-run.sh empties, and SKS's messages directory. A file appears under its name complete
- * and on disk, by rename, since both read whatever they find. Its name comes from the update, so
- * that a repetition after a crash replaces the file instead of adding one.
+ * Writes mails as files to the spool directory of the local keyserver: pksd's mail_dir, which
+ * pks-queue-run.sh empties, or SKS's messages directory. Both servers read every file they find. A
+ * file is therefore written and synced under a temporary name and then renamed. Its name is derived
+ * from the update, so that a repetition after a crash replaces the file instead of adding one.
  *
- * Both servers remove a file when they have read it, which is the only proof: pksdctl exits with 0
- * when pksd is dead and its socket is still there. SKS moves a file that it cannot use to the
- * directory failed_messages. What pksd makes of a mail that it has read is only in its own log.
+ * Both servers remove a file after reading it. The removal is the only proof: pksdctl exits with 0
+ * even if pksd is dead and its socket still exists. SKS moves an unusable file to the directory
+ * failed_messages. pksd records the result for a mail that it has read only in its own log.
  */
 import { open, rename, stat, unlink } from "node:fs/promises";
 import { dirname, join } from "node:path";
@@ -26,31 +26,34 @@ import { type LocalMail, LocalMailPack, localMails, MAIL_NAME } from "./local-ma
 import { Program } from "./local-program.js";
 import type { Outcome } from "./relay.js";
 
-/** The server runs as somebody else, and keys are public. */
+/** World-readable: the server runs as another user, and keys are public. */
 const FILE_MODE = 0o644;
 
-/** Where SKS puts what it cannot use, beside its messages directory. */
+/** The directory for files that SKS cannot use, a sibling of its messages directory. */
 const FAILED = "failed_messages";
 
 export interface SpoolTimes {
-  /** Between two looks whether a file is still there. */
+  /** Interval between checks whether a file still exists. */
   readonly lookMs: number;
-  /** After which `notify` is run again, and `waiting` called. */
+  /** Delay after which `notify` is run again and `waiting` is called. */
   readonly againMs: number;
-  /** After which the attempt has failed. */
+  /** Delay after which the attempt has failed. */
   readonly takenMs: number;
 }
 
-/** SKS looks every 10 s; pks-queue-run.sh takes a file in 3 s, and those of others first. */
+/** SKS polls every 10 s. pks-queue-run.sh takes a file in 3 s, after the files already queued. */
 export const SPOOL_TIMES: SpoolTimes = { lookMs: 100, againMs: 20_000, takenMs: 60_000 };
 
 export interface SpoolPlace {
   readonly directory: string;
-  /** What the server takes for a mail. */
+  /** Maps a mail name to a file name that the server recognises. */
   readonly fileName: (name: string) => string;
-  /** Run after each file, with "{}" for its path: pksdctl, where no pks-queue-run.sh runs. */
+  /**
+   * Command run after each file, with "{}" replaced by its path: pksdctl, if pks-queue-run.sh is
+   * not used.
+   */
   readonly notify: readonly string[] | undefined;
-  /** Called when a file that was left `ms` ago is still there. */
+  /** Called if a file written `ms` milliseconds ago still exists. */
   readonly waiting?: (path: string, ms: number) => void;
 }
 
@@ -131,7 +134,7 @@ export class SpoolDelivery implements DeliveryMethod {
     }
   }
 
-  /** Tells the server of a file; undefined when that went well. */
+  /** Notifies the server of a file. Returns undefined on success. */
   async #notify(file: string): Promise<Outcome | undefined> {
     const { directory, notify } = this.#place;
     if (notify === undefined) return undefined;
@@ -139,7 +142,7 @@ export class SpoolDelivery implements DeliveryMethod {
     const command = notify.map((word) => word.replaceAll("{}", path));
     const outcome = await this.#program.run(command, new Uint8Array(0));
     if (outcome.kind === "delivered") return undefined;
-    // Whatever the exit code: the command has not read the mail.
+    // Temporary for any exit code: the command has not read the mail.
     return outcome.kind === "refused" ? later(outcome.words) : outcome;
   }
 
@@ -179,7 +182,7 @@ function later(words: string): Outcome {
   return { kind: "temporary", about: "neighbour", code: undefined, words };
 }
 
-/** The inode of a file, undefined when there is none. Throws other errors of the system. */
+/** Returns the inode of a file, or undefined if it does not exist. Throws other system errors. */
 async function nodeOf(path: string): Promise<bigint | undefined> {
   try {
     return (await stat(path, { bigint: true })).ino;
@@ -189,7 +192,7 @@ async function nodeOf(path: string): Promise<bigint | undefined> {
   }
 }
 
-/** Writes the file; returns its inode. */
+/** Writes the file and returns its inode. */
 async function writeWhole(
   directory: string,
   temporaryName: string,

@@ -1,7 +1,8 @@
 /**
- * The door out to all legacy sites: one lane a site, one transport a lane, woken when the log
- * grows. Every neighbour with a mail address has a lane, so that there is one cursor for all that
- * `via` may become: with "kx" it sends nothing, is shown to nobody, and keeps the place.
+ * Sends updates by mail to all legacy sites: one lane and one transport for each site, woken when
+ * the log grows. Every neighbour with a mail address has a lane, so that its cursor exists for
+ * every value that `via` may be changed to. With "kx" the lane sends nothing, is not shown in the
+ * status, and keeps its position.
  */
 
 import type { Clock } from "../clock.js";
@@ -21,7 +22,7 @@ import { LaneDriver } from "./lane-driver.js";
 import { LOCAL_LANE } from "./local-door.js";
 import { certificatesIn, SmtpRelay, TRANSPORT_LIMITS } from "./relay.js";
 
-/** How long a relay may take for the mail under way when we go down. */
+/** Time that a relay has to finish the mail in progress at shutdown. */
 const STOP_MS = 10_000;
 
 export interface MailDoorComponents {
@@ -35,7 +36,7 @@ export interface MailDoorComponents {
 export interface MailDoorSettings {
   readonly config: Pick<Config, "mode" | "neighbours" | "site" | "smtp">;
   readonly outbound: NonNullable<Config["outbound"]>;
-  /** What may leave; without it everything. */
+  /** Decides which updates may be sent. If undefined, all may. */
   readonly rules?: Rules | undefined;
 }
 
@@ -84,7 +85,7 @@ export class MailDoor {
     });
   }
 
-  /** Lets the mails under way finish for a while; a mail that was broken off is sent again. */
+  /** Waits at most `withinMs` for the mails in progress. An aborted mail is sent again. */
   async stop(withinMs = STOP_MS): Promise<void> {
     this.#unsubscribe?.();
     const close = () => {
@@ -98,17 +99,17 @@ export class MailDoor {
     close();
   }
 
-  /** A KX session with a neighbour began, or the last one ended. */
+  /** Reports that the first KX session with a neighbour began, or that the last one ended. */
   session(name: string, isUp: boolean): void {
     this.#all.find((lane) => lane.name === name)?.session(isUp);
   }
 
-  /** Names of the sites to which mail may leave now. */
+  /** Names of the sites to which mail may be sent now. */
   open(): string[] {
     return this.#all.filter(({ isOpen }) => isOpen).map(({ name }) => name);
   }
 
-  /** The lane of a site, for the operator's orders. */
+  /** Returns the lane of a site, for the operator's orders. */
   lane(name: string): LaneDriver | undefined {
     return this.#lanes.find((lane) => lane.name === name);
   }

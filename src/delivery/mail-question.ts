@@ -1,7 +1,7 @@
 /**
- * Sends commands to pksd neighbours by mail: `mail/command.ts` composes them, and each neighbour has
- * a transport to the relay. The repair door decides what is asked and when; the answer comes in by
- * mail.
+ * Sends commands to pksd neighbours by mail. `mail/command.ts` composes the commands, and each
+ * neighbour has a transport to the relay. The repair door decides which commands are sent and when.
+ * The replies are received by mail.
  */
 
 import type { Clock } from "../clock.js";
@@ -28,7 +28,7 @@ export class QuestionMailer {
   readonly #addresses = new Map<string, string>();
   readonly #transports = new Map<string, SmtpRelay>();
 
-  /** Throws the system's error when the file of `outbound.ca` cannot be read. */
+  /** Throws the system error if the file of `outbound.ca` cannot be read. */
   constructor({ log, clock }: QuestionMailerComponents, settings: QuestionMailerSettings) {
     const { outbound, ...config } = settings;
     this.#site = config.site;
@@ -47,7 +47,10 @@ export class QuestionMailer {
     }
   }
 
-  /** Mails a command to a neighbour with `repair = "mail"`; one call a neighbour at a time. */
+  /**
+   * Mails a command to a neighbour with `repair = "mail"`. Only one call at a time for each
+   * neighbour.
+   */
   async ask(neighbour: string, command: MailCommand): Promise<Outcome> {
     const to = this.#addresses.get(neighbour);
     const transport = this.#transports.get(neighbour);
@@ -59,7 +62,7 @@ export class QuestionMailer {
     return await transport.deliver(mail, this.#sender, to);
   }
 
-  /** Ends whatever is under way, as a temporary failure. */
+  /** Aborts the deliveries in progress, as temporary failures. */
   close(): void {
     for (const transport of this.#transports.values()) transport.close();
   }

@@ -1,21 +1,22 @@
 /**
- * Which path updates take to one neighbour: KX or mail. Pure: KX sessions come and go, time
- * (milliseconds of a clock that never goes back) is an argument or comes from the clock handed in,
- * and the answers are whether mail may leave and what the operator is told. Knows neither mail nor
- * KX.
+ * Selects the path of updates to one neighbour: KX or mail. Pure: the inputs are the start and end
+ * of KX sessions, and the time (milliseconds of a monotonic clock), which is an argument or is read
+ * from the clock passed in. The outputs are whether mail may be sent and what the operator is told.
+ * This file depends on neither mail nor KX.
  *
- *  1. "mail": mail is open, always. "kx": never; the lane only keeps its place, so that a later
- *     change to mail neither loses nor repeats anything. "both": mail is open, always.
- *  2. "auto": mail is shut from the first moment of a KX session to its last. The two paths never
- *     run side by side, or each update that comes in meanwhile would go twice. The mail under way
- *     when KX comes back is finished, and its update is the only one that may arrive twice.
- *  3. "auto": mail opens when KX has been down for `fallbackMs`. A start counts as the end of a
- *     session: a restart during an outage waits once more, and a restart without one mails nothing.
- *  4. A session that is shorter than `SETTLED_MS` does not begin the wait anew. A peer whose
- *     connections break all the time gets mail in between, instead of never.
- *  5. The operator is told with the same delay: KX again after `SETTLED_MS` of one session, mail
- *     when it opens ("auto") or when KX was down for `SETTLED_MS` ("both").
- *  6. With a `fallbackMs` shorter than `SETTLED_MS`, `fallbackMs` stands for both.
+ * 1. "mail": mail is always open. "kx": mail is never open. The lane only keeps its position, so
+ *    that a later change to mail neither loses nor repeats anything. "both": mail is always open.
+ * 2. "auto": mail is closed while a KX session exists. The two paths never run in parallel;
+ *    otherwise each update received meanwhile would be sent twice. The mail in progress when KX
+ *    returns is finished. Its update is the only one that may arrive twice.
+ * 3. "auto": mail opens after KX has been down for `fallbackMs`. A start counts as the end of a
+ *    session: a restart during an outage waits once more, and a restart without an outage sends no
+ *    mail.
+ * 4. A session shorter than `SETTLED_MS` does not restart the wait. If the connections of a peer
+ *    break all the time, mail is used in between, instead of never.
+ * 5. The operator is told with the same delay: KX is reported after `SETTLED_MS` of one session;
+ *    mail is reported when it opens ("auto") or after KX has been down for `SETTLED_MS` ("both").
+ * 6. If `fallbackMs` is shorter than `SETTLED_MS`, `fallbackMs` applies to both.
  */
 import type { Clock } from "../clock.js";
 import type { Via } from "../config/config.js";
@@ -28,32 +29,32 @@ export const SETTLED_MS = 60_000;
 /** The paths in use. */
 export type Road = "mail" | "kx" | "both";
 
-/** What the config says of a neighbour's paths. */
+/** The path settings of a neighbour in the configuration. */
 export interface PathSettings {
   readonly via: Via;
   readonly fallbackMs: number;
 }
 
-/** The path as the operator sees it. */
+/** The status of the path for the operator. */
 export interface PathStatus {
   readonly road: Road;
   /** Milliseconds since 1970. */
   readonly since: number;
-  /** Whether mail may leave. */
+  /** Whether mail may be sent. */
   readonly isOpen: boolean;
-  /** When mail opens unless KX connects before, milliseconds since 1970; 0 when that is not so. */
+  /** When mail opens unless KX connects first, milliseconds since 1970; 0 if not applicable. */
   readonly opensAt: number;
 }
 
 export class Path {
   readonly #via: Via;
   readonly #settledMs: number;
-  /** How long KX has to be down until the road is mail. */
+  /** How long KX must be down before the road is mail. */
   readonly #patienceMs: number;
-  /** When the session began; undefined while there is none. */
+  /** When the session began. Undefined without a session. */
   #connectedAt: number | undefined;
   #downSince: number;
-  /** What the road was when the session began. */
+  /** The road before the session began. */
   #before: Road;
 
   constructor({ via, fallbackMs }: PathSettings, now: number) {
@@ -64,20 +65,20 @@ export class Path {
     this.#before = this.#up;
   }
 
-  /** A KX session is there. */
+  /** Call this when a KX session begins. */
   connected(now: number): void {
     if (this.#connectedAt !== undefined) return;
     this.#before = this.road(now);
     this.#connectedAt = now;
   }
 
-  /** The last KX session is gone. */
+  /** Call this when the last KX session has ended. */
   disconnected(now: number): void {
     if (this.#isSettled(now)) this.#downSince = now;
     this.#connectedAt = undefined;
   }
 
-  /** Whether mail may leave. */
+  /** Whether mail may be sent. */
   isOpen(now: number): boolean {
     if (this.#via !== "auto") return this.#via !== "kx";
     return this.#connectedAt === undefined && now >= this.#downSince + this.#patienceMs;
@@ -90,7 +91,7 @@ export class Path {
     return now >= this.#downSince + this.#patienceMs ? "mail" : this.#up;
   }
 
-  /** When one of the answers changes by time alone; undefined for never. */
+  /** When an answer next changes by the passage of time alone. Undefined if never. */
   nextAt(now: number): number | undefined {
     if (this.#via === "mail" || this.#via === "kx") return undefined;
     const at =
@@ -100,7 +101,7 @@ export class Path {
     return at > now ? at : undefined;
   }
 
-  /** The road while all is well. */
+  /** The road in normal operation. */
   get #up(): Road {
     return this.#via === "auto" ? "kx" : this.#via;
   }
@@ -110,7 +111,7 @@ export class Path {
   }
 }
 
-/** Of a lane without a path. */
+/** Settings for a lane without a path. */
 const OPEN: PathSettings = { via: "mail", fallbackMs: 0 };
 
 export interface PathComponents {
@@ -118,14 +119,14 @@ export interface PathComponents {
   readonly diagnostics: Diagnostics;
 }
 
-/** The path of one lane by a clock. Reports each change of it when `report` is called. */
+/** The path of one lane, with a clock. `report` reports each change of it. */
 export class LanePath {
   readonly #name: string;
   readonly #settings: PathSettings;
   readonly #components: PathComponents;
   readonly #path: Path;
   #isUp = false;
-  /** What was reported last, and since when it is so. */
+  /** The road that was reported last, and its start. */
   #road: Road;
   #since: number;
 
@@ -140,7 +141,7 @@ export class LanePath {
     this.#since = clock.now();
   }
 
-  /** A KX session with the neighbour began, or the last one ended. */
+  /** Reports that the first KX session with the neighbour began, or that the last one ended. */
   session(isUp: boolean): void {
     const now = this.#components.clock.monotonic();
     this.report();
@@ -150,12 +151,12 @@ export class LanePath {
     this.report();
   }
 
-  /** Whether mail may leave now. */
+  /** Whether mail may be sent now. */
   get isOpen(): boolean {
     return this.#path.isOpen(this.#components.clock.monotonic());
   }
 
-  /** Milliseconds until an answer changes by time alone; Infinity for never. */
+  /** Milliseconds until an answer changes by the passage of time alone. Infinity if never. */
   waitMs(): number {
     const now = this.#components.clock.monotonic();
     const at = this.#path.nextAt(now);
@@ -171,7 +172,7 @@ export class LanePath {
     return { road, since, isOpen: this.isOpen, opensAt };
   }
 
-  /** Reports the path when it is another one than was reported last. */
+  /** Reports the path if it differs from the last report. */
   report(): void {
     const { clock, diagnostics } = this.#components;
     const road = this.#path.road(clock.monotonic());

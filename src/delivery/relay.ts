@@ -1,12 +1,13 @@
 /**
- * The way to the relay: one mail at a time, and what came of it in our terms. It speaks through
- * nodemailer's SMTPConnection, below its composer (which rewrites X-KeyServer-Sent and encodes
- * bodies) and its pool (which queues again on its own): bytes and envelope go out as they are.
+ * The transport to the relay: sends one mail at a time and maps the result to an `Outcome`. It uses
+ * nodemailer's SMTPConnection directly, without nodemailer's composer (which rewrites
+ * X-KeyServer-Sent and encodes bodies) and its pool (which requeues on its own): message and
+ * envelope are sent unchanged.
  *
- * After a mail that was taken the connection stays open for a while, so that a site that catches up
- * costs one TCP connection and not one a mail; after anything else it is closed. When a kept
- * connection turns out to be dead, the mail is tried once more on a new one.
- * Knows no site, no schedule and no log.
+ * After an accepted mail the connection stays open for a while, so that a site that catches up
+ * needs one TCP connection and not one for each mail. After any other result it is closed. If a
+ * kept connection turns out to be dead, the mail is tried once more on a new one. This file knows
+ * no site, no schedule and no log.
  */
 import { readFileSync } from "node:fs";
 import { rootCertificates } from "node:tls";
@@ -15,11 +16,11 @@ import SMTPConnection from "nodemailer/lib/smtp-connection";
 export interface TransportLimits {
   readonly connectMs: number;
   readonly greetingMs: number;
-  /** RFC 5321 allows 10 minutes after the final dot; a relay of our own answers sooner. */
+  /** RFC 5321 allows 10 minutes after the final dot. An own relay replies sooner. */
   readonly silenceMs: number;
-  /** A whole attempt: a relay that trickles its replies is never silent. */
+  /** Limit of a whole attempt. A relay that trickles its replies never exceeds `silenceMs`. */
   readonly attemptMs: number;
-  /** How long a connection is kept without a mail; relays close theirs after minutes. */
+  /** How long an idle connection is kept. Relays close theirs after minutes. */
   readonly idleMs: number;
 }
 
@@ -32,18 +33,21 @@ export const TRANSPORT_LIMITS: TransportLimits = {
 };
 
 /**
- * How a delivery is known: "relayed" means that a mail server took it on its way, "taken" that the
- * keyserver itself answered for it, "spooled" that a file lies where the keyserver looks for it,
- * "collected" that the keyserver has removed that file, "exited" that a program ended well.
+ * How a delivery is proven. "relayed": a mail server accepted the mail for relaying. "taken": the
+ * keyserver itself confirmed it. "spooled": a file is in the keyserver's spool. "collected": the
+ * keyserver has removed that file. "exited": a program exited successfully.
  */
 export type Proof = "relayed" | "taken" | "spooled" | "collected" | "exited";
 
-/** What a delivery attempt came to. An unknown error is temporary: nothing is given up for it. */
+/**
+ * The result of a delivery attempt. An unknown error is temporary, so that no update is given up
+ * for it.
+ */
 export type Outcome =
   | { readonly kind: "delivered"; readonly how: Proof; readonly reply: string }
   /**
-   * Later. `about` says what failed: the way to the neighbour or the neighbour itself, so that any
-   * other update would fail as well, or this update.
+   * Try again later. `about` says what failed. "neighbour": the path to the neighbour or the
+   * neighbour itself, so that any other update would fail as well. "update": this update.
    */
   | {
       readonly kind: "temporary";
@@ -52,7 +56,7 @@ export type Outcome =
       readonly words: string;
     }
   /**
-   * Never: this update was read and refused. `isOfKey` says that the receiver named the key.
+   * Permanent: this update was read and refused. `isOfKey` means that the receiver named the key.
    */
   | {
       readonly kind: "refused";
@@ -61,15 +65,15 @@ export type Outcome =
       readonly isOfKey?: true;
     };
 
-/** What the connection to the relay has to be. */
+/** Requirements on the connection to the relay. */
 export interface Security {
-  /** Encrypted and to the host that the URL names, or else no mail leaves. */
+  /** If true, mail is sent only over TLS to the host that the URL names. */
   readonly required: boolean;
-  /** CAs in PEM that are trusted; undefined for those that Node comes with. */
+  /** Trusted CAs in PEM. Undefined for the CAs that are built into Node. */
   readonly ca: readonly string[] | undefined;
 }
 
-/** The system's CAs and those of a PEM file, undefined without one. */
+/** The built-in CAs and those of a PEM file. Undefined without a file. */
 export function certificatesIn(file: string | undefined): string[] | undefined {
   return file === undefined ? undefined : [...rootCertificates, readFileSync(file, "utf8")];
 }
@@ -77,11 +81,11 @@ export function certificatesIn(file: string | undefined): string[] | undefined {
 const OPPORTUNISTIC: Security = { required: false, ca: undefined };
 
 export interface Relay {
-  /** One mail to one recipient. Never rejects; one call at a time. */
+  /** Sends one mail to one recipient. Never rejects. Only one call at a time is allowed. */
   deliver(raw: Uint8Array, sender: string, recipient: string): Promise<Outcome>;
-  /** Ends an attempt that has not come to its mail yet, such as one that waits for a look-up. */
+  /** Aborts an attempt that has not started its mail yet, for example one that waits for DNS. */
   stopConnecting?(): void;
-  /** Ends whatever is under way, as a temporary failure. */
+  /** Aborts the delivery in progress, as a temporary failure. */
   close(): void;
 }
 
@@ -99,7 +103,7 @@ export class SmtpRelay implements Relay {
   #connection: Connection | undefined;
   #idle: NodeJS.Timeout | undefined;
 
-  /** `relay` is an smtp:// or smtps:// URL that may hold a user and a password. */
+  /** `relay` is an smtp:// or smtps:// URL that may contain a user and a password. */
   constructor(
     relay: string,
     hostname: string,
@@ -117,7 +121,7 @@ export class SmtpRelay implements Relay {
       secure,
       name: hostname,
       requireTLS: required,
-      // Opportunistic TLS between mail servers verifies nothing (RFC 7435); what is asked for does.
+      // Opportunistic TLS between mail servers verifies nothing (RFC 7435). Required TLS does.
       tls: {
         minVersion: "TLSv1.2",
         rejectUnauthorized: secure || required,
@@ -176,7 +180,7 @@ export class SmtpRelay implements Relay {
   }
 }
 
-/** One SMTP connection with promises: whatever ends it rejects what is under way. */
+/** One SMTP connection with promises. Any end of the connection rejects the pending operation. */
 class Connection {
   readonly #smtp: SMTPConnection;
   #isOpen = false;
@@ -189,7 +193,7 @@ class Connection {
     this.#smtp.on("end", () => {
       this.#isEnded = true;
       const closed = Object.assign(new Error("The connection was closed."), { code: CLOSED[0] });
-      // Later, because the reason, where there is one, is reported after the end.
+      // Deferred, because the reason, if there is one, is reported after the end.
       setImmediate(() => this.#fail?.(closed));
     });
   }
@@ -199,7 +203,7 @@ class Connection {
     return this.#isOpen && !this.#isEnded;
   }
 
-  /** Connects, greets and logs in, unless that is done. */
+  /** Connects, sends EHLO and logs in, unless already done. */
   async open(login: { readonly user: string; readonly pass: string } | undefined): Promise<void> {
     if (this.#isOpen) return;
     await this.#run<void>((done) => this.#smtp.connect(done));
@@ -209,7 +213,7 @@ class Connection {
     this.#isOpen = true;
   }
 
-  /** Resolves with the relay's words after the final dot. */
+  /** Resolves with the relay's reply to the final dot. */
   async send(raw: Uint8Array, sender: string, recipient: string): Promise<string> {
     const bytes = Buffer.from(raw.buffer, raw.byteOffset, raw.byteLength);
     try {
@@ -223,7 +227,7 @@ class Connection {
     }
   }
 
-  /** Says goodbye where nothing is under way, and breaks off what is. */
+  /** Sends QUIT if the connection is idle. Otherwise aborts the pending operation. */
   close(): void {
     if (this.#fail !== undefined) this.#fail(new Error("The attempt was broken off."));
     else if (this.isOpen) this.#smtp.quit();
@@ -240,18 +244,18 @@ class Connection {
   }
 }
 
-/** Whether the other side had closed the connection, so that a new one may do better. */
+/** Whether the peer had closed the connection, so that a new connection may succeed. */
 function isClosed(error: unknown): boolean {
   const { code = "", responseCode } = error as { code?: string; responseCode?: number };
   return responseCode === undefined ? CLOSED.includes(code) : responseCode === 421;
 }
 
 /**
- * The one translation from nodemailer's errors. A reply after DATA is about the mail, as is a
- * refusal of its size in the reply to MAIL. A 5xx among these is final; 503 says that the session
- * was out of step. A connection that ends without a reply is the neighbour's failure, but not while
- * the mail is on its way: there may be mails that a filter breaks at. A 421 is the neighbour's at
- * any time (RFC 5321 section 3.8).
+ * The only mapping from nodemailer's errors. A reply after DATA is about the mail, as is a refusal
+ * of its size in the reply to MAIL. A 5xx among these is permanent; 503 means that the session was
+ * out of sequence. A connection that ends without a reply is a failure of the neighbour, except
+ * during the transfer of the mail: a filter may break the connection because of the content. A 421
+ * is always a failure of the neighbour (RFC 5321 section 3.8).
  */
 export function outcomeOf(error: unknown): Outcome {
   if (!(error instanceof Error)) {
@@ -275,7 +279,7 @@ interface SmtpError {
   readonly code?: string;
   readonly responseCode?: number;
   readonly command?: string;
-  /** Set here: the relay had said 354 and nothing since. */
+  /** Set by this file: the relay has replied 354 and nothing since. */
   readonly isInData?: boolean;
 }
 

@@ -1,9 +1,9 @@
 /**
- * A wait that can be cut short: `wait` ends when the time is over or somebody rings, and a ring
- * that came while nobody waited ends the next wait at once, so that no wake-up is lost.
+ * An interruptible wait. `wait` ends when the time is over or `ring` is called. A ring without a
+ * waiter ends the next wait at once, so that no wake-up is lost.
  */
 
-/** setTimeout takes no more than 2^31-1 ms; whoever waits looks at the time again anyway. */
+/** The maximum delay of setTimeout is 2^31-1 ms. A caller checks the time again after any wait. */
 const LONGEST_MS = 2 ** 31 - 1;
 
 export class Wakeup {
@@ -15,7 +15,7 @@ export class Wakeup {
     this.#wake?.();
   }
 
-  /** Waits `ms` milliseconds, or for a ring alone when Infinity. */
+  /** Waits `ms` milliseconds or until `ring`. Infinity waits for `ring` only. */
   async wait(ms: number): Promise<void> {
     if (!this.#rung) {
       await new Promise<void>((resolve) => {

@@ -1,6 +1,6 @@
 /**
- * How hard servers are followed, as numbers with their reasons. The door takes them as a parameter,
- * so that a test need not wait for hours.
+ * Limits and delays for following servers, with their reasons. The door takes them as a parameter,
+ * so that tests need not wait for hours.
  */
 
 import type { QuestionLimits } from "../intake/hashquery-client.js";
@@ -12,31 +12,33 @@ const MINUTE_MS = 60_000;
 export interface FollowLimits {
   readonly session: SessionLimits;
   readonly question: QuestionLimits;
-  /** Delays after a session or a question that failed; the first session is tried at once. */
+  /** Delays after a failed session or query. The first session is tried at once. */
   readonly retry: Schedule;
-  /** Delays before a key that did not come is asked for again. */
+  /** Delays before a missing key is requested again. */
   readonly missing: Schedule;
-  /** How long a key waits at which a question for it alone failed. */
+  /** Delay before a key is requested again after a query for it alone failed. */
   readonly singleMs: number;
-  /** How often such a key is asked for. */
+  /** Maximum number of requests for such a key. */
   readonly tries: number;
-  /** In a question for so few, the size of the answer is not why a key is missing. */
+  /** If a query is for this few keys, the size of the response does not explain a missing key. */
   readonly fewKeys: number;
-  /** Changes of the tree in one commit: 20 ms. */
+  /** Number of tree changes in one commit. A commit takes 20 ms. */
   readonly changes: number;
-  /** MD5s in one commit. */
+  /** Number of MD5s in one commit. */
   readonly elements: number;
-  /** Keys that wait to be fetched and beyond which no more are looked for. */
+  /** Number of keys waiting to be fetched above which no more are searched for. */
   readonly wanted: number;
-  /** Sessions in a row that are done and not whole, after which that is reported. */
+  /**
+   * Number of consecutive sessions that end as done but not whole, after which this is reported.
+   */
   readonly unevenSessions: number;
-  /** How long it rests when the log is in trouble. */
+  /** Delay after a failure of the log. */
   readonly troubleMs: number;
 }
 
 export const FOLLOW_LIMITS: FollowLimits = {
   session: SESSION_LIMITS,
-  // The largest keys of the network have more; the gateway takes none of them.
+  // The largest keys of the network exceed this. The gateway does not accept them.
   question: { requestMs: 2 * MINUTE_MS, octets: 16 * 1024 * 1024 },
   retry: [2000, 5000, 10_000, 30_000, MINUTE_MS],
   missing: [2000, 5000, 30_000, 5 * MINUTE_MS],

@@ -1,8 +1,8 @@
 /**
- * Follows one server by recon: sessions at the interval `poll`, and hashqueries for the keys that
- * are new. What a session learns is stored in a few commits. A fetched key enters like any whole
- * key, cut to its news, so a key that the gateway itself delivered to the server costs one
- * hashquery. After failures the follower waits longer; it never gives up.
+ * Follows one server by recon: sessions at the interval `poll`, and hashqueries for new keys. The
+ * results of a session are stored in a few commits. A fetched key is processed like any whole key
+ * and reduced to its news, so a key that the gateway itself delivered to the server costs one
+ * hashquery. The follower waits longer after failures, and never gives up.
  */
 import { connect, type Socket } from "node:net";
 import type { Clock } from "../clock.js";
@@ -23,9 +23,9 @@ import { delayMs, type Schedule } from "../schedule.js";
 import type { FollowLimits } from "./follow-limits.js";
 import { brokenRemedy, refusalRemedy } from "./remedy.js";
 
-/** Who a server is to the rest of the gateway, so that nothing is echoed to it. */
+/** How the rest of the gateway identifies a server, so that nothing is echoed to it. */
 export interface FollowedAs {
-  /** The name of the neighbour that it is, or its address. */
+  /** The name of the corresponding neighbour, or the server's address. */
   readonly name: string;
   readonly mail: string | undefined;
   /** Addresses of other neighbours that are the same server. */
@@ -35,24 +35,24 @@ export interface FollowedAs {
 export interface FollowerStatus {
   readonly server: string;
   readonly hkp: string;
-  /** Neighbour that it counts as; its own address when it is none. */
+  /** The neighbour that the server counts as, or the server's own address. */
   readonly neighbour: string;
-  /** "first": its keys are being learnt; "up": it is followed. */
+  /** "first": its keys are being collected. "up": it is followed. */
   readonly state: "first" | "up" | "down";
-  /** Why it is down, or why no keys come. */
+  /** Why it is down, or why keys cannot be fetched. */
   readonly problem: string | undefined;
-  /** What the operator can do about it. */
+  /** What the operator can do about the problem. */
   readonly remedy: string | undefined;
-  /** Keys that it says it has; undefined before the first session. */
+  /** Number of keys that the server claims to have. Undefined before the first session. */
   readonly keys: number | undefined;
-  /** Keys that are to be fetched, without those of `start = "all"`. */
+  /** Number of keys to be fetched, without those of `start = "all"`. */
   readonly wanted: number;
   readonly filters: string | undefined;
   readonly sessions: number;
   readonly fetched: number;
   readonly octetsIn: number;
   readonly octetsOut: number;
-  /** Milliseconds since 1970 of the last session that was whole; 0 for never. */
+  /** Time of the last whole session, milliseconds since 1970; 0 if none. */
   readonly wholeAt: number;
 }
 
@@ -67,7 +67,7 @@ interface Ended {
   readonly isWhole: boolean;
 }
 
-/** What a follower uses of the log. */
+/** The parts of the log that a follower uses. */
 export type FollowerLog = Pick<UpdateLog, "recon">;
 
 export interface FollowerComponents {
@@ -105,9 +105,9 @@ export class Follower {
   #size: number | undefined;
   #failures = 0;
   #fetchFailures = 0;
-  /** Sessions in a row that said they are done and were not whole. */
+  /** Number of consecutive sessions that ended as done but were not whole. */
   #uneven = 0;
-  /** What keeps sessions from being whole, and keys from coming, once it was reported. */
+  /** The reported problems of sessions and of queries. */
   #trouble: Obstacle | undefined;
   #fetchTrouble: Obstacle | undefined;
   #isCrawled = false;
@@ -140,7 +140,7 @@ export class Follower {
     this.#fetching = this.#fetch();
   }
 
-  /** Ends the session and the question under way; both are made again after the next start. */
+  /** Aborts the current session and query. Both are repeated after the next start. */
   async stop(): Promise<void> {
     this.#broken.abort(new Error("The gateway stops."));
     this.#wakeFetch?.();
@@ -177,7 +177,7 @@ export class Follower {
         const { id, isCrawled } = this.#log.recon.server(this.#settings.name);
         this.#isCrawled = isCrawled;
         this.#wanted = this.#log.recon.waiting(id);
-        // What is known to be missing is fetched first.
+        // Known missing keys are fetched first.
         if (this.#wanted < this.#limits.wanted) {
           waitMs = this.#settle(await this.#session(id, isCrawled), id);
         }
@@ -190,7 +190,7 @@ export class Follower {
     }
   }
 
-  /** Books how a session ended; returns how long to wait for the next one. */
+  /** Records the end of a session. Returns the delay before the next one. */
   #settle({ why, words, isWhole }: Ended, id: number): number {
     const { name: server, pollMs, start } = this.#settings;
     if (this.#isStopping) return 0;
@@ -218,14 +218,15 @@ export class Follower {
       }
       return isWhole ? pollMs : Math.min(pollMs * Math.max(1, this.#uneven), 60_000);
     }
-    // A server that is at work lets us in at the next poll.
+    // A busy server may accept the session at the next poll.
     if (why === "busy") return pollMs;
     const { retry } = this.#limits;
     const schedule: Schedule = [pollMs, ...retry.map((ms) => Math.max(ms, pollMs))];
     const waitMs = delayMs(schedule, this.#failures, this.#clock.random());
     this.#failures += 1;
     const isRefused = why === "refused";
-    // A session that breaks once is no news: a server that restarts, or a short time-out of it.
+    // A single broken session is not reported: the server may be restarting, or has a short
+    // time-out.
     const isNews = this.#trouble?.problem !== words && (isRefused || this.#failures > 1);
     if (!isNews) return waitMs;
     this.#isUp = false;
@@ -239,7 +240,7 @@ export class Follower {
     return waitMs;
   }
 
-  /** One session, to its end. Rejects with `Trouble` when the log fails. */
+  /** Runs one session to its end. Rejects with `Trouble` if the log fails. */
   #session(id: number, isCrawled: boolean): Promise<Ended> {
     const { server, start, name } = this.#settings;
     const fresh: Fresh = isCrawled ? "fetch" : start === "all" ? "later" : "note";
@@ -337,7 +338,7 @@ export class Follower {
     }
   }
 
-  /** Asks for one batch; returns how long there is nothing more to do. */
+  /** Requests one batch of keys. Returns the delay until the next batch. */
   async #fetchSome(): Promise<number> {
     const { recon } = this.#log;
     const { id } = recon.server(this.#settings.name);
@@ -400,8 +401,8 @@ export class Follower {
   }
 
   /**
-   * A question without an answer: its keys go behind the others, so that one at which the server
-   * fails does not hold them up. Returns how long the server is left alone.
+   * Handles a failed query. Its keys are queued behind the others, so that a key that makes the
+   * server fail does not block them. Returns the delay before the next query.
    */
   #failed(
     id: number,
@@ -433,8 +434,9 @@ export class Follower {
   }
 
   /**
-   * Keys that did not come. A server may limit an answer, so a key counts as missing only where
-   * nothing came or few were asked for. One that it has no more disappears with the next session.
+   * Handles keys that were not returned. A server may limit the size of a response, so a key counts
+   * as missing only if no key was returned or few were requested. A key that the server has removed
+   * disappears with the next session.
    */
   #missing(id: number, missing: readonly WantedKey[], asked: number, someCame: boolean): void {
     const { tries, missing: schedule, fewKeys } = this.#limits;
@@ -470,7 +472,7 @@ export class Follower {
     this.#log.recon.settle(id, md5s);
   }
 
-  /** Into the log. Rejects with `Trouble`. */
+  /** Appends a key to the log. Rejects with `Trouble`. */
   async #take({ key }: FetchedKey): Promise<void> {
     const { name, mail, trail } = this.#as;
     try {
@@ -491,13 +493,13 @@ export class Follower {
     }
   }
 
-  /** There may be something to fetch. */
+  /** Signals that there may be keys to fetch. */
   #ring(): void {
     this.#rung = true;
     this.#wakeFetch?.();
   }
 
-  /** Waits until there is something to fetch, at most `ms`. */
+  /** Waits at most `ms` until there may be keys to fetch. */
   async #idle(ms: number): Promise<void> {
     if (!this.#rung && !this.#isStopping) {
       await new Promise<void>((resolve) => {
@@ -527,9 +529,9 @@ export class Follower {
   }
 }
 
-/** Keys that are read at once; what arrives together is stored together. */
+/** Number of keys processed at once. Keys that arrive together are stored together. */
 const AT_ONCE = 16;
-/** Nothing waits for longer without looking again. */
+/** Maximum wait before the state is checked again. */
 const LONGEST_MS = 60_000;
 
 function wordsOf(error: Error): string {

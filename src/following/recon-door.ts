@@ -1,7 +1,7 @@
 /**
- * The recon door: one follower for each [[recon]] server. A server with the HKP address (host and
- * port) of the local keyserver or of a neighbour counts as that one: what comes from it is not sent
- * to it, and what was sent to it and comes back is known.
+ * Runs one follower for each [[recon]] server. A server with the HKP address (host and port) of the
+ * local keyserver or of a neighbour counts as that one: keys received from it are not sent to it,
+ * and keys that were sent to it and return are recognised.
  */
 import type { Clock } from "../clock.js";
 import type { Config, ReconServerSettings } from "../config/config.js";
@@ -13,7 +13,7 @@ import { domainOf } from "../mail-address.js";
 import { FOLLOW_LIMITS, type FollowLimits } from "./follow-limits.js";
 import { type FollowedAs, Follower, type FollowerLog, type FollowerStatus } from "./follower.js";
 
-/** The local keyserver, when it can be followed. */
+/** The local keyserver, if it can be followed. */
 interface LocalKeyserver {
   readonly name: string;
   readonly mail: string | undefined;
@@ -68,8 +68,8 @@ export class ReconDoor {
 }
 
 /**
- * The neighbour that a server counts as. When several neighbours have its address, the others are
- * added to the trail of what it sends.
+ * Returns the neighbour that a server counts as. If several neighbours have its address, the others
+ * are added to the trail of the keys received from it.
  */
 export function followedAs(
   { name, hkp }: ReconServerSettings,
@@ -93,7 +93,7 @@ export function followedAs(
   return { name: first.name, mail: first.mail, trail };
 }
 
-/** Host and port of a URL. All names of this host are one. */
+/** Host and port of a URL. All names of the local host are treated as equal. */
 function hostOf(url: string): string {
   const { hostname, port, protocol } = new URL(url);
   const host = plainHost(hostname.replace(/^\[|\]$/g, ""));

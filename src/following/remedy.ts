@@ -1,9 +1,9 @@
 /**
- * What the operator can do when a server cannot be followed. The remedy is chosen by the text of
- * its refusal, or by the way in which the connection ended. Pure.
+ * Selects a remedy for the operator if a server cannot be followed. The choice depends on the text
+ * of the refusal, or on how the connection ended. Pure.
  */
 
-/** Words of a server that refuses the session, as a remedy. */
+/** Returns the remedy for the text with which a server refused the session. */
 export function refusalRemedy(words: string): string {
   if (/filter/i.test(words)) {
     return "Its filters are other ones than it announces: restart it, or correct its filters.";
@@ -15,12 +15,15 @@ export function refusalRemedy(words: string): string {
   return `Look into its log for the reason. ${MEMBERSHIP}`;
 }
 
-/** For a server that does not know the gateway: it closes the connection without a message. */
+/**
+ * The remedy for a server that does not know the gateway and closes the connection without a
+ * message.
+ */
 export const MEMBERSHIP =
   "Allow the gateway's address: a line in SKS's membership file, or allowCIDRs or a [partner] of " +
   "Hockeypuck's [hockeypuck.conflux.recon].";
 
-/** Words of the session or of the system about a connection, as a remedy. */
+/** Returns the remedy for a connection problem that the session or the system reported. */
 export function brokenRemedy(words: string): string {
   if (/closed the connection (before|after)/.test(words)) return MEMBERSHIP;
   if (/ECONNREFUSED/.test(words)) {

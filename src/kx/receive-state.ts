@@ -9,9 +9,10 @@
  *     3.1) would lose each update whose connection ended between IHAVE and UPDATE.
  *  2. After the greeting the numbers from the cursor on are listed, including the cursor itself.
  *     The same hash at the cursor means the same log. So does no entry, since the peer may
- *     withhold it, when the window below the cursor shows nothing unknown. Another hash, or a
- *     newest number below the cursor, means that the numbers wrapped or that the log was replaced:
- *     the cursor is dropped and all available numbers are listed, at most once in 10 minutes.
+ *     withhold it, if the window below the cursor shows nothing unknown; it is listed a minute
+ *     later. Another hash, or a newest number below the cursor, means that the numbers wrapped or
+ *     that the log was replaced: the cursor is dropped and all available numbers are listed, at
+ *     most once in 10 minutes.
  *  3. Numbers are listed forwards in windows of 1000. Without a cursor the start is unknown, so
  *     windows are searched backwards from the newest announced number until one is empty, and
  *     listed forwards from there. Numbers wrap from 2^31-1 to 0, so a search that finds the
@@ -88,6 +89,8 @@ export class ReceiveState {
   readonly #identity = new LogIdentity();
   /** Nothing has been listed since the greeting. */
   #isUnproven = false;
+  /** The entry at this number was not listed; the window below it is listed at the time `at`. */
+  #unproven: { readonly number: number; readonly at: number } | undefined;
   /** Where the current search started. */
   #searchedFrom = 0;
   /** The lowest position in doubt (rule 6). */
@@ -224,6 +227,7 @@ export class ReceiveState {
     if (listing.purpose === "forwards") this.#listedForwards(listing, sorted, now, outputs);
     else if (listing.purpose === "search") this.#listedSearch(sorted, now, outputs);
     else if (listing.purpose === "identity") this.#listedIdentity(listing, sorted, now, outputs);
+    else if (listing.purpose === "proof") this.#listedProof(sorted, now, outputs);
     this.#advance(outputs);
     return this.#continue(now, outputs);
   }
@@ -297,9 +301,12 @@ export class ReceiveState {
 
   nextAt(): number | undefined {
     if (!this.#connected || this.#listing !== undefined) return undefined;
-    const next = this.#identity.isAsked
-      ? this.#retryAt
-      : Math.max(Math.min(this.#nextListingAt(), this.#nextDoubtAt()), this.#retryAt);
+    const due = Math.min(
+      this.#nextListingAt(),
+      this.#nextDoubtAt(),
+      this.#unproven?.at ?? Infinity,
+    );
+    const next = this.#identity.isAsked ? this.#retryAt : Math.max(due, this.#retryAt);
     return next === Infinity ? undefined : next;
   }
 
@@ -327,6 +334,13 @@ export class ReceiveState {
       else if (this.#identity.isKnown) this.#goBack(now);
     }
     if (this.#identity.isAsked && this.#askIdentity(outputs)) return outputs;
+    if (this.#unproven !== undefined && now >= this.#unproven.at) {
+      const { number: high } = this.#unproven;
+      const low = Math.max(0, high - RECEIVE_LIMITS.window + 1);
+      this.#unproven = undefined;
+      this.#request({ low, high, purpose: "proof" }, outputs);
+      return outputs;
+    }
     if (now < this.#nextListingAt()) return outputs;
     const window = this.#search?.window;
     if (window !== undefined) this.#request({ ...window, purpose: "search" }, outputs);
@@ -351,7 +365,9 @@ export class ReceiveState {
     const there = listed.find(({ position }) => position === low)?.announcement.hash;
     if (expected && there && there !== expected) return this.#reset("other-log", now, outputs);
     // The entry at the cursor is withheld or gone, which says nothing about the log.
-    if (this.#isUnproven && expected && !there) this.#identity.ask(false);
+    if (this.#isUnproven && expected && !there) {
+      this.#unproven = { number: numberAt(low), at: now + RECEIVE_LIMITS.relistMs };
+    }
     this.#isUnproven = false;
     // A peer always lists its newest update, so an empty answer contradicts the known number.
     if (expected && listed.length === 0) this.#identity.contradict();
@@ -399,14 +415,22 @@ export class ReceiveState {
     if (shown === undefined && this.#cursor?.number === high && !this.#identity.needsProof) {
       const first = Math.max(0, high - RECEIVE_LIMITS.window + 1);
       if (low > first) return this.#request({ ...listing, low: first }, outputs);
-      // All below the cursor is known, or was given up: else the cursor is not of this log.
-      const isOther = listed.some(({ announcement }) => !this.#known(announcement));
-      if (isOther) return this.#reset("other-log", now, outputs);
+      if (this.#isOther(listed)) return this.#reset("other-log", now, outputs);
     }
     if (expected !== undefined && !this.#identity.judge(expected, shown)) {
       return this.#reset(shown === undefined ? "wrapped" : "other-log", now, outputs);
     }
     if (this.#doubt === undefined) this.#doubtAt = now + RECEIVE_LIMITS.relistMs;
+  }
+
+  /** Rule 2: the window below a cursor of which the entry was not listed. */
+  #listedProof(listed: readonly Listed[], now: number, outputs: ReceiveOutput[]): void {
+    if (this.#isOther(listed)) this.#reset("other-log", now, outputs);
+  }
+
+  /** All below a cursor is known or was given up; otherwise the cursor is of another log. */
+  #isOther(listed: readonly Listed[]): boolean {
+    return listed.some(({ announcement }) => !this.#known(announcement));
   }
 
   #startSearch(from: number, floor: number, outputs: ReceiveOutput[]): void {
@@ -536,6 +560,7 @@ export class ReceiveState {
     this.#search = undefined;
     this.#doubt = undefined;
     this.#isUnproven = false;
+    this.#unproven = undefined;
     this.#identity.settle();
   }
 }

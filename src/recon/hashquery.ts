@@ -1,17 +1,17 @@
 /**
- * The question and the answer of POST /pks/hashquery. The question is a count, then each MD5 after
- * its length. The answer is a count, then each key after its length, then CRLF. Keys in the answer
- * have no names, so the caller compares their digests. Pure.
+ * Encodes the request and decodes the response of POST /pks/hashquery. The request is a count, then
+ * each MD5 preceded by its length. The response is a count, then each key preceded by its length,
+ * then CRLF. Keys in the response are not labelled, so the caller compares their digests. Pure.
  */
 import { MD5_OCTETS, ReconFault } from "./wire.js";
 
-/** MD5s in one question: Hockeypuck answers no more. */
+/** Maximum number of MD5s in one request: Hockeypuck answers no more. */
 export const MAX_ASKED = 100;
 
 /** Octets that may follow the last key. */
 const TAIL_OCTETS = 2;
 
-/** The body of a question for keys. */
+/** Encodes the body of a request for keys. */
 export function encodeQuestion(md5s: readonly Uint8Array[]): Buffer {
   const body = Buffer.alloc(4 + md5s.length * (4 + MD5_OCTETS));
   body.writeUInt32BE(md5s.length);
@@ -23,7 +23,7 @@ export function encodeQuestion(md5s: readonly Uint8Array[]): Buffer {
   return body;
 }
 
-/** The keys of an answer to a question for `asked` keys. Throws ReconFault. */
+/** Returns the keys in the response to a request for `asked` keys. Throws ReconFault. */
 export function readAnswer(body: Uint8Array, asked: number): Uint8Array[] {
   const view = new DataView(body.buffer, body.byteOffset, body.byteLength);
   if (body.length < 4) throw new ReconFault("an answer without a count");

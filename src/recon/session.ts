@@ -1,19 +1,18 @@
 /**
- * One session with a server that is followed by recon, as a pure machine: octets and the time go
- * in, outputs come out, and the driver performs them in order.
+ * One session with a server that is followed by recon, as a pure state machine: the inputs are
+ * octets and the time, and the driver performs the outputs in order.
  *
- *  1. The server sends its configuration. It gets the same one back, so that filters and
- *     parameters agree, and both say that it passed.
- *  2. The server plays the reconciling side. It sends a node of its prefix tree as samples of its
- *     polynomial, or all elements of a small one. A mark (a hash of count and samples) stands for
- *     the set of a node: when it is the one that is stored, the node has not changed.
- *  3. A node that has not changed, and a list, are answered with no elements; a node that changed
- *     with "sync failed", and its children follow. Answers are sent when the server flushes.
- *  4. A node gets its mark when all its children came and their counts add up to its own. A session
- *     that breaks in the middle leaves the rest without marks, and the next one goes there again.
- *
- * Every prefix is taken once, and only below a node that was answered with "sync failed". So a
- * session ends with the tree, whatever a server says of its counts.
+ * 1. The server sends its configuration. The gateway returns the same one, so that filters and
+ *    parameters agree, and both sides report "passed".
+ * 2. The server reconciles. It sends a node of its prefix tree as samples of its polynomial, or all
+ *    elements of a small node. A mark (a hash of count and samples) identifies the set of a node:
+ *    if it equals the stored mark, the node has not changed.
+ * 3. The reply to an unchanged node or a list is an empty set of elements. The reply to a changed
+ *    node is "sync failed", and its children follow. Replies are sent when the server flushes.
+ * 4. A node gets its mark when all its children have arrived and their counts add up to its own. An
+ *    aborted session leaves the other nodes without marks, and the next session visits them again.
+ * 5. Each prefix is accepted once, and only below a node that was answered with "sync failed". A
+ *    session therefore ends with the tree, whatever counts the server sends.
  */
 import { createHash } from "node:crypto";
 import {
@@ -32,21 +31,22 @@ import {
   SYNC_FAIL,
 } from "./wire.js";
 
-/** Stands for the set of a node: 16 octets. */
+/** Identifies the set of a node. 16 octets. */
 export type NodeMark = Buffer;
 
-/** What a session tells of the server's tree, to be stored in this order. */
+/** Changes of the server's tree that a session reports. They are stored in this order. */
 export type TreeChange =
-  /** Exactly these MD5s are under the prefix. */
+  /** The MD5s under the prefix are exactly these. */
   | { readonly kind: "list"; readonly prefix: string; readonly md5s: readonly Uint8Array[] }
-  /** The set of the node changed; what is stored of it holds no more. */
+  /** The set of the node changed. Its stored mark is invalid. */
   | { readonly kind: "changed"; readonly prefix: string }
-  /** What is stored below the prefix is the set that the mark stands for. */
+  /** The set stored below the prefix is the one that the mark identifies. */
   | { readonly kind: "known"; readonly prefix: string; readonly mark: NodeMark };
 
 /**
- * Why a session ended. "done": the server said so; "refused": by its configuration; "busy": it has
- * no time now; "broken": the connection; "slow": a limit of time; "fault": what it sent.
+ * Why a session ended. "done": the server ended it normally. "refused": the server rejected the
+ * configuration. "busy": the server has no time now. "broken": the connection failed. "slow": a
+ * time limit was exceeded. "fault": the server sent invalid data.
  */
 export type Ending = "done" | "refused" | "busy" | "broken" | "slow" | "fault";
 
@@ -58,22 +58,22 @@ export type SessionOutput =
       readonly kind: "end";
       readonly why: Ending;
       readonly words: string;
-      /** Whether all of the server's tree is known now. */
+      /** Whether the complete tree of the server is now known. */
       readonly isWhole: boolean;
     };
 
 export interface SessionLimits {
   /** From the start to the status of the configuration. */
   readonly greetingMs: number;
-  /** Without an octet; a server reads its disk meanwhile. */
+  /** Maximum time without an octet. A server reads its disk meanwhile. */
   readonly silenceMs: number;
-  /** A whole session; what is left is for the next one. */
+  /** Maximum time of a session. The next session does the rest. */
   readonly sessionMs: number;
-  /** Nodes that are waited for or open; a tree of 7 million keys has 90,000 inner ones. */
+  /** Maximum number of expected and open nodes. A tree of 7 million keys has 90,000 inner nodes. */
   readonly nodes: number;
-  /** Answers that wait for a flush; servers flush after 100. */
+  /** Maximum number of replies that wait for a flush. Servers flush after 100. */
   readonly answers: number;
-  /** Keys that a server may say it has. */
+  /** Maximum number of keys that a server may claim to have. */
   readonly keys: number;
 }
 
@@ -86,19 +86,19 @@ export const SESSION_LIMITS: SessionLimits = {
   keys: 20_000_000,
 };
 
-/** A node whose children are on their way. */
+/** A node whose children are expected. */
 interface OpenNode {
   readonly mark: NodeMark;
   readonly size: number;
-  /** Children that did not come yet. */
+  /** Number of children that have not arrived yet. */
   left: number;
-  /** Sum of the counts of those that came. */
+  /** Sum of the counts of the children that have arrived. */
   sum: number;
-  /** Whether all that came are known. */
+  /** Whether all children that have arrived are known. */
   isKnown: boolean;
 }
 
-/** Statuses of Hockeypuck and SKS that pass by themselves. */
+/** Texts of Hockeypuck and SKS for temporary conditions. */
 const BUSY = /not available|mutating|busy|sync in progress/i;
 
 export class ReconSession {
@@ -109,7 +109,7 @@ export class ReconSession {
   #heardAt: number;
   #config: ReconConfig | undefined;
   #state: "config" | "status" | "reason" | "tree" | "ended" = "config";
-  /** Prefixes that may come. */
+  /** Prefixes that the server may send next. */
   readonly #awaited = new Set<string>([""]);
   readonly #open = new Map<string, OpenNode>();
   #answers: Uint8Array[] = [];
@@ -118,7 +118,7 @@ export class ReconSession {
   #size: number | undefined;
   #outputs: SessionOutput[] = [];
 
-  /** `marks` says what is stored of a node, `now` is in ms of a clock that never goes back. */
+  /** `marks` returns the stored mark of a node. `now` is in ms of a monotonic clock. */
   constructor(
     marks: (prefix: string) => NodeMark | undefined,
     now: number,
@@ -130,7 +130,7 @@ export class ReconSession {
     this.#heardAt = now;
   }
 
-  /** What the server says it has; undefined before it did. */
+  /** Number of keys that the server claims to have. Undefined until it is received. */
   get size(): number | undefined {
     return this.#size;
   }
@@ -147,7 +147,7 @@ export class ReconSession {
     return this.#drain();
   }
 
-  /** When `tick` has something to say, if nothing comes before. */
+  /** When `tick` must be called if no data arrives before. */
   deadline(): number {
     const { greetingMs, silenceMs, sessionMs } = this.#limits;
     const begun = this.#state === "tree" ? sessionMs : greetingMs;
@@ -162,7 +162,7 @@ export class ReconSession {
     return this.#drain();
   }
 
-  /** The connection is closed; `problem` is the system's error, if there was one. */
+  /** The connection is closed. `problem` is the system error, if there was one. */
   closed(problem?: string): SessionOutput[] {
     if (this.#state === "ended") return [];
     const when = {
@@ -219,7 +219,7 @@ export class ReconSession {
         return this.#list(message.prefix, message.elements);
       case "flush":
         if (this.#answers.length === 0) return;
-        // One write: Hockeypuck gives up a read that brings half of an answer.
+        // A single write: Hockeypuck aborts a read that returns a partial reply.
         this.#outputs.push({ kind: "send", octets: Buffer.concat(this.#answers.splice(0)) });
         return;
       case "done":
@@ -272,7 +272,7 @@ export class ReconSession {
     this.#close(prefix, md5s.length, true);
   }
 
-  /** A prefix is taken once, below a node that is open. The first one is the root. */
+  /** Accepts each prefix once, below an open node. The first prefix is the root. */
   #came(prefix: string, size: number): ReconConfig {
     const config = this.#config;
     if (config === undefined) throw new ReconFault("a node before its configuration");
@@ -291,7 +291,7 @@ export class ReconSession {
     }
   }
 
-  /** All of a node came. The marks of its parents follow from that. */
+  /** A node is complete. This determines the marks of its parents. */
   #close(prefix: string, size: number, isKnown: boolean): void {
     if (prefix === "") {
       this.#isWhole = isKnown;
@@ -317,7 +317,7 @@ export class ReconSession {
   }
 }
 
-/** The set of a node as 16 octets; other parameters make other marks. */
+/** Hashes the set of a node to 16 octets. Other parameters give other marks. */
 function markOf(bitQuantum: number, size: number, samples: Uint8Array): NodeMark {
   const hash = createHash("sha256").update(`${bitQuantum} ${size} `).update(samples).digest();
   return hash.subarray(0, 16);

@@ -1,14 +1,14 @@
 /**
- * Recon on the wire, both ways: frames, and the messages in them (SKS `reconMessages`, Hockeypuck
- * `conflux/recon`). Integers have 32 bits, big-endian. A frame is its length and its octets. A
- * message is a frame that begins with a type octet; the status of the configuration is a frame
- * without one. Every length and count is checked against the frame that it is in.
+ * The wire format of recon, in both directions: frames and the messages in them (SKS
+ * `reconMessages`, Hockeypuck `conflux/recon`). Integers have 32 bits, big-endian. A frame is its
+ * length followed by its octets. A message is a frame that begins with a type octet. The status of
+ * the configuration is a frame without a type. Every length and count is checked against its frame.
  */
 
-/** Why a server's octets cannot be understood, in words for the operator. */
+/** Why data of a server is invalid, in words for the operator. */
 export class ReconFault extends Error {}
 
-/** The types that a server sends to a client, and the answers to them. */
+/** The message types that a server sends to a client, and the types of the replies. */
 const TYPE = {
   poly: 0,
   full: 1,
@@ -20,56 +20,59 @@ const TYPE = {
   config: 10,
 } as const;
 
-/** SKS and Hockeypuck write elements of their field little-endian into as many octets. */
+/** SKS and Hockeypuck encode elements of their field little-endian in this number of octets. */
 export const ELEMENT_OCTETS = 17;
-/** An element of a set is an MD5; the octet behind it is zero. */
+/** An element of a set is an MD5 followed by a zero octet. */
 export const MD5_OCTETS = 16;
 
-/** Longest frame: 60,000 elements. A leaf has 50, a configuration some 200 octets. */
+/**
+ * Maximum length of a frame: 60,000 elements. A leaf has 50 elements, a configuration some 200
+ * octets.
+ */
 export const MAX_FRAME = 1024 * 1024;
-/** Entries of a configuration; a server sends five or six. */
+/** Maximum number of entries in a configuration. A server sends five or six. */
 const MAX_ENTRIES = 64;
-/** Longest name, value or text that is kept of a server. */
+/** Maximum length of a name, value or text of a server. */
 const MAX_TEXT = 4096;
-/** Bits of the tree's deepest prefix: those of an MD5. */
+/** Maximum length of a prefix in bits: the length of an MD5. */
 export const MAX_BITS = 128;
 
 /** The order of the field, little-endian. */
 const ORDER = littleEndian(530512889551602322505127520352579437339n);
 
-/** What a server says of itself. */
+/** The configuration that a server announces. */
 export interface ReconConfig {
   readonly version: string;
-  /** How many bits of an MD5 choose a child of a node. */
+  /** Number of bits of an MD5 that select a child of a node. */
   readonly bitQuantum: number;
   /** One less than the number of samples of a node. */
   readonly mbar: number;
   /** Names of filters, separated by commas. */
   readonly filters: string;
-  /** The message as it came, to be sent back. */
+  /** The message as received, to be sent back. */
   readonly message: Uint8Array;
 }
 
 export type ReconMessage =
-  /** What the server has under `prefix`, as a count and samples of its polynomial. */
+  /** The server's set under `prefix`, as a count and samples of its polynomial. */
   | {
       readonly type: "poly";
       readonly prefix: string;
       readonly size: number;
       readonly samples: Uint8Array;
     }
-  /** All that the server has under `prefix`. */
+  /** The server's complete set under `prefix`. */
   | { readonly type: "full"; readonly prefix: string; readonly elements: readonly Uint8Array[] }
   | { readonly type: "flush" }
   | { readonly type: "done" }
   | { readonly type: "error"; readonly words: string }
   | { readonly type: "config"; readonly config: ReconConfig };
 
-/** Cuts a stream into frames. Keeps no more than one frame that is not complete. */
+/** Splits a stream into frames. Buffers at most one incomplete frame. */
 export class Frames {
   #rest: Uint8Array = new Uint8Array(0);
 
-  /** The frames that `data` completes. Throws ReconFault for a frame that is too long. */
+  /** Returns the frames that `data` completes. Throws ReconFault for a frame that is too long. */
   take(data: Uint8Array): Uint8Array[] {
     const all = this.#rest.length === 0 ? data : Buffer.concat([this.#rest, data]);
     const view = new DataView(all.buffer, all.byteOffset, all.byteLength);
@@ -87,7 +90,7 @@ export class Frames {
   }
 }
 
-/** Reads the message in a frame. Throws ReconFault. */
+/** Parses the message in a frame. Throws ReconFault. */
 export function readMessage(frame: Uint8Array): ReconMessage {
   const octets = new Octets(frame);
   const type = octets.octet();
@@ -128,12 +131,12 @@ function bodyOf(type: number, octets: Octets, frame: Uint8Array): ReconMessage {
   }
 }
 
-/** Text of a frame without a type, as the status is. */
+/** Returns the text of a frame without a type, such as the status. */
 export function readText(frame: Uint8Array): string {
   return textOf(frame);
 }
 
-/** A frame of these octets. */
+/** Builds a frame with these octets. */
 export function frameOf(octets: Uint8Array): Uint8Array {
   const frame = Buffer.alloc(4 + octets.length);
   frame.writeUInt32BE(octets.length);
@@ -141,14 +144,14 @@ export function frameOf(octets: Uint8Array): Uint8Array {
   return frame;
 }
 
-/** "The configuration is taken." */
+/** "The configuration is accepted." */
 export const PASSED: Uint8Array = frameOf(Buffer.from("passed"));
-/** "There is nothing that you lack": elements, none. */
+/** "You lack nothing": an empty set of elements. */
 export const NOTHING: Uint8Array = frameOf(Buffer.from([TYPE.elements, 0, 0, 0, 0]));
-/** "The sets differ by too much": the children of the node follow. */
+/** "The sets differ by too much": the server then sends the children of the node. */
 export const SYNC_FAIL: Uint8Array = frameOf(Buffer.from([TYPE.syncFail]));
 
-/** The prefix of an MD5 as digits 0 and 1. */
+/** The prefix of an MD5, as digits 0 and 1. */
 export function prefixOf(md5: Uint8Array, bits: number): string {
   let prefix = "";
   for (let bit = 0; bit < bits; bit++) prefix += ((md5[bit >> 3] ?? 0) >> (7 - (bit & 7))) & 1;
@@ -164,7 +167,7 @@ export function isUnder(prefix: string, md5: Uint8Array): boolean {
   return true;
 }
 
-/** A count of bits, and the octets that hold them, the first bit highest. */
+/** Reads a bit count and the octets that hold the bits, most significant bit first. */
 function readPrefix(octets: Octets): string {
   const bits = octets.number();
   if (bits > MAX_BITS) throw new ReconFault(`a prefix of ${bits} bits`);
@@ -213,7 +216,7 @@ function littleEndian(value: bigint): Uint8Array {
   return octets;
 }
 
-/** What is shown to people: no control characters. */
+/** Replaces control characters, since the text is displayed. */
 function textOf(octets: Uint8Array): string {
   if (octets.length > MAX_TEXT) throw new ReconFault(`a text of ${octets.length} octets`);
   return Buffer.from(octets)
@@ -221,7 +224,7 @@ function textOf(octets: Uint8Array): string {
     .replace(/[^ -~]/g, "?");
 }
 
-/** Reads on within a frame. */
+/** A cursor over the octets of a frame. */
 class Octets {
   readonly #data: Uint8Array;
   readonly #view: DataView;
@@ -246,14 +249,14 @@ class Octets {
     return this.#view.getUint32(at);
   }
 
-  /** A count of things of `size` octets that follow. */
+  /** Reads the count of a list whose elements have `size` octets. */
   count(size: number): number {
     const count = this.number();
     if (count * size > this.left) throw new ReconFault(`${count} elements in ${this.left} octets`);
     return count;
   }
 
-  /** A length and as many octets. */
+  /** Reads a length and that number of octets. */
   string(): Uint8Array {
     return this.bytes(this.number());
   }

@@ -216,13 +216,14 @@ describe("kxgw doctor, with a server that is followed", () => {
     server.answering = (_, response) => void response.writeHead(500).end();
     for (const md5 of ["0".repeat(32), "1".repeat(32)]) server.tree.add(md5);
     await until(() => reports.some(({ event }) => event === "recon-down"));
+    const hkp = `http://127.0.0.1:${server.httpPort}`;
     expect(await doctor(file)).toEqual({
       code: 69,
       found: [
         {
           kind: "broken",
           problem: expect.stringMatching(`^${name} is not followed by recon: hashquery: .*500`),
-          remedy: `Check that http://127.0.0.1:${server.httpPort} is the HKP address of the same server.`,
+          remedy: `Check that ${hkp} is the HKP address of the same server.`,
         },
       ],
     });

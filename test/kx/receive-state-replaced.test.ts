@@ -48,7 +48,7 @@ describe("the peer withholds the number of the cursor", () => {
     const other = without(log(120, "other"), ...numbers);
     listener.greet(other);
     expect(settled(listener, other)).toEqual([120, 120 - numbers.length]);
-    expect(listener.said[0]).toBe("reset other-log");
+    expect(listener.said).toContain("reset other-log");
   });
 
   test("another log that greets on another connection", () => {
@@ -66,19 +66,19 @@ describe("the peer withholds the number of the cursor", () => {
     expect(settled(listener, other)).toEqual([120, 119]);
   });
 
-  test("the same log costs two more listings a connection, and none while it is open", () => {
+  test("the same log costs one more listing a connection, and none while it is open", () => {
     const peer = log(100);
     const listener = listening(peer);
     without(peer, 100).append(5);
     listener.greet(peer);
     expect(settled(listener, peer)).toEqual([105, 104]);
-    expect(listener.lists).toEqual(["100-1099", "99-100", "0-100"]);
+    expect(listener.lists).toEqual(["100-1099", "0-100"]);
     expect(listener.said.filter((one) => one.startsWith("reset"))).toEqual([]);
     without(peer, 105);
     peer.append(1);
     listener.take(listener.receiveState.probe(listener.now));
     listener.answerAll(peer).deliver();
-    expect(listener.lists.slice(3)).toEqual(["105-1104"]);
+    expect(listener.lists.slice(2)).toEqual(["105-1104"]);
   });
 });
 

@@ -60,7 +60,7 @@ describe("an honest server", () => {
     expect(server.questions).toEqual([[name]]);
   });
 
-  test("a change between two sessions of the first crawl is fetched, the others are not", async () => {
+  test("a change between two sessions of the first crawl is fetched, others are not", async () => {
     const fresh = Array.from({ length: 460 }, (_, n) => rsaUpdate(n).body);
     const server = await serverWith(fresh.slice(0, 400));
     server.lies = { breakAfter: 12 };

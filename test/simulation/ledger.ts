@@ -215,7 +215,9 @@ export class Ledger {
       const name = `${hash} to ${address}`;
       const { count, since } = this.#handed.get(name) ?? { count: 0, since: now };
       this.#handed.set(name, { count: count + 1, since });
-      const most = MAILS_AN_UPDATE + (MAILS_AN_HOUR * (now - since)) / 3_600_000;
+      // To a gateway that lost its disk the update is new.
+      const logs = 1 + this.former.length;
+      const most = logs * MAILS_AN_UPDATE + (MAILS_AN_HOUR * (now - since)) / 3_600_000;
       if (count < most) continue;
       const text = `${this.name}: ${count + 1} mails with ${name} in ${now - since} ms`;
       throw new Violation("nobody is buried", text);

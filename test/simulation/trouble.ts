@@ -177,9 +177,10 @@ export class Troubles {
         gateway.settings.senders.some(({ mail }) => mail === site.address),
     );
     if (key === undefined || key instanceof Error || claimers.length === 0) return false;
-    const claimer = this.#dice.pick(claimers);
     // A server mails what it holds: a pksd that takes no key without a user id has no mail with it.
-    if (!claimer.learn(key)) return false;
+    const first = this.#dice.pick(claimers);
+    const claimer = [first, ...claimers].find((one) => one.learn(key));
+    if (claimer === undefined) return false;
     gateway.deliver(claimer.claim(key, gateway.address, address ?? ""), () => {});
     return true;
   }

@@ -4,7 +4,9 @@
  * time every server has every update that is not too old, and then there is silence: keep-alives,
  * and nothing else. A world that fails says so in its outcome, with the invariant.
  */
+
 import type { Neighbour } from "../../src/config/config.js";
+import { EXCEPTION_LIMITS } from "../../src/log/exceptions.js";
 import { Dice } from "./dice.js";
 import { Faults, planOf } from "./faults.js";
 import { Gateway, type GatewaySettings, type Surroundings } from "./gateway.js";
@@ -461,12 +463,15 @@ class World {
     const isOnItsWay = () =>
       this.#postal.waiting > 0 || this.#honest.some(({ process }) => !process?.lanesAreDone);
     // A slow mail may still be about, or one that is put off: what it brings is known by now.
-    // So may what came again of a key that a site has refused: it is offered an hour after that.
+    // So may what came again of a key that a site has refused: it is offered an hour after that, or
+    // as late as an offer may be when the clock was set back meanwhile.
+    const { ahead, everyMs } = EXCEPTION_LIMITS;
+    const limitMs = this.#options.livenessMs + ahead * everyMs;
     do {
-      while (isOnItsWay() && this.now - restsAt < this.#options.livenessMs) this.#pass(LOOK_MS);
+      while (isOnItsWay() && this.now - restsAt < limitMs) this.#pass(LOOK_MS);
       this.#settlePhantoms();
       this.#pass(REST_MS);
-    } while (isOnItsWay() && this.now - restsAt < this.#options.livenessMs);
+    } while (isOnItsWay() && this.now - restsAt < limitMs);
     for (const { wiretap } of this.#honest) wiretap.take();
     this.#pass(SILENCE_MS);
     for (const { name, wiretap } of this.#honest) {
