@@ -752,9 +752,10 @@ export class Lane {
   /** The update is sent to no site any more, even if partly sent. */
   #withheld(entry: Entry, again: Exception | undefined): void {
     if (again === undefined) return this.#save(doneWith(entry.seq), () => this.#passed(entry));
+    // A trail does not settle an exception. A row that stayed due would be served without end.
+    if (this.#queue.withholds(entry) === "blocked") return this.#report.blocked(entry);
     this.#passed(entry);
-    const isBlocked = this.#queue.withholds(entry) === "blocked";
-    if (!isBlocked) this.#log.exceptions.settle(this.name, entry.seq);
+    this.#log.exceptions.settle(this.name, entry.seq);
   }
 
   /** The update needs no further action. */
