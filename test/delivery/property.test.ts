@@ -166,9 +166,25 @@ const trouble: fc.Arbitrary<Step[]> = fc
     return [{ do: "mood", site, mood, key }, ...come, pass, ...(more[meanwhile] ?? []), well, pass];
   });
 
+/** Several pieces come in one update, before what binds them; later all come one by one. */
+const early: fc.Arbitrary<Step[]> = fc
+  .record({
+    key: fc.nat(1),
+    updates: fc.array(fc.array(fc.nat(40), { minLength: 3, maxLength: 6 }), {
+      minLength: 1,
+      maxLength: 3,
+    }),
+  })
+  .map(({ key, updates }): Step[] => [
+    ...updates.map((pieces): Step => ({ do: "give", key, pieces, from: "nobody" })),
+    { do: "pass", ms: 26 * HOUR },
+    { do: "burst", key, from: "nobody" },
+  ]);
+
 const step: fc.Arbitrary<Step[]> = fc.oneof(
   { weight: 4, arbitrary: single.map((one) => [one]) },
   { weight: 2, arbitrary: trouble },
+  { weight: 1, arbitrary: early },
 );
 
 const history = fc.record({
