@@ -244,8 +244,8 @@ function thrownAway(words: string, why: string): Outcome {
 }
 
 /**
- * Whether a user id or subkey has no self-signature in the packets. Hockeypuck drops such a
- * component only.
+ * Whether a user id or subkey has no self-signature in the packets. Hockeypuck drops only such
+ * components.
  */
 function hasUnbound(packets: Uint8Array): boolean {
   const [key] = readKeys(packets);
