@@ -69,14 +69,12 @@ export const EXCEPTION_LIMITS = {
    * an hour.
    */
   waiting: 10_000,
-  /**
-   * All rows of a site. The oldest that are not waiting are dropped. 100,000 rows take some 20 MB.
-   */
+  /** All rows of a site. The oldest not waiting are dropped. 100,000 rows take some 20 MB. */
   rows: 100_000,
   /** Bytes of stored other forms of keys: of a site, and of one key. */
   offers: 16 * 1024 ** 2,
   offer: 4 * 1024 ** 2,
-  /** Minimum interval between offers of a key to a site. An earlier offer is delayed. */
+  /** Minimum interval between offers of a key to a site. An offer that is too early is delayed. */
   everyMs: 60 * 60_000,
   /** Number of updates of a completed key that are sent again at once, and in each hour after. */
   completed: 100,
