@@ -11,8 +11,8 @@
  *    about the site count only before the first attempt (`log/trail.ts`). A forgotten update is
  *    skipped as well, even if partly sent. An update of a blocked key is withheld until the key is
  *    unblocked.
- * 2. Parts are sent one at a time, so that each reply belongs to one mail. The cursor moves after
- *    the part was accepted: a crash in between repeats one part and never loses one.
+ * 2. One part is sent at a time, so that each reply belongs to one mail. The cursor moves after the
+ *    part was accepted: a crash in between repeats one part and never loses one.
  * 3. A failure of the neighbour is retried by the schedule. The lane waits, and order is kept. When
  *    the schedule is exhausted, its last delay repeats and the operator is told.
  * 4. A failure of the update is retried after short delays, up to `UPDATE_TRIES` attempts. Then the
@@ -22,14 +22,13 @@
  *    and the updates that failed during it are retried at once. A later update of the same key may
  *    therefore overtake an earlier one. This is harmless, since a keyserver merges both.
  * 5. An update that was read and refused permanently becomes a refused exception, and the lane
- *    continues at once. After `REFUSALS` refusals in a row the site is considered to refuse
- *    everything: updates are tried one at a time by the schedule. When one is accepted, the refused
- *    updates of that run are retried once. A refusal that names the key does not count: a server
- *    may ignore many keys in a row.
+ *    continues at once. After `REFUSALS` in a row the site refuses everything: one update at a time
+ *    is tried by the schedule. When one is accepted, the refused updates of that run are retried
+ *    once. A refusal that names the key does not count: a server may ignore many keys in a row.
  * 6. If a site is behind, updates are combined where the delivery method supports packs. If the
  *    site refuses a pack permanently, or fails on it, its updates are sent one by one, which
- *    identifies the faulty update. After `PACK_TRIES` failures of the neighbour in a row, one
- *    update is sent alone, in case the combined mail causes the failure.
+ *    identifies the faulty one. After `PACK_TRIES` failures of the neighbour in a row, one update
+ *    is sent alone, in case the combined mail causes the failure.
  * 7. Due exceptions are sent before new updates, except while the site is down or refuses
  *    everything. After sending returned updates (`bounces.ts`) the lane waits once more, for as
  *    long as a mail takes to bounce.

@@ -42,7 +42,7 @@ const ANSWER_BYTES = 64 * 1024;
 /** Maximum size of a key that is looked up. */
 const KEY_BYTES = 8 * 1024 * 1024;
 const WORDS = 300;
-/** Maximum size of PKS-Recipients. Many servers accept 8 KiB of headers or refuse the request. */
+/** Maximum size of PKS-Recipients. Many servers reject requests with more than 8 KiB of headers. */
 const HEADER_BYTES = 6000;
 
 /** Statuses that mean that the key was read and is not acceptable. */
@@ -244,8 +244,8 @@ function thrownAway(words: string, why: string): Outcome {
 }
 
 /**
- * Whether a user id or subkey has no self-signature in the packets. Hockeypuck drops such a
- * component only.
+ * Whether a user id or subkey has no self-signature. Hockeypuck drops such a component, not the
+ * rest.
  */
 function hasUnbound(packets: Uint8Array): boolean {
   const [key] = readKeys(packets);
@@ -282,8 +282,8 @@ export function completedBy(
 }
 
 /**
- * Formats a trail as a header. If it is too long, the oldest sites are dropped: the trail is only
- * an optimisation.
+ * Formats a trail as a header. The oldest sites of a long trail are dropped, which costs no more
+ * than repeated work.
  */
 function recipients(trail: readonly string[]): string {
   const entries: string[] = [];

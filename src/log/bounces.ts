@@ -1,23 +1,23 @@
 /**
- * Mails of ours that came back, from their arrival until the site's lane has looked at them; what
- * follows for an update is in `exceptions.ts`. And the secret that tells our marks on bounce
- * addresses from those of others. It does not know what a bounce looks like.
+ * Stores returned mails from their arrival until the site's lane has processed them. The
+ * consequences for an update are in `exceptions.ts`. Also stores the secret that authenticates the
+ * gateway's marks in bounce addresses. This file does not depend on the format of a bounce.
  */
 import type Database from "better-sqlite3";
 import type { Seq } from "../update.js";
 import type { Connection } from "./connection.js";
 
-/** A mail of ours that came back. */
+/** A mail of the gateway that was returned. */
 export interface Bounce {
   readonly site: string;
-  /** The mail held the updates from `first` to `seq`, or this one alone. */
+  /** The mail held the updates from `first` to `seq`. The two are equal for a single update. */
   readonly first: Seq;
   readonly seq: Seq;
-  /** Whether it was refused for what it is, or for where it went. */
+  /** Whether the content or the destination caused the failure. */
   readonly about: "update" | "site";
   /** SMTP reply code. */
   readonly code: number;
-  /** The other side's words. */
+  /** The text of the remote server. */
   readonly text: string;
   /** Milliseconds since 1970. */
   readonly at: number;
@@ -32,7 +32,7 @@ export class Bounces {
   readonly #fresh: Database.Statement<[string], Bounce>;
   readonly #dismiss: Database.Statement<[string, number]>;
 
-  /** `wake` is called after a bounce was noted. */
+  /** `wake` is called after a bounce is recorded. */
   constructor(connection: Connection, wake: () => void) {
     const { db } = connection;
     this.#connection = connection;
@@ -50,7 +50,7 @@ export class Bounces {
     this.#dismiss = db.prepare("DELETE FROM bounces WHERE site = ? AND seq = ?");
   }
 
-  /** 32 bytes, the same for the life of the log. Throws `Trouble` when they cannot be read. */
+  /** 32 bytes, constant for the life of the log. Throws `Trouble` if they cannot be read. */
   get secret(): Uint8Array {
     this.#secret ??= this.#connection.read(() => this.#getSecret.get());
     if (this.#secret === undefined) throw new Error("the secret of the log is missing");
@@ -58,8 +58,8 @@ export class Bounces {
   }
 
   /**
-   * Notes a bounce and wakes the doors. One of the same mail or of another one that ends with the
-   * same update replaces it when nobody has looked at it yet, but for the updates that it is about.
+   * Records a bounce and wakes the doors. A later bounce of the same mail, or of another mail that
+   * ends with the same update, replaces an unprocessed one, but the range of updates is merged.
    */
   note(bounce: Bounce): void {
     const { site, seq, first, about, code, text, at } = bounce;
@@ -67,12 +67,12 @@ export class Bounces {
     this.#wake();
   }
 
-  /** The oldest bounce of the site that the lane has not looked at. */
+  /** Returns the oldest bounce of the site that the lane has not processed. */
   fresh(site: string): Bounce | undefined {
     return this.#connection.read(() => this.#fresh.get(site));
   }
 
-  /** The lane has looked at the bounce; `work` writes what follows from it, with it or not. */
+  /** Removes a processed bounce. The writes of `work` are committed in the same transaction. */
   dismiss({ site, seq }: Bounce, work: () => void = () => {}): void {
     this.#connection.write(() => {
       this.#dismiss.run(site, seq);

@@ -1,14 +1,14 @@
 /**
- * The updates that a site did not take when its lane came to them: one row a site and update.
- * "waiting" rows are tried again at `nextAt`, "refused" rows were answered for good, "withheld"
- * rows were not sent because the key is blocked or the operator skipped them. A row lives as long
- * as its entry is remembered, so that the update is offered again when its key comes again, when a
- * block ends, or when the operator asks for it.
+ * Stores the updates that a site did not accept when its lane reached them, one row for each site
+ * and update. "waiting" rows are retried at `nextAt`. "refused" rows were refused permanently.
+ * "withheld" rows were not sent, because the key is blocked or the operator skipped them. A row is
+ * kept as long as its entry, so that the update can be offered again when its key arrives again,
+ * when a block ends, or when the operator asks for it.
  *
- * A fourth state, "resent", stands for an update that came back, was sent again and may come back
- * once more. It only counts tries and is not listed. When a key comes again in another form, that
- * form is kept with the row that it reopened until the site has answered. It is sent before the
- * update itself, never instead of it. Schedules are decided elsewhere (`delivery/lane.ts`).
+ * A fourth state, "resent", marks an update that bounced, was sent again and may bounce once more.
+ * It only counts attempts and is not listed. If a key arrives in another form, that form is stored
+ * with the row that it reopened until the site has answered. It is sent before the update itself,
+ * never instead of it. `delivery/lane.ts` decides the schedules.
  */
 import type Database from "better-sqlite3";
 import type { Fingerprint, Seq } from "../update.js";
@@ -17,9 +17,10 @@ import type { Connection } from "./connection.js";
 export type ExceptionState = "waiting" | "refused" | "withheld";
 
 /**
- * Why: "failed" for now, "bounced" after it was taken, "refused" by the site, "returned" for good
- * in a bounce, "overflow" since too many wait, "expired" before it was sent and fetched again;
- * "blocked" by policy, "skipped" by the operator.
+ * The reason. "failed": a temporary failure. "bounced": returned after it was accepted. "refused":
+ * by the site. "returned": refused permanently in a bounce. "overflow": too many updates are
+ * waiting. "expired": expired before it was sent, and fetched again. "blocked": by policy.
+ * "skipped": by the operator.
  */
 export type ExceptionReason =
   | "failed"
@@ -37,24 +38,24 @@ export interface Exception {
   readonly fingerprint: Fingerprint;
   readonly state: ExceptionState;
   readonly reason: ExceptionReason;
-  /** The site's reply code, 0 when there was none, and its words. */
+  /** The site's reply: its code, 0 if there was none, and its text. */
   readonly code: number;
   readonly text: string;
-  /** Failures so far. */
+  /** Number of failures so far. */
   readonly tries: number;
-  /** When it got its state, milliseconds since 1970. */
+  /** When the row entered its state, milliseconds since 1970. */
   readonly at: number;
-  /** When a waiting one is tried again, milliseconds since 1970. */
+  /** When a waiting row is retried, milliseconds since 1970. */
   readonly nextAt: number;
 }
 
-/** Reasons of what a site refused, also while it waits to be sent again. */
+/** Reasons of updates that the site refused, also while they wait to be sent again. */
 const WERE_REFUSED: readonly ExceptionReason[] = ["refused", "returned"];
 
-/** How many rows a site has in each state. */
+/** Number of rows of a site in each state. */
 export type ExceptionCounts = Readonly<Record<ExceptionState, number>>;
 
-/** Rows of a site that have the same reason. */
+/** Number of rows of a site with the same state and reason. */
 export interface ReasonCount {
   readonly state: ExceptionState;
   readonly reason: ExceptionReason;
@@ -63,25 +64,28 @@ export interface ReasonCount {
 }
 
 export const EXCEPTION_LIMITS = {
-  /** Waiting rows a site: what fails beyond them is refused, since each costs a try an hour. */
+  /**
+   * Waiting rows of a site. Failures beyond the limit are refused, since each row costs an attempt
+   * an hour.
+   */
   waiting: 10_000,
-  /** Rows a site in all; the oldest that do not wait are dropped. 100,000 take some 20 MB. */
+  /** All rows of a site. The oldest not waiting are dropped. 100,000 rows take some 20 MB. */
   rows: 100_000,
-  /** Bytes of keys a site that came again in another form, and of one of them. */
+  /** Bytes of stored other forms of keys: of a site, and of one key. */
   offers: 16 * 1024 ** 2,
   offer: 4 * 1024 ** 2,
-  /** A site is offered what comes again of a key no more often than this; what is early waits. */
+  /** Minimum interval between offers of a key to a site. An offer that is too early is delayed. */
   everyMs: 60 * 60_000,
-  /** Updates of a key that are sent again at once when it is completed, and in each hour after. */
+  /** Number of updates of a completed key that are sent again at once, and in each hour after. */
   completed: 100,
-  /** Hours for which such a site is scheduled at most. */
+  /** Maximum number of hours for which offers to a site are scheduled ahead. */
   ahead: 24,
 } as const;
 
-/** Rows between two looks at the limits of a site. */
+/** Number of changes between two checks of a site's limits. */
 const CHECK_EVERY = 64;
 
-/** What a row is set to; `tries` is 0 when it is left out. */
+/** The new values of a row. `tries` defaults to 0. */
 export type NewException = Omit<Exception, "tries" | "nextAt"> &
   Partial<Pick<Exception, "tries" | "nextAt">>;
 
@@ -95,7 +99,7 @@ const NO_COUNTS: ExceptionCounts = { waiting: 0, refused: 0, withheld: 0 };
 export class Exceptions {
   readonly #connection: Connection;
   readonly #wake: () => void;
-  /** How often a row of a site was set, and the sites of which too many wait. */
+  /** Number of changes of rows by site, and the sites with too many waiting rows. */
   readonly #sets = new Map<string, number>();
   readonly #full = new Set<string>();
   readonly #get: Database.Statement<[string, number], Row>;
@@ -132,7 +136,7 @@ export class Exceptions {
   readonly #latestBack: Database.Statement<[string, number, string, number], number>;
   readonly #cameBack: Database.Statement<CameBackParameters>;
 
-  /** `wake` is called when something is to be sent again. */
+  /** `wake` is called when an update is to be sent again. */
   constructor(connection: Connection, wake: () => void) {
     const { db } = connection;
     this.#connection = connection;
@@ -254,22 +258,22 @@ export class Exceptions {
     return row && toException(row);
   }
 
-  /** The exceptions of an entry at all sites. */
+  /** Returns the exceptions of an entry at all sites. */
   of(seq: Seq): Exception[] {
     return this.#connection.read(() => this.#of.all(seq)).map(toException);
   }
 
-  /** Those of a site in a state, the oldest entries first, at most `limit`. */
+  /** Returns the rows of a site in a state, the oldest entries first, at most `limit`. */
   list(site: string, state: ExceptionState, limit: number): Exception[] {
     return this.#connection.read(() => this.#list.all(site, state, limit)).map(toException);
   }
 
-  /** Numbers of what the site is to be sent again, in the order of the log. */
+  /** Returns the numbers of the updates to be sent to the site again, in log order. */
   waiting(site: string): Seq[] {
     return this.#connection.read(() => this.#waiting.all(site));
   }
 
-  /** The waiting one that is due first. */
+  /** Returns the waiting row that is due first. */
   next(site: string): Exception | undefined {
     const row = this.#connection.read(() => this.#next.get(site));
     return row && toException(row);
@@ -283,7 +287,7 @@ export class Exceptions {
     return counts;
   }
 
-  /** By site, also for sites that are not in the config. */
+  /** Counts by site, including sites that are not in the configuration. */
   countsBySite(): Map<string, ExceptionCounts> {
     const all = new Map<string, ExceptionCounts>();
     for (const { site, state, count } of this.#connection.read(() => this.#bySite.all())) {
@@ -292,15 +296,15 @@ export class Exceptions {
     return all;
   }
 
-  /** How many rows a site has by state and reason, and how many of them since then. */
+  /** Counts the rows of a site by state and reason. `recent` counts those since `since`. */
   reasons(site: string, since: number): ReasonCount[] {
     return this.#connection.read(() => this.#reasons.all(since, site));
   }
 
   /**
-   * Sets the row of a site and update. Returns the number of rows that were dropped to make room;
-   * a waiting row beyond the limit becomes a refused one. The rows are counted once in
-   * `CHECK_EVERY` times, since a count reads all of them.
+   * Sets the row of a site and update. Returns the number of rows that were dropped to make room. A
+   * waiting row beyond the limit becomes a refused one. The rows are counted only at every
+   * `CHECK_EVERY`-th call, since a count reads all of them.
    */
   set(row: NewException): number {
     const { site, seq, fingerprint, state, reason, code, text, at } = row;
@@ -337,15 +341,18 @@ export class Exceptions {
     });
   }
 
-  /** The site's exceptions of a key, to be settled by what it took of the key. */
+  /**
+   * Returns the site's exceptions of a key, for comparison with the packets that the site accepted.
+   */
   ofKey(site: string, fingerprint: Fingerprint): Exception[] {
     const key = Buffer.from(fingerprint, "hex");
     return this.#connection.read(() => this.#settleKey.all(key, site)).map(toException);
   }
 
-  // Reopening. Each returns how many rows are to be sent again that were not, or were not yet.
+  // Reopening. Each function returns the number of rows that are now to be sent again, or earlier
+  // than before.
 
-  /** One update of a site, or all of them. */
+  /** Reopens one update of a site, or all of them. */
   reopen(site: string, seq: Seq | "all", now: number): number {
     const count = this.#connection.write(
       () =>
@@ -355,12 +362,12 @@ export class Exceptions {
     return count;
   }
 
-  /** Those of a site that wait anyway: now. */
+  /** Makes the waiting rows of a site due now. */
   retry(site: string, now: number): number {
     return this.#connection.write(() => this.#retryAll.run(now, site).changes);
   }
 
-  /** What was withheld at any site because the key was blocked. */
+  /** Reopens the updates that were withheld at any site because the key was blocked. */
   unblocked(fingerprint: Fingerprint, now: number): number {
     const key = Buffer.from(fingerprint, "hex");
     const count = this.#connection.write(() => this.#reopenBlocked.run(now, key).changes);
@@ -368,14 +375,14 @@ export class Exceptions {
     return count;
   }
 
-  /** Keys of which something is withheld at a site because they are blocked, at most `limit`. */
+  /** Returns keys with updates withheld at a site because of a block, at most `limit` keys. */
   blockedKeys(site: string, limit: number): Fingerprint[] {
     return this.#connection.read(() => this.#blockedKeys.all(site, limit)) as Fingerprint[];
   }
 
   /**
-   * The site takes updates again: what failed since then is tried now, and with `refused` what it
-   * refused since then as well, once.
+   * The site accepts updates again. The updates that failed since `since` are retried now. With
+   * `refused`, the updates that it refused since then are retried as well, once.
    */
   recovered(site: string, since: number, now: number, refused: boolean): number {
     return this.#connection.write(() => {
@@ -385,8 +392,8 @@ export class Exceptions {
   }
 
   /**
-   * More of a key is known than before (`openpgp/skeleton.ts`), so that its updates leave in
-   * another form: what was refused without a user id or a self-signature may be taken with it.
+   * More of a key is known than before (`openpgp/skeleton.ts`), so its updates are sent in another
+   * form. An update refused for lack of a user id or a self-signature may now be accepted.
    */
   completed(fingerprint: Fingerprint, now: number): number {
     if (this.isEmpty) return 0;
@@ -412,14 +419,14 @@ export class Exceptions {
     return count;
   }
 
-  // What comes again.
+  // Keys that arrive again.
 
-  /** Whether there are any rows at all. */
+  /** Whether there are no rows at all. */
   get isEmpty(): boolean {
     return this.#connection.read(() => this.#any.get()) === undefined;
   }
 
-  /** Whether some site did not take something of the key. */
+  /** Whether any site has an exception of the key. */
   hasKey(fingerprint: Fingerprint): boolean {
     if (this.isEmpty) return false;
     const key = Buffer.from(fingerprint, "hex");
@@ -427,10 +434,10 @@ export class Exceptions {
   }
 
   /**
-   * A key came again, by any road and in any form: `body` is what came, or undefined where it is
-   * the very update `seq` of the log. Each site with a refused or withheld exception of the key is
-   * offered it, but for `from`, which has it: now, or when an hour has passed since the last time.
-   * Returns the sites that are offered something.
+   * Handles a key that arrived again, by any transport and in any form. `body` is the received
+   * form, or undefined if it is the update `seq` of the log. Each site with a refused or withheld
+   * exception of the key is offered it, except `from`, which has it. The offer is due now, or an
+   * hour after the previous one. Returns the sites that are offered something.
    */
   cameAgain(
     { fingerprint, seq, body, from }: CameAgain,
@@ -473,13 +480,13 @@ export class Exceptions {
     return true;
   }
 
-  /** Refused before, and opened again in its own form. */
+  /** Whether the row was refused and has been reopened in its own form. */
   #waitsAsItWas({ site, seq, state, reason }: Row): boolean {
     const wasRefused = WERE_REFUSED.includes(reason);
     return state === "waiting" && wasRefused && this.#offerOf.get(site, seq) === undefined;
   }
 
-  /** Keeps what came to be sent with a row; false when it is too large. */
+  /** Stores the received form with a row. Returns false if it is too large. */
   #keepOffer(site: string, seq: Seq, body: Uint8Array | undefined): boolean {
     const { offer, offers } = EXCEPTION_LIMITS;
     if (body === undefined || body.length > offer) return false;
@@ -488,7 +495,7 @@ export class Exceptions {
     return true;
   }
 
-  /** What came again of the key of a waiting update, to be sent instead of it. */
+  /** Returns the other form of the key of a waiting update, which is sent before the update. */
   offerOf(site: string, seq: Seq): Uint8Array | undefined {
     const body = this.#connection.read(() => this.#offerOf.get(site, seq));
     return body && new Uint8Array(body);
@@ -498,20 +505,23 @@ export class Exceptions {
     this.#connection.write(() => this.#dropOffer.run(site, seq));
   }
 
-  // What comes back after it was taken.
+  // Updates that bounced after they were accepted.
 
-  /** How often an update has come back before, and whether it waits to be sent again. */
+  /** Returns how often an update has bounced before, and whether it waits to be sent again. */
   back(site: string, seq: Seq): (Omit<Back, "waiting"> & { waiting: boolean }) | undefined {
     const row = this.#connection.read(() => this.#back.get(site, seq));
     return row && { ...row, waiting: row.waiting === 1 };
   }
 
-  /** When another update than `seq` came back last, milliseconds since 1970; 0 for never. */
+  /** When an update other than `seq` last bounced, milliseconds since 1970; 0 if never. */
   latestBeside(site: string, seq: Seq): number {
     return this.#connection.read(() => this.#latestBack.get(site, seq, site, seq)) ?? 0;
   }
 
-  /** An update came back; it is to be sent again, alone. The lane stands at `cursor`. */
+  /**
+   * Records that an update bounced and is to be sent again, alone. The lane's cursor is at
+   * `cursor`.
+   */
   cameBack(
     site: string,
     seq: Seq,
@@ -521,7 +531,7 @@ export class Exceptions {
     this.#connection.write(() => this.#cameBack.run(site, code, text, at, at, cursor, seq));
   }
 
-  /** It was sent again, and may come back again. */
+  /** Records that the update was sent again and may bounce again. */
   resent(site: string, seq: Seq): void {
     this.#connection.write(() => {
       this.#resent.run(site, seq);
@@ -530,22 +540,22 @@ export class Exceptions {
   }
 }
 
-/** What came again of a key. */
+/** A key that arrived again. */
 export interface CameAgain {
   readonly fingerprint: Fingerprint;
   /** Its entry, if it is an update of the log. */
   readonly seq: Seq | undefined;
   /** Its packets, unless they are those of the entry. */
   readonly body: Uint8Array | undefined;
-  /** The neighbour that it came from. */
+  /** The neighbour that sent it. */
   readonly from: string | undefined;
 }
 
 interface Back {
   readonly tries: number;
-  /** When it came back last, milliseconds since 1970; 0 for never. */
+  /** When it last bounced, milliseconds since 1970; 0 if never. */
   readonly lastAt: number;
-  /** Where the lane stood then. */
+  /** The lane's cursor at that time. */
   readonly cursor: number;
   readonly waiting: 0 | 1;
 }
@@ -561,9 +571,9 @@ type CameBackParameters = [
 ];
 
 /**
- * When a site may be offered something of a key, after it was offered something at `last`, both in
- * milliseconds since 1970; undefined if so much is scheduled already. A date that is further ahead
- * than that comes from a clock that was wrong.
+ * Returns when a site may be offered a form of a key, if the previous offer was at `last`. Both
+ * times are in milliseconds since 1970. Returns undefined if too many offers are scheduled already.
+ * A date further ahead than the limit comes from a clock that was wrong.
  */
 function offerTime(last: number, now: number): number | undefined {
   const { everyMs, ahead } = EXCEPTION_LIMITS;

@@ -1,9 +1,9 @@
 /**
- * How far each site has been served: one lane a site, its position in the log and the state of its
- * retries. A lane is saved after each part of a delivery, so that a crash repeats one mail at most.
- * The row has the site's address. By it a neighbour that was given another name in the config is
- * recognised, and a claim in a trail is assigned to the site. What a delivery is and when to retry
- * is decided in `delivery/`, which passes the values to store.
+ * Stores the progress of each site: one lane for each site, with its position in the log and the
+ * state of its retries. A lane is saved after each part of a delivery, so that a crash repeats one
+ * mail at most. The row has the site's address. The address identifies a neighbour that was renamed
+ * in the configuration, and maps a claim in a trail to the site. `delivery/` defines deliveries and
+ * retries, and passes the values to store.
  */
 import type Database from "better-sqlite3";
 import { addressKey } from "../mail-address.js";
@@ -11,42 +11,46 @@ import type { Seq } from "../update.js";
 import type { Connection } from "./connection.js";
 
 export interface LaneRow {
-  /** Everything up to this entry is delivered or an exception; 0 before the first. */
+  /** Every entry up to this one is delivered or an exception; 0 before the first. */
   readonly cursor: Seq | 0;
-  /** How many mails of the next update are already delivered. */
+  /** Number of mails of the next update that are already delivered. */
   readonly part: number;
-  /** Failed attempts at the next mail. */
+  /** Number of failed attempts at the next mail. */
   readonly attempt: number;
-  /** When to try again, milliseconds since 1970; 0 when nothing is put off. */
+  /** When to retry, milliseconds since 1970; 0 if no retry is pending. */
   readonly nextAt: number;
-  /** What went wrong last, in words; empty when nothing ever did. */
+  /** The text of the last error. Empty if there was none. */
   readonly lastError: string;
   /** Milliseconds since 1970, 0 for never. */
   readonly lastErrorAt: number;
   /** Milliseconds since 1970, 0 for never. */
   readonly lastSuccessAt: number;
-  /** Updates in a row that failed, and that were refused, with nothing taken in between. */
+  /**
+   * Number of consecutive updates that failed, and that were refused, without a success in between.
+   */
   readonly failed: number;
   readonly refused: number;
-  /** When the first of them did, milliseconds since 1970; 0 when there are none. */
+  /**
+   * When the first of these failed or was refused, milliseconds since 1970; 0 if there are none.
+   */
   readonly badSince: number;
 }
 
-/** A lane of the log with whom it serves. */
+/** A lane of the log and its site. */
 export interface LaneOwner {
   readonly site: string;
-  /** What stands for the site in trails; null when nothing does, or when it is not known yet. */
+  /** The site's address in trails. Null if it has none, or if it is not known yet. */
   readonly address: string | null;
   readonly cursor: number;
   readonly lastSuccessAt: number;
 }
 
-/** Who opens a lane. */
+/** The site that opens a lane. */
 export interface Opener {
   readonly address?: string | undefined;
-  /** Names of all sites of the config. */
+  /** Names of all configured sites. */
   readonly names?: readonly string[] | undefined;
-  /** Called when the lane had another name. */
+  /** Called if the lane had another name. */
   readonly onRename?: (former: string) => void;
 }
 
@@ -57,7 +61,7 @@ type LaneParameters = [
 
 export class Lanes {
   readonly #connection: Connection;
-  /** What the lanes are trying just now. */
+  /** The updates that the lanes are delivering now. */
   readonly #trying = new Map<string, ReadonlySet<Seq>>();
   readonly #get: Database.Statement<[string], LaneRow>;
   readonly #save: Database.Statement<LaneParameters>;
@@ -121,9 +125,9 @@ export class Lanes {
   }
 
   /**
-   * The stored lane; or that of a site of the same address whose name is not in the config any
-   * more, under its new name, with all its exceptions; or a new one at the newest entry: a new site
-   * gets what comes from now on.
+   * Returns the stored lane. Otherwise, if a lane has the same address and its name is no longer
+   * configured, that lane is renamed with all its exceptions. Otherwise a new lane is created at
+   * the newest entry: a new site gets updates from now on.
    */
   open(site: string, { address, names = [], onRename }: Opener = {}): LaneRow {
     const stored = this.get(site);
@@ -148,19 +152,22 @@ export class Lanes {
     return row;
   }
 
-  /** The lane that a site of that address had under a name that is in no config. */
+  /** Returns the lane of a site with that address under a name that is not configured. */
   #former(address: string | undefined, names: readonly string[]): LaneOwner | undefined {
     if (address === undefined || names.length === 0) return undefined;
     const key = addressKey(address);
     return this.unowned(names).find((lane) => lane.address && addressKey(lane.address) === key);
   }
 
-  /** The present name of a site that had this one, in any case; its mails may still come back. */
+  /**
+   * Returns the current name of a renamed site; `former` is case-insensitive. Its mails may still
+   * bounce.
+   */
   nameNow(former: string): string | undefined {
     return this.#connection.read(() => this.#nameNow.get(former.toLowerCase()));
   }
 
-  /** Lanes of sites that are not among `names`, which are those of the config. */
+  /** Returns the lanes of sites not in `names`, the configured names. */
   unowned(names: readonly string[]): LaneOwner[] {
     const owned = new Set(names);
     return this.#connection.read(() => this.#owners.all()).filter(({ site }) => !owned.has(site));
@@ -171,24 +178,24 @@ export class Lanes {
     return new Map(rows.map(({ site, address }) => [site, address]));
   }
 
-  /** The sites that have lanes and addresses, and whether they take nothing at present. */
+  /** The sites that have a lane and an address, and whether their lanes are currently failing. */
   addressed(): { readonly site: string; readonly address: string; readonly isFailing: boolean }[] {
     const rows = this.#connection.read(() => this.#addressed.all());
     return rows.map(({ failing, ...row }) => ({ ...row, isFailing: failing === 1 }));
   }
 
-  /** What a lane is trying from now on; nothing when it is left out. */
+  /** Sets the updates that a lane is delivering. If omitted, there are none. */
   tries(site: string, seqs: readonly Seq[] = []): void {
     if (seqs.length === 0) this.#trying.delete(site);
     else this.#trying.set(site, new Set(seqs));
   }
 
-  /** Whether the lane of a site is trying an update just now. */
+  /** Whether the lane of a site is delivering an update now. */
   isTrying(site: string, seq: Seq): boolean {
     return this.#trying.get(site)?.has(seq) === true;
   }
 
-  /** Stores the lane; what `also` writes is stored with it or not at all. */
+  /** Stores the lane. The writes of `also` are committed in the same transaction. */
   save(site: string, lane: LaneRow, also?: () => void): void {
     const { cursor, part, attempt, nextAt, lastError, lastErrorAt, lastSuccessAt } = lane;
     const { failed, refused, badSince } = lane;

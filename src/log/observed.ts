@@ -1,16 +1,19 @@
 /**
- * What would have been sent in observe mode: how many updates, mails and bytes to each neighbour,
- * and since when. It is kept over a restart, and a count begins anew when the gateway observes
- * again after it has sent. The sent journal writes it in batches, so that a kill loses the last
- * seconds. There is one row for each neighbour and way, so the configuration limits their number.
+ * Counts what would have been sent in observe mode: the updates, mails and bytes for each
+ * neighbour, and the start of the count. Counts survive a restart. A count starts again when the
+ * gateway returns to observe mode after it has sent. The sent journal writes the counts in batches,
+ * so that a kill loses the last seconds. There is one row for each neighbour and way, so the
+ * configuration limits their number.
  */
 import type Database from "better-sqlite3";
 import type { Connection } from "./connection.js";
 
 export interface Observed {
-  /** Its name in the config, or `[local]`. */
+  /** The neighbour's name in the configuration, or `[local]`. */
   readonly neighbour: string;
-  /** "lane" for mail and the local keyserver, "kx" for what a peer would have been offered. */
+  /**
+   * "lane" for mail and the local keyserver, "kx" for updates that a peer would have been offered.
+   */
   readonly way: "lane" | "kx";
   readonly updates: number;
   /** 0 over KX. */
@@ -19,7 +22,7 @@ export interface Observed {
   /** Numbers of the first and the last update. */
   readonly first: number;
   readonly last: number;
-  /** Of the first and the last update, milliseconds since 1970. */
+  /** Times of the first and the last update, milliseconds since 1970. */
   readonly since: number;
   readonly at: number;
 }
@@ -59,7 +62,7 @@ export class ObservedTotals {
     });
   }
 
-  /** The gateway sends now: what is observed later is counted anew. */
+  /** Ends the counts because the gateway sends now. Later observations are counted from zero. */
   end(): void {
     if (this.all().length > 0) this.#connection.write(() => this.#end.run());
   }

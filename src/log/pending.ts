@@ -1,12 +1,12 @@
 /**
- * What a site still needs: the exceptions that wait (`exceptions.ts`), then the entries after its
- * lane's cursor that did not come from it and in whose trail it is not. Lane, queue, status, page,
- * doctor and the commands that read the log use this query.
+ * The updates that a site still needs: its waiting exceptions (`exceptions.ts`), then the entries
+ * after its lane's cursor that did not come from it and whose trail does not name it. The lane, the
+ * queue, the status, the page, the doctor and the commands that read the log use this query.
  *
- * Cost: SQL compares the trails, and a count that was made is kept and continued: later questions
- * read only what was appended or passed since. A first count of 100,000 entries takes some 60 ms,
- * later ones 10 microseconds. It does not know policy: an update that is blocked counts until the
- * lane has passed it.
+ * Cost: SQL compares the trails. A count is cached and updated incrementally: later queries read
+ * only the entries appended or passed since. A first count of 100,000 entries takes some 60 ms,
+ * later ones 10 microseconds. Policy is not applied: a blocked update counts until the lane has
+ * passed it.
  */
 import type Database from "better-sqlite3";
 import { addressKey, addressParts, isSameAddress } from "../mail-address.js";
@@ -15,10 +15,10 @@ import type { Connection } from "./connection.js";
 import type { Exceptions } from "./exceptions.js";
 import type { Lanes } from "./lanes.js";
 
-/** Who gets updates from a lane. */
+/** The receiver of a lane's updates. */
 export interface Site {
   readonly name: string;
-  /** What stands for it in a trail; undefined when nothing does. */
+  /** Its address in trails. Undefined if it has none. */
   readonly address: string | undefined;
 }
 
@@ -26,24 +26,29 @@ export interface Backlog {
   readonly count: number;
   /** The update that is sent next. */
   readonly first: Seq | undefined;
-  /** When it was received, milliseconds since 1970; 0 when there is none. */
+  /** When that update was received, milliseconds since 1970; 0 if there is none. */
   readonly oldest: number;
 }
 
-/** Numbers that `seqs` reads at once. */
+/** Page size of `seqs`. */
 const PAGE = 1000;
-/** Lanes whose counts are kept; a gateway with more of them counts anew. */
+/**
+ * Maximum number of cached counts. With more lanes, the cache is cleared and counts start again.
+ */
 const MAX_COUNTS = 200;
 
-/** The needed entries in (cursor, upTo], as they were counted. */
+/** The cached count of needed entries in (cursor, upTo]. */
 interface Counted {
-  /** Of the address in trails; undefined when nothing stands for the site. */
+  /** The key of the site's address in trails. Undefined if it has none. */
   readonly key: string | undefined;
   readonly cursor: number;
   readonly upTo: number;
   readonly count: number;
   readonly first: Seq | undefined;
-  /** Entries of the log then: fewer than appended since means that some have expired. */
+  /**
+   * Number of entries in the log at that time. If the log has since grown by fewer entries than
+   * were appended, some have expired.
+   */
   readonly entries: number;
 }
 
@@ -58,20 +63,20 @@ interface Bounds {
   readonly entries: number;
 }
 
-/** What SQL compares in the entries of (low, high]. */
+/** Parameters of the SQL comparison for the entries in (low, high]. */
 interface Range {
   readonly low: number;
   readonly high: number;
   readonly name: string;
-  /** The address as it stands in the JSON of a trail. */
+  /** The address as it appears in the JSON of a trail. */
   readonly quoted: string;
-  /** In every trail of ASCII that names the site. */
+  /** Every ASCII trail that names the site contains this domain. */
   readonly domain: string;
 }
 
-/** The site sent the entry, or its address is in the trail in the very same spelling. */
+/** The site sent the entry, or the trail contains its address in the same spelling. */
 const HAS = "(neighbour IS @name OR instr(trail, @quoted) > 0)";
-/** The site may be in the trail in another spelling. */
+/** The trail may contain the site's address in another spelling. */
 const MAY_HAVE = "(instr(lower(trail), @domain) > 0 OR trail GLOB '*[^ -~]*')";
 
 export class Pending {
@@ -142,7 +147,7 @@ export class Pending {
     this.#from.pluck();
   }
 
-  /** Whether the site has the entry: it came from there, or the site is in its trail. */
+  /** Whether the site has the entry: it sent the entry, or the trail names it. */
   has(site: Site, { seq, origin }: { readonly seq: Seq; readonly origin: Origin }): boolean {
     if (origin.neighbour === site.name) return true;
     if (site.address === undefined) return false;
@@ -150,7 +155,7 @@ export class Pending {
     return trail !== undefined && isNamed(trail, site.address);
   }
 
-  /** How much the site still needs, and what is next. */
+  /** Returns how many updates the site still needs, and the next one. */
   of(site: Site): Backlog {
     const again = this.#connection.read(() => this.#again.get(site.name)) ?? 0;
     const inLog = this.#counted(site);
@@ -159,7 +164,7 @@ export class Pending {
     return { count: again + inLog.count, first, oldest: oldest ?? 0 };
   }
 
-  /** The numbers of all that the site still needs, in the order in which it is sent. */
+  /** Yields the numbers of all updates that the site still needs, in sending order. */
   *seqs(site: Site): Generator<Seq> {
     yield* this.#exceptions.waiting(site.name);
     const { cursor, half } = this.#position(site.name);
@@ -173,7 +178,7 @@ export class Pending {
     }
   }
 
-  /** How many of them are sent before an entry that the site needs. */
+  /** Number of updates that are sent before an entry that the site needs. */
   before(site: Site, seq: Seq): number {
     const again = this.#exceptions.waiting(site.name);
     if (again.includes(seq)) return again.indexOf(seq);
@@ -182,7 +187,7 @@ export class Pending {
     return again.length + extra + this.#needed(site, cursor, seq - 1);
   }
 
-  /** The first entry that one of the sites may be sent; undefined when none has a lane. */
+  /** Returns the first entry that may be sent to one of the sites. Undefined if none has a lane. */
   from(sites: readonly string[]): Seq | undefined {
     const names = JSON.stringify(sites);
     return (this.#connection.read(() => this.#from.get(names, names, names)) ?? undefined) as
@@ -190,7 +195,10 @@ export class Pending {
       | undefined;
   }
 
-  /** The trail of an entry grew by `more`. Drops the counts that this may change. */
+  /**
+   * Call this when `more` was added to the trail of an entry. Drops the cached counts that this may
+   * change.
+   */
   grew(seq: Seq, more: readonly string[]): void {
     let keys: Set<string> | undefined;
     for (const [name, { key, cursor, upTo }] of this.#counts) {
@@ -200,7 +208,7 @@ export class Pending {
     }
   }
 
-  /** Where the lane stands; `half` is the entry that it has sent a part of, and finishes. */
+  /** The position of the lane. `half` is an entry that it has partly sent and will finish. */
   #position(name: string): { readonly cursor: number; readonly half: Seq | undefined } {
     const lane = this.#lanes.get(name);
     // A site without a lane gets one at the newest entry.
@@ -236,7 +244,7 @@ export class Pending {
     const first = count === 0 ? undefined : isAhead ? known.first : this.#first(site, cursor);
     if (this.#counts.size >= MAX_COUNTS) this.#counts.clear();
     this.#counts.set(name, { key, cursor, upTo: newest, count, first, entries });
-    // An update that is half sent is finished, also when its trail has grown since.
+    // A partly sent update is finished, even if its trail has grown since.
     if (half === undefined || !this.#hasOne(site, half)) return { count, first };
     return { count: count + 1, first: half };
   }
@@ -250,7 +258,7 @@ export class Pending {
     return this.#connection.read(() => this.#bounds.get()) ?? { newest: 0, entries: 0 };
   }
 
-  /** How many entries in (low, high] the site needs. */
+  /** Number of entries in (low, high] that the site needs. */
   #needed(site: Site, low: number, high: number): number {
     if (high <= low) return 0;
     const range = rangeOf(site, low, high);
@@ -260,7 +268,7 @@ export class Pending {
     });
   }
 
-  /** The first entry after `low` that the site needs. */
+  /** Returns the first entry after `low` that the site needs. */
   #first(site: Site, low: number): Seq | undefined {
     for (let after = low; ; ) {
       const page = this.#connection.read(() => this.#page.all(after, PAGE));
@@ -273,7 +281,7 @@ export class Pending {
     }
   }
 
-  /** The entries in (low, high] that the site has. */
+  /** Returns the entries in (low, high] that the site has. */
   #had(site: Site, low: number, high: number): Seq[] {
     const range = rangeOf(site, low, high);
     return this.#connection.read(() => [
@@ -282,7 +290,7 @@ export class Pending {
     ]);
   }
 
-  /** Those in whose trail the site is in another spelling of its address. */
+  /** Returns the entries whose trail contains the site's address in another spelling. */
   #otherSpelled(range: Range, site: Site): Seq[] {
     const found: Seq[] = [];
     for (const row of this.#maybe.iterate(range)) if (isHad(row, site)) found.push(row.seq);
@@ -291,7 +299,7 @@ export class Pending {
 }
 
 function rangeOf({ name, address }: Site, low: number, high: number): Range {
-  // No trail contains a NUL: it stands for the address of a site that is in no trail.
+  // No trail contains a NUL, so NUL is used for a site without an address.
   const text = address ?? "\0";
   const domain = (addressParts(text)?.domain ?? text).toLowerCase();
   return { low, high, name, quoted: JSON.stringify(text), domain };
@@ -301,7 +309,7 @@ function isHad({ neighbour, trail }: Row, { name, address }: Site): boolean {
   return neighbour === name || (address !== undefined && isNamed(trail, address));
 }
 
-/** Whether a trail as the log keeps it names the address. */
+/** Whether a stored trail names the address. */
 function isNamed(trail: string, address: string): boolean {
   return (JSON.parse(trail) as string[]).some((entry) => isSameAddress(entry, address));
 }

@@ -1,49 +1,52 @@
 /**
- * Stores what is known of the servers that are followed by recon: the marks of the nodes of their
- * trees, the MD5s of the keys that they have, and which of these are to be fetched. MD5s are stored
- * in buckets by their first 16 bits, which takes about 20 octets for each of 7 million keys; a row
- * for each MD5 would take 33. Changes are applied in the order in which a session returns them,
- * many in one transaction. Protocol and clock are not known here.
+ * Stores the state of the servers that are followed by recon: the marks of the nodes of their
+ * trees, the MD5s of their keys, and which of these keys are to be fetched. MD5s are stored in
+ * buckets by their first 16 bits, which takes about 20 octets for each of 7 million keys; a row for
+ * each MD5 would take 33. Changes are applied in the order in which a session returns them, many in
+ * one transaction. This file depends on neither the protocol nor a clock.
  */
 import type Database from "better-sqlite3";
 import type { Connection } from "./connection.js";
 
-/** A change of the tree, as `recon/session.ts` tells it. Prefixes are digits 0 and 1. */
+/** A change of the tree, as in `recon/session.ts`. Prefixes are digits 0 and 1. */
 export type ReconChange =
   | { readonly kind: "list"; readonly prefix: string; readonly md5s: readonly Uint8Array[] }
   | { readonly kind: "changed"; readonly prefix: string }
   | { readonly kind: "known"; readonly prefix: string; readonly mark: Buffer };
 
 /**
- * What is done with MD5s that were not known: only noted, fetched last, or fetched soon. Before all
- * of a tree was known once, this is for the MD5s of nodes that were not listed before; an MD5 that
- * is new in a node that was listed is a change, and is fetched soon.
+ * How new MD5s are treated: only recorded, fetched last, or fetched soon. Until all of a tree was
+ * known once, this applies to MD5s of nodes that were not listed before. An MD5 that is new in a
+ * node that was listed is a change, and is fetched soon.
  */
 export type Fresh = "note" | "later" | "fetch";
 
 /** The effect of a batch of changes. */
 export interface ReconDifference {
-  /** MD5s that were not known. */
+  /** Number of new MD5s. */
   readonly fresh: number;
-  /** MD5s that the server has no more. */
+  /** Number of MD5s that the server no longer has. */
   readonly gone: number;
 }
 
 /** The row of a server. */
 export interface ReconServer {
   readonly id: number;
-  /** Whether all of its tree was once known. MD5s that come after that are new keys. */
+  /** Whether the complete tree was known at some time. MD5s that arrive after that are new keys. */
   readonly isCrawled: boolean;
 }
 
 export interface ReconCounts {
   readonly known: number;
-  /** Of them, keys that are to be fetched, at once or when there is time. */
+  /**
+   * Of these, the number of keys to be fetched: now (`wanted`), or when nothing else is due
+   * (`later`).
+   */
   readonly wanted: number;
   readonly later: number;
 }
 
-/** A key to be fetched, and how often that was tried. */
+/** A key to be fetched, and the number of attempts so far. */
 export interface WantedKey {
   readonly md5: Buffer;
   readonly attempts: number;
@@ -52,7 +55,7 @@ export interface WantedKey {
 const MD5_OCTETS = 16;
 const BUCKET_BITS = 16;
 const BUCKETS = 2 ** BUCKET_BITS;
-/** Servers; their numbers are small, so that the id of a bucket is exact. */
+/** Maximum number of servers. Small server numbers keep the id of a bucket exact. */
 const MAX_SERVERS = 1000;
 
 export class ReconStore {
@@ -130,7 +133,7 @@ export class ReconStore {
     this.#dropServer = db.prepare("DELETE FROM recon_servers WHERE id = ?");
   }
 
-  /** The server of this name, which is added when it is not there. */
+  /** Returns the server of this name. Adds it if it does not exist. */
   server(name: string): ReconServer {
     const found = this.#connection.read(() => this.#server.get(name));
     if (found !== undefined) return { id: found.id, isCrawled: found.crawled === 1 };
@@ -144,7 +147,7 @@ export class ReconStore {
     });
   }
 
-  /** Forgets what is stored of servers with other names. */
+  /** Deletes the data of servers with other names. */
   keepServers(names: readonly string[]): void {
     const others = this.#connection
       .read(() => this.#servers.all())
@@ -160,7 +163,9 @@ export class ReconStore {
     }
   }
 
-  /** The form of a server's tree, as text. The marks of another form are of no use. */
+  /**
+   * Sets the shape of a server's tree, as text. Marks of another shape are useless and are deleted.
+   */
   setShape(name: string, shape: string): void {
     const row = this.#connection.read(() => this.#server.get(name));
     if (row === undefined || row.shape === shape) return;
@@ -170,17 +175,17 @@ export class ReconStore {
     });
   }
 
-  /** All of the server's tree is known. */
+  /** Records that the complete tree of the server is known. */
   setCrawled(server: number): void {
     this.#connection.write(() => this.#setCrawled.run(server));
   }
 
-  /** What stands for the stored set of a node; undefined when it is not known, or has changed. */
+  /** The mark that identifies the stored set of a node; undefined if it is unknown or changed. */
   mark(server: number, prefix: string): Buffer | undefined {
     return this.#connection.read(() => this.#mark.get(server, prefix));
   }
 
-  /** Stores changes in their order; MD5s that were not known are treated as `fresh` says. */
+  /** Stores changes in their order. `fresh` determines how new MD5s are treated. */
   apply(
     server: number,
     changes: readonly ReconChange[],
@@ -210,7 +215,7 @@ export class ReconStore {
   ): { added: number; removed: number } {
     const { added, removed, kept } = this.#known.replace(server, prefix, md5s);
     const wasListed = removed.length + kept > 0 || this.#isBelowKnown(server, prefix);
-    // What is stored of nodes below is of a set that changed since.
+    // Stored marks below this node describe an outdated set.
     this.#dropBelow.run(server, prefix, `${prefix}2`);
     for (const md5 of removed) this.#unwant.run(server, md5);
     this.#later.remove(server, removed);
@@ -228,24 +233,24 @@ export class ReconStore {
     return false;
   }
 
-  /** Keys that are due to be fetched at `now`, those that wait for longest first. */
+  /** Returns the keys that are due at `now`, longest waiting first. */
   due(server: number, now: number, most: number): WantedKey[] {
     return this.#connection.read(() => this.#due.all(server, now, most));
   }
 
-  /** Keys to be fetched when nothing else is. */
+  /** Returns keys to be fetched when no others are. */
   later(server: number, most: number): WantedKey[] {
     return this.#connection.read(() =>
       this.#later.first(server, most).map((md5) => ({ md5, attempts: 0 })),
     );
   }
 
-  /** When the next key is due; undefined when none is. */
+  /** When the next key is due. Undefined if there is none. */
   nextAt(server: number): number | undefined {
     return this.#connection.read(() => this.#nextAt.get(server)) ?? undefined;
   }
 
-  /** These keys are not to be fetched any more. */
+  /** Removes keys from those to be fetched. */
   settle(server: number, md5s: readonly Buffer[]): void {
     if (md5s.length === 0) return;
     this.#connection.write(() => {
@@ -254,7 +259,7 @@ export class ReconStore {
     });
   }
 
-  /** These keys are to be fetched at `nextAt`; `attempts` are added to those made. */
+  /** Schedules keys to be fetched at `nextAt`. `attempts` is added to the attempts made. */
   putOff(server: number, md5s: readonly Buffer[], nextAt: number, attempts: number): void {
     if (md5s.length === 0) return;
     this.#connection.write(() => {
@@ -266,7 +271,7 @@ export class ReconStore {
     });
   }
 
-  /** Reads all buckets of the server: a second for 7 million keys. */
+  /** Counts the keys. Reads all buckets of the server, which takes a second for 7 million keys. */
   counts(server: number): ReconCounts {
     return this.#connection.read(() => ({
       known: this.#known.count(server),
@@ -275,12 +280,12 @@ export class ReconStore {
     }));
   }
 
-  /** How many keys wait to be fetched, at most `most` of those that wait for time. */
+  /** Number of keys to be fetched, without those of `later`. */
   waiting(server: number): number {
     return this.#connection.read(() => this.#countWanted.get(server) ?? 0);
   }
 
-  /** All known MD5s of a server, for tests and repairs. */
+  /** Yields all known MD5s of a server, for tests and repairs. */
   *known(server: number): Generator<Buffer> {
     yield* this.#known.all(server);
   }
@@ -323,7 +328,7 @@ class Md5Set {
     );
   }
 
-  /** Makes `md5s` the set under the prefix; returns what is new, what went and how many stay. */
+  /** Replaces the set under the prefix. Returns the added and removed MD5s, and how many stay. */
   replace(
     server: number,
     prefix: string,
@@ -333,7 +338,7 @@ class Md5Set {
     const low = server * BUCKETS + Number.parseInt(head.padEnd(BUCKET_BITS, "0"), 2);
     const high = server * BUCKETS + Number.parseInt(head.padEnd(BUCKET_BITS, "1"), 2);
     const before = new Map<string, Buffer>();
-    /** What stays of the one bucket that is larger than the prefix. */
+    /** The MD5s of a bucket larger than the prefix that are outside the prefix. */
     const beside: Buffer[] = [];
     const ids = new Set<number>();
     for (const { id, md5s: stored } of this.#range.iterate(low, high)) {
@@ -382,7 +387,7 @@ class Md5Set {
     }
   }
 
-  /** Up to `most` of them. */
+  /** Returns up to `most` of them. */
   first(server: number, most: number): Buffer[] {
     const found: Buffer[] = [];
     let id = server * BUCKETS;

@@ -1,32 +1,33 @@
 /**
- * When an update went to whom: what `kxgw trace` shows, and nothing that a delivery depends on; the
- * lanes' cursors say what is still to be done. Written in batches by who counts the reports, and
- * forgotten with the entries. It does not know what a delivery is.
+ * Stores when each update was sent to each neighbour, for `kxgw trace`. No delivery depends on it:
+ * the lanes' cursors determine what is still to be sent. The sent journal writes the rows in
+ * batches, and they are deleted with their entries. This file does not depend on how deliveries
+ * work.
  */
 import type Database from "better-sqlite3";
 import type { Seq } from "../update.js";
 import type { Connection } from "./connection.js";
 
-/** An update that a neighbour took. */
+/** An update that a neighbour accepted. */
 export interface Sending {
   readonly seq: Seq;
-  /** Its name in the config, or `[local]`. */
+  /** The neighbour's name in the configuration, or `[local]`. */
   readonly neighbour: string;
-  /** "kx" when it fetched the update, "lane" when it was brought to it. */
+  /** "kx" if the neighbour fetched the update, "lane" if it was delivered. */
   readonly way: "kx" | "lane";
-  /** Milliseconds since 1970; 0 where the time is not known. */
+  /** Milliseconds since 1970; 0 if the time is not known. */
   readonly at: number;
   /**
-   * How that is known: "relayed", "taken", "spooled", "collected" or "exited" as `Proof` of
-   * `delivery/relay.ts` says, "fetched" or "announced" over KX; empty where an
-   * earlier release did not note it.
+   * How it is proven: "relayed", "taken", "spooled", "collected" or "exited" as in `Proof` of
+   * `delivery/relay.ts`, "fetched" or "announced" over KX. Empty if an earlier release did not
+   * record it.
    */
   readonly how: string;
-  /** What the other side said, at most `REPLY_LENGTH` characters. */
+  /** The reply of the neighbour, at most `REPLY_LENGTH` characters. */
   readonly reply: string;
 }
 
-/** More than a relay says with its queue id, or a keyserver of one key. */
+/** Longer than a relay's reply with its queue id, and than a keyserver's reply about one key. */
 export const REPLY_LENGTH = 300;
 
 const COLUMNS = "seq, neighbour, way, at, how, reply";
@@ -55,7 +56,10 @@ export class Sendings {
     );
   }
 
-  /** Keeps them, in one transaction; of two for one neighbour and way the later one stays. */
+  /**
+   * Stores the rows in one transaction. A later row for the same update, neighbour and way replaces
+   * an earlier one.
+   */
   note(all: readonly Sending[]): void {
     this.#connection.write(() => {
       for (const { seq, neighbour, way, at, how, reply } of all) {
@@ -64,17 +68,17 @@ export class Sendings {
     });
   }
 
-  /** A neighbour says over KX that it has an update. Belongs into a transaction. */
+  /** Records that a neighbour announced an update over KX. Must be called in a transaction. */
   announced(seq: Seq, neighbour: string): void {
     this.#announced.run(seq, neighbour);
   }
 
-  /** To whom an update went, in no order. */
+  /** Returns the deliveries of an update, in no particular order. */
   of(seq: Seq): Sending[] {
     return this.#connection.read(() => this.#of.all(seq));
   }
 
-  /** The deliveries of updates from number `from` on, the newest updates first, at most `limit`. */
+  /** Returns deliveries of updates from number `from` on, newest updates first, at most `limit`. */
   latest(from: number, limit: number): Sending[] {
     return this.#connection.read(() => this.#latest.all(from, limit));
   }

@@ -1,11 +1,12 @@
 /**
  * The trail of an entry in the log: the addresses of the sites that are known to have the update,
- * from its mails or from KX. Each address is in it once, and a trail only grows. `mail/` decides
- * what a mail shows of it.
+ * from its mails or from KX. Addresses are unique, and a trail only grows. `mail/` decides which
+ * part of it a mail shows.
  *
- * What others claim of a site is a hint, and counts before the first try only. The claim is left
- * out while the site's lane fails, while it tries the update, or when the site has an exception for
- * the update. What the site says itself always settles the update.
+ * A claim about a site by another site is a hint, and counts only before the first attempt. The
+ * claim is left out while the site's lane is failing, while the lane is delivering the update, or
+ * if the site has an exception for the update. A statement by the site itself always settles the
+ * update.
  */
 import type Database from "better-sqlite3";
 import { addressKey, distinctAddresses } from "../mail-address.js";
@@ -16,17 +17,20 @@ import type { Lanes } from "./lanes.js";
 import type { Pending } from "./pending.js";
 import type { Sendings } from "./sendings.js";
 
-/** Addresses in a trail, so that a sender of duplicates cannot make a row grow without limit. */
+/**
+ * Maximum number of addresses in a trail, so that a sender of duplicates cannot make a row grow
+ * without limit.
+ */
 export const TRAIL_LIMIT = 1000;
 
 /** A site that is known to have an update. */
 export interface Holder {
   readonly seq: Seq;
-  /** What stands for the site in trails. */
+  /** The site's address in trails. */
   readonly address: string;
 }
 
-/** What a trail has to do with: the lanes of the sites in it. */
+/** The parts of the log that depend on the trails: the lanes of the sites in them. */
 export interface TrailContext {
   readonly pending: Pick<Pending, "grew">;
   readonly lanes: Pick<Lanes, "addressed" | "isTrying">;
@@ -48,20 +52,22 @@ export class Trails {
     this.#set = db.prepare("UPDATE updates SET trail = ? WHERE seq = ?");
   }
 
-  /** Addresses that have the update; empty for a number that is not remembered. */
+  /**
+   * Returns the addresses that have the update. Empty for a number that is not in the log any more.
+   */
   get(seq: Seq): string[] {
     const text = this.#connection.read(() => this.#get.get(seq));
     return text === undefined ? [] : (JSON.parse(text) as string[]);
   }
 
-  /** The trail of a new update without the claims that do not count; `from` sent it. */
+  /** Returns the trail of a new update without the claims that do not count. `from` sent it. */
   counting(trail: readonly string[], from: string | undefined): string[] {
     return union([], this.#believed(undefined, trail, from));
   }
 
   /**
-   * Adds addresses to the trail of an update that came again, from the neighbour `from`, which has
-   * it. Belongs into a transaction.
+   * Adds addresses to the trail of an update that arrived again from the neighbour `from`, which
+   * therefore has it. Must be called in a transaction.
    */
   extend(seq: Seq, more: readonly string[], from: string | undefined): void {
     if (from !== undefined) this.#context.exceptions.settle(from, seq);
@@ -71,13 +77,13 @@ export class Trails {
   #add(seq: Seq, more: readonly string[]): void {
     const known = this.get(seq);
     const merged = union(known, more);
-    // A repetition that says nothing new must not cost a write and its fsync.
+    // A repetition without new addresses must not cost a write and its fsync.
     if (merged.length === known.length) return;
     this.#set.run(JSON.stringify(merged), seq);
     this.#context.pending.grew(seq, merged.slice(known.length));
   }
 
-  /** Without what others than the site itself claim of it once its lane has tried. */
+  /** Removes claims by other sites about a site whose lane has already tried. */
   #believed(seq: Seq | undefined, claims: readonly string[], from: string | undefined): string[] {
     if (claims.length === 0) return [];
     const { lanes, exceptions } = this.#context;
@@ -93,8 +99,8 @@ export class Trails {
   }
 
   /**
-   * Notes who has what by its own word, in one transaction; what is not remembered any more is
-   * passed over.
+   * Records, in one transaction, updates that sites themselves announced. Numbers that are not in
+   * the log any more are ignored.
    */
   note(holders: readonly Holder[]): void {
     const lanes = this.#context.lanes.addressed();
@@ -112,7 +118,7 @@ export class Trails {
   }
 }
 
-/** Both lists without repetitions, each address in the spelling that came first. */
+/** Merges both lists without repetitions. Each address keeps its first spelling. */
 export function union(known: readonly string[], more: readonly string[]): string[] {
   return distinctAddresses([...known, ...more]).slice(0, TRAIL_LIMIT);
 }

@@ -1,20 +1,21 @@
 /**
- * Hashes of updates that were not appended as they came: updates without an unknown packet, and
- * updates of which policy dropped packets, so that the rest has a hash of its own. They are not
- * entries and are never announced. They are remembered as long as hashes, so that KX does not fetch
- * them again. Each has the entries whose packets it contains: a peer with the variant has those.
+ * Stores the hashes of updates that were not appended as received: updates without an unknown
+ * packet, and updates from which policy removed packets, so that the rest has another hash. They
+ * are not entries and are never announced. They are kept as long as hashes, so that KX does not
+ * fetch them again. Each is stored with the entries whose packets it contains: a peer with the
+ * variant has those entries.
  *
- * Limit: `VARIANT_LIMITS.rows` hashes, since a stranger can make any number of variants of a key.
- * The oldest are dropped; a dropped variant is fetched once more and is again without news.
+ * Limit: `VARIANT_LIMITS.rows` hashes, since anyone can make any number of variants of a key. The
+ * oldest are dropped. A dropped variant is fetched once more and again adds no news.
  */
 import type Database from "better-sqlite3";
 import type { Seq, UpdateHash } from "../update.js";
 import type { Connection } from "./connection.js";
 
 export const VARIANT_LIMITS = {
-  /** A month of 200 a minute is not reached by honest peers; 200,000 rows take some 15 MB. */
+  /** Honest peers do not reach 200 a minute for a month. 200,000 rows take some 15 MB. */
   rows: 200_000,
-  /** Dropped at once when there are more. */
+  /** Number of rows dropped at once when the limit is exceeded. */
   surplus: 2000,
 } as const;
 
@@ -43,8 +44,8 @@ export class Variants {
   }
 
   /**
-   * Remembers a hash with the entries of which it has all packets. `reason` is that of the first
-   * packet that policy dropped, or empty when nothing was dropped.
+   * Stores a hash with the entries whose packets it contains completely. `reason` is that of the
+   * first packet that policy removed, or empty if none was removed.
    */
   add(hash: UpdateHash, seqs: readonly Seq[], reason: string, at: number): void {
     this.#connection.write(() => {
@@ -57,13 +58,19 @@ export class Variants {
     });
   }
 
-  /** The entries that a variant is known to contain; undefined for a hash that is not one. */
+  /**
+   * Returns the entries that a variant is known to contain. Undefined for a hash that is not a
+   * variant.
+   */
   entriesOf(hash: UpdateHash): Seq[] | undefined {
     const text = this.#connection.read(() => this.#get.get(keyOf(hash)));
     return text === undefined ? undefined : (JSON.parse(text) as Seq[]);
   }
 
-  /** Forgets those of which packets were dropped for this reason: they may be fetched again. */
+  /**
+   * Deletes the variants from which packets were removed for this reason, so that they may be
+   * fetched again.
+   */
   forget(reason: string): void {
     this.#connection.write(() => this.#forget.run(reason));
   }
