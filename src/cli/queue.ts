@@ -70,70 +70,69 @@ export async function queueCommand(
     if (verb === "retry" && seq === undefined) {
       return await order(config, `/queue/${site}/retry`, given.json, out);
     }
-    if (verb === "retry" && seq === "all") return await retry(config, site, seq, given.json, out);
-    if (seq === undefined || !/^\d+$/.test(seq)) {
+    const isAll = verb === "retry" && seq === "all";
+    if (!isAll && (seq === undefined || !/^\d+$/.test(seq))) {
       out.stderr("kxgw: write the number of the update, as kxgw queue ls prints it\n");
       return EXIT.usage;
     }
-    if (verb === "retry") return await retry(config, site, Number(seq), given.json, out);
-    return await skip(config, site, Number(seq), given.json, out);
+    const carryOut = (log: UpdateLog) =>
+      verb === "retry"
+        ? reopen(log, site, isAll ? "all" : Number(seq))
+        : giveUp(log, site, Number(seq));
+    const which = isAll ? seq : Number(seq);
+    return await orderOrWrite(config, `/queue/${site}/${verb}/${which}`, carryOut, given.json, out);
   });
 }
 
-/** By the running gateway, or on the log while none runs. */
-async function retry(
+/** The result of an order, in the form in which the running gateway replies. */
+interface Done {
+  readonly done: boolean;
+  readonly words: string;
+}
+
+/** The running gateway carries out the order at `path`; if none runs, `carryOut` in the log. */
+async function orderOrWrite(
   config: Config,
-  site: string,
-  which: number | "all",
+  path: string,
+  carryOut: (log: UpdateLog) => Done,
   json: boolean,
   out: Output,
 ): Promise<number> {
-  const reply = await ask(config, `/queue/${site}/retry/${which}`, "POST");
+  const reply = await ask(config, path, "POST");
   if (reply !== undefined) return printed(reply, json, out);
   const log = UpdateLog.open(config.log.path);
   try {
-    const count = log.exceptions.reopen(site, which as Seq | "all", systemClock.now());
-    const words =
-      count === 0
-        ? `${site} has no such exception: there is nothing to send again.`
-        : `${site} is sent ${several(count, "update")} again when the gateway starts.`;
-    if (json) out.stdout(`${JSON.stringify({ done: count > 0, words })}\n`);
-    else (count > 0 ? out.stdout : out.stderr)(`${words}\n`);
-    return count > 0 ? EXIT.ok : EXIT.unavailable;
+    const { done, words } = carryOut(log);
+    if (json) out.stdout(`${JSON.stringify({ done, words })}\n`);
+    else (done ? out.stdout : out.stderr)(`${words}\n`);
+    return done ? EXIT.ok : EXIT.unavailable;
   } finally {
     log.close();
   }
 }
 
-/** By the running gateway; while none runs, only an update that waits as an exception. */
-async function skip(
-  config: Config,
-  site: string,
-  seq: number,
-  json: boolean,
-  out: Output,
-): Promise<number> {
-  const reply = await ask(config, `/queue/${site}/skip/${seq}`, "POST");
-  if (reply !== undefined) return printed(reply, json, out);
-  const log = UpdateLog.open(config.log.path);
-  try {
-    const exception = log.exceptions.get(site, seq as Seq);
-    const isThere = exception?.state === "waiting";
-    if (isThere) {
-      const text = "skipped by the operator";
-      const given = { state: "withheld", reason: "skipped", code: 0, text, nextAt: 0 } as const;
-      log.exceptions.set({ ...exception, ...given, at: systemClock.now() });
-    }
-    const words = isThere
-      ? `Update ${seq} is given up for ${site}.`
-      : `Update ${seq} of ${site} was not set aside. The first of the queue is skipped by the ` +
-        "running gateway: start it.";
-    if (json) out.stdout(`${JSON.stringify({ done: isThere, words })}\n`);
-    else (isThere ? out.stdout : out.stderr)(`${words}\n`);
-    return isThere ? EXIT.ok : EXIT.unavailable;
-  } finally {
-    log.close();
+function reopen(log: UpdateLog, site: string, which: number | "all"): Done {
+  const count = log.exceptions.reopen(site, which as Seq | "all", systemClock.now());
+  const words =
+    count === 0
+      ? `${site} has no such exception: there is nothing to send again.`
+      : `${site} is sent ${several(count, "update")} again when the gateway starts.`;
+  return { done: count > 0, words };
+}
+
+/** Gives up an update that was set aside. Only the running gateway skips the first of the queue. */
+function giveUp(log: UpdateLog, site: string, seq: number): Done {
+  const exception = log.exceptions.get(site, seq as Seq);
+  if (exception?.state !== "waiting") {
+    const words =
+      `Update ${seq} of ${site} was not set aside. The first of the queue is skipped by the ` +
+      "running gateway: start it.";
+    return { done: false, words };
   }
+  const text = "skipped by the operator";
+  const given = { state: "withheld", reason: "skipped", code: 0, text, nextAt: 0 } as const;
+  log.exceptions.set({ ...exception, ...given, at: systemClock.now() });
+  return { done: true, words: `Update ${seq} is given up for ${site}.` };
 }
 
 /** The site with this name, or the local keyserver; prints the known names if there is none. */

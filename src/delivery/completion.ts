@@ -10,7 +10,7 @@
  */
 import type { Clock } from "../clock.js";
 import { Refusal } from "../errors.js";
-import { isBareSignature, wholeKey } from "../hkp-whole.js";
+import { bodyWithin, isBareSignature, wholeKey } from "../hkp-whole.js";
 import type { UpdateLog } from "../log/update-log.js";
 import { readArmor } from "../openpgp/armor.js";
 import { readKeys } from "../openpgp/key.js";
@@ -108,16 +108,8 @@ export class KeyCompletion {
       signal,
     });
     if (response.status >= 500) throw new Error(`it answered ${response.status}`);
-    const chunks: Uint8Array[] = [];
-    let size = 0;
-    for await (const chunk of response.body ?? []) {
-      size += chunk.length;
-      // Leaving the loop closes the connection.
-      if (size > KEY_BYTES) return undefined;
-      chunks.push(chunk);
-    }
-    if (response.status !== 200) return undefined;
-    const text = Buffer.concat(chunks);
+    const text = await bodyWithin(response, KEY_BYTES);
+    if (text === undefined || response.status !== 200) return undefined;
     if (isBareSignature(text)) return await wholeKey(this.#url, fingerprint, signal);
     const [block] = readArmor(text);
     return block === undefined || block instanceof Refusal ? undefined : block.data;

@@ -563,11 +563,10 @@ export class Lane {
   *#serveLoad({ entries, last, passed, part }: Bundle): LaneRun {
     const [first] = entries;
     const outcome = yield* this.#deliver(part, entries, true);
-    const isOfMail = outcome.kind === "refused" || outcome.kind === "temporary";
     if (outcome.kind === "temporary" && (outcome.about === "neighbour" || this.#isStopping)) {
       return this.#putOff(first, outcome);
     }
-    if (isOfMail) {
+    if (outcome.kind !== "delivered") {
       this.#aloneUpTo = last.seq;
       const { code, words } = outcome;
       this.#report.of("unpacked", first, { updates: entries.length, code, words });

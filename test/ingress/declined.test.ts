@@ -6,9 +6,8 @@
 import { describe, expect, test } from "vitest";
 import { admit, MAX_KEYS } from "../../src/admit.js";
 import { outcomeOf, SmtpRelay } from "../../src/delivery/relay.js";
-import { REFUSALS, Refusal, type RefusalReason, Trouble } from "../../src/errors.js";
+import { REFUSALS, Refusal, type RefusalReason } from "../../src/errors.js";
 import { typedParts } from "../../src/intake/mime.js";
-import type { UpdateLog } from "../../src/log/update-log.js";
 import { judgeBounce } from "../../src/mail/delivery-report.js";
 import { readHead } from "../../src/mail/head.js";
 import { encodeArmor } from "../../src/openpgp/armor.js";
@@ -16,6 +15,7 @@ import type { TransferableKey } from "../../src/openpgp/key.js";
 import { encodePackets, TAG } from "../../src/openpgp/packet.js";
 import { postfix } from "../mail/bounce-shapes.js";
 import { bytes } from "../mail/fixtures.js";
+import { fullLog } from "../support/full-log.js";
 import { NEIGHBOUR, openDoor, SITE } from "./door.js";
 import { form, hkpDoor, KEY, KEYS, OTHER } from "./hkp-door.js";
 
@@ -150,16 +150,7 @@ describe("by HKP, a Hockeypuck that does not send PKS-Sender", () => {
     const answer = await post(form(KEY), {}, headers);
     expect(answer.status).toBe(200);
     expect(JSON.parse(answer.body)).toMatchObject({ inserted: [], ignored: [{ version: 4 }] });
-    const wrap = (log: UpdateLog) =>
-      new Proxy(log, {
-        get(target, name) {
-          if (name !== "append") return Reflect.get(target, name, target);
-          return () => {
-            throw new Trouble("disk-full", "no space on /var", "make some");
-          };
-        },
-      });
-    const full = await hkpDoor("", { wrap });
+    const full = await hkpDoor("", { wrap: fullLog });
     await expect(full.post(form(KEY), {}, headers)).rejects.toThrow(/socket hang up|ECONNRESET/);
     expect((await full.post(form(KEY), {}, { "User-Agent": "GnuPG/2.2" })).status).toBe(503);
   });

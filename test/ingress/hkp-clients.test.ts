@@ -3,12 +3,12 @@
  * allows. curl, gpg and sq themselves are tried in `npm run test:system`.
  */
 import { describe, expect, onTestFinished, test } from "vitest";
-import { Refusal, Trouble } from "../../src/errors.js";
+import { Refusal } from "../../src/errors.js";
 import { readAddForm } from "../../src/ingress/hkp-form.js";
-import type { UpdateLog } from "../../src/log/update-log.js";
 import { encodeArmor, readArmor } from "../../src/openpgp/armor.js";
 import { encodePackets, TAG } from "../../src/openpgp/packet.js";
 import { cpuTimer, stallMeter } from "../support/cpu.js";
+import { fullLog } from "../support/full-log.js";
 import { soon } from "../support/soon.js";
 import { FORM, form, hkpDoor, KEY, OTHER, STRANGER } from "./hkp-door.js";
 
@@ -279,16 +279,7 @@ describe("a neighbour that is a keyserver", () => {
   });
 
   test("is cut off, not answered, while the key cannot be stored", async () => {
-    const wrap = (log: UpdateLog) =>
-      new Proxy(log, {
-        get(target, name) {
-          if (name !== "append") return Reflect.get(target, name, target);
-          return () => {
-            throw new Trouble("disk-full", "no space on /var", "make some");
-          };
-        },
-      });
-    const { post, diagnostics } = await hkpDoor("", { wrap });
+    const { post, diagnostics } = await hkpDoor("", { wrap: fullLog });
     await expect(post(form(KEY), {}, SENDER)).rejects.toThrow(/socket hang up|ECONNRESET/);
     expect(diagnostics.all("mail-deferred")).toMatchObject([{ kind: "disk-full" }]);
     expect((await post(form(KEY))).status).toBe(503);

@@ -2,8 +2,7 @@
 import { connect } from "node:net";
 import { generateKey } from "openpgp";
 import { describe, expect, test } from "vitest";
-import { Trouble } from "../../src/errors.js";
-import type { UpdateLog } from "../../src/log/update-log.js";
+import { fullLog } from "../support/full-log.js";
 import { pause } from "../support/until.js";
 import { FORM, form, hkpDoor, KEY, OTHER } from "./hkp-door.js";
 
@@ -139,16 +138,7 @@ test("a client that leaves in the middle is forgotten", async () => {
 });
 
 test("a log in trouble is 503 with a time to come back, never stored", async () => {
-  const failing = (log: UpdateLog) =>
-    new Proxy(log, {
-      get(target, name) {
-        if (name !== "append") return Reflect.get(target, name, target);
-        return () => {
-          throw new Trouble("disk-full", "no space on /var", "make some");
-        };
-      },
-    });
-  const { post, diagnostics } = await hkpDoor("", { wrap: failing });
+  const { post, diagnostics } = await hkpDoor("", { wrap: fullLog });
   const answer = await post(form(KEY));
   expect(answer).toMatchObject({ status: 503, headers: { "retry-after": "60" } });
   expect(answer.body).not.toContain("/var");

@@ -5,26 +5,16 @@ import { createServer } from "node:net";
 import { join } from "node:path";
 import { describe, expect, onTestFinished, test } from "vitest";
 import { ingestCommand } from "../../src/cli/ingest.js";
-import { Trouble } from "../../src/errors.js";
 import { SMTP_LIMITS } from "../../src/ingress/limits.js";
 import { SmtpDoor } from "../../src/ingress/smtp.js";
 import type { UpdateLog } from "../../src/log/update-log.js";
+import { fullLog } from "../support/full-log.js";
 import { SmtpClient } from "../support/smtp-client.js";
 import { type Bench, bench, fixture, SITE, stopped } from "./ways.js";
 
 const PKS = "pgp-public-keys@pks.example.net";
 
 type Wrap = (log: UpdateLog) => UpdateLog;
-
-const failing = (log: UpdateLog) =>
-  new Proxy(log, {
-    get(target, name) {
-      if (name !== "append") return Reflect.get(target, name, target);
-      return () => {
-        throw new Trouble("disk-full", "no space", "make some");
-      };
-    },
-  });
 
 async function socketDoor(
   wrap?: Wrap,
@@ -144,7 +134,7 @@ describe("the replies to a message", () => {
       expect.stringMatching(words),
       expect.stringMatching(words),
     ]);
-    const failed = await ready([SITE, SITE], PKS, failing);
+    const failed = await ready([SITE, SITE], PKS, fullLog);
     const later = expect.stringMatching(/^452 4\.3\.1 /);
     expect(await failed.repliesTo(fixture("pksd-delta.eml"))).toEqual([later, later]);
   });
@@ -296,7 +286,7 @@ describe("kxgw ingest", () => {
   });
 
   test("75 when it cannot be stored, whyever", async () => {
-    const { configFile } = await socketDoor(failing);
+    const { configFile } = await socketDoor(fullLog);
     const mail = fixture("pksd-delta.eml");
     expect(await ingest(configFile, mail)).toMatchObject({
       code: 75,

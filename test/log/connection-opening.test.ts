@@ -18,7 +18,7 @@ import type { Readable } from "node:stream";
 import { pathToFileURL } from "node:url";
 import Database from "better-sqlite3";
 import { describe, expect, test } from "vitest";
-import { Trouble, type TroubleKind } from "../../src/errors.js";
+import type { TroubleKind } from "../../src/errors.js";
 import {
   APPLICATION_ID,
   assertDurable,
@@ -29,17 +29,7 @@ import {
 import { UpdateLog } from "../../src/log/update-log.js";
 import { ROOT } from "../e2e/stage.js";
 import { scratch } from "../support/scratch.js";
-import { arrival, seq, update } from "./material.js";
-
-function troubleOf(work: () => unknown): Trouble {
-  try {
-    work();
-  } catch (error) {
-    if (error instanceof Trouble) return error;
-    throw error;
-  }
-  throw new Error("expected a Trouble");
-}
+import { arrival, seq, troubleOf, update } from "./material.js";
 
 function expectTrouble(work: () => unknown, kind: TroubleKind, message: RegExp): void {
   const trouble = troubleOf(work);

@@ -3,7 +3,9 @@
  * so these are no keys: any bytes with a hash, a digest and a fingerprint that fit the shapes.
  * Only what it learns of a key has to be one.
  */
+
 import { createHash } from "node:crypto";
+import { Trouble } from "../../src/errors.js";
 import type { Arrival } from "../../src/log/update-log.js";
 import { encodePackets, TAG } from "../../src/openpgp/packet.js";
 import type { Fingerprint, Seq, Update, UpdateHash } from "../../src/update.js";
@@ -52,4 +54,15 @@ export function arrival(n: number, changes: Partial<Arrival> = {}): Arrival {
 
 export function seq(n: number): Seq {
   return n as Seq;
+}
+
+/** The `Trouble` that `work` throws; anything else is thrown on. */
+export function troubleOf(work: () => unknown): Trouble {
+  try {
+    work();
+  } catch (error) {
+    if (error instanceof Trouble) return error;
+    throw error;
+  }
+  throw new Error("expected a Trouble");
 }

@@ -9,7 +9,6 @@ import { join } from "node:path";
 import { pathToFileURL } from "node:url";
 import Database from "better-sqlite3";
 import { describe, expect, test } from "vitest";
-import { Trouble } from "../../src/errors.js";
 import { backUpLog } from "../../src/log/backup.js";
 import { inspectLog } from "../../src/log/inspect.js";
 import { SCHEMA_VERSION } from "../../src/log/schema.js";
@@ -17,7 +16,7 @@ import { UpdateLog } from "../../src/log/update-log.js";
 import type { PacketName } from "../../src/update.js";
 import { ROOT } from "../e2e/stage.js";
 import { scratch } from "../support/scratch.js";
-import { arrival, fingerprint, seq, update } from "./material.js";
+import { arrival, fingerprint, seq, troubleOf, update } from "./material.js";
 
 const FIXTURES = new URL("../fixtures/logs/", import.meta.url);
 const NAMES = readdirSync(FIXTURES)
@@ -205,16 +204,6 @@ test("a disk that is full in the middle leaves the log as it was", () => {
 
 function packetOf(day: number): PacketName {
   return createHash("md5").update(`packet of day ${day}`).digest();
-}
-
-function troubleOf(work: () => unknown): Trouble {
-  try {
-    work();
-  } catch (error) {
-    if (error instanceof Trouble) return error;
-    throw error;
-  }
-  throw new Error("expected a Trouble");
 }
 
 /** SQLite finds the disk full ten pages above the present size of the file. */

@@ -13,12 +13,20 @@ import { RepairIntake } from "../../src/repair/repair-intake.js";
 import { MailAnswers } from "../../src/repair/repair-mail.js";
 import { bytes } from "../mail/fixtures.js";
 import { pause, quietFor } from "../support/until.js";
-import { FINGERPRINT, key, QUICK, repairStage } from "./stage.js";
+import { FINGERPRINT, key, QUICK, type RepairStage, repairStage } from "./stage.js";
 
 const NEIGHBOUR = { name: "old", mail: "pks@old.example.net", repair: { type: "mail" } };
 const OLD = NEIGHBOUR as unknown as Neighbour;
 const GET: MailCommand = { verb: "get", fingerprint: FINGERPRINT };
 const ARMOR = [bytes(key(0).armor)];
+
+/** Takes the answers to the questions of a stage into its log. */
+function answersTo({ log, diagnostics }: RepairStage): MailAnswers {
+  const appends = new GroupCommit(log);
+  const keys = new KeyIntake({ log, appends, clock: systemClock, diagnostics });
+  const intake = new RepairIntake({ repairs: log.repairs, keys, clock: systemClock });
+  return new MailAnswers({ log, intake }, { neighbours: [OLD] });
+}
 
 /** A stage whose neighbour "old" is asked by mail, and what takes his answers. */
 async function stage(answer: () => Awaited<ReturnType<MailQuestion>>, limits = QUICK) {
@@ -28,15 +36,7 @@ async function stage(answer: () => Awaited<ReturnType<MailQuestion>>, limits = Q
     return answer();
   };
   const all = await repairStage({ old: "mail" }, { mail, limits });
-  const keys = new KeyIntake({
-    log: all.log,
-    appends: new GroupCommit(all.log),
-    clock: systemClock,
-    diagnostics: all.diagnostics,
-  });
-  const { log } = all;
-  const intake = new RepairIntake({ repairs: log.repairs, keys, clock: systemClock });
-  const answers = new MailAnswers({ log, intake }, { neighbours: [OLD] });
+  const answers = answersTo(all);
   const head = (inReplyTo: string) => [
     { name: "Subject", value: `Your command, GET 0x${FINGERPRINT}` },
     { name: "In-Reply-To", value: inReplyTo },
@@ -97,15 +97,7 @@ test("an answer that is faster than the relay is not missed", async () => {
     return { kind: "delivered" };
   };
   const all = await repairStage({ old: "mail" }, { mail: asked });
-  const keys = new KeyIntake({
-    log: all.log,
-    appends: new GroupCommit(all.log),
-    clock: systemClock,
-    diagnostics: all.diagnostics,
-  });
-  const { log } = all;
-  const intake = new RepairIntake({ repairs: log.repairs, keys, clock: systemClock });
-  const answers = new MailAnswers({ log, intake }, { neighbours: [OLD] });
+  const answers = answersTo(all);
   const head = [{ name: "Subject", value: `Your command, GET 0x${FINGERPRINT}` }];
   take = (_, from) => answers.take(head, ARMOR, from);
   all.want({ neighbours: ["old"] });
