@@ -126,6 +126,8 @@ function fill(path: string, rows: number): { readonly due: number; readonly held
   const held = Math.round(rows * HELD_SHARE);
   const now = Date.now();
   const [oldest, youngest] = [now - 25 * 24 * HOUR_MS, now - 97 * HOUR_MS];
+  // An age is proven by the entries since: those that are not due fill the days up to now.
+  const keptMs = 95 * HOUR_MS;
   db.pragma("synchronous = OFF");
   db.pragma("cache_size = -400000");
   db.transaction(() => {
@@ -134,8 +136,9 @@ function fill(path: string, rows: number): { readonly due: number; readonly held
       INSERT INTO updates
         (seq, hash, digest, fingerprint, size, neighbour, transport, received_at, trail)
       SELECT i, randomblob(16), randomblob(32), randomblob(20), ?, 'old', 'mail',
-        CASE WHEN i > ? THEN ? ELSE ? + i * ? END, '[]' FROM n`).run(
-      ...[rows, BODY_BYTES, rows - held, now, oldest],
+        CASE WHEN i > ? THEN ? + (i - ?) * ? ELSE ? + i * ? END, '[]' FROM n`).run(
+      ...[rows, BODY_BYTES, rows - held],
+      ...[now - keptMs, rows - held, Math.floor(keptMs / held), oldest],
       Math.floor((youngest - oldest) / rows),
     );
     db.prepare(`
