@@ -561,7 +561,7 @@ export const EVENTS = {
   "peer-connected": {
     level: "info",
     text: "KX peer connected",
-    fields: { neighbour: "text", dialled: "flag", newest: "number?" },
+    fields: { neighbour: "text", dialled: "flag", newest: "number?", version: "text" },
     attempt: "good",
     isLimited: true,
   },

@@ -58,6 +58,12 @@ function data(message: Message): string {
       );
     case "CLOSE":
       return message.inReplyTo === undefined ? "" : `${message.inReplyTo}\r\n`;
+    case "OPEN": {
+      const log = message.log === undefined ? "" : `log ${message.log}\r\n`;
+      return `${log}features ${message.features.join(" ")}\r\n`;
+    }
+    case "DONE":
+      return `${message.number}\r\n${message.without.map((one) => `${rangeText(one)}\r\n`).join("")}`;
     default:
       return message satisfies never;
   }

@@ -14,7 +14,7 @@ import { Trouble } from "../errors.js";
 export const APPLICATION_ID = 0x4b584757;
 
 /** `user_version` of a file that this code reads and writes. */
-export const SCHEMA_VERSION = 8;
+export const SCHEMA_VERSION = 9;
 
 /** The oldest version that a writer brings up to date. */
 const OLDEST_VERSION = 1;
@@ -337,6 +337,17 @@ CREATE TABLE recon_wanted (
 CREATE INDEX recon_wanted_by_time ON recon_wanted (server, next_at);
 `;
 
+/** What came with version 9: the name of the log, and those of the logs of peers (`cursors.ts`). */
+const TABLES_9 = `
+CREATE TABLE log_name (
+  only_row INTEGER PRIMARY KEY CHECK (only_row = 1),
+  name BLOB NOT NULL CHECK (length(name) = 16)
+) STRICT;
+INSERT INTO log_name VALUES (1, randomblob(16));
+
+ALTER TABLE receive_cursors ADD COLUMN log BLOB CHECK (length(log) = 16);
+`;
+
 /** What makes each version out of the one before. */
 const STEPS: readonly (readonly [version: number, step: (db: Database.Database) => void])[] = [
   [2, (db) => void db.exec(TABLES_2)],
@@ -358,6 +369,7 @@ const STEPS: readonly (readonly [version: number, step: (db: Database.Database) 
       loosen(db, "updates", "'repair', 'import')", "'repair', 'import', 'recon')");
     },
   ],
+  [9, (db) => void db.exec(TABLES_9)],
 ];
 
 /**

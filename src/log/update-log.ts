@@ -12,7 +12,15 @@
 import type Database from "better-sqlite3";
 import type { Trouble } from "../errors.js";
 import { coveredBy, isCovered } from "../openpgp/cover.js";
-import type { Fingerprint, Origin, Seq, Transport, Update, UpdateHash } from "../update.js";
+import type {
+  Fingerprint,
+  LogName,
+  Origin,
+  Seq,
+  Transport,
+  Update,
+  UpdateHash,
+} from "../update.js";
 import { Bounces } from "./bounces.js";
 import { Connection, type Durability } from "./connection.js";
 import { type CursorMove, FetchWaits, ReceiveCursors } from "./cursors.js";
@@ -110,6 +118,8 @@ const ENTRY = `
   FROM updates`;
 
 export class UpdateLog {
+  /** Tells peers which log the numbers are of. */
+  readonly name: LogName;
   /** Queries of the page and of commands. */
   readonly lookup: Lookup;
   /** Bounces of our mails. */
@@ -163,6 +173,8 @@ export class UpdateLog {
   constructor(connection: Connection) {
     const { db } = connection;
     this.#connection = connection;
+    const name = db.prepare<[], LogName>("SELECT lower(hex(name)) FROM log_name").pluck();
+    this.name = connection.read(() => name.get()) as LogName;
     this.cursors = new ReceiveCursors(connection);
     this.lanes = new Lanes(connection);
     this.refusals = new Refusals(connection);

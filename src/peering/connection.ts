@@ -4,6 +4,7 @@
  */
 
 import type { Held } from "../kx/fetch-tracker.js";
+import type { Opening, Receipt } from "../kx/messages.js";
 import type { EndReason } from "../kx/session.js";
 import { Session } from "../kx/session.js";
 import type { UpdateHash } from "../update.js";
@@ -16,8 +17,12 @@ export interface PeerConnection {
   readonly peer: Peer;
   readonly session: Session;
   readonly sendQueue: SendQueue;
-  /** Undefined if it is not noted what the peer has. */
-  readonly proof: ReadProof | undefined;
+  /** Undefined if it is not noted what the peer has, or if the peer sends receipts. */
+  proof: ReadProof | undefined;
+  /** What the peer says of itself; undefined in KX/1.0. */
+  opening: Opening | undefined;
+  /** Position in our log up to which the peer has settled all; undefined before a receipt. */
+  done: number | undefined;
   readonly dialled: boolean;
   /** Position in our log up to which the peer was told on this connection, from the greeting on. */
   told: number;
@@ -40,8 +45,11 @@ export interface Peer {
   bytesOut: number;
 }
 
+export type KxVersion = "1.0" | "1.1";
+
 /** A request to be sent to a peer on the connection in use. */
 export type PeerOrder =
+  | ({ readonly type: "done"; readonly peer: string } & Receipt)
   | { readonly type: "list"; readonly peer: string; readonly low: number; readonly high: number }
   | {
       readonly type: "get";
@@ -70,6 +78,14 @@ export interface PeerStatus extends ReceivingStatus {
   readonly connectedSince: number | undefined;
   readonly bytesIn: number;
   readonly bytesOut: number;
+  /** The protocol that is spoken; undefined while disconnected. */
+  readonly version?: KxVersion | undefined;
+  /**
+   * Position in our log up to which the peer has said that it has settled all (KX/1.1), and how
+   * many updates it has not settled; undefined if it sends no receipts.
+   */
+  readonly done?: number | undefined;
+  readonly unread?: number | undefined;
   /** Whether the operator paused the peer. */
   readonly isPaused?: boolean;
 }
@@ -79,20 +95,25 @@ export function openConnections(peer: Peer): PeerConnection[] {
   return peer.connections.filter((connection) => connection.session.isOpen);
 }
 
-/** A new connection; `isProven` if it is noted what the peer has. */
+/**
+ * A new connection; `isProven` if it is noted what the peer has, `own` is what we say of ourselves
+ * in KX/1.1, undefined if the peer is spoken to in KX/1.0 only.
+ */
 export function newConnection(
   id: number,
   peer: Peer,
   dialled: boolean,
-  isProven: boolean,
+  { isProven, own }: { readonly isProven: boolean; readonly own: Opening | undefined },
   now: number,
 ): PeerConnection {
   return {
     id,
     peer,
-    session: new Session(now),
+    session: new Session(now, own),
     sendQueue: new SendQueue(now),
     proof: isProven ? new ReadProof() : undefined,
+    opening: undefined,
+    done: undefined,
     dialled,
     told: 0,
     listing: undefined,
@@ -101,6 +122,11 @@ export function newConnection(
     reason: undefined,
     isUseful: false,
   };
+}
+
+/** The protocol that is spoken on a connection whose greeting is over. */
+export function versionOf({ opening }: PeerConnection): KxVersion {
+  return opening === undefined ? "1.0" : "1.1";
 }
 
 /** When the peer is asked whether it has read what it fetched; Infinity for not now. */
