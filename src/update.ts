@@ -13,9 +13,8 @@ export type UpdateHash = string & { readonly __brand: "UpdateHash" };
 export type Fingerprint = string & { readonly __brand: "Fingerprint" };
 
 /**
- * The name of an update log: 32 lower-case hex digits, drawn at random when the file is made. A copy
- * made by a backup has another name, since numbers that were given out after the copy was made will
- * be given again.
+ * The name of an update log: 32 lower-case hex digits, drawn at random when the file is made. A
+ * backup has another name, since numbers that were given out after it will be given again.
  */
 export type LogName = string & { readonly __brand: "LogName" };
 

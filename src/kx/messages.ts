@@ -1,8 +1,8 @@
 /**
  * The messages of KX/1.0 (thesis A.2) and of KX/1.1 (OPEN and DONE, docs/protocol.md) as types, and
  * the readers of their data lines. `parser.ts` reads messages from bytes, `serializer.ts` writes
- * them, `session.ts` says which message is legal when. Numbers here are wire numbers of 31 bits, as in the thesis. `wireNumber` and `seqOfWire`
- * convert from and to the wider numbers of the log.
+ * them, `session.ts` says which message is legal when. Numbers here are wire numbers of 31 bits, as
+ * in the thesis. `wireNumber` and `seqOfWire` convert from and to the wider numbers of the log.
  */
 import type { LogName, Seq, UpdateHash } from "../update.js";
 
@@ -64,7 +64,7 @@ export interface Receipt {
   readonly without: readonly NumberRange[];
 }
 
-/** The tag of the HELO of a side that speaks KX/1.1; to a side of 1.0 it is a tag like any other. */
+/** The tag of HELO at a side that speaks KX/1.1; to a side of 1.0 it is a tag like any other. */
 export const TAG_11 = "KX11";
 
 export type Command = Message["command"];

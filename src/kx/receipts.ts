@@ -6,8 +6,8 @@
  *  1. A DONE is sent when the receive cursor has moved, at most once a second.
  *  2. A number without its update is told once, with the first DONE that passes it. A DONE has at
  *     most 1000 ranges of such numbers. If there are more, it goes only as far as those.
- *  3. The first DONE of a connection says where we are. What it passes is not claimed to be held,
- *     since it is unknown what was told on an earlier connection.
+ *  3. The first DONE of a connection says where we are. Of updates that are older than the
+ *     connection the peer concludes nothing, since a DONE before may have been lost.
  */
 import type { NumberRange, Receipt } from "./messages.js";
 import { MAX_NUMBER } from "./messages.js";

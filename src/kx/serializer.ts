@@ -62,8 +62,10 @@ function data(message: Message): string {
       const log = message.log === undefined ? "" : `log ${message.log}\r\n`;
       return `${log}features ${message.features.join(" ")}\r\n`;
     }
-    case "DONE":
-      return `${message.number}\r\n${message.without.map((one) => `${rangeText(one)}\r\n`).join("")}`;
+    case "DONE": {
+      const ranges = message.without.map((range) => `${rangeText(range)}\r\n`);
+      return `${message.number}\r\n${ranges.join("")}`;
+    }
     default:
       return message satisfies never;
   }

@@ -24,6 +24,8 @@ export interface PeerConnection {
   /** Position in our log up to which the peer has settled all; undefined before a receipt. */
   done: number | undefined;
   readonly dialled: boolean;
+  /** Our newest position at the greeting. What came later the peer learnt on this connection. */
+  greeted: number;
   /** Position in our log up to which the peer was told on this connection, from the greeting on. */
   told: number;
   /** The LIST that is being answered, and when its next slice is due; Infinity for no timer. */
@@ -115,6 +117,7 @@ export function newConnection(
     opening: undefined,
     done: undefined,
     dialled,
+    greeted: 0,
     told: 0,
     listing: undefined,
     listsAt: Infinity,

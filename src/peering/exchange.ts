@@ -18,8 +18,8 @@
  *  4. If the log cannot be read, a connection that needs it is dropped. An empty log must not be
  *     shown instead: the peer would forget its cursor and list everything again.
  *  5. A peer that may get mail as well is asked whether it has read what it fetched, or says so by
- *     itself in the receipts of KX/1.1 (`peer-holdings.ts`). The caller is told when the first connection of a peer opens and when
- *     its last one ends.
+ *     itself in the receipts of KX/1.1 (`peer-holdings.ts`). The caller is told when the first
+ *     connection of a peer opens and when its last one ends.
  *  6. Updates are stored by the caller: see rule 1 of `receiving.ts`.
  */
 import type { Clock } from "../clock.js";
@@ -56,7 +56,7 @@ export const EXCHANGE_LIMITS = {
   spareConnectionMs: [5000, 30_000] as const,
   /** Answers in one turn: a queue of numbers that are gone must not delay other peers. */
   answersAtOnce: 100,
-  /** Updates that one receipt notes as held; more are passed at once only when a peer catches up. */
+  /** Updates that one receipt notes as held; only a peer that catches up passes more at once. */
   noted: 5000,
 } as const;
 
@@ -407,6 +407,7 @@ export class Exchange {
     const entry = this.#news.newest();
     if (entry === undefined) return this.#drop(connection, undefined, now);
     connection.told = entry?.seq ?? 0;
+    connection.greeted = connection.told;
     const outputs = connection.session.greet(entry === null ? undefined : announcementOf(entry));
     this.#perform(connection, outputs, now);
   }
@@ -470,16 +471,16 @@ export class Exchange {
 
   /** Rule 5: the peer has settled our updates up to a number, and holds them but for some. */
   #takeDone(connection: PeerConnection, { number, without }: Receipt, now: number): void {
-    const { peer, done: before } = connection;
+    const { peer, greeted, done: before = 0 } = connection;
     const newest = this.#guard.run(() => this.#shown?.newest() ?? 0);
     if (newest === undefined) return this.#drop(connection, undefined, now);
     const done = number === 0 ? 0 : seqOfWire(number, newest);
-    if (done === undefined || done > newest || done < (before ?? 0)) {
+    if (done === undefined || done > newest || done < before) {
       return this.#complain(peer, `a DONE for ${number}, which it cannot have read`);
     }
     connection.done = done;
-    if (before === undefined) return;
-    const first = Math.max(before + 1, done - EXCHANGE_LIMITS.noted + 1);
+    // Of older updates it may have told on another connection that it does not hold them.
+    const first = Math.max(before + 1, greeted + 1, done - EXCHANGE_LIMITS.noted + 1);
     for (let seq = first; seq <= done; seq++) {
       if (!hasNumber(without, wireNumber(seq))) this.#holdings.has(peer.name, seq as Seq);
     }
