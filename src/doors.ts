@@ -230,8 +230,9 @@ function ordersFor(
     resume(name) {
       const site = lane(name);
       site?.resume();
-      const isPeer = kxDoor?.resume(name) ?? false;
-      return site || isPeer ? said(true, `${name} is resumed.`) : nobody(name);
+      const isDialled = kxDoor?.resume(name);
+      if (site === undefined && isDialled === undefined) return nobody(name);
+      return said(true, `${name} is resumed${isDialled ? " and dialled now" : ""}.`);
     },
     async backfill(name, days) {
       const isStored = await kxDoor?.backfill(name);
@@ -259,16 +260,21 @@ function ordersFor(
       }
       const isDialled = kxDoor?.dialNow(name) === true;
       const isMailed = site?.isOpen === true;
+      const isUnderWay = isMailed && site.isDelivering;
       if (isMailed) {
         site.reopen();
         site.resume();
+      }
+      if (isUnderWay) {
+        const also = isDialled ? ", and KX is dialled now" : "";
+        return said(true, `A delivery to ${name} is under way${also}.`);
       }
       if (isDialled)
         return said(true, `${name} is dialled now${isMailed ? ", and mail is retried" : ""}.`);
       if (isMailed) return said(true, `Delivery to ${name} is retried now.`);
       if (peer?.connected)
         return said(false, `${name} is connected by KX; nothing waits for a retry.`);
-      return said(false, `${name} is not connected by KX; the peer must dial this gateway.`);
+      return said(false, `${name} is not connected by KX; it must dial this gateway.`);
     },
     skip(name, seq) {
       const site = lane(name);

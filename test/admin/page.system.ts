@@ -117,9 +117,7 @@ describe("the page of a busy day", () => {
     expect(old).toContain("451 4.3.0 <pgp-public-keys@pks.example.net>: mailbox is busy");
     expect(old).toMatch(/mail never 15 min ago 14 30 min 99\.\d %/);
     expect(zurich).toMatch(
-    expect(zurich).toMatch(
       /zurich in sync: connected for 1 d; it announced an update .* ago; 1\.8 MB in, .* out KX/,
-    );
     );
     expect(tokyo).toContain("behind: 3 updates to fetch");
     expect(archive).toContain("it sends mail to the gateway; nothing is sent to it");

@@ -199,7 +199,9 @@ describe("a KX peer that was away for long", () => {
     const { back, retry, peers, times } = await outage();
     await back();
     expect(await retry()).toEqual({ code: 0, said: "far is dialled now.\n" });
+    const orderedAt = performance.now();
     await until(() => times("peer-connected") === 1);
+    expect(performance.now() - orderedAt).toBeLessThan(1000);
     expect(await retry()).toEqual({
       code: 69,
       said: "far is connected by KX; nothing waits for a retry.\n",
@@ -211,8 +213,10 @@ describe("a KX peer that was away for long", () => {
   it("is dialled at once by peers resume", async () => {
     const { back, peers, times } = await outage();
     await back();
-    expect((await peers("resume")).code).toBe(0);
+    expect(await peers("resume")).toEqual({ code: 0, said: "far is resumed and dialled now.\n" });
+    const orderedAt = performance.now();
     await until(() => times("peer-connected") === 1);
+    expect(performance.now() - orderedAt).toBeLessThan(1000);
   });
 
   it("is dialled at once when it mails", async () => {
