@@ -317,5 +317,5 @@ export function when(time: string | null, now: number): Html {
 }
 
 function lamp(state: Status["verdict"]["state"]): string {
-  return { good: "●", behind: "◐", bad: "✖" }[state];
+  return { good: "●", pending: "○", behind: "◐", bad: "✖" }[state];
 }

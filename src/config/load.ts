@@ -232,6 +232,7 @@ function neighbourOf(peer: PeerSettings): Neighbour {
   return {
     name: peer.name,
     via: peer.via ?? defaultVia(given),
+    isViaSet: peer.via !== undefined,
     fallbackMs: peer.fallback_after ?? FALLBACK_MS,
     mail: peer.mail,
     kind: peer.kind,
