@@ -39,6 +39,17 @@ it("the sockets are those that the config names", async () => {
   expect(await kxgw(["check", "-q", "-c", file])).toEqual({ code: 0, stdout: "", stderr: "" });
 });
 
+it("the directory of the LMTP socket outlives the service, with one owner", () => {
+  // What systemd makes of it is tried by deploy/try-systemd.sh.
+  const socket = readFileSync(join(ROOT, "deploy/kxgw-lmtp.socket"), "utf8");
+  expect(UNIT).toMatch(
+    /^RuntimeDirectory=kxgw\nRuntimeDirectoryMode=0755\nRuntimeDirectoryPreserve=yes$/m,
+  );
+  expect(socket).toMatch(
+    /^ExecStartPre=\/usr\/bin\/install -d -o kxgw -g kxgw -m 0755 \/run\/kxgw$/m,
+  );
+});
+
 it("the unit does not restart what a restart cannot cure", () => {
   expect(UNIT).toContain(`RestartPreventExitStatus=${EXIT.usage} ${EXIT.config}\n`);
   expect(UNIT).toContain("Restart=on-failure\n");

@@ -104,7 +104,9 @@ function commandPart({ path, command }: { path: string; command: Command }): str
 }
 
 function optionAbout({ description, defaultValue, defaultValueDescription }: Option): string {
-  const isNothing = defaultValue === undefined || (defaultValue as unknown[]).length === 0;
+  const isNothing =
+    defaultValueDescription === undefined &&
+    (defaultValue === undefined || (defaultValue as unknown[]).length === 0);
   const preset = defaultValueDescription ?? String(defaultValue);
   return plain(`${description}${isNothing ? "" : ` (without it: ${preset})`}.`);
 }
