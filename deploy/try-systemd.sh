@@ -27,9 +27,9 @@ cp -a "$DEBIAN" "$ROOT"
 echo "== installing kxgw"
 HOME_OF=$ROOT/usr/lib/node_modules/kx-gateway
 install -D "$(readlink -f "$(command -v node)")" "$ROOT/usr/bin/node"
-mkdir -p "$HOME_OF/test/fixtures" "$ROOT/etc/kxgw" "$ROOT/etc/systemd/system/kxgw.service.d"
+mkdir -p "$HOME_OF" "$ROOT/etc/kxgw" "$ROOT/etc/systemd/system/kxgw.service.d"
 cp -a dist node_modules package.json "$HOME_OF/"
-cp -a test/fixtures/keys "$HOME_OF/test/fixtures/"
+cp -a share "$HOME_OF/"
 chmod 0755 "$HOME_OF/dist/main.js"
 ln -s ../lib/node_modules/kx-gateway/dist/main.js "$ROOT/usr/bin/kxgw"
 install -m 0644 deploy/kxgw.sysusers "$ROOT/usr/lib/sysusers.d/kxgw.conf"
@@ -62,7 +62,7 @@ TOML
 cat >"$ROOT/root/try" <<'TRY'
 #!/bin/bash
 exec >/root/result 2>&1
-KEYS=(/usr/lib/node_modules/kx-gateway/test/fixtures/keys/*)
+KEYS=(/usr/lib/node_modules/kx-gateway/share/keys/*)
 say() { echo "$(date +%T) $*"; }
 must() { # WHAT EXPECTED ACTUAL
   if [ "$2" = "$3" ]; then say "ok: $1"; else say "WRONG: $1: $3 instead of $2"; WRONG=1; fi
