@@ -2,7 +2,7 @@
  * Runs of equal reports: the same event, neighbour and reason, with their number and the last of
  * them. A page of a few lines shows with them what happened in hours, also on a gateway that
  * reports a hundred deliveries a second. A run ends after an hour, so that the runs of a day show
- * when something happened, and after ten minutes without such a report. Bounded, in memory only;
+ * when something happened, and after half an hour without such a report. Bounded, in memory only;
  * warnings and errors have a share of their own. Time comes with the reports.
  */
 import type { EventName, Level } from "../diagnostics.js";
@@ -13,7 +13,7 @@ export const RUN_LIMITS = {
   routine: 500,
   trouble: 500,
   longestMs: 3_600_000,
-  gapMs: 600_000,
+  gapMs: 1_800_000,
 } as const;
 
 export interface Run {

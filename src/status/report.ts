@@ -1,5 +1,6 @@
 /**
- * A report of an event as the counters, the page and the journey of an update keep it.
+ * A report of an event as the counters keep it, and as the page and the journey of an update
+ * read it.
  */
 import type { EventName, Fields, Level } from "../diagnostics.js";
 
