@@ -3,8 +3,8 @@
  * tables have one row per peer and outlive the process. The receive cursor is the wire number up to
  * which every announcement is resolved, with the hash that the peer announced under that number
  * (thesis, appendix A). The hash distinguishes this number from the same number after a wrap or a
- * reset, and so does the name of the log, which a peer of KX/1.1 tells. The session, not this store,
- * ensures that a cursor only moves forward.
+ * reset, and so does the name of the log, which a peer of KX/1.1 tells. The session, not this
+ * store, ensures that a cursor only moves forward.
  */
 import type Database from "better-sqlite3";
 import type { LogName, UpdateHash } from "../update.js";

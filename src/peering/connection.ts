@@ -17,8 +17,9 @@ export interface PeerConnection {
   readonly peer: Peer;
   readonly session: Session;
   readonly sendQueue: SendQueue;
-  /** Undefined if it is not noted what the peer has, or if the peer sends receipts. */
-  proof: ReadProof | undefined;
+  readonly proof: ReadProof;
+  /** Whether LISTs are sent for the proof alone: not to a peer that sends receipts. */
+  asksForProof: boolean;
   /** What the peer says of itself; undefined in KX/1.0. */
   opening: Opening | undefined;
   /** Position in our log up to which the peer has settled all; undefined before a receipt. */
@@ -98,14 +99,14 @@ export function openConnections(peer: Peer): PeerConnection[] {
 }
 
 /**
- * A new connection; `isProven` if it is noted what the peer has, `own` is what we say of ourselves
- * in KX/1.1, undefined if the peer is spoken to in KX/1.0 only.
+ * A new connection; `asksForProof` if LISTs may be sent for the proof alone. `own` is what we say of
+ * ourselves in KX/1.1, undefined if the peer is spoken to in KX/1.0 only.
  */
 export function newConnection(
   id: number,
   peer: Peer,
   dialled: boolean,
-  { isProven, own }: { readonly isProven: boolean; readonly own: Opening | undefined },
+  { asksForProof, own }: { readonly asksForProof: boolean; readonly own: Opening | undefined },
   now: number,
 ): PeerConnection {
   return {
@@ -113,7 +114,8 @@ export function newConnection(
     peer,
     session: new Session(now, own),
     sendQueue: new SendQueue(now),
-    proof: isProven ? new ReadProof() : undefined,
+    proof: new ReadProof(),
+    asksForProof,
     opening: undefined,
     done: undefined,
     dialled,
@@ -133,8 +135,9 @@ export function versionOf({ opening }: PeerConnection): KxVersion {
 }
 
 /** When the peer is asked whether it has read what it fetched; Infinity for not now. */
-export function proofWantedAt({ session, sendQueue, proof }: PeerConnection): number {
-  if (proof === undefined || !session.isOpen || !sendQueue.isNearlyEmpty) return Infinity;
+export function proofWantedAt(connection: PeerConnection): number {
+  const { session, sendQueue, proof, asksForProof } = connection;
+  if (!asksForProof || !session.isOpen || !sendQueue.isNearlyEmpty) return Infinity;
   return proof.nextAt();
 }
 

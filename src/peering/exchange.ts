@@ -17,9 +17,10 @@
  *  3. In observe mode updates are received and none is sent: peers see an empty log.
  *  4. If the log cannot be read, a connection that needs it is dropped. An empty log must not be
  *     shown instead: the peer would forget its cursor and list everything again.
- *  5. A peer that may get mail as well is asked whether it has read what it fetched, or says so by
- *     itself in the receipts of KX/1.1 (`peer-holdings.ts`). The caller is told when the first
- *     connection of a peer opens and when its last one ends.
+ *  5. A peer that may get mail as well is asked whether it has read what it fetched
+ *     (`peer-holdings.ts`); of any other it is noted when a LIST shows it. A peer of KX/1.1 says so
+ *     by itself, in its receipts. The caller is told when the first connection of a peer opens and
+ *     when its last one ends.
  *  6. Updates are stored by the caller: see rule 1 of `receiving.ts`.
  */
 import type { Clock } from "../clock.js";
@@ -48,7 +49,7 @@ import {
 } from "./connection.js";
 import { ListingPace } from "./listing-pace.js";
 import { type ObserveLog, ObserveMode } from "./observe-mode.js";
-import { type HoldingsLog, PeerHoldings } from "./peer-holdings.js";
+import { type HoldingsLog, PeerHoldings, type Proven } from "./peer-holdings.js";
 import { Receiving, type ReceivingLog, type Store } from "./receiving.js";
 import { answerUpdate, ServedListing, type ServingLog } from "./serving.js";
 
@@ -81,6 +82,8 @@ export interface ExchangeComponents {
   readonly rules?: Rules | undefined;
   /** Called when the first connection of a peer is open, and when its last one is gone. */
   readonly session?: ((peer: string, isUp: boolean) => void) | undefined;
+  /** Called when a peer has announced or read an update of the log. */
+  readonly proven?: Proven | undefined;
 }
 
 /** What the exchange uses of the log: it reads, and notes what is not an update. */
@@ -131,6 +134,7 @@ export class Exchange {
   /** Throws `Trouble` when the log cannot be read. */
   constructor(components: ExchangeComponents, settings: ExchangeSettings) {
     const { log, clock, diagnostics, rules = CARRY_ALL, session = () => {} } = components;
+    const { proven } = components;
     const { peers, observing, fetchPolicy = new Map(), addresses = new Map() } = settings;
     const { oldVersion = new Set() } = settings;
     this.#clock = clock;
@@ -143,7 +147,7 @@ export class Exchange {
     this.#oldVersion = oldVersion;
     this.#session = session;
     if (observing) this.#observeMode = new ObserveMode({ log, guard, diagnostics }, addresses);
-    const holdings = new PeerHoldings({ log, guard }, addresses);
+    const holdings = new PeerHoldings({ log, guard, proven }, addresses);
     this.#holdings = holdings;
     const receiving = { log, guard, clock, diagnostics, rules, holdings };
     this.#receiving = new Receiving(receiving, { peers, fetchPolicy });
@@ -158,9 +162,9 @@ export class Exchange {
   opened(id: number, peerName: string, dialled: boolean, now: number): Action[] {
     const peer = this.#peers.get(peerName);
     if (peer === undefined) throw new Error(`no peer ${peerName}`);
-    const isProven = this.#holdings.concerns(peerName);
+    const asksForProof = this.#holdings.concerns(peerName);
     const own = this.#oldVersion.has(peerName) ? undefined : this.#own;
-    const connection = newConnection(id, peer, dialled, { isProven, own }, now);
+    const connection = newConnection(id, peer, dialled, { asksForProof, own }, now);
     this.#connections.set(id, connection);
     peer.connections.push(connection);
     return this.#input(now, () => this.#perform(connection, connection.session.start(), now));
@@ -331,7 +335,7 @@ export class Exchange {
 
   #list(connection: PeerConnection, low: number, high: number, now: number): void {
     const { session, proof } = connection;
-    if (session.isOpen) proof?.asked(now);
+    if (session.isOpen) proof.asked(now);
     this.#perform(connection, session.list(low, high, now), now);
   }
 
@@ -365,7 +369,10 @@ export class Exchange {
         connection.isUseful ||= output.announcements.length > 0;
         return this.#receiving.announced(name, output.announcements, now);
       case "listed":
-        for (const seq of connection.proof?.answered() ?? []) this.#holdings.has(name, seq);
+        for (const seq of connection.proof.answered()) {
+          // A receipt says more: what was read may have been declined.
+          if (!connection.session.hasReceipts) this.#holdings.hasRead(name, seq);
+        }
         if (!isInUse) return;
         return this.#receiving.listed(name, output, output.announcements, now);
       case "list-failed":
@@ -420,7 +427,7 @@ export class Exchange {
     const { peer } = connection;
     const log = opening?.log;
     connection.opening = opening;
-    if (connection.session.hasReceipts) connection.proof = undefined;
+    if (connection.session.hasReceipts) connection.asksForProof = false;
     // A peer has one log. A connection on which it named another one is left of a former process.
     for (const other of [...peer.connections]) {
       const isFormer = log !== undefined && other.opening?.log !== undefined;
@@ -482,7 +489,7 @@ export class Exchange {
     // Of older updates it may have told on another connection that it does not hold them.
     const first = Math.max(before + 1, greeted + 1, done - EXCHANGE_LIMITS.noted + 1);
     for (let seq = first; seq <= done; seq++) {
-      if (!hasNumber(without, wireNumber(seq))) this.#holdings.has(peer.name, seq as Seq);
+      if (!hasNumber(without, wireNumber(seq))) this.#holdings.hasRead(peer.name, seq as Seq);
     }
   }
 
@@ -522,7 +529,7 @@ export class Exchange {
       if (given === undefined) return this.#drop(connection, undefined, now);
       if (given.served !== undefined) {
         const { seq, hash, fingerprint, size: bytes } = given.served;
-        connection.proof?.served(seq);
+        connection.proof.served(seq);
         connection.isUseful = true;
         this.#diagnostics.report("served", { seq, hash, fingerprint, neighbour: peer.name, bytes });
       }
