@@ -383,7 +383,7 @@ export class Metrics {
     gauge("kxgw_log_newest", "Number of the newest update.", () => log.newest());
     gauge(
       "kxgw_saved_bytes",
-      "Estimated bytes of mail saved since the start.",
+      "Estimated bytes of mail saved: kxgw_spared_mail_bytes_total less kxgw_kx_bytes_total.",
       () => savedOf(counters, peers()).savedBytes,
     );
     const counter = (name: string, help: string, value: () => number) => {
@@ -397,7 +397,12 @@ export class Metrics {
         },
       });
     };
-    counter("kxgw_known_announcements_total", "Announcements of known updates.", () => {
+    counter(
+      "kxgw_spared_mail_bytes_total",
+      "Estimated bytes of the mails that were not needed, and of updates over KX as mails.",
+      () => savedOf(counters, peers()).asMailBytes,
+    );
+    counter("kxgw_known_announcements_total", "First announcements of known updates.", () => {
       return savedOf(counters, peers()).knownAnnouncements;
     });
     counter("kxgw_kx_bytes_total", "Bytes over KX in both directions.", () => {
