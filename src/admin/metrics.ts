@@ -149,6 +149,7 @@ export class Metrics {
   }
 
   async text(): Promise<string> {
+    this.#sources.keepCounters?.();
     return await this.#registry.metrics();
   }
 
@@ -403,7 +404,8 @@ export class Metrics {
       return savedOf(counters, peers()).kxBytes;
     });
     gauge("kxgw_config_last_reload_successful", "0 if the last reload failed.", () =>
-      counters.lastAt({ events: ["reload-refused"] }) > counters.lastAt({ events: ["reloaded"] })
+      counters.lastAt({ events: ["reload-refused"] }) >
+      Math.max(startedAt, counters.lastAt({ events: ["reloaded"] }))
         ? 0
         : 1,
     );
