@@ -43,7 +43,7 @@ test("path, queue with answers, events and what to do", async () => {
   );
   expect(text).toMatch(/#1 refused : 554 5\.6\.0 This key/);
   expect(text).toMatch(/20 more: kxgw queue ls oldpks/);
-  expect(html.match(/class="(info|warn|error)"/g)).toHaveLength(50);
+  expect(html.match(/<li class="(info|warn|error)"/g)).toHaveLength(50);
   expect(text).toMatch(/warn: delivery failed temporarily; it is retried 550 5\.7\.1/);
   expect(text).not.toContain("zurich");
 });
