@@ -49,7 +49,7 @@ section { background: var(--card); border: 1px solid var(--line); border-radius:
   border-radius: 50%; background: var(--state); }
 .good { --state: var(--good); } .behind { --state: var(--behind); }
 .bad, .down, .failed, .error, .warn { --state: var(--bad); }
-.paused, .idle, .none { --state: var(--quiet); }
+.pending, .handed, .paused, .idle, .none { --state: var(--quiet); }
 .done { --state: var(--good); } .waiting { --state: var(--behind); }
 .quiet { color: var(--quiet); }
 table { border-collapse: collapse; width: 100%; font-variant-numeric: tabular-nums; }

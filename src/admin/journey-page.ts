@@ -44,7 +44,13 @@ ${bridgeFrom !== null && html`<div><dt>Observe</dt><dd>${bridgeWords(bridgeFrom)
 `;
 }
 
-const TAGS = { done: "done", waiting: "waiting", failed: "failed", none: "–" } as const;
+const TAGS = {
+  done: "done",
+  handed: "handed over",
+  waiting: "waiting",
+  failed: "failed",
+  none: "–",
+} as const;
 
 function item({ neighbour, state, words, time }: Stage, now: number): Html {
   return html`<li class="${state}"><span class="tag">${TAGS[state]}</span>

@@ -133,5 +133,5 @@ number of an update, or Message-ID
 }
 
 function lamp(state: Status["verdict"]["state"]): string {
-  return { good: "●", behind: "◐", bad: "✖" }[state];
+  return { good: "●", pending: "○", behind: "◐", bad: "✖" }[state];
 }

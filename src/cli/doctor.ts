@@ -7,7 +7,8 @@
 
 import { systemClock } from "../clock.js";
 import type { Config } from "../config/config.js";
-import { loadConfig, warningsOf } from "../config/load.js";
+import { loadConfig, relayFaultsOf, warningsOf } from "../config/load.js";
+import type { ConfigFault } from "../errors.js";
 import { ConfigFaults, EXIT, Trouble } from "../errors.js";
 import { CertificateEnds, EXPIRES_SOON_MS, endWords } from "../status/certificates.js";
 import type { Diagnosis } from "../status/remedies.js";
@@ -245,12 +246,16 @@ function total(counts: readonly { readonly count: number }[]): number {
   return counts.reduce((sum, { count }) => sum + count, 0);
 }
 
-/** Warnings about a valid configuration. */
+/** Faults and warnings of a configuration with which the gateway starts. */
 function warningDiagnoses(file: string, config: Config): Diagnosis[] {
-  return warningsOf(file, config).map((warning) => {
-    const remedy = "Use kxs:// with a pin for each.";
-    return { kind: "odd", problem: faultLine(file, warning), remedy };
-  });
+  const remedy = "Change the file as this line says, then reload the gateway.";
+  const line = (kind: Diagnosis["kind"]) => (fault: ConfigFault) => {
+    return { kind, problem: faultLine(file, fault), remedy };
+  };
+  return [
+    ...relayFaultsOf(file, config).map(line("broken")),
+    ...warningsOf(file, config).map(line("odd")),
+  ];
 }
 
 async function onlineDiagnoses(config: Config): Promise<Diagnosis[]> {

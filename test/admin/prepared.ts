@@ -11,6 +11,7 @@ import { UpdateLog } from "../../src/log/update-log.js";
 import type { PeerStatus } from "../../src/peering/connection.js";
 import { EventCounters } from "../../src/status/event-counters.js";
 import { HOUR_MS } from "../../src/status/hours.js";
+import { Proofs } from "../../src/status/proofs.js";
 import type { Sources } from "../../src/status/status.js";
 import type { Seq } from "../../src/update.js";
 import { update } from "../log/material.js";
@@ -75,6 +76,8 @@ export function preparedSources(publicStatus = false, busy = true) {
   const time = { now: NOW - 24 * HOUR_MS };
   const clock = { now: () => time.now, monotonic: () => time.now, random: () => 0.5 };
   const counters = new EventCounters({ next: { report: () => {} }, clock });
+  const proofs = new Proofs();
+  counters.onReport((report) => proofs.note(report));
   if (busy) day(log, counters, time);
   time.now = NOW;
   const lanes: LaneStatus[] = [
@@ -103,12 +106,12 @@ export function preparedSources(publicStatus = false, busy = true) {
     },
   ];
   const sources: Sources = {
-    ...{ config, log, counters, clock, startedAt: NOW - 31 * HOUR_MS, version: "0.1.0" },
+    ...{ config, log, counters, proofs, clock, startedAt: NOW - 31 * HOUR_MS, version: "0.1.0" },
     lanes: () => lanes,
     peers: () => peers,
     certificates: () => [{ listener: "kx", notAfter: NOW + 13 * 24 * HOUR_MS }],
   };
-  return { sources, lanes, peers, time, counters, log };
+  return { sources, lanes, peers, time, counters, proofs, log };
 }
 
 /** 24 hours with a quiet night: updates from everybody to everybody. */
