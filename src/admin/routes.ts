@@ -25,12 +25,13 @@ const HTML = "text/html; charset=utf-8";
 const HERE =
   "Paths: /, /status.json, /update/FINGERPRINT-OR-HASH, /events, /metrics, /livez and /readyz.";
 
-/** The answer to GET `url`; with `mask` addresses in it are masked. */
+/** The answer to GET `url`; with `mask` addresses in it are masked. `accept` is the header. */
 export async function answerTo(
   url: URL,
   sources: Sources,
   metrics: Metrics,
   mask: boolean,
+  accept?: string,
 ): Promise<Answer> {
   const { pathname, searchParams } = url;
   switch (pathname) {
@@ -44,7 +45,7 @@ export async function answerTo(
     case "/healthz":
       return readiness(sources, searchParams.has("verbose"));
     case "/metrics":
-      return { code: 200, type: metrics.contentType, body: await metrics.text() };
+      return { code: 200, ...(await metrics.scrape(accept)) };
     case "/update":
       return redirect(searchParams.get("q") ?? "");
     case "/style.css":
