@@ -44,7 +44,7 @@ interface Measured {
 
 async function run(context: Context): Promise<Outcome> {
   const { material, quick, runs, say, sides, directory, build } = context;
-  const updates = material.updates(quick ? 2000 : 100_000);
+  const updates = material.updates(quick ? 2000 : 30_000);
   const warmUp = quick ? 500 : WARM_UP;
   const taken = sides.map((): Measured => {
     return { fetch: [], bytes: [], serve: [], resident: [], grown: [] };

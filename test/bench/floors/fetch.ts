@@ -2,7 +2,8 @@
  * Floor of the fetching: a KX client that asks a gateway for updates by number, 128 under way, and
  * of each reads the lines, decodes, compares the CRC-24, hashes and stores it, 64 in a commit with
  * one fsync. Left out: what `work.ts` leaves out, and listings, tags, cursors, errors and time-outs.
- * Arguments: the port, how many updates to fetch, the file to store in. It ends when it has them.
+ * Arguments: the port, how many updates to fetch, the file to store in. It ends with its standard
+ * input.
  */
 import { connect } from "node:net";
 import { decode, FloorStore, type Named } from "./work.js";
@@ -31,8 +32,7 @@ socket.on("data", (bytes: Buffer) => {
   rest = data.subarray(from);
   if (taken === wanted) {
     commit();
-    store.close();
-    socket.end(() => process.exit(0));
+    socket.end();
   } else {
     ask();
   }
@@ -69,3 +69,10 @@ function commit(): void {
   if (group.length > 0) store.add(group);
   group = [];
 }
+
+process.stdin
+  .on("end", () => {
+    store.close();
+    process.exit(0);
+  })
+  .resume();
