@@ -20,9 +20,9 @@ import {
   configureWriter,
   createTables,
   identify,
-  isOutdated,
   keepTemporaryInMemory,
   notYetUpToDate,
+  SCHEMA_VERSION,
   unknownTables,
 } from "./schema.js";
 import { asTrouble } from "./trouble.js";
@@ -66,6 +66,8 @@ export class Connection {
   readonly #commit: Database.Statement<[]>;
   readonly #rollback: Database.Statement<[]>;
   #writing = false;
+  /** What a rollback does to values in memory, in the order of the changes. */
+  readonly #undo: (() => void)[] = [];
   #damage: Trouble | undefined;
   #onDamage: ((damage: Trouble) => void) | undefined;
 
@@ -126,7 +128,7 @@ export class Connection {
         createTables(this.db);
         prepare?.(this);
       });
-    } else if (!isOutdated(this.db, found)) {
+    } else if (found === SCHEMA_VERSION) {
       this.#prepare(found, prepare);
     } else if (!readonly) {
       this.write(() => {
@@ -183,6 +185,7 @@ export class Connection {
       const result = work();
       this.#commit.run();
       // A commit to a file that is no longer at its path would be lost.
+      this.#undo.length = 0;
       this.assertInPlace();
       return result;
     } catch (error) {
@@ -190,7 +193,18 @@ export class Connection {
     } finally {
       this.#writing = false;
       this.#abandon();
+      for (const undo of this.#undo.splice(0).reverse()) undo();
     }
+  }
+
+  /** Whether the log is open, and open for writing. */
+  get isWritable(): boolean {
+    return this.db.open && !this.db.readonly;
+  }
+
+  /** Has `undo` called if the open transaction is not committed. */
+  onRollback(undo: () => void): void {
+    if (this.#writing) this.#undo.push(undo);
   }
 
   /**

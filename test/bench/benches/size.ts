@@ -9,6 +9,7 @@ import { join } from "node:path";
 import Database from "better-sqlite3";
 import { UpdateLog } from "../../../src/log/update-log.js";
 import type { Fingerprint, Seq, Update, UpdateHash } from "../../../src/update.js";
+import { indexEntries } from "../../support/bulk.js";
 import { cpuTimer } from "../../support/cpu.js";
 import { atLeast, atMost, type Bench, type Context, median, type Outcome } from "../bench.js";
 import { Gateways } from "../gateways.js";
@@ -175,8 +176,9 @@ function bulk(file: string, rows: number): void {
           (SELECT 1 UNION ALL SELECT n + 1 FROM counter WHERE n < ${rows}) SELECT n FROM counter));
     INSERT INTO bodies (seq, received_at, body)
       SELECT seq, received_at, randomblob(300) FROM updates;
-    UPDATE totals SET entries = ${rows}, bodies = ${rows}, body_bytes = ${rows * 300};
-    COMMIT`);
+    UPDATE totals SET entries = ${rows}, bodies = ${rows}, body_bytes = ${rows * 300};`);
+  indexEntries(db);
+  db.exec("COMMIT");
   db.pragma("wal_checkpoint(TRUNCATE)");
   db.close();
 }
