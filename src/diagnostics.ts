@@ -126,6 +126,11 @@ export const EVENTS = {
     text: "block of a key removed by the operator",
     fields: { fingerprint: "text", words: "text" },
   },
+  "block-ended": {
+    level: "info",
+    text: "block of a key ended by its date",
+    fields: { fingerprint: "text" },
+  },
   forgotten: {
     level: "info",
     text: "updates of a key deleted by the operator",
@@ -220,7 +225,7 @@ export const EVENTS = {
   },
   sent: {
     level: "info",
-    text: "update delivered",
+    text: "update handed over; how says to whom, and words what was answered",
     fields: {
       ...{ ...LEAVING, mails: "number", packed: "number?", bytes: "number", tookMs: "number" },
       ...{ how: "text", words: "text" },

@@ -32,7 +32,7 @@ import type { RetentionLimits } from "./log/retention.js";
 import type { UpdateLog } from "./log/update-log.js";
 import { KxDoor } from "./peering/tcp.js";
 import { Policy } from "./policy.js";
-import { carryOut, orderOf, REBUILD_BYTES } from "./removal.js";
+import { BlockEnds, carryOut, orderOf, REBUILD_BYTES } from "./removal.js";
 import { RepairDoor } from "./repair/repair-door.js";
 import { RepairIntake } from "./repair/repair-intake.js";
 import { MailAnswers } from "./repair/repair-mail.js";
@@ -189,6 +189,16 @@ export async function openDoors(config: Config, foundation: Foundation): Promise
     stops.push(() => void draining.push(hkpDoor?.stop()));
     const hkp = (await hkpDoor?.start()) ?? [];
 
+    const blockEnds = new BlockEnds(
+      {
+        ...{ policy: config.policy, log, clock, diagnostics: counters },
+        listAgain: () => void listPeersAgain(kxDoor),
+      },
+      log.retention.newestDate() ?? 0,
+    );
+    blockEnds.start();
+    stops.push(() => blockEnds.stop());
+
     const lane = (name: string) => mailDoor?.lane(name) ?? localDoor?.lane(name);
     const orders = ordersFor(lane, kxDoor, repairDoor, config, foundation);
     const adminDoor = new AdminDoor({ sources, orders, diagnostics: counters });
@@ -208,6 +218,9 @@ function rulesOf({ policy }: Config, { log, clock, counters }: Foundation): Poli
   if (isClosed && log.removals.adopt() === 0) counters.report("takes-nothing", {});
   return new Policy(policy, log, clock);
 }
+
+/** Said of an order that the log could not store. */
+const NOT_STORED = "The log cannot store this now; a restart would forget it.";
 
 /** The operator's orders; the door that an order concerns carries it out. */
 function ordersFor(
@@ -248,7 +261,7 @@ function ordersFor(
       counters.report("backfill", { neighbour: name, via, days });
       const isThere = kxDoor?.status().some((peer) => peer.name === name && peer.connected);
       const when = isThere ? "now" : "when it connects";
-      const lost = isStored ? "" : " The log cannot store this now; a restart would forget it.";
+      const lost = isStored ? "" : ` ${NOT_STORED}`;
       const kx = `${name} is asked by KX for all its announcements, ${when}.${lost}`;
       const mail = `${name} is asked by mail for its changes of ${days} days.`;
       return { ...said(true, via === "kx" ? kx : mail), via };
@@ -290,19 +303,23 @@ function ordersFor(
       const order = orderOf(verb, fingerprint, given, clock.now());
       if (order === undefined) return undefined;
       if ("fault" in order) return said(false, order.fault);
-      const listings: Promise<unknown>[] = [];
+      let listed: Promise<readonly boolean[]> | undefined;
       const obeyed = carryOut(order.value, {
         ...{ policy, log, clock, diagnostics: counters, rebuildBytes: REBUILD_BYTES },
         listAgain: () => {
-          for (const { name } of kxDoor?.status() ?? []) {
-            if (kxDoor !== undefined) listings.push(kxDoor.backfill(name));
-          }
+          listed = listPeersAgain(kxDoor);
         },
       });
-      await Promise.all(listings);
-      return obeyed;
+      if ((await listed)?.every((isStored) => isStored) ?? true) return obeyed;
+      return { ...obeyed, words: `${obeyed.words} ${NOT_STORED}` };
     },
   };
+}
+
+/** Lists the announcements of all KX peers again; for each peer, whether the log has the order. */
+async function listPeersAgain(kxDoor: KxDoor | undefined): Promise<boolean[]> {
+  const orders = (kxDoor?.status() ?? []).map(({ name }) => kxDoor?.backfill(name));
+  return (await Promise.all(orders)).filter((isStored) => isStored !== undefined);
 }
 
 /** Sends again what a site did not take: one update, or all of them. */
@@ -317,7 +334,7 @@ function retryExceptions(name: string, site: LaneDriver | undefined, which: numb
   }
   const words =
     which === "all"
-      ? `${name} has taken everything: there is nothing to send again.`
+      ? `${name} has no exceptions: there is nothing to send again.`
       : `Update ${which} has no exception at ${name}.`;
   return { done: false, words };
 }

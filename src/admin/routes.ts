@@ -4,14 +4,20 @@
  * its assets and its JSON form, the journey of an update, and the metrics. Read-only.
  */
 
-import { entriesOf, type Journey, journeyOf } from "../status/journey.js";
+import { eventLines, filterOf } from "../status/event-lines.js";
+import { type Journey, journeyOf } from "../status/journey.js";
 import { masked } from "../status/mask.js";
+import { neighbourDetail, reconDetail } from "../status/neighbour-page.js";
+import { plainQuestion, search } from "../status/search.js";
 import { freeBytes, LEAST_FREE_BYTES } from "../status/space.js";
 import type { Sources, UpkeepState } from "../status/status.js";
 import { status } from "../status/status.js";
 import { ICON, SCRIPT, STYLE } from "./assets.js";
+import type { ShownEvents } from "./events-section.js";
+import type { Html } from "./html.js";
 import { journeyPage } from "./journey-page.js";
 import type { Metrics } from "./metrics.js";
+import { neighbourPage, reconPage, unknownNeighbour } from "./neighbour-page.js";
 import { statusPage } from "./page.js";
 
 export interface Answer {
@@ -23,19 +29,21 @@ export interface Answer {
 
 const HTML = "text/html; charset=utf-8";
 const HERE =
-  "Paths: /, /status.json, /update/FINGERPRINT-OR-HASH, /events, /metrics, /livez and /readyz.";
+  "Paths: /, /status.json, /neighbour/NAME, /update/FINGERPRINT-OR-HASH, /events, " +
+  "/metrics, /livez and /readyz.";
 
-/** The answer to GET `url`; with `mask` addresses in it are masked. */
+/** The answer to GET `url`; with `mask` addresses in it are masked. `accept` is the header. */
 export async function answerTo(
   url: URL,
   sources: Sources,
   metrics: Metrics,
   mask: boolean,
+  accept?: string,
 ): Promise<Answer> {
   const { pathname, searchParams } = url;
   switch (pathname) {
     case "/":
-      return { code: 200, type: HTML, body: statusPage(status(sources, mask)).text };
+      return page(statusPage(status(sources, mask), eventsOf(sources, searchParams, mask)));
     case "/status.json":
       return json(status(sources, mask));
     case "/livez":
@@ -44,7 +52,7 @@ export async function answerTo(
     case "/healthz":
       return readiness(sources, searchParams.has("verbose"));
     case "/metrics":
-      return { code: 200, type: metrics.contentType, body: await metrics.text() };
+      return { code: 200, ...(await metrics.scrape(accept)) };
     case "/update":
       return redirect(searchParams.get("q") ?? "");
     case "/style.css":
@@ -55,8 +63,33 @@ export async function answerTo(
       return { code: 200, type: "image/svg+xml", body: ICON };
     default:
       if (pathname.startsWith("/update/")) return journeyAnswer(pathname.slice(8), sources, mask);
+      if (pathname.startsWith("/neighbour/")) {
+        return neighbourAnswer(decoded(pathname.slice(11)), sources, mask);
+      }
+      if (pathname.startsWith("/recon/")) return reconAnswer(pathname.slice(7), sources, mask);
       return plain(404, HERE);
   }
+}
+
+function page(html: Html, code = 200): Answer {
+  return { code, type: HTML, body: html.text };
+}
+
+function eventsOf({ counters }: Sources, parameters: URLSearchParams, mask: boolean): ShownEvents {
+  const filter = filterOf(parameters);
+  return { filter, ...eventLines(counters.runs(), filter, mask) };
+}
+
+function neighbourAnswer(name: string, sources: Sources, mask: boolean): Answer {
+  const detail = neighbourDetail(sources, name, mask);
+  if (detail !== undefined) return page(neighbourPage(detail));
+  return page(unknownNeighbour(name, status(sources, mask)), 404);
+}
+
+function reconAnswer(place: string, sources: Sources, mask: boolean): Answer {
+  const detail = /^\d{1,6}$/.test(place) ? reconDetail(sources, Number(place), mask) : undefined;
+  if (detail !== undefined) return page(reconPage(detail));
+  return page(unknownNeighbour(`recon ${place}`, status(sources, mask)), 404);
 }
 
 /** A line of text. */
@@ -70,23 +103,30 @@ export function json(value: unknown, code = 200): Answer {
 
 /** Redirects the form of the page to the page of the update. */
 function redirect(question: string): Answer {
-  const location = `/update/${encodeURIComponent(question.replace(/\s+/g, ""))}`;
+  const location = `/update/${encodeURIComponent(plainQuestion(question))}`;
   return { ...plain(303, location), location };
 }
 
-function journeyAnswer(path: string, sources: Sources, mask: boolean): Answer {
+/** Lets the event loop run between two slices of a search. */
+function pause(): Promise<void> {
+  return new Promise((resolve) => setImmediate(resolve));
+}
+
+async function journeyAnswer(path: string, sources: Sources, mask: boolean): Promise<Answer> {
   const isJson = path.endsWith(".json");
   const question = decoded(isJson ? path.slice(0, -5) : path);
   const { config, log, lanes, peers, counters, clock } = sources;
+  const { kind, entries, isDone } = await search(log, plainQuestion(question), pause);
   const now = clock.now();
   const given = { config, log, lanes, peers, recent: counters.recent(), now };
-  const journeys = entriesOf(log, question, false).map((entry) => {
+  const journeys = entries.map((entry) => {
     const journey = journeyOf(entry, given);
     return mask ? maskedJourney(journey) : journey;
   });
-  const code = journeys.length === 0 ? 404 : 200;
+  const code = !isDone ? 503 : journeys.length === 0 ? 404 : 200;
   if (isJson) return json(journeys, code);
-  return { code, type: HTML, body: journeyPage(question, journeys, now).text };
+  const { rememberMs, retainMs } = config.log;
+  return page(journeyPage({ question, kind, isDone, journeys, rememberMs, retainMs }, now), code);
 }
 
 function maskedJourney(journey: Journey): Journey {
@@ -94,6 +134,7 @@ function maskedJourney(journey: Journey): Journey {
     ...journey,
     messageId: journey.messageId && masked(journey.messageId),
     trail: journey.trail.map(masked),
+    removal: journey.removal && { ...journey.removal, reason: masked(journey.removal.reason) },
     stages: journey.stages.map((stage) => {
       const { words, reply } = stage;
       return { ...stage, words: masked(words), reply: reply && masked(reply) };

@@ -22,7 +22,7 @@ import { EXPIRES_SOON_MS, endWords } from "./certificates.js";
 import type { EventCounters, Report } from "./event-counters.js";
 import { flowOf, kxShareOf, migrationOf, savedOf } from "./flow.js";
 import type { JourneyLog } from "./journey.js";
-import { masked } from "./mask.js";
+import { maskedDeep } from "./mask.js";
 import type { NeighbourView } from "./neighbour-view.js";
 import { isLocal, subjectsOf, viewOf, wordsOf } from "./neighbour-view.js";
 import { observedSum } from "./observed.js";
@@ -379,13 +379,4 @@ function peerView(peer: PeerStatus | undefined) {
 
 function iso(ms: number): string | null {
   return ms === 0 ? null : new Date(ms).toISOString();
-}
-
-/** Fields that never contain an address; any other text is masked. */
-const PLAIN = new Set(["name", "event", "time", "version", "neighbour", "hash", "fingerprint"]);
-
-function maskedDeep<T>(value: T): T {
-  return JSON.parse(JSON.stringify(value), (key, inner) =>
-    typeof inner === "string" && !PLAIN.has(key) ? masked(inner) : inner,
-  ) as T;
 }

@@ -63,8 +63,8 @@ const PEER = {
   held: undefined,
 };
 
-/** Sources of a busy day; `publicStatus` as in the config. */
-export function preparedSources(publicStatus = false) {
+/** Sources of a busy day, or of a log without any update; `publicStatus` as in the config. */
+export function preparedSources(publicStatus = false, busy = true) {
   const config = parseConfig(
     CONFIG.replace("[admin]", `[admin]\npublic_status = ${publicStatus}`),
     "kxgw.toml",
@@ -78,7 +78,8 @@ export function preparedSources(publicStatus = false) {
   const counters = new EventCounters({ next: { report: () => {} }, clock });
   const proofs = new Proofs();
   counters.onReport((report) => proofs.note(report));
-  day(log, counters, time);
+  if (busy) day(log, counters, time);
+  time.now = NOW;
   const lanes: LaneStatus[] = [
     { ...LANE, name: "onak-home", cursor: log.newest(), backlog: 0, lastSuccessAt: NOW - 40_000 },
     {
@@ -166,11 +167,21 @@ function day(log: UpdateLog, counters: EventSink, time: { now: number }): void {
 
 /** The door over prepared sources, started; resolves with the page's address. */
 export async function preparedDoor(sources: Sources): Promise<string> {
+  return (await doorOver(sources)).base;
+}
+
+/** The same, with the way to stop it before the test is finished. */
+export async function doorOver(sources: Sources) {
   const no = () => ({ done: false, words: "no" });
   const later = async () => no();
   const orders = { pause: no, resume: no, backfill: later, retry: no, skip: no, remove: later };
   const door = new AdminDoor({ sources, orders, diagnostics: sources.counters });
   const endpoint = await door.start();
-  onTestFinished(() => door.stop());
-  return `http://127.0.0.1:${endpoint?.port}`;
+  let stopped: Promise<void> | undefined;
+  const stop = () => {
+    stopped ??= door.stop();
+    return stopped;
+  };
+  onTestFinished(stop);
+  return { base: `http://127.0.0.1:${endpoint?.port}`, port: endpoint?.port ?? 0, stop };
 }

@@ -201,7 +201,7 @@ test.each([
   const view = viewOf(subject, { counters: sources.counters, now, lane: undefined, peer });
   expect(view).toMatchObject({ state, label, words, held: why, backlog: 12 });
   const metrics = new Metrics({ ...sources, peers: () => [peer] });
-  const text = await metrics.text();
+  const text = (await metrics.scrape(undefined)).body;
   expect(text).toContain(`kxgw_fetch_held{peer="tokyo",reason="${why}"} 12`);
   expect(text).toContain('kxgw_peer_in_sync{peer="tokyo"} 0');
   metrics.close();
