@@ -224,11 +224,23 @@ export const SCRIPT = `"use strict";
     if (again) { again = false; if (failures === 0) refresh(); }
   };
 
-  /** Sections that came or went: all are taken from the new page, in its order. */
+  /** Sections that are gone are taken away, and new ones put behind the one before them. */
   const layOut = (next) => {
-    const ids = (root) => [...root.querySelectorAll("main > section")].map(({ id }) => id).join();
-    if (ids(next) === ids(document)) return;
-    document.getElementById("main").replaceWith(next.getElementById("main"));
+    const parts = [...next.querySelectorAll("main > section")];
+    const wanted = new Set(parts.map(({ id }) => id));
+    for (const old of document.querySelectorAll("main > section")) {
+      if (!wanted.has(old.id)) old.remove();
+    }
+    let before = null;
+    for (const part of parts) {
+      let here = document.getElementById(part.id);
+      if (here === null) {
+        here = document.importNode(part, true);
+        if (before) before.after(here);
+        else document.getElementById("main").prepend(here);
+      }
+      before = here;
+    }
   };
 
   const FOCUSABLE = "a, summary, button, input, select";
