@@ -32,12 +32,13 @@ const HERE =
   "Paths: /, /status.json, /neighbour/NAME, /update/FINGERPRINT-OR-HASH, /events, " +
   "/metrics, /livez and /readyz.";
 
-/** The answer to GET `url`; with `mask` addresses in it are masked. */
+/** The answer to GET `url`; with `mask` addresses in it are masked. `accept` is the header. */
 export async function answerTo(
   url: URL,
   sources: Sources,
   metrics: Metrics,
   mask: boolean,
+  accept?: string,
 ): Promise<Answer> {
   const { pathname, searchParams } = url;
   switch (pathname) {
@@ -51,7 +52,7 @@ export async function answerTo(
     case "/healthz":
       return readiness(sources, searchParams.has("verbose"));
     case "/metrics":
-      return { code: 200, type: metrics.contentType, body: await metrics.text() };
+      return { code: 200, ...(await metrics.scrape(accept)) };
     case "/update":
       return redirect(searchParams.get("q") ?? "");
     case "/style.css":
