@@ -67,6 +67,7 @@ h3 { font-size: .95rem; font-weight: 620; margin: 16px 0 6px; }
 ul.untaken, ul.steps, ol.steps { margin: 0 0 6px; padding-left: 1.4em; }
 ol.steps { list-style: decimal; } .steps li { padding: 2px 0; }
 .untaken .error { color: var(--bad); } .untaken li { padding: 2px 0; }
+.untaken .key-name { display: block; font-size: .82rem; color: var(--quiet); }
 pre { background: var(--bg); border: 1px solid var(--line); border-radius: 6px; margin: 6px 0;
   padding: 10px 12px; white-space: pre-wrap; overflow-wrap: anywhere; }
 ul.remedies { list-style: none; margin: 0 0 10px; padding: 0; }
