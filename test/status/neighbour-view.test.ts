@@ -19,6 +19,8 @@ test.each([
   const view = viewOf(subject, { counters, now, lane: undefined, peer });
   expect(view).toMatchObject({ state, words, held: why, backlog: 12 });
   const metrics = new Metrics({ ...sources, peers: () => [peer] });
-  expect((await metrics.scrape(undefined)).body).toContain(`kxgw_fetch_held{peer="tokyo",reason="${why}"} 12`);
+  expect((await metrics.scrape(undefined)).body).toContain(
+    `kxgw_fetch_held{peer="tokyo",reason="${why}"} 12`,
+  );
   metrics.close();
 });
