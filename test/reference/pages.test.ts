@@ -84,11 +84,14 @@ interface Named {
 
 function commandsOf(text: string): Named[] {
   const found = (part: string, whole: boolean) => {
-    const lines = part.replaceAll(/\\\n\s*/g, " ").split("\n");
+    const joined = part.replaceAll(/\\\n\s*/g, " ").replaceAll(/(?<= )"[^"|\n]*"/g, "TEXT");
+    const lines = joined.split("\n");
     return lines.flatMap((line) =>
-      [...line.matchAll(/(?:^|[\s|&;(]|\/usr\/bin\/)kxgw (?=-|(?!kxgw)[a-z]+(?![\w.]))([^|&;>#"()\n]*)/g)].map(
-        ([, words = ""]) => ({ line, words: wordsOf(words), whole }),
-      ),
+      [
+        ...line.matchAll(
+          /(?:^|[\s|&;(]|\/usr\/bin\/)kxgw (?=--(?:help|version)|(?!kxgw)[a-z]+(?![\w.]))([^|&;>#"()\n]*)/g,
+        ),
+      ].map(([, words = ""]) => ({ line, words: wordsOf(words), whole })),
     );
   };
   const shells = [...text.matchAll(/^```(?:sh|console|postfix-\w+)?\n([\s\S]*?)^```$/gm)];
@@ -115,7 +118,14 @@ function faultOf({ words, whole }: Named): string | undefined {
     command = next;
     rest = rest.slice(1);
   }
-  const { operands, unknown } = command.parseOptions(rest);
+  let parsed: { readonly operands: readonly string[]; readonly unknown: readonly string[] };
+  try {
+    parsed = command.parseOptions(rest);
+  } catch (error) {
+    // In a sentence an option may be named without its value.
+    return whole ? String(error) : undefined;
+  }
+  const { operands, unknown } = parsed;
   const options = unknown.filter((word) => !["--help", "-h", "--version"].includes(word));
   if (options.length > 0) return `${command.name()} has no ${options[0]}`;
   if (command.commands.length > 0) {
@@ -192,4 +202,31 @@ it("operations.md has a paragraph for each alert, with its severity", () => {
   const text = page("operations.md");
   const told = [...text.matchAll(/^\*\*(\w+)\*\* \((\w+)\)/gm)].map(([all]) => all);
   expect(told).toEqual(named.map(([, name, severity]) => `**${name}** (${severity})`));
+});
+
+/** Pages for who runs a gateway. */
+const OPERATORS = [
+  ...["install", "migration", "tls", "network", "troubleshooting", "monitoring", "privacy"],
+  ...["operations", "paths", "receiving", "repair", "removal", "mail-servers"],
+];
+/** What everybody knows who runs a server, and names that explain themselves. */
+const COMMON = [
+  ...["TLS", "TCP", "UDP", "DNS", "HTTP", "JSON", "SMTP", "URL", "IP", "CPU", "NAT", "CI", "UTC"],
+  ...["SQL", "RFC", "TOML", "PEM", "SHA", "CA", "ID", "OK", "GDPR", "SSH", "ASCII", "CIDR"],
+  ...["SIGHUP", "SIGTERM", "POST", "GET", "HELO", "LHLO", "RSET", "CORS", "SPF", "DKIM", "DMARC"],
+  ...["PTR", "SRV", "AAAA", "AUTH", "ADDR", "SIZE", "EACCES", "MAIL", "RCPT", "DATA", "CNAME"],
+  ...["MB", "CGI", "ACL", "PATH"],
+];
+
+it("an abbreviation in a page for operators is in the glossary", () => {
+  const glossary = page("glossary.md");
+  const missing = OPERATORS.flatMap((name) => {
+    const prose = proseOf(page(`${name}.md`))
+      .replaceAll(/`[^`]*`/g, "")
+      .replaceAll(/\]\([^)]*\)/g, "]");
+    const words = prose.match(/(?<![\w./-])[A-Z]{2,}(?![\w./-])/g) ?? [];
+    const unknown = words.filter((word) => !COMMON.includes(word) && !glossary.includes(word));
+    return unknown.map((word) => `${name}: ${word}`);
+  });
+  expect([...new Set(missing)]).toEqual([]);
 });
