@@ -5,7 +5,7 @@
  * it and compares the types, so that a field without a description fails there.
  */
 import { z } from "zod";
-import { type EventName, EVENTS } from "../diagnostics.js";
+import { EVENTS, type EventName } from "../diagnostics.js";
 
 const count = (about: string) => z.int().min(0).describe(about);
 const number = (about: string) => z.int().describe(about);

@@ -5,7 +5,8 @@
  * reaches the neighbour, once, and is not delivered to onak again. Then the same with the Postfix of
  * docs/migration.md that keeps the keyserver's mail service for users, with the lines of the page.
  */
-import { existsSync, readFileSync, writeFileSync } from "node:fs";
+import { chmodSync, existsSync, readFileSync, writeFileSync } from "node:fs";
+import { resolve } from "node:path";
 import { createTransport } from "nodemailer";
 import { expect, test } from "vitest";
 import { migrateCommand } from "../../src/cli/migrate.js";
@@ -172,4 +173,74 @@ test("the mail service for users is kept: updates go to the gateway, the rest to
     { from: "onak", to: "gateway", road: "syncsite, its own address", what: "1 update" },
     { from: "gateway", to: "neighbour", road: "mail without header_checks", what: "1 update" },
   ]);
+});
+
+const GATEWAY = (smtp: string, peer: string) => [
+  `[site]\naddress = "${SITE}"\n[smtp]\n${smtp}`,
+  `[[peer]]\nname = "old"\nmail = "${OLD}"\n${peer}`,
+];
+
+test("step 1: the alias gives each mail to the keyserver and, as a copy, to the gateway", async () => {
+  const lmtp = stage().path("lmtp.sock");
+  const config = stage().path("a.toml");
+  // Postfix runs the commands of an alias by a user who may not write to this directory.
+  const pksd = stage().path("taken");
+  writeFileSync(pksd, "", { mode: 0o666 });
+  const alias = recipe("postfix-aliases", {
+    "/usr/local/pks/bin/pks-mail.sh /etc/pks/pksd.conf": `cat >> ${pksd}`,
+    "/usr/bin/kxgw": `${process.execPath} ${resolve("dist/main.js")}`,
+    "/etc/kxgw/kxgw.toml": config,
+  });
+  const [, commands = ""] = /^pgp-public-keys: "\|(.*)"$/m.exec(alias) ?? [];
+  const pipes = { [SITE]: commands };
+  const postfix = stage().add(await Postfix.start(stage().path("postfix"), { relay: {}, pipes }));
+  chmodSync(pksd, 0o666);
+  const gateway = await stage().gateway("a", [
+    'mode = "observe"',
+    ...GATEWAY(`listen = ["lmtp:${lmtp}"]\nsocket_mode = "0666"`, ""),
+  ]);
+  const [key] = debianKeys(1, 80);
+  if (key === undefined) throw new Error("no keys");
+  await stage().post(postfix.port, { from: OLD, to: SITE, armored: key.armored });
+  await until(() => eventCount(gateway, "accepted") === 1, "the gateway has a copy", 30_000);
+  await until(() => postfix.queue().length === 0, "Postfix has delivered", 30_000);
+  expect(readFileSync(pksd, "latin1")).toMatch(/^Subject: INCREMENTAL$/im);
+  expect(postfix.deliveries().map(({ relay, status }) => [relay, status])).toEqual([
+    ...[
+      ["local", "sent"],
+      ["local", "sent"],
+    ],
+  ]);
+  note("step 1", [{ from: "Postfix", to: "both", road: "alias of docs/migration.md", what: "1" }]);
+});
+
+test("step 2, the first way: neighbours reach the gateway, a user's ADD is refused", async () => {
+  const [port, own] = [await freePort(), stage().path("keyservers")];
+  const site = { "pgp-public-keys@pks.example.org": SITE };
+  writeFileSync(own, recipe("postfix-keyservers", { "192.0.2.0/24": "127.0.0.1/32" }));
+  const transport = stage().path("transport");
+  const at = { ...site, "127.0.0.1]:2525": `127.0.0.1]:${port}` };
+  writeFileSync(transport, recipe("postfix-transport", at));
+  const main = recipe("postfix-main", { ...site, "/etc/postfix/keyservers": own });
+  const relay = { "onak.example.net": "error:nobody" };
+  const more = `${main}transport_maps = texthash:${transport}\n`;
+  const postfix = stage().add(
+    await Postfix.start(stage().path("postfix"), { relay, pipes: {}, main: more }),
+  );
+  const listen = `listen = ["127.0.0.1:${port}"]`;
+  const gateway = await stage().gateway("a", GATEWAY(listen, 'accept_from = ["127.0.0.1"]'));
+  const [key, add] = debianKeys(2, 80);
+  if (key === undefined || add === undefined) throw new Error("no keys");
+  await stage().post(postfix.port, { from: OLD, to: SITE, armored: key.armored });
+  await until(() => eventCount(gateway, "accepted") === 1, "the gateway has it", 30_000);
+  const host = { host: "127.0.0.1", port: postfix.port, localAddress: "127.0.0.9" };
+  const user = createTransport({ ...host, ignoreTLS: true });
+  for (const subject of ["ADD", "GET 0x1234"]) {
+    const raw = `From: user@example.org\r\nSubject: ${subject}\r\n\r\n${add.armored}`;
+    const sent = user.sendMail({ raw, envelope: { from: "user@example.org", to: SITE } });
+    await expect(sent, subject).rejects.toThrow(/554 5\.7\.1/);
+  }
+  user.close();
+  expect(eventCount(gateway, "accepted")).toBe(1);
+  note("step 2", [{ from: "neighbour", to: "gateway", road: "transport", what: "1 update" }]);
 });
