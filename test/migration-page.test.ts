@@ -1,7 +1,7 @@
 /**
  * docs/migration.md, run: its `sh` blocks in order on a site with a pksd's spool and neighbours
  * behind a relay; what it configures in steps 3 and 4, put in force beside a real neighbour, with
- * the `console` blocks behind it. Its lines for Postfix are run by `test/interop/migration.interop.ts`.
+ * the `console` blocks behind it. `test/interop/migration.interop.ts` runs its lines for Postfix.
  */
 import { chmodSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { createRequire } from "node:module";
@@ -136,7 +136,8 @@ it("steps 3 and 4 work as they are written, with a neighbour that runs a gateway
   for (const [index, { toml, commands }] of viaSteps().entries()) {
     configure(toml);
     const reloads = gateway.events.filter(({ event }) => event === "reloaded").length;
-    const waits = `until [ "$(kxgw peers show keys-example-net --json | grep -c '"connected":true')" = 1 ]; do sleep 0.1; done`;
+    const shown = "kxgw peers show keys-example-net --json";
+    const waits = `until ${shown} | grep -q '"connected":true'; do sleep 0.1; done`;
     const script = (commands === "" ? "systemctl reload kxgw\n" : commands)
       .replaceAll("/etc/kxgw/kxgw.toml", file)
       // The names of the relay and of the site are not in any DNS here.

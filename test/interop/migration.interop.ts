@@ -2,8 +2,8 @@
  * A real onak gets a gateway beside it, with the config that `kxgw config migrate` makes of its own
  * onak.ini: the gateway takes over the address of the site, and onak's one sync site is that very
  * address. What a neighbour mails reaches onak and does not come back; what a user submits to onak
- * reaches the neighbour, once, and is not delivered to onak again. Then the same with the Postfix of
- * docs/migration.md that keeps the keyserver's mail service for users, with the lines of the page.
+ * reaches the neighbour, once, and is not delivered to onak again. Then the lines for Postfix of
+ * docs/migration.md: those that keep the mail service for users, and those of steps 1 and 2.
  */
 import { chmodSync, existsSync, readFileSync, writeFileSync } from "node:fs";
 import { resolve } from "node:path";
@@ -101,7 +101,7 @@ function recipe(kind: string, here: Readonly<Record<string, string>>): string {
   return Object.entries(here).reduce((text, [from, to]) => text.replaceAll(from, to), block);
 }
 
-test("the mail service for users is kept: updates go to the gateway, the rest to onak", async () => {
+test("the mail service is kept: updates go to the gateway, the rest to onak", async () => {
   const old = stage().add(new LegacySite(OLD));
   const [oldPort, port, out] = [await old.start(), await freePort(), await freePort()];
   const headers = stage().path("keyserver_headers");
@@ -180,7 +180,7 @@ const GATEWAY = (smtp: string, peer: string) => [
   `[[peer]]\nname = "old"\nmail = "${OLD}"\n${peer}`,
 ];
 
-test("step 1: the alias gives each mail to the keyserver and, as a copy, to the gateway", async () => {
+test("step 1: the alias gives each mail to the keyserver and to the gateway", async () => {
   const lmtp = stage().path("lmtp.sock");
   const config = stage().path("a.toml");
   // Postfix runs the commands of an alias by a user who may not write to this directory.

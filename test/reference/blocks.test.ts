@@ -1,6 +1,6 @@
 /**
- * docs/install.md and docs/migration.md, line by line: every block is run, is the output of one that
- * is run, is checked, or is named here with the reason why a test can not run it.
+ * docs/install.md and docs/migration.md, line by line: every block is run, is the output of one
+ * that is run, is checked, or is named here with the reason why a test can not run it.
  */
 import { existsSync, readFileSync } from "node:fs";
 import { join } from "node:path";

@@ -19,8 +19,8 @@ it("docs/monitoring.md lists the metrics (vitest --update writes it)", async () 
   });
   const table = `| metric | type | |\n|---|---|---|\n${rows.sort().join("\n")}\n`;
   const rest =
-    "\nThe metrics of the process (`process_*`, `nodejs_*`) are those of prom-client: memory, CPU, " +
-    "open files, event loop.\n";
+    "\nThe metrics of the process (`process_*`, `nodejs_*`) are those of prom-client: memory, " +
+    "CPU, open files, event loop.\n";
   const [head = ""] = page("monitoring.md").split(MARK);
   await expect(`${head}${MARK}\n## Metrics\n\n${table}${rest}`).toMatchFileSnapshot(
     "../../docs/monitoring.md",

@@ -82,16 +82,15 @@ interface Named {
   readonly whole: boolean;
 }
 
+const KXGW =
+  /(?:^|[\s|&;(]|\/usr\/bin\/)kxgw (?=--(?:help|version)|(?!kxgw)[a-z]+(?![\w.]))([^|&;>#"()\n]*)/g;
+
 function commandsOf(text: string): Named[] {
   const found = (part: string, whole: boolean) => {
     const joined = part.replaceAll(/\\\n\s*/g, " ").replaceAll(/(?<= )"[^"|\n]*"/g, "TEXT");
     const lines = joined.split("\n");
     return lines.flatMap((line) =>
-      [
-        ...line.matchAll(
-          /(?:^|[\s|&;(]|\/usr\/bin\/)kxgw (?=--(?:help|version)|(?!kxgw)[a-z]+(?![\w.]))([^|&;>#"()\n]*)/g,
-        ),
-      ].map(([, words = ""]) => ({ line, words: wordsOf(words), whole })),
+      [...line.matchAll(KXGW)].map(([, words = ""]) => ({ line, words: wordsOf(words), whole })),
     );
   };
   const shells = [...text.matchAll(/^```(?:sh|console|postfix-\w+)?\n([\s\S]*?)^```$/gm)];
