@@ -98,7 +98,7 @@ inside kxgw health --wait 20s
 if inside touch /app/x 2>/dev/null; then echo "the root can be written to" >&2; exit 1; fi
 PORT=$(sed -n 's/.*"event":"ready","smtp":\["127.0.0.1:\([0-9]*\)".*/\1/p' "$WORK/events")
 swaks --server "127.0.0.1:$PORT" --from old@old.example.net --to pgp-public-keys@kx.example.org \
-  --header "Subject: INCREMENTAL" --body @test/fixtures/keys/role-4D270D06F42584E6.asc |
+  --header "Subject: INCREMENTAL" --body @share/keys/role-4D270D06F42584E6.asc |
   grep "250 2.0.0 Stored 1 new"
 kill -TERM "$GATEWAY"
 wait "$GATEWAY" || { echo "it ended with $?" >&2; cat "$WORK/events" >&2; exit 1; }

@@ -27,9 +27,9 @@ cp -a "$DEBIAN" "$ROOT"
 echo "== installing kxgw"
 HOME_OF=$ROOT/usr/lib/node_modules/kx-gateway
 install -D "$(readlink -f "$(command -v node)")" "$ROOT/usr/bin/node"
-mkdir -p "$HOME_OF/test/fixtures" "$ROOT/etc/kxgw" "$ROOT/etc/systemd/system/kxgw.service.d"
+mkdir -p "$HOME_OF" "$ROOT/etc/kxgw" "$ROOT/etc/systemd/system/kxgw.service.d"
 cp -a dist node_modules package.json "$HOME_OF/"
-cp -a test/fixtures/keys "$HOME_OF/test/fixtures/"
+cp -a share "$HOME_OF/"
 chmod 0755 "$HOME_OF/dist/main.js"
 ln -s ../lib/node_modules/kx-gateway/dist/main.js "$ROOT/usr/bin/kxgw"
 install -m 0644 deploy/kxgw.sysusers "$ROOT/usr/lib/sysusers.d/kxgw.conf"
@@ -62,7 +62,7 @@ TOML
 cat >"$ROOT/root/try" <<'TRY'
 #!/bin/bash
 exec >/root/result 2>&1
-KEYS=(/usr/lib/node_modules/kx-gateway/test/fixtures/keys/*)
+KEYS=(/usr/lib/node_modules/kx-gateway/share/keys/*)
 say() { echo "$(date +%T) $*"; }
 must() { # WHAT EXPECTED ACTUAL
   if [ "$2" = "$3" ]; then say "ok: $1"; else say "WRONG: $1: $3 instead of $2"; WRONG=1; fi
@@ -75,6 +75,7 @@ mail() { # FILE [WAY...]
     sed -n 's/^<.  *\(250 2.0.0.*\|4.*\|5.*\)/\1/p; s/^\*\*\* //p' | tail -1
 }
 good="250 2.0.0 Stored 1 new, 0 known."
+install -D -m 0644 "${KEYS[17]}" /tmp/key
 systemd-sysusers
 chgrp kxgw /etc/kxgw/kxgw.toml && chmod 0640 /etc/kxgw/kxgw.toml
 systemctl daemon-reload
@@ -83,7 +84,8 @@ must "start" 0 $?
 must "it says how it is" "bridge for pgp-public-keys@keys.example.org; neighbours: 1; smtp: systemd:smtp, /run/kxgw/lmtp.sock; kx: 127.0.0.1:11373" "$(get StatusText)"
 must "mail on port 25" "$good" "$(mail "${KEYS[0]}")"
 must "mail by LMTP" "$good" "$(mail "${KEYS[1]}" --protocol=LMTP --socket=/run/kxgw/lmtp.sock)"
-must "it is healthy for its user" "ok; log: ok; space: ok" "$(runuser -u kxgw -- kxgw health)"
+must "the socket is of the mail server" "kxgw mail 660 755" "$(stat -c '%U %G %a' /run/kxgw/lmtp.sock) $(stat -c %a /run/kxgw)"
+must "it is healthy for its user" "ok; log: ok; space: ok; upkeep: ok" "$(runuser -u kxgw -- kxgw health)"
 pid=$(get MainPID)
 must "it is not root" kxgw "$(ps -o user= -p "$pid")"
 must "it has no capability" 0000000000000000 "$(sed -n 's/^CapBnd:\t//p' "/proc/$pid/status")"
@@ -92,7 +94,7 @@ must "reload" "active running $pid" "$(get ActiveState) $(get SubState) $(get Ma
 cp -p /etc/kxgw/kxgw.toml /root/good
 echo nonsense >>/etc/kxgw/kxgw.toml
 systemctl reload kxgw; sleep 2
-must "reload with a fault" "on its former config" "$(get StatusText | cut -d ';' -f 1)"
+must "reload with a fault" "reload failed, previous config in force" "$(get StatusText | cut -d ';' -f 1)"
 rm /etc/systemd/system/kxgw.service.d/credential.conf
 sed -i '/relay/d' /root/good
 systemctl daemon-reload
@@ -123,6 +125,20 @@ must "a config at fault is not tried again" "failed 78 0" "$(get ActiveState) $(
 cat /root/good >/etc/kxgw/kxgw.toml
 systemctl reset-failed kxgw; systemctl stop kxgw
 must "the socket starts it" "$good" "$(mail "${KEYS[14]}")"
+systemctl stop kxgw
+must "the LMTP socket outlives a stop" "kxgw mail 660" "$(stat -c '%U %G %a' /run/kxgw/lmtp.sock)"
+must "and starts it as well" "$good" "$(mail "${KEYS[15]}" --protocol=LMTP --socket=/run/kxgw/lmtp.sock)"
+must "with its owner as before" "kxgw mail 660" "$(stat -c '%U %G %a' /run/kxgw/lmtp.sock)"
+systemctl -q disable --now kxgw-lmtp.socket; systemctl restart kxgw
+must "without the unit it makes the socket" "kxgw kxgw 660" "$(stat -c '%U %G %a' /run/kxgw/lmtp.sock)"
+must "and takes mail there" "$good" "$(mail "${KEYS[16]}" --protocol=LMTP --socket=/run/kxgw/lmtp.sock)"
+usermod -aG kxgw mail
+must "a member of its group may write to it" "$good" "$(runuser -u mail -- bash -c "$(declare -f mail); good='$good'; mail /tmp/key --protocol=LMTP --socket=/run/kxgw/lmtp.sock")"
+must "nobody else may" "" "$(runuser -u nobody -- bash -c "$(declare -f mail); mail /tmp/key --protocol=LMTP --socket=/run/kxgw/lmtp.sock" | grep ^250)"
+systemctl stop kxgw; systemctl start kxgw
+must "and makes it again" "$good" "$(mail "${KEYS[18]}" --protocol=LMTP --socket=/run/kxgw/lmtp.sock)"
+systemctl stop kxgw; systemctl -q enable --now kxgw-lmtp.socket; systemctl start kxgw
+must "the unit takes its place again" "kxgw mail 660 $good" "$(stat -c '%U %G %a' /run/kxgw/lmtp.sock) $(mail "${KEYS[19]}" --protocol=LMTP --socket=/run/kxgw/lmtp.sock)"
 say "$(systemd-analyze security kxgw.service --no-pager | tail -1)"
 [ -n "${WRONG:-}" ] && journalctl -u kxgw --no-pager -o short | tail -80
 [ -n "${WRONG:-}" ] || say "all is well"

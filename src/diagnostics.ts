@@ -123,6 +123,11 @@ export const EVENTS = {
     text: "block of a key removed by the operator",
     fields: { fingerprint: "text", words: "text" },
   },
+  "block-ended": {
+    level: "info",
+    text: "block of a key ended by its date",
+    fields: { fingerprint: "text" },
+  },
   forgotten: {
     level: "info",
     text: "updates of a key deleted by the operator",

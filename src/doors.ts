@@ -32,13 +32,15 @@ import type { RetentionLimits } from "./log/retention.js";
 import type { UpdateLog } from "./log/update-log.js";
 import { KxDoor } from "./peering/tcp.js";
 import { Policy } from "./policy.js";
-import { carryOut, orderOf, REBUILD_BYTES } from "./removal.js";
+import { BlockEnds, carryOut, orderOf, REBUILD_BYTES } from "./removal.js";
 import { RepairDoor } from "./repair/repair-door.js";
 import { RepairIntake } from "./repair/repair-intake.js";
 import { MailAnswers } from "./repair/repair-mail.js";
 import { CertificateEnds } from "./status/certificates.js";
 import type { EventCounters } from "./status/event-counters.js";
+import type { Peers, Proofs } from "./status/proofs.js";
 import { several } from "./text.js";
+import type { UpdateHash } from "./update.js";
 import type { Upkeep } from "./upkeep.js";
 import { VERSION } from "./version.js";
 
@@ -55,6 +57,7 @@ export interface Foundation {
   readonly log: UpdateLog;
   readonly clock: Clock;
   readonly counters: EventCounters;
+  readonly proofs: Proofs;
   /** Watches the clock across reloads. */
   readonly upkeep: Upkeep;
   /** Sockets that systemd opened, if it started the gateway. */
@@ -77,7 +80,7 @@ export interface Doors {
  * `Trouble` if the log fails; the doors that were opened are closed again.
  */
 export async function openDoors(config: Config, foundation: Foundation): Promise<Doors> {
-  const { log, clock, counters, upkeep, inherited, startedAt } = foundation;
+  const { log, clock, counters, proofs, upkeep, inherited, startedAt } = foundation;
   const stops: (() => unknown)[] = [];
   const senderStops: (() => unknown)[] = [];
   const draining: (Promise<void> | undefined)[] = [];
@@ -107,7 +110,10 @@ export async function openDoors(config: Config, foundation: Foundation): Promise
     senderStops.push(() => localDoor?.stop());
 
     const session = (name: string, isUp: boolean) => mailDoor?.session(name, isUp);
-    const given = { rules, session };
+    const proven = (name: string, hash: UpdateHash, what: "announced" | "read") =>
+      proofs.shown(name, hash, what, clock.now());
+    proofs.watch(peersOf(config));
+    const given = { rules, session, proven };
     const appends = new GroupCommit(log);
     const kxComponents = { log, appends, clock, diagnostics: counters, ...given };
     const kxDoor = config.kx && new KxDoor(kxComponents, { ...config, kx: config.kx });
@@ -127,6 +133,7 @@ export async function openDoors(config: Config, foundation: Foundation): Promise
       config,
       log,
       counters,
+      proofs,
       clock,
       startedAt,
       version: VERSION,
@@ -179,6 +186,16 @@ export async function openDoors(config: Config, foundation: Foundation): Promise
     stops.push(() => void draining.push(hkpDoor?.stop()));
     const hkp = (await hkpDoor?.start()) ?? [];
 
+    const blockEnds = new BlockEnds(
+      {
+        ...{ policy: config.policy, log, clock, diagnostics: counters },
+        listAgain: () => void listPeersAgain(kxDoor),
+      },
+      log.retention.newestDate() ?? 0,
+    );
+    blockEnds.start();
+    stops.push(() => blockEnds.stop());
+
     const lane = (name: string) => mailDoor?.lane(name) ?? localDoor?.lane(name);
     const orders = ordersFor(lane, kxDoor, repairDoor, config, foundation);
     const adminDoor = new AdminDoor({ sources, orders, diagnostics: counters });
@@ -198,6 +215,9 @@ function rulesOf({ policy }: Config, { log, clock, counters }: Foundation): Poli
   if (isClosed && log.removals.adopt() === 0) counters.report("takes-nothing", {});
   return new Policy(policy, log, clock);
 }
+
+/** Said of an order that the log could not store. */
+const NOT_STORED = "The log cannot store this now; a restart would forget it.";
 
 /** The operator's orders; the door that an order concerns carries it out. */
 function ordersFor(
@@ -223,8 +243,9 @@ function ordersFor(
     resume(name) {
       const site = lane(name);
       site?.resume();
-      const isPeer = kxDoor?.resume(name) ?? false;
-      return site || isPeer ? said(true, `${name} is resumed.`) : nobody(name);
+      const isDialled = kxDoor?.resume(name);
+      if (site === undefined && isDialled === undefined) return nobody(name);
+      return said(true, `${name} is resumed${isDialled ? " and dialled now" : ""}.`);
     },
     async backfill(name, days) {
       const isStored = await kxDoor?.backfill(name);
@@ -237,7 +258,7 @@ function ordersFor(
       counters.report("backfill", { neighbour: name, via, days });
       const isThere = kxDoor?.status().some((peer) => peer.name === name && peer.connected);
       const when = isThere ? "now" : "when it connects";
-      const lost = isStored ? "" : " The log cannot store this now; a restart would forget it.";
+      const lost = isStored ? "" : ` ${NOT_STORED}`;
       const kx = `${name} is asked by KX for all its announcements, ${when}.${lost}`;
       const mail = `${name} is asked by mail for its changes of ${days} days.`;
       return { ...said(true, via === "kx" ? kx : mail), via };
@@ -252,16 +273,21 @@ function ordersFor(
       }
       const isDialled = kxDoor?.dialNow(name) === true;
       const isMailed = site?.isOpen === true;
+      const isUnderWay = isMailed && site.isDelivering;
       if (isMailed) {
         site.reopen();
         site.resume();
+      }
+      if (isUnderWay) {
+        const also = isDialled ? ", and KX is dialled now" : "";
+        return said(true, `A delivery to ${name} is under way${also}.`);
       }
       if (isDialled)
         return said(true, `${name} is dialled now${isMailed ? ", and mail is retried" : ""}.`);
       if (isMailed) return said(true, `Delivery to ${name} is retried now.`);
       if (peer?.connected)
         return said(false, `${name} is connected by KX; nothing waits for a retry.`);
-      return said(false, `${name} is not connected by KX; the peer must dial this gateway.`);
+      return said(false, `${name} is not connected by KX; it must dial this gateway.`);
     },
     skip(name, seq) {
       const site = lane(name);
@@ -274,19 +300,23 @@ function ordersFor(
       const order = orderOf(verb, fingerprint, given, clock.now());
       if (order === undefined) return undefined;
       if ("fault" in order) return said(false, order.fault);
-      const listings: Promise<unknown>[] = [];
+      let listed: Promise<readonly boolean[]> | undefined;
       const obeyed = carryOut(order.value, {
         ...{ policy, log, clock, diagnostics: counters, rebuildBytes: REBUILD_BYTES },
         listAgain: () => {
-          for (const { name } of kxDoor?.status() ?? []) {
-            if (kxDoor !== undefined) listings.push(kxDoor.backfill(name));
-          }
+          listed = listPeersAgain(kxDoor);
         },
       });
-      await Promise.all(listings);
-      return obeyed;
+      if ((await listed)?.every((isStored) => isStored) ?? true) return obeyed;
+      return { ...obeyed, words: `${obeyed.words} ${NOT_STORED}` };
     },
   };
+}
+
+/** Lists the announcements of all KX peers again; for each peer, whether the log has the order. */
+async function listPeersAgain(kxDoor: KxDoor | undefined): Promise<boolean[]> {
+  const orders = (kxDoor?.status() ?? []).map(({ name }) => kxDoor?.backfill(name));
+  return (await Promise.all(orders)).filter((isStored) => isStored !== undefined);
 }
 
 /** Sends again what a site did not take: one update, or all of them. */
@@ -327,6 +357,16 @@ export function retentionOf({ log, local }: Config, open: readonly string[]): Re
   const { retainMs, rememberMs, holdBytes: bytes } = log;
   const sites = local === undefined ? open : [...open, LOCAL_LANE];
   return { retainMs, rememberMs, hold: { sites, bytes } };
+}
+
+/** The KX peers, and those of them that never get mail. In observe mode nothing is offered. */
+function peersOf({ mode, kx, outbound, neighbours }: Config): Peers {
+  if (kx === undefined) return { all: [], withoutLane: [] };
+  const peers = neighbours.filter(goesByKx);
+  const all = peers.map(({ name }) => name);
+  if (mode === "observe") return { all, withoutLane: [] };
+  const unmailed = peers.filter((one) => outbound === undefined || !goesByMail(one));
+  return { all, withoutLane: unmailed.map(({ name }) => name) };
 }
 
 /** Reports configured neighbours to which nothing can be sent; this is not an error. */

@@ -6,7 +6,7 @@
  */
 import { CommanderError } from "commander";
 import type { Output } from "./cli/output.js";
-import { programOf } from "./cli/program.js";
+import { checkWords, programOf } from "./cli/program.js";
 import { EXIT } from "./errors.js";
 
 const out: Output = {
@@ -29,9 +29,9 @@ process.on("uncaughtException", (error) => {
 const program = programOf(out);
 
 try {
-  await program.parseAsync();
+  if (!checkWords(program, process.argv.slice(2))) await program.parseAsync();
 } catch (error) {
   if (!(error instanceof CommanderError)) throw error;
-  // Commander has printed the error; --help and --version have exit code 0.
-  process.exitCode = error.exitCode === 0 ? EXIT.ok : EXIT.usage;
+  // The error is printed. Commander's own codes are 0, of --help and --version, and 1.
+  process.exitCode = error.exitCode === 1 ? EXIT.usage : error.exitCode;
 }

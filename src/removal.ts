@@ -1,11 +1,13 @@
 /**
  * The operator's orders about a key: block it, remove the block, forget its updates in the log. An
  * order is parsed from texts, sent as a path of the control socket, and carried out on the log by
- * the running gateway or, if none runs, by the command. `policy.ts` defines the effect of a block.
- * Copies of the key on other keyservers are not affected.
+ * the running gateway or, if none runs, by the command. A block that ends by its date is removed as
+ * by an order. `policy.ts` defines the effect of a block. Copies of the key on other keyservers are
+ * not affected.
  */
 
 import { updateOf } from "./admit.js";
+import type { Block } from "./block.js";
 import type { Clock } from "./clock.js";
 import type { PolicySettings } from "./config/config.js";
 import { parseFingerprint } from "./config/fingerprint.js";
@@ -14,6 +16,7 @@ import { parseDate } from "./config/units.js";
 import type { Diagnostics } from "./diagnostics.js";
 import { Refusal } from "./errors.js";
 import type { UpdateLog } from "./log/update-log.js";
+import { LogGuard } from "./log-guard.js";
 import { assembleKey, type Component, keyPackets, readKeys } from "./openpgp/key.js";
 import { hardRevocations, Policy } from "./policy.js";
 import { several } from "./text.js";
@@ -103,8 +106,11 @@ export function orderOf(
 /** Maximum size of a log that a running gateway rebuilds, which blocks it for a second. */
 export const REBUILD_BYTES = 64 * 1024 ** 2;
 
+/** How often blocks that end by their date are looked for. */
+const LOOK_MS = 3000;
+
 /** The components and settings with which an order is carried out. */
-interface Place {
+export interface Place {
   readonly policy: PolicySettings;
   readonly log: RevocationLog & Pick<UpdateLog, "removals">;
   readonly clock: Clock;
@@ -126,6 +132,59 @@ export function carryOut(order: RemovalOrder, place: Place): RemovalOutcome {
       return forget(order, place);
     default:
       return order.verb satisfies never;
+  }
+}
+
+/**
+ * Ends blocks at their date, so that what they kept out and held back moves again: the hashes that
+ * were refused are deleted, what was withheld is sent, and the KX peers are listed again, since the
+ * receive cursors have passed what was declined. A block of the command is removed from the log; so
+ * one that ended while no gateway ran is noticed at the start. A block of the list stays there, and
+ * counts as ended since the newest entry of the log.
+ */
+export class BlockEnds {
+  readonly #place: Omit<Place, "rebuildBytes">;
+  readonly #guard: LogGuard;
+  /** Ends up to this time (ms since 1970) have been handled. */
+  #handled: number;
+  #timer: NodeJS.Timeout | undefined;
+
+  /** `since` is when blocks were applied last, in milliseconds since 1970. */
+  constructor(place: Omit<Place, "rebuildBytes">, since: number) {
+    this.#place = place;
+    this.#guard = new LogGuard("removal", place.clock, place.diagnostics);
+    this.#handled = since;
+  }
+
+  start(): void {
+    this.look();
+    this.#timer = setInterval(() => this.look(), LOOK_MS);
+  }
+
+  stop(): void {
+    clearInterval(this.#timer);
+  }
+
+  /** Ends what is due. When the log fails, this is tried again at the next look. */
+  look(): void {
+    const { policy, log, clock, diagnostics, listAgain } = this.#place;
+    const now = clock.now();
+    const isDue = ({ until }: Block) => until !== undefined && until <= now;
+    const stored = log.removals.blocks().filter(isDue);
+    const listed = [...policy.blocks].filter(([, block]) => {
+      return isDue(block) && (block.until ?? 0) > this.#handled;
+    });
+    const ended = [...stored.map(({ fingerprint }) => fingerprint), ...listed.map(([key]) => key)];
+    const isDone = this.#guard.run(() => {
+      for (const fingerprint of ended) log.removals.unblock(fingerprint as Fingerprint, now);
+      return true;
+    });
+    if (isDone === undefined) return;
+    this.#handled = now;
+    const rules = new Policy(policy, log, clock);
+    const free = [...new Set(ended)].filter((key) => rules.blockOn(key) === undefined);
+    for (const fingerprint of free) diagnostics.report("block-ended", { fingerprint });
+    if (free.length > 0) listAgain();
   }
 }
 

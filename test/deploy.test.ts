@@ -3,7 +3,8 @@
  * accepts, the image is built from files that exist, and an installed package has all that its
  * commands need. What systemd, docker-compose and promtool say of it: deploy.system.ts.
  */
-import { existsSync, readFileSync, writeFileSync } from "node:fs";
+import { execFileSync } from "node:child_process";
+import { cpSync, existsSync, readFileSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { expect, it } from "vitest";
 import { EXIT } from "../src/errors.js";
@@ -37,6 +38,17 @@ it("the sockets are those that the config names", async () => {
   const { code, stdout } = await kxgw(["check", "-c", file]);
   expect([code, stdout]).toEqual([0, expect.stringContaining("systemd:smtp, /run/kxgw/lmtp.sock")]);
   expect(await kxgw(["check", "-q", "-c", file])).toEqual({ code: 0, stdout: "", stderr: "" });
+});
+
+it("the directory of the LMTP socket outlives the service, with one owner", () => {
+  // What systemd makes of it is tried by deploy/try-systemd.sh.
+  const socket = readFileSync(join(ROOT, "deploy/kxgw-lmtp.socket"), "utf8");
+  expect(UNIT).toMatch(
+    /^RuntimeDirectory=kxgw\nRuntimeDirectoryMode=0755\nRuntimeDirectoryPreserve=yes$/m,
+  );
+  expect(socket).toMatch(
+    /^ExecStartPre=\/usr\/bin\/install -d -o kxgw -g kxgw -m 0755 \/run\/kxgw$/m,
+  );
 });
 
 it("the unit does not restart what a restart cannot cure", () => {
@@ -82,9 +94,39 @@ it("the package ships what its commands need", async () => {
     expect.arrayContaining([
       ...["package.json", "README.md", "LICENSE", "dist/main.js", "dist/cli/serve.js"],
       ...["deploy/kxgw.service", "deploy/kxgw.toml", "docs/architecture.md"],
-      "test/fixtures/keys/role-010908312D230C5F.asc",
+      "share/keys/role-010908312D230C5F.asc",
     ]),
   );
-  const extras = shipped.filter((path) => !/^(dist|deploy|docs|test\/fixtures\/keys)\//.test(path));
+  const extras = shipped.filter((path) => !/^(dist|deploy|docs|share)\//.test(path));
   expect(extras.sort()).toEqual(["LICENSE", "README.md", "package.json"]);
+});
+
+it("a build says the commit that it was made from, one without git says none", async () => {
+  const place = scratch();
+  for (const part of ["deploy/stamp.mjs", "package.json", "dist"]) {
+    cpSync(join(ROOT, part), join(place, part), { recursive: true });
+  }
+  symlinkSync(join(ROOT, "node_modules"), join(place, "node_modules"));
+  const git = (...args: string[]) =>
+    execFileSync("git", ["-c", "user.name=a", "-c", "user.email=a@b.example", ...args], {
+      cwd: place,
+      encoding: "utf8",
+    }).trim();
+  const says = async (environment: NodeJS.ProcessEnv = {}) => {
+    rmSync(join(place, "dist/commit"), { force: true });
+    const env = { ...process.env, KXGW_COMMIT: "", ...environment };
+    execFileSync(process.execPath, ["deploy/stamp.mjs", "dist"], { cwd: place, env });
+    const { stdout } = await run(join(place, "dist/main.js"), ["version", "--json"]);
+    return JSON.parse(stdout).commit;
+  };
+  expect(await says()).toBe("none");
+  expect(await says({ KXGW_COMMIT: "0123456789ab" })).toBe("0123456789ab");
+  git("init", "-q");
+  git("add", "package.json");
+  git("commit", "-q", "-m", "first");
+  git("tag", "v1.0.0");
+  const commit = git("rev-parse", "--short=12", "HEAD");
+  expect(await says()).toBe(commit);
+  writeFileSync(join(place, "package.json"), `${readFileSync(join(ROOT, "package.json"))}\n`);
+  expect(await says()).toBe(`${commit}-dirty`);
 });

@@ -1,9 +1,17 @@
 /**
  * Orders about a key as they are read: from what the operator types, and from the path by which
- * they reach a running gateway. What they do is in test/cli/removal.test.ts.
+ * they reach a running gateway; what they do is in test/cli/removal.test.ts. And the end of blocks
+ * by their date.
  */
-import { describe, expect, test } from "vitest";
-import { orderOf, pathOf, readOrder } from "../src/removal.js";
+import { describe, expect, onTestFinished, test } from "vitest";
+import type { Block } from "../src/block.js";
+import { Trouble } from "../src/errors.js";
+import { UpdateLog } from "../src/log/update-log.js";
+import { BlockEnds, orderOf, pathOf, readOrder } from "../src/removal.js";
+import type { Fingerprint } from "../src/update.js";
+import { DEFAULT_POLICY } from "./config/example.js";
+import { fingerprint, update } from "./log/material.js";
+import { checked } from "./support/reported.js";
 
 const KEY = "F8D2585B8783D4816D25DDF2DADEE1E18FC2C80E";
 const NOW = Date.parse("2026-11-23T12:00:00Z");
@@ -53,5 +61,79 @@ describe("the path of an order", () => {
 
   test("of another verb is no order", () => {
     expect(orderOf("delete", KEY, new URLSearchParams({ reason: "x" }), NOW)).toBeUndefined();
+  });
+});
+
+describe("the end of a block by its date", () => {
+  const [KEY_1, KEY_2, KEY_3] = [fingerprint(1), fingerprint(2), fingerprint(3)];
+  const end = (key: Fingerprint) => ["block-ended", key];
+  const block = (until: number | undefined): Block => {
+    return { reason: "asked", until, allowRevocation: false };
+  };
+
+  /** A log with these blocks by command, and a gateway with these of the list. */
+  function given(stored: Record<string, Block>, listed: Record<string, Block>, since = NOW) {
+    const log = UpdateLog.open(":memory:");
+    onTestFinished(() => log.close());
+    for (const [key, one] of Object.entries(stored)) {
+      log.removals.setBlock(key as Fingerprint, one, NOW - 1000);
+    }
+    log.refusals.add(update(9).hash, "blocked", NOW + 1e9);
+    const time = { now: NOW };
+    const ended: unknown[] = [];
+    const diagnostics = checked((event, fields) => ended.push([event, fields.fingerprint]));
+    let listings = 0;
+    const policy = { ...DEFAULT_POLICY, blocks: new Map(Object.entries(listed)) };
+    const ends = new BlockEnds(
+      {
+        ...{ policy, log, diagnostics, listAgain: () => (listings += 1) },
+        clock: { now: () => time.now, monotonic: () => time.now, random: () => 0 },
+      },
+      since,
+    );
+    const look = (now: number) => {
+      time.now = now;
+      ends.look();
+      return {
+        listings,
+        ended: [...ended],
+        isDeclined: log.refusals.holds(update(9).hash, NOW),
+      };
+    };
+    return { log, look };
+  }
+
+  test("lists the peers again and forgets what was refused, once", () => {
+    const { log, look } = given({ [KEY_1]: block(NOW + 10), [KEY_2]: block(undefined) }, {});
+    expect(look(NOW + 9)).toEqual({ listings: 0, ended: [], isDeclined: true });
+    expect(look(NOW + 10)).toEqual({ listings: 1, ended: [end(KEY_1)], isDeclined: false });
+    expect(look(NOW + 11)).toEqual({ listings: 1, ended: [end(KEY_1)], isDeclined: false });
+    expect(log.removals.blocks().map((one) => one.fingerprint)).toEqual([KEY_2]);
+  });
+
+  test("is noticed at the start, for the list if it was after the newest entry", () => {
+    const stored = { [KEY_1]: block(NOW - 500) };
+    const listed = { [KEY_2]: block(NOW - 10), [KEY_3]: block(NOW - 100) };
+    const { look } = given(stored, listed, NOW - 50);
+    expect(look(NOW)).toEqual({ listings: 1, ended: [end(KEY_1), end(KEY_2)], isDeclined: false });
+  });
+
+  test("changes nothing for a key that the list still blocks", () => {
+    const { log, look } = given({ [KEY_1]: block(NOW + 1) }, { [KEY_1]: block(undefined) });
+    expect(look(NOW + 1)).toMatchObject({ listings: 0, ended: [] });
+    expect(log.removals.blocks()).toEqual([]);
+  });
+
+  test("is tried again when the log fails", () => {
+    const { log, look } = given({ [KEY_1]: block(NOW + 1) }, { [KEY_2]: block(NOW + 1) });
+    const { unblock } = log.removals;
+    log.removals.unblock = () => {
+      throw new Trouble("unusable", "the log is full", "Make room.");
+    };
+    expect(look(NOW + 1)).toMatchObject({ listings: 0, ended: [["log-trouble", undefined]] });
+    log.removals.unblock = unblock;
+    const again = look(NOW + 2);
+    expect(again.listings).toBe(1);
+    expect(again.ended.slice(1)).toEqual([end(KEY_1), end(KEY_2)]);
   });
 });

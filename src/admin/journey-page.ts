@@ -5,9 +5,9 @@
 
 import { bridgeWords, type Journey, type Stage } from "../status/journey.js";
 import { cameBy, listed, octets } from "../text.js";
+import { neighbourLink, shell, when } from "./frame.js";
 import type { Html } from "./html.js";
 import { html } from "./html.js";
-import { shell, when } from "./page.js";
 
 /** `question` is the query; `journeys` has the newest first, and is empty if none was found. */
 export function journeyPage(question: string, journeys: readonly Journey[], now: number): Html {
@@ -44,10 +44,17 @@ ${bridgeFrom !== null && html`<div><dt>Observe</dt><dd>${bridgeWords(bridgeFrom)
 `;
 }
 
-const TAGS = { done: "done", waiting: "waiting", failed: "failed", none: "–" } as const;
+const TAGS = {
+  done: "done",
+  handed: "handed over",
+  waiting: "waiting",
+  failed: "failed",
+  none: "–",
+} as const;
 
 function item({ neighbour, state, words, time }: Stage, now: number): Html {
   return html`<li class="${state}"><span class="tag">${TAGS[state]}</span>
-<strong>${neighbour}</strong> ${words}${time !== null && html` ${when(time, now)}`}</li>
+<strong>${neighbourLink(neighbour)}</strong>
+${words}${time !== null && html` ${when(time, now)}`}</li>
 `;
 }

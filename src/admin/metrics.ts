@@ -6,6 +6,7 @@
  * fingerprint and never an address.
  */
 import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from "prom-client";
+import { staysOnMail } from "../config/paths.js";
 import { kindOf, type Outcome } from "../diagnostics.js";
 import type { FollowerStatus } from "../following/follower.js";
 import type { Count } from "../status/event-counters.js";
@@ -232,6 +233,30 @@ export class Metrics {
       v.state === "idle" ? [] : [[{}, v.state === "down" ? 0 : 1]],
     );
     gauge(
+      "kxgw_peer_in_sync",
+      "1 if a neighbour has proven that it is in sync, else 0.",
+      [],
+      (v) => (v.state === "idle" ? [] : [[{}, v.state === "good" ? 1 : 0]]),
+    );
+    gauge(
+      "kxgw_peer_unproven",
+      "Updates that left for a neighbour and that it has not shown to have.",
+      [],
+      (v) => (v.state === "idle" ? [] : [[{}, v.standing.unproven]]),
+    );
+    gauge(
+      "kxgw_peer_last_proof_timestamp_seconds",
+      "Time of the last update that a neighbour itself showed to have.",
+      [],
+      ({ standing: { proof } }) => (proof === undefined ? [] : [[{}, proof.at / 1000]]),
+    );
+    gauge(
+      "kxgw_peer_stays_on_mail",
+      "1 if a neighbour stays on mail by decision: via is written, or it runs pksd.",
+      [],
+      ({ name }) => (this.#stays(name) ? [[{}, 1]] : []),
+    );
+    gauge(
       "kxgw_exceptions",
       "Updates that a neighbour did not take: waiting (retried), refused, withheld.",
       ["state"],
@@ -246,13 +271,20 @@ export class Metrics {
     );
   }
 
+  #stays(name: string): boolean {
+    const neighbour = this.#sources.config.neighbours.find((one) => one.name === name);
+    return neighbour !== undefined && staysOnMail(neighbour);
+  }
+
   #views(): NeighbourView[] {
-    const { config, counters, clock, lanes, peers } = this.#sources;
+    const { config, counters, proofs, clock, lanes, peers } = this.#sources;
     const [allLanes, allPeers] = [lanes(), peers()];
+    const observing = config.mode === "observe";
     return subjectsOf(config.neighbours, allLanes).map((neighbour) => {
       const lane = allLanes.find(({ name }) => name === neighbour.name);
       const peer = allPeers.find(({ name }) => name === neighbour.name);
-      return viewOf(neighbour, { counters, lane, peer, now: clock.now() });
+      const standing = proofs.of(neighbour.name);
+      return viewOf(neighbour, { counters, lane, peer, now: clock.now(), standing, observing });
     });
   }
 

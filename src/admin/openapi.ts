@@ -134,7 +134,31 @@ function addProbes(registry: OpenAPIRegistry): void {
 }
 
 function addPages(registry: OpenAPIRegistry): void {
-  get(registry, "/", "The status page", { 200: text("The page.", "text/html") });
+  get(
+    registry,
+    "/",
+    "The status page",
+    { 200: text("The page.", "text/html") },
+    {
+      query: z.object({
+        neighbour: z.string().optional().describe("Events of this neighbour only."),
+        level: z.enum(["all", "warn", "error"]).optional().describe("`warn`: warnings and errors."),
+        words: z.string().optional().describe("Events with all of these words only."),
+      }),
+    },
+  );
+  const found = {
+    200: text("The page.", "text/html"),
+    404: text("There is none of that name.", "text/html"),
+  };
+  get(registry, "/neighbour/{name}", "The page of a neighbour", found, {
+    params: z.object({ name: neighbour }),
+  });
+  get(registry, "/recon/{place}", "The page of a server that is followed by recon", found, {
+    params: z.object({
+      place: z.string().regex(/^\d+$/).describe("Its place in the configuration, from 1."),
+    }),
+  });
   get(
     registry,
     "/update/{question}",

@@ -5,14 +5,19 @@
  * all of them. Read-only.
  */
 
+import { eventLines, filterOf } from "../status/event-lines.js";
 import { entriesOf, type Journey, journeyOf } from "../status/journey.js";
 import { masked } from "../status/mask.js";
+import { neighbourDetail, reconDetail } from "../status/neighbour-page.js";
 import { freeBytes, LEAST_FREE_BYTES } from "../status/space.js";
 import type { Sources, UpkeepState } from "../status/status.js";
 import { status } from "../status/status.js";
 import { ICON, SCRIPT, STYLE } from "./assets.js";
+import type { ShownEvents } from "./events-section.js";
+import type { Html } from "./html.js";
 import { journeyPage } from "./journey-page.js";
 import type { Metrics } from "./metrics.js";
+import { neighbourPage, reconPage, unknownNeighbour } from "./neighbour-page.js";
 import { statusPage } from "./page.js";
 
 export interface Answer {
@@ -25,8 +30,8 @@ export interface Answer {
 const HTML = "text/html; charset=utf-8";
 const JSON_TYPE = "application/json";
 const HERE =
-  "Paths: /, /status.json, /update/FINGERPRINT-OR-HASH, /events, /metrics, /livez and /readyz; " +
-  "/openapi.json describes them.";
+  "Paths: /, /status.json, /neighbour/NAME, /update/FINGERPRINT-OR-HASH, /events, " +
+  "/metrics, /livez and /readyz; /openapi.json describes them.";
 
 /** The answer to GET `url`; with `mask` addresses in it are masked. */
 export async function answerTo(
@@ -38,7 +43,7 @@ export async function answerTo(
   const { pathname, searchParams } = url;
   switch (pathname) {
     case "/":
-      return { code: 200, type: HTML, body: statusPage(status(sources, mask)).text };
+      return page(statusPage(status(sources, mask), eventsOf(sources, searchParams, mask)));
     case "/status.json":
       return json(status(sources, mask));
     case "/openapi.json": {
@@ -62,8 +67,33 @@ export async function answerTo(
       return { code: 200, type: "image/svg+xml", body: ICON };
     default:
       if (pathname.startsWith("/update/")) return journeyAnswer(pathname.slice(8), sources, mask);
+      if (pathname.startsWith("/neighbour/")) {
+        return neighbourAnswer(decoded(pathname.slice(11)), sources, mask);
+      }
+      if (pathname.startsWith("/recon/")) return reconAnswer(pathname.slice(7), sources, mask);
       return plain(404, HERE);
   }
+}
+
+function page(html: Html, code = 200): Answer {
+  return { code, type: HTML, body: html.text };
+}
+
+function eventsOf({ counters }: Sources, parameters: URLSearchParams, mask: boolean): ShownEvents {
+  const filter = filterOf(parameters);
+  return { filter, ...eventLines(counters.runs(), filter, mask) };
+}
+
+function neighbourAnswer(name: string, sources: Sources, mask: boolean): Answer {
+  const detail = neighbourDetail(sources, name, mask);
+  if (detail !== undefined) return page(neighbourPage(detail));
+  return page(unknownNeighbour(name, status(sources, mask)), 404);
+}
+
+function reconAnswer(place: string, sources: Sources, mask: boolean): Answer {
+  const detail = /^\d{1,6}$/.test(place) ? reconDetail(sources, Number(place), mask) : undefined;
+  if (detail !== undefined) return page(reconPage(detail));
+  return page(unknownNeighbour(`recon ${place}`, status(sources, mask)), 404);
 }
 
 /** A line of text. */

@@ -16,7 +16,7 @@ import type {
   ReconServerSettings,
 } from "../config/config.js";
 import type { Environment } from "../config/environment.js";
-import { loadConfig, warningsOf } from "../config/load.js";
+import { loadConfig, relayFaultsOf, warningsOf } from "../config/load.js";
 import { formatDuration, formatEndpoint } from "../config/units.js";
 import { sharedAddresses } from "../config/warnings.js";
 import { ConfigFaults, EXIT, Trouble } from "../errors.js";
@@ -39,6 +39,9 @@ export function checkCommand(file: string, out: Output, env: Environment): numbe
       const place = { line: undefined, column: undefined, key: "peer" };
       out.stderr(`${faultLine(file, { ...place, message: `warning: ${message}` })}\n`);
     }
+    const faults = relayFaultsOf(file, config);
+    for (const fault of faults) out.stderr(`${faultLine(file, fault)}\n`);
+    if (faults.length > 0) return EXIT.config;
     out.stdout(`${file}: ok\n${configSummary(config)}`);
     return EXIT.ok;
   } catch (error) {

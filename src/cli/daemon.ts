@@ -15,6 +15,7 @@ import { UpdateLog } from "../log/update-log.js";
 import type { PeerStatus } from "../peering/connection.js";
 import { CertificateEnds } from "../status/certificates.js";
 import { EventCounters } from "../status/event-counters.js";
+import { Proofs, restoreProofs } from "../status/proofs.js";
 import type { Sources, Status, StatusLog } from "../status/status.js";
 import { status } from "../status/status.js";
 import { VERSION } from "../version.js";
@@ -74,6 +75,8 @@ export function withLog<T>(config: Config, work: (sources: Sources) => T): T {
 
 function sourcesFrom(config: Config, log: StatusLog & Pick<UpdateLog, "lanes">): Sources {
   const counters = new EventCounters({ next: { report: () => {} }, clock: systemClock });
+  const proofs = new Proofs();
+  restoreProofs(log, proofs);
   const { local } = config;
   const sites = [
     ...config.neighbours
@@ -92,6 +95,7 @@ function sourcesFrom(config: Config, log: StatusLog & Pick<UpdateLog, "lanes">):
       config,
       log,
       counters,
+      proofs,
       clock: systemClock,
       startedAt: systemClock.now(),
       version: VERSION,

@@ -7,11 +7,12 @@
 
 import { systemClock } from "../clock.js";
 import type { Config } from "../config/config.js";
-import { loadConfig, warningsOf } from "../config/load.js";
+import { loadConfig, relayFaultsOf, warningsOf } from "../config/load.js";
+import type { ConfigFault } from "../errors.js";
 import { ConfigFaults, EXIT, Trouble } from "../errors.js";
-import { EXCEPTION_LIMITS } from "../log/exceptions.js";
 import { CertificateEnds, EXPIRES_SOON_MS, endWords } from "../status/certificates.js";
-import { exceptionWords, isLocal, reasonWords, waitWords } from "../status/neighbour-view.js";
+import type { Diagnosis } from "../status/remedies.js";
+import { idleDiagnoses, laneDiagnoses, neighbourDiagnoses, sentence } from "../status/remedies.js";
 import { freeBytes, LEAST_FREE_BYTES } from "../status/space.js";
 import { type Status, status } from "../status/status.js";
 import { several } from "../text.js";
@@ -22,12 +23,7 @@ import { faultLine } from "./output.js";
 import { probeSpool } from "./probe-local.js";
 import { plainText } from "./table.js";
 
-export interface Diagnosis {
-  /** `broken`: updates do not move. `odd`: a warning. */
-  readonly kind: "broken" | "odd";
-  readonly problem: string;
-  readonly remedy: string;
-}
+export type { Diagnosis };
 
 export async function doctorCommand(
   file: string,
@@ -153,33 +149,14 @@ function runningDiagnoses(status: Status): Diagnosis[] {
       "Check it with timedatectl. Nothing expires until the clock is stable for an hour.",
     );
   }
-  const byMail = neighbours.filter(({ path }) => path === "mail" || path === "both");
-  const mailDown = byMail.filter(({ state, site: lane }) => {
-    return state === "down" && lane?.attempt && !lane.refusesAll;
-  });
-  if (mailDown.length > 1 && mailDown.length === byMail.length) {
-    const words = mailDown[0]?.lastError?.words ?? "no answer";
-    broken(sentence(`No site accepts mail, probably because of the relay: ${words}`), RELAY_REMEDY);
-  } else for (const one of mailDown) mailDiagnosis(one, broken);
-  for (const one of neighbours.filter(({ site: lane }) => !lane?.refusesAll)) {
-    if (one.state === "down" && one.path === "local") localDiagnosis(one, broken);
-    else if (one.state === "down" && !mailDown.includes(one)) kxDiagnosis(one, status, broken);
-    else if (one.path === "mail" && one.peer !== undefined) detourDiagnosis(one, odd);
-  }
+  found.push(...neighbourDiagnoses(status));
   for (const { server, problem, remedy } of status.recon) {
     if (problem === null) continue;
     broken(sentence(`${server} is not followed by recon: ${problem}`), remedy ?? "");
   }
   losses(status, odd);
   strangers(status, site, odd);
-  for (const one of neighbours) {
-    if (one.state === "idle" && one.via === "kx") {
-      odd(
-        sentence(`${one.name} is idle: ${one.words}`),
-        "Add the section to the config, or remove the neighbour.",
-      );
-    }
-  }
+  found.push(...neighbours.flatMap(idleDiagnoses));
   if (neighbours.length === 0)
     odd("No neighbours are configured.", "Add a [[peer]]; README has an example of each kind.");
   if (mode === "observe")
@@ -197,62 +174,6 @@ function storedStatus(config: Config): Status | undefined {
   }
 }
 
-/** A neighbour of which so many updates became exceptions in 24 hours has a fault of its own. */
-const GROWS = 20;
-/** A site with more than this share of the rows that it may have loses the oldest soon. */
-const NEARLY_FULL = 0.8;
-
-/** What neighbours did not take, and lanes without a neighbour. */
-export function laneDiagnoses(
-  stored: Pick<Status, "neighbours" | "unowned"> | undefined,
-): Diagnosis[] {
-  if (stored === undefined) return [];
-  const found: Diagnosis[] = [];
-  for (const one of stored.neighbours) {
-    if (one.site === undefined) continue;
-    const { name } = one;
-    const { reasons, refusesAll, exceptions } = one.site;
-    const list = `"kxgw queue ls ${name}" shows each with its answer`;
-    const last = one.lastError === null ? "" : `: ${one.lastError.words}`;
-    if (refusesAll) {
-      const problem = sentence(`${name} refuses every update${last}`);
-      const remedy =
-        `${list}. Ask its operator; if it is another kind of server, set kind in its [[peer]]. ` +
-        "One update is tried at a time, and when one is taken the refused ones are sent again.";
-      found.push({ kind: "broken", problem, remedy });
-    }
-    const open = reasons.filter(({ state }) => state !== "withheld");
-    const recent = open.reduce((sum, each) => sum + each.recent, 0);
-    if (recent >= GROWS && !refusesAll) {
-      const why = reasonWords(open.map(({ recent: count, ...one }) => ({ ...one, count })));
-      const words = `${name} did not take ${several(recent, "update")} of the last 24 hours`;
-      const remedy = `${list}; "kxgw queue retry ${name} all" sends them again.`;
-      found.push({ kind: "odd", problem: sentence(`${words} (${why})${last}`), remedy });
-    }
-    const rows = exceptions.waiting + exceptions.refused + exceptions.withheld;
-    const isNearlyFull =
-      rows > NEARLY_FULL * EXCEPTION_LIMITS.rows ||
-      exceptions.waiting > NEARLY_FULL * EXCEPTION_LIMITS.waiting;
-    if (isNearlyFull) {
-      const words = `${name} did not take ${several(rows, "update")}`;
-      const problem = `${words}: soon the oldest are no longer remembered.`;
-      found.push({ kind: "odd", problem, remedy: `${list}. Remove the cause, then retry all.` });
-    }
-  }
-  for (const { name, address, backlog, exceptions } of stored.unowned) {
-    const at = address === null ? "" : ` (${address})`;
-    const not = exceptionWords(exceptions);
-    const words = [waitWords(backlog), not].filter(Boolean).join(", ");
-    const remedy = isLocal(name)
-      ? "Configure [local] again to deliver them. Without it this ends when the log forgets them."
-      : "Add the neighbour again, under any name with the same mail address, to send them. If it " +
-        "is gone for good, this ends when the log forgets them (log.remember).";
-    const problem = `The queue of ${name}${at} has no neighbour in the config: ${words}.`;
-    found.push({ kind: "odd", problem, remedy });
-  }
-  return found;
-}
-
 /** Whether the local keyserver empties its spool; `--online` tests every kind of `[local]`. */
 async function spoolDiagnoses({ local }: Config, online: boolean): Promise<Diagnosis[]> {
   if (online || (local?.type !== "pksd" && local?.type !== "sks")) return [];
@@ -260,59 +181,11 @@ async function spoolDiagnoses({ local }: Config, online: boolean): Promise<Diagn
   return ok ? [] : [{ kind: "broken", problem: sentence(`${what}: ${words}`), remedy }];
 }
 
-const RELAY_REMEDY =
-  'Check the mail server of outbound.relay, for example with "kxgw check --online".';
-
 type Tell = (problem: string, remedy: string) => unknown;
-type NeighbourJson = Status["neighbours"][number];
-
-function mailDiagnosis({ name, lastError, backlog }: NeighbourJson, tell: Tell): void {
-  const words = lastError?.words ?? "";
-  const problem = sentence(`${name} accepts no mail, ${several(backlog, "update")} wait: ${words}`);
-  if (/ECONNREFUSED|ETIMEDOUT|EHOSTUNREACH|ECONNRESET|timed? ?out|Greeting/i.test(words)) {
-    return void tell(problem, RELAY_REMEDY);
-  }
-  if (/\b5\d\d\b|user unknown|relay|denied/i.test(words)) {
-    const remedy = "Check its mail address, and whether the relay may send to it.";
-    return void tell(problem, remedy);
-  }
-  tell(problem, "Its mail server refuses temporarily. The gateway retries by outbound.retry.");
-}
-
-function localDiagnosis({ lastError, backlog }: NeighbourJson, tell: Tell): void {
-  const words = lastError?.words ?? "no answer";
-  const waiting = `${several(backlog, "update")} ${backlog === 1 ? "waits" : "wait"}`;
-  const problem = sentence(`The local keyserver takes no updates, ${waiting}: ${words}`);
-  const remedy = /is still there/.test(words)
-    ? "Start the keyserver and what reads its spool, pks-queue-run.sh or local.notify."
-    : "Start the keyserver, and check [local] of the config.";
-  tell(problem, `${remedy} The gateway retries by local.retry.`);
-}
-
-/** Mail is used instead of KX. */
-function detourDiagnosis({ name, pathSince, lastError }: NeighbourJson, tell: Tell): void {
-  const since = pathSince === null ? "" : ` since ${pathSince}`;
-  const words = lastError?.words === undefined ? "" : `: ${lastError.words}`;
-  const problem = sentence(`${name} receives mail${since}, because KX is down${words}`);
-  tell(problem, `No updates are lost. "kxgw peers test ${name}" checks its KX connection.`);
-}
-
-function kxDiagnosis({ name, lastError }: NeighbourJson, { recent }: Status, tell: Tell): void {
-  const strangers = recent.filter((one) => one.event === "peer-unknown" && !one.neighbour);
-  const words = lastError?.words === undefined ? "" : `: ${lastError.words}`;
-  const problem = sentence(`${name} is not connected by KX${words}`);
-  if (strangers.length > 0) {
-    const remedy =
-      "A connection from an unknown address was refused. If it was this peer, correct its kx.";
-    return void tell(problem, remedy);
-  }
-  const remedy = 'Each side must list the other. "kxgw peers test NAME" checks the connection.';
-  tell(problem, remedy.replace("NAME", name));
-}
 
 /**
  * Updates that no keyserver returned. Repairs that are still running are no problem. The counters
- * are exact; of the latest events only 200 are kept.
+ * are exact; of the latest events only some are kept.
  */
 function losses({ recent, counts, neighbours }: Status, tell: Tell): void {
   const failed = counts.filter(({ event }) => event === "repair-failed");
@@ -369,21 +242,20 @@ function isStranger({ words }: Status["recent"][number]): boolean {
   return words?.includes("accept_from") === true;
 }
 
-/** Text with one full stop at its end; replies of other servers often have one. */
-function sentence(text: string): string {
-  return `${text.replace(/[.\s]+$/, "")}.`;
-}
-
 function total(counts: readonly { readonly count: number }[]): number {
   return counts.reduce((sum, { count }) => sum + count, 0);
 }
 
-/** Warnings about a valid configuration. */
+/** Faults and warnings of a configuration with which the gateway starts. */
 function warningDiagnoses(file: string, config: Config): Diagnosis[] {
-  return warningsOf(file, config).map((warning) => {
-    const remedy = "Use kxs:// with a pin for each.";
-    return { kind: "odd", problem: faultLine(file, warning), remedy };
-  });
+  const remedy = "Change the file as this line says, then reload the gateway.";
+  const line = (kind: Diagnosis["kind"]) => (fault: ConfigFault) => {
+    return { kind, problem: faultLine(file, fault), remedy };
+  };
+  return [
+    ...relayFaultsOf(file, config).map(line("broken")),
+    ...warningsOf(file, config).map(line("odd")),
+  ];
 }
 
 async function onlineDiagnoses(config: Config): Promise<Diagnosis[]> {

@@ -2,6 +2,8 @@
  * Where commands write, and how an error becomes a message and an exit code: each config error on
  * a line of its own, `Trouble` with its remedy. Any other error is a bug and is not caught here.
  */
+import { existsSync } from "node:fs";
+import { dirname } from "node:path";
 import type { ConfigFault } from "../errors.js";
 import { ConfigFaults, EXIT, Refusal, Trouble } from "../errors.js";
 
@@ -25,9 +27,12 @@ export function explain(error: unknown, out: Output): number {
     out.stderr(`kxgw: ${error.message}\n`);
     return EXIT.dataError;
   }
-  const system = error as NodeJS.ErrnoException;
+  const system = error as NodeJS.ErrnoException & { readonly address?: string };
   if (system.syscall === "listen" || system.code === "EADDRINUSE") {
-    out.stderr(`kxgw: cannot listen: ${system.message}\n      ${listenRemedy(system.code)}\n`);
+    const { code, address } = system;
+    const isPath = address?.startsWith("/") === true;
+    const remedy = isPath ? socketRemedy(code, address) : listenRemedy(code);
+    out.stderr(`kxgw: cannot listen: ${system.message}\n      ${remedy}\n`);
     return EXIT.unavailable;
   }
   throw error;
@@ -57,6 +62,23 @@ function exitCodeOf({ kind }: Trouble): number {
 export function faultLine(file: string, { line, column, key, message }: ConfigFault): string {
   const place = line === undefined ? file : `${file}:${line}:${column ?? 1}`;
   return [place, key, message].filter((part) => part !== "").join(": ");
+}
+
+/** The same for a Unix socket. Node says EACCES also when the directory is missing. */
+function socketRemedy(code: string | undefined, path: string): string {
+  const directory = dirname(path);
+  switch (code) {
+    case "EADDRINUSE":
+      return `Another program listens on ${path}, or it is no socket. Stop it, or remove the file.`;
+    case "ENAMETOOLONG":
+      return `The path has ${Buffer.byteLength(path)} bytes and may have 107: write a shorter one.`;
+    default:
+      return existsSync(directory)
+        ? `The gateway's user must be able to create files in the directory ${directory}; a service ` +
+            "of systemd also needs ReadWritePaths= or RuntimeDirectory= for it."
+        : `The directory ${directory} does not exist. Create it for the gateway's user; systemd ` +
+            "makes one in /run for RuntimeDirectory=, see deploy/kxgw.service.";
+  }
 }
 
 function listenRemedy(code: string | undefined): string {

@@ -4,9 +4,10 @@
  * command is loaded when it is called, so that `kxgw hash` does not load the mail libraries.
  */
 import { Command, Option } from "commander";
+import { suggest } from "../config/suggest.js";
 import { EXIT } from "../errors.js";
 import { VERSION } from "../version.js";
-import { configOption } from "./config-option.js";
+import { configOption, requireConfig } from "./config-option.js";
 import type { DemoOptions } from "./demo.js";
 import { addOperatorCommands } from "./operator-commands.js";
 import type { Output } from "./output.js";
@@ -18,6 +19,7 @@ export function programOf(out: Output): Command {
     .version(VERSION)
     .exitOverride()
     .showSuggestionAfterError()
+    .hook("preAction", (_, command) => requireConfig(command))
     .addHelpText(
       "after",
       "\nExample:\n  kxgw demo\n\nThe help of each command has an example: kxgw help check",
@@ -30,15 +32,46 @@ export function programOf(out: Output): Command {
   return program;
 }
 
+/**
+ * Prints the help that `kxgw help WORDS` asks for and returns true. A word that names no command is
+ * an error, in every group and with or without help; commander prints the help of the group then.
+ */
+export function checkWords(program: Command, words: readonly string[]): boolean {
+  let command = program;
+  let isHelp = false;
+  for (const word of words.filter((one) => !one.startsWith("-"))) {
+    const names = command.commands.map((one) => one.name());
+    if (names.length === 0 && !isHelp) return false;
+    if (names.length > 0 && word === "help") {
+      isHelp = true;
+      continue;
+    }
+    const next = command.commands.find((one) => one.name() === word);
+    if (next === undefined) program.error(unknownCommand(command, word, names));
+    command = next;
+  }
+  if (isHelp) command.outputHelp();
+  return isHelp;
+}
+
+function unknownCommand(group: Command, word: string, names: readonly string[]): string {
+  const path = group.parent === null ? "" : ` ${group.name()}`;
+  if (names.length === 0) return `error: '${word}' is no command of kxgw${path}`;
+  const meant = suggest(word, names);
+  const hint = meant === undefined ? "" : `\n(Did you mean ${meant}?)`;
+  return `error: unknown command '${word}'${hint}\nList of commands: kxgw help${path}`;
+}
+
 function addGateway(program: Command, out: Output): void {
   program
     .command("serve")
     .description("run the gateway in the foreground until SIGTERM")
-    .option("-c, --config <file>", "config file; default: a built-in config on loopback")
+    .addOption(configOption("a built-in config on loopback"))
     .addHelpText("after", "\nExample:\n  kxgw serve -c /etc/kxgw/kxgw.toml")
-    .action(async ({ config }: { config?: string }) => {
+    .action(async ({ config }: { config: string }) => {
       const { serveCommand } = await import("./serve.js");
-      process.exitCode = await serveCommand(config, out, process.env);
+      const file = config === "" ? undefined : config;
+      process.exitCode = await serveCommand(file, out, process.env);
     });
 
   program

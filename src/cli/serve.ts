@@ -4,7 +4,7 @@
  * config file it runs the built-in config and prints first steps. A second signal ends it at once.
  */
 import { mkdirSync } from "node:fs";
-import { dirname, resolve } from "node:path";
+import { basename, dirname, join, relative, resolve } from "node:path";
 import { systemClock } from "../clock.js";
 import type { Config } from "../config/config.js";
 import { embeddedConfig } from "../config/embedded.js";
@@ -45,7 +45,7 @@ export async function serveCommand(
     const config = file === undefined ? embedded(env) : loadConfig(file, env);
     inherited = await SystemdSockets.open(env, process.pid);
     gateway = await Gateway.start({ clock: systemClock, diagnostics, inherited }, config);
-    if (file === undefined) out.stderr(howToFeed(config, gateway.listening));
+    if (file === undefined) out.stderr(await howToFeed(config, gateway.listening));
   } catch (error) {
     inherited?.close();
     return explain(error, out);
@@ -113,29 +113,55 @@ function embedded(env: NodeJS.ProcessEnv): Config {
   return config;
 }
 
-/** First steps for a new user; the config in it is complete and `kxgw check` accepts it. */
-function howToFeed(config: Config, { admin }: Listening): string {
-  return `The built-in config is in force: loopback only, no neighbours, data in ./data.
-Show the status with curl http://${admin && formatEndpoint(admin)}/status.json
+/** First steps for a new user; each command works as it is printed, in the same directory. */
+async function howToFeed(config: Config, { admin, smtp }: Listening): Promise<string> {
+  // A real key, which the package has for the demo.
+  const { KEYS } = await import("../demo/sample-keys.js");
+  const [mail] = smtp;
+  const page = admin && `http://${formatEndpoint(admin)}`;
+  const lines = [
+    "The built-in config is in force: loopback only, data in ./data, no outgoing mail.",
+    'Programs of this host may send it keys, as the neighbour "me".',
+  ];
+  if (mail !== undefined) {
+    const server = formatEndpoint(mail);
+    const [from, to, key] = [
+      "me@localhost",
+      config.site.address,
+      quotedWord(join(KEYS, SAMPLE_KEY)),
+    ];
+    lines.push(
+      ...["", "Send it a key, in another terminal, with swaks (Debian package swaks):", ""],
+      `  swaks --server ${server} --from ${from} --to ${to} \\`,
+      `    --header "Subject: INCREMENTAL" --body @${key}`,
+      ...["", "or with curl:", ""],
+      `  (echo "Subject: INCREMENTAL"; echo; cat ${key}) |`,
+      `    curl --crlf smtp://${server} --mail-from ${from} --mail-rcpt ${to} -T -`,
+    );
+  }
+  if (page !== undefined) {
+    lines.push("", `See it on ${page}/ in a browser, or:`, "", `  curl ${page}/status.json`);
+  }
+  lines.push(
+    "",
+    "Write a config of your own, and start the gateway again:",
+    "",
+    `  ${OURSELVES} init`,
+  );
+  return `${lines.join("\n")}\n`;
+}
 
-Mail is accepted from configured neighbours only. Stop the gateway, write kxgw.toml:
+const SAMPLE_KEY = "role-4D270D06F42584E6.asc";
 
-  [site]
-  address = "${config.site.address}"
-  [log]
-  path = "data/updates.db"
-  [smtp]
-  listen = ["127.0.0.1:2525"]
-  [admin]
-  listen = "127.0.0.1:9627"
-  [[peer]]
-  name = "me"
-  accept_from = ["127.0.0.1"]
+/** How this program was called: by its name on the path, or by node in a clone. */
+const OURSELVES =
+  basename(process.argv[1] ?? "") === "kxgw"
+    ? "kxgw"
+    : `node ${quotedWord(relative(process.cwd(), process.argv[1] ?? ""))}`;
 
-start it with       npx kxgw serve -c kxgw.toml
-and send a key with swaks --server 127.0.0.1:2525 --from me@localhost \\
-                      --to ${config.site.address} --header "Subject: INCREMENTAL" --body key.asc
-`;
+/** A word for a shell. */
+function quotedWord(text: string): string {
+  return /^[\w@%+=:,./-]+$/.test(text) ? text : `'${text.replaceAll("'", "'\\''")}'`;
 }
 
 /** Queues SIGTERM and SIGINT from the moment of the call. */

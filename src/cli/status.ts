@@ -108,7 +108,10 @@ function keysLines({ carried, newKeys, blocked, forgotten }: Status["keys"]): st
   return words.length === 0 ? [] : [`keys      ${words.join(", ")}`];
 }
 
-/** The neighbours as a table, then a line with the reason for each one that is not in sync. */
+/**
+ * The neighbours as a table, then a line with the reason for each one that is not in sync.
+ * "proven" is when the neighbour itself last showed that it has an update.
+ */
 export function neighbourTable({ neighbours, time }: Status): string {
   if (neighbours.length === 0) return "No neighbours: add a [[peer]] to the config.\n";
   const now = Date.parse(time);
@@ -117,6 +120,7 @@ export function neighbourTable({ neighbours, time }: Status): string {
     one.name,
     one.path === "kx" ? "KX" : one.path,
     stateName(one),
+    one.proof === null ? "never" : at(one.proof.at),
     grouped(one.backlog),
     one.oldest === null ? "-" : span(now - Date.parse(one.oldest)),
     at(one.lastIn),
@@ -127,6 +131,7 @@ export function neighbourTable({ neighbours, time }: Status): string {
     { title: "neighbour" },
     { title: "path" },
     { title: "state" },
+    { title: "proven" },
     { title: "backlog", right: true },
     { title: "oldest" },
     { title: "last in" },
@@ -135,7 +140,7 @@ export function neighbourTable({ neighbours, time }: Status): string {
   ];
   const errors = neighbours.flatMap(({ name, state, backlog, words, lastError }) => {
     if ((state === "good" && backlog === 0) || state === "idle") return [];
-    const isOver = state === "good" || lastError === null;
+    const isOver = state === "good" || state === "pending" || lastError === null;
     const last = isOver ? "" : `; last error: ${lastError.words} (${at(lastError.at)})`;
     return [plainText(`  ${name}: ${words}${last}`)];
   });

@@ -1,11 +1,11 @@
 /**
- * `kxgw version`: versions of gateway, Node, SQLite and OpenSSL for bug reports, and the places
- * where a config is searched.
+ * `kxgw version`: versions of gateway, Node, SQLite and OpenSSL for bug reports, the commit that the
+ * gateway was built from, and the places where a config is searched.
  */
 import { EXIT } from "../errors.js";
 import { SCHEMA_VERSION } from "../log/schema.js";
 import { UpdateLog } from "../log/update-log.js";
-import { VERSION } from "../version.js";
+import { buildCommit, VERSION } from "../version.js";
 import type { Output } from "./output.js";
 
 /** Prints the versions; `places` are the paths where a config is searched. */
@@ -18,6 +18,7 @@ export function versionCommand(
   log.close();
   const value = {
     kxgw: VERSION,
+    commit: buildCommit() ?? "none",
     node: process.versions.node,
     log: `version ${SCHEMA_VERSION}`,
     sqlite,

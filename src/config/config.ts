@@ -25,6 +25,8 @@ export type RepairWay = { readonly type: "hkp"; readonly url: string } | { reado
 export interface Neighbour {
   readonly name: string;
   readonly via: Via;
+  /** Whether the operator wrote `via`; otherwise it is the default. */
+  readonly isViaSet: boolean;
   /** How long KX must be down before mail is used; for "auto" only. */
   readonly fallbackMs: number;
   /** Recipient of our incremental mail, and its address in a trail. */

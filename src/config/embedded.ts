@@ -1,7 +1,7 @@
 /**
- * The built-in configuration of a gateway without a config file: listeners on loopback, data in
- * ./data, no neighbours, no outgoing mail. It passes the same schema, rules and environment
- * as a file.
+ * The built-in configuration of a gateway without a config file, to try it: listeners on loopback,
+ * data in ./data, no outgoing mail, and one neighbour, so that programs of this host may send. It
+ * passes the same schema, rules and environment as a file.
  */
 import type { Config } from "./config.js";
 import type { Environment } from "./environment.js";
@@ -15,6 +15,7 @@ export function embeddedConfig(directory: string, env: Environment): Config {
     smtp: { listen: ["127.0.0.1:2525"] },
     kx: { listen: ["127.0.0.1:11373"] },
     admin: { listen: "127.0.0.1:9627" },
+    peer: [{ name: "me", accept_from: ["127.0.0.1", "::1"] }],
   };
   return buildConfig(tree, () => new Map(), "(built-in)", undefined, directory, env);
 }

@@ -27,7 +27,7 @@ import { configSchema } from "./schema.js";
 import { settingsFaults } from "./settings.js";
 import { readText } from "./text-file.js";
 import { formatEndpoint } from "./units.js";
-import { configWarnings } from "./warnings.js";
+import { configWarnings, relayFaults } from "./warnings.js";
 
 /** A configuration of a thousand neighbours is smaller. */
 const MAX_FILE_BYTES = 1024 * 1024;
@@ -57,9 +57,17 @@ export function loadConfig(file: string, env: Environment): Config {
 
 /** The warnings about a configuration that was read from `file`, with their places. */
 export function warningsOf(file: string, config: Config): ConfigFault[] {
-  const warnings = configWarnings(config);
-  if (warnings.length === 0) return [];
-  return locatedFaults(warnings, locateKeys(readText(resolve(file), MAX_FILE_BYTES)));
+  return locatedIn(file, configWarnings(config));
+}
+
+/** Its faults with which a gateway starts and some neighbour gets nothing, with their places. */
+export function relayFaultsOf(file: string, config: Config): ConfigFault[] {
+  return locatedIn(file, relayFaults(config));
+}
+
+function locatedIn(file: string, faults: readonly PathFault[]): ConfigFault[] {
+  if (faults.length === 0) return [];
+  return locatedFaults(faults, locateKeys(readText(resolve(file), MAX_FILE_BYTES)));
 }
 
 /**
@@ -232,6 +240,7 @@ function neighbourOf(peer: PeerSettings): Neighbour {
   return {
     name: peer.name,
     via: peer.via ?? defaultVia(given),
+    isViaSet: peer.via !== undefined,
     fallbackMs: peer.fallback_after ?? FALLBACK_MS,
     mail: peer.mail,
     kind: peer.kind,

@@ -9,6 +9,15 @@ export function defaultVia(given: { mail: boolean; kx: boolean }): Via {
   return given.kx && !given.mail ? "kx" : "mail";
 }
 
+/**
+ * Whether a neighbour is not meant to move to KX: the operator wrote `via = "mail"`, or it runs a
+ * pksd without a KX endpoint, which has no KX.
+ */
+export function staysOnMail(one: Pick<Neighbour, "via" | "isViaSet" | "kind" | "kx">): boolean {
+  if (one.via !== "mail") return false;
+  return one.isViaSet || (one.kind === "pksd" && one.kx === undefined);
+}
+
 /** Whether updates may be mailed to a neighbour, always or while KX is down. */
 export function goesByMail({ via, mail }: Pick<Neighbour, "via" | "mail">): boolean {
   return mail !== undefined && via !== "kx";

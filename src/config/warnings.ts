@@ -1,10 +1,11 @@
 /**
- * Warnings about a valid configuration: KX peers at one address, so that a
- * connection may not identify the peer. Pure; host names are compared and not resolved.
+ * Warnings about a valid configuration: KX peers at one address, so that a connection may not
+ * identify the peer, and neighbours with a path whose section is missing. Pure; host names are
+ * compared and not resolved.
  */
 import { plainHost } from "../ip-address.js";
 import type { Config, Neighbour } from "./config.js";
-import { goesByKx } from "./paths.js";
+import { goesByKx, goesByMail } from "./paths.js";
 import type { PathFault } from "./rules.js";
 
 /** Peers at one address. */
@@ -40,7 +41,48 @@ function isTold(peers: readonly Neighbour[]): boolean {
 }
 
 /** Every warning, by the path of its key. */
-export function configWarnings(config: Pick<Config, "neighbours">): PathFault[] {
+export function configWarnings(config: Config): PathFault[] {
+  return [...roadWarnings(config), ...addressWarnings(config)];
+}
+
+/**
+ * Neighbours whose updates can never leave: they are mailed, and there is no relay. `check` and
+ * `doctor` call it a fault. The gateway starts nevertheless, and reports `idle-neighbour`: what it
+ * receives and sends by other paths is worth more than a gateway that is down after an upgrade. In
+ * observe mode nothing is mailed, so that it is a warning of what comes with mode = "bridge".
+ */
+export function relayFaults(config: Config): PathFault[] {
+  return config.mode === "bridge" ? relayless(config, "needs a relay") : [];
+}
+
+function relayless({ neighbours, outbound }: Config, what: string): PathFault[] {
+  if (outbound !== undefined) return [];
+  const remedy =
+    'write [outbound] with relay = "smtp://127.0.0.1:25", or remove mail if it only sends to us';
+  return neighbours.flatMap((peer, index) => {
+    const message = `${what}, to which its updates are handed: ${remedy}`;
+    return goesByMail(peer) ? [{ path: ["peer", index, "mail"], message }] : [];
+  });
+}
+
+/** Paths that a neighbour has and the gateway has not. */
+function roadWarnings(config: Config): PathFault[] {
+  const { mode, neighbours, kx, smtp, spool, hkp } = config;
+  const found = mode === "observe" ? relayless(config, 'needs a relay for mode = "bridge"') : [];
+  neighbours.forEach((peer, index) => {
+    const warn = (key: string, message: string) =>
+      found.push({ path: ["peer", index, key], message });
+    if (goesByKx(peer) && kx === undefined) {
+      warn("kx", "is not used: write a section [kx], without which KX is disabled");
+    }
+    if (peer.acceptFrom.length > 0 && (smtp ?? spool ?? hkp) === undefined) {
+      warn("accept_from", "is not used: write a section [smtp], without which no mail is accepted");
+    }
+  });
+  return found;
+}
+
+function addressWarnings(config: Config): PathFault[] {
   return sharedAddresses(config).flatMap(({ host, peers, isTold }) => {
     const [first, ...others] = peers;
     if (isTold || first === undefined) return [];

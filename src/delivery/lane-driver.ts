@@ -26,6 +26,11 @@ export class LaneDriver {
     return this.#lane.isOpen;
   }
 
+  /** Whether a delivery is under way. An order does not end it. */
+  get isDelivering(): boolean {
+    return this.#lane.isDelivering;
+  }
+
   status(): LaneStatus {
     return this.#lane.status();
   }

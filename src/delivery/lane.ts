@@ -227,6 +227,11 @@ export class Lane {
     return this.#path.isOpen;
   }
 
+  /** Whether a delivery is under way. An order does not end it. */
+  get isDelivering(): boolean {
+    return this.#isDelivering;
+  }
+
   /**
    * Whether to wake the lane when the log grows. False while it waits for a fixed time or polls.
    */

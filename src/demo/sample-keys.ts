@@ -9,7 +9,7 @@ import type { TransferableKey } from "../openpgp/key.js";
 import { updateHash } from "../openpgp/update-hash.js";
 import { keysIn } from "./site.js";
 
-const KEYS = fileURLToPath(new URL("../../test/fixtures/keys", import.meta.url));
+export const KEYS = fileURLToPath(new URL("../../share/keys", import.meta.url));
 
 /** A real key as it was published. */
 export interface SampleKey {

@@ -12,13 +12,14 @@ import type { SmtpSessionServer } from "./smtp-session.js";
 /**
  * Listens on the Unix socket `path` with permissions `mode`. Replaces a socket that a killed
  * gateway left. Rejects with the error of the system: EADDRINUSE if another process listens there
- * or the path is another kind of file.
+ * or the path is another kind of file, ENAMETOOLONG for a path that no socket can have.
  */
 export async function listenOnSocket(
   server: SmtpSessionServer,
   path: string,
   mode: number,
 ): Promise<void> {
+  if (Buffer.byteLength(path) > MAX_PATH_BYTES) throw tooLong(path);
   await removeStale(path);
   await new Promise<void>((resolve, reject) => {
     const inner: Server = server.server;
@@ -26,6 +27,17 @@ export async function listenOnSocket(
     server.listen(path, () => resolve());
   });
   await chmod(path, mode);
+}
+
+/** Size of sun_path in unix(7) without its final zero. Node cuts a longer path without an error. */
+const MAX_PATH_BYTES = 107;
+
+function tooLong(path: string): Error {
+  const fields = { syscall: "listen", code: "ENAMETOOLONG", address: path };
+  return Object.assign(
+    new Error(`listen ENAMETOOLONG: path of a socket is too long ${path}`),
+    fields,
+  );
 }
 
 async function removeStale(path: string): Promise<void> {

@@ -16,8 +16,9 @@ export interface PeerConnection {
   readonly peer: Peer;
   readonly session: Session;
   readonly sendQueue: SendQueue;
-  /** Undefined if it is not noted what the peer has. */
-  readonly proof: ReadProof | undefined;
+  readonly proof: ReadProof;
+  /** Whether LISTs are sent for the proof alone. */
+  readonly asksForProof: boolean;
   readonly dialled: boolean;
   /** Position in our log up to which the peer was told on this connection, from the greeting on. */
   told: number;
@@ -79,12 +80,12 @@ export function openConnections(peer: Peer): PeerConnection[] {
   return peer.connections.filter((connection) => connection.session.isOpen);
 }
 
-/** A new connection; `isProven` if it is noted what the peer has. */
+/** A new connection; `asksForProof` if LISTs may be sent for the proof alone. */
 export function newConnection(
   id: number,
   peer: Peer,
   dialled: boolean,
-  isProven: boolean,
+  asksForProof: boolean,
   now: number,
 ): PeerConnection {
   return {
@@ -92,7 +93,8 @@ export function newConnection(
     peer,
     session: new Session(now),
     sendQueue: new SendQueue(now),
-    proof: isProven ? new ReadProof() : undefined,
+    proof: new ReadProof(),
+    asksForProof,
     dialled,
     told: 0,
     listing: undefined,
@@ -104,8 +106,9 @@ export function newConnection(
 }
 
 /** When the peer is asked whether it has read what it fetched; Infinity for not now. */
-export function proofWantedAt({ session, sendQueue, proof }: PeerConnection): number {
-  if (proof === undefined || !session.isOpen || !sendQueue.isNearlyEmpty) return Infinity;
+export function proofWantedAt(connection: PeerConnection): number {
+  const { session, sendQueue, proof, asksForProof } = connection;
+  if (!asksForProof || !session.isOpen || !sendQueue.isNearlyEmpty) return Infinity;
   return proof.nextAt();
 }
 

@@ -18,8 +18,8 @@
  *  4. If the log cannot be read, a connection that needs it is dropped. An empty log must not be
  *     shown instead: the peer would forget its cursor and list everything again.
  *  5. A peer that may get mail as well is asked whether it has read what it fetched
- *     (`peer-holdings.ts`). The caller is told when the first connection of a peer opens and when
- *     its last one ends.
+ *     (`peer-holdings.ts`); of any other it is noted when a LIST shows it. The caller is told when
+ *     the first connection of a peer opens and when its last one ends.
  *  6. Updates are stored by the caller: see rule 1 of `receiving.ts`.
  */
 import type { Clock } from "../clock.js";
@@ -44,7 +44,7 @@ import {
 } from "./connection.js";
 import { ListingPace } from "./listing-pace.js";
 import { type ObserveLog, ObserveMode } from "./observe-mode.js";
-import { type HoldingsLog, PeerHoldings } from "./peer-holdings.js";
+import { type HoldingsLog, PeerHoldings, type Proven } from "./peer-holdings.js";
 import { Receiving, type ReceivingLog, type Store } from "./receiving.js";
 import { answerUpdate, ServedListing, type ServingLog } from "./serving.js";
 
@@ -75,6 +75,8 @@ export interface ExchangeComponents {
   readonly rules?: Rules | undefined;
   /** Called when the first connection of a peer is open, and when its last one is gone. */
   readonly session?: ((peer: string, isUp: boolean) => void) | undefined;
+  /** Called when a peer has announced or read an update of the log. */
+  readonly proven?: Proven | undefined;
 }
 
 /** What the exchange uses of the log: it reads, and notes what is not an update. */
@@ -112,6 +114,7 @@ export class Exchange {
   /** Throws `Trouble` when the log cannot be read. */
   constructor(components: ExchangeComponents, settings: ExchangeSettings) {
     const { log, clock, diagnostics, rules = CARRY_ALL, session = () => {} } = components;
+    const { proven } = components;
     const { peers, observing, fetchPolicy = new Map(), addresses = new Map() } = settings;
     this.#clock = clock;
     this.#diagnostics = diagnostics;
@@ -121,7 +124,7 @@ export class Exchange {
     this.#shown = observing ? undefined : log;
     this.#session = session;
     if (observing) this.#observeMode = new ObserveMode({ log, guard, diagnostics }, addresses);
-    const holdings = new PeerHoldings({ log, guard }, addresses);
+    const holdings = new PeerHoldings({ log, guard, proven }, addresses);
     this.#holdings = holdings;
     const receiving = { log, guard, clock, diagnostics, rules, holdings };
     this.#receiving = new Receiving(receiving, { peers, fetchPolicy });
@@ -136,8 +139,8 @@ export class Exchange {
   opened(id: number, peerName: string, dialled: boolean, now: number): Action[] {
     const peer = this.#peers.get(peerName);
     if (peer === undefined) throw new Error(`no peer ${peerName}`);
-    const isProven = this.#holdings.concerns(peerName);
-    const connection = newConnection(id, peer, dialled, isProven, now);
+    const asksForProof = this.#holdings.concerns(peerName);
+    const connection = newConnection(id, peer, dialled, asksForProof, now);
     this.#connections.set(id, connection);
     peer.connections.push(connection);
     return this.#input(now, () => this.#perform(connection, connection.session.start(), now));
@@ -298,7 +301,7 @@ export class Exchange {
 
   #list(connection: PeerConnection, low: number, high: number, now: number): void {
     const { session, proof } = connection;
-    if (session.isOpen) proof?.asked(now);
+    if (session.isOpen) proof.asked(now);
     this.#perform(connection, session.list(low, high, now), now);
   }
 
@@ -334,7 +337,7 @@ export class Exchange {
         connection.isUseful ||= output.announcements.length > 0;
         return this.#receiving.announced(name, output.announcements, now);
       case "listed":
-        for (const seq of connection.proof?.answered() ?? []) this.#holdings.has(name, seq);
+        for (const seq of connection.proof.answered()) this.#holdings.hasRead(name, seq);
         if (!isInUse) return;
         return this.#receiving.listed(name, output, output.announcements, now);
       case "list-failed":
@@ -451,7 +454,7 @@ export class Exchange {
       if (given === undefined) return this.#drop(connection, undefined, now);
       if (given.served !== undefined) {
         const { seq, hash, fingerprint, size: bytes } = given.served;
-        connection.proof?.served(seq);
+        connection.proof.served(seq);
         connection.isUseful = true;
         this.#diagnostics.report("served", { seq, hash, fingerprint, neighbour: peer.name, bytes });
       }

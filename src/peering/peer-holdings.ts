@@ -22,10 +22,15 @@ export const HOLDINGS_LIMITS = {
 export interface HoldingsComponents {
   readonly log: HoldingsLog;
   readonly guard: LogGuard;
+  /** Called when a peer has shown that it has an update, whether or not it may get mail. */
+  readonly proven?: Proven | undefined;
 }
 
+/** `announced`: the peer announced the update. `read`: it read it over KX. */
+export type Proven = (peer: string, hash: UpdateHash, what: "announced" | "read") => void;
+
 /** What holdings use of the log. */
-export interface HoldingsLog extends Pick<UpdateLog, "entriesOf"> {
+export interface HoldingsLog extends Pick<UpdateLog, "entriesOf" | "entry"> {
   readonly pending: Pick<UpdateLog["pending"], "from">;
   readonly trails: Pick<UpdateLog["trails"], "note">;
 }
@@ -35,16 +40,18 @@ export class PeerHoldings {
   readonly #addresses: ReadonlyMap<string, string>;
   readonly #log: HoldingsLog;
   readonly #guard: LogGuard;
+  readonly #proven: Proven;
   #noted: Holder[] = [];
   /** The first entry that may still be sent to a peer; at most a second old. */
   readonly #needed = new Map<string, number>();
   #dueAt = Infinity;
   #freshUntil = -Infinity;
 
-  constructor({ log, guard }: HoldingsComponents, addresses: ReadonlyMap<string, string>) {
+  constructor({ log, guard, proven }: HoldingsComponents, addresses: ReadonlyMap<string, string>) {
     this.#addresses = addresses;
     this.#log = log;
     this.#guard = guard;
+    this.#proven = proven ?? (() => {});
   }
 
   /** Whether it is noted what the peer has. */
@@ -54,14 +61,21 @@ export class PeerHoldings {
 
   /** The peer announced an update; noted if the log holds it, or what it consists of. */
   announced(peer: string, hash: UpdateHash): void {
+    this.#proven(peer, hash, "announced");
     if (!this.concerns(peer)) return;
     for (const { origin, seq } of this.#guard.run(() => this.#log.entriesOf(hash)) ?? []) {
-      if (origin.neighbour !== peer) this.has(peer, seq);
+      if (origin.neighbour !== peer) this.#has(peer, seq);
     }
   }
 
-  /** The peer has an update of the log. */
-  has(peer: string, seq: Seq): void {
+  /** The peer has read an update of the log. */
+  hasRead(peer: string, seq: Seq): void {
+    const entry = this.#guard.run(() => this.#log.entry(seq));
+    if (entry !== undefined) this.#proven(peer, entry.hash, "read");
+    this.#has(peer, seq);
+  }
+
+  #has(peer: string, seq: Seq): void {
     const address = this.#addresses.get(peer);
     if (address === undefined || seq < this.#firstNeeded(peer)) return;
     this.#noted.push({ seq, address });

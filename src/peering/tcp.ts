@@ -43,6 +43,9 @@ export const TCP_LIMITS = {
   strangersPerMinute: 10,
 } as const;
 
+/** How soon an ordered attempt looks again whether the connections that it gave up have ended. */
+const ORDERED_DIAL_MS = 10;
+
 /** The type of the record that a ClientHello begins with (RFC 8446 5.1). */
 const TLS_HANDSHAKE = 0x16;
 
@@ -233,26 +236,42 @@ export class KxDoor {
     return true;
   }
 
-  /** Dials a peer at once, or accepts its connections again. */
-  resume(name: string): boolean {
-    if (!this.#peers.some((one) => one.name === name)) return false;
+  /**
+   * Dials a peer at once, or accepts its connections again. Returns whether it is dialled;
+   * undefined if it is not a KX peer.
+   */
+  resume(name: string): boolean | undefined {
+    if (!this.#peers.some((one) => one.name === name)) return undefined;
     if (this.#paused.delete(name)) this.#diagnostics.report("resumed", { neighbour: name });
-    this.dialNow(name);
-    return true;
+    return this.dialNow(name);
   }
 
   /**
-   * Dials a peer without waiting for the schedule, which starts again. Undefined if it is not a KX
-   * peer, false if it is not dialled: it is connected or paused, or it has to dial us.
+   * Dials a peer without waiting for the schedule, which starts again. An attempt that is under way
+   * and a connection without a session are given up: they may hang until a time-out. Undefined if
+   * it is not a KX peer, false if it is not dialled: it is connected or paused, or it has to dial us.
    */
   dialNow(name: string): boolean | undefined {
     const peer = this.#peers.find((one) => one.name === name);
     if (peer === undefined) return undefined;
     peer.redial.forget();
-    if (!peer.dial || this.#paused.has(name)) return false;
+    const isConnected = this.#exchange.status().some((one) => one.name === name && one.connected);
+    if (!peer.dial || this.#paused.has(name) || isConnected || this.#stopping) return false;
+    peer.dialling?.destroy();
+    peer.dialling = undefined;
+    for (const [socket, peers] of this.#handshakes) {
+      if (peers.length === 1 && peers[0] === peer) socket.destroy();
+    }
+    for (const line of this.#lines.values()) if (line.peer === name) line.socket.destroy();
     clearTimeout(peer.timer);
-    this.#dial(peer);
-    return peer.dialling !== undefined;
+    // Connections end in the next turns of the event loop; `#dial` starts none beside them.
+    const dial = () => {
+      if (this.#connectionsOf(peer) === 0) return this.#dial(peer);
+      peer.timer = setTimeout(dial, ORDERED_DIAL_MS);
+    };
+    if (this.#connectionsOf(peer) === 0) this.#dial(peer);
+    else peer.timer = setTimeout(dial, ORDERED_DIAL_MS);
+    return true;
   }
 
   /** A peer was heard from in another way, so its host is up: it is dialled (see `redial.ts`). */

@@ -6,16 +6,20 @@
  * Everything here is bounded and in memory only; persistent data is in the update log.
  */
 import type { Clock } from "../clock.js";
-import type { Diagnostics, EventName, EventSink, Fields, FieldsOf, Level } from "../diagnostics.js";
+import type { Diagnostics, EventName, EventSink, Fields, FieldsOf } from "../diagnostics.js";
 import { kindOf } from "../diagnostics.js";
+import type { Run } from "./event-runs.js";
+import { EventRuns } from "./event-runs.js";
 import type { Amount } from "./hours.js";
 import { HOURS, Hours } from "./hours.js";
+import { RecentReports } from "./recent-reports.js";
+import type { Report } from "./report.js";
+
+export type { Report };
 
 export const COUNTER_LIMITS = {
   /** Distinct counters; never reached, as events, neighbours and reasons are closed sets. */
   counters: 10_000,
-  /** Latest reports of level info and above. */
-  recent: 200,
 } as const;
 
 export interface Count {
@@ -27,15 +31,6 @@ export interface Count {
   readonly bytes: number;
   /** Milliseconds since 1970. */
   readonly lastAt: number;
-}
-
-/** One report; `at` in milliseconds since 1970, `id` grows by one per report. */
-export interface Report {
-  readonly id: number;
-  readonly at: number;
-  readonly event: EventName;
-  readonly level: Level;
-  readonly fields: Fields;
 }
 
 /** Which counters to add up: these events, restricted by the other fields. */
@@ -67,7 +62,8 @@ export class EventCounters implements Diagnostics {
   readonly #clock: Clock;
   readonly #counters = new Map<string, Counter>();
   readonly #listeners = new Set<(report: Report) => void>();
-  readonly #recent: Report[] = [];
+  readonly #recent = new RecentReports();
+  readonly #runs = new EventRuns();
   #lastId = 0;
 
   constructor({ next, clock }: EventCountersComponents) {
@@ -92,10 +88,8 @@ export class EventCounters implements Diagnostics {
     }
     this.#lastId += 1;
     const report = { id: this.#lastId, at, event, level: kindOf(event).level, fields };
-    if (report.level !== "debug") {
-      this.#recent.push(report);
-      if (this.#recent.length > COUNTER_LIMITS.recent) this.#recent.shift();
-    }
+    this.#recent.add(report);
+    this.#runs.add(report);
     for (const listener of this.#listeners) listener(report);
     this.#next.report(event, fields);
   }
@@ -149,7 +143,17 @@ export class EventCounters implements Diagnostics {
 
   /** The latest reports of level info and above, newest first. */
   recent(): Report[] {
-    return this.#recent.toReversed();
+    return this.#recent.all();
+  }
+
+  /** The latest reports of a neighbour, newest first. */
+  recentOf(neighbour: string): Report[] {
+    return this.#recent.of(neighbour);
+  }
+
+  /** Runs of equal reports, newest first. */
+  runs(): Run[] {
+    return this.#runs.all();
   }
 
   /** Calls `listener`, which must not throw, on every report. Returns the way to unsubscribe. */

@@ -4,11 +4,11 @@
  * counts as a mail of the average size with its own header.
  */
 import type { Neighbour } from "../config/config.js";
-import { goesByKx } from "../config/paths.js";
+import { goesByKx, staysOnMail } from "../config/paths.js";
 import { eventsWith, type Outcome } from "../diagnostics.js";
 import type { PeerStatus } from "../peering/connection.js";
 import type { EventCounters, Which } from "./event-counters.js";
-import type { NeighbourView } from "./neighbour-view.js";
+import { counted, type NeighbourView } from "./neighbour-view.js";
 
 /** Bytes of a mail besides its armor: header and envelope. */
 const MAIL_HEAD_BYTES = 800;
@@ -85,18 +85,23 @@ export function kxShareOf(counters: EventCounters, neighbour?: string): number |
   return kx + mail === 0 ? undefined : kx / (kx + mail);
 }
 
-/** Progress of the migration from mail to KX; `paths` are the paths in use by neighbour. */
+/** Progress of the migration from mail to KX, of the neighbours that are counted. */
 export function migrationOf(
   counters: EventCounters,
   neighbours: readonly Neighbour[],
-  paths: ReadonlyMap<string, NeighbourView["path"]>,
+  views: readonly NeighbourView[],
 ) {
+  const served = counted(views);
   const on = (path: NeighbourView["path"]) =>
-    neighbours.filter(({ name }) => paths.get(name) === path).map(({ name }) => name);
+    served.filter((view) => view.path === path).map(({ name }) => name);
+  const names = new Set(served.map(({ name }) => name));
+  const onMail = neighbours.filter((one) => names.has(one.name) && !goesByKx(one));
   return {
-    neighbours: neighbours.length,
-    /** Neighbours without KX. */
-    mailOnly: neighbours.filter((one) => !goesByKx(one)).map(({ name }) => name),
+    neighbours: served.length,
+    /** Neighbours without KX that could move to it. */
+    mailOnly: onMail.filter((one) => !staysOnMail(one)).map(({ name }) => name),
+    /** Neighbours that stay on mail by decision: `via = "mail"` is written, or they run pksd. */
+    stays: onMail.filter(staysOnMail).map(({ name }) => name),
     /** Neighbours by the path in use. */
     byPath: { mail: on("mail"), both: on("both"), kx: on("kx") },
     kxShare24h: kxShareOf(counters) ?? null,

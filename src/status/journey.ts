@@ -4,8 +4,9 @@
  * exceptions and times of delivery. Sizes and errors of earlier attempts come from the latest
  * events. A kill loses the times of the last seconds; then there is no record of a delivery.
  *
- * "Done" needs a proof, and the words say which: the relay took the mail, the keyserver answered,
- * the peer fetched or announced the update. A relay's reply proves nothing of the server behind it.
+ * "Done" needs a proof by the neighbour, and the words say which: the keyserver answered, the peer
+ * fetched or announced the update, or sent it. A relay's reply proves nothing of the server behind
+ * it, and neither does a mail of another neighbour: that is "handed".
  */
 import type { Config } from "../config/config.js";
 import type { LaneStatus } from "../delivery/lane.js";
@@ -56,10 +57,11 @@ export interface Stage {
   readonly neighbour: string;
   readonly road: "mail" | "kx" | "hkp" | "local" | "none";
   /**
-   * `done`: there is a proof, which `how` names. `waiting`: it will get it. `failed`: refused.
-   * `none`: it is not sent, or there is no record.
+   * `done`: there is a proof by the neighbour, which `how` names. `handed`: it left, or is named by
+   * another neighbour, without such a proof. `waiting`: it will get it. `failed`: refused. `none`:
+   * it is not sent, or there is no record.
    */
-  readonly state: "done" | "waiting" | "failed" | "none";
+  readonly state: "done" | "handed" | "waiting" | "failed" | "none";
   readonly words: string;
   /** ISO 8601, null if unknown. */
   readonly time: string | null;
@@ -325,7 +327,14 @@ function mailStage(
     return isHeld ? { ...found, words: `${found.words}; not before mode = "bridge"` } : found;
   }
   const taken = takenAt("lane", told, entry, name, { log });
-  if (taken) return { state: "done", ...proven(taken) };
+  const isAnnounced = log.sendings
+    .of(seq)
+    .some((one) => one.neighbour === name && one.how === "announced");
+  if (taken && isAnnounced) {
+    const words = "announced by it over KX, after it was sent by mail";
+    return { state: "done", words, at: taken.at, reply: taken.reply, how: "announced" };
+  }
+  if (taken) return proven(taken);
   const expired = told.find(({ event }) => event === "body-expired");
   if (expired) {
     const words = "not sent: it expired before the site took it";
@@ -350,7 +359,7 @@ function named(name: string, { seq }: Entry, { log }: JourneySources): Found {
     return { state: "done", words: "announced by it over KX; not mailed", how: "announced" };
   }
   const words = "not mailed: a mail with this update names it among those that have it";
-  return { state: "done", words, how: "named" };
+  return { state: "handed", words, how: "named" };
 }
 
 function observedStage({ cursor }: LaneStatus, seq: Seq): Found {
@@ -395,10 +404,12 @@ function exceptionStage(
 }
 
 /** How a delivery is known, in words. */
-function proven({ how, reply, at, size }: NonNullable<ReturnType<typeof takenAt>>) {
+function proven({ how, reply, at, size }: NonNullable<ReturnType<typeof takenAt>>): Found {
   const said = reply === "" ? "" : `: ${reply}`;
-  const found = (known: Knowledge, words: string) => {
-    return { how: known, words: `${words}${size}`, reply, at };
+  const found = (known: Knowledge, words: string): Found => {
+    const isHanded = known === "relayed" || known === "spooled" || known === "accepted";
+    const state = isHanded ? "handed" : "done";
+    return { state, how: known, words: `${words}${size}`, reply, at };
   };
   switch (how) {
     case "relayed":

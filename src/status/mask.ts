@@ -22,3 +22,13 @@ export function masked(text: string): string {
 function maskedHost(host: string): string {
   return `***.${host.slice(host.lastIndexOf(".") + 1)}`;
 }
+
+/** Fields that never contain an address; any other text is masked. */
+const PLAIN = new Set(["name", "event", "time", "version", "hash", "fingerprint"]);
+
+/** A plain value with all texts in it masked; what is a name or a number stays. */
+export function maskedDeep<T>(value: T): T {
+  return JSON.parse(JSON.stringify(value), (key, inner) =>
+    typeof inner === "string" && !PLAIN.has(key) ? masked(inner) : inner,
+  ) as T;
+}

@@ -1,7 +1,12 @@
 /**
  * The status of one neighbour: the path in use and since when, the last updates in and out, the
  * updates that wait, and the state with a reason. Joins the status of lane and peer with the
- * counters. Times are milliseconds since 1970, 0 for never.
+ * counters and with what the neighbour has proven (`proofs.ts`). Times are milliseconds since 1970,
+ * 0 for never.
+ *
+ * "In sync" is said only of a neighbour that has proven the last that it was sent, and of which
+ * nothing is missing here. A relay's 250 is "handed over", and a KX peer without a session is at
+ * best "no session".
  */
 import type { Neighbour } from "../config/config.js";
 import type { LaneStatus } from "../delivery/lane.js";
@@ -18,21 +23,34 @@ import type { Observed } from "../log/observed.js";
 import type { PeerStatus } from "../peering/connection.js";
 import { ago, ahead, grouped, octets, several, span } from "../text.js";
 import type { EventCounters } from "./event-counters.js";
+import { type HandedKind, NO_STANDING, type ProofKind, type Standing } from "./proofs.js";
 
-/** `down`: exchange fails; `behind`: updates wait; `idle`: nothing is sent to it. */
-export type State = "good" | "behind" | "down" | "paused" | "idle";
+/**
+ * `good`: the neighbour has proven that it is in sync. `pending`: no fault, but not proven; the
+ * label says why. `behind`: updates wait. `down`: exchange fails. `idle`: nothing is sent to it.
+ */
+export type State = "good" | "pending" | "behind" | "down" | "paused" | "idle";
 
-const STATE_NAMES = {
-  good: "in sync",
-  behind: "behind",
-  down: "down",
-  paused: "paused",
-  idle: "idle",
-} as const satisfies Record<State, string>;
+/**
+ * A state in one or two words. For `pending`: "handed over" to a relay or spool without a proof,
+ * "unconfirmed" over KX, "not all taken" with exceptions, "no session" before mail starts,
+ * "waiting" for the end of quiet_hours, "nothing sent" yet, "observed" in observe mode.
+ */
+export type Label =
+  | ("in sync" | "behind" | "down" | "paused" | "idle")
+  | (
+      | "handed over"
+      | "unconfirmed"
+      | "not all taken"
+      | "no session"
+      | "waiting"
+      | "nothing sent"
+      | "observed"
+    );
 
-/** The name of a state. "waiting": updates wait only because of quiet_hours. */
-export function stateName({ state, backlog }: Pick<NeighbourView, "state" | "backlog">): string {
-  return state === "good" && backlog > 0 ? "waiting" : STATE_NAMES[state];
+/** The label of a state. */
+export function stateName({ label }: Pick<NeighbourView, "label">): Label {
+  return label;
 }
 
 export interface NeighbourView {
@@ -42,6 +60,7 @@ export interface NeighbourView {
   /** Since when; 0 if unknown. */
   readonly pathSince: number;
   readonly state: State;
+  readonly label: Label;
   /** The reason of the state, as a clause that can follow "NAME is down: ". */
   readonly words: string;
   readonly lastIn: number;
@@ -63,6 +82,8 @@ export interface NeighbourView {
   readonly exceptions: ExceptionCounts | undefined;
   /** Whether it has refused everything for a while. */
   readonly refusesAll: boolean;
+  /** What it has shown itself, and what left without such a proof. */
+  readonly standing: Standing;
 }
 
 /** What a view needs of a neighbour's entry in the config. */
@@ -86,12 +107,26 @@ export function isLocal(name: string): boolean {
   return name.startsWith("[");
 }
 
+/**
+ * The neighbours that are counted, wherever a number of neighbours is shown: those that updates are
+ * sent to or fetched from. The local keyserver is none.
+ */
+export function counted<One extends Pick<NeighbourView, "name" | "state">>(
+  views: readonly One[],
+): One[] {
+  return views.filter(({ name, state }) => !isLocal(name) && state !== "idle");
+}
+
 /** The sources of a view. */
 export interface ViewSources {
   readonly counters: EventCounters;
   readonly lane: LaneStatus | undefined;
   readonly peer: PeerStatus | undefined;
   readonly now: number;
+  /** By default nothing is known. */
+  readonly standing?: Standing;
+  /** Observe mode: nothing is sent, and peers see an empty log. */
+  readonly observing?: boolean;
 }
 
 const IN = eventsWith({ direction: "in", outcome: "accepted" });
@@ -101,7 +136,7 @@ const BADLY = eventsWith({ attempt: "bad" });
 
 export function viewOf(neighbour: Subject, sources: ViewSources): NeighbourView {
   const { name } = neighbour;
-  const { counters, lane, peer } = sources;
+  const { counters, lane, peer, standing = NO_STANDING } = sources;
   const well = counters.day({ events: WELL, neighbour: name }).count;
   const badly = counters.day({ events: BADLY, neighbour: name }).count;
   const flow = counters.series({ events: [...IN, ...OUT], neighbour: name });
@@ -122,6 +157,7 @@ export function viewOf(neighbour: Subject, sources: ViewSources): NeighbourView 
     nextTry: lane?.nextAt ?? 0,
     exceptions: lane?.exceptions,
     refusesAll: lane?.refusesAll ?? false,
+    standing,
   };
 }
 
@@ -134,7 +170,17 @@ function pathOf({ name, via }: Subject, { lane, peer }: ViewSources): NeighbourV
 
 interface Said {
   readonly state: State;
+  readonly label: Label;
   readonly words: string;
+}
+
+/** What is said of a state that has only one label. */
+function said(state: Exclude<State, "pending">, words: string): Said {
+  return { state, label: state === "good" ? "in sync" : state, words };
+}
+
+function pending(label: Label, words: string): Said {
+  return { state: "pending", label, words };
 }
 
 function stateOf(neighbour: Subject, path: NeighbourView["path"], sources: ViewSources): Said {
@@ -144,11 +190,14 @@ function stateOf(neighbour: Subject, path: NeighbourView["path"], sources: ViewS
   if (path === "both" && byMail && byKx) return worse(byMail, byKx);
   if (path === "kx" && lane?.path && !peer?.connected) return waitsForMail(lane, sources);
   if (path === "kx" && byKx) return byKx;
-  if (byMail === undefined) return { state: "idle", words: idleWords(neighbour) };
+  if (byMail === undefined) return said("idle", idleWords(neighbour));
   if (neighbour.via !== "auto" && neighbour.via !== "both") return byMail;
   const held =
     lane?.path?.isOpen === false ? "KX is connected and mail is closed" : "KX is not connected";
-  return { ...byMail, words: `${byMail.words}; ${held}` };
+  const words = `${byMail.words}; ${held}`;
+  // What it has to tell is not known without a session, whatever it has proven.
+  if (byMail.state === "good" && !peer?.connected) return pending("no session", words);
+  return { ...byMail, words };
 }
 
 /** States of exceptions in words; a waiting one is apart from the queue and is tried again. */
@@ -197,74 +246,116 @@ export function waitWords(count: number): string {
 }
 
 /** What a neighbour did not take belongs to its state: it is not in sync without these. */
-function withUntaken(said: Said, lane: LaneStatus | undefined): Said {
-  const words = lane === undefined ? "" : exceptionWords(lane.exceptions);
-  return words === "" ? said : { ...said, words: `${said.words}; not taken: ${words}` };
+function withUntaken(is: Said, lane: LaneStatus | undefined): Said {
+  const not = lane === undefined ? "" : exceptionWords(lane.exceptions);
+  if (not === "") return is;
+  const words = `${is.words}; not taken: ${not}`;
+  return is.state === "good" ? pending("not all taken", words) : { ...is, words };
 }
 
 /** KX is not connected, and mail has not started yet. */
 function waitsForMail({ backlog, isPaused, path }: LaneStatus, { now }: ViewSources): Said {
-  if (isPaused) return { state: "paused", words: PAUSED };
+  if (isPaused) return said("paused", PAUSED);
   const words = `KX is not connected; mail starts ${ahead(path?.opensAt ?? now, now)}`;
-  return { state: backlog > 0 ? "behind" : "good", words };
+  if (backlog === 0) return pending("no session", words);
+  return said("behind", `${several(backlog, "update")} unconfirmed; ${words}`);
 }
 
 const PAUSED = "nothing is sent until it is resumed";
 
-const RANK: readonly State[] = ["down", "paused", "behind", "good", "idle"];
+/** The order of trouble, the worst first. */
+export const RANK: readonly State[] = ["down", "paused", "behind", "pending", "good", "idle"];
 
 function worse(a: Said, b: Said): Said {
   return RANK.indexOf(b.state) < RANK.indexOf(a.state) ? b : a;
 }
 
-function mailState(lane: LaneStatus, { now }: ViewSources) {
-  const { name, backlog, oldest, attempt, nextAt, lastSuccessAt } = lane;
+function mailState(lane: LaneStatus, sources: ViewSources): Said {
+  const { now } = sources;
+  const { name, backlog, oldest, attempt, nextAt } = lane;
   const what = isLocal(name) ? "update" : "mail";
   const wait = `${several(backlog, "update")} ${backlog === 1 ? "waits" : "wait"}`;
   const age = backlog > 0 && oldest > 0 ? `${wait} (oldest ${span(now - oldest)})` : wait;
-  if (lane.isPaused) return { state: "paused" as const, words: `${PAUSED}; ${age}` };
-  if (lane.refusesAll) {
-    const next = `next try ${ahead(nextAt, now)}`;
-    return { state: "down" as const, words: `it refuses every ${what}; ${age}; ${next}` };
-  }
-  if (attempt > 0) {
-    const next = `next try ${ahead(nextAt, now)}`;
-    return { state: "down" as const, words: `it accepts no ${what}; ${age}; ${next}` };
-  }
-  if (backlog > 0) return { state: "behind" as const, words: age };
-  const words =
-    lastSuccessAt === 0 ? `no ${what} sent yet` : `last ${what} ${ago(lastSuccessAt, now)}`;
-  return { state: "good" as const, words };
+  if (lane.isPaused) return said("paused", `${PAUSED}; ${age}`);
+  const next = `next try ${ahead(nextAt, now)}`;
+  if (lane.refusesAll) return said("down", `it refuses every ${what}; ${age}; ${next}`);
+  if (attempt > 0) return said("down", `it accepts no ${what}; ${age}; ${next}`);
+  if (backlog > 0) return said("behind", age);
+  return sentState(lane, sources);
 }
 
-function kxState({ dial }: Subject, peer: PeerStatus, { now }: ViewSources) {
+const HANDED_WORDS: Readonly<Record<HandedKind, string>> = {
+  relayed: "handed to the relay",
+  spooled: "left in its spool",
+  offered: "offered over KX",
+  named: "named in a mail of another neighbour",
+  accepted: "accepted by the next server",
+};
+
+export const PROOF_WORDS: Readonly<Record<ProofKind, string>> = {
+  origin: "it sent an update itself",
+  announced: "it announced an update",
+  read: "it read an update over KX",
+  taken: "it took the last update",
+  collected: "it read its spool",
+  exited: "its program ended with 0",
+};
+
+/** Nothing waits for it. Whether it has what was sent, only the neighbour can show. */
+function sentState({ name, lastSuccessAt }: LaneStatus, sources: ViewSources): Said {
+  const { now, standing = NO_STANDING, observing = false } = sources;
+  const { proof, unproven, oldest, newest } = standing;
+  if (observing) return pending("observed", "nothing is sent in observe mode");
+  if (newest !== undefined && oldest !== undefined) {
+    const last = `${HANDED_WORDS[newest.what]} ${ago(newest.at, now)}`;
+    const more =
+      unproven === 1 ? "" : `; ${several(unproven, "update")} since ${ago(oldest.at, now)}`;
+    return pending("handed over", `${last}, not confirmed by it${more}`);
+  }
+  if (proof !== undefined) {
+    return said("good", `${PROOF_WORDS[proof.what]} ${ago(proof.at, now)}`);
+  }
+  const what = isLocal(name) ? "update" : "mail";
+  if (lastSuccessAt === 0) return pending("nothing sent", `no ${what} sent yet`);
+  return pending(
+    "handed over",
+    `last ${what} left ${ago(lastSuccessAt, now)}, not confirmed by it`,
+  );
+}
+
+function kxState({ dial }: Subject, peer: PeerStatus, sources: ViewSources): Said {
+  const { now, lane, standing = NO_STANDING, observing = false } = sources;
   const { connected, connectedSince, missing, bytesIn, bytesOut, held } = peer;
   if (!connected) {
-    if (peer.isPaused)
-      return {
-        state: "paused" as const,
-        words: "no KX until it is resumed or the gateway restarts",
-      };
+    if (peer.isPaused) return said("paused", "no KX until it is resumed or the gateway restarts");
     const how = dial ? "the gateway dials it" : "it must dial the gateway";
-    return { state: "down" as const, words: `KX is not connected; ${how}` };
+    return said("down", `KX is not connected; ${how}`);
   }
   if (held !== undefined && missing > 0) {
     const what = `${several(missing, "update")} to fetch`;
     const when = ahead(held.until, now);
     if (held.why === "fetch-rate") {
-      return {
-        state: "behind" as const,
-        words: `${what}; fetch_rate is used up, next fetch ${when}`,
-      };
+      return said("behind", `${what}; fetch_rate is used up, next fetch ${when}`);
     }
-    return { state: "good" as const, words: `${what}; quiet_hours end ${when}` };
+    return pending("waiting", `${what}; quiet_hours end ${when}`);
   }
-  if (missing > 0) {
-    return { state: "behind" as const, words: `${several(missing, "update")} to fetch` };
-  }
-  const since = span(now - (connectedSince ?? now));
+  if (missing > 0) return said("behind", `${several(missing, "update")} to fetch`);
+  const since = `connected for ${span(now - (connectedSince ?? now))}`;
   const bytes = `${octets(bytesIn)} in, ${octets(bytesOut)} out`;
-  return { state: "good" as const, words: `connected for ${since}; ${bytes}` };
+  if (observing) return pending("observed", `${since}; it is shown an empty log`);
+  // The lane of a peer that may get mail stops at the first update that is not proven.
+  const { proof, unproven, oldest } = standing;
+  const isClosed = lane !== undefined && lane.path?.isOpen === false;
+  const open = unproven + (isClosed ? lane.backlog : 0);
+  const first = Math.min(oldest?.at ?? Infinity, (isClosed && lane.oldest) || Infinity);
+  if (open > 0) {
+    const age = first === Infinity ? "" : ` (oldest ${span(now - first)})`;
+    return pending("unconfirmed", `${since}; ${several(open, "update")} not confirmed by it${age}`);
+  }
+  if (proof === undefined) {
+    return pending("unconfirmed", `${since}; it has confirmed nothing since the gateway started`);
+  }
+  return said("good", `${since}; ${PROOF_WORDS[proof.what]} ${ago(proof.at, now)}; ${bytes}`);
 }
 
 function idleWords({ mail, via }: Subject): string {

@@ -104,10 +104,40 @@ const neighbourSchema = z
       .describe("The path that updates take at the moment."),
     pathSince: time("Since when; null if unknown.").nullable(),
     state: z
-      .enum(["good", "behind", "down", "paused", "idle"])
+      .enum(["good", "pending", "behind", "down", "paused", "idle"])
       .describe(
-        "`behind`: updates wait. `down`: the exchange fails. `idle`: nothing is sent to it.",
+        "`good`: it has proven that it is in sync. `pending`: no fault, but not proven. " +
+          "`behind`: updates wait. `down`: the exchange fails. `idle`: nothing is sent to it.",
       ),
+    label: z
+      .enum([
+        ...(["in sync", "behind", "down", "paused", "idle", "handed over", "unconfirmed"] as const),
+        ...(["not all taken", "no session", "waiting", "nothing sent", "observed"] as const),
+      ])
+      .describe("The state in one or two words, as page and commands show it."),
+    proof: z
+      .strictObject({
+        what: z
+          .enum(["origin", "announced", "read", "taken", "collected", "exited"])
+          .describe(
+            "It sent an update, announced one, read one over KX, took one, read its spool, or " +
+              "its program ended with 0.",
+          ),
+        at: time("When.").nullable(),
+      })
+      .nullable()
+      .describe("Its newest statement about an update; null if there is none since the start."),
+    handed: z
+      .strictObject({
+        what: z
+          .enum(["relayed", "spooled", "offered", "named", "accepted"])
+          .describe("How the last of them left."),
+        at: time("When the last of them left.").nullable(),
+        updates: count("Their number."),
+        since: time("When the first of them left.").nullable(),
+      })
+      .nullable()
+      .describe("Updates that left and that it has not proven; null if there are none."),
     words: text("The reason of the state, as a clause."),
     lastIn: time("When an update last came from it.").nullable(),
     lastOut: time("When an update was last delivered to it.").nullable(),
@@ -225,7 +255,11 @@ export const statusSchema = z
     running: flag("False if the status was read from the log, because no gateway runs."),
     verdict: z
       .strictObject({
-        state: z.enum(["good", "behind", "bad"]).describe("The worst that is the case."),
+        state: z
+          .enum(["good", "pending", "behind", "bad"])
+          .describe(
+            "The worst that is the case. `pending`: no fault, but not everything is proven.",
+          ),
         words: text("The first line of the page."),
       })
       .describe("The whole in one or two sentences."),
@@ -307,8 +341,13 @@ export const statusSchema = z
     saved: savedSchema,
     migration: z
       .strictObject({
-        neighbours: count("Number of neighbours."),
-        mailOnly: z.array(z.string()).describe("Names of neighbours without KX."),
+        neighbours: count("Number of neighbours that updates are sent to or fetched from."),
+        mailOnly: z.array(z.string()).describe("Names of those without KX that could move to it."),
+        stays: z
+          .array(z.string())
+          .describe(
+            'Names of those that stay on mail: `via = "mail"` is written, or they run pksd.',
+          ),
         byPath: z
           .strictObject({
             mail: z.array(z.string()).describe("Names of those by mail."),
@@ -343,8 +382,11 @@ const stageSchema = z
     neighbour: text("The neighbour."),
     road: z.enum(["mail", "kx", "hkp", "local", "none"]).describe("How it gets the update."),
     state: z
-      .enum(["done", "waiting", "failed", "none"])
-      .describe("`done` only with a proof. `none`: it is not sent, or there is no record."),
+      .enum(["done", "handed", "waiting", "failed", "none"])
+      .describe(
+        "`done`: proven by the neighbour. `handed`: it left, or another neighbour names it. " +
+          "`none`: it is not sent, or there is no record.",
+      ),
     words: text("The state in words."),
     time: time("When; null if unknown.").nullable(),
     how: z

@@ -22,9 +22,10 @@ import { EXPIRES_SOON_MS, endWords } from "./certificates.js";
 import type { EventCounters, Report } from "./event-counters.js";
 import { flowOf, kxShareOf, migrationOf, savedOf } from "./flow.js";
 import type { JourneyLog } from "./journey.js";
-import { masked } from "./mask.js";
+import { maskedDeep } from "./mask.js";
 import type { NeighbourView } from "./neighbour-view.js";
 import { isLocal, subjectsOf, viewOf, wordsOf } from "./neighbour-view.js";
+import type { Proofs, Standing } from "./proofs.js";
 import { verdictOf } from "./verdict.js";
 
 const DAY_MS = 24 * 3_600_000;
@@ -45,6 +46,7 @@ export interface Sources {
   readonly config: Config;
   readonly log: StatusLog;
   readonly counters: EventCounters;
+  readonly proofs: Proofs;
   readonly clock: Clock;
   readonly startedAt: number;
   readonly version: string;
@@ -73,10 +75,13 @@ export function status(sources: Sources, mask = false) {
   const lanes = new Map(allLanes.map((lane) => [lane.name, lane]));
   const peers = new Map(sources.peers().map((peer) => [peer.name, peer]));
   const repairs = new Map(log.repairs.counts().map(({ source, count }) => [source, count]));
+  const observing = config.mode === "observe";
   const views = subjectsOf(config.neighbours, allLanes).map((neighbour) => {
     const { name } = neighbour;
     const [lane, peer] = [lanes.get(name), peers.get(name)];
-    return { neighbour, lane, peer, view: viewOf(neighbour, { counters, lane, peer, now }) };
+    const standing = sources.proofs.of(name);
+    const view = viewOf(neighbour, { counters, lane, peer, now, standing, observing });
+    return { neighbour, lane, peer, view };
   });
   const value = {
     site: config.site.address,
@@ -128,7 +133,7 @@ export function status(sources: Sources, mask = false) {
     migration: migrationOf(
       counters,
       config.neighbours,
-      new Map(views.map(({ view }) => [view.name, view.path])),
+      views.map(({ view }) => view),
     ),
     neighbours: views.map(({ neighbour, lane, peer, view }) => ({
       name: neighbour.name,
@@ -219,6 +224,7 @@ function viewJson(view: NeighbourView) {
     path,
     pathSince,
     state,
+    label,
     words,
     lastIn,
     lastOut,
@@ -228,12 +234,15 @@ function viewJson(view: NeighbourView) {
     hours,
     nextTry,
   } = view;
-  const { lastError } = view;
+  const { lastError, standing } = view;
   return {
     path,
     pathSince: iso(pathSince),
     state,
+    /** The state in one or two words, as page and commands show it. */
+    label,
     words,
+    ...standingJson(standing),
     lastIn: iso(lastIn),
     lastOut: iso(lastOut),
     backlog,
@@ -242,6 +251,22 @@ function viewJson(view: NeighbourView) {
     hours,
     lastError: lastError === undefined ? null : { ...lastError, at: iso(lastError.at) },
     nextTry: iso(nextTry),
+  };
+}
+
+/** What a neighbour itself has shown to have, and what left without such a proof. */
+function standingJson({ proof, unproven, oldest, newest }: Standing) {
+  return {
+    /** Its newest statement about an update. */
+    proof: proof === undefined ? null : { what: proof.what, at: iso(proof.at) },
+    /** How the last of the unproven updates left, their number, and since when. */
+    handed:
+      newest === undefined
+        ? null
+        : {
+            ...{ what: newest.what, at: iso(newest.at), updates: unproven },
+            since: iso(oldest?.at ?? newest.at),
+          },
   };
 }
 
@@ -336,13 +361,4 @@ function peerView(peer: PeerStatus | undefined) {
 
 function iso(ms: number): string | null {
   return ms === 0 ? null : new Date(ms).toISOString();
-}
-
-/** Fields that never contain an address; any other text is masked. */
-const PLAIN = new Set(["name", "event", "time", "version", "neighbour", "hash", "fingerprint"]);
-
-function maskedDeep<T>(value: T): T {
-  return JSON.parse(JSON.stringify(value), (key, inner) =>
-    typeof inner === "string" && !PLAIN.has(key) ? masked(inner) : inner,
-  ) as T;
 }

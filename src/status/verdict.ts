@@ -8,10 +8,11 @@ import type { FollowerStatus } from "../following/follower.js";
 import { ago, listed, several } from "../text.js";
 import type { EventCounters } from "./event-counters.js";
 import type { NeighbourView } from "./neighbour-view.js";
-import { wordsOf } from "./neighbour-view.js";
+import { counted, isLocal, RANK, wordsOf } from "./neighbour-view.js";
 
 export interface Verdict {
-  readonly state: "good" | "behind" | "bad";
+  /** `good`: proven. `pending`: no fault, but not every neighbour has proven what it has. */
+  readonly state: "good" | "pending" | "behind" | "bad";
   readonly words: string;
 }
 
@@ -48,28 +49,45 @@ export function verdictOf(given: {
   if (views.length === 0) {
     return { state: "behind", words: `${verb} No neighbours are configured: add a [[peer]].` };
   }
-  const served = views.filter(({ state }) => state !== "idle");
-  const good = served.filter(({ state }) => state === "good");
-  const others = served.filter(({ state }) => state !== "good");
-  const [worst] = others.toSorted((a, b) => rank(a) - rank(b));
-  if (worst === undefined) {
-    const all = served.length === 1 ? `${served[0]?.name} is` : `All ${served.length} are`;
-    const waiting = served.filter(({ backlog }) => backlog > 0).map(({ name }) => name);
-    const sync =
-      served.length === 0
-        ? "Nothing is sent to any neighbour."
-        : waiting.length === 0
-          ? `${all} in sync.`
-          : `In sync; updates from ${listed(waiting)} wait until quiet_hours end.`;
-    return { state: "good", words: `${verb} ${sync}${untaken(views)}` };
+  const served = [...counted(views), ...views.filter(({ name }) => isLocal(name))];
+  const open = served.filter(({ state }) => state === "pending");
+  const bad = served.filter(({ state }) => state !== "good" && state !== "pending");
+  const [worst] = bad.toSorted((a, b) => RANK.indexOf(a.state) - RANK.indexOf(b.state));
+  const [first] = open;
+  if (worst === undefined && first === undefined) {
+    return { state: "good", words: `${verb} ${allGood(served)}${untaken(views)}` };
   }
-  const more = others.filter((view) => view !== worst).map(({ name }) => name);
-  const is = { down: "is down", behind: "is behind", paused: "is paused", good: "", idle: "" };
-  const rest = more.length === 0 ? "" : ` Also not in sync: ${listed(more)}.`;
-  const count = `${good.length} of ${several(served.length, "neighbour")} in sync`;
-  const state = others.some((view) => view.state === "down") ? "bad" : "behind";
-  const about = `${count}; ${worst.name} ${is[worst.state]}: ${worst.words}`;
-  return { state, words: `${verb} ${about}.${rest}${untaken(views)}` };
+  const names = (all: readonly NeighbourView[]) =>
+    listed(all.filter((view) => view !== (worst ?? first)).map(({ name }) => name));
+  const rest = (words: string, all: readonly NeighbourView[]) =>
+    names(all) === "" ? "" : ` ${words}: ${names(all)}.`;
+  const count = countWords(served);
+  if (worst === undefined) {
+    const about = `${count}${first?.name}: ${first?.words}.${rest("Also not confirmed", open)}`;
+    return { state: "pending", words: `${verb} ${about}${untaken(views)}` };
+  }
+  const state = bad.some((view) => view.state === "down") ? "bad" : "behind";
+  const others = `${rest("Also not in sync", bad)}${rest("Not confirmed", open)}`;
+  const about = `${count}${worst.name} is ${worst.state}: ${worst.words}.${others}`;
+  return { state, words: `${verb} ${about}${untaken(views)}` };
+}
+
+/** "2 of 3 neighbours in sync; ": the local keyserver is none of them. */
+function countWords(served: readonly NeighbourView[]): string {
+  const peers = counted(served);
+  if (peers.length === 0) return "";
+  const good = peers.filter(({ state }) => state === "good").length;
+  return `${good} of ${several(peers.length, "neighbour")} in sync; `;
+}
+
+function allGood(served: readonly NeighbourView[]): string {
+  const [one] = served;
+  if (one === undefined) return "Nothing is sent to any neighbour.";
+  if (served.length === 1) return `${one.name} is in sync.`;
+  const peers = counted(served);
+  if (peers.length === served.length) return `All ${peers.length} are in sync.`;
+  const all = peers.length === 1 ? `${peers[0]?.name}` : `All ${peers.length} neighbours`;
+  return `${all} and the local keyserver are in sync.`;
 }
 
 /** In sync is who got what it takes; what some did not take is said beside it. */
@@ -82,8 +100,4 @@ function untaken(views: readonly NeighbourView[]): string {
   const sum = some.reduce((all, { count }) => all + count, 0);
   const by = some.length > 3 ? `${some.length} neighbours` : listed(some.map(({ name }) => name));
   return ` ${several(sum, "update")} not taken by ${by}.`;
-}
-
-function rank({ state }: NeighbourView): number {
-  return ["down", "paused", "behind", "good", "idle"].indexOf(state);
 }

@@ -33,7 +33,12 @@ export async function launch(): Promise<Browser> {
 export async function visit(
   browser: Browser,
   url: string,
-  options: { readonly scheme?: "light" | "dark"; readonly javaScript?: boolean } = {},
+  options: {
+    readonly scheme?: "light" | "dark";
+    readonly javaScript?: boolean;
+    /** Whether the test may move the clock of the page on, as a computer does that sleeps. */
+    readonly movesClock?: boolean;
+  } = {},
 ): Promise<Visit> {
   const context = await browser.newContext({
     colorScheme: options.scheme ?? "light",
@@ -42,6 +47,7 @@ export async function visit(
   });
   onTestFinished(() => context.close());
   const page = await context.newPage();
+  if (options.movesClock === true) await page.clock.install();
   const requests: string[] = [];
   const complaints: string[] = [];
   page.on("request", (request) => void requests.push(request.url()));

@@ -1,7 +1,8 @@
 /**
  * Contrast by WCAG 2.2 as the browser draws it: every text against the nearest background that is
  * not transparent (4.5 to 1 is asked for), and every coloured mark of a chart against its card
- * (3 to 1). Tracks that only show what is left of a bar are exempt: the bar's own words say it.
+ * (3 to 1). Tracks that only show what is left of a bar are exempt, since the bar's own words say
+ * it, and gridlines.
  * Runs in the page, hence a text.
  */
 import type { Page } from "playwright-core";
@@ -38,7 +39,7 @@ const SCRIPT = `(() => {
     const own = [...element.childNodes].some(
       (node) => node.nodeType === Node.TEXT_NODE && node.textContent?.trim() !== "",
     );
-    const isMark = element.matches("svg rect:not(.hit, .rest), .lamp, .key, svg line");
+    const isMark = element.matches("svg rect:not(.hit, .rest), .lamp, .key, svg line:not(.grid)");
     const inSvg = element instanceof SVGElement;
     if ((!own && !isMark) || element.matches("title")) continue;
     const style = getComputedStyle(element);

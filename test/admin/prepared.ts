@@ -11,6 +11,7 @@ import { UpdateLog } from "../../src/log/update-log.js";
 import type { PeerStatus } from "../../src/peering/connection.js";
 import { EventCounters } from "../../src/status/event-counters.js";
 import { HOUR_MS } from "../../src/status/hours.js";
+import { Proofs } from "../../src/status/proofs.js";
 import type { Sources } from "../../src/status/status.js";
 import type { Seq } from "../../src/update.js";
 import { update } from "../log/material.js";
@@ -62,8 +63,8 @@ const PEER = {
   held: undefined,
 };
 
-/** Sources of a busy day; `publicStatus` as in the config. */
-export function preparedSources(publicStatus = false) {
+/** Sources of a busy day, or of a log without any update; `publicStatus` as in the config. */
+export function preparedSources(publicStatus = false, busy = true) {
   const config = parseConfig(
     CONFIG.replace("[admin]", `[admin]\npublic_status = ${publicStatus}`),
     "kxgw.toml",
@@ -75,7 +76,10 @@ export function preparedSources(publicStatus = false) {
   const time = { now: NOW - 24 * HOUR_MS };
   const clock = { now: () => time.now, monotonic: () => time.now, random: () => 0.5 };
   const counters = new EventCounters({ next: { report: () => {} }, clock });
-  day(log, counters, time);
+  const proofs = new Proofs();
+  counters.onReport((report) => proofs.note(report));
+  if (busy) day(log, counters, time);
+  time.now = NOW;
   const lanes: LaneStatus[] = [
     { ...LANE, name: "onak-home", cursor: log.newest(), backlog: 0, lastSuccessAt: NOW - 40_000 },
     {
@@ -102,12 +106,12 @@ export function preparedSources(publicStatus = false) {
     },
   ];
   const sources: Sources = {
-    ...{ config, log, counters, clock, startedAt: NOW - 31 * HOUR_MS, version: "0.1.0" },
+    ...{ config, log, counters, proofs, clock, startedAt: NOW - 31 * HOUR_MS, version: "0.1.0" },
     lanes: () => lanes,
     peers: () => peers,
     certificates: () => [{ listener: "kx", notAfter: NOW + 13 * 24 * HOUR_MS }],
   };
-  return { sources, lanes, peers, time, counters, log };
+  return { sources, lanes, peers, time, counters, proofs, log };
 }
 
 /** 24 hours with a quiet night: updates from everybody to everybody. */
@@ -161,11 +165,21 @@ function day(log: UpdateLog, counters: EventSink, time: { now: number }): void {
 
 /** The door over prepared sources, started; resolves with the page's address. */
 export async function preparedDoor(sources: Sources): Promise<string> {
+  return (await doorOver(sources)).base;
+}
+
+/** The same, with the way to stop it before the test is finished. */
+export async function doorOver(sources: Sources) {
   const no = () => ({ done: false, words: "no" });
   const later = async () => no();
   const orders = { pause: no, resume: no, backfill: later, retry: no, skip: no, remove: later };
   const door = new AdminDoor({ sources, orders, diagnostics: sources.counters });
   const endpoint = await door.start();
-  onTestFinished(() => door.stop());
-  return `http://127.0.0.1:${endpoint?.port}`;
+  let stopped: Promise<void> | undefined;
+  const stop = () => {
+    stopped ??= door.stop();
+    return stopped;
+  };
+  onTestFinished(stop);
+  return { base: `http://127.0.0.1:${endpoint?.port}`, port: endpoint?.port ?? 0, stop };
 }

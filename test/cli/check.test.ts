@@ -72,7 +72,7 @@ describe("kxgw check", () => {
 
   it("names the section that a road goes through and the file leaves out", () => {
     const { code, stdout } = check(
-      '[site]\naddress = "a@b"\n[log]\n[kx]\nlisten = []\n' +
+      'mode = "observe"\n[site]\naddress = "a@b"\n[log]\n[kx]\nlisten = []\n' +
         '[[peer]]\nname = "m"\nmail = "k@o"\n[[peer]]\nname = "r"\naccept_from = ["::1"]\n' +
         '[[peer]]\nname = "x"\nkx = "[::1]:1"\n' +
         '[[peer]]\nname = "b"\nkx = "[::1]:2"\nmail = "b@o"\n',
@@ -90,6 +90,40 @@ describe("kxgw check", () => {
         'kx [::1]:2 is not used with via = "mail"',
       "",
     ]);
+  });
+
+  it.each([
+    ["mail only", 'mail = "k@o"\n', "mail"],
+    ["mail and KX", 'mail = "k@o"\nkx = "192.0.2.1:1"\n', "mail"],
+    ["mail while KX is down", 'mail = "k@o"\nkx = "192.0.2.1:1"\nvia = "auto"\n', "mail"],
+    ["KX and no section", 'kx = "192.0.2.1:1"\n', "kx"],
+    ["mail from it and no section", 'accept_from = ["192.0.2.1"]\n', "accept_from"],
+    ["KX, with an address for bounces", 'mail = "k@o"\nkx = "192.0.2.1:1"\nvia = "kx"\n', ""],
+  ])("tells of a path without its section: %s", (_, peer, key) => {
+    const section = key === "kx" ? "" : "[kx]\n";
+    const site = `[site]\naddress = "a@b"\n[log]\n${section}`;
+    const text = `${site}[[peer]]\nname = "n"\n${peer}`;
+    const line = (more: string) =>
+      `${file}:${text.split("\n").findIndex((one) => one.startsWith(key)) + 1}:1: peer[0].${key}: ${more}`;
+    const bridge = check(text);
+    if (key === "") expect(bridge).toMatchObject({ code: 0, stderr: "" });
+    else if (key === "mail") {
+      expect(bridge).toMatchObject({ code: 78, stdout: "" });
+      expect(bridge.stderr.startsWith(line("needs a relay, to which"))).toBe(true);
+      expect(bridge.stderr).toContain('write [outbound] with relay = "smtp://127.0.0.1:25"');
+      const relay = check(
+        `${site}[outbound]\nrelay = "smtp://127.0.0.1:25"\n[[peer]]\nname = "n"\n${peer}`,
+      );
+      expect(relay).toMatchObject({ code: 0, stderr: "" });
+      const quiet = check(`mode = "observe"\n${text}`);
+      expect(quiet.code).toBe(0);
+      expect(quiet.stderr).toContain('.mail: warning: needs a relay for mode = "bridge"');
+      const env = { KXGW_OUTBOUND__RELAY: "smtp://127.0.0.1:25" };
+      expect(check(text, env)).toMatchObject({ code: 0, stderr: "" });
+    } else {
+      expect(bridge.code).toBe(0);
+      expect(bridge.stderr.startsWith(line("warning: is not used: write a section ["))).toBe(true);
+    }
   });
 
   it("warns of KX peers that a connection cannot tell apart", () => {
@@ -112,7 +146,8 @@ describe("kxgw check", () => {
       "",
     ]);
     const otherRoad = peer("d", "192.0.2.1:2", 'mail = "k@o"\nvia = "mail"\n');
-    const one = check(`${head}${peer("a", "192.0.2.1:1")}${otherRoad}`);
+    const relay = '[outbound]\nrelay = "smtp://127.0.0.1:25"\n';
+    const one = check(`${head}${relay}${peer("a", "192.0.2.1:1")}${otherRoad}`);
     expect(one.stderr).toBe("");
     expect(one.stdout).toContain('kx 192.0.2.1:2 is not used with via = "mail"');
   });

@@ -14,13 +14,15 @@ import type { Diagnosis } from "../../src/cli/doctor.js";
 import { doctorCommand } from "../../src/cli/doctor.js";
 import { onlineCommand } from "../../src/cli/online.js";
 import { peersCommand } from "../../src/cli/peers.js";
-import { armoredKeys, FEEDER, HEAD, startGateway } from "../admin/gateway.js";
+import { armoredKeys, HEAD, FEEDER as MAILED, startGateway } from "../admin/gateway.js";
 import { modelServer } from "../recon/followed.js";
 import { scratch } from "../support/scratch.js";
 import { until } from "../support/until.js";
 import { captured } from "./captured.js";
 
 const [KEY = ""] = armoredKeys();
+/** A neighbour that only sends to us: without a relay one with `mail` is a fault. */
+const FEEDER = MAILED.replace(/^mail = .*\n/m, "");
 
 async function doctor(file: string, online = false) {
   const out = captured();
@@ -106,6 +108,22 @@ describe("kxgw doctor", () => {
     expect(out.text).toBe("No problems found.\n");
   });
 
+  it("names a neighbour that is mailed without a relay, while the gateway runs and before", async () => {
+    const { directory, file } = place(HEAD + MAILED);
+    const problem = `${file}:10:1: peer[0].mail: needs a relay, to which its updates are handed: `;
+    const named = expect.objectContaining({
+      kind: "broken",
+      problem: expect.stringContaining(problem),
+      remedy: "Change the file as this line says, then reload the gateway.",
+    });
+    const stopped = await doctor(file);
+    expect([stopped.code, stopped.found]).toEqual([69, expect.arrayContaining([named])]);
+    const { reports } = await startGateway(HEAD + MAILED, { directory });
+    expect(reports.map(({ event }) => event)).toContain("idle-neighbour");
+    const { code, found } = await doctor(file);
+    expect([code, found[0]]).toEqual([69, named]);
+  });
+
   it("names the faults of the config first", async () => {
     const { file } = place("[site]\naddress = 1\n");
     const { code, found } = await doctor(file);
@@ -126,7 +144,7 @@ describe("kxgw doctor", () => {
 
   it("tells a dead relay from a site that refuses", async () => {
     const outbound = '[outbound]\nrelay = "smtp://127.0.0.1:1"\n';
-    const config = HEAD + outbound + FEEDER + site("one") + site("two");
+    const config = HEAD + outbound + MAILED + site("one") + site("two");
     const { directory, file } = place(config);
     const running = await startGateway(config, { directory });
     await running.mail(KEY);

@@ -3,7 +3,7 @@
  * command, exit codes of sysexits, suggestions for slips, and pipes that close early.
  */
 import { spawn } from "node:child_process";
-import { existsSync, readFileSync } from "node:fs";
+import { existsSync, readFileSync, symlinkSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { expect, it } from "vitest";
 import { updateOf } from "../../src/admit.js";
@@ -12,6 +12,7 @@ import { readArmor } from "../../src/openpgp/armor.js";
 import { readKeys } from "../../src/openpgp/key.js";
 import { made, SITE } from "../e2e/material.js";
 import { base, configFile, kxgw, PROGRAM, ROOT, run, start } from "../e2e/stage.js";
+import { scratch } from "../support/scratch.js";
 
 const manifest = JSON.parse(readFileSync(join(ROOT, "package.json"), "utf8"));
 
@@ -36,10 +37,51 @@ it.each([
   [["log", "-c"], /argument missing/],
   [["serve", "extra"], /too many arguments/],
   [[], /Usage: kxgw/],
+  [["queue"], /Usage: kxgw queue/],
+  [["help", "nothing"], /^error: unknown command 'nothing'\nList of commands: kxgw help\n$/],
+  [["nothing", "--help"], /^error: unknown command 'nothing'\n/],
+  [["queue", "nothing"], /^error: unknown command 'nothing'\nList of commands: kxgw help queue\n$/],
+  [["help", "queue", "nothing"], /^error: unknown command 'nothing'\n/],
+  [["queue", "help", "nothing"], /^error: unknown command 'nothing'\n/],
+  [["help", "config", "shwo"], /Did you mean show\?/],
+  [["help", "check", "more"], /^error: 'more' is no command of kxgw check\n$/],
+  [["completion", "tcsh"], /write bash, zsh or fish/],
 ])("a wrong command line is 64: kxgw %j", async (args, words) => {
   const { code, stdout, stderr } = await kxgw(args);
   expect([code, stdout]).toEqual([64, ""]);
   expect(stderr).toMatch(words);
+});
+
+it.each([
+  [["help", "config", "show"], "Usage: kxgw config show "],
+  [["config", "help", "show"], "Usage: kxgw config show "],
+  [["queue", "help"], "Usage: kxgw queue "],
+  [["help"], "Usage: kxgw [options]"],
+])("help is of the command that is named: kxgw %j", async (args, words) => {
+  const { code, stdout, stderr } = await kxgw(args);
+  expect([code, stderr, stdout.startsWith(words)]).toEqual([0, "", true]);
+});
+
+it("every command searches the config in the same places, and serve too", async () => {
+  for (const command of ["status", "serve", "check", "log", "top", "doctor"]) {
+    const { stdout } = await kxgw(["help", command]);
+    expect(stdout.replace(/\s+/g, " "), command).toContain("kxgw.toml, else /etc/kxgw/kxgw.toml");
+  }
+  const directory = scratch();
+  expect(existsSync("/etc/kxgw/kxgw.toml"), "no config of this machine").toBe(false);
+  const none = await kxgw(["status"], { directory });
+  expect([none.code, none.stdout]).toEqual([78, ""]);
+  expect(none.stderr).toBe(
+    "kxgw: no config: neither kxgw.toml nor /etc/kxgw/kxgw.toml exists\n" +
+      '      Write one with "kxgw init", or name one with -c FILE.\n',
+  );
+  // A config that cannot be read is never passed over for the built-in one.
+  symlinkSync("nowhere", join(directory, "kxgw.toml"));
+  const broken = await kxgw(["serve"], { directory });
+  expect([broken.code, broken.stderr]).toEqual([
+    78,
+    expect.stringMatching(/kxgw\.toml: cannot be read: no such file/),
+  ]);
 });
 
 it("hash: prints what is good, says what is bad, and ends with 65 or 66", async () => {

@@ -63,13 +63,13 @@ describe("orders", () => {
       said: "far is paused. Its updates are kept.\n",
     });
     await first.running.mail(TWO);
-    expect((await first.status()).said).toMatch(/^far +mail +paused +1 /m);
+    expect((await first.status()).said).toMatch(/^far +mail +paused +never +1 /m);
     expect(await first.retry()).toMatchObject({
       code: 69,
       said: "far is paused. Resume it first.\n",
     });
     await first.running.stop();
-    expect((await first.status()).said).toMatch(/^far +mail +paused +1 /m);
+    expect((await first.status()).said).toMatch(/^far +mail +paused +never +1 /m);
 
     const second = await gateway(port, first.directory);
     await second.running.mail(THREE);
@@ -78,7 +78,7 @@ describe("orders", () => {
     expect(await second.resume()).toEqual({ code: 0, said: "far is resumed.\n" });
     await until(() => far.hashes().size === 3);
     expect(second.told("resumed")).toHaveLength(1);
-    expect((await second.status()).said).toMatch(/^far +mail +in sync +0 /m);
+    expect((await second.status()).said).toMatch(/^far +mail +handed over +never +0 /m);
     expect((await second.resume()).code).toBe(0);
     expect(second.told("resumed")).toHaveLength(1);
   });
@@ -199,7 +199,9 @@ describe("a KX peer that was away for long", () => {
     const { back, retry, peers, times } = await outage();
     await back();
     expect(await retry()).toEqual({ code: 0, said: "far is dialled now.\n" });
+    const orderedAt = performance.now();
     await until(() => times("peer-connected") === 1);
+    expect(performance.now() - orderedAt).toBeLessThan(1000);
     expect(await retry()).toEqual({
       code: 69,
       said: "far is connected by KX; nothing waits for a retry.\n",
@@ -211,8 +213,10 @@ describe("a KX peer that was away for long", () => {
   it("is dialled at once by peers resume", async () => {
     const { back, peers, times } = await outage();
     await back();
-    expect((await peers("resume")).code).toBe(0);
+    expect(await peers("resume")).toEqual({ code: 0, said: "far is resumed and dialled now.\n" });
+    const orderedAt = performance.now();
     await until(() => times("peer-connected") === 1);
+    expect(performance.now() - orderedAt).toBeLessThan(1000);
   });
 
   it("is dialled at once when it mails", async () => {

@@ -108,6 +108,7 @@ export const EXAMPLE_CONFIG: Config = {
     {
       name: "old",
       via: "mail",
+      isViaSet: false,
       fallbackMs: 600_000,
       mail: "pgp-public-keys@pks.example.net",
       kind: undefined,
@@ -126,6 +127,7 @@ export const EXAMPLE_CONFIG: Config = {
     {
       name: "new",
       via: "kx",
+      isViaSet: false,
       fallbackMs: 600_000,
       mail: undefined,
       kind: undefined,

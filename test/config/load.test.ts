@@ -237,7 +237,7 @@ describe("the environment", () => {
 });
 
 describe("embeddedConfig", () => {
-  it("stays on loopback, with its data below the directory", () => {
+  it("stays on loopback, with its data below the directory, and takes mail of this host", () => {
     expect(embeddedConfig("/srv/kx", {})).toStrictEqual({
       ...EXAMPLE_CONFIG,
       file: undefined,
@@ -245,7 +245,12 @@ describe("embeddedConfig", () => {
       log: { ...EXAMPLE_CONFIG.log, path: "/srv/kx/data/updates.db" },
       smtp: { ...EXAMPLE_CONFIG.smtp, hostname: "localhost" },
       outbound: undefined,
-      neighbours: [],
+      neighbours: [
+        expect.objectContaining({
+          ...{ name: "me", acceptFrom: ["127.0.0.1", "::1"] },
+          ...{ mail: undefined, kx: undefined },
+        }),
+      ],
       recon: [],
     });
   });

@@ -111,3 +111,28 @@ it("a blocked key stays out and in, a forgotten one is gone, and the others go o
   expect(await listed(peer)).toEqual(["1", "3", "4"]);
   expect((await after.gateway.status()).keys).toMatchObject({ blocked: 0, forgotten: 1 });
 });
+
+it("a block that ends by its date, in or between runs, lets in what was declined", async () => {
+  const file = prepared(configOf(await freePort()));
+  const ways = await opened(file);
+  const peer = await ways.peer();
+  const [first, second] = [key("first"), key("second")];
+  const inSeconds = (n: number) => new Date(Date.now() + 1000 * n).toISOString();
+  const block = async (one: typeof first, until: string) => {
+    const words = ["block", one.fingerprint, "--reason", "for now", "--until", until];
+    expect((await ways.kxgw(...words)).code).toBe(0);
+  };
+  await block(first, inSeconds(4));
+  peer.announce(1, first);
+  peer.announce(2, key("other"));
+  expect((await peer.message("GETUPDATE")).lines).toEqual(["2"]);
+  await ways.gateway.event("block-ended", ({ fingerprint }) => fingerprint === first.fingerprint);
+  expect((await peer.message("GETUPDATE")).lines).toEqual(["1"]);
+
+  await ways.gateway.end();
+  await block(second, inSeconds(4));
+  expect((await ways.kxgw("block")).stdout).toContain(second.fingerprint);
+  await until(async () => (await ways.kxgw("block")).stdout === "No key is blocked.\n", "its end");
+  const after = await opened(file);
+  await after.gateway.event("block-ended", ({ fingerprint }) => fingerprint === second.fingerprint);
+});

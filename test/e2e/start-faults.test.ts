@@ -8,6 +8,7 @@ import { dirname, join } from "node:path";
 import Database from "better-sqlite3";
 import { expect, it, onTestFinished } from "vitest";
 import { freePort } from "../support/ports.js";
+import { scratch } from "../support/scratch.js";
 import { SITE } from "./material.js";
 import { base, configFile, kxgw, start } from "./stage.js";
 
@@ -112,4 +113,26 @@ it("an address that is taken, and one that is not ours: 69", async () => {
     69,
     expect.stringContaining("does not have this address"),
   ]);
+});
+
+it("a Unix socket that cannot be made: the hint speaks of its directory, 69", async () => {
+  const directory = scratch();
+  const file = join(directory, "file");
+  writeFileSync(file, "no socket");
+  const long = join(directory, "x".repeat(120));
+  const cases: [string, string][] = [
+    [join(directory, "none/l.sock"), `The directory ${join(directory, "none")} does not exist.`],
+    ["/proc/l.sock", "must be able to create files in the directory /proc;"],
+    [file, `Another program listens on ${file}, or it is no socket.`],
+    [long, `The path has ${long.length} bytes and may have 107`],
+  ];
+  for (const [path, words] of cases) {
+    const config = configFile(base(SITE).replace('"127.0.0.1:0"', `"lmtp:${path}"`));
+    const { code, stderr } = await kxgw(["serve", "-c", config]);
+    expect([path, code]).toEqual([path, 69]);
+    expect(stderr).toContain("kxgw: cannot listen: listen ");
+    expect(stderr).toContain(words);
+    expect(stderr).not.toContain("1024");
+  }
+  expect(readFileSync(file, "utf8")).toBe("no socket");
 });

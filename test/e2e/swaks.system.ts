@@ -1,15 +1,13 @@
 /**
  * A mail by hand, as an operator sends one: by swaks, with the options that the docs and the hint
  * of `npm start` name.
- * Needs: swaks.
+ * Needs: swaks, curl.
  */
-import { writeFileSync } from "node:fs";
-import { join } from "node:path";
 import { expect, it } from "vitest";
 import { scratch } from "../support/scratch.js";
 import { until } from "../support/until.js";
 import { made, OLD, SITE } from "./material.js";
-import { kxgw, logOf, run, spawn, start } from "./stage.js";
+import { run, spawn } from "./stage.js";
 import { mergedHashes, world } from "./world.js";
 
 const FREE = {
@@ -41,26 +39,39 @@ it("a mail that swaks sends goes from mail to KX to mail", async () => {
   expect(far.hashes()).toEqual(mergedHashes([key.armor]));
 });
 
-it("is fed as its hint says: that config, that swaks", async () => {
+it("npm start is fed as its hint says: every command, as it is printed", async () => {
   const directory = scratch();
-  const first = spawn(undefined, { directory, env: FREE });
-  await first.event("ready");
-  await first.end();
-  const hint = first.errors;
+  const gateway = spawn(undefined, { directory, env: FREE });
+  await gateway.event("ready");
+  await until(
+    () => / init\n$/.test(gateway.errors),
+    () => gateway.errors,
+  );
+  const commands = gateway.errors.match(/(?<=\n) {2}\S.*(?:\n {4}.*)*/g)?.map((one) => one.trim());
+  const [swaks = "", post = "", curl = "", init = "", ...more] = commands ?? [];
+  expect(more).toEqual([]);
+  const typed = (command: string) => run("sh", ["-c", command], { directory });
 
-  const config = /^ {2}\[site\][\s\S]*?(?=\n\n)/m.exec(hint)?.[0].replace(/^ {2}/gm, "") ?? "";
-  const file = join(directory, "kxgw.toml");
-  writeFileSync(file, `${config}\n`);
-  expect((await kxgw(["check", "-c", file])).code).toBe(0);
-  writeFileSync(file, `${config}\n`.replace(/:(2525|9627)"/g, ':0"'));
-  const gateway = await start(file);
+  const first = await typed(swaks);
+  expect([first.code, first.stdout]).toEqual([
+    0,
+    expect.stringContaining("250 2.0.0 Stored 1 new"),
+  ]);
+  const again = await typed(`${post} -v`);
+  expect([again.code, again.stderr]).toEqual([
+    0,
+    expect.stringContaining("250 2.0.0 Stored 0 new, 1 known."),
+  ]);
+  const { stdout: status } = await typed(curl);
+  expect(JSON.parse(status)).toMatchObject({ running: true, log: { entries: 1 } });
+  expect(await gateway.end()).toBe(0);
 
-  const key = made("hint", 1);
-  writeFileSync(join(directory, "key.asc"), key.armor);
-  const [, command = ""] = /(swaks [\s\S]*)$/.exec(hint) ?? [];
-  const server = `--server 127.0.0.1:${gateway.port("smtp")}`;
-  const typed = command.replace(/--server \S+/, server);
-  const { code, stdout } = await run("sh", ["-c", typed], { directory });
-  expect([code, stdout]).toEqual([0, expect.stringContaining("250 2.0.0 Stored 1 new")]);
-  expect((await logOf(file)).map(({ hash }) => hash)).toEqual([key.hash]);
+  // Without a terminal init asks nothing and names the flags.
+  expect(init).toMatch(/^node \S+main\.js init$/);
+  expect(await typed(init)).toMatchObject({ code: 64, stderr: expect.stringContaining("--site") });
+  const made = await typed(`${init} --site pgp-public-keys@kx.example.org --local none`);
+  expect([made.code, made.stderr]).toEqual([0, ""]);
+  // "npm start" then finds it, where every other command does.
+  const own = spawn(undefined, { directory, env: FREE });
+  expect(await own.event("ready")).toMatchObject({ site: "pgp-public-keys@kx.example.org" });
 });

@@ -114,7 +114,7 @@ it(
     expect(await stage(1, "old")).toMatchObject({ state: "done", how: "origin" });
     const handed = await stage(1, "far");
     expect(handed).toMatchObject({
-      ...{ state: "done", how: "relayed", reply: QUEUED, queueId: "4XyZ12abcd", tries: 0 },
+      ...{ state: "handed", how: "relayed", reply: QUEUED, queueId: "4XyZ12abcd", tries: 0 },
       words: expect.stringMatching(/^handed to the relay: 250 .* queued as 4XyZ12abcd/),
       time: expect.stringMatching(/^20/),
     });
@@ -133,7 +133,7 @@ it(
     expect(await stage(4, "far")).toMatchObject({ state: "none", reason: "blocked", words: held });
     expect(await stage(2, "[local]")).toMatchObject({ state: "waiting", how: "waiting" });
     const text = await run("trace", "1");
-    expect(text.stdout).toMatch(/ done +far: handed to the relay: 250 2\.0\.0 Ok: queued as 4XyZ/);
+    expect(text.stdout).toMatch(/ handed +far: handed to the relay: 250 2\.0\.0 Ok: queued as 4X/);
     expect(text.stdout).not.toMatch(/\bsent it to far|\bsent\b(?! it to us)/);
 
     // Counts by reason.
@@ -327,7 +327,7 @@ it(
     expect((await stages(2)).get("far")).toMatchObject({
       words: 'not sent: mode was "observe" until update 3',
     });
-    expect((await stages(4)).get("far")).toMatchObject({ state: "done", how: "relayed" });
+    expect((await stages(4)).get("far")).toMatchObject({ state: "handed", how: "relayed" });
     expect(await gateway.end()).toBe(0);
   },
   LONG_MS,

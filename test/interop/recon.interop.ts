@@ -21,8 +21,8 @@ const KEYS = 300;
 /** What the issue of recon promises from SKS to a KX peer and a mail site. */
 const PROMISED_MS = 10_000;
 /**
- * Two SKS look for differences every 3 s (gossip_interval in sks.ts), but a server that is busy with
- * another partner, or has an error, waits for the next turn. A loaded machine took over 15 s.
+ * Two SKS look for differences every 3 s (gossip_interval in sks.ts). A server that is busy with
+ * another partner, or has an error, waits for the next turn; a loaded machine took over 15 s.
  */
 const SKS_GOSSIP_MS = 90_000;
 
@@ -118,10 +118,14 @@ test("SKS followed by recon: to KX and mail, back to SKS and the next, no echo",
   const [other] = debianKeys(1, KEYS);
   if (other === undefined) throw new Error("the keyring has too few keys");
   await stage().post(b.port("smtp"), { from: OLD, to: B, armored: other.armored });
-  await until(async () => {
-    const held = await second.get(other.fingerprint);
-    return held !== undefined && packetCount(held) === packetCount(other.armored);
-  }, "the second SKS has it", SKS_GOSSIP_MS);
+  await until(
+    async () => {
+      const held = await second.get(other.fingerprint);
+      return held !== undefined && packetCount(held) === packetCount(other.armored);
+    },
+    "the second SKS has it",
+    SKS_GOSSIP_MS,
+  );
 
   // The server is gone for a while, and the gateway is killed meanwhile.
   const killed = a;

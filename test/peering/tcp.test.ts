@@ -215,6 +215,23 @@ describe("after a long outage", () => {
     expect(door.dialNow("friend")).toBe(false);
   });
 
+  test("an order gives up a connection that hangs without a session", async () => {
+    let dialled = 0;
+    const { port: far } = await listener((socket) => {
+      dialled += 1;
+      if (dialled > 1) socket.write(GREETING);
+    });
+    const { door } = await openDoor(peer("friend", `127.0.0.1:${far}`, true), () => 0.5, {
+      reconnect: "1h",
+    });
+    await until(() => dialled === 1);
+    const orderedAt = performance.now();
+    expect(door.dialNow("friend")).toBe(true);
+    await until(() => door.status()[0]?.connected === true);
+    expect(performance.now() - orderedAt).toBeLessThan(1000);
+    expect(dialled).toBe(2);
+  });
+
   test("a sign of life dials at once, and the next one only after five minutes", async () => {
     const { door, serve, isConnected, all } = await outage();
     door.showedLife("friend");

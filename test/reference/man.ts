@@ -10,7 +10,7 @@ import { bold, example, heading, italic, item, plain, subheading, titleLine } fr
 import { allSections, type Key, topKeys } from "./settings.js";
 
 /** The day of this version: a page that took today's would never be up to date. */
-const RELEASED = "2026-11-23";
+const RELEASED = "2026-11-30";
 
 const EXITS: Record<keyof typeof EXIT, string> = {
   ok: "Done, or nothing is wrong.",
@@ -104,7 +104,9 @@ function commandPart({ path, command }: { path: string; command: Command }): str
 }
 
 function optionAbout({ description, defaultValue, defaultValueDescription }: Option): string {
-  const isNothing = defaultValue === undefined || (defaultValue as unknown[]).length === 0;
+  const isNothing =
+    defaultValueDescription === undefined &&
+    (defaultValue === undefined || (defaultValue as unknown[]).length === 0);
   const preset = defaultValueDescription ?? String(defaultValue);
   return plain(`${description}${isNothing ? "" : ` (without it: ${preset})`}.`);
 }

@@ -2,8 +2,9 @@
 import { describe, expect, it } from "vitest";
 import type { EventSink } from "../../src/diagnostics.js";
 import { UpdateLog } from "../../src/log/update-log.js";
-import { COUNTER_LIMITS, EventCounters } from "../../src/status/event-counters.js";
+import { EventCounters } from "../../src/status/event-counters.js";
 import { HOUR_MS, HOURS, Hours } from "../../src/status/hours.js";
+import { RECENT_LIMITS } from "../../src/status/recent-reports.js";
 import { restoreCounters } from "../../src/status/sent-journal.js";
 import { arrival } from "../log/material.js";
 
@@ -72,13 +73,13 @@ describe("the tally", () => {
 
   it("keeps the latest reports, never debug, never more than its limit", () => {
     const { counters, sink } = tallyAt(NOW);
-    for (let n = 0; n < COUNTER_LIMITS.recent + 50; n++) {
+    for (let n = 0; n < RECENT_LIMITS.routine + 50; n++) {
       sink.report("accepted", { seq: n });
       sink.report("duplicate", { seq: n });
     }
     const recent = counters.recent();
-    expect(recent).toHaveLength(COUNTER_LIMITS.recent);
-    expect(recent[0]?.fields.seq).toBe(COUNTER_LIMITS.recent + 49);
+    expect(recent).toHaveLength(RECENT_LIMITS.routine);
+    expect(recent[0]?.fields.seq).toBe(RECENT_LIMITS.routine + 49);
     expect(recent.every(({ event }) => event === "accepted")).toBe(true);
   });
 

@@ -68,7 +68,7 @@ it("tells what a peer announced from what a mail claims", () => {
     ...{ state: "done", how: "announced", road: "kx", time: null },
     words: "announced by it over KX; not mailed",
   });
-  expect(of(named).far).toMatchObject({ state: "done", how: "named", road: "mail" });
+  expect(of(named).far).toMatchObject({ state: "handed", how: "named", road: "mail" });
 });
 
 it("does not count what was announced as a delivery", () => {
@@ -111,7 +111,7 @@ it("what was withheld and sent after the block is sent", () => {
   expect(of(seq, true, [withheld]).far).toMatchObject({ state: "none", how: "withheld" });
   const said = { ...about, mails: 1, bytes: 9, tookMs: 1, how: "relayed", words: "250 Ok" };
   const sent = { id: 2, level: "info", event: "sent", at: NOW + 1, fields: said } as const;
-  expect(of(seq, true, [sent, withheld]).far).toMatchObject({ state: "done", how: "relayed" });
+  expect(of(seq, true, [sent, withheld]).far).toMatchObject({ state: "handed", how: "relayed" });
 });
 
 it("a peer that fetched the update has it", () => {

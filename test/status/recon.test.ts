@@ -3,8 +3,11 @@ import { expect, test } from "vitest";
 import { statusPage } from "../../src/admin/page.js";
 import { statusText } from "../../src/cli/status.js";
 import type { FollowerStatus } from "../../src/following/follower.js";
+import { NO_FILTER } from "../../src/status/event-lines.js";
 import { status } from "../../src/status/status.js";
 import { preparedDoor, preparedSources } from "../admin/prepared.js";
+
+const NO_EVENTS = { filter: NO_FILTER, lines: [], left: 0 };
 
 const SERVER = "127.0.0.1:11370";
 const UP: FollowerStatus = {
@@ -20,7 +23,7 @@ const DOWN: FollowerStatus = {
 
 function shown(one: FollowerStatus) {
   const value = status({ ...preparedSources().sources, recon: () => [one] });
-  return { value, text: statusText(value), page: statusPage(value).text };
+  return { value, text: statusText(value), page: statusPage(value, NO_EVENTS).text };
 }
 
 test("a server that is followed", () => {
@@ -47,7 +50,7 @@ test("words of a server are text and no markup", () => {
 });
 
 test("a page without such servers has no section for them", () => {
-  const page = statusPage(status(preparedSources().sources)).text;
+  const page = statusPage(status(preparedSources().sources), NO_EVENTS).text;
   expect(page).not.toContain("Followed by recon");
 });
 

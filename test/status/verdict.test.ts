@@ -62,12 +62,34 @@ describe("the verdict", () => {
     [[view("a", "good"), view("b", "good")], "Bridging. All 2 are in sync."],
     [[view("a", "good"), view("b", "idle")], "Bridging. a is in sync."],
     [[view("b", "idle")], "Bridging. Nothing is sent to any neighbour."],
+    [[view("[local]", "good")], "Bridging. [local] is in sync."],
     [
-      [view("a", "good", "", 3), view("b", "good")],
-      "Bridging. In sync; updates from a wait until quiet_hours end.",
+      [view("a", "good"), view("[local]", "good")],
+      "Bridging. a and the local keyserver are in sync.",
     ],
   ])("is good where nobody is behind: %#", (views, words) => {
     expect(verdict(views)).toEqual({ state: "good", words });
+  });
+
+  test.each([
+    [
+      [view("a", "pending", "handed to the relay 3 min ago, not confirmed by it")],
+      "0 of 1 neighbour in sync; a: handed to the relay 3 min ago, not confirmed by it.",
+    ],
+    [
+      [view("a", "good"), view("b", "pending", "why"), view("[local]", "pending")],
+      "1 of 2 neighbours in sync; b: why. Also not confirmed: [local].",
+    ],
+  ])("is pending, and not good, where a proof is missing: %#", (views, words) => {
+    expect(verdict(views)).toEqual({ state: "pending", words: `Bridging. ${words}` });
+  });
+
+  test("the local keyserver is named, and counts as no neighbour", () => {
+    const views = [view("a", "good"), view("b", "pending"), view("[local]", "down", "no answer")];
+    expect(verdict(views)).toEqual({
+      state: "bad",
+      words: "Bridging. 1 of 2 neighbours in sync; [local] is down: no answer. Not confirmed: b.",
+    });
   });
 
   test("names the worst with its reason, and the others", () => {

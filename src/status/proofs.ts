@@ -1,0 +1,185 @@
+/**
+ * What each neighbour itself has shown to have, and what was handed over without such a proof. A
+ * neighbour proves an update by announcing it, by reading it over KX (`peering/read-proof.ts`), by
+ * sending it, or, for the local keyserver, by its answer. A relay that took a mail proves nothing
+ * of the server behind it, and neither does a peer that was told of an update.
+ *
+ * Everything is in memory. `restoreProofs` reads the deliveries of the log at the start; what a
+ * neighbour proved by mail before the start is not known again, so that its state is then "handed
+ * over" and never better than it was proven. Of a neighbour only the newest `PROOF_LIMITS.unproven`
+ * updates are kept.
+ */
+import type { Fields } from "../diagnostics.js";
+import { eventsWith } from "../diagnostics.js";
+import type { UpdateLog } from "../log/update-log.js";
+import type { Seq, UpdateHash } from "../update.js";
+import type { Report } from "./event-counters.js";
+
+export const PROOF_LIMITS = {
+  /** Updates of one neighbour that wait for a proof, about 1 MB; the oldest are forgotten. */
+  unproven: 10_000,
+} as const;
+
+/**
+ * `origin`: it sent an update, or was found to have it. `announced`, `read`: over KX. `taken`,
+ * `collected`, `exited`: the local keyserver's own answer, as in `Proof` of `delivery/relay.ts`.
+ */
+export type ProofKind = "origin" | "announced" | "read" | "taken" | "collected" | "exited";
+
+/**
+ * How an update left that is not proven. `relayed`: the relay took the mail. `spooled`: a file is
+ * in the keyserver's spool. `offered`: announced over KX. `named`: not sent, since a mail of
+ * another neighbour names it among those that have the update. `accepted`: an earlier release noted
+ * no more than that it left.
+ */
+export type HandedKind = "relayed" | "spooled" | "offered" | "named" | "accepted";
+
+export interface Handed {
+  readonly what: HandedKind;
+  /** Milliseconds since 1970. */
+  readonly at: number;
+}
+
+/** What is known of one neighbour. */
+export interface Standing {
+  /** Its newest statement about an update of the log; undefined if there was none. */
+  readonly proof: { readonly what: ProofKind; readonly at: number } | undefined;
+  /** Updates that left and that it has not proven. */
+  readonly unproven: number;
+  /** The oldest and the newest of them. */
+  readonly oldest: Handed | undefined;
+  readonly newest: Handed | undefined;
+}
+
+export const NO_STANDING: Standing = {
+  ...{ proof: undefined, unproven: 0, oldest: undefined, newest: undefined },
+};
+
+/** KX peers by name. */
+export interface Peers {
+  readonly all: readonly string[];
+  /** Those of which no lane keeps what is not proven: each new update counts as offered to them. */
+  readonly withoutLane: readonly string[];
+}
+
+interface Neighbour {
+  proof: { readonly what: ProofKind; readonly at: number } | undefined;
+  /** By hash, oldest first. */
+  readonly handed: Map<string, Handed>;
+  /** Hashes that it has shown to have, oldest first; as many as wait for a proof at most. */
+  readonly shown: Set<string>;
+}
+
+const CAME_IN = [
+  ...eventsWith({ direction: "in", outcome: "accepted" }),
+  ...eventsWith({ direction: "in", outcome: "duplicate" }),
+];
+const ACCEPTED = eventsWith({ direction: "in", outcome: "accepted" });
+/** An update that left and came back is an exception, or is sent again. */
+const CAME_BACK = ["undelivered", "bounce"];
+
+export class Proofs {
+  readonly #neighbours = new Map<string, Neighbour>();
+  #peers: Peers = { all: [], withoutLane: [] };
+
+  /** The KX peers of the configuration in force. */
+  watch(peers: Peers): void {
+    this.#peers = peers;
+  }
+
+  /** What a report says of a neighbour; to be called for each. */
+  note({ event, at, fields }: Report): void {
+    const { hash, neighbour } = fields;
+    if (typeof hash !== "string") return;
+    if (ACCEPTED.includes(event)) {
+      for (const peer of this.#peers.withoutLane) {
+        if (peer !== neighbour) this.handed(peer, hash, { what: "offered", at });
+      }
+    }
+    if (typeof neighbour !== "string") return;
+    if (CAME_IN.includes(event)) {
+      this.shown(neighbour, hash, fields.via === "kx" ? "announced" : "origin", at);
+    } else if (event === "sent") this.#left(neighbour, hash, fields, at);
+    else if (event === "suppressed") this.#passed(neighbour, hash, at);
+    else if (CAME_BACK.includes(event)) this.#of(neighbour).handed.delete(hash);
+  }
+
+  /** The neighbour itself has shown that it has the update. */
+  shown(name: string, hash: string, what: ProofKind, at: number): void {
+    const neighbour = this.#of(name);
+    neighbour.handed.delete(hash);
+    neighbour.shown.add(hash);
+    if (neighbour.shown.size > PROOF_LIMITS.unproven) drop(neighbour.shown);
+    if (at >= (neighbour.proof?.at ?? 0)) neighbour.proof = { what, at };
+  }
+
+  /** The update left, without a proof by the neighbour. */
+  handed(name: string, hash: string, handed: Handed): void {
+    const neighbour = this.#of(name);
+    neighbour.handed.delete(hash);
+    neighbour.handed.set(hash, handed);
+    if (neighbour.handed.size > PROOF_LIMITS.unproven) drop(neighbour.handed);
+  }
+
+  of(name: string): Standing {
+    const neighbour = this.#neighbours.get(name);
+    if (neighbour === undefined) return NO_STANDING;
+    const { proof, handed } = neighbour;
+    const [oldest] = handed.values();
+    let newest: Handed | undefined;
+    for (const one of handed.values()) newest = one;
+    return { proof, unproven: handed.size, oldest, newest };
+  }
+
+  #left(name: string, hash: string, { how }: Fields, at: number): void {
+    if (how === "taken" || how === "collected" || how === "exited") {
+      return this.shown(name, hash, how, at);
+    }
+    const what = how === "relayed" || how === "spooled" ? how : "accepted";
+    this.handed(name, hash, { what, at });
+  }
+
+  /** A lane left it out. The lane of a KX peer stops at what the peer has not announced. */
+  #passed(name: string, hash: string, at: number): void {
+    if (this.#peers.all.includes(name) || this.#of(name).shown.has(hash)) return;
+    this.handed(name, hash, { what: "named", at });
+  }
+
+  #of(name: string): Neighbour {
+    const known = this.#neighbours.get(name);
+    if (known !== undefined) return known;
+    // Names come from the configuration, so there are as many as neighbours.
+    const neighbour = {
+      ...{ proof: undefined, handed: new Map<string, Handed>(), shown: new Set<string>() },
+    };
+    this.#neighbours.set(name, neighbour);
+    return neighbour;
+  }
+}
+
+function drop(all: Map<string, unknown> | Set<string>): void {
+  const [oldest] = all.keys();
+  if (oldest !== undefined) all.delete(oldest);
+}
+
+/** Reads what was delivered before the start, and which of it a neighbour announced over KX. */
+export function restoreProofs(
+  log: Pick<UpdateLog, "entry" | "newest" | "sendings">,
+  proofs: Proofs,
+): void {
+  const from = Math.max(1, log.newest() - PROOF_LIMITS.unproven + 1);
+  const rows = log.sendings.latest(from, PROOF_LIMITS.unproven);
+  const hashes = new Map<Seq, UpdateHash | undefined>();
+  for (const { seq, neighbour, way, at, how } of rows.toReversed()) {
+    if (way !== "lane") continue;
+    if (!hashes.has(seq)) hashes.set(seq, log.entry(seq)?.hash);
+    const hash = hashes.get(seq);
+    if (hash === undefined) continue;
+    const fields = { hash, neighbour, how };
+    proofs.note({ id: 0, at, event: "sent", level: "info", fields });
+    const isAnnounced = log.sendings
+      .of(seq)
+      .some((one) => one.neighbour === neighbour && one.how === "announced");
+    if (isAnnounced) proofs.shown(neighbour, hash, "announced", at);
+  }
+}
