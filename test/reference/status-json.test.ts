@@ -81,6 +81,19 @@ function tables(object: Schema, path: string, about: string): string[] {
   return [text, ...parts];
 }
 
+it("operations.md explains each label and each way in which a delivery is known", () => {
+  const rows = [...page("operations.md").matchAll(/^\| ([^|]+) \|(?: `(\w+)` \|)?/gm)];
+  const firsts = rows.map(([, first]) => first);
+  const seconds = rows.map(([, , second]) => second);
+  const { Neighbour, Stage } = schemas;
+  const labels = Neighbour?.properties?.label?.enum ?? [];
+  expect(labels.length).toBeGreaterThan(10);
+  expect(firsts).toEqual(expect.arrayContaining([...labels]));
+  const known = Stage?.properties?.how?.enum ?? [];
+  expect(known.length).toBeGreaterThan(15);
+  expect(seconds).toEqual(expect.arrayContaining(known.filter((one) => one !== "nothing")));
+});
+
 it("docs/status-json.md is what the schema says (vitest --update writes it)", async () => {
   const [head = ""] = page("status-json.md").split(MARK);
   const { Status, Journey } = schemas;
