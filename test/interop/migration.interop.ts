@@ -191,7 +191,7 @@ test("step 1: the alias gives each mail to the keyserver and to the gateway", as
     "/usr/bin/kxgw": `${process.execPath} ${resolve("dist/main.js")}`,
     "/etc/kxgw/kxgw.toml": config,
   });
-  const [, commands = ""] = /^pgp-public-keys: "\|(.*)"$/m.exec(alias) ?? [];
+  const [, commands = ""] = /^pgp-public-keys: "\|(.*)"$/s.exec(alias.trim()) ?? [];
   const pipes = { [SITE]: commands };
   const postfix = stage().add(await Postfix.start(stage().path("postfix"), { relay: {}, pipes }));
   chmodSync(pksd, 0o666);
@@ -211,6 +211,18 @@ test("step 1: the alias gives each mail to the keyserver and to the gateway", as
       ["local", "sent"],
     ],
   ]);
+  // A user's question is pksd's; the gateway refuses its copy, and the user is not told so.
+  const user = createTransport({ host: "127.0.0.1", port: postfix.port, ignoreTLS: true });
+  const raw = "From: user@example.org\r\nSubject: HELP\r\n\r\n";
+  await user.sendMail({ raw, envelope: { from: "user@example.org", to: SITE } });
+  user.close();
+  await until(() => eventCount(gateway, "mail-refused") === 1, "the copy is refused", 30_000);
+  await until(() => postfix.deliveries().length === 4, "both have it", 30_000);
+  expect(postfix.queue()).toEqual([]);
+  expect(postfix.deliveries().map(({ to, status }) => [to, status])).toEqual(
+    Array.from({ length: 4 }, () => [SITE, "sent"]),
+  );
+  expect(readFileSync(pksd, "latin1")).toMatch(/^Subject: HELP$/m);
   note("step 1", [{ from: "Postfix", to: "both", road: "alias of docs/migration.md", what: "1" }]);
 });
 
