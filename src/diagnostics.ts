@@ -251,8 +251,8 @@ export const EVENTS = {
   },
   suppressed: {
     level: "debug",
-    text: "not mailed: the site already has the update",
-    fields: LEAVING,
+    text: "not mailed: the site is named among those that have the update",
+    fields: { ...LEAVING, bytes: "number" },
     direction: "out",
     outcome: "in-trail",
   },
@@ -603,6 +603,18 @@ export const EVENTS = {
     text: "KX connection failed",
     fields: { neighbour: "text?", problem: "text" },
     attempt: "bad",
+    isLimited: true,
+  },
+  "announced-known": {
+    level: "debug",
+    text: "KX peer announced a known update for the first time; as mail it would have come again",
+    fields: { neighbour: "text", hash: "text", bytes: "number" },
+    isLimited: true,
+  },
+  "kx-traffic": {
+    level: "debug",
+    text: "bytes over KX with a peer since the last of these events",
+    fields: { neighbour: "text", bytes: "number" },
     isLimited: true,
   },
   "peer-reset": {

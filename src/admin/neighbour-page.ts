@@ -4,7 +4,7 @@
  * status/neighbour-page.ts.
  */
 import type { NeighbourDetail, ReconDetail, Untaken } from "../status/neighbour-page.js";
-import { isLocal, reasonWords, stateName } from "../status/neighbour-view.js";
+import { isLocal, PROOF_WORDS, reasonWords, stateName } from "../status/neighbour-view.js";
 import type { Status } from "../status/status.js";
 import { ago, ahead, grouped, octets, percent, several, span } from "../text.js";
 import { flowChart, flowTable } from "./chart.js";
@@ -58,7 +58,7 @@ ${commands.map((one, index) => html`${index > 0 && ", "}<code>${one}</code>`)}</
 
 function facts({ one, kind, recon }: NeighbourDetail, now: number): [string, Value][] {
   const { name, via, mail, kx, path, pathSince, lastIn, lastOut, success24h, nextTry } = one;
-  const { site, peer, repairs, kxShare24h } = one;
+  const { site, peer, repairs, kxShare24h, proof, handed } = one;
   const since = pathSince !== null && html` for ${span(now - Date.parse(pathSince))}`;
   const changes = repairs.changes;
   return [
@@ -69,6 +69,12 @@ function facts({ one, kind, recon }: NeighbourDetail, now: number): [string, Val
     ["KX", kx && html`<code>${kx}</code>`],
     ["Last in", when(lastIn, now)],
     ["Last out", when(lastOut, now)],
+    ["Last proof", proof && html`${PROOF_WORDS[proof.what]} ${when(proof.at, now)}`],
+    [
+      "Not confirmed",
+      handed &&
+        html`${several(handed.updates, "update")}, the oldest left ${when(handed.since, now)}`,
+    ],
     ["24 h success", success24h !== null && percent(success24h)],
     ["Share of KX", kxShare24h !== null && `${percent(kxShare24h)} of its updates in 24 hours`],
     ["Failed tries", site !== undefined && site.attempt > 0 && grouped(site.attempt)],

@@ -66,6 +66,8 @@ export class Connection {
   readonly #commit: Database.Statement<[]>;
   readonly #rollback: Database.Statement<[]>;
   #writing = false;
+  /** The first failure of a part of the open transaction. */
+  #failure: Trouble | undefined;
   #damage: Trouble | undefined;
   #onDamage: ((damage: Trouble) => void) | undefined;
 
@@ -173,7 +175,7 @@ export class Connection {
    * written: further pages could be lost, or increase the damage.
    */
   write<T>(work: () => T): T {
-    if (this.#writing) return work();
+    if (this.#writing) return this.#writeInside(work);
     if (this.#damage !== undefined) throw this.#damage;
     this.assertInPlace();
     try {
@@ -181,6 +183,7 @@ export class Connection {
       this.#begin.run();
       this.#writing = true;
       const result = work();
+      if (this.#failure !== undefined) throw this.#failure;
       this.#commit.run();
       // A commit to a file that is no longer at its path would be lost.
       this.assertInPlace();
@@ -189,7 +192,23 @@ export class Connection {
       throw this.#troubleOf(error);
     } finally {
       this.#writing = false;
+      this.#failure = undefined;
       this.#abandon();
+    }
+  }
+
+  /**
+   * A part of the open transaction. If it fails, some of its changes may be made and SQLite may
+   * have rolled back, so the transaction is not committed even if the error is caught.
+   */
+  #writeInside<T>(work: () => T): T {
+    if (this.#failure !== undefined) throw this.#failure;
+    try {
+      return work();
+    } catch (error) {
+      const trouble = this.#troubleOf(error);
+      if (trouble instanceof Trouble) this.#failure = trouble;
+      throw trouble;
     }
   }
 

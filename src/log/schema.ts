@@ -337,6 +337,29 @@ CREATE TABLE recon_wanted (
 CREATE INDEX recon_wanted_by_time ON recon_wanted (server, next_at);
 `;
 
+/** See `counter-rows.ts`. Logs of version 8 may be without them. */
+const COUNTERS = `
+CREATE TABLE counters (
+  id INTEGER PRIMARY KEY,
+  event TEXT NOT NULL,
+  neighbour TEXT NOT NULL,
+  reason TEXT NOT NULL,
+  via TEXT NOT NULL,
+  count INTEGER NOT NULL,
+  bytes INTEGER NOT NULL,
+  since INTEGER NOT NULL,
+  last_at INTEGER NOT NULL,
+  UNIQUE (event, neighbour, reason, via)
+) STRICT;
+CREATE TABLE counter_hours (
+  counter INTEGER NOT NULL,
+  hour INTEGER NOT NULL,
+  count INTEGER NOT NULL,
+  bytes INTEGER NOT NULL,
+  PRIMARY KEY (counter, hour)
+) STRICT, WITHOUT ROWID;
+`;
+
 /** What makes each version out of the one before. */
 const STEPS: readonly (readonly [version: number, step: (db: Database.Database) => void])[] = [
   [2, (db) => void db.exec(TABLES_2)],
@@ -390,12 +413,17 @@ export function createTables(db: Database.Database): void {
 export function bringUpToDate(db: Database.Database, from: number): void {
   for (const [version, step] of STEPS) if (version > from) step(db);
   if (lacksPackets(db)) makePackets(db);
+  if (lacksCounters(db)) db.exec(COUNTERS);
   db.pragma(`user_version = ${SCHEMA_VERSION}`);
 }
 
 /** Whether the open log has to be brought up to date, whatever its number says. */
 export function isOutdated(db: Database.Database, version: number): boolean {
-  return version < SCHEMA_VERSION || lacksPackets(db);
+  return version < SCHEMA_VERSION || lacksPackets(db) || lacksCounters(db);
+}
+
+function lacksCounters(db: Database.Database): boolean {
+  return db.prepare("SELECT 1 FROM pragma_table_info('counters') LIMIT 1").get() === undefined;
 }
 
 function lacksPackets(db: Database.Database): boolean {

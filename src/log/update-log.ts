@@ -15,6 +15,7 @@ import { coveredBy, isCovered } from "../openpgp/cover.js";
 import type { Fingerprint, Origin, Seq, Transport, Update, UpdateHash } from "../update.js";
 import { Bounces } from "./bounces.js";
 import { Connection, type Durability } from "./connection.js";
+import { CounterRows } from "./counter-rows.js";
 import { type CursorMove, FetchWaits, ReceiveCursors } from "./cursors.js";
 import { type CameAgain, Exceptions } from "./exceptions.js";
 import { Lanes } from "./lanes.js";
@@ -126,6 +127,7 @@ export class UpdateLog {
   readonly sendings: Sendings;
   /** What would have been sent in observe mode. */
   readonly observed: ObservedTotals;
+  readonly counterRows: CounterRows;
   /** Since when an update may wait at a peer. */
   readonly fetchWaits: FetchWaits;
   /** What is known of the servers that are followed by recon. */
@@ -183,6 +185,7 @@ export class UpdateLog {
     this.trails = new Trails(connection, this);
     this.sendings = new Sendings(connection);
     this.observed = new ObservedTotals(connection);
+    this.counterRows = new CounterRows(connection);
     this.fetchWaits = new FetchWaits(connection);
     this.recon = new ReconStore(connection);
     this.#insertUpdate = db.prepare(`

@@ -39,6 +39,9 @@ export interface Peer {
   connectedSince: number | undefined;
   bytesIn: number;
   bytesOut: number;
+  /** Bytes of both directions that were reported (`kx-traffic`), and when. */
+  reported: number;
+  reportedAt: number;
 }
 
 /** A request to be sent to a peer on the connection in use. */
@@ -57,8 +60,6 @@ export interface ReceivingStatus {
   readonly newest: number | undefined;
   readonly missing: number;
   readonly inFlight: number;
-  /** Announcements of known updates: each would have been a duplicate mail. */
-  readonly known: number;
   /** Why fetching waits, and until when in ms since 1970; undefined if it does not. */
   readonly held: Held | undefined;
 }
@@ -71,6 +72,8 @@ export interface PeerStatus extends ReceivingStatus {
   readonly connectedSince: number | undefined;
   readonly bytesIn: number;
   readonly bytesOut: number;
+  /** Bytes of both directions that no event has reported yet. */
+  readonly unreported: number;
   /** Whether the operator paused the peer. */
   readonly isPaused?: boolean;
 }

@@ -47,6 +47,8 @@ export interface Sources {
   readonly log: StatusLog;
   readonly counters: EventCounters;
   readonly proofs: Proofs;
+  /** Stores the counters before they are shown to Prometheus; undefined if no gateway runs. */
+  readonly keepCounters?: () => void;
   readonly clock: Clock;
   readonly startedAt: number;
   readonly version: string;
