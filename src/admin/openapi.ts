@@ -37,9 +37,18 @@ const OUTSIDE: Responses = {
   503: text("The log cannot be read; the text says why."),
 };
 
+/** What a search answers that found no time, beside the text of a log that cannot be read. */
+function unfinished({ content }: { readonly content: object }) {
+  const other = text("").content;
+  return {
+    description: "Another search is under way, or the log cannot be read: try again.",
+    content: { ...content, ...other },
+  };
+}
+
 const question = z
   .string()
-  .describe("A fingerprint, a hash, a number, or the Message-ID of a mail of the gateway.");
+  .describe("A fingerprint, a 16-digit key id, a hash, a number, or a Message-ID.");
 const neighbour = z.string().describe("Name of the neighbour; `[local]` is the local keyserver.");
 const fingerprint = z.string().describe("The whole fingerprint of the primary key.");
 const seq = z.string().regex(/^\d+$/).describe("Number of an update.");
@@ -87,7 +96,7 @@ function get(
   const tags = ["read"];
   registry.registerPath({
     ...{ method: "get", path, summary, tags, request },
-    responses: { ...responses, ...OUTSIDE },
+    responses: { ...OUTSIDE, ...responses },
   });
 }
 
@@ -100,7 +109,11 @@ function addStatus(registry: OpenAPIRegistry): void {
     registry,
     "/update/{question}.json",
     "Where an update is, the newest first, at most 20",
-    { 200: json("The updates.", journeys), 404: json("No update was found.", journeys) },
+    {
+      200: json("The updates.", journeys),
+      404: json("No update was found.", journeys),
+      503: unfinished(json("", journeys)),
+    },
     { params: z.object({ question }) },
   );
   get(registry, "/events", "Server-sent events: the status changed", {
@@ -130,7 +143,12 @@ function addProbes(registry: OpenAPIRegistry): void {
       },
     });
   }
-  get(registry, "/metrics", "Metrics for Prometheus", { 200: text("The metrics.") });
+  get(registry, "/metrics", "Metrics for Prometheus", {
+    200: {
+      description: "The metrics; OpenMetrics 1.0.0 for an Accept header that prefers it.",
+      content: { ...text("").content, ...text("", "application/openmetrics-text").content },
+    },
+  });
 }
 
 function addPages(registry: OpenAPIRegistry): void {
@@ -163,7 +181,11 @@ function addPages(registry: OpenAPIRegistry): void {
     registry,
     "/update/{question}",
     "The page of an update",
-    { 200: text("The page.", "text/html"), 404: text("No update was found.", "text/html") },
+    {
+      200: text("The page.", "text/html"),
+      404: text("No update was found.", "text/html"),
+      503: unfinished(text("", "text/html")),
+    },
     { params: z.object({ question }) },
   );
   get(

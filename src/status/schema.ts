@@ -223,19 +223,19 @@ const totalsSchema = z
     withheld: count("Not sent, because the key is blocked or was forgotten."),
     bounces: count("Mails of the gateway that came back."),
   })
-  .describe("Counts since the start.");
+  .describe("Counts of events, over restarts.");
 
 const savedSchema = z
   .strictObject({
     suppressedMails: count("Mails that were not sent, because the site had the update."),
     duplicateMails: count("Duplicates that came by mail and were not passed on."),
     trimmedBytes: count("Known packets that were removed from whole keys."),
-    knownAnnouncements: count("Announcements of known updates; each would have been a mail."),
+    knownAnnouncements: count("First announcements of known updates; each would have been a mail."),
     kxBytes: count("Bytes over KX in both directions."),
     asMailBytes: count("Size of all these updates if each had been a mail."),
     savedBytes: count("The difference: an estimate."),
   })
-  .describe("What was not sent twice since the start.");
+  .describe("What was not sent twice, over restarts.");
 
 const logSchema = z
   .strictObject({
@@ -370,10 +370,11 @@ export const statusSchema = z
           via: text("The way in; missing if the event has none.").optional(),
           count: count("How often."),
           bytes: count("Bytes of these."),
+          since: time("When it was reported first, as far as counters are kept.").nullable(),
           lastAt: time("When it was reported last.").nullable(),
         }),
       )
-      .describe("Counts of every event since the start, by neighbour, reason and way."),
+      .describe("Counts of every event, over restarts, by neighbour, reason and way."),
   })
   .meta({ id: "Status" });
 

@@ -150,7 +150,11 @@ export function status(sources: Sources, mask = false) {
     })),
     recon: (sources.recon?.() ?? []).map(reconView),
     recent: counters.recent().map(recentJson),
-    counts: counters.counts().map((count) => ({ ...count, lastAt: iso(count.lastAt) })),
+    counts: counters.counts().map((count) => ({
+      ...count,
+      since: iso(count.since),
+      lastAt: iso(count.lastAt),
+    })),
   };
   return mask ? maskedDeep(value) : value;
 }
