@@ -82,12 +82,16 @@ export const FLOORS: readonly Readonly<Record<string, Room>>[] = [
     peering: { node: OUTSIDE },
     delivery: { packages: ["nodemailer"], node: OUTSIDE },
     status: {
+      packages: ["zod"],
       node: [...OUTSIDE, "crypto"],
       typesBeside: ["delivery", "peering", "ingress", "repair", "following"],
     },
   },
   {
-    admin: { packages: ["prom-client"], node: [...OUTSIDE, "crypto"] },
+    admin: {
+      packages: ["prom-client", "zod", "@asteasolutions/zod-to-openapi"],
+      node: [...OUTSIDE, "crypto"],
+    },
   },
   { upkeep: {}, removal: {} },
   { doors: {} },
