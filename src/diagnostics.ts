@@ -73,7 +73,10 @@ const REPLY = { code: "number?", words: "text" } as const;
 const NONE: Readonly<Record<string, never>> = {};
 /** What went wrong with a try, and when the next one is made. */
 const WAIT = { code: "number?", words: "text", attempt: "number", waitMs: "number" } as const;
-/** Who handed something in: a neighbour, a stranger's network, "spool". */
+/**
+ * Who handed something in: a neighbour, a stranger, "spool". Logs show the network of a `client`
+ * only, and an `address` in full (docs/security.md).
+ */
 const CLIENT = { neighbour: "text?", client: "text?" } as const;
 /** A key in a mail. */
 const KEY = { neighbour: "text?", messageId: "text?", fingerprint: "text?" } as const;
@@ -222,7 +225,7 @@ export const EVENTS = {
   },
   sent: {
     level: "info",
-    text: "update delivered",
+    text: "update handed over; how says to whom, and words what was answered",
     fields: {
       ...{ ...LEAVING, mails: "number", packed: "number?", bytes: "number", tookMs: "number" },
       ...{ how: "text", words: "text" },
@@ -251,8 +254,8 @@ export const EVENTS = {
   },
   suppressed: {
     level: "debug",
-    text: "not mailed: the site already has the update",
-    fields: LEAVING,
+    text: "not mailed: the site is named among those that have the update",
+    fields: { ...LEAVING, bytes: "number" },
     direction: "out",
     outcome: "in-trail",
   },
@@ -458,7 +461,11 @@ export const EVENTS = {
   "mail-refused": {
     level: "warn",
     text: "mail refused",
-    fields: { ...CLIENT, reason: "refusal", problem: "text", file: "text?", door: "text?" },
+    fields: {
+      ...{ ...CLIENT, reason: "refusal", problem: "text", file: "text?", door: "text?" },
+      /** A neighbour whose domain the sender gives, and the address that it came from. */
+      ...{ resembles: "text?", address: "text?" },
+    },
     direction: "in",
     outcome: "refused",
     transport: "mail",
@@ -603,6 +610,18 @@ export const EVENTS = {
     text: "KX connection failed",
     fields: { neighbour: "text?", problem: "text" },
     attempt: "bad",
+    isLimited: true,
+  },
+  "announced-known": {
+    level: "debug",
+    text: "KX peer announced a known update for the first time; as mail it would have come again",
+    fields: { neighbour: "text", hash: "text", bytes: "number" },
+    isLimited: true,
+  },
+  "kx-traffic": {
+    level: "debug",
+    text: "bytes over KX with a peer since the last of these events",
+    fields: { neighbour: "text", bytes: "number" },
     isLimited: true,
   },
   "peer-reset": {

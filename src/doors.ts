@@ -37,6 +37,7 @@ import { RepairDoor } from "./repair/repair-door.js";
 import { RepairIntake } from "./repair/repair-intake.js";
 import { MailAnswers } from "./repair/repair-mail.js";
 import { CertificateEnds } from "./status/certificates.js";
+import type { CounterJournal } from "./status/counter-journal.js";
 import type { EventCounters } from "./status/event-counters.js";
 import type { Peers, Proofs } from "./status/proofs.js";
 import { several } from "./text.js";
@@ -57,6 +58,7 @@ export interface Foundation {
   readonly log: UpdateLog;
   readonly clock: Clock;
   readonly counters: EventCounters;
+  readonly counterJournal: CounterJournal;
   readonly proofs: Proofs;
   /** Watches the clock across reloads. */
   readonly upkeep: Upkeep;
@@ -134,6 +136,7 @@ export async function openDoors(config: Config, foundation: Foundation): Promise
       log,
       counters,
       proofs,
+      keepCounters: () => foundation.counterJournal.flushForScrape(),
       clock,
       startedAt,
       version: VERSION,
@@ -331,7 +334,7 @@ function retryExceptions(name: string, site: LaneDriver | undefined, which: numb
   }
   const words =
     which === "all"
-      ? `${name} has taken everything: there is nothing to send again.`
+      ? `${name} has no exceptions: there is nothing to send again.`
       : `Update ${which} has no exception at ${name}.`;
   return { done: false, words };
 }

@@ -15,6 +15,7 @@ import type { SystemdSockets } from "./ingress/systemd-sockets.js";
 import { UpdateLog } from "./log/update-log.js";
 import { LogGuard } from "./log-guard.js";
 import { passRevocations } from "./removal.js";
+import { CounterJournal, restoreCounterRows } from "./status/counter-journal.js";
 import { EventCounters } from "./status/event-counters.js";
 import { Proofs, restoreProofs } from "./status/proofs.js";
 import { restoreCounters, SentJournal } from "./status/sent-journal.js";
@@ -34,12 +35,14 @@ export class Gateway {
   #config: Config;
   #doors: Doors;
   readonly #journal: SentJournal;
+  readonly #counterJournal: CounterJournal;
   /** Changes of the doors run one after the other. */
   #work: Promise<void> = Promise.resolve();
   /** Sessions that are still under way at doors that a reload has closed. */
   readonly #draining = new Set<Promise<void>>();
 
   private constructor(foundation: Foundation, config: Config, doors: Doors, journal: SentJournal) {
+    this.#counterJournal = foundation.counterJournal;
     this.#foundation = foundation;
     this.#config = config;
     this.#doors = doors;
@@ -57,19 +60,23 @@ export class Gateway {
     const log = UpdateLog.open(config.log.path);
     const counters = new EventCounters({ next: diagnostics, clock });
     const journal = new SentJournal({ log, counters, clock });
+    const counterJournal = new CounterJournal({ log, counters, clock });
     try {
       log.onDamage(({ message: problem, remedy }) => {
         counters.report("log-damaged", { problem, remedy });
       });
       if (config.mode === "bridge") log.observed.end();
-      restoreCounters(log, counters, clock.now());
+      const isRestored = restoreCounterRows(log, counters, clock.now());
+      if (!isRestored) restoreCounters(log, counters, clock.now());
       const proofs = new Proofs();
       restoreProofs(log, proofs);
       counters.onReport((report) => proofs.note(report));
       const used = { log, clock, diagnostics: counters };
       const upkeep = new Upkeep(used, () => retentionOf(config, []));
       const startedAt = clock.now();
-      const foundation = { log, clock, counters, proofs, upkeep, inherited, startedAt };
+      const foundation = {
+        ...{ log, clock, counters, counterJournal, proofs, upkeep, inherited, startedAt },
+      };
       const doors = await openDoors(config, foundation);
       const gateway = new Gateway(foundation, config, doors, journal);
       gateway.#passRevocations();
@@ -77,6 +84,7 @@ export class Gateway {
       return gateway;
     } catch (error) {
       journal.stop();
+      counterJournal.stop();
       log.close();
       throw error;
     }
@@ -104,6 +112,7 @@ export class Gateway {
       const { drained } = await this.#doors.stop();
       await Promise.all([drained, ...this.#draining]);
       this.#journal.stop();
+      this.#counterJournal.stop();
       this.#foundation.log.close();
     });
     return this.#work;
@@ -121,6 +130,7 @@ export class Gateway {
     void drained.then(() => this.#draining.delete(drained));
     try {
       this.#journal.flush();
+      this.#counterJournal.flush();
       if (config.mode === "bridge") this.#foundation.log.observed.end();
       this.#doors = await openDoors(config, this.#foundation);
       this.#config = config;

@@ -176,7 +176,8 @@ export class AdminDoor {
       );
     }
     const mask = !isControl && (this.#sources.config.admin?.publicStatus ?? false);
-    respond(response, request, await answerTo(url, this.#sources, this.#metrics, mask));
+    const { accept } = request.headers;
+    respond(response, request, await answerTo(url, this.#sources, this.#metrics, mask, accept));
   }
 }
 

@@ -1,6 +1,6 @@
 /**
  * The metrics of /metrics, in the Prometheus text format by prom-client, in a registry of their
- * own. Every count is read from the event counters and the doors when it is asked for, and the
+ * own; in OpenMetrics for who asks for it. Every count is read from the event counters and the doors when it is asked for, and the
  * table of events says what an event counts for, so the page and the metrics agree. Labels are
  * closed sets: the operator's names of neighbours, transports, results, reasons; never a
  * fingerprint and never an address.
@@ -53,7 +53,7 @@ const FAMILIES: readonly Family[] = [
   },
   {
     name: "kxgw_updates_sent_total",
-    help: "Delivery attempts, by result.",
+    help: "Delivery attempts, by result; delivered: the relay, the keyserver or the peer took it.",
     labels: ["peer", "transport", "result"],
     of: (count) => {
       const { neighbour = "" } = count;
@@ -120,6 +120,43 @@ const FAMILIES: readonly Family[] = [
   },
 ];
 
+/**
+ * Whether an Accept header (RFC 9110 section 12.5.1) prefers OpenMetrics 1.0.0 to the text format,
+ * as that of Prometheus does. A wildcard, and no header, stand for the text format.
+ */
+export function prefersOpenMetrics(accept = ""): boolean {
+  const quality = (type: string, version: RegExp) => {
+    const values = accept.split(",").map((range) => {
+      const [name = "", ...parameters] = range.split(";").map((part) => part.trim().toLowerCase());
+      const of = (key: string) =>
+        parameters.find((one) => one.startsWith(`${key}=`))?.slice(key.length + 1);
+      const fits = name === type && version.test(of("version")?.replaceAll('"', "") ?? "");
+      return fits ? Number(of("q") ?? 1) || 0 : 0;
+    });
+    return Math.max(0, ...values);
+  };
+  const open = quality("application/openmetrics-text", /^(1\.0\.0)?$/);
+  return open > 0 && open >= quality("text/plain", /^(0\.0\.4)?$/);
+}
+
+/**
+ * The text format as OpenMetrics 1.0.0: the family of a counter is named without `_total`, there
+ * are no empty lines, and the end is marked. prom-client can write it too, but renames its counters
+ * for good when it does, so that the next scrape in the text format would have other names.
+ */
+function openMetrics(text: string): string {
+  const counters = new Set(
+    [...text.matchAll(/^# TYPE (\S+)_total counter$/gm)].map(([, name]) => name),
+  );
+  const lines = text.split("\n").filter((line) => line !== "");
+  const renamed = lines.map((line) =>
+    line.replace(/^(# (?:HELP|TYPE) )(\S+)_total /, (all, start: string, name: string) =>
+      counters.has(name) ? `${start}${name} ` : all,
+    ),
+  );
+  return `${renamed.join("\n")}\n# EOF\n`;
+}
+
 export class Metrics {
   readonly #registry = new Registry();
   readonly #sources: Sources;
@@ -144,12 +181,12 @@ export class Metrics {
     });
   }
 
-  get contentType(): string {
-    return this.#registry.contentType;
-  }
-
-  async text(): Promise<string> {
-    return await this.#registry.metrics();
+  /** The metrics in the format that the Accept header of a request prefers, and its type. */
+  async scrape(accept: string | undefined): Promise<{ type: string; body: string }> {
+    this.#sources.keepCounters?.();
+    const text = await this.#registry.metrics();
+    if (!prefersOpenMetrics(accept)) return { type: this.#registry.contentType, body: text };
+    return { type: Registry.OPENMETRICS_CONTENT_TYPE, body: openMetrics(text) };
   }
 
   close(): void {
@@ -382,7 +419,7 @@ export class Metrics {
     gauge("kxgw_log_newest", "Number of the newest update.", () => log.newest());
     gauge(
       "kxgw_saved_bytes",
-      "Estimated bytes of mail saved since the start.",
+      "Estimated bytes of mail saved: kxgw_spared_mail_bytes_total less kxgw_kx_bytes_total.",
       () => savedOf(counters, peers()).savedBytes,
     );
     const counter = (name: string, help: string, value: () => number) => {
@@ -396,14 +433,20 @@ export class Metrics {
         },
       });
     };
-    counter("kxgw_known_announcements_total", "Announcements of known updates.", () => {
+    counter(
+      "kxgw_spared_mail_bytes_total",
+      "Estimated bytes of the mails that were not needed, and of updates over KX as mails.",
+      () => savedOf(counters, peers()).asMailBytes,
+    );
+    counter("kxgw_known_announcements_total", "First announcements of known updates.", () => {
       return savedOf(counters, peers()).knownAnnouncements;
     });
     counter("kxgw_kx_bytes_total", "Bytes over KX in both directions.", () => {
       return savedOf(counters, peers()).kxBytes;
     });
     gauge("kxgw_config_last_reload_successful", "0 if the last reload failed.", () =>
-      counters.lastAt({ events: ["reload-refused"] }) > counters.lastAt({ events: ["reloaded"] })
+      counters.lastAt({ events: ["reload-refused"] }) >
+      Math.max(startedAt, counters.lastAt({ events: ["reloaded"] }))
         ? 0
         : 1,
     );

@@ -4,10 +4,10 @@
  * status/neighbour-page.ts.
  */
 import type { NeighbourDetail, ReconDetail, Untaken } from "../status/neighbour-page.js";
-import { isLocal, reasonWords, stateName } from "../status/neighbour-view.js";
+import { isLocal, PROOF_WORDS, reasonWords, stateName } from "../status/neighbour-view.js";
 import type { Status } from "../status/status.js";
 import { ago, ahead, grouped, octets, percent, several, span } from "../text.js";
-import { flowChart, flowTable } from "./chart.js";
+import { flowSections } from "./chart.js";
 import { reportList } from "./events-section.js";
 import { factList, neighbourLink, remedyList, shell, when } from "./frame.js";
 import type { Html, Value } from "./html.js";
@@ -17,7 +17,7 @@ import { byTrouble, ROADS, reconMark, reconState } from "./neighbours-section.js
 type NeighbourJson = Status["neighbours"][number];
 
 export function neighbourPage(detail: NeighbourDetail): Html {
-  const { status, one, remedies, events, hours } = detail;
+  const { status, one, remedies, events, hours, days } = detail;
   const now = Date.parse(status.time);
   const { name, state, words } = one;
   const body = html`<section id="verdict" class="verdict ${state}" role="status">
@@ -30,8 +30,7 @@ ${
 ${todo(one, remedies)}
 <section id="way"><h2>Path and session</h2>${factList(facts(detail, now))}</section>
 ${one.site !== undefined && queue(detail, now)}
-<section id="flow"><h2>Updates in 24 hours</h2>
-${flowChart(hours, "hour", now)}${flowTable(hours, "hour", now)}</section>
+${flowSections(hours, days, now)}
 <section id="events"><h2>Latest events</h2>
 ${reportList(events, now)}
 <p class="quiet"><a href="/?neighbour=${encodeURIComponent(name)}#events">Grouped, with a
@@ -58,7 +57,7 @@ ${commands.map((one, index) => html`${index > 0 && ", "}<code>${one}</code>`)}</
 
 function facts({ one, kind, recon }: NeighbourDetail, now: number): [string, Value][] {
   const { name, via, mail, kx, path, pathSince, lastIn, lastOut, success24h, nextTry } = one;
-  const { site, peer, repairs, kxShare24h } = one;
+  const { site, peer, repairs, kxShare24h, proof, handed } = one;
   const since = pathSince !== null && html` for ${span(now - Date.parse(pathSince))}`;
   const changes = repairs.changes;
   return [
@@ -69,6 +68,12 @@ function facts({ one, kind, recon }: NeighbourDetail, now: number): [string, Val
     ["KX", kx && html`<code>${kx}</code>`],
     ["Last in", when(lastIn, now)],
     ["Last out", when(lastOut, now)],
+    ["Last proof", proof && html`${PROOF_WORDS[proof.what]} ${when(proof.at, now)}`],
+    [
+      "Not confirmed",
+      handed &&
+        html`${several(handed.updates, "update")}, the oldest left ${when(handed.since, now)}`,
+    ],
     ["24 h success", success24h !== null && percent(success24h)],
     ["Share of KX", kxShare24h !== null && `${percent(kxShare24h)} of its updates in 24 hours`],
     ["Failed tries", site !== undefined && site.attempt > 0 && grouped(site.attempt)],
@@ -158,7 +163,7 @@ function untakenItem(one: Untaken, now: number): Html {
 `;
 }
 
-export function reconPage({ status, one, events, hours }: ReconDetail): Html {
+export function reconPage({ status, one, events, hours, days }: ReconDetail): Html {
   const now = Date.parse(status.time);
   const { server, words, problem, remedy, keys, wanted, neighbour } = one;
   const known = status.neighbours.find(({ name }) => name === neighbour);
@@ -182,8 +187,7 @@ ${
     ["Bytes", `${octets(one.bytesIn)} in, ${octets(one.bytesOut)} out`],
     ["Filters", one.filters && html`<code>${one.filters}</code>`],
   ])}</section>
-<section id="flow"><h2>Updates in 24 hours</h2>
-${flowChart(hours, "hour", now)}${flowTable(hours, "hour", now)}</section>
+${flowSections(hours, days, now)}
 <section id="events"><h2>Latest events</h2>
 ${reportList(events, now)}</section>`;
   return shell(`${lamp(reconMark(one))} ${server} · ${status.site}`, body, now);

@@ -30,12 +30,10 @@ export function byTrouble<One extends NeighbourJson>(all: readonly One[]): One[]
   return all.toSorted((a, b) => rank(a) - rank(b) || NAMES.compare(a.name, b.name));
 }
 
-/** A state that is none of these is between trouble and "in sync". */
-function rank(one: NeighbourJson): number {
-  if (one.site?.refusesAll) return 1;
-  const order = ["down", "refuses all", "behind", "paused", "", "good", "idle"];
-  const found = order.indexOf(one.state);
-  return found === -1 ? order.indexOf("") : found;
+const ORDER = ["down", "refuses all", "behind", "paused", "pending", "good", "idle"] as const;
+
+function rank({ state, site }: NeighbourJson): number {
+  return ORDER.indexOf(site?.refusesAll ? "refuses all" : state);
 }
 
 export function neighboursSection(status: Status, now: number): Html {

@@ -1,13 +1,16 @@
 /**
  * The paths of the operator's HTTP server, without sockets: /livez (the process
  * answers), /readyz (the log can be read and written, and expiry works), the page,
- * its assets and its JSON form, the journey of an update, and the metrics. Read-only.
+ * its assets and its JSON form, the journey of an update, the metrics, and the OpenAPI document of
+ * all of them. Read-only.
  */
 
 import { eventLines, filterOf } from "../status/event-lines.js";
-import { entriesOf, type Journey, journeyOf } from "../status/journey.js";
+import { flowDays } from "../status/flow-hours.js";
+import { type Journey, journeyOf } from "../status/journey.js";
 import { masked } from "../status/mask.js";
 import { neighbourDetail, reconDetail } from "../status/neighbour-page.js";
+import { plainQuestion, search } from "../status/search.js";
 import { freeBytes, LEAST_FREE_BYTES } from "../status/space.js";
 import type { Sources, UpkeepState } from "../status/status.js";
 import { status } from "../status/status.js";
@@ -27,30 +30,36 @@ export interface Answer {
 }
 
 const HTML = "text/html; charset=utf-8";
+const JSON_TYPE = "application/json";
 const HERE =
   "Paths: /, /status.json, /neighbour/NAME, /update/FINGERPRINT-OR-HASH, /events, " +
-  "/metrics, /livez and /readyz.";
+  "/metrics, /livez and /readyz; /openapi.json describes them.";
 
-/** The answer to GET `url`; with `mask` addresses in it are masked. */
+/** The answer to GET `url`; with `mask` addresses in it are masked. `accept` is the header. */
 export async function answerTo(
   url: URL,
   sources: Sources,
   metrics: Metrics,
   mask: boolean,
+  accept?: string,
 ): Promise<Answer> {
   const { pathname, searchParams } = url;
   switch (pathname) {
     case "/":
-      return page(statusPage(status(sources, mask), eventsOf(sources, searchParams, mask)));
+      return statusAnswer(sources, searchParams, mask);
     case "/status.json":
       return json(status(sources, mask));
+    case "/openapi.json": {
+      const { openApiText } = await import("./openapi.js");
+      return { code: 200, type: JSON_TYPE, body: openApiText(sources.version) };
+    }
     case "/livez":
       return plain(200, "ok");
     case "/readyz":
     case "/healthz":
       return readiness(sources, searchParams.has("verbose"));
     case "/metrics":
-      return { code: 200, type: metrics.contentType, body: await metrics.text() };
+      return { code: 200, ...(await metrics.scrape(accept)) };
     case "/update":
       return redirect(searchParams.get("q") ?? "");
     case "/style.css":
@@ -71,6 +80,12 @@ export async function answerTo(
 
 function page(html: Html, code = 200): Answer {
   return { code, type: HTML, body: html.text };
+}
+
+function statusAnswer(sources: Sources, parameters: URLSearchParams, mask: boolean): Answer {
+  const { counters, clock } = sources;
+  const days = flowDays(counters, clock.now());
+  return page(statusPage(status(sources, mask), days, eventsOf(sources, parameters, mask)));
 }
 
 function eventsOf({ counters }: Sources, parameters: URLSearchParams, mask: boolean): ShownEvents {
@@ -96,28 +111,35 @@ export function plain(code: number, text: string): Answer {
 }
 
 export function json(value: unknown, code = 200): Answer {
-  return { code, type: "application/json", body: `${JSON.stringify(value, null, 2)}\n` };
+  return { code, type: JSON_TYPE, body: `${JSON.stringify(value, null, 2)}\n` };
 }
 
 /** Redirects the form of the page to the page of the update. */
 function redirect(question: string): Answer {
-  const location = `/update/${encodeURIComponent(question.replace(/\s+/g, ""))}`;
+  const location = `/update/${encodeURIComponent(plainQuestion(question))}`;
   return { ...plain(303, location), location };
 }
 
-function journeyAnswer(path: string, sources: Sources, mask: boolean): Answer {
+/** Lets the event loop run between two slices of a search. */
+function pause(): Promise<void> {
+  return new Promise((resolve) => setImmediate(resolve));
+}
+
+async function journeyAnswer(path: string, sources: Sources, mask: boolean): Promise<Answer> {
   const isJson = path.endsWith(".json");
   const question = decoded(isJson ? path.slice(0, -5) : path);
   const { config, log, lanes, peers, counters, clock } = sources;
+  const { kind, entries, isDone } = await search(log, plainQuestion(question), pause);
   const now = clock.now();
   const given = { config, log, lanes, peers, recent: counters.recent(), now };
-  const journeys = entriesOf(log, question, false).map((entry) => {
+  const journeys = entries.map((entry) => {
     const journey = journeyOf(entry, given);
     return mask ? maskedJourney(journey) : journey;
   });
-  const code = journeys.length === 0 ? 404 : 200;
+  const code = !isDone ? 503 : journeys.length === 0 ? 404 : 200;
   if (isJson) return json(journeys, code);
-  return { code, type: HTML, body: journeyPage(question, journeys, now).text };
+  const { rememberMs, retainMs } = config.log;
+  return page(journeyPage({ question, kind, isDone, journeys, rememberMs, retainMs }, now), code);
 }
 
 function maskedJourney(journey: Journey): Journey {
@@ -125,6 +147,7 @@ function maskedJourney(journey: Journey): Journey {
     ...journey,
     messageId: journey.messageId && masked(journey.messageId),
     trail: journey.trail.map(masked),
+    removal: journey.removal && { ...journey.removal, reason: masked(journey.removal.reason) },
     stages: journey.stages.map((stage) => {
       const { words, reply } = stage;
       return { ...stage, words: masked(words), reply: reply && masked(reply) };

@@ -14,6 +14,7 @@ import { EXIT } from "../errors.js";
 import { UpdateLog } from "../log/update-log.js";
 import type { PeerStatus } from "../peering/connection.js";
 import { CertificateEnds } from "../status/certificates.js";
+import { restoreCounterRows } from "../status/counter-journal.js";
 import { EventCounters } from "../status/event-counters.js";
 import { Proofs, restoreProofs } from "../status/proofs.js";
 import type { Sources, Status, StatusLog } from "../status/status.js";
@@ -73,8 +74,12 @@ export function withLog<T>(config: Config, work: (sources: Sources) => T): T {
   }
 }
 
-function sourcesFrom(config: Config, log: StatusLog & Pick<UpdateLog, "lanes">): Sources {
+function sourcesFrom(
+  config: Config,
+  log: StatusLog & Pick<UpdateLog, "counterRows" | "lanes">,
+): Sources {
   const counters = new EventCounters({ next: { report: () => {} }, clock: systemClock });
+  restoreCounterRows(log, counters, systemClock.now());
   const proofs = new Proofs();
   restoreProofs(log, proofs);
   const { local } = config;
@@ -106,7 +111,7 @@ function sourcesFrom(config: Config, log: StatusLog & Pick<UpdateLog, "lanes">):
 
 /** The status of every KX peer while no gateway runs. */
 function absentPeers(config: Config): PeerStatus[] {
-  const none = { missing: 0, inFlight: 0, bytesIn: 0, bytesOut: 0, known: 0, held: undefined };
+  const none = { missing: 0, inFlight: 0, bytesIn: 0, bytesOut: 0, unreported: 0, held: undefined };
   const nothing = { connectedSince: undefined, cursor: undefined, newest: undefined };
   const peers = config.neighbours.filter(goesByKx);
   return peers.map(({ name }) => ({ name, connected: false, ...nothing, ...none }));

@@ -1,6 +1,6 @@
 /**
- * `kxgw version`: versions of gateway, Node, SQLite and OpenSSL for bug reports, the commit that the
- * gateway was built from, and the places where a config is searched.
+ * `kxgw version`: versions of gateway, Node, SQLite and OpenSSL for bug reports, the commit that
+ * the gateway was built from, and the places where a config is searched.
  */
 import { EXIT } from "../errors.js";
 import { SCHEMA_VERSION } from "../log/schema.js";

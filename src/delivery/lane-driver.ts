@@ -6,15 +6,19 @@
 import { setImmediate } from "node:timers/promises";
 import type { Lane, LaneStatus, LaneStep } from "./lane.js";
 import type { Outcome } from "./relay.js";
+import type { SharedCommit } from "./shared-commit.js";
 import { Wakeup } from "./wakeup.js";
 
 export class LaneDriver {
   readonly #lane: Lane;
+  readonly #commits: SharedCommit;
   readonly #wakeup = new Wakeup();
   #running: Promise<void> | undefined;
 
-  constructor(lane: Lane) {
+  /** All lanes of a door share `commits`. */
+  constructor(lane: Lane, commits: SharedCommit) {
     this.#lane = lane;
+    this.#commits = commits;
   }
 
   get name(): string {
@@ -88,12 +92,12 @@ export class LaneDriver {
   async #run(): Promise<void> {
     const run = this.#lane.run();
     for (let next = run.next(undefined); next.done !== true; ) {
-      next = run.next(await this.#perform(next.value));
+      next = await this.#commits.resume(run, await this.#perform(next.value));
     }
   }
 
   async #perform(step: LaneStep): Promise<Outcome | undefined> {
-    if (step.type === "deliver") return await step.part.deliver();
+    if (step.type === "deliver") return await this.#commits.deliver(step.part);
     if (step.type === "turn") await setImmediate();
     else await this.#wakeup.wait(step.ms);
     return undefined;

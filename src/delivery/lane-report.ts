@@ -68,7 +68,7 @@ export class LaneReport {
 
   /** The update was passed over: the site has it, or it is withheld from all sites for `reason`. */
   passed(entry: Entry, reason: Withheld | undefined): void {
-    if (reason === undefined) this.of("suppressed", entry);
+    if (reason === undefined) this.of("suppressed", entry, { bytes: entry.size });
     else this.of("withheld", entry, { reason });
   }
 

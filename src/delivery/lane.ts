@@ -5,7 +5,8 @@
  *
  * The lane is a state machine without timers and promises. `run` yields what the lane waits for: a
  * period of time, a turn of the event loop or the outcome of a delivery. `lane-driver.ts` or the
- * simulation resumes it. Between two yields no other code runs, and the log is written.
+ * simulation resumes it. Between two yields no other code runs, and the log is written. What it
+ * wrote is committed before its next step is carried out (`shared-commit.ts`).
  *
  * 1. An update is skipped if the site is in its trail or was its source. Claims of other sites
  *    about the site count only before the first attempt (`log/trail.ts`). A forgotten update is
@@ -181,6 +182,8 @@ export class Lane {
    * has already moved past their update. A lane does nothing else before they are stored.
    */
   #unsaved: (() => void)[] = [];
+  /** Writes since the last step. They may be part of a transaction that is still open. */
+  #written: (() => void)[] = [];
   #isPaused: boolean;
   #isStopping = false;
   #isDelivering = false;
@@ -312,10 +315,36 @@ export class Lane {
     return undefined;
   }
 
-  /** The main loop of the lane. It ends after `stop`. Only one run at a time is allowed. */
+  /**
+   * Runs the lane until `stop`. Only one run at a time is allowed. To resume it means that all that
+   * it wrote before is on disk. If that failed, it is resumed by `throw` with the `Trouble`, and
+   * stores its row again.
+   */
   *run(): LaneRun {
+    const steps = this.#steps();
+    for (let next = steps.next(undefined); next.done !== true; ) {
+      let outcome: Outcome | undefined;
+      try {
+        outcome = yield next.value;
+      } catch (error) {
+        this.#unsaved.unshift(...this.#written);
+        this.#written = [];
+        this.#blocksAt = 0;
+        next = steps.throw(error);
+        continue;
+      }
+      this.#written = [];
+      next = steps.next(outcome);
+    }
+  }
+
+  /** The main loop of the lane. */
+  *#steps(): LaneRun {
+    let isTroubled = false;
     while (!this.#isStopping) {
       try {
+        if (isTroubled) yield { type: "wait", ms: TROUBLE_MS };
+        isTroubled = false;
         this.#path.report();
         if (this.#path.isOpen) yield* this.#waitForRetry();
         if (this.#isStopping) break;
@@ -329,7 +358,7 @@ export class Lane {
       } catch (error) {
         this.#guard.tell(error);
         this.#isStored = false;
-        yield { type: "wait", ms: TROUBLE_MS };
+        isTroubled = true;
       }
     }
   }
@@ -524,7 +553,7 @@ export class Lane {
     const known = this.#log.skeletons.get(entry.fingerprint);
     const parts = this.#queue.parts(entry, offered);
     if (parts === undefined) {
-      this.#report.expired(entry);
+      this.#write(() => this.#report.expired(entry));
       return this.#finish(entry, again);
     }
     if (parts.some(({ incomplete }) => incomplete)) this.#report.of("incomplete", entry);
@@ -537,13 +566,17 @@ export class Lane {
     const from = again ? 0 : this.#row.part;
     let refusal = from > 0 ? this.#refusalOf(entry) : undefined;
     let proof: Delivered | undefined;
+    const replies: string[] = [];
     for (const [index, part] of parts.entries()) {
       if (index < from) continue;
       if (this.#queue.withholds(entry) !== undefined) return this.#withheld(entry, again);
       const outcome = yield* this.#deliver(part, [entry], index === 0);
       if (outcome.kind === "temporary") return this.#failed(entry, again, outcome);
-      if (outcome.kind === "delivered") proof = outcome;
-      else refusal ??= again ? outcome : this.#refuse(entry, outcome);
+      if (outcome.kind === "delivered") {
+        proof = outcome;
+        replies.push(outcome.reply);
+      }
+      if (outcome.kind === "refused") refusal ??= again ? outcome : this.#refuse(entry, outcome);
       const isLast = index + 1 === parts.length;
       if (!isLast && !again) {
         const change = proof === outcome ? { lastSuccessAt: this.#clock.now() } : {};
@@ -555,13 +588,16 @@ export class Lane {
       this.#refused(entry, refusal, again, offered);
       // The key was completed while the refused parts were in delivery.
       if (this.#queue.isStale(known, entry)) {
-        this.#log.exceptions.completed(entry.fingerprint, this.#clock.now());
+        const now = this.#clock.now();
+        this.#write(() => this.#log.exceptions.completed(entry.fingerprint, now));
       }
       return;
     }
     if (proof === undefined) return this.#finish(entry, again);
     this.#took([entry], again, offered);
-    this.#report.sent(entry, parts.length, bytes, proof);
+    // Each mail has a queue id of its own.
+    const reply = [...new Set(replies)].join("; ");
+    this.#report.sent(entry, parts.length, bytes, { ...proof, reply });
   }
 
   /** Rule 6. */
@@ -578,7 +614,7 @@ export class Lane {
       return;
     }
     this.#took(entries);
-    for (const entry of passed) this.#passed(entry);
+    for (const entry of passed) this.#write(() => this.#passed(entry));
     const share = Math.round(part.bytes / entries.length);
     for (const entry of entries) this.#report.sent(entry, 1, share, outcome, entries.length);
   }
@@ -718,7 +754,7 @@ export class Lane {
    * changes after all parts are answered, so that a restart in between sends all of them.
    */
   #refuse(entry: Entry, outcome: Refused): Refused {
-    this.#report.refused(entry, "refused", outcome);
+    this.#write(() => this.#report.refused(entry, "refused", outcome));
     this.#note({ lastError: outcome.words, lastErrorAt: this.#clock.now() });
     return outcome;
   }
@@ -808,8 +844,15 @@ export class Lane {
     this.#log.lanes.save(this.name, this.#row, () => {
       for (const write of this.#unsaved) write();
     });
+    this.#written.push(...this.#unsaved);
     this.#unsaved = [];
     this.#isStored = true;
+  }
+
+  /** Writes at once, and again with the row if the transaction fails later. Throws `Trouble`. */
+  #write(work: () => void): void {
+    work();
+    this.#written.push(work);
   }
 
   /** The longest delay of the schedule. */

@@ -16,6 +16,7 @@ import { LaneDriver } from "./lane-driver.js";
 import { HkpDelivery } from "./local-hkp.js";
 import { ProgramDelivery } from "./local-program.js";
 import { pksdName, SPOOL_TIMES, SpoolDelivery, type SpoolTimes, sksName } from "./local-spool.js";
+import { SharedCommit } from "./shared-commit.js";
 
 /** The lane's name in the log and in reports. No neighbour can have this name. */
 export const LOCAL_LANE = "[local]";
@@ -64,7 +65,7 @@ export class LocalDoor {
     });
     const settings = { name: LOCAL_LANE, address, retry, observing, rules };
     const lane = new Lane({ log, method: this.#method, clock, diagnostics }, settings);
-    this.#lane = new LaneDriver(lane);
+    this.#lane = new LaneDriver(lane, new SharedCommit(log.lanes));
   }
 
   start(): void {

@@ -21,6 +21,7 @@ import { Lane, type LaneLog, type LaneStatus } from "./lane.js";
 import { LaneDriver } from "./lane-driver.js";
 import { LOCAL_LANE } from "./local-door.js";
 import { certificatesIn, SmtpRelay, TRANSPORT_LIMITS } from "./relay.js";
+import { SharedCommit } from "./shared-commit.js";
 
 /** Time that a relay has to finish the mail in progress at shutdown. */
 const STOP_MS = 10_000;
@@ -59,6 +60,7 @@ export class MailDoor {
     const ca = certificatesIn(outbound.ca);
     const observing = config.mode === "observe";
     const guard = new LogGuard("egress", clock, diagnostics);
+    const commits = new SharedCommit(log.lanes);
     const names = [...config.neighbours.map(({ name }) => name), LOCAL_LANE];
     for (const neighbour of config.neighbours) {
       const { name, mail, kind, via, fallbackMs, maxMailBytes, maxRate: rate } = neighbour;
@@ -73,7 +75,7 @@ export class MailDoor {
       const path = { via, fallbackMs };
       const settings = { name, address: mail, retry, observing, rate, rules, path, names };
       const lane = new Lane({ log, method, clock, diagnostics, guard }, settings);
-      this.#all.push(new LaneDriver(lane));
+      this.#all.push(new LaneDriver(lane, commits));
       if (goesByMail(neighbour)) this.#shown.add(name);
     }
   }

@@ -20,9 +20,9 @@ import {
   configureWriter,
   createTables,
   identify,
-  isOutdated,
   keepTemporaryInMemory,
   notYetUpToDate,
+  SCHEMA_VERSION,
   unknownTables,
 } from "./schema.js";
 import { asTrouble } from "./trouble.js";
@@ -66,6 +66,10 @@ export class Connection {
   readonly #commit: Database.Statement<[]>;
   readonly #rollback: Database.Statement<[]>;
   #writing = false;
+  /** The first failure of a part of the open transaction. */
+  #failure: Trouble | undefined;
+  /** What a rollback does to values in memory, in the order of the changes. */
+  readonly #undo: (() => void)[] = [];
   #damage: Trouble | undefined;
   #onDamage: ((damage: Trouble) => void) | undefined;
 
@@ -126,7 +130,7 @@ export class Connection {
         createTables(this.db);
         prepare?.(this);
       });
-    } else if (!isOutdated(this.db, found)) {
+    } else if (found === SCHEMA_VERSION) {
       this.#prepare(found, prepare);
     } else if (!readonly) {
       this.write(() => {
@@ -173,7 +177,7 @@ export class Connection {
    * written: further pages could be lost, or increase the damage.
    */
   write<T>(work: () => T): T {
-    if (this.#writing) return work();
+    if (this.#writing) return this.#writeInside(work);
     if (this.#damage !== undefined) throw this.#damage;
     this.assertInPlace();
     try {
@@ -181,7 +185,9 @@ export class Connection {
       this.#begin.run();
       this.#writing = true;
       const result = work();
+      if (this.#failure !== undefined) throw this.#failure;
       this.#commit.run();
+      this.#undo.length = 0;
       // A commit to a file that is no longer at its path would be lost.
       this.assertInPlace();
       return result;
@@ -189,7 +195,34 @@ export class Connection {
       throw this.#troubleOf(error);
     } finally {
       this.#writing = false;
+      this.#failure = undefined;
       this.#abandon();
+      for (const undo of this.#undo.splice(0).reverse()) undo();
+    }
+  }
+
+  /** Whether the log is open, and open for writing. */
+  get isWritable(): boolean {
+    return this.db.open && !this.db.readonly;
+  }
+
+  /** Has `undo` called if the open transaction is not committed. */
+  onRollback(undo: () => void): void {
+    if (this.#writing) this.#undo.push(undo);
+  }
+
+  /**
+   * A part of the open transaction. If it fails, some of its changes may be made and SQLite may
+   * have rolled back, so the transaction is not committed even if the error is caught.
+   */
+  #writeInside<T>(work: () => T): T {
+    if (this.#failure !== undefined) throw this.#failure;
+    try {
+      return work();
+    } catch (error) {
+      const trouble = this.#troubleOf(error);
+      if (trouble instanceof Trouble) this.#failure = trouble;
+      throw trouble;
     }
   }
 

@@ -195,6 +195,14 @@ export class Lanes {
     return this.#trying.get(site)?.has(seq) === true;
   }
 
+  /**
+   * Runs `work` in one transaction, so that all lanes that are saved in it cost one fsync. Throws
+   * `Trouble`; nothing was stored then, also if `work` has caught the failure of one lane.
+   */
+  together(work: () => void): void {
+    this.#connection.write(work);
+  }
+
   /** Stores the lane. The writes of `also` are committed in the same transaction. */
   save(site: string, lane: LaneRow, also?: () => void): void {
     const { cursor, part, attempt, nextAt, lastError, lastErrorAt, lastSuccessAt } = lane;

@@ -8,6 +8,8 @@
  * ends are CRLF here. The writer of a file or a pipe converts them to LF, since onak refuses CRLF.
  * Lines have at most 76 characters, except a header line with a longer address: pksd would not find
  * it in a folded line. An invalid value is a bug of the caller, so it throws Error.
+ *
+ * Auto-Submitted keeps responders (vacation, ticket systems) from answering; RFC 3834 section 5.
  */
 import { isAddress } from "../mail-address.js";
 import { grownTrail } from "./sent-trail.js";
@@ -51,6 +53,7 @@ export function composeIncremental(mail: Composition): Uint8Array {
     "Subject: incremental",
     ...trail.map((address) => `X-KeyServer-Sent: ${address}`),
     "Precedence: list",
+    "Auto-Submitted: auto-generated",
     `Date: ${mailDate(mail.date)}`,
     `Message-ID: ${mail.messageId}`,
     "MIME-Version: 1.0",

@@ -46,6 +46,9 @@ export interface Peer {
   connectedSince: number | undefined;
   bytesIn: number;
   bytesOut: number;
+  /** Bytes of both directions that were reported (`kx-traffic`), and when. */
+  reported: number;
+  reportedAt: number;
 }
 
 export type KxVersion = "1.0" | "1.1";
@@ -67,8 +70,6 @@ export interface ReceivingStatus {
   readonly newest: number | undefined;
   readonly missing: number;
   readonly inFlight: number;
-  /** Announcements of known updates: each would have been a duplicate mail. */
-  readonly known: number;
   /** Why fetching waits, and until when in ms since 1970; undefined if it does not. */
   readonly held: Held | undefined;
 }
@@ -89,6 +90,8 @@ export interface PeerStatus extends ReceivingStatus {
    */
   readonly done?: number | undefined;
   readonly unread?: number | undefined;
+  /** Bytes of both directions that no event has reported yet. */
+  readonly unreported: number;
   /** Whether the operator paused the peer. */
   readonly isPaused?: boolean;
 }

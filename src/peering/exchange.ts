@@ -51,6 +51,7 @@ import { ListingPace } from "./listing-pace.js";
 import { type ObserveLog, ObserveMode } from "./observe-mode.js";
 import { type HoldingsLog, PeerHoldings, type Proven } from "./peer-holdings.js";
 import { Receiving, type ReceivingLog, type Store } from "./receiving.js";
+import { ServedHashes } from "./served-hashes.js";
 import { answerUpdate, ServedListing, type ServingLog } from "./serving.js";
 
 export const EXCHANGE_LIMITS = {
@@ -59,6 +60,8 @@ export const EXCHANGE_LIMITS = {
   answersAtOnce: 100,
   /** Updates that one receipt notes as held; only a peer that catches up passes more at once. */
   noted: 5000,
+  /** How often the bytes of a peer are reported while it is connected. */
+  trafficMs: 60_000,
 } as const;
 
 /** What is to be done with a connection. */
@@ -120,6 +123,7 @@ export class Exchange {
   readonly #observeMode: ObserveMode | undefined;
   readonly #holdings: PeerHoldings;
   readonly #session: (peer: string, isUp: boolean) => void;
+  readonly #served: ServedHashes;
   readonly #receiving: Receiving;
   readonly #news: Announcements;
   /** What we say of ourselves in KX/1.1, and the peers that are spoken to in KX/1.0 only. */
@@ -149,12 +153,15 @@ export class Exchange {
     if (observing) this.#observeMode = new ObserveMode({ log, guard, diagnostics }, addresses);
     const holdings = new PeerHoldings({ log, guard, proven }, addresses);
     this.#holdings = holdings;
-    const receiving = { log, guard, clock, diagnostics, rules, holdings };
+    const served = new ServedHashes();
+    this.#served = served;
+    const receiving = { log, guard, clock, diagnostics, rules, holdings, served };
     this.#receiving = new Receiving(receiving, { peers, fetchPolicy });
     this.#news = new Announcements({ log, guard, rules }, { peers, observing });
     for (const name of peers) {
       const none = { bytesIn: 0, bytesOut: 0, primary: undefined, connectedSince: undefined };
-      this.#peers.set(name, { name, connections: [], ...none });
+      const unreported = { reported: 0, reportedAt: -Infinity };
+      this.#peers.set(name, { name, connections: [], ...none, ...unreported });
     }
   }
 
@@ -175,6 +182,7 @@ export class Exchange {
       const { peer, session } = connection;
       peer.bytesIn += bytes.length;
       this.#perform(connection, session.received(bytes, now), now);
+      if (now - peer.reportedAt >= EXCHANGE_LIMITS.trafficMs) this.#reportTraffic(peer, now);
       this.#receiving.store(peer.name, now);
       this.#serve(connection, now);
     });
@@ -267,6 +275,7 @@ export class Exchange {
       }
       this.#holdings.flush();
       this.#receiving.storeCursors(now);
+      for (const peer of this.#peers.values()) this.#reportTraffic(peer, now);
     });
   }
 
@@ -281,6 +290,7 @@ export class Exchange {
       version: peer.primary && versionOf(peer.primary),
       done: peer.primary?.done,
       unread: this.#unread(peer.primary),
+      unreported: peer.bytesIn + peer.bytesOut - peer.reported,
     }));
   }
 
@@ -462,6 +472,7 @@ export class Exchange {
       this.#news.end(peer.name);
       this.#receiving.disconnected(peer.name, now);
       this.#holdings.flush();
+      this.#reportTraffic(peer, now);
       if (!this.#stopping) this.#session(peer.name, false);
     } else this.#useInstead(next, undefined, now);
   }
@@ -530,6 +541,7 @@ export class Exchange {
       if (given.served !== undefined) {
         const { seq, hash, fingerprint, size: bytes } = given.served;
         connection.proof.served(seq);
+        this.#served.add(peer.name, hash);
         connection.isUseful = true;
         this.#diagnostics.report("served", { seq, hash, fingerprint, neighbour: peer.name, bytes });
       }
@@ -583,6 +595,13 @@ export class Exchange {
     peer.connections.splice(peer.connections.indexOf(connection), 1);
     this.#diagnostics.report("peer-disconnected", { neighbour: peer.name, reason });
     if (peer.primary === connection) this.#retire(peer, now);
+  }
+
+  #reportTraffic(peer: Peer, now: number): void {
+    const bytes = peer.bytesIn + peer.bytesOut - peer.reported;
+    peer.reported += bytes;
+    peer.reportedAt = now;
+    if (bytes > 0) this.#diagnostics.report("kx-traffic", { neighbour: peer.name, bytes });
   }
 
   #complain(peer: Peer, problem: string): void {

@@ -29,6 +29,7 @@ import type { FetchOutput } from "../kx/fetch-tracker.js";
 import { FetchTracker } from "../kx/fetch-tracker.js";
 import type { Announcement } from "../kx/messages.js";
 import type { UpdateRequest } from "../kx/open-requests.js";
+import { positionNear } from "../kx/positions.js";
 import { Receipts } from "../kx/receipts.js";
 import type { Greeting, ReceiveOutput, WirePosition } from "../kx/receive-state.js";
 import { ReceiveState } from "../kx/receive-state.js";
@@ -47,6 +48,7 @@ import type { PeerOrder, ReceivingStatus } from "./connection.js";
 import { type MissingLog, MissingUpdates } from "./missing-updates.js";
 import type { PeerHoldings } from "./peer-holdings.js";
 import { type Fetched, ReceiveBatch } from "./receive-batch.js";
+import type { ServedHashes } from "./served-hashes.js";
 import { type CursorLog, StoredCursors } from "./stored-cursors.js";
 
 /** An update that policy refused is not requested for a day; then the policy may have changed. */
@@ -59,13 +61,17 @@ export interface ReceivingComponents {
   readonly diagnostics: Diagnostics;
   readonly rules: Rules;
   readonly holdings: PeerHoldings;
+  readonly served: ServedHashes;
 }
 
 /** What receiving uses of the log. The caller stores the batches of `stores`. */
 export type ReceivingLog = CursorLog &
   MissingLog &
   SinceLog &
-  Pick<UpdateLog, "announcedAgain" | "cameAgain" | "has" | "packets" | "refusals" | "variants">;
+  Pick<
+    UpdateLog,
+    "announcedAgain" | "cameAgain" | "entriesOf" | "has" | "packets" | "refusals" | "variants"
+  >;
 
 export interface ReceivingSettings {
   readonly peers: readonly string[];
@@ -93,7 +99,12 @@ interface Peer {
   readonly receiveState: ReceiveState;
   readonly batch: ReceiveBatch;
   readonly receipts: Receipts;
-  known: number;
+  /**
+   * The position up to which the peer's announcements count no more as spared mails: it is raised
+   * by each announcement, and a backfill does not lower it. Undefined, so that nothing counts,
+   * before the first greeting of a peer without a cursor and after a restart of its numbering.
+   */
+  heard: number | undefined;
   /** The store that is under way. */
   store: OpenStore | undefined;
   /** Whether the cursor is to be stored as soon as no store is under way. */
@@ -110,6 +121,7 @@ export class Receiving {
   readonly #diagnostics: Diagnostics;
   readonly #rules: Rules;
   readonly #holdings: PeerHoldings;
+  readonly #served: ServedHashes;
   readonly #tracker: FetchTracker;
   readonly #missing: MissingUpdates;
   readonly #cursors: StoredCursors;
@@ -122,10 +134,11 @@ export class Receiving {
 
   /** Reads the stored cursors. Throws `Trouble`. */
   constructor(components: ReceivingComponents, { peers, fetchPolicy }: ReceivingSettings) {
-    const { log, guard, clock, diagnostics, rules, holdings } = components;
+    const { log, guard, clock, diagnostics, rules, holdings, served } = components;
     this.#log = log;
     this.#rules = rules;
     this.#holdings = holdings;
+    this.#served = served;
     this.#guard = guard;
     this.#clock = clock;
     this.#diagnostics = diagnostics;
@@ -136,10 +149,12 @@ export class Receiving {
     this.#tracker = new FetchTracker(() => clock.random(), fetchPolicy);
     for (const name of peers) {
       const known = (one: Announcement) => this.#settle(one, name);
-      const receiveState = new ReceiveState(this.#cursors.read(name), known);
+      const cursor = this.#cursors.read(name);
+      const receiveState = new ReceiveState(cursor, known);
       const [batch, receipts] = [new ReceiveBatch(), new Receipts()];
-      const none = { known: 0, store: undefined, isCursorDue: false, isOrderOpen: false };
-      this.#peers.set(name, { name, receiveState, batch, receipts, ...none });
+      const none = { store: undefined, isCursorDue: false, isOrderOpen: false };
+      const heard = cursor?.number;
+      this.#peers.set(name, { name, receiveState, batch, receipts, heard, ...none });
     }
   }
 
@@ -150,6 +165,7 @@ export class Receiving {
 
   /** The greeting of a peer that was not connected is done. */
   established(peer: string, { newest, log }: Greeting, now: number): void {
+    this.#peer(peer).heard ??= newest?.number ?? 0;
     this.#follow(peer, (receiveState) => receiveState.established(newest, now, log), now);
   }
 
@@ -488,7 +504,7 @@ export class Receiving {
   }
 
   status(peer: string): ReceivingStatus {
-    const { receiveState, known } = this.#peer(peer);
+    const { receiveState } = this.#peer(peer);
     const held = this.#tracker.heldAt(peer);
     const offset = this.#clock.now() - this.#clock.monotonic();
     return {
@@ -496,7 +512,6 @@ export class Receiving {
       newest: receiveState.newest,
       missing: receiveState.missing,
       inFlight: this.#tracker.inFlightAt(peer),
-      known,
       held: held && { why: held.why, until: held.until + offset },
     };
   }
@@ -528,6 +543,8 @@ export class Receiving {
         }
         case "reset":
           this.#diagnostics.report("peer-reset", { neighbour: name, reason: output.reason });
+          // Until its next greeting it lists again what it announced before.
+          this.#peer(name).heard = undefined;
           this.#reset(this.#peer(name));
           this.#take(this.#tracker.disconnected(name, now), now);
           this.#since.forget(name);
@@ -588,6 +605,7 @@ export class Receiving {
 
   /** True if an update needs no fetching: it is known or declined. Counts and reports it. */
   #settle({ number, hash, fingerprint }: Announcement, name: string): boolean {
+    const isFirst = this.#isFirst(this.#peer(name), number);
     const isHeld = this.#guard.run(
       () => this.#log.has(hash) || this.#log.variants.entriesOf(hash) !== undefined,
     );
@@ -595,8 +613,8 @@ export class Receiving {
     const isKnown = isHeld || this.#guard.run(isRefused);
     const { receipts } = this.#peer(name);
     if (isKnown && !isHeld) receipts.without(number);
-    if (isKnown) this.#peer(name).known += 1;
     if (isKnown) {
+      if (isFirst && !this.#served.take(name, hash)) this.#spared(name, hash);
       this.#holdings.announced(name, hash);
       this.#guard.run(() => this.#log.announcedAgain(hash, name, this.#clock.now()));
     }
@@ -608,6 +626,21 @@ export class Receiving {
     receipts.without(number);
     this.#diagnostics.report("update-declined", { neighbour: name, hash, fingerprint, reason });
     return true;
+  }
+
+  /** Whether the number was not announced before; notes that it is now. */
+  #isFirst(peer: Peer, number: number): boolean {
+    const { heard } = peer;
+    const position = heard === undefined ? number : positionNear(heard, number);
+    if (heard !== undefined && position > heard) peer.heard = position;
+    return heard !== undefined && position > heard;
+  }
+
+  /** An announcement of a known update: as mail, the update would have come again. */
+  #spared(neighbour: string, hash: UpdateHash): void {
+    const entries = this.#guard.run(() => this.#log.entriesOf(hash)) ?? [];
+    const bytes = entries.reduce((sum, { size }) => sum + size, 0);
+    this.#diagnostics.report("announced-known", { neighbour, hash, bytes });
   }
 
   #peer(name: string): Peer {

@@ -252,7 +252,7 @@ export class KxDoor {
   /**
    * Dials a peer without waiting for the schedule, which starts again. An attempt that is under way
    * and a connection without a session are given up: they may hang until a time-out. Undefined if
-   * it is not a KX peer, false if it is not dialled: it is connected or paused, or it has to dial us.
+   * it is not a KX peer, false if it is not dialled: it is connected or paused, or has to dial us.
    */
   dialNow(name: string): boolean | undefined {
     const peer = this.#peers.find((one) => one.name === name);

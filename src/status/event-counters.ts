@@ -1,13 +1,13 @@
 /**
- * Counts events, since the start of the process and by the hour: one counter per event,
- * neighbour and reason, with the bytes. A report about several updates
- * has their count in `numbers`. It keeps the latest reports for the page
- * and for the journey of an update. Events are the only source, so log lines and counters agree.
- * Everything here is bounded and in memory only; persistent data is in the update log.
+ * Counts events in all and by the hour: one counter per event, neighbour and reason, with the
+ * bytes. A report about several updates has their count in `numbers`. It keeps the latest reports
+ * for the page and for the journey of an update. Events are the only source, so log lines and
+ * counters agree. Everything here is bounded; `counter-journal.ts` stores the counters.
  */
 import type { Clock } from "../clock.js";
 import type { Diagnostics, EventName, EventSink, Fields, FieldsOf } from "../diagnostics.js";
-import { kindOf } from "../diagnostics.js";
+import { EVENTS, kindOf } from "../diagnostics.js";
+import type { CounterState } from "../log/counter-rows.js";
 import type { Run } from "./event-runs.js";
 import { EventRuns } from "./event-runs.js";
 import type { Amount } from "./hours.js";
@@ -22,6 +22,8 @@ export const COUNTER_LIMITS = {
   counters: 10_000,
 } as const;
 
+const WEEK_HOURS = 7 * 24;
+
 export interface Count {
   readonly event: EventName;
   readonly neighbour: string | undefined;
@@ -29,7 +31,8 @@ export interface Count {
   readonly via: string | undefined;
   readonly count: number;
   readonly bytes: number;
-  /** Milliseconds since 1970. */
+  /** When it counted first and last, milliseconds since 1970. */
+  readonly since: number;
   readonly lastAt: number;
 }
 
@@ -47,8 +50,11 @@ interface Counter {
   readonly via: string | undefined;
   count: number;
   bytes: number;
+  since: number;
   lastAt: number;
   readonly hours: Hours;
+  /** Whether it counted since it was stored. */
+  isChanged: boolean;
 }
 
 export interface EventCountersComponents {
@@ -83,7 +89,9 @@ export class EventCounters implements Diagnostics {
       };
       counter.count += amount.count;
       counter.bytes += amount.bytes;
+      if (counter.since === 0) counter.since = at;
       counter.lastAt = at;
+      counter.isChanged = true;
       counter.hours.add(at, amount);
     }
     this.#lastId += 1;
@@ -95,8 +103,8 @@ export class EventCounters implements Diagnostics {
   }
 
   /**
-   * Books what happened at `at`, before this process: it shows by the hour and as the last time,
-   * and in no total, because totals count from the start.
+   * Books what happened at `at`, before this process and before counters were stored: it shows by
+   * the hour and as the last time, and in no total.
    */
   recall(event: EventName, fields: Fields, at: number): void {
     const counter = this.#counter(event, fields);
@@ -105,11 +113,57 @@ export class EventCounters implements Diagnostics {
     if (counter !== undefined) counter.lastAt = Math.max(counter.lastAt, at);
   }
 
-  /** Every counter that counted since the start. */
+  /** Takes over stored counters. An event of another release that is not known is left out. */
+  restore(stored: readonly CounterState[]): void {
+    for (const { row, hours } of stored) {
+      const { event, count, bytes, since, lastAt } = row;
+      if (!isEvent(event)) continue;
+      const given = [row.neighbour, row.reason, row.via].map((one) => one || undefined);
+      const [neighbour, reason, via] = given;
+      const counter = this.#counter(event, { neighbour, reason, via });
+      if (counter === undefined) return;
+      counter.count += count;
+      counter.bytes += bytes;
+      counter.since = since;
+      counter.lastAt = Math.max(counter.lastAt, lastAt);
+      for (const hour of hours) counter.hours.restore(hour);
+    }
+  }
+
+  /** The counters that counted since `saved`, each with the hours that changed. */
+  changes(): CounterState[] {
+    return [...this.#counters.values()]
+      .filter(({ isChanged }) => isChanged)
+      .map(({ event, neighbour = "", reason = "", via = "", hours, ...rest }) => {
+        const { count, bytes, since, lastAt } = rest;
+        const row = { event, neighbour, reason, via, count, bytes, since, lastAt };
+        return { row, hours: hours.changes() };
+      });
+  }
+
+  /** What `changes` returned is stored. */
+  saved(): void {
+    for (const counter of this.#counters.values()) {
+      counter.isChanged = false;
+      counter.hours.saved();
+    }
+  }
+
+  /** Every counter, with its count of the last seven days. */
+  weekly(): (Count & { readonly count7d: number })[] {
+    const now = this.#clock.now();
+    return [...this.#counters.values()]
+      .filter(({ count }) => count > 0)
+      .map(({ hours, isChanged: _, ...count }) => {
+        return { ...count, count7d: sum(hours.series(now, WEEK_HOURS)).count };
+      });
+  }
+
+  /** Every counter that ever counted. */
   counts(): Count[] {
     return [...this.#counters.values()]
       .filter(({ count }) => count > 0)
-      .map(({ hours: _, ...count }) => count);
+      .map(({ hours: _, isChanged: __, ...count }) => count);
   }
 
   /** How often an event was reported, over all neighbours and reasons. */
@@ -117,16 +171,16 @@ export class EventCounters implements Diagnostics {
     return sum([...this.#matching({ events: [event] })]);
   }
 
-  /** Since the start. */
+  /** In all, over restarts. */
   sum(which: Which): Amount {
     return sum([...this.#matching(which)]);
   }
 
-  /** By the hour, oldest first, this hour last. */
-  series(which: Which): Amount[] {
+  /** By the hour, oldest first, this hour last; at most `KEPT_HOURS`. */
+  series(which: Which, length = HOURS): Amount[] {
     const now = this.#clock.now();
-    const all = [...this.#matching(which)].map(({ hours }) => hours.series(now));
-    return Array.from({ length: HOURS }, (_, index) =>
+    const all = [...this.#matching(which)].map(({ hours }) => hours.series(now, length));
+    return Array.from({ length }, (_, index) =>
       sum(all.map((series) => series[index] ?? { count: 0, bytes: 0 })),
     );
   }
@@ -179,7 +233,8 @@ export class EventCounters implements Diagnostics {
     const known = this.#counters.get(key);
     if (known !== undefined || this.#counters.size >= COUNTER_LIMITS.counters) return known;
     const hours = new Hours();
-    const counter = { event, neighbour, reason, via, count: 0, bytes: 0, lastAt: 0, hours };
+    const none = { count: 0, bytes: 0, since: 0, lastAt: 0, isChanged: false };
+    const counter = { event, neighbour, reason, via, ...none, hours };
     this.#counters.set(key, counter);
     return counter;
   }
@@ -193,6 +248,10 @@ function sum(amounts: readonly Amount[]): Amount {
     bytes += one.bytes;
   }
   return { count, bytes };
+}
+
+function isEvent(name: string): name is EventName {
+  return Object.hasOwn(EVENTS, name);
 }
 
 function text(value: Fields[string]): string | undefined {

@@ -1,19 +1,17 @@
 /**
- * The updates of 24 hours by hour and path, and the mail that KX saved. The saving is an
- * estimate: each announcement of a known update
- * counts as a mail of the average size with its own header.
+ * The updates of 24 hours by hour and path, and the mail that KX saved. The saving is an estimate:
+ * each announcement of a known update counts as a mail with that update and a header.
  */
 import type { Neighbour } from "../config/config.js";
 import { goesByKx, staysOnMail } from "../config/paths.js";
 import { eventsWith, type Outcome } from "../diagnostics.js";
 import type { PeerStatus } from "../peering/connection.js";
 import type { EventCounters, Which } from "./event-counters.js";
+import type { Amount } from "./hours.js";
 import { counted, type NeighbourView } from "./neighbour-view.js";
 
 /** Bytes of a mail besides its armor: header and envelope. */
 const MAIL_HEAD_BYTES = 800;
-/** Assumed size of an update in mail before the first one. */
-const USUAL_UPDATE_BYTES = 2000;
 
 const ACCEPTED = eventsWith({ direction: "in", outcome: "accepted" });
 const out = (outcome: Outcome) => eventsWith({ direction: "out", outcome });
@@ -52,29 +50,38 @@ export function flowOf(counters: EventCounters) {
   return { day, hours };
 }
 
-/** What was not sent twice since the start, and about how many bytes of mail were saved. */
+/**
+ * What was not sent twice, since counters are kept (`since`), and about how many bytes of mail were
+ * saved. Each update counts once for each neighbour: events report what was spared when it is
+ * spared for the first time.
+ */
 export function savedOf(counters: EventCounters, peers: readonly PeerStatus[]) {
-  const accepted = counters.sum({ events: ACCEPTED });
-  const update = accepted.count === 0 ? USUAL_UPDATE_BYTES : accepted.bytes / accepted.count;
-  const mail = update + MAIL_HEAD_BYTES;
-  const known = peers.reduce((sum, peer) => sum + peer.known, 0);
-  const kxBytes = peers.reduce((sum, peer) => sum + peer.bytesIn + peer.bytesOut, 0);
-  const carried = counters.sum(FLOWS.inKx).count + counters.sum(FLOWS.outKx).count;
-  const suppressed = counters.sum(FLOWS.suppressed).count;
+  const known = counters.sum({ events: ["announced-known"] });
+  const suppressed = counters.sum(FLOWS.suppressed);
+  const carried = [counters.sum(FLOWS.inKx), counters.sum(FLOWS.outKx)];
+  const unreported = peers.reduce((sum, peer) => sum + peer.unreported, 0);
+  const kxBytes = counters.sum({ events: ["kx-traffic"] }).bytes + unreported;
+  const asMail = [known, suppressed, ...carried]
+    .map(asMailBytes)
+    .reduce((sum, one) => sum + one, 0);
   return {
     /** Mails that were not sent because the site had the update. */
-    suppressedMails: suppressed,
+    suppressedMails: suppressed.count,
     /** Duplicates that were received by mail and not forwarded. */
     duplicateMails: counters.sum({ ...FLOWS.duplicates, via: "mail" }).count,
     /** Packets of whole keys that were known already. */
     trimmedBytes: counters.sum({ events: ["trimmed"] }).bytes,
-    /** Announcements of known updates, each of which would have been a mail. */
-    knownAnnouncements: known,
+    /** First announcements of known updates, each of which would have been a mail. */
+    knownAnnouncements: known.count,
     kxBytes,
     /** Size of those mails and of the updates sent by KX if they had been mails. */
-    asMailBytes: Math.round((suppressed + known + carried) * mail),
-    savedBytes: Math.max(0, Math.round((suppressed + known + carried) * mail - kxBytes)),
+    asMailBytes: asMail,
+    savedBytes: Math.max(0, asMail - kxBytes),
   };
+}
+
+function asMailBytes({ count, bytes }: Amount): number {
+  return bytes + count * MAIL_HEAD_BYTES;
 }
 
 /** Share of KX in the updates of 24 h, of one neighbour or all; undefined without updates. */

@@ -7,6 +7,7 @@
 import { readFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import { describe, expect, it } from "vitest";
+import { prefersOpenMetrics } from "../../src/admin/metrics.js";
 import type { EventSink } from "../../src/diagnostics.js";
 import { preparedDoor, preparedSources } from "./prepared.js";
 
@@ -66,6 +67,43 @@ describe("the metrics", () => {
     expect(value(text, 'kxgw_delivery_duration_seconds_bucket{le="0.25"}')).toBe(0);
     expect(value(text, 'kxgw_delivery_duration_seconds_bucket{le="1"}')).toBe(1);
     expect(value(text, "kxgw_delivery_duration_seconds_sum")).toBe(0.7);
+  });
+
+  it("come as OpenMetrics to who prefers it, and unchanged to the next one", async () => {
+    const { base, text, type } = await scrape();
+    // What Prometheus 2.42 sends.
+    const accept =
+      "application/openmetrics-text;version=1.0.0,application/openmetrics-text;version=0.0.1;" +
+      "q=0.75,text/plain;version=0.0.4;q=0.5,*/*;q=0.1";
+    const answer = await fetch(`${base}/metrics`, { headers: { accept } });
+    expect(answer.headers.get("content-type")).toBe(
+      "application/openmetrics-text; version=1.0.0; charset=utf-8",
+    );
+    const open = await answer.text();
+    expect(open).toContain("# TYPE kxgw_updates_received counter\n");
+    expect(open).toContain('kxgw_updates_received_total{peer="');
+    // A gauge may have any name.
+    expect(open).toContain("# TYPE nodejs_active_handles_total gauge\n");
+    expect(open.endsWith("\n# EOF\n")).toBe(true);
+    expect(open).not.toContain("\n\n");
+    const again = await fetch(`${base}/metrics`);
+    expect(again.headers.get("content-type")).toBe(type);
+    const names = (of: string) => of.match(/^# .*/gm);
+    expect(names(await again.text())).toEqual(names(text));
+  });
+
+  it.each([
+    ["application/openmetrics-text", true],
+    ['application/openmetrics-text; version="1.0.0"; charset=utf-8', true],
+    ["text/plain;version=0.0.4;q=0.3, Application/OpenMetrics-Text;version=1.0.0;q=0.5", true],
+    ["application/openmetrics-text;version=1.0.0;q=0.2, text/plain", false],
+    ["application/openmetrics-text;version=1.0.0;q=0", false],
+    ["application/openmetrics-text;version=2.0.0, */*;q=0.1", false],
+    ["application/openmetrics-text;version=0.0.1", false],
+    ["*/*", false],
+    [undefined, false],
+  ])("Accept: %s", (accept, isOpen) => {
+    expect(prefersOpenMetrics(accept)).toBe(isOpen);
   });
 
   it("hold no fingerprint, hash or address", async () => {

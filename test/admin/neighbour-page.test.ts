@@ -18,9 +18,10 @@ async function get(base: string, path: string) {
 test("those with trouble stand first, then by name", async () => {
   const sorted = byTrouble(status(twenty()).neighbours);
   const states = sorted.map(({ state, site }) => (site?.refusesAll ? "refuses" : state));
-  expect([...new Set(states)]).toEqual(["down", "refuses", "behind", "paused", "good"]);
+  expect([...new Set(states)]).toEqual(["down", "refuses", "behind", "paused", "pending", "good"]);
   const good = sorted.filter(({ state }) => state === "good").map(({ name }) => name);
   expect(good.slice(0, 4)).toEqual(["[local]", "keyserver-1", "keyserver-2", "keyserver-5"]);
+  expect(sorted.find(({ state }) => state === "pending")?.name).toBe("keyserver-20");
   const { html } = await get(await preparedDoor(twenty()), "/");
   const links = [...html.matchAll(/<th scope="row"><a href="\/neighbour\/([^"]+)"/g)];
   expect(links.map(([, name = ""]) => decodeURIComponent(name))).toEqual(
@@ -43,7 +44,7 @@ test("path, queue with answers, events and what to do", async () => {
   );
   expect(text).toMatch(/#1 refused : 554 5\.6\.0 This key/);
   expect(text).toMatch(/20 more: kxgw queue ls oldpks/);
-  expect(html.match(/class="(info|warn|error)"/g)).toHaveLength(50);
+  expect(html.match(/<li class="(info|warn|error)"/g)).toHaveLength(50);
   expect(text).toMatch(/warn: delivery failed temporarily; it is retried 550 5\.7\.1/);
   expect(text).not.toContain("zurich");
 });

@@ -58,7 +58,7 @@ const PEER = {
   newest: 900,
   missing: 0,
   inFlight: 0,
-  known: 0,
+  unreported: 0,
   bytesIn: 0,
   held: undefined,
 };
@@ -97,12 +97,12 @@ export function preparedSources(publicStatus = false, busy = true) {
     {
       ...PEER,
       ...{ name: "zurich", connected: true, connectedSince: NOW - 31 * HOUR_MS },
-      ...{ known: 3100, bytesIn: 1_830_000, bytesOut: 640_000 },
+      ...{ bytesIn: 1_830_000, bytesOut: 640_000, unreported: 2_470_000 },
     },
     {
       ...PEER,
       ...{ name: "tokyo", connected: true, connectedSince: NOW - 2 * HOUR_MS, missing: 3 },
-      ...{ known: 1240, bytesIn: 410_000, bytesOut: 380_000 },
+      ...{ bytesIn: 410_000, bytesOut: 380_000, unreported: 790_000 },
     },
   ];
   const sources: Sources = {
@@ -149,6 +149,8 @@ function day(log: UpdateLog, counters: EventSink, time: { now: number }): void {
       if (n % 4 === 0)
         counters.report("duplicate", { ...fields, neighbour: "archive", via: "mail" });
     }
+    const heard = { neighbour: "zurich", hash: "00", bytes: 32 * 1800, numbers: 32 };
+    counters.report("announced-known", heard);
     if (quarter === 40) counters.report("peer-disconnected", { neighbour: "tokyo" });
     if (quarter === 41) counters.report("peer-connected", { neighbour: "tokyo" });
     if (quarter === 94) {

@@ -17,6 +17,16 @@ const LONG_ERROR =
   "Recipient address rejected: Access denied (in reply to RCPT TO command); see " +
   "https://postmaster.example.net/policy/9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c";
 
+/** All that left is proven by those who have it. */
+function prove({ log, proofs }: Pick<Sources, "log" | "proofs">, names: readonly string[]): void {
+  for (const { hash } of log.range(1 as Seq, log.newest() as Seq, 1000)) {
+    for (const name of names) {
+      const what = name === "[local]" ? ("taken" as const) : ("announced" as const);
+      proofs.shown(name, hash, what, NOW - 40_000);
+    }
+  }
+}
+
 /** Everybody has everything, and [local] too. */
 export function healthy(): Sources {
   const { sources, lanes, peers, log, counters } = preparedSources();
@@ -29,6 +39,7 @@ export function healthy(): Sources {
     { ...template, ...well, name: "[local]", lastSuccessAt: NOW - 35_000 },
   ];
   sink.report("sent", { neighbour: "[local]", seq: log.newest(), bytes: 2600, tookMs: 12 });
+  prove(sources, ["onak-home", "oldpks", "zurich", "tokyo", "[local]"]);
   return {
     ...sources,
     lanes: () => all,
@@ -113,6 +124,7 @@ export function twenty(): Sources {
   const linked: PeerStatus[] = names.flatMap((name, n) =>
     isKx(n) ? [{ ...peer, name, connected: n !== 16 && n !== 5, missing: n === 9 ? 1200 : 0 }] : [],
   );
+  prove(sources, [...names.filter((_, n) => n !== 19), "[local]"]);
   log.lanes.open("gone", { address: "pgp-public-keys@gone.example.net" });
   const config = { ...sources.config, neighbours };
   return { ...sources, config, lanes: () => all, peers: () => linked };

@@ -1,5 +1,6 @@
 /**
- * The page on a telephone and on a desk, in both colour schemes, of gateways in many states: all that it has to show is there, nothing is wider than the screen, no text is cut at any width.
+ * The page on a telephone and on a desk, in both colour schemes, of gateways in many states: all
+ * that it has to show is there, nothing is wider than the screen, no text is cut at any width.
  * `KXGW_SCREENS=DIR` keeps the pictures there: docs/status.png is `full-desk-light.png`.
  * Needs: chromium.
  */

@@ -4,7 +4,7 @@
  * were measured side by side, bytes, or counts.
  */
 import type { Material } from "./material.js";
-import type { Roofline } from "./roofline.js";
+import type { Side } from "./sides.js";
 
 export interface Context {
   /** Small sizes and one run, so that it is seen to work; the figures mean nothing then. */
@@ -17,8 +17,8 @@ export interface Context {
   /** Where the compiled gateway and programs are: the directory that holds src and test. */
   readonly build: string;
   readonly say: (text: string) => void;
-  /** CPU of the primitives, measured now: beside what it is held against. */
-  roofline(): Roofline;
+  /** The checkouts that are measured; this one is the last. */
+  readonly sides: readonly Side[];
 }
 
 /** One measured quantity: a value a run, in `unit`. */
@@ -56,6 +56,21 @@ export function median(values: readonly number[]): number {
 export function quantile(values: readonly number[], share: number): number {
   const sorted = [...values].sort((a, b) => a - b);
   return sorted[Math.floor((sorted.length - 1) * share)] ?? 0;
+}
+
+/** Each value over the one of the same turn; in percent with a factor of 100. */
+export function ratios(
+  above: readonly number[],
+  below: readonly number[],
+  factor = 1,
+): readonly number[] {
+  return above.map((value, turn) => (factor * value) / (below[turn] ?? Number.NaN));
+}
+
+/** The same, begun one further in each turn, so that nothing always goes first. */
+export function rotated<T>(values: readonly T[], turn: number): T[] {
+  const from = turn % Math.max(1, values.length);
+  return [...values.slice(from), ...values.slice(0, from)];
 }
 
 /** Three significant digits, and no more digits than a reader wants. */

@@ -6,9 +6,10 @@
 import { mkdtempSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { GatewayProcess } from "../../src/demo/process.js";
-import { UpdateLog } from "../../src/log/update-log.js";
 import type { Update } from "../../src/update.js";
 import type { Context } from "./bench.js";
+import { counting } from "./fsyncs.js";
+import { fill, type Side } from "./sides.js";
 
 export const SITE = "pgp-public-keys@kx.example.org";
 export const OLD = "pgp-public-keys@old.example.net";
@@ -20,21 +21,25 @@ export interface Wanted {
   /** What the log holds when it starts. */
   readonly updates?: readonly Update[];
   readonly site?: string;
+  /** Where each of its fsyncs is noted; its process is then the tracer's. */
+  readonly fsyncs?: string;
 }
 
 export class Gateways {
   readonly #context: Context;
   readonly #running: GatewayProcess[] = [];
+  readonly #logs = new Map<GatewayProcess, string>();
 
   constructor(context: Context) {
     this.#context = context;
   }
 
   /** Writes config and log and waits until it listens. */
-  async start({ name, lines, updates = [], site = SITE }: Wanted): Promise<GatewayProcess> {
+  async start(side: Side, wanted: Wanted): Promise<GatewayProcess> {
+    const { name, lines, updates = [], site = SITE, fsyncs } = wanted;
     const directory = mkdtempSync(join(this.#context.directory, `${name}-`));
     const log = join(directory, "updates.db");
-    if (updates.length > 0) fill(log, updates);
+    if (updates.length > 0) await fill(side, log, updates);
     const config = join(directory, "kxgw.toml");
     const head = [
       `[site]\naddress = "${site}"`,
@@ -43,40 +48,35 @@ export class Gateways {
       '[admin]\nlisten = "127.0.0.1:0"',
     ];
     writeFileSync(config, `${[...head, ...lines].join("\n")}\n`);
-    return await this.#spawn(config);
+    const gateway = await this.#spawn(side, config, fsyncs === undefined ? [] : counting(fsyncs));
+    this.#logs.set(gateway, log);
+    return gateway;
   }
 
-  async #spawn(config: string): Promise<GatewayProcess> {
-    const gateway = GatewayProcess.spawn(config, join(this.#context.build, "src/main.js"));
+  /** The file of its log. */
+  logOf(gateway: GatewayProcess): string {
+    return this.#logs.get(gateway) ?? "";
+  }
+
+  async #spawn(side: Side, config: string, under: readonly string[]): Promise<GatewayProcess> {
+    const gateway = GatewayProcess.spawn(config, join(side.modules, "main.js"), under);
     this.#running.push(gateway);
     await gateway.event("ready");
     return gateway;
   }
 
   /** Starts one, alone, on a log that is there. */
-  async startOn(log: string): Promise<GatewayProcess> {
+  async startOn(side: Side, log: string): Promise<GatewayProcess> {
     const config = `${log}.toml`;
     const head = `[site]\naddress = "${SITE}"\n[log]\npath = "${log}"\n`;
     writeFileSync(config, `${head}[smtp]\nlisten = ["127.0.0.1:0"]\n`);
-    return await this.#spawn(config);
+    return await this.#spawn(side, config, []);
   }
 
   /** Ends all that are still running. */
   async end(): Promise<void> {
     await Promise.all(this.#running.splice(0).map((gateway) => gateway.end()));
   }
-}
-
-/** A log with these updates, as if they had come by mail just now. */
-export function fill(file: string, updates: readonly Update[]): void {
-  const log = UpdateLog.open(file);
-  const origin = { neighbour: undefined, transport: "mail" } as const;
-  const receivedAt = Date.now();
-  for (let from = 0; from < updates.length; from += 1000) {
-    const batch = updates.slice(from, from + 1000);
-    log.append(batch.map((update) => ({ update, origin, trail: [], receivedAt })));
-  }
-  log.close();
 }
 
 /** A value of a gateway's /metrics. */

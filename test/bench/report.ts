@@ -5,7 +5,7 @@
  */
 import { execFileSync } from "node:child_process";
 import { readFileSync, writeFileSync } from "node:fs";
-import { cpus, release, totalmem } from "node:os";
+import { cpus, loadavg, release, totalmem } from "node:os";
 import { join } from "node:path";
 import Database from "better-sqlite3";
 import { projectRoot } from "../torture/material.js";
@@ -69,7 +69,7 @@ function spread({ values }: Figure): string {
   return `${middle} (${short(Math.min(...values))} to ${short(Math.max(...values))})`;
 }
 
-/** The machine, the versions and the commit that figures were taken with. */
+/** The machine, the versions and the commit that figures were taken with, and its load now. */
 export function machine(): string {
   const db = new Database(":memory:");
   const sqlite = db.prepare("SELECT sqlite_version()").pluck().get();
@@ -83,6 +83,7 @@ export function machine(): string {
     `Node ${process.versions.node}`,
     `SQLite ${sqlite}`,
     `commit ${commit.toString().trim()}`,
+    `load ${short(loadavg()[0] ?? 0)}`,
   ];
   return parts.join(", ");
 }

@@ -15,6 +15,7 @@ import { RelayDelivery } from "../../src/delivery/delivery-method.js";
 import { Lane } from "../../src/delivery/lane.js";
 import { LaneDriver } from "../../src/delivery/lane-driver.js";
 import { SmtpRelay } from "../../src/delivery/relay.js";
+import { SharedCommit } from "../../src/delivery/shared-commit.js";
 import { UpdateLog } from "../../src/log/update-log.js";
 import { Recorder } from "../ingress/door.js";
 import { rsaUpdate } from "./keys.js";
@@ -35,6 +36,7 @@ async function race(others: readonly string[]): Promise<number> {
   const fine = await Promise.all(Array.from({ length: FINE }, () => slowRelay(FINE_MS)));
   const urls = [...fine.map(({ url }) => url), ...others];
   expect(urls).toHaveLength(SITES);
+  const commits = new SharedCommit(log.lanes);
   const lanes = urls.map((url, n) => {
     const envelope = {
       to: `pgp@site${n}.example`,
@@ -51,7 +53,7 @@ async function race(others: readonly string[]): Promise<number> {
       observing: false,
     };
     const parts = { log, method, clock: systemClock, diagnostics };
-    const lane = new LaneDriver(new Lane(parts, settings));
+    const lane = new LaneDriver(new Lane(parts, settings), commits);
     log.onAppend(() => lane.wake());
     lane.start();
     return { lane, transport };

@@ -10,6 +10,7 @@ import { RelayDelivery } from "../../src/delivery/delivery-method.js";
 import { Lane, type LaneSettings } from "../../src/delivery/lane.js";
 import { LaneDriver } from "../../src/delivery/lane-driver.js";
 import { SmtpRelay, TRANSPORT_LIMITS } from "../../src/delivery/relay.js";
+import { SharedCommit } from "../../src/delivery/shared-commit.js";
 import { UpdateLog } from "../../src/log/update-log.js";
 import { verpSender } from "../../src/mail/verp.js";
 import type { Schedule } from "../../src/schedule.js";
@@ -90,7 +91,8 @@ export async function world(path = directory(), retry: Schedule = [60, 60]): Pro
         bounce === undefined ? contact : verpSender(bounce, "old", first, last, log.bounces.secret);
       const method = new RelayDelivery(envelope, sender, transport);
       const ours = { name: "old", address: ADDRESS, retry, observing: false, ...others };
-      const lane = new LaneDriver(new Lane({ log, method, clock, diagnostics }, ours));
+      const machine = new Lane({ log, method, clock, diagnostics }, ours);
+      const lane = new LaneDriver(machine, new SharedCommit(log.lanes));
       const unsubscribe = log.onAppend(() => lane.wake());
       onTestFinished(async () => {
         unsubscribe();

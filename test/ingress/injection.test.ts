@@ -18,6 +18,7 @@ const LINE = new RegExp(
     "Subject: incremental",
     "X-KeyServer-Sent: [!-~]+",
     "Precedence: list",
+    "Auto-Submitted: auto-generated",
     "Date: [ -~]+",
     "Message-ID: <[!-~]+>",
     "MIME-Version: 1\\.0",

@@ -94,6 +94,7 @@ const HEAD_LINES = [
   /^From: PGP Key Server Administrator <[!-;=?-~]+@[!-;=?-~]+>$/,
   /^Subject: incremental$/,
   /^Precedence: list$/,
+  /^Auto-Submitted: auto-generated$/,
   /^Date: Mon, 23 Nov 2026 07:08:09 \+0000$/,
   /^Message-ID: <[!-;=?-~]+@[!-;=?-~]+>$/,
   /^MIME-Version: 1\.0$/,

@@ -228,6 +228,7 @@ export class Gateway implements Host, MailHost, Diagnostics {
           });
         }),
       commitMs: () => this.#dice.int(0, 20),
+      isWriting: () => this.store.db.inTransaction,
       storeMs: () => (this.#dice.next() < 0.5 ? 0 : this.#dice.int(0, STORE_MS)),
     });
   }

@@ -3,7 +3,8 @@
  * exchanging a method of the engine (never by a switch in src) for as long as its worlds run. The
  * simulation is worth as much as it finds of them: a mutant that survives is a hole in the checks.
  */
-import { Lane, type LaneRun } from "../../src/delivery/lane.js";
+import { Lane, type LaneRun, type LaneStep } from "../../src/delivery/lane.js";
+import type { Outcome } from "../../src/delivery/relay.js";
 import { KeyIntake, type Submission } from "../../src/intake/key-intake.js";
 import { FetchTracker } from "../../src/kx/fetch-tracker.js";
 import { LogIdentity } from "../../src/kx/log-identity.js";
@@ -71,19 +72,31 @@ function expiring(change: (limits: RetentionLimits) => RetentionLimits): () => v
   });
 }
 
-/** The run of a lane whose cursor is stored with each delivery, before its outcome is known. */
-function* cursorAhead(name: string, run: LaneRun): LaneRun {
+/** A lane's run, with `step` called before each step, and another answer to each delivery. */
+function* changed(
+  run: LaneRun,
+  step: (own: LaneStep) => void,
+  answer: (outcome: Outcome | undefined) => Outcome | undefined = (outcome) => outcome,
+): LaneRun {
   for (let next = run.next(undefined); next.done !== true; ) {
-    const step = next.value;
+    let outcome: Outcome | undefined;
     try {
-      if (step.type === "deliver") saveAhead(name, step.updates.at(-1));
+      step(next.value);
+      outcome = answer(yield next.value);
     } catch (error) {
       // Trouble of the log, which the lane knows how to take.
       next = run.throw(error);
       continue;
     }
-    next = run.next(yield step);
+    next = run.next(outcome);
   }
+}
+
+/** The run of a lane whose cursor is stored with each delivery, before its outcome is known. */
+function cursorAhead(name: string, run: LaneRun): LaneRun {
+  return changed(run, (step) => {
+    if (step.type === "deliver") saveAhead(name, step.updates.at(-1));
+  });
 }
 
 function saveAhead(name: string, hash: UpdateHash | undefined): void {
@@ -103,12 +116,14 @@ function withoutRows(isLost: (row: NewException) => boolean): () => void {
 }
 
 /** The run of a lane that takes every failure for one of the site. */
-function* blaming(run: LaneRun): LaneRun {
-  for (let next = run.next(undefined); next.done !== true; ) {
-    const outcome = yield next.value;
-    const isFailure = outcome?.kind === "temporary";
-    next = run.next(isFailure ? { ...outcome, about: "neighbour" } : outcome);
-  }
+function blaming(run: LaneRun): LaneRun {
+  return changed(
+    run,
+    () => {},
+    (outcome) => {
+      return outcome?.kind === "temporary" ? { ...outcome, about: "neighbour" } : outcome;
+    },
+  );
 }
 
 export const MUTANTS: readonly Mutant[] = [
@@ -209,7 +224,7 @@ export const MUTANTS: readonly Mutant[] = [
         const before = Number(now) - (limits as RetentionLimits).retainMs;
         db.prepare("DELETE FROM bodies WHERE received_at <= ?").run(before);
         db.prepare("DELETE FROM updates WHERE received_at <= ?").run(before);
-        db.exec("UPDATE sqlite_sequence SET seq = (SELECT coalesce(max(seq), 0) FROM updates)");
+        db.exec("UPDATE totals SET last = 0, upto = (SELECT coalesce(max(seq), 0) FROM updates)");
         return expired;
       }),
   },
@@ -330,6 +345,35 @@ export const MUTANTS: readonly Mutant[] = [
       exchange(Lane, "run", (original) => (self) => {
         return cursorAhead((self as Lane).name, original(self) as LaneRun);
       }),
+  },
+  {
+    name: "lane-unstored",
+    bug: "a lane goes on before the commit that it shares: its row is stored with the next group's",
+    plant: () => {
+      const late = new WeakMap<object, (() => void)[]>();
+      const open = new WeakSet<object>();
+      return all(
+        exchange(Lanes, "together", (original) => (self, work) => {
+          return original(self, () => {
+            const rows = late.get(self) ?? [];
+            late.set(self, []);
+            for (const store of rows) store();
+            open.add(self);
+            try {
+              (work as () => void)();
+            } finally {
+              open.delete(self);
+            }
+          });
+        }),
+        exchange(Lanes, "save", (original) => (self, site, row, also) => {
+          if (!open.has(self)) return original(self, site, row, also);
+          (also as (() => void) | undefined)?.();
+          late.get(self)?.push(() => original(self, site, row));
+          return undefined;
+        }),
+      );
+    },
   },
   {
     name: "bounce-ignored",

@@ -5,8 +5,9 @@
  */
 import type { Clock } from "../../src/clock.js";
 import { provenBy, RelayDelivery } from "../../src/delivery/delivery-method.js";
-import { Lane, type LaneRun } from "../../src/delivery/lane.js";
+import { Lane, type LaneRun, type LaneStep } from "../../src/delivery/lane.js";
 import type { Outcome } from "../../src/delivery/relay.js";
+import { resumeTogether } from "../../src/delivery/shared-commit.js";
 import type { Diagnostics } from "../../src/diagnostics.js";
 import { Trouble } from "../../src/errors.js";
 import type { UpdateLog } from "../../src/log/update-log.js";
@@ -22,6 +23,7 @@ import { append } from "../peering/stores.js";
 import { type DoorWays, SimDoor } from "./door.js";
 import type { GatewaySettings } from "./gateway.js";
 import { type Acknowledged, SimIntake } from "./intake.js";
+import { Violation } from "./ledger.js";
 import { addressOf } from "./legacy.js";
 import { type Offer, SimHkp } from "./local.js";
 import { settingsFor } from "./policies.js";
@@ -33,6 +35,8 @@ const MAIL_BYTES = 128_000;
 /** The lane of the keyserver beside the gateway. */
 export const LOCAL = "local";
 const LOCAL_RETRY = [5000, 15_000, 60_000, 10 * 60_000] as const;
+/** How long an outcome waits for those of other lanes: so long that groups are common. */
+const TOGETHER_MS = 100;
 /** An outcome that a part does not wait for. */
 const LATER = new Proxy({}, { get: () => () => {} }) as never;
 
@@ -45,6 +49,8 @@ export interface ProcessWays extends Omit<DoorWays, "now" | "random" | "store"> 
   readonly local: ((offer: Offer, answered: (outcome: Outcome) => void) => void) | undefined;
   /** At most so many milliseconds until a group of mails is committed. */
   commitMs(): number;
+  /** Whether a transaction of the log is open. */
+  isWriting(): boolean;
   /** Milliseconds that a batch takes to the log, or its outcome back; drawn for each. */
   storeMs(): number;
 }
@@ -55,7 +61,18 @@ interface Driven {
   readonly run: LaneRun;
   wake: Event | undefined;
   isDelivering: boolean;
+  /** The mail that the site took last, by its place in the log. */
+  taken: Place | undefined;
 }
+
+/** An update, and how many of its parts are sent with this one. */
+interface Place {
+  readonly seq: number;
+  readonly part: number;
+}
+
+/** Lanes that go on, each after the outcome of a delivery or without one. */
+type Group = readonly { readonly lane: Driven; readonly outcome?: Outcome }[];
 
 export class Process {
   readonly log: UpdateLog;
@@ -68,6 +85,8 @@ export class Process {
   readonly #ways: ProcessWays;
   readonly #upkeep: Upkeep;
   readonly #lanes: Driven[];
+  /** Lanes that were answered and wait for others. */
+  #answered: Group = [];
   #hasGrown = false;
   #outbox: Mail | undefined;
   #offer: Offer | undefined;
@@ -154,7 +173,7 @@ export class Process {
       // A full disk, as the operator is told.
       if (!(error instanceof Trouble)) throw error;
     }
-    if (!found.isDelivering) this.#drive(found, undefined);
+    if (!found.isDelivering) this.#drive([{ lane: found }]);
   }
 
   /** Whether every lane has read all there is and nothing waits to be sent again. */
@@ -172,7 +191,7 @@ export class Process {
     this.log.onAppend(() => this.#grew());
     this.door.start();
     this.#keepUp(0);
-    for (const lane of this.#lanes) this.#drive(lane, undefined);
+    this.#drive(this.#lanes.map((lane) => ({ lane })));
   }
 
   tick(): Action[] {
@@ -184,9 +203,8 @@ export class Process {
     this.#hasGrown = true;
     this.#ways.later(0, "grew", () => {
       this.#hasGrown = false;
-      for (const lane of this.#lanes) {
-        if (lane.lane.readsOn && !lane.isDelivering) this.#drive(lane, undefined);
-      }
+      const woken = this.#lanes.filter(({ lane, isDelivering }) => lane.readsOn && !isDelivering);
+      this.#drive(woken.map((lane) => ({ lane })));
       const actions = this.exchange.grew(this.#clock.monotonic());
       this.door.grew();
       return actions;
@@ -216,20 +234,45 @@ export class Process {
     });
   }
 
-  /** What `src/delivery/lane-driver.ts` does in real time. */
-  #drive(lane: Driven, outcome: Outcome | undefined): void {
-    if (lane.wake !== undefined) lane.wake.isCancelled = true;
-    lane.wake = undefined;
-    lane.isDelivering = false;
-    let next = lane.run.next(outcome);
+  /** The outcome of a delivery: those of a moment are taken together. */
+  #answer(lane: Driven, outcome: Outcome): void {
+    this.#answered = [...this.#answered, { lane, outcome }];
+    if (this.#answered.length > 1) return;
+    this.#ways.later(TOGETHER_MS, "lanes go on", () => {
+      const group = this.#answered;
+      this.#answered = [];
+      this.#drive(group);
+    });
+  }
+
+  /** What `lane-driver.ts` and `shared-commit.ts` in `src/delivery/` do in real time. */
+  #drive(group: Group): void {
+    for (const { lane } of group) {
+      if (lane.wake !== undefined) lane.wake.isCancelled = true;
+      lane.wake = undefined;
+      lane.isDelivering = false;
+    }
     // A step of the gateway is not interrupted, so nobody else has a turn.
-    while (next.done !== true && next.value.type === "turn") next = lane.run.next(undefined);
-    if (next.done === true) throw new Error("a lane that nobody stopped has ended");
-    const step = next.value;
+    for (let rest = group; rest.length > 0; ) {
+      const resumptions = rest.map(({ lane: { run }, outcome }) => ({ run, outcome }));
+      const resumed = resumeTogether(this.log.lanes, resumptions);
+      const steps = resumed.map((next, index) => {
+        const lane = rest[index]?.lane;
+        if (next.done === true || lane === undefined) {
+          throw new Error("a lane that nobody stopped has ended");
+        }
+        return { lane, step: next.value };
+      });
+      for (const { lane, step } of steps) this.#perform(lane, step);
+      rest = steps.filter(({ step }) => step.type === "turn");
+    }
+  }
+
+  #perform(lane: Driven, step: LaneStep): void {
     if (step.type === "wait") {
       if (step.ms === Number.POSITIVE_INFINITY) return;
       const { name } = lane.lane;
-      lane.wake = this.#ways.later(step.ms, `lane ${name}`, () => this.#drive(lane, undefined));
+      lane.wake = this.#ways.later(step.ms, `lane ${name}`, () => this.#drive([{ lane }]));
     } else if (step.type === "deliver") {
       const { part, updates } = step;
       void part.deliver();
@@ -237,14 +280,38 @@ export class Process {
       this.#outbox = undefined;
       this.#offer = undefined;
       lane.isDelivering = true;
-      const answered = (answer: Outcome) => this.#drive(lane, answer);
-      if (offer !== undefined) this.#ways.local?.(offer, answered);
-      else if (mail === undefined) throw new Error("a part without a mail");
-      else this.#ways.handOver(mail, updates, (said) => answered(provenBy(part, said)));
+      if (offer !== undefined) {
+        return this.#ways.local?.(offer, (said) => this.#answer(lane, said));
+      }
+      if (mail === undefined) throw new Error("a part without a mail");
+      this.#assertStored(lane);
+      this.#ways.handOver(mail, updates, (said) => {
+        const outcome = provenBy(part, said);
+        if (outcome.kind === "delivered") lane.taken = placeOf(mail);
+        this.#answer(lane, outcome);
+      });
     }
+  }
+
+  /** A mail leaves when the last one is stored as taken: a crash repeats at most one of a lane. */
+  #assertStored({ lane, taken }: Driven): void {
+    const row = this.log.lanes.get(lane.name);
+    if (taken === undefined || row === undefined) return;
+    const isStored = row.cursor >= taken.seq || row.part >= taken.part;
+    if (isStored && !this.#ways.isWriting()) return;
+    const text = `${lane.name} goes on, and ${taken.seq} is not on disk as taken`;
+    throw new Violation("a crash repeats at most one part", text);
   }
 }
 
+/** What the Message-ID says of a mail. All of a pack is sent at once. */
+function placeOf({ raw }: Mail): Place | undefined {
+  const text = Buffer.from(raw).toString("latin1");
+  const [, seq, part] = /^Message-ID: <[0-9a-f]+\.(\d+)\.(p?\d+)@/m.exec(text) ?? [];
+  if (seq === undefined || part === undefined) return undefined;
+  return { seq: Number(seq), part: part.startsWith("p") ? Infinity : Number(part) };
+}
+
 function driven(lane: Lane): Driven {
-  return { lane, run: lane.run(), wake: undefined, isDelivering: false };
+  return { lane, run: lane.run(), wake: undefined, isDelivering: false, taken: undefined };
 }

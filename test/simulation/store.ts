@@ -36,6 +36,7 @@ export class Store {
   #db: Database.Database;
   #synced: Buffer;
   #commits = 0;
+  #ioErrors = 0;
   #order: Ordered;
   #isFull = false;
 
@@ -64,9 +65,12 @@ export class Store {
       try {
         const order = this.#takeOrder();
         const result = write(() => {
-          if (order === "io error")
-            throw new Database.SqliteError("injected", "SQLITE_IOERR_WRITE");
+          // Every other time at the commit, when the work is done.
+          const fails = order === "io error";
+          if (fails) this.#ioErrors += 1;
+          if (fails && this.#ioErrors % 2 === 1) throw ioError();
           const value = work();
+          if (fails) throw ioError();
           if (order === "crash before commit") throw new Crash(order);
           return value;
         });
@@ -135,6 +139,10 @@ export class Store {
     this.#commits += 1;
     if (this.#commits % this.#options.checkpointEvery === 0) this.#synced = this.#db.serialize();
   }
+}
+
+function ioError(): Error {
+  return new Database.SqliteError("injected", "SQLITE_IOERR_WRITE");
 }
 
 function emptyLog(): Buffer {

@@ -43,7 +43,13 @@ function stage() {
     return stored?.seq as Seq;
   };
   const nothing = { cursor: undefined, newest: undefined, missing: 0, inFlight: 0 };
-  const none = { bytesIn: 0, bytesOut: 0, known: 0, held: undefined, connectedSince: undefined };
+  const none = {
+    bytesIn: 0,
+    bytesOut: 0,
+    unreported: 0,
+    held: undefined,
+    connectedSince: undefined,
+  };
   const peer: PeerStatus = { name: "peer", connected: true, ...nothing, ...none };
   const of = (seq: Seq, connected = true, recent: readonly Report[] = []) => {
     const entry = log.entry(seq);

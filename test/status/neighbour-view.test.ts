@@ -15,7 +15,7 @@ const NOW = 1_800_000_000_000;
 const MIN = 60_000;
 const PEER = {
   ...{ name: "a", connected: true, connectedSince: NOW - 5 * MIN, held: undefined },
-  ...{ cursor: 1, newest: 1, missing: 0, inFlight: 0, known: 0, bytesIn: 0, bytesOut: 0 },
+  ...{ cursor: 1, newest: 1, missing: 0, inFlight: 0, unreported: 0, bytesIn: 0, bytesOut: 0 },
 };
 const LANE: LaneStatus = {
   ...{ name: "a", address: "keys@a.example", cursor: 9, backlog: 0, oldest: 0 },
@@ -201,7 +201,7 @@ test.each([
   const view = viewOf(subject, { counters: sources.counters, now, lane: undefined, peer });
   expect(view).toMatchObject({ state, label, words, held: why, backlog: 12 });
   const metrics = new Metrics({ ...sources, peers: () => [peer] });
-  const text = await metrics.text();
+  const text = (await metrics.scrape(undefined)).body;
   expect(text).toContain(`kxgw_fetch_held{peer="tokyo",reason="${why}"} 12`);
   expect(text).toContain('kxgw_peer_in_sync{peer="tokyo"} 0');
   metrics.close();

@@ -1,16 +1,32 @@
 /**
- * Catch-up: an empty gateway fetches everything that another has, over loopback. Both are real
- * processes; what each side spends is held against the roofline, and the fetching side must not
- * grow with what it fetches.
+ * Catch-up: an empty gateway fetches everything that another has, over loopback. Beside it a floor
+ * fetches the same from the same gateway. CPU is counted from the first `WARM_UP` updates on, so
+ * neither the start nor cold code is in it; what is fetched must not make the process grow.
  */
-
+import { join } from "node:path";
+import Database from "better-sqlite3";
 import { pause } from "../../support/until.js";
-import { atLeast, atMost, type Bench, type Context, median, type Outcome } from "../bench.js";
-import { Gateways, held } from "../gateways.js";
-import { cpuUs, residentBytes } from "../processes.js";
+import {
+  atLeast,
+  atMost,
+  type Bench,
+  type Context,
+  type Figure,
+  median,
+  type Outcome,
+  ratios,
+  rotated,
+} from "../bench.js";
+import { FloorProcess } from "../floor-process.js";
+import { storedIn } from "../floors/work.js";
+import { Gateways } from "../gateways.js";
+import { WARM_UP } from "../mailing.js";
+import { cpuUs, diskBytes, residentBytes } from "../processes.js";
+import type { Side } from "../sides.js";
 
 const MIB = 1024 * 1024;
 const PATIENCE_MS = 300_000;
+const LOOK_MS = 20;
 
 export const catchUp: Bench = {
   name: "catch-up",
@@ -18,23 +34,28 @@ export const catchUp: Bench = {
   run,
 };
 
+interface Measured {
+  readonly fetch: number[];
+  readonly bytes: number[];
+  readonly serve: number[];
+  readonly resident: number[];
+  readonly grown: number[];
+}
+
 async function run(context: Context): Promise<Outcome> {
-  const { material, quick, runs, say } = context;
-  const updates = material.updates(quick ? 3000 : 100_000);
-  const taken: Record<"limit" | "fetch" | "serve" | "rate" | "resident" | "grown", number[]> = {
-    limit: [],
-    fetch: [],
-    serve: [],
-    rate: [],
-    resident: [],
-    grown: [],
-  };
-  const gateways = new Gateways(context);
-  for (let turn = 0; turn < runs; turn++) {
-    // A limit is the least of several: cold code and a busy machine only add to it.
-    taken.limit.push(Math.min(...[1, 2, 3].map(() => context.roofline().totalUs)));
-    try {
-      const full = await gateways.start({
+  const { material, quick, runs, say, sides, directory, build } = context;
+  const updates = material.updates(quick ? 2000 : 30_000);
+  const warmUp = quick ? 500 : WARM_UP;
+  const taken = sides.map((): Measured => {
+    return { fetch: [], bytes: [], serve: [], resident: [], grown: [] };
+  });
+  const floor: number[] = [];
+  const fulls = new Gateways(context);
+  const empties = new Gateways(context);
+  try {
+    const ports: { pid: number; port: number }[] = [];
+    for (const side of sides) {
+      const full = await fulls.start(side, {
         name: "full",
         updates,
         lines: [
@@ -42,54 +63,135 @@ async function run(context: Context): Promise<Outcome> {
           '[[peer]]\nname = "empty"\nkx = "127.0.0.1:1"\nvia = "kx"',
         ],
       });
-      const empty = await gateways.start({
+      ports.push({ pid: full.pid, port: full.port("kx") });
+    }
+    const fetchOne = async (side: Side, n: number) => {
+      const [full, into] = [ports[n], taken[n]];
+      if (full === undefined || into === undefined) return;
+      const empty = await empties.start(side, {
         name: "empty",
         lines: [
           '[kx]\nlisten = ["127.0.0.1:0"]',
-          `[[peer]]\nname = "full"\nkx = "127.0.0.1:${full.port("kx")}"\ndial = true\nvia = "kx"`,
+          `[[peer]]\nname = "full"\nkx = "127.0.0.1:${full.port}"\ndial = true\nvia = "kx"`,
         ],
       });
-      const [before, at] = [cpuUs(full.pid), performance.now()];
-      let half = 0;
-      for (let count = 0; count < updates.length; count = await held(empty)) {
-        if (half === 0 && count > updates.length / 2) half = residentBytes(empty.pid);
-        if (performance.now() - at > PATIENCE_MS) throw new Error("the catch-up does not end");
-        await pause(100);
+      const watched = { pid: empty.pid, file: empties.logOf(empty), table: "updates" } as const;
+      const spent = await watch(watched, { warmUp, all: updates.length }, full.pid);
+      into.fetch.push(spent.cpu);
+      into.bytes.push(spent.bytes / 1000);
+      into.serve.push(spent.serve);
+      into.resident.push(spent.resident / MIB);
+      into.grown.push((100 * (spent.resident - spent.half)) / spent.half);
+      await empties.end();
+    };
+    const fetchFloor = async () => {
+      const full = ports.at(-1);
+      if (full === undefined) return;
+      const file = join(directory, `floor-${floor.length}.db`);
+      const args = [String(full.port), String(updates.length), file];
+      const process = FloorProcess.start(build, "fetch", args);
+      try {
+        const watched = { pid: process.pid, file, table: "log" } as const;
+        floor.push((await watch(watched, { warmUp, all: updates.length }, full.pid)).cpu);
+        await process.end();
+        const { rows } = storedIn(file);
+        if (rows !== updates.length) throw new Error(`the floor has ${rows} rows`);
+      } finally {
+        process.stop();
       }
-      const seconds = (performance.now() - at) / 1000;
-      taken.fetch.push(cpuUs(empty.pid) / updates.length);
-      taken.serve.push((cpuUs(full.pid) - before) / updates.length);
-      taken.rate.push(updates.length / seconds);
-      const end = residentBytes(empty.pid);
-      taken.resident.push(end / MIB);
-      taken.grown.push((100 * (end - half)) / half);
-      say(`${seconds.toFixed(1)} s, ${taken.fetch.at(-1)?.toFixed(0)} us to fetch one`);
-    } finally {
-      await gateways.end();
+    };
+    const all = [...sides.map((side, n) => () => fetchOne(side, n)), fetchFloor];
+    for (let turn = 0; turn < runs; turn++) {
+      for (const one of rotated(all, turn)) await one();
+      const last = [...taken.map(({ fetch }) => fetch.at(-1)), floor.at(-1)];
+      say(`${last.map((us) => us?.toFixed(1)).join(", ")} us`);
     }
+  } finally {
+    await empties.end();
+    await fulls.end();
   }
-  const share = (values: readonly number[]) => {
-    return values.map((one, turn) => (100 * (taken.limit[turn] ?? Number.NaN)) / one);
-  };
+  const figures = sides.flatMap(({ label }, n) => figuresOf(label, taken[n], floor));
+  figures.push({ name: "CPU of fetching an update, floor", unit: "us", values: floor });
+  const now = taken.at(-1);
+  const before = taken.length > 1 ? taken[0] : undefined;
+  if (now !== undefined && before !== undefined) {
+    const share = ratios(now.fetch, before.fetch);
+    figures.push({ name: "now : before, fetching", unit: "", values: share });
+  }
+  const share = median(ratios(floor, now?.fetch ?? [], 100));
   return {
-    input: `${updates.length} updates`,
-    figures: [
-      {
-        name: "CPU of fetching an update, start of the process included",
-        unit: "us",
-        values: taken.fetch,
-      },
-      { name: "CPU of serving an update", unit: "us", values: taken.serve },
-      { name: "roofline : fetching side", unit: "%", values: share(taken.fetch) },
-      { name: "roofline : serving side", unit: "%", values: share(taken.serve) },
-      { name: "resident at the end, fetching side", unit: "MiB", values: taken.resident },
-      { name: "grown in the second half", unit: "%", values: taken.grown },
-      { name: "updates a second", unit: "", values: taken.rate },
-    ],
+    input: `${updates.length} updates, the first ${warmUp} as warm-up`,
+    figures,
     goals: [
-      atLeast("fetching reaches 50 % of the roofline", median(share(taken.fetch)), 50, " %"),
-      atLeast("serving reaches 50 % of the roofline", median(share(taken.serve)), 50, " %"),
-      atMost("flat memory: at most 10 % more in the second half", median(taken.grown), 10, " %"),
+      atLeast("floor : ours, fetching, at least 33 %", share, 33, " %"),
+      atMost("memory grows by at most 10 % in the second half", median(now?.grown ?? []), 10, " %"),
     ],
   };
+}
+
+function figuresOf(label: string, taken: Measured | undefined, floor: number[]): Figure[] {
+  if (taken === undefined) return [];
+  const { fetch, bytes, serve, resident, grown } = taken;
+  return [
+    { name: `floor : ours, fetching${label}`, unit: "%", values: ratios(floor, fetch, 100) },
+    { name: `CPU of fetching an update${label}`, unit: "us", values: fetch },
+    { name: `written for an update${label}`, unit: "kB", values: bytes },
+    { name: `CPU of serving an update${label}`, unit: "us", values: serve },
+    { name: `resident at the end, fetching side${label}`, unit: "MiB", values: resident },
+    { name: `grown in the second half${label}`, unit: "%", values: grown },
+  ];
+}
+
+interface Watched {
+  readonly pid: number;
+  readonly file: string;
+  readonly table: "updates" | "log";
+}
+
+/** What each update cost after the warm-up; the rows are read from the file, beside the process. */
+async function watch(
+  { pid, file, table }: Watched,
+  { warmUp, all }: { readonly warmUp: number; readonly all: number },
+  server: number,
+) {
+  const sample = (rows: number) => {
+    return { rows, cpu: cpuUs(pid), bytes: diskBytes(pid), serve: cpuUs(server) };
+  };
+  const at = performance.now();
+  let warm: ReturnType<typeof sample> | undefined;
+  let last = sample(0);
+  let [half, resident] = [0, 0];
+  for (let rows = 0; rows < all; rows = rowsOf(file, table)) {
+    if (performance.now() - at > PATIENCE_MS) throw new Error(`only ${rows} updates were fetched`);
+    if (rows >= warmUp) {
+      last = sample(rows);
+      warm ??= last;
+    }
+    resident = residentBytes(pid);
+    if (half === 0 && rows > all / 2) half = resident;
+    await pause(LOOK_MS);
+  }
+  const count = last.rows - (warm?.rows ?? 0);
+  if (warm === undefined || count < (all - warmUp) / 2) throw new Error("too fast to be measured");
+  return {
+    cpu: (last.cpu - warm.cpu) / count,
+    bytes: (last.bytes - warm.bytes) / count,
+    serve: (last.serve - warm.serve) / count,
+    resident,
+    half,
+  };
+}
+
+function rowsOf(file: string, table: Watched["table"]): number {
+  try {
+    const db = new Database(file, { readonly: true, fileMustExist: true });
+    try {
+      return Number(db.prepare(`SELECT max(seq) FROM ${table}`).pluck().get() ?? 0);
+    } finally {
+      db.close();
+    }
+  } catch {
+    // Not made yet.
+    return 0;
+  }
 }

@@ -1,110 +1,158 @@
 /**
- * Ingest: incremental mails over 16 connections, each 250 after the commit, beside a bare
- * smtp-server that accepts and discards and a Postfix that queues and discards: the same client,
- * the same mails, the same run.
+ * Ingest: new updates as incremental mails, each answered after the commit; over 16 connections and
+ * one at a time. Beside it a floor that does the least that such a mail needs, a bare smtp-server,
+ * and a Postfix that queues and discards: the same client, the same mails, by turns.
  */
-import { spawn } from "node:child_process";
-import { once } from "node:events";
 import { join } from "node:path";
 import { Postfix } from "../../interop/postfix.js";
-import { SmtpClient } from "../../support/smtp-client.js";
-import { incremental } from "../../torture/material.js";
-import type { Outcome } from "../bench.js";
-import { atLeast, atMost, type Bench, type Context, type Goal, median } from "../bench.js";
-import { Gateways, metric, OLD, SITE } from "../gateways.js";
-import { armorOf } from "../material.js";
-import { cpuUs } from "../processes.js";
-
-const CONNECTIONS = 16;
+import {
+  atLeast,
+  atMost,
+  type Bench,
+  type Context,
+  type Figure,
+  type Goal,
+  median,
+  type Outcome,
+  ratios,
+  rotated,
+} from "../bench.js";
+import { FloorProcess } from "../floor-process.js";
+import { storedIn } from "../floors/work.js";
+import { Gateways, OLD } from "../gateways.js";
+import { CONNECTIONS, deliverAll, WARM_UP } from "../mailing.js";
+import { mailOf } from "../material.js";
+import { meter } from "../processes.js";
 
 export const ingest: Bench = {
   name: "ingest",
-  question: "How fast are mails taken durably, against a server that keeps nothing, and Postfix?",
+  question: "What does a new update by mail cost, durably, beside the least that it can cost?",
   run,
 };
 
+const SIZES = { warmUp: WARM_UP, busy: 4000, lone: 400 };
+const QUICK = { warmUp: 200, busy: 200, lone: 40 };
+
+/** A process that takes mails, and what a mail cost it in each turn. */
+interface Target {
+  readonly name: string;
+  readonly pid: number;
+  readonly port: number;
+  readonly taken: Record<"busy" | "busyBytes" | "lone" | "loneBytes" | "rate", number[]>;
+}
+
 async function run(context: Context): Promise<Outcome> {
-  const { material, quick, runs, say, directory, build } = context;
-  const count = quick ? 400 : 4000;
-  const updates = material.updates(count * (runs + 1));
-  const turns = Math.min(runs + 1, Math.max(2, Math.floor(updates.length / count)));
-  const rates: Record<"ours" | "bare" | "postfix", number[]> = { ours: [], bare: [], postfix: [] };
-  const [cpu, lag]: [number[], number[]] = [[], []];
+  const { material, quick, runs, say, directory, build, sides } = context;
+  const { warmUp, busy, lone } = quick ? QUICK : SIZES;
+  const mails = material
+    .updates(warmUp + runs * (busy + lone))
+    .map((update, n) => mailOf(update, `ingest.${n}`));
+  const turns = Math.floor((mails.length - warmUp) / (busy + lone));
+  if (turns < 1) throw new Error(`${mails.length} updates are not enough for one turn`);
+  const file = join(directory, "floor.db");
   const gateways = new Gateways(context);
-  const bare = spawn(process.execPath, [join(build, "test/bench/programs/accept-and-discard.js")]);
+  const bare = FloorProcess.start(build, "bare-smtp");
+  const floor = FloorProcess.start(build, "ingest", [file]);
   const postfix = await startPostfix(join(directory, "postfix"), say);
   try {
-    const [line] = (await once(bare.stdout, "data")) as [Buffer];
-    const gateway = await gateways.start({
-      name: "ingest",
-      lines: [`[[peer]]\nname = "old"\nmail = "${OLD}"\naccept_from = ["127.0.0.1"]`],
-    });
-    // Who goes first changes with each turn; the first turn is the warm-up.
-    for (let turn = 0; turn < turns; turn++) {
-      const mails = updates.slice(turn * count, (turn + 1) * count).map((update, n) => {
-        return incremental([armorOf(update)], `ingest.${turn}.${n}`);
-      });
-      const before = cpuUs(gateway.pid);
-      const measured = {
-        ours: await deliverAll(gateway.port("smtp"), mails),
-        bare: await deliverAll(Number(line.toString()), mails),
-        postfix: postfix === undefined ? undefined : await deliverAll(postfix.port, mails),
-      };
-      say(JSON.stringify(measured, (_, value) => (Number(value) ? Math.round(value) : value)));
-      if (turn === 0) continue;
-      cpu.push((cpuUs(gateway.pid) - before) / mails.length);
-      rates.ours.push(measured.ours);
-      rates.bare.push(measured.bare);
-      if (measured.postfix !== undefined) rates.postfix.push(measured.postfix);
-      lag.push(1000 * (await metric(gateway, "nodejs_eventloop_lag_p99_seconds")));
+    const ours: Target[] = [];
+    for (const side of sides) {
+      const lines = [`[[peer]]\nname = "old"\nmail = "${OLD}"\naccept_from = ["127.0.0.1"]`];
+      const gateway = await gateways.start(side, { name: "ingest", lines });
+      ours.push(target(`ours${side.label}`, gateway.pid, gateway.port("smtp")));
     }
+    const floors = [
+      target("floor", floor.pid, await floor.port()),
+      target("bare smtp-server", bare.pid, await bare.port()),
+    ];
+    const targets = [...ours, ...floors];
+    for (const { port } of targets) await deliverAll(port, mails.slice(0, warmUp));
+    const rates: number[] = [];
+    for (let turn = 0; turn < turns; turn++) {
+      const from = warmUp + turn * (busy + lone);
+      const many = mails.slice(from, from + busy);
+      const few = mails.slice(from + busy, from + busy + lone);
+      for (const one of rotated(targets, turn)) await measure(one, many, few);
+      if (postfix !== undefined) rates.push(await deliverAll(postfix.port, many));
+      say(targets.map(({ name, taken }) => `${name} ${taken.busy.at(-1)?.toFixed(0)}`).join(", "));
+    }
+    await floor.end();
+    const stored = storedIn(file);
+    const sent = warmUp + turns * (busy + lone);
+    if (stored.rows !== sent) throw new Error(`the floor has ${stored.rows} rows of ${sent}`);
+    const without =
+      postfix === undefined ? "; without Postfix, which needs root and its package" : "";
+    return {
+      input: `${warmUp} mails as warm-up; a turn is ${busy} mails over ${CONNECTIONS} connections and ${lone} one at a time${without}`,
+      figures: figuresOf(ours, floors, rates),
+      goals: goalsOf(ours, floors),
+    };
   } finally {
-    bare.stdin.end();
+    for (const one of [bare, floor]) one.stop();
     await gateways.end();
     await postfix?.stop();
   }
-  const ofBare = rates.ours.map((rate, n) => (100 * rate) / (rates.bare[n] ?? rate));
-  const ofPostfix = rates.postfix.map((rate, n) => (rates.ours[n] ?? 0) / rate);
-  const goals: Goal[] = [
-    atLeast("50 % of the rate of a bare smtp-server", median(ofBare), 50, " %"),
-    atMost("event loop lag p99 at most 50 ms", median(lag), 50, " ms"),
-  ];
-  if (postfix !== undefined) {
-    goals.push(atLeast("twice the rate of Postfix", median(ofPostfix), 2, " times"));
-  }
-  const without =
-    postfix === undefined ? "; without Postfix, which needs root and its package" : "";
-  return {
-    input: `${count} mails a turn over ${CONNECTIONS} connections${without}`,
-    figures: [
-      { name: "ours : bare smtp-server", unit: "%", values: ofBare },
-      { name: "ours : Postfix", unit: "times", values: ofPostfix },
-      { name: "mails a second", unit: "", values: rates.ours },
-      { name: "CPU of a mail", unit: "us", values: cpu },
-      { name: "event loop lag p99", unit: "ms", values: lag },
-    ],
-    goals,
-  };
 }
 
-/** Mails a second, all of them acknowledged. */
-async function deliverAll(port: number, mails: readonly string[]): Promise<number> {
-  const clients = await Promise.all(
-    Array.from({ length: CONNECTIONS }, () => SmtpClient.connect(port)),
-  );
-  let next = 0;
-  const began = performance.now();
-  await Promise.all(
-    clients.map(async (client) => {
-      for (let mail = mails[next++]; mail !== undefined; mail = mails[next++]) {
-        const { code, text } = await client.deliver(mail, SITE);
-        if (code !== 250) throw new Error(text);
-      }
-    }),
-  );
-  const seconds = (performance.now() - began) / 1000;
-  for (const client of clients) client.close();
-  return mails.length / seconds;
+function target(name: string, pid: number, port: number): Target {
+  const taken = { busy: [], busyBytes: [], lone: [], loneBytes: [], rate: [] };
+  return { name, pid, port, taken };
+}
+
+async function measure(one: Target, many: readonly string[], few: readonly string[]) {
+  const { pid, port, taken } = one;
+  const ofMany = meter(pid);
+  taken.rate.push(await deliverAll(port, many));
+  const busy = ofMany(many.length);
+  const ofFew = meter(pid);
+  await deliverAll(port, few, 1);
+  const lone = ofFew(few.length);
+  taken.busy.push(busy.cpu);
+  taken.busyBytes.push(busy.bytes);
+  taken.lone.push(lone.cpu);
+  taken.loneBytes.push(lone.bytes);
+}
+
+function figuresOf(ours: readonly Target[], floors: readonly Target[], postfix: number[]) {
+  const figures: Figure[] = [];
+  const add = (name: string, unit: string, values: readonly number[]) => {
+    if (values.length > 0) figures.push({ name, unit, values });
+  };
+  const kB = (values: readonly number[]) => values.map((bytes) => bytes / 1000);
+  for (const one of ours) {
+    for (const floor of floors) {
+      const share = ratios(floor.taken.busy, one.taken.busy, 100);
+      add(`${floor.name} : ${one.name}, ${CONNECTIONS} connections`, "%", share);
+    }
+  }
+  for (const { name, taken } of [...ours, ...floors]) {
+    add(`CPU of a mail over ${CONNECTIONS} connections, ${name}`, "us", taken.busy);
+    add(`CPU of a lone mail, ${name}`, "us", taken.lone);
+    if (taken.busyBytes.every((bytes) => bytes === 0)) continue;
+    add(`written for a mail over ${CONNECTIONS} connections, ${name}`, "kB", kB(taken.busyBytes));
+    add(`written for a lone mail, ${name}`, "kB", kB(taken.loneBytes));
+  }
+  const now = ours.at(-1);
+  const before = ours.length > 1 ? ours[0] : undefined;
+  if (now !== undefined && before !== undefined) {
+    add("now : before, CPU of a mail", "", ratios(now.taken.busy, before.taken.busy));
+    add("now : before, CPU of a lone mail", "", ratios(now.taken.lone, before.taken.lone));
+  }
+  if (now !== undefined) add("rate, ours : Postfix", "times", ratios(now.taken.rate, postfix));
+  return figures;
+}
+
+function goalsOf(ours: readonly Target[], [floor]: readonly Target[]): Goal[] {
+  const now = ours.at(-1);
+  if (now === undefined || floor === undefined) return [];
+  const share = median(ratios(floor.taken.busy, now.taken.busy, 100));
+  const lone = median(now.taken.loneBytes) / 1000;
+  const busy = median(now.taken.busyBytes) / 1000;
+  return [
+    atLeast("floor : ours, warm, over 16 connections, at least 50 %", share, 50, " %"),
+    atMost("at most 24 kB written for a lone new update", lone, 24, " kB"),
+    atMost("at most 11 kB over 16 connections", busy, 11, " kB"),
+  ];
 }
 
 async function startPostfix(

@@ -23,7 +23,8 @@ const PRINTABLE = /^[\x20-\x7e]*$/;
 /** Every header line that we write. */
 const OURS = new RegExp(
   `^(To: ${FAR}|From: PGP Key Server Administrator <[!-~]+>|Subject: incremental|` +
-    "X-KeyServer-Sent: [!-~]+|Precedence: list|Date: [ -~]+|Message-ID: <[!-~]+>|" +
+    "X-KeyServer-Sent: [!-~]+|Precedence: list|Auto-Submitted: auto-generated|" +
+    "Date: [ -~]+|Message-ID: <[!-~]+>|" +
     "MIME-Version: 1\\.0|Content-type: application/pgp-keys|Content-Transfer-Encoding: 7bit)$",
 );
 

@@ -1,6 +1,6 @@
 /**
- * The bare mail server of the ingest bench: smtp-server as the gateway uses it, which takes every
- * mail, keeps nothing and says 250. Prints its port and ends with its standard input.
+ * Floor of the dialogue: smtp-server as the gateway uses it, which takes every mail, keeps nothing
+ * and says 250. Left out: everything but SMTP. Prints its port and ends with its standard input.
  */
 import type { AddressInfo } from "node:net";
 import { SMTPServer } from "smtp-server";

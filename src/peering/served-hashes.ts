@@ -1,0 +1,30 @@
+/**
+ * The updates that were sent to each peer and that it has not announced back yet. A peer announces
+ * what it fetched to the one that it fetched it from as well; such an announcement spares no mail.
+ * It comes within a minute, so the newest are enough.
+ */
+import type { UpdateHash } from "../update.js";
+
+export const SERVED_LIMITS = {
+  /** Hashes of one peer, about 1 MB. */
+  hashes: 10_000,
+} as const;
+
+export class ServedHashes {
+  readonly #peers = new Map<string, Set<UpdateHash>>();
+
+  /** An update was sent to a peer. */
+  add(peer: string, hash: UpdateHash): void {
+    const known = this.#peers.get(peer) ?? new Set();
+    this.#peers.set(peer, known);
+    known.add(hash);
+    if (known.size <= SERVED_LIMITS.hashes) return;
+    const [oldest] = known;
+    if (oldest !== undefined) known.delete(oldest);
+  }
+
+  /** Whether the update was sent to the peer; true once. */
+  take(peer: string, hash: UpdateHash): boolean {
+    return this.#peers.get(peer)?.delete(hash) ?? false;
+  }
+}
