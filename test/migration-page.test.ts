@@ -1,18 +1,20 @@
 /**
- * docs/migration.md, held to its word: its `sh` blocks are run in order on a site with a pksd's
- * spool and neighbours behind a relay, and its pieces of configuration pass the check. The commands
- * that this page and others name are there, with the options that are given to them.
+ * docs/migration.md, run: its `sh` blocks in order on a site with a pksd's spool and neighbours
+ * behind a relay; what it configures in steps 3 and 4, put in force beside a real neighbour, with
+ * the `console` blocks behind it. `test/interop/migration.interop.ts` runs its lines for Postfix.
  */
-import { execFileSync } from "node:child_process";
-import { mkdirSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
+import { chmodSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { createRequire } from "node:module";
 import { join } from "node:path";
+import { createTransport } from "nodemailer";
 import { expect, it } from "vitest";
 import { parseConfig } from "../src/config/load.js";
 import { Relay } from "./delivery/relay.js";
-import { blocks, installIn, PROGRAM, page, ROOT, steps, walk } from "./support/page.js";
+import { base, run, spawn } from "./e2e/stage.js";
+import { blocks, installIn, page, ROOT, steps, walk } from "./support/page.js";
 import { freePort } from "./support/ports.js";
 import { scratch } from "./support/scratch.js";
+import { until } from "./support/until.js";
 
 const PAGE = page("migration.md");
 const SITE = "pgp-public-keys@pks.example.org";
@@ -86,31 +88,89 @@ it("what it wants in the config passes the check", () => {
   }
 });
 
-it.each([
-  ...["migration.md", "install.md", "neighbours.md", "operations.md"],
-  ...["paths.md", "repair.md", "removal.md"],
-])("%s names commands that are there", (name) => {
-  const table = execFileSync(process.execPath, [PROGRAM, "completion", "bash"], {
-    encoding: "utf8",
+/** Each `toml` block that says `via`, with the commands of the `console` block behind it. */
+function viaSteps(): { readonly toml: string; readonly commands: string }[] {
+  const all = [...PAGE.matchAll(/^```(\w+)\n([\s\S]*?)^```$/gm)];
+  return all.flatMap(([, kind, toml = ""], index) => {
+    if (kind !== "toml" || !toml.includes("via = ")) return [];
+    const [, next, commands = ""] = all[index + 1] ?? [];
+    return [{ toml, commands: next === "console" ? commands.replaceAll(/^\$ /gm, "") : "" }];
   });
-  const options = new Map(
-    [...table.matchAll(/^ {4}"([a-z ]*)"\) words="(.*)" ;;$/gm)].map(([, command, words = ""]) => [
-      command,
-      words.split(" "),
-    ]),
-  );
-  const text = page(name).replaceAll("\\\n", " ");
-  let named = 0;
-  const commands = /(?:^|[`&;|] ?|\$ |"\|\/usr\/bin\/)kxgw ([a-z]+(?![\w.])[^|&"`\n]*)/gm;
-  for (const [line, said = ""] of text.matchAll(commands)) {
-    const words = said.trim().split(/\s+/);
-    const group = `${words[0]} ${words[1]}`;
-    const command = options.has(group) ? group : words[0];
-    const known = options.get(command);
-    expect(known, `${line}: no such command`).toBeDefined();
-    const given = words.filter((word) => /^--?[a-z]/.test(word));
-    expect(known, line).toEqual(expect.arrayContaining(given));
-    named += 1;
+}
+
+it("steps 3 and 4 work as they are written, with a neighbour that runs a gateway", {
+  timeout: 90_000,
+}, async () => {
+  const relay = await Relay.start();
+  const [ours, theirs] = [await freePort(), await freePort()];
+  const outbound = `[outbound]\nrelay = "smtp://127.0.0.1:${relay.port}"\n`;
+  const kx = (port: number) => `[kx]\nlisten = ["127.0.0.1:${port}"]\nreconnect = "100ms"\n`;
+  const peer = `[[peer]]\nname = "us"\nmail = "${SITE}"\nvia = "both"\nkx = "127.0.0.1:${ours}"\n`;
+  const other = join(scratch(), "other.toml");
+  writeFileSync(other, base(OLD) + kx(theirs) + outbound + peer);
+  const neighbour = spawn(other);
+  await neighbour.event("ready");
+
+  const home = scratch();
+  installIn(home);
+  const file = join(home, "kxgw.toml");
+  const feeder = '[[peer]]\nname = "feeder"\naccept_from = ["127.0.0.2"]\n';
+  const configure = (toml: string) =>
+    writeFileSync(
+      file,
+      base(SITE) +
+        kx(ours) +
+        outbound +
+        feeder +
+        toml.replace(/keys[.]example[.]net:\d+/, `127.0.0.1:${theirs}`),
+    );
+  configure("");
+  const gateway = spawn(file);
+  await gateway.event("ready");
+  const systemctl = `#!/bin/sh\n[ "$*" = "reload kxgw" ] && kill -HUP ${gateway.pid}\n`;
+  writeFileSync(join(home, "bin", "systemctl"), systemctl);
+  chmodSync(join(home, "bin", "systemctl"), 0o755);
+
+  const keys = readdirSync(join(ROOT, "test/fixtures/keys")).sort();
+  const seen: unknown[] = [];
+  for (const [index, { toml, commands }] of viaSteps().entries()) {
+    configure(toml);
+    const reloads = gateway.events.filter(({ event }) => event === "reloaded").length;
+    const shown = "kxgw peers show keys-example-net --json";
+    const waits = `until ${shown} | grep -q '"connected":true'; do sleep 0.1; done`;
+    const script = (commands === "" ? "systemctl reload kxgw\n" : commands)
+      .replaceAll("/etc/kxgw/kxgw.toml", file)
+      // The names of the relay and of the site are not in any DNS here.
+      .replace(/^(kxgw (?:check --online|peers test).*)$/gm, "$1 || [ $? = 69 ]")
+      .replace(/^(systemctl reload kxgw)$/m, `$1\n${waits}`);
+    const env = `export PATH="${join(home, "bin")}:$PATH" HOME="${home}"; cd "${home}"`;
+    const { code, stdout, stderr } = await run("bash", ["-euc", `${env}\n${script}`]);
+    expect([code, stderr], `${script}\n${stdout}`).toEqual([0, ""]);
+    if (commands.includes("peers test")) {
+      expect(stdout.match(/^ok {4}keys-example-net by KX at .*: speaks KX/gm)).toHaveLength(2);
+    }
+    await until(
+      () => gateway.events.filter(({ event }) => event === "reloaded").length > reloads,
+      "it is reloaded",
+    );
+    const key = readFileSync(join(ROOT, "test/fixtures/keys", keys[index] ?? ""), "latin1");
+    const raw = `Subject: INCREMENTAL\n\n${key}`;
+    const mail = { host: "127.0.0.1", port: gateway.port("smtp"), localAddress: "127.0.0.2" };
+    const transport = createTransport({ ...mail, ignoreTLS: true });
+    await transport.sendMail({ envelope: { from: "a@b.example", to: SITE }, raw });
+    transport.close();
+    const arrived = () => neighbour.events.filter(({ event }) => event === "accepted");
+    await until(() => arrived().length === index + 1, "the neighbour has it", 20_000);
+    const { neighbours } = (await gateway.status()) as { neighbours: { path: string }[] };
+    const via = arrived()[index]?.via;
+    seen.push([/via = "(\w+)"/.exec(toml)?.[1], neighbours.at(-1)?.path, via, relay.taken.length]);
   }
-  expect(named).toBeGreaterThan(2);
+  // "both" mails it as well; the two others do not.
+  expect(seen).toEqual([
+    ...[
+      ["both", "both", "kx", 1],
+      ["auto", "kx", "kx", 1],
+      ["kx", "kx", "kx", 1],
+    ],
+  ]);
 });

@@ -1,7 +1,8 @@
 /**
  * The paths of the operator's HTTP server, without sockets: /livez (the process
  * answers), /readyz (the log can be read and written, and expiry works), the page,
- * its assets and its JSON form, the journey of an update, and the metrics. Read-only.
+ * its assets and its JSON form, the journey of an update, the metrics, and the OpenAPI document of
+ * all of them. Read-only.
  */
 
 import { eventLines, filterOf } from "../status/event-lines.js";
@@ -29,9 +30,10 @@ export interface Answer {
 }
 
 const HTML = "text/html; charset=utf-8";
+const JSON_TYPE = "application/json";
 const HERE =
   "Paths: /, /status.json, /neighbour/NAME, /update/FINGERPRINT-OR-HASH, /events, " +
-  "/metrics, /livez and /readyz.";
+  "/metrics, /livez and /readyz; /openapi.json describes them.";
 
 /** The answer to GET `url`; with `mask` addresses in it are masked. `accept` is the header. */
 export async function answerTo(
@@ -47,6 +49,10 @@ export async function answerTo(
       return statusAnswer(sources, searchParams, mask);
     case "/status.json":
       return json(status(sources, mask));
+    case "/openapi.json": {
+      const { openApiText } = await import("./openapi.js");
+      return { code: 200, type: JSON_TYPE, body: openApiText(sources.version) };
+    }
     case "/livez":
       return plain(200, "ok");
     case "/readyz":
@@ -105,7 +111,7 @@ export function plain(code: number, text: string): Answer {
 }
 
 export function json(value: unknown, code = 200): Answer {
-  return { code, type: "application/json", body: `${JSON.stringify(value, null, 2)}\n` };
+  return { code, type: JSON_TYPE, body: `${JSON.stringify(value, null, 2)}\n` };
 }
 
 /** Redirects the form of the page to the page of the update. */

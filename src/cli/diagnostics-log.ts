@@ -5,8 +5,9 @@
  * the stable name, `msg` its text.
  *
  * Text from outside is cut, so that one field cannot fill the log, and contains no
- * control character. Addresses of clients are shortened to their network: enough to identify a
- * neighbour that is not configured yet, too little to identify a person.
+ * control character. A `client`, who may be a person, is shortened to its network. An `address` is
+ * one that the operator has to write into the configuration, and is shown in full
+ * (docs/security.md).
  */
 import { fstatSync } from "node:fs";
 import type { DestinationStream } from "pino";
@@ -14,6 +15,7 @@ import { pino } from "pino";
 import type { EventName, EventSink, Fields, Level } from "../diagnostics.js";
 import { EVENTS } from "../diagnostics.js";
 import { clientNetwork } from "../ip-address.js";
+import { coloured, type Style } from "./colour.js";
 
 /** The format of lines. */
 export type LogForm = "json" | "journal" | "terminal";
@@ -21,12 +23,14 @@ export type LogForm = "json" | "journal" | "terminal";
 const FIELD_CHARS = 500;
 /** Controls that JSON does not escape: DEL, C1, line ends, and bidirectional controls. */
 const OBEYED = /[\x7f-\x9f\u2028-\u202e\u2066-\u2069]/g;
-/** Fields that contain the address of a client. */
-const CLIENT_FIELDS = new Set(["client", "address"]);
+/** The field with the address of a client that may be a person. */
+const CLIENT_FIELD = "client";
 const RANK: Record<Level, number> = { error: 3, warn: 2, info: 1, debug: 0 };
 /** syslog(3): err, warning, info, debug. */
 const PRIORITY: Record<Level, number> = { error: 3, warn: 4, info: 6, debug: 7 };
-const COLOUR: Record<Level, string> = { error: "31;1", warn: "33", info: "32", debug: "2" };
+const COLOUR: Record<Level, Style> = {
+  ...{ error: ["red", "bold"], warn: "yellow", info: "green", debug: "dim" },
+};
 
 /**
  * Writes events of `level` and above to `destination`, by default stdout. The default format
@@ -46,7 +50,7 @@ export function diagnosticsLog(
       const text = lineOf(event, trimmed(fields));
       if (form === "journal") return write(`<${PRIORITY[at]}>${text}\n`);
       const time = new Date().toTimeString().slice(0, 8);
-      write(`\x1b[2m${time}\x1b[0m \x1b[${COLOUR[at]}m${at.padEnd(5)}\x1b[0m ${text}\n`);
+      write(`${coloured("dim", time)} ${coloured(COLOUR[at], at.padEnd(5))} ${text}\n`);
     },
   };
 }
@@ -85,7 +89,7 @@ function trimmed(fields: Fields): Fields {
     Object.entries(fields).map(([key, value]) => {
       if (typeof value === "object") return [key, value.map(shortText)];
       if (typeof value !== "string") return [key, value];
-      return [key, shortText(CLIENT_FIELDS.has(key) ? clientNetwork(value) : value)];
+      return [key, shortText(key === CLIENT_FIELD ? clientNetwork(value) : value)];
     }),
   );
 }

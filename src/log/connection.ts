@@ -20,9 +20,9 @@ import {
   configureWriter,
   createTables,
   identify,
-  isOutdated,
   keepTemporaryInMemory,
   notYetUpToDate,
+  SCHEMA_VERSION,
   unknownTables,
 } from "./schema.js";
 import { asTrouble } from "./trouble.js";
@@ -68,6 +68,8 @@ export class Connection {
   #writing = false;
   /** The first failure of a part of the open transaction. */
   #failure: Trouble | undefined;
+  /** What a rollback does to values in memory, in the order of the changes. */
+  readonly #undo: (() => void)[] = [];
   #damage: Trouble | undefined;
   #onDamage: ((damage: Trouble) => void) | undefined;
 
@@ -128,7 +130,7 @@ export class Connection {
         createTables(this.db);
         prepare?.(this);
       });
-    } else if (!isOutdated(this.db, found)) {
+    } else if (found === SCHEMA_VERSION) {
       this.#prepare(found, prepare);
     } else if (!readonly) {
       this.write(() => {
@@ -185,6 +187,7 @@ export class Connection {
       const result = work();
       if (this.#failure !== undefined) throw this.#failure;
       this.#commit.run();
+      this.#undo.length = 0;
       // A commit to a file that is no longer at its path would be lost.
       this.assertInPlace();
       return result;
@@ -194,7 +197,18 @@ export class Connection {
       this.#writing = false;
       this.#failure = undefined;
       this.#abandon();
+      for (const undo of this.#undo.splice(0).reverse()) undo();
     }
+  }
+
+  /** Whether the log is open, and open for writing. */
+  get isWritable(): boolean {
+    return this.db.open && !this.db.readonly;
+  }
+
+  /** Has `undo` called if the open transaction is not committed. */
+  onRollback(undo: () => void): void {
+    if (this.#writing) this.#undo.push(undo);
   }
 
   /**

@@ -1,13 +1,15 @@
 /**
- * Checks a log file: SQLite's integrity check, rows without a parent row, the stored totals, and
- * the sizes of the bodies. It reads in one transaction beside a running gateway and changes
- * nothing. It takes about a second per gigabyte from memory, longer from a disk.
+ * Checks a log file: SQLite's integrity check, rows without a parent row, the stored totals, the
+ * sizes of the bodies, and that the entries are found by their keys and dates. It reads
+ * in one transaction beside a running gateway and changes nothing. It takes about a second per
+ * gigabyte from memory, longer from a disk.
  *
  * Limit: it does not compare the bodies with their hashes.
  */
 import Database from "better-sqlite3";
 import { Connection } from "./connection.js";
-import type { Totals } from "./retention.js";
+import { TOTALS, type Totals } from "./gathering.js";
+import { SCHEMA_VERSION, STRETCH_MS } from "./schema.js";
 
 export interface Inspection extends Totals {
   /** The problems, one sentence each; empty for a sound log. */
@@ -18,6 +20,9 @@ export interface Inspection extends Totals {
 
 /** Messages of the integrity check that are returned; one damaged page causes hundreds. */
 const MOST_PROBLEMS = 20;
+
+/** The stored totals of a log before version 9. */
+const FORMER_TOTALS = "SELECT entries, bodies, body_bytes AS bodyBytes FROM totals";
 
 /** Inspects the log at `path`. Throws `Trouble` if it cannot be opened or is not a log. */
 export function inspectLog(path: string): Inspection {
@@ -48,16 +53,41 @@ function inspection(db: Database.Database): Inspection {
       bodies: number("SELECT count(*) FROM bodies"),
       bodyBytes: number("SELECT coalesce(sum(length(body)), 0) FROM bodies"),
     };
-    const booked = db.prepare("SELECT entries, bodies, body_bytes AS bodyBytes FROM totals").get();
+    const isLean = db.pragma("user_version", { simple: true }) === SCHEMA_VERSION;
+    const booked = db.prepare(isLean ? TOTALS : FORMER_TOTALS).get();
     if (JSON.stringify(booked) !== JSON.stringify(counted)) {
       problems.push(
         `the totals are ${JSON.stringify(booked)} instead of ${JSON.stringify(counted)}`,
       );
     }
+    if (isLean) problems.push(...leanProblems(number));
     return { ...counted, problems, newest: number("SELECT max(seq) FROM updates") };
   } finally {
     db.exec("ROLLBACK");
   }
+}
+
+/** What has to hold of the tables of version 9: see `gathering.ts`, `dates.ts`, `schema.ts`. */
+function leanProblems(number: (sql: string) => number): string[] {
+  const problems: string[] = [];
+  const complain = (count: number, what: string) => {
+    if (count > 0) problems.push(`${count} ${what}`);
+  };
+  // A forgotten entry has no fingerprint.
+  const settled = `
+    SELECT fingerprint, seq FROM updates
+    WHERE seq <= (SELECT upto FROM totals) AND fingerprint <> zeroblob(length(fingerprint))`;
+  const missing = number(`SELECT count(*) FROM (${settled} EXCEPT SELECT * FROM keys)`);
+  complain(missing, "entries are not found by their fingerprints");
+  const wrong = number(`SELECT count(*) FROM (SELECT * FROM keys EXCEPT ${settled})`);
+  complain(wrong, "rows of keys belong to no entry");
+  const misdated = number(`
+    SELECT count(*) FROM updates WHERE NOT EXISTS (
+      SELECT 1 FROM dates
+      WHERE seq = (SELECT max(seq) FROM dates AS own WHERE own.seq <= updates.seq)
+        AND at / ${STRETCH_MS} = received_at / ${STRETCH_MS})`);
+  complain(misdated, "entries are not found by their dates");
+  return problems;
 }
 
 function integrityProblems(db: Database.Database): string[] {

@@ -10,7 +10,7 @@ import type { Connection } from "./connection.js";
 
 export class Lookup {
   readonly #connection: Connection;
-  readonly #byFingerprint: Database.Statement<[Buffer, number], number>;
+  readonly #byFingerprint: Database.Statement<[{ key: Buffer; limit: number }], number>;
   readonly #byMessageId: Database.Statement<[string, number], number>;
   readonly #byMessageIdIn: Database.Statement<[number, number, string, number], number>;
   readonly #byKeyId: Database.Statement<[number, number, Buffer, Buffer, number], number>;
@@ -19,8 +19,12 @@ export class Lookup {
   constructor(connection: Connection) {
     const { db } = connection;
     this.#connection = connection;
-    this.#byFingerprint = db.prepare<[Buffer, number], number>(
-      "SELECT seq FROM updates WHERE fingerprint = ? ORDER BY seq DESC LIMIT ?",
+    this.#byFingerprint = db.prepare<[{ key: Buffer; limit: number }], number>(
+      // Those of the tail are not in `keys` yet (`gathering.ts`).
+      `SELECT seq FROM (
+         SELECT seq FROM updates WHERE seq > (SELECT upto FROM totals) AND fingerprint = @key
+         UNION ALL SELECT seq FROM keys WHERE fingerprint = @key)
+       ORDER BY seq DESC LIMIT @limit`,
     );
     this.#byFingerprint.pluck();
     this.#byMessageId = db.prepare<[string, number], number>(
@@ -49,7 +53,7 @@ export class Lookup {
   /** Numbers of the entries of a key, the newest first, at most `limit`. */
   byFingerprint(fingerprint: Fingerprint, limit: number): Seq[] {
     const key = Buffer.from(fingerprint, "hex");
-    return this.#connection.read(() => this.#byFingerprint.all(key, limit)) as Seq[];
+    return this.#connection.read(() => this.#byFingerprint.all({ key, limit })) as Seq[];
   }
 
   /** Numbers of the entries that came with the mail of this Message-ID; reads the whole log. */

@@ -2,9 +2,12 @@
  * The packets that were already sent to all neighbours, by their names (`openpgp/news.ts`). When
  * they come again in a whole merged key they are left out. A name is kept as long as a hash,
  * counted from the last day on which it was seen. The resolution is a day, so that a packet that is
- * seen every minute is written once a day. A name that is seen again is inserted as the last row;
- * so the oldest names are the first rows, and no index by day is needed. Limit: after the clock was
- * set back some names are kept longer.
+ * seen every minute is written once a day.
+ *
+ * Names are random, so each would cost a page of the file. They are gathered in a table in memory,
+ * where each look-up finds them, and written in the order of the names when there are
+ * `NAMES_GATHERED`. A kill loses the gathered names: such a packet is news once more when its key
+ * comes again whole. Limit: after the clock was set back some names are kept longer.
  */
 import type Database from "better-sqlite3";
 import type { PacketName } from "../update.js";
@@ -12,41 +15,121 @@ import type { Connection } from "./connection.js";
 
 export const DAY_MS = 24 * 60 * 60_000;
 
+/** Names that are written at once. */
+export const NAMES_GATHERED = 1024;
+
 /** The day of a time in ms since 1970. */
 export function dayOf(at: number): number {
   return Math.floor(at / DAY_MS);
 }
 
+interface Named {
+  readonly name: Buffer;
+  readonly day: number;
+}
+
 export class PacketMemory {
   readonly #connection: Connection;
   readonly #day: Database.Statement<[PacketName], number>;
-  readonly #remember: Database.Statement<[PacketName, number]>;
+  readonly #stored: Database.Statement<[PacketName], number>;
+  readonly #gather: Database.Statement<[PacketName, number]>;
+  readonly #write: Database.Statement<[]>;
+  readonly #empty: Database.Statement<[]>;
+  readonly #after: Database.Statement<[Buffer, number], Named>;
+  readonly #drop: Database.Statement<[Buffer]>;
+  readonly #redate: Database.Statement<[number, Buffer]>;
+  /** Number of gathered names. */
+  #gathered = 0;
+  /** Position in the walk over all names, and the day for which the last walk has ended. */
+  #walk: Buffer = Buffer.alloc(0);
+  #walkedFor = Number.NEGATIVE_INFINITY;
 
   constructor(connection: Connection) {
     const { db } = connection;
     this.#connection = connection;
-    this.#day = db.prepare<[PacketName], number>("SELECT day FROM packets WHERE name = ?").pluck();
-    this.#remember = db.prepare("INSERT OR REPLACE INTO packets (name, day) VALUES (?, ?)");
+    db.exec(`
+      CREATE TEMP TABLE IF NOT EXISTS gathered_packets (
+        name BLOB PRIMARY KEY, day INTEGER NOT NULL) STRICT, WITHOUT ROWID`);
+    this.#day = db.prepare<[PacketName], number>(
+      "SELECT day FROM temp.gathered_packets WHERE name = ?",
+    );
+    this.#day.pluck();
+    this.#stored = db.prepare<[PacketName], number>("SELECT day FROM main.packets WHERE name = ?");
+    this.#stored.pluck();
+    this.#gather = db.prepare("INSERT OR REPLACE INTO temp.gathered_packets VALUES (?, ?)");
+    this.#write = db.prepare(
+      "INSERT OR REPLACE INTO main.packets SELECT name, day FROM temp.gathered_packets",
+    );
+    this.#empty = db.prepare("DELETE FROM temp.gathered_packets");
+    this.#after = db.prepare(
+      "SELECT name, day FROM main.packets WHERE name > ? ORDER BY name LIMIT ?",
+    );
+    this.#drop = db.prepare("DELETE FROM main.packets WHERE name = ?");
+    this.#redate = db.prepare("UPDATE main.packets SET day = ? WHERE name = ?");
   }
 
   /** The last day on which the packet was seen; undefined if its name is not kept. */
   lastSeen(name: PacketName): number | undefined {
-    return this.#connection.read(() => this.#day.get(name));
+    return this.#connection.read(() => this.#lastSeen(name));
+  }
+
+  #lastSeen(name: PacketName): number | undefined {
+    return (this.#gathered > 0 ? this.#day.get(name) : undefined) ?? this.#stored.get(name);
   }
 
   /** Whether all of them are known: an update of such packets has no news. */
   knowsAll(names: readonly PacketName[]): boolean {
     if (names.length === 0) return false;
-    return this.#connection.read(() => names.every((name) => this.#day.get(name) !== undefined));
+    return this.#connection.read(() => names.every((name) => this.#lastSeen(name) !== undefined));
   }
 
   /** Notes that the packets were seen at `at` (ms since 1970). */
   remember(names: readonly PacketName[], at: number): void {
     const day = dayOf(at);
+    const fresh = names.filter((name) => (this.lastSeen(name) ?? -1) < day);
+    if (fresh.length === 0) return;
     this.#connection.write(() => {
-      for (const name of names) {
-        if ((this.#day.get(name) ?? -1) < day) this.#remember.run(name, day);
-      }
+      for (const name of fresh) this.#gather.run(name, day);
+      this.#setGathered(this.#gathered + fresh.length);
+      if (this.#gathered >= NAMES_GATHERED) this.settle();
     });
+  }
+
+  /** Writes the gathered names. */
+  settle(): void {
+    if (this.#gathered === 0) return;
+    this.#connection.write(() => {
+      this.#write.run();
+      this.#empty.run();
+      this.#setGathered(0);
+    });
+  }
+
+  #setGathered(count: number): void {
+    const before = this.#gathered;
+    this.#connection.onRollback(() => {
+      this.#gathered = before;
+    });
+    this.#gathered = count;
+  }
+
+  /**
+   * Deletes the names last seen before the day `due`, and sets days after `tomorrow` to the day
+   * before it: a wrong clock wrote them. The walk over all names is in the order of the names, once
+   * for each `due`, at most `limit` names in a call. Returns whether there are more. Must be called
+   * in a transaction.
+   */
+  expire(due: number, tomorrow: number, limit: number): boolean {
+    if (this.#walkedFor === due) return false;
+    if (this.#walk.length === 0) this.settle();
+    const rows = this.#after.all(this.#walk, limit);
+    for (const { name, day } of rows) {
+      if (day < due) this.#drop.run(name);
+      else if (day > tomorrow) this.#redate.run(tomorrow - 1, name);
+    }
+    const more = rows.length >= limit;
+    this.#walk = (more ? rows.at(-1)?.name : undefined) ?? Buffer.alloc(0);
+    if (!more) this.#walkedFor = due;
+    return more;
   }
 }

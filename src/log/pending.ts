@@ -13,6 +13,7 @@ import { addressKey, addressParts, isSameAddress } from "../mail-address.js";
 import type { Origin, Seq } from "../update.js";
 import type { Connection } from "./connection.js";
 import type { Exceptions } from "./exceptions.js";
+import { ENTRIES, NEWEST } from "./gathering.js";
 import type { Lanes } from "./lanes.js";
 
 /** The receiver of a lane's updates. */
@@ -106,7 +107,7 @@ export class Pending {
     this.#lanes = lanes;
     this.#exceptions = exceptions;
     this.#bounds = db.prepare(`
-      SELECT coalesce((SELECT max(seq) FROM updates), 0) AS newest, entries FROM totals`);
+      SELECT ${NEWEST} AS newest, ${ENTRIES} AS entries FROM totals`);
     this.#all = db.prepare("SELECT count(*) FROM updates WHERE seq > @low AND seq <= @high");
     this.#all.pluck();
     this.#has = db.prepare(`

@@ -16,7 +16,7 @@ import type { Fingerprint, Seq } from "../update.js";
 import type { Bounces } from "./bounces.js";
 import type { Connection } from "./connection.js";
 import type { Exceptions } from "./exceptions.js";
-import type { Retention } from "./retention.js";
+import type { Gathering } from "./gathering.js";
 import type { Variants } from "./variants.js";
 
 /** Why and when an update was forgotten. */
@@ -59,7 +59,7 @@ export interface RemovalsComponents {
   readonly connection: Connection;
   readonly bounces: Pick<Bounces, "secret">;
   readonly exceptions: Pick<Exceptions, "unblocked">;
-  readonly retention: Pick<Retention, "count">;
+  readonly gathering: Pick<Gathering, "count" | "settle">;
   readonly variants: Pick<Variants, "forget">;
   /** Called when pending updates may have been withdrawn. */
   readonly wake: () => void;
@@ -69,7 +69,7 @@ export class Removals {
   readonly #connection: Connection;
   readonly #bounces: RemovalsComponents["bounces"];
   readonly #exceptions: RemovalsComponents["exceptions"];
-  readonly #retention: RemovalsComponents["retention"];
+  readonly #gathering: RemovalsComponents["gathering"];
   readonly #variants: RemovalsComponents["variants"];
   readonly #wake: () => void;
   readonly #blocks = new Map<string, StoredBlock>();
@@ -88,12 +88,12 @@ export class Removals {
   readonly #known: Database.Statement<[], number>;
 
   constructor(components: RemovalsComponents) {
-    const { connection, bounces, exceptions, retention, variants, wake } = components;
+    const { connection, bounces, exceptions, gathering, variants, wake } = components;
     const { db } = connection;
     this.#connection = connection;
     this.#bounces = bounces;
     this.#exceptions = exceptions;
-    this.#retention = retention;
+    this.#gathering = gathering;
     this.#variants = variants;
     this.#wake = wake;
     this.#block = db.prepare(`
@@ -103,13 +103,13 @@ export class Removals {
     this.#dropRefusals = db.prepare("DELETE FROM refusals WHERE reason = 'blocked'");
     this.#bury = db.prepare(`
       INSERT OR REPLACE INTO forgotten (seq, mark, reason, at)
-      SELECT seq, ?, ?, ? FROM updates WHERE fingerprint = ?`);
-    const ofKey = "(SELECT seq FROM updates WHERE fingerprint = ?)";
+      SELECT seq, ?, ?, ? FROM keys WHERE fingerprint = ?`);
+    const ofKey = "(SELECT seq FROM keys WHERE fingerprint = ?)";
     this.#bodies = db.prepare<[Buffer], number>(
       `DELETE FROM bodies WHERE seq IN ${ofKey} RETURNING length(body)`,
     );
     this.#bodies.pluck();
-    this.#seqs = db.prepare<[Buffer], number>("SELECT seq FROM updates WHERE fingerprint = ?");
+    this.#seqs = db.prepare<[Buffer], number>("SELECT seq FROM keys WHERE fingerprint = ?");
     this.#seqs.pluck();
     this.#purge = [
       "DELETE FROM skeletons WHERE fingerprint = ?",
@@ -123,7 +123,8 @@ export class Removals {
       `UPDATE sendings SET reply = '' WHERE seq IN ${ofKey}`,
       // Last, since the statements before find the entries by the fingerprint.
       `UPDATE updates SET fingerprint = zeroblob(length(fingerprint)), message_id = NULL
-       WHERE fingerprint = ?`,
+       WHERE seq IN ${ofKey}`,
+      "DELETE FROM keys WHERE fingerprint = ?",
     ].map((sql) => db.prepare<[Buffer]>(sql));
     this.#tombstone = db.prepare("SELECT reason, at FROM forgotten WHERE seq = ?");
     this.#marked = db.prepare<[Buffer, number], number>(
@@ -134,7 +135,7 @@ export class Removals {
     this.#knows.pluck();
     this.#adopt = db.prepare(`
       INSERT OR IGNORE INTO known_keys
-      SELECT DISTINCT fingerprint FROM updates WHERE seq NOT IN (SELECT seq FROM forgotten)`);
+      SELECT DISTINCT fingerprint FROM keys`);
     this.#known = db.prepare<[], number>("SELECT count(*) FROM known_keys").pluck();
     const rows = db.prepare<[], BlockRow>(`
       SELECT fingerprint, reason, until, allow_revocation AS allowRevocation, at FROM blocks`);
@@ -188,12 +189,14 @@ export class Removals {
   forget(fingerprint: Fingerprint, reason: string, now: number, rebuildBytes: number): Forgotten {
     const key = blobOf(fingerprint);
     const done = this.#connection.write(() => {
+      // After it the entries of the key are all in `keys`.
+      this.#gathering.settle();
       const seqs = this.#seqs.all(key);
       const sizes = this.#bodies.all(key);
       this.#bury.run(this.#markOf(fingerprint), reason, now, key);
       for (const statement of this.#purge) statement.run(key);
       const bytes = sizes.reduce((sum, size) => sum + size, 0);
-      if (sizes.length > 0) this.#retention.count(0, -sizes.length, -bytes);
+      if (sizes.length > 0) this.#gathering.count(0, -sizes.length, -bytes);
       return { seqs, bodies: sizes.length };
     });
     for (const seq of done.seqs) this.#forgotten.add(seq);
@@ -244,6 +247,7 @@ export class Removals {
   /** Notes the keys of all updates of the log as known; returns how many keys are known. */
   adopt(): number {
     return this.#connection.write(() => {
+      this.#gathering.settle();
       this.#adopt.run();
       return this.#known.get() ?? 0;
     });

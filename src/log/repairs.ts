@@ -12,7 +12,7 @@
 import type Database from "better-sqlite3";
 import type { Fingerprint, Seq, UpdateHash } from "../update.js";
 import type { Connection } from "./connection.js";
-import type { Retention } from "./retention.js";
+import type { Gathering } from "./gathering.js";
 
 /** At one request per second a keyserver answers these in three hours. */
 export const MOST_REPAIRS = 10_000;
@@ -104,14 +104,14 @@ export function lastOf(neighbour: string): string {
 
 export interface RepairsComponents {
   readonly connection: Connection;
-  readonly retention: Pick<Retention, "count">;
+  readonly gathering: Pick<Gathering, "count">;
   /** Called when a row or an answer was added. */
   readonly wake: () => void;
 }
 
 export class Repairs {
   readonly #connection: Connection;
-  readonly #retention: RepairsComponents["retention"];
+  readonly #gathering: RepairsComponents["gathering"];
   readonly #wake: () => void;
   /** Number of rows; a cache, since the log has one writer. */
   #count: number | undefined;
@@ -128,10 +128,10 @@ export class Repairs {
   readonly #restore: Database.Statement<[number, number, Uint8Array]>;
   readonly #again: Database.Statement<[string, number, number]>;
 
-  constructor({ connection, retention, wake }: RepairsComponents) {
+  constructor({ connection, gathering, wake }: RepairsComponents) {
     const { db } = connection;
     this.#connection = connection;
-    this.#retention = retention;
+    this.#gathering = gathering;
     this.#wake = wake;
     this.#get = db.prepare(`${ROW} WHERE what = ?`);
     this.#next = db.prepare(`${ROW} WHERE source = ? ORDER BY next_at LIMIT 1`);
@@ -263,7 +263,7 @@ export class Repairs {
   again(seq: Seq, body: Uint8Array, sites: readonly string[], at: number): void {
     this.#connection.write(() => {
       const { changes } = this.#restore.run(seq, at, body);
-      if (changes > 0) this.#retention.count(0, 1, body.length);
+      if (changes > 0) this.#gathering.count(0, 1, body.length);
       for (const site of sites) this.#again.run(site, at, seq);
     });
     if (sites.length > 0) this.#wake();

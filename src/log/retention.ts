@@ -1,18 +1,21 @@
 /**
- * Expiry of the log by age, and its totals. Bodies expire first (thesis: after at least 72 h).
+ * Expiry of the log by age. Bodies expire first (thesis: after at least 72 h).
  * Announcements and hashes are kept much longer; otherwise a peer with a slower clock would send an
  * expired update back as new. The newest entry and its body never expire, so that a KX greeting
  * has a number after a month without updates. Bodies that a site still needs are held longer, up to
  * a total size.
  *
- * Expiry works in batches. The totals are stored, because counting 1.5 million rows takes a second.
- * The time is an argument: the caller must not pass a time that it does not trust, and uses
- * `provenBefore` to find out which dates the log confirms. Limit: the file does not shrink.
+ * Expiry works in batches: by the date of a stretch (`dates.ts`), within it by number. The time is
+ * an argument: the caller must not pass a time that it does not trust, and uses `provenBefore` to
+ * find out which dates the log confirms. Limit: the file does not shrink.
  */
 import type Database from "better-sqlite3";
 import type { Connection } from "./connection.js";
-import { DAY_MS, dayOf } from "./packet-memory.js";
+import { type Dates, LAST_OF_STRETCH } from "./dates.js";
+import type { Gathering } from "./gathering.js";
+import { DAY_MS, dayOf, type PacketMemory } from "./packet-memory.js";
 import type { Pending } from "./pending.js";
+import { STRETCH_MS } from "./schema.js";
 
 export interface RetentionLimits {
   /** Age at which a body expires, in milliseconds. */
@@ -38,21 +41,18 @@ export interface Expired {
   readonly more: boolean;
 }
 
-export interface Totals {
-  readonly entries: number;
-  readonly bodies: number;
-  readonly bodyBytes: number;
-}
-
 /** Position in a scan of the bodies beyond their age, from the youngest to the oldest. */
 interface Walk {
-  readonly receivedAt: number;
+  /** Date and number of the stretch. */
+  readonly at: number;
+  readonly first: number;
   readonly seq: number;
   readonly heldBytes: number;
 }
 
 const FROM_THE_TOP: Walk = {
-  receivedAt: Number.MAX_SAFE_INTEGER,
+  at: Number.MAX_SAFE_INTEGER,
+  first: Number.MAX_SAFE_INTEGER,
   seq: Number.MAX_SAFE_INTEGER,
   heldBytes: 0,
 };
@@ -66,76 +66,109 @@ export const UNPROVEN_MS = 24 * 60 * 60_000;
 /** Earlier than every date. */
 const NEVER = Number.MIN_SAFE_INTEGER;
 
+/** Names that are looked at in a batch, for each row of the batch; a millisecond for 100 rows. */
+const NAMES_PER_ROW = 50;
+
 interface BodyRow {
   readonly seq: number;
-  readonly receivedAt: number;
   readonly size: number;
 }
 
+interface HeldRow extends BodyRow {
+  readonly at: number;
+  readonly first: number;
+}
+
+interface Due {
+  /** Date of the youngest row that is due. */
+  readonly before: number;
+  /** Number of the first entry that is known to be younger. */
+  readonly young: number;
+  readonly batch: number;
+}
+
+export interface RetentionComponents {
+  readonly connection: Connection;
+  readonly dates: Dates;
+  readonly gathering: Gathering;
+  readonly packets: Pick<PacketMemory, "expire">;
+  readonly pending: Pick<Pending, "from">;
+}
+
+/** The newest entry never expires. */
+const NOT_NEWEST = "<> (SELECT max(seq) FROM updates)";
+/** Stretches before the first body are not looked at: entries outlive their bodies. */
+const HAS_BODIES = `dates.seq >= coalesce((
+  SELECT max(earlier.seq) FROM dates AS earlier WHERE earlier.seq <= (SELECT min(seq) FROM bodies)
+), 0)`;
+
 export class Retention {
   readonly #connection: Connection;
-  readonly #pending: Pick<Pending, "from">;
-  readonly #totals: Database.Statement<[], Totals>;
-  readonly #count: Database.Statement<[number, number, number]>;
-  readonly #bodies: Database.Statement<[number, number, number], number>;
-  readonly #aged: Database.Statement<[number, number, number], BodyRow>;
-  readonly #body: Database.Statement<[number]>;
-  readonly #bodiesOfEntries: Database.Statement<[number, number, number], BodyRow>;
-  readonly #entries: Database.Statement<[number, number, number]>;
+  readonly #dates: Dates;
+  readonly #gathering: Gathering;
+  readonly #packets: RetentionComponents["packets"];
+  readonly #pending: RetentionComponents["pending"];
+  readonly #dueBodies: Database.Statement<[Due], BodyRow>;
+  readonly #aged: Database.Statement<[Omit<Walk, "heldBytes"> & Omit<Due, "young">], HeldRow>;
+  readonly #dropBody: Database.Statement<[number], number>;
+  readonly #dueEntries: Database.Statement<[Due], number>;
+  readonly #dropEntry: readonly Database.Statement<[number]>[];
   readonly #skeletons: Database.Statement<[number, number]>;
-  readonly #packets: Database.Statement<[number, number]>;
   readonly #exceptions: readonly Database.Statement<[number]>[];
   readonly #refusals: Database.Statement<[number, number]>;
   readonly #variants: Database.Statement<[number, number]>;
   readonly #tombstones: Database.Statement<[number, number]>;
   readonly #blocks: Database.Statement<[number, number]>;
   readonly #newestDate: Database.Statement<[], number>;
-  readonly #firstWithin: Database.Statement<[number, number], number>;
-  readonly #lastBefore: Database.Statement<[number], number>;
-  readonly #young: Database.Statement<[number, number], number>;
+  readonly #redateEntries: readonly Database.Statement<
+    [{ now: number; ahead: number; batch: number }]
+  >[];
   readonly #redate: readonly Database.Statement<[{ now: number; ahead: number; batch: number }]>[];
-  readonly #oldestPackets: Database.Statement<[number], { name: Buffer; day: number }>;
-  readonly #packetAgain: Database.Statement<[Buffer, number]>;
   /** There are a few of these rows per entry. */
   readonly #sendings: Database.Statement<[number]>;
   #walk = FROM_THE_TOP;
 
-  constructor(connection: Connection, pending: Pick<Pending, "from">) {
+  constructor({ connection, dates, gathering, packets, pending }: RetentionComponents) {
     const { db } = connection;
     this.#connection = connection;
+    this.#dates = dates;
+    this.#gathering = gathering;
+    this.#packets = packets;
     this.#pending = pending;
-    this.#totals = db.prepare("SELECT entries, bodies, body_bytes AS bodyBytes FROM totals");
-    this.#count = db.prepare(
-      "UPDATE totals SET entries = entries + ?, bodies = bodies + ?, body_bytes = body_bytes + ?",
-    );
-    this.#bodies = db.prepare(`
-      DELETE FROM bodies WHERE seq IN (
-        SELECT seq FROM bodies
-        WHERE received_at <= ? AND seq < ? AND seq <> (SELECT max(seq) FROM updates)
-        ORDER BY received_at, seq LIMIT ?)
-      RETURNING length(body)`);
-    this.#bodies.pluck();
+    // The joins are in the order of the stretches, and read no more than a batch.
+    const ofStretch = (table: string) =>
+      `dates CROSS JOIN ${table} ON ${table}.seq BETWEEN dates.seq AND ${LAST_OF_STRETCH}`;
+    const isDue = (table: string) =>
+      `dates.at < @before + ${STRETCH_MS} AND ${table}.received_at <= @before
+       AND ${table}.seq ${NOT_NEWEST}`;
+    this.#dueBodies = db.prepare(`
+      SELECT bodies.seq AS seq, length(body) AS size FROM ${ofStretch("bodies")}
+      WHERE ${isDue("bodies")} AND bodies.seq < @young AND ${HAS_BODIES}
+      ORDER BY dates.at, dates.seq, bodies.seq LIMIT @batch`);
     this.#aged = db.prepare(`
-      SELECT bodies.seq AS seq, bodies.received_at AS receivedAt, updates.size AS size
-      FROM bodies JOIN updates USING (seq)
-      WHERE (bodies.received_at, bodies.seq) < (?, ?)
-        AND bodies.seq <> (SELECT max(seq) FROM updates)
-      ORDER BY bodies.received_at DESC, bodies.seq DESC LIMIT ?`);
-    this.#body = db.prepare("DELETE FROM bodies WHERE seq = ?");
-    const oldEntries = `
-      SELECT seq FROM updates
-      WHERE received_at <= ? AND seq < ? AND seq <> (SELECT max(seq) FROM updates)
-        AND seq NOT IN (SELECT seq FROM forgotten)
-      ORDER BY received_at, seq LIMIT ?`;
-    this.#bodiesOfEntries = db.prepare(`
-      DELETE FROM bodies WHERE seq IN (${oldEntries})
-      RETURNING seq, received_at AS receivedAt, length(body) AS size`);
-    this.#entries = db.prepare(`DELETE FROM updates WHERE seq IN (${oldEntries})`);
+      SELECT bodies.seq AS seq, length(body) AS size, dates.at AS at, dates.seq AS first
+      FROM ${ofStretch("bodies")}
+      WHERE ${isDue("bodies")} AND ${HAS_BODIES} AND dates.at <= @at
+        AND (dates.at, dates.seq, bodies.seq) < (@at, @first, @seq)
+      ORDER BY dates.at DESC, dates.seq DESC, bodies.seq DESC LIMIT @batch`);
+    this.#dropBody = db.prepare<[number], number>(
+      "DELETE FROM bodies WHERE seq = ? RETURNING length(body)",
+    );
+    this.#dropBody.pluck();
+    this.#dueEntries = db.prepare<[Due], number>(`
+      SELECT updates.seq FROM ${ofStretch("updates")}
+      WHERE ${isDue("updates")} AND updates.seq < @young
+        AND updates.seq NOT IN (SELECT seq FROM forgotten)
+      ORDER BY dates.at, dates.seq, updates.seq LIMIT @batch`);
+    this.#dueEntries.pluck();
+    this.#dropEntry = [
+      `DELETE FROM keys WHERE (fingerprint, seq) IN (
+         SELECT fingerprint, seq FROM updates WHERE seq = ?)`,
+      "DELETE FROM updates WHERE seq = ?",
+    ].map((sql) => db.prepare<[number]>(sql));
     this.#skeletons = db.prepare(`
       DELETE FROM skeletons WHERE rowid IN (
         SELECT rowid FROM skeletons WHERE day < ? ORDER BY day LIMIT ?)`);
-    this.#packets = db.prepare(`
-      DELETE FROM packets WHERE day < ? AND id IN (SELECT id FROM packets ORDER BY id LIMIT ?)`);
     this.#exceptions = ["exceptions", "bounces", "offers"].map((table) =>
       db.prepare<[number]>(`
         DELETE FROM ${table} WHERE rowid IN (
@@ -161,20 +194,14 @@ export class Retention {
       "SELECT received_at FROM updates ORDER BY seq DESC LIMIT 1",
     );
     this.#newestDate.pluck();
-    this.#firstWithin = db.prepare<[number, number], number>(`
-      SELECT received_at FROM updates WHERE received_at > ? AND received_at < ?
-      ORDER BY received_at LIMIT 1`);
-    this.#firstWithin.pluck();
-    this.#lastBefore = db.prepare<[number], number>(`
-      SELECT received_at FROM updates WHERE received_at < ? ORDER BY received_at DESC LIMIT 1`);
-    this.#lastBefore.pluck();
-    this.#young = db.prepare<[number, number], number>(`
-      SELECT seq FROM updates WHERE received_at > ? AND received_at <= ?
-      ORDER BY received_at LIMIT 1`);
-    this.#young.pluck();
+    this.#redateEntries = ["updates", "bodies"].map((table) =>
+      db.prepare(`
+        UPDATE ${table} SET received_at = @now WHERE seq IN (
+          SELECT ${table}.seq FROM ${ofStretch(table)}
+          WHERE dates.at > @ahead - ${STRETCH_MS} AND ${table}.received_at > @ahead
+          LIMIT @batch)`),
+    );
     const datedAhead = [
-      ["updates", "received_at"],
-      ["bodies", "received_at"],
       ["exceptions", "at"],
       ["exceptions", "last_at"],
       ["exceptions", "offered_at"],
@@ -196,19 +223,6 @@ export class Retention {
       `UPDATE skeletons SET day = CAST(@now / ${DAY_MS} AS INTEGER) WHERE rowid IN (
         SELECT rowid FROM skeletons WHERE day > CAST(@ahead / ${DAY_MS} AS INTEGER) LIMIT @batch)`,
     ].map((sql) => db.prepare(sql));
-    this.#oldestPackets = db.prepare("SELECT name, day FROM packets ORDER BY id LIMIT ?");
-    this.#packetAgain = db.prepare("INSERT OR REPLACE INTO packets (name, day) VALUES (?, ?)");
-  }
-
-  /** Adds to the totals, or subtracts; called in the transaction that changes the rows. */
-  count(entries: number, bodies: number, bodyBytes: number): void {
-    this.#count.run(entries, bodies, bodyBytes);
-  }
-
-  totals(): Totals {
-    const row = this.#connection.read(() => this.#totals.get());
-    if (row === undefined) throw new Error("the totals of the log are missing");
-    return row;
   }
 
   /**
@@ -226,15 +240,11 @@ export class Retention {
         limits.hold === undefined || needed === undefined
           ? this.#dropOldest(dropBefore, this.#firstYoung(dropBefore, now), batch)
           : this.#dropButHeld(dropBefore, now, needed, limits.hold.bytes, batch);
-      const young = this.#firstYoung(forgetBefore, now);
-      const late = this.#bodiesOfEntries.all(forgetBefore, young, batch);
-      const entries = this.#entries.run(forgetBefore, young, batch).changes;
-      const bodies = aged.bodies + late.length;
-      const bytes = aged.bytes + late.reduce((sum, { size }) => sum + size, 0);
-      if (bodies > 0 || entries > 0) this.count(-entries, -bodies, -bytes);
+      const late = this.#dropEntries(forgetBefore, now, batch);
+      const { entries } = late;
+      const bodies = aged.bodies + late.bodies.length;
       const others = [
         this.#skeletons.run(dayOf(forgetBefore), batch).changes,
-        this.#dropPackets(forgetBefore, now, batch),
         ...(entries > 0 ? this.#exceptions.map((one) => one.run(batch).changes) : []),
         this.#refusals.run(now, batch).changes,
         this.#variants.run(forgetBefore, batch).changes,
@@ -242,8 +252,11 @@ export class Retention {
         this.#blocks.run(forgetBefore, batch).changes,
         this.#sendings.run(10 * batch).changes / 10,
       ];
-      const more = aged.more || [entries, ...others].some((changes) => changes >= batch);
-      const lost = needed === undefined ? [] : late.filter(({ seq }) => seq >= needed);
+      const names = NAMES_PER_ROW * batch;
+      const moreNames = this.#packets.expire(dayOf(forgetBefore), dayOf(now) + 1, names);
+      const isFull = [entries, ...others].some((changes) => changes >= batch);
+      const more = aged.more || moreNames || isFull;
+      const lost = needed === undefined ? [] : late.bodies.filter((seq) => seq >= needed);
       return { bodies, entries, dropped: aged.dropped + lost.length, more };
     });
   }
@@ -259,14 +272,14 @@ export class Retention {
     return this.#connection.read(() => {
       let [date, age] = [now - steadyMs, steadyMs];
       for (;;) {
-        const within = this.#firstWithin.get(date - UNPROVEN_MS, date);
+        const within = this.#dates.between(date - UNPROVEN_MS, date);
         if (within !== undefined) {
           if (age + date - within >= ageMs) return date - (ageMs - age);
           age += date - within;
           date = within;
           continue;
         }
-        const before = this.#lastBefore.get(date);
+        const before = this.#dates.before(date);
         if (before === undefined) return NEVER;
         if (age + UNPROVEN_MS >= ageMs) return before;
         age += UNPROVEN_MS;
@@ -288,28 +301,12 @@ export class Retention {
   redate(now: number, batch: number): boolean {
     const ahead = now + UNPROVEN_MS;
     return this.#connection.write(() => {
-      const changes = this.#redate.map((one) => one.run({ now, ahead, batch }).changes);
+      const entries = this.#redateEntries.map((one) => one.run({ now, ahead, batch }).changes);
+      if (entries.every((changed) => changed < batch)) this.#dates.redate(now, ahead);
+      const others = this.#redate.map((one) => one.run({ now, ahead, batch }).changes);
+      const changes = [...entries, ...others];
       return changes.some((changed) => changed >= batch);
     });
-  }
-
-  /**
-   * Deletes the packets that have reached their age; the rows are in the order in which they were
-   * last seen. A packet with a future day was seen by a wrong clock. It is inserted again as the
-   * last row with the day of today, so that it does not keep the packets behind it.
-   */
-  #dropPackets(before: number, now: number, batch: number): number {
-    const today = dayOf(now);
-    const isDue = ({ day }: { readonly day: number }) => day < dayOf(before) || day > today + 1;
-    // Most calls end here: the rows are in the order of their days, but for those of wrong clocks.
-    if (!this.#oldestPackets.all(1).some(isDue)) return 0;
-    let moved = 0;
-    for (const { name, day } of this.#oldestPackets.all(batch)) {
-      if (day <= today + 1) continue;
-      this.#packetAgain.run(name, today);
-      moved += 1;
-    }
-    return Math.max(moved, this.#packets.run(dayOf(before), batch).changes);
   }
 
   /**
@@ -318,14 +315,40 @@ export class Retention {
    * this one is older, whatever its date is.
    */
   #firstYoung(before: number, now: number): number {
-    const young = this.#young.get(before + UNPROVEN_MS, now + UNPROVEN_MS);
+    const young = this.#dates.firstBetween(before + UNPROVEN_MS, now + UNPROVEN_MS);
     return young ?? Number.MAX_SAFE_INTEGER;
   }
 
+  #dropBodies(rows: readonly BodyRow[]): void {
+    if (rows.length === 0) return;
+    this.#gathering.settle();
+    for (const { seq } of rows) this.#dropBody.run(seq);
+    this.#gathering.count(0, -rows.length, -rows.reduce((sum, { size }) => sum + size, 0));
+  }
+
+  /** Deletes entries with their bodies; returns the numbers of the bodies. */
+  #dropEntries(before: number, now: number, batch: number) {
+    const young = this.#firstYoung(before, now);
+    const seqs = this.#dueEntries.all({ before, young, batch });
+    if (seqs.length === 0) return { entries: 0, bodies: [] };
+    this.#gathering.settle();
+    const bodies: number[] = [];
+    let bytes = 0;
+    for (const seq of seqs) {
+      const size = this.#dropBody.get(seq);
+      if (size !== undefined) bodies.push(seq);
+      bytes += size ?? 0;
+      for (const statement of this.#dropEntry) statement.run(seq);
+    }
+    this.#gathering.count(-seqs.length, -bodies.length, -bytes);
+    this.#dates.drop(before + STRETCH_MS);
+    return { entries: seqs.length, bodies };
+  }
+
   #dropOldest(before: number, young: number, batch: number) {
-    const sizes = this.#bodies.all(before, young, batch);
-    const bytes = sizes.reduce((sum, size) => sum + size, 0);
-    return { bodies: sizes.length, bytes, dropped: 0, more: sizes.length >= batch };
+    const rows = this.#dueBodies.all({ before, young, batch });
+    this.#dropBodies(rows);
+    return { bodies: rows.length, dropped: 0, more: rows.length >= batch };
   }
 
   /**
@@ -334,24 +357,23 @@ export class Retention {
    */
   #dropButHeld(before: number, now: number, needed: number, limit: number, batch: number) {
     const young = this.#firstYoung(before, now);
-    const top = { ...FROM_THE_TOP, receivedAt: before };
-    let { receivedAt, seq, heldBytes } = this.#walk.receivedAt > before ? top : this.#walk;
-    const rows = this.#aged.all(receivedAt, seq, batch);
-    let [bodies, bytes, dropped] = [0, 0, 0];
+    let { at, first, seq, heldBytes } = this.#walk;
+    const rows = this.#aged.all({ at, first, seq, before, batch });
+    const due: BodyRow[] = [];
+    let dropped = 0;
     for (const row of rows) {
-      ({ receivedAt, seq } = row);
+      ({ at, first, seq } = row);
       if (seq >= young) continue;
       if (seq >= needed) {
         heldBytes += row.size;
         if (heldBytes <= limit) continue;
         dropped += 1;
       }
-      this.#body.run(seq);
-      bodies += 1;
-      bytes += row.size;
+      due.push(row);
     }
+    this.#dropBodies(due);
     const more = rows.length >= batch;
-    this.#walk = more ? { receivedAt, seq, heldBytes } : FROM_THE_TOP;
-    return { bodies, bytes, dropped, more };
+    this.#walk = more ? { at, first, seq, heldBytes } : FROM_THE_TOP;
+    return { bodies: due.length, dropped, more };
   }
 }

@@ -14,7 +14,10 @@ import { Trouble } from "../errors.js";
 export const APPLICATION_ID = 0x4b584757;
 
 /** `user_version` of a file that this code reads and writes. */
-export const SCHEMA_VERSION = 8;
+export const SCHEMA_VERSION = 9;
+
+/** Length of the stretches of time of `dates.ts`. */
+export const STRETCH_MS = 10 * 60_000;
 
 /** The oldest version that a writer brings up to date. */
 const OLDEST_VERSION = 1;
@@ -150,18 +153,6 @@ CREATE INDEX forgotten_by_mark ON forgotten (mark);
 CREATE INDEX forgotten_by_time ON forgotten (at);
 
 CREATE TABLE known_keys (fingerprint BLOB PRIMARY KEY) STRICT, WITHOUT ROWID;
-`;
-
-/**
- * What came with version 3 as well, but not with its first releases. Logs of versions 3 to 6 are
- * without it, or have it in the shape that it had before it lost its index by day.
- */
-const PACKETS = `
-CREATE TABLE packets (
-  id INTEGER PRIMARY KEY,
-  name BLOB NOT NULL UNIQUE CHECK (length(name) = 16),
-  day INTEGER NOT NULL
-) STRICT;
 `;
 
 /** What came with version 4: see `repairs.ts`. */
@@ -337,8 +328,43 @@ CREATE TABLE recon_wanted (
 CREATE INDEX recon_wanted_by_time ON recon_wanted (server, next_at);
 `;
 
-/** See `counter-rows.ts`. Logs of version 8 may be without them. */
-const COUNTERS = `
+/**
+ * What came with version 9: fewer pages for each append. An index of dates, of fingerprints or of
+ * packet names would be written at a random place, or in one more page, for each update. See
+ * `gathering.ts` for what is written for many updates at once, and `retention.ts` for `dates`.
+ * The last number is stored only when the newest entry is deleted. For counters see
+ * `counter-rows.ts`.
+ */
+const TABLES_9 = `
+CREATE TABLE keys (
+  fingerprint BLOB NOT NULL,
+  seq INTEGER NOT NULL,
+  PRIMARY KEY (fingerprint, seq)
+) STRICT, WITHOUT ROWID;
+INSERT INTO keys SELECT fingerprint, seq FROM updates
+  WHERE fingerprint <> zeroblob(length(fingerprint)) ORDER BY fingerprint, seq;
+DROP INDEX updates_by_fingerprint;
+
+CREATE TABLE dates (seq INTEGER PRIMARY KEY, at INTEGER NOT NULL) STRICT;
+INSERT INTO dates SELECT seq, at FROM (
+  SELECT seq, received_at AS at,
+    lag(received_at / ${STRETCH_MS}) OVER (ORDER BY seq) IS NOT received_at / ${STRETCH_MS}
+      AS begins
+  FROM updates) WHERE begins;
+CREATE INDEX dates_by_at ON dates (at);
+DROP INDEX updates_by_time;
+DROP INDEX bodies_by_time;
+
+ALTER TABLE totals ADD COLUMN upto INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE totals ADD COLUMN last INTEGER NOT NULL DEFAULT 0;
+UPDATE totals SET upto = coalesce((SELECT max(seq) FROM updates), 0),
+  last = coalesce((SELECT seq FROM sqlite_sequence WHERE name = 'updates'), 0);
+DELETE FROM sqlite_sequence;
+CREATE TRIGGER updates_last AFTER DELETE ON updates
+WHEN old.seq > coalesce((SELECT max(seq) FROM updates), 0) BEGIN
+  UPDATE totals SET last = max(last, old.seq);
+END;
+
 CREATE TABLE counters (
   id INTEGER PRIMARY KEY,
   event TEXT NOT NULL,
@@ -357,6 +383,14 @@ CREATE TABLE counter_hours (
   count INTEGER NOT NULL,
   bytes INTEGER NOT NULL,
   PRIMARY KEY (counter, hour)
+) STRICT, WITHOUT ROWID;
+`;
+
+/** The names of packets, in the order of the names: a batch of them shares pages. */
+const PACKETS = `
+CREATE TABLE packets (
+  name BLOB PRIMARY KEY CHECK (length(name) = 16),
+  day INTEGER NOT NULL
 ) STRICT, WITHOUT ROWID;
 `;
 
@@ -381,11 +415,21 @@ const STEPS: readonly (readonly [version: number, step: (db: Database.Database) 
       loosen(db, "updates", "'repair', 'import')", "'repair', 'import', 'recon')");
     },
   ],
+  [
+    9,
+    (db) => {
+      db.exec(TABLES_9);
+      // An AUTOINCREMENT table writes its last number with each row.
+      loosen(db, "updates", " AUTOINCREMENT", "");
+      makePackets(db);
+    },
+  ],
 ];
 
 /**
- * Changes a CHECK of a table so that it lets more through, without writing its rows anew: the
- * procedure of https://sqlite.org/lang_altertable.html for changes that no row can break.
+ * Changes the declaration of a table without writing its rows anew, for example a CHECK so that it
+ * lets more through: the procedure of https://sqlite.org/lang_altertable.html for changes that no
+ * row can break.
  */
 function loosen(db: Database.Database, table: string, from: string, to: string): void {
   db.unsafeMode(true);
@@ -412,33 +456,20 @@ export function createTables(db: Database.Database): void {
 /** Adds what the log of version `from` lacks. Runs inside the caller's transaction. */
 export function bringUpToDate(db: Database.Database, from: number): void {
   for (const [version, step] of STEPS) if (version > from) step(db);
-  if (lacksPackets(db)) makePackets(db);
-  if (lacksCounters(db)) db.exec(COUNTERS);
   db.pragma(`user_version = ${SCHEMA_VERSION}`);
 }
 
-/** Whether the open log has to be brought up to date, whatever its number says. */
-export function isOutdated(db: Database.Database, version: number): boolean {
-  return version < SCHEMA_VERSION || lacksPackets(db) || lacksCounters(db);
-}
-
-function lacksCounters(db: Database.Database): boolean {
-  return db.prepare("SELECT 1 FROM pragma_table_info('counters') LIMIT 1").get() === undefined;
-}
-
-function lacksPackets(db: Database.Database): boolean {
-  const columns = db.prepare("SELECT name FROM pragma_table_info('packets')").pluck().all();
-  return !columns.includes("id");
-}
-
-/** Makes the table in its present shape and takes over the rows of the former one. */
+/**
+ * Makes the table of packet names in its present shape and takes over the rows of the former one.
+ * Logs of versions 3 to 6 are without it, or have it in an earlier shape.
+ */
 function makePackets(db: Database.Database): void {
   const former = "SELECT 1 FROM sqlite_schema WHERE type = 'table' AND name = 'packets'";
   if (db.prepare(former).get() === undefined) return void db.exec(PACKETS);
   db.exec("DROP INDEX IF EXISTS packets_by_day; ALTER TABLE packets RENAME TO former_packets;");
   db.exec(PACKETS);
   db.exec(`
-    INSERT INTO packets (name, day) SELECT name, day FROM former_packets ORDER BY day;
+    INSERT INTO packets (name, day) SELECT name, day FROM former_packets ORDER BY name;
     DROP TABLE former_packets;`);
 }
 

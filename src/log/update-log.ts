@@ -10,14 +10,16 @@
  * site beyond them may get an update that it has.
  */
 import type Database from "better-sqlite3";
-import type { Trouble } from "../errors.js";
+import { Trouble } from "../errors.js";
 import { coveredBy, isCovered } from "../openpgp/cover.js";
 import type { Fingerprint, Origin, Seq, Transport, Update, UpdateHash } from "../update.js";
 import { Bounces } from "./bounces.js";
 import { Connection, type Durability } from "./connection.js";
 import { CounterRows } from "./counter-rows.js";
 import { type CursorMove, FetchWaits, ReceiveCursors } from "./cursors.js";
+import { Dates } from "./dates.js";
 import { type CameAgain, Exceptions } from "./exceptions.js";
+import { Gathering, NEWEST, type Totals } from "./gathering.js";
 import { Lanes } from "./lanes.js";
 import { Lookup } from "./lookup.js";
 import { ObservedTotals } from "./observed.js";
@@ -27,7 +29,7 @@ import { ReconStore } from "./recon.js";
 import { Refusals, Skeletons } from "./remembered.js";
 import { Removals } from "./removals.js";
 import { Repairs } from "./repairs.js";
-import { Retention, type Totals } from "./retention.js";
+import { Retention } from "./retention.js";
 import { Sendings } from "./sendings.js";
 import { Trails } from "./trail.js";
 import { Variants } from "./variants.js";
@@ -149,6 +151,8 @@ export class UpdateLog {
   /** Expiry by age; call it only with a trusted time. */
   readonly retention: Retention;
   readonly #connection: Connection;
+  readonly #dates: Dates;
+  readonly #gathering: Gathering;
   readonly #listeners = new Set<() => void>();
 
   readonly #insertUpdate: Database.Statement<UpdateParameters>;
@@ -175,13 +179,17 @@ export class UpdateLog {
       this.exceptions.completed(fingerprint, at);
     });
     this.pending = new Pending(connection, this.lanes, this.exceptions);
-    this.retention = new Retention(connection, this.pending);
-    this.lookup = new Lookup(connection);
     this.packets = new PacketMemory(connection);
+    this.#dates = new Dates(connection);
+    this.#gathering = new Gathering(connection);
+    const { packets, pending } = this;
+    const [dates, gathering] = [this.#dates, this.#gathering];
+    this.retention = new Retention({ connection, dates, gathering, packets, pending });
+    this.lookup = new Lookup(connection);
     this.bounces = new Bounces(connection, wake);
-    this.repairs = new Repairs({ connection, retention: this.retention, wake });
-    const { bounces, exceptions, retention, variants } = this;
-    this.removals = new Removals({ connection, bounces, exceptions, retention, variants, wake });
+    this.repairs = new Repairs({ connection, gathering, wake });
+    const { bounces, exceptions, variants } = this;
+    this.removals = new Removals({ connection, bounces, exceptions, gathering, variants, wake });
     this.trails = new Trails(connection, this);
     this.sendings = new Sendings(connection);
     this.observed = new ObservedTotals(connection);
@@ -189,9 +197,9 @@ export class UpdateLog {
     this.fetchWaits = new FetchWaits(connection);
     this.recon = new ReconStore(connection);
     this.#insertUpdate = db.prepare(`
-      INSERT INTO updates (hash, digest, fingerprint, size, neighbour, transport, received_at,
+      INSERT INTO updates (seq, hash, digest, fingerprint, size, neighbour, transport, received_at,
                            message_id, trail)
-      VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)`);
+      SELECT 1 + max(last, ${NEWEST}), ?, ?, ?, ?, ?, ?, ?, ?, ? FROM totals`);
     this.#insertBody = db.prepare("INSERT INTO bodies (seq, received_at, body) VALUES (?, ?, ?)");
     this.#namesakes = db.prepare("SELECT seq, digest FROM updates WHERE hash = ?");
     const newest = db.prepare<[], number>("SELECT seq FROM updates ORDER BY seq DESC LIMIT 1");
@@ -230,7 +238,6 @@ export class UpdateLog {
   append(arrivals: readonly Arrival[], ...moves: readonly CursorMove[]): Appended[] {
     const outcomes = this.#connection.write(() => {
       const stored = arrivals.map((arrival) => this.#store(arrival));
-      this.#book(arrivals, stored);
       for (const { peer, at } of moves) {
         if (at === undefined) this.cursors.forget(peer);
         else this.cursors.set(peer, at);
@@ -281,6 +288,8 @@ export class UpdateLog {
     );
     const seq = Number(lastInsertRowid) as Seq;
     this.#insertBody.run(seq, receivedAt, update.body);
+    this.#dates.note(seq, receivedAt);
+    this.#gathering.appended(seq);
     this.#learn(update, receivedAt);
     this.packets.remember(update.packets, receivedAt);
     return { outcome: "appended", seq, collision: namesakes.length > 0 };
@@ -305,13 +314,6 @@ export class UpdateLog {
     const covers = entries.filter((seq) => isCoveredHere(this.body(seq)));
     for (const seq of covers) this.trails.extend(seq, trail, origin.neighbour);
     return { outcome: "duplicate", seq: undefined, covers };
-  }
-
-  #book(arrivals: readonly Arrival[], outcomes: readonly Appended[]): void {
-    const added = arrivals.filter((_, index) => outcomes[index]?.outcome === "appended");
-    if (added.length === 0) return;
-    const bytes = added.reduce((sum, { update }) => sum + update.body.length, 0);
-    this.retention.count(added.length, added.length, bytes);
   }
 
   #wake(): void {
@@ -396,7 +398,7 @@ export class UpdateLog {
 
   /** Size of the log; takes microseconds at any size. */
   counts(): Counts {
-    return { ...this.retention.totals(), fileBytes: this.#connection.fileBytes() };
+    return { ...this.#gathering.totals(), fileBytes: this.#connection.fileBytes() };
   }
 
   /** The settings that make "stored" durable, as SQLite reports them. */
@@ -419,13 +421,28 @@ export class UpdateLog {
     this.#connection.onDamage(listener);
   }
 
+  /** Writes what is gathered in memory. Throws `Trouble`. */
+  settle(): void {
+    this.#connection.write(() => {
+      this.packets.settle();
+      this.#gathering.settle();
+    });
+  }
+
   /** Moves the WAL into the file and empties it; false if a reader prevented it. */
   checkpoint(): boolean {
+    this.settle();
     return this.#connection.checkpoint();
   }
 
-  /** Checkpoints and closes. A second call does nothing. */
+  /** Writes what is gathered, checkpoints and closes. A second call does nothing. */
   close(): void {
+    try {
+      if (this.#connection.isWritable) this.settle();
+    } catch (error) {
+      // What was acknowledged is on disk; what was gathered is as after a kill.
+      if (!(error instanceof Trouble)) throw error;
+    }
     this.#connection.close();
   }
 }

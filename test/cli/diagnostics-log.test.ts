@@ -6,7 +6,7 @@ import { spawn } from "node:child_process";
 import { closeSync, fstatSync, openSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
-import { describe, expect, it } from "vitest";
+import { describe, expect, it, onTestFinished, vi } from "vitest";
 import type { LogForm } from "../../src/cli/diagnostics-log.js";
 import { diagnosticsLog, formOf } from "../../src/cli/diagnostics-log.js";
 import { REPEAT_LIMITS } from "../../src/cli/repeat-limit.js";
@@ -60,8 +60,13 @@ describe("diagnostics", () => {
   });
 
   it("are pretty on a terminal, and let nobody paint it", () => {
+    vi.stubEnv("FORCE_COLOR", "1");
+    onTestFinished(() => void vi.unstubAllEnvs());
     const text = lines("terminal", ["retry", { words: "\x1b[2J\x07bell", list: ["a", "b"] }]);
-    expect(text.replaceAll("\x1b", "")).toMatch(/^\[2m\d\d:\d\d:\d\d\[0m \[33mwarn \[0m retry: /);
+    expect(text.replaceAll("\x1b", "")).toMatch(/^\[2m\d\d:\d\d:\d\d\[22m \[33mwarn \[39m retry: /);
+    vi.stubEnv("FORCE_COLOR", undefined);
+    vi.stubEnv("NO_COLOR", "1");
+    expect(lines("terminal", ["retry", {}])).not.toContain("\x1b");
     expect(text).toContain('words="\\u001b[2J\\u0007bell" list=a,b\n');
   });
 
@@ -72,6 +77,9 @@ describe("diagnostics", () => {
     ]);
     expect(text.length).toBeLessThan(700);
     expect(text).toContain('"client":"203.0.113.0/24"');
+    // A server whose address belongs into the configuration is named in full.
+    const server = lines("json", ["peer-unknown", { address: "2001:db8:1:2::3" }]);
+    expect(server).toContain('"address":"2001:db8:1:2::3"');
     expect(
       [
         "2001:db8:1:2::3",
@@ -167,8 +175,9 @@ the id of an update and stands on every line of its life: \`kxgw trace HASH\`.
 
 Levels: **error** wants you to act, **warn** will be tried again or is worth a look, **info** is a
 line for each update that was accepted or sent, **debug** is protocol and not shown. Fingerprints
-and hashes are in the lines, user ids and bodies never; the addresses of clients are shortened to
-their network (/24, /48).
+and hashes are in the lines, user ids and bodies never; a \`client\`, who may be a person, is
+shortened to its network (/24, /48). An \`address\` is one that you may have to write into the
+configuration, and stands in full ([security](security.md#what-is-stored-and-logged)).
 
 Of those with a * at most ${REPEAT_LIMITS.lines} lines a minute are written for each neighbour, and
 then one with \`more\`, how many there were besides. \`kxgw_events_total\` and the page count

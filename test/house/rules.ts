@@ -82,18 +82,22 @@ export const FLOORS: readonly Readonly<Record<string, Room>>[] = [
     peering: { node: OUTSIDE },
     delivery: { packages: ["nodemailer"], node: OUTSIDE },
     status: {
+      packages: ["zod"],
       node: [...OUTSIDE, "crypto"],
       typesBeside: ["delivery", "peering", "ingress", "repair", "following"],
     },
   },
   {
-    admin: { packages: ["prom-client"], node: [...OUTSIDE, "crypto"] },
+    admin: {
+      packages: ["prom-client", "zod", "@asteasolutions/zod-to-openapi"],
+      node: [...OUTSIDE, "crypto"],
+    },
   },
   { upkeep: {}, removal: {} },
   { doors: {} },
   { gateway: {} },
   { demo: { packages: ["nodemailer", "smtp-server"], node: OUTSIDE } },
-  { cli: { packages: ["commander", "pino", "smol-toml", "zod"], node: OUTSIDE } },
+  { cli: { packages: ["@clack/prompts", "commander", "pino", "smol-toml", "zod"], node: OUTSIDE } },
   { main: { packages: ["commander"] } },
 ];
 

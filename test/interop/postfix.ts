@@ -57,8 +57,9 @@ export interface Routes {
   readonly relay: Readonly<Record<string, string>>;
   /** Command line by address; the local part is the alias. */
   readonly pipes: Readonly<Record<string, string>>;
-  /** Lines for the end of main.cf. */
+  /** Lines for the end of main.cf, and of master.cf. */
   readonly main?: string;
+  readonly master?: string;
 }
 
 export class Postfix {
@@ -172,7 +173,7 @@ async function layOut(directory: string): Promise<void> {
 function writeConfig(
   directory: string,
   port: number,
-  { relay, pipes, main: more = "" }: Routes,
+  { relay, pipes, main: more = "", master = "" }: Routes,
 ): void {
   const conf = join(directory, "conf");
   const domains = (addresses: readonly string[]) =>
@@ -207,7 +208,8 @@ maximal_backoff_time = 5s
 smtp_connect_timeout = 5s
 `;
   writeFileSync(join(conf, "main.cf"), main + more);
-  writeFileSync(join(conf, "master.cf"), `127.0.0.1:${port} inet n - n - - smtpd${SERVICES}`);
+  const services = `127.0.0.1:${port} inet n - n - - smtpd${SERVICES}${master}`;
+  writeFileSync(join(conf, "master.cf"), services);
   const lines = (entries: [string, string][], separator: string) =>
     entries.map(([name, value]) => `${name}${separator}${value}\n`).join("");
   writeFileSync(join(conf, "transport"), lines(Object.entries(relay), " "));

@@ -2,12 +2,10 @@
  * Bodies that a site has not got yet stay beyond their age, up to a size: exactly those, whatever
  * the chunk, and never longer than their entry.
  */
-import Database from "better-sqlite3";
 import fc from "fast-check";
 import { expect, test } from "vitest";
 import type { RetentionLimits } from "../../src/log/retention.js";
 import { UpdateLog } from "../../src/log/update-log.js";
-import { scratch } from "../support/scratch.js";
 import { arrival, HOUR_MS, seq } from "./material.js";
 
 const T0 = 1_700_000_000_000;
@@ -143,19 +141,4 @@ test("comes to the same in chunks of any size, with times in any order", () => {
     }),
     { numRuns: 200 },
   );
-});
-
-test("the walk over what is held goes by index", () => {
-  const path = `${scratch()}/log`;
-  UpdateLog.open(path).close();
-  const db = new Database(path);
-  const walk = `SELECT bodies.seq, updates.size FROM bodies JOIN updates USING (seq)
-    WHERE (bodies.received_at, bodies.seq) < (1, 1)
-    ORDER BY bodies.received_at DESC, bodies.seq DESC LIMIT 1`;
-  const plan = db.prepare(`EXPLAIN QUERY PLAN ${walk}`).all() as { detail: string }[];
-  expect(plan.map(({ detail }) => detail)).toEqual([
-    expect.stringContaining("bodies USING COVERING INDEX bodies_by_time (received_at<?)"),
-    expect.stringContaining("updates USING INTEGER PRIMARY KEY"),
-  ]);
-  db.close();
 });

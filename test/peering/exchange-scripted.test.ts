@@ -46,7 +46,7 @@ class Stage {
   /** The next update gets this number. */
   numberFrom(seq: number): this {
     const { db } = this.#connection;
-    db.prepare("INSERT INTO sqlite_sequence (name, seq) VALUES ('updates', ?)").run(seq - 1);
+    db.prepare("UPDATE totals SET last = ?, upto = ?").run(seq - 1, seq - 1);
     return this;
   }
 

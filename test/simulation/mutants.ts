@@ -224,7 +224,7 @@ export const MUTANTS: readonly Mutant[] = [
         const before = Number(now) - (limits as RetentionLimits).retainMs;
         db.prepare("DELETE FROM bodies WHERE received_at <= ?").run(before);
         db.prepare("DELETE FROM updates WHERE received_at <= ?").run(before);
-        db.exec("UPDATE sqlite_sequence SET seq = (SELECT coalesce(max(seq), 0) FROM updates)");
+        db.exec("UPDATE totals SET last = 0, upto = (SELECT coalesce(max(seq), 0) FROM updates)");
         return expired;
       }),
   },

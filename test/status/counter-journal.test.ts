@@ -63,7 +63,7 @@ it("a kill loses what was counted since the last minute, and nothing that a scra
   onTestFinished(() => metrics.close());
   first.sink.report("bounce", { neighbour: "a", reason: "site" });
   const seen = 'kxgw_bounces_total{peer="a",class="site"} 1';
-  expect(await metrics.text()).toContain(seen);
+  expect((await metrics.scrape(undefined)).body).toContain(seen);
   first.sink.report("bounce", { neighbour: "a", reason: "site" });
   // Killed: nothing more is written. A reader of the file sees what the next start will see.
   const reader = UpdateLog.open(path, { readonly: true });

@@ -8,6 +8,7 @@ import { mkdirSync } from "node:fs";
 import { join } from "node:path";
 import Database from "better-sqlite3";
 import { UpdateLog } from "../../../src/log/update-log.js";
+import { indexEntries } from "../../support/bulk.js";
 import { KxVisitor } from "../../support/kx-visitor.js";
 import { SmtpClient } from "../../support/smtp-client.js";
 import { holdsWithin, pause } from "../../support/until.js";
@@ -153,6 +154,7 @@ function fill(path: string): void {
         (seq, hash, digest, fingerprint, size, neighbour, transport, received_at, trail)
       SELECT i, randomblob(16), randomblob(32), randomblob(20), 1000, 'old', 'mail',
         ? - (? - i) * ?, '[]' FROM n`).run(ROWS, now, ROWS, stepMs);
+    indexEntries(db);
     db.prepare("UPDATE totals SET entries = ?").run(ROWS);
   })();
   db.close();

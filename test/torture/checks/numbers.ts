@@ -56,7 +56,9 @@ async function insertAndForget(context: Context, name: string, rounds: number) {
     while (log.retention.expire(1e15, { retainMs: 1, rememberMs: 1 }, 10_000).more);
     log.close();
     const db = new Database(path);
-    db.exec("DELETE FROM bodies; DELETE FROM updates; UPDATE totals SET entries = 0, bodies = 0");
+    db.exec(`
+      DELETE FROM bodies; DELETE FROM updates; DELETE FROM keys; DELETE FROM dates;
+      UPDATE totals SET entries = 0, bodies = 0, body_bytes = 0`);
     db.close();
     result.restarts += 1;
     await new Promise((resolve) => setImmediate(resolve));

@@ -9,6 +9,7 @@ import { join } from "node:path";
 import Database from "better-sqlite3";
 import type { GatewayProcess } from "../../../src/demo/process.js";
 import { UpdateLog } from "../../../src/log/update-log.js";
+import { indexEntries } from "../../support/bulk.js";
 import { SmtpClient } from "../../support/smtp-client.js";
 import { holdsWithin, pause } from "../../support/until.js";
 import { type Check, type Context, goesOn } from "../check.js";
@@ -147,6 +148,7 @@ function fill(path: string, rows: number): { readonly due: number; readonly held
       BODY_BYTES,
       rows - held - due,
     );
+    indexEntries(db);
     const bodies = due + held;
     db.prepare("UPDATE totals SET entries = ?, bodies = ?, body_bytes = ?").run(
       ...[rows, bodies, bodies * BODY_BYTES],

@@ -1,0 +1,87 @@
+/**
+ * What is written for many entries at once: the fingerprints of the entries in `keys`, and the
+ * totals. Each names an entry at a random place of its table, so that one entry costs a page, and a
+ * thousand sorted ones cost little more. Both hold for the entries up to the number `upto`. The few
+ * after it, the tail, are read when a key is looked up or the totals are asked for. So nothing is
+ * in memory, a kill loses nothing, and another process that reads the file sees all.
+ *
+ * Whoever deletes or changes an entry calls `settle` first. So in the tail no number is missing,
+ * and each entry of it has its body.
+ */
+import type Database from "better-sqlite3";
+import type { Connection } from "./connection.js";
+
+export interface Totals {
+  readonly entries: number;
+  readonly bodies: number;
+  readonly bodyBytes: number;
+}
+
+/** Entries in the tail. A look-up reads as many rows, in a tenth of a millisecond. */
+export const TAIL_LIMIT = 1024;
+
+/** SQL for the number of the newest entry, 0 if there is none. */
+export const NEWEST = "coalesce((SELECT max(seq) FROM updates), 0)";
+/** Entries in the tail, and bodies. `upto` is larger if another program has deleted rows. */
+const TAIL = `max(0, ${NEWEST} - upto)`;
+
+/** SQL for the number of entries: a column of a query on `totals`. */
+export const ENTRIES = `entries + ${TAIL}`;
+
+const TAIL_BYTES =
+  "(SELECT coalesce(sum(size), 0) FROM updates WHERE seq > (SELECT upto FROM totals))";
+
+/** SQL for the totals. */
+export const TOTALS = `
+  SELECT ${ENTRIES} AS entries, bodies + ${TAIL} AS bodies, body_bytes + ${TAIL_BYTES} AS bodyBytes
+  FROM totals`;
+
+export class Gathering {
+  readonly #connection: Connection;
+  readonly #totals: Database.Statement<[], Totals>;
+  readonly #count: Database.Statement<[number, number, number]>;
+  readonly #upto: Database.Statement<[], number>;
+  readonly #keys: Database.Statement<[]>;
+  readonly #add: Database.Statement<[]>;
+
+  constructor(connection: Connection) {
+    const { db } = connection;
+    this.#connection = connection;
+    this.#totals = db.prepare(TOTALS);
+    this.#count = db.prepare(
+      "UPDATE totals SET entries = entries + ?, bodies = bodies + ?, body_bytes = body_bytes + ?",
+    );
+    this.#upto = db.prepare<[], number>("SELECT upto FROM totals").pluck();
+    this.#keys = db.prepare(`
+      INSERT INTO keys SELECT fingerprint, seq FROM updates
+      WHERE seq > (SELECT upto FROM totals) ORDER BY fingerprint, seq`);
+    this.#add = db.prepare(`
+      UPDATE totals SET
+        entries = entries + (SELECT count(*) FROM updates WHERE seq > upto),
+        bodies = bodies + (SELECT count(*) FROM bodies WHERE seq > upto),
+        body_bytes = body_bytes + ${TAIL_BYTES}, upto = max(upto, ${NEWEST})`);
+  }
+
+  totals(): Totals {
+    const row = this.#connection.read(() => this.#totals.get());
+    if (row === undefined) throw new Error("the totals of the log are missing");
+    return row;
+  }
+
+  /** Settles if the tail is full. Called in the transaction that appended entry `newest`. */
+  appended(newest: number): void {
+    if (newest - (this.#upto.get() ?? 0) >= TAIL_LIMIT) this.settle();
+  }
+
+  /** Writes what the tail has. After it the tail is empty. */
+  settle(): void {
+    this.#connection.write(() => {
+      if (this.#keys.run().changes > 0) this.#add.run();
+    });
+  }
+
+  /** Adds to the totals, or subtracts; called in the transaction that changes settled entries. */
+  count(entries: number, bodies: number, bodyBytes: number): void {
+    this.#count.run(entries, bodies, bodyBytes);
+  }
+}
