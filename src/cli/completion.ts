@@ -110,7 +110,8 @@ function bash(all: readonly Words[]): string {
   // In zsh `path` is PATH, so that no variable has this name.
   return `# kxgw completion bash > /etc/bash_completion.d/kxgw
 _kxgw() {
-  local cur="\${COMP_WORDS[COMP_CWORD]}" prev="\${COMP_WORDS[COMP_CWORD-1]}" verb="" words i given=() seen=0
+  local cur="\${COMP_WORDS[COMP_CWORD]}" prev="\${COMP_WORDS[COMP_CWORD-1]}"
+  local verb="" words names i given=() seen=0
   for ((i = 1; i < COMP_CWORD; i++)); do
     case "\${verb:+$verb }\${COMP_WORDS[i]}" in
       ${paths.map((path) => JSON.stringify(path)).join("|")})
@@ -128,7 +129,8 @@ ${cases.join("\n")}
     ${named.map((path) => JSON.stringify(path)).join("|")})
       if [[ "$cur" != -* && "$prev" != -c && "$prev" != --config && $seen -eq 0 ]]; then
         set -o noglob
-        COMPREPLY=( $(compgen -W "$(kxgw completion neighbours "\${given[@]}" 2>/dev/null)" -- "$cur") )
+        names="$(kxgw completion neighbours "\${given[@]}" 2>/dev/null)"
+        COMPREPLY=( $(compgen -W "$names" -- "$cur") )
         set +o noglob
         return
       fi ;;
