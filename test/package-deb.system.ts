@@ -152,7 +152,9 @@ beforeAll(() => {
   older = earlier();
   const proxy = apt("Acquire::http::Proxy");
   const args = ["--variant=minbase", `--include=${DEPENDENCIES}`, SUITE, root, mirror()];
-  output("debootstrap", args, proxy === "" ? {} : { http_proxy: proxy });
+  // What it mounts is gone with it, also when it fails half way.
+  const apart = ["--mount", "--propagation", "private", "debootstrap"];
+  output("unshare", [...apart, ...args], proxy === "" ? {} : { http_proxy: proxy });
 }, 10 * MINUTE);
 
 describe("the file", () => {
