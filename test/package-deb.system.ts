@@ -1,8 +1,8 @@
 /**
  * The Debian package, in the life that it is made for: built, judged by lintian, installed over an
- * older build in a fresh Debian 13 with that release's own Node, run, removed and purged. The mirror
- * is the one of this machine's apt. There is no systemd in that root; a stand-in for systemctl notes
- * what the package asks of it.
+ * older build in a fresh Debian 13 with that release's own Node, run, removed and purged. The
+ * mirror is the one of this machine's apt. There is no systemd in that root; a stand-in for
+ * systemctl notes what the package asks of it.
  * Needs: root, debootstrap, dh, dpkg-shlibdeps, lintian, man.
  */
 import { type ChildProcess, execFileSync, spawn, spawnSync } from "node:child_process";

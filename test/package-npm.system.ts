@@ -1,7 +1,8 @@
 /**
  * The tarball of `npm pack`, installed as docs/install.md says, with a prefix of its own, and run
  * while the clone is out of sight: nothing that the program needs may lie there. The module for
- * SQLite is taken over from the clone, where `npm ci` compiled it in the same way, a minute earlier.
+ * SQLite is taken over from the clone, where `npm ci` compiled it in the same way, a minute
+ * earlier. And what a build says of its commit.
  * Needs: root, man, git.
  */
 import { execFileSync } from "node:child_process";
