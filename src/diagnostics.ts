@@ -73,7 +73,10 @@ const REPLY = { code: "number?", words: "text" } as const;
 const NONE: Readonly<Record<string, never>> = {};
 /** What went wrong with a try, and when the next one is made. */
 const WAIT = { code: "number?", words: "text", attempt: "number", waitMs: "number" } as const;
-/** Who handed something in: a neighbour, a stranger's network, "spool". */
+/**
+ * Who handed something in: a neighbour, a stranger, "spool". Logs show the network of a `client`
+ * only, and an `address` in full (docs/security.md).
+ */
 const CLIENT = { neighbour: "text?", client: "text?" } as const;
 /** A key in a mail. */
 const KEY = { neighbour: "text?", messageId: "text?", fingerprint: "text?" } as const;
@@ -222,7 +225,7 @@ export const EVENTS = {
   },
   sent: {
     level: "info",
-    text: "update delivered",
+    text: "update handed over; how says to whom, and words what was answered",
     fields: {
       ...{ ...LEAVING, mails: "number", packed: "number?", bytes: "number", tookMs: "number" },
       ...{ how: "text", words: "text" },
@@ -458,7 +461,11 @@ export const EVENTS = {
   "mail-refused": {
     level: "warn",
     text: "mail refused",
-    fields: { ...CLIENT, reason: "refusal", problem: "text", file: "text?", door: "text?" },
+    fields: {
+      ...{ ...CLIENT, reason: "refusal", problem: "text", file: "text?", door: "text?" },
+      /** A neighbour whose domain the sender gives, and the address that it came from. */
+      ...{ resembles: "text?", address: "text?" },
+    },
     direction: "in",
     outcome: "refused",
     transport: "mail",

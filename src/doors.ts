@@ -334,7 +334,7 @@ function retryExceptions(name: string, site: LaneDriver | undefined, which: numb
   }
   const words =
     which === "all"
-      ? `${name} has taken everything: there is nothing to send again.`
+      ? `${name} has no exceptions: there is nothing to send again.`
       : `Update ${which} has no exception at ${name}.`;
   return { done: false, words };
 }

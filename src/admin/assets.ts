@@ -67,6 +67,7 @@ h3 { font-size: .95rem; font-weight: 620; margin: 16px 0 6px; }
 ul.untaken, ul.steps, ol.steps { margin: 0 0 6px; padding-left: 1.4em; }
 ol.steps { list-style: decimal; } .steps li { padding: 2px 0; }
 .untaken .error { color: var(--bad); } .untaken li { padding: 2px 0; }
+.untaken .key-name { display: block; font-size: .82rem; color: var(--quiet); }
 pre { background: var(--bg); border: 1px solid var(--line); border-radius: 6px; margin: 6px 0;
   padding: 10px 12px; white-space: pre-wrap; overflow-wrap: anywhere; }
 ul.remedies { list-style: none; margin: 0 0 10px; padding: 0; }
@@ -224,11 +225,23 @@ export const SCRIPT = `"use strict";
     if (again) { again = false; if (failures === 0) refresh(); }
   };
 
-  /** Sections that came or went: all are taken from the new page, in its order. */
+  /** Sections that are gone are taken away, and new ones put behind the one before them. */
   const layOut = (next) => {
-    const ids = (root) => [...root.querySelectorAll("main > section")].map(({ id }) => id).join();
-    if (ids(next) === ids(document)) return;
-    document.getElementById("main").replaceWith(next.getElementById("main"));
+    const parts = [...next.querySelectorAll("main > section")];
+    const wanted = new Set(parts.map(({ id }) => id));
+    for (const old of document.querySelectorAll("main > section")) {
+      if (!wanted.has(old.id)) old.remove();
+    }
+    let before = null;
+    for (const part of parts) {
+      let here = document.getElementById(part.id);
+      if (here === null) {
+        here = document.importNode(part, true);
+        if (before) before.after(here);
+        else document.getElementById("main").prepend(here);
+      }
+      before = here;
+    }
   };
 
   const FOCUSABLE = "a, summary, button, input, select";

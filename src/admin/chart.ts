@@ -91,6 +91,18 @@ ${bars}${across("axis", line)}${labels}</svg></div>
 <p class="quiet below"><b>↓ out</b>, updates per ${unit}; ${range}</p></figure>`;
 }
 
+/** The two charts, each with its figures. */
+export function flowSections(hours: FlowHours, days: FlowHours, now: number): Html {
+  return html`<section id="flow"><h2>Updates in 24 hours</h2>
+${flowChart(hours, "hour", now)}${flowTable(hours, "hour", now)}</section>
+${daysSection(days, now)}`;
+}
+
+export function daysSection(days: FlowHours, now: number): Html {
+  return html`<section id="days"><h2>Updates in 30 days</h2>
+${flowChart(days, "day", now)}${flowTable(days, "day", now)}</section>`;
+}
+
 /** The figures of a chart as a table, which may be closed. */
 export function flowTable(flow: FlowHours, unit: Unit, now: number): Html {
   const { inMail, inKx, inOther, outMail, outKx } = flow;

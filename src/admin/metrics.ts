@@ -53,7 +53,7 @@ const FAMILIES: readonly Family[] = [
   },
   {
     name: "kxgw_updates_sent_total",
-    help: "Delivery attempts, by result.",
+    help: "Delivery attempts, by result; delivered: the relay, the keyserver or the peer took it.",
     labels: ["peer", "transport", "result"],
     of: (count) => {
       const { neighbour = "" } = count;
@@ -419,7 +419,7 @@ export class Metrics {
     gauge("kxgw_log_newest", "Number of the newest update.", () => log.newest());
     gauge(
       "kxgw_saved_bytes",
-      "Estimated bytes of mail saved since the start.",
+      "Estimated bytes of mail saved: kxgw_spared_mail_bytes_total less kxgw_kx_bytes_total.",
       () => savedOf(counters, peers()).savedBytes,
     );
     const counter = (name: string, help: string, value: () => number) => {
@@ -433,7 +433,12 @@ export class Metrics {
         },
       });
     };
-    counter("kxgw_known_announcements_total", "Announcements of known updates.", () => {
+    counter(
+      "kxgw_spared_mail_bytes_total",
+      "Estimated bytes of the mails that were not needed, and of updates over KX as mails.",
+      () => savedOf(counters, peers()).asMailBytes,
+    );
+    counter("kxgw_known_announcements_total", "First announcements of known updates.", () => {
       return savedOf(counters, peers()).knownAnnouncements;
     });
     counter("kxgw_kx_bytes_total", "Bytes over KX in both directions.", () => {

@@ -7,7 +7,7 @@ import type { NeighbourDetail, ReconDetail, Untaken } from "../status/neighbour-
 import { isLocal, PROOF_WORDS, reasonWords, stateName } from "../status/neighbour-view.js";
 import type { Status } from "../status/status.js";
 import { ago, ahead, grouped, octets, percent, several, span } from "../text.js";
-import { flowChart, flowTable } from "./chart.js";
+import { flowSections } from "./chart.js";
 import { reportList } from "./events-section.js";
 import { factList, neighbourLink, remedyList, shell, when } from "./frame.js";
 import type { Html, Value } from "./html.js";
@@ -17,7 +17,7 @@ import { byTrouble, ROADS, reconMark, reconState } from "./neighbours-section.js
 type NeighbourJson = Status["neighbours"][number];
 
 export function neighbourPage(detail: NeighbourDetail): Html {
-  const { status, one, remedies, events, hours } = detail;
+  const { status, one, remedies, events, hours, days } = detail;
   const now = Date.parse(status.time);
   const { name, state, words } = one;
   const body = html`<section id="verdict" class="verdict ${state}" role="status">
@@ -30,8 +30,7 @@ ${
 ${todo(one, remedies)}
 <section id="way"><h2>Path and session</h2>${factList(facts(detail, now))}</section>
 ${one.site !== undefined && queue(detail, now)}
-<section id="flow"><h2>Updates in 24 hours</h2>
-${flowChart(hours, "hour", now)}${flowTable(hours, "hour", now)}</section>
+${flowSections(hours, days, now)}
 <section id="events"><h2>Latest events</h2>
 ${reportList(events, now)}
 <p class="quiet"><a href="/?neighbour=${encodeURIComponent(name)}#events">Grouped, with a
@@ -164,7 +163,7 @@ function untakenItem(one: Untaken, now: number): Html {
 `;
 }
 
-export function reconPage({ status, one, events, hours }: ReconDetail): Html {
+export function reconPage({ status, one, events, hours, days }: ReconDetail): Html {
   const now = Date.parse(status.time);
   const { server, words, problem, remedy, keys, wanted, neighbour } = one;
   const known = status.neighbours.find(({ name }) => name === neighbour);
@@ -188,8 +187,7 @@ ${
     ["Bytes", `${octets(one.bytesIn)} in, ${octets(one.bytesOut)} out`],
     ["Filters", one.filters && html`<code>${one.filters}</code>`],
   ])}</section>
-<section id="flow"><h2>Updates in 24 hours</h2>
-${flowChart(hours, "hour", now)}${flowTable(hours, "hour", now)}</section>
+${flowSections(hours, days, now)}
 <section id="events"><h2>Latest events</h2>
 ${reportList(events, now)}</section>`;
   return shell(`${lamp(reconMark(one))} ${server} · ${status.site}`, body, now);

@@ -5,9 +5,10 @@
  * nothing is loaded from other hosts.
  */
 
+import type { FlowHours } from "../status/flow-hours.js";
 import type { Status } from "../status/status.js";
 import { grouped, listed, octets, percent, several, span } from "../text.js";
-import { flowChart, flowTable, mark, shareBar } from "./chart.js";
+import { daysSection, flowChart, flowTable, mark, shareBar } from "./chart.js";
 import type { ShownEvents } from "./events-section.js";
 import { eventsSection } from "./events-section.js";
 import { noNeighbours, noUpdates, observeSection } from "./first-steps.js";
@@ -16,7 +17,7 @@ import type { Html, Value } from "./html.js";
 import { html } from "./html.js";
 import { neighboursSection, ROADS, reconSection } from "./neighbours-section.js";
 
-export function statusPage(status: Status, shown: ShownEvents): Html {
+export function statusPage(status: Status, days: FlowHours, shown: ShownEvents): Html {
   const { site, version, mode, uptimeSeconds, time, verdict, neighbours, recon } = status;
   const now = Date.parse(time);
   const isEmpty = neighbours.length === 0;
@@ -29,6 +30,7 @@ ${several(status.log.entries, "update")} in the log, ${octets(status.log.fileByt
 ${keys(status)}${certificates(status)}</section>
 ${isEmpty ? noNeighbours() : neighboursSection(status, now)}${noUpdates(status)}
 ${reconSection(status, now)}${observeSection(status, now)}${flow(status, now)}
+${daysSection(days, now)}
 ${!isEmpty && migration(status)}${!isEmpty && saved(status)}
 ${search()}${eventsSection(shown, names, now)}`;
   return shell(`${lamp(verdict.state)} ${site}`, body, now);

@@ -6,6 +6,7 @@
  */
 
 import { eventLines, filterOf } from "../status/event-lines.js";
+import { flowDays } from "../status/flow-hours.js";
 import { type Journey, journeyOf } from "../status/journey.js";
 import { masked } from "../status/mask.js";
 import { neighbourDetail, reconDetail } from "../status/neighbour-page.js";
@@ -45,7 +46,7 @@ export async function answerTo(
   const { pathname, searchParams } = url;
   switch (pathname) {
     case "/":
-      return page(statusPage(status(sources, mask), eventsOf(sources, searchParams, mask)));
+      return statusAnswer(sources, searchParams, mask);
     case "/status.json":
       return json(status(sources, mask));
     case "/openapi.json": {
@@ -79,6 +80,12 @@ export async function answerTo(
 
 function page(html: Html, code = 200): Answer {
   return { code, type: HTML, body: html.text };
+}
+
+function statusAnswer(sources: Sources, parameters: URLSearchParams, mask: boolean): Answer {
+  const { counters, clock } = sources;
+  const days = flowDays(counters, clock.now());
+  return page(statusPage(status(sources, mask), days, eventsOf(sources, parameters, mask)));
 }
 
 function eventsOf({ counters }: Sources, parameters: URLSearchParams, mask: boolean): ShownEvents {

@@ -5,8 +5,9 @@
  * the stable name, `msg` its text.
  *
  * Text from outside is cut, so that one field cannot fill the log, and contains no
- * control character. Addresses of clients are shortened to their network: enough to identify a
- * neighbour that is not configured yet, too little to identify a person.
+ * control character. A `client`, who may be a person, is shortened to its network. An `address` is
+ * one that the operator has to write into the configuration, and is shown in full
+ * (docs/security.md).
  */
 import { fstatSync } from "node:fs";
 import type { DestinationStream } from "pino";
@@ -21,8 +22,8 @@ export type LogForm = "json" | "journal" | "terminal";
 const FIELD_CHARS = 500;
 /** Controls that JSON does not escape: DEL, C1, line ends, and bidirectional controls. */
 const OBEYED = /[\x7f-\x9f\u2028-\u202e\u2066-\u2069]/g;
-/** Fields that contain the address of a client. */
-const CLIENT_FIELDS = new Set(["client", "address"]);
+/** The field with the address of a client that may be a person. */
+const CLIENT_FIELD = "client";
 const RANK: Record<Level, number> = { error: 3, warn: 2, info: 1, debug: 0 };
 /** syslog(3): err, warning, info, debug. */
 const PRIORITY: Record<Level, number> = { error: 3, warn: 4, info: 6, debug: 7 };
@@ -85,7 +86,7 @@ function trimmed(fields: Fields): Fields {
     Object.entries(fields).map(([key, value]) => {
       if (typeof value === "object") return [key, value.map(shortText)];
       if (typeof value !== "string") return [key, value];
-      return [key, shortText(CLIENT_FIELDS.has(key) ? clientNetwork(value) : value)];
+      return [key, shortText(key === CLIENT_FIELD ? clientNetwork(value) : value)];
     }),
   );
 }

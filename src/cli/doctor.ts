@@ -188,7 +188,7 @@ type Tell = (problem: string, remedy: string) => unknown;
  * are exact; of the latest events only some are kept.
  */
 function losses({ recent, counts, neighbours }: Status, tell: Tell): void {
-  const failed = counts.filter(({ event }) => event === "repair-failed");
+  const failed = counts.filter(({ event, count7d }) => event === "repair-failed" && count7d > 0);
   const words = recent.find(({ event }) => event === "repair-failed")?.words ?? "no reason given";
   const keys = failed.filter(({ reason }) => reason === undefined);
   const behind = failed.filter(({ reason }) => reason === "gap").map(({ neighbour }) => neighbour);
@@ -215,8 +215,15 @@ function strangers({ recent, counts }: Status, site: string, tell: Tell): void {
   if (unknown > 0) {
     tell(
       `${several(unknown, "mail")} from addresses in no accept_from refused.`,
-      "If a neighbour sent them, add its address; it is in the mail-refused lines of the journal.",
+      "If a neighbour sent them, add its address; mail-refused in the journal has its network.",
     );
+    const like = recent.find(({ event, resembles }) => event === "mail-refused" && resembles);
+    if (like?.address) {
+      tell(
+        `Mail from ${like.address} was refused, and it names the domain of ${like.resembles}.`,
+        `If it is a mail server of ${like.resembles}, add "${like.address}" to its accept_from.`,
+      );
+    }
   }
   const elsewhere = total(refused) - unknown;
   if (elsewhere > 0) {
@@ -242,8 +249,9 @@ function isStranger({ words }: Status["recent"][number]): boolean {
   return words?.includes("accept_from") === true;
 }
 
-function total(counts: readonly { readonly count: number }[]): number {
-  return counts.reduce((sum, { count }) => sum + count, 0);
+/** Of the last seven days: what is older was seen, and must not warn for ever. */
+function total(counts: readonly { readonly count7d: number }[]): number {
+  return counts.reduce((sum, { count7d }) => sum + count7d, 0);
 }
 
 /** Faults and warnings of a configuration with which the gateway starts. */

@@ -6,15 +6,13 @@
  */
 import { existsSync, mkdirSync, writeFileSync } from "node:fs";
 import { dirname, resolve } from "node:path";
-import { createInterface } from "node:readline/promises";
-import { parseMailAddress } from "../config/addresses.js";
 import { parseConfig } from "../config/load.js";
-import { tomlList, tomlString } from "../config/toml-string.js";
-import { parseEndpoint } from "../config/units.js";
 import { ConfigFaults, EXIT } from "../errors.js";
-import { domainOf } from "../mail-address.js";
 import { configSummary } from "./check.js";
 import { run } from "./daemon.js";
+import { fileFault } from "./init-checks.js";
+import { type Answers, askFor, Interrupted } from "./init-questions.js";
+import { configText, type InitOptions, Slip, USUAL_RELAY } from "./init-text.js";
 import type { LocalServer, Places } from "./local-server.js";
 import {
   findServers,
@@ -27,27 +25,13 @@ import {
 import type { Output } from "./output.js";
 import { faultLine } from "./output.js";
 
-export interface InitOptions {
-  readonly site: string | undefined;
-  readonly contact: string | undefined;
-  readonly log: string | undefined;
-  readonly smtp: string;
-  readonly kx: string;
-  readonly admin: string;
-  readonly relay: string | undefined;
-  readonly observe: boolean;
-  /** auto, none, KIND:PATH or hkp:URL. */
-  readonly local: string | undefined;
-  /** NAME=ADDRESS[@NETWORK ...] of sites: NAME=user@host,192.0.2.1 */
-  readonly mailPeers: readonly string[];
-  /** NAME=HOST:PORT of KX peers that we dial. */
-  readonly kxPeers: readonly string[];
-}
+/** Exit code of a shell for a program that SIGINT ended. */
+const INTERRUPTED = 130;
 
-/** Asks the operator; an empty answer selects the preset. */
-type Question = (text: string, preset?: string) => Promise<string>;
-
-/** Writes `file`; 73 if it exists, 64 if an option is missing or invalid. */
+/**
+ * Writes `file`; 64 if an option is missing or invalid, 73 if the file exists, 77 if its directory
+ * cannot be written, 130 if the operator ends the questions. Only then it is written.
+ */
 export async function initCommand(
   file: string,
   options: InitOptions,
@@ -62,19 +46,17 @@ export async function initCommand(
       out.stderr(`kxgw: ${file} exists already and was not changed\n`);
       return EXIT.cannotCreate;
     }
-    const lines = terminal.isTTY
-      ? createInterface({ input: terminal, output: process.stderr })
-      : undefined;
-    const question: Question | undefined =
-      lines &&
-      (async (text, preset = "") => {
-        const shown = preset === "" ? "" : ` [${preset}]`;
-        return (await lines.question(`${text}${shown}: `)).trim() || preset;
-      });
+    const fault = await fileFault(path);
+    if (fault !== undefined) {
+      out.stderr(`kxgw: ${fault}\n      Name another file with -c, or run it as root.\n`);
+      return EXIT.noPermission;
+    }
     try {
-      const server = await besideUs(options, out, question, places);
-      const asked = await complete(options, server, question, out);
-      const text = configText(asked, server);
+      const isDialogue = terminal.isTTY && process.stderr.isTTY;
+      const { complete, server } = isDialogue
+        ? await askFor(options, path, { input: terminal, output: process.stderr }, places)
+        : await completed(options, out, places);
+      const text = configText(complete, server);
       const config = parseConfig(text, path, dirname(path), env);
       mkdirSync(dirname(path), { recursive: true });
       mkdirSync(dirname(config.log.path), { recursive: true });
@@ -83,44 +65,50 @@ export async function initCommand(
       if (server !== undefined) out.stdout(neighboursOf(server));
       return EXIT.ok;
     } catch (error) {
+      if (error instanceof Interrupted) return INTERRUPTED;
       if (error instanceof Slip) out.stderr(`kxgw: ${error.message}\n`);
       else if (!(error instanceof ConfigFaults)) throw error;
       else for (const fault of error.faults) out.stderr(`${faultLine(file, fault)}\n`);
       return EXIT.usage;
-    } finally {
-      lines?.close();
     }
   });
 }
 
-/** An invalid option or answer; the message says what is valid. */
-class Slip extends Error {}
+/** The options without a terminal: what is missing comes from the keyserver, or is an error. */
+async function completed(options: InitOptions, out: Output, places: Places): Promise<Answers> {
+  const server = await besideUs(options, out, places);
+  for (const sample of server?.samples ?? []) out.stderr(`${sample}\n`);
+  const relay = options.relay ?? ((await listens(25)) ? USUAL_RELAY : undefined);
+  const site = options.site ?? server?.site;
+  if (site === undefined) {
+    throw new Slip(
+      'the mail address is missing: kxgw init --site "pgp-public-keys@ks.example.org"',
+    );
+  }
+  const contact = options.contact ?? server?.contact;
+  return { complete: { ...options, site, contact, relay }, server };
+}
 
-/** The local keyserver that the operator chooses; undefined without a choice. */
+/** The local keyserver that the flag selects; undefined without a choice. */
 async function besideUs(
   { local }: InitOptions,
   out: Output,
-  question: Question | undefined,
   places: Places,
 ): Promise<LocalServer | undefined> {
   if (local === "none") return undefined;
   const found = local === undefined || local === "auto" ? await findServers(places) : [local];
-  let [word] = found;
+  const [word] = found;
   const flags = found.map((one) => `--local ${one}`).join(" or ");
   if (word === undefined) {
     if (local === undefined) return undefined;
     out.stderr(`No keyserver was found on this host. Searched: ${whereLooked(places)}\n`);
     return undefined;
   }
-  if (local === undefined && question === undefined) {
+  if (local === undefined) {
     out.stderr(`A keyserver was found on this host. To deliver to it as well: ${flags}\n`);
     return undefined;
   }
-  if (local === undefined) {
-    out.stderr(`Found on this host: ${found.join(", ")}\n`);
-    word = await question?.("Local keyserver that receives all updates, or none", word);
-    if (word === undefined || word === "none") return undefined;
-  } else if (found.length > 1) {
+  if (found.length > 1) {
     throw new Slip(`several keyservers were found on this host; choose one: ${flags}`);
   }
   try {
@@ -136,106 +124,4 @@ function neighboursOf({ word, neighbours }: LocalServer): string {
   const [kind, path] = [word.replace(/:.*/, ""), word.replace(/^\w+:/, "")];
   const sites = neighbours === 1 ? "a site" : `${neighbours} sites`;
   return `${kind} mails to ${sites}; to include them: kxgw config migrate ${path}\n`;
-}
-
-type Complete = InitOptions & { readonly site: string };
-
-/** The options, completed from the files of the keyserver and the answers. Throws `Slip`. */
-async function complete(
-  options: InitOptions,
-  server: LocalServer | undefined,
-  question: Question | undefined,
-  out: Output,
-): Promise<Complete> {
-  const relay = options.relay ?? ((await listens(25)) ? "smtp://127.0.0.1:25" : undefined);
-  if (question !== undefined) return { ...(await askFor(options, server, question, out)), relay };
-  const site = options.site ?? server?.site;
-  if (site === undefined) {
-    throw new Slip(
-      'the mail address is missing: kxgw init --site "pgp-public-keys@ks.example.org"',
-    );
-  }
-  return { ...options, site, contact: options.contact ?? server?.contact, relay };
-}
-
-async function askFor(
-  options: InitOptions,
-  server: LocalServer | undefined,
-  question: Question,
-  out: Output,
-): Promise<Complete> {
-  let site = options.site;
-  while (site === undefined || "fault" in parseMailAddress(site)) {
-    const text = "Mail address of the gateway, to which other keyservers send updates";
-    site = await question(text, server?.site);
-  }
-  const contact =
-    options.contact ?? (await question("Mail address of the operator", server?.contact ?? site));
-  const mailPeers = [...options.mailPeers];
-  const kxPeers = [...options.kxPeers];
-  if (mailPeers.length + kxPeers.length === 0) {
-    out.stderr("Neighbours; an empty answer ends each list.\n");
-    for (;;) {
-      const peer = await question("Site by mail, NAME=ADDRESS,IP");
-      if (peer === "") break;
-      mailPeers.push(peer);
-    }
-    for (;;) {
-      const peer = await question("KX peer, NAME=HOST:PORT");
-      if (peer === "") break;
-      kxPeers.push(peer);
-    }
-  }
-  return { ...options, site, contact, mailPeers, kxPeers };
-}
-
-const TITLE =
-  "# Configuration of the KX gateway, written by kxgw init. Validate it with kxgw check.";
-
-const NO_RELAY = `
-# Nothing listens on 127.0.0.1:25, so no mail is sent yet:
-# [outbound]
-# relay = "smtp://127.0.0.1:25"`;
-
-/** The file. Throws `Slip`. */
-function configText(given: Complete, server: LocalServer | undefined): string {
-  const { site, contact, relay, observe, smtp, kx, admin } = given;
-  const quoted = tomlString;
-  const sections = [
-    `mode = ${quoted(observe ? "observe" : "bridge")}   # observe: nothing is sent`,
-    `[site]\naddress = ${quoted(site)}   # other keyservers send updates to it`,
-    `contact = ${quoted(contact ?? site)}   # From of our mails`,
-    `\n[log]\npath = ${quoted(given.log ?? "updates.db")}   # relative to this file`,
-    `\n[smtp]   # incoming mail\nlisten = [${quoted(smtp)}]   # 0.0.0.0:25 for an MX`,
-    `\n[kx]   # KX\nlisten = [${quoted(kx)}]   # 0.0.0.0:11373 for other hosts`,
-    relay === undefined
-      ? NO_RELAY
-      : `\n[outbound]   # outgoing mail\nrelay = ${quoted(relay)}\n` +
-        `bounce = ${quoted(`pgp-bounces@${domainOf(site)}`)}`,
-    ...(server === undefined ? [] : ["\n[local]   # local keyserver", ...server.lines]),
-    `\n[admin]   # status page and metrics\nlisten = ${quoted(admin)}`,
-  ];
-  for (const text of given.mailPeers) {
-    const [, name, mail, from] = /^([^=]+)=([^,]+)(?:,(.+))?$/.exec(text) ?? [];
-    if (name === undefined || mail === undefined) {
-      throw new Slip(
-        `${quoted(text)} is not a site: write NAME=ADDRESS,IP, as old=pgp@ks.example.net,192.0.2.7`,
-      );
-    }
-    const accept = (from ?? "").split(",").filter((part) => part !== "");
-    sections.push(
-      `\n[[peer]]\nname = ${quoted(name)}\nmail = ${quoted(mail)}\n` +
-        `accept_from = ${tomlList(accept)}   # hosts that deliver its mail`,
-    );
-  }
-  for (const text of given.kxPeers) {
-    const [, name, endpoint] = /^([^=]+)=(.+)$/.exec(text) ?? [];
-    if (name === undefined || endpoint === undefined || "fault" in parseEndpoint(endpoint)) {
-      throw new Slip(
-        `${quoted(text)} is not a KX peer: write NAME=HOST:PORT, as new=kx.example.net:11373`,
-      );
-    }
-    sections.push(`\n[[peer]]\nname = ${quoted(name)}\nkx = ${quoted(endpoint)}\ndial = true`);
-  }
-  return `${TITLE}\n${[...sections, ...(server?.beside ?? [])].join("\n")}\n`;
 }

@@ -9,7 +9,7 @@ import { join } from "node:path";
 import { parseKeyserver } from "../config/addresses.js";
 import { tomlString } from "../config/toml-string.js";
 import { Refusal } from "../errors.js";
-import type { Kind } from "../migration/draft.js";
+import { type Kind, SAMPLE } from "../migration/draft.js";
 import { KIND_NAMES, kindOf } from "../migration/recognise.js";
 import { besideLines, localLines } from "../migration/render.js";
 import { draftOf, NoInput } from "./migrate.js";
@@ -35,6 +35,10 @@ export interface LocalServer {
   readonly contact: string | undefined;
   /** How many sites it mails to. */
   readonly neighbours: number;
+  /** What it answers over HKP; empty if it was not asked. */
+  readonly software: string;
+  /** Addresses of its files that are samples of a distribution, each with its place. */
+  readonly samples: readonly string[];
 }
 
 /** The first existing file of a kind is used. */
@@ -86,7 +90,8 @@ export function serverOf(word: string): LocalServer {
       `url = ${tomlString(url.value)}`,
     ];
     const beside = followLines(url.value);
-    return { word, lines, beside, site: undefined, contact: undefined, neighbours: 0 };
+    const nothing = { site: undefined, contact: undefined, neighbours: 0 };
+    return { word, lines, beside, ...nothing, software: "", samples: [] };
   }
   const kind = kindOf(name);
   if (kind === undefined) {
@@ -101,6 +106,10 @@ export function serverOf(word: string): LocalServer {
     site: draft.site?.value,
     contact: draft.contact?.value,
     neighbours: draft.peers.length,
+    software: "",
+    samples: draft.left
+      .filter(({ why }) => why.includes(SAMPLE))
+      .map(({ place, key, why }) => `${place}: ${key}: ${why}`),
   };
 }
 

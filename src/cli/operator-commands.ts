@@ -7,7 +7,7 @@ import { InvalidArgumentError, Option } from "commander";
 import { parseDuration } from "../config/units.js";
 import type { RemovalVerb } from "../removal.js";
 import { CONFIG_PLACES, configOption } from "./config-option.js";
-import type { InitOptions } from "./init.js";
+import type { InitOptions } from "./init-text.js";
 import type { Output } from "./output.js";
 import type { PeersVerb } from "./peers.js";
 import type { QueueVerb } from "./queue.js";

@@ -74,14 +74,14 @@ function socketRemedy(code: string | undefined, path: string): string {
       return `The path has ${Buffer.byteLength(path)} bytes and may have 107: write a shorter one.`;
     default:
       return existsSync(directory)
-        ? `The gateway's user must be able to create files in the directory ${directory}; a service ` +
-            "of systemd also needs ReadWritePaths= or RuntimeDirectory= for it."
+        ? `The gateway's user must be able to create files in the directory ${directory}; a ` +
+            "service of systemd also needs ReadWritePaths= or RuntimeDirectory= for it."
         : `The directory ${directory} does not exist. Create it for the gateway's user; systemd ` +
             "makes one in /run for RuntimeDirectory=, see deploy/kxgw.service.";
   }
 }
 
-function listenRemedy(code: string | undefined): string {
+export function listenRemedy(code: string | undefined): string {
   switch (code) {
     case "EADDRINUSE":
       return "Another program uses this address. Stop it or choose another port.";

@@ -12,6 +12,7 @@ import {
   stateName,
   waitWords,
 } from "../status/neighbour-view.js";
+import { observedSumWords } from "../status/observed.js";
 import type { Status } from "../status/status.js";
 import { ago, grouped, listed, octets, percent, several, span } from "../text.js";
 import { run, statusOf } from "./daemon.js";
@@ -89,12 +90,16 @@ function untakenLines({ neighbours, unowned }: Status): string[] {
 }
 
 /** What observe mode would have sent. */
-function observedLines({ observed, time }: Status): string[] {
+function observedLines({ observed, observedSum, time }: Status): string[] {
   const now = Date.parse(time);
-  return (observed ?? []).map((one) => {
-    const since = ago(Date.parse(one.since ?? time), now);
-    return plainText(`observed  ${one.neighbour}: ${observedWords(one)} ${since}`);
+  const when = (at: string | null) => ago(Date.parse(at ?? time), now);
+  if (observed === null) return [];
+  if (observedSum === null) return ["observed  nothing would have been sent so far"];
+  const each = observed.map((one) => {
+    const times = `${when(one.since)}, the last ${when(one.lastAt)}`;
+    return plainText(`observed  ${one.neighbour}: ${observedWords(one)} ${times}`);
   });
+  return [`observed  in all ${observedSumWords(observedSum)}`, ...each];
 }
 
 /** Which keys are not carried; no line if all are. */

@@ -566,13 +566,17 @@ export class Lane {
     const from = again ? 0 : this.#row.part;
     let refusal = from > 0 ? this.#refusalOf(entry) : undefined;
     let proof: Delivered | undefined;
+    const replies: string[] = [];
     for (const [index, part] of parts.entries()) {
       if (index < from) continue;
       if (this.#queue.withholds(entry) !== undefined) return this.#withheld(entry, again);
       const outcome = yield* this.#deliver(part, [entry], index === 0);
       if (outcome.kind === "temporary") return this.#failed(entry, again, outcome);
-      if (outcome.kind === "delivered") proof = outcome;
-      else refusal ??= again ? outcome : this.#refuse(entry, outcome);
+      if (outcome.kind === "delivered") {
+        proof = outcome;
+        replies.push(outcome.reply);
+      }
+      if (outcome.kind === "refused") refusal ??= again ? outcome : this.#refuse(entry, outcome);
       const isLast = index + 1 === parts.length;
       if (!isLast && !again) {
         const change = proof === outcome ? { lastSuccessAt: this.#clock.now() } : {};
@@ -591,7 +595,9 @@ export class Lane {
     }
     if (proof === undefined) return this.#finish(entry, again);
     this.#took([entry], again, offered);
-    this.#report.sent(entry, parts.length, bytes, proof);
+    // Each mail has a queue id of its own.
+    const reply = [...new Set(replies)].join("; ");
+    this.#report.sent(entry, parts.length, bytes, { ...proof, reply });
   }
 
   /** Rule 6. */

@@ -21,9 +21,9 @@ import type { Config, Endpoint, Neighbour } from "../config/config.js";
 import type { Diagnostics } from "../diagnostics.js";
 import { Refusal, type RefusalReason, refusalKind, TooFast, Trouble } from "../errors.js";
 import { KnownSenders } from "../intake/senders.js";
-import { clientHost, clientNetwork, isLoopback } from "../ip-address.js";
+import { clientHost, clientNetwork, isLoopback, plainIp } from "../ip-address.js";
 import { isBounceAddress } from "../mail/verp.js";
-import { isSameAddress } from "../mail-address.js";
+import { domainOf, isSameAddress } from "../mail-address.js";
 import type { BounceIntake } from "./bounce-intake.js";
 import { OwnCertificate } from "./certificate.js";
 import { collect, type GiveUp } from "./collect.js";
@@ -256,14 +256,30 @@ export class SmtpDoor {
   #judgeSender(sender: string, session: SMTPServerSession, line: Line): Reply | undefined {
     if (this.#stopping) return GOING_DOWN;
     // Anybody may send a bounce, which has the null sender. RCPT decides.
-    return sender === "" ? undefined : this.#judgeAccess(session, line);
+    return sender === "" ? undefined : this.#judgeAccess(session, line, sender);
   }
 
   /** Whether the client is a neighbour. */
-  #judgeAccess(session: SMTPServerSession, line: Line): Reply | undefined {
+  #judgeAccess(session: SMTPServerSession, line: Line, sender: string): Reply | undefined {
     if (this.#access(session, line).candidates.length > 0) return undefined;
-    this.#refused(session, "unknown-sender", "the address is in no neighbour's accept_from");
+    const resembles = this.#resembled(sender, session.hostNameAppearsAs);
+    // The operator needs the whole address of a server that may be a neighbour's.
+    const address = resembles === undefined ? undefined : plainIp(session.remoteAddress);
+    const problem = "the address is in no neighbour's accept_from";
+    this.#refused(session, "unknown-sender", problem, { resembles, address });
     return replyFor("unknown-sender", "This address is not a neighbour of this keyserver.");
+  }
+
+  /** The neighbour whose mail domain the sender's address or the name in its EHLO has. */
+  #resembled(sender: string, hello: string | false | undefined): string | undefined {
+    const from = domainOf(sender).toLowerCase();
+    const host = typeof hello === "string" ? hello.toLowerCase() : "";
+    return this.#settings.neighbours.find(({ mail }) => {
+      const domain = mail === undefined ? "" : domainOf(mail).toLowerCase();
+      return (
+        domain !== "" && [from, host].some((one) => one === domain || one.endsWith(`.${domain}`))
+      );
+    })?.name;
   }
 
   #judgeRecipient(recipient: string, session: SMTPServerSession, line: Line): Reply | undefined {
@@ -272,7 +288,9 @@ export class SmtpDoor {
       this.#refused(session, "unknown-recipient", "no such recipient");
       return replyFor("unknown-recipient", "No such recipient here; this host does not relay.");
     }
-    const stranger = this.#judgeAccess(session, line);
+    const { mailFrom } = session.envelope;
+    const sender = mailFrom === false ? "" : mailFrom.address;
+    const stranger = this.#judgeAccess(session, line, sender);
     if (stranger !== undefined) return stranger;
     const tooFast = this.#intake.rates.refusal(this.#access(session, line).candidates);
     return tooFast && this.#failure(tooFast, session);
@@ -378,10 +396,15 @@ export class SmtpDoor {
     this.#diagnostics.report("smtp-limited", { neighbour, client: clientNetwork(address), reason });
   }
 
-  #refused(session: SMTPServerSession, reason: RefusalReason, problem: string): void {
+  #refused(
+    session: SMTPServerSession,
+    reason: RefusalReason,
+    problem: string,
+    server: { readonly resembles?: string | undefined; readonly address?: string | undefined } = {},
+  ): void {
     const neighbour = this.#senders.at(session.remoteAddress)[0]?.name;
     const client = clientNetwork(session.remoteAddress);
-    this.#diagnostics.report("mail-refused", { neighbour, client, reason, problem });
+    this.#diagnostics.report("mail-refused", { neighbour, client, reason, problem, ...server });
   }
 }
 

@@ -27,8 +27,8 @@ export interface Sending {
   readonly reply: string;
 }
 
-/** Longer than a relay's reply with its queue id, and than a keyserver's reply about one key. */
-export const REPLY_LENGTH = 300;
+/** Longer than a keyserver's reply about one key, and than a relay's replies to a dozen mails. */
+export const REPLY_LENGTH = 1000;
 
 const COLUMNS = "seq, neighbour, way, at, how, reply";
 

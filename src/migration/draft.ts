@@ -15,6 +15,7 @@ import { plainHost } from "../ip-address.js";
 import { addressesIn } from "../mail/sent-trail.js";
 import { isSameAddress } from "../mail-address.js";
 import type { Directive } from "./directive.js";
+import { isSample } from "./samples.js";
 
 /** The kind of keyserver. */
 export type Kind = "pksd" | "onak" | "sks" | "hockeypuck";
@@ -58,6 +59,9 @@ export interface Left {
 
 /** The purpose of directives by key; a key that ends in "." or ":" is a prefix. */
 export type Unneeded = Readonly<Record<string, string>>;
+
+/** What is said of an address that is not taken. */
+export const SAMPLE = "is the sample of the distribution";
 
 /** More than the number of lines of a file. */
 const LINES = 2 ** 32;
@@ -122,7 +126,7 @@ export class Draft {
 
   /** Our address in the network; the last one is used, as in all keyservers. */
   setSite(directive: Directive): void {
-    const found = this.#address(directive);
+    const found = this.#own(directive);
     if (found === undefined) return;
     if (this.#site !== undefined) this.leave(this.#site, "by-hand", again(directive));
     this.#site = found;
@@ -130,7 +134,7 @@ export class Draft {
 
   /** The operator's address. */
   setContact(directive: Directive): void {
-    const found = this.#address(directive);
+    const found = this.#own(directive);
     if (found === undefined) return;
     if (this.#contact !== undefined) this.leave(this.#contact, "by-hand", again(directive));
     this.#contact = found;
@@ -205,6 +209,14 @@ export class Draft {
       const hint = didYouMean(key, [...known, ...Object.keys(unneeded)]);
       this.leave(directive, "unknown", `unknown directive${hint}`);
     }
+  }
+
+  /** An address of this site. One that came with the software is of another site or of none. */
+  #own(directive: Directive): Found | undefined {
+    const [address = directive.value] = addressesIn(directive.value);
+    if (!address.includes("@") || !isSample(address)) return this.#address(directive);
+    this.leave(directive, "by-hand", `${quoted(address)} ${SAMPLE}: write your own address`);
+    return undefined;
   }
 
   #address(directive: Directive): Found | undefined {

@@ -22,6 +22,8 @@ export const COUNTER_LIMITS = {
   counters: 10_000,
 } as const;
 
+const WEEK_HOURS = 7 * 24;
+
 export interface Count {
   readonly event: EventName;
   readonly neighbour: string | undefined;
@@ -145,6 +147,16 @@ export class EventCounters implements Diagnostics {
       counter.isChanged = false;
       counter.hours.saved();
     }
+  }
+
+  /** Every counter, with its count of the last seven days. */
+  weekly(): (Count & { readonly count7d: number })[] {
+    const now = this.#clock.now();
+    return [...this.#counters.values()]
+      .filter(({ count }) => count > 0)
+      .map(({ hours, isChanged: _, ...count }) => {
+        return { ...count, count7d: sum(hours.series(now, WEEK_HOURS)).count };
+      });
   }
 
   /** Every counter that ever counted. */

@@ -8,7 +8,7 @@ import type { Exception, ExceptionState } from "../log/exceptions.js";
 import type { Fingerprint, Seq } from "../update.js";
 import type { EventCounters, Report } from "./event-counters.js";
 import type { FlowHours } from "./flow-hours.js";
-import { flowHours } from "./flow-hours.js";
+import { flowDays, flowHours } from "./flow-hours.js";
 import { maskedDeep } from "./mask.js";
 import type { Diagnosis } from "./remedies.js";
 import { remediesOf } from "./remedies.js";
@@ -49,6 +49,7 @@ export interface NeighbourDetail {
   readonly first: { readonly seq: Seq; readonly fingerprint: Fingerprint } | null;
   readonly events: Status["recent"];
   readonly hours: FlowHours;
+  readonly days: FlowHours;
 }
 
 /** The page of the neighbour with this name; undefined if there is none. */
@@ -57,7 +58,7 @@ export function neighbourDetail(
   name: string,
   mask: boolean,
 ): NeighbourDetail | undefined {
-  const { log, counters, config } = sources;
+  const { log, counters, clock, config } = sources;
   const whole = status(sources, mask);
   const one = whole.neighbours.find((each) => each.name === name);
   if (one === undefined) return undefined;
@@ -70,6 +71,7 @@ export function neighbourDetail(
     first: one.site === undefined ? null : firstOf(log, { name, address: addressOf(one, sources) }),
     events: latestOf(counters, name).map(recentJson),
     hours: flowHours(counters, name),
+    days: flowDays(counters, clock.now(), name),
   };
   return { ...(mask ? maskedDeep(detail) : detail), status: whole };
 }
@@ -79,6 +81,7 @@ export interface ReconDetail {
   readonly one: Status["recon"][number];
   readonly events: Status["recent"];
   readonly hours: FlowHours;
+  readonly days: FlowHours;
 }
 
 /** The page of the server that is the `place`th of those followed; undefined if there is none. */
@@ -87,7 +90,7 @@ export function reconDetail(
   place: number,
   mask: boolean,
 ): ReconDetail | undefined {
-  const { counters } = sources;
+  const { counters, clock } = sources;
   const whole = status(sources, mask);
   const one = whole.recon[place - 1];
   const name = sources.recon?.()[place - 1]?.neighbour;
@@ -96,6 +99,7 @@ export function reconDetail(
     one,
     events: latestOf(counters, name).map(recentJson),
     hours: flowHours(counters, name),
+    days: flowDays(counters, clock.now(), name),
   };
   return { ...(mask ? maskedDeep(detail) : detail), status: whole };
 }

@@ -114,9 +114,10 @@ function kxDiagnosis(
   const strangers = recent.filter((one) => one.event === "peer-unknown" && !one.neighbour);
   const words = lastError?.words === undefined ? "" : `: ${lastError.words}`;
   const problem = sentence(`${name} is not connected by KX${words}`);
+  const from = strangers[0]?.address ?? "an unknown address";
   const remedy =
     strangers.length > 0
-      ? "A connection from an unknown address was refused. If it was this peer, correct its kx."
+      ? `A connection from ${from} was refused. If it was this peer, correct its kx.`
       : `Each side must list the other. "kxgw peers test ${name}" checks the connection.`;
   return { kind: "broken", problem, remedy };
 }

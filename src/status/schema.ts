@@ -204,6 +204,8 @@ const recentSchema = z
     seq: count("Number of the update.").nullable(),
     hash: text("Hash of the update.").nullable(),
     fingerprint: text("Fingerprint of the key.").nullable(),
+    address: text("An address that may have to be written into the configuration.").nullable(),
+    resembles: text("The neighbour that this address may belong to.").nullable(),
     words: text("Reply of the other side, or the problem.").nullable(),
   })
   .meta({ id: "Event" });
@@ -329,6 +331,21 @@ export const statusSchema = z
       )
       .nullable()
       .describe('What would have been sent; null in mode "bridge".'),
+    observedSum: z
+      .strictObject({
+        neighbours: count("To how many neighbours."),
+        updates: count("Updates; one to two neighbours counts twice."),
+        mails: count("In how many mails."),
+        bytes: count("Their bytes."),
+        perDay: z
+          .strictObject({ updates: count("Updates a day."), mails: count("Mails a day.") })
+          .nullable()
+          .describe("The same a day, at this rate; null in the first hour."),
+        since: time("Time of the first.").nullable(),
+        lastAt: time("Time of the last.").nullable(),
+      })
+      .nullable()
+      .describe('The same in one sum; null in mode "bridge" and before the first update.'),
     totals: totalsSchema,
     flow: z
       .strictObject({
@@ -369,6 +386,7 @@ export const statusSchema = z
           reason: text("The reason; missing if the event has none.").optional(),
           via: text("The way in; missing if the event has none.").optional(),
           count: count("How often."),
+          count7d: count("How often in the last 7 days."),
           bytes: count("Bytes of these."),
           since: time("When it was reported first, as far as counters are kept.").nullable(),
           lastAt: time("When it was reported last.").nullable(),

@@ -25,6 +25,7 @@ import type { JourneyLog } from "./journey.js";
 import { maskedDeep } from "./mask.js";
 import type { NeighbourView } from "./neighbour-view.js";
 import { isLocal, subjectsOf, viewOf, wordsOf } from "./neighbour-view.js";
+import { observedSum } from "./observed.js";
 import type { Proofs, Standing } from "./proofs.js";
 import { verdictOf } from "./verdict.js";
 
@@ -116,6 +117,8 @@ export function status(sources: Sources, mask = false) {
     unowned: unownedLanes(sources),
     /** What would have been sent so far; null in mode "bridge". */
     observed: observedOf(sources),
+    /** The same in one sum; null in mode "bridge" and before the first update. */
+    observedSum: observedSumOf(sources, now),
     totals: {
       accepted: counters.total("accepted").count,
       duplicates: counters.total("duplicate").count,
@@ -150,11 +153,10 @@ export function status(sources: Sources, mask = false) {
     })),
     recon: (sources.recon?.() ?? []).map(reconView),
     recent: counters.recent().map(recentJson),
-    counts: counters.counts().map((count) => ({
-      ...count,
-      since: iso(count.since),
-      lastAt: iso(count.lastAt),
-    })),
+    /** All counters of events. They are kept over restarts; `count7d` is of the last 7 days. */
+    counts: counters.weekly().map(({ since, lastAt, ...count }) => {
+      return { ...count, since: iso(since), lastAt: iso(lastAt) };
+    }),
   };
   return mask ? maskedDeep(value) : value;
 }
@@ -209,7 +211,7 @@ function endpointOf({ neighbours }: Config, name: string): string | null {
 
 /** One of the latest reports, as the page shows it. */
 export function recentJson({ id, at, event, level, fields }: Report) {
-  const { neighbour, hash, fingerprint, seq, via } = fields;
+  const { neighbour, hash, fingerprint, seq, via, address, resembles } = fields;
   return {
     id,
     time: new Date(at).toISOString(),
@@ -221,6 +223,9 @@ export function recentJson({ id, at, event, level, fields }: Report) {
     seq: seq ?? null,
     hash: hash ?? null,
     fingerprint: fingerprint ?? null,
+    /** An address to be written into the configuration, and the neighbour that it may belong to. */
+    address: address ?? null,
+    resembles: resembles ?? null,
     words: wordsOf(fields) ?? null,
   };
 }
@@ -314,6 +319,13 @@ export function unownedLanes({ config, log }: Pick<Sources, "config" | "log">) {
     if (lacks === 0) return [];
     return [{ name, address, cursor, lastSuccessAt: iso(lastSuccessAt), backlog, exceptions }];
   });
+}
+
+function observedSumOf({ config, log }: Pick<Sources, "config" | "log">, now: number) {
+  const sum = config.mode === "observe" ? observedSum(log.observed.all(), now) : undefined;
+  if (sum === undefined) return null;
+  const { since, at, ...counts } = sum;
+  return { ...counts, since: iso(since), lastAt: iso(at) };
 }
 
 function observedOf({ config, log }: Pick<Sources, "config" | "log">) {

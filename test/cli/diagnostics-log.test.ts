@@ -72,6 +72,9 @@ describe("diagnostics", () => {
     ]);
     expect(text.length).toBeLessThan(700);
     expect(text).toContain('"client":"203.0.113.0/24"');
+    // A server whose address belongs into the configuration is named in full.
+    const server = lines("json", ["peer-unknown", { address: "2001:db8:1:2::3" }]);
+    expect(server).toContain('"address":"2001:db8:1:2::3"');
     expect(
       [
         "2001:db8:1:2::3",
@@ -167,8 +170,9 @@ the id of an update and stands on every line of its life: \`kxgw trace HASH\`.
 
 Levels: **error** wants you to act, **warn** will be tried again or is worth a look, **info** is a
 line for each update that was accepted or sent, **debug** is protocol and not shown. Fingerprints
-and hashes are in the lines, user ids and bodies never; the addresses of clients are shortened to
-their network (/24, /48).
+and hashes are in the lines, user ids and bodies never; a \`client\`, who may be a person, is
+shortened to its network (/24, /48). An \`address\` is one that you may have to write into the
+configuration, and stands in full ([security](security.md#what-is-stored-and-logged)).
 
 Of those with a * at most ${REPEAT_LIMITS.lines} lines a minute are written for each neighbour, and
 then one with \`more\`, how many there were besides. \`kxgw_events_total\` and the page count

@@ -108,9 +108,9 @@ describe("kxgw doctor", () => {
     expect(out.text).toBe("No problems found.\n");
   });
 
-  it("names a neighbour that is mailed without a relay, while the gateway runs and before", async () => {
+  it("names a neighbour that is mailed without a relay, running or stopped", async () => {
     const { directory, file } = place(HEAD + MAILED);
-    const problem = `${file}:10:1: peer[0].mail: needs a relay, to which its updates are handed: `;
+    const problem = `${file}:10:1: peer[0].mail: needs a relay, to which its updates are handed`;
     const named = expect.objectContaining({
       kind: "broken",
       problem: expect.stringContaining(problem),

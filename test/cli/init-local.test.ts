@@ -1,20 +1,19 @@
-/** `kxgw init` and the keyserver beside us: found, named, asked for on a real terminal. */
-import { spawn } from "node:child_process";
+/**
+ * `kxgw init` and the keyserver beside us: found and named by flags. init-terminal.test.ts has the
+ * questions.
+ */
 import { cpSync, existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import type { AddressInfo } from "node:net";
 import { createServer } from "node:net";
 import { dirname, join } from "node:path";
-import { fileURLToPath } from "node:url";
-import { stripVTControlCharacters } from "node:util";
 import { describe, expect, it, onTestFinished } from "vitest";
-import type { InitOptions } from "../../src/cli/init.js";
 import { initCommand } from "../../src/cli/init.js";
+import type { InitOptions } from "../../src/cli/init-text.js";
 import { loadConfig } from "../../src/config/load.js";
 import { scratch } from "../support/scratch.js";
 import { captured } from "./captured.js";
 
 const CONFIGS = "test/fixtures/configs";
-const MAIN = fileURLToPath(new URL("../../dist/main.js", import.meta.url));
 const NO_TERMINAL = { isTTY: false } as NodeJS.ReadStream;
 const INIT: InitOptions = {
   site: undefined,
@@ -51,7 +50,6 @@ async function init(root: string, changes: Partial<InitOptions>, hkpPort = 1) {
 describe("kxgw init", () => {
   it.each([
     ["pksd", "etc/pksd.conf", "pksd/pksd.conf", "pks.example.org"],
-    ["onak", "etc/onak.ini", "debian-onak/onak.ini", "the.earth.li"],
     ["sks", "var/sks", "sks", "sks.example.org"],
     ["hkp", "etc/hockeypuck/hockeypuck.conf", "hockeypuck/hockeypuck.conf", "hkp.example.org"],
   ])("--local auto finds %s and takes what it says", async (type, place, from, domain) => {
@@ -61,11 +59,26 @@ describe("kxgw init", () => {
     expect(code).toBe(0);
     const { site, local, neighbours } = config();
     expect(site.address).toBe(`pgp-public-keys@${domain}`);
-    expect(local?.type).toBe(type === "onak" ? "command" : type);
+    expect(local?.type).toBe(type);
     if (type === "pksd") expect(local?.url).toBe("http://127.0.0.1:11371");
     expect(neighbours).toMatchObject([{ acceptFrom: ["127.0.0.1", "::1"] }]);
-    if (type === "onak") return;
     expect(out.text).toContain(`mails to 2 sites; to include them: kxgw config migrate ${root}`);
+  });
+
+  it("takes no address of a sample: Debian's onak.ini has those of onak's author", async () => {
+    const root = machine({ "etc/onak.ini": "debian-onak/onak.ini" });
+    const { code, out, file } = await init(root, { local: "auto" });
+    expect([code, existsSync(file)]).toEqual([64, false]);
+    expect(out.errors).toContain(
+      '"pgp-public-keys@the.earth.li" is the sample of the distribution',
+    );
+    expect(out.errors).toContain("the mail address is missing: kxgw init --site");
+    const given = await init(root, { local: "auto", site: "pks@ks.example.org" });
+    expect(given.config()).toMatchObject({
+      ...{ site: { address: "pks@ks.example.org", contact: "pks@ks.example.org" } },
+      local: { type: "command" },
+    });
+    expect(readFileSync(given.file, "utf8")).not.toContain("earth.li");
   });
 
   it("without the flag tells of it, and writes what it always wrote", async () => {
@@ -114,39 +127,5 @@ describe("kxgw init", () => {
     expect((await init(scratch(), { local: "auto" })).out.errors).toContain(
       "the mail address is missing",
     );
-  });
-
-  it("asks on a terminal, with what the keyserver says as the answer", async () => {
-    const directory = scratch();
-    cpSync(join(CONFIGS, "sks"), join(directory, "sks"), { recursive: true });
-    const line = `"${process.execPath}" "${MAIN}" init --local sks:sks --smtp 127.0.0.1:0`;
-    const child = spawn("script", ["-qec", line, "/dev/null"], { cwd: directory });
-    onTestFinished(() => void child.kill());
-    let screen = "";
-    const answers: [RegExp, string][] = [
-      [/Mail address of the gateway.*\[pgp-public-keys@sks\.example\.org\]: $/, ""],
-      [/Mail address of the operator \[pgp-public-keys@sks\.example\.org\]: $/, "me@example.org"],
-      [/Site by mail.*: $/, ""],
-      [/KX peer.*: $/, "new=kx.example.net:11373"],
-      [/KX peer.*: $/, ""],
-    ];
-    child.stdout.on("data", (bytes: Buffer) => {
-      screen += stripVTControlCharacters(bytes.toString());
-      const [next] = answers;
-      if (next === undefined || !next[0].test(screen)) return;
-      answers.shift();
-      screen = "";
-      child.stdin.write(`${next[1]}\n`);
-    });
-    const code = await new Promise((resolve) => child.once("close", resolve));
-    expect(screen).toContain("kxgw.toml: written");
-    expect(code).toBe(0);
-    expect(answers).toEqual([]);
-    const config = loadConfig(join(directory, "kxgw.toml"), {});
-    expect(config.site).toEqual({
-      ...{ address: "pgp-public-keys@sks.example.org", contact: "me@example.org" },
-    });
-    expect(config.neighbours.map(({ name }) => name)).toEqual(["new", "sks"]);
-    expect(readFileSync(join(directory, "kxgw.toml"), "utf8")).toContain('type = "sks"');
   });
 });

@@ -22,7 +22,7 @@ describe("kxgw config migrate", () => {
     ["pksd", "pks.example.org"],
     ["sks", "sks.example.org"],
     ["hockeypuck", "hkp.example.org"],
-    ["debian-onak", "the.earth.li"],
+    ["debian-onak", "keyserver.invalid"],
     ["debian-sks", "keyserver.invalid"],
   ])("%s: check accepts it, from the directory and from the files", async (folder, domain) => {
     const output = join(scratch(), "kxgw.toml");

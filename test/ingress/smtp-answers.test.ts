@@ -92,11 +92,20 @@ describe("who may write to whom", () => {
   test("an unknown address, at MAIL", async () => {
     const door = await openDoor();
     const client = await door.client(STRANGER);
-    expect(await client.say(`MAIL FROM:<${NEIGHBOUR}>`)).toMatch(/^550 5\.7\.1 /);
+    expect(await client.say("MAIL FROM:<someone@elsewhere.example>")).toMatch(/^550 5\.7\.1 /);
     expect(door.diagnostics.all("mail-refused")).toMatchObject([
       { reason: "unknown-sender", client: "127.0.0.0/24" },
     ]);
     expect(JSON.stringify(door.diagnostics.events)).not.toContain(STRANGER);
+  });
+
+  test("an unknown address with a neighbour's domain is told in full", async () => {
+    const door = await openDoor();
+    const client = await door.client(STRANGER);
+    expect(await client.say(`MAIL FROM:<${NEIGHBOUR}>`)).toMatch(/^550 5\.7\.1 /);
+    expect(door.diagnostics.all("mail-refused")).toMatchObject([
+      { reason: "unknown-sender", resembles: "old", address: STRANGER },
+    ]);
   });
 
   test.each([

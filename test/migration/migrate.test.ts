@@ -256,13 +256,25 @@ describe("a keyserver that can be followed by recon", () => {
 describe("an onak.ini", () => {
   it("as Debian ships it", () => {
     const { config, draft, text } = migrated([fixture("debian-onak", "onak.ini")]);
+    // The addresses in it are those of onak's author.
     expect(config).toMatchObject({
-      site: { address: "pgp-public-keys@the.earth.li" },
+      site: { address: "pgp-public-keys@keyserver.invalid" },
       local: { type: "command" },
     });
     expect(text).toContain('command = ["/usr/lib/x86_64-linux-gnu/onak/onak-mail.pl"]');
     expect(text).toContain('# repair = "hkp://the.earth.li"');
-    expect(draft.left.filter(({ kind }) => kind !== "unneeded")).toEqual([]);
+    const why = (address: string) =>
+      `"${address}" is the sample of the distribution: write your own address`;
+    expect(draft.left.filter(({ kind }) => kind !== "unneeded")).toEqual([
+      {
+        ...{ key: "maintainer_email", place: expect.stringMatching(/onak\.ini:\d+$/) },
+        ...{ kind: "by-hand", why: why("pgp-keyserver-admin@the.earth.li") },
+      },
+      {
+        ...{ key: "this_site", place: expect.stringMatching(/onak\.ini:\d+$/) },
+        ...{ kind: "by-hand", why: why("pgp-public-keys@the.earth.li") },
+      },
+    ]);
   });
 
   it("with what is commented out there, and the onak.conf of old", () => {

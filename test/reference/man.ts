@@ -26,6 +26,17 @@ const EXITS: Record<keyof typeof EXIT, string> = {
   config: "The configuration has faults, each of which was printed.",
 };
 
+/** What `kxgw serve` can end with. */
+const SERVE_EXITS = [
+  "ok",
+  "usage",
+  "noInput",
+  "unavailable",
+  "software",
+  "ioError",
+  "config",
+] as const;
+
 const FILES: readonly (readonly [string, string])[] = [
   ["kxgw.toml", "The configuration, in the directory of the caller."],
   ["/etc/kxgw/kxgw.toml", "The configuration that is taken when there is none."],
@@ -73,7 +84,49 @@ export function commandPage(): string {
     heading("FILES"),
     ...FILES.map(([name, about]) => item(italic(name), plain(about))),
     heading("SEE ALSO"),
-    `${bold("kxgw.toml")}(5), and the pages in docs/ of the package\n`,
+    `${bold("kxgw-serve")}(8), ${bold("kxgw.toml")}(5), and the pages in docs/ of the package\n`,
+  ].join("");
+}
+
+/** kxgw-serve(8): the daemon, for who looks for one in section 8. */
+export function daemonPage(): string {
+  const program = programOf({ stdout: () => {}, stderr: () => {} });
+  const serve = program.commands.find((one) => one.name() === "serve");
+  if (serve === undefined) throw new Error("there is no command serve");
+  return [
+    titleLine("KXGW-SERVE", 8, RELEASED, `kxgw ${VERSION}`),
+    heading("NAME"),
+    "kxgw-serve \\- the daemon of the KX gateway\n",
+    heading("SYNOPSIS"),
+    `${bold("kxgw serve")} [${bold("-c")} ${italic("file")}]\n`,
+    heading("DESCRIPTION"),
+    plain(
+      "kxgw serve receives updates of OpenPGP keys by mail, HKP, recon and KX, stores each of them " +
+        "once in the update log, and passes it on to every neighbour that does not have it. It runs " +
+        "in the foreground and writes one line of JSON to standard output for each event, or to the " +
+        "journal when systemd started it. It needs no right of root: a port below 1024 comes from " +
+        "a socket unit.",
+    ),
+    heading("OPTIONS"),
+    ...serve.options.map((option) => item(bold(option.flags), optionAbout(option))),
+    heading("THE SERVICE"),
+    plain(
+      "kxgw.service runs it as the user kxgw with /etc/kxgw/kxgw.toml. systemctl reload checks the " +
+        "configuration and puts it in force. kxgw-smtp.socket hands it port 25 as systemd:smtp in " +
+        "smtp.listen; kxgw-lmtp.socket hands it /run/kxgw/lmtp.sock. Commands that ask the running " +
+        "gateway have to run as the same user: sudo -u kxgw kxgw status.",
+    ),
+    heading("SIGNALS"),
+    ...SIGNALS.map(([name, about]) => item(bold(name), plain(about))),
+    heading("EXIT STATUS"),
+    ...SERVE_EXITS.map((name) => item(bold(String(EXIT[name])), plain(EXITS[name]))),
+    heading("FILES"),
+    ...FILES.map(([name, about]) => item(italic(name), plain(about))),
+    heading("EXAMPLES"),
+    plain("What kxgw.service runs:"),
+    example(exampleOf(serve)),
+    heading("SEE ALSO"),
+    `${bold("kxgw")}(1), ${bold("kxgw.toml")}(5), ${bold("systemctl")}(1)\n`,
   ].join("");
 }
 
@@ -171,7 +224,7 @@ export function settingsPage(): string {
     plain("A gateway that takes mail of one neighbour, and sends none for now:"),
     example(MINIMAL),
     heading("SEE ALSO"),
-    `${bold("kxgw")}(1)\n`,
+    `${bold("kxgw")}(1), ${bold("kxgw-serve")}(8)\n`,
   ].join("");
 }
 

@@ -19,6 +19,7 @@ const NAME = "kxgw_cert_not_after_timestamp_seconds";
 
 const CONFIG = HEAD.replace("[smtp]", '[smtp]\ntls = { cert = "mx.pem", key = "mx.key" }').concat(
   '[kx]\nlisten = ["127.0.0.1:0"]\ntls = { cert = "kx.pem", key = "kx.key" }\n',
+  '[outbound]\nrelay = "smtp://127.0.0.1:1"\n',
   FEEDER,
 );
 

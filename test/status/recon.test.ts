@@ -7,6 +7,7 @@ import { NO_FILTER } from "../../src/status/event-lines.js";
 import { status } from "../../src/status/status.js";
 import { preparedDoor, preparedSources } from "../admin/prepared.js";
 
+const NO_DAYS = { inMail: [], inKx: [], inOther: [], outMail: [], outKx: [] };
 const NO_EVENTS = { filter: NO_FILTER, lines: [], left: 0 };
 
 const SERVER = "127.0.0.1:11370";
@@ -23,7 +24,7 @@ const DOWN: FollowerStatus = {
 
 function shown(one: FollowerStatus) {
   const value = status({ ...preparedSources().sources, recon: () => [one] });
-  return { value, text: statusText(value), page: statusPage(value, NO_EVENTS).text };
+  return { value, text: statusText(value), page: statusPage(value, NO_DAYS, NO_EVENTS).text };
 }
 
 test("a server that is followed", () => {
@@ -50,7 +51,7 @@ test("words of a server are text and no markup", () => {
 });
 
 test("a page without such servers has no section for them", () => {
-  const page = statusPage(status(preparedSources().sources), NO_EVENTS).text;
+  const page = statusPage(status(preparedSources().sources), NO_DAYS, NO_EVENTS).text;
   expect(page).not.toContain("Followed by recon");
 });
 
