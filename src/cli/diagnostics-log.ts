@@ -15,6 +15,7 @@ import { pino } from "pino";
 import type { EventName, EventSink, Fields, Level } from "../diagnostics.js";
 import { EVENTS } from "../diagnostics.js";
 import { clientNetwork } from "../ip-address.js";
+import { coloured, type Style } from "./colour.js";
 
 /** The format of lines. */
 export type LogForm = "json" | "journal" | "terminal";
@@ -27,7 +28,9 @@ const CLIENT_FIELD = "client";
 const RANK: Record<Level, number> = { error: 3, warn: 2, info: 1, debug: 0 };
 /** syslog(3): err, warning, info, debug. */
 const PRIORITY: Record<Level, number> = { error: 3, warn: 4, info: 6, debug: 7 };
-const COLOUR: Record<Level, string> = { error: "31;1", warn: "33", info: "32", debug: "2" };
+const COLOUR: Record<Level, Style> = {
+  ...{ error: ["red", "bold"], warn: "yellow", info: "green", debug: "dim" },
+};
 
 /**
  * Writes events of `level` and above to `destination`, by default stdout. The default format
@@ -47,7 +50,7 @@ export function diagnosticsLog(
       const text = lineOf(event, trimmed(fields));
       if (form === "journal") return write(`<${PRIORITY[at]}>${text}\n`);
       const time = new Date().toTimeString().slice(0, 8);
-      write(`\x1b[2m${time}\x1b[0m \x1b[${COLOUR[at]}m${at.padEnd(5)}\x1b[0m ${text}\n`);
+      write(`${coloured("dim", time)} ${coloured(COLOUR[at], at.padEnd(5))} ${text}\n`);
     },
   };
 }

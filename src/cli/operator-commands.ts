@@ -91,7 +91,7 @@ function addWatching(program: Command, out: Output, exit: Exit): void {
       await exit(statusCommand(config, { json: json === true }, out, env));
     });
   common(program.command("top"), "kxgw top --interval 5s")
-    .description("show the status continuously; q quits")
+    .description("show the status continuously; q quits; without a terminal, once")
     .addOption(duration("--interval <time>", "refresh interval", "1s"))
     .addOption(
       new Option("-n, --count <times>", "exit after this many refreshes").argParser((text) =>
@@ -102,7 +102,8 @@ function addWatching(program: Command, out: Output, exit: Exit): void {
       const { topCommand } = await import("./top.js");
       const { config, json, interval, count } = given;
       const options = { json: json === true, intervalMs: interval, count };
-      const terminal = { isTTY: process.stdout.isTTY === true, keyboard: process.stdin };
+      const { stdin: keyboard, stdout: screen } = process;
+      const terminal = { isTTY: screen.isTTY === true, keyboard, screen };
       await exit(topCommand(config, options, out, env, terminal));
     });
   common(program.command("trace"), "kxgw trace 0x7A9F6B5E3C1D2E4F60718293A4B5C6D7E8F90123")

@@ -103,8 +103,8 @@ describe("kxgw check", () => {
     const section = key === "kx" ? "" : "[kx]\n";
     const site = `[site]\naddress = "a@b"\n[log]\n${section}`;
     const text = `${site}[[peer]]\nname = "n"\n${peer}`;
-    const line = (more: string) =>
-      `${file}:${text.split("\n").findIndex((one) => one.startsWith(key)) + 1}:1: peer[0].${key}: ${more}`;
+    const at = text.split("\n").findIndex((one) => one.startsWith(key)) + 1;
+    const line = (more: string) => `${file}:${at}:1: peer[0].${key}: ${more}`;
     const bridge = check(text);
     if (key === "") expect(bridge).toMatchObject({ code: 0, stderr: "" });
     else if (key === "mail") {

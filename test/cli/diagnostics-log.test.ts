@@ -6,7 +6,7 @@ import { spawn } from "node:child_process";
 import { closeSync, fstatSync, openSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
-import { describe, expect, it } from "vitest";
+import { describe, expect, it, onTestFinished, vi } from "vitest";
 import type { LogForm } from "../../src/cli/diagnostics-log.js";
 import { diagnosticsLog, formOf } from "../../src/cli/diagnostics-log.js";
 import { REPEAT_LIMITS } from "../../src/cli/repeat-limit.js";
@@ -60,8 +60,13 @@ describe("diagnostics", () => {
   });
 
   it("are pretty on a terminal, and let nobody paint it", () => {
+    vi.stubEnv("FORCE_COLOR", "1");
+    onTestFinished(() => void vi.unstubAllEnvs());
     const text = lines("terminal", ["retry", { words: "\x1b[2J\x07bell", list: ["a", "b"] }]);
-    expect(text.replaceAll("\x1b", "")).toMatch(/^\[2m\d\d:\d\d:\d\d\[0m \[33mwarn \[0m retry: /);
+    expect(text.replaceAll("\x1b", "")).toMatch(/^\[2m\d\d:\d\d:\d\d\[22m \[33mwarn \[39m retry: /);
+    vi.stubEnv("FORCE_COLOR", undefined);
+    vi.stubEnv("NO_COLOR", "1");
+    expect(lines("terminal", ["retry", {}])).not.toContain("\x1b");
     expect(text).toContain('words="\\u001b[2J\\u0007bell" list=a,b\n');
   });
 

@@ -371,6 +371,10 @@ describe("kxgw peers, queue, top and health", () => {
     expect(live.text.startsWith("\x1b[?1049h")).toBe(true);
     expect(live.text.endsWith("\x1b[?25h\x1b[?1049l")).toBe(true);
     expect(modes).toEqual([true, false]);
+    const once = captured();
+    const alone = { json: false, intervalMs: 5, count: undefined };
+    expect(await topCommand(file, alone, once, {}, { isTTY: false, keyboard })).toBe(0);
+    expect(once.text.match(/^Bridging/gm)).toHaveLength(1);
   });
 
   it("health: 0 and ok, or 69; waits for a start", async () => {
