@@ -204,8 +204,8 @@ const recentSchema = z
     seq: count("Number of the update.").nullable(),
     hash: text("Hash of the update.").nullable(),
     fingerprint: text("Fingerprint of the key.").nullable(),
-    address: text("Address that may belong into the configuration.").nullable(),
-    resembles: text("The neighbour that the address may belong to.").nullable(),
+    address: text("An address that may have to be written into the configuration.").nullable(),
+    resembles: text("The neighbour that this address may belong to.").nullable(),
     words: text("Reply of the other side, or the problem.").nullable(),
   })
   .meta({ id: "Event" });
@@ -389,7 +389,7 @@ export const statusSchema = z
           reason: text("The reason; missing if the event has none.").optional(),
           via: text("The way in; missing if the event has none.").optional(),
           count: count("How often."),
-          count7d: count("How often in the last seven days."),
+          count7d: count("How often in the last 7 days."),
           bytes: count("Bytes of these."),
           since: time("When it was reported first, as far as counters are kept.").nullable(),
           lastAt: time("When it was reported last.").nullable(),
