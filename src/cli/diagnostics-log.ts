@@ -21,8 +21,6 @@ import { coloured, type Style } from "./colour.js";
 export type LogForm = "json" | "journal" | "terminal";
 
 const FIELD_CHARS = 500;
-/** Lines that are kept until they are written together. */
-const GATHERED_CHARS = 4096;
 /** Controls that JSON does not escape: DEL, C1, line ends, and bidirectional controls. */
 const OBEYED = /[\x7f-\x9f\u2028-\u202e\u2066-\u2069]/g;
 /** The field with the address of a client that may be a person. */
@@ -77,35 +75,11 @@ function jsonLog(level: Level, destination: DestinationStream | undefined): Even
     timestamp: pino.stdTimeFunctions.isoTime,
     formatters: { level: (label: string) => ({ level: label }) },
   };
-  const logger = pino(options, destination ?? gathered(pino.destination(process.stdout.fd)));
+  const logger = destination === undefined ? pino(options) : pino(options, destination);
   return {
     report(event, fields = {}) {
       const { level: at, text } = EVENTS[event];
       logger[at]({ event, ...trimmed(fields) }, text);
-    },
-  };
-}
-
-/**
- * Writes the lines of a turn of the event loop together, since a write costs more than a line. All
- * are written when the process ends, unless it is killed.
- */
-function gathered(destination: ReturnType<typeof pino.destination>): DestinationStream {
-  let lines = "";
-  const flush = () => {
-    const all = lines;
-    lines = "";
-    if (all !== "") destination.write(all);
-  };
-  process.on("exit", () => {
-    flush();
-    destination.flushSync();
-  });
-  return {
-    write(line) {
-      if (lines === "") setImmediate(flush);
-      lines += line;
-      if (lines.length > GATHERED_CHARS) flush();
     },
   };
 }

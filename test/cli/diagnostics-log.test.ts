@@ -32,26 +32,6 @@ function lines(form: LogForm, ...reports: [EventName, Fields?][]): string {
 }
 
 describe("diagnostics", () => {
-  it.each([
-    ["process.exit(3)", 3],
-    ["throw new Error('a bug')", 1],
-    ["setTimeout(() => {}, 50)", 0],
-  ])("are written to stdout when the process ends by %s", async (end, code) => {
-    const module = new URL("../../dist/cli/diagnostics-log.js", import.meta.url);
-    const program = `const { diagnosticsLog } = await import(${JSON.stringify(module.href)});
-      const log = diagnosticsLog("info");
-      for (let seq = 1; seq <= 2000; seq++) log.report("accepted", { seq, hash: "a".repeat(32) });
-      ${end}`;
-    const child = spawn(process.execPath, ["--input-type=module", "-e", program]);
-    let text = "";
-    child.stdout.on("data", (part) => {
-      text += part;
-    });
-    const ended = await new Promise((resolve) => child.on("close", resolve));
-    const seqs = text.split("\n").flatMap((line) => (line === "" ? [] : JSON.parse(line).seq));
-    expect([ended, seqs]).toEqual([code, Array.from({ length: 2000 }, (_, n) => n + 1)]);
-  });
-
   it("are JSON with name, level and sentence", () => {
     const [line = "", ...more] = lines("json", ["accepted", { seq: 7 }], ["duplicate"]).split("\n");
     expect(JSON.parse(line)).toEqual({
