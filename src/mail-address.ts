@@ -27,6 +27,10 @@ const QUOTED = /^"((?:[^"\\]|\\.)*)"$/s;
 /** More than a dot-atom: many mail systems write "a..b@" and "a.@" without quotes. */
 const UNQUOTED = /^[^\s"(),:;<>@[\\\]]+$/;
 
+/** Keys that were computed: the same few sites are in all trails. */
+const KEYS = new Map<string, string>();
+const MAX_KEYS = 2000;
+
 /** The halves of an address. */
 export interface AddressParts {
   /** Without quotes, in the case in which it was written. */
@@ -70,6 +74,17 @@ export function plainAddress(text: string): string | undefined {
  * when it is no address.
  */
 export function addressKey(text: string): string {
+  if (text.length > MAX_ADDRESS_BYTES) return computedKey(text);
+  let key = KEYS.get(text);
+  if (key === undefined) {
+    key = computedKey(text);
+    if (KEYS.size >= MAX_KEYS) KEYS.clear();
+    KEYS.set(text, key);
+  }
+  return key;
+}
+
+function computedKey(text: string): string {
   const parts = addressParts(text);
   if (parts === undefined) return text;
   const local = lowerCase(parts.local);

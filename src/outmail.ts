@@ -7,10 +7,10 @@
  */
 
 import { Refusal } from "./errors.js";
-import { composeIncremental } from "./mail/compose.js";
+import { ArmorText, composeIncremental, incrementalHead } from "./mail/compose.js";
 import { addressKey, domainOf } from "./mail-address.js";
 import { armoredSize, encodeArmor } from "./openpgp/armor.js";
-import { fragments } from "./openpgp/fragments.js";
+import { type Fragment, fragments, type Uncut, uncut } from "./openpgp/fragments.js";
 import { readKeys, type TransferableKey } from "./openpgp/key.js";
 import type { ServerKind } from "./server-kinds.js";
 import type { Seq, UpdateHash } from "./update.js";
@@ -46,6 +46,75 @@ export interface Stored {
   readonly body: Uint8Array;
 }
 
+const MEMORY_LIMITS = {
+  /** Updates, for each kind of server: somewhat more than a pack holds. */
+  updates: 128,
+  /** Octets of bodies and of what was made of them. */
+  bytes: 8 * 1024 ** 2,
+  /** How long it is used: a signature in the skeleton may expire. */
+  ms: 60_000,
+} as const;
+
+interface Remembered {
+  readonly body: Uint8Array;
+  readonly skeleton: Uint8Array | undefined;
+  /** Milliseconds since 1970. */
+  readonly at: number;
+  readonly key: TransferableKey;
+  readonly made: Uncut;
+  /** The armor of the fragments, once it is needed. */
+  readonly armor: (ArmorText | undefined)[];
+  readonly bytes: number;
+}
+
+/**
+ * What was made of the latest updates, for lanes that send them to many sites: the key, its
+ * fragments and their armor. They are used as long as body and skeleton are the same.
+ */
+export class OutmailMemory {
+  readonly #remembered = new Map<string, Remembered>();
+  #bytes = 0;
+
+  /** `date` is in milliseconds since 1970. Throws Error if the body is not a key. */
+  of(
+    update: Stored,
+    skeleton: Uint8Array | undefined,
+    date: number,
+    kind: ServerKind | undefined,
+  ): Remembered {
+    const name = `${update.seq} ${kind ?? ""}`;
+    const known = this.#remembered.get(name);
+    const isRecent = known !== undefined && Math.abs(date - known.at) < MEMORY_LIMITS.ms;
+    if (isRecent && isSame(known.body, update.body) && isSame(known.skeleton, skeleton)) {
+      return known;
+    }
+    this.#forget(name);
+    const { body } = update;
+    const key = keyOf(update);
+    const made = uncut(key, skeleton, date, kind);
+    const packets = made.fragments.reduce((sum, one) => sum + one.packets.length, 0);
+    const bytes = body.length + (skeleton?.length ?? 0) + packets + armoredSize(packets);
+    const entry = { body, skeleton, at: date, key, made, armor: [], bytes };
+    this.#remembered.set(name, entry);
+    this.#bytes += bytes;
+    for (const oldest of this.#remembered.keys()) {
+      const { size } = this.#remembered;
+      if (size <= MEMORY_LIMITS.updates && this.#bytes <= MEMORY_LIMITS.bytes) break;
+      this.#forget(oldest);
+    }
+    return entry;
+  }
+
+  #forget(name: string): void {
+    this.#bytes -= this.#remembered.get(name)?.bytes ?? 0;
+    this.#remembered.delete(name);
+  }
+}
+
+function isSame(a: Uint8Array | undefined, b: Uint8Array | undefined): boolean {
+  return a === undefined || b === undefined ? a === b : Buffer.compare(a, b) === 0;
+}
+
 /**
  * The mails with one update for one site; none if a site of its kind can process nothing of it.
  * Each has its own Message-ID, which is the same when the mail is made again after a crash.
@@ -57,13 +126,38 @@ export function outmails(
   trail: readonly string[],
   envelope: Envelope,
   date: number,
+  memory = new OutmailMemory(),
 ): Outmail[] {
-  const key = keyOf(update);
+  const known = memory.of(update, skeleton, date, envelope.kind);
   const room = roomFor(update, trail, envelope);
-  return fragments(key, skeleton, room, date, envelope.kind).map(({ packets, isNamed }, index) => {
-    const mail = compose(update, `${index + 1}`, packets, trail, envelope, date);
-    return { ...mail, incomplete: !isNamed, oversized: mail.raw.length > envelope.maxBytes };
-  });
+  return fitting(known, skeleton, room, date, envelope.kind).map(
+    ({ packets, isNamed, armor }, index) => {
+      const mail = compose(update, `${index + 1}`, armor(packets), trail, envelope, date);
+      return { ...mail, incomplete: !isNamed, oversized: mail.raw.length > envelope.maxBytes };
+    },
+  );
+}
+
+/** The fragments that fit, each with the way to its armor. */
+function fitting(
+  known: Remembered,
+  skeleton: Uint8Array | undefined,
+  room: number,
+  date: number,
+  kind: ServerKind | undefined,
+): (Fragment & { readonly armor: (packets: Uint8Array) => ArmorText })[] {
+  if (room >= known.made.leastBytes) {
+    return known.made.fragments.map((fragment, index) => {
+      const armor = (packets: Uint8Array) => (known.armor[index] ??= armorOf(packets));
+      return { ...fragment, armor };
+    });
+  }
+  const cut = fragments(known.key, skeleton, room, date, kind);
+  return cut.map((fragment) => ({ ...fragment, armor: armorOf }));
+}
+
+function armorOf(packets: Uint8Array): ArmorText {
+  return new ArmorText(encodeArmor(packets));
 }
 
 /** Most updates in one mail. pksd processes a mail of 200 at once, and one mail in 3 s. */
@@ -76,15 +170,17 @@ const MAX_PACKED = 100;
 export class MailPack {
   readonly #envelope: Envelope;
   readonly #date: number;
+  readonly #memory: OutmailMemory;
   readonly #packets: Uint8Array[] = [];
   #bytes = 0;
   #trail: readonly string[] = [];
   #last: Stored | undefined;
 
   /** `date` in milliseconds since 1970. */
-  constructor(envelope: Envelope, date: number) {
+  constructor(envelope: Envelope, date: number, memory = new OutmailMemory()) {
     this.#envelope = envelope;
     this.#date = date;
+    this.#memory = memory;
   }
 
   /**
@@ -94,11 +190,11 @@ export class MailPack {
   add(update: Stored, skeleton: Uint8Array | undefined, trail: readonly string[]): boolean {
     if (this.#packets.length === MAX_PACKED) return false;
     if (this.#last !== undefined && !isSameTrail(trail, this.#trail)) return false;
-    const key = keyOf(update);
-    if (key.version !== 4) return false;
-    const room = roomFor(update, trail, this.#envelope);
     const { kind } = this.#envelope;
-    const [fragment, ...more] = fragments(key, skeleton, room, this.#date, kind);
+    const known = this.#memory.of(update, skeleton, this.#date, kind);
+    if (known.key.version !== 4) return false;
+    const room = roomFor(update, trail, this.#envelope);
+    const [fragment, ...more] = fitting(known, skeleton, room, this.#date, kind);
     if (fragment?.kind !== "plain" || !fragment.isNamed || more.length > 0) return false;
     const bytes = this.#bytes + fragment.packets.length;
     if (armoredSize(bytes) > room) return false;
@@ -114,7 +210,8 @@ export class MailPack {
     if (this.#last === undefined) throw new Error("a mail needs at least one update");
     const packets = Buffer.concat(this.#packets);
     const part = `p${this.#packets.length}`;
-    const mail = compose(this.#last, part, packets, this.#trail, this.#envelope, this.#date);
+    const armor = armorOf(packets);
+    const mail = compose(this.#last, part, armor, this.#trail, this.#envelope, this.#date);
     return { ...mail, incomplete: false, oversized: mail.raw.length > this.#envelope.maxBytes };
   }
 }
@@ -127,27 +224,35 @@ function keyOf({ body }: Stored): TransferableKey {
 }
 
 function compose(
-  { hash, seq }: Stored,
+  update: Stored,
   part: string,
-  packets: Uint8Array,
+  armor: ArmorText,
   trail: readonly string[],
   { to, from, site }: Envelope,
   date: number,
 ): { readonly messageId: string; readonly raw: Uint8Array } {
-  const messageId = `<${hash}.${seq}.${part}@${domainOf(site)}>`;
-  const armor = encodeArmor(packets);
+  const messageId = messageIdOf(update, part, site);
   return {
     messageId,
     raw: composeIncremental({ to, from, site, trail, date, messageId, armor }),
   };
 }
 
+function messageIdOf({ hash, seq }: Stored, part: string, site: string): string {
+  return `<${hash}.${seq}.${part}@${domainOf(site)}>`;
+}
+
 /** Bytes of armor that fit in a mail. */
 function roomFor(update: Stored, trail: readonly string[], envelope: Envelope): number {
-  const empty = compose(update, "p999", new Uint8Array(0), trail, envelope, 0).raw.length;
+  const { to, from, site, maxBytes } = envelope;
+  const messageId = messageIdOf(update, "p999", site);
+  const head = incrementalHead({ to, from, site, trail, date: 0, messageId });
+  const empty = head.length + EMPTY_ARMOR.text.length;
   // A line of armor has 64 characters and LF; in the mail it has CRLF.
-  return Math.floor(((envelope.maxBytes - empty) * 65) / 66);
+  return Math.floor(((maxBytes - empty) * 65) / 66);
 }
+
+const EMPTY_ARMOR = armorOf(new Uint8Array(0));
 
 function isSameTrail(a: readonly string[], b: readonly string[]): boolean {
   const sites = (trail: readonly string[]) => trail.map(addressKey).sort().join(" ");

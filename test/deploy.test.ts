@@ -3,8 +3,7 @@
  * accepts, the image is built from files that exist, and an installed package has all that its
  * commands need. What systemd, docker-compose and promtool say of it: deploy.system.ts.
  */
-import { execFileSync } from "node:child_process";
-import { cpSync, existsSync, readFileSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
+import { existsSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { expect, it } from "vitest";
 import { EXIT } from "../src/errors.js";
@@ -99,34 +98,4 @@ it("the package ships what its commands need", async () => {
   );
   const extras = shipped.filter((path) => !/^(dist|deploy|docs|share)\//.test(path));
   expect(extras.sort()).toEqual(["LICENSE", "README.md", "package.json"]);
-});
-
-it("a build says the commit that it was made from, one without git says none", async () => {
-  const place = scratch();
-  for (const part of ["deploy/stamp.mjs", "package.json", "dist"]) {
-    cpSync(join(ROOT, part), join(place, part), { recursive: true });
-  }
-  symlinkSync(join(ROOT, "node_modules"), join(place, "node_modules"));
-  const git = (...args: string[]) =>
-    execFileSync("git", ["-c", "user.name=a", "-c", "user.email=a@b.example", ...args], {
-      cwd: place,
-      encoding: "utf8",
-    }).trim();
-  const says = async (environment: NodeJS.ProcessEnv = {}) => {
-    rmSync(join(place, "dist/commit"), { force: true });
-    const env = { ...process.env, KXGW_COMMIT: "", ...environment };
-    execFileSync(process.execPath, ["deploy/stamp.mjs", "dist"], { cwd: place, env });
-    const { stdout } = await run(join(place, "dist/main.js"), ["version", "--json"]);
-    return JSON.parse(stdout).commit;
-  };
-  expect(await says()).toBe("none");
-  expect(await says({ KXGW_COMMIT: "0123456789ab" })).toBe("0123456789ab");
-  git("init", "-q");
-  git("add", "package.json");
-  git("commit", "-q", "-m", "first");
-  git("tag", "v1.0.0");
-  const commit = git("rev-parse", "--short=12", "HEAD");
-  expect(await says()).toBe(commit);
-  writeFileSync(join(place, "package.json"), `${readFileSync(join(ROOT, "package.json"))}\n`);
-  expect(await says()).toBe(`${commit}-dirty`);
 });

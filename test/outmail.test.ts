@@ -12,7 +12,7 @@ import { recognise } from "../src/mail/incremental.js";
 import { readArmor } from "../src/openpgp/armor.js";
 import { assembleKey, keyComponents, readKeys } from "../src/openpgp/key.js";
 import { updateHash } from "../src/openpgp/update-hash.js";
-import { type Outmail, outmails } from "../src/outmail.js";
+import { type Outmail, OutmailMemory, outmails } from "../src/outmail.js";
 import type { Seq, Update } from "../src/update.js";
 import { bytes, delivered, fixture, keyArmor, keyNames, mail, text } from "./mail/fixtures.js";
 import * as cks from "./mail/oracles/cks.js";
@@ -264,4 +264,64 @@ test("a long trail leaves less room, and still nothing is above the cap", () => 
   );
   for (const { raw } of made) expect(raw.length).toBeLessThanOrEqual(30_000);
   expect(mergedUpdate(made).hash).toBe(update.hash);
+});
+
+describe("what is remembered for the next site", () => {
+  const [update, other] = keyNames.slice(0, 2).map((name) => {
+    return only(admit([bytes(keyArmor(name))]).updates);
+  }) as [Update, Update];
+  const sent = (memory: OutmailMemory | undefined, body: Uint8Array, more: object = {}) => {
+    const {
+      kind,
+      skeleton,
+      at = NOW,
+      maxBytes = 128_000,
+      seq = 7,
+    } = more as {
+      kind?: "pksd" | "sks";
+      skeleton?: Uint8Array;
+      at?: number;
+      maxBytes?: number;
+      seq?: number;
+    };
+    const stored = { seq: seq as Seq, hash: update.hash, body };
+    return outmails(stored, skeleton, [], { ...ENVELOPE, maxBytes, kind }, at, memory).map(
+      ({ raw }) => text(raw),
+    );
+  };
+
+  test("makes no difference, whatever changes between two mails", () => {
+    const memory = new OutmailMemory();
+    const skeleton = other.selfSigned ?? new Uint8Array();
+    const changes = [
+      {},
+      { kind: "pksd" },
+      { kind: "sks" },
+      { skeleton },
+      { maxBytes: 3000 },
+      { at: NOW + 3_600_000 },
+      { seq: 8 },
+      {},
+    ];
+    for (const body of [update.body, other.body, update.body]) {
+      for (const change of changes) {
+        expect(sent(memory, body, change)).toEqual(sent(undefined, body, change));
+      }
+    }
+  });
+
+  test("another body under the same number is another mail", () => {
+    const memory = new OutmailMemory();
+    const [first] = sent(memory, update.body);
+    expect(sent(memory, other.body)).not.toContain(first);
+  });
+
+  test("is bounded: the oldest are made again", () => {
+    const memory = new OutmailMemory();
+    const stored = (seq: number) => ({ seq: seq as Seq, hash: update.hash, body: update.body });
+    const first = memory.of(stored(1), undefined, NOW, undefined);
+    expect(memory.of(stored(1), undefined, NOW, undefined)).toBe(first);
+    for (let seq = 2; seq <= 200; seq += 1) memory.of(stored(seq), undefined, NOW, undefined);
+    expect(memory.of(stored(1), undefined, NOW, undefined)).not.toBe(first);
+  });
 });

@@ -220,9 +220,14 @@ function json(path) {
   return JSON.parse(readFileSync(join(ROOT, path), "utf8"));
 }
 
+/** What git prints; "" without git, or where it does not answer. */
 function git(...args) {
   if (!existsSync(join(ROOT, ".git"))) return "";
-  return execFileSync("git", args, { cwd: ROOT, encoding: "utf8" }).trim();
+  try {
+    return execFileSync("git", args, { cwd: ROOT, encoding: "utf8", stdio: "pipe" }).trim();
+  } catch {
+    return "";
+  }
 }
 
 function npm(...args) {

@@ -3,8 +3,9 @@
  * has neighbours and no updates yet, and of one in observe mode, with what it would have sent.
  */
 import { observedWords } from "../status/neighbour-view.js";
+import { observedSumWords } from "../status/observed.js";
 import type { Status } from "../status/status.js";
-import { grouped, listed, octets, several } from "../text.js";
+import { grouped, listed, several } from "../text.js";
 import { neighbourLink, when } from "./frame.js";
 import type { Html } from "./html.js";
 import { html } from "./html.js";
@@ -70,15 +71,10 @@ says how far it is.</li>
 
 /** What observe mode would have sent, and how sending begins; nothing in mode "bridge". */
 export function observeSection(status: Status, now: number): Html | false {
-  const { observed: all, neighbours, log } = status;
+  const { observed: all, observedSum, neighbours, log } = status;
   if (all === null) return false;
-  const since = all.flatMap((one) => (one.since === null ? [] : [Date.parse(one.since)]));
-  const hours = Math.max(1, (now - Math.min(now, ...since)) / 3_600_000);
-  const sum = (pick: (one: NonNullable<Status["observed"]>[number]) => number) =>
-    all.reduce((total, one) => total + pick(one), 0);
-  const [mails, bytes] = [sum((one) => one.mails), sum((one) => one.bytes)];
   const rows = all.map((one) => {
-    const own = one.since === null ? hours : (now - Date.parse(one.since)) / 3_600_000;
+    const own = one.since === null ? 1 : (now - Date.parse(one.since)) / 3_600_000;
     const rate = one.updates / Math.max(1, own);
     return html`<li><strong>${neighbourLink(one.neighbour)}</strong> ${observedWords(one)}
 ${when(one.since, now)}, <span class="quiet">${often(rate)}, the last</span>
@@ -90,11 +86,9 @@ ${when(one.lastAt, now)}</li>
   return html`<section id="observe"><h2>Observe mode: what would have been sent</h2>
 <p>The gateway receives and stores updates, and sends nothing.
 ${
-  all.length === 0
+  observedSum === null
     ? "So far there was nothing to send."
-    : html`In mode "bridge" it would have sent <strong>${several(mails, "mail")}</strong> and
-deliveries with <strong>${octets(bytes)}</strong> to ${several(all.length, "neighbour")},
-about ${grouped(mails / hours)} an hour.`
+    : html`In mode "bridge" it would have sent <strong>${observedSumWords(observedSum)}</strong>.`
 }</p>
 <ul class="untaken">${rows}${
     quiet.length > 0 &&

@@ -1,9 +1,9 @@
 /**
  * The metrics of /metrics, in the Prometheus text format by prom-client, in a registry of their
- * own; in OpenMetrics for who asks for it. Every count is read from the event counters and the doors when it is asked for, and the
- * table of events says what an event counts for, so the page and the metrics agree. Labels are
- * closed sets: the operator's names of neighbours, transports, results, reasons; never a
- * fingerprint and never an address.
+ * own; in OpenMetrics for a client that prefers it. Every count is read from the event counters and
+ * the doors when it is asked for, and the table of events says what an event counts for, so the
+ * page and the metrics agree. Labels are closed sets: the operator's names of neighbours,
+ * transports, results, reasons; never a fingerprint and never an address.
  */
 import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from "prom-client";
 import { staysOnMail } from "../config/paths.js";

@@ -307,11 +307,12 @@ function addFirstSteps(program: Command, out: Output, exit: Exit): void {
   program
     .command("completion")
     .description("print the completion script for bash, zsh or fish")
-    .argument("<shell>")
+    .argument("<shell>", "bash, zsh or fish; neighbours: the names in the config, for the scripts")
+    .addOption(configOption("no names"))
     .addHelpText("after", "\nExample:\n  kxgw completion bash > /etc/bash_completion.d/kxgw")
-    .action(async (shell: string) => {
+    .action(async (shell: string, { config }: { readonly config: string }) => {
       const { completionCommand } = await import("./completion.js");
-      await exit(completionCommand(shell, program, out));
+      await exit(completionCommand(shell, program, out, config));
     });
 }
 

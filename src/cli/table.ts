@@ -33,8 +33,11 @@ export function plainText(text: string): string {
 }
 
 /** Characters that take two columns: East Asian scripts, full-width forms and emoji. */
-const WIDE =
-  /^(?:[\u1100-\u115f\u2e80-\ua4cf\uac00-\ud7a3\uf900-\ufaff\ufe30-\ufe6f\uff00-\uff60]|\p{Emoji_Presentation}|\p{Script=Han})/u;
+const WIDE = new RegExp(
+  "^(?:[\\u1100-\\u115f\\u2e80-\\ua4cf\\uac00-\\ud7a3\\uf900-\\ufaff\\ufe30-\\ufe6f" +
+    "\\uff00-\\uff60]|\\p{Emoji_Presentation}|\\p{Script=Han})",
+  "u",
+);
 const GRAPHEMES = new Intl.Segmenter("en", { granularity: "grapheme" });
 
 /** Columns that a text without control characters takes. */

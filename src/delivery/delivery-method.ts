@@ -7,8 +7,8 @@
 
 import { Refusal } from "../errors.js";
 import { neverSent } from "../openpgp/fragments.js";
-import { keyPackets, readKeys } from "../openpgp/key.js";
-import { type Envelope, MailPack, type Outmail, outmails } from "../outmail.js";
+import { keyPackets, readKeys, type TransferableKey } from "../openpgp/key.js";
+import { type Envelope, MailPack, type Outmail, OutmailMemory, outmails } from "../outmail.js";
 import type { ServerKind } from "../server-kinds.js";
 import type { Fingerprint, Seq, UpdateHash } from "../update.js";
 import type { KeyCompletion } from "./completion.js";
@@ -46,11 +46,9 @@ export function nothingFor(kind: ServerKind | undefined): Part {
 
 /**
  * Represents the packets of an update that are not sent. It follows the parts with the other
- * packets.
+ * packets. `key` is what the body of the update holds.
  */
-export function restFor(body: Uint8Array, kind: ServerKind | undefined): Part[] {
-  const [key] = readKeys(body);
-  if (key === undefined || key instanceof Refusal) return [];
+export function restFor(key: TransferableKey, kind: ServerKind | undefined): Part[] {
   const count = neverSent(key, kind);
   if (count === 0) return [];
   const share = `${count} of ${keyPackets(key).length} packets`;
@@ -61,7 +59,8 @@ export function restFor(body: Uint8Array, kind: ServerKind | undefined): Part[] 
 
 /**
  * Returns the parts of an update that is sent as mails. `made` builds the mails with a skeleton of
- * its key. For a mail without a user id, `completion` queries the local keyserver.
+ * its key. For a mail without a user id, `completion` queries the local keyserver. `keyOf` returns
+ * the key of the body, if it has been read already.
  */
 export function mailParts<Mail extends Pick<Outmail, "incomplete">>(
   update: Outgoing,
@@ -69,6 +68,7 @@ export function mailParts<Mail extends Pick<Outmail, "incomplete">>(
   completion: Pick<KeyCompletion, "learn"> | undefined,
   made: (skeleton: Uint8Array | undefined) => readonly Mail[],
   partOf: (mail: Mail) => Part,
+  keyOf: () => TransferableKey = () => storedKey(update.body),
 ): Part[] {
   const mails = made(update.skeleton);
   if (mails.length === 0) return [nothingFor(kind)];
@@ -84,7 +84,14 @@ export function mailParts<Mail extends Pick<Outmail, "incomplete">>(
     };
     return { ...part, deliver };
   });
-  return [...parts, ...restFor(update.body, kind)];
+  return [...parts, ...restFor(keyOf(), kind)];
+}
+
+/** The key that a body in the log holds. */
+export function storedKey(body: Uint8Array): TransferableKey {
+  const [key] = readKeys(body);
+  if (key === undefined || key instanceof Refusal) throw new Error("a body in the log is no key");
+  return key;
 }
 
 /**
@@ -154,33 +161,38 @@ export class RelayDelivery implements DeliveryMethod {
   readonly #sender: (first: Seq, last: Seq) => string;
   readonly #transport: Relay;
   readonly #completion: Pick<KeyCompletion, "learn"> | undefined;
+  readonly #memory: OutmailMemory;
 
   /**
    * `sender` returns the envelope sender for a range of updates. Bounces are returned to that
-   * address.
+   * address. Sites that share `memory` share what is made of an update.
    */
   constructor(
     envelope: Envelope,
     sender: (first: Seq, last: Seq) => string,
     transport: Relay,
     completion?: Pick<KeyCompletion, "learn">,
+    memory = new OutmailMemory(),
   ) {
     this.#envelope = envelope;
     this.#sender = sender;
     this.#transport = transport;
     this.#completion = completion;
+    this.#memory = memory;
   }
 
   parts(update: Outgoing, date: number): Part[] {
+    const { kind } = this.#envelope;
     const made = (skeleton: Uint8Array | undefined) =>
-      outmails(update, skeleton, update.trail, this.#envelope, date);
+      outmails(update, skeleton, update.trail, this.#envelope, date, this.#memory);
     const sender = this.#sender(update.seq, update.seq);
     const partOf = (mail: Outmail) => this.#part(mail, sender);
-    return mailParts(update, this.#envelope.kind, this.#completion, made, partOf);
+    const key = () => this.#memory.of(update, update.skeleton, date, kind).key;
+    return mailParts(update, kind, this.#completion, made, partOf, key);
   }
 
   pack(date: number): Pack {
-    const pack = new MailPack(this.#envelope, date);
+    const pack = new MailPack(this.#envelope, date, this.#memory);
     const seqs: Seq[] = [];
     return {
       add: (update) => {

@@ -101,15 +101,16 @@ export class LaneQueue {
   }
 
   /**
-   * Returns the updates from `page[0]` on that are sent as one part, or undefined if the first one
-   * is sent alone. Updates are combined if the site is behind: they were waiting when a delivery
-   * failed (`failedAt`), or have waited for longer than `BEHIND_MS`.
+   * Returns the updates from `next` on that are sent as one part, or undefined if `next` is sent
+   * alone. Updates are combined if the site is behind: they were waiting when a delivery failed
+   * (`failedAt`), or have waited for longer than `BEHIND_MS`.
    */
-  load(page: readonly Entry[], failedAt: number): Bundle | undefined {
-    const pack = this.#method.pack?.(this.#clock.now());
-    const waitingSince = page[0]?.receivedAt ?? Infinity;
-    const isBehind = waitingSince <= Math.max(failedAt, this.#clock.now() - BEHIND_MS);
-    if (pack === undefined || page.length < 2 || !isBehind) return undefined;
+  load(next: Entry, failedAt: number): Bundle | undefined {
+    const now = this.#clock.now();
+    const isBehind = next.receivedAt <= Math.max(failedAt, now - BEHIND_MS);
+    const pack = isBehind ? this.#method.pack?.(now) : undefined;
+    if (pack === undefined) return undefined;
+    const page = this.after(next.seq - 1);
     const entries: Entry[] = [];
     const passed: Entry[] = [];
     for (const entry of page) {

@@ -145,6 +145,8 @@ export interface LaneStatus extends Site {
 export const PAUSED_AT = 8_640_000_000_000_000;
 /** Delay before the log is retried after it could not be read or written. */
 const TROUBLE_MS = 5000;
+/** Number of entries that are read to find the next update. If the site has all, more are read. */
+const NEXT = 8;
 /** Rule 4: maximum attempts of one update, and the longest delay between them. */
 const UPDATE_TRIES = 3;
 const SHORT_MS = 5000;
@@ -390,8 +392,8 @@ export class Lane {
   /** Updates withheld for a block that has ended become waiting exceptions. */
   #lookAtBlocks(): void {
     const now = this.#clock.monotonic();
-    if (now < this.#blocksAt) return;
     const { exceptions } = this.#log;
+    if (now < this.#blocksAt || exceptions.isEmpty) return;
     const keys = exceptions.blockedKeys(this.name, BLOCKS_AT_ONCE);
     this.#blocksAt = keys.length === 0 ? now : now + BLOCKS_MS;
     for (const key of keys) {
@@ -492,7 +494,7 @@ export class Lane {
   /** Serves the next update that the site needs. Returns false if there is none. */
   *#serveNext(): LaneRun<boolean> {
     const { cursor, part, attempt, lastErrorAt } = this.#row;
-    const page = this.#queue.after(cursor);
+    let page = this.#queue.after(cursor, NEXT);
     const due = this.#dueException(page.length > 0);
     if (due !== undefined) {
       const entry = this.#log.entry(due.seq);
@@ -502,16 +504,17 @@ export class Lane {
     }
     if (page.length === 0) return false;
     const passed: Entry[] = [];
-    for (const [index, entry] of page.entries()) {
-      if (!this.#queue.skips(entry, index === 0 ? part : 0)) {
+    for (let entry = page[0]; entry !== undefined; entry = page[passed.length]) {
+      if (!this.#queue.skips(entry, passed.length === 0 ? part : 0)) {
         this.#pass(passed, false);
         const isNew = this.#row.part === 0 && entry.seq > this.#aloneUpTo;
         const mayPack = isNew && attempt < PACK_TRIES && !this.#settings.observing;
-        const load = mayPack ? this.#queue.load(page.slice(index), lastErrorAt) : undefined;
+        const load = mayPack ? this.#queue.load(entry, lastErrorAt) : undefined;
         yield* load === undefined ? this.#serve(entry) : this.#serveLoad(load);
         return true;
       }
       passed.push(entry);
+      if (passed.length === NEXT) page = this.#queue.after(cursor);
     }
     this.#pass(passed, true);
     yield { type: "turn" };

@@ -65,7 +65,7 @@ export class LocalDoor {
     });
     const settings = { name: LOCAL_LANE, address, retry, observing, rules };
     const lane = new Lane({ log, method: this.#method, clock, diagnostics }, settings);
-    this.#lane = new LaneDriver(lane, new SharedCommit(log.lanes));
+    this.#lane = new LaneDriver(lane, new SharedCommit(log.lanes, clock));
   }
 
   start(): void {

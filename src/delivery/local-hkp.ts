@@ -28,6 +28,7 @@ import {
   type Outgoing,
   type Part,
   restFor,
+  storedKey,
 } from "./delivery-method.js";
 import type { Outcome } from "./relay.js";
 
@@ -87,8 +88,7 @@ export class HkpDelivery implements DeliveryMethod {
   }
 
   parts({ body, fingerprint, skeleton, trail }: Outgoing, date: number): Part[] {
-    const [key] = readKeys(body);
-    if (key === undefined || key instanceof Refusal) throw new Error("a body in the log is no key");
+    const key = storedKey(body);
     const made = (known: Uint8Array | undefined) =>
       fragments(key, known, ARMOR_BYTES, date, this.#kind);
     const pieces = made(skeleton);
@@ -106,7 +106,7 @@ export class HkpDelivery implements DeliveryMethod {
       };
       return { bytes, incomplete: !isNamed, oversized: bytes > ARMOR_BYTES, deliver };
     });
-    return [...parts, ...restFor(body, this.#kind)];
+    return [...parts, ...restFor(key, this.#kind)];
   }
 
   /** Aborts the request in progress. */

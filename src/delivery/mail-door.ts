@@ -13,6 +13,7 @@ import type { UpdateLog } from "../log/update-log.js";
 import { LogGuard } from "../log-guard.js";
 import { verpSender } from "../mail/verp.js";
 import { domainOf } from "../mail-address.js";
+import { OutmailMemory } from "../outmail.js";
 import type { Rules } from "../policy.js";
 import type { Seq } from "../update.js";
 import type { KeyCompletion } from "./completion.js";
@@ -60,7 +61,8 @@ export class MailDoor {
     const ca = certificatesIn(outbound.ca);
     const observing = config.mode === "observe";
     const guard = new LogGuard("egress", clock, diagnostics);
-    const commits = new SharedCommit(log.lanes);
+    const commits = new SharedCommit(log.lanes, clock);
+    const memory = new OutmailMemory();
     const names = [...config.neighbours.map(({ name }) => name), LOCAL_LANE];
     for (const neighbour of config.neighbours) {
       const { name, mail, kind, via, fallbackMs, maxMailBytes, maxRate: rate } = neighbour;
@@ -70,7 +72,7 @@ export class MailDoor {
       const transport = new SmtpRelay(relay, hostname, TRANSPORT_LIMITS, security);
       const sender = (first: Seq, last: Seq) =>
         bounce === undefined ? contact : verpSender(bounce, name, first, last, log.bounces.secret);
-      const method = new RelayDelivery(envelope, sender, transport, completion);
+      const method = new RelayDelivery(envelope, sender, transport, completion, memory);
       this.#methods.push(method);
       const path = { via, fallbackMs };
       const settings = { name, address: mail, retry, observing, rate, rules, path, names };

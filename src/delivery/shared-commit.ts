@@ -6,6 +6,7 @@
  * An outcome waits a millisecond for others while further deliveries are in progress, if the last
  * group had several. A lane that was woken does not wait: it may have a new update to send.
  */
+import type { Clock } from "../clock.js";
 import { Trouble } from "../errors.js";
 import type { Lanes } from "../log/lanes.js";
 import type { Part } from "./delivery-method.js";
@@ -73,6 +74,7 @@ interface Waiting extends Resumption {
 /** The same in real time, for all lanes of a door. */
 export class SharedCommit {
   readonly #lanes: Pick<Lanes, "together">;
+  readonly #clock: Pick<Clock, "monotonic">;
   #waiting: Waiting[] = [];
   /** Number of deliveries in progress. */
   #underWay = 0;
@@ -81,8 +83,9 @@ export class SharedCommit {
   #isLooking = false;
   #timer: NodeJS.Timeout | undefined;
 
-  constructor(lanes: Pick<Lanes, "together">) {
+  constructor(lanes: Pick<Lanes, "together">, clock: Pick<Clock, "monotonic">) {
     this.#lanes = lanes;
+    this.#clock = clock;
   }
 
   /** Delivers a part. While it is in progress, the outcomes of other lanes may wait for it. */
@@ -123,10 +126,11 @@ export class SharedCommit {
     clearTimeout(this.#timer);
     this.#timer = undefined;
     const group = this.#waiting;
-    const until = performance.now() + GROUP_LIMITS.runMs;
+    const until = this.#clock.monotonic() + GROUP_LIMITS.runMs;
+    const isEnough = () => this.#clock.monotonic() > until;
     this.#areMany = group.length > 1;
     try {
-      const resumed = resumeTogether(this.#lanes, group, () => performance.now() > until);
+      const resumed = resumeTogether(this.#lanes, group, isEnough);
       this.#waiting = group.slice(resumed.length);
       for (const [index, one] of resumed.entries()) group[index]?.resolve(one);
       if (this.#waiting.length > 0) this.#lookSoon();

@@ -10,7 +10,10 @@
  * A batch that is too large for one transaction is stored in several, with batches of others in
  * between; its outcomes come after the last. When one of them fails, what was stored before stays.
  * The submitter gets the error and submits all of it again, and the log knows that part then.
+ *
+ * What duplicates add to trails is written within a second, or when the log is closed.
  */
+import { Trouble } from "../errors.js";
 import type { AppendPort, Batch } from "../log/append-port.js";
 import type { Appended, Arrival, UpdateLog } from "../log/update-log.js";
 
@@ -25,10 +28,14 @@ const GROUP_LIMITS = {
   submissions: 100,
   /** Packets in one transaction. Each is a row; so many take some tens of milliseconds. */
   packets: 2000,
+  /** How long additions to trails are gathered: what a kill may lose. */
+  settleMs: 1000,
 } as const;
 
 /** What group commit needs of the log. */
-export type GroupLog = Pick<UpdateLog, "append">;
+export interface GroupLog extends Pick<UpdateLog, "append"> {
+  readonly trails: Pick<UpdateLog["trails"], "gathered" | "settle">;
+}
 
 export class GroupCommit implements AppendPort {
   readonly #log: GroupLog;
@@ -38,6 +45,7 @@ export class GroupCommit implements AppendPort {
   /** Whether the last group held several batches: more than one sender is at work. */
   #areMany = false;
   #timer: NodeJS.Timeout | undefined;
+  #settling: NodeJS.Timeout | undefined;
 
   constructor(log: GroupLog) {
     this.#log = log;
@@ -88,6 +96,24 @@ export class GroupCommit implements AppendPort {
       }
     } catch (error) {
       for (const { reject } of group) reject(error);
+    }
+    this.#settleSoon();
+  }
+
+  #settleSoon(): void {
+    if (this.#settling !== undefined || this.#log.trails.gathered === 0) return;
+    this.#settling = setTimeout(() => this.#settle(), GROUP_LIMITS.settleMs);
+    // The log settles when it is closed.
+    this.#settling.unref();
+  }
+
+  #settle(): void {
+    this.#settling = undefined;
+    try {
+      this.#log.trails.settle();
+    } catch (error) {
+      if (!(error instanceof Trouble)) throw error;
+      // They stay gathered, and the next append tries again.
     }
   }
 }

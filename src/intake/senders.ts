@@ -7,10 +7,14 @@ import type { Neighbour } from "../config/config.js";
 import { IpNetworks } from "../ip-address.js";
 import { isSameAddress } from "../mail-address.js";
 
+/** Addresses for which the candidates are kept: each is compared with every range. */
+const MAX_KNOWN = 1000;
+
 export class KnownSenders {
   /** Every neighbour: the candidates where no address is known. */
   readonly all: readonly Neighbour[];
   readonly #senders: readonly { readonly neighbour: Neighbour; readonly from: IpNetworks }[];
+  readonly #known = new Map<string, readonly Neighbour[]>();
 
   constructor(neighbours: readonly Neighbour[]) {
     this.all = neighbours;
@@ -20,8 +24,15 @@ export class KnownSenders {
   }
 
   /** The neighbours that may deliver from `address`, in any notation. */
-  at(address: string): Neighbour[] {
-    return this.#senders.filter(({ from }) => from.has(address)).map(({ neighbour }) => neighbour);
+  at(address: string): readonly Neighbour[] {
+    const known = this.#known.get(address);
+    if (known !== undefined) return known;
+    const found = this.#senders
+      .filter(({ from }) => from.has(address))
+      .map(({ neighbour }) => neighbour);
+    if (this.#known.size >= MAX_KNOWN) this.#known.clear();
+    this.#known.set(address, found);
+    return found;
   }
 }
 

@@ -5,11 +5,13 @@
  * after it, the tail, are read when a key is looked up or the totals are asked for. So nothing is
  * in memory, a kill loses nothing, and another process that reads the file sees all.
  *
- * Whoever deletes or changes an entry calls `settle` first. So in the tail no number is missing,
- * and each entry of it has its body.
+ * Whoever deletes or changes an entry calls `settle` first, and so does whoever needs `keys` whole.
+ * So in the tail no number is missing, and each entry of it has its body.
  */
 import type Database from "better-sqlite3";
+import type { Seq } from "../update.js";
 import type { Connection } from "./connection.js";
+import type { PacketMemory } from "./packet-memory.js";
 
 export interface Totals {
   readonly entries: number;
@@ -38,20 +40,26 @@ export const TOTALS = `
 
 export class Gathering {
   readonly #connection: Connection;
+  readonly #packets: Pick<PacketMemory, "settle">;
   readonly #totals: Database.Statement<[], Totals>;
   readonly #count: Database.Statement<[number, number, number]>;
   readonly #upto: Database.Statement<[], number>;
+  readonly #tail: Database.Statement<[], { seq: Seq; receivedAt: number }>;
   readonly #keys: Database.Statement<[]>;
   readonly #add: Database.Statement<[]>;
 
-  constructor(connection: Connection) {
+  constructor(connection: Connection, packets: Pick<PacketMemory, "settle">) {
     const { db } = connection;
     this.#connection = connection;
+    this.#packets = packets;
     this.#totals = db.prepare(TOTALS);
     this.#count = db.prepare(
       "UPDATE totals SET entries = entries + ?, bodies = bodies + ?, body_bytes = body_bytes + ?",
     );
     this.#upto = db.prepare<[], number>("SELECT upto FROM totals").pluck();
+    this.#tail = db.prepare(`
+      SELECT seq, received_at AS receivedAt FROM updates
+      WHERE seq > (SELECT upto FROM totals) ORDER BY seq`);
     this.#keys = db.prepare(`
       INSERT INTO keys SELECT fingerprint, seq FROM updates
       WHERE seq > (SELECT upto FROM totals) ORDER BY fingerprint, seq`);
@@ -68,14 +76,23 @@ export class Gathering {
     return row;
   }
 
-  /** Settles if the tail is full. Called in the transaction that appended entry `newest`. */
-  appended(newest: number): void {
-    if (newest - (this.#upto.get() ?? 0) >= TAIL_LIMIT) this.settle();
+  /** Whether the tail is full with the entry `newest`. */
+  isFull(newest: number): boolean {
+    return newest - (this.#upto.get() ?? 0) >= TAIL_LIMIT;
   }
 
-  /** Writes what the tail has. After it the tail is empty. */
+  /** The entries of the tail. */
+  tail(): { readonly seq: Seq; readonly receivedAt: number }[] {
+    return this.#connection.read(() => this.#tail.all());
+  }
+
+  /**
+   * Writes what the tail has. After it the tail is empty. The names of its packets are written with
+   * it, since after a kill they are made from the tail again.
+   */
   settle(): void {
     this.#connection.write(() => {
+      this.#packets.settle();
       if (this.#keys.run().changes > 0) this.#add.run();
     });
   }

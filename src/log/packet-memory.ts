@@ -6,8 +6,9 @@
  *
  * Names are random, so each would cost a page of the file. They are gathered in a table in memory,
  * where each look-up finds them, and written in the order of the names when there are
- * `NAMES_GATHERED`. A kill loses the gathered names: such a packet is news once more when its key
- * comes again whole. Limit: after the clock was set back some names are kept longer.
+ * `NAMES_GATHERED`. After a kill the names of the newest entries are made from their bodies again
+ * (`update-log.ts`); what is lost is that known packets were seen once more. Limit: after the clock
+ * was set back some names are kept longer.
  */
 import type Database from "better-sqlite3";
 import type { PacketName } from "../update.js";

@@ -13,6 +13,7 @@ import { addressKey, addressParts, isSameAddress } from "../mail-address.js";
 import type { Origin, Seq } from "../update.js";
 import type { Connection } from "./connection.js";
 import type { Exceptions } from "./exceptions.js";
+import type { GatheredTrails } from "./gathered-trails.js";
 import { ENTRIES, NEWEST } from "./gathering.js";
 import type { Lanes } from "./lanes.js";
 
@@ -93,6 +94,7 @@ export class Pending {
   readonly #page: Database.Statement<[number, number], Seq>;
   readonly #receivedAt: Database.Statement<[number], number>;
   readonly #trail: Database.Statement<[number], string>;
+  readonly #grown: Pick<GatheredTrails, "within">;
   readonly #again: Database.Statement<[string], number>;
   readonly #firstAgain: Database.Statement<[string], Seq | null>;
   readonly #from: Database.Statement<[string, string, string], number | null>;
@@ -101,6 +103,7 @@ export class Pending {
     connection: Connection,
     lanes: Pick<Lanes, "get">,
     exceptions: Pick<Exceptions, "waiting">,
+    grown: Pick<GatheredTrails, "within">,
   ) {
     const { db } = connection;
     this.#connection = connection;
@@ -128,6 +131,7 @@ export class Pending {
     );
     this.#receivedAt.pluck();
     this.#trail = db.prepare<[number], string>("SELECT trail FROM updates WHERE seq = ?").pluck();
+    this.#grown = grown;
     this.#again = db.prepare<[string], number>(
       "SELECT count(*) FROM exceptions WHERE site = ? AND state = 'waiting'",
     );
@@ -153,7 +157,8 @@ export class Pending {
     if (origin.neighbour === site.name) return true;
     if (site.address === undefined) return false;
     const trail = this.#connection.read(() => this.#trail.get(seq));
-    return trail !== undefined && isNamed(trail, site.address);
+    if (trail === undefined) return false;
+    return isNamed(trail, site.address) || this.#grownBy(site, seq - 1, seq).length > 0;
   }
 
   /** Returns how many updates the site still needs, and the next one. */
@@ -265,7 +270,8 @@ export class Pending {
     const range = rangeOf(site, low, high);
     return this.#connection.read(() => {
       const all = this.#all.get({ low, high }) ?? 0;
-      return all - (this.#countHas.get(range) ?? 0) - this.#otherSpelled(range, site).length;
+      const had = (this.#countHas.get(range) ?? 0) + this.#otherSpelled(range, site).length;
+      return all - had - this.#grownBy(site, low, high).length;
     });
   }
 
@@ -288,7 +294,21 @@ export class Pending {
     return this.#connection.read(() => [
       ...this.#has.all(range),
       ...this.#otherSpelled(range, site),
+      ...this.#grownBy(site, low, high),
     ]);
+  }
+
+  /**
+   * Returns the entries in (low, high] that the site has by what is gathered of their trails, and
+   * only by that.
+   */
+  #grownBy(site: Site, low: number, high: number): Seq[] {
+    const { address, name } = site;
+    if (address === undefined) return [];
+    return this.#grown
+      .within(low, high)
+      .filter(({ neighbour, added }) => neighbour !== name && isNamed(added, address))
+      .map(({ seq }) => seq);
   }
 
   /** Returns the entries whose trail contains the site's address in another spelling. */

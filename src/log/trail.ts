@@ -7,12 +7,19 @@
  * claim is left out while the site's lane is failing, while the lane is delivering the update, or
  * if the site has an exception for the update. A statement by the site itself always settles the
  * update.
+ *
+ * What a duplicate adds is gathered in memory (`gathered-trails.ts`), where every reader of this
+ * process finds it at once, and written with that of other duplicates: `intake/group-commit.ts`
+ * settles within a second. So a duplicate costs no fsync. The update itself is on disk by then,
+ * because `append` finds a duplicate only in the log. A kill loses what was gathered, and a site
+ * that has the update may be sent it once more. Another process sees an addition when it is written.
  */
 import type Database from "better-sqlite3";
 import { addressKey, distinctAddresses } from "../mail-address.js";
 import type { Seq } from "../update.js";
 import type { Connection } from "./connection.js";
 import type { Exceptions } from "./exceptions.js";
+import type { GatheredTrails } from "./gathered-trails.js";
 import type { Lanes } from "./lanes.js";
 import type { Pending } from "./pending.js";
 import type { Sendings } from "./sendings.js";
@@ -23,6 +30,9 @@ import type { Sendings } from "./sendings.js";
  */
 export const TRAIL_LIMIT = 1000;
 
+/** Entries whose additions are gathered; more are written at once. */
+export const TRAILS_GATHERED = 1000;
+
 /** A site that is known to have an update. */
 export interface Holder {
   readonly seq: Seq;
@@ -32,6 +42,7 @@ export interface Holder {
 
 /** The parts of the log that depend on the trails: the lanes of the sites in them. */
 export interface TrailContext {
+  readonly grown: GatheredTrails;
   readonly pending: Pick<Pending, "grew">;
   readonly lanes: Pick<Lanes, "addressed" | "isTrying">;
   readonly exceptions: Pick<Exceptions, "get" | "settle">;
@@ -41,14 +52,14 @@ export interface TrailContext {
 export class Trails {
   readonly #connection: Connection;
   readonly #context: TrailContext;
-  readonly #get: Database.Statement<[number], string>;
+  readonly #stored: Database.Statement<[number], string>;
   readonly #set: Database.Statement<[string, number]>;
 
   constructor(connection: Connection, context: TrailContext) {
     const { db } = connection;
     this.#connection = connection;
     this.#context = context;
-    this.#get = db.prepare<[number], string>("SELECT trail FROM updates WHERE seq = ?").pluck();
+    this.#stored = db.prepare<[number], string>("SELECT trail FROM updates WHERE seq = ?").pluck();
     this.#set = db.prepare("UPDATE updates SET trail = ? WHERE seq = ?");
   }
 
@@ -56,8 +67,25 @@ export class Trails {
    * Returns the addresses that have the update. Empty for a number that is not in the log any more.
    */
   get(seq: Seq): string[] {
-    const text = this.#connection.read(() => this.#get.get(seq));
-    return text === undefined ? [] : (JSON.parse(text) as string[]);
+    return this.#connection.read(() => {
+      const stored = this.#stored.get(seq);
+      return stored === undefined
+        ? []
+        : [...listIn(stored), ...listIn(this.#context.grown.of(seq))];
+    });
+  }
+
+  /** Number of entries whose additions are gathered and not written yet. */
+  get gathered(): number {
+    return this.#context.grown.count;
+  }
+
+  /** Writes what is gathered. Throws `Trouble`; then it is gathered still. */
+  settle(): void {
+    if (this.gathered === 0 || !this.#connection.isWritable) return;
+    this.#connection.write(() => {
+      this.#context.grown.settle((seq) => this.#set.run(JSON.stringify(this.get(seq)), seq));
+    });
   }
 
   /** Returns the trail of a new update without the claims that do not count. `from` sent it. */
@@ -77,10 +105,11 @@ export class Trails {
   #add(seq: Seq, more: readonly string[]): void {
     const known = this.get(seq);
     const merged = union(known, more);
-    // A repetition without new addresses must not cost a write and its fsync.
     if (merged.length === known.length) return;
-    this.#set.run(JSON.stringify(merged), seq);
+    const stored = listIn(this.#stored.get(seq));
+    this.#context.grown.put(seq, merged.slice(stored.length));
     this.#context.pending.grew(seq, merged.slice(known.length));
+    if (this.gathered >= TRAILS_GATHERED) this.settle();
   }
 
   /** Removes claims by other sites about a site whose lane has already tried. */
@@ -114,8 +143,15 @@ export class Trails {
         }
         this.#add(seq, [address]);
       }
+      // The caller has gathered these itself.
+      this.settle();
     });
   }
+}
+
+/** The addresses of a trail as it is stored. */
+function listIn(text: string | undefined): string[] {
+  return text === undefined ? [] : (JSON.parse(text) as string[]);
 }
 
 /** Merges both lists without repetitions. Each address keeps its first spelling. */

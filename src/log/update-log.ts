@@ -10,23 +10,18 @@
  * site beyond them may get an update that it has.
  */
 import type Database from "better-sqlite3";
-import { Trouble } from "../errors.js";
+import { Refusal, Trouble } from "../errors.js";
 import { coveredBy, isCovered } from "../openpgp/cover.js";
-import type {
-  Fingerprint,
-  LogName,
-  Origin,
-  Seq,
-  Transport,
-  Update,
-  UpdateHash,
-} from "../update.js";
+import { readKeys } from "../openpgp/key.js";
+import { packetNames } from "../openpgp/news.js";
+import type { Fingerprint, Origin, Seq, Transport, Update, UpdateHash } from "../update.js";
 import { Bounces } from "./bounces.js";
 import { Connection, type Durability } from "./connection.js";
 import { CounterRows } from "./counter-rows.js";
 import { type CursorMove, FetchWaits, ReceiveCursors } from "./cursors.js";
 import { Dates } from "./dates.js";
 import { type CameAgain, Exceptions } from "./exceptions.js";
+import { GatheredTrails } from "./gathered-trails.js";
 import { Gathering, NEWEST, type Totals } from "./gathering.js";
 import { Lanes } from "./lanes.js";
 import { Lookup } from "./lookup.js";
@@ -190,10 +185,11 @@ export class UpdateLog {
     this.skeletons = new Skeletons(connection, (fingerprint, at) => {
       this.exceptions.completed(fingerprint, at);
     });
-    this.pending = new Pending(connection, this.lanes, this.exceptions);
+    const grown = new GatheredTrails(connection);
+    this.pending = new Pending(connection, this.lanes, this.exceptions, grown);
     this.packets = new PacketMemory(connection);
     this.#dates = new Dates(connection);
-    this.#gathering = new Gathering(connection);
+    this.#gathering = new Gathering(connection, this.packets);
     const { packets, pending } = this;
     const [dates, gathering] = [this.#dates, this.#gathering];
     this.retention = new Retention({ connection, dates, gathering, packets, pending });
@@ -202,8 +198,9 @@ export class UpdateLog {
     this.repairs = new Repairs({ connection, gathering, wake });
     const { bounces, exceptions, variants } = this;
     this.removals = new Removals({ connection, bounces, exceptions, gathering, variants, wake });
-    this.trails = new Trails(connection, this);
     this.sendings = new Sendings(connection);
+    const { lanes, sendings } = this;
+    this.trails = new Trails(connection, { grown, pending, lanes, exceptions, sendings });
     this.observed = new ObservedTotals(connection);
     this.counterRows = new CounterRows(connection);
     this.fetchWaits = new FetchWaits(connection);
@@ -222,6 +219,20 @@ export class UpdateLog {
     this.#has = has.pluck();
     this.#range = db.prepare(`${ENTRY} WHERE seq BETWEEN ? AND ? ORDER BY seq LIMIT ?`);
     this.#body = db.prepare<[number], Buffer>("SELECT body FROM bodies WHERE seq = ?").pluck();
+    if (connection.isWritable) this.#recoverNames();
+  }
+
+  /**
+   * The packet names of the entries in the tail were gathered by a process that was killed. They
+   * are made from the bodies again, at most `TAIL_LIMIT`, in some tens of milliseconds.
+   */
+  #recoverNames(): void {
+    for (const { seq, receivedAt } of this.#gathering.tail()) {
+      for (const key of readKeys(this.body(seq) ?? new Uint8Array())) {
+        if (key instanceof Refusal) continue;
+        this.packets.remember(packetNames(key), receivedAt);
+      }
+    }
   }
 
   /**
@@ -301,9 +312,9 @@ export class UpdateLog {
     const seq = Number(lastInsertRowid) as Seq;
     this.#insertBody.run(seq, receivedAt, update.body);
     this.#dates.note(seq, receivedAt);
-    this.#gathering.appended(seq);
     this.#learn(update, receivedAt);
     this.packets.remember(update.packets, receivedAt);
+    if (this.#gathering.isFull(seq)) this.#gathering.settle();
     return { outcome: "appended", seq, collision: namesakes.length > 0 };
   }
 
@@ -436,6 +447,7 @@ export class UpdateLog {
   /** Writes what is gathered in memory. Throws `Trouble`. */
   settle(): void {
     this.#connection.write(() => {
+      this.trails.settle();
       this.packets.settle();
       this.#gathering.settle();
     });

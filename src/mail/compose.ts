@@ -32,6 +32,19 @@ export interface Composition {
   readonly armor: string;
 }
 
+type Headers = Omit<Composition, "armor">;
+
+/** An armored block as it stands in a mail. It is made once for the mails to several sites. */
+export class ArmorText {
+  /** With CRLF, also at the end. */
+  readonly text: string;
+
+  /** Throws Error for a text that is not valid in a mail. */
+  constructor(armor: string) {
+    this.text = `${armorLines(armor).join("\r\n")}\r\n`;
+  }
+}
+
 /** Characters in a line of armor (RFC 9580 section 6.2). */
 const MAX_ARMOR_LINE = 76;
 const MESSAGE_ID = /^<[!-;=?A-~]+@[!-;=?A-~]+>$/;
@@ -42,7 +55,21 @@ const YEAR_10000_MS = 253_402_300_800_000;
  * The mail as sent after DATA, without dot-stuffing, ending in CRLF. Throws Error for an address
  * that is not plain, and for a Message-ID, date or armor that is not valid in a mail.
  */
-export function composeIncremental(mail: Composition): Uint8Array {
+export function composeIncremental(
+  mail: Headers & { readonly armor: string | ArmorText },
+): Uint8Array {
+  const { armor } = mail;
+  const { text } = typeof armor === "string" ? new ArmorText(armor) : armor;
+  const head = incrementalHead(mail);
+  const raw = new Uint8Array(head.length + text.length);
+  const bytes = Buffer.from(raw.buffer);
+  bytes.write(head, 0, "latin1");
+  bytes.write(text, head.length, "latin1");
+  return raw;
+}
+
+/** The header lines of the mail in ASCII, and the blank line. Throws Error like the whole. */
+export function incrementalHead(mail: Headers): string {
   const trail = grownTrail(mail.trail, mail.site);
   const addresses = [mail.to, mail.from, ...trail];
   if (!addresses.every(isAddress)) throw new Error("compose: an address is not a plain address");
@@ -60,10 +87,9 @@ export function composeIncremental(mail: Composition): Uint8Array {
     "Content-type: application/pgp-keys",
     "Content-Transfer-Encoding: 7bit",
     "",
-    ...armorLines(mail.armor),
     "",
   ];
-  return new Uint8Array(Buffer.from(lines.join("\r\n"), "latin1"));
+  return lines.join("\r\n");
 }
 
 /** The lines of the armor without line ends. The last one is not empty. */

@@ -87,9 +87,49 @@ export function fragments(
   at: number,
   receiver?: ServerKind,
 ): Fragment[] {
+  return made(key, skeleton, maxBytes, at, receiver).map(({ fragment }) => fragment);
+}
+
+/** The fragments that an update has when there is room for all of it. */
+export interface Uncut {
+  readonly fragments: readonly Fragment[];
+  /** The least `maxBytes` for which `fragments` returns the same. */
+  readonly leastBytes: number;
+}
+
+/** The fragments of an update without a limit of size, as `fragments` has them. */
+export function uncut(
+  key: TransferableKey,
+  skeleton: Uint8Array | undefined,
+  at: number,
+  receiver?: ServerKind,
+): Uncut {
+  const all = made(key, skeleton, Infinity, at, receiver);
+  const least = all.map(({ ownBytes, bytes }) => {
+    return Math.max(Math.ceil(armoredSize(ownBytes) / OWN_SHARE), armoredSize(bytes));
+  });
+  return { fragments: all.map(({ fragment }) => fragment), leastBytes: Math.max(0, ...least) };
+}
+
+interface Made {
+  readonly fragment: Fragment;
+  /** Octets of its packets before it was completed, and after. */
+  readonly ownBytes: number;
+  readonly bytes: number;
+}
+
+function made(
+  key: TransferableKey,
+  skeleton: Uint8Array | undefined,
+  maxBytes: number,
+  at: number,
+  receiver: ServerKind | undefined,
+): Made[] {
   if (receiver === "gateway") {
     return split(key, undefined, maxBytes).map((piece) => {
-      return { kind: "plain", packets: encodeKey(piece), isNamed: true };
+      const packets = encodeKey(piece);
+      const bytes = packets.length;
+      return { fragment: { kind: "plain", packets, isNamed: true }, ownBytes: bytes, bytes };
     });
   }
   const needs = receiver === undefined ? ALL_NEEDS : NEEDS[receiver];
@@ -101,10 +141,13 @@ export function fragments(
     .flatMap(({ kind, key: part }) =>
       split(part, name, maxBytes).map((piece) => {
         const subkeys = needs.subkeys && (kind === "plain" || kind === "odd");
-        const made = completed(piece, known, maxBytes, { ...needs, subkeys });
-        const isShown = made.userIds.some(({ packet }) => packet.tag === TAG.userId);
-        const ordered = { ...made, subkeys: known.inOrderOfUse(made.subkeys) };
-        return { kind, packets: encodeKey(ordered), isNamed: isShown || !needs.name };
+        const ownBytes = encodedSize(keyPackets(piece));
+        const full = completed(piece, ownBytes, known, maxBytes, { ...needs, subkeys });
+        const isShown = full.key.userIds.some(({ packet }) => packet.tag === TAG.userId);
+        const ordered = { ...full.key, subkeys: known.inOrderOfUse(full.key.subkeys) };
+        const packets = encodeKey(ordered);
+        const fragment = { kind, packets, isNamed: isShown || !needs.name };
+        return { fragment, ownBytes, bytes: full.bytes };
       }),
     );
 }
@@ -118,16 +161,17 @@ export function neverSent(key: TransferableKey, receiver: ServerKind | undefined
     .reduce((count, { key: part }) => count + keyPackets(part).length - 1, 0);
 }
 
-/** Adds the packets that the receiver needs, as far as there is room. */
+/** Adds to a piece of `ownBytes` the packets that the receiver needs, as far as there is room. */
 function completed(
   piece: TransferableKey,
+  ownBytes: number,
   known: Known,
   maxBytes: number,
   needs: Needs,
-): TransferableKey {
+): { readonly key: TransferableKey; readonly bytes: number } {
   const components = keyComponents(piece);
   const shown = new Map(components.map((one) => [packetKey(one.packet), one]));
-  let size = encodedSize(keyPackets(piece));
+  let size = ownBytes;
   const added: Component[] = [];
   const add = ({ packet, signatures }: Component): boolean => {
     const there = shown.get(packetKey(packet));
@@ -146,7 +190,8 @@ function completed(
   for (const { packet } of needs.selfSignatures ? components : []) {
     for (const signature of known.signaturesOf(packet)) add({ packet, signatures: [signature] });
   }
-  return added.length === 0 ? piece : assembleKey([...components, ...added]);
+  const key = added.length === 0 ? piece : assembleKey([...components, ...added]);
+  return { key, bytes: size };
 }
 
 interface Part {

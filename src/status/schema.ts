@@ -204,6 +204,8 @@ const recentSchema = z
     seq: count("Number of the update.").nullable(),
     hash: text("Hash of the update.").nullable(),
     fingerprint: text("Fingerprint of the key.").nullable(),
+    address: text("An address that may have to be written into the configuration.").nullable(),
+    resembles: text("The neighbour that this address may belong to.").nullable(),
     words: text("Reply of the other side, or the problem.").nullable(),
   })
   .meta({ id: "Event" });
@@ -313,6 +315,24 @@ export const statusSchema = z
         }),
       )
       .describe("Queues of the log whose neighbour is not in the configuration."),
+    observedSum: z
+      .strictObject({
+        neighbours: count("Neighbours that something would have been sent to."),
+        updates: count("Updates, for each neighbour once."),
+        mails: count("In how many mails."),
+        bytes: count("Their bytes."),
+        perDay: z
+          .strictObject({
+            updates: number("Updates in a day at this rate."),
+            mails: number("Mails in a day at this rate."),
+          })
+          .nullable()
+          .describe("How often; null before an hour has passed."),
+        since: time("Time of the first.").nullable(),
+        lastAt: time("Time of the last.").nullable(),
+      })
+      .nullable()
+      .describe("The sum of `observed`; null if that is null or empty."),
     observed: z
       .array(
         z.strictObject({
@@ -369,6 +389,7 @@ export const statusSchema = z
           reason: text("The reason; missing if the event has none.").optional(),
           via: text("The way in; missing if the event has none.").optional(),
           count: count("How often."),
+          count7d: count("How often in the last 7 days."),
           bytes: count("Bytes of these."),
           since: time("When it was reported first, as far as counters are kept.").nullable(),
           lastAt: time("When it was reported last.").nullable(),

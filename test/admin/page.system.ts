@@ -127,7 +127,8 @@ describe("the page of a busy day", () => {
     expect(await page.textContent("#saved")).toMatch(/about \d+\.\d MB/);
     // The table beside the chart has the figures that the chart draws.
     await page.click("summary");
-    expect(await page.locator(".hours tbody tr").count()).toBe(24);
+    expect(await page.locator("#flow .hours tbody tr").count()).toBe(24);
+    expect(await page.locator("#days .hours tbody tr").count()).toBe(30);
   });
 
   it("goes by keyboard alone, and shows where one is", async () => {
@@ -144,8 +145,10 @@ describe("the page of a busy day", () => {
       const outline = await page.evaluate("getComputedStyle(document.activeElement).outlineStyle");
       expect(outline, name).toBe("solid");
     }
-    // The brand, five neighbours, the table below the chart, the search, the filter, an update.
-    expect(met.join(" ")).toBe("A A A A A A SUMMARY INPUT BUTTON SELECT SELECT INPUT BUTTON A A");
+    // The brand, five neighbours, the tables below the charts, the search, the filter, an update.
+    expect(met.join(" ")).toBe(
+      "A A A A A A SUMMARY SUMMARY INPUT BUTTON SELECT SELECT INPUT BUTTON A",
+    );
   });
 
   it("reads in a text browser", async () => {

@@ -165,6 +165,20 @@ function day(log: UpdateLog, counters: EventSink, time: { now: number }): void {
   time.now = NOW;
 }
 
+/** The month before that day: a week has fewer updates at its end, and KX takes over. */
+export function month(counters: EventCounters): void {
+  for (let ago = 2; ago < 30; ago++) {
+    const at = NOW - ago * 24 * HOUR_MS;
+    const many = new Date(at).getUTCDay() % 6 === 0 ? 180 : 320 + ((ago * 37) % 90);
+    for (let n = 0; n < many; n++) {
+      const byKx = n % 30 > ago;
+      counters.recall("accepted", { neighbour: "zurich", via: byKx ? "kx" : "mail" }, at);
+      counters.recall(byKx ? "served" : "sent", { neighbour: "oldpks" }, at);
+      if (n % 2 === 0) counters.recall("sent", { neighbour: "onak-home" }, at);
+    }
+  }
+}
+
 /** The door over prepared sources, started; resolves with the page's address. */
 export async function preparedDoor(sources: Sources): Promise<string> {
   return (await doorOver(sources)).base;

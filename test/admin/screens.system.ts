@@ -1,7 +1,7 @@
 /**
  * The page on a telephone and on a desk, in both colour schemes, of gateways in many states: all
  * that it has to show is there, nothing is wider than the screen, no text is cut at any width.
- * `KXGW_SCREENS=DIR` keeps the pictures there: docs/status.png is `full-desk-light.png`.
+ * `KXGW_SCREENS=DIR` keeps the pictures there: docs/status.png is `status.png`.
  * Needs: chromium.
  */
 
@@ -16,7 +16,7 @@ import { soon } from "../support/soon.js";
 import { launch, visit } from "./browser.js";
 import { worstContrast } from "./contrast.js";
 import { misfits, SCREEN_WIDTHS } from "./fits.js";
-import { doorOver, NOW, preparedDoor, preparedSources } from "./prepared.js";
+import { doorOver, month, NOW, preparedDoor, preparedSources } from "./prepared.js";
 import { dead, empty, healthy, observing, twenty } from "./scenes.js";
 
 const WIDTHS = { phone: 360, desk: 1280 };
@@ -139,6 +139,7 @@ describe("stale", () => {
 /** A busy day with everything that the page can show besides. */
 function fullDay() {
   const { sources, lanes, counters, log } = preparedSources();
+  month(counters);
   const sink: EventSink = counters;
   lanes.push({
     ...{ name: "[local]", cursor: log.newest(), backlog: 0, attempt: 0, nextAt: 0, lastError: "" },
@@ -248,7 +249,7 @@ it("what observe mode would have sent, and how sending begins", async () => {
     "Nothing to tokyo and archive",
   ]);
   const text = (await page.textContent("#observe"))?.replace(/\s+/g, " ");
-  expect(text).toContain("it would have sent 1 206 mails");
+  expect(text).toMatch(/it would have sent 2 402 updates in 1 206 mails to 3 neighbours, 6\.8 MB/);
   expect(text).toContain('Set mode = "bridge" in the config');
   expect(text).toMatch(/Mail leaves from update \d+ on/);
   expect(complaints).toEqual([]);
@@ -265,4 +266,7 @@ it("a busy day: everything is there", async () => {
   expect(text).toContain("certificate of kx");
   expect(text).toContain("certificate of smtp");
   expect(complaints).toEqual([]);
+  await page.setViewportSize({ width: WIDTHS.desk, height: 1170 });
+  const directory = process.env.KXGW_SCREENS;
+  if (directory !== undefined) await page.screenshot({ path: join(directory, "status.png") });
 });

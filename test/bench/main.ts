@@ -6,11 +6,11 @@
  * run at all; floors and counts are checked, so a floor that skips its work is such a case.
  */
 import { chmodSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
-import { tmpdir } from "node:os";
+import { loadavg, tmpdir } from "node:os";
 import { join, resolve } from "node:path";
 import { parseArgs } from "node:util";
 import { readArguments, wrongUsage } from "../support/usage.js";
-import type { Bench, Context } from "./bench.js";
+import { type Bench, type Context, short } from "./bench.js";
 import { catchUp } from "./benches/catch-up.js";
 import { duplicate } from "./benches/duplicate.js";
 import { fanOut } from "./benches/fan-out.js";
@@ -20,7 +20,7 @@ import { news } from "./benches/news.js";
 import { recon } from "./benches/recon.js";
 import { size } from "./benches/size.js";
 import { realMaterial } from "./material.js";
-import { asText, type Result, writeResults } from "./report.js";
+import { asText, machine, type Result, writeResults } from "./report.js";
 import { sidesOf } from "./sides.js";
 
 const BENCHES: readonly Bench[] = [duplicate, catchUp, ingest, latency, fanOut, size, news, recon];
@@ -111,9 +111,11 @@ async function runOne(bench: Bench): Promise<void> {
     ];
     const command = `npm run bench -- ${[name, ...options].join(" ")}`;
     const outcome = await bench.run(context);
+    // The mean of the last fifteen minutes, with the processes of the bench in it.
+    const ranOn = `${machine()}, load ${short(loadavg()[2] ?? 0)}`;
     // Nothing is warm in a quick run, so no goal is judged.
     const goals = quick ? [] : outcome.goals;
-    const result: Result = { name, question, command, ...outcome, goals };
+    const result: Result = { name, question, command, machine: ranOn, ...outcome, goals };
     results.push(result);
     say(asText(result));
   } catch (error) {

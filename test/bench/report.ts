@@ -5,7 +5,7 @@
  */
 import { execFileSync } from "node:child_process";
 import { readFileSync, writeFileSync } from "node:fs";
-import { cpus, loadavg, release, totalmem } from "node:os";
+import { cpus, release, totalmem } from "node:os";
 import { join } from "node:path";
 import Database from "better-sqlite3";
 import { projectRoot } from "../torture/material.js";
@@ -15,6 +15,8 @@ export interface Result extends Outcome {
   readonly name: string;
   readonly question: string;
   readonly command: string;
+  /** What it was run with: `machine()`, and how busy the machine was. */
+  readonly machine: string;
 }
 
 const PAGE = "docs/performance.md";
@@ -45,9 +47,9 @@ export function writeResults(results: readonly Result[]): string {
   return PAGE;
 }
 
-function markdown({ question, command, input, figures, goals }: Result): string {
+function markdown({ question, command, machine, input, figures, goals }: Result): string {
   return [
-    `${question} ${input}. \`${command}\`, ${machine()}.`,
+    `${question} ${input}. \`${command}\`, ${machine}.`,
     "",
     "| figure | median | least to most | unit |",
     "|---|---|---|---|",
@@ -69,7 +71,7 @@ function spread({ values }: Figure): string {
   return `${middle} (${short(Math.min(...values))} to ${short(Math.max(...values))})`;
 }
 
-/** The machine, the versions and the commit that figures were taken with, and its load now. */
+/** The machine, the versions and the commit that figures were taken with. */
 export function machine(): string {
   const db = new Database(":memory:");
   const sqlite = db.prepare("SELECT sqlite_version()").pluck().get();
@@ -83,7 +85,6 @@ export function machine(): string {
     `Node ${process.versions.node}`,
     `SQLite ${sqlite}`,
     `commit ${commit.toString().trim()}`,
-    `load ${short(loadavg()[0] ?? 0)}`,
   ];
   return parts.join(", ");
 }

@@ -8,6 +8,7 @@ import { dirname, join } from "node:path";
 import { expect, it } from "vitest";
 import { kxgw } from "../e2e/stage.js";
 import { scratch } from "../support/scratch.js";
+import { OFFERS, shellWith } from "./completion.js";
 
 async function script(shell: string): Promise<string> {
   const { code, stdout } = await kxgw(["completion", shell]);
@@ -31,4 +32,32 @@ it("fish offers the verbs of a command", async () => {
   const words = offered.split("\n").map((line) => line.split("\t")[0]);
   expect(words).toEqual(expect.arrayContaining(["ls", "show", "retry", "skip"]));
   expect(words).not.toContain("peers");
+});
+
+it("fish offers the names of neighbours", async () => {
+  const { file, options } = await shellWith("fish");
+  for (const [line, offered] of OFFERS) {
+    const ask = `source ${file}; complete -C '${line}'`;
+    const text = execFileSync("fish", ["-c", ask], { ...options, encoding: "utf8" });
+    const words = text.split("\n").map((one) => one.split("\t")[0] ?? "");
+    const names = words.filter((word) => /^(old|other-1|third|\[local\])$/.test(word));
+    expect([line, names.sort()]).toEqual([line, [...offered].sort()]);
+  }
+});
+
+it("zsh offers the names of neighbours", async () => {
+  const { file, options } = await shellWith("zsh");
+  for (const [line, offered] of OFFERS) {
+    const words = line.split(" ");
+    const quoted = words.map((word) => `'${word}'`).join(" ");
+    // As bashcompinit calls a function of bash.
+    const ask = `autoload -U compinit; compinit -u; source ${file}
+      setopt ksharrays shwordsplit; COMP_WORDS=(${quoted}); COMP_CWORD=${words.length - 1}
+      _kxgw; print -l -- "\${COMPREPLY[@]}"`;
+    const text = execFileSync("zsh", ["-f", "-c", ask], { ...options, encoding: "utf8" });
+    // zsh itself drops what does not begin as it was typed.
+    const typed = words.at(-1) ?? "";
+    const names = text.split("\n").filter((name) => name !== "" && name.startsWith(typed));
+    expect([line, names]).toEqual([line, offered]);
+  }
 });

@@ -217,7 +217,7 @@ describe("kxgw version and completion", () => {
     expect(versionCommand({ json: true, places: ["a", "b"] }, out)).toBe(0);
     expect(JSON.parse(out.text)).toMatchObject({
       kxgw: expect.stringMatching(/^\d+\.\d+\.\d+$/),
-      // Of a build alone: see test/deploy.test.ts.
+      // Of a build alone: see test/package-npm.system.ts.
       commit: "none",
       node: process.versions.node,
       sqlite: expect.stringMatching(/^3\./),

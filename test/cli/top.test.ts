@@ -1,4 +1,4 @@
-/** The picture of `kxgw top`: it fits every terminal, whatever the neighbours say, and ends clean. */
+/** The picture of `kxgw top`: it fits every terminal, whatever neighbours say, and ends clean. */
 import { writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { stripVTControlCharacters } from "node:util";

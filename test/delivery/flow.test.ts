@@ -36,7 +36,7 @@ async function race(others: readonly string[]): Promise<number> {
   const fine = await Promise.all(Array.from({ length: FINE }, () => slowRelay(FINE_MS)));
   const urls = [...fine.map(({ url }) => url), ...others];
   expect(urls).toHaveLength(SITES);
-  const commits = new SharedCommit(log.lanes);
+  const commits = new SharedCommit(log.lanes, systemClock);
   const lanes = urls.map((url, n) => {
     const envelope = {
       to: `pgp@site${n}.example`,

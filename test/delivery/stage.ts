@@ -92,7 +92,7 @@ export async function world(path = directory(), retry: Schedule = [60, 60]): Pro
       const method = new RelayDelivery(envelope, sender, transport);
       const ours = { name: "old", address: ADDRESS, retry, observing: false, ...others };
       const machine = new Lane({ log, method, clock, diagnostics }, ours);
-      const lane = new LaneDriver(machine, new SharedCommit(log.lanes));
+      const lane = new LaneDriver(machine, new SharedCommit(log.lanes, clock));
       const unsubscribe = log.onAppend(() => lane.wake());
       onTestFinished(async () => {
         unsubscribe();

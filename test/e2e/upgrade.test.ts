@@ -1,6 +1,6 @@
 /**
- * The upgrade from the previous release, 0.1.0: its log with a queue in it, and a configuration with
- * every key that it had, as they are. Both come from that release itself: test/fixtures/upgrade.
+ * The upgrade from the previous release, 0.1.0: its log with a queue in it, and a configuration
+ * with every key that it had, as they are. Both come from that release: test/fixtures/upgrade.
  */
 import { mkdirSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 import type { AddressInfo } from "node:net";

@@ -168,9 +168,7 @@ it(
     expect(metrics).toContain('kxgw_exceptions{peer="[local]",state="waiting"} 0\n');
     expect(metrics).toContain('kxgw_peer_refuses_all{peer="far"} 0\n');
     const page = await (await fetch(`http://${admin}/`)).text();
-    expect(page).toMatch(
-      /<strong>far<\/strong> 1 refused, 1 set aside, 1 withheld \(key blocked\)/,
-    );
+    expect(page).toMatch(/>far<\/a><\/strong> 1 refused, 1 set aside, 1 withheld \(key blocked\)/);
 
     // A retry sends at once, whatever was put off.
     const tries = () => relay.seen.filter(({ raw }) => holds(stuck, raw)).length;

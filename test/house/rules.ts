@@ -97,7 +97,12 @@ export const FLOORS: readonly Readonly<Record<string, Room>>[] = [
   { doors: {} },
   { gateway: {} },
   { demo: { packages: ["nodemailer", "smtp-server"], node: OUTSIDE } },
-  { cli: { packages: ["@clack/prompts", "commander", "pino", "smol-toml", "zod"], node: OUTSIDE } },
+  {
+    cli: {
+      packages: ["@clack/prompts", "commander", "pino", "smol-toml", "zod"],
+      node: [...OUTSIDE, "util"],
+    },
+  },
   { main: { packages: ["commander"] } },
 ];
 

@@ -1,12 +1,14 @@
 /** Many waiting mails, one transaction; one failure, and nothing of the group is stored. */
-import { expect, test } from "vitest";
+import { expect, onTestFinished, test, vi } from "vitest";
 import { Trouble } from "../../src/errors.js";
 import { GroupCommit } from "../../src/intake/group-commit.js";
 import type { Arrival } from "../../src/log/update-log.js";
 import { UpdateLog } from "../../src/log/update-log.js";
 import { NEIGHBOUR, openDoor, SITE } from "../ingress/door.js";
-import { arrival } from "../log/material.js";
+import { arrival, seq } from "../log/material.js";
 import { keyArmor, keyNames } from "../mail/fixtures.js";
+
+const NOBODY = { neighbour: undefined, transport: "mail" } as const;
 
 /** The log with its appends counted and, while `fails`, refused. */
 function watched(log: UpdateLog) {
@@ -81,6 +83,39 @@ test("a group has an end", async () => {
   await Promise.all(many);
   expect(groups).toEqual([100, 100, 50]);
   log.close();
+});
+
+test("what duplicates add to trails is written after a moment, and not once for each", async () => {
+  vi.useFakeTimers({ toFake: ["setTimeout", "clearTimeout"] });
+  onTestFinished(() => void vi.useRealTimers());
+  const log = UpdateLog.open(":memory:");
+  const commit = new GroupCommit(log);
+  const again = (n: number) =>
+    arrival(n, { origin: NOBODY, trail: ["x@x.example", `${n}@x.example`] });
+  await commit.submit({ arrivals: [arrival(1), arrival(2)] });
+  await commit.submit({ arrivals: [again(1)] });
+  vi.advanceTimersByTime(999);
+  await commit.submit({ arrivals: [again(2)] });
+  expect(log.trails.gathered).toBe(2);
+  vi.advanceTimersByTime(1);
+  expect(log.trails.gathered).toBe(0);
+  expect(log.trails.get(seq(2))).toContain("2@x.example");
+  // One that the log cannot write stays, and is written with the next.
+  await commit.submit({ arrivals: [arrival(3), { ...again(1), trail: ["y@x.example"] }] });
+  const { settle } = log.trails;
+  log.trails.settle = () => {
+    throw new Trouble("disk-full", "full", "free space");
+  };
+  vi.advanceTimersByTime(1000);
+  expect(log.trails.gathered).toBe(1);
+  log.trails.settle = settle;
+  await commit.submit({ arrivals: [again(3)] });
+  vi.advanceTimersByTime(1000);
+  expect(log.trails.gathered).toBe(0);
+  // The log may be closed before the moment is over.
+  await commit.submit({ arrivals: [{ ...again(3), trail: ["z@x.example"] }] });
+  log.close();
+  vi.advanceTimersByTime(1000);
 });
 
 test("a failing append rejects all, and stores nothing", async () => {

@@ -351,3 +351,36 @@ describe("keys above the cap", () => {
     expect(Math.min(...Object.values(seen))).toBeGreaterThan(5);
   });
 });
+
+describe("without a limit of size", () => {
+  const KINDS = [undefined, "pksd", "sks", "onak", "hockeypuck", "gateway"] as const;
+  const whole = [
+    ...realKeys.map(({ data }) => onlyKey(data)),
+    keyOf(revocation, ann, self, novelty, photo, onPhoto, subkey, binding),
+    keyOf(revocation),
+  ];
+
+  const told = (all: readonly production.Fragment[]) =>
+    all.map(({ packets, ...rest }) => ({ ...rest, packets: Buffer.from(packets).toString("hex") }));
+
+  it.each(KINDS)("is the same as with each limit from the least on, for %s", (kind) => {
+    for (const key of whole) {
+      for (const skeleton of [undefined, remembered, grown(undefined, encodeKey(key), NOW)]) {
+        const { fragments, leastBytes } = production.uncut(key, skeleton, NOW, kind);
+        for (const more of [0, 1, 100_000]) {
+          const limited = production.fragments(key, skeleton, leastBytes + more, NOW, kind);
+          expect(told(limited)).toEqual(told(fragments));
+        }
+      }
+    }
+  });
+
+  it("is cut just below the least", () => {
+    const theirs = Array.from({ length: 30 }, (_, n) => claim(0x10, n + 1, "A1".repeat(8)));
+    const key = keyOf(ann, self, ...theirs);
+    const { fragments, leastBytes } = production.uncut(key, undefined, NOW);
+    expect(fragments).toHaveLength(1);
+    const cut = production.fragments(key, undefined, leastBytes - 2, NOW);
+    expect(cut.length).toBeGreaterThan(1);
+  });
+});

@@ -28,9 +28,15 @@ const RUN: Readonly<Record<string, Readonly<Record<string, string>>>> = {
 /** The others by their first line: the test that runs the same, or why there is none. */
 const OTHERS: Readonly<Record<string, Readonly<Record<string, string>>>> = {
   "install.md": {
+    "$ sudo apt install ./kxgw_1.0.0-1_amd64.deb swaks":
+      "test/package-deb.system.ts installs the package in a fresh Debian",
+    "$ sudo npm install -g ./kx-gateway-1.0.0.tgz":
+      "test/package-npm.system.ts installs the tarball",
     "$ git clone URL kx-gateway && cd kx-gateway":
       "not run: the clone is where this test runs, and CI has run its npm ci",
-    "# install -m 0644 deploy/kxgw.sysusers /usr/lib/sysusers.d/kxgw.conf && systemd-sysusers":
+    "# editor /etc/kxgw/kxgw.toml":
+      "deploy/try-systemd.sh starts the service in a system that boots",
+    '# cd "$(npm root -g)/kx-gateway"':
       "deploy/try-systemd.sh does the same in a system that boots",
     "$ docker build -f deploy/Dockerfile -t kx-gateway .":
       "deploy/try-image.sh does the same with buildah, which needs no daemon",

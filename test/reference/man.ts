@@ -101,20 +101,20 @@ export function daemonPage(): string {
     `${bold("kxgw serve")} [${bold("-c")} ${italic("file")}]\n`,
     heading("DESCRIPTION"),
     plain(
-      "kxgw serve receives updates of OpenPGP keys by mail, HKP, recon and KX, stores each of them " +
-        "once in the update log, and passes it on to every neighbour that does not have it. It runs " +
-        "in the foreground and writes one line of JSON to standard output for each event, or to the " +
-        "journal when systemd started it. It needs no right of root: a port below 1024 comes from " +
-        "a socket unit.",
+      "kxgw serve receives updates of OpenPGP keys by mail, HKP, recon and KX, stores each " +
+        "of them once in the update log, and passes it on to every neighbour that does not " +
+        "have it. It runs in the foreground and writes one line of JSON to standard output " +
+        "for each event, or to the journal when systemd started it. It needs no right of " +
+        "root: a port below 1024 comes from a socket unit.",
     ),
     heading("OPTIONS"),
     ...serve.options.map((option) => item(bold(option.flags), optionAbout(option))),
     heading("THE SERVICE"),
     plain(
-      "kxgw.service runs it as the user kxgw with /etc/kxgw/kxgw.toml. systemctl reload checks the " +
-        "configuration and puts it in force. kxgw-smtp.socket hands it port 25 as systemd:smtp in " +
-        "smtp.listen; kxgw-lmtp.socket hands it /run/kxgw/lmtp.sock. Commands that ask the running " +
-        "gateway have to run as the same user: sudo -u kxgw kxgw status.",
+      "kxgw.service runs it as the user kxgw with /etc/kxgw/kxgw.toml. systemctl reload " +
+        "checks the configuration and puts it in force. kxgw-smtp.socket hands it port 25 as " +
+        "systemd:smtp in smtp.listen; kxgw-lmtp.socket hands it /run/kxgw/lmtp.sock. Commands " +
+        "that ask the running gateway have to run as the same user: sudo -u kxgw kxgw status.",
     ),
     heading("SIGNALS"),
     ...SIGNALS.map(([name, about]) => item(bold(name), plain(about))),

@@ -119,6 +119,7 @@ function faultOf({ words, whole }: Named): string | undefined {
   }
   let parsed: { readonly operands: readonly string[]; readonly unknown: readonly string[] };
   try {
+    command.configureOutput({ writeErr: () => {} });
     parsed = command.parseOptions(rest);
   } catch (error) {
     // In a sentence an option may be named without its value.

@@ -275,6 +275,7 @@ export class Gateway implements Host, MailHost, Diagnostics {
   kill(silently = false, restartMs = RESTART_MS): void {
     const process = this.#process;
     this.#process = undefined;
+    this.ledger.killed();
     this.store.crash();
     const { queue, streams, trace } = this.#world;
     trace.line(queue.now, `${this.name} is down`);

@@ -73,6 +73,8 @@ export class Ledger {
   readonly expired = new Set<string>();
   /** Sites that have an update, by its hash, as far as the gateway was told and said "stored". */
   readonly told = new Map<UpdateHash, Set<string>>();
+  /** What was added to `told` since the log has last written what it gathers of trails. */
+  readonly #unsettled: (readonly [UpdateHash, string])[] = [];
   readonly #uncarried: ReadonlySet<string>;
   readonly #handed = new Map<string, { readonly count: number; readonly since: number }>();
   readonly #cursors = new Map<string, number>();
@@ -111,8 +113,14 @@ export class Ledger {
     this.#newest = 0;
   }
 
+  /** The process was killed: what was gathered of trails is lost, and may be mailed once more. */
+  killed(): void {
+    for (const [hash, address] of this.#unsettled.splice(0)) this.told.get(hash)?.delete(address);
+  }
+
   /** Looks at what a step has put into the log. */
   look(log: UpdateLog, now: number): void {
+    if (log.trails.gathered === 0) this.#unsettled.length = 0;
     const newest = log.newest();
     if (newest === this.#newest) return;
     if (newest < this.#newest) {
@@ -194,7 +202,11 @@ export class Ledger {
   has(hashes: readonly UpdateHash[], addresses: readonly string[]): void {
     for (const hash of hashes) {
       const sites = this.told.get(hash) ?? new Set();
-      for (const address of addresses) sites.add(address.toLowerCase());
+      for (const address of addresses) {
+        const key = address.toLowerCase();
+        if (!sites.has(key)) this.#unsettled.push([hash, key]);
+        sites.add(key);
+      }
       this.told.set(hash, sites);
     }
   }

@@ -13,6 +13,7 @@ import type { WirePosition } from "../../src/kx/receive-state.js";
 import { ReceiveState } from "../../src/kx/receive-state.js";
 import { Bounces } from "../../src/log/bounces.js";
 import { Exceptions, type NewException } from "../../src/log/exceptions.js";
+import { GatheredTrails } from "../../src/log/gathered-trails.js";
 import { Lanes } from "../../src/log/lanes.js";
 import { PacketMemory } from "../../src/log/packet-memory.js";
 import { Pending } from "../../src/log/pending.js";
@@ -337,6 +338,11 @@ export const MUTANTS: readonly Mutant[] = [
     name: "trail-ignored",
     bug: "mailed to sites that are in the trail",
     plant: () => exchange(Pending, "has", () => () => false),
+  },
+  {
+    name: "hidden-trails",
+    bug: "what a duplicate adds to a trail is not seen before it is written",
+    plant: () => exchange(GatheredTrails, "within", () => () => []),
   },
   {
     name: "lane-ahead",

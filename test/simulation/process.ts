@@ -88,6 +88,7 @@ export class Process {
   /** Lanes that were answered and wait for others. */
   #answered: Group = [];
   #hasGrown = false;
+  #isSettling = false;
   #outbox: Mail | undefined;
   #offer: Offer | undefined;
 
@@ -126,7 +127,10 @@ export class Process {
     };
     const { acknowledged } = ways;
     this.intake = new SimIntake(intake, log, clock, diagnostics, rules, acknowledged, (commit) => {
-      ways.later(ways.commitMs(), "commits", () => commit());
+      ways.later(ways.commitMs(), "commits", () => {
+        commit();
+        this.#settleSoon();
+      });
     });
     this.#upkeep = new Upkeep({ log, clock, diagnostics }, () => settings.limits);
     const guard = new LogGuard("egress", clock, diagnostics);
@@ -211,6 +215,20 @@ export class Process {
     });
   }
 
+  /** What `GroupCommit` does with the trails of duplicates. */
+  #settleSoon(): void {
+    if (this.#isSettling || this.log.trails.gathered === 0) return;
+    this.#isSettling = true;
+    this.#ways.later(1000, "settles", () => {
+      this.#isSettling = false;
+      try {
+        this.log.trails.settle();
+      } catch (error) {
+        if (!(error instanceof Trouble)) throw error;
+      }
+    });
+  }
+
   /**
    * What `GroupCommit` and `tcp.ts` do, with the delays of a log that is not in the process: the
    * commit is a step of its own, and so is the outcome. A crash may come before and between.
@@ -218,6 +236,7 @@ export class Process {
   #store(store: Store): void {
     this.#ways.later(this.#ways.storeMs(), "stores", () => {
       const outcomes = append(this.log, store);
+      this.#settleSoon();
       this.#ways.later(this.#ways.storeMs(), "hears of a store", () => {
         const now = this.#clock.monotonic();
         return outcomes instanceof Trouble
