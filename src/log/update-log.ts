@@ -14,7 +14,15 @@ import { Refusal, Trouble } from "../errors.js";
 import { coveredBy, isCovered } from "../openpgp/cover.js";
 import { readKeys } from "../openpgp/key.js";
 import { packetNames } from "../openpgp/news.js";
-import type { Fingerprint, Origin, Seq, Transport, Update, UpdateHash } from "../update.js";
+import type {
+  Fingerprint,
+  LogName,
+  Origin,
+  Seq,
+  Transport,
+  Update,
+  UpdateHash,
+} from "../update.js";
 import { Bounces } from "./bounces.js";
 import { Connection, type Durability } from "./connection.js";
 import { CounterRows } from "./counter-rows.js";
