@@ -340,8 +340,11 @@ CREATE TABLE keys (
   seq INTEGER NOT NULL,
   PRIMARY KEY (fingerprint, seq)
 ) STRICT, WITHOUT ROWID;
+-- In two passes: one pass in order fills each page, and then every later row would split one.
 INSERT INTO keys SELECT fingerprint, seq FROM updates
-  WHERE fingerprint <> zeroblob(length(fingerprint)) ORDER BY fingerprint, seq;
+  WHERE fingerprint <> zeroblob(length(fingerprint)) AND seq % 3 <> 0 ORDER BY fingerprint, seq;
+INSERT INTO keys SELECT fingerprint, seq FROM updates
+  WHERE fingerprint <> zeroblob(length(fingerprint)) AND seq % 3 = 0 ORDER BY fingerprint, seq;
 DROP INDEX updates_by_fingerprint;
 
 CREATE TABLE dates (seq INTEGER PRIMARY KEY, at INTEGER NOT NULL) STRICT;
@@ -448,7 +451,11 @@ function makePackets(db: Database.Database): void {
   db.exec("DROP INDEX IF EXISTS packets_by_day; ALTER TABLE packets RENAME TO former_packets;");
   db.exec(PACKETS);
   db.exec(`
-    INSERT INTO packets (name, day) SELECT name, day FROM former_packets ORDER BY name;
+    -- In two passes, as for the keys.
+    INSERT INTO packets (name, day)
+      SELECT name, day FROM former_packets WHERE substr(name, 16) < x'aa' ORDER BY name;
+    INSERT INTO packets (name, day)
+      SELECT name, day FROM former_packets WHERE substr(name, 16) >= x'aa' ORDER BY name;
     DROP TABLE former_packets;`);
 }
 
