@@ -89,7 +89,8 @@ async function run(context: Context): Promise<Outcome> {
   return {
     input:
       `${warmUp} mails as warm-up; a turn is ${count} new mails and the same again, ` +
-      `one at a time; ${known} known updates, and a turn is ${lone} of them announced ${SPACING_MS} ms apart`,
+      `one at a time; ${known} known updates, ` +
+      `and a turn is ${lone} of them announced ${SPACING_MS} ms apart`,
     figures,
     goals,
   };
