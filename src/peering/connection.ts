@@ -102,8 +102,8 @@ export function openConnections(peer: Peer): PeerConnection[] {
 }
 
 /**
- * A new connection; `asksForProof` if LISTs may be sent for the proof alone. `own` is what we say of
- * ourselves in KX/1.1, undefined if the peer is spoken to in KX/1.0 only.
+ * A new connection; `asksForProof` if LISTs may be sent for the proof alone. `own` is what we say
+ * of ourselves in KX/1.1, undefined if the peer is spoken to in KX/1.0 only.
  */
 export function newConnection(
   id: number,

@@ -108,7 +108,7 @@ export const EXAMPLE_CONFIG: Config = {
     {
       name: "old",
       via: "mail",
-      isViaSet: false,
+      isViaSet: true,
       fallbackMs: 600_000,
       mail: "pgp-public-keys@pks.example.net",
       kind: undefined,
@@ -128,7 +128,7 @@ export const EXAMPLE_CONFIG: Config = {
     {
       name: "new",
       via: "kx",
-      isViaSet: false,
+      isViaSet: true,
       fallbackMs: 600_000,
       mail: undefined,
       kind: undefined,
