@@ -14,7 +14,6 @@ import {
   assembleKey,
   assembling,
   type Component,
-  encodeKey,
   keyComponents,
   readKeys,
   type TransferableKey,
@@ -94,17 +93,23 @@ export function* selfSigning(key: TransferableKey): Steps<Uint8Array | undefined
   let left = MAX_CLAIMS;
   for (const { packet, signatures } of keyComponents(key)) {
     const claims = (yield* newestClaims(key, packet, signatures)).slice(0, left);
-    if (claims.length > 0) signed.push({ packet, signatures: claims.map((one) => one.packet) });
+    const kept = claims.map((one) => one.packet).toSorted(comparePackets);
+    if (claims.length > 0) signed.push({ packet, signatures: kept });
     left -= claims.length;
     if (signed.length === MAX_SIGNED || left === 0) break;
   }
   if (!signed.some(({ packet }) => packet.tag === TAG.userId)) {
-    const [unsigned] = key.userIds.filter(({ packet }) => packet.tag === TAG.userId);
+    const unsigned = key.userIds.find(({ packet }) => packet.tag === TAG.userId);
     if (unsigned !== undefined) signed.push({ packet: unsigned.packet, signatures: [] });
   }
   if (signed.length === 0) return undefined;
-  const primary = { packet: key.primary.packet, signatures: [] };
-  return encodeKey(yield* assembling([primary, ...signed]));
+  const { packet: primary } = key.primary;
+  if (!signed.some(({ packet }) => packet === primary)) {
+    signed.push({ packet: primary, signatures: [] });
+  }
+  // By their tags, the components of a key are in canonical order: no user attribute is signed.
+  const inOrder = signed.toSorted((a, b) => a.packet.tag - b.packet.tag);
+  return encodePackets(inOrder.flatMap(({ packet, signatures }) => [packet, ...signatures]));
 }
 
 /** The newest self-signatures under a component, at most `MAX_RIVALS`, in steps. */
