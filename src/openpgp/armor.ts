@@ -26,6 +26,8 @@ const COLUMNS = 64;
 const MAX_BEGIN_LINE = 80;
 /** A refusal costs about 10 us and 1 KiB; 2 MiB of text could cause 50,000 of them. */
 const MAX_REFUSALS = 1000;
+const LF = 0x0a;
+const CR = 0x0d;
 const DASH = 0x2d;
 const EQUALS = 0x3d;
 const COLON = 0x3a;
@@ -128,6 +130,14 @@ function* readBlock(lines: Lines, scratch: Buffer): Steps<ArmorBlock | Refusal> 
       break;
     }
     if (inHeaders && line.includes(COLON)) continue;
+    if (inHeaders && line.length === 0) {
+      const data = lines.takePlainData();
+      if (data !== undefined) {
+        const last = lines.next();
+        if (last !== undefined) lines.putBack(last, END.length);
+        return { label: KEY_LABEL, data, line: begin };
+      }
+    }
     inHeaders = false;
     if (line.length === 0) continue;
     const end = line.includes(DASH) ? line.indexOf(END) : -1;
@@ -196,7 +206,7 @@ class Lines {
   next(): Buffer | undefined {
     let start = this.#offset;
     if (start >= this.#text.length) return undefined;
-    const found = this.#text.indexOf(0x0a, start);
+    const found = this.#text.indexOf(LF, start);
     let end = found === -1 ? this.#text.length : found;
     this.#offset = end + 1;
     this.#number += 1;
@@ -206,6 +216,51 @@ class Lines {
     this.#isIndented = start > first;
     this.#start = start;
     return this.#text.subarray(start, end);
+  }
+
+  /**
+   * The data up to an END line, which is the next line then, where it has the form that encoders
+   * write: base64 and line ends, padding, a line with a checksum that fits, END. This takes a third
+   * of the time that the lines take. Undefined, and nothing is read, for any other form and above
+   * `PIECE`.
+   */
+  takePlainData(): Buffer | undefined {
+    const text = this.#text;
+    const start = this.#offset;
+    const limit = Math.min(text.length, start + PIECE);
+    let [at, characters, lines] = [start, 0, 0];
+    for (; at < limit; at++) {
+      const octet = text[at] ?? 0;
+      if (IS_BASE64[octet] === 1) characters += 1;
+      else if (octet === LF) lines += 1;
+      else if (octet !== CR) break;
+    }
+    const dataEnd = at;
+    let padding = 0;
+    if (at > start && text[at - 1] !== LF) {
+      while (padding < PADDING && text[at] === EQUALS) {
+        at += 1;
+        padding += 1;
+      }
+      at = this.#afterLineEnd(at);
+      lines += 1;
+    }
+    const checksum = at + 1;
+    const end = this.#afterLineEnd(checksum + CRC_CHARACTERS);
+    const isWhole = characters > 0 && (characters + padding) % GROUP === 0;
+    if (!isWhole || text[at] !== EQUALS || !startsAt(text, end, END)) return undefined;
+    const data = Buffer.from(text.toString("latin1", start, dataEnd), "base64");
+    const crc = text.toString("latin1", checksum, checksum + CRC_CHARACTERS);
+    if (crc !== encodeCrc(crc24(data))) return undefined;
+    this.#offset = end;
+    this.#number += lines + 1;
+    return data;
+  }
+
+  /** The offset after a line end at `at`; beyond the text where there is none. */
+  #afterLineEnd(at: number): number {
+    const lineEnd = this.#text[at] === CR ? at + 1 : at;
+    return this.#text[lineEnd] === LF ? lineEnd + 1 : this.#text.length;
   }
 
   /** Keeps the first `kept` octets of the last line; the rest of it becomes the next line. */
@@ -291,13 +346,17 @@ function crcStart(line: Buffer): number | undefined {
   return line[at] === EQUALS ? at : undefined;
 }
 
+function startsAt(text: Buffer, at: number, start: string): boolean {
+  return text.toString("latin1", at, at + start.length) === start;
+}
+
 function startsWith(line: Buffer, start: string): boolean {
   // Nearly all lines are base64. The first octet rules them out without creating a string.
   return line[0] === DASH && line.toString("latin1", 0, start.length) === start;
 }
 
 function isBlank(octet: number | undefined): boolean {
-  return octet === 0x20 || octet === 0x09 || octet === 0x0d;
+  return octet === 0x20 || octet === 0x09 || octet === CR;
 }
 
 function encodeCrc(crc: number): string {
