@@ -104,13 +104,24 @@ export function* readingArmor(text: Uint8Array, most = Infinity): Steps<(ArmorBl
   return found;
 }
 
-/** CRC-24 (RFC 9580 section 6.1), continued from `before`. */
+/** CRC-24 (RFC 9580 section 6.1), continued from `before`; four octets in a step. */
 function crc24(data: Uint8Array, before = CRC_INIT): number {
-  let crc = before;
-  for (let i = 0; i < data.length; i++) {
-    crc = ((crc << 8) & 0xffffff) ^ (CRC_TABLE[(crc >>> 16) ^ (data[i] ?? 0)] ?? 0);
+  // In the upper 24 bits, so that no step has to mask it.
+  let crc = before << 8;
+  const whole = data.length & ~3;
+  for (let i = 0; i < whole; i += 4) {
+    const upper = ((data[i] ?? 0) << 24) | ((data[i + 1] ?? 0) << 16);
+    crc ^= upper | ((data[i + 2] ?? 0) << 8) | (data[i + 3] ?? 0);
+    crc =
+      (CRC_TABLE[768 + (crc >>> 24)] ?? 0) ^
+      (CRC_TABLE[512 + ((crc >>> 16) & 0xff)] ?? 0) ^
+      (CRC_TABLE[256 + ((crc >>> 8) & 0xff)] ?? 0) ^
+      (CRC_TABLE[crc & 0xff] ?? 0);
   }
-  return crc;
+  for (let i = whole; i < data.length; i++) {
+    crc = (crc << 8) ^ (CRC_TABLE[(crc >>> 24) ^ (data[i] ?? 0)] ?? 0);
+  }
+  return crc >>> 8;
 }
 
 /** Reads the block after its BEGIN line. */
@@ -367,12 +378,17 @@ function bufferOf(data: Uint8Array): Buffer {
   return Buffer.from(data.buffer, data.byteOffset, data.byteLength);
 }
 
-function crcTable(): Uint32Array {
-  return Uint32Array.from({ length: 256 }, (_, octet) => {
-    let crc = octet << 16;
-    for (let bit = 0; bit < 8; bit++) crc = (crc << 1) ^ (crc & 0x800000 ? 0x1864cfb : 0);
-    return crc;
-  });
+/** What an octet adds to the checksum, in the upper 24 bits, with 0 to 3 octets after it. */
+function crcTable(): Int32Array {
+  const table = new Int32Array(4 * 256);
+  for (let octet = 0; octet < 256; octet++) {
+    let crc = octet << 24;
+    for (let bit = 0; bit < 32; bit++) {
+      crc = (crc << 1) ^ (crc < 0 ? 0x1864cfb << 8 : 0);
+      if (bit % 8 === 7) table[(bit >> 3) * 256 + octet] = crc;
+    }
+  }
+  return table;
 }
 
 function base64Table(): Uint8Array {
