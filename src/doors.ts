@@ -39,7 +39,7 @@ import { MailAnswers } from "./repair/repair-mail.js";
 import { CertificateEnds } from "./status/certificates.js";
 import type { CounterJournal } from "./status/counter-journal.js";
 import type { EventCounters } from "./status/event-counters.js";
-import type { Peers, Proofs } from "./status/proofs.js";
+import { offersOf, type Proofs, peersOf } from "./status/proofs.js";
 import { several } from "./text.js";
 import type { UpdateHash } from "./update.js";
 import type { Upkeep } from "./upkeep.js";
@@ -114,7 +114,7 @@ export async function openDoors(config: Config, foundation: Foundation): Promise
     const session = (name: string, isUp: boolean) => mailDoor?.session(name, isUp);
     const proven = (name: string, hash: UpdateHash, what: "announced" | "read") =>
       proofs.shown(name, hash, what, clock.now());
-    proofs.watch(peersOf(config));
+    proofs.watch(peersOf(config), offersOf(config, { log, now: clock.now() }));
     const given = { rules, session, proven };
     const appends = new GroupCommit(log);
     const kxComponents = { log, appends, clock, diagnostics: counters, ...given };
@@ -360,16 +360,6 @@ export function retentionOf({ log, local }: Config, open: readonly string[]): Re
   const { retainMs, rememberMs, holdBytes: bytes } = log;
   const sites = local === undefined ? open : [...open, LOCAL_LANE];
   return { retainMs, rememberMs, hold: { sites, bytes } };
-}
-
-/** The KX peers, and those of them that never get mail. In observe mode nothing is offered. */
-function peersOf({ mode, kx, outbound, neighbours }: Config): Peers {
-  if (kx === undefined) return { all: [], withoutLane: [] };
-  const peers = neighbours.filter(goesByKx);
-  const all = peers.map(({ name }) => name);
-  if (mode === "observe") return { all, withoutLane: [] };
-  const unmailed = peers.filter((one) => outbound === undefined || !goesByMail(one));
-  return { all, withoutLane: unmailed.map(({ name }) => name) };
 }
 
 /** Reports configured neighbours to which nothing can be sent; this is not an error. */
