@@ -573,7 +573,7 @@ export const EVENTS = {
   "peer-connected": {
     level: "info",
     text: "KX peer connected",
-    fields: { neighbour: "text", dialled: "flag", newest: "number?" },
+    fields: { neighbour: "text", dialled: "flag", newest: "number?", version: "text" },
     attempt: "good",
     isLimited: true,
   },

@@ -5,8 +5,8 @@
  * after it, the tail, are read when a key is looked up or the totals are asked for. So nothing is
  * in memory, a kill loses nothing, and another process that reads the file sees all.
  *
- * Whoever deletes or changes an entry calls `settle` first, and so does whoever needs `keys` whole.
- * So in the tail no number is missing, and each entry of it has its body.
+ * Who deletes or changes an entry, or needs `keys` whole, calls `settle` first. So no number is
+ * missing in the tail, and each entry of it has its body.
  */
 import type Database from "better-sqlite3";
 import type { Seq } from "../update.js";

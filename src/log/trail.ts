@@ -1,18 +1,12 @@
 /**
  * The trail of an entry in the log: the addresses of the sites that are known to have the update,
  * from its mails or from KX. Addresses are unique, and a trail only grows. `mail/` decides which
- * part of it a mail shows.
+ * part of it a mail shows. What a duplicate adds is gathered first (`gathered-trails.ts`).
  *
  * A claim about a site by another site is a hint, and counts only before the first attempt. The
  * claim is left out while the site's lane is failing, while the lane is delivering the update, or
  * if the site has an exception for the update. A statement by the site itself always settles the
  * update.
- *
- * What a duplicate adds is gathered in memory (`gathered-trails.ts`), where every reader of this
- * process finds it at once, and written with that of other duplicates: `intake/group-commit.ts`
- * settles within a second. So a duplicate costs no fsync. The update itself is on disk by then,
- * because `append` finds a duplicate only in the log. A kill loses what was gathered, and a site
- * that has the update may be sent it once more. Another process sees an addition when it is written.
  */
 import type Database from "better-sqlite3";
 import { addressKey, distinctAddresses } from "../mail-address.js";
