@@ -27,11 +27,13 @@ export const TRAIL_LIMIT = 1000;
 /** Entries whose additions are gathered; more are written at once. */
 export const TRAILS_GATHERED = 1000;
 
-/** A site that is known to have an update. */
+/** A site or a KX peer that is known to have an update. */
 export interface Holder {
   readonly seq: Seq;
-  /** The site's address in trails. */
-  readonly address: string;
+  /** The site's address in trails; undefined for a peer that gets no mail. */
+  readonly address?: string | undefined;
+  /** The name of the peer that announced the update or read it. */
+  readonly peer?: string;
 }
 
 /** The parts of the log that depend on the trails: the lanes of the sites in them. */
@@ -122,13 +124,15 @@ export class Trails {
   }
 
   /**
-   * Records, in one transaction, updates that sites themselves announced. Numbers that are not in
-   * the log any more are ignored.
+   * Records, in one transaction, updates that sites or peers themselves announced. Numbers that are
+   * not in the log any more are ignored.
    */
   note(holders: readonly Holder[]): void {
     const lanes = this.#context.lanes.addressed();
     this.#connection.write(() => {
-      for (const { seq, address } of holders) {
+      for (const { seq, address, peer } of holders) {
+        if (peer !== undefined) this.#context.sendings.announced(seq, peer);
+        if (address === undefined) continue;
         const key = addressKey(address);
         for (const lane of lanes) {
           if (addressKey(lane.address) !== key) continue;
