@@ -219,7 +219,7 @@ function rulesOf({ policy }: Config, { log, clock, counters }: Foundation): Poli
   return new Policy(policy, log, clock);
 }
 
-/** Said of an order that the log could not store. */
+/** The answer to an order that the log could not store. */
 const NOT_STORED = "The log cannot store this now; a restart would forget it.";
 
 /** The operator's orders; the door that an order concerns carries it out. */
@@ -256,7 +256,8 @@ function ordersFor(
       const via = byMail ? "mail" : isStored === undefined ? undefined : "kx";
       if (via === undefined) {
         const why = `${name} is not a KX peer and has no repair = "mail"`;
-        return said(false, `${why}. HKP has no list of changes.`);
+        const remedy = 'If it runs pksd, set repair = "mail" in its [[peer]]';
+        return said(false, `${why}. ${remedy}; HKP has no list of changes.`);
       }
       counters.report("backfill", { neighbour: name, via, days });
       const isThere = kxDoor?.status().some((peer) => peer.name === name && peer.connected);

@@ -12,7 +12,7 @@
  * process finds it at once, and written with that of other duplicates: `intake/group-commit.ts`
  * settles within a second. So a duplicate costs no fsync. The update itself is on disk by then,
  * because `append` finds a duplicate only in the log. A kill loses what was gathered, and a site
- * that has the update may be sent it once more. Another process sees an addition when it is written.
+ * that has the update may be sent it once more. Another process sees what is written.
  */
 import type Database from "better-sqlite3";
 import { addressKey, distinctAddresses } from "../mail-address.js";
