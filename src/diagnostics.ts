@@ -76,7 +76,7 @@ const NONE: Readonly<Record<string, never>> = {};
 /** What went wrong with a try, and when the next one is made. */
 const WAIT = { code: "number?", words: "text", attempt: "number", waitMs: "number" } as const;
 /**
- * Who handed something in: a neighbour, a stranger, "spool". Logs show the network of a `client`
+ * Who sent something: a neighbour, a stranger, "spool". Logs show the network of a `client`
  * only, and an `address` in full (docs/security.md).
  */
 const CLIENT = { neighbour: "text?", client: "text?" } as const;

@@ -220,7 +220,7 @@ function rulesOf({ policy }: Config, { log, clock, counters }: Foundation): Poli
   return new Policy(policy, log, clock);
 }
 
-/** Said of an order that the log could not store. */
+/** The answer to an order that the log could not store. */
 const NOT_STORED = "The log cannot store this now; a restart would forget it.";
 
 /** Said of an order to send something. */
@@ -264,7 +264,8 @@ function ordersFor(
       if (via === undefined) {
         if (observing && isAskedByMail(name)) return said(false, OBSERVING);
         const why = `${name} is not a KX peer and has no repair = "mail"`;
-        return said(false, `${why}. HKP has no list of changes.`);
+        const remedy = 'If it runs pksd, set repair = "mail" in its [[peer]]';
+        return said(false, `${why}. ${remedy}; HKP has no list of changes.`);
       }
       counters.report("backfill", { neighbour: name, via, days });
       const isThere = kxDoor?.status().some((peer) => peer.name === name && peer.connected);

@@ -4,7 +4,7 @@
  * come from status/journey.ts and status/search.ts.
  */
 
-import { bridgeWords, JOURNEYS, type Journey, type Stage } from "../status/journey.js";
+import { bodyWords, bridgeWords, JOURNEYS, type Journey, type Stage } from "../status/journey.js";
 import type { Found } from "../status/search.js";
 import { cameBy, listed, octets, several, span } from "../text.js";
 import { neighbourLink, shell, when } from "./frame.js";
@@ -39,7 +39,7 @@ function list({ question, journeys }: Searched, now: number): Html {
     const not = failed > 0 && html`, <span class="error">${failed} did not take it</span>`;
     return html`<li><a href="/update/${seq}">Update ${seq}</a> ${when(received, now)},
 ${octets(size)}; at ${done} of ${several(stages.length, "neighbour")}${not}
-<br><code class="key-name">${fingerprint}</code></li>
+<br><code class="key-name">${fingerprint || "key deleted"}</code></li>
 `;
   });
   return html`<section id="journey"><h1>${found}${several(journeys.length, "update")}</h1>
@@ -95,9 +95,13 @@ function section(journey: Journey, now: number): Html {
   return html`<section id="journey-${seq}" class="journey">
 <h1>Update ${seq}</h1>
 <dl class="facts">
-<div><dt>Key</dt><dd><a href="/update/${fingerprint}"><code>${fingerprint}</code></a></dd></div>
+<div><dt>Key</dt><dd>${
+    fingerprint === ""
+      ? "deleted"
+      : html`<a href="/update/${fingerprint}"><code>${fingerprint}</code></a>`
+  }</dd></div>
 <div><dt>Hash</dt><dd><a href="/update/${hash}"><code>${hash}</code></a></dd></div>
-<div><dt>Size</dt><dd>${octets(size)}${journey.body ? "" : ", body deleted"}</dd></div>
+<div><dt>Size</dt><dd>${octets(size)}${bodyWords(journey)}</dd></div>
 <div><dt>Received</dt><dd>${when(received, now)} ${came}
 <span class="quiet">${received}</span></dd></div>
 ${messageId !== null && html`<div><dt>Mail</dt><dd><code>${messageId}</code></dd></div>`}

@@ -61,7 +61,7 @@ const FROM_THE_TOP: Walk = {
  * The part of a gap between two dates that counts as proven time. A longer gap may be a wrong clock
  * as well as a time without updates. Dates that differ by less are treated as equal.
  */
-export const UNPROVEN_MS = 24 * 60 * 60_000;
+const UNPROVEN_MS = 24 * 60 * 60_000;
 
 /** Earlier than every date. */
 const NEVER = Number.MIN_SAFE_INTEGER;

@@ -28,7 +28,7 @@ export interface Sending {
 }
 
 /** Longer than a keyserver's reply about one key, and than a relay's replies to a dozen mails. */
-export const REPLY_LENGTH = 1000;
+const REPLY_LENGTH = 1000;
 
 const COLUMNS = "seq, neighbour, way, at, how, reply";
 

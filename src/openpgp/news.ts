@@ -46,15 +46,6 @@ export function* namingPackets(key: TransferableKey): Steps<PacketName[]> {
  * The news of a key, in canonical order: the whole key when its primary packet is unknown,
  * undefined when all packets are known. `at` is the current time in milliseconds since 1970.
  */
-export function newsOf(
-  key: TransferableKey,
-  isKnown: (name: PacketName) => boolean,
-  at: number,
-): TransferableKey | undefined {
-  return finish(findingNews(key, isKnown, at));
-}
-
-/** The same in steps. */
 export function* findingNews(
   key: TransferableKey,
   isKnown: (name: PacketName) => boolean,

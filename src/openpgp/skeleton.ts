@@ -326,11 +326,6 @@ export function shownName(key: TransferableKey): Component | undefined {
  * verifies, is not revoked and is in force at `at` (ms since 1970); otherwise one without a
  * signature.
  */
-export function nameAt(key: TransferableKey, at: number): Component | undefined {
-  return finish(namingAt(key, at));
-}
-
-/** The same in steps. */
 export function* namingAt(key: TransferableKey, at: number): Steps<Component | undefined> {
   const primary = { packet: key.primary.packet, signatures: [] };
   const named = yield* assembling([primary, ...key.userIds]);

@@ -54,7 +54,7 @@ import { Receiving, type ReceivingLog, type Store } from "./receiving.js";
 import { ServedHashes } from "./served-hashes.js";
 import { answerUpdate, ServedListing, type ServingLog } from "./serving.js";
 
-export const EXCHANGE_LIMITS = {
+const EXCHANGE_LIMITS = {
   spareConnectionMs: [5000, 30_000] as const,
   /** Answers in one turn: a queue of numbers that are gone must not delay other peers. */
   answersAtOnce: 100,

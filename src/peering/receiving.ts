@@ -100,7 +100,7 @@ interface Peer {
   readonly batch: ReceiveBatch;
   readonly receipts: Receipts;
   /**
-   * The position up to which the peer's announcements count no more as spared mails: it is raised
+   * The position up to which the peer's announcements no longer count as saved mails: it is raised
    * by each announcement, and a backfill does not lower it. Undefined, so that nothing counts,
    * before the first greeting of a peer without a cursor and after a restart of its numbering.
    */
@@ -614,7 +614,7 @@ export class Receiving {
     const { receipts } = this.#peer(name);
     if (isKnown && !isHeld) receipts.without(number);
     if (isKnown) {
-      if (isFirst && !this.#served.take(name, hash)) this.#spared(name, hash);
+      if (isFirst && !this.#served.take(name, hash)) this.#countSavedMail(name, hash);
       this.#holdings.announced(name, hash);
       this.#guard.run(() => this.#log.announcedAgain(hash, name, this.#clock.now()));
     }
@@ -636,8 +636,8 @@ export class Receiving {
     return heard !== undefined && position > heard;
   }
 
-  /** An announcement of a known update: as mail, the update would have come again. */
-  #spared(neighbour: string, hash: UpdateHash): void {
+  /** Counts an announcement of a known update: by mail, the update would have come again. */
+  #countSavedMail(neighbour: string, hash: UpdateHash): void {
     const entries = this.#guard.run(() => this.#log.entriesOf(hash)) ?? [];
     const bytes = entries.reduce((sum, { size }) => sum + size, 0);
     this.#diagnostics.report("announced-known", { neighbour, hash, bytes });

@@ -1,5 +1,5 @@
 /**
- * The events of the page: runs of equal reports, filtered, and so many of them as the page has
+ * The events of the page: runs of equal reports, filtered, and as many of them as the page has
  * lines. Warnings and errors get up to half of the lines, however much routine came after them.
  * Deliveries to many neighbours are one line. On a public page words are masked before they are
  * compared, or a filter would tell what the mask hides.
@@ -24,8 +24,6 @@ export interface EventFilter {
   /** Every word has to be in the line; empty for all. */
   readonly words: string;
 }
-
-export const NO_FILTER: EventFilter = { neighbour: "", level: "all", words: "" };
 
 /** A line of the page; times in milliseconds since 1970. */
 export interface EventLine {

@@ -48,11 +48,6 @@ export type Label =
       | "observed"
     );
 
-/** The label of a state. */
-export function stateName({ label }: Pick<NeighbourView, "label">): Label {
-  return label;
-}
-
 export interface NeighbourView {
   readonly name: string;
   /** The path in use now. */
