@@ -499,6 +499,8 @@ export class Lane {
     if (due !== undefined) {
       const entry = this.#log.entry(due.seq);
       if (entry === undefined) this.#log.exceptions.settle(this.name, due.seq);
+      // It bounced although its answer was lost: the cursor is before it, and it is sent in turn.
+      else if (due.seq > cursor) this.#log.exceptions.resent(this.name, due.seq);
       else yield* this.#serve(entry, due);
       return true;
     }
