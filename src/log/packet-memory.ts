@@ -127,6 +127,11 @@ export class PacketMemory {
       else if (day > tomorrow) this.#redate.run(tomorrow - 1, name);
     }
     const more = rows.length >= limit;
+    const [walk, walkedFor] = [this.#walk, this.#walkedFor];
+    this.#connection.onRollback(() => {
+      this.#walk = walk;
+      this.#walkedFor = walkedFor;
+    });
     this.#walk = (more ? rows.at(-1)?.name : undefined) ?? Buffer.alloc(0);
     if (!more) this.#walkedFor = due;
     return more;
