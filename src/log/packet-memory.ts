@@ -22,6 +22,9 @@ export function dayOf(at: number): number {
   return Math.floor(at / DAY_MS);
 }
 
+/** The last day on which each of some packets was seen. */
+export type Days = readonly (number | undefined)[];
+
 interface Named {
   readonly name: Buffer;
   readonly day: number;
@@ -29,8 +32,7 @@ interface Named {
 
 export class PacketMemory {
   readonly #connection: Connection;
-  readonly #day: Database.Statement<[PacketName], number>;
-  readonly #stored: Database.Statement<[PacketName], number>;
+  readonly #day: Database.Statement<[PacketName], number | null>;
   readonly #gather: Database.Statement<[PacketName, number]>;
   readonly #write: Database.Statement<[]>;
   readonly #empty: Database.Statement<[]>;
@@ -49,12 +51,11 @@ export class PacketMemory {
     db.exec(`
       CREATE TEMP TABLE IF NOT EXISTS gathered_packets (
         name BLOB PRIMARY KEY, day INTEGER NOT NULL) STRICT, WITHOUT ROWID`);
-    this.#day = db.prepare<[PacketName], number>(
-      "SELECT day FROM temp.gathered_packets WHERE name = ?",
-    );
-    this.#day.pluck();
-    this.#stored = db.prepare<[PacketName], number>("SELECT day FROM main.packets WHERE name = ?");
-    this.#stored.pluck();
+    const day = db.prepare<[PacketName], number | null>(`
+      SELECT coalesce((SELECT day FROM temp.gathered_packets WHERE name = asked),
+                      (SELECT day FROM main.packets WHERE name = asked))
+      FROM (SELECT ? AS asked)`);
+    this.#day = day.pluck();
     this.#gather = db.prepare("INSERT OR REPLACE INTO temp.gathered_packets VALUES (?, ?)");
     this.#write = db.prepare(
       "INSERT OR REPLACE INTO main.packets SELECT name, day FROM temp.gathered_packets",
@@ -73,19 +74,26 @@ export class PacketMemory {
   }
 
   #lastSeen(name: PacketName): number | undefined {
-    return (this.#gathered > 0 ? this.#day.get(name) : undefined) ?? this.#stored.get(name);
+    return this.#day.get(name) ?? undefined;
   }
 
   /** Whether all of them are known: an update of such packets has no news. */
-  knowsAll(names: readonly PacketName[]): boolean {
-    if (names.length === 0) return false;
-    return this.#connection.read(() => names.every((name) => this.#lastSeen(name) !== undefined));
+  knowsAll(names: readonly PacketName[], days: Days = this.daysOf(names)): boolean {
+    return names.length > 0 && days.every((day) => day !== undefined);
   }
 
-  /** Notes that the packets were seen at `at` (ms since 1970). */
-  remember(names: readonly PacketName[], at: number): void {
+  /** The last day on which each of the packets was seen; undefined for one that is not known. */
+  daysOf(names: readonly PacketName[]): Days {
+    return this.#connection.read(() => names.map((name) => this.#lastSeen(name)));
+  }
+
+  /**
+   * Notes that the packets were seen at `at` (ms since 1970). `days` is what `daysOf` has just said
+   * of them.
+   */
+  remember(names: readonly PacketName[], at: number, days: Days = this.daysOf(names)): void {
     const day = dayOf(at);
-    const fresh = names.filter((name) => (this.lastSeen(name) ?? -1) < day);
+    const fresh = names.filter((_, index) => (days[index] ?? -1) < day);
     if (fresh.length === 0) return;
     this.#connection.write(() => {
       for (const name of fresh) this.#gather.run(name, day);

@@ -34,7 +34,7 @@ import { Gathering, NEWEST, type Totals } from "./gathering.js";
 import { Lanes } from "./lanes.js";
 import { Lookup } from "./lookup.js";
 import { ObservedTotals } from "./observed.js";
-import { PacketMemory } from "./packet-memory.js";
+import { type Days, PacketMemory } from "./packet-memory.js";
 import { Pending } from "./pending.js";
 import { ReconStore } from "./recon.js";
 import { Refusals, Skeletons } from "./remembered.js";
@@ -303,8 +303,9 @@ export class UpdateLog {
       if (!this.removals.isForgotten(seq)) this.#learn(update, receivedAt);
       return { outcome: "duplicate", seq };
     }
-    if (arrival.evenKnown !== true && this.packets.knowsAll(update.packets)) {
-      return this.#known(arrival);
+    const days = this.packets.daysOf(update.packets);
+    if (arrival.evenKnown !== true && this.packets.knowsAll(update.packets, days)) {
+      return this.#known(arrival, days);
     }
     const { lastInsertRowid } = this.#insertUpdate.run(
       hash,
@@ -321,7 +322,7 @@ export class UpdateLog {
     this.#insertBody.run(seq, receivedAt, update.body);
     this.#dates.note(seq, receivedAt);
     this.#learn(update, receivedAt);
-    this.packets.remember(update.packets, receivedAt);
+    this.packets.remember(update.packets, receivedAt, days);
     if (this.#gathering.isFull(seq)) this.#gathering.settle();
     return { outcome: "appended", seq, collision: namesakes.length > 0 };
   }
@@ -330,9 +331,9 @@ export class UpdateLog {
    * All packets are known: nothing is appended, but who brought them has them. The skeleton of a
    * forgotten key is not stored again until an update of it is appended.
    */
-  #known({ update, origin, trail, receivedAt }: Arrival): Appended {
+  #known({ update, origin, trail, receivedAt }: Arrival, days: Days): Appended {
     const { fingerprint, body, packets } = update;
-    this.packets.remember(packets, receivedAt);
+    this.packets.remember(packets, receivedAt, days);
     if (this.removals.forgottenOf(fingerprint, 1).length === 0) this.#learn(update, receivedAt);
     const sites = this.lanes.addressed().map(({ site }) => site);
     const first = this.pending.from(sites);
