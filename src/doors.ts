@@ -39,7 +39,7 @@ import { MailAnswers } from "./repair/repair-mail.js";
 import { CertificateEnds } from "./status/certificates.js";
 import type { CounterJournal } from "./status/counter-journal.js";
 import type { EventCounters } from "./status/event-counters.js";
-import { offersOf, type Proofs, peersOf } from "./status/proofs.js";
+import { offersOf, type Proofs, peersOf, restoreProofs } from "./status/proofs.js";
 import { several } from "./text.js";
 import type { UpdateHash } from "./update.js";
 import type { Upkeep } from "./upkeep.js";
@@ -104,6 +104,10 @@ export async function openDoors(config: Config, foundation: Foundation): Promise
     upkeep.start(retention);
     stops.push(() => upkeep.stop());
 
+    // A neighbour that was renamed has its records under the new name since its lane was opened.
+    for (const { name } of config.neighbours) {
+      if (!proofs.knows(name)) restoreProofs(log, proofs, name);
+    }
     mailDoor?.start();
     senderStops.push(() => mailDoor?.stop());
     const { local } = config;

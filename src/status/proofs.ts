@@ -15,6 +15,7 @@ import { goesByKx, goesByMail } from "../config/paths.js";
 import type { Fields } from "../diagnostics.js";
 import { eventsWith } from "../diagnostics.js";
 import type { Entry, UpdateLog } from "../log/update-log.js";
+import { isSameAddress } from "../mail-address.js";
 import { Policy } from "../policy.js";
 import type { Seq, UpdateHash } from "../update.js";
 import type { Report } from "./event-counters.js";
@@ -114,6 +115,11 @@ export class Proofs {
         this.handed(name, hash, { what: "offered", at });
       }
     }
+  }
+
+  /** Whether anything was noted of a neighbour. */
+  knows(name: string): boolean {
+    return this.#neighbours.has(name);
   }
 
   /** What a report says of a neighbour; to be called for each. */
@@ -216,16 +222,23 @@ export function offersOf(
   };
 }
 
-/** Reads what was delivered before the start, and which of it a neighbour announced over KX. */
-export function restoreProofs(
-  log: Pick<UpdateLog, "entry" | "newest" | "sendings">,
-  proofs: Proofs,
-): void {
+/** What the proofs are restored from. */
+export type ProofLog = Pick<UpdateLog, "entry" | "exceptions" | "lanes" | "newest" | "trails"> & {
+  readonly range: UpdateLog["range"];
+  readonly sendings: Pick<UpdateLog["sendings"], "latest" | "of">;
+};
+
+/**
+ * Reads what was delivered before the start, and which of it a neighbour announced over KX; of all
+ * neighbours or of one.
+ */
+export function restoreProofs(log: ProofLog, proofs: Proofs, only?: string): void {
   const from = Math.max(1, log.newest() - PROOF_LIMITS.unproven + 1);
-  const rows = log.sendings.latest(from, PROOF_LIMITS.unproven);
+  const rows = log.sendings
+    .latest(from, PROOF_LIMITS.unproven)
+    .filter(({ way, neighbour }) => way === "lane" && (only ?? neighbour) === neighbour);
   const hashes = new Map<Seq, UpdateHash | undefined>();
-  for (const { seq, neighbour, way, at, how } of rows.toReversed()) {
-    if (way !== "lane") continue;
+  for (const { seq, neighbour, at, how } of rows.toReversed()) {
     if (!hashes.has(seq)) hashes.set(seq, log.entry(seq)?.hash);
     const hash = hashes.get(seq);
     if (hash === undefined) continue;
@@ -235,5 +248,39 @@ export function restoreProofs(
       .of(seq)
       .some((one) => one.neighbour === neighbour && one.how === "announced");
     if (isAnnounced) proofs.shown(neighbour, hash, "announced", at);
+  }
+  for (const { site, address } of log.lanes.addressed()) {
+    if (site !== (only ?? site)) continue;
+    const last = rows.find(({ neighbour }) => neighbour === site)?.seq;
+    restoreLost(log, proofs, { name: site, address, last });
+  }
+}
+
+/** More than a kill can lose: the journal writes every ten seconds, or when it has so many. */
+const LOST_ENTRIES = 1000;
+
+/**
+ * A kill loses the records of the last seconds, but the lane knows that it delivered: what it
+ * passed after the last record, and what came before its last success, left as well. Without any record
+ * it is not known where the lane began, so that one update stands for all of them.
+ */
+function restoreLost(
+  log: ProofLog,
+  proofs: Proofs,
+  { name, address, last = 0 }: { name: string; address: string; last: number | undefined },
+): void {
+  const lane = log.lanes.get(name);
+  if (lane === undefined || lane.lastSuccessAt === 0) return;
+  const { cursor, lastSuccessAt: at } = lane;
+  const from = Math.max(last + 1, cursor - LOST_ENTRIES + 1, 1) as Seq;
+  const lost = log
+    .range(from, cursor as Seq, LOST_ENTRIES)
+    .filter(({ seq, origin, receivedAt }) => {
+      if (receivedAt > at || origin.neighbour === name) return false;
+      const has = log.trails.get(seq).some((one) => isSameAddress(one, address));
+      return !has && log.exceptions.get(name, seq) === undefined;
+    });
+  for (const { hash } of last === 0 ? lost.slice(-1) : lost) {
+    proofs.handed(name, hash, { what: "accepted", at });
   }
 }

@@ -82,3 +82,45 @@ it("a reload counts for a peer that is new, and not again for one that was there
   proofs.watch(peersOf(more), offersOf(more, { log, now: NOW }));
   expect([proofs.of("b").unproven, proofs.of("c").unproven]).toEqual([1, 2]);
 });
+
+const FAR = "pgp-public-keys@far.example.net";
+
+/** A lane that has delivered up to `cursor`, the last an hour ago. */
+function delivered(log: UpdateLog, cursor: number): void {
+  const lane = log.lanes.open("far", { address: FAR, names: ["far"] });
+  log.lanes.save("far", { ...lane, cursor: cursor as Seq, lastSuccessAt: NOW - DAY_MS / 24 });
+}
+
+const SENT = { neighbour: "far", way: "lane", how: "relayed", reply: "250 Ok" } as const;
+
+it("a kill that lost the records of deliveries does not lose that they are unproven", () => {
+  const { log, updates } = filled(4);
+  log.trails.note([{ seq: 2 as Seq, address: FAR }]);
+  delivered(log, 4);
+  // Where the lane began is not known, so that the last stands for all.
+  expect(started(log).of("far")).toMatchObject({ unproven: 1, newest: { what: "accepted" } });
+  log.sendings.note([{ ...SENT, seq: 1 as Seq, at: NOW - 2 * DAY_MS }]);
+  const proofs = started(log);
+  expect(proofs.of("far")).toMatchObject({
+    ...{ unproven: 3, oldest: { what: "relayed" } },
+    newest: { what: "accepted", at: NOW - DAY_MS / 24 },
+  });
+  proofs.shown("far", updates[2]?.hash ?? "", "origin", NOW);
+  expect(proofs.of("far").unproven).toBe(2);
+  // What came after the last delivery never left.
+  const update = made("proofs", 9).update;
+  log.append([{ update, origin: MAIL, trail: [], receivedAt: NOW }]);
+  delivered(log, 5);
+  expect(started(log).of("far").unproven).toBe(3);
+});
+
+it("a neighbour with another name has what was sent to it under the former one", () => {
+  const { log } = filled(2);
+  delivered(log, 2);
+  log.sendings.note([1, 2].map((seq) => ({ ...SENT, seq: seq as Seq, at: NOW - DAY_MS })));
+  const proofs = started(log);
+  log.lanes.open("fern", { address: FAR, names: ["fern"] });
+  expect(proofs.knows("fern")).toBe(false);
+  restoreProofs(log, proofs, "fern");
+  expect(proofs.of("fern")).toMatchObject({ unproven: 2, newest: { what: "relayed" } });
+});
