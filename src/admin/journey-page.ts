@@ -105,7 +105,7 @@ function section(journey: Journey, now: number): Html {
 <div><dt>Received</dt><dd>${when(received, now)} ${came}
 <span class="quiet">${received}</span></dd></div>
 ${messageId !== null && html`<div><dt>Mail</dt><dd><code>${messageId}</code></dd></div>`}
-${removal !== null && html`<div><dt>Removed</dt><dd>${removal.what}: ${removal.reason}</dd></div>`}
+${removal !== null && html`<div><dt>Removed</dt><dd>${removed(removal)}</dd></div>`}
 <div><dt>Trail</dt><dd>${trail.length === 0 ? "empty" : listed(trail)}</dd></div>
 ${bridgeFrom !== null && html`<div><dt>Observe</dt><dd>${bridgeWords(bridgeFrom)}</dd></div>`}
 </dl>
@@ -127,4 +127,9 @@ function item({ neighbour, state, words, time }: Stage, now: number): Html {
 <strong>${neighbourLink(neighbour)}</strong>
 ${words}${time !== null && html` ${when(time, now)}`}</li>
 `;
+}
+
+/** Without the reason on a public page. */
+function removed({ what, reason }: NonNullable<Journey["removal"]>): string {
+  return reason === "" ? what : `${what}: ${reason}`;
 }

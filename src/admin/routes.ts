@@ -147,7 +147,8 @@ function maskedJourney(journey: Journey): Journey {
     ...journey,
     messageId: journey.messageId && masked(journey.messageId),
     trail: journey.trail.map(masked),
-    removal: journey.removal && { ...journey.removal, reason: masked(journey.removal.reason) },
+    // The operator's own words, which may name a person.
+    removal: journey.removal && { ...journey.removal, reason: "" },
     stages: journey.stages.map((stage) => {
       const { words, reply } = stage;
       return { ...stage, words: masked(words), reply: reply && masked(reply) };

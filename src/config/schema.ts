@@ -162,6 +162,8 @@ const localSchema = z
   })
   .describe("The local keyserver. Without this section nothing is delivered locally.");
 
+const kxVersion = word(["1.0", "1.1"], (value) => didYouMean(value, ["1.0", "1.1"]));
+
 const kxSchema = z
   .strictObject({
     listen: list("127.0.0.1:11373", endpoint("127.0.0.1:11373"))
@@ -185,6 +187,11 @@ const kxSchema = z
     reconnect: schedule("1s, 5s, 30s, 5m*3, 1h")
       .prefault("1s, 5s, 30s, 5m*3, 1h")
       .describe("Delays before the next dial attempts; the last one repeats."),
+    version: kxVersion
+      .default("1.1")
+      .describe(
+        'Highest version of KX that is spoken; "1.1" speaks 1.0 to peers that know no more.',
+      ),
   })
   .describe("The KX protocol. Without this section KX is disabled.");
 
@@ -261,6 +268,9 @@ export const peerSchema = z
       .boolean({ error: "is not a boolean: write true or false, without quotes" })
       .default(false)
       .describe("Whether the gateway dials it; otherwise the peer must dial."),
+    kx_version: kxVersion
+      .optional()
+      .describe("Highest version of KX that is spoken to it; by default that of [kx]."),
     fetch_rate: text("10MiB/1h", parseByteRate)
       .optional()
       .describe("Rate limit for bytes fetched from it over KX; by default no limit."),

@@ -495,7 +495,12 @@ export class Lane {
   *#serveNext(): LaneRun<boolean> {
     const { cursor, part, attempt, lastErrorAt } = this.#row;
     let page = this.#queue.after(cursor, NEXT);
-    const due = this.#dueException(page.length > 0);
+    let due = this.#dueException(page.length > 0);
+    while (due !== undefined && due.seq > cursor) {
+      // It bounced although its answer was lost. It is sent in its turn.
+      this.#log.exceptions.resent(this.name, due.seq);
+      due = this.#dueException(page.length > 0);
+    }
     if (due !== undefined) {
       const entry = this.#log.entry(due.seq);
       if (entry === undefined) this.#log.exceptions.settle(this.name, due.seq);

@@ -301,11 +301,19 @@ export class Connection {
    */
   rebuild(): void {
     this.read(() => {
-      if (this.fileBytes() > VACUUM_BYTES) this.db.pragma("temp_store = FILE");
-      try {
+      if (this.path === MEMORY || this.fileBytes() <= VACUUM_BYTES) {
         this.db.exec("VACUUM");
+        return;
+      }
+      // A change of temp_store deletes the temporary tables of its connection, and with them what
+      // is gathered.
+      const other = new Database(this.path, { timeout: BUSY_TIMEOUT_MS });
+      try {
+        other.pragma("temp_store = FILE");
+        other.pragma("synchronous = FULL");
+        other.exec("VACUUM");
       } finally {
-        keepTemporaryInMemory(this.db);
+        other.close();
       }
     });
   }

@@ -7,7 +7,7 @@
 import { EVENTS, type EventName, type Level } from "../diagnostics.js";
 import type { Run } from "./event-runs.js";
 import { RUN_LIMITS } from "./event-runs.js";
-import { masked } from "./mask.js";
+import { masked, maskedWords } from "./mask.js";
 import { wordsOf } from "./neighbour-view.js";
 
 /** Lines of the page; a filter shows more of what it asks for. */
@@ -78,13 +78,13 @@ function isTrouble({ level }: EventLine): boolean {
 function lineOf({ event, level, neighbour, count, firstAt, last }: Run, mask: boolean): EventLine {
   const shown = (text: string) => (mask ? masked(text) : text);
   const { seq, hash } = last.fields;
-  const words = wordsOf(last.fields);
+  const words = wordsOf(last.fields) ?? null;
   return {
     ...{ id: last.id, event, level, text: EVENTS[event].text, count, firstAt, lastAt: last.at },
     neighbours: neighbour === undefined ? [] : [shown(neighbour)],
     seq: typeof seq === "number" ? seq : null,
     hash: typeof hash === "string" ? hash : null,
-    words: words === undefined ? null : shown(words),
+    words: mask ? maskedWords(event, words) : words,
   };
 }
 

@@ -269,6 +269,10 @@ function stageOf(
     if (found.how !== "announced") return stage(road, found);
     return stage("kx", found);
   }
+  if (fetched !== undefined) {
+    const words = "announced by it over KX";
+    return stage("kx", { state: "done", words, at: fetched.at, how: "announced" });
+  }
   if (peer && sources.config.mode === "observe") {
     return stage("kx", { state: "none", words: OBSERVED_KX, how: "observed" });
   }
