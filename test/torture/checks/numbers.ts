@@ -57,7 +57,8 @@ async function insertAndForget(context: Context, name: string, rounds: number) {
     log.close();
     const db = new Database(path);
     db.exec(`
-      DELETE FROM bodies; DELETE FROM updates; DELETE FROM keys; DELETE FROM dates;
+      DELETE FROM bodies; DELETE FROM updates; DELETE FROM keys; DELETE FROM hashes;
+      DELETE FROM dates;
       UPDATE totals SET entries = 0, bodies = 0, body_bytes = 0`);
     db.close();
     result.restarts += 1;
