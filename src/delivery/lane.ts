@@ -142,7 +142,7 @@ export interface LaneStatus extends Site {
 }
 
 /** `nextAt` of a paused lane. It is stored across restarts, and no clock reaches it. */
-export const PAUSED_AT = 8_640_000_000_000_000;
+const PAUSED_AT = 8_640_000_000_000_000;
 /** Delay before the log is retried after it could not be read or written. */
 const TROUBLE_MS = 5000;
 /** Number of entries that are read to find the next update. If the site has all, more are read. */
@@ -495,7 +495,12 @@ export class Lane {
   *#serveNext(): LaneRun<boolean> {
     const { cursor, part, attempt, lastErrorAt } = this.#row;
     let page = this.#queue.after(cursor, NEXT);
-    const due = this.#dueException(page.length > 0);
+    let due = this.#dueException(page.length > 0);
+    while (due !== undefined && due.seq > cursor) {
+      // It bounced although its answer was lost. It is sent in its turn.
+      this.#log.exceptions.resent(this.name, due.seq);
+      due = this.#dueException(page.length > 0);
+    }
     if (due !== undefined) {
       const entry = this.#log.entry(due.seq);
       if (entry === undefined) this.#log.exceptions.settle(this.name, due.seq);

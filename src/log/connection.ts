@@ -100,6 +100,7 @@ export class Connection {
         if (!hadLock) assertNobodyElse(real);
         makePrivate(real);
       }
+      if (readonly) assertExists(real);
       db = new Database(real, { readonly, timeout: BUSY_TIMEOUT_MS });
       keepTemporaryInMemory(db);
       const found = identify(db, real);
@@ -300,11 +301,19 @@ export class Connection {
    */
   rebuild(): void {
     this.read(() => {
-      if (this.fileBytes() > VACUUM_BYTES) this.db.pragma("temp_store = FILE");
-      try {
+      if (this.path === MEMORY || this.fileBytes() <= VACUUM_BYTES) {
         this.db.exec("VACUUM");
+        return;
+      }
+      // A change of temp_store deletes the temporary tables of its connection, and with them what
+      // is gathered.
+      const other = new Database(this.path, { timeout: BUSY_TIMEOUT_MS });
+      try {
+        other.pragma("temp_store = FILE");
+        other.pragma("synchronous = FULL");
+        other.exec("VACUUM");
       } finally {
-        keepTemporaryInMemory(this.db);
+        other.close();
       }
     });
   }
@@ -354,6 +363,13 @@ function resolved(path: string): string {
     );
   }
   return existsSync(path) ? realpathSync(path) : join(realpathSync(directory), basename(path));
+}
+
+/** SQLite only reports that it cannot open a file, whether it is missing or not readable. */
+function assertExists(path: string): void {
+  if (statSync(path, { throwIfNoEntry: false }) !== undefined) return;
+  const remedy = "Start the gateway once; it creates its log. Or correct log.path.";
+  throw new Trouble("unusable", `${path}: does not exist`, remedy);
 }
 
 /** SQLite opens a file without write permission read-only and reports nothing. */

@@ -21,8 +21,10 @@ export class Dates {
   readonly #between: Database.Statement<[number, number], number>;
   readonly #before: Database.Statement<[number], number>;
   readonly #firstBetween: Database.Statement<[number, number], number>;
-  readonly #redate: Database.Statement<[number, number]>;
-  readonly #drop: Database.Statement<[number]>;
+  readonly #next: Database.Statement<[number], number>;
+  readonly #remove: Database.Statement<[number]>;
+  readonly #begin: Database.Statement<[{ seq: number }]>;
+  readonly #drop: Database.Statement<[number, number]>;
 
   constructor(connection: Connection) {
     const { db } = connection;
@@ -43,9 +45,17 @@ export class Dates {
       "SELECT seq FROM dates WHERE at > ? AND at <= ? ORDER BY at LIMIT 1",
     );
     this.#firstBetween.pluck();
-    this.#redate = db.prepare("UPDATE dates SET at = ? WHERE at > ?");
+    this.#next = db.prepare<[number], number>(
+      "SELECT seq FROM updates WHERE seq > ? ORDER BY seq LIMIT 1",
+    );
+    this.#next.pluck();
+    this.#remove = db.prepare("DELETE FROM dates WHERE seq = ?");
+    this.#begin = db.prepare(`
+      INSERT INTO dates (seq, at) SELECT seq, received_at FROM updates
+      WHERE seq = @seq AND received_at / ${STRETCH_MS} IS NOT (
+        SELECT at / ${STRETCH_MS} FROM dates WHERE seq < @seq ORDER BY seq DESC LIMIT 1)`);
     this.#drop = db.prepare(`
-      DELETE FROM dates WHERE at < ? AND NOT EXISTS (
+      DELETE FROM dates WHERE at > ? AND at < ? AND NOT EXISTS (
         SELECT 1 FROM updates WHERE updates.seq BETWEEN dates.seq AND ${LAST_OF_STRETCH})`);
   }
 
@@ -69,13 +79,20 @@ export class Dates {
     return this.#connection.read(() => this.#firstBetween.get(low, high));
   }
 
-  /** Sets the dates after `ahead` to `now`. Must be called in a transaction. */
-  redate(now: number, ahead: number): void {
-    this.#redate.run(now, ahead);
+  /** Notes the date of an entry again, since it was changed. Must be called in a transaction. */
+  changed(seq: number): void {
+    for (const one of [seq, this.#next.get(seq)]) {
+      if (one === undefined) continue;
+      this.#remove.run(one);
+      this.#begin.run({ seq: one });
+    }
   }
 
-  /** Deletes the rows before the date `at` whose entries are gone; called in a transaction. */
-  drop(at: number): void {
-    this.#drop.run(at);
+  /**
+   * Deletes the rows after the date `low` and before `high` whose entries are gone. Must be called
+   * in a transaction.
+   */
+  drop(low: number, high: number): void {
+    this.#drop.run(low, high);
   }
 }

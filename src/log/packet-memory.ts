@@ -1,14 +1,12 @@
 /**
  * The packets that were already sent to all neighbours, by their names (`openpgp/news.ts`). When
- * they come again in a whole merged key they are left out. A name is kept as long as a hash,
- * counted from the last day on which it was seen. The resolution is a day, so that a packet that is
- * seen every minute is written once a day.
+ * they come again in a whole key they are left out. A name is kept as long as a hash, counted from
+ * the last day on which it was seen; a packet that is seen every minute is written once a day.
  *
  * Names are random, so each would cost a page of the file. They are gathered in a table in memory,
- * where each look-up finds them, and written in the order of the names when there are
- * `NAMES_GATHERED`. After a kill the names of the newest entries are made from their bodies again
- * (`update-log.ts`); what is lost is that known packets were seen once more. Limit: after the clock
- * was set back some names are kept longer.
+ * which each look-up reads, and written in their order when there are `NAMES_GATHERED`. After a
+ * kill `update-log.ts` makes the names of the newest entries from their bodies again; that known
+ * packets were seen once more is lost. Limit: after a clock was set back some are kept longer.
  */
 import type Database from "better-sqlite3";
 import type { PacketName } from "../update.js";
@@ -129,6 +127,11 @@ export class PacketMemory {
       else if (day > tomorrow) this.#redate.run(tomorrow - 1, name);
     }
     const more = rows.length >= limit;
+    const [walk, walkedFor] = [this.#walk, this.#walkedFor];
+    this.#connection.onRollback(() => {
+      this.#walk = walk;
+      this.#walkedFor = walkedFor;
+    });
     this.#walk = (more ? rows.at(-1)?.name : undefined) ?? Buffer.alloc(0);
     if (!more) this.#walkedFor = due;
     return more;

@@ -233,6 +233,10 @@ export class Repairs {
   }
 
   #counted(row: Repair, by: number): void {
+    this.#connection.onRollback(() => {
+      this.#count = undefined;
+      this.#lostOf = undefined;
+    });
     if (this.#count !== undefined) this.#count += by;
     const announcer = announcerOf(row);
     if (announcer === undefined || this.#lostOf === undefined) return;

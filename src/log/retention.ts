@@ -62,7 +62,7 @@ const FROM_THE_TOP: Walk = {
  * The part of a gap between two dates that counts as proven time. A longer gap may be a wrong clock
  * as well as a time without updates. Dates that differ by less are treated as equal.
  */
-export const UNPROVEN_MS = 24 * 60 * 60_000;
+const UNPROVEN_MS = 24 * 60 * 60_000;
 
 /** Earlier than every date. */
 const NEVER = Number.MIN_SAFE_INTEGER;
@@ -83,6 +83,8 @@ interface HeldRow extends BodyRow {
 interface Due {
   /** Date of the youngest row that is due. */
   readonly before: number;
+  /** A body with a later date was restored while the clock was wrong. */
+  readonly ahead: number;
   /** Number of the first entry that is known to be younger. */
   readonly young: number;
   readonly batch: number;
@@ -123,8 +125,9 @@ export class Retention {
   readonly #tombstones: Database.Statement<[number, number]>;
   readonly #blocks: Database.Statement<[number, number]>;
   readonly #newestDate: Database.Statement<[], number>;
-  readonly #redateEntries: readonly Database.Statement<
-    [{ now: number; ahead: number; batch: number }]
+  readonly #datedAhead: Database.Statement<[{ ahead: number; batch: number }], number>;
+  readonly #redateEntry: readonly Database.Statement<
+    [{ seq: number; now: number; ahead: number }]
   >[];
   readonly #redate: readonly Database.Statement<[{ now: number; ahead: number; batch: number }]>[];
   /** There are a few of these rows per entry. */
@@ -141,20 +144,23 @@ export class Retention {
     this.#packets = packets;
     this.#pending = pending;
     // The joins are in the order of the stretches, and read no more than a batch.
-    const ofStretch = (table: string) =>
-      `dates CROSS JOIN ${table} ON ${table}.seq BETWEEN dates.seq AND ${LAST_OF_STRETCH}`;
-    const isDue = (table: string) =>
-      `dates.at < @before + ${STRETCH_MS} AND ${table}.received_at <= @before
-       AND ${table}.seq ${NOT_NEWEST}`;
+    const ofStretch = (table: string, last = LAST_OF_STRETCH) =>
+      `dates CROSS JOIN ${table} ON ${table}.seq BETWEEN dates.seq AND ${last}`;
+    const isDue = (table: string, isOld = `${table}.received_at <= @before`) =>
+      `dates.at < @before + ${STRETCH_MS} AND ${isOld} AND ${table}.seq ${NOT_NEWEST}`;
+    const isOldBody = "(bodies.received_at <= @before OR bodies.received_at > @ahead)";
+    // The walk goes on within its stretch without reading it from the top again.
+    const lastOfWalk = `min(${LAST_OF_STRETCH},
+      iif(dates.at = @at AND dates.seq = @first, @seq - 1, ${Number.MAX_SAFE_INTEGER}))`;
     this.#dueBodies = db.prepare(`
       SELECT bodies.seq AS seq, length(body) AS size FROM ${ofStretch("bodies")}
-      WHERE ${isDue("bodies")} AND bodies.seq < @young AND ${HAS_BODIES}
+      WHERE ${isDue("bodies", isOldBody)} AND bodies.seq < @young AND ${HAS_BODIES}
       ORDER BY dates.at, dates.seq, bodies.seq LIMIT @batch`);
     this.#aged = db.prepare(`
       SELECT bodies.seq AS seq, length(body) AS size, dates.at AS at, dates.seq AS first
-      FROM ${ofStretch("bodies")}
-      WHERE ${isDue("bodies")} AND ${HAS_BODIES} AND dates.at <= @at
-        AND (dates.at, dates.seq, bodies.seq) < (@at, @first, @seq)
+      FROM ${ofStretch("bodies", lastOfWalk)}
+      WHERE ${isDue("bodies", isOldBody)} AND ${HAS_BODIES} AND dates.at <= @at
+        AND (dates.at, dates.seq) <= (@at, @first)
       ORDER BY dates.at DESC, dates.seq DESC, bodies.seq DESC LIMIT @batch`);
     this.#dropBody = db.prepare<[number], number>(
       "DELETE FROM bodies WHERE seq = ? RETURNING length(body)",
@@ -199,12 +205,13 @@ export class Retention {
       "SELECT received_at FROM updates ORDER BY seq DESC LIMIT 1",
     );
     this.#newestDate.pluck();
-    this.#redateEntries = ["updates", "bodies"].map((table) =>
+    this.#datedAhead = db.prepare<[{ ahead: number; batch: number }], number>(`
+      SELECT updates.seq FROM ${ofStretch("updates")}
+      WHERE dates.at > @ahead - ${STRETCH_MS} AND updates.received_at > @ahead LIMIT @batch`);
+    this.#datedAhead.pluck();
+    this.#redateEntry = ["updates", "bodies"].map((table) =>
       db.prepare(`
-        UPDATE ${table} SET received_at = @now WHERE seq IN (
-          SELECT ${table}.seq FROM ${ofStretch(table)}
-          WHERE dates.at > @ahead - ${STRETCH_MS} AND ${table}.received_at > @ahead
-          LIMIT @batch)`),
+        UPDATE ${table} SET received_at = @now WHERE seq = @seq AND received_at > @ahead`),
     );
     const datedAhead = [
       ["exceptions", "at"],
@@ -243,7 +250,7 @@ export class Retention {
       const needed = limits.hold && this.#pending.from(limits.hold.sites);
       const aged =
         limits.hold === undefined || needed === undefined
-          ? this.#dropOldest(dropBefore, this.#firstYoung(dropBefore, now), batch)
+          ? this.#dropOldest(dropBefore, now, batch)
           : this.#dropButHeld(dropBefore, now, needed, limits.hold.bytes, batch);
       const late = this.#dropEntries(forgetBefore, now, batch);
       const { entries } = late;
@@ -306,11 +313,14 @@ export class Retention {
   redate(now: number, batch: number): boolean {
     const ahead = now + UNPROVEN_MS;
     return this.#connection.write(() => {
-      const entries = this.#redateEntries.map((one) => one.run({ now, ahead, batch }).changes);
-      if (entries.every((changed) => changed < batch)) this.#dates.redate(now, ahead);
+      const entries = this.#datedAhead.all({ ahead, batch });
+      for (const seq of entries) {
+        for (const statement of this.#redateEntry) statement.run({ seq, now, ahead });
+        this.#dates.changed(seq);
+      }
+      if (entries.length < batch) this.#dates.drop(ahead, Number.MAX_SAFE_INTEGER);
       const others = this.#redate.map((one) => one.run({ now, ahead, batch }).changes);
-      const changes = [...entries, ...others];
-      return changes.some((changed) => changed >= batch);
+      return [entries.length, ...others].some((changed) => changed >= batch);
     });
   }
 
@@ -334,7 +344,7 @@ export class Retention {
   /** Deletes entries with their bodies; returns the numbers of the bodies. */
   #dropEntries(before: number, now: number, batch: number) {
     const young = this.#firstYoung(before, now);
-    const seqs = this.#dueEntries.all({ before, young, batch });
+    const seqs = this.#dueEntries.all({ before, ahead: now + UNPROVEN_MS, young, batch });
     if (seqs.length === 0) return { entries: 0, bodies: [] };
     this.#gathering.settle();
     const bodies: number[] = [];
@@ -347,12 +357,13 @@ export class Retention {
       for (const statement of this.#dropEntry) statement.run(seq);
     }
     this.#gathering.count(-seqs.length, -bodies.length, -bytes);
-    this.#dates.drop(before + STRETCH_MS);
+    this.#dates.drop(NEVER, before + STRETCH_MS);
     return { entries: seqs.length, bodies };
   }
 
-  #dropOldest(before: number, young: number, batch: number) {
-    const rows = this.#dueBodies.all({ before, young, batch });
+  #dropOldest(before: number, now: number, batch: number) {
+    const young = this.#firstYoung(before, now);
+    const rows = this.#dueBodies.all({ before, ahead: now + UNPROVEN_MS, young, batch });
     this.#dropBodies(rows);
     return { bodies: rows.length, dropped: 0, more: rows.length >= batch };
   }
@@ -363,8 +374,9 @@ export class Retention {
    */
   #dropButHeld(before: number, now: number, needed: number, limit: number, batch: number) {
     const young = this.#firstYoung(before, now);
-    let { at, first, seq, heldBytes } = this.#walk;
-    const rows = this.#aged.all({ at, first, seq, before, batch });
+    const walk = this.#walk;
+    let { at, first, seq, heldBytes } = walk;
+    const rows = this.#aged.all({ at, first, seq, before, ahead: now + UNPROVEN_MS, batch });
     const due: BodyRow[] = [];
     let dropped = 0;
     for (const row of rows) {
@@ -379,6 +391,9 @@ export class Retention {
     }
     this.#dropBodies(due);
     const more = rows.length >= batch;
+    this.#connection.onRollback(() => {
+      this.#walk = walk;
+    });
     this.#walk = more ? { at, first, seq, heldBytes } : FROM_THE_TOP;
     return { bodies: due.length, dropped, more };
   }

@@ -14,7 +14,15 @@ import { Refusal, Trouble } from "../errors.js";
 import { coveredBy, isCovered } from "../openpgp/cover.js";
 import { readKeys } from "../openpgp/key.js";
 import { packetNames } from "../openpgp/news.js";
-import type { Fingerprint, Origin, Seq, Transport, Update, UpdateHash } from "../update.js";
+import type {
+  Fingerprint,
+  LogName,
+  Origin,
+  Seq,
+  Transport,
+  Update,
+  UpdateHash,
+} from "../update.js";
 import { Bounces } from "./bounces.js";
 import { Connection, type Durability, type Opening } from "./connection.js";
 import { CounterRows } from "./counter-rows.js";
@@ -117,6 +125,8 @@ const ENTRY = `
   FROM updates`;
 
 export class UpdateLog {
+  /** Tells peers which log the numbers are of. */
+  readonly name: LogName;
   /** Queries of the page and of commands. */
   readonly lookup: Lookup;
   /** Bounces of our mails. */
@@ -171,6 +181,8 @@ export class UpdateLog {
   constructor(connection: Connection) {
     const { db } = connection;
     this.#connection = connection;
+    const name = db.prepare<[], LogName>("SELECT lower(hex(name)) FROM log_name").pluck();
+    this.name = connection.read(() => name.get()) as LogName;
     this.cursors = new ReceiveCursors(connection);
     this.lanes = new Lanes(connection);
     this.refusals = new Refusals(connection);

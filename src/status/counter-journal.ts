@@ -10,7 +10,7 @@ import { LogGuard } from "../log-guard.js";
 import { COUNTER_LIMITS, type EventCounters } from "./event-counters.js";
 import { hourOf, KEPT_HOURS } from "./hours.js";
 
-export const COUNTER_JOURNAL_LIMITS = {
+const COUNTER_JOURNAL_LIMITS = {
   everyMs: 60_000,
   /** Scrapes that follow each other faster cost no further commit. */
   scrapeMs: 1000,
@@ -76,13 +76,26 @@ export class CounterJournal {
   }
 }
 
-/** Takes over the counters of the log. False if it has none, as a log of an earlier release. */
+/**
+ * Takes over the counters of the log. False if it has none, as a log of an earlier release. Dates
+ * after `now` were written by a wrong clock. An hour so far ahead that the present hours would be
+ * too old to count beside it is left out.
+ */
 export function restoreCounterRows(
   log: Pick<UpdateLog, "counterRows">,
   counters: EventCounters,
   now: number,
 ): boolean {
-  const stored = log.counterRows.all(COUNTER_LIMITS.counters, hourOf(now) - KEPT_HOURS);
-  counters.restore(stored);
+  const hour = hourOf(now);
+  const stored = log.counterRows.all(COUNTER_LIMITS.counters, hour - KEPT_HOURS);
+  counters.restore(
+    stored.map(({ row, hours }) => {
+      const { since, lastAt } = row;
+      return {
+        row: { ...row, since: Math.min(since, now), lastAt: Math.min(lastAt, now) },
+        hours: hours.filter((one) => one.hour < hour + KEPT_HOURS),
+      };
+    }),
+  );
   return stored.length > 0;
 }

@@ -6,12 +6,16 @@
  *
  * Everything is in memory. `restoreProofs` reads the deliveries of the log at the start; what a
  * neighbour proved by mail before the start is not known again, so that its state is then "handed
- * over" and never better than it was proven. Of a neighbour only the newest `PROOF_LIMITS.unproven`
- * updates are kept.
+ * over" and never better than it was proven. A KX peer without a lane is offered everything that
+ * the log holds: `watch` takes what the peer has neither sent, fetched nor announced from the log.
+ * Of a neighbour only the newest `PROOF_LIMITS.unproven` updates are kept.
  */
+import type { Config } from "../config/config.js";
+import { goesByKx, goesByMail } from "../config/paths.js";
 import type { Fields } from "../diagnostics.js";
 import { eventsWith } from "../diagnostics.js";
-import type { UpdateLog } from "../log/update-log.js";
+import type { Entry, UpdateLog } from "../log/update-log.js";
+import { Policy } from "../policy.js";
 import type { Seq, UpdateHash } from "../update.js";
 import type { Report } from "./event-counters.js";
 
@@ -62,6 +66,14 @@ export interface Peers {
   readonly withoutLane: readonly string[];
 }
 
+/** The log, and which of its updates peers may fetch now. */
+export interface Offers {
+  readonly log: Pick<UpdateLog, "newest" | "range"> & {
+    readonly sendings: Pick<UpdateLog["sendings"], "overKx">;
+  };
+  readonly isOffered: (entry: Entry) => boolean;
+}
+
 interface Neighbour {
   proof: { readonly what: ProofKind; readonly at: number } | undefined;
   /** By hash, oldest first. */
@@ -82,9 +94,26 @@ export class Proofs {
   readonly #neighbours = new Map<string, Neighbour>();
   #peers: Peers = { all: [], withoutLane: [] };
 
-  /** The KX peers of the configuration in force. */
-  watch(peers: Peers): void {
+  /**
+   * The KX peers of the configuration in force. To one that is new, or that has no lane any more,
+   * what the log offers counts as offered.
+   */
+  watch(peers: Peers, { log, isOffered }: Offers): void {
+    const before = this.#peers.withoutLane;
     this.#peers = peers;
+    const fresh = peers.withoutLane.filter((name) => !before.includes(name));
+    if (fresh.length === 0) return;
+    const newest = log.newest() as Seq;
+    const from = Math.max(1, newest - PROOF_LIMITS.unproven + 1) as Seq;
+    const offered = log.range(from, newest, PROOF_LIMITS.unproven).filter(isOffered);
+    for (const name of fresh) {
+      const has = new Set(log.sendings.overKx(from, name));
+      const { shown } = this.#of(name);
+      for (const { seq, hash, origin, receivedAt: at } of offered) {
+        if (origin.neighbour === name || has.has(seq) || shown.has(hash)) continue;
+        this.handed(name, hash, { what: "offered", at });
+      }
+    }
   }
 
   /** What a report says of a neighbour; to be called for each. */
@@ -160,6 +189,31 @@ export class Proofs {
 function drop(all: Map<string, unknown> | Set<string>): void {
   const [oldest] = all.keys();
   if (oldest !== undefined) all.delete(oldest);
+}
+
+/** The KX peers, and those of them that never get mail. In observe mode nothing is offered. */
+export function peersOf({ mode, kx, outbound, neighbours }: Config): Peers {
+  if (kx === undefined) return { all: [], withoutLane: [] };
+  const peers = neighbours.filter(goesByKx);
+  const all = peers.map(({ name }) => name);
+  if (mode === "observe") return { all, withoutLane: [] };
+  const unmailed = peers.filter((one) => outbound === undefined || !goesByMail(one));
+  return { all, withoutLane: unmailed.map(({ name }) => name) };
+}
+
+/** What the log offers to KX peers: what has not expired and policy does not withhold. */
+export function offersOf(
+  { policy, log: { retainMs } }: Pick<Config, "policy" | "log">,
+  {
+    log,
+    now,
+  }: { readonly log: Offers["log"] & Pick<UpdateLog, "body" | "removals">; readonly now: number },
+): Offers {
+  const rules = new Policy(policy, log, { now: () => now });
+  return {
+    log,
+    isOffered: (entry) => entry.receivedAt > now - retainMs && rules.withholds(entry) === undefined,
+  };
 }
 
 /** Reads what was delivered before the start, and which of it a neighbour announced over KX. */

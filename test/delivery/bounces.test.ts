@@ -7,7 +7,7 @@ import { describe, expect, test } from "vitest";
 import { MAX_TRIES } from "../../src/delivery/bounces.js";
 import type { Bounce } from "../../src/log/bounces.js";
 import type { Seq } from "../../src/update.js";
-import { DrivenLane } from "./driven-lane.js";
+import { DrivenLane, later } from "./driven-lane.js";
 import { ADDRESS, directory, hashes, updates, world } from "./stage.js";
 
 const hash = (n: number) => updates[n]?.hash;
@@ -36,6 +36,22 @@ describe("what is sent again", () => {
     expect(site.diagnostics.all("retry")).toMatchObject([{ seq: 1, attempt: 1, code: 550 }]);
     expect(site.lane.status()).toMatchObject({ backlog: 0 });
     expect(site.log.exceptions.list("old", "refused", 10)).toEqual([]);
+  });
+
+  test("a mail whose answer was lost, once, and not before its turn as well", () => {
+    const site = new DrivenLane({ retry: [300] });
+    site.answer = () => (site.seen.length > 1 ? undefined : later("connection lost"));
+    site.start();
+    site.add(0);
+    expect(site.row?.cursor).toBe(0);
+    site.comesBack(1);
+    site.add(1);
+    site.pass(10_000);
+    // The first one, whose answer was lost, and one with both.
+    expect(site.seen).toHaveLength(2);
+    expect(site.hashes).toEqual([hash(0), hash(1)]);
+    expect(site.lane.status()).toMatchObject({ backlog: 0 });
+    expect(site.log.exceptions.counts("old").waiting).toBe(0);
   });
 
   test("a second word about one mail counts once", () => {

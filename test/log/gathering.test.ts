@@ -287,3 +287,18 @@ test("a kill loses an addition to a trail and never the update", () => {
   expect(log.has(update(2).hash)).toBe(false);
   log.close();
 });
+
+test("a large log is rebuilt, and what is gathered stays", () => {
+  const path = join(scratch(), "log");
+  const log = UpdateLog.open(path);
+  const large = (n: number) => arrival(n, { update: update(n, 35 * 1024 ** 2) });
+  log.append([large(1), large(2), named(3, [nameOf(3)]), arrival(4)]);
+  log.append([again(3, "pgp@new.example")]);
+  const forgotten = log.removals.forget(fingerprint(4), "asked", T0, Number.POSITIVE_INFINITY);
+  expect(forgotten).toMatchObject({ updates: 1, isRebuilt: true, isClean: true });
+  expect(log.trails.get(seq(3))).toContain("pgp@new.example");
+  expect(log.append([named(5, [nameOf(3)])])).toMatchObject([{ outcome: "duplicate" }]);
+  expect(log.append([named(6, [nameOf(6)])])).toMatchObject([{ outcome: "appended", seq: 5 }]);
+  log.close();
+  expect(inspectLog(path).problems).toEqual([]);
+});

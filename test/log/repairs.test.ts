@@ -102,3 +102,18 @@ test("all that changed at a neighbour is one row, which the operator's order beg
   expect(again.repairs.get("LAST old")).toMatchObject({ days: 14, source: "", attempts: 0 });
   again.close();
 });
+
+test("a repair of a transaction that fails is not counted", () => {
+  const log = UpdateLog.open(":memory:");
+  log.repairs.want(lost(1));
+  expect(log.repairs.count()).toBe(1);
+  expect(() => {
+    log.lanes.together(() => {
+      log.repairs.want(lost(2));
+      throw new Error("the disk is full");
+    });
+  }).toThrow("full");
+  expect(log.repairs.count()).toBe(1);
+  expect(log.repairs.counts()).toEqual([{ source: "", count: 1 }]);
+  log.close();
+});

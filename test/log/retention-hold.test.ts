@@ -142,3 +142,20 @@ test("comes to the same in chunks of any size, with times in any order", () => {
     { numRuns: 200 },
   );
 });
+
+test("many held bodies of ten minutes take as long as those of months", { timeout: 60_000 }, () => {
+  const count = 20_000;
+  const walkMs = (everyMs: number) => {
+    const log = logWith(0);
+    const dates = Array.from({ length: count }, (_, n) => T0 + n * everyMs);
+    log.append(dates.map((receivedAt, n) => arrival(n + 1, { receivedAt })));
+    const begun = process.cpuUsage();
+    expect(expireAll(log, T0 + 2e10, { ...limits(1e12), rememberMs: 1e11 })).toBe(0);
+    const { user, system } = process.cpuUsage(begun);
+    expect(log.counts()).toMatchObject({ bodies: count });
+    log.close();
+    return (user + system) / 1000;
+  };
+  const months = walkMs(HOUR_MS / 6);
+  expect(walkMs(1) / months).toBeLessThan(2);
+});

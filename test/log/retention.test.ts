@@ -4,10 +4,13 @@
  */
 import Database from "better-sqlite3";
 import { expect, test } from "vitest";
+import { inspectLog } from "../../src/log/inspect.js";
 import { UpdateLog } from "../../src/log/update-log.js";
 import { scratch } from "../support/scratch.js";
 import { arrival, fingerprint, HOUR_MS, selfSigned, seq, skeletonOf, update } from "./material.js";
 
+const DAY_MS = 24 * HOUR_MS;
+const MINUTE_MS = HOUR_MS / 60;
 const LIMITS = { retainMs: 96 * HOUR_MS, rememberMs: 720 * HOUR_MS };
 const T0 = 1_700_000_000_000;
 
@@ -240,4 +243,88 @@ test("expiry and look-ups find their rows by index, never by a scan or a sort", 
   // The newest entry, two of one MD5, and the look-up that reads the whole log as its file says.
   const fine = /ORDER BY seq DESC LIMIT 1|message_id = /;
   expect(slow.filter((plan) => !fine.test(plan))).toEqual([]);
+});
+
+test("entries that are redated over more than ten minutes are found by their dates", () => {
+  const path = `${scratch()}/log`;
+  const log = UpdateLog.open(path);
+  const ahead = T0 + 400 * DAY_MS;
+  const dates = Array.from({ length: 30 }, (_, n) => ahead + n * MINUTE_MS);
+  log.append(dates.map((receivedAt, n) => arrival(n + 1, { receivedAt })));
+  let now = T0;
+  while (log.retention.redate(now, 10)) now += 11 * MINUTE_MS;
+  log.append([arrival(100, { receivedAt: now + MINUTE_MS })]);
+  expect(
+    log.range(seq(1), seq(30), 30).map((entry) => (entry.receivedAt - T0) / MINUTE_MS),
+  ).toEqual([0, 11, 22].flatMap((minute) => Array(10).fill(minute)));
+  expect(inspectLog(path).problems).toEqual([]);
+  log.retention.expire(T0 + LIMITS.rememberMs, LIMITS, 100);
+  expect(log.range(seq(1), seq(100), 100)[0]?.seq).toBe(11);
+  // Nothing is left of the wrong dates: they would be taken for evidence in a year.
+  log.close();
+  const db = new Database(path, { readonly: true });
+  expect(db.prepare("SELECT max(at) FROM dates").pluck().get()).toBeLessThan(now + HOUR_MS);
+  db.close();
+});
+
+test("of a stretch of which a part is dated ahead, each entry is found by its date", () => {
+  const path = `${scratch()}/log`;
+  const log = UpdateLog.open(path);
+  const base = Math.ceil(T0 / (10 * MINUTE_MS)) * 10 * MINUTE_MS;
+  const minutes = [9, 1, 8, 2];
+  log.append(
+    minutes.map((minute, n) => {
+      return arrival(n + 1, { receivedAt: base + DAY_MS + minute * MINUTE_MS });
+    }),
+  );
+  const now = base + 5 * MINUTE_MS;
+  expect(log.retention.redate(now, 10)).toBe(false);
+  log.append([arrival(9, { receivedAt: now + MINUTE_MS })]);
+  const late = log.range(seq(1), seq(9), 9).map(({ receivedAt }) => receivedAt > base + DAY_MS);
+  expect(late).toEqual([false, true, false, true, false]);
+  expect(inspectLog(path).problems).toEqual([]);
+  log.close();
+});
+
+test("a body that was restored while the clock was ahead goes when the clock is right", () => {
+  const log = logWith([T0, T0 + 1]);
+  const after = T0 + 5 * DAY_MS;
+  log.retention.expire(after, LIMITS, 100);
+  log.repairs.again(seq(1), update(1).body, [], T0 + 400 * DAY_MS);
+  while (log.retention.redate(after, 100));
+  log.retention.expire(after, LIMITS, 100);
+  expect(log.body(seq(1))).toBeUndefined();
+  // One that was restored by a right clock stays for its time.
+  log.repairs.again(seq(1), update(1).body, [], after);
+  log.retention.expire(after + LIMITS.retainMs - 1, LIMITS, 100);
+  expect(log.body(seq(1))).toEqual(update(1).body);
+  log.retention.expire(after + LIMITS.retainMs, LIMITS, 100);
+  expect(log.body(seq(1))).toBeUndefined();
+});
+
+test("an expiry that is rolled back is made again, of names and of held bodies", () => {
+  const log = UpdateLog.open(":memory:");
+  log.lanes.open("far");
+  const name = Buffer.alloc(16, 7);
+  const named = { ...update(1), packets: [name] };
+  log.append([
+    arrival(1, { receivedAt: T0, update: named }),
+    arrival(2, { receivedAt: T0 + 86 * DAY_MS }),
+    arrival(3, { receivedAt: T0 + 90 * DAY_MS }),
+  ]);
+  const limits = { ...LIMITS, hold: { sites: ["far"], bytes: 0 } };
+  const failing = (now: number) =>
+    expect(() => {
+      log.lanes.together(() => {
+        log.retention.expire(now, limits, 1);
+        throw new Error("the disk is full");
+      });
+    }).toThrow("full");
+  const now = T0 + 91 * DAY_MS;
+  failing(now);
+  // The first body of the walk is the youngest.
+  log.retention.expire(now, limits, 1);
+  expect(log.body(seq(2))).toBeUndefined();
+  while (log.retention.expire(now, limits, 100).more);
+  expect(log.packets.lastSeen(name)).toBeUndefined();
 });

@@ -96,6 +96,8 @@ describe("worlds", () => {
     [52, "large"],
     // A waiting update of a blocked key, whose site a trail named, was looked at without end.
     [975, "large"],
+    // A mail came back whose answer had been lost: it was sent again, and then in its turn.
+    [199, "small"],
   ] as const)("seed %i, %s, which found a bug", { timeout: 60_000 }, (seed, size) => {
     expect(runWorld(optionsOf(seed, size)).failure).toBeUndefined();
   });

@@ -51,7 +51,7 @@ it("a stop keeps all of them: totals, hours, times", () => {
   expect(second.counters.sum(ACCEPTED)).toEqual({ count: 3, bytes: 16 });
 });
 
-it("a kill loses what was counted since the last minute, and nothing that a scrape saw", async () => {
+it("a kill loses what was counted since the last minute, but nothing a scrape saw", async () => {
   const path = join(scratch(), "updates.db");
   const first = begin(path, NOW);
   const { sources } = preparedSources();
@@ -111,4 +111,21 @@ it("leaves out an event that this release does not have", () => {
   log.counterRows.save([{ row: { ...row, event: "accepted" }, hours: [] }]);
   restoreCounterRows(log, counters, time.now);
   expect(counters.counts().map(({ event, count }) => [event, count])).toEqual([["accepted", 3]]);
+});
+
+it("a start with a right clock counts again after one that was a year ahead", () => {
+  const path = join(scratch(), "updates.db");
+  const first = begin(path, NOW);
+  first.sink.report("accepted", { neighbour: "a", via: "mail", bytes: 10 });
+  first.kept.flush();
+  first.time.now = NOW + 365 * 24 * HOUR_MS;
+  first.sink.report("accepted", { neighbour: "a", via: "mail", bytes: 10 });
+  first.kept.stop();
+  first.log.close();
+
+  const second = begin(path, NOW + HOUR_MS);
+  expect(second.counters.sum(ACCEPTED)).toEqual({ count: 2, bytes: 20 });
+  expect(second.counters.lastAt(ACCEPTED)).toBe(NOW + HOUR_MS);
+  second.sink.report("accepted", { neighbour: "a", via: "mail", bytes: 1 });
+  expect(second.counters.series(ACCEPTED).at(-1)).toEqual({ count: 1, bytes: 1 });
 });
