@@ -295,7 +295,11 @@ it(
       await until(() => would().length === some.length);
       for (const event of would()) bytes += Number(event.bytes);
       // An order to send is no promise that is not kept.
-      for (const order of [["retry", "far"], ["retry", "far", "all"], ["retry", "far", "1"]]) {
+      for (const order of [
+        ["retry", "far"],
+        ["retry", "far", "all"],
+        ["retry", "far", "1"],
+      ]) {
         const { code, stdout, stderr } = await run("queue", ...order);
         const words = 'Nothing is sent in mode = "observe"; everything stays as it is.\n';
         expect([code, stdout, stderr]).toEqual([69, "", words]);
