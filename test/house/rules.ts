@@ -259,7 +259,7 @@ function outer(one: Import, rules: Room): string | undefined {
     const name = specifier.slice("node:".length);
     if (one.isType || HARMLESS.includes(name)) return undefined;
     if (!rules.node?.includes(name)) return "this room has no business there";
-    const names = clause.replace(/\btype \w+|[{}]/g, "").match(/\w+/g) ?? [];
+    const names = clause.replace(/\btype \w+|\bas \w+|[{}]/g, "").match(/\w+/g) ?? [];
     const isPure = names.every((one) => PURE_CRYPTO.includes(one));
     if (name === "crypto" && rules.pure && !isPure)
       return `only ${PURE_CRYPTO.join(", ")} are pure`;
