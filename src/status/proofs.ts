@@ -261,8 +261,8 @@ const LOST_ENTRIES = 1000;
 
 /**
  * A kill loses the records of the last seconds, but the lane knows that it delivered: what it
- * passed after the last record, and what came before its last success, left as well. Without any record
- * it is not known where the lane began, so that one update stands for all of them.
+ * passed after the last record, and what came before its last success, left as well. Without any
+ * record it is not known where the lane began, so that one update stands for all of them.
  */
 function restoreLost(
   log: ProofLog,
