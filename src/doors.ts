@@ -7,7 +7,7 @@
  */
 import { AdminDoor } from "./admin/admin-door.js";
 import { hkpStats } from "./admin/hkp-stats.js";
-import type { Orders } from "./admin/orders.js";
+import { OBSERVING, type Orders } from "./admin/orders.js";
 import type { Judgement } from "./admit.js";
 import type { Clock } from "./clock.js";
 import type { Config, Endpoint } from "./config/config.js";
@@ -226,9 +226,6 @@ function rulesOf({ policy }: Config, { log, clock, counters }: Foundation): Poli
 
 /** The answer to an order that the log could not store. */
 const NOT_STORED = "The log cannot store this now; a restart would forget it.";
-
-/** Said of an order to send something. */
-const OBSERVING = 'Nothing is sent in mode = "observe"; everything stays as it is.';
 
 /** The operator's orders; the door that an order concerns carries it out. */
 function ordersFor(

@@ -18,6 +18,9 @@ export interface Obeyed {
   readonly missing?: true;
 }
 
+/** The answer to an order to send something in observe mode. */
+export const OBSERVING = 'Nothing is sent in mode = "observe"; everything stays as it is.';
+
 /** The orders; each gets the name of the neighbour. A promise resolves when the order is stored. */
 export interface Orders {
   pause(neighbour: string): Obeyed;

@@ -7,6 +7,7 @@
  * gateway has open.
  */
 
+import { OBSERVING } from "../admin/orders.js";
 import { systemClock } from "../clock.js";
 import type { Config } from "../config/config.js";
 import { loadConfig } from "../config/load.js";
@@ -75,10 +76,11 @@ export async function queueCommand(
       out.stderr("kxgw: write the number of the update, as kxgw queue ls prints it\n");
       return EXIT.usage;
     }
-    const carryOut = (log: UpdateLog) =>
-      verb === "retry"
-        ? reopen(log, site, isAll ? "all" : Number(seq))
-        : giveUp(log, site, Number(seq));
+    const carryOut = (log: UpdateLog) => {
+      if (verb === "skip") return giveUp(log, site, Number(seq));
+      if (config.mode === "observe") return { done: false, words: OBSERVING };
+      return reopen(log, site, isAll ? "all" : Number(seq));
+    };
     const which = isAll ? seq : Number(seq);
     return await orderOrWrite(config, `/queue/${site}/${verb}/${which}`, carryOut, given.json, out);
   });

@@ -58,7 +58,7 @@ it("a restart does not forget what a peer was offered", () => {
   expect(started(log, config("observe")).of("b")).toEqual(NO_STANDING);
 });
 
-it("what it sent, fetched or announced is proven, what expired or is blocked not offered", () => {
+it("what it sent, fetched or announced is proven; expired and blocked is not offered", () => {
   const { log, updates } = filled(9);
   // The first six are as old as log.retain.
   expect(started(log).of("b").unproven).toBe(3);
