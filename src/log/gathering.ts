@@ -22,6 +22,9 @@ export interface Totals {
 /** Entries in the tail. A look-up reads as many rows, in a tenth of a millisecond. */
 export const TAIL_LIMIT = 1024;
 
+/** Bytes of bodies in the tail. A start after a kill reads as many, in half a second. */
+export const TAIL_LIMIT_BYTES = 16 * 1024 ** 2;
+
 /** SQL for the number of the newest entry, 0 if there is none. */
 export const NEWEST = "coalesce((SELECT max(seq) FROM updates), 0)";
 /** Entries in the tail, and bodies. `upto` is larger if another program has deleted rows. */
@@ -47,6 +50,8 @@ export class Gathering {
   readonly #tail: Database.Statement<[], { seq: Seq; receivedAt: number }>;
   readonly #keys: Database.Statement<[]>;
   readonly #add: Database.Statement<[]>;
+  /** Bytes that this process has appended since a settling; more than the tail has after others. */
+  #bytes = 0;
 
   constructor(connection: Connection, packets: Pick<PacketMemory, "settle">) {
     const { db } = connection;
@@ -76,9 +81,13 @@ export class Gathering {
     return row;
   }
 
-  /** Whether the tail is full with the entry `newest`. */
-  isFull(newest: number): boolean {
-    return newest - (this.#upto.get() ?? 0) >= TAIL_LIMIT;
+  /** Settles if the tail is full with the entry `newest`, whose body has `bytes`. */
+  appended(newest: number, bytes: number): void {
+    this.#bytes += bytes;
+    const isFull = newest - (this.#upto.get() ?? 0) >= TAIL_LIMIT;
+    if (!isFull && this.#bytes < TAIL_LIMIT_BYTES) return;
+    this.settle();
+    this.#bytes = 0;
   }
 
   /** The entries of the tail. */

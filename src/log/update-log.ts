@@ -228,7 +228,7 @@ export class UpdateLog {
 
   /**
    * The packet names of the entries in the tail were gathered by a process that was killed. They
-   * are made from the bodies again, at most `TAIL_LIMIT`, in some tens of milliseconds.
+   * are made from the bodies again, in some tens of milliseconds, or half a second of large ones.
    */
   #recoverNames(): void {
     for (const { seq, receivedAt } of this.#gathering.tail()) {
@@ -321,7 +321,7 @@ export class UpdateLog {
     this.#dates.note(seq, receivedAt);
     this.#learn(update, receivedAt);
     this.packets.remember(update.packets, receivedAt, days);
-    if (this.#gathering.isFull(seq)) this.#gathering.settle();
+    this.#gathering.appended(seq, update.body.length);
     return { outcome: "appended", seq, collision: namesakes.length > 0 };
   }
 

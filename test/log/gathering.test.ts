@@ -9,7 +9,7 @@ import Database from "better-sqlite3";
 import { expect, test } from "vitest";
 import { updateOf } from "../../src/admit.js";
 import { Refusal } from "../../src/errors.js";
-import { TAIL_LIMIT } from "../../src/log/gathering.js";
+import { TAIL_LIMIT, TAIL_LIMIT_BYTES } from "../../src/log/gathering.js";
 import { inspectLog } from "../../src/log/inspect.js";
 import { dayOf, NAMES_GATHERED } from "../../src/log/packet-memory.js";
 import { TRAILS_GATHERED } from "../../src/log/trail.js";
@@ -301,4 +301,18 @@ test("a large log is rebuilt, and what is gathered stays", () => {
   expect(log.append([named(6, [nameOf(6)])])).toMatchObject([{ outcome: "appended", seq: 5 }]);
   log.close();
   expect(inspectLog(path).problems).toEqual([]);
+});
+
+test("large updates are settled sooner: a start after a kill reads the bodies of the tail", () => {
+  const path = join(scratch(), "log");
+  const log = UpdateLog.open(path);
+  const quarter = (n: number) => arrival(n, { update: update(n, TAIL_LIMIT_BYTES / 4) });
+  const count = "SELECT count(*) FROM keys";
+  log.append([quarter(1), quarter(2), quarter(3)]);
+  expect(inFile(path, count)).toBe(0);
+  log.append([quarter(4)]);
+  expect(inFile(path, count)).toBe(4);
+  log.append([quarter(5)]);
+  expect(inFile(path, count)).toBe(4);
+  log.close();
 });
