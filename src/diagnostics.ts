@@ -98,6 +98,16 @@ export const EVENTS = {
       ...{ mode: "text", site: "text", log: "text", version: "text" },
     },
   },
+  migrating: {
+    level: "info",
+    text: "bringing the log up to date; the gateway listens after it",
+    fields: { log: "text", from: "number", to: "number", bytes: "number" },
+  },
+  migrated: {
+    level: "info",
+    text: "the log is up to date",
+    fields: { log: "text", from: "number", to: "number", seconds: "number" },
+  },
   stopping: {
     level: "info",
     text: "stopping",

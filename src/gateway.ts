@@ -12,6 +12,7 @@ import type { Diagnostics } from "./diagnostics.js";
 import type { Doors, Foundation, Listening } from "./doors.js";
 import { openDoors, retentionOf } from "./doors.js";
 import type { SystemdSockets } from "./ingress/systemd-sockets.js";
+import type { Migration } from "./log/connection.js";
 import { UpdateLog } from "./log/update-log.js";
 import { LogGuard } from "./log-guard.js";
 import { passRevocations } from "./removal.js";
@@ -28,6 +29,8 @@ export interface GatewayComponents {
   readonly diagnostics: Diagnostics;
   /** Sockets that systemd opened, if it started the gateway; the caller closes them. */
   readonly inherited?: SystemdSockets;
+  /** Told when a log of an earlier version is brought up to date; the event is reported here. */
+  readonly onMigration?: (migration: Migration) => void;
 }
 
 export class Gateway {
@@ -54,10 +57,19 @@ export class Gateway {
    * if an address cannot be listened on; then nothing stays open.
    */
   static async start(
-    { clock, diagnostics, inherited }: GatewayComponents,
+    { clock, diagnostics, inherited, onMigration }: GatewayComponents,
     config: Config,
   ): Promise<Gateway> {
-    const log = UpdateLog.open(config.log.path);
+    const openedAt = clock.now();
+    const log = UpdateLog.open(config.log.path, {
+      onMigration: (migration) => {
+        const { from, to, bytes, isDone, path } = migration;
+        const seconds = Math.round((clock.now() - openedAt) / 1000);
+        if (isDone) diagnostics.report("migrated", { log: path, from, to, seconds });
+        else diagnostics.report("migrating", { log: path, from, to, bytes });
+        onMigration?.(migration);
+      },
+    });
     const counters = new EventCounters({ next: diagnostics, clock });
     const journal = new SentJournal({ log, counters, clock });
     const counterJournal = new CounterJournal({ log, counters, clock });

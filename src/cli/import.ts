@@ -19,7 +19,7 @@ import { readKeys, type TransferableKey } from "../openpgp/key.js";
 import { Policy } from "../policy.js";
 import type { Update } from "../update.js";
 import { run } from "./daemon.js";
-import type { Output } from "./output.js";
+import { type Output, tellMigration } from "./output.js";
 
 /** Updates per transaction, which needs one fsync. */
 const BATCH = 200;
@@ -47,7 +47,7 @@ export async function importCommand(
 ): Promise<number> {
   return await run(out, async () => {
     const config = loadConfig(configFile, env);
-    const log = openLog(config);
+    const log = openLog(config, out);
     const result: Result = { appended: 0, duplicates: 0, refused: 0, unreadable: 0 };
     try {
       if (!options.json) out.stderr(whoGetsIt(config));
@@ -155,9 +155,9 @@ function arrivalOf(update: Update, config: Config, receivedAt: number) {
   return { update, origin, trail, receivedAt };
 }
 
-function openLog(config: Config): UpdateLog {
+function openLog(config: Config, out: Output): UpdateLog {
   try {
-    return UpdateLog.open(config.log.path);
+    return UpdateLog.open(config.log.path, { onMigration: tellMigration(out) });
   } catch (error) {
     if (!(error instanceof Trouble) || error.kind !== "busy") throw error;
     const remedy =

@@ -6,11 +6,24 @@ import { existsSync } from "node:fs";
 import { dirname } from "node:path";
 import type { ConfigFault } from "../errors.js";
 import { ConfigFaults, EXIT, Refusal, Trouble } from "../errors.js";
+import type { Migration } from "../log/connection.js";
+import { octets } from "../text.js";
 
 /** Both write the text unchanged, line ends included. */
 export interface Output {
   stdout(text: string): void;
   stderr(text: string): void;
+}
+
+/** The `onMigration` of a command that opens the log for writing: says it on stderr. */
+export function tellMigration(out: Output): (migration: Migration) => void {
+  return ({ path, from, to, bytes, isDone }) => {
+    const what = isDone
+      ? `has log version ${to} now`
+      : `migrating ${octets(bytes)} from log version ${from} to ${to}; ` +
+        "it may be interrupted, and then begins again";
+    out.stderr(`kxgw: ${path}: ${what}\n`);
+  };
 }
 
 /** Prints the error and returns the exit code; throws unexpected errors again. */

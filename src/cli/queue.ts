@@ -19,7 +19,7 @@ import { Policy } from "../policy.js";
 import { grouped, several, span } from "../text.js";
 import type { Seq } from "../update.js";
 import { ask, order, printed, run, withLog } from "./daemon.js";
-import type { Output } from "./output.js";
+import { type Output, tellMigration } from "./output.js";
 import { find } from "./peers.js";
 import { plainText, table } from "./table.js";
 import { traceCommand } from "./trace.js";
@@ -102,7 +102,7 @@ async function orderOrWrite(
 ): Promise<number> {
   const reply = await ask(config, path, "POST");
   if (reply !== undefined) return printed(reply, json, out);
-  const log = UpdateLog.open(config.log.path);
+  const log = UpdateLog.open(config.log.path, { onMigration: tellMigration(out) });
   try {
     const { done, words } = carryOut(log);
     if (json) out.stdout(`${JSON.stringify({ done, words })}\n`);

@@ -12,7 +12,7 @@ import { UpdateLog } from "../log/update-log.js";
 import type { RemovalOrder, RemovalOutcome, RemovalVerb } from "../removal.js";
 import { carryOut, pathOf, readOrder } from "../removal.js";
 import { ask, run, withLog } from "./daemon.js";
-import type { Output } from "./output.js";
+import { type Output, tellMigration } from "./output.js";
 import { table } from "./table.js";
 
 export interface RemovalOptions {
@@ -46,20 +46,20 @@ export async function removalCommand(
       out.stderr(`kxgw: ${order.fault}\n`);
       return EXIT.usage;
     }
-    const outcome = await obeyed(config, order.value);
+    const outcome = await obeyed(config, order.value, out);
     if (json) out.stdout(`${JSON.stringify(outcome)}\n`);
     else (outcome.done ? out.stdout : out.stderr)(`${outcome.words}\n`);
     return outcome.done ? EXIT.ok : outcome.missing ? EXIT.noInput : EXIT.unavailable;
   });
 }
 
-async function obeyed(config: Config, order: RemovalOrder): Promise<RemovalOutcome> {
+async function obeyed(config: Config, order: RemovalOrder, out: Output): Promise<RemovalOutcome> {
   const reply = await ask(config, pathOf(order), "POST");
   if (reply !== undefined) return outcomeOf(reply.body);
   // A large log is rebuilt through a temporary file of the same size, in the same directory,
   // which is known to be writable. SQLite reads the variable when the first log is opened.
   process.env.SQLITE_TMPDIR ??= dirname(resolve(config.log.path));
-  const log = UpdateLog.open(config.log.path);
+  const log = UpdateLog.open(config.log.path, { onMigration: tellMigration(out) });
   try {
     const { policy } = config;
     const quiet = { diagnostics: { report: () => {} }, rebuildBytes: Number.POSITIVE_INFINITY };

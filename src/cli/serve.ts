@@ -15,6 +15,8 @@ import type { Listening } from "../doors.js";
 import { ConfigFaults, EXIT, Trouble } from "../errors.js";
 import { Gateway } from "../gateway.js";
 import { SystemdSockets } from "../ingress/systemd-sockets.js";
+import type { Migration } from "../log/connection.js";
+import { octets } from "../text.js";
 import { mailPlaces } from "./check.js";
 import { diagnosticsLog } from "./diagnostics-log.js";
 import type { Output } from "./output.js";
@@ -44,7 +46,12 @@ export async function serveCommand(
   try {
     const config = file === undefined ? embedded(env) : loadConfig(file, env);
     inherited = await SystemdSockets.open(env, process.pid);
-    gateway = await Gateway.start({ clock: systemClock, diagnostics, inherited }, config);
+    const onMigration = ({ from, to, bytes, isDone }: Migration) => {
+      if (isDone) return;
+      manager.migrating(`migrating ${octets(bytes)} from log version ${from} to ${to}`, bytes);
+    };
+    const components = { clock: systemClock, diagnostics, inherited, onMigration };
+    gateway = await Gateway.start(components, config);
     if (file === undefined) out.stderr(await howToFeed(config, gateway.listening));
   } catch (error) {
     inherited?.close();

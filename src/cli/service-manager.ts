@@ -7,11 +7,14 @@
  *
  * The watchdog message only shows that the event loop runs: a restart does not fix a full disk.
  */
-import { execFile } from "node:child_process";
+import { execFile, spawnSync } from "node:child_process";
 import type { Diagnostics } from "../diagnostics.js";
 
 /** systemd answers within milliseconds, during a boot within seconds. */
 const PATIENCE_MS = 5000;
+/** How long a migration may take: ten times what it took on a busy machine, 95 s for 890 MB. */
+const MIGRATION_MS = 180_000;
+const MIGRATION_MS_PER_MB = 1000;
 /** A line of `systemctl status`. */
 const STATUS_CHARS = 200;
 
@@ -30,6 +33,23 @@ export class ServiceManager {
   /** The gateway listens, after the start or after a reload. */
   ready(status: string): void {
     this.#say("READY=1", `STATUS=${oneLine(status)}`);
+  }
+
+  /**
+   * The log of `bytes` is being migrated, which blocks the process: systemd waits longer for the
+   * start than its `TimeoutStartSec`. Returns when systemd has got the message.
+   */
+  migrating(status: string, bytes: number): void {
+    if (!this.#env.NOTIFY_SOCKET) return;
+    const patienceMs = MIGRATION_MS + (bytes / 1e6) * MIGRATION_MS_PER_MB;
+    const words = [
+      `STATUS=${oneLine(status)}`,
+      `EXTEND_TIMEOUT_USEC=${Math.ceil(patienceMs * 1000)}`,
+    ];
+    const options = { env: this.#env, timeout: PATIENCE_MS };
+    const { error, status: code, stderr } = spawnSync("systemd-notify", words, options);
+    if (error === undefined && code === 0) return;
+    this.#failed(error?.message ?? String(stderr).trim());
   }
 
   reloading(): void {
@@ -59,14 +79,16 @@ export class ServiceManager {
     return new Promise((resolve) => {
       const options = { env: this.#env, timeout: PATIENCE_MS };
       execFile("systemd-notify", [...assignments], options, (error, _stdout, stderr) => {
-        if (error !== null && !this.#hasFailed) {
-          this.#hasFailed = true;
-          const problem = stderr.trim() || error.message;
-          this.#diagnostics.report("notify-failed", { problem });
-        }
+        if (error !== null) this.#failed(stderr.trim() || error.message);
         resolve();
       });
     });
+  }
+
+  #failed(problem: string): void {
+    if (this.#hasFailed) return;
+    this.#hasFailed = true;
+    this.#diagnostics.report("notify-failed", { problem });
   }
 }
 

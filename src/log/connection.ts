@@ -35,9 +35,23 @@ const BUSY_TIMEOUT_MS = 5000;
 /** Largest log that is copied in memory for a rebuild; a running gateway rebuilds no larger one. */
 const VACUUM_BYTES = 64 * 1024 ** 2;
 
+/** A log of an earlier version that is brought up to date. */
+export interface Migration {
+  readonly path: string;
+  /** Log versions. */
+  readonly from: number;
+  readonly to: number;
+  /** Bytes of the log on disk with its WAL. */
+  readonly bytes: number;
+  /** Called before the first change, and again after the commit. */
+  readonly isDone: boolean;
+}
+
 /** How a log is opened. */
 export interface Opening {
   readonly readonly?: boolean;
+  /** Told before and after a migration, which blocks the process; must not throw. */
+  readonly onMigration?: ((migration: Migration) => void) | undefined;
   /**
    * Prepares all statements of the caller; throws the errors of SQLite. If tables are created or
    * changed, it runs in the same transaction, so that an unknown file is left unchanged. Without it
@@ -121,7 +135,8 @@ export class Connection {
   }
 
   /** Creates or changes the tables if necessary, and prepares all statements. */
-  #understand(found: "empty" | number, { readonly = false, prepare }: Opening): void {
+  #understand(found: "empty" | number, opening: Opening): void {
+    const { readonly = false, prepare, onMigration } = opening;
     if (found === "empty") {
       if (readonly) {
         const remedy = "Start the gateway once; it creates its log.";
@@ -134,10 +149,14 @@ export class Connection {
     } else if (found === SCHEMA_VERSION) {
       this.#prepare(found, prepare);
     } else if (!readonly) {
+      const { path } = this;
+      const migration = { path, from: found, to: SCHEMA_VERSION, bytes: this.fileBytes() };
+      onMigration?.({ ...migration, isDone: false });
       this.write(() => {
         bringUpToDate(this.db, found);
         this.#prepare(found, prepare);
       });
+      onMigration?.({ ...migration, isDone: true });
     } else if (prepare !== undefined) {
       throw notYetUpToDate(this.path);
     }

@@ -10,6 +10,7 @@ import { pathToFileURL } from "node:url";
 import Database from "better-sqlite3";
 import { describe, expect, test } from "vitest";
 import { backUpLog } from "../../src/log/backup.js";
+import type { Migration } from "../../src/log/connection.js";
 import { inspectLog } from "../../src/log/inspect.js";
 import { SCHEMA_VERSION } from "../../src/log/schema.js";
 import { UpdateLog } from "../../src/log/update-log.js";
@@ -71,6 +72,26 @@ describe.each(NAMES)("log %s", (name) => {
     expect(contents(path)).toMatchObject({ version: SCHEMA_VERSION });
     expect(schemaOf(path)).toEqual(schemaOf(fresh));
     expect(inspectLog(path)).toMatchObject({ problems: [], entries: 3, bodies: 2, newest: 3 });
+  });
+
+  test("is announced before it is changed, and when it is done", () => {
+    const path = made(name);
+    const told: unknown[] = [];
+    const onMigration = (migration: Migration) => {
+      const { bytes, ...rest } = migration;
+      expect(bytes).toBeGreaterThan(10_000);
+      const seen = new Database(path, { readonly: true });
+      told.push([rest, seen.pragma("user_version", { simple: true })]);
+      seen.close();
+    };
+    UpdateLog.open(path, { onMigration }).close();
+    const what = { path, from: version, to: SCHEMA_VERSION };
+    expect(told).toEqual([
+      [{ ...what, isDone: false }, version],
+      [{ ...what, isDone: true }, SCHEMA_VERSION],
+    ]);
+    UpdateLog.open(path, { onMigration }).close();
+    expect(told).toHaveLength(2);
   });
 
   test("keeps everything", () => {
