@@ -6,7 +6,7 @@
  * could move from one packet to the next one without a change of the hash. The hash is MD5. The
  * SHA-256 of the same input distinguishes two updates with the same MD5.
  */
-import { createHash, type Hash, hash as hashOf } from "node:crypto";
+import { createHash, type Hash, hash } from "node:crypto";
 import { finish, type Steps } from "../steps.js";
 import type { UpdateHash } from "../update.js";
 import { keyPackets, type TransferableKey } from "./key.js";
@@ -33,7 +33,7 @@ export function* namingUpdate(key: TransferableKey): Steps<UpdateName> {
   if (total <= PIECE_BYTES) return nameOf(packets, total);
   const hashes: readonly [Hash, Hash] = [createHash("md5"), createHash("sha256")];
   const feed = (octets: Uint8Array): void => {
-    for (const hash of hashes) hash.update(octets);
+    for (const one of hashes) one.update(octets);
   };
   const piece = Buffer.allocUnsafe(PIECE_BYTES);
   let used = 0;
@@ -69,7 +69,7 @@ function nameOf(packets: readonly Packet[], total: number): UpdateName {
     octets.set(packet.body, used);
     used += packet.body.length;
   }
-  return { hash: hashOf("md5", octets) as UpdateHash, digest: hashOf("sha256", octets) };
+  return { hash: hash("md5", octets) as UpdateHash, digest: hash("sha256", octets) };
 }
 
 /** Writes what is hashed before the body, and returns the offset after it. */
