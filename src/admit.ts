@@ -225,17 +225,8 @@ export type AnnouncedOptions = Pick<AdmitOptions, "judge" | "cut" | "pruning">;
  * Converts the body of a KX UPDATE: exactly one key in one block, with the announced hash. Throws
  * Refusal. This prevents attack (3) of the thesis, a bogus UPDATE that suppresses a real one: an
  * UPDATE with another hash is not remembered, and the next announcer is asked.
- */
-export function admitAnnounced(
-  armor: Uint8Array,
-  announced: Announced,
-  options: AnnouncedOptions = {},
-): AdmittedAnnounced {
-  return finish(admittingAnnounced(armor, announced, options));
-}
-
-/**
- * The same in steps: an UPDATE may have 8 MiB. The key is not cut to its news, so that its hash
+ *
+ * In steps, because an UPDATE may have 8 MiB. The key is not cut to its news, so that its hash
  * stays the announced one. Only a key above the limits of a whole key is cut, as one from a mail.
  */
 export function* admittingAnnounced(
@@ -271,7 +262,7 @@ export function updateOf(key: TransferableKey, whole: TransferableKey = key): Up
 }
 
 /** The same in steps. */
-export function* updating(
+function* updating(
   key: TransferableKey,
   whole: TransferableKey = key,
   name?: UpdateName,

@@ -49,6 +49,8 @@ export interface EventKind {
   readonly attempt?: "good" | "bad";
   /** It concerns the whole gateway and not one neighbour: the first line of the page says so. */
   readonly isTrouble?: true;
+  /** `words` are the operator's own and may name a person: a public page leaves them out. */
+  readonly isPrivate?: true;
   /**
    * Others can cause it as often as they like, so only some lines a minute are written. Never
    * true of what happened to an update of ours, which is the record of its life, nor of events of
@@ -74,7 +76,7 @@ const NONE: Readonly<Record<string, never>> = {};
 /** What went wrong with a try, and when the next one is made. */
 const WAIT = { code: "number?", words: "text", attempt: "number", waitMs: "number" } as const;
 /**
- * Who handed something in: a neighbour, a stranger, "spool". Logs show the network of a `client`
+ * Who sent something: a neighbour, a stranger, "spool". Logs show the network of a `client`
  * only, and an `address` in full (docs/security.md).
  */
 const CLIENT = { neighbour: "text?", client: "text?" } as const;
@@ -120,11 +122,13 @@ export const EVENTS = {
     level: "info",
     text: "key blocked by the operator",
     fields: { fingerprint: "text", words: "text", until: "text?", allowRevocation: "flag" },
+    isPrivate: true,
   },
   unblocked: {
     level: "info",
     text: "block of a key removed by the operator",
     fields: { fingerprint: "text", words: "text" },
+    isPrivate: true,
   },
   "block-ended": {
     level: "info",
@@ -135,6 +139,7 @@ export const EVENTS = {
     level: "info",
     text: "updates of a key deleted by the operator",
     fields: { fingerprint: "text", words: "text", updates: "number" },
+    isPrivate: true,
   },
   "takes-nothing": {
     level: "warn",
@@ -568,7 +573,7 @@ export const EVENTS = {
   "peer-connected": {
     level: "info",
     text: "KX peer connected",
-    fields: { neighbour: "text", dialled: "flag", newest: "number?" },
+    fields: { neighbour: "text", dialled: "flag", newest: "number?", version: "text" },
     attempt: "good",
     isLimited: true,
   },

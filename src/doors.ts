@@ -39,7 +39,7 @@ import { MailAnswers } from "./repair/repair-mail.js";
 import { CertificateEnds } from "./status/certificates.js";
 import type { CounterJournal } from "./status/counter-journal.js";
 import type { EventCounters } from "./status/event-counters.js";
-import type { Peers, Proofs } from "./status/proofs.js";
+import { offersOf, type Proofs, peersOf, restoreProofs } from "./status/proofs.js";
 import { several } from "./text.js";
 import type { UpdateHash } from "./update.js";
 import type { Upkeep } from "./upkeep.js";
@@ -104,6 +104,10 @@ export async function openDoors(config: Config, foundation: Foundation): Promise
     upkeep.start(retention);
     stops.push(() => upkeep.stop());
 
+    // A neighbour that was renamed has its records under the new name since its lane was opened.
+    for (const { name } of config.neighbours) {
+      if (!proofs.knows(name)) restoreProofs(log, proofs, name);
+    }
     mailDoor?.start();
     senderStops.push(() => mailDoor?.stop());
     const { local } = config;
@@ -114,7 +118,7 @@ export async function openDoors(config: Config, foundation: Foundation): Promise
     const session = (name: string, isUp: boolean) => mailDoor?.session(name, isUp);
     const proven = (name: string, hash: UpdateHash, what: "announced" | "read") =>
       proofs.shown(name, hash, what, clock.now());
-    proofs.watch(peersOf(config));
+    proofs.watch(peersOf(config), offersOf(config, { log, now: clock.now() }));
     const given = { rules, session, proven };
     const appends = new GroupCommit(log);
     const kxComponents = { log, appends, clock, diagnostics: counters, ...given };
@@ -154,7 +158,8 @@ export async function openDoors(config: Config, foundation: Foundation): Promise
     const keyComponents = { log, appends, clock, diagnostics: counters };
     const keys = new KeyIntake(keyComponents, { judge, pruning, rates, forward });
     const repairIntake = new RepairIntake({ repairs: log.repairs, keys, clock });
-    const mailer = outbound && new QuestionMailer({ log, clock }, { ...config, outbound });
+    const mayAsk = outbound !== undefined && config.mode === "bridge";
+    const mailer = mayAsk ? new QuestionMailer({ log, clock }, { ...config, outbound }) : undefined;
     const mailQuestion = mailer?.ask.bind(mailer);
     const repairDoor = new RepairDoor(
       { log, intake: repairIntake, rules, mail: mailQuestion, clock, diagnostics: counters },
@@ -219,17 +224,23 @@ function rulesOf({ policy }: Config, { log, clock, counters }: Foundation): Poli
   return new Policy(policy, log, clock);
 }
 
-/** Said of an order that the log could not store. */
+/** The answer to an order that the log could not store. */
 const NOT_STORED = "The log cannot store this now; a restart would forget it.";
+
+/** Said of an order to send something. */
+const OBSERVING = 'Nothing is sent in mode = "observe"; everything stays as it is.';
 
 /** The operator's orders; the door that an order concerns carries it out. */
 function ordersFor(
   lane: (name: string) => LaneDriver | undefined,
   kxDoor: KxDoor | undefined,
   repairDoor: RepairDoor,
-  { policy }: Config,
+  { policy, mode, neighbours }: Config,
   { log, counters, clock }: Foundation,
 ): Orders {
+  const observing = mode === "observe";
+  const isAskedByMail = (name: string) =>
+    neighbours.some((one) => one.name === name && one.repair?.type === "mail");
   const said = (done: boolean, words: string) => ({ done, words });
   const nobody = (name: string) =>
     said(false, `Nothing is sent to ${name}: it has neither a mail path nor a KX connection.`);
@@ -255,8 +266,10 @@ function ordersFor(
       const byMail = isStored === undefined && repairDoor.askForChanges(name, days);
       const via = byMail ? "mail" : isStored === undefined ? undefined : "kx";
       if (via === undefined) {
+        if (observing && isAskedByMail(name)) return said(false, OBSERVING);
         const why = `${name} is not a KX peer and has no repair = "mail"`;
-        return said(false, `${why}. HKP has no list of changes.`);
+        const remedy = 'If it runs pksd, set repair = "mail" in its [[peer]]';
+        return said(false, `${why}. ${remedy}; HKP has no list of changes.`);
       }
       counters.report("backfill", { neighbour: name, via, days });
       const isThere = kxDoor?.status().some((peer) => peer.name === name && peer.connected);
@@ -268,14 +281,16 @@ function ordersFor(
     },
     retry(name, which) {
       const site = lane(name);
-      if (which !== undefined) return retryExceptions(name, site, which);
+      if (which !== undefined) {
+        return observing && site ? said(false, OBSERVING) : retryExceptions(name, site, which);
+      }
       const peer = kxDoor?.status().find((one) => one.name === name);
       if (site === undefined && peer === undefined) return nobody(name);
       if (site?.status().isPaused || peer?.isPaused) {
         return said(false, `${name} is paused. Resume it first.`);
       }
       const isDialled = kxDoor?.dialNow(name) === true;
-      const isMailed = site?.isOpen === true;
+      const isMailed = site?.isOpen === true && !observing;
       const isUnderWay = isMailed && site.isDelivering;
       if (isMailed) {
         site.reopen();
@@ -288,6 +303,7 @@ function ordersFor(
       if (isDialled)
         return said(true, `${name} is dialled now${isMailed ? ", and mail is retried" : ""}.`);
       if (isMailed) return said(true, `Delivery to ${name} is retried now.`);
+      if (observing && peer === undefined) return said(false, OBSERVING);
       if (peer?.connected)
         return said(false, `${name} is connected by KX; nothing waits for a retry.`);
       return said(false, `${name} is not connected by KX; it must dial this gateway.`);
@@ -360,16 +376,6 @@ export function retentionOf({ log, local }: Config, open: readonly string[]): Re
   const { retainMs, rememberMs, holdBytes: bytes } = log;
   const sites = local === undefined ? open : [...open, LOCAL_LANE];
   return { retainMs, rememberMs, hold: { sites, bytes } };
-}
-
-/** The KX peers, and those of them that never get mail. In observe mode nothing is offered. */
-function peersOf({ mode, kx, outbound, neighbours }: Config): Peers {
-  if (kx === undefined) return { all: [], withoutLane: [] };
-  const peers = neighbours.filter(goesByKx);
-  const all = peers.map(({ name }) => name);
-  if (mode === "observe") return { all, withoutLane: [] };
-  const unmailed = peers.filter((one) => outbound === undefined || !goesByMail(one));
-  return { all, withoutLane: unmailed.map(({ name }) => name) };
 }
 
 /** Reports configured neighbours to which nothing can be sent; this is not an error. */

@@ -13,6 +13,12 @@ export type UpdateHash = string & { readonly __brand: "UpdateHash" };
 export type Fingerprint = string & { readonly __brand: "Fingerprint" };
 
 /**
+ * The name of an update log: 32 lower-case hex digits, drawn at random when the file is made. A
+ * backup has another name, since numbers that were given out after it will be given again.
+ */
+export type LogName = string & { readonly __brand: "LogName" };
+
+/**
  * Position in the update log. Numbers start at 1, grow without gaps and are never reused. A
  * JavaScript number is exact up to 2^53. KX transmits the low 31 bits.
  */

@@ -1,8 +1,9 @@
 /** The gate: what becomes an update, what is refused and why, and that an announced one is that. */
 import { describe, expect, test } from "vitest";
-import { admit, admitAnnounced, type Cut } from "../src/admit.js";
+import { admit, admittingAnnounced, type Cut } from "../src/admit.js";
 import { Refusal } from "../src/errors.js";
 import { assembleKey } from "../src/openpgp/key.js";
+import { finish } from "../src/steps.js";
 import type { Update, UpdateHash } from "../src/update.js";
 import { bytes, keyArmor, keyNames, mail } from "./mail/fixtures.js";
 import { packet } from "./mail/oracles/packets.js";
@@ -113,15 +114,15 @@ describe("admit", () => {
   });
 });
 
-describe("admitAnnounced", () => {
+describe("admittingAnnounced", () => {
   const [update, other] = all as [Update, Update];
   const armor = bytes(first);
 
   test("the announced one", () => {
     const { hash, fingerprint } = update;
     const taken = { update, loss: undefined };
-    expect(admitAnnounced(armor, { hash, fingerprint })).toEqual(taken);
-    expect(admitAnnounced(armor, { hash, fingerprint: undefined })).toEqual(taken);
+    expect(finish(admittingAnnounced(armor, { hash, fingerprint }))).toEqual(taken);
+    expect(finish(admittingAnnounced(armor, { hash, fingerprint: undefined }))).toEqual(taken);
   });
 
   test.each<[string, Uint8Array, UpdateHash, string | undefined, string]>([
@@ -137,7 +138,7 @@ describe("admitAnnounced", () => {
     ],
     ["no key", bytes("hello"), update.hash, undefined, "no-key"],
   ])("%s", (_, text, hash, fingerprint, reason) => {
-    const error = thrown(() => admitAnnounced(text, { hash, fingerprint }));
+    const error = thrown(() => finish(admittingAnnounced(text, { hash, fingerprint })));
     expect(error).toBeInstanceOf(Refusal);
     expect(error).toMatchObject({ reason });
   });

@@ -147,8 +147,8 @@ footer { padding: 4px 2px; font-size: .9rem; }
 
 /**
  * Fetches the page again when the gateway says that something changed, and at least each 30 s. When
- * it does not get the page, or was asleep, a banner and the title say how old is what is shown,
- * until a page has come. `Date.now()` also counts the time that a computer sleeps.
+ * it does not get the page, or was suspended, a banner and the title say how old the shown page is,
+ * until a new one has come. `Date.now()` also counts the time that a computer sleeps.
  */
 export const SCRIPT = `"use strict";
 (() => {

@@ -16,7 +16,7 @@ export interface ShownEvents {
   readonly left: number;
 }
 
-/** Names in one line; of more only the number is said. */
+/** Most names in one line; of more neighbours only the number is shown. */
 const NAMES = 3;
 
 const LEVELS = { all: "all", warn: "warnings and errors", error: "errors" } as const;
@@ -31,7 +31,7 @@ export function eventsSection(
   const option = (value: string, text: string, chosen: string) =>
     html`<option value="${value}"${value === chosen && html` selected`}>${text}</option>
 `;
-  // A neighbour of an old address stays chosen, or the page would say something else than asked.
+  // The URL may name a neighbour that is gone: it stays selected, since the filter is in force.
   const known = neighbour === "" || names.includes(neighbour) ? names : [...names, neighbour];
   const nothing = isFiltered ? "No event of the latest ones fits the filter." : "No events yet.";
   return html`<section id="events"><h2>Recent events</h2>

@@ -52,8 +52,9 @@ export function noUpdates({ log, neighbours, site, recon }: Status): Html | fals
 ${
   mail !== undefined &&
   html`<li>A neighbour that uses mail has to list this gateway as a site that it syncs with:
-<code>${site}</code>. <code>kxgw peers test ${mail}</code> checks the way to it;
-<code>kxgw backfill ${mail} --days 14</code> asks it for the changes of two weeks.</li>
+<code>${site}</code>. <code>kxgw peers test ${mail}</code> checks the way to it. If it is a pksd
+with <code>repair = "mail"</code>, <code>kxgw backfill ${mail} --days 14</code> asks it for the
+changes of two weeks.</li>
 `
 }${
   kx !== undefined &&

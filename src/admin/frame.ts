@@ -1,7 +1,7 @@
 /**
  * What all pages share: the frame with the time of the page, times, lists of figures, remedies.
- * The frame says in words when the page was made, and the script of assets.ts says loudly when that
- * is too long ago; without scripts the page reloads by itself.
+ * The frame says when the page was made. When that is too long ago, the script of assets.ts shows a
+ * banner; without scripts the page reloads by itself.
  */
 import type { Diagnosis } from "../status/remedies.js";
 import { ago } from "../text.js";

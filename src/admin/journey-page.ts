@@ -4,7 +4,7 @@
  * come from status/journey.ts and status/search.ts.
  */
 
-import { bridgeWords, JOURNEYS, type Journey, type Stage } from "../status/journey.js";
+import { bodyWords, bridgeWords, JOURNEYS, type Journey, type Stage } from "../status/journey.js";
 import type { Found } from "../status/search.js";
 import { cameBy, listed, octets, several, span } from "../text.js";
 import { neighbourLink, shell, when } from "./frame.js";
@@ -39,7 +39,7 @@ function list({ question, journeys }: Searched, now: number): Html {
     const not = failed > 0 && html`, <span class="error">${failed} did not take it</span>`;
     return html`<li><a href="/update/${seq}">Update ${seq}</a> ${when(received, now)},
 ${octets(size)}; at ${done} of ${several(stages.length, "neighbour")}${not}
-<br><code class="key-name">${fingerprint}</code></li>
+<br><code class="key-name">${fingerprint || "key deleted"}</code></li>
 `;
   });
   return html`<section id="journey"><h1>${found}${several(journeys.length, "update")}</h1>
@@ -95,13 +95,17 @@ function section(journey: Journey, now: number): Html {
   return html`<section id="journey-${seq}" class="journey">
 <h1>Update ${seq}</h1>
 <dl class="facts">
-<div><dt>Key</dt><dd><a href="/update/${fingerprint}"><code>${fingerprint}</code></a></dd></div>
+<div><dt>Key</dt><dd>${
+    fingerprint === ""
+      ? "deleted"
+      : html`<a href="/update/${fingerprint}"><code>${fingerprint}</code></a>`
+  }</dd></div>
 <div><dt>Hash</dt><dd><a href="/update/${hash}"><code>${hash}</code></a></dd></div>
-<div><dt>Size</dt><dd>${octets(size)}${journey.body ? "" : ", body deleted"}</dd></div>
+<div><dt>Size</dt><dd>${octets(size)}${bodyWords(journey)}</dd></div>
 <div><dt>Received</dt><dd>${when(received, now)} ${came}
 <span class="quiet">${received}</span></dd></div>
 ${messageId !== null && html`<div><dt>Mail</dt><dd><code>${messageId}</code></dd></div>`}
-${removal !== null && html`<div><dt>Removed</dt><dd>${removal.what}: ${removal.reason}</dd></div>`}
+${removal !== null && html`<div><dt>Removed</dt><dd>${removed(removal)}</dd></div>`}
 <div><dt>Trail</dt><dd>${trail.length === 0 ? "empty" : listed(trail)}</dd></div>
 ${bridgeFrom !== null && html`<div><dt>Observe</dt><dd>${bridgeWords(bridgeFrom)}</dd></div>`}
 </dl>
@@ -123,4 +127,9 @@ function item({ neighbour, state, words, time }: Stage, now: number): Html {
 <strong>${neighbourLink(neighbour)}</strong>
 ${words}${time !== null && html` ${when(time, now)}`}</li>
 `;
+}
+
+/** Without the reason on a public page. */
+function removed({ what, reason }: NonNullable<Journey["removal"]>): string {
+  return reason === "" ? what : `${what}: ${reason}`;
 }

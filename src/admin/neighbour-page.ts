@@ -4,7 +4,7 @@
  * status/neighbour-page.ts.
  */
 import type { NeighbourDetail, ReconDetail, Untaken } from "../status/neighbour-page.js";
-import { isLocal, PROOF_WORDS, reasonWords, stateName } from "../status/neighbour-view.js";
+import { isLocal, PROOF_WORDS, reasonWords, waitWords } from "../status/neighbour-view.js";
 import type { Status } from "../status/status.js";
 import { ago, ahead, grouped, octets, percent, several, span } from "../text.js";
 import { flowSections } from "./chart.js";
@@ -19,9 +19,9 @@ type NeighbourJson = Status["neighbours"][number];
 export function neighbourPage(detail: NeighbourDetail): Html {
   const { status, one, remedies, events, hours, days } = detail;
   const now = Date.parse(status.time);
-  const { name, state, words } = one;
+  const { name, state, label, words } = one;
   const body = html`<section id="verdict" class="verdict ${state}" role="status">
-<h1><span class="lamp" aria-hidden="true"></span>${name} – ${stateName(one)}</h1>
+<h1><span class="lamp" aria-hidden="true"></span>${name} – ${label}</h1>
 <p>${words}</p>
 ${
   one.lastError &&
@@ -133,9 +133,7 @@ function queue({ one, untaken, first }: NeighbourDetail, now: number): Html {
   const left = rows - untaken.length;
   return html`<section id="queue"><h2>Queue</h2>
 <p>${
-    backlog === 0
-      ? "No update waits."
-      : html`${several(backlog, "update")} ${backlog === 1 ? "waits" : "wait"}${oldest}${next}.`
+    backlog === 0 ? "No update waits." : html`${waitWords(backlog)}${oldest}${next}.`
   } Served up to number ${grouped(cursor)} of the log.</p>
 ${
   rows > 0 &&

@@ -2,7 +2,7 @@
  * The neighbours on the status page: a table, those with trouble first, and what they did not take;
  * the servers that are followed by recon. On a narrow screen each row is a card (assets.ts).
  */
-import { exceptionWords, reasonWords, stateName, waitWords } from "../status/neighbour-view.js";
+import { exceptionWords, reasonWords, waitWords } from "../status/neighbour-view.js";
 import type { Status } from "../status/status.js";
 import { grouped, percent, span } from "../text.js";
 import { sparkline } from "./chart.js";
@@ -59,7 +59,7 @@ function row(one: NeighbourJson, now: number): Html {
     html`<div class="error">${lastError.words}
 <span class="quiet">(${when(lastError.at, now)})</span></div>`;
   return html`<tr class="${state}"><th scope="row">${neighbourLink(name)}</th>
-<td class="state"><span class="tag">${stateName(one)}:</span> ${words}${error}</td>
+<td class="state"><span class="tag">${one.label}:</span> ${words}${error}</td>
 <td data-of="Path">${ROADS[path]}${since}</td>
 <td data-of="Last in">${when(lastIn, now)}</td><td data-of="Last out">${when(lastOut, now)}</td>
 <td class="n" data-of="Backlog">${grouped(backlog)}</td>

@@ -1,8 +1,8 @@
 /**
- * The paths of the operator's HTTP server, without sockets: /livez (the process
- * answers), /readyz (the log can be read and written, and expiry works), the page,
- * its assets and its JSON form, the journey of an update, the metrics, and the OpenAPI document of
- * all of them. Read-only.
+ * The paths of the operator's HTTP server, without sockets: /livez (the process answers), /readyz
+ * (the log can be read and written, and expiry works), the pages of the gateway, a neighbour, a
+ * server followed by recon and an update, their assets, the status as JSON, the metrics, and the
+ * OpenAPI document of all of them. Read-only.
  */
 
 import { eventLines, filterOf } from "../status/event-lines.js";
@@ -32,7 +32,7 @@ export interface Answer {
 const HTML = "text/html; charset=utf-8";
 const JSON_TYPE = "application/json";
 const HERE =
-  "Paths: /, /status.json, /neighbour/NAME, /update/FINGERPRINT-OR-HASH, /events, " +
+  "Paths: /, /status.json, /neighbour/NAME, /recon/N, /update/FINGERPRINT-OR-HASH, /events, " +
   "/metrics, /livez and /readyz; /openapi.json describes them.";
 
 /** The answer to GET `url`; with `mask` addresses in it are masked. `accept` is the header. */
@@ -147,7 +147,8 @@ function maskedJourney(journey: Journey): Journey {
     ...journey,
     messageId: journey.messageId && masked(journey.messageId),
     trail: journey.trail.map(masked),
-    removal: journey.removal && { ...journey.removal, reason: masked(journey.removal.reason) },
+    // The operator's own words, which may name a person.
+    removal: journey.removal && { ...journey.removal, reason: "" },
     stages: journey.stages.map((stage) => {
       const { words, reply } = stage;
       return { ...stage, words: masked(words), reply: reply && masked(reply) };

@@ -30,7 +30,7 @@ interface Words {
   readonly takesNeighbour: boolean;
 }
 
-/** A valid name. The readers of the config know more, and take longer to load than a key press. */
+/** A valid name. The full check of a config is not loaded here: it is too slow for completion. */
 const PLAIN = /^[A-Za-z0-9][A-Za-z0-9_-]{0,31}$/;
 
 /** Names of arguments that are a neighbour, in the command table. */
@@ -71,8 +71,8 @@ export function completionCommand(
 }
 
 /**
- * The names in a config, and [local]. It is read as TOML and not checked: a config with a fault has
- * names as well, and who presses a key wants no message.
+ * The names in a config, and [local]. The config is read as TOML and not checked: one with a fault
+ * has names as well, and a message would disturb the command line.
  */
 function neighbourNames(file: string): string[] {
   try {

@@ -28,7 +28,7 @@ export function configOption(otherwise?: string): Option {
  * The first of the places that has a file. A file or directory without permission counts, so that
  * its error is reported and no other config is used instead.
  */
-export function foundConfig(): string | undefined {
+function foundConfig(): string | undefined {
   return CONFIG_PLACES.find((path) => {
     try {
       lstatSync(path);

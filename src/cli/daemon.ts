@@ -16,7 +16,7 @@ import type { PeerStatus } from "../peering/connection.js";
 import { CertificateEnds } from "../status/certificates.js";
 import { restoreCounterRows } from "../status/counter-journal.js";
 import { EventCounters } from "../status/event-counters.js";
-import { Proofs, restoreProofs } from "../status/proofs.js";
+import { offersOf, Proofs, peersOf, restoreProofs } from "../status/proofs.js";
 import type { Sources, Status, StatusLog } from "../status/status.js";
 import { status } from "../status/status.js";
 import { VERSION } from "../version.js";
@@ -82,6 +82,7 @@ function sourcesFrom(
   restoreCounterRows(log, counters, systemClock.now());
   const proofs = new Proofs();
   restoreProofs(log, proofs);
+  proofs.watch(peersOf(config), offersOf(config, { log, now: systemClock.now() }));
   const { local } = config;
   const sites = [
     ...config.neighbours

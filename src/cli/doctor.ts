@@ -249,7 +249,7 @@ function isStranger({ words }: Status["recent"][number]): boolean {
   return words?.includes("accept_from") === true;
 }
 
-/** Of the last seven days: what is older was seen, and must not warn for ever. */
+/** Counts of the last seven days only, so that an old fault does not warn for ever. */
 function total(counts: readonly { readonly count7d: number }[]): number {
   return counts.reduce((sum, { count7d }) => sum + count7d, 0);
 }

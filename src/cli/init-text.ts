@@ -18,7 +18,7 @@ export interface InitOptions {
   readonly observe: boolean;
   /** auto, none, KIND:PATH or hkp:URL. */
   readonly local: string | undefined;
-  /** NAME=ADDRESS[@NETWORK ...] of sites: NAME=user@host,192.0.2.1 */
+  /** NAME=ADDRESS[,IP ...] of sites, as old=user@host,192.0.2.1 */
   readonly mailPeers: readonly string[];
   /** NAME=HOST:PORT of KX peers that we dial. */
   readonly kxPeers: readonly string[];
@@ -51,7 +51,7 @@ export function configText(given: Complete, server: LocalServer | undefined): st
     `contact = ${quoted(contact ?? site)}   # From of our mails`,
     `\n[log]\npath = ${quoted(given.log ?? "updates.db")}   # relative to this file`,
     `\n[smtp]   # incoming mail\nlisten = [${quoted(smtp)}]   # 0.0.0.0:25 for an MX`,
-    `\n[kx]   # KX\nlisten = [${quoted(kx)}]   # 0.0.0.0:11373 for other hosts`,
+    `\n[kx]   # KX peers\nlisten = [${quoted(kx)}]   # 0.0.0.0:11373 for other hosts`,
     outboundText(given),
     ...(server === undefined ? [] : ["\n[local]   # local keyserver", ...server.lines]),
     `\n[admin]   # status page and metrics\nlisten = ${quoted(admin)}`,

@@ -1,8 +1,7 @@
 /**
  * `kxgw init`: writes a first config from options, or from answers on a terminal. It detects the
- * mail server and the keyserver of this host. The text passes `kxgw check` before it is
- * written, and each line has a comment. It never overwrites a file. Listeners are on
- * loopback; the operator opens the public ports.
+ * mail server and the keyserver of this host. The text passes `kxgw check` before it is written.
+ * It never overwrites a file. By default listeners are on loopback; the operator opens the ports.
  */
 import { existsSync, mkdirSync, writeFileSync } from "node:fs";
 import { dirname, resolve } from "node:path";
@@ -30,7 +29,7 @@ const INTERRUPTED = 130;
 
 /**
  * Writes `file`; 64 if an option is missing or invalid, 73 if the file exists, 77 if its directory
- * cannot be written, 130 if the operator ends the questions. Only then it is written.
+ * cannot be written, 130 if the operator ends the questions. The file is written last.
  */
 export async function initCommand(
   file: string,

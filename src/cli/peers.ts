@@ -8,7 +8,6 @@ import type { Config, Neighbour } from "../config/config.js";
 import { loadConfig } from "../config/load.js";
 import { LOCAL_LANE } from "../delivery/local-door.js";
 import { EXIT } from "../errors.js";
-import { stateName } from "../status/neighbour-view.js";
 import type { Status } from "../status/status.js";
 import { ago, several } from "../text.js";
 import { order, run, statusOf } from "./daemon.js";
@@ -115,7 +114,7 @@ function showText(
   const at = (time: string | null) =>
     time === null ? "never" : `${time} (${ago(Date.parse(time), now)})`;
   const facts: [string, string | null | undefined][] = [
-    ["state", `${stateName(view)}: ${view.words}`],
+    ["state", `${view.label}: ${view.words}`],
     ["via", view.via],
     ["path", view.pathSince === null ? view.path : `${view.path}, since ${at(view.pathSince)}`],
     ["mail starts", view.site?.mailOpensAt],

@@ -5,13 +5,7 @@
 
 import { loadConfig } from "../config/load.js";
 import { EXIT } from "../errors.js";
-import {
-  exceptionWords,
-  observedWords,
-  reasonWords,
-  stateName,
-  waitWords,
-} from "../status/neighbour-view.js";
+import { exceptionWords, observedWords, reasonWords, waitWords } from "../status/neighbour-view.js";
 import { observedSumWords } from "../status/observed.js";
 import type { Status } from "../status/status.js";
 import { ago, grouped, listed, octets, percent, several, span } from "../text.js";
@@ -124,7 +118,7 @@ export function neighbourTable({ neighbours, time }: Status): string {
   const rows = neighbours.map((one) => [
     one.name,
     one.path === "kx" ? "KX" : one.path,
-    stateName(one),
+    one.label,
     one.proof === null ? "never" : at(one.proof.at),
     grouped(one.backlog),
     one.oldest === null ? "-" : span(now - Date.parse(one.oldest)),

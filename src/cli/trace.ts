@@ -1,12 +1,12 @@
 /**
  * `kxgw trace FINGERPRINT|HASH|MESSAGE-ID|NUMBER`: how an update was received, and its state at
- * each neighbour. The log finds the updates and their persistent state; the
- * running gateway adds times that are only in memory.
+ * each neighbour. The updates and their stored state are read from the log; the running gateway
+ * adds times that are only in memory.
  */
 
 import { loadConfig } from "../config/load.js";
 import { EXIT } from "../errors.js";
-import { bridgeWords, entriesOf, type Journey, journeyOf } from "../status/journey.js";
+import { bodyWords, bridgeWords, entriesOf, type Journey, journeyOf } from "../status/journey.js";
 import { ago, cameBy, listed, octets } from "../text.js";
 import { ask, run, withLog } from "./daemon.js";
 import type { Output } from "./output.js";
@@ -51,11 +51,6 @@ const HINT = `      Use the fingerprint of a key (40 digits), the hash of an upd
       as kxgw hash prints it), the Message-ID of a mail, or a number from kxgw log.
 `;
 
-function bodyWords({ body, removal }: Journey): string {
-  if (body) return "";
-  return removal?.what === "forgotten" ? ", body deleted" : ", body expired";
-}
-
 function removalLines({ removal }: Journey, time: (iso: string) => string): string[] {
   if (removal === null) return [];
   const { what, reason, since } = removal;
@@ -63,7 +58,7 @@ function removalLines({ removal }: Journey, time: (iso: string) => string): stri
 }
 
 /** The journey as lines of text, followed by an empty line. */
-export function journeyText(journey: Journey, now: number): string {
+function journeyText(journey: Journey, now: number): string {
   const { seq, hash, fingerprint, size, received, from, transport, messageId, trail } = journey;
   const { bridgeFrom } = journey;
   const time = (iso: string) => `${iso} (${ago(Date.parse(iso), now)})`;
@@ -73,7 +68,7 @@ export function journeyText(journey: Journey, now: number): string {
   });
   const lines = [
     `update ${seq}`,
-    `  key      ${fingerprint}`,
+    `  key      ${fingerprint || "deleted"}`,
     `  hash     ${hash}`,
     `  size     ${octets(size)}${bodyWords(journey)}`,
     `  received ${time(received)} ${cameBy(transport)}, from ${from ?? "unknown sender"}`,

@@ -49,6 +49,8 @@ export interface Neighbour {
   readonly tls: { readonly pin: string | undefined } | undefined;
   /** Whether the gateway dials it. */
   readonly dial: boolean;
+  /** Highest version of KX that is spoken to it. */
+  readonly kxVersion: "1.0" | "1.1";
   /** Rate limit for bytes fetched from it, or undefined for no limit. */
   readonly fetchRate: Rate | undefined;
   /** Hours without fetching from it. */

@@ -206,7 +206,7 @@ function configOf(settings: Settings, file: string | undefined, directory: strin
       carried: undefined,
       newKeys: policy.new_keys,
     },
-    neighbours: settings.peer.map(neighbourOf),
+    neighbours: settings.peer.map((peer) => neighbourOf(peer, kx?.version ?? "1.1")),
     recon: settings.recon.map(reconOf),
   };
 }
@@ -235,7 +235,8 @@ function localOf(
   }
 }
 
-function neighbourOf(peer: PeerSettings): Neighbour {
+/** `kxVersion` is that of [kx]. */
+function neighbourOf(peer: PeerSettings, kxVersion: Neighbour["kxVersion"]): Neighbour {
   const given = { mail: peer.mail !== undefined, kx: peer.kx !== undefined };
   return {
     name: peer.name,
@@ -252,6 +253,7 @@ function neighbourOf(peer: PeerSettings): Neighbour {
     kx: peer.kx && { host: peer.kx.host, port: peer.kx.port },
     tls: peer.kx?.secure ? { pin: peer.pin } : undefined,
     dial: peer.dial,
+    kxVersion: peer.kx_version ?? kxVersion,
     fetchRate: peer.fetch_rate,
     quietHours: peer.quiet_hours,
     repair: peer.repair,

@@ -62,7 +62,7 @@ export const logSchema = z
   })
   .describe("The update log.");
 
-export const smtpSchema = z
+const smtpSchema = z
   .strictObject({
     listen: list("127.0.0.1:2525", text("127.0.0.1:2525", parseMailListener))
       .prefault(["127.0.0.1:2525"])
@@ -84,7 +84,7 @@ export const smtpSchema = z
   })
   .describe("Mail from other keyservers. Without this section no mail is accepted.");
 
-export const spoolSchema = z
+const spoolSchema = z
   .strictObject({
     watch: list("/var/spool/kxgw", text("/var/spool/kxgw", parsePath))
       .min(1, { error: 'is empty: name a directory, as ["/var/spool/kxgw"]' })
@@ -100,7 +100,7 @@ export const spoolSchema = z
   })
   .describe("Mail that a pipe of a keyserver writes to files. Without this section none is read.");
 
-export const hkpSchema = z
+const hkpSchema = z
   .strictObject({
     listen: list("127.0.0.1:11371", endpoint("127.0.0.1:11371"))
       .prefault(["127.0.0.1:11371"])
@@ -123,7 +123,7 @@ export const hkpSchema = z
 const kindOfServer = () =>
   word(SERVER_KINDS, (value) => didYouMean(value, [...SERVER_KINDS])).optional();
 
-export const localSchema = z
+const localSchema = z
   .strictObject({
     type: word(["pksd", "sks", "hkp", "command", "none"], (value) =>
       didYouMean(value, ["pksd", "sks", "hkp", "command", "none"]),
@@ -162,7 +162,9 @@ export const localSchema = z
   })
   .describe("The local keyserver. Without this section nothing is delivered locally.");
 
-export const kxSchema = z
+const kxVersion = word(["1.0", "1.1"], (value) => didYouMean(value, ["1.0", "1.1"]));
+
+const kxSchema = z
   .strictObject({
     listen: list("127.0.0.1:11373", endpoint("127.0.0.1:11373"))
       .prefault(["127.0.0.1:11373"])
@@ -185,10 +187,15 @@ export const kxSchema = z
     reconnect: schedule("1s, 5s, 30s, 5m*3, 1h")
       .prefault("1s, 5s, 30s, 5m*3, 1h")
       .describe("Delays before the next dial attempts; the last one repeats."),
+    version: kxVersion
+      .default("1.1")
+      .describe(
+        'Highest version of KX that is spoken; "1.1" speaks 1.0 to peers that know no more.',
+      ),
   })
   .describe("The KX protocol. Without this section KX is disabled.");
 
-export const outboundSchema = z
+const outboundSchema = z
   .strictObject({
     relay: text("smtp://127.0.0.1:25", parseRelay)
       .prefault("smtp://127.0.0.1:25")
@@ -210,7 +217,7 @@ export const outboundSchema = z
   })
   .describe("Mail to other keyservers. Without this section no mail is sent.");
 
-export const adminSchema = z
+const adminSchema = z
   .strictObject({
     listen: endpoint("127.0.0.1:9627")
       .prefault("127.0.0.1:9627")
@@ -261,6 +268,9 @@ export const peerSchema = z
       .boolean({ error: "is not a boolean: write true or false, without quotes" })
       .default(false)
       .describe("Whether the gateway dials it; otherwise the peer must dial."),
+    kx_version: kxVersion
+      .optional()
+      .describe("Highest version of KX that is spoken to it; by default that of [kx]."),
     fetch_rate: text("10MiB/1h", parseByteRate)
       .optional()
       .describe("Rate limit for bytes fetched from it over KX; by default no limit."),
@@ -312,7 +322,7 @@ const modeSchema = word(["bridge", "observe"], (value) => didYouMean(value, ["br
   .default("bridge")
   .describe('In mode "observe" nothing is sent.');
 
-export const policySchema = z
+const policySchema = z
   .strictObject({
     max_update: size("1MiB").describe("Largest update accepted, in bytes without armor."),
     max_packets: count(10_000).describe("Maximum number of packets in an update."),

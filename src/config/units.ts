@@ -100,19 +100,6 @@ export function parseSchedule(text: string): Reading<Schedule> {
   return first === undefined ? { fault: "the schedule is empty" } : { value: [first, ...rest] };
 }
 
-/** Schedule -> "1m, 5m*2, 1h". */
-export function formatSchedule(schedule: Schedule): string {
-  const steps: { readonly ms: number; times: number }[] = [];
-  for (const ms of schedule) {
-    const last = steps.at(-1);
-    if (last?.ms === ms) last.times += 1;
-    else steps.push({ ms, times: 1 });
-  }
-  return steps
-    .map(({ ms, times }) => formatDuration(ms) + (times > 1 ? `*${times}` : ""))
-    .join(", ");
-}
-
 /** "100/1m" -> a count per period of at least 1ms and at most a day. */
 export function parseRate(text: string): Reading<Rate> {
   const match = /^(\d{1,9})\s*\/\s*(\S+)$/.exec(text);
@@ -151,11 +138,6 @@ export function parseByteRate(text: string): Reading<Rate> {
   return { value: { count: size.value, periodMs: period.value } };
 }
 
-/** Rate in bytes -> "10MiB/1h". */
-export function formatByteRate({ count, periodMs }: Rate): string {
-  return `${formatSize(count)}/${formatDuration(periodMs)}`;
-}
-
 /** "08:00-18:00", "22:00-06:00" (over midnight) -> a part of the day in UTC. */
 export function parseHours(text: string): Reading<QuietHours> {
   const match = /^([01]\d|2[0-3]):([0-5]\d)-([01]\d|2[0-3]):([0-5]\d)$/.exec(text);
@@ -168,12 +150,6 @@ export function parseHours(text: string): Reading<QuietHours> {
   const toMs = minutes(toHour, toMinute) * 60_000;
   if (fromMs !== toMs) return { value: { fromMs, toMs } };
   return { fault: `${quoted(text)} begins and ends at the same time: write two different times` };
-}
-
-/** A part of the day -> "08:00-18:00". */
-export function formatHours({ fromMs, toMs }: QuietHours): string {
-  const time = (ms: number) => new Date(ms).toISOString().slice(11, 16);
-  return `${time(fromMs)}-${time(toMs)}`;
 }
 
 function minutes(hour = 0, minute = 0): number {

@@ -120,7 +120,7 @@ export function provenBy({ incomplete }: Pick<Outmail, "incomplete">, outcome: O
 }
 
 /** The local keyserver may know a user id, but the query failed. */
-export function notAsked(why: string): Outcome {
+function notAsked(why: string): Outcome {
   const words = `no user id of this key is known, and the local keyserver does not answer: ${why}`;
   return { kind: "temporary", about: "update", code: undefined, words };
 }

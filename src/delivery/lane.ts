@@ -142,7 +142,7 @@ export interface LaneStatus extends Site {
 }
 
 /** `nextAt` of a paused lane. It is stored across restarts, and no clock reaches it. */
-export const PAUSED_AT = 8_640_000_000_000_000;
+const PAUSED_AT = 8_640_000_000_000_000;
 /** Delay before the log is retried after it could not be read or written. */
 const TROUBLE_MS = 5000;
 /** Number of entries that are read to find the next update. If the site has all, more are read. */

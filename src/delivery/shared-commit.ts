@@ -1,6 +1,6 @@
 /**
- * Resumes the lanes of a door. Those that go on within a moment do so in one transaction: a site
- * and update costs a share of an fsync. What a lane yields is returned after the commit, so that it
+ * Resumes the lanes of a door. Those that are ready within a millisecond are resumed in one
+ * transaction and share its fsync. What a lane yields is returned after the commit, so that it
  * sends nothing before its last outcome is on disk, and a crash repeats at most one part per lane.
  *
  * An outcome waits a millisecond for others while further deliveries are in progress, if the last

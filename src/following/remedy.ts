@@ -19,7 +19,7 @@ export function refusalRemedy(words: string): string {
  * The remedy for a server that does not know the gateway and closes the connection without a
  * message.
  */
-export const MEMBERSHIP =
+const MEMBERSHIP =
   "Allow the gateway's address: a line in SKS's membership file, or allowCIDRs or a [partner] of " +
   "Hockeypuck's [hockeypuck.conflux.recon].";
 

@@ -94,7 +94,7 @@ export interface Material {
   /** Known packets whose date of last sight is to be renewed. */
   readonly seenAgain: readonly PacketName[];
   /** Bytes of known packets that were left out. */
-  readonly spared: number;
+  readonly trimmed: number;
   readonly receivedAt: number;
 }
 
@@ -150,9 +150,9 @@ export class KeyIntake {
     const { armor, sender, trail, messageId, single = false, transport = "mail" } = submission;
     const receivedAt = this.#clock.now();
     const seenAgain: PacketName[] = [];
-    const spared = { bytes: 0 };
+    const trimmed = { bytes: 0 };
     const wholes = new Map<Fingerprint, Uint8Array>();
-    const cut = submission.whole ? WHOLE : this.#cut(receivedAt, seenAgain, spared, wholes);
+    const cut = submission.whole ? WHOLE : this.#cut(receivedAt, seenAgain, trimmed, wholes);
     const judge = this.#judgement(submission.only);
     const maxKeys = single ? 1 : MAX_KEYS;
     const options = { judge, cut, pruning: this.#pruning, maxKeys };
@@ -178,13 +178,13 @@ export class KeyIntake {
       const evenKnown = submission.whole;
       return { update, origin, trail: passed, receivedAt, messageId, evenKnown };
     });
-    return { arrivals, wholes, seenAgain, spared: spared.bytes, receivedAt };
+    return { arrivals, wholes, seenAgain, trimmed: trimmed.bytes, receivedAt };
   }
 
   /** Reports the outcomes of a submission whose arrivals are on disk. */
   stored(
     { sender, messageId, bytes, transport: via = "mail" }: Submission,
-    { arrivals, wholes, seenAgain, spared, receivedAt }: Material,
+    { arrivals, wholes, seenAgain, trimmed, receivedAt }: Material,
     outcomes: readonly Appended[],
   ): Taken[] {
     const neighbour = sender?.name;
@@ -205,8 +205,8 @@ export class KeyIntake {
       this.#diagnostics.report("accepted", { ...fields, bytes: body.length });
       if (outcome.collision) this.#diagnostics.report("collision", fields);
     }
-    if (spared > 0) {
-      this.#diagnostics.report("trimmed", { neighbour, via, messageId, bytes: spared });
+    if (trimmed > 0) {
+      this.#diagnostics.report("trimmed", { neighbour, via, messageId, bytes: trimmed });
     }
     if (seenAgain.length > 0) this.#log.packets.remember(seenAgain, receivedAt);
     this.#offer(taken, { wholes, receivedAt }, sender?.name);
@@ -243,7 +243,7 @@ export class KeyIntake {
   #cut(
     now: number,
     seenAgain: PacketName[],
-    spared: { bytes: number },
+    trimmed: { bytes: number },
     wholes: Map<Fingerprint, Uint8Array>,
   ): Cut {
     if (this.#forward === "whole") return WHOLE;
@@ -257,7 +257,7 @@ export class KeyIntake {
     return function* (key) {
       const news = yield* findingNews(key, isKnown, now);
       if (news === undefined || news === key) return news;
-      spared.bytes += sizeOf(key) - sizeOf(news);
+      trimmed.bytes += sizeOf(key) - sizeOf(news);
       if (exceptions.hasKey(key.fingerprint)) wholes.set(key.fingerprint, encodeKey(key));
       return news;
     };

@@ -9,7 +9,7 @@
  *  3. An update from the peer itself goes with the next message, or is sent after 60 s.
  *  4. Announcements that could not be sent (the log fails, the peer does not read) are retried.
  */
-export const ANNOUNCER_LIMITS = {
+const ANNOUNCER_LIMITS = {
   lines: 500,
   gatherMs: 20,
   /** How long an update from the peer itself may wait for another one. */

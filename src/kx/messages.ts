@@ -1,10 +1,10 @@
 /**
- * The messages of KX/1.0 (thesis A.2) as types, and the readers of their data lines. `parser.ts`
- * reads messages from bytes, `serializer.ts` writes them, `session.ts` says which message is legal
- * when. Numbers here are wire numbers of 31 bits, as in the thesis. `wireNumber` and `seqOfWire`
- * convert from and to the wider numbers of the log.
+ * The messages of KX/1.0 (thesis A.2) and of KX/1.1 (OPEN and DONE, docs/protocol.md) as types, and
+ * the readers of their data lines. `parser.ts` reads messages from bytes, `serializer.ts` writes
+ * them, `session.ts` says which message is legal when. Numbers here are wire numbers of 31 bits, as
+ * in the thesis. `wireNumber` and `seqOfWire` convert from and to the wider numbers of the log.
  */
-import type { Seq, UpdateHash } from "../update.js";
+import type { LogName, Seq, UpdateHash } from "../update.js";
 
 /** One IHAVE line: the announcer's own number, the fingerprint of the key, the update hash. */
 export interface Announcement {
@@ -45,7 +45,27 @@ export type Message =
       readonly code: number;
       readonly text: string;
     }
-  | { readonly command: "CLOSE"; readonly tag: string; readonly inReplyTo: string | undefined };
+  | { readonly command: "CLOSE"; readonly tag: string; readonly inReplyTo: string | undefined }
+  | ({ readonly command: "OPEN"; readonly tag: string } & Opening)
+  | ({ readonly command: "DONE"; readonly tag: string } & Receipt);
+
+/** What a side of KX/1.1 says of itself. Features that are unknown here may be among the words. */
+export interface Opening {
+  /** The name of its log; undefined if it shows none. */
+  readonly log: LogName | undefined;
+  readonly features: readonly string[];
+}
+
+/** How far a side has read the log of the other one. */
+export interface Receipt {
+  /** The highest wire number up to which every number is settled. */
+  readonly number: number;
+  /** Numbers up to it that were settled since the last receipt without holding the update. */
+  readonly without: readonly NumberRange[];
+}
+
+/** The tag of HELO at a side that speaks KX/1.1; to a side of 1.0 it is a tag like any other. */
+export const TAG_11 = "KX11";
 
 export type Command = Message["command"];
 
@@ -101,6 +121,11 @@ export function readNumber(text: string | undefined): number | undefined {
   if (text === undefined || !/^\d{1,10}$/.test(text)) return undefined;
   const number = Number(text);
   return number <= MAX_NUMBER ? number : undefined;
+}
+
+/** Reads the name of a log. */
+export function readLogName(text: string): LogName | undefined {
+  return /^[0-9A-Fa-f]{32}$/.test(text) ? (text.toLowerCase() as LogName) : undefined;
 }
 
 /** Reads a LIST line: `n`, `n-m`, `n-`, and also `-m` and `-`. */

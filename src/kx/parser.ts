@@ -7,8 +7,9 @@
  * since in an UPDATE the blank line after the armor headers is data. Lines and messages have a
  * length limit. An UPDATE above the limit is skipped to its end, and the connection continues.
  */
+import type { LogName } from "../update.js";
 import type { Malformed, Message } from "./messages.js";
-import { readAnnouncement, readNumber, readRange } from "./messages.js";
+import { readAnnouncement, readLogName, readNumber, readRange, TAG_11 } from "./messages.js";
 
 export interface ParserLimits {
   /** Longest line in bytes. The longest line in use, an IHAVE with a v6 key, has 110. */
@@ -21,6 +22,8 @@ export interface ParserLimits {
   readonly announcements: number;
   /** Most ranges in a LIST. We send one. */
   readonly ranges: number;
+  /** Most lines in an OPEN. We send two; later versions may add some. */
+  readonly openLines: number;
 }
 
 export const PARSER_LIMITS: ParserLimits = {
@@ -29,6 +32,7 @@ export const PARSER_LIMITS: ParserLimits = {
   numbers: 50_000,
   announcements: 50_000,
   ranges: 1000,
+  openLines: 100,
 };
 
 export type Parsed =
@@ -50,6 +54,8 @@ const NO_COMMAND = { command: "malformed", name: "", problem: "a command was due
 
 export class Parser {
   readonly #limits: ParserLimits;
+  readonly #mayExtend: boolean;
+  #isExtended = false;
   #state: "tag" | "command" | "data" | "skip" | "lost" = "tag";
   #tag = "";
   #name = "";
@@ -61,8 +67,10 @@ export class Parser {
   /** The first data line of the message that is skipped. */
   #skippedRequest: string | undefined;
 
-  constructor(limits: ParserLimits = PARSER_LIMITS) {
+  /** With `mayExtend`, the messages of KX/1.1 are read after a HELO with the tag of KX/1.1. */
+  constructor(limits: ParserLimits = PARSER_LIMITS, mayExtend = false) {
     this.#limits = limits;
+    this.#mayExtend = mayExtend;
   }
 
   /** True while an UPDATE is being received, so that the owner can see progress. */
@@ -117,7 +125,7 @@ export class Parser {
       case "data":
         if (isDot) {
           const data = this.#data.subarray(0, this.#dataBytes);
-          this.#finish(readMessage(this.#tag, this.#name, data, this.#limits), parsed);
+          this.#finish(this.#read(data), parsed);
         } else if (this.#dataBytes + raw.length > this.#limits.messageBytes) {
           this.#oversized(parsed);
         } else this.#append(raw);
@@ -133,6 +141,17 @@ export class Parser {
       default:
         return this.#state satisfies never;
     }
+  }
+
+  #read(data: Uint8Array): Parsed {
+    const [tag, name] = [this.#tag, this.#name];
+    if (name === "HELO") this.#isExtended = this.#mayExtend && tag === TAG_11;
+    if (!this.#isExtended || !(name === "OPEN" || name === "DONE")) {
+      return readMessage(tag, name, data, this.#limits);
+    }
+    return name === "OPEN"
+      ? readOpen(tag, lines(data), this.#limits)
+      : readDone(tag, lines(data), this.#limits);
   }
 
   #takeTag(line: Uint8Array, parsed: Parsed[]): void {
@@ -256,6 +275,40 @@ function readMessage(tag: string, name: string, data: Uint8Array, limits: Parser
     default:
       return malformed("no such command");
   }
+}
+
+/** Reads an OPEN: lines of a key and its words. Unknown keys are for later versions. */
+function readOpen(tag: string, data: readonly string[], limits: ParserLimits): Parsed {
+  const malformed = (problem: string): Malformed => {
+    return { command: "malformed", tag, name: "OPEN", problem };
+  };
+  if (data.length > limits.openLines) return malformed("OPEN has too many lines");
+  let log: LogName | undefined;
+  const features: string[] = [];
+  for (const line of data) {
+    const [key, ...words] = line.trim().split(/ +/);
+    if (key === "log") {
+      const [name = "", ...more] = words;
+      if (log !== undefined || more.length > 0) return malformed("OPEN names two logs");
+      log = readLogName(name);
+      if (log === undefined) return malformed("the log in OPEN wants 32 hex digits");
+    } else if (key === "features") features.push(...words);
+  }
+  return { command: "OPEN", tag, log, features };
+}
+
+function readDone(tag: string, data: readonly string[], limits: ParserLimits): Parsed {
+  const malformed = (problem: string): Malformed => {
+    return { command: "malformed", tag, name: "DONE", problem };
+  };
+  const [first, ...rest] = data;
+  const number = readNumber(first?.trim());
+  if (number === undefined) return malformed("DONE wants a number");
+  if (rest.length > limits.ranges) return malformed("DONE has too many ranges");
+  const ranges = rest.map(readRange);
+  const without = ranges.filter((range) => range !== undefined);
+  if (without.length < ranges.length) return malformed("DONE has a line that is no range");
+  return { command: "DONE", tag, number, without };
 }
 
 function requestTag(line: string): string | undefined {

@@ -34,8 +34,11 @@
  *     once on another connection, otherwise at most once in 60 s. The same hash means the same log.
  *     Another hash, or no entry after a contradiction, means another log: rule 2 applies, and all
  *     numbers are listed. The cursor does not move before the answer.
+ *  9. A peer of KX/1.1 names its log. Another name than that of the cursor means another log, at
+ *     once. The same name means the same log, so that a withheld entry at the cursor is no reason
+ *     to list; the hash is compared all the same, since a file may have been copied back.
  */
-import type { UpdateHash } from "../update.js";
+import type { LogName, UpdateHash } from "../update.js";
 import { LogIdentity } from "./log-identity.js";
 import type { Announcement } from "./messages.js";
 import { MAX_NUMBER } from "./messages.js";
@@ -56,6 +59,16 @@ export const RECEIVE_LIMITS = {
 export interface WirePosition {
   readonly number: number;
   readonly hash: UpdateHash;
+  /** The name of the peer's log, if the peer told it (KX/1.1). */
+  readonly log?: LogName | undefined;
+}
+
+/** What a peer says of its log when a connection begins. */
+export interface Greeting {
+  /** Its newest announcement; undefined for an empty log. */
+  readonly newest: Announcement | undefined;
+  /** The name of its log; undefined in KX/1.0. */
+  readonly log?: LogName | undefined;
 }
 
 /** Why all numbers are listed again: wrapped numbers, another log, or an operator's command. */
@@ -76,6 +89,8 @@ export class ReceiveState {
   readonly #known: (announcement: Announcement) => boolean;
   readonly #pending = new PendingNumbers();
   #cursor: WirePosition | undefined;
+  /** The name of the peer's log, as far as it is known. */
+  #log: LogName | undefined;
   #connected = false;
   /** The highest known number without a gap below it; undefined while none is known. */
   #high: number | undefined;
@@ -109,6 +124,7 @@ export class ReceiveState {
    */
   constructor(cursor: WirePosition | undefined, known: (announcement: Announcement) => boolean) {
     this.#cursor = cursor;
+    this.#log = cursor?.log;
     this.#known = known;
   }
 
@@ -126,13 +142,18 @@ export class ReceiveState {
     return this.#claimed === undefined ? undefined : numberAt(this.#claimed);
   }
 
+  /** The numbers that wait for an update. */
+  numbersOf(hash: UpdateHash): readonly number[] {
+    return this.#pending.numbersOf(hash).map(numberAt);
+  }
+
   /** The announcement of a waiting update; with `listed`, only one from a listing (rule 6). */
   announcementOf(hash: UpdateHash, listed = false): Announcement | undefined {
     return listed ? this.#pending.listedOf(hash) : this.#pending.announcementOf(hash);
   }
 
-  /** The first connection of the peer is open. `newest` is from its greeting. */
-  established(newest: Announcement | undefined, now: number): ReceiveOutput[] {
+  /** The first connection of the peer is open. `newest` and `log` are from its greeting. */
+  established(newest: Announcement | undefined, now: number, log?: LogName): ReceiveOutput[] {
     const outputs: ReceiveOutput[] = [];
     this.#forget();
     this.#connected = true;
@@ -141,48 +162,71 @@ export class ReceiveState {
     this.#claimed = newest?.number;
     this.#latest = newest?.number;
     const cursor = this.#cursor;
+    const isNamed = this.#isNamed(log);
+    const hasOtherName = isNamed && log !== this.#log;
+    this.#log = log ?? this.#log;
     if (cursor !== undefined) {
       const isOther = newest?.number === cursor.number && newest.hash !== cursor.hash;
-      if (newest === undefined || isOther) this.#reset("other-log", now, outputs);
+      const isEmpty = newest === undefined;
+      if (hasOtherName || isEmpty || isOther) this.#reset("other-log", now, outputs);
       else if (newest.number < cursor.number) this.#reset("wrapped", now, outputs);
       else {
         this.#high = cursor.number;
         this.#highHash = cursor.hash;
-        this.#isUnproven = true;
+        this.#isUnproven = !isNamed;
+        if (isNamed || newest.number === cursor.number) this.#proven(outputs);
       }
     }
     return this.#continue(now, outputs);
   }
 
+  /** Whether the name of a log can be compared with that of the known one. */
+  #isNamed(log: LogName | undefined): boolean {
+    return log !== undefined && this.#log !== undefined;
+  }
+
+  /** The cursor is of the log that the peer shows; a name that is new is noted. */
+  #proven(outputs: ReceiveOutput[]): void {
+    if (this.#cursor === undefined) return;
+    this.#cursor = { ...this.#cursor, log: this.#log };
+    outputs.push({ type: "cursor", at: this.#cursor });
+  }
+
   /**
-   * Another connection of the peer is used from now on. `greeting` is its first IHAVE when it is a
-   * new connection. It may show another log. An open listing is requested again.
+   * Another connection of the peer is used from now on. `greeting` is given when it is a new
+   * connection. It may show another log. An open listing is requested again.
    */
-  moved(
-    greeting: { readonly newest: Announcement | undefined } | undefined,
-    now: number,
-  ): ReceiveOutput[] {
+  moved(greeting: Greeting | undefined, now: number): ReceiveOutput[] {
     const outputs: ReceiveOutput[] = [];
     this.#listing = undefined;
     this.#retryAt = now;
     this.#relistAt = Math.min(this.#relistAt, now);
     const newest = greeting?.newest;
     if (greeting !== undefined) this.#latest = newest?.number;
+    const isNamed = this.#isNamed(greeting?.log);
+    const hasOtherName = isNamed && greeting?.log !== this.#log;
+    this.#log = greeting?.log ?? this.#log;
+    if (hasOtherName) {
+      this.#reset("other-log", now, outputs);
+      return this.#continue(now, outputs);
+    }
     const known = this.#landmark();
     if (known === undefined) {
       this.#forget();
       this.#claimed = this.#latest;
       return this.#continue(now, outputs);
     }
-    if (newest === undefined) this.#identity.ask(greeting !== undefined);
-    else {
+    if (newest === undefined) {
+      if (!isNamed) this.#identity.ask(greeting !== undefined);
+    } else {
       const position = positionNear(this.#claimed ?? 0, newest.number);
       this.#claimed = Math.max(this.#claimed ?? position, position);
       // The greeting may be older than announcements on the former connection, so a number below
       // the known one does not prove another log.
       const isBelow = positionNear(known.number, newest.number) < known.number;
       const isThere = newest.number === known.number;
-      if (!isThere || newest.hash !== known.hash) this.#identity.ask(isBelow || isThere);
+      const isAsked = isThere ? newest.hash !== known.hash : !isNamed;
+      if (isAsked) this.#identity.ask(isBelow || isThere);
     }
     return this.#continue(now, outputs);
   }
@@ -258,7 +302,7 @@ export class ReceiveState {
   cursorAfter(hashes: ReadonlySet<UpdateHash>): WirePosition | undefined {
     if (!this.#identity.isKnown) return undefined;
     const last = this.#pending.resolvedWith(hashes);
-    return last && { number: last.number, hash: last.hash };
+    return last && { number: last.number, hash: last.hash, log: this.#log };
   }
 
   /**
@@ -364,6 +408,8 @@ export class ReceiveState {
   ): void {
     const there = listed.find(({ position }) => position === low)?.announcement.hash;
     if (expected && there && there !== expected) return this.#reset("other-log", now, outputs);
+    const isNewName = this.#cursor?.number === numberAt(low) && this.#cursor.log !== this.#log;
+    if (isNewName && there !== undefined) this.#proven(outputs);
     // The entry at the cursor is withheld or gone, which says nothing about the log.
     if (this.#isUnproven && expected && !there) {
       this.#unproven = { number: numberAt(low), at: now + RECEIVE_LIMITS.relistMs };
@@ -533,7 +579,7 @@ export class ReceiveState {
     if (!this.#identity.isKnown) return this.#pending.trim();
     const last = this.#pending.takeResolved();
     if (last === undefined) return;
-    this.#cursor = { number: last.number, hash: last.hash };
+    this.#cursor = { number: last.number, hash: last.hash, log: this.#log };
     outputs.push({ type: "cursor", at: this.#cursor });
   }
 

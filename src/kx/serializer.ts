@@ -58,6 +58,14 @@ function data(message: Message): string {
       );
     case "CLOSE":
       return message.inReplyTo === undefined ? "" : `${message.inReplyTo}\r\n`;
+    case "OPEN": {
+      const log = message.log === undefined ? "" : `log ${message.log}\r\n`;
+      return `${log}features ${message.features.join(" ")}\r\n`;
+    }
+    case "DONE": {
+      const ranges = message.without.map((range) => `${rangeText(range)}\r\n`);
+      return `${message.number}\r\n${ranges.join("")}`;
+    }
     default:
       return message satisfies never;
   }

@@ -23,10 +23,21 @@
  *     without an answer for 60 s has the same effect. Two in a row end the connection.
  *  8. After CLOSE from either side nothing new is requested. Open requests of the peer are answered
  *     for up to 10 s. Its CLOSE is answered last, since a peer may disconnect on the reply.
+ *  9. KX/1.1: the version in HELO stays 1.0, and its tag is KX11. When both tags are, each side
+ *     sends an OPEN after its first IHAVE, once, and the greeting is over with the OPEN of the
+ *     peer. A peer that sends something else in its place, or nothing for as long as an IHAVE may
+ *     take, had that tag by chance and is spoken to in 1.0. A feature is used if both name it.
  */
 import type { UpdateHash } from "../update.js";
-import type { Announcement, Malformed, Message, NumberRange } from "./messages.js";
-import { ERROR_CODE } from "./messages.js";
+import type {
+  Announcement,
+  Malformed,
+  Message,
+  NumberRange,
+  Opening,
+  Receipt,
+} from "./messages.js";
+import { ERROR_CODE, TAG_11 } from "./messages.js";
 import { OpenRequests, type UpdateRequest } from "./open-requests.js";
 import type { Parsed, ParserLimits } from "./parser.js";
 import { PARSER_LIMITS, Parser } from "./parser.js";
@@ -52,7 +63,12 @@ export type SessionOutput =
   | { readonly type: "send"; readonly bytes: Uint8Array }
   /** The peer sent HELO. The owner now calls `greet` with our newest announcement. */
   | { readonly type: "greet" }
-  | { readonly type: "established"; readonly newest: Announcement | undefined }
+  /** The greeting is over. `opening` is what the peer says of itself, if KX/1.1 is spoken. */
+  | {
+      readonly type: "established";
+      readonly newest: Announcement | undefined;
+      readonly opening: Opening | undefined;
+    }
   | { readonly type: "announced"; readonly announcements: readonly Announcement[] }
   | {
       readonly type: "listed";
@@ -68,6 +84,8 @@ export type SessionOutput =
       readonly announcement: Announcement;
       readonly armor: Uint8Array;
     }
+  /** How far the peer has read our log (feature "receipt"). */
+  | ({ readonly type: "done" } & Receipt)
   /** The peer no longer has the update. */
   | { readonly type: "unavailable"; readonly request: UpdateRequest }
   /** The peer answered with another ERROR, or with an UPDATE that is too large. */
@@ -97,7 +115,14 @@ export const ERROR_LIMITS = { badMessages: 10, errorsPerMinute: 20 } as const;
 
 export class Session {
   readonly #parser: Parser;
-  #state: "helo" | "newest" | "open" | "closing" | "ended" = "helo";
+  /** What we say of ourselves in KX/1.1; undefined if only KX/1.0 is spoken. */
+  readonly #own: Opening | undefined;
+  #state: "helo" | "newest" | "opening" | "open" | "closing" | "ended" = "helo";
+  /** The first IHAVE of the peer, until its OPEN is there. */
+  #greeting: readonly Announcement[] = [];
+  /** Both HELOs had the tag of KX/1.1. */
+  #isExtended = false;
+  #hasReceipts = false;
   readonly #tags = new Tags();
   readonly #requests = new OpenRequests();
   /** How many requests of the peer have no answer yet. */
@@ -111,8 +136,9 @@ export class Session {
   #closeTag: string | undefined;
   readonly #errors = new ErrorBudget();
 
-  constructor(now: number, limits: ParserLimits = PARSER_LIMITS) {
-    this.#parser = new Parser(limits);
+  constructor(now: number, own?: Opening, limits: ParserLimits = PARSER_LIMITS) {
+    this.#parser = new Parser(limits, own !== undefined);
+    this.#own = own;
     this.#startedAt = now;
     this.#receivedAt = now;
   }
@@ -122,12 +148,19 @@ export class Session {
     return this.#state === "open";
   }
 
+  /** Both sides of KX/1.1 use the feature "receipt". */
+  get hasReceipts(): boolean {
+    return this.#hasReceipts;
+  }
+
   get isEnded(): boolean {
     return this.#state === "ended";
   }
 
   start(): SessionOutput[] {
-    return [this.#send({ command: "HELO", tag: this.#tags.next(), version: VERSION })];
+    const tag = this.#tags.next();
+    const isExtended = this.#own !== undefined;
+    return [this.#send({ command: "HELO", tag: isExtended ? TAG_11 : tag, version: VERSION })];
   }
 
   received(bytes: Uint8Array, now: number): SessionOutput[] {
@@ -152,6 +185,8 @@ export class Session {
         this.#agree(outputs);
         this.#end("closed", outputs);
       }
+    } else if (this.#state === "opening") {
+      if (now >= this.#greetingDueAt()) this.#establish(undefined, outputs);
     } else if (now >= this.#greetingDueAt()) {
       const text = "the greeting is overdue";
       this.#complain({ code: ERROR_CODE.sequence, text }, now, outputs);
@@ -180,17 +215,26 @@ export class Session {
   /** The deadline of the peer's next greeting message; Infinity after the greeting. */
   #greetingDueAt(): number {
     if (this.#state === "helo") return this.#startedAt + SESSION_LIMITS.heloMs;
-    if (this.#state === "newest") return this.#startedAt + SESSION_LIMITS.firstAnnouncementMs;
-    return Infinity;
+    const { firstAnnouncementMs } = SESSION_LIMITS;
+    const isGreeting = this.#state === "newest" || this.#state === "opening";
+    return isGreeting ? this.#startedAt + firstAnnouncementMs : Infinity;
   }
 
   /** Answers the output `greet`: our newest announcement, undefined for an empty log. */
   greet(newest: Announcement | undefined): SessionOutput[] {
-    return [this.#announcement(newest === undefined ? [] : [newest], undefined)];
+    const first = this.#announcement(newest === undefined ? [] : [newest], undefined);
+    if (this.#own === undefined || !this.#isExtended) return [first];
+    return [first, this.#send({ command: "OPEN", tag: this.#tags.next(), ...this.#own })];
   }
 
   announce(announcements: readonly Announcement[]): SessionOutput[] {
     return this.isOpen ? [this.#announcement(announcements, undefined)] : [];
+  }
+
+  /** Tells the peer how far its log has been read; nothing if it does not read receipts. */
+  done(receipt: Receipt): SessionOutput[] {
+    if (!this.isOpen || !this.#hasReceipts) return [];
+    return [this.#send({ command: "DONE", tag: this.#tags.next(), ...receipt })];
   }
 
   /** Requests the announcements from `low` to `high`, as wire numbers. */
@@ -247,6 +291,11 @@ export class Session {
     if (parsed.command === "CLOSE") return this.#takeClose(parsed, now, outputs);
     if (this.#state === "helo") return this.#takeHelo(parsed, now, outputs);
     if (this.#state === "newest") return this.#takeNewest(parsed, now, outputs);
+    if (this.#state === "opening") {
+      const isOpening = parsed.command === "OPEN";
+      this.#establish(isOpening ? parsed : undefined, outputs);
+      if (isOpening) return;
+    }
     switch (parsed.command) {
       case "HELO":
         return this.#takeSecondHelo(parsed.tag, now, outputs);
@@ -258,6 +307,10 @@ export class Session {
       case "UPDATE":
       case "oversized":
         return this.#takeUpdate(parsed, outputs);
+      case "OPEN":
+        return this.#takeLateOpen(parsed.tag, now, outputs);
+      case "DONE":
+        return this.#takeDone(parsed, outputs);
       case "ERROR":
         return this.#takeError(parsed, outputs);
       case "malformed":
@@ -293,6 +346,7 @@ export class Session {
       return;
     }
     this.#state = "newest";
+    this.#isExtended = this.#own !== undefined && parsed.tag === TAG_11;
     outputs.push({ type: "greet" });
   }
 
@@ -306,12 +360,31 @@ export class Session {
     if (parsed.command !== "IHAVE" || parsed.inReplyTo !== undefined) {
       return this.#outOfSequence(parsed, "IHAVE NOTIFY", now, outputs);
     }
+    this.#greeting = parsed.announcements;
+    if (this.#isExtended) this.#state = "opening";
+    else this.#establish(undefined, outputs);
+  }
+
+  /** The greeting is over: rule 9. */
+  #establish(opening: Opening | undefined, outputs: SessionOutput[]): void {
+    const announcements = this.#greeting;
+    this.#greeting = [];
     this.#state = "open";
-    outputs.push({ type: "established", newest: parsed.announcements.at(-1) });
+    const sides = [opening, this.#own];
+    this.#hasReceipts = sides.every((side) => side?.features.includes("receipt") ?? false);
+    outputs.push({ type: "established", newest: announcements.at(-1), opening });
     // The thesis does not forbid more than the newest announcement.
-    if (parsed.announcements.length > 1) {
-      outputs.push({ type: "announced", announcements: parsed.announcements });
-    }
+    if (announcements.length > 1) outputs.push({ type: "announced", announcements });
+  }
+
+  #takeLateOpen(tag: string, now: number, outputs: SessionOutput[]): void {
+    if (this.#state === "closing") return;
+    this.#bad({ tag, code: ERROR_CODE.sequence, text: "OPEN was sent already" }, now, outputs);
+  }
+
+  #takeDone({ number, without }: Receipt, outputs: SessionOutput[]): void {
+    if (this.#hasReceipts) outputs.push({ type: "done", number, without });
+    else this.#unexpected("a DONE without the feature receipt", outputs);
   }
 
   #outOfSequence(parsed: Parsed, due: string, now: number, outputs: SessionOutput[]): void {

@@ -114,6 +114,11 @@ function asOneFile(partial: string): void {
   try {
     db.pragma("synchronous = FULL");
     db.pragma("journal_mode = DELETE");
+    // The log goes on meanwhile: where the copy takes its place, numbers that peers know stand for
+    // other updates.
+    // A log of an earlier version gets its name when it is brought up to date.
+    const isNamed = db.prepare("SELECT 1 FROM sqlite_schema WHERE name = 'log_name'").get();
+    if (isNamed !== undefined) db.exec("UPDATE log_name SET name = randomblob(16)");
   } finally {
     db.close();
   }

@@ -100,6 +100,7 @@ export class Connection {
         if (!hadLock) assertNobodyElse(real);
         makePrivate(real);
       }
+      if (readonly) assertExists(real);
       db = new Database(real, { readonly, timeout: BUSY_TIMEOUT_MS });
       keepTemporaryInMemory(db);
       const found = identify(db, real);
@@ -362,6 +363,13 @@ function resolved(path: string): string {
     );
   }
   return existsSync(path) ? realpathSync(path) : join(realpathSync(directory), basename(path));
+}
+
+/** SQLite only reports that it cannot open a file, whether it is missing or not readable. */
+function assertExists(path: string): void {
+  if (statSync(path, { throwIfNoEntry: false }) !== undefined) return;
+  const remedy = "Start the gateway once; it creates its log. Or correct log.path.";
+  throw new Trouble("unusable", `${path}: does not exist`, remedy);
 }
 
 /** SQLite opens a file without write permission read-only and reports nothing. */

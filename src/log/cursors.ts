@@ -3,10 +3,11 @@
  * tables have one row per peer and outlive the process. The receive cursor is the wire number up to
  * which every announcement is resolved, with the hash that the peer announced under that number
  * (thesis, appendix A). The hash distinguishes this number from the same number after a wrap or a
- * reset. The session, not this store, ensures that a cursor only moves forward.
+ * reset, and so does the name of the log, which a peer of KX/1.1 tells. The session, not this
+ * store, ensures that a cursor only moves forward.
  */
 import type Database from "better-sqlite3";
-import type { UpdateHash } from "../update.js";
+import type { LogName, UpdateHash } from "../update.js";
 import type { Connection } from "./connection.js";
 
 export interface ReceiveCursor {
@@ -14,6 +15,8 @@ export interface ReceiveCursor {
   readonly number: number;
   /** Hash of the update that the peer has under that number. */
   readonly hash: UpdateHash;
+  /** The name of the peer's log, if the peer told it. */
+  readonly log?: LogName | undefined;
 }
 
 /** A cursor to be stored, or to be forgotten. */
@@ -24,29 +27,34 @@ export interface CursorMove {
 
 export class ReceiveCursors {
   readonly #connection: Connection;
-  readonly #get: Database.Statement<[string], { number: number; hash: Buffer }>;
-  readonly #set: Database.Statement<[string, number, Buffer]>;
+  readonly #get: Database.Statement<[string], { number: number; hash: Buffer; log: Buffer | null }>;
+  readonly #set: Database.Statement<[string, number, Buffer, Buffer | null]>;
   readonly #forget: Database.Statement<[string]>;
   readonly #forgetAll: Database.Statement<[]>;
 
   constructor(connection: Connection) {
     const { db } = connection;
     this.#connection = connection;
-    this.#get = db.prepare("SELECT number, hash FROM receive_cursors WHERE peer = ?");
+    this.#get = db.prepare("SELECT number, hash, log FROM receive_cursors WHERE peer = ?");
     this.#set = db.prepare(`
-      INSERT INTO receive_cursors (peer, number, hash) VALUES (?, ?, ?)
-      ON CONFLICT (peer) DO UPDATE SET number = excluded.number, hash = excluded.hash`);
+      INSERT INTO receive_cursors (peer, number, hash, log) VALUES (?, ?, ?, ?)
+      ON CONFLICT (peer) DO UPDATE SET
+        number = excluded.number, hash = excluded.hash, log = excluded.log`);
     this.#forget = db.prepare("DELETE FROM receive_cursors WHERE peer = ?");
     this.#forgetAll = db.prepare("DELETE FROM receive_cursors");
   }
 
   get(peer: string): ReceiveCursor | undefined {
     const row = this.#connection.read(() => this.#get.get(peer));
-    return row && { number: row.number, hash: row.hash.toString("hex") as UpdateHash };
+    if (row === undefined) return undefined;
+    const { number, hash, log } = row;
+    const at = { number, hash: hash.toString("hex") as UpdateHash };
+    return log === null ? at : { ...at, log: log.toString("hex") as LogName };
   }
 
   set(peer: string, at: ReceiveCursor): void {
-    this.#connection.write(() => this.#set.run(peer, at.number, Buffer.from(at.hash, "hex")));
+    const log = at.log === undefined ? null : Buffer.from(at.log, "hex");
+    this.#connection.write(() => this.#set.run(peer, at.number, Buffer.from(at.hash, "hex"), log));
   }
 
   forget(peer: string): void {

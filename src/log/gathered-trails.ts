@@ -2,6 +2,11 @@
  * What duplicates have added to the trails of entries and is not written yet. It is in a table in
  * memory, so that a duplicate costs no fsync and a transaction that fails takes its additions
  * back. `trail.ts` and `pending.ts` read it with the stored trails. No address is in both.
+ * `intake/group-commit.ts` has it written within a second.
+ *
+ * The update of a duplicate is on disk, or is in the same transaction: `append` finds it only in
+ * the log. A kill loses what is gathered, and a site that has an update may be sent it once more.
+ * Another process sees an addition when it is written.
  */
 import type Database from "better-sqlite3";
 import type { Seq } from "../update.js";

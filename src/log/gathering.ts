@@ -1,12 +1,12 @@
 /**
- * What is written for many entries at once: the fingerprints of the entries in `keys`, and the
- * totals. Each names an entry at a random place of its table, so that one entry costs a page, and a
- * thousand sorted ones cost little more. Both hold for the entries up to the number `upto`. The few
+ * What is written for many entries at once: the rows of `keys` (fingerprint and number) and the
+ * totals. A row of `keys` is at a random place of its table, so that one row costs a page, and a
+ * thousand sorted rows cost little more. Both are complete up to the number `upto`. The entries
  * after it, the tail, are read when a key is looked up or the totals are asked for. So nothing is
- * in memory, a kill loses nothing, and another process that reads the file sees all.
+ * in memory, a kill loses nothing, and another process that reads the file sees everything.
  *
- * Whoever deletes or changes an entry calls `settle` first, and so does whoever needs `keys` whole.
- * So in the tail no number is missing, and each entry of it has its body.
+ * `settle` must be called before an entry is deleted or changed, and before `keys` is read whole.
+ * Therefore no number is missing in the tail, and each entry of it has its body.
  */
 import type Database from "better-sqlite3";
 import type { Seq } from "../update.js";

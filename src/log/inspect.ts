@@ -1,14 +1,15 @@
 /**
  * Checks a log file: SQLite's integrity check, rows without a parent row, the stored totals, the
- * sizes of the bodies, and that the entries are found by their keys and dates. It reads
- * in one transaction beside a running gateway and changes nothing. It takes about a second per
- * gigabyte from memory, longer from a disk.
+ * sizes of the bodies, that the entries are found by their keys, hashes and dates, and that no
+ * update is stored twice. It reads in one transaction beside a running gateway and changes nothing.
+ * It takes about a second per gigabyte from memory, longer from a disk.
  *
  * Limit: it does not compare the bodies with their hashes.
  */
 import Database from "better-sqlite3";
 import { Connection } from "./connection.js";
 import { TOTALS, type Totals } from "./gathering.js";
+import { SETTLED } from "./hash-index.js";
 import { SCHEMA_VERSION, STRETCH_MS } from "./schema.js";
 
 export interface Inspection extends Totals {
@@ -67,7 +68,10 @@ function inspection(db: Database.Database): Inspection {
   }
 }
 
-/** What has to hold of the tables of version 9: see `gathering.ts`, `dates.ts`, `schema.ts`. */
+/**
+ * What has to hold of the tables of version 9: see `gathering.ts`, `hash-index.ts`, `dates.ts` and
+ * `schema.ts`.
+ */
 function leanProblems(number: (sql: string) => number): string[] {
   const problems: string[] = [];
   const complain = (count: number, what: string) => {
@@ -81,6 +85,20 @@ function leanProblems(number: (sql: string) => number): string[] {
   complain(missing, "entries are not found by their fingerprints");
   const wrong = number(`SELECT count(*) FROM (SELECT * FROM keys EXCEPT ${settled})`);
   complain(wrong, "rows of keys belong to no entry");
+  const named = "SELECT hash, seq FROM updates";
+  const unnamed = number(
+    `SELECT count(*) FROM (${named} WHERE seq <= ${SETTLED} EXCEPT SELECT * FROM hashes)`,
+  );
+  complain(unnamed, "entries are not found by their hashes");
+  const astray = number(`SELECT count(*) FROM (SELECT * FROM hashes EXCEPT ${named})`);
+  complain(astray, "rows of hashes belong to no entry");
+  const twice = number(`
+    WITH named AS (SELECT * FROM hashes UNION ${named} WHERE seq > ${SETTLED}),
+      shared AS MATERIALIZED (SELECT hash FROM named GROUP BY hash HAVING count(*) > 1)
+    SELECT count(*) FROM (
+      SELECT 1 FROM updates WHERE seq IN (SELECT seq FROM named WHERE hash IN shared)
+      GROUP BY hash, digest HAVING count(*) > 1)`);
+  complain(twice, "updates are stored twice");
   const misdated = number(`
     SELECT count(*) FROM updates WHERE NOT EXISTS (
       SELECT 1 FROM dates

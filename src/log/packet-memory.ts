@@ -1,14 +1,12 @@
 /**
  * The packets that were already sent to all neighbours, by their names (`openpgp/news.ts`). When
- * they come again in a whole merged key they are left out. A name is kept as long as a hash,
- * counted from the last day on which it was seen. The resolution is a day, so that a packet that is
- * seen every minute is written once a day.
+ * they come again in a whole key they are left out. A name is kept as long as a hash, counted from
+ * the last day on which it was seen; a packet that is seen every minute is written once a day.
  *
  * Names are random, so each would cost a page of the file. They are gathered in a table in memory,
- * where each look-up finds them, and written in the order of the names when there are
- * `NAMES_GATHERED`. After a kill the names of the newest entries are made from their bodies again
- * (`update-log.ts`); what is lost is that known packets were seen once more. Limit: after the clock
- * was set back some names are kept longer.
+ * which each look-up reads, and written in their order when there are `NAMES_GATHERED`. After a
+ * kill `update-log.ts` makes the names of the newest entries from their bodies again; that known
+ * packets were seen once more is lost. Limit: after a clock was set back some are kept longer.
  */
 import type Database from "better-sqlite3";
 import type { PacketName } from "../update.js";
@@ -24,6 +22,9 @@ export function dayOf(at: number): number {
   return Math.floor(at / DAY_MS);
 }
 
+/** The last day on which each of some packets was seen. */
+export type Days = readonly (number | undefined)[];
+
 interface Named {
   readonly name: Buffer;
   readonly day: number;
@@ -31,8 +32,7 @@ interface Named {
 
 export class PacketMemory {
   readonly #connection: Connection;
-  readonly #day: Database.Statement<[PacketName], number>;
-  readonly #stored: Database.Statement<[PacketName], number>;
+  readonly #day: Database.Statement<[PacketName], number | null>;
   readonly #gather: Database.Statement<[PacketName, number]>;
   readonly #write: Database.Statement<[]>;
   readonly #empty: Database.Statement<[]>;
@@ -51,12 +51,11 @@ export class PacketMemory {
     db.exec(`
       CREATE TEMP TABLE IF NOT EXISTS gathered_packets (
         name BLOB PRIMARY KEY, day INTEGER NOT NULL) STRICT, WITHOUT ROWID`);
-    this.#day = db.prepare<[PacketName], number>(
-      "SELECT day FROM temp.gathered_packets WHERE name = ?",
-    );
-    this.#day.pluck();
-    this.#stored = db.prepare<[PacketName], number>("SELECT day FROM main.packets WHERE name = ?");
-    this.#stored.pluck();
+    const day = db.prepare<[PacketName], number | null>(`
+      SELECT coalesce((SELECT day FROM temp.gathered_packets WHERE name = asked),
+                      (SELECT day FROM main.packets WHERE name = asked))
+      FROM (SELECT ? AS asked)`);
+    this.#day = day.pluck();
     this.#gather = db.prepare("INSERT OR REPLACE INTO temp.gathered_packets VALUES (?, ?)");
     this.#write = db.prepare(
       "INSERT OR REPLACE INTO main.packets SELECT name, day FROM temp.gathered_packets",
@@ -75,19 +74,26 @@ export class PacketMemory {
   }
 
   #lastSeen(name: PacketName): number | undefined {
-    return (this.#gathered > 0 ? this.#day.get(name) : undefined) ?? this.#stored.get(name);
+    return this.#day.get(name) ?? undefined;
   }
 
   /** Whether all of them are known: an update of such packets has no news. */
-  knowsAll(names: readonly PacketName[]): boolean {
-    if (names.length === 0) return false;
-    return this.#connection.read(() => names.every((name) => this.#lastSeen(name) !== undefined));
+  knowsAll(names: readonly PacketName[], days: Days = this.daysOf(names)): boolean {
+    return names.length > 0 && days.every((day) => day !== undefined);
   }
 
-  /** Notes that the packets were seen at `at` (ms since 1970). */
-  remember(names: readonly PacketName[], at: number): void {
+  /** The last day on which each of the packets was seen; undefined for one that is not known. */
+  daysOf(names: readonly PacketName[]): Days {
+    return this.#connection.read(() => names.map((name) => this.#lastSeen(name)));
+  }
+
+  /**
+   * Notes that the packets were seen at `at` (ms since 1970). `days` is what `daysOf` has just said
+   * of them.
+   */
+  remember(names: readonly PacketName[], at: number, days: Days = this.daysOf(names)): void {
     const day = dayOf(at);
-    const fresh = names.filter((name) => (this.lastSeen(name) ?? -1) < day);
+    const fresh = names.filter((_, index) => (days[index] ?? -1) < day);
     if (fresh.length === 0) return;
     this.#connection.write(() => {
       for (const name of fresh) this.#gather.run(name, day);

@@ -13,6 +13,7 @@ import type Database from "better-sqlite3";
 import type { Connection } from "./connection.js";
 import { type Dates, LAST_OF_STRETCH } from "./dates.js";
 import type { Gathering } from "./gathering.js";
+import type { HashIndex } from "./hash-index.js";
 import { DAY_MS, dayOf, type PacketMemory } from "./packet-memory.js";
 import type { Pending } from "./pending.js";
 import { STRETCH_MS } from "./schema.js";
@@ -61,7 +62,7 @@ const FROM_THE_TOP: Walk = {
  * The part of a gap between two dates that counts as proven time. A longer gap may be a wrong clock
  * as well as a time without updates. Dates that differ by less are treated as equal.
  */
-export const UNPROVEN_MS = 24 * 60 * 60_000;
+const UNPROVEN_MS = 24 * 60 * 60_000;
 
 /** Earlier than every date. */
 const NEVER = Number.MIN_SAFE_INTEGER;
@@ -93,6 +94,7 @@ export interface RetentionComponents {
   readonly connection: Connection;
   readonly dates: Dates;
   readonly gathering: Gathering;
+  readonly hashes: Pick<HashIndex, "drop">;
   readonly packets: Pick<PacketMemory, "expire">;
   readonly pending: Pick<Pending, "from">;
 }
@@ -108,6 +110,7 @@ export class Retention {
   readonly #connection: Connection;
   readonly #dates: Dates;
   readonly #gathering: Gathering;
+  readonly #hashes: RetentionComponents["hashes"];
   readonly #packets: RetentionComponents["packets"];
   readonly #pending: RetentionComponents["pending"];
   readonly #dueBodies: Database.Statement<[Due], BodyRow>;
@@ -131,11 +134,13 @@ export class Retention {
   readonly #sendings: Database.Statement<[number]>;
   #walk = FROM_THE_TOP;
 
-  constructor({ connection, dates, gathering, packets, pending }: RetentionComponents) {
+  constructor(components: RetentionComponents) {
+    const { connection, dates, gathering, hashes, packets, pending } = components;
     const { db } = connection;
     this.#connection = connection;
     this.#dates = dates;
     this.#gathering = gathering;
+    this.#hashes = hashes;
     this.#packets = packets;
     this.#pending = pending;
     // The joins are in the order of the stretches, and read no more than a batch.
@@ -348,6 +353,7 @@ export class Retention {
       const size = this.#dropBody.get(seq);
       if (size !== undefined) bodies.push(seq);
       bytes += size ?? 0;
+      this.#hashes.drop(seq);
       for (const statement of this.#dropEntry) statement.run(seq);
     }
     this.#gathering.count(-seqs.length, -bodies.length, -bytes);

@@ -28,7 +28,7 @@ export interface Sending {
 }
 
 /** Longer than a keyserver's reply about one key, and than a relay's replies to a dozen mails. */
-export const REPLY_LENGTH = 1000;
+const REPLY_LENGTH = 1000;
 
 const COLUMNS = "seq, neighbour, way, at, how, reply";
 
@@ -37,6 +37,7 @@ export class Sendings {
   readonly #insert: Database.Statement<[number, string, string, number, string, string]>;
   readonly #announced: Database.Statement<[number, string]>;
   readonly #of: Database.Statement<[number], Sending>;
+  readonly #overKx: Database.Statement<[number, string], Seq>;
   readonly #latest: Database.Statement<[number, number], Sending>;
 
   constructor(connection: Connection) {
@@ -50,6 +51,10 @@ export class Sendings {
       INSERT OR IGNORE INTO sendings (seq, neighbour, way, at, how)
       VALUES (?, ?, 'kx', 0, 'announced')`);
     this.#of = db.prepare(`SELECT ${COLUMNS} FROM sendings WHERE seq = ?`);
+    this.#overKx = db.prepare<[number, string], Seq>(
+      "SELECT seq FROM sendings WHERE seq >= ? AND neighbour = ? AND way = 'kx'",
+    );
+    this.#overKx.pluck();
     this.#latest = db.prepare(
       `SELECT ${COLUMNS} FROM sendings WHERE seq >= ? AND how <> 'announced'
        ORDER BY seq DESC LIMIT ?`,
@@ -76,6 +81,11 @@ export class Sendings {
   /** Returns the deliveries of an update, in no particular order. */
   of(seq: Seq): Sending[] {
     return this.#connection.read(() => this.#of.all(seq));
+  }
+
+  /** Returns the updates from number `from` on that a peer fetched or announced. */
+  overKx(from: number, peer: string): Seq[] {
+    return this.#connection.read(() => this.#overKx.all(from, peer));
   }
 
   /** Returns deliveries of updates from number `from` on, newest updates first, at most `limit`. */

@@ -1,18 +1,12 @@
 /**
  * The trail of an entry in the log: the addresses of the sites that are known to have the update,
  * from its mails or from KX. Addresses are unique, and a trail only grows. `mail/` decides which
- * part of it a mail shows.
+ * part of it a mail shows. What a duplicate adds is gathered first (`gathered-trails.ts`).
  *
  * A claim about a site by another site is a hint, and counts only before the first attempt. The
  * claim is left out while the site's lane is failing, while the lane is delivering the update, or
  * if the site has an exception for the update. A statement by the site itself always settles the
  * update.
- *
- * What a duplicate adds is gathered in memory (`gathered-trails.ts`), where every reader of this
- * process finds it at once, and written with that of other duplicates: `intake/group-commit.ts`
- * settles within a second. So a duplicate costs no fsync. The update itself is on disk by then,
- * because `append` finds a duplicate only in the log. A kill loses what was gathered, and a site
- * that has the update may be sent it once more. Another process sees an addition when it is written.
  */
 import type Database from "better-sqlite3";
 import { addressKey, distinctAddresses } from "../mail-address.js";
@@ -33,11 +27,13 @@ export const TRAIL_LIMIT = 1000;
 /** Entries whose additions are gathered; more are written at once. */
 export const TRAILS_GATHERED = 1000;
 
-/** A site that is known to have an update. */
+/** A site or a KX peer that is known to have an update. */
 export interface Holder {
   readonly seq: Seq;
-  /** The site's address in trails. */
-  readonly address: string;
+  /** The site's address in trails; undefined for a peer that gets no mail. */
+  readonly address?: string | undefined;
+  /** The name of the peer that announced the update or read it. */
+  readonly peer?: string;
 }
 
 /** The parts of the log that depend on the trails: the lanes of the sites in them. */
@@ -128,13 +124,15 @@ export class Trails {
   }
 
   /**
-   * Records, in one transaction, updates that sites themselves announced. Numbers that are not in
-   * the log any more are ignored.
+   * Records, in one transaction, updates that sites or peers themselves announced. Numbers that are
+   * not in the log any more are ignored.
    */
   note(holders: readonly Holder[]): void {
     const lanes = this.#context.lanes.addressed();
     this.#connection.write(() => {
-      for (const { seq, address } of holders) {
+      for (const { seq, address, peer } of holders) {
+        if (peer !== undefined) this.#context.sendings.announced(seq, peer);
+        if (address === undefined) continue;
         const key = addressKey(address);
         for (const lane of lanes) {
           if (addressKey(lane.address) !== key) continue;

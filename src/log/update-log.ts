@@ -14,19 +14,28 @@ import { Refusal, Trouble } from "../errors.js";
 import { coveredBy, isCovered } from "../openpgp/cover.js";
 import { readKeys } from "../openpgp/key.js";
 import { packetNames } from "../openpgp/news.js";
-import type { Fingerprint, Origin, Seq, Transport, Update, UpdateHash } from "../update.js";
+import type {
+  Fingerprint,
+  LogName,
+  Origin,
+  Seq,
+  Transport,
+  Update,
+  UpdateHash,
+} from "../update.js";
 import { Bounces } from "./bounces.js";
-import { Connection, type Durability } from "./connection.js";
+import { Connection, type Durability, type Opening } from "./connection.js";
 import { CounterRows } from "./counter-rows.js";
 import { type CursorMove, FetchWaits, ReceiveCursors } from "./cursors.js";
 import { Dates } from "./dates.js";
 import { type CameAgain, Exceptions } from "./exceptions.js";
 import { GatheredTrails } from "./gathered-trails.js";
 import { Gathering, NEWEST, type Totals } from "./gathering.js";
+import { HashIndex } from "./hash-index.js";
 import { Lanes } from "./lanes.js";
 import { Lookup } from "./lookup.js";
 import { ObservedTotals } from "./observed.js";
-import { PacketMemory } from "./packet-memory.js";
+import { type Days, PacketMemory } from "./packet-memory.js";
 import { Pending } from "./pending.js";
 import { ReconStore } from "./recon.js";
 import { Refusals, Skeletons } from "./remembered.js";
@@ -116,6 +125,8 @@ const ENTRY = `
   FROM updates`;
 
 export class UpdateLog {
+  /** Tells peers which log the numbers are of. */
+  readonly name: LogName;
   /** Queries of the page and of commands. */
   readonly lookup: Lookup;
   /** Bounces of our mails. */
@@ -156,15 +167,13 @@ export class UpdateLog {
   readonly #connection: Connection;
   readonly #dates: Dates;
   readonly #gathering: Gathering;
+  readonly #hashes: HashIndex;
   readonly #listeners = new Set<() => void>();
 
   readonly #insertUpdate: Database.Statement<UpdateParameters>;
   readonly #insertBody: Database.Statement<[number, number, Uint8Array]>;
-  readonly #namesakes: Database.Statement<[Buffer], { seq: number; digest: Buffer }>;
   readonly #newest: Database.Statement<[], number>;
   readonly #bySeq: Database.Statement<[number], EntryRow>;
-  readonly #byHash: Database.Statement<[Buffer], EntryRow>;
-  readonly #has: Database.Statement<[Buffer], number>;
   readonly #range: Database.Statement<[number, number, number], EntryRow>;
   readonly #body: Database.Statement<[number], Buffer>;
 
@@ -172,6 +181,8 @@ export class UpdateLog {
   constructor(connection: Connection) {
     const { db } = connection;
     this.#connection = connection;
+    const name = db.prepare<[], LogName>("SELECT lower(hex(name)) FROM log_name").pluck();
+    this.name = connection.read(() => name.get()) as LogName;
     this.cursors = new ReceiveCursors(connection);
     this.lanes = new Lanes(connection);
     this.refusals = new Refusals(connection);
@@ -186,9 +197,10 @@ export class UpdateLog {
     this.packets = new PacketMemory(connection);
     this.#dates = new Dates(connection);
     this.#gathering = new Gathering(connection, this.packets);
+    this.#hashes = new HashIndex(connection);
     const { packets, pending } = this;
-    const [dates, gathering] = [this.#dates, this.#gathering];
-    this.retention = new Retention({ connection, dates, gathering, packets, pending });
+    const [dates, gathering, hashes] = [this.#dates, this.#gathering, this.#hashes];
+    this.retention = new Retention({ connection, dates, gathering, hashes, packets, pending });
     this.lookup = new Lookup(connection);
     this.bounces = new Bounces(connection, wake);
     this.repairs = new Repairs({ connection, gathering, wake });
@@ -206,13 +218,9 @@ export class UpdateLog {
                            message_id, trail)
       SELECT 1 + max(last, ${NEWEST}), ?, ?, ?, ?, ?, ?, ?, ?, ? FROM totals`);
     this.#insertBody = db.prepare("INSERT INTO bodies (seq, received_at, body) VALUES (?, ?, ?)");
-    this.#namesakes = db.prepare("SELECT seq, digest FROM updates WHERE hash = ?");
     const newest = db.prepare<[], number>("SELECT seq FROM updates ORDER BY seq DESC LIMIT 1");
     this.#newest = newest.pluck();
     this.#bySeq = db.prepare(`${ENTRY} WHERE seq = ?`);
-    this.#byHash = db.prepare(`${ENTRY} WHERE hash = ? ORDER BY seq DESC LIMIT 1`);
-    const has = db.prepare<[Buffer], number>("SELECT 1 FROM updates WHERE hash = ? LIMIT 1");
-    this.#has = has.pluck();
     this.#range = db.prepare(`${ENTRY} WHERE seq BETWEEN ? AND ? ORDER BY seq LIMIT ?`);
     this.#body = db.prepare<[number], Buffer>("SELECT body FROM bodies WHERE seq = ?").pluck();
     if (connection.isWritable) this.#recoverNames();
@@ -233,10 +241,11 @@ export class UpdateLog {
 
   /**
    * Opens the log in the file `path` and creates the file if it is missing; `:memory:` is a log for
-   * tests. With `readonly` the log is read beside a running gateway. Throws `Trouble`: 'busy' if
-   * another gateway serves the file, 'not-ours', 'corrupt', 'read-only' or 'unusable'.
+   * tests. With `readonly` the log is read beside a running gateway. `onMigration` is told before
+   * and after a log of an earlier version is migrated. Throws `Trouble`: 'busy' if another gateway
+   * serves the file, 'not-ours', 'corrupt', 'read-only' or 'unusable'.
    */
-  static open(path: string, options: { readonly readonly?: boolean } = {}): UpdateLog {
+  static open(path: string, options: Omit<Opening, "prepare"> = {}): UpdateLog {
     let log: UpdateLog | undefined;
     Connection.open(path, {
       ...options,
@@ -283,16 +292,17 @@ export class UpdateLog {
     const { update, origin, receivedAt } = arrival;
     const hash = Buffer.from(update.hash, "hex");
     const digest = Buffer.from(update.digest, "hex");
-    const namesakes = this.#namesakes.all(hash);
+    const namesakes = this.#hashes.namesakes(hash);
     const same = namesakes.find((row) => digest.equals(row.digest));
     if (same !== undefined) {
-      const seq = same.seq as Seq;
+      const { seq } = same;
       this.trails.extend(seq, arrival.trail, origin.neighbour);
       if (!this.removals.isForgotten(seq)) this.#learn(update, receivedAt);
       return { outcome: "duplicate", seq };
     }
-    if (arrival.evenKnown !== true && this.packets.knowsAll(update.packets)) {
-      return this.#known(arrival);
+    const days = this.packets.daysOf(update.packets);
+    if (arrival.evenKnown !== true && this.packets.knowsAll(update.packets, days)) {
+      return this.#known(arrival, days);
     }
     const { lastInsertRowid } = this.#insertUpdate.run(
       hash,
@@ -307,9 +317,10 @@ export class UpdateLog {
     );
     const seq = Number(lastInsertRowid) as Seq;
     this.#insertBody.run(seq, receivedAt, update.body);
+    this.#hashes.add(hash, seq);
     this.#dates.note(seq, receivedAt);
     this.#learn(update, receivedAt);
-    this.packets.remember(update.packets, receivedAt);
+    this.packets.remember(update.packets, receivedAt, days);
     this.#gathering.appended(seq, update.body.length);
     return { outcome: "appended", seq, collision: namesakes.length > 0 };
   }
@@ -318,9 +329,9 @@ export class UpdateLog {
    * All packets are known: nothing is appended, but who brought them has them. The skeleton of a
    * forgotten key is not stored again until an update of it is appended.
    */
-  #known({ update, origin, trail, receivedAt }: Arrival): Appended {
+  #known({ update, origin, trail, receivedAt }: Arrival, days: Days): Appended {
     const { fingerprint, body, packets } = update;
-    this.packets.remember(packets, receivedAt);
+    this.packets.remember(packets, receivedAt, days);
     if (this.removals.forgottenOf(fingerprint, 1).length === 0) this.#learn(update, receivedAt);
     const sites = this.lanes.addressed().map(({ site }) => site);
     const first = this.pending.from(sites);
@@ -361,14 +372,13 @@ export class UpdateLog {
 
   /** The entry with this hash; of two with the same MD5 the newer one. */
   entryByHash(hash: UpdateHash): Entry | undefined {
-    const key = Buffer.from(hash, "hex");
-    const row = this.#connection.read(() => this.#byHash.get(key));
-    return row && toEntry(row);
+    const seq = this.#hashes.newest(hash);
+    return seq && this.entry(seq);
   }
 
   /** Whether there is an entry with this hash, with or without its body. */
   has(hash: UpdateHash): boolean {
-    return this.#connection.read(() => this.#has.get(Buffer.from(hash, "hex"))) !== undefined;
+    return this.#hashes.newest(hash) !== undefined;
   }
 
   /** Entries from `low` to `high`, both included, ascending, at most `limit`. */

@@ -12,7 +12,7 @@ import type Database from "better-sqlite3";
 import type { Seq, UpdateHash } from "../update.js";
 import type { Connection } from "./connection.js";
 
-export const VARIANT_LIMITS = {
+const VARIANT_LIMITS = {
   /** Honest peers do not reach 200 a minute for a month. 200,000 rows take some 15 MB. */
   rows: 200_000,
   /** Number of rows dropped at once when the limit is exceeded. */

@@ -60,7 +60,7 @@ export interface Left {
 /** The purpose of directives by key; a key that ends in "." or ":" is a prefix. */
 export type Unneeded = Readonly<Record<string, string>>;
 
-/** What is said of an address that is not taken. */
+/** Why a sample address is not taken over. */
 export const SAMPLE = "is the sample of the distribution";
 
 /** More than the number of lines of a file. */

@@ -25,7 +25,7 @@ const HKP = [
 const NAME_LENGTH = 32;
 
 /** The lines of a section between its header and the next one. */
-export function settingLines(draft: Draft, section: Section): string[] {
+function settingLines(draft: Draft, section: Section): string[] {
   return draft.settings[section].map(({ key, toml, remark, isProposal }) =>
     line(`${isProposal ? "# " : ""}${key} = ${toml}`, remark),
   );
@@ -66,7 +66,7 @@ export function render(draft: Draft): string {
     line('path = "updates.db"', "relative to this file; for a service /var/lib/kxgw/updates.db"),
     "\n[smtp]   # incoming mail",
     line('listen = ["127.0.0.1:2525"]', 'and "lmtp:/run/kxgw/lmtp.sock" for kxgw ingest and LMTP'),
-    "\n[kx]   # KX",
+    "\n[kx]   # KX peers",
     ...kxLines(draft),
     "\n[outbound]   # outgoing mail",
     ...outboundLines(draft),

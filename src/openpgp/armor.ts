@@ -26,6 +26,8 @@ const COLUMNS = 64;
 const MAX_BEGIN_LINE = 80;
 /** A refusal costs about 10 us and 1 KiB; 2 MiB of text could cause 50,000 of them. */
 const MAX_REFUSALS = 1000;
+const LF = 0x0a;
+const CR = 0x0d;
 const DASH = 0x2d;
 const EQUALS = 0x3d;
 const COLON = 0x3a;
@@ -102,13 +104,24 @@ export function* readingArmor(text: Uint8Array, most = Infinity): Steps<(ArmorBl
   return found;
 }
 
-/** CRC-24 (RFC 9580 section 6.1), continued from `before`. */
+/** CRC-24 (RFC 9580 section 6.1), continued from `before`; four octets in a step. */
 function crc24(data: Uint8Array, before = CRC_INIT): number {
-  let crc = before;
-  for (let i = 0; i < data.length; i++) {
-    crc = ((crc << 8) & 0xffffff) ^ (CRC_TABLE[(crc >>> 16) ^ (data[i] ?? 0)] ?? 0);
+  // In the upper 24 bits, so that no step has to mask it.
+  let crc = before << 8;
+  const whole = data.length & ~3;
+  for (let i = 0; i < whole; i += 4) {
+    const upper = ((data[i] ?? 0) << 24) | ((data[i + 1] ?? 0) << 16);
+    crc ^= upper | ((data[i + 2] ?? 0) << 8) | (data[i + 3] ?? 0);
+    crc =
+      (CRC_TABLE[768 + (crc >>> 24)] ?? 0) ^
+      (CRC_TABLE[512 + ((crc >>> 16) & 0xff)] ?? 0) ^
+      (CRC_TABLE[256 + ((crc >>> 8) & 0xff)] ?? 0) ^
+      (CRC_TABLE[crc & 0xff] ?? 0);
   }
-  return crc;
+  for (let i = whole; i < data.length; i++) {
+    crc = (crc << 8) ^ (CRC_TABLE[(crc >>> 24) ^ (data[i] ?? 0)] ?? 0);
+  }
+  return crc >>> 8;
 }
 
 /** Reads the block after its BEGIN line. */
@@ -128,6 +141,14 @@ function* readBlock(lines: Lines, scratch: Buffer): Steps<ArmorBlock | Refusal> 
       break;
     }
     if (inHeaders && line.includes(COLON)) continue;
+    if (inHeaders && line.length === 0) {
+      const data = lines.takePlainData();
+      if (data !== undefined) {
+        const last = lines.next();
+        if (last !== undefined) lines.putBack(last, END.length);
+        return { label: KEY_LABEL, data, line: begin };
+      }
+    }
     inHeaders = false;
     if (line.length === 0) continue;
     const end = line.includes(DASH) ? line.indexOf(END) : -1;
@@ -196,7 +217,7 @@ class Lines {
   next(): Buffer | undefined {
     let start = this.#offset;
     if (start >= this.#text.length) return undefined;
-    const found = this.#text.indexOf(0x0a, start);
+    const found = this.#text.indexOf(LF, start);
     let end = found === -1 ? this.#text.length : found;
     this.#offset = end + 1;
     this.#number += 1;
@@ -206,6 +227,51 @@ class Lines {
     this.#isIndented = start > first;
     this.#start = start;
     return this.#text.subarray(start, end);
+  }
+
+  /**
+   * The data up to an END line, which is the next line then, where it has the form that encoders
+   * write: base64 and line ends, padding, a line with a checksum that fits, END. This takes a third
+   * of the time that the lines take. Undefined, and nothing is read, for any other form and above
+   * `PIECE`.
+   */
+  takePlainData(): Buffer | undefined {
+    const text = this.#text;
+    const start = this.#offset;
+    const limit = Math.min(text.length, start + PIECE);
+    let [at, characters, lines] = [start, 0, 0];
+    for (; at < limit; at++) {
+      const octet = text[at] ?? 0;
+      if (IS_BASE64[octet] === 1) characters += 1;
+      else if (octet === LF) lines += 1;
+      else if (octet !== CR) break;
+    }
+    const dataEnd = at;
+    let padding = 0;
+    if (at > start && text[at - 1] !== LF) {
+      while (padding < PADDING && text[at] === EQUALS) {
+        at += 1;
+        padding += 1;
+      }
+      at = this.#afterLineEnd(at);
+      lines += 1;
+    }
+    const checksum = at + 1;
+    const end = this.#afterLineEnd(checksum + CRC_CHARACTERS);
+    const isWhole = characters > 0 && (characters + padding) % GROUP === 0;
+    if (!isWhole || text[at] !== EQUALS || !startsAt(text, end, END)) return undefined;
+    const data = Buffer.from(text.toString("latin1", start, dataEnd), "base64");
+    const crc = text.toString("latin1", checksum, checksum + CRC_CHARACTERS);
+    if (crc !== encodeCrc(crc24(data))) return undefined;
+    this.#offset = end;
+    this.#number += lines + 1;
+    return data;
+  }
+
+  /** The offset after a line end at `at`; beyond the text where there is none. */
+  #afterLineEnd(at: number): number {
+    const lineEnd = this.#text[at] === CR ? at + 1 : at;
+    return this.#text[lineEnd] === LF ? lineEnd + 1 : this.#text.length;
   }
 
   /** Keeps the first `kept` octets of the last line; the rest of it becomes the next line. */
@@ -291,13 +357,17 @@ function crcStart(line: Buffer): number | undefined {
   return line[at] === EQUALS ? at : undefined;
 }
 
+function startsAt(text: Buffer, at: number, start: string): boolean {
+  return text.toString("latin1", at, at + start.length) === start;
+}
+
 function startsWith(line: Buffer, start: string): boolean {
   // Nearly all lines are base64. The first octet rules them out without creating a string.
   return line[0] === DASH && line.toString("latin1", 0, start.length) === start;
 }
 
 function isBlank(octet: number | undefined): boolean {
-  return octet === 0x20 || octet === 0x09 || octet === 0x0d;
+  return octet === 0x20 || octet === 0x09 || octet === CR;
 }
 
 function encodeCrc(crc: number): string {
@@ -308,12 +378,17 @@ function bufferOf(data: Uint8Array): Buffer {
   return Buffer.from(data.buffer, data.byteOffset, data.byteLength);
 }
 
-function crcTable(): Uint32Array {
-  return Uint32Array.from({ length: 256 }, (_, octet) => {
-    let crc = octet << 16;
-    for (let bit = 0; bit < 8; bit++) crc = (crc << 1) ^ (crc & 0x800000 ? 0x1864cfb : 0);
-    return crc;
-  });
+/** What an octet adds to the checksum, in the upper 24 bits, with 0 to 3 octets after it. */
+function crcTable(): Int32Array {
+  const table = new Int32Array(4 * 256);
+  for (let octet = 0; octet < 256; octet++) {
+    let crc = octet << 24;
+    for (let bit = 0; bit < 32; bit++) {
+      crc = (crc << 1) ^ (crc < 0 ? 0x1864cfb << 8 : 0);
+      if (bit % 8 === 7) table[(bit >> 3) * 256 + octet] = crc;
+    }
+  }
+  return table;
 }
 
 function base64Table(): Uint8Array {

@@ -5,7 +5,7 @@
  * From version 4 on the body is hashed unchanged. For versions 2 and 3 the two RSA integers are
  * read. The key material is not checked otherwise.
  */
-import { createHash } from "node:crypto";
+import { hash } from "node:crypto";
 import { Refusal } from "../errors.js";
 import type { Fingerprint } from "../update.js";
 
@@ -26,32 +26,17 @@ export function fingerprintOf(body: Uint8Array): Fingerprint {
     case 2:
     case 3: {
       const { n, e } = rsaIntegers(body);
-      return hex(createHash("md5").update(n).update(e).digest());
+      return digest("md5", n, e);
     }
     case 4:
       if (body.length < V4_MIN_OCTETS || body.length > 0xffff) throw damaged();
-      return hex(
-        createHash("sha1")
-          .update(prefix(0x99, 2, body))
-          .update(body)
-          .digest(),
-      );
+      return digest("sha1", prefix(0x99, 2, body), body);
     case 5:
       requireMaterial(body);
-      return hex(
-        createHash("sha256")
-          .update(prefix(0x9a, 4, body))
-          .update(body)
-          .digest(),
-      );
+      return digest("sha256", prefix(0x9a, 4, body), body);
     case 6:
       requireMaterial(body);
-      return hex(
-        createHash("sha256")
-          .update(prefix(0x9b, 4, body))
-          .update(body)
-          .digest(),
-      );
+      return digest("sha256", prefix(0x9b, 4, body), body);
     case undefined:
       throw damaged();
     default:
@@ -108,8 +93,9 @@ function prefix(marker: number, lengthOctets: number, body: Uint8Array): Uint8Ar
   return octets;
 }
 
-function hex(digest: Buffer): Fingerprint {
-  return digest.toString("hex").toUpperCase() as Fingerprint;
+/** In one call, which is twice as fast as an object that is updated. */
+function digest(algorithm: "md5" | "sha1" | "sha256", ...parts: Uint8Array[]): Fingerprint {
+  return hash(algorithm, Buffer.concat(parts)).toUpperCase() as Fingerprint;
 }
 
 function damaged(): Refusal {

@@ -379,6 +379,12 @@ function isTag(...tags: number[]): (component: Component) => boolean {
 
 /** The components of one group in canonical order, equal ones merged. */
 function* canonical(group: readonly Component[]): Steps<Component[]> {
+  const [one] = group;
+  // Most groups have at most one component and one signature: they are in order.
+  if (one === undefined) return [];
+  if (group.length === 1) {
+    return [{ packet: one.packet, signatures: yield* distinct(one.signatures) }];
+  }
   const sorted = yield* sort(group, (a, b) => comparePackets(a.packet, b.packet));
   const merged: OpenComponent[] = [];
   for (const { packet, signatures } of sorted) {
@@ -399,6 +405,7 @@ function* canonical(group: readonly Component[]): Steps<Component[]> {
 
 /** The packets in canonical order, each once. */
 function* distinct(packets: readonly Packet[]): Steps<Packet[]> {
+  if (packets.length <= 1) return [...packets];
   const sorted = yield* sort(packets, comparePackets);
   const found: Packet[] = [];
   for (const [index, packet] of sorted.entries()) {

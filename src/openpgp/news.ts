@@ -8,7 +8,7 @@
  *     user id with one is sent whole: a receiver that verifies has discarded the earlier packets.
  * Forged packets are news as well. Only the signature on the user id of rule 2 is verified.
  */
-import { createHash } from "node:crypto";
+import { hash } from "node:crypto";
 import { finish, type Steps } from "../steps.js";
 import type { PacketName } from "../update.js";
 import type { Component, TransferableKey } from "./key.js";
@@ -46,15 +46,6 @@ export function* namingPackets(key: TransferableKey): Steps<PacketName[]> {
  * The news of a key, in canonical order: the whole key when its primary packet is unknown,
  * undefined when all packets are known. `at` is the current time in milliseconds since 1970.
  */
-export function newsOf(
-  key: TransferableKey,
-  isKnown: (name: PacketName) => boolean,
-  at: number,
-): TransferableKey | undefined {
-  return finish(findingNews(key, isKnown, at));
-}
-
-/** The same in steps. */
 export function* findingNews(
   key: TransferableKey,
   isKnown: (name: PacketName) => boolean,
@@ -110,6 +101,9 @@ function isUserId({ tag }: Packet): boolean {
 }
 
 function nameOf(parent: Uint8Array, { tag, body }: Packet): PacketName {
-  const hash = createHash("sha256").update(parent).update(Uint8Array.of(tag)).update(body);
-  return hash.digest().subarray(0, NAME_OCTETS);
+  const octets = Buffer.allocUnsafe(parent.length + 1 + body.length);
+  octets.set(parent);
+  octets[parent.length] = tag;
+  octets.set(body, parent.length + 1);
+  return Buffer.from(hash("sha256", octets).slice(0, 2 * NAME_OCTETS), "hex");
 }

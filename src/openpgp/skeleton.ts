@@ -14,7 +14,6 @@ import {
   assembleKey,
   assembling,
   type Component,
-  encodeKey,
   keyComponents,
   readKeys,
   type TransferableKey,
@@ -25,10 +24,11 @@ import {
   encodePackets,
   type Packet,
   packetKey,
+  readPackets,
   TAG,
 } from "./packet.js";
 import { SelfCheck } from "./self-check.js";
-import { type SignatureInfo, selfSignatureInfo } from "./signature.js";
+import { type SignatureInfo, selfSignatureInfo, signatureInfo } from "./signature.js";
 
 /**
  * Size limits. The largest skeleton in Debian's keyring has 57 components and 70 kB. Components
@@ -93,17 +93,23 @@ export function* selfSigning(key: TransferableKey): Steps<Uint8Array | undefined
   let left = MAX_CLAIMS;
   for (const { packet, signatures } of keyComponents(key)) {
     const claims = (yield* newestClaims(key, packet, signatures)).slice(0, left);
-    if (claims.length > 0) signed.push({ packet, signatures: claims.map((one) => one.packet) });
+    const kept = claims.map((one) => one.packet).toSorted(comparePackets);
+    if (claims.length > 0) signed.push({ packet, signatures: kept });
     left -= claims.length;
     if (signed.length === MAX_SIGNED || left === 0) break;
   }
   if (!signed.some(({ packet }) => packet.tag === TAG.userId)) {
-    const [unsigned] = key.userIds.filter(({ packet }) => packet.tag === TAG.userId);
+    const unsigned = key.userIds.find(({ packet }) => packet.tag === TAG.userId);
     if (unsigned !== undefined) signed.push({ packet: unsigned.packet, signatures: [] });
   }
   if (signed.length === 0) return undefined;
-  const primary = { packet: key.primary.packet, signatures: [] };
-  return encodeKey(yield* assembling([primary, ...signed]));
+  const { packet: primary } = key.primary;
+  if (!signed.some(({ packet }) => packet === primary)) {
+    signed.push({ packet: primary, signatures: [] });
+  }
+  // By their tags, the components of a key are in canonical order: no user attribute is signed.
+  const inOrder = signed.toSorted((a, b) => a.packet.tag - b.packet.tag);
+  return encodePackets(inOrder.flatMap(({ packet, signatures }) => [packet, ...signatures]));
 }
 
 /** The newest self-signatures under a component, at most `MAX_RIVALS`, in steps. */
@@ -129,6 +135,7 @@ function* newestClaims(
  * the limits are not reached.
  */
 export function grown(stored: Uint8Array | undefined, came: Uint8Array, at: number): Uint8Array {
+  if (stored !== undefined && teachesNothing(stored, came)) return stored;
   const [key] = readKeys(came);
   if (key === undefined || key instanceof Refusal) return stored ?? new Uint8Array(0);
   const old = componentsOf(stored, key.primary.packet);
@@ -155,6 +162,51 @@ export function grown(stored: Uint8Array | undefined, came: Uint8Array, at: numb
     },
   );
   return encodePackets(packetsOf(fitting(bones, at)));
+}
+
+/**
+ * Whether `grown` certainly leaves the skeleton as it is, found without reading the keys: each
+ * component that came is in the skeleton with each of its signatures, or is a user id without a
+ * signature beside a certified one. Nearly all updates are signatures of other keys and teach
+ * nothing. Both inputs are in canonical order, so one walk compares them.
+ */
+function teachesNothing(stored: Uint8Array, came: Uint8Array): boolean {
+  try {
+    const known = grouped(stored);
+    const isNamed = known.some(isCertified);
+    let next = 0;
+    return grouped(came).every(({ packet, signatures }) => {
+      if (signatures.length === 0 && packet.tag === TAG.publicKey) return true;
+      if (signatures.length === 0 && packet.tag === TAG.userId && isNamed) return true;
+      let one = known[next];
+      while (one !== undefined && comparePackets(one.packet, packet) < 0) one = known[++next];
+      if (one === undefined || !isEqual(one.packet, packet)) return false;
+      const { signatures: old } = one;
+      return signatures.every((signature) => old.some((known) => isEqual(known, signature)));
+    });
+  } catch (error) {
+    if (error instanceof Refusal) return false;
+    throw error;
+  }
+}
+
+/** The packets as components. Signatures before the first component are left out. */
+function grouped(packets: Uint8Array): Component[] {
+  const components: { packet: Packet; signatures: Packet[] }[] = [];
+  for (const packet of readPackets(packets)) {
+    if (packet.tag !== TAG.signature) components.push({ packet, signatures: [] });
+    else components.at(-1)?.signatures.push(packet);
+  }
+  return components;
+}
+
+/** Whether a component of a skeleton is a user id with a certification. */
+function isCertified({ packet, signatures }: Component): boolean {
+  if (packet.tag !== TAG.userId) return false;
+  return signatures.some(({ body }) => {
+    const type = signatureInfo(body)?.type;
+    return type !== undefined && CONFIRMING[TAG.userId]?.includes(type) === true;
+  });
 }
 
 /**
@@ -274,11 +326,6 @@ export function shownName(key: TransferableKey): Component | undefined {
  * verifies, is not revoked and is in force at `at` (ms since 1970); otherwise one without a
  * signature.
  */
-export function nameAt(key: TransferableKey, at: number): Component | undefined {
-  return finish(namingAt(key, at));
-}
-
-/** The same in steps. */
 export function* namingAt(key: TransferableKey, at: number): Steps<Component | undefined> {
   const primary = { packet: key.primary.packet, signatures: [] };
   const named = yield* assembling([primary, ...key.userIds]);

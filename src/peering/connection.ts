@@ -4,6 +4,7 @@
  */
 
 import type { Held } from "../kx/fetch-tracker.js";
+import type { Opening, Receipt } from "../kx/messages.js";
 import type { EndReason } from "../kx/session.js";
 import { Session } from "../kx/session.js";
 import type { UpdateHash } from "../update.js";
@@ -17,9 +18,15 @@ export interface PeerConnection {
   readonly session: Session;
   readonly sendQueue: SendQueue;
   readonly proof: ReadProof;
-  /** Whether LISTs are sent for the proof alone. */
-  readonly asksForProof: boolean;
+  /** Whether LISTs are sent for the proof alone: not to a peer that sends receipts. */
+  asksForProof: boolean;
+  /** What the peer says of itself; undefined in KX/1.0. */
+  opening: Opening | undefined;
+  /** Position in our log up to which the peer has settled all; undefined before a receipt. */
+  done: number | undefined;
   readonly dialled: boolean;
+  /** Our newest position at the greeting. What came later the peer learnt on this connection. */
+  greeted: number;
   /** Position in our log up to which the peer was told on this connection, from the greeting on. */
   told: number;
   /** The LIST that is being answered, and when its next slice is due; Infinity for no timer. */
@@ -44,8 +51,11 @@ export interface Peer {
   reportedAt: number;
 }
 
+export type KxVersion = "1.0" | "1.1";
+
 /** A request to be sent to a peer on the connection in use. */
 export type PeerOrder =
+  | ({ readonly type: "done"; readonly peer: string } & Receipt)
   | { readonly type: "list"; readonly peer: string; readonly low: number; readonly high: number }
   | {
       readonly type: "get";
@@ -72,6 +82,14 @@ export interface PeerStatus extends ReceivingStatus {
   readonly connectedSince: number | undefined;
   readonly bytesIn: number;
   readonly bytesOut: number;
+  /** The protocol that is spoken; undefined while disconnected. */
+  readonly version?: KxVersion | undefined;
+  /**
+   * Position in our log up to which the peer has said that it has settled all (KX/1.1), and how
+   * many updates it has not settled; undefined if it sends no receipts.
+   */
+  readonly done?: number | undefined;
+  readonly unread?: number | undefined;
   /** Bytes of both directions that no event has reported yet. */
   readonly unreported: number;
   /** Whether the operator paused the peer. */
@@ -83,22 +101,28 @@ export function openConnections(peer: Peer): PeerConnection[] {
   return peer.connections.filter((connection) => connection.session.isOpen);
 }
 
-/** A new connection; `asksForProof` if LISTs may be sent for the proof alone. */
+/**
+ * A new connection; `asksForProof` if LISTs may be sent for the proof alone. `own` is what we say
+ * of ourselves in KX/1.1, undefined if the peer is spoken to in KX/1.0 only.
+ */
 export function newConnection(
   id: number,
   peer: Peer,
   dialled: boolean,
-  asksForProof: boolean,
+  { asksForProof, own }: { readonly asksForProof: boolean; readonly own: Opening | undefined },
   now: number,
 ): PeerConnection {
   return {
     id,
     peer,
-    session: new Session(now),
+    session: new Session(now, own),
     sendQueue: new SendQueue(now),
     proof: new ReadProof(),
     asksForProof,
+    opening: undefined,
+    done: undefined,
     dialled,
+    greeted: 0,
     told: 0,
     listing: undefined,
     listsAt: Infinity,
@@ -106,6 +130,11 @@ export function newConnection(
     reason: undefined,
     isUseful: false,
   };
+}
+
+/** The protocol that is spoken on a connection whose greeting is over. */
+export function versionOf({ opening }: PeerConnection): KxVersion {
+  return opening === undefined ? "1.0" : "1.1";
 }
 
 /** When the peer is asked whether it has read what it fetched; Infinity for not now. */

@@ -18,19 +18,23 @@
  *  4. If the log cannot be read, a connection that needs it is dropped. An empty log must not be
  *     shown instead: the peer would forget its cursor and list everything again.
  *  5. A peer that may get mail as well is asked whether it has read what it fetched
- *     (`peer-holdings.ts`); of any other it is noted when a LIST shows it. The caller is told when
- *     the first connection of a peer opens and when its last one ends.
+ *     (`peer-holdings.ts`); of any other it is noted when a LIST shows it. A peer of KX/1.1 says so
+ *     by itself, in its receipts. The caller is told when the first connection of a peer opens and
+ *     when its last one ends.
  *  6. Updates are stored by the caller: see rule 1 of `receiving.ts`.
  */
 import type { Clock } from "../clock.js";
 import type { Diagnostics } from "../diagnostics.js";
 import type { Trouble } from "../errors.js";
 import type { FetchPolicy } from "../kx/fetch-policy.js";
-import type { Announcement } from "../kx/messages.js";
+import { type Opening, type Receipt, seqOfWire, wireNumber } from "../kx/messages.js";
+import { hasNumber } from "../kx/receipts.js";
+import type { Greeting } from "../kx/receive-state.js";
 import type { SessionOutput } from "../kx/session.js";
-import type { Appended } from "../log/update-log.js";
+import type { Appended, UpdateLog } from "../log/update-log.js";
 import { LogGuard } from "../log-guard.js";
 import { CARRY_ALL, type Rules } from "../policy.js";
+import type { Seq } from "../update.js";
 import { Announcements, type AnnouncementsLog, announcementOf } from "./announcements.js";
 import {
   dueAt,
@@ -41,6 +45,7 @@ import {
   type PeerOrder,
   type PeerStatus,
   proofWantedAt,
+  versionOf,
 } from "./connection.js";
 import { ListingPace } from "./listing-pace.js";
 import { type ObserveLog, ObserveMode } from "./observe-mode.js";
@@ -49,10 +54,12 @@ import { Receiving, type ReceivingLog, type Store } from "./receiving.js";
 import { ServedHashes } from "./served-hashes.js";
 import { answerUpdate, ServedListing, type ServingLog } from "./serving.js";
 
-export const EXCHANGE_LIMITS = {
+const EXCHANGE_LIMITS = {
   spareConnectionMs: [5000, 30_000] as const,
   /** Answers in one turn: a queue of numbers that are gone must not delay other peers. */
   answersAtOnce: 100,
+  /** Updates that one receipt notes as held; only a peer that catches up passes more at once. */
+  noted: 5000,
   /** How often the bytes of a peer are reported while it is connected. */
   trafficMs: 60_000,
 } as const;
@@ -83,7 +90,15 @@ export interface ExchangeComponents {
 }
 
 /** What the exchange uses of the log: it reads, and notes what is not an update. */
-export type ExchangeLog = AnnouncementsLog & HoldingsLog & ObserveLog & ReceivingLog & ServingLog;
+export type ExchangeLog = AnnouncementsLog &
+  HoldingsLog &
+  ObserveLog &
+  ReceivingLog &
+  ServingLog &
+  Pick<UpdateLog, "name">;
+
+/** The features of KX/1.1 that we use with peers that name them too. */
+const FEATURES = ["receipt"];
 
 export interface ExchangeSettings {
   /** Names of the peers. */
@@ -92,6 +107,8 @@ export interface ExchangeSettings {
   readonly observing: boolean;
   /** When bodies may be fetched from peers; only those for which the operator limits it. */
   readonly fetchPolicy?: ReadonlyMap<string, FetchPolicy>;
+  /** Peers that are spoken to in KX/1.0, though they may know KX/1.1. */
+  readonly oldVersion?: ReadonlySet<string>;
   /** The addresses that stand in trails for peers that may get mail as well, by name. */
   readonly addresses?: ReadonlyMap<string, string>;
 }
@@ -109,6 +126,9 @@ export class Exchange {
   readonly #served: ServedHashes;
   readonly #receiving: Receiving;
   readonly #news: Announcements;
+  /** What we say of ourselves in KX/1.1, and the peers that are spoken to in KX/1.0 only. */
+  readonly #own: Opening;
+  readonly #oldVersion: ReadonlySet<string>;
   readonly #pace = new ListingPace();
   readonly #peers = new Map<string, Peer>();
   readonly #connections = new Map<number, PeerConnection>();
@@ -120,12 +140,15 @@ export class Exchange {
     const { log, clock, diagnostics, rules = CARRY_ALL, session = () => {} } = components;
     const { proven } = components;
     const { peers, observing, fetchPolicy = new Map(), addresses = new Map() } = settings;
+    const { oldVersion = new Set() } = settings;
     this.#clock = clock;
     this.#diagnostics = diagnostics;
     const guard = new LogGuard("kx", clock, diagnostics);
     this.#guard = guard;
     this.#rules = rules;
     this.#shown = observing ? undefined : log;
+    this.#own = { log: observing ? undefined : log.name, features: FEATURES };
+    this.#oldVersion = oldVersion;
     this.#session = session;
     if (observing) this.#observeMode = new ObserveMode({ log, guard, diagnostics }, addresses);
     const holdings = new PeerHoldings({ log, guard, proven }, addresses);
@@ -147,7 +170,8 @@ export class Exchange {
     const peer = this.#peers.get(peerName);
     if (peer === undefined) throw new Error(`no peer ${peerName}`);
     const asksForProof = this.#holdings.concerns(peerName);
-    const connection = newConnection(id, peer, dialled, asksForProof, now);
+    const own = this.#oldVersion.has(peerName) ? undefined : this.#own;
+    const connection = newConnection(id, peer, dialled, { asksForProof, own }, now);
     this.#connections.set(id, connection);
     peer.connections.push(connection);
     return this.#input(now, () => this.#perform(connection, connection.session.start(), now));
@@ -263,8 +287,17 @@ export class Exchange {
       ...this.#receiving.status(peer.name),
       bytesIn: peer.bytesIn,
       bytesOut: peer.bytesOut,
+      version: peer.primary && versionOf(peer.primary),
+      done: peer.primary?.done,
+      unread: this.#unread(peer.primary),
       unreported: peer.bytesIn + peer.bytesOut - peer.reported,
     }));
+  }
+
+  #unread(connection: PeerConnection | undefined): number | undefined {
+    const done = connection?.done;
+    const newest = done === undefined ? 0 : this.#guard.run(() => this.#shown?.newest() ?? 0);
+    return done === undefined || newest === undefined ? undefined : Math.max(0, newest - done);
   }
 
   #on(id: number, now: number, handle: (connection: PeerConnection) => void): Action[] {
@@ -306,6 +339,7 @@ export class Exchange {
     if (connection === undefined) return;
     const { session } = connection;
     if (order.type === "list") this.#list(connection, order.low, order.high, now);
+    else if (order.type === "done") this.#perform(connection, session.done(order), now);
     else this.#perform(connection, session.get(order.number, order.hash), now);
   }
 
@@ -340,14 +374,15 @@ export class Exchange {
       case "greet":
         return this.#greet(connection, now);
       case "established":
-        if (peer.primary === undefined) this.#use(connection, output.newest, now);
-        else this.#useInstead(connection, { newest: output.newest }, now);
-        return this.#thinOut(peer, now);
+        return this.#established(connection, output, now);
       case "announced":
         connection.isUseful ||= output.announcements.length > 0;
         return this.#receiving.announced(name, output.announcements, now);
       case "listed":
-        for (const seq of connection.proof.answered()) this.#holdings.hasRead(name, seq);
+        for (const seq of connection.proof.answered()) {
+          // A receipt says more: what was read may have been declined.
+          if (!connection.session.hasReceipts) this.#holdings.hasRead(name, seq);
+        }
         if (!isInUse) return;
         return this.#receiving.listed(name, output, output.announcements, now);
       case "list-failed":
@@ -366,6 +401,8 @@ export class Exchange {
       }
       case "progress":
         return this.#receiving.progressed(name, now);
+      case "done":
+        return this.#takeDone(connection, output, now);
       case "silent":
         if (isInUse) return this.#receiving.probe(name, now);
         return this.#askForLife(connection, now);
@@ -387,18 +424,42 @@ export class Exchange {
     const entry = this.#news.newest();
     if (entry === undefined) return this.#drop(connection, undefined, now);
     connection.told = entry?.seq ?? 0;
+    connection.greeted = connection.told;
     const outputs = connection.session.greet(entry === null ? undefined : announcementOf(entry));
     this.#perform(connection, outputs, now);
   }
 
-  #use(connection: PeerConnection, newest: Announcement | undefined, now: number): void {
+  #established(
+    connection: PeerConnection,
+    { newest, opening }: SessionOutput & { readonly type: "established" },
+    now: number,
+  ): void {
+    const { peer } = connection;
+    const log = opening?.log;
+    connection.opening = opening;
+    if (connection.session.hasReceipts) connection.asksForProof = false;
+    // A peer has one log. A connection on which it named another one is left of a former process.
+    for (const other of [...peer.connections]) {
+      const isFormer = log !== undefined && other.opening?.log !== undefined;
+      if (isFormer && other.opening?.log !== log && other !== connection) {
+        this.#drop(other, "another connection shows another log", now);
+      }
+    }
+    if (peer.primary === undefined) this.#use(connection, { newest, log }, now);
+    else this.#useInstead(connection, { newest, log }, now);
+    this.#thinOut(peer, now);
+  }
+
+  #use(connection: PeerConnection, { newest, log }: Greeting, now: number): void {
     const { peer, dialled } = connection;
     peer.primary = connection;
     peer.connectedSince = this.#clock.now();
-    const fields = { neighbour: peer.name, dialled, newest: newest?.number };
+    const version = versionOf(connection);
+    const fields = { neighbour: peer.name, dialled, newest: newest?.number, version };
     this.#diagnostics.report("peer-connected", fields);
     this.#news.begin(peer.name, connection.told, now);
-    this.#receiving.established(peer.name, newest, now);
+    this.#receiving.receipts(peer.name, connection.session.hasReceipts);
+    this.#receiving.established(peer.name, { newest, log }, now);
     this.#session(peer.name, true);
   }
 
@@ -417,16 +478,30 @@ export class Exchange {
   }
 
   /** Rule 1: another connection is used. `greeting` is given if it has just greeted. */
-  #useInstead(
-    connection: PeerConnection,
-    greeting: { readonly newest: Announcement | undefined } | undefined,
-    now: number,
-  ): void {
+  #useInstead(connection: PeerConnection, greeting: Greeting | undefined, now: number): void {
     const { peer, told } = connection;
     peer.primary = connection;
     // What was sent on the connection before may be lost.
     this.#news.begin(peer.name, told, now);
+    this.#receiving.receipts(peer.name, connection.session.hasReceipts);
     this.#receiving.moved(peer.name, greeting, now);
+  }
+
+  /** Rule 5: the peer has settled our updates up to a number, and holds them but for some. */
+  #takeDone(connection: PeerConnection, { number, without }: Receipt, now: number): void {
+    const { peer, greeted, done: before = 0 } = connection;
+    const newest = this.#guard.run(() => this.#shown?.newest() ?? 0);
+    if (newest === undefined) return this.#drop(connection, undefined, now);
+    const done = number === 0 ? 0 : seqOfWire(number, newest);
+    if (done === undefined || done > newest || done < before) {
+      return this.#complain(peer, `a DONE for ${number}, which it cannot have read`);
+    }
+    connection.done = done;
+    // Of older updates it may have told on another connection that it does not hold them.
+    const first = Math.max(before + 1, greeted + 1, done - EXCHANGE_LIMITS.noted + 1);
+    for (let seq = first; seq <= done; seq++) {
+      if (!hasNumber(without, wireNumber(seq))) this.#holdings.hasRead(peer.name, seq as Seq);
+    }
   }
 
   /** Rule 1: of several open connections, the ones that we dialled are closed later. */

@@ -14,7 +14,7 @@ import { TokenBucket } from "../rate.js";
 import type { Fingerprint, UpdateHash } from "../update.js";
 
 /** A week of the thesis's load, 900 updates a day, that expired without a connection. */
-export const MOST_LOSSES = { count: 6300, periodMs: 24 * 3_600_000 } as const;
+const MOST_LOSSES = { count: 6300, periodMs: 24 * 3_600_000 } as const;
 
 export interface MissingComponents {
   readonly log: MissingLog;

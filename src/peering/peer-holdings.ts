@@ -1,11 +1,11 @@
 /**
- * Which peers have which updates, for peers that may get mail as well: an update that a peer
- * announced or has read (`read-proof.ts`) is not mailed to it. The notes go into the trails of the
- * log, where the mail side reads them. They are gathered for a second, so that an announcement
- * costs no fsync. A crash loses that second, and the peer may get these updates twice.
- *
- * An update that is no longer to be sent to the peer is not noted: a listing of a month would be
- * work for nothing. Time is an argument, milliseconds of a monotonic clock.
+ * Which peers have which updates. An update that a peer announced or has read (`read-proof.ts`) is
+ * not mailed to it: the notes go into the trails of the log, where the mail side reads them. Of a
+ * peer without mail they are what a restart knows of it (`status/proofs.ts`). They are gathered for
+ * a second, so that an announcement costs no fsync. A crash loses that second, and the peer may get
+ * these updates twice. An update that is no longer to be sent to the peer is not noted, and without
+ * mail none but the newest: a listing of a month would be work for nothing. Time is an argument,
+ * milliseconds of a monotonic clock.
  */
 
 import type { Holder } from "../log/trail.js";
@@ -17,6 +17,8 @@ export const HOLDINGS_LIMITS = {
   everyMs: 1000,
   /** Notes that may wait. More are written at once; if that fails, the older half is dropped. */
   most: 5000,
+  /** Of a peer that gets no mail only the newest updates of the log are noted. */
+  newest: 10_000,
 } as const;
 
 export interface HoldingsComponents {
@@ -30,7 +32,7 @@ export interface HoldingsComponents {
 export type Proven = (peer: string, hash: UpdateHash, what: "announced" | "read") => void;
 
 /** What holdings use of the log. */
-export interface HoldingsLog extends Pick<UpdateLog, "entriesOf" | "entry"> {
+export interface HoldingsLog extends Pick<UpdateLog, "entriesOf" | "entry" | "newest"> {
   readonly pending: Pick<UpdateLog["pending"], "from">;
   readonly trails: Pick<UpdateLog["trails"], "note">;
 }
@@ -42,7 +44,7 @@ export class PeerHoldings {
   readonly #guard: LogGuard;
   readonly #proven: Proven;
   #noted: Holder[] = [];
-  /** The first entry that may still be sent to a peer; at most a second old. */
+  /** The first entry that is noted for a peer; at most a second old. */
   readonly #needed = new Map<string, number>();
   #dueAt = Infinity;
   #freshUntil = -Infinity;
@@ -54,7 +56,7 @@ export class PeerHoldings {
     this.#proven = proven ?? (() => {});
   }
 
-  /** Whether it is noted what the peer has. */
+  /** Whether the peer may get mail, which depends on what it has. */
   concerns(peer: string): boolean {
     return this.#addresses.has(peer);
   }
@@ -62,8 +64,9 @@ export class PeerHoldings {
   /** The peer announced an update; noted if the log holds it, or what it consists of. */
   announced(peer: string, hash: UpdateHash): void {
     this.#proven(peer, hash, "announced");
-    if (!this.concerns(peer)) return;
-    for (const { origin, seq } of this.#guard.run(() => this.#log.entriesOf(hash)) ?? []) {
+    for (const { origin, seq, ...entry } of this.#guard.run(() => this.#log.entriesOf(hash)) ??
+      []) {
+      if (entry.hash !== hash) this.#proven(peer, entry.hash, "announced");
       if (origin.neighbour !== peer) this.#has(peer, seq);
     }
   }
@@ -76,9 +79,8 @@ export class PeerHoldings {
   }
 
   #has(peer: string, seq: Seq): void {
-    const address = this.#addresses.get(peer);
-    if (address === undefined || seq < this.#firstNeeded(peer)) return;
-    this.#noted.push({ seq, address });
+    if (seq < this.#firstNeeded(peer)) return;
+    this.#noted.push({ seq, address: this.#addresses.get(peer), peer });
     if (this.#noted.length >= HOLDINGS_LIMITS.most) this.#write();
   }
 
@@ -118,8 +120,13 @@ export class PeerHoldings {
   #firstNeeded(peer: string): number {
     const known = this.#needed.get(peer);
     if (known !== undefined) return known;
-    const first = this.#guard.run(() => this.#log.pending.from([peer]) ?? Infinity) ?? 0;
+    const first = this.#guard.run(() => this.#firstOf(peer)) ?? 0;
     this.#needed.set(peer, first);
     return first;
+  }
+
+  #firstOf(peer: string): number {
+    if (!this.concerns(peer)) return this.#log.newest() - HOLDINGS_LIMITS.newest + 1;
+    return this.#log.pending.from([peer]) ?? Infinity;
   }
 }

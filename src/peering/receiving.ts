@@ -30,7 +30,8 @@ import { FetchTracker } from "../kx/fetch-tracker.js";
 import type { Announcement } from "../kx/messages.js";
 import type { UpdateRequest } from "../kx/open-requests.js";
 import { positionNear } from "../kx/positions.js";
-import type { ReceiveOutput, WirePosition } from "../kx/receive-state.js";
+import { Receipts } from "../kx/receipts.js";
+import type { Greeting, ReceiveOutput, WirePosition } from "../kx/receive-state.js";
 import { ReceiveState } from "../kx/receive-state.js";
 import type { Batch } from "../log/append-port.js";
 import type { CursorMove } from "../log/cursors.js";
@@ -97,8 +98,9 @@ interface Peer {
   readonly name: string;
   readonly receiveState: ReceiveState;
   readonly batch: ReceiveBatch;
+  readonly receipts: Receipts;
   /**
-   * The position up to which the peer's announcements count no more as spared mails: it is raised
+   * The position up to which the peer's announcements no longer count as saved mails: it is raised
    * by each announcement, and a backfill does not lower it. Undefined, so that nothing counts,
    * before the first greeting of a peer without a cursor and after a restart of its numbering.
    */
@@ -149,24 +151,26 @@ export class Receiving {
       const known = (one: Announcement) => this.#settle(one, name);
       const cursor = this.#cursors.read(name);
       const receiveState = new ReceiveState(cursor, known);
-      const batch = new ReceiveBatch();
+      const [batch, receipts] = [new ReceiveBatch(), new Receipts()];
       const none = { store: undefined, isCursorDue: false, isOrderOpen: false };
-      this.#peers.set(name, { name, receiveState, batch, heard: cursor?.number, ...none });
+      const heard = cursor?.number;
+      this.#peers.set(name, { name, receiveState, batch, receipts, heard, ...none });
     }
   }
 
+  /** Another connection of the peer is used; `isOn` if the peer reads receipts on it. */
+  receipts(peer: string, isOn: boolean): void {
+    this.#peer(peer).receipts.begin(isOn);
+  }
+
   /** The greeting of a peer that was not connected is done. */
-  established(peer: string, newest: Announcement | undefined, now: number): void {
+  established(peer: string, { newest, log }: Greeting, now: number): void {
     this.#peer(peer).heard ??= newest?.number ?? 0;
-    this.#follow(peer, (receiveState) => receiveState.established(newest, now), now);
+    this.#follow(peer, (receiveState) => receiveState.established(newest, now, log), now);
   }
 
   /** Another connection of the peer is used from now on; `greeting` is given if it is new. */
-  moved(
-    peer: string,
-    greeting: { readonly newest: Announcement | undefined } | undefined,
-    now: number,
-  ): void {
+  moved(peer: string, greeting: Greeting | undefined, now: number): void {
     this.#follow(peer, (receiveState) => receiveState.moved(greeting, now), now);
   }
 
@@ -175,6 +179,7 @@ export class Receiving {
     this.#look(peer, now);
     this.#submit(this.#peer(peer), now);
     this.#peer(peer).receiveState.disconnected();
+    this.receipts(peer, false);
     this.#take(this.#tracker.disconnected(peer, now), now);
   }
 
@@ -304,6 +309,7 @@ export class Receiving {
   ): void {
     this.#diagnostics.report("update-refused", { neighbour: peer, hash, ...verdict });
     const until = this.#clock.now() + REFUSED_MS;
+    this.#settledWithout(hash);
     this.#guard.run(() => this.#log.refusals.add(hash, verdict.reason, until));
     this.held([hash], now);
   }
@@ -322,7 +328,8 @@ export class Receiving {
 
   /** The peer no longer has an update. */
   gone(peer: string, { number, hash }: UpdateRequest, now: number): void {
-    const { receiveState } = this.#peer(peer);
+    const { receiveState, receipts } = this.#peer(peer);
+    for (const one of receiveState.numbersOf(hash)) receipts.without(one);
     const fingerprint = receiveState.announcementOf(hash)?.fingerprint;
     this.#diagnostics.report("update-gone", { neighbour: peer, number, hash, fingerprint });
     this.#take(this.#tracker.gone(peer, hash, now), now);
@@ -466,6 +473,10 @@ export class Receiving {
   /** The requests to send now; each is returned once. */
   orders(now: number): PeerOrder[] {
     this.#take(this.#tracker.advance(now, this.#clock.now()), now);
+    for (const { name, receipts } of this.#peers.values()) {
+      const receipt = receipts.due(now);
+      if (receipt !== undefined) this.#orders.push({ type: "done", peer: name, ...receipt });
+    }
     const orders = this.#orders;
     this.#orders = [];
     return orders;
@@ -475,9 +486,9 @@ export class Receiving {
   nextAt(): number {
     const others = Math.min(this.#cursors.dueAt, this.#checks.dueAt);
     let next = Math.min(this.#tracker.nextAt() ?? Infinity, others);
-    for (const { receiveState, batch, store } of this.#peers.values()) {
+    for (const { receiveState, batch, receipts, store } of this.#peers.values()) {
       const batchAt = store === undefined ? batch.dueAt : Infinity;
-      next = Math.min(next, receiveState.nextAt() ?? Infinity, batchAt);
+      next = Math.min(next, receiveState.nextAt() ?? Infinity, batchAt, receipts.nextAt());
     }
     return next;
   }
@@ -523,6 +534,7 @@ export class Receiving {
         }
         case "cursor":
           this.#cursors.moved(name, output.at, now);
+          this.#peer(name).receipts.moved(output.at?.number);
           break;
         case "gap": {
           const { low, high } = output;
@@ -567,10 +579,18 @@ export class Receiving {
     }
   }
 
+  /** The numbers of an update are settled at all peers, and the update is not held. */
+  #settledWithout(hash: UpdateHash): void {
+    for (const { receiveState, receipts } of this.#peers.values()) {
+      for (const number of receiveState.numbersOf(hash)) receipts.without(number);
+    }
+  }
+
   #lost(hash: UpdateHash, peers: readonly string[], now: number): void {
     const peersNow = [...this.#peers.values()];
     const listed = peersNow.flatMap((peer) => peer.receiveState.announcementOf(hash, true) ?? []);
     this.#missing.lost(hash, listed, peers, this.#clock.now());
+    this.#settledWithout(hash);
     for (const { name, receiveState } of this.#peers.values()) {
       this.#follow(name, () => receiveState.lost(hash, now), now);
     }
@@ -586,14 +606,15 @@ export class Receiving {
   /** True if an update needs no fetching: it is known or declined. Counts and reports it. */
   #settle({ number, hash, fingerprint }: Announcement, name: string): boolean {
     const isFirst = this.#isFirst(this.#peer(name), number);
-    const isKnown = this.#guard.run(
-      () =>
-        this.#log.has(hash) ||
-        this.#log.variants.entriesOf(hash) !== undefined ||
-        this.#log.refusals.holds(hash, this.#clock.now()),
+    const isHeld = this.#guard.run(
+      () => this.#log.has(hash) || this.#log.variants.entriesOf(hash) !== undefined,
     );
+    const isRefused = () => this.#log.refusals.holds(hash, this.#clock.now());
+    const isKnown = isHeld || this.#guard.run(isRefused);
+    const { receipts } = this.#peer(name);
+    if (isKnown && !isHeld) receipts.without(number);
     if (isKnown) {
-      if (isFirst && !this.#served.take(name, hash)) this.#spared(name, hash);
+      if (isFirst && !this.#served.take(name, hash)) this.#countSavedMail(name, hash);
       this.#holdings.announced(name, hash);
       this.#guard.run(() => this.#log.announcedAgain(hash, name, this.#clock.now()));
     }
@@ -602,6 +623,7 @@ export class Receiving {
     const refusal = this.#guard.run(() => this.#rules.declines(fingerprint));
     if (refusal === undefined) return false;
     const { reason } = refusal;
+    receipts.without(number);
     this.#diagnostics.report("update-declined", { neighbour: name, hash, fingerprint, reason });
     return true;
   }
@@ -614,8 +636,8 @@ export class Receiving {
     return heard !== undefined && position > heard;
   }
 
-  /** An announcement of a known update: as mail, the update would have come again. */
-  #spared(neighbour: string, hash: UpdateHash): void {
+  /** Counts an announcement of a known update: by mail, the update would have come again. */
+  #countSavedMail(neighbour: string, hash: UpdateHash): void {
     const entries = this.#guard.run(() => this.#log.entriesOf(hash)) ?? [];
     const bytes = entries.reduce((sum, { size }) => sum + size, 0);
     this.#diagnostics.report("announced-known", { neighbour, hash, bytes });

@@ -1,11 +1,11 @@
 /**
  * The updates that were sent to each peer and that it has not announced back yet. A peer announces
- * what it fetched to the one that it fetched it from as well; such an announcement spares no mail.
- * It comes within a minute, so the newest are enough.
+ * what it fetched to the peer that it fetched it from as well; such an announcement saves no mail.
+ * It comes within a minute, so the newest hashes are enough.
  */
 import type { UpdateHash } from "../update.js";
 
-export const SERVED_LIMITS = {
+const SERVED_LIMITS = {
   /** Hashes of one peer, about 1 MB. */
   hashes: 10_000,
 } as const;

@@ -37,7 +37,8 @@ export class StoredCursors {
   /** What is to be stored for a cursor at `at`; undefined when it is on disk. */
   move(peer: string, at: WirePosition | undefined): CursorMove | undefined {
     const stored = this.#stored.get(peer);
-    const isSame = at?.number === stored?.number && at?.hash === stored?.hash;
+    const isSameNumber = at?.number === stored?.number && at?.hash === stored?.hash;
+    const isSame = isSameNumber && at?.log === stored?.log;
     return isSame ? undefined : { peer, at };
   }
 

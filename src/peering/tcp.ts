@@ -156,6 +156,9 @@ export class KxDoor {
         observing: settings.mode === "observe",
         addresses: mailAddresses(settings),
         fetchPolicy: fetchPolicyOf(settings),
+        oldVersion: new Set(
+          neighbours.filter(({ kxVersion }) => kxVersion === "1.0").map(({ name }) => name),
+        ),
       },
     );
   }

@@ -382,7 +382,10 @@ export class RepairDoor {
   #giveUp(repair: Repair): void {
     const { neighbours, refused, fingerprint, why } = repair;
     const said = Object.entries(refused).map(([name, words]) => `${name}: ${words}`);
-    const unasked = "no keyserver to ask: no matching repair in the config";
+    const unasked =
+      this.#settings.mode === "observe"
+        ? 'no keyserver to ask: nothing is asked by mail in mode = "observe"'
+        : "no keyserver to ask: no matching repair in the config";
     const problem = said.length === 0 ? unasked : said.join("; ");
     this.#log.repairs.forget(repair.what);
     // A repair without a fingerprint is for all changes of one neighbour.

@@ -10,7 +10,7 @@ import { LogGuard } from "../log-guard.js";
 import { COUNTER_LIMITS, type EventCounters } from "./event-counters.js";
 import { hourOf, KEPT_HOURS } from "./hours.js";
 
-export const COUNTER_JOURNAL_LIMITS = {
+const COUNTER_JOURNAL_LIMITS = {
   everyMs: 60_000,
   /** Scrapes that follow each other faster cost no further commit. */
   scrapeMs: 1000,

@@ -103,8 +103,8 @@ export class EventCounters implements Diagnostics {
   }
 
   /**
-   * Books what happened at `at`, before this process and before counters were stored: it shows by
-   * the hour and as the last time, and in no total.
+   * Counts what happened at `at`, before this process and before counters were stored: in the hours
+   * and as the last time, but in no total.
    */
   recall(event: EventName, fields: Fields, at: number): void {
     const counter = this.#counter(event, fields);

@@ -1,5 +1,5 @@
 /**
- * The events of the page: runs of equal reports, filtered, and so many of them as the page has
+ * The events of the page: runs of equal reports, filtered, and as many of them as the page has
  * lines. Warnings and errors get up to half of the lines, however much routine came after them.
  * Deliveries to many neighbours are one line. On a public page words are masked before they are
  * compared, or a filter would tell what the mask hides.
@@ -7,7 +7,7 @@
 import { EVENTS, type EventName, type Level } from "../diagnostics.js";
 import type { Run } from "./event-runs.js";
 import { RUN_LIMITS } from "./event-runs.js";
-import { masked } from "./mask.js";
+import { masked, maskedWords } from "./mask.js";
 import { wordsOf } from "./neighbour-view.js";
 
 /** Lines of the page; a filter shows more of what it asks for. */
@@ -24,8 +24,6 @@ export interface EventFilter {
   /** Every word has to be in the line; empty for all. */
   readonly words: string;
 }
-
-export const NO_FILTER: EventFilter = { neighbour: "", level: "all", words: "" };
 
 /** A line of the page; times in milliseconds since 1970. */
 export interface EventLine {
@@ -80,13 +78,13 @@ function isTrouble({ level }: EventLine): boolean {
 function lineOf({ event, level, neighbour, count, firstAt, last }: Run, mask: boolean): EventLine {
   const shown = (text: string) => (mask ? masked(text) : text);
   const { seq, hash } = last.fields;
-  const words = wordsOf(last.fields);
+  const words = wordsOf(last.fields) ?? null;
   return {
     ...{ id: last.id, event, level, text: EVENTS[event].text, count, firstAt, lastAt: last.at },
     neighbours: neighbour === undefined ? [] : [shown(neighbour)],
     seq: typeof seq === "number" ? seq : null,
     hash: typeof hash === "string" ? hash : null,
-    words: words === undefined ? null : shown(words),
+    words: mask ? maskedWords(event, words) : words,
   };
 }
 

@@ -1,7 +1,7 @@
 /**
- * Runs of equal reports: the same event, neighbour and reason, with their number and the last of
- * them. A page of a few lines shows with them what happened in hours, also on a gateway that
- * reports a hundred deliveries a second. A run ends after an hour, so that the runs of a day show
+ * Runs of equal reports: the same event, neighbour and reason, with the number of reports and the
+ * last one. With them a page of a few lines covers hours, also on a gateway that reports a hundred
+ * deliveries a second. A run ends after an hour, so that the runs of a day show
  * when something happened, and after half an hour without such a report. Bounded, in memory only;
  * warnings and errors have a share of their own. Time comes with the reports.
  */

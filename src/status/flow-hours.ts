@@ -15,7 +15,7 @@ export interface FlowHours {
   readonly outKx: readonly number[];
 }
 
-/** The last `hours` hours, this one with them. */
+/** The last `hours` hours, oldest first; the current hour is the last one. */
 export function flowHours(
   counters: EventCounters,
   neighbour?: string,
@@ -40,7 +40,7 @@ function joinedCounts(...all: readonly (readonly number[])[]): number[] {
   return first.map((_, index) => added(all.map((counts) => counts[index] ?? 0)));
 }
 
-/** Days of the chart by the day, today with them. */
+/** Days in the chart by day, including today. */
 export const DAYS = 30;
 const DAY_HOURS = 24;
 
@@ -56,7 +56,7 @@ interface PastDays {
  */
 const past = new WeakMap<EventCounters, Map<string, PastDays>>();
 
-/** The same by the day in UTC, oldest first, today last. */
+/** The last `DAYS` days in UTC, oldest first, today last. */
 export function flowDays(counters: EventCounters, now: number, neighbour?: string): FlowHours {
   const hours = (Math.floor(now / HOUR_MS) % DAY_HOURS) + 1;
   const before = pastDays(counters, now, hours, neighbour);
@@ -71,7 +71,7 @@ export function flowDays(counters: EventCounters, now: number, neighbour?: strin
   };
 }
 
-/** `hours` of today are the last of all hours and left out. */
+/** The days before today, of which `hours` hours have begun. */
 function pastDays(
   counters: EventCounters,
   now: number,

@@ -52,8 +52,7 @@ export function flowOf(counters: EventCounters) {
 
 /**
  * What was not sent twice, since counters are kept (`since`), and about how many bytes of mail were
- * saved. Each update counts once for each neighbour: events report what was spared when it is
- * spared for the first time.
+ * saved. Each update counts once for each neighbour: an event reports it the first time only.
  */
 export function savedOf(counters: EventCounters, peers: readonly PeerStatus[]) {
   const known = counters.sum({ events: ["announced-known"] });

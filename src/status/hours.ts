@@ -6,7 +6,7 @@
 import type { CounterHour } from "../log/counter-rows.js";
 
 export const HOUR_MS = 3_600_000;
-/** Hours of a series where nothing else is asked for. */
+/** Default length of a series, in hours. */
 export const HOURS = 24;
 /** Hours that are kept. */
 export const KEPT_HOURS = 30 * 24;

@@ -117,6 +117,7 @@ export interface Removal {
 export interface Journey {
   readonly seq: number;
   readonly hash: string;
+  /** Empty if the key was forgotten. */
   readonly fingerprint: string;
   readonly size: number;
   readonly received: string;
@@ -166,7 +167,8 @@ export function journeyOf(entry: Entry, sources: JourneySources): Journey {
   return {
     seq,
     hash,
-    fingerprint,
+    // Zeros replace it in the log.
+    fingerprint: removal?.what === "forgotten" ? "" : fingerprint,
     size,
     received: new Date(receivedAt).toISOString(),
     from: origin.neighbour ?? null,
@@ -193,6 +195,12 @@ function removalOf(entry: Entry, { config, log, now }: JourneySources): Removal 
   const at = order !== undefined && "at" in order ? order.at : undefined;
   const since = at === undefined ? null : new Date(at).toISOString();
   return { what, reason: order?.reason ?? "", since };
+}
+
+/** The body, where it is gone: why. Empty if it is held. */
+export function bodyWords({ body, removal }: Journey): string {
+  if (body) return "";
+  return removal?.what === "forgotten" ? ", body deleted" : ", body expired";
 }
 
 /** What a switch from observe mode to mode "bridge" means. */
@@ -260,6 +268,10 @@ function stageOf(
     }
     if (found.how !== "announced") return stage(road, found);
     return stage("kx", found);
+  }
+  if (fetched !== undefined) {
+    const words = "announced by it over KX";
+    return stage("kx", { state: "done", words, at: fetched.at, how: "announced" });
   }
   if (peer && sources.config.mode === "observe") {
     return stage("kx", { state: "none", words: OBSERVED_KX, how: "observed" });

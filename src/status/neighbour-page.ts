@@ -15,7 +15,7 @@ import { remediesOf } from "./remedies.js";
 import type { Sources, Status } from "./status.js";
 import { recentJson, status } from "./status.js";
 
-export const NEIGHBOUR_PAGE = {
+const NEIGHBOUR_PAGE = {
   /** Exceptions of each state. */
   exceptions: 20,
   events: 50,

@@ -48,11 +48,6 @@ export type Label =
       | "observed"
     );
 
-/** The label of a state. */
-export function stateName({ label }: Pick<NeighbourView, "label">): Label {
-  return label;
-}
-
 export interface NeighbourView {
   readonly name: string;
   /** The path in use now. */
@@ -343,6 +338,11 @@ function kxState({ dial }: Subject, peer: PeerStatus, sources: ViewSources): Sai
   const since = `connected for ${span(now - (connectedSince ?? now))}`;
   const bytes = `${octets(bytesIn)} in, ${octets(bytesOut)} out`;
   if (observing) return pending("observed", `${since}; it is shown an empty log`);
+  const { done, unread } = peer;
+  if (unread !== undefined && unread > 0) {
+    return pending("unconfirmed", `${since}; ${several(unread, "update")} not confirmed by it`);
+  }
+  if (unread === 0) return said("good", `${since}; it has settled all up to #${done}; ${bytes}`);
   // The lane of a peer that may get mail stops at the first update that is not proven.
   const { proof, unproven, oldest } = standing;
   const isClosed = lane !== undefined && lane.path?.isOpen === false;

@@ -6,12 +6,17 @@
  *
  * Everything is in memory. `restoreProofs` reads the deliveries of the log at the start; what a
  * neighbour proved by mail before the start is not known again, so that its state is then "handed
- * over" and never better than it was proven. Of a neighbour only the newest `PROOF_LIMITS.unproven`
- * updates are kept.
+ * over" and never better than it was proven. A KX peer without a lane is offered everything that
+ * the log holds: `watch` takes what the peer has neither sent, fetched nor announced from the log.
+ * Of a neighbour only the newest `PROOF_LIMITS.unproven` updates are kept.
  */
+import type { Config } from "../config/config.js";
+import { goesByKx, goesByMail } from "../config/paths.js";
 import type { Fields } from "../diagnostics.js";
 import { eventsWith } from "../diagnostics.js";
-import type { UpdateLog } from "../log/update-log.js";
+import type { Entry, UpdateLog } from "../log/update-log.js";
+import { isSameAddress } from "../mail-address.js";
+import { Policy } from "../policy.js";
 import type { Seq, UpdateHash } from "../update.js";
 import type { Report } from "./event-counters.js";
 
@@ -62,6 +67,14 @@ export interface Peers {
   readonly withoutLane: readonly string[];
 }
 
+/** The log, and which of its updates peers may fetch now. */
+export interface Offers {
+  readonly log: Pick<UpdateLog, "newest" | "range"> & {
+    readonly sendings: Pick<UpdateLog["sendings"], "overKx">;
+  };
+  readonly isOffered: (entry: Entry) => boolean;
+}
+
 interface Neighbour {
   proof: { readonly what: ProofKind; readonly at: number } | undefined;
   /** By hash, oldest first. */
@@ -82,9 +95,31 @@ export class Proofs {
   readonly #neighbours = new Map<string, Neighbour>();
   #peers: Peers = { all: [], withoutLane: [] };
 
-  /** The KX peers of the configuration in force. */
-  watch(peers: Peers): void {
+  /**
+   * The KX peers of the configuration in force. To one that is new, or that has no lane any more,
+   * what the log offers counts as offered.
+   */
+  watch(peers: Peers, { log, isOffered }: Offers): void {
+    const before = this.#peers.withoutLane;
     this.#peers = peers;
+    const fresh = peers.withoutLane.filter((name) => !before.includes(name));
+    if (fresh.length === 0) return;
+    const newest = log.newest() as Seq;
+    const from = Math.max(1, newest - PROOF_LIMITS.unproven + 1) as Seq;
+    const offered = log.range(from, newest, PROOF_LIMITS.unproven).filter(isOffered);
+    for (const name of fresh) {
+      const has = new Set(log.sendings.overKx(from, name));
+      const { shown } = this.#of(name);
+      for (const { seq, hash, origin, receivedAt: at } of offered) {
+        if (origin.neighbour === name || has.has(seq) || shown.has(hash)) continue;
+        this.handed(name, hash, { what: "offered", at });
+      }
+    }
+  }
+
+  /** Whether anything was noted of a neighbour. */
+  knows(name: string): boolean {
+    return this.#neighbours.has(name);
   }
 
   /** What a report says of a neighbour; to be called for each. */
@@ -162,16 +197,48 @@ function drop(all: Map<string, unknown> | Set<string>): void {
   if (oldest !== undefined) all.delete(oldest);
 }
 
-/** Reads what was delivered before the start, and which of it a neighbour announced over KX. */
-export function restoreProofs(
-  log: Pick<UpdateLog, "entry" | "newest" | "sendings">,
-  proofs: Proofs,
-): void {
+/** The KX peers, and those of them that never get mail. In observe mode nothing is offered. */
+export function peersOf({ mode, kx, outbound, neighbours }: Config): Peers {
+  if (kx === undefined) return { all: [], withoutLane: [] };
+  const peers = neighbours.filter(goesByKx);
+  const all = peers.map(({ name }) => name);
+  if (mode === "observe") return { all, withoutLane: [] };
+  const unmailed = peers.filter((one) => outbound === undefined || !goesByMail(one));
+  return { all, withoutLane: unmailed.map(({ name }) => name) };
+}
+
+/** What the log offers to KX peers: what has not expired and policy does not withhold. */
+export function offersOf(
+  { policy, log: { retainMs } }: Pick<Config, "policy" | "log">,
+  {
+    log,
+    now,
+  }: { readonly log: Offers["log"] & Pick<UpdateLog, "body" | "removals">; readonly now: number },
+): Offers {
+  const rules = new Policy(policy, log, { now: () => now });
+  return {
+    log,
+    isOffered: (entry) => entry.receivedAt > now - retainMs && rules.withholds(entry) === undefined,
+  };
+}
+
+/** What the proofs are restored from. */
+export type ProofLog = Pick<UpdateLog, "entry" | "exceptions" | "lanes" | "newest" | "trails"> & {
+  readonly range: UpdateLog["range"];
+  readonly sendings: Pick<UpdateLog["sendings"], "latest" | "of">;
+};
+
+/**
+ * Reads what was delivered before the start, and which of it a neighbour announced over KX; of all
+ * neighbours or of one.
+ */
+export function restoreProofs(log: ProofLog, proofs: Proofs, only?: string): void {
   const from = Math.max(1, log.newest() - PROOF_LIMITS.unproven + 1);
-  const rows = log.sendings.latest(from, PROOF_LIMITS.unproven);
+  const rows = log.sendings
+    .latest(from, PROOF_LIMITS.unproven)
+    .filter(({ way, neighbour }) => way === "lane" && (only ?? neighbour) === neighbour);
   const hashes = new Map<Seq, UpdateHash | undefined>();
-  for (const { seq, neighbour, way, at, how } of rows.toReversed()) {
-    if (way !== "lane") continue;
+  for (const { seq, neighbour, at, how } of rows.toReversed()) {
     if (!hashes.has(seq)) hashes.set(seq, log.entry(seq)?.hash);
     const hash = hashes.get(seq);
     if (hash === undefined) continue;
@@ -181,5 +248,39 @@ export function restoreProofs(
       .of(seq)
       .some((one) => one.neighbour === neighbour && one.how === "announced");
     if (isAnnounced) proofs.shown(neighbour, hash, "announced", at);
+  }
+  for (const { site, address } of log.lanes.addressed()) {
+    if (site !== (only ?? site)) continue;
+    const last = rows.find(({ neighbour }) => neighbour === site)?.seq;
+    restoreLost(log, proofs, { name: site, address, last });
+  }
+}
+
+/** More than a kill can lose: the journal writes every ten seconds, or when it has so many. */
+const LOST_ENTRIES = 1000;
+
+/**
+ * A kill loses the records of the last seconds, but the lane knows that it delivered: what it
+ * passed after the last record, and what came before its last success, left as well. Without any record
+ * it is not known where the lane began, so that one update stands for all of them.
+ */
+function restoreLost(
+  log: ProofLog,
+  proofs: Proofs,
+  { name, address, last = 0 }: { name: string; address: string; last: number | undefined },
+): void {
+  const lane = log.lanes.get(name);
+  if (lane === undefined || lane.lastSuccessAt === 0) return;
+  const { cursor, lastSuccessAt: at } = lane;
+  const from = Math.max(last + 1, cursor - LOST_ENTRIES + 1, 1) as Seq;
+  const lost = log
+    .range(from, cursor as Seq, LOST_ENTRIES)
+    .filter(({ seq, origin, receivedAt }) => {
+      if (receivedAt > at || origin.neighbour === name) return false;
+      const has = log.trails.get(seq).some((one) => isSameAddress(one, address));
+      return !has && log.exceptions.get(name, seq) === undefined;
+    });
+  for (const { hash } of last === 0 ? lost.slice(-1) : lost) {
+    proofs.handed(name, hash, { what: "accepted", at });
   }
 }

@@ -76,7 +76,7 @@ function relayDiagnosis(neighbours: readonly NeighbourJson[]): Diagnosis | undef
 function mailDiagnosis({ name, lastError, backlog }: NeighbourJson): Diagnosis {
   const kind = "broken" as const;
   const words = lastError?.words ?? "";
-  const problem = sentence(`${name} accepts no mail, ${several(backlog, "update")} wait: ${words}`);
+  const problem = sentence(`${name} accepts no mail, ${waitWords(backlog)}: ${words}`);
   if (/ECONNREFUSED|ETIMEDOUT|EHOSTUNREACH|ECONNRESET|timed? ?out|Greeting/i.test(words)) {
     return { kind, problem, remedy: RELAY_REMEDY };
   }
@@ -90,8 +90,7 @@ function mailDiagnosis({ name, lastError, backlog }: NeighbourJson): Diagnosis {
 
 function localDiagnosis({ lastError, backlog }: NeighbourJson): Diagnosis {
   const words = lastError?.words ?? "no answer";
-  const waiting = `${several(backlog, "update")} ${backlog === 1 ? "waits" : "wait"}`;
-  const problem = sentence(`The local keyserver takes no updates, ${waiting}: ${words}`);
+  const problem = sentence(`The local keyserver takes no updates, ${waitWords(backlog)}: ${words}`);
   const remedy = /is still there/.test(words)
     ? "Start the keyserver and what reads its spool, pks-queue-run.sh or local.notify."
     : "Start the keyserver, and check [local] of the config.";

@@ -90,6 +90,14 @@ const peerSchema = z
       .describe("Why updates are not fetched now; null if they are."),
     bytesIn: count("Bytes received over KX since the start."),
     bytesOut: count("Bytes sent over KX since the start."),
+    version: z
+      .enum(["1.0", "1.1"])
+      .nullable()
+      .describe("The version of KX that is spoken; null while it is not connected."),
+    settled: count(
+      "Number of this log up to which it says that all is settled; null without receipts.",
+    ).nullable(),
+    unsettled: count("Updates above that number; null without receipts.").nullable(),
   })
   .describe("The KX peering; missing if there is none.");
 

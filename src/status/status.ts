@@ -373,6 +373,11 @@ function peerView(peer: PeerStatus | undefined) {
       held: held === undefined ? null : { why: held.why, until: iso(held.until) },
       bytesIn,
       bytesOut,
+      /** The version of KX that is spoken; null while it is not connected. */
+      version: peer.version ?? null,
+      /** Our number up to which its receipts say that all is settled, and how many lack one. */
+      settled: peer.done ?? null,
+      unsettled: peer.unread ?? null,
     },
   };
 }

@@ -90,7 +90,7 @@ function allGood(served: readonly NeighbourView[]): string {
   return `${all} and the local keyserver are in sync.`;
 }
 
-/** In sync is who got what it takes; what some did not take is said beside it. */
+/** What some neighbours did not take, which does not change the state; empty if nothing. */
 function untaken(views: readonly NeighbourView[]): string {
   const some = views.flatMap(({ name, exceptions }) => {
     const count = exceptions === undefined ? 0 : exceptions.refused + exceptions.waiting;

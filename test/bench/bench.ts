@@ -48,8 +48,11 @@ export interface Bench {
   run(context: Context): Promise<Outcome>;
 }
 
+/** The middle value, or the mean of the two in the middle; 0 for none. */
 export function median(values: readonly number[]): number {
-  return quantile(values, 0.5);
+  const sorted = [...values].sort((a, b) => a - b);
+  const [low, high] = [sorted[(sorted.length - 1) >> 1], sorted[sorted.length >> 1]];
+  return ((low ?? 0) + (high ?? 0)) / 2;
 }
 
 /** The value below which `share` of the values lie; 0 for none. */

@@ -28,11 +28,11 @@ const RUNS = 5;
 
 const USAGE = `npm run bench [-- NAME... OPTION...]
 
-What the gateway costs, in ratios of one run: beside floors, which are the least that Node can do for
-the same work (test/bench/floors/), and with --against beside another checkout. Everything takes turns
-in one run; CPU is that of the process under test alone, as the kernel counts it in /proc. Without a
-name all benches run, about half an hour. Exits with 1 when one could not be run, and with 0 when a
-goal is missed.
+What the gateway costs, in ratios of one run: beside floors, which are the least that Node can do
+for the same work (test/bench/floors/), and with --against beside another checkout. Everything takes
+turns in one run; CPU is that of the process under test alone, as the kernel counts it in /proc.
+Without a name all benches run, about half an hour. Exits with 1 when one could not be run, and with
+0 when a goal is missed.
 
 ${BENCHES.map(({ name, question }) => `  ${name.padEnd(12)} ${question}`).join("\n")}
 

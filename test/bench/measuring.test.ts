@@ -1,9 +1,9 @@
-/** What the benches measure with: CPU and bytes of a process, the floors' work, the shuffled input. */
+/** What the benches measure with: CPU and bytes of a process, the floors, the shuffled input. */
 import { closeSync, fsyncSync, openSync, writeSync } from "node:fs";
 import { join } from "node:path";
 import { expect, test } from "vitest";
 import { scratch } from "../support/scratch.js";
-import { ratios, rotated } from "./bench.js";
+import { median, ratios, rotated } from "./bench.js";
 import { decode, FloorStore, storedIn } from "./floors/work.js";
 import { armorOf, mailOf, realMaterial, shuffled } from "./material.js";
 import { cpuUs, diskBytes, meter } from "./processes.js";
@@ -80,4 +80,10 @@ test("updates are all different, and more of them begin with the same ones", () 
 test("ratios are of the same turn, and who goes first changes", () => {
   expect(ratios([1, 4], [2, 4], 100)).toEqual([50, 100]);
   expect(rotated(["a", "b", "c"], 1)).toEqual(["b", "c", "a"]);
+});
+
+test("the median is the middle value, or between the two in the middle", () => {
+  expect(median([3, 1, 2])).toBe(2);
+  expect(median([4, 1, 3, 2])).toBe(2.5);
+  expect(median([])).toBe(0);
 });

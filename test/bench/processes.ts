@@ -7,7 +7,7 @@ import { readdirSync, readFileSync } from "node:fs";
 
 /**
  * User and system time of the process so far, in microseconds. A thread that has ended is not in
- * it; Node keeps its threads. The kernel adds a slice when it ends, so the last 4 ms may be missing.
+ * it; Node keeps its threads. The kernel adds a slice when it ends: the last 4 ms may be missing.
  */
 export function cpuUs(pid: number): number {
   const threads = readdirSync(`/proc/${pid}/task`);

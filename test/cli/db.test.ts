@@ -57,7 +57,7 @@ test("a log that is not there, or a config that is none", async () => {
   log.close();
   rmSync(path);
   expect(dbCheckCommand(config, output, {})).toBe(74);
-  expect(said.err).toMatch(/cannot be opened/);
+  expect(said.err).toMatch(/does not exist\n.*Start the gateway once/);
   writeFileSync(config, "x");
   expect(dbCheckCommand(config, output, {})).toBe(78);
   expect(await dbBackupCommand(config, target, { force: true, progress: false }, output, {})).toBe(

@@ -168,24 +168,25 @@ describe("docs/events.md", () => {
     });
     const page = `# Events
 
-Everything that the gateway reports, made from the table in \`src/diagnostics.ts\`. The names are
-stable: alerts and scripts may rely on them. Each is the \`event\` of a JSON line on stdout, the
-first word of a line in the journal, and the label \`event\` of \`kxgw_events_total\`. \`hash\` is
-the id of an update and stands on every line of its life: \`kxgw trace HASH\`.
+This page lists everything that the gateway reports. It is generated from the table in
+\`src/diagnostics.ts\`. The names do not change, so alerts and scripts can rely on them. A name is
+the \`event\` of a JSON line on stdout, the first word of a line in the journal, and the label
+\`event\` of \`kxgw_events_total\`. Every line about an update has its \`hash\`, by which
+\`kxgw trace HASH\` finds it.
 
-Levels: **error** wants you to act, **warn** will be tried again or is worth a look, **info** is a
-line for each update that was accepted or sent, **debug** is protocol and not shown. Fingerprints
-and hashes are in the lines, user ids and bodies never; a \`client\`, who may be a person, is
-shortened to its network (/24, /48). An \`address\` is one that you may have to write into the
-configuration, and stands in full ([security](security.md#what-is-stored-and-logged)).
+Levels: an **error** needs an action of the operator. A **warn** is retried by itself, or may need
+a look. **info** is a line for each update that was accepted or sent. **debug** is protocol and not
+shown. The lines have fingerprints and hashes, and never user ids or bodies. A \`client\` may be a
+person and is shortened to its network (/24, /48). An \`address\` may have to be written into the
+configuration and is complete ([security](security.md#what-is-stored-and-logged)).
 
-Of those with a * at most ${REPEAT_LIMITS.lines} lines a minute are written for each neighbour, and
-then one with \`more\`, how many there were besides. \`kxgw_events_total\` and the page count
-all of them.
+Of an event with a * at most ${REPEAT_LIMITS.lines} lines a minute are written for each neighbour,
+then one line whose field \`more\` is the number of those left out. \`kxgw_events_total\` and the
+page count all of them.
 
-Fields with a question mark are there when they are known. The last column says which way the
-update goes, what became of it (\`result\` in \`kxgw_updates_received_total\`,
-\`kxgw_updates_sent_total\` and \`kxgw_repairs_total\`) and by which road, if no \`via\` says so.
+Fields with a question mark are missing when they are not known. The last column says which way the
+update goes, its result (\`result\` in \`kxgw_updates_received_total\`,
+\`kxgw_updates_sent_total\` and \`kxgw_repairs_total\`), and the transport if no \`via\` names it.
 
 | event | level | says | fields | counts |
 |---|---|---|---|---|

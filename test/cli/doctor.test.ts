@@ -151,7 +151,7 @@ describe("kxgw doctor", () => {
     await until(() => running.reports.filter(({ event }) => event === "retry").length >= 2);
     const { code, found } = await doctor(file);
     expect(code).toBe(69);
-    expect(found[0]?.problem).toContain("accepts no mail, 1 update wait: connect ECONNREFUSED");
+    expect(found[0]?.problem).toContain("accepts no mail, 1 update waits: connect ECONNREFUSED");
     expect(found[0]?.remedy).toContain("mail server of outbound.relay");
 
     const port = await relay("451 4.3.0 busy", "250 relay.test\r\n");

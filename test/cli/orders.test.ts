@@ -226,5 +226,6 @@ describe("a KX peer that was away for long", () => {
     await back();
     await running.mail(ONE);
     await until(() => times("peer-connected") === 1);
+    expect(times("peer-connected")).toBe(1);
   });
 });

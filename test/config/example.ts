@@ -108,7 +108,7 @@ export const EXAMPLE_CONFIG: Config = {
     {
       name: "old",
       via: "mail",
-      isViaSet: false,
+      isViaSet: true,
       fallbackMs: 600_000,
       mail: "pgp-public-keys@pks.example.net",
       kind: undefined,
@@ -120,6 +120,7 @@ export const EXAMPLE_CONFIG: Config = {
       kx: undefined,
       tls: undefined,
       dial: false,
+      kxVersion: "1.1",
       fetchRate: undefined,
       quietHours: undefined,
       repair: undefined,
@@ -127,7 +128,7 @@ export const EXAMPLE_CONFIG: Config = {
     {
       name: "new",
       via: "kx",
-      isViaSet: false,
+      isViaSet: true,
       fallbackMs: 600_000,
       mail: undefined,
       kind: undefined,
@@ -139,6 +140,7 @@ export const EXAMPLE_CONFIG: Config = {
       kx: { host: "127.0.0.2", port: 11_373 },
       tls: undefined,
       dial: true,
+      kxVersion: "1.1",
       fetchRate: undefined,
       quietHours: undefined,
       repair: undefined,

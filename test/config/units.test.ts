@@ -10,12 +10,9 @@ import {
 } from "../../src/config/addresses.js";
 import { quoted } from "../../src/config/quote.js";
 import {
-  formatByteRate,
   formatDuration,
   formatEndpoint,
-  formatHours,
   formatRate,
-  formatSchedule,
   formatSize,
   parseByteRate,
   parseDuration,
@@ -85,15 +82,14 @@ describe("schedules", () => {
     expect(parseSchedule("1m*99999999999999999999")).toEqual(fault);
   });
 
-  it("reads back what it formats", () => {
+  it("reads every list of delays", () => {
     const delay = fc.integer({ min: 1, max: 2_073_600_000 });
     fc.assert(
-      fc.property(delay, fc.array(delay, { maxLength: 50 }), (first, rest) => {
-        const text = formatSchedule([first, ...rest, ...rest]);
-        expect(parseSchedule(text)).toEqual({ value: [first, ...rest, ...rest] });
+      fc.property(fc.array(delay, { minLength: 1, maxLength: 50 }), (delays) => {
+        const text = delays.map((ms) => `${ms}ms`).join(", ");
+        expect(parseSchedule(text)).toEqual({ value: delays });
       }),
     );
-    expect(formatSchedule([60_000, 300_000, 300_000, 3_600_000])).toBe("1m, 5m*2, 1h");
   });
 });
 
@@ -314,9 +310,6 @@ describe("budgets and hours", () => {
     ["2 GB / 1d", 2e9, 86_400_000],
   ])("reads %s", (text, count, periodMs) => {
     expect(parseByteRate(text)).toEqual({ value: { count, periodMs } });
-    expect(parseByteRate(formatByteRate({ count, periodMs }))).toEqual({
-      value: { count, periodMs },
-    });
   });
 
   it.each(["", "10MiB", "/1h", "10MiB/", "999/1h", "1MiB/10ms", "1MiB/2d", "x/1h", "1MiB/1h/1h"])(
@@ -331,7 +324,6 @@ describe("budgets and hours", () => {
   ])("reads the hours %s", (text, from, to) => {
     const value = { fromMs: from * 60_000, toMs: to * 60_000 };
     expect(parseHours(text)).toEqual({ value });
-    expect(formatHours(value)).toBe(text);
   });
 
   it.each(["", "8-18", "08:00", "08:00-08:00", "24:00-06:00", "08:60-09:00", "08:00 - 18:00"])(

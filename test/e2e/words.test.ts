@@ -34,6 +34,7 @@ retry = "1s*2, 1h"
 [[peer]]
 name = "far"
 mail = "${FAR}"
+repair = "mail"
 `;
 
 /** The relay answers as told for far, and takes everything for others. */
@@ -293,6 +294,19 @@ it(
       const would = () => gateway.events.filter(({ event }) => event === "would-send");
       await until(() => would().length === some.length);
       for (const event of would()) bytes += Number(event.bytes);
+      // An order to send is no promise that is not kept.
+      for (const order of [
+        ["retry", "far"],
+        ["retry", "far", "all"],
+        ["retry", "far", "1"],
+      ]) {
+        const { code, stdout, stderr } = await run("queue", ...order);
+        const words = 'Nothing is sent in mode = "observe"; everything stays as it is.\n';
+        expect([code, stdout, stderr]).toEqual([69, "", words]);
+      }
+      const asked = await run("backfill", "far");
+      expect(asked.code).toBe(69);
+      expect(asked.stderr).toMatch(/^Nothing is sent in/);
       const journey = await one<Journey>("trace", "1");
       expect(journey.bridgeFrom).toBe(some.length === 2 ? 3 : 4);
       expect(await gateway.end()).toBe(0);

@@ -26,7 +26,7 @@ interface Room {
 /** Modules that everybody may import, as all may import types: functions of their arguments. */
 const HARMLESS = ["path", "url"];
 /** What pure rooms may take from node:crypto: functions of their arguments. */
-const PURE_CRYPTO = ["createHash", "createPublicKey", "verify"];
+const PURE_CRYPTO = ["createHash", "createPublicKey", "hash", "verify"];
 
 /** Sockets and files belong to the doors and to what stands above them. */
 const OUTSIDE = [

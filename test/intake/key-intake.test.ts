@@ -3,7 +3,7 @@
  * servers which mail whole keys come to rest on both sides of KX.
  */
 import { describe, expect, it, onTestFinished } from "vitest";
-import { admitAnnounced, updateOf } from "../../src/admit.js";
+import { admittingAnnounced, updateOf } from "../../src/admit.js";
 import { type Clock, systemClock } from "../../src/clock.js";
 import { GroupCommit } from "../../src/intake/group-commit.js";
 import { KeyIntake, type Submission } from "../../src/intake/key-intake.js";
@@ -12,6 +12,7 @@ import { UpdateLog } from "../../src/log/update-log.js";
 import { encodeArmor } from "../../src/openpgp/armor.js";
 import { assembleKey, encodeKey, keyPackets, type TransferableKey } from "../../src/openpgp/key.js";
 import { updateHash } from "../../src/openpgp/update-hash.js";
+import { finish } from "../../src/steps.js";
 import type { Seq } from "../../src/update.js";
 import { Recorder } from "../ingress/door.js";
 import { claim, merged, onlyKey, realKeys } from "../openpgp/material.js";
@@ -177,7 +178,7 @@ class Island {
   fetch({ hash, fingerprint, seq }: Entry, from: UpdateLog): void {
     if (this.gateway.log.has(hash)) return;
     const armor = Buffer.from(encodeArmor(from.body(seq) ?? Uint8Array.of()), "latin1");
-    const { update } = admitAnnounced(armor, { hash, fingerprint });
+    const { update } = finish(admittingAnnounced(armor, { hash, fingerprint }));
     const origin = { neighbour: "peer", transport: "kx" } as const;
     this.gateway.log.append([{ update, origin, trail: [], receivedAt: Date.now() }]);
   }

@@ -6,7 +6,7 @@ import { createHash } from "node:crypto";
 import type { Announcement } from "../../src/kx/messages.js";
 import type { ReceiveOutput, WirePosition } from "../../src/kx/receive-state.js";
 import { ReceiveState } from "../../src/kx/receive-state.js";
-import type { UpdateHash } from "../../src/update.js";
+import type { LogName, UpdateHash } from "../../src/update.js";
 
 export const ROUND = 2 ** 31;
 /** The highest number on the wire. */
@@ -24,6 +24,8 @@ export function hashOf(name: string): UpdateHash {
 export class ListedPeer {
   /** Positions that grow for ever; the wire shows them modulo 2^31. */
   readonly entries = new Map<number, UpdateHash>();
+  /** The name of the log that it tells in KX/1.1. */
+  log: LogName | undefined;
   readonly #name: string;
   #last: number;
   #passed: number;
@@ -139,13 +141,13 @@ export class Listener {
 
   greet(peer: ListedPeer): this {
     this.pending = undefined;
-    return this.take(this.receiveState.established(peer.newest(), this.now));
+    return this.take(this.receiveState.established(peer.newest(), this.now, peer.log));
   }
 
   /** Another connection is used from now on, on which the peer has just greeted if it is given. */
   move(peer?: ListedPeer): this {
     this.pending = undefined;
-    const greeting = peer && { newest: peer.newest() };
+    const greeting = peer && { newest: peer.newest(), log: peer.log };
     return this.take(this.receiveState.moved(greeting, this.now));
   }
 

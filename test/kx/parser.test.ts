@@ -60,7 +60,14 @@ describe("what makes no sense", () => {
 });
 
 describe("limits", () => {
-  const small = { lineBytes: 80, messageBytes: 400, numbers: 3, announcements: 2, ranges: 2 };
+  const small = {
+    lineBytes: 80,
+    messageBytes: 400,
+    numbers: 3,
+    announcements: 2,
+    ranges: 2,
+    openLines: 3,
+  };
 
   test.each([79, 80])("a line of %i of 80 bytes passes, with either line end", (length) => {
     for (const ending of ["\r\n", "\n"]) {

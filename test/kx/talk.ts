@@ -3,7 +3,7 @@
  * out. What the session does is text as well.
  */
 import { expect } from "vitest";
-import type { Announcement } from "../../src/kx/messages.js";
+import type { Announcement, Opening } from "../../src/kx/messages.js";
 import type { SessionOutput } from "../../src/kx/session.js";
 import { Session } from "../../src/kx/session.js";
 import type { UpdateHash } from "../../src/update.js";
@@ -42,8 +42,15 @@ export function told(outputs: readonly SessionOutput[]): string[] {
           : `asked ${output.asked.tag} ${output.asked.number}`;
       case "announced":
         return `announced ${output.announcements.length}`;
-      case "established":
-        return `established ${output.newest?.number ?? "empty"}`;
+      case "established": {
+        const { newest, opening } = output;
+        const named = opening && ` ${[opening.log, ...opening.features].join(" ").trim()}`;
+        return `established ${newest?.number ?? "empty"}${named ?? ""}`;
+      }
+      case "done": {
+        const without = output.without.map(({ low, high }) => ` ${low}-${high}`);
+        return `done ${output.number}${without.join("")}`;
+      }
       default:
         return output.type;
     }
@@ -55,9 +62,10 @@ export class Line {
   now = 1000;
   #tags = 0;
 
-  constructor() {
-    this.session = new Session(this.now);
-    expect(told(this.session.start())).toEqual(["0001|HELO|1.0"]);
+  /** `own` is what our side says of itself in KX/1.1. */
+  constructor(own?: Opening) {
+    this.session = new Session(this.now, own);
+    expect(told(this.session.start())).toEqual([`${own ? "KX11" : "0001"}|HELO|1.0`]);
   }
 
   /** Says messages without their tags, which are a000, a001 and so on. */

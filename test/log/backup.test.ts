@@ -140,10 +140,8 @@ describe("a log in which damage is met", () => {
   test("reads on, writes no more, and tells it once", () => {
     const path = join(scratch(), "log");
     filled(path, 200).close();
-    const bytes = readFileSync(path);
-    // The first pages and the newest entry are spared, so that there is something left to read.
-    const middle = Math.floor(bytes.length / 4096 / 3) * 4096;
-    writeFileSync(path, bytes.fill(0xa5, middle, 2 * middle));
+    // What is read at the start is spared, and the newest entry.
+    overwrite(path, "bodies", 5);
     const log = UpdateLog.open(path);
     const told: string[] = [];
     log.onDamage(({ kind }) => told.push(kind));
@@ -159,4 +157,28 @@ describe("a log in which damage is met", () => {
     expect(told).toEqual(["corrupt"]);
     log.close();
   });
+
+  test("is not opened for writing if its newest entries cannot be read", () => {
+    const path = join(scratch(), "log");
+    filled(path, 200).close();
+    overwrite(path, "updates", 2);
+    expect(() => UpdateLog.open(path)).toThrow(expect.objectContaining({ kind: "corrupt" }));
+    const reader = UpdateLog.open(path, { readonly: true });
+    expect(reader.counts().entries).toBe(200);
+    reader.close();
+  });
+
+  /** Overwrites pages of a table, but not the one with the newest rows. */
+  function overwrite(path: string, table: string, pages: number): void {
+    const db = new Database(path, { readonly: true });
+    const leaves = db
+      .prepare("SELECT pageno FROM dbstat WHERE name = ? AND pagetype = 'leaf' ORDER BY path")
+      .pluck()
+      .all(table) as number[];
+    db.close();
+    expect(leaves.length).toBeGreaterThan(pages);
+    const bytes = readFileSync(path);
+    for (const leaf of leaves.slice(0, pages)) bytes.fill(0xa5, (leaf - 1) * 4096, leaf * 4096);
+    writeFileSync(path, bytes);
+  }
 });

@@ -180,7 +180,7 @@ describe("a power cut", () => {
     const log = UpdateLog.open(path);
     /** Length of the WAL when the n-th commit was acknowledged. */
     const acked: number[] = [statSync(`${path}-wal`).size];
-    for (let n = 1; n <= 8; n += 1) {
+    for (let n = 1; n <= 10; n += 1) {
       const at = { number: n, hash: update(n).hash };
       const bytes = n === 5 ? 9000 : 300;
       log.append([arrival(n, { update: update(n, bytes) })], { peer: "p", at });

@@ -110,7 +110,7 @@ describe("a log that cannot be used", () => {
     expectTrouble(() => UpdateLog.open(`${directory}/log`), "unusable", /cannot be opened/);
     const missing = join(directory, "missing");
     const open = () => UpdateLog.open(missing, { readonly: true });
-    expectTrouble(open, "unusable", /cannot be opened/);
+    expectTrouble(open, "unusable", /missing: does not exist/);
     expect(existsSync(missing)).toBe(false);
   });
 

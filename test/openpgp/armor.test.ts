@@ -205,6 +205,31 @@ describe("hostile input", () => {
     expect(kept).toBeLessThan(text.length);
   });
 
+  it("the usual form is read as any other form, whatever is changed in it", () => {
+    const change = fc.tuple(fc.nat(), fc.nat(2), fc.constantFrom(..."\n\r =-:+A_"));
+    const size = fc.integer({ min: 1, max: 130 });
+    const end = fc.constantFrom("\n", "\r\n");
+    let taken = 0;
+    fc.assert(
+      fc.property(size, end, fc.array(change, { maxLength: 2 }), (octets, lineEnd, changes) => {
+        const [head = "", ...rest] = encodeArmor(data.subarray(0, octets)).split("\n\n");
+        let body = `${rest.join("\n\n")}${good}`;
+        for (const [where, cut, put] of changes) {
+          const at = where % 120;
+          body = body.slice(0, at) + put + body.slice(at + cut);
+        }
+        // A blank means nothing, but a block that has one is read line by line.
+        const [usual, other] = ["", " "].map((blank) =>
+          read(`${head}\n\n${blank}${body}`.replaceAll("\n", lineEnd)),
+        );
+        expect(usual).toEqual(other);
+        taken += usual?.[0] instanceof Refusal ? 0 : 1;
+      }),
+      { numRuns: 3000 },
+    );
+    expect(taken).toBeGreaterThan(500);
+  });
+
   it("cut anywhere: a refusal, or no block, until END is complete", () => {
     for (let end = 0; end < sample.length - 1; end++) {
       const found = read(sample.slice(0, end));

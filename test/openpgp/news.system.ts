@@ -10,7 +10,8 @@ import { join } from "node:path";
 import fc from "fast-check";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { encodeKey, keyPackets, type TransferableKey } from "../../src/openpgp/key.js";
-import { newsOf } from "../../src/openpgp/news.js";
+import { findingNews } from "../../src/openpgp/news.js";
+import { finish } from "../../src/steps.js";
 import { onlyKey } from "./material.js";
 import { hashOf, knowing, sentBefore } from "./sent-before.js";
 
@@ -50,7 +51,7 @@ describe("gpg", () => {
   it("has the same key after the news as after the whole key", () => {
     let [news, shorter] = [0, 0];
     for (const { key, before } of fc.sample(sentBefore, { numRuns: 40, seed: 7 })) {
-      const cut = newsOf(key, knowing(before), Date.UTC(2026, 0));
+      const cut = finish(findingNews(key, knowing(before), Date.UTC(2026, 0)));
       if (cut === undefined) continue;
       news += 1;
       if (keyPackets(cut).length < keyPackets(key).length) shorter += 1;

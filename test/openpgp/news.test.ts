@@ -12,12 +12,13 @@ import {
 } from "../../src/openpgp/key.js";
 import * as production from "../../src/openpgp/news.js";
 import { isSelfSignature } from "../../src/openpgp/signature.js";
+import { finish } from "../../src/steps.js";
 import { claim, merged, packet } from "./material.js";
 import { hashOf, keys, knowing, sentBefore } from "./sent-before.js";
 
 const { packetNames } = production;
 const newsOf = (key: TransferableKey, isKnown: (name: Buffer) => boolean) =>
-  production.newsOf(key, isKnown, 1_800_000_000_000);
+  finish(production.findingNews(key, isKnown, 1_800_000_000_000));
 
 const merge = (...several: readonly TransferableKey[]) => merged(several.map(encodeKey));
 

@@ -129,6 +129,37 @@ describe("a skeleton", () => {
     );
   });
 
+  it("is the same whether an update that teaches nothing is compared or read", () => {
+    const pieces = [
+      [a, over(a, -9)],
+      [a, over(a, -1, { lifetime: DAY_S / 2 })],
+      [a, over(a, -4, { type: 0x30 })],
+      [a],
+      [b, over(b, -2)],
+      [b],
+      [photo, over(photo, -1)],
+      [subkey, over(subkey, -9)],
+      [subkey, over(subkey, -3, { type: 0x28 })],
+      [ann.userId("nobody")],
+      [ann.userId("Aaron")],
+    ];
+    // Of a forged signature nothing is kept, but it is not in the skeleton: the keys are read.
+    const other = ann.subkey(9);
+    const isRead = [other, forged(other, -1)];
+    const some = fc.subarray(pieces).map((chosen) => chosen.flat());
+    fc.assert(
+      fc.property(fc.array(some, { maxLength: 5 }), some, (before, packets) => {
+        const known = skeleton(before);
+        const both = [packets, [...packets, ...isRead]].map((update) => {
+          const came = selfSigned(onlyKey(ann.key(...update))) ?? new Uint8Array(0);
+          return plainly(readPackets(grown(encodePackets(known), came, (NOW + DAY_S) * 1000)));
+        });
+        expect(both[0]).toEqual(both[1]);
+      }),
+      { numRuns: 150 },
+    );
+  });
+
   it("is bounded, and the most needed comes first", () => {
     const names = Array.from({ length: 300 }, (_, n) => ann.userId(`Ann ${n}`));
     const updates = names.map((name, n) => [name, over(name, -1000 + n)]);

@@ -53,6 +53,8 @@ export class Gateway implements Diagnostics {
   lie: Uint8Array | undefined;
   /** When its peers may be asked for bodies; in force from the next restart on. */
   fetchPolicy: ReadonlyMap<string, FetchPolicy> = new Map();
+  /** The highest version of KX that it speaks, from the next restart on. */
+  version: "1.0" | "1.1" = "1.1";
   hasGrown = false;
   readonly #network: Network;
   readonly #peers: readonly string[];
@@ -103,10 +105,11 @@ export class Gateway implements Diagnostics {
       random: () => this.#network.random(),
     };
     const { fetchPolicy } = this;
+    const oldVersion = new Set(this.version === "1.0" ? this.#peers : []);
     const settings = { observing: this.#observing, addresses: this.#addresses, fetchPolicy };
     return new Exchange(
       { log: this.log, clock, diagnostics: this },
-      { peers: this.#peers, ...settings },
+      { peers: this.#peers, oldVersion, ...settings },
     );
   }
 
@@ -305,9 +308,13 @@ export function updates(count: number, from = 0): Update[] {
 }
 
 /** Two gateways that are peers; not yet connected. */
-export function pair(seed = SEED) {
+export function pair(seed = SEED, version: Gateway["version"] = "1.1") {
   const network = new Network(seed);
   const a = network.gateway("a", ["b"]);
   const b = network.gateway("b", ["a"]);
+  for (const gateway of [a, b]) {
+    gateway.version = version;
+    gateway.restart();
+  }
   return { network, a, b };
 }

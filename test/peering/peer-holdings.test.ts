@@ -44,6 +44,18 @@ describe("who has what", () => {
     expect(a.all("served")).toEqual([]);
   });
 
+  it("is in the log of a peer that gets no mail too, for the time after a restart", () => {
+    const { network, b, a } = world();
+    b.mail(...updates(3));
+    a.mail(...updates(2));
+    network.connect(a, b);
+    network.run(90_000);
+    // `b` mails nothing to `a`, which had two of them and announces the third that it fetched.
+    const known = [1, 2, 3].map((n) => b.log.sendings.of(n as Seq).map(({ how }) => how));
+    expect(known).toEqual([["announced"], ["announced"], ["announced"]]);
+    expect(b.log.trails.get(1 as Seq)).toEqual([]);
+  });
+
   it("says nothing of what left and was not proven to be read", () => {
     const { network, a, b, has } = world();
     const link = network.connect(a, b);

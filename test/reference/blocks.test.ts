@@ -38,7 +38,7 @@ const OTHERS: Readonly<Record<string, Readonly<Record<string, string>>>> = {
       "deploy/try-systemd.sh starts the service in a system that boots",
     '# cd "$(npm root -g)/kx-gateway"':
       "deploy/try-systemd.sh does the same in a system that boots",
-    "$ docker build -f deploy/Dockerfile -t kx-gateway .":
+    "$ cd kx-gateway                     # the clone":
       "deploy/try-image.sh does the same with buildah, which needs no daemon",
   },
   "migration.md": {

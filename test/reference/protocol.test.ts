@@ -6,29 +6,45 @@
 import { expect, it } from "vitest";
 import { admit } from "../../src/admit.js";
 import type { Message } from "../../src/kx/messages.js";
-import { Parser } from "../../src/kx/parser.js";
+import { PARSER_LIMITS, Parser } from "../../src/kx/parser.js";
 import { serialize } from "../../src/kx/serializer.js";
+import { Session } from "../../src/kx/session.js";
 import { blocks, page } from "../support/page.js";
 
-const [TALK = ""] = blocks(page("protocol.md"), "kx");
+const [TALK = "", TALK_11 = ""] = blocks(page("protocol.md"), "kx");
 
 /** What a side says, as it is on the wire. */
-function said(side: "A" | "B"): string {
-  const lines = TALK.split("\n").filter((line) => line.startsWith(side));
+function said(side: "A" | "B", talk = TALK): string {
+  const lines = talk.split("\n").filter((line) => line.startsWith(side));
   return lines.map((line) => `${line.slice(2)}\r\n`).join("");
 }
 
-function messagesOf(side: "A" | "B"): Message[] {
-  return new Parser().push(Buffer.from(said(side), "latin1")).map((one) => {
+function messagesOf(side: "A" | "B", talk = TALK): Message[] {
+  const parser = new Parser(PARSER_LIMITS, talk === TALK_11);
+  return parser.push(Buffer.from(said(side, talk), "latin1")).map((one) => {
     if (["malformed", "oversized", "unframed"].includes(one.command)) throw new Error(one.command);
     return one as Message;
   });
 }
 
-it.each(["A", "B"] as const)("%s: every octet is what we would write", (side) => {
-  const bytes = Buffer.concat(messagesOf(side).map(serialize)).toString("latin1");
-  expect(bytes).toBe(said(side));
+it.each([
+  ["A", "1.0", TALK],
+  ["B", "1.0", TALK],
+  ["A", "1.1", TALK_11],
+  ["B", "1.1", TALK_11],
+] as const)("%s in KX/%s: every octet is what we would write", (side, _, talk) => {
+  const bytes = Buffer.concat(messagesOf(side, talk).map(serialize)).toString("latin1");
+  expect(bytes).toBe(said(side, talk));
   expect(bytes.length).toBeGreaterThan(50);
+});
+
+it("opens a session of KX/1.1 on both sides, as a session writes it", () => {
+  const [, , opening] = messagesOf("A", TALK_11);
+  if (opening?.command !== "OPEN") throw new Error("the third message is no OPEN");
+  const session = new Session(0, { log: opening.log, features: opening.features });
+  const outputs = [...session.start(), ...session.received(Buffer.from(said("B", TALK_11)), 1)];
+  expect(outputs.map(({ type }) => type)).toEqual(["send", "greet", "established", "done"]);
+  expect(outputs.at(-1)).toMatchObject({ number: 7, without: [{ low: 3, high: 4 }] });
 });
 
 it("has every message, and the answers quote the tags of what they answer", () => {

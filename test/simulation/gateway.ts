@@ -54,6 +54,7 @@ const EXCUSES: readonly EventName[] = ["undelivered", "incomplete", "body-expire
 export interface GatewaySettings {
   readonly name: string;
   readonly policy: PolicyName;
+  readonly version: "1.0" | "1.1";
   readonly peers: readonly PeerSettings[];
   /** Sites that get mail from us, and those whose mail we take. */
   readonly sites: readonly Neighbour[];

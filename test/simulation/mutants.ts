@@ -14,6 +14,7 @@ import { ReceiveState } from "../../src/kx/receive-state.js";
 import { Bounces } from "../../src/log/bounces.js";
 import { Exceptions, type NewException } from "../../src/log/exceptions.js";
 import { GatheredTrails } from "../../src/log/gathered-trails.js";
+import { HashIndex } from "../../src/log/hash-index.js";
 import { Lanes } from "../../src/log/lanes.js";
 import { PacketMemory } from "../../src/log/packet-memory.js";
 import { Pending } from "../../src/log/pending.js";
@@ -343,6 +344,11 @@ export const MUTANTS: readonly Mutant[] = [
     name: "hidden-trails",
     bug: "what a duplicate adds to a trail is not seen before it is written",
     plant: () => exchange(GatheredTrails, "within", () => () => []),
+  },
+  {
+    name: "hidden-hashes",
+    bug: "the hash of an entry is not found before it is written",
+    plant: () => exchange(HashIndex, "add", () => () => undefined),
   },
   {
     name: "lane-ahead",

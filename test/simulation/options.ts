@@ -59,6 +59,8 @@ export interface GatewayPlan {
   /** What the keyserver beside it does with some keys; undefined when there is none. */
   readonly local: Temper | undefined;
   readonly policy: PolicyName;
+  /** Highest version of KX that it speaks. */
+  readonly version: "1.0" | "1.1";
 }
 
 export interface LegacyPlan {
@@ -108,9 +110,12 @@ export function optionsOf(seed: number, size: "small" | "large" = "large"): Worl
   // Dice of their own, as below.
   const policies = new Dice(seed).fork("policies");
   const differ = policies.chance(0.35);
+  const versions = new Dice(seed).fork("versions");
+  const old = versions.pick([0, 0, 0.5, 1]);
   const gateways = Array.from({ length: count }, (_, n) => {
     const policy = differ && policies.chance(0.5) ? policies.pick(POLICIES.slice(1)) : "all";
-    return { ...gatewayPlan(`gw${n}`, [], dice), policy };
+    const version = versions.chance(old) ? "1.0" : "1.1";
+    return { ...gatewayPlan(`gw${n}`, [], dice), policy, version } as const;
   });
   const links = linked(gateways, dice);
   const liars = dice.chance(isSmall ? 0.25 : 0.35) ? dice.int(1, isSmall ? 1 : 2) : 0;
@@ -200,7 +205,7 @@ function gatewayPlan(name: string, lies: readonly Lie[], dice: Dice): GatewayPla
   const own = dice.fork(`local of ${name}`);
   const hasLocal = lies.length === 0 && own.chance(0.3);
   const local = hasLocal ? temperOf(own) : undefined;
-  return { name, skewMs, lies, local, policy: "all" };
+  return { name, skewMs, lies, local, policy: "all", version: "1.0" };
 }
 
 /** Half of the servers take whatever they can read. */

@@ -106,7 +106,11 @@ export class Process {
     this.#ways = ways;
     const peers = settings.peers.map(({ name }) => name);
     const rules = new Policy(settingsFor(settings.policy), log, clock);
-    this.exchange = new Exchange({ log, clock, diagnostics, rules }, { peers, observing: false });
+    const oldVersion = new Set(settings.version === "1.0" ? peers : []);
+    this.exchange = new Exchange(
+      { log, clock, diagnostics, rules },
+      { peers, observing: false, oldVersion },
+    );
     this.door = new SimDoor(settings.peers, this.exchange, settings.reconnect, {
       ...ways,
       store: (store) => this.#store(store),

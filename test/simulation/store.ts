@@ -45,9 +45,12 @@ export class Store {
     this.#dice = dice;
     template ??= emptyLog();
     this.#db = opened(template);
-    // The secret is the only thing in a log that SQLite throws dice for.
+    // The only things in a log that SQLite throws dice for.
     const secret = Buffer.from(Array.from({ length: 32 }, () => dice.int(0, 255)));
     this.#db.prepare("UPDATE secret SET bytes = ?").run(secret);
+    const names = dice.fork("name");
+    const name = Buffer.from(Array.from({ length: 16 }, () => names.int(0, 255)));
+    this.#db.prepare("UPDATE log_name SET name = ?").run(name);
     this.#synced = options.synchronous === "FULL" ? template : this.#db.serialize();
   }
 

@@ -138,12 +138,12 @@ class World {
     };
     const liars: Liar[] = [];
     const locals = new Map<string, LegacySite>();
-    this.#gateways = options.gateways.map(({ name, skewMs, lies, local, policy }) => {
+    this.#gateways = options.gateways.map(({ name, skewMs, lies, local, policy, version }) => {
       const own = dice.fork(name);
       const beside = local && new LegacySite(`local-${name}`, "verifier", [], this.#postal, local);
       if (beside !== undefined) locals.set(name, beside);
       const disk = new Store(own.fork("disk"), store);
-      const settings = settingsOf(name, { skewMs, policy }, options);
+      const settings = settingsOf(name, { skewMs, policy, version }, options);
       const gateway = new Gateway(settings, disk, around, own, beside);
       if (lies.length > 0) {
         const liar = new Liar(lies, queue, own.fork("lies"), trace, new Keys(own.fork("bogus")));
@@ -324,14 +324,15 @@ class World {
 
   /**
    * Whether a log that began anew passed for the old one, because it shows the same update under
-   * the number of somebody's cursor: a limit of KX, whose logs have no names. Then nobody can tell
-   * what is missing below.
+   * the number of somebody's cursor: a limit of KX/1.0, whose logs have no names. Then nobody can
+   * tell what is missing below.
    */
   #isFooled(): boolean {
-    return this.#honest.some(({ name, ledger: { coincided } }) =>
-      this.#honest.some(({ ledger: { passed } }) =>
-        [...coincided].some((number) => passed.get(name)?.has(number) === true),
-      ),
+    return this.#honest.some(({ name, settings: { version }, ledger: { coincided } }) =>
+      this.#honest.some(({ settings, ledger: { passed } }) => {
+        const isNamed = version === "1.1" && settings.version === "1.1";
+        return !isNamed && [...coincided].some((number) => passed.get(name)?.has(number) === true);
+      }),
     );
   }
 
@@ -510,7 +511,7 @@ function isExcused({ site, name, partners }: Target, key: string, strictly: bool
 
 function settingsOf(
   name: string,
-  plan: Pick<GatewayPlan, "policy" | "skewMs">,
+  plan: Pick<GatewayPlan, "policy" | "skewMs" | "version">,
   options: WorldOptions,
 ): GatewaySettings {
   const dials = new Map<string, boolean>();

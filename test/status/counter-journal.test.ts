@@ -51,7 +51,7 @@ it("a stop keeps all of them: totals, hours, times", () => {
   expect(second.counters.sum(ACCEPTED)).toEqual({ count: 3, bytes: 16 });
 });
 
-it("a kill loses what was counted since the last minute, and nothing that a scrape saw", async () => {
+it("a kill loses what was counted since the last minute, but nothing a scrape saw", async () => {
   const path = join(scratch(), "updates.db");
   const first = begin(path, NOW);
   const { sources } = preparedSources();

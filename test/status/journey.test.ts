@@ -77,6 +77,15 @@ it("tells what a peer announced from what a mail claims", () => {
   expect(of(named).far).toMatchObject({ state: "handed", how: "named", road: "mail" });
 });
 
+it("tells what a peer without mail announced", () => {
+  const { log, append, of } = stage();
+  const seq = append(1);
+  expect(of(seq).peer).toMatchObject({ state: "waiting", how: "offered" });
+  log.trails.note([{ seq, peer: "peer" }]);
+  const words = "announced by it over KX";
+  expect(of(seq).peer).toMatchObject({ state: "done", how: "announced", road: "kx", words });
+});
+
 it("does not count what was announced as a delivery", () => {
   const { log, append } = stage();
   log.trails.note([{ seq: append(1), address: ADDRESS }]);

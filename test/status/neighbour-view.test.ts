@@ -26,6 +26,11 @@ const LANE: LaneStatus = {
 const clock = { now: () => NOW, monotonic: () => 0, random: () => 0 };
 const counters = new EventCounters({ next: { report: () => {} }, clock });
 
+const NO_OFFERS = {
+  log: { newest: () => 0 as const, range: () => [], sendings: { overKx: () => [] } },
+  isOffered: () => false,
+};
+
 /** The state of `a` after these events, each so many minutes ago. */
 function stateAfter(
   events: readonly (readonly [minutes: number, event: EventName, fields: Fields])[],
@@ -33,7 +38,7 @@ function stateAfter(
 ) {
   const { via = "mail", watched = false, lane, peer, observing = false } = given;
   const proofs = new Proofs();
-  proofs.watch({ all: peer ? ["a"] : [], withoutLane: watched ? ["a"] : [] });
+  proofs.watch({ all: peer ? ["a"] : [], withoutLane: watched ? ["a"] : [] }, NO_OFFERS);
   for (const [minutes, event, fields] of events) {
     const at = NOW - minutes * MIN;
     proofs.note({ id: 0, at, event, level: "info", fields: { hash: "1", ...fields } });

@@ -3,12 +3,12 @@ import { expect, test } from "vitest";
 import { statusPage } from "../../src/admin/page.js";
 import { statusText } from "../../src/cli/status.js";
 import type { FollowerStatus } from "../../src/following/follower.js";
-import { NO_FILTER } from "../../src/status/event-lines.js";
+import { filterOf } from "../../src/status/event-lines.js";
 import { status } from "../../src/status/status.js";
 import { preparedDoor, preparedSources } from "../admin/prepared.js";
 
 const NO_DAYS = { inMail: [], inKx: [], inOther: [], outMail: [], outKx: [] };
-const NO_EVENTS = { filter: NO_FILTER, lines: [], left: 0 };
+const NO_EVENTS = { filter: filterOf(new URLSearchParams()), lines: [], left: 0 };
 
 const SERVER = "127.0.0.1:11370";
 const UP: FollowerStatus = {

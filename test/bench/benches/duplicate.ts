@@ -1,7 +1,8 @@
 /**
  * Duplicates: what it costs a gateway to hear of an update that it holds. By mail it comes again
- * from the same sender with one more site in its trail, as over another path, beside a new one. Over
- * KX it is announced, one by one every 20 ms, beside a floor that reads the line and looks it up.
+ * from the same sender with one more site in its trail, as over another path, beside a new one.
+ * Over KX it is announced, one by one every 20 ms, beside a floor that reads the line and looks it
+ * up.
  */
 import { join } from "node:path";
 import { KxPeer } from "../../support/kx-peer.js";
@@ -86,7 +87,10 @@ async function run(context: Context): Promise<Outcome> {
   figures.push({ name: "CPU of a lone announcement, floor", unit: "us", values: lines.floor });
   const { known, warmUp, mails: count, lone } = sizesOf(context);
   return {
-    input: `${warmUp} mails as warm-up; a turn is ${count} new mails and the same again, one at a time; ${known} known updates, and a turn is ${lone} of them announced ${SPACING_MS} ms apart`,
+    input:
+      `${warmUp} mails as warm-up; a turn is ${count} new mails and the same again, ` +
+      `one at a time; ${known} known updates, ` +
+      `and a turn is ${lone} of them announced ${SPACING_MS} ms apart`,
     figures,
     goals,
   };

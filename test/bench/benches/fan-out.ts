@@ -131,7 +131,9 @@ async function run(context: Context): Promise<Outcome> {
     );
   }
   return {
-    input: `${many} KX peers that fetch everything, ${many} sites behind one relay; ${warmUp} updates as warm-up, ${count} updates a turn, one mail at a time`,
+    input:
+      `${many} KX peers that fetch everything, ${many} sites behind one relay; ` +
+      `${warmUp} updates as warm-up, ${count} updates a turn, one mail at a time`,
     figures,
     goals,
   };

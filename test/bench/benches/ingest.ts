@@ -83,7 +83,9 @@ async function run(context: Context): Promise<Outcome> {
     const without =
       postfix === undefined ? "; without Postfix, which needs root and its package" : "";
     return {
-      input: `${warmUp} mails as warm-up; a turn is ${busy} mails over ${CONNECTIONS} connections and ${lone} one at a time${without}`,
+      input:
+        `${warmUp} mails as warm-up; a turn is ${busy} mails over ${CONNECTIONS} connections ` +
+        `and ${lone} one at a time${without}`,
       figures: figuresOf(ours, floors, rates),
       goals: goalsOf(ours, floors),
     };

@@ -103,7 +103,9 @@ async function run(context: Context): Promise<Outcome> {
     }
   }
   return {
-    input: `${warmUp} mails as warm-up; a turn is ${idle} mails ${IDLE_EVERY_MS} ms apart and ${loaded} mails ${LOAD_EVERY_MS} ms apart`,
+    input:
+      `${warmUp} mails as warm-up; a turn is ${idle} mails ${IDLE_EVERY_MS} ms apart ` +
+      `and ${loaded} mails ${LOAD_EVERY_MS} ms apart`,
     figures,
     goals,
   };

@@ -1,7 +1,7 @@
 /**
  * Floor of the fetching: a KX client that asks a gateway for updates by number, 128 under way, and
  * of each reads the lines, decodes, compares the CRC-24, hashes and stores it, 64 in a commit with
- * one fsync. Left out: what `work.ts` leaves out, and listings, tags, cursors, errors and time-outs.
+ * one fsync. Left out: what `work.ts` leaves out, and listings, tags, cursors, errors, time-outs.
  * Arguments: the port, how many updates to fetch, the file to store in. It ends with its standard
  * input.
  */

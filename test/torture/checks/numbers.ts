@@ -58,7 +58,8 @@ async function insertAndForget(
     const db = new Database(path);
     if (isForgetful) db.exec("DROP TRIGGER IF EXISTS updates_last");
     db.exec(`
-      DELETE FROM bodies; DELETE FROM updates; DELETE FROM keys; DELETE FROM dates;
+      DELETE FROM bodies; DELETE FROM updates; DELETE FROM keys; DELETE FROM hashes;
+      DELETE FROM dates;
       UPDATE totals SET entries = 0, bodies = 0, body_bytes = 0`);
     db.close();
     result.restarts += 1;

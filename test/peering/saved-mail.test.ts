@@ -1,6 +1,7 @@
 /**
- * What KX spared is counted once: a listing of what was announced before, a backfill, a restart and
- * the echo of an update that the peer fetched here add nothing. Bytes are reported in full.
+ * The mail that KX saved is counted once: a listing of what was announced before, a backfill, a
+ * restart and the echo of an update that the peer fetched here add nothing. Bytes are reported in
+ * full.
  */
 import { expect, test } from "vitest";
 import type { Fields } from "../../src/diagnostics.js";

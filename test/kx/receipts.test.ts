@@ -1,0 +1,83 @@
+/** What a peer is told of how far its log was read: when, how far, and without which numbers. */
+import { describe, expect, test } from "vitest";
+import { MAX_NUMBER } from "../../src/kx/messages.js";
+import { hasNumber, RECEIPT_LIMITS, Receipts } from "../../src/kx/receipts.js";
+
+function at(cursor: number): Receipts {
+  const receipts = new Receipts();
+  receipts.begin(true);
+  receipts.moved(cursor);
+  return receipts;
+}
+
+describe("receipts", () => {
+  test("are sent when the cursor has moved, at most once a second", () => {
+    const receipts = at(7);
+    expect(receipts.due(0)).toEqual({ number: 7, without: [] });
+    expect([receipts.due(5000), receipts.nextAt()]).toEqual([undefined, Infinity]);
+    receipts.moved(8);
+    expect(receipts.due(5000)).toEqual({ number: 8, without: [] });
+    receipts.moved(9);
+    expect([receipts.due(5999), receipts.nextAt()]).toEqual([undefined, 6000]);
+    expect(receipts.due(6000)).toEqual({ number: 9, without: [] });
+  });
+
+  test("begin anew on another connection, and stop with the cursor or without the feature", () => {
+    const receipts = at(7);
+    receipts.due(0);
+    receipts.begin(true);
+    expect(receipts.due(1)).toEqual({ number: 7, without: [] });
+    receipts.moved(undefined);
+    expect(receipts.nextAt()).toBe(Infinity);
+    receipts.moved(3);
+    receipts.begin(false);
+    expect(receipts.due(9000)).toBeUndefined();
+  });
+
+  test("name a number without its update once, with the first one that passes it", () => {
+    const receipts = at(10);
+    for (const number of [12, 4, 6, 5, 9]) receipts.without(number);
+    const first = [
+      { low: 4, high: 6 },
+      { low: 9, high: 9 },
+    ];
+    expect(receipts.due(0)).toEqual({ number: 10, without: first });
+    receipts.moved(12);
+    expect(receipts.due(1000)).toEqual({ number: 12, without: [{ low: 12, high: 12 }] });
+    receipts.moved(13);
+    expect(receipts.due(2000)).toEqual({ number: 13, without: [] });
+  });
+
+  test("wrap with the numbers", () => {
+    const receipts = at(2);
+    for (const number of [MAX_NUMBER, MAX_NUMBER - 5, 0, 3]) receipts.without(number);
+    expect(receipts.due(0)).toEqual({
+      number: 2,
+      without: [MAX_NUMBER - 5, MAX_NUMBER, 0].map((one) => ({ low: one, high: one })),
+    });
+  });
+
+  test("go as far as their ranges, and no number is passed in silence", () => {
+    const count = RECEIPT_LIMITS.ranges + 500;
+    const receipts = at(10 * count);
+    for (let n = 1; n <= count; n++) receipts.without(10 * n);
+    const seen: number[] = [];
+    let last = 0;
+    for (let now = 0; receipts.nextAt() <= now; now += 1000) {
+      const receipt = receipts.due(now);
+      for (const { low = 0 } of receipt?.without ?? []) seen.push(low);
+      for (let n = 1; n <= count; n++) {
+        if (10 * n <= (receipt?.number ?? 0) && 10 * n > last) expect(seen).toContain(10 * n);
+      }
+      last = receipt?.number ?? last;
+    }
+    expect([last, seen.length]).toEqual([10 * count, count]);
+  });
+});
+
+test("a range has its ends and what is between them", () => {
+  const ranges = [{ low: 3, high: 5 }];
+  expect([2, 3, 4, 5, 6].map((number) => hasNumber(ranges, number))).toEqual([
+    ...[false, true, true, true, false],
+  ]);
+});
