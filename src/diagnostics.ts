@@ -629,8 +629,8 @@ export const EVENTS = {
   },
   "announced-known": {
     level: "debug",
-    text: "KX peer announced a known update for the first time; as mail it would have come again",
-    fields: { neighbour: "text", hash: "text", bytes: "number" },
+    text: "KX peer announced known updates for the first time; as mail they would have come again",
+    fields: { neighbour: "text", numbers: "number", bytes: "number" },
     isLimited: true,
   },
   "kx-traffic": {

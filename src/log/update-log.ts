@@ -415,10 +415,17 @@ export class UpdateLog {
 
   /** The entry with this hash, or those whose packets an update of that hash is known to have. */
   entriesOf(hash: UpdateHash): Entry[] {
+    return this.heldAs(hash) ?? [];
+  }
+
+  /**
+   * The same; undefined if the update is not known, empty if it is and its entries are no longer
+   * remembered.
+   */
+  heldAs(hash: UpdateHash): Entry[] | undefined {
     const own = this.entryByHash(hash);
     if (own !== undefined) return [own];
-    const seqs = this.variants.entriesOf(hash) ?? [];
-    return seqs.flatMap((seq) => this.entry(seq) ?? []);
+    return this.variants.entriesOf(hash)?.flatMap((seq) => this.entry(seq) ?? []);
   }
 
   #learn({ fingerprint, selfSigned }: Update, at: number): void {

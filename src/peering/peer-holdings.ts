@@ -9,7 +9,7 @@
  */
 
 import type { Holder } from "../log/trail.js";
-import type { UpdateLog } from "../log/update-log.js";
+import type { Entry, UpdateLog } from "../log/update-log.js";
 import type { LogGuard } from "../log-guard.js";
 import type { Seq, UpdateHash } from "../update.js";
 
@@ -61,11 +61,14 @@ export class PeerHoldings {
     return this.#addresses.has(peer);
   }
 
-  /** The peer announced an update; noted if the log holds it, or what it consists of. */
-  announced(peer: string, hash: UpdateHash): void {
+  /**
+   * The peer announced an update; noted if the log holds it, or what it consists of. `entries` are
+   * those of `entriesOf`, if the caller has them.
+   */
+  announced(peer: string, hash: UpdateHash, entries?: readonly Entry[]): void {
     this.#proven(peer, hash, "announced");
-    for (const { origin, seq, ...entry } of this.#guard.run(() => this.#log.entriesOf(hash)) ??
-      []) {
+    const held = entries ?? this.#guard.run(() => this.#log.entriesOf(hash)) ?? [];
+    for (const { origin, seq, ...entry } of held) {
       if (entry.hash !== hash) this.#proven(peer, entry.hash, "announced");
       if (origin.neighbour !== peer) this.#has(peer, seq);
     }

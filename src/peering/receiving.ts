@@ -35,7 +35,7 @@ import type { Greeting, ReceiveOutput, WirePosition } from "../kx/receive-state.
 import { ReceiveState } from "../kx/receive-state.js";
 import type { Batch } from "../log/append-port.js";
 import type { CursorMove } from "../log/cursors.js";
-import type { Appended, UpdateLog } from "../log/update-log.js";
+import type { Appended, Entry, UpdateLog } from "../log/update-log.js";
 import type { LogGuard } from "../log-guard.js";
 import type { TransferableKey } from "../openpgp/key.js";
 import { findingNews } from "../openpgp/news.js";
@@ -68,10 +68,7 @@ export interface ReceivingComponents {
 export type ReceivingLog = CursorLog &
   MissingLog &
   SinceLog &
-  Pick<
-    UpdateLog,
-    "announcedAgain" | "cameAgain" | "entriesOf" | "has" | "packets" | "refusals" | "variants"
-  >;
+  Pick<UpdateLog, "announcedAgain" | "cameAgain" | "heldAs" | "packets" | "refusals">;
 
 export interface ReceivingSettings {
   readonly peers: readonly string[];
@@ -128,6 +125,8 @@ export class Receiving {
   readonly #since: AnnouncedSince;
   readonly #peers = new Map<string, Peer>();
   readonly #checks: Checks;
+  /** Announcements of known updates that were not reported yet, by peer. */
+  readonly #savedMail = new Map<string, { readonly numbers: number; readonly bytes: number }>();
   #orders: PeerOrder[] = [];
   #stores: Store[] = [];
   #lastStore = 0;
@@ -473,6 +472,7 @@ export class Receiving {
   /** The requests to send now; each is returned once. */
   orders(now: number): PeerOrder[] {
     this.#take(this.#tracker.advance(now, this.#clock.now()), now);
+    this.#reportSavedMail();
     for (const { name, receipts } of this.#peers.values()) {
       const receipt = receipts.due(now);
       if (receipt !== undefined) this.#orders.push({ type: "done", peer: name, ...receipt });
@@ -606,16 +606,15 @@ export class Receiving {
   /** True if an update needs no fetching: it is known or declined. Counts and reports it. */
   #settle({ number, hash, fingerprint }: Announcement, name: string): boolean {
     const isFirst = this.#isFirst(this.#peer(name), number);
-    const isHeld = this.#guard.run(
-      () => this.#log.has(hash) || this.#log.variants.entriesOf(hash) !== undefined,
-    );
+    // One look-up for all that follows: a known announcement is the most frequent message.
+    const held = this.#guard.run(() => this.#log.heldAs(hash));
     const isRefused = () => this.#log.refusals.holds(hash, this.#clock.now());
-    const isKnown = isHeld || this.#guard.run(isRefused);
+    const isKnown = held !== undefined || this.#guard.run(isRefused);
     const { receipts } = this.#peer(name);
-    if (isKnown && !isHeld) receipts.without(number);
+    if (isKnown && held === undefined) receipts.without(number);
     if (isKnown) {
-      if (isFirst && !this.#served.take(name, hash)) this.#countSavedMail(name, hash);
-      this.#holdings.announced(name, hash);
+      if (isFirst && !this.#served.take(name, hash)) this.#countSavedMail(name, held ?? []);
+      this.#holdings.announced(name, hash, held ?? []);
       this.#guard.run(() => this.#log.announcedAgain(hash, name, this.#clock.now()));
     }
     if (isKnown || fingerprint === undefined) return isKnown ?? false;
@@ -637,10 +636,18 @@ export class Receiving {
   }
 
   /** Counts an announcement of a known update: by mail, the update would have come again. */
-  #countSavedMail(neighbour: string, hash: UpdateHash): void {
-    const entries = this.#guard.run(() => this.#log.entriesOf(hash)) ?? [];
-    const bytes = entries.reduce((sum, { size }) => sum + size, 0);
-    this.#diagnostics.report("announced-known", { neighbour, hash, bytes });
+  #countSavedMail(neighbour: string, entries: readonly Entry[]): void {
+    const { numbers, bytes } = this.#savedMail.get(neighbour) ?? { numbers: 0, bytes: 0 };
+    const more = entries.reduce((sum, { size }) => sum + size, 0);
+    this.#savedMail.set(neighbour, { numbers: numbers + 1, bytes: bytes + more });
+  }
+
+  /** One report for all announcements of an input: a listing has a thousand of them. */
+  #reportSavedMail(): void {
+    for (const [neighbour, amount] of this.#savedMail) {
+      this.#diagnostics.report("announced-known", { neighbour, ...amount });
+    }
+    this.#savedMail.clear();
   }
 
   #peer(name: string): Peer {

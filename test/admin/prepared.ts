@@ -149,7 +149,7 @@ function day(log: UpdateLog, counters: EventSink, time: { now: number }): void {
       if (n % 4 === 0)
         counters.report("duplicate", { ...fields, neighbour: "archive", via: "mail" });
     }
-    const heard = { neighbour: "zurich", hash: "00", bytes: 32 * 1800, numbers: 32 };
+    const heard = { neighbour: "zurich", bytes: 32 * 1800, numbers: 32 };
     counters.report("announced-known", heard);
     if (quarter === 40) counters.report("peer-disconnected", { neighbour: "tokyo" });
     if (quarter === 41) counters.report("peer-connected", { neighbour: "tokyo" });

@@ -21,7 +21,8 @@ test("an announcement of a known update counts once, whatever is listed again", 
   for (const one of [a, b]) one.mail(...news);
   network.run(MINUTE_MS);
   const told = a.all("announced-known");
-  expect(told.map(({ hash }) => hash)).toEqual(news.map(({ hash }) => hash));
+  const count = () => a.all("announced-known").reduce((all, one) => all + Number(one.numbers), 0);
+  expect(count()).toBe(5);
   expect(sum(told)).toBe(news.reduce((bytes, { body }) => bytes + body.length, 0));
 
   network.cutAll(a);
@@ -29,14 +30,14 @@ test("an announcement of a known update counts once, whatever is listed again", 
   network.connect(a, b);
   network.run(MINUTE_MS);
   expect(a.cursor("b")).toBe(55);
-  expect(a.all("announced-known")).toHaveLength(5);
+  expect(count()).toBe(5);
 
   a.log.cursors.forget("b");
   a.restart();
   network.connect(a, b);
   network.run(MINUTE_MS);
   expect(a.cursor("b")).toBe(55);
-  expect(a.all("announced-known")).toHaveLength(5);
+  expect(count()).toBe(5);
 });
 
 test("the echo of an update that the peer fetched here spares no mail", () => {
