@@ -106,7 +106,7 @@ export function preparedSources(publicStatus = false, busy = true) {
     },
   ];
   const sources: Sources = {
-    ...{ config, log, counters, proofs, clock, startedAt: NOW - 31 * HOUR_MS, version: "0.1.0" },
+    ...{ config, log, counters, proofs, clock, startedAt: NOW - 31 * HOUR_MS, version: "1.0.0" },
     lanes: () => lanes,
     peers: () => peers,
     certificates: () => [{ listener: "kx", notAfter: NOW + 13 * 24 * HOUR_MS }],

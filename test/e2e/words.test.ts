@@ -225,7 +225,8 @@ it(
     expect(await stage(2, "far")).toMatchObject({ state: "waiting", reason: "refused" });
 
     // Nobody in the config owns the lane any more, until it is there again under another name.
-    writeFileSync(file, base(SITE) + FEEDER);
+    const relayed = '[outbound]\nrelay = "smtp://127.0.0.1:1"\n';
+    writeFileSync(file, base(SITE) + relayed + FEEDER);
     const checked = await run("check");
     expect(checked.code).toBe(0);
     expect(checked.stderr).toMatch(/warning: the log has a queue of far \(pgp-public-keys@far/);
