@@ -14,7 +14,8 @@ export type Fingerprint = string & { readonly __brand: "Fingerprint" };
 
 /**
  * The name of an update log: 32 lower-case hex digits, drawn at random when the file is made. A
- * backup has another name, since numbers that were given out after it will be given again.
+ * backup of a log that is in use has another name, since numbers that were given out after it will
+ * be given again.
  */
 export type LogName = string & { readonly __brand: "LogName" };
 

@@ -19,7 +19,7 @@ import {
 import { dirname } from "node:path";
 import Database from "better-sqlite3";
 import { Trouble } from "../errors.js";
-import { Connection, makePrivate } from "./connection.js";
+import { Connection, isServed, makePrivate } from "./connection.js";
 import { type Inspection, inspectLog } from "./inspect.js";
 import { asTrouble } from "./trouble.js";
 
@@ -50,7 +50,7 @@ export async function backUpLog(
     rmSync(partial, { force: true });
     makePrivate(partial);
     await copy(connection.db, partial, options.onProgress);
-    asOneFile(partial);
+    asOneFile(partial, isServed(path));
     const found = inspectLog(partial);
     if (found.problems.length > 0) {
       throw new Trouble(
@@ -109,13 +109,14 @@ async function copy(
 }
 
 /** Turns WAL mode off, so that the copy is one file. A gateway that opens it turns it on again. */
-function asOneFile(partial: string): void {
+function asOneFile(partial: string, isServed: boolean): void {
   const db = new Database(partial);
   try {
     db.pragma("synchronous = FULL");
     db.pragma("journal_mode = DELETE");
-    // The log goes on meanwhile: where the copy takes its place, numbers that peers know stand for
-    // other updates.
+    // A log that is served goes on: where the copy takes its place, numbers that peers know stand
+    // for other updates. One that nobody serves is moved.
+    if (!isServed) return;
     // A log of an earlier version gets its name when it is brought up to date.
     const isNamed = db.prepare("SELECT 1 FROM sqlite_schema WHERE name = 'log_name'").get();
     if (isNamed !== undefined) db.exec("UPDATE log_name SET name = randomblob(16)");

@@ -419,6 +419,22 @@ export function makePrivate(path: string): void {
 }
 
 /** Takes the lock of the log at `path`, or throws `Trouble` 'busy'. */
+/** Whether a process has the log open as its writer; also true if that cannot be found out. */
+export function isServed(path: string): boolean {
+  const file = `${resolved(path)}-lock`;
+  if (!existsSync(file)) return false;
+  let lock: Database.Database | undefined;
+  try {
+    lock = new Database(file, { readonly: true, timeout: 0 });
+    lock.prepare("SELECT count(*) FROM sqlite_schema").get();
+    return false;
+  } catch {
+    return true;
+  } finally {
+    lock?.close();
+  }
+}
+
 function takeLock(path: string): Database.Database {
   const file = `${path}-lock`;
   let lock: Database.Database | undefined;

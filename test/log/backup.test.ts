@@ -44,6 +44,25 @@ describe("a backup", () => {
     log.close();
   });
 
+  test("has the name of a log that nobody serves, and another one of a log in use", async () => {
+    const directory = scratch();
+    const [path, used, moved] = ["log", "used", "moved"].map((name) => join(directory, name));
+    if (path === undefined || used === undefined || moved === undefined)
+      throw new Error("no paths");
+    const log = filled(path, 3);
+    await backUpLog(path, used, QUIETLY);
+    log.close();
+    await backUpLog(path, moved, QUIETLY);
+    const names = [path, used, moved].map((one) => {
+      const opened = UpdateLog.open(one);
+      opened.close();
+      return opened.name;
+    });
+    expect(new Set(names)).toEqual(new Set([names[0], names[1]]));
+    expect(names[1]).not.toBe(names[0]);
+    expect(names[2]).toBe(names[0]);
+  });
+
   test("is for the gateway's user alone, as the log is, whatever the umask", async () => {
     const directory = scratch();
     const before = process.umask(0o022);

@@ -26,10 +26,14 @@ export function runEngine(
   const network = new Network(seed);
   const names = neighbours.map((_, n) => `g${n}`);
   const gateways = neighbours.map((others, n) => {
-    return network.gateway(
+    const gateway = network.gateway(
       names[n] ?? "",
       others.map((other) => names[other] ?? ""),
     );
+    // The model, and the figures made with it, are of the protocol of the thesis.
+    gateway.version = "1.0";
+    gateway.restart();
+    return gateway;
   });
   for (const [n, others] of neighbours.entries()) {
     for (const other of others) {
