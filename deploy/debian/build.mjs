@@ -32,7 +32,7 @@ const LOADED = [".js", ".cjs", ".mjs", ".json", ".node"];
 const NOT_LOADED =
   /^(test|tests|bench|benchmark|benchmarks|example|examples|docs|obj|obj\.target)$/;
 /** Files that nobody loads: settings of editors, commands, what better-sqlite3 tests itself with. */
-const SUPERFLUOUS = /^(\..*|bin\.js|test_extension\.node)$/;
+const SUPERFLUOUS = /^(\..*|bin\.m?js|test_extension\.node)$/;
 /** Needed by npm to compile, never by the program. */
 const ONLY_TO_INSTALL = ["prebuild-install"];
 
