@@ -28,7 +28,9 @@ function installed(change: (text: string) => string = (text) => text): string[] 
 
 it("the units say nothing that systemd does not understand", async () => {
   const units = installed();
-  const verify = (files: readonly string[]) => run("systemd-analyze", ["verify", ...files]);
+  // The man pages that the units name are not installed here; the test of the package has them.
+  const verify = (files: readonly string[]) =>
+    run("systemd-analyze", ["--man=no", "verify", ...files]);
   expect(await verify(units)).toEqual({ code: 0, stdout: "", stderr: "" });
   // It exits with 0 whatever it finds, so its words are what counts.
   const broken = installed((text) => text.replace("NoNewPrivileges", "NoNewPrivilege"));
