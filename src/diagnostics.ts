@@ -240,7 +240,7 @@ export const EVENTS = {
   },
   sent: {
     level: "info",
-    text: "update handed over; how says to whom, and words what was answered",
+    text: "update handed over to a relay, or to the local keyserver",
     fields: {
       ...{ ...LEAVING, mails: "number", packed: "number?", bytes: "number", tookMs: "number" },
       ...{ how: "text", words: "text" },

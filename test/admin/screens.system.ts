@@ -5,7 +5,7 @@
  * Needs: chromium.
  */
 
-import { writeFileSync } from "node:fs";
+import { mkdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import type { Browser, Page } from "playwright-core";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
@@ -32,6 +32,7 @@ async function keepPicture(page: Page, name: string): Promise<void> {
   const directory = process.env.KXGW_SCREENS;
   if (directory === undefined) return;
   const picture = await page.screenshot({ fullPage: true });
+  mkdirSync(directory, { recursive: true });
   writeFileSync(join(directory, `${name}.png`), picture);
 }
 
