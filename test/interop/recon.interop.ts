@@ -19,8 +19,8 @@ const MAIL = "pgp-public-keys@mail.example.net";
 const OLD = "pgp-public-keys@old.example.net";
 const KEYS = 300;
 /**
- * From SKS to a KX peer and a mail site it takes at most ten seconds on a quiet machine (the figures
- * of the ledger); beside other tests SKS itself is slower.
+ * From SKS to a KX peer and a mail site it takes at most ten seconds on a quiet machine, as the
+ * figures of the ledger show; beside other tests SKS itself is slower.
  */
 const LIMIT_MS = 40_000;
 /**
