@@ -213,7 +213,7 @@ export class Parser {
 }
 
 function readMessage(tag: string, name: string, data: Uint8Array, limits: ParserLimits): Parsed {
-  const malformed = (problem: string): Malformed => ({ command: "malformed", tag, name, problem });
+  const malformed = malformedAs(tag, name);
   switch (name) {
     case "HELO": {
       const [version, ...more] = lines(data);
@@ -279,9 +279,7 @@ function readMessage(tag: string, name: string, data: Uint8Array, limits: Parser
 
 /** Reads an OPEN: lines of a key and its words. Unknown keys are for later versions. */
 function readOpen(tag: string, data: readonly string[], limits: ParserLimits): Parsed {
-  const malformed = (problem: string): Malformed => {
-    return { command: "malformed", tag, name: "OPEN", problem };
-  };
+  const malformed = malformedAs(tag, "OPEN");
   if (data.length > limits.openLines) return malformed("OPEN has too many lines");
   let log: LogName | undefined;
   const features: string[] = [];
@@ -298,9 +296,7 @@ function readOpen(tag: string, data: readonly string[], limits: ParserLimits): P
 }
 
 function readDone(tag: string, data: readonly string[], limits: ParserLimits): Parsed {
-  const malformed = (problem: string): Malformed => {
-    return { command: "malformed", tag, name: "DONE", problem };
-  };
+  const malformed = malformedAs(tag, "DONE");
   const [first, ...rest] = data;
   const number = readNumber(first?.trim());
   if (number === undefined) return malformed("DONE wants a number");
@@ -309,6 +305,11 @@ function readDone(tag: string, data: readonly string[], limits: ParserLimits): P
   const without = ranges.filter((range) => range !== undefined);
   if (without.length < ranges.length) return malformed("DONE has a line that is no range");
   return { command: "DONE", tag, number, without };
+}
+
+/** Makes what is returned for a message of that name whose data is wrong. */
+function malformedAs(tag: string, name: string): (problem: string) => Malformed {
+  return (problem) => ({ command: "malformed", tag, name, problem });
 }
 
 function requestTag(line: string): string | undefined {

@@ -24,7 +24,7 @@ export class Receipts {
   /** The number of the last DONE on the connection in use. */
   #told: number | undefined;
   /** Numbers that were settled without their update and not told yet, in no order. */
-  #without = new Set<number>();
+  readonly #without = new Set<number>();
   #lastAt = -Infinity;
 
   /** Another connection is used, on which nothing was told; `isOn` if receipts are sent on it. */
@@ -49,9 +49,10 @@ export class Receipts {
   /** The receipt to send now; it counts as sent. */
   due(now: number): Receipt | undefined {
     if (now < this.nextAt() || this.#cursor === undefined) return undefined;
-    const passed = [...this.#without].filter((number) => this.#isPassed(number));
     const cursor = this.#cursor;
+    // Numbers wrap, and half of them are ahead of the cursor.
     const behind = (number: number) => (cursor - number + MAX_NUMBER + 1) % (MAX_NUMBER + 1);
+    const passed = [...this.#without].filter((number) => behind(number) <= MAX_NUMBER / 2);
     passed.sort((a, b) => behind(b) - behind(a));
     const ranges: { low: number; high: number }[] = [];
     let number = cursor;
@@ -74,12 +75,6 @@ export class Receipts {
   nextAt(): number {
     if (!this.#isOn || this.#cursor === undefined || this.#cursor === this.#told) return Infinity;
     return this.#lastAt + RECEIPT_LIMITS.everyMs;
-  }
-
-  /** Whether the cursor has passed a number; numbers wrap, and half of them are ahead. */
-  #isPassed(number: number): boolean {
-    const behind = ((this.#cursor ?? 0) - number + MAX_NUMBER + 1) % (MAX_NUMBER + 1);
-    return behind <= MAX_NUMBER / 2;
   }
 }
 
