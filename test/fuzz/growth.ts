@@ -48,6 +48,9 @@ const DOUBLINGS = 4;
 const ATTEMPTS = 8;
 const LEAST_RUNS = 3;
 const LEAST_MS = 10;
+/** A run that takes less is repeated within one measurement: the timer's own steps would show. */
+const LEAST_MEASURED_MS = 0.2;
+const MOST_REPEATS = 64;
 /** What others left behind must not be collected on our time. */
 setFlagsFromString("--expose-gc");
 const collectGarbage = runInNewContext("gc") as (how?: { type: "minor" }) => void;
@@ -83,12 +86,15 @@ function mean(ratios: readonly number[]): number {
 
 async function shortest(run: () => unknown, leastMs: number): Promise<number> {
   let best = Number.POSITIVE_INFINITY;
+  let repeats = 1;
   const began = performance.now();
   for (let n = 0; n < LEAST_RUNS || performance.now() - began < leastMs; n += 1) {
     collectGarbage({ type: "minor" });
     const cpuMs = cpuTimer();
-    await run();
-    best = Math.min(best, cpuMs());
+    for (let i = 0; i < repeats; i += 1) await run();
+    const ms = cpuMs();
+    best = Math.min(best, ms / repeats);
+    if (ms < LEAST_MEASURED_MS) repeats = Math.min(repeats * 2, MOST_REPEATS);
   }
   return best;
 }
@@ -213,7 +219,8 @@ export const WORST: readonly Worst[] = [
   ),
   text("head: folded lines", 4000, (n) => `X: a\n${" b\n".repeat(Math.floor(n / 4))}\n`, fieldsOf),
   text("head: one field", 5333, (n) => `X: ${"a".repeat(n)}\n\n`, fieldsOf),
-  text("head: no colon", 1_333_328, (n) => "a".repeat(n), fieldsOf),
+  // Up to 320 kB, which the cache of one core holds: larger input measures the memory instead.
+  text("head: no colon", 20_000, (n) => "a".repeat(n), fieldsOf),
   text("head: blanks before the colon", 5000, (n) => `X${" ".repeat(n)}: a\n\n`, fieldsOf),
   text(
     "trail: addresses",
