@@ -97,7 +97,7 @@ export interface Companion {
   readonly expiresLate: boolean;
   /** Before the work of a transaction. */
   begin(): void;
-  /** After it. Returns whether the transaction may be committed; if not, its work has to run again. */
+  /** After it. Whether the transaction may be committed; if not, its work has to run again. */
   offer(as: Writing["as"]): boolean;
   /** Applies what others have committed, before the work runs again. */
   catchUp(): void;

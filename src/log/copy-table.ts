@@ -54,8 +54,8 @@ export function assertKind(db: Database.Database, path: string, isShared: boolea
   if (copy?.state === "uploading") {
     const message = `${path}: is being moved into a database, and the move has not ended`;
     const remedy =
-      'Run "kxgw db move --to-shared" again. Or run "kxgw db move --to-local" to keep the file as ' +
-      "it is, and delete what is in the database.";
+      'Run "kxgw db move --to-shared" again. Or run "kxgw db move --to-local" to keep the file ' +
+      "as it is, and delete what is in the database.";
     throw new Trouble("not-ours", message, remedy);
   }
   if (isShared && copy === undefined && hasRows(db)) {

@@ -244,8 +244,8 @@ export class SharedCopy implements Companion {
   #otherSite(): Trouble {
     const message = `${this.#path}: is a copy of another log than the one in the database`;
     const remedy =
-      "Correct log.shared. If the database is the right one, move the file away; the gateway then " +
-      "loads a new copy.";
+      "Correct log.shared. If the database is the right one, move the file away; the gateway " +
+      "then loads a new copy.";
     return new Trouble("not-ours", message, remedy);
   }
 
@@ -262,8 +262,8 @@ export class SharedCopy implements Companion {
       `${this.#path}: the copy is at position ${this.#position} and the database only at ` +
       `${newest}: an older state of it was restored`;
     const remedy =
-      "Restore the newest state of the database. If there is none, move the file away; the gateway " +
-      "then loads what the database has, and later updates are lost.";
+      "Restore the newest state of the database. If there is none, move the file away; the " +
+      "gateway then loads what the database has, and later updates are lost.";
     return new Trouble("not-ours", message, remedy);
   }
 

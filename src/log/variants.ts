@@ -75,7 +75,7 @@ export class Variants {
     this.#connection.write(() => this.#forget.run(reason));
   }
 
-  /** Other gateways have stored at most so many rows; they are counted when that exceeds the limit. */
+  /** Other gateways have stored at most so many rows; beyond the limit they are counted. */
   others(rows: number): void {
     this.#rows += rows;
   }
