@@ -74,7 +74,7 @@ export const FLOORS: readonly Readonly<Record<string, Room>>[] = [
   { policy: { pure: true } },
   { log: { packages: ["better-sqlite3"], node: ["fs", "crypto"] } },
   { intake: { packages: ["mailparser"], node: OUTSIDE } },
-  { "hkp-whole": {} },
+  { "hkp-whole": {}, conform: { node: ["stream", "crypto"] } },
   {
     ingress: { packages: ["smtp-server"], node: OUTSIDE, typesBeside: ["repair"] },
     repair: { node: OUTSIDE },
