@@ -144,7 +144,10 @@ function dialler(
   isSecure: boolean,
   { source, tlsCert, tlsKey, tlsCa, pin }: ConformOptions,
 ): () => Promise<Duplex> {
-  const dial = async (): Promise<Socket> => await dialled(endpoint, source);
+  const dial = async (): Promise<Socket> => {
+    const socket = await dialled(endpoint, source);
+    return socket.setNoDelay(true);
+  };
   const hasTls = [tlsCert, tlsKey, tlsCa, pin].some((one) => one !== undefined);
   if (!isSecure) {
     if (hasTls) throw new Unusable(EXIT.usage, "TLS is used with kxs://HOST:PORT only");
