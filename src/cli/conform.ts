@@ -66,7 +66,7 @@ export async function conformCommand(
     return await play(where, options, out);
   } catch (error) {
     if (!(error instanceof Unusable)) throw error;
-    out.stderr(`kxgw: ${plainText(error.message)}\n`);
+    out.stderr(`kxgw: ${error.message.split("\n").map(plainText).join("\n")}\n`);
     return error.code;
   }
 }
