@@ -422,7 +422,8 @@ const stageSchema = z
     how: z
       .enum([
         ...(["origin", "relayed", "taken", "spooled", "collected", "exited"] as const),
-        ...(["accepted", "fetched", "announced", "named", "offered", "refused"] as const),
+        ...(["accepted", "fetched", "announced", "settled", "named", "offered"] as const),
+        "refused",
         ...(["waiting", "withheld", "expired", "observed", "unknown", "nothing"] as const),
       ])
       .describe("How this is known ([operations](operations.md#what-a-neighbour-has-got))."),
