@@ -110,8 +110,15 @@ export class ConfigFaults extends Error {
   }
 }
 
-/** Kinds of faults of the host or the log. */
-export type TroubleKind = "disk-full" | "read-only" | "busy" | "corrupt" | "not-ours" | "unusable";
+/** Kinds of faults of the host or the log. "away": the shared database does not answer. */
+export type TroubleKind =
+  | "disk-full"
+  | "read-only"
+  | "busy"
+  | "corrupt"
+  | "not-ours"
+  | "unusable"
+  | "away";
 
 /** A fault of this host or the gateway: nothing was stored. `remedy` is for the operator. */
 export class Trouble extends Error {
