@@ -66,6 +66,8 @@ function exitCodeOf({ kind }: Trouble): number {
     case "corrupt":
     case "unusable":
       return EXIT.ioError;
+    case "away":
+      return EXIT.tempFail;
     default:
       return kind satisfies never;
   }

@@ -73,7 +73,10 @@ export const FLOORS: readonly Readonly<Record<string, Room>>[] = [
   { admit: { pure: true }, outmail: { pure: true }, migration: { packages: ["smol-toml"] } },
   { policy: { pure: true } },
   { log: { packages: ["better-sqlite3"], node: ["fs", "crypto"] } },
-  { intake: { packages: ["mailparser"], node: OUTSIDE } },
+  {
+    intake: { packages: ["mailparser"], node: OUTSIDE },
+    shared: { packages: ["pg"], node: ["fs", "crypto", "worker_threads"] },
+  },
   { "hkp-whole": {} },
   {
     ingress: { packages: ["smtp-server"], node: OUTSIDE, typesBeside: ["repair"] },
