@@ -110,10 +110,7 @@ export class ConfigFaults extends Error {
   }
 }
 
-/**
- * Kinds of faults of the host or the log. `away`: the database that several gateways share does not
- * answer; whether the last commit was stored is not known.
- */
+/** Kinds of faults of the host or the log. "away": the shared database does not answer. */
 export type TroubleKind =
   | "disk-full"
   | "read-only"
