@@ -8,6 +8,7 @@
  * a file does. They throw `Trouble` 'away' when it does not answer in time; then it is not known
  * whether a commit was stored, and the copy learns it from `changes`.
  */
+import type { LogName } from "../update.js";
 
 /** The name of a row. */
 export interface RowKey {
