@@ -74,9 +74,9 @@ export const FACTS = `
 /** What the checks need of existing tables. */
 export const HEAD = `
   SELECT version, id, site, position::float8 AS position,
-    has_table_privilege('kxgw_head', 'SELECT, UPDATE') AND
-    has_table_privilege('kxgw_rows', 'SELECT, INSERT, UPDATE, DELETE') AND
-    has_table_privilege('kxgw_nodes', 'SELECT, INSERT, UPDATE, DELETE') AS "mayWrite"
+    (SELECT bool_and(has_table_privilege(tbl, right_name))
+     FROM unnest(ARRAY['kxgw_head', 'kxgw_rows', 'kxgw_nodes']) AS tbl,
+       unnest(ARRAY['SELECT', 'INSERT', 'UPDATE', 'DELETE']) AS right_name) AS "mayWrite"
   FROM kxgw_head`;
 
 /** The right to see the head at all, which `HEAD` needs. */
