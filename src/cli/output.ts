@@ -67,8 +67,6 @@ function exitCodeOf({ kind }: Trouble): number {
     case "corrupt":
     case "unusable":
       return EXIT.ioError;
-    case "away":
-      return EXIT.tempFail;
     default:
       return kind satisfies never;
   }

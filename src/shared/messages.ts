@@ -3,7 +3,7 @@
  * order, and the main thread waits for the answer. Notes and events are not answered.
  */
 import type { TroubleKind } from "../errors.js";
-import type { SharedChange, SharedRow } from "../log/shared-port.js";
+import type { RowKey, SharedRow } from "../log/shared-port.js";
 
 /** The state of a gateway that the others see. */
 export interface NodeNote {
@@ -42,19 +42,14 @@ export type Request =
   | { readonly type: "open" }
   | { readonly type: "commit"; readonly position: number; readonly rows: readonly SharedRow[] }
   | { readonly type: "changes"; readonly position: number; readonly limit: number }
-  | { readonly type: "expired"; readonly table: string; readonly keys: readonly string[] };
+  | { readonly type: "discard"; readonly position: number; readonly rows: readonly RowKey[] }
+  | { readonly type: "name" };
 
 /** `generation` is the session that the main thread knows; another one refuses the request. */
 export interface Asked {
   readonly id: number;
   readonly generation: number;
   readonly request: Request;
-}
-
-export interface Changes {
-  readonly changes: readonly SharedChange[];
-  readonly through: number;
-  readonly newest: number;
 }
 
 /** An error that goes from one thread to the other. */

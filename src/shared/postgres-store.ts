@@ -8,12 +8,12 @@ import { readFileSync } from "node:fs";
 import type { Clock } from "../clock.js";
 import type { SharedDatabase } from "../config/shared-database.js";
 import { Trouble } from "../errors.js";
-import type { SharedRow, SharedStore } from "../log/shared-port.js";
+import type { RowKey, SharedChanges, SharedRow, SharedStore } from "../log/shared-port.js";
+import type { LogName } from "../update.js";
 import { Channel } from "./channel.js";
 import { awayTrouble } from "./database-trouble.js";
 import { SHARED_LIMITS } from "./limits.js";
 import type {
-  Changes,
   NodeNote,
   NodeRow,
   Request,
@@ -21,6 +21,9 @@ import type {
   SharedEvent,
   ToldTrouble,
 } from "./messages.js";
+
+/** The lease of the one gateway that removes expired rows from the database. */
+export const EXPIRY = "expiry";
 
 export interface PostgresSettings {
   readonly database: SharedDatabase;
@@ -66,6 +69,8 @@ export class PostgresStore implements SharedStore {
   #session: SessionFacts | undefined;
   /** The last session, if it was lost and that has been told. */
   #lostGeneration = 0;
+  /** Leases of this session. */
+  readonly #held = new Set<string>();
   #problem: string | undefined;
   #newest = 0;
   #nodes: readonly NodeRow[] = [];
@@ -135,8 +140,8 @@ export class PostgresStore implements SharedStore {
     return result;
   }
 
-  changes(position: number, limit: number): Changes {
-    const found = this.#call({ type: "changes", position, limit }) as Changes;
+  changes(position: number, limit: number): SharedChanges {
+    const found = this.#call({ type: "changes", position, limit }) as SharedChanges;
     if (found.newest < position) {
       throw new Trouble(
         "not-ours",
@@ -149,13 +154,21 @@ export class PostgresStore implements SharedStore {
     return found;
   }
 
-  /** Deletes rows that have expired in all copies, without a change that copies would follow. */
-  expired(table: string, keys: readonly string[]): void {
-    this.#call({ type: "expired", table, keys });
+  name(): LogName | undefined {
+    return this.#call({ type: "name" }) as LogName | undefined;
+  }
+
+  get expires(): boolean {
+    return this.#held.has(EXPIRY);
+  }
+
+  discard(position: number, rows: readonly RowKey[]): void {
+    if (this.expires) this.#call({ type: "discard", position, rows });
   }
 
   /** The leases that this gateway wants. `granted` is told of those that it gets. */
   want(leases: readonly string[]): void {
+    for (const lease of this.#held) if (!leases.includes(lease)) this.#held.delete(lease);
     this.#channel.note({ type: "want", leases });
   }
 
@@ -189,6 +202,7 @@ export class PostgresStore implements SharedStore {
       case "granted":
         // A lease of an earlier session is void.
         if (event.generation !== this.#session?.generation) return;
+        this.#held.add(event.lease);
         return this.#tell((one) => one.granted?.(event.lease));
       case "beat":
         this.#nodes = event.nodes;
@@ -216,6 +230,7 @@ export class PostgresStore implements SharedStore {
   #lost(generation: number, problem: string): void {
     this.#lostGeneration = generation;
     this.#session = undefined;
+    this.#held.clear();
     this.#problem = problem;
     this.#tell((one) => one.lost?.(problem));
   }

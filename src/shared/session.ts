@@ -7,10 +7,10 @@ import { randomUUID } from "node:crypto";
 import pg from "pg";
 import type { Clock } from "../clock.js";
 import { Trouble } from "../errors.js";
-import type { SharedChange, SharedRow } from "../log/shared-port.js";
+import type { RowKey, SharedChange, SharedChanges, SharedRow } from "../log/shared-port.js";
 import { troubleOf } from "./database-trouble.js";
 import { SHARED_LIMITS } from "./limits.js";
-import type { Changes, NodeNote, NodeRow, SessionFacts, WorkerSettings } from "./messages.js";
+import type { NodeNote, NodeRow, SessionFacts, WorkerSettings } from "./messages.js";
 import {
   BEAT,
   CHANGES,
@@ -18,12 +18,13 @@ import {
   COMMIT,
   CREATE,
   CREATION_LOCK,
-  EXPIRED,
+  DISCARD,
   FACTS,
   FORGET_NODES,
   FOUND,
   GIVE,
   HEAD,
+  LOG_NAME,
   MAY_READ,
   NEWEST,
   NODES,
@@ -144,8 +145,8 @@ export class Session {
   }
 
   async commit(position: number, rows: readonly SharedRow[]): Promise<"stored" | "behind"> {
-    const numbers = rows.flatMap(({ table, key, data }) =>
-      table === "updates" && data !== undefined ? [numberIn(key)] : [],
+    const numbers = rows.flatMap(({ table, key, data, inPlace }) =>
+      table === "updates" && data !== undefined && !inPlace ? [numberIn(key)] : [],
     );
     const [least = null, highest = null] =
       numbers.length === 0 ? [] : [Math.min(...numbers), Math.max(...numbers)];
@@ -157,6 +158,7 @@ export class Session {
       rows.map(({ key }) => key),
       rows.map(({ data }) => data ?? null),
       rows.map(({ body }) => (body === undefined ? null : bufferOf(body))),
+      rows.map(({ inPlace }) => inPlace ?? false),
     ];
     const [stored] = await this.#prepared("kxgw_commit", COMMIT, values);
     if (stored !== undefined) return "stored";
@@ -173,7 +175,7 @@ export class Session {
     );
   }
 
-  async changes(position: number, limit: number): Promise<Changes> {
+  async changes(position: number, limit: number): Promise<SharedChanges> {
     const values = [position, limit, SHARED_LIMITS.changeRows];
     const found = await this.#prepared<ChangedRow & { readonly newest: number }>(
       "kxgw_changes",
@@ -192,8 +194,17 @@ export class Session {
     return { changes: all.map(toChange), through: last, newest };
   }
 
-  async expired(table: string, keys: readonly string[]): Promise<void> {
-    await this.#prepared("kxgw_expired", EXPIRED, [table, keys]);
+  async discard(position: number, rows: readonly RowKey[]): Promise<void> {
+    const values = [position, rows.map(({ table }) => table), rows.map(({ key }) => key)];
+    await this.#prepared("kxgw_discard", DISCARD, values);
+  }
+
+  /** The name of the log in hex; undefined while the database has none. */
+  async name(): Promise<string | undefined> {
+    const [row] = await this.#prepared<{ data: string }>("kxgw_log_name", LOG_NAME, []);
+    if (row === undefined) return undefined;
+    const { name } = JSON.parse(row.data) as { readonly name: { readonly hex: string } };
+    return name.hex.toLowerCase();
   }
 
   /** Takes those of the leases that nobody else holds, and returns them. */
@@ -331,9 +342,9 @@ async function configure(client: pg.Client, { version, commitMode }: Facts): Pro
     // "local" waits for the own disk, "on" for a synchronous standby as well.
     ...(commitMode === "off" ? { synchronous_commit: "on" } : {}),
   };
-  for (const [name, value] of Object.entries(settings)) {
-    await client.query("SELECT set_config($1, $2, false)", [name, String(value)]);
-  }
+  const text =
+    "SELECT set_config(name, value, false) FROM unnest($1::text[], $2::text[]) AS s (name, value)";
+  await client.query(text, [Object.keys(settings), Object.values(settings).map(String)]);
 }
 
 /** The head of the tables, which are created first in an empty schema. Begins to listen. */

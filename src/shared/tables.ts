@@ -74,9 +74,9 @@ export const FACTS = `
 /** What the checks need of existing tables. */
 export const HEAD = `
   SELECT version, id, site, position::float8 AS position,
-    has_table_privilege('kxgw_head', 'SELECT, UPDATE') AND
-    has_table_privilege('kxgw_rows', 'SELECT, INSERT, UPDATE, DELETE') AND
-    has_table_privilege('kxgw_nodes', 'SELECT, INSERT, UPDATE, DELETE') AS "mayWrite"
+    (SELECT bool_and(has_table_privilege(tbl, right_name))
+     FROM unnest(ARRAY['kxgw_head', 'kxgw_rows', 'kxgw_nodes']) AS tbl,
+       unnest(ARRAY['SELECT', 'INSERT', 'UPDATE', 'DELETE']) AS right_name) AS "mayWrite"
   FROM kxgw_head`;
 
 /** The right to see the head at all, which `HEAD` needs. */
@@ -84,9 +84,10 @@ export const MAY_READ = "SELECT has_table_privilege('kxgw_head', 'SELECT') AS \"
 
 /**
  * A commit in one statement, and so in one transaction and one round trip. It does nothing unless
- * $1 is the newest position and the numbers of its updates are above the newest number. A row of
- * `updates` is inserted and never replaced: the same number twice violates the primary key.
- * Parameters: position, least new number or null, highest new number, tables, keys, data, bodies.
+ * $1 is the newest position and the numbers of its updates are above the newest number. A new row
+ * of `updates` is inserted and never replaced: the same number twice violates the primary key.
+ * Parameters: position, least new number or null, highest new number or null, and arrays of tables,
+ * keys, data, bodies, and whether a row is replaced in place.
  */
 export const COMMIT = `
   WITH head AS (
@@ -95,16 +96,22 @@ export const COMMIT = `
     WHERE position = $1::bigint AND ($2::bigint IS NULL OR newest < $2::bigint)
     RETURNING position
   ), given AS (
-    SELECT r.tbl, r.key, head.position, r.data, r.body
-    FROM head, unnest($4::text[], $5::text[], $6::json[], $7::bytea[]) AS r (tbl, key, data, body)
+    SELECT r.tbl, r.key, head.position, r.data, r.body, r.in_place
+    FROM head, unnest($4::text[], $5::text[], $6::json[], $7::bytea[], $8::boolean[])
+      AS r (tbl, key, data, body, in_place)
   ), added AS (
     INSERT INTO kxgw_rows (tbl, key, position, data, body)
-    SELECT * FROM given WHERE tbl = 'updates' AND data IS NOT NULL
+    SELECT tbl, key, position, data, body FROM given
+    WHERE tbl = 'updates' AND data IS NOT NULL AND NOT in_place
   ), put AS (
     INSERT INTO kxgw_rows (tbl, key, position, data, body)
-    SELECT * FROM given WHERE tbl <> 'updates' OR data IS NULL
+    SELECT tbl, key, position, data, body FROM given
+    WHERE NOT in_place AND (tbl <> 'updates' OR data IS NULL)
     ON CONFLICT (tbl, key) DO UPDATE
     SET position = excluded.position, data = excluded.data, body = excluded.body
+  ), replaced AS (
+    UPDATE kxgw_rows old SET data = given.data, body = given.body
+    FROM given WHERE given.in_place AND old.tbl = given.tbl AND old.key = given.key
   )
   SELECT position::float8 AS position, pg_notify('${CHANNEL}', position::text) AS told FROM head`;
 
@@ -136,8 +143,15 @@ export const ONE_COMMIT = `
   SELECT tbl, key, position::float8 AS position, data::text AS data, body
   FROM kxgw_rows WHERE position = $1::bigint ORDER BY tbl, key`;
 
-/** Deletes expired rows without a trace: every copy expires its own. */
-export const EXPIRED = "DELETE FROM kxgw_rows WHERE tbl = $1 AND key = ANY ($2::text[])";
+/** Deletes the rows of tables $2 and keys $3, unless they changed after position $1. */
+export const DISCARD = `
+  DELETE FROM kxgw_rows r USING unnest($2::text[], $3::text[]) AS old (tbl, key)
+  WHERE r.tbl = old.tbl AND r.key = old.key AND r.position <= $1::bigint`;
+
+/** The row of the log's name. */
+export const LOG_NAME = `
+  SELECT data::text AS data FROM kxgw_rows
+  WHERE tbl = 'log_name' AND data IS NOT NULL ORDER BY key LIMIT 1`;
 
 /** A lease is an advisory lock of the session; its number is made of the schema and the name. */
 const LOCK = "hashtextextended('kxgw:' || current_schema() || ':' || name, 0)";

@@ -181,8 +181,10 @@ async function perform(own: Session, request: Exclude<Request, { type: "open" }>
       return await own.commit(request.position, request.rows);
     case "changes":
       return await own.changes(request.position, request.limit);
-    case "expired":
-      return await own.expired(request.table, request.keys);
+    case "discard":
+      return await own.discard(request.position, request.rows);
+    case "name":
+      return await own.name();
     default:
       return request satisfies never;
   }
