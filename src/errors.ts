@@ -146,6 +146,7 @@ export const EXIT = {
   cannotCreate: 73,
   ioError: 74,
   tempFail: 75,
+  protocol: 76,
   noPermission: 77,
   config: 78,
 } as const;

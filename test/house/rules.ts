@@ -77,7 +77,7 @@ export const FLOORS: readonly Readonly<Record<string, Room>>[] = [
     intake: { packages: ["mailparser"], node: OUTSIDE },
     shared: { packages: ["pg"], node: ["fs", "crypto", "worker_threads"] },
   },
-  { "hkp-whole": {} },
+  { "hkp-whole": {}, conform: { node: ["stream", "crypto"] } },
   {
     ingress: { packages: ["smtp-server"], node: OUTSIDE, typesBeside: ["repair"] },
     repair: { node: OUTSIDE },
