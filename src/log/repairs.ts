@@ -161,6 +161,12 @@ export class Repairs {
    * extended. Returns false if there is no space. Throws `Trouble`.
    */
   want(missing: Missing): boolean {
+    const isAdded = this.#connection.write(() => this.#want(missing));
+    if (isAdded) this.#wake();
+    return isAdded;
+  }
+
+  #want(missing: Missing): boolean {
     const { fingerprint, days = 0, why, hash, at, site } = missing;
     const what = fingerprint ?? lastOf(missing.neighbours[0] ?? "");
     const known = this.get(what);
@@ -178,7 +184,6 @@ export class Repairs {
       : { ...known, neighbours, sites };
     this.save(row);
     if (known === undefined) this.#counted(row, 1);
-    this.#wake();
     return true;
   }
 
@@ -213,10 +218,12 @@ export class Repairs {
 
   /** Stores the answer to a question by mail, and wakes the doors. */
   answered(what: string, answer: RepairAnswer): void {
-    const row = this.get(what);
-    if (row === undefined) return;
-    this.save({ ...row, answer });
-    this.#wake();
+    const isKnown = this.#connection.write(() => {
+      const row = this.get(what);
+      if (row !== undefined) this.save({ ...row, answer });
+      return row !== undefined;
+    });
+    if (isKnown) this.#wake();
   }
 
   /** Clears the source of each row whose source is not among `sources`. */
@@ -226,17 +233,22 @@ export class Repairs {
   }
 
   forget(what: string): void {
-    const row = this.get(what);
-    if (row === undefined) return;
-    this.#connection.write(() => this.#forget.run(what));
-    this.#counted(row, -1);
+    this.#connection.write(() => {
+      const row = this.get(what);
+      if (row === undefined) return;
+      this.#forget.run(what);
+      this.#counted(row, -1);
+    });
+  }
+
+  /** Counts the rows again at the next call: other gateways have changed some. */
+  refresh(): void {
+    this.#count = undefined;
+    this.#lostOf = undefined;
   }
 
   #counted(row: Repair, by: number): void {
-    this.#connection.onRollback(() => {
-      this.#count = undefined;
-      this.#lostOf = undefined;
-    });
+    this.#connection.onRollback(() => this.refresh());
     if (this.#count !== undefined) this.#count += by;
     const announcer = announcerOf(row);
     if (announcer === undefined || this.#lostOf === undefined) return;

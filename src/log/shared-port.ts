@@ -28,9 +28,10 @@ export interface SharedRow extends RowKey {
   /** The value of the column that holds large blobs, in the tables that have one. */
   readonly body?: Uint8Array | undefined;
   /**
-   * The row, of the table `updates`, replaces the stored one and keeps its position: followers that
-   * are past it learn of the change from another row. Without it a row of `updates` is always new,
-   * and its number is above all numbers that the database has ever had.
+   * `data` replaces that of the stored row, of the table `updates`; its body and its position stay.
+   * Followers that are past it learn of the change from another row. Nothing happens if there is no
+   * such row. Without it a row of `updates` is always new, and its number is above all numbers that
+   * the database has ever had.
    */
   readonly inPlace?: true;
 }
