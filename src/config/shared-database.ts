@@ -6,21 +6,9 @@
  */
 import { isIP } from "node:net";
 import { plainHost } from "../ip-address.js";
-import type { Endpoint } from "./config.js";
+import type { Endpoint, SharedDatabase } from "./config.js";
 import type { Reading } from "./units.js";
 import { formatEndpoint, isHostname } from "./units.js";
-
-/** The shared database. Paths are absolute after the configuration has been loaded. */
-export interface SharedDatabase {
-  /** Tried in this order; a host that begins with "/" is the directory of a Unix socket. */
-  readonly hosts: readonly Endpoint[];
-  readonly database: string;
-  readonly user: string;
-  /** Never printed. */
-  readonly password: string | undefined;
-  /** Undefined without TLS; `ca` is the path of a PEM file, undefined for the CAs of the system. */
-  readonly tls: { readonly ca: string | undefined } | undefined;
-}
 
 const DEFAULT_PORT = 5432;
 const MOST_HOSTS = 8;

@@ -75,7 +75,7 @@ export const FLOORS: readonly Readonly<Record<string, Room>>[] = [
   { log: { packages: ["better-sqlite3"], node: ["fs", "crypto"] } },
   {
     intake: { packages: ["mailparser"], node: OUTSIDE },
-    shared: { packages: ["pg"], node: ["fs", "crypto", "worker_threads"] },
+    cluster: { packages: ["pg"], node: ["fs", "crypto", "worker_threads"] },
   },
   { "hkp-whole": {}, conform: { node: ["stream", "crypto"] } },
   {

@@ -6,8 +6,8 @@
  */
 import { execFileSync } from "node:child_process";
 import { afterAll, beforeAll, describe, expect, it, onTestFinished } from "vitest";
+import type { PostgresSettings } from "../../src/cluster/postgres-store.js";
 import { Trouble } from "../../src/errors.js";
-import type { PostgresSettings } from "../../src/shared/postgres-store.js";
 import { Postgres } from "../system/postgres.js";
 import { opened, SITE } from "./stage.js";
 

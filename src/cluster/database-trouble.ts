@@ -58,7 +58,7 @@ export function awayTrouble(problem: string): Trouble {
   return new Trouble("away", `the shared database does not answer: ${problem}`, WAIT);
 }
 
-/** The error as `Trouble`; `place` says where. An error that only a bug can cause stays as it is. */
+/** The error as `Trouble`; `place` says where. What is no error of a library stays as it is. */
 export function troubleOf(error: unknown, place: string): unknown {
   if (error instanceof Trouble || !(error instanceof Error)) return error;
   const code = String((error as NodeJS.ErrnoException).code ?? "");
@@ -76,4 +76,4 @@ export function troubleOf(error: unknown, place: string): unknown {
 }
 
 /** Codes of Node and OpenSSL for a certificate that is not accepted. */
-const TLS_CODE = /^(ERR_TLS|ERR_SSL|CERT_|SELF_|UNABLE_TO|DEPTH_|INVALID_CA|HOSTNAME_MISMATCH)/;
+const TLS_CODE = /^(ERR_TLS|ERR_SSL|CERT_|SELF_|UNABLE_TO|INVALID_CA|HOSTNAME_)/;

@@ -1,13 +1,14 @@
 /** A shared store over a private PostgreSQL, run by the thread of the build. */
 import { onTestFinished } from "vitest";
 import { systemClock } from "../../src/clock.js";
-import { parseShared, type SharedDatabase } from "../../src/config/shared-database.js";
-import { type PostgresSettings, PostgresStore } from "../../src/shared/postgres-store.js";
+import { type PostgresSettings, PostgresStore } from "../../src/cluster/postgres-store.js";
+import type { SharedDatabase } from "../../src/config/config.js";
+import { parseShared } from "../../src/config/shared-database.js";
 
 export const SITE = "pgp-public-keys@kx.example.org";
 
 /** The worker cannot be a TypeScript source. */
-export const WORKER = new URL("../../dist/shared/worker.js", import.meta.url);
+export const WORKER = new URL("../../dist/cluster/worker.js", import.meta.url);
 
 export function databaseAt(url: string): SharedDatabase {
   const reading = parseShared(url);

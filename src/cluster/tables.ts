@@ -130,7 +130,8 @@ export const CHANGES = `
     ${CHANGED} WHERE position > $1::bigint ORDER BY position, tbl, key LIMIT $3::int
   ), summed AS (
     SELECT *, sum(coalesce(octet_length(body), 0) + coalesce(octet_length(data::text), 0))
-        OVER (ORDER BY position, tbl, key ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING) AS before
+        OVER (ORDER BY position, tbl, key
+          ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING) AS before
     FROM next
   )
   SELECT head.position::float8 AS newest, r.tbl, r.key, r.position::float8 AS position,
@@ -157,7 +158,8 @@ export const LOG_NAME = `
 const LOCK = "hashtextextended('kxgw:' || current_schema() || ':' || name, 0)";
 
 /** Takes those of the leases $1 that no other session holds. */
-export const TAKE = `SELECT name FROM unnest($1::text[]) AS name WHERE pg_try_advisory_lock(${LOCK})`;
+export const TAKE = `
+  SELECT name FROM unnest($1::text[]) AS name WHERE pg_try_advisory_lock(${LOCK})`;
 
 /** Gives back the leases $1. */
 export const GIVE = `SELECT pg_advisory_unlock(${LOCK}) FROM unnest($1::text[]) AS name`;

@@ -6,7 +6,7 @@
  */
 import { readFileSync } from "node:fs";
 import type { Clock } from "../clock.js";
-import type { SharedDatabase } from "../config/shared-database.js";
+import type { SharedDatabase } from "../config/config.js";
 import { Trouble } from "../errors.js";
 import type { RowKey, SharedChanges, SharedRow, SharedStore } from "../log/shared-port.js";
 import type { LogName } from "../update.js";
