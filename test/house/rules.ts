@@ -54,6 +54,7 @@ export const FLOORS: readonly Readonly<Record<string, Room>>[] = [
     schedule: { pure: true },
     "mail-address": { pure: true },
     rate: { pure: true },
+    "aged-map": { pure: true },
     "ip-address": { pure: true, node: ["net"] },
     version: { node: ["fs"] },
   },
