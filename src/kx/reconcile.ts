@@ -172,6 +172,11 @@ export class Reconciler {
     return questions >= most || wanted >= keys || told >= keys;
   }
 
+  /** A question is open. */
+  get isAsking(): boolean {
+    return this.#asked.length > 0;
+  }
+
   /** Gives it a new budget. */
   renew(): void {
     Object.assign(this.#used, { questions: 0, wanted: 0, told: 0 });

@@ -1,16 +1,13 @@
 /**
  * The key index: for each key of the site's keyserver its fingerprint and the digest of its packets
- * (`digestOfNames`), in a SQLite file beside the log, LOG-index. It is what `kx/reconcile.ts`
- * compares with a peer. `kxgw index build` makes it from dumps; a running gateway keeps it up to
- * date (`repair/index-keeper.ts`). It holds nothing that a new build would not give, except for what
- * was remembered of peers.
+ * (`digestOfNames`), in a SQLite file beside the log, LOG-index. `kx/reconcile.ts` compares it with
+ * that of a peer. `kxgw index build` makes it from dumps; a running gateway keeps it up to
+ * date (`repair/index-keeper.ts`). A new build gives all of it but what is remembered of peers.
  *
- * Keys are stored in 65,536 buckets by their first 16 bits, sorted, about 40 octets a key. The sums
- * of the buckets are also in memory (2.4 MB): the state of a range of up to four digits is added up
- * from them, that of a longer one from the keys of its bucket (100 of six million).
- *
- * A build writes another file and renames it. Who has the index open notices that by its inode, at
- * the next `refresh`.
+ * Keys are in 65,536 buckets by their first 16 bits, sorted, about 40 octets a key. The sums of the
+ * buckets are also in memory (2.4 MB): the state of a range of up to four digits is added up from
+ * them, that of a longer one from the keys of its bucket (100 of six million). A build writes
+ * another file and renames it; who has the index open sees that by its inode (`isInPlace`).
  */
 import { renameSync, rmSync, statSync } from "node:fs";
 import Database from "better-sqlite3";
@@ -54,6 +51,11 @@ export interface IndexedKey {
   readonly digest: Buffer;
 }
 
+interface ReadKey extends IndexedKey {
+  readonly name: Fingerprint;
+  readonly element: Uint32Array;
+}
+
 /** A change: the new digest of a key, or undefined if the keyserver no longer has it. */
 export interface IndexChange {
   readonly fingerprint: Buffer;
@@ -86,6 +88,8 @@ export class KeyIndex {
   readonly #counts = new Uint32Array(BUCKETS);
   readonly #sums = new Uint32Array(BUCKETS * SUM_WORDS);
   readonly #bucket: Database.Statement<[number], Buffer>;
+  /** The bucket that was read last: a range is asked for with the ranges below it. */
+  #last: { readonly id: number; readonly keys: readonly ReadKey[] } | undefined;
   readonly #putBucket: Database.Statement<[number, Buffer]>;
   readonly #putSum: Database.Statement<[number, number, Buffer]>;
   readonly #built: Database.Statement<[], { at: number; seq: number; name: Buffer }>;
@@ -221,9 +225,10 @@ export class KeyIndex {
           add(sum, 0, this.#sums, id * SUM_WORDS);
         }
       } else {
-        for (const { fingerprint, digest } of this.#keysUnder(prefix)) {
+        for (const { name, element } of this.#read(bucketsOf(prefix).low)) {
+          if (!name.startsWith(prefix)) continue;
           count += 1;
-          add(sum, 0, elementOf(fingerprint, digest));
+          add(sum, 0, element);
         }
       }
       return stateOf(count, sum);
@@ -232,29 +237,29 @@ export class KeyIndex {
 
   /** The keys of a range, ascending. */
   *keys(prefix: string): Generator<KeyState> {
-    const { low, high } = bucketsOf(prefix.slice(0, BUCKET_DIGITS));
+    const { low, high } = bucketsOf(prefix);
     for (let id = low; id <= high; id++) {
       if (this.#counts[id] === 0) continue;
-      const keys = this.#guard(() => readKeys(this.#bucket.get(id)));
-      for (const { fingerprint, digest } of keys) {
-        const name = fingerprint.toString("hex").toUpperCase() as Fingerprint;
+      for (const { name, digest } of this.#guard(() => this.#read(id))) {
         if (name.startsWith(prefix)) yield { fingerprint: name, digest: digest.toString("hex") };
       }
     }
   }
 
   digestOf(fingerprint: Fingerprint): string | undefined {
-    const wanted = Buffer.from(fingerprint, "hex");
-    const keys = this.#guard(() => readKeys(this.#bucket.get(bucketOf(wanted))));
-    return keys.find((key) => key.fingerprint.equals(wanted))?.digest.toString("hex");
+    const keys = this.#guard(() => this.#read(bucketsOf(fingerprint).low));
+    return keys.find(({ name }) => name === fingerprint)?.digest.toString("hex");
   }
 
-  #keysUnder(prefix: string): IndexedKey[] {
-    const { low } = bucketsOf(prefix.slice(0, BUCKET_DIGITS));
-    const keys = readKeys(this.#bucket.get(low));
-    return keys.filter(({ fingerprint }) =>
-      fingerprint.toString("hex").toUpperCase().startsWith(prefix),
-    );
+  #read(id: number): readonly ReadKey[] {
+    if (this.#last?.id === id) return this.#last.keys;
+    const keys = readKeys(this.#bucket.get(id)).map((key) => ({
+      ...key,
+      name: key.fingerprint.toString("hex").toUpperCase() as Fingerprint,
+      element: elementOf(key.fingerprint, key.digest),
+    }));
+    this.#last = { id, keys };
+    return keys;
   }
 
   /** Stores changes, and the position up to which the log is in the index. */
@@ -266,6 +271,7 @@ export class KeyIndex {
       if (bucket === undefined) byBucket.set(id, [change]);
       else bucket.push(change);
     }
+    this.#last = undefined;
     this.#guard(() => {
       this.#db.transaction(() => {
         for (const [id, some] of byBucket) this.#applyTo(id, some);
@@ -332,6 +338,12 @@ export class KeyIndex {
     this.#guard(() => this.#putRun.run(peer, run));
   }
 
+  /** Closes it and deletes its file. */
+  discard(): void {
+    this.#db.close();
+    rmSync(this.path, { force: true });
+  }
+
   close(): void {
     this.#db.close();
   }
@@ -362,11 +374,12 @@ function sizeOf(path: string): number {
   return statSync(path, { throwIfNoEntry: false })?.size ?? 0;
 }
 
-/** The first and last bucket of a prefix of at most four digits. */
+/** The first and last bucket of a prefix. */
 function bucketsOf(prefix: string): { low: number; high: number } {
+  const digits = prefix.slice(0, BUCKET_DIGITS);
   return {
-    low: Number.parseInt(prefix.padEnd(BUCKET_DIGITS, "0"), 16),
-    high: Number.parseInt(prefix.padEnd(BUCKET_DIGITS, "F"), 16),
+    low: Number.parseInt(digits.padEnd(BUCKET_DIGITS, "0"), 16),
+    high: Number.parseInt(digits.padEnd(BUCKET_DIGITS, "F"), 16),
   };
 }
 

@@ -158,10 +158,12 @@ const LONG_HEADERS = [
   "src/kx/session.ts",
   "src/kx/fetch-tracker.ts",
   "src/kx/receive-state.ts",
+  "src/kx/reconcile.ts",
   "src/delivery/path.ts",
   "src/peering/exchange.ts",
   "src/delivery/lane.ts",
   "src/peering/receiving.ts",
+  "src/peering/reconciling.ts",
 ];
 
 /** What a pure room must not say, each with what it is. */

@@ -116,6 +116,9 @@ it("is replaced by a new build, which keeps what was remembered of peers", () =>
 it("refuses a file that is no index, and names the remedy", () => {
   const path = join(scratch(), "log-index");
   expect(KeyIndex.open(path)).toBeUndefined();
-  writeFileSync(path, "not a database, but long enough to be looked at as one by SQLite".repeat(30));
+  writeFileSync(
+    path,
+    "not a database, but long enough to be looked at as one by SQLite".repeat(30),
+  );
   expect(() => KeyIndex.open(path)).toThrow(/log-index/);
 });
