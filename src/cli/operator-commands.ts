@@ -180,6 +180,8 @@ function addOrders(program: Command, out: Output, exit: Exit): void {
       await exit(backfillCommand(name, options, out, env));
     });
 
+  addReconcile(program, out, exit);
+
   const queue = program.command("queue").description("list, show, retry and skip updates");
   const queueVerb = (verb: QueueVerb, names: string[], description: string, example: string) => {
     const command = common(queue.command(verb), example).description(description);
@@ -205,6 +207,36 @@ function addOrders(program: Command, out: Output, exit: Exit): void {
   queueVerb("retry", ["<site>", "[number|all]"], retry, "kxgw queue retry oldpks all");
   const skip = "give up the first update of a site, or one that waits, until its key comes again";
   queueVerb("skip", ["<site>", "<number>"], skip, "kxgw queue skip oldpks 1204");
+}
+
+function addReconcile(program: Command, out: Output, exit: Exit): void {
+  const { env } = process;
+  common(program.command("reconcile"), "kxgw reconcile newks --dry-run")
+    .description("compare all keys with those of a KX peer and fetch what differs")
+    .argument("<peer>", "name of the neighbour in the config")
+    .option("--dry-run", "compare only")
+    .addOption(duration("--wait <time>", "how long to wait for the result", "10m"))
+    .action(async (name: string, given: Common & { dryRun?: boolean; wait: number }) => {
+      const { reconcileCommand } = await import("./reconcile.js");
+      const { config: file, json = false, dryRun = false, wait: waitMs } = given;
+      const progress = process.stderr.isTTY === true && !json;
+      await exit(reconcileCommand(name, { file, json, dryRun, waitMs, progress }, out, env));
+    });
+  const index = program.command("index").description("make and show the index of all keys");
+  common(index.command("build"), "kxgw index build /var/lib/sks/dump/*.pgp")
+    .description("make the key index from dumps of the keyserver, while the gateway may run")
+    .argument("<dump...>", "dumps of SKS, Hockeypuck, onak or pksd, binary or armored")
+    .action(async (dumps: string[], { config: file, json = false }: Common) => {
+      const { indexBuildCommand } = await import("./key-index.js");
+      const progress = process.stderr.isTTY === true && !json;
+      await exit(indexBuildCommand(dumps, { file, json, progress }, out, env));
+    });
+  common(index.command("status"), "kxgw index status")
+    .description("show how many keys the index has, and how old it is; exits 69 without an index")
+    .action(async ({ config: file, json = false }: Common) => {
+      const { indexStatusCommand } = await import("./key-index.js");
+      await exit(indexStatusCommand({ file, json }, out, env));
+    });
 }
 
 /** A fingerprint may contain blanks: the shell passes it as several words, which are joined. */

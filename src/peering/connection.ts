@@ -5,10 +5,13 @@
 
 import type { Held } from "../kx/fetch-tracker.js";
 import type { Opening, Receipt } from "../kx/messages.js";
-import type { EndReason } from "../kx/session.js";
+import type { KeyState } from "../kx/range-sum.js";
+import type { KeyRange } from "../kx/reconcile.js";
+import type { AskedNumber, EndReason } from "../kx/session.js";
 import { Session } from "../kx/session.js";
 import type { UpdateHash } from "../update.js";
 import { ReadProof } from "./read-proof.js";
+import type { ReconcileReport } from "./reconciling.js";
 import { SendQueue } from "./send-queue.js";
 import type { ServedListing } from "./serving.js";
 
@@ -32,6 +35,8 @@ export interface PeerConnection {
   /** The LIST that is being answered, and when its next slice is due; Infinity for no timer. */
   listing: ServedListing | undefined;
   listsAt: number;
+  /** A RANGE whose answer waits for its turn. */
+  ranges: AskedRanges | undefined;
   closeAt: number | undefined;
   reason: EndReason | "dropped" | undefined;
   /** Whether an update or an announcement passed after the greeting, in either direction. */
@@ -51,12 +56,17 @@ export interface Peer {
   reportedAt: number;
 }
 
+/** A RANGE that a peer has sent. */
+export type AskedRanges = AskedNumber & { readonly kind: "ranges" };
+
 export type KxVersion = "1.0" | "1.1";
 
 /** A request to be sent to a peer on the connection in use. */
 export type PeerOrder =
   | ({ readonly type: "done"; readonly peer: string } & Receipt)
   | { readonly type: "list"; readonly peer: string; readonly low: number; readonly high: number }
+  | { readonly type: "compare"; readonly peer: string; readonly ranges: readonly KeyRange[] }
+  | { readonly type: "tell"; readonly peer: string; readonly keys: readonly KeyState[] }
   | {
       readonly type: "get";
       readonly peer: string;
@@ -90,6 +100,8 @@ export interface PeerStatus extends ReceivingStatus {
    */
   readonly done?: number | undefined;
   readonly unread?: number | undefined;
+  /** The comparison of the keys that is under way, or the last one. */
+  readonly reconcile?: ReconcileReport | undefined;
   /** Bytes of both directions that no event has reported yet. */
   readonly unreported: number;
   /** Whether the operator paused the peer. */
@@ -126,6 +138,7 @@ export function newConnection(
     told: 0,
     listing: undefined,
     listsAt: Infinity,
+    ranges: undefined,
     closeAt: undefined,
     reason: undefined,
     isUseful: false,

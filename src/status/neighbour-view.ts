@@ -382,3 +382,23 @@ export function wordsOf(fields: Readonly<Record<string, unknown>>): string | und
   const text = [words, problem, reason].find((value) => typeof value === "string" && value !== "");
   return typeof text === "string" ? text.slice(0, 300) : undefined;
 }
+
+/** The result of a comparison of keys, as "905 keys here, 903 there, 805 the same". */
+export function reconcileWords({
+  state,
+  problem,
+  keysHere,
+  keysThere,
+  common,
+}: {
+  readonly state: string;
+  readonly problem: string | null;
+  readonly keysHere: number;
+  readonly keysThere: number;
+  readonly common: number;
+}): string {
+  if (problem !== null) return `failed: ${problem}`;
+  const counts = `${several(keysHere, "key")} here, ${grouped(keysThere)} there`;
+  if (state === "running") return `${counts}, being compared`;
+  return `${counts}, ${grouped(common)} the same`;
+}
