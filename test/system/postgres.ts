@@ -119,7 +119,7 @@ export class Postgres {
       if (this.#process === child) this.#process = undefined;
     });
     const until = Date.now() + START_MS;
-    while (!said.includes("ready to accept connections")) {
+    while (!/ready to accept (read-only )?connections/.test(said)) {
       if (!this.isRunning) throw new Error(`PostgreSQL ended at its start:\n${said}`);
       if (Date.now() > until) throw new Error(`PostgreSQL does not start:\n${said}`);
       await sleep(20);
