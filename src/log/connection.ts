@@ -61,6 +61,8 @@ export interface Opening {
   readonly readonly?: boolean;
   /** The file is a copy of the log in this database. */
   readonly shared?: SharedStore | undefined;
+  /** Opened to be moved into a database or out of one, whatever it is. */
+  readonly isMoving?: boolean;
   /** Told before and after a migration, which blocks the process; must not throw. */
   readonly onMigration?: ((migration: Migration) => void) | undefined;
   /**
@@ -166,7 +168,7 @@ export class Connection {
       }
       const connection = new Connection(db, real, lock);
       connection.#understand(found, options);
-      if (!readonly) {
+      if (!readonly && options.isMoving !== true) {
         assertKind(db, real, options.shared !== undefined);
         if (options.shared !== undefined) configureCopy(db);
       }
