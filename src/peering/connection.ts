@@ -5,9 +5,9 @@
 
 import type { Held } from "../kx/fetch-tracker.js";
 import type { Opening, Receipt } from "../kx/messages.js";
+import type { UpdateRequest } from "../kx/open-requests.js";
 import type { EndReason } from "../kx/session.js";
 import { Session } from "../kx/session.js";
-import type { UpdateHash } from "../update.js";
 import { ReadProof } from "./read-proof.js";
 import { SendQueue } from "./send-queue.js";
 import type { ServedListing } from "./serving.js";
@@ -57,12 +57,7 @@ export type KxVersion = "1.0" | "1.1";
 export type PeerOrder =
   | ({ readonly type: "done"; readonly peer: string } & Receipt)
   | { readonly type: "list"; readonly peer: string; readonly low: number; readonly high: number }
-  | {
-      readonly type: "get";
-      readonly peer: string;
-      readonly number: number;
-      readonly hash: UpdateHash;
-    };
+  | { readonly type: "get"; readonly peer: string; readonly requests: readonly UpdateRequest[] };
 
 /** How far a peer has been received. */
 export interface ReceivingStatus {
