@@ -237,7 +237,10 @@ export class Session {
 
   /** Answers the output `greet`: our newest announcement, undefined for an empty log. */
   greet(newest: Announcement | undefined): SessionOutput[] {
-    const first = this.#announcement(newest === undefined ? [] : [newest], undefined);
+    const announcements = newest === undefined ? [] : [newest];
+    const tag = this.#tags.next();
+    // The peer may have opened already, but it does not know yet what we use.
+    const first = this.#send({ command: "IHAVE", tag, inReplyTo: undefined, announcements }, false);
     if (this.#own === undefined || !this.#isExtended) return [first];
     return [first, this.#send({ command: "OPEN", tag: this.#tags.next(), ...this.#own })];
   }
@@ -591,8 +594,9 @@ export class Session {
     return this.#send({ command: "IHAVE", tag: this.#tags.next(), inReplyTo, announcements: list });
   }
 
-  #send(message: Message): SessionOutput {
-    return { type: "send", bytes: serialize(message, this.#features) };
+  #send(message: Message, isOpened = true): SessionOutput {
+    const features = isOpened ? this.#features : NO_FEATURES;
+    return { type: "send", bytes: serialize(message, features) };
   }
 }
 
