@@ -165,7 +165,7 @@ function* takingOver(
   return { rest: cutDown === undefined ? first.key : last.key, kept: first.key, loss };
 }
 
-/** The keys of all blocks. Throws Refusal for more than `most` keys, before they are sorted. */
+/** The keys of all blocks. Throws Refusal for more than `most` keys. */
 function* keysIn(texts: readonly Uint8Array[], most: number): Steps<(TransferableKey | Refusal)[]> {
   const blocks: (ArmorBlock | Refusal)[] = [];
   for (const text of texts) {
@@ -174,6 +174,14 @@ function* keysIn(texts: readonly Uint8Array[], most: number): Steps<(Transferabl
       blocks.push(block);
     }
   }
+  return yield* keysOf(blocks, most);
+}
+
+/** The same of blocks that are not armored; more than `most` are found before they are sorted. */
+function* keysOf(
+  blocks: readonly (Pick<ArmorBlock, "data"> | Refusal)[],
+  most: number,
+): Steps<(TransferableKey | Refusal)[]> {
   const keys: (TransferableKey | Refusal)[] = [];
   for (const block of blocks) {
     if (block instanceof Refusal) continue;
@@ -208,11 +216,21 @@ function about({ reason, message }: Refusal, fingerprint: Fingerprint): Refusal 
 /** The announcement that an UPDATE must match. */
 export interface Announced {
   readonly hash: UpdateHash;
+  /** Undefined if only the MD5 was announced. */
+  readonly digest?: string | undefined;
   readonly fingerprint: string | undefined;
+}
+
+/** The body of an UPDATE: an armor block or packets. */
+export interface AnnouncedBody {
+  readonly bytes: Uint8Array;
+  readonly isArmored: boolean;
 }
 
 /** What of an announced update is to be appended. */
 export interface AdmittedAnnounced {
+  /** The names of what was announced. */
+  readonly name: UpdateName;
   /** The announced update, or what policy left of it: an update with a hash of its own. */
   readonly update: Update;
   readonly loss: Loss | undefined;
@@ -222,25 +240,27 @@ export interface AdmittedAnnounced {
 export type AnnouncedOptions = Pick<AdmitOptions, "judge" | "cut" | "pruning">;
 
 /**
- * Converts the body of a KX UPDATE: exactly one key in one block, with the announced hash. Throws
- * Refusal. This prevents attack (3) of the thesis, a bogus UPDATE that suppresses a real one: an
- * UPDATE with another hash is not remembered, and the next announcer is asked.
+ * Converts the body of a KX UPDATE: exactly one key, with the announced names. Throws Refusal. This
+ * prevents attack (3) of the thesis, a bogus UPDATE that suppresses a real one: an UPDATE with
+ * another hash is not remembered, and the next announcer is asked.
  *
  * In steps, because an UPDATE may have 8 MiB. The key is not cut to its news, so that its hash
  * stays the announced one. Only a key above the limits of a whole key is cut, as one from a mail.
  */
 export function* admittingAnnounced(
-  armor: Uint8Array,
+  { bytes, isArmored }: AnnouncedBody,
   announced: Announced,
   { judge = ALL, cut = WHOLE, pruning = KEEP_ALL }: AnnouncedOptions = {},
 ): Steps<AdmittedAnnounced> {
-  const [key] = (yield* keysIn([armor], 1)).toSorted(refusalsFirst);
+  const keys = isArmored ? yield* keysIn([bytes], 1) : yield* keysOf([{ data: bytes }], 1);
+  const [key] = keys.toSorted(refusalsFirst);
   if (key === undefined) throw new Refusal("no-key", "No OpenPGP public key was found.");
   if (key instanceof Refusal) throw key;
   const name = yield* namingUpdate(key);
   const isSameKey =
     announced.fingerprint === undefined || announced.fingerprint === key.fingerprint;
-  if (name.hash !== announced.hash || !isSameKey) {
+  const hasDigest = announced.digest === undefined || announced.digest === name.digest;
+  if (name.hash !== announced.hash || !hasDigest || !isSameKey) {
     throw new Refusal("hash-mismatch", "The key is not the one that was announced.");
   }
   // Policy is last, so that a refused update is certainly the announced one.
@@ -249,7 +269,7 @@ export function* admittingAnnounced(
   if (taken instanceof Refusal) throw taken;
   const { rest, kept, loss } = taken;
   const update = yield* updating(rest, kept, rest === key ? name : undefined);
-  return { update, loss };
+  return { name, update, loss };
 }
 
 function refusalsFirst(a: TransferableKey | Refusal, b: TransferableKey | Refusal): number {

@@ -115,14 +115,27 @@ describe("admit", () => {
 });
 
 describe("admittingAnnounced", () => {
+  const body = (text: Uint8Array) => ({ bytes: text, isArmored: true });
   const [update, other] = all as [Update, Update];
   const armor = bytes(first);
 
   test("the announced one", () => {
     const { hash, fingerprint } = update;
-    const taken = { update, loss: undefined };
-    expect(finish(admittingAnnounced(armor, { hash, fingerprint }))).toEqual(taken);
-    expect(finish(admittingAnnounced(armor, { hash, fingerprint: undefined }))).toEqual(taken);
+    const digest = update.digest;
+    const taken = { name: { hash, digest }, update, loss: undefined };
+    const bodies = [
+      { bytes: armor, isArmored: true },
+      { bytes: update.body, isArmored: false },
+    ];
+    for (const body of bodies) {
+      for (const announced of [
+        { hash, fingerprint },
+        { hash, fingerprint: undefined },
+        { hash, digest, fingerprint },
+      ]) {
+        expect(finish(admittingAnnounced(body, announced))).toEqual(taken);
+      }
+    }
   });
 
   test.each<[string, Uint8Array, UpdateHash, string | undefined, string]>([
@@ -138,7 +151,7 @@ describe("admittingAnnounced", () => {
     ],
     ["no key", bytes("hello"), update.hash, undefined, "no-key"],
   ])("%s", (_, text, hash, fingerprint, reason) => {
-    const error = thrown(() => finish(admittingAnnounced(text, { hash, fingerprint })));
+    const error = thrown(() => finish(admittingAnnounced(body(text), { hash, fingerprint })));
     expect(error).toBeInstanceOf(Refusal);
     expect(error).toMatchObject({ reason });
   });

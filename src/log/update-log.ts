@@ -5,23 +5,28 @@
  * and never precedes it (RFC 5321 section 6.1; thesis, appendix A).
  *
  * All calls are synchronous, so that their steps do not interleave. The log has no protocol, policy
- * or clock. Known limits: KX identifies an update by its MD5 only, so of two updates with the same
- * MD5 the second can be received only by mail; a trail holds at most `TRAIL_LIMIT` addresses, and a
- * site beyond them may get an update that it has.
+ * or clock. Known limits: KX/1.0 identifies an update by its MD5 only, so of two updates with the
+ * same MD5 the second can be received only by mail or with the feature "sha256" of KX/1.1; a trail
+ * holds at most `TRAIL_LIMIT` addresses, and a site beyond them may get an update that it has.
  */
 import type Database from "better-sqlite3";
 import { Refusal, Trouble } from "../errors.js";
 import { coveredBy, isCovered } from "../openpgp/cover.js";
 import { readKeys } from "../openpgp/key.js";
 import { packetNames } from "../openpgp/news.js";
-import type {
-  Fingerprint,
-  LogName,
-  Origin,
-  Seq,
-  Transport,
-  Update,
-  UpdateHash,
+import {
+  type AnnouncedName,
+  type Fingerprint,
+  type LogName,
+  type Named,
+  nameOf,
+  namesIn,
+  type Origin,
+  type Seq,
+  type Transport,
+  type Update,
+  type UpdateDigest,
+  type UpdateHash,
 } from "../update.js";
 import { Apply } from "./apply.js";
 import { Bounces } from "./bounces.js";
@@ -59,10 +64,15 @@ export interface Arrival {
   readonly receivedAt: number;
   /** Message-ID of the mail that it came with. */
   readonly messageId?: string | undefined;
-  /** The hash of what came, where policy dropped packets of it, and the reason for the first. */
-  readonly cutFrom?: { readonly hash: UpdateHash; readonly reason: string } | undefined;
+  /** What came, where policy dropped packets of it. */
+  readonly cutFrom?: CutFrom | undefined;
   /** Appended although all its packets are known: a site lacks them. */
   readonly evenKnown?: boolean | undefined;
+}
+
+/** The names of an update before policy dropped packets of it, and the reason for the first. */
+export interface CutFrom extends Named {
+  readonly reason: string;
 }
 
 /**
@@ -83,6 +93,7 @@ export type Appended =
 export interface Entry {
   readonly seq: Seq;
   readonly hash: UpdateHash;
+  readonly digest: UpdateDigest;
   readonly fingerprint: Fingerprint;
   /** Bytes of the body. */
   readonly size: number;
@@ -99,6 +110,7 @@ export interface Counts extends Totals {
 interface EntryRow {
   readonly seq: number;
   readonly name: UpdateHash;
+  readonly digest: UpdateDigest;
   readonly keyName: Fingerprint;
   readonly size: number;
   readonly neighbour: string | null;
@@ -123,7 +135,7 @@ const COVERED = 100;
 
 /** SQLite makes the hex digits: 50,000 small buffers take five times as long. */
 const ENTRY = `
-  SELECT seq, lower(hex(hash)) AS name, hex(fingerprint) AS keyName, size, neighbour, transport,
+  SELECT seq, lower(hex(hash)) AS name, lower(hex(digest)) AS digest, hex(fingerprint) AS keyName, size, neighbour, transport,
     received_at AS receivedAt
   FROM updates`;
 
@@ -337,9 +349,11 @@ export class UpdateLog {
     const outcome = this.#storeUpdate(arrival);
     const { seq } = outcome;
     const seqs = outcome.outcome === "duplicate" ? (outcome.covers ?? listed(seq)) : listed(seq);
-    if (seq === undefined) this.variants.add(update.hash, seqs, "", receivedAt);
+    const digest = update.digest as UpdateDigest;
+    const name = nameOf({ hash: update.hash, digest });
+    if (seq === undefined) this.variants.add(name, seqs, "", receivedAt);
     if (cutFrom !== undefined && cutFrom.hash !== update.hash) {
-      this.variants.add(cutFrom.hash, seqs, cutFrom.reason, receivedAt);
+      this.variants.add(nameOf(cutFrom), seqs, cutFrom.reason, receivedAt);
     }
     return outcome;
   }
@@ -461,28 +475,32 @@ export class UpdateLog {
     }
   }
 
-  /** The update of that name was announced again, by a neighbour that has it. */
-  announcedAgain(hash: UpdateHash, from: string, now: number): void {
+  /** An update was announced again, by a neighbour that has it. */
+  announcedAgain(name: AnnouncedName, from: string, now: number): void {
     if (this.exceptions.isEmpty) return;
-    for (const entry of this.entriesOf(hash)) {
+    for (const entry of this.heldAs(name) ?? []) {
       const { fingerprint, seq } = entry;
       this.cameAgain([{ fingerprint, seq, body: undefined, from }], now);
     }
   }
 
-  /** The entry with this hash, or those whose packets an update of that hash is known to have. */
-  entriesOf(hash: UpdateHash): Entry[] {
-    return this.heldAs(hash) ?? [];
+  /**
+   * The entry that was announced by this name, or those whose packets an update of that name is
+   * known to have. Undefined if the update is not known, empty if it is and its entries are no
+   * longer remembered.
+   */
+  heldAs(name: AnnouncedName): Entry[] | undefined {
+    const { hash, digest } = namesIn(name);
+    const own = digest === undefined ? this.entryByHash(hash) : this.#entryNamed(hash, digest);
+    if (own !== undefined) return [own];
+    return this.variants.entriesOf(name)?.flatMap((seq) => this.entry(seq) ?? []);
   }
 
-  /**
-   * The same; undefined if the update is not known, empty if it is and its entries are no longer
-   * remembered.
-   */
-  heldAs(hash: UpdateHash): Entry[] | undefined {
-    const own = this.entryByHash(hash);
-    if (own !== undefined) return [own];
-    return this.variants.entriesOf(hash)?.flatMap((seq) => this.entry(seq) ?? []);
+  #entryNamed(hash: UpdateHash, digest: UpdateDigest): Entry | undefined {
+    const octets = Buffer.from(digest, "hex");
+    const namesakes = this.#hashes.namesakes(Buffer.from(hash, "hex"));
+    const own = namesakes.find((row) => octets.equals(row.digest));
+    return own && this.entry(own.seq);
   }
 
   #learn({ fingerprint, selfSigned }: Update, at: number): void {
@@ -549,6 +567,7 @@ function toEntry(row: EntryRow): Entry {
   return {
     seq: row.seq as Seq,
     hash: row.name,
+    digest: row.digest,
     fingerprint: row.keyName,
     size: row.size,
     origin: { neighbour: row.neighbour ?? undefined, transport: row.transport },

@@ -178,7 +178,8 @@ class Island {
   fetch({ hash, fingerprint, seq }: Entry, from: UpdateLog): void {
     if (this.gateway.log.has(hash)) return;
     const armor = Buffer.from(encodeArmor(from.body(seq) ?? Uint8Array.of()), "latin1");
-    const { update } = finish(admittingAnnounced(armor, { hash, fingerprint }));
+    const body = { bytes: armor, isArmored: true };
+    const { update } = finish(admittingAnnounced(body, { hash, fingerprint }));
     const origin = { neighbour: "peer", transport: "kx" } as const;
     this.gateway.log.append([{ update, origin, trail: [], receivedAt: Date.now() }]);
   }

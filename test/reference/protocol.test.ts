@@ -33,7 +33,9 @@ it.each([
   ["A", "1.1", TALK_11],
   ["B", "1.1", TALK_11],
 ] as const)("%s in KX/%s: every octet is what we would write", (side, _, talk) => {
-  const bytes = Buffer.concat(messagesOf(side, talk).map(serialize)).toString("latin1");
+  const bytes = Buffer.concat(messagesOf(side, talk).map((message) => serialize(message))).toString(
+    "latin1",
+  );
   expect(bytes).toBe(said(side, talk));
   expect(bytes.length).toBeGreaterThan(50);
 });
