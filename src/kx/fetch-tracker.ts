@@ -3,9 +3,9 @@
  * outputs are requests for GETUPDATE. The design follows Bitcoin's transaction request tracker
  * (src/txrequest.h). Time and random numbers are arguments.
  *
- * A hash here is the name that was announced: two updates with one MD5 are two, where the peer tells
- * the SHA-256 too. For each hash, each peer that announced it is in one of three states: candidate, requested, or
- * failed.
+ * A hash here is the name that was announced: of updates with one MD5 each is one of its own, where
+ * the peer tells the SHA-256. For each hash, each peer that announced it is in one of three states:
+ * candidate, requested, or failed.
  *  1. At most one request for a hash is open over all peers. Otherwise a well-connected gateway
  *     would fetch everything once from each peer. Nor are two open for names with one MD5: a peer
  *     of KX/1.0 announces the MD5 alone, and mostly means the same update.

@@ -135,7 +135,8 @@ const COVERED = 100;
 
 /** SQLite makes the hex digits: 50,000 small buffers take five times as long. */
 const ENTRY = `
-  SELECT seq, lower(hex(hash)) AS name, lower(hex(digest)) AS digest, hex(fingerprint) AS keyName, size, neighbour, transport,
+  SELECT seq, lower(hex(hash)) AS name, lower(hex(digest)) AS digest,
+    hex(fingerprint) AS keyName, size, neighbour, transport,
     received_at AS receivedAt
   FROM updates`;
 

@@ -4,11 +4,12 @@
  * and its UPDATE holds the key that its announcement names.
  */
 import { expect, it } from "vitest";
-import { admit } from "../../src/admit.js";
+import { admit, updateOf } from "../../src/admit.js";
 import type { Message } from "../../src/kx/messages.js";
 import { PARSER_LIMITS, Parser } from "../../src/kx/parser.js";
 import { serialize } from "../../src/kx/serializer.js";
 import { Session } from "../../src/kx/session.js";
+import { readKeys } from "../../src/openpgp/key.js";
 import { blocks, page } from "../support/page.js";
 
 const [TALK = "", TALK_11 = ""] = blocks(page("protocol.md"), "kx");
@@ -26,6 +27,53 @@ function messagesOf(side: "A" | "B", talk = TALK): Message[] {
     return one as Message;
   });
 }
+
+/** The same with the features sha256 and octets: lines with `=` are octets in hex. */
+const [TALK_OCTETS = ""] = blocks(page("protocol.md"), "kx-octets");
+const FEATURES = { receipt: true, sha256: true, octets: true, reconcile: false };
+
+function saidInOctets(side: "A" | "B"): Buffer {
+  const lines = TALK_OCTETS.split("\n").filter((line) => line.startsWith(side));
+  const parts = lines.map((line) => {
+    const text = line.slice(2);
+    return text.startsWith("= ") ? Buffer.from(text.slice(2), "hex") : Buffer.from(`${text}\r\n`);
+  });
+  return Buffer.concat(parts);
+}
+
+function octetMessagesOf(side: "A" | "B"): Message[] {
+  const parser = new Parser(PARSER_LIMITS, true);
+  parser.features = FEATURES;
+  // The parser knows OPEN and DONE after a HELO with the tag of KX/1.1.
+  parser.push(Buffer.from("KX11\r\nHELO\r\n1.0\r\n.\r\n"));
+  return parser.push(saidInOctets(side)).map((one) => {
+    if (["malformed", "oversized", "unframed"].includes(one.command)) throw new Error(one.command);
+    return one as Message;
+  });
+}
+
+it("has examples of octets that the parser reads and the serializer writes", () => {
+  expect(octetMessagesOf("A").map(({ command }) => command)).toEqual(["LIST", "GETUPDATE", "DONE"]);
+  const [notice, listing, answer] = octetMessagesOf("B");
+  if (notice?.command !== "IHAVE" || listing?.command !== "IHAVE") throw new Error("no IHAVE");
+  if (answer?.command !== "DELIVERY") throw new Error("no UPDATE");
+  expect(listing.announcements).toEqual(notice.announcements);
+  for (const [side, messages] of [
+    ["A", octetMessagesOf("A")],
+    ["B", [notice, answer]],
+  ] as const) {
+    for (const message of messages) {
+      // The listing is compressed, which another zlib may do otherwise.
+      expect(saidInOctets(side).includes(Buffer.from(serialize(message, FEATURES)))).toBe(true);
+    }
+  }
+  const [gone, sent] = answer.deliveries;
+  expect(gone).toEqual({ number: 42, packets: undefined });
+  const [key] = readKeys(sent?.packets ?? new Uint8Array());
+  if (key === undefined || key instanceof Error) throw new Error("the update is no key");
+  const { hash, digest, fingerprint } = updateOf(key);
+  expect(notice.announcements).toEqual([{ number: 43, fingerprint, hash, digest }]);
+});
 
 it.each([
   ["A", "1.0", TALK],
