@@ -57,6 +57,9 @@ export interface Pruning {
 }
 
 const KEEP = (key: TransferableKey): Pruned => ({ key, dropped: [] });
+/** Whether the log has this very update, and has learned from it today. */
+export type IsHeld = (name: UpdateName) => boolean;
+
 /** Drops nothing. */
 export const KEEP_ALL: Pruning = { packets: KEEP, total: KEEP };
 
@@ -84,6 +87,8 @@ export interface AdmitOptions {
   readonly judge?: Judgement;
   readonly cut?: Cut;
   readonly pruning?: Pruning;
+  /** Such a key is neither cut nor are its packets named. By default no key is held. */
+  readonly isHeld?: IsHeld | undefined;
   /** Most keys in total; above it all of them are refused. */
   readonly maxKeys?: number;
 }
@@ -104,7 +109,7 @@ export function admit(texts: readonly Uint8Array[], options: AdmitOptions = {}):
  */
 export function* admitting(
   texts: readonly Uint8Array[],
-  { judge = ALL, cut = WHOLE, pruning = KEEP_ALL, maxKeys = MAX_KEYS }: AdmitOptions,
+  { judge = ALL, cut = WHOLE, pruning = KEEP_ALL, isHeld, maxKeys = MAX_KEYS }: AdmitOptions,
 ): Steps<Admission> {
   const updates = new Map<string, Update>();
   const refusals: Refusal[] = [];
@@ -114,14 +119,14 @@ export function* admitting(
       refusals.push(key);
       continue;
     }
-    const taken = yield* takingOver(key, { judge, cut, pruning });
+    const taken = yield* takingOver(key, { judge, cut, pruning, isHeld });
     if (taken instanceof Refusal) {
       refusals.push(taken);
       continue;
     }
-    const { rest, kept, loss } = taken;
+    const { rest, kept, loss, held } = taken;
     if (loss !== undefined) pruned.push(loss);
-    const update = yield* updating(rest, kept);
+    const update = held === undefined ? yield* updating(rest, kept) : heldUpdate(rest, held);
     updates.set(update.digest, update);
     yield;
   }
@@ -137,6 +142,8 @@ interface TakenOver {
   /** The key without the single packets that policy drops: the skeleton learns from it. */
   readonly kept: TransferableKey;
   readonly loss: Loss | undefined;
+  /** The name of `rest` if the log has it. */
+  readonly held: UpdateName | undefined;
 }
 
 /**
@@ -145,7 +152,7 @@ interface TakenOver {
  */
 function* takingOver(
   key: TransferableKey,
-  { judge, cut, pruning }: Required<AnnouncedOptions>,
+  { judge, cut, pruning, isHeld }: Required<AnnouncedOptions> & Pick<AdmitOptions, "isHeld">,
 ): Steps<TakenOver | Refusal> {
   const { fingerprint } = key;
   // A key may have 100,000 packets; each pass over them takes milliseconds.
@@ -153,7 +160,9 @@ function* takingOver(
   const first = pruning.packets(key);
   const [why] = first.dropped;
   if (why !== undefined && isBare(first.key)) return about(why, fingerprint);
-  const cutDown = yield* cut(first.key);
+  const name = isHeld && (yield* namingUpdate(first.key));
+  const held = name && isHeld?.(name) ? name : undefined;
+  const cutDown = held === undefined ? yield* cut(first.key) : undefined;
   yield;
   const last = pruning.total(cutDown ?? bare(key));
   yield;
@@ -162,7 +171,7 @@ function* takingOver(
   const [reason] = [...first.dropped, ...last.dropped];
   const packets = first.dropped.length + last.dropped.length;
   const loss = reason && { fingerprint, packets, why: reason };
-  return { rest: cutDown === undefined ? first.key : last.key, kept: first.key, loss };
+  return { rest: cutDown === undefined ? first.key : last.key, kept: first.key, loss, held };
 }
 
 /** The keys of all blocks. Throws Refusal for more than `most` keys. */
@@ -293,6 +302,25 @@ function* updating(
   const selfSigned = yield* selfSigning(whole);
   const packets = yield* namingPackets(key);
   return { hash, digest, fingerprint, body: encodeKey(key), selfSigned, packets };
+}
+
+/** An update that the log has. */
+function heldUpdate(key: TransferableKey, { hash, digest }: UpdateName): Update {
+  const { fingerprint } = key;
+  let made: Update | undefined;
+  const whole = () => {
+    made ??= updateOf(key);
+    return made;
+  };
+  return {
+    ...{ hash, digest, fingerprint, body: encodeKey(key), isHeld: true },
+    get selfSigned() {
+      return whole().selfSigned;
+    },
+    get packets() {
+      return whole().packets;
+    },
+  };
 }
 
 /** Whether a key has only its primary key packet. */

@@ -68,6 +68,11 @@ export interface Update {
   readonly selfSigned: Uint8Array | undefined;
   /** The names of its packets, to be recorded as already distributed. */
   readonly packets: readonly PacketName[];
+  /**
+   * Set if the log had the update when it was admitted. `selfSigned` and `packets` are then made
+   * when they are first read: only if the entry was removed in between.
+   */
+  readonly isHeld?: true;
 }
 
 /**

@@ -114,6 +114,33 @@ describe("admit", () => {
   });
 });
 
+describe("a key that the log has", () => {
+  const [whole] = admit([bytes(first)]).updates;
+  const cut: Cut = () => {
+    throw new Error("it is cut");
+  };
+  const isHeld = ({ hash, digest }: Pick<Update, "hash" | "digest">) =>
+    hash === whole?.hash && digest === whole?.digest;
+
+  test("is not cut to its news, and is made whole when the log has it no more", () => {
+    const [held, ...more] = admit([bytes(first)], { cut, isHeld }).updates;
+    expect(more).toEqual([]);
+    expect(held?.isHeld).toBe(true);
+    expect({ ...held, isHeld: undefined }).toEqual({ ...whole, isHeld: undefined });
+  });
+
+  test("is judged as any other key", () => {
+    const judge = () => new Refusal("blocked", "It is blocked.");
+    const { updates, refusals } = admit([bytes(first)], { cut, isHeld, judge });
+    expect(updates).toEqual([]);
+    expect(reasons(refusals)).toEqual(["blocked"]);
+  });
+
+  test("does not hide another key", () => {
+    expect(admit([bytes(second)], { isHeld }).updates).toEqual(admit([bytes(second)]).updates);
+  });
+});
+
 describe("admittingAnnounced", () => {
   const body = (text: Uint8Array) => ({ bytes: text, isArmored: true });
   const [update, other] = all as [Update, Update];

@@ -41,7 +41,7 @@ import { HashIndex } from "./hash-index.js";
 import { Lanes } from "./lanes.js";
 import { Lookup } from "./lookup.js";
 import { ObservedTotals } from "./observed.js";
-import { type Days, PacketMemory } from "./packet-memory.js";
+import { type Days, dayOf, PacketMemory } from "./packet-memory.js";
 import { Pending } from "./pending.js";
 import { ReconStore } from "./recon.js";
 import { Refusals, Skeletons } from "./remembered.js";
@@ -191,6 +191,7 @@ export class UpdateLog {
   readonly #insertBody: Database.Statement<[number, number, Uint8Array]>;
   readonly #newest: Database.Statement<[], number>;
   readonly #bySeq: Database.Statement<[number], EntryRow>;
+  readonly #byHash: Database.Statement<[{ hash: Buffer }], EntryRow>;
   readonly #range: Database.Statement<[number, number, number], EntryRow>;
   readonly #body: Database.Statement<[number], Buffer>;
 
@@ -238,6 +239,9 @@ export class UpdateLog {
     const newest = db.prepare<[], number>("SELECT seq FROM updates ORDER BY seq DESC LIMIT 1");
     this.#newest = newest.pluck();
     this.#bySeq = db.prepare(`${ENTRY} WHERE seq = ?`);
+    this.#byHash = db.prepare(
+      `${ENTRY} WHERE seq IN (${this.#hashes.seqs}) ORDER BY seq DESC LIMIT 1`,
+    );
     this.#range = db.prepare(`${ENTRY} WHERE seq BETWEEN ? AND ? ORDER BY seq LIMIT ?`);
     this.#body = db.prepare<[number], Buffer>("SELECT body FROM bodies WHERE seq = ?").pluck();
     if (connection.isWritable) this.#recoverNames();
@@ -368,7 +372,9 @@ export class UpdateLog {
     if (same !== undefined) {
       const { seq } = same;
       this.trails.extend(seq, arrival.trail, origin.neighbour);
-      if (!this.removals.isForgotten(seq)) this.#learn(update, receivedAt);
+      if (update.isHeld !== true && !this.removals.isForgotten(seq)) {
+        this.#learn(update, receivedAt);
+      }
       return { outcome: "duplicate", seq };
     }
     const days = this.packets.daysOf(update.packets);
@@ -444,13 +450,25 @@ export class UpdateLog {
 
   /** The entry with this hash; of two with the same MD5 the newer one. */
   entryByHash(hash: UpdateHash): Entry | undefined {
-    const seq = this.#hashes.newest(hash);
-    return seq && this.entry(seq);
+    const row = this.#connection.read(() => this.#byHash.get({ hash: Buffer.from(hash, "hex") }));
+    return row && toEntry(row);
   }
 
   /** Whether there is an entry with this hash, with or without its body. */
   has(hash: UpdateHash): boolean {
     return this.#hashes.newest(hash) !== undefined;
+  }
+
+  /**
+   * Whether there is an entry of this very update that was received on the day of `at` (ms since
+   * 1970) and is not forgotten. What its packets tell is then noted for that day.
+   */
+  isCurrent({ hash, digest }: Pick<Update, "hash" | "digest">, at: number): boolean {
+    const [name, octets] = [Buffer.from(hash, "hex"), Buffer.from(digest, "hex")];
+    return this.#hashes.namesakes(name).some((one) => {
+      const isToday = dayOf(one.receivedAt) === dayOf(at);
+      return isToday && octets.equals(one.digest) && !this.removals.isForgotten(one.seq);
+    });
   }
 
   /** Entries from `low` to `high`, both included, ascending, at most `limit`. */

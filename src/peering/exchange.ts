@@ -302,7 +302,7 @@ export class Exchange {
         this.#perform(connection, connection.session.close(now), now);
       }
       this.#holdings.flush();
-      this.#receiving.storeCursors(now);
+      this.#receiving.stop(now);
       for (const peer of this.#peers.values()) this.#reportTraffic(peer, now);
     });
   }

@@ -55,6 +55,9 @@ import { type CursorLog, StoredCursors } from "./stored-cursors.js";
 /** An update that policy refused is not requested for a day; then the policy may have changed. */
 const REFUSED_MS = 24 * 60 * 60_000;
 
+/** Announcements of known updates are counted together for so long: each is a moment's work. */
+const SAVED_MAIL_MS = 1000;
+
 export interface ReceivingComponents {
   readonly log: ReceivingLog;
   readonly guard: LogGuard;
@@ -128,6 +131,8 @@ export class Receiving {
   readonly #checks: Checks;
   /** Announcements of known updates that were not reported yet, by peer. */
   readonly #savedMail = new Map<string, { readonly numbers: number; readonly bytes: number }>();
+  /** When they may be reported: a second after the last report. */
+  #savedMailAt = -Infinity;
   #orders: PeerOrder[] = [];
   /** Requests for updates that are sent with the next orders, by peer. */
   readonly #requests = new Map<string, UpdateRequest[]>();
@@ -486,7 +491,7 @@ export class Receiving {
   /** The requests to send now; each is returned once. */
   orders(now: number): PeerOrder[] {
     this.#take(this.#tracker.advance(now, this.#clock.now()), now);
-    this.#reportSavedMail();
+    if (now >= this.#savedMailAt) this.#reportSavedMail(now);
     for (const [peer, requests] of this.#requests) {
       this.#orders.push({ type: "get", peer, requests });
     }
@@ -502,13 +507,20 @@ export class Receiving {
 
   /** When `tick` or `orders` is due; Infinity for never. */
   nextAt(): number {
-    const others = Math.min(this.#cursors.dueAt, this.#checks.dueAt);
+    const savedMailAt = this.#savedMail.size === 0 ? Infinity : this.#savedMailAt;
+    const others = Math.min(this.#cursors.dueAt, this.#checks.dueAt, savedMailAt);
     let next = Math.min(this.#tracker.nextAt() ?? Infinity, others);
     for (const { receiveState, batch, receipts, store } of this.#peers.values()) {
       const batchAt = store === undefined ? batch.dueAt : Infinity;
       next = Math.min(next, receiveState.nextAt() ?? Infinity, batchAt, receipts.nextAt());
     }
     return next;
+  }
+
+  /** The gateway stops: reports and stores what was put off. */
+  stop(now: number): void {
+    this.#reportSavedMail(now);
+    this.storeCursors(now);
   }
 
   /** Stores the cursors that moved; a failed store is tried again. */
@@ -674,12 +686,14 @@ export class Receiving {
     this.#savedMail.set(neighbour, { numbers: numbers + 1, bytes: bytes + more });
   }
 
-  /** One report for all announcements of an input: a listing has a thousand of them. */
-  #reportSavedMail(): void {
+  /** One report for all announcements of a second. */
+  #reportSavedMail(now: number): void {
+    if (this.#savedMail.size === 0) return;
     for (const [neighbour, amount] of this.#savedMail) {
       this.#diagnostics.report("announced-known", { neighbour, ...amount });
     }
     this.#savedMail.clear();
+    this.#savedMailAt = now + SAVED_MAIL_MS;
   }
 
   #peer(name: string): Peer {
