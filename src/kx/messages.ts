@@ -1,8 +1,9 @@
 /**
- * The messages of KX/1.0 (thesis A.2) and of KX/1.1 (OPEN, DONE, RANGE and ITEMS, docs/protocol.md)
- * as types, and the readers of their data lines. `parser.ts` reads messages from bytes, `serializer.ts` writes
- * them, `session.ts` says which message is legal when. Numbers here are wire numbers of 31 bits, as
- * in the thesis. `wireNumber` and `seqOfWire` convert from and to the wider numbers of the log.
+ * The messages of KX/1.0 (thesis A.2) and of KX/1.1 (OPEN, DONE, RANGE, ITEMS, docs/protocol.md) as
+ * types, and the readers of their data lines. `parser.ts` reads messages from bytes,
+ * `serializer.ts` writes them, `session.ts` says which message is legal when. Numbers here are wire
+ * numbers of 31 bits, as in the thesis. `wireNumber` and `seqOfWire` convert from and to the wider
+ * numbers of the log.
  */
 import type { Fingerprint, LogName, Seq, UpdateHash } from "../update.js";
 import type { KeyState } from "./range-sum.js";
