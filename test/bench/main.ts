@@ -18,12 +18,15 @@ import { ingest } from "./benches/ingest.js";
 import { latency } from "./benches/latency.js";
 import { news } from "./benches/news.js";
 import { recon } from "./benches/recon.js";
+import { reconcile } from "./benches/reconcile.js";
 import { size } from "./benches/size.js";
 import { realMaterial } from "./material.js";
 import { asText, machine, type Result, writeResults } from "./report.js";
 import { sidesOf } from "./sides.js";
 
-const BENCHES: readonly Bench[] = [duplicate, catchUp, ingest, latency, fanOut, size, news, recon];
+const BENCHES: readonly Bench[] = [
+  ...[duplicate, catchUp, ingest, latency, fanOut, size, news, recon, reconcile],
+];
 const RUNS = 5;
 
 const USAGE = `npm run bench [-- NAME... OPTION...]

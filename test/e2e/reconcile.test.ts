@@ -39,7 +39,8 @@ class Site {
 
   constructor(keyserver: MergingKeyserver, config: string) {
     this.keyserver = keyserver;
-    this.#config = `${HEAD}[local]\ntype = "hkp"\nurl = "http://127.0.0.1:${keyserver.port}"\n${config}`;
+    const local = `[local]\ntype = "hkp"\nurl = "http://127.0.0.1:${keyserver.port}"\n`;
+    this.#config = `${HEAD}${local}${config}`;
     writeFileSync(this.#file, this.#config);
   }
 
