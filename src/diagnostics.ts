@@ -606,6 +606,12 @@ export const EVENTS = {
     attempt: "good",
     isLimited: true,
   },
+  "peer-downgraded": {
+    level: "warn",
+    text: "KX peer spoke KX/1.1 before and speaks KX/1.0 now; kx_version accepts that",
+    fields: { neighbour: "text" },
+    isLimited: true,
+  },
   "peer-disconnected": {
     level: "info",
     text: "KX connection ended",

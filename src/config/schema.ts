@@ -31,6 +31,7 @@ import {
   text,
   word,
 } from "./fields.js";
+import { parseShared } from "./shared-database.js";
 import { didYouMean } from "./suggest.js";
 import { parseByteRate, parseDuration, parseHours, parseRate, parseSize } from "./units.js";
 
@@ -59,6 +60,14 @@ export const logSchema = z
     hold: text("1GiB", parseSize)
       .prefault("1GiB")
       .describe("How much is kept beyond log.retain for sites that have not received it yet."),
+    shared: text("postgres://kxgw@db.example.org/kxgw", parseShared)
+      .optional()
+      .describe(
+        "PostgreSQL database that all gateways of the site share; log.path is a copy of it then.",
+      ),
+    shared_password_file: text("/etc/kxgw/shared-password", parsePath)
+      .optional()
+      .describe("File with the password for the user in shared, on one line."),
   })
   .describe("The update log.");
 

@@ -162,6 +162,12 @@ export class Repairs {
    * extended. Returns false if there is no space. Throws `Trouble`.
    */
   want(missing: Missing): boolean {
+    const isAdded = this.#connection.write(() => this.#want(missing));
+    if (isAdded) this.#wake();
+    return isAdded;
+  }
+
+  #want(missing: Missing): boolean {
     const { fingerprint, days = 0, why, hash, at, site } = missing;
     const what = fingerprint ?? lastOf(missing.neighbours[0] ?? "");
     const known = this.get(what);
@@ -182,13 +188,14 @@ export class Repairs {
     if (isReplaced) this.#counted(known, -1);
     this.save(row);
     if (known === undefined || isReplaced) this.#counted(row, 1);
-    this.#wake();
     return true;
   }
 
   /** Adds rows in one transaction; for each, whether there was space. Throws `Trouble`. */
   wantAll(missing: readonly Missing[]): boolean[] {
-    return this.#connection.write(() => missing.map((one) => this.want(one)));
+    const added = this.#connection.write(() => missing.map((one) => this.#want(one)));
+    if (added.includes(true)) this.#wake();
+    return added;
   }
 
   get(what: string): Repair | undefined {
@@ -222,10 +229,12 @@ export class Repairs {
 
   /** Stores the answer to a question by mail, and wakes the doors. */
   answered(what: string, answer: RepairAnswer): void {
-    const row = this.get(what);
-    if (row === undefined) return;
-    this.save({ ...row, answer });
-    this.#wake();
+    const isKnown = this.#connection.write(() => {
+      const row = this.get(what);
+      if (row !== undefined) this.save({ ...row, answer });
+      return row !== undefined;
+    });
+    if (isKnown) this.#wake();
   }
 
   /** Clears the source of each row whose source is not among `sources`. */
@@ -235,17 +244,22 @@ export class Repairs {
   }
 
   forget(what: string): void {
-    const row = this.get(what);
-    if (row === undefined) return;
-    this.#connection.write(() => this.#forget.run(what));
-    this.#counted(row, -1);
+    this.#connection.write(() => {
+      const row = this.get(what);
+      if (row === undefined) return;
+      this.#forget.run(what);
+      this.#counted(row, -1);
+    });
+  }
+
+  /** Counts the rows again at the next call: other gateways have changed some. */
+  refresh(): void {
+    this.#count = undefined;
+    this.#lostOf = undefined;
   }
 
   #counted(row: Repair, by: number): void {
-    this.#connection.onRollback(() => {
-      this.#count = undefined;
-      this.#lostOf = undefined;
-    });
+    this.#connection.onRollback(() => this.refresh());
     if (this.#count !== undefined) this.#count += by;
     const announcer = announcerOf(row);
     if (announcer === undefined || this.#lostOf === undefined) return;

@@ -48,6 +48,10 @@ export interface Peer {
   readonly connections: PeerConnection[];
   /** The connection in use. */
   primary: PeerConnection | undefined;
+  /** It has spoken KX/1.1 since the start of the process. */
+  hasSpoken11: boolean;
+  /** It spoke KX/1.1 once, and KX/1.0 at its last greeting. */
+  isDowngraded: boolean;
   connectedSince: number | undefined;
   bytesIn: number;
   bytesOut: number;
@@ -94,6 +98,8 @@ export interface PeerStatus extends ReceivingStatus {
   readonly bytesOut: number;
   /** The protocol that is spoken; undefined while disconnected. */
   readonly version?: KxVersion | undefined;
+  /** Whether it spoke KX/1.1 once and KX/1.0 at its last greeting, though 1.1 is wanted. */
+  readonly isDowngraded?: boolean | undefined;
   /**
    * Position in our log up to which the peer has said that it has settled all (KX/1.1), and how
    * many updates it has not settled; undefined if it sends no receipts.

@@ -40,6 +40,7 @@ import { Announcements, type AnnouncementsLog, announcementOf } from "./announce
 import {
   type AskedRanges,
   dueAt,
+  type KxVersion,
   newConnection,
   openConnections,
   type Peer,
@@ -175,7 +176,8 @@ export class Exchange {
     for (const name of peers) {
       const none = { bytesIn: 0, bytesOut: 0, primary: undefined, connectedSince: undefined };
       const unreported = { reported: 0, reportedAt: -Infinity };
-      this.#peers.set(name, { name, connections: [], ...none, ...unreported });
+      const versions = { hasSpoken11: false, isDowngraded: false };
+      this.#peers.set(name, { name, connections: [], ...none, ...versions, ...unreported });
     }
   }
 
@@ -317,6 +319,7 @@ export class Exchange {
       bytesIn: peer.bytesIn,
       bytesOut: peer.bytesOut,
       version: peer.primary && versionOf(peer.primary),
+      isDowngraded: peer.isDowngraded,
       done: peer.primary?.done,
       unread: this.#unread(peer.primary),
       reconcile: this.#reconciling?.report(peer.name),
@@ -480,6 +483,7 @@ export class Exchange {
     const log = opening?.log;
     connection.opening = opening;
     if (connection.session.hasReceipts) connection.asksForProof = false;
+    this.#noteVersion(peer, versionOf(connection));
     // A peer has one log. A connection on which it named another one is left of a former process.
     for (const other of [...peer.connections]) {
       const isFormer = log !== undefined && other.opening?.log !== undefined;
@@ -490,6 +494,20 @@ export class Exchange {
     if (peer.primary === undefined) this.#use(connection, { newest, log }, now);
     else this.#useInstead(connection, { newest, log }, now);
     this.#thinOut(peer, now);
+  }
+
+  /**
+   * A peer that spoke KX/1.1 and now speaks 1.0 went back to an older release, or somebody on the
+   * way changes its tags: the operator is told, once for each change.
+   */
+  #noteVersion(peer: Peer, version: KxVersion): void {
+    const { name } = peer;
+    peer.hasSpoken11 ||= version === "1.1" || this.#receiving.hasNamedLog(name);
+    const isDowngraded = version === "1.0" && peer.hasSpoken11 && !this.#oldVersion.has(name);
+    if (isDowngraded && !peer.isDowngraded) {
+      this.#diagnostics.report("peer-downgraded", { neighbour: name });
+    }
+    peer.isDowngraded = isDowngraded;
   }
 
   #use(connection: PeerConnection, { newest, log }: Greeting, now: number): void {

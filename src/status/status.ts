@@ -376,6 +376,8 @@ function peerView(peer: PeerStatus | undefined) {
       bytesOut,
       /** The version of KX that is spoken; null while it is not connected. */
       version: peer.version ?? null,
+      /** Whether it spoke KX/1.1 before and KX/1.0 at its last greeting. */
+      downgraded: peer.isDowngraded === true,
       /** Our number up to which its receipts say that all is settled, and how many lack one. */
       settled: peer.done ?? null,
       unsettled: peer.unread ?? null,

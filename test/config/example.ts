@@ -68,6 +68,8 @@ export const EXAMPLE_CONFIG: Config = {
     retainMs: 96 * HOUR_MS,
     rememberMs: 720 * HOUR_MS,
     holdBytes: 2 ** 30,
+    shared: undefined,
+    sharedPasswordFile: undefined,
   },
   smtp: {
     listen: [{ host: "127.0.0.1", port: 2525 }],

@@ -54,6 +54,7 @@ export const FLOORS: readonly Readonly<Record<string, Room>>[] = [
     schedule: { pure: true },
     "mail-address": { pure: true },
     rate: { pure: true },
+    "aged-map": { pure: true },
     "ip-address": { pure: true, node: ["net"] },
     version: { node: ["fs"] },
   },
@@ -73,8 +74,11 @@ export const FLOORS: readonly Readonly<Record<string, Room>>[] = [
   { admit: { pure: true }, outmail: { pure: true }, migration: { packages: ["smol-toml"] } },
   { policy: { pure: true } },
   { log: { packages: ["better-sqlite3"], node: ["fs", "crypto"] } },
-  { intake: { packages: ["mailparser"], node: OUTSIDE } },
-  { "hkp-whole": {} },
+  {
+    intake: { packages: ["mailparser"], node: OUTSIDE },
+    cluster: { packages: ["pg"], node: ["fs", "crypto", "worker_threads"] },
+  },
+  { "hkp-whole": {}, conform: { node: ["stream", "crypto"] } },
   {
     ingress: { packages: ["smtp-server"], node: OUTSIDE, typesBeside: ["repair"] },
     repair: { node: OUTSIDE },
