@@ -11,7 +11,7 @@ import type { KeyRange } from "../kx/reconcile.js";
 import type { AskedNumber, EndReason } from "../kx/session.js";
 import { Session } from "../kx/session.js";
 import { ReadProof } from "./read-proof.js";
-import type { ReconcileReport } from "./reconciling.js";
+import type { ReconcileReport } from "./reconcile-report.js";
 import { SendQueue } from "./send-queue.js";
 import type { ServedListing } from "./serving.js";
 

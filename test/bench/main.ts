@@ -19,13 +19,14 @@ import { kx11 } from "./benches/kx11.js";
 import { latency } from "./benches/latency.js";
 import { news } from "./benches/news.js";
 import { recon } from "./benches/recon.js";
+import { reconcile } from "./benches/reconcile.js";
 import { size } from "./benches/size.js";
 import { realMaterial } from "./material.js";
 import { asText, machine, type Result, writeResults } from "./report.js";
 import { sidesOf } from "./sides.js";
 
 const BENCHES: readonly Bench[] = [
-  ...[duplicate, catchUp, kx11, ingest, latency, fanOut, size, news, recon],
+  ...[duplicate, catchUp, kx11, ingest, latency, fanOut, size, news, recon, reconcile],
 ];
 const RUNS = 5;
 

@@ -1,18 +1,21 @@
 /**
- * The example in docs/protocol.md, which second implementations begin with: each side's octets are
+ * The examples in docs/protocol.md, which second implementations begin with: each side's octets are
  * what our parser reads and our serializer writes, in the order in which a session may say them,
- * and its UPDATE holds the key that its announcement names.
+ * its UPDATE holds the key that its announcement names, and the machine of reconciliation says what
+ * its example says.
  */
 import { expect, it } from "vitest";
 import { admit, updateOf } from "../../src/admit.js";
 import type { Message } from "../../src/kx/messages.js";
 import { PARSER_LIMITS, Parser } from "../../src/kx/parser.js";
+import { answerRanges, Reconciler } from "../../src/kx/reconcile.js";
 import { serialize } from "../../src/kx/serializer.js";
 import { Session } from "../../src/kx/session.js";
 import { readKeys } from "../../src/openpgp/key.js";
+import { ArraySet } from "../kx/key-sets.js";
 import { blocks, page } from "../support/page.js";
 
-const [TALK = "", TALK_11 = ""] = blocks(page("protocol.md"), "kx");
+const [TALK = "", TALK_11 = "", COMPARED = ""] = blocks(page("protocol.md"), "kx");
 
 /** What a side says, as it is on the wire. */
 function said(side: "A" | "B", talk = TALK): string {
@@ -21,7 +24,8 @@ function said(side: "A" | "B", talk = TALK): string {
 }
 
 function messagesOf(side: "A" | "B", talk = TALK): Message[] {
-  const parser = new Parser(PARSER_LIMITS, talk === TALK_11);
+  const parser = new Parser(PARSER_LIMITS, talk !== TALK);
+  if (talk === COMPARED) parser.push(Buffer.from("KX11\r\nHELO\r\n1.0\r\n.\r\n"));
   return parser.push(Buffer.from(said(side, talk), "latin1")).map((one) => {
     if (["malformed", "oversized", "unframed"].includes(one.command)) throw new Error(one.command);
     return one as Message;
@@ -80,6 +84,8 @@ it.each([
   ["B", "1.0", TALK],
   ["A", "1.1", TALK_11],
   ["B", "1.1", TALK_11],
+  ["A", "1.1, comparing", COMPARED],
+  ["B", "1.1, comparing", COMPARED],
 ] as const)("%s in KX/%s: every octet is what we would write", (side, _, talk) => {
   const bytes = Buffer.concat(messagesOf(side, talk).map((message) => serialize(message))).toString(
     "latin1",
@@ -95,6 +101,21 @@ it("opens a session of KX/1.1 on both sides, as a session writes it", () => {
   const outputs = [...session.start(), ...session.received(Buffer.from(said("B", TALK_11)), 1)];
   expect(outputs.map(({ type }) => type)).toEqual(["send", "greet", "established", "done"]);
   expect(outputs.at(-1)).toMatchObject({ number: 7, without: [{ low: 3, high: 4 }] });
+});
+
+it("compares two sets as the machine does, from the keys alone", () => {
+  const [question, told] = messagesOf("A", COMPARED);
+  const [answer] = messagesOf("B", COMPARED);
+  if (question?.command !== "RANGE" || told?.command !== "ITEMS" || answer?.command !== "ITEMS") {
+    throw new Error("another message");
+  }
+  const there = new ArraySet(answer.keys);
+  const here = new ArraySet([...answer.keys.slice(0, 1), ...told.keys]);
+  const run = new Reconciler(here, true);
+  expect(run.next()).toEqual(question.ranges);
+  const { ranges, keys } = answerRanges(there, question.ranges);
+  expect({ ranges, keys }).toEqual({ ranges: answer.ranges, keys: answer.keys });
+  expect(run.answered(answer)).toEqual({ wanted: answer.keys.slice(1), told: told.keys });
 });
 
 it("has every message, and the answers quote the tags of what they answer", () => {
