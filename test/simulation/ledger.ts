@@ -146,6 +146,9 @@ export class Ledger {
   }
 
   #examine(seq: Seq, hash: UpdateHash, body: Uint8Array | undefined): void {
+    // A restored log may lack the body of what was forgotten before its backup was made.
+    const before = body === undefined ? this.pieces.get(hash) : undefined;
+    if (before !== undefined) return this.#credit(seq, before);
     const [key] = body === undefined ? [] : readKeys(body);
     if (key === undefined || key instanceof Refusal || updateOf(key).hash !== hash) {
       throw new Violation(
@@ -164,6 +167,10 @@ export class Ledger {
       const hasSubkey = key.subkeys.some(({ packet }) => packet.body[0] === 4);
       this.subkeyFirst.set(key.fingerprint, hasSubkey);
     }
+    this.#credit(seq, pieces);
+  }
+
+  #credit(seq: Seq, pieces: readonly string[]): void {
     for (const piece of pieces) {
       this.content.add(piece);
       if (!this.order.has(piece)) this.order.set(piece, seq);
