@@ -488,6 +488,7 @@ export class Gateway implements Host, MailHost, Diagnostics {
   }
 
   received(line: Line, bytes: Uint8Array): void {
+    this.wiretap.heard(line.id, bytes);
     this.#step(({ door }) => door.received(line, bytes));
   }
 
@@ -512,7 +513,9 @@ export class Gateway implements Host, MailHost, Diagnostics {
   #write(line: Line, peer: string, bytes: Uint8Array): void {
     const log = this.#process?.log;
     if (this.mangle !== undefined) return this.mangle(line, peer, bytes);
-    if (log !== undefined) this.wiretap.said(line.id, bytes, log);
+    const { queue } = this.#world;
+    const to = { name: peer, ledger: this.#world.honest(peer) };
+    if (log !== undefined) this.wiretap.said(line.id, bytes, log, queue.now, to);
     this.#world.trace.bytes(bytes);
     this.#world.streams.write(line, this, bytes);
   }
