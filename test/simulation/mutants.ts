@@ -8,9 +8,12 @@ import type { Outcome } from "../../src/delivery/relay.js";
 import { KeyIntake, type Submission } from "../../src/intake/key-intake.js";
 import { FetchTracker } from "../../src/kx/fetch-tracker.js";
 import { LogIdentity } from "../../src/kx/log-identity.js";
-import type { Announcement } from "../../src/kx/messages.js";
-import type { WirePosition } from "../../src/kx/receive-state.js";
+import type { Announcement, Receipt } from "../../src/kx/messages.js";
+import { Receipts } from "../../src/kx/receipts.js";
+import type { Greeting, WirePosition } from "../../src/kx/receive-state.js";
 import { ReceiveState } from "../../src/kx/receive-state.js";
+import { serialize } from "../../src/kx/serializer.js";
+import { Session, type SessionOutput } from "../../src/kx/session.js";
 import { Bounces } from "../../src/log/bounces.js";
 import { Exceptions, type NewException } from "../../src/log/exceptions.js";
 import { GatheredTrails } from "../../src/log/gathered-trails.js";
@@ -327,6 +330,64 @@ export const MUTANTS: readonly Mutant[] = [
         exchange(LogIdentity, "ask", () => () => {}),
         exchange(LogIdentity, "contradict", () => () => {}),
       ),
+  },
+  {
+    name: "name-ignored",
+    bug: "the name of a peer's log is not read: a log is known by a number and its hash alone",
+    plant: () =>
+      all(
+        exchange(ReceiveState, "established", (original) => (self, newest, now) => {
+          return original(self, newest, now, undefined);
+        }),
+        exchange(ReceiveState, "moved", (original) => (self, greeting, now) => {
+          const { newest } = (greeting ?? {}) as Greeting;
+          return original(self, greeting && { newest }, now);
+        }),
+      ),
+  },
+  {
+    name: "open-to-1.0",
+    bug: "OPEN is sent to a peer that knows KX/1.0 only",
+    plant: () => {
+      const open = { command: "OPEN", tag: "zz99", log: undefined, features: [] } as const;
+      const more = { type: "send", bytes: serialize(open) } as const;
+      return exchange(Session, "greet", (original) => (self, newest) => {
+        const outputs = original(self, newest) as SessionOutput[];
+        return outputs.length > 1 ? outputs : [...outputs, more];
+      });
+    },
+  },
+  {
+    name: "done-ahead",
+    bug: "a receipt has the newest number that the peer announced, and not what is settled",
+    plant: () => {
+      const newest = new WeakMap<object, number>();
+      let last: object | undefined;
+      return all(
+        exchange(ReceiveState, "announced", (original) => (self, announcements, now) => {
+          const numbers = (announcements as Announcement[]).map(({ number }) => number);
+          newest.set(self, Math.max(newest.get(self) ?? 0, ...numbers));
+          last = self;
+          return original(self, announcements, now);
+        }),
+        exchange(Receipts, "due", (original) => (self, now) => {
+          const receipt = original(self, now) as Receipt | undefined;
+          const number = (last && newest.get(last)) ?? 0;
+          return receipt && { ...receipt, number: Math.max(receipt.number, number) };
+        }),
+      );
+    },
+  },
+  {
+    name: "done-for-all",
+    bug: "a receipt does not tell of updates that were declined or given up",
+    plant: () => exchange(Receipts, "without", () => () => {}),
+  },
+  {
+    name: "done-hurried",
+    bug: "receipts are sent as soon as the cursor moves",
+    plant: () =>
+      exchange(Receipts, "nextAt", (original) => (self) => Number(original(self)) - 1000),
   },
   {
     name: "wrong-body-seen",
