@@ -65,6 +65,8 @@ export interface Opening {
   readonly readonly?: boolean;
   /** The file is a copy of the log in this database. */
   readonly shared?: SharedStore | undefined;
+  /** Opened to be moved into a database or out of one, whatever it is. */
+  readonly isMoving?: boolean;
   /**
    * Told before a migration, after each of its parts and after the commit; must not throw. The
    * migration blocks the process. If it is interrupted, the log is as before.
@@ -173,7 +175,7 @@ export class Connection {
       }
       const connection = new Connection(db, real, lock);
       connection.#understand(found, options);
-      if (!readonly) {
+      if (!readonly && options.isMoving !== true) {
         assertKind(db, real, options.shared !== undefined);
         if (options.shared !== undefined) configureCopy(db);
       }
