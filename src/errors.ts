@@ -110,7 +110,10 @@ export class ConfigFaults extends Error {
   }
 }
 
-/** Kinds of faults of the host or the log. "away": the shared database does not answer. */
+/**
+ * Kinds of faults of the host or the log. `away`: the database that several gateways share does not
+ * answer; whether the last commit was stored is not known.
+ */
 export type TroubleKind =
   | "disk-full"
   | "read-only"
@@ -143,6 +146,7 @@ export const EXIT = {
   cannotCreate: 73,
   ioError: 74,
   tempFail: 75,
+  protocol: 76,
   noPermission: 77,
   config: 78,
 } as const;

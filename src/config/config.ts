@@ -193,6 +193,8 @@ export interface Config {
         readonly listen: readonly Endpoint[];
         readonly source: string | undefined;
         readonly reconnect: Schedule;
+        /** Whether keys are compared with those of each peer by schedule. */
+        readonly reconcile: "off" | "daily";
         /** Paths of PEM files, for kxs:// peers. */
         readonly tls:
           | { readonly cert: string; readonly key: string; readonly ca: string | undefined }

@@ -184,6 +184,7 @@ function configOf(settings: Settings, file: string | undefined, directory: strin
       listen: kx.listen,
       source: kx.source,
       reconnect: kx.reconnect,
+      reconcile: kx.reconcile,
       tls: kx.tls && {
         cert: resolve(directory, kx.tls.cert),
         key: resolve(directory, kx.tls.key),

@@ -201,6 +201,12 @@ const kxSchema = z
       .describe(
         'Highest version of KX that is spoken; "1.1" speaks 1.0 to peers that know no more.',
       ),
+    reconcile: word(["off", "daily"], (value) => didYouMean(value, ["off", "daily"]))
+      .default("off")
+      .describe(
+        'Whether the key index is compared with that of each peer by schedule; "off" leaves it to ' +
+          "kxgw reconcile.",
+      ),
   })
   .describe("The KX protocol. Without this section KX is disabled.");
 

@@ -35,6 +35,7 @@
  *     it is settled or deferred; a disconnect of the peer that delivered it changes nothing. The
  *     request counts as in flight until then, and has no deadline: a slow store slows requests.
  */
+import { AgedMap } from "../aged-map.js";
 import type { UpdateHash } from "../update.js";
 import { Budget, type FetchPolicy, type Holding } from "./fetch-policy.js";
 
@@ -139,8 +140,8 @@ export class FetchTracker {
 
   /** When the oldest tracked hash of a peer was announced; undefined without tracked hashes. */
   oldestAt(peer: string): number | undefined {
-    const [oldest] = this.#peers.get(peer)?.hashes.values() ?? [];
-    return oldest;
+    const { hashes } = this.#peers.get(peer) ?? {};
+    return hashes?.oldest && hashes.get(hashes.oldest);
   }
 
   /**
@@ -158,7 +159,7 @@ export class FetchTracker {
     const wanted = this.#want(hash);
     wanted.candidates.set(peer, { number, state: "candidate" });
     state.hashes.set(hash, heardAt);
-    if (wanted.request === undefined && !wanted.isStoring) state.ready.add(hash);
+    if (wanted.request === undefined && !wanted.isStoring) state.ready.set(hash, true);
     return true;
   }
 
@@ -381,7 +382,7 @@ export class FetchTracker {
   #makeReady(hash: UpdateHash, wanted: Wanted): void {
     if (wanted.isStoring) return;
     for (const [peer, candidate] of wanted.candidates) {
-      if (candidate.state === "candidate") this.#peer(peer).ready.add(hash);
+      if (candidate.state === "candidate") this.#peer(peer).ready.set(hash, true);
     }
   }
 
@@ -417,9 +418,9 @@ export class FetchTracker {
  */
 class FetchPeer {
   /** The earliest time at which each hash was announced, in the order of announcement. */
-  readonly hashes = new Map<UpdateHash, number>();
+  readonly hashes = new AgedMap<UpdateHash, number>();
   /** Hashes that could be requested from this peer now, oldest first. */
-  readonly ready = new Set<UpdateHash>();
+  readonly ready = new AgedMap<UpdateHash>();
   readonly inFlight = new Set<UpdateHash>();
   readonly #budget: Budget | undefined;
   #held: Held | undefined;
@@ -470,7 +471,8 @@ class FetchPeer {
   /** The first hash that may be requested from it, as of the last `hold`. */
   first(now: number): UpdateHash | undefined {
     if (this.ready.size === 0 || !this.hasRoom) return undefined;
-    const [first] = this.#held === undefined ? this.ready : this.#ripe(now);
+    if (this.#held === undefined) return this.ready.oldest;
+    const [first] = this.#ripe(now);
     return first;
   }
 

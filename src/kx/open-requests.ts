@@ -18,7 +18,12 @@ export interface UpdateRequest {
   readonly hash: UpdateHash;
 }
 
-export type OpenRequest = ListRequest | UpdateRequest;
+/** A RANGE of a reconciliation. */
+export interface RangesRequest {
+  readonly kind: "ranges";
+}
+
+export type OpenRequest = ListRequest | UpdateRequest | RangesRequest;
 
 /** More than can be open at one peer (128), so only requests that were given up are removed. */
 const MOST_UPDATES = 256;
@@ -28,6 +33,8 @@ const MOST_LISTS = 8;
 export class OpenRequests {
   readonly #lists = new Map<string, { readonly request: ListRequest; dueAt: number }>();
   readonly #updates = new Map<string, UpdateRequest>();
+  /** The tag of the RANGE that is open; there is one at a time. */
+  #ranges: string | undefined;
   #unansweredLists = 0;
 
   /** How many LISTs in a row have expired. */
@@ -36,7 +43,7 @@ export class OpenRequests {
   }
 
   get size(): number {
-    return this.#lists.size + this.#updates.size;
+    return this.#lists.size + this.#updates.size + (this.#ranges === undefined ? 0 : 1);
   }
 
   /** Adds a LIST. `expired` returns it when it was not settled by `dueAt`. */
@@ -50,12 +57,19 @@ export class OpenRequests {
     forgetOldest(this.#updates, MOST_UPDATES);
   }
 
+  /** Adds a RANGE, in place of one that was given up. */
+  addRanges(tag: string): void {
+    this.#ranges = tag;
+  }
+
   /** Removes and returns the request that an answer quotes; undefined without a match. */
   settle(tag: string | undefined, kind?: OpenRequest["kind"]): OpenRequest | undefined {
     if (tag === undefined) return undefined;
-    const request = this.#updates.get(tag) ?? this.#lists.get(tag)?.request;
+    const ranges = tag === this.#ranges ? ({ kind: "ranges" } as const) : undefined;
+    const request = this.#updates.get(tag) ?? this.#lists.get(tag)?.request ?? ranges;
     if (request === undefined || (kind !== undefined && request.kind !== kind)) return undefined;
     this.#updates.delete(tag);
+    if (request === ranges) this.#ranges = undefined;
     if (this.#lists.delete(tag)) this.#unansweredLists = 0;
     return request;
   }
@@ -78,6 +92,7 @@ export class OpenRequests {
   clear(): void {
     this.#lists.clear();
     this.#updates.clear();
+    this.#ranges = undefined;
   }
 }
 

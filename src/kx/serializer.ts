@@ -4,6 +4,7 @@
  * The text of an ERROR is made printable here.
  */
 import type { Announcement, Message, NumberRange } from "./messages.js";
+import type { KeyRange } from "./reconcile.js";
 
 /** Longest ERROR text. It must fit the line limit of the peer. */
 const ERROR_TEXT_CHARS = 200;
@@ -66,9 +67,20 @@ function data(message: Message): string {
       const ranges = message.without.map((range) => `${rangeText(range)}\r\n`);
       return `${message.number}\r\n${ranges.join("")}`;
     }
+    case "RANGE":
+      return message.ranges.map(keyRangeLine).join("");
+    case "ITEMS": {
+      const keys = message.keys.map(({ fingerprint, digest }) => `${fingerprint} ${digest}\r\n`);
+      const lines = [...message.ranges.map(keyRangeLine), ...keys];
+      return `${message.inReplyTo ?? "NOTIFY"}\r\n${lines.join("")}`;
+    }
     default:
       return message satisfies never;
   }
+}
+
+function keyRangeLine({ prefix, count, hash }: KeyRange): string {
+  return `${prefix === "" ? "-" : prefix} ${count} ${hash}\r\n`;
 }
 
 function rangeText(range: NumberRange): string {

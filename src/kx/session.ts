@@ -41,6 +41,8 @@ import { ERROR_CODE, TAG_11 } from "./messages.js";
 import { OpenRequests, type UpdateRequest } from "./open-requests.js";
 import type { Parsed, ParserLimits } from "./parser.js";
 import { PARSER_LIMITS, Parser } from "./parser.js";
+import type { KeyState } from "./range-sum.js";
+import type { Items, KeyRange } from "./reconcile.js";
 import { serialize, serializeListing } from "./serializer.js";
 
 const VERSION = "1.0";
@@ -54,10 +56,11 @@ export const SESSION_LIMITS = {
   versionBackoffMs: 60 * 60_000,
 } as const;
 
-/** A request of the peer, to be answered by `answerList` or `answerUpdate`. */
+/** A request of the peer, to be answered by `answerList`, `answerUpdate` or `answerRanges`. */
 export type AskedNumber =
   | { readonly kind: "list"; readonly tag: string; readonly ranges: readonly NumberRange[] }
-  | { readonly kind: "update"; readonly tag: string; readonly number: number };
+  | { readonly kind: "update"; readonly tag: string; readonly number: number }
+  | { readonly kind: "ranges"; readonly tag: string; readonly ranges: readonly KeyRange[] };
 
 export type SessionOutput =
   | { readonly type: "send"; readonly bytes: Uint8Array }
@@ -86,6 +89,11 @@ export type SessionOutput =
     }
   /** How far the peer has read our log (feature "receipt"). */
   | ({ readonly type: "done" } & Receipt)
+  /** The answer to our RANGE (feature "reconcile"), or why there will be none. */
+  | { readonly type: "items"; readonly items: Items }
+  | { readonly type: "ranges-failed"; readonly problem: string }
+  /** Keys that the peer has and that, it says, are missing here or are other ones. */
+  | { readonly type: "told"; readonly keys: readonly KeyState[] }
   /** The peer no longer has the update. */
   | { readonly type: "unavailable"; readonly request: UpdateRequest }
   /** The peer answered with another ERROR, or with an UPDATE that is too large. */
@@ -123,6 +131,7 @@ export class Session {
   /** Both HELOs had the tag of KX/1.1. */
   #isExtended = false;
   #hasReceipts = false;
+  #canReconcile = false;
   readonly #tags = new Tags();
   readonly #requests = new OpenRequests();
   /** How many requests of the peer have no answer yet. */
@@ -151,6 +160,11 @@ export class Session {
   /** Both sides of KX/1.1 use the feature "receipt". */
   get hasReceipts(): boolean {
     return this.#hasReceipts;
+  }
+
+  /** Both sides of KX/1.1 use the feature "reconcile". */
+  get canReconcile(): boolean {
+    return this.#canReconcile;
   }
 
   get isEnded(): boolean {
@@ -253,6 +267,32 @@ export class Session {
     return [this.#send({ command: "GETUPDATE", tag, numbers: [number] })];
   }
 
+  /** Asks which of these ranges of keys differ. One question is open at a time. */
+  compare(ranges: readonly KeyRange[]): SessionOutput[] {
+    if (!this.isOpen || !this.#canReconcile) return [];
+    const tag = this.#tags.next();
+    this.#requests.addRanges(tag);
+    return [this.#send({ command: "RANGE", tag, ranges })];
+  }
+
+  /** Tells the peer which keys it lacks, or has otherwise. */
+  tell(keys: readonly KeyState[]): SessionOutput[] {
+    if (!this.isOpen || !this.#canReconcile) return [];
+    const own = { tag: this.#tags.next(), inReplyTo: undefined };
+    return [this.#send({ command: "ITEMS", ...own, ranges: [], keys })];
+  }
+
+  /** Answers a RANGE; undefined if there is no key index here. */
+  answerRanges(tag: string, items: Items | undefined): SessionOutput[] {
+    const own = { tag: this.#tags.next(), inReplyTo: tag };
+    const none = { code: ERROR_CODE.generic, text: "there is no key index here" };
+    return this.#answer([
+      items === undefined
+        ? this.#send({ command: "ERROR", ...own, ...none })
+        : this.#send({ command: "ITEMS", ...own, ...items }),
+    ]);
+  }
+
   /** Answers a LIST with lines of `serializeLines`. */
   answerList(tag: string, lines: readonly Uint8Array[]): SessionOutput[] {
     if (this.#state === "ended") return [];
@@ -311,6 +351,9 @@ export class Session {
         return this.#takeLateOpen(parsed.tag, now, outputs);
       case "DONE":
         return this.#takeDone(parsed, outputs);
+      case "RANGE":
+      case "ITEMS":
+        return this.#takeReconciling(parsed, outputs);
       case "ERROR":
         return this.#takeError(parsed, outputs);
       case "malformed":
@@ -371,7 +414,9 @@ export class Session {
     this.#greeting = [];
     this.#state = "open";
     const sides = [opening, this.#own];
-    this.#hasReceipts = sides.every((side) => side?.features.includes("receipt") ?? false);
+    const both = (word: string) => sides.every((side) => side?.features.includes(word) ?? false);
+    this.#hasReceipts = both("receipt");
+    this.#canReconcile = both("reconcile");
     outputs.push({ type: "established", newest: announcements.at(-1), opening });
     // The thesis does not forbid more than the newest announcement.
     if (announcements.length > 1) outputs.push({ type: "announced", announcements });
@@ -385,6 +430,27 @@ export class Session {
   #takeDone({ number, without }: Receipt, outputs: SessionOutput[]): void {
     if (this.#hasReceipts) outputs.push({ type: "done", number, without });
     else this.#unexpected("a DONE without the feature receipt", outputs);
+  }
+
+  #takeReconciling(
+    message: Message & { command: "RANGE" | "ITEMS" },
+    outputs: SessionOutput[],
+  ): void {
+    const { command, tag, ranges } = message;
+    if (!this.#canReconcile) {
+      return this.#unexpected(`${command} without the feature reconcile`, outputs);
+    }
+    if (command === "RANGE") {
+      this.#owed += 1;
+      outputs.push({ type: "asked", asked: { kind: "ranges", tag, ranges } });
+      return;
+    }
+    const { inReplyTo, keys } = message;
+    if (inReplyTo === undefined) outputs.push({ type: "told", keys });
+    else if (this.#requests.settle(inReplyTo, "ranges") === undefined) {
+      this.#unexpected("ITEMS that were not asked for", outputs);
+    } else outputs.push({ type: "items", items: { ranges, keys } });
+    this.#endWhenDone(outputs);
   }
 
   #outOfSequence(parsed: Parsed, due: string, now: number, outputs: SessionOutput[]): void {
@@ -435,7 +501,8 @@ export class Session {
     else if (request.kind === "list") {
       const { low, high } = request;
       outputs.push({ type: "list-failed", low, high }, { type: "complaint", problem });
-    } else {
+    } else if (request.kind === "ranges") outputs.push({ type: "ranges-failed", problem });
+    else {
       const gone = message.code === ERROR_CODE.generic && /not available/i.test(message.text);
       outputs.push(
         gone ? { type: "unavailable", request } : { type: "update-failed", request, problem },
