@@ -97,7 +97,7 @@ interface OpenStore {
 
 interface Peer {
   readonly name: string;
-  readonly receiveState: ReceiveState;
+  receiveState: ReceiveState;
   readonly batch: ReceiveBatch;
   readonly receipts: Receipts;
   /**
@@ -163,6 +163,21 @@ export class Receiving {
       const heard = cursor?.number;
       this.#peers.set(name, { name, receiveState, batch, receipts, heard, ...none });
     }
+  }
+
+  /**
+   * A peer without a connection is about to be greeted: another gateway of the site may have moved
+   * its cursor since. A cursor of our own that is not stored yet counts.
+   */
+  refresh(name: string): void {
+    const peer = this.#peer(name);
+    const own = peer.receiveState.cursor;
+    if (peer.store !== undefined || this.#cursors.move(name, own) !== undefined) return;
+    const cursor = this.#guard.run(() => ({ at: this.#cursors.read(name) }));
+    if (cursor === undefined || this.#cursors.move(name, own) === undefined) return;
+    const known = (one: Announcement) => this.#settle(one, name);
+    peer.receiveState = new ReceiveState(cursor.at, known);
+    peer.heard = cursor.at?.number;
   }
 
   /** Whether the peer has named its log, now or before a restart: it spoke KX/1.1. */
