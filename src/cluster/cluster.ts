@@ -80,9 +80,12 @@ export async function openStore(
   return await PostgresStore.open(settings, clock, { mayBeAway: true });
 }
 
-/** The name of a gateway in its site: that of its host, and its log, since a host may have two. */
-export function nodeName({ path }: Pick<Config["log"], "path">): string {
-  return `${hostname()}:${path}`;
+/**
+ * The name of a gateway in its site: the configured one, or that of its host with the log, since a
+ * host may have two.
+ */
+export function nodeName({ node, path }: Pick<Config["log"], "node" | "path">): string {
+  return node ?? `${hostname()}:${path}`;
 }
 
 /**
