@@ -126,7 +126,6 @@ function stoppedDiagnoses(config: Config): Diagnosis[] {
   return [{ kind: "broken", problem, remedy }];
 }
 
-
 /** Problems that the running gateway reports, causes before their effects. */
 function runningDiagnoses(status: Status): Diagnosis[] {
   const { neighbours, mode, recent, site } = status;
