@@ -426,6 +426,25 @@ export const EVENTS = {
     text: "a neighbour is asked for its updates again",
     fields: { neighbour: "text", via: "text", days: "number?" },
   },
+  reconciled: {
+    level: "info",
+    text: "the keys of a KX peer were compared with those of this site",
+    fields: {
+      neighbour: "text",
+      isDryRun: "flag",
+      here: "number",
+      there: "number",
+      common: "number",
+      queued: "number",
+      staying: "number",
+      told: "number",
+    },
+  },
+  "reconcile-failed": {
+    level: "warn",
+    text: "the keys of a KX peer could not be compared with those of this site",
+    fields: { neighbour: "text", problem: "text" },
+  },
   // Servers that are followed by recon.
   "recon-up": {
     level: "info",
@@ -585,6 +604,12 @@ export const EVENTS = {
     text: "KX peer connected",
     fields: { neighbour: "text", dialled: "flag", newest: "number?", version: "text" },
     attempt: "good",
+    isLimited: true,
+  },
+  "peer-downgraded": {
+    level: "warn",
+    text: "KX peer spoke KX/1.1 before and speaks KX/1.0 now; kx_version accepts that",
+    fields: { neighbour: "text" },
     isLimited: true,
   },
   "peer-disconnected": {

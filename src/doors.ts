@@ -28,11 +28,15 @@ import type { SystemdSockets } from "./ingress/systemd-sockets.js";
 import { AcceptRates } from "./intake/accept-rates.js";
 import { GroupCommit } from "./intake/group-commit.js";
 import { KeyIntake } from "./intake/key-intake.js";
+import { indexPath } from "./log/key-index.js";
+import { KeyIndexFile } from "./log/key-index-file.js";
 import type { RetentionLimits } from "./log/retention.js";
 import type { UpdateLog } from "./log/update-log.js";
+import { LogGuard } from "./log-guard.js";
 import { KxDoor } from "./peering/tcp.js";
 import { Policy } from "./policy.js";
 import { BlockEnds, carryOut, orderOf, REBUILD_BYTES } from "./removal.js";
+import { IndexKeeper } from "./repair/index-keeper.js";
 import { RepairDoor } from "./repair/repair-door.js";
 import { RepairIntake } from "./repair/repair-intake.js";
 import { MailAnswers } from "./repair/repair-mail.js";
@@ -41,7 +45,7 @@ import type { CounterJournal } from "./status/counter-journal.js";
 import type { EventCounters } from "./status/event-counters.js";
 import { offersOf, type Proofs, peersOf, restoreProofs } from "./status/proofs.js";
 import { several } from "./text.js";
-import type { UpdateHash } from "./update.js";
+import type { Fingerprint, UpdateHash } from "./update.js";
 import type { Upkeep } from "./upkeep.js";
 import { VERSION } from "./version.js";
 
@@ -121,7 +125,9 @@ export async function openDoors(config: Config, foundation: Foundation): Promise
     proofs.watch(peersOf(config), offersOf(config, { log, now: clock.now() }));
     const given = { rules, session, proven };
     const appends = new GroupCommit(log);
-    const kxComponents = { log, appends, clock, diagnostics: counters, ...given };
+    const index = new KeyIndexFile(indexPath(config.log.path));
+    stops.push(() => index.close());
+    const kxComponents = { log, appends, clock, diagnostics: counters, index, ...given };
     const kxDoor = config.kx && new KxDoor(kxComponents, { ...config, kx: config.kx });
     stops.push(() => kxDoor?.stop());
     const kx = (await kxDoor?.start()) ?? [];
@@ -161,14 +167,22 @@ export async function openDoors(config: Config, foundation: Foundation): Promise
     const mayAsk = outbound !== undefined && config.mode === "bridge";
     const mailer = mayAsk ? new QuestionMailer({ log, clock }, { ...config, outbound }) : undefined;
     const mailQuestion = mailer?.ask.bind(mailer);
+    const guard = new LogGuard("repair", clock, counters);
+    const unfetched = (key: Fingerprint) => guard.run(() => index.refresh()?.unasked(key));
     const repairDoor = new RepairDoor(
-      { log, intake: repairIntake, rules, mail: mailQuestion, clock, diagnostics: counters },
+      {
+        ...{ log, intake: repairIntake, rules, mail: mailQuestion, clock, diagnostics: counters },
+        unfetched,
+      },
       { ...config, local: beside },
     );
     repairDoor.start();
+    const delivered = () => localDoor?.status().cursor ?? log.newest();
+    const keeper = beside && new IndexKeeper({ log, index, clock, guard, delivered }, beside.url);
+    keeper?.start();
     senderStops.push(async () => {
       mailer?.close();
-      await repairDoor.stop();
+      await Promise.all([repairDoor.stop(), keeper?.stop()]);
     });
 
     const following = { log, keys, clock, diagnostics: counters };
@@ -275,6 +289,11 @@ function ordersFor(
       const kx = `${name} is asked by KX for all its announcements, ${when}.${lost}`;
       const mail = `${name} is asked by mail for its changes of ${days} days.`;
       return { ...said(true, via === "kx" ? kx : mail), via };
+    },
+    reconcile(name, isDryRun) {
+      const fault = kxDoor === undefined ? "KX is off." : kxDoor.reconcile(name, isDryRun);
+      if (fault !== undefined) return said(false, fault);
+      return said(true, `The keys of ${name} are compared with those of this site.`);
     },
     retry(name, which) {
       const site = lane(name);

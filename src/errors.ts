@@ -110,8 +110,18 @@ export class ConfigFaults extends Error {
   }
 }
 
-/** Kinds of faults of the host or the log. */
-export type TroubleKind = "disk-full" | "read-only" | "busy" | "corrupt" | "not-ours" | "unusable";
+/**
+ * Kinds of faults of the host or the log. `away`: the database that several gateways share does not
+ * answer; whether the last commit was stored is not known.
+ */
+export type TroubleKind =
+  | "disk-full"
+  | "read-only"
+  | "busy"
+  | "corrupt"
+  | "not-ours"
+  | "unusable"
+  | "away";
 
 /** A fault of this host or the gateway: nothing was stored. `remedy` is for the operator. */
 export class Trouble extends Error {
@@ -136,6 +146,7 @@ export const EXIT = {
   cannotCreate: 73,
   ioError: 74,
   tempFail: 75,
+  protocol: 76,
   noPermission: 77,
   config: 78,
 } as const;

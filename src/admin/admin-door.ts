@@ -167,7 +167,10 @@ export class AdminDoor {
     if (request.method !== "GET" && request.method !== "HEAD") {
       return respond(response, request, plain(405, "Only GET and HEAD are allowed."));
     }
-    if (url.pathname === "/events" && request.method === "GET") {
+    if (url.pathname === "/events" && request.method === "HEAD") {
+      return respond(response, request, { code: 200, type: "text/event-stream", body: "" });
+    }
+    if (url.pathname === "/events") {
       if (guests.stream(request.socket)) return this.#live.add(response, HEADERS);
       return respond(
         response,

@@ -4,7 +4,13 @@
  * status/neighbour-page.ts.
  */
 import type { NeighbourDetail, ReconDetail, Untaken } from "../status/neighbour-page.js";
-import { isLocal, PROOF_WORDS, reasonWords, waitWords } from "../status/neighbour-view.js";
+import {
+  isLocal,
+  PROOF_WORDS,
+  reasonWords,
+  reconcileWords,
+  waitWords,
+} from "../status/neighbour-view.js";
 import type { Status } from "../status/status.js";
 import { ago, ahead, grouped, octets, percent, several, span } from "../text.js";
 import { flowSections } from "./chart.js";
@@ -80,6 +86,11 @@ function facts({ one, kind, recon }: NeighbourDetail, now: number): [string, Val
     ["Next try", nextTry !== null && ahead(Date.parse(nextTry), now)],
     ["Mail begins", mailOpens(one, now)],
     ...sessionFacts(peer, now),
+    [
+      "Keys compared",
+      peer?.reconcile &&
+        html`${reconcileWords(peer.reconcile)} ${when(peer.reconcile.started, now)}`,
+    ],
     ["Lost keys", repairs.waiting > 0 && `${grouped(repairs.waiting)} to be fetched`],
     [
       "Backfill",

@@ -237,6 +237,14 @@ function addOrders(registry: OpenAPIRegistry): void {
     "Ask a neighbour for its updates again",
     z.object({ name: neighbour, days }),
   );
+  const dryRun = z.literal("").optional().describe("Compare only.");
+  order(
+    registry,
+    "/peers/{name}/reconcile",
+    "Compare all keys with those of a KX peer, and fetch what differs",
+    name,
+    z.object({ "dry-run": dryRun }),
+  );
   order(registry, "/queue/{name}/retry", "Try the next update now", name);
   order(registry, "/queue/{name}/retry/{seq}", "Send an update that it did not take", numbered);
   order(registry, "/queue/{name}/retry/all", "Send all updates that it did not take", name);

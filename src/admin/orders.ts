@@ -1,6 +1,6 @@
 /**
  * Orders of the control socket: POST /peers/NAME/pause, /peers/NAME/resume,
- * /peers/NAME/backfill/DAYS, /queue/NAME/retry, /queue/NAME/retry/SEQ, /queue/NAME/retry/all,
+ * /peers/NAME/backfill/DAYS, /peers/NAME/reconcile and, with dry-run as a query parameter, /queue/NAME/retry, /queue/NAME/retry/SEQ, /queue/NAME/retry/all,
  * /queue/NAME/skip/SEQ and, with reason, until and revocations as query parameters,
  * /keys/FINGERPRINT/block, /unblock and /forget. This file parses them and formats the answers;
  * lanes, peers and log carry them out.
@@ -27,6 +27,8 @@ export interface Orders {
   resume(neighbour: string): Obeyed;
   /** Asks it for its updates again, by mail for those of the last `days` days. */
   backfill(neighbour: string, days: number): Promise<Obeyed>;
+  /** Compares its keys with ours, and fetches those that differ unless it is a dry run. */
+  reconcile(neighbour: string, isDryRun: boolean): Obeyed;
   /** Starts the next attempt now; with `which` that of updates that the site did not take. */
   retry(neighbour: string, which?: number | "all"): Obeyed;
   /** Gives up an update that is next or waits. */
@@ -49,6 +51,8 @@ export async function obey(url: URL, orders: Orders): Promise<Answer> {
       return said(orders.pause(name));
     case "peers resume":
       return said(orders.resume(name));
+    case "peers reconcile":
+      return said(orders.reconcile(name, url.searchParams.has("dry-run")));
     case "queue retry":
       return said(orders.retry(name));
     case "queue retry number":

@@ -14,9 +14,11 @@ import type {
   LocalDelivery,
   Neighbour,
   ReconServerSettings,
+  SharedDatabase,
 } from "../config/config.js";
 import type { Environment } from "../config/environment.js";
 import { loadConfig, relayFaultsOf, warningsOf } from "../config/load.js";
+import { formatShared } from "../config/shared-database.js";
 import { formatDuration, formatEndpoint } from "../config/units.js";
 import { sharedAddresses } from "../config/warnings.js";
 import { ConfigFaults, EXIT, Trouble } from "../errors.js";
@@ -79,6 +81,7 @@ export function configSummary(config: Config): string {
     ["mode", config.mode === "bridge" ? "bridge" : "observe (nothing is sent)"],
     ["site", config.site.address],
     ["log", `${log.path} (${periods})`],
+    ...(log.shared ? [["shared", sharing(log.shared)] as const] : []),
     ["smtp", smtp ? mailPlaces(smtp) : "none"],
     ...(spool ? [["spool", places(spool.watch)] as const] : []),
     ...(hkp
@@ -96,6 +99,13 @@ export function configSummary(config: Config): string {
       .map(({ host, peers }) => ["note", neighboursAt(host, peers)] as const),
   ];
   return lines.map(([name, value]) => `  ${name.padEnd(9)} ${value}\n`).join("");
+}
+
+/** The database of which the log is a copy. */
+function sharing(shared: SharedDatabase): string {
+  const { tls } = shared;
+  const how = tls ? `TLS verified with ${tls.ca ?? "the CAs of the system"}` : "without TLS";
+  return `${formatShared(shared)}, ${how}; the log is a copy of it`;
 }
 
 function neighboursAt(host: string, peers: readonly { readonly name: string }[]): string {

@@ -8,14 +8,18 @@
  * control character. A `client`, who may be a person, is shortened to its network. An `address` is
  * one that the operator has to write into the configuration, and is shown in full
  * (docs/security.md).
+ *
+ * The lines about updates that are written to stdout in one turn of the event loop are one write:
+ * a commit of 64 updates reports each of them (`gathered-lines.ts`).
  */
 import { fstatSync } from "node:fs";
 import type { DestinationStream } from "pino";
 import { pino } from "pino";
 import type { EventName, EventSink, Fields, Level } from "../diagnostics.js";
-import { EVENTS } from "../diagnostics.js";
+import { EVENTS, kindOf } from "../diagnostics.js";
 import { clientNetwork } from "../ip-address.js";
 import { coloured, type Style } from "./colour.js";
+import { GatheredLines } from "./gathered-lines.js";
 
 /** The format of lines. */
 export type LogForm = "json" | "journal" | "terminal";
@@ -41,8 +45,24 @@ export function diagnosticsLog(
   destination?: DestinationStream,
   form: LogForm = destination === undefined ? formOf(process.env, 1) : "json",
 ): EventSink {
+  if (destination !== undefined) return linesTo(destination, level, form);
+  // pino's own stream goes on without a reader; process.stdout ends the process (`main.ts`).
+  const stdout = form === "json" ? pino.destination({ dest: 1, sync: true }) : process.stdout;
+  const gathered = new GatheredLines((text) => void stdout.write(text));
+  process.on("exit", () => gathered.flush());
+  const sink = linesTo(gathered, level, form);
+  return {
+    report(event, fields = {}) {
+      sink.report(event, fields);
+      const { level: at, direction } = kindOf(event);
+      if (direction === undefined || RANK[at] > RANK.info) gathered.flush();
+    },
+  };
+}
+
+function linesTo(destination: DestinationStream, level: Level, form: LogForm): EventSink {
   if (form === "json") return jsonLog(level, destination);
-  const write = (line: string) => void (destination ?? process.stdout).write(line);
+  const write = (line: string) => void destination.write(line);
   return {
     report(event, fields = {}) {
       const at = EVENTS[event].level;
@@ -68,14 +88,14 @@ export function formOf(env: NodeJS.ProcessEnv, descriptor: number): LogForm {
   return descriptor === 1 && process.stdout.isTTY === true ? "terminal" : "json";
 }
 
-function jsonLog(level: Level, destination: DestinationStream | undefined): EventSink {
+function jsonLog(level: Level, destination: DestinationStream): EventSink {
   const options = {
     level,
     base: null,
     timestamp: pino.stdTimeFunctions.isoTime,
     formatters: { level: (label: string) => ({ level: label }) },
   };
-  const logger = destination === undefined ? pino(options) : pino(options, destination);
+  const logger = pino(options, destination);
   return {
     report(event, fields = {}) {
       const { level: at, text } = EVENTS[event];

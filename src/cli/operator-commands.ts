@@ -7,6 +7,7 @@ import { InvalidArgumentError, Option } from "commander";
 import { parseDuration } from "../config/units.js";
 import type { RemovalVerb } from "../removal.js";
 import { CONFIG_PLACES, configOption } from "./config-option.js";
+import type { ConformOptions } from "./conform.js";
 import type { InitOptions } from "./init-text.js";
 import type { Output } from "./output.js";
 import type { PeersVerb } from "./peers.js";
@@ -33,6 +34,7 @@ export function addOperatorCommands(program: Command, out: Output): void {
   addOrders(program, out, exit);
   addRemovals(program, out, exit);
   addFirstSteps(program, out, exit);
+  addConform(program, out, exit);
   const config = program.command("config").description("show, describe and migrate configurations");
   common(config.command("show"), "kxgw config show --origin")
     .description("print all settings in force, without passwords")
@@ -178,6 +180,8 @@ function addOrders(program: Command, out: Output, exit: Exit): void {
       await exit(backfillCommand(name, options, out, env));
     });
 
+  addReconcile(program, out, exit);
+
   const queue = program.command("queue").description("list, show, retry and skip updates");
   const queueVerb = (verb: QueueVerb, names: string[], description: string, example: string) => {
     const command = common(queue.command(verb), example).description(description);
@@ -203,6 +207,36 @@ function addOrders(program: Command, out: Output, exit: Exit): void {
   queueVerb("retry", ["<site>", "[number|all]"], retry, "kxgw queue retry oldpks all");
   const skip = "give up the first update of a site, or one that waits, until its key comes again";
   queueVerb("skip", ["<site>", "<number>"], skip, "kxgw queue skip oldpks 1204");
+}
+
+function addReconcile(program: Command, out: Output, exit: Exit): void {
+  const { env } = process;
+  common(program.command("reconcile"), "kxgw reconcile newks --dry-run")
+    .description("compare all keys with those of a KX peer and fetch what differs")
+    .argument("<peer>", "name of the neighbour in the config")
+    .option("--dry-run", "compare only")
+    .addOption(duration("--wait <time>", "how long to wait for the result", "10m"))
+    .action(async (name: string, given: Common & { dryRun?: boolean; wait: number }) => {
+      const { reconcileCommand } = await import("./reconcile.js");
+      const { config: file, json = false, dryRun = false, wait: waitMs } = given;
+      const progress = process.stderr.isTTY === true && !json;
+      await exit(reconcileCommand(name, { file, json, dryRun, waitMs, progress }, out, env));
+    });
+  const index = program.command("index").description("make and show the index of all keys");
+  common(index.command("build"), "kxgw index build /var/lib/sks/dump/*.pgp")
+    .description("make the key index from dumps of the keyserver, while the gateway may run")
+    .argument("<dump...>", "dumps of SKS, Hockeypuck, onak or pksd, binary or armored")
+    .action(async (dumps: string[], { config: file, json = false }: Common) => {
+      const { indexBuildCommand } = await import("./key-index.js");
+      const progress = process.stderr.isTTY === true && !json;
+      await exit(indexBuildCommand(dumps, { file, json, progress }, out, env));
+    });
+  common(index.command("status"), "kxgw index status")
+    .description("show how many keys the index has, and how old it is; exits 69 without an index")
+    .action(async ({ config: file, json = false }: Common) => {
+      const { indexStatusCommand } = await import("./key-index.js");
+      await exit(indexStatusCommand({ file, json }, out, env));
+    });
 }
 
 /** A fingerprint may contain blanks: the shell passes it as several words, which are joined. */
@@ -315,6 +349,68 @@ function addFirstSteps(program: Command, out: Output, exit: Exit): void {
       await exit(completionCommand(shell, program, out, config));
     });
 }
+
+function addConform(program: Command, out: Output, exit: Exit): void {
+  const collect = (text: string, all: string[]) => [...all, text];
+  program
+    .command("conform")
+    .description("test a KX server rule by rule; exits 0, or 76 if it breaks a rule")
+    .argument("[server]", "host:port, or kxs://host:port for TLS")
+    .option("--json", "print JSON, with what was said")
+    .option("--list", "print the rules and exit")
+    .option(
+      "--only <rule>",
+      "play this rule or group, as list.one or list; repeatable",
+      collect,
+      [],
+    )
+    .addOption(
+      new Option("--kx-version <version>", "play no more than KX/1.0").choices(["1.0", "1.1"]),
+    )
+    .addOption(duration("--wait <time>", "how long an answer may take", "5s"))
+    .option("--slow", "also play the rules that wait for a minute")
+    .option("--source <address>", "local address to connect from")
+    .option("--send-key <file>", "also send the server this key, which it then passes on")
+    .option("--tls-cert <file>", "our certificate, for kxs://")
+    .option("--tls-key <file>", "its private key")
+    .option("--tls-ca <file>", "CA that signs the certificate of the server")
+    .option("--pin <sha256>", "SHA-256 of the certificate of the server")
+    .addHelpText("after", CONFORM_HELP)
+    .action(async (server: string | undefined, given: Partial<ConformOptions> & ConformFlags) => {
+      const { conformCommand } = await import("./conform.js");
+      const { json = false, list = false, slow = false, only = [] } = given;
+      const { source, sendKey, tlsCert, tlsKey, tlsCa, pin } = given;
+      const options: ConformOptions = {
+        ...{ json, list, slow, only, source, sendKey, tlsCert, tlsKey, tlsCa, pin },
+        old: given.kxVersion === "1.0",
+        waitMs: given.wait,
+      };
+      await exit(conformCommand(server, options, out));
+    });
+}
+
+interface ConformFlags {
+  readonly wait: number;
+  readonly kxVersion?: string;
+}
+
+const CONFORM_HELP = `
+The server must know the address of this host as a peer. Let that peer be of the test
+alone: if a gateway has the same address, the server takes its log for a new one, and
+lists it again.
+
+Each rule opens a connection or two, one after the other, and sends a few small
+messages: requests, and messages that are malformed or out of sequence. The server
+reports these to its operator as complaints about the peer. Its log is read, at most 20
+lines and one update at a time, and not changed: the only update that is announced to
+it is its own newest. --send-key alone makes it store something: that key, which then
+spreads like any other.
+
+Exit codes: 0 no rule failed, 76 a rule failed, 69 the server cannot be reached or
+sends no HELO. A rule that cannot be played is skipped, and the report says why.
+
+Example:
+  kxgw conform kx.example.org:11373`;
 
 function common(command: Command, example: string): Command {
   return command

@@ -60,6 +60,7 @@ function exitCodeOf({ kind }: Trouble): number {
     case "not-ours":
       return EXIT.config;
     case "busy":
+    case "away":
       return EXIT.unavailable;
     case "disk-full":
     case "read-only":

@@ -8,6 +8,7 @@ import type { Config, Neighbour } from "../config/config.js";
 import { loadConfig } from "../config/load.js";
 import { LOCAL_LANE } from "../delivery/local-door.js";
 import { EXIT } from "../errors.js";
+import { reconcileWords } from "../status/neighbour-view.js";
 import type { Status } from "../status/status.js";
 import { ago, several } from "../text.js";
 import { order, run, statusOf } from "./daemon.js";
@@ -127,6 +128,11 @@ function showText(
     ["next try", view.nextTry],
     ["repairs", repairText(view)],
     ["cursor", view.site && `${view.site.cursor} of ${status.log.newest}`],
+    [
+      "keys",
+      view.peer?.reconcile &&
+        `${reconcileWords(view.peer.reconcile)}, ${at(view.peer.reconcile.started)}`,
+    ],
     ["kx cursor", view.peer && `${view.peer.cursor ?? "none"} of ${view.peer.newest ?? "none"}`],
   ];
   const lines = facts.flatMap(([name, text]) =>

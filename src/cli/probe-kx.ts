@@ -109,8 +109,11 @@ function handshakeWords(message: string): [string, string] {
   ];
 }
 
-/** A connection from the local address that the gateway uses. */
-async function dialled(endpoint: NonNullable<Neighbour["kx"]>, source?: string): Promise<Socket> {
+/** A connection from the local address that the gateway uses. Rejects with the system's error. */
+export async function dialled(
+  endpoint: NonNullable<Neighbour["kx"]>,
+  source?: string,
+): Promise<Socket> {
   const localAddress = source === undefined ? {} : { localAddress: source };
   return await new Promise((resolve, reject) => {
     const socket = connect({ ...endpoint, ...localAddress, allowHalfOpen: true });

@@ -5,7 +5,13 @@
 
 import { loadConfig } from "../config/load.js";
 import { EXIT } from "../errors.js";
-import { exceptionWords, observedWords, reasonWords, waitWords } from "../status/neighbour-view.js";
+import {
+  exceptionWords,
+  observedWords,
+  reasonWords,
+  reconcileWords,
+  waitWords,
+} from "../status/neighbour-view.js";
 import { observedSumWords } from "../status/observed.js";
 import type { Status } from "../status/status.js";
 import { ago, grouped, listed, octets, percent, several, span } from "../text.js";
@@ -60,6 +66,12 @@ export function statusText(status: Status): string {
   lines.push(...untakenLines(status), ...observedLines(status));
   for (const { server, words } of status.recon) {
     lines.push(plainText(`recon     ${server}: ${words}`));
+  }
+  for (const { name, peer } of status.neighbours) {
+    const { reconcile } = peer ?? {};
+    if (reconcile == null) continue;
+    const when = ago(Date.parse(reconcile.started ?? status.time), Date.parse(status.time));
+    lines.push(plainText(`compared  ${name}: ${reconcileWords(reconcile)}, ${when}`));
   }
   for (const { listener, words } of status.certificates)
     lines.push(`cert      ${listener} ${words}`);

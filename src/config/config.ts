@@ -15,6 +15,18 @@ export interface Endpoint {
   readonly port: number;
 }
 
+/** The PostgreSQL database that the gateways of a site share. */
+export interface SharedDatabase {
+  /** Tried in this order; a host that begins with "/" is the directory of a Unix socket. */
+  readonly hosts: readonly Endpoint[];
+  readonly database: string;
+  readonly user: string;
+  /** Never printed. */
+  readonly password: string | undefined;
+  /** Undefined without TLS; `ca` is the path of a PEM file, undefined for the CAs of the host. */
+  readonly tls: { readonly ca: string | undefined } | undefined;
+}
+
 /** Which paths updates take to a neighbour; "auto" is KX, and mail while KX is down. */
 export type Via = "mail" | "kx" | "both" | "auto";
 
@@ -133,6 +145,10 @@ export interface Config {
     readonly rememberMs: number;
     /** Limit for bodies that are kept beyond `retainMs` because a site still needs them. */
     readonly holdBytes: number;
+    /** The database of which `path` is a copy; undefined for a log of one gateway. */
+    readonly shared: SharedDatabase | undefined;
+    /** Absolute path of the file that the password of `shared` comes from. */
+    readonly sharedPasswordFile: string | undefined;
   };
   readonly smtp:
     | {
@@ -177,6 +193,8 @@ export interface Config {
         readonly listen: readonly Endpoint[];
         readonly source: string | undefined;
         readonly reconnect: Schedule;
+        /** Whether keys are compared with those of each peer by schedule. */
+        readonly reconcile: "off" | "daily";
         /** Paths of PEM files, for kxs:// peers. */
         readonly tls:
           | { readonly cert: string; readonly key: string; readonly ca: string | undefined }

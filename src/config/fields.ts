@@ -3,6 +3,7 @@
  * words, sizes, counts. Each reports what is wrong with a value and shows a valid one. The keys
  * are in `schema.ts`.
  */
+
 import { z } from "zod";
 import {
   parseIpAddress,
@@ -13,6 +14,7 @@ import {
 } from "./addresses.js";
 import type { Endpoint, RepairWay } from "./config.js";
 import { quoted } from "./quote.js";
+import { parseShared } from "./shared-database.js";
 import type { Reading } from "./units.js";
 import {
   formatEndpoint,
@@ -75,6 +77,7 @@ function nameOf(reader: unknown): string {
       return "host name";
     case parseRelay:
     case parseKeyserver:
+    case parseShared:
       return "URL";
     default:
       return "text";

@@ -12,15 +12,21 @@ import type { ConfigFault } from "../errors.js";
 import { ConfigFaults } from "../errors.js";
 import { domainOf } from "../mail-address.js";
 import { certificateFaults } from "./certificates.js";
-import type { Config, LocalDelivery, Neighbour, ReconServerSettings } from "./config.js";
+import type {
+  Config,
+  LocalDelivery,
+  Neighbour,
+  ReconServerSettings,
+  SharedDatabase,
+} from "./config.js";
 import type { Environment } from "./environment.js";
 import { overlay } from "./environment.js";
 import { withKeyLists } from "./key-lists.js";
 import type { Position } from "./locate.js";
 import { formatKey, locateKeys, MAX_DEPTH, positionOf } from "./locate.js";
+import { withRelayPassword, withSharedPassword } from "./passwords.js";
 import { defaultVia } from "./paths.js";
 import { reasonOf } from "./reason.js";
-import { withRelayPassword } from "./relay-password.js";
 import type { PathFault } from "./rules.js";
 import type { PeerSettings, ReconSettings, Settings } from "./schema.js";
 import { configSchema } from "./schema.js";
@@ -46,8 +52,10 @@ export function loadConfig(file: string, env: Environment): Config {
     throw new ConfigFaults(absolute, [{ line: undefined, column: undefined, key: "", message }]);
   }
   const config = parseConfig(text, absolute, dirname(absolute), env);
-  const complete = withRelayPassword(config);
   const faults = certificateFaults(config);
+  const relayed = withRelayPassword(config);
+  if ("message" in relayed) faults.push(relayed);
+  const complete = withSharedPassword("message" in relayed ? config : relayed, env);
   if ("message" in complete) faults.push(complete);
   if (faults.length > 0 || "message" in complete) {
     throw new ConfigFaults(absolute, locatedFaults(faults, locateKeys(text)));
@@ -138,6 +146,11 @@ function configOf(settings: Settings, file: string | undefined, directory: strin
       retainMs: log.retain,
       rememberMs: log.remember,
       holdBytes: log.hold,
+      shared: log.shared && sharedOf(log.shared, directory),
+      sharedPasswordFile:
+        log.shared_password_file === undefined
+          ? undefined
+          : resolve(directory, log.shared_password_file),
     },
     smtp: smtp && {
       listen: smtp.listen.filter((listener) => "port" in listener),
@@ -171,6 +184,7 @@ function configOf(settings: Settings, file: string | undefined, directory: strin
       listen: kx.listen,
       source: kx.source,
       reconnect: kx.reconnect,
+      reconcile: kx.reconcile,
       tls: kx.tls && {
         cert: resolve(directory, kx.tls.cert),
         key: resolve(directory, kx.tls.key),
@@ -209,6 +223,12 @@ function configOf(settings: Settings, file: string | undefined, directory: strin
     neighbours: settings.peer.map((peer) => neighbourOf(peer, kx?.version ?? "1.1")),
     recon: settings.recon.map(reconOf),
   };
+}
+
+/** The shared database with an absolute path of its CA. */
+function sharedOf(shared: SharedDatabase, directory: string): SharedDatabase {
+  const ca = shared.tls?.ca;
+  return ca === undefined ? shared : { ...shared, tls: { ca: resolve(directory, ca) } };
 }
 
 /** The settings of [local]; `rules.ts` has checked that the keys of its type are present. */

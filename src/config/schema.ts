@@ -31,6 +31,7 @@ import {
   text,
   word,
 } from "./fields.js";
+import { parseShared } from "./shared-database.js";
 import { didYouMean } from "./suggest.js";
 import { parseByteRate, parseDuration, parseHours, parseRate, parseSize } from "./units.js";
 
@@ -59,6 +60,14 @@ export const logSchema = z
     hold: text("1GiB", parseSize)
       .prefault("1GiB")
       .describe("How much is kept beyond log.retain for sites that have not received it yet."),
+    shared: text("postgres://kxgw@db.example.org/kxgw", parseShared)
+      .optional()
+      .describe(
+        "PostgreSQL database that all gateways of the site share; log.path is a copy of it then.",
+      ),
+    shared_password_file: text("/etc/kxgw/shared-password", parsePath)
+      .optional()
+      .describe("File with the password for the user in shared, on one line."),
   })
   .describe("The update log.");
 
@@ -191,6 +200,12 @@ const kxSchema = z
       .default("1.1")
       .describe(
         'Highest version of KX that is spoken; "1.1" speaks 1.0 to peers that know no more.',
+      ),
+    reconcile: word(["off", "daily"], (value) => didYouMean(value, ["off", "daily"]))
+      .default("off")
+      .describe(
+        'Whether the key index is compared with that of each peer by schedule; "off" leaves it to ' +
+          "kxgw reconcile.",
       ),
   })
   .describe("The KX protocol. Without this section KX is disabled.");

@@ -37,6 +37,7 @@
  *     it is settled or deferred; a disconnect of the peer that delivered it changes nothing. The
  *     request counts as in flight until then, and has no deadline: a slow store slows requests.
  */
+import { AgedMap } from "../aged-map.js";
 import { type AnnouncedName, namesIn, type UpdateHash } from "../update.js";
 import { Budget, type FetchPolicy, type Holding } from "./fetch-policy.js";
 
@@ -143,8 +144,8 @@ export class FetchTracker {
 
   /** When the oldest tracked hash of a peer was announced; undefined without tracked hashes. */
   oldestAt(peer: string): number | undefined {
-    const [oldest] = this.#peers.get(peer)?.hashes.values() ?? [];
-    return oldest;
+    const { hashes } = this.#peers.get(peer) ?? {};
+    return hashes?.oldest && hashes.get(hashes.oldest);
   }
 
   /**
@@ -162,7 +163,7 @@ export class FetchTracker {
     const wanted = this.#want(hash);
     wanted.candidates.set(peer, { number, state: "candidate" });
     state.hashes.set(hash, heardAt);
-    if (wanted.request === undefined && !wanted.isStoring) state.ready.add(hash);
+    if (wanted.request === undefined && !wanted.isStoring) state.ready.set(hash, true);
     return true;
   }
 
@@ -402,7 +403,7 @@ export class FetchTracker {
   #makeReady(hash: AnnouncedName, wanted: Wanted): void {
     if (wanted.isStoring) return;
     for (const [peer, candidate] of wanted.candidates) {
-      if (candidate.state === "candidate") this.#peer(peer).ready.add(hash);
+      if (candidate.state === "candidate") this.#peer(peer).ready.set(hash, true);
     }
   }
 
@@ -438,9 +439,9 @@ export class FetchTracker {
  */
 class FetchPeer {
   /** The earliest time at which each hash was announced, in the order of announcement. */
-  readonly hashes = new Map<AnnouncedName, number>();
+  readonly hashes = new AgedMap<AnnouncedName, number>();
   /** Hashes that could be requested from this peer now, oldest first. */
-  readonly ready = new Set<AnnouncedName>();
+  readonly ready = new AgedMap<AnnouncedName>();
   readonly inFlight = new Set<AnnouncedName>();
   readonly #budget: Budget | undefined;
   #held: Held | undefined;
@@ -491,7 +492,9 @@ class FetchPeer {
   /** The first free hash that may be requested from it, as of the last `hold`. */
   first(now: number, isFree: (hash: AnnouncedName) => boolean): AnnouncedName | undefined {
     if (this.ready.size === 0 || !this.hasRoom) return undefined;
-    for (const hash of this.#held === undefined ? this.ready : this.#ripe(now)) {
+    const { oldest } = this.ready;
+    if (this.#held === undefined && oldest !== undefined && isFree(oldest)) return oldest;
+    for (const hash of this.#held === undefined ? this.ready.keys() : this.#ripe(now)) {
       if (isFree(hash)) return hash;
     }
     return undefined;

@@ -1,10 +1,12 @@
 /**
- * The messages of KX/1.0 (thesis A.2) and of KX/1.1 (OPEN and DONE, docs/protocol.md) as types, and
- * the readers of their data lines. `parser.ts` reads messages from bytes, `serializer.ts` writes
+ * The messages of KX/1.0 (thesis A.2) and of KX/1.1 (OPEN, DONE, RANGE and ITEMS, docs/protocol.md)
+ * as types, and the readers of their data lines. `parser.ts` reads messages from bytes, `serializer.ts` writes
  * them, `session.ts` says which message is legal when. Numbers here are wire numbers of 31 bits, as
  * in the thesis. `wireNumber` and `seqOfWire` convert from and to the wider numbers of the log.
  */
-import type { LogName, Named, Seq, UpdateDigest, UpdateHash } from "../update.js";
+import type { Fingerprint, LogName, Named, Seq, UpdateDigest, UpdateHash } from "../update.js";
+import type { KeyState } from "./range-sum.js";
+import type { Items, KeyRange } from "./reconcile.js";
 
 /**
  * One IHAVE line: the announcer's own number, the fingerprint of the key, the update hash, and with
@@ -24,20 +26,32 @@ export interface Features {
   readonly sha256: boolean;
   /** IHAVE and UPDATE are octets, with their length in the command line. */
   readonly octets: boolean;
+  /** Reconciliation of key databases (RANGE and ITEMS). */
+  readonly reconcile: boolean;
 }
 
-/** The words for the features that this implementation knows. */
-export const FEATURES = ["receipt", "sha256", "octets"] as const;
+/** The features that are always offered; "reconcile" is where there is a key index. */
+export const FEATURES: readonly string[] = ["receipt", "sha256", "octets"];
 
 /** KX/1.0, and KX/1.1 before the peer has said what it knows. */
-export const NO_FEATURES: Features = { receipt: false, sha256: false, octets: false };
+export const NO_FEATURES: Features = {
+  receipt: false,
+  sha256: false,
+  octets: false,
+  reconcile: false,
+};
 
 /** The features that both sides name; `theirs` undefined for a peer of KX/1.0. */
 export function featuresOf(theirs: Opening | undefined, ours: Opening | undefined): Features {
-  const isUsed = (word: string) => {
+  const isUsed = (word: keyof Features) => {
     return [theirs, ours].every((side) => side?.features.includes(word) ?? false);
   };
-  return { receipt: isUsed("receipt"), sha256: isUsed("sha256"), octets: isUsed("octets") };
+  return {
+    receipt: isUsed("receipt"),
+    sha256: isUsed("sha256"),
+    octets: isUsed("octets"),
+    reconcile: isUsed("reconcile"),
+  };
 }
 
 /** An update in an UPDATE of octets; without packets it is not available. */
@@ -87,7 +101,13 @@ export type Message =
     }
   | { readonly command: "CLOSE"; readonly tag: string; readonly inReplyTo: string | undefined }
   | ({ readonly command: "OPEN"; readonly tag: string } & Opening)
-  | ({ readonly command: "DONE"; readonly tag: string } & Receipt);
+  | ({ readonly command: "DONE"; readonly tag: string } & Receipt)
+  | { readonly command: "RANGE"; readonly tag: string; readonly ranges: readonly KeyRange[] }
+  | ({
+      readonly command: "ITEMS";
+      readonly tag: string;
+      readonly inReplyTo: string | undefined;
+    } & Items);
 
 /** What a side of KX/1.1 says of itself. Features that are unknown here may be among the words. */
 export interface Opening {
@@ -184,4 +204,20 @@ export function readRange(line: string): NumberRange | undefined {
   if ((first !== "" && low === undefined) || (last !== "" && high === undefined)) return undefined;
   if (dash === "") return low === undefined || last !== "" ? undefined : { low, high: low };
   return { low, high };
+}
+
+const KEY_RANGE = /^(-|[0-9A-F]{1,16}) (\d{1,10}) ([0-9a-f]{32})$/;
+const KEY_STATE = /^([0-9A-F]{32}|[0-9A-F]{40}|[0-9A-F]{64}) ([0-9a-f]{32})$/;
+
+/** Reads a range of keys: `prefix count hash`, with `-` for all keys. */
+export function readKeyRange(line: string): KeyRange | undefined {
+  const [, prefix = "", digits = "", hash = ""] = KEY_RANGE.exec(line) ?? [];
+  if (prefix === "") return undefined;
+  return { prefix: prefix === "-" ? "" : prefix, count: Number(digits), hash };
+}
+
+/** Reads a key: `fingerprint digest`. */
+export function readKeyState(line: string): KeyState | undefined {
+  const [, fingerprint = "", digest = ""] = KEY_STATE.exec(line) ?? [];
+  return fingerprint === "" ? undefined : { fingerprint: fingerprint as Fingerprint, digest };
 }

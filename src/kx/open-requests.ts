@@ -23,6 +23,8 @@ export class OpenRequests {
   readonly #lists = new Map<string, { readonly request: ListRequest; dueAt: number }>();
   readonly #updates = new Map<string, UpdateRequest[]>();
   #updateCount = 0;
+  /** The tag of the RANGE that is open; there is one at a time. */
+  #ranges: string | undefined;
   #unansweredLists = 0;
 
   /** How many LISTs in a row have expired. */
@@ -31,7 +33,7 @@ export class OpenRequests {
   }
 
   get size(): number {
-    return this.#lists.size + this.#updateCount;
+    return this.#lists.size + this.#updateCount + (this.#ranges === undefined ? 0 : 1);
   }
 
   /** Adds a LIST. `expired` returns it when it was not settled by `dueAt`. */
@@ -50,6 +52,18 @@ export class OpenRequests {
       if (this.#updateCount <= MOST_UPDATES) return;
       this.settleAll(oldest);
     }
+  }
+
+  /** Adds a RANGE, in place of one that was given up. */
+  addRanges(tag: string): void {
+    this.#ranges = tag;
+  }
+
+  /** Settles the RANGE that an answer quotes; false without a match. */
+  settleRanges(tag: string | undefined): boolean {
+    if (tag === undefined || tag !== this.#ranges) return false;
+    this.#ranges = undefined;
+    return true;
   }
 
   /** Removes and returns the LIST that an answer quotes; undefined without a match. */
@@ -101,5 +115,6 @@ export class OpenRequests {
     this.#lists.clear();
     this.#updates.clear();
     this.#updateCount = 0;
+    this.#ranges = undefined;
   }
 }

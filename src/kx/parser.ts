@@ -15,12 +15,16 @@ import type { Announcement, Features, Malformed, Message } from "./messages.js";
 import {
   NO_FEATURES,
   readAnnouncement,
+  readKeyRange,
+  readKeyState,
   readLogName,
   readNumber,
   readRange,
   TAG_11,
 } from "./messages.js";
 import { inflated, readAnnouncements, readDeliveries } from "./octets.js";
+import type { KeyState } from "./range-sum.js";
+import { type KeyRange, RECONCILE_LIMITS } from "./reconcile.js";
 
 export interface ParserLimits {
   /** Longest line in bytes. The longest line in use, an IHAVE with a v6 key, has 110. */
@@ -35,6 +39,10 @@ export interface ParserLimits {
   readonly ranges: number;
   /** Most lines in an OPEN. We send two; later versions may add some. */
   readonly openLines: number;
+  /** Most ranges in a RANGE. We send at most so many. */
+  readonly keyRanges: number;
+  /** Most lines in an ITEMS: 17 for each range of a RANGE, and some that agree in 64 bits. */
+  readonly items: number;
 }
 
 export const PARSER_LIMITS: ParserLimits = {
@@ -44,6 +52,8 @@ export const PARSER_LIMITS: ParserLimits = {
   announcements: 50_000,
   ranges: 1000,
   openLines: 100,
+  keyRanges: RECONCILE_LIMITS.ranges,
+  items: 17 * RECONCILE_LIMITS.ranges + RECONCILE_LIMITS.spare,
 };
 
 export type Parsed =
@@ -208,12 +218,9 @@ export class Parser {
   #read(data: Uint8Array): Parsed {
     const [tag, name] = [this.#tag, this.#name];
     if (name === "HELO") this.#isExtended = this.#mayExtend && tag === TAG_11;
-    if (!this.#isExtended || !(name === "OPEN" || name === "DONE")) {
-      return readMessage(tag, name, data, this.#limits, this.features);
-    }
-    return name === "OPEN"
-      ? readOpen(tag, lines(data), this.#limits)
-      : readDone(tag, lines(data), this.#limits);
+    const read = this.#isExtended ? MESSAGES_11.get(name) : undefined;
+    if (read !== undefined) return read(tag, lines(data), this.#limits);
+    return readMessage(tag, name, data, this.#limits, this.features);
   }
 
   #takeTag(line: Uint8Array, parsed: Parsed[]): void {
@@ -418,6 +425,43 @@ function readDone(tag: string, data: readonly string[], limits: ParserLimits): P
   if (without.length < ranges.length) return malformed("DONE has a line that is no range");
   return { command: "DONE", tag, number, without };
 }
+
+function readRanges(tag: string, data: readonly string[], limits: ParserLimits): Parsed {
+  const malformed = malformedAs(tag, "RANGE");
+  if (data.length === 0) return malformed("RANGE wants a range");
+  if (data.length > limits.keyRanges) return malformed("RANGE has too many ranges");
+  const ranges = data.map(readKeyRange).filter((range) => range !== undefined);
+  if (ranges.length < data.length) return malformed("RANGE has a line that is no range");
+  return { command: "RANGE", tag, ranges };
+}
+
+function readItems(tag: string, data: readonly string[], limits: ParserLimits): Parsed {
+  const malformed = malformedAs(tag, "ITEMS");
+  const [request, ...rest] = data;
+  if (request === undefined) return malformed("ITEMS wants a tag or NOTIFY first");
+  if (rest.length > limits.items) return malformed("ITEMS has too many lines");
+  const ranges: KeyRange[] = [];
+  const keys: KeyState[] = [];
+  for (const line of rest) {
+    const range = readKeyRange(line);
+    const key = range === undefined ? readKeyState(line) : undefined;
+    if (range !== undefined) ranges.push(range);
+    else if (key !== undefined) keys.push(key);
+    else return malformed("ITEMS has a line that is neither a range nor a key");
+  }
+  return { command: "ITEMS", tag, inReplyTo: requestTag(request), ranges, keys };
+}
+
+/** The messages of KX/1.1, by the names of their commands. */
+const MESSAGES_11: ReadonlyMap<
+  string,
+  (tag: string, data: readonly string[], limits: ParserLimits) => Parsed
+> = new Map([
+  ["OPEN", readOpen],
+  ["DONE", readDone],
+  ["RANGE", readRanges],
+  ["ITEMS", readItems],
+]);
 
 /** Makes what is returned for a message of that name whose data is wrong. */
 function malformedAs(tag: string, name: string): (problem: string) => Malformed {

@@ -5,6 +5,7 @@
  * Numbers here are positions (`positions.ts`), not wire numbers. A number that is added must be
  * above all others.
  */
+import { AgedMap } from "../aged-map.js";
 import { type AnnouncedName, nameOf } from "../update.js";
 import type { Announcement } from "./messages.js";
 
@@ -19,7 +20,7 @@ interface Pending {
 const SLACK = 1000;
 
 export class PendingNumbers {
-  #numbers = new Map<number, Pending>();
+  #numbers = new AgedMap<number, Pending>();
   /** The unresolved numbers of each name: a peer may list one update twice. */
   readonly #waiting = new Map<AnnouncedName, number[]>();
   #unresolved = 0;
@@ -123,9 +124,11 @@ export class PendingNumbers {
   /** Removes the resolved numbers at the bottom and returns the last of them. */
   takeResolved(): Announcement | undefined {
     let last: Announcement | undefined;
-    for (const [number, { announcement, resolved }] of this.#numbers) {
-      if (!resolved) break;
-      last = announcement;
+    for (;;) {
+      const number = this.#numbers.oldest;
+      const pending = number === undefined ? undefined : this.#numbers.get(number);
+      if (number === undefined || pending?.resolved !== true) break;
+      last = pending.announcement;
       this.#numbers.delete(number);
     }
     this.trim();
@@ -146,7 +149,7 @@ export class PendingNumbers {
 
   /** Keeps only the last number of each run of resolved numbers. */
   #shorten(): void {
-    const kept = new Map<number, Pending>();
+    const kept = new AgedMap<number, Pending>();
     let before: number | undefined;
     for (const [number, pending] of this.#numbers) {
       if (pending.resolved && before !== undefined) kept.delete(before);

@@ -132,6 +132,11 @@ export class ReceiveState {
     return this.#cursor;
   }
 
+  /** Whether the peer has ever named its log, which takes KX/1.1. */
+  get isNamed(): boolean {
+    return this.#log !== undefined;
+  }
+
   /** How many numbers wait for their update (rule 7). */
   get missing(): number {
     return this.#pending.unresolved;

@@ -7,6 +7,7 @@
 import type { Announcement, Features, Message, NumberRange } from "./messages.js";
 import { NO_FEATURES } from "./messages.js";
 import { deflatedPart, joined, writeAnnouncements, writeDeliveries } from "./octets.js";
+import type { KeyRange } from "./reconcile.js";
 
 /** Longest ERROR text. It must fit the line limit of the peer. */
 const ERROR_TEXT_CHARS = 200;
@@ -105,9 +106,20 @@ function data(message: Exclude<Message, { command: "DELIVERY" }>, hasDigest: boo
       const ranges = message.without.map((range) => `${rangeText(range)}\r\n`);
       return `${message.number}\r\n${ranges.join("")}`;
     }
+    case "RANGE":
+      return message.ranges.map(keyRangeLine).join("");
+    case "ITEMS": {
+      const keys = message.keys.map(({ fingerprint, digest }) => `${fingerprint} ${digest}\r\n`);
+      const lines = [...message.ranges.map(keyRangeLine), ...keys];
+      return `${message.inReplyTo ?? "NOTIFY"}\r\n${lines.join("")}`;
+    }
     default:
       return message satisfies never;
   }
+}
+
+function keyRangeLine({ prefix, count, hash }: KeyRange): string {
+  return `${prefix === "" ? "-" : prefix} ${count} ${hash}\r\n`;
 }
 
 function rangeText(range: NumberRange): string {

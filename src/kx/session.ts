@@ -42,6 +42,8 @@ import { ERROR_CODE, featuresOf, NO_FEATURES, TAG_11 } from "./messages.js";
 import { OpenRequests, type UpdateRequest } from "./open-requests.js";
 import type { Parsed, ParserLimits } from "./parser.js";
 import { PARSER_LIMITS, Parser } from "./parser.js";
+import type { KeyState } from "./range-sum.js";
+import type { Items, KeyRange } from "./reconcile.js";
 import { type ListingPart, serialize, serializeListing } from "./serializer.js";
 
 const VERSION = "1.0";
@@ -61,10 +63,11 @@ export const SESSION_LIMITS = {
   versionBackoffMs: 60 * 60_000,
 } as const;
 
-/** A request of the peer, to be answered by `answerList` or `answerUpdate`. */
+/** A request of the peer, to be answered by `answerList`, `answerUpdate` or `answerRanges`. */
 export type AskedNumber =
   | { readonly kind: "list"; readonly tag: string; readonly ranges: readonly NumberRange[] }
-  | { readonly kind: "update"; readonly tag: string; readonly number: number };
+  | { readonly kind: "update"; readonly tag: string; readonly number: number }
+  | { readonly kind: "ranges"; readonly tag: string; readonly ranges: readonly KeyRange[] };
 
 /** The key of an UPDATE as it came. */
 export interface Body {
@@ -101,6 +104,11 @@ export type SessionOutput =
     }
   /** How far the peer has read our log (feature "receipt"). */
   | ({ readonly type: "done" } & Receipt)
+  /** The answer to our RANGE (feature "reconcile"), or why there will be none. */
+  | { readonly type: "items"; readonly items: Items }
+  | { readonly type: "ranges-failed"; readonly problem: string }
+  /** Keys that the peer has and that, it says, are missing here or are other ones. */
+  | { readonly type: "told"; readonly keys: readonly KeyState[] }
   /** The peer no longer has the update. */
   | { readonly type: "unavailable"; readonly request: UpdateRequest }
   /** The peer answered with another ERROR, or with an UPDATE that is too large. */
@@ -281,6 +289,32 @@ export class Session {
     return outputs;
   }
 
+  /** Asks which of these ranges of keys differ. One question is open at a time. */
+  compare(ranges: readonly KeyRange[]): SessionOutput[] {
+    if (!this.isOpen || !this.#features.reconcile) return [];
+    const tag = this.#tags.next();
+    this.#requests.addRanges(tag);
+    return [this.#send({ command: "RANGE", tag, ranges })];
+  }
+
+  /** Tells the peer which keys it lacks, or has otherwise. */
+  tell(keys: readonly KeyState[]): SessionOutput[] {
+    if (!this.isOpen || !this.#features.reconcile) return [];
+    const own = { tag: this.#tags.next(), inReplyTo: undefined };
+    return [this.#send({ command: "ITEMS", ...own, ranges: [], keys })];
+  }
+
+  /** Answers a RANGE; undefined if there is no key index here. */
+  answerRanges(tag: string, items: Items | undefined): SessionOutput[] {
+    const own = { tag: this.#tags.next(), inReplyTo: tag };
+    const none = { code: ERROR_CODE.generic, text: "there is no key index here" };
+    return this.#answer([
+      items === undefined
+        ? this.#send({ command: "ERROR", ...own, ...none })
+        : this.#send({ command: "ITEMS", ...own, ...items }),
+    ]);
+  }
+
   /** Answers a LIST with parts of `serializePart`. */
   answerList(tag: string, parts: readonly ListingPart[]): SessionOutput[] {
     if (this.#state === "ended") return [];
@@ -349,6 +383,9 @@ export class Session {
         return this.#takeLateOpen(parsed.tag, now, outputs);
       case "DONE":
         return this.#takeDone(parsed, outputs);
+      case "RANGE":
+      case "ITEMS":
+        return this.#takeReconciling(parsed, outputs);
       case "ERROR":
         return this.#takeError(parsed, outputs);
       case "malformed":
@@ -423,6 +460,27 @@ export class Session {
   #takeDone({ number, without }: Receipt, outputs: SessionOutput[]): void {
     if (this.#features.receipt) outputs.push({ type: "done", number, without });
     else this.#unexpected("a DONE without the feature receipt", outputs);
+  }
+
+  #takeReconciling(
+    message: Message & { command: "RANGE" | "ITEMS" },
+    outputs: SessionOutput[],
+  ): void {
+    const { command, tag, ranges } = message;
+    if (!this.#features.reconcile) {
+      return this.#unexpected(`${command} without the feature reconcile`, outputs);
+    }
+    if (command === "RANGE") {
+      this.#owed += 1;
+      outputs.push({ type: "asked", asked: { kind: "ranges", tag, ranges } });
+      return;
+    }
+    const { inReplyTo, keys } = message;
+    if (inReplyTo === undefined) outputs.push({ type: "told", keys });
+    else if (!this.#requests.settleRanges(inReplyTo)) {
+      this.#unexpected("ITEMS that were not asked for", outputs);
+    } else outputs.push({ type: "items", items: { ranges, keys } });
+    this.#endWhenDone(outputs);
   }
 
   #outOfSequence(parsed: Parsed, due: string, now: number, outputs: SessionOutput[]): void {
@@ -502,6 +560,8 @@ export class Session {
     if (list !== undefined) {
       const { low, high } = list;
       outputs.push({ type: "list-failed", low, high }, { type: "complaint", problem });
+    } else if (this.#requests.settleRanges(inReplyTo)) {
+      outputs.push({ type: "ranges-failed", problem });
     } else if (updates.length === 0) this.#unexpected(problem, outputs);
     const isGone = code === ERROR_CODE.generic && /not available/i.test(text);
     for (const request of updates) {

@@ -57,6 +57,11 @@ export class Bounces {
     return this.#secret;
   }
 
+  /** Reads the secret again: it is that of the site now. */
+  refresh(): void {
+    this.#secret = undefined;
+  }
+
   /**
    * Records a bounce and wakes the doors. A later bounce of the same mail, or of another mail that
    * ends with the same update, replaces an unprocessed one, but the range of updates is merged.

@@ -12,11 +12,13 @@ import { accessSync, constants, existsSync, realpathSync, statSync, writeFileSyn
 import { basename, dirname, join } from "node:path";
 import Database from "better-sqlite3";
 import { Trouble } from "../errors.js";
+import { assertKind } from "./copy-table.js";
 import { assertNobodyElse, LogFiles } from "./place.js";
 import {
   assertDurable,
   assertSqliteVersion,
   bringUpToDate,
+  configureCopy,
   configureWriter,
   createTables,
   identify,
@@ -25,6 +27,7 @@ import {
   SCHEMA_VERSION,
   unknownTables,
 } from "./schema.js";
+import type { SharedStore } from "./shared-port.js";
 import { asTrouble } from "./trouble.js";
 
 const MEMORY = ":memory:";
@@ -34,6 +37,12 @@ const BUSY_TIMEOUT_MS = 5000;
 
 /** Largest log that is copied in memory for a rebuild; a running gateway rebuilds no larger one. */
 const VACUUM_BYTES = 64 * 1024 ** 2;
+
+/**
+ * Runs of a transaction in a copy of a shared log. Each time another gateway has changed the same
+ * rows meanwhile; twenty times in a row it is a fault.
+ */
+const MOST_RUNS = 20;
 
 /** A log of an earlier version that is brought up to date. */
 export interface Migration {
@@ -50,6 +59,8 @@ export interface Migration {
 /** How a log is opened. */
 export interface Opening {
   readonly readonly?: boolean;
+  /** The file is a copy of the log in this database. */
+  readonly shared?: SharedStore | undefined;
   /** Told before and after a migration, which blocks the process; must not throw. */
   readonly onMigration?: ((migration: Migration) => void) | undefined;
   /**
@@ -69,6 +80,33 @@ export interface Durability {
   readonly synchronous: number;
 }
 
+/** How a transaction is written. */
+export interface Writing {
+  /**
+   * "change", the default. "expiry": it deletes rows that each copy of a shared log deletes by
+   * itself. "copy": it makes changes that the database has already.
+   */
+  readonly as?: "change" | "expiry" | "copy";
+  /** Its work cannot run again; the transaction fails where it would have to. */
+  readonly once?: boolean;
+}
+
+/** What takes part in the transactions of a copy of a shared log: see `shared-copy.ts`. */
+export interface Companion {
+  /** Whether another gateway removes expired rows from the database. */
+  readonly expiresLate: boolean;
+  /** Before the work of a transaction. */
+  begin(): void;
+  /** After it. Whether the transaction may be committed; if not, its work has to run again. */
+  offer(as: Writing["as"]): boolean;
+  /** Applies what others have committed, before the work runs again. */
+  catchUp(): void;
+  committed(): void;
+  rolledBack(): void;
+  /** When the call that began with `begin` is about to return or to throw. */
+  ended(): void;
+}
+
 export class Connection {
   readonly db: Database.Database;
   /** The path of the file with symbolic links resolved, or ':memory:'. */
@@ -86,6 +124,9 @@ export class Connection {
   readonly #undo: (() => void)[] = [];
   #damage: Trouble | undefined;
   #onDamage: ((damage: Trouble) => void) | undefined;
+  #companion: Companion | undefined;
+  /** Transactions in progress: that of a caller, and those that apply changes of others for it. */
+  #depth = 0;
 
   private constructor(db: Database.Database, path: string, lock: Database.Database | undefined) {
     this.db = db;
@@ -125,6 +166,10 @@ export class Connection {
       }
       const connection = new Connection(db, real, lock);
       connection.#understand(found, options);
+      if (!readonly) {
+        assertKind(db, real, options.shared !== undefined);
+        if (options.shared !== undefined) configureCopy(db);
+      }
       if (lock !== undefined) connection.#place = new LogFiles(real);
       return connection;
     } catch (error) {
@@ -191,26 +236,61 @@ export class Connection {
     }
   }
 
+  /** Whether another gateway of the site removes expired rows from the shared database. */
+  get expiresLate(): boolean {
+    return this.#companion?.expiresLate ?? false;
+  }
+
+  /** Has a companion take part in all later transactions. */
+  accompany(companion: Companion): void {
+    this.#companion = companion;
+  }
+
   /**
    * Runs `work` in an immediate transaction, or as part of the open one, and returns when it is on
    * disk. Throws `Trouble`, or the error of `work`; then nothing was changed. A damaged file is not
    * written: further pages could be lost, or increase the damage.
+   *
+   * In a copy of a shared log `work` may run several times, each time but the last rolled back. So
+   * it has no effect but on the log, and reads what it changes itself.
    */
-  write<T>(work: () => T): T {
+  write<T>(work: () => T, { as = "change", once = false }: Writing = {}): T {
     if (this.#writing) return this.#writeInside(work);
+    this.#depth += 1;
+    try {
+      for (let run = 1; ; run += 1) {
+        const done = this.#attempt(work, as);
+        if (done !== undefined) return done.result;
+        if (once || run >= MOST_RUNS) throw this.#overtaken();
+        this.#companion?.catchUp();
+      }
+    } finally {
+      this.#depth -= 1;
+      if (this.#depth === 0) this.#companion?.ended();
+    }
+  }
+
+  /** One run of a transaction; undefined if it was rolled back and has to run again. */
+  #attempt<T>(work: () => T, as: Writing["as"]): { readonly result: T } | undefined {
     if (this.#damage !== undefined) throw this.#damage;
     this.assertInPlace();
+    const companion = this.#companion;
+    let isCommitted = false;
     try {
       this.#settle();
       this.#begin.run();
       this.#writing = true;
+      companion?.begin();
       const result = work();
       if (this.#failure !== undefined) throw this.#failure;
+      if (companion?.offer(as) === false) return undefined;
       this.#commit.run();
+      isCommitted = true;
       this.#undo.length = 0;
+      companion?.committed();
       // A commit to a file that is no longer at its path would be lost.
       this.assertInPlace();
-      return result;
+      return { result };
     } catch (error) {
       throw this.#troubleOf(error);
     } finally {
@@ -218,7 +298,13 @@ export class Connection {
       this.#failure = undefined;
       this.#abandon();
       for (const undo of this.#undo.splice(0).reverse()) undo();
+      if (!isCommitted) companion?.rolledBack();
     }
+  }
+
+  #overtaken(): Trouble {
+    const message = `${this.path}: other gateways of this site change the same rows`;
+    return new Trouble("busy", message, "The gateway tries again by itself.");
   }
 
   /** Whether the log is open, and open for writing. */

@@ -399,9 +399,9 @@ export class Exceptions {
     if (this.isEmpty) return 0;
     const { everyMs, completed, waiting } = EXCEPTION_LIMITS;
     const key = Buffer.from(fingerprint, "hex");
-    const rows = this.#connection.read(() => this.#ofKey.all(key));
-    let count = 0;
-    this.#connection.write(() => {
+    const count = this.#connection.write(() => {
+      const rows = this.#ofKey.all(key);
+      let count = 0;
       for (const site of new Set(rows.map((row) => row.site))) {
         const own = rows.filter((row) => row.site === site).toReversed();
         const last = Math.max(...own.map(({ offeredAt }) => offeredAt));
@@ -414,6 +414,7 @@ export class Exceptions {
         }
         count += refused.length;
       }
+      return count;
     });
     if (count > 0) this.#wake();
     return count;
@@ -444,10 +445,11 @@ export class Exceptions {
     now: number,
     covers: (body: Uint8Array, seq: Seq) => boolean,
   ): string[] {
-    const rows = this.#connection.read(() => this.#ofKey.all(Buffer.from(fingerprint, "hex")));
-    if (rows.length === 0) return [];
-    const offered: string[] = [];
-    this.#connection.write(() => {
+    const key = Buffer.from(fingerprint, "hex");
+    if (this.#connection.read(() => this.#ofKey.get(key)) === undefined) return [];
+    const offered = this.#connection.write(() => {
+      const rows = this.#ofKey.all(key);
+      const offered: string[] = [];
       for (const site of new Set(rows.map((row) => row.site))) {
         const own = rows.filter((row) => row.site === site);
         if (site === from) {
@@ -455,6 +457,7 @@ export class Exceptions {
           for (const row of had) this.settle(site, row.seq);
         } else if (this.#offerTo(site, own, { seq, body }, now)) offered.push(site);
       }
+      return offered;
     });
     if (offered.length > 0) this.#wake();
     return offered;

@@ -27,6 +27,7 @@ export class GatheredTrails {
   readonly #within: Database.Statement<[{ low: number; high: number }], Grown>;
   readonly #put: Database.Statement<[number, string]>;
   readonly #seqs: Database.Statement<[], Seq>;
+  readonly #drop: Database.Statement<[number]>;
   readonly #empty: Database.Statement<[]>;
   #count = 0;
 
@@ -43,6 +44,7 @@ export class GatheredTrails {
       WHERE seq > @low AND seq <= @high`);
     this.#put = db.prepare("INSERT OR REPLACE INTO temp.gathered_trails VALUES (?, ?)");
     this.#seqs = db.prepare<[], Seq>("SELECT seq FROM temp.gathered_trails ORDER BY seq").pluck();
+    this.#drop = db.prepare("DELETE FROM temp.gathered_trails WHERE seq = ?");
     this.#empty = db.prepare("DELETE FROM temp.gathered_trails");
   }
 
@@ -61,11 +63,20 @@ export class GatheredTrails {
     return this.#count === 0 ? [] : this.#connection.read(() => this.#within.all({ low, high }));
   }
 
-  /** Sets what was added to the trail of an entry. Must be called in a transaction. */
+  /**
+   * Sets what was added to the trail of an entry, at least one address. Must be called in a
+   * transaction.
+   */
   put(seq: Seq, added: readonly string[]): void {
     const isNew = this.of(seq) === undefined;
     this.#put.run(seq, JSON.stringify(added));
     if (isNew) this.#setCount(this.#count + 1);
+  }
+
+  /** Forgets an entry that was put. Must be called in a transaction. */
+  drop(seq: Seq): void {
+    this.#drop.run(seq);
+    this.#setCount(this.#count - 1);
   }
 
   /** Calls `write` for each entry, then forgets all. Must be called in a transaction. */

@@ -130,11 +130,14 @@ export class Lanes {
    * the newest entry: a new site gets updates from now on.
    */
   open(site: string, { address, names = [], onRename }: Opener = {}): LaneRow {
-    const stored = this.get(site);
-    const former = stored === undefined ? this.#former(address, names) : undefined;
+    let former: LaneOwner | undefined;
     const row =
-      stored ??
+      this.get(site) ??
       this.#connection.write(() => {
+        // Another gateway of the site may have opened it meanwhile.
+        const stored = this.#get.get(site);
+        former = stored === undefined ? this.#former(address, names) : undefined;
+        if (stored !== undefined) return stored;
         if (former === undefined) this.#create.run(site);
         else {
           for (const statement of this.#rename) statement.run(site, former.site);
@@ -196,11 +199,11 @@ export class Lanes {
   }
 
   /**
-   * Runs `work` in one transaction, so that all lanes that are saved in it cost one fsync. Throws
-   * `Trouble`; nothing was stored then, also if `work` has caught the failure of one lane.
+   * Runs `work` once in one transaction, so that all lanes that are saved in it cost one fsync.
+   * Throws `Trouble`; nothing was stored then, also if `work` has caught the failure of one lane.
    */
   together(work: () => void): void {
-    this.#connection.write(work);
+    this.#connection.write(work, { once: true });
   }
 
   /** Stores the lane. The writes of `also` are committed in the same transaction. */

@@ -73,7 +73,9 @@ export class Removals {
   readonly #variants: RemovalsComponents["variants"];
   readonly #wake: () => void;
   readonly #blocks = new Map<string, StoredBlock>();
-  readonly #forgotten: Set<number>;
+  readonly #forgotten = new Set<number>();
+  readonly #allBlocks: Database.Statement<[], BlockRow>;
+  readonly #allForgotten: Database.Statement<[], number>;
   readonly #block: Database.Statement<[Buffer, string, number | null, 0 | 1, number]>;
   readonly #unblock: Database.Statement<[Buffer]>;
   readonly #dropRefusals: Database.Statement<[]>;
@@ -137,11 +139,22 @@ export class Removals {
       INSERT OR IGNORE INTO known_keys
       SELECT DISTINCT fingerprint FROM keys`);
     this.#known = db.prepare<[], number>("SELECT count(*) FROM known_keys").pluck();
-    const rows = db.prepare<[], BlockRow>(`
+    this.#allBlocks = db.prepare<[], BlockRow>(`
       SELECT fingerprint, reason, until, allow_revocation AS allowRevocation, at FROM blocks`);
-    for (const row of connection.read(() => rows.all())) this.#remember(toBlock(row));
-    const seqs = db.prepare<[], number>("SELECT seq FROM forgotten").pluck();
-    this.#forgotten = new Set(connection.read(() => seqs.all()));
+    this.#allForgotten = db.prepare<[], number>("SELECT seq FROM forgotten").pluck();
+    this.refresh();
+  }
+
+  /** Reads the blocks and the numbers of the forgotten updates: other gateways may have some. */
+  refresh(): void {
+    this.#blocks.clear();
+    for (const row of this.#connection.read(() => this.#allBlocks.all())) {
+      this.#remember(toBlock(row));
+    }
+    this.#forgotten.clear();
+    for (const seq of this.#connection.read(() => this.#allForgotten.all())) {
+      this.#forgotten.add(seq);
+    }
   }
 
   /** The block of the key by a command; it may have expired. */

@@ -5,7 +5,7 @@
  * key was received or no neighbour is left to ask.
  *
  * Limit: at most `MOST_REPAIRS` rows. Rows for updates that one neighbour announced and nobody
- * delivers may use at most half of the space that the other rows leave, so that a neighbour that
+ * delivers, and for keys of a reconciliation, may use at most half of the space that the other rows leave, so that a neighbour that
  * announces updates it does not have leaves space for others. The caller of `want` reports a row
  * that was not added.
  */
@@ -25,9 +25,10 @@ export const TOO_MANY_REPAIRS = `${FULL}, or this neighbour has used its share`;
 /**
  * Why a key is fetched again. `lost`: no peer that announced the update delivers it. `expired`: its
  * body expired before a site accepted it. `gap`: a peer no longer lists numbers that were not read.
- * `backfill`: the operator ordered it.
+ * `backfill`: the operator ordered it. `reconcile`: the peer has other packets of the key, by its own
+ * word; only its keyserver is asked.
  */
-export type RepairReason = "lost" | "expired" | "gap" | "backfill";
+export type RepairReason = "lost" | "expired" | "gap" | "backfill" | "reconcile";
 
 /** A key to fetch, or the recent changes of a neighbour. */
 export interface Missing {
@@ -115,7 +116,7 @@ export class Repairs {
   readonly #wake: () => void;
   /** Number of rows; a cache, since the log has one writer. */
   #count: number | undefined;
-  /** Number of `lost` rows by the neighbour that announced the update first. */
+  /** Number of rows in the share of each neighbour. */
   #lostOf: Map<string, number> | undefined;
   readonly #announcers: Database.Statement<[], { name: string | null; count: number }>;
   readonly #get: Database.Statement<[string], RawRow>;
@@ -147,7 +148,7 @@ export class Repairs {
     this.#counts = db.prepare("SELECT source, count(*) AS count FROM repairs GROUP BY source");
     this.#announcers = db.prepare(`
       SELECT json_extract(neighbours, '$[0]') AS name, count(*) AS count
-      FROM repairs WHERE why = 'lost' GROUP BY name`);
+      FROM repairs WHERE why IN ('lost', 'reconcile') GROUP BY name`);
     this.#restore = db.prepare(`
       INSERT OR IGNORE INTO bodies (seq, received_at, body) VALUES (?, ?, ?)`);
     this.#again = db.prepare(`
@@ -161,6 +162,12 @@ export class Repairs {
    * extended. Returns false if there is no space. Throws `Trouble`.
    */
   want(missing: Missing): boolean {
+    const isAdded = this.#connection.write(() => this.#want(missing));
+    if (isAdded) this.#wake();
+    return isAdded;
+  }
+
+  #want(missing: Missing): boolean {
     const { fingerprint, days = 0, why, hash, at, site } = missing;
     const what = fingerprint ?? lastOf(missing.neighbours[0] ?? "");
     const known = this.get(what);
@@ -172,14 +179,23 @@ export class Repairs {
     const sites = [...new Set([...(known?.sites ?? []), ...(site === undefined ? [] : [site])])];
     const fresh = { source: "", attempts: 0, nextAt: at, askedAt: 0, refused: {} };
     const given = { what, fingerprint, days, why, hash, neighbours, sites, wantedAt: at };
-    const isNew = known === undefined || why === "backfill";
+    // A lost update is sought at more keyservers than a difference.
+    const isReplaced = known?.why === "reconcile" && why !== "reconcile";
+    const isNew = known === undefined || why === "backfill" || isReplaced;
     const row: Repair = isNew
       ? { ...given, ...fresh, answer: undefined }
       : { ...known, neighbours, sites };
+    if (isReplaced) this.#counted(known, -1);
     this.save(row);
-    if (known === undefined) this.#counted(row, 1);
-    this.#wake();
+    if (known === undefined || isReplaced) this.#counted(row, 1);
     return true;
+  }
+
+  /** Adds rows in one transaction; for each, whether there was space. Throws `Trouble`. */
+  wantAll(missing: readonly Missing[]): boolean[] {
+    const added = this.#connection.write(() => missing.map((one) => this.#want(one)));
+    if (added.includes(true)) this.#wake();
+    return added;
   }
 
   get(what: string): Repair | undefined {
@@ -213,10 +229,12 @@ export class Repairs {
 
   /** Stores the answer to a question by mail, and wakes the doors. */
   answered(what: string, answer: RepairAnswer): void {
-    const row = this.get(what);
-    if (row === undefined) return;
-    this.save({ ...row, answer });
-    this.#wake();
+    const isKnown = this.#connection.write(() => {
+      const row = this.get(what);
+      if (row !== undefined) this.save({ ...row, answer });
+      return row !== undefined;
+    });
+    if (isKnown) this.#wake();
   }
 
   /** Clears the source of each row whose source is not among `sources`. */
@@ -226,17 +244,22 @@ export class Repairs {
   }
 
   forget(what: string): void {
-    const row = this.get(what);
-    if (row === undefined) return;
-    this.#connection.write(() => this.#forget.run(what));
-    this.#counted(row, -1);
+    this.#connection.write(() => {
+      const row = this.get(what);
+      if (row === undefined) return;
+      this.#forget.run(what);
+      this.#counted(row, -1);
+    });
+  }
+
+  /** Counts the rows again at the next call: other gateways have changed some. */
+  refresh(): void {
+    this.#count = undefined;
+    this.#lostOf = undefined;
   }
 
   #counted(row: Repair, by: number): void {
-    this.#connection.onRollback(() => {
-      this.#count = undefined;
-      this.#lostOf = undefined;
-    });
+    this.#connection.onRollback(() => this.refresh());
     if (this.#count !== undefined) this.#count += by;
     const announcer = announcerOf(row);
     if (announcer === undefined || this.#lostOf === undefined) return;
@@ -274,9 +297,9 @@ export class Repairs {
   }
 }
 
-/** The neighbour whose share a row counts in: the one that announced a lost update first. */
+/** The neighbour whose share a row counts in: the one that announced it, or says to have it. */
 function announcerOf({ why, neighbours }: Pick<Missing, "why" | "neighbours">): string | undefined {
-  return why === "lost" ? neighbours[0] : undefined;
+  return why === "lost" || why === "reconcile" ? neighbours[0] : undefined;
 }
 
 function toRepair(row: RawRow | undefined): Repair | undefined {

@@ -8,6 +8,9 @@
  * Expiry works in batches: by the date of a stretch (`dates.ts`), within it by number. The time is
  * an argument: the caller must not pass a time that it does not trust, and uses `provenBefore` to
  * find out which dates the log confirms. Limit: the file does not shrink.
+ *
+ * Each copy of a shared log expires its rows by itself, so that expiry is not in the journal of
+ * changes. One of the gateways also removes them from the database.
  */
 import type Database from "better-sqlite3";
 import type { Connection } from "./connection.js";
@@ -63,6 +66,12 @@ const FROM_THE_TOP: Walk = {
  * as well as a time without updates. Dates that differ by less are treated as equal.
  */
 const UNPROVEN_MS = 24 * 60 * 60_000;
+
+/**
+ * How much later than the gateway that holds the lease `expiry` the others let rows expire. So
+ * whoever takes the lease over still has what the former holder left in the database.
+ */
+const LATE_MS = 60 * 60_000;
 
 /** Earlier than every date. */
 const NEVER = Number.MIN_SAFE_INTEGER;
@@ -244,9 +253,10 @@ export class Retention {
    * entry is kept too.
    */
   expire(now: number, limits: RetentionLimits, batch: number): Expired {
-    const forgetBefore = now - limits.rememberMs;
-    const dropBefore = now - Math.min(limits.retainMs, limits.rememberMs);
-    return this.#connection.write(() => {
+    const lateMs = this.#connection.expiresLate ? LATE_MS : 0;
+    const forgetBefore = now - limits.rememberMs - lateMs;
+    const dropBefore = now - Math.min(limits.retainMs, limits.rememberMs) - lateMs;
+    const work = () => {
       const needed = limits.hold && this.#pending.from(limits.hold.sites);
       const aged =
         limits.hold === undefined || needed === undefined
@@ -258,7 +268,7 @@ export class Retention {
       const others = [
         this.#skeletons.run(dayOf(forgetBefore), batch).changes,
         ...(entries > 0 ? this.#exceptions.map((one) => one.run(batch).changes) : []),
-        this.#refusals.run(now, batch).changes,
+        this.#refusals.run(now - lateMs, batch).changes,
         this.#variants.run(forgetBefore, batch).changes,
         this.#tombstones.run(forgetBefore, batch).changes,
         this.#blocks.run(forgetBefore, batch).changes,
@@ -270,7 +280,8 @@ export class Retention {
       const more = aged.more || moreNames || isFull;
       const lost = needed === undefined ? [] : late.bodies.filter((seq) => seq >= needed);
       return { bodies, entries, dropped: aged.dropped + lost.length, more };
-    });
+    };
+    return this.#connection.write(work, { as: "expiry" });
   }
 
   /**

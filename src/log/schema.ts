@@ -620,6 +620,14 @@ export function configureWriter(db: Database.Database): void {
 }
 
 /**
+ * Sets what a copy of a shared log needs. What it loses in a power cut, always the newest commits,
+ * is still in the database.
+ */
+export function configureCopy(db: Database.Database): void {
+  db.pragma("synchronous = NORMAL");
+}
+
+/**
  * Throws `Trouble` 'unusable' unless a commit on `db` survives a power cut: WAL (the rollback
  * journal of an in-memory database is exempt) and synchronous=FULL, both read back.
  */

@@ -98,6 +98,21 @@ export class Trails {
     this.#add(seq, this.#believed(seq, more, from));
   }
 
+  /**
+   * Another gateway has stored the trail of an entry, which was `before`: what is stored now is no
+   * longer gathered. Must be called in a transaction.
+   */
+  stored(seq: Seq, before: string): void {
+    const { grown, pending } = this.#context;
+    const now = listIn(this.#stored.get(seq));
+    const gathered = listIn(grown.of(seq));
+    const left = union(now, gathered).slice(now.length);
+    if (left.length === 0 && gathered.length > 0) grown.drop(seq);
+    else if (left.length < gathered.length) grown.put(seq, left);
+    const known = listIn(before).length;
+    pending.grew(seq, now.slice(known));
+  }
+
   #add(seq: Seq, more: readonly string[]): void {
     const known = this.get(seq);
     const merged = union(known, more);

@@ -28,6 +28,7 @@ import {
   type UpdateDigest,
   type UpdateHash,
 } from "../update.js";
+import { Apply } from "./apply.js";
 import { Bounces } from "./bounces.js";
 import { Connection, type Durability, type Opening } from "./connection.js";
 import { CounterRows } from "./counter-rows.js";
@@ -48,6 +49,8 @@ import { Removals } from "./removals.js";
 import { Repairs } from "./repairs.js";
 import { Retention } from "./retention.js";
 import { Sendings } from "./sendings.js";
+import { type CopyStatus, SharedCopy } from "./shared-copy.js";
+import type { SharedStore } from "./shared-port.js";
 import { Trails } from "./trail.js";
 import { Variants } from "./variants.js";
 
@@ -138,8 +141,6 @@ const ENTRY = `
   FROM updates`;
 
 export class UpdateLog {
-  /** Tells peers which log the numbers are of. */
-  readonly name: LogName;
   /** Queries of the page and of commands. */
   readonly lookup: Lookup;
   /** Bounces of our mails. */
@@ -178,6 +179,9 @@ export class UpdateLog {
   /** Expiry by age; call it only with a trusted time. */
   readonly retention: Retention;
   readonly #connection: Connection;
+  readonly #readName: Database.Statement<[], LogName>;
+  #name: LogName;
+  #copy: SharedCopy | undefined;
   readonly #dates: Dates;
   readonly #gathering: Gathering;
   readonly #hashes: HashIndex;
@@ -194,8 +198,8 @@ export class UpdateLog {
   constructor(connection: Connection) {
     const { db } = connection;
     this.#connection = connection;
-    const name = db.prepare<[], LogName>("SELECT lower(hex(name)) FROM log_name").pluck();
-    this.name = connection.read(() => name.get()) as LogName;
+    this.#readName = db.prepare<[], LogName>("SELECT lower(hex(name)) FROM log_name").pluck();
+    this.#name = connection.read(() => this.#readName.get()) as LogName;
     this.cursors = new ReceiveCursors(connection);
     this.lanes = new Lanes(connection);
     this.refusals = new Refusals(connection);
@@ -239,6 +243,49 @@ export class UpdateLog {
     if (connection.isWritable) this.#recoverNames();
   }
 
+  /** Has this log be a copy of the one in the database from now on. */
+  #share(store: SharedStore): void {
+    const connection = this.#connection;
+    const { packets, trails } = this;
+    const [dates, gathering, hashes] = [this.#dates, this.#gathering, this.#hashes];
+    const apply = new Apply({ connection, dates, gathering, hashes, packets, trails });
+    this.#copy = new SharedCopy({
+      ...{ connection, store, apply },
+      onApplied: (rows) => this.#refresh(rows),
+      wake: () => this.#wake(),
+    });
+    connection.accompany(this.#copy);
+  }
+
+  /** Reads again what is remembered of these tables: other gateways have changed so many rows. */
+  #refresh(rows: ReadonlyMap<string, number>): void {
+    if (rows.has("log_name")) this.#name = this.#readName.get() as LogName;
+    if (rows.has("secret")) this.bounces.refresh();
+    if (rows.has("blocks") || rows.has("forgotten")) this.removals.refresh();
+    if (rows.has("repairs")) this.repairs.refresh();
+    this.variants.others(rows.get("variants") ?? 0);
+  }
+
+  /** Tells peers which log the numbers are of. */
+  get name(): LogName {
+    return this.#name;
+  }
+
+  /** How far this copy of a shared log is; undefined for a log of its own. */
+  get copy(): CopyStatus | undefined {
+    return this.#copy?.status;
+  }
+
+  /**
+   * Fetches and applies what other gateways have committed, about `bytes` of it, and wakes the
+   * doors. Returns whether the copy is at the newest position, which a log of its own always is.
+   * Throws `Trouble`: 'away' if the database does not answer, 'not-ours' if it is that of another
+   * site or an older state of it.
+   */
+  catchUp(bytes?: number): boolean {
+    return this.#copy?.step(bytes) ?? true;
+  }
+
   /**
    * The packet names of the entries in the tail were gathered by a process that was killed. They
    * are made from the bodies again, in some tens of milliseconds, or half a second of large ones.
@@ -257,17 +304,26 @@ export class UpdateLog {
    * tests. With `readonly` the log is read beside a running gateway. `onMigration` is told before
    * and after a log of an earlier version is migrated. Throws `Trouble`: 'busy' if another gateway
    * serves the file, 'not-ours', 'corrupt', 'read-only' or 'unusable'.
+   *
+   * With `shared` the file is a copy of the log in that database. `catchUp` loads it; nothing can
+   * be written before `copy.isComplete`.
    */
   static open(path: string, options: Omit<Opening, "prepare"> = {}): UpdateLog {
     let log: UpdateLog | undefined;
-    Connection.open(path, {
+    const connection = Connection.open(path, {
       ...options,
       prepare: (connection) => {
         log = new UpdateLog(connection);
       },
     });
     if (log === undefined) throw new Error("a log was opened without its statements");
-    return log;
+    try {
+      if (options.shared !== undefined) log.#share(options.shared);
+      return log;
+    } catch (error) {
+      connection.close();
+      throw error;
+    }
   }
 
   /**
@@ -331,6 +387,7 @@ export class UpdateLog {
       JSON.stringify(this.trails.counting(arrival.trail, origin.neighbour)),
     );
     const seq = Number(lastInsertRowid) as Seq;
+    this.#copy?.named(seq, update.packets);
     this.#insertBody.run(seq, receivedAt, update.body);
     this.#hashes.add(hash, seq);
     this.#dates.note(seq, receivedAt);

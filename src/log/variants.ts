@@ -83,6 +83,11 @@ export class Variants {
     this.#connection.write(() => this.#forget.run(reason));
   }
 
+  /** Other gateways have stored at most so many rows; beyond the limit they are counted. */
+  others(rows: number): void {
+    this.#rows += rows;
+  }
+
   #countNow(): number {
     return this.#connection.read(() => this.#count.get()) ?? 0;
   }

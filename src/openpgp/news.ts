@@ -43,6 +43,17 @@ export function* namingPackets(key: TransferableKey): Steps<PacketName[]> {
 }
 
 /**
+ * The digest of the packets that a key has, as 32 lower-case hex digits: SHA-256 of their names,
+ * sorted and each once, cut to 16 octets. Two servers that hold the same packets have the same
+ * digest, whatever their order.
+ */
+export function digestOfNames(names: readonly PacketName[]): string {
+  const sorted = names.toSorted(Buffer.compare);
+  const once = sorted.filter((name, i) => !sorted[i - 1]?.equals(name));
+  return hash("sha256", Buffer.concat(once)).slice(0, 2 * NAME_OCTETS);
+}
+
+/**
  * The news of a key, in canonical order: the whole key when its primary packet is unknown,
  * undefined when all packets are known. `at` is the current time in milliseconds since 1970.
  */

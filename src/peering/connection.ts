@@ -6,9 +6,12 @@
 import type { Held } from "../kx/fetch-tracker.js";
 import type { Opening, Receipt } from "../kx/messages.js";
 import type { UpdateRequest } from "../kx/open-requests.js";
-import type { EndReason } from "../kx/session.js";
+import type { KeyState } from "../kx/range-sum.js";
+import type { KeyRange } from "../kx/reconcile.js";
+import type { AskedNumber, EndReason } from "../kx/session.js";
 import { Session } from "../kx/session.js";
 import { ReadProof } from "./read-proof.js";
+import type { ReconcileReport } from "./reconciling.js";
 import { SendQueue } from "./send-queue.js";
 import type { ServedListing } from "./serving.js";
 
@@ -32,6 +35,8 @@ export interface PeerConnection {
   /** The LIST that is being answered, and when its next slice is due; Infinity for no timer. */
   listing: ServedListing | undefined;
   listsAt: number;
+  /** A RANGE whose answer waits for its turn. */
+  ranges: AskedRanges | undefined;
   closeAt: number | undefined;
   reason: EndReason | "dropped" | undefined;
   /** Whether an update or an announcement passed after the greeting, in either direction. */
@@ -43,6 +48,10 @@ export interface Peer {
   readonly connections: PeerConnection[];
   /** The connection in use. */
   primary: PeerConnection | undefined;
+  /** It has spoken KX/1.1 since the start of the process. */
+  hasSpoken11: boolean;
+  /** It spoke KX/1.1 once, and KX/1.0 at its last greeting. */
+  isDowngraded: boolean;
   connectedSince: number | undefined;
   bytesIn: number;
   bytesOut: number;
@@ -51,12 +60,17 @@ export interface Peer {
   reportedAt: number;
 }
 
+/** A RANGE that a peer has sent. */
+export type AskedRanges = AskedNumber & { readonly kind: "ranges" };
+
 export type KxVersion = "1.0" | "1.1";
 
 /** A request to be sent to a peer on the connection in use. */
 export type PeerOrder =
   | ({ readonly type: "done"; readonly peer: string } & Receipt)
   | { readonly type: "list"; readonly peer: string; readonly low: number; readonly high: number }
+  | { readonly type: "compare"; readonly peer: string; readonly ranges: readonly KeyRange[] }
+  | { readonly type: "tell"; readonly peer: string; readonly keys: readonly KeyState[] }
   | { readonly type: "get"; readonly peer: string; readonly requests: readonly UpdateRequest[] };
 
 /** How far a peer has been received. */
@@ -79,12 +93,16 @@ export interface PeerStatus extends ReceivingStatus {
   readonly bytesOut: number;
   /** The protocol that is spoken; undefined while disconnected. */
   readonly version?: KxVersion | undefined;
+  /** Whether it spoke KX/1.1 once and KX/1.0 at its last greeting, though 1.1 is wanted. */
+  readonly isDowngraded?: boolean | undefined;
   /**
    * Position in our log up to which the peer has said that it has settled all (KX/1.1), and how
    * many updates it has not settled; undefined if it sends no receipts.
    */
   readonly done?: number | undefined;
   readonly unread?: number | undefined;
+  /** The comparison of the keys that is under way, or the last one. */
+  readonly reconcile?: ReconcileReport | undefined;
   /** Bytes of both directions that no event has reported yet. */
   readonly unreported: number;
   /** Whether the operator paused the peer. */
@@ -121,6 +139,7 @@ export function newConnection(
     told: 0,
     listing: undefined,
     listsAt: Infinity,
+    ranges: undefined,
     closeAt: undefined,
     reason: undefined,
     isUseful: false,

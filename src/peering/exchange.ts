@@ -31,13 +31,16 @@ import { FEATURES, type Opening, type Receipt, seqOfWire, wireNumber } from "../
 import { hasNumber } from "../kx/receipts.js";
 import type { Greeting } from "../kx/receive-state.js";
 import type { SessionOutput } from "../kx/session.js";
+import type { KeyIndexFile } from "../log/key-index-file.js";
 import type { Appended, UpdateLog } from "../log/update-log.js";
 import { LogGuard } from "../log-guard.js";
 import { CARRY_ALL, type Rules } from "../policy.js";
 import { nameOf, type Seq } from "../update.js";
 import { Announcements, type AnnouncementsLog, announcementOf } from "./announcements.js";
 import {
+  type AskedRanges,
   dueAt,
+  type KxVersion,
   newConnection,
   openConnections,
   type Peer,
@@ -51,6 +54,7 @@ import { ListingPace } from "./listing-pace.js";
 import { type ObserveLog, ObserveMode } from "./observe-mode.js";
 import { type HoldingsLog, PeerHoldings, type Proven } from "./peer-holdings.js";
 import { Receiving, type ReceivingLog, type Store } from "./receiving.js";
+import { type ReconcilePeer, Reconciling } from "./reconciling.js";
 import { ServedHashes } from "./served-hashes.js";
 import { answerUpdate, ServedListing, type ServingLog, servedUpdate } from "./serving.js";
 
@@ -87,6 +91,8 @@ export interface ExchangeComponents {
   readonly session?: ((peer: string, isUp: boolean) => void) | undefined;
   /** Called when a peer has announced or read an update of the log. */
   readonly proven?: Proven | undefined;
+  /** The keys of the site's keyserver; without it nothing is reconciled. */
+  readonly index?: KeyIndexFile | undefined;
 }
 
 /** What the exchange uses of the log: it reads, and notes what is not an update. */
@@ -95,7 +101,7 @@ export type ExchangeLog = AnnouncementsLog &
   ObserveLog &
   ReceivingLog &
   ServingLog &
-  Pick<UpdateLog, "name">;
+  Pick<UpdateLog, "name" | "repairs">;
 
 export interface ExchangeSettings {
   /** Names of the peers. */
@@ -108,6 +114,8 @@ export interface ExchangeSettings {
   readonly oldVersion?: ReadonlySet<string>;
   /** The addresses that stand in trails for peers that may get mail as well, by name. */
   readonly addresses?: ReadonlyMap<string, string>;
+  /** The peers with which keys may be reconciled. */
+  readonly reconcile?: ReadonlyMap<string, ReconcilePeer>;
 }
 
 export class Exchange {
@@ -123,6 +131,7 @@ export class Exchange {
   readonly #served: ServedHashes;
   readonly #receiving: Receiving;
   readonly #news: Announcements;
+  readonly #reconciling: Reconciling | undefined;
   /** What we say of ourselves in KX/1.1, and the peers that are spoken to in KX/1.0 only. */
   readonly #own: Opening;
   readonly #oldVersion: ReadonlySet<string>;
@@ -135,7 +144,7 @@ export class Exchange {
   /** Throws `Trouble` when the log cannot be read. */
   constructor(components: ExchangeComponents, settings: ExchangeSettings) {
     const { log, clock, diagnostics, rules = CARRY_ALL, session = () => {} } = components;
-    const { proven } = components;
+    const { proven, index } = components;
     const { peers, observing, fetchPolicy = new Map(), addresses = new Map() } = settings;
     const { oldVersion = new Set() } = settings;
     this.#clock = clock;
@@ -144,7 +153,9 @@ export class Exchange {
     this.#guard = guard;
     this.#rules = rules;
     this.#shown = observing ? undefined : log;
-    this.#own = { log: observing ? undefined : log.name, features: FEATURES };
+    const reconciles = index !== undefined && !observing;
+    const features = reconciles ? [...FEATURES, "reconcile"] : FEATURES;
+    this.#own = { log: observing ? undefined : log.name, features };
     this.#oldVersion = oldVersion;
     this.#session = session;
     if (observing) this.#observeMode = new ObserveMode({ log, guard, diagnostics }, addresses);
@@ -154,11 +165,16 @@ export class Exchange {
     this.#served = served;
     const receiving = { log, guard, clock, diagnostics, rules, holdings, served };
     this.#receiving = new Receiving(receiving, { peers, fetchPolicy });
+    if (reconciles) {
+      const given = { log, index, guard, clock, diagnostics, rules };
+      this.#reconciling = new Reconciling(given, settings.reconcile ?? new Map());
+    }
     this.#news = new Announcements({ log, guard, rules }, { peers, observing });
     for (const name of peers) {
       const none = { bytesIn: 0, bytesOut: 0, primary: undefined, connectedSince: undefined };
       const unreported = { reported: 0, reportedAt: -Infinity };
-      this.#peers.set(name, { name, connections: [], ...none, ...unreported });
+      const versions = { hasSpoken11: false, isDowngraded: false };
+      this.#peers.set(name, { name, connections: [], ...none, ...versions, ...unreported });
     }
   }
 
@@ -232,6 +248,20 @@ export class Exchange {
     return this.#input(now, () => this.#receiving.startOver(peerName, now));
   }
 
+  /** Compares the keys of a peer with ours; returns why not, or undefined when it has begun. */
+  reconcile(
+    peerName: string,
+    isDryRun: boolean,
+    now: number,
+  ): { fault?: string; actions: Action[] } {
+    const fault =
+      this.#reconciling === undefined
+        ? 'Nothing is reconciled in mode = "observe".'
+        : this.#reconciling.start(peerName, isDryRun, now);
+    const actions = this.#input(now, () => {});
+    return fault === undefined ? { actions } : { fault, actions };
+  }
+
   /** Whether an order to start over is not on disk yet, so that a crash would lose it. */
   isOrderOpen(peerName: string): boolean {
     return this.#receiving.isOrderOpen(peerName);
@@ -239,7 +269,8 @@ export class Exchange {
 
   /** When `tick` is next due; undefined if only an input can cause the next action. */
   nextAt(): number | undefined {
-    const rooms = [this.#receiving, this.#news, this.#holdings].map((room) => room.nextAt());
+    const all = [this.#receiving, this.#news, this.#holdings, this.#reconciling];
+    const rooms = all.map((room) => room?.nextAt() ?? Infinity);
     const next = Math.min(...rooms, ...[...this.#connections.values()].map(dueAt));
     return next === Infinity ? undefined : next;
   }
@@ -285,8 +316,10 @@ export class Exchange {
       bytesIn: peer.bytesIn,
       bytesOut: peer.bytesOut,
       version: peer.primary && versionOf(peer.primary),
+      isDowngraded: peer.isDowngraded,
       done: peer.primary?.done,
       unread: this.#unread(peer.primary),
+      reconcile: this.#reconciling?.report(peer.name),
       unreported: peer.bytesIn + peer.bytesOut - peer.reported,
     }));
   }
@@ -313,6 +346,7 @@ export class Exchange {
       if (orders.length === 0) break;
       for (const order of orders) this.#order(order, now);
     }
+    for (const order of this.#reconciling?.orders(now) ?? []) this.#order(order, now);
     for (const peer of this.#peers.values()) this.#announce(peer, now);
     for (const connection of this.#connections.values()) {
       if (now >= proofWantedAt(connection)) this.#askForLife(connection, now);
@@ -334,6 +368,9 @@ export class Exchange {
     const { session } = connection;
     if (order.type === "list") this.#list(connection, order.low, order.high, now);
     else if (order.type === "done") this.#perform(connection, session.done(order), now);
+    else if (order.type === "compare") {
+      this.#perform(connection, session.compare(order.ranges), now);
+    } else if (order.type === "tell") this.#perform(connection, session.tell(order.keys), now);
     else this.#perform(connection, session.get(order.requests), now);
   }
 
@@ -397,6 +434,14 @@ export class Exchange {
         return this.#receiving.progressed(name, now);
       case "done":
         return this.#takeDone(connection, output, now);
+      case "items": {
+        const fault = isInUse && this.#reconciling?.answered(name, output.items, now);
+        return fault ? this.#complain(peer, fault) : undefined;
+      }
+      case "ranges-failed":
+        return isInUse ? this.#reconciling?.refused(name, output.problem) : undefined;
+      case "told":
+        return this.#reconciling?.told(name, output.keys, now);
       case "silent":
         if (isInUse) return this.#receiving.probe(name, now);
         return this.#askForLife(connection, now);
@@ -432,6 +477,7 @@ export class Exchange {
     const log = opening?.log;
     connection.opening = opening;
     if (connection.session.features.receipt) connection.asksForProof = false;
+    this.#noteVersion(peer, versionOf(connection));
     // A peer has one log. A connection on which it named another one is left of a former process.
     for (const other of [...peer.connections]) {
       const isFormer = log !== undefined && other.opening?.log !== undefined;
@@ -444,6 +490,20 @@ export class Exchange {
     this.#thinOut(peer, now);
   }
 
+  /**
+   * A peer that spoke KX/1.1 and now speaks 1.0 went back to an older release, or somebody on the
+   * way changes its tags: the operator is told, once for each change.
+   */
+  #noteVersion(peer: Peer, version: KxVersion): void {
+    const { name } = peer;
+    peer.hasSpoken11 ||= version === "1.1" || this.#receiving.hasNamedLog(name);
+    const isDowngraded = version === "1.0" && peer.hasSpoken11 && !this.#oldVersion.has(name);
+    if (isDowngraded && !peer.isDowngraded) {
+      this.#diagnostics.report("peer-downgraded", { neighbour: name });
+    }
+    peer.isDowngraded = isDowngraded;
+  }
+
   #use(connection: PeerConnection, { newest, log }: Greeting, now: number): void {
     const { peer, dialled } = connection;
     peer.primary = connection;
@@ -454,6 +514,7 @@ export class Exchange {
     this.#news.begin(peer.name, connection.told, now);
     this.#receiving.receipts(peer.name, connection.session.features.receipt);
     this.#receiving.established(peer.name, { newest, log }, now);
+    this.#reconciling?.connected(peer.name, connection.session.features.reconcile, now);
     this.#session(peer.name, true);
   }
 
@@ -465,6 +526,7 @@ export class Exchange {
       peer.connectedSince = undefined;
       this.#news.end(peer.name);
       this.#receiving.disconnected(peer.name, now);
+      this.#reconciling?.disconnected(peer.name, now);
       this.#holdings.flush();
       this.#reportTraffic(peer, now);
       if (!this.#stopping) this.#session(peer.name, false);
@@ -479,6 +541,7 @@ export class Exchange {
     this.#news.begin(peer.name, told, now);
     this.#receiving.receipts(peer.name, connection.session.features.receipt);
     this.#receiving.moved(peer.name, greeting, now);
+    this.#reconciling?.connected(peer.name, connection.session.features.reconcile, now);
   }
 
   /** Rule 5: the peer has settled our updates up to a number, and holds them but for some. */
@@ -524,8 +587,12 @@ export class Exchange {
         if (!this.#listOn(connection, connection.listing, now)) return;
         continue;
       }
-      const asked = sendQueue.next();
+      const asked = connection.ranges ?? sendQueue.next();
       if (asked === undefined) return;
+      if (asked.kind === "ranges") {
+        if (!this.#answerRanges(connection, asked, now)) return;
+        continue;
+      }
       if (asked.kind === "list") {
         connection.listing = new ServedListing(asked, session.features);
         continue;
@@ -544,6 +611,18 @@ export class Exchange {
       this.#perform(connection, given.outputs, now);
     }
     if (connection.listing !== undefined) connection.listsAt = now;
+  }
+
+  /** Answers a RANGE; false if it must wait. */
+  #answerRanges(connection: PeerConnection, asked: AskedRanges, now: number): boolean {
+    const { peer, session } = connection;
+    const waitMs = this.#reconciling?.waitMs(peer.name, now) ?? 0;
+    connection.ranges = waitMs > 0 ? asked : undefined;
+    connection.listsAt = waitMs > 0 ? now + waitMs : Infinity;
+    if (waitMs > 0) return false;
+    const items = this.#reconciling?.answer(peer.name, asked.ranges, now);
+    this.#perform(connection, session.answerRanges(asked.tag, items), now);
+    return true;
   }
 
   /** Reads the next slice of a listing; false if it must wait or the connection was dropped. */

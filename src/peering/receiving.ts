@@ -160,6 +160,11 @@ export class Receiving {
     }
   }
 
+  /** Whether the peer has named its log, now or before a restart: it spoke KX/1.1. */
+  hasNamedLog(peer: string): boolean {
+    return this.#peer(peer).receiveState.isNamed;
+  }
+
   /** Another connection of the peer is used; `isOn` if the peer reads receipts on it. */
   receipts(peer: string, isOn: boolean): void {
     this.#peer(peer).receipts.begin(isOn);

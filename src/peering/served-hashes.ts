@@ -3,6 +3,7 @@
  * what it fetched to the peer that it fetched it from as well; such an announcement saves no mail.
  * It comes within a minute, so the newest hashes are enough.
  */
+import { AgedMap } from "../aged-map.js";
 import type { UpdateHash } from "../update.js";
 
 const SERVED_LIMITS = {
@@ -11,16 +12,15 @@ const SERVED_LIMITS = {
 } as const;
 
 export class ServedHashes {
-  readonly #peers = new Map<string, Set<UpdateHash>>();
+  readonly #peers = new Map<string, AgedMap<UpdateHash>>();
 
   /** An update was sent to a peer. */
   add(peer: string, hash: UpdateHash): void {
-    const known = this.#peers.get(peer) ?? new Set();
+    const known = this.#peers.get(peer) ?? new AgedMap();
     this.#peers.set(peer, known);
-    known.add(hash);
+    known.set(hash, true);
     if (known.size <= SERVED_LIMITS.hashes) return;
-    const [oldest] = known;
-    if (oldest !== undefined) known.delete(oldest);
+    if (known.oldest !== undefined) known.delete(known.oldest);
   }
 
   /** Whether the update was sent to the peer; true once. */

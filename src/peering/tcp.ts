@@ -156,6 +156,12 @@ export class KxDoor {
         observing: settings.mode === "observe",
         addresses: mailAddresses(settings),
         fetchPolicy: fetchPolicyOf(settings),
+        reconcile: new Map(
+          neighbours.map(({ name, repair }) => {
+            const isDaily = kx.reconcile === "daily";
+            return [name, { canFetch: repair?.type === "hkp", isDaily }];
+          }),
+        ),
         oldVersion: new Set(
           neighbours.filter(({ kxVersion }) => kxVersion === "1.0").map(({ name }) => name),
         ),
@@ -296,6 +302,13 @@ export class KxDoor {
     const latest = this.#now() + TCP_LIMITS.orderMs;
     while (this.#exchange.isOrderOpen(name) && this.#now() < latest) await pause();
     return !this.#exchange.isOrderOpen(name);
+  }
+
+  /** Compares the keys of a peer with ours. Returns why not; undefined when it has begun. */
+  reconcile(name: string, isDryRun: boolean): string | undefined {
+    const { fault, actions } = this.#exchange.reconcile(name, isDryRun, this.#now());
+    this.#perform(actions);
+    return fault;
   }
 
   #now(): number {

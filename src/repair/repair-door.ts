@@ -22,6 +22,7 @@ import { canAsk, fewerDays, type MailCommand } from "../mail/command.js";
 import type { Rules } from "../policy.js";
 import { TokenBucket } from "../rate.js";
 import { delayMs } from "../schedule.js";
+import type { Fingerprint } from "../update.js";
 import { lookUp } from "./repair-hkp.js";
 import type { RepairIntake } from "./repair-intake.js";
 import { REPAIR_LIMITS, type RepairLimits } from "./repair-limits.js";
@@ -47,6 +48,8 @@ export interface RepairComponents {
   readonly rules: Pick<Rules, "declines">;
   /** Undefined when no mail can be sent. */
   readonly mail: MailQuestion | undefined;
+  /** Told when a key of a reconciliation could not be fetched, so that the next run tries again. */
+  readonly unfetched?: ((fingerprint: Fingerprint) => void) | undefined;
   readonly clock: Clock;
   readonly diagnostics: Diagnostics;
 }
@@ -75,6 +78,7 @@ export class RepairDoor {
   readonly #guard: LogGuard;
   readonly #sources: readonly RepairSource[];
   readonly #rules: Pick<Rules, "declines">;
+  readonly #unfetched: (fingerprint: Fingerprint) => void;
   /** Rates of the questions that each peer causes at other keyservers. */
   readonly #budgets = new Map<string, TokenBucket>();
   /** Name of the local keyserver. */
@@ -84,7 +88,7 @@ export class RepairDoor {
   #stopping = false;
 
   constructor(components: RepairComponents, settings: RepairSettings) {
-    const { log, intake, rules, mail, clock, diagnostics } = components;
+    const { log, intake, rules, mail, clock, diagnostics, unfetched = () => {} } = components;
     const { local, limits = REPAIR_LIMITS } = settings;
     this.#settings = settings;
     this.#log = log;
@@ -94,6 +98,7 @@ export class RepairDoor {
     this.#limits = limits;
     this.#guard = new LogGuard("repair", clock, diagnostics);
     this.#rules = rules;
+    this.#unfetched = unfetched;
     this.#local = local?.name;
     const neighbours = settings.neighbours.flatMap(({ name, mail: address, repair }) => {
       if (repair?.type === "hkp") return [this.#hkp({ name, mail: address, url: repair.url })];
@@ -192,7 +197,9 @@ export class RepairDoor {
       .filter(({ name, via }) => via === "hkp" && name !== this.#local)
       .map(({ name }) => name);
     const rest = isOfOne(repair) ? [this.#local, ...others] : [...others, this.#local];
-    return [...new Set([...neighbours, ...rest])]
+    // What differs at a peer is known from the peer alone, and only its keyserver has it for sure.
+    const all = repair.why === "reconcile" ? neighbours : [...neighbours, ...rest];
+    return [...new Set(all)]
       .map((wanted) => this.#sources.find(({ name }) => name === wanted))
       .filter((one) => one !== undefined)
       .filter(({ name }) => !(name in refused) && !sites.includes(name))
@@ -358,7 +365,10 @@ export class RepairDoor {
   #putOff(repair: Repair, words: string, counts = true): void {
     const { schedule } = this.#limits;
     const { source } = repair;
-    if (counts && repair.attempts >= schedule.length) return this.#passOn(repair, words);
+    if (counts && repair.attempts >= schedule.length) {
+      if (repair.why === "reconcile" && repair.fingerprint) this.#unfetched(repair.fingerprint);
+      return this.#passOn(repair, words);
+    }
     const waitMs = delayMs(schedule, counts ? repair.attempts : 0, this.#clock.random());
     const nextAt = this.#clock.now() + waitMs;
     const attempts = repair.attempts + (counts ? 1 : 0);
@@ -388,6 +398,7 @@ export class RepairDoor {
         : "no keyserver to ask: no matching repair in the config";
     const problem = said.length === 0 ? unasked : said.join("; ");
     this.#log.repairs.forget(repair.what);
+    if (why === "reconcile" && fingerprint && said.length === 0) this.#unfetched(fingerprint);
     // A repair without a fingerprint is for all changes of one neighbour.
     const asked = fingerprint === undefined ? { neighbour: neighbours[0], reason: why } : {};
     const fields = { neighbours: neighbours.join(" "), problem, ...asked };

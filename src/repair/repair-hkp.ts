@@ -13,7 +13,7 @@ export type LookUpResult =
   /** The keyserver does not have the key. */
   | { readonly kind: "absent"; readonly words: string }
   /** No answer, or not that of a keyserver. The question can be repeated. */
-  | { readonly kind: "failed"; readonly words: string };
+  | { readonly kind: "failed"; readonly words: string; readonly isTooLarge?: true };
 
 export interface LookUpLimits {
   readonly requestMs: number;
@@ -46,7 +46,7 @@ export async function lookUp(
     }
     const text = await bodyWithin(response, bytes);
     if (text === undefined) {
-      return { kind: "failed", words: `the answer exceeds ${bytes} bytes` };
+      return { kind: "failed", words: `the answer exceeds ${bytes} bytes`, isTooLarge: true };
     }
     // A key that is revoked for good, which is shown elsewhere.
     const whole = isBareSignature(text) ? await wholeKey(url, fingerprint, either) : undefined;

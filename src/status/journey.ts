@@ -5,8 +5,8 @@
  * events. A kill loses the times of the last seconds; then there is no record of a delivery.
  *
  * "Done" needs a proof by the neighbour, and the words say which: the keyserver answered, the peer
- * fetched or announced the update, or sent it. A relay's reply proves nothing of the server behind
- * it, and neither does a mail of another neighbour: that is "handed".
+ * settled, fetched or announced the update, or sent it. A relay's reply proves nothing of the server
+ * behind it, and neither does a mail of another neighbour: that is "handed".
  */
 import type { Config } from "../config/config.js";
 import type { LaneStatus } from "../delivery/lane.js";
@@ -84,7 +84,8 @@ export interface Stage {
 /**
  * `origin`: it sent the update. `relayed` to `exited` are those of `Proof` in `delivery/relay.ts`;
  * `accepted` is a delivery of which an earlier release noted no more. `fetched` and `announced`:
- * over KX. `named`: its address is in the trail of a mail. `offered`: over KX, without an answer.
+ * over KX. `settled`: a receipt of KX/1.1 covers it. `named`: its address is in the trail of a mail.
+ * `offered`: over KX, without an answer.
  */
 export type Knowledge =
   | "origin"
@@ -96,6 +97,7 @@ export type Knowledge =
   | "accepted"
   | "fetched"
   | "announced"
+  | "settled"
   | "named"
   | "offered"
   | "refused"
@@ -242,9 +244,21 @@ function stageOf(
   };
   if (entry.origin.neighbour === name) return stage(...originStage(entry));
   const fetched = takenAt("kx", told, entry, name, sources);
-  if (fetched?.how === "fetched" || fetched?.how === "") {
-    const words = `fetched it over KX${fetched.size}`;
-    return stage("kx", { state: "done", words, at: fetched.at, how: "fetched" });
+  const hasFetched = fetched?.how === "fetched" || fetched?.how === "";
+  if (peer?.done !== undefined && peer.done >= entry.seq) {
+    const words = hasFetched ? `fetched it over KX${fetched.size}, and settled` : "settled over KX";
+    return stage("kx", { state: "done", words, at: fetched?.at ?? 0, how: "settled" });
+  }
+  if (hasFetched) {
+    // A peer that sends receipts says itself when it has stored what it fetched.
+    const isOpen = peer?.done !== undefined;
+    const words = `fetched it over KX${fetched.size}${isOpen ? "; not settled yet" : ""}`;
+    return stage("kx", {
+      state: isOpen ? "handed" : "done",
+      words,
+      at: fetched.at,
+      how: "fetched",
+    });
   }
   const withheld = told.find(({ event }) => event === "withheld");
   const road = lane ? (isLocal(name) ? "local" : "mail") : peer ? "kx" : "none";

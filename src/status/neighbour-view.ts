@@ -335,7 +335,8 @@ function kxState({ dial }: Subject, peer: PeerStatus, sources: ViewSources): Sai
     return pending("waiting", `${what}; quiet_hours end ${when}`);
   }
   if (missing > 0) return said("behind", `${several(missing, "update")} to fetch`);
-  const since = `connected for ${span(now - (connectedSince ?? now))}`;
+  const by = peer.isDowngraded === true ? " by KX/1.0, by KX/1.1 before" : "";
+  const since = `connected for ${span(now - (connectedSince ?? now))}${by}`;
   const bytes = `${octets(bytesIn)} in, ${octets(bytesOut)} out`;
   if (observing) return pending("observed", `${since}; it is shown an empty log`);
   const { done, unread } = peer;
@@ -381,4 +382,24 @@ export function wordsOf(fields: Readonly<Record<string, unknown>>): string | und
   const { words, problem, reason } = fields;
   const text = [words, problem, reason].find((value) => typeof value === "string" && value !== "");
   return typeof text === "string" ? text.slice(0, 300) : undefined;
+}
+
+/** The result of a comparison of keys, as "905 keys here, 903 there, 805 the same". */
+export function reconcileWords({
+  state,
+  problem,
+  keysHere,
+  keysThere,
+  common,
+}: {
+  readonly state: string;
+  readonly problem: string | null;
+  readonly keysHere: number;
+  readonly keysThere: number;
+  readonly common: number;
+}): string {
+  if (problem !== null) return `failed: ${problem}`;
+  const counts = `${several(keysHere, "key")} here, ${grouped(keysThere)} there`;
+  if (state === "running") return `${counts}, being compared`;
+  return `${counts}, ${grouped(common)} the same`;
 }

@@ -10,6 +10,7 @@
  * the log holds: `watch` takes what the peer has neither sent, fetched nor announced from the log.
  * Of a neighbour only the newest `PROOF_LIMITS.unproven` updates are kept.
  */
+import { AgedMap } from "../aged-map.js";
 import type { Config } from "../config/config.js";
 import { goesByKx, goesByMail } from "../config/paths.js";
 import type { Fields } from "../diagnostics.js";
@@ -78,9 +79,9 @@ export interface Offers {
 interface Neighbour {
   proof: { readonly what: ProofKind; readonly at: number } | undefined;
   /** By hash, oldest first. */
-  readonly handed: Map<string, Handed>;
+  readonly handed: AgedMap<string, Handed>;
   /** Hashes that it has shown to have, oldest first; as many as wait for a proof at most. */
-  readonly shown: Set<string>;
+  readonly shown: AgedMap<string>;
 }
 
 const CAME_IN = [
@@ -143,8 +144,8 @@ export class Proofs {
   shown(name: string, hash: string, what: ProofKind, at: number): void {
     const neighbour = this.#of(name);
     neighbour.handed.delete(hash);
-    neighbour.shown.add(hash);
-    if (neighbour.shown.size > PROOF_LIMITS.unproven) drop(neighbour.shown);
+    neighbour.shown.set(hash, true);
+    limit(neighbour.shown);
     if (at >= (neighbour.proof?.at ?? 0)) neighbour.proof = { what, at };
   }
 
@@ -153,7 +154,7 @@ export class Proofs {
     const neighbour = this.#of(name);
     neighbour.handed.delete(hash);
     neighbour.handed.set(hash, handed);
-    if (neighbour.handed.size > PROOF_LIMITS.unproven) drop(neighbour.handed);
+    limit(neighbour.handed);
   }
 
   of(name: string): Standing {
@@ -185,16 +186,15 @@ export class Proofs {
     if (known !== undefined) return known;
     // Names come from the configuration, so there are as many as neighbours.
     const neighbour = {
-      ...{ proof: undefined, handed: new Map<string, Handed>(), shown: new Set<string>() },
+      ...{ proof: undefined, handed: new AgedMap<string, Handed>(), shown: new AgedMap<string>() },
     };
     this.#neighbours.set(name, neighbour);
     return neighbour;
   }
 }
 
-function drop(all: Map<string, unknown> | Set<string>): void {
-  const [oldest] = all.keys();
-  if (oldest !== undefined) all.delete(oldest);
+function limit(all: AgedMap<string, unknown>): void {
+  if (all.size > PROOF_LIMITS.unproven && all.oldest !== undefined) all.delete(all.oldest);
 }
 
 /** The KX peers, and those of them that never get mail. In observe mode nothing is offered. */

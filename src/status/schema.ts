@@ -73,6 +73,31 @@ const siteSchema = z
   })
   .describe("Delivery to it by mail or to the local keyserver; missing if there is none.");
 
+const reconcileSchema = z
+  .strictObject({
+    state: z
+      .enum(["running", "done", "budget", "failed"])
+      .describe(
+        "`budget`: there were more differences than one run fetches; the next one goes on.",
+      ),
+    problem: text("Why it failed; null if it did not.").nullable(),
+    dryRun: flag("Whether the keys were only compared."),
+    started: time("When it began.").nullable(),
+    ended: time("When it ended; null while it runs.").nullable(),
+    keysHere: count("Keys in the index of this site."),
+    keysThere: count("Keys in the index of the peer."),
+    common: count("Keys that are the same at both, as far as was compared."),
+    onlyHere: count("Keys that the peer does not have."),
+    onlyThere: count("Keys that this site does not have."),
+    differing: count("Keys that both have, with other packets."),
+    questions: count("Questions that were sent."),
+    queued: count("Keys that are fetched from its keyserver."),
+    staying: count("Keys that differ, were fetched before, and have not changed there since."),
+    postponed: count("Keys for which the queue of repairs had no space; the next run has them."),
+    told: count("Keys that the peer was told of, for it to fetch."),
+  })
+  .describe("The comparison of all keys that is under way, or the last one.");
+
 const peerSchema = z
   .strictObject({
     connected: flag("Whether a KX session is up."),
@@ -94,10 +119,14 @@ const peerSchema = z
       .enum(["1.0", "1.1"])
       .nullable()
       .describe("The version of KX that is spoken; null while it is not connected."),
+    downgraded: flag(
+      "Whether it spoke KX/1.1 before and KX/1.0 at its last greeting; `kx_version` accepts that.",
+    ),
     settled: count(
       "Number of this log up to which it says that all is settled; null without receipts.",
     ).nullable(),
     unsettled: count("Updates above that number; null without receipts.").nullable(),
+    reconcile: reconcileSchema.nullable(),
   })
   .describe("The KX peering; missing if there is none.");
 
@@ -422,7 +451,8 @@ const stageSchema = z
     how: z
       .enum([
         ...(["origin", "relayed", "taken", "spooled", "collected", "exited"] as const),
-        ...(["accepted", "fetched", "announced", "named", "offered", "refused"] as const),
+        ...(["accepted", "fetched", "announced", "settled", "named", "offered"] as const),
+        "refused",
         ...(["waiting", "withheld", "expired", "observed", "unknown", "nothing"] as const),
       ])
       .describe("How this is known ([operations](operations.md#what-a-neighbour-has-got))."),

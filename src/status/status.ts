@@ -16,6 +16,7 @@ import { lastOf } from "../log/repairs.js";
 import type { UpdateLog } from "../log/update-log.js";
 import { isSameAddress } from "../mail-address.js";
 import type { PeerStatus } from "../peering/connection.js";
+import type { ReconcileReport } from "../peering/reconciling.js";
 import { several } from "../text.js";
 import type { Seq } from "../update.js";
 import { EXPIRES_SOON_MS, endWords } from "./certificates.js";
@@ -375,10 +376,28 @@ function peerView(peer: PeerStatus | undefined) {
       bytesOut,
       /** The version of KX that is spoken; null while it is not connected. */
       version: peer.version ?? null,
+      /** Whether it spoke KX/1.1 before and KX/1.0 at its last greeting. */
+      downgraded: peer.isDowngraded === true,
       /** Our number up to which its receipts say that all is settled, and how many lack one. */
       settled: peer.done ?? null,
       unsettled: peer.unread ?? null,
+      /** The comparison of all keys that is under way, or the last one. */
+      reconcile: peer.reconcile === undefined ? null : reconcileView(peer.reconcile),
     },
+  };
+}
+
+function reconcileView(report: ReconcileReport) {
+  const { state, problem, isDryRun, startedAt, endedAt, here, there, common } = report;
+  const { onlyHere, onlyThere, differing, questions, queued, staying, postponed, told } = report;
+  return {
+    state,
+    problem: problem ?? null,
+    dryRun: isDryRun,
+    started: iso(startedAt),
+    ended: iso(endedAt ?? 0),
+    ...{ keysHere: here, keysThere: there, common, onlyHere, onlyThere, differing },
+    ...{ questions, queued, staying, postponed, told },
   };
 }
 

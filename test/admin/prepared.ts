@@ -188,7 +188,15 @@ export async function preparedDoor(sources: Sources): Promise<string> {
 export async function doorOver(sources: Sources) {
   const no = () => ({ done: false, words: "no" });
   const later = async () => no();
-  const orders = { pause: no, resume: no, backfill: later, retry: no, skip: no, remove: later };
+  const orders = {
+    pause: no,
+    resume: no,
+    backfill: later,
+    reconcile: no,
+    retry: no,
+    skip: no,
+    remove: later,
+  };
   const door = new AdminDoor({ sources, orders, diagnostics: sources.counters });
   const endpoint = await door.start();
   let stopped: Promise<void> | undefined;

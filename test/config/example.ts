@@ -68,6 +68,8 @@ export const EXAMPLE_CONFIG: Config = {
     retainMs: 96 * HOUR_MS,
     rememberMs: 720 * HOUR_MS,
     holdBytes: 2 ** 30,
+    shared: undefined,
+    sharedPasswordFile: undefined,
   },
   smtp: {
     listen: [{ host: "127.0.0.1", port: 2525 }],
@@ -85,6 +87,7 @@ export const EXAMPLE_CONFIG: Config = {
     listen: [{ host: "127.0.0.1", port: 11_373 }],
     source: undefined,
     tls: undefined,
+    reconcile: "off",
     reconnect: [1000, 5000, 30_000, 300_000, 300_000, 300_000, HOUR_MS],
   },
   outbound: {

@@ -120,7 +120,10 @@ it("a move to another directory and port: peers see the same log, and go on in i
   const trace = await kxgw(["trace", hashesOf(1, 1)[0] ?? "", "-c", moved, "--json"]);
   const journey = JSON.parse(trace.stdout);
   const stage = journey.stages.find((one: { neighbour: string }) => one.neighbour === "b");
-  expect(stage).toMatchObject({ words: "fetched it over KX", time: expect.stringMatching(/^20/) });
+  expect(stage).toMatchObject({
+    words: expect.stringMatching(/^fetched it over KX/),
+    time: expect.stringMatching(/^20/),
+  });
   for (const gateway of [b, there]) {
     expect(gateway.events.filter(({ event }) => event === "peer-reset")).toEqual([]);
   }

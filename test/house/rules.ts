@@ -54,6 +54,7 @@ export const FLOORS: readonly Readonly<Record<string, Room>>[] = [
     schedule: { pure: true },
     "mail-address": { pure: true },
     rate: { pure: true },
+    "aged-map": { pure: true },
     "ip-address": { pure: true, node: ["net"] },
     version: { node: ["fs"] },
   },
@@ -73,8 +74,11 @@ export const FLOORS: readonly Readonly<Record<string, Room>>[] = [
   { admit: { pure: true }, outmail: { pure: true }, migration: { packages: ["smol-toml"] } },
   { policy: { pure: true } },
   { log: { packages: ["better-sqlite3"], node: ["fs", "crypto"] } },
-  { intake: { packages: ["mailparser"], node: OUTSIDE } },
-  { "hkp-whole": {} },
+  {
+    intake: { packages: ["mailparser"], node: OUTSIDE },
+    cluster: { packages: ["pg"], node: ["fs", "crypto", "worker_threads"] },
+  },
+  { "hkp-whole": {}, conform: { node: ["stream", "crypto"] } },
   {
     ingress: { packages: ["smtp-server"], node: OUTSIDE, typesBeside: ["repair"] },
     repair: { node: OUTSIDE },
@@ -154,10 +158,12 @@ const LONG_HEADERS = [
   "src/kx/session.ts",
   "src/kx/fetch-tracker.ts",
   "src/kx/receive-state.ts",
+  "src/kx/reconcile.ts",
   "src/delivery/path.ts",
   "src/peering/exchange.ts",
   "src/delivery/lane.ts",
   "src/peering/receiving.ts",
+  "src/peering/reconciling.ts",
 ];
 
 /** What a pure room must not say, each with what it is. */

@@ -13,7 +13,7 @@ import type { UpdateDigest } from "../../src/update.js";
 import { HASH, V3, V4, V6, wire } from "./wire.js";
 
 const OCTETS: Features = { ...NO_FEATURES, octets: true };
-const ALL: Features = { receipt: true, sha256: true, octets: true };
+const ALL: Features = { ...NO_FEATURES, receipt: true, sha256: true, octets: true };
 const DIGEST = `${HASH}${HASH}` as UpdateDigest;
 const NAMED: readonly Announcement[] = [V3, V4, V6, undefined].map((fingerprint, n) => {
   return { number: n === 3 ? 0x7fff_ffff : n, fingerprint, hash: HASH, digest: DIGEST };

@@ -67,6 +67,8 @@ describe("limits", () => {
     announcements: 2,
     ranges: 2,
     openLines: 3,
+    keyRanges: 2,
+    items: 3,
   };
 
   test.each([79, 80])("a line of %i of 80 bytes passes, with either line end", (length) => {

@@ -39,9 +39,9 @@ export function told(outputs: readonly SessionOutput[]): string[] {
       case "update-failed":
         return `update-failed ${output.request.number}: ${output.problem}`;
       case "asked":
-        return output.asked.kind === "list"
-          ? `asked ${output.asked.tag} list`
-          : `asked ${output.asked.tag} ${output.asked.number}`;
+        return output.asked.kind === "update"
+          ? `asked ${output.asked.tag} ${output.asked.number}`
+          : `asked ${output.asked.tag} ${output.asked.kind}`;
       case "announced":
         return `announced ${output.announcements.length}`;
       case "established": {

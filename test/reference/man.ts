@@ -22,6 +22,7 @@ const EXITS: Record<keyof typeof EXIT, string> = {
   cannotCreate: "A file is in the way, or cannot be written.",
   ioError: "The update log is damaged, or a disk fails or is full.",
   tempFail: "Not now, for a reason of ours: the mail server keeps the mail.",
+  protocol: "A server broke a rule of the protocol: kxgw conform.",
   noPermission: "The user may not; or the sender of a mail may not.",
   config: "The configuration has faults, each of which was printed.",
 };

@@ -51,11 +51,11 @@ function stage() {
     connectedSince: undefined,
   };
   const peer: PeerStatus = { name: "peer", connected: true, ...nothing, ...none };
-  const of = (seq: Seq, connected = true, recent: readonly Report[] = []) => {
+  const of = (seq: Seq, connected = true, recent: readonly Report[] = [], done?: number) => {
     const entry = log.entry(seq);
     if (entry === undefined) throw new Error(`no entry ${seq}`);
     const lane = laneStatus(log, { name: "far", address: ADDRESS }, log.lanes.get("far") ?? row);
-    const peers = () => [{ ...peer, connected }];
+    const peers = () => [{ ...peer, connected, done }];
     const { stages } = journeyOf(entry, {
       ...{ config, log, lanes: () => [lane], peers, recent, now: NOW },
     });
@@ -145,6 +145,21 @@ it("a peer that fetched the update has it", () => {
     state: "done",
     how: "fetched",
     words: "fetched it over KX",
+  });
+});
+
+it("a peer with receipts has what its receipt covers, and no more", () => {
+  const { log, append, of } = stage();
+  const [first, second, third] = [append(1), append(2), append(3)];
+  const way = { neighbour: "peer", way: "kx", at: NOW, how: "fetched", reply: "" } as const;
+  log.sendings.note([first, third].map((seq) => ({ ...way, seq })));
+  const at = (seq: Seq) => of(seq, true, [], second).peer;
+  expect(at(first)).toMatchObject({ state: "done", how: "settled" });
+  expect(at(first)?.words).toBe("fetched it over KX, and settled");
+  expect(at(second)).toMatchObject({ state: "done", how: "settled", words: "settled over KX" });
+  expect(at(third)).toMatchObject({
+    ...{ state: "handed", how: "fetched" },
+    words: "fetched it over KX; not settled yet",
   });
 });
 

@@ -1,13 +1,13 @@
-/** The relay's password in its own file: read, shown nowhere, or a fault where it is named. */
+/** Passwords in files of their own: read, shown nowhere, or a fault where they are named. */
 import { writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { expect, it } from "vitest";
+import { describe, expect, it } from "vitest";
 import { checkCommand, configSummary } from "../../src/cli/check.js";
 import { configShowCommand } from "../../src/cli/config-show.js";
 import { loadConfig } from "../../src/config/load.js";
 import { ConfigFaults } from "../../src/errors.js";
 import { captured } from "../cli/captured.js";
-import { scratchOfFile } from "../support/scratch.js";
+import { scratch, scratchOfFile } from "../support/scratch.js";
 
 const DIR = scratchOfFile();
 
@@ -70,4 +70,57 @@ it.each([
   ]);
   expect(faults[0]?.message).toContain(words);
   expect(faults[0]?.message).not.toContain("geheim");
+});
+
+describe("the password of the shared database", () => {
+  const SHARED = "postgres://kx@db.example.net/kxgw";
+
+  function shared(text = `shared = "${SHARED}"\nshared_password_file = "password"`): string {
+    writeFileSync(join(DIR, "password"), "geheim\n");
+    const file = join(DIR, "kxgw.toml");
+    writeFileSync(file, `[site]\naddress = "a@b.example"\n[log]\n${text}\n`);
+    return file;
+  }
+
+  it("is read from the file, and shown nowhere", async () => {
+    const file = shared();
+    expect(loadConfig(file, {}).log.shared?.password).toBe("geheim");
+    const out = captured();
+    expect(checkCommand(file, out, {})).toBe(0);
+    expect(await configShowCommand(file, { json: false, origin: true }, out, {})).toBe(0);
+    expect(out.text).toContain("db.example.net:5432/kxgw, TLS verified with the CAs of the system");
+    expect(out.text).toContain("log.shared_password_file");
+    expect(out.text).not.toContain("geheim");
+  });
+
+  it("is the credential of systemd, when nothing else is written", () => {
+    const credentials = scratch();
+    writeFileSync(join(credentials, "kxgw-shared"), "von systemd");
+    const env = { CREDENTIALS_DIRECTORY: credentials };
+    const read = (text: string) => loadConfig(shared(text), env).log.shared?.password;
+    expect(read(`shared = "${SHARED}"`)).toBe("von systemd");
+    expect(read(`shared = "${SHARED.replace("kx@", "kx:hier@")}"`)).toBe("hier");
+    expect(read(`shared = "${SHARED}"\nshared_password_file = "password"`)).toBe("geheim");
+    expect(loadConfig(shared(`shared = "${SHARED}"`), {}).log.shared?.password).toBeUndefined();
+  });
+
+  it.each([
+    ["is not used without shared", 'shared_password_file = "password"'],
+    [
+      "is a second password: remove the one in shared",
+      'shared = "postgres://kx:geheim@h/d"\nshared_password_file = "password"',
+    ],
+    ["cannot be read: no such file", `shared = "${SHARED}"\nshared_password_file = "none"`],
+  ])("is refused when it %s", (words, text) => {
+    expect(() => loadConfig(shared(text), {})).toThrow(
+      expect.objectContaining({
+        faults: [
+          expect.objectContaining({
+            key: "log.shared_password_file",
+            message: expect.stringContaining(words),
+          }),
+        ],
+      }),
+    );
+  });
 });

@@ -1,0 +1,25 @@
+/**
+ * The times of the shared database, in milliseconds. They depend on each other: a gateway that is
+ * cut off notices it (`beatMs` + `answerMs`) and stops what it has leases for before the server
+ * ends its session (`silentMs`) and gives the leases to others.
+ */
+export const SHARED_LIMITS = {
+  /** How long the process waits for an answer; an fsync of a busy disk takes 100 ms. */
+  answerMs: 3000,
+  /** How long the opening waits for a session, with all hosts. */
+  openMs: 15_000,
+  /** How long one host has to accept a connection. */
+  connectMs: 4000,
+  /** How often the session shows that it is alive and asks for leases that others hold. */
+  beatMs: 1000,
+  /** When the server ends a session from which nothing comes. */
+  silentMs: 8000,
+  /** Waits before the next attempt to connect; the last one repeats. */
+  backoffMs: [100, 250, 500, 1000, 2000],
+  /** Difference of the clocks of gateway and database with which no gateway runs. */
+  skewMs: 60_000,
+  /** Gateways that were not heard from for so long are forgotten. */
+  nodeMs: 24 * 60 * 60_000,
+  /** Rows of one query for changes; about as many as one large commit has. */
+  changeRows: 5000,
+} as const;

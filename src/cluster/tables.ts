@@ -1,0 +1,194 @@
+/**
+ * The tables in PostgreSQL and every statement that uses them. `kxgw_head` has one row: the newest
+ * position, and whose database it is. `kxgw_rows` has the rows of the shared tables, each with the
+ * position of the commit that changed it last; a deleted row stays without data, so that copies
+ * learn of it. `kxgw_nodes` shows the gateways.
+ */
+
+/** Version of these tables. */
+export const SHARED_VERSION = 1;
+
+/** The channel of NOTIFY; the payload is a position. */
+export const CHANNEL = "kxgw";
+
+/** Creates the tables; parameters cannot be used here, so `kxgw_head` is filled by `FOUND`. */
+export const CREATE = `
+  CREATE TABLE kxgw_head (
+    one boolean PRIMARY KEY DEFAULT true CHECK (one),
+    version integer NOT NULL,
+    id text NOT NULL,
+    site text NOT NULL,
+    position bigint NOT NULL DEFAULT 0,
+    newest bigint NOT NULL DEFAULT 0,
+    created_at timestamptz NOT NULL DEFAULT now()
+  );
+  COMMENT ON TABLE kxgw_head IS 'KX gateway: newest position and number, and the site';
+  CREATE TABLE kxgw_rows (
+    tbl text COLLATE "C" NOT NULL,
+    key text COLLATE "C" NOT NULL,
+    position bigint NOT NULL,
+    data json,
+    body bytea,
+    PRIMARY KEY (tbl, key)
+  );
+  COMMENT ON TABLE kxgw_rows IS 'KX gateway: rows of the shared tables of the update log';
+  CREATE INDEX kxgw_rows_position ON kxgw_rows (position);
+  CREATE TABLE kxgw_nodes (
+    name text PRIMARY KEY,
+    version text NOT NULL,
+    position bigint NOT NULL,
+    leases text[] NOT NULL,
+    sessions text[] NOT NULL,
+    started_at timestamptz NOT NULL DEFAULT now(),
+    seen_at timestamptz NOT NULL DEFAULT now()
+  );
+  COMMENT ON TABLE kxgw_nodes IS 'KX gateway: the gateways of the site';`;
+
+/** Fills the head of new tables: version, id, site. */
+export const FOUND = "INSERT INTO kxgw_head (version, id, site) VALUES ($1, $2, $3)";
+
+/** Only one gateway creates the tables. */
+export const CREATION_LOCK =
+  "SELECT pg_advisory_xact_lock(hashtextextended('kxgw:create:' || current_schema(), 0))";
+
+/** What the checks of a new session need. */
+export const FACTS = `
+  SELECT current_setting('server_version_num')::int AS version,
+    current_setting('server_version') AS "versionText",
+    pg_is_in_recovery() AS "isStandby",
+    current_setting('transaction_read_only') = 'on' AS "isReadOnly",
+    current_setting('fsync') = 'off' AS "isUnsafe",
+    current_setting('synchronous_commit') AS "commitMode",
+    current_setting('server_encoding') AS encoding,
+    extract(epoch FROM clock_timestamp()) * 1000 AS now,
+    current_schema() AS schema,
+    coalesce(has_schema_privilege(current_schema(), 'CREATE'), false) AS "mayCreate",
+    (SELECT string_agg(name, ', ') FROM (
+      SELECT relname::text AS name FROM pg_class
+      WHERE relnamespace = current_schema()::regnamespace AND relkind IN ('r', 'p', 'v', 'm')
+        AND relname NOT LIKE 'kxgw\\_%'
+        AND NOT EXISTS (SELECT FROM pg_depend WHERE objid = pg_class.oid AND deptype = 'e')
+      ORDER BY relname LIMIT 3) strange) AS strangers,
+    to_regclass('kxgw_head') IS NOT NULL AS "hasTables"`;
+
+/** What the checks need of existing tables. */
+export const HEAD = `
+  SELECT version, id, site, position::float8 AS position,
+    (SELECT bool_and(has_table_privilege(tbl, right_name))
+     FROM unnest(ARRAY['kxgw_head', 'kxgw_rows', 'kxgw_nodes']) AS tbl,
+       unnest(ARRAY['SELECT', 'INSERT', 'UPDATE', 'DELETE']) AS right_name) AS "mayWrite"
+  FROM kxgw_head`;
+
+/** The right to see the head at all, which `HEAD` needs. */
+export const MAY_READ = "SELECT has_table_privilege('kxgw_head', 'SELECT') AS \"mayRead\"";
+
+/**
+ * A commit in one statement, and so in one transaction and one round trip. It does nothing unless
+ * $1 is the newest position and the numbers of its updates are above the newest number. A new row
+ * of `updates` is inserted and never replaced: the same number twice violates the primary key.
+ * Parameters: position, least new number or null, highest new number or null, and arrays of tables,
+ * keys, data, bodies, and whether a row is replaced in place.
+ */
+export const COMMIT = `
+  WITH head AS (
+    UPDATE kxgw_head
+    SET position = position + 1, newest = greatest(newest, $3::bigint)
+    WHERE position = $1::bigint AND ($2::bigint IS NULL OR newest < $2::bigint)
+    RETURNING position
+  ), given AS (
+    SELECT r.tbl, r.key, head.position, r.data, r.body, r.in_place
+    FROM head, unnest($4::text[], $5::text[], $6::json[], $7::bytea[], $8::boolean[])
+      AS r (tbl, key, data, body, in_place)
+  ), added AS (
+    INSERT INTO kxgw_rows (tbl, key, position, data, body)
+    SELECT tbl, key, position, data, body FROM given
+    WHERE tbl = 'updates' AND data IS NOT NULL AND NOT in_place
+  ), put AS (
+    INSERT INTO kxgw_rows (tbl, key, position, data, body)
+    SELECT tbl, key, position, data, body FROM given
+    WHERE NOT in_place AND (tbl <> 'updates' OR data IS NULL)
+    ON CONFLICT (tbl, key) DO UPDATE
+    SET position = excluded.position, data = excluded.data, body = excluded.body
+  ), replaced AS (
+    UPDATE kxgw_rows old SET data = given.data, body = given.body
+    FROM given WHERE given.in_place AND old.tbl = given.tbl AND old.key = given.key
+  )
+  SELECT position::float8 AS position, pg_notify('${CHANNEL}', position::text) AS told FROM head`;
+
+/** Why a commit did nothing. */
+export const NEWEST =
+  "SELECT position::float8 AS position, newest::float8 AS newest FROM kxgw_head";
+
+const CHANGED = "SELECT tbl, key, position, data, body FROM kxgw_rows";
+
+/**
+ * The rows after position $1, at most $3 of them and about $2 bytes, with the newest position of
+ * the same snapshot. There is one row without a table when nothing changed.
+ */
+export const CHANGES = `
+  WITH next AS (
+    ${CHANGED} WHERE position > $1::bigint ORDER BY position, tbl, key LIMIT $3::int
+  ), summed AS (
+    SELECT *, sum(coalesce(octet_length(body), 0) + coalesce(octet_length(data::text), 0))
+        OVER (ORDER BY position, tbl, key
+          ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING) AS before
+    FROM next
+  )
+  SELECT head.position::float8 AS newest, r.tbl, r.key, r.position::float8 AS position,
+    r.data::text AS data, r.body
+  FROM kxgw_head head LEFT JOIN summed r ON coalesce(r.before, 0) < $2::bigint
+  ORDER BY r.position, r.tbl, r.key`;
+
+/** The rows of one commit, for one that is larger than an answer. */
+export const ONE_COMMIT = `
+  SELECT tbl, key, position::float8 AS position, data::text AS data, body
+  FROM kxgw_rows WHERE position = $1::bigint ORDER BY tbl, key`;
+
+/** Deletes the rows of tables $2 and keys $3, unless they changed after position $1. */
+export const DISCARD = `
+  DELETE FROM kxgw_rows r USING unnest($2::text[], $3::text[]) AS old (tbl, key)
+  WHERE r.tbl = old.tbl AND r.key = old.key AND r.position <= $1::bigint`;
+
+/** The row of the log's name. */
+export const LOG_NAME = `
+  SELECT data::text AS data FROM kxgw_rows
+  WHERE tbl = 'log_name' AND data IS NOT NULL ORDER BY key LIMIT 1`;
+
+/** A lease is an advisory lock of the session; its number is made of the schema and the name. */
+const LOCK = "hashtextextended('kxgw:' || current_schema() || ':' || name, 0)";
+
+/** Takes those of the leases $1 that no other session holds. */
+export const TAKE = `
+  SELECT name FROM unnest($1::text[]) AS name WHERE pg_try_advisory_lock(${LOCK})`;
+
+/** Gives back the leases $1. */
+export const GIVE = `SELECT pg_advisory_unlock(${LOCK}) FROM unnest($1::text[]) AS name`;
+
+/**
+ * Shows that this gateway is alive, and returns the newest position. It does not wait for the disk:
+ * a state that is lost with the server is written again a second later.
+ */
+export const BEAT = `
+  WITH quiet AS MATERIALIZED (
+    SELECT set_config('synchronous_commit', 'off', true) AS mode
+  ), shown AS (
+    INSERT INTO kxgw_nodes (name, version, position, leases, sessions)
+    SELECT $1, $2, $3::bigint, $4::text[], $5::text[] FROM quiet
+    ON CONFLICT (name) DO UPDATE
+    SET version = excluded.version, position = excluded.position, leases = excluded.leases,
+      sessions = excluded.sessions, seen_at = now(),
+      started_at = CASE WHEN $6 THEN now() ELSE kxgw_nodes.started_at END
+    RETURNING 1
+  )
+  SELECT position::float8 AS newest FROM kxgw_head, shown`;
+
+export const NODES = `
+  SELECT name, version, position::float8 AS position, leases, sessions,
+    (extract(epoch FROM started_at) * 1000)::float8 AS "startedAt",
+    (extract(epoch FROM now() - seen_at) * 1000)::float8 AS "silentMs"
+  FROM kxgw_nodes ORDER BY name`;
+
+/** Removes the gateway $1 when it stops, and those that have been silent for $2 milliseconds. */
+export const FORGET_NODES = `
+  DELETE FROM kxgw_nodes
+  WHERE name = $1 OR seen_at < now() - $2::float8 * interval '1 millisecond'`;

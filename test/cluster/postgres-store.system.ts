@@ -1,0 +1,250 @@
+/**
+ * The shared store over a real PostgreSQL: one order of commits, changes in pieces, leases that end
+ * with their session, and a database that goes away.
+ *
+ * Needs: /usr/lib/postgresql.
+ */
+import pg from "pg";
+import { afterAll, beforeAll, expect, it, onTestFinished } from "vitest";
+import { SHARED_LIMITS } from "../../src/cluster/limits.js";
+import type { PostgresStore } from "../../src/cluster/postgres-store.js";
+import { Trouble } from "../../src/errors.js";
+import type { SharedRow } from "../../src/log/shared-port.js";
+import { until } from "../support/until.js";
+import { Postgres } from "../system/postgres.js";
+import { opened } from "./stage.js";
+
+let server: Postgres;
+beforeAll(async () => {
+  server = await Postgres.start();
+});
+afterAll(() => server.remove());
+
+let count = 0;
+function database(): { readonly name: string; readonly url: string } {
+  count += 1;
+  const name = `store${count}`;
+  server.sql(`CREATE DATABASE ${name}`);
+  return { name, url: `postgres://kxgw@127.0.0.1:${server.port}/${name}` };
+}
+
+const lane = (name: string, cursor: number): SharedRow => {
+  return { table: "lanes", key: JSON.stringify([name]), data: JSON.stringify({ cursor }) };
+};
+const update = (seq: number): SharedRow => {
+  return { table: "updates", key: `[${seq}]`, data: JSON.stringify({ seq }) };
+};
+
+function troubleOf(work: () => unknown): Trouble {
+  try {
+    work();
+  } catch (error) {
+    if (error instanceof Trouble) return error;
+    throw error;
+  }
+  throw new Error("no trouble");
+}
+
+it("takes a commit on top of the newest position only", async () => {
+  const { url } = database();
+  const [one, two] = [await opened(url, "one"), await opened(url, "two")];
+  expect(one.commit(0, [lane("a", 1)])).toBe("stored");
+  expect(two.commit(0, [lane("a", 2)])).toBe("behind");
+  const read = two.changes(0, 1000);
+  expect(read).toEqual({ changes: [{ ...lane("a", 1), position: 1 }], through: 1, newest: 1 });
+  expect(two.commit(1, [lane("a", 2), lane("b", 1)])).toBe("stored");
+  // The row has its newest state at its newest position only.
+  expect(one.changes(0, 1000).changes).toEqual([
+    { ...lane("a", 2), position: 2 },
+    { ...lane("b", 1), position: 2 },
+  ]);
+  expect(one.commit(2, [{ ...lane("a", 0), data: undefined }])).toBe("stored");
+  expect(two.changes(2, 1000).changes).toEqual([{ ...lane("a", 0), data: undefined, position: 3 }]);
+});
+
+it("keeps bytes and texts as they are", async () => {
+  const { url } = database();
+  const one = await opened(url);
+  const body = Uint8Array.from({ length: 256 }, (_, index) => index);
+  const data = JSON.stringify({
+    words: 'nul \u0000, quote ", back \\, {}, NULL, \u{1f511}, \ud800',
+  });
+  const row = { table: "bodies", key: '["é"]', data, body };
+  one.commit(0, [row, { ...row, key: "[2]", body: new Uint8Array() }, lane("{a,b}", 1)]);
+  const { changes } = one.changes(0, 10_000);
+  expect(changes.find(({ key }) => key === row.key)).toEqual({ ...row, position: 1 });
+  expect(changes.find(({ key }) => key === "[2]")?.body).toEqual(new Uint8Array());
+  expect(changes).toHaveLength(3);
+});
+
+it("gives no number twice", async () => {
+  const { url, name } = database();
+  const one = await opened(url);
+  one.commit(0, [update(1), update(2)]);
+  expect(troubleOf(() => one.commit(1, [update(2)])).kind).toBe("corrupt");
+  // Not even one that has expired.
+  server.sql("DELETE FROM kxgw_rows", name);
+  expect(troubleOf(() => one.commit(1, [update(2)])).message).toContain("update 2");
+  expect(one.commit(1, [update(3)])).toBe("stored");
+  expect(server.sql("SELECT position, newest FROM kxgw_head", name)).toBe("2|3");
+});
+
+it("replaces an update in place, and discards what has not changed since", async () => {
+  const { url } = database();
+  const one = await opened(url);
+  one.commit(0, [update(1), lane("a", 1)]);
+  one.commit(1, [{ ...update(1), data: '{"trail":[]}', inPlace: true }, lane("b", 1)]);
+  expect(one.changes(1, 1000).changes.map(({ table }) => table)).toEqual(["lanes"]);
+  expect(one.changes(0, 1000).changes.find(({ table }) => table === "updates")).toMatchObject({
+    data: '{"trail":[]}',
+    position: 1,
+  });
+  one.discard(2, [lane("a", 1), lane("b", 1)]);
+  expect(one.changes(0, 1000).changes).toHaveLength(3);
+  one.want(["expiry"]);
+  await until(() => one.expires);
+  one.discard(1, [lane("a", 1), lane("b", 1)]);
+  expect(one.changes(0, 1000).changes.map(({ key }) => key)).toEqual(["[1]", '["b"]']);
+});
+
+it("returns changes in whole commits, about as many bytes as asked for", async () => {
+  const { url } = database();
+  const one = await opened(url);
+  for (let at = 0; at < 20; at++) {
+    one.commit(
+      at,
+      [0, 1, 2].map((part) => lane(`${at}.${part}`, at)),
+    );
+  }
+  const rows: string[] = [];
+  let pieces = 0;
+  for (let at = 0; at < 20; pieces++) {
+    const { changes, through, newest } = one.changes(at, 100);
+    expect(newest).toBe(20);
+    expect(changes.length % 3).toBe(0);
+    expect(changes.every(({ position }) => position > at && position <= through)).toBe(true);
+    rows.push(...changes.map(({ key }) => key));
+    at = through;
+  }
+  expect(pieces).toBeGreaterThan(5);
+  expect(new Set(rows).size).toBe(60);
+  expect(rows).toHaveLength(60);
+  // One commit with more rows than a query returns.
+  const many = Array.from({ length: SHARED_LIMITS.changeRows + 10 }, (_, at) => lane(`m${at}`, at));
+  one.commit(20, many);
+  expect(one.changes(20, 100)).toMatchObject({ through: 21, newest: 21 });
+  expect(one.changes(20, 100).changes).toHaveLength(many.length);
+});
+
+it("tells others of a commit, and not the one who made it", async () => {
+  const { url } = database();
+  const [one, two] = [await opened(url, "one"), await opened(url, "two")];
+  const heard: string[] = [];
+  one.listen({ news: () => heard.push("one") });
+  two.listen({ news: () => heard.push("two") });
+  one.commit(0, [lane("a", 1)]);
+  await until(() => heard.length > 0);
+  two.commit(1, [lane("a", 1)]);
+  await until(() => heard.length > 1);
+  expect(heard).toEqual(["two", "one"]);
+});
+
+it("refuses to go back with a database that was restored", async () => {
+  const { url } = database();
+  const one = await opened(url);
+  one.commit(0, [lane("a", 1)]);
+  const { kind, message } = troubleOf(() => one.changes(5, 1000));
+  expect(kind).toBe("not-ours");
+  expect(message).toContain("is at position 1, and this copy at 5");
+});
+
+/** Collects what a store tells of its leases. */
+function leasesOf(store: PostgresStore, ...leases: string[]): string[] {
+  const told: string[] = [];
+  store.listen({
+    granted: (lease) => told.push(`got ${lease}`),
+    lost: () => told.push("lost"),
+    connected: () => told.push("connected"),
+  });
+  store.want(leases);
+  return told;
+}
+
+it("gives a lease to one, and to the next when it is given back", async () => {
+  const { url } = database();
+  const [one, two] = [await opened(url, "one"), await opened(url, "two")];
+  const first = leasesOf(one, "lane:a", "lane:b");
+  await until(() => first.length === 2);
+  const second = leasesOf(two, "lane:a");
+  await until(() => one.state().nodes.length === 2);
+  expect(second).toEqual([]);
+  one.want(["lane:b"]);
+  await until(() => second.length === 1);
+  expect(second).toEqual(["got lane:a"]);
+  const held = () => one.state().nodes.map(({ name, leases }) => [name, ...leases]);
+  await until(() => held().length === 2 && held().every((node) => node.length === 2));
+  expect(held()).toEqual([
+    ["one", "lane:b"],
+    ["two", "lane:a"],
+  ]);
+});
+
+it("loses its leases with the session, and commits nothing before that was told", async () => {
+  const { url, name } = database();
+  const one = await opened(url, "one");
+  const told = leasesOf(one, "lane:a");
+  await until(() => told.length === 1);
+  const session = () =>
+    server.sql(
+      `SELECT pid FROM pg_stat_activity WHERE datname = '${name}' AND application_name = 'kxgw'`,
+      "postgres",
+    );
+  const first = session();
+  server.sql(`SELECT pg_terminate_backend(${first})`, "postgres");
+  // The thread connects again while this thread is busy and knows nothing of it.
+  while (session() === first || session() === "");
+  expect(troubleOf(() => one.commit(0, [lane("a", 1)])).kind).toBe("away");
+  expect(told).toEqual(["got lane:a"]);
+  await until(() => told.length === 4);
+  expect(told).toEqual(["got lane:a", "lost", "connected", "got lane:a"]);
+  expect(one.commit(0, [lane("a", 1)])).toBe("stored");
+});
+
+it("waits for a database that is away, and continues by itself", async () => {
+  const away = await Postgres.start();
+  onTestFinished(() => away.remove());
+  const one = await opened(away.url);
+  const told = leasesOf(one);
+  one.commit(0, [lane("a", 1)]);
+  await away.kill();
+  const start = performance.now();
+  expect(troubleOf(() => one.commit(1, [lane("a", 2)])).kind).toBe("away");
+  await until(() => told.includes("lost"));
+  // From then on a call fails at once.
+  for (let at = 0; at < 100; at++) expect(troubleOf(() => one.changes(0, 1)).kind).toBe("away");
+  expect(performance.now() - start).toBeLessThan(SHARED_LIMITS.answerMs);
+  await away.restart();
+  await until(() => told.includes("connected"));
+  expect(one.changes(0, 1000)).toMatchObject({ newest: 1 });
+  expect(one.commit(1, [lane("a", 2)])).toBe("stored");
+});
+
+it("does not wait longer than its limit for a server that hangs", async () => {
+  const { url } = database();
+  const one = await opened(url);
+  one.commit(0, [lane("a", 1)]);
+  const told = leasesOf(one);
+  // A transaction that somebody left open holds the head.
+  const other = new pg.Client(url);
+  await other.connect();
+  onTestFinished(() => other.end());
+  await other.query("BEGIN");
+  await other.query("SELECT * FROM kxgw_head FOR UPDATE");
+  const start = performance.now();
+  expect(troubleOf(() => one.commit(1, [lane("a", 2)])).kind).toBe("away");
+  expect(performance.now() - start).toBeLessThan(SHARED_LIMITS.answerMs + 500);
+  await other.query("COMMIT");
+  await until(() => told.includes("connected"));
+  // It is known now whether the commit was stored.
+  expect([1, 2]).toContain(one.changes(0, 1000).newest);
+});

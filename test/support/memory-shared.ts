@@ -1,0 +1,148 @@
+/**
+ * The database of a site in memory, for tests and the simulation: what `src/shared/` does with
+ * PostgreSQL. Each gateway has a session of its own, which can be away, lose answers, or be told
+ * that it is behind though it is not. Nothing is forgotten when a session ends.
+ */
+import { Trouble } from "../../src/errors.js";
+import type {
+  RowKey,
+  SharedChange,
+  SharedChanges,
+  SharedRow,
+  SharedStore,
+} from "../../src/log/shared-port.js";
+import { CHANGED_ENTRIES, decodedRow, SHARED_TABLES } from "../../src/log/shared-tables.js";
+import type { LogName } from "../../src/update.js";
+
+export class MemoryShared {
+  /** The newest commit. */
+  position = 0;
+  /** The newest number of an entry. */
+  newestSeq = 0;
+  readonly rows = new Map<string, SharedChange>();
+
+  /** A session for a gateway. */
+  session(): MemorySession {
+    return new MemorySession(this);
+  }
+
+  get(table: string, key: string): SharedChange | undefined {
+    return this.rows.get(nameOf({ table, key }));
+  }
+
+  /** The rows of a table that were not deleted. */
+  of(table: string): SharedChange[] {
+    return [...this.rows.values()].filter((row) => row.table === table && row.data !== undefined);
+  }
+
+  commit(position: number, rows: readonly SharedRow[]): "stored" | "behind" {
+    if (position !== this.position) return "behind";
+    if (rows.length === 0) throw new Error("a commit without rows");
+    for (const row of rows) this.#check(row);
+    this.position += 1;
+    for (const row of rows) {
+      const { table, key, data, body, inPlace } = row;
+      const before = this.rows.get(nameOf(row));
+      const isSame = inPlace === true;
+      if (isSame && before === undefined) continue;
+      const kept = isSame ? before?.body : body && Uint8Array.from(body);
+      const at = isSame && before !== undefined ? before.position : this.position;
+      this.rows.set(nameOf(row), { table, key, data, body: kept, position: at });
+    }
+    return "stored";
+  }
+
+  #check({ table, key, data, inPlace }: SharedRow): void {
+    if (!(table in SHARED_TABLES) && table !== CHANGED_ENTRIES) throw new Error(`${table}?`);
+    if (!Array.isArray(JSON.parse(key))) throw new Error(`${table} ${key} is no key`);
+    if (table !== "updates" || inPlace === true) return;
+    if (data === undefined) throw new Error(`the entry ${key} was deleted`);
+    const { seq } = decodedRow(data);
+    if (Number(seq) <= this.newestSeq) throw new Error(`the number ${seq} is given twice`);
+    this.newestSeq = Number(seq);
+  }
+
+  changes(position: number, limit: number): SharedChanges {
+    const later = [...this.rows.values()]
+      .filter((row) => row.position > position)
+      .sort((a, b) => a.position - b.position);
+    const changes: SharedChange[] = [];
+    let bytes = 0;
+    for (const row of later) {
+      if (bytes >= limit && row.position !== changes.at(-1)?.position) break;
+      changes.push(row);
+      bytes += row.key.length + (row.data?.length ?? 0) + (row.body?.length ?? 0);
+    }
+    const isAll = changes.length === later.length;
+    const through = isAll ? this.position : (changes.at(-1)?.position ?? this.position);
+    return { changes, through, newest: this.position };
+  }
+
+  discard(position: number, rows: readonly RowKey[]): void {
+    for (const row of rows) {
+      const stored = this.rows.get(nameOf(row));
+      if (stored !== undefined && stored.position <= position) this.rows.delete(nameOf(row));
+    }
+  }
+}
+
+export class MemorySession implements SharedStore {
+  readonly #database: MemoryShared;
+  /** No call reaches the database. */
+  isAway = false;
+  /** So many next commits are stored, and their answers are lost. */
+  lostAnswers = 0;
+  /** Each transaction that changes something is told that it is behind, so that it runs twice. */
+  isOftenBehind = false;
+  /** The position for which the last commit was told so. */
+  #toldAt = -1;
+  expires = false;
+
+  constructor(database: MemoryShared) {
+    this.#database = database;
+  }
+
+  name(): LogName | undefined {
+    this.#ask();
+    const data = this.#database.get("log_name", "[1]")?.data;
+    if (data === undefined) return undefined;
+    return (decodedRow(data).name as Buffer).toString("hex") as LogName;
+  }
+
+  commit(position: number, rows: readonly SharedRow[]): "stored" | "behind" {
+    this.#ask();
+    if (this.isOftenBehind && this.#toldAt !== position) {
+      this.#toldAt = position;
+      return "behind";
+    }
+    const answer = this.#database.commit(position, rows);
+    if (answer === "stored" && this.lostAnswers > 0) {
+      this.lostAnswers -= 1;
+      throw away();
+    }
+    return answer;
+  }
+
+  changes(position: number, limit: number): SharedChanges {
+    this.#ask();
+    return this.#database.changes(position, limit);
+  }
+
+  discard(position: number, rows: readonly RowKey[]): void {
+    if (!this.expires) return;
+    this.#ask();
+    this.#database.discard(position, rows);
+  }
+
+  #ask(): void {
+    if (this.isAway) throw away();
+  }
+}
+
+function away(): Trouble {
+  return new Trouble("away", "the database does not answer", "Start it.");
+}
+
+function nameOf({ table, key }: RowKey): string {
+  return `${table} ${key}`;
+}
