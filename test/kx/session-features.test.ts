@@ -42,8 +42,8 @@ test("the greeting is that of KX/1.0, also if the peer has sent its OPEN before"
 test.each([
   ["sha256", ["IHAVE", "NOTIFY", `${LINE} ${DIGEST}`]],
   ["receipt", ["IHAVE", "NOTIFY", LINE]],
-  ["octets", ["IHAVE 21", "NOTIFY"]],
-  ["octets sha256", ["IHAVE 53", "NOTIFY"]],
+  ["octets", ["IHAVE 21", ""]],
+  ["octets sha256", ["IHAVE 53", ""]],
 ])("with %j an announcement is of that form", (features, expected) => {
   expect(text(opened(features))?.slice(0, expected.length)).toEqual(expected);
   // The peer names it, but we do not.

@@ -4,6 +4,8 @@
  * is mailed to a site in the trail) and counts by kind, so that silence can be told from talk.
  */
 
+import { NO_FEATURES } from "../../src/kx/messages.js";
+import { Parser } from "../../src/kx/parser.js";
 import type { UpdateLog } from "../../src/log/update-log.js";
 import { headerValues, readHead } from "../../src/mail/head.js";
 import { inTrail } from "../../src/mail/sent-trail.js";
@@ -40,17 +42,22 @@ export class Wiretap {
   /** A KX message leaves. */
   said(line: number, bytes: Uint8Array, log: UpdateLog): void {
     const buffer = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length);
-    const [, command = "", reply = ""] = buffer.toString("latin1", 0, HEAD_BYTES).split("\r\n");
-    const isNotice = command === "IHAVE" && reply === "NOTIFY";
+    const [, commandLine = ""] = buffer.toString("latin1", 0, HEAD_BYTES).split("\r\n");
+    const [command = "", length] = commandLine.split(" ");
+    if (command !== "IHAVE") return this.#count(command);
+    const parser = new Parser();
+    // The greeting is text; after it both sides use all features, or none.
+    if (length !== undefined) parser.features = { ...NO_FEATURES, sha256: true, octets: true };
+    const [message] = parser.push(buffer);
+    if (message?.command !== "IHAVE") throw new Error(`an IHAVE that is ${message?.command}`);
+    const { announcements, inReplyTo } = message;
+    const isNotice = inReplyTo === undefined;
     this.#count(isNotice ? "IHAVE NOTIFY" : command);
-    if (command !== "IHAVE") return;
-    const lines = buffer.toString("latin1").split("\r\n").slice(3, -2);
-    for (const each of lines) {
-      const [number = "", , hash = ""] = each.split(" ");
-      this.#ledger.announces(Number(number), hash);
-      if (isNotice) this.#follow(line, Number(number), log);
+    for (const { number, hash } of announcements) {
+      this.#ledger.announces(number, hash);
+      if (isNotice) this.#follow(line, number, log);
     }
-    if (isNotice && lines.length === 0) this.#announced.set(line, 0);
+    if (isNotice && announcements.length === 0) this.#announced.set(line, 0);
   }
 
   #follow(line: number, number: number, log: UpdateLog): void {
