@@ -6,6 +6,7 @@
  */
 
 import type { Clock } from "./clock.js";
+import { Cluster, load, nobody, nodeName, openStore } from "./cluster/cluster.js";
 import type { Config } from "./config/config.js";
 import { formatEndpoint } from "./config/units.js";
 import type { Diagnostics } from "./diagnostics.js";
@@ -13,6 +14,7 @@ import type { Doors, Foundation, Listening } from "./doors.js";
 import { openDoors, retentionOf } from "./doors.js";
 import type { SystemdSockets } from "./ingress/systemd-sockets.js";
 import type { Migration } from "./log/connection.js";
+import { seldom } from "./log/migration-progress.js";
 import { UpdateLog } from "./log/update-log.js";
 import { LogGuard } from "./log-guard.js";
 import { passRevocations } from "./removal.js";
@@ -39,12 +41,21 @@ export class Gateway {
   #doors: Doors;
   readonly #journal: SentJournal;
   readonly #counterJournal: CounterJournal;
+  /** Undefined for a gateway whose log is not shared. */
+  readonly #cluster: Cluster | undefined;
   /** Changes of the doors run one after the other. */
   #work: Promise<void> = Promise.resolve();
   /** Sessions that are still under way at doors that a reload has closed. */
   readonly #draining = new Set<Promise<void>>();
 
-  private constructor(foundation: Foundation, config: Config, doors: Doors, journal: SentJournal) {
+  private constructor(
+    foundation: Foundation,
+    config: Config,
+    doors: Doors,
+    journal: SentJournal,
+    cluster: Cluster | undefined,
+  ) {
+    this.#cluster = cluster;
     this.#counterJournal = foundation.counterJournal;
     this.#foundation = foundation;
     this.#config = config;
@@ -60,20 +71,34 @@ export class Gateway {
     { clock, diagnostics, inherited, onMigration }: GatewayComponents,
     config: Config,
   ): Promise<Gateway> {
-    const openedAt = clock.now();
-    const log = UpdateLog.open(config.log.path, {
-      onMigration: (migration) => {
-        const { from, to, bytes, isDone, path } = migration;
-        const seconds = Math.round((clock.now() - openedAt) / 1000);
-        if (isDone) diagnostics.report("migrated", { log: path, from, to, seconds });
-        else diagnostics.report("migrating", { log: path, from, to, bytes });
-        onMigration?.(migration);
-      },
-    });
+    const openedAt = clock.monotonic();
+    const store = await openStore(config, clock, VERSION);
+    let log: UpdateLog;
+    try {
+      log = UpdateLog.open(config.log.path, {
+        shared: store,
+        onMigration: seldom((migration) => {
+          const { from, to, bytes, done, parts, isDone, path } = migration;
+          const seconds = Math.round((clock.monotonic() - openedAt) / 1000);
+          if (isDone) diagnostics.report("migrated", { log: path, from, to, seconds });
+          else diagnostics.report("migrating", { log: path, from, to, bytes, done, parts });
+          onMigration?.(migration);
+        }, clock),
+      });
+    } catch (error) {
+      await store?.close();
+      throw error;
+    }
     const counters = new EventCounters({ next: diagnostics, clock });
     const journal = new SentJournal({ log, counters, clock });
     const counterJournal = new CounterJournal({ log, counters, clock });
+    let cluster: Cluster | undefined;
     try {
+      if (store !== undefined) {
+        await load(log, counters);
+        const node = nodeName(config.log);
+        cluster = new Cluster({ store, log, clock, diagnostics: counters, node });
+      }
       log.onDamage(({ message: problem, remedy }) => {
         counters.report("log-damaged", { problem, remedy });
       });
@@ -88,9 +113,10 @@ export class Gateway {
       const startedAt = clock.now();
       const foundation = {
         ...{ log, clock, counters, counterJournal, proofs, upkeep, inherited, startedAt },
+        others: cluster ?? nobody(),
       };
       const doors = await openDoors(config, foundation);
-      const gateway = new Gateway(foundation, config, doors, journal);
+      const gateway = new Gateway(foundation, config, doors, journal, cluster);
       gateway.#passRevocations();
       gateway.#reportReady();
       return gateway;
@@ -98,6 +124,7 @@ export class Gateway {
       journal.stop();
       counterJournal.stop();
       log.close();
+      await (cluster?.stop() ?? store?.close());
       throw error;
     }
   }
@@ -126,14 +153,18 @@ export class Gateway {
       this.#journal.stop();
       this.#counterJournal.stop();
       this.#foundation.log.close();
+      await this.#cluster?.stop();
     });
     return this.#work;
   }
 
   async #reload(config: Config): Promise<boolean> {
     const { counters } = this.#foundation;
-    if (config.log.path !== this.#config.log.path) {
-      const problem = "log.path changed, which needs a restart";
+    const fixed = (one: Config) => JSON.stringify([one.log.path, one.log.shared, one.log.node]);
+    if (fixed(config) !== fixed(this.#config)) {
+      const isSame = config.log.path === this.#config.log.path;
+      const key = isSame ? "log.shared or log.node" : "log.path";
+      const problem = `${key} changed, which needs a restart`;
       counters.report("reload-refused", { problem });
       return false;
     }

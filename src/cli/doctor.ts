@@ -11,6 +11,7 @@ import { loadConfig, relayFaultsOf, warningsOf } from "../config/load.js";
 import type { ConfigFault } from "../errors.js";
 import { ConfigFaults, EXIT, Trouble } from "../errors.js";
 import { CertificateEnds, EXPIRES_SOON_MS, endWords } from "../status/certificates.js";
+import { clusterDiagnoses } from "../status/cluster-remedies.js";
 import type { Diagnosis } from "../status/remedies.js";
 import { idleDiagnoses, laneDiagnoses, neighbourDiagnoses, sentence } from "../status/remedies.js";
 import { freeBytes, LEAST_FREE_BYTES } from "../status/space.js";
@@ -149,7 +150,7 @@ function runningDiagnoses(status: Status): Diagnosis[] {
       "Check it with timedatectl. Nothing expires until the clock is stable for an hour.",
     );
   }
-  found.push(...neighbourDiagnoses(status));
+  found.push(...clusterDiagnoses(status), ...neighbourDiagnoses(status));
   for (const { server, problem, remedy } of status.recon) {
     if (problem === null) continue;
     broken(sentence(`${server} is not followed by recon: ${problem}`), remedy ?? "");

@@ -65,7 +65,7 @@ export const FLOORS: readonly Readonly<Record<string, Room>>[] = [
   {
     openpgp: { pure: true, node: ["crypto"] },
     mail: { pure: true, node: ["crypto"] },
-    kx: { pure: true, node: ["crypto"] },
+    kx: { pure: true, node: ["crypto", "zlib"] },
     recon: { pure: true, node: ["crypto"] },
     "log-guard": { pure: true },
     // On the floor of the formats: these take values, not the configuration.
@@ -76,7 +76,10 @@ export const FLOORS: readonly Readonly<Record<string, Room>>[] = [
   { log: { packages: ["better-sqlite3"], node: ["fs", "crypto"] } },
   {
     intake: { packages: ["mailparser"], node: OUTSIDE },
-    cluster: { packages: ["pg"], node: ["fs", "crypto", "worker_threads"] },
+    cluster: {
+      packages: ["pg"],
+      node: ["fs", "crypto", "os", "timers/promises", "worker_threads"],
+    },
   },
   { "hkp-whole": {}, conform: { node: ["stream", "crypto"] } },
   {

@@ -5,12 +5,13 @@
  * its example says.
  */
 import { expect, it } from "vitest";
-import { admit } from "../../src/admit.js";
+import { admit, updateOf } from "../../src/admit.js";
 import type { Message } from "../../src/kx/messages.js";
 import { PARSER_LIMITS, Parser } from "../../src/kx/parser.js";
 import { answerRanges, Reconciler } from "../../src/kx/reconcile.js";
 import { serialize } from "../../src/kx/serializer.js";
 import { Session } from "../../src/kx/session.js";
+import { readKeys } from "../../src/openpgp/key.js";
 import { ArraySet } from "../kx/key-sets.js";
 import { blocks, page } from "../support/page.js";
 
@@ -31,6 +32,53 @@ function messagesOf(side: "A" | "B", talk = TALK): Message[] {
   });
 }
 
+/** The same with the features sha256 and octets: lines with `=` are octets in hex. */
+const [TALK_OCTETS = ""] = blocks(page("protocol.md"), "kx-octets");
+const FEATURES = { receipt: true, sha256: true, octets: true, reconcile: false };
+
+function saidInOctets(side: "A" | "B"): Buffer {
+  const lines = TALK_OCTETS.split("\n").filter((line) => line.startsWith(side));
+  const parts = lines.map((line) => {
+    const text = line.slice(2);
+    return text.startsWith("= ") ? Buffer.from(text.slice(2), "hex") : Buffer.from(`${text}\r\n`);
+  });
+  return Buffer.concat(parts);
+}
+
+function octetMessagesOf(side: "A" | "B"): Message[] {
+  const parser = new Parser(PARSER_LIMITS, true);
+  parser.features = FEATURES;
+  // The parser knows OPEN and DONE after a HELO with the tag of KX/1.1.
+  parser.push(Buffer.from("KX11\r\nHELO\r\n1.0\r\n.\r\n"));
+  return parser.push(saidInOctets(side)).map((one) => {
+    if (["malformed", "oversized", "unframed"].includes(one.command)) throw new Error(one.command);
+    return one as Message;
+  });
+}
+
+it("has examples of octets that the parser reads and the serializer writes", () => {
+  expect(octetMessagesOf("A").map(({ command }) => command)).toEqual(["LIST", "GETUPDATE", "DONE"]);
+  const [notice, listing, answer] = octetMessagesOf("B");
+  if (notice?.command !== "IHAVE" || listing?.command !== "IHAVE") throw new Error("no IHAVE");
+  if (answer?.command !== "DELIVERY") throw new Error("no UPDATE");
+  expect(listing.announcements).toEqual(notice.announcements);
+  for (const [side, messages] of [
+    ["A", octetMessagesOf("A")],
+    ["B", [notice, answer]],
+  ] as const) {
+    for (const message of messages) {
+      // The listing is compressed, which another zlib may do otherwise.
+      expect(saidInOctets(side).includes(Buffer.from(serialize(message, FEATURES)))).toBe(true);
+    }
+  }
+  const [gone, sent] = answer.deliveries;
+  expect(gone).toEqual({ number: 42, packets: undefined });
+  const [key] = readKeys(sent?.packets ?? new Uint8Array());
+  if (key === undefined || key instanceof Error) throw new Error("the update is no key");
+  const { hash, digest, fingerprint } = updateOf(key);
+  expect(notice.announcements).toEqual([{ number: 43, fingerprint, hash, digest }]);
+});
+
 it.each([
   ["A", "1.0", TALK],
   ["B", "1.0", TALK],
@@ -39,7 +87,9 @@ it.each([
   ["A", "1.1, comparing", COMPARED],
   ["B", "1.1, comparing", COMPARED],
 ] as const)("%s in KX/%s: every octet is what we would write", (side, _, talk) => {
-  const bytes = Buffer.concat(messagesOf(side, talk).map(serialize)).toString("latin1");
+  const bytes = Buffer.concat(messagesOf(side, talk).map((message) => serialize(message))).toString(
+    "latin1",
+  );
   expect(bytes).toBe(said(side, talk));
   expect(bytes.length).toBeGreaterThan(50);
 });
