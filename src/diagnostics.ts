@@ -101,7 +101,10 @@ export const EVENTS = {
   migrating: {
     level: "info",
     text: "bringing the log up to date; the gateway listens after it",
-    fields: { log: "text", from: "number", to: "number", bytes: "number" },
+    fields: {
+      ...{ log: "text", from: "number", to: "number", bytes: "number" },
+      ...{ done: "number", parts: "number" },
+    },
   },
   migrated: {
     level: "info",

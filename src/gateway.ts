@@ -13,6 +13,7 @@ import type { Doors, Foundation, Listening } from "./doors.js";
 import { openDoors, retentionOf } from "./doors.js";
 import type { SystemdSockets } from "./ingress/systemd-sockets.js";
 import type { Migration } from "./log/connection.js";
+import { seldom } from "./log/migration-progress.js";
 import { UpdateLog } from "./log/update-log.js";
 import { LogGuard } from "./log-guard.js";
 import { passRevocations } from "./removal.js";
@@ -60,15 +61,15 @@ export class Gateway {
     { clock, diagnostics, inherited, onMigration }: GatewayComponents,
     config: Config,
   ): Promise<Gateway> {
-    const openedAt = clock.now();
+    const openedAt = clock.monotonic();
     const log = UpdateLog.open(config.log.path, {
-      onMigration: (migration) => {
-        const { from, to, bytes, isDone, path } = migration;
-        const seconds = Math.round((clock.now() - openedAt) / 1000);
+      onMigration: seldom((migration) => {
+        const { from, to, bytes, done, parts, isDone, path } = migration;
+        const seconds = Math.round((clock.monotonic() - openedAt) / 1000);
         if (isDone) diagnostics.report("migrated", { log: path, from, to, seconds });
-        else diagnostics.report("migrating", { log: path, from, to, bytes });
+        else diagnostics.report("migrating", { log: path, from, to, bytes, done, parts });
         onMigration?.(migration);
-      },
+      }, clock),
     });
     const counters = new EventCounters({ next: diagnostics, clock });
     const journal = new SentJournal({ log, counters, clock });

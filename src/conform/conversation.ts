@@ -291,7 +291,7 @@ function isReply({ command, lines }: Heard): boolean {
 export function announcementsOf({ lines }: Heard): Announcement[] {
   return lines
     .slice(1)
-    .map(readAnnouncement)
+    .map((line) => readAnnouncement(line))
     .filter((one) => one !== undefined);
 }
 

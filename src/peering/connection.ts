@@ -5,13 +5,13 @@
 
 import type { Held } from "../kx/fetch-tracker.js";
 import type { Opening, Receipt } from "../kx/messages.js";
+import type { UpdateRequest } from "../kx/open-requests.js";
 import type { KeyState } from "../kx/range-sum.js";
 import type { KeyRange } from "../kx/reconcile.js";
 import type { AskedNumber, EndReason } from "../kx/session.js";
 import { Session } from "../kx/session.js";
-import type { UpdateHash } from "../update.js";
 import { ReadProof } from "./read-proof.js";
-import type { ReconcileReport } from "./reconciling.js";
+import type { ReconcileReport } from "./reconcile-report.js";
 import { SendQueue } from "./send-queue.js";
 import type { ServedListing } from "./serving.js";
 
@@ -71,12 +71,7 @@ export type PeerOrder =
   | { readonly type: "list"; readonly peer: string; readonly low: number; readonly high: number }
   | { readonly type: "compare"; readonly peer: string; readonly ranges: readonly KeyRange[] }
   | { readonly type: "tell"; readonly peer: string; readonly keys: readonly KeyState[] }
-  | {
-      readonly type: "get";
-      readonly peer: string;
-      readonly number: number;
-      readonly hash: UpdateHash;
-    };
+  | { readonly type: "get"; readonly peer: string; readonly requests: readonly UpdateRequest[] };
 
 /** How far a peer has been received. */
 export interface ReceivingStatus {

@@ -16,7 +16,7 @@ import { lastOf } from "../log/repairs.js";
 import type { UpdateLog } from "../log/update-log.js";
 import { isSameAddress } from "../mail-address.js";
 import type { PeerStatus } from "../peering/connection.js";
-import type { ReconcileReport } from "../peering/reconciling.js";
+import type { ReconcileReport } from "../peering/reconcile-report.js";
 import { several } from "../text.js";
 import type { Seq } from "../update.js";
 import { EXPIRES_SOON_MS, endWords } from "./certificates.js";

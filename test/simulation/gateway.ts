@@ -208,7 +208,7 @@ export class Gateway implements Host, MailHost, Diagnostics {
       acknowledged: (hashes) => {
         this.ledger.acknowledged(log, hashes);
         // Claims that do not count are not in the trail.
-        for (const entry of hashes.flatMap((hash) => log.entriesOf(hash))) {
+        for (const entry of hashes.flatMap((hash) => log.heldAs(hash) ?? [])) {
           this.ledger.has([entry.hash], log.trails.get(entry.seq));
         }
       },

@@ -27,7 +27,13 @@ import { Trails } from "../../src/log/trail.js";
 import { UpdateLog } from "../../src/log/update-log.js";
 import { Announcements } from "../../src/peering/announcements.js";
 import { Receiving, type Store } from "../../src/peering/receiving.js";
-import type { Seq, UpdateHash } from "../../src/update.js";
+import {
+  type AnnouncedName,
+  nameOf,
+  type Seq,
+  type UpdateDigest,
+  type UpdateHash,
+} from "../../src/update.js";
 import { SimIntake } from "./intake.js";
 import { SimHkpServer } from "./local.js";
 import { LOCAL } from "./process.js";
@@ -177,7 +183,11 @@ export const MUTANTS: readonly Mutant[] = [
     plant: () =>
       exchange(Receiving, "stores", (original) => (self) => {
         const stores = original(self) as Store[];
-        const hashes = stores.flatMap(({ arrivals }) => arrivals.map(({ update }) => update.hash));
+        const hashes = stores.flatMap(({ arrivals }) => {
+          return arrivals.map(({ update: { hash, digest } }) => {
+            return nameOf({ hash, digest: digest as UpdateDigest });
+          });
+        });
         const now = presentOnlooker().monotonic();
         if (hashes.length > 0) (self as Receiving).held(hashes, now);
         return stores;
@@ -383,11 +393,11 @@ export const MUTANTS: readonly Mutant[] = [
     name: "wrong-body-seen",
     bug: "an update that does not verify is marked as seen",
     plant: () =>
-      exchange(Receiving, "failed", (original) => (self, peer, hash, fault, now) => {
+      exchange(Receiving, "failed", (original) => (self, peer, name, fault, now) => {
         if ((fault as { reason?: string }).reason === undefined) {
-          return original(self, peer, hash, fault, now);
+          return original(self, peer, name, fault, now);
         }
-        return (self as Receiving).held([hash as UpdateHash], Number(now));
+        return (self as Receiving).held([name as AnnouncedName], Number(now));
       }),
   },
   {
