@@ -123,6 +123,11 @@ export class Faults {
       case "disk lost while hung":
         this.#loseWhileHung(gateway);
         return true;
+      case "disk restored":
+        return this.#restore(gateway);
+      case "version changed":
+        gateway.changeVersion(this.#span(1000, 10_000));
+        return true;
       default:
         return fault satisfies never;
     }
@@ -143,6 +148,17 @@ export class Faults {
     this.#streams.block(gateway, now + restartMs + aloneMs);
     gateway.loseDisk(restartMs);
     this.#lost(gateway, restartMs);
+  }
+
+  /** A gateway gets back its log of some time ago; a gateway without a backup makes one. */
+  #restore(gateway: Gateway): boolean {
+    if (!gateway.store.hasBackup) {
+      gateway.store.backUp();
+      return false;
+    }
+    gateway.restoreDisk(this.#span(1000, this.#plan.outageMs));
+    this.#lost(gateway);
+    return true;
   }
 
   /** One side believes the line to be gone, the other hears nothing. */
