@@ -32,9 +32,10 @@ export function clusterDiagnoses({ cluster, time }: Pick<Status, "cluster" | "ti
       "See the journal. A copy that does not catch up may be deleted: docs/cluster.md.";
     broken(`The copy of this gateway has been ${words}`, remedy);
   }
-  for (const one of nodes.filter(({ up, here }) => !up && !here)) {
+  // While the database is away, no gateway can be seen.
+  for (const one of nodes.filter(({ up, here }) => database.up && !up && !here)) {
     const words = `not seen for ${span(now - Date.parse(one.seen))}`;
-    const remedy = "Start it. Others have taken over its leases; it is forgotten after a day.";
+    const remedy = "Start it. The others take over its leases; it is forgotten after a day.";
     odd(`The gateway ${one.node} was ${words}`, remedy);
   }
   const skewed = nodes.filter(({ skewMs, up }) => up && Math.abs(skewMs) >= SKEW_MS);

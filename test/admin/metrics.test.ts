@@ -149,6 +149,20 @@ describe("the metrics of a cluster", () => {
     expect(text).not.toContain("db.example.net");
   });
 
+  it("come with a check of readiness that fails while the database is away", async () => {
+    const { sources } = preparedSources();
+    const up = await preparedDoor(clustered(sources));
+    const answer = await fetch(`${up}/readyz?verbose`);
+    expect([answer.status, await answer.text()]).toEqual([
+      200,
+      expect.stringMatching(/database: ok/),
+    ]);
+    const down = await preparedDoor(clustered(sources, { session: undefined, awayMs: 90_000 }));
+    const refused = await fetch(`${down}/readyz`);
+    const text = await refused.text();
+    expect([refused.status, text.trim()]).toEqual([503, "not ready\ndatabase: away for 1 min"]);
+  });
+
   it("are not there without log.shared", async () => {
     const { text } = await scrape();
     expect(text).not.toMatch(/kxgw_(node|lease|database|copy)_/);

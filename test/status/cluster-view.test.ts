@@ -89,7 +89,9 @@ describe("a fault is named, with what to do", () => {
     expect(text).toContain("database  db.example.net:5432/kxgw away for 5 min: the shared");
     expect(page).toContain("Database away:");
     expect(value.cluster?.leases).toEqual([]);
-    expect(problems[0]).toContain("The shared database is not used:");
+    expect(problems).toEqual([expect.stringContaining("The shared database is not used:")]);
+    const nodes = [KX1, KX2].map((one) => ({ ...one, silentMs: 300_000 }));
+    expect(shown({ ...AWAY, nodes }).problems).toHaveLength(1);
     // Nobody knows who serves whom, so nothing is said to be served elsewhere.
     expect(value.neighbours.some(({ label }) => label === "elsewhere")).toBe(false);
   });
