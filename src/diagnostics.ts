@@ -194,6 +194,38 @@ export const EVENTS = {
     fields: REMEDY,
     isTrouble: true,
   },
+  "database-away": {
+    level: "error",
+    text: "the shared database does not answer; mail is deferred, KX is served from the copy",
+    fields: { problem: "text" },
+    isTrouble: true,
+  },
+  "database-back": {
+    level: "info",
+    text: "the shared database answers again",
+    fields: { database: "text", awayMs: "number" },
+  },
+  "database-refused": {
+    level: "error",
+    text: "the shared database answers and cannot be used",
+    fields: REMEDY,
+    isTrouble: true,
+  },
+  "copy-loaded": {
+    level: "info",
+    text: "the copy of the shared log is complete",
+    fields: { position: "number" },
+  },
+  "lease-taken": {
+    level: "info",
+    text: "this gateway does something now that another one of the site did or could have done",
+    fields: { lease: "text" },
+  },
+  "lease-lost": {
+    level: "warn",
+    text: "this gateway stops something, because its session at the shared database ended",
+    fields: { lease: "text" },
+  },
   expired: {
     level: "debug",
     text: "old entries deleted from the log",

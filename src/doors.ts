@@ -10,10 +10,13 @@ import { hkpStats } from "./admin/hkp-stats.js";
 import { OBSERVING, type Orders } from "./admin/orders.js";
 import type { Judgement } from "./admit.js";
 import type { Clock } from "./clock.js";
+import type { Others } from "./cluster/cluster.js";
+import type { Leases } from "./cluster/leases.js";
 import type { Config, Endpoint } from "./config/config.js";
 import { goesByKx, goesByMail } from "./config/paths.js";
 import { KeyCompletion } from "./delivery/completion.js";
 import type { LaneDriver } from "./delivery/lane-driver.js";
+import type { LeasedLane } from "./delivery/leased-lane.js";
 import { LOCAL_LANE, LocalDoor } from "./delivery/local-door.js";
 import { MailDoor } from "./delivery/mail-door.js";
 import { QuestionMailer } from "./delivery/mail-question.js";
@@ -68,6 +71,8 @@ export interface Foundation {
   readonly upkeep: Upkeep;
   /** Sockets that systemd opened, if it started the gateway. */
   readonly inherited: SystemdSockets | undefined;
+  /** The other gateways of the site. */
+  readonly others: Others;
   /** Milliseconds since 1970. */
   readonly startedAt: number;
 }
@@ -86,7 +91,7 @@ export interface Doors {
  * `Trouble` if the log fails; the doors that were opened are closed again.
  */
 export async function openDoors(config: Config, foundation: Foundation): Promise<Doors> {
-  const { log, clock, counters, proofs, upkeep, inherited, startedAt } = foundation;
+  const { log, clock, counters, proofs, upkeep, inherited, others, startedAt } = foundation;
   const stops: (() => unknown)[] = [];
   const senderStops: (() => unknown)[] = [];
   const draining: (Promise<void> | undefined)[] = [];
@@ -102,7 +107,8 @@ export async function openDoors(config: Config, foundation: Foundation): Promise
     const beside = localKeyserver(config);
     const completion = beside && new KeyCompletion(beside.url, log, clock, rules);
     senderStops.push(() => completion?.close());
-    const sending = { log, clock, diagnostics: counters, completion };
+    const { leases } = others;
+    const sending = { log, clock, diagnostics: counters, completion, leases };
     const mailDoor = outbound && new MailDoor(sending, { config, outbound, rules });
     const retention = () => retentionOf(config, mailDoor?.open() ?? []);
     upkeep.start(retention);
@@ -119,7 +125,10 @@ export async function openDoors(config: Config, foundation: Foundation): Promise
     localDoor?.start();
     senderStops.push(() => localDoor?.stop());
 
-    const session = (name: string, isUp: boolean) => mailDoor?.session(name, isUp);
+    // A neighbour with which another gateway of the site has a KX session is not mailed either.
+    stops.push(others.onSession((name, isUp) => mailDoor?.session(name, isUp)));
+    const session = (name: string, isUp: boolean) => others.session(name, isUp);
+    const refresh = () => others.refresh();
     const proven = (name: string, hash: UpdateHash, what: "announced" | "read") =>
       proofs.shown(name, hash, what, clock.now());
     proofs.watch(peersOf(config), offersOf(config, { log, now: clock.now() }));
@@ -127,7 +136,8 @@ export async function openDoors(config: Config, foundation: Foundation): Promise
     const appends = new GroupCommit(log);
     const index = new KeyIndexFile(indexPath(config.log.path));
     stops.push(() => index.close());
-    const kxComponents = { log, appends, clock, diagnostics: counters, index, ...given };
+    const shared = { leases, refresh };
+    const kxComponents = { log, appends, clock, diagnostics: counters, index, ...given, ...shared };
     const kxDoor = config.kx && new KxDoor(kxComponents, { ...config, kx: config.kx });
     stops.push(() => kxDoor?.stop());
     const kx = (await kxDoor?.start()) ?? [];
@@ -140,7 +150,7 @@ export async function openDoors(config: Config, foundation: Foundation): Promise
     stops.push(unsubscribe);
 
     const certificates = new CertificateEnds(config);
-    let reconDoor: ReconDoor | undefined;
+    let reconDoor: LeasedDoor<ReconDoor> | undefined;
     const sources = {
       config,
       log,
@@ -152,7 +162,7 @@ export async function openDoors(config: Config, foundation: Foundation): Promise
       version: VERSION,
       lanes: () => [...(mailDoor?.status() ?? []), ...(localDoor ? [localDoor.status()] : [])],
       peers: () => kxDoor?.status() ?? [],
-      recon: () => reconDoor?.status() ?? [],
+      recon: () => reconDoor?.door.status() ?? [],
       certificates: () => certificates.list(),
       upkeep: () => upkeep.status(),
     };
@@ -169,14 +179,11 @@ export async function openDoors(config: Config, foundation: Foundation): Promise
     const mailQuestion = mailer?.ask.bind(mailer);
     const guard = new LogGuard("repair", clock, counters);
     const unfetched = (key: Fingerprint) => guard.run(() => index.refresh()?.unasked(key));
-    const repairDoor = new RepairDoor(
-      {
-        ...{ log, intake: repairIntake, rules, mail: mailQuestion, clock, diagnostics: counters },
-        unfetched,
-      },
-      { ...config, local: beside },
-    );
-    repairDoor.start();
+    const repairComponents = { log, intake: repairIntake, rules, mail: mailQuestion, unfetched };
+    const repairDoor = leasedDoor("repair", leases, () => {
+      const common = { ...repairComponents, clock, diagnostics: counters };
+      return new RepairDoor(common, { ...config, local: beside });
+    });
     const delivered = () => localDoor?.status().cursor ?? log.newest();
     const keeper = beside && new IndexKeeper({ log, index, clock, guard, delivered }, beside.url);
     keeper?.start();
@@ -186,8 +193,9 @@ export async function openDoors(config: Config, foundation: Foundation): Promise
     });
 
     const following = { log, keys, clock, diagnostics: counters };
-    reconDoor = new ReconDoor(following, { ...config, local: followedKeyserver(config) });
-    reconDoor.start();
+    reconDoor = leasedDoor("follow", leases, () => {
+      return new ReconDoor(following, { ...config, local: followedKeyserver(config) });
+    });
     senderStops.push(() => reconDoor?.stop());
 
     const answers = new MailAnswers({ log, intake: repairIntake }, config);
@@ -219,7 +227,7 @@ export async function openDoors(config: Config, foundation: Foundation): Promise
     stops.push(() => blockEnds.stop());
 
     const lane = (name: string) => mailDoor?.lane(name) ?? localDoor?.lane(name);
-    const orders = ordersFor(lane, kxDoor, repairDoor, config, foundation);
+    const orders = ordersFor(lane, kxDoor, () => repairDoor.door, config, foundation);
     const adminDoor = new AdminDoor({ sources, orders, diagnostics: counters });
     stops.push(() => adminDoor.stop());
     const admin = await adminDoor.start();
@@ -229,6 +237,39 @@ export async function openDoors(config: Config, foundation: Foundation): Promise
     await (await stop()).drained;
     throw error;
   }
+}
+
+/** A door that only one gateway of the site runs. */
+interface LeasedDoor<T> {
+  /** The door, which works while this gateway has the lease. */
+  readonly door: T;
+  stop(): Promise<void>;
+}
+
+/** Starts the door that `build` makes whenever this gateway has the lease. Throws `Trouble`. */
+function leasedDoor<T extends { start(): void; stop(): Promise<void> }>(
+  lease: string,
+  leases: Leases,
+  build: () => T,
+): LeasedDoor<T> {
+  let door = build();
+  let ended = Promise.resolve();
+  const release = leases.ask(lease, {
+    take: () => door.start(),
+    lose: () => {
+      ended = Promise.all([ended, door.stop()]).then(() => {});
+      door = build();
+    },
+  });
+  return {
+    get door() {
+      return door;
+    },
+    async stop() {
+      await Promise.all([ended, door.stop()]);
+      release();
+    },
+  };
 }
 
 /** The policy over the log. With `new_keys = false` the keys of the log are the known ones. */
@@ -243,13 +284,20 @@ const NOT_STORED = "The log cannot store this now; a restart would forget it.";
 
 /** The operator's orders; the door that an order concerns carries it out. */
 function ordersFor(
-  lane: (name: string) => LaneDriver | undefined,
+  laneOf: (name: string) => LeasedLane | undefined,
   kxDoor: KxDoor | undefined,
-  repairDoor: RepairDoor,
+  repairDoor: () => RepairDoor,
   { policy, mode, neighbours }: Config,
   { log, counters, clock }: Foundation,
 ): Orders {
   const observing = mode === "observe";
+  const lane = (name: string) => laneOf(name)?.driver;
+  /** The answer to an order for a lane that another gateway runs. */
+  const elsewhere = (name: string) => {
+    if (laneOf(name) === undefined || lane(name) !== undefined) return undefined;
+    const why = `Another gateway of the site sends to ${name}`;
+    return said(false, `${why}. Give the order there; "kxgw status" names it.`);
+  };
   const isAskedByMail = (name: string) =>
     neighbours.some((one) => one.name === name && one.repair?.type === "mail");
   const said = (done: boolean, words: string) => ({ done, words });
@@ -257,6 +305,8 @@ function ordersFor(
     said(false, `Nothing is sent to ${name}: it has neither a mail path nor a KX connection.`);
   return {
     pause(name) {
+      const other = elsewhere(name);
+      if (other !== undefined) return other;
       const site = lane(name);
       site?.pause();
       const isPeer = kxDoor?.pause(name) ?? false;
@@ -266,6 +316,8 @@ function ordersFor(
         : nobody(name);
     },
     resume(name) {
+      const other = elsewhere(name);
+      if (other !== undefined) return other;
       const site = lane(name);
       site?.resume();
       const isDialled = kxDoor?.resume(name);
@@ -274,7 +326,7 @@ function ordersFor(
     },
     async backfill(name, days) {
       const isStored = await kxDoor?.backfill(name);
-      const byMail = isStored === undefined && repairDoor.askForChanges(name, days);
+      const byMail = isStored === undefined && repairDoor().askForChanges(name, days);
       const via = byMail ? "mail" : isStored === undefined ? undefined : "kx";
       if (via === undefined) {
         if (observing && isAskedByMail(name)) return said(false, OBSERVING);
@@ -296,6 +348,8 @@ function ordersFor(
       return said(true, `The keys of ${name} are compared with those of this site.`);
     },
     retry(name, which) {
+      const other = elsewhere(name);
+      if (other !== undefined) return other;
       const site = lane(name);
       if (which !== undefined) {
         return observing && site ? said(false, OBSERVING) : retryExceptions(name, site, which);
@@ -325,6 +379,8 @@ function ordersFor(
       return said(false, `${name} is not connected by KX; it must dial this gateway.`);
     },
     skip(name, seq) {
+      const other = elsewhere(name);
+      if (other !== undefined) return other;
       const site = lane(name);
       if (site === undefined) return nobody(name);
       if (site.skip(seq)) return said(true, `Update ${seq} is given up for ${name}.`);

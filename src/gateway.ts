@@ -6,6 +6,7 @@
  */
 
 import type { Clock } from "./clock.js";
+import { Cluster, load, nobody, nodeName, openStore } from "./cluster/cluster.js";
 import type { Config } from "./config/config.js";
 import { formatEndpoint } from "./config/units.js";
 import type { Diagnostics } from "./diagnostics.js";
@@ -39,12 +40,21 @@ export class Gateway {
   #doors: Doors;
   readonly #journal: SentJournal;
   readonly #counterJournal: CounterJournal;
+  /** Undefined for a gateway whose log is not shared. */
+  readonly #cluster: Cluster | undefined;
   /** Changes of the doors run one after the other. */
   #work: Promise<void> = Promise.resolve();
   /** Sessions that are still under way at doors that a reload has closed. */
   readonly #draining = new Set<Promise<void>>();
 
-  private constructor(foundation: Foundation, config: Config, doors: Doors, journal: SentJournal) {
+  private constructor(
+    foundation: Foundation,
+    config: Config,
+    doors: Doors,
+    journal: SentJournal,
+    cluster: Cluster | undefined,
+  ) {
+    this.#cluster = cluster;
     this.#counterJournal = foundation.counterJournal;
     this.#foundation = foundation;
     this.#config = config;
@@ -61,19 +71,33 @@ export class Gateway {
     config: Config,
   ): Promise<Gateway> {
     const openedAt = clock.now();
-    const log = UpdateLog.open(config.log.path, {
-      onMigration: (migration) => {
-        const { from, to, bytes, isDone, path } = migration;
-        const seconds = Math.round((clock.now() - openedAt) / 1000);
-        if (isDone) diagnostics.report("migrated", { log: path, from, to, seconds });
-        else diagnostics.report("migrating", { log: path, from, to, bytes });
-        onMigration?.(migration);
-      },
-    });
+    const store = await openStore(config, clock, VERSION);
+    let log: UpdateLog;
+    try {
+      log = UpdateLog.open(config.log.path, {
+        shared: store,
+        onMigration: (migration) => {
+          const { from, to, bytes, isDone, path } = migration;
+          const seconds = Math.round((clock.now() - openedAt) / 1000);
+          if (isDone) diagnostics.report("migrated", { log: path, from, to, seconds });
+          else diagnostics.report("migrating", { log: path, from, to, bytes });
+          onMigration?.(migration);
+        },
+      });
+    } catch (error) {
+      await store?.close();
+      throw error;
+    }
     const counters = new EventCounters({ next: diagnostics, clock });
     const journal = new SentJournal({ log, counters, clock });
     const counterJournal = new CounterJournal({ log, counters, clock });
+    let cluster: Cluster | undefined;
     try {
+      if (store !== undefined) {
+        await load(log, counters);
+        const node = nodeName(config.log);
+        cluster = new Cluster({ store, log, clock, diagnostics: counters, node });
+      }
       log.onDamage(({ message: problem, remedy }) => {
         counters.report("log-damaged", { problem, remedy });
       });
@@ -88,9 +112,10 @@ export class Gateway {
       const startedAt = clock.now();
       const foundation = {
         ...{ log, clock, counters, counterJournal, proofs, upkeep, inherited, startedAt },
+        others: cluster ?? nobody(),
       };
       const doors = await openDoors(config, foundation);
-      const gateway = new Gateway(foundation, config, doors, journal);
+      const gateway = new Gateway(foundation, config, doors, journal, cluster);
       gateway.#passRevocations();
       gateway.#reportReady();
       return gateway;
@@ -98,6 +123,7 @@ export class Gateway {
       journal.stop();
       counterJournal.stop();
       log.close();
+      await (cluster?.stop() ?? store?.close());
       throw error;
     }
   }
@@ -126,14 +152,17 @@ export class Gateway {
       this.#journal.stop();
       this.#counterJournal.stop();
       this.#foundation.log.close();
+      await this.#cluster?.stop();
     });
     return this.#work;
   }
 
   async #reload(config: Config): Promise<boolean> {
     const { counters } = this.#foundation;
-    if (config.log.path !== this.#config.log.path) {
-      const problem = "log.path changed, which needs a restart";
+    const fixed = (one: Config) => JSON.stringify([one.log.path, one.log.shared]);
+    if (fixed(config) !== fixed(this.#config)) {
+      const key = config.log.path === this.#config.log.path ? "log.shared" : "log.path";
+      const problem = `${key} changed, which needs a restart`;
       counters.report("reload-refused", { problem });
       return false;
     }

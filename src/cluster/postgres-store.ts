@@ -49,6 +49,8 @@ export interface StoreListener {
   /** The database answers and cannot be used. */
   refused?(trouble: ToldTrouble): void;
   granted?(lease: string): void;
+  /** Once a second while there is a session: the state of the gateways is new. */
+  beat?(): void;
 }
 
 /** The state of the database, as this gateway sees it. */
@@ -142,14 +144,6 @@ export class PostgresStore implements SharedStore {
 
   changes(position: number, limit: number): SharedChanges {
     const found = this.#call({ type: "changes", position, limit }) as SharedChanges;
-    if (found.newest < position) {
-      throw new Trouble(
-        "not-ours",
-        `the shared database is at position ${found.newest}, and this copy at ${position}: ` +
-          "the database was restored, or a standby took over that did not have everything",
-        "Stop all gateways of the site, delete their copies (log.path) and start them again.",
-      );
-    }
     this.#newest = Math.max(this.#newest, found.newest);
     return found;
   }
@@ -206,7 +200,8 @@ export class PostgresStore implements SharedStore {
         return this.#tell((one) => one.granted?.(event.lease));
       case "beat":
         this.#nodes = event.nodes;
-        return this.#heard(event.newest);
+        this.#heard(event.newest);
+        return this.#tell((one) => one.beat?.());
       case "news":
         return this.#heard(event.newest);
       case "bug":

@@ -4,7 +4,7 @@
  * lane without this class.
  */
 import { setImmediate } from "node:timers/promises";
-import type { Lane, LaneStatus, LaneStep } from "./lane.js";
+import type { Lane, LaneRun, LaneStatus, LaneStep } from "./lane.js";
 import type { Outcome } from "./relay.js";
 import type { SharedCommit } from "./shared-commit.js";
 import { Wakeup } from "./wakeup.js";
@@ -14,6 +14,7 @@ export class LaneDriver {
   readonly #commits: SharedCommit;
   readonly #wakeup = new Wakeup();
   #running: Promise<void> | undefined;
+  #isAbandoned = false;
 
   /** All lanes of a door share `commits`. */
   constructor(lane: Lane, commits: SharedCommit) {
@@ -55,6 +56,16 @@ export class LaneDriver {
     await this.#running;
   }
 
+  /**
+   * Ends at once, without a trace in the log: another gateway runs this lane now. The outcome of
+   * the delivery in progress is dropped, so that gateway repeats its part.
+   */
+  abandon(): void {
+    this.#isAbandoned = true;
+    this.#lane.stop();
+    this.#wakeup.ring();
+  }
+
   /** Reports that the first KX session with the neighbour began, or that the last one ended. */
   session(isUp: boolean): void {
     this.#lane.session(isUp);
@@ -90,9 +101,24 @@ export class LaneDriver {
   }
 
   async #run(): Promise<void> {
-    const run = this.#lane.run();
+    const run = this.#untilAbandoned(this.#lane.run());
     for (let next = run.next(undefined); next.done !== true; ) {
       next = await this.#commits.resume(run, await this.#perform(next.value));
+    }
+  }
+
+  /** The run of the lane, which is not resumed after `abandon`. */
+  *#untilAbandoned(run: LaneRun): LaneRun {
+    for (let next = run.next(undefined); next.done !== true; ) {
+      let resume: () => IteratorResult<LaneStep, void>;
+      try {
+        const outcome = yield next.value;
+        resume = () => run.next(outcome);
+      } catch (error) {
+        resume = () => run.throw(error);
+      }
+      if (this.#isAbandoned) return;
+      next = resume();
     }
   }
 

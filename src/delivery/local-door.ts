@@ -3,6 +3,7 @@
  * of a site, with the delivery method that [local] configures.
  */
 import type { Clock } from "../clock.js";
+import { ALONE, type Leases } from "../cluster/leases.js";
 import type { Config, LocalDelivery } from "../config/config.js";
 import type { Diagnostics } from "../diagnostics.js";
 import type { UpdateLog } from "../log/update-log.js";
@@ -13,6 +14,7 @@ import type { KeyCompletion } from "./completion.js";
 import type { DeliveryMethod } from "./delivery-method.js";
 import { Lane, type LaneLog, type LaneStatus } from "./lane.js";
 import { LaneDriver } from "./lane-driver.js";
+import { LeasedLane } from "./leased-lane.js";
 import { HkpDelivery } from "./local-hkp.js";
 import { ProgramDelivery } from "./local-program.js";
 import { pksdName, SPOOL_TIMES, SpoolDelivery, type SpoolTimes, sksName } from "./local-spool.js";
@@ -30,6 +32,8 @@ export interface LocalDoorComponents {
   readonly diagnostics: Diagnostics;
   /** Finds user ids for keys of which the log knows none. */
   readonly completion?: KeyCompletion | undefined;
+  /** By default this gateway runs the lane. */
+  readonly leases?: Leases | undefined;
 }
 
 export interface LocalDoorSettings {
@@ -41,13 +45,12 @@ export interface LocalDoorSettings {
 }
 
 export class LocalDoor {
-  readonly #lane: LaneDriver;
-  readonly #method: DeliveryMethod;
+  readonly #lane: LeasedLane;
   readonly #log: LocalDoorComponents["log"];
   #unsubscribe: (() => void) | undefined;
 
   constructor(
-    { log, clock, diagnostics, completion }: LocalDoorComponents,
+    { log, clock, diagnostics, completion, leases = ALONE }: LocalDoorComponents,
     { config, local, rules, times = SPOOL_TIMES }: LocalDoorSettings,
   ) {
     this.#log = log;
@@ -57,15 +60,14 @@ export class LocalDoor {
     const waiting = (path: string, waitedMs: number) =>
       diagnostics.report("spool-waits", { neighbour: LOCAL_LANE, path, waitedMs });
     const observing = config.mode === "observe";
-    this.#method = methodOf(local, envelope, hkpBase(config), {
-      waiting,
-      clock,
-      times,
-      completion,
-    });
     const settings = { name: LOCAL_LANE, address, retry, observing, rules };
-    const lane = new Lane({ log, method: this.#method, clock, diagnostics }, settings);
-    this.#lane = new LaneDriver(lane, new SharedCommit(log.lanes, clock));
+    const open = () => {
+      const given = { waiting, clock, times, completion };
+      const method = methodOf(local, envelope, hkpBase(config), given);
+      const lane = new Lane({ log, method, clock, diagnostics }, settings);
+      return { driver: new LaneDriver(lane, new SharedCommit(log.lanes, clock)), method };
+    };
+    this.#lane = new LeasedLane({ log, leases, open }, { name: LOCAL_LANE, address });
   }
 
   start(): void {
@@ -78,16 +80,11 @@ export class LocalDoor {
    */
   async stop(withinMs = STOP_MS): Promise<void> {
     this.#unsubscribe?.();
-    const deadline = setTimeout(() => this.#method.close(), withinMs);
-    const stopped = this.#lane.stop();
-    this.#method.stopConnecting?.();
-    await stopped;
-    clearTimeout(deadline);
-    this.#method.close();
+    await this.#lane.stop(withinMs);
   }
 
   /** Its only lane, for the operator's orders. */
-  lane(name: string): LaneDriver | undefined {
+  lane(name: string): LeasedLane | undefined {
     return name === LOCAL_LANE ? this.#lane : undefined;
   }
 

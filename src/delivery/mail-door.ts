@@ -6,6 +6,7 @@
  */
 
 import type { Clock } from "../clock.js";
+import { ALONE, type Leases } from "../cluster/leases.js";
 import type { Config } from "../config/config.js";
 import { goesByMail } from "../config/paths.js";
 import type { Diagnostics } from "../diagnostics.js";
@@ -17,9 +18,10 @@ import { OutmailMemory } from "../outmail.js";
 import type { Rules } from "../policy.js";
 import type { Seq } from "../update.js";
 import type { KeyCompletion } from "./completion.js";
-import { type DeliveryMethod, RelayDelivery } from "./delivery-method.js";
+import { RelayDelivery } from "./delivery-method.js";
 import { Lane, type LaneLog, type LaneStatus } from "./lane.js";
 import { LaneDriver } from "./lane-driver.js";
+import { LeasedLane } from "./leased-lane.js";
 import { LOCAL_LANE } from "./local-door.js";
 import { certificatesIn, SmtpRelay, TRANSPORT_LIMITS } from "./relay.js";
 import { SharedCommit } from "./shared-commit.js";
@@ -33,6 +35,8 @@ export interface MailDoorComponents {
   readonly diagnostics: Diagnostics;
   /** Finds user ids for keys of which the log knows none. */
   readonly completion?: KeyCompletion | undefined;
+  /** By default this gateway runs all lanes. */
+  readonly leases?: Leases | undefined;
 }
 
 export interface MailDoorSettings {
@@ -43,15 +47,14 @@ export interface MailDoorSettings {
 }
 
 export class MailDoor {
-  readonly #all: LaneDriver[] = [];
+  readonly #all: LeasedLane[] = [];
   /** Names of the sites that may be sent mail. */
   readonly #shown = new Set<string>();
-  readonly #methods: DeliveryMethod[] = [];
   readonly #log: MailDoorComponents["log"];
   #unsubscribe: (() => void) | undefined;
 
   constructor(
-    { log, clock, diagnostics, completion }: MailDoorComponents,
+    { log, clock, diagnostics, completion, leases = ALONE }: MailDoorComponents,
     { config, outbound, rules }: MailDoorSettings,
   ) {
     this.#log = log;
@@ -69,15 +72,17 @@ export class MailDoor {
       if (mail === undefined) continue;
       const envelope = { to: mail, from: contact, site, maxBytes: maxMailBytes, kind };
       const security = { required: neighbour.requireTls, ca };
-      const transport = new SmtpRelay(relay, hostname, TRANSPORT_LIMITS, security);
       const sender = (first: Seq, last: Seq) =>
         bounce === undefined ? contact : verpSender(bounce, name, first, last, log.bounces.secret);
-      const method = new RelayDelivery(envelope, sender, transport, completion, memory);
-      this.#methods.push(method);
       const path = { via, fallbackMs };
       const settings = { name, address: mail, retry, observing, rate, rules, path, names };
-      const lane = new Lane({ log, method, clock, diagnostics, guard }, settings);
-      this.#all.push(new LaneDriver(lane, commits));
+      const open = () => {
+        const transport = new SmtpRelay(relay, hostname, TRANSPORT_LIMITS, security);
+        const method = new RelayDelivery(envelope, sender, transport, completion, memory);
+        const lane = new Lane({ log, method, clock, diagnostics, guard }, settings);
+        return { driver: new LaneDriver(lane, commits), method };
+      };
+      this.#all.push(new LeasedLane({ log, leases, open }, { name, address: mail }));
       if (goesByMail(neighbour)) this.#shown.add(name);
     }
   }
@@ -92,15 +97,7 @@ export class MailDoor {
   /** Waits at most `withinMs` for the mails in progress. An aborted mail is sent again. */
   async stop(withinMs = STOP_MS): Promise<void> {
     this.#unsubscribe?.();
-    const close = () => {
-      for (const method of this.#methods) method.close();
-    };
-    const deadline = setTimeout(close, withinMs);
-    const stopped = this.#all.map((lane) => lane.stop());
-    for (const method of this.#methods) method.stopConnecting?.();
-    await Promise.all(stopped);
-    clearTimeout(deadline);
-    close();
+    await Promise.all(this.#all.map((lane) => lane.stop(withinMs)));
   }
 
   /** Reports that the first KX session with a neighbour began, or that the last one ended. */
@@ -114,11 +111,11 @@ export class MailDoor {
   }
 
   /** Returns the lane of a site, for the operator's orders. */
-  lane(name: string): LaneDriver | undefined {
+  lane(name: string): LeasedLane | undefined {
     return this.#lanes.find((lane) => lane.name === name);
   }
 
-  get #lanes(): LaneDriver[] {
+  get #lanes(): LeasedLane[] {
     return this.#all.filter(({ name }) => this.#shown.has(name));
   }
 

@@ -183,6 +183,7 @@ export class Exchange {
   opened(id: number, peerName: string, dialled: boolean, now: number): Action[] {
     const peer = this.#peers.get(peerName);
     if (peer === undefined) throw new Error(`no peer ${peerName}`);
+    if (peer.connections.length === 0) this.#receiving.refresh(peerName);
     const asksForProof = this.#holdings.concerns(peerName);
     const own = this.#oldVersion.has(peerName) ? undefined : this.#own;
     const connection = newConnection(id, peer, dialled, { asksForProof, own }, now);

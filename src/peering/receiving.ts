@@ -93,7 +93,7 @@ interface OpenStore {
 
 interface Peer {
   readonly name: string;
-  readonly receiveState: ReceiveState;
+  receiveState: ReceiveState;
   readonly batch: ReceiveBatch;
   readonly receipts: Receipts;
   /**
@@ -155,6 +155,21 @@ export class Receiving {
       const heard = cursor?.number;
       this.#peers.set(name, { name, receiveState, batch, receipts, heard, ...none });
     }
+  }
+
+  /**
+   * A peer without a connection is about to be greeted: another gateway of the site may have moved
+   * its cursor since. A cursor of our own that is not stored yet counts.
+   */
+  refresh(name: string): void {
+    const peer = this.#peer(name);
+    const own = peer.receiveState.cursor;
+    if (peer.store !== undefined || this.#cursors.move(name, own) !== undefined) return;
+    const cursor = this.#guard.run(() => ({ at: this.#cursors.read(name) }));
+    if (cursor === undefined || this.#cursors.move(name, own) === undefined) return;
+    const known = (one: Announcement) => this.#settle(one, name);
+    peer.receiveState = new ReceiveState(cursor.at, known);
+    peer.heard = cursor.at?.number;
   }
 
   /** Another connection of the peer is used; `isOn` if the peer reads receipts on it. */

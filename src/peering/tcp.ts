@@ -8,6 +8,7 @@
 import type { AddressInfo, Server, Socket } from "node:net";
 import { connect, createServer } from "node:net";
 import type { Clock } from "../clock.js";
+import { ALONE, type Leases } from "../cluster/leases.js";
 import type { Config, Endpoint, Neighbour } from "../config/config.js";
 import { goesByKx } from "../config/paths.js";
 import type { Diagnostics } from "../diagnostics.js";
@@ -52,7 +53,10 @@ const TLS_HANDSHAKE = 0x16;
 interface KxPeer {
   readonly name: string;
   readonly endpoint: Endpoint;
-  readonly dial: boolean;
+  /** Whether the configuration has it dialled. */
+  readonly isDialled: boolean;
+  /** Whether this gateway dials it now: another one of the site may have the lease. */
+  dial: boolean;
   /** Set for a peer that uses TLS. */
   readonly tls: Neighbour["tls"];
   readonly redial: Redial;
@@ -62,11 +66,17 @@ interface KxPeer {
   dialling: Socket | undefined;
   /** Open connections that the peer dialled. */
   inbound: number;
+  /** Open connections that this gateway dialled. */
+  readonly outbound: Set<PeerSocket>;
 }
 
 export interface KxDoorComponents extends Omit<ExchangeComponents, "log"> {
   readonly log: KxDoorLog;
   readonly appends: AppendPort;
+  /** By default this gateway dials all peers. */
+  readonly leases?: Leases | undefined;
+  /** Brings the log to the newest state of the site; called before a peer is greeted. */
+  readonly refresh?: (() => void) | undefined;
   /** Looks up host names; by default the resolver of the system. */
   readonly lookUp?: LookUp | undefined;
 }
@@ -90,6 +100,9 @@ export class KxDoor {
   readonly #peers: KxPeer[];
   readonly #servers: Server[] = [];
   readonly #lines = new Map<number, PeerSocket>();
+  readonly #leases: Leases;
+  readonly #refresh: () => void;
+  readonly #releases: (() => void)[] = [];
   readonly #addresses: PeerAddresses;
   readonly #tls: KxTls | undefined;
   /** Connections whose peer is not proven yet, with the peers to which they may belong. */
@@ -111,6 +124,8 @@ export class KxDoor {
 
   constructor(components: KxDoorComponents, settings: KxDoorSettings) {
     const { log, appends, clock, diagnostics, lookUp } = components;
+    this.#leases = components.leases ?? ALONE;
+    this.#refresh = components.refresh ?? (() => {});
     const { kx, neighbours } = settings;
     this.#kx = kx;
     this.#tls = kx.tls && new KxTls(kx.tls);
@@ -125,12 +140,14 @@ export class KxDoor {
             {
               name,
               endpoint,
-              dial,
+              isDialled: dial,
+              dial: false,
               tls,
               redial: new Redial(kx.reconnect, () => clock.random()),
               timer: undefined,
               dialling: undefined,
               inbound: 0,
+              outbound: new Set<PeerSocket>(),
             },
           ],
     );
@@ -187,8 +204,27 @@ export class KxDoor {
       bound.push({ host, port: (server.address() as AddressInfo).port });
     }
     this.#unsubscribe = this.#log.onAppend(() => this.#grew());
-    for (const peer of this.#peers) if (peer.dial) this.#dial(peer);
+    for (const peer of this.#peers) if (peer.isDialled) this.#askToDial(peer);
     return bound;
+  }
+
+  /** Dials the peer while this gateway has the lease. */
+  #askToDial(peer: KxPeer): void {
+    const release = this.#leases.ask(`dial:${peer.name}`, {
+      take: () => {
+        peer.dial = true;
+        if (!this.#paused.has(peer.name)) this.#dial(peer);
+      },
+      lose: () => {
+        peer.dial = false;
+        clearTimeout(peer.timer);
+        peer.timer = undefined;
+        peer.dialling?.destroy();
+        peer.dialling = undefined;
+        for (const line of peer.outbound) line.socket.destroy();
+      },
+    });
+    this.#releases.push(release);
   }
 
   /**
@@ -221,6 +257,7 @@ export class KxDoor {
     const latest = this.#now() + TCP_LIMITS.storeMs;
     while (this.#storing > 0 && this.#now() < latest) await pause();
     this.#isOver = true;
+    for (const release of this.#releases) release();
     clearTimeout(this.#wakeTimer);
     await Promise.all(closed);
   }
@@ -393,7 +430,7 @@ export class KxDoor {
 
   /** By likelihood: peers without a connection first, and of these the ones that dial us. */
   #inOrder(peers: readonly KxPeer[]): KxPeer[] {
-    const rank = (peer: KxPeer) => (this.#connectionsOf(peer) > 0 ? 2 : peer.dial ? 1 : 0);
+    const rank = (peer: KxPeer) => (this.#connectionsOf(peer) > 0 ? 2 : peer.isDialled ? 1 : 0);
     return peers.toSorted((a, b) => rank(a) - rank(b));
   }
 
@@ -535,7 +572,8 @@ export class KxDoor {
       this.#perform(this.#exchange.flushed(id, unsentBytes, this.#now()));
     });
     this.#lines.set(id, line);
-    if (!dialled) peer.inbound += 1;
+    if (dialled) peer.outbound.add(line);
+    else peer.inbound += 1;
     const openedAt = this.#now();
     peer.redial.connected();
     socket.on("data", (bytes) => {
@@ -548,12 +586,14 @@ export class KxDoor {
     });
     socket.on("close", (hadError) => {
       this.#lines.delete(id);
-      if (!dialled) peer.inbound -= 1;
+      if (dialled) peer.outbound.delete(line);
+      else peer.inbound -= 1;
       const isUseful = !hadError && this.#exchange.isUseful(id);
       this.#perform(this.#exchange.ended(id, this.#now()));
       peer.redial.ended(openedAt, isUseful, this.#now());
       this.#redialWhenAlone(peer);
     });
+    this.#refresh();
     this.#perform(this.#exchange.opened(id, peer.name, dialled, this.#now()));
   }
 

@@ -149,15 +149,6 @@ it("tells others of a commit, and not the one who made it", async () => {
   expect(heard).toEqual(["two", "one"]);
 });
 
-it("refuses to go back with a database that was restored", async () => {
-  const { url } = database();
-  const one = await opened(url);
-  one.commit(0, [lane("a", 1)]);
-  const { kind, message } = troubleOf(() => one.changes(5, 1000));
-  expect(kind).toBe("not-ours");
-  expect(message).toContain("is at position 1, and this copy at 5");
-});
-
 /** Collects what a store tells of its leases. */
 function leasesOf(store: PostgresStore, ...leases: string[]): string[] {
   const told: string[] = [];

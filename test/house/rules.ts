@@ -76,7 +76,10 @@ export const FLOORS: readonly Readonly<Record<string, Room>>[] = [
   { log: { packages: ["better-sqlite3"], node: ["fs", "crypto"] } },
   {
     intake: { packages: ["mailparser"], node: OUTSIDE },
-    cluster: { packages: ["pg"], node: ["fs", "crypto", "worker_threads"] },
+    cluster: {
+      packages: ["pg"],
+      node: ["fs", "crypto", "os", "timers/promises", "worker_threads"],
+    },
   },
   { "hkp-whole": {}, conform: { node: ["stream", "crypto"] } },
   {
