@@ -57,6 +57,9 @@ export interface Pruning {
 }
 
 const KEEP = (key: TransferableKey): Pruned => ({ key, dropped: [] });
+/** Whether the log has this very update, and has learned from it today. */
+export type IsHeld = (name: UpdateName) => boolean;
+
 /** Drops nothing. */
 export const KEEP_ALL: Pruning = { packets: KEEP, total: KEEP };
 
@@ -84,6 +87,8 @@ export interface AdmitOptions {
   readonly judge?: Judgement;
   readonly cut?: Cut;
   readonly pruning?: Pruning;
+  /** Such a key is neither cut nor are its packets named. By default no key is held. */
+  readonly isHeld?: IsHeld | undefined;
   /** Most keys in total; above it all of them are refused. */
   readonly maxKeys?: number;
 }
@@ -104,7 +109,7 @@ export function admit(texts: readonly Uint8Array[], options: AdmitOptions = {}):
  */
 export function* admitting(
   texts: readonly Uint8Array[],
-  { judge = ALL, cut = WHOLE, pruning = KEEP_ALL, maxKeys = MAX_KEYS }: AdmitOptions,
+  { judge = ALL, cut = WHOLE, pruning = KEEP_ALL, isHeld, maxKeys = MAX_KEYS }: AdmitOptions,
 ): Steps<Admission> {
   const updates = new Map<string, Update>();
   const refusals: Refusal[] = [];
@@ -114,14 +119,14 @@ export function* admitting(
       refusals.push(key);
       continue;
     }
-    const taken = yield* takingOver(key, { judge, cut, pruning });
+    const taken = yield* takingOver(key, { judge, cut, pruning, isHeld });
     if (taken instanceof Refusal) {
       refusals.push(taken);
       continue;
     }
-    const { rest, kept, loss } = taken;
+    const { rest, kept, loss, held } = taken;
     if (loss !== undefined) pruned.push(loss);
-    const update = yield* updating(rest, kept);
+    const update = held === undefined ? yield* updating(rest, kept) : heldUpdate(rest, held);
     updates.set(update.digest, update);
     yield;
   }
@@ -137,6 +142,8 @@ interface TakenOver {
   /** The key without the single packets that policy drops: the skeleton learns from it. */
   readonly kept: TransferableKey;
   readonly loss: Loss | undefined;
+  /** The name of `rest` if the log has it. */
+  readonly held: UpdateName | undefined;
 }
 
 /**
@@ -145,7 +152,7 @@ interface TakenOver {
  */
 function* takingOver(
   key: TransferableKey,
-  { judge, cut, pruning }: Required<AnnouncedOptions>,
+  { judge, cut, pruning, isHeld }: Required<AnnouncedOptions> & Pick<AdmitOptions, "isHeld">,
 ): Steps<TakenOver | Refusal> {
   const { fingerprint } = key;
   // A key may have 100,000 packets; each pass over them takes milliseconds.
@@ -153,7 +160,9 @@ function* takingOver(
   const first = pruning.packets(key);
   const [why] = first.dropped;
   if (why !== undefined && isBare(first.key)) return about(why, fingerprint);
-  const cutDown = yield* cut(first.key);
+  const name = isHeld && (yield* namingUpdate(first.key));
+  const held = name && isHeld?.(name) ? name : undefined;
+  const cutDown = held === undefined ? yield* cut(first.key) : undefined;
   yield;
   const last = pruning.total(cutDown ?? bare(key));
   yield;
@@ -162,10 +171,10 @@ function* takingOver(
   const [reason] = [...first.dropped, ...last.dropped];
   const packets = first.dropped.length + last.dropped.length;
   const loss = reason && { fingerprint, packets, why: reason };
-  return { rest: cutDown === undefined ? first.key : last.key, kept: first.key, loss };
+  return { rest: cutDown === undefined ? first.key : last.key, kept: first.key, loss, held };
 }
 
-/** The keys of all blocks. Throws Refusal for more than `most` keys, before they are sorted. */
+/** The keys of all blocks. Throws Refusal for more than `most` keys. */
 function* keysIn(texts: readonly Uint8Array[], most: number): Steps<(TransferableKey | Refusal)[]> {
   const blocks: (ArmorBlock | Refusal)[] = [];
   for (const text of texts) {
@@ -174,6 +183,14 @@ function* keysIn(texts: readonly Uint8Array[], most: number): Steps<(Transferabl
       blocks.push(block);
     }
   }
+  return yield* keysOf(blocks, most);
+}
+
+/** The same of blocks that are not armored; more than `most` are found before they are sorted. */
+function* keysOf(
+  blocks: readonly (Pick<ArmorBlock, "data"> | Refusal)[],
+  most: number,
+): Steps<(TransferableKey | Refusal)[]> {
   const keys: (TransferableKey | Refusal)[] = [];
   for (const block of blocks) {
     if (block instanceof Refusal) continue;
@@ -208,11 +225,21 @@ function about({ reason, message }: Refusal, fingerprint: Fingerprint): Refusal 
 /** The announcement that an UPDATE must match. */
 export interface Announced {
   readonly hash: UpdateHash;
+  /** Undefined if only the MD5 was announced. */
+  readonly digest?: string | undefined;
   readonly fingerprint: string | undefined;
+}
+
+/** The body of an UPDATE: an armor block or packets. */
+export interface AnnouncedBody {
+  readonly bytes: Uint8Array;
+  readonly isArmored: boolean;
 }
 
 /** What of an announced update is to be appended. */
 export interface AdmittedAnnounced {
+  /** The names of what was announced. */
+  readonly name: UpdateName;
   /** The announced update, or what policy left of it: an update with a hash of its own. */
   readonly update: Update;
   readonly loss: Loss | undefined;
@@ -222,25 +249,27 @@ export interface AdmittedAnnounced {
 export type AnnouncedOptions = Pick<AdmitOptions, "judge" | "cut" | "pruning">;
 
 /**
- * Converts the body of a KX UPDATE: exactly one key in one block, with the announced hash. Throws
- * Refusal. This prevents attack (3) of the thesis, a bogus UPDATE that suppresses a real one: an
- * UPDATE with another hash is not remembered, and the next announcer is asked.
+ * Converts the body of a KX UPDATE: exactly one key, with the announced names. Throws Refusal. This
+ * prevents attack (3) of the thesis, a bogus UPDATE that suppresses a real one: an UPDATE with
+ * another hash is not remembered, and the next announcer is asked.
  *
  * In steps, because an UPDATE may have 8 MiB. The key is not cut to its news, so that its hash
  * stays the announced one. Only a key above the limits of a whole key is cut, as one from a mail.
  */
 export function* admittingAnnounced(
-  armor: Uint8Array,
+  { bytes, isArmored }: AnnouncedBody,
   announced: Announced,
   { judge = ALL, cut = WHOLE, pruning = KEEP_ALL }: AnnouncedOptions = {},
 ): Steps<AdmittedAnnounced> {
-  const [key] = (yield* keysIn([armor], 1)).toSorted(refusalsFirst);
+  const keys = isArmored ? yield* keysIn([bytes], 1) : yield* keysOf([{ data: bytes }], 1);
+  const [key] = keys.toSorted(refusalsFirst);
   if (key === undefined) throw new Refusal("no-key", "No OpenPGP public key was found.");
   if (key instanceof Refusal) throw key;
   const name = yield* namingUpdate(key);
   const isSameKey =
     announced.fingerprint === undefined || announced.fingerprint === key.fingerprint;
-  if (name.hash !== announced.hash || !isSameKey) {
+  const hasDigest = announced.digest === undefined || announced.digest === name.digest;
+  if (name.hash !== announced.hash || !hasDigest || !isSameKey) {
     throw new Refusal("hash-mismatch", "The key is not the one that was announced.");
   }
   // Policy is last, so that a refused update is certainly the announced one.
@@ -249,7 +278,7 @@ export function* admittingAnnounced(
   if (taken instanceof Refusal) throw taken;
   const { rest, kept, loss } = taken;
   const update = yield* updating(rest, kept, rest === key ? name : undefined);
-  return { update, loss };
+  return { name, update, loss };
 }
 
 function refusalsFirst(a: TransferableKey | Refusal, b: TransferableKey | Refusal): number {
@@ -273,6 +302,25 @@ function* updating(
   const selfSigned = yield* selfSigning(whole);
   const packets = yield* namingPackets(key);
   return { hash, digest, fingerprint, body: encodeKey(key), selfSigned, packets };
+}
+
+/** An update that the log has. */
+function heldUpdate(key: TransferableKey, { hash, digest }: UpdateName): Update {
+  const { fingerprint } = key;
+  let made: Update | undefined;
+  const whole = () => {
+    made ??= updateOf(key);
+    return made;
+  };
+  return {
+    ...{ hash, digest, fingerprint, body: encodeKey(key), isHeld: true },
+    get selfSigned() {
+      return whole().selfSigned;
+    },
+    get packets() {
+      return whole().packets;
+    },
+  };
 }
 
 /** Whether a key has only its primary key packet. */

@@ -101,7 +101,10 @@ export const EVENTS = {
   migrating: {
     level: "info",
     text: "bringing the log up to date; the gateway listens after it",
-    fields: { log: "text", from: "number", to: "number", bytes: "number" },
+    fields: {
+      ...{ log: "text", from: "number", to: "number", bytes: "number" },
+      ...{ done: "number", parts: "number" },
+    },
   },
   migrated: {
     level: "info",
@@ -636,6 +639,12 @@ export const EVENTS = {
     text: "KX peer connected",
     fields: { neighbour: "text", dialled: "flag", newest: "number?", version: "text" },
     attempt: "good",
+    isLimited: true,
+  },
+  "peer-downgraded": {
+    level: "warn",
+    text: "KX peer spoke KX/1.1 before and speaks KX/1.0 now; kx_version accepts that",
+    fields: { neighbour: "text" },
     isLimited: true,
   },
   "peer-disconnected": {

@@ -134,10 +134,11 @@ export async function openDoors(config: Config, foundation: Foundation): Promise
     proofs.watch(peersOf(config), offersOf(config, { log, now: clock.now() }));
     const given = { rules, session, proven };
     const appends = new GroupCommit(log);
+    const shared = { leases, refresh };
     const index = new KeyIndexFile(indexPath(config.log.path));
     stops.push(() => index.close());
-    const shared = { leases, refresh };
-    const kxComponents = { log, appends, clock, diagnostics: counters, index, ...given, ...shared };
+    const kxGiven = { ...given, ...shared, index };
+    const kxComponents = { log, appends, clock, diagnostics: counters, ...kxGiven };
     const kxDoor = config.kx && new KxDoor(kxComponents, { ...config, kx: config.kx });
     stops.push(() => kxDoor?.stop());
     const kx = (await kxDoor?.start()) ?? [];

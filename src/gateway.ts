@@ -14,6 +14,7 @@ import type { Doors, Foundation, Listening } from "./doors.js";
 import { openDoors, retentionOf } from "./doors.js";
 import type { SystemdSockets } from "./ingress/systemd-sockets.js";
 import type { Migration } from "./log/connection.js";
+import { seldom } from "./log/migration-progress.js";
 import { UpdateLog } from "./log/update-log.js";
 import { LogGuard } from "./log-guard.js";
 import { passRevocations } from "./removal.js";
@@ -70,19 +71,19 @@ export class Gateway {
     { clock, diagnostics, inherited, onMigration }: GatewayComponents,
     config: Config,
   ): Promise<Gateway> {
-    const openedAt = clock.now();
+    const openedAt = clock.monotonic();
     const store = await openStore(config, clock, VERSION);
     let log: UpdateLog;
     try {
       log = UpdateLog.open(config.log.path, {
         shared: store,
-        onMigration: (migration) => {
-          const { from, to, bytes, isDone, path } = migration;
-          const seconds = Math.round((clock.now() - openedAt) / 1000);
+        onMigration: seldom((migration) => {
+          const { from, to, bytes, done, parts, isDone, path } = migration;
+          const seconds = Math.round((clock.monotonic() - openedAt) / 1000);
           if (isDone) diagnostics.report("migrated", { log: path, from, to, seconds });
-          else diagnostics.report("migrating", { log: path, from, to, bytes });
+          else diagnostics.report("migrating", { log: path, from, to, bytes, done, parts });
           onMigration?.(migration);
-        },
+        }, clock),
       });
     } catch (error) {
       await store?.close();

@@ -9,6 +9,30 @@
 /** MD5 of the canonical packets as 32 lower-case hex digits (thesis 4.2): the name of an update. */
 export type UpdateHash = string & { readonly __brand: "UpdateHash" };
 
+/** SHA-256 of the same octets as 64 lower-case hex digits. */
+export type UpdateDigest = string & { readonly __brand: "UpdateDigest" };
+
+/** The names of an update as it was announced; only KX/1.1 tells the SHA-256. */
+export interface Named {
+  readonly hash: UpdateHash;
+  readonly digest?: UpdateDigest | undefined;
+}
+
+/**
+ * The names of an announced update as one value, to be waited for and asked for by: the MD5, and
+ * behind it the SHA-256 if that was announced too. 32 or 96 digits.
+ */
+export type AnnouncedName = UpdateHash | (string & { readonly __brand: "AnnouncedName" });
+
+export function nameOf({ hash, digest }: Named): AnnouncedName {
+  return digest === undefined ? hash : (`${hash}${digest}` as AnnouncedName);
+}
+
+export function namesIn(name: AnnouncedName): Named {
+  const hash = name.slice(0, 32) as UpdateHash;
+  return name.length === 32 ? { hash } : { hash, digest: name.slice(32) as UpdateDigest };
+}
+
 /** Upper-case hex fingerprint of the primary key: 32 (v3), 40 (v4) or 64 (v5, v6) digits. */
 export type Fingerprint = string & { readonly __brand: "Fingerprint" };
 
@@ -44,6 +68,11 @@ export interface Update {
   readonly selfSigned: Uint8Array | undefined;
   /** The names of its packets, to be recorded as already distributed. */
   readonly packets: readonly PacketName[];
+  /**
+   * Set if the log had the update when it was admitted. `selfSigned` and `packets` are then made
+   * when they are first read: only if the entry was removed in between.
+   */
+  readonly isHeld?: true;
 }
 
 /**

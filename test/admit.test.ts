@@ -114,15 +114,55 @@ describe("admit", () => {
   });
 });
 
+describe("a key that the log has", () => {
+  const [whole] = admit([bytes(first)]).updates;
+  const cut: Cut = () => {
+    throw new Error("it is cut");
+  };
+  const isHeld = ({ hash, digest }: Pick<Update, "hash" | "digest">) =>
+    hash === whole?.hash && digest === whole?.digest;
+
+  test("is not cut to its news, and is made whole when the log has it no more", () => {
+    const [held, ...more] = admit([bytes(first)], { cut, isHeld }).updates;
+    expect(more).toEqual([]);
+    expect(held?.isHeld).toBe(true);
+    expect({ ...held, isHeld: undefined }).toEqual({ ...whole, isHeld: undefined });
+  });
+
+  test("is judged as any other key", () => {
+    const judge = () => new Refusal("blocked", "It is blocked.");
+    const { updates, refusals } = admit([bytes(first)], { cut, isHeld, judge });
+    expect(updates).toEqual([]);
+    expect(reasons(refusals)).toEqual(["blocked"]);
+  });
+
+  test("does not hide another key", () => {
+    expect(admit([bytes(second)], { isHeld }).updates).toEqual(admit([bytes(second)]).updates);
+  });
+});
+
 describe("admittingAnnounced", () => {
+  const body = (text: Uint8Array) => ({ bytes: text, isArmored: true });
   const [update, other] = all as [Update, Update];
   const armor = bytes(first);
 
   test("the announced one", () => {
     const { hash, fingerprint } = update;
-    const taken = { update, loss: undefined };
-    expect(finish(admittingAnnounced(armor, { hash, fingerprint }))).toEqual(taken);
-    expect(finish(admittingAnnounced(armor, { hash, fingerprint: undefined }))).toEqual(taken);
+    const digest = update.digest;
+    const taken = { name: { hash, digest }, update, loss: undefined };
+    const bodies = [
+      { bytes: armor, isArmored: true },
+      { bytes: update.body, isArmored: false },
+    ];
+    for (const body of bodies) {
+      for (const announced of [
+        { hash, fingerprint },
+        { hash, fingerprint: undefined },
+        { hash, digest, fingerprint },
+      ]) {
+        expect(finish(admittingAnnounced(body, announced))).toEqual(taken);
+      }
+    }
   });
 
   test.each<[string, Uint8Array, UpdateHash, string | undefined, string]>([
@@ -138,7 +178,7 @@ describe("admittingAnnounced", () => {
     ],
     ["no key", bytes("hello"), update.hash, undefined, "no-key"],
   ])("%s", (_, text, hash, fingerprint, reason) => {
-    const error = thrown(() => finish(admittingAnnounced(text, { hash, fingerprint })));
+    const error = thrown(() => finish(admittingAnnounced(body(text), { hash, fingerprint })));
     expect(error).toBeInstanceOf(Refusal);
     expect(error).toMatchObject({ reason });
   });

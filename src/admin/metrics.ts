@@ -294,6 +294,15 @@ export class Metrics {
       ({ name }) => (this.#stays(name) ? [[{}, 1]] : []),
     );
     gauge(
+      "kxgw_peer_downgraded",
+      "1 if a peer spoke KX/1.1 before and KX/1.0 at its last greeting.",
+      [],
+      ({ name }) => {
+        const peer = this.#sources.peers().find((one) => one.name === name);
+        return peer === undefined ? [] : [[{}, peer.isDowngraded === true ? 1 : 0]];
+      },
+    );
+    gauge(
       "kxgw_exceptions",
       "Updates that a neighbour did not take: waiting (retried), refused, withheld.",
       ["state"],

@@ -1,7 +1,8 @@
 /**
  * Orders of the control socket: POST /peers/NAME/pause, /peers/NAME/resume,
- * /peers/NAME/backfill/DAYS, /peers/NAME/reconcile and, with dry-run as a query parameter, /queue/NAME/retry, /queue/NAME/retry/SEQ, /queue/NAME/retry/all,
- * /queue/NAME/skip/SEQ and, with reason, until and revocations as query parameters,
+ * /peers/NAME/backfill/DAYS, /peers/NAME/reconcile (with dry-run as a query parameter),
+ * /queue/NAME/retry, /queue/NAME/retry/SEQ, /queue/NAME/retry/all, /queue/NAME/skip/SEQ and, with
+ * reason, until and revocations as query parameters,
  * /keys/FINGERPRINT/block, /unblock and /forget. This file parses them and formats the answers;
  * lanes, peers and log carry them out.
  */

@@ -66,7 +66,7 @@ export async function conformCommand(
     return await play(where, options, out);
   } catch (error) {
     if (!(error instanceof Unusable)) throw error;
-    out.stderr(`kxgw: ${plainText(error.message)}\n`);
+    out.stderr(`kxgw: ${error.message.split("\n").map(plainText).join("\n")}\n`);
     return error.code;
   }
 }
@@ -144,7 +144,10 @@ function dialler(
   isSecure: boolean,
   { source, tlsCert, tlsKey, tlsCa, pin }: ConformOptions,
 ): () => Promise<Duplex> {
-  const dial = async (): Promise<Socket> => await dialled(endpoint, source);
+  const dial = async (): Promise<Socket> => {
+    const socket = await dialled(endpoint, source);
+    return socket.setNoDelay(true);
+  };
   const hasTls = [tlsCert, tlsKey, tlsCa, pin].some((one) => one !== undefined);
   if (!isSecure) {
     if (hasTls) throw new Unusable(EXIT.usage, "TLS is used with kxs://HOST:PORT only");

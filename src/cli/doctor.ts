@@ -125,6 +125,9 @@ function stoppedDiagnoses(config: Config): Diagnosis[] {
   return [{ kind: "broken", problem, remedy }];
 }
 
+/** Of them, the newest tells whether the shared database is used. */
+const DATABASE_EVENTS = ["database-away", "database-refused", "database-back"];
+
 /** Problems that the running gateway reports, causes before their effects. */
 function runningDiagnoses(status: Status): Diagnosis[] {
   const { neighbours, mode, recent, site } = status;
@@ -148,6 +151,11 @@ function runningDiagnoses(status: Status): Diagnosis[] {
       `The clock jumped by ${hours} hours.`,
       "Check it with timedatectl. Nothing expires until the clock is stable for an hour.",
     );
+  }
+  const shared = recent.find(({ event }) => DATABASE_EVENTS.includes(event));
+  if (shared !== undefined && shared.event !== "database-back") {
+    const remedy = 'See "kxgw doctor --online". Mail is deferred, and nothing is lost.';
+    broken(sentence(`The shared database: ${shared.words ?? shared.text}`), remedy);
   }
   found.push(...neighbourDiagnoses(status));
   for (const { server, problem, remedy } of status.recon) {

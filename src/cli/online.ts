@@ -21,6 +21,7 @@ import type { Output } from "./output.js";
 import { probeKx } from "./probe-kx.js";
 import { probeLocal } from "./probe-local.js";
 import { probeRecon } from "./probe-recon.js";
+import { probeShared } from "./probe-shared.js";
 
 const LINE_BYTES = 4096;
 
@@ -35,6 +36,7 @@ export async function probeAll(config: Config): Promise<Finding[]> {
   const neighbours = config.neighbours.map((neighbour) => probeNeighbour(neighbour, config));
   const followed = config.recon.map((server) => probeRecon(server));
   const findings = [
+    ...(await probeShared(config)),
     ...(await Promise.all(probes)),
     ...(await Promise.all([...neighbours, ...followed])).flat(),
   ];

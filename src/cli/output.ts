@@ -4,9 +4,11 @@
  */
 import { existsSync } from "node:fs";
 import { dirname } from "node:path";
+import { systemClock } from "../clock.js";
 import type { ConfigFault } from "../errors.js";
 import { ConfigFaults, EXIT, Refusal, Trouble } from "../errors.js";
 import type { Migration } from "../log/connection.js";
+import { seldom } from "../log/migration-progress.js";
 import { octets } from "../text.js";
 
 /** Both write the text unchanged, line ends included. */
@@ -17,13 +19,15 @@ export interface Output {
 
 /** The `onMigration` of a command that opens the log for writing: says it on stderr. */
 export function tellMigration(out: Output): (migration: Migration) => void {
-  return ({ path, from, to, bytes, isDone }) => {
+  return seldom(({ path, from, to, bytes, done, parts, isDone }) => {
     const what = isDone
       ? `has log version ${to} now`
-      : `migrating ${octets(bytes)} from log version ${from} to ${to}; ` +
-        "it may be interrupted, and then begins again";
+      : done > 0
+        ? `${done} of ${parts} parts are done`
+        : `migrating ${octets(bytes)} from log version ${from} to ${to}; ` +
+          "it may be interrupted, and then begins again";
     out.stderr(`kxgw: ${path}: ${what}\n`);
-  };
+  }, systemClock);
 }
 
 /** Prints the error and returns the exit code; throws unexpected errors again. */

@@ -46,9 +46,10 @@ export async function serveCommand(
   try {
     const config = file === undefined ? embedded(env) : loadConfig(file, env);
     inherited = await SystemdSockets.open(env, process.pid);
-    const onMigration = ({ from, to, bytes, isDone }: Migration) => {
+    const onMigration = ({ from, to, bytes, done, parts, isDone }: Migration) => {
       if (isDone) return;
-      manager.migrating(`migrating ${octets(bytes)} from log version ${from} to ${to}`, bytes);
+      const what = `migrating ${octets(bytes)} from log version ${from} to ${to}`;
+      manager.migrating(`${what}, ${done} of ${parts} parts are done`, bytes);
     };
     const components = { clock: systemClock, diagnostics, inherited, onMigration };
     gateway = await Gateway.start(components, config);

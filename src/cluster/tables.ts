@@ -110,7 +110,7 @@ export const COMMIT = `
     ON CONFLICT (tbl, key) DO UPDATE
     SET position = excluded.position, data = excluded.data, body = excluded.body
   ), replaced AS (
-    UPDATE kxgw_rows old SET data = given.data, body = given.body
+    UPDATE kxgw_rows old SET data = given.data
     FROM given WHERE given.in_place AND old.tbl = given.tbl AND old.key = given.key
   )
   SELECT position::float8 AS position, pg_notify('${CHANNEL}', position::text) AS told FROM head`;

@@ -204,7 +204,7 @@ const kxSchema = z
     reconcile: word(["off", "daily"], (value) => didYouMean(value, ["off", "daily"]))
       .default("off")
       .describe(
-        'Whether the key index is compared with that of each peer by schedule; "off" leaves it to ' +
+        'Whether the key index is compared with that of each peer by schedule. "off": only by ' +
           "kxgw reconcile.",
       ),
   })

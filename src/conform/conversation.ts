@@ -35,9 +35,13 @@ export interface OwnUpdate {
   readonly armor: readonly string[] | undefined;
 }
 
-/** The log that the server is shown. */
+/**
+ * The log that the server is shown. Its first update is the newest of the server at the beginning
+ * of the run, and its name follows from that update: so it is the same log on all connections of a
+ * run, and of the next run too, and the server has no reason to think that it began anew.
+ */
 export interface OwnLog {
-  readonly name: LogName;
+  name: LogName;
   updates: readonly OwnUpdate[];
 }
 
@@ -56,6 +60,8 @@ export interface Scene {
   readonly waitMs: number;
   /** Milliseconds of a clock that does not jump. */
   now(): number;
+  /** The server asked for a number of our log. */
+  asked(number: number): void;
   /** Gets what was said. */
   said(from: Said["from"], text: string): void;
   note(rule: WireRule, problem: string): void;
@@ -160,8 +166,12 @@ export class Conversation {
 
   /** Asks for ranges and returns the announcements of the one IHAVE that answers. */
   async list(...ranges: readonly string[]): Promise<Announcement[]> {
-    const tag = this.send("LIST", ...ranges);
-    const heard = await this.wait(`the answer to LIST ${ranges.join(" ")}`, quotes(tag));
+    return await this.listing(this.send("LIST", ...ranges));
+  }
+
+  /** Waits for the IHAVE that quotes the tag of a LIST. */
+  async listing(tag: string): Promise<Announcement[]> {
+    const heard = await this.wait(`the listing that quotes ${tag}`, quotes(tag));
     if (heard.command !== "IHAVE") {
       throw new Deviation(`IHAVE was due as the answer to LIST; the server sent ${shown(heard)}`);
     }
@@ -238,6 +248,7 @@ export class Conversation {
         return true;
       case "GETUPDATE": {
         this.asked.push(...lines.map(Number));
+        for (const number of lines) this.#scene.asked(Number(number));
         if (!this.answersGets) return false;
         for (const number of lines) this.give(tag, number);
         return true;
@@ -280,7 +291,7 @@ function isReply({ command, lines }: Heard): boolean {
 export function announcementsOf({ lines }: Heard): Announcement[] {
   return lines
     .slice(1)
-    .map(readAnnouncement)
+    .map((line) => readAnnouncement(line))
     .filter((one) => one !== undefined);
 }
 

@@ -5,7 +5,7 @@
 import { readLogName, TAG_11 } from "../kx/messages.js";
 import { type Conversation, Deviation, Skipped, shown } from "./conversation.js";
 import type { Rule } from "./rule.js";
-import { ahead } from "./rules-requests.js";
+import { ahead, get, isUnavailable } from "./rules-requests.js";
 import type { Subject } from "./subject.js";
 import type { Heard } from "./wire.js";
 
@@ -214,8 +214,10 @@ export const EXTENDED_RULES: readonly Rule[] = [
       const newest = subject.newestOf(line);
       const [listed] = await line.list(String(newest.number));
       if (listed?.hash !== newest.hash) throw new Deviation(`${listed?.hash} was listed`);
-      const tag = line.send("GETUPDATE", String(newest.number));
-      await line.wait("the answer to GETUPDATE", ({ lines }) => lines[0] === tag);
+      const answer = await get(line, newest.number);
+      if (answer.command !== "UPDATE" && !isUnavailable(answer, newest.number)) {
+        throw new Deviation(`UPDATE was due; the server sent ${shown(answer)}`);
+      }
     },
   }),
   rule("1.1.close", "CLOSE in place of OPEN is answered.", {

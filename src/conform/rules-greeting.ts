@@ -7,6 +7,8 @@ import type { Rule } from "./rule.js";
 
 /** How long nothing may come that is not due. */
 const STILL_MS = 300;
+/** Between two octets, so that they are not joined on their way. */
+const OCTET_MS = 5;
 /** Longer than a line may be. */
 const LONG = "7".repeat(1100);
 
@@ -133,7 +135,7 @@ export const GREETING_RULES: readonly Rule[] = [
     async play(subject) {
       const line = await subject.greeted();
       line.raw("lfon\nLIST\n1\n.\n");
-      await line.wait("the answer to LIST", ({ lines }) => lines[0] === "lfon");
+      await line.listing("lfon");
     },
   },
   {
@@ -144,9 +146,9 @@ export const GREETING_RULES: readonly Rule[] = [
       const line = await subject.greeted();
       for (const octet of "octt\r\nLIST\r\n1\r\n.\r\n") {
         line.raw(octet);
-        await line.pause(2);
+        await line.pause(OCTET_MS);
       }
-      await line.wait("the answer to LIST", ({ lines }) => lines[0] === "octt");
+      await line.listing("octt");
     },
   },
   {
@@ -172,8 +174,7 @@ export const GREETING_RULES: readonly Rule[] = [
     source: "Framing",
     async play(subject) {
       const line = await subject.greeted();
-      const tag = line.send("list", "1");
-      await line.wait("the answer to list", ({ lines }) => lines[0] === tag);
+      await line.listing(line.send("list", "1"));
     },
   },
   {

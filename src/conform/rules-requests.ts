@@ -369,12 +369,13 @@ export function ahead(line: Conversation): number {
   return ((line.newest?.number ?? 0) + AHEAD) % (MAX_NUMBER + 1);
 }
 
-async function get(line: Conversation, number: number): Promise<Heard> {
+/** The answer to a GETUPDATE of one number. */
+export async function get(line: Conversation, number: number): Promise<Heard> {
   const tag = line.send("GETUPDATE", String(number));
   return await line.wait(`the answer to GETUPDATE ${number}`, quotes(tag));
 }
 
-function isUnavailable({ command, lines }: Heard, number: number): boolean {
+export function isUnavailable({ command, lines }: Heard, number: number): boolean {
   return command === "ERROR" && lines[1] === "500" && lines[2] === `${number} update not available`;
 }
 

@@ -28,13 +28,19 @@ export class Subject {
   readonly scene: Scene;
   /** The update that the server may be given; undefined for none. */
   readonly update: OwnUpdate | undefined;
-  /** The names of the server's log that it has told. */
-  readonly logs = new Set<string>();
+  readonly asked: ReadonlySet<number>;
   readonly #dial: () => Promise<Duplex>;
   #open: Conversation[] = [];
 
-  constructor(dial: () => Promise<Duplex>, scene: Scene, update: OwnUpdate | undefined) {
+  /** `asked` are the numbers of our log that the server has asked for in the run. */
+  constructor(
+    dial: () => Promise<Duplex>,
+    scene: Scene,
+    update: OwnUpdate | undefined,
+    asked: ReadonlySet<number>,
+  ) {
     this.#dial = dial;
+    this.asked = asked;
     this.scene = scene;
     this.update = update;
   }

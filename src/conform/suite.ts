@@ -3,11 +3,12 @@
  * connections of its own, and says what it found. A run ends in bounded time: each wait has a
  * limit, and so has the whole. It sends no more than a few messages a rule.
  */
-import { randomBytes } from "node:crypto";
+import { createHash } from "node:crypto";
 import type { Duplex } from "node:stream";
 import { TAG_11 } from "../kx/messages.js";
 import type { LogName } from "../update.js";
 import {
+  announcementsOf,
   CONVERSATION_LIMITS,
   Deviation,
   type OwnLog,
@@ -21,7 +22,7 @@ import { GREETING_RULES } from "./rules-greeting.js";
 import { REQUEST_RULES } from "./rules-requests.js";
 import { UPDATE_RULES } from "./rules-updates.js";
 import { Subject } from "./subject.js";
-import type { WireRule } from "./wire.js";
+import type { Heard, WireRule } from "./wire.js";
 
 export const SUITE_LIMITS = {
   /** A run in which every rule fails by a wait; one that passes takes some seconds. */
@@ -105,32 +106,38 @@ export class Suite {
   readonly #options: SuiteOptions;
   readonly #subject: Subject;
   readonly #noted = new Map<WireRule, string>();
+  readonly #asked = new Set<number>();
   #transcript: Said[] = [];
   #heard = 0;
   #ruleAt = 0;
 
   constructor(options: SuiteOptions) {
     const { dial, waitMs, update } = options;
-    const name = randomBytes(16).toString("hex") as LogName;
-    const own: OwnLog = { name, updates: [] };
+    const own: OwnLog = { name: nameOf(""), updates: [] };
     this.#options = options;
     const scene = {
       own,
       waitMs,
       now: () => options.now(),
+      asked: (number: number) => this.#asked.add(number),
       said: (from: Said["from"], text: string) => this.#said(from, text),
       note: (rule: WireRule, problem: string) => {
         if (!this.#noted.has(rule)) this.#noted.set(rule, problem);
       },
     };
-    this.#subject = new Subject(dial, scene, update);
+    this.#subject = new Subject(dial, scene, update, this.#asked);
   }
 
-  /** Waits for the first HELO. Throws `Deviation` if the server sends none. */
+  /** Waits for the first HELO, and sees the newest update of the server. Throws `Deviation`. */
   async welcome(): Promise<Welcome> {
     try {
       const line = await this.#subject.connect();
-      const helo = await line.wait("HELO", ({ command }) => command === "HELO");
+      const isHelo = ({ command }: Heard) => command === "HELO";
+      line.send("HELO", "1.0");
+      const helo = await line.wait("HELO", isHelo);
+      const isNewest = ({ command }: Heard) => command === "IHAVE";
+      const newest = await line.wait("IHAVE", isNewest).catch(() => undefined);
+      this.#begin(newest);
       return { version: helo.tag === TAG_11 ? "1.1" : "1.0" };
     } finally {
       await this.#subject.leave();
@@ -156,6 +163,15 @@ export class Suite {
     return [...wire, ...played];
   }
 
+  /** Our log begins with the update that the server greeted with; see `OwnLog`. */
+  #begin(heard: Heard | undefined): void {
+    const { own } = this.#subject.scene;
+    const newest = heard && announcementsOf(heard).at(-1);
+    if (newest === undefined) return;
+    own.name = nameOf(newest.hash);
+    own.updates = [{ announcement: { ...newest, number: 1 }, armor: undefined }];
+  }
+
   #missing({ needs = [] }: Rule, version: Welcome["version"]): string | undefined {
     const { slow, old, update } = this.#options;
     const reasons: Record<Need, string | undefined> = {
@@ -164,8 +180,8 @@ export class Suite {
         : version === "1.0"
           ? "the server does not show the tag KX11"
           : undefined,
-      slow: slow ? undefined : "it takes a minute; --slow plays it",
-      update: update === undefined ? "it sends an update; --send-key plays it" : undefined,
+      slow: slow ? undefined : "--slow plays it",
+      update: update === undefined ? "it sends an update: --send-key plays it" : undefined,
     };
     return needs.map((need) => reasons[need]).find((reason) => reason !== undefined);
   }
@@ -207,4 +223,9 @@ export class Suite {
     this.#transcript.push({ from, at, text: cut.join("\n") });
     if (this.#transcript.length > messages) this.#transcript.shift();
   }
+}
+
+/** The name of a log whose first update has this hash. */
+function nameOf(hash: string): LogName {
+  return createHash("sha256").update(`kxgw conform ${hash}`).digest("hex").slice(0, 32) as LogName;
 }

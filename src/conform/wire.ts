@@ -16,6 +16,8 @@ export interface Heard {
 /** Longest line and largest message that a server may send (docs/protocol.md, Framing). */
 const LINE_BYTES = 1024;
 const MESSAGE_BYTES = 8 * 1024 * 1024;
+/** A line that is longer is not waited for any more. */
+const LOST_LINE_BYTES = 64 * 1024;
 
 const LF = 0x0a;
 
@@ -52,7 +54,7 @@ export class WireReader {
       rest = rest.subarray(end + 1);
     }
     this.#partial = Buffer.from(rest);
-    if (rest.length > MESSAGE_BYTES) this.#lose("lines", "a line has no end");
+    if (rest.length > LOST_LINE_BYTES) this.#lose("lines", "a line has no end");
     return heard;
   }
 

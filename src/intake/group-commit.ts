@@ -135,5 +135,6 @@ function* pieces(arrivals: readonly Arrival[]): Generator<readonly Arrival[]> {
 }
 
 function weightOf(arrivals: readonly Arrival[]): number {
-  return arrivals.reduce((sum, { update }) => sum + update.packets.length, 0);
+  // The packets of a held update are not looked at.
+  return arrivals.reduce((sum, { update }) => sum + (update.isHeld ? 1 : update.packets.length), 0);
 }

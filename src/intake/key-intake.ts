@@ -26,6 +26,7 @@ import { mergeTrails } from "../mail/sent-trail.js";
 import { encodeKey, keyPackets, type TransferableKey } from "../openpgp/key.js";
 import { findingNews } from "../openpgp/news.js";
 import { encodedSize } from "../openpgp/packet.js";
+import type { UpdateName } from "../openpgp/update-hash.js";
 import { finish, type Steps } from "../steps.js";
 import type { Fingerprint, PacketName, Seq, Transport, Update } from "../update.js";
 import { AcceptRates } from "./accept-rates.js";
@@ -84,7 +85,7 @@ export interface KeyIntakeComponents {
 }
 
 /** What the intake of keys uses of the log. */
-export type KeyIntakeLog = Pick<UpdateLog, "cameAgain" | "exceptions" | "packets">;
+export type KeyIntakeLog = Pick<UpdateLog, "cameAgain" | "exceptions" | "isCurrent" | "packets">;
 
 /** A submission that was read and is not stored yet. */
 export interface Material {
@@ -155,7 +156,8 @@ export class KeyIntake {
     const cut = submission.whole ? WHOLE : this.#cut(receivedAt, seenAgain, trimmed, wholes);
     const judge = this.#judgement(submission.only);
     const maxKeys = single ? 1 : MAX_KEYS;
-    const options = { judge, cut, pruning: this.#pruning, maxKeys };
+    const isHeld = (name: UpdateName) => this.#log.isCurrent(name, receivedAt);
+    const options = { judge, cut, pruning: this.#pruning, isHeld, maxKeys };
     const { updates, refusals, pruned } = yield* admitting(armor, options);
     const found = updates.length;
     const neighbour = sender?.name;

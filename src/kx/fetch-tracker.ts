@@ -3,10 +3,12 @@
  * outputs are requests for GETUPDATE. The design follows Bitcoin's transaction request tracker
  * (src/txrequest.h). Time and random numbers are arguments.
  *
- * For each hash, each peer that announced it is in one of three states: candidate, requested, or
- * failed.
+ * A hash here is the name that was announced: of updates with one MD5 each is one of its own, where
+ * the peer tells the SHA-256. For each hash, each peer that announced it is in one of three states:
+ * candidate, requested, or failed.
  *  1. At most one request for a hash is open over all peers. Otherwise a well-connected gateway
- *     would fetch everything once from each peer.
+ *     would fetch everything once from each peer. Nor are two open for names with one MD5: a peer
+ *     of KX/1.0 announces the MD5 alone, and mostly means the same update.
  *  2. The peer is drawn at random among the candidates that have room. If the first announcer were
  *     asked, a fast hostile peer would be asked for everything.
  *  3. A repeated announcement changes no deadline. A hostile peer cannot hold a hash by announcing
@@ -36,7 +38,7 @@
  *     request counts as in flight until then, and has no deadline: a slow store slows requests.
  */
 import { AgedMap } from "../aged-map.js";
-import type { UpdateHash } from "../update.js";
+import { type AnnouncedName, namesIn, type UpdateHash } from "../update.js";
 import { Budget, type FetchPolicy, type Holding } from "./fetch-policy.js";
 
 /** The limits by rule. Times are in ms. `inFlight` is over all peers, the others are per peer. */
@@ -72,12 +74,12 @@ export type FetchOutput =
       readonly type: "request";
       readonly peer: string;
       readonly number: number;
-      readonly hash: UpdateHash;
+      readonly hash: AnnouncedName;
     }
   /** The peer did not answer in time; it has failed for this hash. */
-  | { readonly type: "timed-out"; readonly peer: string; readonly hash: UpdateHash }
+  | { readonly type: "timed-out"; readonly peer: string; readonly hash: AnnouncedName }
   /** No announcer delivered it. It is not requested again unless it is announced again. */
-  | { readonly type: "lost"; readonly hash: UpdateHash; readonly peers: readonly string[] };
+  | { readonly type: "lost"; readonly hash: AnnouncedName; readonly peers: readonly string[] };
 
 interface Candidate {
   number: number;
@@ -96,10 +98,12 @@ interface Wanted {
 
 export class FetchTracker {
   readonly #random: () => number;
-  readonly #wanted = new Map<UpdateHash, Wanted>();
+  readonly #wanted = new Map<AnnouncedName, Wanted>();
+  /** The tracked hashes by their MD5; mostly one. */
+  readonly #namesakes = new Map<UpdateHash, Set<AnnouncedName>>();
   readonly #peers = new Map<string, FetchPeer>();
   /** Hashes whose candidates have all failed. */
-  readonly #resting = new Set<UpdateHash>();
+  readonly #resting = new Set<AnnouncedName>();
   readonly #budgets: ReadonlyMap<string, Budget>;
   #inFlight = 0;
   /** When `advance` was called last. */
@@ -148,7 +152,7 @@ export class FetchTracker {
    * The peer announced `hash` under `number`, at `heardAt` or later. Returns false when rule 8
    * refuses it; it must be listed again later.
    */
-  announced(peer: string, number: number, hash: UpdateHash, heardAt = 0): boolean {
+  announced(peer: string, number: number, hash: AnnouncedName, heardAt = 0): boolean {
     const state = this.#peer(peer);
     const known = this.#wanted.get(hash)?.candidates.get(peer);
     if (known !== undefined) {
@@ -164,7 +168,7 @@ export class FetchTracker {
   }
 
   /** The update is stored, or is no longer wanted. Removes it from all peers. */
-  settled(hash: UpdateHash): void {
+  settled(hash: AnnouncedName): void {
     const wanted = this.#wanted.get(hash);
     if (wanted === undefined) return;
     this.#release(hash, wanted);
@@ -175,6 +179,20 @@ export class FetchTracker {
     }
     this.#resting.delete(hash);
     this.#wanted.delete(hash);
+    const md5 = namesIn(hash).hash;
+    const namesakes = this.#namesakes.get(md5);
+    namesakes?.delete(hash);
+    if (namesakes?.size === 0) this.#namesakes.delete(md5);
+  }
+
+  /** Whether an update with the same MD5 is requested or being stored: rule 1. */
+  #isBusy(hash: AnnouncedName): boolean {
+    const namesakes = this.#namesakes.get(namesIn(hash).hash);
+    if (namesakes === undefined || namesakes.size < 2) return false;
+    return [...namesakes].some((name) => {
+      const wanted = this.#wanted.get(name);
+      return wanted?.request !== undefined || wanted?.isStoring === true;
+    });
   }
 
   /** Takes received bytes of bodies, valid or not, off the budget of the peer. */
@@ -191,7 +209,7 @@ export class FetchTracker {
    * The update that the peer delivered is to be stored: rule 11, until `settled` or `deferred`.
    * False when the same update from another peer is being stored already.
    */
-  storing(peer: string, hash: UpdateHash): boolean {
+  storing(peer: string, hash: AnnouncedName): boolean {
     const wanted = this.#want(hash);
     if (wanted.request?.peer === peer) wanted.request.deadline = Infinity;
     if (wanted.isStoring) return false;
@@ -201,7 +219,7 @@ export class FetchTracker {
   }
 
   /** The peer did not deliver the hash, or delivered something else. */
-  failed(peer: string, hash: UpdateHash, now: number): FetchOutput[] {
+  failed(peer: string, hash: AnnouncedName, now: number): FetchOutput[] {
     const wanted = this.#wanted.get(hash);
     const candidate = wanted?.candidates.get(peer);
     if (wanted === undefined || candidate === undefined) return [];
@@ -214,7 +232,7 @@ export class FetchTracker {
   }
 
   /** The peer delivered the update, but it could not be stored: rule 9. */
-  deferred(peer: string, hash: UpdateHash, now: number): FetchOutput[] {
+  deferred(peer: string, hash: AnnouncedName, now: number): FetchOutput[] {
     this.#pausedUntil = now + FETCH_LIMITS.troubleMs;
     const wanted = this.#wanted.get(hash);
     if (wanted === undefined) return [];
@@ -233,7 +251,7 @@ export class FetchTracker {
   }
 
   /** The peer no longer has the update. */
-  gone(peer: string, hash: UpdateHash, now: number): FetchOutput[] {
+  gone(peer: string, hash: AnnouncedName, now: number): FetchOutput[] {
     const wanted = this.#wanted.get(hash);
     if (wanted === undefined || !this.#forget(peer, hash, wanted)) return [];
     if (wanted.candidates.size > 0 || wanted.isStoring) return this.#rest(hash, wanted, now);
@@ -344,12 +362,13 @@ export class FetchTracker {
   }
 
   /** For each peer that may be asked now, the first hash that can be requested from it. */
-  #askable(now: number): UpdateHash[] {
-    return [...this.#peers.values()].flatMap((state) => state.first(now) ?? []);
+  #askable(now: number): AnnouncedName[] {
+    const isFree = (hash: AnnouncedName) => !this.#isBusy(hash);
+    return [...this.#peers.values()].flatMap((state) => state.first(now, isFree) ?? []);
   }
 
   /** Starts the wait of rule 5 when no candidate is left; otherwise makes the hash ready. */
-  #rest(hash: UpdateHash, wanted: Wanted, now: number): FetchOutput[] {
+  #rest(hash: AnnouncedName, wanted: Wanted, now: number): FetchOutput[] {
     if (wanted.request !== undefined || wanted.isStoring) return [];
     const left = [...wanted.candidates.values()].some((one) => one.state === "candidate");
     if (left) {
@@ -369,24 +388,26 @@ export class FetchTracker {
     return [];
   }
 
-  #want(hash: UpdateHash): Wanted {
+  #want(hash: AnnouncedName): Wanted {
     const known = this.#wanted.get(hash);
     if (known !== undefined) return known;
     const candidates = new Map<string, Candidate>();
     const none = { request: undefined, retryAt: undefined };
     const wanted = { candidates, isStoring: false, rounds: 0, ...none };
     this.#wanted.set(hash, wanted);
+    const md5 = namesIn(hash).hash;
+    this.#namesakes.set(md5, (this.#namesakes.get(md5) ?? new Set()).add(hash));
     return wanted;
   }
 
-  #makeReady(hash: UpdateHash, wanted: Wanted): void {
+  #makeReady(hash: AnnouncedName, wanted: Wanted): void {
     if (wanted.isStoring) return;
     for (const [peer, candidate] of wanted.candidates) {
       if (candidate.state === "candidate") this.#peer(peer).ready.set(hash, true);
     }
   }
 
-  #forget(peer: string, hash: UpdateHash, wanted: Wanted): boolean {
+  #forget(peer: string, hash: AnnouncedName, wanted: Wanted): boolean {
     const state = this.#peer(peer);
     if (wanted.request?.peer === peer) this.#release(hash, wanted);
     state.hashes.delete(hash);
@@ -394,7 +415,7 @@ export class FetchTracker {
     return wanted.candidates.delete(peer);
   }
 
-  #release(hash: UpdateHash, wanted: Wanted): void {
+  #release(hash: AnnouncedName, wanted: Wanted): void {
     if (wanted.request === undefined) return;
     this.#peer(wanted.request.peer).inFlight.delete(hash);
     this.#inFlight -= 1;
@@ -418,10 +439,10 @@ export class FetchTracker {
  */
 class FetchPeer {
   /** The earliest time at which each hash was announced, in the order of announcement. */
-  readonly hashes = new AgedMap<UpdateHash, number>();
+  readonly hashes = new AgedMap<AnnouncedName, number>();
   /** Hashes that could be requested from this peer now, oldest first. */
-  readonly ready = new AgedMap<UpdateHash>();
-  readonly inFlight = new Set<UpdateHash>();
+  readonly ready = new AgedMap<AnnouncedName>();
+  readonly inFlight = new Set<AnnouncedName>();
   readonly #budget: Budget | undefined;
   #held: Held | undefined;
   #window: number = FETCH_LIMITS.window.start;
@@ -464,16 +485,21 @@ class FetchPeer {
   }
 
   /** Whether the hash may be requested from it, as of the last `hold`. */
-  mayBeAsked(hash: UpdateHash, now: number): boolean {
+  mayBeAsked(hash: AnnouncedName, now: number): boolean {
     return this.hasRoom && (this.#held === undefined || this.#ripeAt(hash) <= now);
   }
 
-  /** The first hash that may be requested from it, as of the last `hold`. */
-  first(now: number): UpdateHash | undefined {
+  /** The first free hash that may be requested from it, as of the last `hold`. */
+  first(now: number, isFree: (hash: AnnouncedName) => boolean): AnnouncedName | undefined {
     if (this.ready.size === 0 || !this.hasRoom) return undefined;
-    if (this.#held === undefined) return this.ready.oldest;
-    const [first] = this.#ripe(now);
-    return first;
+    if (this.#held === undefined) {
+      const { oldest } = this.ready;
+      if (oldest === undefined || isFree(oldest)) return oldest;
+    }
+    for (const hash of this.#held === undefined ? this.ready.keys() : this.#ripe(now)) {
+      if (isFree(hash)) return hash;
+    }
+    return undefined;
   }
 
   /** When its fetch policy will allow a request that it forbids at `now`; Infinity for never. */
@@ -487,14 +513,14 @@ class FetchPeer {
   }
 
   /** The ready hashes that are requested regardless of the policy (rule 10). */
-  *#ripe(now: number): Generator<UpdateHash> {
+  *#ripe(now: number): Generator<AnnouncedName> {
     for (const hash of this.hashes.keys()) {
       if (this.#ripeAt(hash) > now) return;
       if (this.ready.has(hash)) yield hash;
     }
   }
 
-  #ripeAt(hash: UpdateHash): number {
+  #ripeAt(hash: AnnouncedName): number {
     return (this.hashes.get(hash) ?? Infinity) + FETCH_LIMITS.patienceMs;
   }
 }

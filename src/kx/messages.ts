@@ -1,19 +1,65 @@
 /**
  * The messages of KX/1.0 (thesis A.2) and of KX/1.1 (OPEN, DONE, RANGE and ITEMS, docs/protocol.md)
- * as types, and the readers of their data lines. `parser.ts` reads messages from bytes, `serializer.ts` writes
- * them, `session.ts` says which message is legal when. Numbers here are wire numbers of 31 bits, as
- * in the thesis. `wireNumber` and `seqOfWire` convert from and to the wider numbers of the log.
+ * as types, and the readers of their data lines. `parser.ts` reads messages from bytes,
+ * `serializer.ts` writes them, `session.ts` says which message is legal when. Numbers here are wire
+ * numbers of 31 bits, as in the thesis. `wireNumber` and `seqOfWire` convert from and to the wider
+ * numbers of the log.
  */
-import type { Fingerprint, LogName, Seq, UpdateHash } from "../update.js";
+import type { Fingerprint, LogName, Named, Seq, UpdateDigest, UpdateHash } from "../update.js";
 import type { KeyState } from "./range-sum.js";
 import type { Items, KeyRange } from "./reconcile.js";
 
-/** One IHAVE line: the announcer's own number, the fingerprint of the key, the update hash. */
-export interface Announcement {
+/**
+ * One IHAVE line: the announcer's own number, the fingerprint of the key, the update hash, and with
+ * the feature "sha256" the SHA-256.
+ */
+export interface Announcement extends Named {
   readonly number: number;
   /** Upper-case hex, or undefined: the implementation of 2003 may leave it out. */
   readonly fingerprint: string | undefined;
-  readonly hash: UpdateHash;
+}
+
+/** The features of KX/1.1 that both sides of a connection use (docs/protocol.md). */
+export interface Features {
+  /** Receipts (DONE). */
+  readonly receipt: boolean;
+  /** Announcements carry the SHA-256 as well. */
+  readonly sha256: boolean;
+  /** IHAVE and UPDATE are octets, with their length in the command line. */
+  readonly octets: boolean;
+  /** Sets of keys are compared (RANGE and ITEMS). */
+  readonly reconcile: boolean;
+}
+
+/** The features that are always offered; "reconcile" is offered with a key index. */
+export const FEATURES = ["receipt", "sha256", "octets"] as const;
+
+/** KX/1.0, and KX/1.1 before the peer has said what it knows. */
+export const NO_FEATURES: Features = {
+  receipt: false,
+  sha256: false,
+  octets: false,
+  reconcile: false,
+};
+
+/** The features that both sides name; `theirs` undefined for a peer of KX/1.0. */
+export function featuresOf(theirs: Opening | undefined, ours: Opening | undefined): Features {
+  const isUsed = (word: string) => {
+    return [theirs, ours].every((side) => side?.features.includes(word) ?? false);
+  };
+  return {
+    receipt: isUsed("receipt"),
+    sha256: isUsed("sha256"),
+    octets: isUsed("octets"),
+    reconcile: isUsed("reconcile"),
+  };
+}
+
+/** An update in an UPDATE of octets; without packets it is not available. */
+export interface Delivery {
+  readonly number: number;
+  /** The packets of one key, not armored. */
+  readonly packets: Uint8Array | undefined;
 }
 
 /** Inclusive; `low` undefined means "from the first", `high` undefined "to the newest". */
@@ -39,6 +85,13 @@ export type Message =
       readonly inReplyTo: string;
       readonly announcement: Announcement;
       readonly armor: Uint8Array;
+    }
+  /** An UPDATE of octets (feature "octets"); its command on the wire is UPDATE as well. */
+  | {
+      readonly command: "DELIVERY";
+      readonly tag: string;
+      readonly inReplyTo: string;
+      readonly deliveries: readonly Delivery[];
     }
   | {
       readonly command: "ERROR";
@@ -111,17 +164,23 @@ export function seqOfWire(number: number, newest: Seq | number): Seq | undefined
 
 const ANNOUNCEMENT =
   /^(\d{1,10}) +(?:([0-9A-Fa-f]{32}|[0-9A-Fa-f]{40}|[0-9A-Fa-f]{64}) +)?([0-9A-Fa-f]{32}) *$/;
+/** The SHA-256 at the end of a line, with the blanks around it. */
+const DIGEST = / +([0-9A-Fa-f]{64}) *$/;
 
 /**
- * Reads an IHAVE line, in upper or lower case, with or without fingerprint. Returns undefined for
- * a malformed line.
+ * Reads an IHAVE line, in upper or lower case, with or without fingerprint, and with a SHA-256 if
+ * `hasDigest`. Returns undefined for a malformed line.
  */
-export function readAnnouncement(line: string): Announcement | undefined {
-  const match = ANNOUNCEMENT.exec(line);
+export function readAnnouncement(line: string, hasDigest = false): Announcement | undefined {
+  const end = hasDigest ? DIGEST.exec(line) : undefined;
+  if (end === null) return undefined;
+  const match = ANNOUNCEMENT.exec(end === undefined ? line : line.slice(0, end.index));
   const number = readNumber(match?.[1]);
   const hash = match?.[3];
   if (number === undefined || hash === undefined) return undefined;
-  return { number, fingerprint: match?.[2]?.toUpperCase(), hash: hash.toLowerCase() as UpdateHash };
+  const read = { number, fingerprint: match?.[2]?.toUpperCase() };
+  const named = { ...read, hash: hash.toLowerCase() as UpdateHash };
+  return end === undefined ? named : { ...named, digest: end[1]?.toLowerCase() as UpdateDigest };
 }
 
 /** Reads a wire number: decimal digits only, at most 2^31-1. */

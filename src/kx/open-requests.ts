@@ -1,29 +1,18 @@
 /**
- * The open requests of a session, by the tag that the answer will quote. A request that the owner
+ * The open requests of a session, by the tag that the answer will quote. Requests for several
+ * updates may share a tag; each is settled by an answer with its number. A request that the owner
  * gave up stays here, since its answer may still come. Above the limits the oldest requests are
  * removed, so a peer that never answers costs no memory.
  */
-import type { UpdateHash } from "../update.js";
+import type { Announcement } from "./messages.js";
 
 export interface ListRequest {
-  readonly kind: "list";
   readonly low: number;
   readonly high: number;
 }
 
-export interface UpdateRequest {
-  readonly kind: "update";
-  readonly number: number;
-  /** The hash that was announced under the number. */
-  readonly hash: UpdateHash;
-}
-
-/** A RANGE of a reconciliation. */
-export interface RangesRequest {
-  readonly kind: "ranges";
-}
-
-export type OpenRequest = ListRequest | UpdateRequest | RangesRequest;
+/** A request for an update, by what was announced under its number. */
+export type UpdateRequest = Announcement;
 
 /** More than can be open at one peer (128), so only requests that were given up are removed. */
 const MOST_UPDATES = 256;
@@ -32,7 +21,8 @@ const MOST_LISTS = 8;
 
 export class OpenRequests {
   readonly #lists = new Map<string, { readonly request: ListRequest; dueAt: number }>();
-  readonly #updates = new Map<string, UpdateRequest>();
+  readonly #updates = new Map<string, UpdateRequest[]>();
+  #updateCount = 0;
   /** The tag of the RANGE that is open; there is one at a time. */
   #ranges: string | undefined;
   #unansweredLists = 0;
@@ -43,18 +33,25 @@ export class OpenRequests {
   }
 
   get size(): number {
-    return this.#lists.size + this.#updates.size + (this.#ranges === undefined ? 0 : 1);
+    return this.#lists.size + this.#updateCount + (this.#ranges === undefined ? 0 : 1);
   }
 
   /** Adds a LIST. `expired` returns it when it was not settled by `dueAt`. */
   addList(tag: string, low: number, high: number, dueAt: number): void {
-    this.#lists.set(tag, { request: { kind: "list", low, high }, dueAt });
-    forgetOldest(this.#lists, MOST_LISTS);
+    this.#lists.set(tag, { request: { low, high }, dueAt });
+    for (const oldest of this.#lists.keys()) {
+      if (this.#lists.size <= MOST_LISTS) return;
+      this.#lists.delete(oldest);
+    }
   }
 
-  addUpdate(tag: string, number: number, hash: UpdateHash): void {
-    this.#updates.set(tag, { kind: "update", number, hash });
-    forgetOldest(this.#updates, MOST_UPDATES);
+  addUpdates(tag: string, requests: readonly UpdateRequest[]): void {
+    this.#updates.set(tag, [...requests]);
+    this.#updateCount += requests.length;
+    for (const oldest of this.#updates.keys()) {
+      if (this.#updateCount <= MOST_UPDATES) return;
+      this.settleAll(oldest);
+    }
   }
 
   /** Adds a RANGE, in place of one that was given up. */
@@ -62,16 +59,41 @@ export class OpenRequests {
     this.#ranges = tag;
   }
 
-  /** Removes and returns the request that an answer quotes; undefined without a match. */
-  settle(tag: string | undefined, kind?: OpenRequest["kind"]): OpenRequest | undefined {
-    if (tag === undefined) return undefined;
-    const ranges = tag === this.#ranges ? ({ kind: "ranges" } as const) : undefined;
-    const request = this.#updates.get(tag) ?? this.#lists.get(tag)?.request ?? ranges;
-    if (request === undefined || (kind !== undefined && request.kind !== kind)) return undefined;
-    this.#updates.delete(tag);
-    if (request === ranges) this.#ranges = undefined;
-    if (this.#lists.delete(tag)) this.#unansweredLists = 0;
+  /** Whether an answer quotes the RANGE, which is then settled. */
+  settleRanges(tag: string | undefined): boolean {
+    if (tag === undefined || tag !== this.#ranges) return false;
+    this.#ranges = undefined;
+    return true;
+  }
+
+  /** Removes and returns the LIST that an answer quotes; undefined without a match. */
+  settleList(tag: string | undefined): ListRequest | undefined {
+    const request = tag === undefined ? undefined : this.#lists.get(tag)?.request;
+    if (tag === undefined || request === undefined) return undefined;
+    this.#lists.delete(tag);
+    this.#unansweredLists = 0;
     return request;
+  }
+
+  /** The same for an update; without `number` the first one of the tag. */
+  settleUpdate(tag: string | undefined, number?: number): UpdateRequest | undefined {
+    const open = tag === undefined ? undefined : this.#updates.get(tag);
+    if (tag === undefined || open === undefined) return undefined;
+    const isMeant = (one: UpdateRequest) => number === undefined || one.number === number;
+    const index = open.findIndex(isMeant);
+    const [request] = index < 0 ? [] : open.splice(index, 1);
+    if (request !== undefined) this.#updateCount -= 1;
+    if (open.length === 0) this.#updates.delete(tag);
+    return request;
+  }
+
+  /** Removes and returns all updates that were requested with this tag. */
+  settleAll(tag: string | undefined): UpdateRequest[] {
+    const open = tag === undefined ? undefined : this.#updates.get(tag);
+    if (tag === undefined || open === undefined) return [];
+    this.#updates.delete(tag);
+    this.#updateCount -= open.length;
+    return open;
   }
 
   /** The overdue LISTs, each returned once. A late answer still settles them. */
@@ -92,13 +114,7 @@ export class OpenRequests {
   clear(): void {
     this.#lists.clear();
     this.#updates.clear();
+    this.#updateCount = 0;
     this.#ranges = undefined;
-  }
-}
-
-function forgetOldest(requests: Map<string, unknown>, most: number): void {
-  for (const oldest of requests.keys()) {
-    if (requests.size <= most) return;
-    requests.delete(oldest);
   }
 }

@@ -6,10 +6,14 @@
  * KX has no dot-stuffing. CRLF and LF both end a line. Blank lines are skipped only before a tag,
  * since in an UPDATE the blank line after the armor headers is data. Lines and messages have a
  * length limit. An UPDATE above the limit is skipped to its end, and the connection continues.
+ *
+ * With the feature "octets" the command line of IHAVE and UPDATE may have a length. Then the first
+ * data line is followed by as many octets, whatever they are, and these by the line with the dot.
  */
 import type { LogName } from "../update.js";
-import type { Malformed, Message } from "./messages.js";
+import type { Announcement, Features, Malformed, Message } from "./messages.js";
 import {
+  NO_FEATURES,
   readAnnouncement,
   readKeyRange,
   readKeyState,
@@ -18,6 +22,7 @@ import {
   readRange,
   TAG_11,
 } from "./messages.js";
+import { inflated, readAnnouncements, readDeliveries } from "./octets.js";
 import type { KeyState } from "./range-sum.js";
 import { type KeyRange, RECONCILE_LIMITS } from "./reconcile.js";
 
@@ -63,8 +68,23 @@ const LF = 0x0a;
 const CR = 0x0d;
 const DOT = 0x2e;
 
-/** Bytes of a command that are kept; the longest command has 9. */
+/** Bytes of a command line that are kept; the longest, an IHAVE with two lengths, has 27. */
 const COMMAND_BYTES = 32;
+/** Room that octets get at first: what a peer only promises costs no memory. */
+const FIRST_BYTES = 64 * 1024;
+
+/** A command line with the length of the octets, and with their length before compression. */
+const COUNTED = /^(IHAVE|UPDATE) (\d{1,10})(?: (\d{1,10}))?$/;
+
+/** The octets of a message, while they are received. */
+interface Counted {
+  /** How many octets follow the first data line. */
+  readonly length: number;
+  /** How many they become when they are inflated; undefined if they are not compressed. */
+  readonly inflated: number | undefined;
+  /** The first data line, once it was read. */
+  head: string | undefined;
+}
 
 const NO_COMMAND = { command: "malformed", name: "", problem: "a command was due" } as const;
 
@@ -72,7 +92,9 @@ export class Parser {
   readonly #limits: ParserLimits;
   readonly #mayExtend: boolean;
   #isExtended = false;
-  #state: "tag" | "command" | "data" | "skip" | "lost" = "tag";
+  /** What both sides use; the session sets it when the greeting is over. */
+  features: Features = NO_FEATURES;
+  #state: "tag" | "command" | "data" | "skip" | "octets" | "dot" | "lost" = "tag";
   #tag = "";
   #name = "";
   /** The start of a line whose end was not received yet. */
@@ -82,6 +104,9 @@ export class Parser {
   #dataBytes = 0;
   /** The first data line of the message that is skipped. */
   #skippedRequest: string | undefined;
+  #counted: Counted | undefined;
+  /** Octets that are still due, of a message with a length. */
+  #octetsDue = 0;
 
   /** With `mayExtend`, the messages of KX/1.1 are read after a HELO with the tag of KX/1.1. */
   constructor(limits: ParserLimits = PARSER_LIMITS, mayExtend = false) {
@@ -91,14 +116,25 @@ export class Parser {
 
   /** True while an UPDATE is being received, so that the owner can see progress. */
   get insideUpdate(): boolean {
-    return (this.#state === "data" || this.#state === "skip") && this.#name === "UPDATE";
+    const isInside = this.#state !== "tag" && this.#state !== "command" && this.#state !== "lost";
+    return isInside && this.#name === "UPDATE";
   }
 
   /** Takes the next bytes and returns the messages that they complete, in order. */
   push(bytes: Uint8Array): Parsed[] {
+    return [...this.reading(bytes)];
+  }
+
+  /** The same, message by message: `features` that are set after one hold for the next. */
+  *reading(bytes: Uint8Array): Generator<Parsed, void, undefined> {
     const parsed: Parsed[] = [];
     let start = 0;
     while (this.#state !== "lost") {
+      if (this.#octetsDue > 0) {
+        if (start === bytes.length) break;
+        start += this.#takeOctets(bytes.subarray(start));
+        continue;
+      }
       const end = bytes.indexOf(LF, start);
       if (end < 0) break;
       const rest = bytes.subarray(start, end + 1);
@@ -106,9 +142,19 @@ export class Parser {
       const raw = this.#partial.length === 0 ? rest : Buffer.concat([this.#partial, rest]);
       this.#partial = new Uint8Array(0);
       this.#line(raw, parsed);
+      while (parsed.length > 0) yield parsed.shift() as Parsed;
     }
     if (this.#state !== "lost" && start < bytes.length) this.#keep(bytes.subarray(start), parsed);
-    return parsed;
+    yield* parsed;
+  }
+
+  /** Takes octets of a message with a length; returns how many. Too many of them are skipped. */
+  #takeOctets(bytes: Uint8Array): number {
+    const taken = bytes.subarray(0, this.#octetsDue);
+    this.#octetsDue -= taken.length;
+    if (this.#state === "octets") this.#append(taken);
+    if (this.#octetsDue === 0 && this.#state === "octets") this.#state = "dot";
+    return taken.length;
   }
 
   /** Keeps the start of a line until its end is received. Also checks its length. */
@@ -139,7 +185,9 @@ export class Parser {
         else this.#takeCommand(raw.subarray(0, length), parsed);
         return;
       case "data":
-        if (isDot) {
+        if (this.#counted !== undefined) {
+          this.#takeHead(this.#counted, raw.subarray(0, length), parsed);
+        } else if (isDot) {
           const data = this.#data.subarray(0, this.#dataBytes);
           this.#finish(this.#read(data), parsed);
         } else if (this.#dataBytes + raw.length > this.#limits.messageBytes) {
@@ -152,6 +200,14 @@ export class Parser {
           this.#finish({ command: "oversized", tag: this.#tag, inReplyTo }, parsed);
         }
         return;
+      case "dot": {
+        const octets = this.#data.subarray(0, this.#dataBytes);
+        if (isDot && this.#counted !== undefined) {
+          this.#finish(this.#readOctets(this.#counted, octets), parsed);
+        } else this.#lose(parsed, `the octets of an ${this.#name} are not as many as it says`);
+        return;
+      }
+      case "octets":
       case "lost":
         return;
       default:
@@ -163,7 +219,7 @@ export class Parser {
     const [tag, name] = [this.#tag, this.#name];
     if (name === "HELO") this.#isExtended = this.#mayExtend && tag === TAG_11;
     const read = this.#isExtended ? MESSAGES_11.get(name) : undefined;
-    if (read === undefined) return readMessage(tag, name, data, this.#limits);
+    if (read === undefined) return readMessage(tag, name, data, this.#limits, this.features);
     return read(tag, lines(data), this.#limits);
   }
 
@@ -179,6 +235,46 @@ export class Parser {
     if (!isPrintable(line)) return this.#lose(parsed, "a command was due");
     this.#name = latin1(line.subarray(0, COMMAND_BYTES)).toUpperCase();
     this.#state = "data";
+    const counted = this.features.octets ? COUNTED.exec(this.#name) : null;
+    if (counted === null) return;
+    const [, name = "", length, inflated] = counted;
+    this.#name = name;
+    this.#counted = {
+      length: Number(length),
+      inflated: inflated === undefined ? undefined : Number(inflated),
+      head: undefined,
+    };
+  }
+
+  /** Takes the first data line of a message with a length. */
+  #takeHead(counted: Counted, line: Uint8Array, parsed: Parsed[]): void {
+    const { length, inflated = 0 } = counted;
+    counted.head = latin1(line);
+    this.#octetsDue = length;
+    this.#state = length === 0 ? "dot" : "octets";
+    if (Math.max(length, inflated) <= this.#limits.messageBytes) {
+      this.#data = Buffer.allocUnsafe(Math.min(length, FIRST_BYTES));
+      return;
+    }
+    if (this.#name !== "UPDATE") return this.#tooLarge(parsed);
+    this.#skippedRequest = counted.head;
+    this.#state = "skip";
+  }
+
+  #readOctets({ inflated: whole, head = "" }: Counted, octets: Buffer): Parsed {
+    const [tag, name] = [this.#tag, this.#name];
+    const malformed = malformedAs(tag, name);
+    const data = whole === undefined ? octets : inflated(octets, whole);
+    if (data === undefined) return malformed(`${name} cannot be inflated to ${whole} octets`);
+    if (name === "UPDATE") {
+      const deliveries = readDeliveries(data, this.#limits.numbers);
+      if (deliveries === undefined) return malformed("UPDATE has octets that are no updates");
+      return { command: "DELIVERY", tag, inReplyTo: head, deliveries };
+    }
+    const { announcements: most } = this.#limits;
+    const announcements = readAnnouncements(data, this.features.sha256, most);
+    if (announcements === undefined) return malformed("IHAVE has octets that are no announcements");
+    return { command: "IHAVE", tag, inReplyTo: requestTag(head), announcements };
   }
 
   /** Appends to one buffer that doubles; one object per line would cost too much memory. */
@@ -199,14 +295,16 @@ export class Parser {
   }
 
   #oversized(parsed: Parsed[]): void {
-    if (this.#name !== "UPDATE") {
-      return this.#lose(parsed, `a ${this.#name.slice(0, 16)} is too large`);
-    }
+    if (this.#name !== "UPDATE") return this.#tooLarge(parsed);
     const data = this.#data.subarray(0, this.#dataBytes);
     const end = data.indexOf(LF);
     this.#skippedRequest = end < 0 ? undefined : lines(data.subarray(0, end + 1))[0];
     this.#data = Buffer.alloc(0);
     this.#state = "skip";
+  }
+
+  #tooLarge(parsed: Parsed[]): void {
+    this.#lose(parsed, `a ${this.#name.slice(0, 16)} is too large`);
   }
 
   #lose(parsed: Parsed[], problem: string): void {
@@ -222,10 +320,18 @@ export class Parser {
     this.#data = Buffer.alloc(0);
     this.#dataBytes = 0;
     this.#skippedRequest = undefined;
+    this.#counted = undefined;
+    this.#octetsDue = 0;
   }
 }
 
-function readMessage(tag: string, name: string, data: Uint8Array, limits: ParserLimits): Parsed {
+function readMessage(
+  tag: string,
+  name: string,
+  data: Uint8Array,
+  limits: ParserLimits,
+  { sha256 }: Features,
+): Parsed {
   const malformed = malformedAs(tag, name);
   switch (name) {
     case "HELO": {
@@ -237,9 +343,9 @@ function readMessage(tag: string, name: string, data: Uint8Array, limits: Parser
       const [request, ...rest] = lines(data);
       if (request === undefined) return malformed("IHAVE wants a tag or NOTIFY first");
       if (rest.length > limits.announcements) return malformed("IHAVE has too many lines");
-      const announcements = [];
+      const announcements: Announcement[] = [];
       for (const line of rest) {
-        const announcement = readAnnouncement(line);
+        const announcement = readAnnouncement(line, sha256);
         // One malformed line refuses the message: if it were skipped, its number would be a gap.
         if (announcement === undefined) return malformed("IHAVE has a line that is none");
         announcements.push(announcement);
@@ -269,7 +375,7 @@ function readMessage(tag: string, name: string, data: Uint8Array, limits: Parser
       const second = first < 0 ? -1 : data.indexOf(LF, first + 1);
       if (second < 0) return malformed("UPDATE wants a tag, an announcement and a key");
       const [inReplyTo = "", line = ""] = lines(data.subarray(0, second + 1));
-      const announcement = readAnnouncement(line);
+      const announcement = readAnnouncement(line, sha256);
       if (announcement === undefined) return malformed("UPDATE has no announcement line");
       const armor = data.subarray(second + 1);
       return { command: "UPDATE", tag, inReplyTo, announcement, armor };

@@ -6,7 +6,7 @@
  * above all others.
  */
 import { AgedMap } from "../aged-map.js";
-import type { UpdateHash } from "../update.js";
+import { type AnnouncedName, nameOf } from "../update.js";
 import type { Announcement } from "./messages.js";
 
 interface Pending {
@@ -21,8 +21,8 @@ const SLACK = 1000;
 
 export class PendingNumbers {
   #numbers = new AgedMap<number, Pending>();
-  /** The unresolved numbers of each hash: a peer may list one update twice. */
-  readonly #waiting = new Map<UpdateHash, number[]>();
+  /** The unresolved numbers of each name: a peer may list one update twice. */
+  readonly #waiting = new Map<AnnouncedName, number[]>();
   #unresolved = 0;
   #last: number | undefined;
 
@@ -48,19 +48,19 @@ export class PendingNumbers {
   }
 
   /** The unresolved numbers of an update. Empty when it does not wait. */
-  numbersOf(hash: UpdateHash): readonly number[] {
-    return this.#waiting.get(hash) ?? [];
+  numbersOf(name: AnnouncedName): readonly number[] {
+    return this.#waiting.get(name) ?? [];
   }
 
   /** The announcement of an unresolved update. */
-  announcementOf(hash: UpdateHash): Announcement | undefined {
-    const [number] = this.numbersOf(hash);
+  announcementOf(name: AnnouncedName): Announcement | undefined {
+    const [number] = this.numbersOf(name);
     return number === undefined ? undefined : this.get(number);
   }
 
   /** The same, for an update that a listing has shown. */
-  listedOf(hash: UpdateHash): Announcement | undefined {
-    const number = this.numbersOf(hash).find((one) => this.isListed(one));
+  listedOf(name: AnnouncedName): Announcement | undefined {
+    const number = this.numbersOf(name).find((one) => this.isListed(one));
     return number === undefined ? undefined : this.get(number);
   }
 
@@ -83,38 +83,39 @@ export class PendingNumbers {
     this.#numbers.set(number, { announcement, listed, resolved });
     if (resolved) return;
     this.#unresolved += 1;
-    const numbers = this.#waiting.get(announcement.hash);
-    if (numbers === undefined) this.#waiting.set(announcement.hash, [number]);
+    const name = nameOf(announcement);
+    const numbers = this.#waiting.get(name);
+    if (numbers === undefined) this.#waiting.set(name, [number]);
     else numbers.push(number);
   }
 
   /** Marks these numbers of an update as resolved. */
-  resolve(hash: UpdateHash, numbers: readonly number[]): void {
+  resolve(name: AnnouncedName, numbers: readonly number[]): void {
     for (const number of numbers) {
       const pending = this.#numbers.get(number);
       if (pending !== undefined) pending.resolved = true;
     }
     this.#unresolved -= numbers.length;
-    const left = this.numbersOf(hash).filter((number) => !numbers.includes(number));
-    if (left.length === 0) this.#waiting.delete(hash);
-    else this.#waiting.set(hash, left);
+    const left = this.numbersOf(name).filter((number) => !numbers.includes(number));
+    if (left.length === 0) this.#waiting.delete(name);
+    else this.#waiting.set(name, left);
   }
 
   /** Removes this number and all above it. */
   dropFrom(number: number): void {
     for (const [at, { announcement, resolved }] of this.#numbers) {
       if (at < number) continue;
-      if (!resolved) this.resolve(announcement.hash, [at]);
+      if (!resolved) this.resolve(nameOf(announcement), [at]);
       this.#numbers.delete(at);
     }
     this.#last = undefined;
   }
 
-  /** The last number up to which all are resolved or among `hashes`; undefined without one. */
-  resolvedWith(hashes: ReadonlySet<UpdateHash>): Announcement | undefined {
+  /** The last number up to which all are resolved or among `names`; undefined without one. */
+  resolvedWith(names: ReadonlySet<AnnouncedName>): Announcement | undefined {
     let last: Announcement | undefined;
     for (const { announcement, resolved } of this.#numbers.values()) {
-      if (!resolved && !hashes.has(announcement.hash)) break;
+      if (!resolved && !names.has(nameOf(announcement))) break;
       last = announcement;
     }
     return last;

@@ -38,7 +38,7 @@
  *     once. The same name means the same log, so that a withheld entry at the cursor is no reason
  *     to list; the hash is compared all the same, since a file may have been copied back.
  */
-import type { LogName, UpdateHash } from "../update.js";
+import type { AnnouncedName, LogName, UpdateHash } from "../update.js";
 import { LogIdentity } from "./log-identity.js";
 import type { Announcement } from "./messages.js";
 import { MAX_NUMBER } from "./messages.js";
@@ -132,6 +132,11 @@ export class ReceiveState {
     return this.#cursor;
   }
 
+  /** Whether the peer has ever named its log, which takes KX/1.1. */
+  get isNamed(): boolean {
+    return this.#log !== undefined;
+  }
+
   /** How many numbers wait for their update (rule 7). */
   get missing(): number {
     return this.#pending.unresolved;
@@ -143,13 +148,13 @@ export class ReceiveState {
   }
 
   /** The numbers that wait for an update. */
-  numbersOf(hash: UpdateHash): readonly number[] {
-    return this.#pending.numbersOf(hash).map(numberAt);
+  numbersOf(name: AnnouncedName): readonly number[] {
+    return this.#pending.numbersOf(name).map(numberAt);
   }
 
   /** The announcement of a waiting update; with `listed`, only one from a listing (rule 6). */
-  announcementOf(hash: UpdateHash, listed = false): Announcement | undefined {
-    return listed ? this.#pending.listedOf(hash) : this.#pending.announcementOf(hash);
+  announcementOf(name: AnnouncedName, listed = false): Announcement | undefined {
+    return listed ? this.#pending.listedOf(name) : this.#pending.announcementOf(name);
   }
 
   /** The first connection of the peer is open. `newest` and `log` are from its greeting. */
@@ -285,23 +290,23 @@ export class ReceiveState {
   }
 
   /** An update is stored or known. All numbers of it are resolved. */
-  settled(hash: UpdateHash, now: number): ReceiveOutput[] {
-    const numbers = this.#pending.numbersOf(hash);
-    return numbers.length === 0 ? [] : this.#resolve(hash, numbers, now);
+  settled(name: AnnouncedName, now: number): ReceiveOutput[] {
+    const numbers = this.#pending.numbersOf(name);
+    return numbers.length === 0 ? [] : this.#resolve(name, numbers, now);
   }
 
   /** This peer will not deliver the update. Its numbers that were listed are resolved (rule 6). */
-  lost(hash: UpdateHash, now: number): ReceiveOutput[] {
-    const numbers = this.#pending.numbersOf(hash);
+  lost(name: AnnouncedName, now: number): ReceiveOutput[] {
+    const numbers = this.#pending.numbersOf(name);
     for (const number of numbers) if (!this.#pending.isListed(number)) this.#doubted(number);
     const listed = numbers.filter((number) => this.#pending.isListed(number));
-    return this.#resolve(hash, listed, now);
+    return this.#resolve(name, listed, now);
   }
 
   /** The cursor after these updates are settled, to be stored in their transaction. */
-  cursorAfter(hashes: ReadonlySet<UpdateHash>): WirePosition | undefined {
+  cursorAfter(names: ReadonlySet<AnnouncedName>): WirePosition | undefined {
     if (!this.#identity.isKnown) return undefined;
-    const last = this.#pending.resolvedWith(hashes);
+    const last = this.#pending.resolvedWith(names);
     return last && { number: last.number, hash: last.hash, log: this.#log };
   }
 
@@ -567,9 +572,9 @@ export class ReceiveState {
     this.#relistAt = Math.min(this.#relistAt, now);
   }
 
-  #resolve(hash: UpdateHash, numbers: readonly number[], now: number): ReceiveOutput[] {
+  #resolve(name: AnnouncedName, numbers: readonly number[], now: number): ReceiveOutput[] {
     const outputs: ReceiveOutput[] = [];
-    this.#pending.resolve(hash, numbers);
+    this.#pending.resolve(name, numbers);
     this.#advance(outputs);
     return this.#continue(now, outputs);
   }

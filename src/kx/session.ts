@@ -28,24 +28,31 @@
  *     peer. A peer that sends something else in its place, or nothing for as long as an IHAVE may
  *     take, had that tag by chance and is spoken to in 1.0. A feature is used if both name it.
  */
-import type { UpdateHash } from "../update.js";
 import type {
   Announcement,
+  Delivery,
+  Features,
   Malformed,
   Message,
   NumberRange,
   Opening,
   Receipt,
 } from "./messages.js";
-import { ERROR_CODE, TAG_11 } from "./messages.js";
+import { ERROR_CODE, featuresOf, NO_FEATURES, TAG_11 } from "./messages.js";
 import { OpenRequests, type UpdateRequest } from "./open-requests.js";
 import type { Parsed, ParserLimits } from "./parser.js";
 import { PARSER_LIMITS, Parser } from "./parser.js";
 import type { KeyState } from "./range-sum.js";
 import type { Items, KeyRange } from "./reconcile.js";
-import { serialize, serializeListing } from "./serializer.js";
+import { type ListingPart, serialize, serializeListing } from "./serializer.js";
 
 const VERSION = "1.0";
+
+/**
+ * Numbers in one GETUPDATE, with the feature "octets": its answers come in few messages. More would
+ * save less than an octet for each.
+ */
+const NUMBERS_AT_ONCE = 64;
 
 export const SESSION_LIMITS = {
   heloMs: 30_000,
@@ -61,6 +68,15 @@ export type AskedNumber =
   | { readonly kind: "list"; readonly tag: string; readonly ranges: readonly NumberRange[] }
   | { readonly kind: "update"; readonly tag: string; readonly number: number }
   | { readonly kind: "ranges"; readonly tag: string; readonly ranges: readonly KeyRange[] };
+
+/** The key of an UPDATE as it came. */
+export interface Body {
+  /** An armor block, or with the feature "octets" the packets. */
+  readonly bytes: Uint8Array;
+  readonly isArmored: boolean;
+  /** The fingerprint that the peer says it has. */
+  readonly fingerprint: string | undefined;
+}
 
 export type SessionOutput =
   | { readonly type: "send"; readonly bytes: Uint8Array }
@@ -84,8 +100,7 @@ export type SessionOutput =
   | {
       readonly type: "update";
       readonly request: UpdateRequest;
-      readonly announcement: Announcement;
-      readonly armor: Uint8Array;
+      readonly body: Body;
     }
   /** How far the peer has read our log (feature "receipt"). */
   | ({ readonly type: "done" } & Receipt)
@@ -130,8 +145,7 @@ export class Session {
   #greeting: readonly Announcement[] = [];
   /** Both HELOs had the tag of KX/1.1. */
   #isExtended = false;
-  #hasReceipts = false;
-  #canReconcile = false;
+  #features: Features = NO_FEATURES;
   readonly #tags = new Tags();
   readonly #requests = new OpenRequests();
   /** How many requests of the peer have no answer yet. */
@@ -157,14 +171,9 @@ export class Session {
     return this.#state === "open";
   }
 
-  /** Both sides of KX/1.1 use the feature "receipt". */
-  get hasReceipts(): boolean {
-    return this.#hasReceipts;
-  }
-
-  /** Both sides of KX/1.1 use the feature "reconcile". */
-  get canReconcile(): boolean {
-    return this.#canReconcile;
+  /** The features of KX/1.1 that both sides use; none before the greeting is over. */
+  get features(): Features {
+    return this.#features;
   }
 
   get isEnded(): boolean {
@@ -181,7 +190,7 @@ export class Session {
     this.#receivedAt = now;
     this.#silenceReported = false;
     const outputs: SessionOutput[] = [];
-    for (const parsed of this.#parser.push(bytes)) {
+    for (const parsed of this.#parser.reading(bytes)) {
       if (this.#state === "ended") return outputs;
       this.#take(parsed, now, outputs);
     }
@@ -236,7 +245,10 @@ export class Session {
 
   /** Answers the output `greet`: our newest announcement, undefined for an empty log. */
   greet(newest: Announcement | undefined): SessionOutput[] {
-    const first = this.#announcement(newest === undefined ? [] : [newest], undefined);
+    const announcements = newest === undefined ? [] : [newest];
+    const tag = this.#tags.next();
+    // The peer may have opened already, but it does not know yet what we use.
+    const first = this.#send({ command: "IHAVE", tag, inReplyTo: undefined, announcements }, false);
     if (this.#own === undefined || !this.#isExtended) return [first];
     return [first, this.#send({ command: "OPEN", tag: this.#tags.next(), ...this.#own })];
   }
@@ -247,7 +259,7 @@ export class Session {
 
   /** Tells the peer how far its log has been read; nothing if it does not read receipts. */
   done(receipt: Receipt): SessionOutput[] {
-    if (!this.isOpen || !this.#hasReceipts) return [];
+    if (!this.isOpen || !this.#features.receipt) return [];
     return [this.#send({ command: "DONE", tag: this.#tags.next(), ...receipt })];
   }
 
@@ -259,17 +271,27 @@ export class Session {
     return [this.#send({ command: "LIST", tag, ranges: [{ low, high }] })];
   }
 
-  /** Requests one update. Each GETUPDATE has one number, so that each answer has its own tag. */
-  get(number: number, hash: UpdateHash): SessionOutput[] {
+  /**
+   * Requests updates. In KX/1.0 each GETUPDATE has one number, so that each answer has its own tag;
+   * with the feature "octets" an answer names its number.
+   */
+  get(requests: readonly UpdateRequest[]): SessionOutput[] {
     if (!this.isOpen) return [];
-    const tag = this.#tags.next();
-    this.#requests.addUpdate(tag, number, hash);
-    return [this.#send({ command: "GETUPDATE", tag, numbers: [number] })];
+    const most = this.#features.octets ? NUMBERS_AT_ONCE : 1;
+    const outputs: SessionOutput[] = [];
+    for (let from = 0; from < requests.length; from += most) {
+      const tag = this.#tags.next();
+      const some = requests.slice(from, from + most);
+      this.#requests.addUpdates(tag, some);
+      const numbers = some.map(({ number }) => number);
+      outputs.push(this.#send({ command: "GETUPDATE", tag, numbers }));
+    }
+    return outputs;
   }
 
   /** Asks which of these ranges of keys differ. One question is open at a time. */
   compare(ranges: readonly KeyRange[]): SessionOutput[] {
-    if (!this.isOpen || !this.#canReconcile) return [];
+    if (!this.isOpen || !this.#features.reconcile) return [];
     const tag = this.#tags.next();
     this.#requests.addRanges(tag);
     return [this.#send({ command: "RANGE", tag, ranges })];
@@ -277,7 +299,7 @@ export class Session {
 
   /** Tells the peer which keys it lacks, or has otherwise. */
   tell(keys: readonly KeyState[]): SessionOutput[] {
-    if (!this.isOpen || !this.#canReconcile) return [];
+    if (!this.isOpen || !this.#features.reconcile) return [];
     const own = { tag: this.#tags.next(), inReplyTo: undefined };
     return [this.#send({ command: "ITEMS", ...own, ranges: [], keys })];
   }
@@ -293,10 +315,11 @@ export class Session {
     ]);
   }
 
-  /** Answers a LIST with lines of `serializeLines`. */
-  answerList(tag: string, lines: readonly Uint8Array[]): SessionOutput[] {
+  /** Answers a LIST with parts of `serializePart`. */
+  answerList(tag: string, parts: readonly ListingPart[]): SessionOutput[] {
     if (this.#state === "ended") return [];
-    return this.#answer([{ type: "send", bytes: serializeListing(this.#tags.next(), tag, lines) }]);
+    const bytes = serializeListing(this.#tags.next(), tag, parts, this.#features);
+    return this.#answer([{ type: "send", bytes }]);
   }
 
   answerUpdate(tag: string, announcement: Announcement, armor: Uint8Array): SessionOutput[] {
@@ -304,6 +327,13 @@ export class Session {
     return this.#answer([
       this.#send({ command: "UPDATE", tag: own, inReplyTo: tag, announcement, armor }),
     ]);
+  }
+
+  /** Answers requests with the feature "octets", available or not, in one message. */
+  deliver(inReplyTo: string, deliveries: readonly Delivery[]): SessionOutput[] {
+    const tag = this.#tags.next();
+    const message = this.#send({ command: "DELIVERY", tag, inReplyTo, deliveries });
+    return this.#answer([message], deliveries.length);
   }
 
   /** Answers a request for a number that we do not have, or no longer have. */
@@ -347,6 +377,8 @@ export class Session {
       case "UPDATE":
       case "oversized":
         return this.#takeUpdate(parsed, outputs);
+      case "DELIVERY":
+        return this.#takeDelivery(parsed, outputs);
       case "OPEN":
         return this.#takeLateOpen(parsed.tag, now, outputs);
       case "DONE":
@@ -413,10 +445,8 @@ export class Session {
     const announcements = this.#greeting;
     this.#greeting = [];
     this.#state = "open";
-    const sides = [opening, this.#own];
-    const both = (word: string) => sides.every((side) => side?.features.includes(word) ?? false);
-    this.#hasReceipts = both("receipt");
-    this.#canReconcile = both("reconcile");
+    this.#features = featuresOf(opening, this.#own);
+    this.#parser.features = this.#features;
     outputs.push({ type: "established", newest: announcements.at(-1), opening });
     // The thesis does not forbid more than the newest announcement.
     if (announcements.length > 1) outputs.push({ type: "announced", announcements });
@@ -428,7 +458,7 @@ export class Session {
   }
 
   #takeDone({ number, without }: Receipt, outputs: SessionOutput[]): void {
-    if (this.#hasReceipts) outputs.push({ type: "done", number, without });
+    if (this.#features.receipt) outputs.push({ type: "done", number, without });
     else this.#unexpected("a DONE without the feature receipt", outputs);
   }
 
@@ -437,7 +467,7 @@ export class Session {
     outputs: SessionOutput[],
   ): void {
     const { command, tag, ranges } = message;
-    if (!this.#canReconcile) {
+    if (!this.#features.reconcile) {
       return this.#unexpected(`${command} without the feature reconcile`, outputs);
     }
     if (command === "RANGE") {
@@ -447,7 +477,7 @@ export class Session {
     }
     const { inReplyTo, keys } = message;
     if (inReplyTo === undefined) outputs.push({ type: "told", keys });
-    else if (this.#requests.settle(inReplyTo, "ranges") === undefined) {
+    else if (!this.#requests.settleRanges(inReplyTo)) {
       this.#unexpected("ITEMS that were not asked for", outputs);
     } else outputs.push({ type: "items", items: { ranges, keys } });
     this.#endWhenDone(outputs);
@@ -472,10 +502,12 @@ export class Session {
       outputs.push({ type: "announced", announcements });
       return;
     }
-    const request = this.#requests.settle(inReplyTo, "list");
-    if (request?.kind === "list") {
+    const request = this.#requests.settleList(inReplyTo);
+    if (request === undefined) {
+      this.#unexpected("a listing that was not asked for", outputs);
+    } else {
       outputs.push({ type: "listed", low: request.low, high: request.high, announcements });
-    } else this.#unexpected("a listing that was not asked for", outputs);
+    }
     this.#endWhenDone(outputs);
   }
 
@@ -483,29 +515,58 @@ export class Session {
     parsed: Parsed & { command: "UPDATE" | "oversized" },
     outputs: SessionOutput[],
   ): void {
-    const request = this.#requests.settle(parsed.inReplyTo, "update");
-    if (request?.kind !== "update") this.#unexpected("an UPDATE that was not asked for", outputs);
-    else if (parsed.command === "oversized") {
-      outputs.push({ type: "update-failed", request, problem: "the UPDATE is too large" });
+    const { inReplyTo } = parsed;
+    if (parsed.command === "UPDATE") {
+      const { announcement, armor: bytes } = parsed;
+      const number = this.#features.octets ? announcement.number : undefined;
+      const request = this.#requests.settleUpdate(inReplyTo, number);
+      const body = { bytes, isArmored: true, fingerprint: announcement.fingerprint };
+      if (request !== undefined) outputs.push({ type: "update", request, body });
+      else this.#unexpected("an UPDATE that was not asked for", outputs);
     } else {
-      const { announcement, armor } = parsed;
-      outputs.push({ type: "update", request, announcement, armor });
+      const requests = this.#requests.settleAll(inReplyTo);
+      if (requests.length === 0) this.#unexpected("an UPDATE that was not asked for", outputs);
+      for (const request of requests) {
+        outputs.push({ type: "update-failed", request, problem: "the UPDATE is too large" });
+      }
     }
     this.#endWhenDone(outputs);
   }
 
+  #takeDelivery(
+    { inReplyTo, deliveries }: Message & { command: "DELIVERY" },
+    outputs: SessionOutput[],
+  ): void {
+    let isUnasked = false;
+    for (const { number, packets: bytes } of deliveries) {
+      const request = this.#requests.settleUpdate(inReplyTo, number);
+      if (request === undefined) isUnasked = true;
+      else if (bytes === undefined) outputs.push({ type: "unavailable", request });
+      else {
+        const { fingerprint } = request;
+        outputs.push({ type: "update", request, body: { bytes, isArmored: false, fingerprint } });
+      }
+    }
+    // However many there are, it is one bad message.
+    if (isUnasked) this.#unexpected("an UPDATE that was not asked for", outputs);
+    this.#endWhenDone(outputs);
+  }
+
   #takeError(message: Message & { command: "ERROR" }, outputs: SessionOutput[]): void {
-    const request = this.#requests.settle(message.inReplyTo);
+    const { inReplyTo, code, text } = message;
     const problem = errorText(message);
-    if (request === undefined) this.#unexpected(problem, outputs);
-    else if (request.kind === "list") {
-      const { low, high } = request;
+    const list = this.#requests.settleList(inReplyTo);
+    const updates = this.#requests.settleAll(inReplyTo);
+    if (list !== undefined) {
+      const { low, high } = list;
       outputs.push({ type: "list-failed", low, high }, { type: "complaint", problem });
-    } else if (request.kind === "ranges") outputs.push({ type: "ranges-failed", problem });
-    else {
-      const gone = message.code === ERROR_CODE.generic && /not available/i.test(message.text);
+    } else if (this.#requests.settleRanges(inReplyTo)) {
+      outputs.push({ type: "ranges-failed", problem });
+    } else if (updates.length === 0) this.#unexpected(problem, outputs);
+    const isGone = code === ERROR_CODE.generic && /not available/i.test(text);
+    for (const request of updates) {
       outputs.push(
-        gone ? { type: "unavailable", request } : { type: "update-failed", request, problem },
+        isGone ? { type: "unavailable", request } : { type: "update-failed", request, problem },
       );
     }
     this.#endWhenDone(outputs);
@@ -582,9 +643,9 @@ export class Session {
     outputs.push({ type: "end", reason, ...(backoffMs === undefined ? {} : { backoffMs }) });
   }
 
-  #answer(outputs: SessionOutput[]): SessionOutput[] {
+  #answer(outputs: SessionOutput[], requests = 1): SessionOutput[] {
     if (this.#state === "ended") return [];
-    this.#owed -= 1;
+    this.#owed -= requests;
     this.#endWhenDone(outputs);
     return outputs;
   }
@@ -593,8 +654,9 @@ export class Session {
     return this.#send({ command: "IHAVE", tag: this.#tags.next(), inReplyTo, announcements: list });
   }
 
-  #send(message: Message): SessionOutput {
-    return { type: "send", bytes: serialize(message) };
+  #send(message: Message, isOpened = true): SessionOutput {
+    const features = isOpened ? this.#features : NO_FEATURES;
+    return { type: "send", bytes: serialize(message, features) };
   }
 }
 

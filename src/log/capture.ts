@@ -46,7 +46,9 @@ export class Capture {
       for (const one of all) db.exec(one);
     }
     this.#rows = rows;
-    this.#all = db.prepare(`SELECT "table", "key", fresh FROM temp.captured`);
+    // New entries in the order of their numbers.
+    this.#all = db.prepare(`
+      SELECT "table", "key", fresh FROM temp.captured ORDER BY "table", "key" ->> '$[0]', "key"`);
     this.#clear = db.prepare("DELETE FROM temp.captured");
   }
 

@@ -24,6 +24,7 @@ import {
   identify,
   keepTemporaryInMemory,
   notYetUpToDate,
+  partsFrom,
   SCHEMA_VERSION,
   unknownTables,
 } from "./schema.js";
@@ -52,7 +53,10 @@ export interface Migration {
   readonly to: number;
   /** Bytes of the log on disk with its WAL. */
   readonly bytes: number;
-  /** Called before the first change, and again after the commit. */
+  /** How many of the `parts` are done; all of them are one transaction. */
+  readonly done: number;
+  readonly parts: number;
+  /** Whether it is committed. */
   readonly isDone: boolean;
 }
 
@@ -61,7 +65,12 @@ export interface Opening {
   readonly readonly?: boolean;
   /** The file is a copy of the log in this database. */
   readonly shared?: SharedStore | undefined;
-  /** Told before and after a migration, which blocks the process; must not throw. */
+  /** Opened to be moved into a database or out of one, whatever it is. */
+  readonly isMoving?: boolean;
+  /**
+   * Told before a migration, after each of its parts and after the commit; must not throw. The
+   * migration blocks the process. If it is interrupted, the log is as before.
+   */
   readonly onMigration?: ((migration: Migration) => void) | undefined;
   /**
    * Prepares all statements of the caller; throws the errors of SQLite. If tables are created or
@@ -166,7 +175,7 @@ export class Connection {
       }
       const connection = new Connection(db, real, lock);
       connection.#understand(found, options);
-      if (!readonly) {
+      if (!readonly && options.isMoving !== true) {
         assertKind(db, real, options.shared !== undefined);
         if (options.shared !== undefined) configureCopy(db);
       }
@@ -195,13 +204,15 @@ export class Connection {
       this.#prepare(found, prepare);
     } else if (!readonly) {
       const { path } = this;
-      const migration = { path, from: found, to: SCHEMA_VERSION, bytes: this.fileBytes() };
-      onMigration?.({ ...migration, isDone: false });
+      const parts = partsFrom(found).length;
+      const migration = { path, from: found, to: SCHEMA_VERSION, bytes: this.fileBytes(), parts };
+      const told = (done: number) => onMigration?.({ ...migration, done, isDone: false });
+      told(0);
       this.write(() => {
-        bringUpToDate(this.db, found);
+        bringUpToDate(this.db, found, told);
         this.#prepare(found, prepare);
       });
-      onMigration?.({ ...migration, isDone: true });
+      onMigration?.({ ...migration, done: parts, isDone: true });
     } else if (prepare !== undefined) {
       throw notYetUpToDate(this.path);
     }

@@ -75,9 +75,10 @@ export function assertKind(db: Database.Database, path: string, isShared: boolea
 
 /** Whether the log has anything that a new one has not. */
 function hasRows(db: Database.Database): boolean {
-  const any = ["updates", "lanes", "blocks", "receive_cursors", "recon_servers"].map(
+  const others = ["lanes", "blocks", "receive_cursors", "recon_servers"].map(
     (table) => `EXISTS (SELECT 1 FROM ${table})`,
   );
+  const any = ["(SELECT max(seq) FROM updates) IS NOT NULL", ...others];
   return (
     db
       .prepare(`SELECT ${any.join(" OR ")}`)

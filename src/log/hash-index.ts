@@ -29,6 +29,8 @@ export const SETTLED = `(SELECT (hashed - ${RANGES - 1}) * ${HASHES_PER_RANGE} F
 export interface Namesake {
   readonly seq: Seq;
   readonly digest: Buffer;
+  /** Milliseconds since 1970. */
+  readonly receivedAt: number;
 }
 
 interface Range {
@@ -41,6 +43,8 @@ export class HashIndex {
   readonly #connection: Connection;
   readonly #namesakes: Database.Statement<[{ hash: Buffer }], Namesake>;
   readonly #newest: Database.Statement<[{ hash: Buffer }], Seq | null>;
+  /** SQL for the numbers of the entries with the hash `@hash`: a column of a query. */
+  readonly seqs: string;
   readonly #gather: Database.Statement<[Buffer, number]>;
   readonly #recover: Database.Statement<[]>;
   readonly #write: Database.Statement<[Range]>;
@@ -60,8 +64,10 @@ export class HashIndex {
     const gathered = connection.isWritable
       ? "SELECT seq FROM temp.gathered_hashes WHERE hash = @hash"
       : `SELECT seq FROM updates WHERE seq > ${SETTLED} AND hash = @hash`;
-    const named = `seq IN (SELECT seq FROM main.hashes WHERE hash = @hash UNION ALL ${gathered})`;
-    this.#namesakes = db.prepare(`SELECT seq, digest FROM updates WHERE ${named}`);
+    this.seqs = `SELECT seq FROM main.hashes WHERE hash = @hash UNION ALL ${gathered}`;
+    const named = `seq IN (${this.seqs})`;
+    this.#namesakes = db.prepare(`
+      SELECT seq, digest, received_at AS receivedAt FROM updates WHERE ${named}`);
     this.#newest = db.prepare<[{ hash: Buffer }], Seq | null>(
       `SELECT max(seq) FROM updates WHERE ${named}`,
     );

@@ -7,9 +7,10 @@
  */
 import type Database from "better-sqlite3";
 import { grown } from "../openpgp/skeleton.js";
-import type { Fingerprint, UpdateHash } from "../update.js";
+import type { AnnouncedName, Fingerprint } from "../update.js";
 import type { Connection } from "./connection.js";
 import { dayOf } from "./packet-memory.js";
+import { shortName, shortNames } from "./variants.js";
 
 export class Skeletons {
   readonly #connection: Connection;
@@ -70,12 +71,14 @@ export class Refusals {
     this.#holds.pluck();
   }
 
-  add(hash: UpdateHash, reason: string, until: number): void {
-    this.#connection.write(() => this.#add.run(Buffer.from(hash, "hex"), reason, until));
+  add(refused: AnnouncedName, reason: string, until: number): void {
+    this.#connection.write(() => {
+      for (const name of shortNames(refused)) this.#add.run(name, reason, until);
+    });
   }
 
-  holds(hash: UpdateHash, now: number): boolean {
-    const key = Buffer.from(hash, "hex");
+  holds(name: AnnouncedName, now: number): boolean {
+    const key = shortName(name);
     return this.#connection.read(() => this.#holds.get(key, now)) !== undefined;
   }
 }

@@ -5,9 +5,9 @@
  * key was received or no neighbour is left to ask.
  *
  * Limit: at most `MOST_REPAIRS` rows. Rows for updates that one neighbour announced and nobody
- * delivers, and for keys of a reconciliation, may use at most half of the space that the other rows leave, so that a neighbour that
- * announces updates it does not have leaves space for others. The caller of `want` reports a row
- * that was not added.
+ * delivers, and for keys that it says to have, may use at most half of the space that the other
+ * rows leave, so that a neighbour that names what it does not have leaves space for others. The
+ * caller of `want` reports a row that was not added.
  */
 import type Database from "better-sqlite3";
 import type { Fingerprint, Seq, UpdateHash } from "../update.js";
@@ -25,8 +25,8 @@ export const TOO_MANY_REPAIRS = `${FULL}, or this neighbour has used its share`;
 /**
  * Why a key is fetched again. `lost`: no peer that announced the update delivers it. `expired`: its
  * body expired before a site accepted it. `gap`: a peer no longer lists numbers that were not read.
- * `backfill`: the operator ordered it. `reconcile`: the peer has other packets of the key, by its own
- * word; only its keyserver is asked.
+ * `backfill`: the operator ordered it. `reconcile`: the peer says that it has other packets of the
+ * key; only its keyserver is asked.
  */
 export type RepairReason = "lost" | "expired" | "gap" | "backfill" | "reconcile";
 

@@ -339,7 +339,8 @@ CREATE INDEX recon_wanted_by_time ON recon_wanted (server, next_at);
  * for the name of the log and those of the logs of peers `cursors.ts`, for counters
  * `counter-rows.ts`.
  */
-const TABLES_9 = `
+const TABLES_9 = [
+  `
 CREATE TABLE keys (
   fingerprint BLOB NOT NULL,
   seq INTEGER NOT NULL,
@@ -347,29 +348,29 @@ CREATE TABLE keys (
 ) STRICT, WITHOUT ROWID;
 -- In two passes: one pass in order fills each page, and then every later row would split one.
 INSERT INTO keys SELECT fingerprint, seq FROM updates
-  WHERE fingerprint <> zeroblob(length(fingerprint)) AND seq % 3 <> 0 ORDER BY fingerprint, seq;
+  WHERE fingerprint <> zeroblob(length(fingerprint)) AND seq % 3 <> 0 ORDER BY fingerprint, seq;`,
+  `
 INSERT INTO keys SELECT fingerprint, seq FROM updates
-  WHERE fingerprint <> zeroblob(length(fingerprint)) AND seq % 3 = 0 ORDER BY fingerprint, seq;
-DROP INDEX updates_by_fingerprint;
-
+  WHERE fingerprint <> zeroblob(length(fingerprint)) AND seq % 3 = 0 ORDER BY fingerprint, seq;`,
+  "DROP INDEX updates_by_fingerprint;",
+  `
 CREATE TABLE hashes (
   hash BLOB NOT NULL,
   seq INTEGER NOT NULL,
   PRIMARY KEY (hash, seq)
 ) STRICT, WITHOUT ROWID;
-INSERT INTO hashes SELECT hash, seq FROM updates WHERE seq % 3 <> 0 ORDER BY hash, seq;
-INSERT INTO hashes SELECT hash, seq FROM updates WHERE seq % 3 = 0 ORDER BY hash, seq;
-
+INSERT INTO hashes SELECT hash, seq FROM updates WHERE seq % 3 <> 0 ORDER BY hash, seq;`,
+  "INSERT INTO hashes SELECT hash, seq FROM updates WHERE seq % 3 = 0 ORDER BY hash, seq;",
+  `
 CREATE TABLE dates (seq INTEGER PRIMARY KEY, at INTEGER NOT NULL) STRICT;
 INSERT INTO dates SELECT seq, at FROM (
   SELECT seq, received_at AS at,
     lag(received_at / ${STRETCH_MS}) OVER (ORDER BY seq) IS NOT received_at / ${STRETCH_MS}
       AS begins
   FROM updates) WHERE begins;
-CREATE INDEX dates_by_at ON dates (at);
-DROP INDEX updates_by_time;
-DROP INDEX bodies_by_time;
-
+CREATE INDEX dates_by_at ON dates (at);`,
+  "DROP INDEX updates_by_time; DROP INDEX bodies_by_time;",
+  `
 ALTER TABLE totals ADD COLUMN upto INTEGER NOT NULL DEFAULT 0;
 ALTER TABLE totals ADD COLUMN last INTEGER NOT NULL DEFAULT 0;
 ALTER TABLE totals ADD COLUMN hashed INTEGER NOT NULL DEFAULT 0;
@@ -407,8 +408,8 @@ CREATE TABLE counter_hours (
   count INTEGER NOT NULL,
   bytes INTEGER NOT NULL,
   PRIMARY KEY (counter, hour)
-) STRICT, WITHOUT ROWID;
-`;
+) STRICT, WITHOUT ROWID;`,
+];
 
 /** The names of packets, in the order of the names: a batch of them shares pages. */
 const PACKETS = `
@@ -418,38 +419,59 @@ CREATE TABLE packets (
 ) STRICT, WITHOUT ROWID;
 `;
 
+/** Takes over the former table of packet names; in two passes, as for the keys. */
+const FORMER_PACKETS = [
+  `INSERT INTO packets (name, day)
+   SELECT name, day FROM former_packets WHERE substr(name, 16) < x'aa' ORDER BY name;`,
+  `INSERT INTO packets (name, day)
+   SELECT name, day FROM former_packets WHERE substr(name, 16) >= x'aa' ORDER BY name;`,
+  "DROP TABLE former_packets;",
+];
+
+/** A part of a step. Those that take seconds in a large log are parts of their own. */
+type Part = (db: Database.Database) => void;
+
 /** What makes each version out of the one before. */
-const STEPS: readonly (readonly [version: number, step: (db: Database.Database) => void])[] = [
-  [2, (db) => void db.exec(TABLES_2)],
-  [3, (db) => void db.exec(TABLES_3)],
+const STEPS: readonly (readonly [version: number, ...parts: Part[]])[] = [
+  [2, sql(TABLES_2)],
+  [3, sql(TABLES_3)],
   [
     4,
-    (db) => {
-      db.exec(TABLES_4);
-      loosen(db, "updates", "('mail', 'kx')", "('mail', 'kx', 'hkp', 'repair', 'import')");
-    },
+    sql(TABLES_4),
+    (db) => loosen(db, "updates", "('mail', 'kx')", "('mail', 'kx', 'hkp', 'repair', 'import')"),
   ],
-  [5, (db) => void db.exec(TABLES_5)],
-  [6, (db) => void db.exec(TABLES_6)],
-  [7, (db) => void db.exec(TABLES_7)],
+  [5, sql(TABLES_5)],
+  [6, sql(TABLES_6)],
+  [7, sql(TABLES_7)],
   [
     8,
-    (db) => {
-      db.exec(TABLES_8);
-      loosen(db, "updates", "'repair', 'import')", "'repair', 'import', 'recon')");
-    },
+    sql(TABLES_8),
+    (db) => loosen(db, "updates", "'repair', 'import')", "'repair', 'import', 'recon')"),
   ],
   [
     9,
-    (db) => {
-      db.exec(TABLES_9);
-      // An AUTOINCREMENT table writes its last number with each row.
-      loosen(db, "updates", " AUTOINCREMENT", "");
-      dropUnique(db, "updates", "hash, digest");
-      makePackets(db);
-    },
+    ...TABLES_9.map(sql),
+    // An AUTOINCREMENT table writes its last number with each row.
+    (db) => loosen(db, "updates", " AUTOINCREMENT", ""),
+    (db) => dropUnique(db, "updates", "hash, digest"),
+    makePackets,
+    ...FORMER_PACKETS.map(
+      (text): Part =>
+        (db) => {
+          if (hasTable(db, "former_packets")) db.exec(text);
+        },
+    ),
   ],
 ];
+
+function sql(text: string): Part {
+  return (db) => void db.exec(text);
+}
+
+function hasTable(db: Database.Database, name: string): boolean {
+  const table = "SELECT 1 FROM sqlite_schema WHERE type = 'table' AND name = ?";
+  return db.prepare(table).get(name) !== undefined;
+}
 
 /**
  * Changes the declaration of a table without writing its rows anew, for example a CHECK so that it
@@ -503,28 +525,37 @@ export function createTables(db: Database.Database): void {
   bringUpToDate(db, OLDEST_VERSION);
 }
 
-/** Adds what the log of version `from` lacks. Runs inside the caller's transaction. */
-export function bringUpToDate(db: Database.Database, from: number): void {
-  for (const [version, step] of STEPS) if (version > from) step(db);
+/**
+ * Adds what the log of version `from` lacks. Runs inside the caller's transaction. Calls `onPart`
+ * after each part but the last one.
+ */
+export function bringUpToDate(
+  db: Database.Database,
+  from: number,
+  onPart: (done: number) => void = () => {},
+): void {
+  const parts = partsFrom(from);
+  for (const [index, part] of parts.entries()) {
+    if (index > 0) onPart(index);
+    part(db);
+  }
   db.pragma(`user_version = ${SCHEMA_VERSION}`);
 }
 
+/** What a log of version `from` is migrated in. */
+export function partsFrom(from: number): readonly Part[] {
+  return STEPS.flatMap(([version, ...parts]) => (version > from ? parts : []));
+}
+
 /**
- * Makes the table of packet names in its present shape and takes over the rows of the former one.
- * Logs of versions 3 to 6 are without it, or have it in an earlier shape.
+ * Makes the table of packet names in its present shape, beside the former one. Logs of versions 3
+ * to 6 are without it, or have it in an earlier shape.
  */
 function makePackets(db: Database.Database): void {
-  const former = "SELECT 1 FROM sqlite_schema WHERE type = 'table' AND name = 'packets'";
-  if (db.prepare(former).get() === undefined) return void db.exec(PACKETS);
-  db.exec("DROP INDEX IF EXISTS packets_by_day; ALTER TABLE packets RENAME TO former_packets;");
+  if (hasTable(db, "packets")) {
+    db.exec("DROP INDEX IF EXISTS packets_by_day; ALTER TABLE packets RENAME TO former_packets;");
+  }
   db.exec(PACKETS);
-  db.exec(`
-    -- In two passes, as for the keys.
-    INSERT INTO packets (name, day)
-      SELECT name, day FROM former_packets WHERE substr(name, 16) < x'aa' ORDER BY name;
-    INSERT INTO packets (name, day)
-      SELECT name, day FROM former_packets WHERE substr(name, 16) >= x'aa' ORDER BY name;
-    DROP TABLE former_packets;`);
 }
 
 /**

@@ -31,7 +31,7 @@ export interface SharedRow extends RowKey {
    * `data` replaces that of the stored row, of the table `updates`; its body and its position stay.
    * Followers that are past it learn of the change from another row. Nothing happens if there is no
    * such row. Without it a row of `updates` is always new, and its number is above all numbers that
-   * the database has ever had.
+   * the database has ever had. The new rows of a commit are in the order of their numbers.
    */
   readonly inPlace?: true;
 }

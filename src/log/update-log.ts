@@ -5,23 +5,28 @@
  * and never precedes it (RFC 5321 section 6.1; thesis, appendix A).
  *
  * All calls are synchronous, so that their steps do not interleave. The log has no protocol, policy
- * or clock. Known limits: KX identifies an update by its MD5 only, so of two updates with the same
- * MD5 the second can be received only by mail; a trail holds at most `TRAIL_LIMIT` addresses, and a
- * site beyond them may get an update that it has.
+ * or clock. Known limits: KX/1.0 identifies an update by its MD5 only, so of two updates with the
+ * same MD5 the second can be received only by mail or with the feature "sha256" of KX/1.1; a trail
+ * holds at most `TRAIL_LIMIT` addresses, and a site beyond them may get an update that it has.
  */
 import type Database from "better-sqlite3";
 import { Refusal, Trouble } from "../errors.js";
 import { coveredBy, isCovered } from "../openpgp/cover.js";
 import { readKeys } from "../openpgp/key.js";
 import { packetNames } from "../openpgp/news.js";
-import type {
-  Fingerprint,
-  LogName,
-  Origin,
-  Seq,
-  Transport,
-  Update,
-  UpdateHash,
+import {
+  type AnnouncedName,
+  type Fingerprint,
+  type LogName,
+  type Named,
+  nameOf,
+  namesIn,
+  type Origin,
+  type Seq,
+  type Transport,
+  type Update,
+  type UpdateDigest,
+  type UpdateHash,
 } from "../update.js";
 import { Apply } from "./apply.js";
 import { Bounces } from "./bounces.js";
@@ -36,7 +41,7 @@ import { HashIndex } from "./hash-index.js";
 import { Lanes } from "./lanes.js";
 import { Lookup } from "./lookup.js";
 import { ObservedTotals } from "./observed.js";
-import { type Days, PacketMemory } from "./packet-memory.js";
+import { type Days, dayOf, PacketMemory } from "./packet-memory.js";
 import { Pending } from "./pending.js";
 import { ReconStore } from "./recon.js";
 import { Refusals, Skeletons } from "./remembered.js";
@@ -59,10 +64,15 @@ export interface Arrival {
   readonly receivedAt: number;
   /** Message-ID of the mail that it came with. */
   readonly messageId?: string | undefined;
-  /** The hash of what came, where policy dropped packets of it, and the reason for the first. */
-  readonly cutFrom?: { readonly hash: UpdateHash; readonly reason: string } | undefined;
+  /** What came, where policy dropped packets of it. */
+  readonly cutFrom?: CutFrom | undefined;
   /** Appended although all its packets are known: a site lacks them. */
   readonly evenKnown?: boolean | undefined;
+}
+
+/** The names of an update before policy dropped packets of it, and the reason for the first. */
+export interface CutFrom extends Named {
+  readonly reason: string;
 }
 
 /**
@@ -83,6 +93,7 @@ export type Appended =
 export interface Entry {
   readonly seq: Seq;
   readonly hash: UpdateHash;
+  readonly digest: UpdateDigest;
   readonly fingerprint: Fingerprint;
   /** Bytes of the body. */
   readonly size: number;
@@ -99,6 +110,7 @@ export interface Counts extends Totals {
 interface EntryRow {
   readonly seq: number;
   readonly name: UpdateHash;
+  readonly digest: UpdateDigest;
   readonly keyName: Fingerprint;
   readonly size: number;
   readonly neighbour: string | null;
@@ -123,7 +135,8 @@ const COVERED = 100;
 
 /** SQLite makes the hex digits: 50,000 small buffers take five times as long. */
 const ENTRY = `
-  SELECT seq, lower(hex(hash)) AS name, hex(fingerprint) AS keyName, size, neighbour, transport,
+  SELECT seq, lower(hex(hash)) AS name, lower(hex(digest)) AS digest,
+    hex(fingerprint) AS keyName, size, neighbour, transport,
     received_at AS receivedAt
   FROM updates`;
 
@@ -178,6 +191,7 @@ export class UpdateLog {
   readonly #insertBody: Database.Statement<[number, number, Uint8Array]>;
   readonly #newest: Database.Statement<[], number>;
   readonly #bySeq: Database.Statement<[number], EntryRow>;
+  readonly #byHash: Database.Statement<[{ hash: Buffer }], EntryRow>;
   readonly #range: Database.Statement<[number, number, number], EntryRow>;
   readonly #body: Database.Statement<[number], Buffer>;
 
@@ -225,6 +239,9 @@ export class UpdateLog {
     const newest = db.prepare<[], number>("SELECT seq FROM updates ORDER BY seq DESC LIMIT 1");
     this.#newest = newest.pluck();
     this.#bySeq = db.prepare(`${ENTRY} WHERE seq = ?`);
+    this.#byHash = db.prepare(
+      `${ENTRY} WHERE seq IN (${this.#hashes.seqs}) ORDER BY seq DESC LIMIT 1`,
+    );
     this.#range = db.prepare(`${ENTRY} WHERE seq BETWEEN ? AND ? ORDER BY seq LIMIT ?`);
     this.#body = db.prepare<[number], Buffer>("SELECT body FROM bodies WHERE seq = ?").pluck();
     if (connection.isWritable) this.#recoverNames();
@@ -337,9 +354,11 @@ export class UpdateLog {
     const outcome = this.#storeUpdate(arrival);
     const { seq } = outcome;
     const seqs = outcome.outcome === "duplicate" ? (outcome.covers ?? listed(seq)) : listed(seq);
-    if (seq === undefined) this.variants.add(update.hash, seqs, "", receivedAt);
+    const digest = update.digest as UpdateDigest;
+    const name = nameOf({ hash: update.hash, digest });
+    if (seq === undefined) this.variants.add(name, seqs, "", receivedAt);
     if (cutFrom !== undefined && cutFrom.hash !== update.hash) {
-      this.variants.add(cutFrom.hash, seqs, cutFrom.reason, receivedAt);
+      this.variants.add(nameOf(cutFrom), seqs, cutFrom.reason, receivedAt);
     }
     return outcome;
   }
@@ -353,7 +372,9 @@ export class UpdateLog {
     if (same !== undefined) {
       const { seq } = same;
       this.trails.extend(seq, arrival.trail, origin.neighbour);
-      if (!this.removals.isForgotten(seq)) this.#learn(update, receivedAt);
+      if (update.isHeld !== true && !this.removals.isForgotten(seq)) {
+        this.#learn(update, receivedAt);
+      }
       return { outcome: "duplicate", seq };
     }
     const days = this.packets.daysOf(update.packets);
@@ -429,13 +450,25 @@ export class UpdateLog {
 
   /** The entry with this hash; of two with the same MD5 the newer one. */
   entryByHash(hash: UpdateHash): Entry | undefined {
-    const seq = this.#hashes.newest(hash);
-    return seq && this.entry(seq);
+    const row = this.#connection.read(() => this.#byHash.get({ hash: Buffer.from(hash, "hex") }));
+    return row && toEntry(row);
   }
 
   /** Whether there is an entry with this hash, with or without its body. */
   has(hash: UpdateHash): boolean {
     return this.#hashes.newest(hash) !== undefined;
+  }
+
+  /**
+   * Whether there is an entry of this very update that was received on the day of `at` (ms since
+   * 1970) and is not forgotten. What its packets tell is then noted for that day.
+   */
+  isCurrent({ hash, digest }: Pick<Update, "hash" | "digest">, at: number): boolean {
+    const [name, octets] = [Buffer.from(hash, "hex"), Buffer.from(digest, "hex")];
+    return this.#hashes.namesakes(name).some((one) => {
+      const isToday = dayOf(one.receivedAt) === dayOf(at);
+      return isToday && octets.equals(one.digest) && !this.removals.isForgotten(one.seq);
+    });
   }
 
   /** Entries from `low` to `high`, both included, ascending, at most `limit`. */
@@ -461,28 +494,32 @@ export class UpdateLog {
     }
   }
 
-  /** The update of that name was announced again, by a neighbour that has it. */
-  announcedAgain(hash: UpdateHash, from: string, now: number): void {
+  /** An update was announced again, by a neighbour that has it. */
+  announcedAgain(name: AnnouncedName, from: string, now: number): void {
     if (this.exceptions.isEmpty) return;
-    for (const entry of this.entriesOf(hash)) {
+    for (const entry of this.heldAs(name) ?? []) {
       const { fingerprint, seq } = entry;
       this.cameAgain([{ fingerprint, seq, body: undefined, from }], now);
     }
   }
 
-  /** The entry with this hash, or those whose packets an update of that hash is known to have. */
-  entriesOf(hash: UpdateHash): Entry[] {
-    return this.heldAs(hash) ?? [];
+  /**
+   * The entry that was announced by this name, or those whose packets an update of that name is
+   * known to have. Undefined if the update is not known, empty if it is and its entries are no
+   * longer remembered.
+   */
+  heldAs(name: AnnouncedName): Entry[] | undefined {
+    const { hash, digest } = namesIn(name);
+    const own = digest === undefined ? this.entryByHash(hash) : this.#entryNamed(hash, digest);
+    if (own !== undefined) return [own];
+    return this.variants.entriesOf(name)?.flatMap((seq) => this.entry(seq) ?? []);
   }
 
-  /**
-   * The same; undefined if the update is not known, empty if it is and its entries are no longer
-   * remembered.
-   */
-  heldAs(hash: UpdateHash): Entry[] | undefined {
-    const own = this.entryByHash(hash);
-    if (own !== undefined) return [own];
-    return this.variants.entriesOf(hash)?.flatMap((seq) => this.entry(seq) ?? []);
+  #entryNamed(hash: UpdateHash, digest: UpdateDigest): Entry | undefined {
+    const octets = Buffer.from(digest, "hex");
+    const namesakes = this.#hashes.namesakes(Buffer.from(hash, "hex"));
+    const own = namesakes.find((row) => octets.equals(row.digest));
+    return own && this.entry(own.seq);
   }
 
   #learn({ fingerprint, selfSigned }: Update, at: number): void {
@@ -549,6 +586,7 @@ function toEntry(row: EntryRow): Entry {
   return {
     seq: row.seq as Seq,
     hash: row.name,
+    digest: row.digest,
     fingerprint: row.keyName,
     size: row.size,
     origin: { neighbour: row.neighbour ?? undefined, transport: row.transport },

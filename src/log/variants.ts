@@ -5,15 +5,21 @@
  * fetch them again. Each is stored with the entries whose packets it contains: a peer with the
  * variant has those entries.
  *
+ * A variant has a row for each of its names, because a peer of KX/1.0 announces the MD5 alone, and
+ * with the SHA-256 one with the same MD5 can be told from it. Of a SHA-256 half is stored: to find
+ * another update with that half is as hard as with all of an unbroken hash of 16 octets.
+ *
  * Limit: `VARIANT_LIMITS.rows` hashes, since anyone can make any number of variants of a key. The
  * oldest are dropped. A dropped variant is fetched once more and again adds no news.
  */
 import type Database from "better-sqlite3";
-import type { Seq, UpdateHash } from "../update.js";
+import type { AnnouncedName, Seq } from "../update.js";
 import type { Connection } from "./connection.js";
 
+const NAME_BYTES = 16;
+
 const VARIANT_LIMITS = {
-  /** Honest peers do not reach 200 a minute for a month. 200,000 rows take some 15 MB. */
+  /** Two for each. Honest peers do not reach 100 an hour for a month. 200,000 take some 15 MB. */
   rows: 200_000,
   /** Number of rows dropped at once when the limit is exceeded. */
   surplus: 2000,
@@ -44,12 +50,14 @@ export class Variants {
   }
 
   /**
-   * Stores a hash with the entries whose packets it contains completely. `reason` is that of the
+   * Stores a variant with the entries whose packets it contains completely. `reason` is that of the
    * first packet that policy removed, or empty if none was removed.
    */
-  add(hash: UpdateHash, seqs: readonly Seq[], reason: string, at: number): void {
+  add(variant: AnnouncedName, seqs: readonly Seq[], reason: string, at: number): void {
     this.#connection.write(() => {
-      this.#rows += this.#add.run(keyOf(hash), JSON.stringify(seqs), reason, at).changes;
+      for (const name of shortNames(variant)) {
+        this.#rows += this.#add.run(name, JSON.stringify(seqs), reason, at).changes;
+      }
       if (this.#rows <= VARIANT_LIMITS.rows) return;
       this.#rows = this.#countNow();
       const surplus = this.#rows - VARIANT_LIMITS.rows;
@@ -59,11 +67,11 @@ export class Variants {
   }
 
   /**
-   * Returns the entries that a variant is known to contain. Undefined for a hash that is not a
-   * variant.
+   * Returns the entries that a variant is known to contain. Undefined for a name that is not
+   * the one of a variant: where it has the SHA-256, that decides.
    */
-  entriesOf(hash: UpdateHash): Seq[] | undefined {
-    const text = this.#connection.read(() => this.#get.get(keyOf(hash)));
+  entriesOf(name: AnnouncedName): Seq[] | undefined {
+    const text = this.#connection.read(() => this.#get.get(shortName(name)));
     return text === undefined ? undefined : (JSON.parse(text) as Seq[]);
   }
 
@@ -85,6 +93,14 @@ export class Variants {
   }
 }
 
-function keyOf(hash: UpdateHash): Buffer {
-  return Buffer.from(hash, "hex");
+/** The names in 16 octets each: the MD5, and the first half of the SHA-256 if it is known. */
+export function shortNames(name: AnnouncedName): Buffer[] {
+  const octets = Buffer.from(name, "hex");
+  const both = [0, NAME_BYTES].map((at) => octets.subarray(at, at + NAME_BYTES));
+  return both.filter(({ length }) => length > 0);
+}
+
+/** The name that decides where several updates may have the MD5. */
+export function shortName(name: AnnouncedName): Buffer {
+  return shortNames(name).at(-1) as Buffer;
 }

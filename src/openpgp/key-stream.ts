@@ -1,11 +1,11 @@
 /**
- * Cuts a dump of a keyserver that comes in pieces, binary or armored and of any size, into blocks of
- * whole keys for `readKeys`. Memory is bounded: a block has some megabytes, and at most
+ * Cuts a dump of a keyserver that comes in pieces, binary or armored and of any size, into blocks
+ * of whole keys for `readKeys`. Memory is bounded: a block has some megabytes, and at most
  * `maxBytes`. Where the framing of a block is broken, `readKeys` reports it and finds the next key;
  * the key that was cut at the end of such a block is lost.
  *
- * Armor is read leniently here, since a dump is a file of the site's own: text outside of blocks and
- * the checksum are skipped. What is damaged shows as a broken packet.
+ * Armor is read leniently here, since a dump is a file of the site's own: text outside of blocks
+ * and the checksum are skipped. What is damaged shows as a broken packet.
  */
 
 import { Refusal } from "../errors.js";
@@ -140,7 +140,7 @@ export class KeyStream {
   }
 }
 
-/** The offset of the last public key packet whose framing can be followed; 0 if there is no other. */
+/** The offset of the last public key packet that the framing leads to; 0 if there is no other. */
 function lastKeyIn(bytes: Uint8Array): number {
   let last = 0;
   try {

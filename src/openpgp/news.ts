@@ -63,10 +63,14 @@ export function* findingNews(
   at: number,
 ): Steps<TransferableKey | undefined> {
   const fingerprint = Buffer.from(key.fingerprint, "hex");
-  if (!isKnown(nameOf(fingerprint, key.primary.packet))) return key;
+  const primaryName = nameOf(fingerprint, key.primary.packet);
+  if (!isKnown(primaryName)) return key;
   const views: View[] = [];
   for (const one of keyComponents(key)) {
-    views.push(yield* viewOf(key, one, fingerprint, isKnown));
+    const isPrimary = one.packet === key.primary.packet;
+    const name = isPrimary ? primaryName : nameOf(fingerprint, one.packet);
+    const isNew = !isPrimary && !isKnown(name);
+    views.push(yield* viewOf(key, one, { name, isNew }, isKnown));
     if (views.length % STEP_PACKETS === 0) yield;
   }
   const news = views.filter(({ hasNews }) => hasNews).map(({ news }) => news);
@@ -90,17 +94,16 @@ interface View {
 function* viewOf(
   key: TransferableKey,
   { packet, signatures }: Component,
-  fingerprint: Uint8Array,
+  parent: { readonly name: PacketName; readonly isNew: boolean },
   isKnown: (name: PacketName) => boolean,
 ): Steps<View> {
-  const parent = nameOf(fingerprint, packet);
   const judged: { signature: Packet; isNew: boolean; isOwn: boolean }[] = [];
   for (const signature of signatures) {
-    const isNew = !isKnown(nameOf(parent, signature));
+    const isNew = !isKnown(nameOf(parent.name, signature));
     judged.push({ signature, isNew, isOwn: isSelfSignature(key, signature) });
     if (judged.length % STEP_PACKETS === 0) yield;
   }
-  const hasNews = !isKnown(parent) || judged.some(({ isNew }) => isNew);
+  const hasNews = parent.isNew || judged.some(({ isNew }) => isNew);
   const wasBound = judged.some(({ isNew, isOwn }) => isOwn && !isNew);
   const isWhole = !wasBound && packet.tag !== TAG.publicKey;
   const kept = judged.filter(({ isNew, isOwn }) => isWhole || isNew || isOwn);

@@ -8,7 +8,7 @@
  */
 import { createHash, type Hash, hash } from "node:crypto";
 import { finish, type Steps } from "../steps.js";
-import type { UpdateHash } from "../update.js";
+import type { UpdateDigest, UpdateHash } from "../update.js";
 import { keyPackets, type TransferableKey } from "./key.js";
 import type { Packet } from "./packet.js";
 
@@ -16,10 +16,10 @@ import type { Packet } from "./packet.js";
 const PIECE_BYTES = 64 * 1024;
 const HEADER_BYTES = 6;
 
-/** `hash` is the MD5 (32 lower-case hex digits), `digest` the SHA-256 (64) of the same octets. */
+/** The two names of an update. */
 export interface UpdateName {
   readonly hash: UpdateHash;
-  readonly digest: string;
+  readonly digest: UpdateDigest;
 }
 
 export function updateHash(key: TransferableKey): UpdateName {
@@ -57,7 +57,10 @@ export function* namingUpdate(key: TransferableKey): Steps<UpdateName> {
   }
   feed(piece.subarray(0, used));
   const [md5, sha256] = hashes;
-  return { hash: md5.digest("hex") as UpdateHash, digest: sha256.digest("hex") };
+  return {
+    hash: md5.digest("hex") as UpdateHash,
+    digest: sha256.digest("hex") as UpdateDigest,
+  };
 }
 
 /** The name of a small key. A hash in one call takes two thirds of the time. */
@@ -69,7 +72,10 @@ function nameOf(packets: readonly Packet[], total: number): UpdateName {
     octets.set(packet.body, used);
     used += packet.body.length;
   }
-  return { hash: hash("md5", octets) as UpdateHash, digest: hash("sha256", octets) };
+  return {
+    hash: hash("md5", octets) as UpdateHash,
+    digest: hash("sha256", octets) as UpdateDigest,
+  };
 }
 
 /** Writes what is hashed before the body, and returns the offset after it. */

@@ -140,8 +140,8 @@ export class Announcements {
 }
 
 /** An entry as peers see it. */
-export function announcementOf({ seq, fingerprint, hash }: Entry): Announcement {
-  return { number: wireNumber(seq), fingerprint, hash };
+export function announcementOf({ seq, fingerprint, hash, digest }: Entry): Announcement {
+  return { number: wireNumber(seq), fingerprint, hash, digest };
 }
 
 function cameFrom({ origin }: Entry, peer: string): boolean {

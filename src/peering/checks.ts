@@ -6,12 +6,12 @@
 import type { AdmittedAnnounced } from "../admit.js";
 import { Refusal } from "../errors.js";
 import { SLICE_MS, type Steps } from "../steps.js";
-import type { UpdateHash } from "../update.js";
+import type { AnnouncedName } from "../update.js";
 
 interface Unchecked {
   readonly peer: string;
-  readonly hash: UpdateHash;
-  /** Size of its armor. */
+  readonly announced: AnnouncedName;
+  /** Size of the body as it came. */
   readonly bytes: number;
   readonly steps: Steps<AdmittedAnnounced>;
 }

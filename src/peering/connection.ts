@@ -5,13 +5,13 @@
 
 import type { Held } from "../kx/fetch-tracker.js";
 import type { Opening, Receipt } from "../kx/messages.js";
+import type { UpdateRequest } from "../kx/open-requests.js";
 import type { KeyState } from "../kx/range-sum.js";
 import type { KeyRange } from "../kx/reconcile.js";
 import type { AskedNumber, EndReason } from "../kx/session.js";
 import { Session } from "../kx/session.js";
-import type { UpdateHash } from "../update.js";
 import { ReadProof } from "./read-proof.js";
-import type { ReconcileReport } from "./reconciling.js";
+import type { ReconcileReport } from "./reconcile-report.js";
 import { SendQueue } from "./send-queue.js";
 import type { ServedListing } from "./serving.js";
 
@@ -48,6 +48,10 @@ export interface Peer {
   readonly connections: PeerConnection[];
   /** The connection in use. */
   primary: PeerConnection | undefined;
+  /** It has spoken KX/1.1 since the start of the process. */
+  hasSpoken11: boolean;
+  /** It spoke KX/1.1 once, and KX/1.0 at its last greeting. */
+  isDowngraded: boolean;
   connectedSince: number | undefined;
   bytesIn: number;
   bytesOut: number;
@@ -67,12 +71,7 @@ export type PeerOrder =
   | { readonly type: "list"; readonly peer: string; readonly low: number; readonly high: number }
   | { readonly type: "compare"; readonly peer: string; readonly ranges: readonly KeyRange[] }
   | { readonly type: "tell"; readonly peer: string; readonly keys: readonly KeyState[] }
-  | {
-      readonly type: "get";
-      readonly peer: string;
-      readonly number: number;
-      readonly hash: UpdateHash;
-    };
+  | { readonly type: "get"; readonly peer: string; readonly requests: readonly UpdateRequest[] };
 
 /** How far a peer has been received. */
 export interface ReceivingStatus {
@@ -94,6 +93,8 @@ export interface PeerStatus extends ReceivingStatus {
   readonly bytesOut: number;
   /** The protocol that is spoken; undefined while disconnected. */
   readonly version?: KxVersion | undefined;
+  /** Whether it spoke KX/1.1 once and KX/1.0 at its last greeting, though 1.1 is wanted. */
+  readonly isDowngraded?: boolean | undefined;
   /**
    * Position in our log up to which the peer has said that it has settled all (KX/1.1), and how
    * many updates it has not settled; undefined if it sends no receipts.

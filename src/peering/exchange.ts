@@ -27,7 +27,7 @@ import type { Clock } from "../clock.js";
 import type { Diagnostics } from "../diagnostics.js";
 import type { Trouble } from "../errors.js";
 import type { FetchPolicy } from "../kx/fetch-policy.js";
-import { type Opening, type Receipt, seqOfWire, wireNumber } from "../kx/messages.js";
+import { FEATURES, type Opening, type Receipt, seqOfWire, wireNumber } from "../kx/messages.js";
 import { hasNumber } from "../kx/receipts.js";
 import type { Greeting } from "../kx/receive-state.js";
 import type { SessionOutput } from "../kx/session.js";
@@ -35,11 +35,12 @@ import type { KeyIndexFile } from "../log/key-index-file.js";
 import type { Appended, UpdateLog } from "../log/update-log.js";
 import { LogGuard } from "../log-guard.js";
 import { CARRY_ALL, type Rules } from "../policy.js";
-import type { Seq } from "../update.js";
+import { nameOf, type Seq } from "../update.js";
 import { Announcements, type AnnouncementsLog, announcementOf } from "./announcements.js";
 import {
   type AskedRanges,
   dueAt,
+  type KxVersion,
   newConnection,
   openConnections,
   type Peer,
@@ -55,7 +56,7 @@ import { type HoldingsLog, PeerHoldings, type Proven } from "./peer-holdings.js"
 import { Receiving, type ReceivingLog, type Store } from "./receiving.js";
 import { type ReconcilePeer, Reconciling } from "./reconciling.js";
 import { ServedHashes } from "./served-hashes.js";
-import { answerUpdate, ServedListing, type ServingLog } from "./serving.js";
+import { answerUpdate, ServedListing, type ServingLog, servedUpdate } from "./serving.js";
 
 const EXCHANGE_LIMITS = {
   spareConnectionMs: [5000, 30_000] as const,
@@ -101,9 +102,6 @@ export type ExchangeLog = AnnouncementsLog &
   ReceivingLog &
   ServingLog &
   Pick<UpdateLog, "name" | "repairs">;
-
-/** The features of KX/1.1 that we use with peers that name them too. */
-const FEATURES = ["receipt"];
 
 export interface ExchangeSettings {
   /** Names of the peers. */
@@ -175,7 +173,8 @@ export class Exchange {
     for (const name of peers) {
       const none = { bytesIn: 0, bytesOut: 0, primary: undefined, connectedSince: undefined };
       const unreported = { reported: 0, reportedAt: -Infinity };
-      this.#peers.set(name, { name, connections: [], ...none, ...unreported });
+      const versions = { hasSpoken11: false, isDowngraded: false };
+      this.#peers.set(name, { name, connections: [], ...none, ...versions, ...unreported });
     }
   }
 
@@ -304,7 +303,7 @@ export class Exchange {
         this.#perform(connection, connection.session.close(now), now);
       }
       this.#holdings.flush();
-      this.#receiving.storeCursors(now);
+      this.#receiving.stop(now);
       for (const peer of this.#peers.values()) this.#reportTraffic(peer, now);
     });
   }
@@ -318,6 +317,7 @@ export class Exchange {
       bytesIn: peer.bytesIn,
       bytesOut: peer.bytesOut,
       version: peer.primary && versionOf(peer.primary),
+      isDowngraded: peer.isDowngraded,
       done: peer.primary?.done,
       unread: this.#unread(peer.primary),
       reconcile: this.#reconciling?.report(peer.name),
@@ -340,10 +340,7 @@ export class Exchange {
     handle();
     const added = this.#news.read(now);
     this.#observeMode?.added(added, this.#connectedPeers());
-    this.#receiving.held(
-      added.map(({ hash }) => hash),
-      now,
-    );
+    this.#receiving.held(added.map(nameOf), now);
     // Performing an order may cause further orders.
     for (;;) {
       const orders = this.#receiving.orders(now);
@@ -375,7 +372,7 @@ export class Exchange {
     else if (order.type === "compare") {
       this.#perform(connection, session.compare(order.ranges), now);
     } else if (order.type === "tell") this.#perform(connection, session.tell(order.keys), now);
-    else this.#perform(connection, session.get(order.number, order.hash), now);
+    else this.#perform(connection, session.get(order.requests), now);
   }
 
   #list(connection: PeerConnection, low: number, high: number, now: number): void {
@@ -416,7 +413,7 @@ export class Exchange {
       case "listed":
         for (const seq of connection.proof.answered()) {
           // A receipt says more: what was read may have been declined.
-          if (!connection.session.hasReceipts) this.#holdings.hasRead(name, seq);
+          if (!connection.session.features.receipt) this.#holdings.hasRead(name, seq);
         }
         if (!isInUse) return;
         return this.#receiving.listed(name, output, output.announcements, now);
@@ -426,13 +423,13 @@ export class Exchange {
         return sendQueue.ask(output.asked);
       case "update":
         connection.isUseful = true;
-        return this.#receiving.delivered(name, output.request, output, now);
+        return this.#receiving.delivered(name, output.request, output.body, now);
       case "unavailable":
         return isInUse ? this.#receiving.gone(name, output.request, now) : undefined;
       case "update-failed": {
         if (!isInUse) return;
         const { request, problem } = output;
-        return this.#receiving.failed(name, request.hash, { problem }, now);
+        return this.#receiving.failed(name, nameOf(request), { problem }, now);
       }
       case "progress":
         return this.#receiving.progressed(name, now);
@@ -480,7 +477,8 @@ export class Exchange {
     const { peer } = connection;
     const log = opening?.log;
     connection.opening = opening;
-    if (connection.session.hasReceipts) connection.asksForProof = false;
+    if (connection.session.features.receipt) connection.asksForProof = false;
+    this.#noteVersion(peer, versionOf(connection));
     // A peer has one log. A connection on which it named another one is left of a former process.
     for (const other of [...peer.connections]) {
       const isFormer = log !== undefined && other.opening?.log !== undefined;
@@ -493,6 +491,20 @@ export class Exchange {
     this.#thinOut(peer, now);
   }
 
+  /**
+   * A peer that spoke KX/1.1 and now speaks 1.0 went back to an older release, or somebody on the
+   * way changes its tags: the operator is told, once for each change.
+   */
+  #noteVersion(peer: Peer, version: KxVersion): void {
+    const { name } = peer;
+    peer.hasSpoken11 ||= version === "1.1" || this.#receiving.hasNamedLog(name);
+    const isDowngraded = version === "1.0" && peer.hasSpoken11 && !this.#oldVersion.has(name);
+    if (isDowngraded && !peer.isDowngraded) {
+      this.#diagnostics.report("peer-downgraded", { neighbour: name });
+    }
+    peer.isDowngraded = isDowngraded;
+  }
+
   #use(connection: PeerConnection, { newest, log }: Greeting, now: number): void {
     const { peer, dialled } = connection;
     peer.primary = connection;
@@ -501,9 +513,9 @@ export class Exchange {
     const fields = { neighbour: peer.name, dialled, newest: newest?.number, version };
     this.#diagnostics.report("peer-connected", fields);
     this.#news.begin(peer.name, connection.told, now);
-    this.#receiving.receipts(peer.name, connection.session.hasReceipts);
+    this.#receiving.receipts(peer.name, connection.session.features.receipt);
     this.#receiving.established(peer.name, { newest, log }, now);
-    this.#reconciling?.connected(peer.name, connection.session.canReconcile, now);
+    this.#reconciling?.connected(peer.name, connection.session.features.reconcile, now);
     this.#session(peer.name, true);
   }
 
@@ -528,9 +540,9 @@ export class Exchange {
     peer.primary = connection;
     // What was sent on the connection before may be lost.
     this.#news.begin(peer.name, told, now);
-    this.#receiving.receipts(peer.name, connection.session.hasReceipts);
+    this.#receiving.receipts(peer.name, connection.session.features.receipt);
     this.#receiving.moved(peer.name, greeting, now);
-    this.#reconciling?.connected(peer.name, connection.session.canReconcile, now);
+    this.#reconciling?.connected(peer.name, connection.session.features.reconcile, now);
   }
 
   /** Rule 5: the peer has settled our updates up to a number, and holds them but for some. */
@@ -583,13 +595,15 @@ export class Exchange {
         continue;
       }
       if (asked.kind === "list") {
-        connection.listing = new ServedListing(asked);
+        connection.listing = new ServedListing(asked, session.features);
         continue;
       }
-      const given = this.#guard.run(() => answerUpdate(session, asked, this.#shown, this.#rules));
+      const more = () => sendQueue.nextOf(asked.tag);
+      const read = (number: number) => servedUpdate(number, this.#shown, this.#rules);
+      const given = this.#guard.run(() => answerUpdate(session, asked, more, read));
       if (given === undefined) return this.#drop(connection, undefined, now);
-      if (given.served !== undefined) {
-        const { seq, hash, fingerprint, size: bytes } = given.served;
+      answers += given.requests - 1;
+      for (const { seq, hash, fingerprint, size: bytes } of given.served) {
         connection.proof.served(seq);
         this.#served.add(peer.name, hash);
         connection.isUseful = true;
@@ -629,7 +643,7 @@ export class Exchange {
     this.#connections.set(id, connection);
     if (!listing.isDone) return true;
     connection.listing = undefined;
-    this.#perform(connection, session.answerList(listing.tag, listing.lines), now);
+    this.#perform(connection, session.answerList(listing.tag, listing.parts), now);
     return true;
   }
 

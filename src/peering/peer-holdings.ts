@@ -11,7 +11,7 @@
 import type { Holder } from "../log/trail.js";
 import type { Entry, UpdateLog } from "../log/update-log.js";
 import type { LogGuard } from "../log-guard.js";
-import type { Seq, UpdateHash } from "../update.js";
+import { type AnnouncedName, namesIn, type Seq, type UpdateHash } from "../update.js";
 
 export const HOLDINGS_LIMITS = {
   everyMs: 1000,
@@ -32,7 +32,7 @@ export interface HoldingsComponents {
 export type Proven = (peer: string, hash: UpdateHash, what: "announced" | "read") => void;
 
 /** What holdings use of the log. */
-export interface HoldingsLog extends Pick<UpdateLog, "entriesOf" | "entry" | "newest"> {
+export interface HoldingsLog extends Pick<UpdateLog, "entry" | "heldAs" | "newest"> {
   readonly pending: Pick<UpdateLog["pending"], "from">;
   readonly trails: Pick<UpdateLog["trails"], "note">;
 }
@@ -63,11 +63,12 @@ export class PeerHoldings {
 
   /**
    * The peer announced an update; noted if the log holds it, or what it consists of. `entries` are
-   * those of `entriesOf`, if the caller has them.
+   * those of `heldAs`, if the caller has them.
    */
-  announced(peer: string, hash: UpdateHash, entries?: readonly Entry[]): void {
+  announced(peer: string, name: AnnouncedName, entries?: readonly Entry[]): void {
+    const { hash } = namesIn(name);
     this.#proven(peer, hash, "announced");
-    const held = entries ?? this.#guard.run(() => this.#log.entriesOf(hash)) ?? [];
+    const held = entries ?? this.#guard.run(() => this.#log.heldAs(name)) ?? [];
     for (const { origin, seq, ...entry } of held) {
       if (entry.hash !== hash) this.#proven(peer, entry.hash, "announced");
       if (origin.neighbour !== peer) this.#has(peer, seq);

@@ -5,7 +5,7 @@
  * told of these updates before they are stored, so the wait breaks no promise.
  */
 import type { Arrival } from "../log/update-log.js";
-import type { Update, UpdateHash } from "../update.js";
+import type { AnnouncedName, Named, Update } from "../update.js";
 
 export const RECEIVE_BATCH_LIMITS = {
   /** Half of the requests that a peer gets at once: it sends one half while the other is stored. */
@@ -17,12 +17,14 @@ export const RECEIVE_BATCH_LIMITS = {
 
 /** An update that was checked. */
 export interface Fetched {
-  /** The hash that was announced and asked for. */
-  readonly announced: UpdateHash;
+  /** What was announced and asked for. */
+  readonly announced: AnnouncedName;
+  /** Both names of it. */
+  readonly name: Named;
   /** What is to be appended; its hash is another one where policy dropped packets. */
   readonly update: Update;
   readonly cutFrom: Arrival["cutFrom"];
-  /** Size of its armor. */
+  /** Size of the body as it came. */
   readonly bytes: number;
 }
 

@@ -33,6 +33,7 @@ import { positionNear } from "../kx/positions.js";
 import { Receipts } from "../kx/receipts.js";
 import type { Greeting, ReceiveOutput, WirePosition } from "../kx/receive-state.js";
 import { ReceiveState } from "../kx/receive-state.js";
+import type { Body } from "../kx/session.js";
 import type { Batch } from "../log/append-port.js";
 import type { CursorMove } from "../log/cursors.js";
 import type { Appended, Entry, UpdateLog } from "../log/update-log.js";
@@ -41,7 +42,7 @@ import type { TransferableKey } from "../openpgp/key.js";
 import { findingNews } from "../openpgp/news.js";
 import type { Rules } from "../policy.js";
 import type { Steps } from "../steps.js";
-import type { PacketName, UpdateHash } from "../update.js";
+import { type AnnouncedName, nameOf, namesIn, type PacketName } from "../update.js";
 import { AnnouncedSince, type SinceLog } from "./announced-since.js";
 import { type Check, Checks } from "./checks.js";
 import type { PeerOrder, ReceivingStatus } from "./connection.js";
@@ -53,6 +54,9 @@ import { type CursorLog, StoredCursors } from "./stored-cursors.js";
 
 /** An update that policy refused is not requested for a day; then the policy may have changed. */
 const REFUSED_MS = 24 * 60 * 60_000;
+
+/** Announcements of known updates are counted together for so long: each is a moment's work. */
+const SAVED_MAIL_MS = 1000;
 
 export interface ReceivingComponents {
   readonly log: ReceivingLog;
@@ -127,7 +131,11 @@ export class Receiving {
   readonly #checks: Checks;
   /** Announcements of known updates that were not reported yet, by peer. */
   readonly #savedMail = new Map<string, { readonly numbers: number; readonly bytes: number }>();
+  /** When they may be reported: a second after the last report. */
+  #savedMailAt = -Infinity;
   #orders: PeerOrder[] = [];
+  /** Requests for updates that are sent with the next orders, by peer. */
+  readonly #requests = new Map<string, UpdateRequest[]>();
   #stores: Store[] = [];
   #lastStore = 0;
 
@@ -170,6 +178,11 @@ export class Receiving {
     const known = (one: Announcement) => this.#settle(one, name);
     peer.receiveState = new ReceiveState(cursor.at, known);
     peer.heard = cursor.at?.number;
+  }
+
+  /** Whether the peer has named its log, now or before a restart: it spoke KX/1.1. */
+  hasNamedLog(peer: string): boolean {
+    return this.#peer(peer).receiveState.isNamed;
   }
 
   /** Another connection of the peer is used; `isOn` if the peer reads receipts on it. */
@@ -252,24 +265,20 @@ export class Receiving {
   }
 
   /** A requested UPDATE arrived. It is checked, in slices if it is large, and then gathered. */
-  delivered(
-    peer: string,
-    { hash }: UpdateRequest,
-    { announcement, armor }: { readonly announcement: Announcement; readonly armor: Uint8Array },
-    now: number,
-  ): void {
-    this.#tracker.took(peer, armor.length, now);
-    const { fingerprint } = announcement;
+  delivered(peer: string, { hash, digest }: UpdateRequest, body: Body, now: number): void {
+    const bytes = body.bytes.length;
+    this.#tracker.took(peer, bytes, now);
     const steps = admittingAnnounced(
-      armor,
-      { hash, fingerprint },
+      body,
+      { hash, digest, fingerprint: body.fingerprint },
       {
         judge: (key) => this.#rules.judge(key),
         pruning: this.#rules.pruning,
         cut: (key) => this.#news(key),
       },
     );
-    this.#checked(this.#checks.begin({ peer, hash, bytes: armor.length, steps }), now);
+    const announced = nameOf({ hash, digest });
+    this.#checked(this.#checks.begin({ peer, announced, bytes, steps }), now);
   }
 
   /** The news of a key that is over a limit as a whole; all of it when the log cannot be read. */
@@ -285,18 +294,19 @@ export class Receiving {
   }
 
   #checked(checks: readonly Check[], now: number): void {
-    for (const { peer, hash, bytes, outcome } of checks) {
+    for (const { peer, announced, bytes, outcome } of checks) {
       if (outcome instanceof Refusal) {
         const { reason, message: problem } = outcome;
         const isUnwanted = refusalKind(reason).kx === "update-refused";
-        if (isUnwanted) this.#refuse(peer, hash, { reason, problem }, now);
-        else this.failed(peer, hash, { reason, problem }, now);
+        if (isUnwanted) this.#refuse(peer, announced, { reason, problem }, now);
+        else this.failed(peer, announced, { reason, problem }, now);
         continue;
       }
       this.#tracker.delivered(peer, bytes);
       // The same update from another peer may be on its way to the log.
-      if (!this.#tracker.storing(peer, hash)) continue;
-      const { update, loss } = outcome;
+      if (!this.#tracker.storing(peer, announced)) continue;
+      const { name, update, loss } = outcome;
+      const { hash } = name;
       if (loss !== undefined) {
         const { fingerprint, packets, why } = loss;
         const told = { reason: why.reason, problem: why.message };
@@ -309,45 +319,48 @@ export class Receiving {
         });
       }
       const isCut = update.hash !== hash;
-      const cutFrom = isCut ? { hash, reason: loss?.why.reason ?? "" } : undefined;
-      this.#peer(peer).batch.add({ announced: hash, update, cutFrom, bytes }, now);
+      const cutFrom = isCut ? { ...name, reason: loss?.why.reason ?? "" } : undefined;
+      this.#peer(peer).batch.add({ announced, name, update, cutFrom, bytes }, now);
     }
   }
 
   /** The update is the announced one and policy refuses it: not a failure of the peer. */
   #refuse(
     peer: string,
-    hash: UpdateHash,
+    announced: AnnouncedName,
     verdict: { readonly reason: RefusalReason; readonly problem: string },
     now: number,
   ): void {
+    const { hash } = namesIn(announced);
     this.#diagnostics.report("update-refused", { neighbour: peer, hash, ...verdict });
     const until = this.#clock.now() + REFUSED_MS;
-    this.#settledWithout(hash);
-    this.#guard.run(() => this.#log.refusals.add(hash, verdict.reason, until));
-    this.held([hash], now);
+    this.#settledWithout(announced);
+    this.#guard.run(() => this.#log.refusals.add(announced, verdict.reason, until));
+    this.held([announced], now);
   }
 
   /** The peer answered a request with something other than the update. */
   failed(
     peer: string,
-    hash: UpdateHash,
+    announced: AnnouncedName,
     fault: { readonly problem: string; readonly reason?: RefusalReason },
     now: number,
   ): void {
-    const fingerprint = this.#peer(peer).receiveState.announcementOf(hash)?.fingerprint;
+    const { hash } = namesIn(announced);
+    const fingerprint = this.#peer(peer).receiveState.announcementOf(announced)?.fingerprint;
     this.#diagnostics.report("update-wrong", { neighbour: peer, hash, fingerprint, ...fault });
-    this.#take(this.#tracker.failed(peer, hash, now), now);
+    this.#take(this.#tracker.failed(peer, announced, now), now);
   }
 
   /** The peer no longer has an update. */
-  gone(peer: string, { number, hash }: UpdateRequest, now: number): void {
+  gone(peer: string, { number, hash, digest }: UpdateRequest, now: number): void {
     const { receiveState, receipts } = this.#peer(peer);
-    for (const one of receiveState.numbersOf(hash)) receipts.without(one);
-    const fingerprint = receiveState.announcementOf(hash)?.fingerprint;
+    const name = nameOf({ hash, digest });
+    for (const one of receiveState.numbersOf(name)) receipts.without(one);
+    const fingerprint = receiveState.announcementOf(name)?.fingerprint;
     this.#diagnostics.report("update-gone", { neighbour: peer, number, hash, fingerprint });
-    this.#take(this.#tracker.gone(peer, hash, now), now);
-    this.#follow(peer, () => receiveState.lost(hash, now), now);
+    this.#take(this.#tracker.gone(peer, name, now), now);
+    this.#follow(peer, () => receiveState.lost(name, now), now);
   }
 
   /** Hands out what the peer has delivered, if it is time to. */
@@ -407,9 +420,11 @@ export class Receiving {
     const { name, receiveState } = peer.owner;
     const { fetched, cursor, from, isStale } = peer.store;
     if (cursor !== undefined) this.#cursors.stored(cursor);
-    for (const [index, { update, bytes }] of fetched.entries()) {
+    const held: AnnouncedName[] = [];
+    for (const [index, { name: named, update, bytes }] of fetched.entries()) {
       const outcome = outcomes[index];
       if (outcome === undefined) continue;
+      held.push(nameOf(named));
       const { hash, fingerprint } = update;
       const about = { hash, fingerprint, neighbour: name, via: "kx" };
       if (outcome.outcome === "duplicate") {
@@ -424,10 +439,7 @@ export class Receiving {
         if (outcome.collision) this.#diagnostics.report("collision", fields);
       }
     }
-    this.held(
-      fetched.map(({ announced }) => announced),
-      now,
-    );
+    this.held(held, now);
     if (cursor !== undefined) {
       const isOurs = !isStale && receiveState.cursor === from;
       if (cursor.at !== undefined && isOurs) receiveState.reached(cursor.at);
@@ -464,13 +476,20 @@ export class Receiving {
   }
 
   /** These updates are in the log, by any road and name: resolved for every peer. */
-  held(hashes: Iterable<UpdateHash>, now: number): void {
-    for (const hash of hashes) {
-      this.#tracker.settled(hash);
-      for (const { name, receiveState } of this.#peers.values()) {
-        if (receiveState.announcementOf(hash)) this.#holdings.announced(name, hash);
-        this.#follow(name, () => receiveState.settled(hash, now), now);
-      }
+  held(names: Iterable<AnnouncedName>, now: number): void {
+    for (const name of names) {
+      const { hash } = namesIn(name);
+      // Peers of KX/1.0 announced the same by its MD5.
+      for (const announced of new Set([hash, name])) this.#settled(announced, name, now);
+    }
+  }
+
+  #settled(announced: AnnouncedName, held: AnnouncedName, now: number): void {
+    this.#tracker.settled(announced);
+    for (const { name, receiveState } of this.#peers.values()) {
+      if (receiveState.announcementOf(announced) === undefined) continue;
+      this.#holdings.announced(name, held);
+      this.#follow(name, () => receiveState.settled(announced, now), now);
     }
   }
 
@@ -487,7 +506,11 @@ export class Receiving {
   /** The requests to send now; each is returned once. */
   orders(now: number): PeerOrder[] {
     this.#take(this.#tracker.advance(now, this.#clock.now()), now);
-    this.#reportSavedMail();
+    if (now >= this.#savedMailAt) this.#reportSavedMail(now);
+    for (const [peer, requests] of this.#requests) {
+      this.#orders.push({ type: "get", peer, requests });
+    }
+    this.#requests.clear();
     for (const { name, receipts } of this.#peers.values()) {
       const receipt = receipts.due(now);
       if (receipt !== undefined) this.#orders.push({ type: "done", peer: name, ...receipt });
@@ -499,13 +522,20 @@ export class Receiving {
 
   /** When `tick` or `orders` is due; Infinity for never. */
   nextAt(): number {
-    const others = Math.min(this.#cursors.dueAt, this.#checks.dueAt);
+    const savedMailAt = this.#savedMail.size === 0 ? Infinity : this.#savedMailAt;
+    const others = Math.min(this.#cursors.dueAt, this.#checks.dueAt, savedMailAt);
     let next = Math.min(this.#tracker.nextAt() ?? Infinity, others);
     for (const { receiveState, batch, receipts, store } of this.#peers.values()) {
       const batchAt = store === undefined ? batch.dueAt : Infinity;
       next = Math.min(next, receiveState.nextAt() ?? Infinity, batchAt, receipts.nextAt());
     }
     return next;
+  }
+
+  /** The gateway stops: reports and stores what was put off. */
+  stop(now: number): void {
+    this.#reportSavedMail(now);
+    this.storeCursors(now);
   }
 
   /** Stores the cursors that moved; a failed store is tried again. */
@@ -543,8 +573,8 @@ export class Receiving {
           this.#orders.push({ ...output, peer: name });
           break;
         case "want": {
-          const { number, hash } = output.announcement;
-          this.#tracker.announced(name, number, hash, heardAt);
+          const { number } = output.announcement;
+          this.#tracker.announced(name, number, nameOf(output.announcement), heardAt);
           break;
         }
         case "cursor":
@@ -577,16 +607,20 @@ export class Receiving {
 
   #take(outputs: readonly FetchOutput[], now: number): void {
     for (const output of outputs) {
-      const { hash } = output;
+      const { hash: name } = output;
+      const names = namesIn(name);
       switch (output.type) {
-        case "request":
-          this.#orders.push({ type: "get", peer: output.peer, number: output.number, hash });
+        case "request": {
+          const { peer, number } = output;
+          const { fingerprint } = this.#peer(peer).receiveState.announcementOf(name) ?? {};
+          this.#request(peer, { ...names, number, fingerprint });
           break;
+        }
         case "timed-out":
-          this.#diagnostics.report("fetch-timeout", { neighbour: output.peer, hash });
+          this.#diagnostics.report("fetch-timeout", { neighbour: output.peer, hash: names.hash });
           break;
         case "lost":
-          this.#lost(hash, output.peers, now);
+          this.#lost(name, output.peers, now);
           break;
         default:
           output satisfies never;
@@ -594,20 +628,29 @@ export class Receiving {
     }
   }
 
+  /** Adds a request to those that are sent to the peer next. */
+  #request(peer: string, request: UpdateRequest): void {
+    const last = this.#requests.get(peer);
+    if (last === undefined) this.#requests.set(peer, [request]);
+    else last.push(request);
+  }
+
   /** The numbers of an update are settled at all peers, and the update is not held. */
-  #settledWithout(hash: UpdateHash): void {
+  #settledWithout(announced: AnnouncedName): void {
     for (const { receiveState, receipts } of this.#peers.values()) {
-      for (const number of receiveState.numbersOf(hash)) receipts.without(number);
+      for (const number of receiveState.numbersOf(announced)) receipts.without(number);
     }
   }
 
-  #lost(hash: UpdateHash, peers: readonly string[], now: number): void {
+  #lost(announced: AnnouncedName, peers: readonly string[], now: number): void {
     const peersNow = [...this.#peers.values()];
-    const listed = peersNow.flatMap((peer) => peer.receiveState.announcementOf(hash, true) ?? []);
-    this.#missing.lost(hash, listed, peers, this.#clock.now());
-    this.#settledWithout(hash);
+    const listed = peersNow.flatMap((peer) => {
+      return peer.receiveState.announcementOf(announced, true) ?? [];
+    });
+    this.#missing.lost(namesIn(announced).hash, listed, peers, this.#clock.now());
+    this.#settledWithout(announced);
     for (const { name, receiveState } of this.#peers.values()) {
-      this.#follow(name, () => receiveState.lost(hash, now), now);
+      this.#follow(name, () => receiveState.lost(announced, now), now);
     }
   }
 
@@ -619,18 +662,19 @@ export class Receiving {
   }
 
   /** True if an update needs no fetching: it is known or declined. Counts and reports it. */
-  #settle({ number, hash, fingerprint }: Announcement, name: string): boolean {
+  #settle({ number, hash, digest, fingerprint }: Announcement, name: string): boolean {
+    const announced = nameOf({ hash, digest });
     const isFirst = this.#isFirst(this.#peer(name), number);
     // One look-up for all that follows: a known announcement is the most frequent message.
-    const held = this.#guard.run(() => this.#log.heldAs(hash));
-    const isRefused = () => this.#log.refusals.holds(hash, this.#clock.now());
+    const held = this.#guard.run(() => this.#log.heldAs(announced));
+    const isRefused = () => this.#log.refusals.holds(announced, this.#clock.now());
     const isKnown = held !== undefined || this.#guard.run(isRefused);
     const { receipts } = this.#peer(name);
     if (isKnown && held === undefined) receipts.without(number);
     if (isKnown) {
       if (isFirst && !this.#served.take(name, hash)) this.#countSavedMail(name, held ?? []);
-      this.#holdings.announced(name, hash, held ?? []);
-      this.#guard.run(() => this.#log.announcedAgain(hash, name, this.#clock.now()));
+      this.#holdings.announced(name, announced, held ?? []);
+      this.#guard.run(() => this.#log.announcedAgain(announced, name, this.#clock.now()));
     }
     if (isKnown || fingerprint === undefined) return isKnown ?? false;
     // If the log cannot be read, an update fetched in vain is better than one that is missed.
@@ -657,12 +701,14 @@ export class Receiving {
     this.#savedMail.set(neighbour, { numbers: numbers + 1, bytes: bytes + more });
   }
 
-  /** One report for all announcements of an input: a listing has a thousand of them. */
-  #reportSavedMail(): void {
+  /** One report for all announcements of a second. */
+  #reportSavedMail(now: number): void {
+    if (this.#savedMail.size === 0) return;
     for (const [neighbour, amount] of this.#savedMail) {
       this.#diagnostics.report("announced-known", { neighbour, ...amount });
     }
     this.#savedMail.clear();
+    this.#savedMailAt = now + SAVED_MAIL_MS;
   }
 
   #peer(name: string): Peer {

@@ -4,9 +4,9 @@
  * no connections: sessions report to it, and `orders` returns what is to be sent. `now` is
  * milliseconds of a monotonic clock; dates that are stored come from the `Clock`.
  *
- *  1. A run has one question open. It outlives its connection for a while (`awayMs`); an answer that
- *     does not come ends it (`answerMs`). A peer without an index, or one that breaks the protocol,
- *     ends it as well. Each peer has one run at most.
+ *  1. A run has one question open. It outlives its connection for a while (`awayMs`); it ends when
+ *     an answer does not come (`answerMs`). A peer without an index, or one that breaks the
+ *     protocol, ends it as well. Each peer has one run at most.
  *  2. Keys that differ go into the repair queue, which fetches them from the peer's own keyserver:
  *     at the side that asks when its run finds them, at the other side when it is told of them.
  *  3. The key is remembered with the digest that it has at the peer, and is not fetched again until
@@ -36,11 +36,12 @@ import type { LogGuard } from "../log-guard.js";
 import type { Rules } from "../policy.js";
 import { TokenBucket } from "../rate.js";
 import type { PeerOrder } from "./connection.js";
+import type { ReconcileReport } from "./reconcile-report.js";
 
 const DAY_MS = 24 * 60 * 60_000;
 
 export const RECONCILING_LIMITS = {
-  /** An honest peer answers within a second; one that catches up has other answers to send first. */
+  /** An honest peer answers within a second, or after other answers if it catches up. */
   answerMs: 120_000,
   /** How long a run waits for a new connection of the peer. */
   awayMs: 10 * 60_000,
@@ -53,33 +54,6 @@ export const RECONCILING_LIMITS = {
   /** Ranges that are answered: forty questions at once, and four a second. */
   answers: { count: 40 * RECONCILE_LIMITS.ranges, periodMs: 10_000 },
 } as const;
-
-/** The result of a run, or its state so far. */
-export interface ReconcileReport {
-  /** `budget`: it found more than one run fetches, and goes on at the next one. */
-  readonly state: "running" | "done" | "budget" | "failed";
-  /** Why it failed. */
-  readonly problem: string | undefined;
-  readonly isDryRun: boolean;
-  /** Milliseconds since 1970; `endedAt` is undefined while it runs. */
-  readonly startedAt: number;
-  readonly endedAt: number | undefined;
-  /** Keys of both sides, and those that are the same at both as far as was compared. */
-  readonly here: number;
-  readonly there: number;
-  readonly common: number;
-  readonly onlyHere: number;
-  readonly onlyThere: number;
-  readonly differing: number;
-  readonly questions: number;
-  /** Keys that went into the repair queue, and that did not since nothing changed at the peer. */
-  readonly queued: number;
-  readonly staying: number;
-  /** Keys for which the repair queue had no space. */
-  readonly postponed: number;
-  /** Keys that the peer was told to fetch. */
-  readonly told: number;
-}
 
 export interface ReconcilingComponents {
   readonly log: Pick<UpdateLog, "repairs">;

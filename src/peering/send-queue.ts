@@ -57,12 +57,23 @@ export class SendQueue {
   next(): AskedNumber | undefined {
     if (this.#unsentBytes >= SEND_QUEUE_LIMITS.unsentBytes) return undefined;
     const asked = this.#waiting[this.#first];
-    if (asked === undefined) return undefined;
+    if (asked !== undefined) this.#drop();
+    return asked;
+  }
+
+  #drop(): void {
     this.#first += 1;
     if (this.#first >= SEND_QUEUE_LIMITS.waitingRequests || this.waiting === 0) {
       this.#waiting = this.#waiting.slice(this.#first);
       this.#first = 0;
     }
+  }
+
+  /** The next request if it is for an update and has this tag. */
+  nextOf(tag: string): (AskedNumber & { readonly kind: "update" }) | undefined {
+    const asked = this.#waiting[this.#first];
+    if (asked?.kind !== "update" || asked.tag !== tag) return undefined;
+    this.#drop();
     return asked;
   }
 

@@ -3,9 +3,9 @@
  * positions in the log here. `send-queue.ts` decides when to answer and how much may be unsent,
  * `listing-pace.ts` how fast lines are listed.
  */
-import type { NumberRange } from "../kx/messages.js";
+import type { Delivery, Features, NumberRange } from "../kx/messages.js";
 import { MAX_NUMBER, seqOfWire } from "../kx/messages.js";
-import { serializeLines } from "../kx/serializer.js";
+import { type ListingPart, serializePart } from "../kx/serializer.js";
 import type { AskedNumber, Session, SessionOutput } from "../kx/session.js";
 import type { Entry, UpdateLog } from "../log/update-log.js";
 import { encodeArmor } from "../openpgp/armor.js";
@@ -25,34 +25,76 @@ export const LISTING_LIMITS = {
   range: 4,
 } as const;
 
+/** An UPDATE of octets with so many octets of packets is complete: one write of a socket. */
+const MESSAGE_BYTES = 64 * 1024;
+
 /** What answers are read from. */
 export type ServingLog = Pick<UpdateLog, "body" | "entry" | "newest" | "range">;
 
-/** An answer, and the entry whose body is in it, if one is. */
+/** A request for an update. */
+export type AskedUpdate = AskedNumber & { readonly kind: "update" };
+
+/** An answer to requests, and the entries whose bodies are in it. */
 export interface KxAnswer {
   readonly outputs: SessionOutput[];
-  readonly served: Entry | undefined;
+  readonly served: readonly Entry[];
+  /** How many requests it answers. */
+  readonly requests: number;
 }
 
 /**
- * The answer to a GETUPDATE. Without a log (observe mode) it is that of an empty one. The body of
- * a blocked or forgotten update is not available. Throws `Trouble`; then nothing was answered.
+ * The answer to a GETUPDATE, or with the feature "octets" to as many numbers of it as one message
+ * takes: `more` returns its next one. Without a log (observe mode) it is that of an empty one. The
+ * body of a blocked or forgotten update is not available. Throws `Trouble`; then nothing was
+ * answered.
  */
 export function answerUpdate(
   session: Session,
-  { tag, number }: AskedNumber & { readonly kind: "update" },
+  first: AskedUpdate,
+  more: () => AskedUpdate | undefined,
+  read: (number: number) => ServedUpdate | undefined,
+): KxAnswer {
+  const { tag, number } = first;
+  if (!session.features.octets) {
+    const found = read(number);
+    if (found === undefined) {
+      return { outputs: session.answerUnavailable(tag, number), served: [], requests: 1 };
+    }
+    const { entry, body } = found;
+    const armor = Buffer.from(encodeArmor(body), "latin1");
+    const outputs = session.answerUpdate(tag, announcementOf(entry), armor);
+    return { outputs, served: [entry], requests: 1 };
+  }
+  const deliveries: Delivery[] = [];
+  const served: Entry[] = [];
+  let bytes = 0;
+  for (let asked: AskedUpdate | undefined = first; asked !== undefined; ) {
+    const found = read(asked.number);
+    deliveries.push({ number: asked.number, packets: found?.body });
+    if (found !== undefined) served.push(found.entry);
+    bytes += found?.body.length ?? 0;
+    asked = bytes < MESSAGE_BYTES ? more() : undefined;
+  }
+  return { outputs: session.deliver(tag, deliveries), served, requests: deliveries.length };
+}
+
+/** An entry and its body. */
+interface ServedUpdate {
+  readonly entry: Entry;
+  readonly body: Uint8Array;
+}
+
+/** What may be served under a wire number; undefined if it is not available. Throws `Trouble`. */
+export function servedUpdate(
+  number: number,
   log: ServingLog | undefined,
   rules: Rules,
-): KxAnswer {
+): ServedUpdate | undefined {
   const seq = seqOfWire(number, log?.newest() ?? 0);
   const entry = seq === undefined ? undefined : log?.entry(seq);
   const isWithheld = entry === undefined || rules.withholds(entry) !== undefined;
   const body = isWithheld ? undefined : log?.body(entry.seq);
-  if (entry === undefined || body === undefined) {
-    return { outputs: session.answerUnavailable(tag, number), served: undefined };
-  }
-  const armor = Buffer.from(encodeArmor(body), "latin1");
-  return { outputs: session.answerUpdate(tag, announcementOf(entry), armor), served: entry };
+  return entry === undefined || body === undefined ? undefined : { entry, body };
 }
 
 /** Positions in our log, both included. */
@@ -68,14 +110,16 @@ interface Span {
  */
 export class ServedListing {
   readonly #ranges: readonly NumberRange[];
+  readonly #features: Features;
   readonly tag: string;
   #spans: Span[] | undefined;
   #newest = 0;
-  readonly #lines: Uint8Array[] = [];
+  readonly #parts: ListingPart[] = [];
   #count = 0;
 
-  constructor({ tag, ranges }: AskedNumber & { readonly kind: "list" }) {
+  constructor({ tag, ranges }: AskedNumber & { readonly kind: "list" }, features: Features) {
     this.tag = tag;
+    this.#features = features;
     this.#ranges = ranges;
   }
 
@@ -83,8 +127,8 @@ export class ServedListing {
     return this.#spans?.length === 0;
   }
 
-  get lines(): readonly Uint8Array[] {
-    return this.#lines;
+  get parts(): readonly ListingPart[] {
+    return this.#parts;
   }
 
   /** Reads the next slice; returns what it cost, in lines. Throws `Trouble`. */
@@ -111,7 +155,9 @@ export class ServedListing {
     // The greeting names the newest entry: without it in the listing it would look forged.
     const isShown = (one: Entry) => one.seq === this.#newest || !rules.withholds(one);
     const shown = entries.filter(isShown);
-    if (shown.length > 0) this.#lines.push(serializeLines(shown.map(announcementOf)));
+    if (shown.length > 0) {
+      this.#parts.push(serializePart(shown.map(announcementOf), this.#features));
+    }
     return cost;
   }
 }

@@ -111,6 +111,8 @@ export class KxDoor {
   readonly #unsettled = new Set<Socket>();
   #lastId = 0;
   #wakeTimer: NodeJS.Timeout | undefined;
+  /** When `#wakeTimer` fires; Infinity without one. */
+  #wakesAt = Infinity;
   #unsubscribe: (() => void) | undefined;
   #growing = false;
   #stopping = false;
@@ -653,11 +655,19 @@ export class KxDoor {
   }
 
   #schedule(): void {
+    const isOver = this.#stopping && this.#lines.size === 0;
+    const at = (isOver ? undefined : this.#exchange.nextAt()) ?? Infinity;
+    // Most inputs put something off. A timer that then fires too early, once, costs less than a new
+    // one for each input.
+    if (this.#wakesAt <= at && at < Infinity) return;
     clearTimeout(this.#wakeTimer);
-    const at = this.#exchange.nextAt();
-    if (at === undefined || (this.#stopping && this.#lines.size === 0)) return;
+    this.#wakesAt = at;
+    if (at === Infinity) return;
     const wait = Math.max(0, Math.ceil(at - this.#now()));
-    this.#wakeTimer = setTimeout(() => this.#perform(this.#exchange.tick(this.#now())), wait);
+    this.#wakeTimer = setTimeout(() => {
+      this.#wakesAt = Infinity;
+      this.#perform(this.#exchange.tick(this.#now()));
+    }, wait);
   }
 }
 

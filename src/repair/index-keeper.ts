@@ -6,8 +6,8 @@
  *  1. The index has the position up to which the log is in it, so nothing is missed over a restart.
  *     The index of another log begins at the first update that this one remembers.
  *  2. A key is looked up after the update was delivered to the local keyserver, one to two periods
- *     later: a keyserver with a spool takes a mail some seconds after it was written. An update that
- *     the local lane has put aside is passed over; its key is looked up at its next update.
+ *     later: a keyserver with a spool takes a mail some seconds after it was written. An update
+ *     that the local lane has put aside is passed over; its key is looked up at its next update.
  *  3. A keyserver that fails is asked again at the next period. Keys are looked up one at a time.
  */
 import type { Clock } from "../clock.js";

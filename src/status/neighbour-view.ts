@@ -335,7 +335,8 @@ function kxState({ dial }: Subject, peer: PeerStatus, sources: ViewSources): Sai
     return pending("waiting", `${what}; quiet_hours end ${when}`);
   }
   if (missing > 0) return said("behind", `${several(missing, "update")} to fetch`);
-  const since = `connected for ${span(now - (connectedSince ?? now))}`;
+  const by = peer.isDowngraded === true ? " by KX/1.0, by KX/1.1 before" : "";
+  const since = `connected for ${span(now - (connectedSince ?? now))}${by}`;
   const bytes = `${octets(bytesIn)} in, ${octets(bytesOut)} out`;
   if (observing) return pending("observed", `${since}; it is shown an empty log`);
   const { done, unread } = peer;

@@ -119,6 +119,9 @@ const peerSchema = z
       .enum(["1.0", "1.1"])
       .nullable()
       .describe("The version of KX that is spoken; null while it is not connected."),
+    downgraded: flag(
+      "Whether it spoke KX/1.1 before and KX/1.0 at its last greeting; `kx_version` accepts that.",
+    ),
     settled: count(
       "Number of this log up to which it says that all is settled; null without receipts.",
     ).nullable(),

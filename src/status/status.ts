@@ -16,7 +16,7 @@ import { lastOf } from "../log/repairs.js";
 import type { UpdateLog } from "../log/update-log.js";
 import { isSameAddress } from "../mail-address.js";
 import type { PeerStatus } from "../peering/connection.js";
-import type { ReconcileReport } from "../peering/reconciling.js";
+import type { ReconcileReport } from "../peering/reconcile-report.js";
 import { several } from "../text.js";
 import type { Seq } from "../update.js";
 import { EXPIRES_SOON_MS, endWords } from "./certificates.js";
@@ -376,6 +376,8 @@ function peerView(peer: PeerStatus | undefined) {
       bytesOut,
       /** The version of KX that is spoken; null while it is not connected. */
       version: peer.version ?? null,
+      /** Whether it spoke KX/1.1 before and KX/1.0 at its last greeting. */
+      downgraded: peer.isDowngraded === true,
       /** Our number up to which its receipts say that all is settled, and how many lack one. */
       settled: peer.done ?? null,
       unsettled: peer.unread ?? null,

@@ -48,6 +48,7 @@ describe("the metrics", () => {
     expect(value(text, 'kxgw_queue_oldest_age_seconds{peer="oldpks"}')).toBe(1800);
     expect(value(text, 'kxgw_peer_up{peer="oldpks"}')).toBe(0);
     expect(value(text, 'kxgw_peer_up{peer="zurich"}')).toBe(1);
+    expect(value(text, 'kxgw_peer_downgraded{peer="zurich"}')).toBe(0);
     expect(value(text, 'kxgw_peer_path{peer="zurich",transport="kx"}')).toBe(1);
     expect(value(text, "kxgw_known_announcements_total")).toBe(status.saved.knownAnnouncements);
     expect(value(text, "kxgw_saved_bytes")).toBe(status.saved.savedBytes);

@@ -15,15 +15,19 @@ import { catchUp } from "./benches/catch-up.js";
 import { duplicate } from "./benches/duplicate.js";
 import { fanOut } from "./benches/fan-out.js";
 import { ingest } from "./benches/ingest.js";
+import { kx11 } from "./benches/kx11.js";
 import { latency } from "./benches/latency.js";
 import { news } from "./benches/news.js";
 import { recon } from "./benches/recon.js";
+import { reconcile } from "./benches/reconcile.js";
 import { size } from "./benches/size.js";
 import { realMaterial } from "./material.js";
 import { asText, machine, type Result, writeResults } from "./report.js";
 import { sidesOf } from "./sides.js";
 
-const BENCHES: readonly Bench[] = [duplicate, catchUp, ingest, latency, fanOut, size, news, recon];
+const BENCHES: readonly Bench[] = [
+  ...[duplicate, catchUp, kx11, ingest, latency, fanOut, size, news, recon, reconcile],
+];
 const RUNS = 5;
 
 const USAGE = `npm run bench [-- NAME... OPTION...]

@@ -65,7 +65,7 @@ export const FLOORS: readonly Readonly<Record<string, Room>>[] = [
   {
     openpgp: { pure: true, node: ["crypto"] },
     mail: { pure: true, node: ["crypto"] },
-    kx: { pure: true, node: ["crypto"] },
+    kx: { pure: true, node: ["crypto", "zlib"] },
     recon: { pure: true, node: ["crypto"] },
     "log-guard": { pure: true },
     // On the floor of the formats: these take values, not the configuration.

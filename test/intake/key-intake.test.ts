@@ -2,8 +2,8 @@
  * Whole merged keys on their way in: what goes on of them, what is said of it, and that islands of
  * servers which mail whole keys come to rest on both sides of KX.
  */
-import { describe, expect, it, onTestFinished } from "vitest";
-import { admittingAnnounced, updateOf } from "../../src/admit.js";
+import { describe, expect, it, onTestFinished, vi } from "vitest";
+import { admit, admittingAnnounced, updateOf } from "../../src/admit.js";
 import { type Clock, systemClock } from "../../src/clock.js";
 import { GroupCommit } from "../../src/intake/group-commit.js";
 import { KeyIntake, type Submission } from "../../src/intake/key-intake.js";
@@ -11,6 +11,7 @@ import type { Entry } from "../../src/log/update-log.js";
 import { UpdateLog } from "../../src/log/update-log.js";
 import { encodeArmor } from "../../src/openpgp/armor.js";
 import { assembleKey, encodeKey, keyPackets, type TransferableKey } from "../../src/openpgp/key.js";
+import { packetNames } from "../../src/openpgp/news.js";
 import { updateHash } from "../../src/openpgp/update-hash.js";
 import { finish } from "../../src/steps.js";
 import type { Seq } from "../../src/update.js";
@@ -84,6 +85,38 @@ describe("a whole key that comes again", () => {
       fields: { reason: "no-news", fingerprint: first.fingerprint },
     });
     expect(log.newest()).toBe(2);
+  });
+
+  it("is known by its hash on the day of its entry, and by its packets later", async () => {
+    let now = 1_800_000_000_000;
+    const { take, log, diagnostics } = stand("news", { ...systemClock, now: () => now });
+    const look = vi.spyOn(log.packets, "daysOf");
+    const seen = vi.spyOn(log.packets, "lastSeen");
+    await take(first);
+    look.mockClear();
+    seen.mockClear();
+    expect(await take(first)).toEqual(["duplicate"]);
+    expect(diagnostics.events.at(-1)?.fields).toMatchObject({ seq: 1, reason: undefined });
+    expect(look).not.toHaveBeenCalled();
+    expect(seen).not.toHaveBeenCalled();
+    now += DAY_MS;
+    expect(await take(first)).toEqual(["duplicate"]);
+    expect(seen).toHaveBeenCalled();
+    const [name = Buffer.alloc(0)] = packetNames(first);
+    expect(log.packets.lastSeen(name)).toBe(Math.floor(now / DAY_MS));
+  });
+
+  it("is stored with its names if its entry was removed meanwhile", async () => {
+    const { log } = stand();
+    const [held] = admit([Buffer.from(encodeArmor(encodeKey(first)), "latin1")], {
+      isHeld: () => true,
+    }).updates;
+    if (held === undefined) throw new Error("no update");
+    const origin = { neighbour: "old", transport: "mail" } as const;
+    log.append([{ update: held, origin, trail: [], receivedAt: Date.now() }]);
+    expect(log.newest()).toBe(1);
+    expect(packetNames(first).every((name) => log.packets.lastSeen(name) !== undefined)).toBe(true);
+    expect(log.skeletons.get(first.fingerprint)).toBeDefined();
   });
 
   it("is one duplicate of several keys, and the others go on", async () => {
@@ -178,7 +211,8 @@ class Island {
   fetch({ hash, fingerprint, seq }: Entry, from: UpdateLog): void {
     if (this.gateway.log.has(hash)) return;
     const armor = Buffer.from(encodeArmor(from.body(seq) ?? Uint8Array.of()), "latin1");
-    const { update } = finish(admittingAnnounced(armor, { hash, fingerprint }));
+    const body = { bytes: armor, isArmored: true };
+    const { update } = finish(admittingAnnounced(body, { hash, fingerprint }));
     const origin = { neighbour: "peer", transport: "kx" } as const;
     this.gateway.log.append([{ update, origin, trail: [], receivedAt: Date.now() }]);
   }

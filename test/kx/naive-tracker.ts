@@ -6,14 +6,14 @@
 import type { FetchPolicy } from "../../src/kx/fetch-policy.js";
 import type { FetchOutput } from "../../src/kx/fetch-tracker.js";
 import { FETCH_LIMITS } from "../../src/kx/fetch-tracker.js";
-import type { UpdateHash } from "../../src/update.js";
+import type { AnnouncedName } from "../../src/update.js";
 
 const MINUTE_MS = 60_000;
 const HOUR_MS = 60 * MINUTE_MS;
 
 interface Entry {
   readonly peer: string;
-  readonly hash: UpdateHash;
+  readonly hash: AnnouncedName;
   number: number;
   state: "candidate" | "requested" | "failed";
   readonly heardAt: number;
@@ -25,7 +25,7 @@ type Verdict = FetchOutput & { readonly type: "timed-out" | "lost" };
 
 export class NaiveTracker {
   #entries: Entry[] = [];
-  readonly #rests = new Map<UpdateHash, { rounds: number; retryAt: number | undefined }>();
+  readonly #rests = new Map<AnnouncedName, { rounds: number; retryAt: number | undefined }>();
   readonly #windows = new Map<string, { window: number; averageBytes: number }>();
   readonly #fetchPolicy: ReadonlyMap<string, FetchPolicy>;
   readonly #tokens = new Map<string, { left: number; at: number }>();
@@ -39,7 +39,7 @@ export class NaiveTracker {
     this.#fetchPolicy = fetchPolicy;
   }
 
-  announced(peer: string, number: number, hash: UpdateHash, heardAt = 0): boolean {
+  announced(peer: string, number: number, hash: AnnouncedName, heardAt = 0): boolean {
     const known = this.#find(peer, hash);
     if (known !== undefined) {
       known.number = number;
@@ -50,7 +50,7 @@ export class NaiveTracker {
     return true;
   }
 
-  settled(hash: UpdateHash): void {
+  settled(hash: AnnouncedName): void {
     this.#entries = this.#entries.filter((entry) => entry.hash !== hash);
     this.#rests.delete(hash);
   }
@@ -61,7 +61,7 @@ export class NaiveTracker {
     flow.averageBytes += (bytes - flow.averageBytes) / 8;
   }
 
-  failed(peer: string, hash: UpdateHash, now: number): Verdict[] {
+  failed(peer: string, hash: AnnouncedName, now: number): Verdict[] {
     const entry = this.#find(peer, hash);
     if (entry === undefined) return [];
     const flow = this.#flow(peer);
@@ -70,13 +70,13 @@ export class NaiveTracker {
     return this.#rest(hash, now);
   }
 
-  deferred(peer: string, hash: UpdateHash, now: number): void {
+  deferred(peer: string, hash: AnnouncedName, now: number): void {
     this.#pausedUntil = now + FETCH_LIMITS.troubleMs;
     const entry = this.#find(peer, hash);
     if (entry !== undefined) entry.state = "candidate";
   }
 
-  gone(peer: string, hash: UpdateHash, now: number): Verdict[] {
+  gone(peer: string, hash: AnnouncedName, now: number): Verdict[] {
     const entry = this.#find(peer, hash);
     if (entry === undefined) return [];
     this.#entries = this.#entries.filter((other) => other !== entry);
@@ -180,7 +180,7 @@ export class NaiveTracker {
     return new Set(this.#entries.map(({ hash }) => hash)).size;
   }
 
-  #rest(hash: UpdateHash, now: number): Verdict[] {
+  #rest(hash: AnnouncedName, now: number): Verdict[] {
     const entries = this.#of(hash);
     if (entries.some(({ state }) => state !== "failed")) return [];
     const rest = this.#rests.get(hash) ?? { rounds: 0, retryAt: undefined };
@@ -251,11 +251,11 @@ export class NaiveTracker {
     return this.#entries.filter(({ state }) => state === "requested");
   }
 
-  #of(hash: UpdateHash): Entry[] {
+  #of(hash: AnnouncedName): Entry[] {
     return this.#entries.filter((entry) => entry.hash === hash);
   }
 
-  #find(peer: string, hash: UpdateHash): Entry | undefined {
+  #find(peer: string, hash: AnnouncedName): Entry | undefined {
     return this.#entries.find((entry) => entry.peer === peer && entry.hash === hash);
   }
 

@@ -3,7 +3,7 @@
  */
 import { describe, expect, test } from "vitest";
 import { ERROR_LIMITS, SESSION_LIMITS } from "../../src/kx/session.js";
-import { greeted, HASH, LINE, Line, NEWEST, told, UPDATE } from "./talk.js";
+import { asked, greeted, LINE, Line, NEWEST, told, UPDATE } from "./talk.js";
 
 describe("what goes wrong", () => {
   test("an unknown command is 500, a second HELO 551, a broken ERROR 501", () => {
@@ -58,7 +58,7 @@ describe("what goes wrong", () => {
 
   test("what is asked for is no flood, however much of it fails", () => {
     const line = greeted();
-    for (let n = 0; n < 50; n++) line.session.get(n, HASH);
+    for (let n = 0; n < 50; n++) line.session.get(asked(n));
     const tags = [..."3456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvw"].slice(0, 50);
     line.say(...tags.map((tag) => `ERROR|000${tag}|500|1 update not available`));
     expect(line.session.isOpen).toBe(true);
@@ -126,10 +126,10 @@ describe("CLOSE", () => {
   test("waits for what is owed both ways, asks nothing new, and lasts 10 s at most", () => {
     const line = greeted();
     line.say("GETUPDATE|1|2");
-    line.session.get(45, HASH);
+    line.session.get(asked(45));
     expect(line.say("CLOSE")).toEqual([]);
     expect(line.session.isOpen).toBe(false);
-    expect([line.session.get(9, HASH), line.session.list(1, 2, line.now)]).toEqual([[], []]);
+    expect([line.session.get(asked(9)), line.session.list(1, 2, line.now)]).toEqual([[], []]);
     expect(line.session.announce([NEWEST])).toEqual([]);
     expect(told(line.session.answerUnavailable("a002", 1)).length).toBe(1);
     expect(line.say(UPDATE.replace("%", "0003"))).toEqual(["update 45 true", "progress"]);
@@ -142,7 +142,7 @@ describe("CLOSE", () => {
     slow.say("GETUPDATE|1", "CLOSE");
     expect(slow.wait(10_000)).toEqual(["0003|CLOSE|a003", "end: closed"]);
     const other = greeted();
-    other.session.get(45, HASH);
+    other.session.get(asked(45));
     other.say("CLOSE");
     expect(other.session.nextAt()).toBe(11_000);
     expect(other.wait(9999)).toEqual([]);
@@ -170,7 +170,7 @@ describe("CLOSE", () => {
 
   test("is answered once, however often it is said", () => {
     const line = greeted();
-    line.session.get(45, HASH);
+    line.session.get(asked(45));
     expect(line.say("CLOSE", "CLOSE", "CLOSE")).toEqual(["0004|CLOSE|a002"]);
   });
 

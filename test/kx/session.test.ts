@@ -2,8 +2,9 @@
  * What may be said when on one KX connection: the greeting, and who asks for what.
  */
 import { describe, expect, test } from "vitest";
-import { serializeLines } from "../../src/kx/serializer.js";
-import { greeted, HASH, LINE, Line, NEWEST, told, UPDATE } from "./talk.js";
+import { NO_FEATURES } from "../../src/kx/messages.js";
+import { serializePart } from "../../src/kx/serializer.js";
+import { asked, greeted, HASH, LINE, Line, NEWEST, told, UPDATE } from "./talk.js";
 
 describe("the greeting", () => {
   test("opens the session, with a newest update or without", () => {
@@ -87,7 +88,7 @@ describe("the greeting", () => {
 
   test("nothing is asked or announced before it is done", () => {
     const { session, now } = new Line();
-    expect([session.list(1, 9, now), session.get(1, HASH), session.announce([NEWEST])]).toEqual([
+    expect([session.list(1, 9, now), session.get(asked(1)), session.announce([NEWEST])]).toEqual([
       [],
       [],
       [],
@@ -103,7 +104,7 @@ describe("requests of the peer", () => {
       "asked a003 43",
       "asked a003 44",
     ]);
-    expect(told(line.session.answerList("a002", [serializeLines([NEWEST])]))).toEqual([
+    expect(told(line.session.answerList("a002", [serializePart([NEWEST], NO_FEATURES)]))).toEqual([
       `0003|IHAVE|a002|${LINE}`,
     ]);
     expect(told(line.session.answerUpdate("a003", NEWEST, Buffer.from("armor\n")))).toEqual([
@@ -136,8 +137,8 @@ describe("requests of the peer", () => {
 describe("our requests", () => {
   test("carry one number each, and only an answer that quotes them is believed", () => {
     const line = greeted();
-    expect(told(line.session.get(45, HASH))).toEqual(["0003|GETUPDATE|45"]);
-    expect(told(line.session.get(46, HASH))).toEqual(["0004|GETUPDATE|46"]);
+    expect(told(line.session.get(asked(45)))).toEqual(["0003|GETUPDATE|45"]);
+    expect(told(line.session.get(asked(46)))).toEqual(["0004|GETUPDATE|46"]);
     expect(line.say(UPDATE.replace("%", "0004"))).toEqual(["update 46 true", "progress"]);
     expect(line.say("ERROR|0003|500|45 update not available")).toEqual([
       "unavailable 45",
@@ -150,7 +151,7 @@ describe("our requests", () => {
 
   test("an answer to a LIST is not one to a GETUPDATE, nor the other way round", () => {
     const line = greeted();
-    line.session.get(45, HASH);
+    line.session.get(asked(45));
     line.session.list(1, 9, line.now);
     expect(line.say(`IHAVE|0003|${LINE}`)).toEqual(["complaint: a listing that was not asked for"]);
     expect(line.say(UPDATE.replace("%", "0004"))).toEqual([
@@ -162,8 +163,8 @@ describe("our requests", () => {
 
   test("other ERRORs are a failure, not the end of the update", () => {
     const line = greeted();
-    line.session.get(45, HASH);
-    line.session.get(45, HASH);
+    line.session.get(asked(45));
+    line.session.get(asked(45));
     line.session.list(1, 9, line.now);
     expect(line.say("ERROR|0003|500|no time", "ERROR|0004|551|not available")).toEqual([
       "update-failed 45: ERROR 500 no time",
@@ -175,7 +176,7 @@ describe("our requests", () => {
 
   test("an UPDATE that is too large is a failure and the connection lives", () => {
     const line = greeted();
-    line.session.get(45, HASH);
+    line.session.get(asked(45));
     expect(line.say(`UPDATE|0003|${LINE}|${"x".repeat(2000)}`)).toEqual([
       "update-failed 45: the UPDATE is too large",
       "progress",
@@ -191,7 +192,7 @@ describe("our requests", () => {
 
   test("of those without an answer the latest 256 are still open to one", () => {
     const line = greeted();
-    for (let n = 0; n < 1000; n++) line.session.get(n, HASH);
+    for (let n = 0; n < 1000; n++) line.session.get(asked(n));
     const tags = [..."0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"];
     const tag = (n: number) => {
       const count = n + 3;

@@ -11,6 +11,8 @@ import type { UpdateHash } from "../../src/update.js";
 export const HASH = "9b4f7cbf22b6def1f8d579b969fd4d58" as UpdateHash;
 export const LINE = `45 ${HASH}`;
 export const NEWEST: Announcement = { number: 45, fingerprint: undefined, hash: HASH };
+/** A request for one update. */
+export const asked = (number: number): Announcement[] => [{ ...NEWEST, number }];
 export const UPDATE = `UPDATE|%|${LINE}|-----BEGIN|-----END`;
 
 /** Outputs as text: what is sent as on the wire, the rest by its type and what matters of it. */

@@ -11,7 +11,7 @@ import type { UpdateHash } from "../../src/update.js";
 export const HASH = "9b4f7cbf22b6def1f8d579b969fd4d58" as UpdateHash;
 export const V3 = "3E200377663F6B09E474FDAE801568FC";
 export const V4 = "EFE396F418F58D65849428FC1438516892082481";
-const V6 = `${V3}${V3}`;
+export const V6 = `${V3}${V3}`;
 export const one: Announcement = { number: 41, fingerprint: V3, hash: HASH };
 export const two: Announcement = { number: 45, fingerprint: V4, hash: HASH };
 export const ARMOR = "-----BEGIN PGP PUBLIC KEY BLOCK-----\n\nmQGi\n=W4X1\n-----END-----\n";

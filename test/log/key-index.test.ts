@@ -41,7 +41,7 @@ const KEYS = [
   ...Array.from({ length: 20 }, (_, n) => keyOf(2000 + n, 32)),
 ];
 
-it("gives the state of every range as the definition says, also after changes and reopening", () => {
+it("gives the state of every range as defined, also after changes and reopening", () => {
   const path = indexPath(join(scratch(), "log"));
   let index = KeyIndex.create(path, 1, LOG);
   index.apply(KEYS);

@@ -12,7 +12,7 @@ import { describe, expect, test } from "vitest";
 import { backUpLog } from "../../src/log/backup.js";
 import type { Migration } from "../../src/log/connection.js";
 import { inspectLog } from "../../src/log/inspect.js";
-import { SCHEMA_VERSION } from "../../src/log/schema.js";
+import { partsFrom, SCHEMA_VERSION } from "../../src/log/schema.js";
 import { UpdateLog } from "../../src/log/update-log.js";
 import type { PacketName } from "../../src/update.js";
 import { ROOT } from "../e2e/stage.js";
@@ -78,20 +78,22 @@ describe.each(NAMES)("log %s", (name) => {
     const path = made(name);
     const told: unknown[] = [];
     const onMigration = (migration: Migration) => {
-      const { bytes, ...rest } = migration;
+      const { bytes, parts, ...rest } = migration;
       expect(bytes).toBeGreaterThan(10_000);
+      expect(parts).toBe(partsFrom(version).length);
       const seen = new Database(path, { readonly: true });
       told.push([rest, seen.pragma("user_version", { simple: true })]);
       seen.close();
     };
     UpdateLog.open(path, { onMigration }).close();
     const what = { path, from: version, to: SCHEMA_VERSION };
+    const parts = partsFrom(version).length;
     expect(told).toEqual([
-      [{ ...what, isDone: false }, version],
-      [{ ...what, isDone: true }, SCHEMA_VERSION],
+      ...Array.from({ length: parts }, (_, done) => [{ ...what, done, isDone: false }, version]),
+      [{ ...what, done: parts, isDone: true }, SCHEMA_VERSION],
     ]);
     UpdateLog.open(path, { onMigration }).close();
-    expect(told).toHaveLength(2);
+    expect(told).toHaveLength(parts + 1);
   });
 
   test("keeps everything", () => {

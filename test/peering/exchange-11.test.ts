@@ -179,3 +179,57 @@ describe("named logs", () => {
     expect(network.said(b, a)).toContain(`log ${b.log.name}`);
   });
 });
+
+describe("a peer that goes back to KX/1.0", () => {
+  const isShown = (gateway: Gateway) => gateway.exchange.status()[0]?.isDowngraded;
+  const told = (gateway: Gateway) => gateway.all("peer-downgraded");
+
+  test("is shown, and told of once", () => {
+    const { network, a, b } = pair();
+    a.mail(...updates(3));
+    let link = network.connect(a, b);
+    network.run(MINUTE_MS);
+    expect([isShown(a), isShown(b), told(a)]).toEqual([false, false, []]);
+    network.cut(link);
+    b.version = "1.0";
+    b.restart();
+    for (let n = 0; n < 3; n++) {
+      link = network.connect(a, b);
+      network.run(MINUTE_MS);
+      expect([isShown(a), told(a)]).toEqual([true, [{ neighbour: "b" }]]);
+      network.cut(link);
+      // Also while it is not connected.
+      expect(isShown(a)).toBe(true);
+    }
+    // The side that went back wants KX/1.0 only, and has nothing to be told of.
+    expect([isShown(b), told(b)]).toEqual([false, []]);
+    b.version = "1.1";
+    b.restart();
+    network.connect(a, b);
+    network.run(MINUTE_MS);
+    expect([isShown(a), told(a).length]).toEqual([false, 1]);
+  });
+
+  test("is noticed after a restart, by the name of its log at the cursor", () => {
+    const { network, a, b } = pair();
+    b.mail(...updates(3));
+    const link = network.connect(a, b);
+    network.run(3 * MINUTE_MS);
+    network.cut(link);
+    b.version = "1.0";
+    b.restart();
+    a.restart();
+    network.connect(a, b);
+    network.run(MINUTE_MS);
+    expect([isShown(a), told(a)]).toEqual([true, [{ neighbour: "b" }]]);
+  });
+
+  test("is none that never spoke KX/1.1", () => {
+    const { network, a, b } = pair();
+    b.version = "1.0";
+    b.restart();
+    network.connect(a, b);
+    network.run(MINUTE_MS);
+    expect([isShown(a), told(a)]).toEqual([false, []]);
+  });
+});

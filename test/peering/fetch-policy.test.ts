@@ -68,7 +68,7 @@ test("another announcer without limits is asked at once", () => {
 test("over the budget what comes waits, and the budget comes back evenly", () => {
   const rate = { count: 10_000, periodMs: HOUR_MS };
   const { network, a, b } = mindful({ rate, quietHours: undefined });
-  a.mail(...updates(200));
+  a.mail(...updates(400));
   const bytes = () => b.all("accepted").reduce((sum, { bytes }) => sum + Number(bytes), 0);
   network.run(MINUTE_MS);
   const burst = bytes();

@@ -9,6 +9,8 @@ import type { Clock } from "../../src/clock.js";
 import type { Diagnostics, EventName, Fields } from "../../src/diagnostics.js";
 import { Trouble } from "../../src/errors.js";
 import type { FetchPolicy } from "../../src/kx/fetch-policy.js";
+import { type Command, FEATURES, featuresOf } from "../../src/kx/messages.js";
+import { Parser } from "../../src/kx/parser.js";
 import { UpdateLog } from "../../src/log/update-log.js";
 import type { Action } from "../../src/peering/exchange.js";
 import { Exchange } from "../../src/peering/exchange.js";
@@ -218,9 +220,25 @@ export class Network {
       .join("");
   }
 
-  /** How many messages of that command `from` has sent to `to`. */
-  count(from: Gateway, to: Gateway, command: string): number {
-    return this.said(from, to).split(`\r\n${command}\r\n`).length - 1;
+  /** How many messages of that command `from` has sent to `to`; of updates, how many. */
+  count(from: Gateway, to: Gateway, command: Command): number {
+    let count = 0;
+    for (const link of this.links) {
+      const pipe = link.pipes.find((one) => one.from === from && one.to === to);
+      const parser = new Parser(undefined, true);
+      for (const message of parser.reading(Buffer.from(pipe?.said ?? "", "latin1"))) {
+        if (message.command === "OPEN") {
+          const ours = { log: undefined, features: to.version === "1.1" ? [...FEATURES] : [] };
+          parser.features = featuresOf(message, ours);
+        }
+        if (message.command === "DELIVERY" && command === "UPDATE") {
+          count += message.deliveries.length;
+        } else if (message.command === "GETUPDATE" && command === "GETUPDATE") {
+          count += message.numbers.length;
+        } else if (message.command === command) count += 1;
+      }
+    }
+    return count;
   }
 
   bytes(): number {

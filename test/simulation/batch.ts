@@ -6,7 +6,7 @@
 import { existsSync, readFileSync, renameSync, writeFileSync } from "node:fs";
 import { Worker } from "node:worker_threads";
 import { LIES } from "./liar.js";
-import { CLUSTER_FAULTS, FAULTS, TROUBLE } from "./options.js";
+import { CLUSTER_FAULTS, FAULTS, TROUBLE, type WorldSize } from "./options.js";
 import { addCounts, type Counts } from "./trace.js";
 import type { Outcome } from "./world.js";
 
@@ -44,7 +44,7 @@ export interface Failure {
 
 export interface EventCounters {
   readonly from: number;
-  readonly size: "small" | "large";
+  readonly size: WorldSize;
   /** Worlds done; seeds are handed out in order, so these are the first ones. */
   worlds: number;
   simulatedMs: number;
@@ -59,7 +59,7 @@ export interface EventCounters {
 export interface BatchOptions {
   readonly seeds: number;
   readonly from: number;
-  readonly size: "small" | "large";
+  readonly size: WorldSize;
   readonly workers: number;
   /** Where the state is kept; undefined for nowhere. */
   readonly state: string | undefined;
@@ -114,7 +114,7 @@ export async function runBatch(options: BatchOptions): Promise<EventCounters> {
 export interface Portion {
   readonly from: number;
   readonly count: number;
-  readonly size: "small" | "large";
+  readonly size: WorldSize;
 }
 
 function ask(worker: Worker, portion: Portion): Promise<Outcome[]> {

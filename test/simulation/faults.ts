@@ -126,6 +126,11 @@ export class Faults {
       case "disk lost while hung":
         this.#loseWhileHung(gateway);
         return true;
+      case "disk restored":
+        return this.#restore(gateway);
+      case "version changed":
+        gateway.changeVersion(this.#span(1000, 10_000));
+        return true;
       default:
         return fault satisfies never;
     }
@@ -178,6 +183,19 @@ export class Faults {
     this.#streams.block(gateway, now + restartMs + aloneMs);
     gateway.loseDisk(restartMs);
     this.#lost(gateway, restartMs);
+  }
+
+  /** A gateway gets back its log of some time ago; a gateway without a backup makes one. */
+  #restore(gateway: Gateway): boolean {
+    // A copy is not restored but loaded again.
+    if (gateway.site !== undefined) return false;
+    if (!gateway.store.hasBackup) {
+      gateway.store.backUp();
+      return false;
+    }
+    gateway.restoreDisk(this.#span(1000, this.#plan.outageMs));
+    this.#lost(gateway);
+    return true;
   }
 
   /** One side believes the line to be gone, the other hears nothing. */

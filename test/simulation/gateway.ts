@@ -107,6 +107,9 @@ export class Gateway implements Host, MailHost, Diagnostics {
   readonly ledger: Ledger;
   store: Store;
   readonly wiretap: Wiretap;
+  /** Whether some process of it knew KX/1.0 only: then its logs have no name for its peers. */
+  hasSpoken10: boolean;
+  #version: GatewaySettings["version"];
   /** Set for a liar. */
   mangle: Mangle | undefined;
   /** What the operator calls its sites now, by their names in the settings. */
@@ -143,6 +146,8 @@ export class Gateway implements Host, MailHost, Diagnostics {
     this.label = node?.label ?? settings.name;
     this.#local = local && new SimHkpServer(local);
     this.settings = settings;
+    this.#version = settings.version;
+    this.hasSpoken10 = settings.version === "1.0";
     this.name = settings.name;
     this.domain = `${settings.name}.example`;
     this.address = `keys@${this.domain}`;
@@ -250,10 +255,13 @@ export class Gateway implements Host, MailHost, Diagnostics {
       later: (delay, what, step) => this.#later(delay, what, step),
       acknowledged: (hashes) => {
         this.ledger.acknowledged(log, hashes);
-        const seqs = hashes.flatMap((hash) => log.entriesOf(hash).map(({ seq }) => seq));
-        site?.acknowledged(label, seqs);
+        const entries = hashes.flatMap((hash) => log.heldAs(hash) ?? []);
+        site?.acknowledged(
+          label,
+          entries.map(({ seq }) => seq),
+        );
         // Claims that do not count are not in the trail.
-        for (const entry of hashes.flatMap((hash) => log.entriesOf(hash))) {
+        for (const entry of entries) {
           this.ledger.has([entry.hash], log.trails.get(entry.seq));
         }
       },
@@ -285,7 +293,7 @@ export class Gateway implements Host, MailHost, Diagnostics {
     });
   }
 
-  /** The settings with the names that the operator gives now. */
+  /** The settings with the names and the version that the operator gives now. */
   #named(): GatewaySettings {
     const { sites, senders, limits } = this.settings;
     const rename = (all: readonly Neighbour[]) =>
@@ -295,7 +303,8 @@ export class Gateway implements Host, MailHost, Diagnostics {
       sites: limits.hold.sites.map((name) => this.nameOf(name)),
     };
     const named = { sites: rename(sites), senders: rename(senders) };
-    return { ...this.settings, ...named, limits: { ...limits, hold } };
+    const version = this.#version;
+    return { ...this.settings, ...named, version, limits: { ...limits, hold } };
   }
 
   /** What the operator calls a site of the settings now. */
@@ -365,6 +374,20 @@ export class Gateway implements Host, MailHost, Diagnostics {
       this.#link?.resume();
       for (const step of held) if (this.#process === process) step();
     });
+  }
+
+  /** The machine is gone, and one with the backup of its log takes its place. */
+  restoreDisk(restartMs: number): void {
+    this.kill(true, restartMs);
+    this.store = this.store.restored();
+    this.ledger.lost();
+  }
+
+  /** The operator installs another release, and restarts the process for it. */
+  changeVersion(restartMs: number): void {
+    this.#version = this.#version === "1.0" ? "1.1" : "1.0";
+    this.hasSpoken10 = true;
+    this.kill(false, restartMs);
   }
 
   /** One thing that happens to the process. A crash within it is the end of the process. */
@@ -548,6 +571,7 @@ export class Gateway implements Host, MailHost, Diagnostics {
   }
 
   received(line: Line, bytes: Uint8Array): void {
+    this.wiretap.heard(line.id, bytes);
     this.#step(({ door }) => door.received(line, bytes));
   }
 
@@ -572,7 +596,9 @@ export class Gateway implements Host, MailHost, Diagnostics {
   #write(line: Line, peer: string, bytes: Uint8Array): void {
     const log = this.#process?.log;
     if (this.mangle !== undefined) return this.mangle(line, peer, bytes);
-    if (log !== undefined) this.wiretap.said(line.id, bytes, log);
+    const { queue } = this.#world;
+    const to = { name: peer, ledger: this.#world.honest(peer) };
+    if (log !== undefined) this.wiretap.said(line.id, bytes, log, queue.now, to);
     this.#world.trace.bytes(bytes);
     this.#world.streams.write(line, this, bytes);
   }

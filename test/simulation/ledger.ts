@@ -6,6 +6,8 @@
  */
 import { updateOf } from "../../src/admit.js";
 import { Refusal } from "../../src/errors.js";
+import type { Receipt } from "../../src/kx/messages.js";
+import { hasNumber } from "../../src/kx/receipts.js";
 import type { ReceiveCursor } from "../../src/log/cursors.js";
 import type { UpdateLog } from "../../src/log/update-log.js";
 import { readKeys } from "../../src/openpgp/key.js";
@@ -161,6 +163,9 @@ export class Ledger {
   }
 
   #examine(seq: Seq, hash: UpdateHash, body: Uint8Array | undefined): void {
+    // A restored log may lack the body of what was forgotten before its backup was made.
+    const before = body === undefined ? this.pieces.get(hash) : undefined;
+    if (before !== undefined) return this.#credit(seq, before);
     const [key] = body === undefined ? [] : readKeys(body);
     if (key === undefined || key instanceof Refusal || updateOf(key).hash !== hash) {
       throw new Violation(
@@ -179,6 +184,10 @@ export class Ledger {
       const hasSubkey = key.subkeys.some(({ packet }) => packet.body[0] === 4);
       this.subkeyFirst.set(key.fingerprint, hasSubkey);
     }
+    this.#credit(seq, pieces);
+  }
+
+  #credit(seq: Seq, pieces: readonly string[]): void {
     for (const piece of pieces) {
       this.content.add(piece);
       if (!this.order.has(piece)) this.order.set(piece, seq);
@@ -290,6 +299,29 @@ export class Ledger {
     if (missed.includes(undefined)) return;
     const text = `${this.name} is at ${at.number} of ${peer} without ${missed[0]}`;
     throw new Violation("cursors pass nothing unresolved", text);
+  }
+
+  /**
+   * A receipt leaves for `peer`: all up to its number is resolved here. What came after the receipt
+   * `before` on the same line is held, or is in its ranges; of what is older nothing is concluded.
+   */
+  receipt(peer: string, done: Receipt, before: number | undefined, theirs: Ledger): void {
+    // A receipt may be of the log that the peer had when the line began.
+    const problems = [theirs.entries, ...theirs.former].map((log) => {
+      const last = Math.max(0, ...log.keys());
+      if (done.number > last) return `the log ends at ${last}`;
+      const missed = this.#missed(theirs, log, 0, done.number, 0);
+      if (missed !== undefined) return `without ${missed}`;
+      for (let number = (before ?? done.number) + 1; number <= done.number; number += 1) {
+        const { hash } = log.get(number) ?? {};
+        if (hash === undefined || this.holds(hash, theirs) || theirs.isUncarried(hash)) continue;
+        if (!hasNumber(done.without, number)) return `and says that it holds ${number} ${hash}`;
+      }
+      return undefined;
+    });
+    if (problems.includes(undefined)) return;
+    const text = `${this.name} tells ${peer} DONE ${done.number}, ${problems[0]}`;
+    throw new Violation("a receipt is true", text);
   }
 
   /** The first entry of a log between two numbers that is not resolved here. */

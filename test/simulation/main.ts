@@ -3,7 +3,7 @@
  *   --seeds N --from S    that many worlds; goes on where a run was broken off, unless --fresh
  *   --seed X [--trace]    one world again, with its options and, if wanted, all that happened
  *   --mutants             plants each bug of mutants.ts and tells how many worlds find it
- *   --workers N --small --json --report (puts the figures into docs/simulation.md)
+ *   --workers N --small --mixed --json --report (puts the figures into docs/simulation.md)
  * Exits with 1 when a world fails, a mutant survives or a kind of fault never happened.
  */
 import { availableParallelism } from "node:os";
@@ -33,6 +33,7 @@ kind of fault never happened.
   --only NAMES  with --mutants: these bugs, separated by commas
   --workers N   processes at once, 2 unless said
   --small       small worlds
+  --mixed       small worlds of KX/1.0 and KX/1.1, in which logs are replaced and restored
   --json        the result as JSON on standard output
   --report      put the figures into docs/simulation.md
   -h, --help    this text
@@ -49,13 +50,14 @@ const { values } = readArguments(USAGE, () =>
       only: { type: "string" },
       workers: { type: "string" },
       small: { type: "boolean" },
+      mixed: { type: "boolean" },
       fresh: { type: "boolean" },
       json: { type: "boolean" },
       report: { type: "boolean" },
     },
   }),
 );
-const size = values.small === true ? "small" : "large";
+const size = values.mixed === true ? "mixed" : values.small === true ? "small" : "large";
 const numbers = [values.seeds, values.from, values.seed, values.workers];
 if (numbers.some((text) => text !== undefined && !/^\d{1,9}$/.test(text))) {
   say("--seeds, --from, --seed and --workers want a number.");

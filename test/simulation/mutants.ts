@@ -10,9 +10,12 @@ import { Trouble } from "../../src/errors.js";
 import { KeyIntake, type Submission } from "../../src/intake/key-intake.js";
 import { FetchTracker } from "../../src/kx/fetch-tracker.js";
 import { LogIdentity } from "../../src/kx/log-identity.js";
-import type { Announcement } from "../../src/kx/messages.js";
-import type { WirePosition } from "../../src/kx/receive-state.js";
+import type { Announcement, Receipt } from "../../src/kx/messages.js";
+import { Receipts } from "../../src/kx/receipts.js";
+import type { Greeting, WirePosition } from "../../src/kx/receive-state.js";
 import { ReceiveState } from "../../src/kx/receive-state.js";
+import { serialize } from "../../src/kx/serializer.js";
+import { Session, type SessionOutput } from "../../src/kx/session.js";
 import { Bounces } from "../../src/log/bounces.js";
 import { Exceptions, type NewException } from "../../src/log/exceptions.js";
 import { GatheredTrails } from "../../src/log/gathered-trails.js";
@@ -27,7 +30,13 @@ import { Trails } from "../../src/log/trail.js";
 import { UpdateLog } from "../../src/log/update-log.js";
 import { Announcements } from "../../src/peering/announcements.js";
 import { Receiving, type Store } from "../../src/peering/receiving.js";
-import type { Seq, UpdateHash } from "../../src/update.js";
+import {
+  type AnnouncedName,
+  nameOf,
+  type Seq,
+  type UpdateDigest,
+  type UpdateHash,
+} from "../../src/update.js";
 import { MemoryShared } from "../support/memory-shared.js";
 import { NodeLink, SimSite } from "./cluster.js";
 import { SimIntake } from "./intake.js";
@@ -181,7 +190,11 @@ export const MUTANTS: readonly Mutant[] = [
     plant: () =>
       exchange(Receiving, "stores", (original) => (self) => {
         const stores = original(self) as Store[];
-        const hashes = stores.flatMap(({ arrivals }) => arrivals.map(({ update }) => update.hash));
+        const hashes = stores.flatMap(({ arrivals }) => {
+          return arrivals.map(({ update: { hash, digest } }) => {
+            return nameOf({ hash, digest: digest as UpdateDigest });
+          });
+        });
         const now = presentOnlooker().monotonic();
         if (hashes.length > 0) (self as Receiving).held(hashes, now);
         return stores;
@@ -326,14 +339,72 @@ export const MUTANTS: readonly Mutant[] = [
       ),
   },
   {
+    name: "name-ignored",
+    bug: "the name of a peer's log is not read: a log is known by a number and its hash alone",
+    plant: () =>
+      all(
+        exchange(ReceiveState, "established", (original) => (self, newest, now) => {
+          return original(self, newest, now, undefined);
+        }),
+        exchange(ReceiveState, "moved", (original) => (self, greeting, now) => {
+          const { newest } = (greeting ?? {}) as Greeting;
+          return original(self, greeting && { newest }, now);
+        }),
+      ),
+  },
+  {
+    name: "open-to-1.0",
+    bug: "OPEN is sent to a peer that knows KX/1.0 only",
+    plant: () => {
+      const open = { command: "OPEN", tag: "zz99", log: undefined, features: [] } as const;
+      const more = { type: "send", bytes: serialize(open) } as const;
+      return exchange(Session, "greet", (original) => (self, newest) => {
+        const outputs = original(self, newest) as SessionOutput[];
+        return outputs.length > 1 ? outputs : [...outputs, more];
+      });
+    },
+  },
+  {
+    name: "done-ahead",
+    bug: "a receipt has the newest number that the peer announced, and not what is settled",
+    plant: () => {
+      const newest = new WeakMap<object, number>();
+      let last: object | undefined;
+      return all(
+        exchange(ReceiveState, "announced", (original) => (self, announcements, now) => {
+          const numbers = (announcements as Announcement[]).map(({ number }) => number);
+          newest.set(self, Math.max(newest.get(self) ?? 0, ...numbers));
+          last = self;
+          return original(self, announcements, now);
+        }),
+        exchange(Receipts, "due", (original) => (self, now) => {
+          const receipt = original(self, now) as Receipt | undefined;
+          const number = (last && newest.get(last)) ?? 0;
+          return receipt && { ...receipt, number: Math.max(receipt.number, number) };
+        }),
+      );
+    },
+  },
+  {
+    name: "done-for-all",
+    bug: "a receipt does not tell of updates that were declined or given up",
+    plant: () => exchange(Receipts, "without", () => () => {}),
+  },
+  {
+    name: "done-hurried",
+    bug: "receipts are sent as soon as the cursor moves",
+    plant: () =>
+      exchange(Receipts, "nextAt", (original) => (self) => Number(original(self)) - 1000),
+  },
+  {
     name: "wrong-body-seen",
     bug: "an update that does not verify is marked as seen",
     plant: () =>
-      exchange(Receiving, "failed", (original) => (self, peer, hash, fault, now) => {
+      exchange(Receiving, "failed", (original) => (self, peer, name, fault, now) => {
         if ((fault as { reason?: string }).reason === undefined) {
-          return original(self, peer, hash, fault, now);
+          return original(self, peer, name, fault, now);
         }
-        return (self as Receiving).held([hash as UpdateHash], Number(now));
+        return (self as Receiving).held([name as AnnouncedName], Number(now));
       }),
   },
   {
@@ -527,11 +598,20 @@ export const MUTANTS: readonly Mutant[] = [
     name: "cursor-local",
     bug: "the cursor of a lane is stored in the copy of its holder only",
     isOfCluster: true,
-    plant: () =>
-      exchange(NodeLink, "commit", (original) => (self, position, rows) => {
-        const shared = (rows as SharedRow[]).filter(({ table }) => table !== "lanes");
-        return shared.length === 0 ? "stored" : original(self, position, shared);
-      }),
+    plant: () => {
+      const firsts = new WeakMap<object, Map<string, string | undefined>>();
+      return exchange(NodeLink, "commit", (original) => (self, position, rows) => {
+        const { site } = self as NodeLink;
+        const first = firsts.get(site) ?? new Map();
+        firsts.set(site, first);
+        const old = (rows as SharedRow[]).map((row) => {
+          if (row.table !== "lanes") return row;
+          if (!first.has(row.key)) first.set(row.key, row.data);
+          return { ...row, data: first.get(row.key) };
+        });
+        return original(self, position, old);
+      });
+    },
   },
   {
     name: "number-outside",

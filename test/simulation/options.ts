@@ -34,6 +34,8 @@ export const FAULTS = [
   "io error",
   "clock jump",
   "disk lost while hung",
+  "disk restored",
+  "version changed",
 ] as const;
 export type Fault = (typeof FAULTS)[number];
 
@@ -81,9 +83,12 @@ export interface LegacyPlan {
   readonly temper: Temper;
 }
 
+/** "mixed": a small world of both versions of KX, in which logs are replaced and restored. */
+export type WorldSize = "small" | "large" | "mixed";
+
 export interface WorldOptions {
   readonly seed: number;
-  readonly size: "small" | "large";
+  readonly size: WorldSize;
   readonly gateways: readonly GatewayPlan[];
   readonly legacy: readonly LegacyPlan[];
   /** KX between gateways: who dials whom. */
@@ -114,10 +119,11 @@ export interface WorldOptions {
 }
 
 /** The world of a seed. */
-export function optionsOf(seed: number, size: "small" | "large" = "large"): WorldOptions {
+export function optionsOf(seed: number, size: WorldSize = "large"): WorldOptions {
   const dice = new Dice(seed).fork("options");
-  const isSmall = size === "small";
-  const isLong = dice.chance(0.06);
+  const isSmall = size !== "large";
+  const isMixed = size === "mixed";
+  const isLong = dice.chance(0.06) && !isMixed;
   const count = dice.int(2, isSmall ? 3 : 5);
   // Dice of their own, as below.
   const policies = new Dice(seed).fork("policies");
@@ -127,9 +133,12 @@ export function optionsOf(seed: number, size: "small" | "large" = "large"): Worl
   const hasClusters = !isLong && clusters.chance(0.2);
   const versions = new Dice(seed).fork("versions");
   const old = versions.pick([0, 0, 0.5, 1]);
+  const both = ["1.0", "1.1"] as const;
   const gateways = Array.from({ length: count }, (_, n) => {
     const policy = differ && policies.chance(0.5) ? policies.pick(POLICIES.slice(1)) : "all";
-    const version = versions.chance(old) ? "1.0" : "1.1";
+    const any = versions.chance(old) ? "1.0" : "1.1";
+    // The first two are joined: an upgraded gateway and one that is not.
+    const version = isMixed ? (both[n] ?? versions.pick(both)) : any;
     const nodes = hasClusters && (n === 0 || clusters.chance(0.2)) ? clusters.int(2, 3) : 1;
     return { ...gatewayPlan(`gw${n}`, [], dice), policy, version, nodes } as const;
   });
@@ -159,13 +168,22 @@ export function optionsOf(seed: number, size: "small" | "large" = "large"): Worl
   const faults: Partial<Record<Fault | ClusterFault, number>> = {};
   // Dice of its own: the worlds of older seeds stay as they are where this does not happen.
   const hung = dice.fork("hung");
+  const mixed = dice.fork("mixed");
   for (const fault of FAULTS) {
     if (fault === "disk lost while hung") {
-      if (hung.chance(0.15)) faults[fault] = hung.span(mean / 2, mean * 4);
+      const isOn = hung.chance(isMixed ? 0.5 : 0.15);
+      if (isOn) faults[fault] = hung.span(mean / 2, mean * 4);
+      continue;
+    }
+    // A restored log has lost its bodies sooner than the ledger thinks: not in a long world.
+    if (fault === "disk restored" || fault === "version changed") {
+      const isOn = mixed.chance(isMixed ? 0.6 : 0.1) && !isLong;
+      if (isOn) faults[fault] = mixed.span(mean / 4, mean * 2);
       continue;
     }
     // A world that loses disks all the time has little left to be consistent about.
-    const isOn = dice.chance(fault === "disk lost" ? 0.15 : 0.4);
+    const rarely = isMixed ? 0.4 : 0.15;
+    const isOn = dice.chance(fault === "disk lost" ? rarely : 0.4);
     if (isOn) faults[fault] = dice.span(mean / 2, mean * 4);
   }
   for (const fault of hasClusters ? CLUSTER_FAULTS : []) {

@@ -42,19 +42,39 @@ export class Store {
   #ioErrors = 0;
   #order: Ordered;
   #isFull = false;
+  #backup: Buffer | undefined;
 
-  constructor(dice: Dice, options: StoreOptions = DURABLE) {
+  /** `image` is a backup that is restored; else the log is empty. */
+  constructor(dice: Dice, options: StoreOptions = DURABLE, image?: Buffer) {
     this.#options = options;
     this.#dice = dice;
     template ??= emptyLog();
-    this.#db = opened(template);
+    this.#db = opened(image ?? template);
     // The only things in a log that SQLite throws dice for.
-    const secret = Buffer.from(Array.from({ length: 32 }, () => dice.int(0, 255)));
-    this.#db.prepare("UPDATE secret SET bytes = ?").run(secret);
+    if (image === undefined) {
+      const secret = Buffer.from(Array.from({ length: 32 }, () => dice.int(0, 255)));
+      this.#db.prepare("UPDATE secret SET bytes = ?").run(secret);
+    }
+    // A log that is made, and a backup of a log in use, has a name of its own.
     const names = dice.fork("name");
     const name = Buffer.from(Array.from({ length: 16 }, () => names.int(0, 255)));
     this.#db.prepare("UPDATE log_name SET name = ?").run(name);
     this.#synced = options.synchronous === "FULL" ? template : this.#db.serialize();
+  }
+
+  get hasBackup(): boolean {
+    return this.#backup !== undefined;
+  }
+
+  /** Makes a backup of the log, as it is between two transactions. */
+  backUp(): void {
+    this.#backup = this.#db.serialize();
+  }
+
+  /** A disk with the backup in the place of this one. */
+  restored(): Store {
+    this.close();
+    return new Store(this.#dice, this.#options, this.#backup);
   }
 
   /** The log as a process that starts now finds it; with `shared` a copy of the log there. */

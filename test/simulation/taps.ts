@@ -8,7 +8,7 @@ import type { UpdateRequest } from "../../src/kx/open-requests.js";
 import type { UpdateLog } from "../../src/log/update-log.js";
 import type { PeerOrder } from "../../src/peering/connection.js";
 import { Receiving } from "../../src/peering/receiving.js";
-import type { UpdateHash } from "../../src/update.js";
+import { type AnnouncedName, namesIn, type UpdateHash } from "../../src/update.js";
 
 /** What an onlooker of one gateway hears; `peer` is the name of its neighbour. */
 export interface Onlooker {
@@ -53,12 +53,17 @@ function install(): void {
   if (isInstalled) return;
   isInstalled = true;
   after(Receiving, "orders", (orders: PeerOrder[]) => {
-    for (const order of orders) if (order.type === "get") present?.asked(order.peer, order.hash);
+    for (const order of orders) {
+      if (order.type !== "get") continue;
+      for (const { hash } of order.requests) present?.asked(order.peer, hash);
+    }
   });
   const answered = (peer: string, { hash }: UpdateRequest) => present?.answered(peer, hash);
   before(Receiving, "delivered", answered);
   before(Receiving, "gone", answered);
-  before(Receiving, "failed", (peer: string, hash: UpdateHash) => present?.answered(peer, hash));
+  before(Receiving, "failed", (peer: string, name: AnnouncedName) => {
+    present?.answered(peer, namesIn(name).hash);
+  });
   before(Receiving, "disconnected", (peer: string) => present?.dropped(peer));
   before(Receiving, "progressed", (peer: string) => present?.progressed(peer));
 }

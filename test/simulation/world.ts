@@ -372,9 +372,9 @@ class World {
    * tell what is missing below.
    */
   #isFooled(): boolean {
-    return this.#honest.some(({ name, settings: { version }, ledger: { coincided } }) =>
-      this.#honest.some(({ settings, ledger: { passed } }) => {
-        const isNamed = version === "1.1" && settings.version === "1.1";
+    return this.#honest.some(({ name, hasSpoken10, ledger: { coincided } }) =>
+      this.#honest.some(({ hasSpoken10: isOld, ledger: { passed } }) => {
+        const isNamed = !hasSpoken10 && !isOld;
         return !isNamed && [...coincided].some((number) => passed.get(name)?.has(number) === true);
       }),
     );
@@ -533,7 +533,8 @@ class World {
   /** Waits until nobody has asked for an update for as long as it may take to ask once more. */
   #settlePhantoms(): void {
     const { faults } = this.#options;
-    const hasLost = faults["disk lost"] ?? faults["disk lost while hung"];
+    const losses = ["disk lost", "disk lost while hung", "disk restored"] as const;
+    const hasLost = losses.map((fault) => faults[fault]).find((every) => every !== undefined);
     if (this.#liars.length === 0 && hasLost === undefined) return;
     const beganAt = this.now;
     let askedAt = beganAt;

@@ -174,6 +174,12 @@ describe("over KX", () => {
     ]);
   });
 
+  test("a peer that went back to KX/1.0 is said to have done so", () => {
+    const peer: PeerStatus = { ...PEER, version: "1.0", isDowngraded: true };
+    const [, , words] = stateAfter([], { peer, via: "kx" });
+    expect(words).toMatch(/^connected for 5 min by KX\/1\.0, by KX\/1\.1 before; /);
+  });
+
   test("the lane of a peer that may get mail counts what is not proven", () => {
     const proven = [[1, "accepted", { neighbour: "a", via: "kx" }] as const];
     const given = { via: "auto", peer: PEER } as const;

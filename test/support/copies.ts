@@ -15,10 +15,14 @@ export interface Copy {
 }
 
 /** Opens a copy. Nothing of it is loaded yet. */
-export function openCopy(shared: SharedStore, path = ":memory:"): Copy {
+export function openCopy(
+  shared: SharedStore,
+  path = ":memory:",
+  options: Parameters<typeof UpdateLog.open>[1] = {},
+): Copy {
   const spy = vi.spyOn(Connection, "open");
   try {
-    const log = UpdateLog.open(path, { shared });
+    const log = UpdateLog.open(path, { ...options, shared });
     const [opened] = spy.mock.results;
     if (opened?.type !== "return") throw new Error("the log has no connection");
     return { log, db: opened.value.db };

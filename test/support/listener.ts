@@ -5,8 +5,8 @@ export class Listener {
   readonly sockets = new Set<Socket>();
   readonly #server: Server;
 
-  constructor(converse: (socket: Socket) => void) {
-    this.#server = createServer((socket) => {
+  constructor(converse: (socket: Socket) => void, allowHalfOpen = false) {
+    this.#server = createServer({ allowHalfOpen }, (socket) => {
       this.sockets.add(socket);
       socket.on("error", () => socket.destroy());
       socket.on("close", () => this.sockets.delete(socket));

@@ -20,6 +20,10 @@ export class MemoryShared {
   /** The newest number of an entry. */
   newestSeq = 0;
   readonly rows = new Map<string, SharedChange>();
+  /** The changes in their order. That of a row which changed later is void. */
+  readonly #order: { readonly name: string; readonly position: number }[] = [];
+  /** Called after each commit, before it is answered. */
+  onStored: (() => void) | undefined;
 
   /** A session for a gateway. */
   session(): MemorySession {
@@ -49,7 +53,9 @@ export class MemoryShared {
       const kept = isSame ? before?.body : body && Uint8Array.from(body);
       const at = isSame && before !== undefined ? before.position : this.position;
       this.rows.set(nameOf(row), { table, key, data, body: kept, position: at });
+      if (!isSame) this.#order.push({ name: nameOf(row), position: at });
     }
+    this.onStored?.();
     return "stored";
   }
 
@@ -65,19 +71,31 @@ export class MemoryShared {
   }
 
   changes(position: number, limit: number): SharedChanges {
-    const later = [...this.rows.values()]
-      .filter((row) => row.position > position)
-      .sort((a, b) => a.position - b.position);
     const changes: SharedChange[] = [];
     let bytes = 0;
-    for (const row of later) {
-      if (bytes >= limit && row.position !== changes.at(-1)?.position) break;
+    for (let index = this.#after(position); index < this.#order.length; index += 1) {
+      const { name, position: at } = this.#order[index] ?? { name: "", position: 0 };
+      const row = this.rows.get(name);
+      if (row === undefined || row.position !== at) continue;
+      const last = changes.at(-1)?.position;
+      if (bytes >= limit && last !== undefined && at > last) {
+        return { changes, through: last, newest: this.position };
+      }
       changes.push(row);
       bytes += row.key.length + (row.data?.length ?? 0) + (row.body?.length ?? 0);
     }
-    const isAll = changes.length === later.length;
-    const through = isAll ? this.position : (changes.at(-1)?.position ?? this.position);
-    return { changes, through, newest: this.position };
+    return { changes, through: this.position, newest: this.position };
+  }
+
+  /** Index of the first change after a position. */
+  #after(position: number): number {
+    let [low, high] = [0, this.#order.length];
+    while (low < high) {
+      const middle = (low + high) >> 1;
+      if ((this.#order[middle]?.position ?? 0) > position) high = middle;
+      else low = middle + 1;
+    }
+    return low;
   }
 
   discard(position: number, rows: readonly RowKey[]): void {
@@ -113,7 +131,7 @@ export class MemorySession implements SharedStore {
 
   commit(position: number, rows: readonly SharedRow[]): "stored" | "behind" {
     this.#ask();
-    if (this.isOftenBehind && this.#toldAt !== position) {
+    if (this.isOftenBehind && position > 0 && this.#toldAt !== position) {
       this.#toldAt = position;
       return "behind";
     }

@@ -142,14 +142,14 @@ function figuresOf(label: string, taken: Measured | undefined, floor: number[]):
   ];
 }
 
-interface Watched {
+export interface Watched {
   readonly pid: number;
   readonly file: string;
   readonly table: "updates" | "log";
 }
 
 /** What each update cost after the warm-up; the rows are read from the file, beside the process. */
-async function watch(
+export async function watch(
   { pid, file, table }: Watched,
   { warmUp, all }: { readonly warmUp: number; readonly all: number },
   server: number,

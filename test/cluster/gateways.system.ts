@@ -1,0 +1,283 @@
+/**
+ * Two gateways of one site as processes, on one PostgreSQL: what each accepts is one log with one
+ * numbering, a lane is run by one of them, and what happens when one of the three goes away.
+ *
+ * Needs: /usr/lib/postgresql.
+ */
+import { rmSync } from "node:fs";
+import { dirname, join } from "node:path";
+import { expect, it, onTestFinished } from "vitest";
+import type { GatewayProcess } from "../../src/demo/process.js";
+import type { LegacySite } from "../../src/demo/site.js";
+import { made, mailOf, OLD, SITE } from "../e2e/material.js";
+import { base, configFile, kxgw, type LogLine, legacySite, logOf, start } from "../e2e/stage.js";
+import { KxPeer } from "../support/kx-peer.js";
+import { SmtpClient } from "../support/smtp-client.js";
+import { pause, until } from "../support/until.js";
+import { Postgres } from "../system/postgres.js";
+
+const FAR = "pgp-public-keys@far.example.net";
+const ENVELOPE = { from: OLD, to: SITE };
+/** A session that is cut is ended by the server after 8 s; the lease is asked for each second. */
+const TAKEOVER_MS = 30_000;
+
+interface Stage {
+  readonly server: Postgres;
+  readonly far: LegacySite;
+  readonly peer: KxPeer;
+  /** The configuration files, one for each gateway. */
+  readonly files: readonly [string, string];
+}
+
+async function stage(): Promise<Stage> {
+  const server = await Postgres.start();
+  onTestFinished(() => server.remove());
+  const { site: far, port } = await legacySite(FAR);
+  const peer = new KxPeer();
+  onTestFinished(() => peer.stop());
+  const kxPort = await peer.start();
+  const text = `${base(SITE).replace("[smtp]", `shared = "${server.url}"\n[smtp]`)}[kx]
+listen = []
+reconnect = "1s"
+[outbound]
+relay = "smtp://127.0.0.1:${port}"
+retry = "1s"
+[[peer]]
+name = "far"
+mail = "${FAR}"
+[[peer]]
+name = "old"
+accept_from = ["127.0.0.1"]
+[[peer]]
+name = "kx"
+kx = "127.0.0.1:${kxPort}"
+dial = true
+`;
+  return { server, far, peer, files: [configFile(text), configFile(text)] };
+}
+
+/** Mails keys to a gateway until `enough`; adds the fingerprints that it answered with 250. */
+async function pump(
+  gateway: GatewayProcess,
+  name: string,
+  acknowledged: Set<string>,
+  enough: (count: number) => boolean,
+): Promise<void> {
+  try {
+    const client = await SmtpClient.connect(gateway.port("smtp"));
+    for (let n = 1; !enough(n - 1); n += 1) {
+      const key = made(name, n, 1000);
+      const { code } = await client.deliver(mailOf(key.armor), ENVELOPE);
+      if (code === 250) acknowledged.add(key.fingerprint);
+      await pause(5);
+    }
+    client.close();
+  } catch {
+    // The gateway was killed; what it did not answer it did not promise.
+  }
+}
+
+/** The logs of both gateways, once they are equal and hold `count` updates or more. */
+async function oneLog(files: readonly string[], count: number): Promise<LogLine[]> {
+  let log: LogLine[] = [];
+  await until(
+    async () => {
+      const [one = [], two = []] = await Promise.all(files.map((file) => logOf(file)));
+      log = one;
+      return JSON.stringify(one) === JSON.stringify(two) && one.length >= count;
+    },
+    `two equal logs of ${count} updates`,
+    60_000,
+  );
+  return log;
+}
+
+/** Fails unless the numbers are 1, 2, 3, ... */
+function expectNumbered(log: readonly { readonly seq: number }[]): void {
+  const numbers = log.map(({ seq }) => seq).sort((a, b) => a - b);
+  expect(numbers).toEqual(numbers.map((_, index) => index + 1));
+}
+
+/** How many mails the site got that held nothing new for it. */
+function repeated({ received }: LegacySite): number {
+  const seen = new Set<string>();
+  let count = 0;
+  for (const { fingerprints } of received) {
+    if (fingerprints.every((one) => seen.has(one))) count += 1;
+    for (const one of fingerprints) seen.add(one);
+  }
+  return count;
+}
+
+function missing({ received }: LegacySite, wanted: Iterable<string>): string[] {
+  const held = new Set(received.flatMap(({ fingerprints }) => fingerprints));
+  return [...wanted].filter((one) => !held.has(one));
+}
+
+async function arrived(far: LegacySite, wanted: Iterable<string>): Promise<void> {
+  await until(
+    () => missing(far, wanted).length === 0,
+    () => `${missing(far, wanted).length} updates at the far site`,
+    60_000,
+  );
+}
+
+/** Whether a gateway holds a lease, by its events. */
+function holds({ events }: GatewayProcess, lease: string): boolean {
+  const last = events.findLast((line) => line.lease === lease);
+  return last?.event === "lease-taken";
+}
+
+async function post(gateway: GatewayProcess, name: string, n = 1) {
+  const client = await SmtpClient.connect(gateway.port("smtp"));
+  const key = made(name, n, 1000);
+  const { code, text } = await client.deliver(mailOf(key.armor), ENVELOPE);
+  client.close();
+  return { code, text, fingerprint: key.fingerprint };
+}
+
+it("accepts mail at both, numbers it once, and sends each update once", async () => {
+  const { far, peer, files } = await stage();
+  const [one, two] = [await start(files[0]), await start(files[1])];
+  const acknowledged = new Set<string>();
+  await Promise.all([
+    pump(one, "first", acknowledged, (count) => count === 40),
+    pump(two, "second", acknowledged, (count) => count === 40),
+  ]);
+  expect(acknowledged.size).toBe(80);
+  // The same update at both is one entry.
+  const again = await post(two, "first", 3);
+  expect(again.code).toBe(250);
+  await arrived(far, acknowledged);
+  const log = await oneLog(files, 80);
+  expectNumbered(log);
+  expect(log).toHaveLength(80);
+  expect(repeated(far)).toBe(0);
+  // One gateway runs the lane, and one dials the peer, to which all numbers are announced.
+  expect([one, two].filter((gateway) => holds(gateway, "lane:far"))).toHaveLength(1);
+  expect([one, two].filter((gateway) => holds(gateway, "dial:kx"))).toHaveLength(1);
+  await until(() => new Set(peer.heard.map(({ number }) => number)).size === 80);
+});
+
+it("loses nothing and repeats one part when the gateway that sends is killed", async () => {
+  const { far, files } = await stage();
+  let gateways = [await start(files[0]), await start(files[1])] as [GatewayProcess, GatewayProcess];
+  const acknowledged = new Set<string>();
+  const kills = 3;
+  for (let run = 0; run < kills; run += 1) {
+    let isOver = false;
+    await until(() => gateways.some((one) => holds(one, "lane:far")), "a lane", TAKEOVER_MS);
+    const victim = gateways.findIndex((one) => holds(one, "lane:far"));
+    const mailing = gateways.map((gateway, at) =>
+      pump(gateway, `run ${run} of ${at}`, acknowledged, () => isOver),
+    );
+    const before = far.received.length;
+    await until(() => far.received.length > before + 3);
+    await pause(Math.random() * 100);
+    await gateways[victim]?.end("SIGKILL");
+    const other = gateways[1 - victim];
+    if (other === undefined) throw new Error("there are two");
+    await until(() => holds(other, "lane:far"), "the takeover", TAKEOVER_MS);
+    isOver = true;
+    await Promise.all(mailing);
+    const back = await start(files[victim] ?? "");
+    gateways = victim === 0 ? [back, other] : [other, back];
+  }
+  await arrived(far, acknowledged);
+  const log = await oneLog(files, acknowledged.size);
+  expectNumbered(log);
+  const logged = new Set(log.map(({ fingerprint }) => fingerprint));
+  expect([...acknowledged].filter((one) => !logged.has(one))).toEqual([]);
+  expect(acknowledged.size).toBeGreaterThan(20);
+  expect(repeated(far)).toBeLessThanOrEqual(kills);
+});
+
+it("takes over from a gateway that hangs, which sends nothing when it goes on", async () => {
+  const { far, files } = await stage();
+  const one = await start(files[0]);
+  await until(() => holds(one, "lane:far"));
+  const two = await start(files[1]);
+  expect((await post(one, "before")).code).toBe(250);
+  await until(() => far.received.length === 1);
+  process.kill(one.pid, "SIGSTOP");
+  onTestFinished(() => void process.kill(one.pid, "SIGCONT"));
+  const keys = [await post(two, "during", 1), await post(two, "during", 2)];
+  await until(() => holds(two, "lane:far"), "the takeover", TAKEOVER_MS);
+  await arrived(
+    far,
+    keys.map(({ fingerprint }) => fingerprint),
+  );
+  process.kill(one.pid, "SIGCONT");
+  await until(() => !holds(one, "lane:far"), "the loss is noticed", TAKEOVER_MS);
+  await one.event("database-back");
+  const after = await post(one, "after");
+  expect(after.code).toBe(250);
+  await arrived(far, [after.fingerprint]);
+  // The gateway may have been stopped before it stored that the site had the first one.
+  expect(repeated(far)).toBeLessThanOrEqual(1);
+  expectNumbered(await oneLog(files, 4));
+});
+
+it("defers mail while the database is away, and continues by itself", async () => {
+  const { server, far, files } = await stage();
+  const [one, two] = [await start(files[0]), await start(files[1])];
+  const before = await post(one, "before");
+  await arrived(far, [before.fingerprint]);
+  await server.kill();
+  for (const gateway of [one, two]) {
+    const { code, text } = await post(gateway, "during");
+    expect(`${code} ${text}`).toMatch(/^451 /);
+    await gateway.event("database-away");
+  }
+  const { stdout } = await kxgw(["log", "-c", files[0]]);
+  expect(stdout).toContain(before.fingerprint);
+  await server.restart();
+  for (const gateway of [one, two]) await gateway.event("database-back");
+  const after = [await post(one, "during"), await post(two, "after")];
+  expect(after.map(({ code }) => code)).toEqual([250, 250]);
+  await arrived(
+    far,
+    after.map(({ fingerprint }) => fingerprint),
+  );
+  expect(repeated(far)).toBeLessThanOrEqual(1);
+  expectNumbered(await oneLog(files, 3));
+});
+
+it("starts with its copy while the database is away, and not without one", async () => {
+  const { server, files } = await stage();
+  const one = await start(files[0]);
+  const before = await post(one, "before");
+  await one.end("SIGTERM");
+  await server.stop();
+  const again = await start(files[0]);
+  expect((await post(again, "during")).code).toBe(451);
+  const { code, stderr } = await kxgw(["serve", "-c", files[1]]);
+  expect(code).toBe(69);
+  expect(stderr).toContain("the shared database");
+  await server.restart();
+  await again.event("database-back");
+  expect((await post(again, "during")).code).toBe(250);
+  expect((await logOf(files[0])).map(({ fingerprint }) => fingerprint)).toContain(
+    before.fingerprint,
+  );
+});
+
+it("loads a copy that was deleted", async () => {
+  const { far, files } = await stage();
+  const [one, two] = [await start(files[0]), await start(files[1])];
+  const acknowledged = new Set<string>();
+  await pump(one, "first", acknowledged, (count) => count === 30);
+  expect(await one.end("SIGTERM")).toBe(0);
+  await pump(two, "second", acknowledged, (count) => count === 10);
+  for (const end of ["", "-wal", "-shm", "-lock"]) {
+    rmSync(join(dirname(files[0]), `updates.db${end}`), { force: true });
+  }
+  const again = await start(files[0]);
+  expect(again.events.some(({ event }) => event === "copy-loaded")).toBe(true);
+  const log = await oneLog(files, 40);
+  expectNumbered(log);
+  expect(log).toHaveLength(40);
+  expect((await post(again, "third")).code).toBe(250);
+  await arrived(far, acknowledged);
+  expect(repeated(far)).toBe(0);
+});
