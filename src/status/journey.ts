@@ -5,8 +5,8 @@
  * events. A kill loses the times of the last seconds; then there is no record of a delivery.
  *
  * "Done" needs a proof by the neighbour, and the words say which: the keyserver answered, the peer
- * settled, fetched or announced the update, or sent it. A relay's reply proves nothing of the server
- * behind it, and neither does a mail of another neighbour: that is "handed".
+ * settled, fetched or announced the update, or sent it. A relay's reply proves nothing of the
+ * server behind it, and neither does a mail of another neighbour: that is "handed".
  */
 import type { Config } from "../config/config.js";
 import type { LaneStatus } from "../delivery/lane.js";
@@ -84,8 +84,8 @@ export interface Stage {
 /**
  * `origin`: it sent the update. `relayed` to `exited` are those of `Proof` in `delivery/relay.ts`;
  * `accepted` is a delivery of which an earlier release noted no more. `fetched` and `announced`:
- * over KX. `settled`: a receipt of KX/1.1 covers it. `named`: its address is in the trail of a mail.
- * `offered`: over KX, without an answer.
+ * over KX. `settled`: a receipt of KX/1.1 covers it. `named`: its address is in the trail of a
+ * mail. `offered`: over KX, without an answer.
  */
 export type Knowledge =
   | "origin"

@@ -110,7 +110,7 @@ export class Wiretap {
       .split("\r\n");
     // With octets the command line has lengths.
     const [name = ""] = command.split(" ");
-    const isNotice = name === "IHAVE" && reply === "NOTIFY";
+    const isNotice = name === "IHAVE" && (reply === "NOTIFY" || reply === "");
     this.#count(isNotice ? "IHAVE NOTIFY" : name);
     if (name === "HELO") this.#extensionOf(line).own = tag;
     if (name === "OPEN" || command !== name) this.#extended(line, command);
