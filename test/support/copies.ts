@@ -1,4 +1,5 @@
 /** Copies of a shared log: how tests open and load them, and what two of them must agree on. */
+import { createHash } from "node:crypto";
 import type Database from "better-sqlite3";
 import { expect, vi } from "vitest";
 import { Connection } from "../../src/log/connection.js";
@@ -70,8 +71,13 @@ export function contentsOf(db: Database.Database): Record<string, readonly strin
   );
 }
 
+/** Blobs in hex, large ones by their hash. */
 function shown(value: unknown): unknown {
   const isBuffer =
     typeof value === "object" && (value as { type?: string } | null)?.type === "Buffer";
-  return isBuffer ? Buffer.from((value as { data: number[] }).data).toString("hex") : value;
+  if (!isBuffer) return value;
+  const bytes = Buffer.from((value as { data: number[] }).data);
+  return bytes.length <= 64
+    ? bytes.toString("hex")
+    : createHash("sha256").update(bytes).digest("hex");
 }
