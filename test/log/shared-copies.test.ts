@@ -135,6 +135,6 @@ test("copies of one log come to the same, whatever happens between them", () => 
         expect(inspectLog(join(directory, `copy-${index}`)).problems).toEqual([]);
       }
     }),
-    { numRuns: 10 },
+    { numRuns: 8 },
   );
 });
