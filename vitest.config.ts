@@ -14,8 +14,17 @@ export default defineConfig({
             "test/log/backup.test.ts",
             "test/log/connection-*.test.ts",
             "test/log/schema.test.ts",
-            "test/log/shared-copy.test.ts",
+            "test/log/key-index.test.ts",
+            "test/log/move.test.ts",
+            "test/log/shared-cop*.test.ts",
+            // Some hundred logs each, of which each would have three copies.
+            "test/log/hash-index.test.ts",
+            "test/log/pending.test.ts",
+            "test/log/retention-hold.test.ts",
           ],
+          // Three copies, and a comparison of all their rows.
+          testTimeout: 120_000,
+          hookTimeout: 120_000,
           setupFiles: ["test/log/over-shared.ts"],
         },
       },

@@ -323,6 +323,7 @@ export class Exceptions {
   #checkRoom(site: string): number {
     const sets = this.#sets.get(site) ?? 0;
     this.#sets.set(site, sets + 1);
+    this.#connection.onRollback(() => this.#sets.set(site, sets));
     if (sets % CHECK_EVERY > 0) return 0;
     if (this.counts(site).waiting >= EXCEPTION_LIMITS.waiting) this.#full.add(site);
     else this.#full.delete(site);

@@ -83,6 +83,10 @@ export class Gathering {
 
   /** Settles if the tail is full with the entry `newest`, whose body has `bytes`. */
   appended(newest: number, bytes: number): void {
+    const before = this.#bytes;
+    this.#connection.onRollback(() => {
+      this.#bytes = before;
+    });
     this.#bytes += bytes;
     const isFull = newest - (this.#upto.get() ?? 0) >= TAIL_LIMIT;
     if (!isFull && this.#bytes < TAIL_LIMIT_BYTES) return;

@@ -35,9 +35,7 @@ UpdateLog.open = (path, options = {}) => {
   session.expires = true;
   const copy = openCopy(session, path, options);
   load(copy.log);
-  const following = database.session();
-  following.expires = true;
-  const follower = loadedCopy(following);
+  const follower = watched.find((one) => one.database === database)?.follower ?? follow(database);
   database.onStored = () => load(follower.log);
   const expire = copy.log.retention.expire.bind(copy.log.retention);
   copy.log.retention.expire = (...limits) => {
@@ -48,6 +46,13 @@ UpdateLog.open = (path, options = {}) => {
   watched.push({ database, copy, follower });
   return copy.log;
 };
+
+/** A second copy, which expires rows when the first does. */
+function follow(database: MemoryShared): Copy {
+  const session = database.session();
+  session.expires = true;
+  return loadedCopy(session);
+}
 
 /** The site of the copy at `path`, empty for a new one; undefined for a log of its own. */
 function siteOf(path: string): string | undefined {
@@ -63,7 +68,8 @@ function siteOf(path: string): string | undefined {
 afterEach(() => {
   const all = watched;
   watched = [];
-  for (const { database, copy, follower } of all) {
+  const last = new Map(all.map((one) => [one.database, one]));
+  for (const { database, copy, follower } of last.values()) {
     database.onStored = undefined;
     if (copy.db.open && copy.log.damage === undefined) {
       copy.log.settle();

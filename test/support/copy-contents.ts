@@ -1,9 +1,10 @@
 /** What two copies of a shared log must agree on, as values that can be compared. */
+import { createHash } from "node:crypto";
 import type Database from "better-sqlite3";
 import { TOTALS } from "../../src/log/gathering.js";
 import { SHARED_TABLES } from "../../src/log/shared-tables.js";
 
-/** The rows of all tables that copies agree on, sorted, with blobs in hex. */
+/** The rows of all tables that copies agree on, sorted. */
 export function contentsOf(db: Database.Database): Record<string, readonly string[]> {
   const queries = Object.keys(SHARED_TABLES).map((table) => [table, `SELECT * FROM main.${table}`]);
   const made = [
@@ -23,8 +24,13 @@ export function contentsOf(db: Database.Database): Record<string, readonly strin
   );
 }
 
+/** Blobs in hex, large ones by their hash. */
 function shown(value: unknown): unknown {
   const isBuffer =
     typeof value === "object" && (value as { type?: string } | null)?.type === "Buffer";
-  return isBuffer ? Buffer.from((value as { data: number[] }).data).toString("hex") : value;
+  if (!isBuffer) return value;
+  const bytes = Buffer.from((value as { data: number[] }).data);
+  return bytes.length <= 64
+    ? bytes.toString("hex")
+    : createHash("sha256").update(bytes).digest("hex");
 }
