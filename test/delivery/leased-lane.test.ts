@@ -36,7 +36,8 @@ async function stage(path?: PathSettings, given?: DeliveryMethod) {
     const relayed = new RelayDelivery(envelope, () => "keymaster@example.org", transport);
     const method = given ?? relayed;
     const site = { name: "old", address: ADDRESS, ...(path && { path }) };
-    const settings = { ...site, retry: [60_000] as const, observing: false };
+    const retry = [60_000] as const;
+    const settings = { ...site, retry, observing: false };
     const lane = new Lane({ log, method, clock: systemClock, diagnostics }, settings);
     return { driver: new LaneDriver(lane, new SharedCommit(log.lanes, systemClock)), method };
   };
