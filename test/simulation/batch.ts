@@ -6,13 +6,15 @@
 import { existsSync, readFileSync, renameSync, writeFileSync } from "node:fs";
 import { Worker } from "node:worker_threads";
 import { LIES } from "./liar.js";
-import { FAULTS, TROUBLE, type WorldSize } from "./options.js";
+import { CLUSTER_FAULTS, FAULTS, TROUBLE, type WorldSize } from "./options.js";
 import { addCounts, type Counts } from "./trace.js";
 import type { Outcome } from "./world.js";
 
 /** What a large batch must have seen: faults, and what the engine did about them. */
 export const MARKERS: readonly string[] = [
-  ...FAULTS.map((fault) => `fault: ${fault}`),
+  ...[...FAULTS, ...CLUSTER_FAULTS].map((fault) => `fault: ${fault}`),
+  ...["answer lost", "crash between commits", "lease-taken", "lease-lost"],
+  "a takeover repeats a part",
   ...LIES.map((lie) => `lie: ${lie}`),
   ...TROUBLE.map((trouble) => `trouble: ${trouble}`),
   ...["site refuses a key", "site fails on a key", "local refuses"],

@@ -5,6 +5,7 @@
  * actions are performed in order.
  */
 
+import type { Leases } from "../../src/cluster/leases.js";
 import type { Action, Exchange } from "../../src/peering/exchange.js";
 import type { Store } from "../../src/peering/receiving.js";
 import { Redial } from "../../src/peering/redial.js";
@@ -22,6 +23,7 @@ export interface PeerSettings {
 
 /** What the door needs from the gateway around it; times in milliseconds. */
 export interface DoorWays {
+  readonly leases: Leases;
   now(): number;
   random(): number;
   dial(peer: string): void;
@@ -34,7 +36,12 @@ export interface DoorWays {
   later(delay: number, what: string, step: () => readonly Action[] | unknown): Event;
 }
 
-interface Peer extends PeerSettings {
+interface Peer {
+  readonly name: string;
+  /** Whether the settings have it dialled. */
+  readonly isDialled: boolean;
+  /** Whether this process dials it now. */
+  dial: boolean;
   readonly redial: Redial;
   isDialling: boolean;
   /** Until the next attempt. */
@@ -44,6 +51,7 @@ interface Peer extends PeerSettings {
 interface Open {
   readonly line: Line;
   readonly peer: Peer;
+  readonly dialled: boolean;
   readonly openedAt: number;
   isEnding: boolean;
 }
@@ -62,14 +70,31 @@ export class SimDoor {
   ) {
     this.#exchange = exchange;
     this.#ways = ways;
-    this.#peers = peers.map((one) => {
+    this.#peers = peers.map(({ name, dial: isDialled }) => {
       const redial = new Redial(reconnect, () => ways.random());
-      return { ...one, redial, isDialling: false, timer: undefined };
+      return { name, isDialled, dial: false, redial, isDialling: false, timer: undefined };
     });
   }
 
   start(): void {
-    for (const peer of this.#peers) if (peer.dial) this.#dial(peer);
+    for (const peer of this.#peers) if (peer.isDialled) this.#askToDial(peer);
+  }
+
+  /** What `KxDoor` does with the lease of a peer. */
+  #askToDial(peer: Peer): void {
+    this.#ways.leases.ask(`dial:${peer.name}`, {
+      take: () => {
+        peer.dial = true;
+        this.#dial(peer);
+      },
+      lose: () => {
+        peer.dial = false;
+        if (peer.timer !== undefined) peer.timer.isCancelled = true;
+        peer.timer = undefined;
+        const dialled = [...this.#open.values()].filter((one) => one.peer === peer && one.dialled);
+        for (const { line } of dialled) this.#ways.destroy(line);
+      },
+    });
   }
 
   accepts(name: string): boolean {
@@ -83,7 +108,7 @@ export class SimDoor {
     if (dialled) peer.isDialling = false;
     peer.redial.connected();
     const openedAt = this.#ways.now();
-    this.#open.set(line.id, { line, peer, openedAt, isEnding: false });
+    this.#open.set(line.id, { line, peer, dialled, openedAt, isEnding: false });
     return this.#exchange.opened(line.id, name, dialled, openedAt);
   }
 
@@ -91,7 +116,7 @@ export class SimDoor {
     const peer = this.#peers.find((one) => one.name === name);
     if (peer === undefined) return;
     peer.isDialling = false;
-    this.#redialLater(peer);
+    if (peer.dial) this.#redialLater(peer);
   }
 
   /** The log grew: peers for whom that is news are dialled sooner. */

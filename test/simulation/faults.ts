@@ -4,7 +4,7 @@
  */
 import type { Dice } from "./dice.js";
 import type { Gateway } from "./gateway.js";
-import { FAULTS, type Fault } from "./options.js";
+import { CLUSTER_FAULTS, type ClusterFault, FAULTS, type Fault } from "./options.js";
 import type { EventQueue } from "./queue.js";
 import type { Line, Streams } from "./streams.js";
 import type { Trace } from "./trace.js";
@@ -14,7 +14,7 @@ const HOUR_MS = 60 * MINUTE_MS;
 
 export interface FaultPlan {
   /** Mean time between two of a kind, milliseconds. */
-  readonly every: Partial<Record<Fault, number>>;
+  readonly every: Partial<Record<Fault | ClusterFault, number>>;
   /** The longest that a machine stays away or the network is parted. */
   readonly outageMs: number;
   /** The farthest that a clock jumps. */
@@ -53,7 +53,7 @@ export class Faults {
   }
 
   start(): void {
-    for (const fault of FAULTS) {
+    for (const fault of [...FAULTS, ...CLUSTER_FAULTS]) {
       const every = this.#plan.every[fault];
       if (every !== undefined) this.#next(fault, every);
     }
@@ -66,11 +66,13 @@ export class Faults {
     for (const gateway of this.#gateways) {
       gateway.store.setFull(false);
       gateway.store.order(undefined);
+      gateway.site?.comeBack();
+      gateway.link?.mend();
       gateway.start();
     }
   }
 
-  #next(fault: Fault, every: number): void {
+  #next(fault: Fault | ClusterFault, every: number): void {
     this.#queue.after(this.#dice.wait(every), fault, () => {
       if (this.#isOver) return;
       if (this.#happens(fault)) this.#trace.sometimes(`fault: ${fault}`);
@@ -79,7 +81,8 @@ export class Faults {
   }
 
   /** False when there is nothing to which it could happen. */
-  #happens(fault: Fault): boolean {
+  #happens(fault: Fault | ClusterFault): boolean {
+    if (isOfCluster(fault)) return this.#happensToNode(fault);
     const gateway = this.#dice.pick(this.#gateways);
     const { lines } = this.#streams;
     const line = lines.length === 0 ? undefined : this.#dice.pick(lines);
@@ -133,6 +136,38 @@ export class Faults {
     }
   }
 
+  #happensToNode(fault: ClusterFault): boolean {
+    const nodes = this.#gateways.filter(({ site }) => site !== undefined);
+    const gateway = this.#dice.pick(nodes);
+    const { site, link } = gateway;
+    if (site === undefined || link === undefined) return false;
+    // Half of the outages are shorter than a session lives without a word.
+    const ms = this.#dice.chance(0.5)
+      ? this.#span(500, 20_000)
+      : this.#span(20_000, this.#plan.outageMs);
+    switch (fault) {
+      case "node paused":
+        if (gateway.isPaused) return false;
+        gateway.pause(ms);
+        return true;
+      case "node cut off":
+        link.cut();
+        this.#queue.after(ms, `${gateway.label} reaches the database`, () => link.mend());
+        return true;
+      case "database away":
+        if (site.isDown) return false;
+        site.goAway();
+        this.#queue.after(ms, `the database of ${gateway.name} is back`, () => site.comeBack());
+        return true;
+      case "answer lost":
+      case "crash between commits":
+        link.order(fault);
+        return true;
+      default:
+        return fault satisfies never;
+    }
+  }
+
   /**
    * The connections of a gateway hang, its disk is lost, and it connects anew while its peers still
    * hold the old connections: some at once, some when its new log has grown.
@@ -152,6 +187,8 @@ export class Faults {
 
   /** A gateway gets back its log of some time ago; a gateway without a backup makes one. */
   #restore(gateway: Gateway): boolean {
+    // A copy is not restored but loaded again.
+    if (gateway.site !== undefined) return false;
     if (!gateway.store.hasBackup) {
       gateway.store.backUp();
       return false;
@@ -213,6 +250,10 @@ export class Faults {
   #span(least: number, most: number): number {
     return this.#dice.span(least, Math.max(least, most));
   }
+}
+
+function isOfCluster(fault: Fault | ClusterFault): fault is ClusterFault {
+  return (CLUSTER_FAULTS as readonly string[]).includes(fault);
 }
 
 /** How bad it gets in a world: outages of some length, clocks that jump. */

@@ -6,6 +6,7 @@
  */
 
 import type { Clock } from "../../src/clock.js";
+import { ALONE } from "../../src/cluster/leases.js";
 import type { Neighbour } from "../../src/config/config.js";
 import type { Diagnostics, EventName, Fields } from "../../src/diagnostics.js";
 import { Trouble } from "../../src/errors.js";
@@ -18,6 +19,7 @@ import type { Schedule } from "../../src/schedule.js";
 import type { Seq, UpdateHash } from "../../src/update.js";
 import { UPKEEP_LIMITS } from "../../src/upkeep.js";
 import { checkReport } from "../support/reported.js";
+import { NodeLink, type SimSite } from "./cluster.js";
 import type { Dice } from "./dice.js";
 import type { PeerSettings } from "./door.js";
 import { Ledger, Violation } from "./ledger.js";
@@ -84,11 +86,21 @@ export interface Surroundings {
 /** Says something else, or nothing: how a neighbour lies. Each call is one message. */
 export type Mangle = (line: Line, peer: string, bytes: Uint8Array) => void;
 
+/** A gateway that is one of several of a site. */
+export interface Node {
+  readonly site: SimSite;
+  /** What it is called beside the name of its site. */
+  readonly label: string;
+}
+
 /** What a step brings about: actions to perform, or nothing of interest. */
 type Done = readonly Action[] | unknown;
 
 export class Gateway implements Host, MailHost, Diagnostics {
+  /** As its neighbours call it; the nodes of a site have the same. */
   readonly name: string;
+  /** What it is called in the trace. */
+  readonly label: string;
   readonly domain: string;
   readonly address: string;
   readonly settings: GatewaySettings;
@@ -106,6 +118,10 @@ export class Gateway implements Host, MailHost, Diagnostics {
   readonly #world: Surroundings;
   readonly #dice: Dice;
   readonly #onlooker: Onlooker;
+  readonly #node: Node | undefined;
+  #link: NodeLink | undefined;
+  /** Steps that wait for the end of a pause. */
+  #paused: (() => void)[] | undefined;
   #process: Process | undefined;
   #bootAt = 0;
   #tick: Event | undefined;
@@ -117,14 +133,17 @@ export class Gateway implements Host, MailHost, Diagnostics {
   #spins = 0;
   #spinsAt = -1;
 
-  /** `local` is the keyserver beside it. */
+  /** `local` is the keyserver beside it; `node` is set for one of several gateways of a site. */
   constructor(
     settings: GatewaySettings,
     store: Store,
     world: Surroundings,
     dice: Dice,
     local?: LegacySite,
+    node?: Node,
   ) {
+    this.#node = node;
+    this.label = node?.label ?? settings.name;
     this.#local = local && new SimHkpServer(local);
     this.settings = settings;
     this.#version = settings.version;
@@ -136,7 +155,7 @@ export class Gateway implements Host, MailHost, Diagnostics {
     this.#world = world;
     this.#dice = dice;
     this.#clockOffsetMs = settings.skewMs;
-    const ledger = new Ledger(this.name, world.uncarried, settings.policy);
+    const ledger = new Ledger(this.label, world.uncarried, settings.policy, node?.site);
     this.ledger = ledger;
     this.wiretap = new Wiretap(ledger);
     const { queue } = world;
@@ -149,6 +168,20 @@ export class Gateway implements Host, MailHost, Diagnostics {
       dropped: (peer) => ledger.dropped(peer),
       progressed: (peer) => ledger.progressed(peer, queue.now),
     };
+  }
+
+  /** The site that it shares with others. */
+  get site(): SimSite | undefined {
+    return this.#node?.site;
+  }
+
+  /** The way to the database of the site, while it is up. */
+  get link(): NodeLink | undefined {
+    return this.#link;
+  }
+
+  get isPaused(): boolean {
+    return this.#paused !== undefined;
   }
 
   get isUp(): boolean {
@@ -182,12 +215,13 @@ export class Gateway implements Host, MailHost, Diagnostics {
       monotonic: () => queue.now - bootAt,
       random: () => this.#dice.next(),
     };
-    trace.line(queue.now, `${this.name} is up`);
+    trace.line(queue.now, `${this.label} is up`);
     try {
-      const log = this.store.open();
+      const log = this.#open();
       this.ledger.begun(log, queue.now);
       this.#watchCursors(log);
       this.#process = this.#begin(log, clock);
+      this.#link?.follow(log);
     } catch (error) {
       if (!(error instanceof Trouble) && !(error instanceof Crash)) throw error;
       trace.sometimes("start failed");
@@ -196,9 +230,23 @@ export class Gateway implements Host, MailHost, Diagnostics {
     this.#step((process) => process.start());
   }
 
+  /** The log, or the copy when it has all that the database has, if that answers. */
+  #open(): UpdateLog {
+    if (this.#node === undefined) return this.store.open();
+    const { site, label } = this.#node;
+    const step = (work: (log: UpdateLog) => void) => this.#step(({ log }) => work(log));
+    const link = new NodeLink(site, { label, step, diagnostics: this });
+    this.#link = link;
+    const log = this.store.open(link);
+    link.load(log);
+    return log;
+  }
+
   #begin(log: UpdateLog, clock: Clock): Process {
     const { streams, postal } = this.#world;
     const local = this.#local;
+    const { site, label } = this.#node ?? { label: this.label };
+    const link = this.#link;
     return new Process(this.#named(), this, log, clock, this, {
       dial: (peer) => streams.dial(this, this.#world.host(peer)),
       write: (line, peer, bytes) => this.#write(line, peer, bytes),
@@ -207,8 +255,13 @@ export class Gateway implements Host, MailHost, Diagnostics {
       later: (delay, what, step) => this.#later(delay, what, step),
       acknowledged: (hashes) => {
         this.ledger.acknowledged(log, hashes);
+        const entries = hashes.flatMap((hash) => log.heldAs(hash) ?? []);
+        site?.acknowledged(
+          label,
+          entries.map(({ seq }) => seq),
+        );
         // Claims that do not count are not in the trail.
-        for (const entry of hashes.flatMap((hash) => log.heldAs(hash) ?? [])) {
+        for (const entry of entries) {
           this.ledger.has([entry.hash], log.trails.get(entry.seq));
         }
       },
@@ -233,6 +286,8 @@ export class Gateway implements Host, MailHost, Diagnostics {
           });
         }),
       commitMs: () => this.#dice.int(0, 20),
+      leases: link?.leases ?? ALONE,
+      site,
       isWriting: () => this.store.db.inTransaction,
       storeMs: () => (this.#dice.next() < 0.5 ? 0 : this.#dice.int(0, STORE_MS)),
     });
@@ -282,9 +337,12 @@ export class Gateway implements Host, MailHost, Diagnostics {
     const process = this.#process;
     this.#process = undefined;
     this.ledger.killed();
+    this.#link?.end(silently);
+    this.#link = undefined;
+    this.#paused = undefined;
     this.store.crash();
     const { queue, streams, trace } = this.#world;
-    trace.line(queue.now, `${this.name} is down`);
+    trace.line(queue.now, `${this.label} is down`);
     if (this.#tick !== undefined) this.#tick.isCancelled = true;
     for (const line of process?.lines ?? []) {
       this.wiretap.closed(line.id);
@@ -292,14 +350,30 @@ export class Gateway implements Host, MailHost, Diagnostics {
       else streams.destroy(line, this);
     }
     if (this.#restart !== undefined) this.#restart.isCancelled = true;
-    this.#restart = queue.after(restartMs, `${this.name} starts`, () => this.start());
+    this.#restart = queue.after(restartMs, `${this.label} starts`, () => this.start());
   }
 
   /** The machine is gone, and another one with an empty disk takes its place. */
   loseDisk(restartMs: number): void {
     this.kill(true, restartMs);
     this.store = this.store.replaced();
-    this.ledger.lost();
+    // A copy is loaded again.
+    if (this.#node === undefined) this.ledger.lost();
+  }
+
+  /** Its process does nothing for so long, and knows nothing of it. */
+  pause(ms: number): void {
+    const process = this.#process;
+    if (process === undefined || this.#paused !== undefined) return;
+    const held: (() => void)[] = [];
+    this.#paused = held;
+    this.#link?.pause();
+    this.#world.queue.after(ms, `${this.label} goes on`, () => {
+      if (this.#paused !== held) return;
+      this.#paused = undefined;
+      this.#link?.resume();
+      for (const step of held) if (this.#process === process) step();
+    });
   }
 
   /** The machine is gone, and one with the backup of its log takes its place. */
@@ -311,6 +385,8 @@ export class Gateway implements Host, MailHost, Diagnostics {
 
   /** The operator installs another release, and restarts the process for it. */
   changeVersion(restartMs: number): void {
+    // A liar lies in the text of KX/1.0.
+    if (this.mangle !== undefined) return;
     this.#version = this.#version === "1.0" ? "1.1" : "1.0";
     this.hasSpoken10 = true;
     this.kill(false, restartMs);
@@ -320,6 +396,10 @@ export class Gateway implements Host, MailHost, Diagnostics {
   #step(work: (process: Process) => Done): void {
     const process = this.#process;
     if (process === undefined) return;
+    if (this.#paused !== undefined) {
+      this.#paused.push(() => this.#step(work));
+      return;
+    }
     this.#guardTime();
     try {
       const actions = watched(this.#onlooker, () => work(process));
@@ -337,11 +417,13 @@ export class Gateway implements Host, MailHost, Diagnostics {
   /** A step of this process later, and of no other. */
   #later(delay: number, what: string, step: () => Done): Event {
     let mine = this.#process;
-    return this.#world.queue.after(delay, `${this.name} ${what}`, () => {
+    const event = this.#world.queue.after(delay, `${this.label} ${what}`, () => {
       // What is ordered while the process is built belongs to it, too.
       mine ??= this.#process;
-      if (this.#process === mine) this.#step(step);
+      // After a pause it may have been cancelled.
+      if (this.#process === mine) this.#step(() => (event.isCancelled ? undefined : step()));
     });
+    return event;
   }
 
   #schedule(process: Process): void {
@@ -350,7 +432,7 @@ export class Gateway implements Host, MailHost, Diagnostics {
     this.#tick =
       at === undefined
         ? undefined
-        : this.#world.queue.at(this.#bootAt + at, `${this.name} ticks`, () => {
+        : this.#world.queue.at(this.#bootAt + at, `${this.label} ticks`, () => {
             this.#step(() => process.tick());
           });
   }
@@ -359,7 +441,7 @@ export class Gateway implements Host, MailHost, Diagnostics {
     const { now } = this.#world.queue;
     this.#spins = this.#spinsAt === now ? this.#spins + 1 : 0;
     this.#spinsAt = now;
-    if (this.#spins > SPINS) throw new Violation("time passes", `${this.name} spins`);
+    if (this.#spins > SPINS) throw new Violation("time passes", `${this.label} spins`);
   }
 
   #inspect(process: Process): void {
@@ -407,7 +489,7 @@ export class Gateway implements Host, MailHost, Diagnostics {
   report(event: EventName, fields: Fields = {}): void {
     checkReport(event, fields);
     const { queue, trace } = this.#world;
-    trace.line(queue.now, `${this.name} ${event} ${spoken(fields)}`);
+    trace.line(queue.now, `${this.label} ${event} ${spoken(fields)}`);
     trace.sometimes(event);
     if (fields.reason === "no-news") trace.sometimes("no news");
     const { hash, neighbour, seq } = fields;
@@ -474,13 +556,16 @@ export class Gateway implements Host, MailHost, Diagnostics {
   // Streams.
 
   accepts(from: string): boolean {
-    return this.#process?.door.accepts(from) ?? false;
+    return !this.isPaused && (this.#process?.door.accepts(from) ?? false);
   }
 
   opened(line: Line, peer: string, dialled: boolean): void {
     if (this.#process === undefined) return this.#world.streams.destroy(line, this);
     this.#process.lines.add(line);
-    this.#step(({ door }) => door.opened(line, peer, dialled));
+    this.#step(({ door }) => {
+      this.#link?.refresh();
+      return door.opened(line, peer, dialled);
+    });
   }
 
   unreachable(peer: string): void {
@@ -507,7 +592,7 @@ export class Gateway implements Host, MailHost, Diagnostics {
   }
 
   isCongested(line: Line): boolean {
-    return this.#process?.exchange.isCongested(line.id) ?? false;
+    return this.isPaused || (this.#process?.exchange.isCongested(line.id) ?? false);
   }
 
   #write(line: Line, peer: string, bytes: Uint8Array): void {

@@ -68,11 +68,11 @@ export class Ledger {
   /** Each key, and whether its first entry shows a subkey of version 4. */
   readonly subkeyFirst = new Map<string, boolean>();
   /** Updates that it reported as gone, lost or refused: behind it without being stored. */
-  readonly givenUp = new Set<string>();
+  readonly givenUp: Set<string>;
   /** Sites with keys that they may miss, as the operator was told: "site fingerprint". */
-  readonly excused = new Set<string>();
+  readonly excused: Set<string>;
   /** The same of those whose body expired before a site took it: only a repair brings them. */
-  readonly expired = new Set<string>();
+  readonly expired: Set<string>;
   /** Sites that have an update, by its hash, as far as the gateway was told and said "stored". */
   readonly told = new Map<UpdateHash, Set<string>>();
   /** What was added to `told` since the log has last written what it gathers of trails. */
@@ -82,17 +82,26 @@ export class Ledger {
   readonly #cursors = new Map<string, number>();
   readonly #requests = new Map<UpdateHash, Request>();
   readonly #progress = new Map<string, number>();
+  readonly #isCopy: boolean;
   #newest = 0;
 
-  /** `uncarried` are the keys that some operator has blocked or removed so far. */
+  /**
+   * `uncarried` are the keys that some operator has blocked or removed so far. `told` is what the
+   * operator of a cluster was told by any of its nodes; the log is a copy then.
+   */
   constructor(
     name: string,
     uncarried: ReadonlySet<string> = new Set(),
     policy: PolicyName = "all",
+    told?: Pick<Ledger, "givenUp" | "excused" | "expired">,
   ) {
     this.name = name;
     this.policy = policy;
     this.#uncarried = uncarried;
+    this.#isCopy = told !== undefined;
+    this.givenUp = told?.givenUp ?? new Set();
+    this.excused = told?.excused ?? new Set();
+    this.expired = told?.expired ?? new Set();
   }
 
   /** Whether an update may be passed over, since an operator does not want its key. */
@@ -136,6 +145,12 @@ export class Ledger {
         throw new Violation("numbers grow by one", `${this.name}: ${seq} after ${this.#newest}`);
       }
       this.#newest = seq;
+      // A copy that was lost, or has lost its newest commits, gets the same again.
+      if (this.#isCopy && this.entries.get(seq)?.hash === hash) continue;
+      if (this.entries.has(seq)) {
+        const before = this.entries.get(seq)?.hash;
+        throw new Violation("no number is given twice", `${this.name}: ${seq} was ${before}`);
+      }
       if (this.stored.has(hash)) {
         throw new Violation("nothing comes back", `${this.name} took ${hash} again as ${seq}`);
       }
@@ -194,6 +209,7 @@ export class Ledger {
   begun(log: UpdateLog, now: number): void {
     this.#requests.clear();
     this.#progress.clear();
+    if (this.#isCopy) this.#newest = Math.min(this.#newest, log.newest());
     if (log.newest() < this.#newest) this.look(log, now);
     this.look(log, now);
   }
@@ -298,7 +314,11 @@ export class Ledger {
       if (missed !== undefined) return `without ${missed}`;
       for (let number = (before ?? done.number) + 1; number <= done.number; number += 1) {
         const { hash } = log.get(number) ?? {};
-        if (hash === undefined || this.holds(hash, theirs) || theirs.isUncarried(hash)) continue;
+        if (hash === undefined || theirs.isUncarried(hash)) continue;
+        // What policy pruned is held in part; of what was declined nothing is held that was news.
+        const news = theirs.pieces.get(hash)?.filter((one) => theirs.order.get(one) === number);
+        const hasSome = news?.length === 0 || news?.some((piece) => this.content.has(piece));
+        if (hasSome === true && this.holds(hash, theirs)) continue;
         if (!hasNumber(done.without, number)) return `and says that it holds ${number} ${hash}`;
       }
       return undefined;

@@ -11,7 +11,7 @@ import { parseArgs } from "node:util";
 import { readArguments } from "../support/usage.js";
 import { type BatchOptions, type EventCounters, MARKERS, runBatch, unseen } from "./batch.js";
 import { MUTANTS, withMutant } from "./mutants.js";
-import { optionsOf } from "./options.js";
+import { hasCluster, optionsOf } from "./options.js";
 import { type Hunt, writeBatch, writeMutants } from "./report.js";
 import { stateFile } from "./state-file.js";
 import { runWorld } from "./world.js";
@@ -116,8 +116,10 @@ function hunt(): void {
     let worlds = 0;
     let invariant: string | undefined;
     withMutant(mutant, (store) => {
-      while (worlds < most && invariant === undefined) {
-        invariant = runWorld(optionsOf(from + worlds, size), { store }).failure?.invariant;
+      for (let seed = from; worlds < most && invariant === undefined; seed += 1) {
+        const options = optionsOf(seed, size);
+        if (mutant.isOfCluster && !hasCluster(options)) continue;
+        invariant = runWorld(options, { store }).failure?.invariant;
         worlds += 1;
       }
     });

@@ -3,14 +3,16 @@
  * exchanging a method of the engine (never by a switch in src) for as long as its worlds run. The
  * simulation is worth as much as it finds of them: a mutant that survives is a hole in the checks.
  */
+import type { StoreListener } from "../../src/cluster/postgres-store.js";
 import { Lane, type LaneRun, type LaneStep } from "../../src/delivery/lane.js";
 import type { Outcome } from "../../src/delivery/relay.js";
+import { Trouble } from "../../src/errors.js";
 import { KeyIntake, type Submission } from "../../src/intake/key-intake.js";
 import { FetchTracker } from "../../src/kx/fetch-tracker.js";
 import { LogIdentity } from "../../src/kx/log-identity.js";
 import type { Announcement, Receipt } from "../../src/kx/messages.js";
 import { Receipts } from "../../src/kx/receipts.js";
-import type { Greeting, WirePosition } from "../../src/kx/receive-state.js";
+import type { WirePosition } from "../../src/kx/receive-state.js";
 import { ReceiveState } from "../../src/kx/receive-state.js";
 import { serialize } from "../../src/kx/serializer.js";
 import { Session, type SessionOutput } from "../../src/kx/session.js";
@@ -23,6 +25,7 @@ import { PacketMemory } from "../../src/log/packet-memory.js";
 import { Pending } from "../../src/log/pending.js";
 import { Skeletons } from "../../src/log/remembered.js";
 import { Retention, type RetentionLimits } from "../../src/log/retention.js";
+import type { SharedChanges, SharedRow } from "../../src/log/shared-port.js";
 import { Trails } from "../../src/log/trail.js";
 import { UpdateLog } from "../../src/log/update-log.js";
 import { Announcements } from "../../src/peering/announcements.js";
@@ -34,9 +37,11 @@ import {
   type UpdateDigest,
   type UpdateHash,
 } from "../../src/update.js";
+import { MemoryShared } from "../support/memory-shared.js";
+import { NodeLink, SimSite } from "./cluster.js";
 import { SimIntake } from "./intake.js";
 import { SimHkpServer } from "./local.js";
-import { LOCAL } from "./process.js";
+import { LOCAL, Process } from "./process.js";
 import { DURABLE, type StoreOptions } from "./store.js";
 import { presentOnlooker } from "./taps.js";
 
@@ -45,6 +50,8 @@ export interface Mutant {
   /** What is wrong, for the table. */
   readonly bug: string;
   readonly store?: StoreOptions;
+  /** It can only show in worlds where a site has several gateways. */
+  readonly isOfCluster?: true;
   /** Plants the bug, and returns the way back. */
   plant(): () => void;
 }
@@ -332,20 +339,6 @@ export const MUTANTS: readonly Mutant[] = [
       ),
   },
   {
-    name: "name-ignored",
-    bug: "the name of a peer's log is not read: a log is known by a number and its hash alone",
-    plant: () =>
-      all(
-        exchange(ReceiveState, "established", (original) => (self, newest, now) => {
-          return original(self, newest, now, undefined);
-        }),
-        exchange(ReceiveState, "moved", (original) => (self, greeting, now) => {
-          const { newest } = (greeting ?? {}) as Greeting;
-          return original(self, greeting && { newest }, now);
-        }),
-      ),
-  },
-  {
     name: "open-to-1.0",
     bug: "OPEN is sent to a peer that knows KX/1.0 only",
     plant: () => {
@@ -377,11 +370,6 @@ export const MUTANTS: readonly Mutant[] = [
         }),
       );
     },
-  },
-  {
-    name: "done-for-all",
-    bug: "a receipt does not tell of updates that were declined or given up",
-    plant: () => exchange(Receipts, "without", () => () => {}),
   },
   {
     name: "done-hurried",
@@ -565,6 +553,81 @@ export const MUTANTS: readonly Mutant[] = [
         exchange(Exceptions, "unblocked", () => () => 0),
         exchange(Exceptions, "blockedKeys", () => () => []),
       ),
+  },
+  {
+    name: "lease-stays",
+    bug: "the leases of a session stay taken when it ends",
+    isOfCluster: true,
+    plant: () => exchange(SimSite, "release", () => () => {}),
+  },
+  {
+    name: "two-holders",
+    bug: "a gateway goes on as the holder of its leases after its session has ended",
+    isOfCluster: true,
+    plant: () =>
+      exchange(NodeLink, "listen", (original) => (self, listener) => {
+        return original(self, { ...(listener as StoreListener), lost: () => {} });
+      }),
+  },
+  {
+    name: "former-cursor",
+    bug: "a lane whose lease was lost stores the outcome that it waited for",
+    isOfCluster: true,
+    plant: () => exchange(Process, "loseLane", () => () => {}),
+  },
+  {
+    name: "cursor-local",
+    bug: "the cursor of a lane is stored in the copy of its holder only",
+    isOfCluster: true,
+    plant: () => {
+      const firsts = new WeakMap<object, Map<string, string | undefined>>();
+      return exchange(NodeLink, "commit", (original) => (self, position, rows) => {
+        const { site } = self as NodeLink;
+        const first = firsts.get(site) ?? new Map();
+        firsts.set(site, first);
+        const old = (rows as SharedRow[]).map((row) => {
+          if (row.table !== "lanes") return row;
+          if (!first.has(row.key)) first.set(row.key, row.data);
+          return { ...row, data: first.get(row.key) };
+        });
+        return original(self, position, old);
+      });
+    },
+  },
+  {
+    name: "number-outside",
+    bug: "numbers are taken from the copy, and committed whatever others have committed since",
+    isOfCluster: true,
+    plant: () =>
+      exchange(MemoryShared, "commit", (original) => (self, _, rows) => {
+        return original(self, (self as MemoryShared).position, rows);
+      }),
+  },
+  {
+    name: "position-skipped",
+    bug: "a copy that follows several commits at once leaves out the first one",
+    isOfCluster: true,
+    plant: () =>
+      exchange(NodeLink, "changes", (original) => (self, position, limit) => {
+        const all = original(self, position, limit) as SharedChanges;
+        const first = all.changes[0]?.position;
+        const rest = all.changes.filter((change) => change.position !== first);
+        return rest.length === 0 ? all : { ...all, changes: rest };
+      }),
+  },
+  {
+    name: "copy-first",
+    bug: "a transaction counts as stored while the database is away",
+    isOfCluster: true,
+    plant: () =>
+      exchange(NodeLink, "commit", (original) => (self, position, rows) => {
+        try {
+          return original(self, position, rows);
+        } catch (error) {
+          if (!(error instanceof Trouble)) throw error;
+          return "stored";
+        }
+      }),
   },
 ];
 

@@ -39,6 +39,16 @@ export const FAULTS = [
 ] as const;
 export type Fault = (typeof FAULTS)[number];
 
+/** What happens to a site of several gateways, its nodes and its database. */
+export const CLUSTER_FAULTS = [
+  "node paused",
+  "node cut off",
+  "database away",
+  "answer lost",
+  "crash between commits",
+] as const;
+export type ClusterFault = (typeof CLUSTER_FAULTS)[number];
+
 /** What sites, strangers and operators do to lanes, by what it is called in the trace. */
 export const TROUBLE = [
   "site down",
@@ -63,6 +73,8 @@ export interface GatewayPlan {
   readonly policy: PolicyName;
   /** Highest version of KX that it speaks. */
   readonly version: "1.0" | "1.1";
+  /** How many gateways it consists of, which share a database if it is more than one. */
+  readonly nodes: number;
 }
 
 export interface LegacyPlan {
@@ -101,7 +113,7 @@ export interface WorldOptions {
   /** Whether users hand all keys in again in the end, whole. */
   readonly again: boolean;
   /** Mean time between two faults of a kind; a kind that is not here does not happen. */
-  readonly faults: Partial<Record<Fault, number>>;
+  readonly faults: Partial<Record<Fault | ClusterFault, number>>;
   /** Whether servers stay away for longer than bodies are kept. */
   readonly isLong: boolean;
 }
@@ -116,6 +128,9 @@ export function optionsOf(seed: number, size: WorldSize = "large"): WorldOptions
   // Dice of their own, as below.
   const policies = new Dice(seed).fork("policies");
   const differ = policies.chance(0.35);
+  const clusters = new Dice(seed).fork("clusters");
+  // In long worlds each node expires its copy by its own clock.
+  const hasClusters = !isLong && clusters.chance(0.2);
   const versions = new Dice(seed).fork("versions");
   const old = versions.pick([0, 0, 0.5, 1]);
   const both = ["1.0", "1.1"] as const;
@@ -124,7 +139,8 @@ export function optionsOf(seed: number, size: WorldSize = "large"): WorldOptions
     const any = versions.chance(old) ? "1.0" : "1.1";
     // The first two are joined: an upgraded gateway and one that is not.
     const version = isMixed ? (both[n] ?? versions.pick(both)) : any;
-    return { ...gatewayPlan(`gw${n}`, [], dice), policy, version } as const;
+    const nodes = hasClusters && (n === 0 || clusters.chance(0.2)) ? clusters.int(2, 3) : 1;
+    return { ...gatewayPlan(`gw${n}`, [], dice), policy, version, nodes } as const;
   });
   const links = linked(gateways, dice);
   const liars = dice.chance(isSmall ? 0.25 : 0.35) ? dice.int(1, isSmall ? 1 : 2) : 0;
@@ -149,7 +165,7 @@ export function optionsOf(seed: number, size: WorldSize = "large"): WorldOptions
     ? 30 * HOUR_MS
     : dice.span(5 * MINUTE_MS, (isSmall ? 15 : 40) * MINUTE_MS);
   const mean = safetyMs / dice.int(2, 12);
-  const faults: Partial<Record<Fault, number>> = {};
+  const faults: Partial<Record<Fault | ClusterFault, number>> = {};
   // Dice of its own: the worlds of older seeds stay as they are where this does not happen.
   const hung = dice.fork("hung");
   const mixed = dice.fork("mixed");
@@ -170,8 +186,13 @@ export function optionsOf(seed: number, size: WorldSize = "large"): WorldOptions
     const isOn = dice.chance(fault === "disk lost" ? rarely : 0.4);
     if (isOn) faults[fault] = dice.span(mean / 2, mean * 4);
   }
+  for (const fault of hasClusters ? CLUSTER_FAULTS : []) {
+    if (clusters.chance(0.6)) faults[fault] = clusters.span(mean / 2, mean * 4);
+  }
   const trouble: Partial<Record<Trouble, number>> = {};
   for (const kind of TROUBLE) {
+    // A node that loads its copy after that gets no body, and nobody can tell what it was.
+    if (kind === "forget" && hasClusters) continue;
     // What is forgotten or loses its place is not held against anybody: not in all worlds.
     const isOn = delivery.chance(kind === "forget" ? 0.1 : 0.4);
     if (isOn) trouble[kind] = delivery.span(mean / 2, mean * 4);
@@ -218,12 +239,17 @@ export function optionsOf(seed: number, size: WorldSize = "large"): WorldOptions
   };
 }
 
+/** Whether a site of the world has several gateways. */
+export function hasCluster({ gateways }: WorldOptions): boolean {
+  return gateways.some(({ nodes }) => nodes > 1);
+}
+
 function gatewayPlan(name: string, lies: readonly Lie[], dice: Dice): GatewayPlan {
   const skewMs = dice.chance(0.5) ? dice.int(-120, 120) * 1000 : 0;
   const own = dice.fork(`local of ${name}`);
   const hasLocal = lies.length === 0 && own.chance(0.3);
   const local = hasLocal ? temperOf(own) : undefined;
-  return { name, skewMs, lies, local, policy: "all", version: "1.0" };
+  return { name, skewMs, lies, local, policy: "all", version: "1.0", nodes: 1 };
 }
 
 /** Half of the servers take whatever they can read. */

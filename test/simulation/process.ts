@@ -4,6 +4,7 @@
  * lost in a crash and nothing else. All that it does happens in steps of its gateway.
  */
 import type { Clock } from "../../src/clock.js";
+import type { Leases } from "../../src/cluster/leases.js";
 import { provenBy, RelayDelivery } from "../../src/delivery/delivery-method.js";
 import { Lane, type LaneRun, type LaneStep } from "../../src/delivery/lane.js";
 import type { Outcome } from "../../src/delivery/relay.js";
@@ -20,6 +21,7 @@ import { Policy } from "../../src/policy.js";
 import type { Seq, UpdateHash } from "../../src/update.js";
 import { UPKEEP_LIMITS, Upkeep } from "../../src/upkeep.js";
 import { append } from "../peering/stores.js";
+import type { Place, SimSite } from "./cluster.js";
 import { type DoorWays, SimDoor } from "./door.js";
 import type { GatewaySettings } from "./gateway.js";
 import { type Acknowledged, SimIntake } from "./intake.js";
@@ -53,6 +55,9 @@ export interface ProcessWays extends Omit<DoorWays, "now" | "random" | "store"> 
   isWriting(): boolean;
   /** Milliseconds that a batch takes to the log, or its outcome back; drawn for each. */
   storeMs(): number;
+  readonly leases: Leases;
+  /** The site of a node. */
+  readonly site: SimSite | undefined;
 }
 
 /** A lane and what it waits for. */
@@ -63,12 +68,8 @@ interface Driven {
   isDelivering: boolean;
   /** The mail that the site took last, by its place in the log. */
   taken: Place | undefined;
-}
-
-/** An update, and how many of its parts are sent with this one. */
-interface Place {
-  readonly seq: number;
-  readonly part: number;
+  /** The lease of its site was lost: it does nothing any more. */
+  isLost: boolean;
 }
 
 /** Lanes that go on, each after the outcome of a delivery or without one. */
@@ -84,7 +85,9 @@ export class Process {
   readonly #clock: Clock;
   readonly #ways: ProcessWays;
   readonly #upkeep: Upkeep;
-  readonly #lanes: Driven[];
+  /** In the order of the settings, while this process has their leases. */
+  readonly #lanes: (Driven | undefined)[] = [];
+  #isStarted = false;
   /** Lanes that were answered and wait for others. */
   #answered: Group = [];
   #hasGrown = false;
@@ -137,7 +140,7 @@ export class Process {
     const names = [...settings.sites.map(({ name }) => name), LOCAL];
     const components = { log, clock, diagnostics, guard };
     const { domain, address } = addresses;
-    this.#lanes = settings.sites.map(({ name, mail: to = "" }) => {
+    for (const { name, mail: to = "" } of settings.sites) {
       const envelope = { to, from: address, site: address, maxBytes: MAIL_BYTES };
       const sender = (first: Seq, last: Seq) =>
         verpSender(`bounces@${domain}`, name, first, last, log.bounces.secret);
@@ -151,25 +154,53 @@ export class Process {
       });
       const { retry } = settings;
       const site = { name, address: to, retry, observing: false, names, rules };
-      return driven(new Lane({ ...components, method }, site));
-    });
+      this.#lease(name, () => new Lane({ ...components, method }, site));
+    }
     const { local } = ways;
     if (local === undefined) return;
     const method = new SimHkp((offer) => {
       this.#offer = offer;
     });
     const beside = { name: LOCAL, address: undefined, retry: LOCAL_RETRY, observing: false, rules };
-    this.#lanes.push(driven(new Lane({ ...components, method }, beside)));
+    this.#lease(LOCAL, () => new Lane({ ...components, method }, beside));
+  }
+
+  /** What `LeasedLane` does: the lane exists while this process has the lease of its site. */
+  #lease(name: string, open: () => Lane): void {
+    const index = this.#lanes.length;
+    this.#lanes.push(undefined);
+    this.#ways.leases.ask(`lane:${name}`, {
+      take: () => {
+        const lane = driven(open());
+        this.#lanes[index] = lane;
+        this.#ways.site?.takes(name);
+        if (this.#isStarted) this.#drive([{ lane }]);
+      },
+      lose: () => this.loseLane(index),
+    });
+  }
+
+  /** The lane ends without a trace in the log. */
+  loseLane(index: number): void {
+    const lane = this.#lanes[index];
+    this.#lanes[index] = undefined;
+    if (lane === undefined) return;
+    lane.isLost = true;
+    if (lane.wake !== undefined) lane.wake.isCancelled = true;
+  }
+
+  get #held(): Driven[] {
+    return this.#lanes.flatMap((lane) => lane ?? []);
   }
 
   /** The lanes, for the operator's orders. */
   get lanes(): Lane[] {
-    return this.#lanes.map(({ lane }) => lane);
+    return this.#held.map(({ lane }) => lane);
   }
 
   /** An order of the operator, which ends what its lane waits for. */
   order(name: string, give: (lane: Lane) => void): void {
-    const found = this.#lanes.find(({ lane }) => lane.name === name);
+    const found = this.#held.find(({ lane }) => lane.name === name);
     if (found === undefined) return;
     try {
       give(found.lane);
@@ -183,7 +214,7 @@ export class Process {
   /** Whether every lane has read all there is and nothing waits to be sent again. */
   get lanesAreDone(): boolean {
     const newest = this.log.newest();
-    return this.#lanes.every(
+    return this.#held.every(
       ({ lane, isDelivering }) =>
         lane.status().cursor >= newest &&
         !isDelivering &&
@@ -195,7 +226,8 @@ export class Process {
     this.log.onAppend(() => this.#grew());
     this.door.start();
     this.#keepUp(0);
-    this.#drive(this.#lanes.map((lane) => ({ lane })));
+    this.#isStarted = true;
+    this.#drive(this.#held.map((lane) => ({ lane })));
   }
 
   tick(): Action[] {
@@ -207,7 +239,7 @@ export class Process {
     this.#hasGrown = true;
     this.#ways.later(0, "grew", () => {
       this.#hasGrown = false;
-      const woken = this.#lanes.filter(({ lane, isDelivering }) => lane.readsOn && !isDelivering);
+      const woken = this.#held.filter(({ lane, isDelivering }) => lane.readsOn && !isDelivering);
       this.#drive(woken.map((lane) => ({ lane })));
       const actions = this.exchange.grew(this.#clock.monotonic());
       this.door.grew();
@@ -272,7 +304,7 @@ export class Process {
       lane.isDelivering = false;
     }
     // A step of the gateway is not interrupted, so nobody else has a turn.
-    for (let rest = group; rest.length > 0; ) {
+    for (let rest = group.filter(({ lane }) => !lane.isLost); rest.length > 0; ) {
       const resumptions = rest.map(({ lane: { run }, outcome }) => ({ run, outcome }));
       const resumed = resumeTogether(this.log.lanes, resumptions);
       const steps = resumed.map((next, index) => {
@@ -305,11 +337,20 @@ export class Process {
       if (mail === undefined) throw new Error("a part without a mail");
       this.#assertStored(lane);
       this.#ways.handOver(mail, updates, (said) => {
+        if (lane.isLost) return;
         const outcome = provenBy(part, said);
-        if (outcome.kind === "delivered") lane.taken = placeOf(mail);
+        if (outcome.kind === "delivered") this.#taken(lane, placeOf(mail));
         this.#answer(lane, outcome);
       });
     }
+  }
+
+  #taken(lane: Driven, place: Place | undefined): void {
+    lane.taken = place;
+    const { name } = lane.lane;
+    // Not what is tried again of an update that the lane has left behind.
+    const isNext = place !== undefined && place.seq > lane.lane.status().cursor;
+    if (isNext) this.#ways.site?.taken(name, place);
   }
 
   /** A mail leaves when the last one is stored as taken: a crash repeats at most one of a lane. */
@@ -332,5 +373,12 @@ function placeOf({ raw }: Mail): Place | undefined {
 }
 
 function driven(lane: Lane): Driven {
-  return { lane, run: lane.run(), wake: undefined, isDelivering: false, taken: undefined };
+  return {
+    lane,
+    run: lane.run(),
+    wake: undefined,
+    isDelivering: false,
+    taken: undefined,
+    isLost: false,
+  };
 }

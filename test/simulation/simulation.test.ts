@@ -8,7 +8,7 @@ import { describe, expect, it } from "vitest";
 import { codeOf } from "../house/rules.js";
 import { SEED } from "../kx/chance.js";
 import { MUTANTS, withMutant } from "./mutants.js";
-import { optionsOf } from "./options.js";
+import { hasCluster, optionsOf } from "./options.js";
 import { EventQueue } from "./queue.js";
 import { runWorld } from "./world.js";
 
@@ -83,7 +83,8 @@ describe("worlds", () => {
     }
     expect(failures).toEqual([]);
     // A batch of this size meets each of these many times.
-    for (const fault of ["cut", "kill", "partition", "crash before commit", "disk full"]) {
+    const plain = ["cut", "kill", "partition", "crash before commit", "disk full"];
+    for (const fault of [...plain, "node cut off", "node paused", "database away"]) {
       expect(seen).toContain(`fault: ${fault}`);
     }
   });
@@ -109,7 +110,9 @@ describe("a planted bug is found", () => {
     if (mutant === undefined) throw new Error(`no mutant ${name}`);
     return withMutant(mutant, (store) => {
       for (let seed = 1; seed <= 50; seed += 1) {
-        const { failure } = runWorld(optionsOf(seed, "small"), { store });
+        const options = optionsOf(seed, "small");
+        if (mutant.isOfCluster && !hasCluster(options)) continue;
+        const { failure } = runWorld(options, { store });
         if (failure !== undefined) return { seed, invariant: failure.invariant };
       }
       return undefined;
@@ -126,6 +129,14 @@ describe("a planted bug is found", () => {
       expect(runWorld(optionsOf(1, "small")).failure).toBeUndefined();
     },
   );
+
+  it.each([
+    ["two-holders", "only its holder stores a cursor"],
+    ["number-outside", "no number is given twice"],
+    ["copy-first", "acknowledged is in the database"],
+  ])("%s, in a site of several gateways", { timeout: 120_000 }, (name, invariant) => {
+    expect(found(name)?.invariant).toBe(invariant);
+  });
 
   // The others of this kind are in docs/simulation.md.
   it.each([

@@ -7,8 +7,9 @@
  * writing goes.
  */
 import Database from "better-sqlite3";
-import { Connection } from "../../src/log/connection.js";
+import { Connection, type Writing } from "../../src/log/connection.js";
 import { configureWriter } from "../../src/log/schema.js";
+import type { SharedStore } from "../../src/log/shared-port.js";
 import { UpdateLog } from "../../src/log/update-log.js";
 import type { Dice } from "./dice.js";
 
@@ -26,6 +27,8 @@ export interface StoreOptions {
 }
 
 export const DURABLE: StoreOptions = { synchronous: "FULL", checkpointEvery: 1 };
+/** The disk of a copy of a shared log, which may go back to an earlier state. */
+export const COPY: StoreOptions = { synchronous: "NORMAL", checkpointEvery: 5 };
 
 /** An empty log, made once: it costs less to copy than to create. */
 let template: Buffer | undefined;
@@ -74,13 +77,13 @@ export class Store {
     return new Store(this.#dice, this.#options, this.#backup);
   }
 
-  /** The log as a process that starts now finds it. */
-  open(): UpdateLog {
+  /** The log as a process that starts now finds it; with `shared` a copy of the log there. */
+  open(shared?: SharedStore): UpdateLog {
     const connection: Connection = Reflect.construct(Connection, [this.#db, ":memory:", undefined]);
     const write = connection.write.bind(connection);
     let depth = 0;
-    const through = <T>(work: () => T): T => {
-      if (depth > 0) return write(work);
+    const through = <T>(work: () => T, how?: Writing): T => {
+      if (depth > 0) return write(work, how);
       depth += 1;
       try {
         const order = this.#takeOrder();
@@ -93,7 +96,7 @@ export class Store {
           if (fails) throw ioError();
           if (order === "crash before commit") throw new Crash(order);
           return value;
-        });
+        }, how);
         this.#committed();
         if (order === "crash after commit") throw new Crash(order);
         return result;
@@ -102,7 +105,7 @@ export class Store {
       }
     };
     Object.defineProperty(connection, "write", { value: through });
-    return new UpdateLog(connection);
+    return shared === undefined ? new UpdateLog(connection) : copyOver(connection, shared);
   }
 
   /** Happens to the next transaction, once. */
@@ -158,6 +161,21 @@ export class Store {
     if (this.#options.synchronous === "FULL") return;
     this.#commits += 1;
     if (this.#commits % this.#options.checkpointEvery === 0) this.#synced = this.#db.serialize();
+  }
+}
+
+/** The copy over a connection that is open already, and stays open if that fails. */
+function copyOver(connection: Connection, shared: SharedStore): UpdateLog {
+  Object.defineProperty(connection, "close", { value: () => {} });
+  const { open } = Connection;
+  Connection.open = (_, { prepare } = {}) => {
+    prepare?.(connection);
+    return connection;
+  };
+  try {
+    return UpdateLog.open(":memory:", { shared });
+  } finally {
+    Connection.open = open;
   }
 }
 

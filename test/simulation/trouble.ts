@@ -145,7 +145,8 @@ export class Troubles {
 
   #rename(gateway: Gateway): boolean {
     const { sites } = gateway.settings;
-    if (sites.length === 0 || !gateway.isUp) return false;
+    // All nodes of a site would have to be given the new configuration at once.
+    if (sites.length === 0 || !gateway.isUp || gateway.site !== undefined) return false;
     this.#renames += 1;
     const { name } = this.#dice.pick(sites);
     gateway.rename(name, renamed(name, this.#renames));

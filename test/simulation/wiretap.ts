@@ -1,11 +1,10 @@
 /**
  * What one gateway says, read off the wire as it leaves: each action is one KX message, each part
  * one mail. Holds it against the ledger (announced is stored, announcements leave no gap, nothing
- * is mailed to a site in the trail, a receipt is true, a peer of KX/1.0 gets nothing of KX/1.1) and
- * counts by kind, so that silence can be told from talk.
+ * is mailed to a site in the trail) and counts by kind, so that silence can be told from talk.
  */
 
-import { TAG_11 } from "../../src/kx/messages.js";
+import { NO_FEATURES } from "../../src/kx/messages.js";
 import { Parser } from "../../src/kx/parser.js";
 import type { UpdateLog } from "../../src/log/update-log.js";
 import { headerValues, readHead } from "../../src/mail/head.js";
@@ -18,30 +17,11 @@ import type { Mail } from "./postal.js";
 export type Said = Map<string, number>;
 
 const HEAD_BYTES = 64;
-/** Between two receipts on a line (docs/protocol.md). */
-const RECEIPT_MS = 1000;
-
-/** What was said and heard of KX/1.1 on a line. */
-interface Extension {
-  own: string;
-  /** The first octets of the peer, up to its tag. */
-  theirs: string;
-  /** The last receipt: its number, and when it was sent. */
-  done: number | undefined;
-  doneAt: number;
-}
-
-/** To whom something is said; no ledger if it may lie. */
-interface Peer {
-  readonly name: string;
-  readonly ledger: Ledger | undefined;
-}
 
 export class Wiretap {
   readonly #ledger: Ledger;
   /** Number that was announced last, by line. */
   readonly #announced = new Map<number, number>();
-  readonly #extensions = new Map<number, Extension>();
   #said: Said = new Map();
 
   constructor(ledger: Ledger) {
@@ -57,69 +37,27 @@ export class Wiretap {
 
   closed(line: number): void {
     this.#announced.delete(line);
-    this.#extensions.delete(line);
-  }
-
-  /** Octets of the peer come in. */
-  heard(line: number, bytes: Uint8Array): void {
-    const extension = this.#extensionOf(line);
-    const missing = TAG_11.length - extension.theirs.length;
-    if (missing > 0) extension.theirs += Buffer.from(bytes.subarray(0, missing)).toString("latin1");
-  }
-
-  #extensionOf(line: number): Extension {
-    const known = this.#extensions.get(line);
-    const extension = known ?? { own: "", theirs: "", done: undefined, doneAt: -Infinity };
-    this.#extensions.set(line, extension);
-    return extension;
-  }
-
-  /** A message of KX/1.1 leaves, which a peer of KX/1.0 must not get. */
-  #extended(line: number, command: string): Extension {
-    const extension = this.#extensionOf(line);
-    if (extension.own !== TAG_11 || extension.theirs !== TAG_11) {
-      const text = `${this.#ledger.name} says ${command} on line ${line} to "${extension.theirs}"`;
-      throw new Violation("a peer of KX/1.0 gets nothing of KX/1.1", text);
-    }
-    return extension;
-  }
-
-  /** A receipt leaves: it is not early, and says what is so. */
-  #receipt(line: number, bytes: Uint8Array, now: number, peer: Peer): void {
-    const extension = this.#extended(line, "DONE");
-    const [done] = new Parser(undefined, true)
-      .push(Buffer.concat([Buffer.from(`${TAG_11}\r\nHELO\r\n1.0\r\n.\r\n`), bytes]))
-      .slice(1);
-    if (done?.command !== "DONE") throw new Violation("no bug", "a DONE that cannot be read");
-    if (now - extension.doneAt < RECEIPT_MS) {
-      const text = `${this.#ledger.name}: two receipts on line ${line} in ${now - extension.doneAt} ms`;
-      throw new Violation("a receipt is true", text);
-    }
-    const { ledger } = peer;
-    if (ledger !== undefined) this.#ledger.receipt(peer.name, done, extension.done, ledger);
-    extension.done = done.number;
-    extension.doneAt = now;
   }
 
   /** A KX message leaves. */
-  said(line: number, bytes: Uint8Array, log: UpdateLog, now: number, peer: Peer): void {
+  said(line: number, bytes: Uint8Array, log: UpdateLog): void {
     const buffer = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length);
-    const [tag = "", command = "", reply = ""] = buffer
-      .toString("latin1", 0, HEAD_BYTES)
-      .split("\r\n");
-    const isNotice = command === "IHAVE" && reply === "NOTIFY";
+    const [, commandLine = ""] = buffer.toString("latin1", 0, HEAD_BYTES).split("\r\n");
+    const [command = "", length] = commandLine.split(" ");
+    if (command !== "IHAVE") return this.#count(command);
+    const parser = new Parser();
+    // The greeting is text; after it both sides use all features, or none.
+    if (length !== undefined) parser.features = { ...NO_FEATURES, sha256: true, octets: true };
+    const [message] = parser.push(buffer);
+    if (message?.command !== "IHAVE") throw new Error(`an IHAVE that is ${message?.command}`);
+    const { announcements, inReplyTo } = message;
+    const isNotice = inReplyTo === undefined;
     this.#count(isNotice ? "IHAVE NOTIFY" : command);
-    if (command === "HELO") this.#extensionOf(line).own = tag;
-    if (command === "OPEN") this.#extended(line, command);
-    if (command === "DONE") this.#receipt(line, bytes, now, peer);
-    if (command !== "IHAVE") return;
-    const lines = buffer.toString("latin1").split("\r\n").slice(3, -2);
-    for (const each of lines) {
-      const [number = "", , hash = ""] = each.split(" ");
-      this.#ledger.announces(Number(number), hash);
-      if (isNotice) this.#follow(line, Number(number), log);
+    for (const { number, hash } of announcements) {
+      this.#ledger.announces(number, hash);
+      if (isNotice) this.#follow(line, number, log);
     }
-    if (isNotice && lines.length === 0) this.#announced.set(line, 0);
+    if (isNotice && announcements.length === 0) this.#announced.set(line, 0);
   }
 
   #follow(line: number, number: number, log: UpdateLog): void {

@@ -7,19 +7,22 @@
 
 import type { Neighbour } from "../../src/config/config.js";
 import { EXCEPTION_LIMITS } from "../../src/log/exceptions.js";
+import { SHARED_TABLES } from "../../src/log/shared-tables.js";
+import { contentsOf } from "../support/copy-contents.js";
+import { SimSite } from "./cluster.js";
 import { Dice } from "./dice.js";
 import { Faults, planOf } from "./faults.js";
 import { Gateway, type GatewaySettings, type Surroundings } from "./gateway.js";
-import { Violation } from "./ledger.js";
+import { type Ledger, Violation } from "./ledger.js";
 import { addressOf, LegacySite } from "./legacy.js";
 import { Liar } from "./liar.js";
 import { armored, isOfSubkey, Keys, type News } from "./material.js";
 import type { GatewayPlan, WorldOptions } from "./options.js";
 import { carries } from "./policies.js";
-import { type Answer, Postal } from "./postal.js";
+import { type Answer, type MailHost, Postal } from "./postal.js";
 import { LOCAL } from "./process.js";
 import { EventQueue } from "./queue.js";
-import { DURABLE, Store, type StoreOptions } from "./store.js";
+import { COPY, DURABLE, Store, type StoreOptions } from "./store.js";
 import { type Host, Streams } from "./streams.js";
 import { type Counts, Trace } from "./trace.js";
 import { type Scene, Troubles } from "./trouble.js";
@@ -35,6 +38,8 @@ const LOOK_MS = 30_000;
  */
 const PHANTOM_PAUSE_MS = 32 * MINUTE_MS;
 const PHANTOMS_MS = 6 * 60 * MINUTE_MS;
+/** The tables that a site shares, and the names of rows that have one. */
+const SHARED = Object.keys(SHARED_TABLES);
 /** Time for the last echoes. */
 const REST_MS = 15 * MINUTE_MS;
 /** How long it must be silent then. */
@@ -105,6 +110,7 @@ class World {
   readonly #keys: Keys;
   readonly #gateways: readonly Gateway[];
   readonly #honest: readonly Gateway[];
+  readonly #sites: SimSite[] = [];
   readonly #liars: readonly Liar[];
   readonly #legacy: readonly LegacySite[];
   readonly #targets: readonly Target[];
@@ -134,16 +140,27 @@ class World {
       postal: this.#postal,
       uncarried: this.#uncarried,
       host: (name) => this.#host(name),
-      honest: (name) => this.#honest.find((one) => one.name === name)?.ledger,
+      honest: (name) => this.#ledgerOf(name),
     };
     const liars: Liar[] = [];
     const locals = new Map<string, LegacySite>();
-    this.#gateways = options.gateways.map(({ name, skewMs, lies, local, policy, version }) => {
+    this.#gateways = options.gateways.flatMap((plan) => {
+      const { name, skewMs, lies, local, policy, version, nodes } = plan;
       const own = dice.fork(name);
       const beside = local && new LegacySite(`local-${name}`, "verifier", [], this.#postal, local);
       if (beside !== undefined) locals.set(name, beside);
-      const disk = new Store(own.fork("disk"), store);
       const settings = settingsOf(name, { skewMs, policy, version }, options);
+      if (nodes > 1) {
+        const site = new SimSite(name, queue, own.fork("site"), trace);
+        this.#sites.push(site);
+        return Array.from({ length: nodes }, (_, n) => {
+          const chance = own.fork(`node ${n}`);
+          const disk = new Store(chance.fork("disk"), COPY);
+          const node = { site, label: `${name}.${n}` };
+          return new Gateway(settings, disk, around, chance, beside, node);
+        });
+      }
+      const disk = new Store(own.fork("disk"), store);
       const gateway = new Gateway(settings, disk, around, own, beside);
       if (lies.length > 0) {
         const liar = new Liar(lies, queue, own.fork("lies"), trace, new Keys(own.fork("bogus")));
@@ -155,9 +172,13 @@ class World {
           });
         };
       }
-      this.#postal.register(gateway);
       return gateway;
     });
+    for (const { name, domain } of this.#gateways) {
+      // Its mail comes to any of the nodes that are up.
+      const deliver: MailHost["deliver"] = (mail, answer) => this.#node(name).deliver(mail, answer);
+      this.#postal.register({ name, domain, deliver });
+    }
     this.#liars = liars;
     this.#honest = this.#gateways.filter(({ mangle }) => mangle === undefined);
     this.#legacy = options.legacy.map(({ name, kind, temper }) => {
@@ -170,10 +191,10 @@ class World {
     this.#targets = [
       ...takers.map((site) => {
         const names = partnersOf(site.name, options);
-        const partners = this.#honest.filter((one) => names.includes(one.name));
+        const partners = firstNodes(this.#honest).filter((one) => names.includes(one.name));
         return { site, name: site.name, partners, isLocal: false };
       }),
-      ...this.#honest.flatMap((gateway) => {
+      ...firstNodes(this.#honest).flatMap((gateway) => {
         const site = locals.get(gateway.name);
         return site === undefined
           ? []
@@ -207,13 +228,15 @@ class World {
     const { faults: every, isLong, safetyMs } = this.#options;
     const args = [this.#queue, this.#streams, this.#gateways, this.#dice, this.#trace] as const;
     const lost = (gateway: Gateway, upInMs?: number) => {
+      // A node has lost a copy.
+      if (gateway.site !== undefined) return;
       this.#release(gateway);
       const isHonest = this.#honest.includes(gateway);
       if (upInMs !== undefined && isHonest) this.#bringTo(gateway, upInMs);
     };
     const faults = new Faults(planOf(every, isLong), ...args, lost);
     for (const gateway of this.#gateways) {
-      this.#queue.after(this.#dice.int(0, 5000), `${gateway.name} starts`, () => gateway.start());
+      this.#queue.after(this.#dice.int(0, 5000), `${gateway.label} starts`, () => gateway.start());
     }
     this.#bringUpdates();
     faults.start();
@@ -229,12 +252,33 @@ class World {
     for (const { site } of this.#targets) site.settle();
     for (const liar of this.#liars) liar.isQuiet = true;
     this.#silence();
+    for (const site of this.#sites) {
+      assertEqual(
+        site,
+        this.#gateways.filter((one) => one.site === site),
+      );
+    }
   }
 
   #host(name: string): Host {
-    const found = this.#gateways.find((one) => one.name === name);
-    if (found === undefined) throw new Error(`no gateway ${name}`);
-    return found;
+    return this.#node(name);
+  }
+
+  /** A gateway, or any of its nodes, of those that are up if there is one. */
+  #node(name: string): Gateway {
+    const all = this.#gateways.filter((one) => one.name === name);
+    const [only] = all;
+    if (only === undefined) throw new Error(`no gateway ${name}`);
+    if (all.length === 1) return only;
+    const up = all.filter(({ isUp, isPaused }) => isUp && !isPaused);
+    return this.#dice.pick(up.length === 0 ? all : up);
+  }
+
+  /** What is known of a gateway by the outside: of nodes that one knows all that any has shown. */
+  #ledgerOf(name: string): Ledger | undefined {
+    const ledgers = this.#honest.filter((one) => one.name === name).map(({ ledger }) => ledger);
+    const [first] = [...ledgers].sort((a, b) => b.entries.size - a.entries.size);
+    return first;
   }
 
   /** Lets `ms` pass. */
@@ -340,7 +384,7 @@ class World {
   #missing(healedAt: number): string | undefined {
     const youngerThan = healedAt - this.#options.limits.retainMs / 2;
     for (const gateway of this.#honest) {
-      const { name, ledger, isUp } = gateway;
+      const { label: name, ledger, isUp } = gateway;
       if (!isUp) return `${name} is down`;
       for (const from of this.#honest) {
         const { ledger: theirs } = from;
@@ -392,7 +436,7 @@ class World {
       const { fingerprint } = news.key;
       if (at < youngerThan || forgotten.has(fingerprint)) continue;
       if (!strictly && this.#uncarried.has(fingerprint)) continue;
-      for (const { name, ledger } of this.#honest) {
+      for (const { label: name, ledger } of this.#honest) {
         const missing = this.#carried(news).find((piece) => !ledger.content.has(piece));
         if (missing !== undefined) return `${name} lacks ${news.name}: ${missing}`;
       }
@@ -475,7 +519,7 @@ class World {
     } while (isOnItsWay() && this.now - restsAt < limitMs);
     for (const { wiretap } of this.#honest) wiretap.take();
     this.#pass(SILENCE_MS);
-    for (const { name, wiretap } of this.#honest) {
+    for (const { label: name, wiretap } of this.#honest) {
       for (const [kind, times] of wiretap.take()) {
         if (kind === "LIST" || kind === "IHAVE") continue;
         throw new Violation("then there is silence", `${name} says ${times} x ${kind}`);
@@ -498,6 +542,52 @@ class World {
     while (this.now - askedAt < PHANTOM_PAUSE_MS && this.now - beganAt < PHANTOMS_MS) {
       this.#pass(LOOK_MS);
       if (asks().length > 0) askedAt = this.now;
+    }
+  }
+}
+
+/** Each gateway, and of the nodes of a site the first: they know the same. */
+function firstNodes(gateways: readonly Gateway[]): Gateway[] {
+  return gateways.filter((one, index) => {
+    return gateways.findIndex(({ name }) => name === one.name) === index;
+  });
+}
+
+/** In the end all copies of a site have the same rows, and those are the rows of its database. */
+function assertEqual(site: SimSite, nodes: readonly Gateway[]): void {
+  // What is gathered is written, and then followed by the others. Trouble shows in the comparison.
+  for (const _ of nodes) {
+    for (const node of nodes) {
+      node.operate(({ log }) => {
+        while (!log.catchUp());
+        log.settle();
+      });
+    }
+  }
+  for (const { label, process } of nodes) {
+    const at = process?.log.copy?.position;
+    if (at === site.database.position) continue;
+    const text = `${label} is at position ${at} of ${site.database.position}`;
+    throw new Violation("copies are equal", text);
+  }
+  const [first, ...others] = nodes.map(({ label, store }) => ({
+    label,
+    rows: contentsOf(store.db),
+  }));
+  for (const table of SHARED) {
+    const stored = site.database.of(table).length;
+    const own = first?.rows[table]?.length;
+    if (own === stored) continue;
+    const text = `${first?.label} has ${own} rows of ${table}, the database ${stored}`;
+    throw new Violation("copies are equal", text);
+  }
+  for (const { label, rows } of others) {
+    for (const [table, own] of Object.entries(rows)) {
+      const theirs = first?.rows[table] ?? [];
+      const at = own.findIndex((row, index) => row !== theirs[index]);
+      if (at < 0 && own.length === theirs.length) continue;
+      const text = `${label} has ${own[at]} in ${table}, ${first?.label} has ${theirs[at]}`;
+      throw new Violation("copies are equal", text);
     }
   }
 }

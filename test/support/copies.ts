@@ -2,10 +2,11 @@
 import type Database from "better-sqlite3";
 import { expect, vi } from "vitest";
 import { Connection } from "../../src/log/connection.js";
-import { TOTALS } from "../../src/log/gathering.js";
 import type { SharedStore } from "../../src/log/shared-port.js";
-import { SHARED_TABLES } from "../../src/log/shared-tables.js";
 import { UpdateLog } from "../../src/log/update-log.js";
+import { contentsOf } from "./copy-contents.js";
+
+export { contentsOf };
 
 /** A copy with what a test may see of it. */
 export interface Copy {
@@ -48,30 +49,4 @@ export function expectEqual(one: Copy, other: Copy): void {
     log.settle();
   }
   expect(contentsOf(other.db)).toEqual(contentsOf(one.db));
-}
-
-/** The rows of all tables that copies agree on, sorted, with blobs in hex. */
-export function contentsOf(db: Database.Database): Record<string, readonly string[]> {
-  const queries = Object.keys(SHARED_TABLES).map((table) => [table, `SELECT * FROM main.${table}`]);
-  const made = [
-    ["keys", "SELECT * FROM keys"],
-    ["dates", "SELECT * FROM dates"],
-    ["totals", TOTALS],
-    ["hashes", "SELECT * FROM main.hashes UNION SELECT * FROM temp.gathered_hashes"],
-  ];
-  const rows = (sql: string) =>
-    db
-      .prepare<[], Record<string, unknown>>(sql)
-      .all()
-      .map((row) => JSON.stringify(row, (_, value) => shown(value)))
-      .sort();
-  return Object.fromEntries(
-    [...queries, ...made].map(([name = "", sql = ""]) => [name, rows(sql)]),
-  );
-}
-
-function shown(value: unknown): unknown {
-  const isBuffer =
-    typeof value === "object" && (value as { type?: string } | null)?.type === "Buffer";
-  return isBuffer ? Buffer.from((value as { data: number[] }).data).toString("hex") : value;
 }

@@ -42,7 +42,8 @@ export class MemoryShared {
   commit(position: number, rows: readonly SharedRow[]): "stored" | "behind" {
     if (position !== this.position) return "behind";
     if (rows.length === 0) throw new Error("a commit without rows");
-    for (const row of rows) this.#check(row);
+    const before = this.newestSeq;
+    for (const row of rows) this.#check(row, before);
     this.position += 1;
     for (const row of rows) {
       const { table, key, data, body, inPlace } = row;
@@ -58,14 +59,15 @@ export class MemoryShared {
     return "stored";
   }
 
-  #check({ table, key, data, inPlace }: SharedRow): void {
+  /** `newest` is the newest number before the commit, whose rows come in any order. */
+  #check({ table, key, data, inPlace }: SharedRow, newest: number): void {
     if (!(table in SHARED_TABLES) && table !== CHANGED_ENTRIES) throw new Error(`${table}?`);
     if (!Array.isArray(JSON.parse(key))) throw new Error(`${table} ${key} is no key`);
     if (table !== "updates" || inPlace === true) return;
     if (data === undefined) throw new Error(`the entry ${key} was deleted`);
     const { seq } = decodedRow(data);
-    if (Number(seq) <= this.newestSeq) throw new Error(`the number ${seq} is given twice`);
-    this.newestSeq = Number(seq);
+    if (Number(seq) <= newest) throw new Error(`the number ${seq} is given twice`);
+    this.newestSeq = Math.max(this.newestSeq, Number(seq));
   }
 
   changes(position: number, limit: number): SharedChanges {

@@ -55,6 +55,27 @@ export class Postgres {
     }
   }
 
+  /** A standby of a running server, which knows it as `name`; it is up when this resolves. */
+  static async standbyOf(primary: Postgres, name: string): Promise<Postgres> {
+    const top = mkdtempSync(join(tmpdir(), "kxgw-postgres-"));
+    const { uid, gid } = owner();
+    if (uid !== undefined && gid !== undefined) chownSync(top, uid, gid);
+    const standby = new Postgres(join(top, "data"), await freePort(), primary.#settings);
+    try {
+      const from = `host=127.0.0.1 port=${primary.port} user=${OWNER} application_name=${name}`;
+      const how = ["-D", standby.directory, "-d", from, "-R", "-X", "stream", "-c", "fast"];
+      execFileSync(program("pg_basebackup"), [...how, "--no-sync"], {
+        ...owner(),
+        stdio: "ignore",
+      });
+      await standby.#run();
+      return standby;
+    } catch (error) {
+      await standby.remove();
+      throw error;
+    }
+  }
+
   /** A URL for `[log] shared`. */
   get url(): string {
     return `postgres://${OWNER}@127.0.0.1:${this.port}/${OWNER}`;

@@ -1,6 +1,7 @@
 /** Every check of the torture run, in the order in which they run. */
 import type { Check } from "../check.js";
 import { clockJumps } from "./clock-jumps.js";
+import { cluster } from "./cluster.js";
 import { cutBeforeAnswer } from "./cut-before-answer.js";
 import { flatMemory } from "./flat-memory.js";
 import { fullDisk } from "./full-disk.js";
@@ -32,6 +33,7 @@ import { wrongStarts } from "./wrong-starts.js";
 export const CHECKS: readonly Check[] = [
   // What decides comes first: what runs out of time is what comes last.
   kills,
+  cluster,
   growth,
   syncOrder,
   walCut,
