@@ -44,6 +44,7 @@ import { RepairDoor } from "./repair/repair-door.js";
 import { RepairIntake } from "./repair/repair-intake.js";
 import { MailAnswers } from "./repair/repair-mail.js";
 import { CertificateEnds } from "./status/certificates.js";
+import { orderedElsewhere } from "./status/cluster-view.js";
 import type { CounterJournal } from "./status/counter-journal.js";
 import type { EventCounters } from "./status/event-counters.js";
 import { offersOf, type Proofs, peersOf, restoreProofs } from "./status/proofs.js";
@@ -290,15 +291,19 @@ function ordersFor(
   kxDoor: KxDoor | undefined,
   repairDoor: () => RepairDoor,
   { policy, mode, neighbours }: Config,
-  { log, counters, clock }: Foundation,
+  { log, counters, clock, others }: Foundation,
 ): Orders {
   const observing = mode === "observe";
   const lane = (name: string) => laneOf(name)?.driver;
-  /** The answer to an order for a lane that another gateway runs. */
+  /** The answer to an order for what another gateway of the site does. */
   const elsewhere = (name: string) => {
-    if (laneOf(name) === undefined || lane(name) !== undefined) return undefined;
-    const why = `Another gateway of the site sends to ${name}`;
-    return said(false, `${why}. Give the order there; "kxgw status" names it.`);
+    const state = others.state();
+    if (state === undefined) return undefined;
+    const site = laneOf(name);
+    const peer = kxDoor?.status().find((one) => one.name === name);
+    const here = { lane: site && site.driver !== undefined, kx: peer?.connected };
+    const words = orderedElsewhere(state, name, here);
+    return words === undefined ? undefined : said(false, words);
   };
   const isAskedByMail = (name: string) =>
     neighbours.some((one) => one.name === name && one.repair?.type === "mail");

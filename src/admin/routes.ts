@@ -194,7 +194,7 @@ function upkeepFault({ failures, trouble }: UpkeepState): string | undefined {
   return `expiry failed ${failures} times in a row: ${trouble.problem}`;
 }
 
-/** Without its database a gateway of several stores nothing. Only the operator is told why. */
+/** Without its database a gateway stores nothing. The reason is not for everybody. */
 function databaseFault({ session, awayMs = 0 }: ClusterState): string | undefined {
   return session === undefined ? `away for ${span(awayMs)}` : undefined;
 }

@@ -79,6 +79,30 @@ export function elsewhereOf(state: ClusterState | undefined, name: string): Else
   return { lane: withLease(`lane:${name}`), kx: inSession ?? withLease(`dial:${name}`) };
 }
 
+/**
+ * Why an order for the neighbour `name` is not for this gateway; undefined if it is. `here` says
+ * whether this gateway runs the lane and has the KX session, undefined where it has none to run.
+ */
+export function orderedElsewhere(
+  state: ClusterState,
+  name: string,
+  here: { readonly lane: boolean | undefined; readonly kx: boolean | undefined },
+): string | undefined {
+  const { lane, kx } = elsewhereOf(state, name);
+  const isOurs = here.lane === true || here.kx === true;
+  if (isOurs) return undefined;
+  if (here.lane === false && lane !== undefined) {
+    return `${lane} sends to ${name}. Give the order there.`;
+  }
+  if (here.kx === false && kx !== undefined) {
+    return `${kx} has the KX connection with ${name}. Give the order there.`;
+  }
+  if (here.lane !== false) return undefined;
+  const why =
+    state.session === undefined ? "the shared database is away" : "no gateway has its lease";
+  return `Nothing is sent to ${name} now: ${why}. Give the order again later.`;
+}
+
 /** What the first line says when the database is away or the copy is behind; else undefined. */
 export function clusterVerdict(
   state: ClusterState | undefined,

@@ -8,6 +8,7 @@ import { statusPage } from "../../src/admin/page.js";
 import { statusText } from "../../src/cli/status.js";
 import type { ClusterState } from "../../src/cluster/cluster.js";
 import { clusterDiagnoses } from "../../src/status/cluster-remedies.js";
+import { orderedElsewhere } from "../../src/status/cluster-view.js";
 import { filterOf } from "../../src/status/event-lines.js";
 import { remediesOf } from "../../src/status/remedies.js";
 import { status } from "../../src/status/status.js";
@@ -137,6 +138,21 @@ describe("a fault is named, with what to do", () => {
     ]);
     expect(text).toContain("3 commits behind, clock differs by 25 s;");
   });
+});
+
+it("sends an order to the gateway that it concerns", () => {
+  const order = (name: string, here: { lane?: boolean; kx?: boolean }, change = {}) =>
+    orderedElsewhere(preparedCluster(change), name, { lane: here.lane, kx: here.kx });
+  expect(order("oldpks", { lane: true })).toBeUndefined();
+  expect(order("onak-home", { lane: false })).toBe("kx2 sends to onak-home. Give the order there.");
+  expect(order("zurich", { kx: false })).toBe(
+    "kx2 has the KX connection with zurich. Give the order there.",
+  );
+  // A peer that nobody is connected to, and one that is not in a cluster's business.
+  expect(order("tokyo", { kx: false })).toBeUndefined();
+  expect(order("tokyo", { kx: true })).toBeUndefined();
+  expect(order("other", { lane: false })).toContain("no gateway has its lease");
+  expect(order("onak-home", { lane: false }, AWAY)).toContain("the shared database is away");
 });
 
 it("masks addresses on a public page", () => {

@@ -1,0 +1,73 @@
+/**
+ * What the operator of a cluster is told by two real gateways on one PostgreSQL: both nodes with
+ * their leases, a neighbour that the other one serves, and the database that goes away.
+ *
+ * Needs: /usr/lib/postgresql.
+ */
+import { expect, it, onTestFinished } from "vitest";
+import { statusSchema } from "../../src/status/schema.js";
+import type { Status } from "../../src/status/status.js";
+import { SITE } from "../e2e/material.js";
+import { base, configFile, kxgw, start } from "../e2e/stage.js";
+import { until } from "../support/until.js";
+import { Postgres } from "../system/postgres.js";
+
+async function statusOf(file: string): Promise<Status> {
+  const { stdout } = await kxgw(["status", "--json", "-c", file]);
+  return JSON.parse(stdout) as Status;
+}
+
+it("shows nodes, leases and the database", async () => {
+  const server = await Postgres.start();
+  onTestFinished(() => server.remove());
+  const [one, two] = ["kx1", "kx2"].map((node) => {
+    const log = `shared = "${server.url}"\nnode = "${node}"\n[smtp]`;
+    const outbound = '[outbound]\nrelay = "smtp://127.0.0.1:1"\n';
+    const peer = '[[peer]]\nname = "far"\nmail = "pgp-public-keys@far.example.net"\n';
+    return configFile(`${base(SITE).replace("[smtp]", log)}${outbound}${peer}`);
+  }) as [string, string];
+  await start(one);
+  await until(async () => {
+    const { cluster } = await statusOf(one);
+    return cluster?.leases.some(({ lease, here }) => lease === "lane:far" && here);
+  }, "the lease of the lane");
+  await start(two);
+  const shown = await until(async () => {
+    const { cluster, ...rest } = await statusOf(two);
+    const isWhole = cluster?.nodes.length === 2 && cluster.leases.every(({ node }) => node);
+    return isWhole ? { cluster, ...rest } : undefined;
+  }, "both nodes, and a holder of each lease");
+  expect(statusSchema.parse(shown)).toEqual(shown);
+  expect(shown.cluster).toMatchObject({
+    node: "kx2",
+    database: { up: true, problem: null, server: expect.stringContaining("PostgreSQL") },
+    nodes: [
+      { node: "kx1", here: false, up: true, address: "127.0.0.1", behind: 0 },
+      { node: "kx2", here: true, up: true, address: "127.0.0.1", leases: [] },
+    ],
+  });
+  expect(shown.cluster.leases).toContainEqual({ lease: "lane:far", node: "kx1", here: false });
+  const far = shown.neighbours.find(({ name }) => name === "far");
+  expect([far?.label, far?.words]).toEqual(["elsewhere", "kx1 sends to it"]);
+  const pause = await kxgw(["peers", "pause", "far", "-c", two]);
+  expect([pause.code, pause.stderr]).toEqual([69, "kx1 sends to far. Give the order there.\n"]);
+
+  await server.stop();
+  const away = await until(async () => {
+    const now = await statusOf(two);
+    return now.cluster?.database.up === false ? now : undefined;
+  }, "the database is away");
+  expect(away.verdict).toMatchObject({ state: "bad", words: expect.stringMatching(/^The shared/) });
+  expect(away.cluster?.leases).toEqual([]);
+  const health = await kxgw(["health", "-c", two]);
+  expect([health.code, health.stdout + health.stderr]).toEqual([
+    69,
+    expect.stringContaining("database: away for"),
+  ]);
+  const { code, stdout } = await kxgw(["doctor", "-c", two]);
+  expect([code, stdout]).toEqual([69, expect.stringContaining("The shared database is not used")]);
+
+  await server.restart();
+  await until(async () => (await statusOf(two)).cluster?.database.up, "the database is back");
+  expect((await statusOf(two)).verdict.words).not.toContain("Error");
+});
