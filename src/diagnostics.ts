@@ -201,7 +201,6 @@ export const EVENTS = {
     level: "error",
     text: "the shared database does not answer; mail is deferred, KX is served from the copy",
     fields: { problem: "text" },
-    isTrouble: true,
   },
   "database-back": {
     level: "info",
@@ -212,7 +211,6 @@ export const EVENTS = {
     level: "error",
     text: "the shared database answers and cannot be used",
     fields: REMEDY,
-    isTrouble: true,
   },
   "copy-loaded": {
     level: "info",
@@ -221,12 +219,12 @@ export const EVENTS = {
   },
   "lease-taken": {
     level: "info",
-    text: "this gateway does something now that another one of the site did or could have done",
+    text: "this gateway holds a lease now, and does what only one of the site may do",
     fields: { lease: "text" },
   },
   "lease-lost": {
     level: "warn",
-    text: "this gateway stops something, because its session at the shared database ended",
+    text: "this gateway lost a lease with its session at the shared database",
     fields: { lease: "text" },
   },
   expired: {

@@ -166,6 +166,7 @@ export async function openDoors(config: Config, foundation: Foundation): Promise
       recon: () => reconDoor?.door.status() ?? [],
       certificates: () => certificates.list(),
       upkeep: () => upkeep.status(),
+      cluster: () => others.state(),
     };
 
     const judge: Judgement = (key) => rules.judge(key);

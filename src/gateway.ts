@@ -160,9 +160,10 @@ export class Gateway {
 
   async #reload(config: Config): Promise<boolean> {
     const { counters } = this.#foundation;
-    const fixed = (one: Config) => JSON.stringify([one.log.path, one.log.shared]);
+    const fixed = (one: Config) => JSON.stringify([one.log.path, one.log.shared, one.log.node]);
     if (fixed(config) !== fixed(this.#config)) {
-      const key = config.log.path === this.#config.log.path ? "log.shared" : "log.path";
+      const isSame = config.log.path === this.#config.log.path;
+      const key = isSame ? "log.shared or log.node" : "log.path";
       const problem = `${key} changed, which needs a restart`;
       counters.report("reload-refused", { problem });
       return false;

@@ -60,11 +60,15 @@ it("makes its user", async () => {
 
 it("docker-compose.yml fits its schema", { timeout: 60_000 }, async () => {
   const text = readFileSync(join(ROOT, "docker-compose.yml"), "utf8");
-  const check = (file: string) => run("docker-compose", ["-f", file, "config", "-q"]);
+  // Without it, services of a profile are not looked at.
+  const all = ["--profile", "cluster"];
+  const check = (file: string) => run("docker-compose", ["-f", file, ...all, "config", "-q"]);
   expect(await check(join(ROOT, "docker-compose.yml"))).toMatchObject({ code: 0, stderr: "" });
   const broken = join(scratch(), "docker-compose.yml");
   writeFileSync(broken, text.replace("healthcheck:", "healthchek:"));
   expect((await check(broken)).stderr).toContain("Unsupported config option");
+  writeFileSync(broken, text.replace('profiles: ["cluster"]', "profiles: cluster"));
+  expect((await check(broken)).stderr).toContain("services.postgres.profiles");
 });
 
 it("Prometheus of docker-compose.yml takes its config, with the alerts beside it", async () => {

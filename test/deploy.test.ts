@@ -12,7 +12,9 @@ import { scratch } from "./support/scratch.js";
 
 const UNIT = readFileSync(join(ROOT, "deploy/kxgw.service"), "utf8");
 
-it.each(["deploy/kxgw.toml", "deploy/compose/a.toml", "deploy/compose/b.toml"])(
+const COMPOSED = ["a", "b", "cluster"].map((name) => `deploy/compose/${name}.toml`);
+
+it.each(["deploy/kxgw.toml", ...COMPOSED])(
   "%s is a config without a fault",
   async (file) => {
     const { code, stdout, stderr } = await kxgw(["check", "-c", join(ROOT, file)]);

@@ -9,6 +9,7 @@ import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from "prom
 import { staysOnMail } from "../config/paths.js";
 import { kindOf, type Outcome } from "../diagnostics.js";
 import type { FollowerStatus } from "../following/follower.js";
+import { clusterView, elsewhereOf, versionsOf } from "../status/cluster-view.js";
 import type { Count } from "../status/event-counters.js";
 import { savedOf } from "../status/flow.js";
 import type { NeighbourView } from "../status/neighbour-view.js";
@@ -27,6 +28,11 @@ interface Family {
   readonly of: (count: Count) => Record<string, string> | undefined;
   /** The value that is added up, by default the count. */
   readonly amount?: (count: Count) => number;
+}
+
+/** Whether this gateway sends to a neighbour; what another one of the site sends is told there. */
+function isServed({ path, label }: NeighbourView): boolean {
+  return path !== "none" && label !== "elsewhere";
 }
 
 /** Outcomes of updates that went no further; a withheld one says why in `reason`. */
@@ -168,6 +174,7 @@ export class Metrics {
     for (const family of FAMILIES) this.#counter(family);
     this.#neighbours();
     this.#followed();
+    if (sources.cluster?.() !== undefined) this.#cluster();
     this.#totals();
     const durations = new Histogram({
       name: "kxgw_delivery_duration_seconds",
@@ -238,7 +245,7 @@ export class Metrics {
       "kxgw_queue_depth",
       "Updates that wait for a neighbour, or are to be fetched from it.",
       [],
-      (v) => (v.path === "none" ? [] : [[{}, v.backlog]]),
+      (v) => (isServed(v) ? [[{}, v.backlog]] : []),
     );
     gauge(
       "kxgw_fetch_held",
@@ -250,8 +257,7 @@ export class Metrics {
       "kxgw_queue_oldest_age_seconds",
       "Age of the oldest update that waits for mail.",
       [],
-      (v) =>
-        v.path === "none" ? [] : [[{}, v.oldest === 0 ? 0 : (clock.now() - v.oldest) / 1000]],
+      (v) => (isServed(v) ? [[{}, v.oldest === 0 ? 0 : (clock.now() - v.oldest) / 1000]] : []),
     );
     gauge(
       "kxgw_peer_last_success_timestamp_seconds",
@@ -262,7 +268,9 @@ export class Metrics {
         ...(lastOut === 0 ? [] : [[{ direction: "out" }, lastOut / 1000] as const]),
       ],
     );
-    gauge("kxgw_peer_path", "1 for each path in use.", ["transport"], ({ path }) => {
+    gauge("kxgw_peer_path", "1 for each path in use.", ["transport"], (v) => {
+      const { path } = v;
+      if (!isServed(v)) return [];
       const roads = path === "both" ? ["mail", "kx"] : path === "none" ? [] : [path];
       return roads.map((transport) => [{ transport }, 1]);
     });
@@ -326,11 +334,14 @@ export class Metrics {
     const { config, counters, proofs, clock, lanes, peers } = this.#sources;
     const [allLanes, allPeers] = [lanes(), peers()];
     const observing = config.mode === "observe";
+    const cluster = this.#sources.cluster?.();
     return subjectsOf(config.neighbours, allLanes).map((neighbour) => {
       const lane = allLanes.find(({ name }) => name === neighbour.name);
       const peer = allPeers.find(({ name }) => name === neighbour.name);
       const standing = proofs.of(neighbour.name);
-      return viewOf(neighbour, { counters, lane, peer, now: clock.now(), standing, observing });
+      const elsewhere = elsewhereOf(cluster, neighbour.name);
+      const given = { counters, lane, peer, now: clock.now(), standing, observing, elsewhere };
+      return viewOf(neighbour, given);
     });
   }
 
@@ -393,6 +404,83 @@ export class Metrics {
       "kxgw_recon_bytes_total",
       "Bytes of recon with a server in both directions, without the keys.",
       ({ octetsIn, octetsOut }) => octetsIn + octetsOut,
+    );
+  }
+
+  /** The gateways of a site, for a log that they share; unknown while the database is away. */
+  #cluster(): void {
+    const { clock, config } = this.#sources;
+    const view = () => {
+      const state = this.#sources.cluster?.();
+      const { shared } = config.log;
+      return state && shared && { ...clusterView(state, shared, clock.now()), state };
+    };
+    type View = NonNullable<ReturnType<typeof view>>;
+    type Values = readonly (readonly [Record<string, string>, number])[];
+    const gauge = (
+      name: string,
+      help: string,
+      labels: readonly string[],
+      values: (view: View) => Values,
+    ) => {
+      new Gauge({
+        name,
+        help,
+        labelNames: [...labels],
+        registers: [this.#registry],
+        collect() {
+          this.reset();
+          // Without labels it would be 0 now, and not absent.
+          if (labels.length === 0) this.remove({});
+          const now = view();
+          if (now === undefined) return;
+          for (const [label, value] of values(now)) this.set(label, value);
+        },
+      });
+    };
+    const seen = ({ nodes, database }: View) => (database.up ? nodes : []);
+    const up = (all: View) => seen(all).filter((one) => one.up);
+    gauge("kxgw_database_up", "1 if the shared database answers, else 0.", [], (all) => [
+      [{}, all.database.up ? 1 : 0],
+    ]);
+    gauge("kxgw_database_position", "Newest position that is known.", [], ({ database }) => [
+      [{}, database.newest],
+    ]);
+    gauge("kxgw_copy_position", "Position of the copy of this gateway.", [], ({ copy }) => [
+      [{}, copy.position],
+    ]);
+    gauge(
+      "kxgw_copy_behind_seconds",
+      "Time since the copy was last at the newest position.",
+      [],
+      ({ state }) => [[{}, state.behindMs / 1000]],
+    );
+    gauge("kxgw_node_up", "1 if a gateway of the site was seen in 10 s.", ["node"], (all) =>
+      seen(all).map(({ node, up: isUp }) => [{ node }, isUp ? 1 : 0]),
+    );
+    gauge("kxgw_node_behind", "Commits that the copy of a gateway lacks.", ["node"], (all) =>
+      up(all).map(({ node, behind }) => [{ node }, behind]),
+    );
+    gauge(
+      "kxgw_node_clock_skew_seconds",
+      "By how much the clock of the database is ahead of that of a gateway.",
+      ["node"],
+      (all) => up(all).map(({ node, skewMs }) => [{ node }, skewMs / 1000]),
+    );
+    gauge(
+      "kxgw_node_versions",
+      "Number of different versions of the gateways of the site.",
+      [],
+      (all) => (all.database.up ? [[{}, versionsOf(all).length]] : []),
+    );
+    gauge("kxgw_lease_held", "1 if any gateway holds a lease, else 0.", ["lease"], ({ leases }) =>
+      leases.map(({ lease, node }) => [{ lease }, node === null ? 0 : 1]),
+    );
+    gauge(
+      "kxgw_lease_here",
+      "1 if this gateway works under a lease, else 0.",
+      ["lease"],
+      ({ leases }) => leases.map(({ lease, here }) => [{ lease }, here ? 1 : 0]),
     );
   }
 

@@ -9,6 +9,7 @@ import type { FlowHours } from "../status/flow-hours.js";
 import type { Status } from "../status/status.js";
 import { grouped, listed, octets, percent, several, span } from "../text.js";
 import { daysSection, flowChart, flowTable, mark, shareBar } from "./chart.js";
+import { clusterSection } from "./cluster-section.js";
 import type { ShownEvents } from "./events-section.js";
 import { eventsSection } from "./events-section.js";
 import { noNeighbours, noUpdates, observeSection } from "./first-steps.js";
@@ -29,7 +30,8 @@ up ${span(uptimeSeconds * 1000)} ·
 ${several(status.log.entries, "update")} in the log, ${octets(status.log.fileBytes)}</p>
 ${keys(status)}${certificates(status)}</section>
 ${isEmpty ? noNeighbours() : neighboursSection(status, now)}${noUpdates(status)}
-${reconSection(status, now)}${observeSection(status, now)}${flow(status, now)}
+${clusterSection(status, now)}${reconSection(status, now)}${observeSection(status, now)}
+${flow(status, now)}
 ${daysSection(days, now)}
 ${!isEmpty && migration(status)}${!isEmpty && saved(status)}
 ${search()}${eventsSection(shown, names, now)}`;

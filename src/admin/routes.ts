@@ -1,10 +1,11 @@
 /**
  * The paths of the operator's HTTP server, without sockets: /livez (the process answers), /readyz
- * (the log can be read and written, and expiry works), the pages of the gateway, a neighbour, a
+ * (updates can be stored and expiry works), the pages of the gateway, a neighbour, a
  * server followed by recon and an update, their assets, the status as JSON, the metrics, and the
  * OpenAPI document of all of them. Read-only.
  */
 
+import type { ClusterState } from "../cluster/cluster.js";
 import { eventLines, filterOf } from "../status/event-lines.js";
 import { flowDays } from "../status/flow-hours.js";
 import { type Journey, journeyOf } from "../status/journey.js";
@@ -14,6 +15,7 @@ import { plainQuestion, search } from "../status/search.js";
 import { freeBytes, LEAST_FREE_BYTES } from "../status/space.js";
 import type { Sources, UpkeepState } from "../status/status.js";
 import { status } from "../status/status.js";
+import { span } from "../text.js";
 import { ICON, SCRIPT, STYLE } from "./assets.js";
 import type { ShownEvents } from "./events-section.js";
 import type { Html } from "./html.js";
@@ -165,13 +167,15 @@ function decoded(text: string): string {
 }
 
 /** Whether updates can be accepted and expire; the state of neighbours does not count. */
-function readiness({ log, config, upkeep }: Sources, verbose: boolean): Answer {
+function readiness({ log, config, upkeep, cluster }: Sources, verbose: boolean): Answer {
   const state = upkeep?.();
+  const shared = cluster?.();
   const checks: [string, string | undefined][] = [
     ["log", log.damage?.message ?? said(() => readable(log))],
     ["space", said(() => assertSpace(config.log.path))],
     ["upkeep", state && upkeepFault(state)],
   ];
+  if (shared !== undefined) checks.push(["database", databaseFault(shared)]);
   const failed = checks.filter(([, fault]) => fault !== undefined);
   const lines = (verbose ? checks : failed).map(([name, fault]) => `${name}: ${fault ?? "ok"}`);
   const text = [failed.length === 0 ? "ok" : "not ready", ...lines].join("\n");
@@ -188,6 +192,11 @@ function readable(log: Sources["log"]): void {
 function upkeepFault({ failures, trouble }: UpkeepState): string | undefined {
   if (failures < 2 || trouble === undefined) return undefined;
   return `expiry failed ${failures} times in a row: ${trouble.problem}`;
+}
+
+/** Without its database a gateway of several stores nothing. The reason is for the operator only. */
+function databaseFault({ session, awayMs = 0 }: ClusterState): string | undefined {
+  return session === undefined ? `away for ${span(awayMs)}` : undefined;
 }
 
 function assertSpace(path: string): void {

@@ -11,6 +11,7 @@ import { loadConfig, relayFaultsOf, warningsOf } from "../config/load.js";
 import type { ConfigFault } from "../errors.js";
 import { ConfigFaults, EXIT, Trouble } from "../errors.js";
 import { CertificateEnds, EXPIRES_SOON_MS, endWords } from "../status/certificates.js";
+import { clusterDiagnoses } from "../status/cluster-remedies.js";
 import type { Diagnosis } from "../status/remedies.js";
 import { idleDiagnoses, laneDiagnoses, neighbourDiagnoses, sentence } from "../status/remedies.js";
 import { freeBytes, LEAST_FREE_BYTES } from "../status/space.js";
@@ -125,9 +126,6 @@ function stoppedDiagnoses(config: Config): Diagnosis[] {
   return [{ kind: "broken", problem, remedy }];
 }
 
-/** Of them, the newest tells whether the shared database is used. */
-const DATABASE_EVENTS = ["database-away", "database-refused", "database-back"];
-
 /** Problems that the running gateway reports, causes before their effects. */
 function runningDiagnoses(status: Status): Diagnosis[] {
   const { neighbours, mode, recent, site } = status;
@@ -152,12 +150,7 @@ function runningDiagnoses(status: Status): Diagnosis[] {
       "Check it with timedatectl. Nothing expires until the clock is stable for an hour.",
     );
   }
-  const shared = recent.find(({ event }) => DATABASE_EVENTS.includes(event));
-  if (shared !== undefined && shared.event !== "database-back") {
-    const remedy = 'See "kxgw doctor --online". Mail is deferred, and nothing is lost.';
-    broken(sentence(`The shared database: ${shared.words ?? shared.text}`), remedy);
-  }
-  found.push(...neighbourDiagnoses(status));
+  found.push(...clusterDiagnoses(status), ...neighbourDiagnoses(status));
   for (const { server, problem, remedy } of status.recon) {
     if (problem === null) continue;
     broken(sentence(`${server} is not followed by recon: ${problem}`), remedy ?? "");

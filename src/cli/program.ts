@@ -147,7 +147,7 @@ function addLog(program: Command, out: Output): void {
 
   const db = program
     .command("db")
-    .description("check and back up the update log, also while the gateway runs");
+    .description("check and back up the update log, or move it into a shared database");
 
   db.command("check")
     .description("check the integrity of the update log; exits 0 or 74")
@@ -172,5 +172,22 @@ function addLog(program: Command, out: Output): void {
       const { config, force = false } = options;
       const progress = process.stderr.isTTY === true;
       process.exitCode = await dbBackupCommand(config, file, { force, progress }, out, process.env);
+    });
+
+  db.command("move")
+    .description("move the log into the database of log.shared, or back, while no gateway runs")
+    .addOption(new Option("--to-shared", "from the file into the database").conflicts("toLocal"))
+    .option("--to-local", "from the database into the file; other gateways cannot use it any more")
+    .addOption(configOption())
+    .addHelpText("after", "\nExample:\n  kxgw db move --to-shared -c /etc/kxgw/kxgw.toml")
+    .action(async (options: { config: string; toShared?: true; toLocal?: true }, command) => {
+      const { config, toShared, toLocal } = options;
+      if (toShared === undefined && toLocal === undefined) {
+        command.error("error: give --to-shared or --to-local");
+      }
+      const { dbMoveCommand } = await import("./db.js");
+      const to = toShared === true ? "shared" : "local";
+      const progress = process.stderr.isTTY === true;
+      process.exitCode = await dbMoveCommand(config, to, { progress }, out, process.env);
     });
 }

@@ -5,6 +5,7 @@
 
 import { loadConfig } from "../config/load.js";
 import { EXIT } from "../errors.js";
+import { databaseWords, nodeWords, unheld } from "../status/cluster-view.js";
 import {
   exceptionWords,
   observedWords,
@@ -64,6 +65,7 @@ export function statusText(status: Status): string {
     );
   }
   lines.push(...untakenLines(status), ...observedLines(status));
+  lines.push(...clusterLines(status));
   for (const { server, words } of status.recon) {
     lines.push(plainText(`recon     ${server}: ${words}`));
   }
@@ -93,6 +95,19 @@ function untakenLines({ neighbours, unowned }: Status): string[] {
     return `no owner  ${name} is not in the config: ${words.filter(Boolean).join(", ")}`;
   });
   return [...lines, ...left].map(plainText);
+}
+
+/** The shared database, the gateways with their leases, and leases that nobody holds. */
+function clusterLines({ cluster, time }: Status): string[] {
+  if (cluster === null) return [];
+  const now = Date.parse(time);
+  const nodes = cluster.nodes.map((one) => {
+    const name = one.here ? `${one.node} (this one)` : one.node;
+    const leases = one.leases.length === 0 ? "" : `; holds ${one.leases.join(", ")}`;
+    return `gateway   ${name}: ${nodeWords(one, now)}${leases}`;
+  });
+  const free = unheld(cluster).map((lease) => `no holder ${lease}`);
+  return [`database  ${databaseWords(cluster, now)}`, ...nodes, ...free].map(plainText);
 }
 
 /** What observe mode would have sent. */

@@ -15,9 +15,28 @@ import { ALONE, type Leases, SharedLeases } from "./leases.js";
 import type { SharedState } from "./postgres-store.js";
 import { EXPIRY, PostgresStore } from "./postgres-store.js";
 
+/** What a gateway knows of the others and of the database; for status and metrics. */
+export interface ClusterState extends SharedState {
+  /** Name of this gateway. */
+  readonly node: string;
+  /** What to do about `problem`, if there is something to do. */
+  readonly remedy: string | undefined;
+  /** Milliseconds since the last session ended; undefined while there is one. */
+  readonly awayMs: number | undefined;
+  /** Position of the copy of this gateway. */
+  readonly position: number;
+  /** Milliseconds since the copy was last seen at the newest position; 0 if it is there. */
+  readonly behindMs: number;
+  /** The leases that this gateway asks for, and those under which it works. */
+  readonly wanted: readonly string[];
+  readonly taken: readonly string[];
+}
+
 /** What the doors know of the other gateways. */
 export interface Others {
   readonly leases: Leases;
+  /** Undefined for a gateway that is alone. */
+  state(): ClusterState | undefined;
   /** Brings the copy to the newest position, as far as the database answers. Does not throw. */
   refresh(): void;
   /** A KX session of this gateway with a peer began, or the last one ended. */
@@ -34,6 +53,7 @@ export function nobody(): Others {
   const listeners = new Set<(peer: string, isUp: boolean) => void>();
   return {
     leases: ALONE,
+    state: () => undefined,
     refresh: () => {},
     session: (peer, isUp) => {
       for (const listener of listeners) listener(peer, isUp);
@@ -60,9 +80,12 @@ export async function openStore(
   return await PostgresStore.open(settings, clock, { mayBeAway: true });
 }
 
-/** The name of a gateway in its site: that of its host, and its log, since a host may have two. */
-export function nodeName({ path }: Pick<Config["log"], "path">): string {
-  return `${hostname()}:${path}`;
+/**
+ * The name of a gateway in its site: the configured one, or that of its host with the log, since a
+ * host may have two.
+ */
+export function nodeName({ node, path }: Pick<Config["log"], "node" | "path">): string {
+  return node ?? `${hostname()}:${path}`;
 }
 
 /**
@@ -113,6 +136,11 @@ export class Cluster implements Others {
   readonly #listeners = new Set<(peer: string, isUp: boolean) => void>();
   #isFollowing = false;
   #awaySince: number | undefined;
+  /** The remedy of the last refusal. */
+  #remedy: string | undefined;
+  /** When the copy was last seen at the newest position, and when the last beat came. */
+  #newestAt: number;
+  #beatAt: number;
   #isStopped = false;
 
   constructor({ store, log, clock, diagnostics, node }: ClusterComponents) {
@@ -121,6 +149,8 @@ export class Cluster implements Others {
     this.#clock = clock;
     this.#diagnostics = diagnostics;
     this.#node = node;
+    this.#newestAt = clock.monotonic();
+    this.#beatAt = clock.monotonic();
     this.#guard = new LogGuard("cluster", clock, diagnostics);
     const isNewest = () => log.catchUp();
     const tell = (trouble: Trouble) => this.#guard.tell(trouble);
@@ -131,6 +161,7 @@ export class Cluster implements Others {
       connected: () => this.#back(),
       lost: (problem) => this.#away(problem),
       refused: ({ message: problem, remedy }) => {
+        this.#remedy = remedy;
         diagnostics.report("database-refused", { problem, remedy });
       },
       beat: () => this.#beat(),
@@ -138,8 +169,21 @@ export class Cluster implements Others {
     this.leases.ask(EXPIRY, { take: () => {}, lose: () => {} });
   }
 
-  state(): SharedState & { readonly leases: readonly string[] } {
-    return { ...this.#store.state(), leases: this.leases.taken };
+  state(): ClusterState {
+    const now = this.#clock.monotonic();
+    const { nodes, ...shared } = this.#store.state();
+    const sinceBeat = now - this.#beatAt;
+    return {
+      ...shared,
+      nodes: nodes.map((one) => ({ ...one, silentMs: one.silentMs + sinceBeat })),
+      node: this.#node,
+      position: this.#log.copy?.position ?? 0,
+      remedy: shared.session === undefined ? this.#remedy : undefined,
+      awayMs: this.#awaySince === undefined ? undefined : now - this.#awaySince,
+      behindMs: this.#isNewest() ? 0 : now - this.#newestAt,
+      wanted: this.leases.wanted,
+      taken: this.leases.taken,
+    };
   }
 
   refresh(): void {
@@ -183,14 +227,21 @@ export class Cluster implements Others {
       if (this.#isStopped || this.#store.state().session === undefined) return;
       const isNewest = this.#guard.run(() => this.#log.catchUp());
       if (isNewest === false) this.#follow();
-      else if (isNewest) this.leases.begin();
+      else if (isNewest) {
+        this.#newestAt = this.#clock.monotonic();
+        this.leases.begin();
+      }
     });
   }
 
   #beat(): void {
+    this.#beatAt = this.#clock.monotonic();
     // After a failure, and for leases whose holders could not begin.
     if (!this.#isNewest()) this.#follow();
-    else this.leases.begin();
+    else {
+      this.#newestAt = this.#beatAt;
+      this.leases.begin();
+    }
     this.#show();
     this.#compare();
   }
@@ -216,6 +267,7 @@ export class Cluster implements Others {
   }
 
   #away(problem: string): void {
+    this.#remedy = undefined;
     if (this.#awaySince !== undefined) return;
     this.#awaySince = this.#clock.monotonic();
     this.#diagnostics.report("database-away", { problem });

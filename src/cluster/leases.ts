@@ -77,6 +77,11 @@ export class SharedLeases implements Leases {
     };
   }
 
+  /** The leases that this gateway asks for. */
+  get wanted(): readonly string[] {
+    return [...this.#wanted.keys()];
+  }
+
   /** The leases that this gateway works under. */
   get taken(): readonly string[] {
     return [...this.#taken];

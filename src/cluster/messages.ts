@@ -23,6 +23,10 @@ export interface NodeRow extends NodeNote {
   readonly startedAt: number;
   /** Milliseconds since it was last heard from, by the clock of the database. */
   readonly silentMs: number;
+  /** The address that it comes from; null over a Unix socket. */
+  readonly address: string | null;
+  /** By how many milliseconds the clock of the database is ahead of its clock. */
+  readonly skewMs: number;
 }
 
 /** The facts of a session that the main thread needs. */

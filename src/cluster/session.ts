@@ -81,12 +81,19 @@ export class Session {
   readonly facts: SessionFacts;
   readonly #client: pg.Client;
   readonly #settings: WorkerSettings;
+  readonly #clock: Pick<Clock, "now">;
   #isFirstBeat = true;
   #isOver = false;
 
-  private constructor(client: pg.Client, settings: WorkerSettings, facts: SessionFacts) {
+  private constructor(
+    client: pg.Client,
+    settings: WorkerSettings,
+    facts: SessionFacts,
+    clock: Pick<Clock, "now">,
+  ) {
     this.#client = client;
     this.#settings = settings;
+    this.#clock = clock;
     this.facts = facts;
   }
 
@@ -120,7 +127,7 @@ export class Session {
       const head = await headOf(client, place, settings, facts);
       const { id: databaseId, position: newest } = head;
       const server = `PostgreSQL ${facts.versionText} at ${place}`;
-      session = new Session(client, settings, { generation, databaseId, newest, server });
+      session = new Session(client, settings, { generation, databaseId, newest, server }, clock);
       isOpen = true;
       return session;
     } catch (error) {
@@ -223,7 +230,9 @@ export class Session {
     leases: readonly string[],
   ): Promise<{ newest: number; nodes: NodeRow[] }> {
     const { node, version } = this.#settings;
-    const values = [node, version, note.position, leases, note.sessions, this.#isFirstBeat];
+    const { position, sessions } = note;
+    const now = this.#clock.now();
+    const values = [node, version, position, leases, sessions, this.#isFirstBeat, now];
     const [head] = await this.#prepared<{ newest: number }>("kxgw_beat", BEAT, values);
     if (this.#isFirstBeat) await this.#run(FORGET_NODES, [null, SHARED_LIMITS.nodeMs]);
     this.#isFirstBeat = false;
@@ -240,7 +249,11 @@ export class Session {
   }
 
   async #run(text: string, values: unknown[]): Promise<void> {
-    await this.#client.query(text, values);
+    try {
+      await this.#client.query(text, values);
+    } catch (error) {
+      throw troubleOf(error, this.facts.server);
+    }
   }
 }
 

@@ -39,6 +39,8 @@ export const CREATE = `
     position bigint NOT NULL,
     leases text[] NOT NULL,
     sessions text[] NOT NULL,
+    address text,
+    skew_ms double precision NOT NULL,
     started_at timestamptz NOT NULL DEFAULT now(),
     seen_at timestamptz NOT NULL DEFAULT now()
   );
@@ -166,24 +168,29 @@ export const GIVE = `SELECT pg_advisory_unlock(${LOCK}) FROM unnest($1::text[]) 
 
 /**
  * Shows that this gateway is alive, and returns the newest position. It does not wait for the disk:
- * a state that is lost with the server is written again a second later.
+ * a state that is lost with the server is written again a second later. $7 is the clock of this
+ * gateway; the way to the server counts as a part of the difference.
  */
 export const BEAT = `
   WITH quiet AS MATERIALIZED (
     SELECT set_config('synchronous_commit', 'off', true) AS mode
   ), shown AS (
-    INSERT INTO kxgw_nodes (name, version, position, leases, sessions)
-    SELECT $1, $2, $3::bigint, $4::text[], $5::text[] FROM quiet
+    INSERT INTO kxgw_nodes (name, version, position, leases, sessions, address, skew_ms)
+    SELECT $1, $2, $3::bigint, $4::text[], $5::text[], host(inet_client_addr()),
+      extract(epoch FROM clock_timestamp())::float8 * 1000 - $7::float8
+    FROM quiet
     ON CONFLICT (name) DO UPDATE
     SET version = excluded.version, position = excluded.position, leases = excluded.leases,
-      sessions = excluded.sessions, seen_at = now(),
+      sessions = excluded.sessions, address = excluded.address, skew_ms = excluded.skew_ms,
+      seen_at = now(),
       started_at = CASE WHEN $6 THEN now() ELSE kxgw_nodes.started_at END
     RETURNING 1
   )
   SELECT position::float8 AS newest FROM kxgw_head, shown`;
 
 export const NODES = `
-  SELECT name, version, position::float8 AS position, leases, sessions,
+  SELECT name, version, position::float8 AS position, leases, sessions, address,
+    skew_ms AS "skewMs",
     (extract(epoch FROM started_at) * 1000)::float8 AS "startedAt",
     (extract(epoch FROM now() - seen_at) * 1000)::float8 AS "silentMs"
   FROM kxgw_nodes ORDER BY name`;

@@ -149,6 +149,8 @@ export interface Config {
     readonly shared: SharedDatabase | undefined;
     /** Absolute path of the file that the password of `shared` comes from. */
     readonly sharedPasswordFile: string | undefined;
+    /** Name of this gateway among those that share the database. */
+    readonly node: string | undefined;
   };
   readonly smtp:
     | {

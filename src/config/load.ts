@@ -151,6 +151,7 @@ function configOf(settings: Settings, file: string | undefined, directory: strin
         log.shared_password_file === undefined
           ? undefined
           : resolve(directory, log.shared_password_file),
+      node: log.node,
     },
     smtp: smtp && {
       listen: smtp.listen.filter((listener) => "port" in listener),

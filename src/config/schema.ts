@@ -68,6 +68,9 @@ export const logSchema = z
     shared_password_file: text("/etc/kxgw/shared-password", parsePath)
       .optional()
       .describe("File with the password for the user in shared, on one line."),
+    node: text("kx1", parseName)
+      .optional()
+      .describe("With shared: name of this gateway in the site; default host name and log.path."),
   })
   .describe("The update log.");
 

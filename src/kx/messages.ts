@@ -32,7 +32,7 @@ export interface Features {
 }
 
 /** The features that are always offered; "reconcile" is offered with a key index. */
-export const FEATURES = ["receipt", "sha256", "octets"] as const;
+export const FEATURES: readonly string[] = ["receipt", "sha256", "octets"];
 
 /** KX/1.0, and KX/1.1 before the peer has said what it knows. */
 export const NO_FEATURES: Features = {
@@ -44,7 +44,7 @@ export const NO_FEATURES: Features = {
 
 /** The features that both sides name; `theirs` undefined for a peer of KX/1.0. */
 export function featuresOf(theirs: Opening | undefined, ours: Opening | undefined): Features {
-  const isUsed = (word: string) => {
+  const isUsed = (word: keyof Features) => {
     return [theirs, ours].every((side) => side?.features.includes(word) ?? false);
   };
   return {

@@ -274,7 +274,8 @@ export class Parser {
     const { announcements: most } = this.#limits;
     const announcements = readAnnouncements(data, this.features.sha256, most);
     if (announcements === undefined) return malformed("IHAVE has octets that are no announcements");
-    return { command: "IHAVE", tag, inReplyTo: requestTag(head), announcements };
+    const inReplyTo = head === "" ? undefined : requestTag(head);
+    return { command: "IHAVE", tag, inReplyTo, announcements };
   }
 
   /** Appends to one buffer that doubles; one object per line would cost too much memory. */

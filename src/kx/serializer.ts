@@ -20,7 +20,7 @@ export function serialize(message: Message, features: Features = NO_FEATURES): U
   }
   if (message.command === "IHAVE" && features.octets) {
     const octets = writeAnnouncements(message.announcements, features.sha256);
-    const { tag, inReplyTo = "NOTIFY" } = message;
+    const { tag, inReplyTo = "" } = message;
     return counted(tag, `IHAVE ${octets.length}`, inReplyTo, octets);
   }
   const text = data(message, features.sha256);

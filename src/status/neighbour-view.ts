@@ -34,7 +34,8 @@ export type State = "good" | "pending" | "behind" | "down" | "paused" | "idle";
 /**
  * A state in one or two words. For `pending`: "handed over" to a relay or spool without a proof,
  * "unconfirmed" over KX, "not all taken" with exceptions, "no session" before mail starts,
- * "waiting" for the end of quiet_hours, "nothing sent" yet, "observed" in observe mode.
+ * "waiting" for the end of quiet_hours, "nothing sent" yet, "observed" in observe mode. For `idle`:
+ * "elsewhere" if another gateway of the site serves it.
  */
 export type Label =
   | ("in sync" | "behind" | "down" | "paused" | "idle")
@@ -46,6 +47,7 @@ export type Label =
       | "waiting"
       | "nothing sent"
       | "observed"
+      | "elsewhere"
     );
 
 export interface NeighbourView {
@@ -112,6 +114,14 @@ export function counted<One extends Pick<NeighbourView, "name" | "state">>(
   return views.filter(({ name, state }) => !isLocal(name) && state !== "idle");
 }
 
+/** Who serves a neighbour instead of this gateway. */
+export interface Elsewhere {
+  /** The gateway that holds the lease of its lane. */
+  readonly lane: string | undefined;
+  /** The gateway that has its KX session or dials it. */
+  readonly kx: string | undefined;
+}
+
 /** The sources of a view. */
 export interface ViewSources {
   readonly counters: EventCounters;
@@ -122,6 +132,8 @@ export interface ViewSources {
   readonly standing?: Standing;
   /** Observe mode: nothing is sent, and peers see an empty log. */
   readonly observing?: boolean;
+  /** Which other gateways of the site serve it. */
+  readonly elsewhere?: Elsewhere;
 }
 
 const IN = eventsWith({ direction: "in", outcome: "accepted" });
@@ -179,6 +191,27 @@ function pending(label: Label, words: string): Said {
 }
 
 function stateOf(neighbour: Subject, path: NeighbourView["path"], sources: ViewSources): Said {
+  return elsewhereState(neighbour, sources) ?? stateHere(neighbour, path, sources);
+}
+
+/** The state of a neighbour that another gateway of the site serves in whole or in part. */
+function elsewhereState(neighbour: Subject, sources: ViewSources): Said | undefined {
+  const { lane, peer, elsewhere } = sources;
+  const sender = lane && elsewhere?.lane;
+  const talker = peer?.connected ? undefined : peer && elsewhere?.kx;
+  if (sender === undefined && talker === undefined) return undefined;
+  const words = [
+    ...(sender === undefined ? [] : [`${sender} sends to it`]),
+    ...(talker === undefined ? [] : [`${talker} has its KX connection`]),
+  ].join("; ");
+  const byMail = sender === undefined && lane?.path?.isOpen !== false ? lane : undefined;
+  const byKx = talker === undefined ? peer : undefined;
+  const here = byMail ? mailState(byMail, sources) : byKx && kxState(neighbour, byKx, sources);
+  if (here !== undefined) return { ...here, words: `${here.words}; ${words}` };
+  return { state: "idle", label: "elsewhere", words };
+}
+
+function stateHere(neighbour: Subject, path: NeighbourView["path"], sources: ViewSources): Said {
   const { lane, peer } = sources;
   const byMail = lane && mailState(lane, sources);
   const byKx = peer && kxState(neighbour, peer, sources);

@@ -48,6 +48,7 @@ function wayDiagnoses(one: NeighbourJson, status: Pick<Status, "recent">): Diagn
   if (one.site?.refusesAll) return [];
   if (one.state === "down" && one.path === "local") return [localDiagnosis(one)];
   if (one.state === "down") return [kxDiagnosis(one, status)];
+  if (one.label === "elsewhere") return [];
   return one.path === "mail" && one.peer !== undefined ? [detourDiagnosis(one)] : [];
 }
 
@@ -122,8 +123,8 @@ function kxDiagnosis(
 }
 
 /** A neighbour that nothing can be sent to. */
-export function idleDiagnoses({ name, state, via, words }: NeighbourJson): Diagnosis[] {
-  if (state !== "idle" || via !== "kx") return [];
+export function idleDiagnoses({ name, state, via, words, label }: NeighbourJson): Diagnosis[] {
+  if (state !== "idle" || via !== "kx" || label === "elsewhere") return [];
   const remedy = "Add the section to the config, or remove the neighbour.";
   return [{ kind: "odd", problem: sentence(`${name} is idle: ${words}`), remedy }];
 }

@@ -150,6 +150,7 @@ const neighbourSchema = z
       .enum([
         ...(["in sync", "behind", "down", "paused", "idle", "handed over", "unconfirmed"] as const),
         ...(["not all taken", "no session", "waiting", "nothing sent", "observed"] as const),
+        "elsewhere",
       ])
       .describe("The state in one or two words, as page and commands show it."),
     proof: z
@@ -286,6 +287,57 @@ const logSchema = z
   })
   .describe("The update log.");
 
+const clusterSchema = z
+  .strictObject({
+    node: text("Name of this gateway in the site."),
+    database: z
+      .strictObject({
+        address: text("Hosts and name of the database, without user and password."),
+        up: flag("Whether it answers and is used."),
+        server: text("Version and address of the server; null while it is away.").nullable(),
+        since: time("Since when it is away; null while it answers.").nullable(),
+        problem: text("Why it is away; null while it answers.").nullable(),
+        remedy: text("What the operator can do; null if it is waited for.").nullable(),
+        newest: count("Newest position that is known."),
+      })
+      .describe("The database that the gateways share."),
+    copy: z
+      .strictObject({
+        position: count("Position of the last commit that is in the copy."),
+        behind: count("Commits that are missing."),
+        behindSeconds: count("Since how many seconds some are missing."),
+      })
+      .describe("The copy of this gateway."),
+    nodes: z
+      .array(
+        z.strictObject({
+          node: text("Name of the gateway."),
+          here: flag("Whether it is this one."),
+          up: flag("Whether it was seen in the last 10 seconds."),
+          version: text("Its version."),
+          address: text("Where its last sign came from; null over a Unix socket.").nullable(),
+          position: count("Position of its copy."),
+          behind: count("Commits that are missing there."),
+          skewMs: number("By how many ms the clock of the database is ahead of its clock."),
+          started: time("When its session at the database began first."),
+          seen: time("When it was seen last."),
+          leases: z.array(z.string()).describe("Leases that it holds; empty if it is not up."),
+          sessions: z.array(z.string()).describe("Peers with which it has a KX session."),
+        }),
+      )
+      .describe("All gateways of the site that were seen within a day."),
+    leases: z
+      .array(
+        z.strictObject({
+          lease: text("Its name, as `lane:NAME`, `dial:NAME`, `repair`, `follow`, `expiry`."),
+          node: text("The gateway that holds it; null if none does.").nullable(),
+          here: flag("Whether this gateway works under it."),
+        }),
+      )
+      .describe("Leases; empty while the database is away, since nobody has one then."),
+  })
+  .meta({ id: "Cluster" });
+
 export const statusSchema = z
   .strictObject({
     site: text("Mail address of the site."),
@@ -316,6 +368,12 @@ export const statusSchema = z
       )
       .describe("Certificates of the gateway."),
     log: logSchema,
+    cluster: clusterSchema
+      .nullable()
+      .describe(
+        "The gateways of the site ([cluster](cluster.md)); null without `log.shared`, and while " +
+          "no gateway runs.",
+      ),
     upkeep: z
       .strictObject({
         failures: count("Consecutive failures of expiry."),

@@ -6,6 +6,7 @@
  */
 
 import type { Clock } from "../clock.js";
+import type { ClusterState } from "../cluster/cluster.js";
 import type { Config } from "../config/config.js";
 import { formatEndpoint } from "../config/units.js";
 import type { LaneStatus } from "../delivery/lane.js";
@@ -20,6 +21,7 @@ import type { ReconcileReport } from "../peering/reconcile-report.js";
 import { several } from "../text.js";
 import type { Seq } from "../update.js";
 import { EXPIRES_SOON_MS, endWords } from "./certificates.js";
+import { clusterVerdict, clusterView, elsewhereOf } from "./cluster-view.js";
 import type { EventCounters, Report } from "./event-counters.js";
 import { flowOf, kxShareOf, migrationOf, savedOf } from "./flow.js";
 import type { JourneyLog } from "./journey.js";
@@ -62,6 +64,8 @@ export interface Sources {
   readonly certificates: () => readonly { readonly listener: string; readonly notAfter: number }[];
   /** State of expiry; undefined if no gateway runs. */
   readonly upkeep?: () => UpkeepState;
+  /** The other gateways of the site; undefined for one that is alone, and if none runs. */
+  readonly cluster?: () => ClusterState | undefined;
   /** False if the log is read while no gateway runs. */
   readonly running?: boolean;
 }
@@ -80,11 +84,14 @@ export function status(sources: Sources, mask = false) {
   const peers = new Map(sources.peers().map((peer) => [peer.name, peer]));
   const repairs = new Map(log.repairs.counts().map(({ source, count }) => [source, count]));
   const observing = config.mode === "observe";
+  const cluster = sources.cluster?.();
+  const { shared } = config.log;
   const views = subjectsOf(config.neighbours, allLanes).map((neighbour) => {
     const { name } = neighbour;
     const [lane, peer] = [lanes.get(name), peers.get(name)];
     const standing = sources.proofs.of(name);
-    const view = viewOf(neighbour, { counters, lane, peer, now, standing, observing });
+    const elsewhere = elsewhereOf(cluster, name);
+    const view = viewOf(neighbour, { counters, lane, peer, now, standing, observing, elsewhere });
     return { neighbour, lane, peer, view };
   });
   const value = {
@@ -99,6 +106,7 @@ export function status(sources: Sources, mask = false) {
       counters,
       now,
       recon: sources.recon?.() ?? [],
+      cluster: clusterVerdict(cluster),
     }),
     time: new Date(now).toISOString(),
     started: iso(startedAt),
@@ -108,6 +116,8 @@ export function status(sources: Sources, mask = false) {
       return { listener, notAfter: iso(notAfter), expiresSoon, words: endWords(notAfter, now) };
     }),
     log: { newest: log.newest(), entries, bodies, bodyBytes, fileBytes },
+    /** Null without log.shared, and if no gateway runs. */
+    cluster: cluster && shared ? clusterView(cluster, shared, now) : null,
     upkeep: upkeepOf(sources),
     keys: keysOf(sources, now),
     /** Lost keys that are being fetched again. */

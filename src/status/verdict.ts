@@ -26,14 +26,17 @@ export function verdictOf(given: {
   readonly counters: EventCounters;
   readonly now: number;
   readonly recon: readonly Pick<FollowerStatus, "server" | "problem">[];
+  /** What is wrong with the shared database or the copy. */
+  readonly cluster?: Verdict | undefined;
 }): Verdict {
-  const { mode, running, views, counters, now, recon } = given;
+  const { mode, running, views, counters, now, recon, cluster } = given;
   if (!running) {
     return {
       state: "bad",
       words: "The gateway is not running. This status was read from the update log.",
     };
   }
+  if (cluster?.state === "bad") return cluster;
   const trouble = counters.recent().find(({ event }) => kindOf(event).isTrouble);
   const accepted = counters.lastAt({ events: ACCEPTED });
   const verb = mode === "observe" ? "Observing: nothing is sent." : "Bridging.";
@@ -46,6 +49,7 @@ export function verdictOf(given: {
     const words = `${verb} ${lost.server} is not followed by recon: ${lost.problem}.`;
     return { state: "bad", words };
   }
+  if (cluster !== undefined) return cluster;
   if (views.length === 0) {
     return { state: "behind", words: `${verb} No neighbours are configured: add a [[peer]].` };
   }
@@ -55,7 +59,7 @@ export function verdictOf(given: {
   const [worst] = bad.toSorted((a, b) => RANK.indexOf(a.state) - RANK.indexOf(b.state));
   const [first] = open;
   if (worst === undefined && first === undefined) {
-    return { state: "good", words: `${verb} ${allGood(served)}${untaken(views)}` };
+    return { state: "good", words: `${verb} ${allGood(served, views)}${untaken(views)}` };
   }
   const names = (all: readonly NeighbourView[]) =>
     listed(all.filter((view) => view !== (worst ?? first)).map(({ name }) => name));
@@ -80,8 +84,10 @@ function countWords(served: readonly NeighbourView[]): string {
   return `${good} of ${several(peers.length, "neighbour")} in sync; `;
 }
 
-function allGood(served: readonly NeighbourView[]): string {
+function allGood(served: readonly NeighbourView[], views: readonly NeighbourView[]): string {
   const [one] = served;
+  const isServed = views.some(({ label }) => label === "elsewhere");
+  if (one === undefined && isServed) return "Another gateway of the site serves the neighbours.";
   if (one === undefined) return "Nothing is sent to any neighbour.";
   if (served.length === 1) return `${one.name} is in sync.`;
   const peers = counted(served);

@@ -9,7 +9,7 @@ import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { expect, it } from "vitest";
 import { scratch } from "../support/scratch.js";
-import { preparedDoor, preparedSources } from "./prepared.js";
+import { clustered, preparedDoor, preparedSources } from "./prepared.js";
 
 const RULES = fileURLToPath(new URL("../../deploy/prometheus/", import.meta.url));
 
@@ -21,7 +21,7 @@ function promtool(args: readonly string[], input = "") {
 }
 
 it("the metrics please its linter", async () => {
-  const base = await preparedDoor(preparedSources().sources);
+  const base = await preparedDoor(clustered(preparedSources().sources));
   const text = await (await fetch(`${base}/metrics`)).text();
   const ours = text.split("\n").filter((line) => / kxgw_|^kxgw_/.test(line));
   expect(ours.length).toBeGreaterThan(100);

@@ -8,8 +8,9 @@ import { readFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import { describe, expect, it } from "vitest";
 import { prefersOpenMetrics } from "../../src/admin/metrics.js";
+import type { ClusterState } from "../../src/cluster/cluster.js";
 import type { EventSink } from "../../src/diagnostics.js";
-import { preparedDoor, preparedSources } from "./prepared.js";
+import { clustered, preparedDoor, preparedSources } from "./prepared.js";
 
 const DEPLOY = fileURLToPath(new URL("../../deploy/", import.meta.url));
 
@@ -113,6 +114,61 @@ describe("the metrics", () => {
   });
 });
 
+describe("the metrics of a cluster", () => {
+  async function scrapeCluster(change: Partial<ClusterState> = {}) {
+    const base = await preparedDoor(clustered(preparedSources().sources, change));
+    return await (await fetch(`${base}/metrics`)).text();
+  }
+
+  it("show the database, the gateways and the leases", async () => {
+    const text = await scrapeCluster({ behindMs: 5000 });
+    expect(value(text, "kxgw_database_up")).toBe(1);
+    expect(value(text, "kxgw_database_position")).toBe(1200);
+    expect(value(text, "kxgw_copy_position")).toBe(1200);
+    expect(value(text, "kxgw_copy_behind_seconds")).toBe(5);
+    expect(value(text, 'kxgw_node_up{node="kx2"}')).toBe(1);
+    expect(value(text, 'kxgw_node_behind{node="kx2"}')).toBe(3);
+    expect(value(text, 'kxgw_node_clock_skew_seconds{node="kx1"}')).toBe(0.003);
+    expect(value(text, "kxgw_node_versions")).toBe(1);
+    expect(value(text, 'kxgw_lease_held{lease="expiry"}')).toBe(1);
+    expect(value(text, 'kxgw_lease_here{lease="expiry"}')).toBe(0);
+    expect(value(text, 'kxgw_lease_here{lease="repair"}')).toBe(1);
+  });
+
+  it("leave what another gateway sends to that one", async () => {
+    const text = await scrapeCluster();
+    expect(value(text, 'kxgw_queue_depth{peer="oldpks"}')).toBe(14);
+    expect(text).not.toContain('kxgw_queue_depth{peer="onak-home"}');
+    expect(text).not.toContain('kxgw_peer_up{peer="onak-home"}');
+  });
+
+  it("say nothing of others and of leases while the database is away", async () => {
+    const text = await scrapeCluster({ session: undefined, awayMs: 90_000, problem: "refused" });
+    expect(value(text, "kxgw_database_up")).toBe(0);
+    expect(text).not.toMatch(/^kxgw_(node|lease)_/m);
+    expect(text).not.toContain("db.example.net");
+  });
+
+  it("come with a check of readiness that fails while the database is away", async () => {
+    const { sources } = preparedSources();
+    const up = await preparedDoor(clustered(sources));
+    const answer = await fetch(`${up}/readyz?verbose`);
+    expect([answer.status, await answer.text()]).toEqual([
+      200,
+      expect.stringMatching(/database: ok/),
+    ]);
+    const down = await preparedDoor(clustered(sources, { session: undefined, awayMs: 90_000 }));
+    const refused = await fetch(`${down}/readyz`);
+    const text = await refused.text();
+    expect([refused.status, text.trim()]).toEqual([503, "not ready\ndatabase: away for 1 min"]);
+  });
+
+  it("are not there without log.shared", async () => {
+    const { text } = await scrape();
+    expect(text).not.toMatch(/kxgw_(node|lease|database|copy)_/);
+  });
+});
+
 describe("the alert rules", () => {
   const rules = readFileSync(`${DEPLOY}prometheus/alerts.yml`, "utf8");
   const tests = readFileSync(`${DEPLOY}prometheus/alerts.test.yml`, "utf8");
@@ -127,7 +183,8 @@ describe("the alert rules", () => {
   });
 
   it("and the dashboard ask for metrics that exist", async () => {
-    const { text } = await scrape();
+    const base = await preparedDoor(clustered(preparedSources().sources));
+    const text = await (await fetch(`${base}/metrics`)).text();
     const dashboard = readFileSync(`${DEPLOY}grafana/kxgw.json`, "utf8");
     const known = new Set([...text.matchAll(/^# TYPE (\w+) (\w+)/gm)].map(([, name]) => name));
     const asked = new Set(

@@ -4,6 +4,7 @@
  */
 import { onTestFinished } from "vitest";
 import { AdminDoor } from "../../src/admin/admin-door.js";
+import type { ClusterState } from "../../src/cluster/cluster.js";
 import { parseConfig } from "../../src/config/load.js";
 import type { LaneStatus } from "../../src/delivery/lane.js";
 import type { EventSink } from "../../src/diagnostics.js";
@@ -112,6 +113,38 @@ export function preparedSources(publicStatus = false, busy = true) {
     certificates: () => [{ listener: "kx", notAfter: NOW + 13 * 24 * HOUR_MS }],
   };
   return { sources, lanes, peers, time, counters, proofs, log };
+}
+
+/** The state of a gateway of two, `kx1`, in which `kx2` has the KX session with zurich. */
+export function preparedCluster(change: Partial<ClusterState> = {}): ClusterState {
+  const server = "PostgreSQL 15.8 at db.example.net:5432/kxgw";
+  const common = { version: "1.0.0", startedAt: NOW - 31 * HOUR_MS, skewMs: 3, position: 1200 };
+  return {
+    ...{ node: "kx1", problem: undefined, remedy: undefined, awayMs: undefined },
+    session: { generation: 1, databaseId: "d", newest: 1200, server },
+    ...{ newest: 1200, position: 1200, behindMs: 0 },
+    wanted: ["expiry", "lane:oldpks", "lane:onak-home", "repair"],
+    taken: ["lane:oldpks", "repair"],
+    nodes: [
+      {
+        ...{ ...common, name: "kx1", address: "192.0.2.31", silentMs: 400 },
+        ...{ leases: ["lane:oldpks", "repair"], sessions: ["tokyo"] },
+      },
+      {
+        ...{ ...common, name: "kx2", address: "192.0.2.32", silentMs: 900, position: 1197 },
+        ...{ leases: ["expiry", "lane:onak-home", "dial:zurich"], sessions: ["zurich"] },
+      },
+    ],
+    ...change,
+  };
+}
+
+/** `sources` of a gateway whose log is shared. */
+export function clustered(sources: Sources, change: Partial<ClusterState> = {}): Sources {
+  const hosts = [{ host: "db.example.net", port: 5432 }];
+  const shared = { hosts, database: "kxgw", user: "kxgw", password: "secret", tls: undefined };
+  const config = { ...sources.config, log: { ...sources.config.log, shared } };
+  return { ...sources, config, cluster: () => preparedCluster(change) };
 }
 
 /** 24 hours with a quiet night: updates from everybody to everybody. */

@@ -5,6 +5,7 @@
  */
 import { existsSync } from "node:fs";
 import { join, resolve } from "node:path";
+import type { Migration } from "../../src/log/connection.js";
 import type { UpdateLog } from "../../src/log/update-log.js";
 import type { Update } from "../../src/update.js";
 
@@ -35,10 +36,14 @@ export function sidesOf(
   return [{ label: ", before", modules }, ours];
 }
 
-/** Opens a log with the code of a side. */
-export async function openLog({ modules }: Side, file: string): Promise<UpdateLog> {
+/** Opens a log with the code of a side. `onMigration` is told of a migration to its version. */
+export async function openLog(
+  { modules }: Side,
+  file: string,
+  onMigration?: (migration: Migration) => void,
+): Promise<UpdateLog> {
   const { UpdateLog } = (await import(join(modules, "log/update-log.js"))) as Log;
-  return UpdateLog.open(file);
+  return UpdateLog.open(file, { onMigration });
 }
 
 /** The same for filling a large one: nothing is synced, and a crash would lose the file. */

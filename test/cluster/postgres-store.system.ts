@@ -180,6 +180,18 @@ it("gives a lease to one, and to the next when it is given back", async () => {
   ]);
 });
 
+it("shows where each gateway is, and by how much its clock differs", async () => {
+  const { url } = database();
+  const worker = new URL("./clock-slightly-ahead.mjs", import.meta.url);
+  const one = await opened(url, "one");
+  await opened(url, "two", { worker });
+  await until(() => one.state().nodes.length === 2);
+  const [first, second] = one.state().nodes;
+  expect([first?.address, second?.address]).toEqual(["127.0.0.1", "127.0.0.1"]);
+  expect(Math.abs(first?.skewMs ?? NaN)).toBeLessThan(1000);
+  expect(Math.abs((second?.skewMs ?? NaN) + 20_000)).toBeLessThan(1000);
+});
+
 it("loses its leases with the session, and commits nothing before that was told", async () => {
   const { url, name } = database();
   const one = await opened(url, "one");

@@ -70,6 +70,7 @@ export const EXAMPLE_CONFIG: Config = {
     holdBytes: 2 ** 30,
     shared: undefined,
     sharedPasswordFile: undefined,
+    node: undefined,
   },
   smtp: {
     listen: [{ host: "127.0.0.1", port: 2525 }],

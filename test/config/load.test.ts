@@ -51,6 +51,7 @@ describe("parseConfig", () => {
         holdBytes: 1_073_741_824,
         shared: undefined,
         sharedPasswordFile: undefined,
+        node: undefined,
       },
       smtp: undefined,
       spool: undefined,
@@ -145,6 +146,7 @@ describe("the environment", () => {
       KXGW_LOG__HOLD: "1MiB",
       KXGW_LOG__SHARED: "postgres://kx@db.example/kxgw?sslrootcert=db.pem",
       KXGW_LOG__SHARED_PASSWORD_FILE: "shared",
+      KXGW_LOG__NODE: "kx1",
       KXGW_SMTP__LISTEN: "localhost:1",
       KXGW_SMTP__HOSTNAME: "h.example",
       KXGW_SMTP__MAX_SIZE: "1MiB",
@@ -189,6 +191,7 @@ describe("the environment", () => {
           tls: { ca: "/etc/kxgw/db.pem" },
         },
         sharedPasswordFile: "/etc/kxgw/shared",
+        node: "kx1",
       },
       smtp: {
         listen: [{ host: "localhost", port: 1 }],

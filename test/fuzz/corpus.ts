@@ -7,10 +7,10 @@ import { createHash } from "node:crypto";
 import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { Refusal } from "../../src/errors.js";
-import { serialize } from "../../src/kx/serializer.js";
+import { serialize, serializeListing, serializePart } from "../../src/kx/serializer.js";
 import { readArmor } from "../../src/openpgp/armor.js";
 import { ReconSession } from "../../src/recon/session.js";
-import type { UpdateHash } from "../../src/update.js";
+import type { UpdateDigest, UpdateHash } from "../../src/update.js";
 import { answerOf, ModelSession } from "../recon/model-server.js";
 import { ModelTree } from "../recon/model-tree.js";
 import { projectRoot } from "../torture/material.js";
@@ -34,6 +34,7 @@ export function seeds(target: string): Uint8Array[] {
     case "mail":
       return [...mails, ...own];
     case "kx":
+      return [conversation(armored), inOctets(binary[0] ?? Buffer.alloc(1)), ...own];
     case "session":
       return [conversation(armored), ...own];
     case "recon":
@@ -91,6 +92,29 @@ function conversation(armored: readonly Uint8Array[]): Uint8Array {
     }),
     serialize({ command: "ERROR", tag: "aaaf", inReplyTo, code: 500, text: "no" }),
     serialize({ command: "CLOSE", tag: "aaag", inReplyTo: undefined }),
+  ]);
+}
+
+/** What KX/1.1 says otherwise with all its features, a compressed listing among it. */
+function inOctets(packets: Uint8Array): Uint8Array {
+  const hash = "d41d8cd98f00b204e9800998ecf8427e" as UpdateHash;
+  const digest = `${hash}${hash}` as UpdateDigest;
+  const announcement = { number: 7, fingerprint: "A".repeat(40), hash, digest };
+  const announcements = [announcement];
+  const features = { receipt: true, sha256: true, octets: true, reconcile: true };
+  const small = packets.subarray(0, 100);
+  const deliveries = [
+    { number: 7, packets: small },
+    { number: 8, packets: undefined },
+  ];
+  const notice = { command: "IHAVE", tag: "aaab", inReplyTo: undefined, announcements } as const;
+  return Buffer.concat([
+    serialize({ command: "HELO", tag: "KX11", version: "1.0" }),
+    serialize(notice, features),
+    serialize({ ...notice, tag: "aaac" }, { ...features, octets: false }),
+    serializeListing("aaad", "aaaa", [serializePart(announcements, features)], features),
+    serialize({ command: "DELIVERY", tag: "aaae", inReplyTo: "aaaa", deliveries }),
+    serialize({ command: "DONE", tag: "aaaf", number: 7, without: [{ low: 8, high: 8 }] }),
   ]);
 }
 

@@ -18,7 +18,7 @@ const SEEN: Readonly<Record<string, readonly RegExp[]>> = {
   armor: [/^block$/, /bad-crc/, /bad-armor/, /secret-key|not-key-material/],
   keys: [/v4/, /bad-packet/, /not-key-material/, /secret-key/],
   mail: [/incremental key/, /bad-crc|bad-armor/, /subject/],
-  kx: [/UPDATE/, /malformed/, /unframed/, /LIST/],
+  kx: [/UPDATE/, /malformed/, /unframed/, /LIST/, /DELIVERY/],
   session: [/asked/, /complaint/, /end/, /announced/],
   config: [/^ok$/, /unknown|not/],
   recon: [/list.* done/, /changed/, /fault/, /some keys/, /no answer/],

@@ -8,10 +8,12 @@
  */
 import { setFlagsFromString } from "node:v8";
 import { runInNewContext } from "node:vm";
+import { deflateRawSync } from "node:zlib";
 import { parseConfig } from "../../src/config/load.js";
 import { locateKeys } from "../../src/config/locate.js";
 import { ConfigFaults, Refusal } from "../../src/errors.js";
 import { decodedParts } from "../../src/intake/mime.js";
+import { NO_FEATURES } from "../../src/kx/messages.js";
 import { Parser } from "../../src/kx/parser.js";
 import { Session } from "../../src/kx/session.js";
 import { readHead } from "../../src/mail/head.js";
@@ -170,6 +172,24 @@ function kx(name: string, size: number, make: (size: number) => string, piece: n
   return text(`kx: ${name}`, size, make, read);
 }
 
+/** A message of octets, with its command line, as it comes in pieces of a packet of the network. */
+function octets(name: string, size: number, make: (n: number) => [string, Uint8Array]): Worst {
+  return {
+    name: `kx: ${name}`,
+    size,
+    prepare(n) {
+      const [command, data] = make(n);
+      const ends = [`aaaa\n${command}\naaab\n`, ".\n"].map((text) => Buffer.from(text));
+      const input = Buffer.concat([ends[0] ?? data, data, ends[1] ?? data]);
+      return () => {
+        const parser = new Parser();
+        parser.features = { ...NO_FEATURES, octets: true };
+        for (let at = 0; at < input.length; at += 1460) parser.push(input.subarray(at, at + 1460));
+      };
+    },
+  };
+}
+
 const longPrefix = "p".repeat(1000);
 const user = packet(TAG.userId, Buffer.from("u"));
 const fieldsOf: Run = (input) => readHead(input).fields;
@@ -299,6 +319,17 @@ export const WORST: readonly Worst[] = [
   kx("blank lines", 33333, (n) => "\n".repeat(n), 1460),
   kx("a line without end", 66666, (n) => `aaaa\nUPDATE\n${"A".repeat(n)}`, 100),
   kx("bad messages", 1333, (n) => "aaaa\nNO\n.\n".repeat(n), 1460),
+  octets("announcements in octets", 1333, (n) => [`IHAVE ${21 * n}`, Buffer.alloc(21 * n)]),
+  octets("announcements that were compressed", 1333, (n) => {
+    const bomb = deflateRawSync(Buffer.alloc(21 * n));
+    return [`IHAVE ${bomb.length} ${21 * n}`, bomb];
+  }),
+  octets("a bomb that is no announcements", 13_333, (n) => {
+    const bomb = deflateRawSync(Buffer.alloc(21 * n, 1));
+    return [`IHAVE ${bomb.length} ${21 * n}`, bomb];
+  }),
+  octets("updates that are gone", 1333, (n) => [`UPDATE ${8 * n}`, Buffer.alloc(8 * n)]),
+  octets("one large update", 66_666, (n) => [`UPDATE ${n}`, Buffer.alloc(n, ".\n")]),
   text(
     "session: requests",
     666,

@@ -9,7 +9,7 @@ import { chmod, mkdir } from "node:fs/promises";
 import { join } from "node:path";
 import { freePort } from "../support/ports.js";
 import { until } from "../support/until.js";
-import { Daemon } from "./daemon.js";
+import { Daemon, run } from "./daemon.js";
 
 export class Sks {
   readonly port: number;
@@ -107,6 +107,14 @@ ptree_pagesize: 16
   async add(armored: string): Promise<Response> {
     const body = new URLSearchParams({ keytext: armored });
     return await fetch(`http://127.0.0.1:${this.port}/pks/add`, { method: "POST", body });
+  }
+
+  /** Writes all keys into files in `directory`, by `sks dump`, for which the server stops. */
+  async dump(directory: string): Promise<void> {
+    await this.#server.stop();
+    run("/usr/sbin/sks", ["dump", "1000", directory, "-basedir", this.#directory]);
+    this.#server = this.#daemon("db");
+    await until(() => this.#answers(), "SKS answers", 30_000);
   }
 
   /** Mails that it could not use. */

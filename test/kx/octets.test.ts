@@ -72,6 +72,14 @@ describe("announcements", () => {
     ]);
   });
 
+  test("of a notice are behind an empty line, or NOTIFY", () => {
+    for (const head of ["", "NOTIFY"]) {
+      expect(everyWay(counted("IHAVE 0", Buffer.alloc(0), head))).toEqual([
+        { command: "IHAVE", tag: "0001", inReplyTo: undefined, announcements: [] },
+      ]);
+    }
+  });
+
   test("as lines have the SHA-256 at the end, with the feature and not without", () => {
     const lines: Features = { ...NO_FEATURES, sha256: true };
     const message = { command: "IHAVE", tag: "0002", inReplyTo: "100c" } as const;

@@ -74,6 +74,15 @@ describe("two sets", () => {
     expect(runBetween(empty, full).wanted).toHaveLength(600);
   });
 
+  it("of which one has nothing in some ranges", () => {
+    const all = range(0, 600);
+    const some = all.filter(({ fingerprint }) => !/^[7A]/.test(fingerprint));
+    const { told, run } = runBetween(new ArraySet(all), new ArraySet(some));
+    expect(told).toHaveLength(all.length - some.length);
+    expect(run.counts.onlyHere).toBe(all.length - some.length);
+    expect(runBetween(new ArraySet(some), new ArraySet(all)).wanted).toHaveLength(told.length);
+  });
+
   it("are only compared without `tells`", () => {
     const { told, run } = runBetween(new ArraySet(range(0, 50)), new ArraySet([]), {
       tells: false,
@@ -122,18 +131,20 @@ describe("a peer that lies", () => {
   const HASH = "0".repeat(32);
   const [key, other] = sorted([madeUpKey(900), madeUpKey(901)]) as [KeyState, KeyState];
   const state = (prefix: string, count: number): KeyRange => ({ prefix, count, hash: HASH });
-  const lies: [string, Items][] = [
-    ["a range that was not asked for", { ranges: [state("7", 1)], keys: [] }],
-    ["parts without their range", { ranges: [state("0", 20), state("1", 20)], keys: [] }],
-    ["counts that do not add up", { ranges: [state("", 40), state("0", 20)], keys: [] }],
-    ["fewer keys than it counts", { ranges: [state("", 2)], keys: [key] }],
-    ["keys without a range", { ranges: [], keys: [key] }],
-    ["more keys than it counts", { ranges: [state("", 1)], keys: [key, other] }],
-    ["keys out of order", { ranges: [state("", 2)], keys: [other, key] }],
-    ["a key twice", { ranges: [state("", 2)], keys: [key, key] }],
+  const lies: [string, string, Items][] = [
+    ["another range", "not asked for", { ranges: [state("7", 1)], keys: [] }],
+    ["parts alone", "not asked for", { ranges: [state("0", 20), state("1", 20)], keys: [] }],
+    ["wrong sums", "do not add up", { ranges: [state("", 40), state("0", 20)], keys: [] }],
+    ["too few keys", "count of a range", { ranges: [state("", 2)], keys: [key] }],
+    ["keys without a range", "not asked for", { ranges: [], keys: [key] }],
+    ["too many keys", "count of a range", { ranges: [state("", 1)], keys: [key, other] }],
+    ["keys out of order", "in order", { ranges: [state("", 2)], keys: [other, key] }],
+    ["a key twice", "in order", { ranges: [state("", 2)], keys: [key, key] }],
   ];
-  it.each(lies)("with %s ends the run", (_, answer) => {
-    expect(() => runBetween(here, here, { answer: () => answer })).toThrow(BadAnswer);
+  it.each(lies)("with %s ends the run", (_, words, answer) => {
+    const lying = () => runBetween(here, here, { answer: () => answer });
+    expect(lying).toThrow(BadAnswer);
+    expect(lying).toThrow(words);
   });
 
   it("with differences for ever costs the questions of one run", () => {

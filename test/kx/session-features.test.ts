@@ -3,7 +3,7 @@
  * requests for several updates in one message, and answers that name their numbers.
  */
 import { expect, test } from "vitest";
-import type { Announcement, Opening } from "../../src/kx/messages.js";
+import { type Announcement, NO_FEATURES, type Opening } from "../../src/kx/messages.js";
 import { serialize } from "../../src/kx/serializer.js";
 import type { LogName, UpdateDigest } from "../../src/update.js";
 import { asked, HASH, LINE, Line, NEWEST, told } from "./talk.js";
@@ -12,7 +12,7 @@ const DIGEST = `${HASH}${HASH}` as UpdateDigest;
 const NAMED: Announcement = { ...NEWEST, digest: DIGEST };
 const LOG = "00112233445566778899aabbccddeeff" as LogName;
 const OWN: Opening = { log: LOG, features: ["receipt", "sha256", "octets"] };
-const ALL = { receipt: true, sha256: true, octets: true, reconcile: false };
+const ALL = { ...NO_FEATURES, receipt: true, sha256: true, octets: true };
 
 /** A line after both greetings; `features` are those of the peer. */
 function opened(features = "sha256 octets", own = OWN): Line {
@@ -42,8 +42,8 @@ test("the greeting is that of KX/1.0, also if the peer has sent its OPEN before"
 test.each([
   ["sha256", ["IHAVE", "NOTIFY", `${LINE} ${DIGEST}`]],
   ["receipt", ["IHAVE", "NOTIFY", LINE]],
-  ["octets", ["IHAVE 21", "NOTIFY"]],
-  ["octets sha256", ["IHAVE 53", "NOTIFY"]],
+  ["octets", ["IHAVE 21", ""]],
+  ["octets sha256", ["IHAVE 53", ""]],
 ])("with %j an announcement is of that form", (features, expected) => {
   expect(text(opened(features))?.slice(0, expected.length)).toEqual(expected);
   // The peer names it, but we do not.

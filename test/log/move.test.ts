@@ -16,7 +16,15 @@ import { scratch } from "../support/scratch.js";
 import { arrival, fingerprint, selfSigned, seq, troubleOf, update } from "./material.js";
 
 const QUIETLY = { onProgress: () => {} };
-const [KEY = ""] = readdirSync(new URL("../fixtures/keys/", import.meta.url));
+/** A key that can be read, so that its packets have names. */
+const REAL = (() => {
+  const keys = new URL("../fixtures/keys/", import.meta.url);
+  const [block] = readArmor(readFileSync(new URL(readdirSync(keys)[0] ?? "", keys)));
+  if (block === undefined || block instanceof Refusal) throw new Error("no armor");
+  const [key] = readKeys(block.data);
+  if (key === undefined || key instanceof Refusal) throw new Error("no key");
+  return updateOf(key);
+})();
 
 /** A log with something in most tables; more than one piece of it. */
 function filled(path: string): UpdateLog {
@@ -26,11 +34,7 @@ function filled(path: string): UpdateLog {
     const body = update(n, 60_000, n % 7 === 0 ? selfSigned(`User ${n}`) : undefined);
     log.append([arrival(n, { update: body })], { peer: "p", at: { number: n, hash: body.hash } });
   }
-  const text = readFileSync(new URL(`../fixtures/keys/${KEY}`, import.meta.url));
-  for (const key of readKeys(readArmor(text))) {
-    if (key instanceof Refusal) throw key;
-    log.append([arrival(41, { update: updateOf(key) })]);
-  }
+  log.append([arrival(41, { update: REAL })]);
   log.exceptions.set({
     ...{ site: "far", seq: seq(3), fingerprint: fingerprint(3), state: "refused" },
     ...{ reason: "refused", code: 550, text: "No", at: 7 },
@@ -58,10 +62,7 @@ test("there and back: all rows are the same, and copies have them", () => {
   expectEqual(first, second);
   expect(second.log.append([arrival(50)])).toMatchObject([{ seq: 42 }]);
   // The packets of a key that the log had before are known at both.
-  const text = readFileSync(new URL(`../fixtures/keys/${KEY}`, import.meta.url));
-  const [key] = readKeys(readArmor(text));
-  if (key === undefined || key instanceof Refusal) throw new Error("no key");
-  expect(second.log.packets.knowsAll(updateOf(key).packets)).toBe(true);
+  expect(second.log.packets.knowsAll(REAL.packets)).toBe(true);
   second.log.close();
   first.log.close();
 

@@ -1,6 +1,6 @@
 /** docs/monitoring.md: its list of metrics is what /metrics says of itself. */
 import { expect, it } from "vitest";
-import { preparedDoor, preparedSources } from "../admin/prepared.js";
+import { clustered, preparedDoor, preparedSources } from "../admin/prepared.js";
 import { page } from "../support/page.js";
 
 /** The page up to here is written by hand. */
@@ -8,7 +8,7 @@ const MARK =
   "<!-- What follows is made from the metrics: npx vitest run test/reference --update -->\n";
 
 it("docs/monitoring.md lists the metrics (vitest --update writes it)", async () => {
-  const base = await preparedDoor(preparedSources().sources);
+  const base = await preparedDoor(clustered(preparedSources().sources));
   const text = await (await fetch(`${base}/metrics`)).text();
   const types = new Map([...text.matchAll(/^# TYPE (\S+) (\S+)$/gm)].map(([, a, b]) => [a, b]));
   const own = [...text.matchAll(/^# HELP (kxgw_\S+) (.*)$/gm)];

@@ -6,7 +6,7 @@
  */
 import { expect, it } from "vitest";
 import { admit, updateOf } from "../../src/admit.js";
-import type { Message } from "../../src/kx/messages.js";
+import { type Message, NO_FEATURES } from "../../src/kx/messages.js";
 import { PARSER_LIMITS, Parser } from "../../src/kx/parser.js";
 import { answerRanges, Reconciler } from "../../src/kx/reconcile.js";
 import { serialize } from "../../src/kx/serializer.js";
@@ -34,7 +34,7 @@ function messagesOf(side: "A" | "B", talk = TALK): Message[] {
 
 /** The same with the features sha256 and octets: lines with `=` are octets in hex. */
 const [TALK_OCTETS = ""] = blocks(page("protocol.md"), "kx-octets");
-const FEATURES = { receipt: true, sha256: true, octets: true, reconcile: false };
+const FEATURES = { ...NO_FEATURES, receipt: true, sha256: true, octets: true };
 
 function saidInOctets(side: "A" | "B"): Buffer {
   const lines = TALK_OCTETS.split("\n").filter((line) => line.startsWith(side));

@@ -385,6 +385,8 @@ export class Gateway implements Host, MailHost, Diagnostics {
 
   /** The operator installs another release, and restarts the process for it. */
   changeVersion(restartMs: number): void {
+    // A liar lies in the text of KX/1.0.
+    if (this.mangle !== undefined) return;
     this.#version = this.#version === "1.0" ? "1.1" : "1.0";
     this.hasSpoken10 = true;
     this.kill(false, restartMs);

@@ -314,7 +314,11 @@ export class Ledger {
       if (missed !== undefined) return `without ${missed}`;
       for (let number = (before ?? done.number) + 1; number <= done.number; number += 1) {
         const { hash } = log.get(number) ?? {};
-        if (hash === undefined || this.holds(hash, theirs) || theirs.isUncarried(hash)) continue;
+        if (hash === undefined || theirs.isUncarried(hash)) continue;
+        // What policy pruned is held in part; of what was declined nothing is held that was news.
+        const news = theirs.pieces.get(hash)?.filter((one) => theirs.order.get(one) === number);
+        const hasSome = news?.length === 0 || news?.some((piece) => this.content.has(piece));
+        if (hasSome === true && this.holds(hash, theirs)) continue;
         if (!hasNumber(done.without, number)) return `and says that it holds ${number} ${hash}`;
       }
       return undefined;

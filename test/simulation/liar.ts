@@ -5,6 +5,11 @@
  * same again and again (repeat), and breaks the line in the middle of things (reset).
  */
 import { createHash } from "node:crypto";
+import { type Announcement, type Features, NO_FEATURES } from "../../src/kx/messages.js";
+import { type Parsed, Parser } from "../../src/kx/parser.js";
+import { serialize } from "../../src/kx/serializer.js";
+import { encodeKey } from "../../src/openpgp/key.js";
+import type { UpdateDigest, UpdateHash } from "../../src/update.js";
 import type { Dice } from "./dice.js";
 import { armored, type Keys } from "./material.js";
 import type { EventQueue } from "./queue.js";
@@ -23,6 +28,18 @@ const FINGERPRINT = "0123456789ABCDEF0123456789ABCDEF01234567";
 const FLOOD_LINES = 400;
 const REPEAT_MS = 3000;
 const REPEATS = 8;
+
+/** What two gateways of KX/1.1 use after the greeting. */
+const OCTETS: Features = { ...NO_FEATURES, sha256: true, octets: true };
+
+/** Our own message, as the peer will read it. */
+function read(bytes: Uint8Array, features: Features): Parsed {
+  const parser = new Parser();
+  parser.features = features;
+  const [message] = parser.push(bytes);
+  if (message === undefined) throw new Error("a liar says half a message");
+  return message;
+}
 
 export class Liar {
   readonly #lies: readonly Lie[];
@@ -43,61 +60,70 @@ export class Liar {
 
   /** Passes one message on, or what becomes of it. */
   say(bytes: Uint8Array, wire: Wire): void {
-    const text = Buffer.from(bytes).toString("latin1");
-    const [tag = "", command = "", reply = ""] = text.slice(0, 64).split("\r\n");
     if (this.isQuiet) return wire.write(bytes);
-    if (command === "UPDATE") return this.#update(text, bytes, wire);
+    const text = Buffer.from(bytes).toString("latin1");
+    const [tag = "", commandLine = ""] = text.slice(0, 64).split("\r\n");
+    const [command, length] = commandLine.split(" ");
+    const features = length === undefined ? NO_FEATURES : OCTETS;
+    if (command === "UPDATE") return this.#update(bytes, features, wire);
     wire.write(bytes);
-    if (command !== "IHAVE" || reply !== "NOTIFY") return;
-    const [last] = /\d+ [0-9A-F]+ [0-9a-f]{32}(?=\r\n\.\r\n$)/.exec(text) ?? [];
-    if (last === undefined || tag === "0002") return;
-    this.#announced(last, wire);
+    if (command !== "IHAVE" || tag === "0002") return;
+    const message = read(bytes, features);
+    if (message.command !== "IHAVE" || message.inReplyTo !== undefined) return;
+    const last = message.announcements.at(-1);
+    if (last !== undefined) this.#announced(last, features, wire);
   }
 
-  #update(text: string, bytes: Uint8Array, wire: Wire): void {
+  #update(bytes: Uint8Array, features: Features, wire: Wire): void {
     if (this.#tells("stall", 0.7)) return;
     if (this.#tells("reset", 0.3)) {
       wire.write(bytes.subarray(0, bytes.length >> 1));
       return wire.break();
     }
-    if (this.#tells("wrong body", 0.7)) {
-      const head = text.slice(0, text.indexOf("-----BEGIN"));
-      const armor = armored(this.#keys.next().key).replaceAll(/\r?\n/g, "\r\n");
-      return wire.write(Buffer.from(`${head}${armor.trimEnd()}\r\n.\r\n`, "latin1"));
+    if (!this.#tells("wrong body", 0.7)) return wire.write(bytes);
+    const message = read(bytes, features);
+    const { key } = this.#keys.next();
+    if (message.command === "UPDATE") {
+      const armor = Buffer.from(armored(key), "latin1");
+      wire.write(serialize({ ...message, armor }, features));
+    } else if (message.command === "DELIVERY") {
+      const packets = encodeKey(key);
+      const deliveries = message.deliveries.map(({ number }) => ({ number, packets }));
+      wire.write(serialize({ ...message, deliveries }, features));
     }
-    wire.write(bytes);
   }
 
-  #announced(last: string, wire: Wire): void {
-    const number = Number(last.split(" ")[0]);
+  #announced(last: Announcement, features: Features, wire: Wire): void {
+    const { number } = last;
     if (this.#tells("forge", 0.3)) {
       const far = this.#dice.pick([1, 5, 900, 1100, 100_000, 2 ** 31 - 1 - number]);
-      this.#notice([this.#invented(Math.min(number + far, 2 ** 31 - 1))], wire);
+      this.#notice([this.#invented(Math.min(number + far, 2 ** 31 - 1))], features, wire);
     }
     if (this.#tells("flood", 0.1)) {
-      const lines = Array.from({ length: FLOOD_LINES }, (_, index) =>
+      const many = Array.from({ length: FLOOD_LINES }, (_, index) =>
         this.#invented(number + 1 + index),
       );
-      this.#notice(lines, wire);
+      this.#notice(many, features, wire);
     }
     if (!this.#tells("repeat", 0.5)) return;
     for (let times = 1; times <= REPEATS; times += 1) {
       this.#queue.after(times * REPEAT_MS, "a liar repeats itself", () => {
-        if (!this.isQuiet) this.#notice([last], wire);
+        if (!this.isQuiet) this.#notice([last], features, wire);
       });
     }
   }
 
-  #notice(lines: readonly string[], wire: Wire): void {
+  #notice(announcements: readonly Announcement[], features: Features, wire: Wire): void {
     this.#tag += 1;
     const tag = `#${String(this.#tag % 1000).padStart(3, "0")}`;
-    const text = [tag, "IHAVE", "NOTIFY", ...lines, ".", ""].join("\r\n");
-    wire.write(Buffer.from(text, "latin1"));
+    const notice = { command: "IHAVE", tag, inReplyTo: undefined, announcements } as const;
+    wire.write(serialize(notice, features));
   }
 
-  #invented(number: number): string {
-    const hash = createHash("md5").update(`${this.#dice.next()}`).digest("hex");
-    return `${number} ${FINGERPRINT} ${hash}`;
+  #invented(number: number): Announcement {
+    const hash = createHash("md5").update(`${this.#dice.next()}`).digest("hex") as UpdateHash;
+    const digest = `${hash}${hash}` as UpdateDigest;
+    return { number, fingerprint: FINGERPRINT, hash, digest };
   }
 
   #tells(lie: Lie, share: number): boolean {

@@ -12,7 +12,7 @@ import { FetchTracker } from "../../src/kx/fetch-tracker.js";
 import { LogIdentity } from "../../src/kx/log-identity.js";
 import type { Announcement, Receipt } from "../../src/kx/messages.js";
 import { Receipts } from "../../src/kx/receipts.js";
-import type { Greeting, WirePosition } from "../../src/kx/receive-state.js";
+import type { WirePosition } from "../../src/kx/receive-state.js";
 import { ReceiveState } from "../../src/kx/receive-state.js";
 import { serialize } from "../../src/kx/serializer.js";
 import { Session, type SessionOutput } from "../../src/kx/session.js";
@@ -339,20 +339,6 @@ export const MUTANTS: readonly Mutant[] = [
       ),
   },
   {
-    name: "name-ignored",
-    bug: "the name of a peer's log is not read: a log is known by a number and its hash alone",
-    plant: () =>
-      all(
-        exchange(ReceiveState, "established", (original) => (self, newest, now) => {
-          return original(self, newest, now, undefined);
-        }),
-        exchange(ReceiveState, "moved", (original) => (self, greeting, now) => {
-          const { newest } = (greeting ?? {}) as Greeting;
-          return original(self, greeting && { newest }, now);
-        }),
-      ),
-  },
-  {
     name: "open-to-1.0",
     bug: "OPEN is sent to a peer that knows KX/1.0 only",
     plant: () => {
@@ -384,11 +370,6 @@ export const MUTANTS: readonly Mutant[] = [
         }),
       );
     },
-  },
-  {
-    name: "done-for-all",
-    bug: "a receipt does not tell of updates that were declined or given up",
-    plant: () => exchange(Receipts, "without", () => () => {}),
   },
   {
     name: "done-hurried",

@@ -5,7 +5,8 @@
  * counts by kind, so that silence can be told from talk.
  */
 
-import { TAG_11 } from "../../src/kx/messages.js";
+import { type Announcement, TAG_11 } from "../../src/kx/messages.js";
+import { inflated, readAnnouncements } from "../../src/kx/octets.js";
 import { Parser } from "../../src/kx/parser.js";
 import type { UpdateLog } from "../../src/log/update-log.js";
 import { headerValues, readHead } from "../../src/mail/head.js";
@@ -107,17 +108,18 @@ export class Wiretap {
     const [tag = "", command = "", reply = ""] = buffer
       .toString("latin1", 0, HEAD_BYTES)
       .split("\r\n");
-    const isNotice = command === "IHAVE" && reply === "NOTIFY";
-    this.#count(isNotice ? "IHAVE NOTIFY" : command);
-    if (command === "HELO") this.#extensionOf(line).own = tag;
-    if (command === "OPEN") this.#extended(line, command);
-    if (command === "DONE") this.#receipt(line, bytes, now, peer);
-    if (command !== "IHAVE") return;
-    const lines = buffer.toString("latin1").split("\r\n").slice(3, -2);
-    for (const each of lines) {
-      const [number = "", , hash = ""] = each.split(" ");
-      this.#ledger.announces(Number(number), hash);
-      if (isNotice) this.#follow(line, Number(number), log);
+    // With octets the command line has lengths.
+    const [name = ""] = command.split(" ");
+    const isNotice = name === "IHAVE" && reply === "NOTIFY";
+    this.#count(isNotice ? "IHAVE NOTIFY" : name);
+    if (name === "HELO") this.#extensionOf(line).own = tag;
+    if (name === "OPEN" || command !== name) this.#extended(line, command);
+    if (name === "DONE") this.#receipt(line, bytes, now, peer);
+    if (name !== "IHAVE") return;
+    const lines = announcedBy(buffer);
+    for (const { number, hash } of lines) {
+      this.#ledger.announces(number, hash);
+      if (isNotice) this.#follow(line, number, log);
     }
     if (isNotice && lines.length === 0) this.#announced.set(line, 0);
   }
@@ -161,4 +163,23 @@ export class Wiretap {
   #count(kind: string): void {
     this.#said.set(kind, (this.#said.get(kind) ?? 0) + 1);
   }
+}
+
+/** The announcements of an IHAVE: as lines, or as octets with a SHA-256 each. */
+function announcedBy(message: Buffer): Pick<Announcement, "number" | "hash">[] {
+  const head = message.toString("latin1").split("\r\n");
+  const [tag = "", command = "", request = "", ...lines] = head;
+  const [, length, whole] = command.split(" ");
+  if (length === undefined) {
+    return lines.slice(0, -2).map((line) => {
+      const [number = "", , hash = ""] = line.split(" ");
+      return { number: Number(number), hash: hash as UpdateHash };
+    });
+  }
+  const at = tag.length + command.length + request.length + 6;
+  const octets = message.subarray(at, at + Number(length));
+  const data = whole === undefined ? octets : inflated(octets, Number(whole));
+  const announcements = data && readAnnouncements(data, true, data.length);
+  if (announcements === undefined) throw new Violation("no bug", "an IHAVE that cannot be read");
+  return announcements;
 }

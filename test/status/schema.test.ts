@@ -10,7 +10,7 @@ import { entriesOf, journeyOf } from "../../src/status/journey.js";
 import { journeySchema, statusSchema } from "../../src/status/schema.js";
 import { type Status, status } from "../../src/status/status.js";
 import { armoredKeys, control, FEEDER, HEAD, startGateway } from "../admin/gateway.js";
-import { preparedSources } from "../admin/prepared.js";
+import { clustered, preparedSources } from "../admin/prepared.js";
 
 /** As a reader gets it. */
 function asJson(value: unknown): unknown {
@@ -69,6 +69,16 @@ it("parses a running gateway, in bridge and in observe mode", async () => {
     const journeys = JSON.parse((await control(logPath, "/update/1.json")).body);
     expect(z.array(journeySchema).length(1).parse(journeys)).toEqual(journeys);
     await stop();
+  }
+});
+
+it("parses a gateway of a cluster, with its database there and away", () => {
+  const { sources } = preparedSources();
+  const away = { session: undefined, awayMs: 300_000, problem: "refused", remedy: "Start it." };
+  for (const change of [{}, away]) {
+    const value = asJson(status(clustered(sources, change)));
+    expect(statusSchema.parse(value)).toEqual(value);
+    expect(JSON.stringify(value)).not.toContain("secret");
   }
 });
 

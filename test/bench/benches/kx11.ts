@@ -43,7 +43,7 @@ async function run(context: Context): Promise<Outcome> {
   const { material, quick, runs, say, sides } = context;
   const side = sides.at(-1);
   if (side === undefined) throw new Error("nothing to measure");
-  const [count, lone] = quick ? [2000, 20] : [30_000, 500];
+  const [count, lone] = quick ? [2000, 20] : [30_000, 200];
   const all = material.updates(count + lone);
   const [updates, news] = [all.slice(0, count), all.slice(count)];
   const warmUp = quick ? 500 : WARM_UP;

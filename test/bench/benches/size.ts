@@ -3,9 +3,11 @@
  * thousand: what starting, appending, looking up, listing and expiring cost in each. Both are
  * filled through the log itself. Ten updates have one key and come shuffled among those of all
  * other keys; each has three packets, the last of them new, and a body of 300 octets.
+ *
+ * With `--against` a checkout of an earlier log version its large log is migrated at the end.
  */
 import { createHash } from "node:crypto";
-import { rmSync } from "node:fs";
+import { rmSync, statSync } from "node:fs";
 import { join } from "node:path";
 import type { UpdateLog } from "../../../src/log/update-log.js";
 import type { Fingerprint, Seq, Update, UpdateHash } from "../../../src/update.js";
@@ -73,6 +75,7 @@ async function run(context: Context): Promise<Outcome> {
   const rows = quick ? 12_000 : 1_500_000;
   const gateways = new Gateways(context);
   const all: Logs[] = [];
+  const migrated: Figure[] = [];
   try {
     for (const [n, side] of sides.entries()) {
       const small = { file: join(directory, `small-${n}.db`), rows: SMALL };
@@ -102,6 +105,10 @@ async function run(context: Context): Promise<Outcome> {
         say(WORK.map((what) => `${what} ${(many[what] / few[what]).toFixed(2)}`).join(", "));
       }
     }
+    const [before, ours] = [all[0], all.at(-1)];
+    if (before !== undefined && ours !== undefined && before !== ours) {
+      migrated.push(...(await migration(ours.side, before.large.file)));
+    }
   } finally {
     await gateways.end();
     for (const { file } of all.flatMap(({ small, large }) => [small, large])) {
@@ -114,7 +121,7 @@ async function run(context: Context): Promise<Outcome> {
     input:
       `logs of ${SMALL} and ${rows} updates with bodies, ` +
       `${UPDATES_OF_A_KEY} of each key, shuffled`,
-    figures: all.flatMap(figuresOf),
+    figures: [...all.flatMap(figuresOf), ...migrated],
     goals: [
       atMost("append, large : small, at most 1.4", share("append"), 1.4),
       atMost("look-up, large : small, at most 1.5", share("look-up"), 1.5),
@@ -124,6 +131,33 @@ async function run(context: Context): Promise<Outcome> {
       atLeast("rows", rows, quick ? 1 : 1_500_000),
     ],
   };
+}
+
+/** What it costs to bring a log to the version of a side; nothing if it has that version. */
+async function migration(side: Side, file: string): Promise<Figure[]> {
+  const bytesOf = (path: string) => statSync(path, { throwIfNoEntry: false })?.size ?? 0;
+  const before = bytesOf(file) / MIB;
+  const [cpuMs, began] = [cpuTimer(), performance.now()];
+  const told: number[] = [];
+  let [beside, isDone] = [0, false];
+  const log = await openLog(side, file, (one) => {
+    told.push(performance.now());
+    beside = Math.max(beside, bytesOf(`${file}-wal`) / MIB);
+    isDone ||= one.isDone;
+  });
+  const [cpu, elapsed] = [cpuMs() / 1000, (performance.now() - began) / 1000];
+  log.close();
+  if (!isDone) return [];
+  const silent = told.map((at, n) => (at - (told[n - 1] ?? at)) / 1000);
+  const one = (name: string, unit: string, value: number) => ({ name, unit, values: [value] });
+  return [
+    one("migration, CPU", "s", cpu),
+    one("migration, elapsed", "s", elapsed),
+    one("migration, longest part", "s", Math.max(...silent)),
+    one("migration, beside the log", "MiB", beside),
+    one("migration, log before", "MiB", before),
+    one("migration, log after", "MiB", bytesOf(file) / MIB),
+  ];
 }
 
 function shareOf({ few, many }: Logs, what: What): readonly number[] {

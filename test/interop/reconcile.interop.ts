@@ -1,0 +1,183 @@
+/**
+ * Two real keyservers that have drifted apart, SKS and onak, are brought together by
+ * `kxgw reconcile`: each has a gateway beside it with an index made from its own dump. Keys are
+ * missing at either side, and at either side some lack the signatures of others. onak has no server
+ * of its own here: a few lines of HTTP run its program, as its CGI scripts do. RECONCILE_KEYS says
+ * how many keys take part (45); a ninth of them is missing and a ninth incomplete at each side.
+ */
+import { execFile } from "node:child_process";
+import { chownSync, mkdirSync, readdirSync } from "node:fs";
+import { createServer, type IncomingMessage } from "node:http";
+import { expect, test } from "vitest";
+import { encodeArmor, readArmor } from "../../src/openpgp/armor.js";
+import { assembleKey, encodeKey, keyComponents, readKeys } from "../../src/openpgp/key.js";
+import { digestOfNames, packetNames } from "../../src/openpgp/news.js";
+import { freePort, listening } from "../support/ports.js";
+import { until } from "../support/until.js";
+import { NOBODY, run } from "./daemon.js";
+import { debianKeys, packetCount, type RealKey } from "./keys.js";
+import { note } from "./ledger.js";
+import { Onak } from "./onak.js";
+import { Sks } from "./sks.js";
+import { stagePerTest } from "./stage.js";
+
+const KEYS = Number(process.env.RECONCILE_KEYS ?? 45);
+/** A public keyserver is asked for a key a second, and SKS sees a mail after ten seconds. */
+const PATIENCE_MS = 60_000 + KEYS * 1000;
+
+const stage = stagePerTest();
+
+test(
+  "SKS and onak come to hold the same keys and signatures",
+  async () => {
+    const site = { from: "pks@sks.example.net", mailsync: [], sendmail: "/bin/false" };
+    const sks = stage().add(await Sks.start(stage().path("sks"), site));
+    const mail = { address: "pks@onak.example.net", syncSites: [], sendmail: "/bin/false" };
+    const onak = await Onak.setUp(stage().path("onak"), mail);
+    const keys = debianKeys(KEYS, 100, 12_000).filter((one) => part(one) !== one.armored);
+    const ninth = Math.floor(keys.length / 9);
+    // Positions 0 to 8 of each nine: which side lacks the key, and which has a part of it.
+    for (const [n, key] of keys.entries()) {
+      if (n % 9 !== 0) await sks.add(n % 9 === 2 ? part(key) : key.armored);
+    }
+    const program = stage().path("onak/bin/onak");
+    for (const [n, key] of keys.entries()) {
+      const input = n % 9 === 3 ? part(key) : key.armored;
+      if (n % 9 !== 1) run(program, ["add"], { input, ...NOBODY });
+    }
+    const onakPort = await httpOf(program);
+
+    // The dumps, as each keyserver writes them.
+    const dumps = { sks: stage().path("sks-dump"), onak: stage().path("onak-dump") };
+    for (const directory of Object.values(dumps)) mkdirSync(directory);
+    await sks.dump(dumps.sks);
+    chownSync(dumps.onak, NOBODY.uid, NOBODY.gid);
+    run("/bin/sh", ["-c", `cd ${dumps.onak} && ${program} dump`], NOBODY);
+
+    const kxPort = await freePort();
+    await stage().gateway("b", [
+      '[site]\naddress = "pks@b.kx.example.org"',
+      `[kx]\nlisten = ["127.0.0.1:${kxPort}"]`,
+      `[local]\ntype = "hkp"\nkind = "onak"\nurl = "http://127.0.0.1:${onakPort}"`,
+      '[[peer]]\nname = "a"\nkx = "127.0.0.2:1"',
+      `repair = "hkp://127.0.0.1:${sks.port}"`,
+    ]);
+    const a = await stage().gateway("a", [
+      '[site]\naddress = "pks@a.kx.example.org"',
+      '[kx]\nlisten = []\nsource = "127.0.0.2"',
+      `[local]\ntype = "hkp"\nkind = "sks"\nurl = "http://127.0.0.1:${sks.port}"`,
+      `[[peer]]\nname = "b"\nkx = "127.0.0.1:${kxPort}"\ndial = true`,
+      `repair = "hkp://127.0.0.1:${onakPort}"`,
+    ]);
+    await a.event("peer-connected");
+    for (const [name, directory] of [
+      ["a", dumps.sks],
+      ["b", dumps.onak],
+    ] as const) {
+      const files = readdirSync(directory).map((file) => `${directory}/${file}`);
+      kxgw("index", "build", ...files, "-c", stage().path(`${name}.toml`));
+    }
+    const config = stage().path("a.toml");
+    const report = JSON.parse(kxgw("reconcile", "b", "--json", "-c", config));
+    expect(report).toMatchObject({ state: "done", keysHere: keys.length - ninth });
+    expect(report.onlyThere).toBe(ninth);
+    expect(report.onlyHere).toBe(ninth);
+    expect(report.differing).toBeGreaterThanOrEqual(2 * ninth);
+
+    const differing = async () => {
+      const found: string[] = [];
+      for (const [n, { fingerprint, armored }] of keys.entries()) {
+        const held = [(await sks.get(fingerprint)) ?? "", onak.get(fingerprint) ?? ""];
+        const [one, other] = held.map(digestIn);
+        if (one !== undefined && one === other) continue;
+        const counts = [armored, ...held].map((text) => packetCount(text)).join(" ");
+        found.push(`${n % 9} ${fingerprint}: ${counts}`);
+      }
+      return found;
+    };
+    const before = keys.length - (await differing()).length;
+    let left: string[] = [];
+    await until(
+      async () => {
+        left = await differing();
+        return left.length === 0;
+      },
+      () => `the same keys; packets of the key, at SKS and at onak of others:\n${left.join("\n")}`,
+      PATIENCE_MS,
+    );
+    note("reconciliation of SKS and onak", [
+      {
+        from: "SKS",
+        to: "onak",
+        road: "HKP get",
+        what: `${keys.length} keys, ${before} alike before`,
+      },
+    ]);
+  },
+  PATIENCE_MS + 120_000,
+);
+
+/** The key with the self-signatures only. */
+function part({ key, armored }: RealKey): string {
+  const parts = keyComponents(key).map(({ packet, signatures }) => ({
+    packet,
+    signatures: signatures.length > 1 ? signatures.slice(0, 1) : signatures,
+  }));
+  const octets = encodeKey(assembleKey(parts));
+  return octets.length === encodeKey(key).length ? armored : encodeArmor(octets);
+}
+
+function kxgw(...args: readonly string[]): string {
+  return run(process.execPath, ["dist/main.js", ...args]);
+}
+
+function digestIn(armored: string): string | undefined {
+  const [block] = readArmor(Buffer.from(armored, "latin1"));
+  if (block === undefined || block instanceof Error) return undefined;
+  const [key] = readKeys(block.data);
+  if (key === undefined || key instanceof Error) return undefined;
+  return digestOfNames(packetNames(key));
+}
+
+/** HTTP before the program of onak: op=get and add. One request at a time. */
+async function httpOf(program: string): Promise<number> {
+  let last: Promise<unknown> = Promise.resolve();
+  const server = createServer((request, response) => {
+    last = last.then(async () => {
+      const url = new URL(request.url ?? "", "http://x");
+      if (url.pathname === "/pks/add") {
+        const text = new URLSearchParams(await bodyOf(request)).get("keytext") ?? "";
+        await told(program, ["add"], text);
+        response.end("Key block added to key server database.\n");
+        return;
+      }
+      const answer = await told(program, ["get", url.searchParams.get("search") ?? ""]);
+      if (answer.includes("BEGIN PGP")) response.end(answer);
+      else response.writeHead(404).end("Key not found\n");
+    });
+  });
+  const port = await listening(server);
+  stage().add({
+    stop: async () => {
+      server.closeAllConnections();
+      server.close();
+      await last;
+    },
+  });
+  return port;
+}
+
+function told(program: string, args: readonly string[], input = ""): Promise<string> {
+  return new Promise((resolve) => {
+    const options = { maxBuffer: 64 * 1024 * 1024, encoding: "latin1", ...NOBODY } as const;
+    const child = execFile(program, args, options, (_, stdout) => resolve(stdout));
+    child.stdin?.on("error", () => {});
+    child.stdin?.end(input);
+  });
+}
+
+async function bodyOf(request: IncomingMessage): Promise<string> {
+  const chunks: Buffer[] = [];
+  for await (const chunk of request) chunks.push(chunk as Buffer);
+  return Buffer.concat(chunks).toString("latin1");
+}
