@@ -21,6 +21,8 @@ export interface Wanted {
   /** What the log holds when it starts. */
   readonly updates?: readonly Update[];
   readonly site?: string;
+  /** The database that it shares with others. */
+  readonly shared?: string | undefined;
   /** Where each of its fsyncs is noted; its process is then the tracer's. */
   readonly fsyncs?: string;
 }
@@ -36,14 +38,14 @@ export class Gateways {
 
   /** Writes config and log and waits until it listens. */
   async start(side: Side, wanted: Wanted): Promise<GatewayProcess> {
-    const { name, lines, updates = [], site = SITE, fsyncs } = wanted;
+    const { name, lines, updates = [], site = SITE, fsyncs, shared } = wanted;
     const directory = mkdtempSync(join(this.#context.directory, `${name}-`));
     const log = join(directory, "updates.db");
     if (updates.length > 0) await fill(side, log, updates);
     const config = join(directory, "kxgw.toml");
     const head = [
       `[site]\naddress = "${site}"`,
-      `[log]\npath = "${log}"`,
+      `[log]\npath = "${log}"${shared === undefined ? "" : `\nshared = "${shared}"`}`,
       '[smtp]\nlisten = ["127.0.0.1:0"]',
       '[admin]\nlisten = "127.0.0.1:0"',
     ];

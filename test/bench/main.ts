@@ -12,6 +12,7 @@ import { parseArgs } from "node:util";
 import { readArguments, wrongUsage } from "../support/usage.js";
 import { type Bench, type Context, short } from "./bench.js";
 import { catchUp } from "./benches/catch-up.js";
+import { cluster } from "./benches/cluster.js";
 import { duplicate } from "./benches/duplicate.js";
 import { fanOut } from "./benches/fan-out.js";
 import { ingest } from "./benches/ingest.js";
@@ -26,7 +27,7 @@ import { asText, machine, type Result, writeResults } from "./report.js";
 import { sidesOf } from "./sides.js";
 
 const BENCHES: readonly Bench[] = [
-  ...[duplicate, catchUp, kx11, ingest, latency, fanOut, size, news, recon, reconcile],
+  ...[duplicate, catchUp, kx11, ingest, latency, fanOut, size, news, recon, reconcile, cluster],
 ];
 const RUNS = 5;
 
