@@ -1,4 +1,4 @@
-/** A log is moved into a database and out of it, also when each move is interrupted at any place. */
+/** A log is moved into a database and out of it, also when each move is interrupted anywhere. */
 
 import { readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";

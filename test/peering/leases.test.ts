@@ -1,6 +1,6 @@
 /**
- * The KX door of a gateway that shares its site with others: it dials a peer while it has the lease,
- * and greets with the newest state of the site.
+ * The KX door of a gateway that shares its site with others: it dials a peer while it has the
+ * lease, and greets with the newest state of the site.
  */
 import type { Socket } from "node:net";
 import { createServer } from "node:net";

@@ -93,7 +93,8 @@ export class Wiretap {
       .slice(1);
     if (done?.command !== "DONE") throw new Violation("no bug", "a DONE that cannot be read");
     if (now - extension.doneAt < RECEIPT_MS) {
-      const text = `${this.#ledger.name}: two receipts on line ${line} in ${now - extension.doneAt} ms`;
+      const ms = now - extension.doneAt;
+      const text = `${this.#ledger.name}: two receipts on line ${line} in ${ms} ms`;
       throw new Violation("a receipt is true", text);
     }
     const { ledger } = peer;

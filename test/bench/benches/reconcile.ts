@@ -68,7 +68,7 @@ async function run(context: Context): Promise<Outcome> {
   const largest = costs.filter(({ size }) => size === sizes.at(-1));
   const one = largest[0]?.octets ?? 0;
   return {
-    input: `made-up keys; a third of the differences each: missing here, missing there, other packets`,
+    input: "made-up keys; of the differences a third each is missing here, missing there, other",
     figures: [
       ...costs.flatMap(figuresOf),
       { name: "on disk for a key of the largest index", unit: "octets", values: [perKey] },
