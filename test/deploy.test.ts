@@ -76,7 +76,7 @@ it.each(["deploy/Dockerfile", "deploy/legacy/Dockerfile"])(
 it("docker-compose.yml mounts what is there", () => {
   const text = readFileSync(join(ROOT, "docker-compose.yml"), "utf8");
   const mounted = [...text.matchAll(/^ +- (\.\/\S+?):/gm)].map(([, path = ""]) => path);
-  expect(mounted).toHaveLength(6);
+  expect(mounted).toHaveLength(11);
   for (const path of mounted) {
     expect([path, existsSync(join(ROOT, path))]).toEqual([path, true]);
   }

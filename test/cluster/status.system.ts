@@ -17,6 +17,16 @@ async function statusOf(file: string): Promise<Status> {
   return JSON.parse(stdout) as Status;
 }
 
+/** The status once `isSo` of it. */
+async function statusWhen(file: string, what: string, isSo: (status: Status) => boolean) {
+  let status = await statusOf(file);
+  await until(async () => {
+    status = await statusOf(file);
+    return isSo(status);
+  }, what);
+  return status;
+}
+
 it("shows nodes, leases and the database", async () => {
   const server = await Postgres.start();
   onTestFinished(() => server.remove());
@@ -27,16 +37,13 @@ it("shows nodes, leases and the database", async () => {
     return configFile(`${base(SITE).replace("[smtp]", log)}${outbound}${peer}`);
   }) as [string, string];
   await start(one);
-  await until(async () => {
-    const { cluster } = await statusOf(one);
-    return cluster?.leases.some(({ lease, here }) => lease === "lane:far" && here);
-  }, "the lease of the lane");
+  await statusWhen(one, "the lease of the lane", ({ cluster }) => {
+    return cluster?.leases.some(({ lease, here }) => lease === "lane:far" && here) === true;
+  });
   await start(two);
-  const shown = await until(async () => {
-    const { cluster, ...rest } = await statusOf(two);
-    const isWhole = cluster?.nodes.length === 2 && cluster.leases.every(({ node }) => node);
-    return isWhole ? { cluster, ...rest } : undefined;
-  }, "both nodes, and a holder of each lease");
+  const shown = await statusWhen(two, "both nodes, and a holder of each lease", ({ cluster }) => {
+    return cluster?.nodes.length === 2 && cluster.leases.every(({ node }) => node !== null);
+  });
   expect(statusSchema.parse(shown)).toEqual(shown);
   expect(shown.cluster).toMatchObject({
     node: "kx2",
@@ -46,17 +53,15 @@ it("shows nodes, leases and the database", async () => {
       { node: "kx2", here: true, up: true, address: "127.0.0.1", leases: [] },
     ],
   });
-  expect(shown.cluster.leases).toContainEqual({ lease: "lane:far", node: "kx1", here: false });
+  expect(shown.cluster?.leases).toContainEqual({ lease: "lane:far", node: "kx1", here: false });
   const far = shown.neighbours.find(({ name }) => name === "far");
   expect([far?.label, far?.words]).toEqual(["elsewhere", "kx1 sends to it"]);
   const pause = await kxgw(["peers", "pause", "far", "-c", two]);
   expect([pause.code, pause.stderr]).toEqual([69, "kx1 sends to far. Give the order there.\n"]);
 
   await server.stop();
-  const away = await until(async () => {
-    const now = await statusOf(two);
-    return now.cluster?.database.up === false ? now : undefined;
-  }, "the database is away");
+  const isUp = ({ cluster }: Status) => cluster?.database.up === true;
+  const away = await statusWhen(two, "the database is away", (now) => !isUp(now));
   expect(away.verdict).toMatchObject({ state: "bad", words: expect.stringMatching(/^The shared/) });
   expect(away.cluster?.leases).toEqual([]);
   const health = await kxgw(["health", "-c", two]);
@@ -68,6 +73,6 @@ it("shows nodes, leases and the database", async () => {
   expect([code, stdout]).toEqual([69, expect.stringContaining("The shared database is not used")]);
 
   await server.restart();
-  await until(async () => (await statusOf(two)).cluster?.database.up, "the database is back");
-  expect((await statusOf(two)).verdict.words).not.toContain("Error");
+  const back = await statusWhen(two, "the database is back", isUp);
+  expect(back.verdict.words).not.toContain("Error");
 });
