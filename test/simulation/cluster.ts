@@ -163,7 +163,8 @@ export class SimSite {
     this.trace.sometimes("a takeover repeats a part");
     // The first one to take the lane has taken it over from nobody.
     if (delivered.repeats < delivered.takes) return;
-    const text = `${this.#name} ${lane}: ${delivered.repeats} parts, ${delivered.takes - 1} takeovers`;
+    const counts = `${delivered.repeats} parts, ${delivered.takes - 1} takeovers`;
+    const text = `${this.#name} ${lane}: ${counts}`;
     throw new Violation("a takeover repeats at most one part", text);
   }
 
