@@ -20,7 +20,7 @@ import { Bounces } from "../../src/log/bounces.js";
 import { Exceptions, type NewException } from "../../src/log/exceptions.js";
 import { GatheredTrails } from "../../src/log/gathered-trails.js";
 import { HashIndex } from "../../src/log/hash-index.js";
-import { Lanes } from "../../src/log/lanes.js";
+import { type LaneRow, Lanes } from "../../src/log/lanes.js";
 import { PacketMemory } from "../../src/log/packet-memory.js";
 import { Pending } from "../../src/log/pending.js";
 import { Skeletons } from "../../src/log/remembered.js";
@@ -593,6 +593,16 @@ export const MUTANTS: readonly Mutant[] = [
         return original(self, position, old);
       });
     },
+  },
+  {
+    name: "takeover-earlier",
+    bug: "who takes a lane over begins three updates before its cursor",
+    isOfCluster: true,
+    plant: () =>
+      exchange(Lanes, "open", (original) => (self, site, opener) => {
+        const row = original(self, site, opener) as LaneRow;
+        return { ...row, cursor: Math.max(0, row.cursor - 3), part: 0 };
+      }),
   },
   {
     name: "number-outside",

@@ -132,6 +132,7 @@ describe("a planted bug is found", () => {
 
   it.each([
     ["two-holders", "only its holder stores a cursor"],
+    ["takeover-earlier", "a takeover repeats at most one part"],
     ["number-outside", "no number is given twice"],
     ["copy-first", "acknowledged is in the database"],
   ])("%s, in a site of several gateways", { timeout: 120_000 }, (name, invariant) => {

@@ -1,4 +1,7 @@
-/** What two copies of a shared log must agree on, as values that can be compared. */
+/**
+ * What two copies of a shared log must agree on, as values that can be compared. The simulation
+ * uses it outside the test runner.
+ */
 import { createHash } from "node:crypto";
 import type Database from "better-sqlite3";
 import { TOTALS } from "../../src/log/gathering.js";
