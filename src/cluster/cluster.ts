@@ -9,11 +9,13 @@ import type { Clock } from "../clock.js";
 import type { Config } from "../config/config.js";
 import type { Diagnostics } from "../diagnostics.js";
 import { Trouble } from "../errors.js";
+import { assertCopy } from "../log/connection.js";
 import type { UpdateLog } from "../log/update-log.js";
 import { LogGuard } from "../log-guard.js";
 import { ALONE, type Leases, SharedLeases } from "./leases.js";
+import { EXPIRY } from "./messages.js";
 import type { SharedState } from "./postgres-store.js";
-import { EXPIRY, PostgresStore } from "./postgres-store.js";
+import { PostgresStore } from "./postgres-store.js";
 
 /** What a gateway knows of the others and of the database; for status and metrics. */
 export interface ClusterState extends SharedState {
@@ -67,8 +69,8 @@ export function nobody(): Others {
 
 /**
  * Opens the database of a configuration whose log is shared; undefined for a log of one gateway. A
- * database that does not answer is waited for in the background. Throws `Trouble` if it cannot be
- * used.
+ * database that does not answer is waited for in the background. Throws `Trouble` if it or the
+ * file of the copy cannot be used; nothing was changed then.
  */
 export async function openStore(
   { log, site }: Pick<Config, "log" | "site">,
@@ -76,6 +78,7 @@ export async function openStore(
   version: string,
 ): Promise<PostgresStore | undefined> {
   if (log.shared === undefined) return undefined;
+  assertCopy(log.path);
   const settings = { database: log.shared, site: site.address, node: nodeName(log), version };
   return await PostgresStore.open(settings, clock, { mayBeAway: true });
 }

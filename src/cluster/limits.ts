@@ -20,6 +20,12 @@ export const SHARED_LIMITS = {
   skewMs: 60_000,
   /** Gateways that were not heard from for so long are forgotten. */
   nodeMs: 24 * 60 * 60_000,
+  /** How long commits and deleted rows are remembered, for copies of stopped gateways. */
+  historyMs: 30 * 24 * 60 * 60_000,
+  /** How often the gateway with the lease `expiry` removes what is older. */
+  purgeMs: 60 * 60_000,
+  /** Rows that it removes at once, one batch with a beat; some ten milliseconds. */
+  purgeRows: 1000,
   /** Rows of one query for changes; about as many as one large commit has. */
   changeRows: 5000,
 } as const;

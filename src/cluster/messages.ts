@@ -3,7 +3,10 @@
  * order, and the main thread waits for the answer. Notes and events are not answered.
  */
 import type { TroubleKind } from "../errors.js";
-import type { RowKey, SharedRow } from "../log/shared-port.js";
+import type { Commit, RowKey, SharedRow } from "../log/shared-port.js";
+
+/** The lease of the one gateway that removes expired rows from the database. */
+export const EXPIRY = "expiry";
 
 /** The state of a gateway that the others see. */
 export interface NodeNote {
@@ -44,8 +47,13 @@ export interface SessionFacts {
 export type Request =
   /** Waits for the first session. */
   | { readonly type: "open" }
-  | { readonly type: "commit"; readonly position: number; readonly rows: readonly SharedRow[] }
-  | { readonly type: "changes"; readonly position: number; readonly limit: number }
+  | { readonly type: "commit"; readonly after: Commit; readonly rows: readonly SharedRow[] }
+  | {
+      readonly type: "changes";
+      readonly position: number;
+      readonly limit: number;
+      readonly base: Commit | undefined;
+    }
   | { readonly type: "discard"; readonly position: number; readonly rows: readonly RowKey[] }
   | { readonly type: "name" };
 

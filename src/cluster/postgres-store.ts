@@ -8,22 +8,20 @@ import { readFileSync } from "node:fs";
 import type { Clock } from "../clock.js";
 import type { SharedDatabase } from "../config/config.js";
 import { Trouble } from "../errors.js";
-import type { RowKey, SharedChanges, SharedRow, SharedStore } from "../log/shared-port.js";
+import type { Commit, RowKey, SharedChanges, SharedRow, SharedStore } from "../log/shared-port.js";
 import type { LogName } from "../update.js";
 import { Channel } from "./channel.js";
 import { awayTrouble } from "./database-trouble.js";
 import { SHARED_LIMITS } from "./limits.js";
-import type {
-  NodeNote,
-  NodeRow,
-  Request,
-  SessionFacts,
-  SharedEvent,
-  ToldTrouble,
+import {
+  EXPIRY,
+  type NodeNote,
+  type NodeRow,
+  type Request,
+  type SessionFacts,
+  type SharedEvent,
+  type ToldTrouble,
 } from "./messages.js";
-
-/** The lease of the one gateway that removes expired rows from the database. */
-export const EXPIRY = "expiry";
 
 export interface PostgresSettings {
   readonly database: SharedDatabase;
@@ -135,16 +133,16 @@ export class PostgresStore implements SharedStore {
     return () => this.#listeners.delete(listener);
   }
 
-  commit(position: number, rows: readonly SharedRow[]): "stored" | "behind" {
+  commit(after: Commit, rows: readonly SharedRow[]): Commit | "behind" {
     const own = rows.map((row) => (row.body ? { ...row, body: new Uint8Array(row.body) } : row));
-    const result = this.#call({ type: "commit", position, rows: own }) as "stored" | "behind";
-    if (result === "stored") this.#newest = Math.max(this.#newest, position + 1);
+    const result = this.#call({ type: "commit", after, rows: own }) as Commit | "behind";
+    if (result !== "behind") this.#newest = Math.max(this.#newest, result.position);
     return result;
   }
 
-  changes(position: number, limit: number): SharedChanges {
-    const found = this.#call({ type: "changes", position, limit }) as SharedChanges;
-    this.#newest = Math.max(this.#newest, found.newest);
+  changes(position: number, limit: number, base?: Commit): SharedChanges {
+    const found = this.#call({ type: "changes", position, limit, base }) as SharedChanges;
+    this.#newest = Math.max(this.#newest, found.newest.position);
     return found;
   }
 

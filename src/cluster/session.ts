@@ -7,7 +7,7 @@ import { randomUUID } from "node:crypto";
 import pg from "pg";
 import type { Clock } from "../clock.js";
 import { Trouble } from "../errors.js";
-import type { RowKey, SharedChange, SharedChanges, SharedRow } from "../log/shared-port.js";
+import type { Commit, RowKey, SharedChange, SharedChanges, SharedRow } from "../log/shared-port.js";
 import { troubleOf } from "./database-trouble.js";
 import { SHARED_LIMITS } from "./limits.js";
 import type { NodeNote, NodeRow, SessionFacts, WorkerSettings } from "./messages.js";
@@ -29,6 +29,8 @@ import {
   NEWEST,
   NODES,
   ONE_COMMIT,
+  PURGE_COMMITS,
+  PURGE_ROWS,
   SHARED_VERSION,
   TAKE,
 } from "./tables.js";
@@ -65,6 +67,14 @@ interface ChangedRow {
   readonly position: number;
   readonly data: string | null;
   readonly body: Buffer | null;
+}
+
+/** The columns of each row of `CHANGES`. */
+interface Answered {
+  readonly newest: number;
+  readonly mark: string;
+  readonly oldest: number;
+  readonly isKnown: boolean;
 }
 
 /** What a session tells while it lives. */
@@ -151,14 +161,15 @@ export class Session {
     await this.#client.end();
   }
 
-  async commit(position: number, rows: readonly SharedRow[]): Promise<"stored" | "behind"> {
+  async commit(after: Commit, rows: readonly SharedRow[]): Promise<Commit | "behind"> {
     const numbers = rows.flatMap(({ table, key, data, inPlace }) =>
       table === "updates" && data !== undefined && !inPlace ? [numberIn(key)] : [],
     );
     const [least = null, highest = null] =
       numbers.length === 0 ? [] : [Math.min(...numbers), Math.max(...numbers)];
     const values = [
-      position,
+      after.position,
+      after.mark,
       least,
       highest,
       rows.map(({ table }) => table),
@@ -167,14 +178,10 @@ export class Session {
       rows.map(({ body }) => (body === undefined ? null : bufferOf(body))),
       rows.map(({ inPlace }) => inPlace ?? false),
     ];
-    const [stored] = await this.#prepared("kxgw_commit", COMMIT, values);
-    if (stored !== undefined) return "stored";
-    const [head] = await this.#prepared<{ position: number; newest: number }>(
-      "kxgw_newest",
-      NEWEST,
-      [],
-    );
-    if (head === undefined || head.position !== position) return "behind";
+    const [stored] = await this.#prepared<Commit>("kxgw_commit", COMMIT, values);
+    if (stored !== undefined) return { position: stored.position, mark: stored.mark };
+    const [head] = await this.#prepared<Commit & { newest: number }>("kxgw_newest", NEWEST, []);
+    if (head?.position !== after.position || head.mark !== after.mark) return "behind";
     throw new Trouble(
       "corrupt",
       `the shared database has update ${head.newest}, and this copy would give out ${least}`,
@@ -182,23 +189,38 @@ export class Session {
     );
   }
 
-  async changes(position: number, limit: number): Promise<SharedChanges> {
-    const values = [position, limit, SHARED_LIMITS.changeRows];
-    const found = await this.#prepared<ChangedRow & { readonly newest: number }>(
-      "kxgw_changes",
-      CHANGES,
-      values,
-    );
-    const newest = found[0]?.newest ?? 0;
+  async changes(position: number, limit: number, base?: Commit): Promise<SharedChanges> {
+    const own = [base?.position ?? null, base?.mark ?? null];
+    const values = [position, limit, SHARED_LIMITS.changeRows, ...own];
+    const found = await this.#prepared<ChangedRow & Answered>("kxgw_changes", CHANGES, values);
+    const [first] = found;
+    if (first === undefined) throw new Error("no row of changes");
+    const { oldest, isKnown } = first;
+    const newest = { position: first.newest, mark: first.mark };
+    const answer = (some: readonly ChangedRow[], through: number) => {
+      return { changes: some.map(toChange), through, newest, oldest, isKnown };
+    };
+    if (!isKnown) return answer([], position);
     const rows = found.filter(({ tbl }) => tbl !== null);
-    const last = rows.at(-1)?.position ?? newest;
+    const last = rows.at(-1)?.position ?? newest.position;
     const isWhole = rows.length < SHARED_LIMITS.changeRows && bytesOf(rows) < limit;
-    if (isWhole) return { changes: rows.map(toChange), through: newest, newest };
+    if (isWhole) return answer(rows, newest.position);
     // The last commit may be incomplete.
     const complete = rows.filter((row) => row.position < last);
-    if (complete.length > 0) return { changes: complete.map(toChange), through: last - 1, newest };
+    if (complete.length > 0) return answer(complete, last - 1);
     const all = await this.#prepared<ChangedRow>("kxgw_one_commit", ONE_COMMIT, [last]);
-    return { changes: all.map(toChange), through: last, newest };
+    return answer(all, last);
+  }
+
+  /**
+   * Removes a batch of the commits that are older than `historyMs`, and of the rows that were
+   * deleted before all that are left. Returns whether there is more.
+   */
+  async purge(): Promise<boolean> {
+    const { historyMs, purgeRows } = SHARED_LIMITS;
+    const commits = await this.#prepared("kxgw_purge", PURGE_COMMITS, [historyMs, purgeRows]);
+    const rows = await this.#prepared("kxgw_purge_rows", PURGE_ROWS, [purgeRows]);
+    return commits.length === purgeRows || rows.length === purgeRows;
   }
 
   async discard(position: number, rows: readonly RowKey[]): Promise<void> {
@@ -375,7 +397,7 @@ async function headOf(
     fault(
       "read-only",
       "does not let the user write the tables of the gateway",
-      `Make "${settings.database.user}" the owner of the tables kxgw_head, kxgw_rows, kxgw_nodes.`,
+      `Make "${settings.database.user}" the owner of the tables kxgw_*.`,
     );
   if (right?.mayRead !== true) throw denied();
   const [head] = (await client.query<Head>(HEAD)).rows;

@@ -1,8 +1,9 @@
 /**
  * The tables in PostgreSQL and every statement that uses them. `kxgw_head` has one row: the newest
- * position, and whose database it is. `kxgw_rows` has the rows of the shared tables, each with the
- * position of the commit that changed it last; a deleted row stays without data, so that copies
- * learn of it. `kxgw_nodes` shows the gateways.
+ * commit, and whose database it is. `kxgw_rows` has the rows of the shared tables, each with the
+ * position of the commit that changed it last; a deleted row stays without data for a time, so that
+ * copies learn of it. `kxgw_commits` has the commits of that time: a copy that is based on none of
+ * them is refused. `kxgw_nodes` shows the gateways.
  */
 
 /** Version of these tables. */
@@ -19,10 +20,17 @@ export const CREATE = `
     id text NOT NULL,
     site text NOT NULL,
     position bigint NOT NULL DEFAULT 0,
+    mark uuid NOT NULL DEFAULT gen_random_uuid(),
     newest bigint NOT NULL DEFAULT 0,
     created_at timestamptz NOT NULL DEFAULT now()
   );
-  COMMENT ON TABLE kxgw_head IS 'KX gateway: newest position and number, and the site';
+  COMMENT ON TABLE kxgw_head IS 'KX gateway: newest commit and number, and the site';
+  CREATE TABLE kxgw_commits (
+    position bigint PRIMARY KEY,
+    mark uuid NOT NULL,
+    at timestamptz NOT NULL DEFAULT now()
+  );
+  COMMENT ON TABLE kxgw_commits IS 'KX gateway: commits that copies may be based on';
   CREATE TABLE kxgw_rows (
     tbl text COLLATE "C" NOT NULL,
     key text COLLATE "C" NOT NULL,
@@ -33,6 +41,7 @@ export const CREATE = `
   );
   COMMENT ON TABLE kxgw_rows IS 'KX gateway: rows of the shared tables of the update log';
   CREATE INDEX kxgw_rows_position ON kxgw_rows (position);
+  CREATE INDEX kxgw_rows_deleted ON kxgw_rows (position) WHERE data IS NULL;
   CREATE TABLE kxgw_nodes (
     name text PRIMARY KEY,
     version text NOT NULL,
@@ -47,7 +56,11 @@ export const CREATE = `
   COMMENT ON TABLE kxgw_nodes IS 'KX gateway: the gateways of the site';`;
 
 /** Fills the head of new tables: version, id, site. */
-export const FOUND = "INSERT INTO kxgw_head (version, id, site) VALUES ($1, $2, $3)";
+export const FOUND = `
+  WITH head AS (
+    INSERT INTO kxgw_head (version, id, site) VALUES ($1, $2, $3) RETURNING position, mark
+  )
+  INSERT INTO kxgw_commits (position, mark) SELECT position, mark FROM head`;
 
 /** Only one gateway creates the tables. */
 export const CREATION_LOCK =
@@ -77,7 +90,8 @@ export const FACTS = `
 export const HEAD = `
   SELECT version, id, site, position::float8 AS position,
     (SELECT bool_and(has_table_privilege(tbl, right_name))
-     FROM unnest(ARRAY['kxgw_head', 'kxgw_rows', 'kxgw_nodes']) AS tbl,
+     FROM unnest(ARRAY['kxgw_head', 'kxgw_rows', 'kxgw_commits', 'kxgw_nodes'])
+         AS tbl,
        unnest(ARRAY['SELECT', 'INSERT', 'UPDATE', 'DELETE']) AS right_name) AS "mayWrite"
   FROM kxgw_head`;
 
@@ -86,20 +100,24 @@ export const MAY_READ = "SELECT has_table_privilege('kxgw_head', 'SELECT') AS \"
 
 /**
  * A commit in one statement, and so in one transaction and one round trip. It does nothing unless
- * $1 is the newest position and the numbers of its updates are above the newest number. A new row
- * of `updates` is inserted and never replaced: the same number twice violates the primary key.
- * Parameters: position, least new number or null, highest new number or null, and arrays of tables,
- * keys, data, bodies, and whether a row is replaced in place.
+ * $1 and $2 are the newest commit and the numbers of its updates are above the newest number. A new
+ * row of `updates` is inserted and never replaced: the same number twice violates the primary key.
+ * Parameters: position, mark, least new number or null, highest new number or null, and arrays of
+ * tables, keys, data, bodies, and whether a row is replaced in place.
  */
 export const COMMIT = `
   WITH head AS (
     UPDATE kxgw_head
-    SET position = position + 1, newest = greatest(newest, $3::bigint)
-    WHERE position = $1::bigint AND ($2::bigint IS NULL OR newest < $2::bigint)
-    RETURNING position
+    SET position = position + 1, mark = gen_random_uuid(),
+      newest = greatest(newest, $4::bigint)
+    WHERE position = $1::bigint AND mark = $2::uuid
+      AND ($3::bigint IS NULL OR newest < $3::bigint)
+    RETURNING position, mark
+  ), noted AS (
+    INSERT INTO kxgw_commits (position, mark) SELECT position, mark FROM head
   ), given AS (
     SELECT r.tbl, r.key, head.position, r.data, r.body, r.in_place
-    FROM head, unnest($4::text[], $5::text[], $6::json[], $7::bytea[], $8::boolean[])
+    FROM head, unnest($5::text[], $6::text[], $7::json[], $8::bytea[], $9::boolean[])
       AS r (tbl, key, data, body, in_place)
   ), added AS (
     INSERT INTO kxgw_rows (tbl, key, position, data, body)
@@ -115,30 +133,37 @@ export const COMMIT = `
     UPDATE kxgw_rows old SET data = given.data
     FROM given WHERE given.in_place AND old.tbl = given.tbl AND old.key = given.key
   )
-  SELECT position::float8 AS position, pg_notify('${CHANNEL}', position::text) AS told FROM head`;
+  SELECT position::float8 AS position, mark, pg_notify('${CHANNEL}', position::text) AS told
+  FROM head`;
 
 /** Why a commit did nothing. */
 export const NEWEST =
-  "SELECT position::float8 AS position, newest::float8 AS newest FROM kxgw_head";
+  "SELECT position::float8 AS position, mark, newest::float8 AS newest FROM kxgw_head";
 
 const CHANGED = "SELECT tbl, key, position, data, body FROM kxgw_rows";
 
 /**
- * The rows after position $1, at most $3 of them and about $2 bytes, with the newest position of
- * the same snapshot. There is one row without a table when nothing changed.
+ * The rows after position $1, at most $3 of them and about $2 bytes, with the newest commit of the
+ * same snapshot. There is one row without a table when nothing changed, or when the commit $4 with
+ * the mark $5 is not known.
  */
 export const CHANGES = `
-  WITH next AS (
-    ${CHANGED} WHERE position > $1::bigint ORDER BY position, tbl, key LIMIT $3::int
+  WITH base AS MATERIALIZED (
+    SELECT $4::bigint IS NULL OR EXISTS (
+      SELECT FROM kxgw_commits WHERE position = $4::bigint AND mark = $5::uuid) AS is_known
+  ), next AS (
+    ${CHANGED} WHERE position > $1::bigint AND (SELECT is_known FROM base)
+    ORDER BY position, tbl, key LIMIT $3::int
   ), summed AS (
     SELECT *, sum(coalesce(octet_length(body), 0) + coalesce(octet_length(data::text), 0))
         OVER (ORDER BY position, tbl, key
           ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING) AS before
     FROM next
   )
-  SELECT head.position::float8 AS newest, r.tbl, r.key, r.position::float8 AS position,
-    r.data::text AS data, r.body
-  FROM kxgw_head head LEFT JOIN summed r ON coalesce(r.before, 0) < $2::bigint
+  SELECT head.position::float8 AS newest, head.mark, base.is_known AS "isKnown",
+    (SELECT min(position) FROM kxgw_commits)::float8 AS oldest,
+    r.tbl, r.key, r.position::float8 AS position, r.data::text AS data, r.body
+  FROM kxgw_head head CROSS JOIN base LEFT JOIN summed r ON coalesce(r.before, 0) < $2::bigint
   ORDER BY r.position, r.tbl, r.key`;
 
 /** The rows of one commit, for one that is larger than an answer. */
@@ -150,6 +175,30 @@ export const ONE_COMMIT = `
 export const DISCARD = `
   DELETE FROM kxgw_rows r USING unnest($2::text[], $3::text[]) AS old (tbl, key)
   WHERE r.tbl = old.tbl AND r.key = old.key AND r.position <= $1::bigint`;
+
+/**
+ * Deletes those of the $2 oldest commits that are older than $1 milliseconds, but not the newest.
+ */
+export const PURGE_COMMITS = `
+  DELETE FROM kxgw_commits old
+  USING (SELECT position, at FROM kxgw_commits ORDER BY position LIMIT $2::int) first
+  WHERE old.position = first.position AND first.position < (SELECT position FROM kxgw_head)
+    AND first.at < now() - $1::float8 * interval '1 millisecond'
+  RETURNING old.position`;
+
+/**
+ * Deletes at most $1 of the deleted rows that no copy needs: one that is based on a commit that is
+ * left has applied them. It waits for no other transaction, so that two never wait for each other.
+ */
+export const PURGE_ROWS = `
+  DELETE FROM kxgw_rows r
+  USING (
+    SELECT tbl, key FROM kxgw_rows
+    WHERE data IS NULL AND position <= (SELECT min(position) FROM kxgw_commits)
+    ORDER BY position LIMIT $1::int FOR UPDATE SKIP LOCKED
+  ) gone
+  WHERE r.tbl = gone.tbl AND r.key = gone.key
+  RETURNING r.position`;
 
 /** The row of the log's name. */
 export const LOG_NAME = `

@@ -11,15 +11,16 @@ import { systemClock } from "../clock.js";
 import { Trouble } from "../errors.js";
 import { awayTrouble, troubleOf } from "./database-trouble.js";
 import { SHARED_LIMITS } from "./limits.js";
-import type {
-  Answer,
-  Asked,
-  NodeNote,
-  Note,
-  Request,
-  SharedEvent,
-  ToldTrouble,
-  WorkerSettings,
+import {
+  type Answer,
+  type Asked,
+  EXPIRY,
+  type NodeNote,
+  type Note,
+  type Request,
+  type SharedEvent,
+  type ToldTrouble,
+  type WorkerSettings,
 } from "./messages.js";
 import { Session, StandbyTrouble } from "./session.js";
 
@@ -51,6 +52,8 @@ const opening: ((trouble: ToldTrouble | undefined) => void)[] = [];
 /** A beat is under way; another one begins after it. */
 let isBeating = false;
 let beatsAgain = false;
+/** When the next old commits are to be removed, monotonic. */
+let purgeAt = 0;
 
 function emit(event: SharedEvent): void {
   parentPort?.postMessage(event);
@@ -157,7 +160,11 @@ async function beatOf(own: Session): Promise<void> {
     emit({ type: "granted", generation, lease });
   }
   const { newest, nodes } = await own.beat(node, [...held]);
-  if (session === own) emit({ type: "beat", newest, nodes });
+  if (session !== own) return;
+  emit({ type: "beat", newest, nodes });
+  if (!held.has(EXPIRY) || systemClock.monotonic() < purgeAt) return;
+  const hasMore = await own.purge();
+  if (!hasMore) purgeAt = systemClock.monotonic() + SHARED_LIMITS.purgeMs;
 }
 
 async function answer({ request, ...asked }: Asked): Promise<unknown> {
@@ -178,9 +185,9 @@ async function answer({ request, ...asked }: Asked): Promise<unknown> {
 async function perform(own: Session, request: Exclude<Request, { type: "open" }>) {
   switch (request.type) {
     case "commit":
-      return await own.commit(request.position, request.rows);
+      return await own.commit(request.after, request.rows);
     case "changes":
-      return await own.changes(request.position, request.limit);
+      return await own.changes(request.position, request.limit, request.base);
     case "discard":
       return await own.discard(request.position, request.rows);
     case "name":

@@ -468,6 +468,24 @@ export class Connection {
   }
 }
 
+/**
+ * Throws `Trouble` if the file at `path` cannot be, or become, the copy of a shared log. It is for
+ * a gateway that would create the tables in the database next. Nothing is changed.
+ */
+export function assertCopy(path: string): void {
+  const real = resolved(path);
+  if (!existsSync(real)) return;
+  let db: Database.Database | undefined;
+  try {
+    db = new Database(real, { readonly: true, timeout: BUSY_TIMEOUT_MS });
+    if (identify(db, real) !== "empty") assertKind(db, real, true);
+  } catch (error) {
+    throw asTrouble(error, real);
+  } finally {
+    db?.close();
+  }
+}
+
 /** The path with symbolic links resolved, so that two names of a file have one lock. */
 function resolved(path: string): string {
   const directory = dirname(path);

@@ -4,6 +4,7 @@
  */
 import type Database from "better-sqlite3";
 import { Trouble } from "../errors.js";
+import type { Commit } from "./shared-port.js";
 
 /**
  * "loading": not all of the shared log is here. "complete": all of it up to the position.
@@ -17,8 +18,13 @@ export interface CopyRow {
   /** The name of the site's log in hex; empty as long as it is not known. */
   readonly site: string;
   readonly state: CopyState;
+  /**
+   * The newest commit of the database when the copy was last complete, or when its loading began;
+   * undefined as long as nothing was read. A database that does not remember it is refused.
+   */
+  readonly base: Commit | undefined;
   /** Where an upload goes on. */
-  readonly mark: string;
+  readonly upload: string;
 }
 
 const TABLE = `
@@ -27,20 +33,39 @@ CREATE TABLE copy (
   position INTEGER NOT NULL,
   site TEXT NOT NULL,
   state TEXT NOT NULL CHECK (state IN ('loading', 'complete', 'uploading')),
-  mark TEXT NOT NULL
+  base INTEGER,
+  base_mark TEXT,
+  upload TEXT NOT NULL
 ) STRICT`;
+
+interface Stored extends Omit<CopyRow, "base"> {
+  readonly base: number | null;
+  readonly base_mark: string | null;
+}
 
 /** The row of the table; undefined for a log that is not a copy. */
 export function readCopy(db: Database.Database): CopyRow | undefined {
   const table = "SELECT 1 FROM sqlite_schema WHERE type = 'table' AND name = 'copy'";
   if (db.prepare(table).get() === undefined) return undefined;
-  return db.prepare<[], CopyRow>("SELECT position, site, state, mark FROM copy").get();
+  const row = db
+    .prepare<[], Stored>("SELECT position, site, state, base, base_mark, upload FROM copy")
+    .get();
+  if (row === undefined) return undefined;
+  const { base, base_mark: mark, ...rest } = row;
+  return { ...rest, base: base === null || mark === null ? undefined : { position: base, mark } };
 }
 
-/** Makes the file a copy, at the position 0. Must be called in a transaction. */
-export function createCopy(db: Database.Database, state: CopyState): void {
+/**
+ * Makes the file a copy, at the position 0; `base` is what an upload begins with. Must be called in
+ * a transaction.
+ */
+export function createCopy(db: Database.Database, state: CopyState, base?: Commit): void {
   db.exec(TABLE);
-  db.prepare("INSERT INTO copy VALUES (1, 0, '', ?, '')").run(state);
+  db.prepare("INSERT INTO copy VALUES (1, 0, '', ?, ?, ?, '')").run(
+    state,
+    base?.position ?? null,
+    base?.mark ?? null,
+  );
 }
 
 /** Makes the copy a log of its own. Must be called in a transaction. */
@@ -73,11 +98,12 @@ export function assertKind(db: Database.Database, path: string, isShared: boolea
   }
 }
 
-/** Whether the log has anything that a new one has not. */
+/** Whether the log has anything that a new one has not. An older version has fewer tables. */
 function hasRows(db: Database.Database): boolean {
-  const others = ["lanes", "blocks", "receive_cursors", "recon_servers"].map(
-    (table) => `EXISTS (SELECT 1 FROM ${table})`,
-  );
+  const exists = db.prepare("SELECT 1 FROM sqlite_schema WHERE type = 'table' AND name = ?");
+  const others = ["lanes", "blocks", "receive_cursors", "recon_servers"]
+    .filter((table) => exists.get(table) !== undefined)
+    .map((table) => `EXISTS (SELECT 1 FROM ${table})`);
   const any = ["(SELECT max(seq) FROM updates) IS NOT NULL", ...others];
   return (
     db

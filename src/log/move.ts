@@ -20,7 +20,7 @@ import { readKeys } from "../openpgp/key.js";
 import { packetNames } from "../openpgp/news.js";
 import { Connection } from "./connection.js";
 import { createCopy, dropCopy, readCopy } from "./copy-table.js";
-import type { SharedRow, SharedStore } from "./shared-port.js";
+import type { Commit, SharedRow, SharedStore } from "./shared-port.js";
 import {
   ENTRIES_TABLE,
   encoded,
@@ -80,7 +80,8 @@ class Upload {
   readonly #store: SharedStore;
   readonly #tables: readonly string[];
   readonly #newest: number;
-  #position: number;
+  /** The last commit of the move. */
+  #base: Commit;
   /** The table that is being moved, and the key of its last row that was. */
   #table = 0;
   #after: Value[] | undefined;
@@ -98,17 +99,19 @@ class Upload {
     this.#newest = Number(db.prepare("SELECT max(seq) FROM updates").pluck().get() ?? 0);
     const copy = readCopy(db);
     if (copy === undefined) {
-      assertEmpty(path, store);
-      connection.write(() => createCopy(db, "uploading"));
+      const empty = assertEmpty(path, store);
+      connection.write(() => createCopy(db, "uploading", empty));
     } else if (copy.state !== "uploading") {
       const message = `${path}: is a copy of a log that is in a database already`;
       throw new Trouble("not-ours", message, "Nothing is to be moved: start the gateway.");
-    } else if (copy.mark !== "") {
-      const { table, after } = JSON.parse(copy.mark) as { table: number; after?: Value[] };
+    } else if (copy.upload !== "") {
+      const { table, after } = JSON.parse(copy.upload) as { table: number; after?: Value[] };
       this.#table = table;
       this.#after = after;
     }
-    this.#position = readCopy(db)?.position ?? 0;
+    const base = readCopy(db)?.base;
+    if (base === undefined) throw new Error("an upload without a base");
+    this.#base = base;
   }
 
   /** The share of the entries that are moved; they are nearly all of the log. */
@@ -126,9 +129,12 @@ class Upload {
     const isEnd = last === undefined;
     this.#table += isEnd ? 1 : 0;
     this.#after = last;
-    const mark = JSON.stringify({ table: this.#table, after: this.#after });
+    const upload = JSON.stringify({ table: this.#table, after: this.#after });
+    const { position, mark } = this.#base;
     this.#connection.write(() =>
-      this.#db.prepare("UPDATE copy SET position = ?, mark = ?").run(this.#position, mark),
+      this.#db
+        .prepare("UPDATE copy SET position = ?, base = ?, base_mark = ?, upload = ?")
+        .run(position, position, mark, upload),
     );
     return true;
   }
@@ -172,21 +178,21 @@ class Upload {
   }
 
   #commit(rows: readonly SharedRow[]): void {
-    if (this.#store.commit(this.#position, rows) === "behind" && !this.#isStored(rows)) {
-      const message = `${this.#connection.path}: another program has changed the database`;
-      const remedy = "Delete what is in the database, and move the log into another one.";
-      throw new Trouble("not-ours", message, remedy);
-    }
-    this.#position += 1;
+    const stored = this.#store.commit(this.#base, rows);
+    this.#base = stored === "behind" ? this.#storedBefore(rows) : stored;
   }
 
-  /** Whether the piece was stored by a move that was interrupted before it could note that. */
-  #isStored(rows: readonly SharedRow[]): boolean {
-    const { changes, newest } = this.#store.changes(this.#position, 1);
+  /** The commit of the piece, if the move was interrupted before it could note that. */
+  #storedBefore(rows: readonly SharedRow[]): Commit {
+    const { position } = this.#base;
+    const { changes, newest } = this.#store.changes(position, 1, this.#base);
     const named = (some: readonly SharedRow[]) =>
       some.map(({ table, key }) => `${table} ${key}`).sort();
     const isSame = JSON.stringify(named(changes)) === JSON.stringify(named(rows));
-    return newest === this.#position + 1 && isSame;
+    if (newest.position === position + 1 && isSame) return newest;
+    const message = `${this.#connection.path}: another program has changed the database`;
+    const remedy = "Delete what is in the database, and move the log into another one.";
+    throw new Trouble("not-ours", message, remedy);
   }
 
   /** Makes the file a complete copy. */
@@ -194,12 +200,12 @@ class Upload {
     const db = this.#db;
     this.#connection.write(() =>
       db
-        .prepare(`UPDATE copy SET state = 'complete', mark = '',
+        .prepare(`UPDATE copy SET state = 'complete', upload = '',
           site = (SELECT lower(hex(name)) FROM log_name)`)
         .run(),
     );
     const entries = Number(db.prepare("SELECT count(*) FROM updates").pluck().get() ?? 0);
-    return { entries, newest: this.#newest, position: this.#position };
+    return { entries, newest: this.#newest, position: this.#base.position };
   }
 }
 
@@ -238,7 +244,8 @@ function close(path: string, store: SharedStore, onProgress: (share: number) => 
       }
       const { position = 0 } = log.copy ?? {};
       const gone = { table: NAME_TABLE, key: NAME_KEY, data: undefined };
-      if (store.commit(position, [gone]) === "stored") return;
+      const { newest } = store.changes(position, 1);
+      if (newest.position === position && store.commit(newest, [gone]) !== "behind") return;
     }
   } finally {
     log.close();
@@ -252,8 +259,8 @@ function isClosedAt(path: string, store: SharedStore): boolean {
   try {
     const copy = readCopy(connection.db);
     if (copy?.state !== "complete") return false;
-    const { changes, newest } = store.changes(copy.position, 1);
-    return newest === copy.position + 1 && changes[0]?.table === NAME_TABLE;
+    const { changes, newest } = store.changes(copy.position, 1, copy.base);
+    return newest.position === copy.position + 1 && changes[0]?.table === NAME_TABLE;
   } finally {
     connection.close();
   }
@@ -271,8 +278,9 @@ function stateOf(path: string): string {
   }
 }
 
-function assertEmpty(path: string, store: SharedStore): void {
-  if (store.changes(0, 1).newest === 0) return;
+function assertEmpty(path: string, store: SharedStore): Commit {
+  const { newest } = store.changes(0, 1);
+  if (newest.position === 0) return newest;
   const what = store.name() === undefined ? "a part of a log" : "a log";
   const message = `${path}: the database has ${what} already`;
   const remedy =

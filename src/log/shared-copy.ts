@@ -15,7 +15,7 @@ import type { Apply } from "./apply.js";
 import { Capture } from "./capture.js";
 import type { Companion, Connection, Writing } from "./connection.js";
 import { createCopy, readCopy } from "./copy-table.js";
-import type { SharedChange, SharedRow, SharedStore } from "./shared-port.js";
+import type { Commit, SharedChange, SharedChanges, SharedRow, SharedStore } from "./shared-port.js";
 
 export const COPY_LIMITS = {
   /**
@@ -41,6 +41,12 @@ export interface CopyStatus {
   readonly isComplete: boolean;
 }
 
+/** What a copy has: everything up to `position`, read when `base` was the newest commit. */
+interface Place {
+  readonly position: number;
+  readonly base: Commit | undefined;
+}
+
 export interface SharedCopyComponents {
   readonly connection: Connection;
   readonly store: SharedStore;
@@ -55,18 +61,18 @@ export class SharedCopy implements Companion {
   readonly #with: SharedCopyComponents;
   readonly #store: SharedStore;
   readonly #capture: Capture;
-  readonly #move: Database.Statement<[number, string]>;
+  readonly #move: Database.Statement<unknown[]>;
   readonly #complete: Database.Statement<[]>;
   readonly #identity: Database.Statement<[], { name: Buffer; bytes: Buffer }>;
-  #position: number;
+  #place: Place;
   #newest: number;
   #isComplete: boolean;
   /** The site of the copy; empty as long as it is not known. */
   #site: string;
   /** Whether the database was seen to be that of the site. */
   #isVerified = false;
-  /** The position after the open transaction, and the rows of others that it applied. */
-  #next: number;
+  /** The place after the open transaction, and the rows of others that it applied. */
+  #next: Place;
   #applied = new Map<string, number>();
   #hasNews = false;
 
@@ -79,20 +85,21 @@ export class SharedCopy implements Companion {
     if (readCopy(db) === undefined) connection.write(() => createCopy(db, "loading"));
     const row = readCopy(db);
     if (row === undefined) throw new Error("a copy that was just made is missing");
-    this.#position = row.position;
-    this.#next = row.position;
+    this.#place = { position: row.position, base: row.base };
+    this.#next = this.#place;
     this.#newest = row.position;
     this.#site = row.site;
     this.#isComplete = row.state === "complete";
-    this.#move = db.prepare("UPDATE copy SET position = ?, site = ?");
+    this.#move = db.prepare("UPDATE copy SET position = ?, site = ?, base = ?, base_mark = ?");
     this.#complete = db.prepare("UPDATE copy SET state = 'complete'");
     this.#identity = db.prepare("SELECT name, bytes FROM log_name, secret");
     this.#capture = new Capture(db);
   }
 
   get status(): CopyStatus {
-    const newest = Math.max(this.#newest, this.#position);
-    return { position: this.#position, newest, isComplete: this.#isComplete };
+    const { position } = this.#place;
+    const newest = Math.max(this.#newest, position);
+    return { position, newest, isComplete: this.#isComplete };
   }
 
   /** The packets of an entry that the open transaction has appended. */
@@ -106,18 +113,25 @@ export class SharedCopy implements Companion {
    */
   step(bytes: number = COPY_LIMITS.piece): boolean {
     this.#verify();
-    const { changes, through, newest } = this.#store.changes(this.#position, bytes);
-    if (newest < this.#position) throw this.#older(newest);
-    const isNewest = through >= newest;
-    if (through > this.#position || (isNewest && !this.#isComplete)) {
-      this.#with.connection.write(() => this.#advance(changes, through, isNewest), { as: "copy" });
+    const found = this.#changes(bytes);
+    const isNewest = found.through >= found.newest.position;
+    if (found.through > this.#place.position || (isNewest && !this.#isComplete)) {
+      this.#with.connection.write(() => this.#advance(found, isNewest), { as: "copy" });
     }
-    this.#newest = newest;
     return isNewest;
   }
 
-  #advance(changes: readonly SharedChange[], through: number, isNewest: boolean): void {
-    this.#applyAll(changes, through);
+  /** What others have committed since `place`. Throws `Trouble` if it is of another history. */
+  #changes(bytes: number, { position, base }: Place = this.#place): SharedChanges {
+    const found = this.#store.changes(position, bytes, base);
+    if (found.newest.position < position) throw this.#older(found.newest.position);
+    if (!found.isKnown) throw this.#strange(found);
+    this.#newest = found.newest.position;
+    return found;
+  }
+
+  #advance(found: SharedChanges, isNewest: boolean): void {
+    this.#applyAll(found);
     if (!isNewest || this.#isComplete) return;
     this.#complete.run();
     this.#with.connection.onRollback(() => {
@@ -126,18 +140,21 @@ export class SharedCopy implements Companion {
     this.#isComplete = true;
   }
 
-  #applyAll(changes: readonly SharedChange[], through: number): void {
+  #applyAll({ changes, through, newest }: SharedChanges): void {
     for (const [table, rows] of this.#with.apply.apply(changes)) {
       this.#applied.set(table, (this.#applied.get(table) ?? 0) + rows);
     }
     // These rows are in the database already.
     this.#capture.clear();
-    this.#moveTo(through);
+    // Until the newest is reached, the rows that are here already need what followed the base.
+    const base = through >= newest.position ? newest : (this.#next.base ?? newest);
+    this.#moveTo({ position: through, base });
   }
 
-  #moveTo(position: number): void {
-    this.#move.run(position, this.#site);
-    this.#next = position;
+  #moveTo(place: Place): void {
+    const { position, base } = place;
+    this.#move.run(position, this.#site, base?.position ?? null, base?.mark ?? null);
+    this.#next = place;
   }
 
   // What the connection calls.
@@ -147,7 +164,7 @@ export class SharedCopy implements Companion {
   }
 
   begin(): void {
-    this.#next = this.#position;
+    this.#next = this.#place;
     this.#applied.clear();
   }
 
@@ -164,16 +181,19 @@ export class SharedCopy implements Companion {
     this.#verify();
     if (!this.#isComplete) throw this.#incomplete();
     for (let offers = 0; offers < COPY_LIMITS.offers; offers += 1) {
-      if (this.#store.commit(this.#next, rows) === "stored") {
+      const { position, base } = this.#next;
+      // A copy on its way to the newest position is behind.
+      const isNewest = base?.position === position;
+      const stored = isNewest ? this.#store.commit(base, rows) : "behind";
+      if (stored !== "behind") {
         this.#capture.clear();
-        this.#moveTo(this.#next + 1);
+        this.#moveTo({ position: stored.position, base: stored });
         return true;
       }
-      const { changes, through, newest } = this.#store.changes(this.#next, COPY_LIMITS.piece);
-      this.#newest = newest;
-      const isFar = through < newest || through === this.#next;
-      if (isFar || haveCommon(rows, changes)) return false;
-      this.#applyAll(changes, through);
+      const found = this.#changes(COPY_LIMITS.piece, this.#next);
+      const isFar = found.through < found.newest.position || found.through === position;
+      if (isFar || haveCommon(rows, found.changes)) return false;
+      this.#applyAll(found);
     }
     return false;
   }
@@ -181,7 +201,7 @@ export class SharedCopy implements Companion {
   #discard(): void {
     if (!this.#store.expires) return;
     const keys = this.#capture.keys();
-    if (keys.length > 0) this.#store.discard(this.#position, keys);
+    if (keys.length > 0) this.#store.discard(this.#place.position, keys);
   }
 
   catchUp(): void {
@@ -190,7 +210,7 @@ export class SharedCopy implements Companion {
   }
 
   committed(): void {
-    this.#position = this.#next;
+    this.#place = this.#next;
     if (this.#applied.size === 0) return;
     this.#with.onApplied(this.#applied);
     this.#applied = new Map();
@@ -200,7 +220,7 @@ export class SharedCopy implements Companion {
   rolledBack(): void {
     this.#capture.rolledBack();
     this.#applied.clear();
-    this.#next = this.#position;
+    this.#next = this.#place;
   }
 
   ended(): void {
@@ -226,15 +246,15 @@ export class SharedCopy implements Companion {
   /** Gives the database the name of this log if it is empty; returns the name it has then. */
   #found(): LogName {
     const { newest } = this.#store.changes(0, 1);
-    if (newest > 0) throw this.#moving();
-    if (this.#position > 0) throw this.#older(0);
+    if (newest.position > 0) throw this.#moving();
+    if (this.#place.position > 0) throw this.#older(0);
     const { name, bytes } = this.#identity.get() ?? {};
     if (name === undefined || bytes === undefined) throw new Error("the log has no name");
     const row = (table: string, column: string, value: Buffer) => {
       const data = JSON.stringify({ only_row: 1, [column]: { hex: value.toString("hex") } });
       return { table, key: "[1]", data };
     };
-    this.#store.commit(0, [row("log_name", "name", name), row("secret", "bytes", bytes)]);
+    this.#store.commit(newest, [row("log_name", "name", name), row("secret", "bytes", bytes)]);
     // If another gateway was faster, its name counts.
     const found = this.#store.name();
     if (found === undefined) throw this.#moving();
@@ -259,12 +279,25 @@ export class SharedCopy implements Companion {
 
   #older(newest: number): Trouble {
     const message =
-      `${this.#path}: the copy is at position ${this.#position} and the database only at ` +
+      `${this.#path}: the copy is at position ${this.#place.position} and the database only at ` +
       `${newest}: an older state of it was restored`;
     const remedy =
       "Restore the newest state of the database. If there is none, move the file away; the " +
       "gateway then loads what the database has, and later updates are lost.";
     return new Trouble("not-ours", message, remedy);
+  }
+
+  /** The database does not remember the commit that the copy is based on. */
+  #strange({ oldest }: SharedChanges): Trouble {
+    const { position = 0 } = this.#place.base ?? {};
+    const why =
+      position < oldest
+        ? `the copy was not brought up to date since position ${position}, and the database ` +
+          `remembers what was deleted only from ${oldest} on`
+        : `position ${position} of the copy is another commit than that of the database: an ` +
+          "older state of it was restored";
+    const remedy = "Stop the gateway, move the file away and start it; it then loads a new copy.";
+    return new Trouble("not-ours", `${this.#path}: ${why}`, remedy);
   }
 
   #incomplete(): Trouble {

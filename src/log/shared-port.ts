@@ -2,13 +2,23 @@
  * What a log needs of the database that several gateways of one site share. The database holds the
  * rows of the shared tables, each with the position of its last change. A commit is accepted only
  * on top of the newest position, so that all copies are changed in one order, and the numbers that
- * a copy gives are those of the site. `src/shared/` implements the port over PostgreSQL.
+ * a copy gives are those of the site. `src/cluster/` implements the port over PostgreSQL.
  *
  * All calls are synchronous: they block the process until the database has answered, as a commit to
  * a file does. They throw `Trouble` 'away' when it does not answer in time; then it is not known
  * whether a commit was stored, and the copy learns it from `changes`.
  */
 import type { LogName } from "../update.js";
+
+/** A commit of the database. */
+export interface Commit {
+  readonly position: number;
+  /**
+   * A random UUID that the database makes with the commit. After a restore it gives the position
+   * again, with another mark.
+   */
+  readonly mark: string;
+}
 
 /** The name of a row. */
 export interface RowKey {
@@ -46,8 +56,12 @@ export interface SharedChanges {
   readonly changes: readonly SharedChange[];
   /** The position up to which the answer has everything. */
   readonly through: number;
-  /** The newest position of the database at that moment. */
-  readonly newest: number;
+  /** The newest commit of the database at that moment; at position 0 when it is empty. */
+  readonly newest: Commit;
+  /** The position of the oldest commit that it remembers. */
+  readonly oldest: number;
+  /** Whether it remembers the commit that was asked for; if not, there are no changes here. */
+  readonly isKnown: boolean;
 }
 
 export interface SharedStore {
@@ -57,15 +71,17 @@ export interface SharedStore {
    */
   name(): LogName | undefined;
   /**
-   * Stores `rows` as the commit that follows `position`. When it returns 'stored' they are durable
-   * and at position + 1. 'behind': others have committed since; nothing was stored.
+   * Stores `rows` as the commit that follows `after`. The commit that it returns is durable.
+   * 'behind': others have committed since, or the database has another history; nothing was stored.
    */
-  commit(position: number, rows: readonly SharedRow[]): "stored" | "behind";
+  commit(after: Commit, rows: readonly SharedRow[]): Commit | "behind";
   /**
    * The newest states of the rows that changed after `position`, ascending by position, in whole
-   * commits: about `limit` bytes of them, at least one commit.
+   * commits: about `limit` bytes of them, at least one commit. `base` is the newest commit when the
+   * rows up to `position` were read. The database remembers commits, and which rows were deleted,
+   * for a limited time: a copy follows it only as long as it remembers `base`.
    */
-  changes(position: number, limit: number): SharedChanges;
+  changes(position: number, limit: number, base?: Commit): SharedChanges;
   /** Whether this gateway holds the lease `expiry`, so that `discard` does something. */
   readonly expires: boolean;
   /**

@@ -4,10 +4,16 @@
  *
  * Needs: /usr/lib/postgresql.
  */
-import { execFileSync } from "node:child_process";
+import { execFileSync, spawnSync } from "node:child_process";
+import { writeFileSync } from "node:fs";
+import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it, onTestFinished } from "vitest";
 import type { PostgresSettings } from "../../src/cluster/postgres-store.js";
 import { Trouble } from "../../src/errors.js";
+import { UpdateLog } from "../../src/log/update-log.js";
+import { ROOT } from "../e2e/stage.js";
+import { arrival } from "../log/material.js";
+import { scratch } from "../support/scratch.js";
 import { Postgres } from "../system/postgres.js";
 import { opened, SITE } from "./stage.js";
 
@@ -91,6 +97,21 @@ describe("is refused:", () => {
   it("an empty database, for a command that creates none", async () => {
     const { message } = await refusal(database(), { mayCreate: false });
     expect(message).toContain("has no tables of a gateway");
+  });
+
+  it("an empty database, by a gateway whose file is a log of its own", () => {
+    const { name, url } = database();
+    const directory = scratch();
+    const log = UpdateLog.open(join(directory, "log"));
+    log.append([arrival(1)]);
+    log.close();
+    const file = join(directory, "kxgw.toml");
+    writeFileSync(file, `[site]\naddress = "${SITE}"\n[log]\npath = "log"\nshared = "${url}"\n`);
+    const args = [join(ROOT, "dist/main.js"), "serve", "-c", file];
+    const { status, stdout, stderr } = spawnSync(process.execPath, args, { encoding: "utf8" });
+    expect(`${stdout}${stderr}`).toContain("is a log of its own");
+    expect(status).toBe(78);
+    expect(contentOf(name).trim()).toBe("");
   });
 
   it("a user who may not create tables", async () => {

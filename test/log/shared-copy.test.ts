@@ -7,7 +7,14 @@ import Database from "better-sqlite3";
 import { describe, expect, onTestFinished, test } from "vitest";
 import { LOCAL_TABLES, SHARED_TABLES } from "../../src/log/shared-tables.js";
 import { UpdateLog } from "../../src/log/update-log.js";
-import { contentsOf, expectEqual, load, loadedCopy, openCopy } from "../support/copies.js";
+import {
+  type Copy,
+  contentsOf,
+  expectEqual,
+  load,
+  loadedCopy,
+  openCopy,
+} from "../support/copies.js";
 import { MemoryShared } from "../support/memory-shared.js";
 import { scratch } from "../support/scratch.js";
 import { arrival, fingerprint, selfSigned, seq, troubleOf, update } from "./material.js";
@@ -212,6 +219,108 @@ describe("the database", () => {
     expect(troubleOf(() => early.catchUp()).message).toMatch(/older state of it was restored/);
     early.close();
     stranger.log.close();
+  });
+});
+
+describe("a copy", () => {
+  /** A copy in a file, closed, and its database with `n` updates. */
+  function followed(n: number) {
+    const database = new MemoryShared();
+    const path = join(scratch(), "copy");
+    const { log } = loadedCopy(database.session(), path);
+    for (let at = 1; at <= n; at += 1) log.append([arrival(at)]);
+    log.close();
+    return { database, path };
+  }
+
+  function close(...copies: readonly Copy[]): void {
+    for (const { log } of copies) log.close();
+  }
+
+  test("whose position a restored database has overtaken is refused", () => {
+    const { database, path } = followed(2);
+    const restored = database.restored();
+    const before = loadedCopy(database.session(), path);
+    before.log.append([arrival(3)]);
+    close(before);
+    const other = loadedCopy(restored.session());
+    for (const n of [4, 5]) other.log.append([arrival(n)]);
+    const { log } = openCopy(restored.session(), path);
+    const trouble = troubleOf(() => log.catchUp());
+    expect(trouble).toMatchObject({
+      kind: "not-ours",
+      message: expect.stringMatching(/position 4 of the copy is another commit .* was restored$/),
+      remedy: expect.stringMatching(/move the file away/),
+    });
+    expect(log.newest()).toBe(3);
+    log.close();
+    close(other);
+  });
+
+  test("commits nothing on top of another history at the same position", () => {
+    const { database, path } = followed(2);
+    const restored = database.restored();
+    const session = database.session();
+    const { log } = loadedCopy(session, path);
+    log.append([arrival(3)]);
+    const other = loadedCopy(restored.session());
+    other.log.append([arrival(4)]);
+    expect(restored.position).toBe(database.position);
+    // The session ends, and the next one is at the restored database.
+    const next = restored.session();
+    session.commit = next.commit.bind(next);
+    session.changes = next.changes.bind(next);
+    expect(troubleOf(() => log.append([arrival(5)])).message).toMatch(/is another commit/);
+    expect(log.newest()).toBe(3);
+    expect(restored.position).toBe(database.position);
+    log.close();
+    close(other);
+  });
+
+  test("learns what was deleted as long as the database remembers it, and is refused later", () => {
+    const { database, path } = followed(1);
+    const deleting = loadedCopy(database.session());
+    const block = { reason: "asked", until: undefined, allowRevocation: false };
+    deleting.log.removals.setBlock(fingerprint(1), block, 7);
+    const [late, later] = [join(scratch(), "late"), join(scratch(), "later")];
+    close(loadedCopy(database.session(), late), loadedCopy(database.session(), later));
+    const { position } = database;
+    deleting.log.removals.unblock(fingerprint(1), 8);
+    deleting.log.append([arrival(2)]);
+    database.purge(position);
+    const copy = loadedCopy(database.session(), late);
+    expect(copy.log.removals.blocks()).toEqual([]);
+    expectEqual(deleting, copy);
+    database.purge(position + 1);
+    expect([...database.rows.values()].filter(({ data }) => data === undefined)).toEqual([]);
+    for (const one of [later, path]) {
+      const { log } = openCopy(database.session(), one);
+      expect(troubleOf(() => log.catchUp()).message).toMatch(/what was deleted only from \d+ on$/);
+      log.close();
+    }
+    close(deleting, copy);
+  });
+
+  test("is loaded from commits that are forgotten, and goes on if its beginning is not", () => {
+    const { database } = followed(40);
+    database.purge(database.position);
+    const [path, late] = [join(scratch(), "copy"), join(scratch(), "late")];
+    for (const one of [path, late]) {
+      const { log } = openCopy(database.session(), one);
+      expect(log.catchUp(2000)).toBe(false);
+      expect(log.copy?.position).toBeLessThan(database.position);
+      log.close();
+    }
+    const other = loadedCopy(database.session());
+    other.log.lanes.open("far", SITE);
+    const again = loadedCopy(database.session(), path, 2000);
+    expectEqual(other, again);
+    // What was loaded may have been deleted since, and the deletion is forgotten.
+    database.purge(database.position);
+    const { log } = openCopy(database.session(), late);
+    expect(troubleOf(() => log.catchUp()).message).toMatch(/what was deleted only from/);
+    log.close();
+    close(other, again);
   });
 });
 

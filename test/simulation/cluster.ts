@@ -13,7 +13,13 @@ import { SHARED_LIMITS } from "../../src/cluster/limits.js";
 import type { StoreListener } from "../../src/cluster/postgres-store.js";
 import type { Diagnostics } from "../../src/diagnostics.js";
 import { Trouble } from "../../src/errors.js";
-import type { RowKey, SharedChanges, SharedRow, SharedStore } from "../../src/log/shared-port.js";
+import type {
+  Commit,
+  RowKey,
+  SharedChanges,
+  SharedRow,
+  SharedStore,
+} from "../../src/log/shared-port.js";
 import type { UpdateLog } from "../../src/log/update-log.js";
 import type { LogName, Seq } from "../../src/update.js";
 import { type MemorySession, MemoryShared } from "../support/memory-shared.js";
@@ -110,10 +116,10 @@ export class SimSite {
     return true;
   }
 
-  commit(session: Session, position: number, rows: readonly SharedRow[]): "stored" | "behind" {
-    let answer: "stored" | "behind";
+  commit(session: Session, after: Commit, rows: readonly SharedRow[]): Commit | "behind" {
+    let answer: Commit | "behind";
     try {
-      answer = session.store.commit(position, rows);
+      answer = session.store.commit(after, rows);
     } catch (error) {
       if (error instanceof Trouble) throw error;
       // What the database does not take: a number that is given already, an entry that is deleted.
@@ -316,10 +322,10 @@ export class NodeLink implements SharedStore, LeaseStore {
     return this.#ask().store.name();
   }
 
-  commit(position: number, rows: readonly SharedRow[]): "stored" | "behind" {
+  commit(after: Commit, rows: readonly SharedRow[]): Commit | "behind" {
     const session = this.#ask();
     const order = this.#order;
-    const answer = this.#site.commit(session, position, rows);
+    const answer = this.#site.commit(session, after, rows);
     if (answer === "behind" || order === undefined) return answer;
     this.#order = undefined;
     this.#site.trace.sometimes(order);
@@ -329,8 +335,8 @@ export class NodeLink implements SharedStore, LeaseStore {
     throw away();
   }
 
-  changes(position: number, limit: number): SharedChanges {
-    return this.#ask().store.changes(position, limit);
+  changes(position: number, limit: number, base?: Commit): SharedChanges {
+    return this.#ask().store.changes(position, limit, base);
   }
 
   get expires(): boolean {

@@ -25,7 +25,7 @@ import { PacketMemory } from "../../src/log/packet-memory.js";
 import { Pending } from "../../src/log/pending.js";
 import { Skeletons } from "../../src/log/remembered.js";
 import { Retention, type RetentionLimits } from "../../src/log/retention.js";
-import type { SharedChanges, SharedRow } from "../../src/log/shared-port.js";
+import type { Commit, SharedChanges, SharedRow } from "../../src/log/shared-port.js";
 import { Trails } from "../../src/log/trail.js";
 import { UpdateLog } from "../../src/log/update-log.js";
 import { Announcements } from "../../src/peering/announcements.js";
@@ -610,7 +610,7 @@ export const MUTANTS: readonly Mutant[] = [
     isOfCluster: true,
     plant: () =>
       exchange(MemoryShared, "commit", (original) => (self, _, rows) => {
-        return original(self, (self as MemoryShared).position, rows);
+        return original(self, (self as MemoryShared).newest, rows);
       }),
   },
   {
@@ -618,8 +618,8 @@ export const MUTANTS: readonly Mutant[] = [
     bug: "a copy that follows several commits at once leaves out the first one",
     isOfCluster: true,
     plant: () =>
-      exchange(NodeLink, "changes", (original) => (self, position, limit) => {
-        const all = original(self, position, limit) as SharedChanges;
+      exchange(NodeLink, "changes", (original) => (self, ...given) => {
+        const all = original(self, ...given) as SharedChanges;
         const first = all.changes[0]?.position;
         const rest = all.changes.filter((change) => change.position !== first);
         return rest.length === 0 ? all : { ...all, changes: rest };
@@ -630,12 +630,13 @@ export const MUTANTS: readonly Mutant[] = [
     bug: "a transaction counts as stored while the database is away",
     isOfCluster: true,
     plant: () =>
-      exchange(NodeLink, "commit", (original) => (self, position, rows) => {
+      exchange(NodeLink, "commit", (original) => (self, after, rows) => {
         try {
-          return original(self, position, rows);
+          return original(self, after, rows);
         } catch (error) {
           if (!(error instanceof Trouble)) throw error;
-          return "stored";
+          const { position, mark } = after as Commit;
+          return { position: position + 1, mark };
         }
       }),
   },

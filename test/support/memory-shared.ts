@@ -1,10 +1,11 @@
 /**
- * The database of a site in memory, for tests and the simulation: what `src/shared/` does with
+ * The database of a site in memory, for tests and the simulation: what `src/cluster/` does with
  * PostgreSQL. Each gateway has a session of its own, which can be away, lose answers, or be told
  * that it is behind though it is not. Nothing is forgotten when a session ends.
  */
 import { Trouble } from "../../src/errors.js";
 import type {
+  Commit,
   RowKey,
   SharedChange,
   SharedChanges,
@@ -20,6 +21,8 @@ export class MemoryShared {
   /** The newest number of an entry. */
   newestSeq = 0;
   readonly rows = new Map<string, SharedChange>();
+  /** The marks of the commits that are remembered, by position, ascending. */
+  readonly marks = new Map([[0, newMark()]]);
   /** The changes in their order. That of a row which changed later is void. */
   readonly #order: { readonly name: string; readonly position: number }[] = [];
   /** Called after each commit, before it is answered. */
@@ -39,12 +42,37 @@ export class MemoryShared {
     return [...this.rows.values()].filter((row) => row.table === table && row.data !== undefined);
   }
 
-  commit(position: number, rows: readonly SharedRow[]): "stored" | "behind" {
-    if (position !== this.position) return "behind";
+  get newest(): Commit {
+    return { position: this.position, mark: this.marks.get(this.position) ?? "" };
+  }
+
+  /** Another database with the present state of this one, as a restored backup has it. */
+  restored(): MemoryShared {
+    const other = new MemoryShared();
+    other.position = this.position;
+    other.newestSeq = this.newestSeq;
+    for (const [name, row] of this.rows) other.rows.set(name, row);
+    for (const [position, mark] of this.marks) other.marks.set(position, mark);
+    other.#order.push(...this.#order);
+    return other;
+  }
+
+  /** Forgets the commits before `position`, and the rows that were deleted up to it. */
+  purge(position: number): void {
+    for (const at of this.marks.keys()) if (at < position) this.marks.delete(at);
+    for (const [name, row] of this.rows) {
+      if (row.data === undefined && row.position <= position) this.rows.delete(name);
+    }
+  }
+
+  commit(after: Commit, rows: readonly SharedRow[]): Commit | "behind" {
+    const { position, mark } = this.newest;
+    if (position !== after.position || mark !== after.mark) return "behind";
     if (rows.length === 0) throw new Error("a commit without rows");
     const before = this.newestSeq;
     for (const row of rows) this.#check(row, before);
     this.position += 1;
+    this.marks.set(this.position, newMark());
     for (const row of rows) {
       const { table, key, data, body, inPlace } = row;
       const before = this.rows.get(nameOf(row));
@@ -55,8 +83,9 @@ export class MemoryShared {
       this.rows.set(nameOf(row), { table, key, data, body: kept, position: at });
       if (!isSame) this.#order.push({ name: nameOf(row), position: at });
     }
+    const { newest } = this;
     this.onStored?.();
-    return "stored";
+    return newest;
   }
 
   /** `newest` is the newest number before the commit, whose rows come in any order. */
@@ -70,8 +99,12 @@ export class MemoryShared {
     this.newestSeq = Math.max(this.newestSeq, Number(seq));
   }
 
-  changes(position: number, limit: number): SharedChanges {
+  changes(position: number, limit: number, base?: Commit): SharedChanges {
     const changes: SharedChange[] = [];
+    const [oldest = 0] = this.marks.keys();
+    const isKnown = base === undefined || this.marks.get(base.position) === base.mark;
+    const answer = { changes, newest: this.newest, oldest, isKnown };
+    if (!isKnown) return { ...answer, through: position };
     let bytes = 0;
     for (let index = this.#after(position); index < this.#order.length; index += 1) {
       const { name, position: at } = this.#order[index] ?? { name: "", position: 0 };
@@ -79,12 +112,12 @@ export class MemoryShared {
       if (row === undefined || row.position !== at) continue;
       const last = changes.at(-1)?.position;
       if (bytes >= limit && last !== undefined && at > last) {
-        return { changes, through: last, newest: this.position };
+        return { ...answer, through: last };
       }
       changes.push(row);
       bytes += row.key.length + (row.data?.length ?? 0) + (row.body?.length ?? 0);
     }
-    return { changes, through: this.position, newest: this.position };
+    return { ...answer, through: this.position };
   }
 
   /** Index of the first change after a position. */
@@ -129,23 +162,24 @@ export class MemorySession implements SharedStore {
     return (decodedRow(data).name as Buffer).toString("hex") as LogName;
   }
 
-  commit(position: number, rows: readonly SharedRow[]): "stored" | "behind" {
+  commit(after: Commit, rows: readonly SharedRow[]): Commit | "behind" {
     this.#ask();
+    const { position } = after;
     if (this.isOftenBehind && position > 0 && this.#toldAt !== position) {
       this.#toldAt = position;
       return "behind";
     }
-    const answer = this.#database.commit(position, rows);
-    if (answer === "stored" && this.lostAnswers > 0) {
+    const answer = this.#database.commit(after, rows);
+    if (answer !== "behind" && this.lostAnswers > 0) {
       this.lostAnswers -= 1;
       throw away();
     }
     return answer;
   }
 
-  changes(position: number, limit: number): SharedChanges {
+  changes(position: number, limit: number, base?: Commit): SharedChanges {
     this.#ask();
-    return this.#database.changes(position, limit);
+    return this.#database.changes(position, limit, base);
   }
 
   discard(position: number, rows: readonly RowKey[]): void {
@@ -157,6 +191,12 @@ export class MemorySession implements SharedStore {
   #ask(): void {
     if (this.isAway) throw away();
   }
+}
+
+let marks = 0;
+function newMark(): string {
+  marks += 1;
+  return `mark ${marks}`;
 }
 
 function away(): Trouble {
