@@ -129,7 +129,7 @@ it("knows its commits by their marks, and none of another history", async () => 
   expect(server.sql("SELECT position FROM kxgw_commits ORDER BY 1", name)).toBe("0\n1");
 });
 
-it("forgets old commits, and the rows that were deleted up to the oldest that is left", async () => {
+it("forgets old commits, and the rows that were deleted up to the oldest left", async () => {
   const { url, name } = database();
   const one = await opened(url);
   const gone = (key: string) => ({ ...lane(key, 0), data: undefined });
