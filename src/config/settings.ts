@@ -116,11 +116,12 @@ function unknownKey(path: KeyPath, known: readonly string[]): PathFault {
   const elsewhere = [...Object.entries(sections), ...Object.entries(lists)]
     .filter(([, { shape }]) => Object.hasOwn(shape, key))
     .map(([name]) => (Object.hasOwn(lists, name) ? `[[${name}]]` : `[${name}]`));
-  let hint = didYouMean(key, known);
+  // "mode" is as near to "node" as a slip, but it is a key of its own.
+  const isAtTop = path.length > 1 && ROOT_KEYS.includes(key);
+  let hint = isAtTop
+    ? "; it belongs at the top of the file, before the first section"
+    : didYouMean(key, known);
   if (hint === "" && elsewhere.length > 0) hint = `; it belongs in ${elsewhere.join(" or ")}`;
-  if (hint === "" && path.length > 1 && ROOT_KEYS.includes(key)) {
-    hint = "; it belongs at the top of the file, before the first section";
-  }
   const message = `is not a known key${hint || `: remove ${formatKey([key])}`}`;
   return { path, message };
 }

@@ -213,6 +213,7 @@ describe("the environment", () => {
       kx: {
         listen: [{ host: "localhost", port: 2 }],
         source: "192.0.2.1",
+        reconcile: "off",
         reconnect: [1000, 2000, 2000],
         tls: undefined,
       },

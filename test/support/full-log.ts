@@ -8,7 +8,10 @@ import type { UpdateLog } from "../../src/log/update-log.js";
 export function fullLog(log: UpdateLog): UpdateLog {
   return new Proxy(log, {
     get(target, name) {
-      if (name !== "append") return Reflect.get(target, name, target);
+      if (name !== "append") {
+        const value = Reflect.get(target, name, target);
+        return typeof value === "function" ? value.bind(target) : value;
+      }
       return () => {
         throw new Trouble("disk-full", "no space on /var", "make some");
       };
