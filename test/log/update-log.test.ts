@@ -23,10 +23,11 @@ describe("append", () => {
     ]);
     expect(log.append([arrival(3)])).toEqual([{ outcome: "appended", seq: 3, collision: false }]);
     expect(log.newest()).toBe(3);
-    const { hash, body } = update(2);
+    const { hash, digest, body } = update(2);
     expect(log.entry(seq(2))).toEqual({
       seq: 2,
       hash,
+      digest,
       fingerprint: fingerprint(2),
       size: 200,
       origin: { neighbour: "oldpks", transport: "mail" },
