@@ -2,7 +2,7 @@
  * What a log needs of the database that several gateways of one site share. The database holds the
  * rows of the shared tables, each with the position of its last change. A commit is accepted only
  * on top of the newest position, so that all copies are changed in one order, and the numbers that
- * a copy gives are those of the site. `src/shared/` implements the port over PostgreSQL.
+ * a copy gives are those of the site. `src/cluster/` implements the port over PostgreSQL.
  *
  * All calls are synchronous: they block the process until the database has answered, as a commit to
  * a file does. They throw `Trouble` 'away' when it does not answer in time; then it is not known

@@ -2,56 +2,116 @@
  * Has the tests of the log run over a shared log: each log that they open for writing is a copy,
  * and each of its transactions runs twice, the first time rolled back. Beside it a second copy
  * follows. At the end of each test both, and a third that is loaded then, must have the same rows.
- *
  * A file that is a log of its own is opened as what it is: there are tests about old files.
+ *
+ * The database is in memory, or a PostgreSQL server if STORAGE_DATABASE has the URL of one:
+ * `postgres://USER@HOST/DATABASE` of a superuser who needs no password. It is for tests alone.
  */
 import { existsSync } from "node:fs";
 import Database from "better-sqlite3";
-import { afterEach, expect } from "vitest";
+import { afterAll, afterEach, beforeEach, expect } from "vitest";
 import { readCopy } from "../../src/log/copy-table.js";
+import type { SharedStore } from "../../src/log/shared-port.js";
 import { UpdateLog } from "../../src/log/update-log.js";
 import { type Copy, contentsOf, load, loadedCopy, openCopy } from "../support/copies.js";
-import { MemoryShared } from "../support/memory-shared.js";
+import { MemoryShared, type SharedSite } from "../support/memory-shared.js";
+
+/** Where the databases come from. */
+interface Sites {
+  /** An empty database, until `release`. */
+  take(): SharedSite;
+  release(): Promise<void>;
+  close(): Promise<void>;
+}
+
+/** These have 10,000 commits, each of which waits for the disk of a PostgreSQL server twice. */
+const TOO_SLOW = [
+  "a large log is rebuilt, and what is gathered stays",
+  "one neighbour that announces what it does not have leaves room for the others",
+  "there is an end to what is wanted",
+];
 
 interface Watched {
-  readonly database: MemoryShared;
+  readonly site: SharedSite;
   readonly copy: Copy;
   readonly follower: Copy;
 }
 
+const { STORAGE_DATABASE: url = "" } = process.env;
+const sites = url === "" ? inMemory() : await inPostgres(url);
 const open = UpdateLog.open.bind(UpdateLog);
-const databases: MemoryShared[] = [];
 let watched: Watched[] = [];
+
+function inMemory(): Sites {
+  const take = () => {
+    const database = new MemoryShared();
+    const [first, second] = [database.session(), database.session()];
+    first.expires = true;
+    return { first, second };
+  };
+  const nothing = () => Promise.resolve();
+  return { take, release: nothing, close: nothing };
+}
+
+async function inPostgres(address: string): Promise<Sites> {
+  const { PostgresSites } = await import("../cluster/postgres-sites.js");
+  return PostgresSites.open(address);
+}
 
 UpdateLog.open = (path, options = {}) => {
   if (options.readonly === true || options.shared !== undefined) return open(path, options);
-  const site = siteOf(path);
-  if (site === undefined) return open(path, options);
-  const known = databases.find((one) => site !== "" && one.session().name() === site);
-  const database = known ?? new MemoryShared();
-  if (known === undefined) databases.push(database);
-  const session = database.session();
-  session.isOftenBehind = true;
-  session.expires = true;
-  const copy = openCopy(session, path, options);
+  const name = siteOf(path);
+  if (name === undefined) return open(path, options);
+  const known = watched.find(({ site }) => name !== "" && site.first.name() === name);
+  const site = known?.site ?? sites.take();
+  const follower = known?.follower ?? loadedCopy(followerOf(site.second));
+  const copy = openCopy(
+    twiceOffered(site.first, () => load(follower.log)),
+    path,
+    options,
+  );
   load(copy.log);
-  const follower = watched.find((one) => one.database === database)?.follower ?? follow(database);
-  database.onStored = () => load(follower.log);
   const expire = copy.log.retention.expire.bind(copy.log.retention);
   copy.log.retention.expire = (...limits) => {
     const expired = expire(...limits);
     follower.log.retention.expire(...limits);
     return expired;
   };
-  watched.push({ database, copy, follower });
+  watched.push({ site, copy, follower });
   return copy.log;
 };
 
-/** A second copy, which expires rows when the first does. */
-function follow(database: MemoryShared): Copy {
-  const session = database.session();
-  session.expires = true;
-  return loadedCopy(session);
+/** A session that offers each commit below the newest position first, where it must be refused. */
+function twiceOffered(store: SharedStore, onStored: () => void): SharedStore {
+  let refusedAt = 0;
+  return {
+    name: () => store.name(),
+    commit: (position, rows) => {
+      if (position > refusedAt) {
+        refusedAt = position;
+        return store.commit(position - 1, rows);
+      }
+      const answer = store.commit(position, rows);
+      if (answer === "stored") onStored();
+      return answer;
+    },
+    changes: (position, limit) => store.changes(position, limit),
+    get expires() {
+      return store.expires;
+    },
+    discard: (position, rows) => store.discard(position, rows),
+  };
+}
+
+/** A session of a copy that expires rows when the first copy, which has discarded them, does. */
+function followerOf(store: SharedStore): SharedStore {
+  return {
+    name: () => store.name(),
+    commit: (position, rows) => store.commit(position, rows),
+    changes: (position, limit) => store.changes(position, limit),
+    expires: true,
+    discard: () => {},
+  };
 }
 
 /** The site of the copy at `path`, empty for a new one; undefined for a log of its own. */
@@ -65,26 +125,36 @@ function siteOf(path: string): string | undefined {
   }
 }
 
-afterEach(() => {
+beforeEach(({ skip, task }) => {
+  if (url !== "" && TOO_SLOW.includes(task.name)) skip();
+});
+
+afterEach(async () => {
   const all = watched;
   watched = [];
-  const last = new Map(all.map((one) => [one.database, one]));
-  for (const { database, copy, follower } of last.values()) {
-    database.onStored = undefined;
-    if (copy.db.open && copy.log.damage === undefined) {
-      copy.log.settle();
-      load(copy.log);
-    }
-    load(follower.log);
-    follower.log.settle();
-    const followed = contentsOf(follower.db);
-    if (copy.db.open) expect(followed).toEqual(contentsOf(copy.db));
-    const fresh = loadedCopy(database.session(), ":memory:", 10_000);
-    fresh.log.settle();
-    // The stretch of dates of an entry that has expired begins with the next one.
-    const { dates: _, ...loaded } = contentsOf(fresh.db);
-    expect({ ...loaded, dates: followed.dates }).toEqual(followed);
-    fresh.log.close();
-    follower.log.close();
+  try {
+    for (const one of new Map(all.map((each) => [each.site, each])).values()) compare(one);
+  } finally {
+    await sites.release();
   }
 });
+
+afterAll(() => sites.close());
+
+function compare({ site, copy, follower }: Watched): void {
+  if (copy.db.open && copy.log.damage === undefined) {
+    copy.log.settle();
+    load(copy.log);
+  }
+  load(follower.log);
+  follower.log.settle();
+  const followed = contentsOf(follower.db);
+  if (copy.db.open) expect(followed).toEqual(contentsOf(copy.db));
+  const fresh = loadedCopy(site.second, ":memory:", 10_000);
+  fresh.log.settle();
+  // The stretch of dates of an entry that has expired begins with the next one.
+  const { dates: _, ...loaded } = contentsOf(fresh.db);
+  expect({ ...loaded, dates: followed.dates }).toEqual(followed);
+  fresh.log.close();
+  follower.log.close();
+}
