@@ -9,12 +9,12 @@ import { once } from "node:events";
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { expect, it, onTestFinished } from "vitest";
+import { ROOT } from "../e2e/stage.js";
 import { scratch } from "../support/scratch.js";
 import { Postgres } from "../system/postgres.js";
 
 /** A minute alone on two cores. */
 const LIMIT_MS = 10 * 60_000;
-const ROOT = new URL("../../", import.meta.url);
 
 interface Report {
   readonly testResults: readonly {

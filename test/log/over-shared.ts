@@ -11,7 +11,9 @@ import { existsSync } from "node:fs";
 import Database from "better-sqlite3";
 import { afterAll, afterEach, beforeEach, expect } from "vitest";
 import { readCopy } from "../../src/log/copy-table.js";
+import { COPY_LIMITS } from "../../src/log/shared-copy.js";
 import type { SharedStore } from "../../src/log/shared-port.js";
+import { decodedRow, ENTRIES_TABLE } from "../../src/log/shared-tables.js";
 import { UpdateLog } from "../../src/log/update-log.js";
 import { type Copy, contentsOf, load, loadedCopy, openCopy } from "../support/copies.js";
 import { MemoryShared, type SharedSite } from "../support/memory-shared.js";
@@ -30,6 +32,8 @@ const TOO_SLOW = [
   "one neighbour that announces what it does not have leaves room for the others",
   "there is an end to what is wanted",
 ];
+
+const ENTRY = "SELECT * FROM updates WHERE seq = ?";
 
 interface Watched {
   readonly site: SharedSite;
@@ -89,7 +93,9 @@ function twiceOffered(store: SharedStore, onStored: () => void): SharedStore {
     commit: (position, rows) => {
       if (position > refusedAt) {
         refusedAt = position;
-        return store.commit(position - 1, rows);
+        const answer = store.commit(position - 1, rows);
+        if (answer !== "behind") throw new Error(`a commit on top of ${position - 1} was stored`);
+        return answer;
       }
       const answer = store.commit(position, rows);
       if (answer === "stored") onStored();
@@ -155,6 +161,22 @@ function compare({ site, copy, follower }: Watched): void {
   // The stretch of dates of an entry that has expired begins with the next one.
   const { dates: _, ...loaded } = contentsOf(fresh.db);
   expect({ ...loaded, dates: followed.dates }).toEqual(followed);
+  for (const data of entriesIn(site.second)) {
+    const { trail: _, ...stored } = decodedRow(data);
+    expect(follower.db.prepare(ENTRY).get(stored.seq)).toMatchObject(stored);
+  }
   fresh.log.close();
   follower.log.close();
+}
+
+/** The entries in the database: what was forgotten must have left it too, not only the copies. */
+function entriesIn(store: SharedStore): string[] {
+  const found: string[] = [];
+  for (let at = 0; ; ) {
+    const { changes, through, newest } = store.changes(at, COPY_LIMITS.piece);
+    const entries = changes.filter(({ table }) => table === ENTRIES_TABLE);
+    found.push(...entries.flatMap(({ data = [] }) => data));
+    if (through >= newest) return found;
+    at = through;
+  }
 }
