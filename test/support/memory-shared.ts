@@ -1,7 +1,7 @@
 /**
  * The database of a site in memory, for tests and the simulation: what `src/cluster/` does with
- * PostgreSQL. Each gateway has a session of its own, which can be away, lose answers, or be told
- * that it is behind though it is not. Nothing is forgotten when a session ends.
+ * PostgreSQL. Each gateway has a session of its own, which can be away or lose answers. Nothing is
+ * forgotten when a session ends.
  */
 import { Trouble } from "../../src/errors.js";
 import type {
@@ -15,6 +15,12 @@ import type {
 import { CHANGED_ENTRIES, decodedRow, SHARED_TABLES } from "../../src/log/shared-tables.js";
 import type { LogName } from "../../src/update.js";
 
+/** The database of one site, and the sessions of two gateways. Only the first removes rows. */
+export interface SharedSite {
+  readonly first: SharedStore;
+  readonly second: SharedStore;
+}
+
 export class MemoryShared {
   /** The newest commit. */
   position = 0;
@@ -25,8 +31,6 @@ export class MemoryShared {
   readonly marks = new Map([[0, newMark()]]);
   /** The changes in their order. That of a row which changed later is void. */
   readonly #order: { readonly name: string; readonly position: number }[] = [];
-  /** Called after each commit, before it is answered. */
-  onStored: (() => void) | undefined;
 
   /** A session for a gateway. */
   session(): MemorySession {
@@ -83,9 +87,7 @@ export class MemoryShared {
       this.rows.set(nameOf(row), { table, key, data, body: kept, position: at });
       if (!isSame) this.#order.push({ name: nameOf(row), position: at });
     }
-    const { newest } = this;
-    this.onStored?.();
-    return newest;
+    return this.newest;
   }
 
   /** `newest` is the newest number before the commit, whose rows come in any order. */
@@ -145,10 +147,6 @@ export class MemorySession implements SharedStore {
   isAway = false;
   /** So many next commits are stored, and their answers are lost. */
   lostAnswers = 0;
-  /** Each transaction that changes something is told that it is behind, so that it runs twice. */
-  isOftenBehind = false;
-  /** The position for which the last commit was told so. */
-  #toldAt = -1;
   expires = false;
 
   constructor(database: MemoryShared) {
@@ -164,11 +162,6 @@ export class MemorySession implements SharedStore {
 
   commit(after: Commit, rows: readonly SharedRow[]): Commit | "behind" {
     this.#ask();
-    const { position } = after;
-    if (this.isOftenBehind && position > 0 && this.#toldAt !== position) {
-      this.#toldAt = position;
-      return "behind";
-    }
     const answer = this.#database.commit(after, rows);
     if (answer !== "behind" && this.lostAnswers > 0) {
       this.lostAnswers -= 1;
