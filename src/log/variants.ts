@@ -29,6 +29,7 @@ export class Variants {
   readonly #connection: Connection;
   readonly #add: Database.Statement<[Buffer, string, string, number]>;
   readonly #get: Database.Statement<[Buffer], string>;
+  readonly #reason: Database.Statement<[Buffer], string>;
   readonly #count: Database.Statement<[], number>;
   readonly #trim: Database.Statement<[number]>;
   readonly #forget: Database.Statement<[string]>;
@@ -42,6 +43,8 @@ export class Variants {
       ON CONFLICT (hash) DO UPDATE SET seqs = excluded.seqs
         WHERE excluded.seqs <> '[]' AND excluded.seqs <> variants.seqs`);
     this.#get = db.prepare<[Buffer], string>("SELECT seqs FROM variants WHERE hash = ?").pluck();
+    this.#reason = db.prepare<[Buffer], string>("SELECT reason FROM variants WHERE hash = ?");
+    this.#reason.pluck();
     this.#count = db.prepare<[], number>("SELECT count(*) FROM variants").pluck();
     this.#trim = db.prepare(`
       DELETE FROM variants WHERE rowid IN (SELECT rowid FROM variants ORDER BY at LIMIT ?)`);
@@ -73,6 +76,11 @@ export class Variants {
   entriesOf(name: AnnouncedName): Seq[] | undefined {
     const text = this.#connection.read(() => this.#get.get(shortName(name)));
     return text === undefined ? undefined : (JSON.parse(text) as Seq[]);
+  }
+
+  /** Whether policy removed packets of the variant. */
+  isCut(name: AnnouncedName): boolean {
+    return (this.#connection.read(() => this.#reason.get(shortName(name))) ?? "") !== "";
   }
 
   /**

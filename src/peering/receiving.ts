@@ -72,7 +72,7 @@ export interface ReceivingComponents {
 export type ReceivingLog = CursorLog &
   MissingLog &
   SinceLog &
-  Pick<UpdateLog, "announcedAgain" | "cameAgain" | "heldAs" | "packets" | "refusals">;
+  Pick<UpdateLog, "announcedAgain" | "cameAgain" | "heldAs" | "packets" | "refusals" | "variants">;
 
 export interface ReceivingSettings {
   readonly peers: readonly string[];
@@ -670,7 +670,10 @@ export class Receiving {
     const isRefused = () => this.#log.refusals.holds(announced, this.#clock.now());
     const isKnown = held !== undefined || this.#guard.run(isRefused);
     const { receipts } = this.#peer(name);
-    if (isKnown && held === undefined) receipts.without(number);
+    // Of an update that policy cut, perhaps nothing is held that was news: no claim is made.
+    const isWhole = held?.[0]?.hash === hash;
+    const isWithout = () => held === undefined || this.#log.variants.isCut(announced);
+    if (isKnown && !isWhole && (this.#guard.run(isWithout) ?? true)) receipts.without(number);
     if (isKnown) {
       if (isFirst && !this.#served.take(name, hash)) this.#countSavedMail(name, held ?? []);
       this.#holdings.announced(name, announced, held ?? []);
