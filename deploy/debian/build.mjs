@@ -193,7 +193,9 @@ function copyright() {
       /^(licen[cs]e|copying|notice)/i.test(one),
     );
     const all = files.map((one) => readFileSync(join(ROOT, place, one), "utf8").trim());
-    if (all.length === 0) throw new Error(`package:deb: ${place} has no license file`);
+    // Some have it at the end of their README only.
+    if (all.length === 0) all.push(...licenseInReadme(place));
+    if (all.length === 0) throw new Error(`package:deb: ${place} has no license`);
     // Debian has the text of this one; 90 copies of it would help nobody.
     const text = /Apache License\s+Version 2\.0/.test(all.join("\n"))
       ? "Apache License, Version 2.0: see /usr/share/common-licenses/Apache-2.0."
@@ -210,6 +212,15 @@ function copyright() {
     ...parts,
     "better-sqlite3 contains SQLite, which is in the public domain.\n",
   ].join("\n");
+}
+
+/** The section on the license of the README of a module, without its heading. */
+function licenseInReadme(place) {
+  const readme = join(ROOT, place, "README.md");
+  if (!existsSync(readme)) return [];
+  const [, section] =
+    /^#+ +licen[cs]e *\n(.*?)(?=^#|(?![\s\S]))/ims.exec(readFileSync(readme, "utf8")) ?? [];
+  return section === undefined ? [] : [section.trim()];
 }
 
 function indented(text) {
