@@ -144,7 +144,7 @@ describe("a planted bug is found", () => {
     ["bare-pieces", "everybody gets everything"],
     ["failed-forgotten", "everybody gets everything"],
     ["refused-forgotten", "what comes again is delivered"],
-  ])("%s, against a rule of delivery", { timeout: 120_000 }, (name, invariant) => {
+  ])("%s, against a rule of delivery", { timeout: 240_000 }, (name, invariant) => {
     const { seed = 0, ...by } = found(name) ?? {};
     expect(by).toEqual({ invariant });
     expect(runWorld(optionsOf(seed, "small")).failure).toBeUndefined();
