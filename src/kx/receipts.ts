@@ -27,11 +27,13 @@ export class Receipts {
   readonly #without = new Set<number>();
   #lastAt = -Infinity;
 
-  /** Another connection is used, on which nothing was told; `isOn` if receipts are sent on it. */
+  /**
+   * Another connection is used, on which nothing was told; `isOn` if receipts are sent on it. It
+   * may be one that was in use within the last second, so the time of the last receipt counts on.
+   */
   begin(isOn: boolean): void {
     this.#isOn = isOn;
     this.#told = undefined;
-    this.#lastAt = -Infinity;
     if (!isOn) this.#without.clear();
   }
 

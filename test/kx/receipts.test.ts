@@ -26,7 +26,9 @@ describe("receipts", () => {
     const receipts = at(7);
     receipts.due(0);
     receipts.begin(true);
-    expect(receipts.due(1)).toEqual({ number: 7, without: [] });
+    // It may be a connection that was in use before: still one a second.
+    expect(receipts.due(1)).toBeUndefined();
+    expect(receipts.due(1000)).toEqual({ number: 7, without: [] });
     receipts.moved(undefined);
     expect(receipts.nextAt()).toBe(Infinity);
     receipts.moved(3);
