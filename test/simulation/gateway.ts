@@ -587,8 +587,11 @@ export class Gateway implements Host, MailHost, Diagnostics {
 
   closed(line: Line): void {
     this.#process?.lines.delete(line);
-    this.wiretap.closed(line.id);
-    this.#step(({ door }) => door.closed(line));
+    this.#step(({ door }) => {
+      // A process that was paused until now may have written to the line since it was closed.
+      this.wiretap.closed(line.id);
+      return door.closed(line);
+    });
   }
 
   isCongested(line: Line): boolean {
