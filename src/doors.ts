@@ -129,17 +129,16 @@ export async function openDoors(config: Config, foundation: Foundation): Promise
     // A neighbour with which another gateway of the site has a KX session is not mailed either.
     stops.push(others.onSession((name, isUp) => mailDoor?.session(name, isUp)));
     const session = (name: string, isUp: boolean) => others.session(name, isUp);
-    const refresh = () => others.refresh();
     const proven = (name: string, hash: UpdateHash, what: "announced" | "read") =>
       proofs.shown(name, hash, what, clock.now());
     proofs.watch(peersOf(config), offersOf(config, { log, now: clock.now() }));
-    const given = { rules, session, proven };
     const appends = new GroupCommit(log);
-    const shared = { leases, refresh };
     const index = new KeyIndexFile(indexPath(config.log.path));
     stops.push(() => index.close());
-    const kxGiven = { ...given, ...shared, index };
-    const kxComponents = { log, appends, clock, diagnostics: counters, ...kxGiven };
+    const kxComponents = {
+      ...{ log, appends, clock, diagnostics: counters, index, rules, session, proven, leases },
+      refresh: () => others.refresh(),
+    };
     const kxDoor = config.kx && new KxDoor(kxComponents, { ...config, kx: config.kx });
     stops.push(() => kxDoor?.stop());
     const kx = (await kxDoor?.start()) ?? [];

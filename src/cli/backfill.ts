@@ -9,7 +9,7 @@ import { loadConfig } from "../config/load.js";
 import { EXIT } from "../errors.js";
 import type { Status } from "../status/status.js";
 import { several } from "../text.js";
-import { ask, run, statusOf } from "./daemon.js";
+import { run, sent, statusOf } from "./daemon.js";
 import type { Output } from "./output.js";
 import { find } from "./peers.js";
 
@@ -50,11 +50,8 @@ export async function backfillCommand(
     const wanted = Math.ceil((options.sinceMs ?? config.log.rememberMs) / DAY_MS);
     const days = Math.min(MOST_DAYS, Math.max(1, wanted));
     const before = await statusOf(config);
-    const reply = await ask(config, `/peers/${neighbour.name}/backfill/${days}`, "POST");
-    if (reply === undefined) {
-      out.stderr("kxgw: the gateway is not running; this command needs a running gateway\n");
-      return EXIT.unavailable;
-    }
+    const reply = await sent(config, `/peers/${neighbour.name}/backfill/${days}`, out);
+    if (reply === undefined) return EXIT.unavailable;
     const order = JSON.parse(reply.body) as Order;
     if (reply.code !== 200 || order.via === undefined) {
       (options.json ? out.stdout : out.stderr)(options.json ? reply.body : `${order.words}\n`);

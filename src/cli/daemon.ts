@@ -141,12 +141,17 @@ export async function order(
   json: boolean,
   out: Output,
 ): Promise<number> {
+  const reply = await sent(config, path, out);
+  return reply === undefined ? EXIT.unavailable : printed(reply, json, out);
+}
+
+/** Sends an order to the running gateway; undefined, and an error is printed, if none runs. */
+export async function sent(config: Config, path: string, out: Output): Promise<Reply | undefined> {
   const reply = await ask(config, path, "POST");
   if (reply === undefined) {
     out.stderr("kxgw: the gateway is not running; this command needs a running gateway\n");
-    return EXIT.unavailable;
   }
-  return printed(reply, json, out);
+  return reply;
 }
 
 /** Prints the result of an order and returns the exit code. */

@@ -7,7 +7,7 @@ import { loadConfig } from "../config/load.js";
 import { EXIT } from "../errors.js";
 import type { Status } from "../status/status.js";
 import { grouped, several } from "../text.js";
-import { ask, run, statusOf } from "./daemon.js";
+import { printed, run, sent, statusOf } from "./daemon.js";
 import type { Output } from "./output.js";
 import { find } from "./peers.js";
 import { plainText } from "./table.js";
@@ -40,15 +40,10 @@ export async function reconcileCommand(
     const neighbour = find(config, name, out);
     if (neighbour === undefined) return EXIT.usage;
     const query = options.dryRun ? "?dry-run" : "";
-    const reply = await ask(config, `/peers/${neighbour.name}/reconcile${query}`, "POST");
-    if (reply === undefined) {
-      out.stderr("kxgw: the gateway is not running; this command needs a running gateway\n");
-      return EXIT.unavailable;
-    }
+    const reply = await sent(config, `/peers/${neighbour.name}/reconcile${query}`, out);
+    if (reply === undefined) return EXIT.unavailable;
     if (reply.code !== 200) {
-      const { words } = JSON.parse(reply.body) as { readonly words: string };
-      if (options.json) out.stdout(reply.body);
-      else out.stderr(`${words}\n`);
+      printed(reply, options.json, out);
       return EXIT.unavailable;
     }
     const report = await watch(() => statusOf(config), neighbour.name, options, out);

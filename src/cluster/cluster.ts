@@ -1,7 +1,7 @@
 /**
  * The other gateways of the site, for one gateway: it keeps the copy at the newest position, gives
  * the doors their leases, and tells which KX sessions the others have. `ALONE` in leases.ts and
- * `NOBODY` here stand for it in a gateway without a shared log.
+ * `nobody` here stand for it in a gateway without a shared log.
  */
 import { hostname } from "node:os";
 import { setImmediate } from "node:timers/promises";

@@ -492,10 +492,8 @@ class FetchPeer {
   /** The first free hash that may be requested from it, as of the last `hold`. */
   first(now: number, isFree: (hash: AnnouncedName) => boolean): AnnouncedName | undefined {
     if (this.ready.size === 0 || !this.hasRoom) return undefined;
-    if (this.#held === undefined) {
-      const { oldest } = this.ready;
-      if (oldest === undefined || isFree(oldest)) return oldest;
-    }
+    const { oldest } = this.ready;
+    if (this.#held === undefined && oldest !== undefined && isFree(oldest)) return oldest;
     for (const hash of this.#held === undefined ? this.ready.keys() : this.#ripe(now)) {
       if (isFree(hash)) return hash;
     }

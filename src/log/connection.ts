@@ -533,7 +533,6 @@ export function makePrivate(path: string): void {
   }
 }
 
-/** Takes the lock of the log at `path`, or throws `Trouble` 'busy'. */
 /** Whether a process has the log open as its writer; also true if that cannot be found out. */
 export function isServed(path: string): boolean {
   const file = `${resolved(path)}-lock`;
@@ -550,6 +549,7 @@ export function isServed(path: string): boolean {
   }
 }
 
+/** Takes the lock of the log at `path`, or throws `Trouble` 'busy'. */
 function takeLock(path: string): Database.Database {
   const file = `${path}-lock`;
   let lock: Database.Database | undefined;
