@@ -36,6 +36,7 @@ let template: Buffer | undefined;
 export class Store {
   readonly #options: StoreOptions;
   readonly #dice: Dice;
+  readonly #logs: number;
   #db: Database.Database;
   #synced: Buffer;
   #commits = 0;
@@ -44,10 +45,14 @@ export class Store {
   #isFull = false;
   #backup: Buffer | undefined;
 
-  /** `image` is a backup that is restored; else the log is empty. */
-  constructor(dice: Dice, options: StoreOptions = DURABLE, image?: Buffer) {
+  /**
+   * `image` is a backup that is restored; else the log is empty. `logs` counts those that this
+   * gateway had before.
+   */
+  constructor(dice: Dice, options: StoreOptions = DURABLE, image?: Buffer, logs = 0) {
     this.#options = options;
     this.#dice = dice;
+    this.#logs = logs;
     template ??= emptyLog();
     this.#db = opened(image ?? template);
     // The only things in a log that SQLite throws dice for.
@@ -56,7 +61,7 @@ export class Store {
       this.#db.prepare("UPDATE secret SET bytes = ?").run(secret);
     }
     // A log that is made, and a backup of a log in use, has a name of its own.
-    const names = dice.fork("name");
+    const names = dice.fork(`name ${logs}`);
     const name = Buffer.from(Array.from({ length: 16 }, () => names.int(0, 255)));
     this.#db.prepare("UPDATE log_name SET name = ?").run(name);
     this.#synced = options.synchronous === "FULL" ? template : this.#db.serialize();
@@ -74,7 +79,7 @@ export class Store {
   /** A disk with the backup in the place of this one. */
   restored(): Store {
     this.close();
-    return new Store(this.#dice, this.#options, this.#backup);
+    return new Store(this.#dice, this.#options, this.#backup, this.#logs + 1);
   }
 
   /** The log as a process that starts now finds it; with `shared` a copy of the log there. */
@@ -139,7 +144,7 @@ export class Store {
   /** An empty disk in the place of this one. */
   replaced(): Store {
     this.close();
-    return new Store(this.#dice, this.#options);
+    return new Store(this.#dice, this.#options, undefined, this.#logs + 1);
   }
 
   close(): void {
