@@ -273,6 +273,13 @@ export class Ledger {
     }
   }
 
+  /** A restored log has a cursor from the time of its backup, which may be in another log by now. */
+  resumed(peer: string, at: ReceiveCursor): void {
+    if (this.#cursors.has(peer)) return;
+    this.#cursors.set(peer, at.number);
+    this.passed.set(peer, (this.passed.get(peer) ?? new Set()).add(at.number));
+  }
+
   /**
    * A cursor in the log of `peer` was stored; undefined ledger for a peer that may lie. What is
    * older than `oldest` is not listed any more and may be missed.
