@@ -13,6 +13,8 @@ import { type Packet, TAG } from "../../src/openpgp/packet.js";
 import { run } from "./daemon.js";
 
 const KEYRING = "/usr/share/keyrings/debian-keyring.gpg";
+/** Keys that are not in the other one, of the same package. */
+const MORE_KEYS = "/usr/share/keyrings/debian-maintainers.gpg";
 
 export interface RealKey {
   readonly fingerprint: string;
@@ -21,11 +23,12 @@ export interface RealKey {
 }
 
 /**
- * `count` keys of the keyring after the first `skip`, in its order. Taken are those that each of
+ * `count` keys of the keyrings after the first `skip`, in their order. Taken are those that each of
  * the old servers can store whole: version 4, at most `maxBytes`, no user attribute.
  */
 export function debianKeys(count: number, skip = 0, maxBytes = 24_000): RealKey[] {
-  return readKeys(readFileSync(KEYRING))
+  return [KEYRING, MORE_KEYS]
+    .flatMap((path) => readKeys(readFileSync(path)))
     .filter((key): key is TransferableKey => !(key instanceof Refusal))
     .filter(
       ({ version, userIds }) => version === 4 && userIds.every(({ packet }) => isText(packet)),
