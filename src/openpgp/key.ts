@@ -242,6 +242,15 @@ export function* assembling(components: readonly Component[]): Steps<Transferabl
   };
 }
 
+/** Components of one key in canonical order, the primary key first, equal ones merged. */
+export function mergeComponents(components: readonly Component[]): Component[] {
+  return [
+    ...finish(canonical(components.filter(isTag(TAG.publicKey)))),
+    ...finish(canonical(components.filter(isTag(TAG.userId, TAG.userAttribute)))),
+    ...finish(canonical(components.filter(isTag(TAG.publicSubkey)))),
+  ];
+}
+
 /** The components in canonical order, the primary key first. */
 export function keyComponents(key: TransferableKey): Component[] {
   return [key.primary, ...key.userIds, ...key.subkeys];

@@ -58,6 +58,49 @@ export function packetAt(data: Uint8Array, offset: number): Packet | undefined {
   }
 }
 
+/**
+ * Walks over the packets of `data` without an object for each: what is compared for every update is
+ * read in this way. `next` throws Refusal 'bad-packet' where the framing breaks.
+ */
+export class PacketCursor {
+  readonly data: Buffer;
+  readonly #view: DataView;
+  /** Tag of the packet; -1 before the first and after the last one. */
+  tag = -1;
+  /** Offset of its header, and of its body. */
+  at = 0;
+  start = 0;
+  end = 0;
+
+  constructor(data: Uint8Array) {
+    this.data = Buffer.from(data.buffer, data.byteOffset, data.byteLength);
+    this.#view = new DataView(data.buffer, data.byteOffset, data.byteLength);
+  }
+
+  /** Goes to the packet whose header is at `offset`, by default to the next one. */
+  next(offset = this.end): void {
+    this.at = offset;
+    if (offset >= this.data.length) {
+      this.tag = -1;
+      return;
+    }
+    const { tag, start, end } = readHeader(this.#view, offset);
+    this.tag = tag;
+    this.start = start;
+    this.end = end;
+  }
+
+  get body(): Uint8Array {
+    return this.data.subarray(this.start, this.end);
+  }
+
+  /** As `comparePackets`. */
+  compare(other: PacketCursor): number {
+    const { data, start, end } = other;
+    return this.tag - other.tag || this.data.compare(data, start, end, this.start, this.end);
+  }
+}
+
 /** All packets of `data`; bodies are views of it. Throws Refusal 'bad-packet'. */
 export function readPackets(data: Uint8Array): Packet[] {
   return Array.from(walkPackets(data), ({ packet }) => packet);
