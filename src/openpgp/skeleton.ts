@@ -136,7 +136,7 @@ function* newestClaims(
  * the limits are not reached.
  */
 export function grown(stored: Uint8Array | undefined, came: Uint8Array, at: number): Uint8Array {
-  if (stored !== undefined && teachesNothing(stored, came)) return stored;
+  if (stored !== undefined && teachesNothing(stored, came, at)) return stored;
   const [key] = readKeys(came);
   if (key === undefined || key instanceof Refusal) return stored ?? new Uint8Array(0);
   const old = componentsOf(stored, key.primary.packet);
@@ -166,11 +166,11 @@ export function grown(stored: Uint8Array | undefined, came: Uint8Array, at: numb
 
 /**
  * Whether `grown` certainly leaves the skeleton as it is, found without reading the keys: each
- * component that came is in the skeleton with each of its signatures, or is a user id without a
- * signature beside a certified one. Nearly all updates are signatures of other keys and teach
- * nothing. Both inputs are in canonical order, so one walk compares them.
+ * component that came is in the skeleton with each of its signatures or with newer ones, or is a
+ * user id without a signature beside a certified one. Nearly all updates are signatures of other
+ * keys and teach nothing. Both inputs are in canonical order, so one walk compares them.
  */
-function teachesNothing(stored: Uint8Array, came: Uint8Array): boolean {
+function teachesNothing(stored: Uint8Array, came: Uint8Array, at: number): boolean {
   try {
     const [known, one] = [new PacketCursor(stored), new PacketCursor(came)];
     known.next();
@@ -185,7 +185,9 @@ function teachesNothing(stored: Uint8Array, came: Uint8Array): boolean {
       }
       const component = { tag, start, end: signaturesAt };
       if (!goTo(known, one, component)) return false;
-      for (; one.tag === TAG.signature; one.next()) if (!isUnder(known, one)) return false;
+      for (; one.tag === TAG.signature; one.next()) {
+        if (!isUnder(known, one) && !isOutdone(known, one, at)) return false;
+      }
     }
     return true;
   } catch (error) {
@@ -217,6 +219,25 @@ function isUnder(known: PacketCursor, signature: PacketCursor): boolean {
     isFound = known.compare(signature) === 0;
   }
   known.next(at);
+  return isFound;
+}
+
+/**
+ * Whether the component at which `known` is has a confirmation that is preferred to this one, which
+ * is then of no use, genuine or not; `known` stays where it is.
+ */
+function isOutdone(known: PacketCursor, signature: PacketCursor, at: number): boolean {
+  const types = CONFIRMING[known.tag] ?? [];
+  const info = signatureInfo(signature.body);
+  if (info === undefined || !types.includes(info.type)) return false;
+  const component = known.at;
+  let isFound = false;
+  for (known.next(); !isFound && known.tag === TAG.signature; known.next()) {
+    const other = signatureInfo(known.body);
+    if (other === undefined || !types.includes(other.type)) continue;
+    isFound = other.createdAt > info.createdAt && !isOver({ info: other }, at);
+  }
+  known.next(component);
   return isFound;
 }
 
@@ -378,7 +399,7 @@ function isTimely(claim: Claim, at: number): boolean {
   return claim.info.createdAt * 1000 <= at + SKEW_MS && !isOver(claim, at);
 }
 
-function isOver({ info: { expiresAt } }: Claim, at: number): boolean {
+function isOver({ info: { expiresAt } }: Pick<Claim, "info">, at: number): boolean {
   return expiresAt !== undefined && expiresAt * 1000 <= at;
 }
 
