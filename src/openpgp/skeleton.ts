@@ -181,7 +181,7 @@ function teachesNothing(stored: Uint8Array, came: Uint8Array, at: number): boole
       one.next();
       if (one.tag !== TAG.signature) {
         if (tag === TAG.publicKey) continue;
-        if (tag === TAG.userId && hasCertifiedName(stored)) continue;
+        if (tag === TAG.userId && hasCertifiedName(known)) continue;
       }
       const component = { tag, start, end: signaturesAt };
       if (!goTo(known, one, component)) return false;
@@ -241,18 +241,19 @@ function isOutdone(known: PacketCursor, signature: PacketCursor, at: number): bo
   return isFound;
 }
 
-/** Whether a skeleton has a user id with a certification. */
-function hasCertifiedName(skeleton: Uint8Array): boolean {
-  const packets = new PacketCursor(skeleton);
-  let isName = false;
-  for (packets.next(); packets.tag !== -1; packets.next()) {
+/** Whether a skeleton has a user id with a certification; `packets` stays where it is. */
+function hasCertifiedName(packets: PacketCursor): boolean {
+  const { at } = packets;
+  let [isName, isFound] = [false, false];
+  for (packets.next(0); !isFound && packets.tag !== -1; packets.next()) {
     if (packets.tag !== TAG.signature) isName = packets.tag === TAG.userId;
     else if (isName) {
       const type = signatureInfo(packets.body)?.type;
-      if (type !== undefined && CONFIRMING[TAG.userId]?.includes(type) === true) return true;
+      isFound = type !== undefined && CONFIRMING[TAG.userId]?.includes(type) === true;
     }
   }
-  return false;
+  packets.next(at);
+  return isFound;
 }
 
 /**
