@@ -72,7 +72,8 @@ export interface ReceivingComponents {
 export type ReceivingLog = CursorLog &
   MissingLog &
   SinceLog &
-  Pick<UpdateLog, "announcedAgain" | "cameAgain" | "heldAs" | "packets" | "refusals" | "variants">;
+  Pick<UpdateLog, "announcedAgain" | "cameAgain" | "heldAs" | "packets" | "refusals"> &
+  Pick<UpdateLog, "together" | "variants">;
 
 export interface ReceivingSettings {
   readonly peers: readonly string[];
@@ -211,7 +212,11 @@ export class Receiving {
   }
 
   announced(peer: string, announcements: readonly Announcement[], now: number): void {
-    this.#follow(peer, (receiveState) => receiveState.announced(announcements, now), now);
+    this.#follow(
+      peer,
+      (receiveState) => this.#log.together(() => receiveState.announced(announcements, now)),
+      now,
+    );
   }
 
   listed(
@@ -222,8 +227,9 @@ export class Receiving {
   ): void {
     this.#look(peer, now);
     const since = this.#since.of(peer);
+    // Of each announcement the log is asked several times.
     const input = (receiveState: ReceiveState) =>
-      receiveState.listed(low, high, announcements, now);
+      this.#log.together(() => receiveState.listed(low, high, announcements, now));
     this.#follow(peer, input, now, since);
   }
 
