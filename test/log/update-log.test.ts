@@ -309,7 +309,7 @@ describe("onAppend", () => {
 });
 
 describe("look-ups together", () => {
-  test("see one state, until a write in between; another process can always write after them", () => {
+  test("see one state until a write in between, and leave no transaction open", () => {
     const path = `${scratch()}/log`;
     const log = UpdateLog.open(path);
     log.append([arrival(1)]);
