@@ -26,7 +26,8 @@ export type LogForm = "json" | "journal" | "terminal";
 
 const FIELD_CHARS = 500;
 /** Controls that JSON does not escape: DEL, C1, line ends, and bidirectional controls. */
-const OBEYED = /[\x7f-\x9f\u2028-\u202e\u2066-\u2069]/g;
+const OBEYED = /[\x7f-\x9f\u2028-\u202e\u2066-\u2069]/;
+const ALL_OBEYED = new RegExp(OBEYED, "g");
 /** The field with the address of a client that may be a person. */
 const CLIENT_FIELD = "client";
 const RANK: Record<Level, number> = { error: 3, warn: 2, info: 1, debug: 0 };
@@ -105,18 +106,18 @@ function jsonLog(level: Level, destination: DestinationStream): EventSink {
 }
 
 function trimmed(fields: Fields): Fields {
-  return Object.fromEntries(
-    Object.entries(fields).map(([key, value]) => {
-      if (typeof value === "object") return [key, value.map(shortText)];
-      if (typeof value !== "string") return [key, value];
-      return [key, shortText(key === CLIENT_FIELD ? clientNetwork(value) : value)];
-    }),
-  );
+  const short: Record<string, Fields[string]> = {};
+  for (const [key, value] of Object.entries(fields)) {
+    if (typeof value === "object") short[key] = value.map(shortText);
+    else if (typeof value !== "string") short[key] = value;
+    else short[key] = shortText(key === CLIENT_FIELD ? clientNetwork(value) : value);
+  }
+  return short;
 }
 
 function shortText(text: string): string {
   const short = text.length > FIELD_CHARS ? `${text.slice(0, FIELD_CHARS)}...` : text;
-  return short.replaceAll(OBEYED, "\ufffd");
+  return OBEYED.test(short) ? short.replaceAll(ALL_OBEYED, "\ufffd") : short;
 }
 
 /** "accepted: update accepted; seq=1 hash=... neighbour=old". */

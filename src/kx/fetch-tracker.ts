@@ -264,8 +264,7 @@ export class FetchTracker {
    * requests move.
    */
   progressed(peer: string, now: number): void {
-    for (const hash of this.#peer(peer).inFlight) {
-      const request = this.#wanted.get(hash)?.request;
+    for (const { request } of this.#peer(peer).inFlight.values()) {
       if (request === undefined) continue;
       const latest = request.at + FETCH_LIMITS.requestMs;
       const moved = Math.min(latest, now + FETCH_LIMITS.progressMs);
@@ -296,8 +295,7 @@ export class FetchTracker {
     const outputs: FetchOutput[] = [];
     this.#now = now;
     for (const [peer, state] of this.#peers) {
-      for (const hash of [...state.inFlight]) {
-        const request = this.#wanted.get(hash)?.request;
+      for (const [hash, { request }] of state.inFlight) {
         if (request === undefined || now < request.deadline) continue;
         outputs.push({ type: "timed-out", peer, hash });
         outputs.push(...this.failed(peer, hash, now));
@@ -323,8 +321,8 @@ export class FetchTracker {
     let next = Infinity;
     for (const state of this.#peers.values()) {
       next = Math.min(next, state.opensAt(this.#now));
-      for (const hash of state.inFlight) {
-        next = Math.min(next, this.#wanted.get(hash)?.request?.deadline ?? Infinity);
+      for (const { request } of state.inFlight.values()) {
+        next = Math.min(next, request?.deadline ?? Infinity);
       }
     }
     for (const hash of this.#resting) {
@@ -350,7 +348,7 @@ export class FetchTracker {
       for (const one of wanted.candidates.keys()) this.#peer(one).ready.delete(hash);
       candidate.state = "requested";
       wanted.request = { peer, at: now, deadline: now + FETCH_LIMITS.progressMs };
-      this.#peer(peer).inFlight.add(hash);
+      this.#peer(peer).inFlight.set(hash, wanted);
       this.#peer(peer).hold(now, date);
       this.#inFlight += 1;
       outputs.push({ type: "request", peer, number: candidate.number, hash });
@@ -442,7 +440,7 @@ class FetchPeer {
   readonly hashes = new AgedMap<AnnouncedName, number>();
   /** Hashes that could be requested from this peer now, oldest first. */
   readonly ready = new AgedMap<AnnouncedName>();
-  readonly inFlight = new Set<AnnouncedName>();
+  readonly inFlight = new Map<AnnouncedName, Wanted>();
   readonly #budget: Budget | undefined;
   #held: Held | undefined;
   #window: number = FETCH_LIMITS.window.start;

@@ -124,9 +124,12 @@ export class Connection {
   /** The files of a writer; undefined for a reader and in memory. */
   #place: LogFiles | undefined;
   readonly #begin: Database.Statement<[]>;
+  readonly #beginRead: Database.Statement<[]>;
   readonly #commit: Database.Statement<[]>;
   readonly #rollback: Database.Statement<[]>;
   #writing = false;
+  /** Whether a read transaction of `together` is open. */
+  #isTogether = false;
   /** The first failure of a part of the open transaction. */
   #failure: Trouble | undefined;
   /** What a rollback does to values in memory, in the order of the changes. */
@@ -142,6 +145,7 @@ export class Connection {
     this.path = path;
     this.#lock = lock;
     this.#begin = db.prepare("BEGIN IMMEDIATE");
+    this.#beginRead = db.prepare("BEGIN");
     this.#commit = db.prepare("COMMIT");
     this.#rollback = db.prepare("ROLLBACK");
   }
@@ -247,6 +251,28 @@ export class Connection {
     }
   }
 
+  /**
+   * Runs `work`, which reads many times, in one read transaction: each statement alone would lock
+   * and unlock the file. A write in between ends it, and what is read after that is as without it.
+   * `work` runs in any case, and its errors are thrown on.
+   */
+  together<T>(work: () => T): T {
+    if (this.#writing || this.#isTogether) return work();
+    try {
+      this.#settle();
+      this.#beginRead.run();
+      this.#isTogether = true;
+    } catch {
+      // Each read of `work` reports the trouble itself.
+    }
+    try {
+      return work();
+    } finally {
+      this.#isTogether = false;
+      this.#abandon();
+    }
+  }
+
   /** Whether another gateway of the site removes expired rows from the shared database. */
   get expiresLate(): boolean {
     return this.#companion?.expiresLate ?? false;
@@ -284,6 +310,10 @@ export class Connection {
   /** One run of a transaction; undefined if it was rolled back and has to run again. */
   #attempt<T>(work: () => T, as: Writing["as"]): { readonly result: T } | undefined {
     if (this.#damage !== undefined) throw this.#damage;
+    if (this.#isTogether) {
+      this.#isTogether = false;
+      this.#abandon();
+    }
     this.assertInPlace();
     const companion = this.#companion;
     let isCommitted = false;
@@ -391,7 +421,7 @@ export class Connection {
 
   /** Rolls back a transaction that was left open, so that no work becomes part of it. */
   #settle(): void {
-    if (this.db.inTransaction && !this.#writing) this.#rollback.run();
+    if (this.db.inTransaction && !this.#writing && !this.#isTogether) this.#rollback.run();
   }
 
   /**

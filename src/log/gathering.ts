@@ -52,6 +52,8 @@ export class Gathering {
   readonly #add: Database.Statement<[]>;
   /** Bytes that this process has appended since a settling; more than the tail has after others. */
   #bytes = 0;
+  /** `totals.upto`; undefined until it is read, and after a settling. */
+  #known: number | undefined;
 
   constructor(connection: Connection, packets: Pick<PacketMemory, "settle">) {
     const { db } = connection;
@@ -88,7 +90,8 @@ export class Gathering {
       this.#bytes = before;
     });
     this.#bytes += bytes;
-    const isFull = newest - (this.#upto.get() ?? 0) >= TAIL_LIMIT;
+    this.#known ??= this.#upto.get() ?? 0;
+    const isFull = newest - this.#known >= TAIL_LIMIT;
     if (!isFull && this.#bytes < TAIL_LIMIT_BYTES) return;
     this.settle();
     this.#bytes = 0;
@@ -106,6 +109,11 @@ export class Gathering {
   settle(): void {
     this.#connection.write(() => {
       this.#packets.settle();
+      const forget = () => {
+        this.#known = undefined;
+      };
+      forget();
+      this.#connection.onRollback(forget);
       if (this.#keys.run().changes > 0) this.#add.run();
     });
   }

@@ -119,6 +119,7 @@ interface EntryRow {
 }
 
 type UpdateParameters = [
+  seq: number,
   hash: Buffer,
   digest: Buffer,
   fingerprint: Buffer,
@@ -129,6 +130,14 @@ type UpdateParameters = [
   messageId: string | null,
   trail: string,
 ];
+
+/** What the entries of one call of `append` share: each of it would be read for each entry. */
+interface Run {
+  /** The last number that was used; undefined until an entry is stored. */
+  last: number | undefined;
+  /** The date of the last entry that was stored. */
+  notedAt: number | undefined;
+}
 
 /** Entries of a key that are compared with an update of it that has no news. */
 const COVERED = 100;
@@ -189,9 +198,11 @@ export class UpdateLog {
 
   readonly #insertUpdate: Database.Statement<UpdateParameters>;
   readonly #insertBody: Database.Statement<[number, number, Uint8Array]>;
+  readonly #lastUsed: Database.Statement<[], number>;
   readonly #newest: Database.Statement<[], number>;
   readonly #bySeq: Database.Statement<[number], EntryRow>;
   readonly #byHash: Database.Statement<[{ hash: Buffer }], EntryRow>;
+  readonly #allByHash: Database.Statement<[{ hash: Buffer }], EntryRow>;
   readonly #range: Database.Statement<[number, number, number], EntryRow>;
   readonly #body: Database.Statement<[number], Buffer>;
 
@@ -234,14 +245,15 @@ export class UpdateLog {
     this.#insertUpdate = db.prepare(`
       INSERT INTO updates (seq, hash, digest, fingerprint, size, neighbour, transport, received_at,
                            message_id, trail)
-      SELECT 1 + max(last, ${NEWEST}), ?, ?, ?, ?, ?, ?, ?, ?, ? FROM totals`);
+      VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`);
+    this.#lastUsed = db.prepare<[], number>(`SELECT max(last, ${NEWEST}) FROM totals`).pluck();
     this.#insertBody = db.prepare("INSERT INTO bodies (seq, received_at, body) VALUES (?, ?, ?)");
     const newest = db.prepare<[], number>("SELECT seq FROM updates ORDER BY seq DESC LIMIT 1");
     this.#newest = newest.pluck();
     this.#bySeq = db.prepare(`${ENTRY} WHERE seq = ?`);
-    this.#byHash = db.prepare(
-      `${ENTRY} WHERE seq IN (${this.#hashes.seqs}) ORDER BY seq DESC LIMIT 1`,
-    );
+    const byHash = `${ENTRY} WHERE seq IN (${this.#hashes.seqs})`;
+    this.#byHash = db.prepare(`${byHash} ORDER BY seq DESC LIMIT 1`);
+    this.#allByHash = db.prepare(byHash);
     this.#range = db.prepare(`${ENTRY} WHERE seq BETWEEN ? AND ? ORDER BY seq LIMIT ?`);
     this.#body = db.prepare<[number], Buffer>("SELECT body FROM bodies WHERE seq = ?").pluck();
     if (connection.isWritable) this.#recoverNames();
@@ -338,7 +350,8 @@ export class UpdateLog {
    */
   append(arrivals: readonly Arrival[], ...moves: readonly CursorMove[]): Appended[] {
     const outcomes = this.#connection.write(() => {
-      const stored = arrivals.map((arrival) => this.#store(arrival));
+      const run: Run = { last: undefined, notedAt: undefined };
+      const stored = arrivals.map((arrival) => this.#store(arrival, run));
       for (const { peer, at } of moves) {
         if (at === undefined) this.cursors.forget(peer);
         else this.cursors.set(peer, at);
@@ -349,21 +362,21 @@ export class UpdateLog {
     return outcomes;
   }
 
-  #store(arrival: Arrival): Appended {
+  #store(arrival: Arrival, run: Run): Appended {
     const { update, cutFrom, receivedAt } = arrival;
-    const outcome = this.#storeUpdate(arrival);
+    const outcome = this.#storeUpdate(arrival, run);
     const { seq } = outcome;
+    const isCut = cutFrom !== undefined && cutFrom.hash !== update.hash;
+    if (seq !== undefined && !isCut) return outcome;
     const seqs = outcome.outcome === "duplicate" ? (outcome.covers ?? listed(seq)) : listed(seq);
     const digest = update.digest as UpdateDigest;
     const name = nameOf({ hash: update.hash, digest });
     if (seq === undefined) this.variants.add(name, seqs, "", receivedAt);
-    if (cutFrom !== undefined && cutFrom.hash !== update.hash) {
-      this.variants.add(nameOf(cutFrom), seqs, cutFrom.reason, receivedAt);
-    }
+    if (isCut) this.variants.add(nameOf(cutFrom), seqs, cutFrom.reason, receivedAt);
     return outcome;
   }
 
-  #storeUpdate(arrival: Arrival): Appended {
+  #storeUpdate(arrival: Arrival, run: Run): Appended {
     const { update, origin, receivedAt } = arrival;
     const hash = Buffer.from(update.hash, "hex");
     const digest = Buffer.from(update.digest, "hex");
@@ -381,7 +394,10 @@ export class UpdateLog {
     if (arrival.evenKnown !== true && this.packets.knowsAll(update.packets, days)) {
       return this.#known(arrival, days);
     }
-    const { lastInsertRowid } = this.#insertUpdate.run(
+    run.last ??= this.#lastUsed.get() ?? 0;
+    const seq = (run.last + 1) as Seq;
+    this.#insertUpdate.run(
+      seq,
       hash,
       digest,
       Buffer.from(update.fingerprint, "hex"),
@@ -392,11 +408,13 @@ export class UpdateLog {
       arrival.messageId ?? null,
       JSON.stringify(this.trails.counting(arrival.trail, origin.neighbour)),
     );
-    const seq = Number(lastInsertRowid) as Seq;
+    run.last = seq;
     this.#copy?.named(seq, update.packets);
     this.#insertBody.run(seq, receivedAt, update.body);
     this.#hashes.add(hash, seq);
-    this.#dates.note(seq, receivedAt);
+    // An entry at the date of the one before it begins no stretch.
+    if (run.notedAt !== receivedAt) this.#dates.note(seq, receivedAt);
+    run.notedAt = receivedAt;
     this.#learn(update, receivedAt);
     this.packets.remember(update.packets, receivedAt, days);
     this.#gathering.appended(seq, update.body.length);
@@ -436,6 +454,11 @@ export class UpdateLog {
     const own = () => listener();
     this.#listeners.add(own);
     return () => this.#listeners.delete(own);
+  }
+
+  /** Runs `work`, whose many look-ups then cost less: see `Connection.together`. */
+  together<T>(work: () => T): T {
+    return this.#connection.together(work);
   }
 
   /** Number of the newest entry, which never expires; 0 for an empty log. */
@@ -516,10 +539,10 @@ export class UpdateLog {
   }
 
   #entryNamed(hash: UpdateHash, digest: UpdateDigest): Entry | undefined {
-    const octets = Buffer.from(digest, "hex");
-    const namesakes = this.#hashes.namesakes(Buffer.from(hash, "hex"));
-    const own = namesakes.find((row) => octets.equals(row.digest));
-    return own && this.entry(own.seq);
+    const key = { hash: Buffer.from(hash, "hex") };
+    const namesakes = this.#connection.read(() => this.#allByHash.all(key));
+    const own = namesakes.find((row) => row.digest === digest);
+    return own && toEntry(own);
   }
 
   #learn({ fingerprint, selfSigned }: Update, at: number): void {

@@ -16,9 +16,9 @@ import {
   comparePackets,
   encodePackets,
   type Packet,
+  PacketCursor,
   packetAt,
   TAG,
-  walkPackets,
 } from "./packet.js";
 
 /**
@@ -104,8 +104,9 @@ export function* readingKeys(
 export function* hasMoreKeys(data: Uint8Array, most: number): Steps<boolean> {
   let [keys, packets] = [0, 0];
   try {
-    for (const { packet } of walkPackets(data)) {
-      if (packet.tag === TAG.publicKey) keys += 1;
+    const cursor = new PacketCursor(data);
+    for (cursor.next(); cursor.tag !== -1; cursor.next()) {
+      if (cursor.tag === TAG.publicKey) keys += 1;
       if (keys > most) return true;
       packets += 1;
       if (packets % STEP_PACKETS === 0) yield;
@@ -134,8 +135,11 @@ class Ring {
     let draft = new Draft(undefined, start, 0);
     let end = start;
     try {
-      for (const { packet, offset } of walkPackets(this.#data, start)) {
-        end = packet.body.byteOffset + packet.body.length - this.#data.byteOffset;
+      const cursor = new PacketCursor(this.#data);
+      for (cursor.next(start); cursor.tag !== -1; cursor.next()) {
+        const { tag, at: offset } = cursor;
+        const packet = { tag, body: this.#data.subarray(cursor.start, cursor.end) };
+        end = cursor.end;
         if (packet.tag !== TAG.publicKey) {
           if (draft.add(packet, offset) % STEP_PACKETS === 0) yield;
           continue;
@@ -230,16 +234,23 @@ export function assembleKey(components: readonly Component[]): TransferableKey {
 
 /** The same in steps. */
 export function* assembling(components: readonly Component[]): Steps<TransferableKey> {
-  const [primary, ...others] = yield* canonical(components.filter(isTag(TAG.publicKey)));
+  const { primaries, names, subkeys } = grouped(components);
+  const [primary, ...others] = inOrder(primaries) ?? (yield* canonical(primaries));
   if (primary === undefined || others.length > 0) throw new Error("a key has one primary key");
   const body = primary.packet.body;
   return {
     primary,
-    userIds: yield* canonical(components.filter(isTag(TAG.userId, TAG.userAttribute))),
-    subkeys: yield* canonical(components.filter(isTag(TAG.publicSubkey))),
+    userIds: inOrder(names) ?? (yield* canonical(names)),
+    subkeys: inOrder(subkeys) ?? (yield* canonical(subkeys)),
     version: body[0] ?? 0,
     fingerprint: fingerprintOf(body),
   };
+}
+
+/** Components of one key in canonical order, the primary key first, equal ones merged. */
+export function mergeComponents(components: readonly Component[]): Component[] {
+  const { primaries, names, subkeys } = grouped(components);
+  return [primaries, names, subkeys].flatMap((group) => inOrder(group) ?? finish(canonical(group)));
 }
 
 /** The components in canonical order, the primary key first. */
@@ -373,18 +384,28 @@ function opensComponent({ tag }: Packet): boolean {
   return tag === TAG.userId || tag === TAG.userAttribute || tag === TAG.publicSubkey;
 }
 
-function isTag(...tags: number[]): (component: Component) => boolean {
-  return ({ packet }) => tags.includes(packet.tag);
+/** The groups that are sorted each for itself. Components of other tags are left out. */
+function grouped(components: readonly Component[]) {
+  const primaries: Component[] = [];
+  const names: Component[] = [];
+  const subkeys: Component[] = [];
+  for (const one of components) {
+    const { tag } = one.packet;
+    if (tag === TAG.publicKey) primaries.push(one);
+    else if (tag === TAG.userId || tag === TAG.userAttribute) names.push(one);
+    else if (tag === TAG.publicSubkey) subkeys.push(one);
+  }
+  return { primaries, names, subkeys };
+}
+
+/** A group of at most one component with at most one signature is in order, as most are. */
+function inOrder(group: readonly Component[]): readonly Component[] | undefined {
+  const isShort = group.length <= 1 && (group[0]?.signatures.length ?? 0) <= 1;
+  return isShort ? group : undefined;
 }
 
 /** The components of one group in canonical order, equal ones merged. */
 function* canonical(group: readonly Component[]): Steps<Component[]> {
-  const [one] = group;
-  // Most groups have at most one component and one signature: they are in order.
-  if (one === undefined) return [];
-  if (group.length === 1) {
-    return [{ packet: one.packet, signatures: yield* distinct(one.signatures) }];
-  }
   const sorted = yield* sort(group, (a, b) => comparePackets(a.packet, b.packet));
   const merged: OpenComponent[] = [];
   for (const { packet, signatures } of sorted) {

@@ -38,10 +38,10 @@ export function* walkPackets(
   data: Uint8Array,
   start = 0,
 ): Generator<{ packet: Packet; offset: number }> {
-  const view = new DataView(data.buffer, data.byteOffset, data.byteLength);
+  const octets = bufferOf(data);
   let offset = start;
   while (offset < data.length) {
-    const header = readHeader(view, offset);
+    const header = readHeader(octets, offset);
     const { tag, end } = header;
     yield { packet: { tag, body: data.subarray(header.start, end) }, offset };
     offset = end;
@@ -55,6 +55,47 @@ export function packetAt(data: Uint8Array, offset: number): Packet | undefined {
   } catch (error) {
     if (error instanceof Refusal) return undefined;
     throw error;
+  }
+}
+
+/**
+ * Walks over the packets of `data` without an object for each: what is compared for every update is
+ * read in this way. `next` throws Refusal 'bad-packet' where the framing breaks.
+ */
+export class PacketCursor {
+  readonly data: Buffer;
+  /** Tag of the packet; -1 before the first and after the last one. */
+  tag = -1;
+  /** Offset of its header, and of its body. */
+  at = 0;
+  start = 0;
+  end = 0;
+
+  constructor(data: Uint8Array) {
+    this.data = bufferOf(data);
+  }
+
+  /** Goes to the packet whose header is at `offset`, by default to the next one. */
+  next(offset = this.end): void {
+    this.at = offset;
+    if (offset >= this.data.length) {
+      this.tag = -1;
+      return;
+    }
+    const { tag, start, end } = readHeader(this.data, offset);
+    this.tag = tag;
+    this.start = start;
+    this.end = end;
+  }
+
+  get body(): Uint8Array {
+    return this.data.subarray(this.start, this.end);
+  }
+
+  /** As `comparePackets`. */
+  compare(other: PacketCursor): number {
+    const { data, start, end } = other;
+    return this.tag - other.tag || this.data.compare(data, start, end, this.start, this.end);
   }
 }
 
@@ -95,20 +136,21 @@ export function comparePackets(a: Packet, b: Packet): number {
 
 /** A string that is equal exactly for equal packets. */
 export function packetKey({ tag, body }: Packet): string {
-  const octets = Buffer.from(body.buffer, body.byteOffset, body.byteLength);
+  const octets = bufferOf(body);
   return `${tag} ${octets.toString("latin1")}`;
 }
 
-function readHeader(view: DataView, offset: number): { tag: number; start: number; end: number } {
-  const first = view.getUint8(offset);
+function readHeader(octets: Buffer, offset: number): { tag: number; start: number; end: number } {
+  const first = octets.readUInt8(offset);
   if ((first & 0x80) === 0) throw broken(offset, "no packet starts here");
   const isNew = (first & 0x40) !== 0;
   const tag = isNew ? first & 0x3f : (first >> 2) & 0x0f;
-  const lengthSize = isNew ? newLengthSize(view, offset) : oldLengthSize(first, offset);
+  const lengthSize = isNew ? newLengthSize(octets, offset) : oldLengthSize(first, offset);
   const start = offset + 1 + lengthSize;
-  if (start > view.byteLength) throw broken(offset, "the packet header is cut off");
-  const end = start + (isNew ? newLength(view, offset + 1) : oldLength(view, offset + 1, start));
-  if (end > view.byteLength) throw broken(offset, "the packet is cut off");
+  if (start > octets.length) throw broken(offset, "the packet header is cut off");
+  const end =
+    start + (isNew ? newLength(octets, offset + 1) : oldLength(octets, offset + 1, start));
+  if (end > octets.length) throw broken(offset, "the packet is cut off");
   return { tag, start, end };
 }
 
@@ -118,31 +160,31 @@ function oldLengthSize(first: number, offset: number): number {
   return 1 << type;
 }
 
-function oldLength(view: DataView, at: number, end: number): number {
+function oldLength(octets: Buffer, at: number, end: number): number {
   switch (end - at) {
     case 1:
-      return view.getUint8(at);
+      return octets.readUInt8(at);
     case 2:
-      return view.getUint16(at);
+      return octets.readUInt16BE(at);
     default:
-      return view.getUint32(at);
+      return octets.readUInt32BE(at);
   }
 }
 
-function newLengthSize(view: DataView, offset: number): number {
-  if (offset + 1 >= view.byteLength) throw broken(offset, "the packet header is cut off");
-  const octet = view.getUint8(offset + 1);
+function newLengthSize(octets: Buffer, offset: number): number {
+  if (offset + 1 >= octets.length) throw broken(offset, "the packet header is cut off");
+  const octet = octets.readUInt8(offset + 1);
   if (octet < 192) return 1;
   if (octet < 224) return 2;
   if (octet < 255) throw broken(offset, "a packet of partial length");
   return 5;
 }
 
-function newLength(view: DataView, at: number): number {
-  const octet = view.getUint8(at);
+function newLength(octets: Buffer, at: number): number {
+  const octet = octets.readUInt8(at);
   if (octet < 192) return octet;
-  if (octet < 224) return ((octet - 192) << 8) + view.getUint8(at + 1) + 192;
-  return view.getUint32(at + 1);
+  if (octet < 224) return ((octet - 192) << 8) + octets.readUInt8(at + 1) + 192;
+  return octets.readUInt32BE(at + 1);
 }
 
 function headerSize(tag: number, length: number): number {
@@ -173,4 +215,9 @@ function writeHeader(view: DataView, offset: number, tag: number, length: number
 
 function broken(offset: number, what: string): Refusal {
   return new Refusal("bad-packet", `${what} (offset ${offset})`);
+}
+
+function bufferOf(data: Uint8Array): Buffer {
+  const { buffer, byteOffset, byteLength } = data;
+  return Buffer.isBuffer(data) ? data : Buffer.from(buffer, byteOffset, byteLength);
 }

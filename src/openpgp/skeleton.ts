@@ -11,10 +11,10 @@
 import { Refusal } from "../errors.js";
 import { finish, type Steps } from "../steps.js";
 import {
-  assembleKey,
   assembling,
   type Component,
   keyComponents,
+  mergeComponents,
   readKeys,
   type TransferableKey,
 } from "./key.js";
@@ -23,6 +23,7 @@ import {
   encodedSize,
   encodePackets,
   type Packet,
+  PacketCursor,
   packetKey,
   readPackets,
   TAG,
@@ -135,7 +136,7 @@ function* newestClaims(
  * the limits are not reached.
  */
 export function grown(stored: Uint8Array | undefined, came: Uint8Array, at: number): Uint8Array {
-  if (stored !== undefined && teachesNothing(stored, came)) return stored;
+  if (stored !== undefined && teachesNothing(stored, came, at)) return stored;
   const [key] = readKeys(came);
   if (key === undefined || key instanceof Refusal) return stored ?? new Uint8Array(0);
   const old = componentsOf(stored, key.primary.packet);
@@ -146,67 +147,113 @@ export function grown(stored: Uint8Array | undefined, came: Uint8Array, at: numb
     return checks <= MAX_CHECKS && check.holds(packet, signature) !== false;
   };
   const oldSignatures = new Map(old.map((one) => [packetKey(one.packet), one.signatures]));
-  const bones = assembleKeyOf(key.primary.packet, [...old, ...keyComponents(key)]).map(
-    ({ packet, signatures }) => {
-      const known = oldSignatures.get(packetKey(packet)) ?? [];
-      const claims = signatures.flatMap((signature) => {
-        const claim = claimOf(key, packet, signature);
-        if (claim === undefined) return [];
-        const isKnown = known.some((one) => isEqual(one, signature));
-        return isKnown || isTimely(claim, at) ? [{ ...claim, isKnown }] : [];
-      });
-      return boneOf(packet, newestFirst(claims, at), (claim, rivals) => {
-        // A known signature was verified before. It is verified again only with rivals.
-        return (claim.isKnown && rivals === 0) || holds(packet, claim.packet);
-      });
-    },
-  );
+  const bones = mergeComponents([...old, ...keyComponents(key)]).map(({ packet, signatures }) => {
+    const known = oldSignatures.get(packetKey(packet)) ?? [];
+    const claims = signatures.flatMap((signature) => {
+      const claim = claimOf(key, packet, signature);
+      if (claim === undefined) return [];
+      const isKnown = known.some((one) => isEqual(one, signature));
+      return isKnown || isTimely(claim, at) ? [{ ...claim, isKnown }] : [];
+    });
+    // A known signature was verified before. To verify it again would cost 0.1 ms, and would take
+    // it out of the skeleton when forged ones have used up the checks.
+    return boneOf(packet, newestFirst(claims, at), (claim) => {
+      return claim.isKnown || holds(packet, claim.packet);
+    });
+  });
   return encodePackets(packetsOf(fitting(bones, at)));
 }
 
 /**
  * Whether `grown` certainly leaves the skeleton as it is, found without reading the keys: each
- * component that came is in the skeleton with each of its signatures, or is a user id without a
- * signature beside a certified one. Nearly all updates are signatures of other keys and teach
- * nothing. Both inputs are in canonical order, so one walk compares them.
+ * component that came is in the skeleton with each of its signatures or with newer ones, or is a
+ * user id without a signature beside a certified one. Nearly all updates are signatures of other
+ * keys and teach nothing. Both inputs are in canonical order, so one walk compares them.
  */
-function teachesNothing(stored: Uint8Array, came: Uint8Array): boolean {
+function teachesNothing(stored: Uint8Array, came: Uint8Array, at: number): boolean {
   try {
-    const known = grouped(stored);
-    const isNamed = known.some(isCertified);
-    let next = 0;
-    return grouped(came).every(({ packet, signatures }) => {
-      if (signatures.length === 0 && packet.tag === TAG.publicKey) return true;
-      if (signatures.length === 0 && packet.tag === TAG.userId && isNamed) return true;
-      let one = known[next];
-      while (one !== undefined && comparePackets(one.packet, packet) < 0) one = known[++next];
-      if (one === undefined || !isEqual(one.packet, packet)) return false;
-      const { signatures: old } = one;
-      return signatures.every((signature) => old.some((known) => isEqual(known, signature)));
-    });
+    const [known, one] = [new PacketCursor(stored), new PacketCursor(came)];
+    known.next();
+    one.next();
+    while (one.tag !== -1) {
+      const { tag, start } = one;
+      const signaturesAt = one.end;
+      one.next();
+      if (one.tag !== TAG.signature) {
+        if (tag === TAG.publicKey) continue;
+        if (tag === TAG.userId && hasCertifiedName(known)) continue;
+      }
+      const component = { tag, start, end: signaturesAt };
+      if (!goTo(known, one, component)) return false;
+      for (; one.tag === TAG.signature; one.next()) {
+        if (!isUnder(known, one) && !isOutdone(known, one, at)) return false;
+      }
+    }
+    return true;
   } catch (error) {
     if (error instanceof Refusal) return false;
     throw error;
   }
 }
 
-/** The packets as components. Signatures before the first component are left out. */
-function grouped(packets: Uint8Array): Component[] {
-  const components: { packet: Packet; signatures: Packet[] }[] = [];
-  for (const packet of readPackets(packets)) {
-    if (packet.tag !== TAG.signature) components.push({ packet, signatures: [] });
-    else components.at(-1)?.signatures.push(packet);
+/** Moves `known` forwards to a component of the data of `one`; false if there is none. */
+function goTo(
+  known: PacketCursor,
+  one: PacketCursor,
+  { tag, start, end }: { readonly tag: number; readonly start: number; readonly end: number },
+): boolean {
+  for (; known.tag !== -1; known.next()) {
+    if (known.tag === TAG.signature) continue;
+    const order =
+      known.tag - tag || known.data.compare(one.data, start, end, known.start, known.end);
+    if (order >= 0) return order === 0;
   }
-  return components;
+  return false;
 }
 
-/** Whether a component of a skeleton is a user id with a certification. */
-function isCertified({ packet, signatures }: Component): boolean {
-  if (packet.tag !== TAG.userId) return false;
-  return signatures.some(({ body }) => {
-    const type = signatureInfo(body)?.type;
-    return type !== undefined && CONFIRMING[TAG.userId]?.includes(type) === true;
-  });
+/** Whether the component at which `known` is has this signature; `known` stays where it is. */
+function isUnder(known: PacketCursor, signature: PacketCursor): boolean {
+  const { at } = known;
+  let isFound = false;
+  for (known.next(); !isFound && known.tag === TAG.signature; known.next()) {
+    isFound = known.compare(signature) === 0;
+  }
+  known.next(at);
+  return isFound;
+}
+
+/**
+ * Whether the component at which `known` is has a confirmation that is preferred to this one, which
+ * is then of no use, genuine or not; `known` stays where it is.
+ */
+function isOutdone(known: PacketCursor, signature: PacketCursor, at: number): boolean {
+  const types = CONFIRMING[known.tag] ?? [];
+  const info = signatureInfo(signature.body);
+  if (info === undefined || !types.includes(info.type)) return false;
+  const component = known.at;
+  let isFound = false;
+  for (known.next(); !isFound && known.tag === TAG.signature; known.next()) {
+    const other = signatureInfo(known.body);
+    if (other === undefined || !types.includes(other.type)) continue;
+    isFound = other.createdAt > info.createdAt && !isOver({ info: other }, at);
+  }
+  known.next(component);
+  return isFound;
+}
+
+/** Whether a skeleton has a user id with a certification; `packets` stays where it is. */
+function hasCertifiedName(packets: PacketCursor): boolean {
+  const { at } = packets;
+  let [isName, isFound] = [false, false];
+  for (packets.next(0); !isFound && packets.tag !== -1; packets.next()) {
+    if (packets.tag !== TAG.signature) isName = packets.tag === TAG.userId;
+    else if (isName) {
+      const type = signatureInfo(packets.body)?.type;
+      isFound = type !== undefined && CONFIRMING[TAG.userId]?.includes(type) === true;
+    }
+  }
+  packets.next(at);
+  return isFound;
 }
 
 /**
@@ -353,7 +400,7 @@ function isTimely(claim: Claim, at: number): boolean {
   return claim.info.createdAt * 1000 <= at + SKEW_MS && !isOver(claim, at);
 }
 
-function isOver({ info: { expiresAt } }: Claim, at: number): boolean {
+function isOver({ info: { expiresAt } }: Pick<Claim, "info">, at: number): boolean {
   return expiresAt !== undefined && expiresAt * 1000 <= at;
 }
 
@@ -371,11 +418,10 @@ function newestFirst<T extends Claim>(claims: readonly T[], at: number): T[] {
 function boneOf<T extends Claim>(
   packet: Packet,
   claims: readonly T[],
-  holds: (claim: T, rivals: number) => boolean,
+  holds: (claim: T) => boolean,
 ): Bone {
   const first = (isWanted: (type: number) => boolean): T | undefined => {
-    const candidates = claims.filter(({ info }) => isWanted(info.type));
-    return candidates.find((claim) => holds(claim, candidates.length - 1));
+    return claims.find((claim) => isWanted(claim.info.type) && holds(claim));
   };
   const confirmation = first((type) => CONFIRMING[packet.tag]?.includes(type) ?? false);
   const revocation = first((type) => type === REVOKING[packet.tag]);
@@ -461,15 +507,20 @@ function packets(...claims: readonly (Claim | undefined)[]): Packet[] {
   return claims.flatMap((claim) => (claim === undefined ? [] : [claim.packet]));
 }
 
-/** The components of a stored skeleton under this primary key. */
+/** The components of a stored skeleton under this primary key; none of one that is damaged. */
 function componentsOf(skeleton: Uint8Array | undefined, primary: Packet): Component[] {
   if (skeleton === undefined) return [];
-  const [key] = readKeys(Buffer.concat([encodePackets([primary]), skeleton]));
-  return key === undefined || key instanceof Refusal ? [] : keyComponents(key);
-}
-
-function assembleKeyOf(primary: Packet, components: readonly Component[]): Component[] {
-  return keyComponents(assembleKey([{ packet: primary, signatures: [] }, ...components]));
+  const components = [{ packet: primary, signatures: [] as Packet[] }];
+  try {
+    for (const packet of readPackets(skeleton)) {
+      if (packet.tag !== TAG.signature) components.push({ packet, signatures: [] });
+      else components.at(-1)?.signatures.push(packet);
+    }
+  } catch (error) {
+    if (error instanceof Refusal) return [];
+    throw error;
+  }
+  return components;
 }
 
 function whole({ packet, confirmation, revocation }: Bone): Component {

@@ -340,7 +340,7 @@ export class Exchange {
     handle();
     const added = this.#news.read(now);
     this.#observeMode?.added(added, this.#connectedPeers());
-    this.#receiving.held(added.map(nameOf), now);
+    for (const entry of added) this.#receiving.held(nameOf(entry), now, [entry]);
     // Performing an order may cause further orders.
     for (;;) {
       const orders = this.#receiving.orders(now);

@@ -37,6 +37,9 @@ export interface HoldingsLog extends Pick<UpdateLog, "entry" | "heldAs" | "newes
   readonly trails: Pick<UpdateLog["trails"], "note">;
 }
 
+/** What is noted of an entry. */
+export type HeldEntry = Pick<Entry, "hash" | "origin" | "seq">;
+
 export class PeerHoldings {
   /** The address that stands for a peer in trails, by its name. */
   readonly #addresses: ReadonlyMap<string, string>;
@@ -65,12 +68,12 @@ export class PeerHoldings {
    * The peer announced an update; noted if the log holds it, or what it consists of. `entries` are
    * those of `heldAs`, if the caller has them.
    */
-  announced(peer: string, name: AnnouncedName, entries?: readonly Entry[]): void {
+  announced(peer: string, name: AnnouncedName, entries?: readonly HeldEntry[]): void {
     const { hash } = namesIn(name);
     this.#proven(peer, hash, "announced");
     const held = entries ?? this.#guard.run(() => this.#log.heldAs(name)) ?? [];
-    for (const { origin, seq, ...entry } of held) {
-      if (entry.hash !== hash) this.#proven(peer, entry.hash, "announced");
+    for (const { hash: own, origin, seq } of held) {
+      if (own !== hash) this.#proven(peer, own, "announced");
       if (origin.neighbour !== peer) this.#has(peer, seq);
     }
   }

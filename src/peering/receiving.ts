@@ -47,7 +47,7 @@ import { AnnouncedSince, type SinceLog } from "./announced-since.js";
 import { type Check, Checks } from "./checks.js";
 import type { PeerOrder, ReceivingStatus } from "./connection.js";
 import { type MissingLog, MissingUpdates } from "./missing-updates.js";
-import type { PeerHoldings } from "./peer-holdings.js";
+import type { HeldEntry, PeerHoldings } from "./peer-holdings.js";
 import { type Fetched, ReceiveBatch } from "./receive-batch.js";
 import type { ServedHashes } from "./served-hashes.js";
 import { type CursorLog, StoredCursors } from "./stored-cursors.js";
@@ -72,7 +72,8 @@ export interface ReceivingComponents {
 export type ReceivingLog = CursorLog &
   MissingLog &
   SinceLog &
-  Pick<UpdateLog, "announcedAgain" | "cameAgain" | "heldAs" | "packets" | "refusals" | "variants">;
+  Pick<UpdateLog, "announcedAgain" | "cameAgain" | "heldAs" | "packets" | "refusals"> &
+  Pick<UpdateLog, "together" | "variants">;
 
 export interface ReceivingSettings {
   readonly peers: readonly string[];
@@ -211,7 +212,11 @@ export class Receiving {
   }
 
   announced(peer: string, announcements: readonly Announcement[], now: number): void {
-    this.#follow(peer, (receiveState) => receiveState.announced(announcements, now), now);
+    this.#follow(
+      peer,
+      (receiveState) => this.#log.together(() => receiveState.announced(announcements, now)),
+      now,
+    );
   }
 
   listed(
@@ -222,8 +227,9 @@ export class Receiving {
   ): void {
     this.#look(peer, now);
     const since = this.#since.of(peer);
+    // Of each announcement the log is asked several times.
     const input = (receiveState: ReceiveState) =>
-      receiveState.listed(low, high, announcements, now);
+      this.#log.together(() => receiveState.listed(low, high, announcements, now));
     this.#follow(peer, input, now, since);
   }
 
@@ -336,7 +342,7 @@ export class Receiving {
     const until = this.#clock.now() + REFUSED_MS;
     this.#settledWithout(announced);
     this.#guard.run(() => this.#log.refusals.add(announced, verdict.reason, until));
-    this.held([announced], now);
+    this.held(announced, now);
   }
 
   /** The peer answered a request with something other than the update. */
@@ -420,11 +426,9 @@ export class Receiving {
     const { name, receiveState } = peer.owner;
     const { fetched, cursor, from, isStale } = peer.store;
     if (cursor !== undefined) this.#cursors.stored(cursor);
-    const held: AnnouncedName[] = [];
-    for (const [index, { name: named, update, bytes }] of fetched.entries()) {
+    for (const [index, { update, bytes }] of fetched.entries()) {
       const outcome = outcomes[index];
       if (outcome === undefined) continue;
-      held.push(nameOf(named));
       const { hash, fingerprint } = update;
       const about = { hash, fingerprint, neighbour: name, via: "kx" };
       if (outcome.outcome === "duplicate") {
@@ -439,7 +443,14 @@ export class Receiving {
         if (outcome.collision) this.#diagnostics.report("collision", fields);
       }
     }
-    this.held(held, now);
+    for (const [index, { name: named, update }] of fetched.entries()) {
+      const outcome = outcomes[index];
+      // What was appended as it came is not looked up again.
+      const isWhole = outcome?.outcome === "appended" && update.hash === named.hash;
+      const origin = { neighbour: name, transport: "kx" } as const;
+      const entries = isWhole ? [{ hash: update.hash, origin, seq: outcome.seq }] : undefined;
+      if (outcome !== undefined) this.held(nameOf(named), now, entries);
+    }
     if (cursor !== undefined) {
       const isOurs = !isStale && receiveState.cursor === from;
       if (cursor.at !== undefined && isOurs) receiveState.reached(cursor.at);
@@ -475,20 +486,26 @@ export class Receiving {
     return { owner, store };
   }
 
-  /** These updates are in the log, by any road and name: resolved for every peer. */
-  held(names: Iterable<AnnouncedName>, now: number): void {
-    for (const name of names) {
-      const { hash } = namesIn(name);
-      // Peers of KX/1.0 announced the same by its MD5.
-      for (const announced of new Set([hash, name])) this.#settled(announced, name, now);
-    }
+  /**
+   * An update is in the log, by any road, or policy refuses it: resolved for every peer. `entries`
+   * are those of `heldAs`, if the caller has them: each look-up is two statements.
+   */
+  held(held: AnnouncedName, now: number, entries?: readonly HeldEntry[]): void {
+    const { hash } = namesIn(held);
+    // Peers of KX/1.0 announced the same by its MD5.
+    this.#settled(hash, { held, entries }, now);
+    if (hash !== held) this.#settled(held, { held, entries }, now);
   }
 
-  #settled(announced: AnnouncedName, held: AnnouncedName, now: number): void {
+  #settled(
+    announced: AnnouncedName,
+    { held, entries }: { held: AnnouncedName; entries: readonly HeldEntry[] | undefined },
+    now: number,
+  ): void {
     this.#tracker.settled(announced);
     for (const { name, receiveState } of this.#peers.values()) {
       if (receiveState.announcementOf(announced) === undefined) continue;
-      this.#holdings.announced(name, held);
+      this.#holdings.announced(name, held, entries);
       this.#follow(name, () => receiveState.settled(announced, now), now);
     }
   }

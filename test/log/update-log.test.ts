@@ -1,9 +1,10 @@
 /**
  * What the log promises to its callers, on a log in memory: append, duplicates, trails, collisions,
- * numbers, ranges, cursors, lanes, skeletons, refusals and the append signal.
+ * numbers, ranges, look-ups together, cursors, lanes, skeletons, refusals and the append signal.
  */
 import { join } from "node:path";
 import { describe, expect, test } from "vitest";
+import { inspectLog } from "../../src/log/inspect.js";
 import type { LaneRow } from "../../src/log/lanes.js";
 import { TRAIL_LIMIT } from "../../src/log/trail.js";
 import { UpdateLog } from "../../src/log/update-log.js";
@@ -305,4 +306,57 @@ describe("onAppend", () => {
     log.append([arrival(1)]);
     expect(seen).toEqual(["first 1", "second 2", "second 2"]);
   });
+});
+
+describe("look-ups together", () => {
+  test("see one state until a write in between, and leave no transaction open", () => {
+    const path = `${scratch()}/log`;
+    const log = UpdateLog.open(path);
+    log.append([arrival(1)]);
+    const reader = UpdateLog.open(path, { readonly: true });
+    const seen = reader.together(() => {
+      const before = reader.newest();
+      log.append([arrival(2)]);
+      return [before, reader.newest()];
+    });
+    expect(seen).toEqual([1, 1]);
+    expect(log.checkpoint()).toBe(true);
+    expect(reader.newest()).toBe(2);
+    const own = log.together(() => {
+      const before = log.newest();
+      log.append([arrival(3)]);
+      return [before, log.newest(), log.together(() => log.newest())];
+    });
+    expect(own).toEqual([2, 3, 3]);
+    reader.close();
+    log.close();
+  });
+
+  test("end when their work throws", () => {
+    const path = `${scratch()}/log`;
+    const log = UpdateLog.open(path);
+    const reader = UpdateLog.open(path, { readonly: true });
+    const fault = new Error("a fault of the caller");
+    expect(() =>
+      reader.together(() => {
+        reader.newest();
+        throw fault;
+      }),
+    ).toThrow(fault);
+    log.append([arrival(1)]);
+    // A read transaction that was left open would keep frames in the WAL.
+    expect(log.checkpoint()).toBe(true);
+    expect(reader.newest()).toBe(1);
+    reader.close();
+    log.close();
+  });
+});
+
+test("each entry of one append is found by its own date", () => {
+  const path = `${scratch()}/log`;
+  const log = UpdateLog.open(path);
+  const dates = [0, 0, 3, 3, 0, 9].map((hours) => hours * HOUR_MS);
+  log.append(dates.map((receivedAt, n) => arrival(n, { receivedAt })));
+  log.close();
+  expect(inspectLog(path).problems).toEqual([]);
 });

@@ -181,6 +181,14 @@ describe("a skeleton", () => {
     ).toEqual(plainly([a, over(a, -9)]));
   });
 
+  it("keeps what it has verified, however many forged rivals come with it", () => {
+    const genuine = over(subkey, -50);
+    const rivals = (one: Packet) => Array.from({ length: 64 }, (_, n) => forged(one, -1 - n / 100));
+    const crowd = [a, ...rivals(a), b, ...rivals(b), subkey, ...rivals(subkey)];
+    const known = skeleton([[subkey, genuine], crowd]);
+    expect(plainly(known)).toContainEqual(plain(genuine));
+  });
+
   it("believes what it cannot verify: a key of an algorithm that nobody here knows", () => {
     const body = Buffer.of(4, 0x40, 0, 0, 0, 99, 1, 2, 3, 4);
     const key = onlyKey(encodePackets([{ tag: TAG.publicKey, body }]));

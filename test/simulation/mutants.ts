@@ -196,7 +196,7 @@ export const MUTANTS: readonly Mutant[] = [
           });
         });
         const now = presentOnlooker().monotonic();
-        if (hashes.length > 0) (self as Receiving).held(hashes, now);
+        for (const hash of hashes) (self as Receiving).held(hash, now);
         return stores;
       }),
   },
@@ -385,7 +385,7 @@ export const MUTANTS: readonly Mutant[] = [
         if ((fault as { reason?: string }).reason === undefined) {
           return original(self, peer, name, fault, now);
         }
-        return (self as Receiving).held([name as AnnouncedName], Number(now));
+        return (self as Receiving).held(name as AnnouncedName, Number(now));
       }),
   },
   {
