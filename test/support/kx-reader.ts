@@ -50,6 +50,11 @@ export class KxReader {
     return this.#cursor;
   }
 
+  /** Whether it waits for nothing that it asked for. */
+  get isIdle(): boolean {
+    return [...this.#links.values()].every(({ asked, listings }) => asked.size + listings.size === 0);
+  }
+
   opened(link: KxLink): void {
     this.#links.set(link, { told: undefined, listings: new Map(), asked: new Map() });
   }
