@@ -35,7 +35,7 @@ import {
   TAKE,
 } from "./tables.js";
 
-/** The oldest version of PostgreSQL that is tested, as `server_version_num` has it. */
+/** The oldest version of PostgreSQL that has every function used here, as `server_version_num`. */
 const OLDEST = { number: 130_000, text: "13" };
 
 interface Facts {

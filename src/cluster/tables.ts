@@ -221,9 +221,9 @@ export const TAKE = `
 export const GIVE = `SELECT pg_advisory_unlock(${LOCK}) FROM unnest($1::text[]) AS name`;
 
 /**
- * Shows that this gateway is alive, and returns the newest position and the version. It does not wait for the disk:
- * a state that is lost with the server is written again a second later. $7 is the clock of this
- * gateway; the way to the server counts as a part of the difference.
+ * Shows that this gateway is alive, and returns the newest position and the version. It does not
+ * wait for the disk: a state that is lost with the server is written again a second later. $7 is
+ * the clock of this gateway; the way to the server counts as a part of the difference.
  */
 export const BEAT = `
   WITH quiet AS MATERIALIZED (

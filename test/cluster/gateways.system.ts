@@ -4,7 +4,7 @@
  *
  * Needs: /usr/lib/postgresql.
  */
-import { rmSync } from "node:fs";
+import { readFileSync, rmSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { expect, it, onTestFinished } from "vitest";
 import type { GatewayProcess } from "../../src/demo/process.js";
@@ -166,4 +166,27 @@ it("loads a copy that was deleted", async () => {
   expect((await post(again, "third")).code).toBe(250);
   await arrived(far, acknowledged);
   expect(repeated(far)).toBe(0);
+});
+
+it("hands over one lease when a node does not want it, and all when it is restarted", async () => {
+  const { far, files } = await stage();
+  const one = await start(files[0]);
+  const leases = ["lane:far", "dial:kx", "expiry", "repair"];
+  await until(() => ["lane:far", "dial:kx"].every((lease) => holds(one, lease)));
+  const two = await start(files[1]);
+  const text = readFileSync(files[0], "utf8");
+  const reload = async (changed: string) => {
+    const before = one.events.length;
+    writeFileSync(files[0], changed);
+    process.kill(one.pid, "SIGHUP");
+    await until(() => one.events.slice(before).some(({ event }) => event === "reloaded"));
+  };
+  await reload(text.replace(/(name = "far"\n)mail = .*/, '$1accept_from = ["127.0.0.9"]'));
+  await until(() => holds(two, "lane:far"), "the lane", TAKEOVER_MS);
+  await reload(text);
+  const sent = await post(one, "moved");
+  await arrived(far, [sent.fingerprint]);
+  expect([holds(two, "lane:far"), holds(two, "dial:kx")]).toEqual([true, false]);
+  await one.end("SIGTERM");
+  await until(() => leases.every((lease) => holds(two, lease)), "all leases", TAKEOVER_MS);
 });

@@ -7,7 +7,7 @@ import { expect, onTestFinished } from "vitest";
 import type { GatewayProcess } from "../../src/demo/process.js";
 import type { LegacySite } from "../../src/demo/site.js";
 import { made, mailOf, OLD, SITE } from "../e2e/material.js";
-import { base, configFile, type LogLine, legacySite, logOf } from "../e2e/stage.js";
+import { base, configFile, type LogLine, legacySite, logOf, spawn } from "../e2e/stage.js";
 import { KxPeer } from "../support/kx-peer.js";
 import { KxReader } from "../support/kx-reader.js";
 import { SmtpClient } from "../support/smtp-client.js";
@@ -148,4 +148,13 @@ export async function post(gateway: GatewayProcess, name: string, n = 1) {
   const { code, text } = await client.deliver(mailOf(key.armor), ENVELOPE);
   client.close();
   return { code, text, fingerprint: key.fingerprint };
+}
+
+/** A start that has to be refused: the exit code, what is wrong, and what to do; a line each. */
+export async function refused(file: string, program?: string) {
+  const gateway = spawn(file, {}, program);
+  const code = await gateway.exited;
+  const [what = "", remedy = "", ...others] = gateway.errors.trim().split("\n");
+  expect(others).toEqual([]);
+  return { code, what, remedy: remedy.trim() };
 }

@@ -52,7 +52,9 @@ export class KxReader {
 
   /** Whether it waits for nothing that it asked for. */
   get isIdle(): boolean {
-    return [...this.#links.values()].every(({ asked, listings }) => asked.size + listings.size === 0);
+    return [...this.#links.values()].every(
+      ({ asked, listings }) => asked.size + listings.size === 0,
+    );
   }
 
   opened(link: KxLink): void {

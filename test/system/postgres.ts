@@ -118,6 +118,23 @@ export class Postgres {
     }).trim();
   }
 
+  /** Writes a dump of the database into a file, as an operator does. */
+  dump(file: string): void {
+    this.#command("pg_dump", "--format=custom", `--file=${file}`, `--dbname=${this.url}`);
+  }
+
+  /** Restores a dump into a new database of that name; returns its URL. */
+  restore(file: string, database: string): string {
+    const url = this.url.replace(/[^/]*$/, database);
+    this.sql(`CREATE DATABASE ${database} ENCODING 'UTF8' TEMPLATE template0`, "postgres");
+    this.#command("pg_restore", "--no-owner", `--role=${OWNER}`, `--dbname=${url}`, file);
+    return url;
+  }
+
+  #command(name: string, ...args: readonly string[]): void {
+    execFileSync(program(name), args, { stdio: ["ignore", "ignore", "pipe"] });
+  }
+
   async #run(): Promise<void> {
     const all = [
       "listen_addresses = 127.0.0.1",
