@@ -35,7 +35,7 @@ import {
   TAKE,
 } from "./tables.js";
 
-/** The oldest version of PostgreSQL that is tested, as `server_version_num` has it. */
+/** The oldest version of PostgreSQL that has every function used here, as `server_version_num`. */
 const OLDEST = { number: 130_000, text: "13" };
 
 interface Facts {
@@ -67,6 +67,12 @@ interface ChangedRow {
   readonly position: number;
   readonly data: string | null;
   readonly body: Buffer | null;
+}
+
+/** The row of `NEWEST`. */
+interface Newest extends Commit {
+  readonly newest: number;
+  readonly version: number;
 }
 
 /** The columns of each row of `CHANGES`. */
@@ -180,7 +186,8 @@ export class Session {
     ];
     const [stored] = await this.#prepared<Commit>("kxgw_commit", COMMIT, values);
     if (stored !== undefined) return { position: stored.position, mark: stored.mark };
-    const [head] = await this.#prepared<Commit & { newest: number }>("kxgw_newest", NEWEST, []);
+    const [head] = await this.#prepared<Newest>("kxgw_newest", NEWEST, []);
+    if (head !== undefined) this.#checkVersion(head.version);
     if (head?.position !== after.position || head.mark !== after.mark) return "behind";
     throw new Trouble(
       "corrupt",
@@ -255,11 +262,21 @@ export class Session {
     const { position, sessions } = note;
     const now = this.#clock.now();
     const values = [node, version, position, leases, sessions, this.#isFirstBeat, now];
-    const [head] = await this.#prepared<{ newest: number }>("kxgw_beat", BEAT, values);
+    const [head] = await this.#prepared<Pick<Newest, "newest" | "version">>(
+      "kxgw_beat",
+      BEAT,
+      values,
+    );
+    if (head !== undefined) this.#checkVersion(head.version);
     if (this.#isFirstBeat) await this.#run(FORGET_NODES, [null, SHARED_LIMITS.nodeMs]);
     this.#isFirstBeat = false;
     const nodes = await this.#prepared<NodeRow>("kxgw_nodes", NODES, []);
     return { newest: head?.newest ?? 0, nodes };
+  }
+
+  /** The tables were upgraded while this session lived. */
+  #checkVersion(version: number): void {
+    if (version !== SHARED_VERSION) throw versionTrouble(this.facts.server, version);
   }
 
   async #prepared<T>(name: string, text: string, values: unknown[]): Promise<T[]> {
@@ -405,14 +422,7 @@ async function headOf(
     const remedy = "Restore the database from a backup, or create an empty one.";
     throw fault("unusable", "has no row in kxgw_head", remedy);
   }
-  if (head.version !== SHARED_VERSION) {
-    const what = `has tables of version ${head.version}; this gateway knows ${SHARED_VERSION}`;
-    const isNewer = head.version > SHARED_VERSION;
-    const remedy = isNewer
-      ? "Install the version of the gateway that the others run."
-      : "Upgrade as docs/cluster.md describes.";
-    throw fault("not-ours", what, remedy);
-  }
+  if (head.version !== SHARED_VERSION) throw versionTrouble(place, head.version);
   if (head.site !== settings.site) {
     const what = `belongs to the site ${head.site}, not to ${settings.site}`;
     throw fault("not-ours", what, "Create a database or a schema for each site.");
@@ -420,6 +430,15 @@ async function headOf(
   if (!head.mayWrite) throw denied();
   await client.query(`LISTEN ${CHANNEL}`);
   return head;
+}
+
+function versionTrouble(place: string, version: number): Trouble {
+  const remedy =
+    version > SHARED_VERSION
+      ? "Install the version of the gateway that the others run."
+      : "Upgrade as docs/cluster.md describes.";
+  const what = `has tables of version ${version}; this gateway knows ${SHARED_VERSION}`;
+  return new Trouble("not-ours", `log.shared: ${place} ${what}`, remedy);
 }
 
 async function create(client: pg.Client, { site }: WorkerSettings): Promise<void> {

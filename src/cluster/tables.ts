@@ -6,7 +6,11 @@
  * them is refused. `kxgw_nodes` shows the gateways.
  */
 
-/** Version of these tables. */
+/**
+ * Version of these tables and of the rows in them, which are those of the shared tables of the log
+ * (`log/shared-tables.ts`). Gateways of one version may run together. A test fails when tables,
+ * rows or locks change without another version.
+ */
 export const SHARED_VERSION = 1;
 
 /** The channel of NOTIFY; the payload is a position. */
@@ -100,7 +104,8 @@ export const MAY_READ = "SELECT has_table_privilege('kxgw_head', 'SELECT') AS \"
 
 /**
  * A commit in one statement, and so in one transaction and one round trip. It does nothing unless
- * $1 and $2 are the newest commit and the numbers of its updates are above the newest number. A new
+ * $1 and $2 are the newest commit, the numbers of its updates are above the newest number, and the
+ * tables have this version: they may have been upgraded under a gateway that was not stopped. A new
  * row of `updates` is inserted and never replaced: the same number twice violates the primary key.
  * Parameters: position, mark, least new number or null, highest new number or null, and arrays of
  * tables, keys, data, bodies, and whether a row is replaced in place.
@@ -110,7 +115,7 @@ export const COMMIT = `
     UPDATE kxgw_head
     SET position = position + 1, mark = gen_random_uuid(),
       newest = greatest(newest, $4::bigint)
-    WHERE position = $1::bigint AND mark = $2::uuid
+    WHERE position = $1::bigint AND mark = $2::uuid AND version = ${SHARED_VERSION}
       AND ($3::bigint IS NULL OR newest < $3::bigint)
     RETURNING position, mark
   ), noted AS (
@@ -138,7 +143,7 @@ export const COMMIT = `
 
 /** Why a commit did nothing. */
 export const NEWEST =
-  "SELECT position::float8 AS position, mark, newest::float8 AS newest FROM kxgw_head";
+  "SELECT position::float8 AS position, mark, newest::float8 AS newest, version FROM kxgw_head";
 
 const CHANGED = "SELECT tbl, key, position, data, body FROM kxgw_rows";
 
@@ -206,7 +211,7 @@ export const LOG_NAME = `
   WHERE tbl = 'log_name' AND data IS NOT NULL ORDER BY key LIMIT 1`;
 
 /** A lease is an advisory lock of the session; its number is made of the schema and the name. */
-const LOCK = "hashtextextended('kxgw:' || current_schema() || ':' || name, 0)";
+export const LOCK = "hashtextextended('kxgw:' || current_schema() || ':' || name, 0)";
 
 /** Takes those of the leases $1 that no other session holds. */
 export const TAKE = `
@@ -216,9 +221,9 @@ export const TAKE = `
 export const GIVE = `SELECT pg_advisory_unlock(${LOCK}) FROM unnest($1::text[]) AS name`;
 
 /**
- * Shows that this gateway is alive, and returns the newest position. It does not wait for the disk:
- * a state that is lost with the server is written again a second later. $7 is the clock of this
- * gateway; the way to the server counts as a part of the difference.
+ * Shows that this gateway is alive, and returns the newest position and the version. It does not
+ * wait for the disk: a state that is lost with the server is written again a second later. $7 is
+ * the clock of this gateway; the way to the server counts as a part of the difference.
  */
 export const BEAT = `
   WITH quiet AS MATERIALIZED (
@@ -235,7 +240,7 @@ export const BEAT = `
       started_at = CASE WHEN $6 THEN now() ELSE kxgw_nodes.started_at END
     RETURNING 1
   )
-  SELECT position::float8 AS newest FROM kxgw_head, shown`;
+  SELECT position::float8 AS newest, version FROM kxgw_head, shown`;
 
 export const NODES = `
   SELECT name, version, position::float8 AS position, leases, sessions, address,

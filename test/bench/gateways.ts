@@ -4,7 +4,7 @@
  * and read by nobody but the wait for `ready`.
  */
 import { mkdtempSync, writeFileSync } from "node:fs";
-import { join } from "node:path";
+import { dirname, join } from "node:path";
 import { GatewayProcess } from "../../src/demo/process.js";
 import type { Update } from "../../src/update.js";
 import type { Context } from "./bench.js";
@@ -53,6 +53,11 @@ export class Gateways {
     const gateway = await this.#spawn(side, config, fsyncs === undefined ? [] : counting(fsyncs));
     this.#logs.set(gateway, log);
     return gateway;
+  }
+
+  /** Starts one that has ended again, with its config and this log. */
+  async startAgain(side: Side, log: string): Promise<GatewayProcess> {
+    return await this.#spawn(side, join(dirname(log), "kxgw.toml"), []);
   }
 
   /** The file of its log. */

@@ -4,137 +4,23 @@
  *
  * Needs: /usr/lib/postgresql.
  */
-import { rmSync } from "node:fs";
+import { readFileSync, rmSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { expect, it, onTestFinished } from "vitest";
 import type { GatewayProcess } from "../../src/demo/process.js";
-import type { LegacySite } from "../../src/demo/site.js";
-import { made, mailOf, OLD, SITE } from "../e2e/material.js";
-import { base, configFile, kxgw, type LogLine, legacySite, logOf, start } from "../e2e/stage.js";
-import { KxPeer } from "../support/kx-peer.js";
-import { SmtpClient } from "../support/smtp-client.js";
+import { kxgw, logOf, start } from "../e2e/stage.js";
 import { pause, until } from "../support/until.js";
-import { Postgres } from "../system/postgres.js";
-
-const FAR = "pgp-public-keys@far.example.net";
-const ENVELOPE = { from: OLD, to: SITE };
-/** A session that is cut is ended by the server after 8 s; the lease is asked for each second. */
-const TAKEOVER_MS = 30_000;
-
-interface Stage {
-  readonly server: Postgres;
-  readonly far: LegacySite;
-  readonly peer: KxPeer;
-  /** The configuration files, one for each gateway. */
-  readonly files: readonly [string, string];
-}
-
-async function stage(): Promise<Stage> {
-  const server = await Postgres.start();
-  onTestFinished(() => server.remove());
-  const { site: far, port } = await legacySite(FAR);
-  const peer = new KxPeer();
-  onTestFinished(() => peer.stop());
-  const kxPort = await peer.start();
-  const text = `${base(SITE).replace("[smtp]", `shared = "${server.url}"\n[smtp]`)}[kx]
-listen = []
-reconnect = "1s"
-[outbound]
-relay = "smtp://127.0.0.1:${port}"
-retry = "1s"
-[[peer]]
-name = "far"
-mail = "${FAR}"
-[[peer]]
-name = "old"
-accept_from = ["127.0.0.1"]
-[[peer]]
-name = "kx"
-kx = "127.0.0.1:${kxPort}"
-dial = true
-`;
-  return { server, far, peer, files: [configFile(text), configFile(text)] };
-}
-
-/** Mails keys to a gateway until `enough`; adds the fingerprints that it answered with 250. */
-async function pump(
-  gateway: GatewayProcess,
-  name: string,
-  acknowledged: Set<string>,
-  enough: (count: number) => boolean,
-): Promise<void> {
-  try {
-    const client = await SmtpClient.connect(gateway.port("smtp"));
-    for (let n = 1; !enough(n - 1); n += 1) {
-      const key = made(name, n, 1000);
-      const { code } = await client.deliver(mailOf(key.armor), ENVELOPE);
-      if (code === 250) acknowledged.add(key.fingerprint);
-      await pause(5);
-    }
-    client.close();
-  } catch {
-    // The gateway was killed; what it did not answer it did not promise.
-  }
-}
-
-/** The logs of both gateways, once they are equal and hold `count` updates or more. */
-async function oneLog(files: readonly string[], count: number): Promise<LogLine[]> {
-  let log: LogLine[] = [];
-  await until(
-    async () => {
-      const [one = [], two = []] = await Promise.all(files.map((file) => logOf(file)));
-      log = one;
-      return JSON.stringify(one) === JSON.stringify(two) && one.length >= count;
-    },
-    `two equal logs of ${count} updates`,
-    60_000,
-  );
-  return log;
-}
-
-/** Fails unless the numbers are 1, 2, 3, ... */
-function expectNumbered(log: readonly { readonly seq: number }[]): void {
-  const numbers = log.map(({ seq }) => seq).sort((a, b) => a - b);
-  expect(numbers).toEqual(numbers.map((_, index) => index + 1));
-}
-
-/** How many mails the site got that held nothing new for it. */
-function repeated({ received }: LegacySite): number {
-  const seen = new Set<string>();
-  let count = 0;
-  for (const { fingerprints } of received) {
-    if (fingerprints.every((one) => seen.has(one))) count += 1;
-    for (const one of fingerprints) seen.add(one);
-  }
-  return count;
-}
-
-function missing({ received }: LegacySite, wanted: Iterable<string>): string[] {
-  const held = new Set(received.flatMap(({ fingerprints }) => fingerprints));
-  return [...wanted].filter((one) => !held.has(one));
-}
-
-async function arrived(far: LegacySite, wanted: Iterable<string>): Promise<void> {
-  await until(
-    () => missing(far, wanted).length === 0,
-    () => `${missing(far, wanted).length} updates at the far site`,
-    60_000,
-  );
-}
-
-/** Whether a gateway holds a lease, by its events. */
-function holds({ events }: GatewayProcess, lease: string): boolean {
-  const last = events.findLast((line) => line.lease === lease);
-  return last?.event === "lease-taken";
-}
-
-async function post(gateway: GatewayProcess, name: string, n = 1) {
-  const client = await SmtpClient.connect(gateway.port("smtp"));
-  const key = made(name, n, 1000);
-  const { code, text } = await client.deliver(mailOf(key.armor), ENVELOPE);
-  client.close();
-  return { code, text, fingerprint: key.fingerprint };
-}
+import {
+  arrived,
+  expectNumbered,
+  holds,
+  oneLog,
+  post,
+  pump,
+  repeated,
+  stage,
+  TAKEOVER_MS,
+} from "./site.js";
 
 it("accepts mail at both, numbers it once, and sends each update once", async () => {
   const { far, peer, files } = await stage();
@@ -280,4 +166,27 @@ it("loads a copy that was deleted", async () => {
   expect((await post(again, "third")).code).toBe(250);
   await arrived(far, acknowledged);
   expect(repeated(far)).toBe(0);
+});
+
+it("hands over one lease when a node does not want it, and all when it is restarted", async () => {
+  const { far, files } = await stage();
+  const one = await start(files[0]);
+  const leases = ["lane:far", "dial:kx", "expiry", "repair"];
+  await until(() => ["lane:far", "dial:kx"].every((lease) => holds(one, lease)));
+  const two = await start(files[1]);
+  const text = readFileSync(files[0], "utf8");
+  const reload = async (changed: string) => {
+    const before = one.events.length;
+    writeFileSync(files[0], changed);
+    process.kill(one.pid, "SIGHUP");
+    await until(() => one.events.slice(before).some(({ event }) => event === "reloaded"));
+  };
+  await reload(text.replace(/(name = "far"\n)mail = .*/, '$1accept_from = ["127.0.0.9"]'));
+  await until(() => holds(two, "lane:far"), "the lane", TAKEOVER_MS);
+  await reload(text);
+  const sent = await post(one, "moved");
+  await arrived(far, [sent.fingerprint]);
+  expect([holds(two, "lane:far"), holds(two, "dial:kx")]).toEqual([true, false]);
+  await one.end("SIGTERM");
+  await until(() => leases.every((lease) => holds(two, lease)), "all leases", TAKEOVER_MS);
 });

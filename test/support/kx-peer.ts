@@ -1,14 +1,15 @@
 /**
- * The smallest honest KX peer: it waits to be dialled, announces what it was given, answers LIST
- * and GETUPDATE at once, and notes what was announced to it. It reads with the gateway's own parser
- * and knows no cursor, no timeout and no fetching.
+ * The smallest honest KX peer: it waits to be dialled or dials, announces what it was given,
+ * answers LIST and GETUPDATE at once, and notes what was announced to it. It reads with the
+ * gateway's own parser and knows no timeout; with a `KxReader` it has a cursor and fetches.
  */
-import type { Socket } from "node:net";
+import { connect, type Socket } from "node:net";
 import type { Announcement, Message } from "../../src/kx/messages.js";
 import { Parser } from "../../src/kx/parser.js";
 import { serialize } from "../../src/kx/serializer.js";
 import type { Update } from "../../src/update.js";
 import type { Made } from "../torture/material.js";
+import type { KxLink, KxReader } from "./kx-reader.js";
 import { Listener } from "./listener.js";
 
 const ANSWER_MS = 20_000;
@@ -17,6 +18,7 @@ export class KxPeer {
   readonly #listener = new Listener((socket) => this.#converse(socket));
   /** The connections on which the greeting is done. */
   readonly #sockets = new Set<Socket>();
+  readonly #dialled = new Set<Socket>();
   readonly #updates: Made[] = [];
   /** Every announcement that came in, in order. */
   readonly heard: Announcement[] = [];
@@ -25,10 +27,16 @@ export class KxPeer {
   /** Whether it asks for every update that it hears of; the bodies are counted and forgotten. */
   isFetching = false;
   fetched = 0;
+  /** Reads the log of the gateway, over all connections. */
+  readonly #reader: KxReader | undefined;
   /** How many it has announced beyond those that it has. */
   #boasted = 0;
   readonly #requests = new Map<string, (answer: Message) => void>();
   #tags = 0;
+
+  constructor(reader?: KxReader) {
+    this.#reader = reader;
+  }
 
   /** Listens on a free port of 127.0.0.1 and resolves with it. */
   async start(): Promise<number> {
@@ -36,7 +44,24 @@ export class KxPeer {
   }
 
   async stop(): Promise<void> {
+    this.hangUp();
     await this.#listener.stop();
+  }
+
+  /** Dials a gateway from an address of loopback; resolves when the connection has ended. */
+  async dial(port: number, from: string): Promise<void> {
+    const socket = connect({ host: "127.0.0.1", port, localAddress: from });
+    this.#dialled.add(socket);
+    socket.on("error", () => socket.destroy());
+    const ended = new Promise<void>((resolve) => socket.once("close", () => resolve()));
+    this.#converse(socket);
+    await ended;
+    this.#dialled.delete(socket);
+  }
+
+  /** Ends the connections that it dialled, as a network does. */
+  hangUp(): void {
+    for (const socket of this.#dialled) socket.destroy();
   }
 
   get connected(): boolean {
@@ -94,7 +119,12 @@ export class KxPeer {
   #converse(socket: Socket): void {
     const parser = new Parser();
     socket.setNoDelay(true);
-    socket.on("close", () => this.#sockets.delete(socket));
+    const link = this.#linkOf(socket);
+    this.#reader?.opened(link);
+    socket.on("close", () => {
+      this.#sockets.delete(socket);
+      this.#reader?.closed(link);
+    });
     this.#send(socket, { command: "HELO", tag: "", version: "1.0" });
     socket.on("data", (bytes) => {
       for (const message of parser.push(bytes)) {
@@ -102,10 +132,27 @@ export class KxPeer {
         if (command === "malformed" || command === "oversized" || command === "unframed") continue;
         const asked =
           "inReplyTo" in message ? this.#requests.get(message.inReplyTo ?? "") : undefined;
-        if (asked === undefined) this.#answer(socket, message);
-        else asked(message);
+        if (asked !== undefined) asked(message);
+        else {
+          this.#answer(socket, message);
+          this.#reader?.heard(link, message);
+        }
       }
     });
+  }
+
+  #linkOf(socket: Socket): KxLink {
+    return {
+      ask: (question) => {
+        const tag = this.#tag();
+        const message: Message =
+          question.command === "LIST"
+            ? { command: "LIST", tag, ranges: [{ low: question.low, high: question.high }] }
+            : { command: "GETUPDATE", tag, numbers: [question.number] };
+        if (socket.writable) socket.write(serialize(message));
+        return tag;
+      },
+    };
   }
 
   #answer(socket: Socket, message: Message): void {

@@ -11,7 +11,10 @@ import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { freePort } from "../support/ports.js";
 
-/** One directory for each version that is installed. */
+/**
+ * One directory for each version that is installed. `POSTGRES_BIN` is a directory with the `initdb`
+ * and `postgres` of a version that Debian does not have; the other programs are Debian's.
+ */
 const VERSIONS = "/usr/lib/postgresql";
 const USER = "postgres";
 /** The superuser and the database of the tests; any password is accepted (`trust`). */
@@ -118,6 +121,23 @@ export class Postgres {
     }).trim();
   }
 
+  /** Writes a dump of the database into a file, as an operator does. */
+  dump(file: string): void {
+    this.#command("pg_dump", "--format=custom", `--file=${file}`, `--dbname=${this.url}`);
+  }
+
+  /** Restores a dump into a new database of that name; returns its URL. */
+  restore(file: string, database: string): string {
+    const url = this.url.replace(/[^/]*$/, database);
+    this.sql(`CREATE DATABASE ${database} ENCODING 'UTF8' TEMPLATE template0`, "postgres");
+    this.#command("pg_restore", "--no-owner", `--role=${OWNER}`, `--dbname=${url}`, file);
+    return url;
+  }
+
+  #command(name: string, ...args: readonly string[]): void {
+    execFileSync(program(name), args, { stdio: ["ignore", "ignore", "pipe"] });
+  }
+
   async #run(): Promise<void> {
     const all = [
       "listen_addresses = 127.0.0.1",
@@ -140,7 +160,7 @@ export class Postgres {
       if (this.#process === child) this.#process = undefined;
     });
     const until = Date.now() + START_MS;
-    while (!/ready to accept (read-only )?connections/.test(said)) {
+    while (!/ready to accept (read.only )?connections/.test(said)) {
       if (!this.isRunning) throw new Error(`PostgreSQL ended at its start:\n${said}`);
       if (Date.now() > until) throw new Error(`PostgreSQL does not start:\n${said}`);
       await sleep(20);
@@ -168,8 +188,10 @@ function owner(): { readonly uid?: number; readonly gid?: number } {
   return { uid: Number(uid), gid: Number(gid) };
 }
 
-/** The path of a program of the newest version. */
+/** The path of a program: that of `POSTGRES_BIN`, or of the newest version. */
 function program(name: string): string {
+  const own = join(process.env.POSTGRES_BIN ?? "", name);
+  if (process.env.POSTGRES_BIN !== undefined && existsSync(own)) return own;
   const versions = existsSync(VERSIONS) ? readdirSync(VERSIONS) : [];
   const newest = versions.map(Number).sort((a, b) => b - a)[0];
   return join(VERSIONS, String(newest), "bin", name);

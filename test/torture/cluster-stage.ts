@@ -1,7 +1,8 @@
 /**
  * Three gateways of one site on loopback, as processes, over PostgreSQL with a synchronous standby:
- * each with a copy and a wire to the database of its own, one KX peer that they dial and one site
- * that they mail to. The database is read by psql, beside the gateways.
+ * each with a copy and a wire to the database of its own, a site that they mail to, a KX peer that
+ * they dial, and one that dials now this one and now that one. Both peers read the log. The
+ * database is read by psql, beside the gateways.
  */
 import { mkdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
@@ -9,7 +10,8 @@ import { GatewayProcess } from "../../src/demo/process.js";
 import { UpdateLog } from "../../src/log/update-log.js";
 import type { Seq } from "../../src/update.js";
 import { KxPeer } from "../support/kx-peer.js";
-import { holdsWithin } from "../support/until.js";
+import { KxReader } from "../support/kx-reader.js";
+import { holdsWithin, pause } from "../support/until.js";
 import { Postgres } from "../system/postgres.js";
 import { FrozenWire } from "./frozen-wire.js";
 import { MailSink } from "./mail-sink.js";
@@ -20,6 +22,9 @@ const GATEWAYS = 3;
 const TAKEOVER_MS = 60_000;
 const STANDBY = "standby";
 const LANE = "lane:far";
+const VISITOR = "127.0.0.2";
+/** Before the visitor dials the next gateway. */
+const REDIAL_MS = 50;
 
 /** A gateway over all its lives. */
 export interface Node {
@@ -32,7 +37,14 @@ export interface Node {
 }
 
 export class ClusterStage {
-  readonly peer = new KxPeer();
+  readonly #reader = new KxReader();
+  readonly #visitorReader = new KxReader();
+  /** What each KX peer has read: the one that is dialled, and the one that dials. */
+  readonly readers = [this.#reader, this.#visitorReader] as const;
+  readonly peer = new KxPeer(this.#reader);
+  readonly #visitor = new KxPeer(this.#visitorReader);
+  #visit: Promise<void> | undefined;
+  #isOver = false;
   readonly sink = new MailSink();
   readonly nodes: Node[] = [];
   primary: Postgres;
@@ -64,7 +76,33 @@ export class ClusterStage {
       await node.process.event("ready");
     }
     await stage.addStandby();
+    stage.#visit = stage.#visiting();
     return stage;
+  }
+
+  /** The second peer has one name for all gateways, and dials the next one when one is gone. */
+  async #visiting(): Promise<void> {
+    for (let n = 0; !this.#isOver; n += 1) {
+      const node = this.nodes[n % this.nodes.length];
+      if (node !== undefined && this.#isInTouch(node)) {
+        await this.#visitor.dial(node.process.port("kx"), VISITOR);
+      }
+      await pause(REDIAL_MS);
+    }
+  }
+
+  /** The second peer goes on at another gateway. */
+  moveVisitor(): void {
+    this.#visitor.hangUp();
+  }
+
+  /**
+   * Whether the gateway is ready and has the database. Without it its copy may be behind the cursor
+   * of a peer that comes from another one; the peer then lists all numbers again.
+   */
+  #isInTouch({ process, wire }: Node): boolean {
+    const last = process.events.findLast(({ event }) => /^(ready|database-)/.test(event))?.event;
+    return (last === "ready" || last === "database-back") && !wire.isFrozen;
   }
 
   #spawn(config: string): GatewayProcess {
@@ -136,6 +174,9 @@ export class ClusterStage {
   }
 
   async end(): Promise<void> {
+    this.#isOver = true;
+    this.#visitor.hangUp();
+    await this.#visit;
     await Promise.all(this.nodes.map(({ process }) => process.end("SIGKILL")));
     await Promise.all(this.nodes.map(({ wire }) => wire.stop()));
     await Promise.all([this.peer.stop(), this.sink.stop()]);
@@ -170,7 +211,7 @@ listen = ["127.0.0.1:0"]
 [admin]
 listen = "127.0.0.1:0"
 [kx]
-listen = []
+listen = ["127.0.0.1:0"]
 reconnect = "1s"
 [outbound]
 relay = "smtp://127.0.0.1:${sink}"
@@ -186,6 +227,10 @@ mail = "pgp-public-keys@far.example.net"
 name = "kx"
 kx = "127.0.0.1:${kx}"
 dial = true
+via = "kx"
+[[peer]]
+name = "visitor"
+kx = "${VISITOR}:1"
 via = "kx"
 `;
 }

@@ -37,6 +37,10 @@ export class FrozenWire {
     return await this.#listener.start();
   }
 
+  get isFrozen(): boolean {
+    return this.#isFrozen;
+  }
+
   freeze(): void {
     this.#isFrozen = true;
   }

@@ -1,8 +1,9 @@
 /**
  * A site of several gateways on one PostgreSQL beside one on SQLite alone: new updates by mail,
  * over 16 connections that are spread over the gateways and one at a time, each passed on by mail
- * to one site; what the database writes for them, and how fast a new copy is loaded. All kinds
- * take turns in one run, on one machine with the database: two gateways share its processors.
+ * to one site; what the database writes for them, with and without a synchronous standby, and what
+ * it keeps of a commit. All kinds take turns in one run, on one machine with the databases: they
+ * share its processors. How a copy is loaded is in `cluster-copy.ts`.
  */
 import type { GatewayProcess } from "../../../src/demo/process.js";
 import { SmtpClient } from "../../support/smtp-client.js";
@@ -15,15 +16,18 @@ import {
   type Figure,
   type Outcome,
   quantile,
+  ratios,
   rotated,
 } from "../bench.js";
 import { Gateways, OLD, SITE } from "../gateways.js";
 import { CONNECTIONS, deliverAll } from "../mailing.js";
 import { mailOf } from "../material.js";
 import { cpuUs } from "../processes.js";
+import { loadCopies } from "./cluster-copy.js";
 
 const FAR = "pgp-public-keys@far.example.net";
 const PATIENCE_MS = 300_000;
+const STANDBY = "standby";
 
 export const cluster: Bench = {
   name: "cluster",
@@ -39,8 +43,9 @@ interface Kind {
   readonly name: string;
   readonly gateways: GatewayProcess[];
   readonly sink: MailSink;
-  /** Database of the site; undefined for SQLite alone. */
+  /** Database of the site, and its server; undefined for SQLite alone. */
   readonly database: string | undefined;
+  readonly server: Postgres | undefined;
   readonly taken: Record<"rate" | "cpu" | "answer" | "through" | "wal", number[]>;
   sent: number;
 }
@@ -50,34 +55,49 @@ async function run(context: Context): Promise<Outcome> {
   const { warmUp, busy, lone } = quick ? QUICK : SIZES;
   const updates = material.updates(warmUp + runs * (busy + lone));
   const gateways = new Gateways(context);
-  const server = await Postgres.start();
+  const servers: Postgres[] = [];
   const kinds: Kind[] = [];
   try {
-    for (const count of [0, 1, 2, 3]) kinds.push(await begin(context, gateways, server, count));
-    for (const kind of kinds) await many(kind, updates.slice(0, warmUp), server);
+    const alone = await Postgres.start();
+    servers.push(alone);
+    const primary = await Postgres.start();
+    servers.push(primary, await synchronous(primary));
+    for (const count of [0, 1, 2, 3]) kinds.push(await begin(context, gateways, alone, count));
+    kinds.push(await begin(context, gateways, primary, 2, " with a standby"));
+    for (const kind of kinds) await many(kind, updates.slice(0, warmUp));
     for (const { taken } of kinds) for (const values of Object.values(taken)) values.length = 0;
     for (let turn = 0; turn < runs; turn += 1) {
       const from = warmUp + turn * (busy + lone);
       for (const kind of rotated(kinds, turn)) {
-        await many(kind, updates.slice(from, from + busy), server);
+        await many(kind, updates.slice(from, from + busy));
         await few(kind, updates.slice(from + busy, from + busy + lone));
       }
       say(kinds.map(({ name, taken }) => `${name} ${taken.rate.at(-1)?.toFixed(0)}/s`).join(", "));
     }
-    const loaded = await loadCopy(context, gateways, server, kinds.at(-1));
+    await gateways.end();
+    const loaded = await loadCopies(context, alone);
     return {
       input:
         `${warmUp} mails as warm-up; a turn is ${busy} mails over ${CONNECTIONS} connections and ` +
-        `${lone} one at a time; PostgreSQL ${server.sql("SHOW server_version")} beside them, ` +
-        "without a standby",
-      figures: [...kinds.flatMap(figuresOf), ...loaded],
+        `${lone} one at a time; PostgreSQL ${alone.sql("SHOW server_version")} beside them, and ` +
+        "for one kind with a synchronous standby on the same machine",
+      figures: [...kinds.flatMap(figuresOf), ...standbyFigures(kinds), ...loaded],
       goals: [],
     };
   } finally {
     await gateways.end();
     await Promise.all(kinds.map(({ sink }) => sink.stop()));
-    await server.remove();
+    for (const server of servers.reverse()) await server.remove();
   }
+}
+
+/** A synchronous standby of the server. */
+async function synchronous(primary: Postgres): Promise<Postgres> {
+  const standby = await Postgres.standbyOf(primary, STANDBY);
+  primary.sql(`ALTER SYSTEM SET synchronous_standby_names = '${STANDBY}'`);
+  primary.sql("SELECT pg_reload_conf()");
+  await until(() => primary.sql("SELECT sync_state FROM pg_stat_replication") === "sync");
+  return standby;
 }
 
 async function begin(
@@ -85,6 +105,7 @@ async function begin(
   gateways: Gateways,
   server: Postgres,
   count: number,
+  more = "",
 ): Promise<Kind> {
   const side = context.sides.at(-1);
   if (side === undefined) throw new Error("a bench without a side");
@@ -96,9 +117,10 @@ async function begin(
   for (let n = 0; n < Math.max(1, count); n += 1) {
     all.push(await gateways.start(side, { name: "node", ...wanted(server, database, relay) }));
   }
-  const name = count === 0 ? "SQLite alone" : `${count} on PostgreSQL`;
+  const name = count === 0 ? "SQLite alone" : `${count} on PostgreSQL${more}`;
   const taken = { rate: [], cpu: [], answer: [], through: [], wal: [] };
-  return { name, gateways: all, sink, database, taken, sent: 0 };
+  const own = database === undefined ? undefined : server;
+  return { name, gateways: all, sink, database, server: own, taken, sent: 0 };
 }
 
 function wanted(server: Postgres, database: string | undefined, relay: number) {
@@ -114,11 +136,11 @@ function wanted(server: Postgres, database: string | undefined, relay: number) {
 type Updates = ReturnType<Context["material"]["updates"]>;
 
 /** Over 16 connections in all, an equal share of the mails to each gateway. */
-async function many(kind: Kind, updates: Updates, server: Postgres): Promise<void> {
-  const { gateways, taken, database } = kind;
+async function many(kind: Kind, updates: Updates): Promise<void> {
+  const { gateways, taken, server } = kind;
   const mails = updates.map((update) => mailOf(update, `cluster.${update.hash}`));
   const connections = Math.floor(CONNECTIONS / gateways.length);
-  const before = walBytes(server);
+  const before = server && walBytes(server);
   const spent = gateways.map(({ pid }) => cpuUs(pid));
   const began = performance.now();
   await Promise.all(
@@ -131,7 +153,8 @@ async function many(kind: Kind, updates: Updates, server: Postgres): Promise<voi
   await arrived(kind, updates.length);
   const cpu = gateways.reduce((sum, { pid }, n) => sum + cpuUs(pid) - (spent[n] ?? 0), 0);
   taken.cpu.push(cpu / mails.length);
-  if (database !== undefined) taken.wal.push((walBytes(server) - before) / mails.length / 1000);
+  if (server === undefined || before === undefined) return;
+  taken.wal.push((walBytes(server) - before) / mails.length / 1000);
 }
 
 /** One at a time, at the first gateway. */
@@ -169,29 +192,41 @@ async function arrived(kind: Kind, count: number): Promise<void> {
   );
 }
 
-/** A gateway more, whose copy is loaded before it is ready. */
-async function loadCopy(
-  context: Context,
-  gateways: Gateways,
-  server: Postgres,
-  kind: Kind | undefined,
-): Promise<Figure[]> {
-  const side = context.sides.at(-1);
-  if (side === undefined || kind === undefined) return [];
-  const values: number[] = [];
-  for (let turn = 0; turn < context.runs; turn += 1) {
-    const began = performance.now();
-    await gateways.start(side, { name: "new", ...wanted(server, kind.database, 1) });
-    values.push((1000 * kind.sent) / (performance.now() - began));
-  }
-  return [{ name: `a new copy of ${kind.sent} updates, with the start`, unit: "/s", values }];
-}
-
 function walBytes(server: Postgres): number {
   return Number(server.sql("SELECT pg_current_wal_insert_lsn() - '0/0'"));
 }
 
-function figuresOf({ name, taken }: Kind): Figure[] {
+/** How many commits the updates of a site took, and what the table of commits keeps of one. */
+function commitFigures({ name, database, server, sent }: Kind): Figure[] {
+  if (server === undefined) return [];
+  const text = "SELECT count(*), pg_relation_size('kxgw_commits'), pg_indexes_size('kxgw_commits')";
+  const [count = 0, table = 0, index = 0] = server
+    .sql(`${text} FROM kxgw_commits`, database)
+    .split("|")
+    .map(Number);
+  return [
+    { name: `commits for an update in and out, ${name}`, unit: "", values: [count / sent] },
+    {
+      name: `disk of kxgw_commits for a commit, ${name}`,
+      unit: "octets",
+      values: [(table + index) / count],
+    },
+  ];
+}
+
+/** What a standby costs, in ratios of the same turn. */
+function standbyFigures(kinds: readonly Kind[]): Figure[] {
+  const [plain, safe] = [kinds.at(2)?.taken, kinds.at(-1)?.taken];
+  if (plain === undefined || safe === undefined) return [];
+  const ratio = (what: string, key: "rate" | "answer"): Figure => {
+    const name = `with a standby : without, 2 on PostgreSQL, ${what}`;
+    return { name, unit: "", values: ratios(safe[key], plain[key]) };
+  };
+  return [ratio("mails a second", "rate"), ratio("a lone mail until its answer", "answer")];
+}
+
+function figuresOf(kind: Kind): Figure[] {
+  const { name, taken } = kind;
   const all: Figure[] = [
     { name: `mails over ${CONNECTIONS} connections, ${name}`, unit: "/s", values: taken.rate },
     { name: `CPU of all gateways for a mail in and out, ${name}`, unit: "us", values: taken.cpu },
@@ -203,5 +238,5 @@ function figuresOf({ name, taken }: Kind): Figure[] {
       values: taken.through,
     },
   ];
-  return all.filter(({ values }) => values.length > 0);
+  return [...all.filter(({ values }) => values.length > 0), ...commitFigures(kind)];
 }
