@@ -1,4 +1,5 @@
 import { defineConfig } from "vitest/config";
+import { IS_LONG } from "./test/support/cases.js";
 
 export default defineConfig({
   test: {
@@ -29,9 +30,9 @@ export default defineConfig({
         },
       },
     ],
-    // Two at once, also on two cores: half of the tests wait for other processes, disks and timers.
-    maxWorkers: 2,
-    testTimeout: 20_000,
+    // Three at once on two cores: half of their time they wait for processes, disks and timers.
+    maxWorkers: 3,
+    testTimeout: IS_LONG ? 200_000 : 20_000,
     hookTimeout: 20_000,
   },
 });

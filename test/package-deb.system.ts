@@ -155,11 +155,11 @@ beforeAll(() => {
   // What it mounts is gone with it, also when it fails half way.
   const apart = ["--mount", "--propagation", "private", "debootstrap"];
   output("unshare", [...apart, ...args], proxy === "" ? {} : { http_proxy: proxy });
-}, 10 * MINUTE);
+}, 15 * MINUTE);
 
 describe("the file", () => {
   it("is named after version and architecture, and the same for the same commit", {
-    timeout: 2 * MINUTE,
+    timeout: 4 * MINUTE,
   }, () => {
     const architecture = output("dpkg", ["--print-architecture"]).trim();
     expect(deb).toBe(join(work, "first", `kxgw_${VERSION}-1_${architecture}.deb`));
@@ -167,7 +167,7 @@ describe("the file", () => {
     expect(sum(build("second"))).toBe(sum(deb));
   });
 
-  it("lintian has no errors and no warnings", { timeout: MINUTE }, () => {
+  it("lintian has no errors and no warnings", { timeout: 3 * MINUTE }, () => {
     const args = ["--allow-root", "--fail-on", "error,warning", deb];
     const { status, stdout, stderr } = spawnSync("lintian", args, { encoding: "utf8" });
     expect([status, stdout, stderr]).toEqual([0, "", ""]);

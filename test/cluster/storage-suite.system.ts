@@ -32,7 +32,7 @@ it("the tests of the log pass over PostgreSQL", { timeout: LIMIT_MS }, async () 
   const server = await Postgres.start();
   onTestFinished(() => server.remove());
   const file = join(scratch(), "report.json");
-  const args = ["node_modules/vitest/vitest.mjs", "run", "--project", "shared"];
+  const args = ["node_modules/vitest/vitest.mjs", "run", "--project", "shared", "--maxWorkers=2"];
   const run = spawn(process.execPath, [...args, "--reporter=json", `--outputFile=${file}`], {
     cwd: ROOT,
     env: { ...process.env, STORAGE_DATABASE: server.url },

@@ -7,8 +7,8 @@
  * First without help: a site that has not refused what it could have taken lacks nothing when it is
  * well again. Then with help: the key comes again, or the operator sends all again.
  *
- * DELIVERY_RUNS and DELIVERY_SEED make it more runs, or others; DELIVERY_SHRINK=0 does not look for
- * a smaller history that fails as well, which takes minutes.
+ * LONG_RUN=1 makes it 400 runs, DELIVERY_RUNS any number; DELIVERY_SEED takes other ones.
+ * DELIVERY_SHRINK=0 does not look for a smaller history that fails as well, which takes minutes.
  */
 import fc from "fast-check";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
@@ -25,9 +25,10 @@ import { isSelfSignature, selfSignatureInfo } from "../../src/openpgp/signature.
 import { algorithmOf } from "../mail/oracles/packets.js";
 import { type Holdings, nameOf } from "../mail/oracles/stores.js";
 import { claim, packet, realKeys } from "../openpgp/material.js";
+import { cases } from "../support/cases.js";
 import { HkpSites, keyOf, MOODS, ModelSite, Network } from "./network.js";
 
-const RUNS = Number(process.env.DELIVERY_RUNS ?? 80);
+const RUNS = Number(process.env.DELIVERY_RUNS ?? cases(40, 400));
 const SEED = Number(process.env.DELIVERY_SEED ?? 14);
 const HOUR = 3_600_000;
 const STRANGER = "A1".repeat(8);

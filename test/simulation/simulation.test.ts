@@ -1,18 +1,20 @@
 /**
- * Worlds in small for `npm test`: 200 of them hold, one seed is one history, seeds that once found
- * a bug still pass, and planted bugs are found. `npm run simulate` has the large ones.
+ * Worlds in small for `npm test`: 80 of them hold, 200 with LONG_RUN=1, one seed is one history,
+ * seeds that once found a bug still pass, and planted bugs are found. `npm run simulate` has the
+ * large ones.
  */
 import { readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, it } from "vitest";
 import { codeOf } from "../house/rules.js";
 import { SEED } from "../kx/chance.js";
+import { cases } from "../support/cases.js";
 import { MUTANTS, withMutant } from "./mutants.js";
 import { hasCluster, optionsOf } from "./options.js";
 import { EventQueue } from "./queue.js";
 import { runWorld } from "./world.js";
 
-const WORLDS = 200;
+const WORLDS = cases(80, 200);
 
 describe("the queue", () => {
   it("gives events by time, then by their tie, and none that was cancelled", () => {
@@ -64,7 +66,7 @@ describe("the simulated part", () => {
 });
 
 describe("one seed", () => {
-  it.each([7, 21, 28])("is one history: %i", (seed) => {
+  it.each([7, 21, 28])("is one history: %i", { timeout: 60_000 }, (seed) => {
     const [a, b] = [runWorld(optionsOf(seed, "small")), runWorld(optionsOf(seed, "small"))];
     expect(a.hash).toBe(b.hash);
     expect(a).toEqual(b);
@@ -104,12 +106,27 @@ describe("worlds", () => {
   });
 });
 
+/**
+ * The seeds with which each planted bug was found last, where the first few do not. They are tried
+ * first and save the worlds before them. When a world has changed, all seeds are tried as before.
+ */
+const FOUND_WITH: Readonly<Record<string, number>> = {
+  "two-holders": 13,
+  "takeover-earlier": 19,
+  "number-outside": 13,
+  "copy-first": 11,
+  "bare-pieces": 6,
+  "failed-forgotten": 8,
+  "refused-forgotten": 18,
+};
+
 describe("a planted bug is found", () => {
   const found = (name: string) => {
     const mutant = MUTANTS.find((one) => one.name === name);
     if (mutant === undefined) throw new Error(`no mutant ${name}`);
     return withMutant(mutant, (store) => {
-      for (let seed = 1; seed <= 50; seed += 1) {
+      const all = Array.from({ length: 50 }, (_, index) => index + 1);
+      for (const seed of [FOUND_WITH[name] ?? 1, ...all]) {
         const options = optionsOf(seed, "small");
         if (mutant.isOfCluster && !hasCluster(options)) continue;
         const { failure } = runWorld(options, { store });
