@@ -376,9 +376,8 @@ export const WORST: readonly Worst[] = [
   kx11("DONE of ranges", 66, (n) => `aaaa\nDONE\n9\n${"1-2\n".repeat(999)}.\n`.repeat(n)),
   kx11("RANGE", 66, (n) => `aaaa\nRANGE\n${`0 1 ${HASH}\n`.repeat(128)}.\n`.repeat(n)),
   kx11("ITEMS", 190, (n) => {
-    return `aaaa\nITEMS\naaab\n${`0 1 ${HASH}\n${"A".repeat(40)} ${HASH}\n`.repeat(n / 2)}.\n`.repeat(
-      8,
-    );
+    const pair = `0 1 ${HASH}\n${"A".repeat(40)} ${HASH}\n`;
+    return `aaaa\nITEMS\naaab\n${pair.repeat(n / 2)}.\n`.repeat(8);
   }),
   kx11("ITEMS of too many lines", 3333, (n) => `aaaa\nITEMS\naaab\n${"0 1\n".repeat(n)}.\n`),
   listed(333),
