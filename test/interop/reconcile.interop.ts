@@ -3,7 +3,8 @@
  * `kxgw reconcile`: each has a gateway beside it with an index made from its own dump. Keys are
  * missing at either side, and at either side some lack the signatures of others. onak has no server
  * of its own here: a few lines of HTTP run its program, as its CGI scripts do. RECONCILE_KEYS says
- * how many keys take part (45); a ninth of them is missing and a ninth incomplete at each side.
+ * how many keys take part (45), and RECONCILE_DIFFERING how many of them differ (20): a quarter of
+ * these is missing, and a quarter incomplete, at each side.
  */
 import { execFile } from "node:child_process";
 import { chownSync, mkdirSync, readdirSync } from "node:fs";
@@ -22,6 +23,9 @@ import { Sks } from "./sks.js";
 import { stagePerTest } from "./stage.js";
 
 const KEYS = Number(process.env.RECONCILE_KEYS ?? 45);
+const QUARTER = Math.floor(Number(process.env.RECONCILE_DIFFERING ?? 20) / 4);
+/** Small keys, as far as there are enough of them. */
+const MAX_BYTES = KEYS > 100 ? Number.POSITIVE_INFINITY : 12_000;
 /** A public keyserver is asked for a key a second, and SKS sees a mail after ten seconds. */
 const PATIENCE_MS = 60_000 + KEYS * 1000;
 
@@ -34,16 +38,14 @@ test(
     const sks = stage().add(await Sks.start(stage().path("sks"), site));
     const mail = { address: "pks@onak.example.net", syncSites: [], sendmail: "/bin/false" };
     const onak = await Onak.setUp(stage().path("onak"), mail);
-    const keys = debianKeys(KEYS, 100, 12_000).filter((one) => part(one) !== one.armored);
-    const ninth = Math.floor(keys.length / 9);
-    // Positions 0 to 8 of each nine: which side lacks the key, and which has a part of it.
-    for (const [n, key] of keys.entries()) {
-      if (n % 9 !== 0) await sks.add(n % 9 === 2 ? part(key) : key.armored);
+    const keys = chosenKeys();
+    for (const { key, atSks } of keys) {
+      if (atSks !== "no") await sks.add(atSks === "part" ? part(key) : key.armored);
     }
     const program = stage().path("onak/bin/onak");
-    for (const [n, key] of keys.entries()) {
-      const input = n % 9 === 3 ? part(key) : key.armored;
-      if (n % 9 !== 1) run(program, ["add"], { input, ...NOBODY });
+    for (const { key, atOnak } of keys) {
+      const input = atOnak === "part" ? part(key) : key.armored;
+      if (atOnak !== "no") run(program, ["add"], { input, ...NOBODY });
     }
     const onakPort = await httpOf(program);
 
@@ -79,19 +81,20 @@ test(
     }
     const config = stage().path("a.toml");
     const report = JSON.parse(kxgw("reconcile", "b", "--json", "-c", config));
-    expect(report).toMatchObject({ state: "done", keysHere: keys.length - ninth });
-    expect(report.onlyThere).toBe(ninth);
-    expect(report.onlyHere).toBe(ninth);
-    expect(report.differing).toBeGreaterThanOrEqual(2 * ninth);
+    expect(report).toMatchObject({ state: "done", keysHere: KEYS - QUARTER });
+    expect(report.onlyThere).toBe(QUARTER);
+    expect(report.onlyHere).toBe(QUARTER);
+    expect(report.differing).toBeGreaterThanOrEqual(2 * QUARTER);
 
     const differing = async () => {
       const found: string[] = [];
-      for (const [n, { fingerprint, armored }] of keys.entries()) {
+      for (const { atSks, atOnak, key } of keys) {
+        const { fingerprint, armored } = key;
         const held = [(await sks.get(fingerprint)) ?? "", onak.get(fingerprint) ?? ""];
         const [one, other] = held.map(digestIn);
         if (one !== undefined && one === other) continue;
         const counts = [armored, ...held].map((text) => packetCount(text)).join(" ");
-        found.push(`${n % 9} ${fingerprint}: ${counts}`);
+        found.push(`${atSks} ${atOnak} ${fingerprint}: ${counts}`);
       }
       return found;
     };
@@ -116,6 +119,25 @@ test(
   },
   PATIENCE_MS + 120_000,
 );
+
+type Share = "whole" | "part" | "no";
+
+/** The keys, and what each server has of them; those of which there can be a part come first. */
+function chosenKeys(): { key: RealKey; atSks: Share; atOnak: Share }[] {
+  const all = debianKeys(KEYS + 200, MAX_BYTES < 1e6 ? 100 : 0, MAX_BYTES);
+  const isPartable = (key: RealKey) => part(key) !== key.armored;
+  const sorted = [...all.filter(isPartable), ...all.filter((one) => !isPartable(one))];
+  const shares: [Share, Share][] = [
+    ["no", "whole"],
+    ["whole", "no"],
+    ["part", "whole"],
+    ["whole", "part"],
+  ];
+  return sorted.slice(0, KEYS).map((key, n) => {
+    const [atSks, atOnak] = (n < 4 * QUARTER ? shares[n % 4] : undefined) ?? ["whole", "whole"];
+    return { key, atSks, atOnak };
+  });
+}
 
 /** The key with the self-signatures only. */
 function part({ key, armored }: RealKey): string {

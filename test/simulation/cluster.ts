@@ -388,6 +388,8 @@ export class NodeLink implements SharedStore, LeaseStore {
       const session = this.#session;
       if (session === undefined || session.isOver || this.#isCut || this.#isEnded) return;
       for (const lease of this.#wanted) {
+        // What it was granted a moment ago may have killed the process.
+        if (this.#isEnded) return;
         if (this.#held.has(lease) || !this.#site.tryLease(lease, session)) continue;
         this.#held.add(lease);
         this.#ways.step(() => {

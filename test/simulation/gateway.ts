@@ -460,6 +460,10 @@ export class Gateway implements Host, MailHost, Diagnostics {
       ledger.moved(peer, at, this.#world.honest(peer), oldest);
     };
     const { append, cursors } = log;
+    for (const { name } of this.settings.peers) {
+      const at = cursors.get(name);
+      if (at !== undefined) ledger.resumed(name, at);
+    }
     const { set, forget } = cursors;
     // A cursor that is stored with arrivals counts when they are committed.
     let isAppending = false;

@@ -273,6 +273,13 @@ export class Ledger {
     }
   }
 
+  /** A restored log has a cursor from the time of its backup, which may be in another log by now. */
+  resumed(peer: string, at: ReceiveCursor): void {
+    if (this.#cursors.has(peer)) return;
+    this.#cursors.set(peer, at.number);
+    this.passed.set(peer, (this.passed.get(peer) ?? new Set()).add(at.number));
+  }
+
   /**
    * A cursor in the log of `peer` was stored; undefined ledger for a peer that may lie. What is
    * older than `oldest` is not listed any more and may be missed.
@@ -306,11 +313,15 @@ export class Ledger {
    * `before` on the same line is held, or is in its ranges; of what is older nothing is concluded.
    */
   receipt(peer: string, done: Receipt, before: number | undefined, theirs: Ledger): void {
+    const passed = this.passed.get(peer);
+    // With a cursor of KX/1.0 a new log may have passed for the former one: what is below is unknown.
+    const isFooled = [...theirs.coincided].some((number) => passed?.has(number) === true);
+    const from = isFooled ? (before ?? done.number) : 0;
     // A receipt may be of the log that the peer had when the line began.
     const problems = [theirs.entries, ...theirs.former].map((log) => {
       const last = Math.max(0, ...log.keys());
       if (done.number > last) return `the log ends at ${last}`;
-      const missed = this.#missed(theirs, log, 0, done.number, 0);
+      const missed = this.#missed(theirs, log, from, done.number, 0);
       if (missed !== undefined) return `without ${missed}`;
       for (let number = (before ?? done.number) + 1; number <= done.number; number += 1) {
         const { hash } = log.get(number) ?? {};

@@ -129,15 +129,13 @@ export class Store {
     return this.#isFull;
   }
 
-  /** The process or the machine is gone: what was not synced is lost. */
+  /** The process or the machine is gone: what was not synced is lost, and so are its TEMP tables. */
   crash(): void {
     this.#order = undefined;
-    if (this.#options.synchronous === "FULL") {
-      if (this.#db.inTransaction) this.#db.exec("ROLLBACK");
-      return;
-    }
+    if (this.#db.inTransaction) this.#db.exec("ROLLBACK");
+    const left = this.#options.synchronous === "FULL" ? this.#db.serialize() : this.#synced;
     this.#db.close();
-    this.#db = opened(this.#synced);
+    this.#db = opened(left);
     this.setFull(this.#isFull);
   }
 
