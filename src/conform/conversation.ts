@@ -5,7 +5,13 @@
  * answered, so that the server finds an honest peer wherever the rule does not want it otherwise.
  */
 import type { Duplex } from "node:stream";
-import { type Announcement, readAnnouncement, readRange, TAG_11 } from "../kx/messages.js";
+import {
+  type Announcement,
+  type Features,
+  readAnnouncement,
+  readRange,
+  TAG_11,
+} from "../kx/messages.js";
 import { hasNumber } from "../kx/receipts.js";
 import { announcementLine } from "../kx/serializer.js";
 import type { LogName } from "../update.js";
@@ -78,6 +84,8 @@ export class Conversation {
   readonly asked: number[] = [];
   /** Whether GETUPDATEs are answered; otherwise they stay in the inbox. */
   answersGets = true;
+  /** Whether LISTs are answered; otherwise they stay in the inbox until `answerLists`. */
+  answersLists = true;
   /** The newest announcement of the server at the greeting. */
   newest: Announcement | undefined;
   #tags = 0;
@@ -109,7 +117,17 @@ export class Conversation {
   }
 
   sendAs(tag: string, command: string, ...lines: readonly string[]): void {
+    if (command === "OPEN") this.#reader.opened(lines);
     this.raw([tag, command, ...lines, ".", ""].join("\r\n"));
+  }
+
+  /** Sends a message of octets and returns its tag; `length` is what it says of them. */
+  sendOctets(name: string, first: string, octets: Uint8Array, length = `${octets.length}`): string {
+    this.#tags += 1;
+    const tag = `c${this.#tags.toString(36).padStart(3, "0")}`;
+    const data = Buffer.from(octets).toString("latin1");
+    this.raw(`${tag}\r\n${name} ${length}\r\n${first}\r\n${data}.\r\n`);
+    return tag;
   }
 
   /** Sends octets, given as Latin-1. */
@@ -244,6 +262,7 @@ export class Conversation {
     if (this.#isClosed) return false;
     switch (command) {
       case "LIST":
+        if (!this.answersLists) return false;
         this.send("IHAVE", tag, ...this.#listed(lines));
         return true;
       case "GETUPDATE": {
@@ -261,11 +280,28 @@ export class Conversation {
     }
   }
 
+  /** Answers LISTs from now on, and those that came. */
+  answerLists(): void {
+    this.answersLists = true;
+    for (const heard of this.#inbox.filter(({ command }) => command === "LIST")) {
+      this.#inbox.splice(this.#inbox.indexOf(heard), 1);
+      this.#answer(heard);
+    }
+  }
+
+  /** The features that both sides have named. */
+  get features(): Features {
+    return this.#reader.features;
+  }
+
   #listed(lines: readonly string[]): string[] {
     const ranges = lines.map(readRange).filter((range) => range !== undefined);
+    const { sha256 } = this.features;
     return this.#scene.own.updates
-      .filter(({ announcement: { number } }) => hasNumber(ranges, number))
-      .map(({ announcement }) => announcementLine(announcement));
+      .filter(({ announcement: { number, digest } }) => {
+        return hasNumber(ranges, number) && (digest !== undefined || !sha256);
+      })
+      .map(({ announcement }) => announcementLine(announcement, sha256));
   }
 
   /** Answers a GETUPDATE for one number of our log, if it has the body. */
@@ -291,7 +327,7 @@ function isReply({ command, lines }: Heard): boolean {
 export function announcementsOf({ lines }: Heard): Announcement[] {
   return lines
     .slice(1)
-    .map((line) => readAnnouncement(line))
+    .map((line) => readAnnouncement(line) ?? readAnnouncement(line, true))
     .filter((one) => one !== undefined);
 }
 

@@ -410,14 +410,25 @@ function mustCarry(heard: Heard, { number, fingerprint, hash }: Announcement): v
     const why = block instanceof Refusal ? block.message : `${blocks.length} armor blocks`;
     throw new Deviation(`one armor block was due: ${why}`);
   }
-  const [key, ...more] = readKeys(block.data);
+  mustBeKey(block.data, { fingerprint, hash });
+}
+
+/** The packets are one key with the announced hash, fingerprint, and SHA-256 if it is known. */
+export function mustBeKey(
+  packets: Uint8Array,
+  { fingerprint, hash, digest }: Omit<Announcement, "number">,
+): void {
+  const [key, ...more] = readKeys(packets);
   if (key === undefined || key instanceof Refusal || more.length > 0) {
     throw new Deviation(
       `one key was due: ${key instanceof Refusal ? key.message : more.length + 1}`,
     );
   }
-  const computed = updateHash(key).hash;
+  const { hash: computed, digest: sha256 } = updateHash(key);
   if (computed !== hash) throw new Deviation(`the hash of the key is ${computed}, not ${hash}`);
+  if (digest !== undefined && sha256 !== digest) {
+    throw new Deviation(`the SHA-256 of the key is ${sha256}, not ${digest}`);
+  }
   if (fingerprint !== undefined && key.fingerprint !== fingerprint) {
     throw new Deviation(`the fingerprint of the key is ${key.fingerprint}, not ${fingerprint}`);
   }

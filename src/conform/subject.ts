@@ -88,6 +88,20 @@ export class Subject {
     return [`log ${this.scene.own.name}`, ["features", ...features].join(" ")];
   }
 
+  /** Learns the SHA-256 of the update that our log begins with, on a connection that has them. */
+  async learnDigest(line: Conversation): Promise<void> {
+    const { own } = this.scene;
+    const [first, ...more] = own.updates;
+    if (first === undefined || first.announcement.digest !== undefined) return;
+    const { hash } = first.announcement;
+    const found = (await line.list(String(line.newest?.number ?? 1))).find((one) => {
+      return one.hash === hash;
+    });
+    if (found === undefined) return;
+    const announcement = { ...first.announcement, digest: found.digest };
+    own.updates = [{ ...first, announcement }, ...more];
+  }
+
   /** Sends our first IHAVE. */
   greetBack(line: Conversation): void {
     const newest = this.scene.own.updates.at(-1);

@@ -18,6 +18,7 @@ import {
 } from "./conversation.js";
 import type { Need, Rule } from "./rule.js";
 import { EXTENDED_RULES } from "./rules-extended.js";
+import { FEATURE_RULES } from "./rules-features.js";
 import { GREETING_RULES } from "./rules-greeting.js";
 import { REQUEST_RULES } from "./rules-requests.js";
 import { UPDATE_RULES } from "./rules-updates.js";
@@ -61,6 +62,7 @@ const PLAYED: readonly Rule[] = [
   ...GREETING_RULES,
   ...REQUEST_RULES,
   ...EXTENDED_RULES,
+  ...FEATURE_RULES,
   ...UPDATE_RULES,
 ];
 

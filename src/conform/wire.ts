@@ -4,14 +4,33 @@
  * `kx/parser.ts`, which accepts more than a server may send. What is wrong is noted for the rules
  * that are judged over all connections (`rules.ts`); reading continues where that is possible.
  */
-import { readAnnouncement, TAG_11 } from "../kx/messages.js";
+import {
+  type Delivery,
+  type Features,
+  featuresOf,
+  NO_FEATURES,
+  type Opening,
+  readAnnouncement,
+  TAG_11,
+} from "../kx/messages.js";
+import { inflated, readAnnouncements, readDeliveries } from "../kx/octets.js";
+import { announcementLine } from "../kx/serializer.js";
 
-/** A message as it was on the wire, without its closing dot. */
+/**
+ * A message as it was on the wire, without its closing dot. An IHAVE of octets has the lines that
+ * its text form would have.
+ */
 export interface Heard {
   readonly tag: string;
   readonly command: string;
   readonly lines: readonly string[];
+  /** The updates of an UPDATE of octets. */
+  readonly deliveries?: readonly Delivery[];
 }
+
+/** A command line with the length of the octets, and with their length before compression. */
+const COUNTED = /^(IHAVE|UPDATE) (\d{1,10})(?: (\d{1,10}))?$/;
+const MOST_LINES = 50_000;
 
 /** Longest line and largest message that a server may send (docs/protocol.md, Framing). */
 const LINE_BYTES = 1024;
@@ -22,8 +41,8 @@ const LOST_LINE_BYTES = 64 * 1024;
 const LF = 0x0a;
 
 const COMMANDS_10 = new Set(["HELO", "IHAVE", "LIST", "GETUPDATE", "UPDATE", "ERROR", "CLOSE"]);
-/** Commands that are used with the tag of KX/1.1. What needs a feature is not asked for here. */
-const COMMANDS_11 = new Set([...COMMANDS_10, "OPEN", "DONE"]);
+/** Commands that are used with the tag of KX/1.1. */
+const COMMANDS_11 = new Set([...COMMANDS_10, "OPEN", "DONE", "RANGE", "ITEMS"]);
 
 /** The rules that are judged by everything that the server sends. */
 export type WireRule = "crlf" | "tags" | "commands" | "lines" | "forms" | "no-11-to-10";
@@ -39,22 +58,46 @@ export class WireReader {
   #lines: string[] = [];
   #bytes = 0;
   readonly #tags = new Set<string>();
+  #theirs: Opening | undefined;
+  #ours: Opening | undefined;
+  /** Octets that are due before the line with the dot; undefined for a message of lines. */
+  #octets: Buffer | undefined;
+  #octetsDue = 0;
 
   /** `note` is called for each violation. */
   constructor(note: (rule: WireRule, problem: string) => void) {
     this.#note = note;
   }
 
+  /** The features that both sides have named. */
+  get features(): Features {
+    return this.#ours === undefined ? NO_FEATURES : featuresOf(this.#theirs, this.#ours);
+  }
+
+  /** We have sent an OPEN with these lines; only the first one counts. */
+  opened(lines: readonly string[]): void {
+    this.#ours ??= openingOf(lines);
+  }
+
   /** Takes the next bytes and returns the messages that they complete, in order. */
   push(bytes: Uint8Array): Heard[] {
     const heard: Heard[] = [];
     let rest = Buffer.concat([this.#partial, bytes]);
-    for (let end = rest.indexOf(LF); end >= 0 && !this.isLost; end = rest.indexOf(LF)) {
+    while (!this.isLost) {
+      if (this.#octetsDue > 0) {
+        if (rest.length < this.#octetsDue) break;
+        this.#octets = Buffer.from(rest.subarray(0, this.#octetsDue));
+        rest = rest.subarray(this.#octetsDue);
+        this.#octetsDue = 0;
+      }
+      const end = rest.indexOf(LF);
+      if (end < 0) break;
       this.#line(rest.subarray(0, end).toString("latin1"), heard);
       rest = rest.subarray(end + 1);
     }
     this.#partial = Buffer.from(rest);
-    if (rest.length > LOST_LINE_BYTES) this.#lose("lines", "a line has no end");
+    if (this.#octetsDue === 0 && rest.length > LOST_LINE_BYTES)
+      this.#lose("lines", "a line has no end");
     return heard;
   }
 
@@ -65,15 +108,51 @@ export class WireReader {
     this.#bytes += raw.length + 1;
     if (this.#bytes > MESSAGE_BYTES) return this.#lose("lines", "a message has more than 8 MiB");
     if (line !== ".") {
+      if (this.#octets !== undefined) {
+        return this.#lose("forms", `"${line.slice(0, 40)}" follows octets in place of the dot`);
+      }
       this.#lines.push(line);
+      if (this.#lines.length === 3) this.#expectOctets();
       return;
     }
     const [tag = "", command = "", ...lines] = this.#lines;
+    const octets = this.#octets;
     this.#lines = [];
+    this.#octets = undefined;
     this.#bytes = 0;
-    const message = { tag, command: command.toUpperCase(), lines };
-    this.#judge(message, command);
+    const message =
+      octets === undefined
+        ? { tag, command: command.toUpperCase(), lines }
+        : this.#ofOctets(tag, command, lines[0] ?? "", octets);
+    this.#judge(message, octets === undefined ? command : message.command);
+    if (message.command === "OPEN") this.#theirs ??= openingOf(message.lines);
     heard.push(message);
+  }
+
+  /** The first data line is there; of a message with a length the octets follow. */
+  #expectOctets(): void {
+    const length = this.features.octets ? COUNTED.exec(this.#lines[1] ?? "")?.[2] : undefined;
+    if (length === undefined) return;
+    this.#octetsDue = Number(length);
+    this.#octets = Buffer.alloc(0);
+    if (this.#octetsDue > MESSAGE_BYTES) this.#lose("lines", "a message has more than 8 MiB");
+  }
+
+  /** A message of octets; notes what is wrong with them. */
+  #ofOctets(tag: string, command: string, first: string, octets: Buffer): Heard {
+    const { sha256 } = this.features;
+    const [, name = "", , whole] = COUNTED.exec(command) ?? [];
+    const data = whole === undefined ? octets : inflated(octets, Number(whole));
+    const head = { tag, command: name };
+    if (name === "UPDATE") {
+      const deliveries = data && readDeliveries(data, MOST_LINES);
+      if (deliveries === undefined) this.#note("forms", "an UPDATE has octets that are no updates");
+      return { ...head, lines: [first], deliveries: deliveries ?? [] };
+    }
+    const all = data && readAnnouncements(data, sha256, MOST_LINES);
+    if (all === undefined) this.#note("forms", "an IHAVE has octets that are no announcements");
+    const lines = (all ?? []).map((one) => announcementLine(one, sha256));
+    return { ...head, lines: [first === "" ? "NOTIFY" : first, ...lines] };
   }
 
   #judge(message: Heard, command: string): void {
@@ -87,7 +166,7 @@ export class WireReader {
       if (!this.#isExtended) this.#note("no-11-to-10", `${name.slice(0, 20)} was sent`);
       else if (!COMMANDS_11.has(name)) this.#note("commands", `${name.slice(0, 20)} is unknown`);
     }
-    const problem = formProblem(message);
+    const problem = formProblem(message, this.features);
     if (problem !== undefined) this.#note("forms", problem);
   }
 
@@ -98,7 +177,10 @@ export class WireReader {
 }
 
 /** What is wrong with the data lines of a message; undefined if nothing is. */
-function formProblem({ command, lines }: Heard): string | undefined {
+function formProblem(
+  { command, lines, deliveries }: Heard,
+  { sha256 }: Features,
+): string | undefined {
   const [first = "", second = "", ...rest] = lines;
   const quotes = first === "NOTIFY" || /^[\x20-\x7e]{4}$/.test(first);
   switch (command) {
@@ -106,7 +188,7 @@ function formProblem({ command, lines }: Heard): string | undefined {
       return lines.length === 1 ? undefined : `HELO has ${lines.length} data lines`;
     case "IHAVE": {
       if (!quotes) return "IHAVE begins with neither a tag nor NOTIFY";
-      const wrong = lines.slice(1).find((line) => !isAnnouncement(line));
+      const wrong = lines.slice(1).find((line) => !isAnnouncement(line, sha256));
       return wrong === undefined ? undefined : `IHAVE has the line "${wrong.slice(0, 60)}"`;
     }
     case "LIST":
@@ -118,7 +200,7 @@ function formProblem({ command, lines }: Heard): string | undefined {
         ? undefined
         : `GETUPDATE has the data "${lines.join(" ").slice(0, 60)}"`;
     case "UPDATE":
-      return quotes && first !== "NOTIFY" && isAnnouncement(second)
+      return quotes && first !== "NOTIFY" && (deliveries || isAnnouncement(second, sha256))
         ? undefined
         : "UPDATE lacks the tag of the GETUPDATE or its announcement";
     case "ERROR":
@@ -129,12 +211,45 @@ function formProblem({ command, lines }: Heard): string | undefined {
       return lines.length === 0 || (lines.length === 1 && quotes)
         ? undefined
         : "CLOSE has more than the tag that it answers";
+    case "DONE":
+      return /^\d{1,10}$/.test(first) && lines.slice(1).every((line) => /^\d[\d-]*$/.test(line))
+        ? undefined
+        : `DONE has the data "${lines.join(" ").slice(0, 60)}"`;
+    case "RANGE":
+      return lines.length > 0 && lines.every((line) => RANGE_LINE.test(line))
+        ? undefined
+        : `RANGE has the data "${lines.join(" ").slice(0, 60)}"`;
+    case "ITEMS": {
+      const kinds = lines.slice(1).map((line) => lineKind(line));
+      const isOrdered = /^r*k*$/.test(kinds.join(""));
+      return quotes && isOrdered ? undefined : "ITEMS has other lines than ranges and then keys";
+    }
     default:
       return undefined;
   }
 }
 
-/** By the letter: decimal number, upper-case fingerprint, lower-case hash. */
-function isAnnouncement(line: string): boolean {
-  return readAnnouncement(line) !== undefined && /^\d+ ([0-9A-F]+ )?[0-9a-f]{32}$/.test(line);
+const RANGE_LINE = /^(-|[0-9A-F]{1,16}) (0|[1-9]\d{0,9}) [0-9a-f]{32}$/;
+const KEY_LINE = /^([0-9A-F]{32}|[0-9A-F]{40}|[0-9A-F]{64}) [0-9a-f]{32}$/;
+
+/** The kind of a line of ITEMS: a range, a key, or something else. */
+function lineKind(line: string): "r" | "k" | "x" {
+  return RANGE_LINE.test(line) ? "r" : KEY_LINE.test(line) ? "k" : "x";
+}
+
+/** By the letter: decimal number, upper-case fingerprint, lower-case hash and SHA-256. */
+function isAnnouncement(line: string, hasDigest: boolean): boolean {
+  const form = hasDigest
+    ? /^\d+ ([0-9A-F]+ )?[0-9a-f]{32} [0-9a-f]{64}$/
+    : /^\d+ ([0-9A-F]+ )?[0-9a-f]{32}$/;
+  return readAnnouncement(line, hasDigest) !== undefined && form.test(line);
+}
+
+/** The features that the lines of an OPEN name. */
+export function openingOf(lines: readonly string[]): Opening {
+  const words = lines.flatMap((line) => {
+    const [key, ...rest] = line.trim().split(/ +/);
+    return key === "features" ? rest : [];
+  });
+  return { log: undefined, features: words };
 }

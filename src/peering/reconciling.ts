@@ -14,8 +14,8 @@
  *     A key that could not be fetched is forgotten (`RepairDoor`).
  *  4. What a peer says is not checked here: it costs the peer's share of the repair queue, at most
  *     `fetched` keys a day, and the peer's own keyserver answers for them.
- *  5. Answers cost up to a third of a millisecond for each range, with six million keys, so that
- *     each peer has a rate.
+ *  5. Answers cost up to a third of a millisecond for each range, with six million keys, and so
+ *     does each key that a peer tells of. Each peer has a rate for both.
  */
 import type { Clock } from "../clock.js";
 import type { Diagnostics } from "../diagnostics.js";
@@ -51,6 +51,8 @@ export const RECONCILING_LIMITS = {
   settleMs: 60_000,
   /** Keys that are fetched in a day because a peer told of them. */
   told: { count: 5000, periodMs: DAY_MS },
+  /** Keys that a peer tells of and that are looked up: those of two runs, and of one an hour. */
+  heard: { count: 10_000, periodMs: 2 * 60 * 60_000 },
   /** Ranges that are answered: forty questions at once, and four a second. */
   answers: { count: 40 * RECONCILE_LIMITS.ranges, periodMs: 10_000 },
 } as const;
@@ -96,6 +98,7 @@ interface Peer extends ReconcilePeer {
   /** When the next scheduled run is due, on the monotonic clock. */
   dueAt: number;
   readonly told: TokenBucket;
+  readonly heard: TokenBucket;
   readonly answers: TokenBucket;
 }
 
@@ -105,7 +108,7 @@ export class Reconciling {
 
   constructor(components: ReconcilingComponents, peers: ReadonlyMap<string, ReconcilePeer>) {
     this.#components = components;
-    const { told, answers } = RECONCILING_LIMITS;
+    const { told, heard, answers } = RECONCILING_LIMITS;
     for (const [name, settings] of peers) {
       this.#peers.set(name, {
         ...settings,
@@ -116,6 +119,7 @@ export class Reconciling {
         last: this.#stored(name),
         dueAt: Infinity,
         told: new TokenBucket(told, -Infinity),
+        heard: new TokenBucket(heard, -Infinity),
         answers: new TokenBucket(answers, -Infinity),
       });
     }
@@ -214,10 +218,15 @@ export class Reconciling {
     if (peer !== undefined) this.#end(peer, problem);
   }
 
-  /** The peer says that it has these keys and that we do not, or have others. */
+  /**
+   * The peer says that it has these keys and that we do not, or have others. What is above a limit
+   * is ignored: its next run tells of it again.
+   */
   told(name: string, keys: readonly KeyState[], now: number): void {
     const peer = this.#peers.get(name);
     if (peer === undefined || !peer.canFetch) return;
+    if (peer.heard.left(now) < keys.length || peer.told.left(now) < 1) return;
+    peer.heard.take(now, keys.length);
     const { guard, index } = this.#components;
     guard.run(() => {
       if (index.refresh() === undefined) return;

@@ -3,65 +3,9 @@
  * wrong, with the rules that find it. `|` ends a line.
  */
 import { randomBytes } from "node:crypto";
-import type { Fault, Talk } from "./faulty-proxy.js";
-
-const NL = "\r\n";
-const END = `${NL}.${NL}`;
-
-/** A message, with `|` for its line ends and without the dot. */
-function message(text: string): string {
-  return `${text.replaceAll("|", NL)}${NL}.${NL}`;
-}
-
-function linesOf(text: string): string[] {
-  return text.split(NL).slice(0, -2);
-}
-
-function textOf(lines: readonly string[]): string {
-  return `${lines.join(NL)}${NL}.${NL}`;
-}
-
-/** Changes the lines of the gateway's messages of one command: tag, command and data. */
-function saying(
-  command: string,
-  change: (lines: string[], talk: Talk) => readonly string[] | undefined,
-): Pick<Fault, "says"> {
-  return {
-    says: (text, talk) => {
-      const lines = linesOf(text);
-      if (lines[1] !== command) return text;
-      const changed = change(lines, talk);
-      return changed === undefined ? "" : textOf(changed);
-    },
-  };
-}
-
-/** Changes the lines of what the tester sends, where it is whole messages of a command. */
-function hearing(
-  command: string,
-  change: (lines: string[], talk: Talk) => readonly string[] | undefined,
-): Pick<Fault, "hears"> {
-  return {
-    hears: (text, talk) => {
-      const pieces = text.split(END);
-      const rest = pieces.pop() ?? "";
-      const heard = pieces.map((piece) => {
-        const lines = piece.split(NL);
-        if (lines[1] !== command) return piece + END;
-        const changed = change(lines, talk);
-        return changed === undefined ? "" : textOf(changed);
-      });
-      return heard.join("") + rest;
-    },
-  };
-}
-
-/** A listing, not a notice. */
-function listing(change: (lines: string[]) => string[]): Pick<Fault, "says"> {
-  return saying("IHAVE", ([tag = "", command = "", first = "", ...lines]) => {
-    return [tag, command, first, ...(first === "NOTIFY" ? lines : change(lines))];
-  });
-}
+import { FEATURE_FAULTS } from "./faults-features.js";
+import type { Fault } from "./faulty-proxy.js";
+import { END, hearing, linesOf, listing, message, NL, saying, textOf } from "./faulty-talk.js";
 
 const isRefusal = (lines: readonly string[]) => lines[1] === "ERROR" && lines[3] !== "551";
 
@@ -599,6 +543,7 @@ export const FAULTS: readonly Fault[] = [
       return isMute && text.includes("LIST") ? "" : text;
     },
   },
+  ...FEATURE_FAULTS,
   // Updates.
   {
     bug: "known updates are fetched",

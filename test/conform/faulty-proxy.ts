@@ -39,6 +39,7 @@ const CLOSING_MS = 50;
 /** How long a connection is kept open: longer than it is waited for its end. */
 const KEPT_MS = 700;
 const END = "\r\n.\r\n";
+const DOT = ".\r\n";
 
 export class FaultyProxy {
   readonly #listener: Listener;
@@ -79,9 +80,9 @@ export class FaultyProxy {
     let rest = "";
     gateway.on("data", (bytes) => {
       rest += bytes.toString("latin1");
-      for (let end = rest.indexOf(END); end >= 0; end = rest.indexOf(END)) {
-        const text = rest.slice(0, end + END.length);
-        rest = rest.slice(end + END.length);
+      for (let end = endOf(rest); end > 0 && end <= rest.length; end = endOf(rest)) {
+        const text = rest.slice(0, end);
+        rest = rest.slice(end);
         write(tester, fault?.says?.(text, talk) ?? text);
       }
     });
@@ -107,6 +108,14 @@ export class FaultyProxy {
       }
     });
   }
+}
+
+/** Where the first message ends, with its closing dot; 0 if that is not known yet. */
+function endOf(text: string): number {
+  const counted = /^.{4}\r\n(?:IHAVE|UPDATE) (\d+)(?: \d+)?\r\n.*\r\n/.exec(text);
+  if (counted !== null) return counted[0].length + Number(counted[1]) + DOT.length;
+  const end = text.indexOf(END);
+  return end < 0 ? 0 : end + END.length;
 }
 
 function write(socket: Socket, text: string): void {

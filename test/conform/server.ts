@@ -2,6 +2,7 @@
  * A gateway for the conformance suite: in this process, on free ports, with some updates in its log
  * and one peer, at 127.0.0.1. And the suite played against a port.
  */
+import { createHash } from "node:crypto";
 import { connect } from "node:net";
 import { join } from "node:path";
 import { systemClock } from "../../src/clock.js";
@@ -9,6 +10,7 @@ import { parseConfig } from "../../src/config/load.js";
 import type { OwnUpdate } from "../../src/conform/conversation.js";
 import { type Finding, Suite } from "../../src/conform/suite.js";
 import { Gateway } from "../../src/gateway.js";
+import { indexPath, KeyIndex } from "../../src/log/key-index.js";
 import { UpdateLog } from "../../src/log/update-log.js";
 import { SEED } from "../kx/chance.js";
 import { checkReport } from "../support/reported.js";
@@ -23,14 +25,28 @@ path = "updates.db"
 listen = ["127.0.0.1:0"]
 `;
 
-/** Writes a log with so many updates into a directory. */
+/** Keys in the index of the gateway: more than are listed at once. */
+const KEYS = 300;
+
+/** Writes a log with so many updates, and a key index, into a directory. */
 export function fill(directory: string, updates: number): void {
   const log = UpdateLog.open(join(directory, "updates.db"));
   const origin = { neighbour: "elsewhere", transport: "kx" } as const;
   const receivedAt = Date.now();
   const all = Array.from({ length: updates }, (_, n) => made(SEED, n + 1).update);
   log.append(all.map((update) => ({ update, origin, trail: [], receivedAt })));
+  const position = { seq: log.newest(), name: log.name };
   log.close();
+  const path = indexPath(join(directory, "updates.db"));
+  const index = KeyIndex.create(path, receivedAt, position);
+  const octets = (n: number) => createHash("sha256").update(`key ${n}`).digest();
+  index.apply(
+    Array.from({ length: KEYS }, (_, n) => ({
+      fingerprint: octets(n).subarray(0, 20),
+      digest: octets(n).subarray(16),
+    })),
+  );
+  index.close();
 }
 
 /** Starts a gateway in a directory. */

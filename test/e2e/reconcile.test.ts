@@ -20,7 +20,7 @@ import { KxScript } from "../support/kx-script.js";
 import { type MergingKeyserver, mergingKeyserver } from "../support/merging-keyserver.js";
 import { freePort } from "../support/ports.js";
 import { scratch } from "../support/scratch.js";
-import { until as untilWithin } from "../support/until.js";
+import { quietFor, until as untilWithin } from "../support/until.js";
 import { made, REAL_KEYS } from "./material.js";
 
 vi.setConfig({ testTimeout: 90_000 });
@@ -297,6 +297,22 @@ repair = "hkp://127.0.0.1:${theirs.port}"\n`,
     script.send("RANGE", `- 0 ${"0".repeat(32)}`);
     await script.message("ITEMS");
     expect(theirs.asked).toHaveLength(50);
+  });
+
+  it("that tells of keys for ever has a limited number of them looked up", async () => {
+    const { script, theirs } = await withScript();
+    const [first, second] = ["A", "B"].map((digit) => `${digit.repeat(40)} ${"ab".repeat(16)}`);
+    const tell = (line = "", count = 1) => {
+      script.send("ITEMS", "NOTIFY", ...Array.from({ length: count }, () => line));
+    };
+    tell(first);
+    await until(() => theirs.asked.length === 1, "its keyserver is asked");
+    for (let n = 0; n < 10; n++) tell(first, 1000);
+    tell(second, 1000);
+    script.send("RANGE", `- 0 ${"0".repeat(32)}`);
+    await script.message("ITEMS");
+    await quietFor(300, "an order for the second key would be carried out at once");
+    expect(theirs.asked).toHaveLength(1);
   });
 
   it("that floods with questions is answered at a limited rate", async () => {

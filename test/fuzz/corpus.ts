@@ -7,13 +7,12 @@ import { createHash } from "node:crypto";
 import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { Refusal } from "../../src/errors.js";
-import { serialize, serializeListing, serializePart } from "../../src/kx/serializer.js";
 import { readArmor } from "../../src/openpgp/armor.js";
 import { ReconSession } from "../../src/recon/session.js";
-import type { UpdateDigest, UpdateHash } from "../../src/update.js";
 import { answerOf, ModelSession } from "../recon/model-server.js";
 import { ModelTree } from "../recon/model-tree.js";
 import { projectRoot } from "../torture/material.js";
+import { conversation, inOctets, reconciliation } from "./kx-seeds.js";
 
 const FUZZ = join(projectRoot(), "test/fuzz");
 const FIXTURES = join(projectRoot(), "test/fixtures");
@@ -34,14 +33,21 @@ export function seeds(target: string): Uint8Array[] {
     case "mail":
       return [...mails, ...own];
     case "kx":
-      return [conversation(armored), inOctets(binary[0] ?? Buffer.alloc(1)), ...own];
+      return [...kxTalk(armored, binary), ...reconciliation(), ...own];
     case "session":
-      return [conversation(armored), ...own];
+      return [...kxTalk(armored, binary), ...own];
+    case "reconcile":
+      return [...reconciliation(), ...own];
     case "recon":
       return [...reconTalk(), ...own];
     default:
       return own.length > 0 ? own : [Buffer.alloc(0)];
   }
+}
+
+function kxTalk(armored: readonly Uint8Array[], binary: readonly Uint8Array[]): Uint8Array[] {
+  const nothing = new Uint8Array(0);
+  return [conversation(armored[0] ?? nothing), inOctets(binary[0] ?? nothing)];
 }
 
 /** What a server of some keys sends, whole trees and small ones, and an answer to hashquery. */
@@ -65,57 +71,6 @@ function reconTalk(): Uint8Array[] {
     return Buffer.concat(heard);
   });
   return [...talks, answerOf([Buffer.from("a key"), Buffer.from("another")])];
-}
-
-/** Every message of KX/1.0 once, with real armor. */
-function conversation(armored: readonly Uint8Array[]): Uint8Array {
-  const hash = "d41d8cd98f00b204e9800998ecf8427e" as UpdateHash;
-  const announcement = { number: 7, fingerprint: "A".repeat(40), hash };
-  const inReplyTo = "aaaa";
-  return Buffer.concat([
-    serialize({ command: "HELO", tag: "aaaa", version: "1.0" }),
-    serialize({ command: "IHAVE", tag: "aaab", inReplyTo, announcements: [announcement] }),
-    serialize({
-      command: "IHAVE",
-      tag: "aaah",
-      inReplyTo: undefined,
-      announcements: [announcement],
-    }),
-    serialize({ command: "LIST", tag: "aaac", ranges: [{ low: 1, high: 9 }] }),
-    serialize({ command: "GETUPDATE", tag: "aaad", numbers: [7] }),
-    serialize({
-      command: "UPDATE",
-      tag: "aaae",
-      inReplyTo,
-      announcement,
-      armor: armored[0] ?? new Uint8Array(0),
-    }),
-    serialize({ command: "ERROR", tag: "aaaf", inReplyTo, code: 500, text: "no" }),
-    serialize({ command: "CLOSE", tag: "aaag", inReplyTo: undefined }),
-  ]);
-}
-
-/** What KX/1.1 says otherwise with all its features, a compressed listing among it. */
-function inOctets(packets: Uint8Array): Uint8Array {
-  const hash = "d41d8cd98f00b204e9800998ecf8427e" as UpdateHash;
-  const digest = `${hash}${hash}` as UpdateDigest;
-  const announcement = { number: 7, fingerprint: "A".repeat(40), hash, digest };
-  const announcements = [announcement];
-  const features = { receipt: true, sha256: true, octets: true, reconcile: true };
-  const small = packets.subarray(0, 100);
-  const deliveries = [
-    { number: 7, packets: small },
-    { number: 8, packets: undefined },
-  ];
-  const notice = { command: "IHAVE", tag: "aaab", inReplyTo: undefined, announcements } as const;
-  return Buffer.concat([
-    serialize({ command: "HELO", tag: "KX11", version: "1.0" }),
-    serialize(notice, features),
-    serialize({ ...notice, tag: "aaac" }, { ...features, octets: false }),
-    serializeListing("aaad", "aaaa", [serializePart(announcements, features)], features),
-    serialize({ command: "DELIVERY", tag: "aaae", inReplyTo: "aaaa", deliveries }),
-    serialize({ command: "DONE", tag: "aaaf", number: 7, without: [{ low: 8, high: 8 }] }),
-  ]);
 }
 
 /** Inputs that broke a promise once, by target. */

@@ -14,7 +14,8 @@ import { locateKeys } from "../../src/config/locate.js";
 import { ConfigFaults, Refusal } from "../../src/errors.js";
 import { decodedParts } from "../../src/intake/mime.js";
 import { NO_FEATURES } from "../../src/kx/messages.js";
-import { Parser } from "../../src/kx/parser.js";
+import { PARSER_LIMITS, Parser } from "../../src/kx/parser.js";
+import { RECONCILE_LIMITS, Reconciler } from "../../src/kx/reconcile.js";
 import { Session } from "../../src/kx/session.js";
 import { readHead } from "../../src/mail/head.js";
 import { recognise } from "../../src/mail/incremental.js";
@@ -25,7 +26,8 @@ import { readKeys } from "../../src/openpgp/key.js";
 import { encodePackets, type Packet, TAG, walkPackets } from "../../src/openpgp/packet.js";
 import { updateHash } from "../../src/openpgp/update-hash.js";
 import { outmails } from "../../src/outmail.js";
-import type { Seq } from "../../src/update.js";
+import type { Fingerprint, Seq } from "../../src/update.js";
+import { ArraySet } from "../kx/key-sets.js";
 import { cpuTimer } from "../support/cpu.js";
 
 export const MOST_RATIO = 2.5;
@@ -172,6 +174,40 @@ function kx(name: string, size: number, make: (size: number) => string, piece: n
   return text(`kx: ${name}`, size, make, read);
 }
 
+/** Messages of KX/1.1, as they come in pieces of a packet of the network. */
+function kx11(name: string, size: number, make: (size: number) => string): Worst {
+  const read: Run = (input) => {
+    const parser = new Parser(PARSER_LIMITS, true);
+    parser.push(Buffer.from("KX11\nHELO\n1.0\n.\n"));
+    for (let at = 0; at < input.length; at += 1460) parser.push(input.subarray(at, at + 1460));
+  };
+  return text(`kx: ${name}`, size, make, read);
+}
+
+/** A peer that splits a range to its last digit, and lists so many keys there. */
+function listed(size: number): Worst {
+  const prefix = "0".repeat(RECONCILE_LIMITS.digits);
+  return {
+    name: "reconcile: keys that agree in 64 bits",
+    size,
+    prepare(count) {
+      const range = (digits: number) => ({ prefix: prefix.slice(0, digits), count, hash: HASH });
+      const keys = many(count, (n) => {
+        return { fingerprint: String(n).padStart(40, "0") as Fingerprint, digest: HASH };
+      });
+      return () => {
+        const run = new Reconciler(NO_KEYS, true);
+        for (let digits = 0; run.next() !== undefined; digits += 1) {
+          const isLast = digits === RECONCILE_LIMITS.digits;
+          const ranges = isLast ? [range(digits)] : [range(digits), range(digits + 1)];
+          run.answered({ ranges, keys: isLast ? keys : [] });
+        }
+        if (run.counts.onlyThere !== count) throw new Error("not all keys were compared");
+      };
+    },
+  };
+}
+
 /** A message of octets, with its command line, as it comes in pieces of a packet of the network. */
 function octets(name: string, size: number, make: (n: number) => [string, Uint8Array]): Worst {
   return {
@@ -189,6 +225,9 @@ function octets(name: string, size: number, make: (n: number) => [string, Uint8A
     },
   };
 }
+
+const HASH = "d41d8cd98f00b204e9800998ecf8427e";
+const NO_KEYS = new ArraySet([]);
 
 const longPrefix = "p".repeat(1000);
 const user = packet(TAG.userId, Buffer.from("u"));
@@ -330,6 +369,18 @@ export const WORST: readonly Worst[] = [
   }),
   octets("updates that are gone", 1333, (n) => [`UPDATE ${8 * n}`, Buffer.alloc(8 * n)]),
   octets("one large update", 66_666, (n) => [`UPDATE ${n}`, Buffer.alloc(n, ".\n")]),
+  // In the largest messages that are read; more lines are refused as a whole.
+  kx11("OPEN of words", 66, (n) => {
+    return `aaaa\nOPEN\n${"features a b c d e f\n".repeat(99)}.\n`.repeat(n);
+  }),
+  kx11("DONE of ranges", 66, (n) => `aaaa\nDONE\n9\n${"1-2\n".repeat(999)}.\n`.repeat(n)),
+  kx11("RANGE", 66, (n) => `aaaa\nRANGE\n${`0 1 ${HASH}\n`.repeat(128)}.\n`.repeat(n)),
+  kx11("ITEMS", 190, (n) => {
+    const pair = `0 1 ${HASH}\n${"A".repeat(40)} ${HASH}\n`;
+    return `aaaa\nITEMS\naaab\n${pair.repeat(n / 2)}.\n`.repeat(8);
+  }),
+  kx11("ITEMS of too many lines", 3333, (n) => `aaaa\nITEMS\naaab\n${"0 1\n".repeat(n)}.\n`),
+  listed(333),
   text(
     "session: requests",
     666,

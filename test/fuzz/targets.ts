@@ -9,10 +9,6 @@ import { admit } from "../../src/admit.js";
 import { parseConfig } from "../../src/config/load.js";
 import { ConfigFaults, Refusal } from "../../src/errors.js";
 import { decodedParts } from "../../src/intake/mime.js";
-import { type Features, type Message, NO_FEATURES } from "../../src/kx/messages.js";
-import { PARSER_LIMITS, type Parsed, Parser } from "../../src/kx/parser.js";
-import { serialize } from "../../src/kx/serializer.js";
-import { Session } from "../../src/kx/session.js";
 import { readHead } from "../../src/mail/head.js";
 import { recognise } from "../../src/mail/incremental.js";
 import { addressesIn } from "../../src/mail/sent-trail.js";
@@ -26,6 +22,8 @@ import { readAnswer } from "../../src/recon/hashquery.js";
 import { ReconSession, SESSION_LIMITS } from "../../src/recon/session.js";
 import { isUnder, ReconFault } from "../../src/recon/wire.js";
 import type { Seq } from "../../src/update.js";
+import { kx, reconcile, session } from "./kx-targets.js";
+import { word } from "./outcomes.js";
 
 export interface Target {
   readonly name: string;
@@ -41,6 +39,7 @@ export const targets: readonly Target[] = [
   { name: "mail", run: mail },
   { name: "kx", run: kx },
   { name: "session", run: session },
+  { name: "reconcile", run: reconcile },
   { name: "config", run: config },
   { name: "address", run: address },
   { name: "recon", run: recon },
@@ -114,86 +113,6 @@ async function mail(input: Uint8Array): Promise<string> {
   }
 }
 
-/** However the stream was cut, it says the same; and what was read reads the same once written. */
-function kx(input: Uint8Array): string {
-  return word([NO_FEATURES, EVERY_FEATURE].flatMap((features) => kxWith(input, features)));
-}
-
-const EVERY_FEATURE = { receipt: true, sha256: true, octets: true, reconcile: true };
-
-/** A parser of a connection that uses these features. */
-function kxParser(features: Features): Parser {
-  const parser = new Parser(PARSER_LIMITS, features !== NO_FEATURES);
-  parser.features = features;
-  return parser;
-}
-
-function kxWith(input: Uint8Array, features: Features): string[] {
-  const whole = kxParser(features).push(input);
-  const step = (input.length % 7) + 1;
-  const parser = kxParser(features);
-  const pieces: Parsed[] = [];
-  for (let at = 0; at < input.length; at += step) {
-    pieces.push(...parser.push(input.subarray(at, at + step)));
-  }
-  deepStrictEqual(plain(pieces), plain(whole));
-  for (const message of whole) {
-    if (message.command === "malformed" || message.command === "unframed") continue;
-    if (message.command === "oversized" || !isWritable(message)) continue;
-    const reader = kxParser(features);
-    // What is a command of KX/1.1 is one after a HELO with its tag.
-    if (features !== NO_FEATURES) reader.push(Buffer.from("KX11\nHELO\n1.0\n.\n"));
-    const [again, ...more] = reader.push(serialize(message, features));
-    ok(again !== undefined && more.length === 0, `${message.command} was cut in two`);
-    deepStrictEqual(again.command, message.command);
-  }
-  return whole.map(({ command }) => command);
-}
-
-/**
- * Of armor that is not ours a line may be a lone dot or too long, and ".\r" is read as the version
- * "."; neither is ever written again.
- */
-function isWritable(message: Message): boolean {
-  if (message.command === "HELO") return message.version !== ".";
-  return message.command !== "UPDATE";
-}
-
-function plain(parsed: readonly Parsed[]): unknown[] {
-  return parsed.map((one) =>
-    one.command === "UPDATE" ? { ...one, armor: String(one.armor) } : comparable(one),
-  );
-}
-
-function comparable(one: Parsed): unknown {
-  if (one.command !== "DELIVERY") return one;
-  const deliveries = one.deliveries.map(({ number, packets }) => {
-    return { number, packets: packets && Buffer.from(packets).toString("hex") };
-  });
-  return { ...one, deliveries };
-}
-
-const GREETING = Buffer.from("aaaa\r\nHELO\r\n1.0\r\n.\r\naaab\r\nIHAVE\r\nNOTIFY\r\n.\r\n");
-
-/** A session answers anything with well-formed messages, few of them, or ends. */
-function session(input: Uint8Array): string {
-  const it = new Session(0);
-  const outputs = [...it.start()];
-  outputs.push(...it.received(GREETING, 1));
-  outputs.push(...it.greet(undefined));
-  outputs.push(...it.received(input, 2));
-  let sent = 0;
-  for (const output of outputs) {
-    if (output.type !== "send") continue;
-    sent += output.bytes.length;
-    const [message, ...more] = new Parser().push(output.bytes);
-    ok(message !== undefined && more.length === 0, "not one message");
-    ok(message.command !== "malformed" && message.command !== "unframed", "a message of ours");
-  }
-  ok(sent <= 2000 + 4 * input.length, `${sent} octets for ${input.length}`);
-  return word(outputs.map(({ type }) => type));
-}
-
 /**
  * A recon session tells of a prefix once, lists only what is under it, and says less than it hears;
  * an answer to hashquery is keys or a fault.
@@ -260,15 +179,4 @@ function config(input: Uint8Array): string {
       ok(/^[ -~]+$/.test(key + message), "a control byte");
     return word(error.faults.map(({ message }) => message.replace(/"[^"]*"|\d+/g, "N")));
   }
-}
-
-/** Outcomes in a word: which there were, and whether more than one of each. */
-function word(outcomes: readonly string[]): string {
-  const once = new Set<string>();
-  const often = new Set<string>();
-  for (const one of outcomes) (once.has(one) ? often : once).add(one);
-  return [...once]
-    .map((one) => (often.has(one) ? `${one}+` : one))
-    .sort()
-    .join(" ");
 }

@@ -14,17 +14,21 @@ export function madeUpKey(n: number, version = 0): KeyState {
 
 export class ArraySet implements KeySet {
   readonly #keys: readonly KeyState[];
+  readonly #elements = new Map<KeyState, Uint32Array>();
 
   constructor(keys: readonly KeyState[]) {
     this.#keys = keys.toSorted((a, b) => (a.fingerprint < b.fingerprint ? -1 : 1));
+    for (const key of keys) {
+      const { fingerprint, digest } = key;
+      const element = elementOf(Buffer.from(fingerprint, "hex"), Buffer.from(digest, "hex"));
+      this.#elements.set(key, element);
+    }
   }
 
   state(prefix: string): RangeState {
     const sum = new Uint32Array(8);
     const keys = this.keys(prefix);
-    for (const { fingerprint, digest } of keys) {
-      add(sum, 0, elementOf(Buffer.from(fingerprint, "hex"), Buffer.from(digest, "hex")));
-    }
+    for (const key of keys) add(sum, 0, this.#elements.get(key) ?? sum);
     return stateOf(keys.length, sum);
   }
 

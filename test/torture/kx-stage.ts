@@ -22,17 +22,18 @@ export function rudeAddress(n: number): string {
   return `127.0.0.${n + 2}`;
 }
 
-/** Update 1 of the gateway's log is `made(seed, 0, filler)`. */
+/** Update 1 of its log is `made(seed, 0, filler)`; `settings` are lines for each rude peer. */
 export async function kxStage(
   context: Context,
   rude: number,
   filler = 100,
   directory = context.directory,
+  settings = "",
 ): Promise<KxStage> {
   const { build, seed } = context;
   const peers = Array.from(
     { length: rude },
-    (_, n) => `[[peer]]\nname = "rude-${n}"\nkx = "${rudeAddress(n)}:1"\nvia = "kx"\n`,
+    (_, n) => `[[peer]]\nname = "rude-${n}"\nkx = "${rudeAddress(n)}:1"\nvia = "kx"\n${settings}`,
   );
   const world = await World.make({ directory, build, peer: true, more: peers.join("") });
   const gateway = await world.start();

@@ -15,6 +15,8 @@ import { kxAnnounce } from "./kx-announce.js";
 import { kxInput } from "./kx-input.js";
 import { kxLate } from "./kx-late.js";
 import { kxList } from "./kx-list.js";
+import { kxOctets } from "./kx-octets.js";
+import { kxReconcile } from "./kx-reconcile.js";
 import { kxSlow } from "./kx-slow.js";
 import { largeMails } from "./large-mails.js";
 import { logLines } from "./log-lines.js";
@@ -56,6 +58,8 @@ export const CHECKS: readonly Check[] = [
   kxSlow,
   kxLate,
   kxList,
+  kxOctets,
+  kxReconcile,
   size,
   silentPeers,
   logLines,
