@@ -72,4 +72,4 @@ it("refuses tables of another version, also those that change under a gateway", 
   const log = await logOf(files[1]);
   expectNumbered(log);
   expect(log).toHaveLength(3);
-}, 60_000);
+});

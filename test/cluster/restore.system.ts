@@ -56,4 +56,4 @@ it("refuses copies of the database that was lost, and loads those that were remo
   const log = await oneLog(files, 61);
   expectNumbered(log);
   expect(log.slice(0, 20)).toEqual(before.slice(0, 20));
-}, 60_000);
+});
