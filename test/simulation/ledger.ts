@@ -273,7 +273,7 @@ export class Ledger {
     }
   }
 
-  /** A restored log has a cursor from the time of its backup, which may be in another log by now. */
+  /** A restored log has the cursor of its backup, which may be in another log by now. */
   resumed(peer: string, at: ReceiveCursor): void {
     if (this.#cursors.has(peer)) return;
     this.#cursors.set(peer, at.number);
@@ -314,7 +314,7 @@ export class Ledger {
    */
   receipt(peer: string, done: Receipt, before: number | undefined, theirs: Ledger): void {
     const passed = this.passed.get(peer);
-    // With a cursor of KX/1.0 a new log may have passed for the former one: what is below is unknown.
+    // With a cursor of KX/1.0 a new log may have passed for the former: what is below is unknown.
     const isFooled = [...theirs.coincided].some((number) => passed?.has(number) === true);
     const from = isFooled ? (before ?? done.number) : 0;
     // A receipt may be of the log that the peer had when the line began.

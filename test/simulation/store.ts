@@ -129,7 +129,7 @@ export class Store {
     return this.#isFull;
   }
 
-  /** The process or the machine is gone: what was not synced is lost, and so are its TEMP tables. */
+  /** The process or the machine is gone, with what was not synced and with its TEMP tables. */
   crash(): void {
     this.#order = undefined;
     if (this.#db.inTransaction) this.#db.exec("ROLLBACK");
