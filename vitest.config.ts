@@ -30,7 +30,7 @@ export default defineConfig({
         },
       },
     ],
-    // Three at once on two cores: half of their time they wait for processes, disks and timers.
+    // Three at once, also on two cores: many wait for other processes, disks and timers.
     maxWorkers: 3,
     testTimeout: IS_LONG ? 200_000 : 20_000,
     hookTimeout: 20_000,
