@@ -378,6 +378,11 @@ export const MUTANTS: readonly Mutant[] = [
       exchange(Receipts, "nextAt", (original) => (self) => Number(original(self)) - 1000),
   },
   {
+    name: "done-whole",
+    bug: "a receipt does not name the updates that are not held",
+    plant: () => exchange(Receipts, "without", () => () => undefined),
+  },
+  {
     name: "wrong-body-seen",
     bug: "an update that does not verify is marked as seen",
     plant: () =>
