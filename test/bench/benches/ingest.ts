@@ -4,6 +4,7 @@
  * and a Postfix that queues and discards: the same client, the same mails, by turns.
  */
 import { join } from "node:path";
+import { TAIL_LIMIT } from "../../../src/log/gathering.js";
 import { Postfix } from "../../interop/postfix.js";
 import {
   atLeast,
@@ -30,7 +31,8 @@ export const ingest: Bench = {
   run,
 };
 
-const SIZES = { warmUp: WARM_UP, busy: 4000, lone: 400 };
+/** As many lone mails as entries are gathered: each turn has one settling in it. */
+const SIZES = { warmUp: WARM_UP, busy: 4000, lone: TAIL_LIMIT };
 const QUICK = { warmUp: 200, busy: 200, lone: 40 };
 
 /** A process that takes mails, and what a mail cost it in each turn. */
