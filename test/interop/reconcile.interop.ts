@@ -27,7 +27,9 @@ const QUARTER = Math.floor(Number(process.env.RECONCILE_DIFFERING ?? 20) / 4);
 /** Small keys, as far as there are enough of them. */
 const MAX_BYTES = KEYS > 100 ? 60_000 : 12_000;
 /** A public keyserver is asked for a key a second, and SKS sees a mail after ten seconds. */
-const PATIENCE_MS = 60_000 + KEYS * 1000;
+const PATIENCE_MS = 60_000 + 4 * QUARTER * 3000;
+/** How long the keys take to get into both keyservers. */
+const LOADING_MS = 120_000 + KEYS * 500;
 
 const stage = stagePerTest();
 
@@ -122,7 +124,7 @@ test(
       },
     ]);
   },
-  PATIENCE_MS + 120_000,
+  LOADING_MS + PATIENCE_MS,
 );
 
 type Share = "whole" | "part" | "no";
