@@ -170,13 +170,16 @@ function shareOf({ few, many }: Logs, what: What): readonly number[] {
 function figuresOf(logs: Logs): Figure[] {
   const { side, seconds, rss, few, many } = logs;
   const { label } = side;
-  const us = (timings: readonly Timings[]) => timings.map(({ append }) => append);
+  const us = (timings: readonly Timings[], what: What = "append") =>
+    timings.map((one) => one[what]);
   return [
     ...WORK.map((what) => {
       return { name: `${what}, large : small${label}`, unit: "", values: shareOf(logs, what) };
     }),
     { name: `CPU of an append, large log${label}`, unit: "us", values: us(many) },
     { name: `CPU of an append, small log${label}`, unit: "us", values: us(few) },
+    { name: `CPU of an expiry of 100, large log${label}`, unit: "us", values: us(many, "expiry") },
+    { name: `CPU of an expiry of 100, small log${label}`, unit: "us", values: us(few, "expiry") },
     { name: `start until it listens, node included${label}`, unit: "s", values: seconds },
     { name: `resident after the start${label}`, unit: "MiB", values: rss },
   ];
