@@ -328,3 +328,27 @@ test("an expiry that is rolled back is made again, of names and of held bodies",
   while (log.retention.expire(now, limits, 100).more);
   expect(log.packets.lastSeen(name)).toBeUndefined();
 });
+
+test("names of packets go at their age, in walks of batches; a wrong clock keeps none for years", () => {
+  const log = logWith([T0]);
+  const names = Array.from({ length: 120 }, (_, n) => Buffer.alloc(16, n + 1));
+  const [old, fresh, ahead] = [0, 1, 2].map((kind) => names.filter((_, n) => n % 3 === kind));
+  const now = T0 + 100 * DAY_MS;
+  const today = Math.floor(now / DAY_MS);
+  log.packets.remember(old ?? [], now - LIMITS.rememberMs - DAY_MS);
+  log.packets.remember(fresh ?? [], now);
+  log.packets.remember(ahead ?? [], now + 700 * DAY_MS);
+  // 50 names for a row of the batch.
+  const walk = (at: number) => [1, 2, 3].map(() => log.retention.expire(at, LIMITS, 1).more);
+  walk(now);
+  const days = (some: readonly Buffer[] = []) => [...new Set(log.packets.daysOf(some))];
+  expect(days(old)).toEqual([undefined]);
+  expect(days(fresh)).toEqual([today]);
+  expect(days(ahead)).toEqual([today]);
+  while (log.retention.expire(now, LIMITS, 1).more);
+  log.packets.remember([Buffer.alloc(16, 200)], now - LIMITS.rememberMs - DAY_MS);
+  expect(walk(now)).toEqual([false, false, false]);
+  // The walk of the next day has 81 names.
+  expect(walk(now + DAY_MS)).toEqual([true, false, false]);
+  expect(days([Buffer.alloc(16, 200)])).toEqual([undefined]);
+});
