@@ -64,7 +64,8 @@ export class PacketMemory {
     this.#empty = db.prepare("DELETE FROM temp.gathered_packets");
     // SQLite looks at the days: to fetch each name would take ten times as long.
     this.#wrong = db.prepare(`
-      SELECT name, day FROM (SELECT name, day FROM main.packets WHERE name > ? ORDER BY name LIMIT ?)
+      SELECT name, day FROM (
+        SELECT name, day FROM main.packets WHERE name > ? ORDER BY name LIMIT ?)
       WHERE day < ? OR day > ?`);
     const end = "SELECT name FROM main.packets WHERE name > ? ORDER BY name LIMIT 1 OFFSET ?";
     this.#end = db.prepare<[Buffer, number], Buffer>(end).pluck();
