@@ -19,7 +19,7 @@ export interface Announcement extends Named {
   readonly fingerprint: string | undefined;
 }
 
-/** The features of KX/1.1 that both sides of a connection use (docs/protocol.md). */
+/** Which features of KX/1.1 both sides of a connection use (docs/protocol.md). */
 export interface Features {
   /** Receipts (DONE). */
   readonly receipt: boolean;
@@ -31,7 +31,10 @@ export interface Features {
   readonly reconcile: boolean;
 }
 
-/** The features that are always offered; "reconcile" is offered with a key index. */
+/**
+ * The features that are always offered. "reconcile" is too, unless the gateway observes;
+ * whether there is a key index is not looked at, since one may be built at any time.
+ */
 export const FEATURES: readonly string[] = ["receipt", "sha256", "octets"];
 
 /** KX/1.0, and KX/1.1 before the peer has said what it knows. */

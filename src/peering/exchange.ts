@@ -91,7 +91,7 @@ export interface ExchangeComponents {
   readonly session?: ((peer: string, isUp: boolean) => void) | undefined;
   /** Called when a peer has announced or read an update of the log. */
   readonly proven?: Proven | undefined;
-  /** The keys of the site's keyserver; without it nothing is reconciled. */
+  /** The keys of the site's keyserver. Without it "reconcile" is not offered. */
   readonly index?: KeyIndexFile | undefined;
 }
 
