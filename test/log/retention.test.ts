@@ -329,7 +329,7 @@ test("an expiry that is rolled back is made again, of names and of held bodies",
   expect(log.packets.lastSeen(name)).toBeUndefined();
 });
 
-test("names of packets go at their age, in walks of batches; a wrong clock keeps none for years", () => {
+test("names of packets go at their age, in batches; a wrong clock keeps none for years", () => {
   const log = logWith([T0]);
   const names = Array.from({ length: 120 }, (_, n) => Buffer.alloc(16, n + 1));
   const [old, fresh, ahead] = [0, 1, 2].map((kind) => names.filter((_, n) => n % 3 === kind));
