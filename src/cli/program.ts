@@ -179,7 +179,19 @@ function addLog(program: Command, out: Output): void {
     .addOption(new Option("--to-shared", "from the file into the database").conflicts("toLocal"))
     .option("--to-local", "from the database into the file; other gateways cannot use it any more")
     .addOption(configOption())
-    .addHelpText("after", "\nExample:\n  kxgw db move --to-shared -c /etc/kxgw/kxgw.toml")
+    .addHelpText(
+      "after",
+      `
+log.shared must be set for both directions, and all gateways of the site must be stopped.
+The file is log.path. A move that was interrupted continues when the same command is run
+again. After --to-local, remove log.shared from the config.
+
+Exit codes: 0 moved, 69 a gateway runs or the database does not answer, 74 the file or the
+database cannot be used, 78 it is not the log or the database that is wanted.
+
+Example:
+  kxgw db move --to-shared -c /etc/kxgw/kxgw.toml`,
+    )
     .action(async (options: { config: string; toShared?: true; toLocal?: true }, command) => {
       const { config, toShared, toLocal } = options;
       if (toShared === undefined && toLocal === undefined) {

@@ -14,8 +14,8 @@
  *     their range, in order. Anything else is a fault, and the run ends.
  *  3. What differs is found at the side that asks. The keys that the other side lacks or has
  *     otherwise are told to it, in ITEMS NOTIFY.
- *  4. Each run has a budget of questions and of keys. A peer that shows differences for ever costs
- *     the budget. A run that ends by it goes on at the next order, from the ranges that are left.
+ *  4. Each run has a budget of questions and of keys. A peer that never stops showing
+ *     differences uses up the budget. The next order continues with the ranges that are left.
  */
 import type { Fingerprint } from "../update.js";
 import type { KeyState, RangeState } from "./range-sum.js";

@@ -4,10 +4,11 @@
  * that of a peer. `kxgw index build` makes it from dumps; a running gateway keeps it up to
  * date (`repair/index-keeper.ts`). A new build gives all of it but what is remembered of peers.
  *
- * Keys are in 65,536 buckets by their first 16 bits, sorted, about 40 octets a key. The sums of the
- * buckets are also in memory (2.4 MB): the state of a range of up to four digits is added up from
- * them, that of a longer one from the keys of its bucket (100 of six million). A build writes
- * another file and renames it; who has the index open sees that by its inode (`isInPlace`).
+ * Keys are in 65,536 buckets by their first 16 bits, sorted, about 40 octets a key (50 on disk).
+ * The sums of the buckets are also in memory (2.4 MB): the state of a range of up to four digits is
+ * added up from them, that of a longer one from the keys of its bucket (100 of six million). A
+ * build writes another file and renames it; a process that has the index open sees that by its
+ * inode (`isInPlace`).
  */
 import { renameSync, rmSync, statSync } from "node:fs";
 import Database from "better-sqlite3";
