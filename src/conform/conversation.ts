@@ -2,7 +2,7 @@
  * One connection with a tested server, for the rules to play on. A rule sends messages, or any
  * octets, and waits for what is due. What is not due in time, or is another message, is a
  * `Deviation`. LIST and GETUPDATE of the server are answered from our own log, and its CLOSE is
- * answered, so that the server finds an honest peer wherever the rule does not want it otherwise.
+ * answered, so that the server sees a correct peer unless the rule wants another one.
  */
 import type { Duplex } from "node:stream";
 import {

@@ -1,7 +1,8 @@
 /**
- * What a peer of KX/1.1 is told of how far its log has been read: DONE with the highest number up
- * to which all is settled, and the numbers below it that were settled without the update (declined
- * by policy, or lost). There is one for each peer, since the numbers are those of its log.
+ * Receipts (DONE) for a peer of KX/1.1: how far its log has been read. A DONE has the highest
+ * number up to which all is settled, and the numbers up to it that were settled without the update
+ * (declined by policy, or lost). There is one `Receipts` for each peer, since the numbers are those
+ * of its log.
  *
  *  1. A DONE is sent when the receive cursor has moved, at most once a second.
  *  2. A number without its update is told once, with the first DONE that passes it. A DONE has at

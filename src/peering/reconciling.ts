@@ -11,9 +11,9 @@
  *     at the side that asks when its run finds them, at the other side when it is told of them.
  *  3. The key is remembered with the digest that it has at the peer, and is not fetched again until
  *     that digest changes: the policies of both sides may differ, and then the difference stays.
- *     A key that could not be fetched is forgotten (`RepairDoor`).
- *  4. What a peer says is not checked here: it costs the peer's share of the repair queue, at most
- *     `fetched` keys a day, and the peer's own keyserver answers for them.
+ *     If it could not be fetched, that is forgotten (`RepairDoor`), and the next run fetches it.
+ *  4. What a peer says is not checked here: it uses the peer's share of the repair queue. Of
+ *     the keys that it tells of, at most `told` a day are fetched, from its own keyserver.
  *  5. Answers cost up to a third of a millisecond for each range, with six million keys, and so
  *     does each key that a peer tells of. Each peer has a rate for both.
  */
@@ -51,7 +51,7 @@ export const RECONCILING_LIMITS = {
   settleMs: 60_000,
   /** Keys that are fetched in a day because a peer told of them. */
   told: { count: 5000, periodMs: DAY_MS },
-  /** Keys that a peer tells of and that are looked up: those of two runs, and of one an hour. */
+  /** Keys that a peer tells of and that are looked up: two runs at once, and one more an hour. */
   heard: { count: 10_000, periodMs: 2 * 60 * 60_000 },
   /** Ranges that are answered: forty questions at once, and four a second. */
   answers: { count: 40 * RECONCILE_LIMITS.ranges, periodMs: 10_000 },
@@ -220,7 +220,7 @@ export class Reconciling {
 
   /**
    * The peer says that it has these keys and that we do not, or have others. What is above a limit
-   * is ignored: its next run tells of it again.
+   * is ignored; the next run of the peer tells of it again.
    */
   told(name: string, keys: readonly KeyState[], now: number): void {
     const peer = this.#peers.get(name);
