@@ -8,6 +8,8 @@ import { projectRoot } from "../torture/material.js";
 import { type EventCounters, MARKERS } from "./batch.js";
 
 const PAGE = "docs/simulation.md";
+/** Columns of a paragraph in the page. */
+const COLUMNS = 140;
 
 /** What became of a planted bug. */
 export interface Hunt {
@@ -34,7 +36,20 @@ export function writeBatch(counters: EventCounters, command: string, workers: nu
   ];
   const happened = MARKERS.map((marker) => `${marker} ${counts.get(marker) ?? 0}`).join(", ");
   const table = rows.map(([name, value]) => `| ${name} | ${value} |`).join("\n");
-  return replace("batch", `| | |\n|---|---|\n${table}\n\nHow often what happened: ${happened}.`);
+  const paragraph = wrapped(`How often what happened: ${happened}.`);
+  return replace("batch", `| | |\n|---|---|\n${table}\n\n${paragraph}`);
+}
+
+/** The text in lines of at most `COLUMNS`, broken at blanks. */
+function wrapped(text: string): string {
+  const lines: string[] = [];
+  for (const word of text.split(" ")) {
+    const last = lines.at(-1);
+    if (last !== undefined && last.length + 1 + word.length <= COLUMNS) {
+      lines[lines.length - 1] = `${last} ${word}`;
+    } else lines.push(word);
+  }
+  return lines.join("\n");
 }
 
 /** Puts the table of the mutants into the page and returns its name. */
