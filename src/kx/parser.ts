@@ -7,8 +7,8 @@
  * since in an UPDATE the blank line after the armor headers is data. Lines and messages have a
  * length limit. An UPDATE above the limit is skipped to its end, and the connection continues.
  *
- * With the feature "octets" the command line of IHAVE and UPDATE may have a length. Then the first
- * data line is followed by as many octets, whatever they are, and these by the line with the dot.
+ * With the feature "octets" the command line of IHAVE and UPDATE may have a length. The first data
+ * line is then followed by that many octets of any values, and these by the line with the dot.
  */
 import type { LogName } from "../update.js";
 import type { Announcement, Features, Malformed, Message } from "./messages.js";
@@ -27,11 +27,11 @@ import type { KeyState } from "./range-sum.js";
 import { type KeyRange, RECONCILE_LIMITS } from "./reconcile.js";
 
 export interface ParserLimits {
-  /** Longest line in bytes. The longest line in use, an IHAVE with a v6 key, has 110. */
+  /** Longest line in bytes. The longest in use, a v6 key with both hashes in an IHAVE, has 173. */
   readonly lineBytes: number;
   /** Largest message in bytes. The largest real key has 362 kB, a listing of 50,000 lines 5 MB. */
   readonly messageBytes: number;
-  /** Most numbers in a GETUPDATE: as many as one of our listings can have. We send one. */
+  /** Most numbers in a GETUPDATE: as many as one of our listings can have. We send up to 64. */
   readonly numbers: number;
   /** Most lines in an IHAVE: as many as one of our listings can have. */
   readonly announcements: number;
