@@ -395,16 +395,16 @@ interface ConformFlags {
 }
 
 const CONFORM_HELP = `
-The server must know the address of this host as a peer. Let that peer be of the test
-alone: if a gateway has the same address, the server takes its log for a new one, and
-lists it again.
+The server must know the address of this host as a peer. Use that peer for the test only:
+if a gateway has the same address, the server takes its log for a new one, and lists it
+again.
 
 Each rule opens a connection or two, one after the other, and sends a few small
 messages: requests, and messages that are malformed or out of sequence. The server
-reports these to its operator as complaints about the peer. Its log is read, at most 20
-lines and one update at a time, and not changed: the only update that is announced to
-it is its own newest. --send-key alone makes it store something: that key, which then
-spreads like any other.
+reports these to its operator as complaints about the peer. Its log is read, at most 1001
+lines and one update at a time, and not changed: the only update that is announced to it
+is its own newest. Only --send-key makes it store something: that key, which then spreads
+like any other. A server that reconciles is asked for parts of its key index.
 
 Exit codes: 0 no rule failed, 76 a rule failed, 69 the server cannot be reached or
 sends no HELO. A rule that cannot be played is skipped, and the report says why.

@@ -8,6 +8,7 @@ import { expect, it } from "vitest";
 import { admit, updateOf } from "../../src/admit.js";
 import { type Message, NO_FEATURES } from "../../src/kx/messages.js";
 import { PARSER_LIMITS, Parser } from "../../src/kx/parser.js";
+import { SUM_WORDS, stateOf } from "../../src/kx/range-sum.js";
 import { answerRanges, Reconciler } from "../../src/kx/reconcile.js";
 import { serialize } from "../../src/kx/serializer.js";
 import { Session } from "../../src/kx/session.js";
@@ -116,6 +117,11 @@ it("compares two sets as the machine does, from the keys alone", () => {
   const { ranges, keys } = answerRanges(there, question.ranges);
   expect({ ranges, keys }).toEqual({ ranges: answer.ranges, keys: answer.keys });
   expect(run.answered(answer)).toEqual({ wanted: answer.keys.slice(1), told: told.keys });
+});
+
+it("has the hash of a range without keys", () => {
+  const { hash } = stateOf(0, new Uint32Array(SUM_WORDS));
+  expect(page("protocol.md")).toContain(`the hash \`${hash}\``);
 });
 
 it("has every message, and the answers quote the tags of what they answer", () => {
