@@ -1,7 +1,7 @@
 /**
- * The other gateways of the site, for one gateway: it keeps the copy at the newest position, gives
- * the doors their leases, and tells which KX sessions the others have. `ALONE` in leases.ts and
- * `nobody` here stand for it in a gateway without a shared log.
+ * What one gateway does because of the other gateways of its site: it keeps the copy at the newest
+ * position, gives the doors their leases, and tells them which KX sessions the others have. A
+ * gateway without a shared log has `ALONE` (`leases.ts`) and `nobody` in place of it.
  */
 import { hostname } from "node:os";
 import { setImmediate } from "node:timers/promises";

@@ -3,9 +3,9 @@
  * and has every lease that it asks for.
  *
  * A lease belongs to the session through which this gateway commits. When the session ends, all
- * leases are lost, and their holders are told before another session is used; so what a holder has
- * left undone reaches the database either under the lease or not at all. A holder begins when the
- * copy has everything that the last holder committed.
+ * leases are lost, and their holders are told before another session is used. So a holder commits
+ * either under its lease or not at all. A holder begins when the copy has everything that the last
+ * holder committed.
  */
 import type { Diagnostics } from "../diagnostics.js";
 import { Trouble } from "../errors.js";

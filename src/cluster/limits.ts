@@ -6,7 +6,7 @@
 export const SHARED_LIMITS = {
   /** How long the process waits for an answer; an fsync of a busy disk takes 100 ms. */
   answerMs: 3000,
-  /** How long the opening waits for a session, with all hosts. */
+  /** How long the opening waits for a session; all hosts are tried in this time. */
   openMs: 15_000,
   /** How long one host has to accept a connection. */
   connectMs: 4000,
@@ -16,7 +16,7 @@ export const SHARED_LIMITS = {
   silentMs: 8000,
   /** Waits before the next attempt to connect; the last one repeats. */
   backoffMs: [100, 250, 500, 1000, 2000],
-  /** Difference of the clocks of gateway and database with which no gateway runs. */
+  /** Difference of the clocks of gateway and database above which no session begins. */
   skewMs: 60_000,
   /** Gateways that were not heard from for so long are forgotten. */
   nodeMs: 24 * 60 * 60_000,

@@ -16,7 +16,7 @@
  *  4. A peer fails for a hash after 10 s without progress, by an ERROR, or by an update that is
  *     refused. The next candidate is asked at once. Progress is bytes of an UPDATE from that peer.
  *     It moves the deadline, to at most 2 minutes after the request, so that a peer that sends
- *     slowly cannot hold a hash for ever.
+ *     slowly cannot hold a hash without a limit.
  *  5. When all candidates have failed, they become candidates again after 1, 5 and 30 minutes.
  *     After that the update counts as lost (output `lost`). A new announcer is asked at once. When
  *     it fails too, the time of the next round does not change, so a hostile peer cannot use up
@@ -33,7 +33,7 @@
  *     open requests are still taken. Hashes that it announced 48 h ago are requested regardless,
  *     since the body may expire 24 h later. Other announcers of a hash are asked meanwhile. A hash
  *     that waits has not failed, and counts for rule 8.
- * 11. A hash whose update was delivered and is being stored is not requested, from nobody, until
+ * 11. A hash whose update was delivered and is being stored is not requested from anybody until
  *     it is settled or deferred; a disconnect of the peer that delivered it changes nothing. The
  *     request counts as in flight until then, and has no deadline: a slow store slows requests.
  */

@@ -1,9 +1,9 @@
 /**
  * Whether a peer still has the log that our cursor refers to. A peer that lost its log starts a new
  * one with the same numbers. This can happen during a connection, or while a dead connection of the
- * peer is still open here. KX has no name for a log, so a log is recognised by one number and the
- * hash at it. This class is the state of that check. Rules 2 and 8 of `receive-state.ts` say when
- * it starts and what is listed.
+ * peer is still open here. KX/1.0 has no name for a log, so a log is recognised by one number and
+ * the hash at it; with KX/1.1 the name decides first. This class is the state of that check. Rules
+ * 2, 8 and 9 of `receive-state.ts` say when it starts and what is listed.
  */
 import type { UpdateHash } from "../update.js";
 

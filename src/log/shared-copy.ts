@@ -1,9 +1,10 @@
 /**
  * A log whose transactions are committed in a database first, and in this file, the copy, second.
  * The rows that a transaction changed are offered to the database on top of the newest position. If
- * others have committed since, their changes are applied below it when no row was changed by both;
- * otherwise the transaction is rolled back, and its work runs again on the newest state. So all
- * copies are changed in one order, and an answer that follows a commit is true of the whole site.
+ * others have committed since and no row was changed by both, their changes are applied in the same
+ * transaction, and the rows are offered again. If a row was changed by both, the transaction is
+ * rolled back, and its work runs again on the newest state. So all copies are changed in one order,
+ * and an answer that follows a commit is true of the whole site.
  *
  * The copy may be lost at any time: it is loaded again, in pieces, and goes on where it was
  * interrupted. Nothing is written through it before it is complete.
