@@ -1,6 +1,6 @@
 /**
- * Reads what a tested server sends, strictly: CRLF, tags of four octets that are
- * used once, upper-case commands, data in the form that docs/protocol.md gives. It does not use
+ * Reads what a tested server sends, strictly: CRLF, tags of four octets that are used once,
+ * upper-case commands, data in the form that docs/protocol.md gives. It does not use
  * `kx/parser.ts`, which accepts more than a server may send. What is wrong is noted for the rules
  * that are judged over all connections (`WIRE_RULES`); reading continues where that is possible.
  */

@@ -1,7 +1,7 @@
 /**
  * The gateways of a site that share a database: the state of the database, how far each copy is,
- * and who holds which lease. Pure: from the state that the cluster
- * has. Gateways are named by their `node`; what another one does is never said to be done here.
+ * and who holds which lease. Pure: made from the state that the cluster has. Gateways are named by
+ * their `node`; what another one does is never said to be done here.
  */
 import type { ClusterState } from "../cluster/cluster.js";
 import type { SharedDatabase } from "../config/config.js";
