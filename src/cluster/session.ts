@@ -457,7 +457,7 @@ async function create(client: pg.Client, { site }: WorkerSettings): Promise<void
   }
 }
 
-/** Closes the socket at once: a server that does not answer would not take part in an orderly end. */
+/** Closes the socket at once, since an orderly end needs a server that answers. */
 function destroy(client: pg.Client): void {
   const { connection } = client as unknown as {
     readonly connection: { readonly stream: { destroy(): void } };
