@@ -443,8 +443,10 @@ export class Receiving {
         if (outcome.collision) this.#diagnostics.report("collision", fields);
       }
     }
-    for (const [index, { name: named, update }] of fetched.entries()) {
+    for (const [index, { name: named, update, cutFrom }] of fetched.entries()) {
       const outcome = outcomes[index];
+      // Of an update that policy cut, perhaps nothing is held that was news: no claim is made.
+      if (cutFrom !== undefined && cutFrom.reason !== "") this.#settledWithout(nameOf(named));
       // What was appended as it came is not looked up again.
       const isWhole = outcome?.outcome === "appended" && update.hash === named.hash;
       const origin = { neighbour: name, transport: "kx" } as const;

@@ -9,6 +9,7 @@
 import { execFile } from "node:child_process";
 import { chownSync, mkdirSync, readdirSync } from "node:fs";
 import { createServer, type IncomingMessage } from "node:http";
+import { isDeepStrictEqual } from "node:util";
 import { expect, test } from "vitest";
 import { encodeArmor, readArmor } from "../../src/openpgp/armor.js";
 import { assembleKey, encodeKey, keyComponents, readKeys } from "../../src/openpgp/key.js";
@@ -58,6 +59,25 @@ test(
     chownSync(dumps.onak, NOBODY.uid, NOBODY.gid);
     run("/bin/sh", ["-c", `cd ${dumps.onak} && ${program} dump`], NOBODY);
 
+    const differing = async (among: readonly Chosen[]) => {
+      const found: { chosen: Chosen; text: string }[] = [];
+      for (const chosen of among) {
+        const { atSks, atOnak, key } = chosen;
+        const { fingerprint, armored } = key;
+        const held = [(await sks.get(fingerprint)) ?? "", onak.get(fingerprint) ?? ""];
+        const [one, other] = held.map(digestIn);
+        if (one !== undefined && one === other) continue;
+        const counts = [armored, ...held].map((text) => packetCount(text)).join(" ");
+        found.push({ chosen, text: `${atSks} ${atOnak} ${fingerprint}: ${counts}` });
+      }
+      return found;
+    };
+    // A server may drop packets of a key that it was given whole: such a key differs for ever.
+    const whole = keys.filter(({ atSks, atOnak }) => atSks === "whole" && atOnak === "whole");
+    const staying = await differing(whole);
+    const others = keys.filter((one) => staying.every(({ chosen }) => chosen !== one));
+    expect(staying.length).toBeLessThan(KEYS / 100);
+
     const kxPort = await freePort();
     await stage().gateway("b", [
       '[site]\naddress = "pks@b.kx.example.org"',
@@ -86,23 +106,9 @@ test(
     expect(report).toMatchObject({ state: "done", keysHere: KEYS - QUARTER });
     expect(report.onlyThere).toBe(QUARTER);
     expect(report.onlyHere).toBe(QUARTER);
-    expect(report.differing).toBeGreaterThanOrEqual(2 * QUARTER);
+    expect(report.differing).toBe(2 * QUARTER + staying.length);
 
-    const differing = async (among: readonly Chosen[]) => {
-      const found: { chosen: Chosen; text: string }[] = [];
-      for (const chosen of among) {
-        const { atSks, atOnak, key } = chosen;
-        const { fingerprint, armored } = key;
-        const held = [(await sks.get(fingerprint)) ?? "", onak.get(fingerprint) ?? ""];
-        const [one, other] = held.map(digestIn);
-        if (one !== undefined && one === other) continue;
-        const counts = [armored, ...held].map((text) => packetCount(text)).join(" ");
-        found.push({ chosen, text: `${atSks} ${atOnak} ${fingerprint}: ${counts}` });
-      }
-      return found;
-    };
-    let left = await differing(keys);
-    const before = keys.length - left.length;
+    let left = await differing(others);
     await until(
       async () => {
         left = await differing(left.map(({ chosen }) => chosen));
@@ -114,13 +120,27 @@ test(
       },
       PATIENCE_MS,
     );
-    expect(await differing(keys)).toEqual([]);
+    expect(await differing(keys)).toEqual(staying);
+
+    // What stays is known by now, and is not fetched again.
+    const again = async () => JSON.parse(kxgw("reconcile", "b", "--json", "-c", config));
+    const rest = { onlyHere: 0, onlyThere: 0, staying: staying.length, differing: staying.length };
+    await until(
+      async () => {
+        const { onlyHere, onlyThere, differing, staying } = await again();
+        return isDeepStrictEqual({ onlyHere, onlyThere, staying, differing }, rest);
+      },
+      "the indexes follow",
+      PATIENCE_MS,
+    );
     note("reconciliation of SKS and onak", [
       {
         from: "SKS",
         to: "onak",
         road: "HKP get",
-        what: `${keys.length} keys, ${before} alike before; ${report.questions} questions`,
+        what:
+          `${KEYS} keys, ${4 * QUARTER} differ: ${report.questions} questions; ` +
+          `${staying.length} stay different`,
       },
     ]);
   },

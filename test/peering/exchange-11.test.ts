@@ -3,6 +3,10 @@
  * with a peer that knows only KX/1.0.
  */
 import { describe, expect, test } from "vitest";
+import { KEEP_ALL } from "../../src/admit.js";
+import { Refusal } from "../../src/errors.js";
+import { assembleKey, type TransferableKey } from "../../src/openpgp/key.js";
+import { CARRY_ALL } from "../../src/policy.js";
 import type { Seq } from "../../src/update.js";
 import { SEED } from "../kx/chance.js";
 import { type Gateway, MINUTE_MS, Network, pair, updates } from "./network.js";
@@ -104,6 +108,35 @@ describe("receipts", () => {
       return a.log.trails.get((n + 1) as Seq).includes(ADDRESS);
     });
     expect(new Set(claimed)).toEqual(new Set(b.hashes()));
+  });
+
+  test("do not claim an update of which policy drops a part, whatever is left", () => {
+    const ADDRESS = "pgp-public-keys@b.example";
+    const network = new Network(SEED);
+    const a = network.gateway("a", ["b"], false, new Map([["b", ADDRESS]]));
+    const b = network.gateway("b", ["a"]);
+    a.log.lanes.open("b");
+    const dropped = [new Refusal("policy-size", "too large")];
+    const packets = ({ primary, userIds }: TransferableKey) => {
+      const names = userIds.map(({ packet }) => ({ packet, signatures: [] }));
+      return { key: assembleKey([primary, ...names]), dropped };
+    };
+    b.rules = { ...CARRY_ALL, pruning: { ...KEEP_ALL, packets } };
+    b.restart();
+    network.connect(a, b);
+    network.run(1000);
+    a.mail(...updates(1));
+    network.run(MINUTE_MS);
+    expect(b.all("pruned")).toHaveLength(1);
+    expect(state(a)).toMatchObject({ done: 1, unread: 0 });
+    expect(a.log.trails.get(1 as Seq)).not.toContain(ADDRESS);
+    b.rules = CARRY_ALL;
+    b.restart();
+    network.connect(a, b);
+    network.run(2000);
+    a.mail(...updates(1, 10));
+    network.run(MINUTE_MS);
+    expect(a.log.trails.get(2 as Seq)).toContain(ADDRESS);
   });
 
   test.each([

@@ -14,6 +14,7 @@ import { Parser } from "../../src/kx/parser.js";
 import { UpdateLog } from "../../src/log/update-log.js";
 import type { Action } from "../../src/peering/exchange.js";
 import { Exchange } from "../../src/peering/exchange.js";
+import { CARRY_ALL, type Rules } from "../../src/policy.js";
 import type { Seq, Update } from "../../src/update.js";
 import { chance, SEED } from "../kx/chance.js";
 import { checkReport } from "../support/reported.js";
@@ -55,6 +56,8 @@ export class Gateway implements Diagnostics {
   lie: Uint8Array | undefined;
   /** When its peers may be asked for bodies; in force from the next restart on. */
   fetchPolicy: ReadonlyMap<string, FetchPolicy> = new Map();
+  /** What it carries, from the next `restart` on. */
+  rules: Rules = CARRY_ALL;
   /** The highest version of KX that it speaks, from the next restart on. */
   version: "1.0" | "1.1" = "1.1";
   hasGrown = false;
@@ -110,7 +113,7 @@ export class Gateway implements Diagnostics {
     const oldVersion = new Set(this.version === "1.0" ? this.#peers : []);
     const settings = { observing: this.#observing, addresses: this.#addresses, fetchPolicy };
     return new Exchange(
-      { log: this.log, clock, diagnostics: this },
+      { log: this.log, clock, diagnostics: this, rules: this.rules },
       { peers: this.#peers, oldVersion, ...settings },
     );
   }

@@ -111,7 +111,7 @@ export class SimSite {
 
   /** Whether the session has the lease now. */
   tryLease(lease: string, session: Session): boolean {
-    if (this.#holders.has(lease)) return false;
+    if (session.isOver || this.#holders.has(lease)) return false;
     this.#holders.set(lease, session);
     return true;
   }
