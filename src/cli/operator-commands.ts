@@ -212,9 +212,9 @@ function addOrders(program: Command, out: Output, exit: Exit): void {
 function addReconcile(program: Command, out: Output, exit: Exit): void {
   const { env } = process;
   common(program.command("reconcile"), "kxgw reconcile newks --dry-run")
-    .description("compare all keys with those of a KX peer and fetch what differs")
+    .description("compare all keys with a KX peer and fetch what differs; exits 0, 69 or 75")
     .argument("<peer>", "name of the neighbour in the config")
-    .option("--dry-run", "compare only")
+    .option("--dry-run", "compare only; needs no repair address of the peer")
     .addOption(duration("--wait <time>", "how long to wait for the result", "10m"))
     .action(async (name: string, given: Common & { dryRun?: boolean; wait: number }) => {
       const { reconcileCommand } = await import("./reconcile.js");
@@ -224,7 +224,7 @@ function addReconcile(program: Command, out: Output, exit: Exit): void {
     });
   const index = program.command("index").description("make and show the index of all keys");
   common(index.command("build"), "kxgw index build /var/lib/sks/dump/*.pgp")
-    .description("make the key index from dumps of the keyserver, while the gateway may run")
+    .description("make the key index from dumps, while the gateway may run; exits 0, 65 or 66")
     .argument("<dump...>", "dumps of SKS, Hockeypuck, onak or pksd, binary or armored")
     .action(async (dumps: string[], { config: file, json = false }: Common) => {
       const { indexBuildCommand } = await import("./key-index.js");
