@@ -52,7 +52,10 @@ export const RECONCILE_LIMITS = {
   digits: 16,
   /** Keys in an ITEMS NOTIFY: 75 kB. */
   told: 1000,
-  /** Questions of one run. Two sets of six million keys that differ in every key need 8,800. */
+  /**
+   * Questions of one run. Two sets of six million keys that differ in every key need some 8,750:
+   * 1 + 16 + ... + 16^5 ranges, 128 in each.
+   */
   questions: 10_000,
   /** Keys of a run that are fetched, and that are told: at a key a second an hour and a half. */
   keys: 5000,
