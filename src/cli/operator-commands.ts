@@ -358,14 +358,16 @@ function addConform(program: Command, out: Output, exit: Exit): void {
     .argument("[server]", "host:port, or kxs://host:port for TLS")
     .option("--json", "print JSON, with what was said")
     .option("--list", "print the rules and exit")
-    .option(
-      "--only <rule>",
-      "play this rule or group, as list.one or list; repeatable",
-      collect,
-      [],
+    .addOption(
+      new Option("--only <rule>", "play this rule or group, as list.one or list; repeatable")
+        .argParser(collect)
+        .default([], "all"),
     )
     .addOption(
-      new Option("--kx-version <version>", "play no more than KX/1.0").choices(["1.0", "1.1"]),
+      new Option("--kx-version <version>", "highest version whose rules are played").choices([
+        "1.0",
+        "1.1",
+      ]),
     )
     .addOption(duration("--wait <time>", "how long an answer may take", "5s"))
     .option("--slow", "also play the rules that wait for a minute")
