@@ -21,6 +21,8 @@ export interface LeasedLaneComponents {
   readonly leases: Leases;
   /** Opens the lane from what is stored. Throws `Trouble`. */
   readonly open: () => OpenLane;
+  /** The names of all sites of the configuration. */
+  readonly names?: readonly string[];
 }
 
 /** The state of a lane that no gateway has opened. */
@@ -40,10 +42,12 @@ export class LeasedLane {
   #isUp = false;
 
   /** Opens the lane if the lease is free at once, and does not start it. Throws `Trouble`. */
-  constructor({ log, leases, open }: LeasedLaneComponents, site: Site) {
+  constructor({ log, leases, open, names = [] }: LeasedLaneComponents, site: Site) {
     this.#site = site;
     this.#log = log;
     this.#open = open;
+    // What a gateway accepts before one of them has the lease is for the site, too.
+    log.lanes.begin(site.name, { address: site.address, names });
     this.#release = leases.ask(`lane:${site.name}`, {
       take: () => this.#take(),
       lose: () => this.#lose(),

@@ -82,7 +82,7 @@ export class MailDoor {
         const lane = new Lane({ log, method, clock, diagnostics, guard }, settings);
         return { driver: new LaneDriver(lane, commits), method };
       };
-      this.#all.push(new LeasedLane({ log, leases, open }, { name, address: mail }));
+      this.#all.push(new LeasedLane({ log, leases, open, names }, { name, address: mail }));
       if (goesByMail(neighbour)) this.#shown.add(name);
     }
   }

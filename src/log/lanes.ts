@@ -155,6 +155,18 @@ export class Lanes {
     return row;
   }
 
+  /**
+   * Notes that a new site gets updates from the newest entry on: another gateway may open its lane
+   * later. Nothing happens when the lane is stored, maybe under a former name.
+   */
+  begin(site: string, { address, names = [] }: Omit<Opener, "onRename">): void {
+    if (this.get(site) !== undefined || this.#former(address, names) !== undefined) return;
+    this.#connection.write(() => {
+      this.#create.run(site);
+      this.#setAddress.run(address ?? null, site, address ?? null);
+    });
+  }
+
   /** Returns the lane of a site with that address under a name that is not configured. */
   #former(address: string | undefined, names: readonly string[]): LaneOwner | undefined {
     if (address === undefined || names.length === 0) return undefined;

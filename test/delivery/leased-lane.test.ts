@@ -18,7 +18,6 @@ import { ADDRESS, SITE, world } from "./stage.js";
 /** A lane of which the test gives and takes the lease. */
 async function stage(path?: PathSettings, given?: DeliveryMethod) {
   const { log, relay, add, diagnostics } = await world();
-  log.lanes.open("old", { address: ADDRESS });
   let holder: LeaseHolder | undefined;
   const leases: Leases = {
     ask: (_, asking) => {
@@ -56,6 +55,16 @@ test("sends nothing without the lease, and shows what is stored", async () => {
   expect(lane.driver).toBeUndefined();
   expect(lane.isOpen).toBe(true);
   expect(lane.status()).toMatchObject({ name: "old", backlog: 1 });
+});
+
+test("sends what came before any gateway had the lease", async () => {
+  const { log, lane, add, relay, holder } = await stage();
+  expect(log.lanes.addressed()).toMatchObject([{ site: "old", address: ADDRESS }]);
+  lane.start();
+  add(0);
+  holder()?.take();
+  await until(() => log.lanes.get("old")?.cursor === 1);
+  expect(relay.connections).toBe(1);
 });
 
 test("stores nothing of a delivery that was under way when the lease was lost", async () => {

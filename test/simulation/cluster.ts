@@ -117,6 +117,8 @@ export class SimSite {
   }
 
   commit(session: Session, after: Commit, rows: readonly SharedRow[]): Commit | "behind" {
+    // Any node notes where a new lane begins.
+    const known = rows.filter(({ table, key }) => this.database.get(table, key) !== undefined);
     let answer: Commit | "behind";
     try {
       answer = session.store.commit(after, rows);
@@ -126,7 +128,7 @@ export class SimSite {
       throw new Violation("no number is given twice", `${session.link.label}: ${error}`);
     }
     if (answer === "behind") return answer;
-    for (const row of rows) this.#check(session, row);
+    for (const row of known) this.#check(session, row);
     for (const { link } of this.#sessions) if (link !== session.link) link.hear();
     return answer;
   }

@@ -6,7 +6,7 @@
 import type { Clock } from "../../src/clock.js";
 import type { Leases } from "../../src/cluster/leases.js";
 import { provenBy, RelayDelivery } from "../../src/delivery/delivery-method.js";
-import { Lane, type LaneRun, type LaneStep } from "../../src/delivery/lane.js";
+import { Lane, type LaneRun, type LaneSettings, type LaneStep } from "../../src/delivery/lane.js";
 import type { Outcome } from "../../src/delivery/relay.js";
 import { resumeTogether } from "../../src/delivery/shared-commit.js";
 import type { Diagnostics } from "../../src/diagnostics.js";
@@ -154,7 +154,7 @@ export class Process {
       });
       const { retry } = settings;
       const site = { name, address: to, retry, observing: false, names, rules };
-      this.#lease(name, () => new Lane({ ...components, method }, site));
+      this.#lease(site, () => new Lane({ ...components, method }, site));
     }
     const { local } = ways;
     if (local === undefined) return;
@@ -162,11 +162,13 @@ export class Process {
       this.#offer = offer;
     });
     const beside = { name: LOCAL, address: undefined, retry: LOCAL_RETRY, observing: false, rules };
-    this.#lease(LOCAL, () => new Lane({ ...components, method }, beside));
+    this.#lease(beside, () => new Lane({ ...components, method }, beside));
   }
 
   /** What `LeasedLane` does: the lane exists while this process has the lease of its site. */
-  #lease(name: string, open: () => Lane): void {
+  #lease(site: LaneSettings, open: () => Lane): void {
+    const { name, address, names = [] } = site;
+    this.log.lanes.begin(name, { address, names });
     const index = this.#lanes.length;
     this.#lanes.push(undefined);
     this.#ways.leases.ask(`lane:${name}`, {
