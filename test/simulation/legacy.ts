@@ -178,14 +178,14 @@ export class LegacySite implements MailHost {
     return isKnown ? "updated" : "inserted";
   }
 
-  /** A key from a user; true when it was news and is passed on. */
-  submit(key: TransferableKey): boolean {
+  /** A key from a user; returns what is passed on, or undefined when it was no news. */
+  submit(key: TransferableKey): TransferableKey | undefined {
     this.ownKeys.add(key.fingerprint);
     const delta = this.#merge(key, false);
-    if (delta === undefined) return false;
-    const whole = this.#keys.get(key.fingerprint) ?? delta;
-    this.#send(this.kind === "pksd" ? delta : whole, this.sites, []);
-    return true;
+    if (delta === undefined) return undefined;
+    const sent = this.kind === "pksd" ? delta : (this.#keys.get(key.fingerprint) ?? delta);
+    this.#send(sent, this.sites, []);
+    return sent;
   }
 
   /** A key that it has from somewhere; nobody hears of it. False when it does not take all. */

@@ -16,7 +16,7 @@ import { Gateway, type GatewaySettings, type Surroundings } from "./gateway.js";
 import { type Ledger, Violation } from "./ledger.js";
 import { addressOf, LegacySite } from "./legacy.js";
 import { Liar } from "./liar.js";
-import { armored, isOfSubkey, Keys, type News } from "./material.js";
+import { armored, contentOf, isOfSubkey, Keys, type News } from "./material.js";
 import type { GatewayPlan, WorldOptions } from "./options.js";
 import { carries } from "./policies.js";
 import { type Answer, type MailHost, Postal } from "./postal.js";
@@ -320,7 +320,11 @@ class World {
     this.#trace.line(at, `${news.name} at ${place.name}, ${news.key.fingerprint}`);
     if (place instanceof LegacySite) {
       if (news.isBare && place.kind === "pksd") return;
-      if (place.submit(news.key)) this.#promise(news, at);
+      const sent = place.submit(news.key);
+      if (sent === undefined) return;
+      // What it passed on before is promised no more once all gateways have lost it.
+      const passedOn = new Set(contentOf(sent));
+      this.#promise({ ...news, pieces: news.pieces.filter((one) => passedOn.has(one)) }, at);
       return;
     }
     const taken = (answer: Answer) => {
