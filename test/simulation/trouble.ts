@@ -79,9 +79,13 @@ export class Troubles {
     }
   }
 
-  /** Ends what could not be ended while a gateway was away. */
+  /** Ends what could not be ended while a gateway was away, and blocks that a restored log has. */
   finish(): void {
-    for (const [gateway, keys] of this.#blocked) {
+    for (const gateway of this.#scene.gateways) {
+      const keys = new Set(this.#blocked.get(gateway));
+      gateway.operate(({ log }) => {
+        for (const { fingerprint } of log.removals.blocks()) keys.add(fingerprint);
+      });
       for (const key of keys) this.#unblock(gateway, key);
     }
   }
