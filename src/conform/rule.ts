@@ -24,3 +24,12 @@ export interface Rule {
   /** Throws `Deviation` or `Skipped`. */
   play(subject: Subject): Promise<void>;
 }
+
+/** A rule that needs a server of KX/1.1. */
+export function rule11(
+  id: string,
+  text: string,
+  { source, play }: Pick<Rule, "source" | "play">,
+): Rule {
+  return { id, text, source, needs: ["1.1"], play };
+}

@@ -4,7 +4,7 @@
  */
 import { readLogName, TAG_11 } from "../kx/messages.js";
 import { type Conversation, Deviation, Skipped, shown } from "./conversation.js";
-import type { Rule } from "./rule.js";
+import { type Rule, rule11 } from "./rule.js";
 import { ahead, get, isUnavailable } from "./rules-requests.js";
 import type { Subject } from "./subject.js";
 import type { Heard } from "./wire.js";
@@ -13,7 +13,7 @@ import type { Heard } from "./wire.js";
 const OPEN_LINES = 100;
 
 export const EXTENDED_RULES: readonly Rule[] = [
-  rule(
+  rule11(
     "1.1.open",
     "When both HELOs have the tag KX11, the server sends OPEN once, right after its first IHAVE.",
     {
@@ -30,7 +30,7 @@ export const EXTENDED_RULES: readonly Rule[] = [
       },
     },
   ),
-  rule("1.1.version", "The version in HELO stays 1.0.", {
+  rule11("1.1.version", "The version in HELO stays 1.0.", {
     source: "KX/1.1, Negotiation",
     async play(subject) {
       const line = await subject.opened();
@@ -38,21 +38,25 @@ export const EXTENDED_RULES: readonly Rule[] = [
       if (version !== "1.0") throw new Deviation(`the version is ${version}`);
     },
   }),
-  rule("1.1.open-form", "OPEN has at most one log of 32 hex digits, and its features are words.", {
-    source: "KX/1.1, Negotiation",
-    async play(subject) {
-      const { lines } = await openOf(await subject.opened());
-      const logs = lines.filter((one) => /^log\b/.test(one));
-      const wrong = logs.find((one) => !/^log [0-9a-f]{32}$/.test(one));
-      if (wrong !== undefined) throw new Deviation(`the line "${wrong.slice(0, 60)}"`);
-      if (logs.length > 1) throw new Deviation("two lines name a log");
-      if (lines.length > OPEN_LINES) throw new Deviation(`OPEN has ${lines.length} lines`);
-      if (!lines.some((one) => /^features( [\x21-\x7e]+)*$/.test(one))) {
-        throw new Deviation("there is no line of features");
-      }
+  rule11(
+    "1.1.open-form",
+    "OPEN has at most one log of 32 hex digits, and its features are words.",
+    {
+      source: "KX/1.1, Negotiation",
+      async play(subject) {
+        const { lines } = await openOf(await subject.opened());
+        const logs = lines.filter((one) => /^log\b/.test(one));
+        const wrong = logs.find((one) => !/^log [0-9a-f]{32}$/.test(one));
+        if (wrong !== undefined) throw new Deviation(`the line "${wrong.slice(0, 60)}"`);
+        if (logs.length > 1) throw new Deviation("two lines name a log");
+        if (lines.length > OPEN_LINES) throw new Deviation(`OPEN has ${lines.length} lines`);
+        if (!lines.some((one) => /^features( [\x21-\x7e]+)*$/.test(one))) {
+          throw new Deviation("there is no line of features");
+        }
+      },
     },
-  }),
-  rule("1.1.log-stays", "The server names the same log on every connection.", {
+  ),
+  rule11("1.1.log-stays", "The server names the same log on every connection.", {
     source: "KX/1.1, log",
     async play(subject) {
       const names = new Set<string | undefined>();
@@ -61,7 +65,7 @@ export const EXTENDED_RULES: readonly Rule[] = [
       if (names.size > 1) throw new Deviation(`the names ${[...names].join(" and ")}`);
     },
   }),
-  rule("1.1.not-to-1.0", "Without the tag KX11 in our HELO the server sends no OPEN.", {
+  rule11("1.1.not-to-1.0", "Without the tag KX11 in our HELO the server sends no OPEN.", {
     source: "KX/1.1",
     async play(subject) {
       const line = await subject.greeted();
@@ -70,7 +74,7 @@ export const EXTENDED_RULES: readonly Rule[] = [
       if (open !== undefined) throw new Deviation(`the server sent ${shown(open)}`);
     },
   }),
-  rule(
+  rule11(
     "1.1.open-in-1.0",
     "Without the tag KX11 in our HELO, OPEN and DONE are unknown commands: ERROR 500.",
     {
@@ -83,7 +87,7 @@ export const EXTENDED_RULES: readonly Rule[] = [
       },
     },
   ),
-  rule("1.1.unknown-words", "Keys and features of OPEN that are not known are ignored.", {
+  rule11("1.1.unknown-words", "Keys and features of OPEN that are not known are ignored.", {
     source: "KX/1.1, Negotiation",
     async play(subject) {
       const lines = subject.openLines("frobnication", "sha999");
@@ -92,14 +96,14 @@ export const EXTENDED_RULES: readonly Rule[] = [
       await line.quiet("An OPEN with unknown words");
     },
   }),
-  rule("1.1.empty-open", "An OPEN without a line is accepted.", {
+  rule11("1.1.empty-open", "An OPEN without a line is accepted.", {
     source: "KX/1.1, Negotiation",
     async play(subject) {
       const line = await subject.opened([]);
       await line.quiet("An OPEN without a line");
     },
   }),
-  rule(
+  rule11(
     "1.1.no-open",
     "A peer that has the tag KX11 and sends no OPEN is answered as one of KX/1.0.",
     {
@@ -111,7 +115,7 @@ export const EXTENDED_RULES: readonly Rule[] = [
       },
     },
   ),
-  rule("1.1.open-once", "A second OPEN gets ERROR 551, and the connection continues.", {
+  rule11("1.1.open-once", "A second OPEN gets ERROR 551, and the connection continues.", {
     source: "KX/1.1, Negotiation",
     async play(subject) {
       const line = await subject.opened();
@@ -119,7 +123,7 @@ export const EXTENDED_RULES: readonly Rule[] = [
       await line.stillAnswers();
     },
   }),
-  rule(
+  rule11(
     "1.1.open-early",
     "OPEN in place of the first IHAVE gets ERROR 551, and the connection ends.",
     {
@@ -139,7 +143,7 @@ export const EXTENDED_RULES: readonly Rule[] = [
       ["1.1.long-open", "An OPEN of more than 100 lines", Array.from({ length: 101 }, () => "x")],
     ] as const
   ).map(([id, what, lines]) =>
-    rule(id, `${what} gets ERROR 500, and the connection is one of KX/1.0.`, {
+    rule11(id, `${what} gets ERROR 500, and the connection is one of KX/1.0.`, {
       source: "KX/1.1, Negotiation",
       async play(subject) {
         const line = await subject.helo({ tag: TAG_11 });
@@ -149,7 +153,7 @@ export const EXTENDED_RULES: readonly Rule[] = [
       },
     }),
   ),
-  rule(
+  rule11(
     "1.1.done-unwanted",
     "A DONE without the feature gets no answer, and the connection continues.",
     {
@@ -161,7 +165,7 @@ export const EXTENDED_RULES: readonly Rule[] = [
       },
     },
   ),
-  rule("1.1.done", "DONE of a number that the log has gets no answer.", {
+  rule11("1.1.done", "DONE of a number that the log has gets no answer.", {
     source: "KX/1.1, receipt",
     async play(subject) {
       const line = await withReceipts(subject);
@@ -169,7 +173,7 @@ export const EXTENDED_RULES: readonly Rule[] = [
       await line.quiet("A DONE");
     },
   }),
-  rule(
+  rule11(
     "1.1.done-ahead",
     "DONE of a number that the log does not have is ignored without an answer.",
     {
@@ -181,7 +185,7 @@ export const EXTENDED_RULES: readonly Rule[] = [
       },
     },
   ),
-  rule("1.1.done-back", "DONE of a number below an earlier one is ignored without an answer.", {
+  rule11("1.1.done-back", "DONE of a number below an earlier one is ignored without an answer.", {
     source: "KX/1.1, receipt",
     async play(subject) {
       const line = await withReceipts(subject);
@@ -198,7 +202,7 @@ export const EXTENDED_RULES: readonly Rule[] = [
       ["1.1.done-range", "DONE with a line that is no range", ["1", "1-2-3"]],
     ] as const
   ).map(([id, what, lines]) =>
-    rule(id, `${what} gets ERROR 500, and the connection continues.`, {
+    rule11(id, `${what} gets ERROR 500, and the connection continues.`, {
       source: "KX/1.1; Messages",
       async play(subject) {
         const line = await withReceipts(subject);
@@ -207,7 +211,7 @@ export const EXTENDED_RULES: readonly Rule[] = [
       },
     }),
   ),
-  rule("1.1.requests", "LIST and GETUPDATE are answered as in KX/1.0.", {
+  rule11("1.1.requests", "LIST and GETUPDATE are answered as in KX/1.0.", {
     source: "KX/1.1",
     async play(subject) {
       const line = await subject.opened();
@@ -220,7 +224,7 @@ export const EXTENDED_RULES: readonly Rule[] = [
       }
     },
   }),
-  rule("1.1.close", "CLOSE in place of OPEN is answered.", {
+  rule11("1.1.close", "CLOSE in place of OPEN is answered.", {
     source: "KX/1.1; thesis A.2.7",
     async play(subject) {
       const line = await subject.greeted({ tag: TAG_11 });
@@ -231,14 +235,6 @@ export const EXTENDED_RULES: readonly Rule[] = [
     },
   }),
 ];
-
-function rule(
-  id: string,
-  text: string,
-  { source, play }: { readonly source: string; play(subject: Subject): Promise<void> },
-): Rule {
-  return { id, text, source, needs: ["1.1"], play };
-}
 
 function two(key: string): string[] {
   return ["0", "1"].map((digit) => `${key} ${digit.repeat(32)}`);
@@ -257,8 +253,7 @@ async function logOf(line: Conversation): Promise<string | undefined> {
 /** A connection on which both sides use receipts. Throws `Skipped` if the server does not. */
 async function withReceipts(subject: Subject): Promise<Conversation> {
   const line = await subject.opened(subject.openLines("receipt"));
-  const { lines } = await openOf(line);
-  const words = lines.flatMap((one) => (one.startsWith("features") ? one.split(" ").slice(1) : []));
-  if (!words.includes("receipt")) throw new Skipped("the server has not the feature receipt");
+  await openOf(line);
+  if (!line.features.receipt) throw new Skipped("the server has not the feature receipt");
   return line;
 }

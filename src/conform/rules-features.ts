@@ -7,7 +7,7 @@ import { readKeyRange, readKeyState } from "../kx/messages.js";
 import { writeAnnouncements } from "../kx/octets.js";
 import type { KeyRange } from "../kx/reconcile.js";
 import { type Conversation, Deviation, quotes, Skipped, shown } from "./conversation.js";
-import type { Rule } from "./rule.js";
+import { type Rule, rule11 } from "./rule.js";
 import { ahead, get, isUnavailable, mustBeKey } from "./rules-requests.js";
 import type { Subject } from "./subject.js";
 import type { Heard } from "./wire.js";
@@ -18,7 +18,7 @@ const RANGES = 128;
 const FEW = 16;
 
 export const FEATURE_RULES: readonly Rule[] = [
-  rule("1.1.sha256", "With sha256, announcements and UPDATE have the SHA-256 of the update.", {
+  rule11("1.1.sha256", "With sha256, announcements and UPDATE have the SHA-256 of the update.", {
     source: "KX/1.1, sha256",
     async play(subject) {
       const line = await withFeatures(subject, "sha256");
@@ -33,7 +33,7 @@ export const FEATURE_RULES: readonly Rule[] = [
       }
     },
   }),
-  rule("1.1.sha256-missing", "With sha256, an announcement without it gets ERROR 500.", {
+  rule11("1.1.sha256-missing", "With sha256, an announcement without it gets ERROR 500.", {
     source: "KX/1.1, sha256",
     async play(subject) {
       const line = await withFeatures(subject, "sha256");
@@ -41,7 +41,7 @@ export const FEATURE_RULES: readonly Rule[] = [
       await line.stillAnswers();
     },
   }),
-  rule("1.1.octets-listing", "With octets, a listing shows the same as in KX/1.0.", {
+  rule11("1.1.octets-listing", "With octets, a listing shows the same as in KX/1.0.", {
     source: "KX/1.1, octets",
     async play(subject) {
       const old = await subject.greeted();
@@ -55,31 +55,35 @@ export const FEATURE_RULES: readonly Rule[] = [
       }
     },
   }),
-  rule("1.1.octets-update", "With octets, each number is answered once, with the packets of it.", {
-    source: "KX/1.1, octets",
-    async play(subject) {
-      const line = await withFeatures(subject, "octets");
-      const newest = subject.newestOf(line);
-      const numbers = [newest.number, ahead(line)];
-      const tag = line.send("GETUPDATE", ...numbers.map(String));
-      const answered = new Map<number, Uint8Array | undefined>();
-      while (answered.size < numbers.length) {
-        const answer = await line.wait(`an answer to each of ${numbers.join(", ")}`, quotes(tag));
-        for (const { number, packets } of answersOf(answer, numbers, answered)) {
-          if (answered.has(number)) throw new Deviation(`${number} is answered twice`);
-          if (!numbers.includes(number)) throw new Deviation(`${number} was not asked for`);
-          answered.set(number, packets);
+  rule11(
+    "1.1.octets-update",
+    "With octets, each number is answered once, with the packets of it.",
+    {
+      source: "KX/1.1, octets",
+      async play(subject) {
+        const line = await withFeatures(subject, "octets");
+        const newest = subject.newestOf(line);
+        const numbers = [newest.number, ahead(line)];
+        const tag = line.send("GETUPDATE", ...numbers.map(String));
+        const answered = new Map<number, Uint8Array | undefined>();
+        while (answered.size < numbers.length) {
+          const answer = await line.wait(`an answer to each of ${numbers.join(", ")}`, quotes(tag));
+          for (const { number, packets } of answersOf(answer, numbers, answered)) {
+            if (answered.has(number)) throw new Deviation(`${number} is answered twice`);
+            if (!numbers.includes(number)) throw new Deviation(`${number} was not asked for`);
+            answered.set(number, packets);
+          }
         }
-      }
-      const packets = answered.get(newest.number);
-      if (packets !== undefined) mustBeKey(packets, newest);
-      if (answered.get(ahead(line)) !== undefined) {
-        throw new Deviation("there is an update for a number that the log does not have");
-      }
-      await line.quiet("An answered GETUPDATE");
+        const packets = answered.get(newest.number);
+        if (packets !== undefined) mustBeKey(packets, newest);
+        if (answered.get(ahead(line)) !== undefined) {
+          throw new Deviation("there is an update for a number that the log does not have");
+        }
+        await line.quiet("An answered GETUPDATE");
+      },
     },
-  }),
-  rule("1.1.octets-read", "With octets, an IHAVE of octets is read, also with an empty line.", {
+  ),
+  rule11("1.1.octets-read", "With octets, an IHAVE of octets is read, also with an empty line.", {
     source: "KX/1.1, octets",
     async play(subject) {
       const line = await withFeatures(subject, "octets");
@@ -95,7 +99,7 @@ export const FEATURE_RULES: readonly Rule[] = [
       ["1.1.octets-inflate", "octets that cannot be inflated", "abc", "3 30"],
     ] as const
   ).map(([id, what, octets, length]) =>
-    rule(id, `With octets, an IHAVE with ${what} gets ERROR 500.`, {
+    rule11(id, `With octets, an IHAVE with ${what} gets ERROR 500.`, {
       source: "KX/1.1, octets",
       async play(subject) {
         const line = await withFeatures(subject, "octets");
@@ -104,7 +108,7 @@ export const FEATURE_RULES: readonly Rule[] = [
       },
     }),
   ),
-  rule("1.1.octets-length", "Octets that the dot does not follow end the connection.", {
+  rule11("1.1.octets-length", "Octets that the dot does not follow end the connection.", {
     source: "KX/1.1, octets; Framing",
     async play(subject) {
       const line = await withFeatures(subject, "octets");
@@ -113,7 +117,7 @@ export const FEATURE_RULES: readonly Rule[] = [
       await line.closed();
     },
   }),
-  rule("1.1.octets-unwanted", "Without octets, a command with a length is an unknown command.", {
+  rule11("1.1.octets-unwanted", "Without octets, a command with a length is an unknown command.", {
     source: "KX/1.1, Negotiation and octets",
     async play(subject) {
       const line = await subject.opened();
@@ -121,7 +125,7 @@ export const FEATURE_RULES: readonly Rule[] = [
       await line.stillAnswers();
     },
   }),
-  rule("1.1.range", "A RANGE that differs gets one ITEMS with the state of the range.", {
+  rule11("1.1.range", "A RANGE that differs gets one ITEMS with the state of the range.", {
     source: "KX/1.1, Reconciliation",
     async play(subject) {
       const line = await withFeatures(subject, "reconcile");
@@ -143,7 +147,7 @@ export const FEATURE_RULES: readonly Rule[] = [
       if (wrong !== undefined) throw new Deviation(`the part "${wrong.prefix} ${wrong.count}"`);
     },
   }),
-  rule("1.1.range-same", "A range with the same count and hash is left out.", {
+  rule11("1.1.range-same", "A range with the same count and hash is left out.", {
     source: "KX/1.1, Reconciliation",
     async play(subject) {
       const line = await withFeatures(subject, "reconcile");
@@ -155,7 +159,7 @@ export const FEATURE_RULES: readonly Rule[] = [
       }
     },
   }),
-  rule("1.1.range-parts", "A part that is asked for has the count and hash that were told.", {
+  rule11("1.1.range-parts", "A part that is asked for has the count and hash that were told.", {
     source: "KX/1.1, Reconciliation",
     async play(subject) {
       const line = await withFeatures(subject, "reconcile");
@@ -181,7 +185,7 @@ export const FEATURE_RULES: readonly Rule[] = [
       ["1.1.range-many", "A RANGE with 129 ranges", manyRanges(RANGES + 1)],
     ] as const
   ).map(([id, what, lines]) =>
-    rule(id, `${what} gets ERROR 500, and the connection continues.`, {
+    rule11(id, `${what} gets ERROR 500, and the connection continues.`, {
       source: "KX/1.1, Reconciliation; Messages",
       async play(subject) {
         const line = await withFeatures(subject, "reconcile");
@@ -190,13 +194,13 @@ export const FEATURE_RULES: readonly Rule[] = [
       },
     }),
   ),
-  rule("1.1.range-most", "A RANGE with 128 ranges gets one ITEMS.", {
+  rule11("1.1.range-most", "A RANGE with 128 ranges gets one ITEMS.", {
     source: "KX/1.1, Reconciliation",
     async play(subject) {
       await ask(await withFeatures(subject, "reconcile"), ...manyRanges(RANGES));
     },
   }),
-  rule("1.1.items", "ITEMS NOTIFY, and ITEMS that were not asked for, get no answer.", {
+  rule11("1.1.items", "ITEMS NOTIFY, and ITEMS that were not asked for, get no answer.", {
     source: "KX/1.1, Reconciliation; Messages",
     async play(subject) {
       const line = await withFeatures(subject, "reconcile");
@@ -205,7 +209,7 @@ export const FEATURE_RULES: readonly Rule[] = [
       await line.quiet("An ITEMS");
     },
   }),
-  rule("1.1.range-unwanted", "Without reconcile, RANGE and ITEMS get no answer.", {
+  rule11("1.1.range-unwanted", "Without reconcile, RANGE and ITEMS get no answer.", {
     source: "KX/1.1, Reconciliation; Messages",
     async play(subject) {
       const line = await subject.opened();
@@ -217,14 +221,6 @@ export const FEATURE_RULES: readonly Rule[] = [
     },
   }),
 ];
-
-function rule(
-  id: string,
-  text: string,
-  { source, play }: { readonly source: string; play(subject: Subject): Promise<void> },
-): Rule {
-  return { id, text, source, needs: ["1.1"], play };
-}
 
 /** A connection that uses a feature. Throws `Skipped` if the server does not name it. */
 async function withFeatures(

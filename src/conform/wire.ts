@@ -237,7 +237,7 @@ function lineKind(line: string): "r" | "k" | "x" {
   return RANGE_LINE.test(line) ? "r" : KEY_LINE.test(line) ? "k" : "x";
 }
 
-/** By the letter: decimal number, upper-case fingerprint, lower-case hash and SHA-256. */
+/** In the strict form: decimal number, upper-case fingerprint, lower-case hash and SHA-256. */
 function isAnnouncement(line: string, hasDigest: boolean): boolean {
   const form = hasDigest
     ? /^\d+ ([0-9A-F]+ )?[0-9a-f]{32} [0-9a-f]{64}$/
@@ -246,7 +246,7 @@ function isAnnouncement(line: string, hasDigest: boolean): boolean {
 }
 
 /** The features that the lines of an OPEN name. */
-export function openingOf(lines: readonly string[]): Opening {
+function openingOf(lines: readonly string[]): Opening {
   const words = lines.flatMap((line) => {
     const [key, ...rest] = line.trim().split(/ +/);
     return key === "features" ? rest : [];

@@ -41,8 +41,9 @@ const VACUUM_BYTES = 64 * 1024 ** 2;
 
 /**
  * Runs of a transaction in a copy of a shared log. Each time another gateway has changed the same
- * rows meanwhile. Nothing gives turns to the gateways: with three of them busy on two processors
- * one was overtaken 20 times in a row, so that a mail got 451. A run takes a few milliseconds.
+ * rows meanwhile. The gateways commit in no fixed order: with three of them busy on two processors
+ * one was overtaken 20 times in a row, and a mail got 451. A run takes a few milliseconds, so that
+ * these are a second.
  */
 const MOST_RUNS = 200;
 

@@ -10,6 +10,7 @@
  */
 import { Refusal, type RefusalReason } from "../errors.js";
 import { finish, type Steps } from "../steps.js";
+import { bufferOf } from "./packet.js";
 
 /** One block: its octets, and the number of its BEGIN line, from 1. */
 export interface ArmorBlock {
@@ -372,10 +373,6 @@ function isBlank(octet: number | undefined): boolean {
 
 function encodeCrc(crc: number): string {
   return Buffer.from([crc >>> 16, crc >>> 8, crc]).toString("base64");
-}
-
-function bufferOf(data: Uint8Array): Buffer {
-  return Buffer.from(data.buffer, data.byteOffset, data.byteLength);
 }
 
 /** What an octet adds to the checksum, in the upper 24 bits, with 0 to 3 octets after it. */

@@ -217,7 +217,8 @@ function broken(offset: number, what: string): Refusal {
   return new Refusal("bad-packet", `${what} (offset ${offset})`);
 }
 
-function bufferOf(data: Uint8Array): Buffer {
+/** The same octets as a Buffer, not copied. */
+export function bufferOf(data: Uint8Array): Buffer {
   const { buffer, byteOffset, byteLength } = data;
   return Buffer.isBuffer(data) ? data : Buffer.from(buffer, byteOffset, byteLength);
 }

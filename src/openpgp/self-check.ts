@@ -8,7 +8,7 @@
  * undefined, not false.
  */
 import { createHash, createPublicKey, type KeyObject, verify } from "node:crypto";
-import { type Packet, TAG } from "./packet.js";
+import { bufferOf, type Packet, TAG } from "./packet.js";
 
 /** Hash algorithms as node:crypto names them, by number (RFC 9580 section 9.5). */
 const HASHES: Readonly<Record<number, string>> = {
@@ -73,7 +73,7 @@ export class SelfCheck {
 }
 
 function holds(checker: Checker, primary: Packet, component: Packet, body: Uint8Array): boolean {
-  const octets = Buffer.from(body.buffer, body.byteOffset, body.byteLength);
+  const octets = bufferOf(body);
   const { algorithm, hash, trailer, salt, check, values } = partsOf(octets);
   const name = HASHES[hash];
   if (name === undefined || !checker.algorithms.includes(algorithm)) return false;
@@ -174,7 +174,7 @@ class Reader {
 
 /** The checker for a primary key; undefined for an unsupported key. Throws for a damaged one. */
 function checkerOf(body: Uint8Array): Checker | undefined {
-  const octets = Buffer.from(body.buffer, body.byteOffset, body.byteLength);
+  const octets = bufferOf(body);
   const version = octets.readUInt8(0);
   const at = version <= 3 ? 7 : 5;
   const values = new Reader(octets.subarray(at + (version >= 5 ? 5 : 1)));

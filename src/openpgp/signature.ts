@@ -8,7 +8,7 @@
  */
 import { keyId } from "./fingerprint.js";
 import type { TransferableKey } from "./key.js";
-import { type Packet, TAG } from "./packet.js";
+import { bufferOf, type Packet, TAG } from "./packet.js";
 
 export interface SignatureInfo {
   /** Signature type octet, as 0x13 for a certification or 0x18 for a subkey binding. */
@@ -44,7 +44,7 @@ const FINGERPRINT_OCTETS: Readonly<Record<number, number>> = { 3: 16, 4: 20, 5: 
 
 /** The fields of the body of a signature packet; undefined when it is malformed. Never throws. */
 export function signatureInfo(body: Uint8Array): SignatureInfo | undefined {
-  const octets = Buffer.from(body.buffer, body.byteOffset, body.byteLength);
+  const octets = bufferOf(body);
   switch (octets[0]) {
     case 2:
     case 3:
