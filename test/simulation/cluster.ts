@@ -263,7 +263,8 @@ export class NodeLink implements SharedStore, LeaseStore {
 
   // What happens to it.
 
-  order(order: CommitOrder): void {
+  /** What happens at the next commit, or nothing any more. */
+  order(order: CommitOrder | undefined): void {
     this.#order = order;
   }
 

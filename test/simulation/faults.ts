@@ -68,6 +68,7 @@ export class Faults {
       gateway.store.order(undefined);
       gateway.site?.comeBack();
       gateway.link?.mend();
+      gateway.link?.order(undefined);
       gateway.start();
     }
   }
