@@ -63,7 +63,11 @@ export type SessionOutput =
     };
 
 export interface SessionLimits {
-  /** From the start to the status of the configuration. */
+  /**
+   * From the start to the status of the configuration. SKS has one session at a time, and waits for
+   * the configuration of a partner for 45 s (reconciliation_config_timeout). Two SKS that dial each
+   * other at the same moment answer nobody for so long.
+   */
   readonly greetingMs: number;
   /** Maximum time without an octet. A server reads its disk meanwhile. */
   readonly silenceMs: number;
@@ -78,7 +82,7 @@ export interface SessionLimits {
 }
 
 export const SESSION_LIMITS: SessionLimits = {
-  greetingMs: 30_000,
+  greetingMs: 60_000,
   silenceMs: 60_000,
   sessionMs: 15 * 60_000,
   nodes: 400_000,

@@ -31,7 +31,12 @@ export class Sks {
       readonly mailsync: readonly string[];
       readonly sendmail: string;
       /** Its recon port, and those of other servers on this host that it exchanges with. */
-      readonly recon?: { readonly port: number; readonly partners: readonly number[] };
+      readonly recon?: {
+        readonly port: number;
+        readonly partners: readonly number[];
+        /** Minutes from one look at a partner to the next. */
+        readonly interval: number;
+      };
     },
   ): Promise<Sks> {
     const paths = ["etc/sks", "var/log/sks", "var/run/sks", "var/lib/sks/DB", "var/lib/sks/PTree"];
@@ -50,7 +55,7 @@ hkp_address: 127.0.0.1
 hkp_port: ${port}
 recon_address: 127.0.0.1
 recon_port: ${site.recon?.port ?? (await freePort())}
-gossip_interval: 0.05
+gossip_interval: ${site.recon?.interval ?? 60}
 from_addr: ${site.from}
 sendmail_cmd: ${site.sendmail} -t -oi
 pagesize: 16

@@ -360,6 +360,14 @@ describe("words of a server", () => {
     expect(session.closed()).toEqual([]);
   });
 
+  test("an SKS that waits 45 s for another partner is waited for", () => {
+    const session = new ReconSession(() => undefined, 0);
+    expect(session.tick(45_000)).toEqual([]);
+    const outputs = session.received(configMessage(SKS_SHAPE), 45_001);
+    expect(outputs.map(({ kind }) => kind)).toEqual(["config", "send"]);
+    expect(session.tick(45_002)).toEqual([]);
+  });
+
   test("a drop of octets does not keep it for ever", () => {
     const session = new ReconSession(() => undefined, 0);
     session.received(configMessage(SKS_SHAPE), 0);
