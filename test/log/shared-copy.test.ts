@@ -5,6 +5,7 @@
 import { join } from "node:path";
 import Database from "better-sqlite3";
 import { describe, expect, onTestFinished, test } from "vitest";
+import type { Trouble } from "../../src/errors.js";
 import { LOCAL_TABLES, SHARED_TABLES } from "../../src/log/shared-tables.js";
 import { UpdateLog } from "../../src/log/update-log.js";
 import {
@@ -97,6 +98,39 @@ describe("two gateways", () => {
     right.log.lanes.save("far", { ...row, attempt: 2 });
     load(left.log);
     expect(left.log.lanes.get("far")?.attempt).toBe(2);
+    expectEqual(left, right);
+  });
+
+  test.each([
+    [100, "appended"],
+    [250, "busy"],
+  ])("append although the other one commits first %i times: %s", (times, expected) => {
+    const database = new MemoryShared();
+    const left = loadedCopy(database.session());
+    const session = database.session();
+    let overtaken = 0;
+    const right = loadedCopy({
+      name: () => session.name(),
+      changes: (position, limit, base) => session.changes(position, limit, base),
+      expires: false,
+      discard: () => {},
+      commit: (after, rows) => {
+        if (overtaken < times) {
+          overtaken += 1;
+          left.log.append([arrival(overtaken)]);
+        }
+        return session.commit(after, rows);
+      },
+    });
+    let outcome: string | undefined;
+    try {
+      outcome = right.log.append([arrival(1000)])[0]?.outcome;
+    } catch (error) {
+      outcome = (error as Trouble).kind;
+    }
+    expect(outcome).toBe(expected);
+    expect(left.log.catchUp()).toBe(true);
+    expect(right.log.catchUp()).toBe(true);
     expectEqual(left, right);
   });
 

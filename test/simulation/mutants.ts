@@ -12,7 +12,7 @@ import { FetchTracker } from "../../src/kx/fetch-tracker.js";
 import { LogIdentity } from "../../src/kx/log-identity.js";
 import type { Announcement, Receipt } from "../../src/kx/messages.js";
 import { Receipts } from "../../src/kx/receipts.js";
-import type { WirePosition } from "../../src/kx/receive-state.js";
+import type { Greeting, WirePosition } from "../../src/kx/receive-state.js";
 import { ReceiveState } from "../../src/kx/receive-state.js";
 import { serialize } from "../../src/kx/serializer.js";
 import { Session, type SessionOutput } from "../../src/kx/session.js";
@@ -381,6 +381,22 @@ export const MUTANTS: readonly Mutant[] = [
     name: "done-whole",
     bug: "a receipt does not name the updates that are not held",
     plant: () => exchange(Receipts, "without", () => () => undefined),
+  },
+  {
+    name: "log-name-unread",
+    bug: "a peer that names another log than before is taken to have the log of the cursor",
+    plant: () => {
+      const before = (self: object) => (self as ReceiveState).cursor?.log;
+      return all(
+        exchange(ReceiveState, "established", (original) => (self, newest, now, log) => {
+          return original(self, newest, now, before(self) ?? log);
+        }),
+        exchange(ReceiveState, "moved", (original) => (self, greeting, now) => {
+          const { log } = (greeting ?? {}) as Greeting;
+          return original(self, greeting && { ...greeting, log: before(self) ?? log }, now);
+        }),
+      );
+    },
   },
   {
     name: "wrong-body-seen",
