@@ -75,7 +75,7 @@ async function run(context: Context): Promise<Outcome> {
           `[[peer]]\nname = "full"\nkx = "127.0.0.1:${full.port}"\ndial = true\nvia = "kx"`,
         ],
       });
-      const watched = { pid: empty.pid, file: empties.logOf(empty), table: "updates" } as const;
+      const watched = { pids: [empty.pid], file: empties.logOf(empty), table: "updates" } as const;
       const spent = await watch(watched, { warmUp, all: updates.length }, full.pid);
       into.fetch.push(spent.cpu);
       into.bytes.push(spent.bytes / 1000);
@@ -91,7 +91,7 @@ async function run(context: Context): Promise<Outcome> {
       const args = [String(full.port), String(updates.length), file];
       const process = FloorProcess.start(build, "fetch", args);
       try {
-        const watched = { pid: process.pid, file, table: "log" } as const;
+        const watched = { pids: [process.pid], file, table: "log" } as const;
         floor.push((await watch(watched, { warmUp, all: updates.length }, full.pid)).cpu);
         await process.end();
         const { rows } = storedIn(file);
@@ -143,19 +143,22 @@ function figuresOf(label: string, taken: Measured | undefined, floor: number[]):
 }
 
 export interface Watched {
-  readonly pid: number;
+  /** Processes whose CPU is counted together; memory and octets are those of the first. */
+  readonly pids: readonly [number, ...number[]];
   readonly file: string;
   readonly table: "updates" | "log";
 }
 
 /** What each update cost after the warm-up; the rows are read from the file, beside the process. */
 export async function watch(
-  { pid, file, table }: Watched,
+  { pids, file, table }: Watched,
   { warmUp, all }: { readonly warmUp: number; readonly all: number },
   server: number,
 ) {
+  const [first] = pids;
   const sample = (rows: number) => {
-    return { rows, cpu: cpuUs(pid), bytes: diskBytes(pid), serve: cpuUs(server) };
+    const cpu = pids.reduce((sum, one) => sum + cpuUs(one), 0);
+    return { rows, cpu, bytes: diskBytes(first), serve: cpuUs(server) };
   };
   const at = performance.now();
   let warm: ReturnType<typeof sample> | undefined;
@@ -167,7 +170,7 @@ export async function watch(
       last = sample(rows);
       warm ??= last;
     }
-    resident = residentBytes(pid);
+    resident = residentBytes(first);
     if (half === 0 && rows > all / 2) half = resident;
     await pause(LOOK_MS);
   }

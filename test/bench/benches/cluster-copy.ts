@@ -85,7 +85,8 @@ async function moveIn(
   if (status !== 0) throw new Error(`db move: ${stderr}`);
 }
 
-function sideOf({ sides }: Context) {
+/** The checkout that is measured. */
+export function sideOf({ sides }: Context) {
   const side = sides.at(-1);
   if (side === undefined) throw new Error("a bench without a side");
   return side;

@@ -3,7 +3,8 @@
  * over 16 connections that are spread over the gateways and one at a time, each passed on by mail
  * to one site; what the database writes for them, with and without a synchronous standby, and what
  * it keeps of a commit. All kinds take turns in one run, on one machine with the databases: they
- * share its processors. How a copy is loaded is in `cluster-copy.ts`.
+ * share its processors. How a copy is loaded is in `cluster-copy.ts`, KX in
+ * `cluster-fetch.ts`.
  */
 import type { GatewayProcess } from "../../../src/demo/process.js";
 import { SmtpClient } from "../../support/smtp-client.js";
@@ -23,7 +24,8 @@ import { Gateways, OLD, SITE } from "../gateways.js";
 import { CONNECTIONS, deliverAll } from "../mailing.js";
 import { mailOf } from "../material.js";
 import { cpuUs } from "../processes.js";
-import { loadCopies } from "./cluster-copy.js";
+import { loadCopies, sideOf } from "./cluster-copy.js";
+import { fetchInto } from "./cluster-fetch.js";
 
 const FAR = "pgp-public-keys@far.example.net";
 const PATIENCE_MS = 300_000;
@@ -76,12 +78,13 @@ async function run(context: Context): Promise<Outcome> {
     }
     await gateways.end();
     const loaded = await loadCopies(context, alone);
+    const fetched = await fetchInto(context, sideOf(context), alone);
     return {
       input:
         `${warmUp} mails as warm-up; a turn is ${busy} mails over ${CONNECTIONS} connections and ` +
         `${lone} one at a time; PostgreSQL ${alone.sql("SHOW server_version")} beside them, and ` +
         "for one kind with a synchronous standby on the same machine",
-      figures: [...kinds.flatMap(figuresOf), ...standbyFigures(kinds), ...loaded],
+      figures: [...kinds.flatMap(figuresOf), ...standbyFigures(kinds), ...loaded, ...fetched],
       goals: [],
     };
   } finally {
@@ -107,8 +110,7 @@ async function begin(
   count: number,
   more = "",
 ): Promise<Kind> {
-  const side = context.sides.at(-1);
-  if (side === undefined) throw new Error("a bench without a side");
+  const side = sideOf(context);
   const sink = new MailSink();
   const relay = await sink.start();
   const database = count === 0 ? undefined : `site${count}`;

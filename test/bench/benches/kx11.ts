@@ -63,7 +63,7 @@ async function run(context: Context): Promise<Outcome> {
     });
     const fetchAll = async (version: Version) => {
       const empty = await empties.start(side, { name: "empty", lines: dialling(version, full) });
-      const watched = { pid: empty.pid, file: empties.logOf(empty), table: "updates" } as const;
+      const watched = { pids: [empty.pid], file: empties.logOf(empty), table: "updates" } as const;
       const spent = await watch(watched, { warmUp, all: updates.length }, full.pid);
       const octets = (await octetsOf(empty)) / updates.length;
       const into = taken.get(version);
