@@ -17,6 +17,7 @@ import { isLocal, subjectsOf, viewOf } from "../status/neighbour-view.js";
 import { freeBytes } from "../status/space.js";
 import { type Sources, unownedLanes } from "../status/status.js";
 
+const DAY_MS = 24 * 3_600_000;
 /** From the receipt of an update to the relay's 250: milliseconds when idle, days in an outage. */
 const DURATION_BUCKETS = [0.01, 0.05, 0.25, 1, 5, 30, 120, 600, 3600, 21_600, 86_400];
 
@@ -163,6 +164,18 @@ function openMetrics(text: string): string {
   return `${renamed.join("\n")}\n# EOF\n`;
 }
 
+/**
+ * The metrics of the process. Without the distribution of the delay of the event loop: it takes a
+ * timer that wakes an idle process a hundred times a second, and here once a day.
+ * `nodejs_eventloop_lag_seconds` is the delay at the scrape.
+ */
+function collectProcess(register: Registry): void {
+  collectDefaultMetrics({ register, eventLoopMonitoringPrecision: DAY_MS });
+  for (const part of ["min", "max", "mean", "stddev", "p50", "p90", "p99"]) {
+    register.removeSingleMetric(`nodejs_eventloop_lag_${part}_seconds`);
+  }
+}
+
 export class Metrics {
   readonly #registry = new Registry();
   readonly #sources: Sources;
@@ -170,7 +183,7 @@ export class Metrics {
 
   constructor(sources: Sources) {
     this.#sources = sources;
-    collectDefaultMetrics({ register: this.#registry });
+    collectProcess(this.#registry);
     for (const family of FAMILIES) this.#counter(family);
     this.#neighbours();
     this.#followed();

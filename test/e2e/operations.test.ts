@@ -2,11 +2,11 @@
  * The gateway as its operator meets it: started without a config, asked for its health, ended by a
  * signal. That it can be fed as its own hint says: swaks.system.ts.
  */
-import { existsSync } from "node:fs";
+import { existsSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { expect, it } from "vitest";
 import { scratch } from "../support/scratch.js";
-import { until } from "../support/until.js";
+import { pause, until } from "../support/until.js";
 import { spawn } from "./stage.js";
 
 const FREE = {
@@ -39,6 +39,22 @@ it("runs without a config file, on loopback, in ./data, and says how to feed it"
   expect(gateway.events.map(({ event }) => event)).toEqual(
     expect.arrayContaining(["ready", "stopping", "stopped"]),
   );
+});
+
+it("sleeps while nothing comes", async () => {
+  const gateway = spawn(undefined, { directory: scratch(), env: FREE });
+  await gateway.event("ready");
+  expect(await gateway.status()).toMatchObject({ mode: "bridge" });
+  // How often its thread has waited. A timer of 10 ms would be 300 in that time.
+  const waits = () => {
+    const status = readFileSync(`/proc/${gateway.pid}/status`, "latin1");
+    return Number(/^voluntary_ctxt_switches:\s+(\d+)$/m.exec(status)?.[1]);
+  };
+  // What follows a start: compiled code, garbage, the first look at the disk.
+  await pause(3000);
+  const before = waits();
+  await pause(3000);
+  expect(waits() - before).toBeLessThan(60);
 });
 
 it("a wrong variable in the environment is a fault, named: 78", async () => {

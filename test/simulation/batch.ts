@@ -33,6 +33,9 @@ export const MARKERS: readonly string[] = [
   ...["peer-connected", "peer-disconnected", "peer-complaint", "peer-reset", "expired", "unpacked"],
 ];
 
+/** Bodies expire in long worlds only, and none of the mixed ones is long. */
+const ONLY_LONG: readonly string[] = ["expired"];
+
 /** Worlds after which every marker must have been seen. */
 export const ENOUGH = 1000;
 
@@ -142,8 +145,10 @@ function add(counters: EventCounters, outcome: Outcome, say: (text: string) => v
 }
 
 /** Markers that were never seen, once that says something. */
-export function unseen({ worlds, counts }: EventCounters): string[] {
-  return worlds < ENOUGH ? [] : MARKERS.filter((marker) => !counts.has(marker));
+export function unseen({ worlds, counts, size }: EventCounters): string[] {
+  if (worlds < ENOUGH) return [];
+  const wanted = MARKERS.filter((marker) => size !== "mixed" || !ONLY_LONG.includes(marker));
+  return wanted.filter((marker) => !counts.has(marker));
 }
 
 export function progress(

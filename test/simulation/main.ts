@@ -7,6 +7,7 @@
  * Exits with 1 when a world fails, a mutant survives or a kind of fault never happened.
  */
 import { availableParallelism } from "node:os";
+import { setImmediate } from "node:timers/promises";
 import { parseArgs } from "node:util";
 import { readArguments } from "../support/usage.js";
 import { type BatchOptions, type EventCounters, MARKERS, runBatch, unseen } from "./batch.js";
@@ -65,7 +66,7 @@ if (numbers.some((text) => text !== undefined && !/^\d{1,9}$/.test(text))) {
 }
 
 if (values.seed !== undefined) replay(Number(values.seed));
-else if (values.mutants === true) hunt();
+else if (values.mutants === true) await hunt();
 else await batch();
 
 /** One world, told in full. */
@@ -106,7 +107,7 @@ async function batch(): Promise<void> {
 }
 
 /** Each bug, until a world fails by it. */
-function hunt(): void {
+async function hunt(): Promise<void> {
   const hunts: Hunt[] = [];
   const chosen = values.only?.split(",");
   const most = Number(values.seeds ?? HUNTED);
@@ -115,14 +116,14 @@ function hunt(): void {
     const began = performance.now();
     let worlds = 0;
     let invariant: string | undefined;
-    withMutant(mutant, (store) => {
-      for (let seed = from; worlds < most && invariant === undefined; seed += 1) {
-        const options = optionsOf(seed, size);
-        if (mutant.isOfCluster && !hasCluster(options)) continue;
-        invariant = runWorld(options, { store }).failure?.invariant;
-        worlds += 1;
-      }
-    });
+    for (let seed = from; worlds < most && invariant === undefined; seed += 1) {
+      const options = optionsOf(seed, size);
+      if (mutant.isOfCluster && !hasCluster(options)) continue;
+      invariant = withMutant(mutant, (store) => runWorld(options, { store }).failure?.invariant);
+      worlds += 1;
+      // The memory of a closed SQLite database is freed in a turn of the event loop.
+      await setImmediate();
+    }
     const seconds = (performance.now() - began) / 1000;
     hunts.push({ name: mutant.name, bug: mutant.bug, worlds, invariant });
     const fate = invariant === undefined ? "SURVIVES" : `found by "${invariant}"`;
