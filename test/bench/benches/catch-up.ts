@@ -158,7 +158,8 @@ export async function watch(
   const [first] = pids;
   const sample = (rows: number) => {
     const cpu = pids.reduce((sum, one) => sum + cpuUs(one), 0);
-    return { rows, cpu, bytes: diskBytes(first), serve: cpuUs(server) };
+    const at = performance.now();
+    return { rows, cpu, bytes: diskBytes(first), serve: cpuUs(server), at };
   };
   const at = performance.now();
   let warm: ReturnType<typeof sample> | undefined;
@@ -180,6 +181,7 @@ export async function watch(
     cpu: (last.cpu - warm.cpu) / count,
     bytes: (last.bytes - warm.bytes) / count,
     serve: (last.serve - warm.serve) / count,
+    rate: (1000 * count) / (last.at - warm.at),
     resident,
     half,
   };

@@ -22,6 +22,7 @@ interface Kind {
   readonly name: string;
   /** Gateways on PostgreSQL; 0 for one on SQLite alone. */
   readonly count: number;
+  readonly rate: number[];
   readonly fetch: number[];
   readonly serve: number[];
 }
@@ -33,7 +34,7 @@ export async function fetchInto(context: Context, side: Side, server: Postgres):
   const updates = material.updates(size.all);
   const kinds = [0, 1, 2].map((count): Kind => {
     const name = count === 0 ? "SQLite alone" : `${count} on PostgreSQL`;
-    return { name, count, fetch: [], serve: [] };
+    return { name, count, rate: [], fetch: [], serve: [] };
   });
   const port = await freePort();
   const fulls = new Gateways(context);
@@ -50,7 +51,7 @@ export async function fetchInto(context: Context, side: Side, server: Postgres):
     const log = fulls.logOf(filled);
     await fulls.end();
     for (let turn = 0; turn < runs; turn += 1) {
-      for (const { count, fetch, serve } of rotated(kinds, turn)) {
+      for (const { count, rate, fetch, serve } of rotated(kinds, turn)) {
         const database = `fetch${count}_${turn}`;
         if (count > 0) server.sql(`CREATE DATABASE ${database}`, "postgres");
         const lines = [LISTEN, fetched("full", port), served("empty")];
@@ -61,7 +62,9 @@ export async function fetchInto(context: Context, side: Side, server: Postgres):
         const full = await fulls.startAgain(side, log);
         const pids = [first.pid, ...more.map(({ pid }) => pid)] as const;
         const stored = { pids, file: others.logOf(first), table: "updates" } as const;
-        fetch.push((await watch(stored, size, full.pid)).cpu);
+        const spent = await watch(stored, size, full.pid);
+        rate.push(spent.rate);
+        fetch.push(spent.cpu);
         await fulls.end();
         for (const gateway of more) await untilHeld(gateway, size.all);
         const from = [LISTEN, fetched("site", first.port("kx"))];
@@ -94,7 +97,8 @@ async function untilHeld(gateway: GatewayProcess, count: number): Promise<void> 
 
 function figuresOf(kinds: readonly Kind[]): Figure[] {
   const [alone] = kinds;
-  return kinds.flatMap(({ name, count, fetch, serve }) => [
+  return kinds.flatMap(({ name, count, rate, fetch, serve }) => [
+    { name: `updates fetched over KX, ${name}`, unit: "/s", values: rate },
     {
       name: `CPU of all gateways for an update fetched over KX, ${name}`,
       unit: "us",
@@ -105,9 +109,14 @@ function figuresOf(kinds: readonly Kind[]): Figure[] {
       ? []
       : [
           {
-            name: `${name} : SQLite alone, fetching over KX`,
+            name: `${name} : SQLite alone, CPU of fetching over KX`,
             unit: "",
             values: ratios(fetch, alone.fetch),
+          },
+          {
+            name: `${name} : SQLite alone, updates fetched a second`,
+            unit: "",
+            values: ratios(rate, alone.rate),
           },
         ]),
   ]);
