@@ -179,7 +179,8 @@ it("hands over one lease when a node does not want it, and all when it is restar
     const before = one.events.length;
     writeFileSync(files[0], changed);
     process.kill(one.pid, "SIGHUP");
-    await until(() => one.events.slice(before).some(({ event }) => event === "reloaded"));
+    // It listens on other ports then, as `ready` says.
+    await until(() => one.events.slice(before).some(({ event }) => event === "ready"));
   };
   await reload(text.replace(/(name = "far"\n)mail = .*/, '$1accept_from = ["127.0.0.9"]'));
   await until(() => holds(two, "lane:far"), "the lane", TAKEOVER_MS);

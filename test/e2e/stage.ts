@@ -54,10 +54,17 @@ export function spawn(
   program = PROGRAM,
 ): GatewayProcess {
   const gateway = GatewayProcess.spawn(file, program, [], place);
-  onTestFinished(async () => {
+  onTestFinished(async ({ task }) => {
+    if (task.result?.state === "fail") tell(gateway);
     await gateway.end("SIGKILL");
   });
   return gateway;
+}
+
+/** What a gateway of a failed test said last. */
+function tell({ output, errors, pid }: GatewayProcess): void {
+  const last = output.trimEnd().split("\n").slice(-20);
+  process.stderr.write(`${[`gateway ${pid}, stderr: ${errors.trim()}`, ...last].join("\n")}\n`);
 }
 
 /** A legacy site that listens, and its port. */

@@ -104,7 +104,7 @@ ${peers.join("")}`;
       await Promise.all(
         [a, b].map(async (name) => {
           const { file, gateway } = site(name);
-          const reloads = () => gateway.events.filter(({ event }) => event === "reloaded").length;
+          const reloads = () => gateway.events.filter(({ event }) => event === "ready").length;
           const before = reloads();
           writeFileSync(file, text(name));
           process.kill(gateway.pid, "SIGHUP");
