@@ -361,7 +361,14 @@ export class FetchTracker {
 
   /** For each peer that may be asked now, the first hash that can be requested from it. */
   #askable(now: number): AnnouncedName[] {
-    const isFree = (hash: AnnouncedName) => !this.#isBusy(hash);
+    // A peer may announce thousands of names for one MD5, and each of them is looked at.
+    const busy = new Map<UpdateHash, boolean>();
+    const isFree = (hash: AnnouncedName) => {
+      const md5 = namesIn(hash).hash;
+      const known = busy.get(md5) ?? this.#isBusy(hash);
+      busy.set(md5, known);
+      return !known;
+    };
     return [...this.#peers.values()].flatMap((state) => state.first(now, isFree) ?? []);
   }
 

@@ -7,6 +7,8 @@
  *  1. A DONE is sent when the receive cursor has moved, at most once a second.
  *  2. A number without its update is told once, with the first DONE that passes it. A DONE has at
  *     most 1000 ranges of such numbers. If there are more, it goes only as far as those.
+ *     At most 5000 wait to be told. If a peer makes more, they become one range from the lowest to
+ *     the highest: it may have updates that we hold, of which nothing is claimed then.
  *  3. The first DONE of a connection says where we are. Of updates that are older than the
  *     connection the peer concludes nothing, since a DONE before may have been lost.
  */
@@ -17,7 +19,17 @@ export const RECEIPT_LIMITS = {
   everyMs: 1000,
   /** As many as a LIST may have. */
   ranges: 1000,
+  numbers: 5000,
 } as const;
+
+/** Numbers wrap, and half of them are ahead of any number. How far `number` is behind `other`. */
+function behind(number: number, other: number): number {
+  return (other - number + MAX_NUMBER + 1) % (MAX_NUMBER + 1);
+}
+
+function isUpTo(number: number, other: number): boolean {
+  return behind(number, other) <= MAX_NUMBER / 2;
+}
 
 export class Receipts {
   #isOn = false;
@@ -26,6 +38,8 @@ export class Receipts {
   #told: number | undefined;
   /** Numbers that were settled without their update and not told yet, in no order. */
   readonly #without = new Set<number>();
+  /** The range that they have become. */
+  #wide: { low: number; high: number } | undefined;
   #lastAt = -Infinity;
 
   /**
@@ -35,43 +49,72 @@ export class Receipts {
   begin(isOn: boolean): void {
     this.#isOn = isOn;
     this.#told = undefined;
-    if (!isOn) this.#without.clear();
+    if (!isOn) this.#clear();
+  }
+
+  #clear(): void {
+    this.#without.clear();
+    this.#wide = undefined;
   }
 
   /** The receive cursor is at `cursor`; undefined if it was dropped. */
   moved(cursor: number | undefined): void {
     this.#cursor = cursor;
-    if (cursor === undefined) this.#without.clear();
+    if (cursor === undefined) this.#clear();
   }
 
   /** A number was settled, and we do not hold its update. */
   without(number: number): void {
-    if (this.#isOn) this.#without.add(number);
+    if (!this.#isOn) return;
+    if (this.#wide !== undefined) return this.#widen(this.#wide, number);
+    this.#without.add(number);
+    if (this.#without.size <= RECEIPT_LIMITS.numbers) return;
+    const wide = { low: number, high: number };
+    for (const one of this.#without) this.#widen(wide, one);
+    this.#without.clear();
+    this.#wide = wide;
+  }
+
+  #widen(wide: { low: number; high: number }, number: number): void {
+    if (!isUpTo(wide.low, number)) wide.low = number;
+    else if (!isUpTo(number, wide.high)) wide.high = number;
   }
 
   /** The receipt to send now; it counts as sent. */
   due(now: number): Receipt | undefined {
     if (now < this.nextAt() || this.#cursor === undefined) return undefined;
-    const cursor = this.#cursor;
-    // Numbers wrap, and half of them are ahead of the cursor.
-    const behind = (number: number) => (cursor - number + MAX_NUMBER + 1) % (MAX_NUMBER + 1);
-    const passed = [...this.#without].filter((number) => behind(number) <= MAX_NUMBER / 2);
-    passed.sort((a, b) => behind(b) - behind(a));
+    const { number, without } = this.#passed(this.#cursor);
+    this.#told = number;
+    this.#lastAt = now;
+    return { number, without };
+  }
+
+  /** How far the receipt goes, and its ranges, which count as told. */
+  #passed(cursor: number): Receipt {
+    const wide = this.#wide;
+    if (wide !== undefined) {
+      if (!isUpTo(wide.low, cursor)) return { number: cursor, without: [] };
+      const { low } = wide;
+      const high = isUpTo(wide.high, cursor) ? wide.high : cursor;
+      if (high === wide.high) this.#wide = undefined;
+      else wide.low = (cursor + 1) % (MAX_NUMBER + 1);
+      const wrapped = [
+        { low, high: MAX_NUMBER },
+        { low: 0, high },
+      ];
+      return { number: cursor, without: low <= high ? [{ low, high }] : wrapped };
+    }
+    const passed = [...this.#without].filter((number) => isUpTo(number, cursor));
+    passed.sort((a, b) => behind(b, cursor) - behind(a, cursor));
     const ranges: { low: number; high: number }[] = [];
-    let number = cursor;
     for (const one of passed) {
       const last = ranges.at(-1);
       if (last !== undefined && last.high + 1 === one) last.high = one;
       else if (ranges.length < RECEIPT_LIMITS.ranges) ranges.push({ low: one, high: one });
-      else {
-        number = last?.high ?? cursor;
-        break;
-      }
+      else return { number: last?.high ?? cursor, without: ranges };
       this.#without.delete(one);
     }
-    this.#told = number;
-    this.#lastAt = now;
-    return { number, without: ranges };
+    return { number: cursor, without: ranges };
   }
 
   /** When the next receipt is due; Infinity for never. */

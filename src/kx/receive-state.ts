@@ -36,7 +36,8 @@
  *     numbers are listed. The cursor does not move before the answer.
  *  9. A peer of KX/1.1 names its log. Another name than that of the cursor means another log, at
  *     once. The same name means the same log, so that a withheld entry at the cursor is no reason
- *     to list; the hash is compared all the same, since a file may have been copied back.
+ *     to list; the hash is compared all the same, since a file may have been copied back. A number
+ *     below the known ones, or an empty log, makes rule 8 apply under the same name as well.
  */
 import type { AnnouncedName, LogName, UpdateHash } from "../update.js";
 import { LogIdentity } from "./log-identity.js";
@@ -222,7 +223,8 @@ export class ReceiveState {
       return this.#continue(now, outputs);
     }
     if (newest === undefined) {
-      if (!isNamed) this.#identity.ask(greeting !== undefined);
+      // A new connection to an empty log: also under the same name it is another one.
+      if (!isNamed || greeting !== undefined) this.#identity.ask(greeting !== undefined);
     } else {
       const position = positionNear(this.#claimed ?? 0, newest.number);
       this.#claimed = Math.max(this.#claimed ?? position, position);
@@ -230,7 +232,7 @@ export class ReceiveState {
       // the known one does not prove another log.
       const isBelow = positionNear(known.number, newest.number) < known.number;
       const isThere = newest.number === known.number;
-      const isAsked = isThere ? newest.hash !== known.hash : !isNamed;
+      const isAsked = isThere ? newest.hash !== known.hash : !isNamed || isBelow;
       if (isAsked) this.#identity.ask(isBelow || isThere);
     }
     return this.#continue(now, outputs);

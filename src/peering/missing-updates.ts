@@ -24,7 +24,7 @@ export interface MissingComponents {
 
 /** What missing updates use of the log. */
 export interface MissingLog {
-  readonly repairs: Pick<UpdateLog["repairs"], "want">;
+  readonly repairs: Pick<UpdateLog["repairs"], "wantAll">;
 }
 
 export class MissingUpdates {
@@ -78,24 +78,28 @@ export class MissingUpdates {
     return true;
   }
 
-  /** Numbers that a peer no longer lists; it is not known which keys they were about. */
+  /**
+   * Numbers that a peer no longer lists; it is not known which keys they were about. Stored by the
+   * next `flush`.
+   */
   gap(neighbour: string, low: number, high: number, at: number): void {
     // After MAX_NUMBER comes 0.
     const numbers = high - low + 1 + (high < low ? MAX_NUMBER + 1 : 0);
     this.#diagnostics.report("peer-gap", { neighbour, low, high, numbers });
+    // All gaps of a peer are one row, and a listing may show hundreds: the caller flushes.
+    const isSame = (one: Missing) => one.why === "gap" && one.neighbours[0] === neighbour;
+    if (this.#unstored.some(isSame)) return;
     this.#unstored.push({ fingerprint: undefined, neighbours: [neighbour], why: "gap", at });
-    this.flush();
   }
 
-  /** Stores what is not stored yet; false if that fails now. */
+  /** Stores what is not stored yet, in one transaction; false if that fails now. */
   flush(): boolean {
-    for (let missing = this.#unstored[0]; missing !== undefined; missing = this.#unstored[0]) {
-      const one = missing;
-      const isNoted = this.#guard.run(() => this.#log.repairs.want(one));
-      if (isNoted === undefined) return false;
-      this.#unstored.shift();
-      if (!isNoted) this.#refused(one);
-    }
+    const all = this.#unstored;
+    if (all.length === 0) return true;
+    const noted = this.#guard.run(() => this.#log.repairs.wantAll(all));
+    if (noted === undefined) return false;
+    this.#unstored = [];
+    for (const [index, one] of all.entries()) if (noted[index] !== true) this.#refused(one);
     return true;
   }
 

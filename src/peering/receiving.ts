@@ -586,7 +586,8 @@ export class Receiving {
     now: number,
     heardAt = now,
   ): void {
-    for (const output of input(this.#peer(name).receiveState)) {
+    const outputs = input(this.#peer(name).receiveState);
+    for (const output of outputs) {
       switch (output.type) {
         case "list":
           this.#orders.push({ ...output, peer: name });
@@ -617,6 +618,7 @@ export class Receiving {
           output satisfies never;
       }
     }
+    if (outputs.some(({ type }) => type === "gap")) this.#missing.flush();
   }
 
   /** A cursor that is being stored belongs to the numbers before the reset. */

@@ -29,6 +29,8 @@ export const LISTING_LIMITS = {
 
 /** An UPDATE of octets with so many octets of packets is complete: one write of a socket. */
 const MESSAGE_BYTES = 64 * 1024;
+/** So many numbers are one answer: those that are not available have no octets, and cost a look-up. */
+const MESSAGE_NUMBERS = 256;
 
 /** What answers are read from. */
 export type ServingLog = Pick<UpdateLog, "body" | "entry" | "newest" | "range">;
@@ -75,7 +77,8 @@ export function answerUpdate(
     deliveries.push({ number: asked.number, packets: found?.body });
     if (found !== undefined) served.push(found.entry);
     bytes += found?.body.length ?? 0;
-    asked = bytes < MESSAGE_BYTES ? more() : undefined;
+    const isFull = bytes >= MESSAGE_BYTES || deliveries.length >= MESSAGE_NUMBERS;
+    asked = isFull ? undefined : more();
   }
   return { outputs: session.deliver(tag, deliveries), served, requests: deliveries.length };
 }

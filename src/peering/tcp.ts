@@ -44,6 +44,18 @@ export const TCP_LIMITS = {
   strangersPerMinute: 10,
 } as const;
 
+/** How long one peer may keep the event loop, in which all others and the mail have to wait. */
+const READING = {
+  /** So much of a chunk is read at once; 50,000 deflated announcements have 8 kB. */
+  pieceBytes: 8 * 1024,
+  /** After that time the others have their turn. A catch-up takes less for a chunk. */
+  turnMs: 50,
+  /** Input that took longer is paid for: nothing is read for three times as long. */
+  longMs: 200,
+  rest: 3,
+  mostMs: 10_000,
+} as const;
+
 /** How soon an ordered attempt looks again whether the connections that it gave up have ended. */
 const ORDERED_DIAL_MS = 10;
 
@@ -100,6 +112,8 @@ export class KxDoor {
   readonly #peers: KxPeer[];
   readonly #servers: Server[] = [];
   readonly #lines = new Map<number, PeerSocket>();
+  /** Peers from which nothing is read, until a monotonic time in ms. */
+  readonly #resting = new Map<string, number>();
   readonly #leases: Leases;
   readonly #refresh: () => void;
   readonly #releases: (() => void)[] = [];
@@ -578,9 +592,7 @@ export class KxDoor {
     else peer.inbound += 1;
     const openedAt = this.#now();
     peer.redial.connected();
-    socket.on("data", (bytes) => {
-      this.#perform(this.#exchange.received(id, bytes, this.#now()));
-    });
+    socket.on("data", (bytes) => this.#read(line, bytes));
     // A FIN without CLOSE is allowed. Answers that the peer still waits for are dropped.
     socket.on("end", () => line.end());
     socket.on("error", (error) => {
@@ -597,6 +609,41 @@ export class KxDoor {
     });
     this.#refresh();
     this.#perform(this.#exchange.opened(id, peer.name, dialled, this.#now()));
+  }
+
+  /**
+   * A message costs its sender little and may take half a second here: 50,000 announcements are
+   * 8 kB. So a chunk is read in pieces, and what is left of it waits while others have their turn.
+   */
+  #read(line: PeerSocket, bytes: Buffer): void {
+    const { pieceBytes, turnMs } = READING;
+    const began = this.#now();
+    for (let at = 0; at < bytes.length && this.#lines.get(line.id) === line; at += pieceBytes) {
+      const piece = bytes.subarray(at, at + pieceBytes);
+      this.#perform(this.#exchange.received(line.id, piece, this.#now()));
+      const tookMs = this.#now() - began;
+      if (tookMs < turnMs) continue;
+      this.#rest(line.peer, tookMs);
+      const left = bytes.subarray(at + pieceBytes);
+      if (left.length > 0 && !line.socket.readableEnded) line.socket.unshift(left);
+      return;
+    }
+  }
+
+  /** Nothing is read from a peer until others had their turn, or for longer if it took long. */
+  #rest(peer: string, tookMs: number): void {
+    const { longMs, rest, mostMs } = READING;
+    const restMs = tookMs < longMs ? 0 : Math.min(mostMs, tookMs * rest);
+    const until = Math.max(this.#resting.get(peer) ?? 0, this.#now() + restMs);
+    this.#resting.set(peer, until);
+    this.#regulate();
+    const goOn = () => {
+      if (this.#resting.get(peer) !== until) return;
+      this.#resting.delete(peer);
+      this.#regulate();
+    };
+    if (restMs === 0) setImmediate(goOn);
+    else setTimeout(goOn, restMs).unref();
   }
 
   #perform(actions: readonly Action[]): void {
@@ -646,10 +693,10 @@ export class KxDoor {
 
   /** Pauses and resumes the reading of the sockets. */
   #regulate(): void {
-    for (const { id, socket } of this.#lines.values()) {
-      const isCongested = this.#exchange.isCongested(id);
-      if (isCongested === socket.isPaused()) continue;
-      if (isCongested) socket.pause();
+    for (const { id, peer, socket } of this.#lines.values()) {
+      const waits = this.#exchange.isCongested(id) || this.#resting.has(peer);
+      if (waits === socket.isPaused()) continue;
+      if (waits) socket.pause();
       else socket.resume();
     }
   }

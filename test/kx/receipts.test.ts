@@ -77,6 +77,54 @@ describe("receipts", () => {
   });
 });
 
+describe("a peer that makes more numbers without their update than are kept", () => {
+  const { numbers } = RECEIPT_LIMITS;
+
+  test("gets one range for all of them, and nothing of it is claimed", () => {
+    const receipts = at(9);
+    for (let n = 0; n <= numbers; n += 1) receipts.without(10 + 2 * n);
+    const highest = 10 + 2 * numbers;
+    expect(receipts.due(0)).toEqual({ number: 9, without: [] });
+    receipts.moved(1000);
+    expect(receipts.due(1000)).toEqual({ number: 1000, without: [{ low: 10, high: 1000 }] });
+    receipts.without(highest + 7);
+    receipts.moved(highest + 7);
+    const rest = [{ low: 1001, high: highest + 7 }];
+    expect(receipts.due(2000)).toEqual({ number: highest + 7, without: rest });
+    receipts.moved(highest + 9);
+    receipts.without(highest + 8);
+    const one = [{ low: highest + 8, high: highest + 8 }];
+    expect(receipts.due(3000)).toEqual({ number: highest + 9, without: one });
+  });
+
+  test("gets two where the numbers wrap", () => {
+    const receipts = at(MAX_NUMBER - 10);
+    for (let n = 0; n <= numbers; n += 1) receipts.without((MAX_NUMBER - 5 + n) % (MAX_NUMBER + 1));
+    receipts.moved(3);
+    expect(receipts.due(0)).toEqual({
+      number: 3,
+      without: [
+        { low: MAX_NUMBER - 5, high: MAX_NUMBER },
+        { low: 0, high: 3 },
+      ],
+    });
+  });
+
+  test("does not take what a receipt costs", () => {
+    const receipts = at(1);
+    const began = process.cpuUsage().user;
+    for (let n = 0; n < 200_000; n += 1) receipts.without(2 + 2 * n);
+    const taken = process.cpuUsage().user - began;
+    const again = process.cpuUsage().user;
+    for (let n = 1; n <= 100; n += 1) {
+      receipts.moved(n + 1);
+      receipts.due(1000 * n);
+    }
+    // A hundred receipts over all numbers would be a hundred times as much.
+    expect(process.cpuUsage().user - again).toBeLessThan(Math.max(taken, 100_000));
+  });
+});
+
 test("a range has its ends and what is between them", () => {
   const ranges = [{ low: 3, high: 5 }];
   expect([2, 3, 4, 5, 6].map((number) => hasNumber(ranges, number))).toEqual([

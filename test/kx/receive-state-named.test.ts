@@ -95,6 +95,27 @@ describe("the same log", () => {
     expect(listener.lists).toEqual(["100-1099"]);
   });
 
+  test("that went back to an earlier state is noticed on another connection", () => {
+    const peer = log(100, FIRST);
+    const { listener } = inStep(peer);
+    // A snapshot, to which other updates have been added since.
+    const restored = log(62, FIRST, "restored");
+    listener.lists = [];
+    settle(listener.move(restored), restored);
+    expect(listener.lists[0]).toBe("99-100");
+    expect(listener.said.filter((one) => one.startsWith("reset"))).toEqual(["reset wrapped"]);
+    expect(listener.known.has(hashOf("restored 62"))).toBe(true);
+    expect(listener.cursor).toBe(62);
+  });
+
+  test("that is empty on another connection is noticed", () => {
+    const { listener } = inStep(log(100, FIRST));
+    listener.lists = [];
+    const empty = log(0, FIRST);
+    settle(listener.move(empty), empty);
+    expect(listener.said.slice(100)).toEqual(["reset wrapped", "cursor undefined"]);
+  });
+
   test("on another connection is not asked who it is", () => {
     const peer = log(100, FIRST);
     const { listener } = inStep(peer);

@@ -106,6 +106,44 @@ async function listener(onSocket: (socket: Socket) => void, port = 0) {
   return { port: (server.address() as AddressInfo).port, close };
 }
 
+test("a peer whose messages take long is read on when others had their turn", async () => {
+  const peers = [peer("friend", "127.0.0.2:1"), peer("flood", "127.0.0.4:1")];
+  const { port, hold } = await openDoor(peers.join(""));
+  const { update } = made("held", 1);
+  hold(update);
+  const friend = visitor(port, "127.0.0.2");
+  const flood = visitor(port, "127.0.0.4");
+  friend.socket.write(GREETING);
+  flood.socket.write(GREETING);
+  await until(() => friend.bytes() > 0 && flood.bytes() > 0);
+  const asks = (tag: string) => `${tag}\r\nLIST\r\n1\r\n.\r\n`;
+  let turns = 0;
+  const answered = (text: string, tag: string) => text.includes(`IHAVE\r\n${tag}\r\n`);
+  friend.socket.on("data", (bytes) => {
+    if (!answered(bytes.toString("latin1"), "b000")) return;
+    turns += 1;
+    friend.socket.write(asks("b000"));
+  });
+  const notice = (tag: string, count: number) => {
+    const lines = Array.from({ length: count }, (_, n) => {
+      return `${n + 1} ${update.fingerprint} ${update.hash}`;
+    });
+    return `${tag}\r\nIHAVE\r\nNOTIFY\r\n${lines.join("\r\n")}\r\n.\r\n`;
+  };
+  let [read, before] = [0, 0];
+  flood.socket.on("data", (bytes) => {
+    if (answered(bytes.toString("latin1"), "b002")) before = turns - read;
+  });
+  friend.socket.write(asks("b000"));
+  // The second notice is longer than a piece, so that the question is not in that of the first.
+  flood.socket.write(notice("b001", 40_000) + notice("b003", 500) + asks("b002"), () => {
+    read = turns;
+  });
+  await until(() => answered(flood.text(), "b002"));
+  // The notice takes longer than `longMs`, so its sender waits three times as long.
+  expect(before).toBeGreaterThan(20);
+});
+
 describe("an address", () => {
   test("that is no peer's is closed before a byte is sent, whatever it says", async () => {
     const { port, all } = await openDoor(peer("friend", "127.0.0.2:1"));
