@@ -12,7 +12,7 @@
  * The lines about updates that are written to stdout in one turn of the event loop are one write:
  * a commit of 64 updates reports each of them (`gathered-lines.ts`).
  */
-import { fstatSync } from "node:fs";
+import { fstatSync, writeSync } from "node:fs";
 import type { DestinationStream } from "pino";
 import { pino } from "pino";
 import type { EventName, EventSink, Fields, Level } from "../diagnostics.js";
@@ -24,6 +24,8 @@ import { GatheredLines } from "./gathered-lines.js";
 /** The format of lines. */
 export type LogForm = "json" | "journal" | "terminal";
 
+/** Bytes that wait for a disk with room. */
+const MOST_UNWRITTEN = 1024 * 1024;
 const FIELD_CHARS = 500;
 /** Controls that JSON does not escape: DEL, C1, line ends, and bidirectional controls. */
 const OBEYED = /[\x7f-\x9f\u2028-\u202e\u2066-\u2069]/;
@@ -48,7 +50,7 @@ export function diagnosticsLog(
 ): EventSink {
   if (destination !== undefined) return linesTo(destination, level, form);
   // pino's own stream goes on without a reader; process.stdout ends the process (`main.ts`).
-  const stdout = form === "json" ? pino.destination({ dest: 1, sync: true }) : process.stdout;
+  const stdout = form === "json" ? lastingStdout() : process.stdout;
   const gathered = new GatheredLines((text) => void stdout.write(text));
   process.on("exit", () => gathered.flush());
   const sink = linesTo(gathered, level, form);
@@ -59,6 +61,23 @@ export function diagnosticsLog(
       if (direction === undefined || RANK[at] > RANK.info) gathered.flush();
     },
   };
+}
+
+/** Stdout that may be a file on a full disk: what cannot be written is kept, and then lost. */
+function lastingStdout() {
+  const stdout = pino.destination({ dest: 1, sync: true, maxLength: MOST_UNWRITTEN });
+  let isTold = false;
+  stdout.on("error", (error: NodeJS.ErrnoException) => {
+    if (isTold) return;
+    isTold = true;
+    const { code = error.message } = error;
+    try {
+      writeSync(2, `kxgw: events cannot be written to stdout (${code}); some will be lost\n`);
+    } catch {
+      // Stderr is on the same disk.
+    }
+  });
+  return stdout;
 }
 
 function linesTo(destination: DestinationStream, level: Level, form: LogForm): EventSink {

@@ -23,7 +23,7 @@ export interface CopyRow {
    * undefined as long as nothing was read. A database that does not remember it is refused.
    */
   readonly base: Commit | undefined;
-  /** Where an upload goes on. */
+  /** Where an upload goes on; in a complete copy, how it marks the database when it closes it. */
   readonly upload: string;
 }
 

@@ -8,11 +8,13 @@
  * last; without it no gateway uses the database. Afterwards the file is a complete copy.
  *
  * Out of it: the copy is brought to the newest position, the name is deleted in the database, so
- * that no gateway uses it any more, and the copy becomes a log of its own.
+ * that no gateway uses it any more, and the copy becomes a log of its own. Only the copy that
+ * deleted the name may go on with that.
  *
  * Limit: the names of packets are moved with the bodies that have them. A packet of an update whose
  * body has expired is news once more at the gateways that load a copy.
  */
+import { randomUUID } from "node:crypto";
 import { existsSync } from "node:fs";
 import type Database from "better-sqlite3";
 import { Refusal, Trouble } from "../errors.js";
@@ -215,7 +217,7 @@ class Upload {
  */
 export function moveToLocal(path: string, store: SharedStore, { onProgress }: MoveProgress): Moved {
   if (!existsSync(path) || stateOf(path) !== "uploading") {
-    if (!isClosedAt(path, store)) close(path, store, onProgress);
+    if (!isClosedBy(path, store)) close(path, store, onProgress);
   }
   const connection = Connection.open(path, { isMoving: true });
   try {
@@ -235,32 +237,57 @@ export function moveToLocal(path: string, store: SharedStore, { onProgress }: Mo
 
 /** Loads the rest of the copy, and deletes the name of the log in the database. */
 function close(path: string, store: SharedStore, onProgress: (share: number) => void): void {
+  for (;;) {
+    const position = load(path, store, onProgress);
+    const gone = { table: NAME_TABLE, key: NAME_KEY, data: undefined };
+    const closer = { table: NAME_TABLE, key: closingKey(path), data: undefined };
+    const { newest } = store.changes(position, 1);
+    if (newest.position === position && store.commit(newest, [gone, closer]) !== "behind") return;
+  }
+}
+
+/** Brings the copy to the newest position, and returns that. */
+function load(path: string, store: SharedStore, onProgress: (share: number) => void): number {
   const log = UpdateLog.open(path, { shared: store });
   try {
-    for (;;) {
-      while (!log.catchUp()) {
-        const { position = 0, newest = 1 } = log.copy ?? {};
-        onProgress(position / newest);
-      }
-      const { position = 0 } = log.copy ?? {};
-      const gone = { table: NAME_TABLE, key: NAME_KEY, data: undefined };
-      const { newest } = store.changes(position, 1);
-      if (newest.position === position && store.commit(newest, [gone]) !== "behind") return;
+    while (!log.catchUp()) {
+      const { position = 0, newest = 1 } = log.copy ?? {};
+      onProgress(position / newest);
     }
+    return log.copy?.position ?? 0;
   } finally {
     log.close();
   }
 }
 
+/**
+ * The key of a row that never exists. Its deletion in the commit that closes the database says
+ * which copy did it: all other copies are as new, and two logs of one name must not come about.
+ */
+function closingKey(path: string): string {
+  const connection = Connection.open(path, { isMoving: true });
+  try {
+    const { db } = connection;
+    const own = readCopy(db)?.upload ?? "";
+    if (own !== "") return own;
+    const key = JSON.stringify([randomUUID()]);
+    connection.write(() => db.prepare("UPDATE copy SET upload = ?").run(key));
+    return key;
+  } finally {
+    connection.close();
+  }
+}
+
 /** Whether a move out of the database was interrupted after it had closed the database. */
-function isClosedAt(path: string, store: SharedStore): boolean {
+function isClosedBy(path: string, store: SharedStore): boolean {
   if (store.name() !== undefined || !existsSync(path)) return false;
   const connection = Connection.open(path, { readonly: true });
   try {
     const copy = readCopy(connection.db);
-    if (copy?.state !== "complete") return false;
+    if (copy?.state !== "complete" || copy.upload === "") return false;
     const { changes, newest } = store.changes(copy.position, 1, copy.base);
-    return newest.position === copy.position + 1 && changes[0]?.table === NAME_TABLE;
+    const isOurs = changes.some(({ table, key }) => table === NAME_TABLE && key === copy.upload);
+    return newest.position === copy.position + 1 && isOurs;
   } finally {
     connection.close();
   }

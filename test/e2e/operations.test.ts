@@ -2,12 +2,14 @@
  * The gateway as its operator meets it: started without a config, asked for its health, ended by a
  * signal. That it can be fed as its own hint says: swaks.system.ts.
  */
-import { existsSync, readFileSync } from "node:fs";
+import { spawn as spawnChild } from "node:child_process";
+import { existsSync, openSync, readFileSync } from "node:fs";
 import { join } from "node:path";
-import { expect, it } from "vitest";
+import { expect, it, onTestFinished } from "vitest";
+import { freePort } from "../support/ports.js";
 import { scratch } from "../support/scratch.js";
 import { pause, until } from "../support/until.js";
-import { spawn } from "./stage.js";
+import { PROGRAM, spawn } from "./stage.js";
 
 const FREE = {
   KXGW_SMTP__LISTEN: "127.0.0.1:0",
@@ -55,6 +57,26 @@ it("sleeps while nothing comes", async () => {
   const before = waits();
   await pause(3000);
   expect(waits() - before).toBeLessThan(60);
+});
+
+it("goes on when its events are written to a full disk", async () => {
+  const admin = await freePort();
+  const child = spawnChild(process.execPath, [PROGRAM, "serve"], {
+    cwd: scratch(),
+    env: { ...process.env, ...FREE, KXGW_ADMIN__LISTEN: `127.0.0.1:${admin}` },
+    stdio: ["ignore", openSync("/dev/full", "w"), "pipe"],
+  });
+  onTestFinished(() => void child.kill("SIGKILL"));
+  let errors = "";
+  child.stderr?.on("data", (text: Buffer) => {
+    errors += text.toString();
+  });
+  const isAlive = async () => (await fetch(`http://127.0.0.1:${admin}/livez`)).ok;
+  await until(isAlive, () => errors);
+  expect(errors).toContain("events cannot be written to stdout (ENOSPC)");
+  const ended = new Promise((resolve) => child.once("exit", resolve));
+  child.kill("SIGTERM");
+  expect(await ended).toBe(0);
 });
 
 it("a wrong variable in the environment is a fault, named: 78", async () => {

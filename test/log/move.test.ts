@@ -44,6 +44,23 @@ function filled(path: string): UpdateLog {
   return log;
 }
 
+test("only one of several copies becomes a log of its own", () => {
+  const [one, two] = [join(scratch(), "log"), join(scratch(), "log")];
+  filled(one).close();
+  const database = new MemoryShared();
+  moveToShared(one, database.session(), QUIETLY);
+  loadedCopy(database.session(), two).log.close();
+  loadedCopy(database.session(), one).log.close();
+  const losing = database.session();
+  losing.lostAnswers = 1;
+  expect(troubleOf(() => moveToLocal(one, losing, QUIETLY)).kind).toBe("away");
+  // The other one is at the same position, and it is not the one that closed the database.
+  const other = troubleOf(() => moveToLocal(two, database.session(), QUIETLY));
+  expect(other.message).toMatch(/was moved out/);
+  expect(moveToLocal(one, database.session(), QUIETLY)).toMatchObject({ newest: 41 });
+  expect(troubleOf(() => UpdateLog.open(two)).message).toMatch(/log.shared is not set/);
+});
+
 test("there and back: all rows are the same, and copies have them", () => {
   const path = join(scratch(), "log");
   const own = filled(path);
