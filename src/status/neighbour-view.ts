@@ -372,6 +372,10 @@ function kxState({ dial }: Subject, peer: PeerStatus, sources: ViewSources): Sai
   const since = `connected for ${span(now - (connectedSince ?? now))}${by}`;
   const bytes = `${octets(bytesIn)} in, ${octets(bytesOut)} out`;
   if (observing) return pending("observed", `${since}; it is shown an empty log`);
+  // Without a cursor nothing is known to be here, and all of its log is listed within ten minutes.
+  if (peer.cursor === undefined && peer.newest !== undefined) {
+    return said("behind", "its log is another one than before; it is listed within 10 minutes");
+  }
   const { done, unread } = peer;
   if (unread !== undefined && unread > 0) {
     return pending("unconfirmed", `${since}; ${several(unread, "update")} not confirmed by it`);

@@ -180,6 +180,15 @@ describe("over KX", () => {
     expect(words).toMatch(/^connected for 5 min by KX\/1\.0, by KX\/1\.1 before; /);
   });
 
+  test("a peer whose log is not listed yet is not in sync, whatever is proven", () => {
+    const proven = [[1, "accepted", { neighbour: "a", via: "kx" }] as const];
+    const peer: PeerStatus = { ...PEER, cursor: undefined, newest: 34, missing: 0 };
+    expect(stateAfter(proven, { via: "kx", peer })).toEqual([
+      ...["behind", "behind"],
+      "its log is another one than before; it is listed within 10 minutes",
+    ]);
+  });
+
   test("the lane of a peer that may get mail counts what is not proven", () => {
     const proven = [[1, "accepted", { neighbour: "a", via: "kx" }] as const];
     const given = { via: "auto", peer: PEER } as const;
