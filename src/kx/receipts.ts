@@ -7,8 +7,7 @@
  *  1. A DONE is sent when the receive cursor has moved, at most once a second.
  *  2. A number without its update is told once, with the first DONE that passes it. A DONE has at
  *     most 1000 ranges of such numbers. If there are more, it goes only as far as those.
- *     At most 5000 wait to be told. If a peer makes more, they become one range from the lowest to
- *     the highest: it may have updates that we hold, of which nothing is claimed then.
+ *     If more than 5000 wait, they become one range, which may have updates that we hold.
  *  3. The first DONE of a connection says where we are. Of updates that are older than the
  *     connection the peer concludes nothing, since a DONE before may have been lost.
  */
@@ -38,7 +37,7 @@ export class Receipts {
   #told: number | undefined;
   /** Numbers that were settled without their update and not told yet, in no order. */
   readonly #without = new Set<number>();
-  /** The range that they have become. */
+  /** The range that they have become. Of the updates that we hold in it nothing is claimed. */
   #wide: { low: number; high: number } | undefined;
   #lastAt = -Infinity;
 

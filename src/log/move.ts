@@ -8,8 +8,7 @@
  * last; without it no gateway uses the database. Afterwards the file is a complete copy.
  *
  * Out of it: the copy is brought to the newest position, the name is deleted in the database, so
- * that no gateway uses it any more, and the copy becomes a log of its own. Only the copy that
- * deleted the name may go on with that.
+ * that no gateway uses it any more, and the copy becomes a log of its own.
  *
  * Limit: the names of packets are moved with the bodies that have them. A packet of an update whose
  * body has expired is news once more at the gateways that load a copy.

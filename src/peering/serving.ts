@@ -29,7 +29,7 @@ export const LISTING_LIMITS = {
 
 /** An UPDATE of octets with so many octets of packets is complete: one write of a socket. */
 const MESSAGE_BYTES = 64 * 1024;
-/** So many numbers are one answer: those that are not available have no octets, and cost a look-up. */
+/** So many numbers are one answer: those that are not available cost a look-up and no octets. */
 const MESSAGE_NUMBERS = 256;
 
 /** What answers are read from. */
