@@ -64,9 +64,14 @@ export async function statusOf(config: Config): Promise<Status> {
   return withLog(config, (sources) => status(sources));
 }
 
+/** Opens the log for reading; the gateway may run or not. Throws `Trouble`. */
+export function openToRead({ log: { path, shared } }: Config): UpdateLog {
+  return UpdateLog.open(path, { readonly: true, isCopy: shared !== undefined });
+}
+
 /** Runs `work` on the log on disk; the gateway may run or not. Throws `Trouble`. */
 export function withLog<T>(config: Config, work: (sources: Sources) => T): T {
-  const log = UpdateLog.open(config.log.path, { readonly: true });
+  const log = openToRead(config);
   try {
     return work(sourcesFrom(config, log));
   } finally {
