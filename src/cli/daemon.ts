@@ -1,7 +1,7 @@
 /**
  * Connects to the gateway that serves a log, over the control socket next to the log, or reads the
- * log while no gateway runs. Read-only commands work both ways and say which one it was; orders
- * need a running gateway.
+ * log while no gateway runs. Read-only commands work both ways and say which one it was. Some
+ * orders are written into the log while no gateway runs; the others need a running gateway.
  */
 import { request } from "node:http";
 import { controlPath } from "../admin/admin-door.js";
@@ -10,7 +10,7 @@ import type { Config } from "../config/config.js";
 import { goesByKx, goesByMail } from "../config/paths.js";
 import { laneStatus } from "../delivery/lane.js";
 import { LOCAL_LANE } from "../delivery/local-door.js";
-import { EXIT } from "../errors.js";
+import { EXIT, Trouble } from "../errors.js";
 import { UpdateLog } from "../log/update-log.js";
 import type { PeerStatus } from "../peering/connection.js";
 import { CertificateEnds } from "../status/certificates.js";
@@ -21,7 +21,7 @@ import type { Sources, Status, StatusLog } from "../status/status.js";
 import { status } from "../status/status.js";
 import { VERSION } from "../version.js";
 import type { Output } from "./output.js";
-import { explain } from "./output.js";
+import { explain, tellMigration } from "./output.js";
 
 /** A gateway that takes longer than this to answer does not respond. */
 const ANSWER_MS = 15_000;
@@ -64,14 +64,36 @@ export async function statusOf(config: Config): Promise<Status> {
   return withLog(config, (sources) => status(sources));
 }
 
+/** Opens the log for reading; the gateway may run or not. Throws `Trouble`. */
+export function openToRead({ log: { path, shared } }: Config): UpdateLog {
+  return UpdateLog.open(path, { readonly: true, isCopy: shared !== undefined });
+}
+
 /** Runs `work` on the log on disk; the gateway may run or not. Throws `Trouble`. */
 export function withLog<T>(config: Config, work: (sources: Sources) => T): T {
-  const log = UpdateLog.open(config.log.path, { readonly: true });
+  const log = openToRead(config);
   try {
     return work(sourcesFrom(config, log));
   } finally {
     log.close();
   }
+}
+
+/**
+ * Opens the log for an order that is carried out without the gateway. Throws `Trouble`, also for
+ * the copy of a shared log: what is written into it alone, the other gateways would never see.
+ */
+export function openForOrder(config: Config, out: Output): UpdateLog {
+  if (config.log.shared !== undefined) throw notRunningHere(config);
+  return UpdateLog.open(config.log.path, { onMigration: tellMigration(out) });
+}
+
+/** What is said of an order to the stopped gateway of a site that has several. */
+function notRunningHere({ log }: Config): Trouble {
+  const message = `the gateway is not running, and ${log.path} is a copy: log.shared is set`;
+  const remedy =
+    "Start the gateway and give the order again, or give it at another gateway of the site.";
+  return new Trouble("busy", message, remedy);
 }
 
 function sourcesFrom(
@@ -145,9 +167,13 @@ export async function order(
   return reply === undefined ? EXIT.unavailable : printed(reply, json, out);
 }
 
-/** Sends an order to the running gateway; undefined, and an error is printed, if none runs. */
+/**
+ * Sends an order to the running gateway; undefined, and an error is printed, if none runs. Throws
+ * `Trouble` if none runs here and the site has several.
+ */
 export async function sent(config: Config, path: string, out: Output): Promise<Reply | undefined> {
   const reply = await ask(config, path, "POST");
+  if (reply === undefined && config.log.shared !== undefined) throw notRunningHere(config);
   if (reply === undefined) {
     out.stderr("kxgw: the gateway is not running; this command needs a running gateway\n");
   }

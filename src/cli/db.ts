@@ -14,6 +14,7 @@ import { EXIT, Trouble } from "../errors.js";
 import { backUpLog } from "../log/backup.js";
 import { type Inspection, inspectLog } from "../log/inspect.js";
 import { moveToLocal, moveToShared } from "../log/move.js";
+import { repair } from "../log/trouble.js";
 import { VERSION } from "../version.js";
 import type { Output } from "./output.js";
 import { explain } from "./output.js";
@@ -26,18 +27,19 @@ const NODES_MS = 3000;
 /** Inspects the log of the gateway that `file` configures; returns the exit code. */
 export function dbCheckCommand(file: string, out: Output, env: NodeJS.ProcessEnv): number {
   try {
-    const { path } = loadConfig(file, env).log;
-    const found = inspectLog(path);
+    const { path, shared } = loadConfig(file, env).log;
+    const isCopy = shared !== undefined;
+    const found = inspectLog(path, isCopy);
     if (found.problems.length === 0) {
       out.stdout(`${path}: ok\n${summary(found)}`);
       return EXIT.ok;
     }
     for (const problem of found.problems) out.stderr(`${path}: ${problem}\n`);
-    out.stderr(
-      `kxgw: ${path}: the update log is damaged\n` +
-        `      Stop the gateway, copy ${path} and ${path}-wal elsewhere, and check the disk. ` +
-        `Then restore a backup, or rebuild the log with "sqlite3 ${path} .recover".\n`,
-    );
+    const remedy = isCopy
+      ? repair(path, isCopy)
+      : `Stop the gateway, copy ${path} and ${path}-wal elsewhere, and check the disk. ` +
+        `Then restore a backup, or rebuild the log with "sqlite3 ${path} .recover".`;
+    out.stderr(`kxgw: ${path}: the update log is damaged\n      ${remedy}\n`);
     return EXIT.ioError;
   } catch (error) {
     return explain(error, out);
@@ -57,9 +59,10 @@ export async function dbBackupCommand(
     if (progress) out.stderr(`\r${text}`);
   };
   try {
-    const { path } = loadConfig(file, env).log;
+    const { path, shared } = loadConfig(file, env).log;
     const found = await backUpLog(path, target, {
       replace: force,
+      isCopy: shared !== undefined,
       onProgress: (share) => show(`${Math.round(share * 100)} % of ${path}`),
     });
     show(`${" ".repeat(path.length + 9)}\r`);

@@ -156,6 +156,13 @@ function arrivalOf(update: Update, config: Config, receivedAt: number) {
 }
 
 function openLog(config: Config, out: Output): UpdateLog {
+  if (config.log.shared !== undefined) {
+    const message = `${config.log.path}: is a copy and takes no import: log.shared is set`;
+    const remedy =
+      "Import before the log is moved into the database. Or give the keys to a running gateway " +
+      "of the site, by HKP or mail; it then mails them to the neighbours.";
+    throw new Trouble("not-ours", message, remedy);
+  }
   try {
     return UpdateLog.open(config.log.path, { onMigration: tellMigration(out) });
   } catch (error) {

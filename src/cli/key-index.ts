@@ -5,16 +5,16 @@
  */
 import { createReadStream, statSync } from "node:fs";
 import { systemClock } from "../clock.js";
+import type { Config } from "../config/config.js";
 import { loadConfig } from "../config/load.js";
 import { EXIT, Refusal, Trouble } from "../errors.js";
 import { type IndexChange, type IndexPosition, indexPath, KeyIndex } from "../log/key-index.js";
-import { UpdateLog } from "../log/update-log.js";
 import { readKeys } from "../openpgp/key.js";
 import { KeyStream } from "../openpgp/key-stream.js";
 import { digestOfNames, packetNames } from "../openpgp/news.js";
 import { grouped, octets, several } from "../text.js";
 import type { Seq } from "../update.js";
-import { run } from "./daemon.js";
+import { openToRead, run } from "./daemon.js";
 import type { Output } from "./output.js";
 
 /** Keys that are gathered before they are stored: some 50 MB. */
@@ -47,7 +47,7 @@ export async function indexBuildCommand(
     const path = indexPath(config.log.path);
     const takenAt = takenOf(dumps, out);
     if (takenAt === undefined) return EXIT.noInput;
-    const position = positionAt(config.log.path, takenAt - DAY_MS);
+    const position = positionAt(config, takenAt - DAY_MS);
     const index = KeyIndex.create(`${path}-new`, systemClock.now(), position);
     let isPlaced = false;
     try {
@@ -93,8 +93,8 @@ function takenOf(dumps: readonly string[], out: Output): number | undefined {
  * The last update that was received before `at`: keys that changed later are looked up by the
  * gateway, since the dump may not have them.
  */
-function positionAt(path: string, at: number): IndexPosition {
-  const log = UpdateLog.open(path, { readonly: true });
+function positionAt(config: Config, at: number): IndexPosition {
+  const log = openToRead(config);
   try {
     let [low, high] = [0, log.newest() as number];
     while (low < high) {
@@ -184,7 +184,7 @@ export async function indexStatusCommand(
     }
     try {
       const { keys, builtAt, fileBytes, seq, name } = index.status();
-      const log = UpdateLog.open(config.log.path, { readonly: true });
+      const log = openToRead(config);
       const isOfLog = name === log.name;
       const behind = log.newest() - (isOfLog ? seq : 0);
       log.close();

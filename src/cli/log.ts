@@ -7,9 +7,9 @@ import { existsSync } from "node:fs";
 import { setImmediate } from "node:timers/promises";
 import { loadConfig } from "../config/load.js";
 import { EXIT } from "../errors.js";
-import type { Entry } from "../log/update-log.js";
-import { UpdateLog } from "../log/update-log.js";
+import type { Entry, UpdateLog } from "../log/update-log.js";
 import type { Seq } from "../update.js";
+import { openToRead } from "./daemon.js";
 import type { Output } from "./output.js";
 import { explain } from "./output.js";
 
@@ -26,12 +26,13 @@ export async function logCommand(
   env: NodeJS.ProcessEnv,
 ): Promise<number> {
   try {
-    const { path } = loadConfig(file, env).log;
+    const config = loadConfig(file, env);
+    const { path } = config.log;
     if (!existsSync(path)) {
       out.stderr(`kxgw: ${path}: no such file\n      The gateway creates it when it starts.\n`);
       return EXIT.noInput;
     }
-    const log = UpdateLog.open(path, { readonly: true });
+    const log = openToRead(config);
     try {
       await print(log, options.json ? jsonLine : textLine, out);
       return EXIT.ok;

@@ -4,7 +4,7 @@
  * entries. `ls` ends with the counts by reason; `ls --counts` prints only these. `retry SITE`
  * starts the next attempt now; `retry SITE NUMBER` and `retry SITE all` send again what a site did
  * not take. `skip` gives up an update for a site. Both also change the exceptions of a log that no
- * gateway has open.
+ * gateway has open, unless it is a copy of a shared one.
  */
 
 import { OBSERVING } from "../admin/orders.js";
@@ -14,12 +14,12 @@ import { loadConfig } from "../config/load.js";
 import { LOCAL_LANE } from "../delivery/local-door.js";
 import { EXIT } from "../errors.js";
 import type { Exception, ExceptionState, ReasonCount } from "../log/exceptions.js";
-import { type Entry, UpdateLog } from "../log/update-log.js";
+import type { Entry, UpdateLog } from "../log/update-log.js";
 import { Policy } from "../policy.js";
 import { grouped, several, span } from "../text.js";
 import type { Seq } from "../update.js";
-import { ask, order, printed, run, withLog } from "./daemon.js";
-import { type Output, tellMigration } from "./output.js";
+import { ask, openForOrder, order, printed, run, withLog } from "./daemon.js";
+import type { Output } from "./output.js";
 import { find } from "./peers.js";
 import { plainText, table } from "./table.js";
 import { traceCommand } from "./trace.js";
@@ -102,7 +102,7 @@ async function orderOrWrite(
 ): Promise<number> {
   const reply = await ask(config, path, "POST");
   if (reply !== undefined) return printed(reply, json, out);
-  const log = UpdateLog.open(config.log.path, { onMigration: tellMigration(out) });
+  const log = openForOrder(config, out);
   try {
     const { done, words } = carryOut(log);
     if (json) out.stdout(`${JSON.stringify({ done, words })}\n`);

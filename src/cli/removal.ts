@@ -1,18 +1,17 @@
 /**
  * `kxgw block|unblock|forget FINGERPRINT --reason TEXT`, and `kxgw block` alone, which lists the
  * blocks. The running gateway carries out the order. If none runs the order is written into the
- * log, which the next start reads.
+ * log, which the next start reads; not into the copy of a shared log.
  */
 import { dirname, resolve } from "node:path";
 import { systemClock } from "../clock.js";
 import type { Config } from "../config/config.js";
 import { loadConfig } from "../config/load.js";
 import { EXIT } from "../errors.js";
-import { UpdateLog } from "../log/update-log.js";
 import type { RemovalOrder, RemovalOutcome, RemovalVerb } from "../removal.js";
 import { carryOut, pathOf, readOrder } from "../removal.js";
-import { ask, run, withLog } from "./daemon.js";
-import { type Output, tellMigration } from "./output.js";
+import { ask, openForOrder, run, withLog } from "./daemon.js";
+import type { Output } from "./output.js";
 import { table } from "./table.js";
 
 export interface RemovalOptions {
@@ -59,7 +58,7 @@ async function obeyed(config: Config, order: RemovalOrder, out: Output): Promise
   // A large log is rebuilt through a temporary file of the same size, in the same directory,
   // which is known to be writable. SQLite reads the variable when the first log is opened.
   process.env.SQLITE_TMPDIR ??= dirname(resolve(config.log.path));
-  const log = UpdateLog.open(config.log.path, { onMigration: tellMigration(out) });
+  const log = openForOrder(config, out);
   try {
     const { policy } = config;
     const quiet = { diagnostics: { report: () => {} }, rebuildBytes: Number.POSITIVE_INFINITY };

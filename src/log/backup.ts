@@ -21,7 +21,7 @@ import Database from "better-sqlite3";
 import { Trouble } from "../errors.js";
 import { Connection, isServed, makePrivate } from "./connection.js";
 import { type Inspection, inspectLog } from "./inspect.js";
-import { asTrouble } from "./trouble.js";
+import { asTrouble, repair } from "./trouble.js";
 
 /** Pages per step, 4 MiB: progress is shown and signals are handled between two steps. */
 const STEP_PAGES = 1000;
@@ -29,6 +29,8 @@ const STEP_PAGES = 1000;
 export interface BackupOptions {
   /** Whether a file of that name may be replaced. */
   readonly replace: boolean;
+  /** Whether the log is a copy of a shared one. */
+  readonly isCopy?: boolean;
   /** Called after each step with the completed share, 0 to 1. */
   readonly onProgress: (share: number) => void;
 }
@@ -45,7 +47,8 @@ export async function backUpLog(
 ): Promise<Inspection> {
   assertFree(path, target, options.replace);
   const partial = `${target}.partial`;
-  const connection = Connection.open(path, { readonly: true });
+  const { isCopy = false } = options;
+  const connection = Connection.open(path, { readonly: true, isCopy });
   try {
     rmSync(partial, { force: true });
     makePrivate(partial);
@@ -56,7 +59,9 @@ export async function backUpLog(
       throw new Trouble(
         "corrupt",
         `${path}: the copy is damaged: ${found.problems[0]}`,
-        'List the damage with "kxgw db check", and use an older backup.',
+        isCopy
+          ? repair(path, isCopy)
+          : 'List the damage with "kxgw db check", and use an older backup.',
       );
     }
     settle(partial, target, options.replace);

@@ -13,7 +13,7 @@ import { basename, dirname, join } from "node:path";
 import Database from "better-sqlite3";
 import { Trouble } from "../errors.js";
 import { assertKind } from "./copy-table.js";
-import { assertNobodyElse, LogFiles } from "./place.js";
+import { assertNobodyElse, LogFiles, notInPlace } from "./place.js";
 import {
   assertDurable,
   assertSqliteVersion,
@@ -67,6 +67,8 @@ export interface Opening {
   readonly readonly?: boolean;
   /** The file is a copy of the log in this database. */
   readonly shared?: SharedStore | undefined;
+  /** It is a copy, and is only read: damage of it has another remedy. */
+  readonly isCopy?: boolean;
   /** Opened to be moved into a database or out of one, whatever it is. */
   readonly isMoving?: boolean;
   /**
@@ -122,6 +124,8 @@ export class Connection {
   readonly db: Database.Database;
   /** The path of the file with symbolic links resolved, or ':memory:'. */
   readonly path: string;
+  /** Whether the file was opened as a copy of a shared log. */
+  readonly #isCopy: boolean;
   #lock: Database.Database | undefined;
   /** The files of a writer; undefined for a reader and in memory. */
   #place: LogFiles | undefined;
@@ -142,10 +146,16 @@ export class Connection {
   /** Transactions in progress: that of a caller, and those that apply changes of others for it. */
   #depth = 0;
 
-  private constructor(db: Database.Database, path: string, lock: Database.Database | undefined) {
+  private constructor(
+    db: Database.Database,
+    path: string,
+    lock: Database.Database | undefined,
+    isCopy: boolean,
+  ) {
     this.db = db;
     this.path = path;
     this.#lock = lock;
+    this.#isCopy = isCopy;
     this.#begin = db.prepare("BEGIN IMMEDIATE");
     this.#beginRead = db.prepare("BEGIN");
     this.#commit = db.prepare("COMMIT");
@@ -159,6 +169,7 @@ export class Connection {
    */
   static open(path: string, options: Opening = {}): Connection {
     const readonly = options.readonly ?? false;
+    const isCopy = options.isCopy === true || options.shared !== undefined;
     const real = path === MEMORY ? MEMORY : resolved(path);
     let lock: Database.Database | undefined;
     let db: Database.Database | undefined;
@@ -170,7 +181,7 @@ export class Connection {
         if (!hadLock) assertNobodyElse(real);
         makePrivate(real);
       }
-      if (readonly) assertExists(real);
+      if (readonly) assertExists(real, isCopy);
       db = new Database(real, { readonly, timeout: BUSY_TIMEOUT_MS });
       keepTemporaryInMemory(db);
       const found = identify(db, real);
@@ -179,18 +190,18 @@ export class Connection {
         configureWriter(db);
         assertDurable(db, real);
       }
-      const connection = new Connection(db, real, lock);
+      const connection = new Connection(db, real, lock, isCopy);
       connection.#understand(found, options);
       if (!readonly && options.isMoving !== true) {
         assertKind(db, real, options.shared !== undefined);
         if (options.shared !== undefined) configureCopy(db);
       }
-      if (lock !== undefined) connection.#place = new LogFiles(real);
+      if (lock !== undefined) connection.#place = new LogFiles(real, isCopy);
       return connection;
     } catch (error) {
       db?.close();
       lock?.close();
-      throw asTrouble(error, real);
+      throw asTrouble(error, real, isCopy);
     }
   }
 
@@ -404,7 +415,7 @@ export class Connection {
 
   /** `asTrouble`; also notes the first damage. */
   #troubleOf(error: unknown): unknown {
-    const trouble = asTrouble(error, this.path);
+    const trouble = asTrouble(error, this.path, this.#isCopy);
     if (trouble instanceof Trouble && trouble.kind === "corrupt" && this.#damage === undefined) {
       this.#damage = trouble;
       this.#onDamage?.(trouble);
@@ -512,7 +523,7 @@ export function assertCopy(path: string): void {
     db = new Database(real, { readonly: true, timeout: BUSY_TIMEOUT_MS });
     if (identify(db, real) !== "empty") assertKind(db, real, true);
   } catch (error) {
-    throw asTrouble(error, real);
+    throw asTrouble(error, real, true);
   } finally {
     db?.close();
   }
@@ -532,9 +543,12 @@ function resolved(path: string): string {
 }
 
 /** SQLite only reports that it cannot open a file, whether it is missing or not readable. */
-function assertExists(path: string): void {
+function assertExists(path: string, isCopy: boolean): void {
   if (statSync(path, { throwIfNoEntry: false }) !== undefined) return;
-  const remedy = "Start the gateway once; it creates its log. Or correct log.path.";
+  // A gateway has it open: it was there when that started.
+  if (isServed(path)) throw notInPlace(path, "was deleted", isCopy);
+  const start = isCopy ? "loads a copy from the database" : "creates its log";
+  const remedy = `Start the gateway once; it ${start}. Or correct log.path.`;
   throw new Trouble("unusable", `${path}: does not exist`, remedy);
 }
 

@@ -27,6 +27,10 @@ export interface CopyRow {
   readonly upload: string;
 }
 
+/** The remedy for a log that is back in its file, while the configuration names the database. */
+export const OUT =
+  'If the log was moved out of the database ("kxgw db move --to-local"), remove log.shared.';
+
 const TABLE = `
 CREATE TABLE copy (
   only_row INTEGER PRIMARY KEY CHECK (only_row = 1),
@@ -86,8 +90,8 @@ export function assertKind(db: Database.Database, path: string, isShared: boolea
   if (isShared && copy === undefined && hasRows(db)) {
     const message = `${path}: is a log of its own, not a copy of the log in the database`;
     const remedy =
-      'Run "kxgw db move --to-shared" to move it into the database. Or move the file away; the ' +
-      "gateway then loads a copy.";
+      `${OUT} Otherwise run "kxgw db move --to-shared" to move it into the database. Or move the ` +
+      "file away; the gateway then loads a copy.";
     throw new Trouble("not-ours", message, remedy);
   }
   if (!isShared && copy !== undefined) {

@@ -25,9 +25,12 @@ const MOST_PROBLEMS = 20;
 /** The stored totals of a log before version 9. */
 const FORMER_TOTALS = "SELECT entries, bodies, body_bytes AS bodyBytes FROM totals";
 
-/** Inspects the log at `path`. Throws `Trouble` if it cannot be opened or is not a log. */
-export function inspectLog(path: string): Inspection {
-  const connection = Connection.open(path, { readonly: true });
+/**
+ * Inspects the log at `path`, or the copy of a shared one. Throws `Trouble` if it cannot be opened
+ * or is not a log.
+ */
+export function inspectLog(path: string, isCopy = false): Inspection {
+  const connection = Connection.open(path, { readonly: true, isCopy });
   try {
     return connection.read(() => inspection(connection.db));
   } finally {

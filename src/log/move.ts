@@ -20,7 +20,7 @@ import { Refusal, Trouble } from "../errors.js";
 import { readKeys } from "../openpgp/key.js";
 import { packetNames } from "../openpgp/news.js";
 import { Connection } from "./connection.js";
-import { createCopy, dropCopy, readCopy } from "./copy-table.js";
+import { createCopy, dropCopy, OUT, readCopy } from "./copy-table.js";
 import type { Commit, SharedRow, SharedStore } from "./shared-port.js";
 import {
   ENTRIES_TABLE,
@@ -307,8 +307,11 @@ function stateOf(path: string): string {
 function assertEmpty(path: string, store: SharedStore): Commit {
   const { newest } = store.changes(0, 1);
   if (newest.position === 0) return newest;
-  const what = store.name() === undefined ? "a part of a log" : "a log";
-  const message = `${path}: the database has ${what} already`;
+  if (store.name() === undefined) {
+    const message = `${path}: the database has a part of a log, or one that was moved out`;
+    throw new Trouble("not-ours", message, `${OUT} Otherwise set it to an empty database.`);
+  }
+  const message = `${path}: the database has a log already`;
   const remedy =
     "Set log.shared to an empty database. Or move the file away, and start the gateway as one of " +
     "those of the log in the database.";

@@ -10,6 +10,7 @@
 import { rmSync, statSync } from "node:fs";
 import Database from "better-sqlite3";
 import { Trouble } from "../errors.js";
+import { reload } from "./trouble.js";
 
 /** Device and inode; undefined if there is no file. */
 type Identity = string | undefined;
@@ -26,6 +27,7 @@ function identityOf(path: string): Identity {
 
 export class LogFiles {
   readonly #path: string;
+  readonly #isCopy: boolean;
   readonly #file: Identity;
   #lock: Identity;
   /** The first statement creates the WAL and its index; undefined until then. */
@@ -34,9 +36,10 @@ export class LogFiles {
   /** Size of the file at the last check, in bytes. */
   #size = 0;
 
-  /** For a log at `path` that was just opened for writing. */
-  constructor(path: string) {
+  /** For a log at `path` that was just opened for writing, or a copy of a shared one. */
+  constructor(path: string, isCopy: boolean) {
     this.#path = path;
+    this.#isCopy = isCopy;
     this.#file = identityOf(path);
     this.#lock = identityOf(`${path}-lock`);
     this.#wal = identityOf(`${path}-wal`);
@@ -70,23 +73,20 @@ export class LogFiles {
     const path = this.#path;
     const there = identityOf(path);
     if (there !== this.#file) {
-      const what = there === undefined ? "was deleted" : "was replaced";
-      const remedy =
-        `Restore the original file, and the gateway continues; or stop it, move ${path}-wal ` +
-        `and ${path}-shm away, restore a backup to ${path}, and start it.`;
-      return this.#trouble(path, `${what}; the gateway still has the original open`, remedy);
+      return notInPlace(path, there === undefined ? "was deleted" : "was replaced", this.#isCopy);
     }
     if (this.#isCut(pageBytes)) {
-      const remedy =
-        `Stop the gateway, move ${path}-wal and ${path}-shm away, put a backup at ${path}, and ` +
-        "start it.";
-      return this.#trouble(path, "was overwritten or cut short under the gateway", remedy);
+      const remedy = this.#isCopy
+        ? reload(path)
+        : `Stop the gateway, move ${path}-wal and ${path}-shm away, put a backup at ${path}, ` +
+          "and start it.";
+      return unusable(path, "was overwritten or cut short under the gateway", remedy);
     }
     const [stray] = this.#strays();
     if (stray === undefined) return undefined;
     const remedy = "Restart the gateway; all acknowledged updates were saved to the file.";
     const what = "was deleted or replaced while the gateway had it open";
-    return this.#trouble(stray, what, remedy);
+    return unusable(stray, what, remedy);
   }
 
   /** Whether another process made the file shorter; after a rebuild it holds all its pages. */
@@ -113,10 +113,19 @@ export class LogFiles {
       ...(identityOf(shm) === this.#shm ? [] : [shm]),
     ];
   }
+}
 
-  #trouble(file: string, what: string, remedy: string): Trouble {
-    return new Trouble("unusable", `${file}: ${what}; nothing is accepted`, remedy);
-  }
+/** What is said of the file of a running gateway that is not at `path` any more. */
+export function notInPlace(path: string, what: string, isCopy: boolean): Trouble {
+  const remedy = isCopy
+    ? reload(path)
+    : `Restore the original file, and the gateway continues; or stop it, move ${path}-wal ` +
+      `and ${path}-shm away, restore a backup to ${path}, and start it.`;
+  return unusable(path, `${what}; the gateway still has the original open`, remedy);
+}
+
+function unusable(file: string, what: string, remedy: string): Trouble {
+  return new Trouble("unusable", `${file}: ${what}; nothing is accepted`, remedy);
 }
 
 /**

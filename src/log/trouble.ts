@@ -12,7 +12,7 @@ interface Rule {
   readonly code: string;
   readonly kind: TroubleKind;
   readonly what: string;
-  readonly remedy: (path: string) => string;
+  readonly remedy: (path: string, isCopy: boolean) => string;
 }
 
 const RULES: readonly Rule[] = [
@@ -47,13 +47,13 @@ const RULES: readonly Rule[] = [
     code: "SQLITE_CORRUPT",
     kind: "corrupt",
     what: "the update log is damaged",
-    remedy: (path) => repair(path),
+    remedy: repair,
   },
   {
     code: "SQLITE_NOTADB",
     kind: "corrupt",
     what: "the update log is no longer a database",
-    remedy: (path) => repair(path),
+    remedy: repair,
   },
   {
     code: "SQLITE_CANTOPEN",
@@ -85,21 +85,32 @@ const BUGS = ["SQLITE_CONSTRAINT", "SQLITE_MISUSE", "SQLITE_MISMATCH", "SQLITE_R
 /**
  * The `Trouble` for an SQLite error on the file `path`, with the error as its cause. Anything that
  * is not an SQLite error, is a `Trouble` already, or is a bug, is returned unchanged, so that
- * the caller can always `throw asTrouble(error, path)`.
+ * the caller can always `throw asTrouble(error, path)`. `isCopy`: the file is a copy of a shared
+ * log, and is loaded again where another log is repaired.
  */
-export function asTrouble(error: unknown, path: string): unknown {
+export function asTrouble(error: unknown, path: string, isCopy = false): unknown {
   if (!(error instanceof Database.SqliteError)) return error;
   const { code } = error;
   if (BUGS.some((bug) => code.startsWith(bug))) return error;
   const rule = RULES.find((candidate) => code.startsWith(candidate.code)) ?? OTHER;
   const message = `${path}: ${rule.what} (${code}: ${error.message})`;
-  return new Trouble(rule.kind, message, rule.remedy(path), { cause: error });
+  return new Trouble(rule.kind, message, rule.remedy(path, isCopy), { cause: error });
 }
 
-function repair(path: string): string {
+/** What to do about a damaged file. */
+export function repair(path: string, isCopy: boolean): string {
+  if (isCopy) return `Check the disk (dmesg). ${reload(path)}`;
   return (
     `Stop the gateway, copy ${path} and ${path}-wal elsewhere, check the disk, and list the ` +
     'damage with "kxgw db check". Then restore a backup of "kxgw db backup", or rebuild the log ' +
     `with "sqlite3 ${path} .recover".`
+  );
+}
+
+/** What to do about a copy of a shared log that cannot be used. All of it is in the database. */
+export function reload(path: string): string {
+  return (
+    `Stop the gateway, delete ${path}, ${path}-wal and ${path}-shm, and start it: it loads a new ` +
+    "copy from the database."
   );
 }

@@ -85,6 +85,13 @@ test("there and back: all rows are the same, and copies have them", () => {
 
   expect(moveToLocal(path, database.session(), QUIETLY)).toMatchObject({ newest: 42 });
   expect(inspectLog(path).problems).toEqual([]);
+  // With log.shared still set, both the start and a move back name the way out.
+  const open = () => UpdateLog.open(path, { shared: database.session() });
+  const again = () => moveToShared(path, database.session(), QUIETLY);
+  for (const wrong of [open, again]) {
+    expect(troubleOf(wrong).remedy).toMatch(/^If the log was moved out .*, remove log\.shared\./);
+  }
+  expect(troubleOf(again).message).toMatch(/a part of a log, or one that was moved out/);
   const back = UpdateLog.open(path);
   onTestFinished(() => back.close());
   expect(back.name).toBe(name);
