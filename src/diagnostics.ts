@@ -469,6 +469,7 @@ export const EVENTS = {
       there: "number",
       common: "number",
       queued: "number",
+      fetching: "number",
       staying: "number",
       told: "number",
     },
