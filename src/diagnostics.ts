@@ -181,7 +181,7 @@ export const EVENTS = {
   },
   "log-trouble": {
     level: "error",
-    text: "the update log cannot be used",
+    text: "the update log or the key index cannot be used",
     fields: { kind: "text", ...REMEDY, door: "text" },
     isTrouble: true,
   },
@@ -469,6 +469,7 @@ export const EVENTS = {
       there: "number",
       common: "number",
       queued: "number",
+      fetching: "number",
       staying: "number",
       told: "number",
     },

@@ -296,12 +296,16 @@ function ordersFor(
   const lane = (name: string) => laneOf(name)?.driver;
   /** The answer to an order for what another gateway of the site does. */
   const elsewhere = (name: string) => {
+    const site = laneOf(name);
+    return notHere(name, site && site.driver !== undefined);
+  };
+  /** The same for an order that only the KX connection concerns. */
+  const connectedElsewhere = (name: string) => notHere(name, undefined);
+  const notHere = (name: string, hasLane: boolean | undefined) => {
     const state = others.state();
     if (state === undefined) return undefined;
-    const site = laneOf(name);
     const peer = kxDoor?.status().find((one) => one.name === name);
-    const here = { lane: site && site.driver !== undefined, kx: peer?.connected };
-    const words = orderedElsewhere(state, name, here);
+    const words = orderedElsewhere(state, name, { lane: hasLane, kx: peer?.connected });
     return words === undefined ? undefined : said(false, words);
   };
   const isAskedByMail = (name: string) =>
@@ -331,6 +335,8 @@ function ordersFor(
       return said(true, `${name} is resumed${isDialled ? " and dialled now" : ""}.`);
     },
     async backfill(name, days) {
+      const other = connectedElsewhere(name);
+      if (other !== undefined) return other;
       const isStored = await kxDoor?.backfill(name);
       const byMail = isStored === undefined && repairDoor().askForChanges(name, days);
       const via = byMail ? "mail" : isStored === undefined ? undefined : "kx";
@@ -349,6 +355,8 @@ function ordersFor(
       return { ...said(true, via === "kx" ? kx : mail), via };
     },
     reconcile(name, isDryRun) {
+      const other = connectedElsewhere(name);
+      if (other !== undefined) return other;
       const fault = kxDoor === undefined ? "KX is off." : kxDoor.reconcile(name, isDryRun);
       if (fault !== undefined) return said(false, fault);
       return said(true, `The keys of ${name} are compared with those of this site.`);

@@ -14,7 +14,7 @@ import { EXIT, Trouble } from "../errors.js";
 import { backUpLog } from "../log/backup.js";
 import { type Inspection, inspectLog } from "../log/inspect.js";
 import { moveToLocal, moveToShared } from "../log/move.js";
-import { repair } from "../log/trouble.js";
+import { logKind } from "../log/trouble.js";
 import { VERSION } from "../version.js";
 import type { Output } from "./output.js";
 import { explain } from "./output.js";
@@ -36,7 +36,7 @@ export function dbCheckCommand(file: string, out: Output, env: NodeJS.ProcessEnv
     }
     for (const problem of found.problems) out.stderr(`${path}: ${problem}\n`);
     const remedy = isCopy
-      ? repair(path, isCopy)
+      ? logKind(isCopy).repair(path)
       : `Stop the gateway, copy ${path} and ${path}-wal elsewhere, and check the disk. ` +
         `Then restore a backup, or rebuild the log with "sqlite3 ${path} .recover".`;
     out.stderr(`kxgw: ${path}: the update log is damaged\n      ${remedy}\n`);

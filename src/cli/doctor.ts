@@ -136,7 +136,7 @@ function runningDiagnoses(status: Status): Diagnosis[] {
   const events = ["log-trouble", "log-replaced", "mail-deferred"];
   const trouble = recent.find(({ event }) => events.includes(event));
   if (trouble && status.verdict.state === "bad") {
-    const words = sentence(`The update log: ${trouble.words ?? trouble.text}`);
+    const words = sentence(trouble.words ?? trouble.text);
     broken(words, "See the other lines and the journal.");
   }
   const { failures, trouble: fault, clockJumpedMs } = status.upkeep;

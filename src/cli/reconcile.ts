@@ -105,13 +105,14 @@ function reportText(name: string, report: Report): string {
 }
 
 function conclusion(report: Report): string {
-  const { state, dryRun, queued, staying, postponed, told, onlyHere, onlyThere, differing } =
-    report;
+  const { state, dryRun, queued, fetching, staying, postponed, told } = report;
+  const { onlyHere, onlyThere, differing } = report;
   if (state === "running") return 'Still running; "kxgw peers show" shows the progress.';
   if (onlyHere + onlyThere + differing === 0) return "Both have the same keys.";
   if (dryRun) return "Compared only: nothing is fetched.";
   const parts = [
     `${several(queued, "key")} to be fetched from its keyserver`,
+    ...(fetching === 0 ? [] : [`${several(fetching, "key")} being fetched already`]),
     ...(told === 0 ? [] : [`it was told of ${several(told, "key")}`]),
     ...(staying === 0 ? [] : [`${several(staying, "difference")} known to stay`]),
     ...(postponed === 0 ? [] : [`${several(postponed, "key")} left for the next run`]),

@@ -21,7 +21,7 @@ import Database from "better-sqlite3";
 import { Trouble } from "../errors.js";
 import { Connection, isServed, makePrivate } from "./connection.js";
 import { type Inspection, inspectLog } from "./inspect.js";
-import { asTrouble, repair } from "./trouble.js";
+import { asTrouble, logKind } from "./trouble.js";
 
 /** Pages per step, 4 MiB: progress is shown and signals are handled between two steps. */
 const STEP_PAGES = 1000;
@@ -60,7 +60,7 @@ export async function backUpLog(
         "corrupt",
         `${path}: the copy is damaged: ${found.problems[0]}`,
         isCopy
-          ? repair(path, isCopy)
+          ? logKind(isCopy).repair(path)
           : 'List the damage with "kxgw db check", and use an older backup.',
       );
     }

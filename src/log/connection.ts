@@ -29,7 +29,7 @@ import {
   unknownTables,
 } from "./schema.js";
 import type { SharedStore } from "./shared-port.js";
-import { asTrouble } from "./trouble.js";
+import { asTrouble, logKind } from "./trouble.js";
 
 const MEMORY = ":memory:";
 
@@ -201,7 +201,7 @@ export class Connection {
     } catch (error) {
       db?.close();
       lock?.close();
-      throw asTrouble(error, real, isCopy);
+      throw asTrouble(error, real, logKind(isCopy));
     }
   }
 
@@ -415,7 +415,7 @@ export class Connection {
 
   /** `asTrouble`; also notes the first damage. */
   #troubleOf(error: unknown): unknown {
-    const trouble = asTrouble(error, this.path, this.#isCopy);
+    const trouble = asTrouble(error, this.path, logKind(this.#isCopy));
     if (trouble instanceof Trouble && trouble.kind === "corrupt" && this.#damage === undefined) {
       this.#damage = trouble;
       this.#onDamage?.(trouble);
@@ -523,7 +523,7 @@ export function assertCopy(path: string): void {
     db = new Database(real, { readonly: true, timeout: BUSY_TIMEOUT_MS });
     if (identify(db, real) !== "empty") assertKind(db, real, true);
   } catch (error) {
-    throw asTrouble(error, real, true);
+    throw asTrouble(error, real, logKind(true));
   } finally {
     db?.close();
   }

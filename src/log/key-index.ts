@@ -24,7 +24,7 @@ import {
 } from "../kx/range-sum.js";
 import type { Fingerprint, Seq } from "../update.js";
 import { makePrivate } from "./connection.js";
-import { asTrouble } from "./trouble.js";
+import { asTrouble, type FileKind } from "./trouble.js";
 
 const DIGEST_OCTETS = 16;
 const BUCKET_DIGITS = 4;
@@ -45,6 +45,13 @@ const TABLES = `
                       at INTEGER NOT NULL, PRIMARY KEY (peer, fingerprint)) STRICT, WITHOUT ROWID;
   CREATE TABLE runs (peer TEXT PRIMARY KEY, run TEXT NOT NULL) STRICT, WITHOUT ROWID;
 `;
+
+const INDEX: FileKind = {
+  name: "the key index",
+  beside: ["-journal"],
+  repair: buildAgain,
+  other: buildAgain,
+};
 
 /** A key as it is stored. */
 export interface IndexedKey {
@@ -146,16 +153,22 @@ export class KeyIndex {
       return new KeyIndex(path, db);
     } catch (error) {
       db?.close();
-      throw asTrouble(error, path);
+      throw asTrouble(error, path, INDEX);
     }
   }
 
-  /** Makes an empty index in a new file; `at` in ms since 1970. Throws `Trouble`. */
+  /**
+   * Makes an empty index in a new file; `at` in ms since 1970. No other process can use the file
+   * before it is closed. Throws `Trouble` 'busy' when one makes an index there.
+   */
   static create(path: string, at: number, { seq, name }: IndexPosition): KeyIndex {
     try {
+      assertNotMade(path);
       for (const end of ["", "-journal"]) rmSync(path + end, { force: true });
       makePrivate(path);
       const db = new Database(path, { timeout: BUSY_TIMEOUT_MS });
+      // From the first write on the file is locked until it is closed.
+      db.pragma("locking_mode = EXCLUSIVE");
       // A build that is killed is begun again; `replace` writes everything to the disk.
       db.pragma("synchronous = OFF");
       db.pragma(`application_id = ${APPLICATION_ID}`);
@@ -164,7 +177,7 @@ export class KeyIndex {
       db.prepare("INSERT INTO built VALUES (?, ?, ?)").run(at, seq, Buffer.from(name, "hex"));
       return new KeyIndex(path, db);
     } catch (error) {
-      throw asTrouble(error, path);
+      throw asTrouble(error, path, INDEX);
     }
   }
 
@@ -181,26 +194,37 @@ export class KeyIndex {
     this.#guard(() => {
       const former = inodeOf(path) === undefined ? undefined : new Database(path);
       try {
-        // A gateway that has the former index open must not be within a transaction: its journal
-        // would be taken for one of the new file.
-        former?.exec("BEGIN EXCLUSIVE");
         this.#db.pragma("synchronous = FULL");
-        this.#db.transaction(() => {
-          this.#db.exec("UPDATE built SET at = at");
-          for (const table of ["asked", "runs"]) {
-            for (const row of former?.prepare(`SELECT * FROM ${table}`).raw().iterate() ?? []) {
-              const values = row as unknown[];
-              const marks = values.map(() => "?").join(", ");
-              this.#db.prepare(`INSERT INTO ${table} VALUES (${marks})`).run(...values);
-            }
-          }
-        })();
+        if (former !== undefined) this.#takeRemembered(former);
+        // Everything is written to the disk, also what is of earlier transactions.
+        this.#db.exec("UPDATE built SET at = at");
         this.#db.close();
         renameSync(this.path, path);
       } finally {
         former?.close();
       }
     });
+  }
+
+  /** A damaged index is replaced without it: then keys are fetched once more. */
+  #takeRemembered(former: Database.Database): void {
+    try {
+      // A gateway that has the former index open must not be within a transaction: its journal
+      // would be taken for one of the new file.
+      former.exec("BEGIN EXCLUSIVE");
+      this.#db.transaction(() => {
+        for (const table of ["asked", "runs"]) {
+          for (const row of former.prepare(`SELECT * FROM ${table}`).raw().iterate()) {
+            const values = row as unknown[];
+            const marks = values.map(() => "?").join(", ");
+            this.#db.prepare(`INSERT INTO ${table} VALUES (${marks})`).run(...values);
+          }
+        }
+      })();
+    } catch (error) {
+      const trouble = asTrouble(error, former.name, INDEX);
+      if (!(trouble instanceof Trouble) || trouble.kind !== "corrupt") throw trouble;
+    }
   }
 
   status(): IndexStatus {
@@ -353,8 +377,30 @@ export class KeyIndex {
     try {
       return work();
     } catch (error) {
-      throw asTrouble(error, this.path);
+      throw asTrouble(error, this.path, INDEX);
     }
+  }
+}
+
+function buildAgain(path: string): string {
+  return `Check the disk of ${path}, and make the index again with "kxgw index build".`;
+}
+
+/** Two builds at once would delete the file of each other. One that was killed has no lock. */
+function assertNotMade(path: string): void {
+  if (inodeOf(path) === undefined) return;
+  let db: Database.Database | undefined;
+  try {
+    db = new Database(path, { timeout: 0 });
+    db.exec("BEGIN EXCLUSIVE");
+  } catch (error) {
+    const trouble = asTrouble(error, path);
+    // Any other fault of the file ends with it: it is deleted.
+    if (!(trouble instanceof Trouble) || trouble.kind !== "busy") return;
+    const remedy = `Wait until it ends, or find the process with "fuser ${path}" and stop it.`;
+    throw new Trouble("busy", `${path}: another process builds the key index`, remedy);
+  } finally {
+    db?.close();
   }
 }
 

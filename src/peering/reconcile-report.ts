@@ -21,8 +21,10 @@ export interface ReconcileReport {
   readonly onlyThere: number;
   readonly differing: number;
   readonly questions: number;
-  /** Keys that went into the repair queue, and that did not since nothing changed at the peer. */
+  /** Keys that went into the repair queue, and those that were in it from an earlier run. */
   readonly queued: number;
+  readonly fetching: number;
+  /** Keys that were fetched before, or are declined, and that did not change at the peer. */
   readonly staying: number;
   /** Keys for which the repair queue had no space. */
   readonly postponed: number;

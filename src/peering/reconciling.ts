@@ -82,6 +82,7 @@ interface Run {
   /** Keys that the peer is to be told of. */
   readonly telling: KeyState[];
   queued: number;
+  fetching: number;
   staying: number;
   postponed: number;
   told: number;
@@ -138,7 +139,7 @@ export class Reconciling {
     reconciler ??= guard.run(() => new Reconciler(index, !isDryRun));
     if (reconciler === undefined) return "The key index cannot be read.";
     const endsAt = now + RECONCILING_LIMITS.answerMs;
-    const counts = { queued: 0, staying: 0, postponed: 0, told: 0 };
+    const counts = { queued: 0, fetching: 0, staying: 0, postponed: 0, told: 0 };
     const startedAt = clock.now();
     peer.run = { reconciler, isDryRun, startedAt, endsAt, telling: [], ...counts };
     peer.dueAt = peer.isDaily ? now + RECONCILING_LIMITS.everyMs : Infinity;
@@ -194,9 +195,10 @@ export class Reconciling {
     try {
       const { wanted, told } = run.reconciler.answered(items);
       if (!run.isDryRun) {
-        const { queued, staying, postponed } = this.#fetch(peer, wanted, wanted.length);
+        const { queued, fetching, staying, postponed } = this.#fetch(peer, wanted, wanted.length);
         run.reconciler.wants(queued);
         run.queued += queued;
+        run.fetching += fetching;
         run.staying += staying;
         run.postponed += postponed;
       }
@@ -310,9 +312,14 @@ export class Reconciling {
     const { log, index, clock, rules } = this.#components;
     const at = clock.now();
     const open = index.refresh();
-    const stays = (key: KeyState) =>
-      open?.wasAsked(peer.name, key) === true || rules.declines(key.fingerprint) !== undefined;
-    const fresh = keys.filter((key) => !stays(key));
+    const fresh: KeyState[] = [];
+    let fetching = 0;
+    for (const key of keys) {
+      if (rules.declines(key.fingerprint) !== undefined) continue;
+      if (open?.wasAsked(peer.name, key) !== true) fresh.push(key);
+      // A key of an earlier run that is in the queue is not known to stay different.
+      else if (log.repairs.get(key.fingerprint) !== undefined) fetching += 1;
+    }
     const tried = fresh.slice(0, most);
     const neighbours = [peer.name];
     const taken = log.repairs.wantAll(
@@ -322,7 +329,8 @@ export class Reconciling {
     open?.asked(peer.name, queued, at);
     return {
       queued: queued.length,
-      staying: keys.length - fresh.length,
+      fetching,
+      staying: keys.length - fresh.length - fetching,
       postponed: fresh.length - queued.length,
     };
   }
@@ -341,8 +349,9 @@ export class Reconciling {
   #tell(peer: Peer, report: ReconcileReport): void {
     const { diagnostics, guard, index } = this.#components;
     peer.last = report;
-    const { isDryRun, here, there, common, queued, staying, told, problem } = report;
-    const fields = { neighbour: peer.name, isDryRun, here, there, common, queued, staying, told };
+    const { isDryRun, here, there, common, queued, fetching, staying, told, problem } = report;
+    const counts = { here, there, common, queued, fetching, staying, told };
+    const fields = { neighbour: peer.name, isDryRun, ...counts };
     if (problem === undefined) diagnostics.report("reconciled", fields);
     else diagnostics.report("reconcile-failed", { neighbour: peer.name, problem });
     // Only a run that fetched counts for the schedule of the next process.
@@ -351,7 +360,7 @@ export class Reconciling {
   }
 
   #reportOf(run: Run, state: ReconcileReport["state"], problem: string | undefined) {
-    const { isDryRun, startedAt, queued, staying, postponed, told } = run;
+    const { isDryRun, startedAt, queued, fetching, staying, postponed, told } = run;
     const counts = run.reconciler.counts;
     const { here, onlyHere, differing } = counts;
     // Until all is compared, what was not compared counts as common.
@@ -366,6 +375,7 @@ export class Reconciling {
       ...counts,
       common,
       queued,
+      fetching,
       staying,
       postponed,
       told,
@@ -400,6 +410,7 @@ const NONE = {
   differing: 0,
   questions: 0,
   queued: 0,
+  fetching: 0,
   staying: 0,
   postponed: 0,
   told: 0,

@@ -92,6 +92,7 @@ const reconcileSchema = z
     differing: count("Keys that both have, with other packets."),
     questions: count("Questions that were sent."),
     queued: count("Keys that are fetched from its keyserver."),
+    fetching: count("Keys that an earlier comparison queued and that still wait to be fetched."),
     staying: count("Keys that differ, were fetched before, and have not changed there since."),
     postponed: count("Keys for which the queue of repairs had no space; the next run has them."),
     told: count("Keys that the peer was told of, for it to fetch."),

@@ -399,7 +399,8 @@ function peerView(peer: PeerStatus | undefined) {
 
 function reconcileView(report: ReconcileReport) {
   const { state, problem, isDryRun, startedAt, endedAt, here, there, common } = report;
-  const { onlyHere, onlyThere, differing, questions, queued, staying, postponed, told } = report;
+  const { onlyHere, onlyThere, differing, questions } = report;
+  const { queued, fetching, staying, postponed, told } = report;
   return {
     state,
     problem: problem ?? null,
@@ -407,7 +408,7 @@ function reconcileView(report: ReconcileReport) {
     started: iso(startedAt),
     ended: iso(endedAt ?? 0),
     ...{ keysHere: here, keysThere: there, common, onlyHere, onlyThere, differing },
-    ...{ questions, queued, staying, postponed, told },
+    ...{ questions, queued, fetching, staying, postponed, told },
   };
 }
 

@@ -34,7 +34,8 @@ it("shows nodes, leases and the database", async () => {
     const log = `shared = "${server.url}"\nnode = "${node}"\n[smtp]`;
     const outbound = '[outbound]\nrelay = "smtp://127.0.0.1:1"\n';
     const peer = '[[peer]]\nname = "far"\nmail = "pgp-public-keys@far.example.net"\n';
-    return configFile(`${base(SITE).replace("[smtp]", log)}${outbound}${peer}`);
+    const kx = '[kx]\nlisten = []\n[[peer]]\nname = "newks"\nkx = "127.0.0.1:1"\ndial = true\n';
+    return configFile(`${base(SITE).replace("[smtp]", log)}${outbound}${kx}${peer}`);
   }) as [string, string];
   await start(one);
   await statusWhen(one, "the lease of the lane", ({ cluster }) => {
@@ -58,6 +59,12 @@ it("shows nodes, leases and the database", async () => {
   expect([far?.label, far?.words]).toEqual(["elsewhere", "kx1 sends to it"]);
   const pause = await kxgw(["peers", "pause", "far", "-c", two]);
   expect([pause.code, pause.stderr]).toEqual([69, "kx1 sends to far. Give the order there.\n"]);
+
+  for (const order of ["reconcile", "backfill"]) {
+    const { code, stderr } = await kxgw([order, "newks", "-c", two]);
+    const words = "kx1 has the KX connection with newks. Give the order there.\n";
+    expect([order, code, stderr]).toEqual([order, 69, words]);
+  }
 
   await server.stop();
   const isUp = ({ cluster }: Status) => cluster?.database.up === true;

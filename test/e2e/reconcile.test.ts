@@ -229,6 +229,23 @@ describe("two sites", () => {
     expect(await left.reconcile("right")).toMatchObject({ code: 0 });
   });
 
+  it("count keys that wait to be fetched apart from differences that stay", async () => {
+    Object.assign(REPAIR_LIMITS, { schedule: [60_000] });
+    const { left, right } = await twoSites((one, two) => {
+      for (const key of MADE.slice(0, 20)) one.add(key);
+      for (const key of MADE.slice(0, 22)) two.add(key);
+      two.isDown = true;
+    });
+    await left.build();
+    await right.build();
+    await left.reconcile("right");
+    expect(await left.report("right")).toMatchObject({ queued: 2, fetching: 0, staying: 0 });
+    const { text } = await left.reconcile("right");
+    expect(text).toContain("0 keys to be fetched from its keyserver; 2 keys being fetched already");
+    expect(text).not.toContain("known to stay");
+    expect(await left.report("right")).toMatchObject({ queued: 0, fetching: 2, staying: 0 });
+  });
+
   it("fetch a key at the next run when the keyserver was down", async () => {
     const { left, right } = await twoSites((one, two) => {
       for (const key of MADE.slice(0, 20)) one.add(key);

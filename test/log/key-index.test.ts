@@ -3,13 +3,21 @@
  * order, a build that replaces an open index, files that are no index.
  */
 import { createHash } from "node:crypto";
-import { writeFileSync } from "node:fs";
-import { join } from "node:path";
+import { readdirSync, writeFileSync } from "node:fs";
+import { dirname, join } from "node:path";
 import { expect, it } from "vitest";
 import type { KeyState } from "../../src/kx/range-sum.js";
 import { type IndexChange, indexPath, KeyIndex } from "../../src/log/key-index.js";
 import type { Fingerprint, Seq } from "../../src/update.js";
 import { scratch } from "../support/scratch.js";
+
+function troubleOf(work: () => unknown): unknown {
+  try {
+    return work();
+  } catch (error) {
+    return error;
+  }
+}
 
 const LOG = { seq: 0 as Seq, name: "00112233445566778899aabbccddeeff" } as const;
 
@@ -121,4 +129,36 @@ it("refuses a file that is no index, and names the remedy", () => {
     "not a database, but long enough to be looked at as one by SQLite".repeat(30),
   );
   expect(() => KeyIndex.open(path)).toThrow(/log-index/);
+});
+
+it("names itself and not the log when it is damaged, and a new build takes its place", () => {
+  const path = join(scratch(), "log-index");
+  writeFileSync(path, "x".repeat(4096));
+  const remedy = `Check the disk of ${path}, and make the index again with "kxgw index build".`;
+  const message = expect.stringContaining(`${path}: the key index is no longer a database`);
+  expect(troubleOf(() => KeyIndex.open(path))).toMatchObject({ kind: "corrupt", message, remedy });
+  const build = KeyIndex.create(`${path}-new`, 1, LOG);
+  build.apply([keyOf(1)]);
+  build.replace(path);
+  const index = KeyIndex.open(path) as KeyIndex;
+  expect(index.status().keys).toBe(1);
+  index.close();
+  expect(readdirSync(dirname(path))).toEqual(["log-index"]);
+});
+
+it("keeps a second build from the file of the first, but not from that of a killed one", () => {
+  const path = join(scratch(), "log-index");
+  const first = KeyIndex.create(`${path}-new`, 1, LOG);
+  expect(troubleOf(() => KeyIndex.create(`${path}-new`, 2, LOG))).toMatchObject({
+    kind: "busy",
+    message: `${path}-new: another process builds the key index`,
+  });
+  first.apply([keyOf(1)]);
+  first.close();
+  const second = KeyIndex.create(`${path}-new`, 2, LOG);
+  second.apply([keyOf(1), keyOf(2)]);
+  second.replace(path);
+  const index = KeyIndex.open(path) as KeyIndex;
+  expect(index.status()).toMatchObject({ keys: 2, builtAt: 2 });
+  index.close();
 });
