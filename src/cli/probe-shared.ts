@@ -23,7 +23,7 @@ export async function probeShared({ log, site }: Config): Promise<Finding[]> {
   try {
     // Before the database is asked: a gateway that runs takes the copy further meanwhile.
     const copy = assertCopy(log.path);
-    const given = { ...settings, version: VERSION, mayCreate: false };
+    const given = { ...settings, version: VERSION, mayCreate: false, isNode: false };
     store = await PostgresStore.open(given, systemClock);
     assertFollows(copy, log.path, store);
     return [{ ok: true, what, words: store.state().session?.server ?? "", remedy: "" }];
