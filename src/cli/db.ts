@@ -5,9 +5,8 @@
  * `kxgw db move --to-shared` and `--to-local`: move the log into the database that several gateways
  * share, and back, while no gateway runs.
  */
-import { setTimeout as sleep } from "node:timers/promises";
 import { systemClock } from "../clock.js";
-import { nodeName } from "../cluster/cluster.js";
+import { nodeName, ownsName } from "../cluster/cluster.js";
 import { PostgresStore } from "../cluster/postgres-store.js";
 import { loadConfig } from "../config/load.js";
 import { EXIT, Trouble } from "../errors.js";
@@ -21,8 +20,6 @@ import { explain } from "./output.js";
 
 /** A gateway that was heard from in this time runs: it is heard from each second. */
 const RUNS_MS = 10_000;
-/** The gateways of the site are known a second after the session began. */
-const NODES_MS = 3000;
 
 /** Inspects the log of the gateway that `file` configures; returns the exit code. */
 export function dbCheckCommand(file: string, out: Output, env: NodeJS.ProcessEnv): number {
@@ -122,15 +119,15 @@ export async function dbMoveCommand(
 
 /** Throws `Trouble` 'busy' if another gateway of the site runs. */
 async function assertAlone(store: PostgresStore, own: string): Promise<void> {
-  for (let waited = 0; waited < NODES_MS && store.state().nodes.length === 0; waited += 100) {
-    await sleep(100);
-  }
+  const isOwn = await ownsName(store, systemClock);
   const others = store
     .state()
     .nodes.filter(({ name, silentMs }) => name !== own && silentMs < RUNS_MS)
     .map(({ name }) => name);
-  if (others.length === 0) return;
-  const message = `the database is in use by ${others.join(", ")}`;
+  // A session that has the name of this gateway is of a gateway, here or on another host.
+  const users = isOwn ? others : [own, ...others];
+  if (users.length === 0) return;
+  const message = `the database is in use by ${users.join(", ")}`;
   throw new Trouble("busy", message, "Stop all gateways of the site, and run it again.");
 }
 

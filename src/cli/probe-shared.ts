@@ -1,6 +1,6 @@
 /**
- * Checks the database of `log.shared` as a gateway does at its start, with the same refusals. It
- * creates no tables and takes no lease.
+ * Checks the database of `log.shared`, and the copy of it, as a gateway does at its start, with the
+ * same refusals. It creates no tables, takes no lease and does not load the copy.
  */
 
 import { systemClock } from "../clock.js";
@@ -9,6 +9,8 @@ import { PostgresStore } from "../cluster/postgres-store.js";
 import type { Config } from "../config/config.js";
 import { formatShared } from "../config/shared-database.js";
 import { Trouble } from "../errors.js";
+import { assertCopy } from "../log/connection.js";
+import { assertFollows } from "../log/shared-history.js";
 import { VERSION } from "../version.js";
 import type { Finding } from "./finding.js";
 
@@ -17,14 +19,18 @@ export async function probeShared({ log, site }: Config): Promise<Finding[]> {
   if (log.shared === undefined) return [];
   const what = `shared database ${formatShared(log.shared)}`;
   const settings = { database: log.shared, site: site.address, node: nodeName(log) };
+  let store: PostgresStore | undefined;
   try {
-    const given = { ...settings, version: VERSION, mayCreate: false };
-    const store = await PostgresStore.open(given, systemClock);
-    const words = store.state().session?.server ?? "";
-    await store.close();
-    return [{ ok: true, what, words, remedy: "" }];
+    // Before the database is asked: a gateway that runs takes the copy further meanwhile.
+    const copy = assertCopy(log.path);
+    const given = { ...settings, version: VERSION, mayCreate: false, isNode: false };
+    store = await PostgresStore.open(given, systemClock);
+    assertFollows(copy, log.path, store);
+    return [{ ok: true, what, words: store.state().session?.server ?? "", remedy: "" }];
   } catch (error) {
     if (!(error instanceof Trouble)) throw error;
     return [{ ok: false, what, words: error.message, remedy: error.remedy }];
+  } finally {
+    await store?.close();
   }
 }

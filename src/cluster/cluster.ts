@@ -4,7 +4,7 @@
  * gateway without a shared log has `ALONE` (`leases.ts`) and `nobody` in place of it.
  */
 import { hostname } from "node:os";
-import { setImmediate } from "node:timers/promises";
+import { setImmediate, setTimeout as sleep } from "node:timers/promises";
 import type { Clock } from "../clock.js";
 import type { Config } from "../config/config.js";
 import type { Diagnostics } from "../diagnostics.js";
@@ -13,6 +13,7 @@ import { assertCopy } from "../log/connection.js";
 import type { UpdateLog } from "../log/update-log.js";
 import { LogGuard } from "../log-guard.js";
 import { ALONE, type Leases, SharedLeases } from "./leases.js";
+import { SHARED_LIMITS } from "./limits.js";
 import { EXPIRY } from "./messages.js";
 import type { SharedState } from "./postgres-store.js";
 import { PostgresStore } from "./postgres-store.js";
@@ -80,7 +81,31 @@ export async function openStore(
   if (log.shared === undefined) return undefined;
   assertCopy(log.path);
   const settings = { database: log.shared, site: site.address, node: nodeName(log), version };
-  return await PostgresStore.open(settings, clock, { mayBeAway: true });
+  const store = await PostgresStore.open(settings, clock, { mayBeAway: true });
+  if (await ownsName(store, clock)) return store;
+  const holder = store.state().nodes.find(({ name }) => name === settings.node)?.address;
+  await store.close();
+  const from = typeof holder === "string" ? `, from ${holder}` : "";
+  const message = `log.node: a gateway with the name ${settings.node} uses the database${from}`;
+  const remedy = "Give each gateway of the site a log.node of its own. Or stop the other one.";
+  throw new Trouble("not-ours", message, remedy);
+}
+
+/**
+ * Waits until the session of `store` has the name of this gateway, as long as a former session of
+ * it may live. Returns false if another one keeps it. Without a session the name is asked for when
+ * there is one.
+ */
+export async function ownsName(
+  store: Pick<PostgresStore, "hasName" | "state">,
+  clock: Pick<Clock, "monotonic">,
+): Promise<boolean> {
+  const until = clock.monotonic() + SHARED_LIMITS.nameMs;
+  while (!store.hasName && store.state().session !== undefined) {
+    if (clock.monotonic() > until) return false;
+    await sleep(50);
+  }
+  return true;
 }
 
 /**

@@ -14,6 +14,11 @@ export const SHARED_LIMITS = {
   beatMs: 1000,
   /** When the server ends a session from which nothing comes. */
   silentMs: 8000,
+  /**
+   * How long a starting gateway waits for its name: a former session that still had a statement
+   * may live for `answerMs` and `silentMs`, and the name is asked for each `beatMs`.
+   */
+  nameMs: 13_000,
   /** Waits before the next attempt to connect; the last one repeats. */
   backoffMs: [100, 250, 500, 1000, 2000],
   /** Difference of the clocks of gateway and database above which no session begins. */

@@ -91,7 +91,12 @@ export type SharedEvent =
   /** The database answers, and cannot be used; it is asked again later. */
   | { readonly type: "refused"; readonly trouble: ToldTrouble }
   | { readonly type: "granted"; readonly generation: number; readonly lease: string }
-  | { readonly type: "beat"; readonly newest: number; readonly nodes: readonly NodeRow[] }
+  | {
+      readonly type: "beat";
+      readonly newest: number;
+      readonly nodes: readonly NodeRow[];
+      readonly hasName: boolean;
+    }
   /** Another gateway committed. */
   | { readonly type: "news"; readonly newest: number }
   | { readonly type: "bug"; readonly message: string };
@@ -112,4 +117,6 @@ export interface WorkerSettings {
   readonly version: string;
   /** Whether the tables are created in an empty database. */
   readonly mayCreate: boolean;
+  /** Whether the name is claimed and the gateway shown to the others; a check does neither. */
+  readonly isNode: boolean;
 }

@@ -32,6 +32,8 @@ export interface PostgresSettings {
   readonly version: string;
   /** Whether the tables are created in an empty database; true by default. */
   readonly mayCreate?: boolean;
+  /** Whether the name is claimed and the gateway shown to the others; true by default. */
+  readonly isNode?: boolean;
   /** The program of the thread; tests run that of the build. */
   readonly worker?: URL;
 }
@@ -75,15 +77,16 @@ export class PostgresStore implements SharedStore {
   #newest = 0;
   #nodes: readonly NodeRow[] = [];
   #databaseId: string | undefined;
+  #hasName = false;
 
   private constructor(settings: PostgresSettings, clock: Pick<Clock, "monotonic">) {
-    const { database, site, node, version, mayCreate = true, worker } = settings;
+    const { database, site, node, version, mayCreate = true, isNode = true, worker } = settings;
     const { tls } = database;
     const own = { ...database, tls: tls && { ca: tls.ca && readFileSync(tls.ca, "utf8") } };
     const program = worker ?? new URL("./worker.js", import.meta.url);
     this.#channel = new Channel(
       program,
-      { database: own, site, node, version, mayCreate },
+      { database: own, site, node, version, mayCreate, isNode },
       clock,
       (event) => this.#obey(event),
     );
@@ -126,6 +129,11 @@ export class PostgresStore implements SharedStore {
       newest: this.#newest,
       nodes: this.#nodes,
     };
+  }
+
+  /** Whether the session has the name of this gateway for itself; known from the first beat on. */
+  get hasName(): boolean {
+    return this.#hasName;
   }
 
   listen(listener: StoreListener): () => void {
@@ -198,6 +206,7 @@ export class PostgresStore implements SharedStore {
         return this.#tell((one) => one.granted?.(event.lease));
       case "beat":
         this.#nodes = event.nodes;
+        this.#hasName = event.hasName;
         this.#heard(event.newest);
         return this.#tell((one) => one.beat?.());
       case "news":
@@ -223,6 +232,7 @@ export class PostgresStore implements SharedStore {
   #lost(generation: number, problem: string): void {
     this.#lostGeneration = generation;
     this.#session = undefined;
+    this.#hasName = false;
     this.#held.clear();
     this.#problem = problem;
     this.#tell((one) => one.lost?.(problem));

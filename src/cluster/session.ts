@@ -99,6 +99,7 @@ export class Session {
   readonly #settings: WorkerSettings;
   readonly #clock: Pick<Clock, "now">;
   #isFirstBeat = true;
+  #hasName = false;
   #isOver = false;
 
   private constructor(
@@ -160,10 +161,10 @@ export class Session {
     listener.ended(problem);
   }
 
-  /** Gives back all leases and ends in order. */
-  async close(): Promise<void> {
+  /** Gives back all leases and ends in order; `isShown` as for `beat`. */
+  async close(isShown: boolean): Promise<void> {
     this.#isOver = true;
-    await this.#run(FORGET_NODES, [this.#settings.node, SHARED_LIMITS.nodeMs]);
+    if (isShown) await this.#run(FORGET_NODES, [this.#settings.node, SHARED_LIMITS.nodeMs]);
     await this.#client.end();
   }
 
@@ -249,15 +250,40 @@ export class Session {
     return taken.map(({ name }) => name);
   }
 
+  /**
+   * Whether this session has the name of the gateway, which only one session can have: a lock like
+   * a lease.
+   */
+  async claim(): Promise<boolean> {
+    const { node } = this.#settings;
+    this.#hasName ||= (await this.take([`node:${node}`])).length > 0;
+    return this.#hasName;
+  }
+
   async give(leases: readonly string[]): Promise<void> {
     await this.#prepared("kxgw_give", GIVE, [leases]);
   }
 
-  /** Shows the state of this gateway; returns the newest position and the state of all. */
+  /**
+   * Returns the newest position and the state of all gateways; shows that of this one if `isShown`.
+   */
   async beat(
     note: NodeNote,
     leases: readonly string[],
+    isShown: boolean,
   ): Promise<{ newest: number; nodes: NodeRow[] }> {
+    const newest = isShown ? await this.#show(note, leases) : await this.#newest();
+    const nodes = await this.#prepared<NodeRow>("kxgw_nodes", NODES, []);
+    return { newest, nodes };
+  }
+
+  async #newest(): Promise<number> {
+    const [head] = await this.#prepared<Newest>("kxgw_newest", NEWEST, []);
+    if (head !== undefined) this.#checkVersion(head.version);
+    return head?.position ?? 0;
+  }
+
+  async #show(note: NodeNote, leases: readonly string[]): Promise<number> {
     const { node, version } = this.#settings;
     const { position, sessions } = note;
     const now = this.#clock.now();
@@ -270,8 +296,7 @@ export class Session {
     if (head !== undefined) this.#checkVersion(head.version);
     if (this.#isFirstBeat) await this.#run(FORGET_NODES, [null, SHARED_LIMITS.nodeMs]);
     this.#isFirstBeat = false;
-    const nodes = await this.#prepared<NodeRow>("kxgw_nodes", NODES, []);
-    return { newest: head?.newest ?? 0, nodes };
+    return head?.newest ?? 0;
   }
 
   /** The tables were upgraded while this session lived. */

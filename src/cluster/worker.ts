@@ -42,6 +42,11 @@ let isClosing = false;
 let timer: NodeJS.Timeout | undefined;
 let wanted: readonly string[] = [];
 let held = new Set<string>();
+/**
+ * Whether a session of this gateway has had its name. Only then is the row of the name its own: a
+ * second gateway of the name would overwrite that of the first.
+ */
+let hadName = false;
 let node: NodeNote = { position: 0, sessions: [] };
 /** The database of the first session; another one at the same address is refused. */
 let databaseId: string | undefined;
@@ -159,9 +164,11 @@ async function beatOf(own: Session): Promise<void> {
     held.add(lease);
     emit({ type: "granted", generation, lease });
   }
-  const { newest, nodes } = await own.beat(node, [...held]);
+  const hasName = settings.isNode && (await own.claim());
+  hadName ||= hasName;
+  const { newest, nodes } = await own.beat(node, [...held], hadName);
   if (session !== own) return;
-  emit({ type: "beat", newest, nodes });
+  emit({ type: "beat", newest, nodes, hasName });
   if (!held.has(EXPIRY) || systemClock.monotonic() < purgeAt) return;
   const hasMore = await own.purge();
   if (!hasMore) purgeAt = systemClock.monotonic() + SHARED_LIMITS.purgeMs;
@@ -232,7 +239,7 @@ async function close(): Promise<void> {
   const own = session;
   session = undefined;
   try {
-    await own?.close();
+    await own?.close(hadName);
   } catch {
     // The server ends the session by itself.
   }

@@ -12,7 +12,7 @@ import { accessSync, constants, existsSync, realpathSync, statSync, writeFileSyn
 import { basename, dirname, join } from "node:path";
 import Database from "better-sqlite3";
 import { Trouble } from "../errors.js";
-import { assertKind } from "./copy-table.js";
+import { assertKind, type CopyRow, readCopy } from "./copy-table.js";
 import { assertNobodyElse, LogFiles, notInPlace } from "./place.js";
 import {
   assertDurable,
@@ -512,16 +512,19 @@ export class Connection {
 }
 
 /**
- * Throws `Trouble` if the file at `path` cannot be, or become, the copy of a shared log. It is for
- * a gateway that would create the tables in the database next. Nothing is changed.
+ * Returns how far the copy at `path` is; undefined if there is none yet. Throws `Trouble` if the
+ * file cannot be, or become, the copy of a shared log. It is for a gateway that would create the
+ * tables in the database next. Nothing is changed.
  */
-export function assertCopy(path: string): void {
+export function assertCopy(path: string): CopyRow | undefined {
   const real = resolved(path);
-  if (!existsSync(real)) return;
+  if (!existsSync(real)) return undefined;
   let db: Database.Database | undefined;
   try {
     db = new Database(real, { readonly: true, timeout: BUSY_TIMEOUT_MS });
-    if (identify(db, real) !== "empty") assertKind(db, real, true);
+    if (identify(db, real) === "empty") return undefined;
+    assertKind(db, real, true);
+    return readCopy(db);
   } catch (error) {
     throw asTrouble(error, real, logKind(true));
   } finally {

@@ -16,6 +16,7 @@ import type { Apply } from "./apply.js";
 import { Capture } from "./capture.js";
 import type { Companion, Connection, Writing } from "./connection.js";
 import { createCopy, readCopy } from "./copy-table.js";
+import { type CopyPlace, changesSince, moving, siteIn } from "./shared-history.js";
 import type { Commit, SharedChange, SharedChanges, SharedRow, SharedStore } from "./shared-port.js";
 
 export const COPY_LIMITS = {
@@ -123,10 +124,8 @@ export class SharedCopy implements Companion {
   }
 
   /** What others have committed since `place`. Throws `Trouble` if it is of another history. */
-  #changes(bytes: number, { position, base }: Place = this.#place): SharedChanges {
-    const found = this.#store.changes(position, bytes, base);
-    if (found.newest.position < position) throw this.#older(found.newest.position);
-    if (!found.isKnown) throw this.#strange(found);
+  #changes(bytes: number, place: Place = this.#place): SharedChanges {
+    const found = changesSince(this.#store, this.#at(place), bytes);
     this.#newest = found.newest.position;
     return found;
   }
@@ -238,67 +237,29 @@ export class SharedCopy implements Companion {
    */
   #verify(): void {
     if (this.#isVerified) return;
-    const name = this.#store.name() ?? this.#found();
-    if (this.#site !== "" && this.#site !== name) throw this.#otherSite();
-    this.#site = name;
+    this.#site = siteIn(this.#store, this.#at(this.#place)) ?? this.#found();
     this.#isVerified = true;
   }
 
-  /** Gives the database the name of this log if it is empty; returns the name it has then. */
+  /** Gives the empty database the name of this log; returns the name it has then. */
   #found(): LogName {
     const { newest } = this.#store.changes(0, 1);
-    if (newest.position > 0) throw this.#moving();
-    if (this.#place.position > 0) throw this.#older(0);
     const { name, bytes } = this.#identity.get() ?? {};
     if (name === undefined || bytes === undefined) throw new Error("the log has no name");
     const row = (table: string, column: string, value: Buffer) => {
       const data = JSON.stringify({ only_row: 1, [column]: { hex: value.toString("hex") } });
       return { table, key: "[1]", data };
     };
-    this.#store.commit(newest, [row("log_name", "name", name), row("secret", "bytes", bytes)]);
-    // If another gateway was faster, its name counts.
-    const found = this.#store.name();
-    if (found === undefined) throw this.#moving();
+    const rows = [row("log_name", "name", name), row("secret", "bytes", bytes)];
+    // If another gateway is faster, its name counts.
+    if (newest.position === 0) this.#store.commit(newest, rows);
+    const found = siteIn(this.#store, this.#at(this.#place));
+    if (found === undefined) throw moving(this.#path);
     return found;
   }
 
-  #otherSite(): Trouble {
-    const message = `${this.#path}: is a copy of another log than the one in the database`;
-    const remedy =
-      "Correct log.shared. If the database is the right one, move the file away; the gateway " +
-      "then loads a new copy.";
-    return new Trouble("not-ours", message, remedy);
-  }
-
-  #moving(): Trouble {
-    const message = `${this.#path}: the database has a part of a log, or one that was moved out`;
-    const remedy =
-      'Finish the move with "kxgw db move --to-shared" where it was begun. Or set log.shared to ' +
-      "another database.";
-    return new Trouble("not-ours", message, remedy);
-  }
-
-  #older(newest: number): Trouble {
-    const message =
-      `${this.#path}: the copy is at position ${this.#place.position} and the database only at ` +
-      `${newest}: an older state of it was restored`;
-    const remedy =
-      "Restore the newest state of the database. If there is none, move the file away; the " +
-      "gateway then loads what the database has, and later updates are lost.";
-    return new Trouble("not-ours", message, remedy);
-  }
-
-  /** The database does not remember the commit that the copy is based on. */
-  #strange({ oldest }: SharedChanges): Trouble {
-    const { position = 0 } = this.#place.base ?? {};
-    const why =
-      position < oldest
-        ? `the copy was not brought up to date since position ${position}, and the database ` +
-          `remembers what was deleted only from ${oldest} on`
-        : `position ${position} of the copy is another commit than that of the database: an ` +
-          "older state of it was restored";
-    const remedy = "Stop the gateway, move the file away and start it; it then loads a new copy.";
-    return new Trouble("not-ours", `${this.#path}: ${why}`, remedy);
+  #at({ position, base }: Place): CopyPlace {
+    return { position, base, site: this.#site, path: this.#path };
   }
 
   #incomplete(): Trouble {
