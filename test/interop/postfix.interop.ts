@@ -18,6 +18,8 @@ const OLD = "pgp-public-keys@old.example.net";
 
 /** How Postfix's log names the transports. */
 const ROADS: Readonly<Record<string, string>> = { "127.0.0.1": "SMTP", local: "alias pipe" };
+/** Ten mails through an alias pipe are ten starts of Node, which took 30 s beside other tests. */
+const PATIENCE_MS = 90_000;
 
 const stage = stagePerTest();
 
@@ -78,7 +80,7 @@ test("Postfix's cached LMTP sessions: each mail is judged by its own address", a
     await stage().post(postfix.port, { ...spam, localAddress: "127.0.0.9" });
     sendmail(stage().incremental("x@nobody.example", SITE, armor(20 + i)));
   }
-  await until(() => postfix.queue().length === 40, "Postfix holds them", 30_000);
+  await until(() => postfix.queue().length === 40, "Postfix holds them", PATIENCE_MS);
   const gateway = await stage().gateway("a", [
     `[site]\naddress = "${SITE}"`,
     `[smtp]\nlisten = ["lmtp:${socket}"]\nsocket_mode = "0666"`,
@@ -91,7 +93,7 @@ test("Postfix's cached LMTP sessions: each mail is judged by its own address", a
       return eventCount(gateway, "accepted") + eventCount(gateway, "mail-refused") >= 40;
     },
     "Postfix has delivered them",
-    30_000,
+    PATIENCE_MS,
   );
   const origin = new Map(
     stage()
@@ -138,8 +140,12 @@ test("two aliases that lead to one LMTP recipient", async () => {
   for (const { armored } of keys) {
     await stage().post(postfix.port, { from: OLD, to: names, armored });
   }
-  await until(() => eventCount(gateway, "accepted") === keys.length, "all are through", 30_000);
-  await until(() => postfix.waiting() === 0, "the queue is empty", 30_000);
+  await until(
+    () => eventCount(gateway, "accepted") === keys.length,
+    "all are through",
+    PATIENCE_MS,
+  );
+  await until(() => postfix.waiting() === 0, "the queue is empty", PATIENCE_MS);
   const deliveries = postfix.deliveries();
   expect(deliveries.map(({ reply }) => reply)).toEqual(
     Array.from({ length: 6 }, () => "250 2.0.0 Stored 1 new, 0 known."),
@@ -217,8 +223,8 @@ async function frontTest(name: string, postfix: Postfix, config: readonly string
   };
   const first = await stage().gateway("a", config);
   await post(0, 10);
-  await until(() => eventCount(first, "accepted") === 10, "ten mails are through", 30_000);
-  await until(() => postfix.queue().length === 0, "the queue is empty", 30_000);
+  await until(() => eventCount(first, "accepted") === 10, "ten mails are through", PATIENCE_MS);
+  await until(() => postfix.queue().length === 0, "the queue is empty", PATIENCE_MS);
   const [delivery] = postfix.deliveries();
   expect(delivery).toMatchObject({ to: SITE, status: "sent" });
   expect(delivery?.reply).toMatch(/^(250 2\.0\.0 Stored 1 new|delivered to command)/);
@@ -231,13 +237,17 @@ async function frontTest(name: string, postfix: Postfix, config: readonly string
       return held.length === 10 && held.every(({ reason }) => reason !== "");
     },
     "Postfix holds ten mails",
-    30_000,
+    PATIENCE_MS,
   );
   expect(stage().logged("a")).toHaveLength(10);
   const second = await stage().restart("a");
   postfix.flush();
-  await until(() => postfix.queue().length === 0, "Postfix has delivered what it held", 30_000);
-  await until(() => eventCount(second, "accepted") === 10, "all of it was new", 30_000);
+  await until(
+    () => postfix.queue().length === 0,
+    "Postfix has delivered what it held",
+    PATIENCE_MS,
+  );
+  await until(() => eventCount(second, "accepted") === 10, "all of it was new", PATIENCE_MS);
 
   await post(20, 25);
   expect(await second.end("SIGKILL")).not.toBe(0);
@@ -250,7 +260,7 @@ async function frontTest(name: string, postfix: Postfix, config: readonly string
       return postfix.queue().length === 0;
     },
     "nothing is lost by a kill either",
-    30_000,
+    PATIENCE_MS,
   );
   const logged = stage().logged("a");
   expect(logged.map(({ fingerprint }) => fingerprint).sort()).toEqual(
