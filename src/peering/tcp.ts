@@ -50,7 +50,7 @@ const READING = {
   pieceBytes: 8 * 1024,
   /** After that time the others have their turn. A catch-up takes less for a chunk. */
   turnMs: 50,
-  /** Input that took longer is paid for: nothing is read for three times as long. */
+  /** After input that took longer nothing is read for three times as long, at most ten seconds. */
   longMs: 200,
   rest: 3,
   mostMs: 10_000,
@@ -634,7 +634,9 @@ export class KxDoor {
   #rest(peer: string, tookMs: number): void {
     const { longMs, rest, mostMs } = READING;
     const restMs = tookMs < longMs ? 0 : Math.min(mostMs, tookMs * rest);
-    const until = Math.max(this.#resting.get(peer) ?? 0, this.#now() + restMs);
+    const until = this.#now() + restMs;
+    // Another connection of the peer may have made it rest for longer.
+    if (until <= (this.#resting.get(peer) ?? 0)) return;
     this.#resting.set(peer, until);
     this.#regulate();
     const goOn = () => {
