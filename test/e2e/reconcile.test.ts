@@ -132,6 +132,13 @@ const SIGNED = REAL_KEYS.filter((armor) => {
   return keyComponents(key).some(({ signatures }) => signatures.length > 1);
 }).slice(0, 6);
 
+/** The right site has two keys more, and its keyserver is down. */
+const twoLacking: Parameters<typeof twoSites>[0] = (one, two) => {
+  for (const key of MADE.slice(0, 20)) one.add(key);
+  for (const key of MADE.slice(0, 22)) two.add(key);
+  two.isDown = true;
+};
+
 describe("two sites", () => {
   it("with missing keys and missing signatures, both ways, come to hold the same", async () => {
     expect(SIGNED.length).toBeGreaterThan(3);
@@ -231,11 +238,7 @@ describe("two sites", () => {
 
   it("count keys that wait to be fetched apart from differences that stay", async () => {
     Object.assign(REPAIR_LIMITS, { schedule: [60_000] });
-    const { left, right } = await twoSites((one, two) => {
-      for (const key of MADE.slice(0, 20)) one.add(key);
-      for (const key of MADE.slice(0, 22)) two.add(key);
-      two.isDown = true;
-    });
+    const { left, right } = await twoSites(twoLacking);
     await left.build();
     await right.build();
     await left.reconcile("right");
@@ -247,11 +250,7 @@ describe("two sites", () => {
   });
 
   it("fetch a key at the next run when the keyserver was down", async () => {
-    const { left, right } = await twoSites((one, two) => {
-      for (const key of MADE.slice(0, 20)) one.add(key);
-      for (const key of MADE.slice(0, 22)) two.add(key);
-      two.isDown = true;
-    });
+    const { left, right } = await twoSites(twoLacking);
     await left.build();
     await right.build();
     await left.reconcile("right");

@@ -110,7 +110,7 @@ describe("a peer that makes more numbers without their update than are kept", ()
     });
   });
 
-  test("does not take what a receipt costs", () => {
+  test("does not make each receipt as expensive as all its numbers", () => {
     const receipts = at(1);
     const began = process.cpuUsage().user;
     for (let n = 0; n < 200_000; n += 1) receipts.without(2 + 2 * n);
