@@ -372,9 +372,9 @@ function kxState({ dial }: Subject, peer: PeerStatus, sources: ViewSources): Sai
   const since = `connected for ${span(now - (connectedSince ?? now))}${by}`;
   const bytes = `${octets(bytesIn)} in, ${octets(bytesOut)} out`;
   if (observing) return pending("observed", `${since}; it is shown an empty log`);
-  // Without a cursor nothing is known to be here, and all of its log is listed within ten minutes.
+  // At the first session, and when its log was replaced. Nothing of it is known to be here.
   if (peer.cursor === undefined && peer.newest !== undefined) {
-    return said("behind", "its log is another one than before; it is listed within 10 minutes");
+    return said("behind", "its log is not listed yet; it is listed within 10 minutes");
   }
   const { done, unread } = peer;
   if (unread !== undefined && unread > 0) {

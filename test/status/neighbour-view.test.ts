@@ -185,7 +185,7 @@ describe("over KX", () => {
     const peer: PeerStatus = { ...PEER, cursor: undefined, newest: 34, missing: 0 };
     expect(stateAfter(proven, { via: "kx", peer })).toEqual([
       ...["behind", "behind"],
-      "its log is another one than before; it is listed within 10 minutes",
+      "its log is not listed yet; it is listed within 10 minutes",
     ]);
   });
 
