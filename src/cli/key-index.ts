@@ -9,7 +9,7 @@ import type { Config } from "../config/config.js";
 import { loadConfig } from "../config/load.js";
 import { EXIT, Refusal, Trouble } from "../errors.js";
 import { type IndexChange, type IndexPosition, indexPath, KeyIndex } from "../log/key-index.js";
-import { readKeys } from "../openpgp/key.js";
+import { readKeys, type TransferableKey } from "../openpgp/key.js";
 import { KeyStream } from "../openpgp/key-stream.js";
 import { digestOfNames, packetNames } from "../openpgp/news.js";
 import { grouped, octets, several } from "../text.js";
@@ -22,6 +22,8 @@ const BATCH = 100_000;
 /** Faults of a dump that are printed; the rest are counted. */
 const MOST_FAULTS = 20;
 const DAY_MS = 24 * 60 * 60_000;
+/** A new index with a smaller share of the keys of the former one is taken for incomplete. */
+const LEAST_SHARE = 0.9;
 
 export interface IndexBuildOptions {
   readonly file: string;
@@ -35,7 +37,10 @@ interface Counts {
   bytes: number;
 }
 
-/** 0 when the index is in place, 66 for a dump that cannot be read, 65 when none has a key. */
+/**
+ * 0 when the index is in place, 66 for a dump that cannot be read, 65 when one is cut off, when
+ * none has a key, or when many keys of the former index are not in them.
+ */
 export async function indexBuildCommand(
   dumps: readonly string[],
   options: IndexBuildOptions,
@@ -53,11 +58,21 @@ export async function indexBuildCommand(
     try {
       const counts: Counts = { keys: 0, unreadable: 0, bytes: 0 };
       for (const dump of dumps) {
-        if (!(await readDump(dump, index, counts, options, out))) return EXIT.noInput;
+        const code = await readDump(dump, index, counts, options, out);
+        if (code !== EXIT.ok) return code;
       }
       const { keys } = index.status();
       if (keys === 0) {
         out.stderr("kxgw: the dumps contain no OpenPGP key; the index is left as it was\n");
+        return EXIT.dataError;
+      }
+      const former = keysInPlace(path);
+      if (keys < LEAST_SHARE * former) {
+        out.stderr(
+          `kxgw: the dumps have ${several(keys, "key")}, the index has ${grouped(former)}; it is ` +
+            "left as it was. Give all files of the dump. " +
+            `If so many keys were removed, delete ${path} and build again.\n`,
+        );
         return EXIT.dataError;
       }
       index.replace(path);
@@ -110,19 +125,34 @@ function positionAt(config: Config, at: number): IndexPosition {
   }
 }
 
+/** How many keys the index at `path` has; 0 if there is none, or none that can be read. */
+function keysInPlace(path: string): number {
+  try {
+    const index = KeyIndex.open(path, true);
+    const keys = index?.state("").count ?? 0;
+    index?.close();
+    return keys;
+  } catch (error) {
+    if (error instanceof Trouble) return 0;
+    throw error;
+  }
+}
+
+/** The exit code: 66 when the dump cannot be read, 65 when it is cut off. */
 async function readDump(
   dump: string,
   index: KeyIndex,
   counts: Counts,
   { progress }: IndexBuildOptions,
   out: Output,
-): Promise<boolean> {
+): Promise<number> {
   const stream = new KeyStream();
   const { size } = statSync(dump);
   let batch: IndexChange[] = [];
   let faults = 0;
   let read = 0;
   let shown = "";
+  let last: TransferableKey | Refusal | undefined;
   const store = () => {
     index.apply(batch);
     batch = [];
@@ -130,6 +160,7 @@ async function readDump(
   const take = (blocks: readonly Uint8Array[]) => {
     for (const block of blocks) {
       for (const key of readKeys(block)) {
+        last = key;
         if (key instanceof Refusal) {
           faults += 1;
           if (faults <= MOST_FAULTS) out.stderr(`${dump}: ${key.message}\n`);
@@ -154,18 +185,23 @@ async function readDump(
     if (error instanceof Trouble || (error as NodeJS.ErrnoException).code === undefined)
       throw error;
     out.stderr(`${dump}: cannot be read: ${(error as Error).message}\n`);
-    return false;
+    return EXIT.noInput;
   } finally {
     if (progress && shown !== "") out.stderr("\n");
   }
   take(stream.end());
+  // The framing is read on after a fault, so a fault that is the last thing is at the end.
+  if (stream.isCutOff || (last instanceof Refusal && last.reason === "bad-packet")) {
+    out.stderr(`${dump}: is cut off within a key; the index is left as it was. Dump it again.\n`);
+    return EXIT.dataError;
+  }
   store();
   if (faults > MOST_FAULTS) {
     out.stderr(`${dump}: ${several(faults - MOST_FAULTS, "more unreadable key")}\n`);
   }
   counts.unreadable += faults;
   counts.bytes += read;
-  return true;
+  return EXIT.ok;
 }
 
 /** Prints what the index holds; 69 if there is none. */

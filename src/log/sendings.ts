@@ -19,13 +19,18 @@ export interface Sending {
   readonly at: number;
   /**
    * How it is proven: "relayed", "taken", "spooled", "collected" or "exited" as in `Proof` of
-   * `delivery/relay.ts`, "fetched" or "announced" over KX. Empty if an earlier release did not
-   * record it.
+   * `delivery/relay.ts`, or as in `ShownHow`. Empty if an earlier release did not record it.
    */
   readonly how: string;
   /** The reply of the neighbour, at most `REPLY_LENGTH` characters. */
   readonly reply: string;
 }
+
+/**
+ * How a peer has shown over KX that it has an update: it announced it, it fetched it, or a receipt
+ * of KX/1.1 covers it.
+ */
+export type ShownHow = "announced" | "fetched" | "settled";
 
 /** Longer than a keyserver's reply about one key, and than a relay's replies to a dozen mails. */
 const REPLY_LENGTH = 1000;
@@ -35,7 +40,7 @@ const COLUMNS = "seq, neighbour, way, at, how, reply";
 export class Sendings {
   readonly #connection: Connection;
   readonly #insert: Database.Statement<[number, string, string, number, string, string]>;
-  readonly #announced: Database.Statement<[number, string]>;
+  readonly #shown: Database.Statement<[number, string, ShownHow]>;
   readonly #of: Database.Statement<[number], Sending>;
   readonly #overKx: Database.Statement<[number, string], Seq>;
   readonly #latest: Database.Statement<[number, number], Sending>;
@@ -47,16 +52,15 @@ export class Sendings {
       INSERT INTO sendings (seq, neighbour, way, at, how, reply) VALUES (?, ?, ?, ?, ?, ?)
       ON CONFLICT (seq, neighbour, way) DO UPDATE SET
         at = excluded.at, how = excluded.how, reply = excluded.reply`);
-    this.#announced = db.prepare(`
-      INSERT OR IGNORE INTO sendings (seq, neighbour, way, at, how)
-      VALUES (?, ?, 'kx', 0, 'announced')`);
+    this.#shown = db.prepare(`
+      INSERT OR IGNORE INTO sendings (seq, neighbour, way, at, how) VALUES (?, ?, 'kx', 0, ?)`);
     this.#of = db.prepare(`SELECT ${COLUMNS} FROM sendings WHERE seq = ?`);
     this.#overKx = db.prepare<[number, string], Seq>(
       "SELECT seq FROM sendings WHERE seq >= ? AND neighbour = ? AND way = 'kx'",
     );
     this.#overKx.pluck();
     this.#latest = db.prepare(
-      `SELECT ${COLUMNS} FROM sendings WHERE seq >= ? AND how <> 'announced'
+      `SELECT ${COLUMNS} FROM sendings WHERE seq >= ? AND how NOT IN ('announced', 'settled')
        ORDER BY seq DESC LIMIT ?`,
     );
   }
@@ -73,9 +77,12 @@ export class Sendings {
     });
   }
 
-  /** Records that a neighbour announced an update over KX. Must be called in a transaction. */
-  announced(seq: Seq, neighbour: string): void {
-    this.#announced.run(seq, neighbour);
+  /**
+   * Records that a neighbour has shown over KX that it has an update. Must be called in a
+   * transaction.
+   */
+  shown(seq: Seq, neighbour: string, how: ShownHow): void {
+    this.#shown.run(seq, neighbour, how);
   }
 
   /** Returns the deliveries of an update, in no particular order. */
@@ -83,7 +90,7 @@ export class Sendings {
     return this.#connection.read(() => this.#of.all(seq));
   }
 
-  /** Returns the updates from number `from` on that a peer fetched or announced. */
+  /** Returns the updates from number `from` on that a peer has shown to have over KX. */
   overKx(from: number, peer: string): Seq[] {
     return this.#connection.read(() => this.#overKx.all(from, peer));
   }

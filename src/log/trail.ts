@@ -16,7 +16,7 @@ import type { Exceptions } from "./exceptions.js";
 import type { GatheredTrails } from "./gathered-trails.js";
 import type { Lanes } from "./lanes.js";
 import type { Pending } from "./pending.js";
-import type { Sendings } from "./sendings.js";
+import type { Sendings, ShownHow } from "./sendings.js";
 
 /**
  * Maximum number of addresses in a trail, so that a sender of duplicates cannot make a row grow
@@ -32,8 +32,10 @@ export interface Holder {
   readonly seq: Seq;
   /** The site's address in trails; undefined for a peer that gets no mail. */
   readonly address?: string | undefined;
-  /** The name of the peer that announced the update or read it. */
+  /** The name of the peer that has shown that it has the update. */
   readonly peer?: string;
+  /** How it has shown it; undefined: it announced the update. */
+  readonly how?: ShownHow | undefined;
 }
 
 /** The parts of the log that depend on the trails: the lanes of the sites in them. */
@@ -42,7 +44,7 @@ export interface TrailContext {
   readonly pending: Pick<Pending, "grew">;
   readonly lanes: Pick<Lanes, "addressed" | "isTrying">;
   readonly exceptions: Pick<Exceptions, "get" | "settle">;
-  readonly sendings: Pick<Sendings, "announced">;
+  readonly sendings: Pick<Sendings, "shown">;
 }
 
 export class Trails {
@@ -139,20 +141,20 @@ export class Trails {
   }
 
   /**
-   * Records, in one transaction, updates that sites or peers themselves announced. Numbers that are
-   * not in the log any more are ignored.
+   * Records, in one transaction, updates that sites or peers themselves have shown to have. Numbers
+   * that are not in the log any more are ignored.
    */
   note(holders: readonly Holder[]): void {
     const lanes = this.#context.lanes.addressed();
     this.#connection.write(() => {
-      for (const { seq, address, peer } of holders) {
-        if (peer !== undefined) this.#context.sendings.announced(seq, peer);
+      for (const { seq, address, peer, how = "announced" } of holders) {
+        if (peer !== undefined) this.#context.sendings.shown(seq, peer, how);
         if (address === undefined) continue;
         const key = addressKey(address);
         for (const lane of lanes) {
           if (addressKey(lane.address) !== key) continue;
           this.#context.exceptions.settle(lane.site, seq);
-          this.#context.sendings.announced(seq, lane.site);
+          this.#context.sendings.shown(seq, lane.site, how);
         }
         this.#add(seq, [address]);
       }

@@ -59,6 +59,11 @@ export class KeyStream {
     return [...more, ...this.#rest()];
   }
 
+  /** After `end`: whether the dump ended within a block of armor. */
+  get isCutOff(): boolean {
+    return this.#place !== "outside";
+  }
+
   #keep(piece: Uint8Array): void {
     this.#pieces.push(piece);
     this.#bytes += piece.length;

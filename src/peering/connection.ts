@@ -10,10 +10,12 @@ import type { KeyState } from "../kx/range-sum.js";
 import type { KeyRange } from "../kx/reconcile.js";
 import type { AskedNumber, EndReason } from "../kx/session.js";
 import { Session } from "../kx/session.js";
+import type { Seq } from "../update.js";
 import { ReadProof } from "./read-proof.js";
 import type { ReconcileReport } from "./reconcile-report.js";
 import { SendQueue } from "./send-queue.js";
 import type { ServedListing } from "./serving.js";
+import { ToldReceipts } from "./told-receipts.js";
 
 export interface PeerConnection {
   readonly id: number;
@@ -25,11 +27,9 @@ export interface PeerConnection {
   asksForProof: boolean;
   /** What the peer says of itself; undefined in KX/1.0. */
   opening: Opening | undefined;
-  /** Position in our log up to which the peer has settled all; undefined before a receipt. */
-  done: number | undefined;
+  /** What its receipts say of our log. */
+  receipts: ToldReceipts;
   readonly dialled: boolean;
-  /** Our newest position at the greeting. What came later the peer learnt on this connection. */
-  greeted: number;
   /** Position in our log up to which the peer was told on this connection, from the greeting on. */
   told: number;
   /** The LIST that is being answered, and when its next slice is due; Infinity for no timer. */
@@ -100,6 +100,8 @@ export interface PeerStatus extends ReceivingStatus {
    * many updates it has not settled; undefined if it sends no receipts.
    */
   readonly done?: number | undefined;
+  /** Whether it holds an update, by its receipts on this connection; undefined if not known. */
+  readonly receiptOf?: ((seq: Seq) => "held" | "declined" | undefined) | undefined;
   readonly unread?: number | undefined;
   /** The comparison of the keys that is under way, or the last one. */
   readonly reconcile?: ReconcileReport | undefined;
@@ -133,9 +135,8 @@ export function newConnection(
     proof: new ReadProof(),
     asksForProof,
     opening: undefined,
-    done: undefined,
+    receipts: new ToldReceipts(0),
     dialled,
-    greeted: 0,
     told: 0,
     listing: undefined,
     listsAt: Infinity,

@@ -57,6 +57,7 @@ import { Receiving, type ReceivingLog, type Store } from "./receiving.js";
 import { type ReconcilePeer, Reconciling } from "./reconciling.js";
 import { ServedHashes } from "./served-hashes.js";
 import { answerUpdate, ServedListing, type ServingLog, servedUpdate } from "./serving.js";
+import { ToldReceipts } from "./told-receipts.js";
 
 const EXCHANGE_LIMITS = {
   spareConnectionMs: [5000, 30_000] as const,
@@ -318,7 +319,8 @@ export class Exchange {
       bytesOut: peer.bytesOut,
       version: peer.primary && versionOf(peer.primary),
       isDowngraded: peer.isDowngraded,
-      done: peer.primary?.done,
+      done: peer.primary?.receipts.done,
+      receiptOf: (seq) => peer.primary?.receipts.of(seq),
       unread: this.#unread(peer.primary),
       reconcile: this.#reconciling?.report(peer.name),
       unreported: peer.bytesIn + peer.bytesOut - peer.reported,
@@ -326,7 +328,7 @@ export class Exchange {
   }
 
   #unread(connection: PeerConnection | undefined): number | undefined {
-    const done = connection?.done;
+    const done = connection?.receipts.done;
     const newest = done === undefined ? 0 : this.#guard.run(() => this.#shown?.newest() ?? 0);
     return done === undefined || newest === undefined ? undefined : Math.max(0, newest - done);
   }
@@ -413,7 +415,7 @@ export class Exchange {
       case "listed":
         for (const seq of connection.proof.answered()) {
           // A receipt says more: what was read may have been declined.
-          if (!connection.session.features.receipt) this.#holdings.hasRead(name, seq);
+          if (!connection.session.features.receipt) this.#holdings.hasRead(name, seq, "fetched");
         }
         if (!isInUse) return;
         return this.#receiving.listed(name, output, output.announcements, now);
@@ -464,7 +466,7 @@ export class Exchange {
     const entry = this.#news.newest();
     if (entry === undefined) return this.#drop(connection, undefined, now);
     connection.told = entry?.seq ?? 0;
-    connection.greeted = connection.told;
+    connection.receipts = new ToldReceipts(connection.told);
     const outputs = connection.session.greet(entry === null ? undefined : announcementOf(entry));
     this.#perform(connection, outputs, now);
   }
@@ -547,19 +549,17 @@ export class Exchange {
 
   /** Rule 5: the peer has settled our updates up to a number, and holds them but for some. */
   #takeDone(connection: PeerConnection, { number, without }: Receipt, now: number): void {
-    const { peer, greeted, done: before = 0 } = connection;
+    const { peer, receipts } = connection;
     const newest = this.#guard.run(() => this.#shown?.newest() ?? 0);
     if (newest === undefined) return this.#drop(connection, undefined, now);
     const done = number === 0 ? 0 : seqOfWire(number, newest);
-    if (done === undefined || done > newest || done < before) {
+    if (done === undefined || done > newest || done < (receipts.done ?? 0)) {
       return this.#complain(peer, `a DONE for ${number}, which it cannot have read`);
     }
-    connection.done = done;
-    // Of older updates it may have told on another connection that it does not hold them.
-    const first = Math.max(before + 1, greeted + 1, done - EXCHANGE_LIMITS.noted + 1);
-    for (let seq = first; seq <= done; seq++) {
-      if (!hasNumber(without, wireNumber(seq))) this.#holdings.hasRead(peer.name, seq as Seq);
-    }
+    const isDeclined = (seq: Seq) => hasNumber(without, wireNumber(seq));
+    receipts.take(done, isDeclined, EXCHANGE_LIMITS.noted, (seq) =>
+      this.#holdings.hasRead(peer.name, seq, "settled"),
+    );
   }
 
   /** Rule 1: of several open connections, the ones that we dialled are closed later. */

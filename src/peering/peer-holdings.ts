@@ -8,6 +8,7 @@
  * milliseconds of a monotonic clock.
  */
 
+import type { ShownHow } from "../log/sendings.js";
 import type { Holder } from "../log/trail.js";
 import type { Entry, UpdateLog } from "../log/update-log.js";
 import type { LogGuard } from "../log-guard.js";
@@ -74,20 +75,20 @@ export class PeerHoldings {
     const held = entries ?? this.#guard.run(() => this.#log.heldAs(name)) ?? [];
     for (const { hash: own, origin, seq } of held) {
       if (own !== hash) this.#proven(peer, own, "announced");
-      if (origin.neighbour !== peer) this.#has(peer, seq);
+      if (origin.neighbour !== peer) this.#has(peer, seq, "announced");
     }
   }
 
-  /** The peer has read an update of the log. */
-  hasRead(peer: string, seq: Seq): void {
+  /** The peer has read an update of the log, or has settled it in a receipt and holds it. */
+  hasRead(peer: string, seq: Seq, how: "fetched" | "settled"): void {
     const entry = this.#guard.run(() => this.#log.entry(seq));
     if (entry !== undefined) this.#proven(peer, entry.hash, "read");
-    this.#has(peer, seq);
+    this.#has(peer, seq, how);
   }
 
-  #has(peer: string, seq: Seq): void {
+  #has(peer: string, seq: Seq, how: ShownHow): void {
     if (seq < this.#firstNeeded(peer)) return;
-    this.#noted.push({ seq, address: this.#addresses.get(peer), peer });
+    this.#noted.push({ seq, address: this.#addresses.get(peer), peer, how });
     if (this.#noted.length >= HOLDINGS_LIMITS.most) this.#write();
   }
 

@@ -84,8 +84,9 @@ export interface Stage {
 /**
  * `origin`: it sent the update. `relayed` to `exited` are those of `Proof` in `delivery/relay.ts`;
  * `accepted` is a delivery of which an earlier release noted no more. `fetched` and `announced`:
- * over KX. `settled`: a receipt of KX/1.1 covers it. `named`: its address is in the trail of a
- * mail. `offered`: over KX, without an answer.
+ * over KX. `settled`: a receipt of KX/1.1 covers it. `declined`: a receipt says that the peer does
+ * not hold it. `named`: its address is in the trail of a mail. `offered`: over KX, without an
+ * answer.
  */
 export type Knowledge =
   | "origin"
@@ -98,6 +99,7 @@ export type Knowledge =
   | "fetched"
   | "announced"
   | "settled"
+  | "declined"
   | "named"
   | "offered"
   | "refused"
@@ -245,13 +247,20 @@ function stageOf(
   if (entry.origin.neighbour === name) return stage(...originStage(entry));
   const fetched = takenAt("kx", told, entry, name, sources);
   const hasFetched = fetched?.how === "fetched" || fetched?.how === "";
-  if (peer?.done !== undefined && peer.done >= entry.seq) {
+  const receipt = peer?.receiptOf?.(entry.seq);
+  const taken = lane && takenAt("lane", told, entry, name, sources);
+  if (receipt === "declined" && taken === undefined) {
+    const words = "settled over KX without it: the peer declined it, or could not fetch it";
+    return stage("kx", { state: "failed", words, how: "declined" });
+  }
+  if (receipt === "held" || fetched?.how === "settled") {
     const words = hasFetched ? `fetched it over KX${fetched.size}, and settled` : "settled over KX";
     return stage("kx", { state: "done", words, at: fetched?.at ?? 0, how: "settled" });
   }
+  const isCovered = peer?.done !== undefined && peer.done >= entry.seq;
   if (hasFetched) {
     // A peer that sends receipts says itself when it has stored what it fetched.
-    const isOpen = peer?.done !== undefined;
+    const isOpen = peer?.done !== undefined && !isCovered;
     const words = `fetched it over KX${fetched.size}${isOpen ? "; not settled yet" : ""}`;
     return stage("kx", {
       state: isOpen ? "handed" : "done",
@@ -264,7 +273,6 @@ function stageOf(
   const road = lane ? (isLocal(name) ? "local" : "mail") : peer ? "kx" : "none";
   const hasException = lane !== undefined && sources.log.exceptions.get(name, entry.seq);
   // It was sent since, if the block has ended.
-  const taken = lane && takenAt("lane", told, entry, name, sources);
   const isSince = withheld !== undefined && taken !== undefined && taken.at >= withheld.at;
   if (withheld && !hasException && !isSince) {
     const why =
@@ -277,16 +285,19 @@ function stageOf(
   }
   if (lane) {
     const found = mailStage(neighbour, lane, entry, told, sources);
+    if (isCovered && (found.how === "waiting" || found.how === "unknown") && !hasException) {
+      return stage("kx", COVERED);
+    }
     if (found.how === "waiting" && !hasException && lane.path?.isOpen === false) {
       return stage("kx", { state: "waiting", words: OFFERED, how: "offered" });
     }
-    if (found.how !== "announced") return stage(road, found);
-    return stage("kx", found);
+    return stage(found.how === "announced" ? "kx" : road, found);
   }
   if (fetched !== undefined) {
     const words = "announced by it over KX";
     return stage("kx", { state: "done", words, at: fetched.at, how: "announced" });
   }
+  if (isCovered) return stage("kx", COVERED);
   if (peer && sources.config.mode === "observe") {
     return stage("kx", { state: "none", words: OBSERVED_KX, how: "observed" });
   }
@@ -298,6 +309,12 @@ function stageOf(
   return stage("none", { state: "none", words: "nothing is sent to it", how: "nothing" });
 }
 
+/** Of updates from before the connection a receipt does not say whether the peer holds them. */
+const COVERED: Found = {
+  state: "handed",
+  words: "settled over KX; an earlier connection told whether the peer holds it",
+  how: "settled",
+};
 const OFFERED = "offered over KX; the peer has neither fetched nor announced it";
 const OBSERVED_KX =
   "not offered in observe mode; after a switch to bridge the peer sees the log and may fetch it";

@@ -511,7 +511,7 @@ const stageSchema = z
       .enum([
         ...(["origin", "relayed", "taken", "spooled", "collected", "exited"] as const),
         ...(["accepted", "fetched", "announced", "settled", "named", "offered"] as const),
-        "refused",
+        ...(["refused", "declined"] as const),
         ...(["waiting", "withheld", "expired", "observed", "unknown", "nothing"] as const),
       ])
       .describe("How this is known ([operations](operations.md#what-a-neighbour-has-got))."),

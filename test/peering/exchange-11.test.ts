@@ -130,6 +130,7 @@ describe("receipts", () => {
     expect(b.all("pruned")).toHaveLength(1);
     expect(state(a)).toMatchObject({ done: 1, unread: 0 });
     expect(a.log.trails.get(1 as Seq)).not.toContain(ADDRESS);
+    expect(a.exchange.status()[0]?.receiptOf?.(1 as Seq)).toBe("declined");
     b.rules = CARRY_ALL;
     b.restart();
     network.connect(a, b);
@@ -137,6 +138,9 @@ describe("receipts", () => {
     a.mail(...updates(1, 10));
     network.run(MINUTE_MS);
     expect(a.log.trails.get(2 as Seq)).toContain(ADDRESS);
+    const { receiptOf } = a.exchange.status()[0] ?? {};
+    // The first one was settled on the connection before.
+    expect([1, 2, 3].map((seq) => receiptOf?.(seq as Seq))).toEqual([undefined, "held", undefined]);
   });
 
   test.each([

@@ -7,6 +7,7 @@ import { parseConfig } from "../../src/config/load.js";
 import { laneStatus } from "../../src/delivery/lane.js";
 import { UpdateLog } from "../../src/log/update-log.js";
 import type { PeerStatus } from "../../src/peering/connection.js";
+import { ToldReceipts } from "../../src/peering/told-receipts.js";
 import type { Report } from "../../src/status/event-counters.js";
 import { journeyOf, queueIdOf } from "../../src/status/journey.js";
 import type { Seq } from "../../src/update.js";
@@ -51,11 +52,16 @@ function stage() {
     connectedSince: undefined,
   };
   const peer: PeerStatus = { name: "peer", connected: true, ...nothing, ...none };
-  const of = (seq: Seq, connected = true, recent: readonly Report[] = [], done?: number) => {
+  const of = (
+    seq: Seq,
+    connected = true,
+    recent: readonly Report[] = [],
+    settled: Partial<PeerStatus> = {},
+  ) => {
     const entry = log.entry(seq);
     if (entry === undefined) throw new Error(`no entry ${seq}`);
     const lane = laneStatus(log, { name: "far", address: ADDRESS }, log.lanes.get("far") ?? row);
-    const peers = () => [{ ...peer, connected, done }];
+    const peers = () => [{ ...peer, connected, ...settled }];
     const { stages } = journeyOf(entry, {
       ...{ config, log, lanes: () => [lane], peers, recent, now: NOW },
     });
@@ -153,7 +159,15 @@ it("a peer with receipts has what its receipt covers, and no more", () => {
   const [first, second, third] = [append(1), append(2), append(3)];
   const way = { neighbour: "peer", way: "kx", at: NOW, how: "fetched", reply: "" } as const;
   log.sendings.note([first, third].map((seq) => ({ ...way, seq })));
-  const at = (seq: Seq) => of(seq, true, [], second).peer;
+  const receipts = new ToldReceipts(0);
+  const at = (seq: Seq) =>
+    of(seq, true, [], { done: second, receiptOf: (one) => receipts.of(one) }).peer;
+  receipts.take(
+    second,
+    () => false,
+    10,
+    () => {},
+  );
   expect(at(first)).toMatchObject({ state: "done", how: "settled" });
   expect(at(first)?.words).toBe("fetched it over KX, and settled");
   expect(at(second)).toMatchObject({ state: "done", how: "settled", words: "settled over KX" });
@@ -161,6 +175,50 @@ it("a peer with receipts has what its receipt covers, and no more", () => {
     ...{ state: "handed", how: "fetched" },
     words: "fetched it over KX; not settled yet",
   });
+});
+
+it("what a receipt names as not held is not called settled", () => {
+  const { append, of, log, pass } = stage();
+  const [first, second] = [append(1), append(2)];
+  const receipts = new ToldReceipts(0);
+  receipts.take(
+    second,
+    (seq) => seq === second,
+    10,
+    () => {},
+  );
+  const settled = { done: second, receiptOf: (seq: Seq) => receipts.of(seq) };
+  expect(of(first, true, [], settled).peer).toMatchObject({ state: "done", how: "settled" });
+  expect(of(second, true, [], settled).peer).toMatchObject({
+    ...{ state: "failed", how: "declined", road: "kx" },
+    words: "settled over KX without it: the peer declined it, or could not fetch it",
+  });
+  // A site that declined it over KX and took it by mail has it.
+  const at = { seq: second, neighbour: "far", at: NOW, reply: "250 Ok" } as const;
+  log.sendings.note([{ ...at, way: "lane", how: "relayed" }]);
+  pass(second);
+  const far = of(second, true, [], { ...settled, name: "far" }).far;
+  expect(far).toMatchObject({ state: "handed", how: "relayed" });
+});
+
+it("a receipt of another connection proves what was noted of it, and nothing else", () => {
+  const { append, of, log } = stage();
+  const [first, second] = [append(1), append(2)];
+  log.trails.note([{ seq: first, peer: "peer", how: "settled" }]);
+  const receipts = new ToldReceipts(second);
+  receipts.take(
+    second,
+    () => false,
+    10,
+    () => {},
+  );
+  const settled = { done: second, receiptOf: (seq: Seq) => receipts.of(seq) };
+  expect(of(first, true, [], settled).peer).toMatchObject({ state: "done", how: "settled" });
+  expect(of(second, true, [], settled).peer).toMatchObject({
+    ...{ state: "handed", how: "settled" },
+    words: "settled over KX; an earlier connection told whether the peer holds it",
+  });
+  expect(of(first, false).peer).toMatchObject({ state: "done", how: "settled" });
 });
 
 it.each([

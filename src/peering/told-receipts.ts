@@ -1,0 +1,60 @@
+/**
+ * What the receipts of a peer (KX/1.1) say of our log on one connection: up to which number it has
+ * settled all, and which of these updates it does not hold. Of updates from before the connection
+ * nothing is known, since earlier receipts named those that it does not hold.
+ */
+import type { Seq } from "../update.js";
+
+/** Ranges of updates that a peer does not hold. Of updates below the oldest nothing is known. */
+const MOST_RANGES = 1000;
+
+export class ToldReceipts {
+  /** Number of our log up to which the peer has settled all; undefined before a receipt. */
+  #done: number | undefined;
+  /** Of updates above this number, up to `done`, it is known whether the peer holds them. */
+  #after: number;
+  #declined: { readonly low: number; high: number }[] = [];
+
+  /** `newest`: the number of our newest update at the greeting. */
+  constructor(newest: number) {
+    this.#after = newest;
+  }
+
+  get done(): number | undefined {
+    return this.#done;
+  }
+
+  /**
+   * The peer has settled all up to `done`. Calls `held` for the updates that it holds by this
+   * receipt, only the last `most` of them.
+   */
+  take(done: number, isDeclined: (seq: Seq) => boolean, most: number, held: (seq: Seq) => void) {
+    const first = Math.max((this.#done ?? 0) + 1, this.#after + 1);
+    const noted = Math.max(first, done - most + 1);
+    if (noted > first) {
+      this.#declined = [];
+      this.#after = noted - 1;
+    }
+    for (let number = noted; number <= done; number++) {
+      const seq = number as Seq;
+      if (isDeclined(seq)) this.#decline(number);
+      else held(seq);
+    }
+    this.#done = done;
+  }
+
+  #decline(number: number): void {
+    const last = this.#declined.at(-1);
+    if (last !== undefined && last.high + 1 === number) last.high = number;
+    else this.#declined.push({ low: number, high: number });
+    if (this.#declined.length <= MOST_RANGES) return;
+    this.#after = this.#declined.shift()?.high ?? this.#after;
+  }
+
+  /** What the receipts say of an update; undefined for nothing. */
+  of(seq: Seq): "held" | "declined" | undefined {
+    if (this.#done === undefined || seq > this.#done || seq <= this.#after) return undefined;
+    const isDeclined = this.#declined.some(({ low, high }) => low <= seq && seq <= high);
+    return isDeclined ? "declined" : "held";
+  }
+}
