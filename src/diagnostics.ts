@@ -292,6 +292,13 @@ export const EVENTS = {
     transport: "kx",
     attempt: "good",
   },
+  "served-again": {
+    level: "info",
+    text: "update sent once more to a KX peer that had asked for it or announced it before",
+    fields: { ...LEAVING, bytes: "number" },
+    direction: "out",
+    isLimited: true,
+  },
   "would-send": {
     level: "info",
     text: "update not sent in observe mode",

@@ -50,12 +50,12 @@ import {
   proofWantedAt,
   versionOf,
 } from "./connection.js";
+import { CountedUpdates } from "./counted-updates.js";
 import { ListingPace } from "./listing-pace.js";
 import { type ObserveLog, ObserveMode } from "./observe-mode.js";
 import { type HoldingsLog, PeerHoldings, type Proven } from "./peer-holdings.js";
 import { Receiving, type ReceivingLog, type Store } from "./receiving.js";
 import { type ReconcilePeer, Reconciling } from "./reconciling.js";
-import { ServedHashes } from "./served-hashes.js";
 import { answerUpdate, ServedListing, type ServingLog, servedUpdate } from "./serving.js";
 import { ToldReceipts } from "./told-receipts.js";
 
@@ -129,7 +129,7 @@ export class Exchange {
   readonly #observeMode: ObserveMode | undefined;
   readonly #holdings: PeerHoldings;
   readonly #session: (peer: string, isUp: boolean) => void;
-  readonly #served: ServedHashes;
+  readonly #counted: CountedUpdates;
   readonly #receiving: Receiving;
   readonly #news: Announcements;
   readonly #reconciling: Reconciling | undefined;
@@ -162,9 +162,9 @@ export class Exchange {
     if (observing) this.#observeMode = new ObserveMode({ log, guard, diagnostics }, addresses);
     const holdings = new PeerHoldings({ log, guard, proven }, addresses);
     this.#holdings = holdings;
-    const served = new ServedHashes();
-    this.#served = served;
-    const receiving = { log, guard, clock, diagnostics, rules, holdings, served };
+    const counted = new CountedUpdates();
+    this.#counted = counted;
+    const receiving = { log, guard, clock, diagnostics, rules, holdings, counted };
     this.#receiving = new Receiving(receiving, { peers, fetchPolicy });
     if (reconciles) {
       const given = { log, index, guard, clock, diagnostics, rules };
@@ -605,9 +605,9 @@ export class Exchange {
       answers += given.requests - 1;
       for (const { seq, hash, fingerprint, size: bytes } of given.served) {
         connection.proof.served(seq);
-        this.#served.add(peer.name, hash);
         connection.isUseful = true;
-        this.#diagnostics.report("served", { seq, hash, fingerprint, neighbour: peer.name, bytes });
+        const event = this.#counted.add(peer.name, hash) ? "served" : "served-again";
+        this.#diagnostics.report(event, { seq, hash, fingerprint, neighbour: peer.name, bytes });
       }
       this.#perform(connection, given.outputs, now);
     }

@@ -46,10 +46,10 @@ import { type AnnouncedName, nameOf, namesIn, type PacketName } from "../update.
 import { AnnouncedSince, type SinceLog } from "./announced-since.js";
 import { type Check, Checks } from "./checks.js";
 import type { PeerOrder, ReceivingStatus } from "./connection.js";
+import type { CountedUpdates } from "./counted-updates.js";
 import { type MissingLog, MissingUpdates } from "./missing-updates.js";
 import type { HeldEntry, PeerHoldings } from "./peer-holdings.js";
 import { type Fetched, ReceiveBatch } from "./receive-batch.js";
-import type { ServedHashes } from "./served-hashes.js";
 import { type CursorLog, StoredCursors } from "./stored-cursors.js";
 
 /** An update that policy refused is not requested for a day; then the policy may have changed. */
@@ -65,7 +65,7 @@ export interface ReceivingComponents {
   readonly diagnostics: Diagnostics;
   readonly rules: Rules;
   readonly holdings: PeerHoldings;
-  readonly served: ServedHashes;
+  readonly counted: CountedUpdates;
 }
 
 /** What receiving uses of the log. The caller stores the batches of `stores`. */
@@ -123,7 +123,7 @@ export class Receiving {
   readonly #diagnostics: Diagnostics;
   readonly #rules: Rules;
   readonly #holdings: PeerHoldings;
-  readonly #served: ServedHashes;
+  readonly #counted: CountedUpdates;
   readonly #tracker: FetchTracker;
   readonly #missing: MissingUpdates;
   readonly #cursors: StoredCursors;
@@ -142,11 +142,11 @@ export class Receiving {
 
   /** Reads the stored cursors. Throws `Trouble`. */
   constructor(components: ReceivingComponents, { peers, fetchPolicy }: ReceivingSettings) {
-    const { log, guard, clock, diagnostics, rules, holdings, served } = components;
+    const { log, guard, clock, diagnostics, rules, holdings, counted } = components;
     this.#log = log;
     this.#rules = rules;
     this.#holdings = holdings;
-    this.#served = served;
+    this.#counted = counted;
     this.#guard = guard;
     this.#clock = clock;
     this.#diagnostics = diagnostics;
@@ -696,7 +696,7 @@ export class Receiving {
     const isWithout = () => held === undefined || this.#log.variants.isCut(announced);
     if (isKnown && !isWhole && (this.#guard.run(isWithout) ?? true)) receipts.without(number);
     if (isKnown) {
-      if (isFirst && !this.#served.take(name, hash)) this.#countSavedMail(name, held ?? []);
+      if (isFirst && this.#counted.add(name, hash)) this.#countSavedMail(name, held ?? []);
       this.#holdings.announced(name, announced, held ?? []);
       this.#guard.run(() => this.#log.announcedAgain(announced, name, this.#clock.now()));
     }

@@ -4,7 +4,7 @@
  */
 import { describe, expect, onTestFinished, test } from "vitest";
 import type { Clock } from "../../src/clock.js";
-import type { EventName } from "../../src/diagnostics.js";
+import { type EventName, kindOf } from "../../src/diagnostics.js";
 import { Connection } from "../../src/log/connection.js";
 import { UpdateLog } from "../../src/log/update-log.js";
 import type { Action } from "../../src/peering/exchange.js";
@@ -149,6 +149,28 @@ describe("a greedy peer", () => {
     for (let n = 0; n < 600; n++) answered += stage.flush().text.split("not available").length - 1;
     expect(answered).toBe(50_000);
     expect(stage.exchange.isCongested(1)).toBe(false);
+  });
+
+  test("that asks again and again counts once, and its log lines are limited", () => {
+    const stage = new Stage()
+      .hold([made(5, 0).update])
+      .greet()
+      .flush();
+    for (let n = 0; n < 30; n++) stage.say("GETUPDATE|1").flush();
+    const told = (event: EventName) => stage.events.filter((one) => one === event).length;
+    expect([told("served"), told("served-again")]).toEqual([1, 29]);
+    expect(kindOf("served-again")).toMatchObject({ isLimited: true });
+    expect(kindOf("served-again").outcome).toBeUndefined();
+  });
+
+  test("that announces one known update under ever new numbers saves one mail", () => {
+    const stage = new Stage()
+      .hold([made(5, 0).update])
+      .greet()
+      .flush();
+    const { hash, fingerprint } = made(5, 0).update;
+    for (let n = 1; n < 30; n++) stage.say(`IHAVE|NOTIFY|${n} ${fingerprint} ${hash}`).wait(1000);
+    expect(stage.events.filter((one) => one === "announced-known")).toHaveLength(1);
   });
 
   test("with LIST - gets one IHAVE with at most 50,000 lines", () => {

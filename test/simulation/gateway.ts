@@ -508,7 +508,7 @@ export class Gateway implements Host, MailHost, Diagnostics {
     }
     if (event === "peer-reset") this.ledger.dropped(String(neighbour));
     if (event === "log-trouble") this.#troubledAt = queue.now;
-    if (event === "served") this.#checkAge(Number(seq));
+    if (event === "served" || event === "served-again") this.#checkAge(Number(seq));
   }
 
   /** Nothing older than the retention is served, unless expiry was in trouble, or held. */
