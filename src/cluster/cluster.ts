@@ -79,9 +79,10 @@ export async function openStore(
   version: string,
 ): Promise<PostgresStore | undefined> {
   if (log.shared === undefined) return undefined;
-  assertCopy(log.path);
+  // A database that this gateway has read from is not empty, unless it was lost.
+  const mayCreate = assertCopy(log.path)?.base === undefined;
   const settings = { database: log.shared, site: site.address, node: nodeName(log), version };
-  const store = await PostgresStore.open(settings, clock, { mayBeAway: true });
+  const store = await PostgresStore.open({ ...settings, mayCreate }, clock, { mayBeAway: true });
   if (await ownsName(store, clock)) return store;
   const holder = store.state().nodes.find(({ name }) => name === settings.node)?.address;
   await store.close();

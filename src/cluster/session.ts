@@ -391,8 +391,10 @@ async function check(
     throw fault(what, "Create an empty database for the gateway, and correct log.shared.");
   }
   if (!mayCreate) {
-    const remedy = "Start a gateway with this log.shared, or check the name of the database.";
-    throw fault("has no tables of a gateway", remedy);
+    const remedy =
+      "Check the name of the database, or restore it. A gateway that has no copy yet creates the " +
+      "tables when it starts.";
+    throw fault("has no tables of a gateway", remedy, "not-ours");
   }
   if (!facts.mayCreate) {
     const what = `does not let the user create tables in the schema ${facts.schema}`;

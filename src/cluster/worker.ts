@@ -90,7 +90,9 @@ async function connect(): Promise<void> {
   let first: Trouble | undefined;
   for (const index of hosts.keys()) {
     try {
-      const opened = await Session.open(settings, index, generation + 1, systemClock, listener);
+      // Tables are created at the start alone: later an empty database is one that was replaced.
+      const given = databaseId === undefined ? settings : { ...settings, mayCreate: false };
+      const opened = await Session.open(given, index, generation + 1, systemClock, listener);
       databaseId ??= opened.facts.databaseId;
       if (opened.facts.databaseId !== databaseId) {
         opened.end("another database", listener);

@@ -49,8 +49,9 @@ function hostsOf(places: string): Endpoint[] | string {
       continue;
     }
     const [, bracketed, plain = "", digits] =
-      /^(?:\[([^\]]*)\]|([^:]*))(?::(\d{1,5}))?$/.exec(place) ?? [];
+      /^(?:\[([^\]]*)\]|([^:]*))(?::(\d{0,5}))?$/.exec(place) ?? [];
     const host = bracketed ?? plain;
+    if (digits === "") return "has a colon without a port: write HOST:PORT or HOST";
     const port = digits === undefined ? DEFAULT_PORT : Number(digits);
     if (isIP(host) === 0 && !isHostname(host)) return `has no host: ${EXAMPLE}`;
     if (port < 1 || port > 65_535) return "has a port that is not between 1 and 65535";

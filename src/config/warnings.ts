@@ -1,7 +1,7 @@
 /**
  * Warnings about a valid configuration: KX peers at one address, so that a connection may not
- * identify the peer, and neighbours with a path whose section is missing. Pure; host names are
- * compared and not resolved.
+ * identify the peer, neighbours with a path whose section is missing, and a node name without
+ * the shared database. Pure; host names are compared and not resolved.
  */
 import { plainHost } from "../ip-address.js";
 import type { Config, Neighbour } from "./config.js";
@@ -42,7 +42,14 @@ function isTold(peers: readonly Neighbour[]): boolean {
 
 /** Every warning, by the path of its key. */
 export function configWarnings(config: Config): PathFault[] {
-  return [...roadWarnings(config), ...addressWarnings(config)];
+  return [...roadWarnings(config), ...addressWarnings(config), ...sharedWarnings(config)];
+}
+
+/** A name among the gateways of a site, and no database that they share. */
+function sharedWarnings({ log }: Config): PathFault[] {
+  if (log.node === undefined || log.shared !== undefined) return [];
+  const message = "is not used without log.shared: this gateway has a log of its own";
+  return [{ path: ["log", "node"], message }];
 }
 
 /**

@@ -109,11 +109,15 @@ export function clusterVerdict(
 ): { readonly state: "bad" | "behind"; readonly words: string } | undefined {
   if (state === undefined) return undefined;
   if (state.session === undefined) {
-    const problem = state.problem === undefined ? "" : `: ${state.problem}`;
-    const words =
-      `The shared database has been away for ${span(state.awayMs ?? 0)}${problem}. ` +
-      "Mail is deferred, and KX is served from the copy.";
-    return { state: "bad", words };
+    const away = `away for ${span(state.awayMs ?? 0)}`;
+    const { problem = "" } = state;
+    const what = problem.startsWith("the shared database")
+      ? `${problem.replace("the", "The")}. It has been ${away}`
+      : `The shared database has been ${away}${problem === "" ? "" : `: ${problem}`}`;
+    return {
+      state: "bad",
+      words: `${what}. Mail is deferred, and KX is served from the copy.`,
+    };
   }
   if (state.behindMs < BEHIND_MS) return undefined;
   const words = `${behindWords(state.newest - state.position)} for ${span(state.behindMs)}.`;
@@ -130,7 +134,8 @@ export function databaseWords({ database }: Pick<ClusterJson, "database">, now: 
   const { server, since, problem, newest, address } = database;
   if (server !== null) return `${server}, position ${grouped(newest)}`;
   const time = since === null ? "" : ` for ${span(now - Date.parse(since))}`;
-  return `${address} away${time}${problem === null ? "" : `: ${problem}`}`;
+  const why = (problem ?? "").replace(/^the shared database /, "").replace(`${address}: `, "");
+  return `${address} away${time}${why === "" ? "" : `: ${why}`}`;
 }
 
 /** As "1.0.0, from 192.0.2.2, position 1 234, up to date". */

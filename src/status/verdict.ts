@@ -1,12 +1,12 @@
 /**
  * The first line of the page: the state in one or two sentences, the worst first. Pure: from the
  * states of the neighbours and the latest events. A fault of the log counts until an update is
- * accepted after it, and for at least ten minutes.
+ * accepted after it, and for at least ten minutes; one of the shared database until that is back.
  */
 import { eventsWith, kindOf } from "../diagnostics.js";
 import type { FollowerStatus } from "../following/follower.js";
 import { ago, listed, several } from "../text.js";
-import type { EventCounters } from "./event-counters.js";
+import type { EventCounters, Report } from "./event-counters.js";
 import type { NeighbourView } from "./neighbour-view.js";
 import { counted, isLocal, RANK, wordsOf } from "./neighbour-view.js";
 
@@ -37,7 +37,10 @@ export function verdictOf(given: {
     };
   }
   if (cluster?.state === "bad") return cluster;
-  const trouble = counters.recent().find(({ event }) => kindOf(event).isTrouble);
+  // What failed because the database was away is over when it is back.
+  const back = counters.lastAt({ events: ["database-back"] });
+  const isOver = ({ fields, at }: Report) => fields.kind === "away" && at <= back;
+  const trouble = counters.recent().find((one) => kindOf(one.event).isTrouble && !isOver(one));
   const accepted = counters.lastAt({ events: ACCEPTED });
   const verb = mode === "observe" ? "Observing: nothing is sent." : "Bridging.";
   if (trouble && (now - trouble.at < TROUBLE_MS || trouble.at > accepted)) {

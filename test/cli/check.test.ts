@@ -52,6 +52,15 @@ describe("kxgw check", () => {
     });
   });
 
+  it("warns of a node name without the shared database", () => {
+    const text = (more: string) => `[site]\naddress = "a@b"\n[log]\nnode = "kx1"\n${more}`;
+    const alone = check(text(""));
+    expect(alone.code).toBe(0);
+    const why = "is not used without log.shared: this gateway has a log of its own";
+    expect(alone.stderr).toBe(`${file}:4:1: log.node: warning: ${why}\n`);
+    expect(check(text('shared = "postgres://kx@127.0.0.1/kx"\n'))).toMatchObject({ stderr: "" });
+  });
+
   it("says what stands beside the gateway", () => {
     const { code, stdout } = check(
       '[site]\naddress = "a@b"\n[log]\n[smtp]\nlisten = ["127.0.0.1:25", "lmtp:/run/l.sock"]\n' +

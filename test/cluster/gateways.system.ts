@@ -17,6 +17,7 @@ import {
   oneLog,
   post,
   pump,
+  refused,
   repeated,
   stage,
   TAKEOVER_MS,
@@ -146,6 +147,29 @@ it("starts with its copy while the database is away, and not without one", async
   expect((await logOf(files[0])).map(({ fingerprint }) => fingerprint)).toContain(
     before.fingerprint,
   );
+});
+
+it("makes no tables in an empty database that took the place of its own", async () => {
+  const { server, files } = await stage();
+  const one = await start(files[0]);
+  expect((await post(one, "before")).code).toBe(250);
+  const empty = "DROP SCHEMA public CASCADE; CREATE SCHEMA public";
+  server.sql(empty);
+  server.sql(
+    "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid <> pg_backend_pid()",
+  );
+  const { problem, remedy } = await one.event("database-refused");
+  expect(problem).toContain("has no tables of a gateway");
+  expect(remedy).toContain("restore it");
+  expect((await post(one, "during")).code).toBe(451);
+  expect(await one.end("SIGTERM")).toBe(0);
+  expect(await refused(files[0])).toMatchObject({ code: 78, remedy });
+  const relations = "SELECT count(*) FROM pg_class WHERE relnamespace = 'public'::regnamespace";
+  expect(server.sql(relations)).toBe("0");
+  // A gateway without a copy begins a new log.
+  const two = await start(files[1]);
+  expect((await post(two, "after")).code).toBe(250);
+  expect(await logOf(files[1])).toHaveLength(1);
 });
 
 it("loads a copy that was deleted", async () => {

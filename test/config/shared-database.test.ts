@@ -42,6 +42,7 @@ it.each([
   ["postgres://kx@db/", "has no database"],
   ["postgres://kx@/site", "has no host"],
   ["postgres://kx@a,,b/site", "has no host"],
+  ["postgres://kx@a:/site", "has a colon without a port: write HOST:PORT or HOST"],
   ["postgres://kx@db:0/site", "port that is not between"],
   ["postgres://kx@db:66000/site", "port that is not between"],
   ["postgres://kx@db/site?sslmode=require", "does not verify the server"],

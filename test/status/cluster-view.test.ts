@@ -83,11 +83,11 @@ describe("a fault is named, with what to do", () => {
     expect(value.verdict).toEqual({
       state: "bad",
       words:
-        `The shared database has been away for 5 min: ${AWAY.problem}. ` +
-        "Mail is deferred, and KX is served from the copy.",
+        "The shared database does not answer: connect ECONNREFUSED 192.0.2.30:5432. " +
+        "It has been away for 5 min. Mail is deferred, and KX is served from the copy.",
     });
     expect(value.cluster?.database.since).toBe(new Date(NOW - 300_000).toISOString());
-    expect(text).toContain("database  db.example.net:5432/kxgw away for 5 min: the shared");
+    expect(text).toContain("database  db.example.net:5432/kxgw away for 5 min: does not answer: c");
     expect(page).toContain("Database away:");
     expect(value.cluster?.leases).toEqual([]);
     expect(problems).toEqual([expect.stringContaining("The shared database is not used:")]);

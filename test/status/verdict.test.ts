@@ -25,9 +25,18 @@ function verdict(
     readonly running?: boolean;
     readonly troubleAgo?: number;
     readonly acceptedAgo?: number;
+    readonly backAgo?: number;
+    readonly kind?: string;
   } = {},
 ) {
-  const { mode = "bridge", running = true, troubleAgo, acceptedAgo } = given;
+  const {
+    mode = "bridge",
+    running = true,
+    troubleAgo,
+    acceptedAgo,
+    backAgo,
+    kind = "full",
+  } = given;
   let at = NOW;
   const clock = { now: () => at, monotonic: () => 0, random: () => 0 };
   const counters: EventCounters = new EventCounters({ next: { report: () => {} }, clock });
@@ -38,7 +47,11 @@ function verdict(
   }
   if (troubleAgo !== undefined) {
     at = NOW - troubleAgo;
-    sink.report("log-trouble", { problem: "no space", remedy: "make some" });
+    sink.report("log-trouble", { kind, problem: "no space", remedy: "make some" });
+  }
+  if (backAgo !== undefined) {
+    at = NOW - backAgo;
+    sink.report("database-back", {});
   }
   const all = views as readonly NeighbourView[];
   return verdictOf({ mode, running, views: all, counters, now: NOW, recon: [] });
@@ -125,6 +138,9 @@ describe("an error of the log", () => {
     ["a minute ago, although an update came since", { troubleAgo: MIN, acceptedAgo: 1 }, "bad"],
     ["an hour ago, and nothing since", { troubleAgo: 60 * MIN, acceptedAgo: 70 * MIN }, "bad"],
     ["an hour ago, and an update since", { troubleAgo: 60 * MIN, acceptedAgo: MIN }, "good"],
+    ["of a database that is back", { kind: "away", troubleAgo: MIN, backAgo: 1 }, "good"],
+    ["of a database that went again", { kind: "away", troubleAgo: 1, backAgo: MIN }, "bad"],
+    ["of the disk, although the database is back", { troubleAgo: MIN, backAgo: 1 }, "bad"],
   ])("%s", (_, given, state) => {
     expect(verdict(good, given).state).toBe(state);
   });
