@@ -6,7 +6,7 @@
 import { randomUUID } from "node:crypto";
 import pg from "pg";
 import type { Clock } from "../clock.js";
-import { Trouble } from "../errors.js";
+import { Trouble, type TroubleKind } from "../errors.js";
 import type { Commit, RowKey, SharedChange, SharedChanges, SharedRow } from "../log/shared-port.js";
 import { troubleOf } from "./database-trouble.js";
 import { SHARED_LIMITS } from "./limits.js";
@@ -349,7 +349,7 @@ async function check(
   const [facts] = (await client.query<Facts>(FACTS)).rows;
   const after = clock.now();
   if (facts === undefined) throw new Error("no row of facts");
-  const fault = (what: string, remedy: string, kind: "unusable" | "read-only" = "unusable") =>
+  const fault = (what: string, remedy: string, kind: TroubleKind = "unusable") =>
     new Trouble(kind, `log.shared: ${place} ${what}`, remedy);
   if (facts.version < OLDEST.number) {
     const what = `is PostgreSQL ${facts.versionText}, which is too old`;
