@@ -134,6 +134,8 @@ export class Connection {
   readonly #commit: Database.Statement<[]>;
   readonly #rollback: Database.Statement<[]>;
   #writing = false;
+  /** Transactions that have ended. */
+  #ended = 0;
   /** Whether a read transaction of `together` is open. */
   #isTogether = false;
   /** The first failure of a part of the open transaction. */
@@ -349,6 +351,7 @@ export class Connection {
       throw this.#troubleOf(error);
     } finally {
       this.#writing = false;
+      this.#ended += 1;
       this.#failure = undefined;
       this.#abandon();
       for (const undo of this.#undo.splice(0).reverse()) undo();
@@ -364,6 +367,14 @@ export class Connection {
   /** Whether the log is open, and open for writing. */
   get isWritable(): boolean {
     return this.db.open && !this.db.readonly;
+  }
+
+  /**
+   * Changes with each transaction: what was read is still true while this is the same. Undefined
+   * within a transaction, and in a reader, which does not see the transactions of others.
+   */
+  get state(): number | undefined {
+    return this.#writing || this.db.readonly ? undefined : this.#ended;
   }
 
   /** Has `undo` called if the open transaction is not committed. */

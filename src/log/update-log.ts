@@ -200,6 +200,9 @@ export class UpdateLog {
   readonly #insertBody: Database.Statement<[number, number, Uint8Array]>;
   readonly #lastUsed: Database.Statement<[], number>;
   readonly #newest: Database.Statement<[], number>;
+  /** What `newest` read, and the state of the connection then: it is asked at each message. */
+  #newestKnown: Seq | 0 = 0;
+  #newestState: number | undefined;
   readonly #bySeq: Database.Statement<[number], EntryRow>;
   readonly #byHash: Database.Statement<[{ hash: Buffer }], EntryRow>;
   readonly #allByHash: Database.Statement<[{ hash: Buffer }], EntryRow>;
@@ -463,7 +466,12 @@ export class UpdateLog {
 
   /** Number of the newest entry, which never expires; 0 for an empty log. */
   newest(): Seq | 0 {
-    return (this.#connection.read(() => this.#newest.get()) ?? 0) as Seq | 0;
+    const { state } = this.#connection;
+    if (state !== undefined && state === this.#newestState) return this.#newestKnown;
+    const newest = (this.#connection.read(() => this.#newest.get()) ?? 0) as Seq | 0;
+    this.#newestState = state;
+    this.#newestKnown = newest;
+    return newest;
   }
 
   entry(seq: Seq): Entry | undefined {
