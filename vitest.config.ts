@@ -30,6 +30,8 @@ export default defineConfig({
         },
       },
     ],
+    // A test that asserts nothing fails.
+    expect: { requireAssertions: true },
     // Three at once, also on two cores: many wait for other processes, disks and timers.
     maxWorkers: 3,
     testTimeout: IS_LONG ? 200_000 : 20_000,

@@ -9,6 +9,8 @@ export default defineConfig({
     // databases and timers.
     maxWorkers: 3,
     sequence: { sequencer: LongestFirst },
+    // A test that asserts nothing fails.
+    expect: { requireAssertions: true },
     testTimeout: 180_000,
     hookTimeout: 60_000,
   },

@@ -12,6 +12,7 @@ export default defineConfig({
       "test/migration-page.test.ts",
       "test/deploy.test.ts",
     ],
+    expect: { requireAssertions: true },
     maxWorkers: 2,
     testTimeout: 20_000,
   },

@@ -261,6 +261,7 @@ describe("two sites", () => {
       return (await left.report("right")).queued === 2;
     }, "the keys are wanted again");
     await until(() => left.keyserver.digests().size === 22, "both keys");
+    expect(left.keyserver.digests()).toEqual(right.keyserver.digests());
   });
 });
 

@@ -166,10 +166,11 @@ describe("signature packets", () => {
   it("takes any cut and any flipped octet without an exception", () => {
     for (const { body } of [...signatures(v6), ...signatures(real)]) {
       for (let at = 0; at < body.length; at++) {
-        signatureInfo(body.subarray(0, at));
         const changed = Buffer.from(body);
         changed[at] = 255;
-        signatureInfo(changed);
+        for (const octets of [body.subarray(0, at), changed]) {
+          expect(() => signatureInfo(octets)).not.toThrow();
+        }
       }
     }
   });

@@ -186,16 +186,19 @@ describe("addresses are values:", () => {
     ["127.0.0.1:0", "127.0.0.1", "127.0.0.2", "[::ffff:7f00:2]:1"],
     ["[::ffff:127.0.0.1]:0", "127.0.0.1", "127.0.0.2", "127.0.0.2:1"],
   ])("on %s, at %s, from %s, the peer %s is known", async (listen, host, from, endpoint) => {
-    const { door, port } = await openDoor(peer("friend", endpoint), undefined, { listen });
+    const given = { listen };
+    const { door, port, all } = await openDoor(peer("friend", endpoint), undefined, given);
     const guest = visitor(port, from, host);
     guest.socket.write(GREETING);
     await until(() => door.status()[0]?.connected === true);
+    expect(all("peer-unknown")).toEqual([]);
   });
 
   test("a dialled peer is reached by every spelling", async () => {
     const { port } = await listener((socket) => socket.write(GREETING));
-    const { door } = await openDoor(peer("friend", `[::FFFF:7F00:1]:${port}`, true));
+    const { door, all } = await openDoor(peer("friend", `[::FFFF:7F00:1]:${port}`, true));
     await until(() => door.status()[0]?.connected === true);
+    expect(all("peer-connected")).toMatchObject([{ fields: { neighbour: "friend" } }]);
   });
 
   test("another address of the same network is a stranger's", async () => {
@@ -497,6 +500,7 @@ describe("stop", () => {
     log.close();
     await until(() => guest.state.isClosed);
     await until(() => handles().length <= before);
+    expect(tag).not.toBe("");
   });
 
   test("stores what is under way before it resolves, after a failure as well", async () => {

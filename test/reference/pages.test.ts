@@ -60,10 +60,17 @@ function anchorsOf(file: string): string[] {
 }
 
 it.each(FILES)("the links of %s lead somewhere", (file) => {
-  for (const { path, anchor } of linksOf(file)) {
-    expect([path, existsSync(join(ROOT, path))]).toEqual([path, true]);
-    if (anchor !== "") expect(anchorsOf(path), `${path}#${anchor}`).toContain(anchor);
-  }
+  const lost = linksOf(file).filter(({ path, anchor }) => {
+    if (!existsSync(join(ROOT, path))) return true;
+    return anchor !== "" && !anchorsOf(path).includes(anchor);
+  });
+  expect(lost).toEqual([]);
+});
+
+it("finds a link and an anchor that lead nowhere", () => {
+  expect(FILES.flatMap(linksOf).length).toBeGreaterThan(200);
+  expect(anchorsOf("docs/operations.md")).toContain("backup-and-restore");
+  expect(anchorsOf("docs/operations.md")).not.toContain("nowhere");
 });
 
 it("README and docs/README.md lead to every page", () => {
@@ -140,9 +147,11 @@ function faultOf({ words, whole }: Named): string | undefined {
 }
 
 it.each(FILES)("the commands of %s are those of the program", (file) => {
-  for (const named of commandsOf(textOf(file))) {
-    expect(faultOf(named), named.line).toBeUndefined();
-  }
+  const faults = commandsOf(textOf(file)).flatMap((named) => {
+    const fault = faultOf(named);
+    return fault === undefined ? [] : [`${named.line}: ${fault}`];
+  });
+  expect(faults).toEqual([]);
 });
 
 it("finds a command that is not there, an option, an argument too many or too few", () => {
@@ -167,7 +176,10 @@ function placeOfPieces(): string {
   return directory;
 }
 
-it.each(FILES)("the pieces of configuration in %s pass the check", (file) => {
+/** Pages with pieces of configuration. */
+const WITH_PIECES = FILES.filter((file) => blocks(textOf(file), "toml").length > 0);
+
+it.each(WITH_PIECES)("the pieces of configuration in %s pass the check", (file) => {
   const directory = placeOfPieces();
   const needed = { site: 'address = "a@kx.example.org"', log: "", smtp: "", kx: "", outbound: "" };
   for (const piece of blocks(textOf(file), "toml")) {
