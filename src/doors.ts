@@ -127,7 +127,7 @@ export async function openDoors(config: Config, foundation: Foundation): Promise
     senderStops.push(() => localDoor?.stop());
 
     // A neighbour with which another gateway of the site has a KX session is not mailed either.
-    stops.push(others.onSession((name, isUp) => mailDoor?.session(name, isUp)));
+    senderStops.push(others.onSession((name, isUp) => mailDoor?.session(name, isUp)));
     const session = (name: string, isUp: boolean) => others.session(name, isUp);
     const proven = (name: string, hash: UpdateHash, what: "announced" | "read") =>
       proofs.shown(name, hash, what, clock.now());

@@ -46,7 +46,7 @@ export interface Others {
   session(peer: string, isUp: boolean): void;
   /**
    * Calls `listener` when the first session of any gateway with a peer began and when the last one
-   * ended, and at once for those that there are. Returns the function that unsubscribes.
+   * ended, and at once for those of other gateways. Returns the function that unsubscribes.
    */
   onSession(listener: (peer: string, isUp: boolean) => void): () => void;
 }

@@ -88,7 +88,10 @@ export interface ExchangeComponents {
   readonly diagnostics: Diagnostics;
   /** By default every update is carried. */
   readonly rules?: Rules | undefined;
-  /** Called when the first connection of a peer is open, and when its last one is gone. */
+  /**
+   * Called when the first connection of a peer is open, and when its last one is gone or the
+   * exchange stops: after a reload of the configuration another exchange is used.
+   */
   readonly session?: ((peer: string, isUp: boolean) => void) | undefined;
   /** Called when a peer has announced or read an update of the log. */
   readonly proven?: Proven | undefined;
@@ -300,9 +303,11 @@ export class Exchange {
   shutdown(now: number): Action[] {
     return this.#input(now, () => {
       this.#stopping = true;
+      const connected = this.#connectedPeers();
       for (const connection of [...this.#connections.values()]) {
         this.#perform(connection, connection.session.close(now), now);
       }
+      for (const name of connected) this.#session(name, false);
       this.#holdings.flush();
       this.#receiving.stop(now);
       for (const peer of this.#peers.values()) this.#reportTraffic(peer, now);

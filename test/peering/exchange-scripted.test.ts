@@ -21,6 +21,7 @@ class Stage {
   readonly #connection = Connection.open(":memory:");
   readonly log = new UpdateLog(this.#connection);
   readonly events: EventName[] = [];
+  readonly sessions: [peer: string, isUp: boolean][] = [];
   readonly exchange: Exchange;
   now = 1000;
   sent = 0;
@@ -32,7 +33,10 @@ class Stage {
     const clock: Clock = { now: () => 1e12, monotonic: () => this.now, random: () => 0.5 };
     const diagnostics = checked((event) => this.events.push(event));
     this.exchange = new Exchange(
-      { log: this.log, clock, diagnostics },
+      {
+        ...{ log: this.log, clock, diagnostics },
+        session: (peer, isUp) => this.sessions.push([peer, isUp]),
+      },
       { peers: ["peer"], observing: false },
     );
   }
@@ -242,6 +246,12 @@ describe("going down", () => {
     expect(stage.text.split("\r\nCLOSE\r\n").length - 1).toBe(2);
     expect(stage.log.cursors.get("peer")?.number).toBe(1);
     expect(stage.exchange.status()[0]?.connected).toBe(false);
+    // Other gateways of the site have to know it: after a reload this one may not dial any more.
+    const told = stage.sessions;
+    expect(told).toEqual([
+      ["peer", true],
+      ["peer", false],
+    ]);
   });
 });
 
