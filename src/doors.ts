@@ -74,6 +74,8 @@ export interface Foundation {
   readonly inherited: SystemdSockets | undefined;
   /** The other gateways of the site. */
   readonly others: Others;
+  /** The KX peers that the operator paused, also across reloads. */
+  readonly pausedPeers: Set<string>;
   /** Milliseconds since 1970. */
   readonly startedAt: number;
 }
@@ -138,6 +140,7 @@ export async function openDoors(config: Config, foundation: Foundation): Promise
     const kxComponents = {
       ...{ log, appends, clock, diagnostics: counters, index, rules, session, proven, leases },
       refresh: () => others.refresh(),
+      paused: foundation.pausedPeers,
     };
     const kxDoor = config.kx && new KxDoor(kxComponents, { ...config, kx: config.kx });
     stops.push(() => kxDoor?.stop());
@@ -320,10 +323,9 @@ function ordersFor(
       const site = lane(name);
       site?.pause();
       const isPeer = kxDoor?.pause(name) ?? false;
-      if (site) return said(true, `${name} is paused. Its updates are kept.`);
-      return isPeer
-        ? said(true, `${name} is paused until you resume it or the gateway restarts.`)
-        : nobody(name);
+      if (site === undefined && !isPeer) return nobody(name);
+      const end = isPeer ? " A restart of the gateway ends the pause of KX." : "";
+      return said(true, `${name} is paused. Its updates are kept.${end}`);
     },
     resume(name) {
       const other = elsewhere(name);

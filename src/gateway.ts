@@ -114,6 +114,7 @@ export class Gateway {
       const foundation = {
         ...{ log, clock, counters, counterJournal, proofs, upkeep, inherited, startedAt },
         others: cluster ?? nobody(),
+        pausedPeers: new Set<string>(),
       };
       const doors = await openDoors(config, foundation);
       const gateway = new Gateway(foundation, config, doors, journal, cluster);

@@ -12,6 +12,7 @@ import { type IndexChange, type IndexPosition, indexPath, KeyIndex } from "../lo
 import { readKeys, type TransferableKey } from "../openpgp/key.js";
 import { KeyStream } from "../openpgp/key-stream.js";
 import { digestOfNames, packetNames } from "../openpgp/news.js";
+import { isFramed } from "../openpgp/packet.js";
 import { grouped, octets, several } from "../text.js";
 import type { Seq } from "../update.js";
 import { openToRead, run } from "./daemon.js";
@@ -152,15 +153,17 @@ async function readDump(
   let faults = 0;
   let read = 0;
   let shown = "";
-  let last: TransferableKey | Refusal | undefined;
+  let last: { readonly block: Uint8Array; key?: TransferableKey | Refusal } | undefined;
   const store = () => {
     index.apply(batch);
     batch = [];
   };
   const take = (blocks: readonly Uint8Array[]) => {
     for (const block of blocks) {
+      const here: NonNullable<typeof last> = { block };
+      last = here;
       for (const key of readKeys(block)) {
-        last = key;
+        here.key = key;
         if (key instanceof Refusal) {
           faults += 1;
           if (faults <= MOST_FAULTS) out.stderr(`${dump}: ${key.message}\n`);
@@ -190,8 +193,10 @@ async function readDump(
     if (progress && shown !== "") out.stderr("\n");
   }
   take(stream.end());
-  // The framing is read on after a fault, so a fault that is the last thing is at the end.
-  if (stream.isCutOff || (last instanceof Refusal && last.reason === "bad-packet")) {
+  // Reading continues at the next key after a fault, so a fault that comes last is at the end.
+  const { key, block } = last ?? {};
+  const isBroken = key instanceof Refusal && key.reason === "bad-packet";
+  if (stream.isCutOff || (isBroken && block !== undefined && !isFramed(block))) {
     out.stderr(`${dump}: is cut off within a key; the index is left as it was. Dump it again.\n`);
     return EXIT.dataError;
   }

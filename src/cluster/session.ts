@@ -221,11 +221,13 @@ export class Session {
   }
 
   /**
-   * Removes a batch of the commits that are older than `historyMs`, and of the rows that were
-   * deleted before all that are left. Returns whether there is more.
+   * Removes a batch of the commits that are older than `historyMs`, of the rows that were deleted
+   * before all that are left, and the nodes that were last seen `nodeMs` ago. Returns whether there
+   * is more.
    */
   async purge(): Promise<boolean> {
-    const { historyMs, purgeRows } = SHARED_LIMITS;
+    const { historyMs, nodeMs, purgeRows } = SHARED_LIMITS;
+    await this.#run(FORGET_NODES, [null, nodeMs]);
     const commits = await this.#prepared("kxgw_purge", PURGE_COMMITS, [historyMs, purgeRows]);
     const rows = await this.#prepared("kxgw_purge_rows", PURGE_ROWS, [purgeRows]);
     return commits.length === purgeRows || rows.length === purgeRows;
@@ -294,7 +296,6 @@ export class Session {
       values,
     );
     if (head !== undefined) this.#checkVersion(head.version);
-    if (this.#isFirstBeat) await this.#run(FORGET_NODES, [null, SHARED_LIMITS.nodeMs]);
     this.#isFirstBeat = false;
     return head?.newest ?? 0;
   }

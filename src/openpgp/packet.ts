@@ -99,6 +99,18 @@ export class PacketCursor {
   }
 }
 
+/** Whether `data` is whole packets from its start to its end, whatever is in them. */
+export function isFramed(data: Uint8Array): boolean {
+  try {
+    const cursor = new PacketCursor(data);
+    for (cursor.next(); cursor.tag !== -1; ) cursor.next();
+    return true;
+  } catch (error) {
+    if (error instanceof Refusal) return false;
+    throw error;
+  }
+}
+
 /** All packets of `data`; bodies are views of it. Throws Refusal 'bad-packet'. */
 export function readPackets(data: Uint8Array): Packet[] {
   return Array.from(walkPackets(data), ({ packet }) => packet);

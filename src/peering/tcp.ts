@@ -89,6 +89,8 @@ export interface KxDoorComponents extends Omit<ExchangeComponents, "log"> {
   readonly leases?: Leases | undefined;
   /** Brings the log to the newest state of the site; called before a peer is greeted. */
   readonly refresh?: (() => void) | undefined;
+  /** The peers that the operator paused; changed by `pause` and `resume`. */
+  readonly paused?: Set<string> | undefined;
   /** Looks up host names; by default the resolver of the system. */
   readonly lookUp?: LookUp | undefined;
 }
@@ -134,7 +136,7 @@ export class KxDoor {
   #isOver = false;
   #stopped: Promise<void> | undefined;
   /** Names of the peers that the operator paused. */
-  readonly #paused = new Set<string>();
+  readonly #paused: Set<string>;
   #strangers = 0;
   #strangersAt = 0;
 
@@ -142,6 +144,7 @@ export class KxDoor {
     const { log, appends, clock, diagnostics, lookUp } = components;
     this.#leases = components.leases ?? ALONE;
     this.#refresh = components.refresh ?? (() => {});
+    this.#paused = components.paused ?? new Set();
     const { kx, neighbours } = settings;
     this.#kx = kx;
     this.#tls = kx.tls && new KxTls(kx.tls);
@@ -284,7 +287,7 @@ export class KxDoor {
     });
   }
 
-  /** Ends the connections with a peer and accepts none until `resume` or the next start. */
+  /** Ends the connections with a peer and accepts none until `resume`. */
   pause(name: string): boolean {
     const peer = this.#peers.find((one) => one.name === name);
     if (peer === undefined) return false;

@@ -8,6 +8,7 @@ import { expect, it } from "vitest";
 import { indexBuildCommand, indexStatusCommand } from "../../src/cli/key-index.js";
 import { UpdateLog } from "../../src/log/update-log.js";
 import { encodeArmor } from "../../src/openpgp/armor.js";
+import { encodePacket } from "../../src/openpgp/packet.js";
 import { HEAD } from "../admin/gateway.js";
 import { scratch } from "../support/scratch.js";
 import { made } from "../torture/material.js";
@@ -62,6 +63,15 @@ it.each([
 it("what is unreadable within a dump is reported, and the rest is taken", async () => {
   const { build, keys } = site();
   const { code, said } = await build(Buffer.concat([...KEYS.slice(0, 9), Buffer.from("x"), DUMP]));
+  expect(code).toBe(0);
+  expect(said).toContain("20 keys, 1 unreadable");
+  expect(await keys()).toBe(20);
+});
+
+it("a key of an unknown version at the end is unreadable, and no cut", async () => {
+  const { build, keys } = site();
+  const unknown = encodePacket({ tag: 6, body: Uint8Array.of(9, 0, 0, 0, 0, 1, 2, 3) });
+  const { code, said } = await build(Buffer.concat([DUMP, unknown]));
   expect(code).toBe(0);
   expect(said).toContain("20 keys, 1 unreadable");
   expect(await keys()).toBe(20);

@@ -11,6 +11,7 @@ import { peersCommand } from "../../src/cli/peers.js";
 import { queueCommand } from "../../src/cli/queue.js";
 import { statusCommand } from "../../src/cli/status.js";
 import { traceCommand } from "../../src/cli/trace.js";
+import { loadConfig } from "../../src/config/load.js";
 import { LegacySite } from "../../src/demo/site.js";
 import { armoredKeys, FEEDER, HEAD, startGateway } from "../admin/gateway.js";
 import { scratch } from "../support/scratch.js";
@@ -150,11 +151,14 @@ describe("orders about a KX peer", () => {
     await until(() => connections() === 1);
     const out = captured();
     expect(await peersCommand("pause", "b", given, out, {})).toBe(0);
-    expect(out.text).toBe("b is paused until you resume it or the gateway restarts.\n");
+    expect(out.text).toBe(
+      "b is paused. Its updates are kept. A restart of the gateway ends the pause of KX.\n",
+    );
     await until(closed);
     const status = captured();
     await statusCommand(file, { json: false }, status, {});
     expect(status.text).toMatch(/^b +KX +paused/m);
+    expect(await a.gateway.reload(loadConfig(file, {}))).toBe(true);
     await quietFor(1500, "a peer that is not paused would be dialled again");
     expect(connections()).toBe(1);
     expect(await peersCommand("resume", "b", given, captured(), {})).toBe(0);

@@ -245,6 +245,25 @@ it("shows where each gateway is, and by how much its clock differs", async () =>
   expect(Math.abs((second?.skewMs ?? NaN) + 20_000)).toBeLessThan(1000);
 });
 
+it("forgets a gateway that was not seen for a day, also while the others go on", async () => {
+  const { url, name } = database();
+  const one = await opened(url, "one");
+  const told = leasesOf(one, "lane:a");
+  await until(() => told.length === 1);
+  const as = (node: string, age: string) =>
+    server.sql(
+      `INSERT INTO kxgw_nodes (name, version, position, leases, sessions, skew_ms, seen_at)
+       VALUES ('${node}', '1', 0, '{}', '{}', 0, now() - interval '${age}')`,
+      name,
+    );
+  as("gone", "25 hours");
+  as("down", "23 hours");
+  await until(() => one.state().nodes.length === 3);
+  one.want(["lane:a", "expiry"]);
+  await until(() => one.state().nodes.length === 2);
+  expect(one.state().nodes.map((node) => node.name)).toEqual(["down", "one"]);
+});
+
 it("loses its leases with the session, and commits nothing before that was told", async () => {
   const { url, name } = database();
   const one = await opened(url, "one");
