@@ -1,6 +1,7 @@
 /**
  * Checks the database of `log.shared`, and the copy of it, as a gateway does at its start, with the
- * same refusals. It creates no tables, takes no lease and does not load the copy.
+ * same refusals but for a `log.node` that is in use. It creates no tables, takes no lease and does
+ * not load the copy.
  */
 
 import { systemClock } from "../clock.js";

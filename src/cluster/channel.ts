@@ -31,7 +31,7 @@ export class Channel {
     this.#worker = new Worker(program, { workerData, transferList: [port2] });
     this.#worker.on("message", onEvent);
     this.#ended = new Promise((resolve) => this.#worker.once("exit", () => resolve()));
-    // A command ends when its work is done.
+    // The thread must not keep the process of a finished command alive.
     this.#worker.unref();
     this.#port.unref();
   }

@@ -133,7 +133,7 @@ export async function load(log: ClusterLog, diagnostics: Diagnostics): Promise<v
 }
 
 const LIMITS = {
-  /** How long the greeting of a KX peer waits for the copy. */
+  /** After so long the greeting of a KX peer no longer waits for the copy. */
   refreshMs: 2000,
   /** When the sessions of another gateway no longer count. */
   silentMs: 10_000,
@@ -181,9 +181,9 @@ export class Cluster implements Others {
     this.#newestAt = clock.monotonic();
     this.#beatAt = clock.monotonic();
     this.#guard = new LogGuard("cluster", clock, diagnostics);
-    const isNewest = () => log.catchUp();
+    const catchUp = () => log.catchUp();
     const tell = (trouble: Trouble) => this.#guard.tell(trouble);
-    this.leases = new SharedLeases(store, isNewest, tell, diagnostics);
+    this.leases = new SharedLeases(store, catchUp, tell, diagnostics);
     if (store.state().session === undefined) this.#away(store.state().problem ?? "");
     store.listen({
       news: () => this.#follow(),

@@ -53,17 +53,24 @@ const RULES: readonly Rule[] = [
   }),
 ];
 
+const MISTAKES = [TypeError, RangeError, ReferenceError, SyntaxError];
+
 /** A database that does not answer. */
 export function awayTrouble(problem: string): Trouble {
   return new Trouble("away", `the shared database does not answer: ${problem}`, WAIT);
 }
 
-/** The error as `Trouble`; `place` says where. What is no error of a library stays as it is. */
-export function troubleOf(error: unknown, place: string): unknown {
+/**
+ * The error as `Trouble`; `place` says where. A mistake in our code stays as it is. Of a plain
+ * Error it is not known whose it is; the library throws such when a connection ends.
+ */
+export function troubleOf(error: unknown, place = ""): unknown {
   if (error instanceof Trouble || !(error instanceof Error)) return error;
+  if (MISTAKES.some((kind) => error instanceof kind)) return error;
   const code = String((error as NodeJS.ErrnoException).code ?? "");
   // An attempt at several addresses of a name has no message of its own.
-  const words = `the shared database ${place}: ${error.message || code}`;
+  const where = place === "" ? "" : ` ${place}`;
+  const words = `the shared database${where}: ${error.message || code}`;
   const trouble = (kind: TroubleKind, remedy: string) =>
     new Trouble(kind, words, remedy, { cause: error });
   const rule = RULES.find((one) => code.startsWith(one.code));

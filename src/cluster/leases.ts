@@ -39,7 +39,7 @@ export type LeaseStore = Pick<PostgresStore, "listen" | "want">;
 
 export class SharedLeases implements Leases {
   readonly #store: LeaseStore;
-  readonly #isNewest: () => boolean;
+  readonly #catchUp: () => boolean;
   readonly #tell: (trouble: Trouble) => void;
   readonly #diagnostics: Diagnostics;
   readonly #wanted = new Map<string, LeaseHolder>();
@@ -48,18 +48,18 @@ export class SharedLeases implements Leases {
   readonly #taken = new Set<string>();
 
   /**
-   * `isNewest` brings the copy to the newest position and returns whether it is there; it and
+   * `catchUp` brings the copy to the newest position and returns whether it is there; it and
    * `take` may throw `Trouble`, which `tell` is told of.
    */
   constructor(
     store: LeaseStore,
-    isNewest: () => boolean,
+    catchUp: () => boolean,
     tell: (trouble: Trouble) => void,
     diagnostics: Diagnostics,
   ) {
     this.#store = store;
     this.#diagnostics = diagnostics;
-    this.#isNewest = isNewest;
+    this.#catchUp = catchUp;
     this.#tell = tell;
     store.listen({ granted: (lease) => this.#grant(lease), lost: () => this.#lose() });
   }
@@ -92,7 +92,7 @@ export class SharedLeases implements Leases {
     if (this.#granted.size === 0) return;
     try {
       // What the last holder committed was in the database before the lease was free.
-      if (!this.#isNewest()) return;
+      if (!this.#catchUp()) return;
       for (const lease of this.#granted) {
         this.#wanted.get(lease)?.take();
         this.#granted.delete(lease);

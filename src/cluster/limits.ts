@@ -6,7 +6,7 @@
 export const SHARED_LIMITS = {
   /** How long the process waits for an answer; an fsync of a busy disk takes 100 ms. */
   answerMs: 3000,
-  /** How long the opening waits for a session; all hosts are tried in this time. */
+  /** How long the opening waits for a session; three hosts that do not answer are tried in it. */
   openMs: 15_000,
   /** How long one host has to accept a connection. */
   connectMs: 4000,

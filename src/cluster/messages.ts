@@ -36,7 +36,7 @@ export interface NodeRow extends NodeNote {
 export interface SessionFacts {
   /** Number of the session, ascending: leases belong to one session. */
   readonly generation: number;
-  /** The database that the tables are in, since they were created: a random number. */
+  /** Identifier of the database: a random UUID, made with the tables. */
   readonly databaseId: string;
   /** Newest position. */
   readonly newest: number;

@@ -76,7 +76,6 @@ export class PostgresStore implements SharedStore {
   #problem: string | undefined;
   #newest = 0;
   #nodes: readonly NodeRow[] = [];
-  #databaseId: string | undefined;
   #hasName = false;
 
   private constructor(settings: PostgresSettings, clock: Pick<Clock, "monotonic">) {
@@ -115,11 +114,6 @@ export class PostgresStore implements SharedStore {
       await store.close();
       throw error;
     }
-  }
-
-  /** Random number of the database, fixed when its tables were created; undefined while unknown. */
-  get databaseId(): string | undefined {
-    return this.#databaseId;
   }
 
   state(): SharedState {
@@ -224,7 +218,6 @@ export class PostgresStore implements SharedStore {
     if (isKnown || session.generation <= this.#lostGeneration) return;
     this.#session = session;
     this.#problem = undefined;
-    this.#databaseId = session.databaseId;
     this.#tell((one) => one.connected?.(session));
     this.#heard(session.newest);
   }

@@ -1,7 +1,7 @@
 /**
  * One session at the database: a connection that passed all checks. It never reconnects. When it
- * ends, the server gives its leases to others, and `onEnd` is called once. Runs in the database
- * thread.
+ * ends by a fault, the server gives its leases to others, and `SessionListener.ended` is called
+ * once. Runs in the database thread.
  */
 import { randomUUID } from "node:crypto";
 import pg from "pg";
@@ -406,7 +406,7 @@ async function check(
 
 /**
  * The server ends the session when nothing comes for `silentMs`: the process stopped, or the
- * network is cut. A paused process is found by the idle time, which PostgreSQL 14 introduced.
+ * network is cut. A stopped process is detected by `idle_session_timeout` (PostgreSQL 14).
  */
 async function configure(client: pg.Client, { version, commitMode }: Facts): Promise<void> {
   const { silentMs, answerMs } = SHARED_LIMITS;

@@ -141,7 +141,9 @@ export const COMMIT = `
   SELECT position::float8 AS position, mark, pg_notify('${CHANNEL}', position::text) AS told
   FROM head`;
 
-/** Why a commit did nothing. */
+/**
+ * The head: why a commit did nothing, and the beat of a gateway that does not have its name yet.
+ */
 export const NEWEST =
   "SELECT position::float8 AS position, mark, newest::float8 AS newest, version FROM kxgw_head";
 

@@ -220,7 +220,7 @@ async function reply(asked: Asked): Promise<void> {
   try {
     message = { id, value: await answer(asked) };
   } catch (error) {
-    const trouble = troubleOf(error, "");
+    const trouble = troubleOf(error);
     if (!(trouble instanceof Trouble)) return fail(error);
     message = { id, trouble: told(trouble) };
   }
@@ -229,7 +229,7 @@ async function reply(asked: Asked): Promise<void> {
   Atomics.notify(signal, 0);
 }
 
-/** An error that is a bug ends the process, as it does in the main thread. */
+/** A mistake in our code ends the process, as it does in the main thread. */
 function fail(error: unknown): void {
   const message = error instanceof Error ? (error.stack ?? error.message) : String(error);
   emit({ type: "bug", message });

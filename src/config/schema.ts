@@ -207,8 +207,8 @@ const kxSchema = z
     reconcile: word(["off", "daily"], (value) => didYouMean(value, ["off", "daily"]))
       .default("off")
       .describe(
-        "Whether the key index is compared once a day with that of each peer that has repair. " +
-          '"off": only by kxgw reconcile.',
+        "Whether the key index is compared once a day with that of each peer whose repair is an " +
+          'hkp:// address. "off": only by kxgw reconcile.',
       ),
   })
   .describe("The KX protocol. Without this section KX is disabled.");

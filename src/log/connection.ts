@@ -40,10 +40,10 @@ const BUSY_TIMEOUT_MS = 5000;
 const VACUUM_BYTES = 64 * 1024 ** 2;
 
 /**
- * Runs of a transaction in a copy of a shared log. Each time another gateway has changed the same
- * rows meanwhile. The gateways commit in no fixed order: with three of them busy on two processors
- * one was overtaken 20 times in a row, and a mail got 451. A run takes a few milliseconds, so that
- * these are a second.
+ * Runs of a transaction in a copy of a shared log. Another one is needed when another gateway has
+ * committed meanwhile. The gateways commit in no fixed order: with three of them busy on two
+ * processors one was overtaken 20 times in a row, and a mail got 451. A run takes a few
+ * milliseconds, so 200 runs take about a second.
  */
 const MOST_RUNS = 200;
 
@@ -300,8 +300,9 @@ export class Connection {
 
   /**
    * Runs `work` in an immediate transaction, or as part of the open one, and returns when it is on
-   * disk. Throws `Trouble`, or the error of `work`; then nothing was changed. A damaged file is not
-   * written: further pages could be lost, or increase the damage.
+   * disk: for a copy of a shared log, on that of the database. Throws `Trouble`, or the error of
+   * `work`; then nothing was changed. A damaged file is not written: further pages could be lost,
+   * or increase the damage.
    *
    * In a copy of a shared log `work` may run several times, each time but the last rolled back. So
    * it has no effect but on the log, and reads what it changes itself.

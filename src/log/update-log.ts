@@ -1,8 +1,8 @@
 /**
- * The update log, which holds all persistent data of the gateway. Entries are numbered from 1
- * without gaps, and no number is used twice. Each accepted update is appended once; each door reads
- * from its own cursor. "Stored" means committed and fsynced: an answer to a sender follows `append`
- * and never precedes it (RFC 5321 section 6.1; thesis, appendix A).
+ * The update log, which holds all persistent data of the gateway but the key index. Entries are
+ * numbered from 1 without gaps, and no number is used twice. Each accepted update is appended once;
+ * each door reads from its own cursor. "Stored" means committed and fsynced: an answer to a sender
+ * follows `append` and never precedes it (RFC 5321 section 6.1; thesis, appendix A).
  *
  * All calls are synchronous, so that their steps do not interleave. The log has no protocol, policy
  * or clock. Known limits: KX/1.0 identifies an update by its MD5 only, so of two updates with the
@@ -131,7 +131,7 @@ type UpdateParameters = [
   trail: string,
 ];
 
-/** What the entries of one call of `append` share: each of it would be read for each entry. */
+/** What the entries of one call of `append` share, so that each value is read once per call. */
 interface Run {
   /** The last number that was used; undefined until an entry is stored. */
   last: number | undefined;
@@ -347,8 +347,9 @@ export class UpdateLog {
 
   /**
    * Stores `arrivals` in order, and with them receive cursors of peers, in one transaction. If it
-   * throws a `Trouble`, nothing was stored. A duplicate only adds its trail to the existing entry;
-   * so does an update without an unknown packet, to the entries whose packets it contains.
+   * throws a `Trouble`, nothing was stored. A duplicate adds its trail to the existing entry, and
+   * its packets count as seen; so does an update without an unknown packet, with the entries whose
+   * packets it contains.
    * Returns one outcome per arrival, after they are on disk and the doors were woken.
    */
   append(arrivals: readonly Arrival[], ...moves: readonly CursorMove[]): Appended[] {
@@ -425,8 +426,8 @@ export class UpdateLog {
   }
 
   /**
-   * All packets are known: nothing is appended, but who brought them has them. The skeleton of a
-   * forgotten key is not stored again until an update of it is appended.
+   * All packets are known: nothing is appended, but the sender is noted as having them. The
+   * skeleton of a forgotten key is not stored again until an update of it is appended.
    */
   #known({ update, origin, trail, receivedAt }: Arrival, days: Days): Appended {
     const { fingerprint, body, packets } = update;

@@ -65,7 +65,7 @@ export type AskedRanges = AskedNumber & { readonly kind: "ranges" };
 
 export type KxVersion = "1.0" | "1.1";
 
-/** A request to be sent to a peer on the connection in use. */
+/** What is to be sent to a peer on the connection in use. */
 export type PeerOrder =
   | ({ readonly type: "done"; readonly peer: string } & Receipt)
   | { readonly type: "list"; readonly peer: string; readonly low: number; readonly high: number }
@@ -96,12 +96,13 @@ export interface PeerStatus extends ReceivingStatus {
   /** Whether it spoke KX/1.1 once and KX/1.0 at its last greeting, though 1.1 is wanted. */
   readonly isDowngraded?: boolean | undefined;
   /**
-   * Position in our log up to which the peer has said that it has settled all (KX/1.1), and how
-   * many updates it has not settled; undefined if it sends no receipts.
+   * Position in our log up to which the peer has said that it has settled all (KX/1.1); undefined
+   * if it sends no receipts.
    */
   readonly done?: number | undefined;
   /** Whether it holds an update, by its receipts on this connection; undefined if not known. */
   readonly receiptOf?: ((seq: Seq) => "held" | "declined" | undefined) | undefined;
+  /** How many newer updates it has not settled; undefined if it sends no receipts. */
   readonly unread?: number | undefined;
   /** The comparison of the keys that is under way, or the last one. */
   readonly reconcile?: ReconcileReport | undefined;

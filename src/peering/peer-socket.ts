@@ -16,7 +16,9 @@ export class PeerSocket {
   readonly socket: Socket;
   readonly #flushed: (unsentBytes: number) => void;
   #lingering: NodeJS.Timeout | undefined;
-  /** Messages of this turn that are not written yet. One system call each would be dear. */
+  /**
+   * Messages of this turn that are not written yet. One system call per message would be expensive.
+   */
   #said: Uint8Array[] = [];
   #saidBytes = 0;
   #isFlushing = false;

@@ -1,9 +1,9 @@
 /**
  * Finds out, for one connection, which of the served updates the peer has read. KX has no receipt
  * for an UPDATE, and bytes that were sent may be in a buffer of a host that is gone. But a peer
- * reads in order: one that answers a LIST sent after an UPDATE has read the UPDATE, and a gateway
- * of our kind has stored it. Pure: counts LISTs of any purpose, and says when another one is
- * wanted.
+ * reads in order: one that answers a LIST sent after an UPDATE has read the UPDATE. It may not have
+ * stored it yet; then it asks for it again. Pure: counts LISTs of any purpose, and says when
+ * another one is wanted.
  *
  * Known limits: a peer that could not store what it read asks again, and counts as having it all
  * the same. A LIST that is not answered ends the proof on its connection; updates that are unproven

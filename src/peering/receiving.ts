@@ -3,8 +3,8 @@
  * from which peer (`FetchTracker`), the checks of what arrives, the batches to be stored, and the
  * receive cursors. Sessions report facts to it; `orders` returns what is to be asked. It has no
  * connections. `now` is milliseconds of a monotonic clock in every method. The `Clock` among the
- * components is read for three things only: dates that go into the log or to the operator, random
- * numbers, and the length of a slice of checking.
+ * components gives dates, for the log, the operator and the quiet hours, random numbers, and the
+ * length of a slice of checking.
  *
  *  1. Store before announce. What a peer delivers is gathered (`receive-batch.ts`) and returned by
  *     `stores`, with the cursor that it moves. The outcome comes later, as `stored` or
@@ -55,7 +55,9 @@ import { type CursorLog, StoredCursors } from "./stored-cursors.js";
 /** An update that policy refused is not requested for a day; then the policy may have changed. */
 const REFUSED_MS = 24 * 60 * 60_000;
 
-/** Announcements of known updates are counted together for so long: each is a moment's work. */
+/**
+ * Announcements of known updates are counted together for so long: a report for each costs as much.
+ */
 const SAVED_MAIL_MS = 1000;
 
 export interface ReceivingComponents {
@@ -118,7 +120,6 @@ interface Peer {
 export class Receiving {
   readonly #log: ReceivingLog;
   readonly #guard: LogGuard;
-  /** Dates what goes into the log and draws chance; `now` everywhere else is monotonic time. */
   readonly #clock: Clock;
   readonly #diagnostics: Diagnostics;
   readonly #rules: Rules;
@@ -156,7 +157,7 @@ export class Receiving {
     this.#since = new AnnouncedSince(components, fetchPolicy.keys());
     this.#tracker = new FetchTracker(() => clock.random(), fetchPolicy);
     for (const name of peers) {
-      const known = (one: Announcement) => this.#settle(one, name);
+      const known = (one: Announcement) => this.#isResolved(one, name);
       const cursor = this.#cursors.read(name);
       const receiveState = new ReceiveState(cursor, known);
       const [batch, receipts] = [new ReceiveBatch(), new Receipts()];
@@ -176,7 +177,7 @@ export class Receiving {
     if (peer.store !== undefined || this.#cursors.move(name, own) !== undefined) return;
     const cursor = this.#guard.run(() => ({ at: this.#cursors.read(name) }));
     if (cursor === undefined || this.#cursors.move(name, own) === undefined) return;
-    const known = (one: Announcement) => this.#settle(one, name);
+    const known = (one: Announcement) => this.#isResolved(one, name);
     peer.receiveState = new ReceiveState(cursor.at, known);
     peer.heard = cursor.at?.number;
   }
@@ -610,7 +611,7 @@ export class Receiving {
           this.#diagnostics.report("peer-reset", { neighbour: name, reason: output.reason });
           // Until its next greeting it lists again what it announced before.
           this.#peer(name).heard = undefined;
-          this.#reset(this.#peer(name));
+          this.#markStale(this.#peer(name));
           this.#take(this.#tracker.disconnected(name, now), now);
           this.#since.forget(name);
           break;
@@ -622,7 +623,7 @@ export class Receiving {
   }
 
   /** A cursor that is being stored belongs to the numbers before the reset. */
-  #reset({ store }: Peer): void {
+  #markStale({ store }: Peer): void {
     if (store !== undefined) store.isStale = true;
   }
 
@@ -683,7 +684,7 @@ export class Receiving {
   }
 
   /** True if an update needs no fetching: it is known or declined. Counts and reports it. */
-  #settle({ number, hash, digest, fingerprint }: Announcement, name: string): boolean {
+  #isResolved({ number, hash, digest, fingerprint }: Announcement, name: string): boolean {
     const announced = nameOf({ hash, digest });
     const isFirst = this.#isFirst(this.#peer(name), number);
     // One look-up for all that follows: a known announcement is the most frequent message.

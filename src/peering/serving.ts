@@ -15,8 +15,8 @@ import { announcementOf } from "./announcements.js";
 
 export const LISTING_LIMITS = {
   /**
-   * Lines in one listing. The thesis wants a single IHAVE for any range; 50,000 lines are 4 MB, a
-   * month of five times the thesis's load. A peer that asks for more gets the oldest lines. Limit:
+   * Lines in one listing. The thesis wants a single IHAVE for any range; 50,000 lines are 4 MB, two
+   * months of the thesis's load. A peer that asks for more gets the oldest lines. Limit:
    * 50,000 lines of v6 keys with the SHA-256 are above 8 MiB as text. No peer has so many, and with
    * the feature "octets" they are 4 MB.
    */
@@ -48,9 +48,7 @@ export interface KxAnswer {
 
 /**
  * The answer to a GETUPDATE, or with the feature "octets" to as many numbers of it as one message
- * takes: `more` returns its next one. Without a log (observe mode) it is that of an empty one. The
- * body of a blocked or forgotten update is not available. Throws `Trouble`; then nothing was
- * answered.
+ * takes: `more` returns its next one. Throws `Trouble`; then nothing was answered.
  */
 export function answerUpdate(
   session: Session,
@@ -89,7 +87,10 @@ interface ServedUpdate {
   readonly body: Uint8Array;
 }
 
-/** What may be served under a wire number; undefined if it is not available. Throws `Trouble`. */
+/**
+ * What may be served under a wire number; undefined if it is not available: without a log (observe
+ * mode), and where the key is blocked or forgotten. Throws `Trouble`.
+ */
 export function servedUpdate(
   number: number,
   log: ServingLog | undefined,

@@ -58,8 +58,8 @@ export interface Stage {
   readonly road: "mail" | "kx" | "hkp" | "local" | "none";
   /**
    * `done`: there is a proof by the neighbour, which `how` names. `handed`: it left, or is named by
-   * another neighbour, without such a proof. `waiting`: it will get it. `failed`: refused. `none`:
-   * it is not sent, or there is no record.
+   * another neighbour, without such a proof. `waiting`: it will get it. `failed`: refused, declined
+   * or expired. `none`: it is not sent, or there is no record.
    */
   readonly state: "done" | "handed" | "waiting" | "failed" | "none";
   readonly words: string;

@@ -40,10 +40,10 @@ const AWAY = new Trouble("away", "the database is away", "Wait.");
 function stage() {
   const store = new PlayedStore();
   const told: string[] = [];
-  const state = { isNewest: () => true as boolean };
+  const state = { catchUp: () => true as boolean };
   const leases = new SharedLeases(
     store,
-    () => state.isNewest(),
+    () => state.catchUp(),
     (trouble) => told.push(trouble.kind),
     { report: (event, fields) => void told.push(`${event} ${Object.values(fields)}`) },
   );
@@ -85,15 +85,15 @@ it("begins when the lease is granted, and ends with the session, as often as bot
 it("does not begin before the copy is at the newest position", () => {
   const { store, told, state, leases, holder } = stage();
   leases.ask("a", holder("a"));
-  state.isNewest = () => false;
+  state.catchUp = () => false;
   store.grant("a");
-  state.isNewest = () => {
+  state.catchUp = () => {
     throw AWAY;
   };
   leases.begin();
   expect(told).toEqual(["away"]);
   expect(leases.taken).toEqual([]);
-  state.isNewest = () => true;
+  state.catchUp = () => true;
   leases.begin();
   leases.begin();
   expect(told).toEqual(["away", "take a", "lease-taken a"]);
@@ -102,10 +102,10 @@ it("does not begin before the copy is at the newest position", () => {
 it("forgets a grant whose session ended before the holder began", () => {
   const { store, told, state, leases, holder } = stage();
   leases.ask("a", holder("a"));
-  state.isNewest = () => false;
+  state.catchUp = () => false;
   store.grant("a");
   store.lose();
-  state.isNewest = () => true;
+  state.catchUp = () => true;
   leases.begin();
   expect(told).toEqual([]);
 });
