@@ -21,6 +21,7 @@ import { readKeys } from "../openpgp/key.js";
 import { packetNames } from "../openpgp/news.js";
 import { Connection } from "./connection.js";
 import { createCopy, dropCopy, OUT, readCopy } from "./copy-table.js";
+import { moving } from "./shared-history.js";
 import type { Commit, SharedRow, SharedStore } from "./shared-port.js";
 import {
   ENTRIES_TABLE,
@@ -308,8 +309,7 @@ function assertEmpty(path: string, store: SharedStore): Commit {
   const { newest } = store.changes(0, 1);
   if (newest.position === 0) return newest;
   if (store.name() === undefined) {
-    const message = `${path}: the database has a part of a log, or one that was moved out`;
-    throw new Trouble("not-ours", message, `${OUT} Otherwise set it to an empty database.`);
+    throw moving(path, `${OUT} Otherwise set it to an empty database.`);
   }
   const message = `${path}: the database has a log already`;
   const remedy =

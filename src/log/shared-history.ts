@@ -59,12 +59,13 @@ function otherSite(path: string): Trouble {
   return new Trouble("not-ours", message, remedy);
 }
 
+const FINISH_MOVE =
+  'Finish the move with "kxgw db move --to-shared" where it was begun. Or set log.shared to ' +
+  "another database.";
+
 /** The database has rows of a log, but not its name. */
-export function moving(path: string): Trouble {
+export function moving(path: string, remedy = FINISH_MOVE): Trouble {
   const message = `${path}: the database has a part of a log, or one that was moved out`;
-  const remedy =
-    'Finish the move with "kxgw db move --to-shared" where it was begun. Or set log.shared to ' +
-    "another database.";
   return new Trouble("not-ours", message, remedy);
 }
 
