@@ -36,9 +36,10 @@ import { KeyIndexFile } from "./log/key-index-file.js";
 import type { RetentionLimits } from "./log/retention.js";
 import type { UpdateLog } from "./log/update-log.js";
 import { LogGuard } from "./log-guard.js";
+import type { OfferedAgain } from "./peering/offered-again.js";
 import { KxDoor } from "./peering/tcp.js";
 import { Policy } from "./policy.js";
-import { BlockEnds, carryOut, orderOf, REBUILD_BYTES } from "./removal.js";
+import { BlockEnds, carryOut, orderOf, REBUILD_BYTES, updatesOf } from "./removal.js";
 import { IndexKeeper } from "./repair/index-keeper.js";
 import { RepairDoor } from "./repair/repair-door.js";
 import { RepairIntake } from "./repair/repair-intake.js";
@@ -76,6 +77,8 @@ export interface Foundation {
   readonly others: Others;
   /** The KX peers that the operator paused, also across reloads. */
   readonly pausedPeers: Set<string>;
+  /** What is announced to KX peers once more, also across reloads. */
+  readonly offered: OfferedAgain;
   /** Milliseconds since 1970. */
   readonly startedAt: number;
 }
@@ -141,6 +144,7 @@ export async function openDoors(config: Config, foundation: Foundation): Promise
       ...{ log, appends, clock, diagnostics: counters, index, rules, session, proven, leases },
       refresh: () => others.refresh(),
       paused: foundation.pausedPeers,
+      offered: foundation.offered,
     };
     const kxDoor = config.kx && new KxDoor(kxComponents, { ...config, kx: config.kx });
     stops.push(() => kxDoor?.stop());
@@ -225,6 +229,7 @@ export async function openDoors(config: Config, foundation: Foundation): Promise
       {
         ...{ policy: config.policy, log, clock, diagnostics: counters },
         listAgain: () => void listPeersAgain(kxDoor),
+        offerAgain: (keys) => kxDoor?.offerAgain(updatesOf(log, keys)),
       },
       log.retention.newestDate() ?? 0,
     );
@@ -413,6 +418,7 @@ function ordersFor(
         listAgain: () => {
           listed = listPeersAgain(kxDoor);
         },
+        offerAgain: (keys) => kxDoor?.offerAgain(updatesOf(log, keys)),
       });
       if ((await listed)?.every((isStored) => isStored) ?? true) return obeyed;
       return { ...obeyed, words: `${obeyed.words} ${NOT_STORED}` };

@@ -5,6 +5,7 @@
  * configuration are opened again.
  */
 
+import { isDeepStrictEqual } from "node:util";
 import type { Clock } from "./clock.js";
 import { Cluster, load, nobody, nodeName, openStore } from "./cluster/cluster.js";
 import type { Config } from "./config/config.js";
@@ -17,7 +18,8 @@ import type { Migration } from "./log/connection.js";
 import { seldom } from "./log/migration-progress.js";
 import { UpdateLog } from "./log/update-log.js";
 import { LogGuard } from "./log-guard.js";
-import { passRevocations } from "./removal.js";
+import { OfferedAgain } from "./peering/offered-again.js";
+import { passRevocations, updatesOf } from "./removal.js";
 import { CounterJournal, restoreCounterRows } from "./status/counter-journal.js";
 import { EventCounters } from "./status/event-counters.js";
 import { Proofs, restoreProofs } from "./status/proofs.js";
@@ -115,6 +117,7 @@ export class Gateway {
         ...{ log, clock, counters, counterJournal, proofs, upkeep, inherited, startedAt },
         others: cluster ?? nobody(),
         pausedPeers: new Set<string>(),
+        offered: new OfferedAgain(),
       };
       const doors = await openDoors(config, foundation);
       const gateway = new Gateway(foundation, config, doors, journal, cluster);
@@ -176,6 +179,7 @@ export class Gateway {
       this.#journal.flush();
       this.#counterJournal.flush();
       if (config.mode === "bridge") this.#foundation.log.observed.end();
+      this.#policyChanged(config);
       this.#doors = await openDoors(config, this.#foundation);
       this.#config = config;
       counters.report("reloaded", {});
@@ -187,6 +191,21 @@ export class Gateway {
     }
     this.#reportReady();
     return this.#config === config;
+  }
+
+  /**
+   * Another policy may accept what KX peers were not asked for: they are listed again. What was
+   * withheld for a key that has left the blocklist is announced to them again.
+   */
+  #policyChanged({ policy }: Config): void {
+    const { log, clock, counters, offered } = this.#foundation;
+    const before = this.#config.policy;
+    if (isDeepStrictEqual(policy, before)) return;
+    const free = [...before.blocks.keys()].filter((key) => !policy.blocks.has(key));
+    new LogGuard("policy", clock, counters).run(() => {
+      log.cursors.forgetAll();
+      offered.add(updatesOf(log, free as Fingerprint[]));
+    });
   }
 
   /** For the blocks of the list; those of commands did it when they were given. */

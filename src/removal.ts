@@ -20,7 +20,7 @@ import { LogGuard } from "./log-guard.js";
 import { assembleKey, type Component, keyPackets, readKeys } from "./openpgp/key.js";
 import { hardRevocations, Policy } from "./policy.js";
 import { several } from "./text.js";
-import type { Fingerprint } from "./update.js";
+import type { Fingerprint, Seq } from "./update.js";
 
 export type RemovalVerb = "block" | "unblock" | "forget";
 
@@ -119,6 +119,8 @@ export interface Place {
   readonly rebuildBytes: number;
   /** Lists the announcements of all KX peers again, from the oldest. */
   readonly listAgain: () => void;
+  /** Announces the updates of these keys to all KX peers again. */
+  readonly offerAgain: (keys: readonly Fingerprint[]) => void;
 }
 
 /** Carries out an order, durably. Throws `Trouble`; then nothing was changed. */
@@ -167,7 +169,7 @@ export class BlockEnds {
 
   /** Ends what is due. When the log fails, this is tried again at the next look. */
   look(): void {
-    const { policy, log, clock, diagnostics, listAgain } = this.#place;
+    const { policy, log, clock, diagnostics, listAgain, offerAgain } = this.#place;
     const now = clock.now();
     const isDue = ({ until }: Block) => until !== undefined && until <= now;
     const stored = log.removals.blocks().filter(isDue);
@@ -184,8 +186,16 @@ export class BlockEnds {
     const rules = new Policy(policy, log, clock);
     const free = [...new Set(ended)].filter((key) => rules.blockOn(key) === undefined);
     for (const fingerprint of free) diagnostics.report("block-ended", { fingerprint });
-    if (free.length > 0) listAgain();
+    if (free.length === 0) return;
+    listAgain();
+    offerAgain(free as Fingerprint[]);
   }
+}
+
+/** The updates of these keys in the log, of each the newest, ascending. */
+export function updatesOf(log: Pick<UpdateLog, "lookup">, keys: readonly Fingerprint[]): Seq[] {
+  const seqs = keys.flatMap((key) => log.lookup.byFingerprint(key, COUNTED));
+  return seqs.sort((a, b) => a - b);
 }
 
 /** What `passRevocations` uses of the log. */
@@ -247,7 +257,7 @@ function block(order: RemovalOrder, { log, clock, diagnostics }: Place): Removal
 
 function unblock(
   { fingerprint, reason }: RemovalOrder,
-  { policy, log, clock, diagnostics, listAgain }: Place,
+  { policy, log, clock, diagnostics, listAgain, offerAgain }: Place,
 ): RemovalOutcome {
   const list = policy.blocks.has(fingerprint) ? policy.blocklist : undefined;
   const rest = `is in the list ${list}: remove it there and reload the gateway.`;
@@ -259,9 +269,11 @@ function unblock(
   if (list !== undefined) return { done: true, words: `The block is removed, but the key ${rest}` };
   // The receive cursors have passed the announcements that were declined.
   listAgain();
+  offerAgain([fingerprint]);
   const words =
-    "What was withheld from neighbours is sent to them. KX peers are asked again for what was " +
-    "declined; what was refused by mail and HKP is accepted when it is sent again.";
+    "What was withheld from sites is sent to them, and is announced to KX peers again until the " +
+    "next restart. KX peers are asked again for what was declined; what was refused by mail and " +
+    "HKP is accepted when it is sent again.";
   return { done: true, words: `${fingerprint} is no longer blocked. ${words}` };
 }
 

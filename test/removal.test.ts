@@ -83,10 +83,12 @@ describe("the end of a block by its date", () => {
     const ended: unknown[] = [];
     const diagnostics = checked((event, fields) => ended.push([event, fields.fingerprint]));
     let listings = 0;
+    const offered: string[] = [];
+    const offerAgain = (keys: readonly string[]) => void offered.push(...keys);
     const policy = { ...DEFAULT_POLICY, blocks: new Map(Object.entries(listed)) };
     const ends = new BlockEnds(
       {
-        ...{ policy, log, diagnostics, listAgain: () => (listings += 1) },
+        ...{ policy, log, diagnostics, listAgain: () => (listings += 1), offerAgain },
         clock: { now: () => time.now, monotonic: () => time.now, random: () => 0 },
       },
       since,
@@ -97,6 +99,7 @@ describe("the end of a block by its date", () => {
       return {
         listings,
         ended: [...ended],
+        offered: [...offered],
         isDeclined: log.refusals.holds(update(9).hash, NOW),
       };
     };
@@ -105,9 +108,10 @@ describe("the end of a block by its date", () => {
 
   test("lists the peers again and forgets what was refused, once", () => {
     const { log, look } = given({ [KEY_1]: block(NOW + 10), [KEY_2]: block(undefined) }, {});
-    expect(look(NOW + 9)).toEqual({ listings: 0, ended: [], isDeclined: true });
-    expect(look(NOW + 10)).toEqual({ listings: 1, ended: [end(KEY_1)], isDeclined: false });
-    expect(look(NOW + 11)).toEqual({ listings: 1, ended: [end(KEY_1)], isDeclined: false });
+    expect(look(NOW + 9)).toEqual({ listings: 0, ended: [], offered: [], isDeclined: true });
+    const once = { listings: 1, ended: [end(KEY_1)], offered: [KEY_1], isDeclined: false };
+    expect(look(NOW + 10)).toEqual(once);
+    expect(look(NOW + 11)).toEqual(once);
     expect(log.removals.blocks().map((one) => one.fingerprint)).toEqual([KEY_2]);
   });
 
@@ -115,12 +119,13 @@ describe("the end of a block by its date", () => {
     const stored = { [KEY_1]: block(NOW - 500) };
     const listed = { [KEY_2]: block(NOW - 10), [KEY_3]: block(NOW - 100) };
     const { look } = given(stored, listed, NOW - 50);
-    expect(look(NOW)).toEqual({ listings: 1, ended: [end(KEY_1), end(KEY_2)], isDeclined: false });
+    const ended = [end(KEY_1), end(KEY_2)];
+    expect(look(NOW)).toEqual({ listings: 1, ended, offered: [KEY_1, KEY_2], isDeclined: false });
   });
 
   test("changes nothing for a key that the list still blocks", () => {
     const { log, look } = given({ [KEY_1]: block(NOW + 1) }, { [KEY_1]: block(undefined) });
-    expect(look(NOW + 1)).toMatchObject({ listings: 0, ended: [] });
+    expect(look(NOW + 1)).toMatchObject({ listings: 0, ended: [], offered: [] });
     expect(log.removals.blocks()).toEqual([]);
   });
 

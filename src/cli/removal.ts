@@ -63,7 +63,8 @@ async function obeyed(config: Config, order: RemovalOrder, out: Output): Promise
     const { policy } = config;
     const quiet = { diagnostics: { report: () => {} }, rebuildBytes: Number.POSITIVE_INFINITY };
     const listAgain = () => log.cursors.forgetAll();
-    return carryOut(order, { policy, log, clock: systemClock, ...quiet, listAgain });
+    const offerAgain = () => {};
+    return carryOut(order, { policy, log, clock: systemClock, ...quiet, listAgain, offerAgain });
   } finally {
     log.close();
   }

@@ -17,7 +17,7 @@ export interface Listed {
 export interface Listing {
   readonly low: number;
   readonly high: number;
-  readonly purpose: "forwards" | "search" | "identity" | "proof" | "sign of life";
+  readonly purpose: "forwards" | "search" | "identity" | "proof" | "back" | "sign of life";
   /** The hash that `low` ("forwards") or `high` ("identity") has in the log that we know. */
   readonly expected?: UpdateHash | undefined;
 }

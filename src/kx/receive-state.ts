@@ -12,7 +12,7 @@
  *     withhold it, if the window below the cursor shows nothing unknown; it is listed a minute
  *     later. Another hash, or a newest number below the cursor, means that the numbers wrapped or
  *     that the log was replaced: the cursor is dropped and all available numbers are listed, at
- *     most once in 10 minutes.
+ *     most once in 10 minutes, and five times by command.
  *  3. Numbers are listed forwards in windows of 1000. Without a cursor the start is unknown, so
  *     windows are searched backwards from the newest announced number until one is empty, and
  *     listed forwards from there. Numbers wrap from 2^31-1 to 0, so a search that finds the
@@ -25,7 +25,7 @@
  *  6. A number that is resolved without a delivery must have been listed, since a notice may be
  *     forged and the number may belong to another update. A number that was not listed, or that is
  *     announced again with an unknown hash, is in doubt. It is listed again, with all numbers above
- *     it, at most once in 60 s.
+ *     it, a window in 60 s: the peer may have withheld an update when its number was passed.
  *  7. At most 5000 numbers wait for their update. Above that only the newest number is kept, and
  *     the others are listed later. Nothing is lost, since the peer's log is the queue.
  *  8. A peer that lost its log may show this at any time: by the greeting of another connection, by
@@ -52,6 +52,8 @@ export const RECEIVE_LIMITS = {
   window: 1000,
   tracked: 5000,
   fullListingMs: 10 * 60_000,
+  /** Full listings by command in that time; a further one waits as any other. */
+  ordered: 5,
   /** Time before the next listing after a forged notice, a failed listing, or a doubt. */
   relistMs: 60_000,
 } as const;
@@ -107,12 +109,15 @@ export class ReceiveState {
   #isUnproven = false;
   /** The entry at this number was not listed; the window below it is listed at the time `at`. */
   #unproven: { readonly number: number; readonly at: number } | undefined;
-  /** Where the current search started. */
+  /** Where the current search started, and what was claimed then. */
   #searchedFrom = 0;
+  #searchedFor: number | undefined;
   /** The lowest position in doubt (rule 6). */
   #doubt: number | undefined;
   #doubtAt = -Infinity;
   #fullListingAt = -Infinity;
+  /** When the last full listings by command were due. */
+  #orderedAt: number[] = [];
   #relistAt = -Infinity;
   /** No search for the upper end of a hole before this time. */
   #searchAt = -Infinity;
@@ -279,6 +284,7 @@ export class ReceiveState {
     else if (listing.purpose === "search") this.#listedSearch(sorted, now, outputs);
     else if (listing.purpose === "identity") this.#listedIdentity(listing, sorted, now, outputs);
     else if (listing.purpose === "proof") this.#listedProof(sorted, now, outputs);
+    else if (listing.purpose === "back") this.#listedBack(listing, sorted, outputs);
     this.#advance(outputs);
     return this.#continue(now, outputs);
   }
@@ -382,7 +388,8 @@ export class ReceiveState {
     if (!this.#connected || this.#listing !== undefined || now < this.#retryAt) return outputs;
     if (now >= this.#nextDoubtAt()) {
       if (this.#identity.isContradicted) this.#identity.ask(true);
-      else if (this.#identity.isKnown) this.#goBack(now);
+      else if (this.#identity.isKnown) this.#goBack(now, outputs);
+      if (this.#listing !== undefined) return outputs;
     }
     if (this.#identity.isAsked && this.#askIdentity(outputs)) return outputs;
     if (this.#unproven !== undefined && now >= this.#unproven.at) {
@@ -488,6 +495,7 @@ export class ReceiveState {
 
   #startSearch(from: number, floor: number, outputs: ReceiveOutput[]): void {
     this.#searchedFrom = from;
+    this.#searchedFor = this.#claimed;
     this.#search = new BackwardSearch(from, floor, RECEIVE_LIMITS.window);
     this.#request({ ...this.#search.window, purpose: "search" }, outputs);
   }
@@ -499,7 +507,12 @@ export class ReceiveState {
     if (found[0] === undefined) {
       // The last announcement may be from a log that is gone. A new log starts at 1.
       const { window } = RECEIVE_LIMITS;
-      if (this.#high !== undefined || this.#searchedFrom < window) return this.#disbelieve(now);
+      if (this.#high !== undefined || this.#searchedFrom < window) {
+        // What was announced meanwhile may not have been there yet: it is searched for later.
+        if (this.#claimed === this.#searchedFor) this.#disbelieve(now);
+        else this.#relistAt = now + RECEIVE_LIMITS.relistMs;
+        return;
+      }
       return this.#startSearch(window - 1, -Infinity, outputs);
     }
     // Without a cursor this is the start of the log, otherwise the upper end of a hole.
@@ -556,22 +569,36 @@ export class ReceiveState {
     this.#doubt = Math.min(this.#doubt ?? position, position);
   }
 
-  /** Rule 6: the position in doubt and all above it are listed again. */
-  #goBack(now: number): void {
+  /**
+   * Rule 6: the position in doubt and all above it are listed again. One far below the cursor was
+   * listed before it was passed, and may have been withheld then: the cursor stays.
+   */
+  #goBack(now: number, outputs: ReceiveOutput[]): void {
     const position = this.#doubt;
     this.#doubt = undefined;
     this.#doubtAt = now + RECEIVE_LIMITS.relistMs;
     const high = this.#high;
     if (position === undefined || high === undefined || position > high) return;
-    // The log is the known one. A number far below the cursor was listed before it was passed.
     const isBehind = position < (this.#pending.lowest?.position ?? high + 1);
-    if (isBehind && high - position >= RECEIVE_LIMITS.window) return;
+    const { window } = RECEIVE_LIMITS;
+    if (isBehind && high - position >= window) {
+      const last = Math.min(position + window - 1, roundOf(position) + MAX_NUMBER);
+      return this.#request({ low: position, high: last, purpose: "back" }, outputs);
+    }
     this.#pending.dropFrom(position);
     this.#high = position - 1;
     this.#highHash = undefined;
     this.#search = undefined;
     this.#claimed = Math.max(this.#claimed ?? high, high);
     this.#relistAt = Math.min(this.#relistAt, now);
+  }
+
+  /** What a window far below the cursor has is fetched; the next one is in doubt as well. */
+  #listedBack({ high }: Listing, listed: readonly Listed[], outputs: ReceiveOutput[]): void {
+    for (const { announcement } of listed) {
+      if (!this.#known(announcement)) outputs.push({ type: "want", announcement });
+    }
+    if (high < (this.#high ?? -Infinity)) this.#doubted(high + 1);
   }
 
   #resolve(name: AnnouncedName, numbers: readonly number[], now: number): ReceiveOutput[] {
@@ -601,8 +628,20 @@ export class ReceiveState {
     this.#cursor = undefined;
     this.#claimed = this.#latest;
     outputs.push({ type: "reset", reason }, { type: "cursor", at: undefined });
+    if (reason === "ordered" && this.#mayListByOrder(now)) {
+      this.#fullListingAt = now;
+      return;
+    }
     if (this.#fullListingAt > now) return;
     this.#fullListingAt = Math.max(now, this.#fullListingAt + RECEIVE_LIMITS.fullListingMs);
+  }
+
+  #mayListByOrder(now: number): boolean {
+    const { fullListingMs, ordered } = RECEIVE_LIMITS;
+    this.#orderedAt = this.#orderedAt.filter((at) => at > now - fullListingMs);
+    if (this.#orderedAt.length >= ordered) return false;
+    this.#orderedAt.push(now);
+    return true;
   }
 
   #forget(): void {

@@ -32,6 +32,8 @@ export interface PeerConnection {
   readonly dialled: boolean;
   /** Position in our log up to which the peer was told on this connection, from the greeting on. */
   told: number;
+  /** Position in what is offered again up to which the peer was told on this connection. */
+  offered: number;
   /** The LIST that is being answered, and when its next slice is due; Infinity for no timer. */
   listing: ServedListing | undefined;
   listsAt: number;
@@ -139,6 +141,7 @@ export function newConnection(
     receipts: new ToldReceipts(0),
     dialled,
     told: 0,
+    offered: 0,
     listing: undefined,
     listsAt: Infinity,
     ranges: undefined,

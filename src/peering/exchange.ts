@@ -27,7 +27,14 @@ import type { Clock } from "../clock.js";
 import type { Diagnostics } from "../diagnostics.js";
 import type { Trouble } from "../errors.js";
 import type { FetchPolicy } from "../kx/fetch-policy.js";
-import { FEATURES, type Opening, type Receipt, seqOfWire, wireNumber } from "../kx/messages.js";
+import {
+  type Announcement,
+  FEATURES,
+  type Opening,
+  type Receipt,
+  seqOfWire,
+  wireNumber,
+} from "../kx/messages.js";
 import { hasNumber } from "../kx/receipts.js";
 import type { Greeting } from "../kx/receive-state.js";
 import type { SessionOutput } from "../kx/session.js";
@@ -53,6 +60,7 @@ import {
 import { CountedUpdates } from "./counted-updates.js";
 import { ListingPace } from "./listing-pace.js";
 import { type ObserveLog, ObserveMode } from "./observe-mode.js";
+import { OfferedAgain } from "./offered-again.js";
 import { type HoldingsLog, PeerHoldings, type Proven } from "./peer-holdings.js";
 import { Receiving, type ReceivingLog, type Store } from "./receiving.js";
 import { type ReconcilePeer, Reconciling } from "./reconciling.js";
@@ -65,6 +73,8 @@ const EXCHANGE_LIMITS = {
   answersAtOnce: 100,
   /** Updates that one receipt notes as held; only a peer that catches up passes more at once. */
   noted: 5000,
+  /** Updates in one notice of what is offered again. */
+  offers: 100,
   /** How often the bytes of a peer are reported while it is connected. */
   trafficMs: 60_000,
 } as const;
@@ -93,6 +103,8 @@ export interface ExchangeComponents {
    * exchange stops: after a reload of the configuration another exchange is used.
    */
   readonly session?: ((peer: string, isUp: boolean) => void) | undefined;
+  /** What is announced to each peer once more, kept over reloads. */
+  readonly offered?: OfferedAgain | undefined;
   /** Called when a peer has announced or read an update of the log. */
   readonly proven?: Proven | undefined;
   /** The keys of the site's keyserver. Without it "reconcile" is not offered. */
@@ -133,6 +145,7 @@ export class Exchange {
   readonly #holdings: PeerHoldings;
   readonly #session: (peer: string, isUp: boolean) => void;
   readonly #counted: CountedUpdates;
+  readonly #offered: OfferedAgain;
   readonly #receiving: Receiving;
   readonly #news: Announcements;
   readonly #reconciling: Reconciling | undefined;
@@ -167,6 +180,7 @@ export class Exchange {
     this.#holdings = holdings;
     const counted = new CountedUpdates();
     this.#counted = counted;
+    this.#offered = components.offered ?? new OfferedAgain();
     const receiving = { log, guard, clock, diagnostics, rules, holdings, counted };
     this.#receiving = new Receiving(receiving, { peers, fetchPolicy });
     if (reconciles) {
@@ -231,6 +245,12 @@ export class Exchange {
 
   /** The log grew. The signal carries no data; a lost or repeated one does no harm. */
   grew(now: number): Action[] {
+    return this.#input(now, () => {});
+  }
+
+  /** These updates were withheld and are not any more: they are announced to all peers again. */
+  offerAgain(seqs: readonly Seq[], now: number): Action[] {
+    this.#offered.add(seqs);
     return this.#input(now, () => {});
   }
 
@@ -419,8 +439,12 @@ export class Exchange {
         return this.#receiving.announced(name, output.announcements, now);
       case "listed":
         for (const seq of connection.proof.answered()) {
-          // A receipt says more: what was read may have been declined.
-          if (!connection.session.features.receipt) this.#holdings.hasRead(name, seq, "fetched");
+          // A receipt says more: what was read may have been declined. But none comes again for
+          // what it covers already.
+          const isCovered = seq <= (connection.receipts.done ?? 0);
+          if (!connection.session.features.receipt || isCovered) {
+            this.#holdings.hasRead(name, seq, "fetched");
+          }
         }
         if (!isInUse) return;
         return this.#receiving.listed(name, output, output.announcements, now);
@@ -610,6 +634,7 @@ export class Exchange {
       answers += given.requests - 1;
       for (const { seq, hash, fingerprint, size: bytes } of given.served) {
         connection.proof.served(seq);
+        connection.receipts.served(seq);
         connection.isUseful = true;
         const event = this.#counted.add(peer.name, hash) ? "served" : "served-again";
         this.#diagnostics.report(event, { seq, hash, fingerprint, neighbour: peer.name, bytes });
@@ -655,11 +680,30 @@ export class Exchange {
   #announce({ name, primary }: Peer, now: number): void {
     if (primary === undefined) return;
     if (!primary.sendQueue.takesNews) return this.#news.postpone(name, now);
+    const offers = this.#offersFor(primary);
+    if (offers.length > 0) this.#perform(primary, primary.session.announce(offers), now);
     const announcements = this.#news.due(name, now);
     primary.told = this.#news.toldUpTo(name) ?? primary.told;
     if (announcements === undefined) return;
     primary.isUseful = true;
     this.#perform(primary, primary.session.announce(announcements), now);
+  }
+
+  /** What is announced to the peer once more: a part of it, none if the log cannot be read. */
+  #offersFor(connection: PeerConnection): Announcement[] {
+    const { peer, offered } = connection;
+    const { seqs, next } = this.#offered.from(offered, EXCHANGE_LIMITS.offers);
+    if (seqs.length === 0) return [];
+    const entries = this.#guard.run(() =>
+      seqs.flatMap((seq) => {
+        const entry = this.#shown?.entry(seq);
+        const isOurs = entry !== undefined && entry.origin.neighbour !== peer.name;
+        return isOurs && this.#rules.withholds(entry) === undefined ? [entry] : [];
+      }),
+    );
+    if (entries === undefined) return [];
+    connection.offered = next;
+    return entries.map(announcementOf);
   }
 
   /** Closes at once. Without `problem` the cause is the log, and the peer is not blamed. */

@@ -17,6 +17,7 @@ import { plainHost, plainIp } from "../ip-address.js";
 import type { FetchPolicy } from "../kx/fetch-policy.js";
 import type { AppendPort } from "../log/append-port.js";
 import type { Appended, UpdateLog } from "../log/update-log.js";
+import type { Seq } from "../update.js";
 import type { PeerStatus } from "./connection.js";
 import type { Action, ConnectionAction, ExchangeComponents, ExchangeLog } from "./exchange.js";
 import { Exchange } from "./exchange.js";
@@ -358,6 +359,11 @@ export class KxDoor {
     const latest = this.#now() + TCP_LIMITS.orderMs;
     while (this.#exchange.isOrderOpen(name) && this.#now() < latest) await pause();
     return !this.#exchange.isOrderOpen(name);
+  }
+
+  /** Announces updates to all peers once more: they were withheld and are not any more. */
+  offerAgain(seqs: readonly Seq[]): void {
+    this.#perform(this.#exchange.offerAgain(seqs, this.#now()));
   }
 
   /** Compares the keys of a peer with ours. Returns why not; undefined when it has begun. */

@@ -312,7 +312,7 @@ function stageOf(
 /** Of updates from before the connection a receipt does not say whether the peer holds them. */
 const COVERED: Found = {
   state: "handed",
-  words: "settled over KX; an earlier connection told whether the peer holds it",
+  words: "settled over KX; it is not recorded whether the peer holds it",
   how: "settled",
 };
 const OFFERED = "offered over KX; the peer has neither fetched nor announced it";

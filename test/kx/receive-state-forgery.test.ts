@@ -102,7 +102,7 @@ describe("forged numbers", () => {
     expect(listener.cursor).toBe(41);
   });
 
-  test("that are low and far behind cost a LIST a minute: the log is still the one we know", () => {
+  test("that are low and far behind cost two LISTs a minute: the log is still the one we know", () => {
     const peer = new ListedPeer();
     peer.append(5000);
     const listener = inStep(peer);
@@ -112,8 +112,8 @@ describe("forged numbers", () => {
         .wait(60)
         .answerAll(peer);
     expect(listener.said).toEqual([]);
-    expect(new Set(listener.lists)).toEqual(new Set(["4999-5000"]));
-    expect(listener.lists.length).toBe(1);
+    // Whether it is the log; and whether the peer withheld an update there when it was passed.
+    expect(listener.lists).toEqual(["4999-5000", "7-1006"]);
     listener.hear(peer.append()).deliver();
     expect(listener.cursor).toBe(5000);
     listener.wait(60_000).answerAll(peer);
@@ -147,4 +147,39 @@ describe("an update that nobody has any more", () => {
     listener.take(listener.receiveState.lost(hashOf("log 41"), listener.now));
     expect(listener.cursor).toBe(42);
   });
+});
+
+describe("what a search does not show", () => {
+  test("is searched for again when it was announced meanwhile", () => {
+    // The only entry is withheld at the greeting; more is appended before the LIST is answered.
+    const peer = new ListedPeer();
+    peer.append();
+    const listener = new Listener().greet(peer);
+    listener.hear(peer.append(4)).answer(peer, []);
+    expect(listener.wanted).toEqual([]);
+    listener.wait(60_000).answerAll(peer).deliver();
+    expect(listener.cursor).toBe(5);
+  });
+
+  test("was forged when nothing else was announced", () => {
+    const peer = new ListedPeer();
+    peer.append();
+    const listener = new Listener().greet(peer);
+    listener.answer(peer, []);
+    expect(listener.receiveState.nextAt()).toBeUndefined();
+  });
+});
+
+test("five listings by command in ten minutes are made at once, others wait", () => {
+  const peer = new ListedPeer();
+  peer.append(40);
+  const listener = inStep(peer);
+  for (let n = 0; n < 5; n++) {
+    listener.take(listener.receiveState.startOver(listener.now)).answerAll(peer).wait(1000);
+    expect(listener.cursor).toBe(40);
+  }
+  listener.take(listener.receiveState.startOver(listener.now)).answerAll(peer).wait(9 * 60_000);
+  expect(listener.cursor).toBeUndefined();
+  listener.wait(2 * 60_000).answerAll(peer);
+  expect(listener.cursor).toBe(40);
 });

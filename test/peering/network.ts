@@ -14,6 +14,7 @@ import { Parser } from "../../src/kx/parser.js";
 import { UpdateLog } from "../../src/log/update-log.js";
 import type { Action } from "../../src/peering/exchange.js";
 import { Exchange } from "../../src/peering/exchange.js";
+import { OfferedAgain } from "../../src/peering/offered-again.js";
 import { CARRY_ALL, type Rules } from "../../src/policy.js";
 import type { Seq, Update } from "../../src/update.js";
 import { chance, SEED } from "../kx/chance.js";
@@ -61,6 +62,8 @@ export class Gateway implements Diagnostics {
   /** The highest version of KX that it speaks, from the next restart on. */
   version: "1.0" | "1.1" = "1.1";
   hasGrown = false;
+  /** What it announces to its peers once more, kept over restarts. */
+  readonly offered = new OfferedAgain();
   readonly #network: Network;
   readonly #peers: readonly string[];
   readonly #observing: boolean;
@@ -113,7 +116,7 @@ export class Gateway implements Diagnostics {
     const oldVersion = new Set(this.version === "1.0" ? this.#peers : []);
     const settings = { observing: this.#observing, addresses: this.#addresses, fetchPolicy };
     return new Exchange(
-      { log: this.log, clock, diagnostics: this, rules: this.rules },
+      { log: this.log, clock, diagnostics: this, rules: this.rules, offered: this.offered },
       { peers: this.#peers, oldVersion, ...settings },
     );
   }

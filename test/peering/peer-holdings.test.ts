@@ -50,9 +50,9 @@ describe("who has what", () => {
     a.mail(...updates(2));
     network.connect(a, b);
     network.run(90_000);
-    // `b` mails nothing to `a`, which had two of them and announces the third that it fetched.
+    // `b` mails nothing to `a`, which had two of them and settled the third that it fetched.
     const known = [1, 2, 3].map((n) => b.log.sendings.of(n as Seq).map(({ how }) => how));
-    expect(known).toEqual([["announced"], ["announced"], ["announced"]]);
+    expect(known).toEqual([["announced"], ["announced"], ["settled"]]);
     expect(b.log.trails.get(1 as Seq)).toEqual([]);
   });
 

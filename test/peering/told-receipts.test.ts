@@ -29,6 +29,16 @@ test("each update after the greeting is held or declined once the receipt has pa
   ]);
 });
 
+test("what was served of before the connection is held by the next receipt", () => {
+  const receipts = new ToldReceipts(10);
+  for (const seq of [4, 5, 7, 11]) receipts.served(seq as Seq);
+  expect(take(receipts, 5, [5])).toEqual([4]);
+  expect(take(receipts, 12, [12])).toEqual([7, 11]);
+  // What a receipt has covered already gets no further one.
+  receipts.served(6 as Seq);
+  expect(take(receipts, 13, [])).toEqual([13]);
+});
+
 test("of a receipt that passes many only the last are known", () => {
   const receipts = new ToldReceipts(0);
   expect(take(receipts, 2, [2])).toEqual([1]);

@@ -216,7 +216,7 @@ it("a receipt of another connection proves what was noted of it, and nothing els
   expect(of(first, true, [], settled).peer).toMatchObject({ state: "done", how: "settled" });
   expect(of(second, true, [], settled).peer).toMatchObject({
     ...{ state: "handed", how: "settled" },
-    words: "settled over KX; an earlier connection told whether the peer holds it",
+    words: "settled over KX; it is not recorded whether the peer holds it",
   });
   expect(of(first, false).peer).toMatchObject({ state: "done", how: "settled" });
 });
