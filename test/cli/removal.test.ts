@@ -7,10 +7,12 @@ import { join } from "node:path";
 import { expect, it, onTestFinished } from "vitest";
 import { removalCommand } from "../../src/cli/removal.js";
 import { systemClock } from "../../src/clock.js";
+import { loadConfig } from "../../src/config/load.js";
 import { LegacySite } from "../../src/demo/site.js";
 import { UpdateLog } from "../../src/log/update-log.js";
 import type { RemovalVerb } from "../../src/removal.js";
 import { armoredKeys, control, FEEDER, HEAD, startGateway } from "../admin/gateway.js";
+import { made } from "../e2e/material.js";
 import { scratch } from "../support/scratch.js";
 import { until } from "../support/until.js";
 import { captured } from "./captured.js";
@@ -153,3 +155,64 @@ function keyFile(): string {
   const name = "../fixtures/keys/role-F8D2585B8783D481.asc";
   return readFileSync(new URL(name, import.meta.url), "latin1");
 }
+
+const kx = (name: string, more: string) =>
+  `${HEAD}[kx]\nlisten = ["127.0.0.1:0"]\n[[peer]]\nname = "${name}"\n${more}`;
+
+it("a reload with a longer list of keys to carry fetches what was declined", async () => {
+  const a = await startGateway(`${kx("b", 'kx = "127.0.0.2:1"\n')}${FEEDER}`);
+  const keys = [made("carried", 1, 1000), made("declined", 1, 1000)];
+  for (const { armor } of keys) await a.mail(armor);
+  const port = a.gateway.listening.kx[0]?.port;
+  const directory = scratch();
+  const list = (count: number) => {
+    const names = keys.slice(0, count).map(({ fingerprint }) => `${fingerprint}\n`);
+    writeFileSync(join(directory, "keys.txt"), names.join(""));
+  };
+  list(1);
+  const config = kx("a", `kx = "127.0.0.1:${port}"\ndial = true\n`)
+    .replace("[kx]\n", '[kx]\nsource = "127.0.0.2"\n')
+    .replace("[kx]", '[policy]\ncarry = "keys.txt"\n[kx]');
+  const file = join(directory, "kxgw.toml");
+  writeFileSync(file, config);
+  // The lists of keys are read with the file.
+  const b = await startGateway(HEAD, { directory });
+  expect(await b.gateway.reload(loadConfig(file, {}))).toBe(true);
+  const count = (event: string) => b.reports.filter((one) => one.event === event).length;
+  await until(() => count("accepted") === 1 && count("update-declined") > 0);
+  list(2);
+  expect(await b.gateway.reload(loadConfig(file, {}))).toBe(true);
+  await until(() => count("accepted") === 2);
+  const before = count("update-declined");
+  expect(await b.gateway.reload(loadConfig(file, {}))).toBe(true);
+  expect(count("update-declined")).toBe(before);
+});
+
+it("unblock lets a KX peer have what was withheld when it read the log", async () => {
+  const directory = scratch();
+  const config = `${kx("b", 'kx = "127.0.0.2:1"\n')}${FEEDER}`;
+  const say = commands(directory, config);
+  const a = await startGateway(config, { directory });
+  const [first = "", second = ""] = [made("withheld", 1, 1000), made("sent", 1, 1000)].map(
+    ({ armor }) => armor,
+  );
+  const { fingerprint } = made("withheld", 1, 1000);
+  await a.mail(first);
+  expect((await say("block", fingerprint, why)).code).toBe(0);
+  await a.mail(second);
+  const port = a.gateway.listening.kx[0]?.port;
+  const b = await startGateway(
+    kx("a", `kx = "127.0.0.1:${port}"\ndial = true\n`).replace(
+      "[kx]\n",
+      '[kx]\nsource = "127.0.0.2"\n',
+    ),
+  );
+  const held = () => b.reports.filter(({ event }) => event === "accepted").length;
+  await until(() => held() === 1);
+  const { code, said } = await say("unblock", fingerprint, why);
+  expect(code).toBe(0);
+  expect(said).toContain("is announced to KX peers again until the next restart");
+  await until(() => held() === 2);
+  const names = b.reports.filter(({ event }) => event === "accepted").map((one) => one.fields);
+  expect(names.map((fields) => fields.fingerprint)).toContain(fingerprint);
+});

@@ -102,7 +102,7 @@ export const FLOORS: readonly Readonly<Record<string, Room>>[] = [
   },
   { upkeep: {}, removal: {} },
   { doors: {} },
-  { gateway: {} },
+  { gateway: { node: ["util"] } },
   { demo: { packages: ["nodemailer", "smtp-server"], node: OUTSIDE } },
   {
     cli: {

@@ -102,7 +102,7 @@ describe("forged numbers", () => {
     expect(listener.cursor).toBe(41);
   });
 
-  test("that are low and far behind cost two LISTs a minute: the log is still the one we know", () => {
+  test("that are low and far behind cost two LISTs: the log is still the one we know", () => {
     const peer = new ListedPeer();
     peer.append(5000);
     const listener = inStep(peer);
