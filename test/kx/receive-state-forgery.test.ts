@@ -178,7 +178,10 @@ test("five listings by command in ten minutes are made at once, others wait", ()
     listener.take(listener.receiveState.startOver(listener.now)).answerAll(peer).wait(1000);
     expect(listener.cursor).toBe(40);
   }
-  listener.take(listener.receiveState.startOver(listener.now)).answerAll(peer).wait(9 * 60_000);
+  listener
+    .take(listener.receiveState.startOver(listener.now))
+    .answerAll(peer)
+    .wait(9 * 60_000);
   expect(listener.cursor).toBeUndefined();
   listener.wait(2 * 60_000).answerAll(peer);
   expect(listener.cursor).toBe(40);
