@@ -27,14 +27,7 @@ import type { Clock } from "../clock.js";
 import type { Diagnostics } from "../diagnostics.js";
 import type { Trouble } from "../errors.js";
 import type { FetchPolicy } from "../kx/fetch-policy.js";
-import {
-  type Announcement,
-  FEATURES,
-  type Opening,
-  type Receipt,
-  seqOfWire,
-  wireNumber,
-} from "../kx/messages.js";
+import { FEATURES, type Opening, type Receipt, seqOfWire, wireNumber } from "../kx/messages.js";
 import { hasNumber } from "../kx/receipts.js";
 import type { Greeting } from "../kx/receive-state.js";
 import type { SessionOutput } from "../kx/session.js";
@@ -680,8 +673,7 @@ export class Exchange {
   #announce({ name, primary }: Peer, now: number): void {
     if (primary === undefined) return;
     if (!primary.sendQueue.takesNews) return this.#news.postpone(name, now);
-    const offers = this.#offersFor(primary);
-    if (offers.length > 0) this.#perform(primary, primary.session.announce(offers), now);
+    this.#announceAgain(primary, now);
     const announcements = this.#news.due(name, now);
     primary.told = this.#news.toldUpTo(name) ?? primary.told;
     if (announcements === undefined) return;
@@ -689,21 +681,22 @@ export class Exchange {
     this.#perform(primary, primary.session.announce(announcements), now);
   }
 
-  /** What is announced to the peer once more: a part of it, none if the log cannot be read. */
-  #offersFor(connection: PeerConnection): Announcement[] {
-    const { peer, offered } = connection;
-    const { seqs, next } = this.#offered.from(offered, EXCHANGE_LIMITS.offers);
-    if (seqs.length === 0) return [];
-    const entries = this.#guard.run(() =>
-      seqs.flatMap((seq) => {
-        const entry = this.#shown?.entry(seq);
-        const isOurs = entry !== undefined && entry.origin.neighbour !== peer.name;
-        return isOurs && this.#rules.withholds(entry) === undefined ? [entry] : [];
-      }),
-    );
-    if (entries === undefined) return [];
-    connection.offered = next;
-    return entries.map(announcementOf);
+  /** Announces what the peer may have passed while it was withheld, as far as there is room. */
+  #announceAgain(connection: PeerConnection, now: number): void {
+    const { peer, sendQueue, session } = connection;
+    while (sendQueue.takesNews) {
+      const { seqs, next } = this.#offered.from(connection.offered, EXCHANGE_LIMITS.offers);
+      if (seqs.length === 0) return;
+      const entries = this.#guard.run(() => seqs.flatMap((seq) => this.#shown?.entry(seq) ?? []));
+      // The log cannot be read now; the next input tries again.
+      if (entries === undefined) return;
+      connection.offered = next;
+      const shown = entries.filter((entry) => {
+        return entry.origin.neighbour !== peer.name && this.#rules.withholds(entry) === undefined;
+      });
+      if (shown.length === 0) continue;
+      this.#perform(connection, session.announce(shown.map(announcementOf)), now);
+    }
   }
 
   /** Closes at once. Without `problem` the cause is the log, and the peer is not blamed. */

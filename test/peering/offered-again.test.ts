@@ -49,6 +49,15 @@ describe.each(["1.0", "1.1"] as const)("over KX/%s", (version) => {
     expect(b.all("peer-reset")).toEqual([]);
   });
 
+  test("of a key with hundreds of updates", () => {
+    const seqs = Array.from({ length: 350 }, (_, n) => n + 2);
+    const { network, lacking, free } = withheld(version, 400, ...seqs);
+    expect(lacking()).toBe(350);
+    free();
+    network.run(2 * MINUTE_MS);
+    expect(lacking()).toBe(0);
+  });
+
   test("to a peer that connects later", () => {
     const { network, a, b, link, lacking, free } = withheld(version, 20, 3);
     network.cut(link);
