@@ -707,7 +707,7 @@ export const EVENTS = {
   },
   "peer-reset": {
     level: "warn",
-    text: "KX peer restarted its numbering; all updates are listed again",
+    text: "all announcements of a KX peer are listed again",
     fields: { neighbour: "text", reason: "text" },
     isLimited: true,
   },

@@ -418,7 +418,6 @@ function ordersFor(
         listAgain: () => {
           listed = listPeersAgain(kxDoor);
         },
-        offerAgain: (keys) => kxDoor?.offerAgain(updatesOf(log, keys)),
       });
       if ((await listed)?.every((isStored) => isStored) ?? true) return obeyed;
       return { ...obeyed, words: `${obeyed.words} ${NOT_STORED}` };

@@ -204,7 +204,7 @@ export class Gateway {
     const free = [...before.blocks.keys()].filter((key) => !policy.blocks.has(key));
     new LogGuard("policy", clock, counters).run(() => {
       log.cursors.forgetAll();
-      offered.add(updatesOf(log, free as Fingerprint[]));
+      offered.add(updatesOf(log, free));
     });
   }
 

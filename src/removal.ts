@@ -119,8 +119,12 @@ export interface Place {
   readonly rebuildBytes: number;
   /** Lists the announcements of all KX peers again, from the oldest. */
   readonly listAgain: () => void;
+}
+
+/** The same for `BlockEnds`, which rebuilds nothing. */
+export interface EndsPlace extends Omit<Place, "rebuildBytes"> {
   /** Announces the updates of these keys to all KX peers again. */
-  readonly offerAgain: (keys: readonly Fingerprint[]) => void;
+  readonly offerAgain: (keys: readonly string[]) => void;
 }
 
 /** Carries out an order, durably. Throws `Trouble`; then nothing was changed. */
@@ -140,19 +144,22 @@ export function carryOut(order: RemovalOrder, place: Place): RemovalOutcome {
 /**
  * Ends blocks at their date, so that what they kept out and held back moves again: the hashes that
  * were refused are deleted, what was withheld is sent, and the KX peers are listed again, since the
- * receive cursors have passed what was declined. A block of the command is removed from the log; so
- * one that ended while no gateway ran is noticed at the start. A block of the list stays there, and
- * counts as ended since the newest entry of the log.
+ * receive cursors have passed what was declined. A block of the command is marked in the log; so one
+ * that ended while no gateway ran is noticed at the start. A block of the list stays there, and
+ * counts as ended since the newest entry of the log. What was withheld for a key is announced to the
+ * KX peers again: for a block that is over, also at each start and by each gateway of a site.
  */
 export class BlockEnds {
-  readonly #place: Omit<Place, "rebuildBytes">;
+  readonly #place: EndsPlace;
   readonly #guard: LogGuard;
   /** Ends up to this time (ms since 1970) have been handled. */
   #handled: number;
+  /** The blocks that are over and whose updates were announced again, and when they ended. */
+  readonly #offered = new Map<string, number>();
   #timer: NodeJS.Timeout | undefined;
 
   /** `since` is when blocks were applied last, in milliseconds since 1970. */
-  constructor(place: Omit<Place, "rebuildBytes">, since: number) {
+  constructor(place: EndsPlace, since: number) {
     this.#place = place;
     this.#guard = new LogGuard("removal", place.clock, place.diagnostics);
     this.#handled = since;
@@ -186,15 +193,19 @@ export class BlockEnds {
     const rules = new Policy(policy, log, clock);
     const free = [...new Set(ended)].filter((key) => rules.blockOn(key) === undefined);
     for (const fingerprint of free) diagnostics.report("block-ended", { fingerprint });
-    if (free.length === 0) return;
-    listAgain();
-    offerAgain(free as Fingerprint[]);
+    if (free.length > 0) listAgain();
+    const over = log.removals.over().filter(({ fingerprint, at }) => {
+      return this.#offered.get(fingerprint) !== at && rules.blockOn(fingerprint) === undefined;
+    });
+    for (const { fingerprint, at } of over) this.#offered.set(fingerprint, at);
+    const keys = [...listed.map(([key]) => key), ...over.map(({ fingerprint }) => fingerprint)];
+    if (keys.length > 0) offerAgain(keys.filter((key) => rules.blockOn(key) === undefined));
   }
 }
 
 /** The updates of these keys in the log, of each the newest, ascending. */
-export function updatesOf(log: Pick<UpdateLog, "lookup">, keys: readonly Fingerprint[]): Seq[] {
-  const seqs = keys.flatMap((key) => log.lookup.byFingerprint(key, COUNTED));
+export function updatesOf(log: Pick<UpdateLog, "lookup">, keys: readonly string[]): Seq[] {
+  const seqs = keys.flatMap((key) => log.lookup.byFingerprint(key as Fingerprint, COUNTED));
   return seqs.sort((a, b) => a - b);
 }
 
@@ -257,7 +268,7 @@ function block(order: RemovalOrder, { log, clock, diagnostics }: Place): Removal
 
 function unblock(
   { fingerprint, reason }: RemovalOrder,
-  { policy, log, clock, diagnostics, listAgain, offerAgain }: Place,
+  { policy, log, clock, diagnostics, listAgain }: Place,
 ): RemovalOutcome {
   const list = policy.blocks.has(fingerprint) ? policy.blocklist : undefined;
   const rest = `is in the list ${list}: remove it there and reload the gateway.`;
@@ -269,11 +280,9 @@ function unblock(
   if (list !== undefined) return { done: true, words: `The block is removed, but the key ${rest}` };
   // The receive cursors have passed the announcements that were declined.
   listAgain();
-  offerAgain([fingerprint]);
   const words =
-    "What was withheld from sites is sent to them, and is announced to KX peers again until the " +
-    "next restart. KX peers are asked again for what was declined; what was refused by mail and " +
-    "HKP is accepted when it is sent again.";
+    "What was withheld from neighbours is sent to them. KX peers are asked again for what was " +
+    "declined; what was refused by mail and HKP is accepted when it is sent again.";
   return { done: true, words: `${fingerprint} is no longer blocked. ${words}` };
 }
 

@@ -120,7 +120,33 @@ describe("the end of a block by its date", () => {
     const listed = { [KEY_2]: block(NOW - 10), [KEY_3]: block(NOW - 100) };
     const { look } = given(stored, listed, NOW - 50);
     const ended = [end(KEY_1), end(KEY_2)];
-    expect(look(NOW)).toEqual({ listings: 1, ended, offered: [KEY_1, KEY_2], isDeclined: false });
+    expect(look(NOW)).toEqual({ listings: 1, ended, offered: [KEY_2, KEY_1], isDeclined: false });
+  });
+
+  test("is announced again once, and once more by the next process, until it is forgotten", () => {
+    const { log, look } = given({ [KEY_1]: block(NOW + 10), [KEY_2]: block(undefined) }, {});
+    look(NOW + 10);
+    log.removals.unblock(KEY_2 as Fingerprint, NOW + 20);
+    expect(log.removals.unblock(KEY_2 as Fingerprint, NOW + 21)).toBe(false);
+    expect(look(NOW + 30).offered).toEqual([KEY_1, KEY_2]);
+    expect(look(NOW + 40).offered).toEqual([KEY_1, KEY_2]);
+    expect(log.removals.blocks()).toEqual([]);
+    const keys: string[] = [];
+    const next = new BlockEnds(
+      {
+        ...{ policy: DEFAULT_POLICY, log, diagnostics: checked(() => {}), listAgain: () => {} },
+        offerAgain: (some) => void keys.push(...some),
+        clock: { now: () => NOW + 50, monotonic: () => 0, random: () => 0 },
+      },
+      NOW,
+    );
+    next.look();
+    next.look();
+    expect(keys).toEqual([KEY_1, KEY_2]);
+    log.removals.setBlock(KEY_1 as Fingerprint, block(undefined), NOW + 60);
+    expect(log.removals.over().map(({ fingerprint }) => fingerprint)).toEqual([KEY_2]);
+    log.removals.unblock(KEY_1 as Fingerprint, NOW + 31 * 86_400_000);
+    expect(log.removals.over().map(({ fingerprint }) => fingerprint)).toEqual([KEY_1]);
   });
 
   test("changes nothing for a key that the list still blocks", () => {

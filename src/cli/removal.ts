@@ -63,8 +63,7 @@ async function obeyed(config: Config, order: RemovalOrder, out: Output): Promise
     const { policy } = config;
     const quiet = { diagnostics: { report: () => {} }, rebuildBytes: Number.POSITIVE_INFINITY };
     const listAgain = () => log.cursors.forgetAll();
-    const offerAgain = () => {};
-    return carryOut(order, { policy, log, clock: systemClock, ...quiet, listAgain, offerAgain });
+    return carryOut(order, { policy, log, clock: systemClock, ...quiet, listAgain });
   } finally {
     log.close();
   }

@@ -19,6 +19,9 @@ import type { Exceptions } from "./exceptions.js";
 import type { Gathering } from "./gathering.js";
 import type { Variants } from "./variants.js";
 
+/** How long a block is remembered after its end: longer than a body is kept by default. */
+const OVER_MS = 30 * 24 * 60 * 60_000;
+
 /** Why and when an update was forgotten. */
 export interface Tombstone {
   readonly reason: string;
@@ -77,7 +80,8 @@ export class Removals {
   readonly #allBlocks: Database.Statement<[], BlockRow>;
   readonly #allForgotten: Database.Statement<[], number>;
   readonly #block: Database.Statement<[Buffer, string, number | null, 0 | 1, number]>;
-  readonly #unblock: Database.Statement<[Buffer]>;
+  readonly #unblock: Database.Statement<[number, number, Buffer]>;
+  readonly #dropOver: Database.Statement<[number]>;
   readonly #dropRefusals: Database.Statement<[]>;
   readonly #bury: Database.Statement<[Buffer, string, number, Buffer]>;
   readonly #purge: readonly Database.Statement<[Buffer]>[];
@@ -101,7 +105,12 @@ export class Removals {
     this.#block = db.prepare(`
       INSERT OR REPLACE INTO blocks (fingerprint, reason, until, allow_revocation, at)
       VALUES (?, ?, ?, ?, ?)`);
-    this.#unblock = db.prepare("DELETE FROM blocks WHERE fingerprint = ?");
+    // A block that is over is one that does not end after it began.
+    const isOver = "until IS NOT NULL AND until <= at";
+    this.#unblock = db.prepare(
+      `UPDATE blocks SET until = ?, at = ?, reason = '' WHERE fingerprint = ? AND NOT (${isOver})`,
+    );
+    this.#dropOver = db.prepare(`DELETE FROM blocks WHERE ${isOver} AND at < ?`);
     this.#dropRefusals = db.prepare("DELETE FROM refusals WHERE reason = 'blocked'");
     this.#bury = db.prepare(`
       INSERT OR REPLACE INTO forgotten (seq, mark, reason, at)
@@ -118,6 +127,7 @@ export class Removals {
       "DELETE FROM known_keys WHERE fingerprint = ?",
       "DELETE FROM repairs WHERE what = hex(?)",
       "DELETE FROM exceptions WHERE fingerprint = ?",
+      `DELETE FROM blocks WHERE fingerprint = ? AND ${isOver}`,
       `DELETE FROM offers WHERE seq IN ${ofKey}`,
       // A bounce of a mail with several updates also concerns the others.
       `DELETE FROM bounces WHERE first = seq AND seq IN ${ofKey}`,
@@ -159,12 +169,22 @@ export class Removals {
 
   /** The block of the key by a command; it may have expired. */
   block(fingerprint: string): StoredBlock | undefined {
-    return this.#blocks.get(fingerprint);
+    const block = this.#blocks.get(fingerprint);
+    return block && isOver(block) ? undefined : block;
   }
 
   /** All blocks by commands, the latest first. */
   blocks(): StoredBlock[] {
-    return [...this.#blocks.values()].sort((a, b) => b.at - a.at);
+    const all = [...this.#blocks.values()].filter((block) => !isOver(block));
+    return all.sort((a, b) => b.at - a.at);
+  }
+
+  /**
+   * The blocks that were removed in the last `OVER_MS`, in the order in which they were: `at` is
+   * when. KX peers may have passed what was withheld because of them.
+   */
+  over(): StoredBlock[] {
+    return [...this.#blocks.values()].filter(isOver).sort((a, b) => a.at - b.at);
   }
 
   /** Blocks a key from `now` (ms since 1970) on; this replaces an earlier block. */
@@ -187,9 +207,15 @@ export class Removals {
     const isGone = this.#connection.write(() => {
       this.#dropRefusals.run();
       this.#variants.forget("blocked");
-      return this.#unblock.run(blobOf(fingerprint)).changes > 0;
+      this.#dropOver.run(now - OVER_MS);
+      return this.#unblock.run(now, now, blobOf(fingerprint)).changes > 0;
     });
-    this.#blocks.delete(fingerprint);
+    for (const block of this.over()) {
+      if (block.at < now - OVER_MS) this.#blocks.delete(block.fingerprint);
+    }
+    const block = this.#blocks.get(fingerprint);
+    if (isGone && block !== undefined)
+      this.#remember({ ...block, until: now, at: now, reason: "" });
     if (isGone) this.#exceptions.unblocked(fingerprint, now);
     return isGone;
   }
@@ -290,4 +316,9 @@ function toBlock({ fingerprint, reason, until, allowRevocation, at }: BlockRow):
 
 function blobOf(fingerprint: string): Buffer {
   return Buffer.from(fingerprint, "hex");
+}
+
+/** Whether a block was removed: it does not end after it began. */
+function isOver({ until, at }: StoredBlock): boolean {
+  return until !== undefined && until <= at;
 }

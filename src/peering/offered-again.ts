@@ -1,10 +1,7 @@
 /**
  * Updates that are announced to each KX peer once more, by a notice with their old number, because
  * it may have passed that number while they were withheld: those of keys whose block has ended. A
- * peer that has them does nothing. Kept over reloads, in memory.
- *
- * Known limit: after a restart a peer that was not connected in between is not told. There the
- * operator of the peer runs `kxgw backfill`.
+ * peer that has them does nothing.
  */
 import type { Seq } from "../update.js";
 
@@ -17,7 +14,8 @@ export class OfferedAgain {
   #dropped = 0;
 
   add(seqs: readonly Seq[]): void {
-    this.#seqs.push(...seqs);
+    const known = new Set(this.#seqs);
+    this.#seqs.push(...seqs.filter((seq) => !known.has(seq)));
     const excess = Math.max(0, this.#seqs.length - MOST);
     this.#seqs.splice(0, excess);
     this.#dropped += excess;

@@ -13,6 +13,7 @@ import { UpdateLog } from "../../src/log/update-log.js";
 import type { RemovalVerb } from "../../src/removal.js";
 import { armoredKeys, control, FEEDER, HEAD, startGateway } from "../admin/gateway.js";
 import { made } from "../e2e/material.js";
+import { freePort } from "../support/ports.js";
 import { scratch } from "../support/scratch.js";
 import { until } from "../support/until.js";
 import { captured } from "./captured.js";
@@ -188,31 +189,39 @@ it("a reload with a longer list of keys to carry fetches what was declined", asy
   expect(count("update-declined")).toBe(before);
 });
 
-it("unblock lets a KX peer have what was withheld when it read the log", async () => {
-  const directory = scratch();
-  const config = `${kx("b", 'kx = "127.0.0.2:1"\n')}${FEEDER}`;
-  const say = commands(directory, config);
-  const a = await startGateway(config, { directory });
-  const [first = "", second = ""] = [made("withheld", 1, 1000), made("sent", 1, 1000)].map(
-    ({ armor }) => armor,
-  );
-  const { fingerprint } = made("withheld", 1, 1000);
-  await a.mail(first);
-  expect((await say("block", fingerprint, why)).code).toBe(0);
-  await a.mail(second);
-  const port = a.gateway.listening.kx[0]?.port;
-  const b = await startGateway(
-    kx("a", `kx = "127.0.0.1:${port}"\ndial = true\n`).replace(
-      "[kx]\n",
-      '[kx]\nsource = "127.0.0.2"\n',
-    ),
-  );
-  const held = () => b.reports.filter(({ event }) => event === "accepted").length;
-  await until(() => held() === 1);
-  const { code, said } = await say("unblock", fingerprint, why);
-  expect(code).toBe(0);
-  expect(said).toContain("is announced to KX peers again until the next restart");
-  await until(() => held() === 2);
-  const names = b.reports.filter(({ event }) => event === "accepted").map((one) => one.fields);
-  expect(names.map((fields) => fields.fingerprint)).toContain(fingerprint);
-});
+it.each(["running", "stopped"])(
+  "unblock of a %s gateway lets a KX peer have what it withheld",
+  async (how) => {
+    const directory = scratch();
+    const listen = `127.0.0.1:${await freePort()}`;
+    const config = `${kx("b", 'kx = "127.0.0.2:1"\n')}${FEEDER}`.replace(
+      '[kx]\nlisten = ["127.0.0.1:0"]',
+      `[kx]\nlisten = ["${listen}"]`,
+    );
+    const say = commands(directory, config);
+    const a = await startGateway(config, { directory });
+    const [first = "", second = ""] = [made("withheld", 1, 1000), made("sent", 1, 1000)].map(
+      ({ armor }) => armor,
+    );
+    const { fingerprint } = made("withheld", 1, 1000);
+    await a.mail(first);
+    expect((await say("block", fingerprint, why)).code).toBe(0);
+    await a.mail(second);
+    const b = await startGateway(
+      kx("a", `kx = "${listen}"\ndial = true\n`).replace(
+        "[kx]\n",
+        '[kx]\nsource = "127.0.0.2"\nreconnect = "1s"\n',
+      ),
+    );
+    const held = () => b.reports.filter(({ event }) => event === "accepted").length;
+    await until(() => held() === 1);
+    if (how === "stopped") await a.stop();
+    const { code, said } = await say("unblock", fingerprint, why);
+    expect(code).toBe(0);
+    expect(said).toContain("What was withheld from neighbours is sent to them");
+    if (how === "stopped") await startGateway(config, { directory });
+    await until(() => held() === 2);
+    const names = b.reports.filter(({ event }) => event === "accepted").map((one) => one.fields);
+    expect(names.map((fields) => fields.fingerprint)).toContain(fingerprint);
+  },
+);
