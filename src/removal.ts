@@ -144,10 +144,10 @@ export function carryOut(order: RemovalOrder, place: Place): RemovalOutcome {
 /**
  * Ends blocks at their date, so that what they kept out and held back moves again: the hashes that
  * were refused are deleted, what was withheld is sent, and the KX peers are listed again, since the
- * receive cursors have passed what was declined. A block of the command is marked in the log; so one
- * that ended while no gateway ran is noticed at the start. A block of the list stays there, and
- * counts as ended since the newest entry of the log. What was withheld for a key is announced to the
- * KX peers again: for a block that is over, also at each start and by each gateway of a site.
+ * receive cursors have passed what was declined. A block of the command is marked in the log; so
+ * one that ended while no gateway ran is noticed at the start. A block of the list stays there, and
+ * counts as ended since the newest entry of the log. What was withheld for a key is announced to
+ * the KX peers again: for a block that is over, also at each start and by each gateway of a site.
  */
 export class BlockEnds {
   readonly #place: EndsPlace;
