@@ -194,7 +194,7 @@ export class BlockEnds {
     const free = [...new Set(ended)].filter((key) => rules.blockOn(key) === undefined);
     for (const fingerprint of free) diagnostics.report("block-ended", { fingerprint });
     if (free.length > 0) listAgain();
-    const over = log.removals.over().filter(({ fingerprint, at }) => {
+    const over = log.removals.over(now).filter(({ fingerprint, at }) => {
       return this.#offered.get(fingerprint) !== at && rules.blockOn(fingerprint) === undefined;
     });
     for (const { fingerprint, at } of over) this.#offered.set(fingerprint, at);

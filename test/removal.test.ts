@@ -144,9 +144,13 @@ describe("the end of a block by its date", () => {
     next.look();
     expect(keys).toEqual([KEY_1, KEY_2]);
     log.removals.setBlock(KEY_1 as Fingerprint, block(undefined), NOW + 60);
-    expect(log.removals.over().map(({ fingerprint }) => fingerprint)).toEqual([KEY_2]);
-    log.removals.unblock(KEY_1 as Fingerprint, NOW + 31 * 86_400_000);
-    expect(log.removals.over().map(({ fingerprint }) => fingerprint)).toEqual([KEY_1]);
+    const over = (now: number) => log.removals.over(now).map(({ fingerprint }) => fingerprint);
+    expect(over(NOW + 60)).toEqual([KEY_2]);
+    const later = NOW + 31 * 86_400_000;
+    expect(over(later)).toEqual([]);
+    log.removals.unblock(KEY_1 as Fingerprint, later);
+    expect(over(later)).toEqual([KEY_1]);
+    expect(over(NOW)).toEqual([KEY_1]);
   });
 
   test("changes nothing for a key that the list still blocks", () => {

@@ -180,11 +180,12 @@ export class Removals {
   }
 
   /**
-   * The blocks that were removed in the last `OVER_MS`, in the order in which they were: `at` is
-   * when. KX peers may have passed what was withheld because of them.
+   * The blocks that were removed in the `OVER_MS` before `now` (ms since 1970), in the order in
+   * which they were: `at` is when. KX peers may have passed what was withheld because of them.
    */
-  over(): StoredBlock[] {
-    return [...this.#blocks.values()].filter(isOver).sort((a, b) => a.at - b.at);
+  over(now: number): StoredBlock[] {
+    const all = [...this.#blocks.values()].filter(isOver);
+    return all.filter(({ at }) => at > now - OVER_MS).sort((a, b) => a.at - b.at);
   }
 
   /** Blocks a key from `now` (ms since 1970) on; this replaces an earlier block. */
@@ -210,8 +211,8 @@ export class Removals {
       this.#dropOver.run(now - OVER_MS);
       return this.#unblock.run(now, now, blobOf(fingerprint)).changes > 0;
     });
-    for (const block of this.over()) {
-      if (block.at < now - OVER_MS) this.#blocks.delete(block.fingerprint);
+    for (const [key, block] of this.#blocks) {
+      if (isOver(block) && block.at < now - OVER_MS) this.#blocks.delete(key);
     }
     const block = this.#blocks.get(fingerprint);
     if (isGone && block !== undefined)

@@ -432,12 +432,8 @@ export class Exchange {
         return this.#receiving.announced(name, output.announcements, now);
       case "listed":
         for (const seq of connection.proof.answered()) {
-          // A receipt says more: what was read may have been declined. But none comes again for
-          // what it covers already.
-          const isCovered = seq <= (connection.receipts.done ?? 0);
-          if (!connection.session.features.receipt || isCovered) {
-            this.#holdings.hasRead(name, seq, "fetched");
-          }
+          // A receipt says more: what was read may have been declined.
+          if (!connection.session.features.receipt) this.#holdings.hasRead(name, seq, "fetched");
         }
         if (!isInUse) return;
         return this.#receiving.listed(name, output, output.announcements, now);
