@@ -201,7 +201,8 @@ export class Gateway {
     const { log, clock, counters, offered } = this.#foundation;
     const before = this.#config.policy;
     if (isDeepStrictEqual(policy, before)) return;
-    const free = [...before.blocks.keys()].filter((key) => !policy.blocks.has(key));
+    const isFree = (key: string) => !policy.blocks.has(key) && !log.removals.block(key);
+    const free = [...before.blocks.keys()].filter(isFree);
     new LogGuard("policy", clock, counters).run(() => {
       log.cursors.forgetAll();
       offered.add(updatesOf(log, free));

@@ -154,8 +154,10 @@ export class BlockEnds {
   readonly #guard: LogGuard;
   /** Ends up to this time (ms since 1970) have been handled. */
   #handled: number;
-  /** The blocks that are over and whose updates were announced again, and when they ended. */
-  readonly #offered = new Map<string, number>();
+  /** The blocks that are over and were noticed, and when they ended. */
+  readonly #noticed = new Map<string, number>();
+  /** Keys whose updates are still to be announced again, because the log failed. */
+  readonly #toOffer = new Set<string>();
   #timer: NodeJS.Timeout | undefined;
 
   /** `since` is when blocks were applied last, in milliseconds since 1970. */
@@ -194,12 +196,17 @@ export class BlockEnds {
     const free = [...new Set(ended)].filter((key) => rules.blockOn(key) === undefined);
     for (const fingerprint of free) diagnostics.report("block-ended", { fingerprint });
     if (free.length > 0) listAgain();
-    const over = log.removals.over(now).filter(({ fingerprint, at }) => {
-      return this.#offered.get(fingerprint) !== at && rules.blockOn(fingerprint) === undefined;
+    for (const [key] of listed) this.#toOffer.add(key);
+    for (const { fingerprint, at } of log.removals.over(now)) {
+      if (this.#noticed.get(fingerprint) === at) continue;
+      this.#noticed.set(fingerprint, at);
+      this.#toOffer.add(fingerprint);
+    }
+    if (this.#toOffer.size === 0) return;
+    this.#guard.run(() => {
+      offerAgain([...this.#toOffer].filter((key) => rules.blockOn(key) === undefined));
+      this.#toOffer.clear();
     });
-    for (const { fingerprint, at } of over) this.#offered.set(fingerprint, at);
-    const keys = [...listed.map(([key]) => key), ...over.map(({ fingerprint }) => fingerprint)];
-    if (keys.length > 0) offerAgain(keys.filter((key) => rules.blockOn(key) === undefined));
   }
 }
 

@@ -123,6 +123,32 @@ describe("the end of a block by its date", () => {
     expect(look(NOW)).toEqual({ listings: 1, ended, offered: [KEY_2, KEY_1], isDeclined: false });
   });
 
+  test("is announced again at the next look when the log fails", () => {
+    const log = UpdateLog.open(":memory:");
+    onTestFinished(() => log.close());
+    log.removals.setBlock(KEY_1 as Fingerprint, block(undefined), NOW - 1000);
+    log.removals.unblock(KEY_1 as Fingerprint, NOW - 500);
+    const keys: string[] = [];
+    let isBroken = true;
+    const ends = new BlockEnds(
+      {
+        ...{ policy: DEFAULT_POLICY, log, diagnostics: checked(() => {}), listAgain: () => {} },
+        offerAgain: (some) => {
+          if (isBroken) throw new Trouble("unusable", "the log is full", "Make room.");
+          keys.push(...some);
+        },
+        clock: { now: () => NOW, monotonic: () => 0, random: () => 0 },
+      },
+      NOW,
+    );
+    ends.look();
+    expect(keys).toEqual([]);
+    isBroken = false;
+    ends.look();
+    ends.look();
+    expect(keys).toEqual([KEY_1]);
+  });
+
   test("is announced again once, and once more by the next process, until it is forgotten", () => {
     const { log, look } = given({ [KEY_1]: block(NOW + 10), [KEY_2]: block(undefined) }, {});
     look(NOW + 10);

@@ -153,17 +153,16 @@ async function readDump(
   let faults = 0;
   let read = 0;
   let shown = "";
-  let last: { readonly block: Uint8Array; key?: TransferableKey | Refusal } | undefined;
+  let last: { block: Uint8Array; key: TransferableKey | Refusal | undefined } | undefined;
   const store = () => {
     index.apply(batch);
     batch = [];
   };
   const take = (blocks: readonly Uint8Array[]) => {
     for (const block of blocks) {
-      const here: NonNullable<typeof last> = { block };
-      last = here;
-      for (const key of readKeys(block)) {
-        here.key = key;
+      const keys = readKeys(block);
+      last = { block, key: keys.at(-1) };
+      for (const key of keys) {
         if (key instanceof Refusal) {
           faults += 1;
           if (faults <= MOST_FAULTS) out.stderr(`${dump}: ${key.message}\n`);

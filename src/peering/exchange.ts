@@ -680,9 +680,8 @@ export class Exchange {
   /** Announces what the peer may have passed while it was withheld, as far as there is room. */
   #announceAgain(connection: PeerConnection, now: number): void {
     const { peer, sendQueue, session } = connection;
-    while (sendQueue.takesNews) {
+    while (connection.offered < this.#offered.end && sendQueue.takesNews) {
       const { seqs, next } = this.#offered.from(connection.offered, EXCHANGE_LIMITS.offers);
-      if (seqs.length === 0) return;
       const entries = this.#guard.run(() => seqs.flatMap((seq) => this.#shown?.entry(seq) ?? []));
       // The log cannot be read now; the next input tries again.
       if (entries === undefined) return;

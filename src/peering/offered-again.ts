@@ -21,6 +21,11 @@ export class OfferedAgain {
     this.#dropped += excess;
   }
 
+  /** The position after the last one: most inputs of the exchange have nothing to announce. */
+  get end(): number {
+    return this.#dropped + this.#seqs.length;
+  }
+
   /** Those from position `from` on, at most `most`, and the position after them. */
   from(from: number, most: number): { readonly seqs: readonly Seq[]; readonly next: number } {
     const start = Math.max(0, from - this.#dropped);
